@@ -1,0 +1,1 @@
+"""Plans and runs experiments, evaluates detectors, writes reports."""

@@ -1,0 +1,1 @@
+"""The `bench` command: verbs only; nothing heavy is imported before a verb needs it."""

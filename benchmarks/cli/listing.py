@@ -1,0 +1,88 @@
+"""`bench list`: the names that other verbs take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from benchmarks.cli import options
+
+KINDS = ("generators", "detectors", "sources", "runs")
+
+
+def list_names(
+    kind: Annotated[str, typer.Argument(help="generators, detectors, sources or runs")],
+    json: options.Json = False,
+    reports: options.Reports = options.REPORTS,
+) -> None:
+    """List generators, detectors, sources of real faces, or finished runs."""
+    from forge.errors import UnknownNameError
+
+    if kind not in KINDS:
+        raise UnknownNameError("list", kind, KINDS)
+    rows = _runs(reports) if kind == "runs" else [_entry(kind, name) for name in _registry(kind).names()]
+    if json:
+        import json as encoder
+
+        print(encoder.dumps(rows, indent=1))
+        return
+    if not rows:
+        print(f"no {kind} yet")
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{len(rows)} {kind if len(rows) > 1 else kind[:-1]}", title_justify="left")
+    for heading in rows[0]:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    Console().print(table)
+
+
+def _registry(kind: str) -> Any:  # noqa: ANN401 - one of three registries
+    if kind == "generators":
+        from forge.networks import GENERATORS
+
+        return GENERATORS
+    if kind == "detectors":
+        from detect.detectors import DETECTORS
+
+        return DETECTORS
+    from forge.faces.sources import SOURCES
+
+    return SOURCES
+
+
+def _entry(kind: str, name: str) -> dict[str, Any]:
+    found = _registry(kind).load(name)
+    summary = (found.__doc__ or "").strip().split("\n")[0]
+    if kind == "generators":
+        sizes = ", ".join(map(str, found.resolutions))
+        return {"name": name, "what": summary, "pixels": sizes, "citation": found.citation}
+    if kind == "detectors":
+        row = {"name": name, "family": found.family, "what": summary}
+        return row | {"citation": found.citation, "variant": found.variant}
+    return {"name": name, "what": summary, "licence": getattr(found, "licence", "")}
+
+
+def _runs(reports: Path) -> list[dict[str, Any]]:
+    from forge.files import read_json
+
+    rows = []
+    for file in sorted(reports.glob("*/results.json")):
+        results = read_json(file)
+        best = max(results["cells"], key=lambda cell: cell["auc"], default=None)
+        rows.append(
+            {
+                "name": file.parent.name,
+                "preset": results["preset"],
+                "data": results["data"]["name"],
+                "generators": ", ".join(entry["name"] for entry in results["generators"]),
+                "detectors": ", ".join(dict.fromkeys(entry["name"] for entry in results["detectors"])),
+                "best AUC": f"{best['auc']:.3f} {best['detector']}" if best else "",
+            }
+        )
+    return rows

@@ -1,0 +1,62 @@
+"""The `bench` command and its error border: one sentence, the right exit code, a traceback only with --debug."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from benchmarks.cli import data, detect, doctor, listing, run, show, speed
+from forge.errors import BenchError
+from forge.files import explain_os_error
+
+app = typer.Typer(
+    name="bench",
+    help="Train face generators, train forgery detectors, and measure honestly how well forged faces are told "
+    "from real ones.\n\nStart with: bench run --generator dcgan --detector xception",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Any command takes --debug to show tracebacks.",
+)
+app.command("run")(run.run)
+app.command("list")(listing.list_names)
+app.command("show")(show.show)
+app.add_typer(data.app, name="data")
+app.command("detect")(detect.detect)
+app.command("doctor")(doctor.doctor)
+app.command("speed")(speed.speed)
+
+
+def main() -> None:
+    """Run the command line; exit codes: 0 done, 1 a stage failed, 2 bad input, 130 interrupted."""
+    debug = "--debug" in sys.argv or bool(os.environ.get("BENCH_DEBUG"))
+    sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    try:
+        app()
+    except (KeyboardInterrupt, BrokenPipeError) as error:
+        if debug:
+            raise
+        if isinstance(error, BrokenPipeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left: nothing more to say
+            sys.exit(0)
+        print("stopped; the same command continues where it was", file=sys.stderr)
+        sys.exit(130)
+    except BenchError as error:
+        _fail(error, debug)
+    except OSError as error:
+        _fail(explain_os_error(error), debug)
+    except Exception as error:  # noqa: BLE001 - the last border: whatever it is, people get one sentence
+        _fail(BenchError(f"this should not happen: {type(error).__name__}: {error}; --debug shows where"), debug)
+
+
+def _fail(error: BenchError, debug: bool) -> None:
+    if debug:
+        raise error
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

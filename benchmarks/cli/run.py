@@ -1,0 +1,178 @@
+"""`bench run`: train generators, forge faces, train detectors, score, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from benchmarks.cli import options
+
+if TYPE_CHECKING:
+    from benchmarks.pipeline.run import PlannedRun
+    from benchmarks.pipeline.settings import RunSettings
+    from benchmarks.pipeline.store import Store
+    from forge.compute import PrecisionAsked
+
+
+def run(
+    file: Annotated[
+        Path | None, typer.Argument(help="YAML file with the same names as the flags; flags win.", show_default=False)
+    ] = None,
+    generator: Annotated[
+        str | None,
+        typer.Option("--generator", "-g", help="Generators, comma-separated; or path/to/file.py:Class."),
+    ] = None,
+    detector: Annotated[
+        str | None, typer.Option("--detector", "-d", help="Detectors, comma-separated; or path/to/file.py:Class.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="Real faces: NAME, PATH or NAME:PATH. [default: rendered]")
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option("--preset", help="smoke, quick, standard or full. [default: quick, on a GPU standard]")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of all randomness. [default: 0]")] = None,
+    resolution: Annotated[int | None, typer.Option("--resolution", help="Pixels. [default: the preset's]")] = None,
+    device: options.Device = "auto",
+    precision: options.PrecisionName = "auto",
+    name: Annotated[str | None, typer.Option("--name", help="Of the run and its report folder.")] = None,
+    store: options.Store = options.STORE,
+    reports: options.Reports = options.REPORTS,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", help="One setting, e.g. generator.training.kimg=100; repeatable.")
+    ] = None,
+    workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that read photos; 0: one a core.")] = 0,
+    show_real: Annotated[bool, typer.Option("--show-real", help="Embed photos of --data in the report.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done, and why.")] = False,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Train generators, forge faces, train detectors, score them, write a report.
+
+    Examples:
+      bench run --generator dcgan --detector xception
+
+      bench run -g dcgan -d xception,dct --data path/to/photos --preset quick
+
+      bench run -g dcgan -d dct --set generator.training.kimg=100 --seed 1 --dry-run
+    """
+    from forge.compute import tune_allocator
+
+    tune_allocator()  # before torch allocates anything
+    from benchmarks.pipeline.run import execute_run, prepare_run
+    from benchmarks.pipeline.store import Store
+    from forge.compute import PRECISIONS, Compute, choose_device
+    from forge.errors import UnknownNameError
+
+    if precision not in PRECISIONS:
+        raise UnknownNameError("precision", precision, PRECISIONS)
+    chosen = choose_device(device)
+    flags = {
+        "generator": generator,
+        "detector": detector,
+        "data": data,
+        "preset": preset,
+        "seed": seed,
+        "resolution": resolution,
+        "name": name,
+    }
+    settings = gather(file, flags, assignments or [], chosen, show_real=show_real)
+    planned = prepare_run(settings)
+    place = Store(store)
+    compute = Compute(chosen, cast("PrecisionAsked", precision), store / "precision.json")
+    if dry_run:
+        _print_plan(planned, place, as_json=json)
+        return
+    from benchmarks.cli.terminal import observer_for, print_outcome
+
+    with observer_for(quiet=quiet or json) as observer:
+        if preset is None:
+            observer.noted(f"preset {settings.preset} (on {chosen}); --preset chooses another")
+        outcome = execute_run(
+            planned, store=place, reports=reports, compute=compute, workers=workers or _cores(), observer=observer
+        )
+    print_outcome(outcome.report, quiet=quiet, as_json=json)
+
+
+def _cores() -> int:
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def gather(
+    file: Path | None, flags: dict[str, Any], assignments: list[str], device: str, *, show_real: bool
+) -> RunSettings:
+    """Settings from a YAML file, flags and `--set`; flags win.
+
+    Raises:
+        InputError: a value that cannot be; a YAML file that names code.
+    """
+    from benchmarks.pipeline.settings import RunFile, compose, merged, parse_assignments, read_yaml, validated
+    from forge.errors import InputError
+    from forge.registry import is_file_reference
+
+    stored = validated(RunFile, read_yaml(file), where=str(file)) if file else RunFile()
+    for names in (stored.generator, stored.detector):
+        for entry in [names] if isinstance(names, str) else names or []:
+            if is_file_reference(entry):
+                raise InputError(f"{file} names the file {entry!r}; a YAML never imports code: give it as a flag")
+    given = {key: value for key, value in flags.items() if value is not None}
+    asked = stored.model_dump(exclude={"set"}, exclude_none=True) | given
+    preset = asked.get("preset") or ("quick" if device == "cpu" else "standard")
+    overrides = merged(stored.set, parse_assignments(assignments))
+    return compose(
+        generators=_names(asked.get("generator"), "generator"),
+        detectors=_names(asked.get("detector"), "detector"),
+        preset=preset,
+        seed=asked.get("seed", 0),
+        source=asked.get("data", "rendered"),
+        resolution=asked.get("resolution"),
+        name=asked.get("name"),
+        overrides=overrides,
+        show_real=show_real,
+        command=_command(asked | {"preset": preset}, stored.set, assignments, show_real),
+    )
+
+
+def _names(value: str | list[str] | None, option: str) -> list[str]:
+    from forge.errors import InputError
+
+    entries = value.split(",") if isinstance(value, str) else value or []
+    names = [entry.strip() for entry in entries if entry.strip()]
+    if not names:
+        raise InputError(f"no {option} was named; give --{option} NAME (`bench list {option}s` shows all)")
+    if len(set(names)) < len(names):
+        raise InputError(f"--{option} names {max(names, key=names.count)!r} twice; once is enough")
+    return names
+
+
+def _command(asked: dict[str, Any], stored: dict[str, Any], assignments: list[str], show_real: bool) -> str:
+    """The command that makes this run again, whatever file and defaults it came from."""
+    import shlex
+
+    from benchmarks.pipeline.settings import as_assignments
+
+    parts = ["bench", "run"]
+    for key, value in asked.items():
+        parts += [f"--{key}", ",".join(value) if isinstance(value, list) else str(value)]
+    for assignment in [*as_assignments(stored), *assignments]:
+        parts += ["--set", assignment]
+    return shlex.join([*parts, "--show-real"] if show_real else parts)
+
+
+def _print_plan(planned: PlannedRun, store: Store, *, as_json: bool) -> None:
+    import json
+
+    from benchmarks.pipeline.engines.local import survey
+
+    state = survey(planned.stages, store)
+    rows = [{"stage": stage.name, "key": stage.key[:16], "state": state[stage.key]} for stage in planned.stages]
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    width = max(len(row["stage"]) for row in rows)
+    for row in rows:
+        print(f"{row['stage']:<{width}}  {row['key']}  {row['state']}")

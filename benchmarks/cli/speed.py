@@ -1,0 +1,43 @@
+"""`bench speed`: how fast this machine is, and how much faster than plain code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def speed(
+    only: Annotated[str | None, typer.Option("--only", help="Comma-separated names of measurements.")] = None,
+    json: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")] = None,
+    photos: Annotated[str | None, typer.Option("--photos", help="Source for the measurement of prepare.")] = None,
+) -> None:
+    """Measure start-up, whole runs, rendering, preparing, training and scoring; minutes in all."""
+    from forge.compute import tune_allocator
+
+    tune_allocator()
+    from rich.console import Console
+    from rich.table import Table
+
+    from benchmarks.speed import MEASUREMENTS, Figure
+    from forge.errors import UnknownNameError
+    from forge.files import write_json
+
+    names = [name.strip() for name in only.split(",")] if only else list(MEASUREMENTS)
+    for name in names:
+        if name not in MEASUREMENTS:
+            raise UnknownNameError("measurement", name, MEASUREMENTS)
+    figures: list[Figure] = []
+    for name in names:
+        print(f"{name} …", flush=True)
+        figures += MEASUREMENTS[name](photos)
+    table = Table(title="bench speed", title_justify="left")
+    table.add_column("what")
+    table.add_column("figure", justify="right")
+    table.add_column("how", overflow="fold")
+    for figure in figures:
+        table.add_row(figure.what, f"{figure.value:,.3g} {figure.unit}", figure.how)
+    Console().print(table)
+    if json:
+        write_json(json, [vars(figure) for figure in figures])

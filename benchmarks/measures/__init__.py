@@ -1,0 +1,1 @@
+"""From stored scores to numbers: point metrics, their intervals, evaluations and audits."""

@@ -1,0 +1,147 @@
+"""The result of a run as data: what results.json and results.csv hold, field by field."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+PROTOCOL_VERSION = 1
+
+CSV_COLUMNS = (
+    "detector", "trained_on", "tested_on", "condition", "seed", "n_real", "n_forged", "auc", "auc_low", "auc_high",
+    "ap", "eer", "tpr_at_fpr_1pct", "accuracy", "brier", "ece",
+)  # fmt: skip
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Cell(_Record):
+    """One detector on one test set: every number is a function of its rows in scores.parquet."""
+
+    detector: str = Field(description="name of the detector")
+    trained_on: str = Field(description='generators whose forgeries it was trained on, joined by "+"')
+    tested_on: str = Field(description="generator of the test forgeries")
+    condition: str = Field(description="same (generator seen in training) or cross (not seen)")
+    seed: int = Field(description="seed of the run")
+    n_real: int = Field(description="real test images")
+    n_forged: int = Field(description="forged test images")
+    auc: float = Field(description="area under the ROC curve, Mann-Whitney, ties one half")
+    auc_low: float = Field(description="lower end of its 95 % interval")
+    auc_high: float = Field(description="upper end of its 95 % interval")
+    auc_method: str = Field(description="how the interval was computed: DeLong, Newcombe, bootstrap over identities")
+    ap: float = Field(description="average precision at the test set's prevalence")
+    ap_balanced: float = Field(description="average precision at prevalence 0.5")
+    eer: float = Field(description="equal error rate: interpolated ROC at FPR = 1 - TPR")
+    eer_low: float | None = Field(description="lower end of its 95 % bootstrap interval")
+    eer_high: float | None = Field(description="upper end of its 95 % bootstrap interval")
+    tpr_at_fpr_1pct: float | None = Field(description="largest TPR whose FPR does not exceed 1 %; null: n too small")
+    tpr_at_fpr_01pct: float | None = Field(description="the same at 0.1 %")
+    pauc: float = Field(description="McClish-standardised AUC over FPR <= 10 %")
+    accuracy: float = Field(description="share right at probability 0.5")
+    accuracy_low: float = Field(description="lower end of its 95 % Wilson interval")
+    accuracy_high: float = Field(description="upper end of its 95 % Wilson interval")
+    threshold: float = Field(description="score threshold fixed on val (best balanced accuracy there)")
+    balanced_accuracy: float = Field(description="mean of TPR and TNR at that threshold")
+    brier: float = Field(description="mean squared error of the calibrated probability")
+    ece: float = Field(description="expected calibration error, 15 equal-mass bins")
+    log_loss: float = Field(description="mean negative log likelihood of the calibrated probability")
+
+
+class GeneratorFacts(_Record):
+    """One generator of the run."""
+
+    name: str
+    kimg: float = Field(description="thousands of real images shown in training")
+    parameters: dict[str, int] = Field(description="learned values of generator and discriminator")
+    precision: str = Field(description="fp32 or bf16, of the training")
+    seconds: float = Field(description="wall time of the training")
+    log: list[dict[str, float]] = Field(description="training curve: kimg, seconds, d_loss, g_loss, d_accuracy, r1")
+    weights_sha256: str
+    face_rate: float | None = Field(None, description="share of forged images in which MTCNN finds a face, p >= .9")
+
+
+class DetectorFacts(_Record):
+    """One fitted detector of the run."""
+
+    name: str
+    trained_on: str
+    family: str
+    citation: str
+    variant: str = Field(description="where it departs from the paper")
+    parameters: int = Field(description="learned values")
+    calibration: dict[str, float] = Field(description="probability = sigmoid(a * score + b), fitted on val")
+    images_per_second: float = Field(description="scoring speed, end to end, on the recorded device")
+    peak_memory_mb: float | None = Field(description="highest resident memory of the process while scoring")
+    seconds: float = Field(description="wall time of the fit")
+    facts: dict[str, Any] = Field(description="what the fit reports of itself")
+    history: list[dict[str, float]] = Field(description="one mapping a validation")
+
+
+class StageFacts(_Record):
+    """One stage of the run, from its manifest."""
+
+    name: str
+    key: str = Field(description="digest of everything that was asked for")
+    seconds: float = Field(description="wall time when it ran")
+    peak_memory_mb: float | None
+
+
+class DataFacts(_Record):
+    """The real faces of the run."""
+
+    name: str
+    digest: str = Field(description="of pixels and rows")
+    licence: str
+    citation: str
+    resolution: int
+    splits: dict[str, int] = Field(description="images a split")
+    rejected: dict[str, int] = Field(description="files not used, by reason")
+    provenance: dict[str, Any]
+    shown: bool = Field(description="whether these faces may be shown in a report (rendered ones, or --show-real)")
+
+
+class Comparison(_Record):
+    """Two detectors on the same images: paired DeLong, Holm-adjusted over all comparisons of the run."""
+
+    tested_on: str
+    a: str
+    b: str
+    difference: float = Field(description="AUC of a minus AUC of b")
+    low: float
+    high: float
+    p_holm: float
+
+
+class Results(_Record):
+    """Everything a report says, as data."""
+
+    schema_version: int = SCHEMA_VERSION
+    protocol_version: int = PROTOCOL_VERSION
+    name: str
+    preset: str
+    seed: int
+    command: str = Field(description="the command that makes this again")
+    data: DataFacts
+    generators: list[GeneratorFacts]
+    detectors: list[DetectorFacts]
+    cells: list[Cell]
+    comparisons: list[Comparison]
+    stages: list[StageFacts]
+    environment: dict[str, str] = Field(description="versions, device, precision, commit")
+
+
+def to_csv(cells: list[Cell]) -> str:
+    """The cells as CSV text: the columns of CSV_COLUMNS, six decimals, empty where n is too small."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for cell in cells:
+        values = (getattr(cell, column) for column in CSV_COLUMNS)
+        writer.writerow("" if v is None else f"{v:.6f}" if isinstance(v, float) else v for v in values)
+    return text.getvalue()

@@ -1,0 +1,144 @@
+"""From the stored results of a run to what its report is written from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from benchmarks.measures.results import (
+    Cell,
+    Comparison,
+    DataFacts,
+    DetectorFacts,
+    GeneratorFacts,
+    Results,
+    StageFacts,
+)
+from benchmarks.pipeline.plan import Stage
+from benchmarks.pipeline.store import Manifest, read_manifest
+from benchmarks.report.write import Pictures, write_report
+from forge.faces.faceset import FaceSet, Images
+from forge.files import read_json
+from forge.pictures import cut_grid
+
+if TYPE_CHECKING:
+    from benchmarks.pipeline.stages import Job
+
+SAMPLES = 64
+SHOWN_SOURCES = ("rendered", "digits")  # licences that let a report show its faces
+
+
+def assemble(job: Job) -> dict[str, Any]:
+    """Gather a run's results and write its report into `job.out`/report; returns facts for the manifest."""
+    stage, inputs = job.stage, job.inputs
+    faces = job.faces("data")
+    shown = bool(stage.settings["show_real"]) or faces.card.provenance.get("source") in SHOWN_SOURCES
+    forged = {name: job.faces(f"forged {name}") for name in _names(stage, "train")}
+    evaluation = read_json(inputs["evaluation"] / "evaluation.json")
+    manifests = {name: read_manifest(path) for name, path in inputs.items()}
+    card = faces.card
+    results = Results(
+        name=stage.settings["name"],
+        preset=stage.settings["preset"],
+        seed=stage.seed,
+        command=stage.settings["command"],
+        data=DataFacts(
+            name=card.name,
+            digest=card.digest,
+            licence=card.licence,
+            citation=card.citation,
+            resolution=card.resolution,
+            splits=card.splits,
+            rejected=card.rejected,
+            provenance=card.provenance,
+            shown=shown,
+        ),
+        generators=[_generator(name, inputs[f"train {name}"], manifests[f"train {name}"]) for name in forged],
+        detectors=[_detector(name, inputs[name], manifests) for name in inputs if name.startswith("fit ")],
+        cells=[Cell(**cell) for cell in evaluation["cells"]],
+        comparisons=[Comparison(**item) for item in evaluation["comparisons"]],
+        stages=[
+            StageFacts(name=m.stage, key=m.key, seconds=m.seconds, peak_memory_mb=m.peak_memory_mb)
+            for m in manifests.values()
+        ],
+        environment=manifests["evaluation"].environment,
+    )
+    pictures = Pictures(
+        forged={name: _samples(found) for name, found in forged.items()},
+        filmstrip={name: _filmstrip(inputs[f"train {name}"] / "samples") for name in forged},
+        by_id=_finder(faces if shown else None, list(forged.values())),
+    )
+    scores = pd.read_parquet(inputs["evaluation"] / "scores.parquet")
+    write_report(job.out / "report", results, scores, pictures)
+    return {}
+
+
+def _names(stage: Stage, kind: str) -> list[str]:
+    return [name.partition(" ")[2] for name in stage.inputs if name.startswith(f"{kind} ")]
+
+
+def _generator(name: str, place: Path, manifest: Manifest) -> GeneratorFacts:
+    card = read_json(place / "generator.json")
+    lines = (place / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    log = [json.loads(line) for line in lines]
+    return GeneratorFacts(
+        name=name,
+        kimg=card["kimg"],
+        parameters=card["parameters"],
+        precision=card["precision"],
+        seconds=log[-1]["seconds"] if log else manifest.seconds,
+        log=log,
+        weights_sha256=card["weights_sha256"],
+    )
+
+
+def _detector(name: str, place: Path, manifests: dict[str, Manifest]) -> DetectorFacts:
+    card = read_json(place / "detector" / "detector.json")
+    label = name.removeprefix("fit ")
+    scored = [m for key, m in manifests.items() if key.startswith(f"score {label} on ")]
+    speeds = [m.facts["images_per_second"] for m in scored]
+    peaks = [m.peak_memory_mb for m in scored if m.peak_memory_mb is not None]
+    return DetectorFacts(
+        name=label.partition("@")[0],
+        trained_on=card["trained_on"],
+        family=card["family"],
+        citation=card["citation"],
+        variant=card["variant"],
+        parameters=card["parameters"],
+        calibration=card["calibration"],
+        images_per_second=float(np.median(speeds)),
+        peak_memory_mb=max(peaks, default=None),
+        seconds=manifests[name].seconds,
+        facts=card["facts"],
+        history=card["history"],
+    )
+
+
+def _samples(faces: FaceSet) -> Images:
+    """The first test images: their latents are random and nobody chose among them."""
+    return faces.view("test").head(SAMPLES).read()
+
+
+def _filmstrip(folder: Path) -> list[tuple[float, Images]]:
+    """The first eight fixed latents at up to eight moments of the training."""
+    grids = sorted(folder.glob("*k.png"))
+    chosen = [grids[i] for i in sorted(set(np.linspace(0, len(grids) - 1, 8).round().astype(int)))] if grids else []
+    return [(float(path.stem.rstrip("k")), cut_grid(Image.open(path))[:8]) for path in chosen]
+
+
+def _finder(real: FaceSet | None, forged: list[FaceSet]) -> Callable[[str, str], Images | None]:
+    """A function (set, id) -> image, or None where it may not be shown."""
+    sets = {faces.card.name: faces for faces in [*forged, *([real] if real else [])]}
+    positions = {name: {key: i for i, key in enumerate(faces.table["id"])} for name, faces in sets.items()}
+
+    def find(source: str, sample_id: str) -> Images | None:
+        position = positions.get(source, {}).get(sample_id)
+        return None if position is None else sets[source].read([position])[0]
+
+    return find

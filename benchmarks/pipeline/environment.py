@@ -1,0 +1,60 @@
+"""What a result was computed with: versions, hardware, commit, memory."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from contextlib import suppress
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from forge.compute import Compute
+
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pillow", "pandas", "pyarrow")
+
+
+def describe_environment(compute: Compute) -> dict[str, str]:
+    """Versions, device and commit as text."""
+    found = {"python": platform.python_version(), "bench": _version("deepfake-bench")}
+    found |= {name: _version(name) for name in PACKAGES}
+    found |= {"device": compute.describe(), "precision": compute.precision, "system": platform.system()}
+    if _commit():
+        found["commit"] = _commit()
+    return found
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "missing"
+
+
+@cache
+def _commit() -> str:
+    """The commit of this checkout, with a `+` where it has changes; empty outside of one."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return ""
+    with suppress(OSError, subprocess.SubprocessError):
+        run = ["git", "-C", str(root)]
+        head = subprocess.run([*run, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
+        dirty = subprocess.run([*run, "status", "--porcelain"], capture_output=True, text=True, timeout=5, check=True)
+        return head.stdout.strip()[:12] + ("+" if dirty.stdout.strip() else "")
+    return ""
+
+
+def reset_peak_memory() -> None:
+    """Start counting the highest resident memory anew (Linux; elsewhere the count is since the process began)."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def peak_memory_mb() -> float | None:
+    """Highest resident memory of this process since `reset_peak_memory`, in MiB; None where it cannot be read."""
+    with suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM"):
+                return round(int(line.split()[1]) / 1024, 1)
+    return None

@@ -1,0 +1,157 @@
+"""One run from settings to a report folder."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.pipeline.plan import Stage, plan
+from benchmarks.pipeline.settings import RunSettings, validated
+from benchmarks.pipeline.store import Store
+from forge.compute import Compute
+from forge.errors import InputError
+from forge.files import publishing, read_json
+
+if TYPE_CHECKING:
+    from benchmarks.pipeline.engines.local import Observer
+    from forge.faces.faceset import FaceSet
+    from forge.faces.sources import Source
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run that is ready to start: settings checked, source found, stages listed."""
+
+    settings: RunSettings
+    source: Source | FaceSet
+    stages: Sequence[Stage]
+
+
+def prepare_run(settings: RunSettings) -> PlannedRun:
+    """Check everything that can be checked before work starts, and plan the stages.
+
+    Raises:
+        InputError: an unknown name, a wrong setting, an impossible resolution, a source that is not there.
+    """
+    from forge.faces.faceset import FaceSet
+    from forge.faces.sources import resolve
+
+    settings = _typed(settings)
+    source = resolve(settings.data.source, **settings.data.options)
+    fingerprint = source.card.digest if isinstance(source, FaceSet) else source.fingerprint()
+    return PlannedRun(settings, source, plan(settings, source_fingerprint=fingerprint))
+
+
+def _typed(settings: RunSettings) -> RunSettings:
+    """Check the settings of every generator and detector by their own types, and write their defaults out."""
+    from detect.detectors import DETECTORS
+    from forge.networks import GENERATORS
+    from forge.training.settings import TrainingSettings
+
+    generators, detectors = {}, {}
+    for name, generator in settings.generators.items():
+        architecture = GENERATORS.load(generator.architecture)
+        network = validated(architecture.Settings, generator.network, where=f"generators.{name}.network")
+        training = validated(TrainingSettings, generator.training, where=f"generators.{name}.training")
+        architecture(network, settings.data.resolution)  # refuses a resolution it cannot make
+        generators[name] = generator.model_copy(
+            update={"network": network.model_dump(mode="json"), "training": training.model_dump(mode="json")}
+        )
+    for name, request in settings.detectors.items():
+        kind = DETECTORS.load(request.detector)
+        typed = validated(kind.Settings, request.settings, where=f"detectors.{name}.settings")
+        detectors[name] = request.model_copy(update={"settings": typed.model_dump(mode="json")})
+    return settings.model_copy(update={"generators": generators, "detectors": detectors})
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """Where the results of a run lie."""
+
+    report: Path
+    places: Mapping[str, Path]
+
+
+def execute_run(
+    planned: PlannedRun, *, store: Store, reports: Path, compute: Compute, workers: int, observer: Observer
+) -> RunOutcome:
+    """Run what is missing and publish the report folder.
+
+    Args:
+        planned: from `prepare_run`.
+        store: where stage results lie.
+        reports: the report goes to `reports`/NAME.
+        compute: device and precision.
+        workers: processes that read photos.
+        observer: told what happens.
+    """
+    from benchmarks.pipeline.engines.local import execute
+    from benchmarks.pipeline.stages import Context
+    from forge.progress import silent
+
+    target = reports / planned.settings.name
+    refuse_foreign(target)
+    context = Context(planned.source, compute, workers, silent)
+    places = execute(planned.stages, store, context, observer)
+    publish_report(places[planned.stages[-1].key] / "report", target)
+    return RunOutcome(target, places)
+
+
+def refuse_foreign(target: Path) -> None:
+    """Refuse to replace a folder that is not a report of ours.
+
+    Raises:
+        InputError: it holds something else.
+    """
+    if target.exists() and not (target / "results.json").is_file() and (not target.is_dir() or any(target.iterdir())):
+        raise InputError(f"{target} holds something that is not a report; choose another --name or --reports")
+
+
+def publish_report(source: Path, target: Path) -> None:
+    """Copy a stored report to where people look, replacing an older one whole; nothing happens when it is the same."""
+    refuse_foreign(target)
+    wanted = {file.relative_to(source): file for file in source.rglob("*") if file.is_file()}
+    have = {file.relative_to(target): file for file in target.rglob("*") if file.is_file()} if target.exists() else {}
+    same = wanted.keys() == have.keys()
+    if same and all(have[name].read_bytes() == file.read_bytes() for name, file in wanted.items()):
+        return
+    fresh = target.with_name(f".{target.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    with publishing(fresh) as directory:
+        shutil.copytree(source, directory, dirs_exist_ok=True)
+    if target.exists():
+        shutil.rmtree(target)
+    fresh.replace(target)
+
+
+def find_report(name: str, reports: Path) -> Path:
+    """The folder of a finished run, by its name or by a path.
+
+    Raises:
+        InputError: there is none; names the ones there are.
+    """
+    for place in (reports / name, Path(name)):
+        if (place / "results.json").is_file():
+            return place
+    known = sorted(file.parent.name for file in reports.glob("*/results.json"))
+    there = f"there are: {', '.join(known)}" if known else "no run finished yet"
+    raise InputError(f"run {name!r} is not known in {reports}/; {there}")
+
+
+def stored_result(report: Path, stage: str, store: Store) -> Path:
+    """Where the store keeps the result of one stage of a finished run.
+
+    Raises:
+        InputError: the run had no such stage, or the store no longer holds its result.
+    """
+    stages: list[dict[str, Any]] = read_json(report / "results.json")["stages"]
+    for entry in stages:
+        if entry["name"] == stage:
+            found = store.find(stage.partition(" ")[0], entry["key"])
+            if found is None:
+                raise InputError(f"{stage} of {report.name} is not in {store.root}/; run it again or give --store")
+            return found
+    raise InputError(f"{report.name} has no stage {stage!r}; it has: {', '.join(e['name'] for e in stages)}")

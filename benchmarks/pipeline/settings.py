@@ -1,0 +1,295 @@
+"""Typed settings of a run: from presets, YAML and flags to one frozen object."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from forge.errors import InputError, UnknownNameError
+from forge.registry import is_file_reference
+
+Model = TypeVar("Model", bound=BaseModel)
+Preset = Literal["smoke", "quick", "standard", "full"]
+PRESETS = ("smoke", "quick", "standard", "full")
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataSettings(_Settings):
+    """Which real faces, and how they are prepared."""
+
+    source: str = Field("rendered", description="name, path, or NAME:PATH of the source of real faces")
+    options: dict[str, Any] = Field({}, description="of the source, e.g. identities: folders")
+    count: int | None = Field(None, ge=1, description="use at most this many photos (default: all)")
+    resolution: int = Field(64, ge=8, le=1024, description="height and width in pixels")
+    crop: Literal["none", "face"] = Field("none", description="none: centre square; face: find and align (MTCNN)")
+    dedupe: bool = Field(True, description="remove near duplicates")
+    splits: dict[str, float] = Field(
+        {"forge": 0.6, "train": 0.2, "val": 0.06, "test": 0.14}, description="shares of the four splits"
+    )
+    seed: int = Field(0, ge=0, description="of the choice and split of photos; runs of other seeds share the faces")
+
+    @property
+    def source_name(self) -> str:
+        """The source without its path, for people."""
+        name = self.source.partition(":")[0] if ":" in self.source else Path(self.source).name
+        return name or self.source
+
+
+class ImageCounts(_Settings):
+    """How many images of each class detectors see, a split."""
+
+    train: int = Field(2000, ge=1)
+    val: int = Field(500, ge=1)
+    test: int = Field(1000, ge=1)
+
+
+class GeneratorSettings(_Settings):
+    """One generator: its architecture and how it is trained."""
+
+    architecture: str = Field(description="registered name, or path/to/file.py:Class (command line only)")
+    network: dict[str, Any] = Field({}, description="settings of the architecture")
+    training: dict[str, Any] = Field({}, description="settings of the training loop")
+
+
+class DetectorRequest(_Settings):
+    """One detector and its settings."""
+
+    detector: str = Field(description="registered name, or path/to/file.py:Class (command line only)")
+    settings: dict[str, Any] = Field({}, description="settings of the detector")
+
+
+class RunSettings(_Settings):
+    """Everything that decides the outcome of a run."""
+
+    name: str
+    preset: Preset
+    seed: int = Field(0, ge=0)
+    data: DataSettings
+    images: ImageCounts
+    generators: dict[str, GeneratorSettings]
+    detectors: dict[str, DetectorRequest]
+    show_real: bool = False
+    command: str = ""
+
+
+class RunFile(_Settings):
+    """What a YAML file for `bench run FILE` may hold; flags win over it."""
+
+    generator: str | list[str] | None = None
+    detector: str | list[str] | None = None
+    data: str | None = None
+    preset: Preset | None = None
+    seed: int | None = Field(None, ge=0)
+    resolution: int | None = None
+    name: str | None = None
+    set: dict[str, Any] = {}
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """A safe YAML loader that refuses a key that stands twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise InputError(f"the key {key!r} stands twice (line {key_node.start_mark.line + 1}); keep one")
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def parse_yaml(text: str, *, where: str) -> Any:  # noqa: ANN401 - any YAML value
+    """Read YAML without running anything in it.
+
+    Raises:
+        InputError: not YAML, or a key stands twice.
+    """
+    try:
+        return yaml.load(text, Loader=_UniqueKeyLoader)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{where} is not YAML: {' '.join(str(error).split())}") from error
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping.
+
+    Raises:
+        InputError: missing, not YAML, or not a mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text") from error
+    value = parse_yaml(text, where=str(path))
+    if not isinstance(value, dict):
+        raise InputError(f"{path} must hold settings as `name: value` lines, not {type(value).__name__}")
+    return value
+
+
+def validated(model: type[Model], value: Mapping[str, Any], *, where: str) -> Model:
+    """Check a mapping against a model.
+
+    Raises:
+        InputError: names the field, the value and what would be right.
+    """
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        place = f"{where}.{field}" if where else field
+        if first["type"] == "extra_forbidden":
+            names = list(model.model_fields)
+            close = difflib.get_close_matches(str(first["loc"][-1]), names, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"
+            raise InputError(f"setting {place!r} is not known; {hint}") from error
+        raise InputError(f"setting {place!r} cannot be {first['input']!r}: {first['msg'].lower()}") from error
+
+
+def configs_root() -> Path:
+    """The folder of shipped settings: inside an installed package, or beside the packages in a checkout."""
+    packages = Path(__file__).resolve().parents[1]
+    inside = packages / "configs"
+    return inside if inside.is_dir() else packages.parent / "configs"
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the values of `over`, mappings merged at every depth."""
+    result = dict(base)
+    for key, value in over.items():
+        inner = result.get(key)
+        result[key] = merged(inner, value) if isinstance(inner, dict) and isinstance(value, Mapping) else value
+    return result
+
+
+def shipped(kind: str, name: str, preset: str) -> dict[str, Any]:
+    """The shipped settings of a generator or detector at a preset; empty where nothing is shipped (a plugin)."""
+    file = configs_root() / kind / f"{name}.yaml"
+    if not file.is_file():
+        return {}
+    value = read_yaml(file)
+    presets = value.pop("presets", {})
+    return merged(value, presets.get(preset) or {})
+
+
+def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
+    """Turn `["a.b=1", "a.c=x"]` into `{"a": {"b": 1, "c": "x"}}`; values are YAML.
+
+    Raises:
+        InputError: no `=`, or the value is not YAML.
+    """
+    result: dict[str, Any] = {}
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        if not equals or not all(path.split(".")):
+            raise InputError(f"--set {assignment!r} must look like section.name=value")
+        value: Any = parse_yaml(text, where=f"--set {path}")
+        for key in reversed(path.split(".")):
+            value = {key: value}
+        result = merged(result, value)
+    return result
+
+
+def as_assignments(value: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Turn nested settings back into `a.b=value` texts, values as YAML of one line."""
+    found = []
+    for key, item in value.items():
+        if isinstance(item, Mapping) and item:
+            found += as_assignments(item, f"{prefix}{key}.")
+        else:
+            text = yaml.safe_dump(item, default_flow_style=True).removesuffix("...\n").strip()
+            found.append(f"{prefix}{key}={text}")
+    return found
+
+
+SECTIONS = ("data", "images", "generator", "generators", "detector", "detectors")
+
+
+def compose(
+    *,
+    generators: Sequence[str],
+    detectors: Sequence[str],
+    preset: str,
+    seed: int = 0,
+    source: str = "rendered",
+    resolution: int | None = None,
+    name: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    show_real: bool = False,
+    command: str = "",
+) -> RunSettings:
+    """Put a run's settings together: shipped defaults, then the preset, then flags, then `--set`.
+
+    Raises:
+        UnknownNameError: a preset or section that does not exist; generators and detectors are checked by the caller.
+        InputError: a value of the wrong type or range; names the field, the value and the fix.
+    """
+    if preset not in PRESETS:
+        raise UnknownNameError("preset", preset, PRESETS)
+    overrides = dict(overrides or {})
+    for section in overrides:
+        if section not in SECTIONS:
+            raise UnknownNameError("section of --set", section, SECTIONS)
+    size = read_yaml(configs_root() / "presets.yaml")[preset]
+    data = merged(merged(size["data"], {"source": source}), overrides.get("data", {}))
+    if resolution is not None:
+        data["resolution"] = resolution
+    images = merged(size["images"], overrides.get("images", {}))
+    chosen_generators, chosen_detectors = {}, {}
+    for reference in generators:
+        label = short_name(reference)
+        value = merged(shipped("generators", label, preset), overrides.get("generator", {}))
+        value = merged(value, overrides.get("generators", {}).get(label, {}))
+        chosen_generators[label] = validated(
+            GeneratorSettings, {"architecture": reference, **value}, where=f"generators.{label}"
+        )
+    for reference in detectors:
+        label = short_name(reference)
+        value = merged(shipped("detectors", label, preset), overrides.get("detector", {}))
+        value = merged(value, overrides.get("detectors", {}).get(label, {}))
+        chosen_detectors[label] = DetectorRequest(detector=reference, settings=value)
+    for section, known in (("generators", chosen_generators), ("detectors", chosen_detectors)):
+        for label in overrides.get(section, {}):
+            if label not in known:
+                raise UnknownNameError(f"--set {section} name", label, known)
+    checked = validated(DataSettings, data, where="data")
+    return RunSettings(
+        name=name or default_name(chosen_generators, chosen_detectors, checked, preset),
+        preset=cast(Preset, preset),
+        seed=seed,
+        data=checked,
+        images=validated(ImageCounts, images, where="images"),
+        generators=chosen_generators,
+        detectors=chosen_detectors,
+        show_real=show_real,
+        command=command,
+    )
+
+
+def short_name(reference: str) -> str:
+    """What people call a registered name or a `path/to/file.py:Class`: the name, or the class in lower case."""
+    return reference.rpartition(":")[2].lower() if is_file_reference(reference) else reference
+
+
+def default_name(generators: Mapping[str, Any], detectors: Mapping[str, Any], data: DataSettings, preset: str) -> str:
+    """The name of a run that nobody named; also the name of its report's folder."""
+    text = f"{'+'.join(generators)}-{'+'.join(detectors)}-{data.source_name}-{preset}"
+    return safe_name(text)
+
+
+def safe_name(text: str) -> str:
+    """A name that every file system takes: other characters become `-`."""
+    return re.sub(r"[^\w.+@-]+", "-", text).strip("-.")[:100] or "run"

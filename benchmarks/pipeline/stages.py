@@ -1,0 +1,221 @@
+"""The thin glue between a stage of the plan and forge, detect and the measures."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.pipeline.plan import Stage
+from forge.compute import Compute
+from forge.errors import InputError
+from forge.faces.faceset import FaceSet, FaceView
+from forge.files import read_json, write_json
+from forge.progress import Report
+
+if TYPE_CHECKING:
+    from forge.faces.sources import Source
+
+FACES = "faces"  # where a stage that makes a FaceSet puts it
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where and how a stage runs; none of it changes what is asked for.
+
+    Attributes:
+        source: the real faces.
+        compute: device and precision.
+        workers: processes that read photos.
+        report: told about progress.
+    """
+
+    source: Source | FaceSet
+    compute: Compute
+    workers: int
+    report: Report
+
+
+@dataclass(frozen=True)
+class Job:
+    """One call of a stage.
+
+    Attributes:
+        stage: what is asked for.
+        inputs: directories of the results it reads, by name.
+        out: an empty directory for the result.
+        work: a directory that stays between calls until the result is published.
+        context: where and how.
+    """
+
+    stage: Stage
+    inputs: Mapping[str, Path]
+    out: Path
+    work: Path
+    context: Context
+
+    def faces(self, name: str) -> FaceSet:
+        """The FaceSet among the inputs."""
+        return FaceSet.open(self.inputs[name] / FACES)
+
+
+Facts = dict[str, Any]
+
+
+def prepare(job: Job) -> Facts:
+    """Photos to a FaceSet; a FaceSet given as data is taken as it is."""
+    settings, source = job.stage.settings, job.context.source
+    if isinstance(source, FaceSet):
+        if source.resolution != settings["resolution"]:
+            raise InputError(
+                f"{source.path} has {source.resolution} px; run with --resolution {source.resolution}, "
+                "or prepare the photos again at the size you want"
+            )
+        shutil.copytree(source.path, job.out / FACES)
+        return {"images": len(source)}
+    from forge.faces.prepare import prepare as prepare_faces
+
+    faces = prepare_faces(
+        source,
+        job.out / FACES,
+        resolution=settings["resolution"],
+        count=settings["count"],
+        crop=settings["crop"],
+        dedupe=settings["dedupe"],
+        splits=settings["splits"],
+        seed=job.stage.seed,
+        workers=job.context.workers,
+        report=job.context.report,
+    )
+    return {"images": len(faces), "rejected": faces.card.rejected}
+
+
+def train(job: Job) -> Facts:
+    """FaceSet to generator."""
+    from benchmarks.pipeline.settings import validated
+    from forge.networks import GENERATORS
+    from forge.training.loop import Training
+    from forge.training.loop import train as train_generator
+    from forge.training.settings import TrainingSettings
+
+    settings, name = job.stage.settings, job.stage.subject
+    faces = job.faces("data")
+    kind = GENERATORS.load(settings["architecture"])
+    network = validated(kind.Settings, settings["network"], where=f"generators.{name}.network")
+    loop = validated(TrainingSettings, settings["training"], where=f"generators.{name}.training")
+    training = Training(
+        name=name,
+        reference=settings["architecture"],
+        architecture=kind(network, faces.resolution),
+        settings=loop,
+        view=faces.view("forge"),
+        seed=job.stage.seed,
+        compute=job.context.compute,
+        work=job.work,
+    )
+    train_generator(training, job.out, job.context.report)
+    return {"precision": read_json(job.out / "generator.json")["precision"]}
+
+
+def synthesize(job: Job) -> Facts:
+    """Generator to forged FaceSet."""
+    from forge.generator import TrainedGenerator
+    from forge.synthesis import synthesize as synthesize_faces
+
+    trained = TrainedGenerator.open(job.inputs["generator"])
+    faces = synthesize_faces(
+        trained,
+        job.out / FACES,
+        counts=job.stage.settings["counts"],
+        seed=job.stage.seed,
+        report=job.context.report,
+        device=job.context.compute.device,
+    )
+    return {"images": len(faces)}
+
+
+def fit(job: Job) -> Facts:
+    """Real and forged FaceSet to a fitted detector; both classes of a split are cut to the same size."""
+    from benchmarks.pipeline.settings import validated
+    from detect.detectors import DETECTORS
+    from detect.detectors.base import FitContext, FitData
+    from detect.trained import fit_detector
+
+    settings = job.stage.settings
+    real, forged = job.faces("real"), job.faces("forged")
+    views: dict[str, FaceView] = {}
+    for split in ("train", "val"):
+        whole = real.view(split), forged.view(split)
+        size = min(settings["images"][split], *(len(view) for view in whole))
+        views |= {f"{split}_real": whole[0].head(size), f"{split}_forged": whole[1].head(size)}
+    kind = DETECTORS.load(settings["detector"])
+    name = job.stage.subject.partition("@")[0]
+    typed = validated(kind.Settings, settings["settings"], where=f"detectors.{name}.settings")
+    context = FitContext(seed=job.stage.seed, compute=job.context.compute, work=job.work, report=job.context.report)
+    trained = fit_detector(settings["detector"], typed, FitData(**views), context, trained_on=forged.card.name)
+    trained.save(job.out / "detector")
+    return {"parameters": trained.card.parameters}
+
+
+def score(job: Job) -> Facts:
+    """Fitted detector and FaceSet to score rows of `val` and `test`."""
+    import pandas as pd
+
+    from detect.detectors import DETECTORS
+    from detect.scoring import score_table, write_scores
+    from detect.trained import load_trained
+
+    faces = job.faces("faces")
+    reference = job.stage.inputs["detector"].settings["detector"]
+    trained = load_trained(job.inputs["detector"] / "detector", implementation=DETECTORS.load(reference))
+    tables, seconds, count = [], 0.0, 0
+    for split in ("val", "test"):
+        view = faces.view(split).head(job.stage.settings["images"][split])
+        start = time.perf_counter()
+        tables.append(score_table(trained, view, job.context.compute, report=job.context.report))
+        seconds += time.perf_counter() - start
+        count += len(view)
+    write_scores(pd.concat(tables, ignore_index=True), job.out / "scores.parquet")
+    return {"images_per_second": round(count / seconds, 1)}
+
+
+def evaluate(job: Job) -> Facts:
+    """All score rows of the run to cells and comparisons."""
+    import pandas as pd
+
+    from benchmarks.measures.evaluate import compare
+    from benchmarks.measures.evaluate import evaluate as evaluate_cells
+    from detect.scoring import write_scores
+
+    rows = pd.concat([pd.read_parquet(path / "scores.parquet") for path in job.inputs.values()], ignore_index=True)
+    write_scores(rows, job.out / "scores.parquet")
+    cells, comparisons = evaluate_cells(rows), compare(rows)
+    write_json(
+        job.out / "evaluation.json",
+        {
+            "cells": [cell.model_dump(mode="json") for cell in cells],
+            "comparisons": [item.model_dump(mode="json") for item in comparisons],
+        },
+    )
+    return {"cells": len(cells)}
+
+
+def report(job: Job) -> Facts:
+    """Everything of the run to a folder that a person reads."""
+    from benchmarks.pipeline.assemble import assemble
+
+    return assemble(job)
+
+
+STAGES: dict[str, Callable[[Job], Facts]] = {
+    "prepare": prepare,
+    "train": train,
+    "synthesize": synthesize,
+    "fit": fit,
+    "score": score,
+    "evaluate": evaluate,
+    "report": report,
+}

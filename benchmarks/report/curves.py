@@ -1,0 +1,154 @@
+"""What figures draw, as arrays: bands, thinned curves, bins. Pure functions of scores and logs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from benchmarks.measures import metrics
+
+Floats = NDArray[np.float64]
+
+RESAMPLES = 200
+_NORMAL = NormalDist()
+
+
+class Band(NamedTuple):
+    """Pointwise interval of a curve: x, low and high, each shape [k]."""
+
+    x: Floats
+    low: Floats
+    high: Floats
+
+
+def roc_band(
+    label: ArrayLike, score: ArrayLike, groups: Sequence[object] | None = None, *, resamples: int = RESAMPLES
+) -> Band:
+    """Pointwise 95 % band of the TPR over the FPR, from a seeded bootstrap over identities.
+
+    Identities with real images only, forged only and both are drawn as three strata, each with all its images.
+
+    Args:
+        label: 1 forged, 0 real, shape [n].
+        score: higher for forged, shape [n].
+        groups: identity of each image, None where unknown (such an image is drawn on its own).
+        resamples: bootstrap size.
+    """
+    forged, scores = metrics.check_scores(label, score)
+    order = np.argsort(-scores, kind="stable")
+    forged, scores = forged[order], scores[order]
+    last = np.flatnonzero(np.append(scores[1:] != scores[:-1], True))
+    unit = _units(groups, scores.size)[order]
+    has_forged = np.bincount(unit, weights=forged) > 0
+    has_real = np.bincount(unit, weights=~forged) > 0
+    strata = [np.flatnonzero(has_real & ~has_forged), np.flatnonzero(has_forged & ~has_real)]
+    strata.append(np.flatnonzero(has_real & has_forged))
+    grid = np.concatenate([[0.0], np.geomspace(1e-3, 1.0, 60)])
+    rng = np.random.default_rng(0)
+    tpr = np.empty((resamples, grid.size))
+    for row in tpr:
+        drawn = np.concatenate([rng.choice(stratum, stratum.size) for stratum in strata if stratum.size])
+        weight = np.bincount(drawn, minlength=has_real.size)[unit]
+        tp, fp = np.cumsum(weight * forged)[last], np.cumsum(weight * ~forged)[last]
+        reached = np.searchsorted(fp / fp[-1], grid + 1e-12, "right") - 1  # the step curve: best TPR within the FPR
+        row[:] = np.where(reached >= 0, tp[reached], 0) / tp[-1]
+    low, high = np.quantile(tpr, [0.025, 0.975], axis=0)
+    return Band(grid, low, high)
+
+
+def _units(groups: Sequence[object] | None, n: int) -> NDArray[np.intp]:
+    if groups is None:
+        return np.arange(n)
+    known: dict[object, int] = {}
+    return np.array(
+        [known.setdefault(("row", i) if name is None else name, len(known)) for i, name in enumerate(groups)]
+    )
+
+
+def deviate(share: ArrayLike) -> Floats:
+    """Normal deviates of shares in (0, 1): the axes of a DET curve."""
+    return np.array([_NORMAL.inv_cdf(float(p)) for p in np.atleast_1d(np.asarray(share, dtype=np.float64))])
+
+
+def det_points(label: ArrayLike, score: ArrayLike) -> tuple[Floats, Floats]:
+    """False alarm and miss rates of every threshold at which both are seen: neither is 0 nor 1."""
+    roc = metrics.roc_curve(label, score)
+    fpr, miss = roc.fpr, 1 - roc.tpr
+    inside = (fpr > 1e-12) & (fpr < 1 - 1e-12) & (miss > 1e-12) & (miss < 1 - 1e-12)
+    return fpr[inside], miss[inside]
+
+
+class Histogram(NamedTuple):
+    """Share of each class in bins of equal width: edges [k + 1], real [k], forged [k]."""
+
+    edges: Floats
+    real: Floats
+    forged: Floats
+
+
+def histogram(label: ArrayLike, score: ArrayLike, *, bins: int = 40) -> Histogram:
+    """Bin the scores; the outermost bins hold everything beyond the central 99.8 % of a class."""
+    forged, scores = metrics.check_scores(label, score)
+    ends = np.quantile(scores[forged], [0.001, 0.999]), np.quantile(scores[~forged], [0.001, 0.999])
+    low, high = float(min(e[0] for e in ends)), float(max(e[1] for e in ends))
+    if high - low < 1e-9 * max(1.0, abs(low)):
+        low, high = low - 0.5, high + 0.5
+    edges = np.linspace(low, high, bins + 1)
+    inside = np.clip(scores, low, high)
+    real, fake = (np.histogram(inside[mask], edges)[0] / mask.sum() for mask in (~forged, forged))
+    return Histogram(edges, real, fake)
+
+
+class Curve(NamedTuple):
+    """A noisy curve for print: x and mean [k], and the range of what each point stands for."""
+
+    x: Floats
+    mean: Floats
+    low: Floats
+    high: Floats
+    thinned: bool
+
+
+def thin(x: ArrayLike, y: ArrayLike, *, points: int = 80) -> Curve:
+    """Average neighbours until at most `points` are left, keeping their range; values that are no number are left out."""
+    xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    finite = np.isfinite(xs) & np.isfinite(ys)
+    xs, ys = xs[finite], ys[finite]
+    if xs.size <= points:
+        return Curve(xs, ys, ys, ys, False)
+    xparts, yparts = np.array_split(xs, points), np.array_split(ys, points)
+    mean, low, high = (np.array([f(part) for part in yparts]) for f in (np.mean, np.min, np.max))
+    return Curve(np.array([part.mean() for part in xparts]), mean, low, high, True)
+
+
+def simplify(points: NDArray[np.float64], *, tolerance: float = 0.25) -> NDArray[np.float64]:
+    """Leave out points that no eye would miss (Ramer, Douglas and Peucker).
+
+    Args:
+        points: a polyline in pixels, shape [n, 2].
+        tolerance: how far it may move, in pixels.
+    """
+    if len(points) < 3:
+        return points
+    keep = np.zeros(len(points), dtype=bool)
+    keep[[0, -1]] = True
+    stack = [(0, len(points) - 1)]
+    while stack:
+        start, stop = stack.pop()
+        if stop - start < 2:
+            continue
+        inner, a, b = points[start + 1 : stop], points[start], points[stop]
+        along = b - a
+        length = float(np.hypot(*along))
+        away = inner - a
+        far = np.abs(along[0] * away[:, 1] - along[1] * away[:, 0]) / length if length > 0 else np.hypot(*away.T)
+        worst = int(np.argmax(far))
+        if far[worst] > tolerance:
+            middle = start + 1 + worst
+            keep[middle] = True
+            stack += [(start, middle), (middle, stop)]
+    return points[keep]

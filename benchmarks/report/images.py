@@ -1,0 +1,46 @@
+"""Pictures of faces inside the page: display copies, small enough to mail."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+from PIL import Image
+
+from forge.pictures import grid
+
+_LARGEST = 96  # pixels of a face on the page
+_QUALITY = 88
+
+
+def data_uri(image: np.ndarray) -> str:
+    """One picture as a WebP data URI.
+
+    Args:
+        image: uint8 [H, W, 3].
+    """
+    return _encode(Image.fromarray(smaller(image[None], _LARGEST)[0]))
+
+
+def grid_uri(faces: np.ndarray, *, columns: int = 8) -> str:
+    """A grid of faces as a WebP data URI; faces over 96 px are made smaller.
+
+    Args:
+        faces: uint8 [n, H, W, 3].
+        columns: faces a row.
+    """
+    return _encode(grid(smaller(faces, _LARGEST), columns=columns))
+
+
+def smaller(faces: np.ndarray, side: int) -> np.ndarray:
+    """Shrink faces that are larger than `side` pixels; others are returned as they are."""
+    if max(faces.shape[1:3]) <= side:
+        return faces
+    return np.stack([np.asarray(Image.fromarray(face).resize((side, side), Image.Resampling.LANCZOS)) for face in faces])
+
+
+def _encode(picture: Image.Image) -> str:
+    data = io.BytesIO()
+    picture.save(data, format="WEBP", quality=_QUALITY, method=4)
+    return "data:image/webp;base64," + base64.b64encode(data.getvalue()).decode()

@@ -1,0 +1,162 @@
+"""Numbers as text, with no more digits than the data justify."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+Z95 = 1.959963984540054
+_LEAST, _MOST = 2, 6
+
+
+class Estimate(NamedTuple):
+    """A value and its interval, all three with the same number of decimals."""
+
+    value: str
+    low: str
+    high: str
+
+    def __str__(self) -> str:
+        return f"{self.value} [{self.low}, {self.high}]"
+
+
+def decimals(half_width: float) -> int:
+    """Decimals that show one digit of the uncertainty: 2 to 6, and 2 where nothing is known of it.
+
+    >>> decimals(0.025), decimals(0.002), decimals(0.0004)
+    (2, 3, 4)
+    """
+    if not half_width > 0:
+        return _LEAST
+    return min(max(-math.floor(math.log10(half_width)), _LEAST), _MOST)
+
+
+def estimate(value: float, low: float, high: float) -> Estimate:
+    """Round a share and its interval honestly.
+
+    The ends are rounded outwards. Digits are added where rounding would say more than the data: that an end reaches
+    0, 0.5 or 1 which it does not, or that an imperfect value is perfect. Exact 0 and 1 lose their zeros.
+
+    >>> str(estimate(0.99812, 0.99511, 0.99893))
+    '0.998 [0.995, 0.999]'
+    >>> str(estimate(1.0, 0.9963, 1.0))
+    '1 [0.996, 1]'
+    """
+    places = decimals((high - low) / 2)
+    while places < _MOST and not _faithful(value, low, high, places):
+        places += 1
+    return Estimate(_fixed(value, places), _fixed(_down(low, places), places), _fixed(_up(high, places), places))
+
+
+def _faithful(value: float, low: float, high: float, places: int) -> bool:
+    pairs = ((value, round(value, places)), (low, _down(low, places)), (high, _up(high, places)))
+    landmarks = all((exact == mark) == (shown == mark) for exact, shown in pairs for mark in (0.0, 0.5, 1.0))
+    return landmarks and _down(low, places) <= round(value, places) <= _up(high, places)
+
+
+def _down(value: float, places: int) -> float:
+    return max(0.0, math.floor(round(value * 10**places, 6)) / 10**places) if value >= 0 else -_up(-value, places)
+
+
+def _up(value: float, places: int) -> float:
+    return math.ceil(round(value * 10**places, 6)) / 10**places if value >= 0 else -_down(-value, places)
+
+
+def _fixed(value: float, places: int) -> str:
+    return f"{value:.0f}" if value in (0.0, 1.0) else f"{value:.{places}f}"
+
+
+def share(value: float, n: int) -> str:
+    """A mean of n values in [0, 1] (Brier score, calibration error), digits after its largest possible error.
+
+    >>> share(0.00312, 2000), share(0.1847, 200)
+    ('0.003', '0.18')
+    """
+    return _fixed(value, decimals(Z95 * math.sqrt(max(value * (1 - value), 0) / n)))
+
+
+def percent(value: float, n: int) -> str:
+    """A share of n images in per cent; 100 and 0 only where they are exact.
+
+    >>> percent(0.9752, 1000), percent(1.0, 1000), percent(0.99996, 1000)
+    ('97.5 %', '100 %', '99.996 %')
+    """
+    if value in (0.0, 1.0):
+        return f"{100 * value:.0f} %"
+    places = max(decimals(Z95 * math.sqrt(value * (1 - value) / n)) - 2, 1 if n >= 200 else 0)
+    while places < _MOST and round(100 * value, places) in (0.0, 100.0):
+        places += 1
+    return f"{100 * value:.{places}f} %"
+
+
+def percent_range(value: float, low: float | None, high: float | None, n: int) -> str:
+    """A share in per cent with its interval, where it has one."""
+    if low is None or high is None:
+        return percent(value, n)
+    places = max(decimals((high - low) / 2) - 2, 0)
+    ends = (_down(100 * low, places), _up(100 * high, places))
+    while places < _MOST - 2 and (round(100 * value, places) in (0.0, 100.0)) != (value in (0.0, 1.0)):
+        places += 1
+    return f"{100 * value:.{places}f} % [{ends[0]:.{places}f}, {ends[1]:.{places}f}]"
+
+
+def signed(value: float, low: float, high: float) -> Estimate:
+    """A difference with its interval, every number with its sign."""
+    places = decimals((high - low) / 2)
+    return Estimate(*(f"{v:+.{places}f}".replace("-", "−") for v in (value, low, high)))
+
+
+def p_value(p: float) -> str:
+    """A p-value the way papers print it.
+
+    >>> p_value(0.00002), p_value(0.0312), p_value(0.4)
+    ('p < 0.001', 'p = 0.031', 'p = 0.40')
+    """
+    if p < 0.001:
+        return "p < 0.001"
+    return f"p = {p:.3f}" if p < 0.095 else f"p = {p:.2f}"
+
+
+def count(n: int) -> str:
+    """An integer with thousands separated.
+
+    >>> count(12345)
+    '12,345'
+    """
+    return f"{n:,}"
+
+
+def amount(n: float) -> str:
+    """A large number in three digits.
+
+    >>> amount(3_574_017), amount(820), amount(20_811_050)
+    ('3.57 M', '820', '20.8 M')
+    """
+    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if n >= 0.9995 * size:
+            scaled = n / size
+            return f"{scaled:.{2 if scaled < 9.995 else 1 if scaled < 99.95 else 0}f}{unit}"
+    return f"{n:.0f}"
+
+
+def duration(seconds: float) -> str:
+    """A wall time.
+
+    >>> duration(0.42), duration(48.2), duration(370), duration(7500)
+    ('0.4 s', '48 s', '6 min 10 s', '2 h 05 min')
+    """
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def megabytes(value: float | None) -> str:
+    """Memory, or a dash where it was not measured."""
+    if value is None:
+        return "–"
+    return f"{value / 1000:.1f} GB" if value >= 1000 else f"{value:.0f} MB"

@@ -1,0 +1,280 @@
+"""What the page and the pull-request text say: everything the templates need, computed once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.measures import metrics
+from benchmarks.measures.results import Cell, DetectorFacts, GeneratorFacts, Results
+from benchmarks.report import figures, histories, mistakes, words
+from benchmarks.report.figures import Figure, Names
+from benchmarks.report.images import grid_uri
+from benchmarks.report.numbers import estimate, percent, percent_range, share
+from benchmarks.report.ranking import Key, Place, detectable, key, places
+from forge.errors import InputError
+
+_CELLS = 12  # panels of one cell each
+_DUELS = 6  # panels of one pairing each
+_OVERVIEW = 12
+_HISTORIES = 6
+_GALLERY_CELLS = 16
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table, as text."""
+
+    cell: Cell
+    place: Place
+    auc: str
+    interval: str
+    eer: str
+    tpr: str | None
+    balanced: str
+    accuracy: str
+    brier: str
+    ece: str
+    finding: words.Finding
+
+
+@dataclass(frozen=True)
+class HeatCell:
+    """One field of a train x test table: a colour step 0..10, the AUC and its interval."""
+
+    step: int
+    auc: str
+    interval: str
+    same: bool
+
+
+@dataclass(frozen=True)
+class Heat:
+    """Train x test AUC of one detector; None where that pairing was not run."""
+
+    detector: str
+    tested_on: list[str]
+    lines: list[tuple[str, list[HeatCell | None]]]
+
+
+@dataclass(frozen=True)
+class Forgeries:
+    """What one generator makes, as data URIs for the page."""
+
+    generator: GeneratorFacts
+    samples: str | None
+    shown: int
+    file: str
+    strip: list[tuple[float, str]]
+
+
+@dataclass(frozen=True)
+class Page:
+    """All that is shown."""
+
+    results: Results
+    verdict: words.Verdict
+    faces: str
+    key_figure: Figure | None
+    rows: list[Row]
+    detectable: str | None
+    heat: list[Heat]
+    forgeries: list[Forgeries]
+    roc: list[Figure]
+    det: list[Figure]
+    scores: list[Figure]
+    calibration: list[Figure]
+    generators: list[Figure]
+    detectors: list[Figure]
+    galleries: list[mistakes.Gallery]
+    left_out: dict[str, str]
+    provenance: str
+    facts: dict[int, str]
+    methods: list[str]
+
+    @property
+    def figures(self) -> list[Figure]:
+        """Every figure, in the order of the page."""
+        first = [self.key_figure] if self.key_figure else []
+        found = [*first, *self.roc, *self.det, *self.scores, *self.calibration, *self.generators, *self.detectors]
+        return list({figure.name: figure for figure in found}.values())
+
+
+class TestRows:
+    """The clean test rows of each cell, found once."""
+
+    __test__ = False
+
+    def __init__(self, scores: pd.DataFrame) -> None:
+        clean = scores[(scores["perturbation"] == "none") & (scores["split"] == "test")]
+        clean = clean.sort_values("sample_id", kind="stable")
+        self._fits = dict(iter(clean.groupby(["detector", "trained_on", "seed"], sort=True)))
+
+    def __call__(self, cell: Cell) -> pd.DataFrame:
+        """Real rows, and the forged rows of the cell's generator.
+
+        Raises:
+            InputError: the scores do not belong to the results.
+        """
+        fit = self._fits.get((cell.detector, cell.trained_on, cell.seed))
+        rows = fit[(fit["label"] == 0) | (fit["generator"] == cell.tested_on)] if fit is not None else None
+        if rows is None or (int((rows["label"] == 0).sum()), int((rows["label"] == 1).sum())) != (
+            cell.n_real,
+            cell.n_forged,
+        ):
+            raise InputError(
+                f"the scores hold other test images than the result of {cell.detector} (trained on {cell.trained_on}, "
+                f"tested on {cell.tested_on}) names: {cell.n_real} real and {cell.n_forged} forged; evaluate them again"
+            )
+        return rows
+
+
+def errors_of(cells: Sequence[Cell], rows: TestRows) -> dict[Key, words.Errors]:
+    """Mistakes of every cell at its threshold."""
+    found = {}
+    for cell in cells:
+        part = rows(cell)
+        seen = metrics.confusion(part["label"], part["score"], cell.threshold)
+        found[key(cell)] = words.Errors(seen.fp, cell.n_real, seen.fn, cell.n_forged)
+    return found
+
+
+def build(
+    results: Results,
+    scores: pd.DataFrame,
+    *,
+    forged: dict[str, np.ndarray],
+    filmstrip: dict[str, list[tuple[float, np.ndarray]]],
+    picture: Any,  # noqa: ANN401 - Pictures.by_id
+) -> Page:
+    """Compute the page.
+
+    Args:
+        results: the run.
+        scores: its score rows.
+        forged: random forgeries a generator, uint8 [n, H, W, 3].
+        filmstrip: (kimg, uint8 [n, H, W, 3]) a generator, as training went on.
+        picture: image of (source set name, sample id), None where it may not be shown.
+    """
+    cells, rows, names = results.cells, TestRows(scores), Names()
+    single, paired = figures.hardest(cells, _CELLS), figures.hardest_duels(cells, _DUELS)
+    histograms = figures.histograms(single, rows, names)
+    shown_overview = figures.hardest(cells, _OVERVIEW)
+    smallest = detectable(results.comparisons)
+    return Page(
+        results=results,
+        verdict=words.verdict(results, errors_of(cells, rows)),
+        faces=words.faces_of(results.data.name),
+        key_figure=(histograms[0] if len(cells) == 1 else figures.overview(shown_overview, names)) if cells else None,
+        rows=table(results),
+        detectable=None if smallest is None else f"{smallest:.2g}",
+        heat=heat(cells) if len({name for c in cells for name in (c.trained_on, c.tested_on)}) > 1 else [],
+        forgeries=[_forgeries(one, forged, filmstrip, names) for one in results.generators],
+        roc=figures.roc_figures(paired, rows, names),
+        det=figures.det_figures(paired, rows, names),
+        scores=histograms if len(cells) > 1 else [],
+        calibration=figures.calibration_figures(single, rows, names),
+        generators=[f for one in results.generators[:_HISTORIES] for f in histories.generator_figures(one, names)],
+        detectors=[f for one in results.detectors[:_HISTORIES] for f in histories.detector_figures(one, names)],
+        galleries=mistakes.galleries(figures.hardest(cells, _GALLERY_CELLS), rows, picture),
+        left_out=_left_out(cells, single, paired, shown_overview),
+        provenance=json.dumps(results.data.provenance, indent=1, sort_keys=True, ensure_ascii=False),
+        facts={i: facts(one) for i, one in enumerate(results.detectors)},
+        methods=sorted({cell.auc_method for cell in cells}),
+    )
+
+
+def _left_out(
+    cells: Sequence[Cell], single: Sequence[Cell], paired: Sequence[Cell], overview: Sequence[Cell]
+) -> dict[str, str]:
+    whole = {"single": single, "paired": paired, "overview": overview}
+    return {
+        name: f"The {len(part)} results with the lowest AUC of {len(cells)}; scores.parquet has them all."
+        if name != "paired"
+        else f"The pairings with the lowest AUC, {len(part)} of {len(cells)} results; scores.parquet has them all."
+        for name, part in whole.items()
+        if len(part) < len(cells)
+    }
+
+
+def table(results: Results) -> list[Row]:
+    """The rows of the main table: a duel after the other, best first."""
+    ranks = places(results.cells, results.comparisons)
+    order = {name: i for i, name in enumerate(dict.fromkeys((c.trained_on, c.tested_on) for c in results.cells))}
+    ordered = sorted(results.cells, key=lambda c: (order[c.trained_on, c.tested_on], c.seed, ranks[key(c)].rank, -c.auc))
+    return [_row(cell, ranks[key(cell)]) for cell in ordered]
+
+
+def _row(cell: Cell, place: Place) -> Row:
+    n, least = cell.n_real + cell.n_forged, min(cell.n_real, cell.n_forged)
+    shown = estimate(cell.auc, cell.auc_low, cell.auc_high)
+    return Row(
+        cell=cell,
+        place=place,
+        auc=shown.value,
+        interval=f"[{shown.low}, {shown.high}]",
+        eer=percent_range(cell.eer, cell.eer_low, cell.eer_high, least),
+        tpr=None if cell.tpr_at_fpr_1pct is None else percent(cell.tpr_at_fpr_1pct, cell.n_forged),
+        balanced=percent(cell.balanced_accuracy, least),
+        accuracy=percent_range(cell.accuracy, cell.accuracy_low, cell.accuracy_high, n),
+        brier=share(cell.brier, n),
+        ece=share(cell.ece, n),
+        finding=words.finding(cell),
+    )
+
+
+def heat(cells: Sequence[Cell]) -> list[Heat]:
+    """One train x test table a detector."""
+    found = []
+    tested = list(dict.fromkeys(cell.tested_on for cell in cells))
+    for detector, seed in dict.fromkeys((cell.detector, cell.seed) for cell in cells):
+        own = {(c.trained_on, c.tested_on): c for c in cells if (c.detector, c.seed) == (detector, seed)}
+        trained = list(dict.fromkeys(cell.trained_on for cell in own.values()))
+        lines = [(train, [_heat_cell(own.get((train, test))) for test in tested]) for train in trained]
+        found.append(Heat(detector, tested, lines))
+    return found
+
+
+def _heat_cell(cell: Cell | None) -> HeatCell | None:
+    if cell is None:
+        return None
+    shown = estimate(cell.auc, cell.auc_low, cell.auc_high)
+    return HeatCell(round(10 * cell.auc), shown.value, f"[{shown.low}, {shown.high}]", cell.condition == "same")
+
+
+def _forgeries(
+    generator: GeneratorFacts,
+    forged: dict[str, np.ndarray],
+    filmstrip: dict[str, list[tuple[float, np.ndarray]]],
+    names: Names,
+) -> Forgeries:
+    faces = forged.get(generator.name)
+    shown = 0 if faces is None else min(len(faces), 64)
+    strip = filmstrip.get(generator.name, [])
+    if len(strip) > 6:  # the first, the last and an even choice between
+        strip = [strip[i] for i in np.linspace(0, len(strip) - 1, 6).round().astype(int)]
+    return Forgeries(
+        generator=generator,
+        samples=grid_uri(faces[:64]) if faces is not None and shown else None,
+        shown=shown,
+        file=names("samples", generator.name) + ".png",
+        strip=[(kimg, grid_uri(images[:8])) for kimg, images in strip if len(images)],
+    )
+
+
+def facts(detector: DetectorFacts) -> str:
+    """What a fit reports of itself, on one line."""
+    return "; ".join(f"{name.replace('_', ' ')}: {_fact(value)}" for name, value in detector.facts.items())
+
+
+def _fact(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

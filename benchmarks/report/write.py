@@ -1,0 +1,117 @@
+"""Write the report of a run: a page, a text for pull requests, and the data."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from benchmarks.measures.results import Results, to_csv
+from benchmarks.report import markdown, numbers
+from benchmarks.report.figures import Figure
+from benchmarks.report.images import smaller
+from benchmarks.report.page import Page, build
+from benchmarks.report.svg import standalone
+from detect.scoring import write_scores
+from forge.files import write_json, write_text
+from forge.pictures import write_grid
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_GRID_SIDE = 128  # pixels of a face in samples-*.png
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What may be shown.
+
+    Attributes:
+        forged: random forged samples of each generator, not selected, uint8 [n, H, W, 3]; the first 64 are shown.
+        filmstrip: (thousands of images seen, uint8 [n, H, W, 3]) of each generator as training went on; may be empty.
+        by_id: image of (source set name, sample id), uint8 [H, W, 3]; None where it may not be shown.
+    """
+
+    forged: dict[str, np.ndarray]
+    filmstrip: dict[str, list[tuple[float, np.ndarray]]]
+    by_id: Callable[[str, str], np.ndarray | None]
+
+
+def write_report(directory: Path, results: Results, scores: pd.DataFrame, pictures: Pictures) -> None:
+    """Write index.html, report.md with its figures, results.json, results.csv and scores.parquet.
+
+    The same inputs give the same bytes. Every file is replaced atomically; figures of an earlier report that are not
+    part of this one are removed.
+
+    Args:
+        directory: made if it does not exist.
+        results: the run.
+        scores: its score rows.
+        pictures: what may be shown.
+
+    Raises:
+        InputError: scores lack a column or do not belong to the results.
+    """
+    page = build(
+        results, scores, forged=pictures.forged, filmstrip=pictures.filmstrip, picture=pictures.by_id
+    )
+    kept = set()
+    css = _style("colours.css", "figure.css")
+    for figure in page.figures:
+        kept.add(directory / "figures" / f"{figure.name}.svg")
+        write_text(directory / "figures" / f"{figure.name}.svg", standalone(figure.svg, css))
+    for one in page.forgeries:
+        if one.samples:
+            kept.add(directory / one.file)
+            write_grid(directory / one.file, smaller(pictures.forged[one.generator.name][:64], _GRID_SIDE))
+    for stale in {*directory.glob("figures/*.svg"), *directory.glob("samples-*.png")} - kept:
+        stale.unlink()
+    write_scores(scores, directory / "scores.parquet")
+    write_json(directory / "results.json", results.model_dump(mode="json"))
+    write_text(directory / "results.csv", to_csv(results.cells))
+    write_text(directory / "report.md", text(page))
+    write_text(directory / "index.html", html(page))
+
+
+def html(page: Page) -> str:
+    """The page: one file that fetches nothing and runs nothing."""
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style = _style("colours.css", "figure.css", "page.css")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return environment.get_template("index.html.j2").render(
+        page=page, r=page.results, style=Markup(style), style_digest=digest, svg=_svg, n=numbers
+    )
+
+
+def text(page: Page) -> str:
+    """The same findings for a pull request."""
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=False,  # noqa: S701 - this is Markdown: `finalize` escapes every value for it
+        finalize=markdown.escape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.md.j2").render(
+        page=page, r=page.results, n=numbers, fenced=markdown.fenced
+    )
+
+
+def _svg(figure: Figure) -> Markup:
+    return Markup(figure.svg)  # our own: every text in it went through html.escape
+
+
+def _style(*names: str) -> str:
+    return "".join((_TEMPLATES / name).read_text(encoding="utf-8") for name in names)

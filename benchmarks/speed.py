@@ -1,0 +1,168 @@
+"""The measurements behind `bench speed`: each figure is taken here and now; ratios come from one run on one machine."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+REPEATS = 3
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured number.
+
+    Attributes:
+        what: is measured.
+        value: the median of the repeats.
+        unit: of the value.
+        how: it was measured.
+    """
+
+    what: str
+    value: float
+    unit: str
+    how: str
+
+
+def _bench(*arguments: str) -> float:
+    """Wall seconds of one `bench` command in a process of its own."""
+    begin = time.perf_counter()
+    command = [sys.executable, "-m", "benchmarks.cli.main", *arguments]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - begin
+
+
+def _timed(call: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    call()
+    return time.perf_counter() - begin
+
+
+def startup(photos: str | None) -> list[Figure]:
+    """`bench --help`."""
+    seconds = statistics.median(_bench("--help") for _ in range(5))
+    return [Figure("bench --help", seconds, "s", "median of 5 processes")]
+
+
+def smoke(photos: str | None) -> list[Figure]:
+    """A whole smoke run, and the same command again."""
+    with tempfile.TemporaryDirectory() as folder:
+        places = ("--store", f"{folder}/runs", "--reports", f"{folder}/reports", "--quiet")
+        run = ("run", "--generator", "dcgan", "--detector", "xception", "--preset", "smoke", *places)
+        first, again = _bench(*run), _bench(*run)
+    return [
+        Figure("run --preset smoke", first, "s", "whole process, empty store"),
+        Figure("the same again, all cached", again, "s", "whole process"),
+    ]
+
+
+def rendering(photos: str | None) -> list[Figure]:
+    """Rendered faces through the whole prepare pipeline."""
+    return [_prepare("rendered", 1000)]
+
+
+def preparing(photos: str | None) -> list[Figure]:
+    """Photos through the prepare pipeline, without face search."""
+    return [_prepare(photos, None)] if photos else []
+
+
+def _prepare(source: str, count: int | None) -> Figure:
+    with tempfile.TemporaryDirectory() as folder:
+        limit = ("--count", str(count)) if count else ()
+        seconds = _bench("data", "prepare", source, *limit, "--out", f"{folder}/set")
+        from forge.faces.faceset import FaceSet
+
+        made = len(FaceSet.open(Path(folder) / "set"))
+    how = f"{made} images at 64 px in {seconds:.1f} s, whole process"
+    return Figure(f"prepare {Path(source).name}", made / seconds, "images/s", how)
+
+
+def training(photos: str | None) -> list[Figure]:
+    """DCGAN training steps, against the plain fp32 loop that tutorials show."""
+    import torch
+
+    from benchmarks.pipeline.settings import shipped
+    from forge.compute import Compute
+    from forge.networks.dcgan import DCGAN, DCGANSettings
+    from forge.training.settings import TrainingSettings
+
+    found = []
+    for width in (32, 64):
+        network = DCGANSettings(latent=100, generator_width=width, discriminator_width=width, discriminator_norm="none")
+        loop = TrainingSettings(**{**shipped("generators", "dcgan", "full")["training"], "batch": 64, "flip": False})
+        images = torch.randint(0, 256, (512, 64, 64, 3), dtype=torch.uint8)
+        ours = _game_rate(DCGAN(network, 64), loop, images.numpy(), Compute("cpu", "auto"))
+        plain = _plain_rate(DCGAN(network, 64), images)
+        how = "whole steps of 64, 64 px, R1 every 16, averaged weights"
+        found += [
+            Figure(f"DCGAN width {width} training", ours, "images/s", how),
+            Figure(f"DCGAN width {width} against plain fp32", ours / plain, "x", f"plain loop: {plain:.0f} images/s"),
+        ]
+    return found
+
+
+def _game_rate(architecture, settings, images, compute) -> float:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    from forge.faces.faceset import FaceSet, FaceSetWriter
+    from forge.training.loop import Game, Training
+
+    folder = Path(tempfile.mkdtemp())
+    try:
+        with FaceSetWriter(
+            folder / "set", name="noise", kind="real", resolution=64, licence="none", provenance={}
+        ) as writer:
+            writer.append(images, [{"id": str(i), "split": "forge"} for i in range(len(images))])
+        view = FaceSet.open(folder / "set").view("forge")
+        game = Game(Training("dcgan", "dcgan", architecture, settings, view, 0, compute, folder / "work"))
+        return _rate(game.advance, settings.batch)
+    finally:
+        shutil.rmtree(folder)
+
+
+def _rate(step: Callable[[], object], batch: int, steps: int = 16) -> float:
+    step()
+    seconds = [_timed(lambda: [step() for _ in range(steps)]) for _ in range(REPEATS)]
+    return batch * steps / statistics.median(seconds)
+
+
+def _plain_rate(architecture, images) -> float:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    """The tutorial loop: fp32, contiguous memory, real and forged judged one after the other."""
+    import torch
+    from torch.autograd import backward
+    from torch.nn.functional import binary_cross_entropy_with_logits as bce
+
+    generator, discriminator = architecture.generator(), architecture.discriminator()
+    moves = [
+        torch.optim.Adam(network.parameters(), 2e-4, (0.5, 0.999), foreach=False)
+        for network in (generator, discriminator)
+    ]
+    real = images[:64].permute(0, 3, 1, 2).float().div(127.5).sub(1).contiguous()
+    ones, zeros = torch.ones(64), torch.zeros(64)
+
+    def step() -> None:
+        discriminator.zero_grad()
+        backward(bce(discriminator(real), ones))
+        forged = generator(architecture.latents(64, torch.device("cpu")))
+        backward(bce(discriminator(forged.detach()), zeros))
+        moves[1].step()
+        generator.zero_grad()
+        backward(bce(discriminator(forged), ones))
+        moves[0].step()
+
+    return _rate(step, 64)
+
+
+MEASUREMENTS: dict[str, Callable[[str | None], list[Figure]]] = {
+    "startup": startup,
+    "smoke": smoke,
+    "rendering": rendering,
+    "preparing": preparing,
+    "training": training,
+}

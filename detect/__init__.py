@@ -1,0 +1,1 @@
+"""Detectors of forged faces: fit, score, explain."""

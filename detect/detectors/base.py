@@ -1,0 +1,190 @@
+"""The Detector interface: fit, score, save, load; one small class that every family implements."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from detect.views import View, digest_of, generator_of, join, resolution_of, select, sets_of, splits_of
+from forge.compute import Compute, derive_seed
+from forge.errors import InputError
+from forge.faces.faceset import Images
+from forge.progress import Report
+
+Scores = NDArray[np.float64]
+
+ROLES = ("train_real", "train_forged", "val_real", "val_forged")
+
+
+@dataclass(frozen=True)
+class FitData:
+    """What a detector may see while it is fitted; never an image of `forge` or `test`."""
+
+    train_real: View
+    train_forged: View
+    val_real: View
+    val_forged: View
+
+    @property
+    def resolution(self) -> int:
+        """Height and width of every image in pixels."""
+        return resolution_of(self.train_real)
+
+    @property
+    def views(self) -> dict[str, View]:
+        """The four views by name."""
+        return {role: getattr(self, role) for role in ROLES}
+
+    @property
+    def generators(self) -> str:
+        """The generators seen in training, joined by "+"."""
+        names = {generator_of(faces.card) for faces in sets_of(self.train_forged)} - {""}
+        return "+".join(sorted(names))
+
+    def check(self) -> None:
+        """Refuse data that would give a meaningless detector.
+
+        Raises:
+            InputError: an empty view, different resolutions, an image of another split, or exchanged classes.
+        """
+        for role, view in self.views.items():
+            if not len(view):
+                raise InputError(f"{role} has no images; a detector needs real and forged faces in train and in val")
+            sizes = {faces.resolution for faces in sets_of(view)}
+            if sizes != {self.resolution}:
+                raise InputError(
+                    f"{role} has {'/'.join(map(str, sorted(sizes)))} px images, train_real {self.resolution} px; "
+                    "prepare or synthesize them at one resolution"
+                )
+            allowed = role.partition("_")[0]
+            if strange := sorted(splits_of(view) - {allowed}):
+                raise InputError(f"{role} holds images of split {strange[0]!r}; only {allowed!r} may be used here")
+        kinds = [{faces.card.kind for faces in sets_of(view)} for view in (self.train_real, self.train_forged)]
+        if kinds == [{"forged"}, {"real"}]:
+            raise InputError("train_real holds only forged faces and train_forged only real ones; exchange them")
+
+    def limited(self, train: int | None, val: int | None, seed: int) -> FitData:
+        """A random part of the images, the same for the same seed; a smaller part lies within a larger one.
+
+        Args:
+            train: most images a class in train (None: all).
+            val: most images a class in val (None: all).
+            seed: of the choice.
+        """
+
+        def part(role: str, count: int | None) -> View:
+            view = self.views[role]
+            if count is None or count >= len(view):
+                return view
+            order = np.random.default_rng(derive_seed(seed, "limit", role)).permutation(len(view))
+            return select(view, np.sort(order[:count]))
+
+        return FitData(
+            part("train_real", train), part("train_forged", train), part("val_real", val), part("val_forged", val)
+        )
+
+    def with_shuffled_labels(self, seed: int) -> FitData:
+        """The control in which labels say nothing: both classes drawn from the same shuffled images."""
+        shuffled: dict[str, View] = {}
+        for split in ("train", "val"):
+            real, forged = self.views[f"{split}_real"], self.views[f"{split}_forged"]
+            order = np.random.default_rng(derive_seed(seed, "shuffle", split)).permutation(len(real) + len(forged))
+            both = join(real, forged)
+            shuffled[f"{split}_real"] = select(both, order[: len(real)])
+            shuffled[f"{split}_forged"] = select(both, order[len(real) :])
+        return FitData(**shuffled)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Exactly which images these are, one JSON mapping a view: role, sets, number of images, digest."""
+        return [
+            {
+                "role": role,
+                "sets": [{"name": faces.card.name, "digest": faces.card.digest} for faces in sets_of(view)],
+                "images": len(view),
+                "digest": digest_of(view),
+            }
+            for role, view in self.views.items()
+        ]
+
+
+@dataclass(frozen=True)
+class FitContext:
+    """Where and how a fit runs.
+
+    Attributes:
+        seed: all randomness of the fit follows from it.
+        compute: device and precision.
+        work: directory for checkpoints; a fit that finds its own checkpoint there continues it.
+        report: told about progress.
+    """
+
+    seed: int
+    compute: Compute
+    work: Path
+    report: Report
+
+
+@dataclass(frozen=True)
+class FitSummary:
+    """What a fit did: the curve (one mapping a validation) and the facts worth a line in the report."""
+
+    history: list[dict[str, float]] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+class DetectorSettings(BaseModel):
+    """Settings every detector has; families add their own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    limit: int | None = Field(
+        None, ge=2, description="most training images a class, a random choice by the seed; null: all"
+    )
+    val_limit: int | None = Field(
+        None, ge=2, description="most validation images a class, a random choice by the seed; null: all"
+    )
+
+
+class Detector(ABC):
+    """Tells forged faces from real ones: a higher score means more likely forged.
+
+    A family is one file with one subclass (or several), registered in `detect.detectors.DETECTORS`. Its module
+    imports torch and other heavy packages only inside functions, so that listing detectors stays instant.
+    `detect.trained` does what is the same for all: it checks and limits the data, fits the calibration, stores digests.
+    """
+
+    family: ClassVar[str]
+    citation: ClassVar[str]
+    variant: ClassVar[str] = ""  # where it departs from the paper
+    Settings: ClassVar[type[DetectorSettings]] = DetectorSettings
+
+    def __init__(self, settings: DetectorSettings, resolution: int) -> None:
+        self.settings, self.resolution = settings, resolution
+
+    @abstractmethod
+    def fit(self, data: FitData, context: FitContext) -> FitSummary:
+        """Learn from the `train` views, choose by the `val` views; called once, on checked and limited data."""
+
+    @abstractmethod
+    def score(self, images: Images, compute: Compute) -> Scores:
+        """Return one finite score an image, float64 [n]; images are uint8 [n, H, W, 3] of the fitted resolution."""
+
+    @abstractmethod
+    def save(self, directory: Path) -> None:
+        """Write what was learned into an existing directory: safetensors and JSON, nothing that runs when loaded."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, directory: Path, settings: DetectorSettings, resolution: int) -> Self:
+        """Read what `save` wrote; needs no network and reads no other file."""
+
+    @property
+    def parameters(self) -> int:
+        """Number of learned values."""
+        return 0

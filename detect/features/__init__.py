@@ -1,0 +1,1 @@
+"""What detectors look at: spectra, DCT, residuals; pure functions of image batches."""

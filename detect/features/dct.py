@@ -1,0 +1,56 @@
+"""Discrete cosine transform of whole images: pure functions of image batches."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+EPSILON = 1e-12  # Frank 2020's; keeps the logarithm of an exact zero finite
+
+
+def cosine_basis(size: int, *, device: torch.device | str = "cpu") -> Tensor:
+    """The orthonormal DCT-II as a matrix.
+
+    C[k, n] = a(k) cos(pi (2n + 1) k / (2N)), a(0) = sqrt(1/N), a(k > 0) = sqrt(2/N); C @ C.T is the identity.
+
+    Args:
+        size: N, pixels along one side.
+        device: where the matrix is made.
+
+    Returns:
+        float32 [N, N], computed in float64.
+    """
+    k = torch.arange(size, dtype=torch.float64)[:, None]
+    n = torch.arange(size, dtype=torch.float64)[None, :]
+    basis = math.sqrt(2 / size) * torch.cos(torch.pi * (2 * n + 1) * k / (2 * size))
+    basis[0] /= math.sqrt(2)
+    return basis.float().to(device)
+
+
+def dct2(images: Tensor) -> Tensor:
+    """Two-dimensional orthonormal DCT-II of each channel, as two matrix products.
+
+    Args:
+        images: uint8 or float [N, H, W, 3], any scale.
+
+    Returns:
+        float32 [N, 3, H, W]; coefficient [0, 0] is the mean times sqrt(H W).
+    """
+    channels = images.permute(0, 3, 1, 2).float()
+    rows = cosine_basis(channels.shape[-2], device=channels.device)
+    columns = cosine_basis(channels.shape[-1], device=channels.device)
+    return rows @ channels @ columns.T
+
+
+def log_dct(images: Tensor) -> Tensor:
+    """Logarithm of the absolute DCT coefficients: log(|c| + 1e-12), Frank et al. 2020, section 3.
+
+    Args:
+        images: uint8 [N, H, W, 3], on the scale 0 to 255 (as in RUB-SysSec/GANDCTAnalysis).
+
+    Returns:
+        float32 [N, 3 H W], channel by channel, rows of coefficients from low to high frequency.
+    """
+    return dct2(images).abs_().add_(EPSILON).log_().flatten(1)

@@ -1,0 +1,316 @@
+"""The one training loop of all detectors that are networks."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import Tensor, nn
+
+from detect.augment import flip_and_shift
+from detect.batches import BalancedBatches
+from detect.checkpoint import CheckpointStore, pack, unpack
+from detect.detectors.base import FitContext, FitData, FitSummary, Scores
+from detect.views import View
+from forge.compute import Compute, Precision, derive_seed
+from forge.errors import BenchError
+from forge.progress import Tick
+
+if TYPE_CHECKING:
+    from detect.detectors.network import NetworkDetector, NetworkSettings
+
+CHECKPOINT_SECONDS = 20.0
+CHECKPOINT_SHARE = 0.05  # of the time may go into writing checkpoints; a slow disk makes them rarer
+TICK_SECONDS = 0.5
+
+
+@dataclass
+class Progress:
+    """How far a fit is; with the tensors this is all that a resumed fit needs.
+
+    Attributes:
+        step: training steps done.
+        best_step: the step of the best validation.
+        best_auc: its AUC.
+        best_loss: its loss, which decides between equal AUCs.
+        stale: validations in a row without a higher AUC.
+        loss_sum: summed loss since the last validation.
+        loss_steps: steps in that sum.
+        history: one mapping a validation.
+    """
+
+    step: int = 0
+    best_step: int = 0
+    best_auc: float = -1.0  # below every AUC, so that the first validation is the best so far
+    best_loss: float = 0.0
+    stale: int = 0
+    loss_sum: float = 0.0
+    loss_steps: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def fit_network(
+    detector: NetworkDetector, data: FitData, context: FitContext
+) -> tuple[nn.Module, Precision, FitSummary]:
+    """Train a detector's network; the same seed gives the same weights, also across a kill and a resume (on a CPU).
+
+    All randomness of a step follows from the seed and the step's number, so nothing random needs to be stored.
+
+    Args:
+        detector: gives the network, its inputs and its loss.
+        data: checked views.
+        context: seed, device, checkpoint directory, progress.
+
+    Returns:
+        The network with the weights of the best validation in evaluation mode, the precision used, and the summary.
+
+    Raises:
+        BenchError: the loss is no longer finite.
+        InputError, CorruptError: the checkpoint in `context.work` is of another fit, or damaged.
+    """
+    device = context.compute.torch_device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        _seed(device, derive_seed(context.seed, "initial weights"))
+        network = detector.build().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        fit = _Fit(detector, network, data, context)
+        fit.resume()
+        fit.run()
+    return fit.finish()
+
+
+def learning_rate_at(step: int, total: int, settings: NetworkSettings) -> float:
+    """Learning rate of a step: a linear warm-up, then constant or half a cosine down to zero.
+
+    Args:
+        step: 0 .. total - 1.
+        total: steps in all.
+        settings: `learning_rate`, `warmup` (a share of the steps) and `schedule`.
+    """
+    warm = round(total * settings.warmup)
+    if step < warm:
+        return settings.learning_rate * (step + 1) / (warm + 1)
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
+
+
+def predict(
+    detector: NetworkDetector, network: nn.Module, pixels: Tensor, compute: Compute, precision: Precision
+) -> Tensor:
+    """Logits of a batch without gradients.
+
+    Args:
+        detector: prepares the inputs.
+        network: in evaluation mode.
+        pixels: uint8 [N, H, W, 3] on the device.
+        compute: the device.
+        precision: of the network's arithmetic.
+
+    Returns:
+        float32 [N].
+    """
+    with torch.inference_mode(), compute.autocast(precision):
+        return detector.logits(network, detector.prepare(pixels))
+
+
+class _Fit:
+    def __init__(self, detector: NetworkDetector, network: nn.Module, data: FitData, context: FitContext) -> None:
+        self.detector, self.network, self.data, self.context = detector, network, data, context
+        self.settings, self.compute, self.device = (
+            detector.network_settings,
+            context.compute,
+            context.compute.torch_device,
+        )
+        self.batches = BalancedBatches(
+            data.train_real,
+            data.train_forged,
+            size=self.settings.batch,
+            seed=derive_seed(context.seed, "batches"),
+            device=self.device,
+        )
+        self.total = self.settings.epochs * self.batches.steps_per_pass
+        if self.settings.max_images is not None:
+            self.total = min(self.total, max(1, self.settings.max_images // self.settings.batch))
+        every = self.settings.validate_every
+        between = self.batches.steps_per_pass if every is None else max(1, every // self.settings.batch)
+        # evenly spaced, so that the last validation falls on the last step and none just before it
+        self.between = -(-self.total // max(1, round(self.total / between)))
+        self.trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        self.optimizer = _optimizer(self.trained, self.settings)
+        self.progress = Progress()
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        self.best: dict[str, Tensor] = {}
+        self.precision: Precision = "fp32"
+        self.store = CheckpointStore(
+            context.work,
+            {
+                "settings": detector.settings.model_dump(mode="json"),
+                "data": data.describe(),
+                "seed": context.seed,
+                "detector": f"{type(detector).__module__}.{type(detector).__qualname__}",
+            },
+        )
+        self.next_checkpoint = time.monotonic() + CHECKPOINT_SECONDS
+        self.next_tick = 0.0
+
+    def run(self) -> None:
+        patience = math.inf if self.settings.patience is None else self.settings.patience
+        state = self.progress
+        while state.step < self.total and state.stale < patience:
+            self._step()
+            validate = state.step % self.between == 0 or state.step == self.total
+            if validate:
+                self._validate()
+            if time.monotonic() >= self.next_checkpoint and state.step < self.total:
+                self._checkpoint()
+            if validate or time.monotonic() >= self.next_tick:
+                self._tick()
+
+    def finish(self) -> tuple[nn.Module, Precision, FitSummary]:
+        state = self.progress
+        self.network.load_state_dict(self.best)
+        self.network.eval()
+        facts = {
+            "precision": self.precision,
+            "device": self.compute.describe(),
+            "steps": state.step,
+            "images_seen": state.step * self.settings.batch,
+            "best_after_images": state.best_step * self.settings.batch,
+            "best_val_auc": state.best_auc,
+            "stopped_early": state.step < self.total,
+        }
+        return self.network, self.precision, FitSummary(state.history, facts)
+
+    def _step(self) -> None:
+        state, seed = self.progress, self.context.seed
+        _seed(self.device, derive_seed(seed, "network noise", state.step))
+        pixels, labels = self.batches.batch(state.step)
+        pixels = self._augment(pixels, torch.Generator().manual_seed(derive_seed(seed, "augment", state.step)))
+        rate = learning_rate_at(state.step, self.total, self.settings)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.network.train()
+        loss = self._backward(self.network, pixels, labels, self.precision)
+        if self.settings.clip is not None:
+            nn.utils.clip_grad_norm_(self.trained, self.settings.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.loss_sum += loss
+        state.step += 1
+        state.loss_steps += 1
+
+    def _augment(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        shift = round(self.settings.shift * pixels.shape[1])
+        return flip_and_shift(pixels, generator, flip=self.settings.flip, shift=shift)
+
+    def _backward(self, network: nn.Module, pixels: Tensor, labels: Tensor, precision: Precision) -> Tensor:
+        with self.compute.autocast(precision):
+            loss = self.detector.loss(network, self.detector.prepare(pixels), labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    def _validate(self) -> None:
+        state = self.progress
+        train_loss = self._mean_loss()
+        real, forged = self._scores(self.data.val_real), self._scores(self.data.val_forged)
+        labels = np.repeat([0, 1], [len(real), len(forged)])
+        auc = float(roc_auc_score(labels, np.concatenate([real, forged])))
+        # the mean of the classes' losses: a validation set of unequal classes must not favour one of them
+        loss = float(np.logaddexp(0, real).mean() + np.logaddexp(0, -forged).mean()) / 2
+        seen = state.step * self.settings.batch
+        state.history.append({"images": seen, "train_loss": train_loss, "val_loss": loss, "val_auc": auc})
+        state.stale = 0 if auc > state.best_auc else state.stale + 1
+        if (auc, -loss) > (state.best_auc, -state.best_loss):
+            state.best_auc, state.best_loss, state.best_step = auc, loss, state.step
+            self.best = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
+        state.loss_steps = 0
+        self.loss_sum.zero_()
+
+    def _scores(self, view: View) -> Scores:
+        self.network.eval()
+        parts = []
+        for images in view.batches(self.settings.batch):
+            pixels = torch.from_numpy(images).to(self.device)
+            parts.append(
+                predict(self.detector, self.network, pixels, self.compute, self.precision).cpu().double().numpy()
+            )
+        scores = np.concatenate(parts)
+        if not np.isfinite(scores).all():
+            raise self._diverged("a validation score")
+        return scores
+
+    def _mean_loss(self) -> float:
+        mean = self.loss_sum.item() / max(1, self.progress.loss_steps)
+        if not math.isfinite(mean):
+            raise self._diverged("the loss")
+        return mean
+
+    def _diverged(self, what: str) -> BenchError:
+        seen, rate = self.progress.step * self.settings.batch, self.settings.learning_rate
+        return BenchError(
+            f"training of {self.detector.family} diverged: {what} is not a finite number after {seen} images; "
+            f"lower learning_rate (now {rate:g}), or compute with precision fp32 (now {self.precision})"
+        )
+
+    def _tick(self) -> None:
+        state, size = self.progress, self.settings.batch
+        values = {"loss": self._mean_loss() if state.loss_steps else state.history[-1]["train_loss"]}
+        if state.history:
+            values["val_auc"] = state.history[-1]["val_auc"]
+        self.context.report(Tick(state.step * size, self.total * size, "images", values))
+        self.next_tick = time.monotonic() + TICK_SECONDS
+
+    def _checkpoint(self) -> None:
+        self._mean_loss()  # a diverged fit must not replace the last good checkpoint
+        self.progress.loss_sum = self.loss_sum.item()
+        tensors = pack(self.network, self.optimizer)
+        start = time.monotonic()
+        self.store.write(asdict(self.progress) | {"precision": self.precision}, tensors, self.best)
+        end = time.monotonic()
+        self.next_checkpoint = end + max(CHECKPOINT_SECONDS, (end - start) / CHECKPOINT_SHARE)
+
+    def resume(self) -> None:
+        found = self.store.read()
+        if found is None:
+            self.precision = self._choose_precision()
+            return
+        counters = dict(found.counters)
+        self.precision = counters.pop("precision")
+        self.progress = Progress(**counters)
+        self.loss_sum.fill_(self.progress.loss_sum)
+        self.best = found.best
+        unpack(found.state, self.network, self.optimizer)
+
+    def _choose_precision(self) -> Precision:
+        settings, copied = self.settings, copy.deepcopy(self.network).train()
+        side = self.data.resolution
+        generator = torch.Generator().manual_seed(0)
+        shape = (settings.batch, side, side, 3)
+        pixels = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8).to(self.device)
+        labels = self.batches.labels
+
+        def step(precision: Precision) -> None:
+            self._backward(copied, pixels, labels, precision)
+            copied.zero_grad(set_to_none=True)
+
+        named = f"{self.detector.family} fit, {side} px as {settings.input_size or side} px, batch {settings.batch}"
+        return self.compute.decide(named, step)
+
+
+def _optimizer(parameters: list[nn.Parameter], settings: NetworkSettings) -> torch.optim.Optimizer:
+    kind: type[torch.optim.Adam] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer]
+    # fused: one pass over the weights instead of ten, a fifth of the whole step for xception at 64 px on a CPU
+    return kind(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+
+
+def _seed(device: torch.device, seed: int) -> None:
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)

@@ -1,0 +1,178 @@
+"""Detector x FaceSet -> scores: streamed in constant memory, one row an image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from detect.detectors.base import Detector, Scores
+from detect.views import View, generator_of, resolution_of
+from forge.compute import Compute
+from forge.errors import BenchError, CorruptError, InputError
+from forge.faces.faceset import FaceView, Images
+from forge.files import replacing
+from forge.progress import Report, Tick, silent
+
+if TYPE_CHECKING:
+    from detect.trained import TrainedDetector
+
+BATCH = 256
+
+SCORE_COLUMNS = {
+    "detector": pa.string(),
+    "trained_on": pa.string(),  # generators seen in training, joined by "+"
+    "seed": pa.int64(),  # of the fit
+    "sample_id": pa.string(),  # the image's id within its set
+    "identity": pa.string(),
+    "source": pa.string(),  # name of the set
+    "generator": pa.string(),  # empty for real faces
+    "split": pa.string(),
+    "perturbation": pa.string(),  # "none" for clean images
+    "label": pa.int8(),  # 1 = forged
+    "score": pa.float64(),  # higher for forged
+    "probability": pa.float64(),  # calibrated on val
+}
+
+
+def score_view(
+    detector: Detector,
+    view: View,
+    compute: Compute,
+    *,
+    batch: int = BATCH,
+    perturb: Callable[[Images], Images] | None = None,
+    report: Report = silent,
+) -> Scores:
+    """Score every image of a view, in its order.
+
+    Args:
+        detector: a fitted one.
+        view: images of the fitted resolution.
+        compute: device and precision; with precision "auto" a network uses that of its fit.
+        batch: images read at a time.
+        perturb: what happens to the images first; keeps shape and type.
+        report: told about progress.
+
+    Returns:
+        float64 [len(view)].
+
+    Raises:
+        InputError: the images have another resolution.
+        BenchError: a score is not finite, or the detector returned another number of scores.
+    """
+    if resolution_of(view) != detector.resolution:
+        raise InputError(
+            f"{detector.family} was fitted at {detector.resolution} px and cannot score {resolution_of(view)} px "
+            "images; prepare or synthesize them at its resolution, or fit it at theirs"
+        )
+    scores = np.empty(len(view))
+    done = 0
+    for images in view.batches(batch):
+        part = detector.score(perturb(images) if perturb else images, compute)
+        if part.shape != (len(images),):
+            raise BenchError(f"{detector.family} returned scores of shape {part.shape} for {len(images)} images")
+        if not np.isfinite(part).all():
+            first = done + int(np.flatnonzero(~np.isfinite(part))[0])
+            name = view.rows["id"].iloc[first]
+            raise BenchError(
+                f"{detector.family} gave image {name!r} the score {part[first - done]}, which is no number"
+            )
+        scores[done : done + len(part)] = part
+        done += len(part)
+        report(Tick(done, len(view)))
+    return scores
+
+
+def score_table(
+    trained: TrainedDetector,
+    view: FaceView,
+    compute: Compute,
+    *,
+    label: int | None = None,
+    source: str | None = None,
+    generator: str | None = None,
+    perturbation: str = "none",
+    perturb: Callable[[Images], Images] | None = None,
+    batch: int = BATCH,
+    report: Report = silent,
+) -> pd.DataFrame:
+    """Score a view into rows: the columns of `SCORE_COLUMNS`, then the set's attributes.
+
+    Args:
+        trained: a fitted detector.
+        view: images of one set.
+        compute: device and precision.
+        label: 1 forged, 0 real; by default what the set's card says.
+        source: name of the set in the table; by default its card's.
+        generator: name of the generator; by default its card's provenance, empty for real faces.
+        perturbation: name of what `perturb` does.
+        perturb: what happens to the images first.
+        batch: images read at a time.
+        report: told about progress.
+
+    Raises:
+        InputError: the images have another resolution, or an attribute has the name of a score column.
+        BenchError: a score is not finite.
+    """
+    card = view.faces.card
+    if clash := sorted(set(card.attributes) & set(SCORE_COLUMNS)):
+        raise InputError(f"set {card.name!r} has an attribute {clash[0]!r}, the name of a score column; rename it")
+    scores = score_view(trained.detector, view, compute, batch=batch, perturb=perturb, report=report)
+    rows = view.rows
+    columns = {
+        "detector": trained.name,
+        "trained_on": trained.trained_on,
+        "seed": trained.seed,
+        "sample_id": rows["id"].to_numpy(),
+        "identity": rows["identity"].to_numpy(),
+        "source": card.name if source is None else source,
+        "generator": generator_of(card) if generator is None else generator,
+        "split": rows["split"].to_numpy(),
+        "perturbation": perturbation,
+        "label": (card.kind == "forged") if label is None else label,
+        "score": scores,
+        "probability": trained.calibration.probability(scores),
+    }
+    table = pd.DataFrame(columns | {name: rows[name].to_numpy() for name in card.attributes}, index=range(len(rows)))
+    return table.astype({"seed": "int64", "label": "int8"})
+
+
+def write_scores(table: pd.DataFrame, path: Path) -> None:
+    """Write score rows as Parquet, atomically; the same rows give the same bytes.
+
+    Raises:
+        InputError: a score column is missing.
+    """
+    if missing := [name for name in SCORE_COLUMNS if name not in table.columns]:
+        raise InputError(f"scores have no column {missing[0]!r}; they need {', '.join(SCORE_COLUMNS)}")
+    extra = [name for name in table.columns if name not in SCORE_COLUMNS]
+    # through Arrow by hand: the frame's own metadata names library versions and has no place in the bytes
+    core = pa.Table.from_pandas(table[list(SCORE_COLUMNS)], pa.schema(SCORE_COLUMNS.items()), preserve_index=False)
+    for name in extra:
+        core = core.append_column(name, pa.Array.from_pandas(table[name]))
+    with replacing(path) as temporary:
+        pq.write_table(core.replace_schema_metadata(None), temporary, compression="zstd")
+
+
+def read_scores(path: Path) -> pd.DataFrame:
+    """Read what `write_scores` wrote.
+
+    Raises:
+        InputError: there is no such file, or it lacks a score column.
+        CorruptError: it is not readable as Parquet.
+    """
+    if not path.is_file():
+        raise InputError(f"scores file {path} does not exist")
+    try:
+        table: pd.DataFrame = pq.read_table(path).to_pandas()
+    except pa.ArrowInvalid as error:
+        raise CorruptError(f"scores file {path} is damaged: {error}") from error
+    if missing := [name for name in SCORE_COLUMNS if name not in table.columns]:
+        raise InputError(f"scores file {path} has no column {missing[0]!r}; it needs {', '.join(SCORE_COLUMNS)}")
+    return table

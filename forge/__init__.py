@@ -1,0 +1,1 @@
+"""Faces, real and forged: sources, FaceSets, generators and their training."""

@@ -1,0 +1,1 @@
+"""Real faces: from photos or the renderer to a FaceSet."""

@@ -1,0 +1,188 @@
+"""Find the face and put eyes and mouth where they always are.
+
+The detector is MTCNN (Zhang, K. et al.: Joint Face Detection and Alignment Using Multitask Cascaded Convolutional
+Networks. IEEE Signal Processing Letters 2016) as packaged by facenet-pytorch, whose weights are inside the package.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from forge.faces.imaging import Unusable
+
+# eyes, nose and corners of the mouth in units of the distance of the eyes, from the middle of the eyes: the mean of
+# 192 FairFace photos as MTCNN sees them, after Procrustes alignment, made symmetric
+_SHAPE = np.array([(-0.5, 0.0), (0.5, 0.0), (0.0, 0.579), (-0.449, 1.053), (0.449, 1.053)])
+_MOST_PIXELS_PER_OUTPUT_PIXEL = 16
+
+Landmarks = NDArray[np.float64]  # [5, 2], x and y in pixels: left eye, right eye, nose, left and right mouth corner
+
+
+@dataclass(frozen=True)
+class FaceCrop:
+    """How faces are found and cut; recorded in the card.
+
+    Attributes:
+        threshold: least probability of a face, 0..1.
+        eye_distance: between the eyes, as a fraction of the output's width. 0.42 keeps chin, ears and part of the
+            forehead, and fits into photos that are cut tightly (FairFace).
+        eye_height: of the eyes from the top, as a fraction of the output's height.
+        detector_side: photos are shrunk to this longest side in pixels before the face is searched.
+        min_face: least width of a face in pixels after that.
+        most_outside: reject when a larger fraction of the output lies outside the photo; the rest is mirrored.
+    """
+
+    threshold: float = 0.95
+    eye_distance: float = 0.42
+    eye_height: float = 0.3
+    detector_side: int = 256
+    min_face: int = 32
+    most_outside: float = 0.15
+
+    def describe(self) -> dict[str, Any]:
+        """JSON values for the card."""
+        return {"detector": "MTCNN of facenet-pytorch", **asdict(self)}
+
+    @property
+    def template(self) -> Landmarks:
+        """Where the five landmarks go, in fractions of the output."""
+        return np.array([0.5, self.eye_height]) + self.eye_distance * _SHAPE
+
+
+class FaceFinder:
+    """Finds the main face of each photo; loads torch and the detector when made.
+
+    Args:
+        crop: settings.
+    """
+
+    def __init__(self, crop: FaceCrop) -> None:
+        from facenet_pytorch import MTCNN
+
+        self.crop = crop
+        self._network = MTCNN(min_face_size=crop.min_face, device="cpu").eval()
+
+    def find(self, images: Sequence[Image.Image]) -> list[Landmarks | None]:
+        """Return the landmarks of the main face of each image, in its pixels; None where there is no face."""
+        scales = [max(1.0, max(image.size) / self.crop.detector_side) for image in images]
+        canvases = np.stack([self._canvas(image, scale) for image, scale in zip(images, scales, strict=True)])
+        with _one_thread():
+            found = self._detect(canvases)
+        out: list[Landmarks | None] = []
+        for image, scale, faces in zip(images, scales, found, strict=True):
+            # coarser than float noise: the result must not depend on what else is in the batch
+            out.append(None if faces is None else np.round(_main_face(*faces, image, scale), 1) * scale)
+        return out
+
+    def _canvas(self, image: Image.Image, scale: float) -> NDArray[np.uint8]:
+        side = self.crop.detector_side
+        canvas = Image.new("RGB", (side, side), (128, 128, 128))
+        width, height = (max(1, round(edge / scale)) for edge in image.size)
+        small = image if scale == 1 else image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0)
+        canvas.paste(small, (0, 0))
+        return np.asarray(canvas)
+
+    def _detect(self, canvases: NDArray[np.uint8]) -> list[tuple[NDArray[np.float64], Landmarks] | None]:
+        """Boxes [n, 4] and landmarks [n, 5, 2] of the faces above the threshold, photo by photo."""
+        try:
+            boxes, chances, points = self._network.detect(canvases, landmarks=True)
+        except (RuntimeError, IndexError, ValueError):
+            # facenet-pytorch fails on a batch when a candidate box of one photo lies wholly outside it
+            if len(canvases) == 1:
+                return [None]
+            return [self._detect(canvases[i : i + 1])[0] for i in range(len(canvases))]
+        found: list[tuple[NDArray[np.float64], Landmarks] | None] = []
+        for box, chance, point in zip(boxes, chances, points, strict=True):
+            sure = np.flatnonzero(np.array([-1.0] if box is None else chance, float) >= self.crop.threshold)
+            found.append((np.asarray(box, float)[sure], np.asarray(point, float)[sure]) if len(sure) else None)
+        return found
+
+
+def _main_face(boxes: NDArray[np.float64], points: Landmarks, image: Image.Image, scale: float) -> Landmarks:
+    """The landmarks of the face that is large and in the middle: largest side less distance from the centre."""
+    side = np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2 - np.array(image.size) / scale / 2
+    best = int(np.argmax(side - np.hypot(*centre.T)))
+    return np.asarray(points[best], np.float64)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    # several processes share the cores, and sums in another order would give other last digits
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def align(image: Image.Image, landmarks: Landmarks, resolution: int, crop: FaceCrop) -> NDArray[np.uint8]:
+    """Rotate, scale and shift a photo so that its landmarks meet the template, antialiased.
+
+    Args:
+        image: RGB.
+        landmarks: [5, 2] in its pixels.
+        resolution: of the result.
+        crop: the template.
+
+    Returns:
+        uint8 [resolution, resolution, 3].
+
+    Raises:
+        Unusable: "too small" when the face would have to be enlarged; "face cut off".
+    """
+    a, b = similarity(crop.template, landmarks)
+    side = abs(a)  # of the output, in the photo's pixels
+    if side < resolution:
+        raise Unusable("too small", f"the face's square is {side:.0f} pixels wide, {resolution} are needed")
+    outside = _outside(a, b, image.size)
+    if outside > crop.most_outside:
+        raise Unusable("face cut off", f"{outside:.0%} of the face's square lie outside the photo")
+    fine = resolution * min(math.ceil(side / resolution), _MOST_PIXELS_PER_OUTPUT_PIXEL)
+    part, left, top = _padded(image, a, b)
+    step, shift = a / fine, b - complex(left, top)
+    # PIL maps pixels of the output to the photo: x' = a x + b y + c, y' = d x + e y + f
+    affine = (step.real, -step.imag, shift.real, step.imag, step.real, shift.imag)
+    turned = part.transform((fine, fine), Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC)
+    return np.asarray(turned.resize((resolution, resolution), Image.Resampling.LANCZOS))
+
+
+def similarity(template: Landmarks, landmarks: Landmarks) -> tuple[complex, complex]:
+    """Least-squares similarity transform w = a z + b from template to landmarks, points as complex numbers x + iy.
+
+    a = sum conj(z - mean z) (w - mean w) / sum |z - mean z|^2 (Umeyama 1991 for the plane, without reflection).
+    """
+    z, w = (points[:, 0] + 1j * points[:, 1] for points in (template, landmarks))
+    centred = z - z.mean()
+    a = (centred.conj() * (w - w.mean())).sum() / (abs(centred) ** 2).sum()
+    return complex(a), complex(w.mean() - a * z.mean())
+
+
+def _outside(a: complex, b: complex, size: tuple[int, int]) -> float:
+    """Fraction of the output square that lies outside a photo of this size, on a 32 x 32 grid."""
+    ticks = (np.arange(32) + 0.5) / 32
+    points = a * (ticks[None, :] + 1j * ticks[:, None]) + b
+    inside = (points.real >= 0) & (points.real <= size[0]) & (points.imag >= 0) & (points.imag <= size[1])
+    return float(1 - inside.mean())
+
+
+def _padded(image: Image.Image, a: complex, b: complex) -> tuple[Image.Image, int, int]:
+    """The part of a photo that the output square needs, mirrored beyond its edges, and where it begins."""
+    corners = np.array([a * corner + b for corner in (0, 1, 1j, 1 + 1j)])
+    left, top = (math.floor(axis.min()) - 3 for axis in (corners.real, corners.imag))
+    right, bottom = (math.ceil(axis.max()) + 3 for axis in (corners.real, corners.imag))
+    width, height = image.size
+    inner = (max(left, 0), max(top, 0), min(right, width), min(bottom, height))
+    pad = ((inner[1] - top, bottom - inner[3]), (inner[0] - left, right - inner[2]), (0, 0))
+    return Image.fromarray(np.pad(np.asarray(image.crop(inner)), pad, mode="symmetric")), left, top

@@ -1,0 +1,159 @@
+"""Which images show the same photo: a coarse hash finds candidates, a correlation of thumbnails decides.
+
+Faces aligned alike share much of a coarse hash: among 12,000 FairFace photos at 64 px (72 million pairs), 70,000 pairs
+of different people lie within 7 bits. So the hash alone decides nothing. Of those pairs, every one whose 16 x 16
+thumbnails correlate above 0.9645 was seen by eye to be the same photo (24 pairs), and the best pair of different
+people reached 0.964; the threshold of 0.97 found 21 pairs, all of them true. It still holds for copies saved again
+at JPEG quality 30 (found: 100 % of 1,000), quality 10 (99.9 %), at half size, in grey or at lower contrast (100 %) and
+30 % brighter (98 %); a crop by 2 % a side is found in about two thirds of cases, one by 5 % hardly ever.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_HAMMING = 7
+MIN_CORRELATION = 0.97
+THUMBNAIL = 16
+
+_BANDS, _BAND_BITS = 4, 16
+_BLOCK = 1 << 22  # candidate pairs held at once
+_AT_ONCE = 1 << 15  # pairs correlated at once
+_PER_HASH = 16  # images of one hash that others are compared with: a folder of equal frames stays linear
+
+Hashes = NDArray[np.uint64]
+Thumbnails = NDArray[np.uint8]
+Pairs = NDArray[np.int64]
+
+
+def describe(images: NDArray[np.uint8]) -> tuple[Hashes, Thumbnails]:
+    """Return what duplicates are found by.
+
+    Args:
+        images: uint8 [n, H, W, 3], H and W at least 16.
+
+    Returns:
+        64-bit difference hashes, uint64 [n] (is a cell of an 8 x 9 grid brighter than its left neighbour?), and grey
+        thumbnails, uint8 [n, 16, 16].
+    """
+    grey = images.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    cells = _shrink(grey, 8, 9)
+    bits = (cells[:, :, 1:] > cells[:, :, :-1]).reshape(len(images), 64)
+    hashes = np.packbits(bits, axis=1).view(np.uint64).reshape(len(images))
+    return hashes, np.rint(_shrink(grey, THUMBNAIL, THUMBNAIL)).astype(np.uint8)
+
+
+def near_duplicates(hashes: Hashes, thumbnails: Thumbnails) -> Pairs:
+    """Find pairs of images of the same photo.
+
+    Args:
+        hashes: uint64 [n].
+        thumbnails: uint8 [n, 16, 16] of the same images.
+
+    Returns:
+        Positions, int64 [m, 2], the smaller first. Where more than 16 images share a hash, the rest of them are
+        compared with the first 16 only, so pairs may be missing between two later ones that are linked by no other.
+    """
+    found = [np.empty((0, 2), np.int64)]
+    for candidates in _candidates(hashes):
+        for start in range(0, len(candidates), _AT_ONCE):
+            pairs = candidates[start : start + _AT_ONCE]
+            alike = correlate(thumbnails[pairs[:, 0]], thumbnails[pairs[:, 1]]) >= MIN_CORRELATION
+            found.append(pairs[alike])
+    return np.unique(np.concatenate(found), axis=0)
+
+
+def correlate(a: Thumbnails, b: Thumbnails) -> NDArray[np.float32]:
+    """Pearson's correlation of thumbnails, pair by pair: [n]; 0 where one has no contrast (below one grey level)."""
+    x, y = (t.reshape(len(t), THUMBNAIL**2).astype(np.float32) for t in (a, b))
+    x, y = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=1, keepdims=True)
+    spread = [np.sqrt((t * t).mean(axis=1)) for t in (x, y)]
+    covariance = (x * y).mean(axis=1)
+    visible = (spread[0] >= 1) & (spread[1] >= 1)
+    return np.where(visible, covariance / np.maximum(spread[0] * spread[1], 1), 0).astype(np.float32)
+
+
+def clusters(count: int, pairs: Pairs) -> NDArray[np.int64]:
+    """Join linked positions (union-find): the smallest position of each one's cluster, int64 [count]."""
+    parent = list(range(count))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    for a, b in pairs.tolist():
+        low, high = sorted((root(a), root(b)))
+        parent[high] = low
+    return np.array([root(i) for i in range(count)], np.int64)
+
+
+def _candidates(hashes: Hashes) -> Iterator[Pairs]:
+    """Pairs of positions whose hashes differ in at most MAX_HAMMING bits, in blocks, some more than once."""
+    values, where, size = np.unique(hashes, return_inverse=True, return_counts=True)
+    members = np.argsort(where, kind="stable")
+    start = np.cumsum(size) - size
+    for first in range(_PER_HASH):  # pairs within one hash
+        group = np.flatnonzero(size > first + 1)
+        later = size[group] - first - 1
+        a = np.repeat(members[start[group] + first], later)
+        b = members[_ranges(start[group] + first + 1, later)]
+        yield np.stack([a, b], axis=1)
+    for u, v in _near_values(values):  # pairs across two hashes
+        nu, nv = np.minimum(size[u], _PER_HASH), np.minimum(size[v], _PER_HASH)
+        pair = np.repeat(np.arange(len(u)), nu * nv)
+        step = _ranges(np.zeros(len(u), np.int64), nu * nv)
+        a = members[start[u][pair] + step // nv[pair]]
+        b = members[start[v][pair] + step % nv[pair]]
+        yield np.sort(np.stack([a, b], axis=1), axis=1)
+
+
+def _near_values(values: Hashes) -> Iterator[tuple[Pairs, Pairs]]:
+    """Indices of distinct hashes within MAX_HAMMING bits.
+
+    Pigeonhole: of four bands of 16 bits, one differs in at most 7 // 4 = 1 bit. So each band is joined with itself,
+    exactly and with each one bit flipped.
+    """
+    for band in range(_BANDS):
+        keys = ((values >> np.uint64(band * _BAND_BITS)) & np.uint64((1 << _BAND_BITS) - 1)).astype(np.int64)
+        order = np.argsort(keys, kind="stable")
+        edges = np.searchsorted(keys[order], np.arange((1 << _BAND_BITS) + 1))
+        for flip in (0, *(1 << bit for bit in range(_BAND_BITS))):
+            partner = keys ^ flip
+            sizes = edges[partner + 1] - edges[partner]
+            for some in _blocks(sizes):
+                u = np.repeat(some, sizes[some])
+                v = order[_ranges(edges[partner[some]], sizes[some])]
+                near = (u < v) & (np.bitwise_count(values[u] ^ values[v]) <= MAX_HAMMING)
+                yield u[near], v[near]
+
+
+def _blocks(sizes: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Split positions into runs whose sizes sum to about _BLOCK."""
+    number = np.cumsum(sizes) // _BLOCK
+    yield from np.split(np.arange(len(sizes)), np.flatnonzero(np.diff(number)) + 1)
+
+
+def _ranges(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Concatenate arange(start, start + length)."""
+    before = np.cumsum(lengths) - lengths
+    return np.asarray(np.arange(lengths.sum()) + np.repeat(starts - before, lengths), np.int64)
+
+
+def _shrink(grey: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    down, across = _averaging(grey.shape[1], height), _averaging(grey.shape[2], width)
+    return np.asarray(down @ grey @ across.T)
+
+
+@functools.cache
+def _averaging(size: int, cells: int) -> NDArray[np.float32]:
+    """Matrix [cells, size] that averages pixels over equal cells, weighing by overlap."""
+    edges = np.linspace(0, size, cells + 1)
+    pixel = np.arange(size)
+    overlap = np.minimum(pixel + 1, edges[1:, None]) - np.maximum(pixel, edges[:-1, None])
+    return np.asarray(np.clip(overlap, 0, None) * cells / size, np.float32)

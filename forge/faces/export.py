@@ -1,0 +1,64 @@
+"""Faces for people and other programs: contact sheets and folders of PNG files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from forge.faces.faceset import FaceSet, FaceView
+from forge.files import publishing
+from forge.pictures import grid
+from forge.progress import Report, Tick, silent
+
+SOFTWARE = "deepfake-bench"
+TABLE = "table.csv"
+_AT_ONCE = 256
+
+
+def contact_sheet(view: FaceView, *, count: int | None = 64, columns: int = 8, gap: int = 2) -> Image.Image:
+    """Lay the first `count` images of a view out in rows of `columns` with thin white gaps (in pixels)."""
+    return grid(view.head(count).read(), columns=columns, gap=gap)
+
+
+def export(faces: FaceSet, out: Path, *, split: str | None = None, report: Report = silent) -> None:
+    """Write a set as PNG files, `SPLIT/NUMBER.png`, and `table.csv` with a column `file` and the set's own columns.
+
+    Each PNG carries the text fields Software and Source; those of a forged set say that the face is synthetic, so that
+    a file that gets lost still tells what it is. `LICENCE.txt` holds licence and citation.
+
+    Args:
+        faces: the set.
+        out: directory to be made; appears when everything is written.
+        split: only this one.
+        report: told about progress.
+
+    Raises:
+        InputError: `out` exists already, or the split has no images.
+    """
+    view = faces.view(split)
+    rows = view.rows.reset_index(drop=True)
+    names = [f"{part}/{number:07d}.png" for part, number in zip(rows["split"], view.index, strict=True)]
+    info = _text_fields(faces)
+    with publishing(out) as folder:
+        for part in sorted(set(rows["split"])):
+            (folder / part).mkdir()
+        for start in range(0, len(view), _AT_ONCE):
+            for name, image in zip(names[start:], view.read(slice(start, start + _AT_ONCE)), strict=False):
+                Image.fromarray(image).save(folder / name, "PNG", pnginfo=info)
+            report(Tick(min(start + _AT_ONCE, len(view)), len(view)))
+        rows.insert(0, "file", names)
+        rows.to_csv(folder / TABLE, index=False, lineterminator="\n")
+        card = faces.card
+        text = f"{card.name}, FaceSet {card.digest}\nLicence: {card.licence}\nCitation: {card.citation or '-'}\n"
+        (folder / "LICENCE.txt").write_text(text, encoding="utf-8")
+
+
+def _text_fields(faces: FaceSet) -> PngInfo:
+    card = faces.card
+    kind = "Synthetic image, not a photograph of a person" if card.kind == "forged" else "Image"
+    info = PngInfo()
+    info.add_text("Software", SOFTWARE)
+    info.add_itxt("Source", f"{kind}. From {card.name}, FaceSet {card.digest}.")
+    return info

@@ -1,0 +1,267 @@
+"""One image file: read it once, decode it safely, and say why when it cannot be used.
+
+What every image goes through, whatever its format:
+
+- only formats of `FORMATS` are tried, and the size in the header is checked before a pixel is decoded;
+- the first frame of an animation is taken;
+- grey, 1-bit, palette, CMYK (Pillow undoes Adobe's inversion) and YCbCr become RGB; 16-bit grey keeps its high byte;
+- transparency is laid over mid-grey, which favours neither bright nor dark outlines;
+- EXIF orientation is applied; ICC profiles are ignored: nearly every photo of a face is sRGB or untagged, and a
+  conversion would depend on the profile and not on the picture;
+- JPEG is decoded in full. libjpeg's fast downscaled decoding ("draft") would give each source size another
+  resampling filter, which a detector can learn.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import stat
+import warnings
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, JpegImagePlugin, UnidentifiedImageError
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF")
+SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .webp .bmp .dib .tif .tiff .gif .ppm .pgm .pbm .pnm .avif".split()  # noqa: SIM905
+)
+MAX_PIXELS = 100_000_000
+MAX_BYTES = 100_000_000
+BACKDROP = (128, 128, 128)
+
+_ORIENTATION_TAG = 0x0112
+_TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class Unusable(Exception):  # noqa: N818 - a verdict on one file, not a failure of the program
+    """One image that cannot be used.
+
+    Args:
+        reason: a few words that can be counted, e.g. "truncated".
+        detail: what exactly was seen.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason, detail)
+        self.reason, self.detail = reason, detail
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An image in memory and what its file was.
+
+    Attributes:
+        image: RGB, upright.
+        format: as Pillow names it, e.g. "JPEG".
+        width: pixels as stored, before EXIF rotation.
+        height: likewise.
+        bytes: size of the file.
+        sha256: of the file's bytes, 64 hexadecimal digits.
+        jpeg_quality: 1..100, see `estimate_jpeg_quality`; None when not a JPEG.
+    """
+
+    image: Image.Image
+    format: str
+    width: int
+    height: int
+    bytes: int
+    sha256: str
+    jpeg_quality: int | None
+
+
+def read_bytes(path: Path | str, *, max_bytes: int = MAX_BYTES) -> bytes:
+    """Read a file, once and whole.
+
+    Raises:
+        Unusable: "missing", "unreadable" (also pipes, devices and folders), "too large a file".
+    """
+    try:
+        status = Path(path).stat()
+        # opening a named pipe would wait for ever
+        if not stat.S_ISREG(status.st_mode):
+            raise Unusable("unreadable", "not a regular file, or a folder that cannot be listed")
+        if status.st_size > max_bytes:
+            raise Unusable("too large a file", f"{status.st_size} bytes, at most {max_bytes} are read")
+        return Path(path).read_bytes()
+    except FileNotFoundError as error:
+        raise Unusable("missing", "there is no such file, or it is a link to nowhere") from error
+    except OSError as error:
+        raise Unusable("unreadable", error.strerror or repr(error)) from error
+
+
+def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Decoded:
+    """Decode the bytes of an image file.
+
+    Args:
+        data: the whole file.
+        max_pixels: refuse more than this many pixels, as the header tells, before decoding.
+
+    Raises:
+        Unusable: "empty", "not an image", "too many pixels", "truncated", "damaged" or "unsupported pixels".
+    """
+    if not data:
+        raise Unusable("empty", "0 bytes")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns about pixel counts, which are checked here, and odd metadata
+        try:
+            with Image.open(BytesIO(data), formats=FORMATS) as opened:
+                width, height = opened.size
+                if width * height > max_pixels:
+                    raise Unusable("too many pixels", f"{width} x {height}, at most {max_pixels} pixels are decoded")
+                quality = _jpeg_quality_of(opened)
+                name = "JPEG" if quality is not None else str(opened.format)
+                opened.load()
+                image = _upright(_to_rgb(opened), opened)
+        except Unusable:
+            raise
+        except UnidentifiedImageError as error:
+            raise Unusable("not an image", f"the first bytes are {data[:8]!r}") from error
+        except Image.DecompressionBombError as error:
+            raise Unusable("too many pixels", str(error)) from error
+        except Exception as error:
+            # decoders raise whatever hostile bytes make them raise; one file never ends a run
+            raise Unusable(*_explain(error)) from error
+    return Decoded(image, name, width, height, len(data), hashlib.sha256(data).hexdigest(), quality)
+
+
+def _explain(error: Exception) -> tuple[str, str]:
+    text = str(error) or repr(error)
+    cut = isinstance(error, EOFError) or any(
+        sign in text.lower() for sign in ("truncat", "unexpected end", "not enough", "broken data stream")
+    )
+    return ("truncated" if cut else "damaged"), text[:200]
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I;16"):
+        # convert("RGB") would clip everything above 255 to white
+        high = np.asarray(image).astype(np.uint16) >> 8
+        return Image.fromarray(high.astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F", "LAB", "HSV"):
+        raise Unusable("unsupported pixels", f"mode {image.mode}: the range of values is not known")
+    if image.has_transparency_data:
+        over = image.convert("RGBA")
+        backdrop = Image.new("RGBA", over.size, (*BACKDROP, 255))
+        return Image.alpha_composite(backdrop, over).convert("RGB")
+    return image.convert("RGB")
+
+
+def _upright(image: Image.Image, opened: Image.Image) -> Image.Image:
+    try:
+        orientation = opened.getexif().get(_ORIENTATION_TAG)
+    except Exception:  # noqa: BLE001 - broken metadata raises anything and does not make the pixels unusable
+        orientation = None
+    turn = _TRANSPOSE.get(orientation) if isinstance(orientation, int) else None
+    return image.transpose(turn) if turn is not None else image
+
+
+# --- sizes ---------------------------------------------------------------------------------------------------------
+
+
+class Square(NamedTuple):
+    """A square part of an image in pixels: left and top edge, and side."""
+
+    left: float
+    top: float
+    side: float
+
+
+def centre_square(image: Image.Image) -> Square:
+    """The largest square in the middle of an image."""
+    width, height = image.size
+    side = min(width, height)
+    return Square((width - side) // 2, (height - side) // 2, side)
+
+
+def resize(image: Image.Image, resolution: int, *, part: Square | None = None) -> NDArray[np.uint8]:
+    """Resample a square part of an RGB image with Lanczos' antialiased filter.
+
+    Args:
+        image: RGB.
+        resolution: height and width of the result in pixels.
+        part: what to take; by default the largest square in the middle.
+
+    Returns:
+        uint8 [resolution, resolution, 3].
+    """
+    left, top, side = part or centre_square(image)
+    box = (left, top, left + side, top + side)
+    return np.asarray(image.resize((resolution, resolution), Image.Resampling.LANCZOS, box=box))
+
+
+# --- JPEG quality --------------------------------------------------------------------------------------------------
+
+# ITU-T T.81 annex K, tables K.1 and K.2, row by row
+_LUMINANCE = np.array(
+    [
+        [16, 11, 10, 16, 24, 40, 51, 61],
+        [12, 12, 14, 19, 26, 58, 60, 55],
+        [14, 13, 16, 24, 40, 57, 69, 56],
+        [14, 17, 22, 29, 51, 87, 80, 62],
+        [18, 22, 37, 56, 68, 109, 103, 77],
+        [24, 35, 55, 64, 81, 104, 113, 92],
+        [49, 64, 78, 87, 103, 121, 120, 101],
+        [72, 92, 95, 98, 112, 100, 103, 99],
+    ]
+)
+_CHROMINANCE = np.full((8, 8), 99)
+_CHROMINANCE[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
+
+
+def estimate_jpeg_quality(tables: tuple[tuple[int, ...], ...]) -> int:
+    """Estimate the quality setting a JPEG was saved with from its quantisation tables.
+
+    The quality whose tables under the scaling of the Independent JPEG Group's library (`jpeg_quality_scaling`:
+    s = 5000 / q below 50, else 200 - 2 q; entry = clip(round(base * s / 100), 1, 255)) lie nearest in the L1 norm:
+    exact for files of libjpeg and Pillow, an approximation for cameras and Photoshop, which use tables of their own.
+
+    Args:
+        tables: the luminance table and perhaps the chrominance table, each 64 entries row by row.
+
+    Returns:
+        1..100.
+    """
+    return _nearest_quality(tables[:2])
+
+
+@functools.lru_cache(maxsize=1024)
+def _nearest_quality(tables: tuple[tuple[int, ...], ...]) -> int:
+    distance = np.zeros(100)
+    for reference, table in zip(_ijg_tables(), tables, strict=False):
+        distance += np.abs(reference - np.array(table)).sum(axis=1)
+    return int(distance.argmin()) + 1
+
+
+@functools.cache
+def _ijg_tables() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Luminance and chrominance tables of the qualities 1..100, each [100, 64]."""
+    quality = np.arange(1, 101)
+    scale = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)[:, None]
+    luminance, chrominance = (
+        np.clip((base.reshape(1, 64) * scale + 50) // 100, 1, 255) for base in (_LUMINANCE, _CHROMINANCE)
+    )
+    return luminance, chrominance
+
+
+def _jpeg_quality_of(opened: ImageFile.ImageFile) -> int | None:
+    # an MPO (two JPEGs in one file, from phones) is a JPEG as well
+    if not isinstance(opened, JpegImagePlugin.JpegImageFile):
+        return None
+    tables = opened.quantization
+    return estimate_jpeg_quality(tuple(tuple(tables[key]) for key in sorted(tables)))

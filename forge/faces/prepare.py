@@ -1,0 +1,337 @@
+"""From a source of photos to a FaceSet: decode, crop, resize, remove duplicates, split.
+
+Two passes. The first decodes in worker processes and puts pixels and rows into scratch files beside the output;
+memory holds a few hundred bytes an image: a hash, a thumbnail and numbers. Then duplicates and splits are decided on
+everything at once, so that fractions are met and the order of files does not matter. The second pass streams the
+scratch files into the set.
+
+Who is kept apart: images of one identity, and images linked by duplication (also when a copy is removed, since one
+photo under two names is one person or a wrong label), form one group, and a group lies in one split.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import numpy as np
+import PIL
+from numpy.typing import NDArray
+
+from forge.errors import InputError
+from forge.faces.crop import FaceCrop
+from forge.faces.duplicates import MAX_HAMMING, MIN_CORRELATION, clusters, near_duplicates
+from forge.faces.faceset import CORE_COLUMNS, FaceSet, FaceSetWriter
+from forge.faces.imaging import BACKDROP
+from forge.faces.intake import Batch, Intake, take
+from forge.faces.pool import ordered
+from forge.faces.sources.base import Source
+from forge.faces.splitting import DEFAULT_SPLITS, assign, check_fractions
+from forge.files import canonical_json
+from forge.progress import Report, Tick, silent
+
+MIN_IMAGES = 20
+RESOLUTIONS = (16, 1024)
+CHUNK = 64
+
+Numbers = NDArray[np.int64]
+
+
+def prepare(
+    source: Source,
+    out: Path,
+    *,
+    resolution: int = 64,
+    count: int | None = None,
+    crop: Literal["none", "face"] = "none",
+    splits: Mapping[str, float] = DEFAULT_SPLITS,
+    seed: int = 0,
+    dedupe: bool | None = None,
+    min_side: int | None = None,
+    workers: int = 2,
+    report: Report = silent,
+) -> FaceSet:
+    """Make a FaceSet of a source's images. The result depends on all arguments but `workers`.
+
+    Args:
+        source: where images come from, see `forge.faces.sources.resolve`.
+        out: directory to be made; must not exist.
+        resolution: height and width in pixels, 16..1024.
+        count: look at this many images of the source, drawn by `seed` (rendered: the first ones); all by default.
+        crop: "none" takes the largest square in the middle, "face" finds and aligns the face.
+        splits: split -> fraction of the images, summing to 1.
+        seed: of the draw and the splits.
+        dedupe: keep only the first of images with the same photo (by default, but for digits). Otherwise they stay,
+            together in one split, and share the identity "cluster-..." where they have none.
+        min_side: reject photos whose shorter side has fewer pixels; by default the resolution, since an enlarged
+            photo is blurred and a detector would see that.
+        workers: processes; small sources are decoded in this one.
+        report: told about progress.
+
+    Raises:
+        InputError: wrong arguments, or fewer than 20 usable images, or fewer people than splits.
+    """
+    _check(source, out, resolution=resolution, count=count, crop=crop, splits=splits, workers=workers)
+    dedupe = source.dedupe if dedupe is None else dedupe
+    intake = Intake(resolution, min_side or resolution, FaceCrop() if crop == "face" else None)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.", suffix=".partial") as scratch:
+        taken = _first_pass(source, Path(scratch), intake, source.pick(count, seed), workers=workers, report=report)
+        plan = _decide(source, taken, splits, seed=seed, dedupe=dedupe)
+        provenance = {
+            "source": {"name": source.name, "fingerprint": source.fingerprint(), **source.settings()},
+            "preparation": {
+                **_describe(intake),
+                "count": count,
+                "splits": dict(splits),
+                "seed": seed,
+                "dedupe": dedupe,
+                "duplicates_across_identities": plan.across_identities,
+            },
+        }
+        writer = FaceSetWriter(
+            out,
+            name=source.name,
+            kind="real",
+            resolution=resolution,
+            licence=source.licence,
+            provenance=provenance,
+            attributes=dict.fromkeys(source.attributes, "string"),
+            citation=source.citation,
+        )
+        with writer:
+            _second_pass(taken, plan, writer)
+    return FaceSet.open(out)
+
+
+def _check(
+    source: Source,
+    out: Path,
+    *,
+    resolution: int,
+    count: int | None,
+    crop: str,
+    splits: Mapping[str, float],
+    workers: int,
+) -> None:
+    low, high = RESOLUTIONS
+    if not low <= resolution <= high:
+        raise InputError(f"resolution is {resolution}; it must be {low}..{high} pixels")
+    if count is not None and count < MIN_IMAGES:
+        raise InputError(f"count is {count}; at least {MIN_IMAGES} images are needed")
+    if crop not in ("none", "face"):
+        raise InputError(f"crop {crop!r} is not known; use none or face")
+    if workers < 1:
+        raise InputError(f"workers is {workers}; it must be at least 1")
+    check_fractions(splits)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} exists already; choose another place or remove it first")
+    clash = sorted(set(source.attributes) & set(CORE_COLUMNS))
+    if clash:
+        raise InputError(f"source {source.name!r}: label column {clash[0]!r} is a column every set has; rename it")
+    if not len(source):
+        raise InputError(f"source {source.name!r} has no images{_where(source)}; give a folder that holds some")
+
+
+def _where(source: Source) -> str:
+    return f" in {root}" if (root := getattr(source, "root", None)) else ""
+
+
+def _describe(intake: Intake) -> dict[str, Any]:
+    return {
+        "resolution": intake.resolution,
+        "min_side": intake.min_side,
+        "crop": intake.crop.describe() if intake.crop else "largest square in the middle",
+        "filter": "lanczos" if intake.crop is None else "bicubic, then lanczos",
+        "transparency_over": list(BACKDROP),
+        "near_duplicate": {"hamming": MAX_HAMMING, "correlation": MIN_CORRELATION},
+        "pillow": PIL.__version__,
+    }
+
+
+# --- first pass ----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Taken:
+    """What the first pass leaves: scratch files, and what duplicates and splits are decided by."""
+
+    folder: Path
+    resolution: int
+    seen: int = 0
+    hashes: list[NDArray[np.uint64]] = field(default_factory=list)
+    thumbnails: list[NDArray[np.uint8]] = field(default_factory=list)
+    digests: list[bytes] = field(default_factory=list)  # SHA-256 of the source files
+    people: dict[str, int] = field(default_factory=dict)  # identity -> number
+    person: list[int] = field(default_factory=list)  # number of each image's identity, -1 unknown
+    rejected: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.digests)
+
+    def add(self, batch: Batch, positions: Sequence[int], pixels: IO[bytes], rows: IO[str]) -> None:
+        """Keep a batch; `positions` are those of its chunk in the source."""
+        pixels.write(batch.images.data)
+        for row, place in zip(batch.rows, batch.positions, strict=True):
+            row["id"] = f"{positions[place]:07d}"
+            self.digests.append(bytes.fromhex(row["source_sha256"]))
+            name = row["identity"]
+            self.person.append(-1 if name is None else self.people.setdefault(name, len(self.people)))
+        if batch.rows:
+            rows.write(canonical_json(batch.rows) + "\n")
+        self.hashes.append(batch.hashes)
+        self.thumbnails.append(batch.thumbnails)
+        self.rejected += batch.rejected
+        self.seen += batch.seen
+
+    def batches(self) -> Iterator[tuple[NDArray[np.uint8], list[dict[str, Any]]]]:
+        """Read the scratch files again, in order."""
+        shape = (self.resolution, self.resolution, 3)
+        with (self.folder / "pixels").open("rb") as pixels, (self.folder / "rows").open(encoding="utf-8") as lines:
+            for line in lines:
+                rows = json.loads(line)
+                raw = pixels.read(len(rows) * math.prod(shape))
+                yield np.frombuffer(raw, np.uint8).reshape(len(rows), *shape), rows
+
+
+def _first_pass(
+    source: Source, folder: Path, intake: Intake, positions: Sequence[int], *, workers: int, report: Report
+) -> _Taken:
+    taken = _Taken(folder, intake.resolution)
+    parts = [positions[start : start + CHUNK] for start in range(0, len(positions), CHUNK)]
+    batches = ordered(
+        functools.partial(take, intake=intake), map(source.chunk, parts), workers=min(workers, len(parts))
+    )
+    with (folder / "pixels").open("wb") as pixels, (folder / "rows").open("w", encoding="utf-8") as rows:
+        for part, batch in zip(parts, batches, strict=True):
+            taken.add(batch, part, pixels, rows)
+            report(Tick(taken.seen, len(positions)))
+    return taken
+
+
+# --- decisions -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Decisions, an entry an image that was taken.
+
+    Attributes:
+        split: "" when the image is not used.
+        original: number of the first image with the same photo, its own when it is that.
+        exact: whether an earlier image has the same bytes.
+        shared: whether the image has copies.
+        person: number of the identity, -1 unknown.
+        across_identities: images whose first copy has another identity.
+        dedupe: only originals are used.
+    """
+
+    split: NDArray[np.str_]
+    original: Numbers
+    exact: NDArray[np.bool_]
+    shared: NDArray[np.bool_]
+    person: Numbers
+    across_identities: int
+    dedupe: bool
+
+
+def _decide(source: Source, taken: _Taken, splits: Mapping[str, float], *, seed: int, dedupe: bool) -> _Plan:
+    total = len(taken)
+    _check_enough(source, taken, total, 0)
+    same, first = _exact(taken.digests)
+    pairs = np.concatenate([same, near_duplicates(np.concatenate(taken.hashes), np.concatenate(taken.thumbnails))])
+    original = clusters(total, pairs)
+    used = original == np.arange(total) if dedupe else np.ones(total, bool)
+    _check_enough(source, taken, int(used.sum()), int(total - used.sum()))
+
+    person = np.array(taken.person, np.int64)
+    group_of, root = _groups(original, person, used)
+    names = list(taken.people)
+    keys = [names[person[i]] if person[i] >= 0 else taken.digests[i].hex() for i in root]
+    split = np.full(total, "", dtype="U8")
+    split[used] = assign(group_of, keys, splits, seed=seed)
+
+    both = (person >= 0) & (person[original] >= 0)
+    return _Plan(
+        split=split,
+        original=original,
+        exact=first < np.arange(total),
+        shared=np.bincount(original, minlength=total)[original] > 1,
+        person=person,
+        across_identities=int((both & (person != person[original])).sum()),
+        dedupe=dedupe,
+    )
+
+
+def _exact(digests: Sequence[bytes]) -> tuple[Numbers, Numbers]:
+    """Pairs (first, later) of the same bytes [m, 2], and for each image the first one with its bytes [n]."""
+    place: dict[bytes, int] = {}
+    first = np.array([place.setdefault(digest, i) for i, digest in enumerate(digests)], np.int64)
+    later = np.flatnonzero(first < np.arange(len(first)))
+    return np.stack([first[later], later], axis=1), first
+
+
+def _groups(original: Numbers, person: Numbers, used: NDArray[np.bool_]) -> tuple[Numbers, Numbers]:
+    """Join images by duplication and by identity: group number of each used image, first used image of each group."""
+    known = np.flatnonzero(person >= 0)
+    _, first, inverse = np.unique(person[known], return_index=True, return_inverse=True)
+    same_person = np.stack([known[first][inverse], known], axis=1)
+    same_photo = np.stack([original, np.arange(len(original))], axis=1)
+    root = clusters(len(original), np.concatenate([same_photo, same_person]))
+    members = np.flatnonzero(used)
+    _, first, group_of = np.unique(root[members], return_index=True, return_inverse=True)
+    return group_of, members[first]
+
+
+def _check_enough(source: Source, taken: _Taken, usable: int, duplicates: int) -> None:
+    if usable >= MIN_IMAGES:
+        return
+    reasons = Counter(reason for _, reason, _ in taken.rejected)
+    if duplicates:
+        reasons["duplicate"] = duplicates
+    why = ", ".join(f"{number} {reason}" for reason, number in reasons.most_common())
+    example = f" (e.g. {taken.rejected[0][0]}: {': '.join(taken.rejected[0][1:])})" if taken.rejected else ""
+    raise InputError(
+        f"source {source.name!r}{_where(source)}: {usable} of {taken.seen} images are usable, at least {MIN_IMAGES} "
+        f"are needed; rejected: {why or 'none'}{example}; add images or correct these"
+    )
+
+
+# --- second pass ---------------------------------------------------------------------------------------------------
+
+
+def _second_pass(taken: _Taken, plan: _Plan, writer: FaceSetWriter) -> None:
+    for file, reason, detail in taken.rejected:
+        writer.reject(file, reason, detail)
+    originals: dict[int, str] = {}  # number -> file of those that have copies
+    start = 0
+    for images, rows in taken.batches():
+        numbers = range(start, start + len(rows))
+        start += len(rows)
+        for number, row in zip(numbers, rows, strict=True):
+            row["split"] = str(plan.split[number])
+            if plan.shared[number]:
+                _handle_copy(number, row, plan, writer, originals)
+        kept = [i for i, row in enumerate(rows) if row["split"]]
+        writer.append(images[kept], [rows[i] for i in kept])
+
+
+def _handle_copy(
+    number: int, row: dict[str, Any], plan: _Plan, writer: FaceSetWriter, originals: dict[int, str]
+) -> None:
+    """List a copy that is not used; name the cluster of one that is."""
+    original = int(plan.original[number])
+    file = originals.setdefault(original, row["source_file"])
+    if not row["split"]:
+        other = plan.person[number] != plan.person[original]
+        reason = "exact duplicate" if plan.exact[number] else "near duplicate"
+        writer.reject(row["source_file"], reason, f"of {file}" + (", which has another identity" if other else ""))
+    elif row["identity"] is None and not plan.dedupe:
+        row["identity"] = f"cluster-{original:07d}"

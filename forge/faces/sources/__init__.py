@@ -1,0 +1,98 @@
+"""Sources of real faces by name, path or both."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forge.errors import InputError, UnknownNameError
+from forge.faces.sources.base import Item, Source, printable
+from forge.registry import Registry
+
+if TYPE_CHECKING:
+    from forge.faces.faceset import FaceSet
+
+__all__ = ["SOURCES", "Item", "Source", "resolve"]
+
+SOURCES = Registry(
+    "source",
+    "forge.sources",
+    {
+        "rendered": "forge.faces.sources.rendered:RenderedSource",
+        "folder": "forge.faces.sources.folder:FolderSource",
+        "fairface": "forge.faces.sources.fairface:FairFaceSource",
+        "lfw": "forge.faces.sources.lfw:LFWSource",
+        "celeba": "forge.faces.sources.celeba:CelebASource",
+        "digits": "forge.faces.sources.digits:DigitsSource",
+    },
+)
+LAYOUTS = ("fairface", "celeba", "lfw")  # recognised in this order; any other folder is a folder of images
+
+_FILE_REFERENCE = re.compile(r"(.+\.py:\w+)(?::(.+))?")
+_NAME = re.compile(r"[A-Za-z][\w-]+")  # one letter before a colon is a Windows drive
+
+
+def resolve(text: str, *, plugins: bool = False, **options: Any) -> Source | FaceSet:  # noqa: ANN401 - of the source
+    """Find the source that `--data` means.
+
+    Args:
+        text: a name of `SOURCES`; the path of a FaceSet, of a known layout or of a folder of images; or NAME:PATH. A
+            folder that has the name of a source is reached as ./NAME.
+        plugins: "path/to/file.py:Class" and "path/to/file.py:Class:PATH" are allowed too: it runs the file, so only a
+            command line may set this.
+        **options: for the source, e.g. seed for "rendered" or identities for "folder".
+
+    Returns:
+        The source, or the FaceSet when the path is one: that is used as it is.
+
+    Raises:
+        UnknownNameError: no source has this name.
+        InputError: there is no such path, or the source does not take these options.
+    """
+    if plugins and (reference := _FILE_REFERENCE.fullmatch(text)):
+        return _make(reference[1], reference[2], options)
+    if text in SOURCES.names():
+        return _make(text, None, options)
+    name, colon, path = text.partition(":")
+    if colon and name in SOURCES.names():
+        return _make(name, path, options)
+    given = Path(text).expanduser()
+    if text and given.is_dir():
+        if (given / "card.json").is_file():
+            return _open(given, options)
+        return _make(_layout(given), text, options)
+    if text and given.exists():
+        raise InputError(f"data {printable(text)!r} is a file; give the folder that holds the images")
+    if _NAME.fullmatch(name):
+        raise UnknownNameError("source", name, SOURCES.names(), see="bench list sources")
+    known = ", ".join(SOURCES.names())
+    raise InputError(f"data {printable(text)!r} is neither a known source nor an existing path; known: {known}")
+
+
+def _layout(folder: Path) -> str:
+    return next((name for name in LAYOUTS if SOURCES.load(name).recognises(folder)), "folder")
+
+
+def _open(path: Path, options: dict[str, Any]) -> FaceSet:
+    from forge.faces.faceset import FaceSet
+
+    if options:
+        raise InputError(f"data {printable(str(path))!r} is a FaceSet and takes no option {next(iter(options))!r}")
+    return FaceSet.open(path)
+
+
+def _make(name: str, path: str | None, options: dict[str, Any]) -> Source:
+    kind = SOURCES.load(name)
+    takes = inspect.signature(kind).parameters
+    if path is not None:
+        if "root" not in takes:
+            raise InputError(f"source {name!r} takes no path; use --data {name}")
+        options = {"root": path, **options}
+    for option in options:
+        if option not in takes:
+            known = ", ".join(parameter for parameter in takes if parameter != "root") or "none"
+            raise InputError(f"source {name!r} has no option {option!r}; it takes: {known}")
+    source: Source = kind(**options)
+    return source

@@ -1,0 +1,195 @@
+"""What a source of faces is: an ordered list of items that worker processes can read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from forge.errors import InputError
+from forge.faces.imaging import SUFFIXES, read_bytes
+from forge.files import canonical_json
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image of a source.
+
+    Attributes:
+        file: name relative to the source's root, always printable UTF-8.
+        content: the path to read, or the bytes of the image file.
+        identity: the person, where known.
+        attributes: label column -> value; columns without a value are absent.
+    """
+
+    file: str
+    content: str | bytes
+    identity: str | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+    def read(self) -> bytes:
+        """Return the bytes of the image file.
+
+        Raises:
+            Unusable: the file is missing, unreadable or too large.
+        """
+        return self.content if isinstance(self.content, bytes) else read_bytes(self.content)
+
+
+class Source(ABC):
+    """A source of faces: deterministic order, cheap to list, read in parallel.
+
+    Attributes:
+        name: registered name.
+        licence: of the images.
+        citation: how to cite them; empty when there is nothing to cite.
+        attributes: label columns.
+        dedupe: whether images that look the same are copies; not so for digits.
+    """
+
+    name: str
+    licence: str
+    citation: str
+    attributes: Sequence[str]
+    dedupe: bool = True
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of images."""
+
+    @abstractmethod
+    def chunk(self, positions: Sequence[int]) -> Iterable[Item]:
+        """The items at these positions: picklable; heavy work happens where it is iterated, in a worker process."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A cheap digest of the contents, 64 hexadecimal digits, for cache keys."""
+
+    def settings(self) -> dict[str, Any]:
+        """What tells this source from others of its name, JSON values for the card."""
+        return {}
+
+    def pick(self, count: int | None, seed: int) -> Sequence[int]:
+        """Positions of `count` images drawn at random without replacement, in order; all when None or fewer."""
+        if count is None or count >= len(self):
+            return range(len(self))
+        return sorted(random.Random(seed).sample(range(len(self)), count))
+
+
+class FileSource(Source):
+    """A source that is a folder with image files; the kinds of them differ in how files are found and labelled.
+
+    Args:
+        root: the folder.
+    """
+
+    root: Path
+
+    @cached_property
+    @abstractmethod
+    def files(self) -> Sequence[str]:
+        """Paths of the images relative to `root`, as the operating system spells them, in the source's order."""
+
+    def label(self, file: str) -> tuple[str | None, Mapping[str, str]]:
+        """Identity and attributes of a file of `files`."""
+        return None, {}
+
+    def label_files(self) -> Sequence[Path]:
+        """Files whose contents belong to the fingerprint."""
+        return ()
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def chunk(self, positions: Sequence[int]) -> list[Item]:
+        """The items at these positions; files are read where `Item.read` is called."""
+        return [self._item(self.files[position]) for position in positions]
+
+    def _item(self, file: str) -> Item:
+        identity, attributes = self.label(file)
+        return Item(printable(file), os.fspath(self.root / file), identity, attributes)
+
+    def fingerprint(self) -> str:
+        """Digest of name and settings, of every file's name, size and time of change, and of the label files."""
+        digest = hashlib.sha256(canonical_json([self.name, self.settings()]).encode())
+        for file in sorted(self.files):
+            try:
+                status = (self.root / file).stat()
+                seen = f"{status.st_size} {status.st_mtime_ns}"
+            except OSError:
+                seen = "unreadable"
+            digest.update(os.fsencode(file) + f"\0{seen}\n".encode())
+        for path in self.label_files():
+            digest.update(path.read_bytes())
+        return digest.hexdigest()
+
+    def settings(self) -> dict[str, Any]:
+        """The folder's name; not its whole path, which may tell who works where."""
+        return {"folder": printable(self.root.resolve().name)}
+
+
+def printable(name: str) -> str:
+    r"""Spell a file name so that it can be stored as UTF-8: bytes that are no text become `\xNN`."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def existing_folder(root: Path | str | None, *, source: str, how: str) -> Path:
+    """Return a source's folder.
+
+    Args:
+        root: what was given.
+        source: name of the source, for messages.
+        how: half a sentence: what to get from where.
+
+    Raises:
+        InputError: nothing was given, or it is not a folder.
+    """
+    if root is None:
+        raise InputError(f"source {source!r} needs a folder: --data {source}:PATH; {how}")
+    path = Path(root).expanduser()
+    if not path.is_dir():
+        state = "is not a folder" if path.exists() else "does not exist"
+        raise InputError(f"source {source!r}: {printable(str(path))} {state}; {how}")
+    return path
+
+
+def find_images(root: Path) -> list[str]:
+    """List image files below a folder by suffix, sorted by the bytes of their relative paths.
+
+    Hidden files and folders are skipped. Links are followed, each real folder is entered once, so loops end. A folder
+    that cannot be listed is returned itself: reading it fails, and it shows among the rejected files.
+    """
+    return sorted(_walk(root, root, set()), key=os.fsencode)
+
+
+def _walk(root: Path, folder: Path, entered: set[tuple[int, int]]) -> Iterator[str]:
+    try:
+        status = folder.stat()
+        if (status.st_dev, status.st_ino) in entered:
+            return
+        entered.add((status.st_dev, status.st_ino))
+        entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
+    except OSError:
+        yield str(folder.relative_to(root))
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        path = Path(entry.path)
+        if _is_folder(entry):
+            yield from _walk(root, path, entered)
+        elif path.suffix.lower() in SUFFIXES:
+            yield str(path.relative_to(root))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False

@@ -1,0 +1,93 @@
+"""A folder of images, with or without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from forge.errors import InputError
+from forge.faces.sources.base import FileSource, existing_folder, find_images, printable
+from forge.faces.sources.labels import Labels, canonical, read_labels
+
+LABEL_FILES = ("labels.csv", "labels.parquet")
+IDENTITY_COLUMN = "identity"
+
+
+class FolderSource(FileSource):
+    """Any folder of images and its sub-folders.
+
+    `labels.csv` or `labels.parquet` in it may label the files: a column `file` (relative to the folder), perhaps a
+    column `identity`, and any others. Files without a row have no labels.
+
+    Args:
+        root: the folder.
+        identities: "labels" takes persons from the column `identity`; "folders" takes the first sub-folder's name.
+        licence: of the images.
+        citation: how to cite them.
+
+    Raises:
+        InputError: the folder is not there, the labels are wrong or name files that are not there.
+    """
+
+    name = "folder"
+
+    def __init__(
+        self,
+        root: Path | str | None = None,
+        *,
+        identities: Literal["labels", "folders"] = "labels",
+        licence: str = "not stated",
+        citation: str = "",
+    ) -> None:
+        self.root = existing_folder(root, source=self.name, how="name a folder of images")
+        if identities not in ("labels", "folders"):
+            raise InputError(f"identities {identities!r} is not known; use labels or folders")
+        self.identities, self.licence, self.citation = identities, licence, citation
+        self._labels = self._read_labels()
+
+    @cached_property
+    def files(self) -> Sequence[str]:
+        """All images below the folder, sorted."""
+        return find_images(self.root)
+
+    @cached_property
+    def attributes(self) -> Sequence[str]:  # type: ignore[override]  # a read-only attribute is enough
+        """The label columns but `file` and `identity`."""
+        return [name for name in self._labels.columns if name != IDENTITY_COLUMN] if self._labels else []
+
+    def label(self, file: str) -> tuple[str | None, Mapping[str, str]]:
+        """Identity and attributes of a file."""
+        values: dict[str, str] = {}
+        if self._labels and (row := self._labels.rows.get(canonical(printable(file)))):
+            values = {name: value for name, value in zip(self._labels.columns, row, strict=True) if value is not None}
+        identity = values.pop(IDENTITY_COLUMN, None)
+        if self.identities == "folders":
+            parts = Path(printable(file)).parts
+            identity = parts[0] if len(parts) > 1 else None
+        return identity, values
+
+    def label_files(self) -> Sequence[Path]:
+        """The label file."""
+        return [self._labels.path] if self._labels else []
+
+    def settings(self) -> dict[str, Any]:
+        """Folder name and where identities come from."""
+        return {**super().settings(), "identities": self.identities}
+
+    def _read_labels(self) -> Labels | None:
+        present = [self.root / name for name in LABEL_FILES if (self.root / name).is_file()]
+        if len(present) > 1:
+            raise InputError(f"{self.root} has both {LABEL_FILES[0]} and {LABEL_FILES[1]}; keep one")
+        if not present:
+            return None
+        labels = read_labels(present[0])
+        there = {canonical(printable(file)) for file in self.files}
+        absent = [file for file in labels.rows if file not in there]
+        if absent:
+            raise InputError(
+                f"{labels.path} names {len(absent)} of {len(labels.rows)} files that are no images in {self.root}, "
+                f"the first is {absent[0]!r}; correct the column 'file' or remove these rows"
+            )
+        return labels

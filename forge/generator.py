@@ -1,0 +1,122 @@
+"""A trained generator on disk: averaged weights, raw weights, its discriminator, and where it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor, nn
+
+from forge.errors import CorruptError, InputError
+from forge.files import digest_file, read_json, write_json
+from forge.networks import GENERATORS
+from forge.networks.base import Architecture
+from forge.training.checkpoint import load_checkpoint, pack_module, save_checkpoint, unpack_module
+
+SCHEMA_VERSION = 1
+
+
+class GeneratorCard(BaseModel):
+    """What a trained generator is; stored as generator.json."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    schema_version: int = SCHEMA_VERSION
+    name: str
+    architecture: str  # registered name or file.py:Class
+    settings: dict[str, Any]
+    resolution: int
+    seed: int
+    kimg: float
+    training: dict[str, Any]
+    data: dict[str, Any]  # name, digest and licence of the set it was trained on
+    precision: str
+    parameters: dict[str, int]
+    weights_sha256: str
+
+
+@dataclass(frozen=True)
+class TrainedGenerator:
+    """A generator ready to make faces; `open` reads one from its directory."""
+
+    path: Path
+    card: GeneratorCard
+    architecture: Architecture
+
+    @classmethod
+    def open(cls, path: Path) -> TrainedGenerator:
+        """Open a directory that `write_generator` made.
+
+        Raises:
+            InputError: not a trained generator, or written by a newer version.
+            CorruptError: the card or the weights were changed.
+        """
+        file = path / "generator.json"
+        if not file.is_file():
+            raise InputError(f"{path} is not a trained generator: it has no generator.json")
+        raw = read_json(file)
+        if isinstance(raw, dict) and isinstance(raw.get("schema_version"), int) and raw["schema_version"] > 1:
+            raise InputError(f"{path} has generator schema {raw['schema_version']}, this version reads 1; upgrade")
+        try:
+            card = GeneratorCard.model_validate(raw)
+        except ValidationError as error:
+            raise CorruptError(f"{file} is damaged: {error.errors()[0]['msg']}") from error
+        if digest_file(path / "weights.safetensors") != card.weights_sha256:
+            raise CorruptError(f"{path}/weights.safetensors was changed since the training; train again")
+        kind = GENERATORS.load(card.architecture)
+        return cls(path, card, kind(kind.Settings(**card.settings), card.resolution))
+
+    def _network(self, prefix: str, network: nn.Module, device: str) -> nn.Module:
+        tensors, _ = load_checkpoint(self.path / "weights.safetensors", device)
+        network = network.to(device)
+        unpack_module(prefix, network, tensors)
+        return network.eval().requires_grad_(False)
+
+    def generator(self, *, averaged: bool = True, device: str = "cpu") -> nn.Module:
+        """The generator in evaluation mode, with averaged or raw weights."""
+        return self._network("averaged" if averaged else "raw", self.architecture.generator(), device)
+
+    def discriminator(self, *, device: str = "cpu") -> nn.Module:
+        """The discriminator it was trained against, in evaluation mode."""
+        return self._network("discriminator", self.architecture.discriminator(), device)
+
+
+def write_generator(
+    directory: Path, *, raw: nn.Module, averaged: nn.Module, discriminator: nn.Module, card: dict[str, Any]
+) -> GeneratorCard:
+    """Write a trained generator into an existing directory; `card` holds the card's fields but the digest."""
+    weights = directory / "weights.safetensors"
+    tensors: dict[str, Tensor] = {
+        **pack_module("averaged", averaged),
+        **pack_module("raw", raw),
+        **pack_module("discriminator", discriminator),
+    }
+    save_checkpoint(weights, {name: tensor.cpu() for name, tensor in tensors.items()}, {})
+    whole = GeneratorCard(weights_sha256=digest_file(weights), **card)
+    write_json(directory / "generator.json", whole.model_dump(mode="json"))
+    return whole
+
+
+@torch.no_grad()
+def settle_batch_norm(generator: nn.Module, architecture: Architecture, device: torch.device) -> None:
+    """Measure the batch-norm statistics of averaged weights, which are not the average of anybody's statistics.
+
+    Uses fixed latents and leaves torch's random state as it was. Networks without batch norm are left alone.
+    """
+    norms = [m for m in generator.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a cumulative mean
+    generator.train()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(0)
+        for _ in range(16):
+            generator(architecture.latents(64, device))
+    generator.eval()
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum

@@ -1,0 +1,90 @@
+"""Names to implementations: lazy "module:attribute" entries, extended by entry points and by files."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from forge.errors import InputError, UnknownNameError
+
+
+@dataclass
+class Registry:
+    """Implementations of one kind by name; nothing is imported until it is asked for.
+
+    Args:
+        kind: what is registered, for messages: "generator", "detector", "source".
+        group: entry-point group through which installed packages add names.
+        entries: name -> "module:attribute".
+    """
+
+    kind: str
+    group: str
+    entries: dict[str, str] = field(default_factory=dict)
+
+    def names(self) -> list[str]:
+        """All names, built-in and installed, sorted."""
+        return sorted({*self.entries, *(point.name for point in entry_points(group=self.group))})
+
+    def target(self, name: str) -> str:
+        """The "module:attribute" behind a name.
+
+        Raises:
+            UnknownNameError: nothing has this name; carries the nearest names.
+        """
+        if name in self.entries:
+            return self.entries[name]
+        for point in entry_points(group=self.group):
+            if point.name == name:
+                return point.value
+        raise UnknownNameError(self.kind, name, self.names(), see=f"bench list {self.kind}s")
+
+    def load(self, name: str) -> Any:  # noqa: ANN401 - whatever was registered
+        """Import and return the implementation of a name, or of "path/to/file.py:Attribute".
+
+        Raises:
+            UnknownNameError: nothing has this name.
+            InputError: the file or attribute is not there, or importing it failed.
+        """
+        if is_file_reference(name):
+            return load_from_file(self.kind, name)
+        module, _, attribute = self.target(name).partition(":")
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise InputError(f"{self.kind} {name!r} cannot be loaded from {module}:{attribute}: {error}") from error
+
+
+def is_file_reference(name: str) -> bool:
+    """Whether a name is "path/to/file.py:Attribute" rather than a registered name."""
+    return ".py:" in name
+
+
+def load_from_file(kind: str, reference: str) -> Any:  # noqa: ANN401 - whatever the file defines
+    """Import "path/to/file.py:Attribute". Runs the file's code, so only a command line may name one, never a YAML.
+
+    Raises:
+        InputError: the file or attribute is not there, or running the file failed.
+    """
+    file, _, attribute = reference.rpartition(":")
+    path = Path(file).expanduser().resolve()
+    if not path.is_file():
+        raise InputError(f"{kind} {reference!r}: there is no file {path}")
+    module_name = f"bench_plugin_{path.stem}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{kind} {reference!r}: {path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # a stranger's file may raise anything; it is named and re-raised
+        raise InputError(f"{kind} {reference!r}: running {path.name} failed: {error!r}") from error
+    if not hasattr(module, attribute):
+        raise InputError(f"{kind} {reference!r}: {path.name} defines no {attribute!r}")
+    return getattr(module, attribute)

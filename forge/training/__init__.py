@@ -1,0 +1,1 @@
+"""From a FaceSet to a trained generator."""

@@ -1,0 +1,80 @@
+"""Tiny generated faces: smooth noise, and forgeries with the checkerboard that transposed convolutions leave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.ndimage import zoom
+
+from detect.detectors.base import FitContext, FitData
+from forge.compute import Compute
+from forge.faces.faceset import FaceSet, FaceSetWriter, Images
+from forge.progress import silent
+
+COUNTS = {"forge": 4, "train": 48, "val": 24, "test": 32}
+
+
+def smooth(count: int, size: int, seed: int) -> Images:
+    rng = np.random.default_rng(seed)
+    coarse = rng.uniform(60, 200, (count, 4, 4, 3))
+    fine = zoom(coarse, (1, size / 4, size / 4, 1), order=1) + rng.normal(0, 3, (count, size, size, 3))
+    return np.clip(fine, 0, 255).astype(np.uint8)
+
+
+def checkered(images: Images, strength: int = 12) -> Images:
+    y, x = np.indices(images.shape[1:3])
+    board = ((x + y) % 2 * 2 - 1)[None, :, :, None] * strength
+    return np.clip(images.astype(int) + board, 0, 255).astype(np.uint8)
+
+
+def write_set(path: Path, *, kind: str, size: int = 32, seed: int = 0, counts: dict[str, int] = COUNTS) -> FaceSet:
+    provenance = {"generator": "chess"} if kind == "forged" else {}
+    with FaceSetWriter(
+        path,
+        name=path.name,
+        kind=kind,
+        resolution=size,
+        licence="CC0",
+        provenance=provenance,
+        attributes={"age": "string"},
+    ) as writer:
+        for number, (split, count) in enumerate(counts.items()):
+            images = smooth(count, size, seed * 10 + number)
+            images = checkered(images) if kind == "forged" else images
+            rows = [
+                {"id": f"{path.name}-{split}-{i}", "split": split, "identity": f"p{i}", "age": "20-29"}
+                for i in range(count)
+            ]
+            writer.append(images, rows)
+    return FaceSet.open(path)
+
+
+def fit_data(real: FaceSet, forged: FaceSet) -> FitData:
+    return FitData(real.view("train"), forged.view("train"), real.view("val"), forged.view("val"))
+
+
+@pytest.fixture(scope="session")
+def sets(tmp_path_factory) -> tuple[FaceSet, FaceSet]:
+    root = tmp_path_factory.mktemp("sets")
+    return write_set(root / "real", kind="real", seed=1), write_set(root / "forged", kind="forged", seed=2)
+
+
+@pytest.fixture
+def data(sets) -> FitData:
+    return fit_data(*sets)
+
+
+@pytest.fixture
+def make_set(tmp_path) -> Callable[..., FaceSet]:
+    return lambda name, **options: write_set(tmp_path / name, **options)
+
+
+@pytest.fixture
+def context(tmp_path) -> Callable[..., FitContext]:
+    def make(seed: int = 0, work: str = "work", report=silent, precision="fp32") -> FitContext:
+        return FitContext(seed, Compute("cpu", precision), tmp_path / work, report)
+
+    return make

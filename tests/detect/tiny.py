@@ -1,0 +1,20 @@
+"""A detector in one file, as a stranger would add it: a small network with dropout, so that its noise is tested too."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from detect.detectors.network import NetworkDetector
+
+
+class Tiny(NetworkDetector):
+    """Two convolutions on the image's high frequencies."""
+
+    family = "tiny"
+    citation = "none"
+
+    def build(self, *, blank: bool = False) -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, stride=2), nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(8, 1),
+        )  # fmt: skip
