@@ -143,6 +143,13 @@ class _Fit:
         self.between = -(-self.total // max(1, round(self.total / between)))
         self.trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
         self.optimizer = _optimizer(self.trained, self.settings)
+        # running statistics start as the plain mean of the first batches: their initial variance of 1 would otherwise
+        # still outweigh the true one after hundreds of steps, and deep networks would score like chance until then
+        self.norms = [
+            (layer, layer.momentum)
+            for layer in network.modules()
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.momentum is not None
+        ]
         self.progress = Progress()
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self.best: dict[str, Tensor] = {}
@@ -196,6 +203,8 @@ class _Fit:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.network.train()
+        for layer, momentum in self.norms:
+            layer.momentum = max(momentum, 1 / (state.step + 1))
         loss = self._backward(self.network, pixels, labels, self.precision)
         if self.settings.clip is not None:
             nn.utils.clip_grad_norm_(self.trained, self.settings.clip)

@@ -108,6 +108,8 @@ def fit_detector(
         BenchError: the fit failed.
     """
     implementation = _implementation(name)
+    if is_file_reference(name):  # each load runs the file anew, so the settings' class may be an earlier one of itself
+        settings = implementation.Settings.model_validate(settings.model_dump())
     if not isinstance(settings, implementation.Settings):
         wanted = implementation.Settings.__name__
         raise InputError(f"detector {name!r} needs settings of {wanted}, not {type(settings).__name__}")

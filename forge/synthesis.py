@@ -85,7 +85,7 @@ def synthesize(
         resolution=trained.card.resolution,
         licence=f"synthetic; derived from images under {trained.card.data['licence']}",
         provenance=provenance,
-        attributes={"generator": "string", "latent_index": "int64"},
+        attributes={"latent_index": "int64"},
     ) as writer:
         for split, count in counts.items():
             for block in range(-(-count // BLOCK)):
@@ -117,6 +117,5 @@ def _row(trained: TrainedGenerator, split: str, index: int) -> dict[str, Any]:
     return {
         "id": f"{trained.card.name}-{split}-{index:07d}",
         "split": split,
-        "generator": trained.card.name,
         "latent_index": index,
     }

@@ -44,7 +44,7 @@ def prepare(
 
     options = parse_assignments(assignments or [])
     asked = {"source": source, "options": options, "count": count, "resolution": resolution, "crop": crop, "seed": seed}
-    settings = validated(DataSettings, asked | {"dedupe": not keep_duplicates}, where="data")
+    settings = validated(DataSettings, asked | {"dedupe": False if keep_duplicates else None}, where="data")
     found = resolve(source, plugins=True, **options)
     if isinstance(found, FaceSet):
         raise InputError(f"{source} is a FaceSet already; `bench data show {source}` shows it")

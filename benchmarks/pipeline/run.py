@@ -62,7 +62,7 @@ def _typed(settings: RunSettings) -> RunSettings:
         )
     for name, request in settings.detectors.items():
         kind = DETECTORS.load(request.detector)
-        typed = validated(kind.Settings, request.settings, where=f"detectors.{name}.settings")
+        typed = validated(kind.Settings, request.settings, where=f"detectors.{name}")
         detectors[name] = request.model_copy(update={"settings": typed.model_dump(mode="json")})
     return settings.model_copy(update={"generators": generators, "detectors": detectors})
 

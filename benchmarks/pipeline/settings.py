@@ -31,7 +31,7 @@ class DataSettings(_Settings):
     count: int | None = Field(None, ge=1, description="use at most this many photos (default: all)")
     resolution: int = Field(64, ge=8, le=1024, description="height and width in pixels")
     crop: Literal["none", "face"] = Field("none", description="none: centre square; face: find and align (MTCNN)")
-    dedupe: bool = Field(True, description="remove near duplicates")
+    dedupe: bool | None = Field(None, description="remove near duplicates (default: as the source wants)")
     splits: dict[str, float] = Field(
         {"forge": 0.6, "train": 0.2, "val": 0.06, "test": 0.14}, description="shares of the four splits"
     )
@@ -153,7 +153,7 @@ def validated(model: type[Model], value: Mapping[str, Any], *, where: str) -> Mo
         place = f"{where}.{field}" if where else field
         if first["type"] == "extra_forbidden":
             names = list(model.model_fields)
-            close = difflib.get_close_matches(str(first["loc"][-1]), names, n=1)
+            close = difflib.get_close_matches(str(first["loc"][-1]), names, n=1, cutoff=0.5)
             hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"
             raise InputError(f"setting {place!r} is not known; {hint}") from error
         raise InputError(f"setting {place!r} cannot be {first['input']!r}: {first['msg'].lower()}") from error

@@ -153,7 +153,7 @@ def fit(job: Job) -> Facts:
         views |= {f"{split}_real": whole[0].head(size), f"{split}_forged": whole[1].head(size)}
     kind = DETECTORS.load(settings["detector"])
     name = job.stage.subject.partition("@")[0]
-    typed = validated(kind.Settings, settings["settings"], where=f"detectors.{name}.settings")
+    typed = validated(kind.Settings, settings["settings"], where=f"detectors.{name}")
     context = FitContext(seed=job.stage.seed, compute=job.context.compute, work=job.work, report=job.context.report)
     trained = fit_detector(settings["detector"], typed, FitData(**views), context, trained_on=forged.card.name)
     trained.save(job.out / "detector")

@@ -47,7 +47,7 @@ def roc_band(
     has_real = np.bincount(unit, weights=~forged) > 0
     strata = [np.flatnonzero(has_real & ~has_forged), np.flatnonzero(has_forged & ~has_real)]
     strata.append(np.flatnonzero(has_real & has_forged))
-    grid = np.concatenate([[0.0], np.geomspace(1e-3, 1.0, 60)])
+    grid = np.union1d(np.linspace(0, 1, 61), np.geomspace(1e-3, 0.1, 24))
     rng = np.random.default_rng(0)
     tpr = np.empty((resamples, grid.size))
     for row in tpr:
@@ -114,7 +114,7 @@ class Curve(NamedTuple):
 
 
 def thin(x: ArrayLike, y: ArrayLike, *, points: int = 80) -> Curve:
-    """Average neighbours until at most `points` are left, keeping their range; values that are no number are left out."""
+    """Average neighbours until at most `points` are left, keeping their range; what is no number is left out."""
     xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     finite = np.isfinite(xs) & np.isfinite(ys)
     xs, ys = xs[finite], ys[finite]
@@ -143,9 +143,9 @@ def simplify(points: NDArray[np.float64], *, tolerance: float = 0.25) -> NDArray
             continue
         inner, a, b = points[start + 1 : stop], points[start], points[stop]
         along = b - a
-        length = float(np.hypot(*along))
-        away = inner - a
-        far = np.abs(along[0] * away[:, 1] - along[1] * away[:, 0]) / length if length > 0 else np.hypot(*away.T)
+        squared = float(along @ along)
+        share = np.clip((inner - a) @ along / squared, 0, 1) if squared > 0 else np.zeros(len(inner))
+        far = np.hypot(*(inner - a - share[:, None] * along).T)  # to the segment: a line may turn back on itself
         worst = int(np.argmax(far))
         if far[worst] > tolerance:
             middle = start + 1 + worst

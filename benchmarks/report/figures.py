@@ -20,11 +20,11 @@ from benchmarks.report.svg import Axis, Plot, forest, nice_axis, series, shorten
 Rows = Callable[[Cell], pd.DataFrame]
 
 _SHARES = [(0.0, "0"), (0.2, "20 %"), (0.4, "40 %"), (0.6, "60 %"), (0.8, "80 %"), (1.0, "100 %")]
+_QUARTERS = [(0.0, "0"), (0.25, "0.25"), (0.5, "0.5"), (0.75, "0.75"), (1.0, "1")]
 _DET_TICKS = [
     (0.001, "0.1 %"), (0.01, "1 %"), (0.05, "5 %"), (0.2, "20 %"), (0.5, "50 %"), (0.8, "80 %"), (0.95, "95 %"),
     (0.99, "99 %"),
 ]  # fmt: skip
-_WRAP = 44  # characters of a name that fit under a panel
 
 
 @dataclass(frozen=True)
@@ -131,10 +131,12 @@ def det_figures(cells: Sequence[Cell], rows: Rows, names: Names) -> list[Figure]
             shown = (fpr <= top) & (miss <= top)
             eer = f"EER {percent(cell.eer, min(cell.n_real, cell.n_forged))}"
             if not len(fpr):
-                eer += ", too few errors to draw"
+                eer += ", not drawn"
             plot.line(fpr[shown], miss[shown], look[cell.detector])
             plot.legend(f"{shorten(cell.detector, 18)}, {eer}", look[cell.detector])
             said.append(f"{cell.detector}, {eer}")
+        if not any(len(fpr) for fpr, _ in points.values()):
+            plot.text(0.02, 0.004, "no errors to draw", kind="tick")
         title = f"DET: {training(duel)}"
         alt = f"Detection error trade-off on normal-deviate axes, {training(duel)}: {'; '.join(said)}."
         found.append(Figure(names("det", duel.trained_on, duel.tested_on), title, plot.svg(alt), alt))
@@ -184,13 +186,12 @@ def calibration_figures(cells: Sequence[Cell], rows: Rows, names: Names) -> list
         part = rows(cell)
         label, probability = part["label"].to_numpy(), part["probability"].to_numpy()
         bins = metrics.reliability(label, probability)
-        x = Axis(0, 1, [(t, f"{t:.1f}") for t in (0.0, 0.25, 0.5, 0.75, 1.0)], "claimed probability of forged")
-        x = Axis(x.low, x.high, [(0, "0"), (0.25, "0.25"), (0.5, "0.5"), (0.75, "0.75"), (1, "1")], x.label)
-        y = Axis(-0.28, 1, [(0, "0"), (0.25, "0.25"), (0.5, "0.5"), (0.75, "0.75"), (1, "1")], "share that is forged")
+        x = Axis(0, 1, _QUARTERS, "claimed probability of forged")
+        y = Axis(-0.28, 1, _QUARTERS, "share that is forged")  # the room below 0 is for the counts
         plot = Plot(x, y, height=262)
         plot.line([0, 1], [0, 1], "chance")
         claimed = np.histogram(probability, np.linspace(0, 1, 21))[0]
-        plot.bars(np.linspace(0, 1, 21), claimed / claimed.max() * 0.2 - 0.28, "counts")
+        plot.bars(np.linspace(0, 1, 21), claimed / claimed.max() * 0.2 - 0.28, "counts", base=-0.28)
         for p, forged, n in zip(bins.probability, bins.forged, bins.images, strict=True):
             hits = round(float(forged * n))
             ends = statistics.wilson(hits, int(n))
@@ -198,7 +199,7 @@ def calibration_figures(cells: Sequence[Cell], rows: Rows, names: Names) -> list
             plot.dot(p, forged, "s0", title=f"{hits} of {n} images forged; mean probability claimed {p:.3f}", radius=3)
         ece = share(cell.ece, cell.n_real + cell.n_forged)
         plot.legend(f"15 bins of about {round(np.median(bins.images))} images, 95 % interval", "s0", mark="dot")
-        plot.legend(f"images a twentieth, largest {count(int(claimed.max()))}", "counts", mark="square")
+        plot.legend(f"images in steps of 0.05, most: {count(int(claimed.max()))}", "counts", mark="square")
         title = f"Calibration: {cell.detector}, {training(cell)}"
         alt = f"Reliability of {cell.detector}, {training(cell)}: expected calibration error {ece}."
         found.append(Figure(names("calibration", *_parts(cell)), title, plot.svg(alt), alt))

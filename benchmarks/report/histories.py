@@ -27,7 +27,9 @@ def generator_figures(generator: GeneratorFacts, names: Names) -> list[Figure]:
     where = f"of {generator.name}, trained for {duration(generator.seconds)}"
     if losses and len(log) > 1:
         found.append(
-            _figure(log, "kimg", "thousand real images seen", losses, f"Losses {where}", names("losses", generator.name))
+            _figure(
+                log, "kimg", "thousand real images seen", losses, f"Losses {where}", names("losses", generator.name)
+            )
         )
     if any("d_accuracy" in line for line in log) and len(log) > 1:
         name = names("discriminator", generator.name)
@@ -63,8 +65,8 @@ def _figure(
         for one in chosen
     }
     shown = {one: curve for one, curve in lines.items() if len(curve.x)}
-    start, stop = (f((float(f(curve.x)) for curve in shown.values()), default=d) for f, d in ((min, 0.0), (max, 1.0)))
-    x = nice_axis(min(0.0, start), stop, label)
+    seen = [line[progress] for line in log]
+    x = nice_axis(min(0.0, *seen), max(seen), label)
     plot = Plot(x, _vertical(chosen[0], shown), height=170)
     if chosen[0] == "d_accuracy":
         plot.line([x.low, x.high], [0.5, 0.5], "chance")

@@ -37,7 +37,9 @@ def smaller(faces: np.ndarray, side: int) -> np.ndarray:
     """Shrink faces that are larger than `side` pixels; others are returned as they are."""
     if max(faces.shape[1:3]) <= side:
         return faces
-    return np.stack([np.asarray(Image.fromarray(face).resize((side, side), Image.Resampling.LANCZOS)) for face in faces])
+    return np.stack(
+        [np.asarray(Image.fromarray(face).resize((side, side), Image.Resampling.LANCZOS)) for face in faces]
+    )
 
 
 def _encode(picture: Image.Image) -> str:

@@ -12,10 +12,10 @@ class Raw(str):
 
 
 def escape(value: object) -> object:
-    """Escape what Markdown, HTML or a forge's mentions would take for something else; `Raw` and None are left alone.
+    r"""Escape what Markdown, HTML or a forge's mentions would take for something else; `Raw` and None are left alone.
 
     >>> escape("<b> a|b *c* snake_case")
-    '&lt;b&gt; a\\\\|b \\\\*c\\\\* snake_case'
+    '&lt;b&gt; a\\|b \\*c\\* snake_case'
     """
     if not isinstance(value, str) or isinstance(value, Raw):
         return value

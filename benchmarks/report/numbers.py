@@ -34,24 +34,29 @@ def decimals(half_width: float) -> int:
 def estimate(value: float, low: float, high: float) -> Estimate:
     """Round a share and its interval honestly.
 
-    The ends are rounded outwards. Digits are added where rounding would say more than the data: that an end reaches
-    0, 0.5 or 1 which it does not, or that an imperfect value is perfect. Exact 0 and 1 lose their zeros.
+    The ends are rounded outwards. Digits are added where rounding would say more than the data: that an imperfect
+    value is perfect, or that an end lies on 0.5. Only exact 0 and 1 lose their zeros.
 
     >>> str(estimate(0.99812, 0.99511, 0.99893))
     '0.998 [0.995, 0.999]'
-    >>> str(estimate(1.0, 0.9963, 1.0))
-    '1 [0.996, 1]'
+    >>> str(estimate(1.0, 0.9963, 1.0)), str(estimate(0.9996, 0.9796, 0.99999))
+    ('1 [0.996, 1]', '0.9996 [0.9796, 1.0000]')
     """
     places = decimals((high - low) / 2)
     while places < _MOST and not _faithful(value, low, high, places):
         places += 1
-    return Estimate(_fixed(value, places), _fixed(_down(low, places), places), _fixed(_up(high, places), places))
+    return Estimate(_fixed(value, places), _end(low, _down(low, places), places), _end(high, _up(high, places), places))
+
+
+def _end(exact: float, shown: float, places: int) -> str:
+    return _fixed(exact, places) if exact in (0.0, 1.0) else f"{shown:.{places}f}"
 
 
 def _faithful(value: float, low: float, high: float, places: int) -> bool:
-    pairs = ((value, round(value, places)), (low, _down(low, places)), (high, _up(high, places)))
-    landmarks = all((exact == mark) == (shown == mark) for exact, shown in pairs for mark in (0.0, 0.5, 1.0))
-    return landmarks and _down(low, places) <= round(value, places) <= _up(high, places)
+    ends = _down(low, places), _up(high, places)
+    perfect = all((value == end) == (round(value, places) == end) for end in (0.0, 1.0))
+    guessing = all((exact == 0.5) == (shown == 0.5) for exact, shown in zip((low, high), ends, strict=True))
+    return perfect and guessing and ends[0] <= round(value, places) <= ends[1]
 
 
 def _down(value: float, places: int) -> float:
@@ -69,10 +74,13 @@ def _fixed(value: float, places: int) -> str:
 def share(value: float, n: int) -> str:
     """A mean of n values in [0, 1] (Brier score, calibration error), digits after its largest possible error.
 
-    >>> share(0.00312, 2000), share(0.1847, 200)
-    ('0.003', '0.18')
+    >>> share(0.00312, 2000), share(0.1847, 200), share(1e-9, 2000)
+    ('0.003', '0.18', '< 0.0001')
     """
-    return _fixed(value, decimals(Z95 * math.sqrt(max(value * (1 - value), 0) / n)))
+    places = min(decimals(Z95 * math.sqrt(max(value * (1 - value), 0) / n)), 4)
+    if value > 0 and round(value, places) == 0:
+        return f"< {10.0**-places:.{places}f}"
+    return _fixed(value, places)
 
 
 def percent(value: float, n: int) -> str:
@@ -90,20 +98,30 @@ def percent(value: float, n: int) -> str:
 
 
 def percent_range(value: float, low: float | None, high: float | None, n: int) -> str:
-    """A share in per cent with its interval, where it has one."""
+    """A share in per cent with its interval, where it has one; the ends are rounded outwards.
+
+    >>> percent_range(0.212, 0.193, 0.231, 1000), percent_range(1.0, 0.9981, 1.0, 2000)
+    ('21 % [19, 24]', '100 % [99.81, 100]')
+    """
     if low is None or high is None:
         return percent(value, n)
-    places = max(decimals((high - low) / 2) - 2, 0)
-    ends = (_down(100 * low, places), _up(100 * high, places))
-    while places < _MOST - 2 and (round(100 * value, places) in (0.0, 100.0)) != (value in (0.0, 1.0)):
+    places = min(max(decimals((high - low) / 2) - 2, 0), 2)
+    while places < _MOST and (round(100 * value, places) in (0.0, 100.0)) != (value in (0.0, 1.0)):
         places += 1
-    return f"{100 * value:.{places}f} % [{ends[0]:.{places}f}, {ends[1]:.{places}f}]"
+    ends = (_down(100 * low, places), _up(100 * high, places))
+    shown = [f"{v:.0f}" if v in (0.0, 100.0) else f"{v:.{places}f}" for v in (100 * value, *ends)]
+    return f"{shown[0]} % [{shown[1]}, {shown[2]}]"
 
 
 def signed(value: float, low: float, high: float) -> Estimate:
     """A difference with its interval, every number with its sign."""
     places = decimals((high - low) / 2)
-    return Estimate(*(f"{v:+.{places}f}".replace("-", "−") for v in (value, low, high)))
+    return Estimate(*(_sign(v, places) for v in (value, low, high)))
+
+
+def _sign(value: float, places: int) -> str:
+    text = f"{value:+.{places}f}"
+    return text[1:] if float(text) == 0 else text.replace("-", "−")
 
 
 def p_value(p: float) -> str:
@@ -144,6 +162,8 @@ def duration(seconds: float) -> str:
 
     >>> duration(0.42), duration(48.2), duration(370), duration(7500)
     ('0.4 s', '48 s', '6 min 10 s', '2 h 05 min')
+    >>> duration(180)
+    '3 min'
     """
     if seconds < 9.95:
         return f"{seconds:.1f} s"
@@ -151,7 +171,7 @@ def duration(seconds: float) -> str:
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
+        return f"{whole // 60} min" + (f" {whole % 60} s" if whole % 60 else "")
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 

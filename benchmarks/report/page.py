@@ -18,6 +18,7 @@ from benchmarks.report.images import grid_uri
 from benchmarks.report.numbers import estimate, percent, percent_range, share
 from benchmarks.report.ranking import Key, Place, detectable, key, places
 from forge.errors import InputError
+from forge.faces.faceset import SPLITS
 
 _CELLS = 12  # panels of one cell each
 _DUELS = 6  # panels of one pairing each
@@ -98,6 +99,20 @@ class Page:
     methods: list[str]
 
     @property
+    def splits(self) -> list[tuple[str, int]]:
+        """The splits of the real faces, in the order in which they are used."""
+        known = {name: i for i, name in enumerate(SPLITS)}
+        return sorted(self.results.data.splits.items(), key=lambda item: (known.get(item[0], len(known)), item[0]))
+
+    @property
+    def groups(self) -> list[list[Row]]:
+        """The rows of each pairing of training and test generator."""
+        found: dict[tuple[str, str, int], list[Row]] = {}
+        for row in self.rows:
+            found.setdefault((row.cell.trained_on, row.cell.tested_on, row.cell.seed), []).append(row)
+        return list(found.values())
+
+    @property
     def figures(self) -> list[Figure]:
         """Every figure, in the order of the page."""
         first = [self.key_figure] if self.key_figure else []
@@ -165,13 +180,20 @@ def build(
     single, paired = figures.hardest(cells, _CELLS), figures.hardest_duels(cells, _DUELS)
     histograms = figures.histograms(single, rows, names)
     shown_overview = figures.hardest(cells, _OVERVIEW)
+    rows_shown = table(results)
     smallest = detectable(results.comparisons)
     return Page(
         results=results,
         verdict=words.verdict(results, errors_of(cells, rows)),
         faces=words.faces_of(results.data.name),
-        key_figure=(histograms[0] if len(cells) == 1 else figures.overview(shown_overview, names)) if cells else None,
-        rows=table(results),
+        key_figure=(
+            histograms[0]
+            if len(cells) == 1
+            else figures.overview([row.cell for row in rows_shown if row.cell in shown_overview], names)
+        )
+        if cells
+        else None,
+        rows=rows_shown,
         detectable=None if smallest is None else f"{smallest:.2g}",
         heat=heat(cells) if len({name for c in cells for name in (c.trained_on, c.tested_on)}) > 1 else [],
         forgeries=[_forgeries(one, forged, filmstrip, names) for one in results.generators],
@@ -192,13 +214,15 @@ def build(
 def _left_out(
     cells: Sequence[Cell], single: Sequence[Cell], paired: Sequence[Cell], overview: Sequence[Cell]
 ) -> dict[str, str]:
-    whole = {"single": single, "paired": paired, "overview": overview}
+    def said(what: str, part: Sequence[Cell]) -> str:
+        if len(part) == len(cells):
+            return ""
+        return f"The {what} with the lowest AUC, {len(part)} of {len(cells)} results; scores.parquet has them all."
+
     return {
-        name: f"The {len(part)} results with the lowest AUC of {len(cells)}; scores.parquet has them all."
-        if name != "paired"
-        else f"The pairings with the lowest AUC, {len(part)} of {len(cells)} results; scores.parquet has them all."
-        for name, part in whole.items()
-        if len(part) < len(cells)
+        "single": said("results", single),
+        "paired": said("pairings", paired),
+        "overview": said("results", overview),
     }
 
 
@@ -206,7 +230,9 @@ def table(results: Results) -> list[Row]:
     """The rows of the main table: a duel after the other, best first."""
     ranks = places(results.cells, results.comparisons)
     order = {name: i for i, name in enumerate(dict.fromkeys((c.trained_on, c.tested_on) for c in results.cells))}
-    ordered = sorted(results.cells, key=lambda c: (order[c.trained_on, c.tested_on], c.seed, ranks[key(c)].rank, -c.auc))
+    ordered = sorted(
+        results.cells, key=lambda c: (order[c.trained_on, c.tested_on], c.seed, ranks[key(c)].rank, -c.auc)
+    )
     return [_row(cell, ranks[key(cell)]) for cell in ordered]
 
 

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from benchmarks.report.curves import simplify
 
 WIDTH = 340.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 42.0, 12.0, 26.0, 40.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 42.0, 20.0, 26.0, 40.0
 _ROW = 17.0  # height of a legend row
 SERIES = 6  # distinct colours; dashes tell further ones apart
 
@@ -115,10 +115,10 @@ class Plot:
         if len(upper):
             self._parts.append(f'<path class="area {kind}" d="{_path(np.concatenate([upper, lower[::-1]]))}Z"/>')
 
-    def bars(self, edges: ArrayLike, values: ArrayLike, kind: str) -> None:
-        """Bars from zero, drawn as one outline."""
-        edge, value = np.asarray(edges, dtype=np.float64), np.asarray(values, dtype=np.float64)
-        x, y = np.repeat(edge, 2), np.concatenate([[0.0], np.repeat(value, 2), [0.0]])
+    def bars(self, edges: ArrayLike, tops: ArrayLike, kind: str, *, base: float = 0.0) -> None:
+        """Bars from a base line to their tops, drawn as one outline."""
+        edge, top = np.asarray(edges, dtype=np.float64), np.asarray(tops, dtype=np.float64)
+        x, y = np.repeat(edge, 2), np.concatenate([[base], np.repeat(top, 2), [base]])
         self._parts.append(f'<path class="bars {kind}" d="{_path(simplify(self.at(x, y)))}Z"/>')
 
     def dot(self, x: float, y: float, kind: str, *, title: str = "", radius: float = 3.5) -> None:
@@ -213,8 +213,8 @@ def forest(rows: Sequence[tuple[str, str, float, float, float, str]], axis: Axis
         body.append(_text(px(value), bottom + 15, text, anchor="middle", kind="tick"))
     body.append(_text(right, bottom + 31, axis.label, anchor="end", kind="label"))
     if axis.low <= 0.5 <= axis.high:
-        side, shift = ("start", 0.0) if px(0.5) < WIDTH / 2 else ("end", 0.0)
-        body.append(_text(px(0.5) + shift, 12, "guessing", anchor=side, kind="tick"))
+        side = "start" if px(0.5) < WIDTH / 2 else "end"
+        body.append(_text(px(0.5), 12, "guessing", anchor=side, kind="tick"))
     for i, (name, text, value, low, high, kind) in enumerate(rows):
         top = 22 + row * i
         y = top + 27

@@ -11,7 +11,8 @@ from benchmarks.report.numbers import count, estimate, p_value, signed
 from benchmarks.report.ranking import Duel, Key, comparison, duels, key, tiers
 
 SATURATED = 0.99  # what the protocol expects of the same generator
-_FULL_NOTES = 4  # beyond this many of a kind, notes count instead of listing
+_FULL_NOTES = 4  # beyond this many cells, a note counts instead of listing
+_FULL_TESTS = 2  # beyond this many pairings, one sentence sums up the tests
 
 Finding = Literal["perfect", "reliable", "often", "weak", "chance", "reversed"]
 
@@ -60,13 +61,13 @@ def verdict(results: Results, errors: Mapping[Key, Errors]) -> Verdict:
     groups = duels(results.cells)
     if len(groups) == 1:
         best = next(iter(groups.values()))[0]
-        sentences = (claim(best, faces), mistakes(best, errors[key(best)]))
+        sentences: tuple[str, ...] = (claim(best, faces), mistakes(best, errors[key(best)]))
     else:
         sentences = (*_spread(results.cells, faces), *_worst_mistakes(results.cells, errors))[:2]
     notes = [
-        *_ties(groups, results.comparisons),
         *_reversals(results.cells),
         *_guesses(results.cells),
+        *_ties(groups, results.comparisons),
         *_saturation(results.cells),
     ]
     return Verdict(sentences, tuple(notes))
@@ -80,7 +81,7 @@ def faces_of(name: str) -> str:
 def auc(cell: Cell) -> str:
     """The AUC with its interval, in words."""
     shown = estimate(cell.auc, cell.auc_low, cell.auc_high)
-    return f"AUC {shown.value} (95 % interval {shown.low} to {shown.high})"
+    return f"AUC {shown.value} (95\u00a0% interval {shown.low} to {shown.high})"
 
 
 def claim(cell: Cell, faces: str) -> str:
@@ -156,7 +157,7 @@ def _worst_mistakes(cells: Sequence[Cell], errors: Mapping[Key, Errors]) -> list
 
 def _ties(groups: Mapping[Duel, list[Cell]], comparisons: list[Comparison]) -> list[str]:
     contested = {duel: tiers(group, comparisons) for duel, group in groups.items() if len(group) > 1}
-    if len(contested) > _FULL_NOTES:
+    if len(contested) > _FULL_TESTS:
         tied = sum(len(tier[0]) > 1 for tier in contested.values())
         return [
             f"In {tied} of {len(contested)} pairings of training and test generator the best detector cannot be told "
@@ -175,7 +176,8 @@ def _standing(duel: Duel, found: list[list[Cell]], comparisons: list[Comparison]
         names = _list([cell.detector for cell in first])
         return f"{where}, {names} cannot be told apart{_test(first[0], first[1], comparisons, len(first) == 2)}."
     rest = [cell.detector for tier in found[1:] for cell in tier]
-    return f"{where}, {first[0].detector} ranks above {_list(rest)}{_test(first[0], found[1][0], comparisons, len(rest) == 1)}."
+    test = _test(first[0], found[1][0], comparisons, len(rest) == 1)
+    return f"{where}, {first[0].detector} ranks above {_list(rest)}{test}."
 
 
 def _test(a: Cell, b: Cell, comparisons: list[Comparison], only: bool) -> str:
@@ -219,7 +221,7 @@ def _saturation(cells: Sequence[Cell]) -> list[str]:
         return []
     high = [cell for cell in same if cell.auc >= SATURATED]
     if len(high) == len(same):
-        tail = "; read the cross column instead." if len(same) < len(cells) else "; add a second generator to find out."
+        tail = "; the cross rows do." if len(same) < len(cells) else "; add a second generator to find out."
         return [
             "An AUC of 0.99 or more on the generator seen in training is what almost any detector reaches: it does not "
             f"say which detector is better, nor whether it knows forgeries in general{tail}"

@@ -57,9 +57,7 @@ def write_report(directory: Path, results: Results, scores: pd.DataFrame, pictur
     Raises:
         InputError: scores lack a column or do not belong to the results.
     """
-    page = build(
-        results, scores, forged=pictures.forged, filmstrip=pictures.filmstrip, picture=pictures.by_id
-    )
+    page = build(results, scores, forged=pictures.forged, filmstrip=pictures.filmstrip, picture=pictures.by_id)
     kept = set()
     css = _style("colours.css", "figure.css")
     for figure in page.figures:
@@ -98,15 +96,13 @@ def text(page: Page) -> str:
     """The same findings for a pull request."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
-        autoescape=False,  # noqa: S701 - this is Markdown: `finalize` escapes every value for it
+        autoescape=False,  # this is Markdown: `finalize` escapes every value for it
         finalize=markdown.escape,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.md.j2").render(
-        page=page, r=page.results, n=numbers, fenced=markdown.fenced
-    )
+    return environment.get_template("report.md.j2").render(page=page, r=page.results, n=numbers, fenced=markdown.fenced)
 
 
 def _svg(figure: Figure) -> Markup:

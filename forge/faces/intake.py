@@ -15,7 +15,7 @@ from forge.faces.duplicates import THUMBNAIL, describe
 from forge.faces.imaging import Decoded, Unusable, decode, resize
 from forge.faces.sources.base import Item
 
-_DETECTED_AT_ONCE = 16  # photos; also bounds the memory of decoded ones
+_DETECTED_AT_ONCE = 8  # photos; also bounds the memory of decoded ones
 _DETECTED_PIXELS = 32_000_000
 _LEAST_CONTRAST = 1.0  # standard deviation of the thumbnail in grey levels
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy.ndimage import zoom
 
 from detect.detectors.base import FitContext, FitData
@@ -15,6 +16,15 @@ from forge.faces.faceset import FaceSet, FaceSetWriter, Images
 from forge.progress import silent
 
 COUNTS = {"forge": 4, "train": 48, "val": 24, "test": 32}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """Tiny operations on several threads mostly wait for each other, above all beside other work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def smooth(count: int, size: int, seed: int) -> Images:

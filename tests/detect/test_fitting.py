@@ -64,7 +64,7 @@ def test_finds_the_artefact(data, context, sets):
 
 def test_shuffled_labels_teach_nothing(data, context, sets):
     aucs = []
-    for seed in range(4):
+    for seed in range(3):
         detector, _ = fitted(Tiny, data.with_shuffled_labels(seed), context(seed, f"work{seed}"), **QUICK)
         both = np.concatenate([score_view(detector, faces.view("test"), Compute()) for faces in sets])
         labels = np.random.default_rng(seed).permutation(np.repeat([0, 1], 32))
@@ -92,22 +92,21 @@ def test_global_random_state_neither_matters_nor_changes(data, context, tmp_path
         assert weights(detector, tmp_path, "second") == first
 
 
-@pytest.mark.parametrize("interrupt", [8, 104, 200, 383])
-@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
-def test_a_resumed_fit_is_the_uninterrupted_one(data, context, tmp_path, every_step, interrupt, optimizer):
-    settings = QUICK | {"optimizer": optimizer, "weight_decay": 0.01, "validate_every": 64}
+@pytest.mark.parametrize(("optimizer", "interrupt"), [("adam", 8), ("adamw", 56), ("adamw", 96), ("adam", 191)])
+def test_a_resumed_fit_is_the_uninterrupted_one(data, context, tmp_path, every_step, optimizer, interrupt):
+    settings = QUICK | {"epochs": 2, "optimizer": optimizer, "weight_decay": 0.01, "validate_every": 64}
     whole, summary = fitted(Tiny, data, context(0, "whole"), **settings)
     with pytest.raises(Stop):
         fitted(Tiny, data, context(0, "cut", stop_at(interrupt)), **settings)
     first_tick = []
     cut, resumed = fitted(Tiny, data, context(0, "cut", lambda tick: first_tick.append(tick.done)), **settings)
-    assert first_tick[0] > min(interrupt, 376)  # it did continue, not start again
+    assert first_tick[0] > min(interrupt, 184)  # it did continue, not start again
     assert weights(cut, tmp_path, "x") == weights(whole, tmp_path, "y")
     assert resumed.history == summary.history and resumed.facts == summary.facts
 
 
 def test_xception_resumes_bit_for_bit(data, context, tmp_path, every_step):
-    settings = {"batch": 4, "max_images": 24, "limit": 8, "val_limit": 4, "validate_every": 8}
+    settings = {"batch": 4, "max_images": 16, "validate_every": 8}
     data = data.limited(8, 4, 0)
     whole, _ = fitted(Xception, data, context(0, "whole", precision="bf16"), **settings)
     with pytest.raises(Stop):
@@ -138,7 +137,7 @@ def test_a_damaged_checkpoint_is_named(data, context, every_step):
 
 def test_only_the_newest_checkpoint_is_kept(data, context, every_step):
     with pytest.raises(Stop):
-        fitted(Tiny, data, context(0, report=stop_at(200)), **QUICK)
+        fitted(Tiny, data, context(0, report=stop_at(152)), **QUICK)
     names = sorted(file.name for file in context().work.iterdir())
     stored = json.loads((context().work / "checkpoint.json").read_text())
     assert names == sorted(["checkpoint.json", *stored["files"].values()]) and len(names) == 3
@@ -166,6 +165,15 @@ def test_stops_early_and_keeps_the_best_weights(data, context, monkeypatch):
     assert loss == pytest.approx(summary.history[1]["val_loss"], rel=1e-5)
 
 
+def test_deep_networks_are_scored_with_settled_statistics(data, context):
+    """After a handful of steps the running variance is the batches', not the 1 it was initialised with."""
+    detector, _ = fitted(Tiny, data, context(), **QUICK | {"epochs": 1, "learning_rate": 1e-9, "max_images": 40})
+    convolution, norm = detector.network[0], detector.network[1]
+    with torch.no_grad():
+        variance = convolution(detector.prepare(torch.from_numpy(data.train_real.read()))).var((0, 2, 3))
+    torch.testing.assert_close(norm.running_var, variance, rtol=0.5, atol=1e-3)
+
+
 def test_learning_rate_rises_then_falls():
     settings = NetworkSettings(learning_rate=1.0, warmup=0.1)
     rates = [learning_rate_at(step, 100, settings) for step in range(100)]
@@ -176,9 +184,9 @@ def test_learning_rate_rises_then_falls():
 
 
 def test_images_are_resized_in_the_batch(data):
-    detector = Tiny(NetworkSettings(input_size=48), 32)
+    detector = Tiny(Tiny.Settings(input_size=48), 32)
     pixels = torch.from_numpy(data.train_real.read(slice(0, 2)))
     inputs = detector.prepare(pixels)
     assert inputs.shape == (2, 3, 48, 48) and inputs.is_contiguous(memory_format=torch.channels_last)
-    same = Tiny(NetworkSettings(), 32).prepare(pixels)
+    same = Tiny(Tiny.Settings(), 32).prepare(pixels)
     torch.testing.assert_close(same, pixels.permute(0, 3, 1, 2).float() / 127.5 - 1)

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from detect.detectors import DETECTORS
 from detect.detectors.base import DetectorSettings, FitData
 from detect.detectors.dct import LogDctSettings
-from detect.detectors.network import NetworkSettings
 from detect.scoring import SCORE_COLUMNS, read_scores, score_table, score_view, write_scores
 from detect.trained import fit_detector, load_trained
 from detect.views import join, select
@@ -148,7 +148,7 @@ def test_a_newer_schema_and_a_damaged_card_are_refused(trained, tmp_path):
 
 
 def test_a_stored_detector_never_makes_code_run(data, context, tmp_path):
-    found = fit_detector(TINY, NetworkSettings(batch=8, epochs=1), data, context())
+    found = fit_detector(TINY, DETECTORS.load(TINY).Settings(batch=8, epochs=1), data, context())
     assert found.name == "tiny" and found.card.name == TINY
     found.save(tmp_path / "stored")
     with pytest.raises(InputError, match=r"name that file again: --detector .*tiny\.py:Tiny"):

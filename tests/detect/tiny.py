@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import nn
 
-from detect.detectors.network import NetworkDetector
+from detect.detectors.base import DetectorSettings
+from detect.detectors.network import NetworkDetector, NetworkSettings
+
+
+class TinySettings(NetworkSettings):
+    dropout: float = 0.2
 
 
 class Tiny(NetworkDetector):
@@ -12,9 +19,10 @@ class Tiny(NetworkDetector):
 
     family = "tiny"
     citation = "none"
+    Settings: ClassVar[type[DetectorSettings]] = TinySettings
 
     def build(self, *, blank: bool = False) -> nn.Module:
         return nn.Sequential(
             nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, stride=2), nn.ReLU(),
-            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(8, 1),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(self.settings.dropout), nn.Linear(8, 1),
         )  # fmt: skip

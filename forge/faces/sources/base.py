@@ -182,13 +182,14 @@ def _walk(root: Path, folder: Path, entered: set[tuple[int, int]]) -> Iterator[s
         if entry.name.startswith("."):
             continue
         path = Path(entry.path)
-        if _is_folder(entry):
+        if is_folder(entry):
             yield from _walk(root, path, entered)
         elif path.suffix.lower() in SUFFIXES:
             yield str(path.relative_to(root))
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder or a link to one."""
     try:
         return entry.is_dir()
     except OSError:  # a link to itself

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from forge.errors import InputError
-from forge.faces.sources.base import FileSource, existing_folder, find_images, printable
+from forge.faces.sources.base import FileSource, existing_folder, find_images, is_folder, printable
 
 HOW = (
     "download https://ndownloader.figshare.com/files/5976015 (lfw-funneled.tgz, 233 MB) and unpack it there, or where "
@@ -80,12 +80,16 @@ def _holds_people(root: Path) -> bool:
     """Whether the first folders hold photos named after them, and nothing else."""
     if not root.is_dir():
         return False
-    with os.scandir(root) as entries:
-        folders = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-    for name in folders[:_MOST_FOLDERS_TRIED]:
-        pattern = re.compile(re.escape(name) + r"_\d{4}\.jpe?g", re.IGNORECASE)
-        with os.scandir(root / name) as entries:
-            files = [entry.name for entry in entries if not entry.name.startswith(".")]
-        if not files or not all(pattern.fullmatch(file) for file in files):
-            return False
-    return any("_" in name for name in folders)
+    try:
+        with os.scandir(root) as entries:
+            folders = sorted(entry.name for entry in entries if is_folder(entry) and not entry.name.startswith("."))
+        named = all(_named_after(root / name) for name in folders[:_MOST_FOLDERS_TRIED])
+    except OSError:  # a folder that cannot be listed is not LFW's
+        return False
+    return named and any("_" in name for name in folders)
+
+
+def _named_after(folder: Path) -> bool:
+    pattern = re.compile(re.escape(folder.name) + r"_\d{4}\.jpe?g", re.IGNORECASE)
+    files = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
+    return bool(files) and all(pattern.fullmatch(name) for name in files)

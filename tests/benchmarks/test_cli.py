@@ -1,0 +1,231 @@
+"""The command line as people use it: whole runs, exit codes, one sentence for each mistake."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.cli import main as cli
+
+TINY = (
+    "--preset", "smoke", "--set", "data.count=160", "--set", "data.resolution=16",
+    "--set", "generator.training.kimg=1", "--set", "images={train: 32, val: 16, test: 24}",
+)  # fmt: skip
+
+
+@pytest.fixture
+def bench(tmp_path, monkeypatch, capsys):
+    """Call `bench …` in this process, in an empty folder; returns (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BENCH_HOME", raising=False)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["bench", *arguments])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+def test_a_run_from_nothing_to_a_report_and_on(bench, tmp_path):
+    code, out, err = bench(
+        "run", "-g", "dcgan", "-d", "xception,dct", "--set", "detectors.xception.max_images=64", *TINY
+    )
+    assert (code, err) == (0, "")
+    name = "dcgan-xception+dct-rendered-smoke"
+    report = tmp_path / "reports" / name
+    expected = {"index.html", "report.md", "results.json", "results.csv", "scores.parquet"}
+    assert expected <= {file.name for file in report.iterdir()}
+    assert "AUC" in out and str(Path("reports") / name / "index.html") in out and "\x1b[" not in out
+    results = json.loads((report / "results.json").read_text())
+    assert [c["detector"] for c in results["cells"]] == ["dct", "xception"]
+    assert str(tmp_path) not in (report / "results.json").read_text()
+
+    before = {file: file.stat().st_mtime_ns for file in report.rglob("*")}
+    code, out, _ = bench("run", "-g", "dcgan", "-d", "xception,dct", "--set", "detectors.xception.max_images=64", *TINY)
+    assert code == 0 and out.count("cached") == len(results["stages"]) + 1 and "done in" not in out
+    assert {file: file.stat().st_mtime_ns for file in report.rglob("*")} == before
+
+    code, out, _ = bench("list", "runs", "--json")
+    assert code == 0 and [run["name"] for run in json.loads(out)] == [name]
+    code, out, _ = bench("show", name)
+    assert code == 0 and "xception" in out
+
+    photo = tmp_path / "me.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(photo)
+    (tmp_path / "fake.jpg").write_text("not an image")
+    code, out, _ = bench("detect", name, str(photo), str(tmp_path / "fake.jpg"), "--json")
+    rows = json.loads(out)["images"]
+    assert code == 0 and 0 <= rows[0]["probability"] <= 1 and rows[0]["verdict"] in ("real", "forged")
+    assert rows[1]["problem"].startswith("not an image")
+    code, out, err = bench("detect", name, str(tmp_path / "fake.jpg"))
+    assert code == 2 and "none of the 1 files could be used" in err
+    code, _, err = bench("detect", name, "--detector", "dtc", str(photo))
+    assert code == 2 and "'dtc' is not known; did you mean 'dct'?" in err
+    code, _, err = bench("detect", name, "nowhere.jpg")
+    assert code == 2 and "image 'nowhere.jpg' does not exist" in err
+
+    code, out, _ = bench("run", "-g", "dcgan", "-d", "dct", *TINY, "--seed", "1", "--dry-run", "--json")
+    states = {row["stage"]: row["state"] for row in json.loads(out)}
+    assert states["prepare rendered"] == "cached" and states["train dcgan"] == "run: no result yet"
+
+
+def test_json_prints_one_object_and_quiet_nothing(bench):
+    arguments = ("run", "-g", "dcgan", "-d", "dct", *TINY)
+    code, out, _ = bench(*arguments, "--json")
+    assert code == 0 and json.loads(out)["cells"][0]["detector"] == "dct"
+    code, out, err = bench(*arguments, "--quiet")
+    assert (code, out, err) == (0, "", "")
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "benchmarks.cli.main", "run", "-g", "dcgan", "-d", "dct", *TINY, *arguments]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def test_killed_at_any_moment_it_ends_with_the_same_results(tmp_path):
+    longer = ("--set", "generator.training.kimg=6", "--name", "killed")
+    straight, killed = tmp_path / "straight", tmp_path / "killed"
+    straight.mkdir(), killed.mkdir()
+    process = start(straight, *longer)
+    out, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, out
+    moments = ["work/*/log.jsonl", "results/train-*", "results/score-*"]  # in training, after it, in scoring
+    for moment in moments:
+        process = start(killed, *longer)
+        while process.poll() is None and not list((killed / "runs").glob(moment)):
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not (killed / "reports").exists()
+    process = start(killed, *longer)
+    out, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, out
+    assert "prepare rendered: cached" in out and "train dcgan: cached" in out
+    for name in ("results.csv", "scores.parquet"):
+        assert (straight / "reports/killed" / name).read_bytes() == (killed / "reports/killed" / name).read_bytes()
+
+
+MISTAKES = [
+    (("run", "-g", "dcgna", "-d", "dct"), "generator 'dcgna' is not known; did you mean 'dcgan'?"),
+    (("run", "-g", "dcgan", "-d", "xcepton"), "detector 'xcepton' is not known; did you mean 'xception'?"),
+    (("run", "-g", "dcgan", "-d", "dct", "--preset", "quik"), "preset 'quik' is not known; did you mean 'quick'?"),
+    (("run", "-g", "dcgan"), "no detector was named; give --detector NAME (`bench list detectors` shows all)"),
+    (("run", "-g", "dcgan", "-d", "dct", "--data", "/nowhere"), "data '/nowhere' is neither a known source nor"),
+    (("run", "-g", "dcgan", "-d", "dct", "--set", "data.crop=oval"), "setting 'data.crop' cannot be 'oval'"),
+    (("run", "-g", "dcgan", "-d", "dct", "--resolution", "50"), "resolution 50 is not possible with DCGAN"),
+    (("run", "-g", "dcgan", "-d", "dct", "--device", "tpu"), "device 'tpu' is not known; use auto, cpu, cuda"),
+    (("run", "-g", "dcgan", "-d", "dct", "--precision", "fp8"), "precision 'fp8' is not known; did you mean 'fp32'?"),
+    (("run", "none.yaml"), "none.yaml cannot be read: No such file or directory"),
+    (("run", "-g", "gone.py:Thing", "-d", "dct"), "there is no file"),
+    (("list", "generator"), "list 'generator' is not known; did you mean 'generators'"),
+    (("show", "xcepion"), "run 'xcepion' is not known in reports/; no run finished yet"),
+    (("detect", "no-run", "x.jpg"), "run 'no-run' is not known in reports/; no run finished yet"),
+    (("data", "verify", "nowhere"), "nowhere is not a FaceSet: it has no card.json; `bench data prepare` makes one"),
+    (("data", "prepare", "nowhere"), "nowhere"),
+    (("speed", "--only", "warp"), "measurement 'warp' is not known"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES, ids=[" ".join(m[0]) for m in MISTAKES])
+def test_a_mistake_is_one_sentence_and_exit_code_2(bench, arguments, message):
+    code, out, err = bench(*arguments)
+    assert code == 2 and message in err and err.startswith("error: ") and err.count("\n") == 1
+    assert "Traceback" not in err and out == ""
+
+
+def test_debug_shows_the_traceback(bench):
+    with pytest.raises(Exception, match="detector 'xcepton' is not known"):
+        bench("run", "-g", "dcgan", "-d", "xcepton", "--debug")
+
+
+def test_usage_errors_exit_with_2(bench):
+    assert bench("run", "--sed", "1")[0] == 2
+    assert bench("run", "--seed", "-1")[0] == 2
+    assert bench("fly")[0] == 2
+
+
+def test_a_place_that_cannot_be_written_is_named(bench, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, err = bench("run", "-g", "dcgan", "-d", "dct", *TINY, "--store", "file/store")
+    assert code in (1, 2) and "file/store" in err and err.count("\n") == 1
+
+
+def test_a_report_folder_that_holds_something_else_is_left_alone(bench, tmp_path):
+    other = tmp_path / "reports" / "mine"
+    other.mkdir(parents=True)
+    (other / "thesis.txt").write_text("years of work")
+    code, _, err = bench("run", "-g", "dcgan", "-d", "dct", *TINY, "--name", "mine")
+    assert code == 2 and "holds something that is not a report; choose another --name" in err
+    assert (other / "thesis.txt").read_text() == "years of work"
+
+
+def test_too_few_photos_are_counted(bench, tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for i in range(3):
+        Image.new("RGB", (64, 64), (i * 40, 90, 30)).save(photos / f"{i}.png")
+    code, _, err = bench("run", "-g", "dcgan", "-d", "dct", "--data", str(photos), *TINY[:2])
+    assert code == 2 and "3" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("kind", ["generators", "detectors", "sources"])
+def test_lists_name_everything(bench, kind):
+    code, out, _ = bench("list", kind, "--json")
+    rows = json.loads(out)
+    assert code == 0 and all(row["name"] and row["what"] for row in rows)
+    assert {"generators": "dcgan", "detectors": "xception", "sources": "rendered"}[kind] in {
+        row["name"] for row in rows
+    }
+
+
+def test_show_tells_the_settings_of_a_preset(bench, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    code, out, _ = bench("show", "dcgan", "--preset", "smoke")
+    assert code == 0 and "generator.training.kimg" in out and "generator.network.latent" in out
+
+
+def test_doctor_says_what_is_here(bench):
+    code, out, _ = bench("doctor", "--json")
+    found = {row["what"]: row for row in json.loads(out)}
+    assert code == 0 and found["torch"]["advice"] == "" and "device" in found and "store" in found
+
+
+def test_help_imports_nothing_heavy():
+    program = (
+        "import sys; from benchmarks.cli import main; "
+        "heavy = {'torch', 'numpy', 'pandas', 'pydantic', 'yaml', 'timm', 'sklearn'} & set(sys.modules); "
+        "sys.exit(', '.join(sorted(heavy)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=dict(os.environ))
+    assert done.returncode == 0, done.stderr
+
+
+def test_data_verbs(bench, tmp_path):
+    code, out, err = bench("data", "prepare", "rendered", "--count", "60", "--resolution", "16", "--out", "set")
+    assert (code, err) == (0, "") and "60 real faces" in out
+    code, out, _ = bench("data", "show", "set", "--out", "sheet.png", "--count", "20")
+    assert code == 0 and Image.open(tmp_path / "sheet.png").width > 10 * 16
+    assert bench("data", "verify", "set")[0] == 0
+    assert bench("data", "export", "set", "png", "--split", "val")[0] == 0
+    assert len(list((tmp_path / "png").rglob("*.png"))) > 0
+    code, _, err = bench("data", "prepare", "rendered", "--count", "60", "--out", "set")
+    assert code == 2 and "set exists already; choose another place" in err
+    shard = next((tmp_path / "set").glob("images-*.npy"))
+    changed = bytearray(shard.read_bytes())
+    changed[500] ^= 1
+    shard.write_bytes(changed)
+    code, _, err = bench("data", "verify", "set")
+    assert code == 1 and f"{shard.name} was changed" in err

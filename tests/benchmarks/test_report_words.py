@@ -1,0 +1,264 @@
+"""The sentences, ranks and digits of a report: what is claimed, and what is not."""
+
+import doctest
+import importlib
+import itertools
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.measures.results import Cell, Comparison, DataFacts, Results
+from benchmarks.report import curves, numbers, ranking, words
+from benchmarks.report.svg import nice_axis
+
+
+def cell(auc, low, high, *, detector="xception", trained_on="dcgan", tested_on="dcgan", n=1000, balanced=0.9):
+    return Cell(
+        detector=detector, trained_on=trained_on, tested_on=tested_on,
+        condition="same" if tested_on in trained_on.split("+") else "cross", seed=0, n_real=n, n_forged=n, auc=auc,
+        auc_low=low, auc_high=high, auc_method="DeLong", ap=auc, ap_balanced=auc, eer=0.1, eer_low=None, eer_high=None,
+        tpr_at_fpr_1pct=None, tpr_at_fpr_01pct=None, pauc=auc, accuracy=0.9, accuracy_low=0.88, accuracy_high=0.92,
+        threshold=0.5, balanced_accuracy=balanced, brier=0.1, ece=0.05, log_loss=0.3,
+    )  # fmt: skip
+
+
+def test_between(a, b, difference, p, *, tested_on="dcgan", trained_on="dcgan"):
+    return Comparison(
+        tested_on=tested_on, a=f"{a}@{trained_on}", b=f"{b}@{trained_on}", difference=difference,
+        low=difference - 0.01, high=difference + 0.01, p_holm=p,
+    )  # fmt: skip
+
+
+test_between.__test__ = False
+
+
+def run(cells, comparisons=(), face="rendered"):
+    return Results(
+        name="run", preset="quick", seed=0, command="bench run",
+        data=DataFacts(
+            name=face, digest="0", licence="CC0", citation="", resolution=64, splits={}, rejected={}, provenance={},
+            shown=True,
+        ),
+        generators=[], detectors=[], cells=cells, comparisons=list(comparisons), stages=[], environment={},
+    )  # fmt: skip
+
+
+def say(cells, comparisons=(), errors=None, **options):
+    found = errors or {ranking.key(c): words.Errors(12, c.n_real, 1, c.n_forged) for c in cells}
+    said = words.verdict(run(cells, comparisons, **options), found)
+    return words.Verdict(
+        *(tuple(text.replace("\u00a0", " ") for text in part) for part in (said.sentences, said.notes))
+    )
+
+
+@pytest.mark.parametrize(
+    ("auc", "low", "high", "expected"),
+    [
+        (0.998, 0.995, 0.999, "xception tells dcgan forgeries from rendered faces: AUC 0.998 (95 % interval 0.995 to "
+         "0.999)."),
+        (1.0, 0.9963, 1.0, "xception ranks every one of 1,000 dcgan forgeries above every real face (rendered faces): "
+         "AUC 1 (95 % interval 0.996 to 1)."),
+        (0.85, 0.83, 0.87, "xception often tells dcgan forgeries from rendered faces, but not reliably: AUC 0.85 "
+         "(95 % interval 0.83 to 0.87)."),
+        (0.62, 0.59, 0.65, "xception finds only weak traces of dcgan forgeries among rendered faces: AUC 0.62 "
+         "(95 % interval 0.59 to 0.65)."),
+        (0.51, 0.48, 0.54, "xception is not shown to do better than guessing on dcgan forgeries: AUC 0.51 "
+         "(95 % interval 0.48 to 0.54), which covers 0.5."),
+        (0.95, 0.45, 0.99, "xception is not shown to do better than guessing on dcgan forgeries: AUC 0.95 "
+         "(95 % interval 0.45 to 0.99), which covers 0.5."),
+        (0.305, 0.28, 0.33, "xception takes dcgan forgeries for more real than rendered faces: AUC 0.30 "
+         "(95 % interval 0.28 to 0.33), below the 0.5 of guessing."),
+        (0.0, 0.0, 0.004, "xception takes dcgan forgeries for more real than rendered faces: AUC 0 "
+         "(95 % interval 0 to 0.004), below the 0.5 of guessing."),
+    ],
+)  # fmt: skip
+def test_one_cell_in_words(auc, low, high, expected):
+    found = say([cell(auc, low, high)]).sentences[0]
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("errors", "expected"),
+    [
+        (words.Errors(1, 100, 0, 100), "1 of 100 real faces is called forged and none of 100 dcgan forgeries is taken "
+         "for real."),
+        (words.Errors(0, 1000, 250, 1000), "none of 1,000 real faces is called forged and 250 of 1,000 dcgan "
+         "forgeries are taken for real."),
+        (words.Errors(1, 1, 0, 1), "the one real face is called forged and the one dcgan forgery is not taken for "
+         "real."),
+    ],
+)  # fmt: skip
+def test_mistakes_are_counted_in_images(errors, expected):
+    one = cell(0.99, 0.98, 0.995)
+    second = say([one], errors={ranking.key(one): errors}).sentences[1]
+    assert second == f"At the threshold fixed on validation data, {expected}"
+
+
+def test_a_name_that_says_faces_is_not_doubled():
+    assert "from LFW faces:" in say([cell(0.99, 0.98, 0.995)], face="LFW faces").sentences[0]
+    assert "from fairface faces:" in say([cell(0.99, 0.98, 0.995)], face="fairface").sentences[0]
+
+
+def test_detectors_that_cannot_be_told_apart_are_not_ranked():
+    cells = [cell(0.97, 0.96, 0.98), cell(0.969, 0.959, 0.979, detector="dct")]
+    notes = " ".join(say(cells, [test_between("dct", "xception", -0.001, 0.8)]).notes)
+    assert "xception and dct cannot be told apart (difference of AUC 0.00, −0.01 to +0.01; p = 0.80)" in notes
+    notes = " ".join(say(cells, [test_between("dct", "xception", -0.03, 0.0001)]).notes)
+    assert "xception ranks above dct (difference of AUC +0.03, +0.02 to +0.04; p < 0.001)" in notes
+    assert "cannot be told apart (no paired test)" in " ".join(say(cells).notes)
+
+
+def test_reversed_cues_are_named_and_not_flipped():
+    cells = [cell(0.99, 0.98, 0.995), cell(0.3, 0.27, 0.33, tested_on="stylegan")]
+    found = say(cells)
+    assert "AUC 0.30 (95 % interval 0.27 to 0.33), below the 0.5" in found.sentences[1]
+    assert "xception, trained on dcgan only, takes stylegan forgeries" in found.sentences[1]
+    assert any(
+        note.startswith("Below chance: xception trained on dcgan and tested on stylegan.") for note in found.notes
+    )
+    assert "0.70" not in " ".join([*found.sentences, *found.notes])
+
+
+def test_saturation_is_said_only_where_it_is_so():
+    assert any("add a second generator" in note for note in say([cell(0.995, 0.99, 0.998)]).notes)
+    crossed = [cell(0.995, 0.99, 0.998), cell(0.7, 0.67, 0.73, tested_on="other")]
+    assert any("the cross rows do" in note for note in say(crossed).notes)
+    notes = say([cell(0.9, 0.88, 0.92)]).notes
+    assert not any("almost any detector" in note for note in notes)
+    assert any(note.startswith("Under the 0.99 expected") for note in notes)
+
+
+def test_many_cells_are_summed_up_by_their_extremes():
+    names = ["a", "b", "c"]
+    cells = [
+        cell(0.99 if t == g else 0.6 + 0.1 * i, 0.58, 0.995, trained_on=t, tested_on=g)
+        for i, t in enumerate(names)
+        for g in names
+    ]
+    same, cross = say(cells).sentences
+    assert same.startswith("On fresh forgeries of a generator seen in training, all 3 measurements agree: AUC 0.9")
+    assert "run from AUC 0.6" in cross and "to AUC 0.8" in cross
+    assert "trained on a and tested on b" in cross and "trained on c and tested on a" in cross
+
+
+def test_nothing_measured_is_said():
+    assert "measured nothing" in say([]).sentences[0]
+
+
+def test_ranks_are_shared_with_the_leader_and_skip_those_before():
+    group = [cell(0.9 - i / 100, 0.8, 0.95, detector=name) for i, name in enumerate("abcd")]
+    tests = [
+        test_between("a", "b", 0.01, 0.5), test_between("a", "c", 0.02, 0.01), test_between("a", "d", 0.03, 0.01),
+        test_between("c", "d", 0.01, 0.7), test_between("b", "c", 0.01, 0.01),
+    ]  # fmt: skip
+    found = ranking.places(group, tests)
+    assert [str(found[ranking.key(c)]) for c in group] == ["1=", "1=", "3=", "3="]
+    assert str(ranking.places(group[:1], [])[ranking.key(group[0])]) == "–"
+
+
+def test_a_comparison_turns_round():
+    a, b = cell(0.9, 0.8, 0.95, detector="z"), cell(0.8, 0.7, 0.9, detector="a")
+    found = ranking.comparison(a, b, [test_between("a", "z", -0.1, 0.01)])
+    assert found is not None
+    assert (found.difference, round(found.low, 6), round(found.high, 6)) == (0.1, 0.09, 0.11)
+    assert ranking.comparison(a, b, [test_between("a", "z", -0.1, 0.01, tested_on="other")]) is None
+
+
+def test_detectable_difference_is_that_of_a_two_sided_test_at_80_percent_power():
+    se = 0.01 / 1.959964
+    assert ranking.detectable([test_between("a", "b", 0.0, 1.0)]) == pytest.approx(se * (1.959964 + 0.841621), rel=1e-5)
+    assert ranking.detectable([]) is None
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
+def test_rounding_never_claims_more_than_the_data(a, b, c):
+    low, value, high = sorted((a, b, c))
+    shown = numbers.estimate(value, low, high)
+    assert float(shown.low) <= low + 1e-9 and float(shown.high) >= high - 1e-9
+    assert float(shown.low) <= float(shown.value) <= float(shown.high)
+    if 1e-6 < value < 1 - 1e-6:
+        assert float(shown.value) not in (0.0, 1.0)
+    if high < 0.5 - 1e-6:
+        assert float(shown.high) < 0.5
+    if low > 0.5 + 1e-6:
+        assert float(shown.low) > 0.5
+
+
+@given(st.integers(1, 5000), st.data())
+def test_per_cent_is_100_only_where_every_image_is_right(n, data):
+    hits = data.draw(st.integers(0, n))
+    shown = float(numbers.percent(hits / n, n).removesuffix(" %"))
+    assert (shown == 100) == (hits == n) and (shown == 0) == (hits == 0)
+    assert shown == pytest.approx(100 * hits / n, abs=0.51)
+
+
+@pytest.mark.parametrize("name", ["numbers", "markdown"])
+def test_examples_in_docstrings(name):
+    found = doctest.testmod(importlib.import_module(f"benchmarks.report.{name}"))
+    assert found.attempted and not found.failed
+
+
+def test_the_roc_band_holds_the_curve_and_is_wider_for_few_people():
+    rng = np.random.default_rng(3)
+    label = np.repeat([0, 1], 300)
+    score = rng.normal(size=600) + label
+    people = [f"p{i // 30}" for i in range(600)]
+    shift = np.repeat(rng.normal(size=20), 30)
+    narrow = curves.roc_band(label, score + shift)
+    wide = curves.roc_band(label, score + shift, people)
+    assert np.all(narrow.low <= narrow.high) and narrow.high[-1] == 1
+    moved = score + shift
+    inside = np.mean(moved[label == 1] >= np.quantile(moved[label == 0], 0.8))
+    k = int(np.argmin(abs(narrow.x - 0.2)))
+    assert narrow.low[k] <= inside <= narrow.high[k]
+    assert np.mean(wide.high - wide.low) > 1.5 * np.mean(narrow.high - narrow.low)
+
+
+def test_a_perfect_curve_has_no_det_points_and_a_tied_one_few():
+    assert curves.det_points([0, 0, 1, 1], [0.0, 1.0, 2.0, 3.0])[0].size == 0
+    fpr, miss = curves.det_points([0, 0, 1, 1], [0.0, 2.0, 1.0, 3.0])
+    assert fpr.tolist() == [0.5] and miss.tolist() == [0.5]
+
+
+def test_histogram_counts_every_image_of_a_class_once():
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 2, 500)
+    found = curves.histogram(label, rng.standard_cauchy(500))  # far outliers go to the outermost bins
+    assert found.real.sum() == pytest.approx(1) and found.forged.sum() == pytest.approx(1)
+    assert curves.histogram([0, 1], [3.0, 3.0]).real.sum() == 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 300), st.floats(0, 300)), min_size=1, max_size=12))
+def test_simplified_lines_keep_their_ends_and_stay_close(points):
+    line = np.array(sorted(points))
+    thin = curves.simplify(line, tolerance=0.25)
+    assert (thin[0] == line[0]).all() and (thin[-1] == line[-1]).all()
+    for x, y in line:
+        near = []
+        for (x0, y0), (x1, y1) in itertools.pairwise(thin):
+            along = np.array([x1 - x0, y1 - y0])
+            size = along @ along
+            t = np.clip(((x - x0) * along[0] + (y - y0) * along[1]) / size, 0, 1) if size > 0 else 0.0
+            near.append(np.hypot(x - x0 - t * along[0], y - y0 - t * along[1]))
+        assert not near or min(near) <= 0.26
+
+
+def test_thinning_keeps_the_range_and_drops_what_is_no_number():
+    found = curves.thin(np.arange(1000.0), np.where(np.arange(1000) == 500, np.nan, np.arange(1000.0)), points=50)
+    assert found.thinned and len(found.x) == 50
+    assert found.low[0] == 0 and found.high[-1] == 999
+    assert np.isfinite(found.mean).all()
+
+
+def test_ticks_are_round_and_inside():
+    for low, high in [(0, 1), (-3.2, 7.9), (0, 0.031), (5, 5), (0, 12345)]:
+        axis = nice_axis(low, high, "")
+        assert 2 <= len(axis.ticks) <= 7
+        assert all(axis.low - 1e-9 <= value <= axis.high + 1e-9 for value, _ in axis.ticks)
+        assert len({text for _, text in axis.ticks}) == len(axis.ticks)
+        for value, text in axis.ticks:
+            assert float(re.sub(",", "", text).replace("−", "-")) == pytest.approx(value)

@@ -1,0 +1,193 @@
+"""Settings: composed in the right order, every mistake named with field, value and fix."""
+
+import itertools
+import shlex
+
+import pytest
+
+from benchmarks.cli.run import gather
+from benchmarks.pipeline.plan import plan
+from benchmarks.pipeline.run import prepare_run
+from benchmarks.pipeline.settings import (
+    as_assignments,
+    compose,
+    default_name,
+    parse_assignments,
+    parse_yaml,
+    read_yaml,
+    safe_name,
+)
+from forge.errors import InputError
+
+FLAGS = {"generator": "dcgan", "detector": "dct"}
+
+
+def settings(*assignments, **changes):
+    asked = {"generators": ["dcgan"], "detectors": ["dct"], "preset": "smoke"} | changes
+    return compose(overrides=parse_assignments(assignments), **asked)
+
+
+def test_set_wins_over_the_preset_and_the_preset_over_the_defaults():
+    assert settings().generators["dcgan"].training["kimg"] == 4  # the preset's
+    assert settings(preset="full").generators["dcgan"].training["kimg"] == 10000
+    changed = settings("generator.training.kimg=7", "data.count=50", "images.test=9")
+    assert changed.generators["dcgan"].training["kimg"] == 7
+    assert changed.data.count == 50 and changed.images.test == 9
+    assert changed.generators["dcgan"].training["batch"] == 32  # its neighbours stay
+
+
+def test_one_generator_of_several_can_be_set():
+    made = settings("generators.dcgan.training.kimg=9", "generator.training.kimg=8")
+    assert made.generators["dcgan"].training["kimg"] == 9
+
+
+WRONG = [
+    (["data.resolutoin=32"], r"'data\.resolutoin' is not known; did you mean 'resolution'\?"),
+    (["data.resolution=tall"], r"setting 'data\.resolution' cannot be 'tall'"),
+    (["data.resolution=4"], r"setting 'data\.resolution' cannot be 4: input should be greater than or equal to 8"),
+    (["generator.training.kimg=-1"], r"'generators\.dcgan\.training\.kimg' cannot be -1.*greater than 0"),
+    (["generator.training.kmig=1"], r"'generators\.dcgan\.training\.kmig' is not known; did you mean 'kimg'\?"),
+    (["generator.network.latent=many"], r"'generators\.dcgan\.network\.latent' cannot be 'many'"),
+    (["detector.l3=1"], r"'detectors\.dct\.l3' is not known; did you mean 'l2'\?"),
+    (["detectors.dtc.l2=1"], r"--set detectors name 'dtc' is not known; did you mean 'dct'\?"),
+    (["dat.count=1"], r"section of --set 'dat' is not known; did you mean 'data'\?"),
+    (["data"], r"--set 'data' must look like section.name=value"),
+    (["data.count=[1"], r"--set data.count is not YAML"),
+    (["data.crop=round"], r"'data\.crop' cannot be 'round': input should be 'none' or 'face'"),
+    (["data.resolution=48"], r"resolution 48 is not possible with DCGAN; it makes 16, 32, 64, 128, 256 px"),
+]
+
+
+@pytest.mark.parametrize(("assignments", "message"), WRONG, ids=[w[0][0] for w in WRONG])
+def test_a_wrong_setting_is_named(assignments, message):
+    with pytest.raises(InputError, match=message):
+        prepare_run(settings(*assignments))
+
+
+UNKNOWN = [
+    ({"preset": "quik"}, r"preset 'quik' is not known; did you mean 'quick'\?"),
+    ({"generators": ["dcgna"]}, r"generator 'dcgna' is not known; did you mean 'dcgan'\?"),
+    ({"detectors": ["xcepton"]}, r"detector 'xcepton' is not known; did you mean 'xception'\?"),
+    ({"source": "renderd"}, r"source 'renderd' is not known; did you mean 'rendered'\?"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), UNKNOWN, ids=[next(iter(u[0])) for u in UNKNOWN])
+def test_an_unknown_name_gets_the_nearest_ones(changes, message):
+    with pytest.raises(InputError, match=message):
+        prepare_run(settings(**changes))
+
+
+def test_a_duplicate_key_is_refused_with_its_line():
+    with pytest.raises(InputError, match=r"x: the key 'a' stands twice \(line 3\); keep one"):
+        parse_yaml("a: 1\nb: 2\na: 3\n", where="x")
+
+
+def test_yaml_never_runs_code(tmp_path):
+    with pytest.raises(InputError, match="is not YAML"):
+        parse_yaml("!!python/object/apply:os.system ['true']", where="x")
+    file = tmp_path / "run.yaml"
+    file.write_text("generator: plugin.py:Thing\n")
+    with pytest.raises(InputError, match="a YAML never imports code: give it as a flag"):
+        gather(file, {}, [], "cpu", show_real=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- 1\n", "must hold settings as `name: value` lines, not list"),
+        ("a: [", "is not YAML"),
+        ("genrator: dcgan\n", r"genrator' is not known; did you mean 'generator'\?"),
+        ("seed: -1\n", "seed' cannot be -1"),
+    ],
+)
+def test_a_wrong_file_is_named(tmp_path, text, message):
+    file = tmp_path / "run.yaml"
+    file.write_text(text)
+    with pytest.raises(InputError, match=message):
+        gather(file, FLAGS, [], "cpu", show_real=False)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"none\.yaml cannot be read: No such file"):
+        read_yaml(tmp_path / "none.yaml")
+
+
+def test_flags_win_over_the_file(tmp_path):
+    file = tmp_path / "run.yaml"
+    file.write_text("generator: dcgan\ndetector: [xception, dct]\npreset: smoke\nseed: 3\nset: {data: {count: 40}}\n")
+    made = gather(file, {"seed": 5, "detector": "dct"}, ["data.count=41"], "cpu", show_real=False)
+    assert made.seed == 5 and list(made.detectors) == ["dct"] and made.data.count == 41
+    made = gather(file, {}, [], "cpu", show_real=False)
+    assert made.seed == 3 and list(made.detectors) == ["xception", "dct"] and made.data.count == 40
+
+
+def test_the_recorded_command_makes_the_same_run(tmp_path):
+    file = tmp_path / "run.yaml"
+    file.write_text("generator: dcgan\ndetector: dct\npreset: smoke\nset: {data: {count: 40}, images: {test: 30}}\n")
+    made = gather(file, {"seed": 2}, ["generator.training.kimg=1.5"], "cpu", show_real=False)
+    words = shlex.split(made.command)
+    flags = {w[2:]: v for w, v in itertools.pairwise(words) if w.startswith("--") and w != "--set"}
+    sets = [v for w, v in itertools.pairwise(words) if w == "--set"]
+    flags["seed"] = int(flags["seed"])
+    again = gather(None, flags, sets, "cpu", show_real=False)
+    assert again.model_dump(exclude={"command"}) == made.model_dump(exclude={"command"})
+
+
+def test_presets_default_by_device():
+    assert gather(None, FLAGS, [], "cpu", show_real=False).preset == "quick"
+    assert gather(None, FLAGS, [], "cuda", show_real=False).preset == "standard"
+
+
+def test_no_or_repeated_names_are_refused():
+    with pytest.raises(InputError, match="no detector was named; give --detector NAME"):
+        gather(None, {"generator": "dcgan"}, [], "cpu", show_real=False)
+    with pytest.raises(InputError, match="--detector names 'dct' twice"):
+        gather(None, {"generator": "dcgan", "detector": "dct,dct"}, [], "cpu", show_real=False)
+
+
+def test_assignments_go_there_and_back():
+    texts = ["a.b=1", "a.c=x", "d=[1, 2]", "e=null", "f='1'"]
+    nested = parse_assignments(texts)
+    assert parse_assignments(as_assignments(nested)) == nested
+
+
+def test_names_suit_every_file_system():
+    assert safe_name("a/b:c<é>..") == "a-b-c-é"
+    assert safe_name("///") == "run"
+    made = settings(source="folder:/some/where/My Photos")
+    assert default_name(made.generators, made.detectors, made.data, "smoke") == "dcgan-dct-folder-smoke"
+
+
+def keys(**changes):
+    made = prepare_run(settings(*changes.pop("assignments", ()), **changes)).settings
+    return {stage.name: stage.key for stage in plan(made, source_fingerprint="f")}
+
+
+def test_a_key_depends_on_what_its_stage_reads_and_on_nothing_else():
+    base = keys()
+    trained_longer = keys(assignments=["generator.training.kimg=5"])
+    assert trained_longer["prepare rendered"] == base["prepare rendered"]
+    assert trained_longer["train dcgan"] != base["train dcgan"]
+    assert trained_longer["fit dct@dcgan"] != base["fit dct@dcgan"]  # through its inputs
+    other_detector = keys(assignments=["detector.l2=0.1"])
+    assert other_detector["synthesize dcgan"] == base["synthesize dcgan"]
+    assert other_detector["fit dct@dcgan"] != base["fit dct@dcgan"]
+    renamed = keys(name="other")
+    assert {name for name in base if renamed[name] != base[name]} == {"report"}
+    spelled_out = keys(assignments=["generator.training.flip=true"])  # the default, written out
+    assert spelled_out == base
+    other_seed = keys(seed=1)
+    assert other_seed["prepare rendered"] == base["prepare rendered"]
+    assert other_seed["train dcgan"] != base["train dcgan"]
+
+
+def test_several_generators_give_the_whole_matrix():
+    made = prepare_run(settings(detectors=["dct", "xception"])).settings
+    two = made.model_copy(update={"generators": {"a": made.generators["dcgan"], "b": made.generators["dcgan"]}})
+    names = [stage.name for stage in plan(two, source_fingerprint="f")]
+    assert [n for n in names if n.startswith("score dct")] == [
+        "score dct@a on real", "score dct@a on a", "score dct@a on b",
+        "score dct@b on real", "score dct@b on a", "score dct@b on b",
+    ]  # fmt: skip
+    assert len(names) == len(set(names))

@@ -1,0 +1,217 @@
+"""The store: whole results or none, one worker a key, damage found and set aside."""
+
+import json
+import multiprocessing
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from benchmarks.pipeline.engines import local
+from benchmarks.pipeline.plan import Stage
+from benchmarks.pipeline.stages import Context
+from benchmarks.pipeline.store import DamagedError, Store, write_manifest
+from forge.compute import Compute
+from forge.errors import BenchError, InputError
+from forge.progress import silent
+
+FIELDS = {
+    "stage": "train x", "version": 1, "key": "k", "settings": {}, "inputs": {}, "seed": 0,
+    "environment": {}, "seconds": 0.1, "peak_memory_mb": None,
+}  # fmt: skip
+
+
+def publish(store: Store, key: str = "k") -> Path:
+    with store.publish("train", key) as out:
+        (out / "weights").write_bytes(b"1234")
+        (out / "deep").mkdir()
+        (out / "deep" / "log").write_text("x")
+        write_manifest(out, **FIELDS)
+    return store.place("train", key)
+
+
+def test_a_published_result_is_found(tmp_path):
+    store = Store(tmp_path)
+    assert store.find("train", "k") is None
+    place = publish(store)
+    assert store.find("train", "k") == place
+    assert [manifest.stage for _, manifest in store.manifests()] == ["train x"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [
+        (lambda p: (p / "weights").write_bytes(b"12345"), "weights has 5 bytes, not 4"),
+        (lambda p: (p / "weights").write_bytes(b"1235"), "weights was changed"),
+        (lambda p: (p / "deep" / "log").unlink(), "deep/log is missing"),
+        (lambda p: (p / "manifest.json").write_text("{"), "manifest.json is missing or unreadable"),
+        (lambda p: (p / "manifest.json").unlink(), "manifest.json is missing or unreadable"),
+    ],
+)
+def test_damage_is_found(tmp_path, damage, problem):
+    store = Store(tmp_path)
+    damage(publish(store))
+    with pytest.raises(DamagedError, match=problem):
+        store.find("train", "k")
+
+
+def test_a_failed_publish_leaves_nothing_but_the_checkpoints(tmp_path):
+    store = Store(tmp_path)
+    store.work("k").mkdir(parents=True)
+    with pytest.raises(ValueError, match="half way"), store.publish("train", "k") as out:
+        (out / "weights").write_bytes(b"12")
+        raise ValueError("half way")
+    assert store.find("train", "k") is None
+    assert list((tmp_path / "results").iterdir()) == []
+    assert store.work("k").is_dir()
+    publish(store)
+    assert not store.work("k").exists()
+
+
+def test_what_a_killed_process_left_is_ignored(tmp_path):
+    store = Store(tmp_path)
+    half = tmp_path / "results" / ".train-k.abcd1234.partial"
+    half.mkdir(parents=True)
+    (half / "weights").write_bytes(b"12")
+    assert store.find("train", "k") is None
+    assert publish(store).is_dir()
+
+
+def hold(root: Path, marker: Path) -> None:
+    with Store(root).claim("k", waiting=lambda: None):
+        marker.touch()
+        time.sleep(60)
+
+
+def test_a_second_process_waits_and_a_killed_one_lets_go(tmp_path):
+    marker, waited = tmp_path / "held", []
+    other = multiprocessing.get_context("spawn").Process(target=hold, args=(tmp_path, marker))
+    other.start()
+    while not marker.exists():
+        time.sleep(0.01)
+
+    def waiting() -> None:
+        waited.append(True)
+        other.kill()
+
+    with Store(tmp_path).claim("k", waiting=waiting):
+        assert waited == [True]
+    other.join()
+
+
+class Watch:
+    def __init__(self) -> None:
+        self.events, self.notes = [], []
+
+    def started(self, stage):
+        self.events.append(f"start {stage.name}")
+
+    def progressed(self, stage, tick):
+        pass
+
+    def finished(self, stage, *, cached, seconds):
+        self.events.append(f"{'cached' if cached else 'ran'} {stage.name}")
+
+    def noted(self, text):
+        self.notes.append(text)
+
+
+@pytest.fixture
+def chain(monkeypatch):
+    """Three stages a -> b -> c; each appends its letter to its input's text."""
+
+    def step(job):
+        before = "".join((path / "text").read_text() for path in job.inputs.values())
+        (job.out / "text").write_text(before + job.stage.subject)
+        return {"length": len(before) + 1}
+
+    for kind in ("prepare", "train", "fit"):
+        monkeypatch.setitem(local.STAGES, kind, step)
+    a = Stage("prepare", "a", {}, 0)
+    b = Stage("train", "b", {}, 0, {"in": a})
+    c = Stage("fit", "c", {}, 0, {"in": b})
+    return [a, b, c]
+
+
+def run(stages, store):
+    watch = Watch()
+    places = local.execute(stages, store, Context(None, Compute(), 1, silent), watch)
+    return places, watch
+
+
+def test_a_second_run_finds_everything(tmp_path, chain):
+    store = Store(tmp_path)
+    places, watch = run(chain, store)
+    assert (places[chain[-1].key] / "text").read_text() == "abc"
+    assert watch.events == [
+        "start prepare a",
+        "ran prepare a",
+        "start train b",
+        "ran train b",
+        "start fit c",
+        "ran fit c",
+    ]
+    _, again = run(chain, store)
+    assert again.events == ["cached prepare a", "cached train b", "cached fit c"]
+    manifest = json.loads((places[chain[1].key] / "manifest.json").read_text())
+    assert manifest["inputs"] == {"in": chain[0].key} and manifest["facts"] == {"length": 2}
+
+
+def test_only_what_is_needed_runs(tmp_path, chain):
+    import shutil
+
+    store = Store(tmp_path)
+    run(chain, store)
+    shutil.rmtree(store.place("prepare", chain[0].key))
+    assert local.survey(chain, store)[chain[0].key] == "skip: nothing needs it"
+    _, watch = run(chain, store)
+    assert watch.events == ["cached train b", "cached fit c"]
+    shutil.rmtree(store.place("fit", chain[2].key))
+    _, watch = run(chain, store)
+    assert watch.events == ["cached train b", "start fit c", "ran fit c"]
+
+
+def test_a_damaged_result_is_set_aside_and_made_again(tmp_path, chain):
+    store = Store(tmp_path)
+    run(chain, store)
+    place = store.place("train", chain[1].key)
+    (place / "text").write_text("xx")
+    assert local.survey(chain, store)[chain[1].key] == "run: damaged (text was changed)"
+    places, watch = run(chain, store)
+    assert (places[chain[1].key] / "text").read_text() == "ab"
+    assert "damaged (text was changed); kept as train-" in watch.notes[0]
+    assert place.with_name(f"{place.name}.damaged-1").is_dir()
+
+
+def test_a_failing_stage_keeps_what_was_finished_and_says_where_to_look(tmp_path, chain, monkeypatch):
+    def fail(job):
+        raise ZeroDivisionError("no luck")
+
+    store = Store(tmp_path)
+    monkeypatch.setitem(local.STAGES, "train", fail)
+    with pytest.raises(BenchError, match=r"train b failed: ZeroDivisionError: no luck; the details are in .*error.txt"):
+        run(chain, store)
+    assert "ZeroDivisionError" in (store.work(chain[1].key) / "error.txt").read_text()
+    assert store.find("prepare", chain[0].key) and not store.find("train", chain[1].key)
+
+
+def test_a_full_disk_is_one_sentence(tmp_path, chain, monkeypatch):
+    import errno
+
+    def fill(job):
+        raise OSError(errno.ENOSPC, "No space left on device", "somewhere")
+
+    monkeypatch.setitem(local.STAGES, "train", fill)
+    with pytest.raises(BenchError, match="the disk is full at somewhere; free some space and run the same command"):
+        run(chain, Store(tmp_path))
+
+
+def test_bad_input_inside_a_stage_keeps_its_exit_code(tmp_path, chain, monkeypatch):
+    def refuse(job):
+        raise InputError("too few images")
+
+    monkeypatch.setitem(local.STAGES, "prepare", refuse)
+    with pytest.raises(InputError) as caught, suppress(SystemExit):
+        run(chain, Store(tmp_path))
+    assert caught.value.exit_code == 2

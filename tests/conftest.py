@@ -1,0 +1,34 @@
+"""What all tests share: one computing thread a process, and tiny sets of faces."""
+
+import os
+
+# the suite runs one process a core; two threads in each would wait for each other most of the time
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from forge.faces.faceset import FaceSet, FaceSetWriter
+
+
+@pytest.fixture
+def make_set(tmp_path: Path) -> Callable[..., FaceSet]:
+    """A function that writes a small set of smooth random images: make_set("name", {"forge": 64}, resolution=16)."""
+
+    def make(name: str, splits: dict[str, int], *, resolution: int = 16, kind: str = "real", seed: int = 0) -> FaceSet:
+        rng = np.random.default_rng(seed)
+        folder = tmp_path / "sets" / name
+        with FaceSetWriter(
+            folder, name=name, kind=kind, resolution=resolution, licence="CC0", provenance={"seed": seed}
+        ) as writer:
+            for split, count in splits.items():
+                coarse = rng.integers(0, 256, (count, 4, 4, 3))
+                images = coarse.repeat(resolution // 4, axis=1).repeat(resolution // 4, axis=2).astype(np.uint8)
+                writer.append(images, [{"id": f"{split}-{i}", "split": split} for i in range(count)])
+        return FaceSet.open(folder)
+
+    return make

@@ -1,0 +1,313 @@
+"""The training loop: losses against their formulas, exact resume, refusals."""
+
+import itertools
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from forge.compute import Compute
+from forge.errors import BenchError, CorruptError, InputError
+from forge.generator import TrainedGenerator
+from forge.networks.dcgan import DCGAN, DCGANSettings
+from forge.progress import Tick, silent
+from forge.synthesis import regenerate, synthesize
+from forge.training import loop
+from forge.training.augment import random_flip, random_translation, to_float, to_uint8
+from forge.training.objectives import OBJECTIVES, r1_penalty
+from forge.training.settings import TrainingSettings
+
+REAL, FORGED = torch.tensor([0.3, -1.2, 2.0]), torch.tensor([-0.7, 0.4, 1.5])
+
+
+def sigmoid(x):
+    return 1 / (1 + math.exp(-x))
+
+
+FORMULAS = {
+    "minimax": (
+        lambda r, f: -math.log(sigmoid(r)) - math.log(1 - sigmoid(f)),
+        lambda f: math.log(1 - sigmoid(f)),
+    ),
+    "non-saturating": (
+        lambda r, f: -math.log(sigmoid(r)) - math.log(1 - sigmoid(f)),
+        lambda f: -math.log(sigmoid(f)),
+    ),
+    "least-squares": (lambda r, f: ((r - 1) ** 2 + f**2) / 2, lambda f: (f - 1) ** 2 / 2),
+    "hinge": (lambda r, f: max(0, 1 - r) + max(0, 1 + f), lambda f: -f),
+}
+
+
+@pytest.mark.parametrize("name", sorted(OBJECTIVES))
+def test_objective_is_the_mean_of_its_formula(name):
+    discriminator, generator = FORMULAS[name]
+    pairs = list(zip(REAL.tolist(), FORGED.tolist(), strict=True))
+    objective = OBJECTIVES[name]
+    assert objective.discriminator(REAL, FORGED).item() == pytest.approx(sum(discriminator(*p) for p in pairs) / 3)
+    assert objective.generator(REAL, FORGED).item() == pytest.approx(sum(generator(f) for _, f in pairs) / 3)
+
+
+def test_cross_entropy_stays_finite_for_extreme_logits():
+    loss = OBJECTIVES["non-saturating"].discriminator(torch.tensor([-500.0]), torch.tensor([500.0]))
+    assert loss.item() == pytest.approx(1000)
+
+
+def test_r1_of_a_quadratic_is_its_closed_form():
+    """D(x) = sum(a x^2) has gradient 2 a x, so R1 = mean over images of half the sum of (2 a x)^2."""
+
+    class Quadratic(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = torch.nn.Parameter(torch.tensor(0.7))
+
+        def forward(self, x):
+            return (self.a * x**2).sum(dim=(1, 2, 3))
+
+    network, x = Quadratic(), torch.randn(5, 3, 4, 4)
+    penalty = r1_penalty(network, x)
+    expected = (2 * 0.7 * x).square().sum(dim=(1, 2, 3)).mean() / 2
+    assert penalty.item() == pytest.approx(expected.item(), rel=1e-5)
+    penalty.backward()
+    assert network.a.grad.item() == pytest.approx(2 * expected.item() / 0.7, rel=1e-5)
+
+
+def test_pixels_survive_the_way_to_float_and_back():
+    images = torch.arange(256, dtype=torch.uint8).repeat(3).reshape(1, 16, 16, 3)
+    assert torch.equal(to_uint8(to_float(images)), images)
+    assert to_float(images).min() == -1 and to_float(images).max() == 1
+
+
+def test_flip_mirrors_whole_images_only():
+    images = torch.rand(64, 3, 8, 8)
+    flipped = random_flip(images)
+    mirrored = [torch.equal(a, b.flip(2)) for a, b in zip(flipped, images, strict=True)]
+    same = [torch.equal(a, b) for a, b in zip(flipped, images, strict=True)]
+    assert all(m or s for m, s in zip(mirrored, same, strict=True))
+    assert 16 < sum(mirrored) < 48
+
+
+def test_translation_moves_by_at_most_the_pixels_and_repeats_edges():
+    images = torch.arange(8.0).expand(200, 3, 8, 8)
+    moved = random_translation(images, 2)
+    offsets = moved[:, 0, 0, 4] - 4
+    assert set(offsets.tolist()) == {-2, -1, 0, 1, 2}
+    assert moved.min() == 0 and moved.max() == 7
+
+
+def make_training(view, work: Path, **changes) -> loop.Training:
+    settings = {
+        "kimg": 0.64, "batch": 16, "r1_gamma": 0.1, "r1_every": 4, "log_every": 5, "sample_every_kimg": 0.2,
+        "ema_kimg": 0.1, "translate": 1,
+    } | changes.pop("settings", {})  # fmt: skip
+    network = {"latent": 8, "generator_width": 4, "discriminator_width": 4, "discriminator_norm": "none"}
+    network |= changes.pop("network", {})
+    return loop.Training(
+        name="dcgan",
+        reference="dcgan",
+        architecture=DCGAN(DCGANSettings(**network), 16),
+        settings=TrainingSettings(**settings),
+        view=view,
+        seed=changes.pop("seed", 1),
+        compute=Compute("cpu", changes.pop("precision", "bf16")),
+        work=work,
+    )
+
+
+class Stopped(Exception):  # noqa: N818 - stands for a killed process
+    pass
+
+
+def stop_after(images: int):
+    def report(tick: Tick) -> None:
+        if tick.done >= images:
+            raise Stopped
+
+    return report
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "spectral"])
+def test_a_killed_training_continues_to_the_same_bytes(make_set, tmp_path, monkeypatch, norm):
+    view = make_set("faces", {"forge": 100}).view("forge")
+    network = {"discriminator_norm": norm}
+    straight, resumed = tmp_path / "straight", tmp_path / "resumed"
+    for out in (straight, resumed):
+        out.mkdir()
+    loop.train(make_training(view, tmp_path / "a", network=network), straight, silent)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    with pytest.raises(Stopped):
+        loop.train(make_training(view, tmp_path / "b", network=network), resumed, stop_after(240))
+    half_line = '{"step": 15, "kimg": 0.2400'
+    with (tmp_path / "b" / "log.jsonl").open("a") as log:
+        log.write(half_line)
+    loop.train(make_training(view, tmp_path / "b", network=network), resumed, silent)
+    for name in ("weights.safetensors", "generator.json", "samples/newest.png"):
+        assert (straight / name).read_bytes() == (resumed / name).read_bytes(), name
+    assert half_line not in (resumed / "log.jsonl").read_text()
+    assert (straight / "log.jsonl").read_text().count("\n") == (resumed / "log.jsonl").read_text().count("\n")
+
+
+def test_another_seed_gives_other_weights(make_set, tmp_path):
+    view = make_set("faces", {"forge": 100}).view("forge")
+    cards = []
+    for seed in (1, 2):
+        out = tmp_path / f"out{seed}"
+        out.mkdir()
+        loop.train(make_training(view, tmp_path / f"work{seed}", seed=seed, settings={"kimg": 0.05}), out, silent)
+        cards.append(TrainedGenerator.open(out).card)
+    assert cards[0].weights_sha256 != cards[1].weights_sha256
+
+
+def test_resume_with_other_settings_is_refused_naming_them(make_set, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    view = make_set("faces", {"forge": 100}).view("forge")
+    with pytest.raises(Stopped):
+        loop.train(make_training(view, tmp_path / "work"), tmp_path, stop_after(160))
+    with pytest.raises(InputError, match=r"training.batch was 16, is 8.*training.generator_lr was 0.0002, is 0.1"):
+        loop.train(make_training(view, tmp_path / "work", settings={"batch": 8, "generator_lr": 0.1}), tmp_path, silent)
+    with pytest.raises(InputError, match="precision was 'bf16', is 'fp32'"):
+        loop.train(make_training(view, tmp_path / "work", precision="fp32"), tmp_path, silent)
+
+
+def test_a_truncated_checkpoint_is_named(make_set, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    view = make_set("faces", {"forge": 100}).view("forge")
+    with pytest.raises(Stopped):
+        loop.train(make_training(view, tmp_path / "work"), tmp_path, stop_after(160))
+    checkpoint = tmp_path / "work" / "checkpoint.safetensors"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
+    with pytest.raises(CorruptError, match=r"checkpoint .* cannot be read .* delete it to start over"):
+        loop.train(make_training(view, tmp_path / "work"), tmp_path, silent)
+
+
+def test_ctrl_c_saves_first(make_set, tmp_path):
+    import os
+    import signal
+
+    view = make_set("faces", {"forge": 100}).view("forge")
+
+    def interrupt(tick: Tick) -> None:
+        if tick.done == 160:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        loop.train(make_training(view, tmp_path / "work"), tmp_path, interrupt)
+    seen = []
+    out = tmp_path / "out"
+    out.mkdir()
+    loop.train(make_training(view, tmp_path / "work"), out, lambda tick: seen.append(tick.done))
+    assert seen[0] == 240  # continues after step 10, where the signal came
+
+
+def test_a_set_smaller_than_a_batch_is_refused(make_set, tmp_path):
+    view = make_set("faces", {"forge": 10}).view("forge")
+    with pytest.raises(InputError, match="batch 16 is larger than the 10 training images; lower it with"):
+        loop.train(make_training(view, tmp_path / "work"), tmp_path, silent)
+
+
+def test_another_resolution_is_refused(make_set, tmp_path):
+    view = make_set("faces", {"forge": 100}, resolution=32).view("forge")
+    with pytest.raises(InputError, match="has 32 px, the generator wants 16"):
+        loop.train(make_training(view, tmp_path / "work"), tmp_path, silent)
+    with pytest.raises(InputError, match="resolution 48 is not possible with DCGAN; it makes 16, 32, 64, 128, 256 px"):
+        DCGAN(DCGANSettings(), 48)
+
+
+def test_divergence_is_named(make_set, tmp_path):
+    view = make_set("faces", {"forge": 100}).view("forge")
+    wild = {"discriminator_lr": 1e30, "generator_lr": 1e30, "objective": "hinge"}
+    with pytest.raises(BenchError, match=r"the training of dcgan diverged: \w+ is (nan|inf|-inf) after .* lower"):
+        loop.train(make_training(view, tmp_path / "work", settings=wild), tmp_path, silent)
+
+
+def test_a_set_too_large_for_the_device_streams_to_the_same_result(make_set, tmp_path, monkeypatch):
+    view = make_set("faces", {"forge": 100}).view("forge")
+    digests = []
+    for name, limit in (("resident", 1 << 30), ("streamed", 0)):
+        monkeypatch.setattr(loop, "RESIDENT_BYTES", limit)
+        out = tmp_path / name
+        out.mkdir()
+        loop.train(make_training(view, tmp_path / f"work-{name}", settings={"kimg": 0.1}), out, silent)
+        digests.append(TrainedGenerator.open(out).card.weights_sha256)
+    assert digests[0] == digests[1]
+
+
+def test_every_epoch_shows_every_image_once(make_set, tmp_path):
+    view = make_set("faces", {"forge": 96}).view("forge")
+    game = loop.Game(make_training(view, tmp_path / "work", settings={"flip": False}))
+    shown = []
+    for step in range(12):
+        game.step = step
+        shown.append(to_uint8(game._real_batch()).numpy().reshape(16, -1))
+    first = {row.tobytes() for batch in shown[:6] for row in batch}
+    second = [row.tobytes() for batch in shown[6:] for row in batch]
+    assert first == set(second) == {row.tobytes() for row in view.read().reshape(96, -1)}
+
+
+@pytest.fixture
+def trained(make_set, tmp_path):
+    view = make_set("faces", {"forge": 100}).view("forge")
+    out = tmp_path / "generator"
+    out.mkdir()
+    loop.train(make_training(view, tmp_path / "work", settings={"kimg": 0.1}), out, silent)
+    return TrainedGenerator.open(out)
+
+
+def test_a_forged_set_is_regenerated_from_its_card(trained, tmp_path):
+    faces = synthesize(trained, tmp_path / "forged", counts={"train": 70, "test": 10}, seed=5, report=silent)
+    assert faces.verify() == [] and faces.card.splits == {"test": 10, "train": 70}
+    for position in (0, 69, 75):
+        assert (regenerate(trained, faces, position) == faces.read([position])[0]).all()
+    again = synthesize(trained, tmp_path / "again", counts={"train": 70, "test": 10}, seed=5, report=silent)
+    assert again.card.digest == faces.card.digest
+
+
+def test_splits_never_share_latents(trained, tmp_path):
+    faces = synthesize(trained, tmp_path / "forged", counts={"train": 64, "val": 64}, seed=5, report=silent)
+    train = {image.tobytes() for image in faces.view("train").read()}
+    assert not train & {image.tobytes() for image in faces.view("val").read()}
+
+
+def test_raw_and_averaged_weights_differ_and_are_recorded(trained, tmp_path):
+    sets = {
+        averaged: synthesize(
+            trained, tmp_path / str(averaged), counts={"test": 8}, seed=0, report=silent, averaged=averaged
+        )
+        for averaged in (True, False)
+    }
+    assert sets[True].card.provenance["weights"] == "averaged" and sets[False].card.provenance["weights"] == "raw"
+    assert (sets[True].read(range(8)) != sets[False].read(range(8))).any()
+
+
+def test_tampered_weights_are_refused(trained):
+    weights = trained.path / "weights.safetensors"
+    changed = bytearray(weights.read_bytes())
+    changed[-1] ^= 1
+    weights.write_bytes(changed)
+    with pytest.raises(CorruptError, match=r"weights.safetensors was changed since the training"):
+        TrainedGenerator.open(trained.path)
+
+
+def test_weights_of_another_width_are_refused(trained):
+    other = DCGAN(DCGANSettings(latent=8, generator_width=6, discriminator_width=4, discriminator_norm="none"), 16)
+    wrong = TrainedGenerator(trained.path, trained.card, other)
+    with pytest.raises(InputError, match=r"weights are of another network: averaged.layers.0.weight has shape"):
+        wrong.generator()
+
+
+def test_the_discriminator_is_kept(trained):
+    logits = trained.discriminator()(torch.randn(4, 3, 16, 16))
+    assert logits.shape == (4,) and torch.isfinite(logits).all()
+
+
+def test_dcgan_has_the_size_of_the_paper_s_network():
+    """ngf = ndf = 64, nz = 100 at 64 px: 4x4 kernels between the channel counts of the paper's figure 1."""
+    channels = [100, 512, 256, 128, 64, 3]
+    expected = sum(16 * a * b for a, b in itertools.pairwise(channels))
+    made = DCGAN(DCGANSettings(), 64)
+
+    def kernels(network):
+        return sum(p.numel() for p in network.parameters() if p.dim() == 4)
+
+    assert kernels(made.generator()) == expected
+    assert kernels(made.discriminator()) == expected - 16 * 100 * 512 + 16 * 512  # its head has one logit
