@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import sys
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from forge.errors import InputError, UnknownNameError
@@ -75,7 +77,9 @@ def load_from_file(kind: str, reference: str) -> Any:  # noqa: ANN401 - whatever
     path = Path(file).expanduser().resolve()
     if not path.is_file():
         raise InputError(f"{kind} {reference!r}: there is no file {path}")
-    module_name = f"bench_plugin_{path.stem}"
+    module_name = f"bench_plugin_{path.stem}_{hashlib.sha256(bytes(path)).hexdigest()[:8]}"
+    if module_name in sys.modules:  # one class however often it is asked for
+        return _attribute(sys.modules[module_name], attribute, kind, reference)
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
         raise InputError(f"{kind} {reference!r}: {path} is not a Python file")
@@ -84,7 +88,12 @@ def load_from_file(kind: str, reference: str) -> Any:  # noqa: ANN401 - whatever
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # a stranger's file may raise anything; it is named and re-raised
+        del sys.modules[module_name]
         raise InputError(f"{kind} {reference!r}: running {path.name} failed: {error!r}") from error
+    return _attribute(module, attribute, kind, reference)
+
+
+def _attribute(module: ModuleType, attribute: str, kind: str, reference: str) -> Any:  # noqa: ANN401 - as above
     if not hasattr(module, attribute):
-        raise InputError(f"{kind} {reference!r}: {path.name} defines no {attribute!r}")
+        raise InputError(f"{kind} {reference!r}: the file defines no {attribute!r}")
     return getattr(module, attribute)

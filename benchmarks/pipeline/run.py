@@ -13,7 +13,7 @@ from benchmarks.pipeline.settings import RunSettings, validated
 from benchmarks.pipeline.store import Store
 from forge.compute import Compute
 from forge.errors import InputError
-from forge.files import publishing, read_json
+from forge.files import digest_file, publishing, read_json
 
 if TYPE_CHECKING:
     from benchmarks.pipeline.engines.local import Observer
@@ -63,7 +63,9 @@ def _typed(settings: RunSettings) -> RunSettings:
     for name, request in settings.detectors.items():
         kind = DETECTORS.load(request.detector)
         typed = validated(kind.Settings, request.settings, where=f"detectors.{name}")
-        detectors[name] = request.model_copy(update={"settings": typed.model_dump(mode="json")})
+        values = typed.model_dump(mode="json")
+        files = {key: digest_file(Path(v)) for key, v in values.items() if isinstance(v, str) and Path(v).is_file()}
+        detectors[name] = request.model_copy(update={"settings": values, "files": files})
     return settings.model_copy(update={"generators": generators, "detectors": detectors})
 
 

@@ -65,6 +65,7 @@ class DetectorRequest(_Settings):
 
     detector: str = Field(description="registered name, or path/to/file.py:Class (command line only)")
     settings: dict[str, Any] = Field({}, description="settings of the detector")
+    files: dict[str, str] = Field({}, description="SHA-256 of the files that settings name, e.g. weights")
 
 
 class RunSettings(_Settings):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.pipeline.plan import Stage
-from forge.compute import Compute
+from forge.compute import Compute, derive_seed
 from forge.errors import InputError
 from forge.faces.faceset import FaceSet, FaceView
 from forge.files import read_json, write_json
@@ -137,6 +137,11 @@ def synthesize(job: Job) -> Facts:
     return {"images": len(faces)}
 
 
+def _drawn(view: FaceView, count: int, split: str) -> FaceView:
+    """The same images for every detector and every seed of a run, so that scores can be paired."""
+    return view.sample(count, derive_seed(0, "draw", split))
+
+
 def fit(job: Job) -> Facts:
     """Real and forged FaceSet to a fitted detector; both classes of a split are cut to the same size."""
     from benchmarks.pipeline.settings import validated
@@ -150,7 +155,7 @@ def fit(job: Job) -> Facts:
     for split in ("train", "val"):
         whole = real.view(split), forged.view(split)
         size = min(settings["images"][split], *(len(view) for view in whole))
-        views |= {f"{split}_real": whole[0].head(size), f"{split}_forged": whole[1].head(size)}
+        views |= {f"{split}_real": _drawn(whole[0], size, split), f"{split}_forged": _drawn(whole[1], size, split)}
     kind = DETECTORS.load(settings["detector"])
     name = job.stage.subject.partition("@")[0]
     typed = validated(kind.Settings, settings["settings"], where=f"detectors.{name}")
@@ -173,7 +178,7 @@ def score(job: Job) -> Facts:
     trained = load_trained(job.inputs["detector"] / "detector", implementation=DETECTORS.load(reference))
     tables, seconds, count = [], 0.0, 0
     for split in ("val", "test"):
-        view = faces.view(split).head(job.stage.settings["images"][split])
+        view = _drawn(faces.view(split), job.stage.settings["images"][split], split)
         start = time.perf_counter()
         tables.append(score_table(trained, view, job.context.compute, report=job.context.report))
         seconds += time.perf_counter() - start

@@ -113,7 +113,7 @@ class Curve(NamedTuple):
     thinned: bool
 
 
-def thin(x: ArrayLike, y: ArrayLike, *, points: int = 80) -> Curve:
+def thin(x: ArrayLike, y: ArrayLike, *, points: int = 60) -> Curve:
     """Average neighbours until at most `points` are left, keeping their range; what is no number is left out."""
     xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     finite = np.isfinite(xs) & np.isfinite(ys)
@@ -125,7 +125,7 @@ def thin(x: ArrayLike, y: ArrayLike, *, points: int = 80) -> Curve:
     return Curve(np.array([part.mean() for part in xparts]), mean, low, high, True)
 
 
-def simplify(points: NDArray[np.float64], *, tolerance: float = 0.25) -> NDArray[np.float64]:
+def simplify(points: NDArray[np.float64], *, tolerance: float = 0.5) -> NDArray[np.float64]:
     """Leave out points that no eye would miss (Ramer, Douglas and Peucker).
 
     Args:

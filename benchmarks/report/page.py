@@ -20,10 +20,10 @@ from benchmarks.report.ranking import Key, Place, detectable, key, places
 from forge.errors import InputError
 from forge.faces.faceset import SPLITS
 
-_CELLS = 12  # panels of one cell each
-_DUELS = 6  # panels of one pairing each
+_CELLS = 9  # panels of one cell each
+_DUELS = 5  # panels of one pairing each
 _OVERVIEW = 12
-_HISTORIES = 6
+_HISTORIES = 4
 _GALLERY_CELLS = 16
 
 
@@ -204,25 +204,32 @@ def build(
         generators=[f for one in results.generators[:_HISTORIES] for f in histories.generator_figures(one, names)],
         detectors=[f for one in results.detectors[:_HISTORIES] for f in histories.detector_figures(one, names)],
         galleries=mistakes.galleries(figures.hardest(cells, _GALLERY_CELLS), rows, picture),
-        left_out=_left_out(cells, single, paired, shown_overview),
+        left_out=_left_out(results),
         provenance=json.dumps(results.data.provenance, indent=1, sort_keys=True, ensure_ascii=False),
         facts={i: facts(one) for i, one in enumerate(results.detectors)},
         methods=sorted({cell.auc_method for cell in cells}),
     )
 
 
-def _left_out(
-    cells: Sequence[Cell], single: Sequence[Cell], paired: Sequence[Cell], overview: Sequence[Cell]
-) -> dict[str, str]:
-    def said(what: str, part: Sequence[Cell]) -> str:
+def _left_out(results: Results) -> dict[str, str]:
+    """What each part of the page does not show, in a sentence; empty where it shows everything."""
+    cells = results.cells
+
+    def lowest(what: str, part: Sequence[Cell]) -> str:
         if len(part) == len(cells):
             return ""
         return f"The {what} with the lowest AUC, {len(part)} of {len(cells)} results; scores.parquet has them all."
 
+    def first(shown: int, n: int) -> str:
+        return f"The first {shown} of {n}; results.json has them all." if n > shown else ""
+
     return {
-        "single": said("results", single),
-        "paired": said("pairings", paired),
-        "overview": said("results", overview),
+        "single": lowest("results", figures.hardest(cells, _CELLS)),
+        "paired": lowest("pairings", figures.hardest_duels(cells, _DUELS)),
+        "overview": lowest("results", figures.hardest(cells, _OVERVIEW)),
+        "mistakes": lowest("results", figures.hardest(cells, _GALLERY_CELLS)),
+        "generators": first(_HISTORIES, len(results.generators)),
+        "detectors": first(_HISTORIES, len(results.detectors)),
     }
 
 

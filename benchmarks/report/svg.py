@@ -7,6 +7,7 @@ CSS variables, keeps text as text (searchable, read aloud), and does not change 
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -19,6 +20,7 @@ from benchmarks.report.curves import simplify
 WIDTH = 340.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 42.0, 20.0, 26.0, 40.0
 _ROW = 17.0  # height of a legend row
+_MARGIN = 10.0  # around a figure that is a file of its own
 SERIES = 6  # distinct colours; dashes tell further ones apart
 
 
@@ -180,15 +182,22 @@ def document(width: float, height: float, label: str, body: str) -> str:
     )
 
 
-def standalone(svg: str, css: str) -> str:
-    """Make an SVG file of a figure: its own colours for light and dark, and a background."""
-    name = svg.split('viewBox="', 1)[1].split('"', 1)[0]
-    width, height = name.split()[2:]
+def standalone(svg: str, title: str, css: str) -> str:
+    """Make an SVG file of a figure: with its title, its own colours for light and dark, and a background."""
+    lines = textwrap.wrap(title, 46) or [""]
     head, body = svg.split(">", 1)
+    width, height = (float(v) for v in head.split('viewBox="0 0 ', 1)[1].split('"', 1)[0].split())
+    down = 18.0 * len(lines) + 8
+    size = f"{number(width + 2 * _MARGIN)} {number(height + down + 2 * _MARGIN)}"
+    label = head.split("aria-label=", 1)[1]
+    words = "".join(_text(0, 12 + 18.0 * i, line, kind="title") for i, line in enumerate(lines))
+    across, along = size.split()
     return (
-        f"{head.replace('<svg', '<svg xmlns=' + chr(34) + 'http://www.w3.org/2000/svg' + chr(34), 1)} "
-        f'width="{width}" height="{height}"><style>{css}</style>'
-        f'<rect class="paper" width="{width}" height="{height}"/>{body}\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="figure" viewBox="0 0 {size}" width="{across}" '
+        f'height="{along}" role="img" aria-label={label}><style>{css}</style>'
+        f'<rect class="paper" width="{across}" height="{along}"/><g transform="translate({number(_MARGIN)} '
+        f'{number(_MARGIN)})">{words}<g transform="translate(0 {number(down)})">{body.removesuffix("</svg>")}'
+        "</g></g></svg>\n"
     )
 
 

@@ -62,7 +62,7 @@ def write_report(directory: Path, results: Results, scores: pd.DataFrame, pictur
     css = _style("colours.css", "figure.css")
     for figure in page.figures:
         kept.add(directory / "figures" / f"{figure.name}.svg")
-        write_text(directory / "figures" / f"{figure.name}.svg", standalone(figure.svg, css))
+        write_text(directory / "figures" / f"{figure.name}.svg", standalone(figure.svg, figure.title, css))
     for one in page.forgeries:
         if one.samples:
             kept.add(directory / one.file)

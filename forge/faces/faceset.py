@@ -107,6 +107,16 @@ class FaceView:
         """The first `count` images (all when None or fewer)."""
         return self if count is None else FaceView(self.faces, self.index[:count])
 
+    def sample(self, count: int, seed: int) -> FaceView:
+        """`count` images drawn without replacement, in the set's order (all when fewer).
+
+        Sets may be ordered by person or class, so the first images are no fair sample.
+        """
+        if count >= len(self):
+            return self
+        drawn = np.random.default_rng(seed).choice(len(self), count, replace=False)
+        return FaceView(self.faces, self.index[np.sort(drawn)])
+
 
 class FaceSet:
     """A set of face images of one size; see the module docstring for its layout.

@@ -69,6 +69,8 @@ def say(cells, comparisons=(), errors=None, **options):
          "(95 % interval 0.48 to 0.54), which covers 0.5."),
         (0.95, 0.45, 0.99, "xception is not shown to do better than guessing on dcgan forgeries: AUC 0.95 "
          "(95 % interval 0.45 to 0.99), which covers 0.5."),
+        (0.47, 0.43, 0.51, "xception is not shown to do better than guessing on dcgan forgeries: AUC 0.47 "
+         "(95 % interval 0.43 to 0.51), which covers 0.5."),
         (0.305, 0.28, 0.33, "xception takes dcgan forgeries for more real than rendered faces: AUC 0.30 "
          "(95 % interval 0.28 to 0.33), below the 0.5 of guessing."),
         (0.0, 0.0, 0.004, "xception takes dcgan forgeries for more real than rendered faces: AUC 0 "
@@ -185,6 +187,11 @@ def test_rounding_never_claims_more_than_the_data(a, b, c):
         assert float(shown.high) < 0.5
     if low > 0.5 + 1e-6:
         assert float(shown.low) > 0.5
+
+
+def test_an_interval_beside_one_half_does_not_seem_to_reach_it():
+    assert str(numbers.estimate(0.46, 0.41, 0.4996)) == "0.4600 [0.4100, 0.4996]"
+    assert str(numbers.estimate(0.54, 0.5002, 0.58)) == "0.5400 [0.5002, 0.5800]"
 
 
 @given(st.integers(1, 5000), st.data())
