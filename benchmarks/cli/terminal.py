@@ -161,34 +161,30 @@ def print_outcome(report: Path, *, quiet: bool, as_json: bool) -> None:
     console = Console()
     console.print(outcome_table(results))
     console.print(f"report: [bold]{report / 'index.html'}[/]", highlight=False, soft_wrap=True)
-    first = results["cells"][0]
-    console.print(
-        f"[dim]next: bench detect {report.name} PHOTO… scores your own photos; "
-        f"--detector {first['detector']},dct compares detectors; --seed 1 shows how much is luck[/]",
-        highlight=False,
-        soft_wrap=True,
-    )
+    faces = results["cells"][0]
+    console.print(f"[dim]test images: {faces['n_real']} real, {faces['n_forged']} forged a generator[/]")
+    console.print(f"[dim]next: bench detect {report.name} PHOTO…[/]", highlight=False, soft_wrap=True)
 
 
 def outcome_table(results: dict[str, Any]) -> Any:  # noqa: ANN401 - a rich table, imported late
     """The cells of a run as a table with intervals."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(title=results["name"], title_justify="left", caption_justify="left")
-    for heading in ("detector", "trained on", "tested on"):
-        table.add_column(heading)
-    for heading in ("AUC [95 %]", "EER", "TPR at 1 % FPR", "accuracy", "n real + forged"):
-        table.add_column(heading, justify="right")
+    table = Table(title=results["name"], title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("detector", no_wrap=True)
+    table.add_column("trained → tested", no_wrap=True)
+    for heading in ("AUC", "95 %", "EER", "TPR@1%", "accuracy"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for cell in results["cells"]:
         tpr = cell["tpr_at_fpr_1pct"]
         table.add_row(
             cell["detector"],
-            cell["trained_on"],
-            f"{cell['tested_on']} ({cell['condition']})",
-            f"{cell['auc']:.3f} [{cell['auc_low']:.3f}, {cell['auc_high']:.3f}]",
+            f"{cell['trained_on']} → {cell['tested_on']}",
+            f"{cell['auc']:.3f}",
+            f"{cell['auc_low']:.3f}-{cell['auc_high']:.3f}",
             f"{cell['eer']:.3f}",
-            "n too small" if tpr is None else f"{tpr:.3f}",
+            "small n" if tpr is None else f"{tpr:.3f}",
             f"{cell['accuracy']:.3f}",
-            f"{cell['n_real']} + {cell['n_forged']}",
         )
     return table
