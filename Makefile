@@ -21,7 +21,7 @@ demo: $(STAMP)
 	$(BIN)/bench run --generator dcgan --detector xception
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -111,7 +111,7 @@ def training(photos: str | None) -> list[Figure]:
 
 def _game_rate(architecture, settings, images, compute) -> float:  # type: ignore[no-untyped-def]  # noqa: ANN001
     from forge.faces.faceset import FaceSet, FaceSetWriter
-    from forge.training.loop import Game, Training
+    from forge.training.game import Game, Training, trial_step
 
     folder = Path(tempfile.mkdtemp())
     try:
@@ -120,7 +120,8 @@ def _game_rate(architecture, settings, images, compute) -> float:  # type: ignor
         ) as writer:
             writer.append(images, [{"id": str(i), "split": "forge"} for i in range(len(images))])
         view = FaceSet.open(folder / "set").view("forge")
-        game = Game(Training("dcgan", "dcgan", architecture, settings, view, 0, compute, folder / "work"))
+        training = Training("dcgan", "dcgan", architecture, settings, view, 0, compute, folder / "work")
+        game = Game(training, compute.decide("dcgan", trial_step(training)))
         return _rate(game.advance, settings.batch)
     finally:
         shutil.rmtree(folder)

@@ -15,17 +15,26 @@ from torch import Tensor, nn
 
 from detect.augment import flip_and_shift
 from detect.batches import BalancedBatches
-from detect.checkpoint import CheckpointStore, pack, unpack
 from detect.detectors.base import FitContext, FitData, FitSummary, Scores
 from detect.views import View
+from forge.checkpoint import (
+    load_checkpoint,
+    pack_module,
+    pack_optimizer,
+    refuse_other_settings,
+    save_checkpoint,
+    unpack_module,
+    unpack_optimizer,
+)
 from forge.compute import Compute, Precision, derive_seed
 from forge.errors import BenchError
+from forge.interrupt import deferred_interrupt
 from forge.progress import Tick
 
 if TYPE_CHECKING:
     from detect.detectors.network import NetworkDetector, NetworkSettings
 
-CHECKPOINT_SECONDS = 20.0
+CHECKPOINT_SECONDS = 10.0
 CHECKPOINT_SHARE = 0.05  # of the time may go into writing checkpoints; a slow disk makes them rarer
 TICK_SECONDS = 0.5
 
@@ -154,30 +163,31 @@ class _Fit:
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self.best: dict[str, Tensor] = {}
         self.precision: Precision = "fp32"
-        self.store = CheckpointStore(
-            context.work,
-            {
-                "settings": detector.settings.model_dump(mode="json"),
-                "data": data.describe(),
-                "seed": context.seed,
-                "detector": f"{type(detector).__module__}.{type(detector).__qualname__}",
-            },
-        )
+        self.file = context.work / "checkpoint.safetensors"
+        self.made_with = {
+            "settings": detector.settings.model_dump(mode="json"),
+            "data": data.describe(),
+            "seed": context.seed,
+            "detector": f"{type(detector).__module__}.{type(detector).__qualname__}",
+        }
         self.next_checkpoint = time.monotonic() + CHECKPOINT_SECONDS
         self.next_tick = 0.0
 
     def run(self) -> None:
         patience = math.inf if self.settings.patience is None else self.settings.patience
         state = self.progress
-        while state.step < self.total and state.stale < patience:
-            self._step()
-            validate = state.step % self.between == 0 or state.step == self.total
-            if validate:
-                self._validate()
-            if time.monotonic() >= self.next_checkpoint and state.step < self.total:
-                self._checkpoint()
-            if validate or time.monotonic() >= self.next_tick:
-                self._tick()
+        with deferred_interrupt() as interrupted:
+            while state.step < self.total and state.stale < patience:
+                self._step()
+                validate = state.step % self.between == 0 or state.step == self.total
+                if validate:
+                    self._validate()
+                if interrupted() or (time.monotonic() >= self.next_checkpoint and state.step < self.total):
+                    self._checkpoint()
+                if interrupted():
+                    raise KeyboardInterrupt
+                if validate or time.monotonic() >= self.next_tick:
+                    self._tick()
 
     def finish(self) -> tuple[nn.Module, Precision, FitSummary]:
         state = self.progress
@@ -278,23 +288,26 @@ class _Fit:
     def _checkpoint(self) -> None:
         self._mean_loss()  # a diverged fit must not replace the last good checkpoint
         self.progress.loss_sum = self.loss_sum.item()
-        tensors = pack(self.network, self.optimizer)
+        tensors = pack_module("network", self.network) | pack_optimizer("optimizer", self.optimizer)
+        tensors |= {f"best.{name}": value for name, value in self.best.items()}
+        state = {"made_with": self.made_with, "progress": asdict(self.progress), "precision": self.precision}
         start = time.monotonic()
-        self.store.write(asdict(self.progress) | {"precision": self.precision}, tensors, self.best)
+        save_checkpoint(self.file, tensors, state)
         end = time.monotonic()
         self.next_checkpoint = end + max(CHECKPOINT_SECONDS, (end - start) / CHECKPOINT_SHARE)
 
     def resume(self) -> None:
-        found = self.store.read()
-        if found is None:
+        if not self.file.is_file():
             self.precision = self._choose_precision()
             return
-        counters = dict(found.counters)
-        self.precision = counters.pop("precision")
-        self.progress = Progress(**counters)
+        tensors, state = load_checkpoint(self.file)
+        refuse_other_settings(state["made_with"], self.made_with, self.context.work)
+        self.precision = state["precision"]
+        self.progress = Progress(**state["progress"])
         self.loss_sum.fill_(self.progress.loss_sum)
-        self.best = found.best
-        unpack(found.state, self.network, self.optimizer)
+        self.best = {name.removeprefix("best."): t for name, t in tensors.items() if name.startswith("best.")}
+        unpack_module("network", self.network, tensors)
+        unpack_optimizer("optimizer", self.optimizer, tensors)
 
     def _choose_precision(self) -> Precision:
         settings, copied = self.settings, copy.deepcopy(self.network).train()

@@ -10,11 +10,12 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
 
+from forge.checkpoint import load_checkpoint, pack_module, save_checkpoint, unpack_module
 from forge.errors import CorruptError, InputError
 from forge.files import digest_file, read_json, write_json
 from forge.networks import GENERATORS
 from forge.networks.base import Architecture
-from forge.training.checkpoint import load_checkpoint, pack_module, save_checkpoint, unpack_module
+from forge.registry import is_file_reference
 
 SCHEMA_VERSION = 1
 
@@ -46,27 +47,40 @@ class TrainedGenerator:
     architecture: Architecture
 
     @classmethod
-    def open(cls, path: Path) -> TrainedGenerator:
+    def open(cls, path: Path, *, implementation: type[Architecture] | None = None) -> TrainedGenerator:
         """Open a directory that `write_generator` made.
 
+        Args:
+            path: the directory.
+            implementation: its architecture, needed only where that came from a file: what is stored never runs code.
+
         Raises:
-            InputError: not a trained generator, or written by a newer version.
+            InputError: not a trained generator, written by a newer version, or of an architecture that must be named.
             CorruptError: the card or the weights were changed.
         """
         file = path / "generator.json"
         if not file.is_file():
             raise InputError(f"{path} is not a trained generator: it has no generator.json")
         raw = read_json(file)
-        if isinstance(raw, dict) and isinstance(raw.get("schema_version"), int) and raw["schema_version"] > 1:
-            raise InputError(f"{path} has generator schema {raw['schema_version']}, this version reads 1; upgrade")
+        if (
+            isinstance(raw, dict)
+            and isinstance(raw.get("schema_version"), int)
+            and raw["schema_version"] > SCHEMA_VERSION
+        ):
+            raise InputError(
+                f"{path} has generator schema {raw['schema_version']}, this version reads {SCHEMA_VERSION}; upgrade"
+            )
         try:
             card = GeneratorCard.model_validate(raw)
         except ValidationError as error:
             raise CorruptError(f"{file} is damaged: {error.errors()[0]['msg']}") from error
         if digest_file(path / "weights.safetensors") != card.weights_sha256:
             raise CorruptError(f"{path}/weights.safetensors was changed since the training; train again")
-        kind = GENERATORS.load(card.architecture)
-        return cls(path, card, kind(kind.Settings(**card.settings), card.resolution))
+        if implementation is None:
+            if is_file_reference(card.architecture):
+                raise InputError(f"{path} was trained with an architecture from a file; name it: {card.architecture}")
+            implementation = GENERATORS.load(card.architecture)
+        return cls(path, card, implementation(implementation.Settings(**card.settings), card.resolution))
 
     def _network(self, prefix: str, network: nn.Module, device: str) -> nn.Module:
         tensors, _ = load_checkpoint(self.path / "weights.safetensors", device)

@@ -14,6 +14,7 @@ from benchmarks.pipeline.store import Store
 from forge.compute import Compute
 from forge.errors import InputError
 from forge.files import digest_file, publishing, read_json
+from forge.registry import is_file_reference
 
 if TYPE_CHECKING:
     from benchmarks.pipeline.engines.local import Observer
@@ -58,15 +59,26 @@ def _typed(settings: RunSettings) -> RunSettings:
         training = validated(TrainingSettings, generator.training, where=f"generators.{name}.training")
         architecture(network, settings.data.resolution)  # refuses a resolution it cannot make
         generators[name] = generator.model_copy(
-            update={"network": network.model_dump(mode="json"), "training": training.model_dump(mode="json")}
+            update={
+                "network": network.model_dump(mode="json"),
+                "training": training.model_dump(mode="json"),
+                "files": _digests(generator.architecture, network.model_dump()),
+            }
         )
     for name, request in settings.detectors.items():
         kind = DETECTORS.load(request.detector)
         typed = validated(kind.Settings, request.settings, where=f"detectors.{name}")
         values = typed.model_dump(mode="json")
-        files = {key: digest_file(Path(v)) for key, v in values.items() if isinstance(v, str) and Path(v).is_file()}
-        detectors[name] = request.model_copy(update={"settings": values, "files": files})
+        detectors[name] = request.model_copy(update={"settings": values, "files": _digests(request.detector, values)})
     return settings.model_copy(update={"generators": generators, "detectors": detectors})
+
+
+def _digests(reference: str, values: Mapping[str, Any]) -> dict[str, str]:
+    """Digests of the file that code comes from and of the files that settings name: their contents are asked for."""
+    named = {key: value for key, value in values.items() if isinstance(value, str)}
+    if is_file_reference(reference):
+        named["code"] = reference.rpartition(":")[0]
+    return {key: digest_file(Path(value)) for key, value in named.items() if Path(value).is_file()}
 
 
 @dataclass(frozen=True)

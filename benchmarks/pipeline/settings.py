@@ -58,6 +58,7 @@ class GeneratorSettings(_Settings):
     architecture: str = Field(description="registered name, or path/to/file.py:Class (command line only)")
     network: dict[str, Any] = Field({}, description="settings of the architecture")
     training: dict[str, Any] = Field({}, description="settings of the training loop")
+    files: dict[str, str] = Field({}, description="SHA-256 of the files it depends on, e.g. its code")
 
 
 class DetectorRequest(_Settings):
@@ -65,7 +66,7 @@ class DetectorRequest(_Settings):
 
     detector: str = Field(description="registered name, or path/to/file.py:Class (command line only)")
     settings: dict[str, Any] = Field({}, description="settings of the detector")
-    files: dict[str, str] = Field({}, description="SHA-256 of the files that settings name, e.g. weights")
+    files: dict[str, str] = Field({}, description="SHA-256 of the files it depends on, e.g. weights")
 
 
 class RunSettings(_Settings):

@@ -97,7 +97,7 @@ def train(job: Job) -> Facts:
     """FaceSet to generator."""
     from benchmarks.pipeline.settings import validated
     from forge.networks import GENERATORS
-    from forge.training.loop import Training
+    from forge.training.game import Training
     from forge.training.loop import train as train_generator
     from forge.training.settings import TrainingSettings
 
@@ -123,9 +123,11 @@ def train(job: Job) -> Facts:
 def synthesize(job: Job) -> Facts:
     """Generator to forged FaceSet."""
     from forge.generator import TrainedGenerator
+    from forge.networks import GENERATORS
     from forge.synthesis import synthesize as synthesize_faces
 
-    trained = TrainedGenerator.open(job.inputs["generator"])
+    kind = GENERATORS.load(job.stage.inputs["generator"].settings["architecture"])
+    trained = TrainedGenerator.open(job.inputs["generator"], implementation=kind)
     faces = synthesize_faces(
         trained,
         job.out / FACES,

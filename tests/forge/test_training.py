@@ -10,10 +10,11 @@ import torch
 from forge.compute import Compute
 from forge.errors import BenchError, CorruptError, InputError
 from forge.generator import TrainedGenerator
+from forge.networks import GENERATORS
 from forge.networks.dcgan import DCGAN, DCGANSettings
 from forge.progress import Tick, silent
 from forge.synthesis import regenerate, synthesize
-from forge.training import loop
+from forge.training import game, loop
 from forge.training.augment import random_flip, random_translation, to_float, to_uint8
 from forge.training.objectives import OBJECTIVES, r1_penalty
 from forge.training.settings import TrainingSettings
@@ -95,14 +96,14 @@ def test_translation_moves_by_at_most_the_pixels_and_repeats_edges():
     assert moved.min() == 0 and moved.max() == 7
 
 
-def make_training(view, work: Path, **changes) -> loop.Training:
+def make_training(view, work: Path, **changes) -> game.Training:
     settings = {
         "kimg": 0.64, "batch": 16, "r1_gamma": 0.1, "r1_every": 4, "log_every": 5, "sample_every_kimg": 0.2,
         "ema_kimg": 0.1, "translate": 1,
     } | changes.pop("settings", {})  # fmt: skip
     network = {"latent": 8, "generator_width": 4, "discriminator_width": 4, "discriminator_norm": "none"}
     network |= changes.pop("network", {})
-    return loop.Training(
+    return game.Training(
         name="dcgan",
         reference="dcgan",
         architecture=DCGAN(DCGANSettings(**network), 16),
@@ -224,7 +225,7 @@ def test_a_set_too_large_for_the_device_streams_to_the_same_result(make_set, tmp
     view = make_set("faces", {"forge": 100}).view("forge")
     digests = []
     for name, limit in (("resident", 1 << 30), ("streamed", 0)):
-        monkeypatch.setattr(loop, "RESIDENT_BYTES", limit)
+        monkeypatch.setattr(game, "RESIDENT_BYTES", limit)
         out = tmp_path / name
         out.mkdir()
         loop.train(make_training(view, tmp_path / f"work-{name}", settings={"kimg": 0.1}), out, silent)
@@ -234,11 +235,11 @@ def test_a_set_too_large_for_the_device_streams_to_the_same_result(make_set, tmp
 
 def test_every_epoch_shows_every_image_once(make_set, tmp_path):
     view = make_set("faces", {"forge": 96}).view("forge")
-    game = loop.Game(make_training(view, tmp_path / "work", settings={"flip": False}))
+    playing = game.Game(make_training(view, tmp_path / "work", settings={"flip": False}), "fp32")
     shown = []
     for step in range(12):
-        game.step = step
-        shown.append(to_uint8(game._real_batch()).numpy().reshape(16, -1))
+        playing.step = step
+        shown.append(to_uint8(playing._real_batch()).numpy().reshape(16, -1))
     first = {row.tobytes() for batch in shown[:6] for row in batch}
     second = [row.tobytes() for batch in shown[6:] for row in batch]
     assert first == set(second) == {row.tobytes() for row in view.read().reshape(96, -1)}
@@ -311,3 +312,24 @@ def test_dcgan_has_the_size_of_the_paper_s_network():
 
     assert kernels(made.generator()) == expected
     assert kernels(made.discriminator()) == expected - 16 * 100 * 512 + 16 * 512  # its head has one logit
+
+
+def test_the_guide_s_own_generator_works_as_written(make_set, tmp_path):
+    guide = (Path(__file__).parents[2] / "forge" / "README.md").read_text()
+    code = guide.split("```python\n")[1].split("```")[0]
+    (tmp_path / "tiny.py").write_text(code)
+    reference = f"{tmp_path / 'tiny.py'}:Tiny"
+    kind = GENERATORS.load(reference)
+    assert GENERATORS.load(reference) is kind  # one class, however often it is asked for
+    view = make_set("faces", {"forge": 40}).view("forge")
+    settings = TrainingSettings(kimg=0.05, batch=8, log_every=1)
+    architecture = kind(kind.Settings(), 16)
+    out = tmp_path / "out"
+    out.mkdir()
+    training = game.Training("tiny", reference, architecture, settings, view, 0, Compute(), tmp_path / "work")
+    loop.train(training, out, silent)
+    with pytest.raises(InputError, match=r"was trained with an architecture from a file; name it: .*tiny.py:Tiny"):
+        TrainedGenerator.open(out)  # what is stored never runs code
+    opened = TrainedGenerator.open(out, implementation=kind)
+    faces = synthesize(opened, tmp_path / "forged", counts={"test": 5}, seed=0, report=silent)
+    assert len(faces) == 5

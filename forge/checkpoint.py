@@ -22,8 +22,9 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[st
     """Write tensors and JSON state as one file, by one rename: it is the old one or the new one, never half."""
     # one key only: safetensors writes several in an order that changes from run to run
     header = {"checkpoint": json.dumps({"schema_version": SCHEMA_VERSION, "state": state})}
+    stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
-        save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, temporary, metadata=header)
+        save_file(stored, temporary, metadata=header)
 
 
 def load_checkpoint(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -90,3 +91,32 @@ def unpack_optimizer(prefix: str, optimizer: torch.optim.Optimizer, tensors: Map
             fits = tensor.shape == like.shape
             state.setdefault(int(index), {})[name] = torch.empty_like(like).copy_(tensor) if fits else tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def refuse_other_settings(saved: dict[str, Any], asked: dict[str, Any], work: Path) -> None:
+    """Compare what a checkpoint was made with to what is asked for now.
+
+    Raises:
+        InputError: they differ; names every difference.
+    """
+    before, now = _flat(saved), _flat(asked)
+    changed = [
+        f"{key} differs" if isinstance(before.get(key), list) else f"{key} was {before.get(key)!r}, is {now.get(key)!r}"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key)
+    ]
+    if changed:
+        raise InputError(
+            f"the checkpoint in {work} was made with other settings: {'; '.join(changed)}; "
+            "restore them, or delete the checkpoint to start over"
+        )
+
+
+def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        if isinstance(item, dict):
+            flat |= _flat(item, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = item
+    return flat

@@ -1,0 +1,124 @@
+"""Files are whole or not there; errors of the system become sentences; names resolve."""
+
+import errno
+
+import pytest
+
+from forge import files
+from forge.compute import Compute, choose_device, derive_seed
+from forge.errors import BenchError, InputError, UnknownNameError
+from forge.registry import Registry
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.json"
+    files.write_json(path, {"old": 1})
+    with pytest.raises(RuntimeError), files.replacing(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert files.read_json(path) == {"old": 1} and [f.name for f in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_publishing_never_replaces_what_is_there(tmp_path):
+    with files.publishing(tmp_path / "set") as directory:
+        (directory / "x").write_text("1")
+    with pytest.raises(InputError, match="set exists already"), files.publishing(tmp_path / "set"):
+        pass
+    assert (tmp_path / "set" / "x").read_text() == "1"
+
+
+def test_json_has_one_digest_however_it_is_written():
+    assert files.digest_json({"a": 1, "b": [1.5, None]}) == files.digest_json({"b": [1.5, None], "a": 1})
+    assert files.digest_json({"a": 1}) != files.digest_json({"a": 2})
+    with pytest.raises(ValueError, match="JSON"):
+        files.canonical_json({"a": float("nan")})
+
+
+@pytest.mark.parametrize("text", ["{", "\xff"])
+def test_unreadable_json_is_named(tmp_path, text):
+    (tmp_path / "a.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(InputError, match=r"a.json is not readable as JSON"):
+        files.read_json(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(
+    ("number", "message", "code"),
+    [
+        (errno.ENOSPC, "the disk is full at /x; free some space and run the same command again", 1),
+        (errno.EROFS, "no permission to write or read at /x; choose another place with --store or --reports", 2),
+        (errno.EACCES, "no permission to write or read at /x", 2),
+        (errno.EIO, "the operating system refused at /x: broken", 1),
+    ],
+)
+def test_system_errors_become_sentences(number, message, code):
+    error = files.explain_os_error(OSError(number, "broken", "/x"))
+    assert str(error).startswith(message) and error.exit_code == code
+
+
+def test_unknown_names_get_help():
+    many = UnknownNameError(
+        "detector", "xcepton", [f"d{i}" for i in range(23)] + ["xception"], see="bench list detectors"
+    )
+    assert str(many) == "detector 'xcepton' is not known; did you mean 'xception'? `bench list detectors` shows all 24"
+    few = UnknownNameError("preset", "zzz", ["a", "b"])
+    assert str(few) == "preset 'zzz' is not known; known: a, b."
+
+
+def test_a_registry_loads_lazily_and_names_what_is_broken(tmp_path):
+    registry = Registry("thing", "bench.test", {"good": "json:dumps", "gone": "nowhere:x", "odd": "json:nothing"})
+    assert registry.names() == ["gone", "good", "odd"]
+    assert registry.load("good")(1) == "1"
+    for name in ("gone", "odd"):
+        with pytest.raises(InputError, match=f"thing '{name}' cannot be loaded from"):
+            registry.load(name)
+    with pytest.raises(InputError, match="there is no file"):
+        registry.load(f"{tmp_path}/no.py:X")
+    (tmp_path / "bad.py").write_text("1 / 0")
+    with pytest.raises(InputError, match=r"running bad.py failed: ZeroDivisionError"):
+        registry.load(f"{tmp_path}/bad.py:X")
+    (tmp_path / "fine.py").write_text("X = 3")
+    assert registry.load(f"{tmp_path}/fine.py:X") == 3
+    with pytest.raises(InputError, match="the file defines no 'Y'"):
+        registry.load(f"{tmp_path}/fine.py:Y")
+
+
+def test_seeds_of_different_purposes_differ_and_fit_torch():
+    seeds = {derive_seed(seed, *labels) for seed in (0, 1) for labels in (("a",), ("b",), ("a", 0), ("a", 1))}
+    assert len(seeds) == 8 and all(0 <= seed < 2**63 for seed in seeds)
+    assert derive_seed(0, "a") == derive_seed(0, "a")
+
+
+@pytest.mark.parametrize("name", ["tpu", "CPU", "gpu"])
+def test_an_unknown_device_is_named(name):
+    with pytest.raises(InputError, match=f"device '{name}' is not known; use auto, cpu, cuda or cuda:N"):
+        choose_device(name)
+
+
+def test_a_device_that_is_not_there_is_named():
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(InputError, match="torch sees no CUDA GPU here; use --device cpu"):
+        choose_device("cuda")
+    assert choose_device() == "cpu"
+
+
+def test_precision_is_decided_once_by_measurement_and_remembered(tmp_path):
+    import time
+
+    calls = []
+
+    def step(precision):
+        calls.append(precision)
+        time.sleep({"fp32": 0.02, "bf16": 0.001}[precision])
+
+    compute = Compute("cpu", "auto", tmp_path / "precision.json")
+    assert compute.decide("net", step) == "bf16" and set(calls) == {"fp32", "bf16"}
+    calls.clear()
+    assert compute.decide("net", step) == "bf16" and calls == []
+    assert Compute("cpu", "fp32", tmp_path / "precision.json").decide("net", step) == "fp32"
+
+
+def test_errors_know_their_exit_codes():
+    assert BenchError("x").exit_code == 1 and InputError("x").exit_code == 2
