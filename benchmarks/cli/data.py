@@ -7,12 +7,19 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Prepare, show, verify and export sets of faces.", no_args_is_help=True)
+app = typer.Typer(help="Prepare, show, verify and export sets of faces.", no_args_is_help=True, rich_markup_mode=None)
 
 Set = Annotated[Path, typer.Argument(help="Directory of a FaceSet.")]
 
 
-@app.command()
+EXAMPLES = """\b
+Examples:
+  bench data prepare rendered --count 2000 --out faces
+  bench data prepare path/to/photos --resolution 128 --crop face
+"""
+
+
+@app.command(epilog=EXAMPLES)
 def prepare(
     source: Annotated[str, typer.Argument(help="NAME, PATH or NAME:PATH; `bench list sources` shows the names.")],
     count: Annotated[int | None, typer.Option("--count", min=1, help="Use this many, drawn at random.")] = None,
@@ -26,13 +33,7 @@ def prepare(
     ] = None,
     keep_duplicates: Annotated[bool, typer.Option("--keep-duplicates", help="Do not drop near duplicates.")] = False,
 ) -> None:
-    """Turn photos (or the renderer) into a FaceSet.
-
-    Examples:
-      bench data prepare rendered --count 2000 --out faces
-
-      bench data prepare path/to/photos --resolution 128 --crop face
-    """
+    """Turn photos (or the renderer) into a FaceSet."""
     from benchmarks.cli.run import _cores
     from benchmarks.cli.terminal import observer_for
     from benchmarks.pipeline.plan import Stage

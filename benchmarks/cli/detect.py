@@ -9,6 +9,11 @@ import typer
 
 from benchmarks.cli import options
 
+EXAMPLES = """\b
+Example:
+  bench detect dcgan-xception-rendered-quick me.jpg holiday/
+"""
+
 
 def detect(
     run: Annotated[str, typer.Argument(help="Name of a finished run; `bench list runs` shows them.")],
@@ -21,11 +26,7 @@ def detect(
     device: options.Device = "auto",
     json: options.Json = False,
 ) -> None:
-    """Score photos: a score, a probability, and the verdict at the threshold fixed on validation data.
-
-    Example:
-      bench detect dcgan-xception-rendered-quick me.jpg holiday/
-    """
+    """Score photos: a score, a probability, and the verdict at the threshold fixed on validation data."""
     from forge.compute import tune_allocator
 
     tune_allocator()

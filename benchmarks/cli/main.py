@@ -17,14 +17,15 @@ app = typer.Typer(
     "from real ones.\n\nStart with: bench run --generator dcgan --detector xception",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # its renderer alone takes longer to import than the help may take
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Any command takes --debug to show tracebacks.",
 )
-app.command("run")(run.run)
+app.command("run", epilog=run.EXAMPLES)(run.run)
 app.command("list")(listing.list_names)
 app.command("show")(show.show)
 app.add_typer(data.app, name="data")
-app.command("detect")(detect.detect)
+app.command("detect", epilog=detect.EXAMPLES)(detect.detect)
 app.command("doctor")(doctor.doctor)
 app.command("speed")(speed.speed)
 

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from forge.compute import PrecisionAsked
 
 
+EXAMPLES = """\b
+Examples:
+  bench run --generator dcgan --detector xception
+  bench run -g dcgan -d xception,dct --data path/to/photos --preset quick
+  bench run -g dcgan -d dct --set generator.training.kimg=100 --seed 1 --dry-run
+"""
+
+
 def run(
     file: Annotated[
         Path | None, typer.Argument(help="YAML file with the same names as the flags; flags win.", show_default=False)
@@ -49,15 +57,7 @@ def run(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Train generators, forge faces, train detectors, score them, write a report.
-
-    Examples:
-      bench run --generator dcgan --detector xception
-
-      bench run -g dcgan -d xception,dct --data path/to/photos --preset quick
-
-      bench run -g dcgan -d dct --set generator.training.kimg=100 --seed 1 --dry-run
-    """
+    """Train generators, forge faces, train detectors, score them, write a report."""
     from forge.compute import tune_allocator
 
     tune_allocator()  # before torch allocates anything
@@ -79,8 +79,8 @@ def run(
         "name": name,
     }
     settings = gather(file, flags, assignments or [], chosen, show_real=show_real)
-    planned = prepare_run(settings)
     place = Store(store)
+    planned = prepare_run(settings, memory=place.root / "plans")
     compute = Compute(chosen, cast("PrecisionAsked", precision), store / "precision.json")
     if dry_run:
         _print_plan(planned, place, as_json=json)

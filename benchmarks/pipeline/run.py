@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from benchmarks.pipeline.settings import RunSettings, validated
 from benchmarks.pipeline.store import Store
 from forge.compute import Compute
 from forge.errors import InputError
-from forge.files import digest_file, publishing, read_json
+from forge.files import digest_file, digest_json, publishing, read_json, write_json
 from forge.registry import is_file_reference
 
 if TYPE_CHECKING:
@@ -31,8 +32,13 @@ class PlannedRun:
     stages: Sequence[Stage]
 
 
-def prepare_run(settings: RunSettings) -> PlannedRun:
+def prepare_run(settings: RunSettings, *, memory: Path | None = None) -> PlannedRun:
     """Check everything that can be checked before work starts, and plan the stages.
+
+    Args:
+        settings: what was asked for.
+        memory: a directory that remembers checked settings, so that a run whose results are all there need not import
+            torch (four seconds) to learn what it would do.
 
     Raises:
         InputError: an unknown name, a wrong setting, an impossible resolution, a source that is not there.
@@ -40,10 +46,40 @@ def prepare_run(settings: RunSettings) -> PlannedRun:
     from forge.faces.faceset import FaceSet
     from forge.faces.sources import resolve
 
-    settings = _typed(settings)
+    settings = _remembered(settings, memory) if memory else _typed(settings)
     source = resolve(settings.data.source, **settings.data.options)
     fingerprint = source.card.digest if isinstance(source, FaceSet) else source.fingerprint()
     return PlannedRun(settings, source, plan(settings, source_fingerprint=fingerprint))
+
+
+def _remembered(settings: RunSettings, memory: Path) -> RunSettings:
+    """`_typed`, remembered by what was asked for and by the program that checks it."""
+    from detect.detectors import DETECTORS
+    from forge.networks import GENERATORS
+
+    own = {*GENERATORS.entries, *DETECTORS.entries}
+    if not {*settings.generators, *settings.detectors} <= own or _names_files(settings):
+        return _typed(settings)  # code and files from elsewhere can change without this program noticing
+    file = memory / f"{digest_json([settings.model_dump(mode='json'), program_digest()])[:16]}.json"
+    if file.is_file():
+        return validated(RunSettings, read_json(file), where="")
+    typed = _typed(settings)
+    write_json(file, typed.model_dump(mode="json"))
+    return typed
+
+
+def _names_files(settings: RunSettings) -> bool:
+    values = [value for request in settings.detectors.values() for value in request.settings.values()]
+    values += [value for generator in settings.generators.values() for value in generator.network.values()]
+    return any(isinstance(value, str) and Path(value).is_file() for value in values)
+
+
+@functools.cache
+def program_digest() -> str:
+    """Digest of this program's source files."""
+    root = Path(__file__).resolve().parents[2]
+    files = sorted(file for floor in ("forge", "detect", "benchmarks") for file in (root / floor).rglob("*.py"))
+    return digest_json([[str(file.relative_to(root)), digest_file(file)] for file in files])
 
 
 def _typed(settings: RunSettings) -> RunSettings:

@@ -18,10 +18,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.lib.format import write_array_header_1_0
@@ -30,6 +29,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from forge.errors import CorruptError, InputError
 from forge.files import canonical_json, digest_file, digest_json, publishing, read_json, write_json
+
+if TYPE_CHECKING:
+    import pandas as pd  # takes a second and a half to import, and opening a set needs none of it
 
 SCHEMA_VERSION = 1
 SHARD_BYTES = 256 << 20

@@ -53,7 +53,7 @@ class RenderedSource(Source):
     citation = ""
     attributes: Sequence[str] = ATTRIBUTES
 
-    def __init__(self, *, seed: int = 0, count: int = 10_000, images_per_person: int = 4, size: int = 160) -> None:
+    def __init__(self, *, seed: int = 0, count: int = 10_000, images_per_person: int = 4, size: int = 144) -> None:
         for option, value, low in (
             ("seed", seed, 0), ("count", count, 1), ("images_per_person", images_per_person, 1),
         ):  # fmt: skip
