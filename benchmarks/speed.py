@@ -110,7 +110,8 @@ def training(photos: str | None) -> list[Figure]:
 
 
 def _game_rate(architecture, settings, images, compute) -> float:  # type: ignore[no-untyped-def]  # noqa: ANN001
-    from forge.faces.faceset import FaceSet, FaceSetWriter
+    from forge.faces.faceset import FaceSet
+    from forge.faces.writing import FaceSetWriter
     from forge.training.game import Game, Training, trial_step
 
     folder = Path(tempfile.mkdtemp())

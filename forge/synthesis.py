@@ -12,7 +12,8 @@ from torch import nn
 
 from forge.compute import derive_seed
 from forge.errors import InputError
-from forge.faces.faceset import FaceSet, FaceSetWriter, Images
+from forge.faces.faceset import FaceSet, Images
+from forge.faces.writing import FaceSetWriter
 from forge.generator import TrainedGenerator
 from forge.progress import Report, Tick
 from forge.training.augment import to_uint8

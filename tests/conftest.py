@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from forge.faces.faceset import FaceSet, FaceSetWriter
+from forge.faces.faceset import FaceSet
+from forge.faces.writing import FaceSetWriter
 
 
 @pytest.fixture

@@ -34,16 +34,17 @@ def detect(
     from benchmarks.pipeline.store import Store
     from detect.trained import load_trained
     from forge.compute import Compute, choose_device
-    from forge.errors import InputError
+    from forge.errors import InputError, UnknownNameError
     from forge.files import read_json
 
+    if crop not in (None, "none", "face"):
+        raise UnknownNameError("crop", crop, ("none", "face"))
     report = find_report(run, reports)
     results = read_json(report / "results.json")
     cell = _choose(results, detector, trained_on)
     place = stored_result(report, f"fit {cell['detector']}@{cell['trained_on']}", Store(store))
     trained = load_trained(place / "detector")
-    how = crop or results["data"]["provenance"].get("crop") or "none"
-    rows, faces = read_photos(images, trained.card.resolution, str(how))
+    rows, faces = read_photos(images, trained.card.resolution, crop or crop_of(results["data"]["provenance"]))
     if faces:
         import numpy as np
 
@@ -78,6 +79,12 @@ def _choose(results: dict[str, Any], detector: str | None, trained_on: str | Non
             cells = [cell for cell in cells if cell[key] == wanted]
     chosen: dict[str, Any] = cells[0]
     return chosen
+
+
+def crop_of(provenance: dict[str, Any]) -> str:
+    """How the real faces of a run were cropped: "face" where the card records the settings of a face search."""
+    preparation = provenance.get("preparation")
+    return "face" if isinstance(preparation, dict) and isinstance(preparation.get("crop"), dict) else "none"
 
 
 def read_photos(paths: list[Path], resolution: int, crop: str) -> tuple[list[dict[str, Any]], list[Any]]:

@@ -169,22 +169,24 @@ def print_outcome(report: Path, *, quiet: bool, as_json: bool) -> None:
 def outcome_table(results: dict[str, Any]) -> Any:  # noqa: ANN401 - a rich table, imported late
     """The cells of a run as a table with intervals."""
     from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
     from rich.table import Table
+
+    from benchmarks.report import numbers
 
     table = Table(title=results["name"], title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("detector", no_wrap=True)
     table.add_column("trained → tested", no_wrap=True)
-    for heading in ("AUC", "95 %", "EER", "TPR@1%", "accuracy"):
+    for heading in ("AUC [95 %]", "EER", "TPR@1%", "accuracy"):
         table.add_column(heading, justify="right", no_wrap=True)
     for cell in results["cells"]:
-        tpr = cell["tpr_at_fpr_1pct"]
+        tpr, images = cell["tpr_at_fpr_1pct"], cell["n_real"] + cell["n_forged"]
         table.add_row(
             cell["detector"],
             f"{cell['trained_on']} → {cell['tested_on']}",
-            f"{cell['auc']:.3f}",
-            f"{cell['auc_low']:.3f}-{cell['auc_high']:.3f}",
-            f"{cell['eer']:.3f}",
-            "small n" if tpr is None else f"{tpr:.3f}",
-            f"{cell['accuracy']:.3f}",
+            escape(str(numbers.estimate(cell["auc"], cell["auc_low"], cell["auc_high"]))),
+            numbers.percent(cell["eer"], images),
+            "small n" if tpr is None else numbers.percent(tpr, cell["n_forged"]),
+            numbers.percent(cell["accuracy"], images),
         )
     return table

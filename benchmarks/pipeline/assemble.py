@@ -38,7 +38,7 @@ def assemble(job: Job) -> dict[str, Any]:
     """Gather a run's results and write its report into `job.out`/report; returns facts for the manifest."""
     stage, inputs = job.stage, job.inputs
     faces = job.faces("data")
-    shown = bool(stage.settings["show_real"]) or faces.card.provenance.get("source") in SHOWN_SOURCES
+    shown = bool(stage.settings["show_real"]) or _source_name(faces) in SHOWN_SOURCES
     forged = {name: job.faces(f"forged {name}") for name in _names(stage, "train")}
     evaluation = read_json(inputs["evaluation"] / "evaluation.json")
     manifests = {name: read_manifest(path) for name, path in inputs.items()}
@@ -77,6 +77,11 @@ def assemble(job: Job) -> dict[str, Any]:
     scores = pd.read_parquet(inputs["evaluation"] / "scores.parquet")
     write_report(job.out / "report", results, scores, pictures)
     return {}
+
+
+def _source_name(faces: FaceSet) -> str:
+    source = faces.card.provenance.get("source")
+    return str(source.get("name")) if isinstance(source, dict) else ""
 
 
 def _names(stage: Stage, kind: str) -> list[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from benchmarks.pipeline.program import program_digest
 from benchmarks.pipeline.settings import RunSettings
 from forge.files import digest_json
 
@@ -93,6 +94,7 @@ def plan(settings: RunSettings, *, source_fingerprint: str) -> list[Stage]:
     inputs |= {f"train {name}": stage.inputs["generator"] for name, stage in forged.items()}
     inputs |= {f"forged {name}": stage for name, stage in forged.items()}
     inputs |= {stage.name: stage for stage in stages if stage.kind in ("fit", "score")}
-    shown = {"name": settings.name, "command": settings.command, "show_real": settings.show_real}
+    shown: dict[str, Any] = {"name": settings.name, "command": settings.command, "show_real": settings.show_real}
+    shown["program"] = program_digest("benchmarks/report", "benchmarks/measures")  # a page is cheap: never an old one
     report = Stage("report", "", shown | {"preset": settings.preset}, seed, inputs)
     return [*stages, evaluate, report]

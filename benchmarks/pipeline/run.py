@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.pipeline.plan import Stage, plan
+from benchmarks.pipeline.program import program_digest
 from benchmarks.pipeline.settings import RunSettings, validated
 from benchmarks.pipeline.store import Store
 from forge.compute import Compute
@@ -60,7 +60,8 @@ def _remembered(settings: RunSettings, memory: Path) -> RunSettings:
     own = {*GENERATORS.entries, *DETECTORS.entries}
     if not {*settings.generators, *settings.detectors} <= own or _names_files(settings):
         return _typed(settings)  # code and files from elsewhere can change without this program noticing
-    file = memory / f"{digest_json([settings.model_dump(mode='json'), program_digest()])[:16]}.json"
+    program = program_digest("forge", "detect", "benchmarks")
+    file = memory / f"{digest_json([settings.model_dump(mode='json'), program])[:16]}.json"
     if file.is_file():
         return validated(RunSettings, read_json(file), where="")
     typed = _typed(settings)
@@ -72,14 +73,6 @@ def _names_files(settings: RunSettings) -> bool:
     values = [value for request in settings.detectors.values() for value in request.settings.values()]
     values += [value for generator in settings.generators.values() for value in generator.network.values()]
     return any(isinstance(value, str) and Path(value).is_file() for value in values)
-
-
-@functools.cache
-def program_digest() -> str:
-    """Digest of this program's source files."""
-    root = Path(__file__).resolve().parents[2]
-    files = sorted(file for floor in ("forge", "detect", "benchmarks") for file in (root / floor).rglob("*.py"))
-    return digest_json([[str(file.relative_to(root)), digest_file(file)] for file in files])
 
 
 def _typed(settings: RunSettings) -> RunSettings:

@@ -19,18 +19,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from forge.errors import BenchError
+from forge.faces.faceset import FileEntry
 from forge.files import digest_file, publishing, read_json, write_json
 
 CHECK_BYTES = 1 << 30  # results up to this size are checked byte by byte when found, larger ones by file size
 CLAIM_SECONDS = 0.2
-
-
-class FileEntry(BaseModel):
-    """Size in bytes and SHA-256 of one file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    bytes: int
-    sha256: str
 
 
 class Manifest(BaseModel):

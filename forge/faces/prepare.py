@@ -28,12 +28,13 @@ from numpy.typing import NDArray
 from forge.errors import InputError
 from forge.faces.crop import FaceCrop
 from forge.faces.duplicates import MAX_HAMMING, MIN_CORRELATION, clusters, near_duplicates
-from forge.faces.faceset import CORE_COLUMNS, FaceSet, FaceSetWriter
+from forge.faces.faceset import CORE_COLUMNS, FaceSet
 from forge.faces.imaging import BACKDROP
 from forge.faces.intake import Batch, Intake, take
 from forge.faces.pool import ordered
 from forge.faces.sources.base import Source
 from forge.faces.splitting import DEFAULT_SPLITS, assign, check_fractions
+from forge.faces.writing import FaceSetWriter
 from forge.files import canonical_json
 from forge.progress import Report, Tick, silent
 

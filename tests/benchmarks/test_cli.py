@@ -52,6 +52,9 @@ def test_a_run_from_nothing_to_a_report_and_on(bench, tmp_path):
     results = json.loads((report / "results.json").read_text())
     assert [c["detector"] for c in results["cells"]] == ["dct", "xception"]
     assert str(tmp_path) not in (report / "results.json").read_text()
+    assert results["data"]["shown"] is True  # rendered people may be shown
+    page = (report / "index.html").read_text()
+    assert "photo not shown" not in page and "data:image/" in page
 
     before = {file: file.stat().st_mtime_ns for file in report.rglob("*")}
     code, out, _ = bench("run", "-g", "dcgan", "-d", "xception,dct", "--set", "detectors.xception.max_images=64", *TINY)
@@ -172,6 +175,29 @@ def test_a_report_folder_that_holds_something_else_is_left_alone(bench, tmp_path
     assert (other / "thesis.txt").read_text() == "years of work"
 
 
+def test_photos_stay_out_of_the_report_unless_asked_for(bench, tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(80):
+        coarse = Image.fromarray(rng.integers(0, 256, (5, 5, 3), dtype=np.uint8))
+        coarse.resize((40, 40), Image.Resampling.BICUBIC).save(photos / f"{i}.png")
+    arguments = ("run", "-g", "dcgan", "-d", "dct", "--data", str(photos), *TINY, "--set", "data.count=null", "--name")
+    shown = {}
+    for name, flag in (("hidden", ()), ("open", ("--show-real",))):
+        code, _, err = bench(*arguments, name, *flag)
+        assert code == 0, err
+        shown[name] = json.loads((tmp_path / "reports" / name / "results.json").read_text())["data"]["shown"]
+    assert shown == {"hidden": False, "open": True}
+
+
+def test_the_crop_of_a_run_is_found_in_its_card():
+    from benchmarks.cli.detect import crop_of
+
+    assert crop_of({"preparation": {"crop": {"threshold": 0.9}}}) == "face"
+    assert crop_of({"preparation": {"crop": "largest square in the middle"}}) == crop_of({}) == "none"
+
+
 def test_too_few_photos_are_counted(bench, tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()
@@ -206,7 +232,7 @@ def test_doctor_says_what_is_here(bench):
 def test_help_imports_nothing_heavy():
     program = (
         "import sys; from benchmarks.cli import main; "
-        "heavy = {'torch', 'numpy', 'pandas', 'pydantic', 'yaml', 'timm', 'sklearn'} & set(sys.modules); "
+        "heavy = {'torch', 'numpy', 'pandas', 'pydantic', 'yaml', 'timm', 'sklearn', 'rich'} & set(sys.modules); "
         "sys.exit(', '.join(sorted(heavy)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=dict(os.environ))

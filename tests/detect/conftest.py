@@ -12,7 +12,8 @@ from scipy.ndimage import zoom
 
 from detect.detectors.base import FitContext, FitData
 from forge.compute import Compute
-from forge.faces.faceset import FaceSet, FaceSetWriter, Images
+from forge.faces.faceset import FaceSet, Images
+from forge.faces.writing import FaceSetWriter
 from forge.progress import silent
 
 COUNTS = {"forge": 4, "train": 48, "val": 24, "test": 32}

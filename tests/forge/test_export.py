@@ -5,8 +5,9 @@ from PIL import Image
 
 from forge.errors import InputError
 from forge.faces.export import contact_sheet, export
-from forge.faces.faceset import FaceSet, FaceSetWriter
+from forge.faces.faceset import FaceSet
 from forge.faces.sources import resolve
+from forge.faces.writing import FaceSetWriter
 
 
 @pytest.fixture

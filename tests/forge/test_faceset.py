@@ -7,7 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from forge.errors import CorruptError, InputError
-from forge.faces.faceset import FaceSet, FaceSetWriter
+from forge.faces.faceset import FaceSet
+from forge.faces.writing import FaceSetWriter
 
 
 def write(path, count=23, *, resolution=8, per_shard=10, block=7, seed=0):

@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 
 from forge.errors import InputError, UnknownNameError
-from forge.faces.faceset import FaceSet, FaceSetWriter
+from forge.faces.faceset import FaceSet
 from forge.faces.imaging import Unusable, decode
 from forge.faces.sources import SOURCES, resolve
 from forge.faces.sources.base import Source
+from forge.faces.writing import FaceSetWriter
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
 

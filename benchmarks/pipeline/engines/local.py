@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from benchmarks.pipeline.environment import describe_environment, peak_memory_mb, reset_peak_memory
-from benchmarks.pipeline.plan import Stage
+from benchmarks.pipeline.plan import VERSIONS, Stage
 from benchmarks.pipeline.stages import STAGES, Context, Job
 from benchmarks.pipeline.store import DamagedError, Store, write_manifest
 from forge.errors import BenchError
@@ -131,7 +131,7 @@ def _run(stage: Stage, places: Mapping[str, Path], store: Store, context: Contex
             write_manifest(
                 out,
                 stage=stage.name,
-                version=1,
+                version=VERSIONS[stage.kind],
                 key=stage.key,
                 settings=stage.settings,
                 inputs={name: before.key for name, before in stage.inputs.items()},
