@@ -106,7 +106,10 @@ class Live(Silent):
         """Move the bar."""
         rate, left = self.rate.update(tick)
         minutes, seconds = divmod(int(left), 60)
-        detail = f"{rate:,.0f} {tick.unit}/s  {minutes}:{seconds:02d} left  [dim]{readings(tick)}[/]" if rate else ""
+        detail = f"{rate:,.0f} {tick.unit}/s  {minutes}:{seconds:02d} left" if rate else ""
+        room = self.progress.console.width - len(stage.name) - len(detail) - 30  # spinner, bar, per cent, gaps
+        if detail and room > 12:
+            detail += f"  [dim]{readings(tick)[:room]}[/]"
         if tick.note and tick.note != self.note:
             self.note = tick.note
             self.progress.console.print(f"  [dim]{tick.note}[/]", highlight=False)
@@ -140,7 +143,7 @@ def observer_for(*, quiet: bool) -> Iterator[Observer]:
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=16),
             TextColumn("{task.percentage:>3.0f}%"),
             TextColumn("{task.fields[detail]}"),
         )

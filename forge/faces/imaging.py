@@ -131,7 +131,7 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Decoded:
         except UnidentifiedImageError as error:
             raise Unusable("not an image", f"the first bytes are {data[:8]!r}") from error
         except Image.DecompressionBombError as error:
-            raise Unusable("too many pixels", str(error)) from error
+            raise Unusable("too many pixels", f"more than {max_pixels:,}") from error
         except Exception as error:
             # decoders raise whatever hostile bytes make them raise; one file never ends a run
             raise Unusable(*_explain(error)) from error

@@ -99,7 +99,7 @@ def prepare(
         }
         writer = FaceSetWriter(
             out,
-            name=source.name,
+            name=_display_name(source),
             kind="real",
             resolution=resolution,
             licence=source.licence,
@@ -139,6 +139,11 @@ def _check(
         raise InputError(f"source {source.name!r}: label column {clash[0]!r} is a column every set has; rename it")
     if not len(source):
         raise InputError(f"source {source.name!r} has no images{_where(source)}; give a folder that holds some")
+
+
+def _display_name(source: Source) -> str:
+    """What people call the set: the source's name, or for any folder of photos the folder's own."""
+    return str(source.settings()["folder"]) if source.name == "folder" else source.name
 
 
 def _where(source: Source) -> str:
