@@ -65,8 +65,8 @@ def smoke(photos: str | None) -> list[Figure]:
 
 
 def rendering(photos: str | None) -> list[Figure]:
-    """Rendered faces through the whole prepare pipeline."""
-    return [_prepare("rendered", 1000)]
+    """Ten thousand rendered faces through the whole prepare pipeline."""
+    return [_prepare("rendered", 10_000)]
 
 
 def preparing(photos: str | None) -> list[Figure]:

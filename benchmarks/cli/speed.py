@@ -37,7 +37,8 @@ def speed(
     table.add_column("figure", justify="right")
     table.add_column("how", overflow="fold")
     for figure in figures:
-        table.add_row(figure.what, f"{figure.value:,.3g} {figure.unit}", figure.how)
+        digits = 0 if figure.value >= 100 else 1 if figure.value >= 10 else 2
+        table.add_row(figure.what, f"{figure.value:,.{digits}f} {figure.unit}", figure.how)
     Console().print(table)
     if json:
         write_json(json, [vars(figure) for figure in figures])

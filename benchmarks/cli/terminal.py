@@ -108,8 +108,11 @@ class Live(Silent):
         minutes, seconds = divmod(int(left), 60)
         detail = f"{rate:,.0f} {tick.unit}/s  {minutes}:{seconds:02d} left" if rate else ""
         room = self.progress.console.width - len(stage.name) - len(detail) - 30  # spinner, bar, per cent, gaps
-        if detail and room > 12:
-            detail += f"  [dim]{readings(tick)[:room]}[/]"
+        shown = readings(tick)
+        while shown and len(shown) > room:  # whole readings only
+            shown = shown.rpartition("  ")[0]
+        if detail and shown:
+            detail += f"  [dim]{shown}[/]"
         if tick.note and tick.note != self.note:
             self.note = tick.note
             self.progress.console.print(f"  [dim]{tick.note}[/]", highlight=False)
