@@ -76,13 +76,15 @@ def show(
     split: Annotated[str | None, typer.Option("--split", help="Only this split.")] = None,
 ) -> None:
     """Print a set's card and write a contact sheet."""
+    from forge.faces.export import contact_sheet
     from forge.faces.faceset import FaceSet
-    from forge.pictures import write_grid
+    from forge.files import replacing
 
     opened = FaceSet.open(faces)
     _print_card(opened)
     sheet = out or Path(f"{faces.resolve().name}-faces.png")
-    write_grid(sheet, opened.view(split).head(count).read(), columns=10 if count >= 20 else 5)
+    with replacing(sheet) as temporary:
+        contact_sheet(opened.view(split), count=count, columns=10 if count >= 20 else 5).save(temporary, format="PNG")
     print(f"contact sheet: {sheet}")
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 
 from benchmarks.measures.results import (
@@ -23,6 +22,7 @@ from benchmarks.measures.results import (
 from benchmarks.pipeline.plan import Stage
 from benchmarks.pipeline.store import Manifest, read_manifest
 from benchmarks.report.write import Pictures, write_report
+from detect.scoring import read_scores
 from forge.faces.faceset import FaceSet, Images
 from forge.files import read_json
 from forge.pictures import cut_grid
@@ -74,7 +74,7 @@ def assemble(job: Job) -> dict[str, Any]:
         filmstrip={name: _filmstrip(inputs[f"train {name}"] / "samples") for name in forged},
         by_id=_finder(faces if shown else None, list(forged.values())),
     )
-    scores = pd.read_parquet(inputs["evaluation"] / "scores.parquet")
+    scores = read_scores(inputs["evaluation"] / "scores.parquet")
     write_report(job.out / "report", results, scores, pictures)
     return {}
 

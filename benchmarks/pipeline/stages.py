@@ -195,9 +195,9 @@ def evaluate(job: Job) -> Facts:
 
     from benchmarks.measures.evaluate import compare
     from benchmarks.measures.evaluate import evaluate as evaluate_cells
-    from detect.scoring import write_scores
+    from detect.scoring import read_scores, write_scores
 
-    rows = pd.concat([pd.read_parquet(path / "scores.parquet") for path in job.inputs.values()], ignore_index=True)
+    rows = pd.concat([read_scores(path / "scores.parquet") for path in job.inputs.values()], ignore_index=True)
     write_scores(rows, job.out / "scores.parquet")
     cells, comparisons = evaluate_cells(rows), compare(rows)
     write_json(
