@@ -112,6 +112,8 @@ def explain_os_error(error: OSError) -> BenchError:
     where = f" at {error.filename}" if error.filename else ""
     if error.errno == errno.ENOSPC:
         return BenchError(f"the disk is full{where}; free some space and run the same command again, it continues")
+    if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG):
+        return InputError(f"this place cannot be used{where}: {error.strerror}; choose another one")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return InputError(f"no permission to write or read{where}; choose another place with --store or --reports")
     return BenchError(f"the operating system refused{where}: {error.strerror or error}")

@@ -87,7 +87,7 @@ def load_from_file(kind: str, reference: str) -> Any:  # noqa: ANN401 - whatever
     sys.modules[module_name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # a stranger's file may raise anything; it is named and re-raised
+    except (Exception, SystemExit) as error:  # a stranger's file may raise anything; it is named and re-raised
         del sys.modules[module_name]
         raise InputError(f"{kind} {reference!r}: running {path.name} failed: {error!r}") from error
     return _attribute(module, attribute, kind, reference)

@@ -31,6 +31,7 @@ def detect(
 
     tune_allocator()
     from benchmarks.pipeline.run import find_report, stored_result
+    from benchmarks.pipeline.settings import short_name
     from benchmarks.pipeline.store import Store
     from detect.trained import load_trained
     from forge.compute import Compute, choose_device
@@ -41,9 +42,9 @@ def detect(
         raise UnknownNameError("crop", crop, ("none", "face"))
     report = find_report(run, reports)
     results = read_json(report / "results.json")
-    cell = _choose(results, detector, trained_on)
+    cell = _choose(results, short_name(detector) if detector else None, trained_on)
     place = stored_result(report, f"fit {cell['detector']}@{cell['trained_on']}", Store(store))
-    trained = load_trained(place / "detector")
+    trained = load_trained(place / "detector", implementation=_plugin(detector))
     rows, faces = read_photos(images, trained.card.resolution, crop or crop_of(results["data"]["provenance"]))
     if faces:
         import numpy as np
@@ -67,6 +68,13 @@ def detect(
         raise InputError(f"none of the {len(rows)} files could be used")
 
 
+def _plugin(detector: str | None) -> Any:  # noqa: ANN401 - a detector class from a file, or None
+    from detect.detectors import DETECTORS
+    from forge.registry import is_file_reference
+
+    return DETECTORS.load(detector) if detector and is_file_reference(detector) else None
+
+
 def _choose(results: dict[str, Any], detector: str | None, trained_on: str | None) -> dict[str, Any]:
     from forge.errors import UnknownNameError
 
@@ -75,7 +83,7 @@ def _choose(results: dict[str, Any], detector: str | None, trained_on: str | Non
         if wanted is not None:
             names = {cell[key] for cell in cells}
             if wanted not in names:
-                raise UnknownNameError(f"{key.replace('_', ' ')} of run {results['name']}", wanted, names)
+                raise UnknownNameError(f"{key.replace('_', '-')} of run {results['name']}", wanted, names)
             cells = [cell for cell in cells if cell[key] == wanted]
     chosen: dict[str, Any] = cells[0]
     return chosen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 
 import typer
 
@@ -54,7 +55,7 @@ def main() -> None:
 
 def _fail(error: BenchError, debug: bool) -> None:
     if debug:
-        raise error
+        traceback.print_exception(error)
     print(f"error: {error}", file=sys.stderr)
     sys.exit(error.exit_code)
 

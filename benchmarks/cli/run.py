@@ -41,7 +41,9 @@ def run(
     preset: Annotated[
         str | None, typer.Option("--preset", help="smoke, quick, standard or full. [default: quick, on a GPU standard]")
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of all randomness. [default: 0]")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, max=2**32 - 1, help="Of all randomness. [default: 0]")
+    ] = None,
     resolution: Annotated[int | None, typer.Option("--resolution", help="Pixels. [default: the preset's]")] = None,
     device: options.Device = "auto",
     precision: options.PrecisionName = "auto",
@@ -61,10 +63,10 @@ def run(
     from forge.compute import tune_allocator
 
     tune_allocator()  # before torch allocates anything
-    from benchmarks.pipeline.run import execute_run, prepare_run
+    from benchmarks.pipeline.run import execute_run, prepare_run, refuse_foreign
     from benchmarks.pipeline.store import Store
     from forge.compute import PRECISIONS, Compute, choose_device
-    from forge.errors import UnknownNameError
+    from forge.errors import InputError, UnknownNameError
 
     if precision not in PRECISIONS:
         raise UnknownNameError("precision", precision, PRECISIONS)
@@ -82,6 +84,10 @@ def run(
     place = Store(store)
     planned = prepare_run(settings, memory=place.root / "plans")
     compute = Compute(chosen, cast("PrecisionAsked", precision), store / "precision.json")
+    for option, folder in (("--store", store), ("--reports", reports)):
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{option} {folder} is not a folder; choose another place")
+    refuse_foreign(reports / settings.name)
     if dry_run:
         _print_plan(planned, place, as_json=json)
         return

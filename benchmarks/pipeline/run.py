@@ -78,12 +78,16 @@ def _names_files(settings: RunSettings) -> bool:
 def _typed(settings: RunSettings) -> RunSettings:
     """Check the settings of every generator and detector by their own types, and write their defaults out."""
     from detect.detectors import DETECTORS
+    from detect.detectors.base import Detector
     from forge.networks import GENERATORS
+    from forge.networks.base import Architecture
     from forge.training.settings import TrainingSettings
 
     generators, detectors = {}, {}
     for name, generator in settings.generators.items():
-        architecture = GENERATORS.load(generator.architecture)
+        architecture = _of_kind(
+            "generator", generator.architecture, GENERATORS.load(generator.architecture), Architecture
+        )
         network = validated(architecture.Settings, generator.network, where=f"generators.{name}.network")
         training = validated(TrainingSettings, generator.training, where=f"generators.{name}.training")
         architecture(network, settings.data.resolution)  # refuses a resolution it cannot make
@@ -95,11 +99,19 @@ def _typed(settings: RunSettings) -> RunSettings:
             }
         )
     for name, request in settings.detectors.items():
-        kind = DETECTORS.load(request.detector)
+        kind = _of_kind("detector", request.detector, DETECTORS.load(request.detector), Detector)
         typed = validated(kind.Settings, request.settings, where=f"detectors.{name}")
         values = typed.model_dump(mode="json")
         detectors[name] = request.model_copy(update={"settings": values, "files": _digests(request.detector, values)})
     return settings.model_copy(update={"generators": generators, "detectors": detectors})
+
+
+def _of_kind(kind: str, reference: str, found: Any, base: type) -> Any:  # noqa: ANN401 - a class of either kind
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise InputError(
+            f"{kind} {reference!r} is no {kind}: it must be a subclass of {base.__module__}.{base.__name__}"
+        )
+    return found
 
 
 def _digests(reference: str, values: Mapping[str, Any]) -> dict[str, str]:

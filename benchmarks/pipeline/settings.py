@@ -74,7 +74,7 @@ class RunSettings(_Settings):
 
     name: str
     preset: Preset
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
     data: DataSettings
     images: ImageCounts
     generators: dict[str, GeneratorSettings]
@@ -241,6 +241,8 @@ def compose(
     """
     if preset not in PRESETS:
         raise UnknownNameError("preset", preset, PRESETS)
+    if name is not None and safe_name(name) != name:
+        raise InputError(f"name {name!r} cannot name a folder everywhere; try --name {safe_name(name)}")
     overrides = dict(overrides or {})
     for section in overrides:
         if section not in SECTIONS:

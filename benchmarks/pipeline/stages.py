@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.pipeline.plan import Stage
 from forge.compute import Compute, derive_seed
-from forge.errors import InputError
+from forge.errors import CorruptError, InputError
 from forge.faces.faceset import FaceSet, FaceView
 from forge.files import read_json, write_json
 from forge.progress import Report
@@ -74,6 +74,8 @@ def prepare(job: Job) -> Facts:
                 f"{source.path} has {source.resolution} px; run with --resolution {source.resolution}, "
                 "or prepare the photos again at the size you want"
             )
+        if wrong := source.verify():
+            raise CorruptError(f"{source.path} is damaged: {'; '.join(wrong)}; prepare it again")
         shutil.copytree(source.path, job.out / FACES)
         return {"images": len(source)}
     from forge.faces.prepare import prepare as prepare_faces

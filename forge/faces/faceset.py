@@ -137,7 +137,10 @@ class FaceSet:
         file = path / "card.json"
         if not file.is_file():
             raise InputError(f"{path} is not a FaceSet: it has no card.json; `bench data prepare` makes one")
-        raw = read_json(file)
+        try:
+            raw = read_json(file)
+        except InputError as error:
+            raise CorruptError(f"{path} is damaged: {error}") from error
         version = raw.get("schema_version") if isinstance(raw, dict) else None
         if isinstance(version, int) and version > SCHEMA_VERSION:
             raise InputError(f"{path} has FaceSet schema {version}, this version reads up to {SCHEMA_VERSION}; upgrade")

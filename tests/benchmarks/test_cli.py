@@ -149,9 +149,49 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(bench, arguments, message):
     assert "Traceback" not in err and out == ""
 
 
-def test_debug_shows_the_traceback(bench):
-    with pytest.raises(Exception, match="detector 'xcepton' is not known"):
-        bench("run", "-g", "dcgan", "-d", "xcepton", "--debug")
+def test_debug_shows_the_traceback_and_keeps_the_exit_code(bench):
+    code, _, err = bench("run", "-g", "dcgan", "-d", "xcepton", "--debug")
+    assert code == 2 and "Traceback" in err and err.endswith("shows all 2\n")
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", " ", "-x", "..", "<b>", "x" * 101])
+def test_a_name_that_is_no_folder_is_refused_at_once(bench, tmp_path, name):
+    code, _, err = bench("run", "-g", "dcgan", "-d", "dct", *TINY, f"--name={name}", "--dry-run")
+    assert code == 2 and "cannot name a folder everywhere" in err and not (tmp_path / "reports").exists()
+
+
+def test_a_plugin_of_the_wrong_kind_is_refused_at_once(bench, tmp_path):
+    (tmp_path / "mine.py").write_text("class Mine:\n    pass\n")
+    (tmp_path / "leaves.py").write_text("import sys\nsys.exit(0)\n")
+    code, _, err = bench("run", "-g", "dcgan", "-d", "mine.py:Mine", *TINY, "--dry-run")
+    assert code == 2 and "is no detector: it must be a subclass of detect.detectors.base.Detector" in err
+    code, _, err = bench("run", "-g", "mine.py:Mine", "-d", "dct", *TINY, "--dry-run")
+    assert code == 2 and "is no generator: it must be a subclass of forge.networks.base.Architecture" in err
+    code, _, err = bench("run", "-g", "dcgan", "-d", "leaves.py:X", *TINY, "--dry-run")
+    assert code == 2 and "running leaves.py failed: SystemExit" in err
+
+
+def test_a_detector_from_a_file_scores_photos_too(bench, tmp_path):
+    code = "from detect.detectors.dct import LogDct\n\n\nclass Mine(LogDct):\n    family = 'mine'\n"
+    (tmp_path / "mine.py").write_text(code)
+    assert bench("run", "-g", "dcgan", "-d", "mine.py:Mine", *TINY, "--name", "own", "-q")[0] == 0
+    Image.new("RGB", (40, 40), (90, 60, 30)).save(tmp_path / "me.png")
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "me.png")
+    code, _, err = bench("detect", "own", "me.png")
+    assert code == 2 and "was fitted with a detector from a file" in err
+    code, out, _ = bench("detect", "own", "me.png", "-d", "mine.py:Mine", "--json")
+    assert code == 0 and "probability" in json.loads(out)["images"][0]
+
+
+def test_a_damaged_set_given_as_data_is_refused(bench, tmp_path):
+    assert bench("data", "prepare", "rendered", "--count", "160", "--resolution", "16", "--out", "set")[0] == 0
+    shard = next((tmp_path / "set").glob("images-*.npy"))
+    changed = bytearray(shard.read_bytes())
+    changed[-1] ^= 1
+    shard.write_bytes(changed)
+    code, _, err = bench("run", "-g", "dcgan", "-d", "dct", "--data", "set", *TINY)
+    assert code == 1 and "set is damaged: images-00000.npy was changed" in err
 
 
 def test_usage_errors_exit_with_2(bench):

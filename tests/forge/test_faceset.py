@@ -90,7 +90,7 @@ def test_a_card_that_is_no_card(faces):
     path = faces.path / "card.json"
     whole = path.read_text()
     path.write_text(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match=r"card\.json is not readable as JSON"):
+    with pytest.raises(CorruptError, match=r"card\.json is not readable as JSON"):
         FaceSet.open(faces.path)
     path.write_text(whole.replace('"resolution": 8', '"resolution": "wide"'))
     with pytest.raises(CorruptError, match="resolution"):

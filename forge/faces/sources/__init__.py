@@ -57,6 +57,8 @@ def resolve(text: str, *, plugins: bool = False, **options: Any) -> Source | Fac
         return _make(text, None, options)
     name, colon, path = text.partition(":")
     if colon and name in SOURCES.names():
+        if not path:
+            raise InputError(f"data {text!r} names no path; give {name}:PATH")
         return _make(name, path, options)
     given = Path(text).expanduser()
     if text and given.is_dir():
