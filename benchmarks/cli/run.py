@@ -81,12 +81,12 @@ def run(
         "name": name,
     }
     settings = gather(file, flags, assignments or [], chosen, show_real=show_real)
-    place = Store(store)
-    planned = prepare_run(settings, memory=place.root / "plans")
-    compute = Compute(chosen, cast("PrecisionAsked", precision), store / "precision.json")
     for option, folder in (("--store", store), ("--reports", reports)):
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{option} {folder} is not a folder; choose another place")
+    place = Store(store)
+    planned = prepare_run(settings, memory=place.root / "plans")
+    compute = Compute(chosen, cast("PrecisionAsked", precision), store / "precision.json")
     refuse_foreign(reports / settings.name)
     if dry_run:
         _print_plan(planned, place, as_json=json)

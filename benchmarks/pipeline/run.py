@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,13 +58,16 @@ def _remembered(settings: RunSettings, memory: Path) -> RunSettings:
     from detect.detectors import DETECTORS
     from forge.networks import GENERATORS
 
-    own = {*GENERATORS.entries, *DETECTORS.entries}
-    if not {*settings.generators, *settings.detectors} <= own or _names_files(settings):
+    # by reference, not by label: a file's class DCGAN has the label of our own
+    asked = {generator.architecture for generator in settings.generators.values()}
+    asked |= {request.detector for request in settings.detectors.values()}
+    if not asked <= {*GENERATORS.entries, *DETECTORS.entries} or _names_files(settings):
         return _typed(settings)  # code and files from elsewhere can change without this program noticing
     program = program_digest("forge", "detect", "benchmarks")
     file = memory / f"{digest_json([settings.model_dump(mode='json'), program])[:16]}.json"
     if file.is_file():
-        return validated(RunSettings, read_json(file), where="")
+        with suppress(InputError):  # a damaged memory is made again
+            return validated(RunSettings, read_json(file), where="")
     typed = _typed(settings)
     write_json(file, typed.model_dump(mode="json"))
     return typed

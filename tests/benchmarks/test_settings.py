@@ -191,3 +191,26 @@ def test_several_generators_give_the_whole_matrix():
         "score dct@b on real", "score dct@b on a", "score dct@b on b",
     ]  # fmt: skip
     assert len(names) == len(set(names))
+
+
+def test_a_changed_plugin_file_is_noticed_even_under_a_shipped_label(tmp_path):
+    plugin = tmp_path / "mine.py"
+    found = []
+    for body in ("pass", "variant = 'changed'"):
+        plugin.write_text(f"from detect.detectors.dct import LogDct\n\n\nclass Dct(LogDct):\n    {body}\n")
+        planned = prepare_run(settings(detectors=[f"{plugin}:Dct"]), memory=tmp_path / "plans")
+        found.append({stage.name: stage.key for stage in planned.stages})
+    assert found[0]["train dcgan"] == found[1]["train dcgan"]
+    assert found[0]["fit dct@dcgan"] != found[1]["fit dct@dcgan"]
+
+
+def test_remembered_settings_are_those_that_were_checked_and_damage_is_mended(tmp_path):
+    plain = prepare_run(settings())
+    for _ in range(2):
+        assert prepare_run(settings(), memory=tmp_path).settings == plain.settings
+        (memory,) = tmp_path.glob("*.json")
+        memory.write_text("{")
+    for _ in range(2):  # written, then read
+        assert prepare_run(settings(), memory=tmp_path).settings == plain.settings
+    with pytest.raises(InputError, match=r"training\.bach' is not known; did you mean 'batch'"):
+        prepare_run(settings("generator.training.bach=1"), memory=tmp_path)
