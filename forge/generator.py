@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
 
 from forge.checkpoint import load_checkpoint, pack_module, save_checkpoint, unpack_module
+from forge.condition import Condition
 from forge.errors import CorruptError, InputError
 from forge.files import digest_file, read_json, write_json
 from forge.networks import GENERATORS
@@ -29,6 +31,7 @@ class GeneratorCard(BaseModel):
     architecture: str  # registered name or file.py:Class
     settings: dict[str, Any]
     resolution: int
+    condition: dict[str, Any] | None = None  # of a conditional generator: values and shares of its label columns
     seed: int
     kimg: float
     training: dict[str, Any]
@@ -45,6 +48,7 @@ class TrainedGenerator:
     path: Path
     card: GeneratorCard
     architecture: Architecture
+    condition: Condition | None = None
 
     @classmethod
     def open(cls, path: Path, *, implementation: type[Architecture] | None = None) -> TrainedGenerator:
@@ -80,7 +84,10 @@ class TrainedGenerator:
             if is_file_reference(card.architecture):
                 raise InputError(f"{path} was trained with an architecture from a file; name it: {card.architecture}")
             implementation = GENERATORS.load(card.architecture)
-        return cls(path, card, implementation(implementation.Settings(**card.settings), card.resolution))
+        condition = Condition.from_json(card.condition) if card.condition else None
+        settings = implementation.Settings(**card.settings)
+        classes = (condition.classes,) if condition else ()  # one-file architectures need not know of labels
+        return cls(path, card, implementation(settings, card.resolution, *classes), condition)
 
     def _network(self, prefix: str, network: nn.Module, device: str) -> nn.Module:
         tensors, _ = load_checkpoint(self.path / "weights.safetensors", device)
@@ -113,11 +120,33 @@ def write_generator(
     return whole
 
 
+def snapshot_name(kimg: float) -> str:
+    """What a snapshot after so many thousand images is called: "24k"."""
+    return f"{kimg:g}k"
+
+
+def generator_place(training: Path, snapshot: float | None) -> Path:
+    """Where a training keeps a generator: the finished one, or the snapshot after so many thousand images."""
+    return training if snapshot is None else training / "snapshots" / snapshot_name(snapshot)
+
+
 @torch.no_grad()
-def settle_batch_norm(generator: nn.Module, architecture: Architecture, device: torch.device) -> None:
+def settle_batch_norm(
+    generator: nn.Module,
+    architecture: Architecture,
+    device: torch.device,
+    *,
+    labels: Callable[[int, torch.device], tuple[Tensor, ...]] = lambda count, device: (),
+) -> None:
     """Measure the batch-norm statistics of averaged weights, which are not the average of anybody's statistics.
 
     Uses fixed latents and leaves torch's random state as it was. Networks without batch norm are left alone.
+
+    Args:
+        generator: its statistics are replaced.
+        architecture: draws latents.
+        device: of the generator.
+        labels: draws what a conditional generator takes beside latents.
     """
     norms = [m for m in generator.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     if not norms:
@@ -130,7 +159,7 @@ def settle_batch_norm(generator: nn.Module, architecture: Architecture, device: 
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(0)
         for _ in range(16):
-            generator(architecture.latents(64, device))
+            generator(architecture.latents(64, device), *labels(64, device))
     generator.eval()
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from forge.compute import derive_seed
+from forge.condition import Codes, Mix
 from forge.errors import InputError
 from forge.faces.faceset import FaceSet, Images
 from forge.faces.writing import FaceSetWriter
@@ -22,7 +23,16 @@ BLOCK = 64  # images are made in blocks of this size, each with a seed of its ow
 
 
 @torch.no_grad()
-def forge_block(network: nn.Module, trained: TrainedGenerator, *, seed: int, split: str, block: int) -> Images:
+def forge_block(
+    network: nn.Module,
+    trained: TrainedGenerator,
+    *,
+    seed: int,
+    split: str,
+    block: int,
+    codes: Codes | None = None,
+    truncation: float = 1.0,
+) -> Images:
     """Make one block of forged faces.
 
     Args:
@@ -31,6 +41,8 @@ def forge_block(network: nn.Module, trained: TrainedGenerator, *, seed: int, spl
         seed: of the synthesis.
         split: latents of different splits never coincide.
         block: which block of the split; image i of a split is number i % 64 of block i // 64.
+        codes: labels int64 [64, C] for a conditional generator.
+        truncation: of the styles of a style-based generator.
 
     Returns:
         uint8 [64, H, W, 3].
@@ -38,7 +50,18 @@ def forge_block(network: nn.Module, trained: TrainedGenerator, *, seed: int, spl
     device = next(network.parameters()).device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(derive_seed(seed, "latents", split, block))
-        return np.asarray(to_uint8(network(trained.architecture.latents(BLOCK, device))).cpu().numpy())
+        latents = trained.architecture.latents(BLOCK, device)
+        given = () if codes is None else (torch.from_numpy(codes).to(device),)
+        more = {} if truncation == 1.0 else {"truncation": truncation}
+        return np.asarray(to_uint8(network(latents, *given, **more)).cpu().numpy())
+
+
+def block_codes(trained: TrainedGenerator, mix: Mix, *, seed: int, split: str, block: int) -> Codes | None:
+    """The labels of one block, int64 [64, C]; None where the generator is not conditional."""
+    if trained.condition is None:
+        return None
+    source = np.random.default_rng(derive_seed(seed, "labels", split, block))
+    return trained.condition.draw(BLOCK, mix, source)
 
 
 def synthesize(
@@ -49,6 +72,8 @@ def synthesize(
     seed: int,
     report: Report,
     averaged: bool = True,
+    truncation: float = 1.0,
+    mix: Mix = "training",
     device: str = "cpu",
 ) -> FaceSet:
     """Write forged faces, always in fp32.
@@ -60,13 +85,22 @@ def synthesize(
         seed: all latents follow from it.
         report: told about progress.
         averaged: use the averaged weights (else the raw ones).
+        truncation: of the styles: 1 none, 0 the mean face; style-based generators only.
+        mix: labels of a conditional generator's images (`Condition.draw`); each row of the set records its own.
         device: where to compute.
 
     Returns:
-        The set; its card names generator, seed and weights.
+        The set; its card names generator, seed, weights, truncation and label mix.
+
+    Raises:
+        InputError: no images asked for, truncation or a label mix for a generator that has none, unknown labels.
     """
     if not counts or min(counts.values()) < 1:
         raise InputError(f"counts {dict(counts)} must ask for at least one image a split")
+    if truncation != 1.0 and not trained.architecture.truncates:
+        raise InputError(f"{trained.card.name} cannot be truncated; set truncation to 1, or use stylegan-lite")
+    if mix != "training" and trained.condition is None:
+        raise InputError(f"{trained.card.name} takes no labels; leave the mix at 'training', or use cgan")
     network = trained.generator(averaged=averaged, device=device)
     provenance: dict[str, Any] = {
         "generator": trained.card.name,
@@ -74,6 +108,8 @@ def synthesize(
         "weights_sha256": trained.card.weights_sha256,
         "weights": "averaged" if averaged else "raw",
         "seed": seed,
+        "truncation": truncation,
+        "mix": mix if trained.condition else None,
         "block": BLOCK,
         "trained_on": trained.card.data,
         "kimg": trained.card.kimg,
@@ -86,13 +122,18 @@ def synthesize(
         resolution=trained.card.resolution,
         licence=f"synthetic; derived from images under {trained.card.data['licence']}",
         provenance=provenance,
-        attributes={"latent_index": "int64"},
+        attributes={"latent_index": "int64"}
+        | dict.fromkeys(trained.condition.values if trained.condition else (), "string"),
     ) as writer:
         for split, count in counts.items():
             for block in range(-(-count // BLOCK)):
-                faces = forge_block(network, trained, seed=seed, split=split, block=block)
+                codes = block_codes(trained, mix, seed=seed, split=split, block=block)
+                faces = forge_block(
+                    network, trained, seed=seed, split=split, block=block, codes=codes, truncation=truncation
+                )
                 faces = faces[: count - block * BLOCK]
-                writer.append(faces, [_row(trained, split, block * BLOCK + i) for i in range(len(faces))])
+                told = trained.condition.decode(codes) if trained.condition and codes is not None else [{}] * BLOCK
+                writer.append(faces, [_row(trained, split, block * BLOCK + i) | told[i] for i in range(len(faces))])
                 done += len(faces)
                 report(Tick(done, total))
     return FaceSet.open(out)
@@ -110,7 +151,9 @@ def regenerate(trained: TrainedGenerator, faces: FaceSet, position: int) -> Imag
     row = faces.table.iloc[position]
     block, place = divmod(int(row["latent_index"]), BLOCK)
     network = trained.generator(averaged=made_by["weights"] == "averaged")
-    images = forge_block(network, trained, seed=made_by["seed"], split=row["split"], block=block)
+    place_of = {"seed": made_by["seed"], "split": row["split"], "block": block}
+    codes = block_codes(trained, made_by["mix"], **place_of) if made_by["mix"] else None
+    images = forge_block(network, trained, **place_of, codes=codes, truncation=made_by["truncation"])
     return np.asarray(images[place])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from benchmarks.pipeline.run import PlannedRun
     from benchmarks.pipeline.settings import RunSettings
     from benchmarks.pipeline.store import Store
-    from forge.compute import PrecisionAsked
+    from forge.compute import Compute, PrecisionAsked
 
 
 EXAMPLES = """\b
@@ -35,6 +36,10 @@ def run(
     detector: Annotated[
         str | None, typer.Option("--detector", "-d", help="Detectors, comma-separated; or path/to/file.py:Class.")
     ] = None,
+    condition: Annotated[
+        str | None,
+        typer.Option("--condition", help="Label columns for conditional generators, comma-separated, e.g. gender."),
+    ] = None,
     data: Annotated[
         str | None, typer.Option("--data", help="Real faces: NAME, PATH or NAME:PATH. [default: rendered]")
     ] = None,
@@ -55,6 +60,9 @@ def run(
     ] = None,
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that read photos; 0: one a core.")] = 0,
     show_real: Annotated[bool, typer.Option("--show-real", help="Embed photos of --data in the report.")] = False,
+    track: Annotated[
+        Path | None, typer.Option("--track", help="Folder for TensorBoard events of the trainings (extra `track`).")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done, and why.")] = False,
     quiet: options.Quiet = False,
     json: options.Json = False,
@@ -70,10 +78,11 @@ def run(
 
     if precision not in PRECISIONS:
         raise UnknownNameError("precision", precision, PRECISIONS)
-    chosen = choose_device(device)
+    chosen = _own_gpu(choose_device(device))
     flags = {
         "generator": generator,
         "detector": detector,
+        "condition": condition,
         "data": data,
         "preset": preset,
         "seed": seed,
@@ -87,6 +96,9 @@ def run(
     place = Store(store)
     planned = prepare_run(settings, memory=place.root / "plans")
     compute = Compute(chosen, cast("PrecisionAsked", precision), store / "precision.json")
+    if int(os.environ.get("RANK", "0")):
+        _follow(planned, compute)
+        return
     refuse_foreign(reports / settings.name)
     if dry_run:
         _print_plan(planned, place, as_json=json)
@@ -97,14 +109,31 @@ def run(
         if preset is None:
             observer.noted(f"preset {settings.preset} (on {chosen}); --preset chooses another")
         outcome = execute_run(
-            planned, store=place, reports=reports, compute=compute, workers=workers or _cores(), observer=observer
+            planned,
+            store=place,
+            reports=reports,
+            compute=compute,
+            workers=workers or _cores(),
+            observer=observer,
+            track=track,
         )
     print_outcome(outcome.report, quiet=quiet, as_json=json)
 
 
-def _cores() -> int:
-    import os
+def _own_gpu(device: str) -> str:
+    """Of several GPUs, the one that `torchrun` gives this process."""
+    return f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" and "LOCAL_RANK" in os.environ else device
 
+
+def _follow(planned: PlannedRun, compute: Compute) -> None:
+    """Join the first process in its trainings; it alone writes and reports."""
+    from benchmarks.pipeline.stages import Context, follow
+    from forge.progress import silent
+
+    follow(Context(planned.source, compute, 1, silent))
+
+
+def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -132,6 +161,7 @@ def gather(
     return compose(
         generators=_names(asked.get("generator"), "generator"),
         detectors=_names(asked.get("detector"), "detector"),
+        condition=_names(asked["condition"], "condition") if "condition" in asked else (),
         preset=preset,
         seed=asked.get("seed", 0),
         source=asked.get("data", "rendered"),

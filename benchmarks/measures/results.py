@@ -62,6 +62,10 @@ class GeneratorFacts(_Record):
     precision: str = Field(description="fp32 or bf16, of the training")
     seconds: float = Field(description="wall time of the training")
     log: list[dict[str, float]] = Field(description="training curve: kimg, seconds, d_loss, g_loss, d_accuracy, r1")
+    health: list[dict[str, Any]] = Field(
+        [], description="what the monitor found: kimg, state, reason, readings, action"
+    )
+    condition: dict[str, Any] | None = Field(None, description="label columns it was told: values and shares")
     weights_sha256: str
     face_rate: float | None = Field(None, description="share of forged images in which MTCNN finds a face, p >= .9")
 

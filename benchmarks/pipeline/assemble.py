@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from benchmarks.report.write import Pictures, write_report
 from detect.scoring import read_scores
 from forge.faces.faceset import FaceSet, Images
 from forge.files import read_json
+from forge.generator import generator_place
 from forge.pictures import cut_grid
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def assemble(job: Job) -> dict[str, Any]:
             provenance=card.provenance,
             shown=shown,
         ),
-        generators=[_generator(name, inputs[f"train {name}"], manifests[f"train {name}"]) for name in forged],
+        generators=[_generator(name, stage, inputs, manifests) for name in forged],
         detectors=[_detector(name, inputs[name], manifests) for name in inputs if name.startswith("fit ")],
         cells=[Cell(**cell) for cell in evaluation["cells"]],
         comparisons=[Comparison(**item) for item in evaluation["comparisons"]],
@@ -71,7 +72,9 @@ def assemble(job: Job) -> dict[str, Any]:
     )
     pictures = Pictures(
         forged={name: _samples(found) for name, found in forged.items()},
-        filmstrip={name: _filmstrip(inputs[f"train {name}"] / "samples") for name in forged},
+        filmstrip={
+            one.name: _filmstrip(inputs[f"train {one.name}"] / "samples", one.kimg) for one in results.generators
+        },
         by_id=_finder(faces if shown else None, list(forged.values())),
     )
     scores = read_scores(inputs["evaluation"] / "scores.parquet")
@@ -88,17 +91,22 @@ def _names(stage: Stage, kind: str) -> list[str]:
     return [name.partition(" ")[2] for name in stage.inputs if name.startswith(f"{kind} ")]
 
 
-def _generator(name: str, place: Path, manifest: Manifest) -> GeneratorFacts:
-    card = read_json(place / "generator.json")
+def _generator(
+    name: str, stage: Stage, inputs: Mapping[str, Path], manifests: Mapping[str, Manifest]
+) -> GeneratorFacts:
+    place, snapshot = inputs[f"train {name}"], stage.inputs[f"forged {name}"].settings["snapshot"]
+    card = read_json(generator_place(place, snapshot) / "generator.json")
     lines = (place / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    log = [json.loads(line) for line in lines]
+    log = [line for line in map(json.loads, lines) if line["kimg"] <= card["kimg"]]
     return GeneratorFacts(
         name=name,
         kimg=card["kimg"],
         parameters=card["parameters"],
         precision=card["precision"],
-        seconds=log[-1]["seconds"] if log else manifest.seconds,
+        seconds=log[-1]["seconds"] if log else manifests[f"train {name}"].seconds,
         log=log,
+        health=[tick for tick in read_json(place / "health.json") if tick["kimg"] <= card["kimg"]],
+        condition=card["condition"],
         weights_sha256=card["weights_sha256"],
     )
 
@@ -130,9 +138,9 @@ def _samples(faces: FaceSet) -> Images:
     return faces.view("test").head(SAMPLES).read()
 
 
-def _filmstrip(folder: Path) -> list[tuple[float, Images]]:
-    """The first eight fixed latents at up to eight moments of the training."""
-    grids = sorted(folder.glob("*k.png"))
+def _filmstrip(folder: Path, kimg: float) -> list[tuple[float, Images]]:
+    """The first eight fixed latents at up to eight moments of the training, up to so many thousand images."""
+    grids = sorted(file for file in folder.glob("*k.png") if float(file.stem.rstrip("k")) <= kimg)
     chosen = [grids[i] for i in sorted(set(np.linspace(0, len(grids) - 1, 8).round().astype(int)))] if grids else []
     return [(float(path.stem.rstrip("k")), cut_grid(Image.open(path))[:8]) for path in chosen]
 

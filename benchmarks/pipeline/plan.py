@@ -7,11 +7,11 @@ from functools import cached_property
 from typing import Any
 
 from benchmarks.pipeline.program import program_digest
-from benchmarks.pipeline.settings import RunSettings
+from benchmarks.pipeline.settings import RunSettings, base_name
 from forge.files import digest_json
 
 # raised when the code of a stage changes what it computes from the same settings
-VERSIONS = {"prepare": 1, "train": 1, "synthesize": 1, "fit": 1, "score": 1, "evaluate": 1, "report": 1}
+VERSIONS = {"prepare": 1, "train": 2, "synthesize": 2, "fit": 1, "score": 1, "evaluate": 1, "report": 1}
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,15 @@ def plan(settings: RunSettings, *, source_fingerprint: str) -> list[Stage]:
     forged: dict[str, Stage] = {}
     stages = [prepare]
     for name, generator in settings.generators.items():
-        train = Stage("train", name, generator.model_dump(mode="json"), seed, {"data": prepare})
+        asked = generator.model_dump(mode="json")
+        drawn = {
+            key: asked.pop(key) for key in ("mix", "truncation", "weights", "snapshot")
+        }  # no reason to train again
+        train = Stage("train", base_name(name), asked, seed, {"data": prepare})
         counts = settings.images.model_dump(mode="json")
-        forged[name] = Stage("synthesize", name, {"counts": counts}, seed, {"generator": train})
-        stages += [train, forged[name]]
+        forged[name] = Stage("synthesize", name, {"counts": counts, **drawn}, seed, {"generator": train})
+        stages += [train] if all(train.key != before.key for before in stages) else []
+        stages.append(forged[name])
     scores: dict[str, Stage] = {}
     for detector_name, detector in settings.detectors.items():
         for trained_on, training_set in forged.items():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.pipeline.plan import Stage, plan
 from benchmarks.pipeline.program import program_digest
-from benchmarks.pipeline.settings import RunSettings, validated
+from benchmarks.pipeline.settings import GeneratorSettings, RunSettings, base_name, validated
 from benchmarks.pipeline.store import Store
 from forge.compute import Compute
 from forge.errors import InputError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from benchmarks.pipeline.engines.local import Observer
     from forge.faces.faceset import FaceSet
     from forge.faces.sources import Source
+    from forge.training.settings import TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,10 @@ def _typed(settings: RunSettings) -> RunSettings:
         )
         network = validated(architecture.Settings, generator.network, where=f"generators.{name}.network")
         training = validated(TrainingSettings, generator.training, where=f"generators.{name}.training")
-        architecture(network, settings.data.resolution)  # refuses a resolution it cannot make
+        # refuses a resolution it cannot make, or labels where it takes none; their values are seen in the data
+        classes = ((2,) * len(generator.condition),) if generator.condition else ()
+        architecture(network, settings.data.resolution, *classes)
+        _check_snapshots(name, training, generator)
         generators[name] = generator.model_copy(
             update={
                 "network": network.model_dump(mode="json"),
@@ -108,6 +112,14 @@ def _typed(settings: RunSettings) -> RunSettings:
         values = typed.model_dump(mode="json")
         detectors[name] = request.model_copy(update={"settings": values, "files": _digests(request.detector, values)})
     return settings.model_copy(update={"generators": generators, "detectors": detectors})
+
+
+def _check_snapshots(name: str, training: TrainingSettings, generator: GeneratorSettings) -> None:
+    if generator.snapshot is not None and generator.snapshot > training.kimg:
+        raise InputError(
+            f"generator {name!r}: the training shows {training.kimg:g} thousand images; ask for an earlier snapshot or "
+            f"a longer training (--set generators.{base_name(name)}.training.kimg=N)"
+        )
 
 
 def _of_kind(kind: str, reference: str, found: Any, base: type) -> Any:  # noqa: ANN401 - a class of either kind
@@ -135,7 +147,14 @@ class RunOutcome:
 
 
 def execute_run(
-    planned: PlannedRun, *, store: Store, reports: Path, compute: Compute, workers: int, observer: Observer
+    planned: PlannedRun,
+    *,
+    store: Store,
+    reports: Path,
+    compute: Compute,
+    workers: int,
+    observer: Observer,
+    track: Path | None = None,
 ) -> RunOutcome:
     """Run what is missing and publish the report folder.
 
@@ -146,15 +165,17 @@ def execute_run(
         compute: device and precision.
         workers: processes that read photos.
         observer: told what happens.
+        track: folder for TensorBoard events of the trainings.
     """
     from benchmarks.pipeline.engines.local import execute
-    from benchmarks.pipeline.stages import Context
+    from benchmarks.pipeline.stages import Context, dismiss
     from forge.progress import silent
 
     target = reports / planned.settings.name
     refuse_foreign(target)
-    context = Context(planned.source, compute, workers, silent)
+    context = Context(planned.source, compute, workers, silent, track)
     places = execute(planned.stages, store, context, observer)
+    dismiss(context)
     publish_report(places[planned.stages[-1].key] / "report", target)
     return RunOutcome(target, places)
 

@@ -58,6 +58,15 @@ class GeneratorSettings(_Settings):
     architecture: str = Field(description="registered name, or path/to/file.py:Class (command line only)")
     network: dict[str, Any] = Field({}, description="settings of the architecture")
     training: dict[str, Any] = Field({}, description="settings of the training loop")
+    condition: tuple[str, ...] = Field((), description="label columns that a conditional generator is told")
+    mix: Literal["training", "uniform"] | dict[str, dict[str, float]] = Field(
+        "training", description="labels of its forgeries: as in training, uniform, or column -> value -> weight"
+    )
+    truncation: float = Field(1.0, ge=0, le=1, description="of the styles of its forgeries; 1: none")
+    weights: Literal["averaged", "raw"] = Field("averaged", description="which weights make its forgeries")
+    snapshot: float | None = Field(
+        None, gt=0, description="thousands of images: the snapshot taken then; null: the end"
+    )
     files: dict[str, str] = Field({}, description="SHA-256 of the files it depends on, e.g. its code")
 
 
@@ -88,6 +97,7 @@ class RunFile(_Settings):
 
     generator: str | list[str] | None = None
     detector: str | list[str] | None = None
+    condition: str | list[str] | None = None
     data: str | None = None
     preset: Preset | None = None
     seed: int | None = Field(None, ge=0)
@@ -225,6 +235,7 @@ def compose(
     generators: Sequence[str],
     detectors: Sequence[str],
     preset: str,
+    condition: Sequence[str] = (),
     seed: int = 0,
     source: str = "rendered",
     resolution: int | None = None,
@@ -252,20 +263,14 @@ def compose(
     if resolution is not None:
         data["resolution"] = resolution
     images = merged(size["images"], overrides.get("images", {}))
-    chosen_generators, chosen_detectors = {}, {}
-    for reference in generators:
-        label = short_name(reference)
-        value = merged(shipped("generators", label, preset), overrides.get("generator", {}))
-        value = merged(value, overrides.get("generators", {}).get(label, {}))
-        chosen_generators[label] = validated(
-            GeneratorSettings, {"architecture": reference, **value}, where=f"generators.{label}"
-        )
+    chosen_generators, chosen_detectors = _generators(generators, preset, condition, overrides), {}
     for reference in detectors:
         label = short_name(reference)
         value = merged(shipped("detectors", label, preset), overrides.get("detector", {}))
         value = merged(value, overrides.get("detectors", {}).get(label, {}))
         chosen_detectors[label] = DetectorRequest(detector=reference, settings=value)
-    for section, known in (("generators", chosen_generators), ("detectors", chosen_detectors)):
+    bases = {base_name(label) for label in chosen_generators}
+    for section, known in (("generators", bases), ("detectors", chosen_detectors)):
         for label in overrides.get(section, {}):
             if label not in known:
                 raise UnknownNameError(f"--set {section} name", label, known)
@@ -281,6 +286,62 @@ def compose(
         show_real=show_real,
         command=command,
     )
+
+
+def _generators(
+    references: Sequence[str], preset: str, condition: Sequence[str], overrides: Mapping[str, Any]
+) -> dict[str, GeneratorSettings]:
+    """Settings of every generator by label; those of one training ask for all its snapshots alike."""
+    chosen: dict[str, GeneratorSettings] = {}
+    snapshots: dict[str, set[float]] = {}
+    told = False
+    for reference in references:
+        architecture, snapshot = split_snapshot(reference)
+        base = short_name(architecture)
+        label = base if snapshot is None else f"{base}@{snapshot:g}k"
+        if label in chosen:
+            raise InputError(f"--generator names {label!r} twice; once is enough")
+        defaults = shipped("generators", base, preset)
+        if condition and (not defaults or "condition" in defaults):
+            defaults, told = defaults | {"condition": list(condition)}, True
+        value = merged(defaults, overrides.get("generator", {}))
+        value = merged(value, overrides.get("generators", {}).get(base, {}))
+        one = validated(
+            GeneratorSettings, {"architecture": architecture, "snapshot": snapshot, **value}, where=f"generators.{base}"
+        )
+        chosen[label] = one
+        asked = one.training.get("snapshots_kimg") or ()
+        snapshots.setdefault(base, set()).update(asked if isinstance(asked, list | tuple) else ())
+        snapshots[base].update([snapshot] if snapshot is not None else [])
+    if condition and not told:
+        raise InputError(f"none of the generators {', '.join(chosen)} takes labels; leave --condition out, or use cgan")
+    return {
+        label: one.model_copy(
+            update={"training": one.training | {"snapshots_kimg": sorted(snapshots[base_name(label)])}}
+        )
+        if snapshots[base_name(label)]
+        else one
+        for label, one in chosen.items()
+    }
+
+
+def split_snapshot(reference: str) -> tuple[str, float | None]:
+    """Split "dcgan@24k" into "dcgan" and 24.0; without a snapshot the second is None.
+
+    Raises:
+        InputError: what follows the "@" is no count of thousand images.
+    """
+    name, at, moment = reference.rpartition("@")
+    if not at:
+        return reference, None
+    if not re.fullmatch(r"\d+(\.\d+)?k", moment) or float(moment[:-1]) == 0:
+        raise InputError(f"generator {reference!r}: a snapshot is named by thousands of images, e.g. {name}@24k")
+    return name, float(moment[:-1])
+
+
+def base_name(label: str) -> str:
+    """The training that a generator comes from: "dcgan" for "dcgan" and for "dcgan@24k"."""
+    return label.partition("@")[0]
 
 
 def short_name(reference: str) -> str:

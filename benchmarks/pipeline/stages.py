@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -31,12 +32,14 @@ class Context:
         compute: device and precision.
         workers: processes that read photos.
         report: told about progress.
+        track: folder for TensorBoard events, if any are wanted.
     """
 
     source: Source | FaceSet
     compute: Compute
     workers: int
     report: Report
+    track: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -96,10 +99,43 @@ def prepare(job: Job) -> Facts:
 
 
 def train(job: Job) -> Facts:
-    """FaceSet to generator."""
+    """FaceSet to generator; the other processes of a `torchrun` are told to join in."""
+    from forge.distributed import World
+
+    world = World.join(job.context.compute.torch_device)
+    world.same((job.stage, dict(job.inputs), job.out, job.work))
+    _train(job)
+    return {"precision": read_json(job.out / "generator.json")["precision"], "processes": world.size}
+
+
+def follow(context: Context) -> None:
+    """Take part in every training that the first process begins, until it says that there are no more."""
+    from forge.distributed import World
+
+    world = World.join(context.compute.torch_device)
+    while (told := world.same(None)) is not None:
+        stage, inputs, out, work = told
+        _train(Job(stage, inputs, out, work, context))
+
+
+def dismiss(context: Context) -> None:
+    """Tell the other processes, if there are any, that there are no more trainings."""
+    if processes() > 1:
+        from forge.distributed import World
+
+        World.join(context.compute.torch_device).same(None)
+
+
+def processes() -> int:
+    """How many processes `torchrun` or `accelerate launch` started; 1 without them."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _train(job: Job) -> None:
     from benchmarks.pipeline.settings import validated
+    from forge.condition import Condition
     from forge.networks import GENERATORS
-    from forge.training.game import Training
+    from forge.training.game import Training, hold_out
     from forge.training.loop import train as train_generator
     from forge.training.settings import TrainingSettings
 
@@ -108,33 +144,46 @@ def train(job: Job) -> Facts:
     kind = GENERATORS.load(settings["architecture"])
     network = validated(kind.Settings, settings["network"], where=f"generators.{name}.network")
     loop = validated(TrainingSettings, settings["training"], where=f"generators.{name}.training")
+    view = faces.view("forge")
+    condition, codes = None, None
+    classes: tuple[tuple[int, ...], ...] = ()  # one-file architectures need not know of labels
+    if settings["condition"]:
+        condition, view, codes = Condition.of(view, settings["condition"])
+        classes = (condition.classes,)
+    track = job.context.track
     training = Training(
         name=name,
         reference=settings["architecture"],
-        architecture=kind(network, faces.resolution),
+        architecture=kind(network, faces.resolution, *classes),
         settings=loop,
-        view=faces.view("forge"),
+        view=view,
         seed=job.stage.seed,
         compute=job.context.compute,
         work=job.work,
+        condition=condition,
+        codes=codes,
+        track=track / f"{name}-{job.stage.key[:8]}" if track else None,
     )
-    train_generator(training, job.out, job.context.report)
-    return {"precision": read_json(job.out / "generator.json")["precision"]}
+    train_generator(hold_out(training), job.out, job.context.report)
 
 
 def synthesize(job: Job) -> Facts:
     """Generator to forged FaceSet."""
-    from forge.generator import TrainedGenerator
+    from forge.generator import TrainedGenerator, generator_place
     from forge.networks import GENERATORS
     from forge.synthesis import synthesize as synthesize_faces
 
+    settings = job.stage.settings
     kind = GENERATORS.load(job.stage.inputs["generator"].settings["architecture"])
-    trained = TrainedGenerator.open(job.inputs["generator"], implementation=kind)
+    trained = TrainedGenerator.open(generator_place(job.inputs["generator"], settings["snapshot"]), implementation=kind)
     faces = synthesize_faces(
         trained,
         job.out / FACES,
-        counts=job.stage.settings["counts"],
+        counts=settings["counts"],
         seed=job.stage.seed,
+        averaged=settings["weights"] == "averaged",
+        truncation=settings["truncation"],
+        mix=settings["mix"],
         report=job.context.report,
         device=job.context.compute.device,
     )

@@ -2,4 +2,13 @@
 
 from forge.registry import Registry
 
-GENERATORS = Registry("generator", "forge.generators", {"dcgan": "forge.networks.dcgan:DCGAN"})
+GENERATORS = Registry(
+    "generator",
+    "forge.generators",
+    {
+        "cgan": "forge.networks.cgan:CGAN",
+        "dcgan": "forge.networks.dcgan:DCGAN",
+        "gan": "forge.networks.gan:GAN",
+        "stylegan-lite": "forge.networks.stylegan_lite:StyleGANLite",
+    },
+)

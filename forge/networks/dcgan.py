@@ -1,4 +1,8 @@
-"""DCGAN (Radford, Metz and Chintala 2015): strided convolutions, no pooling, no hidden dense layers."""
+"""DCGAN (Radford, Metz and Chintala 2015): strided convolutions, no pooling, no hidden dense layers.
+
+The upsampler is a setting, since it is what leaves the traces that detectors live on (Odena et al. 2016; Durall et al.
+2020).
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,12 @@ from typing import Literal, cast
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.functional import leaky_relu, relu
 
 from forge.networks.base import Architecture, NetworkSettings
+from forge.networks.layers import ConditionalBatchNorm, Projection, spectral
+
+Upsampler = Literal["transposed", "nearest", "bilinear", "pixelshuffle"]
 
 
 class DCGANSettings(NetworkSettings):
@@ -22,53 +30,73 @@ class DCGANSettings(NetworkSettings):
     discriminator_norm: Literal["batch", "none", "spectral"] = Field(
         "batch", description="the paper has batch norm; gradient penalties want none"
     )
+    upsample: Upsampler = Field(
+        "transposed",
+        description="how the generator doubles: transposed convolution 4x4 (the paper), convolution 3x3 after nearest "
+        "or bilinear resizing, or pixelshuffle (sub-pixel convolution)",
+    )
 
 
 def initialise(module: nn.Module) -> None:
     """Set weights as in the paper: convolutions N(0, .02), batch-norm scales N(1, .02)."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
-    elif isinstance(module, nn.BatchNorm2d):
+    elif isinstance(module, nn.BatchNorm2d) and module.affine:
         nn.init.normal_(module.weight, 1.0, 0.02)
 
 
-class Generator(nn.Module):
-    """Latent [N, L] to image [N, 3, H, W] through transposed convolutions from 4x4 up."""
+def doubling(inputs: int, outputs: int, upsample: Upsampler, *, bias: bool) -> nn.Module:
+    """A layer that maps [N, inputs, H, W] to [N, outputs, 2 H, 2 W]."""
+    if upsample == "transposed":
+        return nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=bias)
+    if upsample == "pixelshuffle":
+        return nn.Sequential(nn.Conv2d(inputs, 4 * outputs, 3, padding=1, bias=bias), nn.PixelShuffle(2))
+    resize = nn.Upsample(scale_factor=2, mode=upsample)  # bilinear: align_corners off
+    return nn.Sequential(resize, nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias))
 
-    def __init__(self, latent: int, width: int, resolution: int) -> None:
+
+class Generator(nn.Module):
+    """Latent [N, L] (and labels) to image [N, 3, H, W], doubling from 4x4 up; batch norm is told the labels."""
+
+    def __init__(
+        self, latent: int, width: int, resolution: int, upsample: Upsampler, classes: tuple[int, ...] = ()
+    ) -> None:
         super().__init__()
         doublings = int(math.log2(resolution)) - 2
         channels = [width * min(8, 2 ** (doublings - 1 - i)) for i in range(doublings)]
-        layers: list[nn.Module] = [nn.ConvTranspose2d(latent, channels[0], 4, bias=False)]
-        for before, after in itertools.pairwise(channels):
-            layers += [nn.BatchNorm2d(before), nn.ReLU(inplace=True)]
-            layers += [nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=False)]
-        layers += [nn.BatchNorm2d(channels[-1]), nn.ReLU(inplace=True)]
-        layers += [nn.ConvTranspose2d(channels[-1], 3, 4, stride=2, padding=1), nn.Tanh()]
-        self.layers = nn.Sequential(*layers)
+        self.entry = nn.ConvTranspose2d(latent, channels[0], 4, bias=False)
+        self.norms = nn.ModuleList(
+            ConditionalBatchNorm(count, classes) if classes else nn.BatchNorm2d(count) for count in channels
+        )
+        ups = [doubling(before, after, upsample, bias=False) for before, after in itertools.pairwise(channels)]
+        self.ups = nn.ModuleList([*ups, doubling(channels[-1], 3, upsample, bias=True)])
         self.apply(initialise)
 
-    def forward(self, latents: Tensor) -> Tensor:
+    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """Make images."""
-        return cast(Tensor, self.layers(latents[:, :, None, None]))
+        images = self.entry(latents[:, :, None, None])
+        for norm, up in zip(self.norms, self.ups, strict=True):
+            images = up(relu(norm(images) if labels is None else norm(images, labels)))
+        return torch.tanh(images)
 
 
 class Discriminator(nn.Module):
-    """Image [N, 3, H, W] to logit [N] through strided convolutions down to 4x4."""
+    """Image [N, 3, H, W] (and labels) to logit [N] through strided convolutions down to 4x4; labels by projection."""
 
-    def __init__(self, width: int, norm: str, resolution: int) -> None:
+    def __init__(self, width: int, norm: str, resolution: int, classes: tuple[int, ...] = ()) -> None:
         super().__init__()
         halvings = int(math.log2(resolution)) - 2
         channels = [3] + [width * min(8, 2**i) for i in range(halvings)]
         blocks: list[nn.Module] = []
         for i, (before, after) in enumerate(itertools.pairwise(channels)):
-            conv: nn.Module = nn.Conv2d(before, after, 4, stride=2, padding=1, bias=norm != "batch" or i == 0)
-            block: list[nn.Module] = [nn.utils.spectral_norm(conv) if norm == "spectral" else conv]
+            conv = nn.Conv2d(before, after, 4, stride=2, padding=1, bias=norm != "batch" or i == 0)
+            block: list[nn.Module] = [spectral(conv, norm == "spectral")]
             if norm == "batch" and i > 0:  # the paper leaves the first layer without batch norm
                 block.append(nn.BatchNorm2d(after))
-            blocks.append(nn.Sequential(*block, nn.LeakyReLU(0.2, inplace=True)))
+            blocks.append(nn.Sequential(*block))
         self.blocks = nn.ModuleList(blocks)
-        self.head = nn.Conv2d(channels[-1], 1, 4)
+        self.head = spectral(nn.Conv2d(channels[-1], 1, 4), norm == "spectral")
+        self.projection = Projection(channels[-1], classes) if classes else None
         # N(0, .02) is small without a norm behind it: logits start near zero and learn slowly, so torch's own scale
         if norm == "batch":
             self.apply(initialise)
@@ -77,13 +105,17 @@ class Discriminator(nn.Module):
         """Activations after each block, from fine to coarse."""
         found = []
         for block in self.blocks:
-            images = block(images)
+            images = leaky_relu(block(images), 0.2)
             found.append(images)
         return found
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Judge images."""
-        return cast(Tensor, self.head(self.features(images)[-1])).flatten()
+        found = self.features(images)[-1]
+        logits: Tensor = self.head(found).flatten()
+        if self.projection is None or labels is None:
+            return logits
+        return logits + cast(Tensor, self.projection(found.mean(dim=(2, 3)), labels))
 
 
 class DCGAN(Architecture):
@@ -96,11 +128,13 @@ class DCGAN(Architecture):
 
     def generator(self) -> nn.Module:
         """A fresh generator."""
-        return Generator(self.settings.latent, self.settings.generator_width, self.resolution)
+        chosen = self.settings
+        return Generator(chosen.latent, chosen.generator_width, self.resolution, chosen.upsample, self.classes)
 
     def discriminator(self) -> nn.Module:
         """A fresh discriminator."""
-        return Discriminator(self.settings.discriminator_width, self.settings.discriminator_norm, self.resolution)
+        chosen = self.settings
+        return Discriminator(chosen.discriminator_width, chosen.discriminator_norm, self.resolution, self.classes)
 
     def latents(self, count: int, device: torch.device) -> Tensor:
         """Standard normal latents [count, latent]."""

@@ -1,6 +1,8 @@
-"""What is done to images before the discriminator sees them."""
+"""What is done to images before the discriminator sees them; differentiable, as forged images pass through it too."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -17,21 +19,81 @@ def to_uint8(images: Tensor) -> Tensor:
     return levels.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
-def random_flip(images: Tensor) -> Tensor:
-    """Mirror each image [N, 3, H, W] left to right with probability one half."""
-    mirrored = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
-    return torch.where(mirrored, images.flip(3), images)
+def flipped(images: Tensor, mirrored: Tensor) -> Tensor:
+    """Mirror the images [N, 3, H, W] chosen by a boolean mask [N] left to right."""
+    return torch.where(mirrored[:, None, None, None], images.flip(3), images)
 
 
-def random_translation(images: Tensor, pixels: int) -> Tensor:
-    """Shift each image [N, 3, H, W] by up to `pixels` in both directions; edges are repeated.
+def jitter_colour(images: Tensor) -> Tensor:
+    """Brightness +-0.5, saturation x 0..2 and contrast x 0.5..1.5, drawn for each image [N, 3, H, W]."""
+    brightness, saturation, contrast = torch.rand(3, len(images), 1, 1, 1, device=images.device)
+    images = images + (brightness - 0.5)
+    grey = images.mean(dim=1, keepdim=True)
+    images = torch.lerp(grey, images, 2 * saturation)
+    mean = images.mean(dim=(1, 2, 3), keepdim=True)
+    return torch.lerp(mean, images, contrast + 0.5)
 
-    Differentiable, as forged images pass through it too.
-    """
+
+def translate(images: Tensor, ratio: float = 0.125) -> Tensor:
+    """Shift each image [N, 3, H, W] by up to `ratio` of its size in both directions; what comes in is grey (zero)."""
     count, _, height, width = images.shape
-    shifts = torch.randint(-pixels, pixels + 1, (2, count, 1), device=images.device)
-    rows = (torch.arange(height, device=images.device) + shifts[0]).clamp(0, height - 1)
-    columns = (torch.arange(width, device=images.device) + shifts[1]).clamp(0, width - 1)
-    batch = torch.arange(count, device=images.device)[:, None, None]
-    moved = images.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]]
-    return moved.permute(0, 3, 1, 2)
+    device = images.device
+    reach_y, reach_x = int(height * ratio + 0.5), int(width * ratio + 0.5)
+    down = torch.randint(-reach_y, reach_y + 1, (count, 1), device=device)
+    right = torch.randint(-reach_x, reach_x + 1, (count, 1), device=device)
+    rows = (torch.arange(height, device=device) + down + 1).clamp(0, height + 1)
+    columns = (torch.arange(width, device=device) + right + 1).clamp(0, width + 1)
+    padded = torch.nn.functional.pad(images, (1, 1, 1, 1)).permute(0, 2, 3, 1)
+    batch = torch.arange(count, device=device)[:, None, None]
+    return padded[batch, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def cut_out(images: Tensor, ratio: float = 0.5) -> Tensor:
+    """Make a square of `ratio` of the size, around a random point of each image [N, 3, H, W], grey (zero)."""
+    count, _, height, width = images.shape
+    device = images.device
+    tall, wide = int(height * ratio + 0.5), int(width * ratio + 0.5)
+    y = torch.randint(0, height + (1 - tall % 2), (count, 1), device=device) - tall // 2
+    x = torch.randint(0, width + (1 - wide % 2), (count, 1), device=device) - wide // 2
+    rows, columns = torch.arange(height, device=device), torch.arange(width, device=device)
+    inside = ((rows >= y) & (rows < y + tall))[:, :, None] & ((columns >= x) & (columns < x + wide))[:, None, :]
+    return images * (~inside)[:, None].to(images.dtype)
+
+
+AUGMENTATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "colour": jitter_colour,
+    "translation": translate,
+    "cutout": cut_out,
+}
+
+
+def augment(images: Tensor, names: Sequence[str], probability: float) -> Tensor:
+    """Apply augmentations, each to each image with a probability (DiffAugment of Zhao et al. 2020 where it is 1).
+
+    Args:
+        images: [N, 3, H, W] in -1..1.
+        names: of AUGMENTATIONS, applied in this order.
+        probability: of each.
+    """
+    for name in names:
+        changed = AUGMENTATIONS[name](images)
+        if probability < 1:
+            chosen = torch.rand(len(images), 1, 1, 1, device=images.device) < probability
+            changed = torch.where(chosen, changed, images)
+        images = changed
+    return images
+
+
+def adapted(probability: float, sign: float, *, target: float, images: int, kimg: float, most: float) -> float:
+    """The next augmentation probability (Karras et al. 2020, "Training GANs with limited data", section 3).
+
+    Args:
+        probability: the present one.
+        sign: mean sign of D at real images since the last change; above the target D is too sure.
+        target: of the mean sign.
+        images: real images shown since the last change.
+        kimg: thousands of images in which the probability can go from 0 to 1.
+        most: upper bound.
+    """
+    step = images / (kimg * 1000)
+    return min(max(probability + (step if sign > target else -step), 0.0), most)

@@ -1,9 +1,13 @@
-"""The one training loop: play, log, show samples, save, publish; continues from its checkpoint."""
+"""The one training loop: play, log, watch, show samples, save, publish; continues from its checkpoint."""
 
 from __future__ import annotations
 
 import json
+import math
+import shutil
 import time
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,76 +16,116 @@ from torch import Tensor
 
 from forge.checkpoint import load_checkpoint, refuse_other_settings, save_checkpoint
 from forge.compute import Precision, derive_seed
+from forge.distributed import World
 from forge.errors import BenchError, InputError
-from forge.generator import settle_batch_norm, write_generator
+from forge.files import publishing, write_json
+from forge.generator import settle_batch_norm, snapshot_name, write_generator
 from forge.interrupt import deferred_interrupt
 from forge.pictures import write_grid
 from forge.progress import Report, Tick
 from forge.training.augment import to_uint8
 from forge.training.game import Game, Training, trial_step
+from forge.training.health import Action, decide
+from forge.training.monitor import HealthMonitor, Observed, aside
+from forge.training.track import Tracker
 
 CHECKPOINT_SECONDS = 10.0
 SAMPLES = 64
+WATCHED = 256  # forged images that the health monitor looks at
+REALS_WATCHED = 1280  # real ones
 
 
 def train(training: Training, out: Path, report: Report) -> None:
     """Train a generator, continuing from the checkpoint in `training.work` if there is one, and write it to `out`.
 
+    Under `torchrun` or `accelerate launch` all processes call this; the first one writes.
+
     Args:
         training: what to do.
-        out: an existing directory; receives the generator, log.jsonl and samples/.
+        out: an existing directory; receives the generator, log.jsonl, health.json, samples/ and snapshots/.
         report: told about progress.
 
     Raises:
-        InputError: the set is smaller than a batch or of another resolution; a checkpoint with other settings.
-        BenchError: the losses are no longer finite.
+        InputError: the set is smaller than a batch or of another resolution; a checkpoint with other settings; images
+            or an architecture that cannot be trained.
+        BenchError: the training diverged, or its health policy stopped it; the memory was too small for the batch.
         KeyboardInterrupt: Ctrl-C came; a checkpoint was saved first.
     """
     _check(training)
     training.work.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng(), deferred_interrupt() as interrupted:
-        session = Session(training)
-        game, saved = session.game, time.monotonic()
+        session = Session(training, World.join(training.compute.torch_device))
+        game, settings, saved = session.game, training.settings, time.monotonic()
+        session.start()
         while game.step < game.steps:
-            game.advance()
-            if game.step % training.settings.log_every == 0 or game.step == game.steps:
+            logged = (game.step + 1) % settings.log_every == 0 or game.step + 1 == game.steps
+            session.advance(measure=logged)
+            if logged and session.world.first:
                 report(session.log())
-            if session.sample_due():
+            broken = logged and session.world.same(session.broken())
+            if broken or session.due(session.health_every):
+                session.watch()
+            session.keep_snapshots()
+            if session.due(settings.sample_every_kimg) and session.world.first:
                 session.sample()
-            if interrupted():
+            if (logged or session.world.size == 1) and session.world.same(interrupted()):
                 session.save()
                 raise KeyboardInterrupt
             if time.monotonic() - saved > CHECKPOINT_SECONDS:
                 session.save()
                 saved = time.monotonic()
         session.save()
-        session.publish(out)
+        if session.world.first:
+            session.publish(out)
+        session.world.same(None)
 
 
 def _check(training: Training) -> None:
-    view, size = training.view, training.architecture.resolution
+    view, size, settings = training.view, training.architecture.resolution, training.settings
     if view.faces.resolution != size:
         raise InputError(f"the set {view.faces.path} has {view.faces.resolution} px, the generator wants {size}")
-    if len(view) < training.settings.batch:
+    if len(view) < settings.batch:
         raise InputError(
-            f"batch {training.settings.batch} is larger than the {len(view)} training images; "
+            f"batch {settings.batch} is larger than the {len(view)} training images; "
             "lower it with --set generator.training.batch=N or prepare more images"
+        )
+    if settings.path_length and not training.architecture.truncates:
+        raise InputError("path_length needs a style-based generator such as stylegan-lite; set it to 0")
+    beyond = [kimg for kimg in settings.snapshots_kimg if not 0 < kimg <= settings.kimg]
+    if beyond:
+        raise InputError(
+            f"a snapshot after {beyond[0]:g} thousand images is outside the training of {settings.kimg:g} thousand; "
+            "raise training.kimg or ask for an earlier one"
         )
 
 
 class Session:
-    """A game with its working directory: checkpoint, log, sample grids."""
+    """A game with its working directory: checkpoint, log, health, sample grids, snapshots."""
 
-    def __init__(self, training: Training) -> None:
-        self.training, self.settings = training, training.settings
+    def __init__(self, training: Training, world: World) -> None:
+        self.training, self.settings, self.world = training, training.settings, world
         self.seconds, self._since = 0.0, time.monotonic()
         checkpoint = training.work / "checkpoint.safetensors"
         tensors, state = load_checkpoint(checkpoint) if checkpoint.is_file() else ({}, {})
-        self.game = Game(training, self._precision(state))
+        self.game = Game(training, self._precision(state), world)
+        held_out = training.held_out
+        self.monitor = HealthMonitor(
+            self.settings.health,
+            training.view.sample(REALS_WATCHED, training.seed).read(),
+            held_out.read() if held_out is not None else None,
+            seed=training.seed,
+            device=self.game.device,
+        )
+        self.health: list[dict[str, Any]] = []
+        self.roll_backs = 0
+        self.health_every = self.settings.health_every_kimg or min(self.settings.kimg / 20, 50.0)
+        self.tracker = Tracker(training.track) if training.track and world.first else None
         if state:
             self._restore(tensors, state)
-        else:
+        elif world.first:
             (training.work / "log.jsonl").unlink(missing_ok=True)
+            shutil.rmtree(training.work / "snapshots", ignore_errors=True)
+        self.world.same(None)
 
     def _precision(self, state: dict[str, Any]) -> Precision:
         if state and self.training.compute.precision == "auto":
@@ -91,108 +135,260 @@ class Session:
             f"{self.training.reference} {self.training.architecture.settings.model_dump_json()} "
             f"{self.training.architecture.resolution} px batch {self.settings.batch}"
         )
-        return self.training.compute.decide(network, trial_step(self.training))
+        decided: Precision = self.world.same(
+            self.training.compute.decide(network, trial_step(self.training)) if self.world.first else None
+        )
+        return decided
 
-    def log(self) -> Tick:
-        """Write a line of the log.
+    def start(self) -> None:
+        """Before step one: the untrained generator's images must be tellable from real ones.
 
         Raises:
-            BenchError: a loss is not finite.
+            InputError: they are not, or the images or the generator are not what they should be.
         """
-        values = {name: round(float(value), 5) for name, value in sorted(self.game.readings.items())}
-        broken = [name for name, value in values.items() if value != value or abs(value) == float("inf")]
-        if broken:
+        if self.game.step == 0 and self.world.first:
+            self.monitor.start_check(self._forged(self.game.generator, WATCHED, "start"))
+
+    def advance(self, *, measure: bool) -> None:
+        """Play one step.
+
+        Raises:
+            BenchError: the memory was too small; names a batch that fits.
+        """
+        try:
+            self.game.advance(measure=measure)
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+                raise
+            fits = fitting_batch(self.training, self.game.precision)
+            advice = f"batch {fits} fits" if fits else "not even a batch of 2 fits: choose a smaller network"
             raise BenchError(
-                f"the training of {self.training.name} diverged: {broken[0]} is {values[broken[0]]} after "
-                f"{self.game.kimg:.1f} thousand images; lower generator.training.discriminator_lr and generator_lr "
-                "or try another seed"
-            )
+                f"the memory of {self.game.device} is too small for batch {self.settings.batch} of "
+                f"{self.training.name} at {self.training.architecture.resolution} px; {advice} "
+                f"(--set generator.training.batch={fits or 2})"
+            ) from error
+
+    def log(self) -> Tick:
+        """Write a line of the log; readings that are no numbers are left out."""
+        readings = {name: float(value) for name, value in sorted(self.game.readings.items())}
+        values = {name: round(value, 5) for name, value in readings.items() if math.isfinite(value)}
         now = time.monotonic()
         self.seconds += now - self._since
         self._since = now
         line = {"step": self.game.step, "kimg": round(self.game.kimg, 3), "seconds": round(self.seconds, 2), **values}
         with (self.training.work / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
-        return Tick(
-            self.game.step * self.settings.batch,
-            self.game.steps * self.settings.batch,
-            values=values,
-            note=self._note(),
-        )
+        if self.tracker:
+            self.tracker.scalars(round(self.game.kimg * 1000), values)
+        done, total = (count * self.game.images_per_step for count in (self.game.step, self.game.steps))
+        return Tick(done, total, values=values, note=self._note())
+
+    def broken(self) -> bool:
+        """Whether a reading is no number."""
+        return not all(math.isfinite(float(value)) for value in self.game.readings.values())
 
     def _note(self) -> str:
         newest = self.training.work / "samples" / "newest.png"
-        return f"samples: {newest}" if newest.is_file() else ""
+        state = f"{self.health[-1]['state']}; " if self.health else ""
+        return f"{state}samples: {newest}" if newest.is_file() else state.rstrip("; ")
 
-    def sample_due(self) -> bool:
-        """Whether a sample grid is due after this step."""
-        every = self.settings.sample_every_kimg * 1000 / self.settings.batch
-        return self.game.step == self.game.steps or int(self.game.step / every) > int((self.game.step - 1) / every)
+    def due(self, every_kimg: float) -> bool:
+        """Whether what happens every so many thousand images is due after this step."""
+        every, step = every_kimg * 1000 / self.game.images_per_step, self.game.step
+        return step == self.game.steps or int(step / every) > int((step - 1) / every)
 
     @torch.no_grad()
+    def _forged(self, network: torch.nn.Module, count: int, purpose: str, *more: int) -> Tensor:
+        """Forged images [count, 3, H, W] whose latents, labels and noise follow from the purpose alone."""
+        training = self.training
+        torch.manual_seed(derive_seed(training.seed, purpose, *more))
+        parts, was_training = [], network.training
+        network.eval()
+        for start in range(0, count, SAMPLES):
+            latents = training.architecture.latents(min(SAMPLES, count - start), self.game.device)
+            given = training.some_labels(len(latents), self.game.device)
+            parts.append(network(latents, *given).float())
+        network.train(was_training)
+        return torch.cat(parts)
+
+    def _settled(self) -> torch.nn.Module:
+        settle_batch_norm(
+            self.game.averaged, self.training.architecture, self.game.device, labels=self.training.some_labels
+        )
+        return self.game.averaged
+
+    def watch(self) -> None:
+        """Ask the health monitor, and do what its policy says.
+
+        Raises:
+            BenchError: the training stops here.
+        """
+        accuracy = self.game.mean_accuracy(restart=True)
+        action = self.world.same(self._look(accuracy) if self.world.first else None)
+        healthy = self.training.work / "healthy.safetensors"
+        if action.step == "stop":
+            raise BenchError(
+                f"the training of {self.training.name} was stopped: {action.reason}; lower generator.training."
+                "discriminator_lr and generator_lr, or try another seed"
+            )
+        if action.step == "roll-back":
+            tensors, state = load_checkpoint(healthy) if healthy.is_file() else ({}, {"step": 0})
+            self.game = self.game if tensors else Game(self.training, self.game.precision, self.world)
+            if tensors:
+                self.game.unpack(tensors, state["step"])
+                self.game.readings = {name: torch.tensor(value) for name, value in state["readings"].items()}
+                self.monitor.load_state_dict(state["monitor"])
+            self.roll_backs += 1
+            self.game.divert(action.stream, action.lr_factor)
+            self._cut_log()
+        elif self.settings.health.policy == "roll-back" and action.step == "continue" and self.world.first:
+            self._write(healthy)
+
+    def _look(self, accuracy: float) -> Action:
+        game = self.game
+        readings = {name: float(value) for name, value in game.readings.items()} | {"d_accuracy": accuracy}
+        network = self._settled()
+        health = self.monitor.observe(
+            Observed(
+                step=game.step,
+                kimg=game.kimg,
+                readings=readings,
+                fixed=self._forged(network, SAMPLES, "grid"),
+                fresh=self._forged(network, WATCHED, "fresh", game.step),
+                discriminator=aside(game.discriminator),
+            )
+        )
+        action = decide(health, self.settings.health, self.roll_backs)
+        rounded = {name: round(value, 5) for name, value in health.readings.items()}
+        self.health.append(asdict(health) | {"readings": rounded, "action": action.step})
+        write_json(self.training.work / "health.json", self.health)
+        if self.tracker:
+            self.tracker.scalars(round(game.kimg * 1000), {f"health/{k}": v for k, v in rounded.items()})
+            self.tracker.text(round(game.kimg * 1000), "health", f"{health.state}: {health.reason}")
+        return action
+
     def sample(self) -> None:
         """Write a grid of forged faces, always of the same latents, made by the averaged weights."""
-        settle_batch_norm(self.game.averaged, self.training.architecture, self.game.device)
-        torch.manual_seed(derive_seed(self.training.seed, "grid"))
-        faces = (
-            to_uint8(self.game.averaged(self.training.architecture.latents(SAMPLES, self.game.device))).cpu().numpy()
-        )
+        faces = to_uint8(self._forged(self._settled(), SAMPLES, "grid")).cpu().numpy()
         folder = self.training.work / "samples"
         write_grid(folder / f"{int(self.game.kimg):06d}k.png", faces)
         write_grid(folder / "newest.png", faces)
+        if self.tracker:
+            self.tracker.picture(round(self.game.kimg * 1000), folder / "newest.png")
+
+    def keep_snapshots(self) -> None:
+        """Keep the generator as it is now, if a snapshot was asked for at this count of images."""
+        for kimg in self.settings.snapshots_kimg:
+            if self.game.step == max(1, round(kimg * 1000 / self.game.images_per_step)) and self.world.first:
+                label = snapshot_name(kimg)
+                place = self.training.work / "snapshots" / label
+                shutil.rmtree(place, ignore_errors=True)
+                place.parent.mkdir(exist_ok=True)
+                with publishing(place) as directory:
+                    self._write_generator(directory, f"{self.training.name}@{label}")
 
     def save(self) -> None:
         """Write the whole state atomically."""
+        if self.world.first:
+            self._write(self.training.work / "checkpoint.safetensors")
+
+    def _write(self, path: Path) -> None:
+        tensors = self.game.pack()
         state = {
             "identity": self.training.identity(self.game.precision),
             "step": self.game.step,
             "seconds": self.seconds + time.monotonic() - self._since,
+            "readings": {name: float(value) for name, value in self.game.readings.items()},
+            "health": self.health,
+            "monitor": self.monitor.state_dict(),
+            "roll_backs": self.roll_backs,
+            "stream": self.game.stream,
+            "lr_factor": self.game.lr_factor,
         }
-        save_checkpoint(self.training.work / "checkpoint.safetensors", self.game.pack(), state)
+        save_checkpoint(path, tensors, state)
 
     def _restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         refuse_other_settings(state["identity"], self.training.identity(self.game.precision), self.training.work)
         self.game.unpack(tensors, state["step"])
-        self.seconds = state["seconds"]
+        self.game.divert(state["stream"], state["lr_factor"])
+        self.game.readings = {name: torch.tensor(value) for name, value in state["readings"].items()}
+        self.seconds, self.roll_backs, self.health = state["seconds"], state["roll_backs"], state["health"]
+        self.monitor.load_state_dict(state["monitor"])
+        self._cut_log()
+
+    def _cut_log(self) -> None:
+        """Drop what the log says of steps that are played again."""
+        if not self.world.first:
+            return
         log = self.training.work / "log.jsonl"
         lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
         kept = [line for line in lines if _step_of(line) <= self.game.step]
         log.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
     def publish(self, out: Path) -> None:
-        """Write the finished generator, its log and its sample grids."""
-        settle_batch_norm(self.game.averaged, self.training.architecture, self.game.device)
-        card = self.training.view.faces.card
+        """Write the finished generator, its log, health, sample grids and snapshots."""
+        work = self.training.work
+        self._write_generator(out, self.training.name)
+        (out / "log.jsonl").write_bytes((work / "log.jsonl").read_bytes())
+        write_json(out / "health.json", self.health)
+        (out / "samples").mkdir()
+        for grid in sorted((work / "samples").glob("*.png")):
+            (out / "samples" / grid.name).write_bytes(grid.read_bytes())
+        if (work / "snapshots").is_dir():
+            shutil.copytree(work / "snapshots", out / "snapshots")
+        if self.tracker:
+            self.tracker.close()
+
+    def _write_generator(self, directory: Path, name: str) -> None:
+        training, game, card = self.training, self.game, self.training.view.faces.card
         write_generator(
-            out,
-            raw=self.game.generator,
-            averaged=self.game.averaged,
-            discriminator=self.game.discriminator,
+            directory,
+            raw=game.generator,
+            averaged=self._settled(),
+            discriminator=game.discriminator,
             card={
-                "name": self.training.name,
-                "architecture": self.training.reference,
-                "settings": self.training.architecture.settings.model_dump(mode="json"),
-                "resolution": self.training.architecture.resolution,
-                "seed": self.training.seed,
-                "kimg": self.game.kimg,
+                "name": name,
+                "architecture": training.reference,
+                "settings": training.architecture.settings.model_dump(mode="json"),
+                "resolution": training.architecture.resolution,
+                "condition": training.condition.to_json() if training.condition else None,
+                "seed": training.seed,
+                "kimg": game.kimg,
                 "training": self.settings.model_dump(mode="json"),
                 "data": {
                     "name": card.name,
                     "digest": card.digest,
                     "licence": card.licence,
-                    "images": len(self.training.view),
+                    "images": len(training.view),
                 },
-                "precision": self.game.precision,
+                "precision": game.precision,
                 "parameters": {
-                    "generator": sum(p.numel() for p in self.game.generator.parameters()),
-                    "discriminator": sum(p.numel() for p in self.game.discriminator.parameters()),
+                    "generator": sum(p.numel() for p in game.generator.parameters()),
+                    "discriminator": sum(p.numel() for p in game.discriminator.parameters()),
                 },
             },
         )
-        (out / "log.jsonl").write_bytes((self.training.work / "log.jsonl").read_bytes())
-        (out / "samples").mkdir()
-        for grid in sorted((self.training.work / "samples").glob("*.png")):
-            (out / "samples" / grid.name).write_bytes(grid.read_bytes())
+
+
+def fitting_batch(training: Training, precision: Precision) -> int | None:
+    """The largest half, quarter, ... of the batch whose step fits into memory; None if not even 2 images do."""
+    batch = training.settings.batch // 2
+    while batch >= 2:
+        smaller = training.with_batch(batch)
+        if _fits(trial_step(smaller), precision):
+            return batch
+        batch //= 2
+    return None
+
+
+def _fits(step: Callable[[Precision], None], precision: Precision) -> bool:
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    try:
+        step(precision)
+    except RuntimeError:  # of which torch's out-of-memory error is one
+        return False
+    return True
 
 
 def _step_of(line: str) -> int:

@@ -9,17 +9,24 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import relu, softplus
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
 
 class Objective(NamedTuple):
-    """The two losses of a game; each is minimised by its player."""
+    """The two losses of a game; each is minimised by its player.
+
+    Attributes:
+        discriminator: loss of D.
+        generator: loss of G.
+        relative: whether the generator's loss depends on the logits of real images.
+    """
 
     discriminator: LossFunction
     generator: LossFunction
+    relative: bool = False
 
 
 def cross_entropy_discriminator(real: Tensor, forged: Tensor) -> Tensor:
@@ -57,24 +64,81 @@ def hinge_generator(real: Tensor, forged: Tensor) -> Tensor:
     return -forged.mean()
 
 
+def wasserstein_discriminator(real: Tensor, forged: Tensor) -> Tensor:
+    """Wasserstein critic (Arjovsky et al. 2017): D(G(z)) - D(x); wants a gradient penalty or spectral norm."""
+    return forged.mean() - real.mean()
+
+
+def wasserstein_generator(real: Tensor, forged: Tensor) -> Tensor:
+    """Wasserstein: -D(G(z))."""
+    return -forged.mean()
+
+
+def relativistic_discriminator(real: Tensor, forged: Tensor) -> Tensor:
+    """Relativistic pairing (Jolicoeur-Martineau 2018; R3GAN, Huang et al. 2024): softplus(-(D(x) - D(G(z))))."""
+    return softplus(forged - real).mean()
+
+
+def relativistic_generator(real: Tensor, forged: Tensor) -> Tensor:
+    """Relativistic pairing: softplus(-(D(G(z)) - D(x)))."""
+    return softplus(real - forged).mean()
+
+
 OBJECTIVES = {
     "minimax": Objective(cross_entropy_discriminator, minimax_generator),
     "non-saturating": Objective(cross_entropy_discriminator, non_saturating_generator),
     "least-squares": Objective(least_squares_discriminator, least_squares_generator),
     "hinge": Objective(hinge_discriminator, hinge_generator),
+    "wasserstein": Objective(wasserstein_discriminator, wasserstein_generator),
+    "relativistic": Objective(relativistic_discriminator, relativistic_generator, relative=True),
 }
 
 
-def r1_penalty(discriminator: nn.Module, images: Tensor) -> Tensor:
-    """R1 (Mescheder, Geiger, Nowozin 2018): half the mean squared norm of dD/dx, taken at real images.
+Judge = Callable[[Tensor], Tensor]
+
+
+def zero_centred_penalty(judge: Judge, images: Tensor) -> Tensor:
+    """Half the mean squared norm of dD/dx: R1 at real images, R2 at forged ones (Mescheder, Geiger, Nowozin 2018).
 
     Args:
-        discriminator: images [N, 3, H, W] to logits [N].
-        images: real images; need not require gradients.
+        judge: images [N, 3, H, W] to logits [N].
+        images: need not require gradients.
 
     Returns:
         A scalar that can be differentiated with respect to the discriminator; multiply by gamma.
     """
     images = images.detach().requires_grad_(True)
-    (gradient,) = torch.autograd.grad(discriminator(images).sum(), images, create_graph=True)
+    (gradient,) = torch.autograd.grad(judge(images).sum(), images, create_graph=True)
     return gradient.square().sum(dim=(1, 2, 3)).mean() / 2
+
+
+def gradient_penalty(judge: Judge, real: Tensor, forged: Tensor) -> Tensor:
+    """WGAN-GP (Gulrajani et al. 2017), eq. 3: mean of (|dD/dx| - 1)^2 at points drawn between real and forged images.
+
+    Args:
+        judge: images [N, 3, H, W] to logits [N].
+        real: [N, 3, H, W].
+        forged: [N, 3, H, W].
+
+    Returns:
+        A scalar that can be differentiated with respect to the discriminator; multiply by lambda.
+    """
+    share = torch.rand(len(real), 1, 1, 1, device=real.device)
+    between = torch.lerp(real, forged, share).detach().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(judge(between).sum(), between, create_graph=True)
+    return (gradient.square().sum(dim=(1, 2, 3)).add(1e-12).sqrt() - 1).square().mean()
+
+
+def path_lengths(images: Tensor, styles: Tensor) -> Tensor:
+    """How far images move with their styles (Karras et al. 2020, eq. 4): |J^T y| of each image, y random noise.
+
+    Args:
+        images: [N, 3, H, W] made from the styles.
+        styles: [N, layers, style], requiring gradients.
+
+    Returns:
+        [N], differentiable with respect to the generator.
+    """
+    noise = torch.randn_like(images) / (images.shape[2] * images.shape[3]) ** 0.5
+    (gradient,) = torch.autograd.grad((images * noise).sum(), styles, create_graph=True)
+    return gradient.square().sum(2).mean(1).sqrt()

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from forge.training.health import HealthSettings
+
 
 class TrainingSettings(BaseModel):
     """Settings of the training loop; the same for every architecture."""
@@ -14,18 +16,56 @@ class TrainingSettings(BaseModel):
 
     kimg: float = Field(1000, gt=0, description="length of the training: thousands of real images shown")
     batch: int = Field(64, ge=2, description="images of each kind a step")
-    objective: Literal["minimax", "non-saturating", "least-squares", "hinge"] = "non-saturating"
+    objective: Literal["minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "relativistic"] = Field(
+        "non-saturating", description="what the players minimise"
+    )
+    d_steps: int = Field(1, ge=1, description="discriminator moves a step")
+    g_steps: int = Field(1, ge=1, description="generator moves a step, after the discriminator's")
+    share_forgeries: bool = Field(
+        True, description="with one move each: both judge the same forged images; else each move makes its own"
+    )
     generator_lr: float = Field(2e-4, gt=0, description="Adam's learning rate of the generator")
     discriminator_lr: float = Field(2e-4, gt=0, description="Adam's learning rate of the discriminator")
     beta1: float = Field(0.5, ge=0, lt=1, description="Adam's decay of the mean gradient")
     beta2: float = Field(0.999, ge=0, lt=1, description="Adam's decay of the mean squared gradient")
-    r1_gamma: float = Field(0.0, ge=0, description="weight of the R1 penalty; 0 switches it off")
-    r1_every: int = Field(16, ge=1, description="steps between penalties (lazy R1); the weight is scaled up to match")
+    r1_gamma: float = Field(0.0, ge=0, description="weight of the R1 penalty (at real images); 0 switches it off")
+    r2_gamma: float = Field(0.0, ge=0, description="weight of the R2 penalty (at forged images); 0 switches it off")
+    gradient_penalty: float = Field(
+        0.0, ge=0, description="weight of WGAN-GP's penalty (between real and forged images), 10 in the paper; 0: off"
+    )
+    path_length: float = Field(
+        0.0, ge=0, description="weight of StyleGAN2's path-length penalty, 2 in the paper; 0: off; style-based only"
+    )
+    penalty_every: int = Field(
+        16, ge=1, description="discriminator moves between penalties (lazy); weights are scaled up"
+    )
+    path_every: int = Field(
+        4, ge=1, description="generator moves between path-length penalties; the weight is scaled up"
+    )
     ema_kimg: float = Field(
         10.0, ge=0, description="half-life of the averaged weights in thousands of images; 0 switches averaging off"
     )
     ema_ramp: float = Field(0.05, ge=0, description="early on, the half-life is at most this share of the images seen")
     flip: bool = Field(True, description="mirror real images at random")
-    translate: int = Field(0, ge=0, description="shift what the discriminator sees by up to this many pixels")
+    augment: tuple[Literal["colour", "translation", "cutout"], ...] = Field(
+        (), description="what is done to all images, real and forged, before the discriminator sees them"
+    )
+    augment_probability: float = Field(1.0, ge=0, le=1, description="of each augmentation; where it adapts, its start")
+    augment_target: float | None = Field(
+        None, gt=0, lt=1, description="adapt the probability until the mean sign of D at real images is this (ADA: 0.6)"
+    )
+    augment_kimg: float = Field(
+        100.0, gt=0, description="thousands of images in which the probability can go from 0 to 1"
+    )
+    augment_most: float = Field(0.8, ge=0, le=1, description="the adapted probability stays at or below this")
+    snapshots_kimg: tuple[float, ...] = Field(
+        (), description="thousands of images after which a snapshot is kept as a generator of its own (name@24k)"
+    )
     sample_every_kimg: float = Field(10.0, gt=0, description="thousands of images between sample grids")
     log_every: int = Field(50, ge=1, description="steps between lines of the log")
+    health_every_kimg: float = Field(
+        0.0,
+        ge=0,
+        description="thousands of images between looks of the health monitor; 0: 20 looks, at most 50 k apart",
+    )
+    health: HealthSettings = Field(HealthSettings(), description="when a training is called sick, and what follows")

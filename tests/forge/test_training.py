@@ -15,8 +15,8 @@ from forge.networks.dcgan import DCGAN, DCGANSettings
 from forge.progress import Tick, silent
 from forge.synthesis import regenerate, synthesize
 from forge.training import game, loop
-from forge.training.augment import random_flip, random_translation, to_float, to_uint8
-from forge.training.objectives import OBJECTIVES, r1_penalty
+from forge.training.augment import AUGMENTATIONS, adapted, augment, flipped, to_float, to_uint8
+from forge.training.objectives import OBJECTIVES, gradient_penalty, zero_centred_penalty
 from forge.training.settings import TrainingSettings
 
 REAL, FORGED = torch.tensor([0.3, -1.2, 2.0]), torch.tensor([-0.7, 0.4, 1.5])
@@ -29,14 +29,16 @@ def sigmoid(x):
 FORMULAS = {
     "minimax": (
         lambda r, f: -math.log(sigmoid(r)) - math.log(1 - sigmoid(f)),
-        lambda f: math.log(1 - sigmoid(f)),
+        lambda r, f: math.log(1 - sigmoid(f)),
     ),
     "non-saturating": (
         lambda r, f: -math.log(sigmoid(r)) - math.log(1 - sigmoid(f)),
-        lambda f: -math.log(sigmoid(f)),
+        lambda r, f: -math.log(sigmoid(f)),
     ),
-    "least-squares": (lambda r, f: ((r - 1) ** 2 + f**2) / 2, lambda f: (f - 1) ** 2 / 2),
-    "hinge": (lambda r, f: max(0, 1 - r) + max(0, 1 + f), lambda f: -f),
+    "least-squares": (lambda r, f: ((r - 1) ** 2 + f**2) / 2, lambda r, f: (f - 1) ** 2 / 2),
+    "hinge": (lambda r, f: max(0, 1 - r) + max(0, 1 + f), lambda r, f: -f),
+    "wasserstein": (lambda r, f: f - r, lambda r, f: -f),
+    "relativistic": (lambda r, f: -math.log(sigmoid(r - f)), lambda r, f: -math.log(sigmoid(f - r))),
 }
 
 
@@ -46,7 +48,7 @@ def test_objective_is_the_mean_of_its_formula(name):
     pairs = list(zip(REAL.tolist(), FORGED.tolist(), strict=True))
     objective = OBJECTIVES[name]
     assert objective.discriminator(REAL, FORGED).item() == pytest.approx(sum(discriminator(*p) for p in pairs) / 3)
-    assert objective.generator(REAL, FORGED).item() == pytest.approx(sum(generator(f) for _, f in pairs) / 3)
+    assert objective.generator(REAL, FORGED).item() == pytest.approx(sum(generator(*p) for p in pairs) / 3)
 
 
 def test_cross_entropy_stays_finite_for_extreme_logits():
@@ -66,7 +68,7 @@ def test_r1_of_a_quadratic_is_its_closed_form():
             return (self.a * x**2).sum(dim=(1, 2, 3))
 
     network, x = Quadratic(), torch.randn(5, 3, 4, 4)
-    penalty = r1_penalty(network, x)
+    penalty = zero_centred_penalty(network, x)
     expected = (2 * 0.7 * x).square().sum(dim=(1, 2, 3)).mean() / 2
     assert penalty.item() == pytest.approx(expected.item(), rel=1e-5)
     penalty.backward()
@@ -80,26 +82,65 @@ def test_pixels_survive_the_way_to_float_and_back():
 
 
 def test_flip_mirrors_whole_images_only():
-    images = torch.rand(64, 3, 8, 8)
-    flipped = random_flip(images)
-    mirrored = [torch.equal(a, b.flip(2)) for a, b in zip(flipped, images, strict=True)]
-    same = [torch.equal(a, b) for a, b in zip(flipped, images, strict=True)]
-    assert all(m or s for m, s in zip(mirrored, same, strict=True))
-    assert 16 < sum(mirrored) < 48
+    images = torch.rand(3, 3, 8, 8)
+    first, second, third = flipped(images, torch.tensor([True, False, True]))
+    assert torch.equal(first, images[0].flip(2)) and torch.equal(third, images[2].flip(2))
+    assert torch.equal(second, images[1])
 
 
-def test_translation_moves_by_at_most_the_pixels_and_repeats_edges():
-    images = torch.arange(8.0).expand(200, 3, 8, 8)
-    moved = random_translation(images, 2)
-    offsets = moved[:, 0, 0, 4] - 4
-    assert set(offsets.tolist()) == {-2, -1, 0, 1, 2}
-    assert moved.min() == 0 and moved.max() == 7
+def test_translation_moves_by_at_most_an_eighth_and_fills_with_grey():
+    images = torch.arange(1.0, 17.0).expand(400, 3, 16, 16)
+    moved = AUGMENTATIONS["translation"](images)
+    middle = moved[:, 0, 8, 8] - 9
+    assert set(middle.tolist()) == {-2, -1, 0, 1, 2}
+    right = moved[middle == -2]  # what was to the left came in: two columns of grey at the edge
+    assert (right[:, :, :, :2] == 0).all() and (right[:, 0, 8, 2:] > 0).all()
+
+
+def test_cutout_greys_a_square_of_half_the_size():
+    holes = (AUGMENTATIONS["cutout"](torch.ones(300, 3, 16, 16)) == 0).all(1)
+    assert holes.any(2).sum(1).max() == 8 and holes.any(1).sum(1).max() == 8
+    assert (holes.flatten(1).sum(1) == holes.any(2).sum(1) * holes.any(1).sum(1)).all()  # a full rectangle
+
+
+def test_colour_jitter_keeps_a_grey_image_flat():
+    changed = AUGMENTATIONS["colour"](torch.full((200, 3, 8, 8), 0.25))
+    assert changed.flatten(1).std(1).max() < 1e-6
+    levels = changed.flatten(1).mean(1)
+    assert -0.25 <= levels.min() < -0.15 and 0.65 < levels.max() <= 0.75
+
+
+def test_augmentation_is_differentiable_and_respects_its_probability():
+    images = torch.rand(400, 3, 16, 16, requires_grad=True)
+    changed = augment(images, ("colour", "translation", "cutout"), 1.0)
+    changed.sum().backward()
+    assert images.grad is not None and images.grad.abs().sum() > 0
+    torch.manual_seed(0)
+    untouched = (augment(images, ("colour",), 0.25) == images).flatten(1).all(1).float().mean()
+    assert 0.68 < untouched < 0.82
+    assert torch.equal(augment(images, ("colour", "cutout"), 0.0), images)
+
+
+def test_adaptive_augmentation_follows_the_sign_within_its_bounds():
+    settings = {"target": 0.6, "images": 256, "kimg": 100.0, "most": 0.8}
+    assert adapted(0.1, 0.9, **settings) == pytest.approx(0.1 + 256 / 100_000)
+    assert adapted(0.1, 0.3, **settings) == pytest.approx(0.1 - 256 / 100_000)
+    assert adapted(0.8, 1.0, **settings) == 0.8 and adapted(0.0, -1.0, **settings) == 0.0
+
+
+def test_gradient_penalty_of_a_linear_critic_is_its_closed_form():
+    """D(x) = <w, x> has the gradient w everywhere, so the penalty is (|w| - 1)^2."""
+    weight = torch.randn(3, 4, 4)
+    penalty = gradient_penalty(
+        lambda x: (x * weight).sum(dim=(1, 2, 3)), torch.randn(5, 3, 4, 4), torch.randn(5, 3, 4, 4)
+    )
+    assert penalty.item() == pytest.approx((weight.norm().item() - 1) ** 2, rel=1e-4)
 
 
 def make_training(view, work: Path, **changes) -> game.Training:
     settings = {
-        "kimg": 0.64, "batch": 16, "r1_gamma": 0.1, "r1_every": 4, "log_every": 5, "sample_every_kimg": 0.2,
-        "ema_kimg": 0.1, "translate": 1,
+        "kimg": 0.64, "batch": 16, "r1_gamma": 0.1, "penalty_every": 4, "log_every": 5, "sample_every_kimg": 0.2,
+        "ema_kimg": 0.1, "augment": ("translation",),
     } | changes.pop("settings", {})  # fmt: skip
     network = {"latent": 8, "generator_width": 4, "discriminator_width": 4, "discriminator_norm": "none"}
     network |= changes.pop("network", {})
@@ -217,7 +258,9 @@ def test_another_resolution_is_refused(make_set, tmp_path):
 def test_divergence_is_named(make_set, tmp_path):
     view = make_set("faces", {"forge": 100}).view("forge")
     wild = {"discriminator_lr": 1e30, "generator_lr": 1e30, "objective": "hinge"}
-    with pytest.raises(BenchError, match=r"the training of dcgan diverged: \w+ is (nan|inf|-inf) after .* lower"):
+    with pytest.raises(
+        BenchError, match=r"the training of dcgan was stopped: diverged at 0.\d thousand images: .* lower"
+    ):
         loop.train(make_training(view, tmp_path / "work", settings=wild), tmp_path, silent)
 
 
@@ -239,7 +282,7 @@ def test_every_epoch_shows_every_image_once(make_set, tmp_path):
     shown = []
     for step in range(12):
         playing.step = step
-        shown.append(to_uint8(playing._real_batch()).numpy().reshape(16, -1))
+        shown.append(to_uint8(playing._real_batch(0)[0]).numpy().reshape(16, -1))
     first = {row.tobytes() for batch in shown[:6] for row in batch}
     second = [row.tobytes() for batch in shown[6:] for row in batch]
     assert first == set(second) == {row.tobytes() for row in view.read().reshape(96, -1)}
@@ -292,7 +335,7 @@ def test_tampered_weights_are_refused(trained):
 def test_weights_of_another_width_are_refused(trained):
     other = DCGAN(DCGANSettings(latent=8, generator_width=6, discriminator_width=4, discriminator_norm="none"), 16)
     wrong = TrainedGenerator(trained.path, trained.card, other)
-    with pytest.raises(InputError, match=r"weights are of another network: averaged.layers.0.weight has shape"):
+    with pytest.raises(InputError, match=r"weights are of another network: averaged.entry.weight has shape"):
         wrong.generator()
 
 

@@ -1,0 +1,188 @@
+"""Layers that several architectures share: labels, equalised learning rate, [1,3,3,1] resampling, modulation."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def spectral(layer: nn.Module, wanted: bool) -> nn.Module:
+    """The layer with its weights divided by their largest singular value (Miyato et al. 2018), if wanted."""
+    return nn.utils.spectral_norm(layer) if wanted else layer
+
+
+class ConditionalBatchNorm(nn.Module):
+    """Batch norm whose scale and shift depend on the labels (Dumoulin et al. 2017); several columns add up.
+
+    Args:
+        channels: of the images.
+        classes: values of each label column.
+    """
+
+    def __init__(self, channels: int, classes: tuple[int, ...]) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.scales = nn.ModuleList(nn.Embedding(count, channels) for count in classes)
+        self.shifts = nn.ModuleList(nn.Embedding(count, channels) for count in classes)
+        for embedding in (*self.scales, *self.shifts):
+            nn.init.zeros_(embedding.weight)
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Normalise [N, C, H, W] given labels int64 [N, columns]."""
+        scale = 1 + sum(embed(labels[:, i]) for i, embed in enumerate(self.scales))
+        shift = sum(embed(labels[:, i]) for i, embed in enumerate(self.shifts))
+        found: Tensor = self.norm(images)
+        return torch.addcmul(shift[:, :, None, None].to(found.dtype), found, scale[:, :, None, None].to(found.dtype))
+
+
+class Projection(nn.Module):
+    """What a projection discriminator adds to the logit: how well features fit the labels (Miyato and Koyama 2018).
+
+    Args:
+        features: length of the feature vector.
+        classes: values of each label column.
+    """
+
+    def __init__(self, features: int, classes: tuple[int, ...]) -> None:
+        super().__init__()
+        self.embeddings = nn.ModuleList(nn.Embedding(count, features) for count in classes)
+
+    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Map features [N, F] and labels int64 [N, columns] to [N]: <f, e(y)> / sqrt(F), summed over the columns."""
+        wanted: Tensor = sum(embed(labels[:, i]) for i, embed in enumerate(self.embeddings))
+        return (features * wanted).sum(1) / math.sqrt(features.shape[1])
+
+
+class EqualLinear(nn.Module):
+    """A dense layer whose weights are N(0, 1) and scaled as they are used (Karras et al. 2018, section 4.1).
+
+    Args:
+        inputs: length of the input.
+        outputs: length of the output.
+        gain: of the result, the square root of two before a leaky ReLU.
+        bias: what the bias starts at.
+        slower: divides the learning rate (StyleGAN's mapping network learns 100 times slower).
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, gain: float = 1.0, bias: float = 0.0, slower: float = 1.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) * slower)
+        self.bias = nn.Parameter(torch.full((outputs,), bias * slower))
+        self.scale, self.bias_scale = gain / math.sqrt(inputs) / slower, gain / slower
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Map [N, inputs] to [N, outputs]."""
+        return functional.linear(values, self.weight * self.scale, self.bias * self.bias_scale)
+
+
+class EqualConv(nn.Module):
+    """A convolution with equalised learning rate, padded to keep the size."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, gain: float = 1.0, bias: bool = True) -> None:
+        super().__init__()
+        weight = torch.randn(outputs, inputs, kernel, kernel)
+        self.weight = nn.Parameter(weight.to(memory_format=torch.channels_last))
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+        self.scale, self.gain, self.padding = gain / math.sqrt(inputs * kernel**2), gain, kernel // 2
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map [N, inputs, H, W] to [N, outputs, H, W]."""
+        bias = None if self.bias is None else self.bias * self.gain
+        return functional.conv2d(images, self.weight * self.scale, bias, padding=self.padding)
+
+
+class ModulatedConv(nn.Module):
+    """A convolution whose input channels each image scales by its style (Karras et al. 2020, section 2.2).
+
+    The style scales the input and demodulation scales the output, which is the same as scaling the weights of each
+    image but needs no grouped convolution, and so is several times faster.
+
+    Args:
+        inputs: channels in.
+        outputs: channels out.
+        style: length of the style vector w.
+        kernel: height and width of the kernel.
+        demodulate: divide each output channel by the norm of its scaled weights.
+        gain: of the result.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, style: int, kernel: int, *, demodulate: bool = True, gain: float = 1.0
+    ) -> None:
+        super().__init__()
+        weight = torch.randn(outputs, inputs, kernel, kernel)
+        self.weight = nn.Parameter(weight.to(memory_format=torch.channels_last))
+        self.style = EqualLinear(style, inputs, bias=1.0)
+        self.scale, self.gain, self.demodulate = 1 / math.sqrt(inputs * kernel**2), gain, demodulate
+        self.padding = kernel // 2
+
+    def forward(self, images: Tensor, w: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Convolve [N, inputs, H, W] in the style w [N, style].
+
+        Returns:
+            The convolved images [N, outputs, H, W] and the factor [N, outputs, 1, 1] that still has to scale them (None
+            where there is no demodulation), for the caller to fuse with what follows.
+        """
+        style = self.style(w)
+        weight = self.weight * (self.scale * (1.0 if self.demodulate else self.gain))
+        found = functional.conv2d(images * style[:, :, None, None].to(images.dtype), weight, padding=self.padding)
+        if not self.demodulate:
+            return found, None
+        power = functional.linear(style.float().square(), weight.float().square().sum(dim=(2, 3)))
+        return found, (self.gain * torch.rsqrt(power + 1e-8))[:, :, None, None]
+
+
+def upsample(images: Tensor) -> Tensor:
+    """Double height and width with the filter [1,3,3,1] (as bilinear interpolation; edges are repeated)."""
+    return functional.interpolate(images, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+class Downsample(nn.Module):
+    """Halve height and width with the filter [1,3,3,1], zeros outside; in fp32 on a CPU, as bf16 is 8 times slower.
+
+    Args:
+        channels: of the images.
+    """
+
+    kernel: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        line = torch.tensor([1.0, 3.0, 3.0, 1.0])
+        kernel = torch.outer(line, line) / line.sum() ** 2
+        self.register_buffer("kernel", kernel.expand(channels, 1, 4, 4).contiguous(), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map [N, C, H, W] to [N, C, H / 2, W / 2]."""
+        kind = torch.float32 if images.device.type == "cpu" else images.dtype
+        with torch.autocast(images.device.type, enabled=False):
+            return functional.conv2d(
+                images.to(kind), self.kernel.to(kind), stride=2, padding=1, groups=images.shape[1]
+            ).to(images.dtype)
+
+
+class MinibatchDeviation(nn.Module):
+    """Append a map of how much the images of a group differ (Karras et al. 2018, section 3).
+
+    Groups are neighbours in the batch, so that real and forged images judged as one batch do not mix.
+
+    Args:
+        group: images a group; a smaller batch is one group, and a batch is cut into groups of the largest size up to
+            this that divides it.
+    """
+
+    def __init__(self, group: int) -> None:
+        super().__init__()
+        self.group = group
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map [N, C, H, W] to [N, C + 1, H, W]."""
+        count, channels, height, width = images.shape
+        size = next(size for size in range(min(self.group, count), 0, -1) if count % size == 0)
+        grouped = images.float().reshape(-1, size, channels, height, width)
+        deviation = (grouped.var(1, unbiased=False) + 1e-8).sqrt().mean(dim=(1, 2, 3))
+        plane = deviation.repeat_interleave(size)[:, None, None, None].expand(-1, 1, height, width)
+        return torch.cat([images, plane.to(images.dtype)], 1)

@@ -1,0 +1,247 @@
+"""Is the training healthy: a state in one word, a reason in one sentence, and what to do about it.
+
+The states: *warming* (too early to say), *healthy*, *overfit* (the discriminator knows the training images by heart),
+*collapsed* (forgeries are all alike), *won* (the discriminator always tells, and the forgeries are poor and get no
+better), *coin toss* (it cannot tell although the forgeries are poor and get no better), *diverged* (numbers have left
+all bounds). forge/README.md lists what triggers each and which trainings the thresholds were set on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+State = Literal["warming", "healthy", "overfit", "collapsed", "won", "coin toss", "diverged"]
+Policy = Literal["warn", "stop", "roll-back"]
+Step = Literal["continue", "warn", "stop", "roll-back"]
+
+STATES: tuple[State, ...] = get_args(State)
+_SIGNS: tuple[State, ...] = ("collapsed", "won", "overfit", "coin toss")  # the first that lasts is named
+SICK: tuple[State, ...] = ("diverged", *_SIGNS)
+
+
+class HealthSettings(BaseModel):
+    """When a training is called sick, and what happens then. Ratios are to as many real images (`Likeness.own`)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    policy: Policy = Field("warn", description="what to do about a sick training: warn, stop, or roll-back")
+    roll_backs: int = Field(2, ge=0, description="returns to the last healthy checkpoint before the training stops")
+    roll_back_lr: float = Field(0.5, gt=0, le=1, description="factor on both learning rates at each roll-back")
+    warming_steps: int = Field(250, ge=0, description="steps during which nothing but divergence is called")
+    patience: int = Field(3, ge=1, description="ticks in a row that a sign must last; divergence needs one")
+    won_accuracy: float = Field(0.98, gt=0.5, le=1, description="discriminator accuracy from here on counts as always")
+    coin_margin: float = Field(0.06, gt=0, lt=0.5, description="accuracy within 1/2 +- this counts as a coin toss")
+    poor_distance: float = Field(3.0, gt=1, description="forgeries are poor if their distance ratio is above this")
+    poor_coverage: float = Field(
+        0.2, ge=0, le=1, description="forgeries are poor if their coverage ratio is below this"
+    )
+    improvement: float = Field(0.05, ge=0, lt=1, description="a distance this much below the best so far is progress")
+    low_diversity: float = Field(0.4, ge=0, le=1, description="collapsed if the diversity is below this ratio")
+    low_bins: float = Field(0.35, ge=0, le=1, description="collapsed if the ratio of filled bins is below this")
+    duplicates: float = Field(0.6, gt=0, le=1, description="collapsed if this share are near-duplicates of each other")
+    memory: float = Field(0.8, gt=0.5, le=1, description="overfit if training reals outrank held-out ones this often")
+    exploded: float = Field(1000.0, gt=0, description="diverged if a loss or a logit is larger than this")
+    start_accuracy: float = Field(
+        0.9, gt=0.5, le=1, description="share that a small classifier must get right before the first step"
+    )
+
+
+@dataclass(frozen=True)
+class Health:
+    """What a tick found; `dataclasses.asdict` of it is plain JSON.
+
+    Attributes:
+        kimg: thousands of real images shown.
+        state: in one word.
+        reason: in one sentence, without a full stop.
+        readings: numbers by name, finite ones only; `HealthMonitor.observe` explains them.
+    """
+
+    kimg: float
+    state: State
+    reason: str
+    readings: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Action:
+    """What the loop must do after a tick.
+
+    Attributes:
+        step: continue; warn; stop; or roll back: to the last checkpoint of a healthy or warming tick, or to the
+            beginning where there is none.
+        reason: for people; empty where all is well.
+        lr_factor: on the learning rates of the settings, from now on.
+        stream: number of the random stream of all steps from now on; 0 is the first.
+    """
+
+    step: Step
+    reason: str
+    lr_factor: float
+    stream: int
+
+
+def decide(health: Health, settings: HealthSettings, roll_backs: int) -> Action:
+    """What to do after a tick.
+
+    Divergence stops the training under "warn" too, as nothing can come of it. Overfitting is never rolled back: the
+    same images would be learned by heart again.
+
+    Args:
+        health: of the tick.
+        settings: with the policy.
+        roll_backs: how often this training was rolled back so far.
+    """
+    if health.state not in SICK:
+        return Action("continue", "", settings.roll_back_lr**roll_backs, roll_backs)
+    found = f"{health.state} at {health.kimg:.1f} thousand images: {health.reason}"
+    if settings.policy == "roll-back" and health.state != "overfit" and roll_backs < settings.roll_backs:
+        factor = settings.roll_back_lr ** (roll_backs + 1)
+        return Action("roll-back", f"{found}; going back, learning rates x {factor:g}", factor, roll_backs + 1)
+    step: Step = "stop"
+    if health.state == "overfit" and settings.policy == "roll-back":
+        step = "warn"
+    elif settings.policy == "roll-back":
+        found = f"{found}; it was rolled back {roll_backs} times already"
+    elif settings.policy == "warn" and health.state != "diverged":
+        step = "warn"
+    return Action(step, found, settings.roll_back_lr**roll_backs, roll_backs)
+
+
+class Diagnosis:
+    """Names the state from the readings of one tick after the other; remembers what it needs as plain JSON.
+
+    Args:
+        settings: the thresholds.
+    """
+
+    def __init__(self, settings: HealthSettings) -> None:
+        self.settings = settings
+        self._lasted: dict[str, int] = dict.fromkeys(_SIGNS, 0)  # ticks in a row with this sign
+        self._since: dict[str, float | None] = {"one": None, "half": None}  # kimg from which D's accuracy was there
+        self._best: float | None = None  # lowest distance so far
+        self._idle = 0  # ticks since the distance last got better
+        self._was_healthy = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it remembers, as plain JSON."""
+        return {
+            "lasted": dict(self._lasted),
+            "since": dict(self._since),
+            "best": self._best,
+            "idle": self._idle,
+            "was_healthy": self._was_healthy,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+        self._lasted, self._since = dict(state["lasted"]), dict(state["since"])
+        self._best, self._idle, self._was_healthy = state["best"], state["idle"], state["was_healthy"]
+
+    def name(self, readings: Mapping[str, float], *, step: int, kimg: float) -> Health:
+        """The state at a tick.
+
+        Args:
+            readings: d_accuracy, distance, diversity, coverage, bins_filled, near_duplicates; d_memory if it is known.
+            step: steps played.
+            kimg: thousands of real images shown.
+
+        Returns:
+            The state; its readings also say how long the accuracy has been at one and at one half.
+        """
+        readings = {**readings, **self._durations(readings["d_accuracy"], kimg)}
+        self._follow(readings["distance"])
+        signs = self._signs(readings)
+        warming = step <= self.settings.warming_steps
+        for sign in _SIGNS:
+            self._lasted[sign] = self._lasted[sign] + 1 if sign in signs and not warming else 0
+        state, reason = self._state(signs, readings, warming=warming)
+        self._was_healthy |= state == "healthy"
+        return Health(kimg, state, reason, readings)
+
+    def _state(self, signs: Mapping[State, str], readings: Mapping[str, float], *, warming: bool) -> tuple[State, str]:
+        for sign in _SIGNS:
+            if self._lasted[sign] >= self.settings.patience:
+                return sign, signs[sign]
+        likeness = f"distance {readings['distance']:.1f} x and diversity {readings['diversity']:.0%} of real images"
+        if warming:
+            return "warming", f"the first {self.settings.warming_steps} steps are not judged; {likeness}"
+        suspected = "; ".join(f"{signs[s]} ({self._lasted[s]} of {self.settings.patience} ticks)" for s in signs)
+        if self._was_healthy or not (suspected or self._poor(readings)):
+            return "healthy", suspected or likeness
+        return "warming", suspected or f"the forgeries are still poor: {likeness}"
+
+    def _durations(self, accuracy: float, kimg: float) -> dict[str, float]:
+        there = {"one": self._always(accuracy), "half": self._tossing(accuracy)}
+        for where, holds in there.items():
+            before = self._since[where]
+            self._since[where] = (kimg if before is None else before) if holds else None
+        return {f"kimg_at_{where}": 0.0 if since is None else kimg - since for where, since in self._since.items()}
+
+    def _follow(self, distance: float) -> None:
+        if self._best is None or distance < self._best * (1 - self.settings.improvement):
+            self._best, self._idle = distance, 0
+        else:
+            self._idle += 1
+
+    def _always(self, accuracy: float) -> bool:
+        return accuracy >= self.settings.won_accuracy
+
+    def _tossing(self, accuracy: float) -> bool:
+        return accuracy <= 0.5 + self.settings.coin_margin
+
+    def _poor(self, readings: Mapping[str, float]) -> bool:
+        limits = self.settings
+        return readings["distance"] > limits.poor_distance and readings["coverage"] < limits.poor_coverage
+
+    def _signs(self, readings: Mapping[str, float]) -> dict[State, str]:
+        """The signs of sickness at this tick, each in words."""
+        limits, accuracy, found = self.settings, readings["d_accuracy"], dict[State, str]()
+        alike = self._alike(readings)
+        if alike:
+            found["collapsed"] = f"the forgeries are too much alike: {alike}"
+        stuck = self._poor(readings) and self._idle >= limits.patience
+        poor = (
+            f"while the forgeries are poor (distance {readings['distance']:.1f} x, coverage "
+            f"{readings['coverage']:.0%} of real images) and got no better for {self._idle} ticks"
+        )
+        if stuck and self._always(accuracy):
+            found["won"] = f"the discriminator is right in {accuracy:.1%} of cases, {poor}"
+        if stuck and self._tossing(accuracy):
+            found["coin toss"] = f"the discriminator is right in only {accuracy:.0%} of cases, {poor}"
+        if readings.get("d_memory", 0.5) >= limits.memory:
+            found["overfit"] = (
+                f"the discriminator ranks training images above held-out ones in {readings['d_memory']:.0%} of cases: "
+                "it knows them by heart"
+            )
+        return found
+
+    def _alike(self, readings: Mapping[str, float]) -> str:
+        limits, parts = self.settings, []
+        if readings["diversity"] < limits.low_diversity:
+            parts.append(f"two differ {readings['diversity']:.0%} as much as real images do")
+        if readings["bins_filled"] < limits.low_bins:
+            parts.append(f"they fill {readings['bins_filled']:.0%} of the bins that real images fill")
+        if readings["near_duplicates"] > limits.duplicates:
+            parts.append(f"{readings['near_duplicates']:.0%} are near-duplicates")
+        return ", ".join(parts)
+
+
+def not_finite(readings: Mapping[str, float], limit: float) -> str:
+    """Why numbers show divergence, in words; empty if they do not.
+
+    Args:
+        readings: by name.
+        limit: largest size of a loss or logit (names ending in "loss" or "logit").
+    """
+    for name, value in sorted(readings.items()):
+        if not math.isfinite(value):
+            return f"{name} is {value}"
+        if abs(value) > limit and name.endswith(("loss", "logit")):
+            return f"{name} is {value:.3g}, beyond {limit:g}"
+    return ""

@@ -1,0 +1,359 @@
+"""Every architecture: shapes, exact resume, published facts; and what the loop does around them."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import conv2d, conv_transpose2d, pad
+
+from forge.compute import Compute
+from forge.condition import Condition
+from forge.errors import BenchError, InputError
+from forge.faces.faceset import FaceSet, FaceView
+from forge.faces.writing import FaceSetWriter
+from forge.generator import TrainedGenerator, generator_place
+from forge.networks import GENERATORS
+from forge.networks.layers import ConditionalBatchNorm, Downsample, MinibatchDeviation, ModulatedConv, upsample
+from forge.progress import Tick, silent
+from forge.synthesis import regenerate, synthesize
+from forge.training import game, loop
+from forge.training.settings import TrainingSettings
+
+SMALL = {
+    "gan": {"latent": 8, "generator_widths": (16,), "discriminator_widths": (16,), "grey": False},
+    "dcgan": {"latent": 8, "generator_width": 4, "discriminator_width": 4, "discriminator_norm": "none"},
+    "cgan": {"latent": 8, "generator_width": 4, "discriminator_width": 4, "discriminator_norm": "none"},
+    "stylegan-lite": {"latent": 8, "style": 8, "channels_base": 64, "channels_min": 4, "channels_max": 8},
+}
+
+
+def build(name: str, resolution: int = 16, classes: tuple[int, ...] = (), **network):
+    kind = GENERATORS.load(name)
+    return kind(kind.Settings(**(SMALL[name] | network)), resolution, classes)
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> FaceSet:
+    """96 images, dark for "low" and bright for "high", red or blue."""
+    rng = np.random.default_rng(0)
+    levels, tints = rng.integers(0, 2, 96), rng.integers(0, 3, 96)
+    images = np.full((96, 16, 16, 3), 30, np.uint8) + (160 * levels).astype(np.uint8)[:, None, None, None]
+    images[np.arange(96), :, :, tints] += 60
+    images += rng.integers(0, 6, images.shape).astype(np.uint8)
+    kinds = {"level": "string", "tint": "string", "same": "string", "number": "int64"}
+    with FaceSetWriter(tmp_path / "labelled", "labelled", "real", 16, "CC0", {}, kinds) as writer:
+        rows = [
+            {
+                "id": str(i), "split": "forge", "level": ("low", "high")[levels[i]], "tint": "rgb"[tints[i]],
+                "same": "x", "number": i,
+            }
+            for i in range(96)
+        ]  # fmt: skip
+        writer.append(images, rows)
+    return FaceSet.open(tmp_path / "labelled")
+
+
+def make_training(view, work: Path, name: str, columns=(), network=None, **settings) -> game.Training:
+    condition, codes, classes = None, None, ()
+    if columns:
+        condition, view, codes = Condition.of(view, columns)
+        classes = condition.classes
+    chosen = {
+        "kimg": 0.64, "batch": 16, "r1_gamma": 0.1, "penalty_every": 4, "log_every": 5, "sample_every_kimg": 0.2,
+        "ema_kimg": 0.1,
+    } | settings  # fmt: skip
+    return game.Training(
+        name=name,
+        reference=name,
+        architecture=build(name, classes=classes, **(network or {})),
+        settings=TrainingSettings(**chosen),
+        view=view,
+        seed=1,
+        compute=Compute("cpu", "bf16"),
+        work=work,
+        condition=condition,
+        codes=codes,
+    )
+
+
+class Stopped(Exception):  # noqa: N818 - stands for a killed process
+    pass
+
+
+def stop_after(images: int):
+    def report(tick: Tick) -> None:
+        if tick.done >= images:
+            raise Stopped
+
+    return report
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
+@pytest.mark.parametrize("resolution", [16, 32, 64])
+def test_networks_map_latents_to_images_to_logits(name, resolution):
+    classes = (2, 3) if name in ("cgan", "stylegan-lite") else ()
+    made = build(name, resolution, classes)
+    given = (torch.randint(0, 2, (5, 2)),) if classes else ()
+    images = made.generator()(made.latents(5, torch.device("cpu")), *given)
+    discriminator = made.discriminator()
+    assert images.shape == (5, 3, resolution, resolution)
+    assert discriminator(images, *given).shape == (5,)
+    assert all(len(found) == 5 for found in discriminator.features(images))
+
+
+RECIPES = {
+    "gan": ("gan", {}, {}),
+    "gan, wasserstein, two moves": (
+        "gan",
+        {},
+        {"objective": "wasserstein", "gradient_penalty": 10.0, "penalty_every": 1, "d_steps": 2, "r1_gamma": 0.0},
+    ),
+    "gan, spectral hinge": ("gan", {"spectral": True}, {"objective": "hinge", "share_forgeries": False, "r1_gamma": 0}),
+    "dcgan, pixelshuffle, adaptive": (
+        "dcgan",
+        {"upsample": "pixelshuffle"},
+        {"augment": ("colour", "cutout"), "augment_probability": 0.2, "augment_target": 0.5, "augment_kimg": 1.0},
+    ),
+    "cgan": ("cgan", {}, {}),
+    "stylegan-lite": ("stylegan-lite", {}, {"path_length": 2.0, "objective": "relativistic", "r2_gamma": 0.1}),
+    "stylegan-lite, residual, plain, labels": (
+        "stylegan-lite",
+        {"generator": "residual", "discriminator": "plain", "spectral": True},
+        {"g_steps": 2},
+    ),
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_killed_training_continues_to_the_same_bytes(labelled, tmp_path, monkeypatch, recipe):
+    name, network, settings = RECIPES[recipe]
+    columns = ("level", "tint") if name == "cgan" or "labels" in recipe else ()
+    straight, resumed = tmp_path / "straight", tmp_path / "resumed"
+    for out in (straight, resumed):
+        out.mkdir()
+
+    def training(work):
+        return make_training(labelled.view("forge"), tmp_path / work, name, columns, network, **settings)
+
+    loop.train(training("a"), straight, silent)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    with pytest.raises(Stopped):
+        loop.train(training("b"), resumed, stop_after(240))
+    loop.train(training("b"), resumed, silent)
+    for file in ("weights.safetensors", "generator.json", "samples/newest.png", "health.json"):
+        assert (straight / file).read_bytes() == (resumed / file).read_bytes(), file
+
+
+@pytest.mark.parametrize("upsample", ["transposed", "nearest", "bilinear", "pixelshuffle"])
+def test_every_upsampler_doubles_and_says_so_in_the_card(upsample):
+    made = build("dcgan", 32, upsample=upsample)
+    assert made.generator()(made.latents(2, torch.device("cpu"))).shape == (2, 3, 32, 32)
+    assert made.settings.model_dump()["upsample"] == upsample
+
+
+def test_the_textbook_gan_has_the_textbook_s_size():
+    """100-128-784 and 784-128-1, one channel: weights and biases."""
+    kind = GENERATORS.load("gan")
+    made = kind(kind.Settings(), 28)
+    count = [sum(p.numel() for p in network.parameters()) for network in (made.generator(), made.discriminator())]
+    assert count == [100 * 128 + 128 + 128 * 784 + 784, 784 * 128 + 128 + 128 + 1]
+    images = made.generator()(made.latents(2, torch.device("cpu")))
+    assert images.shape == (2, 3, 28, 28) and torch.equal(images[:, 0], images[:, 2])
+
+
+def test_modulated_convolution_equals_the_grouped_one():
+    """Against equation 1 and 3 of Karras et al. 2020 with weights of their own for each image."""
+    layer = ModulatedConv(6, 4, 5, 3, gain=math.sqrt(2))
+    images, w = torch.randn(3, 6, 8, 8), torch.randn(3, 5)
+    found, factor = layer(images, w)
+    style = layer.style(w)
+    weight = layer.weight[None] * style[:, None, :, None, None] / math.sqrt(6 * 9)
+    weight = weight * torch.rsqrt(weight.square().sum((2, 3, 4), keepdim=True) * (6 * 9) / (6 * 9) + 1e-8)
+    expected = conv2d(images.reshape(1, 18, 8, 8), weight.reshape(12, 6, 3, 3), padding=1, groups=3).reshape(3, 4, 8, 8)
+    assert torch.allclose(found * factor, expected * math.sqrt(2), atol=1e-4)
+
+
+def test_resampling_is_the_1331_filter():
+    line = torch.tensor([1.0, 3.0, 3.0, 1.0])
+    kernel = torch.outer(line, line) / 64
+    images = torch.randn(2, 3, 8, 8)
+    up = conv_transpose2d(images, (kernel * 4).expand(3, 1, 4, 4), stride=2, padding=1, groups=3)
+    assert torch.allclose(upsample(images)[:, :, 1:-1, 1:-1], up[:, :, 1:-1, 1:-1], atol=1e-6)
+    down = conv2d(pad(images, (1, 1, 1, 1)), kernel.expand(3, 1, 4, 4), stride=2, groups=3)
+    assert torch.allclose(Downsample(3)(images), down, atol=1e-6)
+
+
+def test_minibatch_deviation_sees_only_its_group():
+    layer = MinibatchDeviation(4)
+    images = torch.randn(8, 2, 4, 4)
+    images[4:] = images[4]
+    found = layer(images)[:, 2, 0, 0]
+    expected = images[:4].var(0, unbiased=False).add(1e-8).sqrt().mean()
+    assert torch.allclose(found[:4], expected.expand(4)) and found[4:].max() < 2e-4
+    assert layer(torch.randn(6, 2, 4, 4)).shape == (6, 3, 4, 4)  # groups of three
+
+
+def test_conditional_batch_norm_starts_as_batch_norm_and_learns_each_class():
+    layer, plain = ConditionalBatchNorm(3, (2, 4)), torch.nn.BatchNorm2d(3, affine=False)
+    images, labels = torch.randn(6, 3, 4, 4), torch.tensor([[0, 1]] * 3 + [[1, 3]] * 3)
+    assert torch.allclose(layer(images, labels), plain(images), atol=1e-6)
+    with torch.no_grad():
+        layer.shifts[0].weight[1] += 2.0
+        layer.scales[1].weight[3] += 1.0
+    changed = layer(images, labels)
+    assert torch.allclose(changed[:3], plain(images)[:3], atol=1e-6)
+    assert torch.allclose(changed[3:], 2 * plain(images)[3:] + 2, atol=1e-5)
+
+
+def test_truncation_moves_every_face_towards_the_mean():
+    made = build("stylegan-lite", 32)
+    generator = made.generator().eval()
+    latents = made.latents(32, torch.device("cpu"))
+    generator.mapping.average.copy_(generator.mapping(latents, None).mean(0))
+    spread = [generator(latents, truncation=psi, fixed_noise=True).std(0).mean() for psi in (1.0, 0.5, 0.0)]
+    assert spread[0] > spread[1] > spread[2] and spread[2] < 1e-5
+
+
+def test_a_conditional_generator_obeys_and_records_its_labels(labelled, tmp_path):
+    settings = {"kimg": 12.0, "generator_lr": 2e-3, "discriminator_lr": 2e-3, "beta1": 0.0, "beta2": 0.99}
+    training = make_training(
+        labelled.view("forge"), tmp_path / "w", "cgan", ("level",), sample_every_kimg=12, **settings
+    )
+    out = tmp_path / "out"
+    out.mkdir()
+    loop.train(training, out, silent)
+    trained = TrainedGenerator.open(out)
+    faces = synthesize(
+        trained, tmp_path / "set", counts={"test": 100}, seed=0, report=silent, mix={"level": {"low": 3, "high": 1}}
+    )
+    levels = faces.table["level"].to_numpy()
+    bright = faces.read(range(100)).mean(axis=(1, 2, 3))
+    assert 60 <= (levels == "low").sum() <= 88
+    assert ((bright > 120) == (levels == "high")).mean() > 0.9
+    assert (regenerate(trained, faces, 70) == faces.read([70])[0]).all()
+    assert faces.card.provenance["mix"] == {"level": {"low": 3, "high": 1}}
+    with pytest.raises(InputError, match="value of level 'dark' is not known"):
+        synthesize(trained, tmp_path / "no", counts={"test": 1}, seed=0, report=silent, mix={"level": {"dark": 1}})
+    with pytest.raises(InputError, match="cannot be truncated"):
+        synthesize(trained, tmp_path / "no", counts={"test": 1}, seed=0, report=silent, truncation=0.5)
+
+
+def test_conditions_that_cannot_be_are_refused(labelled):
+    view = labelled.view("forge")
+    with pytest.raises(InputError, match="label column 'levle' is not known; did you mean 'level'"):
+        Condition.of(view, ["levle"])
+    with pytest.raises(InputError, match="label column 'same' has only 'x'; a condition needs at least two values"):
+        Condition.of(view, ["same"])
+    assert list(Condition.of(view, ["auto"])[0].values) == ["level"]
+    with pytest.raises(InputError, match="GAN takes no labels"):
+        build("gan", classes=(2,))
+    with pytest.raises(InputError, match="CGAN needs labels"):
+        build("cgan")
+
+
+def test_labels_are_drawn_as_asked(labelled):
+    condition, _, codes = Condition.of(labelled.view("forge"), ["level", "tint"])
+    assert codes.shape == (96, 2) and condition.classes == (2, 3)
+    rows = labelled.view("forge").rows
+    assert [row["tint"] for row in condition.decode(codes)] == rows["tint"].tolist()
+    assert Condition.from_json(condition.to_json()) == condition
+    drawn = condition.draw(6000, "uniform", np.random.default_rng(0))
+    assert np.abs(np.bincount(drawn[:, 1]) / 6000 - 1 / 3).max() < 0.03
+    drawn = condition.draw(6000, {"tint": {"b": 1.0}}, np.random.default_rng(0))
+    assert (drawn[:, 1] == 0).all()  # b, g, r
+    share = (rows["level"] == "high").mean()
+    assert abs((drawn[:, 0] == 0).mean() - share) < 0.03
+    with pytest.raises(InputError, match="weights of 0 or more"):
+        condition.draw(1, {"tint": {"b": 0.0}}, np.random.default_rng(0))
+
+
+def test_snapshots_are_generators_of_their_own(labelled, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    training = make_training(labelled.view("forge"), tmp_path / "work", "gan", snapshots_kimg=(0.16, 0.32))
+    loop.train(training, out, silent)
+    digests = {}
+    for kimg in (0.16, 0.32, None):
+        opened = TrainedGenerator.open(generator_place(out, kimg))
+        digests[kimg] = opened.card.weights_sha256
+        assert opened.card.kimg == pytest.approx(kimg or 0.64)
+        assert opened.card.name == ("gan" if kimg is None else f"gan@{kimg:g}k")
+    assert len(set(digests.values())) == 3
+    with pytest.raises(InputError, match=r"a snapshot after 9 thousand images is outside the training of 0\.64"):
+        loop.train(make_training(labelled.view("forge"), tmp_path / "w2", "gan", snapshots_kimg=(9.0,)), out, silent)
+
+
+def test_a_diverging_training_is_rolled_back_and_then_stopped(labelled, tmp_path):
+    """A learning rate that throws the weights away after some healthy steps."""
+    health = {"policy": "roll-back", "roll_backs": 2}
+    wild = {"generator_lr": 1e6, "discriminator_lr": 1e6, "health": health, "health_every_kimg": 0.08}
+    training = make_training(labelled.view("forge"), tmp_path / "work", "gan", **wild)
+    with pytest.raises(BenchError, match=r"was stopped: diverged .* it was rolled back 2 times already"):
+        loop.train(training, tmp_path, silent)
+
+
+def test_a_roll_back_returns_to_the_healthy_checkpoint_with_other_random_numbers(labelled, tmp_path, monkeypatch):
+    health = {"policy": "roll-back", "roll_backs": 2, "roll_back_lr": 0.5}
+    training = make_training(labelled.view("forge"), tmp_path / "work", "gan", health=health, health_every_kimg=0.16)
+    real, seen = loop.decide, []
+
+    def once_sick(found, settings, roll_backs):
+        seen.append((round(found.kimg, 2), roll_backs))
+        if found.kimg > 0.4 and not roll_backs:
+            found = type(found)(found.kimg, "collapsed", "made up", found.readings)
+        return real(found, settings, roll_backs)
+
+    monkeypatch.setattr(loop, "decide", once_sick)
+    out = tmp_path / "out"
+    out.mkdir()
+    loop.train(training, out, silent)
+    assert seen == [(0.16, 0), (0.32, 0), (0.48, 0), (0.48, 1), (0.64, 1)]
+    state = loop.load_checkpoint(tmp_path / "work" / "checkpoint.safetensors")[1]
+    assert state["roll_backs"] == 1 and state["stream"] == 1 and state["lr_factor"] == 0.5
+    steps = [loop._step_of(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert steps == sorted(set(steps))
+
+
+def test_a_batch_too_large_for_the_memory_names_one_that_fits(labelled, tmp_path, monkeypatch):
+    def fake_step(training):
+        def step(precision):
+            if training.settings.batch > 4:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+
+        return step
+
+    def advance(self, *, measure=False):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(loop, "trial_step", fake_step)
+    monkeypatch.setattr(game.Game, "advance", advance)
+    training = make_training(labelled.view("forge"), tmp_path / "work", "gan")
+    with pytest.raises(BenchError, match=r"too small for batch 16 of gan at 16 px; batch 4 fits .*training.batch=4"):
+        loop.train(training, tmp_path, silent)
+
+
+def test_steps_of_both_players_count_real_images_once(labelled, tmp_path):
+    playing = game.Game(make_training(labelled.view("forge"), tmp_path / "w", "gan", d_steps=3, g_steps=2), "fp32")
+    shown = []
+    real = playing._real_batch
+    playing._real_batch = lambda move: shown.append(real(move)) or shown[-1]
+    playing.advance()
+    playing.advance()
+    assert len(shown) == 6 and playing.kimg == pytest.approx(0.096)
+    flat = {tuple(image.flatten().tolist()) for images, _ in shown for image in images}
+    mirrored = {tuple(image.flip(2).flatten().tolist()) for images, _ in shown for image in images}
+    assert len(flat) == 96 and not (flat & mirrored)  # 6 batches of 16: every image of the set once
+
+
+def test_the_generator_sees_only_images_it_may_train_on(labelled, tmp_path):
+    training = make_training(labelled.view("forge"), tmp_path / "w", "cgan", ("level",))
+    assert game.hold_out(training) is training  # a twentieth of 96 is too few to hold out
+    whole = replace(
+        training, view=FaceView(labelled, np.arange(96).repeat(4)), codes=np.arange(384, dtype=np.int64)[:, None]
+    )
+    watched = game.hold_out(whole)
+    assert len(watched.held_out) == 19 and len(watched.view) == len(watched.codes) == 365
+    assert (watched.codes[:, 0] // 4 == watched.view.index).all()  # labels stay with their images
