@@ -11,6 +11,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from forge.faces.faceset import Images
+    from forge.networks.base import Architecture
+    from forge.training.settings import TrainingSettings
 
 REPEATS = 3
 
@@ -89,9 +95,10 @@ def training(photos: str | None) -> list[Figure]:
     """DCGAN training steps, against the plain fp32 loop that tutorials show."""
     import torch
 
+    from benchmarks import textbook
     from benchmarks.pipeline.settings import shipped
-    from forge.compute import Compute
     from forge.networks.dcgan import DCGAN, DCGANSettings
+    from forge.training.augment import to_float
     from forge.training.settings import TrainingSettings
 
     found = []
@@ -99,8 +106,8 @@ def training(photos: str | None) -> list[Figure]:
         network = DCGANSettings(latent=100, generator_width=width, discriminator_width=width, discriminator_norm="none")
         loop = TrainingSettings(**{**shipped("generators", "dcgan", "full")["training"], "batch": 64, "flip": False})
         images = torch.randint(0, 256, (512, 64, 64, 3), dtype=torch.uint8)
-        ours = _game_rate(DCGAN(network, 64), loop, images.numpy(), Compute("cpu", "auto"))
-        plain = _plain_rate(DCGAN(network, 64), images)
+        ours = _game_rate(DCGAN(network, 64), loop, images.numpy())
+        plain = _rate(textbook.dcgan_step(DCGAN(network, 64), to_float(images[:64]).contiguous()), 64)
         how = "whole steps of 64, 64 px, R1 every 16, averaged weights"
         found += [
             Figure(f"DCGAN width {width} training", ours, "images/s", how),
@@ -109,7 +116,32 @@ def training(photos: str | None) -> list[Figure]:
     return found
 
 
-def _game_rate(architecture, settings, images, compute) -> float:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def style_training(photos: str | None) -> list[Figure]:
+    """StyleGAN-lite training steps, against grouped convolutions and zero insertion in fp32."""
+    import torch
+
+    from benchmarks import textbook
+    from benchmarks.pipeline.settings import shipped
+    from forge.networks.stylegan_lite import StyleGANLite, StyleGANSettings
+    from forge.training.augment import to_float
+    from forge.training.settings import TrainingSettings
+
+    chosen = shipped("generators", "stylegan-lite", "quick")
+    network = StyleGANSettings(**chosen["network"])
+    loop = TrainingSettings(**{**chosen["training"], "flip": False})
+    images = torch.randint(0, 256, (512, 64, 64, 3), dtype=torch.uint8)
+    ours = _game_rate(StyleGANLite(network, 64), loop, images.numpy())
+    real = to_float(images[: loop.batch]).contiguous()
+    plain = _rate(textbook.stylegan_step(network, real, loop.penalty_every), loop.batch)
+    how = f"whole steps of {loop.batch}, 64 px, preset quick, R1 every {loop.penalty_every}, averaged weights"
+    return [
+        Figure("stylegan-lite training", ours, "images/s", how),
+        Figure("stylegan-lite against grouped fp32", ours / plain, "x", f"grouped convolutions: {plain:.0f} images/s"),
+    ]
+
+
+def _game_rate(architecture: Architecture, settings: TrainingSettings, images: Images) -> float:
+    from forge.compute import Compute
     from forge.faces.faceset import FaceSet
     from forge.faces.writing import FaceSetWriter
     from forge.training.game import Game, Training, trial_step
@@ -121,8 +153,8 @@ def _game_rate(architecture, settings, images, compute) -> float:  # type: ignor
         ) as writer:
             writer.append(images, [{"id": str(i), "split": "forge"} for i in range(len(images))])
         view = FaceSet.open(folder / "set").view("forge")
-        training = Training("dcgan", "dcgan", architecture, settings, view, 0, compute, folder / "work")
-        game = Game(training, compute.decide("dcgan", trial_step(training)))
+        training = Training("dcgan", "dcgan", architecture, settings, view, 0, Compute(), folder / "work")
+        game = Game(training, training.compute.decide("dcgan", trial_step(training)))
         return _rate(game.advance, settings.batch)
     finally:
         shutil.rmtree(folder)
@@ -134,37 +166,11 @@ def _rate(step: Callable[[], object], batch: int, steps: int = 16) -> float:
     return batch * steps / statistics.median(seconds)
 
 
-def _plain_rate(architecture, images) -> float:  # type: ignore[no-untyped-def]  # noqa: ANN001
-    """The tutorial loop: fp32, contiguous memory, real and forged judged one after the other."""
-    import torch
-    from torch.autograd import backward
-    from torch.nn.functional import binary_cross_entropy_with_logits as bce
-
-    generator, discriminator = architecture.generator(), architecture.discriminator()
-    moves = [
-        torch.optim.Adam(network.parameters(), 2e-4, (0.5, 0.999), foreach=False)
-        for network in (generator, discriminator)
-    ]
-    real = images[:64].permute(0, 3, 1, 2).float().div(127.5).sub(1).contiguous()
-    ones, zeros = torch.ones(64), torch.zeros(64)
-
-    def step() -> None:
-        discriminator.zero_grad()
-        backward(bce(discriminator(real), ones))
-        forged = generator(architecture.latents(64, torch.device("cpu")))
-        backward(bce(discriminator(forged.detach()), zeros))
-        moves[1].step()
-        generator.zero_grad()
-        backward(bce(discriminator(forged), ones))
-        moves[0].step()
-
-    return _rate(step, 64)
-
-
 MEASUREMENTS: dict[str, Callable[[str | None], list[Figure]]] = {
     "startup": startup,
     "smoke": smoke,
     "rendering": rendering,
     "preparing": preparing,
     "training": training,
+    "style-training": style_training,
 }

@@ -12,7 +12,7 @@ import pandas as pd
 
 from benchmarks.measures import metrics
 from benchmarks.measures.results import Cell, DetectorFacts, GeneratorFacts, Results
-from benchmarks.report import figures, histories, mistakes, words
+from benchmarks.report import figures, health, histories, mistakes, words
 from benchmarks.report.figures import Figure, Names
 from benchmarks.report.images import grid_uri
 from benchmarks.report.numbers import estimate, percent, percent_range, share
@@ -201,7 +201,7 @@ def build(
         det=figures.det_figures(paired, rows, names),
         scores=histograms if len(cells) > 1 else [],
         calibration=figures.calibration_figures(single, rows, names),
-        generators=[f for one in results.generators[:_HISTORIES] for f in histories.generator_figures(one, names)],
+        generators=[f for one in results.generators[:_HISTORIES] for f in _training_figures(one, names)],
         detectors=[f for one in results.detectors[:_HISTORIES] for f in histories.detector_figures(one, names)],
         galleries=mistakes.galleries(figures.hardest(cells, _GALLERY_CELLS), rows, picture),
         left_out=_left_out(results),
@@ -209,6 +209,13 @@ def build(
         facts={i: facts(one) for i, one in enumerate(results.detectors)},
         methods=sorted({cell.auc_method for cell in cells}),
     )
+
+
+def _training_figures(generator: GeneratorFacts, names: figures.Names) -> list[Figure]:
+    return [
+        *health.health_figures(generator.name, generator.health, names),
+        *histories.generator_figures(generator, names),
+    ]
 
 
 def _left_out(results: Results) -> dict[str, str]:

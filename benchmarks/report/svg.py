@@ -109,19 +109,19 @@ class Plot:
         """A polyline."""
         points = simplify(self.at(x, y))
         if len(points):
-            self._parts.append(f'<path class="line {kind}" d="{_path(points)}"/>')
+            self._parts.append(f'<path class="line {kind}" d="{path_data(points)}"/>')
 
     def band(self, x: ArrayLike, low: ArrayLike, high: ArrayLike, kind: str) -> None:
         """The area between two curves."""
         upper, lower = simplify(self.at(x, high)), simplify(self.at(x, low))
         if len(upper):
-            self._parts.append(f'<path class="area {kind}" d="{_path(np.concatenate([upper, lower[::-1]]))}Z"/>')
+            self._parts.append(f'<path class="area {kind}" d="{path_data(np.concatenate([upper, lower[::-1]]))}Z"/>')
 
     def bars(self, edges: ArrayLike, tops: ArrayLike, kind: str, *, base: float = 0.0) -> None:
         """Bars from a base line to their tops, drawn as one outline."""
         edge, top = np.asarray(edges, dtype=np.float64), np.asarray(tops, dtype=np.float64)
         x, y = np.repeat(edge, 2), np.concatenate([[base], np.repeat(top, 2), [base]])
-        self._parts.append(f'<path class="bars {kind}" d="{_path(simplify(self.at(x, y)))}Z"/>')
+        self._parts.append(f'<path class="bars {kind}" d="{path_data(simplify(self.at(x, y)))}Z"/>')
 
     def dot(self, x: float, y: float, kind: str, *, title: str = "", radius: float = 3.5) -> None:
         """A point, with a text for the pointer."""
@@ -134,7 +134,7 @@ class Plot:
     def text(self, x: float, y: float, text: str, *, anchor: str = "start", kind: str = "note", dy: float = 0) -> None:
         """A label at a place."""
         ((left, top),) = self.at(x, y)
-        self._parts.append(_text(left, top + dy, text, anchor=anchor, kind=kind))
+        self._parts.append(text_at(left, top + dy, text, anchor=anchor, kind=kind))
 
     def legend(self, label: str, kind: str, *, mark: str = "line") -> None:
         """A row under the panel: a sample and its name. `mark` is line, square, dot or none."""
@@ -145,7 +145,7 @@ class Plot:
             "dot": f'<circle class="dot {kind}" cx="{number(_LEFT + 11)}" cy="{number(y)}" r="3.5"/>',
             "none": "",
         }[mark]
-        self._legend.append(sample + _text(_LEFT + (30 if sample else 0), y + 4, label, kind="name"))
+        self._legend.append(sample + text_at(_LEFT + (30 if sample else 0), y + 4, label, kind="name"))
 
     def svg(self, label: str) -> str:
         """The finished panel.
@@ -163,14 +163,14 @@ class Plot:
         for value, text in self.x.ticks:
             px = float(self.at(value, self.y.low)[0, 0])
             parts.append(f'<path class="grid" d="M{number(px)} {number(_TOP)}V{number(bottom)}"/>')
-            parts.append(_text(px, bottom + 15, text, anchor="middle", kind="tick"))
+            parts.append(text_at(px, bottom + 15, text, anchor="middle", kind="tick"))
         for value, text in self.y.ticks:
             py = float(self.at(self.x.low, value)[0, 1])
             parts.append(f'<path class="grid" d="M{number(_LEFT)} {number(py)}H{number(right)}"/>')
-            parts.append(_text(_LEFT - 6, py + 4, text, anchor="end", kind="tick"))
+            parts.append(text_at(_LEFT - 6, py + 4, text, anchor="end", kind="tick"))
         parts.append(f'<path class="base" d="M{number(_LEFT)} {number(bottom)}H{number(right)}"/>')
-        parts.append(_text(right, bottom + 31, self.x.label, anchor="end", kind="label"))
-        parts.append(_text(0, 12, self.y.label, kind="label"))
+        parts.append(text_at(right, bottom + 31, self.x.label, anchor="end", kind="label"))
+        parts.append(text_at(0, 12, self.y.label, kind="label"))
         return parts
 
 
@@ -190,7 +190,7 @@ def standalone(svg: str, title: str, css: str) -> str:
     down = 18.0 * len(lines) + 8
     size = f"{number(width + 2 * _MARGIN)} {number(height + down + 2 * _MARGIN)}"
     label = head.split("aria-label=", 1)[1]
-    words = "".join(_text(0, 12 + 18.0 * i, line, kind="title") for i, line in enumerate(lines))
+    words = "".join(text_at(0, 12 + 18.0 * i, line, kind="title") for i, line in enumerate(lines))
     across, along = size.split()
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="figure" viewBox="0 0 {size}" width="{across}" '
@@ -219,16 +219,16 @@ def forest(rows: Sequence[tuple[str, str, float, float, float, str]], axis: Axis
     for value, text in axis.ticks:
         kind = "chance" if value == 0.5 else "grid"
         body.append(f'<path class="{kind}" d="M{number(px(value))} 18V{number(bottom)}"/>')
-        body.append(_text(px(value), bottom + 15, text, anchor="middle", kind="tick"))
-    body.append(_text(right, bottom + 31, axis.label, anchor="end", kind="label"))
+        body.append(text_at(px(value), bottom + 15, text, anchor="middle", kind="tick"))
+    body.append(text_at(right, bottom + 31, axis.label, anchor="end", kind="label"))
     if axis.low <= 0.5 <= axis.high:
         side = "start" if px(0.5) < WIDTH / 2 else "end"
-        body.append(_text(px(0.5), 12, "guessing", anchor=side, kind="tick"))
+        body.append(text_at(px(0.5), 12, "guessing", anchor=side, kind="tick"))
     for i, (name, text, value, low, high, kind) in enumerate(rows):
         top = 22 + row * i
         y = top + 27
-        body.append(_text(left, top + 14, shorten(name, 34), kind="name"))
-        body.append(_text(right, top + 14, text, anchor="end", kind="value"))
+        body.append(text_at(left, top + 14, shorten(name, 34), kind="name"))
+        body.append(text_at(right, top + 14, text, anchor="end", kind="value"))
         body.append(f'<path class="line {kind.split()[0]}" d="M{number(px(low))} {number(y)}H{number(px(high))}"/>')
         body.append(
             f'<path class="cap {kind.split()[0]}" d="M{number(px(low))} {number(y - 4)}v8'
@@ -238,7 +238,7 @@ def forest(rows: Sequence[tuple[str, str, float, float, float, str]], axis: Axis
     return document(WIDTH, bottom + 38, label, "".join(body))
 
 
-def _path(points: np.ndarray) -> str:
+def path_data(points: np.ndarray) -> str:
     """Path data; horizontal and vertical steps take one number instead of two."""
     text, (x, y) = [f"M{number(points[0][0])} {number(points[0][1])}"], map(number, points[0])
     for px, py in ((number(a), number(b)) for a, b in points[1:]):
@@ -249,6 +249,7 @@ def _path(points: np.ndarray) -> str:
     return "".join(text)
 
 
-def _text(x: float, y: float, text: str, *, anchor: str = "start", kind: str) -> str:
+def text_at(x: float, y: float, text: str, *, anchor: str = "start", kind: str) -> str:
+    """A text element; `kind` is its class."""
     place = "" if anchor == "start" else f' text-anchor="{anchor}"'
     return f'<text class="{kind}" x="{number(x)}" y="{number(y)}"{place}>{escape(text)}</text>'

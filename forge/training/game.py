@@ -24,6 +24,7 @@ from forge.faces.faceset import FaceView
 from forge.networks.base import Architecture
 from forge.networks.layers import MinibatchDeviation
 from forge.training.augment import adapted, augment, flipped, to_float
+from forge.training.monitor import gradient_norm
 from forge.training.objectives import OBJECTIVES, gradient_penalty, path_lengths, zero_centred_penalty
 from forge.training.settings import TrainingSettings
 
@@ -249,7 +250,7 @@ class Game:
             self._penalise(real, forged, labels)
         self.world.average_gradients(self.discriminator)
         if measure:
-            self.readings["d_grad_norm"] = _gradient_norm(self.discriminator)
+            self.readings["d_grad_norm"] = gradient_norm(self.discriminator.parameters())
         self.discriminator_optimizer.step()
         with torch.no_grad():
             correct = ((real_logits > 0).float().mean() + (forged_logits < 0).float().mean()) / 2
@@ -311,7 +312,7 @@ class Game:
             self._smooth_paths(labels)
         self.world.average_gradients(self.generator)
         if measure:
-            self.readings["g_grad_norm"] = _gradient_norm(self.generator)
+            self.readings["g_grad_norm"] = gradient_norm(self.generator.parameters())
         self.generator_optimizer.step()
         self.readings["g_loss"] = loss.detach()
 
@@ -396,10 +397,6 @@ def _judges_jointly(discriminator: nn.Module, batch: int) -> bool:
         if isinstance(module, MinibatchDeviation) and batch % module.group:
             return False
     return True
-
-
-def _gradient_norm(network: nn.Module) -> Tensor:
-    return nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None])
 
 
 def _place(network: nn.Module, device: torch.device) -> nn.Module:

@@ -20,7 +20,11 @@ Policy = Literal["warn", "stop", "roll-back"]
 Step = Literal["continue", "warn", "stop", "roll-back"]
 
 STATES: tuple[State, ...] = get_args(State)
-_SIGNS: tuple[State, ...] = ("collapsed", "won", "overfit", "coin toss")  # the first that lasts is named
+_SIGNS: tuple[State, ...] = ("overfit", "won", "coin toss", "collapsed")  # the first that lasts names the state
+_WORDS = {
+    "d_logit": "a logit of the discriminator", "d_loss": "the discriminator's loss", "g_loss": "the generator's loss",
+    "d_grad_norm": "the discriminator's gradient norm", "g_grad_norm": "the generator's gradient norm",
+}  # fmt: skip
 SICK: tuple[State, ...] = ("diverged", *_SIGNS)
 
 
@@ -34,18 +38,19 @@ class HealthSettings(BaseModel):
     roll_back_lr: float = Field(0.5, gt=0, le=1, description="factor on both learning rates at each roll-back")
     warming_steps: int = Field(250, ge=0, description="steps during which nothing but divergence is called")
     patience: int = Field(3, ge=1, description="ticks in a row that a sign must last; divergence needs one")
-    won_accuracy: float = Field(0.98, gt=0.5, le=1, description="discriminator accuracy from here on counts as always")
+    won_accuracy: float = Field(0.9, gt=0.5, le=1, description="discriminator accuracy from here on counts as always")
     coin_margin: float = Field(0.06, gt=0, lt=0.5, description="accuracy within 1/2 +- this counts as a coin toss")
-    poor_distance: float = Field(3.0, gt=1, description="forgeries are poor if their distance ratio is above this")
-    poor_coverage: float = Field(
-        0.2, ge=0, le=1, description="forgeries are poor if their coverage ratio is below this"
+    poor_distance: float = Field(
+        4.0, gt=1, description="forgeries are poor if their distance ratio is above this and ..."
     )
     improvement: float = Field(0.05, ge=0, lt=1, description="a distance this much below the best so far is progress")
+    still: float = Field(0.05, ge=0, description="the generator stands still if fixed samples move less than this")
     low_diversity: float = Field(0.4, ge=0, le=1, description="collapsed if the diversity is below this ratio")
-    low_bins: float = Field(0.35, ge=0, le=1, description="collapsed if the ratio of filled bins is below this")
-    duplicates: float = Field(0.6, gt=0, le=1, description="collapsed if this share are near-duplicates of each other")
+    duplicates: float = Field(0.6, gt=0, le=1, description="collapsed if more are near-duplicates of each other")
+    few_bins: float = Field(0.35, ge=0, le=1, description="collapsed if the ratio of filled bins is below this and ...")
+    some_duplicates: float = Field(0.2, ge=0, le=1, description="... more than this share are near-duplicates")
     memory: float = Field(0.8, gt=0.5, le=1, description="overfit if training reals outrank held-out ones this often")
-    exploded: float = Field(1000.0, gt=0, description="diverged if a loss or a logit is larger than this")
+    exploded: float = Field(1000.0, gt=0, description="diverged if a loss is larger than this")
     start_accuracy: float = Field(
         0.9, gt=0.5, le=1, description="share that a small classifier must get right before the first step"
     )
@@ -127,6 +132,7 @@ class Diagnosis:
         self._best: float | None = None  # lowest distance so far
         self._idle = 0  # ticks since the distance last got better
         self._was_healthy = False
+        self._named: str | None = None  # the sickness of the last tick
 
     def state_dict(self) -> dict[str, Any]:
         """What it remembers, as plain JSON."""
@@ -136,18 +142,21 @@ class Diagnosis:
             "best": self._best,
             "idle": self._idle,
             "was_healthy": self._was_healthy,
+            "named": self._named,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave."""
         self._lasted, self._since = dict(state["lasted"]), dict(state["since"])
-        self._best, self._idle, self._was_healthy = state["best"], state["idle"], state["was_healthy"]
+        self._best, self._idle = state["best"], state["idle"]
+        self._was_healthy, self._named = state["was_healthy"], state["named"]
 
     def name(self, readings: Mapping[str, float], *, step: int, kimg: float) -> Health:
         """The state at a tick.
 
         Args:
-            readings: d_accuracy, distance, diversity, coverage, bins_filled, near_duplicates; d_memory if it is known.
+            readings: d_accuracy, distance, diversity, coverage, bins_filled, near_duplicates; d_memory and fixed_change
+                where they are known.
             step: steps played.
             kimg: thousands of real images shown.
 
@@ -165,16 +174,30 @@ class Diagnosis:
         return Health(kimg, state, reason, readings)
 
     def _state(self, signs: Mapping[State, str], readings: Mapping[str, float], *, warming: bool) -> tuple[State, str]:
-        for sign in _SIGNS:
-            if self._lasted[sign] >= self.settings.patience:
-                return sign, signs[sign]
-        likeness = f"distance {readings['distance']:.1f} x and diversity {readings['diversity']:.0%} of real images"
+        lasting = [sign for sign in _SIGNS if self._lasts(sign)]
+        self._named = lasting[0] if lasting else None
+        if lasting:
+            return lasting[0], "; ".join(signs[sign] for sign in lasting)
+        likeness = (
+            f"the forgeries lie {readings['distance']:.1f} times as far from real images as other real images do, with "
+            f"{_percent(readings['diversity'])} of their diversity"
+        )
         if warming:
-            return "warming", f"the first {self.settings.warming_steps} steps are not judged; {likeness}"
-        suspected = "; ".join(f"{signs[s]} ({self._lasted[s]} of {self.settings.patience} ticks)" for s in signs)
+            return "warming", f"the first {self.settings.warming_steps} steps are not judged: {likeness}"
+        suspected = "; ".join(f"{signs[s]} (for {self._lasted[s]} ticks)" for s in signs)
         if self._was_healthy or not (suspected or self._poor(readings)):
             return "healthy", suspected or likeness
-        return "warming", suspected or f"the forgeries are still poor: {likeness}"
+        return "warming", suspected or f"too early to say: {likeness}"
+
+    def _lasts(self, sign: State) -> bool:
+        """Whether a sign makes a sickness: long enough without progress, or twice as long with it.
+
+        Memory needs no lack of progress, and a sickness that was named keeps its name while its sign is there.
+        """
+        ticks, patience = self._lasted[sign], self.settings.patience
+        if sign == self._named and ticks:
+            return True
+        return ticks >= patience * 2 or (ticks >= patience and (sign == "overfit" or self._idle >= patience))
 
     def _durations(self, accuracy: float, kimg: float) -> dict[str, float]:
         there = {"one": self._always(accuracy), "half": self._tossing(accuracy)}
@@ -196,40 +219,44 @@ class Diagnosis:
         return accuracy <= 0.5 + self.settings.coin_margin
 
     def _poor(self, readings: Mapping[str, float]) -> bool:
-        limits = self.settings
-        return readings["distance"] > limits.poor_distance and readings["coverage"] < limits.poor_coverage
+        return readings["distance"] > self.settings.poor_distance
 
     def _signs(self, readings: Mapping[str, float]) -> dict[State, str]:
         """The signs of sickness at this tick, each in words."""
         limits, accuracy, found = self.settings, readings["d_accuracy"], dict[State, str]()
-        alike = self._alike(readings)
-        if alike:
-            found["collapsed"] = f"the forgeries are too much alike: {alike}"
-        stuck = self._poor(readings) and self._idle >= limits.patience
-        poor = (
-            f"while the forgeries are poor (distance {readings['distance']:.1f} x, coverage "
-            f"{readings['coverage']:.0%} of real images) and got no better for {self._idle} ticks"
-        )
-        if stuck and self._always(accuracy):
-            found["won"] = f"the discriminator is right in {accuracy:.1%} of cases, {poor}"
-        if stuck and self._tossing(accuracy):
-            found["coin toss"] = f"the discriminator is right in only {accuracy:.0%} of cases, {poor}"
         if readings.get("d_memory", 0.5) >= limits.memory:
             found["overfit"] = (
-                f"the discriminator ranks training images above held-out ones in {readings['d_memory']:.0%} of cases: "
-                "it knows them by heart"
+                f"the discriminator ranks training images above held-out ones in {_percent(readings['d_memory'])} of "
+                "cases: it knows them by heart"
             )
+        poor, alike = self._poor(readings), self._alike(readings)
+        stands_still = readings.get("fixed_change", 1.0) < limits.still
+        so = (
+            f"while the forgeries are poor (distance {readings['distance']:.1f} x, coverage "
+            f"{_percent(readings['coverage'])} of real images"
+        ) + (f") and got no better for {self._idle} ticks" if self._idle else ")")
+        if poor and self._always(accuracy):
+            found["won"] = f"the discriminator is right in {_percent(accuracy)} of cases, {so}"
+        if poor and self._tossing(accuracy) and (stands_still or not alike):
+            found["coin toss"] = f"the discriminator is right in only {_percent(accuracy)} of cases, {so}"
+        if alike:
+            found["collapsed"] = f"the forgeries are too much alike: {alike}"
         return found
 
     def _alike(self, readings: Mapping[str, float]) -> str:
-        limits, parts = self.settings, []
+        limits, twins = self.settings, readings["near_duplicates"]
+        parts = []
         if readings["diversity"] < limits.low_diversity:
-            parts.append(f"two differ {readings['diversity']:.0%} as much as real images do")
-        if readings["bins_filled"] < limits.low_bins:
-            parts.append(f"they fill {readings['bins_filled']:.0%} of the bins that real images fill")
-        if readings["near_duplicates"] > limits.duplicates:
-            parts.append(f"{readings['near_duplicates']:.0%} are near-duplicates")
+            parts.append(f"two of them differ {_percent(readings['diversity'])} as much as real images do")
+        if twins > limits.duplicates:
+            parts.append(f"{_percent(twins)} are near-duplicates of each other")
+        if readings["bins_filled"] < limits.few_bins and twins > limits.some_duplicates:
+            parts.append(f"they fill {_percent(readings['bins_filled'])} of the bins that real images fill")
         return ", ".join(parts)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def not_finite(readings: Mapping[str, float], limit: float) -> str:
@@ -237,11 +264,11 @@ def not_finite(readings: Mapping[str, float], limit: float) -> str:
 
     Args:
         readings: by name.
-        limit: largest size of a loss or logit (names ending in "loss" or "logit").
+        limit: largest size of a loss (a name ending in "loss").
     """
     for name, value in sorted(readings.items()):
         if not math.isfinite(value):
-            return f"{name} is {value}"
-        if abs(value) > limit and name.endswith(("loss", "logit")):
-            return f"{name} is {value:.3g}, beyond {limit:g}"
+            return f"{_WORDS.get(name, name)} is {value}"
+        if abs(value) > limit and name.endswith("loss"):
+            return f"{_WORDS.get(name, name)} is {value:.3g}, beyond {limit:g}"
     return ""

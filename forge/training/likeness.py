@@ -103,7 +103,7 @@ def sliced_wasserstein(a: Tensor, b: Tensor, directions: Tensor) -> float:
 def k_means(points: Tensor, count: int, seed: int, *, rounds: int = 10) -> Tensor:
     """Centres [count, D] of points [N, D] (Lloyd's algorithm from a random choice of points)."""
     source = torch.Generator().manual_seed(derive_seed(seed, "bins"))
-    centres = points[torch.randperm(len(points), generator=source)[:count].to(points.device)].clone()
+    centres = points[torch.randperm(len(points), generator=source)[:count]].clone()
     for _ in range(rounds):
         nearest = torch.cdist(points, centres).argmin(dim=1)
         total = torch.zeros_like(centres).index_add_(0, nearest, points)
@@ -140,26 +140,36 @@ class Likeness:
     """Compares images with a fixed reference of real ones.
 
     Args:
-        reals: uint8 [N, H, W, 3], at least 16: up to 1024 are the reference, up to 256 others are looked at
-            themselves (`own`): what forgeries can reach at best.
+        reals: uint8 [N, H, W, 3], at least 16: up to 1024 of them are the reference.
+        others: real images that are not among `reals`, uint8 [M, H, W, 3]: up to 256 of them are looked at themselves
+            (`own`), which is what forgeries can reach at best. None takes them from `reals`, away from the reference.
         seed: of the choice, the features and the bins.
         device: where it computes.
     """
 
-    def __init__(self, reals: NDArray[np.uint8], *, seed: int, device: torch.device) -> None:
+    def __init__(
+        self, reals: NDArray[np.uint8], others: NDArray[np.uint8] | None, *, seed: int, device: torch.device
+    ) -> None:
         source = torch.Generator().manual_seed(derive_seed(seed, "reference"))
-        order = torch.randperm(len(reals), generator=source)[: SAMPLES + REFERENCE].numpy()
-        self.samples = min(SAMPLES, len(order) // 2)
+        order = torch.randperm(len(reals), generator=source).numpy()
+        if others is None:
+            cut = min(SAMPLES, len(reals) // 2)
+            others, order = reals[order[:cut]], order[cut:]
+        else:
+            others = others[torch.randperm(len(others), generator=source)[:SAMPLES].numpy()]
+        self.samples = len(others)
         self._features = RandomFeatures(seed, device)
-        own = to_float(torch.from_numpy(reals[order[: self.samples]])).to(device)
-        reference = to_float(torch.from_numpy(reals[order[self.samples :]])).to(device)
+        own = to_float(torch.from_numpy(others)).to(device)
+        reference = to_float(torch.from_numpy(reals[order[:REFERENCE]])).to(device)
         described = self._features(reference)
-        self._mean, self._scale = described.mean(dim=0), described.std(dim=0).clamp(min=1e-6)
+        spread = described.std(dim=0)
+        self._mean, self._scale = described.mean(dim=0), spread.clamp(min=float(spread.mean()) / 4)
         self._reference = self._standardise(described)
         k = min(_NEIGHBOUR, len(reference) - 1)
         among = torch.cdist(self._reference, self._reference)
         self._radius = among.kthvalue(k + 1, dim=1).values  # the nearest one is the image itself
-        self._bins = k_means(self._reference, min(_BINS, max(2, self.samples // 8)), seed)
+        bins = min(_BINS, max(2, self.samples // 8), len(reference))
+        self._bins = k_means(self._reference.cpu(), bins, seed).to(device)  # sums on a GPU depend on their order
         self._shares = self._fill(self._reference)
         directions = torch.randn(self._reference.shape[1], _DIRECTIONS, generator=source)
         self._directions = (directions / directions.norm(dim=0)).to(device)

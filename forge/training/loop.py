@@ -255,7 +255,7 @@ class Session:
                 readings=readings,
                 fixed=self._forged(network, SAMPLES, "grid"),
                 fresh=self._forged(network, WATCHED, "fresh", game.step),
-                discriminator=aside(game.discriminator),
+                discriminator=aside(game.discriminator, lambda: self.training.compute.autocast(game.precision)),
             )
         )
         action = decide(health, self.settings.health, self.roll_backs)

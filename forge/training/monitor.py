@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from forge.training.health import Diagnosis, Health, HealthSettings, not_finite
 from forge.training.likeness import SAMPLES, Likeness, diversity, rank, shrink
 
 _FIXED, _FIXED_PIXELS = 64, 8  # what is remembered of the fixed samples until the next tick: 12 kB
+_JUDGED = 128  # images of each kind shown to the discriminator, which is the dearest part of a tick
 _FEWEST = 16  # images of a kind below which shares of them say nothing
 _LARGEST_VALUE = 50.0  # of untrained output that is meant to be -1..1; style-based generators start at 10 and more
 _VISIBLE = 2 / 255  # one grey level, in units of -1..1
@@ -48,25 +50,31 @@ class Observed:
     discriminator: Callable[[Tensor], Tensor]
 
 
-def aside(network: nn.Module) -> Callable[[Tensor], Tensor]:
+def aside(
+    network: nn.Module, autocast: Callable[[], AbstractContextManager[object]] = nullcontext
+) -> Callable[[Tensor], Tensor]:
     """A network to look through without touching it: no gradients, and a copy of its buffers (batch-norm statistics).
 
     It stays in the mode it is in: in training mode it judges by the statistics of the batch, as in the game.
+
+    Args:
+        network: the discriminator.
+        autocast: makes the context it computes in, for the precision of the game.
     """
 
     @torch.no_grad()
     def judge(images: Tensor) -> Tensor:
         buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
-        output: Tensor = functional_call(network, buffers, (images,))
+        with autocast():
+            output: Tensor = functional_call(network, buffers, (images,))
         return output.float()
 
     return judge
 
 
-def gradient_norm(parameters: Iterable[nn.Parameter]) -> float:
-    """Euclidean norm of the gradients that are there, all taken as one vector."""
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    return float(torch.stack(torch._foreach_norm(gradients)).float().norm()) if gradients else 0.0
+def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """Euclidean norm of the gradients that are there, all taken as one vector; a scalar."""
+    return nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
 
 
 class HealthMonitor:
@@ -98,9 +106,10 @@ class HealthMonitor:
         self.settings, self._device = settings, device
         self._diagnosis = Diagnosis(settings)
         self._reals = {"train": _choose(train_images, seed)}
-        if held_out is not None and len(held_out) >= _FEWEST:
-            self._reals["held_out"] = _choose(held_out, seed)
-        self._likeness = Likeness(train_images, seed=seed, device=device)
+        others = held_out if held_out is not None and len(held_out) >= _FEWEST else None
+        if others is not None:
+            self._reals["held_out"] = _choose(others, seed)
+        self._likeness = Likeness(train_images, others, seed=seed, device=device)
         self._fixed: Tensor | None = None
 
     def start_check(self, untrained: Tensor) -> None:
@@ -180,8 +189,11 @@ class HealthMonitor:
             self._fixed = torch.from_numpy(raw).reshape(-1, _FIXED_PIXELS, _FIXED_PIXELS, 3)
 
     def _of_discriminator(self, observed: Observed) -> dict[str, float]:
-        logits = {k: observed.discriminator(to_float(v).to(self._device)) for k, v in self._reals.items()}
-        logits["forged"] = observed.discriminator(observed.fresh.float())
+        logits = {
+            kind: observed.discriminator(to_float(images[:_JUDGED]).to(self._device))
+            for kind, images in self._reals.items()
+        }
+        logits["forged"] = observed.discriminator(observed.fresh[:_JUDGED].float())
         found = {f"d_sign_{kind}": float((some > 0).double().mean()) for kind, some in logits.items()}
         found["d_logit"] = max(float(some.abs().max()) for some in logits.values())
         found["d_accuracy"] = (found["d_sign_train"] + 1 - found["d_sign_forged"]) / 2
@@ -193,11 +205,11 @@ class HealthMonitor:
     def _of_forgeries(self, fresh: Tensor) -> dict[str, float]:
         look, own = self._likeness.look(fresh), self._likeness.own
         return {
-            "diversity": look.diversity / own.diversity,
-            "distance": look.distance / own.distance,
-            "coverage": look.coverage / own.coverage,
-            "precision": look.precision / own.precision,
-            "bins_filled": look.bins_filled / own.bins_filled,
+            "diversity": _ratio(look.diversity, own.diversity),
+            "distance": _ratio(look.distance, own.distance),
+            "coverage": _ratio(look.coverage, own.coverage),
+            "precision": _ratio(look.precision, own.precision),
+            "bins_filled": _ratio(look.bins_filled, own.bins_filled),
             "bins_different": look.bins_different,
             "near_duplicates": look.near_duplicates,
         }
@@ -210,6 +222,10 @@ class HealthMonitor:
         return {"fixed_change": float(moved) / self._likeness.own.diversity}
 
 
+def _ratio(value: float, own: float) -> float:
+    return value / max(own, 1e-3)  # a few real images may cover none of a few others
+
+
 def _choose(images: NDArray[np.uint8], seed: int) -> Tensor:
     source = np.random.default_rng(derive_seed(seed, "watched"))
-    return torch.from_numpy(images[np.sort(source.permutation(len(images))[:SAMPLES])])
+    return torch.from_numpy(images[source.permutation(len(images))[:SAMPLES]])

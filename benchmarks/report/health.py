@@ -1,0 +1,166 @@
+"""The health of a training as a figure: its state over the images seen, and the readings that decide it."""
+
+from __future__ import annotations
+
+import itertools
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from benchmarks.report.figures import Figure, Names
+from benchmarks.report.svg import WIDTH, Axis, document, nice_axis, number, path_data, series, text_at
+
+_LEFT, _RIGHT = 8.0, WIDTH - 8.0
+_STRIP, _ROW, _LEGEND, _LINE = 24.0, 80.0, 17.0, 15.0
+_CURVE = 38.0  # height of a curve within its row
+_LETTER = 6.4  # pixels a letter of a label takes
+
+# colour and height say the same: a sick stretch is the tallest, so that the strip reads without colour too
+_LOOKS = {"warming": ("counts", 0.4), "healthy": ("s0", 0.7)}
+_SICK = ("s5", 1.0)
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """Ticks in a row of the same state; `start` is where the tick before was."""
+
+    state: str
+    start: float
+    end: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """A row of the figure: what it shows, its lines by name of the reading, and where real images are."""
+
+    title: str
+    lines: Mapping[str, str]
+    real: float | None
+
+
+_READINGS = (
+    _Reading(
+        "called real by the discriminator", {"d_sign_train": "training faces", "d_sign_held_out": "held-out"}, None
+    ),
+    _Reading("diversity of forgeries (dotted: of real faces)", {"diversity": ""}, 1.0),
+    _Reading("real faces covered (dotted: by other real faces)", {"coverage": ""}, 1.0),
+)
+
+
+def health_figures(generator: str, ticks: Sequence[Mapping[str, Any]], names: Names) -> list[Figure]:
+    """The strip of states with its readings; none where there are fewer than two ticks.
+
+    Args:
+        generator: its name.
+        ticks: each with kimg, state, reason and readings, in the order of the training.
+        names: gives file names.
+    """
+    if len(ticks) < 2:
+        return []
+    title = f"Health of the training of {generator}"
+    stretches = _stretches(ticks)
+    said = "; ".join(f"{s.state} {_span(s)}" for s in stretches)
+    alt = f"{title}, in thousand real images seen: {said}. At the end: {ticks[-1]['reason']}."
+    return [Figure(names("health", generator), title, _draw(ticks, stretches, alt), alt)]
+
+
+def _stretches(ticks: Sequence[Mapping[str, Any]]) -> list[_Stretch]:
+    found, start = [], 0.0
+    for state, group in itertools.groupby(ticks, key=lambda tick: tick["state"]):
+        last = list(group)[-1]
+        found.append(_Stretch(state, start, last["kimg"], last["reason"]))
+        start = last["kimg"]
+    return found
+
+
+def _span(stretch: _Stretch) -> str:
+    return f"{stretch.start:.3g} to {stretch.end:.3g}"
+
+
+def _draw(ticks: Sequence[Mapping[str, Any]], stretches: Sequence[_Stretch], alt: str) -> str:
+    x = nice_axis(0.0, ticks[-1]["kimg"], "thousand real images seen")
+    rows = [row for row in _READINGS if any(name in tick["readings"] for tick in ticks for name in row.lines)]
+    tops = [_STRIP + 28.0]
+    for row in rows:
+        tops.append(tops[-1] + _ROW + (_LEGEND if len(row.lines) > 1 else 0))
+    bottom = tops[-1] - 18
+    body = [f'<path class="grid" d="M{number(px)} 0V{number(bottom)}"/>' for px in _at(x, [t for t, _ in x.ticks])]
+    body += _strip(x, stretches)
+    for row, top, below in zip(rows, tops, tops[1:], strict=False):
+        body += _row(x, ticks, row, top=top, base=below - 18)
+    for value, text in x.ticks:
+        px = float(_at(x, [value])[0])
+        anchor = "start" if px < _LEFT + 8 else "end" if px > _RIGHT - 8 else "middle"
+        body.append(text_at(px, bottom + 15, text, anchor=anchor, kind="tick"))
+    body.append(text_at(_RIGHT, bottom + 31, x.label, anchor="end", kind="label"))
+    height, words = _legend(stretches, str(ticks[-1]["reason"]), top=bottom + 52)
+    return document(WIDTH, height, alt, "".join(body + words))
+
+
+def _at(x: Axis, values: Sequence[float]) -> np.ndarray:
+    return _LEFT + x.place(values) * (_RIGHT - _LEFT)
+
+
+def _strip(x: Axis, stretches: Sequence[_Stretch]) -> list[str]:
+    parts = []
+    for stretch in stretches:
+        look, tall = _LOOKS.get(stretch.state, _SICK)
+        left, right = (float(v) for v in _at(x, [stretch.start, stretch.end]))
+        high = _STRIP * tall
+        parts.append(
+            f'<rect class="bars {look}" x="{number(left)}" y="{number(_STRIP - high)}" '
+            f'width="{number(max(right - left - 1, 1))}" height="{number(high)}">'
+            f"<title>{escape(f'{stretch.state} {_span(stretch)}: {stretch.reason}')}</title></rect>"
+        )
+        if right - left > _LETTER * len(stretch.state):
+            middle = (left + right) / 2
+            parts.append(text_at(middle, _STRIP + 14, stretch.state, anchor="middle", kind="tick"))
+    return parts
+
+
+def _row(x: Axis, ticks: Sequence[Mapping[str, Any]], row: _Reading, *, top: float, base: float) -> list[str]:
+    known = {name: [tick for tick in ticks if name in tick["readings"]] for name in row.lines}
+    shown = {name: some for name, some in known.items() if some}
+    highest = max(tick["readings"][name] for name, some in shown.items() for tick in some)
+    y = Axis(0.0, max(1.0, highest) * 1.04, [], "")
+    parts = [text_at(_LEFT, top + 8, row.title, kind="name")]
+    parts.append(f'<path class="base" d="M{number(_LEFT)} {number(base)}H{number(_RIGHT)}"/>')
+    if row.real is not None:
+        level = base - float(y.place(row.real)[0]) * _CURVE
+        parts.append(f'<path class="chance" d="M{number(_LEFT)} {number(level)}H{number(_RIGHT)}"/>')
+    for i, (name, some) in enumerate(shown.items()):
+        values = [tick["readings"][name] for tick in some]
+        points = np.stack([_at(x, [tick["kimg"] for tick in some]), base - y.place(values) * _CURVE], axis=1)
+        parts.append(f'<path class="line {series(i)}" d="{path_data(points)}"/>')
+        end = f'cx="{number(points[-1, 0])}" cy="{number(points[-1, 1])}"'
+        parts.append(f'<circle class="dot {series(i).split()[0]}" {end} r="3"/>')
+        last = f"{values[-1]:.0%}".replace("%", " %")
+        if row.lines[name]:
+            left = _LEFT + i * (_RIGHT - _LEFT) / 2
+            parts.append(f'<path class="line {series(i)}" d="M{number(left)} {number(top + 21)}h22"/>')
+            parts.append(text_at(left + 29, top + 25, f"{row.lines[name]} {last}", kind="name"))
+        else:
+            parts.append(text_at(_RIGHT, top + 8, last, anchor="end", kind="value"))
+    return parts
+
+
+def _legend(stretches: Sequence[_Stretch], reason: str, *, top: float) -> tuple[float, list[str]]:
+    parts, y = [], top
+    for state in dict.fromkeys(stretch.state for stretch in stretches):
+        look, tall = _LOOKS.get(state, _SICK)
+        spans = ", ".join(_span(stretch) for stretch in stretches if stretch.state == state)
+        high = 12 * tall
+        parts.append(
+            f'<rect class="bars {look}" x="{number(_LEFT)}" y="{number(y - high)}" width="16" height="{number(high)}"/>'
+        )
+        parts.append(text_at(_LEFT + 24, y, f"{state}: {spans}", kind="name"))
+        y += _LEGEND
+    for line in textwrap.wrap(f"At the end: {reason}.", 56):
+        parts.append(text_at(_LEFT, y + 4, line, kind="tick"))
+        y += _LINE
+    return y, parts

@@ -1,0 +1,178 @@
+"""What `bench speed` compares with: training steps as widely copied code takes them, in fp32 and contiguous memory.
+
+The networks compute the same as ours, or as the papers; only how they compute it differs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import backward
+from torch.nn import functional
+from torch.nn.functional import binary_cross_entropy_with_logits, leaky_relu, softplus
+
+from forge.networks.base import Architecture
+from forge.networks.stylegan_lite import Discriminator, Mapping, StyleGANSettings, channel_table
+from forge.training.objectives import zero_centred_penalty
+
+
+def dcgan_step(architecture: Architecture, images: Tensor) -> Callable[[], None]:
+    """The tutorial's step: real and forged judged one after the other, gradients of D kept in G's move.
+
+    Args:
+        architecture: DCGAN.
+        images: float [N, 3, H, W] in -1..1.
+    """
+    generator, discriminator = architecture.generator(), architecture.discriminator()
+    moves = [
+        torch.optim.Adam(network.parameters(), 2e-4, (0.5, 0.999), foreach=False)
+        for network in (generator, discriminator)
+    ]
+    count = len(images)
+    ones, zeros = torch.ones(count), torch.zeros(count)
+
+    def step() -> None:
+        discriminator.zero_grad()
+        backward(binary_cross_entropy_with_logits(discriminator(images), ones))
+        forged = generator(architecture.latents(count, torch.device("cpu")))
+        backward(binary_cross_entropy_with_logits(discriminator(forged.detach()), zeros))
+        moves[1].step()
+        generator.zero_grad()
+        backward(binary_cross_entropy_with_logits(discriminator(forged), ones))
+        moves[0].step()
+
+    return step
+
+
+def stylegan_step(settings: StyleGANSettings, images: Tensor, penalty_every: int) -> Callable[[], None]:
+    """A StyleGAN2 step without custom kernels: grouped convolutions, zero insertion and a filter for resampling.
+
+    Args:
+        settings: of the networks; channels as in StyleGAN-lite.
+        images: float [N, 3, H, W] in -1..1.
+        penalty_every: steps between R1 penalties.
+    """
+    resolution = images.shape[2]
+    generator = _Generator(settings, resolution)
+    discriminator = Discriminator(settings, resolution, ())
+    for block in discriminator.blocks:
+        block.down = _FilterThenSkip()
+    moves = [
+        torch.optim.Adam(network.parameters(), 0.0025, (0.0, 0.99), foreach=False)
+        for network in (generator, discriminator)
+    ]
+    count, done = len(images), [0]
+
+    def forge() -> Tensor:
+        return cast(Tensor, generator(torch.randn(count, settings.latent)))
+
+    def step() -> None:
+        discriminator.zero_grad()
+        with torch.no_grad():
+            forged = forge()
+        backward(softplus(-discriminator(images)).mean() + softplus(discriminator(forged)).mean())
+        moves[1].step()
+        if done[0] % penalty_every == 0:
+            discriminator.zero_grad()
+            backward(zero_centred_penalty(discriminator, images) * penalty_every)
+            moves[1].step()
+        generator.zero_grad()
+        backward(softplus(-discriminator(forge())).mean())
+        moves[0].step()
+        done[0] += 1
+
+    return step
+
+
+def _filter(gain: float) -> Tensor:
+    line = torch.tensor([1.0, 3.0, 3.0, 1.0])
+    return torch.outer(line, line) / 64 * gain
+
+
+def _filtered(images: Tensor, before: int, after: int, gain: float = 1.0) -> Tensor:
+    channels = images.shape[1]
+    padded = functional.pad(images, (before, after, before, after))
+    return functional.conv2d(padded, _filter(gain).expand(channels, 1, 4, 4), groups=channels)
+
+
+def _zero_insertion(images: Tensor) -> Tensor:
+    count, channels, height, width = images.shape
+    spread = functional.pad(images.reshape(count, channels, height, 1, width, 1), (0, 1, 0, 0, 0, 1))
+    return _filtered(spread.reshape(count, channels, 2 * height, 2 * width), 2, 1, 4.0)
+
+
+class _FilterThenSkip(nn.Module):
+    """Filter at full size, then keep every second pixel."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return _filtered(images, 1, 1)[:, :, ::2, ::2]
+
+
+class _GroupedConv(nn.Module):
+    """A modulated convolution with weights of its own for each image, all images as groups of one convolution."""
+
+    def __init__(
+        self, inputs: int, outputs: int, style: int, kernel: int, *, up: bool = False, last: bool = False
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(1, outputs, inputs, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(1, outputs, 1, 1))
+        self.style = nn.Linear(style, inputs)
+        self.strength = nn.Parameter(torch.zeros(()))
+        self.scale, self.up, self.last = 1 / math.sqrt(inputs * kernel**2), up, last
+
+    def forward(self, images: Tensor, w: Tensor) -> Tensor:
+        count, inputs, height, width = images.shape
+        _, outputs, _, kernel, _ = self.weight.shape
+        weight = self.scale * self.weight * self.style(w)[:, None, :, None, None]
+        if not self.last:
+            weight = weight * torch.rsqrt(weight.square().sum((2, 3, 4), keepdim=True) + 1e-8)
+        grouped = images.reshape(1, count * inputs, height, width)
+        if self.up:
+            turned = weight.transpose(1, 2).reshape(count * inputs, outputs, kernel, kernel)
+            found = functional.conv_transpose2d(grouped, turned, stride=2, groups=count)
+            found = _filtered(found.reshape(count, outputs, 2 * height + 1, 2 * width + 1), 1, 1, 4.0)
+        else:
+            flat = weight.reshape(count * outputs, inputs, kernel, kernel)
+            found = functional.conv2d(grouped, flat, padding=kernel // 2, groups=count)
+            found = found.reshape(count, outputs, height, width)
+        if self.last:
+            return found + self.bias
+        found = found + self.strength * torch.randn(count, 1, *found.shape[2:])
+        return leaky_relu(found + self.bias, 0.2) * math.sqrt(2)
+
+
+class _Generator(nn.Module):
+    def __init__(self, settings: StyleGANSettings, resolution: int) -> None:
+        super().__init__()
+        table, style = channel_table(settings, resolution), settings.style
+        self.mapping = Mapping(settings, ())
+        self.constant = nn.Parameter(torch.randn(1, table[4], 4, 4))
+        self.first = _GroupedConv(table[4], table[4], style, 3)
+        self.picture = _GroupedConv(table[4], 3, style, 1, last=True)
+        sizes = list(table)
+        self.blocks = nn.ModuleList(
+            nn.ModuleList(
+                [
+                    _GroupedConv(table[before], table[size], style, 3, up=True),
+                    _GroupedConv(table[size], table[size], style, 3),
+                    _GroupedConv(table[size], 3, style, 1, last=True),
+                ]
+            )
+            for before, size in itertools.pairwise(sizes)
+        )
+
+    def forward(self, latents: Tensor) -> Tensor:
+        w = self.mapping(latents, None)
+        found = self.first(self.constant.expand(len(w), -1, -1, -1), w)
+        picture = self.picture(found, w)
+        for block in self.blocks:
+            grow, refine, colour = cast(nn.ModuleList, block)
+            found = refine(grow(found, w), w)
+            picture = colour(found, w) + _zero_insertion(picture)
+        return cast(Tensor, picture)

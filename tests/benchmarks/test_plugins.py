@@ -1,0 +1,106 @@
+"""A generator that comes with an installed package is trained, scored and reported like our own."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+CODE = '''
+import torch
+from torch import nn
+
+from forge.networks.base import Architecture, NetworkSettings
+
+
+class DotsSettings(NetworkSettings):
+    width: int = 16
+
+
+class Dots(Architecture):
+    """Two dense layers; labels choose the brightness."""
+
+    citation = "a fixture"
+    resolutions = (32,)
+    conditional = "optional"
+    Settings = DotsSettings
+
+    def generator(self):
+        return Painter(self.settings.width, 3 * self.resolution**2, self.classes)
+
+    def discriminator(self):
+        return Judge(3 * self.resolution**2, self.classes)
+
+    def latents(self, count, device):
+        return torch.randn(count, 8, device=device)
+
+
+class Painter(nn.Module):
+    def __init__(self, width, pixels, classes):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(8, width), nn.ReLU(), nn.Linear(width, pixels), nn.Tanh())
+        self.embed = nn.ModuleList(nn.Embedding(count, 8) for count in classes)
+
+    def forward(self, latents, labels=None):
+        for i, embed in enumerate(self.embed):
+            latents = latents + embed(labels[:, i])
+        return self.layers(latents).unflatten(1, (3, 32, 32))
+
+
+class Judge(nn.Module):
+    def __init__(self, pixels, classes):
+        super().__init__()
+        self.layer = nn.Linear(pixels, 1)
+        self.embed = nn.ModuleList(nn.Embedding(count, 1) for count in classes)
+
+    def forward(self, images, labels=None):
+        logits = self.layer(images.flatten(1)).flatten()
+        if labels is not None:
+            for i, embed in enumerate(self.embed):
+                logits = logits + embed(labels[:, i]).flatten()
+        return logits
+'''
+METADATA = "Metadata-Version: 2.1\nName: bench-dots\nVersion: 1.0\n"
+WHEEL = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+
+
+def install(folder: Path) -> Path:
+    """Install a wheel with an entry point, as pip does from a registry."""
+    wheel, info = folder / "bench_dots-1.0-py3-none-any.whl", "bench_dots-1.0.dist-info"
+    files = {
+        "bench_dots.py": CODE,
+        f"{info}/METADATA": METADATA,
+        f"{info}/WHEEL": WHEEL,
+        f"{info}/entry_points.txt": "[forge.generators]\ndots = bench_dots:Dots\n",
+    }
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+        archive.writestr(f"{info}/RECORD", "".join(f"{name},,\n" for name in [*files, f"{info}/RECORD"]))
+    target = folder / "site"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--target"]
+    subprocess.run([*pip, str(target), str(wheel)], check=True, capture_output=True)
+    return target
+
+
+def bench(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(site)}
+    command = [sys.executable, "-m", "benchmarks.cli.main", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_a_generator_from_an_installed_package_runs_by_its_name(tmp_path):
+    site = install(tmp_path)
+    assert "dots" in bench(site, "list", "generators").stdout
+    places = ["--store", str(tmp_path / "runs"), "--reports", str(tmp_path / "reports"), "--name", "own", "--quiet"]
+    settings = ["--set", "generator.training.kimg=0.5", "--set", "generator.training.batch=16"]
+    settings += ["--set", "generator.network.width=8", "--set", "data.count=160", "--set", "images.train=16"]
+    command = ["run", "-g", "dots", "-d", "dct", "--preset", "smoke", "--condition", "smile", *settings, *places]
+    run = bench(site, *command)
+    assert run.returncode == 0, run.stderr
+    results = json.loads((tmp_path / "reports" / "own" / "results.json").read_text())
+    assert [one["name"] for one in results["generators"]] == ["dots"]
+    assert list(results["generators"][0]["condition"]["values"]) == ["smile"]
+    without = bench(tmp_path, "run", "-g", "dots", "-d", "dct", "--preset", "smoke")
+    assert without.returncode == 2 and "generator 'dots' is not known" in without.stderr
