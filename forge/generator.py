@@ -82,7 +82,9 @@ class TrainedGenerator:
             raise CorruptError(f"{path}/weights.safetensors was changed since the training; train again")
         if implementation is None:
             if is_file_reference(card.architecture):
-                raise InputError(f"{path} was trained with an architecture from a file; name it: {card.architecture}")
+                raise InputError(
+                    f"{path} was trained with an architecture from a file; name it: --generator {card.architecture}"
+                )
             implementation = GENERATORS.load(card.architecture)
         condition = Condition.from_json(card.condition) if card.condition else None
         settings = implementation.Settings(**card.settings)

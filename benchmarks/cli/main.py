@@ -8,7 +8,7 @@ import traceback
 
 import typer
 
-from benchmarks.cli import data, detect, doctor, listing, run, show, speed
+from benchmarks.cli import data, detect, doctor, listing, quality, run, show, speed
 from forge.errors import BenchError
 from forge.files import explain_os_error
 
@@ -24,9 +24,10 @@ app = typer.Typer(
 )
 app.command("run", epilog=run.EXAMPLES)(run.run)
 app.command("list")(listing.list_names)
-app.command("show")(show.show)
+app.command("show", epilog=show.EXAMPLES)(show.show)
 app.add_typer(data.app, name="data")
 app.command("detect", epilog=detect.EXAMPLES)(detect.detect)
+app.command("quality", epilog=quality.EXAMPLES)(quality.quality)
 app.command("doctor")(doctor.doctor)
 app.command("speed")(speed.speed)
 

@@ -1,31 +1,73 @@
-"""`bench show`: what a name stands for, or how a finished run came out."""
+"""`bench show`: what a name stands for, how a finished run came out, what a trained generator makes."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from benchmarks.cli import options
 
+EXAMPLES = """\b
+Examples:
+  bench show dcgan --preset quick
+  bench show dcgan-xception-rendered-quick
+  bench show dcgan-xception-rendered-quick --generator dcgan
+  bench show dcgan-xception-rendered-quick -g dcgan@24k --out pictures/early --seed 1
+"""
+
 
 def show(
-    name: Annotated[str, typer.Argument(help="A generator, detector, source or finished run.")],
+    name: Annotated[
+        str, typer.Argument(help="A generator, detector, source, finished run, or directory of a trained generator.")
+    ],
     preset: Annotated[str, typer.Option("--preset", help="Show settings as of this preset.")] = "quick",
+    generator: Annotated[
+        str | None,
+        typer.Option("--generator", "-g", help="Of the run, e.g. dcgan or dcgan@24k: write pictures of its faces."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the pictures. [default: pictures/RUN/GENERATOR]")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the pictures' latents.")] = 0,
+    animation: Annotated[str, typer.Option("--format", help="Of the animation: gif, or apng (lossless).")] = "gif",
+    against: Annotated[
+        Path | None, typer.Option("--against", help="FaceSet it was trained on: show the forgeries nearest to a photo.")
+    ] = None,
+    store: options.Store = options.STORE,
     reports: options.Reports = options.REPORTS,
 ) -> None:
-    """Show a generator's, detector's or source's settings, or the table of a finished run."""
+    """Show settings, the table of a finished run, or pictures of a trained generator's faces."""
     from benchmarks.cli.listing import _registry
     from benchmarks.pipeline.run import find_report
     from forge.errors import InputError
 
-    for kind in ("generators", "detectors", "sources"):
-        if name in _registry(kind).names():
-            _print_settings(kind, name, preset)
-            return
+    kinds = () if generator else ("generators", "detectors", "sources")
+    kind = next((kind for kind in kinds if name in _registry(kind).names()), None)
+    finished = (reports / name / "results.json").is_file()
+    at_path = kind is None and not finished and (Path(name) / "generator.json").is_file()
+    if at_path or generator:
+        from benchmarks.cli.pictures import generator_at, generator_of_run, show_generator
+
+        if at_path:
+            found = generator_at(Path(name), generator)
+        else:
+            found = generator_of_run(name, str(generator), store=store, reports=reports)
+        show_generator(found, out or found.out, store=store, seed=seed, animation=animation, against=against)
+        return
+    if out or against:
+        raise InputError("--out and --against are for pictures of a trained generator: name one with --generator")
+    if kind:
+        _print_settings(kind, name, preset)
+        return
     try:
         report = find_report(name, reports)
     except InputError as error:
+        if Path(name).is_dir():
+            raise InputError(
+                f"{name} is neither a report nor a trained generator: it has no results.json and no generator.json"
+            ) from error
         raise InputError(f"{error}; `bench list generators|detectors|sources` shows other names") from error
     from benchmarks.cli.terminal import print_outcome
 

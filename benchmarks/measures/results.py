@@ -53,6 +53,16 @@ class Cell(_Record):
     log_loss: float = Field(description="mean negative log likelihood of the calibrated probability")
 
 
+class QualityRow(_Record):
+    """One metric of a generator's forgeries."""
+
+    metric: str
+    value: float | None
+    floor: float | None = Field(description="what held-out reals get against the same reference with the same n")
+    better: str = Field(description="lower, higher, or as the floor")
+    n: int = Field(description="images a side, or images looked at")
+
+
 class GeneratorFacts(_Record):
     """One generator of the run."""
 
@@ -67,6 +77,12 @@ class GeneratorFacts(_Record):
     )
     condition: dict[str, Any] | None = Field(None, description="label columns it was told: values and shares")
     weights_sha256: str
+    quality: list[QualityRow] = Field(
+        [], description="how good its forgeries are, beside the floor; see forge/README.md"
+    )
+    quality_missing: str = Field("", description="why quality could not be measured")
+    extractor: str = Field("", description="name and digest of the feature space of the quality metrics")
+    spectrum: dict[str, list[float]] = Field({}, description="azimuthal log10 power: frequencies, candidate, reference")
     face_rate: float | None = Field(None, description="share of forged images in which MTCNN finds a face, p >= .9")
 
 

@@ -16,6 +16,7 @@ from benchmarks.measures.results import (
     DataFacts,
     DetectorFacts,
     GeneratorFacts,
+    QualityRow,
     Results,
     StageFacts,
 )
@@ -27,6 +28,8 @@ from forge.faces.faceset import FaceSet, Images
 from forge.files import read_json
 from forge.generator import generator_place
 from forge.pictures import cut_grid
+from forge.quality.measure import Comparison as QualityComparison
+from forge.quality.measure import Quality
 
 if TYPE_CHECKING:
     from benchmarks.pipeline.stages import Job
@@ -107,8 +110,24 @@ def _generator(
         log=log,
         health=[tick for tick in read_json(place / "health.json") if tick["kimg"] <= card["kimg"]],
         condition=card["condition"],
+        **_quality(inputs[f"quality {name}"]),
         weights_sha256=card["weights_sha256"],
     )
+
+
+def _quality(place: Path) -> dict[str, Any]:
+    """The quality of a generator's forgeries as fields of its facts."""
+    stored = read_json(place / "quality.json")
+    if "missing" in stored:
+        return {"quality_missing": stored["missing"]}
+    found = Quality.model_validate(stored["forged"])
+    rows = QualityComparison.model_validate(stored).rows()
+    return {
+        "quality": [QualityRow(**row._asdict()) for row in rows],
+        "extractor": f"{found.space.extractor.name}, sha256 {found.space.extractor.sha256[:16]}",
+        "spectrum": found.spectrum.model_dump(include={"frequencies", "candidate", "reference"}),
+        "face_rate": found.face_rate.at_90.value,
+    }
 
 
 def _detector(name: str, place: Path, manifests: dict[str, Manifest]) -> DetectorFacts:

@@ -11,7 +11,17 @@ from benchmarks.pipeline.settings import RunSettings, base_name
 from forge.files import digest_json
 
 # raised when the code of a stage changes what it computes from the same settings
-VERSIONS = {"prepare": 1, "train": 2, "synthesize": 2, "fit": 1, "score": 1, "evaluate": 1, "report": 1}
+VERSIONS = {
+    "prepare": 1,
+    "train": 2,
+    "synthesize": 2,
+    "floor": 1,
+    "quality": 1,
+    "fit": 1,
+    "score": 1,
+    "evaluate": 1,
+    "report": 1,
+}
 
 
 @dataclass(frozen=True)
@@ -77,6 +87,14 @@ def plan(settings: RunSettings, *, source_fingerprint: str) -> list[Stage]:
         forged[name] = Stage("synthesize", name, {"counts": counts, **drawn}, seed, {"generator": train})
         stages += [train] if all(train.key != before.key for before in stages) else []
         stages.append(forged[name])
+    most = sum(settings.images.model_dump().values())  # forged images there are
+    asked = settings.quality.model_dump(mode="json") | {"n": min(settings.quality.n, most)}
+    floor = Stage("floor", data.source_name, asked, 0, {"data": prepare})
+    quality = {
+        name: Stage("quality", name, asked, 0, {"data": prepare, "forged": stage, "floor": floor})
+        for name, stage in forged.items()
+    }
+    stages += [floor, *quality.values()]
     scores: dict[str, Stage] = {}
     for detector_name, detector in settings.detectors.items():
         for trained_on, training_set in forged.items():
@@ -98,6 +116,7 @@ def plan(settings: RunSettings, *, source_fingerprint: str) -> list[Stage]:
     inputs = {"data": prepare, "evaluation": evaluate}
     inputs |= {f"train {name}": stage.inputs["generator"] for name, stage in forged.items()}
     inputs |= {f"forged {name}": stage for name, stage in forged.items()}
+    inputs |= {"floor": floor} | {stage.name: stage for stage in quality.values()}
     inputs |= {stage.name: stage for stage in stages if stage.kind in ("fit", "score")}
     shown: dict[str, Any] = {"name": settings.name, "command": settings.command, "show_real": settings.show_real}
     shown["program"] = program_digest("benchmarks/report", "benchmarks/measures")  # a page is cheap: never an old one

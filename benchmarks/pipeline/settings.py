@@ -52,6 +52,13 @@ class ImageCounts(_Settings):
     test: int = Field(1000, ge=1)
 
 
+class QualitySettings(_Settings):
+    """How the quality of forgeries is measured; see `bench quality`."""
+
+    n: int = Field(1000, ge=16, description="images a side; fewer where a set has fewer")
+    face_n: int = Field(256, ge=1, description="images in which faces are searched")
+
+
 class GeneratorSettings(_Settings):
     """One generator: its architecture and how it is trained."""
 
@@ -86,6 +93,7 @@ class RunSettings(_Settings):
     seed: int = Field(0, ge=0, lt=2**32)
     data: DataSettings
     images: ImageCounts
+    quality: QualitySettings = QualitySettings()
     generators: dict[str, GeneratorSettings]
     detectors: dict[str, DetectorRequest]
     show_real: bool = False
@@ -227,7 +235,7 @@ def as_assignments(value: Mapping[str, Any], prefix: str = "") -> list[str]:
     return found
 
 
-SECTIONS = ("data", "images", "generator", "generators", "detector", "detectors")
+SECTIONS = ("data", "images", "quality", "generator", "generators", "detector", "detectors")
 
 
 def compose(
@@ -263,6 +271,7 @@ def compose(
     if resolution is not None:
         data["resolution"] = resolution
     images = merged(size["images"], overrides.get("images", {}))
+    quality = merged(size.get("quality", {}), overrides.get("quality", {}))
     chosen_generators, chosen_detectors = _generators(generators, preset, condition, overrides), {}
     for reference in detectors:
         label = short_name(reference)
@@ -281,6 +290,7 @@ def compose(
         seed=seed,
         data=checked,
         images=validated(ImageCounts, images, where="images"),
+        quality=validated(QualitySettings, quality, where="quality"),
         generators=chosen_generators,
         detectors=chosen_detectors,
         show_real=show_real,

@@ -18,7 +18,10 @@ from forge.files import read_json, write_json
 from forge.progress import Report
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from forge.faces.sources import Source
+    from forge.quality.sets import Ask
 
 FACES = "faces"  # where a stage that makes a FaceSet puts it
 
@@ -190,6 +193,50 @@ def synthesize(job: Job) -> Facts:
     return {"images": len(faces)}
 
 
+def floor(job: Job) -> Facts:
+    """What held-out reals get in every quality metric."""
+    from forge.quality.sets import measure_floor
+
+    return _measured(job, lambda: measure_floor(job.faces("data"), _ask(job)))
+
+
+def quality(job: Job) -> Facts:
+    """How good a generator's forgeries are, beside the floor."""
+    from forge.quality.measure import Quality
+    from forge.quality.sets import measure_set
+
+    def compared() -> BaseModel:
+        known = read_json(job.inputs["floor"] / "quality.json")
+        if "missing" in known:
+            raise InputError(known["missing"])
+        return measure_set(job.faces("forged"), job.faces("data"), _ask(job), floor=Quality.model_validate(known))
+
+    return _measured(job, compared)
+
+
+def _ask(job: Job) -> Ask:
+    from forge.quality.sets import Ask
+
+    asked = job.stage.settings
+    return Ask(
+        n=asked["n"],
+        face_n=asked["face_n"],
+        seed=job.stage.seed,
+        device=job.context.compute.device,
+        report=job.context.report,
+    )
+
+
+def _measured(job: Job, call: Callable[[], BaseModel]) -> Facts:
+    """Write what was measured; sets too small to measure are no reason to fail a run."""
+    try:
+        found = call().model_dump(mode="json")
+    except InputError as error:
+        found = {"missing": str(error)}
+    write_json(job.out / "quality.json", found)
+    return {}
+
+
 def _drawn(view: FaceView, count: int, split: str) -> FaceView:
     """The same images for every detector and every seed of a run, so that scores can be paired."""
     return view.sample(count, derive_seed(0, "draw", split))
@@ -272,6 +319,8 @@ STAGES: dict[str, Callable[[Job], Facts]] = {
     "prepare": prepare,
     "train": train,
     "synthesize": synthesize,
+    "floor": floor,
+    "quality": quality,
     "fit": fit,
     "score": score,
     "evaluate": evaluate,

@@ -12,7 +12,7 @@ import pandas as pd
 
 from benchmarks.measures import metrics
 from benchmarks.measures.results import Cell, DetectorFacts, GeneratorFacts, Results
-from benchmarks.report import figures, health, histories, mistakes, words
+from benchmarks.report import figures, health, histories, mistakes, quality, words
 from benchmarks.report.figures import Figure, Names
 from benchmarks.report.images import grid_uri
 from benchmarks.report.numbers import estimate, percent, percent_range, share
@@ -86,6 +86,8 @@ class Page:
     detectable: str | None
     heat: list[Heat]
     forgeries: list[Forgeries]
+    quality: quality.QualityTable
+    spectra: list[Figure]
     roc: list[Figure]
     det: list[Figure]
     scores: list[Figure]
@@ -116,7 +118,16 @@ class Page:
     def figures(self) -> list[Figure]:
         """Every figure, in the order of the page."""
         first = [self.key_figure] if self.key_figure else []
-        found = [*first, *self.roc, *self.det, *self.scores, *self.calibration, *self.generators, *self.detectors]
+        found = [
+            *first,
+            *self.spectra,
+            *self.roc,
+            *self.det,
+            *self.scores,
+            *self.calibration,
+            *self.generators,
+            *self.detectors,
+        ]
         return list({figure.name: figure for figure in found}.values())
 
 
@@ -197,6 +208,8 @@ def build(
         detectable=None if smallest is None else f"{smallest:.2g}",
         heat=heat(cells) if len({name for c in cells for name in (c.trained_on, c.tested_on)}) > 1 else [],
         forgeries=[_forgeries(one, forged, filmstrip, names) for one in results.generators],
+        quality=quality.quality_table(results.generators),
+        spectra=quality.spectrum_figures(results.generators[:_HISTORIES], names),
         roc=figures.roc_figures(paired, rows, names),
         det=figures.det_figures(paired, rows, names),
         scores=histograms if len(cells) > 1 else [],

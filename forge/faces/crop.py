@@ -72,9 +72,14 @@ class FaceFinder:
         self._margin = round(crop.detector_side * _MARGIN)
         self._network = MTCNN(min_face_size=crop.min_face, device="cpu").eval()
 
+    def chances(self, images: Sequence[Image.Image]) -> list[float]:
+        """Return the probability of the surest face in each image, 0..1; 0 where there is no candidate at all."""
+        canvases = np.stack([self._canvas(image, self._scale(image)) for image in images])
+        return [max((float(chance) for _, chance, _ in faces), default=0.0) for faces in self._candidates(canvases)]
+
     def find(self, images: Sequence[Image.Image]) -> list[Landmarks | None]:
         """Return the landmarks of the main face of each image, in its pixels; None where there is no face."""
-        scales = [max(1.0, max(image.size) / self.crop.detector_side) for image in images]
+        scales = [self._scale(image) for image in images]
         canvases = np.stack([self._canvas(image, scale) for image, scale in zip(images, scales, strict=True)])
         with _one_thread():
             found = self._detect(canvases)
@@ -83,6 +88,9 @@ class FaceFinder:
             # coarser than float noise: the result must not depend on what else is in the batch
             out.append(None if faces is None else np.round(_main_face(*faces, image, scale), 1) * scale)
         return out
+
+    def _scale(self, image: Image.Image) -> float:
+        return max(1.0, max(image.size) / self.crop.detector_side)
 
     def _canvas(self, image: Image.Image, scale: float) -> NDArray[np.uint8]:
         # facenet-pytorch cuts a candidate box at the picture's edge and stretches what is left, which shifts the
@@ -96,21 +104,29 @@ class FaceFinder:
 
     def _detect(self, canvases: NDArray[np.uint8]) -> list[tuple[NDArray[np.float64], Landmarks] | None]:
         """Boxes [n, 4] and landmarks [n, 5, 2] of the faces above the threshold, photo by photo."""
+        found: list[tuple[NDArray[np.float64], Landmarks] | None] = []
+        for faces in self._candidates(canvases):
+            sure = [(box, points) for box, chance, points in faces if chance >= self.crop.threshold]
+            if not sure:
+                found.append(None)
+                continue
+            boxes, points = (np.asarray(values, float) - self._margin for values in zip(*sure, strict=True))
+            found.append((boxes, points))
+        return found
+
+    def _candidates(self, canvases: NDArray[np.uint8]) -> list[list[tuple[Any, float, Any]]]:
+        """Box, probability and landmarks of every candidate, photo by photo, in pixels of the canvas."""
         try:
-            boxes, chances, points = self._network.detect(canvases, landmarks=True)
+            found = self._network.detect(canvases, landmarks=True)
         except (RuntimeError, IndexError, ValueError):
             # facenet-pytorch fails on a batch when a candidate box of one photo lies wholly outside it
             if len(canvases) == 1:
-                return [None]
-            return [self._detect(canvases[i : i + 1])[0] for i in range(len(canvases))]
-        found: list[tuple[NDArray[np.float64], Landmarks] | None] = []
-        for box, chance, point in zip(boxes, chances, points, strict=True):
-            sure = np.flatnonzero(np.array([-1.0] if box is None else chance, float) >= self.crop.threshold)
-            if not len(sure):
-                found.append(None)
-                continue
-            found.append((np.asarray(box, float)[sure] - self._margin, np.asarray(point, float)[sure] - self._margin))
-        return found
+                return [[]]
+            return [self._candidates(canvases[i : i + 1])[0] for i in range(len(canvases))]
+        return [
+            [] if boxes is None else list(zip(boxes, chances, points, strict=True))
+            for boxes, chances, points in zip(*found, strict=True)
+        ]
 
 
 def _main_face(boxes: NDArray[np.float64], points: Landmarks, image: Image.Image, scale: float) -> Landmarks:

@@ -122,7 +122,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_results(tmp_path):
 
 
 MISTAKES = [
-    (("run", "-g", "dcgna", "-d", "dct"), "generator 'dcgna' is not known; did you mean 'dcgan'?"),
+    (("run", "-g", "dcgna", "-d", "dct"), "generator 'dcgna' is not known; did you mean 'dcgan'"),
     (("run", "-g", "dcgan", "-d", "xcepton"), "detector 'xcepton' is not known; did you mean 'xception'?"),
     (("run", "-g", "dcgan", "-d", "dct", "--preset", "quik"), "preset 'quik' is not known; did you mean 'quick'?"),
     (("run", "-g", "dcgan"), "no detector was named; give --detector NAME (`bench list detectors` shows all)"),
@@ -135,6 +135,9 @@ MISTAKES = [
     (("run", "-g", "gone.py:Thing", "-d", "dct"), "there is no file"),
     (("list", "generator"), "list 'generator' is not known; did you mean 'generators'"),
     (("show", "xcepion"), "run 'xcepion' is not known in reports/; no run finished yet"),
+    (("show", "no-run", "-g", "dcgan"), "run 'no-run' is not known in reports/; no run finished yet"),
+    (("show", "."), ". is neither a report nor a trained generator: it has no results.json and no generator.json"),
+    (("show", "dcgan", "--out", "x"), "--out and --against are for pictures of a trained generator"),
     (("detect", "no-run", "x.jpg"), "run 'no-run' is not known in reports/; no run finished yet"),
     (("data", "verify", "nowhere"), "nowhere is not a FaceSet: it has no card.json; `bench data prepare` makes one"),
     (("data", "prepare", "nowhere"), "nowhere"),
@@ -261,6 +264,47 @@ def test_show_tells_the_settings_of_a_preset(bench, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     code, out, _ = bench("show", "dcgan", "--preset", "smoke")
     assert code == 0 and "generator.training.kimg" in out and "generator.network.latent" in out
+
+
+def test_show_makes_pictures_of_a_run_s_generator(bench, tmp_path):
+    settings = ("--set", "generator.training.sample_every_kimg=1", "--name", "mine", "-q")
+    assert bench("run", "-g", "dcgan,dcgan@0.5k", "-d", "dct", *TINY, *settings)[0] == 0
+    faces = next((tmp_path / "runs/results").glob("prepare-*")) / "faces"
+    code, out, err = bench("show", "mine", "-g", "dcgan", "--against", str(faces))
+    folder = Path("pictures/mine/dcgan")
+    names = {"walk.gif", "samples.png", "filmstrip.png", "nearest.png"}  # DCGAN cannot be truncated
+    assert (code, err) == (0, "") and {file.name for file in folder.iterdir()} == names
+    assert all(str(folder / name) in out for name in names)
+    assert "dcgan, 16 px" in out and "1000 forgeries: nearest" in out and "nearest.png shows real faces" in out
+
+    first = {file.name: file.read_bytes() for file in folder.iterdir()}
+    training = next((tmp_path / "runs/results").glob("train-*"))
+    code, out, err = bench("show", str(training), "--out", "again", "--seed", "0")
+    assert (code, err) == (0, "") and (tmp_path / "again/walk.gif").read_bytes() == first["walk.gif"]
+    code, out, _ = bench("show", "mine", "--generator", "dcgan@0.5k", "--format", "apng")
+    assert code == 0 and "dcgan@0.5k" in out
+    assert {file.name for file in Path("pictures/mine/dcgan@0.5k").iterdir()} >= {"walk.png", "samples.png"}
+
+    (tmp_path / "file").write_text("")
+    (tmp_path / "own.py").write_text("from forge.networks.dcgan import DCGAN\n\n\nclass Own(DCGAN):\n    pass\n")
+    assert bench("show", str(training), "-g", "own.py:Own", "--out", "own", "--format", "apng")[0] == 0
+    mistakes = {
+        ("mine", "-g", "dcgna"): "generator of run mine 'dcgna' is not known; did you mean 'dcgan'?",
+        ("mine", "-g", "dcgan@0.7k"): "dcgan of mine has no snapshot '0.7k'; it kept: 0.5k",
+        ("mine", "-g", "dcgan@late"): "a snapshot is named by thousands of images, e.g. dcgan@24k",
+        ("mine", "-g", "dcgan", "--out", "file"): "--out file is not a folder; choose another place",
+        ("mine", "-g", "dcgan", "--out", "file/in"): "this place cannot be used at file/in",
+        ("mine", "-g", "dcgan", "--out", "runs/x"): "--out runs/x lies among the stored results in runs",
+        ("mine", "-g", "dcgan", "--format", "gift"): "format 'gift' is not known; did you mean 'gif'?",
+        ("mine", "-g", "dcgan", "--against", "file"): "file is not a FaceSet",
+        ("mine", "-g", "dcgan", "--store", "else"): "train dcgan of mine is not in else/",
+        ("mine", "--against", "file"): "name one with --generator",
+        (str(training), "-g", "dcgan"): "is one generator already; --generator may only name the file of its class",
+        (str(training.parent),): "results is neither a report nor a trained generator",
+    }
+    for arguments, message in mistakes.items():
+        code, out, err = bench("show", *arguments)
+        assert code == 2 and message in err and err.count("\n") == 1 and out == "", arguments
 
 
 def test_doctor_says_what_is_here(bench):

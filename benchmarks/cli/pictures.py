@@ -1,0 +1,200 @@
+"""What `bench show` prints and writes of a trained generator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from forge.faces.faceset import FaceSet
+    from forge.generator import TrainedGenerator
+    from forge.nearest import Distances
+    from forge.networks.base import Architecture
+    from forge.pictures import Animation
+    from forge.showing import Suspects
+
+FORMATS = ("gif", "apng")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A trained generator that was asked for.
+
+    Attributes:
+        place: its directory.
+        out: where its pictures go unless told otherwise.
+        implementation: its class, where that comes from a file.
+    """
+
+    place: Path
+    out: Path
+    implementation: type[Architecture] | None
+
+
+def generator_of_run(run: str, reference: str, *, store: Path, reports: Path) -> Found:
+    """Find a generator of a finished run.
+
+    Args:
+        run: name or path of its report.
+        reference: NAME, NAME@24k for a snapshot, or path/to/file.py:Class, with or without @24k.
+        store: where results lie.
+        reports: where reports lie.
+
+    Raises:
+        UnknownNameError: the run has no such generator.
+        InputError: no such run, no such snapshot, or the store no longer holds the training.
+    """
+    from benchmarks.pipeline.run import find_report, stored_result
+    from benchmarks.pipeline.settings import base_name, short_name, split_snapshot
+    from benchmarks.pipeline.store import Store
+    from forge.errors import InputError, UnknownNameError
+    from forge.files import read_json
+    from forge.generator import generator_place, snapshot_name
+
+    report = find_report(run, reports)
+    architecture, snapshot = split_snapshot(reference)
+    name = short_name(architecture)
+    known = {base_name(entry["name"]) for entry in read_json(report / "results.json")["generators"]}
+    if name not in known:
+        raise UnknownNameError(f"generator of run {report.name}", name, known)
+    training = stored_result(report, f"train {name}", Store(store))
+    place = generator_place(training, snapshot)
+    if snapshot is not None and not place.is_dir():
+        kept = sorted((file.parent.name for file in training.glob("snapshots/*/generator.json")), key=_moment)
+        there = f"it kept: {', '.join(kept)}" if kept else "it kept none"
+        raise InputError(
+            f"{name} of {report.name} has no snapshot {snapshot_name(snapshot)!r}; {there} "
+            f"(`bench run --generator {name}@{snapshot_name(snapshot)}` makes it)"
+        )
+    label = name if snapshot is None else f"{name}@{snapshot_name(snapshot)}"
+    return Found(place, Path("pictures") / report.name / label, _implementation(architecture))
+
+
+def generator_at(place: Path, reference: str | None) -> Found:
+    """A generator by its directory; `reference` may name the file of its class.
+
+    Raises:
+        InputError: the reference names no file.
+    """
+    from benchmarks.pipeline.settings import safe_name
+    from forge.errors import InputError
+    from forge.files import read_json
+    from forge.registry import is_file_reference
+
+    if reference is not None and not is_file_reference(reference):
+        raise InputError(f"{place} is one generator already; --generator may only name the file of its class here")
+    card = read_json(place / "generator.json")
+    name = card.get("name") if isinstance(card, dict) else None  # a damaged card is refused when it is opened
+    return Found(place, Path("pictures") / safe_name(str(name or place.name)), _implementation(reference))
+
+
+def _moment(snapshot: str) -> float:
+    return float(snapshot.rstrip("k"))
+
+
+def _implementation(reference: str | None) -> type[Architecture] | None:
+    from benchmarks.pipeline.run import _of_kind
+    from forge.networks import GENERATORS
+    from forge.networks.base import Architecture
+    from forge.registry import is_file_reference
+
+    if reference is None or not is_file_reference(reference):
+        return None
+    found: type[Architecture] = _of_kind("generator", reference, GENERATORS.load(reference), Architecture)
+    return found
+
+
+def show_generator(
+    found: Found,
+    out: Path,
+    *,
+    store: Path,
+    seed: int,
+    animation: str,
+    against: Path | None,
+) -> None:
+    """Print a generator's card and write its pictures.
+
+    Args:
+        found: the generator.
+        out: where the pictures go; neither in the store nor in the training's own directory.
+        store: where results lie.
+        seed: of all latents.
+        animation: gif or apng.
+        against: a FaceSet of the faces it was trained on, to look for copies of them.
+
+    Raises:
+        InputError: a place where pictures must not or cannot go; a set it cannot be compared with.
+    """
+    from forge.errors import InputError, UnknownNameError
+    from forge.faces.faceset import FaceSet
+    from forge.generator import TrainedGenerator
+    from forge.showing import Painter, suspects, training_place, write_pictures
+
+    if animation not in FORMATS:
+        raise UnknownNameError("format", animation, FORMATS)
+    trained = TrainedGenerator.open(found.place, implementation=found.implementation)
+    faces = FaceSet.open(against) if against else None
+    for stored in (store, training_place(trained)):
+        if out.resolve().is_relative_to(stored.resolve()):
+            raise InputError(f"--out {out} lies among the stored results in {stored}; choose another place")
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out} is not a folder; choose another place")
+    out.mkdir(parents=True, exist_ok=True)  # known before the work whether it can be written
+    _print_card(trained)
+    painter = Painter(trained, seed)
+    copies = suspects(painter, faces) if faces else None
+    for file in write_pictures(painter, out, animation=cast("Animation", animation), found=copies):
+        print(file)
+    if copies and faces:
+        _print_suspects(copies, faces, trained)
+
+
+def _print_card(trained: TrainedGenerator) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    card = trained.card
+    labels = trained.condition.values if trained.condition else {}
+    rows = {
+        "architecture": f"{card.architecture}, {card.resolution} px",
+        "parameters": "  ".join(f"{name} {count / 1e6:.2f} M" for name, count in card.parameters.items()),
+        "training": f"{card.kimg:g} thousand images shown, seed {card.seed}, {card.precision}",
+        "health": _health(trained),
+        "data": f"{card.data['name']}, {card.data.get('images', '?')} images",
+        "licence": str(card.data["licence"]),
+        "labels": "\n".join(f"{name}: {', '.join(values)}" for name, values in labels.items()) or "none",
+        "place": str(trained.path),
+    }
+    table = Table(show_header=False, title=f"trained generator {escape(card.name)}", title_justify="left")
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for key, value in rows.items():
+        table.add_row(key, escape(value))
+    Console().print(table)
+
+
+def _health(trained: TrainedGenerator) -> str:
+    """What the health monitor said last, up to the generator's own moment."""
+    from forge.files import read_json
+    from forge.showing import training_place
+
+    file = training_place(trained) / "health.json"
+    ticks: list[dict[str, Any]] = read_json(file) if file.is_file() else []
+    seen = [tick for tick in ticks if tick["kimg"] <= trained.card.kimg]
+    return f"{seen[-1]['state']} at {seen[-1]['kimg']:g}k: {seen[-1]['reason']}" if seen else "not watched"
+
+
+def _print_suspects(found: Suspects, faces: FaceSet, trained: TrainedGenerator) -> None:
+    def line(who: str, distances: Distances) -> str:
+        low, middle = distances[0], distances[len(distances) // 2]
+        return f"{len(distances)} {who}: nearest {low:.1f}, median {middle:.1f} grey levels from a training face"
+
+    print(line("forgeries", found.distances))
+    if len(found.yardstick):
+        print(line("real faces of split test", found.yardstick))
+    if faces.card.digest != trained.card.data["digest"]:
+        print(f"{faces.path} is not the set that {trained.card.name} was trained on ({trained.card.data['name']})")
+    print(f"nearest.png shows real faces of {faces.card.name}: do not publish it unless {found.licence!r} allows it")

@@ -1,0 +1,1 @@
+"""How good the forgeries are, without any download: one metric a file, and `measure` for all of them."""

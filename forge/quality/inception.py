@@ -1,0 +1,119 @@
+"""FID and KID on Inception features, through torch-fidelity and a weights file that is already here.
+
+Heusel et al.: GANs Trained by a Two Time-Scale Update Rule. NeurIPS 2017; Binkowski et al.: Demystifying MMD GANs. ICLR
+2018. Nothing is downloaded: the extra `[fid]` brings torch-fidelity, and the weights (its release v0.2.0,
+weights-inception-2015-12-05-6726825d.pth) are named by whoever asks.
+"""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from forge.errors import InputError
+from forge.faces.faceset import Images
+from forge.files import digest_file
+from forge.quality.base import Result, check_images
+
+SUBSETS = 100
+SUBSET_SIZE = 1000
+
+
+class Inception(Result):
+    """FID and KID as torch-fidelity defines them; FID shrinks with n, so compare at equal n only."""
+
+    fid: float
+    kid: float
+    kid_deviation: float = Field(description="over the subsets, which overlap: not a standard error")
+    kid_subset_size: int
+    n: int
+    weights_sha256: str
+    resize: str = "to 299 px, bilinear as in TensorFlow 1 (torch-fidelity)"
+
+
+class _Pixels(Dataset[Tensor]):
+    """Images [n, H, W, 3] as torch-fidelity wants them: uint8 [3, H, W] each."""
+
+    def __init__(self, images: Images) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, position: int) -> Tensor:
+        return torch.from_numpy(np.array(self.images[position])).permute(2, 0, 1)
+
+
+def inception_distances(
+    candidate: Images, reference: Images, *, weights: Path, seed: int = 0, device: str = "cpu"
+) -> Inception:
+    """FID and KID of two sets of images.
+
+    Args:
+        candidate: uint8 [n, H, H, 3].
+        reference: uint8 [n, H, H, 3].
+        weights: torch-fidelity's Inception weights, a file.
+        seed: of KID's subsets.
+        device: where to compute.
+
+    Raises:
+        InputError: torch-fidelity is not installed, the file is missing or unusable, or the images are.
+    """
+    check_images({"candidate": candidate, "reference": reference}, equal_n=True)
+    check_weights(weights)
+    from torch_fidelity import calculate_metrics
+
+    subset = min(SUBSET_SIZE, len(candidate))
+    try:
+        found = calculate_metrics(
+            input1=_Pixels(candidate),
+            input2=_Pixels(reference),
+            fid=True,
+            kid=True,
+            kid_subsets=SUBSETS,
+            kid_subset_size=subset,
+            rng_seed=seed % 2**32,
+            feature_extractor_weights_path=str(weights),
+            cuda=device != "cpu",
+            save_cpu_ram=True,  # no worker processes: the images are in memory already
+            verbose=False,
+        )
+    except (RuntimeError, KeyError, TypeError) as error:
+        first = str(error).splitlines()[0]
+        raise InputError(
+            f"{weights} does not fit torch-fidelity's Inception network ({first}); --debug shows more"
+        ) from error
+    return Inception(
+        fid=found["frechet_inception_distance"],
+        kid=found["kernel_inception_distance_mean"],
+        kid_deviation=found["kernel_inception_distance_std"],
+        kid_subset_size=subset,
+        n=len(candidate),
+        weights_sha256=digest_file(weights),
+    )
+
+
+def check_weights(weights: Path) -> None:
+    """Refuse what cannot work before anything is computed.
+
+    torch-fidelity unpickles the file without restriction, so it is read once with torch's safe loader before.
+
+    Raises:
+        InputError: torch-fidelity is not installed, or the file is missing or not plain weights.
+    """
+    try:
+        import torch_fidelity  # noqa: F401 - an extra, which may be missing
+    except ImportError as error:
+        raise InputError('FID needs torch-fidelity; install it with: pip install "deepfake-bench[fid]"') from error
+    if not weights.is_file():
+        raise InputError(f"{weights} is not a file; --fid takes torch-fidelity's Inception weights (.pth)")
+    try:
+        torch.load(weights, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise InputError(f"{weights} holds no plain PyTorch weights; download the file again") from error

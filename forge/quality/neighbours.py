@@ -1,0 +1,193 @@
+"""What nearest neighbours tell: are forgeries plausible, are they diverse, are they copies.
+
+Precision, recall: Kynkäänniemi et al.: Improved Precision and Recall Metric. NeurIPS 2019. Density, coverage: Naeem et
+al.: Reliable Fidelity and Diversity Metrics. ICML 2020. AuthPct: Alaa et al.: How Faithful is your Synthetic Data?
+ICML 2022. C_T: Meehan, Chaudhuri and Dasgupta: A Non-Parametric Test to Detect Data-Copying. AISTATS 2020.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy.stats import mannwhitneyu
+from sklearn.cluster import KMeans
+from sklearn.metrics import pairwise_distances_chunked
+from sklearn.neighbors import NearestNeighbors
+
+from forge.compute import derive_seed
+from forge.errors import InputError
+from forge.quality.base import Features, Result, Share, check_features
+
+K = 5
+CELLS = 5
+_MEGABYTES = 64  # of distances held at once
+_LEAST_IN_CELL = 10
+
+Distances = NDArray[np.float64]
+
+
+class Neighbourhood(Result):
+    """Whether two clouds of features lie in each other."""
+
+    precision: float = Field(description="share of candidates within reach of a reference image: plausible ones")
+    recall: float = Field(description="share of reference images within reach of a candidate: what can be made")
+    density: float = Field(description="mean reference neighbourhoods a candidate lies in, over k; may pass 1")
+    coverage: float = Field(description="share of reference images with a candidate in their neighbourhood")
+    k: int
+    n: int
+
+
+class Memorisation(Result):
+    """Whether candidates lie suspiciously near the training images."""
+
+    authentic: Share = Field(description="AuthPct: farther from their nearest training image than that from its own")
+    c_t: float | None = Field(description="z-score; below -3: nearer to training images than unseen reals are, copies")
+    cells: int | None = Field(description="clusters C_T was averaged over")
+    median_distance: float = Field(description="to the nearest training image")
+    median_distance_held_out: float | None = Field(description="the same for unseen reals")
+    n: int
+    n_held_out: int | None
+    n_training: int
+
+
+def nearest(queries: Features, points: Features, *, k: int = 1) -> tuple[NDArray[np.int64], Distances]:
+    """The k nearest points of each query, e.g. training faces to show beside forged ones.
+
+    Args:
+        queries: [n, D].
+        points: [m, D], m at least k.
+        k: neighbours.
+
+    Returns:
+        Positions among `points` and Euclidean distances, both [n, k], nearest first.
+
+    Raises:
+        InputError: unusable features, or fewer than k points.
+    """
+    check_features({"queries": queries, "points": points}, least=1)
+    if len(points) < k:
+        raise InputError(f"{k} neighbours are asked for among {len(points)} points; ask for at most {len(points)}")
+    distance, index = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(points).kneighbors(queries)
+    return index.astype(np.int64), distance.astype(np.float64)
+
+
+def _reach(points: Features, k: int) -> Distances:
+    """Distance of each point to its k-th neighbour other than itself, [n]."""
+    distance, _ = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(points).kneighbors()
+    return np.asarray(distance[:, -1], np.float64)
+
+
+def neighbourhood(candidate: Features, reference: Features, *, k: int = K) -> Neighbourhood:
+    """Precision, recall, density and coverage; all are 0..1 but density. Compare at equal n and k only.
+
+    Args:
+        candidate: [n, D].
+        reference: [m, D].
+        k: how many neighbours make a neighbourhood.
+
+    Raises:
+        InputError: unusable features, or k not below n and m.
+    """
+    check_features({"candidate": candidate, "reference": reference})
+    if not 1 <= k < min(len(candidate), len(reference)):
+        raise InputError(f"k is {k}; it must be at least 1 and below the number of images")
+    around_reference, around_candidate = _reach(reference, k), _reach(candidate, k)
+    covered, reached = np.zeros((2, len(reference)), bool)
+    plausible = inside = start = 0
+    for distance in pairwise_distances_chunked(candidate, reference, working_memory=_MEGABYTES):
+        rows = slice(start, start + len(distance))
+        within = distance <= around_reference
+        plausible += int(within.any(axis=1).sum())
+        inside += int(within.sum())
+        covered |= within.any(axis=0)
+        reached |= (distance <= around_candidate[rows, None]).any(axis=0)
+        start += len(distance)
+    return Neighbourhood(
+        precision=plausible / len(candidate),
+        recall=float(reached.mean()),
+        density=inside / (k * len(candidate)),
+        coverage=float(covered.mean()),
+        k=k,
+        n=len(candidate),
+    )
+
+
+def copying(
+    candidate: Features, held_out: Features, training: Features, *, cells: int = CELLS, seed: int = 0
+) -> tuple[float, int]:
+    """C_T of Meehan et al.: are candidates nearer to the training images than unseen reals are?
+
+    k-means splits the space; in each cell with at least 10 of either, the Mann-Whitney U of the distances to the cell's
+    nearest training image becomes a z-score; the mean is weighted by the held-out images of the cell. Where no cell has
+    enough, the whole space is one cell.
+
+    Args:
+        candidate: [n, D].
+        held_out: real ones that were not trained on, [h, D].
+        training: [m, D].
+        cells: of k-means.
+        seed: of k-means.
+
+    Returns:
+        The z-score (well below 0: copied; around 0: as new as unseen reals; well above 0: far from all real images)
+        and the number of cells it was averaged over.
+
+    Raises:
+        InputError: unusable features.
+    """
+    check_features({"candidate": candidate, "held_out": held_out, "training": training})
+    state = derive_seed(seed, "copying") % 2**32
+    clusters = KMeans(min(cells, len(training)), n_init=1, random_state=state).fit(training.astype(np.float64))
+    owners = [clusters.predict(features.astype(np.float64)) for features in (candidate, held_out)]
+    scores, weights = [], []
+    for cell in range(clusters.n_clusters):
+        near, unseen = candidate[owners[0] == cell], held_out[owners[1] == cell]
+        if min(len(near), len(unseen)) >= _LEAST_IN_CELL:
+            scores.append(_nearness(near, unseen, training[clusters.labels_ == cell]))
+            weights.append(len(unseen))
+    if not scores:
+        return _nearness(candidate, held_out, training), 1
+    return float(np.average(scores, weights=weights)), len(scores)
+
+
+def _nearness(candidate: Features, held_out: Features, training: Features) -> float:
+    """z-score of the Mann-Whitney U of distances to the nearest training image; negative: candidates are nearer."""
+    (_, ours), (_, theirs) = nearest(candidate, training), nearest(held_out, training)
+    m, n = len(candidate), len(held_out)
+    wins = mannwhitneyu(ours[:, 0], theirs[:, 0], method="asymptotic").statistic
+    return float((wins - m * n / 2) / np.sqrt(m * n * (m + n + 1) / 12))
+
+
+def memorisation(
+    candidate: Features, training: Features, *, held_out: Features | None = None, cells: int = CELLS, seed: int = 0
+) -> Memorisation:
+    """AuthPct, C_T and median distances to the nearest training image.
+
+    Args:
+        candidate: [n, D].
+        training: everything the generator was shown, [m, D].
+        held_out: real ones that it was not shown, [h, D]; without them there is no C_T.
+        cells: of C_T.
+        seed: of C_T's cells.
+
+    Raises:
+        InputError: unusable features.
+    """
+    check_features({"candidate": candidate, "training": training})
+    index, distance = nearest(candidate, training)
+    authentic = distance[:, 0] > _reach(training, 1)[index[:, 0]]
+    c_t, used, unseen = None, None, None
+    if held_out is not None:
+        c_t, used = copying(candidate, held_out, training, cells=cells, seed=seed)
+        unseen = float(np.median(nearest(held_out, training)[1]))
+    return Memorisation(
+        authentic=Share.of(int(authentic.sum()), len(candidate)),
+        c_t=c_t,
+        cells=used,
+        median_distance=float(np.median(distance)),
+        median_distance_held_out=unseen,
+        n=len(candidate),
+        n_held_out=None if held_out is None else len(held_out),
+        n_training=len(training),
+    )

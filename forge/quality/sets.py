@@ -1,0 +1,95 @@
+"""Measuring FaceSets: which images of a real set are the reference, which are held out, and which labels count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forge.errors import InputError
+from forge.faces.faceset import FaceSet, FaceView
+from forge.progress import Report, silent
+from forge.quality.measure import FACE_N, TRAINING_N, Comparison, Labels, N, Quality, compare, measure
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What is measured, and how.
+
+    Attributes:
+        n: images a side.
+        face_n: images in which faces are searched.
+        seed: of all draws.
+        fid_weights: torch-fidelity's Inception weights, for FID and KID.
+        device: where to compute.
+        report: told which metric is done.
+    """
+
+    n: int = N
+    face_n: int = FACE_N
+    seed: int = 0
+    fid_weights: Path | None = None
+    device: str = "cpu"
+    report: Report = silent
+
+
+def measure_floor(real: FaceSet, ask: Ask) -> Quality:
+    """What held-out reals get against the split `forge`: the floor of every generator trained on this set.
+
+    Raises:
+        InputError: the set has no split `forge` or no other split, or too few images.
+    """
+    reference, held_out = (_some(view, ask) for view in sides(real))
+    return measure(
+        held_out.read(), reference.read(), n=ask.n, face_n=ask.face_n, seed=ask.seed, fid_weights=ask.fid_weights,
+        device=ask.device, report=ask.report,
+    )  # fmt: skip
+
+
+def measure_set(forged: FaceSet, real: FaceSet, ask: Ask, *, floor: Quality | None = None) -> Comparison:
+    """Measure a set of forgeries against the real set it imitates; labels that both have are checked.
+
+    Args:
+        forged: made by a generator.
+        real: what the generator was trained on.
+        ask: what is measured.
+        floor: `measure_floor(real, ask)` of before.
+
+    Raises:
+        InputError: as `measure_floor`; a floor of another n, seed or reference.
+    """
+    reference, held_out = (_some(view, ask) for view in sides(real))
+    candidate = _some(forged.view(), ask)
+    columns = [name for name in forged.card.attributes if name in real.card.attributes]
+    labels = {
+        name: Labels(_texts(candidate, name), _texts(reference, name), _texts(held_out, name)) for name in columns
+    }
+    return compare(
+        candidate.read(), reference.read(), held_out.read(), floor=floor, n=ask.n, face_n=ask.face_n, seed=ask.seed,
+        labels=labels, fid_weights=ask.fid_weights, device=ask.device, report=ask.report,
+    )  # fmt: skip
+
+
+def sides(real: FaceSet) -> tuple[FaceView, FaceView]:
+    """The reference (split `forge`) and the held-out images (all other splits) of a real set.
+
+    Raises:
+        InputError: one of them is empty.
+    """
+    others = [real.view(split).index for split in real.card.splits if split != "forge"]
+    if not others or "forge" not in real.card.splits:
+        raise InputError(
+            f"{real.path} needs a split 'forge' and held-out images (train, val, test); prepare it with such splits"
+        )
+    return real.view("forge"), FaceView(real, np.sort(np.concatenate(others)))
+
+
+def _some(view: FaceView, ask: Ask) -> FaceView:
+    """As many as can be used: a million images need not be read for a draw of a thousand."""
+    return view.sample(max(ask.n, TRAINING_N), ask.seed)
+
+
+def _texts(view: FaceView, column: str) -> NDArray[np.str_]:
+    return np.asarray(view.rows[column].fillna("").astype(str).to_numpy(str))
