@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from benchmarks.cli import options
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 EXAMPLES = """\b
 Examples:
@@ -75,35 +79,57 @@ def show(
 
 
 def _print_settings(kind: str, name: str, preset: str) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
     from benchmarks.cli.listing import _entry, _registry
-    from benchmarks.pipeline.settings import PRESETS, merged, shipped
+    from benchmarks.pipeline.settings import PRESETS, shipped
     from forge.errors import UnknownNameError
 
     if preset not in PRESETS:
         raise UnknownNameError("preset", preset, PRESETS)
     console = Console()
-    facts = Table(show_header=False, title=name, title_justify="left")
+    facts = Table(show_header=False, title=name, title_justify="left", box=None, pad_edge=False)
     for key, value in _entry(kind, name).items():
         facts.add_row(f"[dim]{key}[/]", str(value))
     console.print(facts)
     if kind == "sources":
         return
     found = _registry(kind).load(name)
-    models: dict[str, Any] = {"": found.Settings}
+    values = shipped(kind, name, preset)
+    rows = _rows(kind[:-1], found.Settings, values) if kind == "detectors" else []
     if kind == "generators":
+        from benchmarks.pipeline.settings import GeneratorSettings
         from forge.training.settings import TrainingSettings
 
-        models = {"network": found.Settings, "training": TrainingSettings}
-    table = Table(title=f"settings at preset {preset}", title_justify="left")
-    for heading in ("--set", "value", "default", "what it is"):
-        table.add_column(heading, overflow="fold")
-    values = shipped(kind, name, preset)
-    for section, model in models.items():
-        chosen = merged(model().model_dump(), values.get(section, {}) if section else values)
-        for field, info in model.model_fields.items():
-            path = ".".join(part for part in (kind[:-1], section, field) if part)
-            table.add_row(path, str(chosen[field]), str(info.default), info.description or "")
+        rows = _rows("generator.network", found.Settings, values.get("network", {}))
+        rows += _rows("generator.training", TrainingSettings, values.get("training", {}))
+        drawn = GeneratorSettings.model_fields.keys() - {"architecture", "network", "training", "files", "snapshot"}
+        told = drawn if found.conditional != "never" else drawn - {"condition", "mix"}
+        told -= set() if found.truncates else {"truncation"}
+        rows += [row for row in _rows("generator", GeneratorSettings, values) if row[0].partition(".")[2] in told]
+    table = Table(title=f"settings at preset {preset}", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("--set", no_wrap=True)
+    for heading, share in (("value", 1), ("default", 1), ("what it is", 3)):
+        table.add_column(heading, overflow="fold", ratio=share)
+    for row in rows:
+        table.add_row(*row)
     console.print(table)
+
+
+def _rows(path: str, model: type[BaseModel], values: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Path, value, default and meaning of every setting, those of nested settings after it."""
+    from pydantic import BaseModel
+    from pydantic_core import PydanticUndefined
+
+    found = []
+    for field, info in model.model_fields.items():
+        default = info.default
+        if isinstance(default, BaseModel):
+            found += _rows(f"{path}.{field}", type(default), values.get(field, {}))
+        else:
+            chosen = values.get(field, default)
+            plain = ["" if one in (None, (), [], PydanticUndefined) else str(one) for one in (chosen, default)]
+            found.append((f"{path}.{field}", plain[0], plain[1], info.description or ""))
+    return found

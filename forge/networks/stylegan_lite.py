@@ -29,6 +29,7 @@ from forge.networks.layers import (
 )
 
 GAIN = math.sqrt(2)  # of a leaky ReLU
+NOISE_RATE = 0.1  # noise grows this much slower than weights: else speckle hides the faces for the first 40 k images
 
 
 class StyleGANSettings(NetworkSettings):
@@ -109,7 +110,7 @@ class StyledConv(nn.Module):
                 if fixed_noise
                 else torch.randn(len(found), 1, *found.shape[2:], device=found.device, dtype=torch.float32)
             )
-            shift = shift + noise * self.noise_strength
+            shift = shift + noise * (NOISE_RATE * self.noise_strength)
         return leaky_relu(torch.addcmul(shift.to(found.dtype), found, cast(Tensor, factor).to(found.dtype)), 0.2)
 
 

@@ -57,7 +57,7 @@ class Play:
         width = {"latent": 8, "generator_width": 8, "discriminator_width": 8, "discriminator_norm": "none"}
         recipe = {
             "batch": 16, "generator_lr": 1e-3, "discriminator_lr": 1e-3, "beta1": 0.0, "beta2": 0.99, "r1_gamma": 0.1,
-            "r1_every": 8, "ema_kimg": 0.5, "flip": False,
+            "penalty_every": 8, "ema_kimg": 0.5, "flip": False,
         }  # fmt: skip
         view = View(data)
         self.seed, self.architecture = seed, DCGAN(DCGANSettings(**width | (network or {})), 16)
