@@ -87,7 +87,13 @@ class TrainedGenerator:
                 )
             implementation = GENERATORS.load(card.architecture)
         condition = Condition.from_json(card.condition) if card.condition else None
-        settings = implementation.Settings(**card.settings)
+        try:
+            settings = implementation.Settings(**card.settings)
+        except ValidationError as error:
+            raise InputError(
+                f"{path} was trained with another architecture than {implementation.__name__}: its settings do not fit "
+                f"({error.errors()[0]['msg'].lower()})"
+            ) from error
         classes = (condition.classes,) if condition else ()  # one-file architectures need not know of labels
         return cls(path, card, implementation(settings, card.resolution, *classes), condition)
 

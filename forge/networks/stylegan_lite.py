@@ -103,15 +103,12 @@ class StyledConv(nn.Module):
     def forward(self, images: Tensor, w: Tensor, fixed_noise: bool) -> Tensor:
         """Map [N, inputs, H, W] to [N, outputs, H, W]."""
         found, factor = self.convolution(images, w)
-        shift: Tensor = self.bias
+        found = torch.addcmul(self.bias.to(found.dtype), found, cast(Tensor, factor).to(found.dtype))
         if self.noise_strength is not None:
-            noise = (
-                self.constant
-                if fixed_noise
-                else torch.randn(len(found), 1, *found.shape[2:], device=found.device, dtype=torch.float32)
-            )
-            shift = shift + noise * (NOISE_RATE * self.noise_strength)
-        return leaky_relu(torch.addcmul(shift.to(found.dtype), found, cast(Tensor, factor).to(found.dtype)), 0.2)
+            shape = (len(found), 1, *found.shape[2:])
+            noise = self.constant if fixed_noise else torch.randn(shape, device=found.device)
+            found = found + (noise * (NOISE_RATE * self.noise_strength)).to(found.dtype)
+        return leaky_relu(found, 0.2)
 
 
 class SynthesisBlock(nn.Module):

@@ -66,7 +66,7 @@ def test_a_wrong_setting_is_named(assignments, message):
 
 UNKNOWN = [
     ({"preset": "quik"}, r"preset 'quik' is not known; did you mean 'quick'\?"),
-    ({"generators": ["dcgna"]}, r"generator 'dcgna' is not known; did you mean 'dcgan'\?"),
+    ({"generators": ["dcgna"]}, r"generator 'dcgna' is not known; did you mean 'dcgan'"),
     ({"detectors": ["xcepton"]}, r"detector 'xcepton' is not known; did you mean 'xception'\?"),
     ({"source": "renderd"}, r"source 'renderd' is not known; did you mean 'rendered'\?"),
 ]

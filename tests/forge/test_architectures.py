@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch.nn.functional import conv2d, conv_transpose2d, pad
 
 from forge.compute import Compute
@@ -357,3 +358,20 @@ def test_the_generator_sees_only_images_it_may_train_on(labelled, tmp_path):
     watched = game.hold_out(whole)
     assert len(watched.held_out) == 19 and len(watched.view) == len(watched.codes) == 365
     assert (watched.codes[:, 0] // 4 == watched.view.index).all()  # labels stay with their images
+
+
+def test_a_generator_of_another_architecture_is_refused(labelled, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    loop.train(make_training(labelled.view("forge"), tmp_path / "work", "gan", kimg=0.05), out, silent)
+    with pytest.raises(InputError, match="was trained with another architecture than DCGAN: its settings do not fit"):
+        TrainedGenerator.open(out, implementation=GENERATORS.load("dcgan"))
+
+
+def test_a_newer_checkpoint_is_refused(labelled, tmp_path):
+    work = tmp_path / "work"
+    work.mkdir()
+    header = '{"schema_version": 99, "state": {}}'
+    save_file({"x": torch.zeros(1)}, work / "checkpoint.safetensors", metadata={"checkpoint": header})
+    with pytest.raises(InputError, match="has schema 99, this version reads up to 1; upgrade"):
+        loop.train(make_training(labelled.view("forge"), work, "gan"), tmp_path, silent)
