@@ -130,7 +130,7 @@ def test_what_cannot_be_found_is_asked_for(bench, store, make_set):
     code, _, err = bench("stylegan")
     assert code == 2 and "neither a FaceSet directory nor a generator" in err
     code, _, err = bench("dcgan", "--against", str(forged.path))
-    assert code == 2 and "has no images in split 'forge'" in err
+    assert code == 2 and "needs a split 'forge' and held-out images" in err
     only = make_set("only", {"forge": 20}, resolution=16)
     code, _, err = bench(str(only.path))
     assert code == 2 and "no held-out images" in err
