@@ -133,7 +133,7 @@ def test_what_cannot_be_found_is_asked_for(bench, store, make_set):
     assert code == 2 and "needs a split 'forge' and held-out images" in err
     only = make_set("only", {"forge": 20}, resolution=16)
     code, _, err = bench(str(only.path))
-    assert code == 2 and "no held-out images" in err
+    assert code == 2 and "needs a split 'forge' and held-out images" in err
     stored("synthesize dcgan", "synthesize-2", kind="forged", splits={"test": 20}, provenance={}, seed=3)
     code, _, err = bench("dcgan")
     assert code == 2 and "2 sets by dcgan" in err

@@ -1,6 +1,8 @@
 """Every architecture: shapes, exact resume, published facts; and what the loop does around them."""
 
+import json
 import math
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -375,3 +377,21 @@ def test_a_newer_checkpoint_is_refused(labelled, tmp_path):
     save_file({"x": torch.zeros(1)}, work / "checkpoint.safetensors", metadata={"checkpoint": header})
     with pytest.raises(InputError, match="has schema 99, this version reads up to 1; upgrade"):
         loop.train(make_training(labelled.view("forge"), work, "gan"), tmp_path, silent)
+
+
+def test_tracking_writes_tensorboard_events(labelled, tmp_path, monkeypatch):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    out, events = tmp_path / "out", tmp_path / "events"
+    out.mkdir()
+    training = replace(make_training(labelled.view("forge"), tmp_path / "work", "gan"), track=events)
+    loop.train(training, out, silent)
+    found = accumulator.EventAccumulator(str(events))
+    found.Reload()
+    losses = found.Scalars("d_loss")
+    logged = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert [event.step for event in losses] == [round(1000 * line["kimg"]) for line in logged]
+    assert [event.value for event in losses] == pytest.approx([line["d_loss"] for line in logged])
+    assert {"health/distance", "health/diversity"} <= set(found.Tags()["scalars"]) and found.Tags()["images"]
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(InputError, match="--track needs the package tensorboard: pip install tensorboard"):
+        loop.train(replace(training, work=tmp_path / "other"), out, silent)
