@@ -117,14 +117,22 @@ class _GroupedConv(nn.Module):
     """A modulated convolution with weights of its own for each image, all images as groups of one convolution."""
 
     def __init__(
-        self, inputs: int, outputs: int, style: int, kernel: int, *, up: bool = False, last: bool = False
+        self,
+        inputs: int,
+        outputs: int,
+        settings: StyleGANSettings,
+        kernel: int,
+        *,
+        up: bool = False,
+        last: bool = False,
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(1, outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(1, outputs, 1, 1))
-        self.style = nn.Linear(style, inputs)
+        self.style = nn.Linear(settings.style, inputs)
         self.strength = nn.Parameter(torch.zeros(()))
         self.scale, self.up, self.last = 1 / math.sqrt(inputs * kernel**2), up, last
+        self.noise = settings.noise
 
     def forward(self, images: Tensor, w: Tensor) -> Tensor:
         count, inputs, height, width = images.shape
@@ -143,25 +151,26 @@ class _GroupedConv(nn.Module):
             found = found.reshape(count, outputs, height, width)
         if self.last:
             return found + self.bias
-        found = found + self.strength * torch.randn(count, 1, *found.shape[2:])
+        if self.noise:
+            found = found + self.strength * torch.randn(count, 1, *found.shape[2:])
         return leaky_relu(found + self.bias, 0.2) * math.sqrt(2)
 
 
 class _Generator(nn.Module):
     def __init__(self, settings: StyleGANSettings, resolution: int) -> None:
         super().__init__()
-        table, style = channel_table(settings, resolution), settings.style
+        table = channel_table(settings, resolution)
         self.mapping = Mapping(settings, ())
         self.constant = nn.Parameter(torch.randn(1, table[4], 4, 4))
-        self.first = _GroupedConv(table[4], table[4], style, 3)
-        self.picture = _GroupedConv(table[4], 3, style, 1, last=True)
+        self.first = _GroupedConv(table[4], table[4], settings, 3)
+        self.picture = _GroupedConv(table[4], 3, settings, 1, last=True)
         sizes = list(table)
         self.blocks = nn.ModuleList(
             nn.ModuleList(
                 [
-                    _GroupedConv(table[before], table[size], style, 3, up=True),
-                    _GroupedConv(table[size], table[size], style, 3),
-                    _GroupedConv(table[size], 3, style, 1, last=True),
+                    _GroupedConv(table[before], table[size], settings, 3, up=True),
+                    _GroupedConv(table[size], table[size], settings, 3),
+                    _GroupedConv(table[size], 3, settings, 1, last=True),
                 ]
             )
             for before, size in itertools.pairwise(sizes)

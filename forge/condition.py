@@ -47,7 +47,7 @@ class Condition:
             InputError: a column with fewer than two or more than 100 values.
         """
         known = view.faces.card.attributes
-        columns = [_common(view) if column == AUTO else column for column in columns]
+        columns = list(dict.fromkeys(_common(view) if column == AUTO else column for column in columns))
         for column in columns:
             if column not in known:
                 raise UnknownNameError("label column", column, known)

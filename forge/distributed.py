@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -38,7 +39,8 @@ class World:
         if not distributed.is_initialized():
             if device.type == "cuda":
                 torch.cuda.set_device(device)
-            distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            # the others wait while the first prepares photos and fits detectors
+            distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(days=7))
         return cls(distributed.get_rank(), distributed.get_world_size())
 
     @property

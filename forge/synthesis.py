@@ -50,7 +50,7 @@ def forge_block(
     device = next(network.parameters()).device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(derive_seed(seed, "latents", split, block))
-        latents = trained.architecture.latents(BLOCK, device)
+        latents = trained.architecture.latents(BLOCK, torch.device("cpu")).to(device)  # the same on every device
         given = () if codes is None else (torch.from_numpy(codes).to(device),)
         more = {} if truncation == 1.0 else {"truncation": truncation}
         return np.asarray(to_uint8(network(latents, *given, **more)).cpu().numpy())

@@ -96,15 +96,15 @@ def run(
     place = Store(store)
     planned = prepare_run(settings, memory=place.root / "plans")
     compute = Compute(chosen, cast("PrecisionAsked", precision), store / "precision.json")
-    if int(os.environ.get("RANK", "0")):
-        _follow(planned, compute)
-        return
     refuse_foreign(reports / settings.name)
     if dry_run:
         _print_plan(planned, place, as_json=json)
         return
     from benchmarks.cli.terminal import observer_for, print_outcome
 
+    if int(os.environ.get("RANK", "0")):
+        _follow(planned, compute)
+        return
     with observer_for(quiet=quiet or json) as observer:
         if preset is None:
             observer.noted(f"preset {settings.preset} (on {chosen}); --preset chooses another")

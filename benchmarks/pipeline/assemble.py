@@ -69,7 +69,7 @@ def assemble(job: Job) -> dict[str, Any]:
         comparisons=[Comparison(**item) for item in evaluation["comparisons"]],
         stages=[
             StageFacts(name=m.stage, key=m.key, seconds=m.seconds, peak_memory_mb=m.peak_memory_mb)
-            for m in manifests.values()
+            for m in {manifest.key: manifest for manifest in manifests.values()}.values()
         ],
         environment=manifests["evaluation"].environment,
     )
@@ -108,11 +108,16 @@ def _generator(
         precision=card["precision"],
         seconds=log[-1]["seconds"] if log else manifests[f"train {name}"].seconds,
         log=log,
-        health=[tick for tick in read_json(place / "health.json") if tick["kimg"] <= card["kimg"]],
+        health=_lasting([tick for tick in read_json(place / "health.json") if tick["kimg"] <= card["kimg"]]),
         condition=card["condition"],
         **_quality(inputs[f"quality {name}"]),
         weights_sha256=card["weights_sha256"],
     )
+
+
+def _lasting(ticks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The ticks that were not rolled back."""
+    return [tick for i, tick in enumerate(ticks) if all(later["kimg"] > tick["kimg"] for later in ticks[i + 1 :])]
 
 
 def _quality(place: Path) -> dict[str, Any]:

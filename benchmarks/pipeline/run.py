@@ -99,6 +99,10 @@ def _typed(settings: RunSettings) -> RunSettings:
         classes = ((2,) * len(generator.condition),) if generator.condition else ()
         architecture(network, settings.data.resolution, *classes)
         _check_snapshots(name, training, generator)
+        if generator.truncation != 1 and not architecture.truncates:
+            raise InputError(f"generator {name!r} cannot be truncated; leave truncation at 1, or use stylegan-lite")
+        if generator.mix != "training" and not generator.condition:
+            raise InputError(f"generator {name!r} takes no labels; leave the mix at 'training', or name a --condition")
         generators[name] = generator.model_copy(
             update={
                 "network": network.model_dump(mode="json"),

@@ -316,12 +316,20 @@ def _generators(
             defaults, told = defaults | {"condition": list(condition)}, True
         value = merged(defaults, overrides.get("generator", {}))
         value = merged(value, overrides.get("generators", {}).get(base, {}))
+        for key, instead in (("snapshot", f"--generator {base}@24k"), ("architecture", "--generator NAME")):
+            if key in value:
+                raise InputError(f"setting 'generators.{base}.{key}' cannot be set; use {instead}")
         one = validated(
             GeneratorSettings, {"architecture": architecture, "snapshot": snapshot, **value}, where=f"generators.{base}"
         )
         chosen[label] = one
-        asked = one.training.get("snapshots_kimg") or ()
-        snapshots.setdefault(base, set()).update(asked if isinstance(asked, list | tuple) else ())
+        asked = one.training.get("snapshots_kimg") or []
+        if not isinstance(asked, list | tuple) or not all(isinstance(kimg, int | float) for kimg in asked):
+            raise InputError(
+                f"setting 'generators.{base}.training.snapshots_kimg' cannot be {asked!r}: it is a list of thousands "
+                "of images, e.g. [12, 24]"
+            )
+        snapshots.setdefault(base, set()).update(map(float, asked))
         snapshots[base].update([snapshot] if snapshot is not None else [])
     if condition and not told:
         raise InputError(f"none of the generators {', '.join(chosen)} takes labels; leave --condition out, or use cgan")
@@ -342,7 +350,7 @@ def split_snapshot(reference: str) -> tuple[str, float | None]:
         InputError: what follows the "@" is no count of thousand images.
     """
     name, at, moment = reference.rpartition("@")
-    if not at:
+    if not at or (is_file_reference(reference) and ".py:" in moment):  # an @ in the path of a file
         return reference, None
     if not re.fullmatch(r"\d+(\.\d+)?k", moment) or float(moment[:-1]) == 0:
         raise InputError(f"generator {reference!r}: a snapshot is named by thousands of images, e.g. {name}@24k")

@@ -28,7 +28,8 @@ class Architecture(ABC):
 
     Attributes:
         conditional: whether it can ("optional"), must ("required") or cannot ("never") be given labels. Networks with
-            labels take them as second argument: int64 [N, C], one column a label.
+            labels take them as second argument: int64 [N, C], one column a label; a discriminator that is called
+            without them judges the image alone (the health monitor does).
         truncates: whether the generator takes `truncation=` and `fixed_noise=` (see stylegan_lite).
 
     Raises:

@@ -115,7 +115,7 @@ class Discriminator(nn.Module):
         logits: Tensor = self.head(found).flatten()
         if self.projection is None or labels is None:
             return logits
-        return logits + cast(Tensor, self.projection(found.sum(dim=(2, 3)), labels))
+        return logits + cast(Tensor, self.projection(found.mean(dim=(2, 3)), labels))
 
 
 class DCGAN(Architecture):

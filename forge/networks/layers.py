@@ -49,8 +49,6 @@ class Projection(nn.Module):
     def __init__(self, features: int, classes: tuple[int, ...]) -> None:
         super().__init__()
         self.embeddings = nn.ModuleList(nn.Embedding(count, features) for count in classes)
-        for embedding in self.embeddings:
-            nn.init.zeros_(embedding.weight)  # labels do not matter before they are learned
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
         """Map features [N, F] and labels int64 [N, columns] to [N]: <f, e(y)> / sqrt(F), summed over the columns."""

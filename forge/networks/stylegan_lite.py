@@ -250,6 +250,7 @@ class Discriminator(nn.Module):
         self.projection = Projection(table[4], classes) if classes else None
         if settings.spectral:
             for module in [m for m in self.modules() if isinstance(m, EqualConv | EqualLinear)]:
+                module.scale = 1.0  # the norm takes the place of the equalised scale
                 spectral(module, True)
 
     def features(self, images: Tensor) -> list[Tensor]:

@@ -155,7 +155,7 @@ def measure(
         face_n: images in which faces are searched, at most n.
         seed: of all draws.
         labels: by column, the classes asked of a conditional generator; all images that have one are used, not only the
-            drawn ones.
+            drawn ones. A column with fewer than 16 labelled images on a side is left out.
         fid_weights: torch-fidelity's Inception weights; without them there is no FID.
         report: told which metric is done.
         device: where to compute.
@@ -194,13 +194,17 @@ def measure(
     steps.done("face rate")
     obeyed, inception = {}, None
     for column, given in (labels or {}).items():
-        obeyed[column] = label_metrics.obedience(
-            *_labelled(reference, given.reference),
-            *_labelled(cast(Images, held_out), given.held_out),
-            *_labelled(candidate, given.candidate),
-            seed=seed,
-            device=device,
-        )
+        known = set(given.reference) - {""}
+        named = [
+            _labelled(images, texts, known)
+            for images, texts in (
+                (reference, given.reference),
+                (cast(Images, held_out), given.held_out),
+                (candidate, given.candidate),
+            )
+        ]
+        if min(len(texts) for _, texts in named) >= MIN_IMAGES and len(known) > 1:
+            obeyed[column] = label_metrics.obedience(*named[0], *named[1], *named[2], seed=seed, device=device)
         steps.done(f"labels: {column}")
     if fid_weights is not None:
         inception = inception_distances(ours, theirs, weights=fid_weights, seed=seed, device=device)
@@ -324,10 +328,10 @@ def _digest(images: NDArray[np.uint8]) -> str:
     return hashlib.blake2b(images.tobytes(), digest_size=16).hexdigest()
 
 
-def _labelled(images: Images, labels: NDArray[np.str_]) -> tuple[Images, NDArray[np.str_]]:
+def _labelled(images: Images, labels: NDArray[np.str_], wanted: set[str]) -> tuple[Images, NDArray[np.str_]]:
     if len(images) != len(labels):
         raise InputError(f"there are {len(images)} images and {len(labels)} labels; give one label an image")
-    known = labels != ""
+    known = np.isin(labels, sorted(wanted))
     return images[known], labels[known]
 
 

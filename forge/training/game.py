@@ -148,7 +148,7 @@ class Game:
         )
         # what adapts: augmentation probability, sum and number of D's signs at real images since it changed, mean path
         # length; and for the next tick: sum and number of D's accuracies
-        self.scalars = torch.tensor([settings.augment_probability, 0.0, 0.0, 0.0, 0.0, 0.0])
+        self.scalars = torch.tensor([settings.first_probability, 0.0, 0.0, 0.0, 0.0, 0.0])
         self.share = self.world.share(settings.batch)
         self.joint = _judges_jointly(self.discriminator, self.share.stop - self.share.start)
 
@@ -253,12 +253,24 @@ class Game:
             self.readings["d_grad_norm"] = gradient_norm(self.discriminator.parameters())
         self.discriminator_optimizer.step()
         with torch.no_grad():
-            correct = ((real_logits > 0).float().mean() + (forged_logits < 0).float().mean()) / 2
+            correct = self._share_right(real_logits, forged_logits)
             self.readings |= {"d_loss": loss.detach(), "d_accuracy": correct}
             self._accuracies.append(correct)
             self._real_logits = real_logits.detach()
             if self.settings.augment_target is not None:
                 self._adapt(real_logits, move)
+
+    def _share_right(self, real: Tensor, forged: Tensor) -> Tensor:
+        """Share of images on the right side of the boundary; without one, of pairs in the right order."""
+        boundary = self.objective.boundary
+        if boundary is None:
+            return (real > forged).float().mean()
+        return ((real > boundary).float().mean() + (forged < boundary).float().mean()) / 2
+
+    def share_readings(self) -> None:
+        """Replace the readings by their means over all processes."""
+        self.readings = {name: value.float().reshape(()) for name, value in self.readings.items()}
+        self.world.average(self.readings.values())
 
     def _penalise(self, real: Tensor, forged: Tensor, labels: Tensor | None) -> None:
         """Add the gradients of the penalties, in fp32: bf16 gradients of gradients are too coarse."""
@@ -282,7 +294,7 @@ class Game:
     def _adapt(self, real_logits: Tensor, move: int) -> None:
         """Gather the signs of D at real images, and change the augmentation probability every few moves."""
         settings = self.settings
-        signs = real_logits.sign().sum().reshape(1)
+        signs = (real_logits - (self.objective.boundary or 0.0)).sign().sum().reshape(1)
         self.world.average([signs])
         self.scalars[1] += float(signs) * self.world.size
         self.scalars[2] += settings.batch
@@ -323,9 +335,9 @@ class Game:
         given = () if labels is None else (labels[:half],)
         images, styles = cast(Any, self.generator).with_styles(latents[:half], *given)
         lengths = path_lengths(images, styles)
-        mean = lengths.detach().mean().reshape(1).cpu()
+        mean = lengths.detach().mean().reshape(1)
         self.world.average([mean])
-        self.scalars[3:4] = torch.lerp(self.scalars[3:4], mean, 0.01)
+        self.scalars[3:4] = torch.lerp(self.scalars[3:4], mean.cpu(), 0.01)
         penalty = (lengths - float(self.scalars[3])).square().mean()
         torch.autograd.backward(penalty * (self.settings.path_length * self.settings.path_every))
         self.readings["path_length"] = lengths.detach().mean()
@@ -347,14 +359,18 @@ class Game:
 
     def mean_accuracy(self, *, restart: bool = False) -> float:
         """The mean accuracy of the discriminator over its moves since the last restart."""
+        self._gather_accuracies()
+        mean = (self.scalars[4] / self.scalars[5].clamp(min=1)).reshape(1).to(self.device)
+        self.world.average([mean])
+        if restart:
+            self.scalars[4:] = 0
+        return float(mean)
+
+    def _gather_accuracies(self) -> None:
         if self._accuracies:
             self.scalars[4] += float(torch.stack(self._accuracies).sum())
             self.scalars[5] += len(self._accuracies)
             self._accuracies = []
-        mean = float(self.scalars[4] / self.scalars[5].clamp(min=1))
-        if restart:
-            self.scalars[4:] = 0
-        return mean
 
     def divert(self, stream: int, lr_factor: float) -> None:
         """Go on with another stream of random numbers, at a share of the learning rates of the settings."""
@@ -368,7 +384,7 @@ class Game:
 
     def pack(self) -> dict[str, Tensor]:
         """All tensors of the state by name."""
-        self.mean_accuracy()
+        self._gather_accuracies()
         return {
             **pack_module("generator", self.generator),
             **pack_module("discriminator", self.discriminator),

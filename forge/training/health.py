@@ -151,6 +151,11 @@ class Diagnosis:
         self._best, self._idle = state["best"], state["idle"]
         self._was_healthy, self._named = state["was_healthy"], state["named"]
 
+    @property
+    def clear(self) -> bool:
+        """Whether the last tick had no sign of any sickness."""
+        return not any(self._lasted.values())
+
     def name(self, readings: Mapping[str, float], *, step: int, kimg: float) -> Health:
         """The state at a tick.
 

@@ -6,7 +6,8 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from forge.generator import settle_batch_norm, snapshot_name, write_generator
 from forge.interrupt import deferred_interrupt
 from forge.pictures import write_grid
 from forge.progress import Report, Tick
-from forge.training.augment import to_uint8
+from forge.training.augment import to_float, to_uint8
 from forge.training.game import Game, Training, trial_step
 from forge.training.health import Action, decide
 from forge.training.monitor import HealthMonitor, Observed, aside
@@ -53,15 +54,17 @@ def train(training: Training, out: Path, report: Report) -> None:
     """
     _check(training)
     training.work.mkdir(parents=True, exist_ok=True)
-    with torch.random.fork_rng(), deferred_interrupt() as interrupted:
+    with torch.random.fork_rng(), deferred_interrupt() as interrupted, _explaining_memory(training):
         session = Session(training, World.join(training.compute.torch_device))
-        game, settings, saved = session.game, training.settings, time.monotonic()
+        settings, saved = training.settings, time.monotonic()
         session.start()
-        while game.step < game.steps:
-            logged = (game.step + 1) % settings.log_every == 0 or game.step + 1 == game.steps
-            session.advance(measure=logged)
-            if logged and session.world.first:
-                report(session.log())
+        while session.game.step < session.game.steps:
+            logged = session.log_due()
+            session.game.advance(measure=logged)
+            if logged:
+                session.game.share_readings()
+                if session.world.first:
+                    report(session.log())
             broken = logged and session.world.same(session.broken())
             if broken or session.due(session.health_every):
                 session.watch()
@@ -108,14 +111,7 @@ class Session:
         checkpoint = training.work / "checkpoint.safetensors"
         tensors, state = load_checkpoint(checkpoint) if checkpoint.is_file() else ({}, {})
         self.game = Game(training, self._precision(state), world)
-        held_out = training.held_out
-        self.monitor = HealthMonitor(
-            self.settings.health,
-            training.view.sample(REALS_WATCHED, training.seed).read(),
-            held_out.read() if held_out is not None else None,
-            seed=training.seed,
-            device=self.game.device,
-        )
+        self.monitor = self._fresh_monitor()
         self.health: list[dict[str, Any]] = []
         self.roll_backs = 0
         self.health_every = self.settings.health_every_kimg or min(self.settings.kimg / 20, 50.0)
@@ -124,6 +120,7 @@ class Session:
             self._restore(tensors, state)
         elif world.first:
             (training.work / "log.jsonl").unlink(missing_ok=True)
+            self._healthy.unlink(missing_ok=True)
             shutil.rmtree(training.work / "snapshots", ignore_errors=True)
         self.world.same(None)
 
@@ -140,6 +137,21 @@ class Session:
         )
         return decided
 
+    @property
+    def _healthy(self) -> Path:
+        """Where the last checkpoint without a sign of sickness lies."""
+        return self.training.work / "healthy.safetensors"
+
+    def _fresh_monitor(self) -> HealthMonitor:
+        training, held_out = self.training, self.training.held_out
+        return HealthMonitor(
+            self.settings.health,
+            training.view.sample(REALS_WATCHED, training.seed).read(),
+            held_out.read() if held_out is not None else None,
+            seed=training.seed,
+            device=self.game.device,
+        )
+
     def start(self) -> None:
         """Before step one: the untrained generator's images must be tellable from real ones.
 
@@ -149,24 +161,9 @@ class Session:
         if self.game.step == 0 and self.world.first:
             self.monitor.start_check(self._forged(self.game.generator, WATCHED, "start"))
 
-    def advance(self, *, measure: bool) -> None:
-        """Play one step.
-
-        Raises:
-            BenchError: the memory was too small; names a batch that fits.
-        """
-        try:
-            self.game.advance(measure=measure)
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
-                raise
-            fits = fitting_batch(self.training, self.game.precision)
-            advice = f"batch {fits} fits" if fits else "not even a batch of 2 fits: choose a smaller network"
-            raise BenchError(
-                f"the memory of {self.game.device} is too small for batch {self.settings.batch} of "
-                f"{self.training.name} at {self.training.architecture.resolution} px; {advice} "
-                f"(--set generator.training.batch={fits or 2})"
-            ) from error
+    def log_due(self) -> bool:
+        """Whether the coming step is to be logged."""
+        return (self.game.step + 1) % self.settings.log_every == 0 or self.game.step + 1 == self.game.steps
 
     def log(self) -> Tick:
         """Write a line of the log; readings that are no numbers are left out."""
@@ -224,38 +221,50 @@ class Session:
             BenchError: the training stops here.
         """
         accuracy = self.game.mean_accuracy(restart=True)
+        self.game.share_readings()
         action = self.world.same(self._look(accuracy) if self.world.first else None)
-        healthy = self.training.work / "healthy.safetensors"
         if action.step == "stop":
             raise BenchError(
                 f"the training of {self.training.name} was stopped: {action.reason}; lower generator.training."
                 "discriminator_lr and generator_lr, or try another seed"
             )
         if action.step == "roll-back":
-            tensors, state = load_checkpoint(healthy) if healthy.is_file() else ({}, {"step": 0})
-            self.game = self.game if tensors else Game(self.training, self.game.precision, self.world)
-            if tensors:
-                self.game.unpack(tensors, state["step"])
-                self.game.readings = {name: torch.tensor(value) for name, value in state["readings"].items()}
-                self.monitor.load_state_dict(state["monitor"])
-            self.roll_backs += 1
-            self.game.divert(action.stream, action.lr_factor)
-            self._cut_log()
-        elif self.settings.health.policy == "roll-back" and action.step == "continue" and self.world.first:
-            self._write(healthy)
+            self._roll_back(action)
+        elif self.settings.health.policy == "roll-back" and self.world.first and self.monitor.clear:
+            self._write(self._healthy)
+
+    def _roll_back(self, action: Action) -> None:
+        """Return to the last state without a sign of sickness, or to the beginning, and go on differently."""
+        self.roll_backs += 1
+        if self._healthy.is_file():
+            tensors, state = load_checkpoint(self._healthy)
+            self._take_over(tensors, state)
+        else:
+            self.game = Game(self.training, self.game.precision, self.world)
+            self.monitor = self._fresh_monitor()
+        self.game.divert(action.stream, action.lr_factor)
+        self._cut_log()
+        self.world.same(None)  # all have read the file before the first process writes another
+        self.save()
+
+    def _take_over(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        self.game.unpack(tensors, state["step"])
+        self.game.readings = {name: torch.tensor(value) for name, value in state["readings"].items()}
+        self.monitor.load_state_dict(state["monitor"])
 
     def _look(self, accuracy: float) -> Action:
         game = self.game
         readings = {name: float(value) for name, value in game.readings.items()} | {"d_accuracy": accuracy}
         network = self._settled()
+        fresh = self._forged(network, WATCHED, "fresh", game.step)
         health = self.monitor.observe(
             Observed(
                 step=game.step,
                 kimg=game.kimg,
                 readings=readings,
                 fixed=self._forged(network, SAMPLES, "grid"),
-                fresh=self._forged(network, WATCHED, "fresh", game.step),
-                discriminator=aside(game.discriminator, lambda: self.training.compute.autocast(game.precision)),
+                fresh=fresh,
+                discriminator=self._judge(fresh),
             )
         )
         action = decide(health, self.settings.health, self.roll_backs)
@@ -266,6 +275,16 @@ class Session:
             self.tracker.scalars(round(game.kimg * 1000), {f"health/{k}": v for k, v in rounded.items()})
             self.tracker.text(round(game.kimg * 1000), "health", f"{health.state}: {health.reason}")
         return action
+
+    def _judge(self, fresh: Tensor) -> Callable[[Tensor], Tensor]:
+        """The discriminator with logits above 0 for real, whatever the objective's boundary is."""
+        game = self.game
+        look = aside(game.discriminator, lambda: self.training.compute.autocast(game.precision))
+        boundary = game.objective.boundary
+        if boundary is None:  # only differences mean something: half way between real and forged
+            reals = to_float(torch.from_numpy(self.training.view.read(slice(0, len(fresh))))).to(game.device)
+            boundary = float(look(reals).mean() + look(fresh).mean()) / 2
+        return lambda images: look(images) - boundary
 
     def sample(self) -> None:
         """Write a grid of forged faces, always of the same latents, made by the averaged weights."""
@@ -309,11 +328,9 @@ class Session:
 
     def _restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         refuse_other_settings(state["identity"], self.training.identity(self.game.precision), self.training.work)
-        self.game.unpack(tensors, state["step"])
+        self._take_over(tensors, state)
         self.game.divert(state["stream"], state["lr_factor"])
-        self.game.readings = {name: torch.tensor(value) for name, value in state["readings"].items()}
         self.seconds, self.roll_backs, self.health = state["seconds"], state["roll_backs"], state["health"]
-        self.monitor.load_state_dict(state["monitor"])
         self._cut_log()
 
     def _cut_log(self) -> None:
@@ -335,7 +352,7 @@ class Session:
         for grid in sorted((work / "samples").glob("*.png")):
             (out / "samples" / grid.name).write_bytes(grid.read_bytes())
         if (work / "snapshots").is_dir():
-            shutil.copytree(work / "snapshots", out / "snapshots")
+            shutil.copytree(work / "snapshots", out / "snapshots", ignore=shutil.ignore_patterns(".*"))
         if self.tracker:
             self.tracker.close()
 
@@ -370,8 +387,26 @@ class Session:
         )
 
 
-def fitting_batch(training: Training, precision: Precision) -> int | None:
+@contextmanager
+def _explaining_memory(training: Training) -> Iterator[None]:
+    """Turn an out-of-memory error into a sentence that names a batch which fits."""
+    try:
+        yield
+    except RuntimeError as error:  # of which torch's out-of-memory error is one
+        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        fits = fitting_batch(training)
+        advice = f"batch {fits} fits" if fits else "not even a batch of 2 fits: choose a smaller network"
+        raise BenchError(
+            f"the memory of {training.compute.device} is too small for batch {training.settings.batch} of "
+            f"{training.name} at {training.architecture.resolution} px; {advice} "
+            f"(--set generator.training.batch={fits or 2})"
+        ) from error
+
+
+def fitting_batch(training: Training) -> int | None:
     """The largest half, quarter, ... of the batch whose step fits into memory; None if not even 2 images do."""
+    precision: Precision = "fp32" if training.compute.precision == "auto" else training.compute.precision
     batch = training.settings.batch // 2
     while batch >= 2:
         smaller = training.with_batch(batch)

@@ -175,6 +175,11 @@ class HealthMonitor:
         readings |= self._of_forgeries(observed.fresh) | self._change(observed.fixed)
         return self._diagnosis.name(readings, step=observed.step, kimg=observed.kimg)
 
+    @property
+    def clear(self) -> bool:
+        """Whether the last tick had no sign of any sickness: only such a state is worth returning to."""
+        return self._diagnosis.clear
+
     def state_dict(self) -> dict[str, Any]:
         """What must be saved with a checkpoint, as plain JSON (about 17 kB)."""
         fixed = None if self._fixed is None else base64.b64encode(self._fixed.numpy().tobytes()).decode()

@@ -22,11 +22,13 @@ class Objective(NamedTuple):
         discriminator: loss of D.
         generator: loss of G.
         relative: whether the generator's loss depends on the logits of real images.
+        boundary: logits above it say real; None where only differences between logits mean something.
     """
 
     discriminator: LossFunction
     generator: LossFunction
     relative: bool = False
+    boundary: float | None = 0.0
 
 
 def cross_entropy_discriminator(real: Tensor, forged: Tensor) -> Tensor:
@@ -87,10 +89,10 @@ def relativistic_generator(real: Tensor, forged: Tensor) -> Tensor:
 OBJECTIVES = {
     "minimax": Objective(cross_entropy_discriminator, minimax_generator),
     "non-saturating": Objective(cross_entropy_discriminator, non_saturating_generator),
-    "least-squares": Objective(least_squares_discriminator, least_squares_generator),
+    "least-squares": Objective(least_squares_discriminator, least_squares_generator, boundary=0.5),
     "hinge": Objective(hinge_discriminator, hinge_generator),
-    "wasserstein": Objective(wasserstein_discriminator, wasserstein_generator),
-    "relativistic": Objective(relativistic_discriminator, relativistic_generator, relative=True),
+    "wasserstein": Objective(wasserstein_discriminator, wasserstein_generator, boundary=None),
+    "relativistic": Objective(relativistic_discriminator, relativistic_generator, relative=True, boundary=None),
 }
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from forge.training.health import HealthSettings
 
@@ -50,7 +50,9 @@ class TrainingSettings(BaseModel):
     augment: tuple[Literal["colour", "translation", "cutout"], ...] = Field(
         (), description="what is done to all images, real and forged, before the discriminator sees them"
     )
-    augment_probability: float = Field(1.0, ge=0, le=1, description="of each augmentation; where it adapts, its start")
+    augment_probability: float | None = Field(
+        None, ge=0, le=1, description="of each augmentation (default 1); where it adapts, its start (default 0)"
+    )
     augment_target: float | None = Field(
         None, gt=0, lt=1, description="adapt the probability until the mean sign of D at real images is this (ADA: 0.6)"
     )
@@ -69,3 +71,20 @@ class TrainingSettings(BaseModel):
         description="thousands of images between looks of the health monitor; 0: 20 looks, at most 50 k apart",
     )
     health: HealthSettings = Field(HealthSettings(), description="when a training is called sick, and what follows")
+
+    @model_validator(mode="after")
+    def _adapts_something(self) -> Self:
+        if self.augment_target is not None and not self.augment:
+            raise ValueError("augment_target adapts nothing; name augmentations, e.g. augment=[colour, translation]")
+        if self.augment_target is not None and self.objective in ("wasserstein", "relativistic"):
+            raise ValueError(
+                f"augment_target needs the sign of a logit, which objective {self.objective} does not give"
+            )
+        return self
+
+    @property
+    def first_probability(self) -> float:
+        """The augmentation probability at the first step."""
+        if self.augment_probability is not None:
+            return self.augment_probability
+        return 1.0 if self.augment_target is None else 0.0

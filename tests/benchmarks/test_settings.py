@@ -214,3 +214,36 @@ def test_remembered_settings_are_those_that_were_checked_and_damage_is_mended(tm
         assert prepare_run(settings(), memory=tmp_path).settings == plain.settings
     with pytest.raises(InputError, match=r"training\.bach' is not known; did you mean 'batch'"):
         prepare_run(settings("generator.training.bach=1"), memory=tmp_path)
+
+
+def test_snapshots_of_one_training_ask_for_one_training():
+    made = settings(generators=["dcgan", "dcgan@2k", "dcgan@1.5k"])
+    assert list(made.generators) == ["dcgan", "dcgan@2k", "dcgan@1.5k"]
+    assert {tuple(one.training["snapshots_kimg"]) for one in made.generators.values()} == {(1.5, 2.0)}
+    stages = prepare_run(made).stages
+    assert [stage.name for stage in stages if stage.kind == "train"] == ["train dcgan"]
+    assert sum(stage.kind == "synthesize" for stage in stages) == 3
+
+
+@pytest.mark.parametrize(
+    ("generators", "assignments", "message"),
+    [
+        (["dcgan@9k"], (), "the training shows 4 thousand images; ask for an earlier snapshot"),
+        (["dcgan@soon"], (), "a snapshot is named by thousands of images, e.g. dcgan@24k"),
+        (["dcgan"], ("generator.snapshot=2",), "cannot be set; use --generator dcgan@24k"),
+        (["dcgan"], ("generator.training.snapshots_kimg=24k",), "it is a list of thousands of images"),
+        (["dcgan"], ("generator.truncation=0.5",), "'dcgan' cannot be truncated"),
+        (["dcgan"], ("generator.mix=uniform",), "'dcgan' takes no labels"),
+        (["gan"], ("generator.condition=[glasses]",), "GAN takes no labels"),
+    ],
+)
+def test_generators_that_cannot_be_are_refused_before_work_starts(generators, assignments, message):
+    with pytest.raises(InputError, match=message):
+        prepare_run(settings(*assignments, generators=generators))
+
+
+def test_a_condition_goes_to_generators_that_take_labels():
+    made = settings(generators=["dcgan", "cgan", "stylegan-lite"], condition=["smile"])
+    assert [one.condition for one in made.generators.values()] == [(), ("smile",), ("smile",)]
+    with pytest.raises(InputError, match="none of the generators dcgan takes labels"):
+        settings(generators=["dcgan"], condition=["smile"])

@@ -23,6 +23,8 @@ from forge.networks.layers import ConditionalBatchNorm, Downsample, MinibatchDev
 from forge.progress import Tick, silent
 from forge.synthesis import regenerate, synthesize
 from forge.training import game, loop
+from forge.training.health import Diagnosis, HealthSettings
+from forge.training.objectives import OBJECTIVES
 from forge.training.settings import TrainingSettings
 
 SMALL = {
@@ -395,3 +397,63 @@ def test_tracking_writes_tensorboard_events(labelled, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(InputError, match="--track needs the package tensorboard: pip install tensorboard"):
         loop.train(replace(training, work=tmp_path / "other"), out, silent)
+
+
+def test_a_roll_back_before_anything_was_healthy_starts_over_and_still_ends(labelled, tmp_path, monkeypatch):
+    health = {"policy": "roll-back", "roll_backs": 2}
+    training = make_training(labelled.view("forge"), tmp_path / "work", "gan", health=health, health_every_kimg=0.16)
+    real, seen = loop.decide, []
+
+    def sick_at_once(found, settings, roll_backs):
+        seen.append(round(found.kimg, 2))
+        if not roll_backs:
+            found = type(found)(found.kimg, "diverged", "made up", found.readings)
+        return real(found, settings, roll_backs)
+
+    monkeypatch.setattr(loop, "decide", sick_at_once)
+    out = tmp_path / "out"
+    out.mkdir()
+    loop.train(training, out, silent)
+    assert seen == [0.16, 0.16, 0.32, 0.48, 0.64]
+    card = TrainedGenerator.open(out).card
+    assert card.kimg == pytest.approx(0.64)
+    steps = [loop._step_of(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert steps == list(range(5, 45, 5))
+
+
+def test_only_a_tick_without_any_sign_is_worth_returning_to():
+    settings = HealthSettings(warming_steps=0, patience=3)
+    diagnosis = Diagnosis(settings)
+    good = {"d_accuracy": 0.7, "distance": 2.0, "diversity": 1.0, "coverage": 1.0, "bins_filled": 1.0}
+    assert diagnosis.name(good | {"near_duplicates": 0.0}, step=1, kimg=1).state == "healthy" and diagnosis.clear
+    suspect = diagnosis.name(good | {"near_duplicates": 0.9}, step=2, kimg=2)
+    assert suspect.state == "healthy" and not diagnosis.clear
+
+
+@pytest.mark.parametrize("spectral", [False, True])
+def test_a_discriminator_with_spectral_norm_still_sees_the_image(spectral):
+    torch.manual_seed(0)
+    network = build("stylegan-lite", 64, spectral=spectral, channels_base=512, channels_max=32).discriminator()
+    for _ in range(20):  # the power iteration settles
+        network(torch.randn(8, 3, 64, 64))
+    assert network.eval()(torch.randn(8, 3, 64, 64)).std() > 1e-4
+
+
+def test_the_boundary_between_real_and_forged_is_the_objective_s():
+    assert OBJECTIVES["least-squares"].boundary == 0.5 and OBJECTIVES["hinge"].boundary == 0
+    real, forged = torch.tensor([0.9, 0.8]), torch.tensor([0.2, 0.6])
+    shares = {}
+    for name in ("least-squares", "non-saturating", "relativistic"):
+        playing = game.Game.__new__(game.Game)
+        playing.objective = OBJECTIVES[name]
+        shares[name] = float(playing._share_right(real, forged))
+    assert shares == {"least-squares": 0.75, "non-saturating": 0.5, "relativistic": 1.0}
+
+
+def test_adaptive_augmentation_needs_something_to_adapt_and_starts_at_zero():
+    with pytest.raises(ValueError, match="augment_target adapts nothing"):
+        TrainingSettings(augment_target=0.6)
+    with pytest.raises(ValueError, match="objective wasserstein does not give"):
+        TrainingSettings(augment_target=0.6, augment=("colour",), objective="wasserstein")
+    assert TrainingSettings(augment_target=0.6, augment=("colour",)).first_probability == 0
+    assert TrainingSettings(augment=("colour",)).first_probability == 1
