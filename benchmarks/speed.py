@@ -148,7 +148,8 @@ def _game_rate(architecture: Architecture, settings: TrainingSettings, images: I
     from forge.compute import Compute
     from forge.faces.faceset import FaceSet
     from forge.faces.writing import FaceSetWriter
-    from forge.training.game import Game, Training, trial_step
+    from forge.training.game import Game, trial_step
+    from forge.training.task import Training
 
     folder = Path(tempfile.mkdtemp())
     try:

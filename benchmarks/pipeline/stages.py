@@ -138,9 +138,9 @@ def _train(job: Job) -> None:
     from benchmarks.pipeline.settings import validated
     from forge.condition import Condition
     from forge.networks import GENERATORS
-    from forge.training.game import Training, hold_out
     from forge.training.loop import train as train_generator
     from forge.training.settings import TrainingSettings
+    from forge.training.task import Training, hold_out
 
     settings, name = job.stage.settings, job.stage.subject
     faces = job.faces("data")

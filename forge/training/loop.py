@@ -6,8 +6,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,9 +24,11 @@ from forge.interrupt import deferred_interrupt
 from forge.pictures import write_grid
 from forge.progress import Report, Tick
 from forge.training.augment import to_float, to_uint8
-from forge.training.game import Game, Training, trial_step
+from forge.training.game import Game, trial_step
 from forge.training.health import Action, decide
+from forge.training.memory import explaining_memory
 from forge.training.monitor import HealthMonitor, Observed, aside
+from forge.training.task import Training
 from forge.training.track import Tracker
 
 CHECKPOINT_SECONDS = 10.0
@@ -54,7 +55,7 @@ def train(training: Training, out: Path, report: Report) -> None:
     """
     _check(training)
     training.work.mkdir(parents=True, exist_ok=True)
-    with torch.random.fork_rng(), deferred_interrupt() as interrupted, _explaining_memory(training):
+    with torch.random.fork_rng(), deferred_interrupt() as interrupted, explaining_memory(training):
         session = Session(training, World.join(training.compute.torch_device))
         settings, saved = training.settings, time.monotonic()
         session.start()
@@ -385,45 +386,6 @@ class Session:
                 },
             },
         )
-
-
-@contextmanager
-def _explaining_memory(training: Training) -> Iterator[None]:
-    """Turn an out-of-memory error into a sentence that names a batch which fits."""
-    try:
-        yield
-    except RuntimeError as error:  # of which torch's out-of-memory error is one
-        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
-            raise
-        fits = fitting_batch(training)
-        advice = f"batch {fits} fits" if fits else "not even a batch of 2 fits: choose a smaller network"
-        raise BenchError(
-            f"the memory of {training.compute.device} is too small for batch {training.settings.batch} of "
-            f"{training.name} at {training.architecture.resolution} px; {advice} "
-            f"(--set generator.training.batch={fits or 2})"
-        ) from error
-
-
-def fitting_batch(training: Training) -> int | None:
-    """The largest half, quarter, ... of the batch whose step fits into memory; None if not even 2 images do."""
-    precision: Precision = "fp32" if training.compute.precision == "auto" else training.compute.precision
-    batch = training.settings.batch // 2
-    while batch >= 2:
-        smaller = training.with_batch(batch)
-        if _fits(trial_step(smaller), precision):
-            return batch
-        batch //= 2
-    return None
-
-
-def _fits(step: Callable[[Precision], None], precision: Precision) -> bool:
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    try:
-        step(precision)
-    except RuntimeError:  # of which torch's out-of-memory error is one
-        return False
-    return True
 
 
 def _step_of(line: str) -> int:

@@ -22,7 +22,7 @@ from forge.networks import GENERATORS
 from forge.networks.layers import ConditionalBatchNorm, Downsample, MinibatchDeviation, ModulatedConv, upsample
 from forge.progress import Tick, silent
 from forge.synthesis import regenerate, synthesize
-from forge.training import game, loop
+from forge.training import game, loop, memory, task
 from forge.training.health import Diagnosis, HealthSettings
 from forge.training.objectives import OBJECTIVES
 from forge.training.settings import TrainingSettings
@@ -61,7 +61,7 @@ def labelled(tmp_path: Path) -> FaceSet:
     return FaceSet.open(tmp_path / "labelled")
 
 
-def make_training(view, work: Path, name: str, columns=(), network=None, **settings) -> game.Training:
+def make_training(view, work: Path, name: str, columns=(), network=None, **settings) -> task.Training:
     condition, codes, classes = None, None, ()
     if columns:
         condition, view, codes = Condition.of(view, columns)
@@ -70,7 +70,7 @@ def make_training(view, work: Path, name: str, columns=(), network=None, **setti
         "kimg": 0.64, "batch": 16, "r1_gamma": 0.1, "penalty_every": 4, "log_every": 5, "sample_every_kimg": 0.2,
         "ema_kimg": 0.1,
     } | settings  # fmt: skip
-    return game.Training(
+    return task.Training(
         name=name,
         reference=name,
         architecture=build(name, classes=classes, **(network or {})),
@@ -333,7 +333,7 @@ def test_a_batch_too_large_for_the_memory_names_one_that_fits(labelled, tmp_path
     def advance(self, *, measure=False):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(loop, "trial_step", fake_step)
+    monkeypatch.setattr(memory, "trial_step", fake_step)
     monkeypatch.setattr(game.Game, "advance", advance)
     training = make_training(labelled.view("forge"), tmp_path / "work", "gan")
     with pytest.raises(BenchError, match=r"too small for batch 16 of gan at 16 px; batch 4 fits .*training.batch=4"):
@@ -355,11 +355,11 @@ def test_steps_of_both_players_count_real_images_once(labelled, tmp_path):
 
 def test_the_generator_sees_only_images_it_may_train_on(labelled, tmp_path):
     training = make_training(labelled.view("forge"), tmp_path / "w", "cgan", ("level",))
-    assert game.hold_out(training) is training  # a twentieth of 96 is too few to hold out
+    assert task.hold_out(training) is training  # a twentieth of 96 is too few to hold out
     whole = replace(
         training, view=FaceView(labelled, np.arange(96).repeat(4)), codes=np.arange(384, dtype=np.int64)[:, None]
     )
-    watched = game.hold_out(whole)
+    watched = task.hold_out(whole)
     assert len(watched.held_out) == 19 and len(watched.view) == len(watched.codes) == 365
     assert (watched.codes[:, 0] // 4 == watched.view.index).all()  # labels stay with their images
 

@@ -21,7 +21,8 @@ from forge.compute import Compute
 from forge.distributed import World
 from forge.faces.faceset import FaceSet
 from forge.networks import GENERATORS
-from forge.training.game import Game, Training
+from forge.training.game import Game
+from forge.training.task import Training
 from forge.training.settings import TrainingSettings
 
 name, faces, out = sys.argv[1:]

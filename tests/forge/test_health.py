@@ -15,11 +15,12 @@ from forge.errors import InputError
 from forge.generator import settle_batch_norm
 from forge.networks.dcgan import DCGAN, DCGANSettings
 from forge.training.augment import to_float
-from forge.training.game import Game, Training
+from forge.training.game import Game
 from forge.training.health import SICK, Diagnosis, Health, HealthSettings, decide
 from forge.training.likeness import Likeness, diversity, rank, shrink, sliced_wasserstein
 from forge.training.monitor import HealthMonitor, Observed, aside, gradient_norm
 from forge.training.settings import TrainingSettings
+from forge.training.task import Training
 
 CPU = torch.device("cpu")
 TINY = HealthSettings(warming_steps=100)

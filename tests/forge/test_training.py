@@ -14,7 +14,7 @@ from forge.networks import GENERATORS
 from forge.networks.dcgan import DCGAN, DCGANSettings
 from forge.progress import Tick, silent
 from forge.synthesis import regenerate, synthesize
-from forge.training import game, loop
+from forge.training import game, loop, task
 from forge.training.augment import AUGMENTATIONS, adapted, augment, flipped, to_float, to_uint8
 from forge.training.objectives import OBJECTIVES, gradient_penalty, zero_centred_penalty
 from forge.training.settings import TrainingSettings
@@ -137,14 +137,14 @@ def test_gradient_penalty_of_a_linear_critic_is_its_closed_form():
     assert penalty.item() == pytest.approx((weight.norm().item() - 1) ** 2, rel=1e-4)
 
 
-def make_training(view, work: Path, **changes) -> game.Training:
+def make_training(view, work: Path, **changes) -> task.Training:
     settings = {
         "kimg": 0.64, "batch": 16, "r1_gamma": 0.1, "penalty_every": 4, "log_every": 5, "sample_every_kimg": 0.2,
         "ema_kimg": 0.1, "augment": ("translation",),
     } | changes.pop("settings", {})  # fmt: skip
     network = {"latent": 8, "generator_width": 4, "discriminator_width": 4, "discriminator_norm": "none"}
     network |= changes.pop("network", {})
-    return game.Training(
+    return task.Training(
         name="dcgan",
         reference="dcgan",
         architecture=DCGAN(DCGANSettings(**network), 16),
@@ -369,7 +369,7 @@ def test_the_guide_s_own_generator_works_as_written(make_set, tmp_path):
     architecture = kind(kind.Settings(), 16)
     out = tmp_path / "out"
     out.mkdir()
-    training = game.Training("tiny", reference, architecture, settings, view, 0, Compute(), tmp_path / "work")
+    training = task.Training("tiny", reference, architecture, settings, view, 0, Compute(), tmp_path / "work")
     loop.train(training, out, silent)
     with pytest.raises(InputError, match=r"was trained with an architecture from a file; name it: .*tiny.py:Tiny"):
         TrainedGenerator.open(out)  # what is stored never runs code

@@ -1,0 +1,52 @@
+"""When the memory is too small for a batch: one sentence, with a batch that fits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+from forge.compute import Precision
+from forge.errors import BenchError
+from forge.training.game import trial_step
+from forge.training.task import Training
+
+
+@contextmanager
+def explaining_memory(training: Training) -> Iterator[None]:
+    """Turn an out-of-memory error into a sentence that names a batch which fits."""
+    try:
+        yield
+    except RuntimeError as error:  # of which torch's out-of-memory error is one
+        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        fits = fitting_batch(training)
+        advice = f"batch {fits} fits" if fits else "not even a batch of 2 fits: choose a smaller network"
+        raise BenchError(
+            f"the memory of {training.compute.device} is too small for batch {training.settings.batch} of "
+            f"{training.name} at {training.architecture.resolution} px; {advice} "
+            f"(--set generator.training.batch={fits or 2})"
+        ) from error
+
+
+def fitting_batch(training: Training) -> int | None:
+    """The largest half, quarter, ... of the batch whose step fits into memory; None if not even 2 images do."""
+    precision: Precision = "fp32" if training.compute.precision == "auto" else training.compute.precision
+    batch = training.settings.batch // 2
+    while batch >= 2:
+        smaller = training.with_batch(batch)
+        if _fits(trial_step(smaller), precision):
+            return batch
+        batch //= 2
+    return None
+
+
+def _fits(step: Callable[[Precision], None], precision: Precision) -> bool:
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    try:
+        step(precision)
+    except RuntimeError:  # of which torch's out-of-memory error is one
+        return False
+    return True

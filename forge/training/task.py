@@ -1,0 +1,94 @@
+"""What a training is asked to do: networks, settings, images, labels, seed; and which images are held out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from forge.compute import Compute, Precision, derive_seed
+from forge.condition import Codes, Condition
+from forge.faces.faceset import FaceView
+from forge.networks.base import Architecture
+from forge.training.settings import TrainingSettings
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is trained, on what, how and where.
+
+    Attributes:
+        name: what people call the generator.
+        reference: registered name or file.py:Class of the architecture.
+        architecture: the networks.
+        settings: of the loop.
+        view: real images, of the architecture's resolution.
+        seed: everything random follows from it.
+        compute: device and precision.
+        work: directory that keeps the checkpoint, log and sample grids between calls.
+        held_out: real images that the discriminator never trains on, for the health monitor.
+        condition: what a conditional generator is told.
+        codes: the labels of `view`, int64 [N, C].
+        track: folder for TensorBoard events, if any are wanted.
+    """
+
+    name: str
+    reference: str
+    architecture: Architecture
+    settings: TrainingSettings
+    view: FaceView
+    seed: int
+    compute: Compute
+    work: Path
+    held_out: FaceView | None = None
+    condition: Condition | None = None
+    codes: Codes | None = None
+    track: Path | None = None
+
+    def some_labels(self, count: int, device: torch.device) -> tuple[Tensor, ...]:
+        """Labels as often as in the training set: what a network is called with after latents; none: an empty tuple.
+
+        They follow from torch's current random state.
+        """
+        if self.codes is None:
+            return ()
+        chosen = torch.randint(len(self.codes), (count,))
+        return (torch.from_numpy(self.codes)[chosen].to(device),)
+
+    def with_batch(self, batch: int) -> Training:
+        """The same training with another batch size."""
+        return replace(self, settings=self.settings.model_copy(update={"batch": batch}))
+
+    def identity(self, precision: Precision) -> dict[str, Any]:
+        """What a checkpoint must agree with to be continued."""
+        return {
+            "architecture": self.reference,
+            "network": self.architecture.settings.model_dump(mode="json"),
+            "training": self.settings.model_dump(mode="json"),
+            "resolution": self.architecture.resolution,
+            "data": self.view.faces.card.digest,
+            "images": len(self.view),
+            "condition": list(self.condition.values) if self.condition else [],
+            "seed": self.seed,
+            "precision": precision,
+        }
+
+
+def hold_out(training: Training) -> Training:
+    """Set a twentieth of the images aside (at most 256, where that is 16 or more) for the health monitor."""
+    count = min(256, len(training.view) // 20)
+    if count < 16:
+        return training
+    order = np.random.default_rng(derive_seed(training.seed, "held out")).permutation(len(training.view))
+    aside, kept = np.sort(order[:count]), np.sort(order[count:])
+    faces, index = training.view.faces, training.view.index
+    return replace(
+        training,
+        view=FaceView(faces, index[kept]),
+        held_out=FaceView(faces, index[aside]),
+        codes=None if training.codes is None else training.codes[kept],
+    )
