@@ -32,6 +32,8 @@ class UnknownNameError(InputError):
     def __init__(self, kind: str, name: str, known: Iterable[str], *, see: str | None = None) -> None:
         names = sorted(known)
         close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        likeness = [difflib.SequenceMatcher(None, one, name).ratio() for one in close]
+        close = [one for one, ratio in zip(close, likeness, strict=True) if ratio >= 0.85 * likeness[0]]
         if close:
             hint = f"; did you mean {' or '.join(repr(c) for c in close)}?"
         elif len(names) <= 12:

@@ -19,6 +19,9 @@ from forge.errors import InputError, UnknownNameError
 class Registry:
     """Implementations of one kind by name; nothing is imported until it is asked for.
 
+    A name that ends with a colon stands for a family: "timm:" makes "timm:resnet18" known, and what is registered
+    behind it is called with "resnet18".
+
     Args:
         kind: what is registered, for messages: "generator", "detector", "source".
         group: entry-point group through which installed packages add names.
@@ -55,6 +58,12 @@ class Registry:
         """
         if is_file_reference(name):
             return load_from_file(self.kind, name)
+        family, colon, member = name.partition(":")
+        if colon and member and f"{family}:" in self.names():
+            return self._imported(f"{family}:")(member)
+        return self._imported(name)
+
+    def _imported(self, name: str) -> Any:  # noqa: ANN401 - whatever was registered
         module, _, attribute = self.target(name).partition(":")
         try:
             return getattr(importlib.import_module(module), attribute)
@@ -73,11 +82,10 @@ def load_from_file(kind: str, reference: str) -> Any:  # noqa: ANN401 - whatever
     Raises:
         InputError: the file or attribute is not there, or running the file failed.
     """
-    file, _, attribute = reference.rpartition(":")
-    path = Path(file).expanduser().resolve()
+    attribute = reference.rpartition(":")[2]
+    path, module_name = _place(reference)
     if not path.is_file():
         raise InputError(f"{kind} {reference!r}: there is no file {path}")
-    module_name = f"bench_plugin_{path.stem}_{hashlib.sha256(bytes(path)).hexdigest()[:8]}"
     if module_name in sys.modules:  # one class however often it is asked for
         return _attribute(sys.modules[module_name], attribute, kind, reference)
     spec = importlib.util.spec_from_file_location(module_name, path)
@@ -91,6 +99,17 @@ def load_from_file(kind: str, reference: str) -> Any:  # noqa: ANN401 - whatever
         del sys.modules[module_name]
         raise InputError(f"{kind} {reference!r}: running {path.name} failed: {error!r}") from error
     return _attribute(module, attribute, kind, reference)
+
+
+def was_loaded(reference: str) -> bool:
+    """Whether this process has run the file of "path/to/file.py:Attribute" already, because somebody named it."""
+    return _place(reference)[1] in sys.modules
+
+
+def _place(reference: str) -> tuple[Path, str]:
+    """The file of a reference and the module name it gets here."""
+    path = Path(reference.rpartition(":")[0]).expanduser().resolve()
+    return path, f"bench_plugin_{path.stem}_{hashlib.sha256(bytes(path)).hexdigest()[:8]}"
 
 
 def _attribute(module: ModuleType, attribute: str, kind: str, reference: str) -> Any:  # noqa: ANN401 - as above

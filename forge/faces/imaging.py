@@ -243,13 +243,13 @@ def estimate_jpeg_quality(tables: tuple[tuple[int, ...], ...]) -> int:
 @functools.lru_cache(maxsize=1024)
 def _nearest_quality(tables: tuple[tuple[int, ...], ...]) -> int:
     distance = np.zeros(100)
-    for reference, table in zip(_ijg_tables(), tables, strict=False):
+    for reference, table in zip(ijg_tables(), tables, strict=False):
         distance += np.abs(reference - np.array(table)).sum(axis=1)
     return int(distance.argmin()) + 1
 
 
 @functools.cache
-def _ijg_tables() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def ijg_tables() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Luminance and chrominance tables of the qualities 1..100, each [100, 64]."""
     quality = np.arange(1, 101)
     scale = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)[:, None]

@@ -9,6 +9,7 @@ GENERATORS = Registry(
         "cgan": "forge.networks.cgan:CGAN",
         "dcgan": "forge.networks.dcgan:DCGAN",
         "gan": "forge.networks.gan:GAN",
+        "self-blended": "forge.blending:Blending",
         "stylegan-lite": "forge.networks.stylegan_lite:StyleGANLite",
     },
 )

@@ -1,0 +1,171 @@
+"""Where the face is: five landmarks to a convex outline of the face, and the outline to a soft mask.
+
+Lengths are in eye distances (between the middles of the eyes), so that a face of any size in a frame of any size is
+treated alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from forge.faces.crop import FaceCrop, FaceFinder
+from forge.faces.faceset import Images
+
+Floats = NDArray[np.float64]
+
+SIDE = 80  # faces are searched in copies of this side: in 64 px MTCNN misses more, in 128 px it takes twice as long
+FINDER = FaceCrop(threshold=0.9, detector_side=SIDE, min_face=36)
+TEMPLATE = FaceCrop(eye_distance=1.0, eye_height=0.0).template - [0.5, 0.0]  # landmarks around the middle of the eyes
+# landmarks of a face nobody found, in fractions of the frame: between the means of 256 FairFace photos (eyes .36 apart,
+# .30 from the top) and of 256 rendered people (.24, .45)
+AVERAGE = FaceCrop(eye_distance=0.3, eye_height=0.38).template
+
+# outlines in the coordinates of TEMPLATE, the half right of the nose from the top down; the other half mirrors it
+_JAW = [(1.06, -0.1), (1.05, 0.2), (1.0, 0.6), (0.9, 1.0), (0.72, 1.36), (0.45, 1.66), (0.16, 1.8)]
+_HALVES = {
+    "brows": [(0.3, -0.52), (0.75, -0.5), (0.98, -0.36), *_JAW],  # what 68 landmarks enclose
+    "forehead": [(0.3, -1.0), (0.7, -0.82), (0.95, -0.45), *_JAW],  # what 81 do
+}
+OUTLINES = np.array([[*half, *((-x, y) for x, y in reversed(half))] for half in _HALVES.values()])  # [2, E, 2]
+
+_SMALLEST, _LARGEST = 0.06, 0.8  # eye distance of a face that can be, in sides of the frame
+_MOST_SQUEEZED = 3.0  # a profile is this much narrower than a full face
+_TO_AFFINE = np.linalg.pinv(np.column_stack([TEMPLATE, np.ones(5)]))  # [3, 5]
+
+
+def find_landmarks(read: Callable[[int], Images], count: int, told: Callable[[int], None]) -> Floats:
+    """Find the main face of each image; costs far more than blending, so once a set.
+
+    Args:
+        read: gives the images from a position on, some at a time, uint8 [n, H, H, 3].
+        count: images in all.
+        told: called with the number of images done.
+
+    Returns:
+        [count, 5, 2]: x and y in pixels of eyes, nose and corners of the mouth; NaN where no face was found.
+    """
+    finder = FaceFinder(FINDER)
+    found = np.full((count, 5, 2), np.nan)
+    done = 0
+    while done < count:
+        images = read(done)
+        enlarged = [Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BILINEAR) for image in images]
+        for number, landmarks in enumerate(finder.find(enlarged)):
+            if landmarks is not None:
+                found[done + number] = landmarks * (images.shape[1] / SIDE)
+        done += len(images)
+        told(done)
+    return found
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Faces in their frames.
+
+    Attributes:
+        affine: [N, 3, 2], from (x, y, 1) in eye distances to pixels.
+        unit: [N], the eye distance in pixels.
+        average: bool [N], where no face is known and the average one stands in.
+    """
+
+    affine: Floats
+    unit: Floats
+    average: NDArray[np.bool_]
+
+    def outline(self, kind: NDArray[np.int64]) -> Floats:
+        """Corners of the face's convex outline in pixels, [N, E, 2]; `kind` [N]: 0 up to the brows, 1 to the hair."""
+        return np.asarray(OUTLINES[kind] @ self.affine[:, :2] + self.affine[:, 2:])
+
+
+def place(landmarks: Floats, side: int) -> Placed:
+    """Lay the template over landmarks by the least-squares affine map.
+
+    Args:
+        landmarks: [N, 5, 2] in pixels, NaN where there is no face.
+        side: of the frame in pixels.
+
+    Returns:
+        The faces; landmarks that no face can have (mirrored, outside, tiny, squeezed) count as no face.
+    """
+    fallback = _TO_AFFINE @ (AVERAGE * side)
+    known = np.asarray(np.isfinite(landmarks).all((1, 2)))
+    affine = np.where(known[:, None, None], _TO_AFFINE @ np.where(known[:, None, None], landmarks, 0.0), fallback)
+    sizes = np.linalg.svd(affine[:, :2], compute_uv=False)
+    unit = np.sqrt(sizes.prod(1))
+    centre = affine[:, 2] + affine[:, 1] / 2  # about the nose
+    possible = (
+        known
+        & (np.linalg.det(affine[:, :2]) > 0)
+        & (unit > _SMALLEST * side)
+        & (unit < _LARGEST * side)
+        & (sizes[:, 0] < _MOST_SQUEEZED * sizes[:, 1])
+        & ((centre > 0) & (centre < side)).all(1)
+    )
+    affine = np.where(possible[:, None, None], affine, fallback)
+    unit = np.where(possible, unit, np.sqrt(abs(np.linalg.det(fallback[:2]))))
+    return Placed(affine, unit, ~possible)
+
+
+def soft_mask(corners: Floats, erode: Floats, feather: Floats, sigma: Floats, moves: Floats, side: int) -> Floats:
+    """Masks of convex outlines: made wavy, shrunk, then blurred at the rim.
+
+    Args:
+        corners: [N, E, 2] in pixels, clockwise as seen on the screen.
+        erode: [N], how far the rim moves inwards, pixels.
+        feather: [N, 2], half width of the blur's window along y and x, pixels.
+        sigma: [N, 2], standard deviation of the Gaussian inside that window, pixels.
+        moves: [N, side, side, 2], where each pixel looks instead of at itself: a move (x, y) in pixels.
+        side: of the frame.
+
+    Returns:
+        float64 [N, side, side] in 0..1, exactly 0 farther from the outline than the largest move, the window and a
+        pixel; 1 at the highest place.
+    """
+    ticks = np.arange(side) + 0.5
+    x, y = ticks[None, None, :] + moves[..., 0], ticks[None, :, None] + moves[..., 1]
+    depth = np.full((len(corners), side, side), -np.inf)  # beyond the outline; negative inside
+    edges = np.roll(corners, -1, axis=1) - corners
+    normals = np.stack([edges[..., 1], -edges[..., 0]], axis=-1) / np.linalg.norm(edges, axis=-1, keepdims=True)
+    offsets = (normals * corners).sum(-1)
+    for edge in range(corners.shape[1]):
+        nx, ny, offset = (v[:, edge, None, None] for v in (normals[..., 0], normals[..., 1], offsets))
+        np.maximum(depth, nx * x + ny * y - offset, out=depth)
+    hard = np.clip(0.5 - depth - erode[:, None, None], 0.0, 1.0)
+    rows, columns = (_windowed_gaussian(feather[:, axis], sigma[:, axis], side) for axis in (0, 1))
+    soft = rows @ hard @ columns.swapaxes(1, 2)
+    highest = soft.max((1, 2), keepdims=True)
+    return np.clip(soft / np.where(highest > 0, highest, 1.0), 0.0, 1.0)
+
+
+def wavy(field: Floats, reach: Floats, side: int) -> Floats:
+    """A smooth random move of every pixel, from one value a control point (Gaussian weights that sum to 1).
+
+    Args:
+        field: [N, 2, G, G] in -1..1, on a grid over the frame.
+        reach: [N], the largest move in pixels; a typical one is a sixth of it.
+        side: of the frame.
+
+    Returns:
+        [N, side, side, 2], x and y in pixels, each at most `reach`.
+    """
+    points = field.shape[-1]
+    place = (np.arange(side) + 0.5) / side * (points - 1)
+    weights = np.exp(-0.5 * (place[:, None] - np.arange(points)) ** 2)
+    weights /= weights.sum(1, keepdims=True)
+    return np.asarray(np.moveaxis(weights @ field @ weights.T, 1, -1) * reach[:, None, None, None])
+
+
+def _windowed_gaussian(half: Floats, sigma: Floats, side: int) -> Floats:
+    """Matrices [N, side, side] that blur a column of pixels with a Gaussian cut off at +-half; rows sum to 1."""
+    from scipy.special import ndtr  # here, so that listing detectors, which reads the settings of blends, stays instant
+
+    distance = (np.arange(side)[:, None] - np.arange(side))[None]
+    half, sigma = half[:, None, None], sigma[:, None, None]
+    low, high = np.maximum(distance - 0.5, -half), np.minimum(distance + 0.5, half)
+    weights = np.where(high > low, ndtr(high / sigma) - ndtr(low / sigma), 0.0)
+    return np.asarray(weights / weights.sum(-1, keepdims=True))

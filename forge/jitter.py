@@ -1,0 +1,111 @@
+"""What sets the two copies of a self-blended image apart: colour, detail and place; pure functions of a batch.
+
+Images are float32 [N, 3, H, W] in 0..255, parameters one value an image, [N]. Shiohara and Yamasaki (CVPR 2022) use
+albumentations and OpenCV; these are the same operations for whole batches.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.float32]
+Floats = NDArray[np.float64]
+
+
+def shift_rgb(images: Pixels, shift: Floats) -> Pixels:
+    """Add `shift` [N, 3], grey levels of red, green and blue."""
+    return np.asarray(np.clip(images + _each(shift), 0, 255))
+
+
+def shift_hsv(images: Pixels, hue: Floats, saturation: Floats, value: Floats) -> Pixels:
+    """Turn the hue by degrees, add grey levels (of 255) to saturation and value.
+
+    Images whose three shifts are 0 come back as they were, but for float rounding.
+    """
+    top = images.max(1)
+    chroma = top - images.min(1)
+    safe = np.where(chroma > 0, chroma, 1).astype(np.float32)
+    red, green, blue = images[:, 0], images[:, 1], images[:, 2]
+    sextant = np.where(
+        top == red, (green - blue) / safe, np.where(top == green, 2 + (blue - red) / safe, 4 + (red - green) / safe)
+    )
+    old = chroma / np.where(top > 0, top, 1)
+    turned = sextant + _plane(hue) / 60
+    new_saturation = np.clip(old + _plane(saturation) / 255, 0, 1) * (chroma > 0)  # grey has no hue to show
+    new_value = np.clip(top + _plane(value), 0, 255)
+    out = np.empty_like(images)
+    for channel, start in enumerate((5.0, 3.0, 1.0)):
+        k = (start + turned) % 6
+        out[:, channel] = new_value * (1 - new_saturation * np.clip(np.minimum(k, 4 - k), 0, 1))
+    return out
+
+
+def brighten(images: Pixels, brightness: Floats, contrast: Floats) -> Pixels:
+    """Return x (1 + contrast) + 255 brightness, clipped."""
+    return np.asarray(np.clip(images * (1 + _each(contrast)) + 255 * _each(brightness), 0, 255))
+
+
+def sharpen(images: Pixels, alpha: Floats, lightness: Floats) -> Pixels:
+    """Return (1 - alpha) x + alpha (x * K) with K = -1 around 8 + lightness, edges mirrored, clipped.
+
+    A lightness below 1 darkens as well: the weights sum to 1 - alpha + alpha lightness.
+    """
+    padded = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="reflect")
+    rows = padded[:, :, :-2] + padded[:, :, 1:-1] + padded[:, :, 2:]
+    around = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
+    a = _each(alpha)
+    return np.asarray(np.clip(images * (1 - a + a * (9 + _each(lightness))) - a * around, 0, 255))
+
+
+def coarsen(images: Pixels, factor: Floats) -> Pixels:
+    """Shrink by `factor` to the nearest pixels, enlarge linearly to the old size."""
+    side = images.shape[-1]
+    few = np.maximum(np.floor(side / factor), 1)[:, None]
+    ticks = np.arange(side)
+    kept = np.minimum(np.floor(ticks * (side / few)), side - 1)  # which pixel the small image's i-th one is
+    place = np.clip((ticks + 0.5) * (few / side) - 0.5, 0, few - 1)
+    chosen = (kept[:, :, None] == ticks) & (ticks[:, None] < few[:, :, None])
+    both = (_between(place, side) @ chosen.astype(np.float64)).astype(np.float32)
+    return _apply(images, both, both)
+
+
+def move(images: Pixels, scale: Floats, shift: Floats) -> Pixels:
+    """Resize about the middle and shift, linearly interpolated; what comes in from outside is mirrored.
+
+    Args:
+        images: square.
+        scale: [N, 2] along y and x; 1.1 enlarges.
+        shift: [N, 2] in pixels along y and x, positive down and right.
+    """
+    side = images.shape[-1]
+    ticks, middle = np.arange(side), (side - 1) / 2
+    place = (ticks - middle - shift[:, :, None]) / scale[:, :, None] + middle
+    place = np.clip((side - 1) - abs((side - 1) - abs(place)), 0, side - 1)
+    rows, columns = (_between(place[:, axis], side).astype(np.float32) for axis in (0, 1))
+    return _apply(images, rows, columns)
+
+
+def moved_points(points: Floats, scale: Floats, shift: Floats, side: int) -> Floats:
+    """Where `move` takes points [N, E, 2] (x, y), in pixels counted from the frame's corner."""
+    middle = side / 2
+    return (points - middle) * scale[:, None, ::-1] + middle + shift[:, None, ::-1]
+
+
+def _between(place: Floats, side: int) -> Floats:
+    """Matrices [N, n, side] that read a row of pixels at places [N, n] in 0..side-1 by linear interpolation."""
+    return np.maximum(0.0, 1 - abs(place[:, :, None] - np.arange(side)))
+
+
+def _apply(images: Pixels, rows: Pixels, columns: Pixels) -> Pixels:
+    return np.asarray(rows[:, None] @ images @ columns[:, None].swapaxes(2, 3))
+
+
+def _each(values: Floats) -> Pixels:
+    """[N] or [N, 3] laid over [N, 3, H, W]."""
+    return np.atleast_2d(values.T).T[:, :, None, None].astype(np.float32)
+
+
+def _plane(values: Floats) -> Pixels:
+    """[N] laid over [N, H, W]."""
+    return values[:, None, None].astype(np.float32)
