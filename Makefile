@@ -21,7 +21,7 @@ demo: $(STAMP)
 	$(BIN)/bench run --generator dcgan --detector xception
 
 test: lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

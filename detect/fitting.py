@@ -13,8 +13,9 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
-from detect.augment import flip_and_shift
+from detect.augment import augment, cropped
 from detect.batches import BalancedBatches
+from detect.descent import exhausted, learning_rate_at, make_optimizer
 from detect.detectors.base import FitContext, FitData, FitSummary, Scores
 from detect.views import View
 from forge.checkpoint import (
@@ -26,13 +27,13 @@ from forge.checkpoint import (
     unpack_module,
     unpack_optimizer,
 )
-from forge.compute import Compute, Precision, derive_seed
+from forge.compute import Precision, derive_seed
 from forge.errors import BenchError
 from forge.interrupt import deferred_interrupt
 from forge.progress import Tick
 
 if TYPE_CHECKING:
-    from detect.detectors.network import NetworkDetector, NetworkSettings
+    from detect.detectors.network import NetworkDetector
 
 CHECKPOINT_SECONDS = 10.0
 CHECKPOINT_SHARE = 0.05  # of the time may go into writing checkpoints; a slow disk makes them rarer
@@ -48,7 +49,8 @@ class Progress:
         best_step: the step of the best validation.
         best_auc: its AUC.
         best_loss: its loss, which decides between equal AUCs.
-        stale: validations in a row without a higher AUC.
+        stale: validations in a row without a higher AUC, since the last drop.
+        drops: how often the learning rate fell, for schedule plateau.
         loss_sum: summed loss since the last validation.
         loss_steps: steps in that sum.
         history: one mapping a validation.
@@ -59,6 +61,7 @@ class Progress:
     best_auc: float = -1.0  # below every AUC, so that the first validation is the best so far
     best_loss: float = 0.0
     stale: int = 0
+    drops: int = 0
     loss_sum: float = 0.0
     loss_steps: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
@@ -93,41 +96,6 @@ def fit_network(
     return fit.finish()
 
 
-def learning_rate_at(step: int, total: int, settings: NetworkSettings) -> float:
-    """Learning rate of a step: a linear warm-up, then constant or half a cosine down to zero.
-
-    Args:
-        step: 0 .. total - 1.
-        total: steps in all.
-        settings: `learning_rate`, `warmup` (a share of the steps) and `schedule`.
-    """
-    warm = round(total * settings.warmup)
-    if step < warm:
-        return settings.learning_rate * (step + 1) / (warm + 1)
-    if settings.schedule == "constant":
-        return settings.learning_rate
-    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
-
-
-def predict(
-    detector: NetworkDetector, network: nn.Module, pixels: Tensor, compute: Compute, precision: Precision
-) -> Tensor:
-    """Logits of a batch without gradients.
-
-    Args:
-        detector: prepares the inputs.
-        network: in evaluation mode.
-        pixels: uint8 [N, H, W, 3] on the device.
-        compute: the device.
-        precision: of the network's arithmetic.
-
-    Returns:
-        float32 [N].
-    """
-    with torch.inference_mode(), compute.autocast(precision):
-        return detector.logits(network, detector.prepare(pixels))
-
-
 class _Fit:
     def __init__(self, detector: NetworkDetector, network: nn.Module, data: FitData, context: FitContext) -> None:
         self.detector, self.network, self.data, self.context = detector, network, data, context
@@ -151,7 +119,7 @@ class _Fit:
         # evenly spaced, so that the last validation falls on the last step and none just before it
         self.between = -(-self.total // max(1, round(self.total / between)))
         self.trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        self.optimizer = _optimizer(self.trained, self.settings)
+        self.optimizer = make_optimizer(self.trained, self.settings)
         # running statistics start as the plain mean of the first batches: their initial variance of 1 would otherwise
         # still outweigh the true one after hundreds of steps, and deep networks would score like chance until then
         self.norms = [
@@ -174,10 +142,9 @@ class _Fit:
         self.next_tick = 0.0
 
     def run(self) -> None:
-        patience = math.inf if self.settings.patience is None else self.settings.patience
-        state = self.progress
+        state, settings = self.progress, self.settings
         with deferred_interrupt() as interrupted:
-            while state.step < self.total and state.stale < patience:
+            while state.step < self.total and not exhausted(settings, stale=state.stale, drops=state.drops):
                 self._step()
                 validate = state.step % self.between == 0 or state.step == self.total
                 if validate:
@@ -208,8 +175,9 @@ class _Fit:
         state, seed = self.progress, self.context.seed
         _seed(self.device, derive_seed(seed, "network noise", state.step))
         pixels, labels = self.batches.batch(state.step)
-        pixels = self._augment(pixels, torch.Generator().manual_seed(derive_seed(seed, "augment", state.step)))
-        rate = learning_rate_at(state.step, self.total, self.settings)
+        pixels = augment(pixels, torch.Generator().manual_seed(derive_seed(seed, "augment", state.step)), self.settings)
+        passes = self.batches.steps_per_pass
+        rate = learning_rate_at(state.step, self.total, self.settings, steps_per_pass=passes, drops=state.drops)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.network.train()
@@ -223,10 +191,6 @@ class _Fit:
         self.loss_sum += loss
         state.step += 1
         state.loss_steps += 1
-
-    def _augment(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
-        shift = round(self.settings.shift * pixels.shape[1])
-        return flip_and_shift(pixels, generator, flip=self.settings.flip, shift=shift)
 
     def _backward(self, network: nn.Module, pixels: Tensor, labels: Tensor, precision: Precision) -> Tensor:
         with self.compute.autocast(precision):
@@ -245,6 +209,8 @@ class _Fit:
         seen = state.step * self.settings.batch
         state.history.append({"images": seen, "train_loss": train_loss, "val_loss": loss, "val_auc": auc})
         state.stale = 0 if auc > state.best_auc else state.stale + 1
+        if self.settings.schedule == "plateau" and state.stale == self.settings.patience:
+            state.stale, state.drops = 0, state.drops + 1
         if (auc, -loss) > (state.best_auc, -state.best_loss):
             state.best_auc, state.best_loss, state.best_step = auc, loss, state.step
             self.best = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
@@ -253,13 +219,13 @@ class _Fit:
 
     def _scores(self, view: View) -> Scores:
         self.network.eval()
-        parts = []
-        for images in view.batches(self.settings.batch):
-            pixels = torch.from_numpy(images).to(self.device)
-            parts.append(
-                predict(self.detector, self.network, pixels, self.compute, self.precision).cpu().double().numpy()
-            )
-        scores = np.concatenate(parts)
+        size = self.settings.batch
+        scores = np.concatenate(
+            [
+                self.detector.predict(self.network, images, self.compute, self.precision, size)
+                for images in view.batches(size)
+            ]
+        )
         if not np.isfinite(scores).all():
             raise self._diverged("a validation score")
         return scores
@@ -311,7 +277,7 @@ class _Fit:
 
     def _choose_precision(self) -> Precision:
         settings, copied = self.settings, copy.deepcopy(self.network).train()
-        side = self.data.resolution
+        side = cropped(self.data.resolution, settings.crop)
         generator = torch.Generator().manual_seed(0)
         shape = (settings.batch, side, side, 3)
         pixels = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8).to(self.device)
@@ -323,12 +289,6 @@ class _Fit:
 
         named = f"{self.detector.family} fit, {side} px as {settings.input_size or side} px, batch {settings.batch}"
         return self.compute.decide(named, step)
-
-
-def _optimizer(parameters: list[nn.Parameter], settings: NetworkSettings) -> torch.optim.Optimizer:
-    kind: type[torch.optim.Adam] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer]
-    # fused: one pass over the weights instead of ten, a fifth of the whole step for xception at 64 px on a CPU
-    return kind(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
 
 
 def _seed(device: torch.device, seed: int) -> None:

@@ -22,7 +22,8 @@ from forge.progress import Report, Tick, silent
 if TYPE_CHECKING:
     from detect.trained import TrainedDetector
 
-BATCH = 256
+BATCH = {"cpu": 256, "cuda": 2048}  # images read at a time: a GPU waits for each batch
+BATCH_BYTES = 64 << 20  # but never more than this
 
 SCORE_COLUMNS = {
     "detector": pa.string(),
@@ -45,7 +46,7 @@ def score_view(
     view: View,
     compute: Compute,
     *,
-    batch: int = BATCH,
+    batch: int | None = None,
     perturb: Callable[[Images], Images] | None = None,
     report: Report = silent,
 ) -> Scores:
@@ -55,7 +56,7 @@ def score_view(
         detector: a fitted one.
         view: images of the fitted resolution.
         compute: device and precision; with precision "auto" a network uses that of its fit.
-        batch: images read at a time.
+        batch: images read at a time; by default what suits the device and 64 MB.
         perturb: what happens to the images first; keeps shape and type.
         report: told about progress.
 
@@ -73,6 +74,8 @@ def score_view(
         )
     scores = np.empty(len(view))
     done = 0
+    if batch is None:
+        batch = max(1, min(BATCH[compute.torch_device.type], BATCH_BYTES // (3 * resolution_of(view) ** 2)))
     for images in view.batches(batch):
         part = detector.score(perturb(images) if perturb else images, compute)
         if part.shape != (len(images),):
@@ -99,7 +102,7 @@ def score_table(
     generator: str | None = None,
     perturbation: str = "none",
     perturb: Callable[[Images], Images] | None = None,
-    batch: int = BATCH,
+    batch: int | None = None,
     report: Report = silent,
 ) -> pd.DataFrame:
     """Score a view into rows: the columns of `SCORE_COLUMNS`, then the set's attributes.
@@ -113,7 +116,7 @@ def score_table(
         generator: name of the generator; by default its card's provenance, empty for real faces.
         perturbation: name of what `perturb` does.
         perturb: what happens to the images first.
-        batch: images read at a time.
+        batch: images read at a time; by default what suits the device and 64 MB.
         report: told about progress.
 
     Raises:

@@ -30,6 +30,7 @@ class DetectorCard(BaseModel):
 
     schema_version: int = SCHEMA_VERSION
     name: str = Field(description='registered name, or "path/to/file.py:Class"')
+    label: str = Field("", description="name in tables where it is another, e.g. disc-probe@stylegan-lite")
     family: str = Field(description="the class's own name for itself")
     citation: str = Field(description="what to cite")
     variant: str = Field(description="where it departs from the paper")
@@ -59,8 +60,8 @@ class TrainedDetector:
 
     @property
     def name(self) -> str:
-        """Name in tables: the registered name, or for a class from a file its own family name."""
-        return self.detector.family if is_file_reference(self.card.name) else self.card.name
+        """Name in tables: the label, the registered name, or for a class from a file its own family name."""
+        return self.card.label or (self.detector.family if is_file_reference(self.card.name) else self.card.name)
 
     @property
     def trained_on(self) -> str:
@@ -85,13 +86,20 @@ class TrainedDetector:
         """
         with publishing(directory) as temporary:
             self.detector.save(temporary)
-            files = {file.name: digest_file(file) for file in sorted(temporary.iterdir())}
+            own = sorted(file for file in temporary.rglob("*") if file.is_file())
+            files = {file.relative_to(temporary).as_posix(): digest_file(file) for file in own}
             card = self.card.model_copy(update={"files": files})
             write_json(temporary / "detector.json", card.model_dump(mode="json"))
 
 
 def fit_detector(
-    name: str, settings: DetectorSettings, data: FitData, context: FitContext, *, trained_on: str | None = None
+    name: str,
+    settings: DetectorSettings,
+    data: FitData,
+    context: FitContext,
+    *,
+    trained_on: str | None = None,
+    label: str = "",
 ) -> TrainedDetector:
     """Check the data, fit a detector, and calibrate it on `val`.
 
@@ -101,6 +109,7 @@ def fit_detector(
         data: what it may see.
         context: seed, device, checkpoint directory, progress.
         trained_on: name of the training forgeries in tables; by default the generators' names joined by "+".
+        label: its name in tables, where it is not the registered one.
 
     Raises:
         UnknownNameError: nothing is registered under the name.
@@ -120,6 +129,7 @@ def fit_detector(
     calibration = fit_platt(*_val_scores(detector, data, context))
     card = DetectorCard(
         name=name,
+        label=label,
         family=detector.family,
         citation=detector.citation,
         variant=detector.variant,
@@ -147,13 +157,10 @@ def load_trained(directory: Path, *, implementation: type[Detector] | None = Non
         InputError: no detector, of a newer version, or of a class that must be named.
         CorruptError: a file is missing, changed, or was added.
     """
-    file = directory / "detector.json"
-    if not file.is_file():
-        raise InputError(f"{directory} is not a fitted detector: it has no detector.json")
-    card = _read_card(file)
+    file, card = directory / "detector.json", read_card(directory)
     for name, digest in card.files.items():
         part = directory / name
-        if Path(name).name != name or not part.is_file():
+        if not part.resolve().is_relative_to(directory.resolve()) or not part.is_file():
             raise CorruptError(f"{directory} is damaged: {name} is missing; fit the detector again")
         if digest_file(part) != digest:
             raise CorruptError(
@@ -174,7 +181,16 @@ def load_trained(directory: Path, *, implementation: type[Detector] | None = Non
     return TrainedDetector(implementation.load(directory, settings, card.resolution), card)
 
 
-def _read_card(file: Path) -> DetectorCard:
+def read_card(directory: Path) -> DetectorCard:
+    """Read what a stored detector is, without its weights.
+
+    Raises:
+        InputError: no detector, or of a newer version.
+        CorruptError: the card was changed by hand and no longer makes sense.
+    """
+    file = directory / "detector.json"
+    if not file.is_file():
+        raise InputError(f"{directory} is not a fitted detector: it has no detector.json")
     raw = read_json(file)
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
@@ -185,6 +201,27 @@ def _read_card(file: Path) -> DetectorCard:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise CorruptError(f"{file} is damaged: field {where}: {first['msg']}") from error
+
+
+def adopted(trained: TrainedDetector, name: str, resolution: int) -> TrainedDetector:
+    """A detector that was fitted elsewhere, under a name of its own and for images of another size if it resizes them.
+
+    Args:
+        trained: as loaded.
+        name: in tables.
+        resolution: of the images it is to judge, pixels; another than its own only with an `input_size` of its own.
+
+    Raises:
+        InputError: it judges images of its resolution alone.
+    """
+    card = trained.card
+    if resolution != card.resolution and card.settings.get("input_size") is None:
+        raise InputError(
+            f"{trained.name} was fitted at {card.resolution} px and does not resize; use --resolution {card.resolution}"
+        )
+    trained.detector.resolution = resolution
+    changed = {"label": name, "resolution": resolution, "files": {}}
+    return TrainedDetector(trained.detector, card.model_copy(update=changed))
 
 
 def _implementation(name: str) -> type[Detector]:

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.request import getproxies
 
 from safetensors import SafetensorError
@@ -80,12 +81,13 @@ def load_weights(network: nn.Module, tensors: dict[str, Tensor], *, source: str,
     return kept
 
 
-def timm_pretrained(name: str, *, outputs: int = 1) -> nn.Module:
+def timm_pretrained(name: str, *, outputs: int = 1, **options: Any) -> nn.Module:  # noqa: ANN401 - timm's own
     """Make a timm network with its published weights, from timm's cache or the network.
 
     Args:
         name: the network's timm name.
         outputs: size of its new, random head.
+        options: further arguments of the network.
 
     Raises:
         InputError: the weights are neither cached nor reachable.
@@ -102,7 +104,7 @@ def timm_pretrained(name: str, *, outputs: int = 1) -> nn.Module:
         where = str(configuration.url) if configuration.url else f"https://huggingface.co/{configuration.hf_hub_id}"
     try:
         with _short_of_patience():
-            network: nn.Module = timm.create_model(name, pretrained=True, num_classes=outputs)
+            network: nn.Module = timm.create_model(name, pretrained=True, num_classes=outputs, **options)
     except (OSError, RuntimeError) as error:  # no route, refused, not cached while offline, or an incomplete download
         raise InputError(
             f"the ImageNet weights of {name} cannot be had: {_brief(error)}; download {where} where there is a "

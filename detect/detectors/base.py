@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,10 @@ from forge.compute import Compute, derive_seed
 from forge.errors import InputError
 from forge.faces.faceset import Images
 from forge.progress import Report
+
+if TYPE_CHECKING:
+    from detect.adversary import Adversary
+    from detect.trained import TrainedDetector
 
 Scores = NDArray[np.float64]
 
@@ -122,12 +127,16 @@ class FitContext:
         compute: device and precision.
         work: directory for checkpoints; a fit that finds its own checkpoint there continues it.
         report: told about progress.
+        adversary: the training of a generator, for detectors that start from its discriminator.
+        fitted: detectors that exist already by name, for those that are made of others.
     """
 
     seed: int
     compute: Compute
     work: Path
     report: Report
+    adversary: Adversary | None = None
+    fitted: Mapping[str, TrainedDetector] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -162,6 +171,8 @@ class Detector(ABC):
     family: ClassVar[str]
     citation: ClassVar[str]
     variant: ClassVar[str] = ""  # where it departs from the paper
+    # what a fit reads beside images: a training's discriminator, those of its snapshots too, or other fitted detectors
+    needs: ClassVar[Literal["", "discriminator", "snapshots", "members"]] = ""
     Settings: ClassVar[type[DetectorSettings]] = DetectorSettings
 
     def __init__(self, settings: DetectorSettings, resolution: int) -> None:
@@ -183,6 +194,19 @@ class Detector(ABC):
     @abstractmethod
     def load(cls, directory: Path, settings: DetectorSettings, resolution: int) -> Self:
         """Read what `save` wrote; needs no network and reads no other file."""
+
+    def saliency(self, images: Images, compute: Compute) -> NDArray[np.float32] | None:
+        """Which pixels the scores hang on: float32 [n, H, W] in 0..1, or None where the family cannot say.
+
+        Args:
+            images: uint8 [n, H, W, 3] of the fitted resolution.
+            compute: the device.
+        """
+        return None
+
+    def frequency_weights(self) -> NDArray[np.float32] | None:
+        """What each DCT coefficient adds to the score a standard deviation, float32 [H, W], or None without such."""
+        return None
 
     @property
     def parameters(self) -> int:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from pydantic import Field, field_validator
 
 from detect.detectors.base import DetectorSettings, FitContext, FitData, FitSummary
 from detect.detectors.network import NetworkDetector, NetworkSettings
+from forge.errors import InputError, UnknownNameError
 from forge.files import digest_file
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+Triple = tuple[float, float, float]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of the channels of ImageNet in 0..1, which most published weights expect
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class TimmSettings(NetworkSettings):
@@ -38,32 +45,61 @@ class TimmDetector(NetworkDetector):
     """A timm network; a subclass names it."""
 
     Settings: ClassVar[type[DetectorSettings]] = TimmSettings
+    folds = True
     timm_name: ClassVar[str]
 
     def build(self, *, blank: bool = False) -> nn.Module:
-        """Make the network and give it the weights that `weights` asks for."""
+        """Make the network and give it the weights that `weights` asks for.
+
+        Raises:
+            InputError: the weights cannot be had or do not fit, or the network takes no images of this size.
+        """
         import timm
 
         from detect.weights import load_weights, read_tensors, timm_pretrained
 
         weights = "scratch" if blank else self._weights
-        if weights == "imagenet":
-            return timm_pretrained(self.timm_name)
-        network: nn.Module = timm.create_model(self.timm_name, pretrained=False, num_classes=1)
-        if weights != "scratch":
+        configuration = timm.get_pretrained_cfg(self.timm_name)
+        # networks with learned positions are made for one size, all others take any
+        size: dict[str, Any] = (
+            {"img_size": self._side} if configuration is not None and configuration.fixed_input_size else {}
+        )
+        network: nn.Module
+        try:
+            if weights == "imagenet":
+                network = timm_pretrained(self.timm_name, **size)
+            else:
+                network = timm.create_model(self.timm_name, pretrained=False, num_classes=1, **size)
+        except (AssertionError, ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:
+            raise self._unsuitable(error) from error
+        self.adapt(network)
+        if weights not in ("scratch", "imagenet"):
             path = Path(weights).expanduser()
-            head = network.pretrained_cfg["classifier"]  # type: ignore[index]
-            names = [f"{head}.{kind}" for kind in ("weight", "bias")]
-            load_weights(network, read_tensors(path), source=f"weights file {path}", head=names)
+            load_weights(network, read_tensors(path), source=f"weights file {path}", head=_head_of(network))
+        if not blank:
+            self._try(network)
         return network
+
+    def adapt(self, network: nn.Module) -> None:
+        """Change the new network in place; a file's weights are read afterwards, timm's before.
+
+        Draws the head's weights from N(0, .02), as Wang et al. 2020 do: some of timm's networks scale them by the
+        number of outputs, which with one output gives logits in the tens.
+        """
+        from torch.nn.init import normal_
+
+        own = dict(network.named_parameters())
+        for name in _head_of(network):
+            if name.endswith("weight"):
+                normal_(own[name], std=0.02)
 
     def logits(self, network: nn.Module, inputs: Tensor) -> Tensor:
         """Logits, float32 [N]; the head is computed in fp32, since a logit of 8 bits ties where nothing is equal."""
         import torch
 
-        features: Tensor = network.forward_features(inputs)  # type: ignore[operator]
+        features = network.forward_features(inputs)  # type: ignore[operator]
         with torch.autocast(inputs.device.type, enabled=False):
-            outputs: Tensor = network.forward_head(features.float())  # type: ignore[operator]
+            outputs: Tensor = network.forward_head(_in_fp32(features))  # type: ignore[operator]
         return outputs.flatten()
 
     def fit(self, data: FitData, context: FitContext) -> FitSummary:
@@ -77,6 +113,65 @@ class TimmDetector(NetworkDetector):
     @property
     def _weights(self) -> str:
         return self.settings.weights  # type: ignore[attr-defined, no-any-return]
+
+    @property
+    def _side(self) -> int:
+        return self.network_settings.input_size or self.resolution
+
+    def _try(self, network: nn.Module) -> None:
+        """Run one black image, so that a network for larger images fails before the work and in a sentence."""
+        import torch
+
+        try:
+            with torch.no_grad():
+                self.logits(network.eval(), torch.zeros(1, 3, self._side, self._side))
+        except (AssertionError, ValueError, RuntimeError, IndexError, ZeroDivisionError) as error:
+            raise self._unsuitable(error) from error
+        network.train()
+
+    def _unsuitable(self, error: Exception) -> InputError:
+        import timm
+
+        configuration = timm.get_pretrained_cfg(self.timm_name)
+        own = f", e.g. its own {configuration.input_size[-1]}" if configuration is not None else ""
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        return InputError(
+            f"timm network {self.timm_name} cannot take {self._side} px images: {reason}; set input_size to one that "
+            f"it can{own}"
+        )
+
+
+@functools.cache
+def timm_named(name: str) -> type[TimmDetector]:
+    """The detector `timm:NAME`: any image network of timm, with timm's normalisation.
+
+    Args:
+        name: as in `timm.list_models()`, e.g. "resnet18", or with the tag of published weights "resnet18.a1_in1k".
+
+    Raises:
+        UnknownNameError: timm has no such network; carries the nearest names.
+    """
+    import timm
+
+    known = timm.list_models(pretrained="." in name)
+    if name not in known:
+        raise UnknownNameError("timm network", name, known, see='python -c "import timm; print(*timm.list_models())"')
+    configuration = timm.get_pretrained_cfg(name)
+    normalisation = (TimmDetector.mean, TimmDetector.std)
+    if configuration is not None:
+        normalisation = cast("tuple[Triple, Triple]", (configuration.mean, configuration.std))
+
+    class Named(TimmDetector):
+        family = f"timm:{name}"
+        citation = f"{name} of PyTorch Image Models (Wightman 2019, github.com/huggingface/pytorch-image-models)"
+        variant = "a network for ImageNet with one logit, by default from random weights at the set's own resolution"
+        timm_name = name
+        any_size = configuration is None or not configuration.fixed_input_size
+        mean, std = normalisation
+
+    Named.__name__ = Named.__qualname__ = f"timm_named({name!r})"
+    Named.__doc__ = f"The network {name} of timm with one logit."
+    return Named
 
 
 class Xception(TimmDetector):
@@ -92,3 +187,20 @@ class Xception(TimmDetector):
         "input_size 299, face crop 1.3 times the box"
     )
     timm_name = "legacy_xception"
+
+    def adapt(self, network: nn.Module) -> None:
+        """Leave the network as it is."""
+
+
+def _head_of(network: nn.Module) -> list[str]:
+    """Names of the weights that make logits of features; networks with two heads have two of each."""
+    heads = network.pretrained_cfg["classifier"]  # type: ignore[index]
+    prefixes = [heads] if isinstance(heads, str) else heads or []
+    own = network.state_dict()
+    return [name for prefix in prefixes for kind in ("weight", "bias") if (name := f"{prefix}.{kind}") in own]
+
+
+def _in_fp32(features: Any) -> Any:  # noqa: ANN401 - a tensor, or for a few networks several
+    if isinstance(features, list | tuple):
+        return type(features)(_in_fp32(one) for one in features)
+    return features.float()

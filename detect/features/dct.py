@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
 
 EPSILON = 1e-12  # Frank 2020's; keeps the logarithm of an exact zero finite
 
@@ -54,3 +55,17 @@ def log_dct(images: Tensor) -> Tensor:
         float32 [N, 3 H W], channel by channel, rows of coefficients from low to high frequency.
     """
     return dct2(images).abs_().add_(EPSILON).log_().flatten(1)
+
+
+def log_dct_bands(images: Tensor, *, bands: int) -> Tensor:
+    """Means of `log_dct` over a grid of bands of neighbouring frequencies.
+
+    Args:
+        images: uint8 [N, H, W, 3].
+        bands: along each direction, at most H and W; they share coefficients where the size is no multiple of them.
+
+    Returns:
+        float32 [N, 3 bands^2], channel by channel, rows of bands from low to high frequency.
+    """
+    logarithms = log_dct(images).view(len(images), 3, *images.shape[1:3])
+    return adaptive_avg_pool2d(logarithms, bands).flatten(1)

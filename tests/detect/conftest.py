@@ -10,10 +10,13 @@ import pytest
 import torch
 from scipy.ndimage import zoom
 
+from detect.adversary import Adversary
 from detect.detectors.base import FitContext, FitData
 from forge.compute import Compute
 from forge.faces.faceset import FaceSet, Images
 from forge.faces.writing import FaceSetWriter
+from forge.generator import write_generator
+from forge.networks import GENERATORS
 from forge.progress import silent
 
 COUNTS = {"forge": 4, "train": 48, "val": 24, "test": 32}
@@ -41,7 +44,9 @@ def checkered(images: Images, strength: int = 12) -> Images:
     return np.clip(images.astype(int) + board, 0, 255).astype(np.uint8)
 
 
-def write_set(path: Path, *, kind: str, size: int = 32, seed: int = 0, counts: dict[str, int] = COUNTS) -> FaceSet:
+def write_set(
+    path: Path, *, kind: str, size: int = 32, seed: int = 0, counts: dict[str, int] = COUNTS, strength: int = 12
+) -> FaceSet:
     provenance = {"generator": "chess"} if kind == "forged" else {}
     with FaceSetWriter(
         path,
@@ -54,7 +59,7 @@ def write_set(path: Path, *, kind: str, size: int = 32, seed: int = 0, counts: d
     ) as writer:
         for number, (split, count) in enumerate(counts.items()):
             images = smooth(count, size, seed * 10 + number)
-            images = checkered(images) if kind == "forged" else images
+            images = checkered(images, strength) if kind == "forged" else images
             rows = [
                 {"id": f"{path.name}-{split}-{i}", "split": split, "identity": f"p{i}", "age": "20-29"}
                 for i in range(count)
@@ -73,6 +78,13 @@ def sets(tmp_path_factory) -> tuple[FaceSet, FaceSet]:
     return write_set(root / "real", kind="real", seed=1), write_set(root / "forged", kind="forged", seed=2)
 
 
+@pytest.fixture(scope="session")
+def plain_sets(tmp_path_factory) -> tuple[FaceSet, FaceSet]:
+    """Forgeries that nobody can miss."""
+    root = tmp_path_factory.mktemp("plain")
+    return write_set(root / "real", kind="real", seed=1), write_set(root / "forged", kind="forged", seed=2, strength=50)
+
+
 @pytest.fixture
 def data(sets) -> FitData:
     return fit_data(*sets)
@@ -89,3 +101,50 @@ def context(tmp_path) -> Callable[..., FitContext]:
         return FitContext(seed, Compute("cpu", precision), tmp_path / work, report)
 
     return make
+
+
+def trained_judge(architecture, real: FaceSet, forged: FaceSet, *, steps: int) -> torch.nn.Module:
+    """A discriminator that has seen a little of the game: high for real, low for forged."""
+    torch.manual_seed(0)
+    judge = architecture.discriminator()
+    optimizer = torch.optim.Adam(judge.parameters(), lr=2e-3)
+    pixels = torch.from_numpy(np.concatenate([faces.view("train").read() for faces in (real, forged)]))
+    images = pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
+    labels = torch.repeat_interleave(torch.tensor([1.0, 0.0]), len(pixels) // 2)
+    for _ in range(steps):
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(judge(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return judge.eval()
+
+
+def write_training(path: Path, sets: tuple[FaceSet, FaceSet], *, name: str = "dcgan", **settings) -> Path:
+    """A finished training with one snapshot, as `forge.training` leaves it, of a narrow network."""
+    kind = GENERATORS.load(name)
+    options = kind.Settings(**settings)
+    architecture = kind(options, 32)
+    for place, kimg, steps in ((path, 2.0, 40), (path / "snapshots" / "1k", 1.0, 20)):
+        place.mkdir(parents=True)
+        write_generator(
+            place,
+            raw=architecture.generator(),
+            averaged=architecture.generator(),
+            discriminator=trained_judge(architecture, *sets, steps=steps),
+            card={
+                "name": name, "architecture": name, "settings": options.model_dump(mode="json"), "resolution": 32,
+                "seed": 0, "kimg": kimg, "training": {}, "data": {}, "precision": "fp32", "parameters": {},
+            },
+        )  # fmt: skip
+    return path
+
+
+@pytest.fixture(scope="session")
+def adversary(sets, tmp_path_factory) -> Adversary:
+    place = tmp_path_factory.mktemp("training") / "dcgan"
+    return Adversary(write_training(place, sets, generator_width=4, discriminator_width=8))
+
+
+@pytest.fixture
+def make_training(sets, tmp_path) -> Callable[..., Path]:
+    return lambda **options: write_training(tmp_path / "training", sets, **options)

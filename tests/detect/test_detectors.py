@@ -75,7 +75,7 @@ def test_a_detector_says_what_it_is_and_describes_every_setting(name):
 def test_listing_and_settings_import_nothing_heavy():
     code = (
         "import sys; from detect.detectors import DETECTORS; "
-        "[DETECTORS.load(n).Settings() for n in DETECTORS.entries]; import detect.trained; "
+        "[DETECTORS.load(n).Settings() for n in DETECTORS.entries if not n.endswith(':')]; import detect.trained; "
         "print([m for m in ('torch', 'timm', 'sklearn', 'safetensors') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.numpy import load_file
 from sklearn.metrics import roc_auc_score
 
@@ -91,7 +92,9 @@ def test_global_random_state_neither_matters_nor_changes(data, context, tmp_path
         assert weights(detector, tmp_path, "second") == first
 
 
-@pytest.mark.parametrize(("optimizer", "interrupt"), [("adam", 8), ("adamw", 56), ("adamw", 96), ("adam", 191)])
+@pytest.mark.parametrize(
+    ("optimizer", "interrupt"), [("adam", 8), ("adamw", 56), ("adamw", 96), ("adam", 191), ("sgd", 8), ("sgd", 100)]
+)
 def test_a_resumed_fit_is_the_uninterrupted_one(data, context, tmp_path, every_step, optimizer, interrupt):
     settings = QUICK | {"epochs": 2, "optimizer": optimizer, "weight_decay": 0.01, "validate_every": 64}
     whole, summary = fitted(Tiny, data, context(0, "whole"), **settings)
@@ -179,6 +182,91 @@ def test_learning_rate_rises_then_falls():
     assert (np.diff(rates[:11]) > 0).all() and (np.diff(rates[10:]) < 0).all() and 0 < rates[-1] < 0.001
     constant = NetworkSettings(learning_rate=1.0, warmup=0.1, schedule="constant")
     assert {learning_rate_at(step, 100, constant) for step in range(10, 100)} == {1.0}
+
+
+def test_cosine_ends_at_the_least_learning_rate():
+    settings = NetworkSettings(learning_rate=1.0, warmup=0, min_learning_rate=0.2)
+    rates = [learning_rate_at(step, 100, settings) for step in range(100)]
+    assert rates[0] == 1.0 and rates[50] == pytest.approx(0.6) and 0.2 < rates[-1] < 0.201
+
+
+def test_step_multiplies_after_every_so_many_passes():
+    """As NPR's: times .9 every 10 passes."""
+    settings = NetworkSettings(learning_rate=2e-4, warmup=0, schedule="step", step_epochs=10, decay=0.9)
+    rates = [learning_rate_at(step, 35 * 7, settings, steps_per_pass=7) for step in range(35 * 7)]
+    assert rates == pytest.approx([2e-4 * 0.9 ** (step // 70) for step in range(35 * 7)])
+    bounded = settings.model_copy(update={"min_learning_rate": 1.7e-4})
+    assert learning_rate_at(34 * 7, 35 * 7, bounded, steps_per_pass=7) == 1.7e-4
+
+
+PLATEAU = {"schedule": "plateau", "decay": 0.1, "patience": 2, "warmup": 0.0, "learning_rate": 1e-4}
+
+
+def test_plateau_lowers_the_rate_when_validation_stalls_and_stops_under_the_least(data, context, monkeypatch):
+    """Wang et al. 2020 start at 1e-4, divide by 10, and stop under 1e-6."""
+    rates, aucs = [], iter([0.6, 0.7, 0.7, 0.6, 0.8, 0.8, 0.7, 0.8, 0.8])
+
+    def auc(labels, scores):
+        rates.append(fit.optimizer.param_groups[0]["lr"])
+        return next(aucs)
+
+    monkeypatch.setattr(detect.fitting, "roc_auc_score", auc)
+    detector = Tiny(Tiny.Settings(batch=8, epochs=50, min_learning_rate=1e-6, **PLATEAU), 32)
+    fit = detect.fitting._Fit(detector, detector.build(), data, context())
+    fit.run()
+    # 3 and 4 no better, so the rate falls; 5 is; 6 and 7 stall, then 8 and 9, and 1e-7 is under the least
+    assert rates == pytest.approx([1e-4] * 4 + [1e-5] * 3 + [1e-6] * 2)
+    assert fit.progress.drops == 3 and fit.finish()[2].facts["stopped_early"]
+
+
+@pytest.mark.parametrize("interrupt", [88, 150, 190])
+def test_a_resumed_fit_knows_its_plateau_and_augments_alike(
+    data, context, tmp_path, every_step, monkeypatch, interrupt
+):
+    monkeypatch.setattr(detect.fitting, "roc_auc_score", lambda labels, scores: 0.5)  # never better than at first
+    settings = QUICK | PLATEAU | {"epochs": 3, "learning_rate": 0.02, "validate_every": 24, "optimizer": "sgd"}
+    settings |= {"crop": 0.9, "blur": 0.5, "noise": 0.5, "jpeg": 0.5, "rescale": 0.5}
+    whole, summary = fitted(Tiny, data, context(0, "whole"), **settings)
+    with pytest.raises(Stop):
+        fitted(Tiny, data, context(0, "cut", stop_at(interrupt)), **settings)
+    cut, resumed = fitted(Tiny, data, context(0, "cut"), **settings)
+    assert resumed.history == summary.history and resumed.facts == summary.facts
+    assert weights(cut, tmp_path, "x") == weights(whole, tmp_path, "y")
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"blur_sigma": (3, 1)}, r"blur_sigma\n.*must be \[lowest, highest\] within 0 to 50, not \[3.0, 1.0\]"),
+        ({"rescale_range": (0, 1)}, "rescale_range\n.*within 0.05 to 1"),
+        ({"jpeg_quality": (30, 101)}, "jpeg_quality"),
+        ({"jpeg": 1.5}, "jpeg\n.*less than or equal to 1"),
+        ({"learning_rate": 1e-4, "min_learning_rate": 1e-3}, "min_learning_rate 0.001 is above learning_rate 0.0001"),
+        ({"schedule": "plateau", "patience": None}, "plateau needs patience"),
+    ],
+)
+def test_settings_that_contradict_themselves_are_refused(settings, sentence):
+    with pytest.raises(ValidationError, match=sentence):
+        NetworkSettings(**settings)
+
+
+def test_a_crop_trains_on_smaller_images_but_for_networks_of_one_size(data, context):
+    seen = set()
+
+    class Watching(Tiny):
+        def loss(self, network, inputs, labels):
+            seen.add(inputs.shape)
+            return super().loss(network, inputs, labels)
+
+    fitted(Watching, data, context(0, "cropped"), **QUICK | {"max_images": 16, "crop": 0.8})
+    assert seen == {(8, 3, 26, 26)}
+    seen.clear()
+    fitted(Watching, data, context(0, "resized"), **QUICK | {"max_images": 16, "crop": 0.8, "input_size": 32})
+    assert seen == {(8, 3, 32, 32)}
+    fixed = type("Fixed", (Tiny,), {"any_size": False})
+    with pytest.raises(InputError, match=r"tiny takes images of one size, but crop 0\.8 would"):
+        fixed(Tiny.Settings(crop=0.8), 32)
+    assert fixed(Tiny.Settings(crop=0.8, input_size=32), 32)
 
 
 def test_images_are_resized_in_the_batch(data):

@@ -1,0 +1,42 @@
+"""Networks of image classification that many detectors are built on, under one recipe."""
+
+from __future__ import annotations
+
+from detect.detectors.cnn import IMAGENET_MEAN, IMAGENET_STD, TimmDetector
+from detect.detectors.defaults import with_defaults
+
+RECIPE = (
+    "no detection paper's: one logit, from random weights at the set's own resolution, with the recipe of xception; "
+    "the network's own paper trains it on ImageNet"
+)
+
+
+class EfficientNetB0(TimmDetector):
+    """EfficientNet-B0: inverted residual blocks with squeeze and excitation, scaled for accuracy at little cost."""
+
+    family = "efficientnet-b0"
+    citation = "Tan and Le, EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks, ICML 2019"
+    variant = RECIPE
+    timm_name = "efficientnet_b0"
+    mean, std = IMAGENET_MEAN, IMAGENET_STD
+
+
+class ConvNextTiny(TimmDetector):
+    """ConvNeXt-T: a convolutional network with the habits of transformers; layer normalisation throughout."""
+
+    family = "convnext-tiny"
+    citation = "Liu et al., A ConvNet for the 2020s, CVPR 2022"
+    variant = RECIPE + "; AdamW"
+    Settings = with_defaults(TimmDetector.Settings, optimizer="adamw", weight_decay=0.05)
+    timm_name = "convnext_tiny"
+    mean, std = IMAGENET_MEAN, IMAGENET_STD
+
+
+class MobileNetV3(TimmDetector):
+    """MobileNetV3-Large: made by architecture search for phones, the cheapest of these networks."""
+
+    family = "mobilenetv3"
+    citation = "Howard et al., Searching for MobileNetV3, ICCV 2019"
+    variant = RECIPE
+    timm_name = "mobilenetv3_large_100"
+    mean, std = IMAGENET_MEAN, IMAGENET_STD

@@ -1,0 +1,130 @@
+"""Textbook classifiers on the azimuthal spectrum or the log-DCT: the same features, so that they can be compared."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from detect.detectors.base import DetectorSettings
+from detect.detectors.features import FeatureDetector, FeatureSettings, LinearSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from detect.heads.base import Head
+
+
+class ClassicalSettings(FeatureSettings):
+    """Settings of every textbook classifier."""
+
+    features: Literal["spectrum", "dct"] = Field(
+        "spectrum", description="azimuthal spectrum (Durall 2019), or log-DCT of the whole image (Frank 2020)"
+    )
+    bins: int = Field(80, ge=8, le=1024, description="spectrum: values an image")
+
+
+class LogisticSettings(ClassicalSettings, LinearSettings):
+    """Settings of logistic regression."""
+
+    l2: float = Field(0.001, ge=0, description="weight of the squared norm of the coefficients beside the mean loss")
+
+
+class SvmSettings(ClassicalSettings, LinearSettings):
+    """Settings of the support vector machine."""
+
+    kernel: Literal["linear", "rbf"] = Field("rbf", description="linear with squared hinge, or Gaussian with hinge")
+    c: float = Field(1.0, gt=0, description="weight of the summed loss beside half the squared norm")
+    gamma: float | None = Field(
+        None, gt=0, description="rbf: kernel exp(-gamma |x - y|^2); null: 1 / (features times their variance)"
+    )
+    bands: int = Field(8, ge=2, le=32, description="rbf on dct: the log-DCT is averaged to bands x bands a channel")
+
+
+class NaiveBayesSettings(ClassicalSettings):
+    """Settings of Gaussian naive Bayes."""
+
+    # neighbouring values of a spectrum rise and fall together, DCT coefficients of a photo hardly do, and naive Bayes
+    # takes features for independent
+    features: Literal["spectrum", "dct"] = Field(
+        "dct", description="log-DCT of the whole image (Frank 2020), or azimuthal spectrum (Durall 2019)"
+    )
+    smoothing: float = Field(1e-9, gt=0, description="added to each variance, in variances over all training images")
+
+
+class Classical(FeatureDetector):
+    """A textbook classifier on z-scored features; a subclass names it."""
+
+    variant = "both classes weigh the same; features z-scored by the training images"
+    own: ClassicalSettings
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """Azimuthal spectrum [N, bins], or log-DCT [N, 3 H W]."""
+        from detect.features.dct import log_dct
+        from detect.features.spectrum import azimuthal
+
+        return azimuthal(pixels, bins=self.own.bins) if self.own.features == "spectrum" else log_dct(pixels)
+
+
+class Logistic(Classical):
+    """Logistic regression with an L2 penalty on the spectrum or the log-DCT of an image."""
+
+    family = "logistic"
+    citation = "Cox, The Regression Analysis of Binary Sequences, Journal of the Royal Statistical Society B, 1958"
+    Settings: ClassVar[type[DetectorSettings]] = LogisticSettings
+    own: LogisticSettings
+
+    def head(self) -> Head:
+        """Logistic regression."""
+        from detect.heads.linear import LinearHead
+
+        own = self.own
+        return LinearHead("logistic", l2=own.l2, max_iterations=own.max_iterations, tolerance=own.tolerance)
+
+
+class Svm(Classical):
+    """Support vector machine, linear or with Gaussian kernel, on the spectrum or the log-DCT of an image."""
+
+    family = "svm"
+    citation = "Cortes and Vapnik, Support-Vector Networks, Machine Learning 20, 1995"
+    variant = (
+        "both classes weigh the same; features z-scored by the training images; the Gaussian kernel sees the log-DCT "
+        "as means of 8 x 8 bands a channel, since distances between all coefficients are mostly noise; linear with "
+        "squared hinge"
+    )
+    Settings: ClassVar[type[DetectorSettings]] = SvmSettings
+    own: SvmSettings
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """As for every textbook classifier, but band means [N, 3 bands^2] for the Gaussian kernel on log-DCT."""
+        from detect.features.dct import log_dct_bands
+
+        own = self.own
+        if own.features == "dct" and own.kernel == "rbf":
+            return log_dct_bands(pixels, bands=own.bands)
+        return super().features(pixels)
+
+    def head(self) -> Head:
+        """The machine that `kernel` names."""
+        from detect.heads.kernel import RbfHead
+        from detect.heads.linear import LinearHead
+
+        own = self.own
+        if own.kernel == "rbf":
+            return RbfHead(c=own.c, gamma=own.gamma)
+        return LinearHead("squared-hinge", c=own.c, max_iterations=own.max_iterations, tolerance=own.tolerance)
+
+
+class NaiveBayes(Classical):
+    """Gaussian naive Bayes on the spectrum or the log-DCT of an image."""
+
+    family = "naive-bayes"
+    citation = "Duda and Hart, Pattern Classification and Scene Analysis, Wiley, 1973"
+    Settings: ClassVar[type[DetectorSettings]] = NaiveBayesSettings
+    own: NaiveBayesSettings
+
+    def head(self) -> Head:
+        """Gaussian naive Bayes."""
+        from detect.heads.bayes import BayesHead
+
+        return BayesHead(smoothing=self.own.smoothing)

@@ -1,0 +1,115 @@
+"""Controls: what a benchmark without shortcuts must give, and the floor that a detector must beat."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import numpy as np
+from pydantic import Field
+
+from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, FitSummary, Scores
+from detect.detectors.features import FeatureDetector, LinearSettings
+from forge.compute import Compute
+from forge.errors import CorruptError
+from forge.faces.faceset import Images
+from forge.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from detect.design import Scaling
+    from detect.heads.base import Head
+
+OURS = "a control of this benchmark, 2026"
+
+
+class Random(Detector):
+    """A score that knows nothing: uniform in 0..1 and fixed by the image's bytes and the seed."""
+
+    family = "random"
+    citation = OURS
+
+    def __init__(self, settings: DetectorSettings, resolution: int) -> None:
+        super().__init__(settings, resolution)
+        self.seed = 0
+
+    def fit(self, data: FitData, context: FitContext) -> FitSummary:
+        """Learn nothing but the seed."""
+        self.seed = context.seed
+        return FitSummary(facts={"precision": "fp64", "device": "cpu"})
+
+    def score(self, images: Images, compute: Compute) -> Scores:
+        """A hash of each image as a number, float64 [n]."""
+        key = self.seed.to_bytes(8, "big", signed=True)
+        digests = [hashlib.blake2b(image.tobytes(), key=key, digest_size=8).digest() for image in images]
+        # the 53 bits that a float64 holds exactly
+        return np.array([(int.from_bytes(digest, "big") >> 11) / 2**53 for digest in digests], dtype=np.float64)
+
+    def save(self, directory: Path) -> None:
+        """Write seed.json."""
+        write_json(directory / "seed.json", {"seed": self.seed})
+
+    @classmethod
+    def load(cls, directory: Path, settings: DetectorSettings, resolution: int) -> Self:
+        """Read what `save` wrote."""
+        detector, file = cls(settings, resolution), directory / "seed.json"
+        stored = read_json(file)
+        if not isinstance(stored, dict) or not isinstance(stored.get("seed"), int):
+            raise CorruptError(f"{file} has no whole number `seed`; fit the detector again")
+        detector.seed = stored["seed"]
+        return detector
+
+
+class TrivialCuesSettings(LinearSettings):
+    """Settings of the regression on trivial cues."""
+
+    l2: float = Field(1e-4, ge=0, description="weight of the squared norm of the coefficients beside the mean log loss")
+
+
+class TrivialCues(FeatureDetector):
+    """Logistic regression on mean colour, contrast and sharpness: the floor that a detector must beat."""
+
+    family = "trivial-cues"
+    citation = OURS
+    Settings: ClassVar[type[DetectorSettings]] = TrivialCuesSettings
+    own: TrivialCuesSettings
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """Mean and standard deviation of each channel, log variance of the Laplacian, [N, 7]."""
+        from detect.features.cues import trivial_cues
+
+        return trivial_cues(pixels)
+
+    def head(self) -> Head:
+        """Logistic regression."""
+        from detect.heads.linear import LinearHead
+
+        own = self.own
+        return LinearHead("logistic", l2=own.l2, max_iterations=own.max_iterations, tolerance=own.tolerance)
+
+
+class Metadata(FeatureDetector):
+    """What a file's history leaves in the pixels: the JPEG quality of a comb on the 8 x 8 grid, else nothing.
+
+    Images of one fit have one size and no file, so format, bytes and dimensions are gone. The score is how much more
+    often forged than real training images had the image's quality; without a visible quality anywhere it is 0 for all.
+    """
+
+    family = "metadata"
+    citation = OURS
+    scaling: ClassVar[Scaling] = "none"
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """The visible JPEG quality, 0 for none, [N, 1]."""
+        from detect.features.jpeg import visible_quality
+
+        return visible_quality(pixels)[:, None].double()
+
+    def head(self) -> Head:
+        """How often each quality occurs in each class."""
+        from detect.features.jpeg import QUALITIES
+        from detect.heads.table import TableHead
+
+        return TableHead(values=QUALITIES.stop)

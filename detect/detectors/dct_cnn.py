@@ -1,0 +1,73 @@
+"""A small CNN on the logarithm of the discrete cosine transform."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from detect.detectors.base import DetectorSettings, FitContext, FitData, FitSummary
+from detect.detectors.network import NetworkDetector, NetworkSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+BLOCK = 256  # images transformed at a time
+
+
+class DctCnnSettings(NetworkSettings):
+    """Settings of the CNN on log-DCT coefficients; the defaults are those of Frank 2020's code."""
+
+    epochs: int = Field(50, ge=1, description="most passes over the training images")
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="after the warm-up")
+    schedule: Literal["constant", "cosine", "step", "plateau"] = Field(
+        "constant", description="of the learning rate, after the warm-up"
+    )
+    warmup: float = Field(0.0, ge=0, lt=1, description="share of all steps in which the learning rate rises from 0")
+    clip: float | None = Field(None, gt=0, description="largest norm of the gradient; null: no limit")
+    flip: bool = Field(False, description="mirror training images; changes only the signs of coefficients, so nothing")
+    shift: float = Field(0.0, ge=0, lt=0.5, description="largest random move of a training image, share of its side")
+
+
+class DctCnn(NetworkDetector):
+    """Log-DCT coefficients, z-scored by the training images, into a CNN of 3, 8, 16 and 32 channels."""
+
+    family = "dct-cnn"
+    citation = "Frank et al., Leveraging Frequency Analysis for Deep Fake Image Recognition, ICML 2020"
+    variant = "at the set's own resolution (the paper: 128 px); stops early by AUC and not by loss"
+    Settings: ClassVar[type[DetectorSettings]] = DctCnnSettings
+    any_size: ClassVar[bool] = False
+    mean = (0.0, 0.0, 0.0)
+    std = (1 / 255, 1 / 255, 1 / 255)  # so that the network is given grey levels, 0 to 255
+
+    def __init__(self, settings: DetectorSettings, resolution: int) -> None:
+        super().__init__(settings, resolution)
+        self._moments: tuple[Tensor, Tensor] | None = None
+
+    def build(self, *, blank: bool = False) -> nn.Module:
+        """Make the network, in a fit with the mean and deviation of its training images."""
+        from detect.networks.dct_cnn import DctCnn as Network
+
+        network = Network(self.network_settings.input_size or self.resolution)
+        if self._moments is not None:
+            network.mean.copy_(self._moments[0])
+            network.std.copy_(self._moments[1])
+        return network
+
+    def fit(self, data: FitData, context: FitContext) -> FitSummary:
+        """Measure the features of `train` in one pass, then train the network."""
+        from detect.features.moments import moments
+
+        self._moments = moments(self._features(data, context))
+        return super().fit(data, context)
+
+    def _features(self, data: FitData, context: FitContext) -> Iterator[Tensor]:
+        import torch
+
+        from detect.features.dct import log_dct
+
+        for view in (data.train_real, data.train_forged):
+            for images in view.batches(BLOCK):
+                pixels = torch.from_numpy(images).to(context.compute.torch_device)
+                yield log_dct(self.prepare(pixels).permute(0, 2, 3, 1))

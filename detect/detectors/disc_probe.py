@@ -1,0 +1,114 @@
+"""A linear probe of what the layers of a generator's discriminator know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from pydantic import Field
+
+from detect.adversary import Blueprint, layers, with_weights_of
+from detect.detectors.base import DetectorSettings, FitContext, FitData, FitSummary
+from detect.detectors.discriminator import RADFORD, adversary_of, origin
+from detect.detectors.features import FeatureDetector, LinearSettings
+from forge.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from detect.heads.base import Head
+
+FEATURES_FILE = "features.safetensors"
+
+
+class DiscProbeSettings(LinearSettings):
+    """Settings of the probe."""
+
+    l2: float = Field(
+        0.001, ge=0, description="weight of the squared norm of the coefficients beside the mean log loss"
+    )
+
+
+class DiscProbe(FeatureDetector):
+    """Mean and spread of every channel of every layer of the frozen discriminator, into logistic regression."""
+
+    family = "disc-probe"
+    citation = RADFORD
+    variant = (
+        "mean and standard deviation of each channel instead of a 4 x 4 grid of maxima, logistic regression instead "
+        "of an L2-SVM; labels of a conditional discriminator are left out"
+    )
+    needs: ClassVar[Literal["", "discriminator", "snapshots", "members"]] = "discriminator"
+    Settings: ClassVar[type[DetectorSettings]] = DiscProbeSettings
+    own: DiscProbeSettings
+    blueprint: Blueprint | None = None
+    judge: nn.Module | None = None
+
+    def fit(self, data: FitData, context: FitContext) -> FitSummary:
+        """Take the discriminator and learn the regression."""
+        source = adversary_of(context, self.family).open()
+        self.blueprint = Blueprint.of(source, self.resolution)
+        self.judge = with_weights_of(source, self.blueprint.build()).requires_grad_(False)
+        summary = super().fit(data, context)
+        return FitSummary(summary.history, origin(source) | summary.facts)
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """Mean and standard deviation of each channel of each layer, [N, 2 x channels]; of dense layers the values."""
+        import torch
+
+        if self.judge is None:
+            raise InputError(f"{self.family} has not been fitted or loaded")
+        judge = self.judge.to(pixels.device)
+        with torch.inference_mode():
+            found = layers(judge, pixels.permute(0, 3, 1, 2).float() / 127.5 - 1)
+            parts = [
+                torch.cat([one.mean(dim=(2, 3)), one.std(dim=(2, 3))], 1) if one.ndim == 4 else one for one in found
+            ]
+        return torch.cat(parts, 1).clone()
+
+    def head(self) -> Head:
+        """Logistic regression."""
+        from detect.heads.linear import LinearHead
+
+        own = self.own
+        return LinearHead("logistic", l2=own.l2, max_iterations=own.max_iterations, tolerance=own.tolerance)
+
+    def save(self, directory: Path) -> None:
+        """Write the regression, and the discriminator it reads."""
+        from detect.weights import write_tensors
+
+        super().save(directory)
+        if self.blueprint is not None and self.judge is not None:
+            self.blueprint.write(directory)
+            write_tensors(directory / FEATURES_FILE, self.judge.state_dict())
+
+    @classmethod
+    def load(cls, directory: Path, settings: DetectorSettings, resolution: int) -> Self:
+        """Read what `save` wrote."""
+        from detect.weights import load_weights, read_tensors
+
+        detector = super().load(directory, settings, resolution)
+        detector.blueprint = Blueprint.read(directory)
+        judge, path = detector.blueprint.build(), directory / FEATURES_FILE
+        load_weights(judge, read_tensors(path), source=str(path))
+        detector.judge = judge.eval().requires_grad_(False)
+        return detector
+
+
+class RandomProbe(DiscProbe):
+    """The control of disc-probe: the same probe on the discriminator's network with random weights."""
+
+    family = "disc-probe-scratch"
+    variant = f"the control that says what the game taught the layers; otherwise as disc-probe: {DiscProbe.variant}"
+
+    def fit(self, data: FitData, context: FitContext) -> FitSummary:
+        """Take the network as it was before the game and learn the regression."""
+        import torch
+
+        source = adversary_of(context, self.family).open()
+        self.blueprint = Blueprint.of(source, self.resolution)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(context.seed)
+            self.judge = self.blueprint.build().eval().requires_grad_(False)
+        summary = FeatureDetector.fit(self, data, context)
+        return FitSummary(summary.history, origin(source) | summary.facts)

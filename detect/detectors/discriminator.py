@@ -1,0 +1,142 @@
+"""What a GAN's own discriminator knows about forgeries: networks that start from the discriminator of a training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from detect.adversary import Adversary, Blueprint, with_weights_of
+from detect.detectors.base import DetectorSettings, FitContext, FitData, FitSummary
+from detect.detectors.network import NetworkDetector, NetworkSettings
+from forge.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from forge.generator import TrainedGenerator
+
+RADFORD = (
+    "Radford, Metz, Chintala: Unsupervised Representation Learning with DCGANs, ICLR 2016 (discriminators as feature "
+    "extractors)"
+)
+
+
+def adversary_of(context: FitContext, family: str) -> Adversary:
+    """The training that a detector is derived from.
+
+    Raises:
+        InputError: none was named.
+    """
+    if context.adversary is None:
+        raise InputError(f"{family} starts from a generator's discriminator; name the generator: {family}@dcgan")
+    return context.adversary
+
+
+def origin(trained: TrainedGenerator) -> dict[str, str | float]:
+    """Where a discriminator comes from, for the record."""
+    card = trained.card
+    return {"discriminator": card.name, "discriminator_kimg": card.kimg, "discriminator_sha256": card.weights_sha256}
+
+
+class DiscriminatorNetwork(NetworkDetector):
+    """A network built like a discriminator; a subclass says where its weights come from."""
+
+    needs: ClassVar[Literal["", "discriminator", "snapshots", "members"]] = "discriminator"
+    blueprint: Blueprint | None = None
+    source: TrainedGenerator | None = None
+
+    def fit(self, data: FitData, context: FitContext) -> FitSummary:
+        """Train the network; records which discriminator it was derived from."""
+        self.source = adversary_of(context, self.family).open()
+        self.blueprint = Blueprint.of(self.source, self.resolution)
+        summary = super().fit(data, context)
+        return replace(summary, facts=origin(self.source) | summary.facts)
+
+    def discriminator(self, *, trained: bool) -> nn.Module:
+        """The discriminator, as it came out of its training or with random weights."""
+        if self.blueprint is None:
+            raise InputError(f"{self.family} has not been fitted or loaded")
+        network = self.blueprint.build()
+        if trained and self.source is not None:
+            with_weights_of(self.source, network)
+        return network
+
+    def logits(self, network: nn.Module, inputs: Tensor) -> Tensor:
+        """Logits, float32 [N], high for forged: a discriminator's own are high for real."""
+        return -super().logits(network, inputs)
+
+    def save(self, directory: Path) -> None:
+        """Write the weights and what the network is."""
+        super().save(directory)
+        if self.blueprint is not None:
+            self.blueprint.write(directory)
+
+    def recall(self, directory: Path) -> None:
+        """Read what the network is."""
+        self.blueprint = Blueprint.read(directory)
+
+
+class DiscriminatorSettings(NetworkSettings):
+    """How a discriminator is trained to detect."""
+
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="after the warm-up")
+
+
+class FineTuned(DiscriminatorNetwork):
+    """The generator's discriminator, all of it trained further to tell forged from real."""
+
+    family = "disc-finetune"
+    citation = RADFORD
+    variant = (
+        "no paper compares this under control; labels of a conditional discriminator are left out, and statistics "
+    )
+    variant += "over a batch (minibatch standard deviation) are switched off"
+    Settings: ClassVar[type[DetectorSettings]] = DiscriminatorSettings
+
+    def build(self, *, blank: bool = False) -> nn.Module:
+        """The discriminator as its training left it."""
+        return self.discriminator(trained=not blank)
+
+
+class FromScratch(DiscriminatorNetwork):
+    """The control: the discriminator's network from random weights, trained on the same images as disc-finetune."""
+
+    family = "disc-scratch"
+    citation = RADFORD
+    variant = "the control that says what the game taught the discriminator; settings are those of disc-finetune"
+    Settings: ClassVar[type[DetectorSettings]] = DiscriminatorSettings
+
+    def build(self, *, blank: bool = False) -> nn.Module:
+        """The discriminator's network as it was before the game."""
+        return self.discriminator(trained=False)
+
+
+class GradientSettings(NetworkSettings):
+    """Settings of the detector that reads a discriminator's gradients."""
+
+    width: int = Field(32, ge=4, le=512, description="channels after the first convolution; doubled at every halving")
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="after the warm-up")
+
+
+class InputGradients(DiscriminatorNetwork):
+    """The gradient of the frozen discriminator's logit with respect to each pixel, into a small CNN (LGrad)."""
+
+    family = "disc-gradient"
+    citation = "Tan, Zhao, Wei, Gu, Wei: Learning on Gradients: Generalized Artifacts Representation, CVPR 2023"
+    variant = (
+        "a CNN of four stages instead of ResNet50, and the discriminator of the named training; the paper: ProGAN's"
+    )
+    Settings: ClassVar[type[DetectorSettings]] = GradientSettings
+
+    def build(self, *, blank: bool = False) -> nn.Module:
+        """The frozen discriminator and the CNN behind it."""
+        from detect.networks.gradients import GradientNetwork
+
+        return GradientNetwork(self.discriminator(trained=not blank), self.settings.width)  # type: ignore[attr-defined]
+
+    def logits(self, network: nn.Module, inputs: Tensor) -> Tensor:
+        """Logits of the CNN, float32 [N]."""
+        return NetworkDetector.logits(self, network, inputs)

@@ -1,0 +1,85 @@
+"""Two hidden Markov models that read an image from top to bottom."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field, model_validator
+
+from detect.detectors.base import DetectorSettings
+from detect.detectors.features import FeatureDetector, FeatureSettings
+from forge.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from detect.design import Scaling
+    from detect.heads.base import Head
+
+
+class HmmSettings(FeatureSettings):
+    """Settings of the hidden Markov models."""
+
+    states: int = Field(5, ge=1, le=32, description="of each model: hair, forehead, eyes, nose, mouth in the paper")
+    strip: int = Field(8, ge=2, le=64, description="height of a strip in pixels")
+    overlap: int = Field(4, ge=0, description="pixels that neighbouring strips share")
+    bands: tuple[int, int] = Field(
+        (4, 8),
+        description="vertical and horizontal frequency bands of a strip; each gives one log power",
+    )
+    sequences: int = Field(2000, ge=1, description="most training images a class, a random choice by the seed")
+    iterations: int = Field(10, ge=1, description="most iterations of Baum-Welch")
+    tolerance: float = Field(1e-3, ge=0, description="least gain in log likelihood a strip for which it goes on")
+
+    @model_validator(mode="after")
+    def _sensible(self) -> HmmSettings:
+        if self.overlap >= self.strip:
+            raise ValueError(f"overlap must be smaller than strip ({self.strip})")
+        if not (1 <= self.bands[0] <= self.strip and 1 <= self.bands[1] <= 64):
+            raise ValueError(f"bands must be at least 1, and at most strip ({self.strip}) vertically, 64 horizontally")
+        return self
+
+
+class StripHmm(FeatureDetector):
+    """One left-to-right Gaussian hidden Markov model a class over strips of DCT coefficients; likelihood ratio."""
+
+    family = "hmm"
+    citation = "Nefian and Hayes, Hidden Markov Models for Face Recognition, ICASSP 1998"
+    variant = (
+        "the paper recognises people by low frequencies; here an observation is the log power in 4 x 8 bands of all "
+        "frequencies of a strip but its mean, over three channels, since generators betray themselves at high ones; "
+        "strips of 8 px overlap by half; one model a class; the start is equal parts, without segmental k-means"
+    )
+    Settings: ClassVar[type[DetectorSettings]] = HmmSettings
+    scaling: ClassVar[Scaling] = "none"  # a strip must look the same wherever it lies
+    own: HmmSettings
+
+    def __init__(self, settings: DetectorSettings, resolution: int) -> None:
+        super().__init__(settings, resolution)
+        own = self.own
+        strips = (resolution - own.strip) // (own.strip - own.overlap) + 1
+        if strips < own.states:
+            raise InputError(
+                f"hmm: a {resolution} px image has {max(strips, 0)} strips of {own.strip} px that overlap by "
+                f"{own.overlap}, fewer than the {own.states} states; lower strip or states, or raise overlap"
+            )
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """The observations of an image one after the other, [N, strips times bands]."""
+        from detect.features.strips import strip_bands
+
+        own = self.own
+        return strip_bands(pixels, height=own.strip, step=own.strip - own.overlap, bands=own.bands).flatten(1)
+
+    def head(self) -> Head:
+        """The two models."""
+        from detect.heads.hmm import HmmHead
+
+        own = self.own
+        return HmmHead(
+            dimensions=own.bands[0] * own.bands[1],
+            states=own.states,
+            sequences=own.sequences,
+            iterations=own.iterations,
+            tolerance=own.tolerance,
+        )

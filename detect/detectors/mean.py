@@ -1,0 +1,104 @@
+"""Ensembles: the mean of the calibrated probabilities of several detectors."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+import numpy as np
+
+from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, FitSummary, Scores
+from forge.compute import Compute
+from forge.errors import InputError
+from forge.faces.faceset import Images
+from forge.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from detect.trained import TrainedDetector
+
+
+class MeanSettings(DetectorSettings):
+    """Settings of an ensemble; those of its members are their own."""
+
+
+class Mean(Detector):
+    """The mean of the calibrated probabilities of several detectors, as log odds; `mean:a+b+c` names them."""
+
+    family = "mean"
+    citation = "Kittler, Hatef, Duin, Matas: On Combining Classifiers, IEEE TPAMI 1998 (the sum rule)"
+    needs: ClassVar[Literal["", "discriminator", "snapshots", "members"]] = "members"
+    Settings: ClassVar[type[DetectorSettings]] = MeanSettings
+    names: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, settings: DetectorSettings, resolution: int) -> None:
+        super().__init__(settings, resolution)
+        self.members: list[TrainedDetector] = []
+
+    def fit(self, data: FitData, context: FitContext) -> FitSummary:
+        """Take the members that are fitted already, and fit the others with their default settings."""
+        from detect.detectors import DETECTORS
+        from detect.trained import fit_detector
+
+        for name in self.names:
+            if name in context.fitted:
+                self.members.append(context.fitted[name])
+                continue
+            settings = DETECTORS.load(name).Settings()
+            own = replace(context, work=context.work / str(len(self.members)))
+            self.members.append(fit_detector(name, settings, data, own))
+        facts: dict[str, Any] = {"members": ", ".join(self.names), "device": context.compute.describe()}
+        return FitSummary([], facts)
+
+    def score(self, images: Images, compute: Compute) -> Scores:
+        """Log odds of the mean probability, float64 [n]."""
+        if not self.members:
+            raise InputError(f"{self.family} has not been fitted or loaded")
+        odds = []
+        for member in self.members:
+            scores, scale = member.detector.score(images, compute), member.calibration
+            odds.append(scale.a * scores + scale.b)
+        stacked = np.stack(odds)
+        # log(mean p) - log(mean (1 - p)): a probability that rounds to 1 still ranks above a smaller one
+        forged = np.logaddexp.reduce(-np.logaddexp(0, -stacked), axis=0)
+        real = np.logaddexp.reduce(-np.logaddexp(0, stacked), axis=0)
+        return np.asarray(forged - real, dtype=np.float64)
+
+    def save(self, directory: Path) -> None:
+        """Write every member as a detector of its own, and mean.json with their order."""
+        places = [f"member-{i}" for i in range(len(self.members))]
+        for place, member in zip(places, self.members, strict=True):
+            member.save(directory / place)
+        write_json(directory / "mean.json", {"members": places})
+
+    @classmethod
+    def load(cls, directory: Path, settings: DetectorSettings, resolution: int) -> Self:
+        """Read what `save` wrote."""
+        from detect.trained import load_trained
+
+        detector = cls(settings, resolution)
+        places = read_json(directory / "mean.json")["members"]
+        detector.members = [load_trained(directory / place) for place in places]
+        return detector
+
+    @property
+    def parameters(self) -> int:
+        """Learned values of all members."""
+        return sum(member.card.parameters for member in self.members)
+
+
+@functools.cache
+def mean_of(members: str) -> type[Mean]:
+    """The ensemble of detectors whose names are joined by "+".
+
+    Raises:
+        InputError: fewer than two, one twice, a file, or an ensemble within an ensemble.
+    """
+    names = tuple(name.strip() for name in members.split("+"))
+    if len(names) < 2 or not all(names) or len(set(names)) < len(names):
+        raise InputError(f"detector 'mean:{members}' must join two or more different detectors, e.g. mean:xception+dct")
+    for name in names:
+        if name.startswith("mean:") or ".py:" in name:
+            raise InputError(f"detector 'mean:{members}' cannot contain {name!r}; join registered detectors by name")
+    return type("Mean", (Mean,), {"names": names, "__doc__": Mean.__doc__, "__module__": __name__})

@@ -1,0 +1,156 @@
+"""Linear probes of frozen embeddings: any timm backbone, facenet-pytorch's face network, CLIP."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from pydantic import Field, field_validator
+
+from detect.detectors.base import DetectorSettings, FitContext, FitData, FitSummary
+from detect.detectors.features import FeatureDetector, LinearSettings
+from forge.errors import InputError, UnknownNameError
+from forge.files import digest_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from detect.heads.base import Head
+    from detect.networks.backbones import Backbone
+
+BACKBONE_FILE = "backbone.safetensors"
+EMBEDDED = 32  # images embedded at a time: a large backbone at 224 px needs much memory for each
+
+
+class ProbeSettings(LinearSettings):
+    """Settings of a linear probe."""
+
+    weights: str = Field(
+        "hub",
+        description="of the backbone: hub (published ones, cached or downloaded), a .safetensors file, or random",
+    )
+    l2: float = Field(
+        0.001, ge=0, description="weight of the squared norm of the coefficients beside the mean log loss"
+    )
+    input_size: int | None = Field(
+        None, ge=16, le=1024, description="pixels fed to the backbone; null: what its weights were trained with"
+    )
+
+    @field_validator("weights")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in ("hub", "random") and not value.endswith(".safetensors"):
+            raise ValueError("must be hub, random, or a path that ends in .safetensors (pickles are never opened)")
+        return value
+
+
+class Probe(FeatureDetector):
+    """Logistic regression on the embedding of a frozen, pretrained network; `probe:NAME` names it."""
+
+    family = "probe"
+    citation = "Alain, Bengio: Understanding intermediate layers using linear classifier probes, ICLR workshop 2017"
+    variant = "images are resized from the set's resolution to what the backbone was trained with"
+    Settings: ClassVar[type[DetectorSettings]] = ProbeSettings
+    backbone_name: ClassVar[str] = ""
+    own: ProbeSettings
+    backbone: Backbone | None = None
+
+    def fit(self, data: FitData, context: FitContext) -> FitSummary:
+        """Get the backbone and learn the regression.
+
+        Raises:
+            InputError: the backbone's weights cannot be had.
+        """
+        self.backbone = self._make(self.own.weights, seed=context.seed)
+        start = {"backbone": self.backbone_name, "start": self.own.weights}
+        if self.own.weights.endswith(".safetensors"):
+            start["start_sha256"] = digest_file(Path(self.own.weights).expanduser())
+        summary = super().fit(data, context)
+        return FitSummary(summary.history, start | summary.facts)
+
+    def _make(self, weights: str, *, seed: int) -> Backbone:
+        from detect.networks.backbones import make_backbone
+
+        weights = str(Path(weights).expanduser()) if weights.endswith(".safetensors") else weights
+        return make_backbone(self.backbone_name, weights, input_size=self.own.input_size, seed=seed)
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """Embeddings, [N, D]."""
+        import torch
+
+        if self.backbone is None:
+            raise InputError(f"{self.family} has not been fitted or loaded")
+        self.backbone.network.to(pixels.device)
+        return torch.cat([self.backbone.embed(part) for part in torch.split(pixels, EMBEDDED)]).clone()
+
+    def head(self) -> Head:
+        """Logistic regression."""
+        from detect.heads.linear import LinearHead
+
+        own = self.own
+        return LinearHead("logistic", l2=own.l2, max_iterations=own.max_iterations, tolerance=own.tolerance)
+
+    def save(self, directory: Path) -> None:
+        """Write the regression and the backbone, so that the detector needs no other file."""
+        from detect.weights import write_tensors
+
+        super().save(directory)
+        if self.backbone is not None:
+            write_tensors(directory / BACKBONE_FILE, self.backbone.network.state_dict())
+
+    @classmethod
+    def load(cls, directory: Path, settings: DetectorSettings, resolution: int) -> Self:
+        """Read what `save` wrote."""
+        from detect.weights import load_weights, read_tensors
+
+        detector = super().load(directory, settings, resolution)
+        detector.backbone = detector._make("random", seed=0)
+        path = directory / BACKBONE_FILE
+        load_weights(detector.backbone.network, read_tensors(path), source=str(path))
+        return detector
+
+
+class ClipSettings(ProbeSettings):
+    """Settings of the CLIP probe."""
+
+    network: str = Field(
+        "vit_large_patch14_clip_quickgelu_224", description="timm's name of the image side; the paper's is ViT-L/14"
+    )
+
+
+class ClipProbe(Probe):
+    """Logistic regression on the image embedding of a frozen CLIP (UnivFD)."""
+
+    family = "clip-probe"
+    citation = (
+        "Ojha, Li, Lee: Towards Universal Fake Image Detectors that Generalize Across Generative Models, CVPR 2023"
+    )
+    variant = (
+        "resized from the set's resolution; weights: FILE is OpenAI's or an open_clip model as safetensors; logistic "
+        "regression with L2 fitted to its optimum"
+    )
+    Settings: ClassVar[type[DetectorSettings]] = ClipSettings
+
+    def _make(self, weights: str, *, seed: int) -> Backbone:
+        from detect.networks.backbones import make_backbone
+
+        network: str = self.settings.network  # type: ignore[attr-defined]
+        if "clip" not in network:
+            raise InputError(f"clip-probe: network {network!r} is not one of timm's CLIP networks (vit_..._clip_...)")
+        return make_backbone(network, weights, input_size=self.own.input_size, seed=seed)
+
+
+@functools.cache
+def probe_of(name: str) -> type[Probe]:
+    """The probe of a timm network, or of "facenet".
+
+    Raises:
+        UnknownNameError: timm has no such network.
+    """
+    import timm
+
+    if name != "facenet" and not timm.is_model(name):
+        raise UnknownNameError("backbone", name, [*timm.list_models(), "facenet"])
+    described = {"backbone_name": name, "__doc__": Probe.__doc__, "__module__": __name__}
+    return type("Probe", (Probe,), described)

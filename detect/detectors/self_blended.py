@@ -1,0 +1,168 @@
+"""Self-blended images: any network, fitted on reals and on forgeries made from those same reals, never on a GAN's."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
+
+from detect.detectors import DETECTORS
+from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, FitSummary, Scores
+from detect.detectors.network import NetworkDetector, NetworkSettings
+from detect.views import digest_of
+from forge.blending import Making
+from forge.compute import Compute, derive_seed
+from forge.errors import CorruptError, InputError
+from forge.faces.faceset import FaceSet, Images
+from forge.files import read_json, write_json
+from forge.registry import is_file_reference
+from forge.self_blended import SelfBlended
+
+
+class SelfBlendedSettings(DetectorSettings):
+    """Which network learns, and from which blends."""
+
+    network: str = Field("xception", description="the network: a registered detector that is one, or timm:NAME")
+    options: dict[str, Any] = Field(
+        {}, validate_default=True, description="settings of that network's own fit; the rest are its defaults"
+    )
+    copies: int = Field(4, ge=1, description="blends of each training face; validation faces are blended once")
+    blending: SelfBlended = Field(SelfBlended(), description="how blends are made")
+
+    @field_validator("network")
+    @classmethod
+    def _is_network(cls, value: str) -> str:
+        if is_file_reference(value):
+            raise ValueError("must be a registered name: a file's code is named on the command line only")
+        network_class(value)
+        return value
+
+    @field_validator("options")
+    @classmethod
+    def _typed(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        """All settings of the network, so that a fit is asked for whole."""
+        if "network" not in info.data:  # refused already
+            return value
+        kind = network_class(info.data["network"])
+        if given := sorted({"limit", "val_limit"} & {key for key, item in value.items() if item is not None}):
+            raise ValueError(f"{given[0]} belongs to self-blended itself: set it there")
+        try:
+            return kind.Settings.model_validate(value).model_dump(mode="json")
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise ValueError(f"{where} does not suit {info.data['network']}: {first['msg']}") from error
+
+
+def network_class(name: str) -> type[NetworkDetector]:
+    """The detector class of a network.
+
+    Raises:
+        UnknownNameError: nothing is registered under the name.
+        InputError: it is no network.
+    """
+    kind = DETECTORS.load(name)
+    if not (isinstance(kind, type) and issubclass(kind, NetworkDetector)):
+        raise InputError(f"network {name!r} of self-blended is no network; take one like xception")
+    return kind
+
+
+class SelfBlendedDetector(Detector):
+    """A network that learns what a pasted face looks like, from real faces blended with themselves."""
+
+    family = "self-blended"
+    citation = "Shiohara and Yamasaki, Detecting Deepfakes with Self-Blended Images, CVPR 2022"
+    variant = (
+        "a fixed number of blends of each face, not fresh ones every epoch; outlines from 5 landmarks, not 81; fitted "
+        "like the network named, the paper: EfficientNet-B4 with AdvProp weights at 380 px, SAM with SGD (.9) at 1e-3, "
+        "100 epochs, linear decay in the last quarter, colour jitter and JPEG on both classes"
+    )
+    Settings: ClassVar[type[DetectorSettings]] = SelfBlendedSettings
+
+    def __init__(self, settings: DetectorSettings, resolution: int) -> None:
+        super().__init__(settings, resolution)
+        if not isinstance(settings, SelfBlendedSettings):
+            raise TypeError(f"{type(self).__name__} needs SelfBlendedSettings, not {type(settings).__name__}")
+        self.blending_settings = settings
+        kind = network_class(settings.network)
+        options = kind.Settings.model_validate(settings.options)
+        if not isinstance(options, NetworkSettings):
+            raise TypeError(f"{kind.__name__} needs NetworkSettings, not {type(options).__name__}")
+        self.inner = kind(options, resolution)
+
+    def fit(self, data: FitData, context: FitContext) -> FitSummary:
+        """Blend the reals of `data`, fit the network on targets and blends; the forged views are never read.
+
+        The paper's real images are the targets of the blends: half of them changed in colour and detail, so that
+        neither gives a forgery away. Where only sources change, targets are the reals themselves.
+        """
+        settings = self.blending_settings
+        blends, targets = self._blended(data, context)
+        real = {split: targets.view(split) if targets else data.views[f"{split}_real"] for split in ("train", "val")}
+        inside = FitData(real["train"], blends.view("train"), real["val"], blends.view("val"))
+        summary = self.inner.fit(inside, context)
+        facts = {
+            "network": settings.network,
+            "blends": len(blends),
+            "faces_not_found": sum(blends.card.provenance["faces_not_found"].values()),
+        }
+        return FitSummary(summary.history, facts | summary.facts)
+
+    def _blended(self, data: FitData, context: FitContext) -> tuple[FaceSet, FaceSet | None]:
+        """Blends in `context.work`, and their targets where they differ from the reals; made once."""
+        settings = self.blending_settings
+        making = Making(
+            views={"train": data.train_real, "val": data.val_real},
+            counts={"train": settings.copies * len(data.train_real), "val": len(data.val_real)},
+            seed=derive_seed(context.seed, "self-blended"),
+            settings=settings.blending,
+            resolution=data.resolution,
+            source={"train": digest_of(data.train_real), "val": digest_of(data.val_real)},
+            licence="for the fit alone: altered photos, under the licence of the faces they were made from",
+        )
+        out = context.work / "self-blended"
+        targets = out / "targets" if settings.blending.altered == "either" else None
+        if not (out / "blends" / "card.json").is_file():
+            shutil.rmtree(out, ignore_errors=True)  # targets without blends: the making was cut short
+            making.write(out / "blends", context.report, targets=targets)
+        blends = FaceSet.open(out / "blends")
+        _refuse_others(blends.card.provenance, making.provenance, out)
+        return blends, FaceSet.open(targets) if targets else None
+
+    def score(self, images: Images, compute: Compute) -> Scores:
+        """Logits of the network, float64 [n]."""
+        return self.inner.score(images, compute)
+
+    def save(self, directory: Path) -> None:
+        """Write the network's files and self-blended.json."""
+        self.inner.save(directory)
+        write_json(directory / "self-blended.json", {"network": self.blending_settings.network})
+
+    @classmethod
+    def load(cls, directory: Path, settings: DetectorSettings, resolution: int) -> Self:
+        """Read what `save` wrote."""
+        detector = cls(settings, resolution)
+        stored = read_json(directory / "self-blended.json")["network"]
+        if stored != detector.blending_settings.network:
+            raise CorruptError(
+                f"{directory} holds the network {stored!r}, its settings say {detector.blending_settings.network!r}; "
+                "fit the detector again"
+            )
+        detector.inner = type(detector.inner).load(directory, detector.inner.settings, resolution)
+        return detector
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights of the network."""
+        return self.inner.parameters
+
+
+def _refuse_others(made: Mapping[str, Any], asked: Mapping[str, Any], place: Path) -> None:
+    if changed := [key for key, value in asked.items() if made.get(key) != value]:
+        raise InputError(
+            f"the blends in {place} were made with another {' and '.join(changed)}; restore it, or delete them to "
+            "start over"
+        )

@@ -1,0 +1,72 @@
+"""What neighbouring pixels do not explain: residuals of image batches, as pure functions.
+
+Both are compositions of whole-tensor operations that keep the memory order of their input (channels_last stays so),
+need no window copies, and pass gradients.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, pad
+
+
+def neighbouring_pixels(images: Tensor) -> Tensor:
+    """Difference of each pixel to the first pixel of its 2 x 2 cell (NPR: Tan et al., CVPR 2024, section 3.2).
+
+    x - up(down(x)), both by a factor of 2 with the nearest pixel: nearest-neighbour halving keeps the pixel at even
+    row and column, doubling repeats it.
+
+    Args:
+        images: float [N, C, H, W], H and W at least 2.
+
+    Returns:
+        The same type, [N, C, 2 floor(H / 2), 2 floor(W / 2)]: a last odd row or column has no cell and is left out.
+    """
+    height, width = images.shape[-2] // 2, images.shape[-1] // 2
+    even = images[..., : 2 * height, : 2 * width]
+    return even - interpolate(interpolate(even, scale_factor=0.5), scale_factor=2.0)
+
+
+def local_median(images: Tensor, *, masked: bool = False) -> Tensor:
+    """Median of each 3 x 3 window, pixels outside the image counting as 0.
+
+    The middle of nine numbers is that of three: of the largest minimum, the middle median and the smallest maximum of
+    the window's columns. Columns are sorted once for the three windows that share them.
+
+    Args:
+        images: float [N, C, H, W].
+        masked: count the window's own centre as 0 too, so that a pixel is judged by its neighbours alone
+            (FerretNet: Liang et al., NeurIPS 2025, algorithm 1).
+
+    Returns:
+        The same shape and type.
+    """
+    framed = pad(images, (1, 1, 1, 1))
+    above, middle, below = framed[..., :-2, :], framed[..., 1:-1, :], framed[..., 2:, :]
+    low, mid, high = _sorted(above, middle, below)
+    centre = low[..., 1:-1], mid[..., 1:-1], high[..., 1:-1]
+    if masked:
+        up, down = above[..., 1:-1], below[..., 1:-1]
+        small, large = torch.minimum(up, down), torch.maximum(up, down)
+        centre = small.clamp_max(0), _middle_of_ordered(small, large), large.clamp_min(0)
+    lows = torch.maximum(torch.maximum(low[..., :-2], centre[0]), low[..., 2:])
+    mids = _sorted(mid[..., :-2], centre[1], mid[..., 2:])[1]
+    highs = torch.minimum(torch.minimum(high[..., :-2], centre[2]), high[..., 2:])
+    return _sorted(lows, mids, highs)[1]
+
+
+def median_residual(images: Tensor, *, masked: bool = False) -> Tensor:
+    """Difference of each pixel to its local median, see `local_median`; same shape."""
+    return images - local_median(images, masked=masked)
+
+
+def _sorted(a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Minimum, median and maximum of three tensors, element by element."""
+    small, large = torch.minimum(a, b), torch.maximum(a, b)
+    return torch.minimum(small, c), torch.maximum(small, torch.minimum(large, c)), torch.maximum(large, c)
+
+
+def _middle_of_ordered(small: Tensor, large: Tensor) -> Tensor:
+    """Median of small, 0 and large, where small <= large."""
+    return torch.maximum(small, large.clamp_max(0))

@@ -1,0 +1,1 @@
+"""What turns features into scores: each learns from a Design and is a few arrays."""

@@ -1,0 +1,1 @@
+"""Networks of detectors; imported only when one is built."""

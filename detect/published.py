@@ -1,0 +1,245 @@
+"""Weights that authors published, as fitted detectors: read without running anything that is in the file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from detect.detectors import DETECTORS
+from detect.detectors.network import NetworkDetector
+from detect.trained import DetectorCard, TrainedDetector, load_trained
+from detect.weights import load_weights, read_tensors
+from forge.errors import CorruptError, InputError, UnknownNameError
+from forge.files import digest_file
+
+Layers = dict[str, dict[str, NDArray[np.float32]]]  # layer -> role ("kernel", "gamma", ...) -> values
+Kind = Literal["conv2d", "batch_normalization", "dense"]
+
+HDF5_START = b"\x89HDF\r\n\x1a\n"
+LARGEST = 1 << 24  # numbers in one array of a Keras file; those of MesoNet have at most 16,384
+WRAPPERS = ("model", "state_dict", "model_state_dict")  # keys that checkpoints keep their tensors under
+ROLES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+
+
+@dataclass(frozen=True)
+class Published:
+    """How a detector's published weights are read.
+
+    Attributes:
+        read: from the file to tensors with our names.
+        settings: from these tensors to settings that differ from the defaults.
+        input_size: the authors' in pixels; images of another size are resized to it.
+    """
+
+    read: Callable[[Path], dict[str, Tensor]]
+    settings: Callable[[Mapping[str, Tensor]], dict[str, Any]] = lambda tensors: {}
+    input_size: int = 256
+
+
+def import_published(name: str, file: Path, directory: Path, resolution: int | None = None) -> TrainedDetector:
+    """Turn a published weights file into a fitted detector and store it.
+
+    Scores are the authors' logits with ours for sign: higher is forged. The calibration is the authors' own, that is
+    none: probability = sigmoid(score).
+
+    Args:
+        name: one of `PUBLISHED`.
+        file: MesoNet: Keras `.h5`; NPR and FerretNet: `.pth` (or `.safetensors` with the same names).
+        directory: where the detector is written.
+        resolution: of the images it will score in pixels (default: the authors' input size).
+
+    Returns:
+        The stored detector, loaded again.
+
+    Raises:
+        UnknownNameError: nothing published can be imported under the name.
+        InputError: no such file, another format, weights of another network, or a pickle that wants to run code.
+        CorruptError: the file is damaged.
+    """
+    if name not in PUBLISHED:
+        raise UnknownNameError("published detector", name, PUBLISHED)
+    if not file.is_file():
+        raise InputError(f"weights file {file} does not exist")
+    published = PUBLISHED[name]
+    tensors = published.read(file)
+    implementation: type[NetworkDetector] = DETECTORS.load(name)
+    settings = implementation.Settings.model_validate(
+        {"input_size": published.input_size, **published.settings(tensors)}
+    )
+    detector = implementation(settings, resolution or published.input_size)
+    with torch.random.fork_rng(devices=[]):
+        detector.network = detector.build(blank=True).eval()
+    load_weights(detector.network, tensors, source=f"weights file {file}")
+    card = DetectorCard(
+        name=name,
+        family=detector.family,
+        citation=detector.citation,
+        variant=f"the authors' weights as published; images of another size are resized to {published.input_size} px",
+        settings=settings.model_dump(mode="json"),
+        resolution=detector.resolution,
+        seed=0,
+        trained_on="published",
+        data=[],
+        calibration={"a": 1.0, "b": 0.0},
+        parameters=detector.parameters,
+        facts={"precision": "fp32", "file": file.name, "file_sha256": digest_file(file)},
+        history=[],
+    )
+    TrainedDetector(detector, card).save(directory)
+    return load_trained(directory)
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """Tensors of a `.pth` or `.safetensors` file, out of whatever wraps them; nothing in the file is run.
+
+    Raises:
+        InputError: it holds more than tensors and plain values, or no tensors.
+        CorruptError: it cannot be read.
+    """
+    if path.suffix == ".safetensors":
+        return _unwrapped(read_tensors(path), path)
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a stranger's file may raise anything; it is named and re-raised
+        reason = " ".join(str(error).split())
+        if "weights_only" in reason or "Weights only" in reason:
+            raise InputError(
+                f"weights file {path} is refused: it asks for more than tensors, which could run code (nothing in it "
+                "was run); ask its author for a plain state_dict or safetensors"
+            ) from error
+        raise CorruptError(
+            f"weights file {path} cannot be read: {reason[:160] or type(error).__name__}; is it a .pth of PyTorch?"
+        ) from error
+    return _unwrapped(loaded, path)
+
+
+def read_keras(path: Path) -> Layers:
+    """Arrays of a Keras HDF5 file by layer and role: `conv2d_5/conv2d_5/kernel:0` becomes ["conv2d_5"]["kernel"].
+
+    Both layouts are read: weights at the top (`save_weights`) and under `model_weights` (`save`). Links and
+    arrays that point into other files are not followed.
+
+    Raises:
+        InputError: h5py is missing, or another format.
+        CorruptError: the file is damaged.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise InputError(
+            "Keras weights are read with h5py, which is not installed; "
+            "pip install 'deepfake-bench[import]', or pip install h5py"
+        ) from error
+    with path.open("rb") as opened:
+        if opened.read(len(HDF5_START)) != HDF5_START:
+            raise InputError(f"weights file {path} is not HDF5; MesoNet's weights are .h5 files of Keras")
+    layers: Layers = {}
+
+    def take(place: str, item: object) -> None:
+        layer, _, role = place.rpartition(":")[0].partition("/") if ":" in place else place.partition("/")
+        if not isinstance(item, h5py.Dataset) or not role:
+            return
+        if item.external or item.is_virtual:
+            raise InputError(f"weights file {path} is refused: {place} is a piece of another file")
+        if item.size is None or item.size > LARGEST:
+            raise InputError(f"weights file {path}: {place} is larger than anything in MesoNet; it is another network")
+        layers.setdefault(layer, {})[role.rpartition("/")[2]] = np.asarray(item[()], dtype=np.float32)
+
+    try:
+        with h5py.File(path, "r") as stored:
+            link = stored.get("model_weights", getlink=True)
+            (stored["model_weights"] if isinstance(link, h5py.HardLink) else stored).visititems(take)
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise CorruptError(f"weights file {path} cannot be read: {reason}; copy or download it again") from error
+    return layers
+
+
+def meso_tensors(layers: Layers, convolutions: Iterable[str], source: str) -> dict[str, Tensor]:
+    """Weights of a MesoNet with our names, axes and sign.
+
+    Keras numbers layers in the order in which they were made, from any number on. Its convolutions are [H, W, in, out],
+    its dense layers [in, out]; the first dense layer reads rows, columns, channels, ours channels, rows, columns. Its
+    output is the probability of a real face, so the last layer changes sign.
+
+    Args:
+        layers: see `read_keras`.
+        convolutions: our names of the convolutions in the order in which Keras made them.
+        source: for messages.
+
+    Raises:
+        InputError: layers of another network.
+    """
+    convs = _numbered(layers, "conv2d", convolutions, source)
+    tensors = {f"{name}.weight": layer["kernel"].transpose(3, 2, 0, 1) for name, layer in convs.items()}
+    tensors |= {f"{name}.bias": layer["bias"] for name, layer in convs.items()}
+    norms = _numbered(layers, "batch_normalization", [f"norms.{stage}" for stage in range(4)], source)
+    tensors |= {f"{name}.{ours}": layer[role] for name, layer in norms.items() for role, ours in ROLES.items()}
+    dense = _numbered(layers, "dense", ("hidden", "head"), source)
+    kernel = dense["hidden"]["kernel"]
+    channels = len(norms["norms.3"]["gamma"])
+    side = round((len(kernel) / channels) ** 0.5)
+    if side * side * channels != len(kernel):
+        raise InputError(f"{source}: its first dense layer reads {len(kernel)} numbers, which is no square map")
+    by_channel = kernel.reshape(side, side, channels, -1).transpose(2, 0, 1, 3).reshape(len(kernel), -1)
+    tensors |= {"hidden.weight": by_channel.T, "hidden.bias": dense["hidden"]["bias"]}
+    tensors |= {"head.weight": -dense["head"]["kernel"].T, "head.bias": -dense["head"]["bias"]}
+    return {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in tensors.items()}
+
+
+def _numbered(layers: Layers, kind: Kind, names: Iterable[str], source: str) -> Layers:
+    """Layers of one kind in the order of their numbers, under our names."""
+    wanted = {"conv2d": {"kernel", "bias"}, "dense": {"kernel", "bias"}, "batch_normalization": set(ROLES)}[kind]
+    found = {
+        int(match[1] or 0): layer
+        for name, layer in layers.items()
+        if (match := re.fullmatch(rf"{kind}(?:_(\d+))?", name))
+    }
+    own = list(names)
+    if len(found) != len(own) or any(set(layer) != wanted for layer in found.values()):
+        raise InputError(f"{source} has {len(found)} layers {kind} and should have {len(own)} with {sorted(wanted)}")
+    return {name: found[number] for name, number in zip(own, sorted(found), strict=True)}
+
+
+def _unwrapped(loaded: object, path: Path) -> dict[str, Tensor]:
+    while isinstance(loaded, Mapping) and (inner := next((key for key in WRAPPERS if key in loaded), None)):
+        loaded = loaded[inner]
+    if not isinstance(loaded, Mapping) or not all(isinstance(value, Tensor) for value in loaded.values()) or not loaded:
+        raise InputError(f"weights file {path} holds no tensors by name; published weights are a state_dict")
+    return {str(name).removeprefix("module."): value for name, value in loaded.items()}
+
+
+def _read_meso4(path: Path) -> dict[str, Tensor]:
+    return meso_tensors(read_keras(path), [f"convolutions.{stage}" for stage in range(4)], f"weights file {path}")
+
+
+def _read_mesoinception4(path: Path) -> dict[str, Tensor]:
+    branches = ("entries.0", "entries.1", "exits.0", "entries.2", "exits.1", "entries.3", "exits.2")
+    names = [f"convolutions.{block}.{branch}" for block in (0, 1) for branch in branches]
+    return meso_tensors(read_keras(path), [*names, "convolutions.2", "convolutions.3"], f"weights file {path}")
+
+
+def _read_npr(path: Path) -> dict[str, Tensor]:
+    # the authors' training adds a layer `fc` that nothing reads
+    return {name: value for name, value in read_checkpoint(path).items() if not name.startswith("fc.")}
+
+
+def _ferretnet_settings(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    stem = tensors.get("cbr2.0.weight")
+    return {} if stem is None else {"width": len(stem)}
+
+
+PUBLISHED = {
+    "meso4": Published(_read_meso4),
+    "mesoinception4": Published(_read_mesoinception4),
+    "npr": Published(_read_npr),
+    "ferretnet": Published(read_checkpoint, _ferretnet_settings),
+}
