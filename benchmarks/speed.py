@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from forge.faces.faceset import Images
+    from forge.faces.faceset import FaceSet, Images
     from forge.networks.base import Architecture
     from forge.training.settings import TrainingSettings
 
@@ -46,7 +46,8 @@ def _bench(*arguments: str) -> float:
     return time.perf_counter() - begin
 
 
-def _timed(call: Callable[[], object]) -> float:
+def timed(call: Callable[[], object]) -> float:
+    """Wall seconds of one call."""
     begin = time.perf_counter()
     call()
     return time.perf_counter() - begin
@@ -82,13 +83,20 @@ def preparing(photos: str | None) -> list[Figure]:
 
 def _prepare(source: str, count: int | None) -> Figure:
     with tempfile.TemporaryDirectory() as folder:
-        limit = ("--count", str(count)) if count else ()
-        seconds = _bench("data", "prepare", source, *limit, "--out", f"{folder}/set")
-        from forge.faces.faceset import FaceSet
+        begin = time.perf_counter()
+        faces = prepared(source, Path(folder) / "set", count)
+        seconds = time.perf_counter() - begin
+    how = f"{len(faces)} images at 64 px in {seconds:.1f} s, whole process"
+    return Figure(f"prepare {Path(source).name}", len(faces) / seconds, "images/s", how)
 
-        made = len(FaceSet.open(Path(folder) / "set"))
-    how = f"{made} images at 64 px in {seconds:.1f} s, whole process"
-    return Figure(f"prepare {Path(source).name}", made / seconds, "images/s", how)
+
+def prepared(source: str, path: Path, count: int | None) -> FaceSet:
+    """Make a FaceSet at 64 px with `bench data prepare`, in a process of its own."""
+    limit = ("--count", str(count)) if count else ()
+    _bench("data", "prepare", source, *limit, "--out", str(path))
+    from forge.faces.faceset import FaceSet
+
+    return FaceSet.open(path)
 
 
 def training(photos: str | None) -> list[Figure]:
@@ -167,8 +175,22 @@ def _game_rate(architecture: Architecture, settings: TrainingSettings, images: I
 
 def _rate(step: Callable[[], object], batch: int, steps: int = 16) -> float:
     step()
-    seconds = [_timed(lambda: [step() for _ in range(steps)]) for _ in range(REPEATS)]
+    seconds = [timed(lambda: [step() for _ in range(steps)]) for _ in range(REPEATS)]
     return batch * steps / statistics.median(seconds)
+
+
+def detectors(photos: str | None) -> list[Figure]:
+    """Trainings and scoring of a network against plain loops over PNG files; fits without a network."""
+    from benchmarks import speed_detectors
+
+    return speed_detectors.networks(photos) + speed_detectors.families(photos)
+
+
+def perturbing(photos: str | None) -> list[Figure]:
+    """Each perturbation of the protocol."""
+    from benchmarks.speed_detectors import perturbations
+
+    return perturbations(photos)
 
 
 MEASUREMENTS: dict[str, Callable[[str | None], list[Figure]]] = {
@@ -178,4 +200,6 @@ MEASUREMENTS: dict[str, Callable[[str | None], list[Figure]]] = {
     "preparing": preparing,
     "training": training,
     "style-training": style_training,
+    "detectors": detectors,
+    "perturbing": perturbing,
 }

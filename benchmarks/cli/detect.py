@@ -1,161 +1,259 @@
-"""`bench detect`: score own photos with a detector that a run has trained."""
+"""`bench detect`: score own photos with a detector that a run has trained, or with published weights."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from benchmarks.cli import options
+from benchmarks.cli.groups import UNNAMED, Unnamed, WithDefault
+
+if TYPE_CHECKING:
+    from detect.trained import TrainedDetector
+    from forge.compute import Compute
 
 EXAMPLES = """\b
-Example:
+Examples:
   bench detect dcgan-xception-rendered-quick me.jpg holiday/
+  bench detect dcgan-xception-rendered-quick me.jpg --explain
+  bench detect import meso4 Meso4_DF.h5
+  bench detect meso4-published me.jpg
 """
 
 
+app = typer.Typer(cls=WithDefault, rich_markup_mode=None, epilog=EXAMPLES)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A fitted detector and how it is used.
+
+    Attributes:
+        trained: the detector.
+        name: in tables.
+        trained_on: its training forgeries.
+        threshold: score from which a photo is called forged; None: probability 0.5.
+        crop: how its faces were cropped.
+        source: the run or folder it comes from.
+    """
+
+    trained: TrainedDetector
+    name: str
+    trained_on: str
+    threshold: float | None
+    crop: str
+    source: str
+
+
+@app.command(UNNAMED, cls=Unnamed, hidden=True)
 def detect(
-    run: Annotated[str, typer.Argument(help="Name of a finished run; `bench list runs` shows them.")],
+    run: Annotated[
+        str,
+        typer.Argument(
+            help="Name of a finished run (`bench list runs` shows them), or folder of a detector with detector.json."
+        ),
+    ],
     images: Annotated[list[Path], typer.Argument(help="Photos, or folders of photos.")],
     detector: Annotated[str | None, typer.Option("--detector", "-d", help="Of the run. [default: its first]")] = None,
     trained_on: Annotated[str | None, typer.Option("--trained-on", help="Generator. [default: the first]")] = None,
-    crop: Annotated[str | None, typer.Option("--crop", help="none or face. [default: as the run did]")] = None,
+    crop: Annotated[str | None, typer.Option("--crop", help="none or face. [default: as the run did, or none]")] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Write a picture a photo that shows where the detector looked.")
+    ] = False,
+    explain_to: Annotated[
+        Path | None, typer.Option("--explain-to", help="Folder of these pictures. [default: pictures/RUN/DETECTOR]")
+    ] = None,
     store: options.Store = options.STORE,
     reports: options.Reports = options.REPORTS,
     device: options.Device = "auto",
     json: options.Json = False,
 ) -> None:
-    """Score photos: a score, a probability, and the verdict at the threshold fixed on validation data."""
+    """Score photos: a score, a probability, and the verdict at the threshold fixed on validation data.
+
+    A run that is called like a command (import) is named by its path: bench detect reports/import PHOTO.
+    """
     from forge.compute import tune_allocator
 
     tune_allocator()
+    from benchmarks.cli.photos import folder_for, read_photos
+    from benchmarks.pipeline.settings import safe_name
+    from forge.compute import Compute, choose_device
+    from forge.errors import InputError, UnknownNameError
+
+    if crop not in (None, "none", "face"):
+        raise UnknownNameError("crop", crop, ("none", "face"))
+    at_path = not (reports / run / "results.json").is_file() and (Path(run) / "detector.json").is_file()
+    judge = (
+        _judge_at(Path(run), detector, trained_on) if at_path else _judge_of(run, detector, trained_on, store, reports)
+    )
+    out = explain_to or Path("pictures") / safe_name(judge.source) / safe_name(f"{judge.name}@{judge.trained_on}")
+    if explain := explain or explain_to is not None:
+        folder_for(out, store)  # known before the work whether it can be written
+    rows, faces = read_photos(images, judge.trained.card.resolution, crop or judge.crop)
+    used = [row for row in rows if "problem" not in row]
+    said = ""
+    if faces:
+        import numpy as np
+
+        stacked, compute = np.stack(faces), Compute(choose_device(device))
+        _score(judge, used, stacked, compute)
+        said = _explain(judge, used, stacked, compute, out) if explain else ""
+    _print(judge, rows, said, as_json=json)
+    if not faces:
+        raise InputError(f"none of the {len(rows)} files could be used")
+
+
+def _judge_at(folder: Path, detector: str | None, trained_on: str | None) -> Judge:
+    """The detector in a folder."""
+    from detect.trained import load_trained
+    from forge.errors import InputError
+    from forge.registry import is_file_reference
+
+    if trained_on is not None or (detector is not None and not is_file_reference(detector)):
+        raise InputError(f"{folder} is one detector already; --detector may only name the file of its class here")
+    trained = load_trained(folder, implementation=_plugin(detector))
+    return Judge(trained, trained.name, trained.trained_on, None, "none", folder.resolve().name)
+
+
+def _judge_of(run: str, detector: str | None, trained_on: str | None, store: Path, reports: Path) -> Judge:
+    """A detector of a finished run."""
+    from benchmarks.cli.photos import crop_of
     from benchmarks.pipeline.run import find_report, stored_result
     from benchmarks.pipeline.settings import short_name
     from benchmarks.pipeline.store import Store
     from detect.trained import load_trained
-    from forge.compute import Compute, choose_device
-    from forge.errors import InputError, UnknownNameError
     from forge.files import read_json
 
-    if crop not in (None, "none", "face"):
-        raise UnknownNameError("crop", crop, ("none", "face"))
     report = find_report(run, reports)
     results = read_json(report / "results.json")
     cell = _choose(results, short_name(detector) if detector else None, trained_on)
     place = stored_result(report, f"fit {cell['detector']}@{cell['trained_on']}", Store(store))
     trained = load_trained(place / "detector", implementation=_plugin(detector))
-    rows, faces = read_photos(images, trained.card.resolution, crop or crop_of(results["data"]["provenance"]))
-    if faces:
-        import numpy as np
-
-        scores = trained.detector.score(np.stack(faces), Compute(choose_device(device)))
-        probabilities = trained.calibration.probability(scores)
-        used = [row for row in rows if "problem" not in row]
-        for row, score, probability in zip(used, scores, probabilities, strict=True):
-            row |= {
-                "score": float(score),
-                "probability": float(probability),
-                "verdict": "forged" if score >= cell["threshold"] else "real",
-            }
-    if json:
-        import json as encoder
-
-        print(encoder.dumps({"detector": cell["detector"], "trained_on": cell["trained_on"], "images": rows}, indent=1))
-    else:
-        _print_rows(rows, cell, results)
-    if not faces:
-        raise InputError(f"none of the {len(rows)} files could be used")
+    crop = crop_of(results["data"]["provenance"])
+    return Judge(trained, cell["detector"], cell["trained_on"], cell["threshold"], crop, results["name"])
 
 
 def _plugin(detector: str | None) -> Any:  # noqa: ANN401 - a detector class from a file, or None
+    from benchmarks.pipeline.settings import split_adversary
     from detect.detectors import DETECTORS
     from forge.registry import is_file_reference
 
-    return DETECTORS.load(detector) if detector and is_file_reference(detector) else None
+    return DETECTORS.load(split_adversary(detector)[0]) if detector and is_file_reference(detector) else None
 
 
 def _choose(results: dict[str, Any], detector: str | None, trained_on: str | None) -> dict[str, Any]:
-    from forge.errors import UnknownNameError
+    """The first cell that is asked for, where possible one of a generator seen in training."""
+    from forge.errors import InputError, UnknownNameError
 
-    cells = [cell for cell in results["cells"] if cell["condition"] == "same"]
+    cells = sorted(results["cells"], key=lambda cell: bool(cell["condition"] != "same"))
     for key, wanted in (("detector", detector), ("trained_on", trained_on)):
         if wanted is not None:
             names = {cell[key] for cell in cells}
             if wanted not in names:
                 raise UnknownNameError(f"{key.replace('_', '-')} of run {results['name']}", wanted, names)
             cells = [cell for cell in cells if cell[key] == wanted]
+    if not cells:
+        raise InputError(f"run {results['name']} has no detector that was scored on a test set")
     chosen: dict[str, Any] = cells[0]
     return chosen
 
 
-def crop_of(provenance: dict[str, Any]) -> str:
-    """How the real faces of a run were cropped: "face" where the card records the settings of a face search."""
-    preparation = provenance.get("preparation")
-    return "face" if isinstance(preparation, dict) and isinstance(preparation.get("crop"), dict) else "none"
+def _score(judge: Judge, rows: list[dict[str, Any]], faces: Any, compute: Compute) -> None:  # noqa: ANN401 - an array
+    """Add score, probability and verdict to the rows."""
+    scores = judge.trained.detector.score(faces, compute)
+    probabilities = judge.trained.calibration.probability(scores)
+    for row, score, probability in zip(rows, scores, probabilities, strict=True):
+        forged = probability >= 0.5 if judge.threshold is None else score >= judge.threshold
+        row |= {"score": float(score), "probability": float(probability), "verdict": "forged" if forged else "real"}
 
 
-def read_photos(paths: list[Path], resolution: int, crop: str) -> tuple[list[dict[str, Any]], list[Any]]:
-    """Read photos as `prepare` reads them.
+def _explain(judge: Judge, rows: list[dict[str, Any]], faces: Any, compute: Compute, out: Path) -> str:  # noqa: ANN401
+    """Write where the detector looked; returns a sentence on it."""
+    from benchmarks.cli.photos import write_looks
+    from detect.explain import method
 
-    Args:
-        paths: files, or folders whose image files are taken.
-        resolution: pixels of the detector.
-        crop: "none" or "face".
-
-    Returns:
-        One row a file, with `problem` where it cannot be used; and the usable faces, uint8 [H, W, 3], in order.
-
-    Raises:
-        InputError: a path that does not exist.
-    """
-    from forge.errors import InputError
-    from forge.faces.crop import FaceCrop
-    from forge.faces.imaging import SUFFIXES
-    from forge.faces.intake import Intake, take
-    from forge.faces.sources.base import Item, printable
-
-    files: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            files += sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-        elif path.exists():
-            files.append(path)
-        else:
-            raise InputError(f"image {str(path)!r} does not exist")
-    if not files:
-        raise InputError(f"there are no images in {', '.join(map(str, paths))}")
-    intake = Intake(resolution, min_side=1, crop=FaceCrop() if crop == "face" else None)
-    rows: list[dict[str, Any]] = []
-    faces: list[Any] = []
-    for file in files:
-        batch = take([Item(printable(str(file)), str(file))], intake)
-        row: dict[str, Any] = {"file": printable(str(file))}
-        if batch.rejected:
-            _, reason, detail = batch.rejected[0]
-            row["problem"] = f"{reason}: {detail}" if detail else reason
-        else:
-            faces.append(batch.images[0])
-        rows.append(row)
-    return rows, faces
+    maps = judge.trained.detector.saliency(faces, compute)
+    if maps is None:
+        weighs = judge.trained.detector.frequency_weights() is not None
+        more = "; it weighs frequencies, which the run's report shows" if weighs else ""
+        return f"{judge.name} cannot say which pixels it judged by: its score does not follow single pixels{more}."
+    how = f"left as {judge.name} saw it, right in orange the pixels that its score hangs on ({method()})"
+    write_looks(out, rows, faces, maps, source=how)
+    return f"Where it looked: {how}."
 
 
-def _print_rows(rows: list[dict[str, Any]], cell: dict[str, Any], results: dict[str, Any]) -> None:
+def _print(judge: Judge, rows: list[dict[str, Any]], said: str, *, as_json: bool) -> None:
+    if as_json:
+        import json
+
+        found = {"detector": judge.name, "trained_on": judge.trained_on, "images": rows}
+        print(json.dumps(found | ({"explained": said} if said else {}), indent=1))
+        return
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=f"{cell['detector']} trained on {cell['trained_on']} ({results['name']})", title_justify="left")
+    title = f"{judge.name} trained on {judge.trained_on} ({judge.source})"
+    table = Table(title=escape(title), title_justify="left")
     table.add_column("file", overflow="fold")
     for heading in ("score", "probability forged", "verdict"):
         table.add_column(heading, justify="right")
     for row in rows:
         if "problem" in row:
-            table.add_row(row["file"], "", "", f"[yellow]not used: {row['problem']}[/]")
+            table.add_row(escape(row["file"]), "", "", f"[yellow]not used: {escape(row['problem'])}[/]")
         else:
-            table.add_row(row["file"], f"{row['score']:.2f}", f"{row['probability']:.3f}", row["verdict"])
+            table.add_row(escape(row["file"]), f"{row['score']:.2f}", f"{row['probability']:.3f}", row["verdict"])
     console = Console()
     console.print(table)
-    console.print(
-        f"[dim]The detector has seen forgeries of {cell['trained_on']} alone; "
-        "other forgeries, and photos unlike its real faces, it may judge wrongly.[/]"
+    if said:
+        console.print(said, highlight=False, markup=False)
+        for row in rows:
+            if "looked" in row:
+                console.print(row["looked"], highlight=False, markup=False, soft_wrap=True)
+    console.print(f"[dim]{escape(_caution(judge))}[/]", highlight=False)
+
+
+def _caution(judge: Judge) -> str:
+    if judge.threshold is None:
+        return (
+            "Forged means a probability of 0.5 or more. Forgeries and photos unlike those that this detector was made "
+            "with it may judge wrongly."
+        )
+    return (
+        f"The detector has seen forgeries of {judge.trained_on} alone; other forgeries, and photos unlike its real "
+        "faces, it may judge wrongly."
     )
+
+
+@app.command("import")
+def import_weights(
+    name: Annotated[str, typer.Argument(help="Detector that the weights are of, e.g. meso4.")],
+    file: Annotated[Path, typer.Argument(help="The file as its authors published it (.h5, .pth or .safetensors).")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to make. [default: NAME-published]")] = None,
+    resolution: Annotated[
+        int | None,
+        typer.Option("--resolution", min=8, max=1024, help="Of the images it will judge. [default: the authors']"),
+    ] = None,
+) -> None:
+    """Turn weights that authors published into a detector; nothing in the file is ever run.
+
+    The detector is used as it is, not fitted: with photos (bench detect FOLDER PHOTO) or in a run
+    (bench run --detector FOLDER).
+    """
+    from forge.compute import tune_allocator
+
+    tune_allocator()
+    from benchmarks.report.numbers import count
+    from detect.published import import_published
+    from forge.errors import InputError
+
+    target = out or Path(f"{name}-published")
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise InputError(f"{target} exists already; choose another place with --out")
+    card = import_published(name, file, target, resolution).card
+    print(f"{target}: {card.name}, {count(card.parameters)} values, judges {card.resolution} px faces")
+    print(f"next: bench detect {target} PHOTO…")
+    print(f"      bench run --generator dcgan --detector {target}   (used as it is, not fitted)")

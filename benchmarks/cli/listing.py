@@ -9,20 +9,28 @@ import typer
 
 from benchmarks.cli import options
 
-KINDS = ("generators", "detectors", "sources", "runs")
+KINDS = ("generators", "detectors", "perturbations", "sources", "runs")
 
 
 def list_names(
-    kind: Annotated[str, typer.Argument(help="generators, detectors, sources or runs")],
+    kind: Annotated[str, typer.Argument(help="generators, detectors, perturbations, sources or runs")],
+    long: Annotated[
+        bool, typer.Option("--long", "-l", help="Detectors: count parameters too (seconds; remembered in the store).")
+    ] = False,
     json: options.Json = False,
+    store: options.Store = options.STORE,
     reports: options.Reports = options.REPORTS,
 ) -> None:
-    """List generators, detectors, sources of real faces, or finished runs."""
+    """List generators, detectors, perturbations, sources of real faces, or finished runs."""
     from forge.errors import UnknownNameError
 
     if kind not in KINDS:
         raise UnknownNameError("list", kind, KINDS)
-    rows = _runs(reports) if kind == "runs" else [_entry(kind, name) for name in _registry(kind).names()]
+    rows = _rows(kind, reports)
+    if kind == "detectors":
+        from benchmarks.cli.detectors import with_parameters
+
+        with_parameters(rows, store, count=long)
     if json:
         import json as encoder
 
@@ -30,6 +38,9 @@ def list_names(
         return
     if not rows:
         print(f"no {kind} yet")
+        return
+    if kind == "detectors":
+        _print_detectors(rows)
         return
     from rich.console import Console
     from rich.table import Table
@@ -40,6 +51,32 @@ def list_names(
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
     Console().print(table)
+
+
+def _rows(kind: str, reports: Path) -> list[dict[str, Any]]:
+    if kind == "runs":
+        return _runs(reports)
+    if kind == "perturbations":
+        from detect.perturb import PERTURBATIONS
+
+        return [{"name": one.name, "what": one.description} for one in PERTURBATIONS.values()]
+    return [_entry(kind, name) for name in _registry(kind).names()]
+
+
+def _print_detectors(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    from benchmarks.cli.detectors import SIDE, blocks
+
+    console = Console()
+    for block in blocks(rows, min(console.width, 100)):
+        head, _, rest = block.partition("\n")
+        console.print(f"[bold]{escape(head)}[/]\n{escape(rest)}\n", highlight=False, soft_wrap=True)
+    unknown = any(row["parameters"] is None and not row["note"] and not row["example"] for row in rows)
+    counted = f"parameters at preset full, for images of {SIDE} px"
+    more = "`bench list detectors --long` counts parameters" if unknown else counted
+    console.print(f"[dim]{len(rows)} detectors; {more}; `bench show NAME` has the settings[/]", highlight=False)
 
 
 def _registry(kind: str) -> Any:  # noqa: ANN401 - one of three registries
@@ -57,14 +94,15 @@ def _registry(kind: str) -> Any:  # noqa: ANN401 - one of three registries
 
 
 def _entry(kind: str, name: str) -> dict[str, Any]:
+    if kind == "detectors":
+        from benchmarks.cli.detectors import describe
+
+        return describe(name)
     found = _registry(kind).load(name)
     summary = (found.__doc__ or "").strip().split("\n")[0]
     if kind == "generators":
         sizes = ", ".join(map(str, found.resolutions))
         return {"name": name, "what": summary, "pixels": sizes, "citation": found.citation}
-    if kind == "detectors":
-        row = {"name": name, "family": found.family, "what": summary}
-        return row | {"citation": found.citation, "variant": found.variant}
     return {"name": name, "what": summary, "licence": getattr(found, "licence", "")}
 
 

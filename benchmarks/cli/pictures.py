@@ -94,14 +94,14 @@ def _moment(snapshot: str) -> float:
 
 
 def _implementation(reference: str | None) -> type[Architecture] | None:
-    from benchmarks.pipeline.run import _of_kind
+    from benchmarks.pipeline.check import of_kind
     from forge.networks import GENERATORS
     from forge.networks.base import Architecture
     from forge.registry import is_file_reference
 
     if reference is None or not is_file_reference(reference):
         return None
-    found: type[Architecture] = _of_kind("generator", reference, GENERATORS.load(reference), Architecture)
+    found: type[Architecture] = of_kind("generator", reference, GENERATORS.load(reference), Architecture)
     return found
 
 

@@ -73,7 +73,7 @@ def open_set(name: str, store: Path) -> FaceSet:
     Raises:
         InputError: there is none, or several generators have the name.
     """
-    from benchmarks.pipeline.stages import FACES
+    from benchmarks.pipeline.job import FACES
     from benchmarks.pipeline.store import Store
     from forge.errors import InputError
     from forge.faces.faceset import FaceSet
@@ -95,7 +95,7 @@ def trained_on(forged: FaceSet, store: Path) -> FaceSet:
     Raises:
         InputError: its card does not say, or the set is not in the store.
     """
-    from benchmarks.pipeline.stages import FACES
+    from benchmarks.pipeline.job import FACES
     from benchmarks.pipeline.store import Store
     from forge.errors import InputError
     from forge.faces.faceset import FaceSet

@@ -100,7 +100,8 @@ def run(
     if dry_run:
         _print_plan(planned, place, as_json=json)
         return
-    from benchmarks.cli.terminal import observer_for, print_outcome
+    from benchmarks.cli.outcome import print_outcome
+    from benchmarks.cli.terminal import observer_for
 
     if int(os.environ.get("RANK", "0")):
         _follow(planned, compute)
@@ -127,7 +128,8 @@ def _own_gpu(device: str) -> str:
 
 def _follow(planned: PlannedRun, compute: Compute) -> None:
     """Join the first process in its trainings; it alone writes and reports."""
-    from benchmarks.pipeline.stages import Context, follow
+    from benchmarks.pipeline.face_stages import follow
+    from benchmarks.pipeline.job import Context
     from forge.progress import silent
 
     follow(Context(planned.source, compute, 1, silent))

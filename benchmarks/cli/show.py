@@ -48,7 +48,8 @@ def show(
     from forge.errors import InputError
 
     kinds = () if generator else ("generators", "detectors", "sources")
-    kind = next((kind for kind in kinds if name in _registry(kind).names()), None)
+    family = f"{name.partition(':')[0]}:" if ":" in name and not name.endswith(":") else name  # timm:resnet18
+    kind = next((kind for kind in kinds if {name, family} & set(_registry(kind).names())), None)
     finished = (reports / name / "results.json").is_file()
     at_path = kind is None and not finished and (Path(name) / "generator.json").is_file()
     if at_path or generator:
@@ -63,7 +64,7 @@ def show(
     if out or against:
         raise InputError("--out and --against are for pictures of a trained generator: name one with --generator")
     if kind:
-        _print_settings(kind, name, preset)
+        _print_settings(kind, name, preset, store)
         return
     try:
         report = find_report(name, reports)
@@ -73,12 +74,12 @@ def show(
                 f"{name} is neither a report nor a trained generator: it has no results.json and no generator.json"
             ) from error
         raise InputError(f"{error}; `bench list generators|detectors|sources` shows other names") from error
-    from benchmarks.cli.terminal import print_outcome
+    from benchmarks.cli.outcome import print_outcome
 
     print_outcome(report, quiet=False, as_json=False)
 
 
-def _print_settings(kind: str, name: str, preset: str) -> None:
+def _print_settings(kind: str, name: str, preset: str, store: Path) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -91,8 +92,14 @@ def _print_settings(kind: str, name: str, preset: str) -> None:
         raise UnknownNameError("preset", preset, PRESETS)
     console = Console()
     facts = Table(show_header=False, title=name, title_justify="left", box=None, pad_edge=False)
-    for key, value in _entry(kind, name).items():
-        facts.add_row(f"[dim]{key}[/]", str(value))
+    entry = _entry(kind, name)
+    if kind == "detectors":
+        from benchmarks.cli.detectors import with_parameters
+
+        with_parameters([entry], store, count=False)
+    for key, value in entry.items():
+        if value not in ("", None):
+            facts.add_row(f"[dim]{key}[/]", str(value))
     console.print(facts)
     if kind == "sources":
         return

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from forge.files import read_json
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -152,47 +148,3 @@ def observer_for(*, quiet: bool) -> Iterator[Observer]:
         )
         with Progress(*columns, console=Console(), transient=True) as progress:
             yield Live(progress)
-
-
-def print_outcome(report: Path, *, quiet: bool, as_json: bool) -> None:
-    """Print the cells of a finished run and where its report lies."""
-    results = read_json(report / "results.json")
-    if as_json:
-        print(json.dumps({"report": str(report), "cells": results["cells"], "comparisons": results["comparisons"]}))
-        return
-    if quiet:
-        return
-    from rich.console import Console
-
-    console = Console()
-    console.print(outcome_table(results))
-    console.print(f"report: [bold]{report / 'index.html'}[/]", highlight=False, soft_wrap=True)
-    faces = results["cells"][0]
-    console.print(f"[dim]test images: {faces['n_real']} real, {faces['n_forged']} forged a generator[/]")
-    console.print(f"[dim]next: bench detect {report.name} PHOTO…[/]", highlight=False, soft_wrap=True)
-
-
-def outcome_table(results: dict[str, Any]) -> Any:  # noqa: ANN401 - a rich table, imported late
-    """The cells of a run as a table with intervals."""
-    from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
-    from rich.table import Table
-
-    from benchmarks.report import numbers
-
-    table = Table(title=results["name"], title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column("detector", no_wrap=True)
-    table.add_column("trained → tested", no_wrap=True)
-    for heading in ("AUC [95 %]", "EER", "TPR@1%", "accuracy"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for cell in results["cells"]:
-        tpr, images = cell["tpr_at_fpr_1pct"], cell["n_real"] + cell["n_forged"]
-        table.add_row(
-            cell["detector"],
-            f"{cell['trained_on']} → {cell['tested_on']}",
-            escape(str(numbers.estimate(cell["auc"], cell["auc_low"], cell["auc_high"]))),
-            numbers.percent(cell["eer"], images),
-            "small n" if tpr is None else numbers.percent(tpr, cell["n_forged"]),
-            numbers.percent(cell["accuracy"], images),
-        )
-    return table

@@ -41,7 +41,11 @@ def evaluate(scores: pd.DataFrame) -> list[Cell]:
 
 
 def _threshold(val: pd.DataFrame, detector: str, trained_on: str) -> float:
-    seen = val[(val["label"] == 0) | val["generator"].isin(trained_on.split("+"))]
+    known = val["generator"].isin(trained_on.split("+"))
+    if len(val) and not known.any():  # trained elsewhere: its own probabilities are all that was fixed beforehand
+        certain = val["score"][val["probability"] >= 0.5]
+        return float(certain.min()) if len(certain) else float(np.nextafter(val["score"].max(), np.inf))
+    seen = val[(val["label"] == 0) | known]
     if seen["label"].nunique() < 2:
         raise InputError(f"{detector} trained on {trained_on} has no val scores of both classes; score val too")
     return metrics.best_threshold(seen["label"].to_numpy(), seen["score"].to_numpy())
@@ -103,21 +107,24 @@ def compare(scores: pd.DataFrame) -> list[Comparison]:
         Paired DeLong differences, Holm-adjusted over all of them.
     """
     test = scores[(scores["split"] == "test") & (scores["perturbation"] == "none")]
-    real = test[test["label"] == 0]
-    found: list[tuple[str, str, str, statistics.PairedDifference]] = []
-    for (trained_on, tested_on), forged in test[test["label"] == 1].groupby(["trained_on", "generator"], sort=True):
-        both = pd.concat([real[real["trained_on"] == trained_on], forged])
+    found: list[tuple[tuple[str, str, int], str, str, statistics.PairedDifference]] = []
+    for duel, forged in test[test["label"] == 1].groupby(["trained_on", "generator", "seed"], sort=True):
+        trained_on, tested_on, seed = map(str, duel)
+        real = (test["label"] == 0) & (test["trained_on"] == trained_on) & (test["seed"] == int(seed))
+        both = pd.concat([test[real], forged])
         wide = both.pivot(index=["label", "sample_id"], columns="detector", values="score")
         label = wide.index.get_level_values("label").to_numpy()
         for a, b in itertools.combinations(sorted(wide.columns), 2):
             paired = statistics.delong_paired(label, wide[a].to_numpy(), wide[b].to_numpy())
-            found.append((str(tested_on), f"{a}@{trained_on}", f"{b}@{trained_on}", paired))
+            found.append(((trained_on, tested_on, int(seed)), str(a), str(b), paired))
     if not found:
         return []
     adjusted = statistics.holm([paired.p for *_, paired in found])
     return [
         Comparison(
+            trained_on=trained_on,
             tested_on=tested_on,
+            seed=seed,
             a=a,
             b=b,
             difference=paired.difference,
@@ -125,5 +132,5 @@ def compare(scores: pd.DataFrame) -> list[Comparison]:
             high=paired.interval.high,
             p_holm=float(p),
         )
-        for (tested_on, a, b, paired), p in zip(found, adjusted, strict=True)
+        for ((trained_on, tested_on, seed), a, b, paired), p in zip(found, adjusted, strict=True)
     ]

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 1: a and b of a comparison were "detector@trained_on"
 PROTOCOL_VERSION = 1
 
 CSV_COLUMNS = (
@@ -67,6 +67,7 @@ class GeneratorFacts(_Record):
     """One generator of the run."""
 
     name: str
+    trained: bool = Field(True, description="false: its forgeries are made from real faces, without training")
     kimg: float = Field(description="thousands of real images shown in training")
     parameters: dict[str, int] = Field(description="learned values of generator and discriminator")
     precision: str = Field(description="fp32 or bf16, of the training")
@@ -129,13 +130,15 @@ class DataFacts(_Record):
 class Comparison(_Record):
     """Two detectors on the same images: paired DeLong, Holm-adjusted over all comparisons of the run."""
 
-    tested_on: str
-    a: str
-    b: str
+    trained_on: str = Field(description="generators whose forgeries both were trained on")
+    tested_on: str = Field(description="generator of the test forgeries")
+    seed: int = Field(description="seed of the run")
+    a: str = Field(description='name of one detector, as in the cells, e.g. "disc-probe@dcgan"')
+    b: str = Field(description="name of the other")
     difference: float = Field(description="AUC of a minus AUC of b")
-    low: float
-    high: float
-    p_holm: float
+    low: float = Field(description="lower end of its 95 % interval")
+    high: float = Field(description="upper end of its 95 % interval")
+    p_holm: float = Field(description="two-sided p, adjusted after Holm")
 
 
 class Results(_Record):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from benchmarks.measures.results import (
 )
 from benchmarks.pipeline.plan import Stage
 from benchmarks.pipeline.store import Manifest, read_manifest
+from benchmarks.report.looking import Evidence, Sight
 from benchmarks.report.write import Pictures, write_report
 from detect.scoring import read_scores
 from forge.faces.faceset import FaceSet, Images
@@ -32,7 +33,7 @@ from forge.quality.measure import Comparison as QualityComparison
 from forge.quality.measure import Quality
 
 if TYPE_CHECKING:
-    from benchmarks.pipeline.stages import Job
+    from benchmarks.pipeline.job import Job
 
 SAMPLES = 64
 SHOWN_SOURCES = ("rendered", "digits")  # licences that let a report show its faces
@@ -43,7 +44,7 @@ def assemble(job: Job) -> dict[str, Any]:
     stage, inputs = job.stage, job.inputs
     faces = job.faces("data")
     shown = bool(stage.settings["show_real"]) or _source_name(faces) in SHOWN_SOURCES
-    forged = {name: job.faces(f"forged {name}") for name in _names(stage, "train")}
+    forged = {name: job.faces(f"forged {name}") for name in _names(stage, "forged")}
     evaluation = read_json(inputs["evaluation"] / "evaluation.json")
     manifests = {name: read_manifest(path) for name, path in inputs.items()}
     card = faces.card
@@ -73,12 +74,17 @@ def assemble(job: Job) -> dict[str, Any]:
         ],
         environment=manifests["evaluation"].environment,
     )
+    # what is blended from photos shows the photos' faces
+    free = {name: found for name, found in forged.items() if shown or f"train {name}" in inputs}
     pictures = Pictures(
-        forged={name: _samples(found) for name, found in forged.items()},
+        forged={name: _samples(found) for name, found in free.items()},
         filmstrip={
-            one.name: _filmstrip(inputs[f"train {one.name}"] / "samples", one.kimg) for one in results.generators
+            one.name: _filmstrip(inputs[f"train {one.name}"] / "samples", one.kimg)
+            for one in results.generators
+            if one.trained
         },
-        by_id=_finder(faces if shown else None, list(forged.values())),
+        by_id=_finder(faces if shown else None, list(free.values())),
+        evidence=_evidence(inputs, manifests, faces, forged, free),
     )
     scores = read_scores(inputs["evaluation"] / "scores.parquet")
     write_report(job.out / "report", results, scores, pictures)
@@ -97,6 +103,19 @@ def _names(stage: Stage, kind: str) -> list[str]:
 def _generator(
     name: str, stage: Stage, inputs: Mapping[str, Path], manifests: Mapping[str, Manifest]
 ) -> GeneratorFacts:
+    if f"train {name}" not in inputs:  # blended from reals
+        made = manifests[f"forged {name}"]
+        return GeneratorFacts(
+            name=name,
+            trained=False,
+            kimg=0,
+            parameters={},
+            precision="fp32",
+            seconds=made.seconds,
+            log=[],
+            weights_sha256="",
+            **_quality(inputs[f"quality {name}"]),
+        )
     place, snapshot = inputs[f"train {name}"], stage.inputs[f"forged {name}"].settings["snapshot"]
     card = read_json(generator_place(place, snapshot) / "generator.json")
     lines = (place / "log.jsonl").read_text(encoding="utf-8").splitlines()
@@ -142,7 +161,7 @@ def _detector(name: str, place: Path, manifests: dict[str, Manifest]) -> Detecto
     speeds = [m.facts["images_per_second"] for m in scored]
     peaks = [m.peak_memory_mb for m in scored if m.peak_memory_mb is not None]
     return DetectorFacts(
-        name=label.partition("@")[0],
+        name=label.removesuffix(f"@{card['trained_on']}"),
         trained_on=card["trained_on"],
         family=card["family"],
         citation=card["citation"],
@@ -154,6 +173,38 @@ def _detector(name: str, place: Path, manifests: dict[str, Manifest]) -> Detecto
         seconds=manifests[name].seconds,
         facts=card["facts"],
         history=card["history"],
+    )
+
+
+def _evidence(
+    inputs: Mapping[str, Path],
+    manifests: Mapping[str, Manifest],
+    faces: FaceSet,
+    forged: Mapping[str, FaceSet],
+    shown: Collection[str],
+) -> Evidence:
+    """Where the detectors look, and the spectra of forged and real test faces."""
+    from detect.explain import spectrum_difference
+
+    explained = [name for name in inputs if name.startswith("explain ")]
+    real = faces.view("test")
+    return Evidence(
+        spectra={name: spectrum_difference(real, found.view("test")) for name, found in forged.items()},
+        sights=[_sight(name.removeprefix("explain "), inputs, shown) for name in explained],
+        method=next((str(manifests[name].facts["method"]) for name in explained), ""),
+    )
+
+
+def _sight(label: str, inputs: Mapping[str, Path], shown: Collection[str]) -> Sight:
+    from safetensors.numpy import load_file
+
+    maps = load_file(inputs[f"explain {label}"] / "maps.safetensors")
+    trained_on = read_json(inputs[f"fit {label}"] / "detector" / "detector.json")["trained_on"]
+    return Sight(
+        detector=label.removesuffix(f"@{trained_on}"),
+        trained_on=trained_on,
+        saliency={name: maps[f"forged {name}"] for name in shown if f"forged {name}" in maps},
+        weights=maps.get("frequency weights"),
     )
 
 

@@ -9,20 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.pipeline.check import typed
 from benchmarks.pipeline.plan import Stage, plan
 from benchmarks.pipeline.program import program_digest
-from benchmarks.pipeline.settings import GeneratorSettings, RunSettings, base_name, validated
+from benchmarks.pipeline.settings import RunSettings, validated
 from benchmarks.pipeline.store import Store
 from forge.compute import Compute
 from forge.errors import InputError
-from forge.files import digest_file, digest_json, publishing, read_json, write_json
-from forge.registry import is_file_reference
+from forge.files import digest_json, publishing, read_json, write_json
 
 if TYPE_CHECKING:
     from benchmarks.pipeline.engines.local import Observer
     from forge.faces.faceset import FaceSet
     from forge.faces.sources import Source
-    from forge.training.settings import TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -48,98 +47,38 @@ def prepare_run(settings: RunSettings, *, memory: Path | None = None) -> Planned
     from forge.faces.faceset import FaceSet
     from forge.faces.sources import resolve
 
-    settings = _remembered(settings, memory) if memory else _typed(settings)
+    settings = _remembered(settings, memory) if memory else typed(settings)
     source = resolve(settings.data.source, **settings.data.options)
     fingerprint = source.card.digest if isinstance(source, FaceSet) else source.fingerprint()
     return PlannedRun(settings, source, plan(settings, source_fingerprint=fingerprint))
 
 
 def _remembered(settings: RunSettings, memory: Path) -> RunSettings:
-    """`_typed`, remembered by what was asked for and by the program that checks it."""
+    """`typed`, remembered by what was asked for and by the program that checks it."""
     from detect.detectors import DETECTORS
     from forge.networks import GENERATORS
 
     # by reference, not by label: a file's class DCGAN has the label of our own
     asked = {generator.architecture for generator in settings.generators.values()}
     asked |= {request.detector for request in settings.detectors.values()}
-    if not asked <= {*GENERATORS.entries, *DETECTORS.entries} or _names_files(settings):
-        return _typed(settings)  # code and files from elsewhere can change without this program noticing
+    known = {*GENERATORS.entries, *DETECTORS.entries}
+    ours = {name for name in asked if name in known or f"{name.partition(':')[0]}:" in known}
+    if asked != ours or _names_files(settings):
+        return typed(settings)  # code and files from elsewhere can change without this program noticing
     program = program_digest("forge", "detect", "benchmarks")
     file = memory / f"{digest_json([settings.model_dump(mode='json'), program])[:16]}.json"
     if file.is_file():
         with suppress(InputError):  # a damaged memory is made again
             return validated(RunSettings, read_json(file), where="")
-    typed = _typed(settings)
-    write_json(file, typed.model_dump(mode="json"))
-    return typed
+    checked = typed(settings)
+    write_json(file, checked.model_dump(mode="json"))
+    return checked
 
 
 def _names_files(settings: RunSettings) -> bool:
     values = [value for request in settings.detectors.values() for value in request.settings.values()]
     values += [value for generator in settings.generators.values() for value in generator.network.values()]
     return any(isinstance(value, str) and Path(value).is_file() for value in values)
-
-
-def _typed(settings: RunSettings) -> RunSettings:
-    """Check the settings of every generator and detector by their own types, and write their defaults out."""
-    from detect.detectors import DETECTORS
-    from detect.detectors.base import Detector
-    from forge.networks import GENERATORS
-    from forge.networks.base import Architecture
-    from forge.training.settings import TrainingSettings
-
-    generators, detectors = {}, {}
-    for name, generator in settings.generators.items():
-        architecture = _of_kind(
-            "generator", generator.architecture, GENERATORS.load(generator.architecture), Architecture
-        )
-        network = validated(architecture.Settings, generator.network, where=f"generators.{name}.network")
-        training = validated(TrainingSettings, generator.training, where=f"generators.{name}.training")
-        # refuses a resolution it cannot make, or labels where it takes none; their values are seen in the data
-        classes = ((2,) * len(generator.condition),) if generator.condition else ()
-        architecture(network, settings.data.resolution, *classes)
-        _check_snapshots(name, training, generator)
-        if generator.truncation != 1 and not architecture.truncates:
-            raise InputError(f"generator {name!r} cannot be truncated; leave truncation at 1, or use stylegan-lite")
-        if generator.mix != "training" and not generator.condition:
-            raise InputError(f"generator {name!r} takes no labels; leave the mix at 'training', or name a --condition")
-        generators[name] = generator.model_copy(
-            update={
-                "network": network.model_dump(mode="json"),
-                "training": training.model_dump(mode="json"),
-                "files": _digests(generator.architecture, network.model_dump()),
-            }
-        )
-    for name, request in settings.detectors.items():
-        kind = _of_kind("detector", request.detector, DETECTORS.load(request.detector), Detector)
-        typed = validated(kind.Settings, request.settings, where=f"detectors.{name}")
-        values = typed.model_dump(mode="json")
-        detectors[name] = request.model_copy(update={"settings": values, "files": _digests(request.detector, values)})
-    return settings.model_copy(update={"generators": generators, "detectors": detectors})
-
-
-def _check_snapshots(name: str, training: TrainingSettings, generator: GeneratorSettings) -> None:
-    if generator.snapshot is not None and generator.snapshot > training.kimg:
-        raise InputError(
-            f"generator {name!r}: the training shows {training.kimg:g} thousand images; ask for an earlier snapshot or "
-            f"a longer training (--set generators.{base_name(name)}.training.kimg=N)"
-        )
-
-
-def _of_kind(kind: str, reference: str, found: Any, base: type) -> Any:  # noqa: ANN401 - a class of either kind
-    if not (isinstance(found, type) and issubclass(found, base)):
-        raise InputError(
-            f"{kind} {reference!r} is no {kind}: it must be a subclass of {base.__module__}.{base.__name__}"
-        )
-    return found
-
-
-def _digests(reference: str, values: Mapping[str, Any]) -> dict[str, str]:
-    """Digests of the file that code comes from and of the files that settings name: their contents are asked for."""
-    named = {key: value for key, value in values.items() if isinstance(value, str)}
-    if is_file_reference(reference):
-        named["code"] = reference.rpartition(":")[0]
-    return {key: digest_file(Path(value)) for key, value in named.items() if Path(value).is_file()}
 
 
 @dataclass(frozen=True)
@@ -172,7 +111,8 @@ def execute_run(
         track: folder for TensorBoard events of the trainings.
     """
     from benchmarks.pipeline.engines.local import execute
-    from benchmarks.pipeline.stages import Context, dismiss
+    from benchmarks.pipeline.face_stages import dismiss
+    from benchmarks.pipeline.job import Context
     from forge.progress import silent
 
     target = reports / planned.settings.name

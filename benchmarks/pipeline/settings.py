@@ -74,13 +74,21 @@ class GeneratorSettings(_Settings):
     snapshot: float | None = Field(
         None, gt=0, description="thousands of images: the snapshot taken then; null: the end"
     )
+    blends: bool = Field(False, description="makes forgeries of real faces and is not trained; filled in when checked")
     files: dict[str, str] = Field({}, description="SHA-256 of the files it depends on, e.g. its code")
 
 
 class DetectorRequest(_Settings):
     """One detector and its settings."""
 
-    detector: str = Field(description="registered name, or path/to/file.py:Class (command line only)")
+    detector: str = Field(
+        description="registered name, path/to/file.py:Class (command line only), or a fitted detector's folder"
+    )
+    trained_on: str = Field("", description="of a fitted detector that is used as it is: what it was trained on")
+    adversary: str = Field(
+        "", description="generator whose discriminator it starts from; empty: that of its training forgeries"
+    )
+    needs: str = Field("", description="what it reads beside images; filled in when the run is checked")
     settings: dict[str, Any] = Field({}, description="settings of the detector")
     files: dict[str, str] = Field({}, description="SHA-256 of the files it depends on, e.g. weights")
 
@@ -197,8 +205,10 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def shipped(kind: str, name: str, preset: str) -> dict[str, Any]:
     """The shipped settings of a generator or detector at a preset; empty where nothing is shipped (a plugin)."""
-    file = configs_root() / kind / f"{name}.yaml"
-    if not file.is_file():
+    names = (name, name.partition("@")[0], name.partition(":")[0])  # disc-probe@dcgan, timm:resnet18
+    files = [configs_root() / kind / f"{candidate}.yaml" for candidate in names]
+    file = next((file for file in files if file.is_file()), None)
+    if file is None:
         return {}
     value = read_yaml(file)
     presets = value.pop("presets", {})
@@ -272,12 +282,9 @@ def compose(
         data["resolution"] = resolution
     images = merged(size["images"], overrides.get("images", {}))
     quality = merged(size.get("quality", {}), overrides.get("quality", {}))
-    chosen_generators, chosen_detectors = _generators(generators, preset, condition, overrides), {}
-    for reference in detectors:
-        label = short_name(reference)
-        value = merged(shipped("detectors", label, preset), overrides.get("detector", {}))
-        value = merged(value, overrides.get("detectors", {}).get(label, {}))
-        chosen_detectors[label] = DetectorRequest(detector=reference, settings=value)
+    chosen_detectors = _detectors(detectors, preset, overrides)
+    adversaries = [request.adversary for request in chosen_detectors.values() if request.adversary]
+    chosen_generators = _generators(generators, preset, condition, overrides, judges=adversaries)
     bases = {base_name(label) for label in chosen_generators}
     for section, known in (("generators", bases), ("detectors", chosen_detectors)):
         for label in overrides.get(section, {}):
@@ -298,13 +305,63 @@ def compose(
     )
 
 
+def _detectors(references: Sequence[str], preset: str, overrides: Mapping[str, Any]) -> dict[str, DetectorRequest]:
+    """Settings of every detector by label; the members of an ensemble stand before it."""
+    chosen: dict[str, DetectorRequest] = {}
+    for reference in references:
+        members = reference.removeprefix("mean:").split("+") if reference.startswith("mean:") else []
+        if is_fitted(reference):
+            chosen[Path(reference).name] = DetectorRequest(detector=reference)
+            continue
+        for one in [*members, reference]:
+            name, adversary = split_adversary(one)
+            label = f"{short_name(name)}@{adversary}" if adversary else short_name(name)
+            if label in chosen:
+                continue
+            # an ensemble has no settings of its own, so what is set for all detectors is meant for its members
+            every = {} if name.startswith("mean:") else overrides.get("detector", {})
+            value = merged(shipped("detectors", label, preset), every)
+            value = merged(value, overrides.get("detectors", {}).get(label, {}))
+            chosen[label] = DetectorRequest(detector=name, adversary=adversary, settings=value)
+    return chosen
+
+
+def is_fitted(reference: str) -> bool:
+    """Whether a detector is named by the folder of a fitted one, which is used as it is."""
+    return "/" in reference and (Path(reference) / "detector.json").is_file()
+
+
+def split_adversary(reference: str) -> tuple[str, str]:
+    """Split "disc-probe@dcgan@24k" into "disc-probe" and "dcgan@24k"; without a generator the second is empty."""
+    if is_file_reference(reference):
+        file, _, attribute = reference.rpartition(":")
+        attribute, _, adversary = attribute.partition("@")
+        return f"{file}:{attribute}", adversary
+    if reference.startswith("mean:"):
+        return reference, ""
+    name, _, adversary = reference.partition("@")
+    return name, adversary
+
+
 def _generators(
-    references: Sequence[str], preset: str, condition: Sequence[str], overrides: Mapping[str, Any]
+    references: Sequence[str],
+    preset: str,
+    condition: Sequence[str],
+    overrides: Mapping[str, Any],
+    *,
+    judges: Sequence[str] = (),
 ) -> dict[str, GeneratorSettings]:
-    """Settings of every generator by label; those of one training ask for all its snapshots alike."""
+    """Settings of every generator by label; those of one training ask for all its snapshots alike.
+
+    Snapshots that only serve as `judges`, for their discriminators, are kept by the training too.
+    """
     chosen: dict[str, GeneratorSettings] = {}
     snapshots: dict[str, set[float]] = {}
     told = False
+    for judge in judges:
+        architecture, snapshot = split_snapshot(judge)
+        if snapshot is not None:
+            snapshots.setdefault(short_name(architecture), set()).add(snapshot)
     for reference in references:
         architecture, snapshot = split_snapshot(reference)
         base = short_name(architecture)

@@ -18,6 +18,7 @@ from benchmarks.report.ranking import Duel, Key, duels, key
 from benchmarks.report.svg import Axis, Plot, forest, nice_axis, series, shorten
 
 Rows = Callable[[Cell], pd.DataFrame]
+CURVES = 6  # in one panel, as many as there are colours
 
 _SHARES = [(0.0, "0"), (0.2, "20 %"), (0.4, "40 %"), (0.6, "60 %"), (0.8, "80 %"), (1.0, "100 %")]
 _QUARTERS = [(0.0, "0"), (0.25, "0.25"), (0.5, "0.5"), (0.75, "0.75"), (1.0, "1")]
@@ -90,7 +91,8 @@ def overview(cells: Sequence[Cell], names: Names) -> Figure:
 def roc_figures(cells: Sequence[Cell], rows: Rows, names: Names) -> list[Figure]:
     """ROC curves with bands, one panel a pairing of training and test generator."""
     look, found = colours(cells), []
-    for duel, group in duels(cells).items():
+    for duel, all_of_it in duels(cells).items():
+        group = apart(all_of_it)
         plot = Plot(Axis(0, 1, _SHARES, "real faces called forged (FPR)"), Axis(0, 1, _SHARES, "forgeries found (TPR)"))
         plot.line([0, 1], [0, 1], "chance")
         for cell in group:
@@ -115,7 +117,8 @@ def _with_auc(cell: Cell) -> str:
 def det_figures(cells: Sequence[Cell], rows: Rows, names: Names) -> list[Figure]:
     """DET curves on normal-deviate axes, one panel a pairing of training and test generator."""
     look, found = colours(cells), []
-    for duel, group in duels(cells).items():
+    for duel, all_of_it in duels(cells).items():
+        group = apart(all_of_it)
         points = {key(cell): curves.det_points(rows(cell)["label"], rows(cell)["score"]) for cell in group}
         top = 0.6 if all(cell.auc > 0.5 for cell in group) else 0.995
         ticks = [tick for tick in _DET_TICKS if tick[0] <= top]
@@ -208,6 +211,12 @@ def calibration_figures(cells: Sequence[Cell], rows: Rows, names: Names) -> list
 
 def _parts(cell: Cell) -> tuple[str, str, str]:
     return cell.detector, cell.trained_on, cell.tested_on
+
+
+def apart(group: Sequence[Cell]) -> list[Cell]:
+    """At most `CURVES` cells of a group, best first: its best, its worst, and an even choice between."""
+    chosen = sorted(set(np.linspace(0, len(group) - 1, min(CURVES, len(group))).round().astype(int)))
+    return [group[i] for i in chosen]
 
 
 def hardest(cells: Sequence[Cell], most: int) -> list[Cell]:

@@ -33,6 +33,15 @@ def grid_uri(faces: np.ndarray, *, columns: int = 8) -> str:
     return _encode(grid(smaller(faces, _LARGEST), columns=columns))
 
 
+def map_uri(colours: np.ndarray) -> str:
+    """A map of few colours as a lossless WebP data URI, at its own size.
+
+    Args:
+        colours: uint8 [H, W, 3].
+    """
+    return _encode(Image.fromarray(colours), lossless=True)
+
+
 def smaller(faces: np.ndarray, side: int) -> np.ndarray:
     """Shrink faces that are larger than `side` pixels; others are returned as they are."""
     if max(faces.shape[1:3]) <= side:
@@ -42,7 +51,7 @@ def smaller(faces: np.ndarray, side: int) -> np.ndarray:
     )
 
 
-def _encode(picture: Image.Image) -> str:
+def _encode(picture: Image.Image, *, lossless: bool = False) -> str:
     data = io.BytesIO()
-    picture.save(data, format="WEBP", quality=_QUALITY, method=4)
+    picture.save(data, format="WEBP", quality=_QUALITY, method=4, lossless=lossless)
     return "data:image/webp;base64," + base64.b64encode(data.getvalue()).decode()

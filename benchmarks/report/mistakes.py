@@ -35,6 +35,11 @@ class Gallery:
     images: int
     worst: list[Mistake]
 
+    @property
+    def pictured(self) -> bool:
+        """Whether any of them may be shown."""
+        return any(mistake.picture for mistake in self.worst)
+
 
 def galleries(
     cells: Sequence[Cell],

@@ -114,8 +114,14 @@ def percent_range(value: float, low: float | None, high: float | None, n: int) -
 
 
 def signed(value: float, low: float, high: float) -> Estimate:
-    """A difference with its interval, every number with its sign."""
+    """A difference with its interval, every number with its sign; an interval beside zero does not seem to reach it.
+
+    >>> str(signed(0.012, 0.002, 0.022)), str(signed(-0.01, -0.02, 0.001))
+    ('+0.012 [+0.002, +0.022]', '−0.01 [−0.02, 0.00]')
+    """
     places = decimals((high - low) / 2)
+    while places < _MOST and (low > 0 or high < 0) and 0 in (round(low, places), round(high, places)):
+        places += 1
     return Estimate(*(_sign(v, places) for v in (value, low, high)))
 
 

@@ -12,18 +12,22 @@ import pandas as pd
 
 from benchmarks.measures import metrics
 from benchmarks.measures.results import Cell, DetectorFacts, GeneratorFacts, Results
-from benchmarks.report import figures, health, histories, mistakes, quality, words
+from benchmarks.report import discriminators, figures, health, histories, mistakes, quality, words
 from benchmarks.report.figures import Figure, Names
 from benchmarks.report.images import grid_uri
+from benchmarks.report.leaderboard import Leaderboard, leaderboard, picture_of
+from benchmarks.report.looking import Evidence, Looking, looking
 from benchmarks.report.numbers import estimate, percent, percent_range, share
-from benchmarks.report.ranking import Key, Place, detectable, key, places
+from benchmarks.report.paired import Matrix, matrices
+from benchmarks.report.ranking import Key, Place, detectable, duels, key, places
 from forge.errors import InputError
 from forge.faces.faceset import SPLITS
 
 _CELLS = 9  # panels of one cell each
 _DUELS = 5  # panels of one pairing each
-_OVERVIEW = 12
+_OVERVIEW = 12  # results in one figure, and rows of a table that need no shorter one before them
 _HISTORIES = 4
+_FOLDED = 20  # further fits whose histories are folded away
 _GALLERY_CELLS = 16
 
 
@@ -42,25 +46,6 @@ class Row:
     brier: str
     ece: str
     finding: words.Finding
-
-
-@dataclass(frozen=True)
-class HeatCell:
-    """One field of a train x test table: a colour step 0..10, the AUC and its interval."""
-
-    step: int
-    auc: str
-    interval: str
-    same: bool
-
-
-@dataclass(frozen=True)
-class Heat:
-    """Train x test AUC of one detector; None where that pairing was not run."""
-
-    detector: str
-    tested_on: list[str]
-    lines: list[tuple[str, list[HeatCell | None]]]
 
 
 @dataclass(frozen=True)
@@ -84,7 +69,10 @@ class Page:
     key_figure: Figure | None
     rows: list[Row]
     detectable: str | None
-    heat: list[Heat]
+    board: Leaderboard | None
+    tests: list[Matrix]
+    discriminators: discriminators.Knowledge | None
+    looking: Looking
     forgeries: list[Forgeries]
     quality: quality.QualityTable
     spectra: list[Figure]
@@ -94,6 +82,7 @@ class Page:
     calibration: list[Figure]
     generators: list[Figure]
     detectors: list[Figure]
+    more_detectors: list[Figure]
     galleries: list[mistakes.Gallery]
     left_out: dict[str, str]
     provenance: str
@@ -105,6 +94,32 @@ class Page:
         """The splits of the real faces, in the order in which they are used."""
         known = {name: i for i, name in enumerate(SPLITS)}
         return sorted(self.results.data.splits.items(), key=lambda item: (known.get(item[0], len(known)), item[0]))
+
+    @property
+    def many(self) -> bool:
+        """Whether the whole table is too long to be read first."""
+        return len(self.rows) > _OVERVIEW
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds the results have."""
+        return len({cell.seed for cell in self.results.cells})
+
+    @property
+    def stages(self) -> list[tuple[str, int, float]]:
+        """Kind, number and seconds of the stages."""
+        found: dict[str, list[float]] = {}
+        for stage in self.results.stages:
+            found.setdefault(stage.name.partition(" ")[0], []).append(stage.seconds)
+        return [(kind, len(seconds), sum(seconds)) for kind, seconds in found.items()]
+
+    @property
+    def cited(self) -> list[tuple[DetectorFacts, list[tuple[str, str]]]]:
+        """Each detector once, with what its fits report of themselves by their training."""
+        found: dict[str, tuple[DetectorFacts, list[tuple[str, str]]]] = {}
+        for i, one in enumerate(self.results.detectors):
+            found.setdefault(one.name, (one, []))[1].append((one.trained_on, self.facts[i]))
+        return list(found.values())
 
     @property
     def groups(self) -> list[list[Row]]:
@@ -120,6 +135,7 @@ class Page:
         first = [self.key_figure] if self.key_figure else []
         found = [
             *first,
+            *(self.discriminators.figures if self.discriminators else []),
             *self.spectra,
             *self.roc,
             *self.det,
@@ -127,6 +143,7 @@ class Page:
             *self.calibration,
             *self.generators,
             *self.detectors,
+            *self.more_detectors,
         ]
         return list({figure.name: figure for figure in found}.values())
 
@@ -177,6 +194,7 @@ def build(
     forged: dict[str, np.ndarray],
     filmstrip: dict[str, list[tuple[float, np.ndarray]]],
     picture: Any,  # noqa: ANN401 - Pictures.by_id
+    evidence: Evidence,
 ) -> Page:
     """Compute the page.
 
@@ -186,27 +204,26 @@ def build(
         forged: random forgeries a generator, uint8 [n, H, W, 3].
         filmstrip: (kimg, uint8 [n, H, W, 3]) a generator, as training went on.
         picture: image of (source set name, sample id), None where it may not be shown.
+        evidence: where the detectors look.
     """
     cells, rows, names = results.cells, TestRows(scores), Names()
     single, paired = figures.hardest(cells, _CELLS), figures.hardest_duels(cells, _DUELS)
     histograms = figures.histograms(single, rows, names)
-    shown_overview = figures.hardest(cells, _OVERVIEW)
     rows_shown = table(results)
     smallest = detectable(results.comparisons)
+    tests, tests_left_out = matrices(cells, results.comparisons)
+    fits = _by_merit(results)
     return Page(
         results=results,
         verdict=words.verdict(results, errors_of(cells, rows)),
         faces=words.faces_of(results.data.name),
-        key_figure=(
-            histograms[0]
-            if len(cells) == 1
-            else figures.overview([row.cell for row in rows_shown if row.cell in shown_overview], names)
-        )
-        if cells
-        else None,
+        key_figure=_key_figure([row.cell for row in rows_shown], histograms, names),
         rows=rows_shown,
         detectable=None if smallest is None else f"{smallest:.2g}",
-        heat=heat(cells) if len({name for c in cells for name in (c.trained_on, c.tested_on)}) > 1 else [],
+        board=leaderboard(cells, places(cells, results.comparisons)) if len(duels(cells)) > 1 else None,
+        tests=tests,
+        discriminators=discriminators.knowledge(results, names),
+        looking=looking(evidence, {name: faces[:64] for name, faces in forged.items()}, names),
         forgeries=[_forgeries(one, forged, filmstrip, names) for one in results.generators],
         quality=quality.quality_table(results.generators),
         spectra=quality.spectrum_figures(results.generators[:_HISTORIES], names),
@@ -215,13 +232,34 @@ def build(
         scores=histograms if len(cells) > 1 else [],
         calibration=figures.calibration_figures(single, rows, names),
         generators=[f for one in results.generators[:_HISTORIES] for f in _training_figures(one, names)],
-        detectors=[f for one in results.detectors[:_HISTORIES] for f in histories.detector_figures(one, names)],
+        detectors=[f for one in fits[:_HISTORIES] for f in histories.detector_figures(one, names)],
+        more_detectors=[
+            f for one in fits[_HISTORIES : _HISTORIES + _FOLDED] for f in histories.detector_figures(one, names)
+        ],
         galleries=mistakes.galleries(figures.hardest(cells, _GALLERY_CELLS), rows, picture),
-        left_out=_left_out(results),
+        left_out=_left_out(results) | {"tests": tests_left_out},
         provenance=json.dumps(results.data.provenance, indent=1, sort_keys=True, ensure_ascii=False),
         facts={i: facts(one) for i, one in enumerate(results.detectors)},
         methods=sorted({cell.auc_method for cell in cells}),
     )
+
+
+def _key_figure(cells: Sequence[Cell], histograms: Sequence[Figure], names: Names) -> Figure | None:
+    """The picture beside the verdict: the one histogram, every result, or a row a detector."""
+    if len(cells) < 2:
+        return histograms[0] if cells else None
+    if len(cells) > _OVERVIEW and len(duels(cells)) > 1:
+        return picture_of(cells, names)
+    shown = figures.hardest(cells, _OVERVIEW)
+    return figures.overview([cell for cell in cells if cell in shown], names)
+
+
+def _by_merit(results: Results) -> list[DetectorFacts]:
+    """The fits, those first that did worst on the generator they were trained on; in their own order where few."""
+    if len(results.detectors) <= _HISTORIES:
+        return results.detectors
+    own = {(c.detector, c.trained_on): c.auc for c in results.cells if c.condition == "same"}
+    return sorted(results.detectors, key=lambda one: own.get((one.name, one.trained_on), 1.0))
 
 
 def _training_figures(generator: GeneratorFacts, names: figures.Names) -> list[Figure]:
@@ -246,10 +284,20 @@ def _left_out(results: Results) -> dict[str, str]:
     return {
         "single": lowest("results", figures.hardest(cells, _CELLS)),
         "paired": lowest("pairings", figures.hardest_duels(cells, _DUELS)),
-        "overview": lowest("results", figures.hardest(cells, _OVERVIEW)),
+        "overview": "" if len(duels(cells)) > 1 else lowest("results", figures.hardest(cells, _OVERVIEW)),
+        "curves": (
+            f"Of more than {figures.CURVES} detectors, the best, the worst and an even choice between are drawn."
+            if any(len(group) > figures.CURVES for group in duels(cells).values())
+            else ""
+        ),
         "mistakes": lowest("results", figures.hardest(cells, _GALLERY_CELLS)),
         "generators": first(_HISTORIES, len(results.generators)),
-        "detectors": first(_HISTORIES, len(results.detectors)),
+        "detectors": (
+            f"The {_HISTORIES} of {len(results.detectors)} fits with the lowest AUC on their own generator."
+            if len(results.detectors) > _HISTORIES
+            else ""
+        ),
+        "more_detectors": first(_FOLDED, len(results.detectors) - _HISTORIES),
     }
 
 
@@ -279,25 +327,6 @@ def _row(cell: Cell, place: Place) -> Row:
         ece=share(cell.ece, n),
         finding=words.finding(cell),
     )
-
-
-def heat(cells: Sequence[Cell]) -> list[Heat]:
-    """One train x test table a detector."""
-    found = []
-    tested = list(dict.fromkeys(cell.tested_on for cell in cells))
-    for detector, seed in dict.fromkeys((cell.detector, cell.seed) for cell in cells):
-        own = {(c.trained_on, c.tested_on): c for c in cells if (c.detector, c.seed) == (detector, seed)}
-        trained = list(dict.fromkeys(cell.trained_on for cell in own.values()))
-        lines = [(train, [_heat_cell(own.get((train, test))) for test in tested]) for train in trained]
-        found.append(Heat(detector, tested, lines))
-    return found
-
-
-def _heat_cell(cell: Cell | None) -> HeatCell | None:
-    if cell is None:
-        return None
-    shown = estimate(cell.auc, cell.auc_low, cell.auc_high)
-    return HeatCell(round(10 * cell.auc), shown.value, f"[{shown.low}, {shown.high}]", cell.condition == "same")
 
 
 def _forgeries(

@@ -63,9 +63,9 @@ def duels(cells: Iterable[Cell]) -> dict[Duel, list[Cell]]:
 
 def comparison(a: Cell, b: Cell, comparisons: Iterable[Comparison]) -> Comparison | None:
     """The stored test of two cells, seen from `a`; None where there is none."""
-    names = (f"{a.detector}@{a.trained_on}", f"{b.detector}@{b.trained_on}")
+    names, duel = (a.detector, b.detector), Duel(a.trained_on, a.tested_on, a.seed)
     for one in comparisons:
-        if one.tested_on != a.tested_on:
+        if Duel(one.trained_on, one.tested_on, one.seed) != duel:
             continue
         if (one.a, one.b) == names:
             return one

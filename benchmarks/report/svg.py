@@ -201,13 +201,22 @@ def standalone(svg: str, title: str, css: str) -> str:
     )
 
 
-def forest(rows: Sequence[tuple[str, str, float, float, float, str]], axis: Axis, label: str) -> str:
-    """Dots with intervals, one row each, against a marked 0.5.
+def forest(
+    rows: Sequence[tuple[str, str, float, float, float, str]],
+    axis: Axis,
+    label: str,
+    *,
+    mark: float = 0.5,
+    said: str = "guessing",
+) -> str:
+    """Dots with intervals, one row each, against a marked value.
 
     Args:
         rows: name, number as text, value, low, high, CSS classes.
         axis: the shared axis.
         label: what the figure shows, for those who cannot see it.
+        mark: the value that means nothing was found.
+        said: what it is called.
     """
     row, left, right = 38.0, 8.0, WIDTH - 8
     bottom = 22 + row * len(rows)
@@ -217,13 +226,13 @@ def forest(rows: Sequence[tuple[str, str, float, float, float, str]], axis: Axis
 
     body = []
     for value, text in axis.ticks:
-        kind = "chance" if value == 0.5 else "grid"
+        kind = "chance" if value == mark else "grid"
         body.append(f'<path class="{kind}" d="M{number(px(value))} 18V{number(bottom)}"/>')
         body.append(text_at(px(value), bottom + 15, text, anchor="middle", kind="tick"))
     body.append(text_at(right, bottom + 31, axis.label, anchor="end", kind="label"))
-    if axis.low <= 0.5 <= axis.high:
-        side = "start" if px(0.5) < WIDTH / 2 else "end"
-        body.append(text_at(px(0.5), 12, "guessing", anchor=side, kind="tick"))
+    if axis.low <= mark <= axis.high:
+        side = "start" if px(mark) < WIDTH / 2 else "end"
+        body.append(text_at(px(mark), 12, said, anchor=side, kind="tick"))
     for i, (name, text, value, low, high, kind) in enumerate(rows):
         top = 22 + row * i
         y = top + 27

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +17,16 @@ from benchmarks.measures.results import Results, to_csv
 from benchmarks.report import markdown, numbers
 from benchmarks.report.figures import Figure
 from benchmarks.report.images import smaller
+from benchmarks.report.looking import Evidence
 from benchmarks.report.page import Page, build
 from benchmarks.report.svg import standalone
 from detect.scoring import write_scores
-from forge.files import write_json, write_text
+from forge.files import replacing, write_json, write_text
 from forge.pictures import write_grid
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _GRID_SIDE = 128  # pixels of a face in samples-*.png
+_PICTURES = ("samples", "spectrum", "looking")  # what the names of the pictures beside the page begin with
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,13 @@ class Pictures:
         forged: random forged samples of each generator, not selected, uint8 [n, H, W, 3]; the first 64 are shown.
         filmstrip: (thousands of images seen, uint8 [n, H, W, 3]) of each generator as training went on; may be empty.
         by_id: image of (source set name, sample id), uint8 [H, W, 3]; None where it may not be shown.
+        evidence: where the detectors look; its saliency maps are of the first images of `forged`.
     """
 
     forged: dict[str, np.ndarray]
     filmstrip: dict[str, list[tuple[float, np.ndarray]]]
     by_id: Callable[[str, str], np.ndarray | None]
+    evidence: Evidence = field(default_factory=Evidence)
 
 
 def write_report(directory: Path, results: Results, scores: pd.DataFrame, pictures: Pictures) -> None:
@@ -57,7 +61,14 @@ def write_report(directory: Path, results: Results, scores: pd.DataFrame, pictur
     Raises:
         InputError: scores lack a column or do not belong to the results.
     """
-    page = build(results, scores, forged=pictures.forged, filmstrip=pictures.filmstrip, picture=pictures.by_id)
+    page = build(
+        results,
+        scores,
+        forged=pictures.forged,
+        filmstrip=pictures.filmstrip,
+        picture=pictures.by_id,
+        evidence=pictures.evidence,
+    )
     kept = set()
     css = _style("colours.css", "figure.css")
     for figure in page.figures:
@@ -67,7 +78,12 @@ def write_report(directory: Path, results: Results, scores: pd.DataFrame, pictur
         if one.samples:
             kept.add(directory / one.file)
             write_grid(directory / one.file, smaller(pictures.forged[one.generator.name][:64], _GRID_SIDE))
-    for stale in {*directory.glob("figures/*.svg"), *directory.glob("samples-*.png")} - kept:
+    for name, picture in page.looking.files.items():
+        kept.add(directory / name)
+        with replacing(directory / name) as temporary:
+            picture.save(temporary, format="PNG", optimize=True)
+    pictures_there = {file for kind in _PICTURES for file in directory.glob(f"{kind}-*.png")}
+    for stale in {*directory.glob("figures/*.svg"), *pictures_there} - kept:
         stale.unlink()
     write_scores(scores, directory / "scores.parquet")
     write_json(directory / "results.json", results.model_dump(mode="json"))

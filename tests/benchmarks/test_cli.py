@@ -11,32 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-
-from benchmarks.cli import main as cli
-
-TINY = (
-    "--preset", "smoke", "--set", "data.count=160", "--set", "data.resolution=16",
-    "--set", "generator.training.kimg=1", "--set", "images={train: 32, val: 16, test: 24}",
-)  # fmt: skip
+from synthetic import TINY, call_bench
 
 
 @pytest.fixture
 def bench(tmp_path, monkeypatch, capsys):
-    """Call `bench …` in this process, in an empty folder; returns (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("BENCH_HOME", raising=False)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["bench", *arguments])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
+    return call_bench(tmp_path, monkeypatch, capsys)
 
 
 def test_a_run_from_nothing_to_a_report_and_on(bench, tmp_path):
@@ -55,6 +35,9 @@ def test_a_run_from_nothing_to_a_report_and_on(bench, tmp_path):
     assert results["data"]["shown"] is True  # rendered people may be shown
     page = (report / "index.html").read_text()
     assert "photo not shown" not in page and "data:image/" in page
+    assert "Where they look" in page and "No pixels can be named for dct." in page  # the network's are shown
+    assert page.count("The same forgeries in grey") == 1
+    assert {"spectrum-dcgan.png", "looking-dcgan.png"} <= {file.name for file in report.iterdir()}
 
     before = {file: file.stat().st_mtime_ns for file in report.rglob("*")}
     code, out, _ = bench("run", "-g", "dcgan", "-d", "xception,dct", "--set", "detectors.xception.max_images=64", *TINY)
@@ -154,7 +137,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(bench, arguments, message):
 
 def test_debug_shows_the_traceback_and_keeps_the_exit_code(bench):
     code, _, err = bench("run", "-g", "dcgan", "-d", "xcepton", "--debug")
-    assert code == 2 and "Traceback" in err and err.endswith("shows all 2\n")
+    assert code == 2 and "Traceback" in err and err.endswith("`bench list detectors` shows all 37\n")
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", " ", "-x", "..", "<b>", "x" * 101])
@@ -235,7 +218,7 @@ def test_photos_stay_out_of_the_report_unless_asked_for(bench, tmp_path):
 
 
 def test_the_crop_of_a_run_is_found_in_its_card():
-    from benchmarks.cli.detect import crop_of
+    from benchmarks.cli.photos import crop_of
 
     assert crop_of({"preparation": {"crop": {"threshold": 0.9}}}) == "face"
     assert crop_of({"preparation": {"crop": "largest square in the middle"}}) == crop_of({}) == "none"
@@ -250,14 +233,13 @@ def test_too_few_photos_are_counted(bench, tmp_path):
     assert code == 2 and "3" in err and err.count("\n") == 1
 
 
-@pytest.mark.parametrize("kind", ["generators", "detectors", "sources"])
+@pytest.mark.parametrize("kind", ["generators", "detectors", "perturbations", "sources"])
 def test_lists_name_everything(bench, kind):
     code, out, _ = bench("list", kind, "--json")
     rows = json.loads(out)
     assert code == 0 and all(row["name"] and row["what"] for row in rows)
-    assert {"generators": "dcgan", "detectors": "xception", "sources": "rendered"}[kind] in {
-        row["name"] for row in rows
-    }
+    known = {"generators": "dcgan", "detectors": "xception", "perturbations": "jpeg75", "sources": "rendered"}
+    assert known[kind] in {row["name"] for row in rows}
 
 
 def test_show_tells_the_settings_of_a_preset(bench, monkeypatch):

@@ -5,128 +5,22 @@ import csv
 import hashlib
 import itertools
 import re
-from html.parser import HTMLParser
-from unittest.mock import patch
 from xml.etree import ElementTree
 
-import numpy as np
 import pandas as pd
 import pytest
+from synthetic import MANY, NO_PICTURES, ONE, Page, faces, html_of, make_results, make_scores
 
-from benchmarks.measures.evaluate import compare, evaluate
-from benchmarks.measures.results import (
-    CSV_COLUMNS,
-    DataFacts,
-    DetectorFacts,
-    GeneratorFacts,
-    Results,
-    StageFacts,
-)
-from benchmarks.report.page import TestRows, heat
+from benchmarks.measures.results import CSV_COLUMNS, Results
+from benchmarks.report.leaderboard import leaderboard
+from benchmarks.report.page import TestRows
+from benchmarks.report.ranking import places
 from benchmarks.report.write import Pictures, write_report
 from detect.scoring import read_scores
 from forge.errors import InputError
 from forge.files import read_json
 
 EVIL = "<script>alert(1)</script>\"' 🙂 a|b `c` */--> ../x"
-
-
-def make_scores(skill, *, n=300, seed=0):
-    """Rows of detectors whose classes lie `skill[(detector, trained_on)][generator]` standard deviations apart."""
-    parts = []
-    for i, ((detector, trained_on), apart) in enumerate(skill.items()):
-        for split in ("val", "test"):
-            for j, (generator, distance) in enumerate([("", 0.0), *apart.items()]):
-                # the images' own difficulty is shared by all detectors, as on real images
-                shared = np.random.default_rng([seed, split == "val", j]).normal(size=n)
-                own = np.random.default_rng([seed, 9, i, split == "val", j]).normal(size=n)
-                score = 0.8 * shared + 0.6 * own + distance
-                parts.append(
-                    pd.DataFrame(
-                        {
-                            "detector": detector, "trained_on": trained_on, "seed": 0,
-                            "sample_id": [f"{generator or 'real'}-{split}-{k:05d}" for k in range(n)], "identity": "",
-                            "source": generator or "rendered", "generator": generator, "split": split,
-                            "perturbation": "none", "label": int(bool(generator)), "score": score,
-                            "probability": 1 / (1 + np.exp(-3 * (score - max(apart.values()) / 2))),
-                        }
-                    )
-                )  # fmt: skip
-    return pd.concat(parts, ignore_index=True).astype({"seed": "int64", "label": "int8"})
-
-
-def evaluated(scores):
-    with patch("benchmarks.measures.evaluate.RESAMPLES", 30):  # intervals of the EER need not be good here
-        return evaluate(scores)
-
-
-def make_results(scores, *, name="dcgan-on-rendered", face="rendered", shown=True):
-    fits = list(dict.fromkeys(zip(scores["detector"], scores["trained_on"], strict=True)))
-    rng = np.random.default_rng(5)
-    kimg = np.linspace(0.5, 60, 300)
-    log = [
-        {"step": float(i), "kimg": float(k), "seconds": float(3 * k), "d_loss": float(1.1 + rng.normal() * 0.15),
-         "g_loss": float(1 + k / 60 + rng.normal() * 0.3), "r1": 0.01,
-         "d_accuracy": float(np.clip(0.75 + rng.normal() * 0.07, 0, 1))}
-        for i, k in enumerate(kimg)
-    ]  # fmt: skip
-    history = [
-        {"images": 400.0 * i, "train_loss": 0.7 / i, "val_loss": 0.72 / i + 0.02, "val_auc": 1 - 0.3 / i**2}
-        for i in range(1, 11)
-    ]
-    generators = sorted({g for g in scores["generator"] if g})
-    return Results(
-        name=name,
-        preset="quick",
-        seed=0,
-        command=f"bench run --generator {' '.join(generators)} --detector xception dct --seed 0",
-        data=DataFacts(
-            name=face, digest="ab" * 32, licence="CC0-1.0", citation="Drawn by this project", resolution=64,
-            splits={"forge": 3000, "train": 2000, "val": 300, "test": 300},
-            rejected={"near duplicate": 12, "no face": 3},
-            provenance={"source": "rendered", "seed": 0, "size": 64}, shown=shown,
-        ),
-        generators=[
-            GeneratorFacts(
-                name=g, kimg=60.0, parameters={"generator": 3_574_017, "discriminator": 2_765_568}, precision="fp32",
-                seconds=180.4, log=log, weights_sha256="cd" * 32, face_rate=0.83,
-            )
-            for g in generators
-        ],
-        detectors=[
-            DetectorFacts(
-                name=d, trained_on=t, family="cnn" if d != "dct" else "frequency",
-                citation="Rössler et al. 2019, FaceForensics++, https://arxiv.org/abs/1901.08971",
-                variant="64 px input, trained from scratch", parameters=20_811_050, calibration={"a": 2.9, "b": -4.1},
-                images_per_second=212.0, peak_memory_mb=1310.0, seconds=116.0,
-                facts={"precision": "fp32", "images_seen": 4000, "early": True},
-                history=history if d != "dct" else [{"iterations": 41.0, "train_loss": 0.01, "val_auc": 0.99}],
-            )
-            for d, t in fits
-        ],
-        cells=evaluated(scores),
-        comparisons=compare(scores),
-        stages=[
-            StageFacts(name=s, key=f"{i}f" * 32, seconds=12.5 * (i + 1), peak_memory_mb=800.0 + i)
-            for i, s in enumerate(["faces", "train", "synthesize", "fit", "score", "evaluate"])
-        ],
-        environment={"python": "3.11.9", "torch": "2.10.0", "device": "CPU, 2 cores", "commit": "0123abc"},
-    )  # fmt: skip
-
-
-def faces(n, seed=0, side=64):
-    smooth = np.random.default_rng(seed).integers(0, 256, (n, 8, 8, 3), dtype=np.uint8)
-    return smooth.repeat(side // 8, axis=1).repeat(side // 8, axis=2)
-
-
-NO_PICTURES = Pictures(forged={}, filmstrip={}, by_id=lambda source, sample: None)
-ONE = {("xception", "dcgan"): {"dcgan": 2.0}}
-MANY = {
-    ("xception", "dcgan"): {"dcgan": 9.0, "stylegan-lite": 0.0},
-    ("xception", "stylegan-lite"): {"dcgan": 1.0, "stylegan-lite": 4.0},
-    ("dct", "dcgan"): {"dcgan": 9.0, "stylegan-lite": -1.0},
-    ("dct", "stylegan-lite"): {"dcgan": 1.1, "stylegan-lite": 2.0},
-}
 
 
 @pytest.fixture(scope="module")
@@ -152,44 +46,6 @@ def written(many, tmp_path_factory):
     )
     write_report(folder, *many, pictures)
     return folder
-
-
-class Page(HTMLParser):
-    """Checks that tags close in order, and remembers what a test asks for."""
-
-    VOID = ("meta", "img", "br", "link", "input", "hr")
-
-    def __init__(self, text):
-        super().__init__(convert_charrefs=True)
-        self.open, self.seen, self.text, self.style = [], [], [], ""
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.seen.append((tag, dict(attrs)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.seen.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open, f"</{tag}> closes nothing"
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] == "style":
-            self.style += data
-        else:
-            self.text.append(data)
-
-    def all(self, tag):
-        return [attrs for name, attrs in self.seen if name == tag]
-
-
-def html_of(folder):
-    return (folder / "index.html").read_text(encoding="utf-8")
 
 
 def test_all_files_are_there_and_data_reads_back(written, many):
@@ -263,7 +119,7 @@ def test_the_page_is_accessible(written):
     assert all(below - above <= 1 for above, below in itertools.pairwise(levels))
     assert all(attrs.get("alt") for attrs in page.all("img")) and page.all("img")
     assert all(attrs.get("aria-label") for attrs in page.all("svg")) and page.all("svg")
-    assert all(attrs.get("scope") in ("row", "col", "rowgroup") for attrs in page.all("th"))
+    assert all(attrs.get("scope") in ("row", "col", "rowgroup", "colgroup") for attrs in page.all("th"))
     assert len(page.all("caption")) == len(page.all("table"))
     targets = {attrs["id"] for _, attrs in page.seen if "id" in attrs}
     assert all(attrs["href"][1:] in targets for attrs in page.all("a"))
@@ -316,7 +172,7 @@ def test_a_large_matrix_stays_small_and_says_what_it_leaves_out(tmp_path):
     page = Page(text)
     assert sum(attrs.get("class") == "cells" for attrs in page.all("table")) == 1
     assert len([1 for tag, attrs in page.seen if tag == "th" and attrs.get("scope") == "row"]) >= 48
-    for said in ("results with the lowest AUC, 9 of 48 results", "first 4 of 12;", "lowest AUC, 16 of 48 results"):
+    for said in ("results with the lowest AUC, 9 of 48 results", "The 4 of 12 fits", "lowest AUC, 16 of 48 results"):
         assert said in text
 
 
@@ -377,11 +233,16 @@ def test_rows_of_a_cell_are_its_clean_test_rows(many):
     assert set(rows["split"]) == {"test"} and set(rows["perturbation"]) == {"none"}
 
 
-def test_the_heat_map_has_a_field_a_pairing_and_a_hole_where_nothing_ran(many):
+def test_the_leaderboard_has_a_field_a_pairing_and_a_hole_where_nothing_ran(many):
     results, _ = many
     cells = [c for c in results.cells if (c.detector, c.trained_on, c.tested_on) != ("dct", "dcgan", "stylegan-lite")]
-    tables = {table.detector: table for table in heat(cells)}
-    assert [train for train, _ in tables["dct"].lines] == ["dcgan", "stylegan-lite"]
-    first = dict(tables["dct"].lines)["dcgan"]
-    assert first[0].same and first[0].step == 10 and first[1] is None
-    assert not dict(tables["xception"].lines)["dcgan"][1].same
+    board = leaderboard(cells, places(cells, results.comparisons))
+    pairings = [(c.duel.trained_on, c.duel.tested_on, c.same) for c in board.columns]
+    assert pairings == [
+        ("dcgan", "dcgan", True), ("dcgan", "stylegan-lite", False),
+        ("stylegan-lite", "stylegan-lite", True), ("stylegan-lite", "dcgan", False),
+    ]  # fmt: skip
+    assert [name for name, _ in board.lines] == ["xception", "dct"]  # what was not run everywhere is not first
+    fields = dict(board.lines)
+    assert fields["dct"][1] is None and fields["dct"][0].step == 10
+    assert fields["xception"][2].leads and fields["xception"][2].place == "1" and not fields["dct"][2].leads

@@ -9,41 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from synthetic import cell, compared, run
 
-from benchmarks.measures.results import Cell, Comparison, DataFacts, Results
 from benchmarks.report import curves, numbers, ranking, words
 from benchmarks.report.svg import nice_axis
-
-
-def cell(auc, low, high, *, detector="xception", trained_on="dcgan", tested_on="dcgan", n=1000, balanced=0.9):
-    return Cell(
-        detector=detector, trained_on=trained_on, tested_on=tested_on,
-        condition="same" if tested_on in trained_on.split("+") else "cross", seed=0, n_real=n, n_forged=n, auc=auc,
-        auc_low=low, auc_high=high, auc_method="DeLong", ap=auc, ap_balanced=auc, eer=0.1, eer_low=None, eer_high=None,
-        tpr_at_fpr_1pct=None, tpr_at_fpr_01pct=None, pauc=auc, accuracy=0.9, accuracy_low=0.88, accuracy_high=0.92,
-        threshold=0.5, balanced_accuracy=balanced, brier=0.1, ece=0.05, log_loss=0.3,
-    )  # fmt: skip
-
-
-def test_between(a, b, difference, p, *, tested_on="dcgan", trained_on="dcgan"):
-    return Comparison(
-        tested_on=tested_on, a=f"{a}@{trained_on}", b=f"{b}@{trained_on}", difference=difference,
-        low=difference - 0.01, high=difference + 0.01, p_holm=p,
-    )  # fmt: skip
-
-
-test_between.__test__ = False
-
-
-def run(cells, comparisons=(), face="rendered"):
-    return Results(
-        name="run", preset="quick", seed=0, command="bench run",
-        data=DataFacts(
-            name=face, digest="0", licence="CC0", citation="", resolution=64, splits={}, rejected={}, provenance={},
-            shown=True,
-        ),
-        generators=[], detectors=[], cells=cells, comparisons=list(comparisons), stages=[], environment={},
-    )  # fmt: skip
 
 
 def say(cells, comparisons=(), errors=None, **options):
@@ -106,9 +75,9 @@ def test_a_name_that_says_faces_is_not_doubled():
 
 def test_detectors_that_cannot_be_told_apart_are_not_ranked():
     cells = [cell(0.97, 0.96, 0.98), cell(0.969, 0.959, 0.979, detector="dct")]
-    notes = " ".join(say(cells, [test_between("dct", "xception", -0.001, 0.8)]).notes)
+    notes = " ".join(say(cells, [compared("dct", "xception", -0.001, 0.8)]).notes)
     assert "xception and dct cannot be told apart (difference of AUC 0.00, −0.01 to +0.01; p = 0.80)" in notes
-    notes = " ".join(say(cells, [test_between("dct", "xception", -0.03, 0.0001)]).notes)
+    notes = " ".join(say(cells, [compared("dct", "xception", -0.03, 0.0001)]).notes)
     assert "xception ranks above dct (difference of AUC +0.03, +0.02 to +0.04; p < 0.001)" in notes
     assert "cannot be told apart (no paired test)" in " ".join(say(cells).notes)
 
@@ -153,8 +122,8 @@ def test_nothing_measured_is_said():
 def test_ranks_are_shared_with_the_leader_and_skip_those_before():
     group = [cell(0.9 - i / 100, 0.8, 0.95, detector=name) for i, name in enumerate("abcd")]
     tests = [
-        test_between("a", "b", 0.01, 0.5), test_between("a", "c", 0.02, 0.01), test_between("a", "d", 0.03, 0.01),
-        test_between("c", "d", 0.01, 0.7), test_between("b", "c", 0.01, 0.01),
+        compared("a", "b", 0.01, 0.5), compared("a", "c", 0.02, 0.01), compared("a", "d", 0.03, 0.01),
+        compared("c", "d", 0.01, 0.7), compared("b", "c", 0.01, 0.01),
     ]  # fmt: skip
     found = ranking.places(group, tests)
     assert [str(found[ranking.key(c)]) for c in group] == ["1=", "1=", "3=", "3="]
@@ -163,15 +132,15 @@ def test_ranks_are_shared_with_the_leader_and_skip_those_before():
 
 def test_a_comparison_turns_round():
     a, b = cell(0.9, 0.8, 0.95, detector="z"), cell(0.8, 0.7, 0.9, detector="a")
-    found = ranking.comparison(a, b, [test_between("a", "z", -0.1, 0.01)])
+    found = ranking.comparison(a, b, [compared("a", "z", -0.1, 0.01)])
     assert found is not None
     assert (found.difference, round(found.low, 6), round(found.high, 6)) == (0.1, 0.09, 0.11)
-    assert ranking.comparison(a, b, [test_between("a", "z", -0.1, 0.01, tested_on="other")]) is None
+    assert ranking.comparison(a, b, [compared("a", "z", -0.1, 0.01, tested_on="other")]) is None
 
 
 def test_detectable_difference_is_that_of_a_two_sided_test_at_80_percent_power():
     se = 0.01 / 1.959964
-    assert ranking.detectable([test_between("a", "b", 0.0, 1.0)]) == pytest.approx(se * (1.959964 + 0.841621), rel=1e-5)
+    assert ranking.detectable([compared("a", "b", 0.0, 1.0)]) == pytest.approx(se * (1.959964 + 0.841621), rel=1e-5)
     assert ranking.detectable([]) is None
 
 

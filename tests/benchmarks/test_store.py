@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.pipeline.engines import local
+from benchmarks.pipeline.job import Context
 from benchmarks.pipeline.plan import Stage
-from benchmarks.pipeline.stages import Context
 from benchmarks.pipeline.store import DamagedError, Store, write_manifest
 from forge.compute import Compute
 from forge.errors import BenchError, InputError

@@ -1,9 +1,13 @@
 """What the speed figures compare with must be real training steps of the same size."""
 
+import numpy as np
 import pytest
 import torch
 
-from benchmarks import textbook
+from benchmarks import speed_detectors, textbook, textbook_detector
+from detect.detectors.cnn import TimmSettings, Xception
+from detect.perturb import PERTURBATIONS
+from forge.compute import Compute
 from forge.networks.dcgan import DCGAN, DCGANSettings
 from forge.networks.layers import Downsample, upsample
 from forge.networks.stylegan_lite import Generator, StyleGANSettings
@@ -33,3 +37,35 @@ def test_zero_insertion_and_our_resampling_agree(size):
     inside = (..., slice(2, -2), slice(2, -2))
     assert torch.allclose(textbook._zero_insertion(images)[inside], upsample(images)[inside], atol=1e-5)
     assert torch.allclose(textbook._FilterThenSkip()(images), Downsample(3)(images), atol=1e-6)
+
+
+@pytest.fixture
+def faces():
+    return np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+
+
+def test_the_plain_evaluation_loop_gives_our_scores(faces, tmp_path):
+    detector = Xception(TimmSettings(), 32)
+    torch.manual_seed(0)
+    detector.network = detector.build().eval()
+    files = textbook_detector.write_pngs(faces, tmp_path / "png")
+    plain = textbook_detector.score(detector.network, files, batch=2)
+    assert plain == pytest.approx(detector.score(faces, Compute(precision="fp32")), rel=1e-3, abs=1e-4)
+
+
+def test_the_plain_training_loop_learns(faces, tmp_path):
+    folders = {"real": faces, "forged": 255 - faces // 8}
+    files = [textbook_detector.write_pngs(images, tmp_path / name) for name, images in folders.items()]
+    network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 1))
+    losses = [textbook_detector.train(network, *files, batch=10, learning_rate=0.3) for _ in range(6)]
+    assert losses[5] < losses[0] / 2
+
+
+def test_the_sets_that_detectors_are_timed_on(monkeypatch, tmp_path, faces):
+    monkeypatch.setattr(speed_detectors, "HELD_OUT", 2)
+    monkeypatch.setattr(speed_detectors, "RESOLUTION", 32)
+    monkeypatch.setattr(speed_detectors, "_images", lambda folder, photos, count: faces)
+    data = speed_detectors._data(tmp_path, None)
+    data.check()
+    assert np.array_equal(data.train_real.read(), faces[:3])
+    assert np.array_equal(data.val_forged.read(), PERTURBATIONS["half"](faces[3:]))

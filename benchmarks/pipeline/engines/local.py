@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Protocol
 
 from benchmarks.pipeline.environment import describe_environment, peak_memory_mb, reset_peak_memory
+from benchmarks.pipeline.job import Context, Job
 from benchmarks.pipeline.plan import VERSIONS, Stage
-from benchmarks.pipeline.stages import STAGES, Context, Job
+from benchmarks.pipeline.stages import STAGES
 from benchmarks.pipeline.store import DamagedError, Store, write_manifest
 from forge.errors import BenchError
 from forge.files import explain_os_error, write_text

@@ -1,0 +1,147 @@
+"""What `bench list detectors` says of each detector: what it is, what it is fed, how many values it learns."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+SIDE = 64  # pixels of the images for which parameters are counted
+MEMORY = "parameters.json"  # in the store: counting imports torch and builds every network
+
+
+def describe(name: str) -> dict[str, Any]:
+    """Name, family, example, summary, citation, departure from the paper, input and parameters of a detector.
+
+    Args:
+        name: registered, e.g. "dct", "timm:resnet18", or "timm:" for the family as a whole.
+
+    Returns:
+        `parameters` is None; `count_parameters` counts them. `note` says why there may be no number.
+    """
+    from detect.detectors import DETECTORS, EXAMPLES
+
+    found = DETECTORS.load(name)
+    family = name.endswith(":")
+    kind = _made_by(found) if family else found
+    return {
+        "name": f"{name}NAME" if family else name,
+        "example": EXAMPLES.get(name, "") if family else "",
+        "family": name if family else kind.family,
+        "what": (found.__doc__ or "").strip().split("\n")[0],
+        "citation": getattr(kind, "citation", ""),
+        "variant": getattr(kind, "variant", ""),
+        "input": "" if family else _input(name),
+        "parameters": None,
+        "note": _note(kind),
+    }
+
+
+def _made_by(maker: Any) -> Any:  # noqa: ANN401 - a function from a name to a class, and that class
+    """The class that a family's function says it returns a subclass of."""
+    with suppress(NameError, TypeError):
+        return next(iter(get_args(get_type_hints(maker).get("return"))), maker)
+    return maker
+
+
+def _input(name: str) -> str:
+    """The pixels fed to it, in the paper and in the smaller presets."""
+    from benchmarks.pipeline.settings import shipped
+
+    sizes = {preset: shipped("detectors", name, preset).get("input_size") for preset in ("full", "quick")}
+    if sizes["full"] is None and sizes["quick"] is None:
+        return "the set's own size"
+    words = {preset: f"{size} px" if size else "the set's own size" for preset, size in sizes.items()}
+    if words["full"] == words["quick"]:
+        return words["full"]
+    return f"{words['full']} at preset full, {words['quick']} at quick"
+
+
+def _note(kind: Any) -> str:  # noqa: ANN401 - a detector class
+    """Why a detector has no number of parameters before it is fitted; empty where its network can be built."""
+    from detect.detectors.network import NetworkDetector
+
+    needs = getattr(kind, "needs", "")
+    if needs == "members":
+        return "those of its members"
+    if needs in ("discriminator", "snapshots"):
+        return "as the generator's discriminator"
+    return "" if isinstance(kind, type) and issubclass(kind, NetworkDetector) else "counted when fitted"
+
+
+def with_parameters(rows: list[dict[str, Any]], store: Path, *, count: bool) -> None:
+    """Fill in the numbers of parameters: those remembered in the store, and the others if they shall be counted.
+
+    Args:
+        rows: of `describe`.
+        store: where results lie.
+        count: build the networks that are not remembered, which takes some seconds.
+    """
+    from benchmarks.pipeline.program import program_digest
+    from benchmarks.pipeline.settings import shipped
+    from detect.detectors import DETECTORS
+    from forge.errors import BenchError
+    from forge.files import digest_json, read_json, write_json
+
+    file, program, known = store / MEMORY, program_digest("detect"), dict[str, int]()
+    with suppress(BenchError, AttributeError, TypeError, ValueError):  # a damaged memory is made again
+        known = {str(key): int(n) for key, n in read_json(file).items()} if file.is_file() else {}
+    remembered = dict(known)
+    for row in rows:
+        name = row["name"]
+        if row["note"] or row["example"]:
+            continue
+        key = f"{name} {digest_json([program, shipped('detectors', name, 'full')])[:16]}"
+        if count and key not in known:
+            try:
+                known[key] = count_parameters(name)
+            except BenchError as error:  # say, a network that cannot be built without a file of weights
+                row["note"] = f"not counted, {error}"
+        row["parameters"] = known.get(key)
+        if name not in DETECTORS.entries:
+            known.pop(key, None)  # a plugin's code can change without this program noticing
+    if known != remembered:
+        write_json(file, known)
+
+
+def count_parameters(name: str) -> int:
+    """Learned values of a network with the settings of preset full, for images of 64 pixels, without any download."""
+    import torch
+
+    from benchmarks.pipeline.settings import shipped, validated
+    from detect.detectors import DETECTORS
+
+    kind = DETECTORS.load(name)
+    settings = validated(kind.Settings, shipped("detectors", name, "full"), where=f"detectors.{name}")
+    with torch.random.fork_rng(devices=[]):
+        network = kind(settings, SIDE).build(blank=True)
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def blocks(rows: list[dict[str, Any]], width: int) -> Iterator[str]:
+    """A block of lines for each detector, wrapped to the width of the terminal; the first line is its name."""
+    for row in rows:
+        head = row["name"] if row["family"] in (row["name"], row["name"].partition("NAME")[0]) else ""
+        head = head or f"{row['name']} (family {row['family']})"
+        if row["example"]:
+            head += f", e.g. {row['example']}"
+        lines = [row["what"], _figures(row), row["citation"], f"Here: {row['variant']}" if row["variant"] else ""]
+        filled = [
+            textwrap.fill(line, width, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+            for line in lines
+            if line
+        ]
+        yield "\n".join([head, *filled])
+
+
+def _figures(row: dict[str, Any]) -> str:
+    from benchmarks.report.numbers import count
+
+    if row["parameters"] is not None:
+        size = f"{count(row['parameters'])} parameters"
+    else:
+        size = f"parameters: {row['note']}" if row["note"] else ""
+    fed = f"input: {row['input']}" if row["input"] else ""
+    return "; ".join(part for part in (size, fed) if part)

@@ -1,0 +1,131 @@
+"""The results of a finished run in a terminal: every measure where they are few, a leaderboard where they are many."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forge.files import read_json
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from benchmarks.report.leaderboard import Column, Leaderboard
+
+FEW = 12  # results that one table shows with every measure
+_FIELD = 31  # characters of a leaderboard's column: AUC, interval, rank and the gap
+_NAME = 30  # most characters of a detector's name there
+
+
+def print_outcome(report: Path, *, quiet: bool, as_json: bool) -> None:
+    """Print the cells of a finished run and where its report lies."""
+    results = read_json(report / "results.json")
+    if as_json:
+        print(json.dumps({"report": str(report), "cells": results["cells"], "comparisons": results["comparisons"]}))
+        return
+    if quiet:
+        return
+    from rich.console import Console
+
+    console = Console()
+    tables, note = outcome_tables(results, console.width)
+    for table in tables:
+        console.print(table)
+    if note:
+        console.print(f"[dim]{note}[/]", highlight=False)
+    console.print(f"report: [bold]{report / 'index.html'}[/]", highlight=False, soft_wrap=True)
+    faces = results["cells"][0]
+    console.print(f"[dim]test images: {faces['n_real']} real, {faces['n_forged']} forged a generator[/]")
+    console.print(f"[dim]next: bench detect {report.name} PHOTO…[/]", highlight=False, soft_wrap=True)
+
+
+def outcome_tables(results: dict[str, Any], width: int) -> tuple[list[Table], str]:
+    """The cells of a run as one table of all measures, or where they are many as a leaderboard that fits the width.
+
+    Returns:
+        The tables, and a note below them.
+    """
+    if len(results["cells"]) <= FEW:
+        return [outcome_table(results)], ""
+    from benchmarks.measures.results import Cell, Comparison
+    from benchmarks.report.leaderboard import leaderboard
+    from benchmarks.report.ranking import places
+    from benchmarks.report.svg import shorten
+
+    cells = [Cell(**cell) for cell in results["cells"]]
+    known = results["schema_version"] >= 2  # earlier comparisons do not say what their detectors were trained on
+    board = leaderboard(cells, places(cells, [Comparison(**one) for one in results["comparisons"]] if known else []))
+    names = [shorten(name, _NAME) for name, _ in board.lines]
+    fitting = max(1, (width - max(map(len, names))) // _FIELD)
+    tables, title = [], results["name"]
+    for trained_on, chosen in _parts(board.columns, fitting):
+        title += f"\ntrained on {trained_on}: AUC, 95 % interval{', rank' if known else ''}"
+        tables.append(_leaderboard_table(board, names, chosen, title=title, ranked=known))
+        title = ""
+    legend = "★ leads its column, = shares its rank. " if known else ""
+    return tables, f"{legend}{board.order}. Every measure: results.csv"
+
+
+def _parts(columns: list[Column], fitting: int) -> Iterator[tuple[str, list[int]]]:
+    """The columns of each training, as many at a time as fit."""
+    for trained_on in dict.fromkeys(column.duel.trained_on for column in columns):
+        own = [i for i, column in enumerate(columns) if column.duel.trained_on == trained_on]
+        for start in range(0, len(own), fitting):
+            yield trained_on, own[start : start + fitting]
+
+
+def _leaderboard_table(board: Leaderboard, names: list[str], chosen: list[int], *, title: str, ranked: bool) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(
+        title=escape(title),
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+        show_edge=False,
+    )
+    table.add_column("detector", no_wrap=True)
+    for i in chosen:
+        column = board.columns[i]
+        table.add_column(f"on {column.duel.tested_on}{' (seen)' if column.same else ''}", justify="right")
+    for name, (_, fields) in zip(names, board.lines, strict=True):
+        texts = []
+        for field in (fields[i] for i in chosen):
+            if field is None:
+                texts.append("[dim]not run[/]")
+                continue
+            rank = f"  {'★' if field.leads else ' '}{field.place:\u00a0<3}" if ranked and field.place != "–" else ""
+            texts.append(f"{escape(f'{field.auc} {field.interval}')}[dim]{rank}[/]")
+        table.add_row(escape(name), *texts)
+    return table
+
+
+def outcome_table(results: dict[str, Any]) -> Table:
+    """The cells of a run as a table with intervals."""
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.table import Table
+
+    from benchmarks.report import numbers
+
+    table = Table(title=results["name"], title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("detector", no_wrap=True)
+    table.add_column("trained → tested", no_wrap=True)
+    for heading in ("AUC [95 %]", "EER", "TPR@1%", "accuracy"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for cell in results["cells"]:
+        tpr, images = cell["tpr_at_fpr_1pct"], cell["n_real"] + cell["n_forged"]
+        table.add_row(
+            cell["detector"],
+            f"{cell['trained_on']} → {cell['tested_on']}",
+            escape(str(numbers.estimate(cell["auc"], cell["auc_low"], cell["auc_high"]))),
+            numbers.percent(cell["eer"], images),
+            "small n" if tpr is None else numbers.percent(tpr, cell["n_forged"]),
+            numbers.percent(cell["accuracy"], images),
+        )
+    return table

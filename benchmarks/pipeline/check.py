@@ -1,0 +1,169 @@
+"""Check a run's settings by the types of its generators and detectors, before any work starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.pipeline.settings import (
+    DetectorRequest,
+    GeneratorSettings,
+    RunSettings,
+    base_name,
+    is_fitted,
+    validated,
+)
+from forge.errors import InputError
+from forge.files import digest_file
+from forge.registry import is_file_reference
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from forge.training.settings import TrainingSettings
+
+
+def typed(settings: RunSettings) -> RunSettings:
+    """Check the settings of every generator and detector by their own types, and write their defaults out."""
+    from detect.detectors import DETECTORS
+    from detect.detectors.base import Detector
+
+    generators = {name: _generator(name, one, settings.data.resolution) for name, one in settings.generators.items()}
+    detectors = {}
+    for name, request in settings.detectors.items():
+        if is_fitted(request.detector):
+            detectors[name] = _adopted(request, settings.data.resolution)
+            continue
+        kind = of_kind("detector", request.detector, DETECTORS.load(request.detector), Detector)
+        typed = validated(kind.Settings, request.settings, where=f"detectors.{name}")
+        values = typed.model_dump(mode="json")
+        _check_adversary(name, request, kind.needs, generators)
+        detectors[name] = request.model_copy(
+            update={"settings": values, "needs": kind.needs, "files": _digests(request.detector, values)}
+        )
+    generators = _with_snapshots(generators, detectors)
+    return settings.model_copy(update={"generators": generators, "detectors": detectors})
+
+
+def _generator(name: str, generator: GeneratorSettings, resolution: int) -> GeneratorSettings:
+    from forge.blending import Blending
+    from forge.networks import GENERATORS
+    from forge.networks.base import Architecture
+    from forge.training.settings import TrainingSettings
+
+    found = of_kind(
+        "generator", generator.architecture, GENERATORS.load(generator.architecture), Architecture, Blending
+    )
+    network = validated(found.Settings, generator.network, where=f"generators.{name}.network")
+    if issubclass(found, Blending):
+        return _blending(name, generator, network)
+    training = validated(TrainingSettings, generator.training, where=f"generators.{name}.training")
+    # refuses a resolution it cannot make, or labels where it takes none; their values are seen in the data
+    classes = ((2,) * len(generator.condition),) if generator.condition else ()
+    found(network, resolution, *classes)
+    _check_snapshots(name, training, generator)
+    if generator.truncation != 1 and not found.truncates:
+        raise InputError(f"generator {name!r} cannot be truncated; leave truncation at 1, or use stylegan-lite")
+    if generator.mix != "training" and not generator.condition:
+        raise InputError(f"generator {name!r} takes no labels; leave the mix at 'training', or name a --condition")
+    return generator.model_copy(
+        update={
+            "network": network.model_dump(mode="json"),
+            "training": training.model_dump(mode="json"),
+            "files": _digests(generator.architecture, network.model_dump()),
+        }
+    )
+
+
+def _blending(name: str, generator: GeneratorSettings, settings: BaseModel) -> GeneratorSettings:
+    """Forgeries made from reals: what is set for all generators about training and drawing does not apply."""
+    if generator.snapshot is not None:
+        raise InputError(f"generator {name!r} is not trained and has no snapshots; use {base_name(name)}")
+    network = settings.model_dump(mode="json")
+    return GeneratorSettings(architecture=generator.architecture, network=network, blends=True)
+
+
+def _adopted(request: DetectorRequest, resolution: int) -> DetectorRequest:
+    """A fitted detector as it is: identified by its card, which holds the digests of all its files."""
+    from detect.trained import read_card
+
+    place = Path(request.detector)
+    card = read_card(place)
+    if card.resolution != resolution and card.settings.get("input_size") is None:
+        raise InputError(
+            f"{place} was fitted at {card.resolution} px and does not resize; use --resolution {card.resolution}"
+        )
+    files = {"detector.json": digest_file(place / "detector.json")}
+    return request.model_copy(update={"trained_on": card.trained_on, "files": files})
+
+
+def _check_adversary(
+    name: str, request: DetectorRequest, needs: str, generators: Mapping[str, GeneratorSettings]
+) -> None:
+    if request.adversary and needs not in ("discriminator", "snapshots"):
+        raise InputError(f"detector {name!r}: {request.detector} uses no discriminator; leave @{request.adversary} out")
+    judges = (
+        [request.adversary]
+        if request.adversary
+        else list(generators)
+        if needs in ("discriminator", "snapshots")
+        else []
+    )
+    for judge in judges:
+        if judge in generators and generators[judge].blends:
+            raise InputError(
+                f"detector {name!r} starts from a discriminator and {judge} has none; name a trained generator: "
+                f"{request.detector}@dcgan"
+            )
+    if request.adversary and request.adversary not in generators:
+        raise InputError(
+            f"detector {name!r} starts from the discriminator of {request.adversary!r}, which is not part of the run; "
+            f"name it with --generator too (there: {', '.join(generators)})"
+        )
+
+
+def _with_snapshots(
+    generators: Mapping[str, GeneratorSettings], detectors: Mapping[str, DetectorRequest]
+) -> dict[str, GeneratorSettings]:
+    """Let trainings keep snapshots at their quarters, where a detector asks for snapshots and none are kept."""
+    asking = [request for request in detectors.values() if request.needs == "snapshots"]
+    bases = {
+        base_name(name) for request in asking for name in ([request.adversary] if request.adversary else generators)
+    }
+    changed = dict(generators)
+    for name, generator in generators.items():
+        if base_name(name) in bases and not generator.training.get("snapshots_kimg"):
+            quarters = [round(generator.training["kimg"] * part / 4, 3) for part in (1, 2, 3)]
+            changed[name] = generator.model_copy(update={"training": generator.training | {"snapshots_kimg": quarters}})
+    return changed
+
+
+def _check_snapshots(name: str, training: TrainingSettings, generator: GeneratorSettings) -> None:
+    if generator.snapshot is not None and generator.snapshot > training.kimg:
+        raise InputError(
+            f"generator {name!r}: the training shows {training.kimg:g} thousand images; ask for an earlier snapshot or "
+            f"a longer training (--set generators.{base_name(name)}.training.kimg=N)"
+        )
+
+
+def of_kind(kind: str, reference: str, found: Any, *bases: type) -> Any:  # noqa: ANN401 - a class of either kind
+    """What was found under a name, if it is a class of the right kind.
+
+    Raises:
+        InputError: it is something else.
+    """
+    if not (isinstance(found, type) and issubclass(found, bases)):
+        base = bases[0]
+        raise InputError(
+            f"{kind} {reference!r} is no {kind}: it must be a subclass of {base.__module__}.{base.__name__}"
+        )
+    return found
+
+
+def _digests(reference: str, values: Mapping[str, Any]) -> dict[str, str]:
+    """Digests of the file that code comes from and of the files that settings name: their contents are asked for."""
+    named = {key: value for key, value in values.items() if isinstance(value, str)}
+    if is_file_reference(reference):
+        named["code"] = reference.rpartition(":")[0]
+    return {key: digest_file(Path(value)) for key, value in named.items() if Path(value).is_file()}

@@ -1,0 +1,208 @@
+"""The thin glue between forge and the stages that make faces: prepare, train, synthesize, blend, and their quality."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from benchmarks.pipeline.job import FACES, Context, Facts, Job
+from forge.errors import CorruptError, InputError
+from forge.faces.faceset import FaceSet
+from forge.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from forge.quality.sets import Ask
+
+
+def prepare(job: Job) -> Facts:
+    """Photos to a FaceSet; a FaceSet given as data is taken as it is."""
+    settings, source = job.stage.settings, job.context.source
+    if isinstance(source, FaceSet):
+        if source.resolution != settings["resolution"]:
+            raise InputError(
+                f"{source.path} has {source.resolution} px; run with --resolution {source.resolution}, "
+                "or prepare the photos again at the size you want"
+            )
+        if wrong := source.verify():
+            raise CorruptError(f"{source.path} is damaged: {'; '.join(wrong)}; prepare it again")
+        shutil.copytree(source.path, job.out / FACES)
+        return {"images": len(source)}
+    from forge.faces.prepare import prepare as prepare_faces
+
+    faces = prepare_faces(
+        source,
+        job.out / FACES,
+        resolution=settings["resolution"],
+        count=settings["count"],
+        crop=settings["crop"],
+        dedupe=settings["dedupe"],
+        splits=settings["splits"],
+        seed=job.stage.seed,
+        workers=job.context.workers,
+        report=job.context.report,
+    )
+    return {"images": len(faces), "rejected": faces.card.rejected}
+
+
+def train(job: Job) -> Facts:
+    """FaceSet to generator; the other processes of a `torchrun` are told to join in."""
+    from forge.distributed import World
+
+    world = World.join(job.context.compute.torch_device)
+    world.same((job.stage, dict(job.inputs), job.out, job.work))
+    _train(job)
+    return {"precision": read_json(job.out / "generator.json")["precision"], "processes": world.size}
+
+
+def follow(context: Context) -> None:
+    """Take part in every training that the first process begins, until it says that there are no more."""
+    from forge.distributed import World
+
+    world = World.join(context.compute.torch_device)
+    while (told := world.same(None)) is not None:
+        stage, inputs, out, work = told
+        _train(Job(stage, inputs, out, work, context))
+
+
+def dismiss(context: Context) -> None:
+    """Tell the other processes, if there are any, that there are no more trainings."""
+    if processes() > 1:
+        from forge.distributed import World
+
+        World.join(context.compute.torch_device).same(None)
+
+
+def processes() -> int:
+    """How many processes `torchrun` or `accelerate launch` started; 1 without them."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _train(job: Job) -> None:
+    from benchmarks.pipeline.settings import validated
+    from forge.condition import Condition
+    from forge.networks import GENERATORS
+    from forge.training.loop import train as train_generator
+    from forge.training.settings import TrainingSettings
+    from forge.training.task import Training, hold_out
+
+    settings, name = job.stage.settings, job.stage.subject
+    faces = job.faces("data")
+    kind = GENERATORS.load(settings["architecture"])
+    network = validated(kind.Settings, settings["network"], where=f"generators.{name}.network")
+    loop = validated(TrainingSettings, settings["training"], where=f"generators.{name}.training")
+    view = faces.view("forge")
+    condition, codes = None, None
+    classes: tuple[tuple[int, ...], ...] = ()  # one-file architectures need not know of labels
+    if settings["condition"]:
+        condition, view, codes = Condition.of(view, settings["condition"])
+        classes = (condition.classes,)
+    track = job.context.track
+    training = Training(
+        name=name,
+        reference=settings["architecture"],
+        architecture=kind(network, faces.resolution, *classes),
+        settings=loop,
+        view=view,
+        seed=job.stage.seed,
+        compute=job.context.compute,
+        work=job.work,
+        condition=condition,
+        codes=codes,
+        track=track / f"{name}-{job.stage.key[:8]}" if track else None,
+    )
+    train_generator(hold_out(training), job.out, job.context.report)
+
+
+def synthesize(job: Job) -> Facts:
+    """Generator to forged FaceSet."""
+    from forge.generator import TrainedGenerator, generator_place
+    from forge.networks import GENERATORS
+    from forge.synthesis import synthesize as synthesize_faces
+
+    settings = job.stage.settings
+    kind = GENERATORS.load(job.stage.inputs["generator"].settings["architecture"])
+    trained = TrainedGenerator.open(generator_place(job.inputs["generator"], settings["snapshot"]), implementation=kind)
+    faces = synthesize_faces(
+        trained,
+        job.out / FACES,
+        counts=settings["counts"],
+        seed=job.stage.seed,
+        averaged=settings["weights"] == "averaged",
+        truncation=settings["truncation"],
+        mix=settings["mix"],
+        report=job.context.report,
+        device=job.context.compute.device,
+    )
+    return {"images": len(faces)}
+
+
+def blend(job: Job) -> Facts:
+    """Real faces to forgeries made from them."""
+    from forge.blending import blend_set
+
+    from benchmarks.pipeline.settings import validated
+    from forge.networks import GENERATORS
+
+    settings = job.stage.settings
+    typed = validated(
+        GENERATORS.load(settings["generator"]).Settings,
+        settings["settings"],
+        where=f"generators.{job.stage.subject}.network",
+    )
+    faces = blend_set(
+        job.faces("data"),
+        job.out / FACES,
+        counts=settings["counts"],
+        seed=job.stage.seed,
+        report=job.context.report,
+        settings=typed,
+    )
+    return {"images": len(faces)}
+
+
+def floor(job: Job) -> Facts:
+    """What held-out reals get in every quality metric."""
+    from forge.quality.sets import measure_floor
+
+    return _measured(job, lambda: measure_floor(job.faces("data"), _ask(job)))
+
+
+def quality(job: Job) -> Facts:
+    """How good a generator's forgeries are, beside the floor."""
+    from forge.quality.measure import Quality
+    from forge.quality.sets import measure_set
+
+    def compared() -> BaseModel:
+        known = read_json(job.inputs["floor"] / "quality.json")
+        if "missing" in known:
+            raise InputError(known["missing"])
+        return measure_set(job.faces("forged"), job.faces("data"), _ask(job), floor=Quality.model_validate(known))
+
+    return _measured(job, compared)
+
+
+def _ask(job: Job) -> Ask:
+    from forge.quality.sets import Ask
+
+    asked = job.stage.settings
+    return Ask(
+        n=asked["n"],
+        face_n=asked["face_n"],
+        seed=job.stage.seed,
+        device=job.context.compute.device,
+        report=job.context.report,
+    )
+
+
+def _measured(job: Job, call: Callable[[], BaseModel]) -> Facts:
+    """Write what was measured; sets too small to measure are no reason to fail a run."""
+    try:
+        found = call().model_dump(mode="json")
+    except InputError as error:
+        found = {"missing": str(error)}
+    write_json(job.out / "quality.json", found)
+    return {}

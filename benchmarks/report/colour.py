@@ -1,0 +1,52 @@
+"""Colours of maps: differences, and where a detector looked; told apart with any colour vision."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Maps = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
+
+LEVELS = 16  # steps of a difference to either side of zero: few colours compress well
+# blue, near white, orange: the page's own colours of real and forged; lightness falls to both sides of zero
+_STOPS = np.array([(8, 48, 107), (66, 146, 198), (247, 247, 245), (241, 150, 70), (127, 39, 4)], dtype=np.float64)
+_LIGHT = np.array([255.0, 92.0, 0.0])  # what a detector looked at
+_LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
+_VISIBLE = 0.99  # the quantile of a map that is shown in full colour: single pixels would leave the others dark
+
+
+def diverging(values: Maps, limit: float) -> Pixels:
+    """A map of differences as colours: blue below zero, near white at zero, orange above.
+
+    Args:
+        values: [H, W].
+        limit: the value of the last colour on either side, above 0; what lies beyond gets it too.
+
+    Returns:
+        uint8 [H, W, 3].
+    """
+    steps = np.round(np.clip(values / limit, -1, 1) * LEVELS) / LEVELS
+    places = (steps.astype(np.float64) + 1) / 2 * (len(_STOPS) - 1)
+    channels = [np.interp(places, np.arange(len(_STOPS)), _STOPS[:, channel]) for channel in range(3)]
+    return np.stack(channels, axis=-1).round().astype(np.uint8)
+
+
+def overlay(faces: Pixels, saliency: Maps) -> Pixels:
+    """Faces in grey, and over them in orange what a detector's score hangs on.
+
+    Args:
+        faces: uint8 [n, H, W, 3].
+        saliency: [n, H, W], 0 where nothing matters; each face has its own scale.
+
+    Returns:
+        uint8 [n, H, W, 3].
+    """
+    from scipy.ndimage import gaussian_filter
+
+    smooth = gaussian_filter(saliency.astype(np.float64), sigma=(0, *(side / 64 for side in saliency.shape[1:])))
+    full = np.quantile(smooth, _VISIBLE, axis=(1, 2), keepdims=True)
+    share = np.clip(smooth / np.maximum(full, np.finfo(np.float64).tiny), 0, 1)[..., None] ** 1.5 * 0.95
+    grey = 50 + 0.75 * (faces @ _LUMA)[..., None]  # orange over black would look brown
+    blend: NDArray[np.uint8] = ((1 - share) * grey + share * _LIGHT).round().astype(np.uint8)
+    return blend

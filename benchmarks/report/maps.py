@@ -1,0 +1,113 @@
+"""What maps over frequencies say in words: spectra of forged minus real faces, weights of DCT coefficients."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks.report.colour import Maps
+
+_SHARP = 1.0  # decibels above its surroundings from which a frequency is a peak
+_RARE = 6.0  # times the usual spread of such differences
+_COARSE = 0.05  # cycles a pixel, below which faces differ by chance of pose and light
+_FINE = 0.35  # cycles a pixel, above which is the finest detail
+
+
+class Peak(NamedTuple):
+    """A frequency that stands out from those around it: cycles a pixel across and down, and by how much in dB."""
+
+    across: float
+    down: float
+    height: float
+
+
+def in_words(difference: Maps) -> str:
+    """What a difference of spectra says: its sharpest peak, and the finest detail."""
+    found = peak(difference)
+    if found is None:
+        first = "No single frequency stands out from those around it."
+    else:
+        steps = [(found.across, "across"), (found.down, "down")]
+        every = " and ".join(f"every {1 / f:.3g} pixels {way}" for f, way in steps if f > 0)
+        first = (
+            f"The sharpest peak lies at {found.across:.2f} cycles a pixel across and {found.down:.2f} down, "
+            f"{found.height:.1f} dB above its surroundings: a pattern that repeats {every}."
+        )
+    fine = float(difference[_radii(*difference.shape) >= _FINE].mean())
+    if abs(fine) < 0.5:
+        return f"{first} The finest detail has about the power it has in real faces."
+    word = "more" if fine > 0 else "less"
+    return f"{first} The finest detail has {abs(fine):.1f} dB {word} power than in real faces."
+
+
+def peak(difference: Maps) -> Peak | None:
+    """The frequency at which forgeries stand out most from the frequencies around it; None: none stands out.
+
+    A peak is higher than everything two or three steps away, which the edge of a plateau and a ridge are not.
+
+    Args:
+        difference: float [H, W] in dB, frequency zero at [H // 2, W // 2].
+    """
+    from scipy.ndimage import maximum_filter, median_filter
+
+    height, width = difference.shape
+    ring = np.ones((7, 7), dtype=bool)
+    ring[2:5, 2:5] = False
+    around = median_filter(difference, footprint=ring, mode="wrap")  # a spectrum repeats beyond its edges
+    excess = difference - around
+    alone = difference - maximum_filter(difference, footprint=ring, mode="wrap")
+    alone = np.where(_radii(height, width) < _COARSE, 0.0, alone)
+    row, column = np.unravel_index(int(alone.argmax()), alone.shape)
+    spread = 1.4826 * float(np.median(np.abs(excess)))
+    if alone[row, column] <= 0 or excess[row, column] < max(_SHARP, _RARE * spread):
+        return None
+    across, down = abs(int(column) - width // 2) / width, abs(int(row) - height // 2) / height
+    return Peak(across, down, float(excess[row, column]))
+
+
+def _radii(height: int, width: int) -> Maps:
+    """Distance of each place from frequency zero, cycles a pixel, [H, W]."""
+    down, across = (np.arange(side) - side // 2 for side in (height, width))
+    return np.hypot(down[:, None] / height, across[None, :] / width).astype(np.float32)
+
+
+def strongest(values: Maps, side: int) -> Maps:
+    """Shrink a map to at most `side` pixels; each keeps the strongest of the values it stands for, peaks included."""
+    factor = -(-max(values.shape) // side)
+    height, width = (length // factor for length in values.shape)
+    blocks = values[: height * factor, : width * factor].reshape(height, factor, width, factor)
+    flat = blocks.transpose(0, 2, 1, 3).reshape(height, width, factor * factor)
+    chosen = np.abs(flat).argmax(axis=-1)[..., None]
+    return np.asarray(np.take_along_axis(flat, chosen, axis=-1)[..., 0], dtype=np.float32)
+
+
+def usual(values: Maps) -> float:
+    """The magnitude that all but one in two hundred values stay under."""
+    return float(np.quantile(np.abs(values), 0.995))
+
+
+def round_up(value: float) -> float:
+    """The next larger of … 0.5, 1, 2, 3, 5, 10, 20 …; 1 for zero."""
+    if not value > 0:
+        return 1.0
+    power = 10.0 ** np.floor(np.log10(value))
+    return float(next(step * power for step in (1, 2, 3, 5, 10) if step * power >= value * (1 - 1e-6)))
+
+
+def balance(weights: Maps) -> str:
+    """Whether coarse or fine DCT coefficients weigh more.
+
+    Args:
+        weights: [H, W], the mean of the image at the upper left.
+    """
+    down, across = (np.linspace(0, 1, side) for side in weights.shape)
+    place = np.maximum(down[:, None], across[None, :])
+    parts = {"coarsest": weights[place < 1 / 3], "finest": weights[place >= 2 / 3]}
+    strength = {name: float(np.abs(part).mean()) for name, part in parts.items()}
+    less, more = sorted(strength, key=lambda name: strength[name])
+    if strength[more] < 1.15 * strength[less] or not strength[more] > 0:
+        return "Coarse and fine coefficients weigh about the same."
+    ratio = strength[more] / strength[less] if strength[less] > 0 else np.inf
+    times = f"{ratio:.1f} times" if ratio < 100 else "more than 100 times"
+    return f"A coefficient of the {more} third weighs {times} as much as one of the {less}, on average."

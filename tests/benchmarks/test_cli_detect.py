@@ -1,0 +1,180 @@
+"""`bench detect` beyond a run's name: where it looked, detectors in folders, imported weights, and its two helps."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+from synthetic import call_bench, make_results, make_scores
+
+from benchmarks.measures.results import StageFacts
+from benchmarks.pipeline.store import Store, write_manifest
+from detect.adversary import Blueprint
+from detect.detectors.dct import LogDct
+from detect.detectors.discriminator import FromScratch
+from detect.trained import DetectorCard, TrainedDetector
+from forge.errors import InputError
+from forge.files import write_json
+
+
+@pytest.fixture
+def bench(tmp_path, monkeypatch, capsys):
+    return call_bench(tmp_path, monkeypatch, capsys)
+
+
+def network():
+    """A detector that looks at pixels: a discriminator's network, not fitted."""
+    detector = FromScratch(FromScratch.Settings(), 16)
+    detector.blueprint = Blueprint("dcgan", {}, 16)
+    detector.network = detector.build().eval()
+    return detector
+
+
+def regression():
+    """A detector that does not."""
+    detector = LogDct(LogDct.Settings(), 16)
+    rng = np.random.default_rng(0)
+    detector.mean, detector.std, detector.fitted = rng.random(768), rng.random(768) + 1, detector.head()
+    detector.fitted.restore({"coefficients": rng.normal(size=768), "intercept": np.zeros(1)})
+    return detector
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """What `bench detect` reads of a run, in a folder with photos."""
+    folder = tmp_path_factory.mktemp("finished")
+    scores = make_scores({("dct", "dcgan"): {"dcgan": 2.0}, ("disc-scratch", "dcgan"): {"dcgan": 1.0}}, n=20)
+    results, stages = make_results(scores, name="mine"), []
+    for name, detector in (("dct", regression()), ("disc-scratch", network())):
+        card = DetectorCard(
+            name=name, family=name, citation="", variant="", settings=detector.settings.model_dump(), resolution=16,
+            seed=0, trained_on="dcgan", data=[], calibration={"a": 1.0, "b": 0.0}, parameters=1, facts={}, history=[],
+        )  # fmt: skip
+        stages.append(StageFacts(name=f"fit {name}@dcgan", key=name * 16, seconds=1.0, peak_memory_mb=None))
+        with Store(folder / "runs").publish("fit", name * 16) as place:
+            TrainedDetector(detector, card).save(place / "detector")
+            write_manifest(
+                place, stage=f"fit {name}@dcgan", version=1, key=name * 16, settings={}, inputs={}, seed=0,
+                environment={}, seconds=1.0, peak_memory_mb=None,
+            )  # fmt: skip
+    results = results.model_copy(update={"stages": stages})
+    write_json(folder / "reports/mine/results.json", results.model_dump(mode="json"))
+    for name in ("me.png", "you.png", "more/me.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        noise = np.random.default_rng(len(name)).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(folder / name)
+    return folder
+
+
+@pytest.fixture
+def done(finished, bench, monkeypatch):
+    """`bench` beside the finished run."""
+    monkeypatch.chdir(finished)
+    yield bench
+    shutil.rmtree(finished / "pictures", ignore_errors=True)
+
+
+def test_explained_photos_are_written_and_named(done, finished):
+    code, out, err = done("detect", "mine", "me.png", "more", "-d", "disc-scratch", "--explain")
+    assert (code, err) == (0, "")
+    written = Path("pictures/mine/disc-scratch@dcgan")
+    assert {file.name for file in written.iterdir()} == {"me.png", "me-2.png"}  # of two folders
+    assert all(str(file) in out for file in written.iterdir()) and "Where it looked" in out
+    picture = Image.open(written / "me.png")
+    assert picture.height >= 256 and picture.width >= 2 * 256
+    assert "gradients" in picture.text["Source"] and picture.text["Source"].startswith("me.png: left as disc-scratch")
+    left, right = np.asarray(picture)[:, :256].astype(int), np.asarray(picture)[:, -256:].astype(int)
+    assert np.abs(left - right).max() > 50
+
+    code, out, _ = done("detect", "mine", "me.png", "-d", "disc-scratch", "--explain-to", "looks", "--json")
+    (row,) = json.loads(out)["images"]
+    assert code == 0 and row["looked"] == str(Path("looks/me.png")) and Path(row["looked"]).is_file()
+    shutil.rmtree("looks")
+
+
+def test_a_detector_that_cannot_say_where_it_looked_says_so(done):
+    code, out, _ = done("detect", "mine", "me.png", "-d", "dct", "--explain")
+    assert code == 0 and "dct cannot say which pixels it judged by" in " ".join(out.split())
+    assert not list(Path("pictures").rglob("*.png"))
+
+
+def test_pictures_stay_out_of_the_store(done):
+    Path("file").write_text("")
+    for place, message in (("runs/x", "lies among the stored results"), ("file", "file is not a folder")):
+        code, out, err = done("detect", "mine", "me.png", "-d", "disc-scratch", "--explain-to", place)
+        assert code == 2 and message in err and err.count("\n") == 1 and out == ""
+
+
+def test_a_detector_in_a_folder_judges_at_one_half(done):
+    folder = next(file.parent for file in Path("runs/results").glob("fit-*/detector/network.json"))
+    shutil.copytree(folder, "own", dirs_exist_ok=True)
+    code, out, err = done("detect", "own", "me.png", "you.png", "--json")
+    found = json.loads(out)
+    assert (code, err) == (0, "") and found["detector"] == "disc-scratch" and found["trained_on"] == "dcgan"
+    assert all(row["verdict"] == ("forged" if row["probability"] >= 0.5 else "real") for row in found["images"])
+    code, out, _ = done("detect", "own", "me.png")
+    assert code == 0 and "probability of 0.5" in " ".join(out.split())
+    code, _, err = done("detect", "own", "me.png", "-d", "dct")
+    assert code == 2 and "own is one detector already" in err
+    shutil.rmtree("own")
+
+
+def test_a_run_that_is_called_like_a_command_is_reached_by_its_path(done):
+    shutil.copytree("reports/mine", "reports/import", dirs_exist_ok=True)
+    code, out, _ = done("detect", str(Path("reports/import")), "me.png", "--json")
+    assert code == 0 and json.loads(out)["detector"] == "dct"
+    assert done("detect", "import", "me.png")[0] == 2  # the command, which wants a file too
+    shutil.rmtree("reports/import")
+
+
+def test_both_commands_have_help(bench):
+    code, out, _ = bench("detect", "--help")
+    flat = " ".join(out.split())
+    assert code == 0 and "images" in flat and "--explain" in flat and "named by its path" in flat
+    assert "import Turn weights" in flat and "bench detect import meso4" in flat
+    code, out, _ = bench("detect", "import", "-h")
+    assert code == 0 and "nothing in the file is ever run" in " ".join(out.split()) and "--out" in out
+    code, _, err = bench("detect")
+    assert code == 2 and "Missing argument" in err and " - " not in err
+    code, _, err = bench("detect", "mine", "x.png", "--explian")
+    assert code == 2 and "--explain" in err
+
+
+@pytest.fixture
+def published(monkeypatch):
+    """A stand-in for `detect.published` that notes what it is asked for."""
+    asked = []
+
+    def import_published(name, file, directory, resolution=None):
+        asked.append((name, file, directory, resolution))
+        if not file.is_file():
+            raise InputError(f"weights file {file} does not exist")
+        return SimpleNamespace(card=SimpleNamespace(name=name, parameters=27_977, resolution=resolution or 256))
+
+    module = ModuleType("detect.published")
+    module.import_published = import_published
+    monkeypatch.setitem(sys.modules, "detect.published", module)
+    return asked
+
+
+def test_import_says_how_to_go_on(bench, published, tmp_path):
+    (tmp_path / "weights.h5").write_text("")
+    code, out, err = bench("detect", "import", "meso4", "weights.h5")
+    assert (code, err) == (0, "") and published == [("meso4", Path("weights.h5"), Path("meso4-published"), None)]
+    assert "meso4, 27,977 values, judges 256 px faces" in out
+    assert "bench detect meso4-published PHOTO" in out and "--detector meso4-published" in out and "not fitted" in out
+    bench("detect", "import", "npr", "weights.h5", "--out", "here", "--resolution", "128")
+    assert published[-1] == ("npr", Path("weights.h5"), Path("here"), 128)
+
+
+def test_import_replaces_nothing_and_passes_refusals_on(bench, published, tmp_path):
+    (tmp_path / "meso4-published").mkdir()
+    (tmp_path / "meso4-published" / "thesis.txt").write_text("years of work")
+    code, _, err = bench("detect", "import", "meso4", "weights.h5")
+    assert code == 2 and "meso4-published exists already; choose another place with --out" in err and not published
+    code, _, err = bench("detect", "import", "meso4", "gone.h5", "--out", "new")
+    assert code == 2 and err == "error: weights file gone.h5 does not exist\n"

@@ -1,0 +1,86 @@
+"""The plan of runs whose detectors read more than images: discriminators, members, fitted detectors."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.pipeline.plan import plan
+from benchmarks.pipeline.run import prepare_run
+from benchmarks.pipeline.settings import compose, parse_assignments
+from forge.errors import InputError
+
+
+def checked(detectors, *assignments, generators=("dcgan", "gan")):
+    made = compose(generators=generators, detectors=detectors, preset="smoke", overrides=parse_assignments(assignments))
+    return prepare_run(made)
+
+
+def stage(planned, name):
+    return next(one for one in planned.stages if one.name == name)
+
+
+def test_a_discriminator_is_that_of_the_training_forgeries():
+    planned = checked(["disc-raw"])
+    for name in ("dcgan", "gan"):
+        fit = stage(planned, f"fit disc-raw@{name}")
+        assert fit.inputs["adversary"] is stage(planned, f"synthesize {name}").inputs["generator"]
+
+
+def test_a_named_discriminator_is_used_for_every_training_set():
+    planned = checked(["disc-probe@gan", "disc-probe"])
+    gan = stage(planned, "train gan")
+    assert stage(planned, "fit disc-probe@gan@dcgan").inputs["adversary"].key == gan.key
+    assert stage(planned, "fit disc-probe@dcgan").inputs["adversary"].key != gan.key
+
+
+def test_a_named_moment_is_kept_by_the_training():
+    planned = checked(["disc-raw@dcgan@2k"], generators=("dcgan", "dcgan@2k"))
+    fit = stage(planned, "fit disc-raw@dcgan@2k@dcgan")
+    assert fit.settings["snapshot"] == 2.0
+    assert stage(planned, "train dcgan").settings["training"]["snapshots_kimg"] == [2.0]
+
+
+def test_the_ensemble_makes_its_training_keep_snapshots_at_the_quarters():
+    planned = checked(["disc-ensemble"], generators=("dcgan",))
+    assert stage(planned, "train dcgan").settings["training"]["snapshots_kimg"] == [1.0, 2.0, 3.0]
+    own = checked(["disc-ensemble"], "generator.training.snapshots_kimg=[1.5]", generators=("dcgan",))
+    assert stage(own, "train dcgan").settings["training"]["snapshots_kimg"] == [1.5]
+
+
+@pytest.mark.parametrize(
+    ("detector", "sentence"),
+    [
+        ("dct@dcgan", r"dct uses no discriminator; leave @dcgan out"),
+        ("disc-raw@cgan", r"discriminator of 'cgan', which is not part of the run; name it with --generator too"),
+        ("mean:dct", r"must join two or more different detectors"),
+        ("mean:dct+dct", r"must join two or more different detectors"),
+        ("mean:dct+xcepton", r"detector 'xcepton' is not known; did you mean 'xception'"),
+        ("timm:resnet1", r"did you mean '.*resnet1"),
+        ("probe:resnet1", r"did you mean '.*resnet1"),
+    ],
+)
+def test_what_cannot_be_planned_is_said_before_work_starts(detector, sentence):
+    with pytest.raises(InputError, match=sentence):
+        checked([detector])
+
+
+def test_an_ensemble_brings_its_members_and_waits_for_them():
+    planned = checked(["mean:dct+disc-raw@gan"], generators=("dcgan", "gan"))
+    names = [one.name for one in planned.stages]
+    fit = stage(planned, "fit mean:dct+disc-raw@gan@dcgan")
+    assert set(fit.inputs) == {"real", "forged", "member dct", "member disc-raw@gan"}
+    assert names.index("fit dct@dcgan") < names.index("fit disc-raw@gan@dcgan") < names.index(fit.name)
+    assert list(planned.settings.detectors) == ["dct", "disc-raw@gan", "mean:dct+disc-raw@gan"]
+
+
+def test_what_is_set_for_all_detectors_reaches_members_and_not_the_ensemble():
+    made = checked(["mean:dct+logistic"], "detector.l2=0.5").settings
+    assert made.detectors["dct"].settings["l2"] == made.detectors["logistic"].settings["l2"] == 0.5
+    assert "l2" not in made.detectors["mean:dct+logistic"].settings
+
+
+def test_stages_have_names_of_their_own():
+    planned = checked(["dct", "disc-raw", "disc-raw@dcgan", "mean:dct+disc-raw"])
+    names = [one.name for one in planned.stages]
+    assert len(names) == len(set(names))
+    assert len(plan(planned.settings, source_fingerprint="f")) == len(names)

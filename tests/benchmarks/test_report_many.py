@@ -1,0 +1,145 @@
+"""Many detectors: the page and the terminal lead with what is short, fold the rest, and lose nothing silently."""
+
+import io
+import re
+
+import numpy as np
+import pytest
+from rich.console import Console
+from synthetic import Page, faces, html_of, make_results, make_scores
+
+from benchmarks.cli.outcome import outcome_tables
+from benchmarks.report.figures import CURVES, Names, apart, duels
+from benchmarks.report.leaderboard import leaderboard, ordered, picture_of
+from benchmarks.report.looking import Evidence, Sight
+from benchmarks.report.paired import matrices
+from benchmarks.report.ranking import places
+from benchmarks.report.write import Pictures, write_report
+
+DETECTORS = ["xception", "resnet50", "meso4", "npr", "dct", "spectrum", "hmm"]
+DETECTORS += ["disc-raw", "disc-probe", "disc-finetune", "disc-scratch"]
+GENERATORS = ["dcgan", "stylegan-lite"]
+
+
+@pytest.fixture(scope="module")
+def zoo():
+    skill = {
+        (name, trained): {g: 3.0 + 0.1 * i if g == trained else 0.2 * i - 0.4 for g in GENERATORS}
+        for trained in GENERATORS
+        for i, name in enumerate(DETECTORS)
+    }
+    scores = make_scores(skill, n=80)
+    return make_results(scores), scores
+
+
+@pytest.fixture(scope="module")
+def folder(zoo, tmp_path_factory):
+    rng = np.random.default_rng(0)
+    sights = [
+        Sight(name, trained, {g: rng.random((8, 64, 64), np.float32) for g in GENERATORS})
+        for trained in GENERATORS
+        for name in DETECTORS
+    ]
+    spectra = {g: rng.normal(0, 1, (64, 64)).astype(np.float32) for g in GENERATORS}
+    place = tmp_path_factory.mktemp("zoo")
+    pictures = Pictures(
+        forged={g: rng.integers(0, 256, (64, 64, 64, 3), np.uint8) for g in GENERATORS},  # noise compresses worst
+        filmstrip={g: [(10.0 * i, faces(8, i)) for i in range(8)] for g in GENERATORS},
+        by_id=lambda source, sample: None if source == "rendered" else faces(1, len(sample))[0],
+        evidence=Evidence(spectra, sights, "input gradients"),
+    )
+    write_report(place, *zoo, pictures)
+    return place
+
+
+def test_the_page_stays_small_and_its_tags_close(folder):
+    assert (folder / "index.html").stat().st_size < 3_000_000
+    page = Page(html_of(folder))
+    assert len(page.all("caption")) == len(page.all("table"))
+    assert all(attrs.get("alt") for attrs in page.all("img"))
+    targets = [attrs["id"] for _, attrs in page.seen if "id" in attrs]
+    assert len(targets) == len(set(targets))
+    assert all(attrs["href"][1:] in targets for attrs in page.all("a"))
+
+
+def test_the_short_table_comes_first_and_the_long_ones_are_folded(folder):
+    text = html_of(folder)
+    board = text.index('<table class="heat">')
+    assert board < text.index("Every measure of all 44 results") < text.index("Paired tests: every two detectors")
+    assert not re.search(r"<details[^>]*\bopen\b", text)
+    (table,) = re.findall(r'<table class="heat">.*?</table>', text, re.DOTALL)
+    assert table.count('scope="row"') == 11 and table.count("<td class=") == 44
+    assert table.count('scope="colgroup"') == 2 and table.count("★ 1") >= 4
+    for said in ("The 4 of 22 fits with the lowest AUC", "the best, the worst and an even choice", "All 6 stages"):
+        assert said in text, said
+
+
+def test_every_citation_is_given_once(folder):
+    provenance = html_of(folder).partition('id="provenance"')[2]
+    assert len(re.findall(r"<dt>(?:disc-|xcep|resn|meso|npr|dct|spec|hmm)", provenance)) == 11
+    assert provenance.count("images seen: 4000") == 22
+
+
+def test_the_order_is_that_of_generators_not_seen(zoo):
+    cells = zoo[0].cells
+    by_cross = {
+        name: np.mean([c.auc for c in cells if c.detector == name and c.condition == "cross"]) for name in DETECTORS
+    }
+    assert ordered(cells) == sorted(DETECTORS, key=lambda name: -by_cross[name])
+    board = leaderboard(cells, places(cells, zoo[0].comparisons))
+    assert board.trained_on == [("dcgan", 2), ("stylegan-lite", 2)]
+    for i, column in enumerate(board.columns):
+        aucs = {name: fields[i].auc for name, fields in board.lines}
+        leads = [name for name, fields in board.lines if fields[i].leads]
+        assert max(aucs, key=lambda name: float(aucs[name])) in leads and column.same == (i in (0, 2))
+
+
+def test_all_tests_are_in_the_matrices_once(zoo):
+    found, left_out = matrices(zoo[0].cells, zoo[0].comparisons)
+    entries = [entry for matrix in found for _, line in matrix.lines for entry in line if entry]
+    assert len(entries) == len(zoo[0].comparisons) == 220 and left_out == ""
+    assert sum(entry.differ for entry in entries) == sum(test.p_holm < 0.05 for test in zoo[0].comparisons)
+    assert not any(entry.difference.startswith("−") for entry in entries)  # rows and columns are best first
+
+
+def test_curves_of_the_best_the_worst_and_some_between(zoo):
+    for group in duels(zoo[0].cells).values():
+        shown = apart(group)
+        assert len(shown) == CURVES and shown[0] is group[0] and shown[-1] is group[-1]
+    assert apart(group[:3]) == group[:3]
+
+
+def test_the_picture_has_a_mark_for_every_result(zoo):
+    figure = picture_of(zoo[0].cells, Names())
+    assert figure.svg.count('class="ring') == 1 + 22 and figure.svg.count('class="dot') == 1 + 22
+    assert all(name in figure.alt for name in DETECTORS)
+    cells = [cell.model_copy(update={"detector": f"d{i}"}) for i, cell in enumerate(zoo[0].cells[:30])]
+    assert picture_of(cells, Names()).title.endswith("the first 20 of 30")
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_the_terminal_table_fits(zoo, width):
+    results = zoo[0].model_dump(mode="json")
+    tables, note = outcome_tables(results, width)
+    console = Console(width=width, file=io.StringIO())
+    for table in tables:
+        console.print(table)
+    text = console.file.getvalue()
+    assert all(len(line) <= width for line in text.splitlines()) and "…" not in text
+    assert all(text.count(f"\n{name} ") == len(tables) for name in DETECTORS)
+    assert text.count("[") == 44 and text.count("★") >= 4 and "results.csv" in note
+
+
+def test_results_of_an_earlier_version_are_shown_without_ranks(zoo):
+    results = zoo[0].model_dump(mode="json") | {"schema_version": 1, "comparisons": [{"a": "x@y", "b": "z@y"}]}
+    tables, note = outcome_tables(results, 100)
+    console = Console(width=100, file=io.StringIO())
+    for table in tables:
+        console.print(table)
+    assert "★" not in console.file.getvalue() and "rank" not in note
+
+
+def test_few_results_keep_every_measure(zoo):
+    results = zoo[0].model_dump(mode="json")
+    (table,), note = outcome_tables(results | {"cells": results["cells"][:4]}, 80)
+    assert table.row_count == 4 and len(table.columns) == 6 and note == ""
