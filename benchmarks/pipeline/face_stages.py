@@ -142,9 +142,8 @@ def synthesize(job: Job) -> Facts:
 
 def blend(job: Job) -> Facts:
     """Real faces to forgeries made from them."""
-    from forge.blending import blend_set
-
     from benchmarks.pipeline.settings import validated
+    from forge.blending import blend_set
     from forge.networks import GENERATORS
 
     settings = job.stage.settings
