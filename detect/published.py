@@ -26,6 +26,7 @@ Kind = Literal["conv2d", "batch_normalization", "dense"]
 HDF5_START = b"\x89HDF\r\n\x1a\n"
 LARGEST = 1 << 24  # numbers in one array of a Keras file; those of MesoNet have at most 16,384
 WRAPPERS = ("model", "state_dict", "model_state_dict")  # keys that checkpoints keep their tensors under
+AXES = {"conv2d": 4, "dense": 2}  # of a kernel
 ROLES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
 
 
@@ -197,15 +198,17 @@ def meso_tensors(layers: Layers, convolutions: Iterable[str], source: str) -> di
 
 def _numbered(layers: Layers, kind: Kind, names: Iterable[str], source: str) -> Layers:
     """Layers of one kind in the order of their numbers, under our names."""
-    wanted = {"conv2d": {"kernel", "bias"}, "dense": {"kernel", "bias"}, "batch_normalization": set(ROLES)}[kind]
+    axes = dict.fromkeys(ROLES, 1) if kind == "batch_normalization" else {"kernel": AXES[kind], "bias": 1}
     found = {
         int(match[1] or 0): layer
         for name, layer in layers.items()
         if (match := re.fullmatch(rf"{kind}(?:_(\d+))?", name))
     }
     own = list(names)
-    if len(found) != len(own) or any(set(layer) != wanted for layer in found.values()):
-        raise InputError(f"{source} has {len(found)} layers {kind} and should have {len(own)} with {sorted(wanted)}")
+    if len(found) != len(own):
+        raise InputError(f"{source} has {len(found)} layers {kind} and should have {len(own)}; it is another network")
+    if any({role: values.ndim for role, values in layer.items()} != axes for layer in found.values()):
+        raise InputError(f"{source}: a layer {kind} does not hold {', '.join(axes)}, each with its usual axes")
     return {name: found[number] for name, number in zip(own, sorted(found), strict=True)}
 
 

@@ -48,5 +48,5 @@ def overlay(faces: Pixels, saliency: Maps) -> Pixels:
     full = np.quantile(smooth, _VISIBLE, axis=(1, 2), keepdims=True)
     share = np.clip(smooth / np.maximum(full, np.finfo(np.float64).tiny), 0, 1)[..., None] ** 1.5 * 0.95
     grey = 50 + 0.75 * (faces @ _LUMA)[..., None]  # orange over black would look brown
-    blend: NDArray[np.uint8] = ((1 - share) * grey + share * _LIGHT).round().astype(np.uint8)
-    return blend
+    mixed = (1 - share) * grey + share * _LIGHT
+    return np.asarray(mixed.round(), dtype=np.uint8)

@@ -13,8 +13,8 @@ from synthetic import MANY, NO_PICTURES, ONE, Page, faces, html_of, make_results
 
 from benchmarks.measures.results import CSV_COLUMNS, Results
 from benchmarks.report.leaderboard import leaderboard
-from benchmarks.report.page import TestRows
 from benchmarks.report.ranking import places
+from benchmarks.report.rows import TestRows
 from benchmarks.report.write import Pictures, write_report
 from detect.scoring import read_scores
 from forge.errors import InputError

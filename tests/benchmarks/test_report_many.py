@@ -74,6 +74,17 @@ def test_the_short_table_comes_first_and_the_long_ones_are_folded(folder):
         assert said in text, said
 
 
+def test_the_pull_request_text_leads_with_the_short_table(folder):
+    lines = (folder / "report.md").read_text(encoding="utf-8").splitlines()
+    start = next(
+        i for i, line in enumerate(lines) if line.startswith("| AUC, 95 % interval, rank | dcgan → dcgan (seen)")
+    )
+    short = lines[start : start + 13]
+    assert all(line.startswith("|") and line.count("|") == 6 for line in short) and lines[start + 13] == ""
+    folded = lines.index("<details><summary>Every measure of all 44 results</summary>")
+    assert start < folded and lines[folded + 1] == "" and lines[folded + 2].startswith("| Detector | Rank |")
+
+
 def test_every_citation_is_given_once(folder):
     provenance = html_of(folder).partition('id="provenance"')[2]
     assert len(re.findall(r"<dt>(?:disc-|xcep|resn|meso|npr|dct|spec|hmm)", provenance)) == 11

@@ -34,7 +34,7 @@ def test_blends_are_a_test_column_and_a_fitted_detector_is_used_as_it_is(bench, 
     assert bench("show", "second")[0] == 0
 
     code, _, err = bench("run", "-g", "self-blended", "-d", "shelf/mine", *TINY, "--resolution", "64")
-    assert code == 2 and "was fitted at 32 px and does not resize; use --resolution 32" in err
+    assert code == 2 and "was fitted at 16 px and does not resize; use --resolution 16" in err
 
 
 @pytest.mark.parametrize(
