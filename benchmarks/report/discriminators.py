@@ -1,7 +1,8 @@
 """What does the discriminator know? Detectors derived from it against the same network from random weights, in words.
 
 A detector `disc-probe@stylegan-lite` starts from the discriminator of stylegan-lite whatever it is trained on;
-`disc-probe` starts from that of its training forgeries. Its control is the `disc-scratch` with the same network.
+`disc-probe` starts from that of its training forgeries. Its control is the `disc-scratch` with the same network; a
+probe has another besides, the same probe on random weights, which differs from it in nothing but the training.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from benchmarks.report.ranking import ALPHA, Duel, comparison
 from benchmarks.report.svg import forest, nice_axis, series
 
 PREFIX, CONTROL, FAIR = "disc-", "disc-scratch", "disc-finetune"
-NETWORK = "the same network from random weights"
+CONTROLS = {CONTROL: "the same network from random weights", "disc-probe-scratch": "the same probe on random weights"}
+_MORE = {"disc-probe": ("disc-probe-scratch",)}  # controls beside CONTROL
 _PANELS = 8
 _NOTHING_LEFT = 0.999  # of AUC: two detectors above it cannot differ by much
 _WHAT = {
     "disc-raw": "the discriminator’s own verdict",
     "disc-probe": "a linear probe on its frozen features",
-    "disc-probe-scratch": "a linear probe on the layers of the same network with random weights",
     "disc-finetune": "the discriminator trained further",
     "disc-ensemble": "the mean verdict of several moments of its training",
     "disc-gradient": "a small CNN on its input gradients",
@@ -44,6 +45,11 @@ class Trial:
         return self.cell.tested_on == judge(self.cell)
 
     @property
+    def against(self) -> str:
+        """Which of `CONTROLS` the control is."""
+        return family(self.control.detector)
+
+    @property
     def outcome(self) -> int:
         """1 better than the control, -1 worse, 0 no significant difference."""
         if self.test.p_holm >= ALPHA:
@@ -57,6 +63,7 @@ class Line:
 
     cell: Cell
     auc: Estimate
+    against: str
     control: Estimate
     difference: Estimate
     p: str
@@ -81,12 +88,13 @@ def knowledge(results: Results, names: Names) -> Knowledge | None:
         return None
     trials, missing = [], {}
     for cell in derived:
-        control = _control(cell, results.cells)
-        test = comparison(cell, control, results.comparisons) if control else None
-        if control is None or test is None:
-            missing[f"{cell.detector}, trained on {cell.trained_on}"] = _remedy(cell)
-        else:
-            trials.append(Trial(cell, control, test))
+        for name in (CONTROL, *_MORE.get(family(cell.detector), ())):
+            control = _control(cell, results.cells, name)
+            test = comparison(cell, control, results.comparisons) if control else None
+            if control is not None and test is not None:
+                trials.append(Trial(cell, control, test))
+            elif name == CONTROL:
+                missing[f"{cell.detector}, trained on {cell.trained_on}"] = _remedy(cell)
     trials.sort(key=lambda t: (t.cell.trained_on, t.cell.seed, not t.own, t.cell.tested_on))
     panels = _panels(trials)
     return Knowledge(
@@ -110,16 +118,16 @@ def judge(cell: Cell) -> str:
 
 
 def _derived(cell: Cell) -> bool:
-    return cell.detector.startswith(PREFIX) and family(cell.detector) != CONTROL
+    return cell.detector.startswith(PREFIX) and family(cell.detector) not in CONTROLS
 
 
-def _control(cell: Cell, cells: Sequence[Cell]) -> Cell | None:
-    """The cell of the same network from random weights; snapshots of one training have one network."""
+def _control(cell: Cell, cells: Sequence[Cell], name: str) -> Cell | None:
+    """The cell of the control `name` with the same network; snapshots of one training have one network."""
     duel = Duel(cell.trained_on, cell.tested_on, cell.seed)
     found = [
         other
         for other in cells
-        if family(other.detector) == CONTROL
+        if family(other.detector) == name
         and Duel(other.trained_on, other.tested_on, other.seed) == duel
         and judge(other).partition("@")[0] == judge(cell).partition("@")[0]
     ]
@@ -137,15 +145,18 @@ def _remedy(cell: Cell) -> str:
 
 def _answer(trials: Sequence[Trial]) -> list[str]:
     """A count a family, the fair test first: on the discriminator's own generator, and on others."""
-    families = sorted({family(trial.cell.detector) for trial in trials}, key=lambda name: (name != FAIR, name))
+    pairs = {(family(trial.cell.detector), trial.against) for trial in trials}
     found = []
-    for name in families:
+    for name, against in sorted(pairs, key=lambda pair: (pair[0] != FAIR, pair[0], pair[1] != CONTROL)):
+        group = [t for t in trials if (family(t.cell.detector), t.against) == (name, against)]
         parts = []
         for own, where in ((True, "on the discriminator’s own generator"), (False, "on other generators")):
-            outcomes = [t.outcome for t in trials if t.own == own and family(t.cell.detector) == name]
+            outcomes = [trial.outcome for trial in group if trial.own == own]
             if outcomes:
                 parts.append(f"{where} {_counted(outcomes)}")
         what = f", {_WHAT[name]}" if name in _WHAT else ""
+        if against != CONTROL:
+            what = f" against {CONTROLS[against]}"
         found.append(f"{name}{what}: {'; '.join(parts)}.")
     return found
 
@@ -162,14 +173,17 @@ def _counted(outcomes: Sequence[int]) -> str:
 def _sentences(trials: Sequence[Trial]) -> list[tuple[str, list[str]]]:
     """One sentence a detector, under what it was trained on."""
     found: dict[str, list[str]] = {}
-    ordered = sorted(trials, key=lambda t: (t.cell.trained_on, t.cell.seed, t.cell.detector))
-    for (trained_on, seed, detector), group in groupby(
-        ordered, key=lambda t: (t.cell.trained_on, t.cell.seed, t.cell.detector)
-    ):
+    ordered = sorted(trials, key=_speaker)
+    for (trained_on, seed, detector, _, _), group in groupby(ordered, key=_speaker):
         part = sorted(group, key=lambda t: (not t.own, t.cell.tested_on))
         title = f"Trained on {trained_on} forgeries" + (f", seed {seed}" if _seeds(trials) > 1 else "")
         found.setdefault(title, []).append(_sentence(detector, part))
     return list(found.items())
+
+
+def _speaker(trial: Trial) -> tuple[str, int, str, bool, str]:
+    """What one sentence is about."""
+    return trial.cell.trained_on, trial.cell.seed, trial.cell.detector, trial.against != CONTROL, trial.against
 
 
 def _seeds(trials: Sequence[Trial]) -> int:
@@ -193,15 +207,18 @@ def _clause(trial: Trial, *, first: bool) -> str:
     elif cell.condition == "same":
         where += ", seen in training,"
     size = _size(trial)
-    network = NETWORK if first else "it"
+    network = CONTROLS[trial.against] if first else "it"
     match trial.outcome:
         case 1:
             return f"beats {network} on {where} by {size}" if first else f"on {where} it beats it by {size}"
         case -1:
             return f"falls behind {network} on {where} by {size}" if first else f"on {where} it falls behind by {size}"
         case _:
-            both = min(cell.auc, trial.control.auc) >= _NOTHING_LEFT
-            why = "; both are nearly perfect there, which leaves nothing to tell apart" if both else ""
+            why = ""
+            if min(cell.auc, trial.control.auc) >= _NOTHING_LEFT:
+                why = "; both are nearly perfect there, which leaves nothing to tell apart"
+            elif not trial.test.low <= 0 <= trial.test.high:
+                why = "; significant alone, not among so many tests"
             if first:
                 return f"does not differ significantly from {network} on {where.rstrip(',')} ({size}{why})"
             return f"on {where} there is no significant difference ({size}{why})"
@@ -232,9 +249,10 @@ def _figure(duel: Duel, trials: Sequence[Trial], names: Names) -> Figure:
         test, sign = trial.test, trial.outcome
         shown = str(signed(test.difference, test.low, test.high))
         kind = series(4) if sign > 0 else series(5) if sign < 0 else "plain"
-        rows.append((trial.cell.detector, shown, test.difference, test.low, test.high, kind))
+        label = trial.cell.detector + (f" (to {trial.against})" if trial.against != CONTROL else "")
+        rows.append((label, shown, test.difference, test.low, test.high, kind))
     ends = [end for trial in trials for end in (trial.test.low, trial.test.high)]
-    axis = nice_axis(min(0.0, *ends), max(0.0, *ends), f"difference of AUC from {CONTROL}, 95 % interval", pad=0.06)
+    axis = nice_axis(min(0.0, *ends), max(0.0, *ends), "difference of AUC from the control, 95 % interval", pad=0.06)
     where = training(duel)
     title = f"Against {CONTROL}: {where}"
     alt = f"Difference of AUC from {CONTROL}, {where}: " + "; ".join(f"{row[0]} {row[1]}" for row in rows) + "."
@@ -247,6 +265,7 @@ def _line(trial: Trial) -> Line:
     return Line(
         cell=cell,
         auc=estimate(cell.auc, cell.auc_low, cell.auc_high),
+        against=trial.against,
         control=estimate(control.auc, control.auc_low, control.auc_high),
         difference=signed(test.difference, test.low, test.high),
         p=p_value(test.p_holm),

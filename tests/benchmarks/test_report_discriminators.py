@@ -56,6 +56,37 @@ def test_a_control_that_wins_is_said_to_win_whichever_name_was_stored_first():
     assert known.lines[0].difference.value == "−0.20" and known.lines[0].p == "p < 0.001"
 
 
+def test_a_probe_is_compared_with_the_same_probe_on_random_weights_too():
+    some = cells(("disc-probe", 0.97), ("disc-scratch", 0.99), ("disc-probe-scratch", 0.9))
+    known = found(
+        some,
+        [
+            compared("disc-probe", "disc-scratch", -0.02, 0.001),
+            compared("disc-probe", "disc-probe-scratch", 0.07, 0.001),
+        ],
+    )
+    assert [(line.cell.detector, line.against, line.difference.value) for line in known.lines] == [
+        ("disc-probe", "disc-scratch", "−0.02"),
+        ("disc-probe", "disc-probe-scratch", "+0.07"),
+    ]
+    assert not known.missing  # the control is no detector that asks for a control itself
+    assert known.answer[1] == (
+        "disc-probe against the same probe on random weights: on the discriminator’s own generator better than the "
+        "control."
+    )
+    first, second = known.sentences[0][1]
+    assert "falls behind the same network from random weights on dcgan" in first
+    assert "beats the same probe on random weights on dcgan" in second
+    assert "disc-probe (to disc-probe-scratch)" in known.figures[0].alt
+
+
+def test_a_difference_that_other_tests_make_insignificant_is_explained():
+    known = found(
+        cells(("disc-finetune", 0.9), ("disc-scratch", 0.87)), [compared("disc-finetune", "disc-scratch", 0.03, 0.06)]
+    )
+    assert known.sentences[0][1][0].endswith("(+0.03 [+0.02, +0.04]; significant alone, not among so many tests).")
+
+
 def test_two_perfect_detectors_leave_nothing_to_tell_apart():
     some = cells(("disc-finetune", 1.0), ("disc-scratch", 0.9995))
     known = found(some, [compared("disc-finetune", "disc-scratch", 0.0005, 1.0)])
