@@ -193,6 +193,17 @@ def perturbing(photos: str | None) -> list[Figure]:
     return perturbations(photos)
 
 
+def measures(photos: str | None) -> list[Figure]:
+    """Bootstraps, paired tests and leaderboards."""
+    from benchmarks import speed_statistics
+
+    return [
+        *speed_statistics.bootstrap(photos),
+        *speed_statistics.paired_tests(photos),
+        *speed_statistics.tables(photos),
+    ]
+
+
 MEASUREMENTS: dict[str, Callable[[str | None], list[Figure]]] = {
     "startup": startup,
     "smoke": smoke,
@@ -202,4 +213,5 @@ MEASUREMENTS: dict[str, Callable[[str | None], list[Figure]]] = {
     "style-training": style_training,
     "detectors": detectors,
     "perturbing": perturbing,
+    "statistics": measures,
 }

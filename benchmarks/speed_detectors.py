@@ -24,7 +24,8 @@ from forge.progress import silent
 RESOLUTION = 64
 FACES, HELD_OUT = 4200, 200  # images a class, and those of them for validation
 SEEN = 1024  # images of a network's training and of its scoring
-FITTED = ("dct",)  # what has no network and is to be fitted in seconds
+# what has no network and is to be fitted in seconds
+FITTED = ("dct", "spectrum", "logistic", "svm", "naive-bayes", "hmm", "trivial-cues")
 
 
 def networks(photos: str | None) -> list[Figure]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from forge.errors import InputError
 from forge.faces.faceset import Card, FaceSet, FaceView, Images, Indices
@@ -79,6 +80,19 @@ def select(view: View, positions: Indices) -> View:
     if isinstance(view, FaceView):
         return FaceView(view.faces, view.index[positions])
     return JoinedView(view.parts, view.index[positions])
+
+
+def coins(rows: pd.DataFrame, seed: int) -> NDArray[np.bool_]:
+    """A coin for every row, [n]: one an identity, or an image where identities are unknown; by digest, so for good.
+
+    Args:
+        rows: of a FaceSet's table or of scores.parquet: `identity`, and `id` or `sample_id`.
+        seed: of the coins.
+    """
+    names = rows["identity"].astype("string").fillna("").to_numpy(dtype=str)
+    ids = rows["id" if "id" in rows else "sample_id"].astype("string").to_numpy(dtype=str)
+    texts = (f"{seed} person {name}" if name else f"{seed} image {one}" for name, one in zip(names, ids, strict=True))
+    return np.array([hashlib.sha256(text.encode()).digest()[0] % 2 for text in texts], dtype=bool)
 
 
 def sets_of(view: View) -> list[FaceSet]:

@@ -59,6 +59,10 @@ def detect(
     images: Annotated[list[Path], typer.Argument(help="Photos, or folders of photos.")],
     detector: Annotated[str | None, typer.Option("--detector", "-d", help="Of the run. [default: its first]")] = None,
     trained_on: Annotated[str | None, typer.Option("--trained-on", help="Generator. [default: the first]")] = None,
+    generator: Annotated[
+        list[str] | None,
+        typer.Option("--generator", "-g", help="path/to/file.py:Class whose discriminator the detector contains."),
+    ] = None,
     crop: Annotated[str | None, typer.Option("--crop", help="none or face. [default: as the run did, or none]")] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Write a picture a photo that shows where the detector looked.")
@@ -82,9 +86,12 @@ def detect(
     from benchmarks.pipeline.settings import safe_name
     from forge.compute import Compute, choose_device
     from forge.errors import InputError, UnknownNameError
+    from forge.networks import GENERATORS
 
     if crop not in (None, "none", "face"):
         raise UnknownNameError("crop", crop, ("none", "face"))
+    for reference in generator or []:
+        GENERATORS.load(reference)  # a discriminator from a file is built only if its file was named
     at_path = not (reports / run / "results.json").is_file() and (Path(run) / "detector.json").is_file()
     judge = (
         _judge_at(Path(run), detector, trained_on) if at_path else _judge_of(run, detector, trained_on, store, reports)

@@ -9,11 +9,11 @@ import typer
 
 from benchmarks.cli import options
 
-KINDS = ("generators", "detectors", "perturbations", "sources", "runs")
+KINDS = ("generators", "detectors", "perturbations", "sources", "suites", "runs")
 
 
 def list_names(
-    kind: Annotated[str, typer.Argument(help="generators, detectors, perturbations, sources or runs")],
+    kind: Annotated[str, typer.Argument(help="generators, detectors, perturbations, sources, suites or runs")],
     long: Annotated[
         bool, typer.Option("--long", "-l", help="Detectors: count parameters too (seconds; remembered in the store).")
     ] = False,
@@ -21,7 +21,7 @@ def list_names(
     store: options.Store = options.STORE,
     reports: options.Reports = options.REPORTS,
 ) -> None:
-    """List generators, detectors, perturbations, sources of real faces, or finished runs."""
+    """List generators, detectors, perturbations, sources of real faces, suites, or finished runs."""
     from forge.errors import UnknownNameError
 
     if kind not in KINDS:
@@ -56,6 +56,8 @@ def list_names(
 def _rows(kind: str, reports: Path) -> list[dict[str, Any]]:
     if kind == "runs":
         return _runs(reports)
+    if kind == "suites":
+        return _suites()
     if kind == "perturbations":
         from detect.perturb import PERTURBATIONS
 
@@ -104,6 +106,26 @@ def _entry(kind: str, name: str) -> dict[str, Any]:
         sizes = ", ".join(map(str, found.resolutions))
         return {"name": name, "what": summary, "pixels": sizes, "citation": found.citation}
     return {"name": name, "what": summary, "licence": getattr(found, "licence", "")}
+
+
+def _suites() -> list[dict[str, Any]]:
+    from benchmarks.pipeline.settings import RunFile, read_yaml, suites, validated
+
+    found = []
+    for name, file in suites().items():
+        suite = validated(RunFile, read_yaml(file), where=str(file))
+        generators, detectors = suite.generator or [], suite.detector or []
+        found.append(
+            {
+                "name": name,
+                "what": suite.title,
+                "generators": len(generators) if isinstance(generators, list) else 1,
+                "detectors": len(detectors) if isinstance(detectors, list) else 1,
+                "seeds": len(suite.seeds or [0]),
+                "preset": suite.preset or "",
+            }
+        )
+    return found
 
 
 def _runs(reports: Path) -> list[dict[str, Any]]:

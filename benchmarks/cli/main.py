@@ -8,7 +8,7 @@ import traceback
 
 import typer
 
-from benchmarks.cli import data, detect, doctor, listing, quality, run, show, speed
+from benchmarks.cli import data, detect, doctor, leaderboard, listing, quality, run, show, speed
 from forge.errors import BenchError
 from forge.files import explain_os_error
 
@@ -28,6 +28,7 @@ app.command("show", epilog=show.EXAMPLES)(show.show)
 app.add_typer(data.app, name="data")
 app.add_typer(detect.app, name="detect", help="Score photos with a trained detector; import published weights.")
 app.command("quality", epilog=quality.EXAMPLES)(quality.quality)
+app.command("leaderboard", epilog=leaderboard.EXAMPLES)(leaderboard.leaderboard)
 app.command("doctor")(doctor.doctor)
 app.command("speed")(speed.speed)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -27,7 +28,12 @@ Examples:
 
 def run(
     file: Annotated[
-        Path | None, typer.Argument(help="YAML file with the same names as the flags; flags win.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="[SUITE|FILE]",
+            help="A shipped suite (`bench list suites`), or a YAML file with the names of the flags; flags win.",
+            show_default=False,
+        ),
     ] = None,
     generator: Annotated[
         str | None,
@@ -72,9 +78,10 @@ def run(
 
     tune_allocator()  # before torch allocates anything
     from benchmarks.pipeline.run import execute_run, prepare_run, refuse_foreign
+    from benchmarks.pipeline.settings import find_suite
     from benchmarks.pipeline.store import Store
     from forge.compute import PRECISIONS, Compute, choose_device
-    from forge.errors import InputError, UnknownNameError
+    from forge.errors import BenchError, InputError, UnknownNameError
 
     if precision not in PRECISIONS:
         raise UnknownNameError("precision", precision, PRECISIONS)
@@ -89,7 +96,7 @@ def run(
         "resolution": resolution,
         "name": name,
     }
-    settings = gather(file, flags, assignments or [], chosen, show_real=show_real)
+    settings = gather(find_suite(file) if file else None, flags, assignments or [], chosen, show_real=show_real)
     for option, folder in (("--store", store), ("--reports", reports)):
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{option} {folder} is not a folder; choose another place")
@@ -119,6 +126,9 @@ def run(
             track=track,
         )
     print_outcome(outcome.report, quiet=quiet, as_json=json)
+    if outcome.failures:
+        several = f" and {len(outcome.failures) - 1} more" if len(outcome.failures) > 1 else ""
+        raise BenchError(f"{outcome.failures[0]}{several}; the report is there without; the same command tries again")
 
 
 def _own_gpu(device: str) -> str:
@@ -147,6 +157,7 @@ def gather(
     Raises:
         InputError: a value that cannot be; a YAML file that names code.
     """
+    from benchmarks.measures.results import PROTOCOL_VERSION
     from benchmarks.pipeline.settings import RunFile, compose, merged, parse_assignments, read_yaml, validated
     from forge.errors import InputError
     from forge.registry import is_file_reference
@@ -157,21 +168,31 @@ def gather(
             if is_file_reference(entry):
                 raise InputError(f"{file} names the file {entry!r}; a YAML never imports code: give it as a flag")
     given = {key: value for key, value in flags.items() if value is not None}
-    asked = stored.model_dump(exclude={"set"}, exclude_none=True) | given
+    asked = stored.model_dump(exclude={"set", "conditions", "title", "protocol"}, exclude_none=True) | given
+    if stored.protocol not in (None, PROTOCOL_VERSION):
+        raise InputError(
+            f"{file} is written for protocol {stored.protocol}; this version measures by protocol {PROTOCOL_VERSION}"
+        )
+    if "seed" in given:
+        asked.pop("seeds", None)
     preset = asked.get("preset") or ("quick" if device == "cpu" else "standard")
-    overrides = merged(stored.set, parse_assignments(assignments))
+    of_file = merged(stored.set, {"conditions": stored.conditions} if stored.conditions else {})
+    overrides = merged(of_file, parse_assignments(assignments))
     return compose(
         generators=_names(asked.get("generator"), "generator"),
         detectors=_names(asked.get("detector"), "detector"),
         condition=_names(asked["condition"], "condition") if "condition" in asked else (),
         preset=preset,
         seed=asked.get("seed", 0),
+        seeds=asked.get("seeds", ()),
         source=asked.get("data", "rendered"),
         resolution=asked.get("resolution"),
-        name=asked.get("name"),
+        name=asked.get("name") or (file.stem if file and stored.seeds else None),
         overrides=overrides,
         show_real=show_real,
-        command=_command(asked | {"preset": preset}, stored.set, assignments, show_real),
+        command=_command(asked | {"preset": preset}, stored.set, assignments, show_real)
+        if file is None or not stored.seeds
+        else _again(file, given, assignments, show_real),
     )
 
 
@@ -187,10 +208,16 @@ def _names(value: str | list[str] | None, option: str) -> list[str]:
     return names
 
 
+def _again(file: Path, given: dict[str, Any], assignments: list[str], show_real: bool) -> str:
+    """The command that runs a suite again: what the file says need not be repeated."""
+    from benchmarks.pipeline.settings import suites
+
+    name = file.stem if suites().get(file.stem) == file else str(file)
+    return _command(given, {}, assignments, show_real).replace("bench run", f"bench run {shlex.quote(name)}", 1)
+
+
 def _command(asked: dict[str, Any], stored: dict[str, Any], assignments: list[str], show_real: bool) -> str:
     """The command that makes this run again, whatever file and defaults it came from."""
-    import shlex
-
     from benchmarks.pipeline.settings import as_assignments
 
     parts = ["bench", "run"]

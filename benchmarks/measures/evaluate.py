@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.measures import metrics, statistics
+from benchmarks.measures import metrics, resampling, statistics
 from benchmarks.measures.results import Cell, Comparison
+from benchmarks.measures.trainings import CLEAN, SHUFFLED, Training
+from detect.views import coins
 from forge.errors import InputError
 
 RESAMPLES = 2000
@@ -22,7 +25,7 @@ def evaluate(scores: pd.DataFrame) -> list[Cell]:
         scores: rows of scores.parquet, splits `val` and `test`; real rows have an empty generator.
 
     Returns:
-        Cells in the order of detector, trained_on, tested_on.
+        Cells in the order of detector, trained_on, seed, perturbation, tested_on.
 
     Raises:
         InputError: a detector has no val rows of its training forgeries, or scores are not usable.
@@ -30,24 +33,35 @@ def evaluate(scores: pd.DataFrame) -> list[Cell]:
     cells = []
     for key, rows in scores.groupby(["detector", "trained_on", "seed"], sort=True):
         detector, trained_on, seed = map(str, key)
-        clean = rows[rows["perturbation"] == "none"]
-        threshold = _threshold(clean[clean["split"] == "val"], detector, trained_on)
-        test = clean[clean["split"] == "test"]
-        real = test[test["label"] == 0]
-        for tested_on, forged in test[test["label"] == 1].groupby("generator", sort=True):
-            pair = pd.concat([real, forged], ignore_index=True)
-            cells.append(_cell(pair, (str(detector), str(trained_on), str(tested_on), int(seed)), threshold))
+        training = Training.parse(trained_on)
+        if training.variant == SHUFFLED:
+            rows = rows.assign(label=coins(rows, 0).astype("int8"))
+        val = rows[(rows["split"] == "val") & (rows["perturbation"] == training.perturbation)]
+        threshold = _threshold(val, detector, training)
+        for perturbation, test in rows[rows["split"] == "test"].groupby("perturbation", sort=True):
+            real = test[test["generator"] == ""]
+            for tested_on, forged in test[test["generator"] != ""].groupby("generator", sort=True):
+                pair = pd.concat([real, forged], ignore_index=True)
+                names = {
+                    "detector": detector,
+                    "trained_on": trained_on,
+                    "tested_on": str(tested_on),
+                    "perturbation": str(perturbation),
+                    "condition": training.condition(str(tested_on), str(perturbation)),
+                    "seed": int(seed),
+                }
+                cells.append(_cell(pair, names, threshold))
     return cells
 
 
-def _threshold(val: pd.DataFrame, detector: str, trained_on: str) -> float:
-    known = val["generator"].isin(trained_on.split("+"))
+def _threshold(val: pd.DataFrame, detector: str, training: Training) -> float:
+    known = val["generator"].isin(training.generators)
     if len(val) and not known.any():  # trained elsewhere: its own probabilities are all that was fixed beforehand
         certain = val["score"][val["probability"] >= 0.5]
         return float(certain.min()) if len(certain) else float(np.nextafter(val["score"].max(), np.inf))
-    seen = val[(val["label"] == 0) | known]
+    seen = val[(val["generator"] == "") | known]
     if seen["label"].nunique() < 2:
-        raise InputError(f"{detector} trained on {trained_on} has no val scores of both classes; score val too")
+        raise InputError(f"{detector} trained on {training} has no val scores of both classes; score val too")
     return metrics.best_threshold(seen["label"].to_numpy(), seen["score"].to_numpy())
 
 
@@ -57,21 +71,16 @@ def identities(rows: pd.DataFrame) -> NDArray[np.object_]:
     return np.array([None if pd.isna(name) or name == "" else name for name in column], dtype=object)
 
 
-def _cell(rows: pd.DataFrame, names: tuple[str, str, str, int], threshold: float) -> Cell:
-    detector, trained_on, tested_on, seed = names
+def _cell(rows: pd.DataFrame, names: dict[str, Any], threshold: float) -> Cell:
     label, score = rows["label"].to_numpy(), rows["score"].to_numpy()
     probability = rows["probability"].to_numpy()
     groups = identities(rows)
     interval = statistics.auc_interval(label, score, groups=groups, resamples=RESAMPLES, seed=0)
-    eer = statistics.bootstrap_interval(metrics.eer, label, score, groups=groups, resamples=RESAMPLES, seed=0)
+    eer = resampling.bootstrap_interval(metrics.eer, label, score, groups=groups, resamples=RESAMPLES, seed=0)
     right = (probability >= 0.5) == (label == 1)
-    accuracy = statistics.proportion_interval(right, groups=groups)
+    accuracy = resampling.proportion_interval(right, groups=groups)
     return Cell(
-        detector=detector,
-        trained_on=trained_on,
-        tested_on=tested_on,
-        condition="same" if tested_on in trained_on.split("+") else "cross",
-        seed=seed,
+        **names,
         n_real=int((label == 0).sum()),
         n_forged=int((label == 1).sum()),
         auc=metrics.auc(label, score),
@@ -106,7 +115,8 @@ def compare(scores: pd.DataFrame) -> list[Comparison]:
     Returns:
         Paired DeLong differences, Holm-adjusted over all of them.
     """
-    test = scores[(scores["split"] == "test") & (scores["perturbation"] == "none")]
+    usual = ~scores["trained_on"].str.endswith(f":{SHUFFLED}")
+    test = scores[(scores["split"] == "test") & (scores["perturbation"] == CLEAN) & usual]
     found: list[tuple[tuple[str, str, int], str, str, statistics.PairedDifference]] = []
     for duel, forged in test[test["label"] == 1].groupby(["trained_on", "generator", "seed"], sort=True):
         trained_on, tested_on, seed = map(str, duel)
@@ -114,9 +124,10 @@ def compare(scores: pd.DataFrame) -> list[Comparison]:
         both = pd.concat([test[real], forged])
         wide = both.pivot(index=["label", "sample_id"], columns="detector", values="score")
         label = wide.index.get_level_values("label").to_numpy()
-        for a, b in itertools.combinations(sorted(wide.columns), 2):
-            paired = statistics.delong_paired(label, wide[a].to_numpy(), wide[b].to_numpy())
-            found.append(((trained_on, tested_on, int(seed)), str(a), str(b), paired))
+        placed = {str(name): statistics.components(label, wide[name].to_numpy()) for name in sorted(wide.columns)}
+        for a, b in itertools.combinations(placed, 2):
+            paired = statistics.paired(placed[a], placed[b])
+            found.append(((trained_on, tested_on, int(seed)), a, b, paired))
     if not found:
         return []
     adjusted = statistics.holm([paired.p for *_, paired in found])

@@ -8,12 +8,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 2  # 1: a and b of a comparison were "detector@trained_on"
+from benchmarks.measures.trainings import CLEAN
+
+SCHEMA_VERSION = 3  # 2: cells had no perturbation; 1: a and b of a comparison were "detector@trained_on" too
 PROTOCOL_VERSION = 1
 
 CSV_COLUMNS = (
-    "detector", "trained_on", "tested_on", "condition", "seed", "n_real", "n_forged", "auc", "auc_low", "auc_high",
-    "ap", "eer", "tpr_at_fpr_1pct", "accuracy", "brier", "ece",
+    "detector", "trained_on", "tested_on", "perturbation", "condition", "seed", "n_real", "n_forged", "auc", "auc_low",
+    "auc_high", "ap", "eer", "tpr_at_fpr_1pct", "accuracy", "brier", "ece",
 )  # fmt: skip
 
 
@@ -25,9 +27,10 @@ class Cell(_Record):
     """One detector on one test set: every number is a function of its rows in scores.parquet."""
 
     detector: str = Field(description="name of the detector")
-    trained_on: str = Field(description='generators whose forgeries it was trained on, joined by "+"')
+    trained_on: str = Field(description='generators whose forgeries it was trained on, joined by "+"; see trainings.py')
     tested_on: str = Field(description="generator of the test forgeries")
-    condition: str = Field(description="same (generator seen in training) or cross (not seen)")
+    perturbation: str = Field(CLEAN, description="what happened to the test images; none: they were left alone")
+    condition: str = Field(description="same (generator seen in training), cross (not seen), leave-one-out, …")
     seed: int = Field(description="seed of the run")
     n_real: int = Field(description="real test images")
     n_forged: int = Field(description="forged test images")
@@ -67,6 +70,7 @@ class GeneratorFacts(_Record):
     """One generator of the run."""
 
     name: str
+    seed: int = Field(0, description="of the run")
     trained: bool = Field(True, description="false: its forgeries are made from real faces, without training")
     kimg: float = Field(description="thousands of real images shown in training")
     parameters: dict[str, int] = Field(description="learned values of generator and discriminator")
@@ -92,12 +96,13 @@ class DetectorFacts(_Record):
 
     name: str
     trained_on: str
+    seed: int = Field(0, description="of the run")
     family: str
     citation: str
     variant: str = Field(description="where it departs from the paper")
     parameters: int = Field(description="learned values")
     calibration: dict[str, float] = Field(description="probability = sigmoid(a * score + b), fitted on val")
-    images_per_second: float = Field(description="scoring speed, end to end, on the recorded device")
+    images_per_second: float | None = Field(description="scoring speed, end to end, on the recorded device")
     peak_memory_mb: float | None = Field(description="highest resident memory of the process while scoring")
     seconds: float = Field(description="wall time of the fit")
     facts: dict[str, Any] = Field(description="what the fit reports of itself")
@@ -149,7 +154,9 @@ class Results(_Record):
     name: str
     preset: str
     seed: int
+    seeds: list[int] = Field([], description="of a run that was repeated; empty: one seed")
     command: str = Field(description="the command that makes this again")
+    missing: dict[str, str] = Field({}, description="what failed and is not in the tables: stage -> error")
     data: DataFacts
     generators: list[GeneratorFacts]
     detectors: list[DetectorFacts]

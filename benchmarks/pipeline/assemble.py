@@ -20,7 +20,7 @@ from benchmarks.measures.results import (
     Results,
     StageFacts,
 )
-from benchmarks.pipeline.plan import Stage
+from benchmarks.pipeline.plan import Stage, plain, seed_of
 from benchmarks.pipeline.store import Manifest, read_manifest
 from benchmarks.report.looking import Evidence, Sight
 from benchmarks.report.write import Pictures, write_report
@@ -52,7 +52,9 @@ def assemble(job: Job) -> dict[str, Any]:
         name=stage.settings["name"],
         preset=stage.settings["preset"],
         seed=stage.seed,
+        seeds=stage.settings["seeds"],
         command=stage.settings["command"],
+        missing=stage.settings["missing"],
         data=DataFacts(
             name=card.name,
             digest=card.digest,
@@ -65,7 +67,7 @@ def assemble(job: Job) -> dict[str, Any]:
             shown=shown,
         ),
         generators=[_generator(name, stage, inputs, manifests) for name in forged],
-        detectors=[_detector(name, inputs[name], manifests) for name in inputs if name.startswith("fit ")],
+        detectors=[_detector(name, stage, inputs[name], manifests) for name in inputs if name.startswith("fit ")],
         cells=[Cell(**cell) for cell in evaluation["cells"]],
         comparisons=[Comparison(**item) for item in evaluation["comparisons"]],
         stages=[
@@ -74,17 +76,18 @@ def assemble(job: Job) -> dict[str, Any]:
         ],
         environment=manifests["evaluation"].environment,
     )
+    first = {name: found for name, found in forged.items() if _seed(stage, f"forged {name}") == stage.seed}
     # what is blended from photos shows the photos' faces
-    free = {name: found for name, found in forged.items() if shown or f"train {name}" in inputs}
+    free = {name: found for name, found in first.items() if shown or f"train {name}" in inputs}
     pictures = Pictures(
-        forged={name: _samples(found) for name, found in free.items()},
+        forged={plain(name): _samples(found) for name, found in free.items()},
         filmstrip={
-            one.name: _filmstrip(inputs[f"train {one.name}"] / "samples", one.kimg)
-            for one in results.generators
-            if one.trained
+            one.name: _filmstrip(inputs[f"train {name}"] / "samples", one.kimg)
+            for name, one in zip(forged, results.generators, strict=True)
+            if one.trained and name in first
         },
         by_id=_finder(faces if shown else None, list(free.values())),
-        evidence=_evidence(inputs, manifests, faces, forged, free),
+        evidence=_evidence(stage, inputs, manifests, faces, first, free),
     )
     scores = read_scores(inputs["evaluation"] / "scores.parquet")
     write_report(job.out / "report", results, scores, pictures)
@@ -94,6 +97,12 @@ def assemble(job: Job) -> dict[str, Any]:
 def _source_name(faces: FaceSet) -> str:
     source = faces.card.provenance.get("source")
     return str(source.get("name")) if isinstance(source, dict) else ""
+
+
+def _seed(stage: Stage, name: str) -> int:
+    """The seed of the repetition that an input belongs to."""
+    found = seed_of(name)
+    return stage.seed if found is None else found
 
 
 def _names(stage: Stage, kind: str) -> list[str]:
@@ -106,7 +115,8 @@ def _generator(
     if f"train {name}" not in inputs:  # blended from reals
         made = manifests[f"forged {name}"]
         return GeneratorFacts(
-            name=name,
+            name=plain(name),
+            seed=_seed(stage, name),
             trained=False,
             kimg=0,
             parameters={},
@@ -121,7 +131,8 @@ def _generator(
     lines = (place / "log.jsonl").read_text(encoding="utf-8").splitlines()
     log = [line for line in map(json.loads, lines) if line["kimg"] <= card["kimg"]]
     return GeneratorFacts(
-        name=name,
+        name=plain(name),
+        seed=_seed(stage, name),
         kimg=card["kimg"],
         parameters=card["parameters"],
         precision=card["precision"],
@@ -154,21 +165,22 @@ def _quality(place: Path) -> dict[str, Any]:
     }
 
 
-def _detector(name: str, place: Path, manifests: dict[str, Manifest]) -> DetectorFacts:
+def _detector(name: str, stage: Stage, place: Path, manifests: Mapping[str, Manifest]) -> DetectorFacts:
     card = read_json(place / "detector" / "detector.json")
     label = name.removeprefix("fit ")
     scored = [m for key, m in manifests.items() if key.startswith(f"score {label} on ")]
-    speeds = [m.facts["images_per_second"] for m in scored]
+    speeds = [speed for m in scored if (speed := m.facts["images_per_second"]) is not None]
     peaks = [m.peak_memory_mb for m in scored if m.peak_memory_mb is not None]
     return DetectorFacts(
-        name=label.removesuffix(f"@{card['trained_on']}"),
+        name=plain(label).removesuffix(f"@{card['trained_on']}"),
+        seed=_seed(stage, name),
         trained_on=card["trained_on"],
         family=card["family"],
         citation=card["citation"],
         variant=card["variant"],
         parameters=card["parameters"],
         calibration=card["calibration"],
-        images_per_second=float(np.median(speeds)),
+        images_per_second=float(np.median(speeds)) if speeds else None,
         peak_memory_mb=max(peaks, default=None),
         seconds=manifests[name].seconds,
         facts=card["facts"],
@@ -177,19 +189,20 @@ def _detector(name: str, place: Path, manifests: dict[str, Manifest]) -> Detecto
 
 
 def _evidence(
+    stage: Stage,
     inputs: Mapping[str, Path],
     manifests: Mapping[str, Manifest],
     faces: FaceSet,
     forged: Mapping[str, FaceSet],
     shown: Collection[str],
 ) -> Evidence:
-    """Where the detectors look, and the spectra of forged and real test faces."""
+    """Where the detectors of the first seed look, and the spectra of forged and real test faces."""
     from detect.explain import spectrum_difference
 
-    explained = [name for name in inputs if name.startswith("explain ")]
+    explained = [name for name in inputs if name.startswith("explain ") and _seed(stage, name) == stage.seed]
     real = faces.view("test")
     return Evidence(
-        spectra={name: spectrum_difference(real, found.view("test")) for name, found in forged.items()},
+        spectra={plain(name): spectrum_difference(real, found.view("test")) for name, found in forged.items()},
         sights=[_sight(name.removeprefix("explain "), inputs, shown) for name in explained],
         method=next((str(manifests[name].facts["method"]) for name in explained), ""),
     )
@@ -201,9 +214,9 @@ def _sight(label: str, inputs: Mapping[str, Path], shown: Collection[str]) -> Si
     maps = load_file(inputs[f"explain {label}"] / "maps.safetensors")
     trained_on = read_json(inputs[f"fit {label}"] / "detector" / "detector.json")["trained_on"]
     return Sight(
-        detector=label.removesuffix(f"@{trained_on}"),
+        detector=plain(label).removesuffix(f"@{trained_on}"),
         trained_on=trained_on,
-        saliency={name: maps[f"forged {name}"] for name in shown if f"forged {name}" in maps},
+        saliency={plain(name): maps[f"forged {plain(name)}"] for name in shown if f"forged {plain(name)}" in maps},
         weights=maps.get("frequency weights"),
     )
 

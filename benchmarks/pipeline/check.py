@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.measures.trainings import CONDITIONS
+from benchmarks.pipeline.exams import exams
 from benchmarks.pipeline.settings import (
     DetectorRequest,
     GeneratorSettings,
@@ -14,7 +16,7 @@ from benchmarks.pipeline.settings import (
     is_fitted,
     validated,
 )
-from forge.errors import InputError
+from forge.errors import InputError, UnknownNameError
 from forge.files import digest_file
 from forge.registry import is_file_reference
 
@@ -43,7 +45,24 @@ def typed(settings: RunSettings) -> RunSettings:
             update={"settings": values, "needs": kind.needs, "files": _digests(request.detector, values)}
         )
     generators = _with_snapshots(generators, detectors)
+    _check_conditions(settings)
     return settings.model_copy(update={"generators": generators, "detectors": detectors})
+
+
+def _check_conditions(settings: RunSettings) -> None:
+    from detect.perturb import perturbation
+
+    asked = settings.conditions
+    for name in asked.robust:
+        perturbation(name)  # refuses what is not known
+    for condition in asked.only:
+        if condition not in CONDITIONS:
+            raise UnknownNameError("condition", condition, CONDITIONS)
+    for name in (*asked.shuffled, *(name for names in asked.only.values() for name in names)):
+        if name not in settings.detectors:
+            raise InputError(f"conditions: {name!r} is not a detector of this run ({', '.join(settings.detectors)})")
+    if not any(exams(settings, name) for name in settings.detectors):
+        raise InputError("the run asks for no training: conditions leave nothing to do for any detector")
 
 
 def _generator(name: str, generator: GeneratorSettings, resolution: int) -> GeneratorSettings:
@@ -103,19 +122,13 @@ def _check_adversary(
 ) -> None:
     if request.adversary and needs not in ("discriminator", "snapshots"):
         raise InputError(f"detector {name!r}: {request.detector} uses no discriminator; leave @{request.adversary} out")
-    judges = (
-        [request.adversary]
-        if request.adversary
-        else list(generators)
-        if needs in ("discriminator", "snapshots")
-        else []
-    )
-    for judge in judges:
-        if judge in generators and generators[judge].blends:
-            raise InputError(
-                f"detector {name!r} starts from a discriminator and {judge} has none; name a trained generator: "
-                f"{request.detector}@dcgan"
-            )
+    judges = [request.adversary] if request.adversary else list(generators)  # without a name, those it is trained on
+    trained = [judge for judge in judges if judge not in generators or not generators[judge].blends]
+    if needs in ("discriminator", "snapshots") and not trained:
+        raise InputError(
+            f"detector {name!r} starts from a discriminator and {', '.join(judges)} has none; name a trained "
+            f"generator: {request.detector}@dcgan"
+        )
     if request.adversary and request.adversary not in generators:
         raise InputError(
             f"detector {name!r} starts from the discriminator of {request.adversary!r}, which is not part of the run; "
@@ -133,7 +146,7 @@ def _with_snapshots(
     }
     changed = dict(generators)
     for name, generator in generators.items():
-        if base_name(name) in bases and not generator.training.get("snapshots_kimg"):
+        if base_name(name) in bases and not generator.blends and not generator.training.get("snapshots_kimg"):
             quarters = [round(generator.training["kimg"] * part / 4, 3) for part in (1, 2, 3)]
             changed[name] = generator.model_copy(update={"training": generator.training | {"snapshots_kimg": quarters}})
     return changed
@@ -163,7 +176,16 @@ def of_kind(kind: str, reference: str, found: Any, *bases: type) -> Any:  # noqa
 
 def _digests(reference: str, values: Mapping[str, Any]) -> dict[str, str]:
     """Digests of the file that code comes from and of the files that settings name: their contents are asked for."""
-    named = {key: value for key, value in values.items() if isinstance(value, str)}
+    named = dict(_strings(values))
     if is_file_reference(reference):
         named["code"] = reference.rpartition(":")[0]
     return {key: digest_file(Path(value)) for key, value in named.items() if Path(value).is_file()}
+
+
+def _strings(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Every string among settings and settings of settings, by its dotted name."""
+    for key, value in values.items():
+        if isinstance(value, str):
+            yield key, value
+        elif isinstance(value, Mapping):
+            yield from ((f"{key}.{inner}", found) for inner, found in _strings(value))

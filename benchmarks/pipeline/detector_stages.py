@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.measures.trainings import CLEAN, SHUFFLED, Training
 from benchmarks.pipeline.job import Facts, Job
 from forge.compute import derive_seed
 from forge.faces.faceset import FaceView
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from detect.adversary import Adversary
     from detect.detectors.base import Detector
     from detect.trained import TrainedDetector
+    from detect.views import View
 
 EXPLAINED = 8  # forgeries of each generator in which a detector shows where it looks
 
@@ -36,12 +38,14 @@ def fit(job: Job) -> Facts:
     from detect.trained import fit_detector
 
     settings = job.stage.settings
-    real, forged = job.faces("real"), job.faces("forged")
-    views: dict[str, FaceView] = {}
+    training = Training.parse(settings["trained_on"])
+    views: dict[str, View] = {}
     for split in ("train", "val"):
-        whole = real.view(split), forged.view(split)
-        size = min(settings["images"][split], *(len(view) for view in whole))
-        views |= {f"{split}_real": _drawn(whole[0], size, split), f"{split}_forged": _drawn(whole[1], size, split)}
+        count = min(settings["images"][split], training.images or settings["images"][split])
+        views[f"{split}_real"], views[f"{split}_forged"] = _pair(job, training, split, count)
+    data = FitData(**views)
+    if training.variant == SHUFFLED:
+        data = data.with_shuffled_labels(0)
     reference = settings["detector"]
     typed = validated(DETECTORS.load(reference).Settings, settings["settings"], where=f"detectors.{reference}")
     context = FitContext(
@@ -53,9 +57,21 @@ def fit(job: Job) -> Facts:
         fitted=_members(job),
     )
     label = f"{short_name(reference)}@{settings['adversary']}" if settings["adversary"] else ""
-    trained = fit_detector(reference, typed, FitData(**views), context, trained_on=forged.card.name, label=label)
+    trained = fit_detector(reference, typed, data, context, trained_on=str(training), label=label)
     trained.save(job.out / "detector")
     return {"parameters": trained.card.parameters}
+
+
+def _pair(job: Job, training: Training, split: str, count: int) -> tuple[View, View]:
+    """Real and forged images of a split, as many of each class, at most `count`; generators have equal shares."""
+    from detect.views import join
+
+    real = job.faces("real").view(split)
+    forged = [job.faces(f"forged {name}").view(split) for name in training.generators]
+    size = min(count, len(real), len(forged) * min(map(len, forged)))
+    shares = [size // len(forged) + (number < size % len(forged)) for number in range(len(forged))]
+    drawn = [_drawn(view, share, split) for view, share in zip(forged, shares, strict=True) if share]
+    return _drawn(real, size, split), drawn[0] if len(drawn) == 1 else join(*drawn)
 
 
 def _adopt(job: Job) -> Facts:
@@ -99,20 +115,27 @@ def score(job: Job) -> Facts:
     """Fitted detector and FaceSet to score rows of `val` and `test`."""
     import pandas as pd
 
+    from detect.perturb import perturbation
     from detect.scoring import score_table, write_scores
     from detect.trained import load_trained
 
     faces = job.faces("faces")
     trained = load_trained(job.inputs["detector"] / "detector", implementation=_detector_class(job))
     tables, seconds, count = [], 0.0, 0
-    for split in ("val", "test"):
-        view = _drawn(faces.view(split), job.stage.settings["images"][split], split)
+    for asked in job.stage.settings["asked"]:
+        view, name = _drawn(faces.view(asked["split"]), asked["count"], asked["split"]), asked["perturbation"]
+        change = None if name == CLEAN else perturbation(name)
         start = time.perf_counter()
-        tables.append(score_table(trained, view, job.context.compute, report=job.context.report))
-        seconds += time.perf_counter() - start
-        count += len(view)
+        tables.append(
+            score_table(
+                trained, view, job.context.compute, perturbation=name, perturb=change, report=job.context.report
+            )
+        )
+        if change is None:  # the speed of the detector, not of what is done to images
+            seconds += time.perf_counter() - start
+            count += len(view)
     write_scores(pd.concat(tables, ignore_index=True), job.out / "scores.parquet")
-    return {"images_per_second": round(count / seconds, 1)}
+    return {"images_per_second": round(count / seconds, 1) if count else None}
 
 
 def explain(job: Job) -> Facts:

@@ -89,7 +89,7 @@ def _train(job: Job) -> None:
     from forge.training.settings import TrainingSettings
     from forge.training.task import Training, hold_out
 
-    settings, name = job.stage.settings, job.stage.subject
+    settings, name = job.stage.settings, job.stage.plain
     faces = job.faces("data")
     kind = GENERATORS.load(settings["architecture"])
     network = validated(kind.Settings, settings["network"], where=f"generators.{name}.network")
@@ -150,7 +150,7 @@ def blend(job: Job) -> Facts:
     typed = validated(
         GENERATORS.load(settings["generator"]).Settings,
         settings["settings"],
-        where=f"generators.{job.stage.subject}.network",
+        where=f"generators.{job.stage.plain}.network",
     )
     faces = blend_set(
         job.faces("data"),
@@ -159,6 +159,23 @@ def blend(job: Job) -> Facts:
         seed=job.stage.seed,
         report=job.context.report,
         settings=typed,
+    )
+    return {"images": len(faces)}
+
+
+def perturb(job: Job) -> Facts:
+    """A FaceSet with every image perturbed, to train on."""
+    from detect.perturb import perturbation
+    from forge.faces.rewriting import rewrite
+
+    name = job.stage.settings["perturbation"]
+    faces = rewrite(
+        job.faces("faces"),
+        job.out / FACES,
+        perturbation(name),
+        called=name,
+        splits=job.stage.settings["splits"],
+        report=job.context.report,
     )
     return {"images": len(faces)}
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from benchmarks.measures.trainings import CLEAN, Training
+from benchmarks.pipeline.exams import Exam, exams
 from benchmarks.pipeline.program import program_digest
 from benchmarks.pipeline.settings import GeneratorSettings, RunSettings, base_name
 from forge.files import digest_json
@@ -17,10 +20,11 @@ VERSIONS = {
     "train": 2,
     "synthesize": 2,
     "blend": 1,
+    "perturb": 1,
     "floor": 1,
     "quality": 1,
-    "fit": 1,
-    "score": 1,
+    "fit": 2,
+    "score": 2,
     "explain": 1,
     "evaluate": 2,
     "report": 1,
@@ -50,6 +54,11 @@ class Stage:
         """What people see."""
         return f"{self.kind} {self.subject}".strip()
 
+    @property
+    def plain(self) -> str:
+        """The subject without the seed that a repeated run adds to it."""
+        return plain(self.subject)
+
     @cached_property
     def key(self) -> str:
         """Digest of everything asked for; device, precision and engine are not part of it."""
@@ -64,8 +73,24 @@ class Stage:
         )
 
 
+def tag(seed: int) -> str:
+    """What a run that is repeated with several seeds adds to the names of its stages."""
+    return f" #{seed}"
+
+
+def plain(name: str) -> str:
+    """A name without such a tag."""
+    return re.sub(r" #\d+", "", name)
+
+
+def seed_of(name: str) -> int | None:
+    """The seed in a name's tag."""
+    found = re.search(r" #(\d+)", name)
+    return int(found[1]) if found else None
+
+
 def plan(settings: RunSettings, *, source_fingerprint: str) -> list[Stage]:
-    """List the stages of a run, each after what it needs.
+    """List the stages of a run, each after what it needs and each once.
 
     Args:
         settings: of the run.
@@ -74,90 +99,189 @@ def plan(settings: RunSettings, *, source_fingerprint: str) -> list[Stage]:
     Returns:
         The stages; the last one is the report.
     """
-    seed = settings.seed
     data = settings.data
     asked = data.model_dump(mode="json", exclude={"source", "options", "seed"})  # the fingerprint stands for the source
     prepare = Stage("prepare", data.source_name, {**asked, "fingerprint": source_fingerprint}, data.seed)
-    forged: dict[str, Stage] = {}
+    floor = Stage("floor", data.source_name, _quality(settings), 0, {"data": prepare})
+    parts = [_Part.of(settings, seed, prepare, floor) for seed in settings.seeds or (settings.seed,)]
     stages = [prepare]
-    for name, generator in settings.generators.items():
-        made = _forgeries(settings, name, generator, prepare)
-        forged[name] = made[-1]
-        known = {stage.key for stage in stages}
-        stages += [stage for stage in made if stage.key not in known]
-    most = sum(settings.images.model_dump().values())  # forged images there are
-    asked = settings.quality.model_dump(mode="json") | {"n": min(settings.quality.n, most)}
-    floor = Stage("floor", data.source_name, asked, 0, {"data": prepare})
-    quality = {
-        name: Stage("quality", name, asked, 0, {"data": prepare, "forged": stage, "floor": floor})
-        for name, stage in forged.items()
-    }
-    stages += [floor, *quality.values()]
-    scores: dict[str, Stage] = {}
-    fits: dict[str, Stage] = {}
-    explained: dict[str, Stage] = {}
-    for detector_name, detector in settings.detectors.items():
-        for trained_on in [detector.trained_on] if detector.trained_on else forged:
-            label = f"{detector_name}@{trained_on}"
-            fit = fits[label] = _fit(settings, detector_name, trained_on, prepare, forged, fits)
-            seen = {f"forged {name}": stage for name, stage in forged.items()}
-            explained[label] = Stage("explain", label, {}, 0, {"detector": fit, **seen})
-            stages += [fit, explained[label]]
-            asked = {"images": settings.images.model_dump(mode="json")}
-            for tested, test_set in {"real": prepare, **forged}.items():
-                score = Stage("score", f"{label} on {tested}", asked, seed, {"detector": fit, "faces": test_set})
-                scores[score.subject] = score
-                stages.append(score)
-    evaluate = Stage("evaluate", "", {"protocol": 1}, seed, scores)
+    for part in parts:  # all generators first: what they learned can be looked at while detectors are fitted
+        stages += part.makers
+    stages += [floor]
+    for part in parts:
+        stages += [*part.quality.values(), *part.detectors]
+    scores = {stage.subject: stage for part in parts for stage in part.detectors if stage.kind == "score"}
+    evaluate = Stage("evaluate", "", {"protocol": 1}, settings.seed, scores)
     inputs = {"data": prepare, "evaluation": evaluate, "floor": floor}
-    inputs |= {f"train {name}": stage.inputs["generator"] for name, stage in forged.items() if _was_trained(stage)}
-    inputs |= {f"forged {name}": stage for name, stage in forged.items()}
+    for part in parts:
+        inputs |= {f"train {one.subject}": one.inputs["generator"] for one in part.forged.values() if _was_trained(one)}
+        inputs |= {f"forged {one.subject}": one for one in part.forged.values()}
     inputs |= {stage.name: stage for stage in stages if stage.kind in ("quality", "fit", "score", "explain")}
     shown: dict[str, Any] = {"name": settings.name, "command": settings.command, "show_real": settings.show_real}
+    shown |= {"seeds": list(settings.seeds), "missing": {}}
     shown["program"] = program_digest("benchmarks/report", "benchmarks/measures")  # a page is cheap: never an old one
-    report = Stage("report", "", shown | {"preset": settings.preset}, seed, inputs)
-    return [*stages, evaluate, report]
+    report = Stage("report", "", shown | {"preset": settings.preset}, settings.seed, inputs)
+    return list({stage.key: stage for stage in [*stages, evaluate, report]}.values())
+
+
+def without(stage: Stage, there: Container[str], why: Mapping[str, str]) -> Stage:
+    """The evaluation or the report of what is there, where stages failed; asked for again it is another result.
+
+    Args:
+        stage: the whole one.
+        there: keys of the results there are.
+        why: the stages that failed and their errors.
+    """
+    inputs = {name: one for name, one in stage.inputs.items() if one.key in there}
+    if stage.kind == "evaluate":  # a detector that was not scored everywhere is left out: its threshold may be missing
+        partial = {one.inputs["detector"].key for name, one in stage.inputs.items() if name not in inputs}
+        inputs = {name: one for name, one in inputs.items() if one.inputs["detector"].key not in partial}
+        return replace(stage, inputs=inputs)
+    lost = {name.partition(" ")[2] for name in stage.inputs if name.startswith("forged ") and name not in inputs}
+    inputs = {name: one for name, one in inputs.items() if name.partition(" ")[2] not in lost}
+    return replace(stage, inputs=inputs, settings=stage.settings | {"missing": dict(why)})
+
+
+def _quality(settings: RunSettings) -> dict[str, Any]:
+    most = sum(settings.images.model_dump().values())  # forged images there are
+    return settings.quality.model_dump(mode="json") | {"n": min(settings.quality.n, most)}
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The stages of one seed.
+
+    Attributes:
+        forged: the stage that gives each generator's forgeries.
+        makers: the stages that lead there.
+        quality: of each generator's forgeries.
+        detectors: fits, explanations, scores.
+    """
+
+    forged: dict[str, Stage]
+    makers: list[Stage]
+    quality: dict[str, Stage]
+    detectors: list[Stage]
+
+    @classmethod
+    def of(cls, settings: RunSettings, seed: int, prepare: Stage, floor: Stage) -> _Part:
+        mark = tag(seed) if len(settings.seeds) > 1 else ""
+        settings = settings.model_copy(update={"seed": seed})
+        forged: dict[str, Stage] = {}
+        makers: list[Stage] = []
+        for name, generator in settings.generators.items():
+            made = _forgeries(settings, name, generator, prepare, mark)
+            forged[name] = made[-1]
+            makers += made
+        inputs = {name: {"data": prepare, "forged": stage, "floor": floor} for name, stage in forged.items()}
+        quality = {
+            name: Stage("quality", f"{name}{mark}", _quality(settings), 0, inputs[name]) for name in settings.generators
+        }
+        return cls(forged, makers, quality, _detectors(settings, prepare, forged, mark))
+
+
+def _detectors(settings: RunSettings, prepare: Stage, forged: Mapping[str, Stage], mark: str) -> list[Stage]:
+    """Every detector of one seed: fitted on what the conditions ask for, explained, scored."""
+    fits: dict[str, Stage] = {}
+    stages: list[Stage] = []
+    for detector in settings.detectors:
+        for exam in exams(settings, detector):
+            fit = _fit(settings, detector, exam.training, prepare, forged, fits, mark)
+            if fit is None:
+                continue
+            fits[f"{detector}@{exam.training}"] = fit
+            stages += [stage for stage in fit.inputs.values() if stage.kind == "perturb"]
+            stages.append(fit)
+            if not exam.training.variant:
+                seen = {f"forged {name}": forged[name] for name in exam.training.generators if name in forged}
+                stages.append(Stage("explain", fit.subject, {}, 0, {"detector": fit, **seen}))
+            stages += _scores(settings, exam, fit, prepare, forged)
+    return stages
 
 
 def _was_trained(forged: Stage) -> bool:
     return "generator" in forged.inputs
 
 
-def _forgeries(settings: RunSettings, name: str, generator: GeneratorSettings, prepare: Stage) -> list[Stage]:
+def _forgeries(
+    settings: RunSettings, name: str, generator: GeneratorSettings, prepare: Stage, mark: str
+) -> list[Stage]:
     """The stages that make a generator's forgeries; the last one gives the set."""
     asked = generator.model_dump(mode="json", exclude={"blends"})
     counts = settings.images.model_dump(mode="json")
     if generator.blends:
         blend = {"counts": counts, "settings": asked["network"], "generator": asked["architecture"]}
-        return [Stage("blend", name, blend, settings.seed, {"data": prepare})]
+        return [Stage("blend", f"{name}{mark}", blend, settings.seed, {"data": prepare})]
     # how forgeries are drawn is no reason to train again
     drawn = {key: asked.pop(key) for key in ("mix", "truncation", "weights", "snapshot")}
-    train = Stage("train", base_name(name), asked, settings.seed, {"data": prepare})
-    return [train, Stage("synthesize", name, {"counts": counts, **drawn}, settings.seed, {"generator": train})]
+    train = Stage("train", f"{base_name(name)}{mark}", asked, settings.seed, {"data": prepare})
+    return [
+        train,
+        Stage("synthesize", f"{name}{mark}", {"counts": counts, **drawn}, settings.seed, {"generator": train}),
+    ]
 
 
 def _fit(
     settings: RunSettings,
     name: str,
-    trained_on: str,
+    training: Training,
     prepare: Stage,
     forged: Mapping[str, Stage],
     fits: Mapping[str, Stage],
-) -> Stage:
-    """The stage that gives a detector trained on one generator's forgeries, or one that was trained elsewhere."""
+    mark: str,
+) -> Stage | None:
+    """The stage that gives a fitted detector; None: it cannot be fitted, for want of a discriminator or a member."""
     detector = settings.detectors[name]
-    label = f"{name}@{trained_on}"
+    label = f"{name}@{training}{mark}"
     if detector.trained_on:
-        asked = {"name": name, "files": detector.files, "resolution": settings.data.resolution}
-        return Stage("fit", label, {"adopted": detector.detector, **asked}, 0)
+        adopted = {"name": name, "files": detector.files, "resolution": settings.data.resolution}
+        return Stage("fit", label, {"adopted": detector.detector, **adopted}, 0)
     wanted = detector.model_dump(mode="json", exclude={"needs", "trained_on"})
     wanted["images"] = settings.images.model_dump(mode="json")
-    inputs = {"real": prepare, "forged": forged[trained_on]}
+    wanted["trained_on"] = str(training)
+    inputs = {"real": prepare} | {f"forged {one}": forged[one] for one in training.generators}
+    if training.perturbation != CLEAN:
+        inputs = {role: _perturbed(faces, training.perturbation) for role, faces in inputs.items()}
     if detector.needs in ("discriminator", "snapshots"):
-        adversary = forged[detector.adversary or trained_on]
-        inputs["adversary"] = adversary.inputs["generator"]
-        wanted["snapshot"] = adversary.settings["snapshot"]
+        judge = detector.adversary or _strongest(settings, training)
+        if judge is None:
+            return None
+        inputs["adversary"] = forged[judge].inputs["generator"]
+        wanted["snapshot"] = forged[judge].settings["snapshot"]
     if detector.needs == "members":
-        members = detector.detector.removeprefix("mean:").split("+")
-        inputs |= {f"member {member}": fits[f"{member}@{trained_on}"] for member in members}
+        members = {one: f"{one}@{training}" for one in detector.detector.removeprefix("mean:").split("+")}
+        if any(member not in fits for member in members.values()):
+            return None
+        inputs |= {f"member {one}": fits[member] for one, member in members.items()}
     return Stage("fit", label, wanted, settings.seed, inputs)
+
+
+def _perturbed(faces: Stage, perturbation: str) -> Stage:
+    """The stage that gives the images that detectors are fitted on, all perturbed."""
+    asked = {"perturbation": perturbation, "splits": ["train", "val"]}
+    return Stage("perturb", f"{faces.subject} {perturbation}", asked, 0, {"faces": faces})
+
+
+def _strongest(settings: RunSettings, training: Training) -> str | None:
+    """The generator of a training whose discriminator is used unless one is named: the last one listed in the run.
+
+    Blended forgeries have none. A left-out generator's discriminator would have seen what the test must not show.
+    """
+    trained = [name for name, one in settings.generators.items() if name in training.generators and not one.blends]
+    return trained[-1] if trained else None
+
+
+def _scores(
+    settings: RunSettings, exam: Exam, fit: Stage, prepare: Stage, forged: Mapping[str, Stage]
+) -> Iterator[Stage]:
+    """Scores of `val`, for the threshold, of what it was trained on; and of `test`, of what it is tested on."""
+    counts = settings.images.model_dump(mode="json")
+    for name, faces in {"real": prepare, **forged}.items():
+        asked = []
+        if name in ("real", *exam.training.generators) or not set(exam.training.generators) & set(forged):
+            asked.append({"split": "val", "count": counts["val"], "perturbation": exam.training.perturbation})
+        if name in ("real", *exam.tests):
+            asked += [{"split": "test", "count": counts["test"], "perturbation": one} for one in exam.perturbations]
+        if asked:
+            inputs = {"detector": fit, "faces": faces}
+            yield Stage("score", f"{fit.subject} on {name}", {"asked": asked}, settings.seed, inputs)

@@ -15,7 +15,7 @@ from benchmarks.pipeline.program import program_digest
 from benchmarks.pipeline.settings import RunSettings, validated
 from benchmarks.pipeline.store import Store
 from forge.compute import Compute
-from forge.errors import InputError
+from forge.errors import BenchError, InputError
 from forge.files import digest_json, publishing, read_json, write_json
 
 if TYPE_CHECKING:
@@ -83,10 +83,11 @@ def _names_files(settings: RunSettings) -> bool:
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """Where the results of a run lie."""
+    """Where the results of a run lie, and what is missing from its report."""
 
     report: Path
     places: Mapping[str, Path]
+    failures: Sequence[BenchError] = ()
 
 
 def execute_run(
@@ -118,10 +119,10 @@ def execute_run(
     target = reports / planned.settings.name
     refuse_foreign(target)
     context = Context(planned.source, compute, workers, silent, track)
-    places = execute(planned.stages, store, context, observer)
+    executed = execute(planned.stages, store, context, observer)
     dismiss(context)
-    publish_report(places[planned.stages[-1].key] / "report", target)
-    return RunOutcome(target, places)
+    publish_report(executed.report / "report", target)
+    return RunOutcome(target, executed.places, list(executed.failures.values()))
 
 
 def refuse_foreign(target: Path) -> None:

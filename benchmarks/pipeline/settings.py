@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from forge.errors import InputError, UnknownNameError
+from forge.files import digest_json
 from forge.registry import is_file_reference
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -93,17 +94,34 @@ class DetectorRequest(_Settings):
     files: dict[str, str] = Field({}, description="SHA-256 of the files it depends on, e.g. weights")
 
 
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class Conditions(_Settings):
+    """Under which conditions detectors are tested; what each means is in benchmarks/measures/trainings.py."""
+
+    cross: bool = Field(True, description="train on each generator, test on every one: the conditions same and cross")
+    leave_one_out: bool = Field(False, description="train on all generators but one, test on that")
+    robust: tuple[str, ...] = Field((), description="perturbations of the test images; trained on all generators")
+    equalised: bool = Field(False, description="both classes end with one JPEG quality, in training and in the test")
+    budget: tuple[Annotated[int, Field(gt=0)], ...] = Field((), description="numbers of training images a class")
+    shuffled: tuple[str, ...] = Field((), description="detectors that are trained on shuffled labels too, as a control")
+    only: dict[str, tuple[str, ...]] = Field({}, description="condition -> the detectors it is limited to")
+
+
 class RunSettings(_Settings):
     """Everything that decides the outcome of a run."""
 
     name: str
     preset: Preset
-    seed: int = Field(0, ge=0, lt=2**32)
+    seed: int = Field(0, ge=0, lt=2**32, description="of all randomness; the first of several")
+    seeds: tuple[Seed, ...] = Field((), description="the whole run is repeated with each of these; empty: with seed")
     data: DataSettings
     images: ImageCounts
     quality: QualitySettings = QualitySettings()
     generators: dict[str, GeneratorSettings]
     detectors: dict[str, DetectorRequest]
+    conditions: Conditions = Conditions()
     show_real: bool = False
     command: str = ""
 
@@ -116,10 +134,21 @@ class RunFile(_Settings):
     condition: str | list[str] | None = None
     data: str | None = None
     preset: Preset | None = None
-    seed: int | None = Field(None, ge=0)
+    title: str = Field("", description="one line for people")
+    protocol: int | None = Field(None, description="version of the measuring protocol it was written for")
+    seed: Seed | None = None
+    seeds: list[Seed] | None = Field(None, description="the whole run is repeated with each of these")
+    conditions: dict[str, Any] = Field({}, description="how detectors are trained and tested; see Conditions")
     resolution: int | None = None
     name: str | None = None
     set: dict[str, Any] = {}
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: list[int] | None) -> list[int] | None:
+        if twice := [seed for seed in seeds or [] if (seeds or []).count(seed) > 1]:
+            raise ValueError(f"it names the seed {twice[0]} twice")
+        return seeds
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -194,6 +223,25 @@ def configs_root() -> Path:
     return inside if inside.is_dir() else packages.parent / "configs"
 
 
+def suites() -> dict[str, Path]:
+    """The shipped suites by name."""
+    return {file.stem: file for file in sorted((configs_root() / "suites").glob("*.yaml"))}
+
+
+def find_suite(name: str) -> Path:
+    """The YAML file of a shipped suite's name, or of a path.
+
+    Raises:
+        UnknownNameError: neither; carries the nearest.
+    """
+    if Path(name).is_file() or name.endswith((".yaml", ".yml")) or "/" in name:
+        return Path(name)
+    known = suites()
+    if name not in known:
+        raise UnknownNameError("suite", name, known, see="bench list suites")
+    return known[name]
+
+
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with the values of `over`, mappings merged at every depth."""
     result = dict(base)
@@ -245,7 +293,8 @@ def as_assignments(value: Mapping[str, Any], prefix: str = "") -> list[str]:
     return found
 
 
-SECTIONS = ("data", "images", "quality", "generator", "generators", "detector", "detectors")
+_LONG_LIST = 40  # characters of a list of names in the name of a run
+SECTIONS = ("data", "images", "quality", "conditions", "generator", "generators", "detector", "detectors")
 
 
 def compose(
@@ -255,6 +304,7 @@ def compose(
     preset: str,
     condition: Sequence[str] = (),
     seed: int = 0,
+    seeds: Sequence[int] = (),
     source: str = "rendered",
     resolution: int | None = None,
     name: str | None = None,
@@ -294,12 +344,14 @@ def compose(
     return RunSettings(
         name=name or default_name(chosen_generators, chosen_detectors, checked, preset),
         preset=cast(Preset, preset),
-        seed=seed,
+        seed=seeds[0] if seeds else seed,
+        seeds=tuple(seeds) if len(seeds) > 1 else (),
         data=checked,
         images=validated(ImageCounts, images, where="images"),
         quality=validated(QualitySettings, quality, where="quality"),
         generators=chosen_generators,
         detectors=chosen_detectors,
+        conditions=validated(Conditions, overrides.get("conditions", {}), where="conditions"),
         show_real=show_real,
         command=command,
     )
@@ -425,9 +477,17 @@ def short_name(reference: str) -> str:
 
 
 def default_name(generators: Mapping[str, Any], detectors: Mapping[str, Any], data: DataSettings, preset: str) -> str:
-    """The name of a run that nobody named; also the name of its report's folder."""
-    text = f"{'+'.join(generators)}-{'+'.join(detectors)}-{data.source_name}-{preset}"
-    return safe_name(text)
+    """The name of a run that nobody named; also the name of its report's folder.
+
+    Long lists are counted; a few digits of their digest tell two of them apart.
+    """
+    parts = [_listed(generators, "generators"), _listed(detectors, "detectors"), data.source_name, preset]
+    return safe_name("-".join(parts))
+
+
+def _listed(names: Collection[str], what: str) -> str:
+    text = "+".join(names)
+    return text if len(text) <= _LONG_LIST else f"{len(names)}-{what}-{digest_json(list(names))[:4]}"
 
 
 def safe_name(text: str) -> str:

@@ -43,6 +43,7 @@ STAGES: dict[str, Callable[[Job], Facts]] = {
     "train": faces.train,
     "synthesize": faces.synthesize,
     "blend": faces.blend,
+    "perturb": faces.perturb,
     "floor": faces.floor,
     "quality": faces.quality,
     "fit": detectors.fit,

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from benchmarks.measures import metrics, statistics
+from benchmarks.measures import metrics
 from benchmarks.measures.evaluate import identities
+from benchmarks.measures.interval import wilson
 from benchmarks.measures.results import Cell
 from benchmarks.report import curves
 from benchmarks.report.numbers import count, estimate, percent, share
@@ -197,7 +198,7 @@ def calibration_figures(cells: Sequence[Cell], rows: Rows, names: Names) -> list
         plot.bars(np.linspace(0, 1, 21), claimed / claimed.max() * 0.2 - 0.28, "counts", base=-0.28)
         for p, forged, n in zip(bins.probability, bins.forged, bins.images, strict=True):
             hits = round(float(forged * n))
-            ends = statistics.wilson(hits, int(n))
+            ends = wilson(hits, int(n))
             plot.line([p, p], [ends.low, ends.high], "s0")
             plot.dot(p, forged, "s0", title=f"{hits} of {n} images forged; mean probability claimed {p:.3f}", radius=3)
         ece = share(cell.ece, cell.n_real + cell.n_forged)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
+from benchmarks.measures.trainings import Training
 from benchmarks.report.colour import Maps, Pixels, diverging, overlay
 from benchmarks.report.figures import Names
 from benchmarks.report.images import grid_uri, map_uri, smaller
@@ -127,7 +128,9 @@ def _first(shown: int, n: int, what: str) -> str:
 
 def _watchers(evidence: Evidence, generator: str) -> list[Sight]:
     """The fits that were trained on a generator and can say where they look in its forgeries."""
-    return [s for s in evidence.sights if generator in s.saliency and generator in s.trained_on.split("+")]
+    return [
+        s for s in evidence.sights if generator in s.saliency and generator in Training.parse(s.trained_on).generators
+    ]
 
 
 def _spectrum(generator: str, evidence: Evidence, names: Names, files: dict[str, Image.Image]) -> HeatMap:

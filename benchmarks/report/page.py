@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.measures.results import Cell, DetectorFacts, GeneratorFacts, Results
+from benchmarks.measures.trainings import CLEAN, SHUFFLED
 from benchmarks.report import discriminators, figures, health, histories, mistakes, quality, words
 from benchmarks.report.figures import Figure, Names
 from benchmarks.report.images import grid_uri
@@ -148,7 +149,16 @@ def build(
         picture: image of (source set name, sample id), None where it may not be shown.
         evidence: where the detectors look.
     """
-    cells, rows, names = results.cells, TestRows(scores), Names()
+    # the page is about clean test images; what was perturbed, and the controls, have tables of their own
+    cells = [cell for cell in results.cells if cell.perturbation == CLEAN and cell.condition != SHUFFLED]
+    if results.seeds:  # and of a repeated run about its first seed: the leaderboard is about all of them
+        cells = [cell for cell in cells if cell.seed == results.seed]
+    of_seed = {
+        name: [one for one in getattr(results, name) if one.seed == results.seed or not results.seeds]
+        for name in ("generators", "detectors")
+    }
+    results = results.model_copy(update={"cells": cells, **of_seed})
+    rows, names = TestRows(scores[scores["perturbation"] == CLEAN]), Names()
     single, paired = figures.hardest(cells, _CELLS), figures.hardest_duels(cells, _DUELS)
     histograms = figures.histograms(single, rows, names)
     rows_shown = table(results)

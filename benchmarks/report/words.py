@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from benchmarks.measures.results import Cell, Comparison, Results
+from benchmarks.measures.trainings import Training
 from benchmarks.report.numbers import count, estimate, p_value, signed
 from benchmarks.report.ranking import Duel, Key, comparison, duels, key, tiers
 
@@ -65,6 +66,7 @@ def verdict(results: Results, errors: Mapping[Key, Errors]) -> Verdict:
     else:
         sentences = (*_spread(results.cells, faces), *_worst_mistakes(results.cells, errors))[:2]
     notes = [
+        *(f"Missing here: {stage}. {error}." for stage, error in results.missing.items()),
         *_reversals(results.cells),
         *_guesses(results.cells),
         *_ties(groups, results.comparisons),
@@ -168,7 +170,7 @@ def _ties(groups: Mapping[Duel, list[Cell]], comparisons: list[Comparison]) -> l
 
 def _standing(duel: Duel, found: list[list[Cell]], comparisons: list[Comparison]) -> str:
     first = found[0]
-    if duel.tested_on in duel.trained_on.split("+"):
+    if duel.tested_on in Training.parse(duel.trained_on).generators:
         where = f"On {duel.tested_on} forgeries"
     else:
         where = f"On {duel.tested_on} forgeries, after training on {duel.trained_on}"

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from detect.views import View, digest_of, generator_of, join, resolution_of, select, sets_of, splits_of
+from detect.views import View, coins, digest_of, generator_of, join, resolution_of, select, sets_of, splits_of
 from forge.compute import Compute, derive_seed
 from forge.errors import InputError
 from forge.faces.faceset import Images
@@ -95,15 +95,17 @@ class FitData:
         )
 
     def with_shuffled_labels(self, seed: int) -> FitData:
-        """The control in which labels say nothing: both classes drawn from the same shuffled images."""
-        shuffled: dict[str, View] = {}
+        """The control in which labels say nothing: each is the toss of a coin, the same for all images of an identity.
+
+        A detector that predicts the coins (`views.coins`) of test images has seen them, or people in them, in training.
+        """
+        tossed: dict[str, View] = {}
         for split in ("train", "val"):
-            real, forged = self.views[f"{split}_real"], self.views[f"{split}_forged"]
-            order = np.random.default_rng(derive_seed(seed, "shuffle", split)).permutation(len(real) + len(forged))
-            both = join(real, forged)
-            shuffled[f"{split}_real"] = select(both, order[: len(real)])
-            shuffled[f"{split}_forged"] = select(both, order[len(real) :])
-        return FitData(**shuffled)
+            both = join(self.views[f"{split}_real"], self.views[f"{split}_forged"])
+            heads = coins(both.rows, seed)
+            tossed |= {f"{split}_real": select(both, np.flatnonzero(~heads))}
+            tossed |= {f"{split}_forged": select(both, np.flatnonzero(heads))}
+        return FitData(**tossed)
 
     def describe(self) -> list[dict[str, Any]]:
         """Exactly which images these are, one JSON mapping a view: role, sets, number of images, digest."""

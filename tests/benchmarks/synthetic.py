@@ -9,6 +9,7 @@ import pandas as pd
 
 from benchmarks.measures.evaluate import compare, evaluate
 from benchmarks.measures.results import Cell, Comparison, DataFacts, DetectorFacts, GeneratorFacts, Results, StageFacts
+from benchmarks.measures.trainings import Training
 from benchmarks.report.write import Pictures
 
 TINY = (
@@ -176,7 +177,7 @@ def html_of(folder):
 def cell(auc, low, high, *, detector="xception", trained_on="dcgan", tested_on="dcgan", n=1000, balanced=0.9):
     return Cell(
         detector=detector, trained_on=trained_on, tested_on=tested_on,
-        condition="same" if tested_on in trained_on.split("+") else "cross", seed=0, n_real=n, n_forged=n, auc=auc,
+        condition=Training.parse(trained_on).condition(tested_on), seed=0, n_real=n, n_forged=n, auc=auc,
         auc_low=low, auc_high=high, auc_method="DeLong", ap=auc, ap_balanced=auc, eer=0.1, eer_low=None, eer_high=None,
         tpr_at_fpr_1pct=None, tpr_at_fpr_01pct=None, pauc=auc, accuracy=0.9, accuracy_low=0.88, accuracy_high=0.92,
         threshold=0.5, balanced_accuracy=balanced, brier=0.1, ece=0.05, log_loss=0.3,

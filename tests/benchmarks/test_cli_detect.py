@@ -19,6 +19,7 @@ from detect.detectors.discriminator import FromScratch
 from detect.trained import DetectorCard, TrainedDetector
 from forge.errors import InputError
 from forge.files import write_json
+from forge.networks import GENERATORS
 
 
 @pytest.fixture
@@ -121,6 +122,30 @@ def test_a_detector_in_a_folder_judges_at_one_half(done):
     code, _, err = done("detect", "own", "me.png", "-d", "dct")
     assert code == 2 and "own is one detector already" in err
     shutil.rmtree("own")
+
+
+def test_a_discriminator_from_a_file_is_built_only_if_its_file_is_named(done, monkeypatch):
+    Path("mine.py").write_text("from forge.networks.dcgan import DCGAN\n\n\nclass Mine(DCGAN):\n    citation = 'x'\n")
+    reference = "mine.py:Mine"
+    GENERATORS.load(reference)
+    detector = FromScratch(FromScratch.Settings(), 16)
+    detector.blueprint = Blueprint(reference, {}, 16)
+    detector.network = detector.build().eval()
+    card = DetectorCard(
+        name="disc-scratch", family="disc-scratch", citation="", variant="", settings=detector.settings.model_dump(),
+        resolution=16, seed=0, trained_on="mine", data=[], calibration={"a": 1.0, "b": 0.0}, parameters=1, facts={},
+        history=[],
+    )  # fmt: skip
+    TrainedDetector(detector, card).save(Path("from-file"))
+    for name in [name for name in sys.modules if name.startswith("bench_plugin_mine")]:
+        monkeypatch.delitem(sys.modules, name)  # as in a process of its own
+    code, _, err = done("detect", "from-file", "me.png")
+    assert code == 2 and f"name that file: --generator {reference}" in err
+    code, out, err = done("detect", "from-file", "me.png", "--generator", reference, "--json")
+    assert (code, err) == (0, "") and "score" in json.loads(out)["images"][0]
+    code, _, err = done("detect", "from-file", "me.png", "--generator", "no.py:Mine")
+    assert code == 2 and "no.py" in err
+    shutil.rmtree("from-file")
 
 
 def test_a_run_that_is_called_like_a_command_is_reached_by_its_path(done):

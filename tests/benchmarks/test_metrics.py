@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn import metrics as sk
 
-from benchmarks.measures import metrics, statistics
+from benchmarks.measures import metrics, resampling, statistics
 from forge.errors import InputError
 
 rng = np.random.default_rng(11)
@@ -252,8 +252,8 @@ TAKES_SCORES = {
     "best_threshold": metrics.best_threshold,
     "delong_variance": statistics.delong_variance,
     "auc_interval": statistics.auc_interval,
-    "auc_bootstrap": statistics.auc_bootstrap,
-    "bootstrap_interval": lambda label, score: statistics.bootstrap_interval(metrics.eer, label, score),
+    "auc_bootstrap": resampling.auc_bootstrap,
+    "bootstrap_interval": lambda label, score: resampling.bootstrap_interval(metrics.eer, label, score),
 }
 TAKES_PROBABILITIES = {"brier": metrics.brier, "log_loss": metrics.log_loss, "ece": metrics.ece}
 
@@ -295,7 +295,7 @@ def test_metrics_leave_their_inputs_alone(data):
     assume(label.size > 4)
     before = label.copy(), score.copy()
     metrics.auc(label, score), metrics.eer(label, score), metrics.best_threshold(label, score)
-    statistics.auc_interval(label, score), statistics.auc_resamples(label, score, resamples=3)
+    statistics.auc_interval(label, score), resampling.auc_resamples(label, score, resamples=3)
     np.testing.assert_array_equal(before, (label, score))
 
 

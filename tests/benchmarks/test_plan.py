@@ -47,6 +47,32 @@ def test_the_ensemble_makes_its_training_keep_snapshots_at_the_quarters():
     assert stage(own, "train dcgan").settings["training"]["snapshots_kimg"] == [1.5]
 
 
+def test_blends_are_judged_by_discriminators_and_train_none():
+    planned = checked(
+        ["disc-raw", "disc-ensemble", "disc-raw@gan", "mean:dct+disc-raw"], generators=("gan", "self-blended")
+    )
+    fits = {one.name for one in planned.stages if one.kind == "fit"}
+    assert fits == {
+        "fit disc-raw@gan", "fit disc-ensemble@gan", "fit disc-raw@gan@gan", "fit disc-raw@gan@self-blended",
+        "fit dct@gan", "fit dct@self-blended", "fit mean:dct+disc-raw@gan",
+    }  # fmt: skip
+    assert "score disc-raw@gan on self-blended" in {one.name for one in planned.stages}
+
+
+def test_a_detector_is_explained_on_the_forgeries_it_was_trained_on():
+    planned = checked(["dct"])
+    assert set(stage(planned, "explain dct@gan").inputs) == {"detector", "forged gan"}
+
+
+def test_a_file_that_a_setting_of_a_setting_names_is_part_of_the_key(tmp_path):
+    weights, keys = tmp_path / "weights.safetensors", []
+    for content in (b"one", b"two", b"two"):
+        weights.write_bytes(content)
+        planned = checked(["self-blended"], f"detector.options.weights={weights}", generators=("gan",))
+        keys.append(stage(planned, "fit self-blended@gan").key)
+    assert keys[0] != keys[1] == keys[2]
+
+
 @pytest.mark.parametrize(
     ("detector", "sentence"),
     [
@@ -68,7 +94,7 @@ def test_an_ensemble_brings_its_members_and_waits_for_them():
     planned = checked(["mean:dct+disc-raw@gan"], generators=("dcgan", "gan"))
     names = [one.name for one in planned.stages]
     fit = stage(planned, "fit mean:dct+disc-raw@gan@dcgan")
-    assert set(fit.inputs) == {"real", "forged", "member dct", "member disc-raw@gan"}
+    assert set(fit.inputs) == {"real", "forged dcgan", "member dct", "member disc-raw@gan"}
     assert names.index("fit dct@dcgan") < names.index("fit disc-raw@gan@dcgan") < names.index(fit.name)
     assert list(planned.settings.detectors) == ["dct", "disc-raw@gan", "mean:dct+disc-raw@gan"]
 

@@ -1,6 +1,7 @@
 """Settings: composed in the right order, every mistake named with field, value and fix."""
 
 import itertools
+import re
 import shlex
 
 import pytest
@@ -9,6 +10,7 @@ from benchmarks.cli.run import gather
 from benchmarks.pipeline.plan import plan
 from benchmarks.pipeline.run import prepare_run
 from benchmarks.pipeline.settings import (
+    DataSettings,
     as_assignments,
     compose,
     default_name,
@@ -157,6 +159,14 @@ def test_names_suit_every_file_system():
     assert safe_name("///") == "run"
     made = settings(source="folder:/some/where/My Photos")
     assert default_name(made.generators, made.detectors, made.data, "smoke") == "dcgan-dct-folder-smoke"
+
+
+def test_the_name_of_a_run_with_many_detectors_counts_them():
+    zoo = ["xception", "resnet50", "meso4", "npr", "dct", "spectrum", "hmm"]
+    first, second = (
+        default_name({"dcgan": 1}, dict.fromkeys(names), DataSettings(), "quick") for names in (zoo, [*zoo[:-1], "svm"])
+    )
+    assert re.fullmatch(r"dcgan-7-detectors-[0-9a-f]{4}-rendered-quick", first) and first != second
 
 
 def keys(**changes):

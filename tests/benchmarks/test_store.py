@@ -136,7 +136,7 @@ def chain(monkeypatch):
 
 def run(stages, store):
     watch = Watch()
-    places = local.execute(stages, store, Context(None, Compute(), 1, silent), watch)
+    places = local.execute(stages, store, Context(None, Compute(), 1, silent), watch).places
     return places, watch
 
 

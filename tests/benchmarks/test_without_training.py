@@ -41,6 +41,7 @@ def test_blends_are_a_test_column_and_a_fitted_detector_is_used_as_it_is(bench, 
     ("arguments", "sentence"),
     [
         (("-g", "self-blended", "-d", "disc-raw"), "self-blended has none; name a trained generator: disc-raw@dcgan"),
+        (("-g", "gan,self-blended", "-d", "disc-raw@self-blended"), "self-blended has none; name a trained generator"),
         (("-g", "self-blended@2k", "-d", "dct"), "is not trained and has no snapshots; use self-blended"),
         (("-g", "self-blended", "-d", "dct", "--set", "generator.network.hue=999"), "less than or equal to 180"),
     ],

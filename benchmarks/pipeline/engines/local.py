@@ -5,18 +5,20 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from benchmarks.pipeline.environment import describe_environment, peak_memory_mb, reset_peak_memory
 from benchmarks.pipeline.job import Context, Job
-from benchmarks.pipeline.plan import VERSIONS, Stage
+from benchmarks.pipeline.plan import VERSIONS, Stage, without
 from benchmarks.pipeline.stages import STAGES
 from benchmarks.pipeline.store import DamagedError, Store, write_manifest
 from forge.errors import BenchError
 from forge.files import explain_os_error, write_text
 from forge.progress import Tick
+
+SEPARATE = ("train", "synthesize", "blend", "perturb", "fit", "explain", "score")  # a report can do without one
 
 
 class Observer(Protocol):
@@ -67,30 +69,65 @@ def survey(stages: Sequence[Stage], store: Store) -> dict[str, str]:
     return state
 
 
-def execute(stages: Sequence[Stage], store: Store, context: Context, observer: Observer) -> Mapping[str, Path]:
-    """Bring every needed stage's result into the store.
+@dataclass(frozen=True)
+class Executed:
+    """What became of the stages of a run.
+
+    Attributes:
+        places: key -> directory, for every stage whose result is there.
+        failures: key -> error, for every stage that failed by itself; what needs it is not there either.
+        report: where the last stage's result is.
+    """
+
+    places: Mapping[str, Path]
+    failures: Mapping[str, BenchError]
+    report: Path
+
+
+def execute(stages: Sequence[Stage], store: Store, context: Context, observer: Observer) -> Executed:
+    """Bring every needed stage's result into the store; what a failed one does not concern is done nevertheless.
 
     Args:
-        stages: each after what it needs.
+        stages: each after what it needs; the last two, evaluation and report, leave out what failed.
         store: where results lie.
         context: device, workers, source.
         observer: told what happens.
 
-    Returns:
-        Key -> directory, for every stage whose result is there.
-
     Raises:
-        BenchError: a stage failed; everything finished before stays in the store.
+        BenchError: a stage failed without which there is no report; everything finished before stays in the store.
     """
     places: dict[str, Path] = {}
-    state = survey(stages, store)
-    for stage in stages:
-        if state[stage.key].startswith("skip"):
+    failures: dict[str, BenchError] = {}
+    lost: set[str] = set()  # what failed and what needs it
+    stages, state = list(stages), survey(stages, store)
+    for number, planned in enumerate(stages):
+        stage = planned
+        if failures and stage.kind in ("evaluate", "report"):
+            why = {one.name: str(failures[one.key]) for one in stages if one.key in failures}
+            stage = without(stage, {*places}, why)
+            stages[number + 1 :] = [
+                replace(one, inputs=one.inputs | {"evaluation": stage}) for one in stages[number + 1 :]
+            ]
+        elif state[stage.key].startswith("skip"):
             continue
-        if state[stage.key] != "cached":
+        elif state[stage.key] != "cached" and any(one.key in lost for one in stage.inputs.values()):
+            lost.add(stage.key)
+            continue
+        if stage.kind == "evaluate" and not stage.inputs:  # nothing was scored
+            break
+        if state.get(stage.key) != "cached":
             observer.started(stage)
-        places[stage.key] = _ensure(stage, places, store, context, observer)
-    return places
+        try:
+            places[stage.key] = _ensure(stage, places, store, context, observer)
+        except BenchError as error:
+            if stage.kind not in SEPARATE or isinstance(error.__cause__, OSError):  # a full disk fails everything
+                raise
+            failures[stage.key] = error
+            lost.add(stage.key)
+            observer.noted(f"{error}; going on without it")
+    if stage.key not in places:
+        raise next(iter(failures.values()))
+    return Executed(places, failures, places[stage.key])
 
 
 def _ensure(stage: Stage, places: Mapping[str, Path], store: Store, context: Context, observer: Observer) -> Path:

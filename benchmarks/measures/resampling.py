@@ -1,0 +1,248 @@
+"""Bootstrap over identities of one detector's metrics on one test set.
+
+`label`, `score` and their checks are those of `metrics`. `groups` names the identity of every row, shape [n]; None,
+NaN or "" is a row on its own, as is every row where `groups` is None. Everything is deterministic given `seed`.
+
+The unit is the identity with all its rows. Units with real rows only, with forged rows only, and with both (a forgery
+that keeps its source's identity) are three strata, each resampled with replacement to its own number of units. So an
+identity in both classes is drawn jointly, and no resample ever lacks a class.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from benchmarks.measures.interval import Interval, two_sided, wilson
+from benchmarks.measures.metrics import Bools, Floats, Ints, check_scores
+from forge.errors import InputError
+
+FEW_UNITS = 30  # identities a class below which a percentile bootstrap over them covers too little (see the tests)
+_THREADS = 8
+_CHUNK = 2**20  # cells of a weight matrix held at once: bounds memory to some tens of MB whatever n is
+
+
+class Units(NamedTuple):
+    """What is resampled.
+
+    Attributes:
+        of_row: unit of each row, shape [n]; numbers 0..k-1, ordered by stratum.
+        strata: units with real rows only, with both, with forged rows only.
+    """
+
+    of_row: Ints
+    strata: tuple[int, int, int]
+
+    @property
+    def in_real(self) -> int:
+        """Units with real rows."""
+        return self.strata[0] + self.strata[1]
+
+    @property
+    def in_forged(self) -> int:
+        """Units with forged rows."""
+        return self.strata[1] + self.strata[2]
+
+    @property
+    def repeat(self) -> bool:
+        """Whether any unit has more than one row."""
+        return self.of_row.size > sum(self.strata)
+
+
+def units_of(forged: Bools, code: Ints) -> Units:
+    """Number the units by stratum and then by first row, so that sorted rows meet their units in memory order."""
+    _, first, code = np.unique(code, return_index=True, return_inverse=True)
+    has_forged = np.bincount(code, weights=forged) > 0
+    has_real = np.bincount(code, weights=~forged) > 0
+    stratum = np.where(has_forged & has_real, 1, np.where(has_forged, 2, 0))
+    number = np.empty(first.size, np.intp)
+    number[np.lexsort((first, stratum))] = np.arange(first.size)
+    sizes = np.bincount(stratum, minlength=3)
+    return Units(number[code], (int(sizes[0]), int(sizes[1]), int(sizes[2])))
+
+
+def codes(groups: ArrayLike | None, rows: int) -> Ints:
+    """One integer an identity, for whatever names identities have."""
+    if groups is None:
+        return np.arange(rows)
+    names = np.asarray(groups)
+    if names.shape != (rows,):
+        raise InputError(f"groups must name one identity a row, shape ({rows},), got shape {names.shape}")
+    known: dict[Any, int] = {}
+    unnamed = 0
+    codes = np.empty(rows, np.intp)
+    for row, name in enumerate(names.tolist()):
+        if name is None or name == "" or name != name:  # nobody's (NaN is not itself), so a unit of its own
+            unnamed += 1
+            codes[row] = -unnamed
+        else:
+            codes[row] = known.setdefault(name, len(known))
+    return codes
+
+
+def _sorted(label: ArrayLike, score: ArrayLike, groups: ArrayLike | None) -> tuple[Bools, Floats, Units]:
+    """Checked rows by rising score, and their units."""
+    forged, scores = check_scores(label, score)
+    order = np.argsort(scores, kind="stable")
+    forged, scores = forged[order], scores[order]
+    return forged, scores, units_of(forged, codes(groups, forged.size)[order])
+
+
+def _resample(values: Callable[[Ints], Floats], units: Units, resamples: int, seed: int, cells: int) -> Floats:
+    """`values` of how often each unit is drawn in each resample, weights [chunk, units] to numbers [chunk], joined.
+
+    Chunks are drawn from seeds of their own, so that threads share the work and the result does not depend on how many.
+
+    Args:
+        values: pure; runs in threads, which pays off where NumPy does the work.
+        units: what is resampled.
+        resamples: how many.
+        seed: of the draws.
+        cells: of the largest array a resample makes in `values`.
+    """
+    if resamples < 1:
+        raise InputError(f"resamples must be at least 1, got {resamples}; 2000 is usual")
+    chunk = max(1, _CHUNK // cells)
+
+    def run(number: int) -> Floats:
+        rng, rows = np.random.default_rng([seed, number]), min(chunk, resamples - number * chunk)
+        drawn = []
+        for size in units.strata:  # multinomial counts a stratum
+            draws = rng.integers(size, size=(rows, size)) if size else np.empty((rows, 0), np.intp)
+            draws += size * np.arange(rows)[:, None]
+            drawn.append(np.bincount(draws.ravel(), minlength=rows * size).reshape(rows, size))
+        return values(np.concatenate(drawn, axis=1))
+
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, _THREADS)) as pool:
+        return np.concatenate(list(pool.map(run, range(-(-resamples // chunk)))))
+
+
+def _percentile(values: Floats, level: float, method: str) -> Interval:
+    two_sided(level)  # checks the level
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high), method, level)
+
+
+def auc_resamples(
+    label: ArrayLike, score: ArrayLike, *, groups: ArrayLike | None = None, resamples: int = 2000, seed: int = 0
+) -> Floats:
+    """AUC of bootstrap resamples over identities, shape [resamples]; sorts once, then O(n) a resample.
+
+    With the rows in order of score, a forged image of weight w contributes w times the weight of the reals below it
+    plus half of those tied with it: two look-ups in the running sum of the real weights. All counts are exact integers.
+    """
+    forged, scores, units = _sorted(label, score, groups)
+    real_unit, forged_unit = units.of_row[~forged], units.of_row[forged]
+    lower, upper = (np.searchsorted(scores[~forged], scores[forged], side) for side in ("left", "right"))
+    tied = bool((lower != upper).any())
+
+    def values(weight: Ints) -> Floats:
+        of_forged = weight.take(forged_unit, axis=1)
+        below = np.zeros((len(weight), real_unit.size + 1), np.intp)
+        np.cumsum(weight.take(real_unit, axis=1), axis=1, out=below[:, 1:])
+        twice = below.take(lower, axis=1) + below.take(upper, axis=1) if tied else 2 * below.take(lower, axis=1)
+        twice *= of_forged
+        return np.asarray(twice.sum(axis=1) / (2 * below[:, -1] * of_forged.sum(axis=1)))
+
+    return _resample(values, units, resamples, seed, forged.size)
+
+
+def auc_bootstrap(
+    label: ArrayLike,
+    score: ArrayLike,
+    *,
+    groups: ArrayLike | None = None,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Percentile interval of the AUC from a bootstrap over identities (see the head of this file)."""
+    values = auc_resamples(label, score, groups=groups, resamples=resamples, seed=seed)
+    return _percentile(values, level, "bootstrap over identities")
+
+
+def bootstrap_interval(
+    metric: Callable[[Bools, Floats], float | None],
+    label: ArrayLike,
+    score: ArrayLike,
+    *,
+    groups: ArrayLike | None = None,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval | None:
+    """Percentile interval of any metric of (label, score): AP, EER, TPR at FPR, Brier. Stratified, over identities.
+
+    Where every resample gives one and the same value (perfect separation), a percentile interval would have no width.
+    There the interval spans the metric on sets to which z^2 (about 4) units were added at either end of the scores, in
+    either class: for a share of 0 or 1 that is Wilson's interval, and it reads "+ z^2 images" in `method`.
+
+    Returns:
+        The interval, or None where the metric is None on the set itself; resamples where it is None are left out.
+    """
+    z = two_sided(level)
+    forged, scores, units = _sorted(label, score, groups)
+    if metric(forged, scores) is None:
+        return None
+    falling = np.arange(forged.size)[::-1]  # metrics then meet descending scores in every resample and need no sort
+    method = "bootstrap over identities" if units.repeat else "bootstrap"
+
+    def values(weight: Ints) -> Floats:
+        found = []
+        for one in weight:
+            rows = np.repeat(falling, one[units.of_row[falling]])
+            found.append(metric(forged[rows], scores[rows]))
+        return np.array(found, dtype=np.float64)  # None becomes NaN
+
+    known = _resample(values, units, resamples, seed, forged.size)
+    known = known[~np.isnan(known)]
+    if known.size and np.ptp(known) > 0:
+        return _percentile(known, level, method)
+    ends = [value for value in _with_outliers(metric, forged, scores, units, z) if value is not None]
+    return Interval(min(ends), max(ends), f"{method}, + z^2 images", level)
+
+
+def _with_outliers(
+    metric: Callable[[Bools, Floats], float | None], forged: Bools, scores: Floats, units: Units, z: float
+) -> Iterator[float | None]:
+    yield metric(forged, scores)
+    for kind, count in ((False, units.in_real), (True, units.in_forged)):
+        rows = math.ceil(z * z * np.count_nonzero(forged == kind) / count)
+        for score in (scores[0], scores[-1]):
+            yield metric(np.append(forged, np.full(rows, kind)), np.append(scores, np.full(rows, score)))
+
+
+def proportion_interval(
+    hit: ArrayLike, *, groups: ArrayLike | None = None, level: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> Interval:
+    """Interval of the share of rows that hit: Wilson where rows are independent, else a bootstrap over identities.
+
+    Where identities repeat but are few, or all rows agree, it is Wilson's with identities in place of images.
+
+    Args:
+        hit: whether each image counts, shape [n], e.g. (score >= threshold)[label == 1] for the TPR.
+        groups: identity of each row, shape [n].
+        level: nominal coverage.
+        resamples: bootstrap size.
+        seed: of the bootstrap.
+    """
+    hits = np.asarray(hit, dtype=bool)
+    if hits.ndim != 1 or hits.size == 0:
+        raise InputError(f"hit must be a list with one entry an image, got shape {hits.shape}")
+    units = units_of(np.zeros(hits.size, dtype=bool), codes(groups, hits.size))  # one class: a single stratum
+    share, count = float(hits.mean()), sum(units.strata)
+    if not units.repeat:
+        return wilson(int(hits.sum()), hits.size, level=level)
+    if count < FEW_UNITS or share in (0.0, 1.0):
+        found = wilson(share * count, count, level=level)
+        return Interval(found.low, found.high, "Wilson over identities", level)
+    rows = np.bincount(units.of_row)
+    good = np.bincount(units.of_row, weights=hits)
+    shares = _resample(lambda weight: (weight @ good) / (weight @ rows), units, resamples, seed, count)
+    return _percentile(shares, level, "bootstrap over identities")

@@ -1,0 +1,91 @@
+"""What a detector was trained on, as the `trained_on` of a score row says it, and which condition a test then is.
+
+`trained_on` names the generators of the training forgeries, joined by "+", then after ":" what was unusual about it:
+
+    dcgan               forgeries of one generator
+    cgan+dcgan+gan      forgeries of several, as many in all as of one
+    dcgan:200           only 200 images a class
+    dcgan:equalised     both classes re-encoded as JPEG of one quality last
+    dcgan:shuffled      labels exchanged at random, a control
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from forge.errors import InputError
+
+CLEAN = "none"  # perturbation of images that were left alone
+EQUALISED = "equalised"  # a perturbation, and a training on images that went through it
+SHUFFLED = "shuffled"
+CONDITIONS = {
+    "same": "the generator was seen in training, its forgeries are fresh",
+    "cross": "trained on one generator, tested on another",
+    "leave-one-out": "trained on all generators but the tested one",
+    "robust": "the test images of both classes are changed: JPEG, blur, scaling, noise, cropping, brightness",
+    "equalised": "both classes end with one JPEG quality, in training and in the test",
+    "budget": "trained on few images",
+    "external": "forged and real photos that nobody here made",
+    "shuffled": "control: trained with labels exchanged at random",
+}
+
+
+@dataclass(frozen=True, order=True)
+class Training:
+    """What a detector was trained on.
+
+    Attributes:
+        generators: of the training forgeries, in order of their names.
+        variant: what was unusual: "" nothing, "200" images a class, "equalised", "shuffled".
+    """
+
+    generators: tuple[str, ...]
+    variant: str = ""
+
+    @classmethod
+    def of(cls, *generators: str, variant: str = "") -> Training:
+        """A training on these generators, in whatever order."""
+        return cls(tuple(sorted(set(generators))), variant)
+
+    @classmethod
+    def parse(cls, trained_on: str) -> Training:
+        """Read the `trained_on` of a score row; what follows no rule (a name with "++") is one name.
+
+        Raises:
+            InputError: it is empty.
+        """
+        if not trained_on:
+            raise InputError("trained_on is empty; it names the generators of the training forgeries")
+        names, colon, variant = trained_on.rpartition(":")
+        if not colon or not names or not re.fullmatch(rf"[1-9]\d*|{EQUALISED}|{SHUFFLED}", variant):
+            names, variant = trained_on, ""
+        parts = names.split("+")
+        return cls.of(*parts, variant=variant) if all(parts) else cls((names,), variant)
+
+    def __str__(self) -> str:
+        return "+".join(self.generators) + (f":{self.variant}" if self.variant else "")
+
+    @property
+    def images(self) -> int | None:
+        """Training images a class, where that was the point."""
+        return int(self.variant) if self.variant.isdigit() else None
+
+    @property
+    def perturbation(self) -> str:
+        """What both classes went through last in training: "equalised", or "none"."""
+        return EQUALISED if self.variant == EQUALISED else CLEAN
+
+    def condition(self, tested_on: str, perturbation: str = CLEAN) -> str:
+        """Which of `CONDITIONS` a test on a generator's forgeries is."""
+        if self.variant == SHUFFLED:
+            return "shuffled"
+        if self.images is not None:
+            return "budget"
+        if perturbation != self.perturbation:
+            return "robust"
+        if self.variant == EQUALISED:
+            return "equalised"
+        if tested_on in self.generators:
+            return "same"
+        return "cross" if len(self.generators) == 1 else "leave-one-out"

@@ -1,0 +1,149 @@
+"""A leaderboard as text: Markdown, HTML, CSV, JSON, and the rows of a terminal's table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+
+from benchmarks.report.numbers import amount, count, estimate
+from benchmarks.tables.leaderboard import Leaderboard, Line, Standing
+
+FORMATS = ("table", "md", "html", "csv", "json")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a detector costs: images scored a second, learned values, seconds of the median fit."""
+
+    images_per_second: float | None
+    parameters: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A leaderboard ready to print.
+
+    Attributes:
+        board: the leaderboard.
+        title: of the suite.
+        protocol: version of the measuring protocol.
+        costs: by detector; those scored elsewhere have none.
+        verdicts: what audits found, sentences that stand above the table.
+    """
+
+    board: Leaderboard
+    title: str
+    protocol: int
+    costs: Mapping[str, Cost]
+    verdicts: tuple[str, ...] = ()
+
+    @property
+    def headings(self) -> list[str]:
+        """Of the columns of `rows`."""
+        return ["rank", "detector", *self.board.columns, "images/s", "parameters"]
+
+    @property
+    def rows(self) -> list[list[str]]:
+        """The table as text, best first; what a detector lacks is said and not averaged."""
+        return [self._row(line) for line in self.board.lines]
+
+    def _row(self, line: Line) -> list[str]:
+        cost = self.costs.get(line.detector)
+        speed = count(round(cost.images_per_second)) if cost and cost.images_per_second else "–"
+        values = [standing(line.columns[name]) for name in self.board.columns]
+        return [rank(line), line.detector, *values, speed, amount(cost.parameters) if cost else "–"]
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader has to know, below the table."""
+        board = self.board
+        seeds = f"{len(board.seeds)} seeds" if len(board.seeds) > 1 else "one seed"
+        cover = "images and seeds" if len(board.seeds) > 1 else "images alone: one seed says nothing of another run"
+        found = [
+            f"Mean AUC over the cells of a column, {seeds}, with its 95 % interval over {cover}. Protocol "
+            f"{self.protocol}.",
+            f"Rank: by {board.primary} ({board.columns[board.primary]}); a detector that a paired test cannot tell "
+            "from the leader (Holm over all pairs) shares its rank, in brackets the ranks that the tests leave open.",
+        ]
+        if board.detectable is not None:
+            found.append(f"Such a test finds a difference of {board.detectable:.2g} four times in five.")
+        if board.many is not None:
+            many = board.many
+            found.append(
+                f"Friedman over the {many.sets} test sets: p = {many.p:.2g}; Nemenyi: mean ranks that differ by "
+                f"{many.critical_difference:.2f} differ significantly."
+            )
+        return found
+
+
+def rank(line: Line) -> str:
+    """The rank with the ranks that tests leave open: 1 (1–3); a dash where cells are missing."""
+    if line.rank is None or line.rank_low is None or line.rank_high is None:
+        return "–"
+    return f"{line.rank}" if line.rank_low == line.rank_high else f"{line.rank} ({line.rank_low}–{line.rank_high})"
+
+
+def standing(found: Standing) -> str:
+    """A value with its interval, or how much is missing."""
+    if found.value is None or found.low is None or found.high is None:
+        return f"{found.missing} of {found.cells + found.missing} missing"
+    return str(estimate(found.value, max(0.0, found.low), min(1.0, found.high)))
+
+
+def markdown(sheet: Sheet) -> str:
+    """A table for a README or a pull request."""
+    lines = [f"**{verdict}**" for verdict in sheet.verdicts]
+    lines += [""] if lines else []
+    lines += [_row(sheet.headings), "|---:|---|" + "---:|" * (len(sheet.headings) - 2)]
+    lines += [_row(row) for row in sheet.rows]
+    return "\n".join([*lines, "", *sheet.notes]) + "\n"
+
+
+def _row(cells: list[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def html(sheet: Sheet) -> str:
+    """A table for a page; styles are the page's."""
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in sheet.headings)
+    body = []
+    for row in sheet.rows:
+        cells = [f"<td>{escape(row[0])}</td>", f'<th scope="row">{escape(row[1])}</th>']
+        body.append("<tr>" + "".join(cells + [f"<td>{escape(cell)}</td>" for cell in row[2:]]) + "</tr>")
+    notes = "".join(f"<p>{escape(note)}</p>" for note in sheet.notes)
+    verdicts = "".join(f"<p><strong>{escape(verdict)}</strong></p>" for verdict in sheet.verdicts)
+    caption = f"<caption>{escape(sheet.title)}</caption>"
+    inner = "\n".join(body)
+    return f"{verdicts}<table>{caption}\n<thead><tr>{head}</tr></thead>\n<tbody>\n{inner}\n</tbody></table>\n{notes}\n"
+
+
+def to_csv(sheet: Sheet) -> str:
+    """One row a detector: rank, then value, ends and spread of every column, six decimals."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    parts = ("value", "low", "high", "sd", "missing")
+    names = [f"{name} {part}".replace(" value", "") for name in sheet.board.columns for part in parts]
+    writer.writerow(["rank", "rank_low", "rank_high", "detector", *names, "images_per_second", "parameters"])
+    for line in sheet.board.lines:
+        values: list[object] = []
+        for name in sheet.board.columns:
+            found = line.columns[name]
+            numbers = (found.value, found.low, found.high, found.sd)
+            values += ["" if number is None else f"{number:.6f}" for number in numbers] + [found.missing]
+        cost = sheet.costs.get(line.detector)
+        ranks = ["" if one is None else one for one in (line.rank, line.rank_low, line.rank_high)]
+        speed = cost.images_per_second if cost and cost.images_per_second is not None else ""
+        writer.writerow([*ranks, line.detector, *values, speed, cost.parameters if cost else ""])
+    return text.getvalue()
+
+
+def to_json(sheet: Sheet) -> str:
+    """Everything."""
+    found = {"title": sheet.title, "protocol": sheet.protocol, "verdicts": list(sheet.verdicts)}
+    costs = {name: vars(cost) for name, cost in sheet.costs.items()}
+    return json.dumps(found | sheet.board.model_dump(mode="json") | {"costs": costs}, indent=1) + "\n"

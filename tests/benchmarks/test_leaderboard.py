@@ -1,0 +1,170 @@
+"""The leaderboard from score rows: columns, means, ranks, what is missing, seeds."""
+
+import itertools
+import math
+from statistics import NormalDist
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.measures import metrics, statistics
+from benchmarks.measures.trainings import Training
+from benchmarks.tables.leaderboard import column_of, leaderboard
+from forge.errors import InputError
+
+GENERATORS = ("dcgan", "gan", "style")
+
+
+def rows_of(detector, trained_on, auc, *, seed=0, n=200, tested=GENERATORS, perturbation="none", rng=None, people=None):
+    """Score rows of one fit: reals are the same images everywhere, forgeries those of their generator and seed."""
+    rng = rng or np.random.default_rng([seed, len(detector), len(trained_on), len(perturbation)])
+    common = np.random.default_rng(99).normal(size=n)  # what makes a real image hard, for every detector
+    parts = []
+    for generator in ("", *tested):
+        wanted = auc.get(generator, 0.5) if isinstance(auc, dict) else auc
+        shift = NormalDist().inv_cdf(wanted) * math.sqrt(2) if generator else 0.0
+        base = common if not generator else np.random.default_rng([seed, *map(ord, generator)]).normal(size=n)
+        score = math.sqrt(0.5) * base + math.sqrt(0.5) * rng.normal(size=n) + shift
+        parts.append(
+            pd.DataFrame(
+                {
+                    "detector": detector, "trained_on": trained_on, "seed": seed,
+                    "sample_id": [f"{generator}{i}" for i in range(n)],
+                    "identity": [f"p{i // 4}" for i in range(n)] if people and not generator else None,
+                    "source": generator or "faces", "generator": generator, "split": "test",
+                    "perturbation": perturbation, "label": int(bool(generator)), "score": score,
+                    "probability": 1 / (1 + np.exp(-score)),
+                }
+            )
+        )  # fmt: skip
+    return pd.concat(parts, ignore_index=True)
+
+
+def union(*names):
+    return str(Training.of(*names))
+
+
+def suite(skill, seeds=(0,), **options):
+    """Leave-one-out rows of detectors with a true AUC each."""
+    made = []
+    for (detector, auc), seed, left in itertools.product(skill.items(), seeds, GENERATORS):
+        others = union(*(name for name in GENERATORS if name != left))
+        rng = np.random.default_rng([seed, *map(ord, detector + left)])
+        made.append(rows_of(detector, others, auc, seed=seed, tested=(left,), rng=rng, **options))
+    return pd.concat(made, ignore_index=True)
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "tested_on", "perturbation", "column"),
+    [
+        ("gan", "gan", "none", "same"),
+        ("gan", "dcgan", "none", "cross"),
+        ("dcgan+gan", "style", "none", "leave-one-out"),
+        ("dcgan+gan", "gan", "none", ""),
+        ("dcgan+gan+style", "gan", "none", "union"),
+        ("dcgan+gan+style", "gan", "jpeg75", "robust"),
+        ("dcgan+gan+style:equalised", "gan", "equalised", "equalised"),
+        ("dcgan+gan+style:200", "gan", "none", "budget 200"),
+        ("dcgan+gan+style:shuffled", "gan", "none", ""),
+    ],
+)
+def test_columns(trained_on, tested_on, perturbation, column):
+    assert column_of(Training.parse(trained_on), tested_on, perturbation, frozenset(GENERATORS)) == column
+
+
+def test_of_two_generators_the_other_one_is_what_was_left_out():
+    assert column_of(Training.of("gan"), "dcgan", "none", frozenset({"gan", "dcgan"})) == "leave-one-out"
+
+
+def test_the_primary_value_is_the_mean_over_what_was_left_out():
+    scores = suite({"good": 0.9, "bad": 0.6})
+    board = leaderboard(scores)
+    assert board.primary == "leave-one-out" and [line.detector for line in board.lines] == ["good", "bad"]
+    own = scores[scores["detector"] == "good"]
+    direct = []
+    for left in GENERATORS:
+        fit = own[own["trained_on"] == union(*(name for name in GENERATORS if name != left))]
+        direct.append(metrics.auc(fit["label"], fit["score"]))
+    best = board.lines[0].columns["leave-one-out"]
+    assert best.value == pytest.approx(np.mean(direct)) and best.low < best.value < best.high
+    assert (best.cells, best.missing, best.sd) == (3, 0, None)
+    assert [(line.rank, line.rank_low, line.rank_high) for line in board.lines] == [(1, 1, 1), (2, 2, 2)]
+    (duel,) = board.duels
+    assert (duel.a, duel.b) == ("bad", "good") and duel.difference < 0 and duel.high < 0 and duel.p_holm < 1e-6
+
+
+def test_reals_that_are_shared_widen_the_mean():
+    """Three generators against the same reals: the interval is wider than of three independent AUCs."""
+    scores = suite({"one": 0.8}, n=400)
+    best = leaderboard(scores).lines[0].columns["leave-one-out"]
+    variances = []
+    for _, fit in scores.groupby("trained_on"):
+        variances.append(statistics.delong_variance(fit["label"], fit["score"]))
+    independent = 2 * 1.96 * math.sqrt(sum(variances)) / 3
+    assert independent * 1.1 < best.high - best.low < independent * math.sqrt(3)
+
+
+def test_equal_detectors_share_a_rank_and_friedman_agrees():
+    board = leaderboard(suite(dict.fromkeys("abcd", 0.8) | {"far": 0.6}))
+    assert [line.rank for line in board.lines] == [1, 1, 1, 1, 5]
+    assert all(line.rank_low == 1 and line.rank_high == 4 for line in board.lines[:4])
+    assert board.many is not None and board.many.sets == 3 and board.many.mean_ranks["far"] == 5
+    assert 0.005 < board.detectable < 0.1
+
+
+def test_a_detector_that_lacks_a_cell_is_not_averaged():
+    scores = suite({"whole": 0.7, "part": 0.9})
+    lacking = scores[~((scores["detector"] == "part") & (scores["trained_on"] == "dcgan+gan"))]
+    board = leaderboard(lacking)
+    assert [(line.detector, line.rank) for line in board.lines] == [("whole", 1), ("part", None)]
+    part = board.lines[1].columns["leave-one-out"]
+    assert (part.value, part.cells, part.missing) == (None, 2, 1) and board.duels == []
+
+
+def test_seeds_widen_the_interval_by_what_they_differ():
+    close = leaderboard(suite({"a": 0.8}, seeds=(0, 1, 2))).lines[0].columns["leave-one-out"]
+    apart = pd.concat([suite({"a": auc}, seeds=(seed,)) for seed, auc in enumerate((0.7, 0.8, 0.9))])
+    wide = leaderboard(apart).lines[0].columns["leave-one-out"]
+    assert wide.sd > 0.05 > close.sd and wide.cells == 9
+    assert wide.high - wide.low > 3 * (close.high - close.low)
+
+
+def test_people_who_repeat_count_once():
+    alone = leaderboard(suite({"a": 0.8}, n=400)).lines[0].columns["leave-one-out"]
+    scores = suite({"a": 0.8}, n=400, people=True)
+    # the four photos of a person are scored alike
+    real = scores["generator"] == ""
+    person = scores[real].groupby(["trained_on", "identity"])["score"].transform("first")
+    scores.loc[real, "score"] = person
+    grouped = leaderboard(scores).lines[0].columns["leave-one-out"]
+    assert grouped.high - grouped.low > 1.3 * (alone.high - alone.low)
+
+
+def test_other_columns_stand_beside_the_primary():
+    skill = {"a": 0.8, "b": 0.7}
+    more = [suite(skill)]
+    for name, auc in skill.items():
+        whole = union(*GENERATORS)
+        more += [
+            rows_of(name, whole, 0.99), rows_of(name, whole, auc - 0.1, perturbation="jpeg30"),
+            rows_of(name, f"{whole}:equalised", 0.95, perturbation="equalised"), rows_of(name, f"{whole}:50", 0.75),
+            rows_of(name, f"{whole}:1000", 0.9),
+        ]  # fmt: skip
+        more += [rows_of(name, trained, {trained: 0.99}) for trained in GENERATORS]
+    board = leaderboard(pd.concat(more))
+    assert list(board.columns) == [
+        "leave-one-out", "cross", "same", "union", "robust", "equalised", "budget 50", "budget 1000",
+    ]  # fmt: skip
+    a = board.lines[0].columns
+    assert a["robust"].value < a["union"].value and a["budget 50"].value < a["budget 1000"].value
+    assert a["same"].cells == 3 and a["cross"].cells == 6
+    assert leaderboard(pd.concat(more), primary="robust").primary == "robust"
+    with pytest.raises(InputError, match="no column 'external'"):
+        leaderboard(pd.concat(more), primary="external")
+
+
+def test_no_test_rows_are_no_table():
+    scores = suite({"a": 0.8})
+    with pytest.raises(InputError, match="nothing can be ranked"):
+        leaderboard(scores[scores["generator"] == ""])

@@ -1,0 +1,139 @@
+"""Suites end to end: seeds, conditions, the leaderboard from stored scores, and what fails by itself."""
+
+import json
+import sys
+
+import pandas as pd
+import pytest
+from synthetic import TINY, Page, call_bench, html_of
+
+from benchmarks.measures.trainings import Training
+from benchmarks.pipeline.settings import RunFile, read_yaml, suites, validated
+
+SUITE = """
+title: a test
+protocol: 1
+seeds: [3, 4]
+generator: [gan, self-blended]
+detector: [dct, disc-raw, random]
+conditions:
+  leave_one_out: true
+  robust: [jpeg75]
+  equalised: true
+  budget: [8]
+  shuffled: [dct]
+  only: {budget: [dct]}
+"""
+
+BROKEN = '''
+from detect.detectors.dct import LogDct
+
+
+class Broken(LogDct):
+    """A dct that fails at the end of its fit."""
+
+    family = "broken"
+
+    def fit(self, data, context):
+        raise RuntimeError("on purpose")
+'''
+
+
+@pytest.fixture
+def bench(tmp_path, monkeypatch, capsys):
+    return call_bench(tmp_path, monkeypatch, capsys)
+
+
+@pytest.mark.xdist_group("suites")
+def test_a_suite_runs_every_condition_and_its_leaderboard_is_made_of_scores(bench, tmp_path):
+    (tmp_path / "mine.yaml").write_text(SUITE)
+    code, out, err = bench("run", "mine.yaml", *TINY, "--quiet")
+    assert (code, err) == (0, "")
+    folder = tmp_path / "reports" / "mine"
+    results = json.loads((folder / "results.json").read_text())
+    assert results["seeds"] == [3, 4] and results["command"].startswith("bench run mine.yaml --preset smoke")
+    cells = pd.DataFrame(results["cells"])
+    assert set(cells["seed"]) == {3, 4}
+    assert set(cells["condition"]) == {"same", "cross", "robust", "equalised", "budget", "shuffled"}
+    assert {(one["name"], one["seed"]) for one in results["generators"]} == {
+        (name, seed) for name in ("gan", "self-blended") for seed in (3, 4)
+    }
+    # a discriminator exists for one generator alone; budgets were limited to dct
+    trained = {name: set(of["trained_on"]) for name, of in cells.groupby("detector")}
+    assert trained["dct"] - trained["random"] == {"gan+self-blended:8", "gan+self-blended:shuffled"}
+    assert trained["disc-raw"] == {"gan", "gan+self-blended", "gan+self-blended:equalised"}
+    scores = pd.read_parquet(folder / "scores.parquet")
+    assert all(Training.parse(text) for text in scores["trained_on"].unique())
+    Page(html_of(folder))
+
+    board = json.loads(bench("leaderboard", "mine", "--format", "json")[1])
+    assert board["primary"] == "leave-one-out" and board["seeds"] == [3, 4]
+    assert set(board["columns"]) >= {"leave-one-out", "same", "union", "robust", "equalised", "budget 8"}
+    ranked = {line["detector"]: line for line in board["lines"]}
+    assert ranked["disc-raw"]["rank"] is None and ranked["disc-raw"]["columns"]["leave-one-out"]["missing"] == 2
+    for name, start in (("md", "| rank"), ("html", "<table>"), ("csv", "rank,"), ("table", "")):
+        code, text, _ = bench("leaderboard", "mine", "--format", name)
+        assert code == 0 and "disc-raw" in text and text.lstrip().startswith(start)
+    assert "2 of 4 missing" in bench("leaderboard", "mine", "--format", "md")[1]
+    assert bench("leaderboard", "mine", "--format", "pdf")[0] == 2
+    assert "no column 'external'" in bench("leaderboard", "mine", "--by", "external")[2]
+
+    code, out, _ = bench("run", "mine.yaml", *TINY, "--dry-run", "--json")
+    assert {row["state"] for row in json.loads(out)} == {"cached"}
+
+
+@pytest.mark.xdist_group("suites")
+def test_a_detector_that_fails_leaves_the_others_their_report(bench, tmp_path, monkeypatch):
+    (tmp_path / "broken.py").write_text(BROKEN)
+    arguments = ("run", "-g", "gan", "-d", "dct,broken.py:Broken", "--name", "both", *TINY, "--quiet")
+    code, _, err = bench(*arguments)
+    assert code == 1 and "fit broken@gan failed: RuntimeError: on purpose" in err and "tries again" in err
+    results = json.loads((tmp_path / "reports/both/results.json").read_text())
+    assert {cell["detector"] for cell in results["cells"]} == {"dct"}
+    assert list(results["missing"]) == ["fit broken@gan"] and "on purpose" in results["missing"]["fit broken@gan"]
+    text = html_of(tmp_path / "reports/both")
+    assert "broken" in text and "on purpose" in text
+
+    (tmp_path / "broken.py").write_text(
+        BROKEN.replace('raise RuntimeError("on purpose")', "return super().fit(data, context)")
+    )
+    for name in [name for name in sys.modules if name.startswith("bench_plugin_broken")]:
+        monkeypatch.delitem(sys.modules, name)  # as in a process of its own
+    code, _, err = bench(*arguments)
+    assert (code, err) == (0, "")
+    results = json.loads((tmp_path / "reports/both/results.json").read_text())
+    assert {cell["detector"] for cell in results["cells"]} == {"dct", "broken"} and results["missing"] == {}
+
+
+def test_a_run_of_which_nothing_is_left_fails_as_its_first_stage_did(bench, tmp_path):
+    (tmp_path / "broken.py").write_text(BROKEN)
+    code, _, err = bench("run", "-g", "gan", "-d", "broken.py:Broken", "--name", "none", *TINY, "--quiet")
+    assert code == 1 and "on purpose" in err and not (tmp_path / "reports/none").exists()
+
+
+@pytest.mark.parametrize("name", sorted(suites()))
+def test_shipped_suites_are_valid_and_listed(name, bench):
+    suite = validated(RunFile, read_yaml(suites()[name]), where=name)
+    assert suite.title and suite.protocol == 1 and suite.seeds
+    assert name in bench("list", "suites")[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("protocol: 2\nseeds: [0]", "written for protocol 2; this version measures by protocol 1"),
+        ("seeds: [0, 0]\ngenerator: gan\ndetector: dct", "names the seed 0 twice"),
+        ("seeds: [-1]\ngenerator: gan\ndetector: dct", "greater than or equal to 0"),
+        ("generator: gan\ndetector: dct\nconditions: {robus: [jpeg75]}", "did you mean 'robust'"),
+        ("generator: gann\ndetector: dct", "did you mean 'gan'"),
+    ],
+)
+def test_a_suite_that_asks_for_what_is_not_there_is_refused(bench, tmp_path, text, sentence):
+    (tmp_path / "bad.yaml").write_text(text)
+    code, _, err = bench("run", "bad.yaml", *TINY)
+    assert code == 2 and sentence in err
+
+
+def test_an_unknown_suite_is_named_with_the_nearest(bench):
+    code, _, err = bench("run", "smok")
+    assert code == 2 and "did you mean 'smoke'" in err
