@@ -40,11 +40,13 @@ def leaderboard(
         texts = {"md": formats.markdown, "html": formats.html, "csv": formats.to_csv, "json": formats.to_json}
         print(texts[format](sheet), end="")
         return
-    _print(sheet)
+    print_sheet(sheet)
 
 
 def sheet_of(suite: str, reports: Path, by: str | None = None) -> Sheet:
     """The leaderboard of a report folder, from its scores."""
+    from benchmarks.measures.audit import failed
+    from benchmarks.measures.results import Finding
     from benchmarks.pipeline.run import find_report
     from benchmarks.tables.formats import Sheet
     from benchmarks.tables.leaderboard import leaderboard as rank
@@ -54,7 +56,9 @@ def sheet_of(suite: str, reports: Path, by: str | None = None) -> Sheet:
     folder = find_report(suite, reports)
     results = read_json(folder / "results.json")
     board = rank(read_scores(folder / "scores.parquet"), primary=by)
-    return Sheet(board, results["name"], results["protocol_version"], _costs(results))
+    found = [Finding(**one) for one in results.get("audits", [])]
+    verdicts = tuple(f"SHORTCUT: {one.sentence}" for one in failed(found))
+    return Sheet(board, results["name"], results["protocol_version"], _costs(results), verdicts)
 
 
 def _costs(results: dict[str, Any]) -> dict[str, Cost]:
@@ -72,40 +76,67 @@ def _costs(results: dict[str, Any]) -> dict[str, Cost]:
     return found
 
 
-def _print(sheet: Sheet) -> None:
+def print_sheet(sheet: Sheet) -> None:
+    """Print a leaderboard to the terminal."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    from benchmarks.tables.formats import rank as rank_of
-    from benchmarks.tables.formats import standing
-
     console = Console()
     for verdict in sheet.verdicts:
         console.print(f"[bold red]{escape(verdict)}[/]")
+    shown, left_out = _fitting(sheet, console.width)
     table = Table(title=escape(sheet.title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading in ("rank", "detector", sheet.board.primary):
+    for heading, values in shown.items():
         left = heading == "detector"
-        table.add_column(heading, justify="left" if left else "right", no_wrap=not left, overflow="fold")
-    others = [name for name in sheet.board.columns if name != sheet.board.primary]
-    wide = console.width >= _WIDE
-    for name in (*others, "images/s") if wide else others:
-        table.add_column(_HEADINGS.get(name, name.replace(" ", "\n")), justify="right", no_wrap=True)
-    for line in sheet.board.lines:
-        cost = sheet.costs.get(line.detector)
-        speed = f"{cost.images_per_second:,.0f}" if cost and cost.images_per_second else "–"
-        values = [_short(line.columns[name]) for name in others]
-        row = [rank_of(line), line.detector, standing(line.columns[sheet.board.primary]), *values, speed]
-        table.add_row(*map(escape, row if wide else row[:-1]), style="bold" if line.rank == 1 else None)
+        width = max(len(part) for part in (*values, *_heading(heading).split("\n")))
+        table.add_column(_heading(heading), justify="left" if left else "right", no_wrap=True, min_width=width)
+    for i, line in enumerate(sheet.board.lines):
+        table.add_row(*(escape(values[i]) for values in shown.values()), style="bold" if line.rank == 1 else None)
     console.print(table)
-    for note in (*sheet.notes, "–: cells are missing. Intervals of every column: --format md or csv."):
+    more = f" Not shown for want of width: {', '.join(left_out)}." if left_out else ""
+    for note in (*sheet.notes, f"–: cells are missing. Intervals of every column: --format md or csv.{more}"):
         console.print(f"[dim]{escape(note)}[/]", highlight=False)
 
 
-_WIDE = 100  # characters from which there is room for the speed
-_HEADINGS = {"equalised": "equal-\nised", "images/s": "images\n/s"}  # a column is six characters wide
+def _fitting(sheet: Sheet, width: int) -> tuple[dict[str, list[str]], list[str]]:
+    """The columns that fit a terminal, heading -> values, and those left out; rank, detector and primary always."""
+    from benchmarks.tables.formats import rank, standing
+
+    board = sheet.board
+    shown = {
+        "rank": [rank(line) for line in board.lines],
+        "detector": [line.detector for line in board.lines],
+        board.primary: [standing(line.columns[board.primary]) for line in board.lines],
+    }
+    others = [name for name in board.columns if name != board.primary]
+    more = {name: [_short(line.columns[name]) for line in board.lines] for name in others}
+    more["images/s"] = [_speed(sheet, line.detector) for line in board.lines]
+    left_out: list[str] = []
+    for name, values in more.items():
+        if sum(_width(*one) for one in (shown | {name: values}).items()) <= width - 2 and not left_out:
+            shown[name] = values
+        else:
+            left_out.append(name)
+    return shown, left_out
+
+
+def _width(heading: str, values: list[str]) -> int:
+    return max(len(part) for part in (*values, *_heading(heading).split("\n"))) + 2
+
+
+def _heading(name: str) -> str:
+    return _HEADINGS.get(name, name.replace(" ", "\n"))
+
+
+def _speed(sheet: Sheet, detector: str) -> str:
+    cost = sheet.costs.get(detector)
+    return f"{cost.images_per_second:,.0f}" if cost and cost.images_per_second else "–"
+
+
+_HEADINGS = {"equalised": "equal-\nised", "images/s": "images\n/s"}  # at most six characters wide
 
 
 def _short(found: Standing) -> str:
-    return "–" if found.value is None else f"{found.value:.3f}"
+    return "–" if found.value is None else f"{found.value:.2f}"

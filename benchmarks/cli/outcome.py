@@ -30,6 +30,13 @@ def print_outcome(report: Path, *, quiet: bool, as_json: bool) -> None:
     from rich.console import Console
 
     console = Console()
+    if results.get("seeds") or any(cell["condition"] == "leave-one-out" for cell in results["cells"]):
+        from benchmarks.cli.leaderboard import print_sheet, sheet_of
+
+        print_sheet(sheet_of(report.name, report.parent))
+        console.print(f"report: [bold]{report / 'index.html'}[/]", highlight=False, soft_wrap=True)
+        console.print(f"[dim]next: bench leaderboard {report.name} --format md[/]", highlight=False, soft_wrap=True)
+        return
     tables, note = outcome_tables(results, console.width)
     for table in tables:
         console.print(table)

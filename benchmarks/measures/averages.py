@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from benchmarks.measures.interval import Interval, two_sided
 from benchmarks.measures.metrics import Floats, Ints
-from benchmarks.measures.statistics import components
+from benchmarks.measures.statistics import components, normal_p
 from forge.errors import InputError
 
 
@@ -127,7 +127,7 @@ def combine(estimates: Estimates, weights: ArrayLike) -> Mean:
     high = value + _length(estimates.covariance, w * np.where(w > 0, above, below))
     facing = value - low if value > 0 else high - value
     z = two_sided(estimates.level) * abs(value) / facing if facing > 0 else math.inf if value else 0.0
-    return Mean(value, low, high, math.erfc(z / math.sqrt(2)))
+    return Mean(value, low, high, normal_p(z))
 
 
 def _length(covariances: Floats, d: Floats) -> float:

@@ -41,7 +41,7 @@ class Cell(_Record):
     ap: float = Field(description="average precision at the test set's prevalence")
     ap_balanced: float = Field(description="average precision at prevalence 0.5")
     eer: float = Field(description="equal error rate: interpolated ROC at FPR = 1 - TPR")
-    eer_low: float | None = Field(description="lower end of its 95 % bootstrap interval")
+    eer_low: float | None = Field(description="lower end of its 95 % bootstrap interval; null: perturbed")
     eer_high: float | None = Field(description="upper end of its 95 % bootstrap interval")
     tpr_at_fpr_1pct: float | None = Field(description="largest TPR whose FPR does not exceed 1 %; null: n too small")
     tpr_at_fpr_01pct: float | None = Field(description="the same at 0.1 %")
@@ -54,6 +54,15 @@ class Cell(_Record):
     brier: float = Field(description="mean squared error of the calibrated probability")
     ece: float = Field(description="expected calibration error, 15 equal-mass bins")
     log_loss: float = Field(description="mean negative log likelihood of the calibrated probability")
+
+
+class Finding(_Record):
+    """What one audit found."""
+
+    audit: str = Field(description="what was looked at")
+    passed: bool | None = Field(description="null: there was nothing to pass, or it was not run")
+    sentence: str = Field(description="the verdict")
+    numbers: dict[str, float] = Field({}, description="what it rests on")
 
 
 class QualityRow(_Record):
@@ -162,6 +171,7 @@ class Results(_Record):
     detectors: list[DetectorFacts]
     cells: list[Cell]
     comparisons: list[Comparison]
+    audits: list[Finding] = Field([], description="what controls and audits found; a failed one makes it a shortcut")
     stages: list[StageFacts]
     environment: dict[str, str] = Field(description="versions, device, precision, commit")
 

@@ -102,7 +102,12 @@ def paired(a: Components, b: Components, *, level: float = 0.95) -> PairedDiffer
         interval = Interval(low, high, "Newcombe, combined", level)
         variance = ((difference - low if difference > 0 else high - difference) / z_level) ** 2
     z = difference / math.sqrt(variance)
-    return PairedDifference(difference, variance, z, math.erfc(abs(z) / math.sqrt(2)), interval)
+    return PairedDifference(difference, variance, z, normal_p(z), interval)
+
+
+def normal_p(z: float) -> float:
+    """Two-sided p of a standard normal z: 0.05 at 1.96."""
+    return math.erfc(abs(z) / math.sqrt(2))
 
 
 # --- AUC: Newcombe ----------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from benchmarks.measures.results import (
     Comparison,
     DataFacts,
     DetectorFacts,
+    Finding,
     GeneratorFacts,
     QualityRow,
     Results,
@@ -70,6 +71,7 @@ def assemble(job: Job) -> dict[str, Any]:
         detectors=[_detector(name, stage, inputs[name], manifests) for name in inputs if name.startswith("fit ")],
         cells=[Cell(**cell) for cell in evaluation["cells"]],
         comparisons=[Comparison(**item) for item in evaluation["comparisons"]],
+        audits=[Finding(**one) for one in [*evaluation["audits"], *_audited(inputs)]],
         stages=[
             StageFacts(name=m.stage, key=m.key, seconds=m.seconds, peak_memory_mb=m.peak_memory_mb)
             for m in {manifest.key: manifest for manifest in manifests.values()}.values()
@@ -92,6 +94,12 @@ def assemble(job: Job) -> dict[str, Any]:
     scores = read_scores(inputs["evaluation"] / "scores.parquet")
     write_report(job.out / "report", results, scores, pictures)
     return {}
+
+
+def _audited(inputs: Mapping[str, Path]) -> list[dict[str, Any]]:
+    """What the audit of the images found; nothing where it failed."""
+    found: list[dict[str, Any]] = read_json(inputs["audit"] / "findings.json") if "audit" in inputs else []
+    return found
 
 
 def _source_name(faces: FaceSet) -> str:

@@ -26,7 +26,8 @@ VERSIONS = {
     "fit": 2,
     "score": 2,
     "explain": 1,
-    "evaluate": 2,
+    "audit": 1,
+    "evaluate": 3,
     "report": 1,
 }
 
@@ -110,12 +111,14 @@ def plan(settings: RunSettings, *, source_fingerprint: str) -> list[Stage]:
     stages += [floor]
     for part in parts:
         stages += [*part.quality.values(), *part.detectors]
+    forged = [one for part in parts for one in part.forged.values()]
+    seen = {f"forged {one.subject}": one for one in forged}
+    trained = {f"train {one.subject}": one.inputs["generator"] for one in forged if _was_trained(one)}
+    audit = Stage("audit", data.source_name, {}, 0, {"data": prepare, **trained, **seen})
+    stages.append(audit)
     scores = {stage.subject: stage for part in parts for stage in part.detectors if stage.kind == "score"}
     evaluate = Stage("evaluate", "", {"protocol": 1}, settings.seed, scores)
-    inputs = {"data": prepare, "evaluation": evaluate, "floor": floor}
-    for part in parts:
-        inputs |= {f"train {one.subject}": one.inputs["generator"] for one in part.forged.values() if _was_trained(one)}
-        inputs |= {f"forged {one.subject}": one for one in part.forged.values()}
+    inputs = {"data": prepare, "evaluation": evaluate, "floor": floor, "audit": audit, **trained, **seen}
     inputs |= {stage.name: stage for stage in stages if stage.kind in ("quality", "fit", "score", "explain")}
     shown: dict[str, Any] = {"name": settings.name, "command": settings.command, "show_real": settings.show_real}
     shown |= {"seeds": list(settings.seeds), "missing": {}}
@@ -133,8 +136,13 @@ def without(stage: Stage, there: Container[str], why: Mapping[str, str]) -> Stag
         why: the stages that failed and their errors.
     """
     inputs = {name: one for name, one in stage.inputs.items() if one.key in there}
-    if stage.kind == "evaluate":  # a detector that was not scored everywhere is left out: its threshold may be missing
-        partial = {one.inputs["detector"].key for name, one in stage.inputs.items() if name not in inputs}
+    if stage.kind == "evaluate":  # a detector without its val scores has no threshold
+        lacking = [one for name, one in stage.inputs.items() if name not in inputs]
+        partial = {
+            one.inputs["detector"].key
+            for one in lacking
+            if any(part["split"] == "val" for part in one.settings["asked"])
+        }
         inputs = {name: one for name, one in inputs.items() if one.inputs["detector"].key not in partial}
         return replace(stage, inputs=inputs)
     lost = {name.partition(" ")[2] for name in stage.inputs if name.startswith("forged ") and name not in inputs}

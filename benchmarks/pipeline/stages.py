@@ -14,6 +14,7 @@ def evaluate(job: Job) -> Facts:
     """All score rows of the run to cells and comparisons."""
     import pandas as pd
 
+    from benchmarks.measures.audit import controls
     from benchmarks.measures.evaluate import compare
     from benchmarks.measures.evaluate import evaluate as evaluate_cells
     from detect.scoring import read_scores, write_scores
@@ -26,9 +27,17 @@ def evaluate(job: Job) -> Facts:
         {
             "cells": [cell.model_dump(mode="json") for cell in cells],
             "comparisons": [item.model_dump(mode="json") for item in comparisons],
+            "audits": [one.model_dump(mode="json") for one in controls(rows)],
         },
     )
     return {"cells": len(cells)}
+
+
+def audit(job: Job) -> Facts:
+    """The FaceSets of the run to findings."""
+    from benchmarks.pipeline.audit_stage import audit as audit_faces
+
+    return audit_faces(job)
 
 
 def report(job: Job) -> Facts:
@@ -49,6 +58,7 @@ STAGES: dict[str, Callable[[Job], Facts]] = {
     "fit": detectors.fit,
     "score": detectors.score,
     "explain": detectors.explain,
+    "audit": audit,
     "evaluate": evaluate,
     "report": report,
 }

@@ -247,7 +247,8 @@ def _standing(cells: Sequence[Scored], expected: Sequence[object]) -> Standing:
     if missing:
         return Standing(value=None, low=None, high=None, sd=None, cells=len(cells), missing=missing)
     mean = averages.over_seeds(_estimates(cells), _by_seed(cells))
-    return Standing(value=mean.value, low=mean.low, high=mean.high, sd=mean.sd, cells=len(cells), missing=0)
+    value, low, high = (round(number, 12) for number in (mean.value, mean.low, mean.high))  # a mean of ones is one
+    return Standing(value=value, low=low, high=high, sd=mean.sd, cells=len(cells), missing=0)
 
 
 def _duels(cells: Mapping[str, Sequence[Scored]], expected: Sequence[Where]) -> tuple[list[Duel], list[float]]:

@@ -39,6 +39,18 @@ class Broken(LogDct):
 '''
 
 
+POOR = '''
+from forge.networks.gan import GAN
+
+
+class Poor(GAN):
+    """A generator that cannot be built."""
+
+    def generator(self):
+        raise RuntimeError("no luck")
+'''
+
+
 @pytest.fixture
 def bench(tmp_path, monkeypatch, capsys):
     return call_bench(tmp_path, monkeypatch, capsys)
@@ -103,6 +115,25 @@ def test_a_detector_that_fails_leaves_the_others_their_report(bench, tmp_path, m
     assert (code, err) == (0, "")
     results = json.loads((tmp_path / "reports/both/results.json").read_text())
     assert {cell["detector"] for cell in results["cells"]} == {"dct", "broken"} and results["missing"] == {}
+
+
+def test_a_generator_that_fails_leaves_the_others_theirs(bench, tmp_path):
+    """A detector that should have been tested on its forgeries is tested on those there are."""
+    (tmp_path / "poor.py").write_text(POOR)
+    asked = ("run", "-g", "gan,poor.py:Poor,self-blended", "-d", "dct", "--name", "most", *TINY, "--quiet")
+    code, _, err = bench(*asked)
+    assert code == 1 and "train poor failed: RuntimeError: no luck" in err and "the report is there without" in err
+    results = json.loads((tmp_path / "reports/most/results.json").read_text())
+    assert {cell["tested_on"] for cell in results["cells"]} == {"gan", "self-blended"}
+    assert [one["name"] for one in results["generators"]] == ["gan", "self-blended"]
+    assert list(results["missing"]) == ["train poor"]
+
+
+def test_what_was_asked_wrongly_ends_the_run_at_once(bench, tmp_path):
+    code, _, err = bench(
+        "run", "-g", "gan,cgan", "--condition", "hair", "-d", "dct", "--name", "typo", *TINY, "--quiet"
+    )
+    assert code == 2 and "did you mean 'hair_colour'" in err and not (tmp_path / "reports/typo").exists()
 
 
 def test_a_run_of_which_nothing_is_left_fails_as_its_first_stage_did(bench, tmp_path):

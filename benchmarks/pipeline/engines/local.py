@@ -14,11 +14,20 @@ from benchmarks.pipeline.job import Context, Job
 from benchmarks.pipeline.plan import VERSIONS, Stage, without
 from benchmarks.pipeline.stages import STAGES
 from benchmarks.pipeline.store import DamagedError, Store, write_manifest
-from forge.errors import BenchError
+from forge.errors import BenchError, InputError
 from forge.files import explain_os_error, write_text
 from forge.progress import Tick
 
-SEPARATE = ("train", "synthesize", "blend", "perturb", "fit", "explain", "score")  # a report can do without one
+SEPARATE = (
+    "train",
+    "synthesize",
+    "blend",
+    "perturb",
+    "fit",
+    "explain",
+    "score",
+    "audit",
+)  # a report can do without one
 
 
 class Observer(Protocol):
@@ -85,7 +94,7 @@ class Executed:
 
 
 def execute(stages: Sequence[Stage], store: Store, context: Context, observer: Observer) -> Executed:
-    """Bring every needed stage's result into the store; what a failed one does not concern is done nevertheless.
+    """Bring every needed stage's result into the store; what a broken one does not concern is done nevertheless.
 
     Args:
         stages: each after what it needs; the last two, evaluation and report, leave out what failed.
@@ -120,7 +129,8 @@ def execute(stages: Sequence[Stage], store: Store, context: Context, observer: O
         try:
             places[stage.key] = _ensure(stage, places, store, context, observer)
         except BenchError as error:
-            if stage.kind not in SEPARATE or isinstance(error.__cause__, OSError):  # a full disk fails everything
+            # what was asked wrongly is for people to mend first; a full disk fails everything
+            if stage.kind not in SEPARATE or isinstance(error, InputError) or isinstance(error.__cause__, OSError):
                 raise
             failures[stage.key] = error
             lost.add(stage.key)

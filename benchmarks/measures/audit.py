@@ -1,0 +1,323 @@
+"""Is the table to be believed? Controls that must fail, leaks between splits, and what gives a class away for free.
+
+Every audit ends in a verdict in words. A failed one makes every page and row of its suite a `shortcut`: what its
+detectors found may be the mistake and not the forgery. Pure functions of score rows, FaceSet rows and images.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from benchmarks.measures import averages, metrics, statistics
+from benchmarks.measures.evaluate import identities
+from benchmarks.measures.interval import Interval
+from benchmarks.measures.results import Finding
+from benchmarks.measures.trainings import CLEAN, SHUFFLED, Training
+from detect.views import coins
+
+Images = NDArray[np.uint8]
+
+ALPHA = 0.05
+TELLING = 0.9  # share of files of one class, against 1 - TELLING of the other, from which a word gives the class away
+CUE = 0.6  # AUC of one plain number from which it is worth a warning, if its interval lies beyond 0.5 too
+RANDOM, METADATA, TRIVIAL = "random", "metadata", "trivial-cues"  # the control detectors by name
+_COLUMNS = {
+    "source_width": "original width",
+    "source_height": "original height",
+    "source_bytes": "file size",
+    "source_jpeg_quality": "JPEG quality",
+}
+
+
+def failed(findings: Sequence[Finding]) -> list[Finding]:
+    """The audits that were not passed: any makes a suite a `shortcut`."""
+    return [one for one in findings if one.passed is False]
+
+
+# --- From score rows --------------------------------------------------------------------------------------------------
+
+
+def controls(scores: pd.DataFrame) -> list[Finding]:
+    """Every control that score rows allow: random scores, shuffled labels, reals against reals, metadata, direction.
+
+    Args:
+        scores: rows of scores.parquet.
+    """
+    test = scores[scores["split"] == "test"]
+    plain = test[(test["perturbation"] == CLEAN) & ~test["trained_on"].str.contains(":")]
+    return [
+        _chance(plain, RANDOM, "random scores", "cannot tell the classes apart, as it must not"),
+        _chance(plain, METADATA, "metadata", "finds nothing left of file format, size and JPEG quality"),
+        _shuffled(test),
+        _halves(plain),
+        _direction(plain),
+    ]
+
+
+def _chance(test: pd.DataFrame, detector: str, audit: str, fine: str) -> Finding:
+    """A control detector's mean AUC over all its cells must cover 0.5."""
+    rows = test[test["detector"] == detector]
+    cells = [pair for key, fit in rows.groupby(["trained_on", "seed"], sort=True) for pair in _pairs(fit)]
+    if not cells:
+        return Finding(audit=audit, passed=None, sentence=f"Not run: the suite has no detector {detector!r}.")
+    found = _mean(cells)
+    passed = found.low <= 0.5 <= found.high
+    said = f"AUC {found.value:.3f} [{found.low:.3f}, {found.high:.3f}] over {len(cells)} tests"
+    sentence = f"{detector} {fine}: {said}." if passed else f"{detector} tells the classes apart: {said}."
+    return Finding(audit=audit, passed=passed, sentence=sentence, numbers=_numbers(found))
+
+
+def _pairs(fit: pd.DataFrame) -> list[pd.DataFrame]:
+    """The test sets of one fit: all reals with the forgeries of each generator."""
+    real, forged = fit[fit["generator"] == ""], fit[fit["generator"] != ""]
+    return [pd.concat([real, one]) for _, one in forged.groupby("generator", sort=True)] if len(real) else []
+
+
+def _mean(cells: Sequence[pd.DataFrame]) -> averages.Mean:
+    """The mean AUC of test sets that share images."""
+    names = [_names(rows) for rows in cells]
+    codes = pd.factorize(np.concatenate(names))[0]
+    units = np.split(codes, np.cumsum([len(one) for one in names])[:-1])
+    pairs = [(rows["label"].to_numpy(), rows["score"].to_numpy()) for rows in cells]
+    values = [metrics.auc(label, score) for label, score in pairs]
+    intervals = [statistics.auc_interval(*pair, groups=unit) for pair, unit in zip(pairs, units, strict=True)]
+    shared = averages.covariance(units, [averages.influence(*pair) for pair in pairs])
+    return averages.combine(averages.estimates_of(values, intervals, shared), [1 / len(cells)] * len(cells))
+
+
+def _names(rows: pd.DataFrame) -> NDArray[np.object_]:
+    """The person of each row, or the image where the person is unknown; forgeries of two seeds are two images."""
+    parts = ["generator", "source", "sample_id"]
+    image = rows[parts].astype(str).agg("\0".join, axis=1) + np.where(
+        rows["generator"] == "", "", rows["seed"].astype(str)
+    )
+    who = identities(rows)
+    return np.where(pd.isna(who), "\0" + image.to_numpy(dtype=object), who)
+
+
+def _shuffled(test: pd.DataFrame) -> Finding:
+    """Detectors trained on coins must not predict the coins of test images."""
+    audit, rows = "shuffled labels", test[test["trained_on"].str.endswith(f":{SHUFFLED}")]
+    if rows.empty:
+        return Finding(audit=audit, passed=None, sentence="Not run: no detector was trained on shuffled labels.")
+    rows = rows.assign(label=coins(rows, 0).astype("int8"))
+    fits = [fit for _, fit in rows.groupby(["detector", "trained_on", "seed"], sort=True)]
+    found = _mean(fits)
+    passed, said = found.low <= 0.5 <= found.high, f"AUC {found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+    sentence = (
+        f"Labels by the toss of a coin teach nothing: {said} over {len(fits)} fits."
+        if passed
+        else f"Coins of test images can be predicted, {said}: they, or the people in them, were seen in training."
+    )
+    return Finding(audit=audit, passed=passed, sentence=sentence, numbers=_numbers(found))
+
+
+def _halves(test: pd.DataFrame) -> Finding:
+    """No detector may tell one half of the real people from the other; Holm over the detectors."""
+    audit, found = "real against real", {}
+    for detector, rows in test[test["generator"] == ""].groupby("detector", sort=True):
+        first = rows.groupby(["trained_on", "seed"], sort=True).ngroup() == 0
+        fit = rows[first]
+        half = coins(fit, 1)
+        if min(half.sum(), (~half).sum()) < 2:
+            continue
+        groups = identities(fit)
+        interval = statistics.auc_interval(half, fit["score"].to_numpy(), groups=groups)
+        found[str(detector)] = (metrics.auc(half, fit["score"].to_numpy()), interval)
+    if not found:
+        return Finding(audit=audit, passed=None, sentence="Not run: too few real test images.")
+    p = statistics.holm([_p(value, interval) for value, interval in found.values()])
+    apart = [name for name, adjusted in zip(found, p, strict=True) if adjusted < ALPHA]
+    sentence = (
+        f"None of {len(found)} detectors tells one half of the real people from the other."
+        if not apart
+        else f"{', '.join(apart)} tell{'s' if len(apart) == 1 else ''} one half of the real people from the other."
+    )
+    numbers = {name: value for name, (value, _) in found.items()}
+    return Finding(audit=audit, passed=not apart, sentence=sentence, numbers=numbers)
+
+
+def _direction(test: pd.DataFrame) -> Finding:
+    """On a generator seen in training nothing honest lies below 0.5: scores of the wrong sign do."""
+    turned = []
+    for (detector, trained_on), rows in test.groupby(["detector", "trained_on"], sort=True):
+        seen = Training.parse(str(trained_on)).generators
+        pairs = [pair for _, fit in rows.groupby("seed") for pair in _pairs(fit) if set(pair["generator"]) & set(seen)]
+        if str(detector) != RANDOM and pairs and _mean(pairs).high < 0.5:
+            turned.append(f"{detector} trained on {trained_on}")
+    sentence = (
+        "No detector scores forgeries it was trained on as more real than real faces."
+        if not turned
+        else f"Scores point the wrong way (higher must mean forged): {'; '.join(turned[:5])}."
+    )
+    return Finding(audit="direction", passed=not turned, sentence=sentence)
+
+
+def _p(value: float, interval: Interval) -> float:
+    """Two-sided p of an AUC being 0.5, read off the end of its 95 % interval that faces 0.5."""
+    half = value - interval.low if value > 0.5 else interval.high - value
+    return statistics.normal_p((value - 0.5) / half * 1.959964) if half > 0 else 1.0
+
+
+def _numbers(found: averages.Mean) -> dict[str, float]:
+    return {"auc": found.value, "low": found.low, "high": found.high}
+
+
+# --- From rows of FaceSets --------------------------------------------------------------------------------------------
+
+
+def shared_identities(rows: pd.DataFrame) -> Finding:
+    """No person may stand in two splits.
+
+    Args:
+        rows: table of the real faces: `identity` and `split`.
+    """
+    known = rows[[name is not None for name in identities(rows)]]
+    splits = known.groupby("identity")["split"].nunique()
+    torn = list(splits[splits > 1].index)
+    sentence = (
+        f"Each of {len(splits):,} known identities stands in one split."
+        if len(splits)
+        else "Identities are unknown: every photo stands for itself."
+    )
+    if torn:
+        sentence = f"{len(torn)} people stand in two splits, among them {', '.join(map(str, torn[:3]))}."
+    return Finding(audit="identities", passed=not torn, sentence=sentence, numbers={"in two splits": float(len(torn))})
+
+
+def copies(pairs: Sequence[tuple[str, str]], between: str) -> Finding:
+    """Near duplicates between two sets of images that must not share any.
+
+    Args:
+        pairs: ids of the images that show the same photo.
+        between: where no photo may stand, e.g. "two splits of the real faces".
+    """
+    sentence = f"No photo stands in {between}."
+    if pairs:
+        shown = ", ".join(f"{a} and {b}" for a, b in pairs[:3])
+        sentence = f"{len(pairs)} photos stand in {between}: {shown}."
+    numbers = {"pairs": float(len(pairs))}
+    return Finding(audit=f"copies in {between}", passed=not pairs, sentence=sentence, numbers=numbers)
+
+
+def file_names(real: Sequence[str], forged: Sequence[str]) -> Finding:
+    """No word of file names may give the class away, for detectors or people who see them.
+
+    Args:
+        real: paths of the real files.
+        forged: paths of the forged ones.
+    """
+    counts = [_words(names) for names in (real, forged)]
+    telling = sorted(
+        word
+        for word in set().union(*counts)
+        if max(counts[0].get(word, 0.0), counts[1].get(word, 0.0)) >= TELLING
+        and min(counts[0].get(word, 0.0), counts[1].get(word, 0.0)) <= 1 - TELLING
+    )
+    sentence = (
+        f"File names tell the class: {', '.join(repr(word) for word in telling[:5])}."
+        if telling
+        else "No word of the file names gives the class away."
+    )
+    return Finding(audit="file names", passed=not telling, sentence=sentence)
+
+
+def _words(names: Sequence[str]) -> Mapping[str, float]:
+    """Word -> share of the names that contain it; numbers count as none."""
+    found: dict[str, int] = {}
+    for name in names:
+        for word in set(re.findall(r"[a-z]+", name.lower())):
+            found[word] = found.get(word, 0) + 1
+    return {word: count / len(names) for word, count in found.items()}
+
+
+def sources(real: pd.DataFrame, forged: pd.DataFrame) -> Finding:
+    """Original format, size and JPEG quality must not give the class away.
+
+    Args:
+        real: rows of the real set.
+        forged: rows of the forged set, of photos from elsewhere.
+    """
+    telling = []
+    shares = [table["source_format"].value_counts(normalize=True) for table in (real, forged)]
+    for kind in sorted(set(shares[0].index) | set(shares[1].index)):
+        a, b = (float(share.get(kind, 0.0)) for share in shares)
+        if max(a, b) >= TELLING and min(a, b) <= 1 - TELLING:
+            telling.append(f"{kind} ({100 * a:.0f} % of real, {100 * b:.0f} % of forged files)")
+    for column, what in _COLUMNS.items():
+        found = _apart(real[column].dropna().to_numpy(float), forged[column].dropna().to_numpy(float))
+        if found:
+            telling.append(f"{what} ({found})")
+    sentence = (
+        f"The files' own properties tell the class: {'; '.join(telling)}."
+        if telling
+        else "Original format, size and JPEG quality do not give the class away."
+    )
+    return Finding(audit="source files", passed=not telling, sentence=sentence)
+
+
+# --- From images ------------------------------------------------------------------------------------------------------
+
+
+def values(real: Images, forged: Images, *, ours: bool) -> Finding:
+    """Plain numbers of an image (darkest and brightest value, mean, contrast) should not give the class away.
+
+    Args:
+        real: uint8 [n, H, W, 3].
+        forged: uint8 [m, H, W, 3].
+        ours: whether a generator of this bench made the forgeries: then such a number is a trait of that generator,
+            which is reported and passes; from elsewhere it may as well come from how the files were made, and fails.
+    """
+    telling, numbers = [], {}
+    for what, measure in _PLAIN.items():
+        a, b = measure(real), measure(forged)
+        numbers[what] = metrics.auc(np.repeat([0, 1], [len(a), len(b)]), np.concatenate([a, b]))
+        if found := _apart(a, b):
+            telling.append(f"{what} ({found})")
+    sentence = (
+        f"Plain numbers tell the class: {'; '.join(telling)}."
+        if telling
+        else "Darkest and brightest values, mean and contrast do not give the class away."
+    )
+    if telling and ours:
+        sentence += " The generator is the only thing that could have made them so."
+    return Finding(audit="values", passed=ours or not telling, sentence=sentence, numbers=numbers)
+
+
+def _darkest(images: Images) -> NDArray[np.float64]:
+    return np.asarray(images.reshape(len(images), -1).min(axis=1), dtype=np.float64)
+
+
+def _brightest(images: Images) -> NDArray[np.float64]:
+    return np.asarray(images.reshape(len(images), -1).max(axis=1), dtype=np.float64)
+
+
+def _brightness(images: Images) -> NDArray[np.float64]:
+    return np.asarray(images.reshape(len(images), -1).mean(axis=1), dtype=np.float64)
+
+
+def _contrast(images: Images) -> NDArray[np.float64]:
+    return np.asarray(images.reshape(len(images), -1).std(axis=1), dtype=np.float64)
+
+
+_PLAIN = {
+    "darkest value": _darkest,
+    "brightest value": _brightest,
+    "mean value": _brightness,
+    "contrast": _contrast,
+}
+
+
+def _apart(real: NDArray[np.float64], forged: NDArray[np.float64]) -> str:
+    """How well one number tells two classes apart, if it does: its AUC with interval; empty: it does not."""
+    if min(len(real), len(forged)) < 2:
+        return ""
+    label, number = np.repeat([0, 1], [len(real), len(forged)]), np.concatenate([real, forged])
+    value, interval = metrics.auc(label, number), statistics.auc_interval(label, number)
+    strong = max(value, 1 - value) >= CUE and not interval.low <= 0.5 <= interval.high
+    return f"AUC {value:.2f} [{interval.low:.2f}, {interval.high:.2f}]" if strong else ""

@@ -1,0 +1,138 @@
+"""Every fault is planted and seen caught; the same without the fault passes."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_leaderboard import GENERATORS, rows_of, suite, union
+
+from benchmarks.measures import audit
+from detect.views import coins
+
+
+def found(scores, name):
+    return next(one for one in audit.controls(scores) if one.audit == name)
+
+
+def honest(**skill):
+    return suite({"good": 0.9, "random": 0.5, "metadata": 0.5} | skill)
+
+
+def test_an_honest_suite_passes_every_control():
+    whole = f"{union(*GENERATORS)}:shuffled"
+    scores = pd.concat([honest(), rows_of("good", whole, 0.5), rows_of("good", "gan", {"gan": 0.99})])
+    findings = audit.controls(scores)
+    assert [one.passed for one in findings] == [True] * 5 and audit.failed(findings) == []
+    assert "AUC 0." in findings[0].sentence and findings[0].numbers["low"] < 0.5 < findings[0].numbers["high"]
+
+
+def test_controls_that_were_not_run_are_said_not_to_have_been():
+    findings = {one.audit: one for one in audit.controls(suite({"good": 0.9}))}
+    for name in ("random scores", "metadata", "shuffled labels"):
+        assert findings[name].passed is None and findings[name].sentence.startswith("Not run")
+
+
+@pytest.mark.parametrize(("control", "name"), [("random", "random scores"), ("metadata", "metadata")])
+def test_a_control_that_tells_the_classes_apart_is_caught(control, name):
+    finding = found(honest(**{control: 0.6}), name)
+    assert finding.passed is False and f"{control} tells the classes apart: AUC 0." in finding.sentence
+
+
+def test_test_images_that_were_trained_on_show_in_shuffled_labels():
+    rows = rows_of("good", f"{union(*GENERATORS)}:shuffled", 0.5)
+    assert found(rows, "shuffled labels").passed is True
+    rows["score"] += 0.5 * coins(rows, 0)  # what a detector remembers of images that it was fitted on
+    finding = found(rows, "shuffled labels")
+    assert finding.passed is False and "were seen in training" in finding.sentence
+
+
+def test_a_detector_that_tells_people_apart_is_caught():
+    scores = suite({"good": 0.9, "strange": 0.9})
+    assert found(scores, "real against real").passed is True
+    half = coins(scores, 1) & (scores["generator"] == "").to_numpy() & (scores["detector"] == "strange").to_numpy()
+    finding = found(scores.assign(score=scores["score"] + half), "real against real")
+    assert finding.passed is False and finding.sentence.startswith("strange tells one half")
+
+
+def test_scores_of_the_wrong_sign_are_caught():
+    scores = rows_of("good", "gan", {"gan": 0.95})
+    assert found(scores, "direction").passed is True
+    finding = found(scores.assign(score=-scores["score"]), "direction")
+    assert finding.passed is False and "good trained on gan" in finding.sentence
+    below = rows_of("good", "gan", {"gan": 0.95, "dcgan": 0.2})  # on a generator never seen that is a finding, no fault
+    assert found(below, "direction").passed is True
+
+
+def test_a_person_in_two_splits_is_caught():
+    rows = pd.DataFrame({"identity": ["a", "a", "b", None, None], "split": ["train", "train", "test", "test", "train"]})
+    assert audit.shared_identities(rows).passed is True
+    rows.loc[1, "split"] = "test"
+    finding = audit.shared_identities(rows)
+    assert finding.passed is False and finding.sentence == "1 people stand in two splits, among them a."
+    unknown = audit.shared_identities(rows.assign(identity=None))
+    assert unknown.passed is True and "unknown" in unknown.sentence
+
+
+def test_copies_are_named():
+    place = "two splits of the real faces"
+    assert audit.copies([], place).sentence == f"No photo stands in {place}."
+    finding = audit.copies([("a", "b"), ("c", "d")], place)
+    assert finding.passed is False and finding.sentence == f"2 photos stand in {place}: a and b, c and d."
+
+
+@pytest.mark.parametrize(
+    ("real", "forged", "word"),
+    [
+        ("photos/real/{}.jpg", "photos/fake/{}.jpg", "'fake', 'real'"),
+        ("{}.jpg", "{}_forged.jpg", "'forged'"),
+        ("IMG_{}.JPG", "img-{}.png", "'jpg', 'png'"),
+    ],
+)
+def test_labels_in_file_names_are_caught(real, forged, word):
+    finding = audit.file_names([real.format(i) for i in range(50)], [forged.format(i) for i in range(50)])
+    assert finding.passed is False and word in finding.sentence
+
+
+def test_file_names_that_say_nothing_pass():
+    rng = np.random.default_rng(0)
+    names = [f"{rng.choice(['anna', 'ben', 'cleo', 'dan'])}/{i}.jpg" for i in range(200)]
+    assert audit.file_names(names[::2], names[1::2]).passed is True
+
+
+def table(kind, width, quality, n=300, seed=0):
+    rng = np.random.default_rng(seed)
+    jpeg = kind == "JPEG"
+    return pd.DataFrame({
+        "source_format": kind, "source_width": width + rng.integers(-20, 20, n),
+        "source_height": width + rng.integers(-20, 20, n), "source_bytes": rng.integers(10_000, 20_000, n),
+        "source_jpeg_quality": pd.array(quality + rng.integers(-3, 4, n), dtype="Int16") if jpeg else None,
+    })  # fmt: skip
+
+
+def test_forgeries_as_png_and_reals_as_jpeg_are_caught():
+    real = table("JPEG", 256, 90)
+    assert audit.sources(real, table("JPEG", 256, 90, seed=1)).passed is True
+    finding = audit.sources(real, table("PNG", 256, 0, seed=1))
+    assert finding.passed is False and "JPEG (100 % of real, 0 % of forged files)" in finding.sentence
+
+
+def test_another_size_or_jpeg_quality_is_caught():
+    real = table("JPEG", 256, 90)
+    assert "original width (AUC 1.00" in audit.sources(real, table("JPEG", 400, 90, seed=1)).sentence
+    assert "JPEG quality (AUC 0.00" in audit.sources(real, table("JPEG", 256, 70, seed=1)).sentence
+
+
+def faces(n, seed):
+    """Smooth coloured blobs that use the whole range, as photos do."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.normal(128, 70, (n, 4, 4, 3))
+    return np.clip(np.kron(coarse, np.ones((1, 4, 4, 1))) + rng.normal(0, 8, (n, 16, 16, 3)), 0, 255).astype(np.uint8)
+
+
+def test_brightness_shifted_by_two_is_caught():
+    real, forged = faces(400, 0), faces(400, 1)
+    assert audit.values(real, forged, ours=False).passed is True
+    shifted = np.clip(forged.astype(int) + 2, 0, 255).astype(np.uint8)
+    finding = audit.values(real, shifted, ours=False)
+    assert finding.passed is False and "darkest value (AUC" in finding.sentence
+    assert audit.values(real, shifted, ours=True).passed is True  # a trait of the generator, and said
+    assert "The generator is the only thing" in audit.values(real, shifted, ours=True).sentence
