@@ -25,9 +25,10 @@ from benchmarks.pipeline.plan import Stage, plain, seed_of
 from benchmarks.pipeline.store import Manifest, read_manifest
 from benchmarks.report.looking import Evidence, Sight
 from benchmarks.report.write import Pictures, write_report
+from benchmarks.tables.reproduce import expected_of
 from detect.scoring import read_scores
 from forge.faces.faceset import FaceSet, Images
-from forge.files import read_json
+from forge.files import read_json, write_json
 from forge.generator import generator_place
 from forge.pictures import cut_grid
 from forge.quality.measure import Comparison as QualityComparison
@@ -93,6 +94,7 @@ def assemble(job: Job) -> dict[str, Any]:
     )
     scores = read_scores(inputs["evaluation"] / "scores.parquet")
     write_report(job.out / "report", results, scores, pictures)
+    write_json(job.out / "report" / "expected.json", expected_of(results, scores).model_dump(mode="json"))
     return {}
 
 

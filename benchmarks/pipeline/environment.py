@@ -16,9 +16,13 @@ PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "p
 
 def describe_environment(compute: Compute) -> dict[str, str]:
     """Versions, device and commit as text."""
+    return versions() | {"device": compute.describe(), "precision": compute.precision}
+
+
+def versions() -> dict[str, str]:
+    """What is installed, without looking for a device."""
     found = {"python": platform.python_version(), "bench": _version("deepfake-bench")}
-    found |= {name: _version(name) for name in PACKAGES}
-    found |= {"device": compute.describe(), "precision": compute.precision, "system": platform.system()}
+    found |= {name: _version(name) for name in PACKAGES} | {"system": platform.system()}
     if _commit():
         found["commit"] = _commit()
     return found

@@ -33,7 +33,7 @@ ALPHA = 0.05
 PRIMARIES = ("leave-one-out", "cross", "same")  # the first that a suite has ranks its detectors
 COLUMNS = {
     "leave-one-out": "trained on all generators but the tested one",
-    "cross": "trained on one generator, tested on each other one",
+    "cross": "trained on one generator, or elsewhere, and tested on others",
     "same": "trained on one generator, tested on fresh forgeries of it",
     "union": "trained on all generators, tested on fresh forgeries of each",
     "robust": "trained on all generators, test images perturbed",
@@ -133,6 +133,8 @@ def column_of(training: Training, tested_on: str, perturbation: str, generators:
         return "same" if len(seen) == 1 else "union" if seen == generators else ""
     if seen == generators - {tested_on}:
         return "leave-one-out"
+    if not seen & generators:  # trained elsewhere
+        return "cross"
     return "cross" if len(seen) == 1 else ""
 
 
@@ -146,7 +148,11 @@ def leaderboard(scores: pd.DataFrame, *, primary: str | None = None) -> Leaderbo
     Raises:
         InputError: no test rows, or no such column.
     """
-    cells = _cells(scores)
+    return ranked(cells_of(scores), primary=primary)
+
+
+def ranked(cells: Mapping[str, Mapping[str, Sequence[Scored]]], *, primary: str | None = None) -> Leaderboard:
+    """`leaderboard` of what `cells_of` returned."""
     known = _ordered({column for of in cells.values() for column in of})
     if not known:
         raise InputError("the scores have no test rows of real and forged images; nothing can be ranked")
@@ -180,7 +186,7 @@ def _ordered(columns: set[str]) -> list[str]:
     return sorted(columns - {""}, key=lambda name: (order.get(name, 99), len(name), name))
 
 
-def _cells(scores: pd.DataFrame) -> dict[str, dict[str, list[Scored]]]:
+def cells_of(scores: pd.DataFrame) -> dict[str, dict[str, list[Scored]]]:
     """Detector -> column -> its cells."""
     test = scores[scores["split"] == "test"]
     trainings = {text: Training.parse(text) for text in test["trained_on"].unique()}

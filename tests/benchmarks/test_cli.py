@@ -26,7 +26,7 @@ def test_a_run_from_nothing_to_a_report_and_on(bench, tmp_path):
     assert (code, err) == (0, "")
     name = "dcgan-xception+dct-rendered-smoke"
     report = tmp_path / "reports" / name
-    expected = {"index.html", "report.md", "results.json", "results.csv", "scores.parquet"}
+    expected = {"index.html", "report.md", "results.json", "results.csv", "scores.parquet", "expected.json"}
     assert expected <= {file.name for file in report.iterdir()}
     assert "AUC" in out and str(Path("reports") / name / "index.html") in out and "\x1b[" not in out
     results = json.loads((report / "results.json").read_text())

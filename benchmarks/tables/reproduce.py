@@ -1,0 +1,153 @@
+"""Does a table come out again? Every value of expected.json against what stored scores give now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
+
+from benchmarks.measures.results import PROTOCOL_VERSION, Results
+from benchmarks.tables.leaderboard import Leaderboard, Scored, cells_of, ranked
+from forge.errors import InputError
+
+SAME = 1e-12  # differences up to this are how a processor adds, not what was added
+Status = Literal["IDENTICAL", "WITHIN", "DIFFERS", "MISSING"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Value(_Record):
+    """One number of a table and its 95 % interval."""
+
+    what: str = Field(description="e.g. 'dct@gan on dcgan #0', or 'dct, leave-one-out'")
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class Expected(_Record):
+    """What a suite gave when it was published; stored as expected.json."""
+
+    name: str
+    protocol: int
+    data: str = Field(description="digest of the real faces")
+    environment: dict[str, str] = Field(description="versions, device, precision, commit")
+    primary: str
+    values: list[Value]
+    ranks: dict[str, str] = Field(description="detector -> rank (lowest to highest that tests leave open)")
+
+
+class Verdict(_Record):
+    """One value, then and now."""
+
+    what: str
+    status: Status
+    expected: float | None
+    found: float | None
+
+
+def expected_of(results: Results, scores: pd.DataFrame) -> Expected:
+    """What to expect of a suite, from its score rows."""
+    cells = cells_of(scores)
+    board = ranked(cells) if cells else None
+    return Expected(
+        name=results.name,
+        protocol=results.protocol_version,
+        data=results.data.digest,
+        environment=results.environment,
+        primary=board.primary if board else "",
+        values=[*_of_cells(cells), *_of_columns(board)] if board else [],
+        ranks=_ranks(board) if board else {},
+    )
+
+
+def reproduce(expected: Expected, found: Expected) -> list[Verdict]:
+    """Compare value by value; a rank that changed is a value that DIFFERS.
+
+    Raises:
+        InputError: other data or another protocol: then nothing can be compared.
+    """
+    if expected.protocol != found.protocol or found.protocol != PROTOCOL_VERSION:
+        raise InputError(
+            f"{expected.name} was measured by protocol {expected.protocol}, this is {found.protocol} read by a version "
+            f"that measures by {PROTOCOL_VERSION}; rows of different protocols are never compared"
+        )
+    if expected.data != found.data:
+        raise InputError(
+            f"{expected.name} was measured on faces with digest {expected.data[:16]}, these have {found.data[:16]}; "
+            "prepare the same photos with the same settings first"
+        )
+    now = {one.what: one for one in found.values}
+    verdicts = [_verdict(one, now.get(one.what)) for one in expected.values]
+    for detector, rank in expected.ranks.items():
+        same = found.ranks.get(detector) == rank
+        there = detector in found.ranks
+        status: Status = "IDENTICAL" if same else "DIFFERS" if there else "MISSING"
+        verdicts.append(Verdict(what=f"rank of {detector}", status=status, expected=None, found=None))
+    return verdicts
+
+
+def causes(expected: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+    """What differs between two environments, the likeliest causes of other numbers."""
+    names = sorted(set(expected) | set(found))
+    return [
+        f"{name}: {expected.get(name, 'unknown')} then, {found.get(name, 'unknown')} now"
+        for name in names
+        if expected.get(name) != found.get(name)
+    ]
+
+
+def _verdict(then: Value, now: Value | None) -> Verdict:
+    if now is None:
+        return Verdict(what=then.what, status="MISSING", expected=then.value, found=None)
+    pairs = ((then.value, now.value), (then.low, now.low), (then.high, now.high))
+    status: Status = "DIFFERS"
+    if all(a == b or (a is not None and b is not None and abs(a - b) <= SAME) for a, b in pairs):
+        status = "IDENTICAL"
+    elif None not in (then.low, then.high, now.value) and _covers(then, now):
+        status = "WITHIN"
+    return Verdict(what=then.what, status=status, expected=then.value, found=now.value)
+
+
+def _covers(then: Value, now: Value) -> bool:
+    """Whether the published interval covers the new value."""
+    if then.low is None or then.high is None or now.value is None:
+        return False
+    return then.low <= now.value <= then.high
+
+
+def _of_cells(cells: Mapping[str, Mapping[str, Sequence[Scored]]]) -> Iterator[Value]:
+    for detector, columns in sorted(cells.items()):
+        for of in columns.values():
+            for cell in of:
+                where = cell.where
+                changed = f" ({where.perturbation})" if where.perturbation != "none" else ""
+                what = f"{detector}@{where.trained_on} on {where.tested_on}{changed} #{where.seed}"
+                yield Value(what=what, value=cell.auc, low=cell.interval.low, high=cell.interval.high)
+
+
+def _of_columns(board: Leaderboard) -> Iterator[Value]:
+    for line in board.lines:
+        for name, found in line.columns.items():
+            yield Value(what=f"{line.detector}, {name}", value=found.value, low=found.low, high=found.high)
+
+
+def _ranks(board: Leaderboard) -> dict[str, str]:
+    from benchmarks.tables.formats import rank
+
+    return {line.detector: rank(line) for line in board.lines}
+
+
+def counted(verdicts: Sequence[Verdict]) -> dict[str, int]:
+    """Status -> how many."""
+    order = ("IDENTICAL", "WITHIN", "DIFFERS", "MISSING")
+    return {status: sum(one.status == status for one in verdicts) for status in order}
+
+
+def to_rows(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
+    """As plain data."""
+    return [one.model_dump(mode="json") for one in verdicts]

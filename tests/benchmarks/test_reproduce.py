@@ -1,0 +1,91 @@
+"""A published table comes out again, and what changed is named."""
+
+import json
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from synthetic import NO_PICTURES, call_bench, make_results
+from test_leaderboard import suite
+
+from benchmarks.report.write import write_report
+from benchmarks.tables.reproduce import causes, expected_of
+from detect.scoring import read_scores, write_scores
+
+
+@pytest.fixture
+def bench(tmp_path, monkeypatch, capsys):
+    return call_bench(tmp_path, monkeypatch, capsys)
+
+
+@pytest.fixture
+def published(tmp_path):
+    """A report folder as a run publishes it."""
+    test = suite({"good": 0.9, "bad": 0.6}, n=60)
+    scores = pd.concat([test, test.assign(split="val", sample_id="v" + test["sample_id"])], ignore_index=True)
+    for name in set(scores["trained_on"]):  # val has forgeries that were trained on
+        seen = name.split("+")[0]
+        rows = scores["trained_on"].eq(name) & scores["split"].eq("val") & scores["generator"].ne("")
+        scores.loc[rows, "generator"] = seen
+    folder = tmp_path / "reports" / "mine"
+    results = make_results(scores, name="mine")
+    write_report(folder, results, scores, NO_PICTURES)
+    if not (folder / "scores.parquet").is_file():
+        write_scores(scores, folder / "scores.parquet")
+    (folder / "expected.json").write_text(expected_of(results, scores).model_dump_json())
+    return folder
+
+
+def test_it_comes_out_again_to_the_last_digit_without_torch(published, bench):
+    code, out, err = bench("reproduce", "mine")
+    assert (code, err) == (0, "") and out == "mine: 10 IDENTICAL\n"  # 6 cells, 2 means, 2 ranks
+    assert "good@dcgan+gan on style #0" in bench("reproduce", "mine", "--all")[1]
+    assert json.loads(bench("reproduce", "mine", "--json")[1])["counts"]["IDENTICAL"] == 10
+    code = "import sys; from benchmarks.cli.main import app; sys.argv = ['bench', 'reproduce', 'mine']"
+    code += "; app(standalone_mode=False); assert not {'torch', 'timm', 'sklearn'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=published.parents[1], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_scores_that_were_changed_show(published, bench):
+    scores = read_scores(published / "scores.parquet")
+    one = scores["detector"].eq("good") & scores["trained_on"].eq("dcgan+gan") & scores["split"].eq("test")
+    first = scores[one & scores["label"].eq(1)].index[0]
+    scores.loc[first, "score"] = -9.0  # one image
+    write_scores(scores, published / "scores.parquet")
+    code, out, err = bench("reproduce", "mine")
+    assert code == 0 and "WITHIN     good@dcgan+gan on style #0" in out and "2 WITHIN" in out
+    scores.loc[one, "score"] *= -1
+    write_scores(scores, published / "scores.parquet")
+    code, out, err = bench("reproduce", "mine")
+    assert code == 1 and "DIFFERS    good@dcgan+gan on style #0" in out and "values differ" in err
+
+
+def test_a_cell_that_is_gone_is_missing(published, bench):
+    scores = read_scores(published / "scores.parquet")
+    write_scores(scores[scores["detector"].ne("bad")], published / "scores.parquet")
+    code, out, _ = bench("reproduce", "mine")
+    assert code == 1 and "MISSING    bad@dcgan+gan on style #0" in out and "MISSING    rank of bad" in out
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [("protocol", 2, "rows of different protocols are never compared"), ("data", "other", "prepare the same photos")],
+)
+def test_other_data_and_another_protocol_are_refused(published, bench, field, value, sentence):
+    file = published / "expected.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {field: value}))
+    code, _, err = bench("reproduce", "mine")
+    assert code == 2 and sentence in err
+
+
+def test_what_is_not_there_is_said(published, bench):
+    (published / "expected.json").unlink()
+    code, _, err = bench("reproduce", "mine")
+    assert code == 2 and "expected.json does not exist" in err
+    assert bench("reproduce", "mime")[0] == 2
+
+
+def test_causes_are_what_differs():
+    then, now = {"numpy": "2.1", "device": "cpu"}, {"numpy": "2.2", "device": "cpu", "torch": "3"}
+    assert causes(then, now) == ["numpy: 2.1 then, 2.2 now", "torch: unknown then, 3 now"]
