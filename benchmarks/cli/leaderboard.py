@@ -44,7 +44,9 @@ def leaderboard(
 
 
 def sheet_of(suite: str, reports: Path, by: str | None = None) -> Sheet:
-    """The leaderboard of a report folder, from its scores."""
+    """The leaderboard of a report folder, from its scores and from those submitted to it."""
+    import pandas as pd
+
     from benchmarks.measures.audit import failed
     from benchmarks.measures.results import Finding
     from benchmarks.pipeline.run import find_report
@@ -55,10 +57,16 @@ def sheet_of(suite: str, reports: Path, by: str | None = None) -> Sheet:
 
     folder = find_report(suite, reports)
     results = read_json(folder / "results.json")
-    board = rank(read_scores(folder / "scores.parquet"), primary=by)
+    files = [folder / "scores.parquet", *sorted(submitted(folder).glob("*.parquet"))]
+    board = rank(pd.concat([read_scores(file) for file in files], ignore_index=True), primary=by)
     found = [Finding(**one) for one in results.get("audits", [])]
     verdicts = tuple(f"SHORTCUT: {one.sentence}" for one in failed(found))
     return Sheet(board, results["name"], results["protocol_version"], _costs(results), verdicts)
+
+
+def submitted(folder: Path) -> Path:
+    """Where the scores of detectors that cannot be run here lie, beside a report folder, which a run replaces whole."""
+    return folder.with_name(f"{folder.name}-submitted")
 
 
 def _costs(results: dict[str, Any]) -> dict[str, Cost]:

@@ -8,7 +8,20 @@ import traceback
 
 import typer
 
-from benchmarks.cli import data, detect, doctor, leaderboard, listing, quality, reproduce, run, show, speed
+from benchmarks.cli import (
+    data,
+    detect,
+    doctor,
+    export,
+    leaderboard,
+    listing,
+    quality,
+    reproduce,
+    run,
+    score,
+    show,
+    speed,
+)
 from forge.errors import BenchError
 from forge.files import explain_os_error
 
@@ -29,6 +42,8 @@ app.add_typer(data.app, name="data")
 app.add_typer(detect.app, name="detect", help="Score photos with a trained detector; import published weights.")
 app.command("quality", epilog=quality.EXAMPLES)(quality.quality)
 app.command("leaderboard", epilog=leaderboard.EXAMPLES)(leaderboard.leaderboard)
+app.command("score", epilog=score.EXAMPLES)(score.score)
+app.add_typer(export.app, name="export", help="Give others what they need to be compared.")
 app.command("reproduce", epilog=reproduce.EXAMPLES)(reproduce.reproduce)
 app.command("doctor")(doctor.doctor)
 app.command("speed")(speed.speed)

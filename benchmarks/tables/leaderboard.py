@@ -32,8 +32,8 @@ from forge.errors import InputError
 ALPHA = 0.05
 PRIMARIES = ("leave-one-out", "cross", "same")  # the first that a suite has ranks its detectors
 COLUMNS = {
-    "leave-one-out": "trained on all generators but the tested one",
-    "cross": "trained on one generator, or elsewhere, and tested on others",
+    "leave-one-out": "trained on all generators but the tested one, or elsewhere",
+    "cross": "trained on one generator, tested on each other one",
     "same": "trained on one generator, tested on fresh forgeries of it",
     "union": "trained on all generators, tested on fresh forgeries of each",
     "robust": "trained on all generators, test images perturbed",
@@ -99,7 +99,7 @@ class Leaderboard(_Record):
 
 
 class Where(NamedTuple):
-    """Which cell of a column."""
+    """Which cell of a column; `trained_on` only in columns where a test set has several trainings."""
 
     trained_on: str
     tested_on: str
@@ -112,6 +112,7 @@ class Scored:
     """One detector on one test set: its AUC, and what each image adds to its error."""
 
     where: Where
+    trained_on: str
     auc: float
     interval: Interval
     influence: Floats
@@ -133,8 +134,8 @@ def column_of(training: Training, tested_on: str, perturbation: str, generators:
         return "same" if len(seen) == 1 else "union" if seen == generators else ""
     if seen == generators - {tested_on}:
         return "leave-one-out"
-    if not seen & generators:  # trained elsewhere
-        return "cross"
+    if not seen & generators:  # trained elsewhere: every generator is one that was left out
+        return "leave-one-out"
     return "cross" if len(seen) == 1 else ""
 
 
@@ -156,7 +157,7 @@ def ranked(cells: Mapping[str, Mapping[str, Sequence[Scored]]], *, primary: str 
     known = _ordered({column for of in cells.values() for column in of})
     if not known:
         raise InputError("the scores have no test rows of real and forged images; nothing can be ranked")
-    chosen = primary or next((name for name in PRIMARIES if name in known), known[0])
+    chosen = primary or _primary(cells, known)
     if chosen not in known:
         raise InputError(f"the scores have no column {chosen!r}; they have: {', '.join(known)}")
     expected = {name: _expected(name, cells) for name in known}
@@ -180,6 +181,12 @@ def ranked(cells: Mapping[str, Mapping[str, Sequence[Scored]]], *, primary: str 
     )
 
 
+def _primary(cells: Mapping[str, Mapping[str, Sequence[Scored]]], known: Sequence[str]) -> str:
+    """The first of `PRIMARIES` that at least half of the detectors have."""
+    common = [name for name in PRIMARIES if 2 * sum(name in of for of in cells.values()) >= len(cells)]
+    return next(iter([name for name in common if name in known]), known[0])
+
+
 def _ordered(columns: set[str]) -> list[str]:
     """Columns in the order of the protocol; budgets last, the smallest first."""
     order = {name: i for i, name in enumerate(COLUMNS)}
@@ -201,7 +208,7 @@ def cells_of(scores: pd.DataFrame) -> dict[str, dict[str, list[Scored]]]:
         for tested_on, pair in _pairs(rows):
             column = column_of(trainings[trained_on], tested_on, perturbation, generators)
             if column:
-                cell = _cell(pair, Where(trained_on, tested_on, perturbation, int(seed)))
+                cell = _cell(pair, column, trained_on, Where("", tested_on, perturbation, int(seed)))
                 found.setdefault(detector, {}).setdefault(column, []).append(cell)
     return found
 
@@ -223,12 +230,14 @@ def _pairs(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
             yield str(tested_on), pd.concat([real, forged])
 
 
-def _cell(rows: pd.DataFrame, where: Where) -> Scored:
+def _cell(rows: pd.DataFrame, column: str, trained_on: str, where: Where) -> Scored:
+    if column == "cross":
+        where = where._replace(trained_on=trained_on)
     label, score = rows["label"].to_numpy(), rows["score"].to_numpy()
     units = rows["unit"].to_numpy()
     interval = statistics.auc_interval(label, score, groups=units)
     found = statistics.components(label, score)
-    return Scored(where, found.auc, interval, averages.influence(label, score), units)
+    return Scored(where, trained_on, found.auc, interval, averages.influence(label, score), units)
 
 
 def _expected(column: str, cells: Mapping[str, Mapping[str, Sequence[Scored]]]) -> list[Where]:

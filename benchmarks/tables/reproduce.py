@@ -126,7 +126,7 @@ def _of_cells(cells: Mapping[str, Mapping[str, Sequence[Scored]]]) -> Iterator[V
             for cell in of:
                 where = cell.where
                 changed = f" ({where.perturbation})" if where.perturbation != "none" else ""
-                what = f"{detector}@{where.trained_on} on {where.tested_on}{changed} #{where.seed}"
+                what = f"{detector}@{cell.trained_on} on {where.tested_on}{changed} #{where.seed}"
                 yield Value(what=what, value=cell.auc, low=cell.interval.low, high=cell.interval.high)
 
 

@@ -3,12 +3,15 @@
 import json
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from synthetic import TINY, Page, call_bench, html_of
 
 from benchmarks.measures.trainings import Training
 from benchmarks.pipeline.settings import RunFile, read_yaml, suites, validated
+from benchmarks.tables.submission import suite_images
 
 SUITE = """
 title: a test
@@ -89,6 +92,29 @@ def test_a_suite_runs_every_condition_and_its_leaderboard_is_made_of_scores(benc
     assert "2 of 4 missing" in bench("leaderboard", "mine", "--format", "md")[1]
     assert bench("leaderboard", "mine", "--format", "pdf")[0] == 2
     assert "no column 'external'" in bench("leaderboard", "mine", "--by", "external")[2]
+
+    code, out, err = bench("export", "images", "mine", "--out", "given")
+    assert (code, err) == (0, "")
+    given = {file.stem for file in (tmp_path / "given").glob("*.png")}
+    table = pd.read_csv(tmp_path / "given" / "scores.csv")
+    assert set(table["image"]) == given and len(given) == len(list((tmp_path / "given").glob("*.png")))
+    test = suite_images(scores).drop_duplicates("image").set_index("image")
+    assert given == set(test.index)  # rendered faces may be shown
+    picture = Image.open(tmp_path / "given" / f"{table['image'][0]}.png")
+    assert picture.size == (16, 16) and not picture.text
+    table["score"] = [
+        float(np.asarray(Image.open(tmp_path / "given" / f"{name}.png")).mean()) for name in table["image"]
+    ]
+    table.to_csv(tmp_path / "bright.csv", index=False)
+    code, out, err = bench("score", "bright.csv", "--suite", "mine", "--name", "bright")
+    assert (code, err) == (0, "") and "bright" in out
+    board = json.loads(bench("leaderboard", "mine", "--format", "json")[1])
+    assert next(line for line in board["lines"] if line["detector"] == "bright")["rank"] is not None
+    table.assign(score=1.0 - test.loc[table["image"], "label"].to_numpy()).to_csv(tmp_path / "turned.csv", index=False)
+    assert "higher must mean forged" in bench("score", "turned.csv", "--suite", "mine", "--name", "turned")[1]
+    assert "already" in bench("score", "turned.csv", "--suite", "mine", "--name", "dct")[2]
+    assert "cannot name a file" in bench("score", "turned.csv", "--suite", "mine", "--name", "a/b")[2]
+    assert "exists already" in bench("export", "images", "mine", "--out", "given")[2]
 
     code, out, _ = bench("run", "mine.yaml", *TINY, "--dry-run", "--json")
     assert {row["state"] for row in json.loads(out)} == {"cached"}

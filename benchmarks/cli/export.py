@@ -1,0 +1,90 @@
+"""`bench export images`: the test images of a suite under neutral names, for those who score them elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from benchmarks.cli import options
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from benchmarks.pipeline.store import Store
+    from forge.faces.faceset import FaceSet
+
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+
+
+@app.callback()
+def main() -> None:
+    """Give others what they need to be compared."""
+
+
+@app.command("images")
+def images(
+    suite: Annotated[str, typer.Argument(help="Name of a finished run or suite.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to make.")],
+    real: Annotated[
+        bool, typer.Option("--real", help="Also the real faces, where their licence lets you pass them on.")
+    ] = False,
+    store: options.Store = options.STORE,
+    reports: options.Reports = options.REPORTS,
+) -> None:
+    """Write every test image as PNG under a name that says nothing of its class, and a scores.csv to fill in."""
+    from benchmarks.pipeline.run import find_report
+    from benchmarks.pipeline.store import Store
+    from benchmarks.tables.submission import suite_images
+    from detect.scoring import read_scores
+    from forge.errors import InputError
+    from forge.files import publishing, read_json
+
+    if out.exists():
+        raise InputError(f"{out} exists already; choose another place with --out")
+    folder = find_report(suite, reports)
+    results = read_json(folder / "results.json")
+    wanted = suite_images(read_scores(folder / "scores.parquet")).drop_duplicates("image")
+    if not (real or results["data"]["shown"]):
+        wanted = wanted[wanted["generator"] != ""]
+    sets = _sets(folder, results, Store(store))
+    with publishing(out) as place:
+        for (generator, seed), rows in wanted.groupby(["generator", "seed"], sort=True):
+            _write(sets[str(generator), int(str(seed)) if generator else -1], rows, place)
+        names = sorted(wanted["image"])
+        (place / "scores.csv").write_text("image,score\n" + "".join(f"{name},\n" for name in names), encoding="utf-8")
+        data = results["data"]
+        text = (
+            f"Test images of the suite {results['name']}: faces that generators made of nobody, and where they are "
+            f"included photos of {data['name']}.\nLicence of the photos: {data['licence']}\n"
+            f"Citation: {data['citation'] or '-'}\n"
+        )
+        (place / "LICENCE.txt").write_text(text, encoding="utf-8")
+    included = "" if (wanted["generator"] == "").any() else " (forged ones alone: --real adds the photos)"
+    print(f"{out}: {len(names):,} images{included}, and scores.csv to fill in; then bench score {out / 'scores.csv'}")
+
+
+def _sets(folder: Path, results: dict[str, Any], store: Store) -> dict[tuple[str, int], FaceSet]:
+    """The FaceSets of a run by generator and seed; the real one is ("", -1)."""
+    from benchmarks.pipeline.plan import plain, seed_of
+    from benchmarks.pipeline.run import stored_result
+    from forge.faces.faceset import FaceSet
+
+    found: dict[tuple[str, int], FaceSet] = {}
+    for stage in (one["name"] for one in results["stages"]):
+        kind, _, subject = stage.partition(" ")
+        if kind in ("prepare", "synthesize", "blend"):
+            seed = seed_of(subject)
+            key = ("", -1) if kind == "prepare" else (plain(subject), results["seed"] if seed is None else seed)
+            found[key] = FaceSet.open(stored_result(folder, stage, store) / "faces")
+    return found
+
+
+def _write(faces: FaceSet, rows: pd.DataFrame, place: Path) -> None:
+    """PNG files without a word of metadata: a mark of their origin would be their label."""
+    from PIL import Image
+
+    position = {name: i for i, name in enumerate(faces.table["id"])}
+    for name, sample_id in zip(rows["image"], rows["sample_id"], strict=True):
+        Image.fromarray(faces.read([position[sample_id]])[0]).save(place / f"{name}.png", "PNG")

@@ -1,0 +1,49 @@
+"""`bench score`: rank a detector that cannot be run here, from its scores alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.cli import options
+
+EXAMPLES = """\b
+Examples:
+  bench export images faces64-quick --out for-the-authors
+  bench score theirs.csv --suite faces64-quick --name theirs
+"""
+
+
+def score(
+    file: Annotated[Path, typer.Argument(help="CSV (UTF-8) or Parquet: columns image and score, higher for forged.")],
+    suite: Annotated[str, typer.Option("--suite", help="Finished run or suite whose test images were scored.")],
+    name: Annotated[str, typer.Option("--name", help="Of the detector, in tables.")],
+    reports: options.Reports = options.REPORTS,
+) -> None:
+    """Put a detector into the leaderboard of a suite from its scores of the test images (`bench export images`)."""
+    from benchmarks.cli.leaderboard import print_sheet, sheet_of, submitted
+    from benchmarks.pipeline.run import find_report
+    from benchmarks.pipeline.settings import safe_name
+    from benchmarks.tables.submission import read_submission, rows_of, suite_images
+    from detect.scoring import read_scores, write_scores
+    from forge.errors import InputError
+
+    if safe_name(name) != name:
+        raise InputError(f"name {name!r} cannot name a file everywhere; try --name {safe_name(name)}")
+    folder = find_report(suite, reports)
+    scores = read_scores(folder / "scores.parquet")
+    if name in set(scores["detector"]):
+        raise InputError(f"{folder.name} has a detector {name!r} already; choose another --name")
+    rows = rows_of(read_submission(file), suite_images(scores), name)
+    place = submitted(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    write_scores(rows[list(scores.columns)], place / f"{name}.parquet")
+    sheet = sheet_of(suite, reports)
+    print_sheet(sheet)
+    own = next(line for line in sheet.board.lines if line.detector == name)
+    found = own.columns[sheet.board.primary]
+    if found.high is not None and found.high < 0.5:
+        print(f"{name} scores forged images below real ones; higher must mean forged: do its scores mean 'real'?")
+    print(f"stored as {place / name}.parquet; delete that file to take it out again")

@@ -1,0 +1,113 @@
+"""Detectors known by their scores alone: what a file may say, and what is refused."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_leaderboard import suite
+
+from benchmarks.tables.leaderboard import leaderboard
+from benchmarks.tables.submission import image_name, read_submission, rows_of, suite_images
+from forge.errors import InputError
+
+SCORES = suite({"good": 0.9, "bad": 0.6}, seeds=(0, 1), n=60)
+IMAGES = suite_images(SCORES)
+
+
+def filled(skill=1.0):
+    """One score an image: of the class, and noise."""
+    once = IMAGES.drop_duplicates("image")
+    return pd.DataFrame(
+        {"image": once["image"], "score": skill * once["label"] + np.random.default_rng(0).normal(size=len(once))}
+    )
+
+
+def written(tmp_path, table, **options):
+    path = tmp_path / "theirs.csv"
+    table.to_csv(path, index=False, **options)
+    return path
+
+
+def test_a_real_image_has_one_name_in_all_seeds_and_a_forged_one_another_in_each():
+    assert image_name("faces", "", 0, "a") == image_name("faces", "", 1, "a")
+    assert image_name("gan", "gan", 0, "a") != image_name("gan", "gan", 1, "a")
+    assert len(IMAGES) == 2 * 4 * 60 and IMAGES["image"].nunique() == 60 + 2 * 3 * 60
+    assert not any(word in name for name in IMAGES["image"] for word in ("gan", "face", "real"))
+
+
+def test_scores_become_rows_that_are_ranked(tmp_path):
+    rows = rows_of(read_submission(written(tmp_path, filled(2.0))), IMAGES, "theirs")
+    assert len(rows) == len(IMAGES) and set(rows["trained_on"]) == {"elsewhere"} and set(rows["seed"]) == {0, 1}
+    board = leaderboard(pd.concat([SCORES, rows]))
+    line = next(line for line in board.lines if line.detector == "theirs")
+    assert line.rank is not None and line.columns["leave-one-out"].cells == 6
+    assert line.columns["leave-one-out"].value == pytest.approx(0.92, abs=0.05)
+
+
+def test_names_of_files_are_as_good_and_the_order_does_not_matter(tmp_path):
+    table = filled().sample(frac=1, random_state=0).rename(columns={"image": "file"})
+    table["file"] = "some/where/" + table["file"] + ".png"
+    found = rows_of(read_submission(written(tmp_path, table)), IMAGES, "theirs")
+    expected = rows_of(read_submission(written(tmp_path, filled())), IMAGES, "theirs")
+    pd.testing.assert_frame_equal(found, expected)
+    table.to_parquet(tmp_path / "theirs.parquet")
+    again = rows_of(read_submission(tmp_path / "theirs.parquet"), IMAGES, "theirs")
+    pd.testing.assert_frame_equal(found, again)
+
+
+def test_labels_may_stand_beside_and_are_checked(tmp_path):
+    truth = dict(zip(IMAGES["image"], IMAGES["label"], strict=True))
+    table = filled()
+    table["label"] = [truth[name] for name in table["image"]]
+    assert len(rows_of(read_submission(written(tmp_path, table)), IMAGES, "theirs"))
+    table.loc[table.index[0], "label"] = 1 - table["label"].iloc[0]
+    with pytest.raises(InputError, match="labels are wrong, among them that of"):
+        rows_of(read_submission(written(tmp_path, table)), IMAGES, "theirs")
+    table["label"] = [1 - truth[name] for name in table["image"]]
+    with pytest.raises(InputError, match="every label is the wrong way round"):
+        rows_of(read_submission(written(tmp_path, table)), IMAGES, "theirs")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lambda t: t.assign(score=t["score"].mask(t.index == t.index[3])), "is nan, which is no number .1 of 420"),
+        (
+            lambda t: t.assign(score=t["score"].astype(object).mask(t.index == t.index[3], "high")),
+            "is high, which is no",
+        ),
+        (lambda t: t.assign(score=t["score"].mask(t.index == t.index[3], np.inf)), "is inf, which is no number"),
+        (lambda t: pd.concat([t, t.head(2)]), "2 images stand twice, among them"),
+        (lambda t: t.iloc[5:], "5 of 420 test images have no score, among them"),
+        (lambda t: pd.concat([t, pd.DataFrame({"image": ["else"], "score": [1.0]})]), "1 of 421 images are not test"),
+        (
+            lambda t: t.rename(columns={"score": "probability"}),
+            "needs the columns image and score; it has: image, prob",
+        ),
+        (lambda t: t.rename(columns={"image": "name"}), "needs the columns image and score"),
+        (lambda t: t.iloc[:0], "420 of 420 test images have no score"),
+    ],
+)
+def test_what_is_wrong_with_scores_is_said(tmp_path, spoil, sentence):
+    with pytest.raises(InputError, match=sentence):
+        rows_of(read_submission(written(tmp_path, spoil(filled()))), IMAGES, "theirs")
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("image,score\nä,1\n".encode("utf-16"), "is not UTF-8 text|cannot be read as a table|needs the columns"),
+        ("image,score\nä,1\n".encode("latin-1"), "is not UTF-8 text"),
+        (b"", "cannot be read as a table"),
+        (b"a\n1,2,3\n1,2\n", "cannot be read as a table|needs the columns"),
+    ],
+)
+def test_files_that_are_no_tables_are_refused(tmp_path, content, sentence):
+    path = tmp_path / "theirs.csv"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=sentence):
+        read_submission(path)
+    with pytest.raises(InputError, match="does not exist"):
+        read_submission(tmp_path / "other.csv")
+    path.with_suffix(".parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(InputError, match="cannot be read as a table"):
+        read_submission(path.with_suffix(".parquet"))
