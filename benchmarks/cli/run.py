@@ -105,7 +105,7 @@ def run(
     compute = Compute(chosen, cast("PrecisionAsked", precision), store / "precision.json")
     refuse_foreign(reports / settings.name)
     if dry_run:
-        _print_plan(planned, place, as_json=json)
+        _print_plan(planned, place, reports, as_json=json)
         return
     from benchmarks.cli.outcome import print_outcome
     from benchmarks.cli.terminal import observer_for
@@ -228,16 +228,37 @@ def _command(asked: dict[str, Any], stored: dict[str, Any], assignments: list[st
     return shlex.join([*parts, "--show-real"] if show_real else parts)
 
 
-def _print_plan(planned: PlannedRun, store: Store, *, as_json: bool) -> None:
+def _print_plan(planned: PlannedRun, store: Store, reports: Path, *, as_json: bool) -> None:
     import json
 
     from benchmarks.pipeline.engines.local import survey
+    from benchmarks.pipeline.forecast import forecast
+    from benchmarks.report.numbers import duration
 
     state = survey(planned.stages, store)
+    todo = [stage for stage in planned.stages if state[stage.key].startswith("run")]
+    expected = forecast(todo, store, reports)
     rows = [{"stage": stage.name, "key": stage.key[:16], "state": state[stage.key]} for stage in planned.stages]
     if as_json:
         print(json.dumps(rows, indent=1))
         return
-    width = max(len(row["stage"]) for row in rows)
-    for row in rows:
-        print(f"{row['stage']:<{width}}  {row['key']}  {row['state']}")
+    if len(rows) <= _LISTED:
+        width = max(len(row["stage"]) for row in rows)
+        for row in rows:
+            print(f"{row['stage']:<{width}}  {row['key']}  {row['state']}")
+    else:
+        for kind in dict.fromkeys(stage.kind for stage in planned.stages):
+            of_kind = [stage for stage in planned.stages if stage.kind == kind]
+            missing = sum(stage in todo for stage in of_kind)
+            print(f"{kind:<10}  {len(of_kind):>6,} stages, {missing:,} to run")
+    if not todo:
+        print("nothing to run: all results are there")
+        return
+    print(f"to run: {len(todo):,} of {len(rows):,} stages; about {duration(expected.seconds)} on this machine, "
+          f"from the times of {expected.timed:,} like them")  # fmt: skip
+    if expected.untimed:
+        more = f" and {len(expected.untimed) - 8} more" if len(expected.untimed) > 8 else ""
+        print(f"never timed here: {', '.join(expected.untimed[:8])}{more}")
+
+
+_LISTED = 200  # stages that are listed one by one

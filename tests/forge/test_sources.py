@@ -12,7 +12,7 @@ from PIL import Image
 from forge.errors import InputError, UnknownNameError
 from forge.faces.faceset import FaceSet
 from forge.faces.imaging import Unusable, decode
-from forge.faces.sources import SOURCES, resolve
+from forge.faces.sources import SOURCES, base, resolve
 from forge.faces.sources.base import Source
 from forge.faces.writing import FaceSetWriter
 
@@ -263,7 +263,10 @@ def test_a_parquet_file_that_is_none(tmp_path):
 def test_the_fingerprint_sees_files_labels_and_settings(tmp_path):
     folder_of(tmp_path, "a.png", "b.png")
     seen = [resolve(str(tmp_path)).fingerprint()]
-    assert resolve(str(tmp_path)).fingerprint() == seen[0]
+    os.utime(tmp_path / "a.png", ns=(1, 1))
+    assert resolve(str(tmp_path)).fingerprint() == seen[0]  # a copy of a folder is the same photos
+    content = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(content[:-1] + b"x")  # as long as before
     os.utime(tmp_path / "a.png", ns=(1, 1))
     seen.append(resolve(str(tmp_path)).fingerprint())
     (tmp_path / "b.png").rename(tmp_path / "c.png")
@@ -274,6 +277,19 @@ def test_the_fingerprint_sees_files_labels_and_settings(tmp_path):
     seen.append(resolve(str(tmp_path)).fingerprint())
     seen.append(resolve(str(tmp_path), identities="folders").fingerprint())
     assert len(set(seen)) == len(seen)
+
+
+def test_the_fingerprint_of_a_large_folder_looks_at_times(tmp_path, monkeypatch):
+    folder_of(tmp_path, "a.png")
+    monkeypatch.setattr(base, "_WHOLE_BYTES", 0)
+    seen = resolve(str(tmp_path)).fingerprint()
+    assert resolve(str(tmp_path)).fingerprint() == seen
+    os.utime(tmp_path / "a.png", ns=(1, 1))
+    assert resolve(str(tmp_path)).fingerprint() != seen
+    (tmp_path / "a.png").unlink()
+    source = resolve(str(folder_of(tmp_path, "b.png")))
+    (tmp_path / "b.png").unlink()
+    assert len(source.fingerprint()) == 64  # a file that went away meanwhile is no reason to stop
 
 
 def test_a_draw_is_repeatable_in_order_and_another_with_another_seed(tmp_path):

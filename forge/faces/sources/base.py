@@ -7,6 +7,7 @@ import os
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 from forge.errors import InputError
 from forge.faces.imaging import SUFFIXES, read_bytes
-from forge.files import canonical_json
+from forge.files import canonical_json, digest_file
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,9 @@ class Source(ABC):
         return sorted(random.Random(seed).sample(range(len(self)), count))
 
 
+_WHOLE_BYTES = 2 << 30  # folders up to this size are known by their contents: a second for 12,000 photos
+
+
 class FileSource(Source):
     """A source that is a folder with image files; the kinds of them differ in how files are found and labelled.
 
@@ -116,14 +120,19 @@ class FileSource(Source):
         return Item(printable(file), os.fspath(self.root / file), identity, attributes)
 
     def fingerprint(self) -> str:
-        """Digest of name and settings, of every file's name, size and time of change, and of the label files."""
+        """Digest of name and settings, of every file's name and contents, and of the label files.
+
+        Above 2 GB it is every file's size and time of change instead of its contents: then a copy of the folder is
+        another source. Below, it is the same wherever and whenever it was copied.
+        """
         digest = hashlib.sha256(canonical_json([self.name, self.settings()]).encode())
-        for file in sorted(self.files):
-            try:
-                status = (self.root / file).stat()
-                seen = f"{status.st_size} {status.st_mtime_ns}"
-            except OSError:
-                seen = "unreadable"
+        status = {file: _status(self.root / file) for file in sorted(self.files)}
+        whole = sum(one.st_size for one in status.values() if one) <= _WHOLE_BYTES
+        for file, one in status.items():
+            seen = "unreadable"
+            if one is not None:
+                with suppress(OSError):
+                    seen = digest_file(self.root / file) if whole else f"{one.st_size} {one.st_mtime_ns}"
             digest.update(os.fsencode(file) + f"\0{seen}\n".encode())
         for path in self.label_files():
             digest.update(path.read_bytes())
@@ -132,6 +141,13 @@ class FileSource(Source):
     def settings(self) -> dict[str, Any]:
         """The folder's name; not its whole path, which may tell who works where."""
         return {"folder": printable(self.root.resolve().name)}
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:
+        return None
 
 
 def printable(name: str) -> str:
