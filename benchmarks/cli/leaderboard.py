@@ -10,6 +10,8 @@ import typer
 from benchmarks.cli import options
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from benchmarks.tables.formats import Cost, Sheet
     from benchmarks.tables.leaderboard import Standing
 
@@ -45,23 +47,29 @@ def leaderboard(
 
 def sheet_of(suite: str, reports: Path, by: str | None = None) -> Sheet:
     """The leaderboard of a report folder, from its scores and from those submitted to it."""
-    import pandas as pd
-
     from benchmarks.measures.audit import failed
     from benchmarks.measures.results import Finding
     from benchmarks.pipeline.run import find_report
     from benchmarks.tables.formats import Sheet
     from benchmarks.tables.leaderboard import leaderboard as rank
-    from detect.scoring import read_scores
     from forge.files import read_json
 
     folder = find_report(suite, reports)
     results = read_json(folder / "results.json")
-    files = [folder / "scores.parquet", *sorted(submitted(folder).glob("*.parquet"))]
-    board = rank(pd.concat([read_scores(file) for file in files], ignore_index=True), primary=by)
+    board = rank(scores_of(folder), primary=by)
     found = [Finding(**one) for one in results.get("audits", [])]
     verdicts = tuple(f"SHORTCUT: {one.sentence}" for one in failed(found))
     return Sheet(board, results["name"], results["protocol_version"], _costs(results), verdicts)
+
+
+def scores_of(folder: Path) -> pd.DataFrame:
+    """The score rows of a report folder, and those submitted to it."""
+    import pandas as pd
+
+    from detect.scoring import read_scores
+
+    files = [folder / "scores.parquet", *sorted(submitted(folder).glob("*.parquet"))]
+    return pd.concat([read_scores(file) for file in files], ignore_index=True)
 
 
 def submitted(folder: Path) -> Path:

@@ -9,6 +9,7 @@ import traceback
 import typer
 
 from benchmarks.cli import (
+    compare,
     data,
     detect,
     doctor,
@@ -42,6 +43,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(detect.app, name="detect", help="Score photos with a trained detector; import published weights.")
 app.command("quality", epilog=quality.EXAMPLES)(quality.quality)
 app.command("leaderboard", epilog=leaderboard.EXAMPLES)(leaderboard.leaderboard)
+app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("score", epilog=score.EXAMPLES)(score.score)
 app.add_typer(export.app, name="export", help="Give others what they need to be compared.")
 app.command("reproduce", epilog=reproduce.EXAMPLES)(reproduce.reproduce)

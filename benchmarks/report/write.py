@@ -70,7 +70,7 @@ def write_report(directory: Path, results: Results, scores: pd.DataFrame, pictur
         evidence=pictures.evidence,
     )
     kept = set()
-    css = _style("colours.css", "figure.css")
+    css = styles()
     for figure in page.figures:
         kept.add(directory / "figures" / f"{figure.name}.svg")
         write_text(directory / "figures" / f"{figure.name}.svg", standalone(figure.svg, figure.title, css))
@@ -119,6 +119,11 @@ def text(page: Page) -> str:
         lstrip_blocks=True,
     )
     return environment.get_template("report.md.j2").render(page=page, r=page.results, n=numbers, fenced=markdown.fenced)
+
+
+def styles() -> str:
+    """The style of a figure that is a file of its own."""
+    return _style("colours.css", "figure.css")
 
 
 def _svg(figure: Figure) -> Markup:

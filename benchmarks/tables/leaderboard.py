@@ -166,7 +166,7 @@ def ranked(cells: Mapping[str, Mapping[str, Sequence[Scored]]], *, primary: str 
         for detector, of in cells.items()
     }
     complete = [detector for detector in cells if standings[detector][chosen].value is not None]
-    duels, errors = _duels({detector: cells[detector][chosen] for detector in complete}, expected[chosen])
+    duels, errors = _duels({detector: cells[detector][chosen] for detector in complete})
     lines = _lines(complete, standings, chosen, duels)
     rest = sorted(set(cells) - set(complete))
     lines += [Line(detector=name, rank=None, rank_low=None, rank_high=None, columns=standings[name]) for name in rest]
@@ -266,15 +266,11 @@ def _standing(cells: Sequence[Scored], expected: Sequence[object]) -> Standing:
     return Standing(value=value, low=low, high=high, sd=mean.sd, cells=len(cells), missing=0)
 
 
-def _duels(cells: Mapping[str, Sequence[Scored]], expected: Sequence[Where]) -> tuple[list[Duel], list[float]]:
+def _duels(cells: Mapping[str, Sequence[Scored]]) -> tuple[list[Duel], list[float]]:
     """Every two detectors in a column, and the standard errors of their differences."""
-    order = {key: i for i, key in enumerate(expected)}
-    sorted_cells = {name: sorted(of, key=lambda cell: order[cell.where]) for name, of in cells.items()}
     pairs, errors = [], []
-    for a, b in itertools.combinations(sorted(sorted_cells), 2):
-        of_a, of_b = sorted_cells[a], sorted_cells[b]
-        weights = np.hstack([_by_seed(of_a), -_by_seed(of_b)])
-        difference = averages.over_seeds(_estimates([*of_a, *of_b]), weights)
+    for a, b in itertools.combinations(sorted(cells), 2):
+        difference = difference_of(cells[a], cells[b])
         pairs.append((a, b, difference))
         errors.append((difference.high - difference.low) / (2 * 1.959964))
     if not pairs:
@@ -285,6 +281,12 @@ def _duels(cells: Mapping[str, Sequence[Scored]], expected: Sequence[Where]) -> 
         for (a, b, one), p in zip(pairs, adjusted, strict=True)
     ]
     return duels, errors
+
+
+def difference_of(of_a: Sequence[Scored], of_b: Sequence[Scored]) -> averages.SeedMean:
+    """Mean AUC of one detector minus that of another over the same cells, with interval and p."""
+    weights = np.hstack([_by_seed(of_a), -_by_seed(of_b)])
+    return averages.over_seeds(_estimates([*of_a, *of_b]), weights)
 
 
 def _lines(

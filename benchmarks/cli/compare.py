@@ -1,0 +1,102 @@
+"""`bench compare`: two detectors of a suite on the same images, with a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmarks.cli import options
+
+if TYPE_CHECKING:
+    from benchmarks.tables.compare import Difference
+
+EXAMPLES = """\b
+Examples:
+  bench compare xception dct --suite faces64-quick
+  bench compare xception dct --suite faces64-quick --column leave-one-out
+"""
+
+
+def compare(
+    a: Annotated[str, typer.Argument(help="A detector of the suite.")],
+    b: Annotated[str, typer.Argument(help="Another one.")],
+    suite: Annotated[str, typer.Option("--suite", help="Finished run or suite.")],
+    column: Annotated[
+        str | None, typer.Option("--column", help="Show every cell of one column, e.g. leave-one-out.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The picture. [default: pictures/SUITE/A-vs-B.svg]")] = None,
+    reports: options.Reports = options.REPORTS,
+    json: options.Json = False,
+) -> None:
+    """Test two detectors against each other: paired on the same images, over generators and seeds, Holm-adjusted."""
+    from benchmarks.cli.leaderboard import scores_of
+    from benchmarks.pipeline.run import find_report
+    from benchmarks.pipeline.settings import safe_name
+    from benchmarks.tables.compare import columns, single
+    from benchmarks.tables.leaderboard import cells_of
+    from forge.errors import InputError, UnknownNameError
+
+    if a == b:
+        raise InputError(f"{a} would be compared with itself; name two detectors")
+    folder = find_report(suite, reports)
+    cells = cells_of(scores_of(folder))
+    found = columns(cells, a, b)
+    if column is not None:
+        if column not in cells[a] or column not in cells[b]:
+            both = [name for name in cells[a] if name in cells[b]]
+            raise UnknownNameError("column of both", column, both)
+        found = single(cells[a][column], cells[b][column])
+    if not found:
+        raise InputError(f"{a} and {b} share no column of {folder.name}: they were tested in different cells")
+    if json:
+        import json as encoder
+
+        print(encoder.dumps([one.model_dump(mode="json") for one in found], indent=1))
+        return
+    target = out or Path("pictures") / safe_name(folder.name) / f"{safe_name(a)}-vs-{safe_name(b)}.svg"
+    _print(found, a, b, folder.name)
+    _draw(found, a, b, target)
+    print(f"picture: {target}")
+
+
+def _print(found: list[Difference], a: str, b: str, suite: str) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from benchmarks.report.numbers import p_value, signed
+
+    table = Table(title=escape(f"{a} against {b}, {suite}: mean AUC"), title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("", overflow="fold")
+    for heading in (a, b, "difference, 95 %", "p, Holm"):
+        table.add_column(heading, justify="right", overflow="fold")
+    for one in found:
+        shown = str(signed(one.difference, one.low, one.high))
+        row = (one.what, f"{one.a:.3f}", f"{one.b:.3f}", shown, p_value(one.p_holm))
+        table.add_row(*map(escape, row), style="bold" if one.p_holm < 0.05 else None)
+    Console().print(table)
+    print("Bold: significant at 5 %, adjusted for the rows of this table.")
+
+
+def _draw(found: list[Difference], a: str, b: str, target: Path) -> None:
+    """A forest of the differences as one SVG file."""
+    from benchmarks.report.numbers import signed
+    from benchmarks.report.svg import forest, nice_axis, series, standalone
+    from benchmarks.report.write import styles
+    from forge.files import write_text
+
+    rows = [
+        (one.what, str(signed(one.difference, one.low, one.high)), one.difference, one.low, one.high,
+         series(4) if one.p_holm < 0.05 and one.difference > 0
+         else series(5) if one.p_holm < 0.05 else "plain")
+        for one in found
+    ]  # fmt: skip
+    ends = [end for one in found for end in (one.low, one.high)]
+    axis = nice_axis(min(0.0, *ends), max(0.0, *ends), f"AUC of {a} minus that of {b}, 95 % interval", pad=0.06)
+    said = "; ".join(f"{row[0]} {row[1]}" for row in rows)
+    picture = forest(rows, axis, f"Difference of mean AUC, {a} minus {b}: {said}.", mark=0.0, said="no difference")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_text(target, standalone(picture, f"{a} against {b}", styles()))

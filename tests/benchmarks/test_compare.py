@@ -1,0 +1,68 @@
+"""Two detectors of a suite against each other."""
+
+import json
+
+import pandas as pd
+import pytest
+from synthetic import NO_PICTURES, call_bench, make_results
+from test_leaderboard import GENERATORS, rows_of, suite, union
+
+from benchmarks.report.write import write_report
+from benchmarks.tables import compare
+from benchmarks.tables.leaderboard import cells_of, leaderboard
+from forge.errors import UnknownNameError
+
+SKILL = {"good": 0.9, "bad": 0.7}
+ALL = [rows_of(name, union(*GENERATORS), 0.9, seed=seed) for name in SKILL for seed in (0, 1)]
+SCORES = pd.concat([suite(SKILL, seeds=(0, 1)), *ALL, rows_of("good", "gan", 0.99)])
+
+
+def test_the_primary_column_says_what_the_leaderboard_says():
+    found = {one.what: one for one in compare.columns(cells_of(SCORES), "good", "bad")}
+    assert set(found) == {"leave-one-out", "union"}  # only one of them was trained on gan alone
+    (duel,) = leaderboard(SCORES).duels
+    one = found["leave-one-out"]
+    assert (one.difference, one.low, one.high) == pytest.approx((-duel.difference, -duel.high, -duel.low))
+    assert one.p_holm < 0.05 < found["union"].p_holm and one.cells == 6
+    assert one.a - one.b == pytest.approx(one.difference)
+
+
+def test_the_other_way_round_is_the_other_sign():
+    one, other = (compare.columns(cells_of(SCORES), *names)[0] for names in (("good", "bad"), ("bad", "good")))
+    assert (one.difference, one.low, one.high) == pytest.approx((-other.difference, -other.high, -other.low))
+    assert one.p_holm == pytest.approx(other.p_holm)
+
+
+def test_every_cell_of_a_column():
+    cells = cells_of(SCORES)
+    found = compare.single(cells["good"]["leave-one-out"], cells["bad"]["leave-one-out"])
+    assert [one.what for one in found][:2] == ["style, seed 0", "style, seed 1"] and len(found) == 6
+    assert all(one.cells == 1 and one.difference > 0 for one in found)
+
+
+def test_names_are_checked():
+    with pytest.raises(UnknownNameError, match="did you mean 'good'"):
+        compare.columns(cells_of(SCORES), "god", "bad")
+
+
+def test_the_command_prints_and_draws(tmp_path, monkeypatch, capsys):
+    bench = call_bench(tmp_path, monkeypatch, capsys)
+    rows = SCORES[SCORES["seed"].eq(0)]
+    val = rows.assign(split="val", sample_id="v" + rows["sample_id"])
+    for name in set(val["trained_on"]):
+        val.loc[val["trained_on"].eq(name) & val["generator"].ne(""), "generator"] = name.split("+")[0]
+    whole = pd.concat([rows, val.drop_duplicates(["detector", "trained_on", "sample_id"])], ignore_index=True)
+    write_report(tmp_path / "reports" / "mine", make_results(whole, name="mine"), whole, NO_PICTURES)
+    code, out, err = bench("compare", "good", "bad", "--suite", "mine")
+    assert (code, err) == (0, "") and "leave-one-out" in out and "p < 0.001" in out
+    picture = (tmp_path / "pictures" / "mine" / "good-vs-bad.svg").read_text()
+    assert picture.startswith("<svg") and "AUC of good minus that of bad" in picture
+    code, out, _ = bench("compare", "good", "bad", "--suite", "mine", "--column", "leave-one-out", "--json")
+    assert code == 0 and len(json.loads(out)) == 3
+    for arguments, sentence in (
+        (("good", "good"), "compared with itself"),
+        (("good", "bat"), "did you mean 'bad'"),
+        (("good", "bad", "--column", "same"), "column of both"),
+    ):
+        code, _, err = bench("compare", *arguments, "--suite", "mine")
+        assert code == 2 and sentence in err
