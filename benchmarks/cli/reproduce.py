@@ -30,6 +30,7 @@ def reproduce(
     from benchmarks.pipeline.environment import versions
     from benchmarks.pipeline.run import find_report
     from benchmarks.pipeline.settings import validated
+    from benchmarks.tables.leaderboard import cells_of, ranked
     from benchmarks.tables.reproduce import Expected, causes, counted, expected_of, to_rows
     from benchmarks.tables.reproduce import reproduce as compare
     from detect.scoring import read_scores
@@ -42,7 +43,8 @@ def reproduce(
         raise InputError(f"{file} does not exist; `bench run` writes it beside a report")
     expected = validated(Expected, read_json(file), where=str(file))
     results = validated(Results, read_json(folder / "results.json"), where=str(folder / "results.json"))
-    found = expected_of(results, read_scores(folder / "scores.parquet"))
+    cells = cells_of(read_scores(folder / "scores.parquet"))
+    found = expected_of(results, cells, ranked(cells) if cells else None)
     verdicts = compare(expected, found)
     counts = counted(verdicts)
     if json:

@@ -25,6 +25,7 @@ from benchmarks.pipeline.plan import Stage, plain, seed_of
 from benchmarks.pipeline.store import Manifest, read_manifest
 from benchmarks.report.looking import Evidence, Sight
 from benchmarks.report.write import Pictures, write_report
+from benchmarks.tables.leaderboard import cells_of, ranked
 from benchmarks.tables.reproduce import expected_of
 from detect.scoring import read_scores
 from forge.faces.faceset import FaceSet, Images
@@ -93,8 +94,12 @@ def assemble(job: Job) -> dict[str, Any]:
         evidence=_evidence(stage, inputs, manifests, faces, first, free),
     )
     scores = read_scores(inputs["evaluation"] / "scores.parquet")
-    write_report(job.out / "report", results, scores, pictures)
-    write_json(job.out / "report" / "expected.json", expected_of(results, scores).model_dump(mode="json"))
+    cells = cells_of(scores)
+    board = ranked(cells) if cells else None
+    suite = results.seeds or any(cell.condition == "leave-one-out" for cell in results.cells)
+    write_report(job.out / "report", results, scores, pictures, board=board if suite else None)
+    expected = expected_of(results, cells, board)
+    write_json(job.out / "report" / "expected.json", expected.model_dump(mode="json"))
     return {}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.measures.results import Cell, DetectorFacts, GeneratorFacts, Results
-from benchmarks.measures.trainings import CLEAN, SHUFFLED
+from benchmarks.measures.trainings import CLEAN, Training
 from benchmarks.report import discriminators, figures, health, histories, mistakes, quality, words
 from benchmarks.report.figures import Figure, Names
 from benchmarks.report.images import grid_uri
@@ -20,6 +20,8 @@ from benchmarks.report.looking import Evidence, Looking, looking
 from benchmarks.report.paired import Matrix, matrices
 from benchmarks.report.ranking import detectable, duels, places
 from benchmarks.report.rows import Row, TestRows, errors_of, table
+from benchmarks.report.standings import Standings, standings
+from benchmarks.tables.leaderboard import Leaderboard as Ranking
 from forge.faces.faceset import SPLITS
 
 _CELLS = 9  # panels of one cell each
@@ -52,6 +54,7 @@ class Page:
     rows: list[Row]
     detectable: str | None
     board: Leaderboard | None
+    standings: Standings | None
     tests: list[Matrix]
     discriminators: discriminators.Knowledge | None
     looking: Looking
@@ -138,6 +141,7 @@ def build(
     filmstrip: dict[str, list[tuple[float, np.ndarray]]],
     picture: Any,  # noqa: ANN401 - Pictures.by_id
     evidence: Evidence,
+    board: Ranking | None = None,
 ) -> Page:
     """Compute the page.
 
@@ -148,9 +152,12 @@ def build(
         filmstrip: (kimg, uint8 [n, H, W, 3]) a generator, as training went on.
         picture: image of (source set name, sample id), None where it may not be shown.
         evidence: where the detectors look.
+        board: the leaderboard of a suite.
     """
     # the page is about clean test images; what was perturbed, and the controls, have tables of their own
-    cells = [cell for cell in results.cells if cell.perturbation == CLEAN and cell.condition != SHUFFLED]
+    cells = [
+        cell for cell in results.cells if cell.perturbation == CLEAN and not Training.parse(cell.trained_on).variant
+    ]
     if results.seeds:  # and of a repeated run about its first seed: the leaderboard is about all of them
         cells = [cell for cell in cells if cell.seed == results.seed]
     of_seed = {
@@ -173,6 +180,7 @@ def build(
         rows=rows_shown,
         detectable=None if smallest is None else f"{smallest:.2g}",
         board=leaderboard(cells, places(cells, results.comparisons)) if len(duels(cells)) > 1 else None,
+        standings=standings(board, results.protocol_version) if board else None,
         tests=tests,
         discriminators=discriminators.knowledge(results, names),
         looking=looking(evidence, {name: faces[:64] for name, faces in forged.items()}, names),

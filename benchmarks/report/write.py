@@ -20,6 +20,7 @@ from benchmarks.report.images import smaller
 from benchmarks.report.looking import Evidence
 from benchmarks.report.page import Page, build
 from benchmarks.report.svg import standalone
+from benchmarks.tables.leaderboard import Leaderboard
 from detect.scoring import write_scores
 from forge.files import replacing, write_json, write_text
 from forge.pictures import write_grid
@@ -46,7 +47,9 @@ class Pictures:
     evidence: Evidence = field(default_factory=Evidence)
 
 
-def write_report(directory: Path, results: Results, scores: pd.DataFrame, pictures: Pictures) -> None:
+def write_report(
+    directory: Path, results: Results, scores: pd.DataFrame, pictures: Pictures, *, board: Leaderboard | None = None
+) -> None:
     """Write index.html, report.md with its figures, results.json, results.csv and scores.parquet.
 
     The same inputs give the same bytes. Every file is replaced atomically; figures of an earlier report that are not
@@ -57,6 +60,7 @@ def write_report(directory: Path, results: Results, scores: pd.DataFrame, pictur
         results: the run.
         scores: its score rows.
         pictures: what may be shown.
+        board: the leaderboard, of a suite.
 
     Raises:
         InputError: scores lack a column or do not belong to the results.
@@ -68,6 +72,7 @@ def write_report(directory: Path, results: Results, scores: pd.DataFrame, pictur
         filmstrip=pictures.filmstrip,
         picture=pictures.by_id,
         evidence=pictures.evidence,
+        board=board,
     )
     kept = set()
     css = styles()

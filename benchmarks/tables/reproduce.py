@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from benchmarks.measures.results import PROTOCOL_VERSION, Results
-from benchmarks.tables.leaderboard import Leaderboard, Scored, cells_of, ranked
+from benchmarks.tables.leaderboard import Leaderboard, Scored
 from forge.errors import InputError
 
 SAME = 1e-12  # differences up to this are how a processor adds, not what was added
@@ -50,10 +49,10 @@ class Verdict(_Record):
     found: float | None
 
 
-def expected_of(results: Results, scores: pd.DataFrame) -> Expected:
-    """What to expect of a suite, from its score rows."""
-    cells = cells_of(scores)
-    board = ranked(cells) if cells else None
+def expected_of(
+    results: Results, cells: Mapping[str, Mapping[str, Sequence[Scored]]], board: Leaderboard | None
+) -> Expected:
+    """What to expect of a suite: its cells (`cells_of`) and their leaderboard, None without cells."""
     return Expected(
         name=results.name,
         protocol=results.protocol_version,

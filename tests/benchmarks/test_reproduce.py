@@ -10,6 +10,7 @@ from synthetic import NO_PICTURES, call_bench, make_results
 from test_leaderboard import suite
 
 from benchmarks.report.write import write_report
+from benchmarks.tables.leaderboard import cells_of, leaderboard
 from benchmarks.tables.reproduce import causes, expected_of
 from detect.scoring import read_scores, write_scores
 
@@ -33,7 +34,7 @@ def published(tmp_path):
     write_report(folder, results, scores, NO_PICTURES)
     if not (folder / "scores.parquet").is_file():
         write_scores(scores, folder / "scores.parquet")
-    (folder / "expected.json").write_text(expected_of(results, scores).model_dump_json())
+    (folder / "expected.json").write_text(expected_of(results, cells_of(scores), leaderboard(scores)).model_dump_json())
     return folder
 
 

@@ -79,7 +79,13 @@ def test_a_suite_runs_every_condition_and_its_leaderboard_is_made_of_scores(benc
     assert trained["disc-raw"] == {"gan", "gan+self-blended", "gan+self-blended:equalised"}
     scores = pd.read_parquet(folder / "scores.parquet")
     assert all(Training.parse(text) for text in scores["trained_on"].unique())
-    Page(html_of(folder))
+    text = html_of(folder)
+    Page(text)
+    assert 'id="leaderboard"' in text and "2 of 4 missing" in text and 'id="audits"' in text
+    assert "random cannot tell" in text and "for random on" not in text  # what is to find nothing is no news
+    assert "## Leaderboard" in (folder / "report.md").read_text(encoding="utf-8")
+    audits = {one["audit"]: one["passed"] for one in results["audits"]}
+    assert audits["shuffled labels"] is not None and audits["copies in two splits of the real faces"] is True
 
     board = json.loads(bench("leaderboard", "mine", "--format", "json")[1])
     assert board["primary"] == "leave-one-out" and board["seeds"] == [3, 4]
