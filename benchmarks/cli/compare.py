@@ -34,8 +34,8 @@ def compare(
     from benchmarks.cli.leaderboard import scores_of
     from benchmarks.pipeline.run import find_report
     from benchmarks.pipeline.settings import safe_name
+    from benchmarks.tables.cells import cells_of
     from benchmarks.tables.compare import columns, single
-    from benchmarks.tables.leaderboard import cells_of
     from forge.errors import InputError, UnknownNameError
 
     if a == b:

@@ -30,7 +30,8 @@ def reproduce(
     from benchmarks.pipeline.environment import versions
     from benchmarks.pipeline.run import find_report
     from benchmarks.pipeline.settings import validated
-    from benchmarks.tables.leaderboard import cells_of, ranked
+    from benchmarks.tables.cells import cells_of
+    from benchmarks.tables.leaderboard import ranked
     from benchmarks.tables.reproduce import Expected, causes, counted, expected_of, to_rows
     from benchmarks.tables.reproduce import reproduce as compare
     from detect.scoring import read_scores

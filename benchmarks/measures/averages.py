@@ -101,7 +101,9 @@ def covariance(units: Sequence[Ints], influences: Sequence[Floats]) -> Floats:
     if len(units) != len(influences) or any(u.shape != i.shape for u, i in zip(units, influences, strict=True)):
         raise InputError("units and influences must list the same rows for the same AUCs")
     row = np.repeat(np.arange(len(units)), [len(one) for one in units])
-    _, column = np.unique(np.concatenate(units), return_inverse=True)
+    column = np.concatenate(units)
+    if column.size and (column.min() < 0 or column.max() > 8 * column.size):  # far apart: numbered anew
+        _, column = np.unique(column, return_inverse=True)
     table = sparse.csr_array((np.concatenate(influences), (row, column)), shape=(len(units), int(column.max()) + 1))
     return np.asarray((table @ table.T).toarray(), dtype=np.float64)
 

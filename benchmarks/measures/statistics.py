@@ -73,7 +73,11 @@ def delong_variance(label: ArrayLike, score: ArrayLike) -> float:
 
 def auc_delong(label: ArrayLike, score: ArrayLike, *, level: float = 0.95) -> Interval:
     """AUC -+ z sqrt(DeLong's variance), cut to [0, 1]; empty where the classes separate perfectly."""
-    found = components(label, score)
+    return delong_interval(components(label, score), level=level)
+
+
+def delong_interval(found: Components, *, level: float = 0.95) -> Interval:
+    """`auc_delong` of components that are known already."""
     value, half = found.auc, two_sided(level) * math.sqrt(found.variance)
     return Interval(max(0.0, value - half), min(1.0, value + half), "DeLong", level)
 

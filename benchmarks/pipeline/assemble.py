@@ -25,7 +25,8 @@ from benchmarks.pipeline.plan import Stage, plain, seed_of
 from benchmarks.pipeline.store import Manifest, read_manifest
 from benchmarks.report.looking import Evidence, Sight
 from benchmarks.report.write import Pictures, write_report
-from benchmarks.tables.leaderboard import cells_of, ranked
+from benchmarks.tables.cells import cells_of
+from benchmarks.tables.leaderboard import ranked
 from benchmarks.tables.reproduce import expected_of
 from detect.scoring import read_scores
 from forge.faces.faceset import FaceSet, Images

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from benchmarks.measures import averages
 from benchmarks.measures.statistics import holm
-from benchmarks.tables.leaderboard import Scored, difference_of
+from benchmarks.tables.cells import Scored
+from benchmarks.tables.leaderboard import difference_of
 from forge.errors import UnknownNameError
 
 

@@ -10,35 +10,24 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from benchmarks.measures import averages, statistics
+from benchmarks.measures import averages
 from benchmarks.measures.averages import Estimates
-from benchmarks.measures.evaluate import identities
-from benchmarks.measures.interval import Interval
+from benchmarks.measures.interval import two_sided
 from benchmarks.measures.metrics import Floats, Ints
 from benchmarks.measures.ranks import Friedman, critical_difference, friedman, rank_intervals, shared_ranks
 from benchmarks.measures.statistics import holm
-from benchmarks.measures.trainings import CLEAN, EQUALISED, SHUFFLED, Training
+from benchmarks.tables.cells import COLUMNS, Scored, Where, cells_of
 from forge.errors import InputError
 
 ALPHA = 0.05
 PRIMARIES = ("leave-one-out", "cross", "same")  # the first that a suite has ranks its detectors
-COLUMNS = {
-    "leave-one-out": "trained on all generators but the tested one, or elsewhere",
-    "cross": "trained on one generator, tested on each other one",
-    "same": "trained on one generator, tested on fresh forgeries of it",
-    "union": "trained on all generators, tested on fresh forgeries of each",
-    "robust": "trained on all generators, test images perturbed",
-    "equalised": "trained on all generators, both classes end with one JPEG quality in training and test",
-}
 
 
 class _Record(BaseModel):
@@ -98,47 +87,6 @@ class Leaderboard(_Record):
     detectable: float | None = Field(description="difference of the primary that a test finds four times in five")
 
 
-class Where(NamedTuple):
-    """Which cell of a column; `trained_on` only in columns where a test set has several trainings."""
-
-    trained_on: str
-    tested_on: str
-    perturbation: str
-    seed: int
-
-
-@dataclass(frozen=True)
-class Scored:
-    """One detector on one test set: its AUC, and what each image adds to its error."""
-
-    where: Where
-    trained_on: str
-    auc: float
-    interval: Interval
-    influence: Floats
-    units: Ints
-
-
-def column_of(training: Training, tested_on: str, perturbation: str, generators: frozenset[str]) -> str:
-    """The column a cell belongs to; empty: none (a control, or one training of several that no condition asks for)."""
-    if training.variant == SHUFFLED:
-        return ""
-    if training.images is not None:
-        return f"budget {training.images}"
-    if training.variant == EQUALISED:
-        return "equalised" if perturbation == EQUALISED else ""
-    seen = set(training.generators)
-    if perturbation != CLEAN:
-        return "robust"
-    if tested_on in seen:
-        return "same" if len(seen) == 1 else "union" if seen == generators else ""
-    if seen == generators - {tested_on}:
-        return "leave-one-out"
-    if not seen & generators:  # trained elsewhere: every generator is one that was left out
-        return "leave-one-out"
-    return "cross" if len(seen) == 1 else ""
-
-
 def leaderboard(scores: pd.DataFrame, *, primary: str | None = None) -> Leaderboard:
     """Rank detectors.
 
@@ -161,12 +109,16 @@ def ranked(cells: Mapping[str, Mapping[str, Sequence[Scored]]], *, primary: str 
     if chosen not in known:
         raise InputError(f"the scores have no column {chosen!r}; they have: {', '.join(known)}")
     expected = {name: _expected(name, cells) for name in known}
-    standings = {
-        detector: {name: _standing(of.get(name, []), expected[name]) for name in known}
+    means = {
+        detector: {name: _means(of[name]) for name in known if len(of.get(name, [])) == len(expected[name])}
         for detector, of in cells.items()
     }
+    standings = {
+        detector: {name: _standing(of.get(name), cells[detector].get(name, []), expected[name]) for name in known}
+        for detector, of in means.items()
+    }
     complete = [detector for detector in cells if standings[detector][chosen].value is not None]
-    duels, errors = _duels({detector: cells[detector][chosen] for detector in complete})
+    duels, errors = _duels({detector: means[detector][chosen] for detector in complete})
     lines = _lines(complete, standings, chosen, duels)
     rest = sorted(set(cells) - set(complete))
     lines += [Line(detector=name, rank=None, rank_low=None, rank_high=None, columns=standings[name]) for name in rest]
@@ -193,106 +145,96 @@ def _ordered(columns: set[str]) -> list[str]:
     return sorted(columns - {""}, key=lambda name: (order.get(name, 99), len(name), name))
 
 
-def cells_of(scores: pd.DataFrame) -> dict[str, dict[str, list[Scored]]]:
-    """Detector -> column -> its cells."""
-    test = scores[scores["split"] == "test"]
-    trainings = {text: Training.parse(text) for text in test["trained_on"].unique()}
-    tested = set(test["generator"].unique()) - {""}
-    generators = frozenset(tested & {name for one in trainings.values() for name in one.generators}) or frozenset(
-        tested
-    )
-    test = test.assign(unit=_units(test))
-    found: dict[str, dict[str, list[Scored]]] = {}
-    for key, rows in test.groupby(["detector", "trained_on", "seed", "perturbation"], sort=True):
-        detector, trained_on, seed, perturbation = map(str, key)
-        for tested_on, pair in _pairs(rows):
-            column = column_of(trainings[trained_on], tested_on, perturbation, generators)
-            if column:
-                cell = _cell(pair, column, trained_on, Where("", tested_on, perturbation, int(seed)))
-                found.setdefault(detector, {}).setdefault(column, []).append(cell)
-    return found
-
-
-def _units(test: pd.DataFrame) -> NDArray[np.int64]:
-    """One number an identity, or an image where the identity is unknown; forgeries of two seeds are two images."""
-    forged = test["generator"].to_numpy() != ""
-    image = test["generator"].astype(str) + "\0" + test["source"].astype(str) + "\0" + test["sample_id"].astype(str)
-    image += np.where(forged, "\0" + test["seed"].astype(str), "")
-    who = identities(test)
-    names = np.where(pd.isna(who), "image\0" + image, "person\0" + pd.Series(who, index=test.index).astype(str))
-    return np.asarray(pd.factorize(names)[0], dtype=np.int64)
-
-
-def _pairs(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    real = rows[rows["generator"] == ""]
-    for tested_on, forged in rows[rows["generator"] != ""].groupby("generator", sort=True):
-        if len(real):
-            yield str(tested_on), pd.concat([real, forged])
-
-
-def _cell(rows: pd.DataFrame, column: str, trained_on: str, where: Where) -> Scored:
-    if column == "cross":
-        where = where._replace(trained_on=trained_on)
-    label, score = rows["label"].to_numpy(), rows["score"].to_numpy()
-    units = rows["unit"].to_numpy()
-    interval = statistics.auc_interval(label, score, groups=units)
-    found = statistics.components(label, score)
-    return Scored(where, trained_on, found.auc, interval, averages.influence(label, score), units)
-
-
 def _expected(column: str, cells: Mapping[str, Mapping[str, Sequence[Scored]]]) -> list[Where]:
     """Every cell that any detector has in a column."""
     return sorted({cell.where for of in cells.values() for cell in of.get(column, [])})
 
 
-def _estimates(cells: Sequence[Scored]) -> Estimates:
-    covariance = averages.covariance([cell.units for cell in cells], [cell.influence for cell in cells])
-    return averages.estimates_of([cell.auc for cell in cells], [cell.interval for cell in cells], covariance)
+@dataclass(frozen=True)
+class _Means:
+    """A detector's means over the cells of a column, one a seed.
+
+    Attributes:
+        seeds: [S].
+        value: mean AUC of each seed, [S]; `low` and `high`: ends of its interval over images.
+        units: of each seed, the images or people that add to its error.
+        influence: what each of them adds.
+    """
+
+    seeds: list[int]
+    value: Floats
+    low: Floats
+    high: Floats
+    units: list[Ints]
+    influence: list[Floats]
 
 
-def _by_seed(cells: Sequence[Scored]) -> Floats:
-    """Weights of the mean in each seed, shape [seeds, cells]."""
-    seeds = np.array([cell.where.seed for cell in cells])
-    rows = (np.unique(seeds)[:, None] == seeds).astype(np.float64)
-    return np.asarray(rows / rows.sum(axis=1, keepdims=True))
+def _means(cells: Sequence[Scored]) -> _Means:
+    """Collapse the cells of each seed into their mean: its influences are the mean of theirs."""
+    seeds = sorted({cell.where.seed for cell in cells})
+    means, units, influences = [], [], []
+    for seed in seeds:
+        own = [cell for cell in cells if cell.where.seed == seed]
+        weight = 1 / len(own)
+        shared = averages.covariance([cell.units for cell in own], [cell.influence for cell in own])
+        estimates = averages.estimates_of([cell.auc for cell in own], [cell.interval for cell in own], shared)
+        means.append(averages.combine(estimates, [weight] * len(own)))
+        units.append(np.concatenate([cell.units for cell in own]))
+        influences.append(weight * np.concatenate([cell.influence for cell in own]))
+    value, low, high = (np.array([getattr(mean, name) for mean in means]) for name in ("value", "low", "high"))
+    return _Means(seeds, value, low, high, units, influences)
 
 
-def _standing(cells: Sequence[Scored], expected: Sequence[object]) -> Standing:
-    missing = len(expected) - len(cells)
-    if missing:
+def _over_seeds(means: Sequence[_Means], covariance: Floats, signs: Sequence[int]) -> averages.SeedMean:
+    """The mean over seeds of one detector (signs [1]), or of one minus another ([1, -1])."""
+    ends = [np.concatenate([getattr(one, name) for one in means]) for name in ("value", "low", "high")]
+    weights = np.hstack([sign * np.eye(len(one.seeds)) for sign, one in zip(signs, means, strict=True)])
+    return averages.over_seeds(Estimates(ends[0], ends[1], ends[2], covariance), weights)
+
+
+def _covariance(means: Sequence[_Means]) -> Floats:
+    """Covariance of the means of all seeds of some detectors, in their order."""
+    return averages.covariance([u for one in means for u in one.units], [i for one in means for i in one.influence])
+
+
+def _standing(means: _Means | None, cells: Sequence[Scored], expected: Sequence[Where]) -> Standing:
+    if means is None:
+        missing = len(expected) - len(cells)
         return Standing(value=None, low=None, high=None, sd=None, cells=len(cells), missing=missing)
-    mean = averages.over_seeds(_estimates(cells), _by_seed(cells))
+    mean = _over_seeds([means], _covariance([means]), [1])
     value, low, high = (round(number, 12) for number in (mean.value, mean.low, mean.high))  # a mean of ones is one
     return Standing(value=value, low=low, high=high, sd=mean.sd, cells=len(cells), missing=0)
 
 
-def _duels(cells: Mapping[str, Sequence[Scored]]) -> tuple[list[Duel], list[float]]:
+def _duels(found: Mapping[str, _Means]) -> tuple[list[Duel], list[float]]:
     """Every two detectors in a column, and the standard errors of their differences."""
-    pairs, errors = [], []
-    for a, b in itertools.combinations(sorted(cells), 2):
-        difference = difference_of(cells[a], cells[b])
-        pairs.append((a, b, difference))
-        errors.append((difference.high - difference.low) / (2 * 1.959964))
-    if not pairs:
+    names = sorted(found)
+    if len(names) < 2:
         return [], []
+    means = [found[name] for name in names]
+    covariance, seeds = _covariance(means), len(means[0].seeds)
+    pairs = []
+    for i, j in itertools.combinations(range(len(names)), 2):
+        chosen = np.r_[i * seeds : (i + 1) * seeds, j * seeds : (j + 1) * seeds]
+        pairs.append((i, j, _over_seeds([means[i], means[j]], covariance[np.ix_(chosen, chosen)], [1, -1])))
     adjusted = holm([difference.p for _, _, difference in pairs])
     duels = [
-        Duel(a=a, b=b, difference=one.value, low=one.low, high=one.high, p_holm=float(p))
-        for (a, b, one), p in zip(pairs, adjusted, strict=True)
+        Duel(a=names[i], b=names[j], difference=one.value, low=one.low, high=one.high, p_holm=float(p))
+        for (i, j, one), p in zip(pairs, adjusted, strict=True)
     ]
-    return duels, errors
+    return duels, [(one.high - one.low) / (2 * two_sided(0.95)) for *_, one in pairs]
 
 
 def difference_of(of_a: Sequence[Scored], of_b: Sequence[Scored]) -> averages.SeedMean:
     """Mean AUC of one detector minus that of another over the same cells, with interval and p."""
-    weights = np.hstack([_by_seed(of_a), -_by_seed(of_b)])
-    return averages.over_seeds(_estimates([*of_a, *of_b]), weights)
+    means = [_means(of_a), _means(of_b)]
+    return _over_seeds(means, _covariance(means), [1, -1])
 
 
 def _lines(
     detectors: Sequence[str], standings: Mapping[str, Mapping[str, Standing]], primary: str, duels: Sequence[Duel]
 ) -> list[Line]:
-    values = [float(standings[name][primary].value or math.nan) for name in detectors]
+    values = [math.nan if (value := standings[name][primary].value) is None else value for name in detectors]
     place = {name: i for i, name in enumerate(detectors)}
     differ = np.zeros((len(detectors), len(detectors)), dtype=bool)
     for duel in duels:

@@ -8,7 +8,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from benchmarks.measures.results import PROTOCOL_VERSION, Results
-from benchmarks.tables.leaderboard import Leaderboard, Scored
+from benchmarks.tables.cells import Scored
+from benchmarks.tables.leaderboard import Leaderboard
 from forge.errors import InputError
 
 SAME = 1e-12  # differences up to this are how a processor adds, not what was added

@@ -9,7 +9,8 @@ from test_leaderboard import GENERATORS, rows_of, suite, union
 
 from benchmarks.report.write import write_report
 from benchmarks.tables import compare
-from benchmarks.tables.leaderboard import cells_of, leaderboard
+from benchmarks.tables.cells import cells_of
+from benchmarks.tables.leaderboard import leaderboard
 from forge.errors import UnknownNameError
 
 SKILL = {"good": 0.9, "bad": 0.7}

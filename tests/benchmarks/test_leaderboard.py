@@ -10,7 +10,8 @@ import pytest
 
 from benchmarks.measures import metrics, statistics
 from benchmarks.measures.trainings import Training
-from benchmarks.tables.leaderboard import column_of, leaderboard
+from benchmarks.tables.cells import cells_of, column_of
+from benchmarks.tables.leaderboard import leaderboard
 from forge.errors import InputError
 
 GENERATORS = ("dcgan", "gan", "style")
@@ -184,3 +185,29 @@ def test_the_primary_column_is_one_that_most_detectors_have():
     own = [rows_of(name, trained, 0.8) for name in ("a", "b", "c") for trained in GENERATORS]
     board = leaderboard(pd.concat([*own, rows_of("stranger", "elsewhere", 0.75)]))
     assert board.primary == "cross" and board.lines[-1].detector == "stranger"
+
+
+@pytest.mark.parametrize(("n", "people"), [(250, None), (50, None), (250, True)])
+def test_cells_are_what_the_statistics_say(n, people):
+    """The fast path against the plain functions, ties included."""
+    skill = {"gan": 0.9, "dcgan": 0.7, "style": 0.999999}
+    scores = pd.concat([rows_of("a", name, skill, n=n, people=people) for name in ("gan", "dcgan")])
+    scores["score"] = scores["score"].round(1)
+    found = {(cell.trained_on, cell.where.tested_on): cell for of in cells_of(scores)["a"].values() for cell in of}
+    assert len(found) == 6
+    for (trained_on, tested_on), cell in found.items():
+        fit = scores[scores["trained_on"].eq(trained_on) & scores["generator"].isin(["", tested_on])]
+        label, score = fit["label"].to_numpy(), fit["score"].to_numpy()
+        groups = [None if pd.isna(name) else name for name in fit["identity"]] if people else None
+        expected = statistics.auc_interval(label, score, groups=groups)
+        assert cell.auc == pytest.approx(metrics.auc(label, score), abs=1e-12)
+        assert (cell.interval.low, cell.interval.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+        assert cell.interval.method == expected.method
+        assert (cell.influence**2).sum() == pytest.approx(statistics.delong_variance(label, score))
+
+
+def test_scores_that_are_no_numbers_are_refused():
+    scores = suite({"a": 0.8})
+    scores.loc[scores.index[3], "score"] = math.nan
+    with pytest.raises(InputError, match="1 scores are NaN or infinite"):
+        leaderboard(scores)

@@ -10,7 +10,8 @@ from synthetic import NO_PICTURES, call_bench, make_results
 from test_leaderboard import suite
 
 from benchmarks.report.write import write_report
-from benchmarks.tables.leaderboard import cells_of, leaderboard
+from benchmarks.tables.cells import cells_of
+from benchmarks.tables.leaderboard import leaderboard
 from benchmarks.tables.reproduce import causes, expected_of
 from detect.scoring import read_scores, write_scores
 

@@ -1,0 +1,186 @@
+"""From score rows to cells, one detector on one test set: AUC, interval, and what each image adds to its error."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from benchmarks.measures import statistics
+from benchmarks.measures.interval import Interval
+from benchmarks.measures.metrics import Floats, Ints
+from benchmarks.measures.statistics import SMALL_CLASS, Components
+from benchmarks.measures.trainings import CLEAN, EQUALISED, SHUFFLED, Training
+from forge.errors import InputError
+
+COLUMNS = {
+    "leave-one-out": "trained on all generators but the tested one, or elsewhere",
+    "cross": "trained on one generator, tested on each other one",
+    "same": "trained on one generator, tested on fresh forgeries of it",
+    "union": "trained on all generators, tested on fresh forgeries of each",
+    "robust": "trained on all generators, test images perturbed",
+    "equalised": "trained on all generators, both classes end with one JPEG quality in training and test",
+}
+
+
+class Where(NamedTuple):
+    """Which cell of a column; `trained_on` only in columns where a test set has several trainings."""
+
+    trained_on: str
+    tested_on: str
+    perturbation: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One detector on one test set.
+
+    Attributes:
+        where: which cell of its column.
+        trained_on: what it was trained on.
+        auc: area under the ROC curve.
+        interval: the protocol's.
+        influence: what each image adds to the error of the AUC, shape [n].
+        units: the image, or the person, of each entry of `influence`; one number is one and the same in all cells.
+    """
+
+    where: Where
+    trained_on: str
+    auc: float
+    interval: Interval
+    influence: Floats
+    units: Ints
+
+
+def column_of(training: Training, tested_on: str, perturbation: str, generators: frozenset[str]) -> str:
+    """The column a cell belongs to; empty: none (a control, or a training that no condition asks for)."""
+    if training.variant == SHUFFLED:
+        return ""
+    if training.images is not None:
+        return f"budget {training.images}"
+    if training.variant == EQUALISED:
+        return "equalised" if perturbation == EQUALISED else ""
+    seen = set(training.generators)
+    if perturbation != CLEAN:
+        return "robust"
+    if tested_on in seen:
+        return "same" if len(seen) == 1 else "union" if seen == generators else ""
+    if seen == generators - {tested_on}:
+        return "leave-one-out"
+    if not seen & generators:  # trained elsewhere: every generator is one that was left out
+        return "leave-one-out"
+    return "cross" if len(seen) == 1 else ""
+
+
+def cells_of(scores: pd.DataFrame) -> dict[str, dict[str, list[Scored]]]:
+    """Detector -> column -> its cells, in the order of what they were trained and tested on.
+
+    Args:
+        scores: rows of scores.parquet, of any number of seeds.
+
+    Raises:
+        InputError: a score is not finite.
+    """
+    test = scores[scores["split"] == "test"]
+    values = test["score"].to_numpy(dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise InputError(f"{int((~np.isfinite(values)).sum())} scores are NaN or infinite; score these images again")
+    trained = {str(text): Training.parse(str(text)) for text in test["trained_on"].unique()}
+    tested = {str(name) for name in test["generator"].unique()} - {""}
+    named = {name for one in trained.values() for name in one.generators}
+    generators = frozenset(tested & named or tested)
+    found: dict[str, dict[str, list[Scored]]] = {}
+    for (detector, trained_on, seed, perturbation), real, forged in _fits(test, values):
+        training = trained[trained_on]
+        ordered = np.sort(real.scores)
+        for tested_on, group in forged:
+            column = column_of(training, tested_on, perturbation, generators)
+            if column:
+                named_by = trained_on if column == "cross" else ""
+                where = Where(named_by, tested_on, perturbation, seed)
+                cell = _cell(where, trained_on, real, group, ordered)
+                found.setdefault(detector, {}).setdefault(column, []).append(cell)
+    return found
+
+
+class _Images(NamedTuple):
+    """Images of one class: their scores, and the unit of each."""
+
+    scores: Floats
+    units: Ints
+
+
+def _fits(
+    test: pd.DataFrame, values: Floats
+) -> Iterator[tuple[tuple[str, str, int, str], _Images, list[tuple[str, _Images]]]]:
+    """Every fit under every perturbation: its scores of the reals, and of the forgeries of each generator."""
+    units = _units(test)
+    names, codes = {}, []
+    for column in ("detector", "trained_on", "seed", "perturbation", "generator"):
+        number, known = pd.factorize(test[column], sort=True)  # "" is the first generator
+        names[column] = list(known)
+        codes.append(number)
+    order = np.lexsort(codes[::-1])
+    key = np.stack([code[order] for code in codes], axis=1)
+    starts = np.flatnonzero(np.r_[True, (key[1:] != key[:-1]).any(axis=1)]) if len(key) else np.empty(0, np.intp)
+    fit, real = None, None
+    forged: list[tuple[str, _Images]] = []
+    for start, end in zip(starts, np.r_[starts[1:], len(key)], strict=True):
+        rows, place = order[start:end], key[start]
+        if fit is not None and (place[:4] != fit).any():
+            if real is not None and forged:
+                yield _named(names, fit), real, forged
+            fit, real, forged = None, None, []
+        fit, images = place[:4], _Images(values[rows], units[rows])
+        if names["generator"][place[4]] == "":
+            real = images
+        else:
+            forged.append((str(names["generator"][place[4]]), images))
+    if fit is not None and real is not None and forged:
+        yield _named(names, fit), real, forged
+
+
+def _named(names: dict[str, list[object]], fit: Ints) -> tuple[str, str, int, str]:
+    detector, trained_on, seed, perturbation = (names[column][i] for column, i in zip(names, fit, strict=False))
+    return str(detector), str(trained_on), int(str(seed)), str(perturbation)
+
+
+def _units(test: pd.DataFrame) -> Ints:
+    """One number an identity, or an image where the identity is unknown; forgeries of two seeds are two images."""
+    forged = test["generator"].to_numpy() != ""
+    parts = [pd.factorize(test[column])[0].astype(np.int64) for column in ("generator", "source", "sample_id")]
+    parts.append(np.where(forged, pd.factorize(test["seed"])[0] + 1, 0).astype(np.int64))
+    image = parts[0]
+    for part in parts[1:]:
+        image = pd.factorize(image * (int(part.max(initial=0)) + 1) + part)[0].astype(np.int64)
+    who = test["identity"].replace("", np.nan) if len(test) else test["identity"]
+    person = pd.factorize(who)[0].astype(np.int64)  # -1 where unknown
+    return np.where(person >= 0, image.max(initial=0) + 1 + person, image).astype(np.intp)
+
+
+def _cell(where: Where, trained_on: str, real: _Images, forged: _Images, ordered: NDArray[np.float64]) -> Scored:
+    m, n = forged.scores.size, real.scores.size
+    above = np.sort(forged.scores)
+    below = np.searchsorted(ordered, forged.scores, "left") + np.searchsorted(ordered, forged.scores, "right")
+    lower = np.searchsorted(above, real.scores, "left") + np.searchsorted(above, real.scores, "right")
+    found = Components(below / (2 * n), (2 * m - lower) / (2 * m))
+    units = np.concatenate([real.units, forged.units])
+    adds = [(one - found.auc) / math.sqrt(max(1, one.size * (one.size - 1))) for one in (found.real, found.forged)]
+    return Scored(where, trained_on, found.auc, _interval(found, real, forged, units), np.concatenate(adds), units)
+
+
+def _interval(found: Components, real: _Images, forged: _Images, units: Ints) -> Interval:
+    """`statistics.auc_interval`, without sorting again where no person repeats."""
+    m, n = forged.scores.size, real.scores.size
+    if np.unique(units).size < units.size:
+        label = np.repeat([0, 1], [n, m])
+        return statistics.auc_interval(label, np.concatenate([real.scores, forged.scores]), groups=units)
+    if min(m, n) < SMALL_CLASS or found.variance == 0:
+        return statistics.auc_newcombe(found.auc, m, n)
+    return statistics.delong_interval(found)
