@@ -65,6 +65,38 @@ class Finding(_Record):
     numbers: dict[str, float] = Field({}, description="what it rests on")
 
 
+class GroupFact(_Record):
+    """A detector on the people of one group; see groups.py."""
+
+    detector: str
+    column: str = Field(description="label column of the real faces, e.g. gender")
+    group: str = Field(description="its value")
+    n_real: int = Field(description="real test images of the group")
+    n_forged: int = Field(description="forged test images that carry the label")
+    auc: float | None = Field(description="mean AUC of the group's real faces against all forgeries")
+    auc_low: float | None
+    auc_high: float | None
+    fpr: float | None = Field(description="share of its real faces called forged at the threshold fixed on val")
+    fpr_low: float | None
+    fpr_high: float | None
+    tpr: float | None = Field(description="share called forged of the forgeries with its label; null: too few")
+    tpr_low: float | None
+    tpr_high: float | None
+
+
+class Gap(_Record):
+    """The two groups that lie farthest apart."""
+
+    detector: str
+    column: str
+    measure: str = Field(description="AUC, FPR or TPR")
+    lowest: str = Field(description="group with the lowest value")
+    highest: str = Field(description="group with the highest value")
+    gap: float
+    low: float = Field(description="lower end of its interval, 95 % for all pairs together; above 0: there is a gap")
+    high: float
+
+
 class QualityRow(_Record):
     """One metric of a generator's forgeries."""
 
@@ -172,6 +204,8 @@ class Results(_Record):
     cells: list[Cell]
     comparisons: list[Comparison]
     audits: list[Finding] = Field([], description="what controls and audits found; a failed one makes it a shortcut")
+    groups: list[GroupFact] = Field([], description="detectors by group of people, where faces have labels")
+    gaps: list[Gap] = Field([], description="the largest difference between groups")
     stages: list[StageFacts]
     environment: dict[str, str] = Field(description="versions, device, precision, commit")
 

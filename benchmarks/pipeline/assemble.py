@@ -16,7 +16,9 @@ from benchmarks.measures.results import (
     DataFacts,
     DetectorFacts,
     Finding,
+    Gap,
     GeneratorFacts,
+    GroupFact,
     QualityRow,
     Results,
     StageFacts,
@@ -74,6 +76,8 @@ def assemble(job: Job) -> dict[str, Any]:
         detectors=[_detector(name, stage, inputs[name], manifests) for name in inputs if name.startswith("fit ")],
         cells=[Cell(**cell) for cell in evaluation["cells"]],
         comparisons=[Comparison(**item) for item in evaluation["comparisons"]],
+        groups=[GroupFact(**one) for one in evaluation["groups"]],
+        gaps=[Gap(**one) for one in evaluation["gaps"]],
         audits=[Finding(**one) for one in [*evaluation["audits"], *_audited(inputs)]],
         stages=[
             StageFacts(name=m.stage, key=m.key, seconds=m.seconds, peak_memory_mb=m.peak_memory_mb)

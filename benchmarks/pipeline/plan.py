@@ -27,7 +27,7 @@ VERSIONS = {
     "score": 2,
     "explain": 1,
     "audit": 1,
-    "evaluate": 3,
+    "evaluate": 4,
     "report": 1,
 }
 

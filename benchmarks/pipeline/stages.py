@@ -17,16 +17,20 @@ def evaluate(job: Job) -> Facts:
     from benchmarks.measures.audit import controls
     from benchmarks.measures.evaluate import compare
     from benchmarks.measures.evaluate import evaluate as evaluate_cells
+    from benchmarks.measures.groups import groups
     from detect.scoring import read_scores, write_scores
 
     rows = pd.concat([read_scores(path / "scores.parquet") for path in job.inputs.values()], ignore_index=True)
     write_scores(rows, job.out / "scores.parquet")
     cells, comparisons = evaluate_cells(rows), compare(rows)
+    facts, gaps = groups(rows, cells)
     write_json(
         job.out / "evaluation.json",
         {
             "cells": [cell.model_dump(mode="json") for cell in cells],
             "comparisons": [item.model_dump(mode="json") for item in comparisons],
+            "groups": [one.model_dump(mode="json") for one in facts],
+            "gaps": [one.model_dump(mode="json") for one in gaps],
             "audits": [one.model_dump(mode="json") for one in controls(rows)],
         },
     )
