@@ -85,14 +85,14 @@ def test_coverage_of_a_mean_over_generators(n, auc):
 
 @pytest.mark.parametrize(("n", "auc"), [(50, 0.8), (500, 0.8), (500, 0.99)])
 def test_coverage_and_level_of_a_difference_of_means(n, auc):
-    rng, covered, rejected = np.random.default_rng(n + 1), 0, 0
-    for _ in range(2000):
+    rng, covered, rejected, studies = np.random.default_rng(n + 1), 0, 0, 1000
+    for _ in range(studies):
         label, (a, b), units = study(rng, n, auc, detectors=2)
         found = averages.combine(estimates(label, a + b, units * 2), [1 / 3] * 3 + [-1 / 3] * 3)
         covered += found.low <= 0 <= found.high
         rejected += found.p < 0.05
         assert (found.p < 0.05) == (not found.low <= 0 <= found.high)
-    assert 0.93 <= covered / 2000 <= 0.99 and rejected == 2000 - covered
+    assert 0.93 <= covered / studies <= 0.99 and rejected == studies - covered
 
 
 def test_people_who_repeat_widen_the_interval():
