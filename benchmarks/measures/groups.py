@@ -13,12 +13,10 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 
-from benchmarks.measures import averages, metrics, statistics
-from benchmarks.measures.evaluate import identities
 from benchmarks.measures.interval import Interval
+from benchmarks.measures.pooled import mean_auc, people
 from benchmarks.measures.resampling import proportion_interval
 from benchmarks.measures.results import Cell, Gap, GroupFact
 from benchmarks.measures.trainings import CLEAN, Training
@@ -76,20 +74,12 @@ def _tests(rows: pd.DataFrame, thresholds: Mapping[tuple[str, str, int], float])
         training, threshold = Training.parse(trained_on), thresholds.get((detector, trained_on, int(seed)))
         if training.variant or threshold is None:
             continue
-        fit = fit.assign(called=fit["score"] >= threshold, person=_people(fit))
+        fit = fit.assign(called=fit["score"] >= threshold, person=people(fit))
         real = fit[fit["generator"] == ""]
         for tested_on, forged in fit[fit["generator"] != ""].groupby("generator", sort=True):
             pair = pd.concat([real, forged])
             (seen if str(tested_on) in training.generators else unseen).append(pair)
     return unseen or seen
-
-
-def _people(rows: pd.DataFrame) -> pd.Series:
-    """The person of each row, or the image where unknown; forgeries of two seeds are two images."""
-    image = rows["generator"].astype(str) + "\0" + rows["sample_id"].astype(str)
-    image += np.where(rows["generator"] == "", "", "\0" + rows["seed"].astype(str))
-    who = identities(rows)
-    return image.where(pd.isna(who), pd.Series(who, index=rows.index).astype(str))
 
 
 Measured = Mapping[str, tuple[float, Interval, Interval]]  # measure -> value, interval at 95 %, and one for gaps
@@ -122,17 +112,9 @@ def _fact(
 
 
 def _mean_auc(pairs: Sequence[pd.DataFrame], wide: float) -> tuple[float, Interval, Interval]:
-    names = pd.factorize(np.concatenate([pair["person"].to_numpy(dtype=object) for pair in pairs]))[0]
-    units = np.split(names, np.cumsum([len(pair) for pair in pairs])[:-1])
-    sides = [(pair["label"].to_numpy(), pair["score"].to_numpy()) for pair in pairs]
-    values = [metrics.auc(*side) for side in sides]
-    shared = averages.covariance(units, [averages.influence(*side) for side in sides])
-    intervals = []
-    for level in (LEVEL, wide):
-        ends = [statistics.auc_interval(*s, groups=u, level=level) for s, u in zip(sides, units, strict=True)]
-        mean = averages.combine(averages.estimates_of(values, ends, shared), [1 / len(pairs)] * len(pairs))
-        intervals.append(Interval(mean.low, mean.high, "mean", level))
-    return mean.value, intervals[0], intervals[1]
+    means = [(level, mean_auc(pairs, level=level)) for level in (LEVEL, wide)]
+    usual, gap = (Interval(mean.low, mean.high, "mean", level) for level, mean in means)
+    return means[0][1].value, usual, gap
 
 
 def _gaps(detector: str, column: str, found: Sequence[tuple[GroupFact, Measured]]) -> list[Gap]:

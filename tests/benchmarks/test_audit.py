@@ -134,5 +134,5 @@ def test_brightness_shifted_by_two_is_caught():
     shifted = np.clip(forged.astype(int) + 2, 0, 255).astype(np.uint8)
     finding = audit.values(real, shifted, ours=False)
     assert finding.passed is False and "darkest value (AUC" in finding.sentence
-    assert audit.values(real, shifted, ours=True).passed is True  # a trait of the generator, and said
-    assert "The generator is the only thing" in audit.values(real, shifted, ours=True).sentence
+    assert audit.values(real, shifted, ours=True).passed is None  # a trait of the generator, and said
+    assert "a trait of the generator" in audit.values(real, shifted, ours=True).sentence
