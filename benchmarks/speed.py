@@ -104,7 +104,7 @@ def training(photos: str | None) -> list[Figure]:
     import torch
 
     from benchmarks import textbook
-    from benchmarks.pipeline.settings import shipped
+    from benchmarks.pipeline.configs import shipped
     from forge.networks.dcgan import DCGAN, DCGANSettings
     from forge.training.augment import to_float
     from forge.training.settings import TrainingSettings
@@ -129,7 +129,7 @@ def style_training(photos: str | None) -> list[Figure]:
     import torch
 
     from benchmarks import textbook
-    from benchmarks.pipeline.settings import shipped
+    from benchmarks.pipeline.configs import shipped
     from forge.networks.stylegan_lite import StyleGANLite, StyleGANSettings
     from forge.training.augment import to_float
     from forge.training.settings import TrainingSettings

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.pipeline.configs import configs_root, shipped
 from benchmarks.pipeline.run import prepare_run
-from benchmarks.pipeline.settings import PRESETS, compose, configs_root, shipped
+from benchmarks.pipeline.settings import PRESETS, compose
 from detect.detectors import DETECTORS, EXAMPLES
 from forge.networks import GENERATORS
 

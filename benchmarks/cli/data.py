@@ -36,8 +36,9 @@ def prepare(
     """Turn photos (or the renderer) into a FaceSet."""
     from benchmarks.cli.run import _cores
     from benchmarks.cli.terminal import observer_for
+    from benchmarks.pipeline.configs import parse_assignments, validated
     from benchmarks.pipeline.plan import Stage
-    from benchmarks.pipeline.settings import DataSettings, parse_assignments, safe_name, validated
+    from benchmarks.pipeline.settings import DataSettings, safe_name
     from forge.errors import InputError
     from forge.faces.faceset import FaceSet
     from forge.faces.prepare import prepare as prepare_faces

@@ -109,7 +109,8 @@ def _entry(kind: str, name: str) -> dict[str, Any]:
 
 
 def _suites() -> list[dict[str, Any]]:
-    from benchmarks.pipeline.settings import RunFile, read_yaml, suites, validated
+    from benchmarks.pipeline.configs import read_yaml, suites, validated
+    from benchmarks.pipeline.settings import RunFile
 
     found = []
     for name, file in suites().items():

@@ -27,9 +27,9 @@ def reproduce(
 ) -> None:
     """Compute every AUC, mean and rank again from the stored scores and compare; exit code 1 where one DIFFERS."""
     from benchmarks.measures.results import Results
+    from benchmarks.pipeline.configs import validated
     from benchmarks.pipeline.environment import versions
     from benchmarks.pipeline.run import find_report
-    from benchmarks.pipeline.settings import validated
     from benchmarks.tables.cells import cells_of
     from benchmarks.tables.leaderboard import ranked
     from benchmarks.tables.reproduce import Expected, causes, counted, expected_of, to_rows

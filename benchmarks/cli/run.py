@@ -77,8 +77,8 @@ def run(
     from forge.compute import tune_allocator
 
     tune_allocator()  # before torch allocates anything
+    from benchmarks.pipeline.configs import find_suite
     from benchmarks.pipeline.run import execute_run, prepare_run, refuse_foreign
-    from benchmarks.pipeline.settings import find_suite
     from benchmarks.pipeline.store import Store
     from forge.compute import PRECISIONS, Compute, choose_device
     from forge.errors import BenchError, InputError, UnknownNameError
@@ -158,7 +158,8 @@ def gather(
         InputError: a value that cannot be; a YAML file that names code.
     """
     from benchmarks.measures.results import PROTOCOL_VERSION
-    from benchmarks.pipeline.settings import RunFile, compose, merged, parse_assignments, read_yaml, validated
+    from benchmarks.pipeline.configs import merged, parse_assignments, read_yaml, validated
+    from benchmarks.pipeline.settings import RunFile, compose
     from forge.errors import InputError
     from forge.registry import is_file_reference
 
@@ -210,7 +211,7 @@ def _names(value: str | list[str] | None, option: str) -> list[str]:
 
 def _again(file: Path, given: dict[str, Any], assignments: list[str], show_real: bool) -> str:
     """The command that runs a suite again: what the file says need not be repeated."""
-    from benchmarks.pipeline.settings import suites
+    from benchmarks.pipeline.configs import suites
 
     name = file.stem if suites().get(file.stem) == file else str(file)
     return _command(given, {}, assignments, show_real).replace("bench run", f"bench run {shlex.quote(name)}", 1)
@@ -218,7 +219,7 @@ def _again(file: Path, given: dict[str, Any], assignments: list[str], show_real:
 
 def _command(asked: dict[str, Any], stored: dict[str, Any], assignments: list[str], show_real: bool) -> str:
     """The command that makes this run again, whatever file and defaults it came from."""
-    from benchmarks.pipeline.settings import as_assignments
+    from benchmarks.pipeline.configs import as_assignments
 
     parts = ["bench", "run"]
     for key, value in asked.items():

@@ -85,7 +85,8 @@ def _print_settings(kind: str, name: str, preset: str, store: Path) -> None:
     from rich.table import Table
 
     from benchmarks.cli.listing import _entry, _registry
-    from benchmarks.pipeline.settings import PRESETS, shipped
+    from benchmarks.pipeline.configs import shipped
+    from benchmarks.pipeline.settings import PRESETS
     from forge.errors import UnknownNameError
 
     if preset not in PRESETS:

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from forge.errors import InputError
@@ -19,6 +20,7 @@ from forge.errors import InputError
 CLEAN = "none"  # perturbation of images that were left alone
 EQUALISED = "equalised"  # a perturbation, and a training on images that went through it
 SHUFFLED = "shuffled"
+EXTERNAL = "external:"  # what begins the name of a pair of folders that nobody here made, as source and as generator
 CONDITIONS = {
     "same": "the generator was seen in training, its forgeries are fresh",
     "cross": "trained on one generator, tested on another",
@@ -26,6 +28,7 @@ CONDITIONS = {
     "robust": "the test images of both classes are changed: JPEG, blur, scaling, noise, cropping, brightness",
     "equalised": "both classes end with one JPEG quality, in training and in the test",
     "budget": "trained on few images",
+    "snapshots": "tested on forgeries of a generator at earlier moments of its training",
     "external": "forged and real photos that nobody here made",
     "shuffled": "control: trained with labels exchanged at random",
 }
@@ -76,8 +79,12 @@ class Training:
         """What both classes went through last in training: "equalised", or "none"."""
         return EQUALISED if self.variant == EQUALISED else CLEAN
 
-    def condition(self, tested_on: str, perturbation: str = CLEAN) -> str:
-        """Which of `CONDITIONS` a test on a generator's forgeries is."""
+    def condition(self, tested_on: str, perturbation: str = CLEAN, *, beside: bool = False) -> str:
+        """Which of `CONDITIONS` a test on a generator's forgeries is; `beside` says what `beside` says of it."""
+        if tested_on.startswith(EXTERNAL):
+            return "external"
+        if beside:
+            return "snapshots"
         if self.variant == SHUFFLED:
             return "shuffled"
         if self.images is not None:
@@ -89,3 +96,22 @@ class Training:
         if tested_on in self.generators:
             return "same"
         return "cross" if len(self.generators) == 1 else "leave-one-out"
+
+
+def beside(tested: Iterable[str], trained: Iterable[Training]) -> set[str]:
+    """The tests that stand beside the grid of generators: external pairs, and snapshots that nothing was trained on.
+
+    Means over generators leave them out; they have a column or a picture of their own.
+    """
+    named = {name for training in trained for name in training.generators}
+    return {
+        name
+        for name in tested
+        if name.startswith(EXTERNAL) or (name not in named and (at := moment(name)) is not None and at[0] in named)
+    }
+
+
+def moment(generator: str) -> tuple[str, float] | None:
+    """Split "dcgan@24k" into the generator and the thousands of images it had seen; None: it is no snapshot."""
+    found = re.fullmatch(r"(.+)@(\d+(?:\.\d+)?)k", generator)
+    return (found[1], float(found[2])) if found else None

@@ -7,15 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.measures.trainings import CONDITIONS
+from benchmarks.pipeline.configs import validated
 from benchmarks.pipeline.exams import exams
-from benchmarks.pipeline.settings import (
-    DetectorRequest,
-    GeneratorSettings,
-    RunSettings,
-    base_name,
-    is_fitted,
-    validated,
-)
+from benchmarks.pipeline.settings import DetectorRequest, GeneratorSettings, RunSettings, base_name, is_fitted
 from forge.errors import InputError, UnknownNameError
 from forge.files import digest_file
 from forge.registry import is_file_reference

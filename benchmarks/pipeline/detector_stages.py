@@ -32,7 +32,8 @@ def fit(job: Job) -> Facts:
     """Real and forged FaceSet to a fitted detector; both classes of a split are cut to the same size."""
     if "adopted" in job.stage.settings:
         return _adopt(job)
-    from benchmarks.pipeline.settings import short_name, validated
+    from benchmarks.pipeline.configs import validated
+    from benchmarks.pipeline.settings import short_name
     from detect.detectors import DETECTORS
     from detect.detectors.base import FitContext, FitData
     from detect.trained import fit_detector

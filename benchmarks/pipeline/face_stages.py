@@ -82,7 +82,7 @@ def processes() -> int:
 
 
 def _train(job: Job) -> None:
-    from benchmarks.pipeline.settings import validated
+    from benchmarks.pipeline.configs import validated
     from forge.condition import Condition
     from forge.networks import GENERATORS
     from forge.training.loop import train as train_generator
@@ -142,7 +142,7 @@ def synthesize(job: Job) -> Facts:
 
 def blend(job: Job) -> Facts:
     """Real faces to forgeries made from them."""
-    from benchmarks.pipeline.settings import validated
+    from benchmarks.pipeline.configs import validated
     from forge.blending import blend_set
     from forge.networks import GENERATORS
 

@@ -192,6 +192,7 @@ def _detectors(settings: RunSettings, prepare: Stage, forged: Mapping[str, Stage
     """Every detector of one seed: fitted on what the conditions ask for, explained, scored."""
     fits: dict[str, Stage] = {}
     stages: list[Stage] = []
+    pictured = settings.seed == (settings.seeds or (settings.seed,))[0]  # reports show one seed's pictures
     for detector in settings.detectors:
         for exam in exams(settings, detector):
             fit = _fit(settings, detector, exam.training, prepare, forged, fits, mark)
@@ -200,7 +201,7 @@ def _detectors(settings: RunSettings, prepare: Stage, forged: Mapping[str, Stage
             fits[f"{detector}@{exam.training}"] = fit
             stages += [stage for stage in fit.inputs.values() if stage.kind == "perturb"]
             stages.append(fit)
-            if not exam.training.variant:
+            if pictured and not exam.training.variant:
                 seen = {f"forged {name}": forged[name] for name in exam.training.generators if name in forged}
                 stages.append(Stage("explain", fit.subject, {}, 0, {"detector": fit, **seen}))
             stages += _scores(settings, exam, fit, prepare, forged)

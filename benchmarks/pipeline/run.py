@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.pipeline.check import typed
+from benchmarks.pipeline.configs import validated
 from benchmarks.pipeline.plan import Stage, plan
 from benchmarks.pipeline.program import program_digest
-from benchmarks.pipeline.settings import RunSettings, validated
+from benchmarks.pipeline.settings import RunSettings
 from benchmarks.pipeline.store import Store
 from forge.compute import Compute
 from forge.errors import BenchError, InputError

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from benchmarks.pipeline.configs import configs_root, merged, read_yaml, shipped, validated
 from forge.errors import InputError, UnknownNameError
 from forge.files import digest_json
 from forge.registry import is_file_reference
@@ -149,148 +148,6 @@ class RunFile(_Settings):
         if twice := [seed for seed in seeds or [] if (seeds or []).count(seed) > 1]:
             raise ValueError(f"it names the seed {twice[0]} twice")
         return seeds
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """A safe YAML loader that refuses a key that stands twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise InputError(f"the key {key!r} stands twice (line {key_node.start_mark.line + 1}); keep one")
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-def parse_yaml(text: str, *, where: str) -> Any:  # noqa: ANN401 - any YAML value
-    """Read YAML without running anything in it.
-
-    Raises:
-        InputError: not YAML, or a key stands twice.
-    """
-    try:
-        return yaml.load(text, Loader=_UniqueKeyLoader)
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{where} is not YAML: {' '.join(str(error).split())}") from error
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file that holds a mapping.
-
-    Raises:
-        InputError: missing, not YAML, or not a mapping.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text") from error
-    value = parse_yaml(text, where=str(path))
-    if not isinstance(value, dict):
-        raise InputError(f"{path} must hold settings as `name: value` lines, not {type(value).__name__}")
-    return value
-
-
-def validated(model: type[Model], value: Mapping[str, Any], *, where: str) -> Model:
-    """Check a mapping against a model.
-
-    Raises:
-        InputError: names the field, the value and what would be right.
-    """
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        place = f"{where}.{field}" if where else field
-        if first["type"] == "extra_forbidden":
-            names = list(model.model_fields)
-            close = difflib.get_close_matches(str(first["loc"][-1]), names, n=1, cutoff=0.5)
-            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"
-            raise InputError(f"setting {place!r} is not known; {hint}") from error
-        raise InputError(f"setting {place!r} cannot be {first['input']!r}: {first['msg'].lower()}") from error
-
-
-def configs_root() -> Path:
-    """The folder of shipped settings: inside an installed package, or beside the packages in a checkout."""
-    packages = Path(__file__).resolve().parents[1]
-    inside = packages / "configs"
-    return inside if inside.is_dir() else packages.parent / "configs"
-
-
-def suites() -> dict[str, Path]:
-    """The shipped suites by name."""
-    return {file.stem: file for file in sorted((configs_root() / "suites").glob("*.yaml"))}
-
-
-def find_suite(name: str) -> Path:
-    """The YAML file of a shipped suite's name, or of a path.
-
-    Raises:
-        UnknownNameError: neither; carries the nearest.
-    """
-    if Path(name).is_file() or name.endswith((".yaml", ".yml")) or "/" in name:
-        return Path(name)
-    known = suites()
-    if name not in known:
-        raise UnknownNameError("suite", name, known, see="bench list suites")
-    return known[name]
-
-
-def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the values of `over`, mappings merged at every depth."""
-    result = dict(base)
-    for key, value in over.items():
-        inner = result.get(key)
-        result[key] = merged(inner, value) if isinstance(inner, dict) and isinstance(value, Mapping) else value
-    return result
-
-
-def shipped(kind: str, name: str, preset: str) -> dict[str, Any]:
-    """The shipped settings of a generator or detector at a preset; empty where nothing is shipped (a plugin)."""
-    names = (name, name.partition("@")[0], name.partition(":")[0])  # disc-probe@dcgan, timm:resnet18
-    files = [configs_root() / kind / f"{candidate}.yaml" for candidate in names]
-    file = next((file for file in files if file.is_file()), None)
-    if file is None:
-        return {}
-    value = read_yaml(file)
-    presets = value.pop("presets", {})
-    return merged(value, presets.get(preset) or {})
-
-
-def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
-    """Turn `["a.b=1", "a.c=x"]` into `{"a": {"b": 1, "c": "x"}}`; values are YAML.
-
-    Raises:
-        InputError: no `=`, or the value is not YAML.
-    """
-    result: dict[str, Any] = {}
-    for assignment in assignments:
-        path, equals, text = assignment.partition("=")
-        if not equals or not all(path.split(".")):
-            raise InputError(f"--set {assignment!r} must look like section.name=value")
-        value: Any = parse_yaml(text, where=f"--set {path}")
-        for key in reversed(path.split(".")):
-            value = {key: value}
-        result = merged(result, value)
-    return result
-
-
-def as_assignments(value: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Turn nested settings back into `a.b=value` texts, values as YAML of one line."""
-    found = []
-    for key, item in value.items():
-        if isinstance(item, Mapping) and item:
-            found += as_assignments(item, f"{prefix}{key}.")
-        else:
-            text = yaml.safe_dump(item, default_flow_style=True).removesuffix("...\n").strip()
-            found.append(f"{prefix}{key}={text}")
-    return found
 
 
 _LONG_LIST = 40  # characters of a list of names in the name of a run

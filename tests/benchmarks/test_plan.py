@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.pipeline.configs import parse_assignments
 from benchmarks.pipeline.plan import plan
 from benchmarks.pipeline.run import prepare_run
-from benchmarks.pipeline.settings import compose, parse_assignments
+from benchmarks.pipeline.settings import compose
 from forge.errors import InputError
 
 

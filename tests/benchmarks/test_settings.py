@@ -7,18 +7,10 @@ import shlex
 import pytest
 
 from benchmarks.cli.run import gather
+from benchmarks.pipeline.configs import as_assignments, parse_assignments, parse_yaml, read_yaml
 from benchmarks.pipeline.plan import plan
 from benchmarks.pipeline.run import prepare_run
-from benchmarks.pipeline.settings import (
-    DataSettings,
-    as_assignments,
-    compose,
-    default_name,
-    parse_assignments,
-    parse_yaml,
-    read_yaml,
-    safe_name,
-)
+from benchmarks.pipeline.settings import DataSettings, compose, default_name, safe_name
 from forge.errors import InputError
 
 FLAGS = {"generator": "dcgan", "detector": "dct"}

@@ -10,7 +10,8 @@ from PIL import Image
 from synthetic import TINY, Page, call_bench, html_of
 
 from benchmarks.measures.trainings import Training
-from benchmarks.pipeline.settings import RunFile, read_yaml, suites, validated
+from benchmarks.pipeline.configs import read_yaml, suites, validated
+from benchmarks.pipeline.settings import RunFile
 from benchmarks.tables.submission import suite_images
 
 SUITE = """
