@@ -58,7 +58,7 @@ def sheet_of(suite: str, reports: Path, by: str | None = None) -> Sheet:
     results = read_json(folder / "results.json")
     board = rank(scores_of(folder), primary=by)
     found = [Finding(**one) for one in results.get("audits", [])]
-    verdicts = tuple(f"SHORTCUT: {one.sentence}" for one in failed(found))
+    verdicts = tuple(f"SHORTCUT, {one.audit}: {one.sentence}" for one in failed(found))
     return Sheet(board, results["name"], results["protocol_version"], _costs(results), verdicts)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -66,6 +67,10 @@ def run(
     ] = None,
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that read photos; 0: one a core.")] = 0,
     show_real: Annotated[bool, typer.Option("--show-real", help="Embed photos of --data in the report.")] = False,
+    external: Annotated[
+        list[str] | None,
+        typer.Option("--external", help="Also test on NAME=REAL_DIR,FORGED_DIR, which nobody here made; repeatable."),
+    ] = None,
     track: Annotated[
         Path | None, typer.Option("--track", help="Folder for TensorBoard events of the trainings (extra `track`).")
     ] = None,
@@ -96,7 +101,9 @@ def run(
         "resolution": resolution,
         "name": name,
     }
-    settings = gather(find_suite(file) if file else None, flags, assignments or [], chosen, show_real=show_real)
+    settings = gather(
+        find_suite(file) if file else None, flags, assignments or [], chosen, show_real=show_real, pairs=external or ()
+    )
     for option, folder in (("--store", store), ("--reports", reports)):
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{option} {folder} is not a folder; choose another place")
@@ -150,7 +157,13 @@ def _cores() -> int:
 
 
 def gather(
-    file: Path | None, flags: dict[str, Any], assignments: list[str], device: str, *, show_real: bool
+    file: Path | None,
+    flags: dict[str, Any],
+    assignments: list[str],
+    device: str,
+    *,
+    show_real: bool,
+    pairs: Sequence[str] = (),
 ) -> RunSettings:
     """Settings from a YAML file, flags and `--set`; flags win.
 
@@ -169,7 +182,9 @@ def gather(
             if is_file_reference(entry):
                 raise InputError(f"{file} names the file {entry!r}; a YAML never imports code: give it as a flag")
     given = {key: value for key, value in flags.items() if value is not None}
-    asked = stored.model_dump(exclude={"set", "conditions", "title", "protocol"}, exclude_none=True) | given
+    left = {"set", "conditions", "external", "title", "protocol"}
+    asked = stored.model_dump(exclude=left, exclude_none=True) | given
+    external = stored.external | dict(map(_pair, pairs))
     if stored.protocol not in (None, PROTOCOL_VERSION):
         raise InputError(
             f"{file} is written for protocol {stored.protocol}; this version measures by protocol {PROTOCOL_VERSION}"
@@ -190,10 +205,11 @@ def gather(
         resolution=asked.get("resolution"),
         name=asked.get("name") or (file.stem if file and stored.seeds else None),
         overrides=overrides,
+        external=external,
         show_real=show_real,
-        command=_command(asked | {"preset": preset}, stored.set, assignments, show_real)
+        command=_command(asked | {"preset": preset}, of_file, assignments, show_real, external)
         if file is None or not stored.seeds
-        else _again(file, given, assignments, show_real),
+        else _again(file, given, assignments, show_real, dict(map(_pair, pairs))),
     )
 
 
@@ -209,15 +225,43 @@ def _names(value: str | list[str] | None, option: str) -> list[str]:
     return names
 
 
-def _again(file: Path, given: dict[str, Any], assignments: list[str], show_real: bool) -> str:
+def _pair(text: str) -> tuple[str, tuple[str, str]]:
+    """NAME=REAL_DIR,FORGED_DIR as a name and two folders."""
+    from forge.errors import InputError
+
+    name, equals, folders = text.partition("=")
+    parts = folders.split(",")
+    if not (name and equals and len(parts) == 2 and all(parts)):
+        raise InputError(f"--external {text!r} must look like NAME=REAL_DIR,FORGED_DIR, two folders of photos")
+    for part in parts:
+        if not Path(part).is_dir():
+            raise InputError(f"--external {name}: there is no folder {part}")
+    return name, (parts[0], parts[1])
+
+
+def _again(
+    file: Path,
+    given: dict[str, Any],
+    assignments: list[str],
+    show_real: bool,
+    external: Mapping[str, tuple[str, str]],
+) -> str:
     """The command that runs a suite again: what the file says need not be repeated."""
     from benchmarks.pipeline.configs import suites
 
     name = file.stem if suites().get(file.stem) == file else str(file)
-    return _command(given, {}, assignments, show_real).replace("bench run", f"bench run {shlex.quote(name)}", 1)
+    return _command(given, {}, assignments, show_real, external).replace(
+        "bench run", f"bench run {shlex.quote(name)}", 1
+    )
 
 
-def _command(asked: dict[str, Any], stored: dict[str, Any], assignments: list[str], show_real: bool) -> str:
+def _command(
+    asked: dict[str, Any],
+    stored: dict[str, Any],
+    assignments: list[str],
+    show_real: bool,
+    external: Mapping[str, tuple[str, str]],
+) -> str:
     """The command that makes this run again, whatever file and defaults it came from."""
     from benchmarks.pipeline.configs import as_assignments
 
@@ -226,6 +270,8 @@ def _command(asked: dict[str, Any], stored: dict[str, Any], assignments: list[st
         parts += [f"--{key}", ",".join(value) if isinstance(value, list) else str(value)]
     for assignment in [*as_assignments(stored), *assignments]:
         parts += ["--set", assignment]
+    for name, (real, forged) in external.items():
+        parts += ["--external", f"{name}={real},{forged}"]
     return shlex.join([*parts, "--show-real"] if show_real else parts)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from benchmarks.measures import metrics, resampling, statistics
 from benchmarks.measures.results import Cell, Comparison
-from benchmarks.measures.trainings import CLEAN, SHUFFLED, Training
+from benchmarks.measures.trainings import CLEAN, EXTERNAL, SHUFFLED, Training, beside
 from detect.views import coins
 from forge.errors import InputError
 
@@ -31,6 +31,7 @@ def evaluate(scores: pd.DataFrame) -> list[Cell]:
         InputError: a detector has no val rows of its training forgeries, or scores are not usable.
     """
     cells = []
+    aside = _beside(scores)
     for key, rows in scores.groupby(["detector", "trained_on", "seed"], sort=True):
         detector, trained_on, seed = map(str, key)
         training = Training.parse(trained_on)
@@ -39,19 +40,31 @@ def evaluate(scores: pd.DataFrame) -> list[Cell]:
         val = rows[(rows["split"] == "val") & (rows["perturbation"] == training.perturbation)]
         threshold = _threshold(val, detector, training)
         for perturbation, test in rows[rows["split"] == "test"].groupby("perturbation", sort=True):
-            real = test[test["generator"] == ""]
+            reals = test[test["generator"] == ""]
+            elsewhere = reals["source"].str.startswith(EXTERNAL)
             for tested_on, forged in test[test["generator"] != ""].groupby("generator", sort=True):
-                pair = pd.concat([real, forged], ignore_index=True)
+                own = reals["source"] == tested_on if str(tested_on).startswith(EXTERNAL) else ~elsewhere
+                pair = pd.concat([reals[own], forged], ignore_index=True)
                 names = {
                     "detector": detector,
                     "trained_on": trained_on,
                     "tested_on": str(tested_on),
                     "perturbation": str(perturbation),
-                    "condition": training.condition(str(tested_on), str(perturbation)),
+                    "condition": training.condition(str(tested_on), str(perturbation), beside=tested_on in aside),
                     "seed": int(seed),
                 }
                 cells.append(_cell(pair, names, threshold))
     return cells
+
+
+def grid(scores: pd.DataFrame) -> pd.DataFrame:
+    """The rows without those of tests that stand beside the grid of generators; see `trainings.beside`."""
+    return scores[~scores["generator"].isin(_beside(scores)) & ~scores["source"].str.startswith(EXTERNAL)]
+
+
+def _beside(scores: pd.DataFrame) -> set[str]:
+    trained = [Training.parse(str(text)) for text in scores["trained_on"].unique()]
+    return beside(map(str, scores["generator"].unique()), trained)
 
 
 def _threshold(val: pd.DataFrame, detector: str, training: Training) -> float:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from benchmarks.measures.trainings import CLEAN
 
-SCHEMA_VERSION = 3  # 2: cells had no perturbation; 1: a and b of a comparison were "detector@trained_on" too
+SCHEMA_VERSION = 4  # 3: no moments, no external; 2: cells had no perturbation; 1: comparisons named trainings
 PROTOCOL_VERSION = 1
 
 CSV_COLUMNS = (
@@ -132,6 +132,26 @@ class GeneratorFacts(_Record):
     face_rate: float | None = Field(None, description="share of forged images in which MTCNN finds a face, p >= .9")
 
 
+class Moment(_Record):
+    """A snapshot of a generator's training whose forgeries were tested; its cells have the condition snapshots."""
+
+    name: str = Field(description='as in the cells, e.g. "dcgan@24k"')
+    generator: str
+    kimg: float = Field(description="thousands of real images shown by then")
+    seed: int = Field(description="of the run")
+    quality: list[QualityRow] = Field(description="how good its forgeries are, as of a generator; empty: not measured")
+
+
+class ExternalFacts(_Record):
+    """One side of a pair of folders that nobody here made."""
+
+    name: str = Field(description='as in the cells, e.g. "external:mine"')
+    kind: str = Field(description="real or forged")
+    images: int = Field(description="that were used")
+    rejected: dict[str, int] = Field(description="files not used, by reason")
+    digest: str = Field(description="of pixels and rows")
+
+
 class DetectorFacts(_Record):
     """One fitted detector of the run."""
 
@@ -199,7 +219,9 @@ class Results(_Record):
     command: str = Field(description="the command that makes this again")
     missing: dict[str, str] = Field({}, description="what failed and is not in the tables: stage -> error")
     data: DataFacts
+    external: list[ExternalFacts] = Field([], description="folders that detectors were tested on too")
     generators: list[GeneratorFacts]
+    moments: list[Moment] = Field([], description="snapshots of them that were only tested")
     detectors: list[DetectorFacts]
     cells: list[Cell]
     comparisons: list[Comparison]

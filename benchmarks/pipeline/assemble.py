@@ -15,15 +15,18 @@ from benchmarks.measures.results import (
     Comparison,
     DataFacts,
     DetectorFacts,
+    ExternalFacts,
     Finding,
     Gap,
     GeneratorFacts,
     GroupFact,
+    Moment,
     QualityRow,
     Results,
     StageFacts,
 )
 from benchmarks.pipeline.plan import Stage, plain, seed_of
+from benchmarks.pipeline.settings import base_name
 from benchmarks.pipeline.store import Manifest, read_manifest
 from benchmarks.report.looking import Evidence, Sight
 from benchmarks.report.write import Pictures, write_report
@@ -73,6 +76,8 @@ def assemble(job: Job) -> dict[str, Any]:
             shown=shown,
         ),
         generators=[_generator(name, stage, inputs, manifests) for name in forged],
+        external=[_external(job.faces(name)) for name in inputs if name.startswith("external ")],
+        moments=[_moment(name, stage, inputs) for name in _names(stage, "moment") if f"quality {name}" in inputs],
         detectors=[_detector(name, stage, inputs[name], manifests) for name in inputs if name.startswith("fit ")],
         cells=[Cell(**cell) for cell in evaluation["cells"]],
         comparisons=[Comparison(**item) for item in evaluation["comparisons"]],
@@ -163,6 +168,22 @@ def _generator(
         **_quality(inputs[f"quality {name}"]),
         weights_sha256=card["weights_sha256"],
     )
+
+
+def _moment(name: str, stage: Stage, inputs: Mapping[str, Path]) -> Moment:
+    made = stage.inputs[f"moment {name}"]
+    return Moment(
+        name=plain(name),
+        generator=base_name(plain(name)),
+        kimg=made.settings["snapshot"],
+        seed=_seed(stage, name),
+        quality=_quality(inputs[f"quality {name}"]).get("quality", []),
+    )
+
+
+def _external(faces: FaceSet) -> ExternalFacts:
+    card = faces.card
+    return ExternalFacts(name=card.name, kind=card.kind, images=len(faces), rejected=card.rejected, digest=card.digest)
 
 
 def _lasting(ticks: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -39,16 +39,29 @@ def typed(settings: RunSettings) -> RunSettings:
             update={"settings": values, "needs": kind.needs, "files": _digests(request.detector, values)}
         )
     generators = _with_snapshots(generators, detectors)
-    _check_conditions(settings)
+    _check_conditions(settings, generators)
     return settings.model_copy(update={"generators": generators, "detectors": detectors})
 
 
-def _check_conditions(settings: RunSettings) -> None:
+def _check_conditions(settings: RunSettings, generators: Mapping[str, GeneratorSettings]) -> None:
     from detect.perturb import perturbation
 
     asked = settings.conditions
     for name in asked.robust:
         perturbation(name)  # refuses what is not known
+    for name, moments in asked.snapshots.items():
+        if name not in generators:
+            raise InputError(f"conditions.snapshots: {name!r} is not a generator of this run ({', '.join(generators)})")
+        if generators[name].blends or generators[name].snapshot is not None:
+            raise InputError(f"conditions.snapshots: {name!r} has no snapshots; name a generator that is trained")
+        for kimg in moments:
+            if kimg >= generators[name].training["kimg"]:
+                raise InputError(
+                    f"conditions.snapshots: the training of {name!r} shows {generators[name].training['kimg']:g} "
+                    f"thousand images, whose end is tested anyway; ask for snapshots before it, not for {kimg:g}"
+                )
+            if f"{name}@{kimg:g}k" in generators:
+                raise InputError(f"{name}@{kimg:g}k is a generator of this run; leave it out of conditions.snapshots")
     for condition in asked.only:
         if condition not in CONDITIONS:
             raise UnknownNameError("condition", condition, CONDITIONS)

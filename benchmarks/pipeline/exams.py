@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmarks.measures.trainings import CLEAN, EQUALISED, SHUFFLED, Training
+from benchmarks.measures.trainings import CLEAN, EQUALISED, EXTERNAL, SHUFFLED, Training
 from benchmarks.pipeline.settings import RunSettings
 
 
@@ -14,7 +14,7 @@ class Exam:
 
     Attributes:
         training: what it is trained on.
-        tests: generators whose forgeries it is tested on.
+        tests: what it is tested on: generators, their snapshots ("dcgan@24k"), external pairs ("external:NAME").
         perturbations: of the test images, "none" for clean ones.
     """
 
@@ -31,15 +31,19 @@ def exams(settings: RunSettings, detector: str) -> list[Exam]:
     """
     every = tuple(settings.generators)
     asked = settings.conditions
+    elsewhere = tuple(f"{EXTERNAL}{name}" for name in settings.external)
+    elsewhere = elsewhere if _wanted(settings, "external", detector) else ()
     changed = asked.robust if _wanted(settings, "robust", detector) else ()
     request = settings.detectors[detector]
     if request.trained_on:
+        every += tuple(label for name in every for label in moments(settings, name)) + elsewhere
         return [Exam(Training.parse(request.trained_on), every, (CLEAN, *changed))]
     found: list[Exam] = []
     if asked.cross and _wanted(settings, "cross", detector):
-        found += [Exam(Training.of(name), every) for name in every]
+        found += [Exam(Training.of(name), (*every, *_moments(settings, name, detector))) for name in every]
     if asked.leave_one_out and len(every) > 1 and _wanted(settings, "leave-one-out", detector):
-        found += [Exam(Training.of(*(other for other in every if other != name)), (name,)) for name in every]
+        others = {name: Training.of(*(other for other in every if other != name)) for name in every}
+        found += [Exam(others[name], (name, *_moments(settings, name, detector))) for name in every]
     if changed:
         found.append(Exam(Training.of(*every), every, (CLEAN, *changed)))
     if asked.equalised and _wanted(settings, "equalised", detector):
@@ -48,9 +52,20 @@ def exams(settings: RunSettings, detector: str) -> list[Exam]:
     if asked.budget and _wanted(settings, "budget", detector):
         found.append(Exam(Training.of(*every), every))
         found += [Exam(Training.of(*every, variant=str(images)), every) for images in asked.budget]
+    if elsewhere:
+        found.append(Exam(Training.of(*every), elsewhere))
     if detector in asked.shuffled:
         found.append(Exam(Training.of(*every, variant=SHUFFLED), every))
     return _merged(found)
+
+
+def moments(settings: RunSettings, generator: str) -> list[str]:
+    """Labels of the snapshots of a generator that are tested."""
+    return [f"{generator}@{kimg:g}k" for kimg in settings.conditions.snapshots.get(generator, ())]
+
+
+def _moments(settings: RunSettings, generator: str, detector: str) -> list[str]:
+    return moments(settings, generator) if _wanted(settings, "snapshots", detector) else []
 
 
 def _wanted(settings: RunSettings, condition: str, detector: str) -> bool:

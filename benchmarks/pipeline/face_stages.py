@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from benchmarks.measures.trainings import EXTERNAL
 from benchmarks.pipeline.job import FACES, Context, Facts, Job
 from forge.errors import CorruptError, InputError
 from forge.faces.faceset import FaceSet
@@ -42,6 +43,28 @@ def prepare(job: Job) -> Facts:
         dedupe=settings["dedupe"],
         splits=settings["splits"],
         seed=job.stage.seed,
+        workers=job.context.workers,
+        report=job.context.report,
+    )
+    return {"images": len(faces), "rejected": faces.card.rejected}
+
+
+def external(job: Job) -> Facts:
+    """Photos of one side of an external pair to a FaceSet, all of it for the test."""
+    from forge.faces.prepare import prepare as prepare_faces
+
+    settings = job.stage.settings
+    pair = job.context.external[settings["name"].removeprefix(EXTERNAL)]
+    source = pair[settings["kind"] == "forged"]
+    faces = prepare_faces(
+        source,
+        job.out / FACES,
+        resolution=settings["resolution"],
+        count=min(settings["count"], len(source)),
+        crop=settings["crop"],
+        splits={"test": 1.0},
+        kind=settings["kind"],
+        name=settings["name"],
         workers=job.context.workers,
         report=job.context.report,
     )

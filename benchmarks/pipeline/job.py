@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ class Context:
         workers: processes that read photos.
         report: told about progress.
         track: folder for TensorBoard events, if any are wanted.
+        external: folders of real and of forged photos that detectors are tested on, by the pair's name.
     """
 
     source: Source | FaceSet
@@ -37,6 +38,7 @@ class Context:
     workers: int
     report: Report
     track: Path | None = None
+    external: Mapping[str, tuple[Source, Source]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

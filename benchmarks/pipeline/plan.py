@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from benchmarks.measures.trainings import CLEAN, Training
-from benchmarks.pipeline.exams import Exam, exams
+from benchmarks.measures.trainings import CLEAN, EXTERNAL, Training
+from benchmarks.pipeline.exams import Exam, exams, moments
 from benchmarks.pipeline.program import program_digest
 from benchmarks.pipeline.settings import GeneratorSettings, RunSettings, base_name
 from forge.files import digest_json
@@ -20,6 +20,7 @@ VERSIONS = {
     "train": 2,
     "synthesize": 2,
     "blend": 1,
+    "external": 1,
     "perturb": 1,
     "floor": 1,
     "quality": 1,
@@ -90,12 +91,18 @@ def seed_of(name: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def plan(settings: RunSettings, *, source_fingerprint: str) -> list[Stage]:
+def plan(
+    settings: RunSettings,
+    *,
+    source_fingerprint: str,
+    external_fingerprints: Mapping[str, tuple[str, str]] | None = None,
+) -> list[Stage]:
     """List the stages of a run, each after what it needs and each once.
 
     Args:
         settings: of the run.
         source_fingerprint: digest of the source's contents.
+        external_fingerprints: of the folders of real and forged photos of each external pair.
 
     Returns:
         The stages; the last one is the report.
@@ -104,8 +111,9 @@ def plan(settings: RunSettings, *, source_fingerprint: str) -> list[Stage]:
     asked = data.model_dump(mode="json", exclude={"source", "options", "seed"})  # the fingerprint stands for the source
     prepare = Stage("prepare", data.source_name, {**asked, "fingerprint": source_fingerprint}, data.seed)
     floor = Stage("floor", data.source_name, _quality(settings), 0, {"data": prepare})
-    parts = [_Part.of(settings, seed, prepare, floor) for seed in settings.seeds or (settings.seed,)]
-    stages = [prepare]
+    elsewhere = _elsewhere(settings, external_fingerprints or {})
+    parts = [_Part.of(settings, seed, prepare, floor, elsewhere) for seed in settings.seeds or (settings.seed,)]
+    stages = [prepare, *(stage for pair in elsewhere.values() for stage in pair)]
     for part in parts:  # all generators first: what they learned can be looked at while detectors are fitted
         stages += part.makers
     stages += [floor]
@@ -114,11 +122,13 @@ def plan(settings: RunSettings, *, source_fingerprint: str) -> list[Stage]:
     forged = [one for part in parts for one in part.forged.values()]
     seen = {f"forged {one.subject}": one for one in forged}
     trained = {f"train {one.subject}": one.inputs["generator"] for one in forged if _was_trained(one)}
-    audit = Stage("audit", data.source_name, {}, 0, {"data": prepare, **trained, **seen})
+    pairs = {stage.name: stage for pair in elsewhere.values() for stage in pair}
+    audit = Stage("audit", data.source_name, {}, 0, {"data": prepare, **trained, **seen, **pairs})
     stages.append(audit)
     scores = {stage.subject: stage for part in parts for stage in part.detectors if stage.kind == "score"}
     evaluate = Stage("evaluate", "", {"protocol": 1}, settings.seed, scores)
     inputs = {"data": prepare, "evaluation": evaluate, "floor": floor, "audit": audit, **trained, **seen}
+    inputs |= pairs | {f"moment {one.subject}": one for part in parts for one in part.moments.values()}
     inputs |= {stage.name: stage for stage in stages if stage.kind in ("quality", "fit", "score", "explain")}
     shown: dict[str, Any] = {"name": settings.name, "command": settings.command, "show_real": settings.show_real}
     shown |= {"seeds": list(settings.seeds), "missing": {}}
@@ -150,6 +160,21 @@ def without(stage: Stage, there: Container[str], why: Mapping[str, str]) -> Stag
     return replace(stage, inputs=inputs, settings=stage.settings | {"missing": dict(why)})
 
 
+def _elsewhere(settings: RunSettings, fingerprints: Mapping[str, tuple[str, str]]) -> dict[str, tuple[Stage, Stage]]:
+    """The stages that prepare the real and the forged photos of each external pair, all for the test."""
+    found = {}
+    for name, prints in fingerprints.items():
+        label = f"{EXTERNAL}{name}"
+        asked = settings.data.model_dump(mode="json", include={"resolution", "crop"})
+        asked |= {"name": label, "count": max(settings.images.test, 20)}  # a set has 20 images at least
+        real, forged = (
+            Stage("external", f"{name} {side}", asked | {"kind": side, "fingerprint": text}, 0)
+            for side, text in zip(("real", "forged"), prints, strict=True)
+        )
+        found[label] = (real, forged)
+    return found
+
+
 def _quality(settings: RunSettings) -> dict[str, Any]:
     most = sum(settings.images.model_dump().values())  # forged images there are
     return settings.quality.model_dump(mode="json") | {"n": min(settings.quality.n, most)}
@@ -161,18 +186,27 @@ class _Part:
 
     Attributes:
         forged: the stage that gives each generator's forgeries.
+        moments: the stage that gives those of each snapshot that is only tested.
         makers: the stages that lead there.
         quality: of each generator's forgeries.
         detectors: fits, explanations, scores.
     """
 
     forged: dict[str, Stage]
+    moments: dict[str, Stage]
     makers: list[Stage]
     quality: dict[str, Stage]
     detectors: list[Stage]
 
     @classmethod
-    def of(cls, settings: RunSettings, seed: int, prepare: Stage, floor: Stage) -> _Part:
+    def of(
+        cls,
+        settings: RunSettings,
+        seed: int,
+        prepare: Stage,
+        floor: Stage,
+        elsewhere: Mapping[str, tuple[Stage, Stage]],
+    ) -> _Part:
         mark = tag(seed) if len(settings.seeds) > 1 else ""
         settings = settings.model_copy(update={"seed": seed})
         forged: dict[str, Stage] = {}
@@ -181,17 +215,51 @@ class _Part:
             made = _forgeries(settings, name, generator, prepare, mark)
             forged[name] = made[-1]
             makers += made
-        inputs = {name: {"data": prepare, "forged": stage, "floor": floor} for name, stage in forged.items()}
+        earlier = _moments(settings, forged, mark)
         quality = {
-            name: Stage("quality", f"{name}{mark}", _quality(settings), 0, inputs[name]) for name in settings.generators
+            name: Stage(
+                "quality", f"{name}{mark}", _quality(settings), 0, {"data": prepare, "forged": stage, "floor": floor}
+            )
+            for name, stage in (forged | earlier).items()
         }
-        return cls(forged, makers, quality, _detectors(settings, prepare, forged, mark))
+        tests = _Tests(prepare, forged, earlier, elsewhere)
+        return cls(forged, earlier, [*makers, *earlier.values()], quality, _detectors(settings, tests, mark))
 
 
-def _detectors(settings: RunSettings, prepare: Stage, forged: Mapping[str, Stage], mark: str) -> list[Stage]:
+@dataclass(frozen=True)
+class _Tests:
+    """The stages that give the faces of one seed.
+
+    Attributes:
+        prepare: real ones.
+        forged: each generator's.
+        moments: of snapshots that are only tested.
+        elsewhere: real and forged ones of external pairs.
+    """
+
+    prepare: Stage
+    forged: Mapping[str, Stage]
+    moments: Mapping[str, Stage]
+    elsewhere: Mapping[str, tuple[Stage, Stage]]
+
+
+def _moments(settings: RunSettings, forged: Mapping[str, Stage], mark: str) -> dict[str, Stage]:
+    """The stages that give the test forgeries of snapshots, of the same latents as those of the end."""
+    found = {}
+    count = max(settings.images.test, settings.quality.n)  # as many as their quality is measured on
+    for name in settings.conditions.snapshots:
+        for label in moments(settings, name):
+            kimg = float(label.rpartition("@")[2].removesuffix("k"))
+            asked = forged[name].settings | {"counts": {"test": count}, "snapshot": kimg}
+            found[label] = replace(forged[name], subject=f"{label}{mark}", settings=asked)
+    return found
+
+
+def _detectors(settings: RunSettings, tests: _Tests, mark: str) -> list[Stage]:
     """Every detector of one seed: fitted on what the conditions ask for, explained, scored."""
     fits: dict[str, Stage] = {}
     stages: list[Stage] = []
+    prepare, forged = tests.prepare, tests.forged
     pictured = settings.seed == (settings.seeds or (settings.seed,))[0]  # reports show one seed's pictures
     for detector in settings.detectors:
         for exam in exams(settings, detector):
@@ -204,7 +272,7 @@ def _detectors(settings: RunSettings, prepare: Stage, forged: Mapping[str, Stage
             if pictured and not exam.training.variant:
                 seen = {f"forged {name}": forged[name] for name in exam.training.generators if name in forged}
                 stages.append(Stage("explain", fit.subject, {}, 0, {"detector": fit, **seen}))
-            stages += _scores(settings, exam, fit, prepare, forged)
+            stages += _scores(settings, exam, fit, tests)
     return stages
 
 
@@ -280,17 +348,22 @@ def _strongest(settings: RunSettings, training: Training) -> str | None:
     return trained[-1] if trained else None
 
 
-def _scores(
-    settings: RunSettings, exam: Exam, fit: Stage, prepare: Stage, forged: Mapping[str, Stage]
-) -> Iterator[Stage]:
+def _scores(settings: RunSettings, exam: Exam, fit: Stage, tests: _Tests) -> Iterator[Stage]:
     """Scores of `val`, for the threshold, of what it was trained on; and of `test`, of what it is tested on."""
     counts = settings.images.model_dump(mode="json")
-    for name, faces in {"real": prepare, **forged}.items():
+    foreign = not set(exam.training.generators) & set(tests.forged)
+    for name, faces in {"real": tests.prepare, **tests.forged, **tests.moments}.items():
         asked = []
-        if name in ("real", *exam.training.generators) or not set(exam.training.generators) & set(forged):
+        if name in ("real", *exam.training.generators) or (foreign and name not in tests.moments):
             asked.append({"split": "val", "count": counts["val"], "perturbation": exam.training.perturbation})
         if name in ("real", *exam.tests):
-            asked += [{"split": "test", "count": counts["test"], "perturbation": one} for one in exam.perturbations]
+            changes = (CLEAN,) if name in tests.moments else exam.perturbations
+            asked += [{"split": "test", "count": counts["test"], "perturbation": one} for one in changes]
         if asked:
             inputs = {"detector": fit, "faces": faces}
             yield Stage("score", f"{fit.subject} on {name}", {"asked": asked}, settings.seed, inputs)
+    for name, pair in tests.elsewhere.items():
+        asked = [{"split": "test", "count": counts["test"], "perturbation": CLEAN}]
+        for faces in pair if name in exam.tests else ():
+            inputs = {"detector": fit, "faces": faces}
+            yield Stage("score", f"{fit.subject} on {EXTERNAL}{faces.subject}", {"asked": asked}, settings.seed, inputs)

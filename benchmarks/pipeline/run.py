@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ class PlannedRun:
     settings: RunSettings
     source: Source | FaceSet
     stages: Sequence[Stage]
+    external: Mapping[str, tuple[Source, Source]] = field(default_factory=dict)
 
 
 def prepare_run(settings: RunSettings, *, memory: Path | None = None) -> PlannedRun:
@@ -51,7 +52,24 @@ def prepare_run(settings: RunSettings, *, memory: Path | None = None) -> Planned
     settings = _remembered(settings, memory) if memory else typed(settings)
     source = resolve(settings.data.source, **settings.data.options)
     fingerprint = source.card.digest if isinstance(source, FaceSet) else source.fingerprint()
-    return PlannedRun(settings, source, plan(settings, source_fingerprint=fingerprint))
+    pairs = {name: (_photos(pair.real), _photos(pair.forged)) for name, pair in settings.external.items()}
+    prints = {name: (real.fingerprint(), forged.fingerprint()) for name, (real, forged) in pairs.items()}
+    stages = plan(settings, source_fingerprint=fingerprint, external_fingerprints=prints)
+    return PlannedRun(settings, source, stages, pairs)
+
+
+def _photos(folder: str) -> Source:
+    """A folder of one side of an external pair; names and prepared sets are sources of whole runs only."""
+    from forge.faces.prepare import MIN_IMAGES
+    from forge.faces.sources import resolve
+    from forge.faces.sources.base import Source
+
+    source = resolve(f"folder:{folder}")
+    if not isinstance(source, Source):
+        raise InputError(f"--external needs folders of photos; {folder} is a prepared set")
+    if len(source) < MIN_IMAGES:
+        raise InputError(f"--external: {folder} holds {len(source)} photos; at least {MIN_IMAGES} are needed")
+    return source
 
 
 def _remembered(settings: RunSettings, memory: Path) -> RunSettings:
@@ -119,7 +137,7 @@ def execute_run(
 
     target = reports / planned.settings.name
     refuse_foreign(target)
-    context = Context(planned.source, compute, workers, silent, track)
+    context = Context(planned.source, compute, workers, silent, track, planned.external)
     executed = execute(planned.stages, store, context, observer)
     dismiss(context)
     publish_report(executed.report / "report", target)

@@ -93,7 +93,15 @@ class DetectorRequest(_Settings):
     files: dict[str, str] = Field({}, description="SHA-256 of the files it depends on, e.g. weights")
 
 
+class External(_Settings):
+    """A pair of folders that nobody here made."""
+
+    real: str = Field(description="folder of real photos")
+    forged: str = Field(description="folder of forged ones")
+
+
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Kimg = Annotated[float, Field(gt=0)]
 
 
 class Conditions(_Settings):
@@ -104,6 +112,10 @@ class Conditions(_Settings):
     robust: tuple[str, ...] = Field((), description="perturbations of the test images; trained on all generators")
     equalised: bool = Field(False, description="both classes end with one JPEG quality, in training and in the test")
     budget: tuple[Annotated[int, Field(gt=0)], ...] = Field((), description="numbers of training images a class")
+    snapshots: dict[str, tuple[Kimg, ...]] = Field(
+        {},
+        description="generator -> thousands of images; its forgeries at these moments of its training are tested too",
+    )
     shuffled: tuple[str, ...] = Field((), description="detectors that are trained on shuffled labels too, as a control")
     only: dict[str, tuple[str, ...]] = Field({}, description="condition -> the detectors it is limited to")
 
@@ -121,6 +133,7 @@ class RunSettings(_Settings):
     generators: dict[str, GeneratorSettings]
     detectors: dict[str, DetectorRequest]
     conditions: Conditions = Conditions()
+    external: dict[str, External] = Field({}, description="pairs of folders that detectors are tested on")
     show_real: bool = False
     command: str = ""
 
@@ -138,6 +151,7 @@ class RunFile(_Settings):
     seed: Seed | None = None
     seeds: list[Seed] | None = Field(None, description="the whole run is repeated with each of these")
     conditions: dict[str, Any] = Field({}, description="how detectors are trained and tested; see Conditions")
+    external: dict[str, tuple[str, str]] = Field({}, description="name -> folders of real and of forged photos")
     resolution: int | None = None
     name: str | None = None
     set: dict[str, Any] = {}
@@ -166,6 +180,7 @@ def compose(
     resolution: int | None = None,
     name: str | None = None,
     overrides: Mapping[str, Any] | None = None,
+    external: Mapping[str, tuple[str, str]] | None = None,
     show_real: bool = False,
     command: str = "",
 ) -> RunSettings:
@@ -190,14 +205,20 @@ def compose(
     images = merged(size["images"], overrides.get("images", {}))
     quality = merged(size.get("quality", {}), overrides.get("quality", {}))
     chosen_detectors = _detectors(detectors, preset, overrides)
-    adversaries = [request.adversary for request in chosen_detectors.values() if request.adversary]
-    chosen_generators = _generators(generators, preset, condition, overrides, judges=adversaries)
+    conditions = validated(Conditions, overrides.get("conditions", {}), where="conditions")
+    kept = [request.adversary for request in chosen_detectors.values() if request.adversary]
+    kept += [f"{name}@{kimg:g}k" for name, moments in conditions.snapshots.items() for kimg in moments]
+    chosen_generators = _generators(generators, preset, condition, overrides, kept=kept)
     bases = {base_name(label) for label in chosen_generators}
     for section, known in (("generators", bases), ("detectors", chosen_detectors)):
         for label in overrides.get(section, {}):
             if label not in known:
                 raise UnknownNameError(f"--set {section} name", label, known)
     checked = validated(DataSettings, data, where="data")
+    pairs = {label: External(real=real, forged=forged) for label, (real, forged) in (external or {}).items()}
+    for label in pairs:
+        if safe_name(label) != label:
+            raise InputError(f"external {label!r} cannot name a test everywhere; try {safe_name(label)}")
     return RunSettings(
         name=name or default_name(chosen_generators, chosen_detectors, checked, preset),
         preset=cast(Preset, preset),
@@ -208,7 +229,8 @@ def compose(
         quality=validated(QualitySettings, quality, where="quality"),
         generators=chosen_generators,
         detectors=chosen_detectors,
-        conditions=validated(Conditions, overrides.get("conditions", {}), where="conditions"),
+        conditions=conditions,
+        external=pairs,
         show_real=show_real,
         command=command,
     )
@@ -258,17 +280,17 @@ def _generators(
     condition: Sequence[str],
     overrides: Mapping[str, Any],
     *,
-    judges: Sequence[str] = (),
+    kept: Sequence[str] = (),
 ) -> dict[str, GeneratorSettings]:
     """Settings of every generator by label; those of one training ask for all its snapshots alike.
 
-    Snapshots that only serve as `judges`, for their discriminators, are kept by the training too.
+    Snapshots that only serve as judges, for their discriminators, or in tests are `kept` by the training too.
     """
     chosen: dict[str, GeneratorSettings] = {}
     snapshots: dict[str, set[float]] = {}
     told = False
-    for judge in judges:
-        architecture, snapshot = split_snapshot(judge)
+    for label in kept:
+        architecture, snapshot = split_snapshot(label)
         if snapshot is not None:
             snapshots.setdefault(short_name(architecture), set()).add(snapshot)
     for reference in references:

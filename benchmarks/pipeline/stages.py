@@ -15,15 +15,16 @@ def evaluate(job: Job) -> Facts:
     import pandas as pd
 
     from benchmarks.measures.audit import controls
-    from benchmarks.measures.evaluate import compare
+    from benchmarks.measures.evaluate import compare, grid
     from benchmarks.measures.evaluate import evaluate as evaluate_cells
     from benchmarks.measures.groups import groups
     from detect.scoring import read_scores, write_scores
 
     rows = pd.concat([read_scores(path / "scores.parquet") for path in job.inputs.values()], ignore_index=True)
     write_scores(rows, job.out / "scores.parquet")
-    cells, comparisons = evaluate_cells(rows), compare(rows)
-    facts, gaps = groups(rows, cells)
+    main = grid(rows)
+    cells, comparisons = evaluate_cells(rows), compare(main)
+    facts, gaps = groups(main, cells)
     write_json(
         job.out / "evaluation.json",
         {
@@ -31,7 +32,7 @@ def evaluate(job: Job) -> Facts:
             "comparisons": [item.model_dump(mode="json") for item in comparisons],
             "groups": [one.model_dump(mode="json") for one in facts],
             "gaps": [one.model_dump(mode="json") for one in gaps],
-            "audits": [one.model_dump(mode="json") for one in controls(rows)],
+            "audits": [one.model_dump(mode="json") for one in controls(main)],
         },
     )
     return {"cells": len(cells)}
@@ -53,6 +54,7 @@ def report(job: Job) -> Facts:
 
 STAGES: dict[str, Callable[[Job], Facts]] = {
     "prepare": faces.prepare,
+    "external": faces.external,
     "train": faces.train,
     "synthesize": faces.synthesize,
     "blend": faces.blend,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from benchmarks.report.numbers import count, estimate, percent, share
 from benchmarks.report.ranking import Duel, Key, duels, key
 from benchmarks.report.svg import Axis, Plot, forest, nice_axis, series, shorten
 
+Item = TypeVar("Item")
 Rows = Callable[[Cell], pd.DataFrame]
 CURVES = 6  # in one panel, as many as there are colours
 
@@ -214,8 +216,8 @@ def _parts(cell: Cell) -> tuple[str, str, str]:
     return cell.detector, cell.trained_on, cell.tested_on
 
 
-def apart(group: Sequence[Cell]) -> list[Cell]:
-    """At most `CURVES` cells of a group, best first: its best, its worst, and an even choice between."""
+def apart(group: Sequence[Item]) -> list[Item]:
+    """At most `CURVES` entries of a group, best first: its best, its worst, and an even choice between."""
     chosen = sorted(set(np.linspace(0, len(group) - 1, min(CURVES, len(group))).round().astype(int)))
     return [group[i] for i in chosen]
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.measures.evaluate import grid
 from benchmarks.measures.results import Cell, DetectorFacts, GeneratorFacts, Results
 from benchmarks.measures.trainings import CLEAN, Training
 from benchmarks.report import discriminators, figures, health, histories, mistakes, quality, words
@@ -18,9 +19,10 @@ from benchmarks.report.images import grid_uri
 from benchmarks.report.leaderboard import Leaderboard, leaderboard, picture_of
 from benchmarks.report.looking import Evidence, Looking, looking
 from benchmarks.report.paired import Matrix, matrices
+from benchmarks.report.progress import Progress, progress
 from benchmarks.report.ranking import detectable, duels, places
 from benchmarks.report.rows import Row, TestRows, errors_of, table
-from benchmarks.report.standings import Standings, standings
+from benchmarks.report.standings import Standings, standings, verdict
 from benchmarks.tables.leaderboard import Leaderboard as Ranking
 from forge.faces.faceset import SPLITS
 
@@ -55,6 +57,7 @@ class Page:
     detectable: str | None
     board: Leaderboard | None
     standings: Standings | None
+    progress: Progress
     tests: list[Matrix]
     discriminators: discriminators.Knowledge | None
     looking: Looking
@@ -120,6 +123,7 @@ class Page:
         first = [self.key_figure] if self.key_figure else []
         found = [
             *first,
+            *self.progress.figures,
             *(self.discriminators.figures if self.discriminators else []),
             *self.spectra,
             *self.roc,
@@ -155,8 +159,13 @@ def build(
         board: the leaderboard of a suite.
     """
     # the page is about clean test images; what was perturbed, and the controls, have tables of their own
+    whole = results
     cells = [
-        cell for cell in results.cells if cell.perturbation == CLEAN and not Training.parse(cell.trained_on).variant
+        cell
+        for cell in results.cells
+        if cell.perturbation == CLEAN
+        and cell.condition not in ("snapshots", "external")
+        and not Training.parse(cell.trained_on).variant
     ]
     if results.seeds:  # and of a repeated run about its first seed: the leaderboard is about all of them
         cells = [cell for cell in cells if cell.seed == results.seed]
@@ -165,16 +174,22 @@ def build(
         for name in ("generators", "detectors")
     }
     results = results.model_copy(update={"cells": cells, **of_seed})
-    rows, names = TestRows(scores[scores["perturbation"] == CLEAN]), Names()
+    names = Names()
+    trained = progress(whole, names)
+    rows = TestRows(grid(scores[scores["perturbation"] == CLEAN]))
     single, paired = figures.hardest(cells, _CELLS), figures.hardest_duels(cells, _DUELS)
     histograms = figures.histograms(single, rows, names)
     rows_shown = table(results)
     smallest = detectable(results.comparisons)
     tests, tests_left_out = matrices(cells, results.comparisons)
     fits = _by_merit(results)
+    said = words.verdict(results, errors_of(cells, rows))
+    if board and (opening := verdict(board)):  # of a suite, its table is the answer
+        said = words.Verdict(tuple(opening), said.notes)
     return Page(
         results=results,
-        verdict=words.verdict(results, errors_of(cells, rows)),
+        verdict=said,
+        progress=trained,
         faces=words.faces_of(results.data.name),
         key_figure=_key_figure([row.cell for row in rows_shown], histograms, names),
         rows=rows_shown,

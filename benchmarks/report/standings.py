@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from benchmarks.report.numbers import estimate
 from benchmarks.tables.formats import Sheet, rank, standing
-from benchmarks.tables.leaderboard import Leaderboard
+from benchmarks.tables.leaderboard import CONTROLS, Leaderboard, Line, Spread
+
+_WHERE = {
+    "leave-one-out": "on generators left out of its training",
+    "cross": "on generators it was not trained on",
+    "same": "on generators it was trained on",
+}
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,7 @@ class Standings:
     columns: list[tuple[str, str]]
     lines: list[tuple[str, str, bool, list[Stand]]]  # rank, detector, whether it leads, cells
     notes: list[str]
+    spreads: list[Spread]
 
 
 def standings(board: Leaderboard, protocol: int) -> Standings:
@@ -41,4 +49,40 @@ def standings(board: Leaderboard, protocol: int) -> Standings:
             )
         lines.append((rank(line), line.detector, line.rank == 1, cells))
     notes = Sheet(board, "", protocol, {}).notes
-    return Standings(board.primary, [(name, board.columns[name]) for name in names], lines, notes)
+    columns = [(name, board.columns[name]) for name in names]
+    return Standings(board.primary, columns, lines, notes, board.spreads)
+
+
+def verdict(board: Leaderboard) -> list[str]:
+    """The table in two sentences: who leads and by how much, and what that leader loses where it counts."""
+    ranked = [line for line in board.lines if line.rank is not None]
+    if not ranked:
+        return []
+    leaders = [line for line in ranked if line.rank == 1]
+    best = leaders[0]
+    where = _WHERE.get(board.primary, f"in the column {board.primary}")
+    said = f"{best.detector} leads with a mean AUC of {_worded(best, board.primary)} {where}"
+    if len(leaders) > 1:
+        names = [line.detector for line in leaders[1:]]
+        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        said += f"; {shown} cannot be told apart from it"
+    sentences = [f"{said}. {len(ranked)} detectors are ranked."]
+    other = next((name for name in ("same", "union") if name in board.columns and name != board.primary), None)
+    if other and best.columns[other].value is not None:
+        honest = [line.columns[other].value or 0.0 for line in ranked if line.detector not in CONTROLS]
+        count = sum(value >= 0.99 for value in honest)
+        sentences.append(
+            f"On generators it was trained on it has {_worded(best, other)}: there {count} of {len(honest)} detectors "
+            "reach 0.99, controls not counted, so that column does not say which is better."
+            if count
+            else f"On generators it was trained on it has {_worded(best, other)}."
+        )
+    return sentences
+
+
+def _worded(line: Line, column: str) -> str:
+    found = line.columns[column]
+    if found.value is None or found.low is None or found.high is None:
+        return "no value"
+    shown = estimate(found.value, max(0.0, found.low), min(1.0, found.high))
+    return f"{shown.value} (95\u00a0% interval {shown.low} to {shown.high})"

@@ -69,7 +69,11 @@ def verdict(results: Results, errors: Mapping[Key, Errors]) -> Verdict:
     else:
         sentences = (*_spread(results.cells, faces), *_worst_mistakes(results.cells, errors))[:2]
     notes = [
-        *(f"SHORTCUT, do not rely on these numbers: {one.sentence}" for one in results.audits if one.passed is False),
+        *(
+            f"SHORTCUT, do not rely on these numbers: {one.audit}. {one.sentence}"
+            for one in results.audits
+            if one.passed is False
+        ),
         *(f"Missing here: {stage}. {error}." for stage, error in results.missing.items()),
         *_reversals(results.cells),
         *_guesses(results.cells),

@@ -15,7 +15,7 @@ from benchmarks.measures import statistics
 from benchmarks.measures.interval import Interval
 from benchmarks.measures.metrics import Floats, Ints
 from benchmarks.measures.statistics import SMALL_CLASS, Components
-from benchmarks.measures.trainings import CLEAN, EQUALISED, SHUFFLED, Training
+from benchmarks.measures.trainings import CLEAN, EQUALISED, EXTERNAL, SHUFFLED, Training, beside
 from forge.errors import InputError
 
 COLUMNS = {
@@ -24,6 +24,7 @@ COLUMNS = {
     "same": "trained on one generator, tested on fresh forgeries of it",
     "union": "trained on all generators, tested on fresh forgeries of each",
     "robust": "trained on all generators, test images perturbed",
+    "external": "trained on all generators, tested on photos and forgeries that nobody here made",
     "equalised": "trained on all generators, both classes end with one JPEG quality in training and test",
 }
 
@@ -62,6 +63,10 @@ def column_of(training: Training, tested_on: str, perturbation: str, generators:
     """The column a cell belongs to; empty: none (a control, or a training that no condition asks for)."""
     if training.variant == SHUFFLED:
         return ""
+    if tested_on.startswith(EXTERNAL):
+        here = generators & set(training.generators)
+        usual = not training.variant and perturbation == CLEAN and here in (generators, frozenset())
+        return "external" if usual else ""
     if training.images is not None:
         return f"budget {training.images}"
     if training.variant == EQUALISED:
@@ -94,12 +99,16 @@ def cells_of(scores: pd.DataFrame) -> dict[str, dict[str, list[Scored]]]:
     trained = {str(text): Training.parse(str(text)) for text in test["trained_on"].unique()}
     tested = {str(name) for name in test["generator"].unique()} - {""}
     named = {name for one in trained.values() for name in one.generators}
+    aside = beside(tested, trained.values())
+    tested -= aside
     generators = frozenset(tested & named or tested)
     found: dict[str, dict[str, list[Scored]]] = {}
     for (detector, trained_on, seed, perturbation), real, forged in _fits(test, values):
         training = trained[trained_on]
         ordered = np.sort(real.scores)
         for tested_on, group in forged:
+            if tested_on in aside and not tested_on.startswith(EXTERNAL):
+                continue  # a snapshot has no column
             column = column_of(training, tested_on, perturbation, generators)
             if column:
                 named_by = trained_on if column == "cross" else ""
@@ -122,8 +131,12 @@ def _fits(
     """Every fit under every perturbation: its scores of the reals, and of the forgeries of each generator."""
     units = _units(test)
     names, codes = {}, []
-    for column in ("detector", "trained_on", "seed", "perturbation", "generator"):
-        number, known = pd.factorize(test[column], sort=True)  # "" is the first generator
+    foreign = test["source"].where(
+        test["source"].str.startswith(EXTERNAL), ""
+    )  # photos that have forgeries of their own
+    keys = {name: test[name] for name in ("detector", "trained_on", "seed", "perturbation")}
+    for column, values_of in {**keys, "elsewhere": foreign, "generator": test["generator"]}.items():
+        number, known = pd.factorize(values_of, sort=True)  # "" is the first generator
         names[column] = list(known)
         codes.append(number)
     order = np.lexsort(codes[::-1])
@@ -133,21 +146,24 @@ def _fits(
     forged: list[tuple[str, _Images]] = []
     for start, end in zip(starts, np.r_[starts[1:], len(key)], strict=True):
         rows, place = order[start:end], key[start]
-        if fit is not None and (place[:4] != fit).any():
+        if fit is not None and (place[:-1] != fit).any():
             if real is not None and forged:
                 yield _named(names, fit), real, forged
             fit, real, forged = None, None, []
-        fit, images = place[:4], _Images(values[rows], units[rows])
-        if names["generator"][place[4]] == "":
+        fit, images = place[:-1], _Images(values[rows], units[rows])
+        generator = str(names["generator"][place[-1]])
+        if not generator:
             real = images
         else:
-            forged.append((str(names["generator"][place[4]]), images))
+            forged.append((generator, images))
     if fit is not None and real is not None and forged:
         yield _named(names, fit), real, forged
 
 
 def _named(names: dict[str, list[object]], fit: Ints) -> tuple[str, str, int, str]:
-    detector, trained_on, seed, perturbation = (names[column][i] for column, i in zip(names, fit, strict=False))
+    detector, trained_on, seed, perturbation = (
+        names[column][i] for column, i in zip(names, fit[:4], strict=False)
+    )  # the rest says where the photos come from
     return str(detector), str(trained_on), int(str(seed)), str(perturbation)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from html import escape
 
 from benchmarks.report.numbers import amount, count, estimate
-from benchmarks.tables.leaderboard import Leaderboard, Line, Standing
+from benchmarks.tables.leaderboard import Leaderboard, Line, Spread, Standing
 
 FORMATS = ("table", "md", "html", "csv", "json")
 
@@ -72,6 +72,12 @@ class Sheet:
         ]
         if board.detectable is not None:
             found.append(f"Such a test finds a difference of {board.detectable:.2g} four times in five.")
+        if len(board.spreads) > 1:
+            first, last = board.spreads[0], board.spreads[-1]
+            found.append(
+                f"Detectors differ most in {first.column} (SD of their values {_by_width(first)}) and least in "
+                f"{last.column} ({_by_width(last)})."
+            )
         if board.many is not None:
             many = board.many
             found.append(
@@ -79,6 +85,11 @@ class Sheet:
                 f"{many.critical_difference:.2f} differ significantly."
             )
         return found
+
+
+def _by_width(spread: Spread) -> str:
+    times = "" if spread.ratio is None else f", {spread.ratio:.1f} times the width of an interval"
+    return f"{spread.sd:.2g}{times}"
 
 
 def rank(line: Line) -> str:

@@ -18,6 +18,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from benchmarks.measures import averages
+from benchmarks.measures.audit import METADATA, RANDOM, TRIVIAL
 from benchmarks.measures.averages import Estimates
 from benchmarks.measures.interval import two_sided
 from benchmarks.measures.metrics import Floats, Ints
@@ -27,6 +28,7 @@ from benchmarks.tables.cells import COLUMNS, Scored, Where, cells_of
 from forge.errors import InputError
 
 ALPHA = 0.05
+CONTROLS = (RANDOM, METADATA, TRIVIAL)  # detectors that are there to be compared with
 PRIMARIES = ("leave-one-out", "cross", "same")  # the first that a suite has ranks its detectors
 
 
@@ -75,6 +77,16 @@ class ManyTest(_Record):
     mean_ranks: dict[str, float]
 
 
+class Spread(_Record):
+    """How far a column tells detectors apart."""
+
+    column: str
+    sd: float = Field(description="standard deviation of the detectors' values")
+    width: float = Field(description="median width of their 95 % intervals")
+    ratio: float | None = Field(description="sd by width: under 1, the column separates few of them; null: no width")
+    detectors: int
+
+
 class Leaderboard(_Record):
     """The table."""
 
@@ -84,6 +96,7 @@ class Leaderboard(_Record):
     lines: list[Line] = Field(description="best first; incomplete ones last")
     duels: list[Duel]
     many: ManyTest | None
+    spreads: list[Spread] = Field(description="of every column, the one that separates most first; without controls")
     detectable: float | None = Field(description="difference of the primary that a test finds four times in five")
 
 
@@ -129,6 +142,7 @@ def ranked(cells: Mapping[str, Mapping[str, Sequence[Scored]]], *, primary: str 
         lines=lines,
         duels=duels,
         many=_many({detector: cells[detector][chosen] for detector in complete}),
+        spreads=_spreads(lines, known),
         detectable=averages.detectable(errors) if errors else None,
     )
 
@@ -246,6 +260,20 @@ def _lines(
         for name, rank, (low, high) in zip(detectors, ranks, intervals, strict=True)
     ]
     return [line for _, line in sorted(zip(values, lines, strict=True), key=lambda pair: (-pair[0], pair[1].detector))]
+
+
+def _spreads(lines: Sequence[Line], columns: Sequence[str]) -> list[Spread]:
+    """Which columns separate detectors; of those with fewer than three there is nothing to say."""
+    found = []
+    for column in columns:
+        there = [line.columns[column] for line in lines if line.detector not in CONTROLS]
+        parts = [(one.value, one.low, one.high) for one in there]
+        full = np.array([part for part in parts if None not in part], dtype=np.float64).reshape(-1, 3)
+        if len(full) > 2:
+            sd, width = float(full[:, 0].std(ddof=1)), float(np.median(full[:, 2] - full[:, 1]))
+            ratio = sd / width if width > 0 else None
+            found.append(Spread(column=column, sd=sd, width=width, ratio=ratio, detectors=len(full)))
+    return sorted(found, key=lambda one: -(math.inf if one.ratio is None else one.ratio))
 
 
 def _many(cells: Mapping[str, Sequence[Scored]]) -> ManyTest | None:

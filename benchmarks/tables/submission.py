@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
-from benchmarks.measures.trainings import CLEAN
+from benchmarks.measures.trainings import CLEAN, EXTERNAL, Training, beside
 from forge.errors import InputError
 
 ELSEWHERE = "elsewhere"
@@ -32,7 +32,9 @@ def suite_images(scores: pd.DataFrame) -> pd.DataFrame:
     Args:
         scores: rows of scores.parquet.
     """
-    rows = scores[(scores["split"] == "test") & (scores["perturbation"] == CLEAN)]
+    trained = [Training.parse(str(text)) for text in scores["trained_on"].unique()]
+    aside = {name for name in beside(map(str, scores["generator"].unique()), trained) if not name.startswith(EXTERNAL)}
+    rows = scores[(scores["split"] == "test") & (scores["perturbation"] == CLEAN) & ~scores["generator"].isin(aside)]
     rows = rows.drop_duplicates(["source", "generator", "seed", "sample_id"]).reset_index(drop=True)
     keys = zip(rows["source"], rows["generator"], rows["seed"], rows["sample_id"], strict=True)
     return rows.assign(image=[image_name(str(a), str(b), int(c), str(d)) for a, b, c, d in keys])

@@ -56,6 +56,8 @@ def prepare(
     seed: int = 0,
     dedupe: bool | None = None,
     min_side: int | None = None,
+    kind: Literal["real", "forged"] = "real",
+    name: str = "",
     workers: int = 2,
     report: Report = silent,
 ) -> FaceSet:
@@ -73,6 +75,8 @@ def prepare(
             together in one split, and share the identity "cluster-..." where they have none.
         min_side: reject photos whose shorter side has fewer pixels; by default the resolution, since an enlarged
             photo is blurred and a detector would see that.
+        kind: what the photos are.
+        name: of the set; by default the source's, of a folder the folder's.
         workers: processes; small sources are decoded in this one.
         report: told about progress.
 
@@ -99,8 +103,8 @@ def prepare(
         }
         writer = FaceSetWriter(
             out,
-            name=_display_name(source),
-            kind="real",
+            name=name or _display_name(source),
+            kind=kind,
             resolution=resolution,
             licence=source.licence,
             provenance=provenance,

@@ -19,6 +19,7 @@ from forge.files import explain_os_error, write_text
 from forge.progress import Tick
 
 SEPARATE = (
+    "external",
     "train",
     "synthesize",
     "blend",

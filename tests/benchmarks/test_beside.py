@@ -1,0 +1,271 @@
+"""Tests that stand beside the grid of generators: folders from elsewhere, and snapshots of a training."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from synthetic import TINY, call_bench, cell, html_of, run
+
+from benchmarks.measures.evaluate import evaluate, grid
+from benchmarks.measures.results import GeneratorFacts, Moment, QualityRow
+from benchmarks.measures.trainings import CONDITIONS, Training, beside, moment
+from benchmarks.pipeline.configs import parse_assignments
+from benchmarks.pipeline.exams import exams
+from benchmarks.pipeline.run import prepare_run
+from benchmarks.pipeline.settings import compose
+from benchmarks.report.figures import Names
+from benchmarks.report.progress import progress
+from benchmarks.tables.cells import cells_of
+from benchmarks.tables.leaderboard import leaderboard
+from benchmarks.tables.submission import suite_images
+from forge.errors import InputError
+
+ELSEWHERE = "external:mine"
+
+
+# --- Names ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [("dcgan@24k", ("dcgan", 24.0)), ("a@b@1.5k", ("a@b", 1.5)), ("dcgan", None), ("dcgan@k", None), ("@3k", None)],
+)
+def test_a_snapshot_is_known_by_its_name(name, found):
+    assert moment(name) == found
+
+
+def test_what_nothing_was_trained_on_stands_beside():
+    trained = [Training.parse("dcgan"), Training.parse("gan"), Training.parse("gan@2k")]
+    tested = {"dcgan", "dcgan@6k", "gan@2k", "other@6k", "new", ELSEWHERE}
+    # gan@2k was trained on, nobody knows of "other": both are generators like any
+    assert beside(tested, trained) == {"dcgan@6k", ELSEWHERE}
+
+
+def test_their_conditions():
+    known = Training.parse("dcgan")
+    assert known.condition(ELSEWHERE) == "external" and "external" in CONDITIONS
+    assert known.condition("dcgan@6k", beside=True) == "snapshots" and "snapshots" in CONDITIONS
+
+
+# --- Scores -----------------------------------------------------------------------------------------------------------
+
+
+def rows(trained_on, tests, *, n=60, seed=0, split="test"):
+    """Score rows; `tests` maps a generator to how far its forgeries lie above the reals of its own source."""
+    parts = []
+    for generator, apart in tests.items():
+        for label in (0, 1):
+            foreign = generator if generator.startswith("external:") else "faces"
+            if label == 0 and foreign == "faces" and parts and any((p["source"] == "faces").any() for p in parts):
+                continue  # the reals of all generators here are the same
+            name = generator if label else ""
+            source = np.random.default_rng([seed, *map(ord, f"{foreign}{name}{trained_on}{split}")])
+            score = source.normal(size=n) + label * apart + (100 if foreign != "faces" else 0)
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "detector": "dct", "trained_on": trained_on, "seed": 0,
+                        "sample_id": [f"{name or foreign}{split}{i}" for i in range(n)], "identity": "",
+                        "source": foreign if not label or foreign != "faces" else generator, "generator": name,
+                        "split": split, "perturbation": "none", "label": label, "score": score,
+                        "probability": 1 / (1 + np.exp(-score)),
+                    }
+                )
+            )  # fmt: skip
+    return pd.concat(parts, ignore_index=True)
+
+
+def suite():
+    plain = [
+        rows("dcgan", {"dcgan": 3.0, "gan": 1.0, "dcgan@6k": 4.0}),
+        rows("gan", {"dcgan": 1.0, "gan": 3.0, "dcgan@6k": 2.0}),
+        rows("dcgan+gan", {"dcgan": 3.0, "gan": 3.0, ELSEWHERE: 0.5}),
+    ]
+    val = [rows(name, dict.fromkeys(name.split("+"), 3.0), split="val") for name in ("dcgan", "gan", "dcgan+gan")]
+    return pd.concat([*plain, *val], ignore_index=True)
+
+
+def test_photos_from_elsewhere_are_compared_with_their_own_forgeries_alone():
+    cells = {(one.trained_on, one.tested_on): one for one in evaluate(suite())}
+    pair = cells["dcgan+gan", ELSEWHERE]
+    # against the reals of the run, whose scores lie 100 lower, everything from elsewhere would look forged
+    assert pair.condition == "external" and (pair.n_real, pair.n_forged) == (60, 60) and 0.5 < pair.auc < 0.8
+    assert cells["dcgan+gan", "gan"].n_real == 60 and cells["dcgan+gan", "gan"].auc > 0.9
+    assert cells["dcgan", "dcgan@6k"].condition == cells["gan", "dcgan@6k"].condition == "snapshots"
+
+
+def test_a_leaderboard_gives_them_a_column_or_none_and_no_mean_changes():
+    columns = cells_of(suite())["dct"]
+    assert {cell.where.tested_on for cell in columns["external"]} == {ELSEWHERE}
+    assert not [cell for of in columns.values() for cell in of if "@" in cell.where.tested_on]
+    scores = suite()
+    whole, without = leaderboard(scores), leaderboard(grid(scores))
+    for name in ("leave-one-out", "same", "union"):
+        assert whole.lines[0].columns[name] == without.lines[0].columns[name]
+    assert "external" in whole.columns and "external" not in without.columns
+    pair = next(one for one in evaluate(scores) if one.tested_on == ELSEWHERE)
+    assert whole.lines[0].columns["external"].value == pytest.approx(pair.auc)
+
+
+def test_the_grid_is_what_is_left():
+    left = grid(suite())
+    assert set(left["generator"]) == {"", "dcgan", "gan"} and set(left["source"]) == {"faces", "dcgan", "gan"}
+
+
+def test_authors_elsewhere_get_the_pairs_and_no_snapshots():
+    assert set(suite_images(suite())["generator"]) == {"", "dcgan", "gan", ELSEWHERE}
+
+
+# --- Plans ------------------------------------------------------------------------------------------------------------
+
+
+def made(*assignments, generators=("dcgan", "gan", "self-blended"), external=None):
+    overrides = parse_assignments(assignments)
+    return compose(generators=generators, detectors=("dct",), preset="smoke", overrides=overrides, external=external)
+
+
+def test_snapshots_are_tested_by_who_knows_the_end_and_by_who_knows_the_others():
+    asked = made("conditions={leave_one_out: true, snapshots: {dcgan: [1, 2]}}")
+    found = {str(exam.training): exam.tests for exam in exams(asked, "dct")}
+    moments = ("dcgan@1k", "dcgan@2k")
+    assert found["dcgan"][-2:] == moments and found["gan+self-blended"] == ("dcgan", *moments)
+    assert not [
+        name for name, tests in found.items() if "dcgan@1k" in tests and name not in ("dcgan", "gan+self-blended")
+    ]
+    limited = made("conditions={snapshots: {dcgan: [1]}, only: {snapshots: []}}")
+    assert not [exam for exam in exams(limited, "dct") if "dcgan@1k" in exam.tests]
+
+
+def test_snapshots_need_no_training_of_their_own_and_only_test_images():
+    planned = prepare_run(made("conditions={snapshots: {dcgan: [1]}}"))
+    stages = {stage.name: stage for stage in planned.stages}
+    snapshot, end = stages["synthesize dcgan@1k"], stages["synthesize dcgan"]
+    assert snapshot.inputs == end.inputs and snapshot.seed == end.seed  # one training, the same latents
+    assert set(snapshot.settings["counts"]) == {"test"} and snapshot.settings["snapshot"] == 1
+    assert [one["split"] for one in stages["score dct@dcgan on dcgan@1k"].settings["asked"]] == ["test"]
+    assert "moment dcgan@1k" in planned.stages[-1].inputs and "quality dcgan@1k" in stages
+
+
+@pytest.mark.parametrize(
+    ("snapshots", "sentence"),
+    [
+        ("{cgan: [1]}", "'cgan' is not a generator of this run"),
+        ("{self-blended: [1]}", "'self-blended' has no snapshots"),
+        ("{dcgan: [4]}", "shows 4 thousand images, whose end is tested anyway"),
+        ("{dcgan: [0]}", "conditions.snapshots.dcgan.0"),
+        ("{dcgan: [x]}", "conditions.snapshots.dcgan.0"),
+        ("[dcgan]", "conditions.snapshots"),
+    ],
+)
+def test_snapshots_that_cannot_be_are_refused(snapshots, sentence):
+    with pytest.raises(InputError, match=sentence):
+        prepare_run(made(f"conditions={{snapshots: {snapshots}}}"))
+
+
+def test_a_snapshot_is_generator_or_test_and_not_both():
+    with pytest.raises(InputError, match="dcgan@1k is a generator of this run"):
+        prepare_run(made("conditions={snapshots: {dcgan: [1]}}", generators=("dcgan", "dcgan@1k")))
+
+
+def test_a_pair_of_folders_is_tested_by_who_knows_all_generators(tmp_path):
+    photos(tmp_path / "real", "JPEG")
+    photos(tmp_path / "forged", "JPEG", first=100)
+    folders = (str(tmp_path / "real"), str(tmp_path / "forged"))
+    asked = made(generators=("dcgan", "gan"), external={"mine": folders})
+    assert {str(exam.training) for exam in exams(asked, "dct") if ELSEWHERE in exam.tests} == {"dcgan+gan"}
+    names = [stage.name for stage in prepare_run(asked).stages]
+    assert {"external mine real", "external mine forged", f"score dct@dcgan+gan on {ELSEWHERE} real"} <= set(names)
+
+
+# --- A whole run ------------------------------------------------------------------------------------------------------
+
+
+def photos(folder, kind, *, count=24, first=0):
+    """Photos of coloured noise, each different from all others."""
+    folder.mkdir()
+    for i in range(count):
+        pixels = np.random.default_rng(first + i).integers(0, 256, (5, 5, 3), dtype=np.uint8)
+        picture = Image.fromarray(pixels).resize((40, 40), Image.Resampling.BICUBIC)
+        picture.save(folder / f"{i:03d}.{kind.lower()}", kind)
+
+
+@pytest.fixture
+def bench(tmp_path, monkeypatch, capsys):
+    return call_bench(tmp_path, monkeypatch, capsys)
+
+
+@pytest.mark.xdist_group("suites")
+def test_a_run_with_a_pair_from_elsewhere_and_a_snapshot(bench, tmp_path):
+    photos(tmp_path / "real", "JPEG")
+    photos(tmp_path / "forged", "PNG", first=100)
+    command = ("run", "-g", "gan", "-d", "dct", *TINY, "--name", "r", "--set", "conditions.snapshots={gan: [0.5]}")
+    code, _, err = bench(*command, "--external", "mine=real,forged", "--quiet")
+    assert (code, err) == (0, "")
+    results = json.loads((tmp_path / "reports" / "r" / "results.json").read_text())
+    cells = {one["tested_on"]: one for one in results["cells"]}
+    assert cells["gan@0.5k"]["condition"] == "snapshots" and cells[ELSEWHERE]["condition"] == "external"
+    assert [(one["name"], one["kimg"]) for one in results["moments"]] == [("gan@0.5k", 0.5)]
+    assert [(one["kind"], one["images"]) for one in results["external"]] == [("real", 24), ("forged", 24)]
+    assert "--external mine=real,forged" in results["command"] and "snapshots" in results["command"]
+    # JPEG against PNG: what a detector finds may be that
+    audits = {one["audit"]: one for one in results["audits"]}
+    assert audits[f"source files, {ELSEWHERE}"]["passed"] is False
+    assert audits[f"file names, {ELSEWHERE}"]["passed"] is not False
+    page = html_of(tmp_path / "reports" / "r")
+    assert "SHORTCUT" in page and f"source files, {ELSEWHERE}" in page and "Detectability against training" in page
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("mine", "must look like NAME=REAL_DIR,FORGED_DIR"),
+        ("mine=real", "must look like NAME=REAL_DIR,FORGED_DIR"),
+        ("=real,forged", "must look like NAME=REAL_DIR,FORGED_DIR"),
+        ("mine=real,nowhere", "there is no folder nowhere"),
+        ("a/b=real,real", "cannot name a test everywhere; try a-b"),
+        ("mine=real,empty", "real holds 1 photos; at least 20 are needed"),
+    ],
+)
+def test_a_pair_that_cannot_be_is_refused(bench, tmp_path, text, sentence):
+    photos(tmp_path / "real", "JPEG", count=1)
+    (tmp_path / "empty").mkdir()
+    code, _, err = bench("run", "-g", "gan", "-d", "dct", *TINY, "--external", text, "--quiet")
+    assert code == 2 and sentence in err
+
+
+# --- The picture ------------------------------------------------------------------------------------------------------
+
+
+def test_the_picture_of_detectability_against_training():
+    quality = QualityRow(metric="sliced Wasserstein x 1000", value=40.0, floor=10.0, better="lower", n=100)
+    tests = [("dct", "gan", 0.95, 0.60), ("dct", "dcgan", 0.99, 0.99), ("npr", "gan", 0.40, 0.90)]
+    cells = []
+    for detector, trained_on, early, late in tests:
+        for tested_on, auc in (("dcgan@6k", early), ("dcgan", late)):
+            one = cell(
+                auc, auc - 0.02, min(1.0, auc + 0.02), detector=detector, trained_on=trained_on, tested_on=tested_on
+            )
+            cells.append(one.model_copy(update={"condition": "snapshots"}) if "@" in tested_on else one)
+    results = run(cells)
+    snapshot = Moment(name="dcgan@6k", generator="dcgan", kimg=6, seed=0, quality=[quality])
+    end = GeneratorFacts(
+        name="dcgan",
+        kimg=48,
+        parameters={},
+        precision="fp32",
+        seconds=1.0,
+        log=[],
+        weights_sha256="",
+        quality=[quality],
+    )
+    results = results.model_copy(update={"moments": [snapshot], "generators": [end]})
+    found = progress(results, Names())
+    assert [figure.name for figure in found.figures] == [
+        "progress-dcgan-leave-one-out", "progress-dcgan-quality", "progress-dcgan-same"
+    ]  # fmt: skip
+    others = found.figures[0].alt
+    assert "dct from 0.95 after 6 k to 0.60" in others and "npr from 0.40 after 6 k to 0.90" in others
+    assert "harder to tell for 1 and easier for 1 of the 2 detectors" in found.sentences[0]
+    assert progress(results.model_copy(update={"moments": []}), Names()).figures == []
