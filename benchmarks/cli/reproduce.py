@@ -3,52 +3,175 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchmarks.cli import options
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.measures.results import Results
+    from benchmarks.pipeline.engines.local import Observer
+    from benchmarks.pipeline.job import Context
+    from benchmarks.pipeline.plan import Stage
+    from benchmarks.pipeline.settings import RunSettings
+    from benchmarks.tables.reproduce import Expected, Verdict
+
 EXAMPLES = """\b
 Examples:
   bench reproduce faces64-quick
-  bench reproduce faces64-quick --against runs/other/expected.json --all
+  bench reproduce faces64-quick --from checkpoints --only "dct@dcgan on gan"
+  bench reproduce faces64-quick --from scratch --only "dct@gan on dcgan #0" --data path/to/photos
 """
+KINDS = ("scores", "checkpoints", "scratch")
 
 
 def reproduce(
     suite: Annotated[str, typer.Argument(help="Name of a published suite or finished run, or its report folder.")],
+    start: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            help="scores: the stored ones; checkpoints: score again with the stored detectors; scratch: train again.",
+        ),
+    ] = "scores",
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", help="With checkpoints and scratch: tests whose name holds this; repeatable."),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="With checkpoints and scratch: where the real faces lie here.")
+    ] = None,
     against: Annotated[
         Path | None, typer.Option("--against", help="An expected.json. [default: that of the suite]")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Print every value, not only those that changed.")] = False,
+    work: Annotated[
+        Path, typer.Option("--work", help="With scratch: store of the new results; called again, it goes on.")
+    ] = Path("runs-again"),
+    store: options.Store = options.STORE,
     reports: options.Reports = options.REPORTS,
+    device: options.Device = "auto",
+    quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Compute every AUC, mean and rank again from the stored scores and compare; exit code 1 where one DIFFERS."""
+    """Compute a published table again and compare every number; exit code 1 where one DIFFERS or is MISSING.
+
+    From scores every AUC, mean and rank is computed again and must be IDENTICAL. From checkpoints or scratch tests are
+    scored again: a new AUC inside the published 95 % interval is WITHIN; the causes of a difference are named.
+    """
     from benchmarks.measures.results import Results
     from benchmarks.pipeline.configs import validated
     from benchmarks.pipeline.environment import versions
     from benchmarks.pipeline.run import find_report
-    from benchmarks.tables.cells import cells_of
-    from benchmarks.tables.leaderboard import ranked
-    from benchmarks.tables.reproduce import Expected, causes, counted, expected_of, to_rows
-    from benchmarks.tables.reproduce import reproduce as compare
-    from detect.scoring import read_scores
-    from forge.errors import BenchError, InputError
+    from benchmarks.tables.reproduce import Expected
+    from forge.errors import InputError, UnknownNameError
     from forge.files import read_json
 
+    if start not in KINDS:
+        raise UnknownNameError("--from", start, KINDS)
+    if start == "scores" and (only or data):
+        raise InputError("--only and --data are for --from checkpoints and --from scratch; scores are all compared")
     folder = find_report(suite, reports)
     file = against or folder / "expected.json"
     if not file.is_file():
         raise InputError(f"{file} does not exist; `bench run` writes it beside a report")
     expected = validated(Expected, read_json(file), where=str(file))
     results = validated(Results, read_json(folder / "results.json"), where=str(folder / "results.json"))
+    if start == "scores":
+        _print(expected, _from_scores(expected, results, folder), versions(), everything=everything, as_json=json)
+        return
+    from benchmarks.cli.terminal import observer_for
+    from benchmarks.pipeline.environment import describe_environment
+    from benchmarks.pipeline.job import Context
+    from benchmarks.pipeline.run import prepare_run
+    from forge.compute import Compute, choose_device, tune_allocator
+    from forge.progress import silent
+
+    tune_allocator()
+    chosen = choose_device(device)
+    planned = prepare_run(_settings(results, data, chosen))
+    compute = Compute(chosen, "auto", (work if start == "scratch" else store) / "precision.json")
+    context = Context(planned.source, compute, 1, silent, None, planned.external)
+    with observer_for(quiet=quiet or json) as observer:
+        place = work if start == "scratch" else store
+        found = _again(expected, planned.stages, only or [], start, place, context, observer)
+    _print(expected, found, describe_environment(compute), everything=True, as_json=json)
+
+
+def _settings(results: Results, data: str | None, device: str) -> RunSettings:
+    from benchmarks.cli.run import gather_again
+
+    return gather_again(results.command, data, device)
+
+
+def _from_scores(expected: Expected, results: Results, folder: Path) -> list[Verdict]:
+    from benchmarks.tables.cells import cells_of
+    from benchmarks.tables.leaderboard import ranked
+    from benchmarks.tables.reproduce import expected_of
+    from benchmarks.tables.reproduce import reproduce as compare
+    from detect.scoring import read_scores
+
     cells = cells_of(read_scores(folder / "scores.parquet"))
-    found = expected_of(results, cells, ranked(cells) if cells else None)
-    verdicts = compare(expected, found)
+    return compare(expected, expected_of(results, cells, ranked(cells) if cells else None))
+
+
+def _again(
+    expected: Expected,
+    stages: Sequence[Stage],
+    only: Sequence[str],
+    start: str,
+    place: Path,
+    context: Context,
+    observer: Observer,
+) -> list[Verdict]:
+    """Compute the chosen tests again."""
+    import tempfile
+
+    from benchmarks.measures.results import PROTOCOL_VERSION
+    from benchmarks.pipeline import again
+    from benchmarks.pipeline.store import Store
+    from benchmarks.tables.cells import tests_of
+    from benchmarks.tables.reproduce import Value, refuse_other, verdict
+    from forge.errors import InputError
+
+    known = again.tests(stages)
+    chosen = [one for one in expected.values if " #" in one.what and _wanted(one.what, only)]
+    if not chosen:
+        names = [one.what for one in expected.values if " #" in one.what]
+        asked = " or ".join(map(repr, only))
+        raise InputError(f"no test of {expected.name} is called like {asked}; there is {names[0]!r}")
+    wanted = {stage.key: stage for one in chosen for stage in known.get(one.what, [])}
+    store = Store(place)
+    with tempfile.TemporaryDirectory() as out:
+        if start == "scratch":
+            places = again.from_scratch(list(wanted.values()), store, context, observer)
+        else:
+            places = again.from_checkpoints(list(wanted.values()), store, context, Path(out))
+        refuse_other(expected, PROTOCOL_VERSION, again.data_of(stages, store))
+        found = tests_of(again.rows(list(wanted.values()), places)) if wanted else {}
+    verdicts = []
+    for one in chosen:
+        cell = found.get(one.what)
+        now = Value(what=one.what, value=cell.auc, low=cell.interval.low, high=cell.interval.high) if cell else None
+        verdicts.append(verdict(one, now))
+    return verdicts
+
+
+def _wanted(what: str, only: Sequence[str]) -> bool:
+    return not only or any(text in what for text in only)
+
+
+def _print(
+    expected: Expected, verdicts: list[Verdict], environment: dict[str, str], *, everything: bool, as_json: bool
+) -> None:
+    from benchmarks.tables.reproduce import causes, counted, to_rows
+    from forge.errors import BenchError
+
     counts = counted(verdicts)
-    if json:
+    if as_json:
         import json as encoder
 
         print(encoder.dumps({"counts": counts, "values": to_rows(verdicts)}, indent=1))
@@ -60,7 +183,7 @@ def reproduce(
                 print(f"{one.status:<9}  {one.what}{numbers}")
         print(f"{expected.name}: " + ", ".join(f"{count:,} {status}" for status, count in counts.items() if count))
         if counts["IDENTICAL"] < len(verdicts):
-            for cause in causes(expected.environment, expected.environment | versions()):
+            for cause in causes(expected.environment, expected.environment | environment):
                 print(f"  possible cause: {cause}")
     if counts["DIFFERS"] or counts["MISSING"]:
         raise BenchError(f"{counts['DIFFERS']} values differ and {counts['MISSING']} are missing")

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
+import click
 import typer
 
 from benchmarks.cli import options
@@ -210,6 +211,38 @@ def gather(
         command=_command(asked | {"preset": preset}, of_file, assignments, show_real, external)
         if file is None or not stored.seeds
         else _again(file, given, assignments, show_real, dict(map(_pair, pairs))),
+    )
+
+
+def gather_again(command: str, data: str | None, device: str) -> RunSettings:
+    """The settings of a published run from the command that its report names.
+
+    Args:
+        command: `bench run …`.
+        data: where the real faces lie here; None: where the command says.
+        device: that will compute.
+
+    Raises:
+        InputError: the command cannot be read by this version.
+    """
+    from benchmarks.pipeline.configs import find_suite
+    from forge.errors import InputError
+
+    alone = typer.Typer()
+    alone.command("run")(run)
+    try:
+        given = typer.main.get_command(alone).make_context("run", shlex.split(command)[2:]).params
+    except click.UsageError as error:
+        raise InputError(f"the report's command {command!r} is not understood: {error.message}") from error
+    names = ("generator", "detector", "condition", "data", "preset", "seed", "resolution", "name")
+    flags = {name: given[name] for name in names} | ({"data": data} if data else {})
+    return gather(
+        find_suite(given["file"]) if given["file"] else None,
+        flags,
+        given["assignments"] or [],
+        device,
+        show_real=given["show_real"],
+        pairs=given["external"] or (),
     )
 
 

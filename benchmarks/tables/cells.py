@@ -93,9 +93,6 @@ def cells_of(scores: pd.DataFrame) -> dict[str, dict[str, list[Scored]]]:
         InputError: a score is not finite.
     """
     test = scores[scores["split"] == "test"]
-    values = test["score"].to_numpy(dtype=np.float64)
-    if not np.isfinite(values).all():
-        raise InputError(f"{int((~np.isfinite(values)).sum())} scores are NaN or infinite; score these images again")
     trained = {str(text): Training.parse(str(text)) for text in test["trained_on"].unique()}
     tested = {str(name) for name in test["generator"].unique()} - {""}
     named = {name for one in trained.values() for name in one.generators}
@@ -103,7 +100,7 @@ def cells_of(scores: pd.DataFrame) -> dict[str, dict[str, list[Scored]]]:
     tested -= aside
     generators = frozenset(tested & named or tested)
     found: dict[str, dict[str, list[Scored]]] = {}
-    for (detector, trained_on, seed, perturbation), real, forged in _fits(test, values):
+    for (detector, trained_on, seed, perturbation), real, forged in _fits(test, _finite(test)):
         training = trained[trained_on]
         ordered = np.sort(real.scores)
         for tested_on, group in forged:
@@ -116,6 +113,32 @@ def cells_of(scores: pd.DataFrame) -> dict[str, dict[str, list[Scored]]]:
                 cell = _cell(where, trained_on, real, group, ordered)
                 found.setdefault(detector, {}).setdefault(column, []).append(cell)
     return found
+
+
+def tests_of(scores: pd.DataFrame) -> dict[str, Scored]:
+    """Every test that the rows hold, whatever column it belongs to, by what `named` calls it; else as `cells_of`."""
+    test = scores[scores["split"] == "test"]
+    found = {}
+    for (detector, trained_on, seed, perturbation), real, forged in _fits(test, _finite(test)):
+        ordered = np.sort(real.scores)
+        for tested_on, group in forged:
+            where = Where("", tested_on, perturbation, seed)
+            cell = _cell(where, trained_on, real, group, ordered)
+            found[named(f"{detector}@{trained_on}", tested_on, perturbation, seed)] = cell
+    return found
+
+
+def named(fit: str, tested_on: str, perturbation: str, seed: int) -> str:
+    """What a test is called: "dct@gan on dcgan #0", "dct@gan on dcgan (jpeg75) #0"."""
+    changed = f" ({perturbation})" if perturbation != CLEAN else ""
+    return f"{fit} on {tested_on}{changed} #{seed}"
+
+
+def _finite(test: pd.DataFrame) -> Floats:
+    values = test["score"].to_numpy(dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise InputError(f"{int((~np.isfinite(values)).sum())} scores are NaN or infinite; score these images again")
+    return values
 
 
 class _Images(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from benchmarks.measures.results import PROTOCOL_VERSION, Results
-from benchmarks.tables.cells import Scored
+from benchmarks.tables.cells import Scored, named
 from benchmarks.tables.leaderboard import Leaderboard
 from forge.errors import InputError
 
@@ -71,24 +71,33 @@ def reproduce(expected: Expected, found: Expected) -> list[Verdict]:
     Raises:
         InputError: other data or another protocol: then nothing can be compared.
     """
-    if expected.protocol != found.protocol or found.protocol != PROTOCOL_VERSION:
-        raise InputError(
-            f"{expected.name} was measured by protocol {expected.protocol}, this is {found.protocol} read by a version "
-            f"that measures by {PROTOCOL_VERSION}; rows of different protocols are never compared"
-        )
-    if expected.data != found.data:
-        raise InputError(
-            f"{expected.name} was measured on faces with digest {expected.data[:16]}, these have {found.data[:16]}; "
-            "prepare the same photos with the same settings first"
-        )
+    refuse_other(expected, found.protocol, found.data)
     now = {one.what: one for one in found.values}
-    verdicts = [_verdict(one, now.get(one.what)) for one in expected.values]
+    verdicts = [verdict(one, now.get(one.what)) for one in expected.values]
     for detector, rank in expected.ranks.items():
         same = found.ranks.get(detector) == rank
         there = detector in found.ranks
         status: Status = "IDENTICAL" if same else "DIFFERS" if there else "MISSING"
         verdicts.append(Verdict(what=f"rank of {detector}", status=status, expected=None, found=None))
     return verdicts
+
+
+def refuse_other(expected: Expected, protocol: int, data: str) -> None:
+    """Refuse to compare what was measured otherwise or on other faces.
+
+    Raises:
+        InputError: another protocol, or other data.
+    """
+    if not expected.protocol == protocol == PROTOCOL_VERSION:
+        raise InputError(
+            f"{expected.name} was measured by protocol {expected.protocol}, this is {protocol} read by a version "
+            f"that measures by {PROTOCOL_VERSION}; rows of different protocols are never compared"
+        )
+    if expected.data != data:
+        raise InputError(
+            f"{expected.name} was measured on faces with digest {expected.data[:16]}, these have {data[:16]}; "
+            "prepare the same photos with the same settings first"
+        )
 
 
 def causes(expected: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
@@ -101,7 +110,8 @@ def causes(expected: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _verdict(then: Value, now: Value | None) -> Verdict:
+def verdict(then: Value, now: Value | None) -> Verdict:
+    """Compare one value: IDENTICAL to the last digit, WITHIN the published interval, or it DIFFERS or is MISSING."""
     if now is None:
         return Verdict(what=then.what, status="MISSING", expected=then.value, found=None)
     pairs = ((then.value, now.value), (then.low, now.low), (then.high, now.high))
@@ -125,8 +135,7 @@ def _of_cells(cells: Mapping[str, Mapping[str, Sequence[Scored]]]) -> Iterator[V
         for of in columns.values():
             for cell in of:
                 where = cell.where
-                changed = f" ({where.perturbation})" if where.perturbation != "none" else ""
-                what = f"{detector}@{cell.trained_on} on {where.tested_on}{changed} #{where.seed}"
+                what = named(f"{detector}@{cell.trained_on}", where.tested_on, where.perturbation, where.seed)
                 yield Value(what=what, value=cell.auc, low=cell.interval.low, high=cell.interval.high)
 
 

@@ -6,7 +6,7 @@ import sys
 
 import pandas as pd
 import pytest
-from synthetic import NO_PICTURES, call_bench, make_results
+from synthetic import NO_PICTURES, TINY, call_bench, make_results
 from test_leaderboard import suite
 
 from benchmarks.report.write import write_report
@@ -79,6 +79,39 @@ def test_other_data_and_another_protocol_are_refused(published, bench, field, va
     file.write_text(json.dumps(json.loads(file.read_text()) | {field: value}))
     code, _, err = bench("reproduce", "mine")
     assert code == 2 and sentence in err
+
+
+@pytest.mark.xdist_group("suites")
+def test_a_test_is_computed_again_from_checkpoints_and_from_nothing(bench, tmp_path):
+    code, _, err = bench("run", "-g", "gan", "-d", "dct,spectrum", *TINY, "--name", "r", "--quiet")
+    assert (code, err) == (0, "")
+    code, out, err = bench("reproduce", "r", "--from", "checkpoints")
+    assert (code, err) == (0, "") and "IDENTICAL  dct@gan on gan #0" in out and out.endswith("r: 2 IDENTICAL\n")
+    again = ("reproduce", "r", "--from", "scratch", "--only", "dct@gan on gan")
+    code, out, err = bench(*again)
+    assert (code, err) == (0, "") and "train gan" in out and out.endswith("r: 1 IDENTICAL\n")
+    assert "train gan" not in bench(*again)[1].replace("train gan: cached", "")  # called again, it goes on
+    # another value was published: this one lies beside it
+    file = tmp_path / "reports" / "r" / "expected.json"
+    expected = json.loads(file.read_text())
+    for one in expected["values"]:
+        one |= {"value": 0.25, "low": 0.2, "high": 0.3}
+    expected["environment"]["numpy"] = "0.1"
+    file.write_text(json.dumps(expected))
+    code, out, err = bench("reproduce", "r", "--from", "checkpoints", "--only", "dct@gan on gan")
+    assert code == 1 and "DIFFERS" in out and "possible cause: numpy: 0.1 then" in out and "1 values differ" in err
+    # what is wrong is said
+    for words, sentence in (
+        (("--from", "checkpoints", "--only", "nobody"), "no test of r is called like 'nobody'"),
+        (("--from", "memory"), "--from 'memory' is not known"),
+        (("--only", "dct"), "are for --from checkpoints and --from scratch"),
+        (("--from", "checkpoints", "--store", "elsewhere"), "is not in elsewhere/; run the suite first"),
+    ):
+        code, _, err = bench("reproduce", "r", *words)
+        assert code == 2 and sentence in err
+    file.write_text(json.dumps(expected | {"data": "0" * 64}))
+    code, _, err = bench("reproduce", "r", "--from", "checkpoints")
+    assert code == 2 and "prepare the same photos" in err
 
 
 def test_what_is_not_there_is_said(published, bench):

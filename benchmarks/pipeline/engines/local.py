@@ -141,6 +141,28 @@ def execute(stages: Sequence[Stage], store: Store, context: Context, observer: O
     return Executed(places, failures, places[stage.key])
 
 
+def bring(wanted: Sequence[Stage], store: Store, context: Context, observer: Observer) -> dict[str, Path]:
+    """Bring the results of some stages, and of all that these need, into a store; returns their places by key.
+
+    Raises:
+        BenchError: a stage failed.
+    """
+    places: dict[str, Path] = {}
+
+    def reach(stage: Stage) -> None:
+        if stage.key in places:
+            return
+        for before in stage.inputs.values():
+            reach(before)
+        if store.find(stage.kind, stage.key) is None:
+            observer.started(stage)
+        places[stage.key] = _ensure(stage, places, store, context, observer)
+
+    for stage in wanted:
+        reach(stage)
+    return places
+
+
 def _ensure(stage: Stage, places: Mapping[str, Path], store: Store, context: Context, observer: Observer) -> Path:
     def busy() -> None:
         observer.noted(f"another process is working on {stage.name}; waiting for it")

@@ -1,0 +1,91 @@
+"""Tests of a published run computed again: from its stored detectors and faces, or from nothing."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.measures.trainings import EXTERNAL
+from benchmarks.pipeline.engines.local import Observer, bring
+from benchmarks.pipeline.job import FACES, Context, Job
+from benchmarks.pipeline.plan import Stage, plain
+from benchmarks.pipeline.store import Store
+from benchmarks.tables.cells import named
+from detect.scoring import read_scores
+from forge.errors import InputError
+from forge.faces.faceset import FaceSet
+
+
+def tests(stages: Sequence[Stage]) -> dict[str, list[Stage]]:
+    """The tests of a plan by their names (`cells.named`) -> the stages that score its real and its forged images."""
+    found: dict[str, list[Stage]] = {}
+    scores: dict[str, dict[str, Stage]] = {}  # key of the fit -> scored set -> stage
+    for stage in stages:
+        if stage.kind == "score":
+            scores.setdefault(stage.inputs["detector"].key, {})[_scored(stage)] = stage
+    for sets in scores.values():
+        for name, stage in sets.items():
+            pair = name.removesuffix(" forged") if name.startswith(EXTERNAL) else name
+            real = sets.get(f"{pair} real" if name.startswith(EXTERNAL) else "real")
+            if name == "real" or name.endswith(" real") or real is None:
+                continue
+            fit = stage.inputs["detector"]
+            for asked in stage.settings["asked"]:
+                if asked["split"] == "test":
+                    found[named(fit.plain, pair, asked["perturbation"], fit.seed)] = [real, stage]
+    return found
+
+
+def _scored(stage: Stage) -> str:
+    """What was scored, without its seed: "real", "dcgan", "external:mine forged"."""
+    return plain(stage.subject).removeprefix(f"{stage.inputs['detector'].plain} on ")
+
+
+def from_scratch(wanted: Sequence[Stage], store: Store, context: Context, observer: Observer) -> Mapping[str, Path]:
+    """Run some stages and all that they need, in a store of their own; returns their places by key."""
+    return bring(wanted, store, context, observer)
+
+
+def from_checkpoints(wanted: Sequence[Stage], store: Store, context: Context, out: Path) -> dict[str, Path]:
+    """Score again with the detectors and the faces that a store keeps; returns the places of the scores by key.
+
+    Args:
+        wanted: stages that score.
+        store: of the run.
+        context: device and precision.
+        out: a folder for the scores.
+
+    Raises:
+        InputError: the store has a detector or a set of faces no longer.
+    """
+    from benchmarks.pipeline.stages import STAGES
+
+    places = {}
+    for stage in wanted:
+        inputs = {}
+        for name, before in stage.inputs.items():
+            found = store.find(before.kind, before.key)
+            if found is None:
+                raise InputError(f"{before.name} is not in {store.root}/; run the suite first, or use --from scratch")
+            inputs[name] = found
+        places[stage.key] = out / stage.key[:16]
+        places[stage.key].mkdir()
+        with tempfile.TemporaryDirectory() as work:
+            STAGES[stage.kind](Job(stage, inputs, places[stage.key], Path(work), context))
+    return places
+
+
+def rows(wanted: Collection[Stage], places: Mapping[str, Path]) -> pd.DataFrame:
+    """The score rows of some stages."""
+    tables = [read_scores(places[stage.key] / "scores.parquet") for stage in wanted]
+    return pd.concat(tables, ignore_index=True)
+
+
+def data_of(stages: Sequence[Stage], store: Store) -> str:
+    """The digest of the real faces of a plan, as a store holds them; empty: it does not."""
+    prepare = next(stage for stage in stages if stage.kind == "prepare")
+    found = store.find(prepare.kind, prepare.key)
+    return FaceSet.open(found / FACES).card.digest if found else ""
