@@ -385,3 +385,9 @@ def test_nothing_heavy_is_imported():
         "import sys, benchmarks.measures.statistics; print(sorted(sys.modules.keys() & {'scipy', 'torch', 'pandas'}))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(("draws", "size"), [([], 3), ([0], 1), ([2, 0, 2, 2], 4)])
+def test_counts_are_those_of_bincount(draws, size):
+    asked = np.array(draws, dtype=np.int32)
+    assert np.array_equal(resampling._counts(asked, size), np.bincount(asked, minlength=size))
