@@ -63,11 +63,24 @@ def sheet_of(suite: str, reports: Path, by: str | None = None) -> Sheet:
 
 
 def scores_of(folder: Path) -> pd.DataFrame:
-    """The score rows of a report folder, and those submitted to it."""
+    """The score rows of a report folder, and those submitted to it.
+
+    Raises:
+        InputError: they were measured by another version of the protocol.
+    """
     import pandas as pd
 
+    from benchmarks.measures.results import PROTOCOL_VERSION
     from detect.scoring import read_scores
+    from forge.errors import InputError
+    from forge.files import read_json
 
+    measured = read_json(folder / "results.json").get("protocol_version")
+    if measured != PROTOCOL_VERSION:
+        raise InputError(
+            f"{folder} was measured by protocol {measured}, this version ranks by protocol {PROTOCOL_VERSION}; rows of "
+            "different protocols are never ranked together: run the suite again"
+        )
     files = [folder / "scores.parquet", *sorted(submitted(folder).glob("*.parquet"))]
     return pd.concat([read_scores(file) for file in files], ignore_index=True)
 

@@ -114,6 +114,15 @@ def test_a_test_is_computed_again_from_checkpoints_and_from_nothing(bench, tmp_p
     assert code == 2 and "prepare the same photos" in err
 
 
+@pytest.mark.parametrize("command", [("leaderboard", "mine"), ("compare", "good", "bad", "--suite", "mine")])
+def test_rows_of_another_protocol_are_never_ranked(published, bench, command):
+    assert bench(*command)[0] == 0
+    file = published / "results.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"protocol_version": 2}))
+    code, _, err = bench(*command)
+    assert code == 2 and "rows of different protocols are never ranked together" in err
+
+
 def test_what_is_not_there_is_said(published, bench):
     (published / "expected.json").unlink()
     code, _, err = bench("reproduce", "mine")
