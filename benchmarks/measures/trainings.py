@@ -98,6 +98,15 @@ class Training:
         return "cross" if len(self.generators) == 1 else "leave-one-out"
 
 
+def in_short(trained_on: str, generators: Iterable[str]) -> str:
+    """What a training is called among the generators of a run: "all", "all but dcgan", else as it is written."""
+    training, known = Training.parse(trained_on), set(generators)
+    left = known - set(training.generators)
+    if len(training.generators) < 2 or training.variant or not set(training.generators) <= known or len(left) > 1:
+        return trained_on
+    return f"all but {left.pop()}" if left else "all"
+
+
 def beside(tested: Iterable[str], trained: Iterable[Training]) -> set[str]:
     """The tests that stand beside the grid of generators: external pairs, and snapshots that nothing was trained on.
 

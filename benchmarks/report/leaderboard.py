@@ -9,6 +9,7 @@ from html import escape
 import numpy as np
 
 from benchmarks.measures.results import Cell
+from benchmarks.measures.trainings import in_short
 from benchmarks.report.figures import Figure, Names
 from benchmarks.report.numbers import estimate
 from benchmarks.report.ranking import Duel, Key, Place, key
@@ -54,7 +55,8 @@ def leaderboard(cells: Sequence[Cell], ranks: Mapping[Key, Place]) -> Leaderboar
         own = {Duel(c.trained_on, c.tested_on, c.seed): c for c in cells if c.detector == detector}
         lines.append((detector, [_field(own.get(column.duel), ranks) for column in columns]))
     trained = list(dict.fromkeys(column.duel.trained_on for column in columns))
-    spans = [(name, sum(column.duel.trained_on == name for column in columns)) for name in trained]
+    tested = {cell.tested_on for cell in cells}
+    spans = [(in_short(name, tested), sum(column.duel.trained_on == name for column in columns)) for name in trained]
     cross = any(not column.same for column in columns)
     what = "generators not seen in training" if cross else "all columns"
     return Leaderboard(spans, columns, lines, f"Best first by the mean AUC over {what}")

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
 from benchmarks.measures.evaluate import grid
-from benchmarks.measures.results import Cell, DetectorFacts, GeneratorFacts, Results
+from benchmarks.measures.results import Cell, DetectorFacts, GeneratorFacts, Results, StageFacts
 from benchmarks.measures.trainings import CLEAN, Training
 from benchmarks.report import discriminators, figures, health, histories, mistakes, quality, words
 from benchmarks.report.figures import Figure, Names
@@ -21,15 +22,19 @@ from benchmarks.report.looking import Evidence, Looking, looking
 from benchmarks.report.paired import Matrix, matrices
 from benchmarks.report.progress import Progress, progress
 from benchmarks.report.ranking import detectable, duels, places
+from benchmarks.report.robustness import Robustness, robustness
 from benchmarks.report.rows import Row, TestRows, errors_of, table
 from benchmarks.report.standings import Standings, standings, verdict
+from benchmarks.report.threshold import dials, embedded
 from benchmarks.tables.leaderboard import Leaderboard as Ranking
 from forge.faces.faceset import SPLITS
 
-_CELLS = 9  # panels of one cell each
+_CELLS = 6  # panels of one cell each
 _DUELS = 5  # panels of one pairing each
 _OVERVIEW = 12  # results in one figure, and rows of a table that need no shorter one before them
 _HISTORIES = 4
+_STAGES = 60
+_FITS = 24
 _FOLDED = 20  # further fits whose histories are folded away
 _GALLERY_CELLS = 16
 
@@ -57,6 +62,8 @@ class Page:
     detectable: str | None
     board: Leaderboard | None
     standings: Standings | None
+    dials: Markup
+    robustness: Robustness | None
     progress: Progress
     tests: list[Matrix]
     discriminators: discriminators.Knowledge | None
@@ -102,6 +109,20 @@ class Page:
         return [(kind, len(seconds), sum(seconds)) for kind, seconds in found.items()]
 
     @property
+    def slowest(self) -> list[StageFacts]:
+        """All stages in their order, or where they are many those that took longest."""
+        if len(self.results.stages) <= _STAGES:
+            return self.results.stages
+        return sorted(self.results.stages, key=lambda stage: -stage.seconds)[:_STAGES]
+
+    @property
+    def fits(self) -> list[DetectorFacts]:
+        """All fits, or where they are many the first of each detector."""
+        if len(self.results.detectors) <= _FITS:
+            return self.results.detectors
+        return list({one.name: one for one in reversed(self.results.detectors)}.values())[::-1]
+
+    @property
     def cited(self) -> list[tuple[DetectorFacts, list[tuple[str, str]]]]:
         """Each detector once, with what its fits report of themselves by their training."""
         found: dict[str, tuple[DetectorFacts, list[tuple[str, str]]]] = {}
@@ -123,6 +144,7 @@ class Page:
         first = [self.key_figure] if self.key_figure else []
         found = [
             *first,
+            *(self.robustness.figures if self.robustness else []),
             *self.progress.figures,
             *(self.discriminators.figures if self.discriminators else []),
             *self.spectra,
@@ -175,7 +197,7 @@ def build(
     }
     results = results.model_copy(update={"cells": cells, **of_seed})
     names = Names()
-    trained = progress(whole, names)
+    trained, robust = progress(whole, names), robustness(whole, names)
     rows = TestRows(grid(scores[scores["perturbation"] == CLEAN]))
     single, paired = figures.hardest(cells, _CELLS), figures.hardest_duels(cells, _DUELS)
     histograms = figures.histograms(single, rows, names)
@@ -189,6 +211,8 @@ def build(
     return Page(
         results=results,
         verdict=said,
+        dials=embedded(dials(_turned(cells), rows)) if cells else Markup(),
+        robustness=robust,
         progress=trained,
         faces=words.faces_of(results.data.name),
         key_figure=_key_figure([row.cell for row in rows_shown], histograms, names),
@@ -217,6 +241,12 @@ def build(
         facts={i: facts(one) for i, one in enumerate(results.detectors)},
         methods=sorted({cell.auc_method for cell in cells}),
     )
+
+
+def _turned(cells: Sequence[Cell]) -> Sequence[Cell]:
+    """The cells whose threshold can be turned: of a suite those it ranks by, else all."""
+    left_out = [cell for cell in cells if cell.condition == "leave-one-out"]
+    return left_out or cells
 
 
 def _key_figure(cells: Sequence[Cell], histograms: Sequence[Figure], names: Names) -> Figure | None:

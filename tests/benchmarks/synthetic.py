@@ -143,7 +143,7 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__(convert_charrefs=True)
-        self.open, self.seen, self.text, self.style = [], [], [], ""
+        self.open, self.seen, self.text, self.style, self.scripts = [], [], [], "", []
         self.feed(text)
         self.close()
         assert self.open == []
@@ -152,6 +152,8 @@ class Page(HTMLParser):
         self.seen.append((tag, dict(attrs)))
         if tag not in self.VOID:
             self.open.append(tag)
+        if tag == "script":
+            self.scripts.append("")
 
     def handle_startendtag(self, tag, attrs):
         self.seen.append((tag, dict(attrs)))
@@ -163,6 +165,8 @@ class Page(HTMLParser):
     def handle_data(self, data):
         if self.open and self.open[-1] == "style":
             self.style += data
+        elif self.open and self.open[-1] == "script":
+            self.scripts[-1] += data
         else:
             self.text.append(data)
 

@@ -64,10 +64,10 @@ def test_the_page_stays_small_and_its_tags_close(folder):
 
 def test_the_short_table_comes_first_and_the_long_ones_are_folded(folder):
     text = html_of(folder)
-    board = text.index('<table class="heat">')
+    board = text.index('<table class="heat sortable filtered">')
     assert board < text.index("Every measure of all 44 results") < text.index("Paired tests: every two detectors")
     assert not re.search(r"<details[^>]*\bopen\b", text)
-    (table,) = re.findall(r'<table class="heat">.*?</table>', text, re.DOTALL)
+    (table,) = re.findall(r'<table class="heat sortable filtered">.*?</table>', text, re.DOTALL)
     assert table.count('scope="row"') == 11 and table.count("<td class=") == 44
     assert table.count('scope="colgroup"') == 2 and table.count("★ 1") >= 4
     for said in ("The 4 of 22 fits with the lowest AUC", "the best, the worst and an even choice", "All 6 stages"):
