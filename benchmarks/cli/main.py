@@ -17,6 +17,7 @@ from benchmarks.cli import (
     leaderboard,
     listing,
     quality,
+    report,
     reproduce,
     run,
     score,
@@ -42,6 +43,7 @@ app.command("show", epilog=show.EXAMPLES)(show.show)
 app.add_typer(data.app, name="data")
 app.add_typer(detect.app, name="detect", help="Score photos with a trained detector; import published weights.")
 app.command("quality", epilog=quality.EXAMPLES)(quality.quality)
+app.command("report", epilog=report.EXAMPLES)(report.report)
 app.command("leaderboard", epilog=leaderboard.EXAMPLES)(leaderboard.leaderboard)
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("score", epilog=score.EXAMPLES)(score.score)

@@ -231,6 +231,11 @@ class Results(_Record):
     stages: list[StageFacts]
     environment: dict[str, str] = Field(description="versions, device, precision, commit")
 
+    @property
+    def suite(self) -> bool:
+        """Whether a leaderboard is the answer: several seeds, or generators left out of trainings."""
+        return bool(self.seeds) or any(cell.condition == "leave-one-out" for cell in self.cells)
+
 
 def to_csv(cells: list[Cell]) -> str:
     """The cells as CSV text: the columns of CSV_COLUMNS, six decimals, empty where n is too small."""

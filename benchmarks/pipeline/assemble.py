@@ -106,8 +106,7 @@ def assemble(job: Job) -> dict[str, Any]:
     scores = read_scores(inputs["evaluation"] / "scores.parquet")
     cells = cells_of(scores)
     board = ranked(cells) if cells else None
-    suite = results.seeds or any(cell.condition == "leave-one-out" for cell in results.cells)
-    write_report(job.out / "report", results, scores, pictures, board=board if suite else None)
+    write_report(job.out / "report", results, scores, pictures, board=board if results.suite else None)
     expected = expected_of(results, cells, board)
     write_json(job.out / "report" / "expected.json", expected.model_dump(mode="json"))
     return {}

@@ -14,28 +14,14 @@ def evaluate(job: Job) -> Facts:
     """All score rows of the run to cells and comparisons."""
     import pandas as pd
 
-    from benchmarks.measures.audit import controls
-    from benchmarks.measures.evaluate import compare, grid
-    from benchmarks.measures.evaluate import evaluate as evaluate_cells
-    from benchmarks.measures.groups import groups
+    from benchmarks.measures.evaluation import evaluated
     from detect.scoring import read_scores, write_scores
 
     rows = pd.concat([read_scores(path / "scores.parquet") for path in job.inputs.values()], ignore_index=True)
     write_scores(rows, job.out / "scores.parquet")
-    main = grid(rows)
-    cells, comparisons = evaluate_cells(rows), compare(main)
-    facts, gaps = groups(main, cells)
-    write_json(
-        job.out / "evaluation.json",
-        {
-            "cells": [cell.model_dump(mode="json") for cell in cells],
-            "comparisons": [item.model_dump(mode="json") for item in comparisons],
-            "groups": [one.model_dump(mode="json") for one in facts],
-            "gaps": [one.model_dump(mode="json") for one in gaps],
-            "audits": [one.model_dump(mode="json") for one in controls(main)],
-        },
-    )
-    return {"cells": len(cells)}
+    found = evaluated(rows)
+    write_json(job.out / "evaluation.json", found)
+    return {"cells": len(found["cells"])}
 
 
 def audit(job: Job) -> Facts:

@@ -1,0 +1,108 @@
+"""`bench report`: the page of a finished run, written again, opened, or as PDF."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmarks.cli import options
+
+if TYPE_CHECKING:
+    from benchmarks.pipeline.job import Context
+
+EXAMPLES = """\b
+Examples:
+  bench report                             # of the run that ended last
+  bench report faces64-quick --open
+  bench report faces64-quick --from-scores # every number computed again from scores.parquet
+  bench report faces64-quick --format pdf
+"""
+FORMATS = ("html", "pdf")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+def report(
+    run: Annotated[
+        str | None, typer.Argument(help="Finished run or suite. [default: the last one]", show_default=False)
+    ] = None,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    from_scores: Annotated[
+        bool, typer.Option("--from-scores", help="Compute every number again from scores.parquet; needs no store.")
+    ] = False,
+    format: Annotated[str, typer.Option("--format", help="html, or pdf (needs Chromium).")] = "html",  # noqa: A002
+    store: options.Store = options.STORE,
+    reports: options.Reports = options.REPORTS,
+    device: options.Device = "auto",
+) -> None:
+    """Write the report of a finished run again, with this version's pages."""
+    from benchmarks.pipeline import rerender
+    from benchmarks.pipeline.run import find_report
+    from forge.errors import InputError, UnknownNameError
+
+    if format not in FORMATS:
+        raise UnknownNameError("format", format, FORMATS)
+    folder = find_report(run, reports) if run else _last(reports)
+    if from_scores:
+        rerender.from_scores(folder)
+    else:
+        from benchmarks.pipeline.store import Store
+
+        try:
+            rerender.from_store(folder, Store(store), lambda: _context(device, store))
+        except InputError as error:
+            if format == "html" and not show:
+                raise
+            print(f"the page stays as it is: {error}")
+    if format == "pdf":
+        print(_pdf(folder))
+    else:
+        print(folder / "index.html")
+    if show:
+        import webbrowser
+
+        target = folder / ("report.pdf" if format == "pdf" else "index.html")
+        if not webbrowser.open(target.resolve().as_uri()):
+            raise InputError(f"no browser was found to open {target}; open it by hand")
+
+
+def _last(reports: Path) -> Path:
+    from forge.errors import InputError
+
+    found = sorted(reports.glob("*/results.json"), key=lambda file: (file.stat().st_mtime, file))
+    if not found:
+        raise InputError(f"no run finished yet in {reports}/; start with bench run -g dcgan -d xception")
+    return found[-1].parent
+
+
+def _context(device: str, store: Path) -> Context:
+    from benchmarks.pipeline.job import Context
+    from forge.compute import Compute, choose_device
+    from forge.faces.sources import resolve
+    from forge.progress import silent
+
+    compute = Compute(choose_device(device), "auto", store / "precision.json")
+    return Context(resolve("rendered"), compute, 1, silent)  # a report reads no source of photos
+
+
+def _pdf(folder: Path) -> Path:
+    """Print the page with Chromium."""
+    import shutil
+    import subprocess
+    import tempfile
+
+    from forge.errors import BenchError, InputError
+
+    browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if browser is None:
+        raise InputError("--format pdf prints with Chromium, which is not installed here; try apt install chromium")
+    target = folder / "report.pdf"
+    with tempfile.TemporaryDirectory() as profile:
+        command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}"]
+        command += ["--no-pdf-header-footer", f"--print-to-pdf={target}", (folder / "index.html").resolve().as_uri()]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode or not target.is_file():
+        said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise BenchError(f"{browser} could not print {folder / 'index.html'}: {said}")
+    return target

@@ -1,0 +1,27 @@
+"""Everything that is measured from the score rows of a run, at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from pydantic import BaseModel
+
+from benchmarks.measures.audit import controls
+from benchmarks.measures.evaluate import compare, evaluate, grid
+from benchmarks.measures.groups import groups
+
+
+def evaluated(rows: pd.DataFrame) -> dict[str, Any]:
+    """Cells, comparisons, groups, gaps and audits as plain data: the fields of the same names of `results.Results`.
+
+    Args:
+        rows: of scores.parquet, val and test.
+    """
+    main = grid(rows)
+    cells, comparisons = evaluate(rows), compare(main)
+    facts, gaps = groups(main, cells)
+    found: dict[str, Sequence[BaseModel]] = {"cells": cells, "comparisons": comparisons}
+    found |= {"groups": facts, "gaps": gaps, "audits": controls(main)}
+    return {name: [one.model_dump(mode="json") for one in records] for name, records in found.items()}

@@ -1,0 +1,100 @@
+"""A report written again: from what the store keeps, or from its scores alone."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.measures.evaluation import evaluated
+from benchmarks.measures.results import Results
+from benchmarks.pipeline.configs import validated
+from benchmarks.pipeline.job import Context, Job
+from benchmarks.pipeline.plan import Stage
+from benchmarks.pipeline.run import publish_report
+from benchmarks.pipeline.store import Manifest, Store
+from benchmarks.report.figures import Names
+from benchmarks.report.write import Pictures, write_report
+from benchmarks.tables.leaderboard import leaderboard
+from detect.scoring import read_scores
+from forge.errors import InputError
+from forge.files import read_json
+from forge.pictures import cut_grid
+
+
+def from_scores(folder: Path) -> None:
+    """Compute every number of a report again from its score rows and write its files anew.
+
+    Pictures are those beside the page: samples. What only the store has (the film of a training, saliency, faces that
+    were misjudged) is left out. `expected.json` stays: it is what was published.
+
+    Raises:
+        InputError: the folder is no report.
+    """
+    results = validated(Results, read_json(folder / "results.json"), where=str(folder / "results.json"))
+    scores = read_scores(folder / "scores.parquet")
+    found = evaluated(scores)
+    known = {one["audit"] for one in found["audits"]}
+    seen = [one.model_dump(mode="json") for one in results.audits if one.audit not in known]  # of images, not of scores
+    found["audits"] += seen
+    results = validated(Results, results.model_dump(mode="json") | found, where=str(folder))
+    board = leaderboard(scores) if results.suite else None
+    write_report(folder, results, scores, _beside(folder, results), board=board)
+
+
+def _beside(folder: Path, results: Results) -> Pictures:
+    """The samples that lie beside a page."""
+    names, forged = Names(), {}
+    for name in dict.fromkeys(one.name for one in results.generators):
+        file = folder / f"{names('samples', name)}.png"
+        if file.is_file():
+            forged[name] = np.asarray(cut_grid(Image.open(file)))
+    return Pictures(forged=forged, filmstrip={}, by_id=lambda source, sample: None)
+
+
+def from_store(folder: Path, store: Store, context: Callable[[], Context]) -> None:
+    """Write a report again from the stored results that it was made of, with this version's pages.
+
+    Args:
+        folder: the report.
+        store: that has its stages.
+        context: device and precision; asked for when the store has what is needed.
+
+    Raises:
+        InputError: the store does not know the report, or no longer has what it was made of.
+    """
+    from benchmarks.pipeline.stages import STAGES
+
+    name = str(read_json(folder / "results.json")["name"])
+    stage, inputs = _asked(name, store)
+    with tempfile.TemporaryDirectory() as place:
+        out, work = Path(place) / "out", Path(place) / "work"
+        out.mkdir()
+        work.mkdir()
+        STAGES["report"](Job(stage, inputs, out, work, context()))
+        publish_report(out / "report", folder)
+
+
+def _asked(name: str, store: Store) -> tuple[Stage, dict[str, Path]]:
+    """The newest report stage of a name, and where its inputs lie."""
+    known = {manifest.key: (place, manifest) for place, manifest in store.manifests()}
+    reports = [(place, one) for place, one in known.values() if one.stage == "report" and one.settings["name"] == name]
+    if not reports:
+        raise InputError(f"{store.root}/ knows no run {name!r}; give its --store, or use --from-scores")
+    _, manifest = max(reports, key=lambda pair: (pair[0] / "manifest.json").stat().st_mtime)
+    gone = [label for label, key in manifest.inputs.items() if key not in known]
+    if gone:
+        raise InputError(f"{store.root}/ no longer has {gone[0]} of {name!r}; run it again, or use --from-scores")
+    stages: dict[str, Stage] = {}
+
+    def again(one: Manifest) -> Stage:
+        if one.key not in stages:
+            kind, _, subject = one.stage.partition(" ")
+            inputs = {label: again(known[key][1]) for label, key in one.inputs.items() if key in known}
+            stages[one.key] = Stage(kind, subject, one.settings, one.seed, inputs)
+        return stages[one.key]
+
+    return again(manifest), {label: known[key][0] for label, key in manifest.inputs.items()}

@@ -1,0 +1,78 @@
+"""A report is written again from the store and from its scores alone, and printed."""
+
+import json
+import os
+import shutil
+
+import pytest
+from synthetic import TINY, call_bench
+
+from detect.scoring import read_scores, write_scores
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A small run; `bench` of the test that asks first."""
+    return tmp_path_factory.mktemp("finished")
+
+
+@pytest.fixture
+def bench(finished, monkeypatch, capsys):
+    call = call_bench(finished, monkeypatch, capsys)
+    if not (finished / "reports").exists():
+        assert call("run", "-g", "gan", "-d", "dct", *TINY, "--name", "r", "--quiet")[0] == 0
+    return call
+
+
+@pytest.mark.xdist_group("rerender")
+def test_nothing_changes_when_nothing_changed(bench, finished):
+    folder = finished / "reports" / "r"
+    before = {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    code, out, err = bench("report", "r")
+    assert (code, err) == (0, "") and out.strip() == "reports/r/index.html"
+    assert bench("report") == (0, out, "")  # the run that ended last
+    assert before == {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.mark.xdist_group("rerender")
+def test_scores_alone_give_every_number_again(bench, finished):
+    shutil.copytree(finished / "reports" / "r", finished / "elsewhere" / "r", dirs_exist_ok=True)
+    copy = finished / "elsewhere" / "r"
+    old = {name: (copy / name).read_bytes() for name in ("results.json", "results.csv", "scores.parquet")}
+    assert bench("report", "r", "--reports", "elsewhere", "--from-scores", "--store", "nowhere")[0] == 0
+    assert old == {name: (copy / name).read_bytes() for name in old}
+    assert (copy / "samples-gan.png").is_file() and "samples of gan" not in (copy / "index.html").read_text()[:100]
+    scores = read_scores(copy / "scores.parquet")
+    scores["score"] *= -1
+    write_scores(scores, copy / "scores.parquet")
+    assert bench("report", "r", "--reports", "elsewhere", "--from-scores")[0] == 0
+    was, now = (
+        json.loads(text)["cells"][0]["auc"] for text in (old["results.json"], (copy / "results.json").read_text())
+    )
+    assert now == pytest.approx(1 - was)
+
+
+@pytest.mark.xdist_group("rerender")
+def test_what_cannot_be_written_again_is_said(bench, finished, monkeypatch):
+    (finished / "none").mkdir(exist_ok=True)
+    for words, sentence in (
+        (("report", "--reports", "none"), "no run finished yet in none/"),
+        (("report", "r", "--store", "none"), "none/ knows no run 'r'; give its --store, or use --from-scores"),
+        (("report", "r", "--format", "png"), "format 'png' is not known"),
+        (("report", "unknown"), "run 'unknown' is not known"),
+    ):
+        code, _, err = bench(*words)
+        assert code == 2 and sentence in err
+    monkeypatch.setenv("PATH", "")
+    code, _, err = bench("report", "r", "--format", "pdf")
+    assert code == 2 and "apt install chromium" in err
+
+
+@pytest.mark.xdist_group("rerender")
+def test_the_page_is_printed(bench, finished):
+    if shutil.which("chromium") is None:
+        assert not os.environ.get("CI"), "CI has to have Chromium"
+        pytest.skip("no Chromium here: apt install chromium")
+    code, out, err = bench("report", "r", "--format", "pdf")
+    assert (code, err) == (0, "") and out.strip() == "reports/r/report.pdf"
+    assert (finished / out.strip()).read_bytes().startswith(b"%PDF-")
