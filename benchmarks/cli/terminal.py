@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.console import Console
+    from rich.tree import Tree
 
     from benchmarks.pipeline.engines.local import Observer
     from benchmarks.pipeline.plan import Stage
@@ -20,6 +22,9 @@ PLAIN_SECONDS = 15.0  # between progress lines where the output is not a termina
 
 class Silent:
     """Says nothing."""
+
+    def planned(self, stages: Sequence[Stage], todo: Collection[str]) -> None:
+        """A run begins; `todo` are the keys of the stages that have no result yet."""
 
     def started(self, stage: Stage) -> None:
         """A stage begins."""
@@ -86,46 +91,104 @@ class Plain(Silent):
 
 
 class Live(Silent):
-    """A bar for the stage at hand, a line for each one finished."""
+    """A tree: kinds of stages with how many are done, the stage at hand with its progress, and the time left."""
 
-    def __init__(self, progress: Progress) -> None:
-        self.progress, self.rate = progress, Rate()
-        self.task: TaskID | None = None
-        self.note = ""
+    def __init__(self, console: Console) -> None:
+        self.console, self.rate = console, Rate()
+        self.kinds: dict[str, _Kind] = {}
+        self.stage: Stage | None = None
+        self.tick: Tick | None = None
+        self.began = time.monotonic()
+
+    def planned(self, stages: Sequence[Stage], todo: Collection[str]) -> None:
+        """Count what there is to do of each kind."""
+        for stage in stages:
+            kind = self.kinds.setdefault(stage.kind, _Kind())
+            kind.total += 1
+            kind.todo += stage.key in todo
 
     def started(self, stage: Stage) -> None:
-        """Begin a bar."""
-        self.rate, self.note = Rate(), ""
-        self.task = self.progress.add_task(stage.name, total=None, detail="")
+        """Show the stage at hand."""
+        self.rate, self.stage, self.tick = Rate(), stage, None
+        self.rates = (0.0, 0.0)
 
     def progressed(self, stage: Stage, tick: Tick) -> None:
-        """Move the bar."""
-        rate, left = self.rate.update(tick)
-        minutes, seconds = divmod(int(left), 60)
-        detail = f"{rate:,.0f} {tick.unit}/s  {minutes}:{seconds:02d} left" if rate else ""
-        room = self.progress.console.width - len(stage.name) - len(detail) - 30  # spinner, bar, per cent, gaps
-        shown = readings(tick)
-        while shown and len(shown) > room:  # whole readings only
-            shown = shown.rpartition("  ")[0]
-        if detail and shown:
-            detail += f"  [dim]{shown}[/]"
-        if tick.note and tick.note != self.note:
-            self.note = tick.note
-            self.progress.console.print(f"  [dim]{tick.note}[/]", highlight=False)
-        if self.task is not None:
-            self.progress.update(self.task, completed=tick.done, total=tick.total, detail=detail)
+        """Show how far it is."""
+        self.rates, self.tick = self.rate.update(tick), tick
 
     def finished(self, stage: Stage, *, cached: bool, seconds: float) -> None:
-        """Turn the bar into a line."""
-        if self.task is not None:
-            self.progress.remove_task(self.task)
-            self.task = None
-        state = "[dim]cached[/]" if cached else f"{seconds:.1f} s"
-        self.progress.console.print(f"[green]✓[/] {stage.name}  {state}", highlight=False)
+        """Count it."""
+        kind = self.kinds.setdefault(stage.kind, _Kind(total=1, todo=1))
+        kind.done += 1
+        if not cached:
+            kind.ran += 1
+            kind.seconds += seconds
+        self.stage = None
 
     def noted(self, text: str) -> None:
-        """Print it above the bar."""
-        self.progress.console.print(text, highlight=False, markup=False)
+        """Print it above the tree."""
+        self.console.print(text, highlight=False, markup=False)
+
+    @property
+    def left(self) -> float | None:
+        """Seconds left, from the mean of each kind so far; None while a kind that is to come was not timed."""
+        total = 0.0
+        for kind in self.kinds.values():
+            missing = kind.todo - kind.ran
+            if missing > 0 and not kind.ran:
+                return None
+            total += missing * kind.seconds / kind.ran if missing > 0 else 0.0
+        return total
+
+    def __rich__(self) -> Tree:
+        """What is shown now."""
+        from rich.markup import escape
+        from rich.tree import Tree
+
+        gone, left = _clock(time.monotonic() - self.began), self.left
+        tree = Tree(f"{gone} so far" + ("" if left is None else f", about {_clock(left)} left"), guide_style="dim")
+        for name, kind in self.kinds.items():
+            mark = "[green]✓[/]" if kind.done >= kind.total else "[dim]·[/]" if not kind.done else "[cyan]…[/]"
+            cached = kind.done - kind.ran
+            told = f" [dim]{cached} cached[/]" if cached else ""
+            told += f" [dim]{_clock(kind.seconds)}[/]" if kind.ran else ""
+            branch = tree.add(f"{mark} {name} {kind.done}/{kind.total}{told}")
+            if self.stage is not None and self.stage.kind == name:
+                leaf = branch.add(f"[bold]{escape(self.stage.name)}[/]  {self._now()}")
+                if self.tick is not None and self.tick.note:
+                    leaf.add(f"[dim]{escape(self.tick.note)}[/]")
+        return tree
+
+    def _now(self) -> str:
+        """Progress, speed, time left and readings of the stage at hand, as much as fits."""
+        if self.tick is None or not self.tick.total:
+            return "[dim]…[/]"
+        share, (rate, left) = self.tick.done / self.tick.total, self.rates
+        full = round(16 * share)
+        bar = f"[cyan]{'━' * full}[/][dim]{'━' * (16 - full)}[/] {100 * share:3.0f} %"
+        speed = f"  {rate:,.0f} {self.tick.unit}/s  {_clock(left)} left" if rate else ""
+        room = self.console.width - 46 - len(speed) - len(self.stage.name if self.stage else "")
+        shown = readings(self.tick)
+        while shown and len(shown) > room:  # whole readings only
+            shown = shown.rpartition("  ")[0]
+        return bar + speed + (f"  [dim]{shown}[/]" if shown else "")
+
+
+@dataclass
+class _Kind:
+    """Stages of one kind: how many there are, are to run, are there, and ran, and the seconds that took."""
+
+    total: int = 0
+    todo: int = 0
+    done: int = 0
+    ran: int = 0
+    seconds: float = 0.0
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 @contextmanager
@@ -137,14 +200,12 @@ def observer_for(*, quiet: bool) -> Iterator[Observer]:
         yield Plain()
     else:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+        from rich.live import Live as Screen
 
-        columns = (
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=16),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[detail]}"),
-        )
-        with Progress(*columns, console=Console(), transient=True) as progress:
-            yield Live(progress)
+        console = Console()
+        live = Live(console)
+        with Screen(live, console=console, transient=True, refresh_per_second=4):
+            yield live
+        ran = [f"{kind.ran} {name} {_clock(kind.seconds)}" for name, kind in live.kinds.items() if kind.seconds >= 1]
+        if ran:
+            console.print(f"[green]✓[/] [dim]{', '.join(ran)}[/]", highlight=False)

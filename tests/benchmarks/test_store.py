@@ -104,6 +104,9 @@ class Watch:
     def __init__(self) -> None:
         self.events, self.notes = [], []
 
+    def planned(self, stages, todo):
+        pass
+
     def started(self, stage):
         self.events.append(f"start {stage.name}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -33,6 +33,9 @@ SEPARATE = (
 
 class Observer(Protocol):
     """Told what an engine does."""
+
+    def planned(self, stages: Sequence[Stage], todo: Collection[str]) -> None:
+        """A run begins; `todo` are the keys of the stages that have no result yet."""
 
     def started(self, stage: Stage) -> None:
         """A stage begins."""
@@ -110,6 +113,8 @@ def execute(stages: Sequence[Stage], store: Store, context: Context, observer: O
     failures: dict[str, BenchError] = {}
     lost: set[str] = set()  # what failed and what needs it
     stages, state = list(stages), survey(stages, store)
+    needed = [stage for stage in stages if not state[stage.key].startswith("skip")]
+    observer.planned(needed, {stage.key for stage in needed if state[stage.key] != "cached"})
     for number, planned in enumerate(stages):
         stage = planned
         if failures and stage.kind in ("evaluate", "report"):

@@ -1,0 +1,62 @@
+"""What a person sees while a run goes on."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from benchmarks.cli.terminal import Live
+from benchmarks.pipeline.plan import Stage
+from forge.progress import Tick
+
+STAGES = [Stage("train", "gan", {}, 0), Stage("train", "dcgan", {}, 1), Stage("fit", "dct@gan", {}, 0)]
+
+
+@pytest.fixture
+def shown():
+    """A tree of three stages, one of which is stored already, and a function that gives its text."""
+    console = Console(file=io.StringIO(), width=100, color_system=None)
+    live = Live(console)
+    live.planned(STAGES, {stage.key for stage in STAGES[1:]})
+
+    def text():
+        console.file.seek(0)
+        console.file.truncate()
+        console.print(live)
+        return console.file.getvalue()
+
+    return live, text
+
+
+def test_a_tree_says_what_is_done_what_is_cached_and_what_goes_on(shown):
+    live, text = shown
+    live.finished(STAGES[0], cached=True, seconds=0.1)
+    live.started(STAGES[1])
+    live.progressed(STAGES[1], Tick(25, 100, values={"d_loss": 1.2345}, note="healthy; samples: newest.png"))
+    found = text()
+    assert "… train 1/2 1 cached" in found and "· fit 0/1" in found
+    assert (
+        "train dcgan" in found
+        and "25 %" in found
+        and "d_loss 1.23" in found
+        and "healthy; samples: newest.png" in found
+    )
+    assert max(map(len, found.splitlines())) <= 100
+
+
+def test_the_time_left_is_told_once_every_kind_was_timed(shown):
+    live, text = shown
+    live.finished(STAGES[0], cached=True, seconds=0.1)
+    live.finished(STAGES[1], cached=False, seconds=125.0)
+    assert live.left is None and "left" not in text()  # nobody knows how long a fit takes
+    live.kinds["fit"].total, live.kinds["fit"].todo = 3, 3
+    live.finished(STAGES[2], cached=False, seconds=30.0)
+    assert live.left == 60.0 and "about 1:00 left" in text() and "✓ train 2/2 1 cached 2:05" in text()
+
+
+def test_names_are_no_markup(shown):
+    live, text = shown
+    strange = Stage("fit", "[red]x[/]@gan", {}, 0)
+    live.started(strange)
+    live.progressed(strange, Tick(1, 2, note="[bold]"))
+    assert "[red]x[/]@gan" in text() and "[bold]" in text()
