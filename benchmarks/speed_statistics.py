@@ -47,7 +47,7 @@ def paired_tests(photos: str | None) -> list[Figure]:
     """Every two of 20 detectors on 100,000 images: paired DeLong and Holm."""
     from benchmarks.measures.evaluate import compare
 
-    table = _scores([f"detector {i}" for i in range(20)], ["gan"], ["gan"], 100_000)
+    table = score_rows([f"detector {i}" for i in range(20)], ["gan"], ["gan"], 100_000)
     seconds = timed(lambda: compare(table))
     return [Figure("paired DeLong, 190 pairs", seconds, "s", "20 detectors on 100,000 images, from score rows")]
 
@@ -58,7 +58,7 @@ def tables(photos: str | None) -> list[Figure]:
     from detect.scoring import read_scores, write_scores
 
     names = [f"g{i:02d}" for i in range(20)]
-    table = _scores([f"detector {i}" for i in range(25)], names, names, 400)
+    table = score_rows([f"detector {i}" for i in range(25)], names, names, 400)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "scores.parquet"
         write_scores(table, path)
@@ -67,7 +67,7 @@ def tables(photos: str | None) -> list[Figure]:
     return [Figure("leaderboard of 10,000 cells", seconds, "s", how)]
 
 
-def _scores(detectors: list[str], trained: list[str], tested: list[str], images: int) -> pd.DataFrame:
+def score_rows(detectors: list[str], trained: list[str], tested: list[str], images: int) -> pd.DataFrame:
     """Random score rows: `images` a test set, half of them real."""
     import pandas as pd
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from benchmarks.measures.interval import Interval, two_sided, wilson
-from benchmarks.measures.metrics import Bools, Floats, Ints, check_scores
+from benchmarks.measures.metrics import Bools, Floats, Ints, check_scores, eer
 from forge.errors import InputError
 
 FEW_UNITS = 30  # identities a class below which a percentile bootstrap over them covers too little (see the tests)
@@ -204,12 +204,11 @@ def bootstrap_interval(
     Returns:
         The interval, or None where the metric is None on the set itself; resamples where it is None are left out.
     """
-    z = two_sided(level)
+    two_sided(level)  # checks the level
     forged, scores, units = _sorted(label, score, groups)
     if metric(forged, scores) is None:
         return None
     falling = np.arange(forged.size)[::-1]  # metrics then meet descending scores in every resample and need no sort
-    method = "bootstrap over identities" if units.repeat else "bootstrap"
 
     def values(weight: Ints) -> Floats:
         found = []
@@ -219,7 +218,54 @@ def bootstrap_interval(
         return np.array(found, dtype=np.float64)  # None becomes NaN
 
     known = _resample(values, units, resamples, seed, forged.size)
-    known = known[~np.isnan(known)]
+    return _spread(known[~np.isnan(known)], metric, forged, scores, units, level)
+
+
+def eer_bootstrap(
+    label: ArrayLike,
+    score: ArrayLike,
+    *,
+    groups: ArrayLike | None = None,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval | None:
+    """`bootstrap_interval` of `metrics.eer`, all resamples of a chunk at once: three times as fast on 2,000 images.
+
+    With the rows by falling score, running sums of the weights of each class are the counts of the ROC; a threshold
+    that no drawn row has repeats the point before it, which moves no crossing.
+    """
+    forged, scores, units = _sorted(label, score, groups)
+    forged_falling, unit_falling = forged[::-1], units.of_row[::-1]
+    ends = np.flatnonzero(np.append(np.diff(scores[::-1]) != 0, True))  # the last row of each threshold
+
+    def values(weight: Ints) -> Floats:
+        rows = weight.take(unit_falling, axis=1)
+        tp, fp = (np.cumsum(rows * kind, axis=1)[:, ends] for kind in (forged_falling, ~forged_falling))
+        tpr, fpr = (np.pad(counts / counts[:, -1:], ((0, 0), (1, 0))) for counts in (tp, fp))
+        excess = fpr + tpr - 1
+        after = np.argmax(excess >= 0, axis=1)[:, None]
+        (x0, x1), (e0, e1) = (
+            (np.take_along_axis(curve, after - 1, 1)[:, 0], np.take_along_axis(curve, after, 1)[:, 0])
+            for curve in (fpr, excess)
+        )
+        return np.asarray(x0 - e0 / (e1 - e0) * (x1 - x0))
+
+    known = _resample(values, units, resamples, seed, forged.size)
+    return _spread(known, eer, forged, scores, units, level)
+
+
+def _spread(
+    known: Floats,
+    metric: Callable[[Bools, Floats], float | None],
+    forged: Bools,
+    scores: Floats,
+    units: Units,
+    level: float,
+) -> Interval | None:
+    """The percentile interval of resamples, or where they all agree that of sets with a few more units."""
+    z = two_sided(level)
+    method = "bootstrap over identities" if units.repeat else "bootstrap"
     if known.size and np.ptp(known) > 0:
         return _percentile(known, level, method)
     ends = [value for value in _with_outliers(metric, forged, scores, units, z) if value is not None]

@@ -391,3 +391,18 @@ def test_nothing_heavy_is_imported():
 def test_counts_are_those_of_bincount(draws, size):
     asked = np.array(draws, dtype=np.int32)
     assert np.array_equal(resampling._counts(asked, size), np.bincount(asked, minlength=size))
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("people", [None, 7, 40])
+@pytest.mark.parametrize("apart", [0.0, 1.0, 9.0])
+def test_the_fast_interval_of_the_eer_is_the_plain_one(tied, people, apart):
+    rng = np.random.default_rng(3)
+    label = rng.integers(2, size=90)
+    score = rng.normal(size=90) + apart * label
+    score = np.round(score) if tied else score
+    groups = None if people is None else rng.integers(people, size=90).astype(str)
+    plain = resampling.bootstrap_interval(metrics.eer, label, score, groups=groups, resamples=300)
+    fast = resampling.eer_bootstrap(label, score, groups=groups, resamples=300)
+    assert (fast.method, fast.level) == (plain.method, plain.level)
+    assert (fast.low, fast.high) == pytest.approx((plain.low, plain.high), abs=1e-12)

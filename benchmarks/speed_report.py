@@ -1,0 +1,43 @@
+"""How fast a report is written: measured from score rows, then the page and everything beside it."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.speed import Figure, timed
+from benchmarks.speed_statistics import score_rows
+
+DETECTORS, TRAINED, TESTED, IMAGES = 5, 2, 3, 25_000
+
+
+def reports(photos: str | None) -> list[Figure]:
+    """A report of 30 cells over 500,000 scores."""
+    from benchmarks.measures.evaluation import evaluated
+    from benchmarks.measures.results import DataFacts, Results
+    from benchmarks.report.write import Pictures, write_report
+
+    names = [f"g{i}" for i in range(TESTED)]
+    test = score_rows([f"detector {i}" for i in range(DETECTORS)], names[:TRAINED], names, IMAGES)
+    val = test.groupby(["detector", "trained_on", "generator"]).head(500).assign(split="val")
+    scores = pd.concat([test, val], ignore_index=True)
+    found: dict[str, object] = {}
+    measuring = timed(lambda: found.update(evaluated(scores)))
+    data = DataFacts(
+        name="faces", digest="0" * 64, licence="CC0-1.0", citation="", resolution=64, splits={}, rejected={},
+        provenance={}, shown=True,
+    )  # fmt: skip
+    facts = {"name": "speed", "preset": "quick", "seed": 0, "command": "bench speed", "data": data, "generators": []}
+    results = Results.model_validate(facts | {"detectors": [], "stages": [], "environment": {}} | found)
+    pictures = Pictures({}, {}, lambda source, sample: None)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "report"
+        writing = timed(lambda: write_report(place, results, scores, pictures))
+        size = (place / "index.html").stat().st_size
+    over = f"{len(results.cells)} cells over {len(test):,} scores"
+    return [
+        Figure("cells, tests, groups and audits from scores", measuring, "s", over),
+        Figure("report", writing, "s", f"{over}: page ({size / 1000:.0f} kB), figures, tables, scores.parquet"),
+    ]
