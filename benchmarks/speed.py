@@ -204,6 +204,13 @@ def measures(photos: str | None) -> list[Figure]:
     ]
 
 
+def serve(photos: str | None) -> list[Figure]:
+    """Answers of `bench serve`: one by one, many at once, and memory over many."""
+    from benchmarks.speed_serve import serving
+
+    return serving(photos)
+
+
 MEASUREMENTS: dict[str, Callable[[str | None], list[Figure]]] = {
     "startup": startup,
     "smoke": smoke,
@@ -214,4 +221,5 @@ MEASUREMENTS: dict[str, Callable[[str | None], list[Figure]]] = {
     "detectors": detectors,
     "perturbing": perturbing,
     "statistics": measures,
+    "serve": serve,
 }

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from benchmarks.serve.catalogue import Catalogue
 from benchmarks.serve.desk import Answer, Desk
 from benchmarks.serve.guard import FILE_POLICY, Guard, is_loopback, picture_policy, report_policy
-from benchmarks.serve.limits import FORMATS, Limits, Refused, read_upload
+from benchmarks.serve.limits import FORMATS, Limits, Refused, read_away, read_upload
 from forge.compute import Compute
 from forge.errors import BenchError, InputError, UnknownNameError
 from forge.files import explain_os_error
@@ -134,12 +134,22 @@ def _path_part(name: str) -> str:
 
 async def _judged(request: Request, desk: Desk, seen: dict[str, Any]) -> Answer:
     """Read a form and answer it; `seen` receives what the form chose, also where this fails."""
-    with desk.admitted():
-        upload = await read_upload(request, desk.limits)
-        explain = upload.fields.get("explain", "").lower() in _ON
-        seen |= {"chosen": upload.fields.get("detector", ""), "explain": explain}
-        choice = desk.catalogue.choose(upload.fields.get("detector", ""))
-        return await desk.ask(choice, upload.photo, explain=explain, gone=request.is_disconnected)
+    try:
+        with desk.admitted():
+            upload = await read_upload(request, desk.limits)
+            explain = upload.fields.get("explain", "").lower() in _ON
+            seen |= {"chosen": upload.fields.get("detector", ""), "explain": explain}
+            choice = desk.catalogue.choose(upload.fields.get("detector", ""))
+            return await desk.ask(choice, upload.photo, explain=explain, gone=request.is_disconnected)
+    except Refused as error:
+        if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            await read_away(request, desk.limits)
+        raise
+
+
+def _for_script(request: Request) -> bool:
+    """Whether our script asks, which puts the answer into the page."""
+    return request.headers.get("x-part") == "answer"
 
 
 def _add_pages(app: FastAPI, desk: Desk, pages: Pages) -> None:
@@ -152,15 +162,15 @@ def _add_pages(app: FastAPI, desk: Desk, pages: Pages) -> None:
         return RedirectResponse("/#try", status_code=303)
 
     @app.post("/try")
-    async def answer(request: Request) -> Response:
-        part = request.headers.get("x-part") == "answer"
+    async def judged(request: Request) -> Response:
         seen: dict[str, Any] = {}
-        found: dict[str, Any] = {}
         try:
-            found["answer"] = await _judged(request, desk, seen)
+            answer = await _judged(request, desk, seen)
         except BenchError as error:
-            found |= {"problem": str(error), "status": status_of(error)}
-        return pages.part(**found) if part else pages.index(**seen, **found)
+            if _for_script(request):
+                raise
+            return pages.index(**seen, problem=str(error), status=status_of(error))
+        return pages.part(answer=answer) if _for_script(request) else pages.index(**seen, answer=answer)
 
     styles = b"".join((package_files("benchmarks") / name).read_bytes() for name in _STYLES)
     script = (package_files("benchmarks") / "serve/static/try.js").read_bytes()
@@ -237,6 +247,8 @@ def status_of(error: BenchError) -> int:
 def _add_errors(app: FastAPI, pages: Pages) -> None:
     def answered(request: Request, sentence: str, status: int) -> Response:
         headers = {"Retry-After": "2"} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+        if _for_script(request):
+            return pages.part(problem=sentence, status=status)
         if request.url.path.startswith("/api/"):
             return JSONResponse({"error": sentence}, status_code=status, headers=headers)
         return pages.message(HTTPStatus(status).phrase, sentence, status)

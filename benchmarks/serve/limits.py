@@ -6,6 +6,7 @@ import asyncio
 import sys
 import warnings
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -100,6 +101,17 @@ async def read_upload(request: Request, limits: Limits) -> Upload:
     if len(data) > limits.bytes:
         raise _too_large(limits)
     return Upload(data, {name: value for name, value in form.items() if isinstance(value, str)})
+
+
+async def read_away(request: Request, limits: Limits) -> None:
+    """Read the body of a request that is refused, keeping none of it: browsers show no answer to half a request."""
+    seen = 0
+    with suppress(TimeoutError, ClientDisconnect):
+        async with asyncio.timeout(limits.seconds):
+            async for chunk in request.stream():
+                seen += len(chunk)
+                if seen > _DRAINED * limits.bytes:
+                    return
 
 
 async def _within(request: Request, limits: Limits) -> AsyncGenerator[bytes, None]:

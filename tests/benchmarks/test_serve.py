@@ -10,11 +10,13 @@ from html.parser import HTMLParser
 
 import httpx
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
 from finished import finished_run
 from PIL import Image
 from synthetic import call_bench
 
+from benchmarks import speed_serve
 from benchmarks.cli import serve
 from benchmarks.serve import desk as desks
 from benchmarks.serve.app import create_app
@@ -272,6 +274,33 @@ def test_beyond_the_queue_a_sentence_says_to_try_again(place, monkeypatch):
     assert sorted(answer.status_code for answer in answers) == [200] * 3 + [503] * 2 and later.status_code == 200
     (refused, _) = [answer for answer in answers if answer.status_code == 503]
     assert "3 photos are waiting already" in refused.json()["error"] and refused.headers["retry-after"]
+
+
+def test_a_real_server_answers_and_says_nothing_of_the_upload(place, monkeypatch, capfd):
+    servers, run = [], uvicorn.Server.run
+    monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: servers.append(self) or run(self, sockets))
+    listening = serve.listen("127.0.0.1", 0)
+    port = listening.getsockname()[1]
+    arguments = (listening, "127.0.0.1", [], [], (10, 40), place / "runs", place / "reports", "cpu")
+    thread = threading.Thread(target=serve._serve, args=arguments)
+    thread.start()
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:  # connections wait until it is up
+        for photo, status in (((place / "me.png").read_bytes(), 200), (b"hello", 415), (bytes(20_000_000), 413)):
+            answer = client.post("/api/detect", files={"photo": ("holiday.jpg", photo)}, data={"detector": DCT})
+            assert answer.status_code == status and "server" not in answer.headers
+    servers[0].should_exit = True
+    thread.join(20)
+    listening.close()
+    out, err = capfd.readouterr()
+    assert not thread.is_alive() and err == "" and out == f"http://127.0.0.1:{port}/   (Ctrl-C stops it)\n"
+
+
+def test_what_speed_measures_is_such_an_upload(client, monkeypatch):
+    monkeypatch.setattr(speed_serve, "SIZE", (400, 320))
+    kind = {"Content-Type": f"multipart/form-data; boundary={speed_serve._BOUNDARY}"}
+    for explain in (False, True):
+        answer = client.post("/api/detect", content=speed_serve._form(explain=explain), headers=kind)
+        assert answer.status_code == 200 and bool(answer.json()["said"]) == explain
 
 
 def test_a_port_in_use_is_one_sentence_and_zero_takes_a_free_one(tmp_path, monkeypatch, capsys):
