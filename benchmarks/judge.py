@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,10 +94,25 @@ def judge_of(run: str, detector: str | None, trained_on: str | None, store: Path
     report = find_report(run, reports)
     results = read_json(report / "results.json")
     cell = _choose(results, short_name(detector) if detector else None, trained_on)
-    place = stored_result(report, f"fit {cell['detector']}@{cell['trained_on']}", Store(store))
+    place = stored_result(report, fit_stage(results, cell), Store(store))
     trained = load_trained(place / "detector", implementation=_plugin(detector))
     crop = crop_of(results["data"]["provenance"])
     return Judge(trained, cell["detector"], cell["trained_on"], cell["threshold"], crop, results["name"])
+
+
+def fit_stage(results: Mapping[str, Any], cell: Mapping[str, Any]) -> str:
+    """The stage that fitted the detector of a cell; where a run was repeated, stages carry their seed.
+
+    Args:
+        results: of the run, as results.json has them.
+        cell: one of its cells.
+    """
+    from benchmarks.pipeline.plan import plain, tag
+
+    wanted = f"fit {cell['detector']}@{cell['trained_on']}"
+    names = [stage["name"] for stage in results["stages"]]
+    exact = [name for name in (wanted + tag(cell["seed"]), wanted) if name in names]
+    return next(iter(exact + [name for name in names if plain(name) == wanted]), wanted)
 
 
 def crop_of(provenance: dict[str, Any]) -> str:

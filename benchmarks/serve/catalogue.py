@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.judge import Judge, judge_at, judge_of
+from benchmarks.judge import Judge, fit_stage, judge_at, judge_of
 from benchmarks.pipeline.settings import short_name
 from benchmarks.pipeline.store import Store
 from benchmarks.report.numbers import estimate
@@ -196,15 +196,14 @@ def _described(file: Path, store: Path) -> Run:
 
 
 def _filled(run: Run, results: Mapping[str, Any], folder: Path, store: Store) -> Run:
-    keys = {stage["name"]: stage["key"] for stage in results["stages"]}
-    fits = dict.fromkeys(
-        (cell["detector"], cell["trained_on"])
-        for cell in sorted(results["cells"], key=lambda cell: bool(cell["condition"] != "same"))
-    )
+    keys = {stage["name"]: stage["key"] for stage in reversed(results["stages"])}
+    fits: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for cell in sorted(results["cells"], key=lambda cell: bool(cell["condition"] != "same")):
+        fits.setdefault((cell["detector"], cell["trained_on"]), cell)
     choices = [
         Choice(f"{run.name} {detector}@{trained_on}", run.name, detector, trained_on, store.place("fit", key))
-        for detector, trained_on in fits
-        if (key := keys.get(f"fit {detector}@{trained_on}")) and detector not in CONTROLS
+        for (detector, trained_on), cell in fits.items()
+        if (key := keys.get(fit_stage(results, cell))) and detector not in CONTROLS
     ]
     audits = results.get("audits", [])
     return replace(

@@ -12,10 +12,12 @@ from finished import finished_run
 from PIL import Image
 from synthetic import call_bench
 
+from benchmarks.serve.catalogue import Catalogue
 from detect.adversary import Blueprint
 from detect.detectors.discriminator import FromScratch
 from detect.trained import DetectorCard, TrainedDetector
 from forge.errors import InputError
+from forge.files import read_json, write_json
 from forge.networks import GENERATORS
 
 
@@ -105,6 +107,23 @@ def test_a_discriminator_from_a_file_is_built_only_if_its_file_is_named(done, mo
     code, _, err = done("detect", "from-file", "me.png", "--generator", "no.py:Mine")
     assert code == 2 and "no.py" in err
     shutil.rmtree("from-file")
+
+
+def test_of_a_run_with_several_seeds_the_first_one_is_asked(done):
+    results = read_json(Path("reports/mine/results.json"))
+    threshold = next(cell["threshold"] for cell in results["cells"] if cell["detector"] == "dct")
+    later = [{**cell, "seed": 1, "threshold": threshold + 1} for cell in results["cells"]]
+    stages = [{**stage, "name": f"{stage['name']} #{seed}"} for stage in results["stages"] for seed in (0, 1)]
+    for stage in stages[1::2]:
+        stage["key"] = "f" * 64
+    changed = {"seeds": [0, 1], "cells": results["cells"] + later, "stages": stages}
+    write_json(Path("reports/twice/results.json"), results | changed)
+    code, out, err = done("detect", "twice", "me.png", "--json")
+    once = done("detect", "mine", "me.png", "--json")[1]
+    assert (code, err) == (0, "") and json.loads(out)["images"] == json.loads(once)["images"]
+    (run,) = [run for run in Catalogue(Path("reports"), Path("runs")).runs() if run.name == "twice"]
+    assert [choice.ready for choice in run.choices] == [True, True]
+    shutil.rmtree("reports/twice")
 
 
 def test_a_run_that_is_called_like_a_command_is_reached_by_its_path(done):
