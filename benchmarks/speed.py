@@ -204,6 +204,20 @@ def measures(photos: str | None) -> list[Figure]:
     ]
 
 
+def serve(photos: str | None) -> list[Figure]:
+    """Answers of `bench serve`: one by one, many at once, and memory over many."""
+    from benchmarks.speed_serve import serving
+
+    return serving(photos)
+
+
+def reports(photos: str | None) -> list[Figure]:
+    """A report of 30 cells over 500,000 scores."""
+    from benchmarks import speed_report
+
+    return speed_report.reports(photos)
+
+
 MEASUREMENTS: dict[str, Callable[[str | None], list[Figure]]] = {
     "startup": startup,
     "smoke": smoke,
@@ -214,4 +228,6 @@ MEASUREMENTS: dict[str, Callable[[str | None], list[Figure]]] = {
     "detectors": detectors,
     "perturbing": perturbing,
     "statistics": measures,
+    "report": reports,
+    "serve": serve,
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +11,7 @@ from benchmarks.cli import options
 from benchmarks.cli.groups import UNNAMED, Unnamed, WithDefault
 
 if TYPE_CHECKING:
-    from detect.trained import TrainedDetector
+    from benchmarks.judge import Judge
     from forge.compute import Compute
 
 EXAMPLES = """\b
@@ -25,27 +24,6 @@ Examples:
 
 
 app = typer.Typer(cls=WithDefault, rich_markup_mode=None, epilog=EXAMPLES)
-
-
-@dataclass(frozen=True)
-class Judge:
-    """A fitted detector and how it is used.
-
-    Attributes:
-        trained: the detector.
-        name: in tables.
-        trained_on: its training forgeries.
-        threshold: score from which a photo is called forged; None: probability 0.5.
-        crop: how its faces were cropped.
-        source: the run or folder it comes from.
-    """
-
-    trained: TrainedDetector
-    name: str
-    trained_on: str
-    threshold: float | None
-    crop: str
-    source: str
 
 
 @app.command(UNNAMED, cls=Unnamed, hidden=True)
@@ -83,6 +61,7 @@ def detect(
 
     tune_allocator()
     from benchmarks.cli.photos import folder_for, read_photos
+    from benchmarks.judge import judge_at, judge_of
     from benchmarks.pipeline.settings import safe_name
     from forge.compute import Compute, choose_device
     from forge.errors import InputError, UnknownNameError
@@ -94,7 +73,7 @@ def detect(
         GENERATORS.load(reference)  # a discriminator from a file is built only if its file was named
     at_path = not (reports / run / "results.json").is_file() and (Path(run) / "detector.json").is_file()
     judge = (
-        _judge_at(Path(run), detector, trained_on) if at_path else _judge_of(run, detector, trained_on, store, reports)
+        judge_at(Path(run), detector, trained_on) if at_path else judge_of(run, detector, trained_on, store, reports)
     )
     out = explain_to or Path("pictures") / safe_name(judge.source) / safe_name(f"{judge.name}@{judge.trained_on}")
     if explain := explain or explain_to is not None:
@@ -113,80 +92,23 @@ def detect(
         raise InputError(f"none of the {len(rows)} files could be used")
 
 
-def _judge_at(folder: Path, detector: str | None, trained_on: str | None) -> Judge:
-    """The detector in a folder."""
-    from detect.trained import load_trained
-    from forge.errors import InputError
-    from forge.registry import is_file_reference
-
-    if trained_on is not None or (detector is not None and not is_file_reference(detector)):
-        raise InputError(f"{folder} is one detector already; --detector may only name the file of its class here")
-    trained = load_trained(folder, implementation=_plugin(detector))
-    return Judge(trained, trained.name, trained.trained_on, None, "none", folder.resolve().name)
-
-
-def _judge_of(run: str, detector: str | None, trained_on: str | None, store: Path, reports: Path) -> Judge:
-    """A detector of a finished run."""
-    from benchmarks.cli.photos import crop_of
-    from benchmarks.pipeline.run import find_report, stored_result
-    from benchmarks.pipeline.settings import short_name
-    from benchmarks.pipeline.store import Store
-    from detect.trained import load_trained
-    from forge.files import read_json
-
-    report = find_report(run, reports)
-    results = read_json(report / "results.json")
-    cell = _choose(results, short_name(detector) if detector else None, trained_on)
-    place = stored_result(report, f"fit {cell['detector']}@{cell['trained_on']}", Store(store))
-    trained = load_trained(place / "detector", implementation=_plugin(detector))
-    crop = crop_of(results["data"]["provenance"])
-    return Judge(trained, cell["detector"], cell["trained_on"], cell["threshold"], crop, results["name"])
-
-
-def _plugin(detector: str | None) -> Any:  # noqa: ANN401 - a detector class from a file, or None
-    from benchmarks.pipeline.settings import split_adversary
-    from detect.detectors import DETECTORS
-    from forge.registry import is_file_reference
-
-    return DETECTORS.load(split_adversary(detector)[0]) if detector and is_file_reference(detector) else None
-
-
-def _choose(results: dict[str, Any], detector: str | None, trained_on: str | None) -> dict[str, Any]:
-    """The first cell that is asked for, where possible one of a generator seen in training."""
-    from forge.errors import InputError, UnknownNameError
-
-    cells = sorted(results["cells"], key=lambda cell: bool(cell["condition"] != "same"))
-    for key, wanted in (("detector", detector), ("trained_on", trained_on)):
-        if wanted is not None:
-            names = {cell[key] for cell in cells}
-            if wanted not in names:
-                raise UnknownNameError(f"{key.replace('_', '-')} of run {results['name']}", wanted, names)
-            cells = [cell for cell in cells if cell[key] == wanted]
-    if not cells:
-        raise InputError(f"run {results['name']} has no detector that was scored on a test set")
-    chosen: dict[str, Any] = cells[0]
-    return chosen
-
-
 def _score(judge: Judge, rows: list[dict[str, Any]], faces: Any, compute: Compute) -> None:  # noqa: ANN401 - an array
     """Add score, probability and verdict to the rows."""
-    scores = judge.trained.detector.score(faces, compute)
-    probabilities = judge.trained.calibration.probability(scores)
-    for row, score, probability in zip(rows, scores, probabilities, strict=True):
-        forged = probability >= 0.5 if judge.threshold is None else score >= judge.threshold
-        row |= {"score": float(score), "probability": float(probability), "verdict": "forged" if forged else "real"}
+    from benchmarks.judge import opinions
+
+    for row, opinion in zip(rows, opinions(judge, faces, compute), strict=True):
+        row |= vars(opinion)
 
 
 def _explain(judge: Judge, rows: list[dict[str, Any]], faces: Any, compute: Compute, out: Path) -> str:  # noqa: ANN401
     """Write where the detector looked; returns a sentence on it."""
     from benchmarks.cli.photos import write_looks
+    from benchmarks.judge import cannot_explain
     from detect.explain import method
 
     maps = judge.trained.detector.saliency(faces, compute)
     if maps is None:
-        weighs = judge.trained.detector.frequency_weights() is not None
-        more = "; it weighs frequencies, which the run's report shows" if weighs else ""
-        return f"{judge.name} cannot say which pixels it judged by: its score does not follow single pixels{more}."
+        return cannot_explain(judge)
     how = f"left as {judge.name} saw it, right in orange the pixels that its score hangs on ({method()})"
     write_looks(out, rows, faces, maps, source=how)
     return f"Where it looked: {how}."
@@ -202,6 +124,8 @@ def _print(judge: Judge, rows: list[dict[str, Any]], said: str, *, as_json: bool
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
+
+    from benchmarks.judge import caution
 
     title = f"{judge.name} trained on {judge.trained_on} ({judge.source})"
     table = Table(title=escape(title), title_justify="left")
@@ -220,19 +144,7 @@ def _print(judge: Judge, rows: list[dict[str, Any]], said: str, *, as_json: bool
         for row in rows:
             if "looked" in row:
                 console.print(row["looked"], highlight=False, markup=False, soft_wrap=True)
-    console.print(f"[dim]{escape(_caution(judge))}[/]", highlight=False)
-
-
-def _caution(judge: Judge) -> str:
-    if judge.threshold is None:
-        return (
-            "Forged means a probability of 0.5 or more. Forgeries and photos unlike those that this detector was made "
-            "with it may judge wrongly."
-        )
-    return (
-        f"The detector has seen forgeries of {judge.trained_on} alone; other forgeries, and photos unlike its real "
-        "faces, it may judge wrongly."
-    )
+    console.print(f"[dim]{escape(caution(judge))}[/]", highlight=False)
 
 
 @app.command("import")

@@ -21,6 +21,7 @@ from benchmarks.cli import (
     reproduce,
     run,
     score,
+    serve,
     show,
     speed,
 )
@@ -49,6 +50,7 @@ app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("score", epilog=score.EXAMPLES)(score.score)
 app.add_typer(export.app, name="export", help="Give others what they need to be compared.")
 app.command("reproduce", epilog=reproduce.EXAMPLES)(reproduce.reproduce)
+app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
 app.command("doctor")(doctor.doctor)
 app.command("speed")(speed.speed)
 

@@ -11,12 +11,6 @@ if TYPE_CHECKING:
 SEEN = 256  # pixels that each half of a picture has at least
 
 
-def crop_of(provenance: dict[str, Any]) -> str:
-    """How the real faces of a run were cropped: "face" where the card records the settings of a face search."""
-    preparation = provenance.get("preparation")
-    return "face" if isinstance(preparation, dict) and isinstance(preparation.get("crop"), dict) else "none"
-
-
 def read_photos(paths: list[Path], resolution: int, crop: str) -> tuple[list[dict[str, Any]], list[Any]]:
     """Read photos as `prepare` reads them.
 
@@ -31,10 +25,9 @@ def read_photos(paths: list[Path], resolution: int, crop: str) -> tuple[list[dic
     Raises:
         InputError: a path that does not exist.
     """
+    from benchmarks.judge import face_of, intake_for
     from forge.errors import InputError
-    from forge.faces.crop import FaceCrop
     from forge.faces.imaging import SUFFIXES
-    from forge.faces.intake import Intake, take
     from forge.faces.sources.base import Item, printable
 
     files: list[Path] = []
@@ -47,17 +40,16 @@ def read_photos(paths: list[Path], resolution: int, crop: str) -> tuple[list[dic
             raise InputError(f"image {str(path)!r} does not exist")
     if not files:
         raise InputError(f"there are no images in {', '.join(map(str, paths))}")
-    intake = Intake(resolution, min_side=1, crop=FaceCrop() if crop == "face" else None)
+    intake = intake_for(resolution, crop)
     rows: list[dict[str, Any]] = []
     faces: list[Any] = []
     for file in files:
-        batch = take([Item(printable(str(file)), str(file))], intake)
         row: dict[str, Any] = {"file": printable(str(file))}
-        if batch.rejected:
-            _, reason, detail = batch.rejected[0]
-            row["problem"] = f"{reason}: {detail}" if detail else reason
+        face = face_of(Item(row["file"], str(file)), intake)
+        if isinstance(face, str):
+            row["problem"] = face
         else:
-            faces.append(batch.images[0])
+            faces.append(face[0])
         rows.append(row)
     return rows, faces
 

@@ -8,17 +8,16 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
+from finished import finished_run
 from PIL import Image
-from synthetic import call_bench, make_results, make_scores
+from synthetic import call_bench
 
-from benchmarks.measures.results import StageFacts
-from benchmarks.pipeline.store import Store, write_manifest
+from benchmarks.serve.catalogue import Catalogue
 from detect.adversary import Blueprint
-from detect.detectors.dct import LogDct
 from detect.detectors.discriminator import FromScratch
 from detect.trained import DetectorCard, TrainedDetector
 from forge.errors import InputError
-from forge.files import write_json
+from forge.files import read_json, write_json
 from forge.networks import GENERATORS
 
 
@@ -27,48 +26,10 @@ def bench(tmp_path, monkeypatch, capsys):
     return call_bench(tmp_path, monkeypatch, capsys)
 
 
-def network():
-    """A detector that looks at pixels: a discriminator's network, not fitted."""
-    detector = FromScratch(FromScratch.Settings(), 16)
-    detector.blueprint = Blueprint("dcgan", {}, 16)
-    detector.network = detector.build().eval()
-    return detector
-
-
-def regression():
-    """A detector that does not."""
-    detector = LogDct(LogDct.Settings(), 16)
-    rng = np.random.default_rng(0)
-    detector.mean, detector.std, detector.fitted = rng.random(768), rng.random(768) + 1, detector.head()
-    detector.fitted.restore({"coefficients": rng.normal(size=768), "intercept": np.zeros(1)})
-    return detector
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """What `bench detect` reads of a run, in a folder with photos."""
-    folder = tmp_path_factory.mktemp("finished")
-    scores = make_scores({("dct", "dcgan"): {"dcgan": 2.0}, ("disc-scratch", "dcgan"): {"dcgan": 1.0}}, n=20)
-    results, stages = make_results(scores, name="mine"), []
-    for name, detector in (("dct", regression()), ("disc-scratch", network())):
-        card = DetectorCard(
-            name=name, family=name, citation="", variant="", settings=detector.settings.model_dump(), resolution=16,
-            seed=0, trained_on="dcgan", data=[], calibration={"a": 1.0, "b": 0.0}, parameters=1, facts={}, history=[],
-        )  # fmt: skip
-        stages.append(StageFacts(name=f"fit {name}@dcgan", key=name * 16, seconds=1.0, peak_memory_mb=None))
-        with Store(folder / "runs").publish("fit", name * 16) as place:
-            TrainedDetector(detector, card).save(place / "detector")
-            write_manifest(
-                place, stage=f"fit {name}@dcgan", version=1, key=name * 16, settings={}, inputs={}, seed=0,
-                environment={}, seconds=1.0, peak_memory_mb=None,
-            )  # fmt: skip
-    results = results.model_copy(update={"stages": stages})
-    write_json(folder / "reports/mine/results.json", results.model_dump(mode="json"))
-    for name in ("me.png", "you.png", "more/me.png"):
-        (folder / name).parent.mkdir(exist_ok=True)
-        noise = np.random.default_rng(len(name)).integers(0, 256, (40, 50, 3), dtype=np.uint8)
-        Image.fromarray(noise).save(folder / name)
-    return folder
+    return finished_run(tmp_path_factory.mktemp("finished"))
 
 
 @pytest.fixture
@@ -146,6 +107,23 @@ def test_a_discriminator_from_a_file_is_built_only_if_its_file_is_named(done, mo
     code, _, err = done("detect", "from-file", "me.png", "--generator", "no.py:Mine")
     assert code == 2 and "no.py" in err
     shutil.rmtree("from-file")
+
+
+def test_of_a_run_with_several_seeds_the_first_one_is_asked(done):
+    results = read_json(Path("reports/mine/results.json"))
+    threshold = next(cell["threshold"] for cell in results["cells"] if cell["detector"] == "dct")
+    later = [{**cell, "seed": 1, "threshold": threshold + 1} for cell in results["cells"]]
+    stages = [{**stage, "name": f"{stage['name']} #{seed}"} for stage in results["stages"] for seed in (0, 1)]
+    for stage in stages[1::2]:
+        stage["key"] = "f" * 64
+    changed = {"seeds": [0, 1], "cells": results["cells"] + later, "stages": stages}
+    write_json(Path("reports/twice/results.json"), results | changed)
+    code, out, err = done("detect", "twice", "me.png", "--json")
+    once = done("detect", "mine", "me.png", "--json")[1]
+    assert (code, err) == (0, "") and json.loads(out)["images"] == json.loads(once)["images"]
+    (run,) = [run for run in Catalogue(Path("reports"), Path("runs")).runs() if run.name == "twice"]
+    assert [choice.ready for choice in run.choices] == [True, True]
+    shutil.rmtree("reports/twice")
 
 
 def test_a_run_that_is_called_like_a_command_is_reached_by_its_path(done):

@@ -1,0 +1,150 @@
+"""`bench serve`: runs and reports in a browser, and detectors that answer for a photo dropped there."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.cli import options
+
+EXAMPLES = """\b
+Examples:
+  bench serve
+  bench serve --port 0 --reports other/reports
+  bench serve --detector meso4-published
+  bench serve --host 0.0.0.0
+"""
+_LOCAL = "127.0.0.1"
+_NEEDED = {"fastapi": "fastapi", "uvicorn": "uvicorn", "python_multipart": "python-multipart"}
+
+
+def serve(
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8000,
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen at; 0.0.0.0 lets everybody in the network in.")
+    ] = _LOCAL,
+    detector: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--detector", "-d", help="Folder with detector.json to offer too, or path/to/file.py:Class of a run's."
+        ),
+    ] = None,
+    generator: Annotated[
+        list[str] | None,
+        typer.Option("--generator", "-g", help="path/to/file.py:Class whose discriminator a detector contains."),
+    ] = None,
+    max_mb: Annotated[float, typer.Option("--max-mb", min=0.01, max=100, help="Size of a photo's file.")] = 10,
+    max_megapixels: Annotated[
+        float, typer.Option("--max-megapixels", min=0.01, max=100, help="Size of a photo, before it is decoded.")
+    ] = 40,
+    store: options.Store = options.STORE,
+    reports: options.Reports = options.REPORTS,
+    device: options.Device = "auto",
+) -> None:
+    """Show all runs and reports in a browser, and try a detector on a photo; for this machine alone unless --host.
+
+    Photos stay in memory: they are neither stored nor logged.
+    """
+    check_extra()
+    listening = listen(host, port)
+    try:
+        _serve(listening, host, detector or [], generator or [], (max_mb, max_megapixels), store, reports, device)
+    finally:
+        listening.close()
+
+
+def _serve(
+    listening: socket.socket,
+    host: str,
+    detectors: list[str],
+    generators: list[str],
+    sizes: tuple[float, float],
+    store: Path,
+    reports: Path,
+    device: str,
+) -> None:
+    import uvicorn
+
+    from benchmarks.serve.app import create_app
+    from benchmarks.serve.catalogue import Catalogue
+    from benchmarks.serve.guard import is_loopback
+    from benchmarks.serve.limits import Limits
+    from forge.compute import choose_device
+    from forge.networks import GENERATORS
+    from forge.registry import is_file_reference
+
+    for reference in generators:
+        GENERATORS.load(reference)  # a discriminator from a file is built only if its file was named
+    classes = [one for one in detectors if is_file_reference(one)]
+    folders = [Path(one) for one in detectors if not is_file_reference(one)]
+    catalogue = Catalogue(reports, store, folders=folders, classes=classes)
+    limits = Limits(bytes=round(1e6 * sizes[0]), pixels=round(1e6 * sizes[1]))
+    app = create_app(catalogue, host=host, limits=limits, device=choose_device(device))
+    ready = next((choice for choice in catalogue.choices() if choice.ready), None)
+    if ready:
+        app.state.desk.warm(ready)
+    port = listening.getsockname()[1]
+    print(f"http://{f'[{host}]' if ':' in host else host}:{port}/   (Ctrl-C stops it)", flush=True)
+    if not is_loopback(host):
+        print("Everybody in the network who reaches this machine can see these reports and ask these detectors.")
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3
+    )
+    try:
+        uvicorn.Server(config).run(sockets=[listening])
+    except KeyboardInterrupt:
+        print("stopped")
+
+
+def check_extra() -> None:
+    """Refuse to start without what the server needs.
+
+    Raises:
+        InputError: names what is missing and how to install it.
+    """
+    from forge.errors import InputError
+
+    missing = [package for module, package in _NEEDED.items() if find_spec(module) is None]
+    if missing:
+        raise InputError(
+            f"bench serve needs {', '.join(missing)}; install what it needs: pip install 'deepfake-bench[serve]', or "
+            f"pip install {' '.join(_NEEDED.values())}"
+        )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Args:
+        host: address or name of this machine.
+        port: 0 takes a free one.
+
+    Raises:
+        InputError: the port is taken or not allowed, or the host is not this machine.
+    """
+    from forge.errors import InputError
+
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise InputError(f"--host {host!r} is not known as an address: {error.strerror}") from error
+    found = socket.socket(family, kind, protocol)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was just left can be taken again
+    try:
+        found.bind(address)
+        found.listen(128)
+    except OSError as error:
+        found.close()
+        if error.errno == errno.EADDRINUSE:
+            raise InputError(
+                f"port {port} of {host} is taken by another program; choose one with --port, or --port 0 for a free one"
+            ) from error
+        if error.errno == errno.EACCES:
+            raise InputError(f"port {port} is not allowed here; choose one from 1024 on with --port") from error
+        raise InputError(f"--host {host} --port {port} cannot be listened at: {error.strerror}") from error
+    return found

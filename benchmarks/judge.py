@@ -1,0 +1,206 @@
+"""A fitted detector that is asked about single photos, from the command line or over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from detect.trained import TrainedDetector
+    from forge.compute import Compute
+    from forge.faces.faceset import Images
+    from forge.faces.intake import Intake
+    from forge.faces.sources.base import Item
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A fitted detector and how it is used.
+
+    Attributes:
+        trained: the detector.
+        name: in tables.
+        trained_on: its training forgeries.
+        threshold: score from which a photo is called forged; None: probability 0.5.
+        crop: how its faces were cropped.
+        source: the run or folder it comes from.
+    """
+
+    trained: TrainedDetector
+    name: str
+    trained_on: str
+    threshold: float | None
+    crop: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What a detector says of one photo.
+
+    Attributes:
+        score: of the detector.
+        probability: of being forged, calibrated on validation data.
+        verdict: "forged" or "real".
+    """
+
+    score: float
+    probability: float
+    verdict: str
+
+
+def judge_at(folder: Path, detector: str | None = None, trained_on: str | None = None) -> Judge:
+    """The detector in a folder with detector.json.
+
+    Args:
+        folder: its place.
+        detector: path/to/file.py:Class, where its class comes from a file.
+        trained_on: must not be given; a folder holds one detector.
+
+    Raises:
+        InputError: no detector there, or something else was chosen.
+    """
+    from detect.trained import load_trained
+    from forge.errors import InputError
+    from forge.registry import is_file_reference
+
+    if trained_on is not None or (detector is not None and not is_file_reference(detector)):
+        raise InputError(f"{folder} is one detector already; --detector may only name the file of its class here")
+    trained = load_trained(folder, implementation=_plugin(detector))
+    return Judge(trained, trained.name, trained.trained_on, None, "none", folder.resolve().name)
+
+
+def judge_of(run: str, detector: str | None, trained_on: str | None, store: Path, reports: Path) -> Judge:
+    """A detector of a finished run.
+
+    Args:
+        run: name or path of its report.
+        detector: of the run, or path/to/file.py:Class; None takes the first.
+        trained_on: its training forgeries; None takes the first.
+        store: where results lie.
+        reports: where reports lie.
+
+    Raises:
+        InputError: no such run, no such detector, or the store no longer holds it.
+    """
+    from benchmarks.pipeline.run import find_report, stored_result
+    from benchmarks.pipeline.settings import short_name
+    from benchmarks.pipeline.store import Store
+    from detect.trained import load_trained
+    from forge.files import read_json
+
+    report = find_report(run, reports)
+    results = read_json(report / "results.json")
+    cell = _choose(results, short_name(detector) if detector else None, trained_on)
+    place = stored_result(report, fit_stage(results, cell), Store(store))
+    trained = load_trained(place / "detector", implementation=_plugin(detector))
+    crop = crop_of(results["data"]["provenance"])
+    return Judge(trained, cell["detector"], cell["trained_on"], cell["threshold"], crop, results["name"])
+
+
+def fit_stage(results: Mapping[str, Any], cell: Mapping[str, Any]) -> str:
+    """The stage that fitted the detector of a cell; where a run was repeated, stages carry their seed.
+
+    Args:
+        results: of the run, as results.json has them.
+        cell: one of its cells.
+    """
+    from benchmarks.pipeline.plan import plain, tag
+
+    wanted = f"fit {cell['detector']}@{cell['trained_on']}"
+    names = [stage["name"] for stage in results["stages"]]
+    exact = [name for name in (wanted + tag(cell["seed"]), wanted) if name in names]
+    return next(iter(exact + [name for name in names if plain(name) == wanted]), wanted)
+
+
+def crop_of(provenance: dict[str, Any]) -> str:
+    """How the real faces of a run were cropped: "face" where the card records the settings of a face search."""
+    preparation = provenance.get("preparation")
+    return "face" if isinstance(preparation, dict) and isinstance(preparation.get("crop"), dict) else "none"
+
+
+def _plugin(detector: str | None) -> Any:  # noqa: ANN401 - a detector class from a file, or None
+    from benchmarks.pipeline.settings import split_adversary
+    from detect.detectors import DETECTORS
+    from forge.registry import is_file_reference
+
+    return DETECTORS.load(split_adversary(detector)[0]) if detector and is_file_reference(detector) else None
+
+
+def _choose(results: dict[str, Any], detector: str | None, trained_on: str | None) -> dict[str, Any]:
+    """The first cell that is asked for, where possible one of a generator seen in training."""
+    from forge.errors import InputError, UnknownNameError
+
+    cells = sorted(results["cells"], key=lambda cell: bool(cell["condition"] != "same"))
+    for key, wanted in (("detector", detector), ("trained_on", trained_on)):
+        if wanted is not None:
+            names = {cell[key] for cell in cells}
+            if wanted not in names:
+                raise UnknownNameError(f"{key.replace('_', '-')} of run {results['name']}", wanted, names)
+            cells = [cell for cell in cells if cell[key] == wanted]
+    if not cells:
+        raise InputError(f"run {results['name']} has no detector that was scored on a test set")
+    chosen: dict[str, Any] = cells[0]
+    return chosen
+
+
+def intake_for(resolution: int, crop: str) -> Intake:
+    """How photos become what a detector sees: as `prepare` makes them, of any size.
+
+    Args:
+        resolution: pixels of the detector.
+        crop: "none" or "face".
+    """
+    from forge.faces.crop import FaceCrop
+    from forge.faces.intake import Intake
+
+    return Intake(resolution, min_side=1, crop=FaceCrop() if crop == "face" else None)
+
+
+def face_of(item: Item, intake: Intake) -> Images | str:
+    """One photo as a detector sees it, uint8 [1, H, W, 3], or why it cannot be used."""
+    from forge.faces.intake import take
+
+    batch = take([item], intake)
+    if batch.rejected:
+        _, reason, detail = batch.rejected[0]
+        return f"{reason}: {detail}" if detail else reason
+    return batch.images
+
+
+def opinions(judge: Judge, faces: Images, compute: Compute) -> list[Opinion]:
+    """Score faces.
+
+    Args:
+        judge: the detector.
+        faces: uint8 [n, H, W, 3] of its resolution.
+        compute: the device.
+    """
+    scores = judge.trained.detector.score(faces, compute)
+    found = []
+    for score, probability in zip(scores, judge.trained.calibration.probability(scores), strict=True):
+        forged = probability >= 0.5 if judge.threshold is None else score >= judge.threshold
+        found.append(Opinion(float(score), float(probability), "forged" if forged else "real"))
+    return found
+
+
+def cannot_explain(judge: Judge) -> str:
+    """A sentence for a detector that has no map of the pixels it judged by."""
+    weighs = judge.trained.detector.frequency_weights() is not None
+    more = "; it weighs frequencies, which the run's report shows" if weighs else ""
+    return f"{judge.name} cannot say which pixels it judged by: its score does not follow single pixels{more}."
+
+
+def caution(judge: Judge) -> str:
+    """What to keep in mind when reading its verdicts."""
+    if judge.threshold is None:
+        return (
+            "Forged means a probability of 0.5 or more. Forgeries and photos unlike those that this detector was made "
+            "with it may judge wrongly."
+        )
+    return (
+        f"The detector has seen forgeries of {judge.trained_on} alone; other forgeries, and photos unlike its real "
+        "faces, it may judge wrongly."
+    )

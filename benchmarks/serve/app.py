@@ -1,0 +1,268 @@
+"""The routes: a page over runs with "try a photo", the same as JSON, and the files of reports."""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Callable
+from http import HTTPStatus
+from importlib.resources import files as package_files
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import FastAPI, Request
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.exceptions import HTTPException
+
+from benchmarks.serve.catalogue import Catalogue
+from benchmarks.serve.desk import Answer, Desk
+from benchmarks.serve.guard import FILE_POLICY, Guard, is_loopback, picture_policy, report_policy
+from benchmarks.serve.limits import FORMATS, Limits, Refused, read_away, read_upload
+from forge.compute import Compute
+from forge.errors import BenchError, InputError, UnknownNameError
+from forge.files import explain_os_error
+
+_STYLES = ("report/templates/colours.css", "report/templates/page.css", "serve/static/serve.css")
+# what reports consist of; nothing else is handed out, whatever lies there
+_TYPES = {".md": "text/plain", ".csv": "text/csv", ".parquet": "application/vnd.apache.parquet"}
+_SHOWN = frozenset({".html", ".svg", ".png", ".gif", ".webp", ".json", *_TYPES})
+_ON = ("1", "on", "true", "yes")
+
+
+def create_app(catalogue: Catalogue, *, host: str = "127.0.0.1", limits: Limits | None = None, device: str) -> FastAPI:
+    """The server's application.
+
+    Args:
+        catalogue: runs and detectors.
+        host: where it listens; what it is called decides which requests are taken.
+        limits: of requests.
+        device: cpu, cuda or cuda:N.
+    """
+    limits = limits or Limits()
+    app = FastAPI(title="bench serve", docs_url=None, redoc_url=None, openapi_url=None)  # its pages load from elsewhere
+    desk = Desk(catalogue, limits, Compute(device))
+    app.state.desk = desk
+    pages = Pages(catalogue, limits, local=is_loopback(host))
+    app.add_middleware(Guard, host=host)
+    _add_pages(app, desk, pages)
+    _add_api(app, desk)
+    _add_files(app, catalogue)
+    _add_errors(app, pages)
+    return app
+
+
+class Pages:
+    """What people see.
+
+    Args:
+        catalogue: runs and detectors.
+        limits: which the page tells.
+        local: whether nobody but this machine can ask.
+    """
+
+    def __init__(self, catalogue: Catalogue, limits: Limits, *, local: bool) -> None:
+        self.catalogue = catalogue
+        self._templates = Environment(
+            loader=PackageLoader("benchmarks.serve"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.filters |= {"chance": chance, "score": _score, "pathpart": _path_part}
+        self._templates.globals |= {"limits": limits, "local": local, "reports": catalogue.reports.name}
+
+    def index(
+        self,
+        *,
+        chosen: str = "",
+        explain: bool = True,
+        answer: Answer | None = None,
+        problem: str = "",
+        status: int = 200,
+    ) -> HTMLResponse:
+        """The page, perhaps with an answer or with what went wrong."""
+        runs = self.catalogue.runs()
+        groups = [("Detectors in folders", self.catalogue.folders)] if self.catalogue.folders else []
+        groups += [(run.name, list(run.choices)) for run in runs if run.choices]
+        ready = [one.id for _, choices in groups for one in choices if one.ready]
+        return self._answered(
+            "index.html.j2",
+            status,
+            runs=runs,
+            groups=groups,
+            ready=ready,
+            chosen=chosen or next(iter(ready), ""),
+            explain=explain,
+            answer=answer,
+            problem=problem,
+        )
+
+    def part(self, *, answer: Answer | None = None, problem: str = "", status: int = 200) -> HTMLResponse:
+        """The answer alone, for the script to put into the page."""
+        return self._answered("answer.html.j2", status, answer=answer, problem=problem)
+
+    def message(self, title: str, sentence: str, status: int) -> HTMLResponse:
+        """A page that says one sentence."""
+        return self._answered("message.html.j2", status, title=title, sentence=sentence)
+
+    def _answered(self, template: str, status: int, **values: Any) -> HTMLResponse:  # noqa: ANN401 - of templates
+        return HTMLResponse(self._templates.get_template(template).render(values), status_code=status)
+
+
+def chance(probability: float) -> str:
+    """A probability for people, which is never shown as certain unless it is.
+
+    >>> chance(0.41234), chance(0.99997), chance(1e-5), chance(1.0)
+    ('0.412', 'more than 0.999', 'less than 0.001', '1')
+    """
+    if probability in (0.0, 1.0):
+        return f"{probability:.0f}"
+    if round(probability, 3) == 1:
+        return "more than 0.999"
+    return f"{probability:.3f}" if round(probability, 3) > 0 else "less than 0.001"
+
+
+def _score(value: float) -> str:
+    return f"{value:.3g}".replace("-", "−")
+
+
+def _path_part(name: str) -> str:
+    return quote(name, safe="")
+
+
+async def _judged(request: Request, desk: Desk, seen: dict[str, Any]) -> Answer:
+    """Read a form and answer it; `seen` receives what the form chose, also where this fails."""
+    try:
+        with desk.admitted():
+            upload = await read_upload(request, desk.limits)
+            explain = upload.fields.get("explain", "").lower() in _ON
+            seen |= {"chosen": upload.fields.get("detector", ""), "explain": explain}
+            choice = desk.catalogue.choose(upload.fields.get("detector", ""))
+            return await desk.ask(choice, upload.photo, explain=explain, gone=request.is_disconnected)
+    except Refused as error:
+        if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            await read_away(request, desk.limits)
+        raise
+
+
+def _for_script(request: Request) -> bool:
+    """Whether our script asks, which puts the answer into the page."""
+    return request.headers.get("x-part") == "answer"
+
+
+def _add_pages(app: FastAPI, desk: Desk, pages: Pages) -> None:
+    @app.get("/")
+    async def index() -> Response:
+        return pages.index()
+
+    @app.get("/try")
+    async def form() -> Response:
+        return RedirectResponse("/#try", status_code=303)
+
+    @app.post("/try")
+    async def judged(request: Request) -> Response:
+        seen: dict[str, Any] = {}
+        try:
+            answer = await _judged(request, desk, seen)
+        except BenchError as error:
+            if _for_script(request):
+                raise
+            return pages.index(**seen, problem=str(error), status=status_of(error))
+        return pages.part(answer=answer) if _for_script(request) else pages.index(**seen, answer=answer)
+
+    styles = b"".join((package_files("benchmarks") / name).read_bytes() for name in _STYLES)
+    script = (package_files("benchmarks") / "serve/static/try.js").read_bytes()
+
+    @app.get("/static/serve.css")
+    async def style() -> Response:
+        return Response(styles, media_type="text/css")
+
+    @app.get("/static/try.js")
+    async def dropping() -> Response:
+        return Response(script, media_type="text/javascript")
+
+
+def _add_api(app: FastAPI, desk: Desk) -> None:
+    @app.get("/api/runs")
+    async def runs() -> Response:
+        folders = [
+            {"id": one.id, "detector": one.detector, "trained_on": one.trained_on, "ready": one.ready}
+            for one in desk.catalogue.folders
+        ]
+        limits = {"bytes": desk.limits.bytes, "pixels": desk.limits.pixels, "formats": FORMATS}
+        return JSONResponse({"runs": [run.as_json() for run in desk.catalogue.runs()], "folders": folders} | limits)
+
+    @app.post("/api/detect")
+    async def detect(request: Request) -> Response:
+        answer = await _judged(request, desk, {})
+        return JSONResponse(answer.as_json())
+
+
+def _add_files(app: FastAPI, catalogue: Catalogue) -> None:
+    @app.get("/reports/{name}")
+    async def whole(name: str) -> Response:
+        catalogue.page_of(name)
+        return RedirectResponse(f"/reports/{_path_part(name)}/", status_code=307)
+
+    @app.get("/reports/{name}/{path:path}")
+    async def part(name: str, path: str) -> Response:
+        file = report_file(catalogue.page_of(name), path or "index.html")
+        kind = _TYPES.get(file.suffix.lower()) or mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+        if file.suffix.lower() in (".html", ".svg"):
+            text = file.read_text(encoding="utf-8")
+            policy = report_policy(text) if file.suffix.lower() == ".html" else picture_policy(text)
+            return Response(text, media_type=kind, headers={"Content-Security-Policy": policy})
+        return FileResponse(file, media_type=kind, headers={"Content-Security-Policy": FILE_POLICY})
+
+
+def report_file(folder: Path, path: str) -> Path:
+    """A file of a report.
+
+    Args:
+        folder: of the report.
+        path: within it.
+
+    Raises:
+        Refused: it is not there, is hidden, is none of the kinds that reports consist of, or lies outside.
+    """
+    missing = Refused(404, "this report has no such file")
+    parts = Path(path).parts
+    if "\0" in path or "\\" in path or any(part.startswith((".", "/")) for part in parts):
+        raise missing
+    file = (folder / path).resolve()
+    if not file.is_relative_to(folder.resolve()) or file.suffix.lower() not in _SHOWN or not file.is_file():
+        raise missing
+    return file
+
+
+def status_of(error: BenchError) -> int:
+    """The HTTP status of an error."""
+    if isinstance(error, Refused):
+        return error.status
+    return 404 if isinstance(error, UnknownNameError) else 409 if isinstance(error, InputError) else 500
+
+
+def _add_errors(app: FastAPI, pages: Pages) -> None:
+    def answered(request: Request, sentence: str, status: int) -> Response:
+        headers = {"Retry-After": "2"} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+        if _for_script(request):
+            return pages.part(problem=sentence, status=status)
+        if request.url.path.startswith("/api/"):
+            return JSONResponse({"error": sentence}, status_code=status, headers=headers)
+        return pages.message(HTTPStatus(status).phrase, sentence, status)
+
+    def handled(kind: type[Exception], explain: Callable[[Any], tuple[str, int]]) -> None:
+        async def handler(request: Request, error: Exception) -> Response:
+            return answered(request, *explain(error))
+
+        app.add_exception_handler(kind, handler)
+
+    handled(BenchError, lambda error: (str(error), status_of(error)))
+    handled(HTTPException, lambda error: (_SENTENCES.get(error.status_code, str(error.detail)), error.status_code))
+    handled(OSError, lambda error: (str(explain_os_error(error)), 500))
+    handled(Exception, lambda error: (f"this should not happen: {type(error).__name__}", 500))
+
+
+_SENTENCES = {404: "there is no such page here", 405: "this page is not asked in this way"}

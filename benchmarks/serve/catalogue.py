@@ -1,0 +1,246 @@
+"""Which runs there are, what each is, and which detectors can be asked about a photo."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.judge import Judge, fit_stage, judge_at, judge_of
+from benchmarks.pipeline.settings import short_name
+from benchmarks.pipeline.store import Store
+from benchmarks.report.numbers import estimate
+from benchmarks.tables.leaderboard import CONTROLS
+from detect.trained import read_card
+from forge.errors import BenchError, InputError, UnknownNameError
+from forge.files import read_json
+
+_HARDEST_FIRST = ("leave-one-out", "cross", "same")
+_MEANT = {
+    "leave-one-out": "on generators left out of its training",
+    "cross": "on generators it has never seen",
+    "same": "on the generator it was trained on",
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A detector that can be asked.
+
+    Attributes:
+        id: what a form sends.
+        source: the run, or the folder's name.
+        detector: its name.
+        trained_on: its training forgeries.
+        place: where it is stored.
+        folder: whether it is a folder with detector.json of its own, and of no run.
+    """
+
+    id: str
+    source: str
+    detector: str
+    trained_on: str
+    place: Path
+    folder: bool = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether its weights are there."""
+        return self.place.is_dir()
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, as the page lists it.
+
+    Attributes:
+        name: of its folder.
+        finished: day of its results, YYYY-MM-DD.
+        best: its best detector in words; "" where nothing was measured.
+        warnings: audits that failed.
+        choices: its detectors, controls left out.
+        page: whether it has a page.
+        problem: why it cannot be read, or "".
+    """
+
+    name: str
+    finished: str
+    data: str = ""
+    preset: str = ""
+    generators: Sequence[str] = ()
+    detectors: Sequence[str] = ()
+    best: str = ""
+    warnings: Sequence[str] = ()
+    choices: Sequence[Choice] = ()
+    page: bool = False
+    problem: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """What /api/runs says of it."""
+        plain = {key: value for key, value in vars(self).items() if key not in ("choices", "page")}
+        asked = [
+            {"id": one.id, "detector": one.detector, "trained_on": one.trained_on, "ready": one.ready}
+            for one in self.choices
+        ]
+        return plain | {"choices": asked}
+
+
+class Catalogue:
+    """Runs below a reports folder, and detectors in folders of their own; read again when a file has changed.
+
+    Args:
+        reports: where report folders lie.
+        store: where results lie.
+        folders: of detectors with detector.json.
+        classes: path/to/file.py:Class of detectors that come from files.
+
+    Raises:
+        InputError: a folder holds no detector.
+    """
+
+    def __init__(
+        self, reports: Path, store: Path, *, folders: Sequence[Path] = (), classes: Sequence[str] = ()
+    ) -> None:
+        self.reports, self.store = reports, store
+        self._classes = {short_name(reference): reference for reference in classes}
+        self._read: dict[Path, tuple[tuple[int, ...], Run]] = {}
+        self.folders = [_choice_at(folder) for folder in folders]
+
+    def runs(self) -> list[Run]:
+        """Every run, the latest first."""
+        found: dict[Path, tuple[tuple[int, ...], Run]] = {}
+        for file in self.reports.glob("*/results.json"):
+            try:
+                stamp = _stamp(file)
+            except OSError:  # replaced at this moment by the run that made it
+                continue
+            known = self._read.get(file)
+            found[file] = known if known and known[0] == stamp else (stamp, _described(file, self.store))
+        self._read = found
+        return [run for _, run in sorted(found.values(), key=lambda one: (-one[0][0], one[1].name))]
+
+    def choices(self) -> list[Choice]:
+        """Every detector that can be asked, folders first."""
+        return self.folders + [choice for run in self.runs() for choice in run.choices]
+
+    def choose(self, asked: str) -> Choice:
+        """The detector with this id, the first one of a run, or with "" the first one that is ready.
+
+        Raises:
+            UnknownNameError: there is none.
+            InputError: none is ready.
+        """
+        choices = self.choices()
+        if asked:
+            for choice in sorted(choices, key=lambda one: not one.ready):
+                if asked in (choice.id, choice.source):
+                    return choice
+            raise UnknownNameError("detector", asked, {choice.id for choice in choices})
+        for choice in choices:
+            if choice.ready:
+                return choice
+        raise InputError(f"no detector of a run in {self.reports}/ lies in {self.store}/; `bench run` trains some")
+
+    def stamp(self, choice: Choice) -> tuple[object, ...]:
+        """Another value whenever the detector may have become another one."""
+        results = self.reports / choice.source / "results.json"
+        return (choice.id, _stamp(choice.place / "detector.json") if choice.folder else _stamp(results))
+
+    def load(self, choice: Choice) -> Judge:
+        """Load a detector.
+
+        Raises:
+            InputError: it is no longer there, or its class must be named.
+            CorruptError: a file of it was changed.
+        """
+        if choice.folder:
+            return judge_at(choice.place, self._classes.get(choice.detector))
+        reference = self._classes.get(choice.detector, choice.detector)
+        return judge_of(choice.source, reference, choice.trained_on, self.store, self.reports)
+
+    def page_of(self, name: str) -> Path:
+        """The folder of a run.
+
+        Raises:
+            UnknownNameError: no run of this name has results; other folders are not shown.
+        """
+        for run in self.runs():
+            if run.name == name:
+                return self.reports / run.name
+        raise UnknownNameError("run", name, {run.name for run in self.runs()})
+
+
+def _choice_at(folder: Path) -> Choice:
+    card = read_card(folder)
+    name = card.label or short_name(card.name)
+    return Choice(f"folder {folder.resolve().name}", folder.resolve().name, name, card.trained_on, folder, folder=True)
+
+
+def _stamp(file: Path) -> tuple[int, ...]:
+    status = file.stat()
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _described(file: Path, store: Path) -> Run:
+    """A run from its results.json; one that cannot be read says so instead of ending the page."""
+    day = datetime.fromtimestamp(file.stat().st_mtime, UTC).date().isoformat()
+    run = Run(file.parent.name, day, page=(file.parent / "index.html").is_file())
+    try:
+        return _filled(run, read_json(file), file.parent, Store(store))
+    except BenchError as error:
+        return replace(run, problem=str(error))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return replace(run, problem=f"results.json is damaged or of another version ({type(error).__name__}: {error})")
+
+
+def _filled(run: Run, results: Mapping[str, Any], folder: Path, store: Store) -> Run:
+    keys = {stage["name"]: stage["key"] for stage in reversed(results["stages"])}
+    fits: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for cell in sorted(results["cells"], key=lambda cell: bool(cell["condition"] != "same")):
+        fits.setdefault((cell["detector"], cell["trained_on"]), cell)
+    choices = [
+        Choice(f"{run.name} {detector}@{trained_on}", run.name, detector, trained_on, store.place("fit", key))
+        for (detector, trained_on), cell in fits.items()
+        if (key := keys.get(fit_stage(results, cell))) and detector not in CONTROLS
+    ]
+    audits = results.get("audits", [])
+    return replace(
+        run,
+        data=f"{results['data']['name']}, {results['data']['resolution']} px",
+        preset=str(results["preset"]),
+        generators=list(dict.fromkeys(str(one["name"]) for one in results["generators"])),
+        detectors=list(dict.fromkeys(str(one["name"]) for one in results["detectors"])),
+        best=_leader(folder) or _best(results["cells"]),
+        warnings=[f"{one['audit']}: {one['sentence']}" for one in audits if one["passed"] is False],
+        choices=choices,
+    )
+
+
+def _leader(folder: Path) -> str:
+    """The first line of the leaderboard that was published beside the results, if there are ranks to speak of."""
+    file = folder / "expected.json"
+    if not file.is_file():
+        return ""
+    expected = read_json(file)
+    column, ranks = expected["primary"], expected["ranks"]
+    values = {one["what"]: one for one in expected["values"] if one["value"] is not None}
+    first = [values[f"{name}, {column}"] for name, rank in ranks.items() if rank.split(" ")[0] == "1"]
+    if len(ranks) < 2 or not first:
+        return ""
+    best = max(first, key=lambda one: one["value"])
+    shown = estimate(best["value"], max(0.0, best["low"]), min(1.0, best["high"]))
+    tied = f"; {len(first) - 1} more cannot be told apart from it" if len(first) > 1 else ""
+    return f"{best['what'].removesuffix(', ' + column)}: AUC {shown} {_MEANT.get(column, f'in {column}')}{tied}"
+
+
+def _best(cells: Sequence[Mapping[str, Any]]) -> str:
+    """The highest AUC where it counts most: on generators left out, else never seen, else seen."""
+    for condition in _HARDEST_FIRST:
+        there = [one for one in cells if one["condition"] == condition and one["detector"] not in CONTROLS]
+        if there:
+            best = max(there, key=lambda one: one["auc"])
+            shown = estimate(best["auc"], best["auc_low"], best["auc_high"])
+            return f"{best['detector']}: AUC {shown} {_MEANT[condition]} ({best['tested_on']})"
+    return ""

@@ -1,0 +1,158 @@
+"""Who may ask, and what a browser may do with the answers: names, origins, and security headers."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import ipaddress
+import re
+import socket
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+OWN_POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+FILE_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
+_HASH = re.compile(r"'sha256-[A-Za-z0-9+/]{43}='")
+_META = re.compile(r"""<meta\s+http-equiv=["']Content-Security-Policy["']\s+content="([^"]*)">""", re.IGNORECASE)
+_STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
+
+
+def names_of(host: str) -> frozenset[str]:
+    """The names under which a server that listens on `host` may be asked for."""
+    own = {host.lower(), *LOOPBACK}
+    if is_wildcard(host):
+        name = socket.gethostname().lower()
+        own |= {name, f"{name}.local"}
+    return frozenset(own)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nobody but this machine reaches what listens there."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def is_wildcard(host: str) -> bool:
+    """Whether it stands for all addresses of the machine."""
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
+class Guard:
+    """Refuses foreign Host headers (DNS rebinding) and foreign origins (forged forms), and adds headers to answers.
+
+    A page elsewhere can point its own name at this machine, and can post a form to it; neither carries our name.
+
+    Args:
+        app: what is guarded.
+        host: where the server listens.
+    """
+
+    def __init__(self, app: ASGIApp, *, host: str) -> None:
+        self.app, self.names, self.wildcard = app, names_of(host), is_wildcard(host)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS:
+                    headers.setdefault(name, value)
+                if "sandbox" not in headers["Content-Security-Policy"]:  # browsers refuse to show both together
+                    headers["Cross-Origin-Opener-Policy"] = "same-origin"
+            await send(message)
+
+        problem = self._problem(scope["method"], Headers(scope=scope))
+        app = PlainTextResponse(problem + "\n", status_code=403) if problem else self.app
+        await app(scope, receive, guarded)
+
+    def _problem(self, method: str, headers: Headers) -> str:
+        hosts = headers.getlist("host")
+        name = _name_in(hosts[0]) if len(hosts) == 1 else None
+        if name is None or not self._known(name):
+            return "this server is not asked for by that name; use the address that `bench serve` printed"
+        if method in ("GET", "HEAD"):
+            return ""
+        origin = headers.get("origin")
+        foreign = origin is not None and urlsplit(origin).netloc.lower() != hosts[0].lower()
+        if foreign or headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+            return "forms of other sites are not taken"
+        return ""
+
+    def _known(self, name: str) -> bool:
+        # a name can be pointed at us by anybody, an address cannot
+        return name in self.names or (self.wildcard and _is_address(name))
+
+
+_HEADERS = (
+    ("Content-Security-Policy", OWN_POLICY),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "same-origin"),  # with no-referrer browsers send "null" as the origin of our own form
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Permissions-Policy", "camera=(), geolocation=(), microphone=()"),
+    ("Cache-Control", "no-store"),
+)
+
+
+def _name_in(host: str) -> str | None:
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def report_policy(page: str) -> str:
+    """The policy of a report's page: it may use the styles and scripts that its own policy names by their hashes.
+
+    In a sandbox, so that a report that somebody else wrote cannot reach what this server shows and answers.
+
+    Args:
+        page: HTML with a Content-Security-Policy in a meta element; without one no script and no style is allowed.
+    """
+    found = _META.search(page[:4096])
+    allowed = {"style-src": "'none'", "script-src": "'none'"}
+    for directive in found[1].split(";") if found else ():
+        name, _, sources = directive.strip().partition(" ")
+        if name in allowed:
+            allowed[name] = " ".join(_HASH.findall(sources)) or "'none'"
+    return (
+        f"default-src 'none'; img-src 'self' data: blob:; style-src {allowed['style-src']}; "
+        f"script-src {allowed['script-src']}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        "sandbox allow-scripts allow-downloads allow-popups"
+    )
+
+
+def picture_policy(svg: str) -> str:
+    """The policy of a figure in a file of its own: its style element, nothing else."""
+    hashes = _hashes(match[1] for match in _STYLE.finditer(svg)) or "'none'"
+    return f"default-src 'none'; style-src {hashes}; frame-ancestors 'none'; sandbox"
+
+
+def _hashes(texts: Iterable[str]) -> str:
+    digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts)
+    return " ".join(f"'sha256-{digest}'" for digest in digests)
