@@ -80,6 +80,7 @@ class Page:
     more_detectors: list[Figure]
     galleries: list[mistakes.Gallery]
     left_out: dict[str, str]
+    all_fits: int
     provenance: str
     facts: dict[int, str]
     methods: list[str]
@@ -237,6 +238,7 @@ def build(
         ],
         galleries=mistakes.galleries(figures.hardest(cells, _GALLERY_CELLS), rows, picture),
         left_out=_left_out(results) | {"tests": tests_left_out},
+        all_fits=len(whole.detectors),
         provenance=json.dumps(results.data.provenance, indent=1, sort_keys=True, ensure_ascii=False),
         facts={i: facts(one) for i, one in enumerate(results.detectors)},
         methods=sorted({cell.auc_method for cell in cells}),
