@@ -25,6 +25,7 @@ from detect.scoring import SCORE_COLUMNS
 LEAST = 30  # real images a group; smaller ones are left out
 MOST = 12  # values of a column; more are no groups
 LEVEL = 0.95
+_TECHNICAL = ("service_test",)  # FairFace: the photos on which its authors tested commercial services
 
 
 def groups(scores: pd.DataFrame, cells: Sequence[Cell]) -> tuple[list[GroupFact], list[Gap]]:
@@ -56,7 +57,7 @@ def _columns(test: pd.DataFrame) -> dict[str, list[str]]:
     real = test[test["generator"] == ""].drop_duplicates(["source", "sample_id"])
     found = {}
     for column in test.columns:
-        if column in SCORE_COLUMNS or not 1 < real[column].nunique() <= MOST:
+        if column in SCORE_COLUMNS or column in _TECHNICAL or not 1 < real[column].nunique() <= MOST:
             continue
         counts = real[column].value_counts()
         values = sorted(str(value) for value, count in counts.items() if count >= LEAST)

@@ -14,7 +14,7 @@ from benchmarks.pipeline.job import FACES, Context, Job
 from benchmarks.pipeline.plan import Stage, plain
 from benchmarks.pipeline.store import Store
 from benchmarks.tables.cells import named
-from detect.scoring import read_scores
+from detect.scoring import read_scores, rounded
 from forge.errors import InputError
 from forge.faces.faceset import FaceSet
 
@@ -81,7 +81,7 @@ def from_checkpoints(wanted: Sequence[Stage], store: Store, context: Context, ou
 def rows(wanted: Collection[Stage], places: Mapping[str, Path]) -> pd.DataFrame:
     """The score rows of some stages."""
     tables = [read_scores(places[stage.key] / "scores.parquet") for stage in wanted]
-    return pd.concat(tables, ignore_index=True)
+    return rounded(pd.concat(tables, ignore_index=True))
 
 
 def data_of(stages: Sequence[Stage], store: Store) -> str:

@@ -28,7 +28,7 @@ VERSIONS = {
     "score": 2,
     "explain": 1,
     "audit": 1,
-    "evaluate": 4,
+    "evaluate": 5,
     "report": 1,
 }
 

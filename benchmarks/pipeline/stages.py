@@ -15,9 +15,10 @@ def evaluate(job: Job) -> Facts:
     import pandas as pd
 
     from benchmarks.measures.evaluation import evaluated
-    from detect.scoring import read_scores, write_scores
+    from detect.scoring import read_scores, rounded, write_scores
 
-    rows = pd.concat([read_scores(path / "scores.parquet") for path in job.inputs.values()], ignore_index=True)
+    tables = [read_scores(path / "scores.parquet") for path in job.inputs.values()]
+    rows = rounded(pd.concat(tables, ignore_index=True))
     write_scores(rows, job.out / "scores.parquet")
     found = evaluated(rows)
     write_json(job.out / "evaluation.json", found)
