@@ -47,7 +47,7 @@ def run(
     show_real: bool = False,
     device: str = "auto",
     precision: str = "auto",
-    workers: int = 0,
+    workers: int = 1,
     store: str | Path | None = None,
     reports: str | Path = "reports",
     quiet: bool = False,
@@ -73,7 +73,8 @@ def run(
         show_real: embed photos of `data` in the report.
         device: auto, cpu, cuda or cuda:N.
         precision: auto, fp32 or bf16.
-        workers: processes that read photos; 0: one a core.
+        workers: processes that read photos; 1: this one. More start Python anew, so that a script needs
+            `if __name__ == "__main__":` around what it does; a notebook does not.
         store: where results and checkpoints lie (default: the environment's BENCH_HOME, else runs).
         reports: where report folders go.
         quiet: print nothing.
@@ -99,12 +100,20 @@ def run(
     file = find_suite(str(suite)) if suite else None
     if seeds is not None:
         file, seed = _repeated(file, seed, [int(one) for one in seeds], place.root, name)
-    flags = {"generator": _names(generator), "detector": _names(detector), "condition": _names(condition)}
-    flags |= {"data": None if data is None else str(data), "preset": preset, "seed": seed, "resolution": resolution}
+    flags: dict[str, Any] = {
+        "generator": _names(generator),
+        "detector": _names(detector),
+        "condition": _names(condition),
+        "data": None if data is None else str(data),
+        "preset": preset,
+        "seed": seed,
+        "resolution": resolution,
+        "name": name,
+    }
     assignments = as_assignments({"conditions": conditions} if conditions else {}) + as_assignments(settings or {})
     pairs = [f"{label}={real},{forged}" for label, (real, forged) in (external or {}).items()]
     chosen = choose_device(device)
-    asked = gather(file, {**flags, "name": name}, assignments, chosen, show_real=show_real, pairs=pairs)
+    asked = gather(file, flags, assignments, chosen, show_real=show_real, pairs=pairs)
     planned = prepare_run(asked, memory=place.root / "plans")
     refuse_foreign(Path(reports) / asked.name)
     compute = Compute(chosen, cast("PrecisionAsked", precision), place.root / "precision.json")
@@ -114,7 +123,7 @@ def run(
             store=place,
             reports=Path(reports),
             compute=compute,
-            workers=workers or os.cpu_count() or 1,
+            workers=workers,
             observer=observer,
         )
     for failure in outcome.failures:
