@@ -19,7 +19,7 @@ KINDS = ("generator", "detector")
 _FILE, _CLASS = "my_plugin", "MyPlugin"  # what the templates are called in themselves
 _LONGEST = 60
 _TAKEN = ("real", "forged", "elsewhere", "external")  # words with a meaning of their own in tables of results
-_SHORT = ("--set", "generator.training.kimg=4")  # a file has no presets: without it, a training shows a million images
+_SHORT = ("--set", "generator.training.kimg=2")  # a file has no presets: without it, a training shows a million images
 
 
 def new(
@@ -44,13 +44,20 @@ def new(
         if file.exists() or file.is_symlink():
             raise InputError(f"{file} exists already; choose another name, or another folder with --out")
     for file, text in texts.items():
-        write_text(file, text.replace(_CLASS, class_name(name)).replace(_FILE, name))
+        write_text(file, renamed(text, name))
     code, test = texts
     reference = f"{code}:{class_name(name)}"
     named = ["-g", reference, "-d", "dct"] if kind == "generator" else ["-g", "dcgan", "-d", reference]
     print(f"{code} and {test}; next:")
     print(f"  pytest {shlex.quote(str(test))}")
     print(f"  bench run {shlex.join([*named, '--preset', 'smoke', *(_SHORT if kind == 'generator' else ())])}")
+
+
+def renamed(template: str, name: str) -> str:
+    """A template with its file, class and name in tables called after `name`."""
+    made = class_name(name)
+    instead = {_FILE: name, _CLASS: made, _CLASS.lower(): made.lower()}  # `bench detect` asks for the last one
+    return re.sub("|".join(instead), lambda found: instead[found[0]], template)
 
 
 def class_name(name: str) -> str:

@@ -23,14 +23,14 @@ class MyPluginSettings(NetworkSettings):
     """Every field is a setting, with those of the fit: --set detector.width=32 --set detector.learning_rate=0.001."""
 
     width: int = Field(16, ge=1, description="channels of the first convolution; the second has twice as many")
-    epochs: int = Field(30, ge=1, description="most passes over the training images")
+    epochs: int = Field(20, ge=1, description="most passes over the training images")
     learning_rate: float = Field(2e-3, gt=0, le=1, description="after the warm-up")
 
 
 class MyPlugin(NetworkDetector):
     """Two convolutions on what a blur would take away."""
 
-    family = "my_plugin"
+    family = "myplugin"
     citation = "nobody yet: say here whose idea it is"
     Settings = MyPluginSettings
 

@@ -1,6 +1,6 @@
 """MyPlugin: a small convolutional GAN, to be changed into a generator of your own.
 
-    bench run -g my_plugin.py:MyPlugin -d dct --preset smoke --set generator.training.kimg=4
+    bench run -g my_plugin.py:MyPlugin -d dct --preset smoke --set generator.training.kimg=2
 
 What a generator must offer is `forge.networks.base.Architecture`; `pytest test_my_plugin.py` checks that this one does.
 The objective (non-saturating, hinge, wasserstein …), penalties, learning rates and averaging are settings of the

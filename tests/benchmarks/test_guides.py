@@ -17,7 +17,7 @@ from benchmarks.pipeline.configs import configs_root
 GUIDES = Path(__file__).resolve().parents[2] / "guides"
 NAMES = sorted(file.stem for file in GUIDES.glob("*.md") if file.stem != "README")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-LEAVES = re.compile(r"^Leaves (.*?)(?:\n\n|\Z)", re.MULTILINE | re.DOTALL)
+LEAVES = re.compile(r"^Leaves (.*?)\.(?=\s)", re.MULTILINE | re.DOTALL)
 SMALLER = {"data": {"count": 160, "resolution": 16}, "images": {"train": 24, "val": 16, "test": 24}}
 SMALLER["quality"] = {"n": 32, "face_n": 1}
 
@@ -26,7 +26,7 @@ SMALLER["quality"] = {"n": 32, "face_n": 1}
 def home(tmp_path_factory):
     """A folder with what the guides suppose: photos, and a pair of folders from elsewhere; and one store for all."""
     place = tmp_path_factory.mktemp("guides")
-    for number, (folder, count) in enumerate({"photos": 160, "theirs/real": 24, "theirs/forged": 24}.items()):
+    for number, (folder, count) in enumerate({"photos": 112, "theirs/real": 20, "theirs/forged": 20}.items()):
         (place / folder).mkdir(parents=True)
         for i in range(count):
             pixels = np.random.default_rng([number, i]).integers(0, 256, (5, 5, 3), dtype=np.uint8)
