@@ -91,9 +91,10 @@ def run(
     from benchmarks.pipeline.configs import as_assignments, find_suite
     from benchmarks.pipeline.run import execute_run, prepare_run, refuse_foreign
     from benchmarks.pipeline.store import Store
-    from forge.compute import PRECISIONS, Compute, choose_device
+    from forge.compute import PRECISIONS, Compute, choose_device, tune_allocator
     from forge.errors import UnknownNameError
 
+    tune_allocator()  # a training takes longer without; late is better than never
     if precision not in PRECISIONS:
         raise UnknownNameError("precision", precision, PRECISIONS)
     place = Store(Path(store or os.environ.get("BENCH_HOME") or "runs"))

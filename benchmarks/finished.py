@@ -60,7 +60,7 @@ class Report:
 
     @property
     def samples(self) -> dict[str, Path]:
-        """Generator -> picture of 64 forgeries that nobody chose among; the faces of photos are never among them."""
+        """Generator -> picture of 64 forgeries that nobody chose among."""
         return {file.stem.removeprefix("samples-"): file for file in sorted(self.folder.glob("samples-*.png"))}
 
     @cached_property

@@ -67,8 +67,9 @@ def run_command(line, bench):
         assert (code, err) == (0, ""), f"{line}: {err}"
     else:
         assert program == "pytest", f"{line}: no guide says how to get {program}"
-        quiet = ["-q", "-p", "no:cacheprovider", "-o", "addopts=", "--import-mode=importlib", "--rootdir", "."]
-        assert pytest.main([*quiet, *arguments]) == 0, line
+        without = [f"-pno:{plugin}" for plugin in ("cacheprovider", "xdist", "faulthandler")]  # those of this very test
+        quiet = ["-q", "-o", "addopts=", "--import-mode=importlib", "--rootdir", "."]
+        assert pytest.main([*without, *quiet, *arguments]) == 0, line
 
 
 @pytest.mark.xdist_group("guides")
