@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from PIL.PngImagePlugin import PngInfo
 
+from forge import marks
 from forge.faces.faceset import Images
 from forge.files import replacing
 
@@ -55,10 +55,17 @@ def cut_grid(picture: Image.Image, *, columns: int = 8, gap: int = GAP) -> Image
     )
 
 
-def write_grid(path: Path, faces: Images, *, columns: int = 8) -> None:
-    """Write a grid as a PNG file, atomically."""
+def write_grid(path: Path, faces: Images, *, columns: int = 8, source: str = marks.SYNTHETIC) -> None:
+    """Write a grid of forged faces as a PNG file, atomically.
+
+    Args:
+        path: of the file.
+        faces: uint8 [n, H, W, 3].
+        columns: faces a row.
+        source: as in `write_picture`.
+    """
     with replacing(path) as temporary:
-        grid(faces, columns=columns).save(temporary, format="PNG")
+        grid(faces, columns=columns).save(temporary, format="PNG", **marks.options("PNG", source))
 
 
 def enlarged(faces: Images) -> Images:
@@ -108,12 +115,10 @@ def write_picture(path: Path, picture: Image.Image, *, source: str) -> None:
     Args:
         path: of the file.
         picture: what is written.
-        source: goes into the file's text field Source: what it shows and where that comes from.
+        source: what it shows and where that comes from; goes into the file, see `forge.marks`.
     """
-    info = PngInfo()
-    info.add_itxt("Source", source)
     with replacing(path) as temporary:
-        picture.save(temporary, format="PNG", pnginfo=info, optimize=True)
+        picture.save(temporary, format="PNG", optimize=True, **marks.options("PNG", source))
 
 
 def write_animation(
@@ -133,12 +138,9 @@ def write_animation(
         if animation == "gif":
             palette = _palette(frames)
             pictures = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
-            more: dict[str, Any] = {"format": "GIF", "comment": source.encode()}
-        else:
-            info = PngInfo()
-            info.add_itxt("Source", source)
-            more = {"format": "PNG", "pnginfo": info}
-        pictures[0].save(temporary, save_all=True, append_images=pictures[1:], duration=milliseconds, loop=0, **more)
+        kind: marks.Format = "GIF" if animation == "gif" else "PNG"
+        more = {"format": kind, "append_images": pictures[1:], **marks.options(kind, source)}
+        pictures[0].save(temporary, save_all=True, duration=milliseconds, loop=0, **more)
 
 
 def _palette(frames: Images) -> Image.Image:

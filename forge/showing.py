@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from forge import marks
 from forge.compute import derive_seed
 from forge.condition import Codes
 from forge.errors import InputError
@@ -254,8 +255,8 @@ def write_pictures(
         filmstrip.png where sample grids of its training were kept, nearest.png where `found` was given.
     """
     card = painter.trained.card
-    source = f"Synthetic images, not photographs of people. From {card.name}, weights {card.weights_sha256}."
-    photos = f"The lower row shows real faces under the licence: {found.licence}" if found else ""
+    source = marks.origin(card.name, card.weights_sha256)
+    photos = f"Upper row: {source} The lower row shows real faces under the licence: {found.licence}" if found else ""
     pictures = {
         "samples": (samples(painter), source),
         "truncation": (truncation(painter) if painter.trained.architecture.truncates else None, source),

@@ -77,15 +77,15 @@ def show(
     split: Annotated[str | None, typer.Option("--split", help="Only this split.")] = None,
 ) -> None:
     """Print a set's card and write a contact sheet."""
-    from forge.faces.export import contact_sheet
+    from forge.faces.export import contact_sheet, source_of
     from forge.faces.faceset import FaceSet
-    from forge.files import replacing
+    from forge.pictures import write_picture
 
     opened = FaceSet.open(faces)
     _print_card(opened)
     sheet = out or Path(f"{faces.resolve().name}-faces.png")
-    with replacing(sheet) as temporary:
-        contact_sheet(opened.view(split), count=count, columns=10 if count >= 20 else 5).save(temporary, format="PNG")
+    faces_shown = contact_sheet(opened.view(split), count=count, columns=10 if count >= 20 else 5)
+    write_picture(sheet, faces_shown, source=source_of(opened))
     print(f"contact sheet: {sheet}")
 
 

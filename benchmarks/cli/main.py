@@ -14,8 +14,10 @@ from benchmarks.cli import (
     detect,
     doctor,
     export,
+    init,
     leaderboard,
     listing,
+    new,
     quality,
     report,
     reproduce,
@@ -39,6 +41,8 @@ app = typer.Typer(
     epilog="Any command takes --debug to show tracebacks.",
 )
 app.command("run", epilog=run.EXAMPLES)(run.run)
+app.command("init", epilog=init.EXAMPLES)(init.init)
+app.command("new", epilog=new.EXAMPLES)(new.new)
 app.command("list")(listing.list_names)
 app.command("show", epilog=show.EXAMPLES)(show.show)
 app.add_typer(data.app, name="data")

@@ -23,6 +23,7 @@ from benchmarks.report.svg import standalone
 from benchmarks.tables.leaderboard import Leaderboard
 from detect.scoring import write_scores
 from forge.files import replacing, write_json, write_text
+from forge.marks import origin
 from forge.pictures import write_grid
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -82,7 +83,9 @@ def write_report(
     for one in page.forgeries:
         if one.samples:
             kept.add(directory / one.file)
-            write_grid(directory / one.file, smaller(pictures.forged[one.generator.name][:64], _GRID_SIDE))
+            made_by = origin(one.generator.name, one.generator.weights_sha256)
+            faces = smaller(pictures.forged[one.generator.name][:64], _GRID_SIDE)
+            write_grid(directory / one.file, faces, source=made_by)
     for name, picture in page.looking.files.items():
         kept.add(directory / name)
         with replacing(directory / name) as temporary:

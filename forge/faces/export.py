@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
+from forge import marks
 from forge.faces.faceset import FaceSet, FaceView
 from forge.files import publishing
 from forge.pictures import grid
 from forge.progress import Report, Tick, silent
 
-SOFTWARE = "deepfake-bench"
 TABLE = "table.csv"
 _AT_ONCE = 256
 
@@ -25,8 +24,8 @@ def contact_sheet(view: FaceView, *, count: int | None = 64, columns: int = 8, g
 def export(faces: FaceSet, out: Path, *, split: str | None = None, report: Report = silent) -> None:
     """Write a set as PNG files, `SPLIT/NUMBER.png`, and `table.csv` with a column `file` and the set's own columns.
 
-    Each PNG carries the text fields Software and Source; those of a forged set say that the face is synthetic, so that
-    a file that gets lost still tells what it is. `LICENCE.txt` holds licence and citation.
+    Each PNG carries the mark of `forge.marks`; that of a forged set says that the face is synthetic, so that a file
+    that gets lost still tells what it is. `LICENCE.txt` holds licence and citation.
 
     Args:
         faces: the set.
@@ -40,13 +39,13 @@ def export(faces: FaceSet, out: Path, *, split: str | None = None, report: Repor
     view = faces.view(split)
     rows = view.rows.reset_index(drop=True)
     names = [f"{part}/{number:07d}.png" for part, number in zip(rows["split"], view.index, strict=True)]
-    info = _text_fields(faces)
+    mark = marks.options("PNG", source_of(faces))
     with publishing(out) as folder:
         for part in sorted(set(rows["split"])):
             (folder / part).mkdir()
         for start in range(0, len(view), _AT_ONCE):
             for name, image in zip(names[start:], view.read(slice(start, start + _AT_ONCE)), strict=False):
-                Image.fromarray(image).save(folder / name, "PNG", pnginfo=info)
+                Image.fromarray(image).save(folder / name, "PNG", **mark)
             report(Tick(min(start + _AT_ONCE, len(view)), len(view)))
         rows.insert(0, "file", names)
         rows.to_csv(folder / TABLE, index=False, lineterminator="\n")
@@ -55,10 +54,9 @@ def export(faces: FaceSet, out: Path, *, split: str | None = None, report: Repor
         (folder / "LICENCE.txt").write_text(text, encoding="utf-8")
 
 
-def _text_fields(faces: FaceSet) -> PngInfo:
+def source_of(faces: FaceSet) -> str:
+    """What an image of a set is and where it comes from, for its mark."""
     card = faces.card
     kind = "Synthetic image, not a photograph of a person" if card.kind == "forged" else "Image"
-    info = PngInfo()
-    info.add_text("Software", SOFTWARE)
-    info.add_itxt("Source", f"{kind}. From {card.name}, FaceSet {card.digest}.")
-    return info
+    weights = card.provenance.get("weights_sha256")
+    return f"{kind}. From {card.name}, FaceSet {card.digest}{f', weights {weights}' if weights else ''}."

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from forge import marks
 from forge.checkpoint import load_checkpoint, refuse_other_settings, save_checkpoint
 from forge.compute import Precision, derive_seed
 from forge.distributed import World
@@ -291,8 +292,10 @@ class Session:
         """Write a grid of forged faces, always of the same latents, made by the averaged weights."""
         faces = to_uint8(self._forged(self._settled(), SAMPLES, "grid")).cpu().numpy()
         folder = self.training.work / "samples"
-        write_grid(folder / f"{int(self.game.kimg):06d}k.png", faces)
-        write_grid(folder / "newest.png", faces)
+        moment = f"after {self.game.kimg:.3f} thousand images, seed {self.training.seed}"  # these weights are not kept
+        source = marks.origin(self.training.name, moment=moment)
+        write_grid(folder / f"{int(self.game.kimg):06d}k.png", faces, source=source)
+        write_grid(folder / "newest.png", faces, source=source)
         if self.tracker:
             self.tracker.picture(round(self.game.kimg * 1000), folder / "newest.png")
 

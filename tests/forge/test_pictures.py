@@ -267,7 +267,8 @@ def test_pictures_are_the_same_bytes_for_the_same_seed(style, tmp_path, animatio
     assert changed == {moving, "samples.png", "truncation.png"}
     picture = Image.open(tmp_path / "a" / moving)
     assert (picture.n_frames, picture.info["loop"], picture.info["duration"]) == (80, 0, 50)
-    assert "Synthetic" in Image.open(tmp_path / "a" / "samples.png").text["Source"]
+    marked = Image.open(tmp_path / "a" / "samples.png").text
+    assert "Synthetic" in marked["Source"] and marked["Software"] == "deepfake-bench"
     frames = walk(Painter(style))
     for number in (0, 40, 79):
         picture.seek(number)

@@ -1,0 +1,99 @@
+"""`bench init`: a commented starter suite."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from string import Template
+from typing import Annotated
+
+import typer
+
+EXAMPLES = """\b
+Examples:
+  bench init
+  bench init mine --data path/to/photos --generator dcgan,stylegan-lite --detector dct,xception
+"""
+GENERATORS, DETECTORS = "gan,dcgan", "dct,spectrum,trivial-cues,random"
+
+
+def init(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the suite; the file is NAME.yaml.")] = "suite",
+    data: Annotated[
+        str | None, typer.Option("--data", help="Real faces: NAME, PATH or NAME:PATH. [default: rendered]")
+    ] = None,
+    generator: Annotated[
+        str | None, typer.Option("--generator", "-g", help=f"Comma-separated. [default: {GENERATORS}]")
+    ] = None,
+    detector: Annotated[
+        str | None, typer.Option("--detector", "-d", help=f"Comma-separated. [default: {DETECTORS}]")
+    ] = None,
+) -> None:
+    """Write a commented starter suite that `bench run NAME.yaml` accepts."""
+    from benchmarks.pipeline.configs import configs_root
+    from forge.errors import InputError
+    from forge.files import replacing
+
+    file = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
+    _check_name(file)
+    if file.exists() or file.is_symlink():
+        raise InputError(f"{file} exists already; choose another name: bench init NAME")
+    if not file.parent.is_dir():
+        raise InputError(f"there is no folder {file.parent}; make it first, or leave it out of the name")
+    generators, detectors = _names(generator or GENERATORS, "generator"), _names(detector or DETECTORS, "detector")
+    text = Template((configs_root() / "templates" / "suite.yaml").read_text(encoding="utf-8")).substitute(
+        name=file.stem,
+        file=file,
+        title=_yaml(f"{', '.join(detectors[:3])}{' and others' if len(detectors) > 3 else ''} on my faces"),
+        data=_yaml(data or "rendered").ljust(24),
+        generator=_yaml(generators),
+        detector=_yaml(detectors),
+        several=("true" if len(generators) > 1 else "false").ljust(13),
+    )
+    with replacing(file) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        if data or generator or detector:  # the defaults are known to be good, and checking imports torch
+            _check_run(temporary, file.stem)
+    print(f"{file}: {', '.join(generators)} against {', '.join(detectors)}")
+    print(f"next: bench run {shlex.quote(str(file))} --preset smoke")
+
+
+def _check_name(file: Path) -> None:
+    from benchmarks.pipeline.configs import suites
+    from benchmarks.pipeline.settings import safe_name
+    from forge.errors import InputError
+
+    if safe_name(file.stem) != file.stem:
+        raise InputError(f"name {file.stem!r} cannot name a suite everywhere; try bench init {safe_name(file.stem)}")
+    if file.stem in suites():
+        raise InputError(f"name {file.stem!r} is that of a shipped suite (`bench list suites`); choose another")
+
+
+def _names(text: str, option: str) -> list[str]:
+    from forge.errors import InputError
+    from forge.registry import is_file_reference
+
+    names = [one.strip() for one in text.split(",") if one.strip()]
+    for one in names:
+        if is_file_reference(one):
+            raise InputError(
+                f"--{option} {one!r} is code, which a suite never imports; leave it out here and add it to the run: "
+                f"bench run FILE --{option} {one}"
+            )
+    return names
+
+
+def _yaml(value: str | list[str]) -> str:
+    """A value as YAML of one line."""
+    import yaml
+
+    text: str = yaml.safe_dump(value, default_flow_style=True, width=1 << 20, allow_unicode=True)
+    return text.removesuffix("...\n").strip()
+
+
+def _check_run(file: Path, name: str) -> None:
+    """Refuse what `bench run` would refuse, in its words."""
+    from benchmarks.cli.run import gather
+    from benchmarks.pipeline.run import prepare_run
+
+    prepare_run(gather(file, {"name": name}, [], "cpu", show_real=False))

@@ -1,0 +1,124 @@
+"""`bench new`: a working generator or detector of one file, with its tests, to start from."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EXAMPLES = """\b
+Examples:
+  bench new generator my_gan
+  bench new detector my_detector --out plugins
+"""
+KINDS = ("generator", "detector")
+_FILE, _CLASS = "my_plugin", "MyPlugin"  # what the templates are called in themselves
+_LONGEST = 60
+_TAKEN = ("real", "forged", "elsewhere", "external")  # words with a meaning of their own in tables of results
+_SHORT = ("--set", "generator.training.kimg=2")  # a file has no presets: without it, a training shows a million images
+
+
+def new(
+    kind: Annotated[str, typer.Argument(help="generator or detector.")],
+    name: Annotated[str, typer.Argument(help="Of the file, a Python name: my_gan makes my_gan.py with class MyGan.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the files.")] = Path(),
+) -> None:
+    """Write NAME.py, a small generator or detector that works, and test_NAME.py, which says what it must keep."""
+    from benchmarks.pipeline.configs import configs_root
+    from forge.errors import InputError, UnknownNameError
+    from forge.files import write_text
+
+    if kind not in KINDS:
+        raise UnknownNameError("kind", kind, KINDS)
+    templates = configs_root() / "templates"
+    texts = {
+        out / f"{name}.py": (templates / f"{kind}.py").read_text(encoding="utf-8"),
+        out / f"test_{name}.py": (templates / f"test_{kind}.py").read_text(encoding="utf-8"),
+    }
+    check_name(kind, name, next(iter(texts.values())))
+    for file in texts:
+        if file.exists() or file.is_symlink():
+            raise InputError(f"{file} exists already; choose another name, or another folder with --out")
+    for file, text in texts.items():
+        write_text(file, renamed(text, name))
+    code, test = texts
+    reference = f"{code}:{class_name(name)}"
+    named = ["-g", reference, "-d", "dct"] if kind == "generator" else ["-g", "dcgan", "-d", reference]
+    print(f"{code} and {test}; next:")
+    print(f"  pytest {shlex.quote(str(test))}")
+    print(f"  bench run {shlex.join([*named, '--preset', 'smoke', *(_SHORT if kind == 'generator' else ())])}")
+
+
+def renamed(template: str, name: str) -> str:
+    """A template with its file, class and name in tables called after `name`."""
+    made = class_name(name)
+    instead = {_FILE: name, _CLASS: made, _CLASS.lower(): made.lower()}  # `bench detect` asks for the last one
+    return re.sub("|".join(instead), lambda found: instead[found[0]], template)
+
+
+def class_name(name: str) -> str:
+    """The class in a file: my_gan has MyGan."""
+    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
+
+
+def check_name(kind: str, name: str, template: str) -> None:
+    """Refuse a name that cannot be a file's and a class's, or that means something else already.
+
+    Args:
+        kind: generator or detector.
+        name: as a person gave it.
+        template: text of the file that is to be made.
+
+    Raises:
+        InputError: says what the name is and what to do.
+    """
+    import keyword
+    from importlib.util import find_spec
+
+    from forge.errors import InputError
+
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or len(name) > _LONGEST:
+        raise InputError(
+            f"name {name!r} is no Python name: use up to {_LONGEST} letters a to z, digits and _, a letter first, "
+            f"e.g. my_{kind}"
+        )
+    made = class_name(name)
+    if keyword.iskeyword(name) or keyword.iskeyword(made):
+        raise InputError(f"name {name!r} is a word of Python itself; choose another, e.g. my_{name.lower()}")
+    if made.lower() in _known(kind) or made.lower() in _TAKEN:
+        raise InputError(
+            f"name {name!r} would stand as {made.lower()!r} in tables, which means something else there already "
+            f"(`bench list {kind}s`); choose another, e.g. my_{name.lower()}"
+        )
+    used = _names_in(template)
+    if hidden := sorted({made, f"{made}Settings"} & used):
+        raise InputError(f"name {name!r} would hide {hidden[0]}, which the file itself uses; choose another")
+    if find_spec(name) is not None and not Path(f"{name}.py").exists():
+        raise InputError(f"name {name!r} is that of an installed module, which the file would hide; choose another")
+
+
+def _known(kind: str) -> set[str]:
+    if kind == "generator":
+        from forge.networks import GENERATORS
+
+        return set(GENERATORS.names())
+    from detect.detectors import DETECTORS
+
+    return {name.removesuffix(":") for name in DETECTORS.names()}
+
+
+def _names_in(template: str) -> set[str]:
+    """Every name that a file imports, defines or reads, but those that are replaced."""
+    found = set()
+    for node in ast.walk(ast.parse(template)):
+        if isinstance(node, ast.Name):
+            found.add(node.id)
+        elif isinstance(node, ast.alias):
+            found.add(node.asname or node.name)
+        elif isinstance(node, ast.ClassDef | ast.FunctionDef):
+            found.add(node.name)
+    return {name for name in found if not name.startswith(_CLASS)}

@@ -1,0 +1,153 @@
+"""A finished run as an object: its tables as DataFrames, its verdict, and how a notebook shows it."""
+
+from __future__ import annotations
+
+import html
+import io
+import os
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from forge.errors import InputError
+from forge.files import read_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from benchmarks.tables.formats import Sheet
+
+
+class Report:
+    """The report of a finished run.
+
+    Args:
+        folder: the report's, as `bench run` leaves it.
+
+    Attributes:
+        folder: where it lies; every file in it is named in reports/README.md.
+
+    Raises:
+        InputError: the folder holds no report.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        if not (self.folder / "results.json").is_file():
+            raise InputError(f"{self.folder} is no report: it has no results.json; `bench list runs` shows those here")
+
+    @property
+    def name(self) -> str:
+        """Of the run."""
+        return str(self.results["name"])
+
+    @property
+    def page(self) -> Path:
+        """The page that a browser shows; one file that needs no other."""
+        return self.folder / "index.html"
+
+    @property
+    def command(self) -> str:
+        """The command that makes this again."""
+        return str(self.results["command"])
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """What failed and is not in the tables: stage -> error; the same run again tries it again."""
+        return dict(self.results.get("missing", {}))
+
+    @property
+    def samples(self) -> dict[str, Path]:
+        """Generator -> picture of 64 forgeries that nobody chose among."""
+        return {file.stem.removeprefix("samples-"): file for file in sorted(self.folder.glob("samples-*.png"))}
+
+    @cached_property
+    def results(self) -> dict[str, Any]:
+        """Everything the report says, as results.json holds it; `benchmarks.measures.results` says what each is."""
+        found: dict[str, Any] = read_json(self.folder / "results.json")
+        return found
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """One row a detector, training and test set: AUC with its interval, and every other measure."""
+        import pandas as pd
+
+        from benchmarks.measures.results import Cell
+
+        return pd.DataFrame(self.results["cells"], columns=list(Cell.model_fields))
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """The score of every image by every detector, from which all numbers are computed."""
+        from detect.scoring import read_scores
+
+        return read_scores(self.folder / "scores.parquet")
+
+    @cached_property
+    def leaderboard(self) -> pd.DataFrame:
+        """Detectors by rank: of each column the mean AUC, its interval (low, high), and how many cells are missing.
+
+        Raises:
+            InputError: the report is of another protocol, or has nothing that can be ranked.
+        """
+        import pandas as pd
+
+        from benchmarks.tables.formats import to_csv
+
+        return pd.read_csv(io.StringIO(to_csv(self._sheet))).convert_dtypes().set_index("detector")
+
+    @cached_property
+    def verdict(self) -> list[str]:
+        """What was found, in the sentences that open the report."""
+        return [line.strip("*") for line in self._opening if line.startswith("**")]
+
+    @cached_property
+    def notes(self) -> list[str]:
+        """What must be known beside the verdict: failed audits, what is missing, ties."""
+        return [line.removeprefix("- ") for line in self._opening if line.startswith("- ")]
+
+    @cached_property
+    def _opening(self) -> list[str]:
+        """The lines of report.md before its first table, as text."""
+        text = (self.folder / "report.md").read_text(encoding="utf-8").partition("\n## ")[0]
+        plain = re.sub(r"\\([\\`*{}\[\]|~#_])", r"\1", text).replace("\u2060", "")
+        return [html.unescape(line) for line in plain.splitlines()[1:]]
+
+    @cached_property
+    def _sheet(self) -> Sheet:
+        from benchmarks.cli.leaderboard import sheet_of
+
+        return sheet_of(self.folder.name, self.folder.parent)
+
+    def __repr__(self) -> str:
+        return f"Report({str(self.folder)!r}): {' '.join(self.verdict)}"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the verdict, the leaderboard, and a link to the page."""
+        from benchmarks.tables.formats import html as table
+
+        said = "".join(f"<p><strong>{html.escape(line)}</strong></p>" for line in self.verdict)
+        said += "".join(f"<li>{html.escape(line)}</li>" for line in self.notes)
+        try:
+            shown = table(self._sheet)
+        except InputError as error:
+            shown = f"<p>{html.escape(str(error))}</p>"
+        link = quote(Path(os.path.relpath(self.page)).as_posix())  # notebooks open links from where they lie
+        return f'<h3>{html.escape(self.name)}</h3>{said}{shown}<p><a href="{link}">the whole report</a></p>'
+
+
+def load(run: str | Path, *, reports: str | Path = "reports") -> Report:
+    """Open the report of a finished run.
+
+    Args:
+        run: its name (`bench list runs`), or its folder.
+        reports: where reports lie.
+
+    Raises:
+        InputError: there is none; names the ones there are.
+    """
+    from benchmarks.pipeline.run import find_report
+
+    return Report(find_report(str(run), Path(reports)))

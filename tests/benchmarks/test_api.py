@@ -1,0 +1,175 @@
+"""The bench from Python: what is asked for becomes the settings of a run; a finished report is read back.
+
+Whole runs from Python stand in guides/tutorial.md, which test_guides.py runs.
+"""
+
+import subprocess
+import sys
+import warnings
+
+import pytest
+from synthetic import MANY, NO_PICTURES, ONE, Page, make_results, make_scores
+
+import benchmarks
+from benchmarks import Report, Suite, load, run
+from benchmarks.measures.results import Finding
+from benchmarks.pipeline.run import RunOutcome
+from benchmarks.report.write import write_report
+from forge.errors import BenchError, InputError, UnknownNameError
+
+
+def write(folder, skill=ONE, **changes):
+    scores = make_scores(skill, n=60)
+    results = make_results(scores).model_copy(update=changes)
+    write_report(folder, results, scores, NO_PICTURES)
+    return results
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A small report."""
+    folder = tmp_path_factory.mktemp("reports") / "done"
+    write(folder)
+    return folder
+
+
+@pytest.fixture
+def asked(done, tmp_path, monkeypatch):
+    """Runs that compute nothing: a function's calls are collected, and each ends with the same small report."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BENCH_HOME", raising=False)
+    found = []
+
+    def executed(planned, **options):
+        found.append((planned, options))
+        return RunOutcome(done, {}, [BenchError("fit x: it failed")] if len(found) > 1 else [])
+
+    monkeypatch.setattr("benchmarks.pipeline.run.execute_run", executed)
+    return found
+
+
+def test_the_interface_is_imported_only_when_asked_for():
+    program = "import sys, benchmarks; assert 'benchmarks.api' not in sys.modules; from benchmarks import run, Suite"
+    program += "; sys.exit(', '.join({'torch', 'numpy', 'pandas', 'pydantic', 'yaml'} & set(sys.modules)) or 0)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert {"run", "Suite", "load", "Report"} <= set(dir(benchmarks))
+    with pytest.raises(AttributeError, match="has no attribute 'rum'"):
+        benchmarks.rum  # noqa: B018
+
+
+def test_arguments_become_the_settings_of_a_run_and_its_command(asked, done, tmp_path):
+    for side in ("real", "forged"):
+        (tmp_path / side).mkdir()
+        for i in range(20):
+            (tmp_path / side / f"{i}.png").write_bytes(b"")
+    conditions = {"robust": ("jpeg75",), "cross": True}
+    settings = {"generator.training.kimg": 2, "images": {"train": 40}}
+    more = {"external": {"theirs": ("real", "forged")}, "name": "mine", "resolution": 16, "quiet": True}
+    report = run(["dcgan"], "dct, random", preset="smoke", seed=3, conditions=conditions, settings=settings, **more)
+    assert isinstance(report, Report) and report.folder == done
+    planned, options = asked[0]
+    made = planned.settings
+    assert list(made.generators) == ["dcgan"] and list(made.detectors) == ["dct", "random"] and made.seed == 3
+    assert made.generators["dcgan"].training["kimg"] == 2 and made.images.train == 40 and made.data.resolution == 16
+    assert made.conditions.robust == ("jpeg75",) and set(planned.external) == {"theirs"}
+    assert "--set conditions.robust=[jpeg75]" in made.command.replace("'", "")
+    assert "--external theirs=real,forged" in made.command
+    assert options["workers"] == 1 and str(options["store"].root) == "runs"
+    with pytest.warns(UserWarning, match="fit x: it failed; the report is there without"):
+        run("dcgan", "dct", preset="smoke", quiet=True)
+
+
+def test_several_seeds_are_a_suite_that_the_command_names(asked, tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_HOME", "kept")
+    run("dcgan", "dct", preset="smoke", seeds=range(2), name="twice", quiet=True)
+    made = asked[0][0].settings
+    assert made.seeds == (0, 1) and made.name == "twice"
+    file = next((tmp_path / "kept").rglob("twice.yaml"))
+    assert f"bench run {file.relative_to(tmp_path)} " in made.command and Suite(file).seeds == [0, 1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        run("dcgan", "dct", preset="smoke", seeds=[7], quiet=True)
+        Suite.open("smoke").run(detector="dct,random", seeds=[4, 5], settings={"conditions.shuffled": []}, quiet=True)
+    assert asked[1][0].settings.seed == 7 and asked[1][0].settings.seeds == ()
+    again = asked[2][0].settings
+    assert again.seeds == (4, 5) and list(again.detectors) == ["dct", "random"] and again.conditions.leave_one_out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "sentence"),
+    [
+        (("dcgna", "dct"), {}, "generator 'dcgna' is not known; did you mean 'dcgan'"),
+        (("dcgan",), {}, "no detector was named"),
+        (("dcgan", "dct"), {"preset": "quik"}, "preset 'quik' is not known"),
+        (("dcgan", "dct"), {"precision": "fp8"}, "precision 'fp8' is not known"),
+        (("dcgan", "dct"), {"seed": 1, "seeds": [1, 2]}, "exclude each other"),
+        (("dcgan", "dct"), {"seeds": []}, "exclude each other"),
+        (("dcgan", "dct"), {"seeds": [1, 1]}, "names the seed 1 twice"),
+        (("dcgan", "dct"), {"settings": {"data.crop": "oval"}}, "setting 'data.crop' cannot be 'oval'"),
+        (("dcgan", "dct"), {"conditions": {"robots": True}}, "setting 'conditions.robots' is not known"),
+        (("dcgan", "dct"), {"external": {"x": ("nowhere", "nowhere")}}, "there is no folder nowhere"),
+        (("dcgan", "dct"), {"data": "nowhere"}, "'nowhere'"),
+        (("dcgan", "dct"), {"name": "a/b"}, "cannot name a folder everywhere"),
+        ((), {"suite": "smoky"}, "suite 'smoky' is not known; did you mean 'smoke'"),
+    ],
+)
+def test_mistakes_are_the_sentences_of_the_command_line(asked, arguments, options, sentence):
+    with pytest.raises(InputError, match=sentence):
+        run(*arguments, quiet=True, **options)
+    assert not asked
+
+
+def test_a_suite_shows_its_grid(tmp_path):
+    suite = Suite.open("smoke")
+    assert suite.name == "smoke" and suite.generators == ["gan", "dcgan", "cgan"] and suite.seeds == [0, 1]
+    shown = suite._repr_html_()
+    Page(shown)
+    assert "gan, dcgan, cgan" in shown and "leave_one_out=true" in shown and "gan, dcgan, cgan against" in repr(suite)
+    (tmp_path / "x.yaml").write_text("title: <script>\ngenerator: gan, dcgan\n")
+    own = Suite(tmp_path / "x.yaml")
+    assert own.generators == ["gan", "dcgan"] and own.detectors == [] and own.seeds == [0]
+    assert "&lt;script&gt;" in own._repr_html_()
+    (tmp_path / "x.yaml").write_text("conditions: {robots: true}\n")
+    with pytest.raises(InputError, match=r"conditions\.robots"):
+        Suite(tmp_path / "x.yaml")
+    with pytest.raises(InputError, match="cannot be read"):
+        Suite(tmp_path / "y.yaml")
+    with pytest.raises(UnknownNameError, match="did you mean 'smoke'"):
+        Suite.open("smok")
+
+
+def test_a_finished_report_is_read_back(tmp_path, monkeypatch):
+    shortcut = Finding(audit="file & format", passed=False, sentence="JPEG against <PNG>.")
+    results = write(tmp_path / "reports" / "many", MANY, name="many", audits=[shortcut], missing={"fit a_b": "no *"})
+    monkeypatch.chdir(tmp_path)
+    report = load("many")
+    assert report.name == "many" and report.page.is_file() and report.command == results.command
+    assert len(report.cells) == len(results.cells) and {"auc", "auc_low", "trained_on"} <= set(report.cells)
+    board = report.leaderboard
+    assert board.index[0] == "xception" and {"rank", "same", "leave-one-out low"} <= set(board)
+    assert board["leave-one-out"].is_monotonic_decreasing and len(report.scores) > 0
+    assert report.missing == {"fit a_b": "no *"} and report.samples == {}
+    assert report.notes[0].startswith("SHORTCUT") and "file & format. JPEG against <PNG>." in report.notes[0]
+    assert "Missing here: fit a_b. no *." in report.notes
+    shown = report._repr_html_()
+    Page(shown)
+    assert "JPEG against &lt;PNG&gt;." in shown and 'href="reports/many/index.html"' in shown
+    assert all(sentence in repr(report) for sentence in report.verdict) and len(report.verdict) == 2
+    assert load(report.folder).results == report.results
+
+
+def test_what_is_no_report_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="run 'gone' is not known in reports/; no run finished yet"):
+        load("gone")
+    with pytest.raises(InputError, match=r"is no report: it has no results\.json"):
+        Report(tmp_path)
+
+
+def test_a_report_of_another_protocol_is_shown_without_a_ranking(tmp_path):
+    write(tmp_path / "old", protocol_version=0)
+    report = load(tmp_path / "old")
+    with pytest.raises(InputError, match="measured by protocol 0"):
+        _ = report.leaderboard
+    assert "measured by protocol 0" in report._repr_html_() and report.verdict
