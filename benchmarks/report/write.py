@@ -23,7 +23,7 @@ from benchmarks.report.svg import standalone
 from benchmarks.tables.leaderboard import Leaderboard
 from detect.scoring import write_scores
 from forge.files import replacing, write_json, write_text
-from forge.marks import origin
+from forge.marks import SYNTHETIC, options, origin
 from forge.pictures import write_grid
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -89,7 +89,7 @@ def write_report(
     for name, picture in page.looking.files.items():
         kept.add(directory / name)
         with replacing(directory / name) as temporary:
-            picture.save(temporary, format="PNG", optimize=True)
+            picture.save(temporary, format="PNG", optimize=True, **options("PNG", f"{SYNTHETIC} {results.name}"))
     pictures_there = {file for kind in _PICTURES for file in directory.glob(f"{kind}-*.png")}
     for stale in {*directory.glob("figures/*.svg"), *pictures_there} - kept:
         stale.unlink()
