@@ -45,7 +45,9 @@ def standings(board: Leaderboard, protocol: int) -> Standings:
             found, text = line.columns[name], standing(line.columns[name])
             value, _, interval = text.partition(" ")
             cells.append(
-                Stand(None, "missing", text) if found.value is None else Stand(round(10 * found.value), value, interval)
+                Stand(None, *(("not run", "") if not found.cells else ("missing", text)))
+                if found.value is None
+                else Stand(round(10 * found.value), value, interval)
             )
         lines.append((rank(line), line.detector, line.rank == 1, cells))
     notes = Sheet(board, "", protocol, {}).notes

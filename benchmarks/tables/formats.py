@@ -100,7 +100,9 @@ def rank(line: Line) -> str:
 
 
 def standing(found: Standing) -> str:
-    """A value with its interval, or how much is missing."""
+    """A value with its interval, or how much is missing; a dash where a detector was not in the column at all."""
+    if not found.cells:
+        return "–"
     if found.value is None or found.low is None or found.high is None:
         return f"{found.missing} of {found.cells + found.missing} missing"
     return str(estimate(found.value, max(0.0, found.low), min(1.0, found.high)))
