@@ -11,61 +11,16 @@ import timm
 import torch
 from pydantic import ValidationError
 from safetensors.torch import save_file
-from sklearn.metrics import roc_auc_score
 
 import detect.weights
 from detect.detectors import DETECTORS
-from detect.detectors.base import Detector
 from detect.detectors.cnn import TimmSettings, Xception
 from detect.detectors.dct import LogDct, LogDctSettings
-from detect.scoring import score_view
 from forge.compute import Compute
 from forge.errors import InputError, UnknownNameError
 
-SETTINGS = {
-    "dct": {},
-    "xception": {"batch": 8, "max_images": 320, "learning_rate": 1e-3, "validate_every": 160},
-}
 
-
-@pytest.fixture(scope="module")
-def fit_once(sets, tmp_path_factory):
-    """Each family fitted once for the tests that only read it."""
-    from detect.detectors.base import FitContext, FitData
-    from forge.progress import silent
-
-    real, forged = sets
-    data = FitData(real.view("train"), forged.view("train"), real.view("val"), forged.view("val"))
-    cache: dict[str, Detector] = {}
-
-    def get(name: str) -> Detector:
-        if name not in cache:
-            kind = DETECTORS.load(name)
-            cache[name] = kind(kind.Settings(**SETTINGS[name]), data.resolution)
-            cache[name].fit(data, FitContext(0, Compute("cpu", "fp32"), tmp_path_factory.mktemp("work"), silent))
-        return cache[name]
-
-    return get
-
-
-@pytest.mark.parametrize("name", SETTINGS)
-def test_a_plain_artefact_is_found(name, fit_once, sets):
-    scores = np.concatenate([score_view(fit_once(name), faces.view("test"), Compute()) for faces in sets])
-    assert roc_auc_score(np.repeat([0, 1], 32), scores) > 0.99
-
-
-@pytest.mark.parametrize("name", SETTINGS)
-def test_saved_and_loaded_it_scores_bit_for_bit_the_same(name, fit_once, sets, tmp_path):
-    detector = fit_once(name)
-    detector.save(tmp_path)
-    loaded = type(detector).load(tmp_path, detector.settings, detector.resolution)
-    for faces in sets:
-        images = faces.view("test").read()
-        assert np.array_equal(loaded.score(images, Compute()), detector.score(images, Compute()))
-    assert loaded.parameters == detector.parameters > 1000
-
-
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", ["dct", "xception"])
 def test_a_detector_says_what_it_is_and_describes_every_setting(name):
     kind = DETECTORS.load(name)
     assert kind.family == name and "20" in kind.citation and kind.__doc__
@@ -114,13 +69,6 @@ def test_dct_is_at_the_optimum_of_its_objective(data, context):
     wanted = expected.decision_function((y - x.mean(0)) / x.std(0))
     # log odds of about 4.5; single coefficients near zero differ in the logarithm between float32 and float64
     assert np.abs(scores - wanted).max() < 0.2 and np.abs(scores - wanted).mean() < 0.01
-
-
-def test_dct_scores_do_not_depend_on_the_company_of_an_image(fit_once, sets):
-    images = sets[0].view("test").read()
-    detector = fit_once("dct")
-    alone = np.concatenate([detector.score(image[None], Compute()) for image in images])
-    np.testing.assert_allclose(alone, detector.score(images, Compute()), atol=1e-4)
 
 
 # xception

@@ -22,7 +22,9 @@ from forge.progress import silent
 
 # families are tried by one of their members
 MEMBERS = {"timm:": "timm:resnet18", "mean:": "mean:dct+trivial-cues", "probe:": "probe:resnet18"}
-NAMES = [MEMBERS.get(name, name) for name in DETECTORS.entries]
+# networks of timm under names of their own, with no code of their own: what timm:resnet18 does, they do
+ALIKE = {"convnext-tiny", "efficientnet-b0", "resnet50"}
+NAMES = [MEMBERS.get(name, name) for name in DETECTORS.entries if name not in ALIKE]
 
 # what a family needs to learn the planted artefact from 48 + 48 images, where the smoke preset is too short for that
 LONGER: dict[str, dict[str, object]] = {"mobilenetv3": {"max_images": 960, "validate_every": 320}}
