@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmarks.cli import options
+from benchmarks.cli import completion, options
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +24,10 @@ Examples:
 
 
 def leaderboard(
-    suite: Annotated[str, typer.Argument(help="Name of a finished run or suite, or its report folder.")],
+    suite: Annotated[
+        str,
+        typer.Argument(help="Name of a finished run or suite, or its report folder.", autocompletion=completion.runs),
+    ],
     format: Annotated[str, typer.Option("--format", help="table, md, html, csv or json.")] = "table",  # noqa: A002
     by: Annotated[
         str | None, typer.Option("--by", help="Column that ranks. [default: leave-one-out, else cross, else same]")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmarks.cli import options
+from benchmarks.cli import completion, options
 
 if TYPE_CHECKING:
     from benchmarks.pipeline.job import Context
@@ -25,7 +25,10 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 def report(
     run: Annotated[
-        str | None, typer.Argument(help="Finished run or suite. [default: the last one]", show_default=False)
+        str | None,
+        typer.Argument(
+            help="Finished run or suite. [default: the last one]", autocompletion=completion.runs, show_default=False
+        ),
     ] = None,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     from_scores: Annotated[

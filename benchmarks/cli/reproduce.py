@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmarks.cli import options
+from benchmarks.cli import completion, options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,12 @@ KINDS = ("scores", "checkpoints", "scratch")
 
 
 def reproduce(
-    suite: Annotated[str, typer.Argument(help="Name of a published suite or finished run, or its report folder.")],
+    suite: Annotated[
+        str,
+        typer.Argument(
+            help="Name of a published suite or finished run, or its report folder.", autocompletion=completion.runs
+        ),
+    ],
     start: Annotated[
         str,
         typer.Option(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import click
 import typer
 
-from benchmarks.cli import options
+from benchmarks.cli import completion, options
 
 if TYPE_CHECKING:
     from benchmarks.pipeline.run import PlannedRun
@@ -35,14 +35,26 @@ def run(
             metavar="[SUITE|FILE]",
             help="A shipped suite (`bench list suites`), or a YAML file with the names of the flags; flags win.",
             show_default=False,
+            autocompletion=completion.suites,
         ),
     ] = None,
     generator: Annotated[
         str | None,
-        typer.Option("--generator", "-g", help="Generators, comma-separated; or path/to/file.py:Class."),
+        typer.Option(
+            "--generator",
+            "-g",
+            help="Generators, comma-separated; or path/to/file.py:Class.",
+            autocompletion=completion.generators,
+        ),
     ] = None,
     detector: Annotated[
-        str | None, typer.Option("--detector", "-d", help="Detectors, comma-separated; or path/to/file.py:Class.")
+        str | None,
+        typer.Option(
+            "--detector",
+            "-d",
+            help="Detectors, comma-separated; or path/to/file.py:Class.",
+            autocompletion=completion.detectors,
+        ),
     ] = None,
     condition: Annotated[
         str | None,
@@ -52,7 +64,12 @@ def run(
         str | None, typer.Option("--data", help="Real faces: NAME, PATH or NAME:PATH. [default: rendered]")
     ] = None,
     preset: Annotated[
-        str | None, typer.Option("--preset", help="smoke, quick, standard or full. [default: quick, on a GPU standard]")
+        str | None,
+        typer.Option(
+            "--preset",
+            help="smoke, quick, standard or full. [default: quick, on a GPU standard]",
+            autocompletion=completion.presets,
+        ),
     ] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", min=0, max=2**32 - 1, help="Of all randomness. [default: 0]")

@@ -1,0 +1,46 @@
+"""What a shell completes after `bench`: names of suites, runs, generators, detectors, presets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def generators(incomplete: str) -> list[str]:
+    """Generators; after a comma the next one."""
+    from forge.networks import GENERATORS
+
+    return _listed(incomplete, GENERATORS.entries)
+
+
+def detectors(incomplete: str) -> list[str]:
+    """Detectors; after a comma the next one."""
+    from detect.detectors import DETECTORS
+
+    return _listed(incomplete, DETECTORS.entries)
+
+
+def presets(incomplete: str) -> list[str]:
+    """Presets."""
+    from benchmarks.pipeline.settings import PRESETS
+
+    return [name for name in PRESETS if name.startswith(incomplete)]
+
+
+def suites(incomplete: str) -> list[str]:
+    """Shipped suites, and YAML files of this folder."""
+    from benchmarks.pipeline.configs import suites as shipped
+
+    files = [file.name for file in Path().glob("*.yaml")]
+    return [name for name in [*shipped(), *sorted(files)] if name.startswith(incomplete)]
+
+
+def runs(incomplete: str) -> list[str]:
+    """Finished runs in reports/."""
+    names = sorted(file.parent.name for file in Path("reports").glob("*/results.json"))
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def _listed(incomplete: str, known: Iterable[str]) -> list[str]:
+    before, comma, last = incomplete.rpartition(",")
+    return [f"{before}{comma}{name}" for name in known if name.startswith(last)]
