@@ -90,6 +90,7 @@ def run(
     from benchmarks.cli.terminal import observer_for
     from benchmarks.pipeline.configs import as_assignments, find_suite
     from benchmarks.pipeline.run import execute_run, prepare_run, refuse_foreign
+    from benchmarks.pipeline.settings import safe_name
     from benchmarks.pipeline.store import Store
     from forge.compute import PRECISIONS, Compute, choose_device, tune_allocator
     from forge.errors import UnknownNameError
@@ -100,7 +101,10 @@ def run(
     place = Store(Path(store or os.environ.get("BENCH_HOME") or "runs"))
     file = find_suite(str(suite)) if suite else None
     if seeds is not None:
-        file, seed = _repeated(file, seed, [int(one) for one in seeds], place.root, name)
+        parts = [one if isinstance(one, str) else "+".join(one) for one in (generator, detector) if one is not None]
+        parts += [str(one) for one in (data, preset) if one is not None]
+        stem = name or (file.stem if file else safe_name("-".join([*parts, "seeds", *map(str, seeds)])))
+        file, seed = _repeated(file, seed, [int(one) for one in seeds], place.root, stem)
     flags: dict[str, Any] = {
         "generator": _names(generator),
         "detector": _names(detector),
@@ -137,7 +141,7 @@ def _names(names: Names | None) -> list[str] | str | None:
 
 
 def _repeated(
-    file: Path | None, seed: int | None, seeds: Sequence[int], store: Path, name: str | None
+    file: Path | None, seed: int | None, seeds: Sequence[int], store: Path, stem: str
 ) -> tuple[Path | None, int | None]:
     """A suite with these seeds, written into the store, so that a command can name it; one seed needs none."""
     import yaml
@@ -153,7 +157,6 @@ def _repeated(
     content = (read_yaml(file) if file else {"protocol": _protocol()}) | {"seeds": list(seeds)}
     content.pop("seed", None)
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    stem = name or (file.stem if file else f"seeds-{'-'.join(map(str, seeds))}")
     place = store / "suites" / digest_json(content)[:8] / f"{stem}.yaml"
     write_text(place, text)
     return place, None

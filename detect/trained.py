@@ -203,13 +203,14 @@ def read_card(directory: Path) -> DetectorCard:
         raise CorruptError(f"{file} is damaged: field {where}: {first['msg']}") from error
 
 
-def adopted(trained: TrainedDetector, name: str, resolution: int) -> TrainedDetector:
+def adopted(trained: TrainedDetector, name: str, resolution: int, seed: int) -> TrainedDetector:
     """A detector that was fitted elsewhere, under a name of its own and for images of another size if it resizes them.
 
     Args:
         trained: as loaded.
         name: in tables.
         resolution: of the images it is to judge, pixels; another than its own only with an `input_size` of its own.
+        seed: of the run that uses it, which its scores carry.
 
     Raises:
         InputError: it judges images of its resolution alone.
@@ -220,7 +221,7 @@ def adopted(trained: TrainedDetector, name: str, resolution: int) -> TrainedDete
             f"{trained.name} was fitted at {card.resolution} px and does not resize; use --resolution {card.resolution}"
         )
     trained.detector.resolution = resolution
-    changed = {"label": name, "resolution": resolution, "files": {}}
+    changed = {"label": name, "resolution": resolution, "seed": seed, "files": {}}
     return TrainedDetector(trained.detector, card.model_copy(update=changed))
 
 

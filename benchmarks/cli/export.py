@@ -34,6 +34,7 @@ def images(
     reports: options.Reports = options.REPORTS,
 ) -> None:
     """Write every test image as PNG under a name that says nothing of its class, and a scores.csv to fill in."""
+    from benchmarks.measures.trainings import EXTERNAL
     from benchmarks.pipeline.run import find_report
     from benchmarks.pipeline.store import Store
     from benchmarks.tables.submission import suite_images
@@ -49,9 +50,13 @@ def images(
     if not (real or results["data"]["shown"]):
         wanted = wanted[wanted["generator"] != ""]
     sets = _sets(folder, results, Store(store))
+    if not real:
+        wanted = wanted[(wanted["generator"] != "") | ~wanted["source"].str.startswith(EXTERNAL)]
+    foreign = wanted["source"].where(wanted["source"].str.startswith(EXTERNAL), "")
     with publishing(out) as place:
-        for (generator, seed), rows in wanted.groupby(["generator", "seed"], sort=True):
-            _write(sets[str(generator), int(str(seed)) if generator else -1], rows, place)
+        for (pair, generator, seed), rows in wanted.groupby([foreign, "generator", "seed"], sort=True):
+            side = f"{pair} {'forged' if generator else 'real'}" if pair else str(generator)
+            _write(sets[side, int(str(seed)) if generator and not pair else -1], rows, place)
         names = sorted(wanted["image"])
         (place / "scores.csv").write_text("image,score\n" + "".join(f"{name},\n" for name in names), encoding="utf-8")
         data = results["data"]
@@ -66,7 +71,8 @@ def images(
 
 
 def _sets(folder: Path, results: dict[str, Any], store: Store) -> dict[tuple[str, int], FaceSet]:
-    """The FaceSets of a run by generator and seed; the real one is ("", -1)."""
+    """The FaceSets of a run by generator and seed; the real one is ("", -1), a pair's ("external:NAME real", -1)."""
+    from benchmarks.measures.trainings import EXTERNAL
     from benchmarks.pipeline.plan import plain, seed_of
     from benchmarks.pipeline.run import stored_result
     from forge.faces.faceset import FaceSet
@@ -74,6 +80,8 @@ def _sets(folder: Path, results: dict[str, Any], store: Store) -> dict[tuple[str
     found: dict[tuple[str, int], FaceSet] = {}
     for stage in (one["name"] for one in results["stages"]):
         kind, _, subject = stage.partition(" ")
+        if kind == "external":
+            found[f"{EXTERNAL}{subject}", -1] = FaceSet.open(stored_result(folder, stage, store) / "faces")
         if kind in ("prepare", "synthesize", "blend"):
             seed = seed_of(subject)
             key = ("", -1) if kind == "prepare" else (plain(subject), results["seed"] if seed is None else seed)

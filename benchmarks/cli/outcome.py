@@ -30,7 +30,7 @@ def print_outcome(report: Path, *, quiet: bool, as_json: bool) -> None:
     from rich.console import Console
 
     console = Console()
-    if results.get("seeds") or any(cell["condition"] == "leave-one-out" for cell in results["cells"]):
+    if results.get("seeds") or any(cell["condition"] in ("leave-one-out", "external") for cell in results["cells"]):
         from benchmarks.cli.leaderboard import print_sheet, sheet_of
 
         print_sheet(sheet_of(report.name, report.parent))
@@ -57,11 +57,12 @@ def outcome_tables(results: dict[str, Any], width: int) -> tuple[list[Table], st
     if len(results["cells"]) <= FEW:
         return [outcome_table(results)], ""
     from benchmarks.measures.results import Cell, Comparison
+    from benchmarks.measures.trainings import CLEAN
     from benchmarks.report.leaderboard import leaderboard
     from benchmarks.report.ranking import places
     from benchmarks.report.svg import shorten
 
-    cells = [Cell(**cell) for cell in results["cells"]]
+    cells = [Cell(**cell) for cell in results["cells"] if cell.get("perturbation", CLEAN) == CLEAN]
     known = results["schema_version"] >= 2  # earlier comparisons do not say what their detectors were trained on
     board = leaderboard(cells, places(cells, [Comparison(**one) for one in results["comparisons"]] if known else []))
     names = [shorten(name, _NAME) for name, _ in board.lines]
@@ -112,6 +113,11 @@ def _leaderboard_table(board: Leaderboard, names: list[str], chosen: list[int], 
     return table
 
 
+def _changed(cell: dict[str, Any]) -> str:
+    change = cell.get("perturbation", "none")
+    return "" if change == "none" else f" ({change})"
+
+
 def outcome_table(results: dict[str, Any]) -> Table:
     """The cells of a run as a table with intervals."""
     from rich.box import SIMPLE_HEAD
@@ -129,7 +135,7 @@ def outcome_table(results: dict[str, Any]) -> Table:
         tpr, images = cell["tpr_at_fpr_1pct"], cell["n_real"] + cell["n_forged"]
         table.add_row(
             cell["detector"],
-            f"{cell['trained_on']} → {cell['tested_on']}",
+            f"{cell['trained_on']} → {cell['tested_on']}{_changed(cell)}",
             escape(str(numbers.estimate(cell["auc"], cell["auc_low"], cell["auc_high"]))),
             numbers.percent(cell["eer"], images),
             "small n" if tpr is None else numbers.percent(tpr, cell["n_forged"]),

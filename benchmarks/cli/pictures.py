@@ -45,6 +45,7 @@ def generator_of_run(run: str, reference: str, *, store: Path, reports: Path) ->
         UnknownNameError: the run has no such generator.
         InputError: no such run, no such snapshot, or the store no longer holds the training.
     """
+    from benchmarks.pipeline.plan import tag
     from benchmarks.pipeline.run import find_report, stored_result
     from benchmarks.pipeline.settings import base_name, short_name, split_snapshot
     from benchmarks.pipeline.store import Store
@@ -58,7 +59,10 @@ def generator_of_run(run: str, reference: str, *, store: Path, reports: Path) ->
     known = {base_name(entry["name"]) for entry in read_json(report / "results.json")["generators"]}
     if name not in known:
         raise UnknownNameError(f"generator of run {report.name}", name, known)
-    training = stored_result(report, f"train {name}", Store(store))
+    results = read_json(report / "results.json")
+    tagged = f"train {name}{tag(results['seed'])}"  # of a run that was repeated, the first seed's
+    repeated = any(stage["name"] == tagged for stage in results["stages"])
+    training = stored_result(report, tagged if repeated else f"train {name}", Store(store))
     place = generator_place(training, snapshot)
     if snapshot is not None and not place.is_dir():
         kept = sorted((file.parent.name for file in training.glob("snapshots/*/generator.json")), key=_moment)

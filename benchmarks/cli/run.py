@@ -210,6 +210,7 @@ def gather(
     if "seed" in given:
         asked.pop("seeds", None)
     preset = asked.get("preset") or ("quick" if device == "cpu" else "standard")
+    preset_too = {} if stored.preset else {"preset": preset}  # what the device chose here it may not choose elsewhere
     of_file = merged(stored.set, {"conditions": stored.conditions} if stored.conditions else {})
     overrides = merged(of_file, parse_assignments(assignments))
     return compose(
@@ -227,7 +228,7 @@ def gather(
         show_real=show_real,
         command=_command(asked | {"preset": preset}, of_file, assignments, show_real, external)
         if file is None or not stored.seeds
-        else _again(file, given, assignments, show_real, dict(map(_pair, pairs))),
+        else _again(file, given | preset_too, assignments, show_real, dict(map(_pair, pairs))),
     )
 
 

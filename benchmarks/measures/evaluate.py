@@ -44,6 +44,8 @@ def evaluate(scores: pd.DataFrame) -> list[Cell]:
             elsewhere = reals["source"].str.startswith(EXTERNAL)
             for tested_on, forged in test[test["generator"] != ""].groupby("generator", sort=True):
                 own = reals["source"] == tested_on if str(tested_on).startswith(EXTERNAL) else ~elsewhere
+                if not own.any():
+                    continue  # its real photos could not be scored
                 pair = pd.concat([reals[own], forged], ignore_index=True)
                 names = {
                     "detector": detector,
@@ -138,6 +140,7 @@ def compare(scores: pd.DataFrame) -> list[Comparison]:
         real = (test["label"] == 0) & (test["trained_on"] == trained_on) & (test["seed"] == int(seed))
         both = pd.concat([test[real], forged])
         wide = both.pivot(index=["label", "sample_id"], columns="detector", values="score")
+        wide = wide.dropna(axis=1)  # a detector that was not scored on these forgeries has no test
         label = wide.index.get_level_values("label").to_numpy()
         placed = {str(name): statistics.components(label, wide[name].to_numpy()) for name in sorted(wide.columns)}
         for a, b in itertools.combinations(placed, 2):

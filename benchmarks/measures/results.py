@@ -233,8 +233,8 @@ class Results(_Record):
 
     @property
     def suite(self) -> bool:
-        """Whether a leaderboard is the answer: several seeds, or generators left out of trainings."""
-        return bool(self.seeds) or any(cell.condition == "leave-one-out" for cell in self.cells)
+        """Whether a leaderboard is the answer: several seeds, generators left out, or tests from elsewhere."""
+        return bool(self.seeds) or any(cell.condition in ("leave-one-out", "external") for cell in self.cells)
 
 
 def to_csv(cells: list[Cell]) -> str:

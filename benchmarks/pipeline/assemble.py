@@ -85,8 +85,9 @@ def assemble(job: Job) -> dict[str, Any]:
         gaps=[Gap(**one) for one in evaluation["gaps"]],
         audits=[Finding(**one) for one in [*evaluation["audits"], *_audited(inputs)]],
         stages=[
-            StageFacts(name=m.stage, key=m.key, seconds=m.seconds, peak_memory_mb=m.peak_memory_mb)
-            for m in {manifest.key: manifest for manifest in manifests.values()}.values()
+            # by the name it has here: another run may have made it
+            StageFacts(name=name, key=m.key, seconds=m.seconds, peak_memory_mb=m.peak_memory_mb)
+            for name, m in {m.key: (stage.inputs[label].name, m) for label, m in manifests.items()}.values()
         ],
         environment=manifests["evaluation"].environment,
     )

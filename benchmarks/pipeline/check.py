@@ -39,6 +39,8 @@ def typed(settings: RunSettings) -> RunSettings:
             update={"settings": values, "needs": kind.needs, "files": _digests(request.detector, values)}
         )
     generators = _with_snapshots(generators, detectors)
+    if settings.conditions.snapshots and all(one.trained_on for one in detectors.values()):
+        raise InputError("conditions.snapshots needs a detector that is fitted here; add --detector random")
     _check_conditions(settings, generators)
     return settings.model_copy(update={"generators": generators, "detectors": detectors})
 

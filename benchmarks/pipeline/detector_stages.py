@@ -80,7 +80,8 @@ def _adopt(job: Job) -> Facts:
     from detect.trained import adopted, load_trained
 
     settings = job.stage.settings
-    trained = adopted(load_trained(Path(settings["adopted"])), settings["name"], settings["resolution"])
+    loaded = load_trained(Path(settings["adopted"]))
+    trained = adopted(loaded, settings["name"], settings["resolution"], job.stage.seed)
     trained.save(job.out / "detector")
     return {"parameters": trained.card.parameters}
 

@@ -312,7 +312,7 @@ def _fit(
     label = f"{name}@{training}{mark}"
     if detector.trained_on:
         adopted = {"name": name, "files": detector.files, "resolution": settings.data.resolution}
-        return Stage("fit", label, {"adopted": detector.detector, **adopted}, 0)
+        return Stage("fit", label, {"adopted": detector.detector, **adopted}, settings.seed)
     wanted = detector.model_dump(mode="json", exclude={"needs", "trained_on"})
     wanted["images"] = settings.images.model_dump(mode="json")
     wanted["trained_on"] = str(training)

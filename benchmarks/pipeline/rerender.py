@@ -68,8 +68,8 @@ def from_store(folder: Path, store: Store, context: Callable[[], Context]) -> No
     """
     from benchmarks.pipeline.stages import STAGES
 
-    name = str(read_json(folder / "results.json")["name"])
-    stage, inputs = _asked(name, store)
+    published = read_json(folder / "results.json")
+    stage, inputs = _asked(str(published["name"]), {one["key"] for one in published["stages"]}, store)
     with tempfile.TemporaryDirectory() as place:
         out, work = Path(place) / "out", Path(place) / "work"
         out.mkdir()
@@ -78,10 +78,11 @@ def from_store(folder: Path, store: Store, context: Callable[[], Context]) -> No
         publish_report(out / "report", folder)
 
 
-def _asked(name: str, store: Store) -> tuple[Stage, dict[str, Path]]:
-    """The newest report stage of a name, and where its inputs lie."""
+def _asked(name: str, made_of: set[str], store: Store) -> tuple[Stage, dict[str, Path]]:
+    """The newest report stage of a name and of these stages, and where its inputs lie."""
     known = {manifest.key: (place, manifest) for place, manifest in store.manifests()}
-    reports = [(place, one) for place, one in known.values() if one.stage == "report" and one.settings["name"] == name]
+    named = [pair for pair in known.values() if pair[1].stage == "report" and pair[1].settings["name"] == name]
+    reports = [(place, one) for place, one in named if one.inputs["evaluation"] in made_of]
     if not reports:
         raise InputError(f"{store.root}/ knows no run {name!r}; give its --store, or use --from-scores")
     _, manifest = max(reports, key=lambda pair: (pair[0] / "manifest.json").stat().st_mtime)

@@ -25,7 +25,7 @@ from benchmarks.report.ranking import detectable, duels, places
 from benchmarks.report.robustness import Robustness, robustness
 from benchmarks.report.rows import Row, TestRows, errors_of, table
 from benchmarks.report.standings import Standings, standings, verdict
-from benchmarks.report.threshold import dials, embedded
+from benchmarks.report.threshold import MOST, dials, embedded
 from benchmarks.tables.leaderboard import Leaderboard as Ranking
 from forge.faces.faceset import SPLITS
 
@@ -237,7 +237,7 @@ def build(
             f for one in fits[_HISTORIES : _HISTORIES + _FOLDED] for f in histories.detector_figures(one, names)
         ],
         galleries=mistakes.galleries(figures.hardest(cells, _GALLERY_CELLS), rows, picture),
-        left_out=_left_out(results) | {"tests": tests_left_out},
+        left_out=_left_out(results) | {"tests": tests_left_out, "dials": _untold(len(_turned(cells)))},
         all_fits=len(whole.detectors),
         provenance=json.dumps(results.data.provenance, indent=1, sort_keys=True, ensure_ascii=False),
         facts={i: facts(one) for i, one in enumerate(results.detectors)},
@@ -249,6 +249,10 @@ def _turned(cells: Sequence[Cell]) -> Sequence[Cell]:
     """The cells whose threshold can be turned: of a suite those it ranks by, else all."""
     left_out = [cell for cell in cells if cell.condition == "leave-one-out"]
     return left_out or cells
+
+
+def _untold(tests: int) -> str:
+    return f"The first {MOST} of {tests} tests; scores.parquet has them all." if tests > MOST else ""
 
 
 def _key_figure(cells: Sequence[Cell], histograms: Sequence[Figure], names: Names) -> Figure | None:

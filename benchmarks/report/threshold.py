@@ -13,8 +13,10 @@ from benchmarks.measures.results import Cell
 from benchmarks.measures.trainings import in_short
 from benchmarks.report.numbers import estimate
 
-POINTS = 49  # thresholds of a test set, spread so that both error rates move evenly
-MOST = 40  # test sets on one page
+POINTS = 49  # thresholds of a test set, spread so that both error rates move evenly; fewer where tests are many
+LEAST = 25
+MOST = 78  # test sets on one page
+_SPACE = 2000  # thresholds on one page
 
 
 def dials(cells: Sequence[Cell], rows: Callable[[Cell], pd.DataFrame]) -> list[dict[str, object]]:
@@ -30,13 +32,14 @@ def dials(cells: Sequence[Cell], rows: Callable[[Cell], pd.DataFrame]) -> list[d
     """
     chosen = sorted(cells, key=lambda cell: cell.condition == "same")[:MOST]
     tested = {cell.tested_on for cell in cells}
-    return [_dial(cell, rows(cell), tested) for cell in cells if any(cell is one for one in chosen)]
+    points = max(LEAST, min(POINTS, _SPACE // max(1, len(chosen))))
+    return [_dial(cell, rows(cell), tested, points) for cell in cells if any(cell is one for one in chosen)]
 
 
-def _dial(cell: Cell, part: pd.DataFrame, tested: set[str]) -> dict[str, object]:
+def _dial(cell: Cell, part: pd.DataFrame, tested: set[str], points: int) -> dict[str, object]:
     label, score = part["label"].to_numpy(), part["score"].to_numpy(dtype=np.float64)
     real, forged = np.sort(score[label == 0]), np.sort(score[label == 1])
-    shares = np.linspace(0, 1, POINTS // 2)
+    shares = np.linspace(0, 1, points // 2)
     asked = np.concatenate([np.quantile(real, shares), np.quantile(forged, shares), [cell.threshold]])
     thresholds = np.unique(asked)
     thresholds = np.append(thresholds, np.nextafter(thresholds[-1], np.inf))  # above all scores

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from benchmarks.measures.audit import METADATA, RANDOM
+from benchmarks.measures.audit import METADATA, RANDOM, failed
 from benchmarks.measures.results import Cell, Comparison, Results
 from benchmarks.measures.trainings import Training
 from benchmarks.report.numbers import count, estimate, p_value, signed
@@ -57,8 +57,13 @@ def verdict(results: Results, errors: Mapping[Key, Errors]) -> Verdict:
     Returns:
         One or two sentences, and notes on ties, reversed cues, chance and saturation.
     """
+    warnings = [
+        *(f"SHORTCUT, do not rely on these numbers: {one.audit}. {one.sentence}" for one in failed(results.audits)),
+        *(f"Missing here: {stage}. {error}." for stage, error in results.missing.items()),
+    ]
     if not results.cells:
-        return Verdict(("This run measured nothing: it has no detector that was scored on a test set.",), ())
+        nothing = "This run measured nothing: it has no detector that was scored on a test set."
+        return Verdict((nothing,), tuple(warnings))
     faces = faces_of(results.data.name)
     honest = [cell for cell in results.cells if cell.detector not in (RANDOM, METADATA)]  # these are to find nothing
     results = results.model_copy(update={"cells": honest or results.cells})
@@ -69,12 +74,7 @@ def verdict(results: Results, errors: Mapping[Key, Errors]) -> Verdict:
     else:
         sentences = (*_spread(results.cells, faces), *_worst_mistakes(results.cells, errors))[:2]
     notes = [
-        *(
-            f"SHORTCUT, do not rely on these numbers: {one.audit}. {one.sentence}"
-            for one in results.audits
-            if one.passed is False
-        ),
-        *(f"Missing here: {stage}. {error}." for stage, error in results.missing.items()),
+        *warnings,
         *_reversals(results.cells),
         *_guesses(results.cells),
         *_ties(groups, results.comparisons),

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from synthetic import TINY, call_bench, cell, html_of, run
 
-from benchmarks.measures.evaluate import evaluate, grid
+from benchmarks.measures.evaluate import compare, evaluate, grid
 from benchmarks.measures.results import GeneratorFacts, Moment, QualityRow
 from benchmarks.measures.trainings import CONDITIONS, Training, beside, moment
 from benchmarks.pipeline.configs import parse_assignments
@@ -109,6 +109,17 @@ def test_a_leaderboard_gives_them_a_column_or_none_and_no_mean_changes():
     assert whole.lines[0].columns["external"].value == pytest.approx(pair.auc)
 
 
+def test_a_test_that_could_not_be_scored_takes_no_other_with_it():
+    scores = suite()
+    other = scores.assign(detector="npr")
+    other = other[~((other["generator"] == "gan") & (other["split"] == "test"))]  # reals scored, these forgeries not
+    both = pd.concat([scores, other], ignore_index=True)
+    assert {(one.a, one.b) for one in compare(grid(both)) if one.tested_on == "dcgan"} == {("dct", "npr")}
+    assert not [one for one in compare(grid(both)) if one.tested_on == "gan"]
+    alone = scores[~((scores["source"] == ELSEWHERE) & (scores["generator"] == ""))]
+    assert ELSEWHERE not in {one.tested_on for one in evaluate(alone)}
+
+
 def test_the_grid_is_what_is_left():
     left = grid(suite())
     assert set(left["generator"]) == {"", "dcgan", "gan"} and set(left["source"]) == {"faces", "dcgan", "gan"}
@@ -164,6 +175,18 @@ def test_snapshots_that_cannot_be_are_refused(snapshots, sentence):
         prepare_run(made(f"conditions={{snapshots: {snapshots}}}"))
 
 
+def test_snapshots_need_a_detector_that_is_fitted_here(tmp_path, monkeypatch):
+    from benchmarks.pipeline import check
+    from benchmarks.pipeline.settings import DetectorRequest
+
+    asked = made("conditions={snapshots: {dcgan: [1]}}")
+    foreign = DetectorRequest(detector="somewhere/fitted", trained_on="progan")
+    monkeypatch.setattr(check, "is_fitted", lambda reference: True)
+    monkeypatch.setattr(check, "_adopted", lambda request, resolution: foreign)
+    with pytest.raises(InputError, match="needs a detector that is fitted here"):
+        check.typed(asked)
+
+
 def test_a_snapshot_is_generator_or_test_and_not_both():
     with pytest.raises(InputError, match="dcgan@1k is a generator of this run"):
         prepare_run(made("conditions={snapshots: {dcgan: [1]}}", generators=("dcgan", "dcgan@1k")))
@@ -213,7 +236,12 @@ def test_a_run_with_a_pair_from_elsewhere_and_a_snapshot(bench, tmp_path):
     audits = {one["audit"]: one for one in results["audits"]}
     assert audits[f"source files, {ELSEWHERE}"]["passed"] is False
     assert audits[f"file names, {ELSEWHERE}"]["passed"] is not False
+    # others can be given the images of the pair, the photos only if asked for
+    assert bench("export", "images", "r", "--out", "all", "--real")[0::2] == (0, "")
+    assert bench("export", "images", "r", "--out", "without")[0::2] == (0, "")
+    assert len(list((tmp_path / "all").glob("*.png"))) == len(list((tmp_path / "without").glob("*.png"))) + 24
     page = html_of(tmp_path / "reports" / "r")
+    assert ELSEWHERE in page or "external" in page
     assert "SHORTCUT" in page and f"source files, {ELSEWHERE}" in page and "Detectability against training" in page
 
 
