@@ -14,7 +14,8 @@ from benchmarks.measures.evaluate import identities
 
 def people(rows: pd.DataFrame) -> NDArray[np.object_]:
     """The person of each row, or the image where the person is unknown; forgeries of two seeds are two images."""
-    image = rows[["generator", "source", "sample_id"]].astype(str).agg("\0".join, axis=1)
+    parts = [rows[name].astype(str) for name in ("generator", "source", "sample_id")]
+    image = parts[0] + "\0" + parts[1] + "\0" + parts[2]
     image += np.where(rows["generator"] == "", "", "\0" + rows["seed"].astype(str))
     who = identities(rows)
     return np.where(pd.isna(who), "\0" + image.to_numpy(dtype=object), who)
@@ -24,10 +25,10 @@ def mean_auc(tests: Sequence[pd.DataFrame], *, level: float = 0.95) -> averages.
     """The mean AUC of test sets with its interval: images and people that stand in several of them count once.
 
     Args:
-        tests: score rows of one test set each.
+        tests: score rows of one test set each; a column `person`, where there is one, holds what `people` says.
         level: of the interval.
     """
-    names = [people(rows) for rows in tests]
+    names = [rows["person"].to_numpy(dtype=object) if "person" in rows else people(rows) for rows in tests]
     codes = pd.factorize(np.concatenate(names))[0]
     units = np.split(codes, np.cumsum([len(one) for one in names])[:-1])
     pairs = [(rows["label"].to_numpy(), rows["score"].to_numpy()) for rows in tests]
