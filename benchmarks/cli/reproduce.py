@@ -137,6 +137,7 @@ def _again(
 
     from benchmarks.measures.results import PROTOCOL_VERSION
     from benchmarks.pipeline import again
+    from benchmarks.pipeline.engines.local import bring
     from benchmarks.pipeline.store import Store
     from benchmarks.tables.cells import tests_of
     from benchmarks.tables.reproduce import Value, refuse_other, verdict
@@ -152,7 +153,7 @@ def _again(
     store = Store(place)
     with tempfile.TemporaryDirectory() as out:
         if start == "scratch":
-            places = again.from_scratch(list(wanted.values()), store, context, observer)
+            places = bring(list(wanted.values()), store, context, observer)
         else:
             places = again.from_checkpoints(list(wanted.values()), store, context, Path(out))
         refuse_other(expected, PROTOCOL_VERSION, again.data_of(stages, store))

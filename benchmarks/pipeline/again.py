@@ -9,7 +9,6 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.measures.trainings import EXTERNAL
-from benchmarks.pipeline.engines.local import Observer, bring
 from benchmarks.pipeline.job import FACES, Context, Job
 from benchmarks.pipeline.plan import Stage, plain
 from benchmarks.pipeline.store import Store
@@ -42,11 +41,6 @@ def tests(stages: Sequence[Stage]) -> dict[str, list[Stage]]:
 def _scored(stage: Stage) -> str:
     """What was scored, without its seed: "real", "dcgan", "external:mine forged"."""
     return plain(stage.subject).removeprefix(f"{stage.inputs['detector'].plain} on ")
-
-
-def from_scratch(wanted: Sequence[Stage], store: Store, context: Context, observer: Observer) -> Mapping[str, Path]:
-    """Run some stages and all that they need, in a store of their own; returns their places by key."""
-    return bring(wanted, store, context, observer)
 
 
 def from_checkpoints(wanted: Sequence[Stage], store: Store, context: Context, out: Path) -> dict[str, Path]:

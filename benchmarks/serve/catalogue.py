@@ -12,12 +12,11 @@ from benchmarks.judge import Judge, fit_stage, judge_at, judge_of
 from benchmarks.pipeline.settings import short_name
 from benchmarks.pipeline.store import Store
 from benchmarks.report.numbers import estimate
-from benchmarks.tables.leaderboard import CONTROLS
+from benchmarks.tables.leaderboard import CONTROLS, PRIMARIES
 from detect.trained import read_card
 from forge.errors import BenchError, InputError, UnknownNameError
 from forge.files import read_json
 
-_HARDEST_FIRST = ("leave-one-out", "cross", "same")
 _MEANT = {
     "leave-one-out": "on generators left out of its training",
     "cross": "on generators it has never seen",
@@ -237,7 +236,7 @@ def _leader(folder: Path) -> str:
 
 def _best(cells: Sequence[Mapping[str, Any]]) -> str:
     """The highest AUC where it counts most: on generators left out, else never seen, else seen."""
-    for condition in _HARDEST_FIRST:
+    for condition in PRIMARIES:
         there = [one for one in cells if one["condition"] == condition and one["detector"] not in CONTROLS]
         if there:
             best = max(there, key=lambda one: one["auc"])
