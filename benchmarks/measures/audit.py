@@ -23,7 +23,7 @@ from detect.views import coins
 
 Images = NDArray[np.uint8]
 
-ALPHA = 0.05
+LEVEL = 0.999  # of a control's interval: one that fails condemns its suite; at 0.95 one in twenty would by chance
 TELLING = 0.9  # share of files of one class, against 1 - TELLING of the other, from which a word gives the class away
 CUE = 0.6  # AUC of one plain number from which it is worth a warning, if its interval lies beyond 0.5 too
 RANDOM, METADATA, TRIVIAL = "random", "metadata", "trivial-cues"  # the control detectors by name
@@ -66,9 +66,9 @@ def _chance(test: pd.DataFrame, detector: str, audit: str, fine: str) -> Finding
     cells = [pair for key, fit in rows.groupby(["trained_on", "seed"], sort=True) for pair in _pairs(fit)]
     if not cells:
         return Finding(audit=audit, passed=None, sentence=f"Not run: the suite has no detector {detector!r}.")
-    found = mean_auc(cells)
+    found = mean_auc(cells, level=LEVEL)
     passed = found.low <= 0.5 <= found.high
-    said = f"AUC {found.value:.3f} [{found.low:.3f}, {found.high:.3f}] over {len(cells)} tests"
+    said = f"{_said(found)} over {len(cells)} tests"
     sentence = f"{detector} {fine}: {said}." if passed else f"{detector} tells the classes apart: {said}."
     return Finding(audit=audit, passed=passed, sentence=sentence, numbers=_numbers(found))
 
@@ -86,8 +86,8 @@ def _shuffled(test: pd.DataFrame) -> Finding:
         return Finding(audit=audit, passed=None, sentence="Not run: no detector was trained on shuffled labels.")
     rows = rows.assign(label=coins(rows, 0).astype("int8"))
     fits = [fit for _, fit in rows.groupby(["detector", "trained_on", "seed"], sort=True)]
-    found = mean_auc(fits)
-    passed, said = found.low <= 0.5 <= found.high, f"AUC {found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+    found = mean_auc(fits, level=LEVEL)
+    passed, said = found.low <= 0.5 <= found.high, _said(found)
     sentence = (
         f"Labels by the toss of a coin teach nothing: {said} over {len(fits)} fits."
         if passed
@@ -111,7 +111,7 @@ def _halves(test: pd.DataFrame) -> Finding:
     if not found:
         return Finding(audit=audit, passed=None, sentence="Not run: too few real test images.")
     p = statistics.holm([_p(value, interval) for value, interval in found.values()])
-    apart = [name for name, adjusted in zip(found, p, strict=True) if adjusted < ALPHA]
+    apart = [name for name, adjusted in zip(found, p, strict=True) if adjusted < 1 - LEVEL]
     sentence = (
         f"None of {len(found)} detectors tells one half of the real people from the other."
         if not apart
@@ -127,7 +127,7 @@ def _direction(test: pd.DataFrame) -> Finding:
     for (detector, trained_on), rows in test.groupby(["detector", "trained_on"], sort=True):
         seen = Training.parse(str(trained_on)).generators
         pairs = [pair for _, fit in rows.groupby("seed") for pair in _pairs(fit) if set(pair["generator"]) & set(seen)]
-        if str(detector) != RANDOM and pairs and mean_auc(pairs).high < 0.5:
+        if str(detector) != RANDOM and pairs and mean_auc(pairs, level=LEVEL).high < 0.5:
             turned.append(f"{detector} trained on {trained_on}")
     sentence = (
         "No detector scores forgeries it was trained on as more real than real faces."
@@ -141,6 +141,10 @@ def _p(value: float, interval: Interval) -> float:
     """Two-sided p of an AUC being 0.5, read off the end of its 95 % interval that faces 0.5."""
     half = value - interval.low if value > 0.5 else interval.high - value
     return statistics.normal_p((value - 0.5) / half * 1.959964) if half > 0 else 1.0
+
+
+def _said(found: averages.Mean) -> str:
+    return f"AUC {found.value:.3f} [{found.low:.3f}, {found.high:.3f}] at {100 * LEVEL:g} %"
 
 
 def _numbers(found: averages.Mean) -> dict[str, float]:

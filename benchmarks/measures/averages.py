@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from benchmarks.measures.interval import Interval, two_sided
 from benchmarks.measures.metrics import Floats, Ints
+from benchmarks.measures.seeds import Pool, SeedVariance
 from benchmarks.measures.statistics import components, normal_p
 from forge.errors import InputError
 
@@ -142,17 +143,26 @@ def _length(covariances: Floats, d: Floats) -> float:
     return math.sqrt(max(0.0, float(d @ correlation @ d)))
 
 
-def over_seeds(estimates: Estimates, weights: ArrayLike) -> SeedMean:
+def seed_variance(estimates: Estimates, weights: ArrayLike) -> SeedVariance:
+    """The variance between the seeds of a sum of AUCs, and what images alone make of it; arguments of `over_seeds`."""
+    w = np.atleast_2d(np.asarray(weights, dtype=np.float64))
+    seeds, of_images = len(w), w @ estimates.covariance @ w.T
+    shared = (of_images.sum() - np.trace(of_images)) / (seeds * (seeds - 1))
+    return SeedVariance(float((w @ estimates.value).var(ddof=1)), max(0.0, float(np.trace(of_images) / seeds - shared)))
+
+
+def over_seeds(estimates: Estimates, weights: ArrayLike, pool: Pool | None = None) -> SeedMean:
     """Mean over seeds of a sum of AUCs, with an interval for another seed's run on other images.
 
     With the sums y of S seeds, their variance B between seeds, and the variance of their mean over images I, the
     variance of the mean is I + s / S, where s = B - (what images alone make of B) is the seeds' own variance, not
     below zero. B has S - 1 degrees of freedom, I is taken as known, and Satterthwaite's approximation gives those of
-    the sum: few seeds make a wide interval, as they should.
+    the sum: few seeds make a wide interval, as they should. A pool moderates B and adds its degrees of freedom.
 
     Args:
         estimates: the AUCs of all seeds.
         weights: of each AUC in the sum of each seed, shape [S, k].
+        pool: what the other detectors of the table say about seeds.
     """
     from scipy import stats
 
@@ -161,23 +171,22 @@ def over_seeds(estimates: Estimates, weights: ArrayLike) -> SeedMean:
     image = combine(estimates, w.mean(axis=0))
     if seeds == 1:
         return SeedMean(image.value, image.low, image.high, None, None, 1, image.p)
-    y, of_images = w @ estimates.value, w @ estimates.covariance @ w.T
-    between = float(y.var(ddof=1))
-    shared = (of_images.sum() - np.trace(of_images)) / (seeds * (seeds - 1))
-    own = max(0.0, between - (float(np.trace(of_images)) / seeds - shared))
+    found = seed_variance(estimates, w)
+    between, freedom = pool.moderated(found, seeds - 1) if pool else (found.between, float(seeds - 1))
+    own = max(0.0, between - found.images)
     z, halves, ps = two_sided(estimates.level), [], []
     for half in (image.value - image.low, image.high - image.value):
         variance = (half / z) ** 2 + own / seeds
-        freedom = (seeds - 1) * (variance * seeds / between) ** 2 if own > 0 else math.inf
-        curve = stats.t(freedom) if math.isfinite(freedom) else stats.norm()
+        of_sum = freedom * (variance * seeds / between) ** 2 if own > 0 else math.inf
+        curve = stats.t(of_sum) if math.isfinite(of_sum) else stats.norm()
         halves.append(float(curve.ppf(0.5 + estimates.level / 2)) * math.sqrt(variance))
         ps.append(2 * float(curve.sf(abs(image.value) / math.sqrt(variance))) if variance > 0 else float(image.p))
-    total = float(of_images.mean()) + own / seeds
+    total = float((w @ estimates.covariance @ w.T).mean()) + own / seeds
     return SeedMean(
         image.value,
         image.value - halves[0],
         image.value + halves[1],
-        math.sqrt(between),
+        math.sqrt(found.between),
         own / seeds / total if total > 0 else 0.0,
         seeds,
         ps[0] if image.value > 0 else ps[1],  # of the end that faces zero

@@ -28,7 +28,7 @@ VERSIONS = {
     "score": 2,
     "explain": 1,
     "audit": 1,
-    "evaluate": 5,
+    "evaluate": 6,
     "report": 1,
 }
 

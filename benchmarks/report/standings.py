@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmarks.report.numbers import estimate
+from benchmarks.tables.column import CONTROLS
 from benchmarks.tables.formats import Sheet, rank, standing
-from benchmarks.tables.leaderboard import CONTROLS, Leaderboard, Line, Spread
+from benchmarks.tables.leaderboard import Leaderboard, Line, Spread
 
 _WHERE = {
     "leave-one-out": "on generators left out of its training",

@@ -12,7 +12,8 @@ from benchmarks.judge import Judge, fit_stage, judge_at, judge_of
 from benchmarks.pipeline.settings import short_name
 from benchmarks.pipeline.store import Store
 from benchmarks.report.numbers import estimate
-from benchmarks.tables.leaderboard import CONTROLS, PRIMARIES
+from benchmarks.tables.column import CONTROLS
+from benchmarks.tables.leaderboard import PRIMARIES
 from detect.trained import read_card
 from forge.errors import BenchError, InputError, UnknownNameError
 from forge.files import read_json

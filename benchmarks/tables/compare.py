@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from benchmarks.measures import averages
+from benchmarks.measures.averages import SeedMean
 from benchmarks.measures.statistics import holm
 from benchmarks.tables.cells import Scored
-from benchmarks.tables.leaderboard import difference_of
+from benchmarks.tables.column import Column
 from forge.errors import UnknownNameError
 
 
@@ -29,6 +30,14 @@ class Difference(BaseModel):
     cells: int
 
 
+class _Pair(NamedTuple):
+    """Two detectors in the same cells."""
+
+    of_a: Sequence[Scored]
+    of_b: Sequence[Scored]
+    difference: SeedMean
+
+
 def columns(cells: Mapping[str, Mapping[str, Sequence[Scored]]], a: str, b: str) -> list[Difference]:
     """Compare two detectors in every column that both have in the same cells.
 
@@ -44,14 +53,27 @@ def columns(cells: Mapping[str, Mapping[str, Sequence[Scored]]], a: str, b: str)
         if name not in cells:
             raise UnknownNameError("detector", name, cells)
     shared = [name for name in cells[a] if _wheres(cells[a][name]) == _wheres(cells[b].get(name, []))]
-    return _compared({name: (cells[a][name], cells[b][name]) for name in shared})
+    return _compared({name: _column(cells, name, a, b) for name in shared})
+
+
+def _column(cells: Mapping[str, Mapping[str, Sequence[Scored]]], name: str, a: str, b: str) -> _Pair:
+    """Two detectors in a column, among all that have the same cells: they say together how much seeds matter."""
+    alike = {d: of[name] for d, of in cells.items() if _wheres(of.get(name, [])) == _wheres(cells[a][name])}
+    return _Pair(cells[a][name], cells[b][name], Column(alike).difference(a, b))
 
 
 def single(of_a: Sequence[Scored], of_b: Sequence[Scored]) -> list[Difference]:
     """Compare two detectors in every cell of one column that both have."""
     there = {cell.where: cell for cell in of_b}
-    pairs = {_named(cell): ([cell], [there[cell.where]]) for cell in of_a if cell.where in there}
-    return _compared(pairs)
+    return _compared(
+        {
+            _named(cell): _Pair(
+                [cell], [there[cell.where]], Column({"a": [cell], "b": [there[cell.where]]}).difference("a", "b")
+            )
+            for cell in of_a
+            if cell.where in there
+        }
+    )
 
 
 def _named(cell: Scored) -> str:
@@ -65,22 +87,18 @@ def _wheres(cells: Sequence[Scored]) -> set[object]:
     return {cell.where for cell in cells}
 
 
-def _compared(pairs: Mapping[str, tuple[Sequence[Scored], Sequence[Scored]]]) -> list[Difference]:
-    found: list[tuple[str, int, float, float, averages.SeedMean]] = []
-    for what, (of_a, of_b) in pairs.items():
-        means = [float(np.mean([cell.auc for cell in of])) for of in (of_a, of_b)]
-        found.append((what, len(of_a), means[0], means[1], difference_of(of_a, of_b)))
-    adjusted = holm([one.p for *_, one in found])
+def _compared(pairs: Mapping[str, _Pair]) -> list[Difference]:
+    adjusted = holm([pair.difference.p for pair in pairs.values()])
     return [
         Difference(
             what=what,
-            a=mean_a,
-            b=mean_b,
-            difference=one.value,
-            low=one.low,
-            high=one.high,
+            a=float(np.mean([cell.auc for cell in pair.of_a])),
+            b=float(np.mean([cell.auc for cell in pair.of_b])),
+            difference=pair.difference.value,
+            low=pair.difference.low,
+            high=pair.difference.high,
             p_holm=float(p),
-            cells=count,
+            cells=len(pair.of_a),
         )
-        for (what, count, mean_a, mean_b, one), p in zip(found, adjusted, strict=True)
+        for (what, pair), p in zip(pairs.items(), adjusted, strict=True)
     ]

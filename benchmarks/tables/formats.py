@@ -64,8 +64,9 @@ class Sheet:
         board = self.board
         seeds = f"{len(board.seeds)} seeds" if len(board.seeds) > 1 else "one seed"
         cover = "images and seeds" if len(board.seeds) > 1 else "images alone: one seed says nothing of another run"
+        learned = " All detectors together say how much seeds matter." if len(board.seeds) > 1 else ""
         found = [
-            f"Mean AUC over the cells of a column, {seeds}, with its 95 % interval over {cover}. Protocol "
+            f"Mean AUC over the cells of a column, {seeds}, with its 95 % interval over {cover}.{learned} Protocol "
             f"{self.protocol}.",
             f"Rank: by {board.primary} ({board.columns[board.primary]}); a detector that a paired test cannot tell "
             "from the leader (Holm over all pairs) shares its rank, in brackets the ranks that the tests leave open.",

@@ -11,24 +11,20 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from benchmarks.measures import averages
-from benchmarks.measures.audit import METADATA, RANDOM, TRIVIAL
-from benchmarks.measures.averages import Estimates
 from benchmarks.measures.interval import two_sided
-from benchmarks.measures.metrics import Floats, Ints
 from benchmarks.measures.ranks import Friedman, critical_difference, friedman, rank_intervals, shared_ranks
 from benchmarks.measures.statistics import holm
 from benchmarks.tables.cells import COLUMNS, Scored, Where, cells_of
+from benchmarks.tables.column import CONTROLS, Column
 from forge.errors import InputError
 
 ALPHA = 0.05
-CONTROLS = (RANDOM, METADATA, TRIVIAL)  # detectors that are there to be compared with
 PRIMARIES = ("leave-one-out", "cross", "same")  # the first that a suite has ranks its detectors
 
 
@@ -122,16 +118,16 @@ def ranked(cells: Mapping[str, Mapping[str, Sequence[Scored]]], *, primary: str 
     if chosen not in known:
         raise InputError(f"the scores have no column {chosen!r}; they have: {', '.join(known)}")
     expected = {name: _expected(name, cells) for name in known}
-    means = {
-        detector: {name: _means(of[name]) for name in known if len(of.get(name, [])) == len(expected[name])}
-        for detector, of in cells.items()
+    columns = {
+        name: Column({d: of[name] for d, of in cells.items() if len(of.get(name, [])) == len(expected[name])})
+        for name in known
     }
     standings = {
-        detector: {name: _standing(of.get(name), cells[detector].get(name, []), expected[name]) for name in known}
-        for detector, of in means.items()
+        detector: {name: _standing(columns[name], detector, of.get(name, []), expected[name]) for name in known}
+        for detector, of in cells.items()
     }
-    complete = [detector for detector in cells if standings[detector][chosen].value is not None]
-    duels, errors = _duels({detector: means[detector][chosen] for detector in complete})
+    complete = [detector for detector in cells if detector in columns[chosen].names]
+    duels, errors = _duels(columns[chosen])
     lines = _lines(complete, standings, chosen, duels)
     rest = sorted(set(cells) - set(complete))
     lines += [Line(detector=name, rank=None, rank_low=None, rank_high=None, columns=standings[name]) for name in rest]
@@ -164,85 +160,26 @@ def _expected(column: str, cells: Mapping[str, Mapping[str, Sequence[Scored]]]) 
     return sorted({cell.where for of in cells.values() for cell in of.get(column, [])})
 
 
-@dataclass(frozen=True)
-class _Means:
-    """A detector's means over the cells of a column, one a seed.
-
-    Attributes:
-        seeds: [S].
-        value: mean AUC of each seed, [S]; `low` and `high`: ends of its interval over images.
-        units: of each seed, the images or people that add to its error.
-        influence: what each of them adds.
-    """
-
-    seeds: list[int]
-    value: Floats
-    low: Floats
-    high: Floats
-    units: list[Ints]
-    influence: list[Floats]
-
-
-def _means(cells: Sequence[Scored]) -> _Means:
-    """Collapse the cells of each seed into their mean: its influences are the mean of theirs."""
-    seeds = sorted({cell.where.seed for cell in cells})
-    means, units, influences = [], [], []
-    for seed in seeds:
-        own = [cell for cell in cells if cell.where.seed == seed]
-        weight = 1 / len(own)
-        shared = averages.covariance([cell.units for cell in own], [cell.influence for cell in own])
-        estimates = averages.estimates_of([cell.auc for cell in own], [cell.interval for cell in own], shared)
-        means.append(averages.combine(estimates, [weight] * len(own)))
-        units.append(np.concatenate([cell.units for cell in own]))
-        influences.append(weight * np.concatenate([cell.influence for cell in own]))
-    value, low, high = (np.array([getattr(mean, name) for mean in means]) for name in ("value", "low", "high"))
-    return _Means(seeds, value, low, high, units, influences)
-
-
-def _over_seeds(means: Sequence[_Means], covariance: Floats, signs: Sequence[int]) -> averages.SeedMean:
-    """The mean over seeds of one detector (signs [1]), or of one minus another ([1, -1])."""
-    ends = [np.concatenate([getattr(one, name) for one in means]) for name in ("value", "low", "high")]
-    weights = np.hstack([sign * np.eye(len(one.seeds)) for sign, one in zip(signs, means, strict=True)])
-    return averages.over_seeds(Estimates(ends[0], ends[1], ends[2], covariance), weights)
-
-
-def _covariance(means: Sequence[_Means]) -> Floats:
-    """Covariance of the means of all seeds of some detectors, in their order."""
-    return averages.covariance([u for one in means for u in one.units], [i for one in means for i in one.influence])
-
-
-def _standing(means: _Means | None, cells: Sequence[Scored], expected: Sequence[Where]) -> Standing:
-    if means is None:
+def _standing(column: Column, name: str, cells: Sequence[Scored], expected: Sequence[Where]) -> Standing:
+    if name not in column.names:
         missing = len(expected) - len(cells)
         return Standing(value=None, low=None, high=None, sd=None, cells=len(cells), missing=missing)
-    mean = _over_seeds([means], _covariance([means]), [1])
+    mean = column.mean(name)
     value, low, high = (round(number, 12) for number in (mean.value, mean.low, mean.high))  # a mean of ones is one
     return Standing(value=value, low=low, high=high, sd=mean.sd, cells=len(cells), missing=0)
 
 
-def _duels(found: Mapping[str, _Means]) -> tuple[list[Duel], list[float]]:
+def _duels(column: Column) -> tuple[list[Duel], list[float]]:
     """Every two detectors in a column, and the standard errors of their differences."""
-    names = sorted(found)
-    if len(names) < 2:
+    pairs = [(a, b, column.difference(a, b)) for a, b in itertools.combinations(column.names, 2)]
+    if not pairs:
         return [], []
-    means = [found[name] for name in names]
-    covariance, seeds = _covariance(means), len(means[0].seeds)
-    pairs = []
-    for i, j in itertools.combinations(range(len(names)), 2):
-        chosen = np.r_[i * seeds : (i + 1) * seeds, j * seeds : (j + 1) * seeds]
-        pairs.append((i, j, _over_seeds([means[i], means[j]], covariance[np.ix_(chosen, chosen)], [1, -1])))
-    adjusted = holm([difference.p for _, _, difference in pairs])
+    adjusted = holm([difference.p for *_, difference in pairs])
     duels = [
-        Duel(a=names[i], b=names[j], difference=one.value, low=one.low, high=one.high, p_holm=float(p))
-        for (i, j, one), p in zip(pairs, adjusted, strict=True)
+        Duel(a=a, b=b, difference=one.value, low=one.low, high=one.high, p_holm=float(p))
+        for (a, b, one), p in zip(pairs, adjusted, strict=True)
     ]
     return duels, [(one.high - one.low) / (2 * two_sided(0.95)) for *_, one in pairs]
-
-
-def difference_of(of_a: Sequence[Scored], of_b: Sequence[Scored]) -> averages.SeedMean:
-    """Mean AUC of one detector minus that of another over the same cells, with interval and p."""
-    means = [_means(of_a), _means(of_b)]
-    return _over_seeds(means, _covariance(means), [1, -1])
 
 
 def _lines(
