@@ -150,6 +150,14 @@ def walk(painter: Painter) -> Images:
     return np.stack([np.asarray(grid(frame, columns=count)) for frame in frames])
 
 
+def strolls(painter: Painter, *, rows: int = 3, steps: int = COLUMNS) -> Images:
+    """Ways from one random latent to another in equal angles, the label of each kept: uint8 [rows * steps, H, W, 3]."""
+    start, end = painter.latents(2 * rows, "strolls").chunk(2)
+    way = torch.stack([slerp(start, end, i / (steps - 1)) for i in range(steps)], dim=1)
+    codes = painter.labels(rows)
+    return painter.faces(way.flatten(0, 1), None if codes is None else codes.repeat(steps, axis=0))
+
+
 def truncation(painter: Painter) -> Image.Image:
     """Rows of the same latents, from the mean face (0) to no truncation (1)."""
     latents, codes = painter.latents(COLUMNS, "truncation"), painter.labels(COLUMNS)

@@ -19,7 +19,7 @@ EXAMPLES = """\b
 Examples:
   bench leaderboard faces64-quick
   bench leaderboard faces64-quick --format md
-  bench leaderboard faces64-quick --by robust
+  bench leaderboard faces64-quick --by robust --columns cross,union
 """
 
 
@@ -32,15 +32,26 @@ def leaderboard(
     by: Annotated[
         str | None, typer.Option("--by", help="Column that ranks. [default: leave-one-out, else cross, else same]")
     ] = None,
+    columns: Annotated[
+        str | None, typer.Option("--columns", help="Show these alone, e.g. cross,robust; csv and json have all.")
+    ] = None,
     reports: options.Reports = options.REPORTS,
 ) -> None:
     """Rank detectors from the stored scores of every image: means, intervals, ties, what is missing."""
+    from dataclasses import replace
+
     from benchmarks.tables import formats
     from forge.errors import UnknownNameError
 
     if format not in formats.FORMATS:
         raise UnknownNameError("format", format, formats.FORMATS)
     sheet = sheet_of(suite, reports, by)
+    if columns is not None:
+        only = tuple(name.strip() for name in columns.split(","))
+        for name in only:
+            if name not in sheet.board.columns:
+                raise UnknownNameError("column", name, sheet.board.columns)
+        sheet = replace(sheet, only=only)
     if format != "table":
         texts = {"md": formats.markdown, "html": formats.html, "csv": formats.to_csv, "json": formats.to_json}
         print(texts[format](sheet), end="")
@@ -142,7 +153,7 @@ def _fitting(sheet: Sheet, width: int) -> tuple[dict[str, list[str]], list[str]]
         "detector": [line.detector for line in board.lines],
         board.primary: [standing(line.columns[board.primary]) for line in board.lines],
     }
-    others = [name for name in board.columns if name != board.primary]
+    others = [name for name in sheet.columns if name != board.primary]
     more = {name: [_short(line.columns[name]) for line in board.lines] for name in others}
     more["images/s"] = [_speed(sheet, line.detector) for line in board.lines]
     left_out: list[str] = []

@@ -101,6 +101,11 @@ def assemble(job: Job) -> dict[str, Any]:
             for name, one in zip(forged, results.generators, strict=True)
             if one.trained and name in first
         },
+        strolls={
+            one.name: _strolls(name, stage, inputs)
+            for name, one in zip(forged, results.generators, strict=True)
+            if one.trained and name in first
+        },
         by_id=_finder(faces if shown else None, list(free.values())),
         evidence=_evidence(stage, inputs, manifests, faces, first, free),
     )
@@ -272,6 +277,18 @@ def _filmstrip(folder: Path, kimg: float) -> list[tuple[float, Images]]:
     grids = sorted(file for file in folder.glob("*k.png") if float(file.stem.rstrip("k")) <= kimg)
     chosen = [grids[i] for i in sorted(set(np.linspace(0, len(grids) - 1, 8).round().astype(int)))] if grids else []
     return [(float(path.stem.rstrip("k")), cut_grid(Image.open(path))[:8]) for path in chosen]
+
+
+def _strolls(name: str, stage: Stage, inputs: Mapping[str, Path]) -> Images:
+    """Faces of the generator that made a forged set, on ways between latents."""
+    from forge.generator import TrainedGenerator, generator_place
+    from forge.networks import GENERATORS
+    from forge.showing import Painter, strolls
+
+    kind = GENERATORS.load(stage.inputs[f"train {name}"].settings["architecture"])
+    snapshot = stage.inputs[f"forged {name}"].settings["snapshot"]
+    trained = TrainedGenerator.open(generator_place(inputs[f"train {name}"], snapshot), implementation=kind)
+    return strolls(Painter(trained, stage.seed))
 
 
 def _finder(real: FaceSet | None, forged: list[FaceSet]) -> Callable[[str, str], Images | None]:

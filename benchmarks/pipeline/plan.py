@@ -29,7 +29,7 @@ VERSIONS = {
     "explain": 1,
     "audit": 1,
     "evaluate": 6,
-    "report": 1,
+    "report": 2,
 }
 
 

@@ -77,7 +77,7 @@ class Knowledge:
     sentences: list[tuple[str, list[str]]]
     figures: list[Figure]
     lines: list[Line]
-    missing: list[tuple[str, str]]  # what lacks its control, and the option that adds it
+    missing: dict[str, list[str]]  # the option that adds a control -> what lacks it
     left_out: str
 
 
@@ -86,7 +86,8 @@ def knowledge(results: Results, names: Names) -> Knowledge | None:
     derived = [cell for cell in results.cells if _derived(cell)]
     if not derived:
         return None
-    trials, missing = [], {}
+    trials: list[Trial] = []
+    missing: dict[str, dict[str, list[str]]] = {}
     for cell in derived:
         for name in (CONTROL, *_MORE.get(family(cell.detector), ())):
             control = _control(cell, results.cells, name)
@@ -94,7 +95,8 @@ def knowledge(results: Results, names: Names) -> Knowledge | None:
             if control is not None and test is not None:
                 trials.append(Trial(cell, control, test))
             elif name == CONTROL:
-                missing[f"{cell.detector}, trained on {cell.trained_on}"] = _remedy(cell)
+                trained = missing.setdefault(_remedy(cell), {}).setdefault(cell.detector, [])
+                trained += [cell.trained_on] if cell.trained_on not in trained else []
     trials.sort(key=lambda t: (t.cell.trained_on, t.cell.seed, not t.own, t.cell.tested_on))
     panels = _panels(trials)
     return Knowledge(
@@ -102,8 +104,14 @@ def knowledge(results: Results, names: Names) -> Knowledge | None:
         sentences=_sentences(trials),
         figures=[_figure(duel, group, names) for duel, group in panels[:_PANELS]],
         lines=[_line(trial) for trial in trials],
-        missing=list(missing.items()),
+        missing={option: [_lacking(*one) for one in lack.items()] for option, lack in missing.items()},
         left_out=f"The first {_PANELS} of {len(panels)} pairings." if len(panels) > _PANELS else "",
+    )
+
+
+def _lacking(detector: str, trainings: Sequence[str]) -> str:
+    return (
+        f"{detector}, trained on {trainings[0]}" if len(trainings) == 1 else f"{detector} in {len(trainings)} trainings"
     )
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from PIL import Image
 
-from benchmarks.measures.trainings import Training
+from benchmarks.measures.trainings import Training, in_short
 from benchmarks.report.colour import Maps, Pixels, diverging, overlay
 from benchmarks.report.figures import Names
 from benchmarks.report.images import grid_uri, map_uri, smaller
@@ -94,23 +94,25 @@ class Looking:
         return bool(self.spectra or self.gazes or self.weights)
 
 
-def looking(evidence: Evidence, forged: Mapping[str, Pixels], names: Names) -> Looking:
+def looking(evidence: Evidence, forged: Mapping[str, Pixels], names: Names, *, broadest: bool = False) -> Looking:
     """Lay out what is shown.
 
     Args:
         evidence: of the run.
         forged: the first test forgeries of each generator, uint8 [n, H, W, 3], in the order of the saliency maps.
         names: for the files.
+        broadest: of the fits of a detector show the one alone that was trained on the most generators.
     """
+    shown = _broadest(evidence) if broadest else evidence
     files: dict[str, Image.Image] = {}
     spectra = [_spectrum(name, evidence, names, files) for name in list(evidence.spectra)[:GENERATORS]]
-    seen = [name for name in forged if len(forged[name]) and _watchers(evidence, name)]
+    seen = [name for name in forged if len(forged[name]) and _watchers(shown, name)]
     weighing = [sight for sight in evidence.sights if sight.weights is not None]
     speaking = {sight.detector for sight in evidence.sights if sight.saliency}
     return Looking(
         method=evidence.method,
         spectra=spectra,
-        gazes=[_gazes(name, forged[name], _watchers(evidence, name), names, files) for name in seen[:GENERATORS]],
+        gazes=[_gazes(name, forged[name], _watchers(shown, name), names, files) for name in seen[:GENERATORS]],
         weights=[_weights(sight) for sight in weighing[:WEIGHTS]],
         silent=[name for name in dict.fromkeys(s.detector for s in evidence.sights) if name not in speaking],
         left_out={
@@ -120,6 +122,14 @@ def looking(evidence: Evidence, forged: Mapping[str, Pixels], names: Names) -> L
         },
         files=files,
     )
+
+
+def _broadest(evidence: Evidence) -> Evidence:
+    plain = [sight for sight in evidence.sights if not Training.parse(sight.trained_on).variant]
+    found: dict[str, Sight] = {}
+    for sight in sorted(plain, key=lambda one: -len(Training.parse(one.trained_on).generators)):  # a stable sort
+        found.setdefault(sight.detector, sight)
+    return replace(evidence, sights=list(found.values()))
 
 
 def _first(shown: int, n: int, what: str) -> str:
@@ -166,7 +176,9 @@ def _gazes(
 
 
 def _title(sight: Sight, generator: str) -> str:
-    return sight.detector if sight.trained_on == generator else f"{sight.detector}, trained on {sight.trained_on}"
+    if sight.trained_on == generator:
+        return sight.detector
+    return f"{sight.detector}, trained on {in_short(sight.trained_on, sight.saliency)}"
 
 
 def _weights(sight: Sight) -> HeatMap:

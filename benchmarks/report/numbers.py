@@ -34,18 +34,25 @@ def decimals(half_width: float) -> int:
 def estimate(value: float, low: float, high: float) -> Estimate:
     """Round a share and its interval honestly.
 
-    The ends are rounded outwards. Digits are added where rounding would say more than the data: that an imperfect
-    value is perfect, or that an end lies on 0.5. Only exact 0 and 1 lose their zeros.
+    The ends are rounded outwards. A value that is not perfect never looks so: where rounding would make it 1 (or 0), it
+    is cut instead. Digits are added where an end would come to lie on 0.5, or where a value seems to lie beyond an end.
+    Only exact 0 and 1 lose their zeros.
 
     >>> str(estimate(0.99812, 0.99511, 0.99893))
     '0.998 [0.995, 0.999]'
     >>> str(estimate(1.0, 0.9963, 1.0)), str(estimate(0.9996, 0.9796, 0.99999))
-    ('1 [0.996, 1]', '0.9996 [0.9796, 1.0000]')
+    ('1 [0.996, 1]', '0.99 [0.97, 1.00]')
+    >>> str(estimate(0.999996, 0.99868, 1.0))
+    '0.9999 [0.9986, 1]'
     """
     places = decimals((high - low) / 2)
     while places < _MOST and not _faithful(value, low, high, places):
         places += 1
-    return Estimate(_fixed(value, places), _end(low, _down(low, places), places), _end(high, _up(high, places), places))
+    return Estimate(
+        _fixed(_near(value, places), places),
+        _end(low, _down(low, places), places),
+        _end(high, _up(high, places), places),
+    )
 
 
 def _end(exact: float, shown: float, places: int) -> str:
@@ -54,9 +61,15 @@ def _end(exact: float, shown: float, places: int) -> str:
 
 def _faithful(value: float, low: float, high: float, places: int) -> bool:
     ends = _down(low, places), _up(high, places)
-    perfect = all((value == end) == (round(value, places) == end) for end in (0.0, 1.0))
     guessing = all((exact == 0.5) == (shown == 0.5) for exact, shown in zip((low, high), ends, strict=True))
-    return perfect and guessing and ends[0] <= round(value, places) <= ends[1]
+    return guessing and ends[0] <= _near(value, places) <= ends[1]
+
+
+def _near(value: float, places: int) -> float:
+    """Rounded, but to 0 or 1 only where it is exactly that."""
+    least = 10.0**-places
+    shown = round(value, places)
+    return shown if value in (0.0, 1.0) or places == _MOST else min(max(shown, least), 1 - least)
 
 
 def _down(value: float, places: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +13,18 @@ import pandas as pd
 from markupsafe import Markup
 
 from benchmarks.measures.evaluate import grid
-from benchmarks.measures.results import Cell, DetectorFacts, GeneratorFacts, Results, StageFacts
+from benchmarks.measures.results import (
+    Cell,
+    DetectorFacts,
+    Finding,
+    Gap,
+    GeneratorFacts,
+    GroupFact,
+    Results,
+    StageFacts,
+)
 from benchmarks.measures.trainings import CLEAN, Training
-from benchmarks.report import discriminators, figures, health, histories, mistakes, quality, words
+from benchmarks.report import discriminators, figures, health, histories, mistakes, quality, suite, words
 from benchmarks.report.figures import Figure, Names
 from benchmarks.report.images import grid_uri
 from benchmarks.report.leaderboard import Leaderboard, leaderboard, picture_of
@@ -25,18 +35,18 @@ from benchmarks.report.ranking import detectable, duels, places
 from benchmarks.report.robustness import Robustness, robustness
 from benchmarks.report.rows import Row, TestRows, errors_of, table
 from benchmarks.report.standings import Standings, standings, verdict
+from benchmarks.report.standings_figure import picture as picture_of_standings
 from benchmarks.report.threshold import MOST, dials, embedded
 from benchmarks.tables.leaderboard import Leaderboard as Ranking
 from forge.faces.faceset import SPLITS
 
-_CELLS = 6  # panels of one cell each
-_DUELS = 5  # panels of one pairing each
 _OVERVIEW = 12  # results in one figure, and rows of a table that need no shorter one before them
 _HISTORIES = 4
-_STAGES = 60
+_STAGES = 24
 _FITS = 24
 _FOLDED = 20  # further fits whose histories are folded away
-_GALLERY_CELLS = 16
+_GAPS = 24  # lines of gaps between groups, and then those alone whose interval lies beside 0
+_GROUPS = 42
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,7 @@ class Forgeries:
     shown: int
     file: str
     strip: list[tuple[float, str]]
+    strolls: str | None
 
 
 @dataclass(frozen=True)
@@ -62,6 +73,7 @@ class Page:
     detectable: str | None
     board: Leaderboard | None
     standings: Standings | None
+    measures: suite.Measures | None
     dials: Markup
     robustness: Robustness | None
     progress: Progress
@@ -132,6 +144,28 @@ class Page:
         return list(found.values())
 
     @property
+    def gaps(self) -> list[Gap]:
+        """The largest gaps between groups of people; where they are many, those that chance does not explain."""
+        gaps = self.results.gaps
+        return gaps if len(gaps) <= _GAPS else sorted((g for g in gaps if g.low > 0), key=lambda g: -g.gap)[:_GAPS]
+
+    @property
+    def people(self) -> list[GroupFact]:
+        """Every detector on every group; where they are many, the detectors first in the table alone."""
+        if not self.standings or len(self.results.groups) <= _GROUPS:
+            return self.results.groups
+        order = [name for _, name, _, _ in self.standings.lines]
+        found = sorted(self.results.groups, key=lambda group: order.index(group.detector))
+        of_first = sum(group.detector == found[0].detector for group in found)
+        return found[: _GROUPS // of_first * of_first]
+
+    @property
+    def audits(self) -> tuple[list[Finding], list[Finding]]:
+        """The audits, and aside those that are repeated for the generators of every seed."""
+        aside = [one for one in self.results.audits if re.search(r" #\d+$", one.audit)]
+        return [one for one in self.results.audits if one not in aside], aside
+
+    @property
     def groups(self) -> list[list[Row]]:
         """The rows of each pairing of training and test generator."""
         found: dict[tuple[str, str, int], list[Row]] = {}
@@ -166,6 +200,7 @@ def build(
     *,
     forged: dict[str, np.ndarray],
     filmstrip: dict[str, list[tuple[float, np.ndarray]]],
+    strolls: dict[str, np.ndarray],
     picture: Any,  # noqa: ANN401 - Pictures.by_id
     evidence: Evidence,
     board: Ranking | None = None,
@@ -177,6 +212,7 @@ def build(
         scores: its score rows.
         forged: random forgeries a generator, uint8 [n, H, W, 3].
         filmstrip: (kimg, uint8 [n, H, W, 3]) a generator, as training went on.
+        strolls: rows of eight faces a generator, from one latent to another, uint8 [rows * 8, H, W, 3].
         picture: image of (source set name, sample id), None where it may not be shown.
         evidence: where the detectors look.
         board: the leaderboard of a suite.
@@ -200,55 +236,55 @@ def build(
     names = Names()
     trained, robust = progress(whole, names), robustness(whole, names)
     rows = TestRows(grid(scores[scores["perturbation"] == CLEAN]))
-    single, paired = figures.hardest(cells, _CELLS), figures.hardest_duels(cells, _DUELS)
-    histograms = figures.histograms(single, rows, names)
+    focus = suite.focus(cells, board)
+    turned = suite.dialled(cells, board)
+    histograms = figures.histograms(focus.single, rows, names)
     rows_shown = table(results)
     smallest = detectable(results.comparisons)
     tests, tests_left_out = matrices(cells, results.comparisons)
     fits = _by_merit(results)
     said = words.verdict(results, errors_of(cells, rows))
+    key_figure = None
     if board and (opening := verdict(board)):  # of a suite, its table is the answer
-        said = words.Verdict(tuple(opening), said.notes)
+        said = words.Verdict(tuple(opening), (*words.warnings(results), *suite.notes(board, cells)))
+        key_figure = picture_of_standings(board, whole.cells, names)
     return Page(
         results=results,
         verdict=said,
-        dials=embedded(dials(_turned(cells), rows)) if cells else Markup(),
+        dials=embedded(dials(turned, rows)) if cells else Markup(),
         robustness=robust,
         progress=trained,
         faces=words.faces_of(results.data.name),
-        key_figure=_key_figure([row.cell for row in rows_shown], histograms, names),
+        key_figure=key_figure or _key_figure([row.cell for row in rows_shown], histograms, names),
         rows=rows_shown,
         detectable=None if smallest is None else f"{smallest:.2g}",
         board=leaderboard(cells, places(cells, results.comparisons)) if len(duels(cells)) > 1 else None,
         standings=standings(board, results.protocol_version) if board else None,
         tests=tests,
         discriminators=discriminators.knowledge(results, names),
-        looking=looking(evidence, {name: faces[:64] for name, faces in forged.items()}, names),
-        forgeries=[_forgeries(one, forged, filmstrip, names) for one in results.generators],
+        measures=suite.measures(board, whole.cells) if board else None,
+        looking=looking(
+            evidence, {name: faces[:64] for name, faces in forged.items()}, names, broadest=board is not None
+        ),
+        forgeries=[_forgeries(one, forged, filmstrip, strolls, names) for one in results.generators],
         quality=quality.quality_table(results.generators),
         spectra=quality.spectrum_figures(results.generators[:_HISTORIES], names),
-        roc=figures.roc_figures(paired, rows, names),
-        det=figures.det_figures(paired, rows, names),
+        roc=figures.roc_figures(focus.paired, rows, names),
+        det=figures.det_figures(focus.errors, rows, names),
         scores=histograms if len(cells) > 1 else [],
-        calibration=figures.calibration_figures(single, rows, names),
+        calibration=figures.calibration_figures(focus.single, rows, names),
         generators=[f for one in results.generators[:_HISTORIES] for f in _training_figures(one, names)],
         detectors=[f for one in fits[:_HISTORIES] for f in histories.detector_figures(one, names)],
         more_detectors=[
             f for one in fits[_HISTORIES : _HISTORIES + _FOLDED] for f in histories.detector_figures(one, names)
         ],
-        galleries=mistakes.galleries(figures.hardest(cells, _GALLERY_CELLS), rows, picture),
-        left_out=_left_out(results) | {"tests": tests_left_out, "dials": _untold(len(_turned(cells)))},
+        galleries=mistakes.galleries(focus.wrong, rows, picture),
+        left_out=_left_out(results) | focus.said | {"tests": tests_left_out, "dials": _untold(len(turned))},
         all_fits=len(whole.detectors),
         provenance=json.dumps(results.data.provenance, indent=1, sort_keys=True, ensure_ascii=False),
         facts={i: facts(one) for i, one in enumerate(results.detectors)},
         methods=sorted({cell.auc_method for cell in cells}),
     )
-
-
-def _turned(cells: Sequence[Cell]) -> Sequence[Cell]:
-    """The cells whose threshold can be turned: of a suite those it ranks by, else all."""
-    left_out = [cell for cell in cells if cell.condition == "leave-one-out"]
-    return left_out or cells
 
 
 def _untold(tests: int) -> str:
@@ -284,24 +320,20 @@ def _left_out(results: Results) -> dict[str, str]:
     """What each part of the page does not show, in a sentence; empty where it shows everything."""
     cells = results.cells
 
-    def lowest(what: str, part: Sequence[Cell]) -> str:
-        if len(part) == len(cells):
-            return ""
-        return f"The {what} with the lowest AUC, {len(part)} of {len(cells)} results; scores.parquet has them all."
-
     def first(shown: int, n: int) -> str:
         return f"The first {shown} of {n}; results.json has them all." if n > shown else ""
 
     return {
-        "single": lowest("results", figures.hardest(cells, _CELLS)),
-        "paired": lowest("pairings", figures.hardest_duels(cells, _DUELS)),
-        "overview": "" if len(duels(cells)) > 1 else lowest("results", figures.hardest(cells, _OVERVIEW)),
+        "overview": (
+            f"The {_OVERVIEW} of {len(cells)} results with the lowest AUC; scores.parquet has them all."
+            if len(duels(cells)) == 1 and len(cells) > _OVERVIEW
+            else ""
+        ),
         "curves": (
             f"Of more than {figures.CURVES} detectors, the best, the worst and an even choice between are drawn."
             if any(len(group) > figures.CURVES for group in duels(cells).values())
             else ""
         ),
-        "mistakes": lowest("results", figures.hardest(cells, _GALLERY_CELLS)),
         "generators": first(_HISTORIES, len(results.generators)),
         "detectors": (
             f"The {_HISTORIES} of {len(results.detectors)} fits with the lowest AUC on their own generator."
@@ -316,6 +348,7 @@ def _forgeries(
     generator: GeneratorFacts,
     forged: dict[str, np.ndarray],
     filmstrip: dict[str, list[tuple[float, np.ndarray]]],
+    strolls: dict[str, np.ndarray],
     names: Names,
 ) -> Forgeries:
     faces = forged.get(generator.name)
@@ -329,6 +362,7 @@ def _forgeries(
         shown=shown,
         file=names("samples", generator.name) + ".png",
         strip=[(kimg, grid_uri(images[:8])) for kimg, images in strip if len(images)],
+        strolls=grid_uri(strolls[generator.name]) if generator.name in strolls else None,
     )
 
 

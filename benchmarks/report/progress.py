@@ -140,16 +140,12 @@ def _against_quality(name: str, where: str, lines: dict[str, list[_Point]], name
 
 def _draw(plot: Plot, i: int, detector: str, line: Sequence[_Point], x: Sequence[float]) -> None:
     kind = series(i)
-    for left, point in zip(x, line, strict=True):
-        plot.line([left, left], [point.low, point.high], kind.split()[0])
+    plot.strokes(x, [point.low for point in line], [point.high for point in line], kind.split()[0])
     plot.line(x, [point.auc for point in line], kind)
     for left, point in zip(x, line, strict=True):
-        plot.dot(left, point.auc, kind.split()[0], title=f"{detector}: {_shown(point)}", radius=2.5)
+        title = f"{detector}, {point.kimg:g} k: {estimate(point.auc, point.low, point.high)}"
+        plot.dot(left, point.auc, kind.split()[0], title=title, radius=2.5)
     plot.legend(shorten(detector, 34), kind)
-
-
-def _shown(point: _Point) -> str:
-    return f"{estimate(point.auc, point.low, point.high)} after {point.kimg:g} thousand images"
 
 
 def _said(lines: dict[str, list[_Point]]) -> str:

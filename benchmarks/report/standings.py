@@ -64,26 +64,28 @@ def verdict(board: Leaderboard) -> list[str]:
     leaders = [line for line in ranked if line.rank == 1]
     best = leaders[0]
     where = _WHERE.get(board.primary, f"in the column {board.primary}")
-    said = f"{best.detector} leads with a mean AUC of {_worded(best, board.primary)} {where}"
+    said = f"{best.detector} leads with a mean AUC of {worded(best, board.primary)} {where}"
     if len(leaders) > 1:
         names = [line.detector for line in leaders[1:]]
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         said += f"; {shown} cannot be told apart from it"
     sentences = [f"{said}. {len(ranked)} detectors are ranked."]
-    other = next((name for name in ("same", "union") if name in board.columns and name != board.primary), None)
-    if other and best.columns[other].value is not None:
+    known = (name for name in ("same", "union") if name in board.columns and name != board.primary)
+    other = next((name for name in known if best.columns[name].value is not None), None)
+    if other:
         honest = [line.columns[other].value or 0.0 for line in ranked if line.detector not in CONTROLS]
         count = sum(value >= 0.99 for value in honest)
         sentences.append(
-            f"On generators it was trained on it has {_worded(best, other)}: there {count} of {len(honest)} detectors "
+            f"On generators it was trained on it has {worded(best, other)}: there {count} of {len(honest)} detectors "
             "reach 0.99, controls not counted, so that column does not say which is better."
             if count
-            else f"On generators it was trained on it has {_worded(best, other)}."
+            else f"On generators it was trained on it has {worded(best, other)}."
         )
     return sentences
 
 
-def _worded(line: Line, column: str) -> str:
+def worded(line: Line, column: str) -> str:
+    """A mean with its interval, in words."""
     found = line.columns[column]
     if found.value is None or found.low is None or found.high is None:
         return "no value"

@@ -111,6 +111,12 @@ class Plot:
         if len(points):
             self._parts.append(f'<path class="line {kind}" d="{path_data(points)}"/>')
 
+    def strokes(self, x: ArrayLike, low: ArrayLike, high: ArrayLike, kind: str) -> None:
+        """Upright strokes: intervals."""
+        ends = zip(self.at(x, low), self.at(x, high), strict=True)
+        drawn = "".join(path_data(np.stack(pair)) for pair in ends)
+        self._parts.append(f'<path class="line {kind}" d="{drawn}"/>')
+
     def band(self, x: ArrayLike, low: ArrayLike, high: ArrayLike, kind: str) -> None:
         """The area between two curves."""
         upper, lower = simplify(self.at(x, high)), simplify(self.at(x, low))
@@ -159,15 +165,16 @@ class Plot:
 
     def _frame(self) -> list[str]:
         bottom, right = _TOP + self.height, _LEFT + self.width
-        parts = []
+        parts, lines = [], []
         for value, text in self.x.ticks:
             px = float(self.at(value, self.y.low)[0, 0])
-            parts.append(f'<path class="grid" d="M{number(px)} {number(_TOP)}V{number(bottom)}"/>')
+            lines.append(f"M{number(px)} {number(_TOP)}V{number(bottom)}")
             parts.append(text_at(px, bottom + 15, text, anchor="middle", kind="tick"))
         for value, text in self.y.ticks:
             py = float(self.at(self.x.low, value)[0, 1])
-            parts.append(f'<path class="grid" d="M{number(_LEFT)} {number(py)}H{number(right)}"/>')
+            lines.append(f"M{number(_LEFT)} {number(py)}H{number(right)}")
             parts.append(text_at(_LEFT - 6, py + 4, text, anchor="end", kind="tick"))
+        parts.insert(0, f'<path class="grid" d="{"".join(lines)}"/>')
         parts.append(f'<path class="base" d="M{number(_LEFT)} {number(bottom)}H{number(right)}"/>')
         parts.append(text_at(right, bottom + 31, self.x.label, anchor="end", kind="label"))
         parts.append(text_at(0, 12, self.y.label, kind="label"))
@@ -248,17 +255,25 @@ def forest(
 
 
 def path_data(points: np.ndarray) -> str:
-    """Path data; horizontal and vertical steps take one number instead of two."""
-    text, (x, y) = [f"M{number(points[0][0])} {number(points[0][1])}"], map(number, points[0])
-    for px, py in ((number(a), number(b)) for a, b in points[1:]):
-        if px == x and py == y:
-            continue
-        text.append(f"V{py}" if px == x else f"H{px}" if py == y else f"L{px} {py}")
-        x, y = px, py
+    """Path data in steps from point to point, which are shorter than places; one decimal, and errors do not add up."""
+    places = np.round(np.asarray(points) * 10).astype(int)
+    text = [f"M{number(places[0][0] / 10)} {number(places[0][1] / 10)}"]
+    for dx, dy in np.diff(places, axis=0).tolist():
+        if dx and dy:
+            down = _step(dy)
+            text.append(f"l{_step(dx)}{'' if down.startswith('-') else ' '}{down}")
+        elif dx or dy:
+            text.append(f"h{_step(dx)}" if dx else f"v{_step(dy)}")
     return "".join(text)
 
 
+def _step(tenths: int) -> str:
+    """Tenths as a number without what a path can do without: 5 is ".5"."""
+    text = number(tenths / 10)
+    return text.replace("0.", ".", 1) if abs(tenths) < 10 else text
+
+
 def text_at(x: float, y: float, text: str, *, anchor: str = "start", kind: str) -> str:
-    """A text element; `kind` is its class."""
-    place = "" if anchor == "start" else f' text-anchor="{anchor}"'
-    return f'<text class="{kind}" x="{number(x)}" y="{number(y)}"{place}>{escape(text)}</text>'
+    """A text element; `kind` is its class, to which its anchor adds another."""
+    side = {"start": "", "middle": " mid", "end": " end"}[anchor]
+    return f'<text class="{kind}{side}" x="{number(x)}" y="{number(y)}">{escape(text)}</text>'

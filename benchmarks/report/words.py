@@ -57,13 +57,9 @@ def verdict(results: Results, errors: Mapping[Key, Errors]) -> Verdict:
     Returns:
         One or two sentences, and notes on ties, reversed cues, chance and saturation.
     """
-    warnings = [
-        *(f"SHORTCUT, do not rely on these numbers: {one.audit}. {one.sentence}" for one in failed(results.audits)),
-        *(f"Missing here: {stage}. {error}." for stage, error in results.missing.items()),
-    ]
     if not results.cells:
         nothing = "This run measured nothing: it has no detector that was scored on a test set."
-        return Verdict((nothing,), tuple(warnings))
+        return Verdict((nothing,), tuple(warnings(results)))
     faces = faces_of(results.data.name)
     honest = [cell for cell in results.cells if cell.detector not in (RANDOM, METADATA)]  # these are to find nothing
     results = results.model_copy(update={"cells": honest or results.cells})
@@ -74,13 +70,21 @@ def verdict(results: Results, errors: Mapping[Key, Errors]) -> Verdict:
     else:
         sentences = (*_spread(results.cells, faces), *_worst_mistakes(results.cells, errors))[:2]
     notes = [
-        *warnings,
+        *warnings(results),
         *_reversals(results.cells),
         *_guesses(results.cells),
         *_ties(groups, results.comparisons),
         *_saturation(results.cells),
     ]
     return Verdict(sentences, tuple(notes))
+
+
+def warnings(results: Results) -> list[str]:
+    """What forbids to rely on the numbers, or is missing among them."""
+    return [
+        *(f"SHORTCUT, do not rely on these numbers: {one.audit}. {one.sentence}" for one in failed(results.audits)),
+        *(f"Missing here: {stage}. {error}." for stage, error in results.missing.items()),
+    ]
 
 
 def faces_of(name: str) -> str:

@@ -39,6 +39,7 @@ class Pictures:
         forged: random forged samples of each generator, not selected, uint8 [n, H, W, 3]; the first 64 are shown.
         filmstrip: (thousands of images seen, uint8 [n, H, W, 3]) of each generator as training went on; may be empty.
         by_id: image of (source set name, sample id), uint8 [H, W, 3]; None where it may not be shown.
+        strolls: rows of eight faces of each generator, from one latent to another, uint8 [rows * 8, H, W, 3].
         evidence: where the detectors look; its saliency maps are of the first images of `forged`.
     """
 
@@ -46,6 +47,7 @@ class Pictures:
     filmstrip: dict[str, list[tuple[float, np.ndarray]]]
     by_id: Callable[[str, str], np.ndarray | None]
     evidence: Evidence = field(default_factory=Evidence)
+    strolls: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def write_report(
@@ -71,6 +73,7 @@ def write_report(
         scores,
         forged=pictures.forged,
         filmstrip=pictures.filmstrip,
+        strolls=pictures.strolls,
         picture=pictures.by_id,
         evidence=pictures.evidence,
         board=board,

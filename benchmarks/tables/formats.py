@@ -34,6 +34,7 @@ class Sheet:
         protocol: version of the measuring protocol.
         costs: by detector; those scored elsewhere have none.
         verdicts: what audits found, sentences that stand above the table.
+        only: the columns to show; empty: all.
     """
 
     board: Leaderboard
@@ -41,11 +42,17 @@ class Sheet:
     protocol: int
     costs: Mapping[str, Cost]
     verdicts: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that are shown, the one that ranks among them."""
+        return [name for name in self.board.columns if not self.only or name in (self.board.primary, *self.only)]
 
     @property
     def headings(self) -> list[str]:
         """Of the columns of `rows`."""
-        return ["rank", "detector", *self.board.columns, "images/s", "parameters"]
+        return ["rank", "detector", *self.columns, "images/s", "parameters"]
 
     @property
     def rows(self) -> list[list[str]]:
@@ -55,7 +62,7 @@ class Sheet:
     def _row(self, line: Line) -> list[str]:
         cost = self.costs.get(line.detector)
         speed = count(round(cost.images_per_second)) if cost and cost.images_per_second else "–"
-        values = [standing(line.columns[name]) for name in self.board.columns]
+        values = [standing(line.columns[name]) for name in self.columns]
         return [rank(line), line.detector, *values, speed, amount(cost.parameters) if cost else "–"]
 
     @property

@@ -1,12 +1,14 @@
-"""Committed suites come out again: every AUC, mean and rank from the stored scores."""
+"""What this repository publishes: committed suites come out again, the README says the same, and no photo is in them."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from synthetic import call_bench
 
-REPORTS = Path(__file__).parents[2] / "reports"
+ROOT = Path(__file__).parents[2]
+REPORTS = ROOT / "reports"
 PUBLISHED = ("faces64-quick",)
 
 
@@ -19,7 +21,22 @@ def test_a_committed_suite_comes_out_again_to_the_last_digit(name, tmp_path, mon
     assert counts["IDENTICAL"] > 500 and counts["IDENTICAL"] == sum(counts.values())
 
 
+def test_the_readme_shows_the_leaderboards_that_the_scores_give(tmp_path, monkeypatch, capsys):
+    bench = call_bench(tmp_path, monkeypatch, capsys)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = re.findall(r"<!-- bench (leaderboard \S+ [^>]*) -->\n(.*?)<!-- end -->", readme, re.DOTALL)
+    assert [command.split()[1] for command, _ in shown] == list(PUBLISHED)
+    for command, table in shown:
+        code, out, err = bench(*command.split(), "--reports", str(REPORTS))
+        assert (code, err) == (0, "") and table.strip() == out.strip()
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_no_photo_was_shown_in_it(name):
-    results = json.loads((REPORTS / name / "results.json").read_text(encoding="utf-8"))
+def test_no_photo_is_published_and_pages_stay_small(name):
+    folder = REPORTS / name
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     assert not results["data"]["shown"] and "--show-real" not in results["command"]
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert 'alt="Real face' not in page
+    assert len(page.encode()) < 3_000_000
+    assert len(re.sub(r'src="data:image/[^"]+"', "", page).encode()) < 320_000

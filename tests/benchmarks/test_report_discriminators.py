@@ -115,7 +115,7 @@ def test_the_control_has_the_same_network(detector, trained_on, controls, chosen
     if chosen is None:
         named = detector.partition("@")[2]
         option = f"disc-scratch@{named}" if named else "disc-scratch"
-        assert known.missing == [(f"{detector}, trained on {trained_on}", option)]
+        assert known.missing == {option: [f"{detector}, trained on {trained_on}"]}
         assert not known.lines and not known.answer and not known.figures
     else:
         assert not known.missing and len(known.lines) == 1

@@ -110,7 +110,7 @@ def test_detectors_look_at_the_forgeries_they_were_trained_on():
     assert all(m.limit.endswith(" dB") for m in shown.spectra)
     joint = Evidence(sights=[sight("npr", "dcgan+other", ("dcgan", "other"))])
     (gaze,) = looking(joint, {"dcgan": faces(3), "stylegan-lite": faces(3)}, Names()).gazes
-    assert gaze.count == 3 and gaze.rows[0][0] == "npr, trained on dcgan+other"
+    assert gaze.count == 3 and gaze.rows[0][0] == "npr, trained on all"
 
 
 def test_what_does_not_fit_is_said():
