@@ -1,4 +1,4 @@
-"""What this repository publishes: committed suites come out again, the README says the same, and no photo is in them."""
+"""What this repository publishes: suites come out again, the README says the same, and no photo is in them."""
 
 import json
 import re
