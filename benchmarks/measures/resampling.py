@@ -25,6 +25,7 @@ from forge.errors import InputError
 
 FEW_UNITS = 30  # identities a class below which a percentile bootstrap over them covers too little (see the tests)
 _THREADS = 8
+Draws = list[NDArray[np.int32]]  # of each stratum the units drawn in each resample, by their place in it, [chunk, size]
 _CHUNK = 2**20  # cells of a weight matrix held at once: bounds memory to some tens of MB whatever n is
 
 
@@ -74,6 +75,8 @@ def codes(groups: ArrayLike | None, rows: int) -> Ints:
     names = np.asarray(groups)
     if names.shape != (rows,):
         raise InputError(f"groups must name one identity a row, shape ({rows},), got shape {names.shape}")
+    if names.dtype.kind in "iu":
+        return names.astype(np.intp)
     known: dict[Any, int] = {}
     unnamed = 0
     codes = np.empty(rows, np.intp)
@@ -91,11 +94,15 @@ def _sorted(label: ArrayLike, score: ArrayLike, groups: ArrayLike | None) -> tup
     forged, scores = check_scores(label, score)
     order = np.argsort(scores, kind="stable")
     forged, scores = forged[order], scores[order]
+    if groups is None:  # as `units_of` numbers rows that all stand for themselves
+        reals = forged.size - int(np.count_nonzero(forged))
+        own = np.where(forged, reals + np.cumsum(forged), np.cumsum(~forged)) - 1
+        return forged, scores, Units(own, (reals, 0, forged.size - reals))
     return forged, scores, units_of(forged, codes(groups, forged.size)[order])
 
 
-def _resample(values: Callable[[Ints], Floats], units: Units, resamples: int, seed: int, cells: int) -> Floats:
-    """`values` of how often each unit is drawn in each resample, weights [chunk, units] to numbers [chunk], joined.
+def _resample(values: Callable[[Draws], Floats], units: Units, resamples: int, seed: int, cells: int) -> Floats:
+    """`values` of what is drawn in each resample, draws of a chunk of them to numbers [chunk], joined.
 
     Chunks are drawn from seeds of their own, so that threads share the work and the result does not depend on how many.
 
@@ -112,15 +119,25 @@ def _resample(values: Callable[[Ints], Floats], units: Units, resamples: int, se
 
     def run(number: int) -> Floats:
         rng, rows = np.random.default_rng([seed, number]), min(chunk, resamples - number * chunk)
-        drawn = []
-        for size in units.strata:  # multinomial counts a stratum
-            draws = rng.integers(size, size=(rows, size), dtype=np.int32) if size else np.empty((rows, 0), np.int32)
-            draws += size * np.arange(rows, dtype=np.int32)[:, None]
-            drawn.append(_counts(draws.ravel(), rows * size).reshape(rows, size))
-        return values(np.concatenate(drawn, axis=1))
+        return values(
+            [
+                rng.integers(size, size=(rows, size), dtype=np.int32) if size else np.empty((rows, 0), np.int32)
+                for size in units.strata
+            ]
+        )
 
     with ThreadPoolExecutor(min(os.cpu_count() or 1, _THREADS)) as pool:
         return np.concatenate(list(pool.map(run, range(-(-resamples // chunk)))))
+
+
+def _weights(draws: Draws) -> Ints:
+    """How often each unit was drawn in each resample, [chunk, units]: multinomial counts a stratum."""
+    found = []
+    for drawn in draws:
+        rows, size = drawn.shape
+        of_all = drawn + size * np.arange(rows, dtype=np.int32)[:, None]
+        found.append(_counts(of_all.ravel(), rows * size).reshape(rows, size))
+    return np.concatenate(found, axis=1)
 
 
 def _counts(draws: NDArray[np.int32], size: int) -> NDArray[np.int32]:
@@ -130,7 +147,7 @@ def _counts(draws: NDArray[np.int32], size: int) -> NDArray[np.int32]:
     """
     from scipy.sparse import csc_array
 
-    ones, starts = np.ones(draws.size, np.int32), np.arange(draws.size + 1, dtype=np.int32)
+    ones, starts = np.ones(draws.size, np.int16), np.arange(draws.size + 1, dtype=np.int32)
     return np.asarray(csc_array((ones, draws, starts), shape=(size, draws.size)) @ ones)
 
 
@@ -153,13 +170,27 @@ def auc_resamples(
     lower, upper = (np.searchsorted(scores[~forged], scores[forged], side) for side in ("left", "right"))
     tied = bool((lower != upper).any())
 
-    def values(weight: Ints) -> Floats:
-        of_forged, of_real = forged_of(weight), real_of(weight)
-        below = np.zeros((len(weight), of_real.shape[1] + 1), np.intp)
+    alone = units.strata[1] == 0 and units.strata[2] == lower.size  # every forged row is a unit, in the order of scores
+    kind = np.int32 if forged.size < 2**29 else np.int64  # twice the number of reals has room in it
+
+    def ranks(of_real: Ints) -> tuple[Ints, Ints]:
+        """The weight of the reals below each forged row, tied ones half, and of all reals; twice that with ties."""
+        below = np.zeros((len(of_real), of_real.shape[1] + 1), kind)
         np.cumsum(of_real, axis=1, out=below[:, 1:])
-        twice = below.take(lower, axis=1) + below.take(upper, axis=1) if tied else 2 * below.take(lower, axis=1)
-        twice *= of_forged
-        return np.asarray(twice.sum(axis=1) / (2 * below[:, -1] * of_forged.sum(axis=1)))
+        reals = below[:, -1].astype(np.int64)
+        found = below.take(lower, axis=1)
+        return (found + below.take(upper, axis=1), 2 * reals) if tied else (found, reals)
+
+    def values(draws: Draws) -> Floats:
+        if alone:  # each forged row that was drawn adds its rank: no row has to be counted
+            rank, reals = ranks(real_of(_weights(draws[:1])))
+            won = np.array([one.take(drawn).sum(dtype=np.int64) for one, drawn in zip(rank, draws[2], strict=True)])
+            return np.asarray(won / (reals * lower.size))
+        weight = _weights(draws)
+        of_forged = forged_of(weight)
+        rank, reals = ranks(real_of(weight))
+        won = np.einsum("ij,ij->i", rank, of_forged, dtype=np.int64)
+        return np.asarray(won / (reals * of_forged.sum(axis=1, dtype=np.int64)))
 
     return _resample(values, units, resamples, seed, forged.size)
 
@@ -210,9 +241,9 @@ def bootstrap_interval(
         return None
     falling = np.arange(forged.size)[::-1]  # metrics then meet descending scores in every resample and need no sort
 
-    def values(weight: Ints) -> Floats:
+    def values(draws: Draws) -> Floats:
         found = []
-        for one in weight:
+        for one in _weights(draws):
             rows = np.repeat(falling, one[units.of_row[falling]])
             found.append(metric(forged[rows], scores[rows]))
         return np.array(found, dtype=np.float64)  # None becomes NaN
@@ -239,8 +270,8 @@ def eer_bootstrap(
     forged_falling, unit_falling = forged[::-1], units.of_row[::-1]
     ends = np.flatnonzero(np.append(np.diff(scores[::-1]) != 0, True))  # the last row of each threshold
 
-    def values(weight: Ints) -> Floats:
-        rows = weight.take(unit_falling, axis=1)
+    def values(draws: Draws) -> Floats:
+        rows = _weights(draws).take(unit_falling, axis=1)
         tp, fp = (np.cumsum(rows * kind, axis=1)[:, ends] for kind in (forged_falling, ~forged_falling))
         tpr, fpr = (np.pad(counts / counts[:, -1:], ((0, 0), (1, 0))) for counts in (tp, fp))
         excess = fpr + tpr - 1
@@ -308,5 +339,10 @@ def proportion_interval(
         return Interval(found.low, found.high, "Wilson over identities", level)
     rows = np.bincount(units.of_row)
     good = np.bincount(units.of_row, weights=hits)
-    shares = _resample(lambda weight: (weight @ good) / (weight @ rows), units, resamples, seed, count)
+
+    def values(draws: Draws) -> Floats:
+        weight = _weights(draws)
+        return np.asarray((weight @ good) / (weight @ rows))
+
+    shares = _resample(values, units, resamples, seed, count)
     return _percentile(shares, level, "bootstrap over identities")

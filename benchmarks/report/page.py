@@ -262,7 +262,7 @@ def build(
         standings=standings(board, results.protocol_version) if board else None,
         tests=tests,
         discriminators=discriminators.knowledge(results, names),
-        measures=suite.measures(board, whole.cells) if board else None,
+        measures=suite.measures(board, whole.cells) if board and len(rows_shown) > _OVERVIEW else None,
         looking=looking(
             evidence, {name: faces[:64] for name, faces in forged.items()}, names, broadest=board is not None
         ),

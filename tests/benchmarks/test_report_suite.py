@@ -1,0 +1,96 @@
+"""The page of a suite: what it draws in full, what it says beside the table, and the table as a picture."""
+
+import re
+
+import pandas as pd
+import pytest
+from synthetic import NO_PICTURES, Page, html_of, make_results, make_scores
+
+from benchmarks.report import suite
+from benchmarks.report.figures import Names
+from benchmarks.report.standings_figure import picture
+from benchmarks.report.write import write_report
+from benchmarks.tables.leaderboard import leaderboard
+
+GENERATORS = ("dcgan", "gan", "style")
+#                 seen, left out, robust
+SKILL = {"npr": (4.0, 2.5, 0.3), "xception": (4.0, 1.0, 1.5), "dct": (4.0, -1.0, 0.2), "random": (0.0, 0.0, 0.0)}
+
+
+@pytest.fixture(scope="module")
+def finished():
+    skill = {}
+    for name, (seen, unseen, _) in SKILL.items():
+        for left in GENERATORS:
+            others = "+".join(g for g in GENERATORS if g != left)
+            skill[name, others] = {g: unseen if g == left else seen for g in GENERATORS}
+            skill[name, left] = {g: seen if g == left else unseen for g in GENERATORS}
+        skill[name, "+".join(GENERATORS)] = dict.fromkeys(GENERATORS, seen)
+    scores = make_scores(skill, n=40)
+    changed = make_scores({(n, "+".join(GENERATORS)): dict.fromkeys(GENERATORS, s[2]) for n, s in SKILL.items()}, n=40)
+    scores = pd.concat([scores, changed[changed["split"] == "test"].assign(perturbation="jpeg30")], ignore_index=True)
+    return make_results(scores, name="many").model_copy(update={"seeds": [0]}), scores, leaderboard(scores)
+
+
+def test_what_leads_is_drawn_in_full(finished):
+    results, _, board = finished
+    assert [line.detector for line in board.lines] == ["npr", "xception", "random", "dct"]
+    cells = [cell for cell in results.cells if cell.perturbation == "none"]
+    focus = suite.focus(cells, board)
+    assert {cell.detector for cell in focus.single} == {"npr"} and len(focus.single) == 2
+    assert {cell.detector for cell in focus.wrong} == {"npr", "xception"} and len(focus.wrong) == 6
+    assert {(cell.trained_on, cell.tested_on) for cell in focus.paired} == {
+        ("gan+style", "dcgan"), ("dcgan+style", "gan"), ("dcgan+gan", "style"),
+    }  # fmt: skip
+    assert "npr, which leads" in focus.said["single"] and "leave-one-out" in focus.said["paired"]
+    turned = suite.dialled(cells, board)
+    assert [cell.detector for cell in turned] == ["npr"] * 3 + ["xception"] * 3 + ["dct"] * 3  # no control
+
+
+def test_a_run_without_a_table_shows_its_hardest_results(finished):
+    results, _, _ = finished
+    cells = [cell for cell in results.cells if cell.perturbation == "none"]
+    focus = suite.focus(cells, None)
+    assert len(focus.single) == 6 and "lowest AUC, 6 of 84" in focus.said["single"]
+    assert max(cell.auc for cell in focus.single) <= sorted(cell.auc for cell in cells)[5]
+    assert suite.focus(cells[:3], None).said == {"single": "", "paired": "", "wrong": ""}
+    assert suite.dialled(cells, None) == cells
+
+
+def test_notes_say_who_is_robust_and_what_lies_below_chance(finished):
+    results, _, board = finished
+    robust, below = suite.notes(board, results.cells)
+    assert "xception leads with 0.8" in robust and "npr has 0.5" in robust
+    found = [c for c in results.cells if c.detector == "dct" and c.condition != "same" and c.perturbation == "none"]
+    assert below.startswith(f"{len(found)} of ") and "dct trained on" in below
+
+
+def test_other_measures_are_means_with_their_range(finished):
+    results, _, board = finished
+    table = suite.measures(board, results.cells)
+    assert [name for name, _ in table.lines] == [line.detector for line in board.lines] and table.cells == 3
+    of = [c.eer for c in results.cells if c.detector == "npr" and c.condition == "leave-one-out"]
+    eer = dict(table.lines)["npr"][table.names.index("EER")]
+    assert eer == (f"{sum(of) / 3:.2f}", f"{min(of):.2f} to {max(of):.2f}")
+    assert dict(table.lines)["npr"][table.names.index("TPR at 1 % FPR")] == ("n too small", "")
+
+
+def test_the_picture_has_a_row_a_detector_and_a_ring_a_generator(finished):
+    results, _, board = finished
+    found = picture(board, results.cells, Names())
+    assert found.svg.count('class="dot s4"') == 1 + 4 and found.svg.count('class="ring s5"') == 1 + 4 * 3
+    names = re.findall(r'<text class="name"[^>]*>(\d+)  ([a-z]+)</text>', found.svg)
+    assert [name for _, name in names] == [line.detector for line in board.lines]
+    assert all(f"{line.detector} 0." in found.alt for line in board.lines)
+
+
+def test_the_page_is_short_and_says_where_the_rest_is(finished, tmp_path):
+    results, scores, board = finished
+    write_report(tmp_path, results, scores, NO_PICTURES, board=board)
+    text = html_of(tmp_path)
+    page = Page(text)
+    assert len(page.all("caption")) == len(page.all("table"))
+    assert "Other measures" in text and "Every measure of all" not in text and "Paired tests" not in text
+    written = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "## Leaderboard" in written and "results.csv" in written and len(written.splitlines()) < 160
+    assert len(text.encode()) < 200_000
