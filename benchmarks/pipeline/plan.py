@@ -26,7 +26,7 @@ VERSIONS = {
     "quality": 1,
     "fit": 2,
     "score": 2,
-    "explain": 1,
+    "explain": 2,
     "audit": 1,
     "evaluate": 6,
     "report": 2,
