@@ -6,6 +6,7 @@ weights. The first process alone writes files.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ class World:
                 torch.cuda.set_device(device)
             # the others wait while the first prepares photos and fits detectors
             distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(days=7))
+            atexit.register(distributed.destroy_process_group)  # its threads must end before the interpreter does
         return cls(distributed.get_rank(), distributed.get_world_size())
 
     @property

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from benchmarks.pipeline.plan import Stage
     from forge.progress import Tick
 
+LISTED = 24  # stages that are listed one by one where the output is not a terminal
 PLAIN_SECONDS = 15.0  # between progress lines where the output is not a terminal
 
 
@@ -65,10 +66,21 @@ class Plain(Silent):
 
     def __init__(self) -> None:
         self.rate, self.said = Rate(), time.monotonic()
+        self.todo = self.ran = 0
+        self.folded = False
+
+    def planned(self, stages: Sequence[Stage], todo: Collection[str]) -> None:
+        """Say how much there is to do; many stages that are there already are counted and not listed."""
+        self.todo, there = len(todo), len(stages) - len(todo)
+        self.folded = there > LISTED
+        if self.folded:
+            print(f"{there:,} of {len(stages):,} stages are in the store, {len(todo):,} to run", flush=True)
 
     def started(self, stage: Stage) -> None:
         """Say what begins."""
-        print(f"{stage.name} …", flush=True)
+        self.ran += 1
+        place = f" ({self.ran:,} of {self.todo:,})" if self.todo > LISTED else ""
+        print(f"{stage.name} …{place}", flush=True)
         self.rate, self.said = Rate(), time.monotonic()
 
     def progressed(self, stage: Stage, tick: Tick) -> None:
@@ -83,7 +95,8 @@ class Plain(Silent):
 
     def finished(self, stage: Stage, *, cached: bool, seconds: float) -> None:
         """Say that it is there."""
-        print(f"{stage.name}: {'cached' if cached else f'done in {seconds:.1f} s'}", flush=True)
+        if not (cached and self.folded):
+            print(f"{stage.name}: {'cached' if cached else f'done in {seconds:.1f} s'}", flush=True)
 
     def noted(self, text: str) -> None:
         """Say it."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.judge import Judge, fit_stage, judge_at, judge_of
+from benchmarks.measures.trainings import Training
 from benchmarks.pipeline.settings import short_name
 from benchmarks.pipeline.store import Store
 from benchmarks.report.numbers import estimate
@@ -197,8 +198,14 @@ def _described(file: Path, store: Path) -> Run:
 
 def _filled(run: Run, results: Mapping[str, Any], folder: Path, store: Store) -> Run:
     keys = {stage["name"]: stage["key"] for stage in reversed(results["stages"])}
+    order = list(_expected(folder).get("ranks", {}))  # best first
+
+    def merit(cell: Mapping[str, Any]) -> tuple[int, int, bool]:
+        place = order.index(cell["detector"]) if cell["detector"] in order else len(order)
+        return -len(Training.parse(cell["trained_on"]).generators), place, cell["condition"] != "same"
+
     fits: dict[tuple[str, str], Mapping[str, Any]] = {}
-    for cell in sorted(results["cells"], key=lambda cell: bool(cell["condition"] != "same")):
+    for cell in sorted(results["cells"], key=merit):  # a photo may be of any generator: who knows the most comes first
         fits.setdefault((cell["detector"], cell["trained_on"]), cell)
     choices = [
         Choice(f"{run.name} {detector}@{trained_on}", run.name, detector, trained_on, store.place("fit", key))
@@ -218,12 +225,18 @@ def _filled(run: Run, results: Mapping[str, Any], folder: Path, store: Store) ->
     )
 
 
+def _expected(folder: Path) -> Mapping[str, Any]:
+    """The means and ranks that were published beside the results; nothing where there are none."""
+    file = folder / "expected.json"
+    found: Mapping[str, Any] = read_json(file) if file.is_file() else {}
+    return found
+
+
 def _leader(folder: Path) -> str:
     """The first line of the leaderboard that was published beside the results, if there are ranks to speak of."""
-    file = folder / "expected.json"
-    if not file.is_file():
+    expected = _expected(folder)
+    if not expected:
         return ""
-    expected = read_json(file)
     column, ranks = expected["primary"], expected["ranks"]
     values = {one["what"]: one for one in expected["values"] if one["value"] is not None}
     first = [values[f"{name}, {column}"] for name, rank in ranks.items() if rank.split(" ")[0] == "1"]

@@ -41,6 +41,7 @@ from forge.progress import Report, Tick, silent
 MIN_IMAGES = 20
 RESOLUTIONS = (16, 1024)
 CHUNK = 64
+ALONE = 12  # chunks up to which other processes would still start when this one is done
 
 Numbers = NDArray[np.int64]
 
@@ -217,7 +218,7 @@ def _first_pass(
     taken = _Taken(folder, intake.resolution)
     parts = [positions[start : start + CHUNK] for start in range(0, len(positions), CHUNK)]
     batches = ordered(
-        functools.partial(take, intake=intake), map(source.chunk, parts), workers=min(workers, len(parts))
+        functools.partial(take, intake=intake), map(source.chunk, parts), workers=workers if len(parts) > ALONE else 1
     )
     with (folder / "pixels").open("wb") as pixels, (folder / "rows").open("w", encoding="utf-8") as rows:
         for part, batch in zip(parts, batches, strict=True):

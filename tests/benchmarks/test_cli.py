@@ -82,7 +82,7 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen:
 
 
 def test_killed_at_any_moment_it_ends_with_the_same_results(tmp_path):
-    longer = ("--set", "generator.training.kimg=6", "--name", "killed")
+    longer = ("--set", "generator.training.kimg=4", "--name", "killed")
     straight, killed = tmp_path / "straight", tmp_path / "killed"
     straight.mkdir(), killed.mkdir()
     process = start(straight, *longer)

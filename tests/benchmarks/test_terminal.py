@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from benchmarks.cli.terminal import Live
+from benchmarks.cli.terminal import Live, Plain
 from benchmarks.pipeline.plan import Stage
 from forge.progress import Tick
 
@@ -60,3 +60,24 @@ def test_names_are_no_markup(shown):
     live.started(strange)
     live.progressed(strange, Tick(1, 2, note="[bold]"))
     assert "[red]x[/]@gan" in text() and "[bold]" in text()
+
+
+def test_a_log_counts_what_is_there_where_it_is_much(capsys):
+    stages = [Stage("score", f"dct on {i}", {"i": i}, 0) for i in range(30)]
+    plain = Plain()
+    plain.planned(stages, {stages[-1].key})
+    for stage in stages[:-1]:
+        plain.finished(stage, cached=True, seconds=0.0)
+    plain.started(stages[-1])
+    plain.finished(stages[-1], cached=False, seconds=2.0)
+    assert capsys.readouterr().out.splitlines() == [
+        "29 of 30 stages are in the store, 1 to run", "score dct on 29 …", "score dct on 29: done in 2.0 s",
+    ]  # fmt: skip
+    few = Plain()
+    few.planned(stages[:2], {stages[1].key})
+    few.finished(stages[0], cached=True, seconds=0.0)
+    assert capsys.readouterr().out == "score dct on 0: cached\n"
+    many = Plain()
+    many.planned(stages, {stage.key for stage in stages})
+    many.started(stages[0])
+    assert capsys.readouterr().out == "score dct on 0 … (1 of 30)\n"
