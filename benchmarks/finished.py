@@ -119,7 +119,7 @@ class Report:
     def _sheet(self) -> Sheet:
         from benchmarks.cli.leaderboard import sheet_of
 
-        return sheet_of(self.folder.name, self.folder.parent)
+        return sheet_of(self.folder.name, reports=self.folder.parent)
 
     def __repr__(self) -> str:
         return f"Report({str(self.folder)!r}): {' '.join(self.verdict)}"

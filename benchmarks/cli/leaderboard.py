@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,13 +21,17 @@ Examples:
   bench leaderboard faces64-quick
   bench leaderboard faces64-quick --format md
   bench leaderboard faces64-quick --by robust --columns cross,union
+  bench leaderboard faces64-fairface faces64-lfw
 """
 
 
 def leaderboard(
     suite: Annotated[
-        str,
-        typer.Argument(help="Name of a finished run or suite, or its report folder.", autocompletion=completion.runs),
+        list[str],
+        typer.Argument(
+            help="Name of a finished run or suite, or its report folder; of several, detectors are ranked over all.",
+            autocompletion=completion.runs,
+        ),
     ],
     format: Annotated[str, typer.Option("--format", help="table, md, html, csv or json.")] = "table",  # noqa: A002
     by: Annotated[
@@ -45,7 +50,7 @@ def leaderboard(
 
     if format not in formats.FORMATS:
         raise UnknownNameError("format", format, formats.FORMATS)
-    sheet = sheet_of(suite, reports, by)
+    sheet = sheet_of(*suite, reports=reports, by=by)
     if columns is not None:
         only = tuple(name.strip() for name in columns.split(","))
         for name in only:
@@ -59,21 +64,31 @@ def leaderboard(
     print_sheet(sheet)
 
 
-def sheet_of(suite: str, reports: Path, by: str | None = None) -> Sheet:
-    """The leaderboard of a report folder, from its scores and from those submitted to it."""
+def sheet_of(*names: str, reports: Path, by: str | None = None) -> Sheet:
+    """The leaderboard of a report folder, from its scores and those submitted to it; of several, over all of them."""
     from benchmarks.measures.audit import failed
     from benchmarks.measures.results import Finding
     from benchmarks.pipeline.run import find_report
+    from benchmarks.tables.cells import cells_of, joined
     from benchmarks.tables.formats import Sheet
-    from benchmarks.tables.leaderboard import leaderboard as rank
+    from benchmarks.tables.leaderboard import ranked
+    from forge.errors import InputError
     from forge.files import read_json
 
-    folder = find_report(suite, reports)
-    results = read_json(folder / "results.json")
-    board = rank(scores_of(folder), primary=by)
-    found = [Finding(**one) for one in results.get("audits", [])]
-    verdicts = tuple(f"SHORTCUT, {one.audit}: {one.sentence}" for one in failed(found))
-    return Sheet(board, results["name"], results["protocol_version"], _costs(results), verdicts)
+    folders = [find_report(name, reports) for name in names]
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise InputError("one report stands twice among those to rank together; name each once")
+    every = {folder.name: read_json(folder / "results.json") for folder in folders}
+    cells = {folder.name: cells_of(scores_of(folder)) for folder in folders}
+    board = ranked(joined(cells) if len(cells) > 1 else next(iter(cells.values())), primary=by)
+    verdicts = []
+    for name, results in every.items():
+        of = f" ({name})" if len(every) > 1 else ""
+        found = [Finding(**one) for one in results.get("audits", [])]
+        verdicts += [f"SHORTCUT{of}, {one.audit}: {one.sentence}" for one in failed(found)]
+    title = " and ".join(str(results["name"]) for results in every.values())
+    fits = [one for results in every.values() for one in results["detectors"]]
+    return Sheet(board, title, next(iter(every.values()))["protocol_version"], _costs(fits), tuple(verdicts))
 
 
 def scores_of(folder: Path) -> pd.DataFrame:
@@ -104,15 +119,15 @@ def submitted(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}-submitted")
 
 
-def _costs(results: dict[str, Any]) -> dict[str, Cost]:
+def _costs(every: Sequence[Mapping[str, Any]]) -> dict[str, Cost]:
     """What each detector costs: the median over its fits."""
     from statistics import median
 
     from benchmarks.tables.formats import Cost
 
     found = {}
-    for name in dict.fromkeys(one["name"] for one in results["detectors"]):
-        fits = [one for one in results["detectors"] if one["name"] == name]
+    for name in dict.fromkeys(one["name"] for one in every):
+        fits = [one for one in every if one["name"] == name]
         speeds = [one["images_per_second"] for one in fits if one["images_per_second"] is not None]
         speed = median(speeds) if speeds else None
         found[name] = Cost(speed, fits[0]["parameters"], median(one["seconds"] for one in fits))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,21 +19,38 @@ _FIELD = 31  # characters of a leaderboard's column: AUC, interval, rank and the
 _NAME = 30  # most characters of a detector's name there
 
 
-def print_outcome(report: Path, *, quiet: bool, as_json: bool) -> None:
-    """Print the cells of a finished run and where its report lies."""
-    results = read_json(report / "results.json")
+def print_outcomes(reports: Sequence[Path], *, quiet: bool, as_json: bool) -> None:
+    """Print the cells of a finished run and where its report lies; of several runs, also the table over all of them."""
     if as_json:
-        print(json.dumps({"report": str(report), "cells": results["cells"], "comparisons": results["comparisons"]}))
+        found = [_as_json(report) for report in reports]
+        print(json.dumps(found[0] if len(found) == 1 else found))
         return
     if quiet:
         return
+    for report in reports:
+        _print(report)
+    if len(reports) > 1:
+        from benchmarks.cli.leaderboard import print_sheet, sheet_of
+
+        names = [report.name for report in reports]
+        print_sheet(sheet_of(*names, reports=reports[0].parent))
+        print(f"next: bench leaderboard {' '.join(names)} --format md")
+
+
+def _as_json(report: Path) -> dict[str, Any]:
+    results = read_json(report / "results.json")
+    return {"report": str(report), "cells": results["cells"], "comparisons": results["comparisons"]}
+
+
+def _print(report: Path) -> None:
+    results = read_json(report / "results.json")
     from rich.console import Console
 
     console = Console()
     if results.get("seeds") or any(cell["condition"] in ("leave-one-out", "external") for cell in results["cells"]):
         from benchmarks.cli.leaderboard import print_sheet, sheet_of
 
-        print_sheet(sheet_of(report.name, report.parent))
+        print_sheet(sheet_of(report.name, reports=report.parent))
         console.print(f"report: [bold]{report / 'index.html'}[/]", highlight=False, soft_wrap=True)
         console.print(f"[dim]next: bench leaderboard {report.name} --format md[/]", highlight=False, soft_wrap=True)
         return

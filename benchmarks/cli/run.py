@@ -14,7 +14,7 @@ import typer
 from benchmarks.cli import completion, options
 
 if TYPE_CHECKING:
-    from benchmarks.pipeline.run import PlannedRun
+    from benchmarks.pipeline.run import PlannedRun, RunOutcome
     from benchmarks.pipeline.settings import RunSettings
     from benchmarks.pipeline.store import Store
     from forge.compute import Compute, PrecisionAsked
@@ -119,41 +119,64 @@ def run(
         "resolution": resolution,
         "name": name,
     }
-    settings = gather(
-        find_suite(file) if file else None, flags, assignments or [], chosen, show_real=show_real, pairs=external or ()
-    )
+    suite = find_suite(file) if file else None
+    every = [
+        gather(suite, flags | part, assignments or [], chosen, show_real=show_real, pairs=external or ())
+        for part in _parts(suite, data, name)
+    ]
     for option, folder in (("--store", store), ("--reports", reports)):
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{option} {folder} is not a folder; choose another place")
     place = Store(store)
-    planned = prepare_run(settings, memory=place.root / "plans")
+    runs = [prepare_run(settings, memory=place.root / "plans") for settings in every]
     compute = Compute(chosen, cast("PrecisionAsked", precision), store / "precision.json")
-    refuse_foreign(reports / settings.name)
+    for settings in every:
+        refuse_foreign(reports / settings.name)
     if dry_run:
-        _print_plan(planned, place, reports, as_json=json)
+        _print_plans(runs, place, reports, as_json=json)
         return
-    from benchmarks.cli.outcome import print_outcome
+    from benchmarks.cli.outcome import print_outcomes
     from benchmarks.cli.terminal import observer_for
 
     if int(os.environ.get("RANK", "0")):
-        _follow(planned, compute)
+        for planned in runs:
+            _follow(planned, compute)
         return
-    with observer_for(quiet=quiet or json) as observer:
-        if preset is None:
-            observer.noted(f"preset {settings.preset} (on {chosen}); --preset chooses another")
-        outcome = execute_run(
-            planned,
-            store=place,
-            reports=reports,
-            compute=compute,
-            workers=workers or _cores(),
-            observer=observer,
-            track=track,
-        )
-    print_outcome(outcome.report, quiet=quiet, as_json=json)
-    if outcome.failures:
-        several = f" and {len(outcome.failures) - 1} more" if len(outcome.failures) > 1 else ""
-        raise BenchError(f"{outcome.failures[0]}{several}; the report is there without; the same command tries again")
+    outcomes: list[RunOutcome] = []
+    for planned in runs:
+        with observer_for(quiet=quiet or json) as observer:
+            if preset is None:
+                observer.noted(f"preset {planned.settings.preset} (on {chosen}); --preset chooses another")
+            if len(runs) > 1:
+                observer.noted(f"{planned.settings.name}, {len(outcomes) + 1} of {len(runs)} sources")
+            outcomes.append(
+                execute_run(
+                    planned,
+                    store=place,
+                    reports=reports,
+                    compute=compute,
+                    workers=workers or _cores(),
+                    observer=observer,
+                    track=track,
+                )
+            )
+    print_outcomes([outcome.report for outcome in outcomes], quiet=quiet, as_json=json)
+    if failures := [failure for outcome in outcomes for failure in outcome.failures]:
+        several = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
+        raise BenchError(f"{failures[0]}{several}; the report is there without; the same command tries again")
+
+
+def _parts(suite: Path | None, data: str | None, name: str | None) -> list[dict[str, str]]:
+    """What flags are in each run of a suite with several sources: the source, and a report's name of its own."""
+    from benchmarks.pipeline.configs import read_yaml, validated
+    from benchmarks.pipeline.settings import RunFile, safe_name, source_name
+
+    if suite is None or data is not None:
+        return [{}]
+    sources = validated(RunFile, read_yaml(suite), where=str(suite)).sources
+    if len(sources) < 2:
+        return [{"data": source} for source in sources] or [{}]
+    return [{"data": one, "name": f"{name or suite.stem}-{safe_name(source_name(one))}"} for one in sources]
 
 
 def _own_gpu(device: str) -> str:
@@ -200,7 +223,14 @@ def gather(
             if is_file_reference(entry):
                 raise InputError(f"{file} names the file {entry!r}; a YAML never imports code: give it as a flag")
     given = {key: value for key, value in flags.items() if value is not None}
-    left = {"set", "conditions", "external", "title", "protocol"}
+    if stored.sources and (stored.data or "data" not in given):
+        raise InputError(
+            f"{file} names both data and sources; keep one"
+            if stored.data
+            else f"{file} names several sources, which `bench run` runs one after another; here give data, one of: "
+            f"{', '.join(stored.sources)}"
+        )
+    left = {"set", "conditions", "external", "title", "protocol", "sources"}
     asked = stored.model_dump(exclude=left, exclude_none=True) | given
     external = stored.external | dict(map(_pair, pairs))
     if stored.protocol not in (None, PROTOCOL_VERSION):
@@ -324,6 +354,13 @@ def _command(
     for name, (real, forged) in external.items():
         parts += ["--external", f"{name}={real},{forged}"]
     return shlex.join([*parts, "--show-real"] if show_real else parts)
+
+
+def _print_plans(runs: Sequence[PlannedRun], store: Store, reports: Path, *, as_json: bool) -> None:
+    for planned in runs:
+        if len(runs) > 1 and not as_json:
+            print(f"{planned.settings.name}:")
+        _print_plan(planned, store, reports, as_json=as_json)
 
 
 def _print_plan(planned: PlannedRun, store: Store, reports: Path, *, as_json: bool) -> None:

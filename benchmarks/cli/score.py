@@ -40,7 +40,7 @@ def score(
     place = submitted(folder)
     place.mkdir(parents=True, exist_ok=True)
     write_scores(rows[list(scores.columns)], place / f"{name}.parquet")
-    sheet = sheet_of(suite, reports)
+    sheet = sheet_of(suite, reports=reports)
     print_sheet(sheet)
     own = next(line for line in sheet.board.lines if line.detector == name)
     found = own.columns[sheet.board.primary]

@@ -74,9 +74,9 @@ def show(
                 f"{name} is neither a report nor a trained generator: it has no results.json and no generator.json"
             ) from error
         raise InputError(f"{error}; `bench list generators|detectors|sources` shows other names") from error
-    from benchmarks.cli.outcome import print_outcome
+    from benchmarks.cli.outcome import print_outcomes
 
-    print_outcome(report, quiet=False, as_json=False)
+    print_outcomes([report], quiet=False, as_json=False)
 
 
 def _print_settings(kind: str, name: str, preset: str, store: Path) -> None:

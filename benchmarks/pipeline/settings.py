@@ -23,6 +23,12 @@ class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def source_name(source: str) -> str:
+    """A source without its path: fairface of fairface:photos/of/people and of photos/fairface."""
+    name = source.partition(":")[0] if ":" in source else Path(source).name
+    return name or source
+
+
 class DataSettings(_Settings):
     """Which real faces, and how they are prepared."""
 
@@ -40,8 +46,7 @@ class DataSettings(_Settings):
     @property
     def source_name(self) -> str:
         """The source without its path, for people."""
-        name = self.source.partition(":")[0] if ":" in self.source else Path(self.source).name
-        return name or self.source
+        return source_name(self.source)
 
 
 class ImageCounts(_Settings):
@@ -145,6 +150,9 @@ class RunFile(_Settings):
     detector: str | list[str] | None = None
     condition: str | list[str] | None = None
     data: str | None = None
+    sources: list[str] = Field(
+        [], description="real faces of several sources, each NAME, PATH or NAME:PATH: a run each"
+    )
     preset: Preset | None = None
     title: str = Field("", description="one line for people")
     protocol: int | None = Field(None, description="version of the measuring protocol it was written for")
@@ -155,6 +163,14 @@ class RunFile(_Settings):
     resolution: int | None = None
     name: str | None = None
     set: dict[str, Any] = {}
+
+    @field_validator("sources")
+    @classmethod
+    def _told_apart(cls, sources: list[str]) -> list[str]:
+        names = [safe_name(source_name(source)) for source in sources]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"two of its sources are called {twice[0]!r}; name a folder otherwise")
+        return sources
 
     @field_validator("seeds")
     @classmethod

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -113,6 +113,36 @@ def cells_of(scores: pd.DataFrame) -> dict[str, dict[str, list[Scored]]]:
                 cell = _cell(where, trained_on, real, group, ordered)
                 found.setdefault(detector, {}).setdefault(column, []).append(cell)
     return found
+
+
+def joined(parts: Mapping[str, Mapping[str, Mapping[str, Sequence[Scored]]]]) -> dict[str, dict[str, list[Scored]]]:
+    """The cells of several suites as those of one: each test set is named with its suite, and no image is shared.
+
+    Args:
+        parts: suite -> what `cells_of` returned.
+
+    Raises:
+        InputError: they were run with different seeds, over which no mean can be taken together.
+    """
+    seeds = {name: sorted({c.where.seed for of in cells.values() for cs in of.values() for c in cs})
+             for name, cells in parts.items()}  # fmt: skip
+    first, *rest = seeds.items()
+    for name, found in rest:
+        if found != first[1]:
+            told = " and ".join(f"{one} has the seeds {', '.join(map(str, of))}" for one, of in (first, (name, found)))
+            raise InputError(f"{told}; only suites of the same seeds can be ranked together")
+    together: dict[str, dict[str, list[Scored]]] = {}
+    unit = 0
+    for name, cells in parts.items():
+        most = max((int(c.units.max(initial=0)) for of in cells.values() for cs in of.values() for c in cs), default=0)
+        for detector, of in cells.items():
+            for column, found_cells in of.items():
+                together.setdefault(detector, {}).setdefault(column, []).extend(
+                    replace(c, where=c.where._replace(tested_on=f"{c.where.tested_on}, {name}"), units=c.units + unit)
+                    for c in found_cells
+                )
+        unit += most + 1
+    return together
 
 
 def tests_of(scores: pd.DataFrame) -> dict[str, Scored]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 
-from benchmarks.report.numbers import amount, count, estimate
+from benchmarks.report.numbers import amount, count, estimate, p_value
 from benchmarks.tables.leaderboard import Leaderboard, Line, Spread, Standing
 
 FORMATS = ("table", "md", "html", "csv", "json")
@@ -89,7 +89,7 @@ class Sheet:
         if board.many is not None:
             many = board.many
             found.append(
-                f"Friedman over the {many.sets} test sets: p = {many.p:.2g}; Nemenyi: mean ranks that differ by "
+                f"Friedman over the {many.sets} test sets: {p_value(many.p)}; Nemenyi: mean ranks that differ by "
                 f"{many.critical_difference:.2f} differ significantly."
             )
         return found

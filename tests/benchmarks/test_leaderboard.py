@@ -10,8 +10,8 @@ import pytest
 
 from benchmarks.measures import metrics, statistics
 from benchmarks.measures.trainings import Training
-from benchmarks.tables.cells import cells_of, column_of
-from benchmarks.tables.leaderboard import leaderboard
+from benchmarks.tables.cells import cells_of, column_of, joined
+from benchmarks.tables.leaderboard import leaderboard, ranked
 from forge.errors import InputError
 
 GENERATORS = ("dcgan", "gan", "style")
@@ -211,3 +211,24 @@ def test_scores_that_are_no_numbers_are_refused():
     scores.loc[scores.index[3], "score"] = math.nan
     with pytest.raises(InputError, match="1 scores are NaN or infinite"):
         leaderboard(scores)
+
+
+def test_several_suites_are_ranked_as_one():
+    here, there = (cells_of(suite({"dct": a, "npr": b}, seeds=(0, 1))) for a, b in ((0.9, 0.7), (0.7, 0.8)))
+    alone = [ranked(cells) for cells in (here, there)]
+    both = ranked(joined({"here": here, "there": there}))
+    of = [{line.detector: line.columns["leave-one-out"] for line in board.lines} for board in (*alone, both)]
+    for name in ("dct", "npr"):
+        assert of[2][name].value == pytest.approx((of[0][name].value + of[1][name].value) / 2)
+        assert of[2][name].cells == 12 and of[2][name].missing == 0
+    wider = of[0]["dct"].high - of[0]["dct"].low
+    assert of[2]["dct"].high - of[2]["dct"].low < wider  # no image is taken for one of the other suite
+    del there["npr"]
+    partly = {line.detector: line for line in ranked(joined({"here": here, "there": there})).lines}
+    assert partly["npr"].rank is None and partly["npr"].columns["leave-one-out"].missing == 6
+
+
+def test_suites_of_other_seeds_are_not_ranked_together():
+    parts = {name: cells_of(suite({"dct": 0.9}, seeds=seeds)) for name, seeds in (("a", (0, 1)), ("b", (0,)))}
+    with pytest.raises(InputError, match="a has the seeds 0, 1 and b has the seeds 0; only suites of the same"):
+        joined(parts)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -201,3 +202,32 @@ def test_a_suite_that_asks_for_what_is_not_there_is_refused(bench, tmp_path, tex
 def test_an_unknown_suite_is_named_with_the_nearest(bench):
     code, _, err = bench("run", "smok")
     assert code == 2 and "did you mean 'smoke'" in err
+
+
+@pytest.mark.xdist_group("suites")
+def test_a_suite_of_two_sources_is_two_reports_and_one_table(bench, tmp_path):
+    text = "sources: [rendered, digits]\nseeds: [0]\ngenerator: gan\ndetector: [dct, random]\n"
+    (tmp_path / "two.yaml").write_text(text)
+    code, out, err = bench("run", "two.yaml", *TINY, "--json")
+    assert (code, err) == (0, "")
+    assert [Path(one["report"]).name for one in json.loads(out)] == ["two-rendered", "two-digits"]
+    for name in ("rendered", "digits"):
+        results = json.loads((tmp_path / "reports" / f"two-{name}" / "results.json").read_text())
+        assert results["data"]["name"] == name
+        assert f"--data {name}" in results["command"] and f"--name two-{name}" in results["command"]
+    code, out, err = bench("run", "two.yaml", *TINY)
+    assert code == 0 and "two-digits, 2 of 2 sources" in out and "two-rendered and two-digits" in out
+    code, out, _ = bench("leaderboard", "two-rendered", "two-digits", "--format", "json")
+    board = json.loads(out)
+    assert code == 0 and board["lines"][0]["detector"] == "dct" and board["lines"][0]["columns"]["same"]["cells"] == 2
+    code, out, _ = bench("run", "two.yaml", *TINY, "--data", "digits", "--dry-run")
+    assert code == 0 and "prepare digits" in out and "prepare rendered" not in out
+    for more, sentence in (
+        ("sources: [a/people, b/people]", "two of its sources are called 'people'"),
+        ("sources: [rendered, digits]\ndata: rendered", "names both data and sources"),
+    ):
+        (tmp_path / "bad.yaml").write_text(f"generator: gan\ndetector: dct\n{more}\n")
+        code, _, err = bench("run", "bad.yaml")
+        assert code == 2 and sentence in err
+    code, _, err = bench("leaderboard", "two-digits", "two-digits")
+    assert code == 2 and "stands twice" in err
