@@ -80,8 +80,9 @@ class Sheet:
         ]
         if board.detectable is not None:
             found.append(f"Such a test finds a difference of {board.detectable:.2g} four times in five.")
-        if len(board.spreads) > 1:
-            first, last = board.spreads[0], board.spreads[-1]
+        spreads = [spread for spread in board.spreads if spread.column in self.columns]
+        if len(spreads) > 1:
+            first, last = spreads[0], spreads[-1]
             found.append(
                 f"Detectors differ most in {first.column} (SD of their values {_by_width(first)}) and least in "
                 f"{last.column} ({_by_width(last)})."
