@@ -130,11 +130,18 @@ def _suites() -> list[dict[str, Any]]:
 
 
 def _runs(reports: Path) -> list[dict[str, Any]]:
+    from benchmarks.pipeline.run import find_report
+    from forge.errors import InputError
     from forge.files import read_json
 
     rows = []
     for file in sorted(reports.glob("*/results.json")):
-        results = read_json(file)
+        try:
+            results = read_json(find_report(file.parent.name, reports) / "results.json")
+        except InputError:
+            nothing = dict.fromkeys(("preset", "data", "generators", "detectors", "best AUC"), "")
+            rows.append({"name": file.parent.name} | nothing | {"data": "results.json is damaged"})
+            continue
         best = max(results["cells"], key=lambda cell: cell["auc"], default=None)
         rows.append(
             {

@@ -175,10 +175,13 @@ def find_report(name: str, reports: Path) -> Path:
     """The folder of a finished run, by its name or by a path.
 
     Raises:
-        InputError: there is none; names the ones there are.
+        InputError: there is none, and which ones there are; or its results.json is none of ours.
     """
     for place in (reports / name, Path(name)):
         if (place / "results.json").is_file():
+            results = read_json(place / "results.json")
+            if not isinstance(results, dict) or not {"name", "cells", "detectors", "stages"} <= set(results):
+                raise InputError(f"{place}/results.json is damaged, or of another program; run it again")
             return place
     known = sorted(file.parent.name for file in reports.glob("*/results.json"))
     there = f"there are: {', '.join(known)}" if known else "no run finished yet"

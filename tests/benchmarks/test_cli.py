@@ -104,6 +104,17 @@ def test_killed_at_any_moment_it_ends_with_the_same_results(tmp_path):
         assert (straight / "reports/killed" / name).read_bytes() == (killed / "reports/killed" / name).read_bytes()
 
 
+@pytest.mark.parametrize("text", ["{}", "[]", "no json", ""])
+def test_a_damaged_report_is_named_and_hides_no_other(text, bench, tmp_path):
+    (tmp_path / "reports" / "broken").mkdir(parents=True)
+    (tmp_path / "reports" / "broken" / "results.json").write_text(text)
+    for verb in ("leaderboard", "report", "show", "reproduce"):
+        code, _, err = bench(verb, "broken")
+        assert code == 2 and "results.json is" in err and "should not happen" not in err
+    code, out, _ = bench("list", "runs")
+    assert code == 0 and "broken" in out and "damaged" in out
+
+
 MISTAKES = [
     (("run", "-g", "dcgna", "-d", "dct"), "generator 'dcgna' is not known; did you mean 'dcgan'"),
     (("run", "-g", "dcgan", "-d", "xcepton"), "detector 'xcepton' is not known; did you mean 'xception'?"),
