@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from benchmarks.measures.trainings import Training
 
 if TYPE_CHECKING:
     from detect.trained import TrainedDetector
@@ -77,8 +79,8 @@ def judge_of(run: str, detector: str | None, trained_on: str | None, store: Path
 
     Args:
         run: name or path of its report.
-        detector: of the run, or path/to/file.py:Class; None takes the first.
-        trained_on: its training forgeries; None takes the first.
+        detector: of the run, or path/to/file.py:Class; None takes the first of `by_merit`.
+        trained_on: its training forgeries; None takes those that name the most generators.
         store: where results lie.
         reports: where reports lie.
 
@@ -93,7 +95,7 @@ def judge_of(run: str, detector: str | None, trained_on: str | None, store: Path
 
     report = find_report(run, reports)
     results = read_json(report / "results.json")
-    cell = _choose(results, short_name(detector) if detector else None, trained_on)
+    cell = _choose(results, report, short_name(detector) if detector else None, trained_on)
     place = stored_result(report, fit_stage(results, cell), Store(store))
     trained = load_trained(place / "detector", implementation=_plugin(detector))
     crop = crop_of(results["data"]["provenance"])
@@ -129,11 +131,33 @@ def _plugin(detector: str | None) -> Any:  # noqa: ANN401 - a detector class fro
     return DETECTORS.load(split_adversary(detector)[0]) if detector and is_file_reference(detector) else None
 
 
-def _choose(results: dict[str, Any], detector: str | None, trained_on: str | None) -> dict[str, Any]:
-    """The first cell that is asked for, where possible one of a generator seen in training."""
+def by_merit(cells: Sequence[Mapping[str, Any]], report: Path) -> list[dict[str, Any]]:
+    """Cells in the order in which their detectors are offered for a photo, which may be of any generator.
+
+    Who knows the most generators comes first, then the best by the leaderboard; trainings that were unusual come last.
+
+    Args:
+        cells: as results.json has them.
+        report: the folder whose expected.json has the ranks.
+    """
+    from forge.files import read_json
+
+    file = report / "expected.json"
+    order = list(read_json(file)["ranks"]) if file.is_file() else []  # best first
+
+    def merit(cell: Mapping[str, Any]) -> tuple[bool, int, int, bool]:
+        training = Training.parse(cell["trained_on"])
+        place = order.index(cell["detector"]) if cell["detector"] in order else len(order)
+        return bool(training.variant), -len(training.generators), place, cell["condition"] != "same"
+
+    return [dict(cell) for cell in sorted(cells, key=merit)]
+
+
+def _choose(results: dict[str, Any], report: Path, detector: str | None, trained_on: str | None) -> dict[str, Any]:
+    """The first cell that is asked for."""
     from forge.errors import InputError, UnknownNameError
 
-    cells = sorted(results["cells"], key=lambda cell: bool(cell["condition"] != "same"))
+    cells = by_merit(results["cells"], report)
     for key, wanted in (("detector", detector), ("trained_on", trained_on)):
         if wanted is not None:
             names = {cell[key] for cell in cells}

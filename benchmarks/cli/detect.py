@@ -35,8 +35,10 @@ def detect(
         ),
     ],
     images: Annotated[list[Path], typer.Argument(help="Photos, or folders of photos.")],
-    detector: Annotated[str | None, typer.Option("--detector", "-d", help="Of the run. [default: its first]")] = None,
-    trained_on: Annotated[str | None, typer.Option("--trained-on", help="Generator. [default: the first]")] = None,
+    detector: Annotated[str | None, typer.Option("--detector", "-d", help="Of the run. [default: its leader]")] = None,
+    trained_on: Annotated[
+        str | None, typer.Option("--trained-on", help="Its training. [default: on the most generators]")
+    ] = None,
     generator: Annotated[
         list[str] | None,
         typer.Option("--generator", "-g", help="path/to/file.py:Class whose discriminator the detector contains."),

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from benchmarks.measures.interval import Interval, two_sided
 from benchmarks.measures.metrics import Floats, Ints
 from benchmarks.measures.seeds import Pool, SeedVariance
-from benchmarks.measures.statistics import components, normal_p
+from benchmarks.measures.statistics import Components, components, normal_p
 from forge.errors import InputError
 
 
@@ -38,6 +38,13 @@ class Estimates:
     high: Floats
     covariance: Floats
     level: float = 0.95
+
+    def of(self, chosen: Sequence[int]) -> Estimates:
+        """Some of them."""
+        where = list(chosen)
+        return Estimates(
+            self.value[where], self.low[where], self.high[where], self.covariance[np.ix_(where, where)], self.level
+        )
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,11 @@ class SeedMean:
 
 def influence(label: ArrayLike, score: ArrayLike) -> Floats:
     """What each image adds to the error of the AUC, shape [n]; the squares add up to DeLong's variance."""
-    found = components(label, score)
+    return influence_of(label, components(label, score))
+
+
+def influence_of(label: ArrayLike, found: Components) -> Floats:
+    """`influence` of components that are known already."""
     forged = np.asarray(label) == 1
     values = np.empty(forged.size)
     for rows, of_class in ((forged, found.forged), (~forged, found.real)):

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.measures import metrics, resampling, statistics
+from benchmarks.measures import averages, metrics, resampling, statistics
+from benchmarks.measures.interval import Interval, two_sided
+from benchmarks.measures.metrics import Floats, Ints
+from benchmarks.measures.resampling import codes, units_of
 from benchmarks.measures.results import Cell, Comparison
 from benchmarks.measures.trainings import CLEAN, EXTERNAL, SHUFFLED, Training, beside
 from detect.views import coins
@@ -130,11 +135,13 @@ def compare(scores: pd.DataFrame) -> list[Comparison]:
         scores: rows of scores.parquet.
 
     Returns:
-        Paired DeLong differences, Holm-adjusted over all of them.
+        Paired differences, Holm-adjusted over all of them: DeLong's test where the protocol's intervals of both are
+        DeLong's, else the same test with the intervals that the protocol has for small or perfectly separated sets
+        (`averages.combine`), as in the leaderboard.
     """
     usual = ~scores["trained_on"].str.endswith(f":{SHUFFLED}")
     test = scores[(scores["split"] == "test") & (scores["perturbation"] == CLEAN) & usual]
-    found: list[tuple[tuple[str, str, int], str, str, statistics.PairedDifference]] = []
+    found: list[tuple[tuple[str, str, int], str, str, averages.Mean]] = []
     for duel, forged in test[test["label"] == 1].groupby(["trained_on", "generator", "seed"], sort=True):
         trained_on, tested_on, seed = map(str, duel)
         real = (test["label"] == 0) & (test["trained_on"] == trained_on) & (test["seed"] == int(seed))
@@ -142,10 +149,12 @@ def compare(scores: pd.DataFrame) -> list[Comparison]:
         wide = both.pivot(index=["label", "sample_id"], columns="detector", values="score")
         wide = wide.dropna(axis=1)  # a detector that was not scored on these forgeries has no test
         label = wide.index.get_level_values("label").to_numpy()
-        placed = {str(name): statistics.components(label, wide[name].to_numpy()) for name in sorted(wide.columns)}
-        for a, b in itertools.combinations(placed, 2):
-            paired = statistics.paired(placed[a], placed[b])
-            found.append(((trained_on, tested_on, int(seed)), a, b, paired))
+        people = both.drop_duplicates(["label", "sample_id"]).set_index(["label", "sample_id"]).loc[wide.index]
+        names = sorted(map(str, wide.columns))
+        estimates = _estimates(label, [wide[name].to_numpy() for name in names], identities(people))
+        for i, j in itertools.combinations(range(len(names)), 2):
+            difference = averages.combine(estimates.of([i, j]), [1, -1])
+            found.append(((trained_on, tested_on, int(seed)), names[i], names[j], difference))
     if not found:
         return []
     adjusted = statistics.holm([paired.p for *_, paired in found])
@@ -156,10 +165,28 @@ def compare(scores: pd.DataFrame) -> list[Comparison]:
             seed=seed,
             a=a,
             b=b,
-            difference=paired.difference,
-            low=paired.interval.low,
-            high=paired.interval.high,
+            difference=paired.value,
+            low=max(-1.0, paired.low),
+            high=min(1.0, paired.high),
             p_holm=float(p),
         )
         for ((trained_on, tested_on, seed), a, b, paired), p in zip(found, adjusted, strict=True)
     ]
+
+
+def _estimates(label: Ints, scores: Sequence[Floats], people: NDArray[np.object_]) -> averages.Estimates:
+    """AUCs of detectors on the same images, with the protocol's intervals and their covariance."""
+    units = units_of(label == 1, codes(people, label.size))
+    placed = [statistics.components(label, score) for score in scores]
+    added = [averages.influence_of(label, one) for one in placed]
+    covariance = averages.covariance([units.of_row] * len(placed), added)
+    m = int(np.count_nonzero(label == 1))
+    small = min(m, label.size - m) < statistics.SMALL_CLASS
+    ends = []
+    for i, one in enumerate(placed):
+        if small or one.variance == 0:
+            ends.append(statistics.auc_newcombe(one.auc, units.in_forged, units.in_real))
+        else:
+            half = two_sided(0.95) * math.sqrt(covariance[i, i])  # DeLong's, over people where they repeat
+            ends.append(Interval(max(0.0, one.auc - half), min(1.0, one.auc + half), "DeLong", 0.95))
+    return averages.estimates_of([one.auc for one in placed], ends, covariance)

@@ -28,7 +28,7 @@ VERSIONS = {
     "score": 2,
     "explain": 2,
     "audit": 1,
-    "evaluate": 6,
+    "evaluate": 7,
     "report": 2,
 }
 

@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.judge import Judge, fit_stage, judge_at, judge_of
-from benchmarks.measures.trainings import Training
+from benchmarks.judge import Judge, by_merit, fit_stage, judge_at, judge_of
 from benchmarks.pipeline.settings import short_name
 from benchmarks.pipeline.store import Store
 from benchmarks.report.numbers import estimate
@@ -198,14 +197,8 @@ def _described(file: Path, store: Path) -> Run:
 
 def _filled(run: Run, results: Mapping[str, Any], folder: Path, store: Store) -> Run:
     keys = {stage["name"]: stage["key"] for stage in reversed(results["stages"])}
-    order = list(_expected(folder).get("ranks", {}))  # best first
-
-    def merit(cell: Mapping[str, Any]) -> tuple[int, int, bool]:
-        place = order.index(cell["detector"]) if cell["detector"] in order else len(order)
-        return -len(Training.parse(cell["trained_on"]).generators), place, cell["condition"] != "same"
-
     fits: dict[tuple[str, str], Mapping[str, Any]] = {}
-    for cell in sorted(results["cells"], key=merit):  # a photo may be of any generator: who knows the most comes first
+    for cell in by_merit(results["cells"], folder):
         fits.setdefault((cell["detector"], cell["trained_on"]), cell)
     choices = [
         Choice(f"{run.name} {detector}@{trained_on}", run.name, detector, trained_on, store.place("fit", key))

@@ -10,6 +10,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from benchmarks.measures.evaluate import compare, evaluate
 from benchmarks.measures.results import CSV_COLUMNS, to_csv
+from benchmarks.tables.cells import cells_of
+from benchmarks.tables.column import Column
 from forge.errors import InputError
 
 
@@ -108,3 +110,16 @@ def test_csv_has_the_promised_columns_and_empty_cells_where_n_is_too_small():
     assert tuple(read[0]) == CSV_COLUMNS
     assert read[0]["tpr_at_fpr_1pct"] == ""
     assert text.endswith("\n") and "\r" not in text
+
+
+def test_the_report_and_the_tables_make_one_and_the_same_test():
+    """Also where one of the two separates perfectly, where DeLong's variance would claim too much."""
+    perfect = rows("perfect", shift=2.5, generators=("a",))
+    perfect["score"] += 20.0 * perfect["label"]
+    both = pd.concat([perfect, rows("good", shift=3.5, generators=("a",))])
+    (test,) = compare(both)
+    cells = {name: of["same"] for name, of in cells_of(both).items()}
+    table = Column(cells).difference("good", "perfect")
+    assert (test.difference, test.p_holm) == pytest.approx((table.value, table.p))
+    assert (test.low, test.high) == pytest.approx((table.low, min(1.0, table.high)))
+    assert test.p_holm > 0.01  # 250 images of each class cannot tell .99 from 1 with certainty
