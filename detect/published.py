@@ -136,8 +136,7 @@ def read_keras(path: Path) -> Layers:
         import h5py
     except ImportError as error:
         raise InputError(
-            "Keras weights are read with h5py, which is not installed; "
-            "pip install 'deepfake-bench[import]', or pip install h5py"
+            "Keras weights are read with h5py, which is not installed; pip install -e '.[import]', or pip install h5py"
         ) from error
     with path.open("rb") as opened:
         if opened.read(len(HDF5_START)) != HDF5_START:

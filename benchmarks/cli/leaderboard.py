@@ -154,7 +154,8 @@ def print_sheet(sheet: Sheet) -> None:
         table.add_row(*(escape(values[i]) for values in shown.values()), style="bold" if line.rank == 1 else None)
     console.print(table)
     more = f" Not shown for want of width: {', '.join(left_out)}." if left_out else ""
-    for note in (*sheet.notes, f"–: cells are missing. Intervals of every column: --format md or csv.{more}"):
+    dash = "–: cells are missing. " if any("–" in values for values in shown.values()) else ""
+    for note in (*sheet.notes, f"{dash}Intervals of every column: --format md or csv.{more}"):
         console.print(f"[dim]{escape(note)}[/]", highlight=False)
 
 
@@ -197,4 +198,6 @@ _HEADINGS = {"equalised": "equal-\nised", "images/s": "images\n/s"}  # at most s
 
 
 def _short(found: Standing) -> str:
-    return "–" if found.value is None else f"{found.value:.2f}"
+    if found.value is None:
+        return "–"
+    return f"{found.value if found.value in (0.0, 1.0) else min(max(found.value, 0.01), 0.99):.2f}"

@@ -112,7 +112,7 @@ def check_extra() -> None:
     missing = [package for module, package in _NEEDED.items() if find_spec(module) is None]
     if missing:
         raise InputError(
-            f"bench serve needs {', '.join(missing)}; install what it needs: pip install 'deepfake-bench[serve]', or "
+            f"bench serve needs {', '.join(missing)}; install what it needs: pip install -e '.[serve]', or "
             f"pip install {' '.join(_NEEDED.values())}"
         )
 

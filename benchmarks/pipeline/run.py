@@ -199,6 +199,7 @@ def stored_result(report: Path, stage: str, store: Store) -> Path:
         if entry["name"] == stage:
             found = store.find(stage.partition(" ")[0], entry["key"])
             if found is None:
-                raise InputError(f"{stage} of {report.name} is not in {store.root}/; run it again or give --store")
+                again = read_json(report / "results.json")["command"]
+                raise InputError(f"{stage} of {report.name} is not in {store.root}/; give its --store, or run: {again}")
             return found
     raise InputError(f"{report.name} has no stage {stage!r}; it has: {', '.join(e['name'] for e in stages)}")

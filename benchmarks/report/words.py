@@ -9,10 +9,11 @@ from typing import Literal, NamedTuple
 from benchmarks.measures.audit import METADATA, RANDOM, failed
 from benchmarks.measures.results import Cell, Comparison, Results
 from benchmarks.measures.trainings import Training
-from benchmarks.report.numbers import count, estimate, p_value, signed
+from benchmarks.report.numbers import count, estimate, p_value, percent, signed
 from benchmarks.report.ranking import Duel, Key, comparison, duels, key, tiers
 
 SATURATED = 0.99  # what the protocol expects of the same generator
+_FACELESS = 0.5  # of the share of reals with a face: below it a generator has made few
 _FULL_NOTES = 4  # beyond this many cells, a note counts instead of listing
 _FULL_TESTS = 2  # beyond this many pairings, one sentence sums up the tests
 
@@ -71,6 +72,7 @@ def verdict(results: Results, errors: Mapping[Key, Errors]) -> Verdict:
         sentences = (*_spread(results.cells, faces), *_worst_mistakes(results.cells, errors))[:2]
     notes = [
         *warnings(results),
+        *_faceless(results),
         *_reversals(results.cells),
         *_guesses(results.cells),
         *_ties(groups, results.comparisons),
@@ -87,9 +89,24 @@ def warnings(results: Results) -> list[str]:
     ]
 
 
+def _faceless(results: Results) -> list[str]:
+    """Generators that learned too little for their detection to mean anything."""
+    found = []
+    for one in results.generators:
+        rates = [(row.value, row.floor) for row in one.quality if row.metric.startswith("face found")][:1]
+        for value, floor in rates:
+            if value is not None and floor is not None and value < _FACELESS * floor:
+                found.append(
+                    f"A face is found in {percent(value, 100)} of the forgeries of {one.name} and in "
+                    f"{percent(floor, 100)} of the real images: it has learned little yet, and to tell its images "
+                    "says little of a detector."
+                )
+    return found
+
+
 def faces_of(name: str) -> str:
     """What to call the real faces: "rendered" becomes "rendered faces"."""
-    return name if name.lower().endswith("faces") else f"{name} faces"
+    return name if name.lower().endswith(("faces", "photos", "people", "portraits")) else f"{name} faces"
 
 
 def auc(cell: Cell) -> str:

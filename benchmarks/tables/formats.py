@@ -84,7 +84,7 @@ class Sheet:
         if len(spreads) > 1:
             first, last = spreads[0], spreads[-1]
             found.append(
-                f"Detectors differ most in {first.column} (SD of their values {_by_width(first)}) and least in "
+                f"Detectors are told apart best by {first.column} (SD of their values {_by_width(first)}) and worst by "
                 f"{last.column} ({_by_width(last)})."
             )
         if board.many is not None:

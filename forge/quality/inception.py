@@ -110,7 +110,7 @@ def check_weights(weights: Path) -> None:
     try:
         import torch_fidelity  # noqa: F401 - an extra, which may be missing
     except ImportError as error:
-        raise InputError('FID needs torch-fidelity; install it with: pip install "deepfake-bench[fid]"') from error
+        raise InputError("FID needs torch-fidelity; install it with: pip install -e '.[fid]'") from error
     if not weights.is_file():
         raise InputError(f"{weights} is not a file; --fid takes torch-fidelity's Inception weights (.pth)")
     try:

@@ -141,4 +141,4 @@ def test_what_cannot_be_found_is_asked_for(bench, store, make_set):
 
 def test_fid_is_refused_before_anything_is_computed(bench, store):
     code, _, err = bench("dcgan", "--fid", "nowhere.pth")
-    assert code == 2 and ("deepfake-bench[fid]" in err or "is not a file" in err)
+    assert code == 2 and (".[fid]" in err or "is not a file" in err)

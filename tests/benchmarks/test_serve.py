@@ -317,7 +317,7 @@ def test_a_port_in_use_is_one_sentence_and_zero_takes_a_free_one(tmp_path, monke
 def test_a_missing_extra_names_the_command_that_installs_it(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(serve, "find_spec", lambda name: None if name == "uvicorn" else object())
     code, _, err = call_bench(tmp_path, monkeypatch, capsys)("serve")
-    assert code == 2 and "bench serve needs uvicorn" in err and "pip install 'deepfake-bench[serve]'" in err
+    assert code == 2 and "bench serve needs uvicorn" in err and "pip install -e '.[serve]'" in err
 
 
 @pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])

@@ -62,7 +62,7 @@ UNKNOWN = [
     ({"preset": "quik"}, r"preset 'quik' is not known; did you mean 'quick'\?"),
     ({"generators": ["dcgna"]}, r"generator 'dcgna' is not known; did you mean 'dcgan'"),
     ({"detectors": ["xcepton"]}, r"detector 'xcepton' is not known; did you mean 'xception'\?"),
-    ({"source": "renderd"}, r"source 'renderd' is not known; did you mean 'rendered'\?"),
+    ({"source": "renderd"}, r"source or folder 'renderd' is not known; did you mean 'rendered'\?"),
 ]
 
 

@@ -42,7 +42,7 @@ def listed(source):
 
 
 def test_an_unknown_name_gets_the_nearest():
-    with pytest.raises(UnknownNameError, match="source 'fairfase' is not known; did you mean 'fairface'"):
+    with pytest.raises(UnknownNameError, match="source or folder 'fairfase' is not known; did you mean 'fairface'"):
         resolve("fairfase")
     with pytest.raises(UnknownNameError, match="did you mean 'celeba'"):
         resolve("celebra:/tmp")

@@ -68,7 +68,7 @@ def resolve(text: str, *, plugins: bool = False, **options: Any) -> Source | Fac
     if text and given.exists():
         raise InputError(f"data {printable(text)!r} is a file; give the folder that holds the images")
     if _NAME.fullmatch(name):
-        raise UnknownNameError("source", name, SOURCES.names(), see="bench list sources")
+        raise UnknownNameError("source or folder", name, SOURCES.names(), see="bench list sources")
     known = ", ".join(SOURCES.names())
     raise InputError(f"data {printable(text)!r} is neither a known source nor an existing path; known: {known}")
 
