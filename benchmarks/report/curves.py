@@ -125,7 +125,7 @@ def thin(x: ArrayLike, y: ArrayLike, *, points: int = 60) -> Curve:
     return Curve(np.array([part.mean() for part in xparts]), mean, low, high, True)
 
 
-def simplify(points: NDArray[np.float64], *, tolerance: float = 0.5) -> NDArray[np.float64]:
+def simplify(points: NDArray[np.float64], *, tolerance: float = 0.7) -> NDArray[np.float64]:
     """Leave out points that no eye would miss (Ramer, Douglas and Peucker).
 
     Args:

@@ -132,18 +132,19 @@ def _against_quality(name: str, where: str, lines: dict[str, list[_Point]], name
     plot.line([x.low, x.high], [0.5, 0.5], "chance")
     for i, (detector, line) in enumerate(lines.items()):
         ordered = sorted(line, key=lambda point: point.quality or 0.0)
-        _draw(plot, i, detector, ordered, [point.quality or 0.0 for point in ordered])
+        _draw(plot, i, detector, ordered, [point.quality or 0.0 for point in ordered], told=False)
     title = f"{name} by the quality of its forgeries: {where}"
     alt = f"AUC on forgeries of {name} against their distance from real faces, {where}: {_said(lines)}."
     return Figure(names("progress", name, "quality"), title, plot.svg(alt), alt)
 
 
-def _draw(plot: Plot, i: int, detector: str, line: Sequence[_Point], x: Sequence[float]) -> None:
+def _draw(plot: Plot, i: int, detector: str, line: Sequence[_Point], x: Sequence[float], *, told: bool = True) -> None:
+    """One detector; `told`: each point says its value to the pointer."""
     kind = series(i)
     plot.strokes(x, [point.low for point in line], [point.high for point in line], kind.split()[0])
     plot.line(x, [point.auc for point in line], kind)
     for left, point in zip(x, line, strict=True):
-        title = f"{detector}, {point.kimg:g} k: {estimate(point.auc, point.low, point.high)}"
+        title = f"{detector}, {point.kimg:g} k: {estimate(point.auc, point.low, point.high)}" if told else ""
         plot.dot(left, point.auc, kind.split()[0], title=title, radius=2.5)
     plot.legend(shorten(detector, 34), kind)
 

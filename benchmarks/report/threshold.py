@@ -16,7 +16,7 @@ from benchmarks.report.numbers import estimate
 POINTS = 49  # thresholds of a test set, spread so that both error rates move evenly; fewer where tests are many
 LEAST = 25
 MOST = 78  # test sets on one page
-_SPACE = 1400  # thresholds on one page
+_SPACE = 1100  # thresholds on one page
 
 
 def dials(cells: Sequence[Cell], rows: Callable[[Cell], pd.DataFrame]) -> list[dict[str, object]]:

@@ -40,4 +40,4 @@ def test_no_photo_is_published_and_pages_stay_small(name):
     page = (folder / "index.html").read_text(encoding="utf-8")
     assert 'alt="Real face' not in page
     assert len(page.encode()) < 3_000_000
-    assert len(re.sub(r'src="data:image/[^"]+"', "", page).encode()) < 320_000
+    assert len(re.sub(r'src="data:image/[^"]+"', "", page).encode()) < 300_000

@@ -233,5 +233,5 @@ def test_arrays_in_other_files_are_not_read(tmp_path):
 def test_without_h5py_the_extra_is_named(tmp_path, monkeypatch):
     file = write_keras(tmp_path / "meso4.h5", random_weights(5, False))
     monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(InputError, match=r"pip install 'deepfake-bench\[import\]'"):
+    with pytest.raises(InputError, match=r"pip install -e '.\[import\]'"):
         import_published("meso4", file, tmp_path / "x")

@@ -484,7 +484,7 @@ def test_fid_refuses_what_is_missing(fidelity, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="no plain PyTorch weights"):
         check_weights(tmp_path / "trap.pth")
     monkeypatch.setitem(sys.modules, "torch_fidelity", None)
-    with pytest.raises(InputError, match=r"deepfake-bench\[fid\]"):
+    with pytest.raises(InputError, match=r"pip install -e '.\[fid\]'"):
         check_weights(tmp_path / "bad.pth")
 
 
