@@ -76,8 +76,8 @@ def sheet_of(*names: str, reports: Path, by: str | None = None) -> Sheet:
     from forge.files import read_json
 
     folders = [find_report(name, reports) for name in names]
-    if len({folder.resolve() for folder in folders}) < len(folders):
-        raise InputError("one report stands twice among those to rank together; name each once")
+    if len({folder.name for folder in folders}) < len(folders):
+        raise InputError("a name stands twice among the reports to rank together; each needs one of its own")
     every = {folder.name: read_json(folder / "results.json") for folder in folders}
     cells = {folder.name: cells_of(scores_of(folder)) for folder in folders}
     board = ranked(joined(cells) if len(cells) > 1 else next(iter(cells.values())), primary=by)

@@ -357,26 +357,32 @@ def _command(
 
 
 def _print_plans(runs: Sequence[PlannedRun], store: Store, reports: Path, *, as_json: bool) -> None:
-    for planned in runs:
-        if len(runs) > 1 and not as_json:
-            print(f"{planned.settings.name}:")
-        _print_plan(planned, store, reports, as_json=as_json)
-
-
-def _print_plan(planned: PlannedRun, store: Store, reports: Path, *, as_json: bool) -> None:
     import json
 
     from benchmarks.pipeline.engines.local import survey
+
+    states = [survey(planned.stages, store) for planned in runs]
+    if as_json:
+        found = [_rows(planned, state) for planned, state in zip(runs, states, strict=True)]
+        print(json.dumps(found[0] if len(found) == 1 else found, indent=1))
+        return
+    for planned, state in zip(runs, states, strict=True):
+        if len(runs) > 1:
+            print(f"{planned.settings.name}:")
+        _print_plan(planned, state, store, reports)
+
+
+def _rows(planned: PlannedRun, state: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"stage": stage.name, "key": stage.key[:16], "state": state[stage.key]} for stage in planned.stages]
+
+
+def _print_plan(planned: PlannedRun, state: Mapping[str, str], store: Store, reports: Path) -> None:
     from benchmarks.pipeline.forecast import forecast
     from benchmarks.report.numbers import duration
 
-    state = survey(planned.stages, store)
     todo = [stage for stage in planned.stages if state[stage.key].startswith("run")]
     expected = forecast(todo, store, reports)
-    rows = [{"stage": stage.name, "key": stage.key[:16], "state": state[stage.key]} for stage in planned.stages]
-    if as_json:
-        print(json.dumps(rows, indent=1))
-        return
+    rows = _rows(planned, state)
     if len(rows) <= _LISTED:
         width = max(len(row["stage"]) for row in rows)
         for row in rows:

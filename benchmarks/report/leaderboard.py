@@ -13,7 +13,7 @@ from benchmarks.measures.trainings import in_short
 from benchmarks.report.figures import Figure, Names
 from benchmarks.report.numbers import estimate
 from benchmarks.report.ranking import Duel, Key, Place, key
-from benchmarks.report.svg import WIDTH, Axis, document, number, shorten, text_at
+from benchmarks.report.svg import WIDTH, Axis, document, number, scale, shorten, text_at
 
 _LINES = 20  # detectors in the picture
 
@@ -111,10 +111,7 @@ def picture_of(cells: Sequence[Cell], names: Names) -> Figure:
         f'<circle class="dot s5" cx="{number(left + 195)}" cy="8" r="4.5"/>',
         text_at(left + 204, 12, "never seen", kind="name"),
     ]
-    for value, text in sorted({*axis.ticks, (0.5, "0.5")}):
-        kind = "chance" if value == 0.5 else "grid"
-        body.append(f'<path class="{kind}" d="M{number(px(value))} {number(top - 6)}V{number(bottom)}"/>')
-        body.append(text_at(px(value), bottom + 15, text, anchor="middle", kind="tick"))
+    body += scale(sorted({*axis.ticks, (0.5, "0.5")}), px, top - 6, bottom)
     body.append(text_at(px(0.5), top - 12, "guessing", anchor="start" if px(0.5) < 170 else "end", kind="tick"))
     body.append(text_at(right, bottom + 31, "AUC with 95 % interval", anchor="end", kind="label"))
     said = []

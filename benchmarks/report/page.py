@@ -243,11 +243,12 @@ def build(
     smallest = detectable(results.comparisons)
     tests, tests_left_out = matrices(cells, results.comparisons)
     fits = _by_merit(results)
-    said = words.verdict(results, errors_of(cells, rows))
     key_figure = None
     if board and (opening := verdict(board)):  # of a suite, its table is the answer
         said = words.Verdict(tuple(opening), (*words.warnings(results), *suite.notes(board, cells)))
         key_figure = picture_of_standings(board, whole.cells, names)
+    else:
+        said = words.verdict(results, errors_of(cells, rows))
     return Page(
         results=results,
         verdict=said,

@@ -10,7 +10,7 @@ from benchmarks.measures.results import Cell
 from benchmarks.report.figures import Figure, Names
 from benchmarks.report.numbers import estimate
 from benchmarks.report.suite import primary
-from benchmarks.report.svg import WIDTH, Axis, document, number, shorten, text_at
+from benchmarks.report.svg import WIDTH, Axis, document, number, scale, shorten, text_at
 from benchmarks.tables.leaderboard import Leaderboard, Line
 
 _LINES = 20  # detectors
@@ -36,8 +36,8 @@ def picture(board: Leaderboard, cells: Sequence[Cell], names: Names) -> Figure:
     count = round((1 - low) / step)
     axis = Axis(low, 1.0, [(round(low + i * step, 1), f"{low + i * step:.1f}") for i in range(count + 1)], "")
 
-    def px(value: float) -> str:
-        return number(left + float(axis.place(value)[0]) * (right - left))
+    def px(value: float) -> float:
+        return left + float(axis.place(value)[0]) * (right - left)
 
     body = [
         f'<circle class="dot s4" cx="{number(left + 5)}" cy="8" r="4.5"/>',
@@ -45,11 +45,8 @@ def picture(board: Leaderboard, cells: Sequence[Cell], names: Names) -> Figure:
         f'<circle class="ring s5" cx="{number(left + 165)}" cy="8" r="3.5"/>',
         text_at(left + 174, 12, "one test generator", kind="name"),
     ]
-    for value, text in sorted({*axis.ticks, (0.5, "0.5")}):
-        kind = "chance" if value == 0.5 else "grid"
-        body.append(f'<path class="{kind}" d="M{px(value)} {number(top - 6)}V{number(bottom)}"/>')
-        body.append(text_at(float(px(value)), bottom + 15, text, anchor="middle", kind="tick"))
-    body.append(text_at(float(px(0.5)), top - 12, "guessing", anchor="start", kind="tick"))
+    body += scale(sorted({*axis.ticks, (0.5, "0.5")}), px, top - 6, bottom)
+    body.append(text_at(px(0.5), top - 12, "guessing", anchor="start", kind="tick"))
     body.append(text_at(right, bottom + 31, f"AUC, {board.primary}", anchor="end", kind="label"))
     for i, line in enumerate(shown):
         y, found = number(top + row * i + 22), line.columns[board.primary]
@@ -58,10 +55,10 @@ def picture(board: Leaderboard, cells: Sequence[Cell], names: Names) -> Figure:
         body.append(text_at(right, top + row * i + 10, _short(line, board.primary), anchor="end", kind="value"))
         for name, value in of[line.detector].items():
             title = f"<title>{escape(name)}: {value:.3f}</title>"
-            body.append(f'<circle class="ring s5" cx="{px(value)}" cy="{y}" r="3.5">{title}</circle>')
-        ends = [px(end) for end in _ends(line, board.primary)]
+            body.append(f'<circle class="ring s5" cx="{number(px(value))}" cy="{y}" r="3.5">{title}</circle>')
+        ends = [number(px(end)) for end in _ends(line, board.primary)]
         body.append(f'<path class="line s4" d="M{ends[0]} {y}H{ends[1]}"/>')
-        body.append(f'<circle class="dot s4" cx="{px(found.value or 0.0)}" cy="{y}" r="4.5"/>')
+        body.append(f'<circle class="dot s4" cx="{number(px(found.value or 0.0))}" cy="{y}" r="4.5"/>')
     said = "; ".join(f"{line.detector} {_short(line, board.primary)}" for line in shown)
     alt = f"Mean AUC of each detector, {board.primary}: {said}."
     title = f"Mean AUC, {board.columns[board.primary]}"

@@ -231,11 +231,7 @@ def forest(
     def px(value: float) -> float:
         return left + float(axis.place(value)[0]) * (right - left)
 
-    body = []
-    for value, text in axis.ticks:
-        kind = "chance" if value == mark else "grid"
-        body.append(f'<path class="{kind}" d="M{number(px(value))} 18V{number(bottom)}"/>')
-        body.append(text_at(px(value), bottom + 15, text, anchor="middle", kind="tick"))
+    body = scale(axis.ticks, px, 18, bottom, mark=mark)
     body.append(text_at(right, bottom + 31, axis.label, anchor="end", kind="label"))
     if axis.low <= mark <= axis.high:
         side = "start" if px(mark) < WIDTH / 2 else "end"
@@ -252,6 +248,26 @@ def forest(
         )
         body.append(f'<circle class="dot {kind.split()[0]}" cx="{number(px(value))}" cy="{number(y)}" r="4.5"/>')
     return document(WIDTH, bottom + 38, label, "".join(body))
+
+
+def scale(
+    ticks: Sequence[tuple[float, str]], px: Callable[[float], float], top: float, bottom: float, *, mark: float = 0.5
+) -> list[str]:
+    """Upright lines behind rows, that of the marked value dotted, with their texts below.
+
+    Args:
+        ticks: values and their text.
+        px: where a value lies across.
+        top: of the lines.
+        bottom: of the lines.
+        mark: the value that means nothing was found.
+    """
+    parts = []
+    for value, text in ticks:
+        kind = "chance" if value == mark else "grid"
+        parts.append(f'<path class="{kind}" d="M{number(px(value))} {number(top)}V{number(bottom)}"/>')
+        parts.append(text_at(px(value), bottom + 15, text, anchor="middle", kind="tick"))
+    return parts
 
 
 def path_data(points: np.ndarray) -> str:

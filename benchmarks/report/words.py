@@ -72,7 +72,6 @@ def verdict(results: Results, errors: Mapping[Key, Errors]) -> Verdict:
         sentences = (*_spread(results.cells, faces), *_worst_mistakes(results.cells, errors))[:2]
     notes = [
         *warnings(results),
-        *_faceless(results),
         *_reversals(results.cells),
         *_guesses(results.cells),
         *_ties(groups, results.comparisons),
@@ -82,10 +81,11 @@ def verdict(results: Results, errors: Mapping[Key, Errors]) -> Verdict:
 
 
 def warnings(results: Results) -> list[str]:
-    """What forbids to rely on the numbers, or is missing among them."""
+    """What forbids to rely on the numbers, is missing among them, or makes them mean little."""
     return [
         *(f"SHORTCUT, do not rely on these numbers: {one.audit}. {one.sentence}" for one in failed(results.audits)),
         *(f"Missing here: {stage}. {error}." for stage, error in results.missing.items()),
+        *_faceless(results),
     ]
 
 

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 
+from benchmarks.measures.seeds import FEWEST
 from benchmarks.report.numbers import amount, count, estimate, p_value
+from benchmarks.tables.column import CONTROLS
 from benchmarks.tables.leaderboard import Leaderboard, Line, Spread, Standing
 
 FORMATS = ("table", "md", "html", "csv", "json")
@@ -71,7 +73,9 @@ class Sheet:
         board = self.board
         seeds = f"{len(board.seeds)} seeds" if len(board.seeds) > 1 else "one seed"
         cover = "images and seeds" if len(board.seeds) > 1 else "images alone: one seed says nothing of another run"
-        learned = " All detectors together say how much seeds matter." if len(board.seeds) > 1 else ""
+        ranked = sum(line.rank is not None and line.detector not in CONTROLS for line in board.lines)
+        pooled = len(board.seeds) > 1 and ranked >= FEWEST
+        learned = " All detectors together say how much seeds matter." if pooled else ""
         found = [
             f"Mean AUC over the cells of a column, {seeds}, with its 95 % interval over {cover}.{learned} Protocol "
             f"{self.protocol}.",

@@ -222,6 +222,8 @@ def test_a_suite_of_two_sources_is_two_reports_and_one_table(bench, tmp_path):
     assert code == 0 and board["lines"][0]["detector"] == "dct" and board["lines"][0]["columns"]["same"]["cells"] == 2
     code, out, _ = bench("run", "two.yaml", *TINY, "--data", "digits", "--dry-run")
     assert code == 0 and "prepare digits" in out and "prepare rendered" not in out
+    code, out, _ = bench("run", "two.yaml", *TINY, "--dry-run", "--json")
+    assert code == 0 and [rows[0]["stage"] for rows in json.loads(out)] == ["prepare rendered", "prepare digits"]
     for more, sentence in (
         ("sources: [a/people, b/people]", "two of its sources are called 'people'"),
         ("sources: [rendered, digits]\ndata: rendered", "names both data and sources"),
