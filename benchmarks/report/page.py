@@ -154,10 +154,10 @@ class Page:
         """Every detector on every group; where they are many, the detectors first in the table alone."""
         if not self.standings or len(self.results.groups) <= _GROUPS:
             return self.results.groups
-        order = [name for _, name, _, _ in self.standings.lines]
-        found = sorted(self.results.groups, key=lambda group: order.index(group.detector))
+        order = {name: i for i, (_, name, _, _) in enumerate(self.standings.lines)}
+        found = sorted(self.results.groups, key=lambda group: order.get(group.detector, len(order)))
         of_first = sum(group.detector == found[0].detector for group in found)
-        return found[: _GROUPS // of_first * of_first]
+        return found[: max(1, _GROUPS // of_first) * of_first]
 
     @property
     def audits(self) -> tuple[list[Finding], list[Finding]]:
