@@ -20,7 +20,7 @@ def speed(
     from rich.console import Console
     from rich.table import Table
 
-    from benchmarks.speed import MEASUREMENTS, Figure
+    from benchmarks.speed.measurements import MEASUREMENTS, Figure
     from forge.errors import UnknownNameError
     from forge.files import write_json
 

@@ -16,12 +16,12 @@ from finished import finished_run
 from PIL import Image
 from synthetic import call_bench
 
-from benchmarks import speed_serve
 from benchmarks.cli import serve
 from benchmarks.serve import desk as desks
 from benchmarks.serve.app import create_app
 from benchmarks.serve.catalogue import Catalogue
 from benchmarks.serve.limits import Limits
+from benchmarks.speed import serving as speed_serve
 from forge.errors import InputError
 from forge.files import read_json, write_json
 

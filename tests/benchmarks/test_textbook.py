@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import speed_detectors, textbook, textbook_detector
+from benchmarks.speed import detectors as speed_detectors
+from benchmarks.speed import textbook, textbook_detector
 from detect.detectors.cnn import TimmSettings, Xception
 from detect.perturb import PERTURBATIONS
 from forge.compute import Compute

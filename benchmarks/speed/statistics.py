@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.speed import Figure, timed
+from benchmarks.speed.measurements import Figure, timed
 
 if TYPE_CHECKING:
     import pandas as pd

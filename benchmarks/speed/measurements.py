@@ -103,8 +103,8 @@ def training(photos: str | None) -> list[Figure]:
     """DCGAN training steps, against the plain fp32 loop that tutorials show."""
     import torch
 
-    from benchmarks import textbook
     from benchmarks.pipeline.configs import shipped
+    from benchmarks.speed import textbook
     from forge.networks.dcgan import DCGAN, DCGANSettings
     from forge.training.augment import to_float
     from forge.training.settings import TrainingSettings
@@ -128,8 +128,8 @@ def style_training(photos: str | None) -> list[Figure]:
     """StyleGAN-lite training steps, against grouped convolutions and zero insertion in fp32."""
     import torch
 
-    from benchmarks import textbook
     from benchmarks.pipeline.configs import shipped
+    from benchmarks.speed import textbook
     from forge.networks.stylegan_lite import StyleGANLite, StyleGANSettings
     from forge.training.augment import to_float
     from forge.training.settings import TrainingSettings
@@ -181,41 +181,37 @@ def _rate(step: Callable[[], object], batch: int, steps: int = 16) -> float:
 
 def detectors(photos: str | None) -> list[Figure]:
     """Trainings and scoring of a network against plain loops over PNG files; fits without a network."""
-    from benchmarks import speed_detectors
+    from benchmarks.speed.detectors import families, networks
 
-    return speed_detectors.networks(photos) + speed_detectors.families(photos)
+    return networks(photos) + families(photos)
 
 
 def perturbing(photos: str | None) -> list[Figure]:
     """Each perturbation of the protocol."""
-    from benchmarks.speed_detectors import perturbations
+    from benchmarks.speed.detectors import perturbations
 
     return perturbations(photos)
 
 
 def measures(photos: str | None) -> list[Figure]:
     """Bootstraps, paired tests and leaderboards."""
-    from benchmarks import speed_statistics
+    from benchmarks.speed.statistics import bootstrap, paired_tests, tables
 
-    return [
-        *speed_statistics.bootstrap(photos),
-        *speed_statistics.paired_tests(photos),
-        *speed_statistics.tables(photos),
-    ]
+    return [*bootstrap(photos), *paired_tests(photos), *tables(photos)]
 
 
 def serve(photos: str | None) -> list[Figure]:
     """Answers of `bench serve`: one by one, many at once, and memory over many."""
-    from benchmarks.speed_serve import serving
+    from benchmarks.speed.serving import serving
 
     return serving(photos)
 
 
 def reports(photos: str | None) -> list[Figure]:
     """A report of 30 cells over 500,000 scores."""
-    from benchmarks import speed_report
+    from benchmarks.speed import reports as reporting
 
-    return speed_report.reports(photos)
+    return reporting.reports(photos)
 
 
 MEASUREMENTS: dict[str, Callable[[str | None], list[Figure]]] = {

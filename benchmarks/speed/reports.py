@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.speed import Figure, timed
-from benchmarks.speed_statistics import score_rows
+from benchmarks.speed.measurements import Figure, timed
+from benchmarks.speed.statistics import score_rows
 
 DETECTORS, TRAINED, TESTED, IMAGES = 5, 2, 3, 25_000
 

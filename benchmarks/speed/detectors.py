@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from benchmarks import textbook_detector as plain
-from benchmarks.speed import REPEATS, Figure, prepared, timed
+from benchmarks.speed import textbook_detector as plain
+from benchmarks.speed.measurements import REPEATS, Figure, prepared, timed
 from detect.detectors import DETECTORS
 from detect.detectors.base import FitContext, FitData
 from detect.detectors.cnn import TimmSettings, Xception

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from PIL import Image
 
-from benchmarks.speed import Figure, timed
+from benchmarks.speed.measurements import Figure, timed
 
 RESOLUTION = 64
 SIZE = (1600, 1200)  # pixels of the photo
