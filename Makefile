@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test lint speed clean
+.PHONY: setup demo test lint speed gpu-pack clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -31,6 +31,10 @@ lint: $(STAMP)
 
 speed: $(STAMP)
 	$(BIN)/bench speed
+
+# what a GPU machine without a network lacks, in .gpu/
+gpu-pack: $(STAMP)
+	$(BIN)/python -m benchmarks.speed.pack
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -9,6 +9,7 @@ from torch import Tensor
 from detect.views import View, resolution_of
 from forge.compute import derive_seed
 from forge.faces.faceset import Indices
+from forge.faces.feeding import PixelFeed
 
 PRELOAD_BYTES = 2 << 30
 
@@ -17,8 +18,8 @@ class _Stream:
     """One class's images in an endless row of shuffled passes."""
 
     def __init__(self, view: View, seed: int, device: torch.device, *, preload: bool) -> None:
-        self.view, self.seed, self.device = view, seed, device
-        self.pixels = torch.from_numpy(view.read()).to(device) if preload else None
+        self.view, self.seed = view, seed
+        self.feed = PixelFeed(view, device, resident=preload)
         self._orders: dict[int, Indices] = {}
 
     def _order(self, number: int) -> Indices:
@@ -28,14 +29,14 @@ class _Stream:
             self._orders[number] = np.random.default_rng(seed).permutation(len(self.view)).astype(np.int64)
         return self._orders[number]
 
-    def take(self, start: int, count: int) -> Tensor:
-        """Images number `start` to `start + count` of the endless row, uint8 [count, H, W, 3] on the device."""
+    def _positions(self, start: int, count: int) -> Indices:
         places = np.arange(start, start + count)
         passes, within = np.divmod(places, len(self.view))
-        index = np.concatenate([self._order(int(number))[within[passes == number]] for number in np.unique(passes)])
-        if self.pixels is not None:
-            return self.pixels[torch.from_numpy(index).to(self.device)]
-        return torch.from_numpy(self.view.read(index)).to(self.device)
+        return np.concatenate([self._order(int(number))[within[passes == number]] for number in np.unique(passes)])
+
+    def take(self, start: int, count: int) -> Tensor:
+        """Images number `start` to `start + count` of the endless row, uint8 [count, H, W, 3] on the device."""
+        return self.feed.take(self._positions(start, count), lambda: self._positions(start + count, count))
 
 
 class BalancedBatches:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from detect.augment import augment, cropped
 from detect.batches import BalancedBatches
-from detect.descent import exhausted, learning_rate_at, make_optimizer
+from detect.descent import exhausted, learning_rate_at, make_optimizer, set_learning_rate
 from detect.detectors.base import FitContext, FitData, FitSummary, Scores
 from detect.views import View
 from forge.checkpoint import (
@@ -29,6 +29,8 @@ from forge.checkpoint import (
 )
 from forge.compute import Precision, derive_seed
 from forge.errors import BenchError
+from forge.execution import execution_of
+from forge.graphs import StepGraphs
 from forge.interrupt import deferred_interrupt
 from forge.progress import Tick
 
@@ -90,14 +92,32 @@ def fit_network(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         _seed(device, derive_seed(context.seed, "initial weights"))
         network = detector.build().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        fit = _Fit(detector, network, data, context)
+        fit = Fit(detector, network, data, context)
         fit.resume()
         fit.run()
     return fit.finish()
 
 
-class _Fit:
-    def __init__(self, detector: NetworkDetector, network: nn.Module, data: FitData, context: FitContext) -> None:
+class Fit:
+    """A network, its batches and optimizer, and how far the fit is.
+
+    Args:
+        detector: gives the inputs and the loss.
+        network: what is trained, on the device.
+        data: checked views.
+        context: seed, device, checkpoint directory, progress.
+        graph: replay steps as CUDA graphs on a GPU; by default what `forge.execution` says of the detector.
+    """
+
+    def __init__(
+        self,
+        detector: NetworkDetector,
+        network: nn.Module,
+        data: FitData,
+        context: FitContext,
+        *,
+        graph: bool | None = None,
+    ) -> None:
         self.detector, self.network, self.data, self.context = detector, network, data, context
         self.settings, self.compute, self.device = (
             detector.network_settings,
@@ -127,6 +147,10 @@ class _Fit:
             for layer in network.modules()
             if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.momentum is not None
         ]
+        graph = execution_of("detectors", detector.family).graph if graph is None else graph
+        # torch's SGD cannot be captured
+        enabled = graph and self.settings.optimizer != "sgd"
+        self._graphs = StepGraphs(self._learn, self.device, enabled=enabled)
         self.progress = Progress()
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self.best: dict[str, Tensor] = {}
@@ -142,10 +166,16 @@ class _Fit:
         self.next_tick = 0.0
 
     def run(self) -> None:
+        """Train until the last step, or until nothing is gained any more.
+
+        Raises:
+            BenchError: the loss is no longer finite.
+            KeyboardInterrupt: Ctrl-C came; a checkpoint was saved first.
+        """
         state, settings = self.progress, self.settings
         with deferred_interrupt() as interrupted:
             while state.step < self.total and not exhausted(settings, stale=state.stale, drops=state.drops):
-                self._step()
+                self.advance()
                 validate = state.step % self.between == 0 or state.step == self.total
                 if validate:
                     self._validate()
@@ -157,6 +187,7 @@ class _Fit:
                     self._tick()
 
     def finish(self) -> tuple[nn.Module, Precision, FitSummary]:
+        """The network with the weights of the best validation, the precision used, and the summary."""
         state = self.progress
         self.network.load_state_dict(self.best)
         self.network.eval()
@@ -171,26 +202,37 @@ class _Fit:
         }
         return self.network, self.precision, FitSummary(state.history, facts)
 
-    def _step(self) -> None:
+    def advance(self) -> None:
+        """Train on one batch."""
         state, seed = self.progress, self.context.seed
         _seed(self.device, derive_seed(seed, "network noise", state.step))
         pixels, labels = self.batches.batch(state.step)
         pixels = augment(pixels, torch.Generator().manual_seed(derive_seed(seed, "augment", state.step)), self.settings)
         passes = self.batches.steps_per_pass
         rate = learning_rate_at(state.step, self.total, self.settings, steps_per_pass=passes, drops=state.drops)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        set_learning_rate(self.optimizer, rate)
         self.network.train()
         for layer, momentum in self.norms:
             layer.momentum = max(momentum, 1 / (state.step + 1))
+        if self._settling:  # a graph would hold the momentum of the step it was captured in
+            self._learn(None, pixels, labels)
+        else:
+            self._graphs(None, pixels, labels)
+        state.step += 1
+        state.loss_steps += 1
+
+    @property
+    def _settling(self) -> bool:
+        return any(layer.momentum != momentum for layer, momentum in self.norms)
+
+    def _learn(self, _kind: None, pixels: Tensor, labels: Tensor) -> None:
+        """Loss, gradients and the optimizer's step of one batch: what a CUDA graph holds."""
+        self.optimizer.zero_grad(set_to_none=True)
         loss = self._backward(self.network, pixels, labels, self.precision)
         if self.settings.clip is not None:
             nn.utils.clip_grad_norm_(self.trained, self.settings.clip)
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
         self.loss_sum += loss
-        state.step += 1
-        state.loss_steps += 1
 
     def _backward(self, network: nn.Module, pixels: Tensor, labels: Tensor, precision: Precision) -> Tensor:
         with self.compute.autocast(precision):
@@ -219,7 +261,8 @@ class _Fit:
 
     def _scores(self, view: View) -> Scores:
         self.network.eval()
-        size = self.settings.batch
+        # a GPU waits for each batch, so it gets large ones
+        size = self.settings.batch if self.device.type == "cpu" else self.detector.part(self.device)
         scores = np.concatenate(
             [
                 self.detector.predict(self.network, images, self.compute, self.precision, size)
@@ -263,6 +306,11 @@ class _Fit:
         self.next_checkpoint = end + max(CHECKPOINT_SECONDS, (end - start) / CHECKPOINT_SHARE)
 
     def resume(self) -> None:
+        """Continue from the checkpoint in the working directory, if there is one; choose the precision if not.
+
+        Raises:
+            InputError, CorruptError: the checkpoint is of another fit, or damaged.
+        """
         if not self.file.is_file():
             self.precision = self._choose_precision()
             return
@@ -288,7 +336,7 @@ class _Fit:
             copied.zero_grad(set_to_none=True)
 
         named = f"{self.detector.family} fit, {side} px as {settings.input_size or side} px, batch {settings.batch}"
-        return self.compute.decide(named, step)
+        return self.compute.decide(named, step, execution=execution_of("detectors", self.detector.family))
 
 
 def _seed(device: torch.device, seed: int) -> None:

@@ -16,6 +16,7 @@ from detect.views import View, generator_of, resolution_of
 from forge.compute import Compute
 from forge.errors import BenchError, CorruptError, InputError
 from forge.faces.faceset import FaceView, Images
+from forge.faces.pool import read_ahead
 from forge.files import replacing
 from forge.progress import Report, Tick, silent
 
@@ -76,7 +77,8 @@ def score_view(
     done = 0
     if batch is None:
         batch = max(1, min(BATCH[compute.torch_device.type], BATCH_BYTES // (3 * resolution_of(view) ** 2)))
-    for images in view.batches(batch):
+    batches = view.batches(batch)
+    for images in read_ahead(batches) if compute.torch_device.type == "cuda" else batches:
         part = detector.score(perturb(images) if perturb else images, compute)
         if part.shape != (len(images),):
             raise BenchError(f"{detector.family} returned scores of shape {part.shape} for {len(images)} images")

@@ -18,6 +18,8 @@ from forge.files import read_json, write_json
 if TYPE_CHECKING:
     import torch
 
+    from forge.execution import Execution
+
 Precision = Literal["fp32", "bf16"]
 PrecisionAsked = Literal["auto", "fp32", "bf16"]
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -48,19 +50,33 @@ def derive_seed(seed: int, *labels: str | int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
+def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Copy a CPU tensor to a device without waiting for what the device is doing."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
 @dataclass(frozen=True)
 class Compute:
-    """A device and the precision asked for on it.
+    """A device and the precision asked for on it; on a GPU, fp32 then means fp32 and not TF32.
 
     Attributes:
         device: "cpu", "cuda" or "cuda:N".
-        precision: "fp32", "bf16", or "auto": whichever trains a network faster here (measured).
+        precision: "fp32", "bf16", or "auto": on a CPU whichever trains a network faster here (measured), on a GPU what
+            the shipped table says (`forge.execution`).
         memory: a JSON file that remembers what was measured, so that a later run decides the same.
     """
 
     device: str = "cpu"
     precision: PrecisionAsked = "auto"
     memory: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.device.startswith("cuda"):
+            import torch
+
+            # TF32 keeps 10 bits of the mantissa: results would differ from those of a CPU by 1e-3
+            torch.backends.cuda.matmul.allow_tf32 = False
+            torch.backends.cudnn.allow_tf32 = False
 
     @property
     def torch_device(self) -> torch.device:
@@ -75,19 +91,25 @@ class Compute:
 
         return torch.autocast(self.torch_device.type, torch.bfloat16, enabled=precision == "bf16")
 
-    def decide(self, network: str, step: Callable[[Precision], object], *, repeats: int = 3) -> Precision:
-        """Choose the precision in which a network's training step is faster here.
+    def decide(
+        self, network: str, step: Callable[[Precision], object], *, execution: Execution, repeats: int = 3
+    ) -> Precision:
+        """Choose the precision in which a network's training step is faster.
 
         Args:
             network: what is measured, the key of the memory: name, size, resolution, batch.
             step: one representative training step in the given precision; must leave no lasting effect.
+            execution: how the network runs on a GPU.
             repeats: timed steps a precision; the fastest counts, after one that does not.
 
         Returns:
-            The precision asked for, or for "auto" the measured choice.
+            The precision asked for, or for "auto": on a GPU that of the table (fp32 where the GPU has no bf16), on a
+            CPU the measured choice.
         """
         if self.precision != "auto":
             return self.precision
+        if self.torch_device.type == "cuda":
+            return execution.precision if self._has_bf16() else "fp32"
         known = read_json(self.memory) if self.memory and self.memory.is_file() else {}
         key = f"{network} @ {self.describe()}"
         if key not in known:
@@ -103,15 +125,17 @@ class Compute:
         choice: Precision = known[key]["choice"]
         return choice
 
-    def _time(self, step: Callable[[Precision], object], precision: Precision, repeats: int) -> float:
+    def _has_bf16(self) -> bool:
+        """Whether the GPU computes in bf16 itself: from compute capability 8.0 on."""
         import torch
 
+        return torch.cuda.get_device_capability(self.torch_device) >= (8, 0)
+
+    def _time(self, step: Callable[[Precision], object], precision: Precision, repeats: int) -> float:
         best = float("inf")
         for attempt in range(repeats + 1):
             start = time.perf_counter()
             step(precision)
-            if self.torch_device.type == "cuda":
-                torch.cuda.synchronize(self.torch_device)
             if attempt:
                 best = min(best, time.perf_counter() - start)
         return best

@@ -128,6 +128,31 @@ def write_generator(
     return whole
 
 
+def export_averaged(trained: TrainedGenerator, directory: Path) -> GeneratorCard:
+    """Write the averaged weights alone, floats in half precision: a quarter to a sixth of the size, for publication.
+
+    The directory opens as any trained generator does; it has no raw weights and no discriminator.
+
+    Args:
+        trained: the generator.
+        directory: an existing one.
+
+    Returns:
+        The card that was written; its digest is that of the smaller file.
+    """
+    tensors, _ = load_checkpoint(trained.path / "weights.safetensors")
+    averaged = {
+        name: tensor.half() if tensor.is_floating_point() else tensor
+        for name, tensor in tensors.items()
+        if name.startswith("averaged.")
+    }
+    weights = directory / "weights.safetensors"
+    save_checkpoint(weights, averaged, {})
+    card = trained.card.model_copy(update={"weights_sha256": digest_file(weights)})
+    write_json(directory / "generator.json", card.model_dump(mode="json"))
+    return card
+
+
 def snapshot_name(kimg: float) -> str:
     """What a snapshot after so many thousand images is called: "24k"."""
     return f"{kimg:g}k"

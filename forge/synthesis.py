@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from forge.compute import derive_seed
+from forge.compute import derive_seed, to_device
 from forge.condition import Codes, Mix
 from forge.errors import InputError
 from forge.faces.faceset import FaceSet, Images
@@ -32,8 +32,8 @@ def forge_block(
     block: int,
     codes: Codes | None = None,
     truncation: float = 1.0,
-) -> Images:
-    """Make one block of forged faces.
+) -> Tensor:
+    """Make one block of forged faces; does not wait for a GPU.
 
     Args:
         network: the generator's network in evaluation mode.
@@ -45,15 +45,15 @@ def forge_block(
         truncation: of the styles of a style-based generator.
 
     Returns:
-        uint8 [64, H, W, 3].
+        uint8 [64, H, W, 3] on the network's device.
     """
     device = next(network.parameters()).device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(derive_seed(seed, "latents", split, block))
-        latents = trained.architecture.latents(BLOCK, torch.device("cpu")).to(device)  # the same on every device
-        given = () if codes is None else (torch.from_numpy(codes).to(device),)
+        latents = to_device(trained.architecture.latents(BLOCK, torch.device("cpu")), device)  # alike on every device
+        given = () if codes is None else (to_device(torch.from_numpy(codes), device),)
         more = {} if truncation == 1.0 else {"truncation": truncation}
-        return np.asarray(to_uint8(network(latents, *given, **more)).cpu().numpy())
+        return to_uint8(network(latents, *given, **more))
 
 
 def block_codes(trained: TrainedGenerator, mix: Mix, *, seed: int, split: str, block: int) -> Codes | None:
@@ -125,17 +125,24 @@ def synthesize(
         attributes={"latent_index": "int64"}
         | dict.fromkeys(trained.condition.values if trained.condition else (), "string"),
     ) as writer:
-        for split, count in counts.items():
-            for block in range(-(-count // BLOCK)):
-                codes = block_codes(trained, mix, seed=seed, split=split, block=block)
-                faces = forge_block(
-                    network, trained, seed=seed, split=split, block=block, codes=codes, truncation=truncation
-                )
-                faces = faces[: count - block * BLOCK]
-                told = trained.condition.decode(codes) if trained.condition and codes is not None else [{}] * BLOCK
-                writer.append(faces, [_row(trained, split, block * BLOCK + i) | told[i] for i in range(len(faces))])
-                done += len(faces)
-                report(Tick(done, total))
+        blocks = [(split, block) for split, count in counts.items() for block in range(-(-count // BLOCK))]
+
+        def begin(split: str, block: int) -> tuple[Codes | None, Tensor]:
+            codes = block_codes(trained, mix, seed=seed, split=split, block=block)
+            return codes, forge_block(
+                network, trained, seed=seed, split=split, block=block, codes=codes, truncation=truncation
+            )
+
+        coming = begin(*blocks[0])
+        for (split, block), following in zip(blocks, [*blocks[1:], None], strict=True):
+            codes, made = coming
+            if following is not None:
+                coming = begin(*following)  # a GPU computes it while this block is fetched and written
+            faces = made.cpu().numpy()[: counts[split] - block * BLOCK]
+            labels = trained.condition.decode(codes) if trained.condition and codes is not None else [{}] * BLOCK
+            writer.append(faces, [_row(trained, split, block * BLOCK + i) | labels[i] for i in range(len(faces))])
+            done += len(faces)
+            report(Tick(done, total))
     return FaceSet.open(out)
 
 
@@ -154,7 +161,7 @@ def regenerate(trained: TrainedGenerator, faces: FaceSet, position: int) -> Imag
     place_of = {"seed": made_by["seed"], "split": row["split"], "block": block}
     codes = block_codes(trained, made_by["mix"], **place_of) if made_by["mix"] else None
     images = forge_block(network, trained, **place_of, codes=codes, truncation=made_by["truncation"])
-    return np.asarray(images[place])
+    return cast(Images, images[place].numpy())
 
 
 def _row(trained: TrainedGenerator, split: str, index: int) -> dict[str, Any]:

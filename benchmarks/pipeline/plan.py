@@ -17,7 +17,7 @@ from forge.files import digest_json
 # raised when the code of a stage changes what it computes from the same settings
 VERSIONS = {
     "prepare": 1,
-    "train": 2,
+    "train": 3,
     "synthesize": 2,
     "blend": 1,
     "external": 1,

@@ -154,6 +154,7 @@ def style_training(photos: str | None) -> list[Figure]:
 
 def _game_rate(architecture: Architecture, settings: TrainingSettings, images: Images) -> float:
     from forge.compute import Compute
+    from forge.execution import Execution
     from forge.faces.faceset import FaceSet
     from forge.faces.writing import FaceSetWriter
     from forge.training.game import Game, trial_step
@@ -167,7 +168,7 @@ def _game_rate(architecture: Architecture, settings: TrainingSettings, images: I
             writer.append(images, [{"id": str(i), "split": "forge"} for i in range(len(images))])
         view = FaceSet.open(folder / "set").view("forge")
         training = Training("dcgan", "dcgan", architecture, settings, view, 0, Compute(), folder / "work")
-        game = Game(training, training.compute.decide("dcgan", trial_step(training)))
+        game = Game(training, training.compute.decide("dcgan", trial_step(training), execution=Execution()))
         return _rate(game.advance, settings.batch)
     finally:
         shutil.rmtree(folder)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import cast
 
 import torch
@@ -21,29 +22,31 @@ from forge.networks.stylegan_lite import Discriminator, Mapping, StyleGANSetting
 from forge.training.objectives import zero_centred_penalty
 
 
-def dcgan_step(architecture: Architecture, images: Tensor) -> Callable[[], None]:
+def dcgan_step(architecture: Architecture, images: Tensor, *labels: Tensor) -> Callable[[], None]:
     """The tutorial's step: real and forged judged one after the other, gradients of D kept in G's move.
 
     Args:
         architecture: DCGAN.
-        images: float [N, 3, H, W] in -1..1.
+        images: float [N, 3, H, W] in -1..1, on the device that trains.
+        labels: int64 [N, C] of a conditional architecture.
     """
-    generator, discriminator = architecture.generator(), architecture.discriminator()
+    device = images.device
+    generator, discriminator = architecture.generator().to(device), architecture.discriminator().to(device)
     moves = [
         torch.optim.Adam(network.parameters(), 2e-4, (0.5, 0.999), foreach=False)
         for network in (generator, discriminator)
     ]
     count = len(images)
-    ones, zeros = torch.ones(count), torch.zeros(count)
+    ones, zeros = torch.ones(count, device=device), torch.zeros(count, device=device)
 
     def step() -> None:
         discriminator.zero_grad()
-        backward(binary_cross_entropy_with_logits(discriminator(images), ones))
-        forged = generator(architecture.latents(count, torch.device("cpu")))
-        backward(binary_cross_entropy_with_logits(discriminator(forged.detach()), zeros))
+        backward(binary_cross_entropy_with_logits(discriminator(images, *labels), ones))
+        forged = generator(architecture.latents(count, device), *labels)
+        backward(binary_cross_entropy_with_logits(discriminator(forged.detach(), *labels), zeros))
         moves[1].step()
         generator.zero_grad()
-        backward(binary_cross_entropy_with_logits(discriminator(forged), ones))
+        backward(binary_cross_entropy_with_logits(discriminator(forged, *labels), ones))
         moves[0].step()
 
     return step
@@ -54,14 +57,15 @@ def stylegan_step(settings: StyleGANSettings, images: Tensor, penalty_every: int
 
     Args:
         settings: of the networks; channels as in StyleGAN-lite.
-        images: float [N, 3, H, W] in -1..1.
+        images: float [N, 3, H, W] in -1..1, on the device that trains.
         penalty_every: steps between R1 penalties.
     """
-    resolution = images.shape[2]
-    generator = _Generator(settings, resolution)
+    resolution, device = images.shape[2], images.device
+    generator = _Generator(settings, resolution).to(device)
     discriminator = Discriminator(settings, resolution, ())
     for block in discriminator.blocks:
         block.down = _FilterThenSkip()
+    discriminator.to(device)
     moves = [
         torch.optim.Adam(network.parameters(), 0.0025, (0.0, 0.99), foreach=False)
         for network in (generator, discriminator)
@@ -69,7 +73,7 @@ def stylegan_step(settings: StyleGANSettings, images: Tensor, penalty_every: int
     count, done = len(images), [0]
 
     def forge() -> Tensor:
-        return cast(Tensor, generator(torch.randn(count, settings.latent)))
+        return cast(Tensor, generator(torch.randn(count, settings.latent, device=device)))
 
     def step() -> None:
         discriminator.zero_grad()
@@ -89,15 +93,16 @@ def stylegan_step(settings: StyleGANSettings, images: Tensor, penalty_every: int
     return step
 
 
-def _filter(gain: float) -> Tensor:
-    line = torch.tensor([1.0, 3.0, 3.0, 1.0])
+@cache
+def _filter(gain: float, device: torch.device) -> Tensor:
+    line = torch.tensor([1.0, 3.0, 3.0, 1.0], device=device)
     return torch.outer(line, line) / 64 * gain
 
 
 def _filtered(images: Tensor, before: int, after: int, gain: float = 1.0) -> Tensor:
     channels = images.shape[1]
     padded = functional.pad(images, (before, after, before, after))
-    return functional.conv2d(padded, _filter(gain).expand(channels, 1, 4, 4), groups=channels)
+    return functional.conv2d(padded, _filter(gain, images.device).expand(channels, 1, 4, 4), groups=channels)
 
 
 def _zero_insertion(images: Tensor) -> Tensor:
@@ -152,7 +157,7 @@ class _GroupedConv(nn.Module):
         if self.last:
             return found + self.bias
         if self.noise:
-            found = found + self.strength * torch.randn(count, 1, *found.shape[2:])
+            found = found + self.strength * torch.randn(count, 1, *found.shape[2:], device=found.device)
         return leaky_relu(found + self.bias, 0.2) * math.sqrt(2)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, FitSummary, Scores
-from forge.compute import Compute, Precision
+from forge.compute import Compute, Precision, to_device
 from forge.errors import InputError
 from forge.faces.faceset import Images
 from forge.files import read_json, write_json
@@ -27,6 +28,15 @@ LEAST_PART = 8
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Quality = Annotated[int, Field(ge=1, le=100)]
+
+
+@cache
+def channel_values(values: tuple[float, float, float], device: torch.device) -> Tensor:
+    """Channel values in 0..1 as grey levels, float32 [1, 3, 1, 1]; sent to a device once."""
+    import torch
+
+    with torch.inference_mode(False):  # the same tensor serves training too
+        return torch.tensor(values, device=device).view(1, 3, 1, 1) * 255
 
 
 class NetworkSettings(DetectorSettings):
@@ -140,8 +150,7 @@ class NetworkDetector(Detector):
         size = self.network_settings.input_size
         if size is not None and size != inputs.shape[-1]:  # a crop in training is another size than the set's
             inputs = interpolate(inputs, size=(size, size), mode="bilinear", antialias=True)
-        mean = inputs.new_tensor(self.mean).view(1, 3, 1, 1) * 255
-        std = inputs.new_tensor(self.std).view(1, 3, 1, 1) * 255
+        mean, std = channel_values(self.mean, inputs.device), channel_values(self.std, inputs.device)
         return (inputs - mean) / std
 
     def logits(self, network: nn.Module, inputs: Tensor) -> Tensor:
@@ -165,9 +174,13 @@ class NetworkDetector(Detector):
     def score(self, images: Images, compute: Compute) -> Scores:
         """Logits, float64 [n]; in the precision of the fit unless `compute` asks for one."""
         precision = self.precision if compute.precision == "auto" else compute.precision
+        device = compute.torch_device
+        return self.predict(self._scorer(device), images, compute, precision, self.part(device))
+
+    def part(self, device: torch.device) -> int:
+        """Images to put through the network at a time in scoring on a device."""
         side = self.network_settings.input_size or self.resolution
-        part = max(LEAST_PART, PART_PIXELS[compute.torch_device.type] // side**2)
-        return self.predict(self._scorer(compute.torch_device), images, compute, precision, part)
+        return max(LEAST_PART, PART_PIXELS[device.type] // side**2)
 
     def predict(self, network: nn.Module, images: Images, compute: Compute, precision: Precision, part: int) -> Scores:
         """Logits of images without gradients, float64 [n].
@@ -181,11 +194,11 @@ class NetworkDetector(Detector):
         """
         import torch
 
-        found = []
+        found, device = [], compute.torch_device
         # the device is asked for results once, after all parts are on their way
         with torch.inference_mode(), compute.autocast(precision):
             for start in range(0, len(images), part):
-                pixels = torch.from_numpy(np.ascontiguousarray(images[start : start + part])).to(compute.torch_device)
+                pixels = to_device(torch.from_numpy(np.ascontiguousarray(images[start : start + part])), device)
                 found.append(self.logits(network, self.prepare(pixels)))
         return torch.cat(found).cpu().double().numpy() if found else np.empty(0)
 

@@ -8,10 +8,10 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from forge.errors import BenchError
 
@@ -65,3 +65,13 @@ def _leave_with(sentinel: int) -> None:
     """End this process when its parent does, even by `kill -9`."""
     wait([sentinel])
     os._exit(1)
+
+
+def read_ahead(batches: Iterable[T]) -> Iterator[T]:
+    """Yield batches in order, each read by a thread while the one before it is being used."""
+    source, end = iter(batches), object()
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, source, end)
+        while (batch := coming.result()) is not end:
+            coming = reader.submit(next, source, end)
+            yield cast(T, batch)

@@ -106,7 +106,9 @@ class StyledConv(nn.Module):
         found = torch.addcmul(self.bias.to(found.dtype), found, cast(Tensor, factor).to(found.dtype))
         if self.noise_strength is not None:
             shape = (len(found), 1, *found.shape[2:])
-            noise = self.constant if fixed_noise else torch.randn(shape, device=found.device)
+            # in evaluation drawn on the CPU: a seed then gives the same face on every device
+            source = found.device if self.training else torch.device("cpu")
+            noise = self.constant if fixed_noise else torch.randn(shape, device=source).to(found.device)
             found = found + (noise * (NOISE_RATE * self.noise_strength)).to(found.dtype)
         return leaky_relu(found, 0.2)
 
@@ -188,12 +190,23 @@ class Generator(nn.Module):
         """
         w = self.mapping(latents, labels)
         styles = [w] * self.layers
-        if self.training and self.mixing and float(torch.rand(())) < self.mixing:
-            cut = int(torch.randint(1, self.layers, ()))
-            styles[cut:] = [self.mapping(torch.randn_like(latents), labels)] * (self.layers - cut)
+        if self.training and self.mixing:
+            styles = self._mixed(w, self.mapping(torch.randn_like(latents), labels))
         if truncation != 1.0:
             styles = [self.mapping.average.lerp(style, truncation) for style in styles]
         return self.synthesise(styles, fixed_noise=fixed_noise)
+
+    def _mixed(self, first: Tensor, second: Tensor) -> list[Tensor]:
+        """Style mixing (Karras et al. 2019, section 3.1), drawn and applied on the device so that nothing waits for it.
+
+        Args:
+            first: styles [N, style] up to a random layer.
+            second: styles [N, style] from there on; with probability 1 - mixing nowhere.
+        """
+        device = first.device
+        cut = torch.randint(1, self.layers, (), device=device)
+        mixes = torch.rand((), device=device) < self.mixing
+        return [torch.where(mixes & (cut <= layer), second, first) for layer in range(self.layers)]
 
     def with_styles(self, latents: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Images [N, 3, H, W] and the styles [N, layers, style] they were made from, for the path-length penalty."""

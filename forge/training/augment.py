@@ -67,33 +67,37 @@ AUGMENTATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def augment(images: Tensor, names: Sequence[str], probability: float) -> Tensor:
+def augment(images: Tensor, names: Sequence[str], probability: float | Tensor) -> Tensor:
     """Apply augmentations, each to each image with a probability (DiffAugment of Zhao et al. 2020 where it is 1).
 
     Args:
         images: [N, 3, H, W] in -1..1.
         names: of AUGMENTATIONS, applied in this order.
-        probability: of each.
+        probability: of each; a scalar tensor on the images' device where it adapts, since reading it would wait.
     """
     for name in names:
         changed = AUGMENTATIONS[name](images)
-        if probability < 1:
+        if isinstance(probability, Tensor) or probability < 1:
             chosen = torch.rand(len(images), 1, 1, 1, device=images.device) < probability
             changed = torch.where(chosen, changed, images)
         images = changed
     return images
 
 
-def adapted(probability: float, sign: float, *, target: float, images: int, kimg: float, most: float) -> float:
+def adapted(probability: Tensor, sign: Tensor, *, target: float, images: Tensor, kimg: float, most: float) -> Tensor:
     """The next augmentation probability (Karras et al. 2020, "Training GANs with limited data", section 3).
 
     Args:
-        probability: the present one.
-        sign: mean sign of D at real images since the last change; above the target D is too sure.
+        probability: the present one, a scalar.
+        sign: mean sign of D at real images since the last change, a scalar; above the target D is too sure.
         target: of the mean sign.
-        images: real images shown since the last change.
+        images: real images shown since the last change, a scalar.
         kimg: thousands of images in which the probability can go from 0 to 1.
         most: upper bound.
+
+    Returns:
+        A scalar, float32; all of it stays on the device.
     """
-    step = images / (kimg * 1000)
-    return min(max(probability + (step if sign > target else -step), 0.0), most)
+    change = images.double() / (kimg * 1000)
+    moved = probability.double() + torch.where(sign.double() > target, change, -change)
+    return moved.clamp(0.0, most).float()

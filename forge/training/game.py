@@ -1,21 +1,25 @@
 """The game: two networks, their optimizers, averaged weights, and the moves of a step.
 
 All randomness of step n follows from (seed, n): nothing random needs saving, and a killed training continues exactly
-where its last checkpoint stood.
+where its last checkpoint stood. A step never reads a value back from the device, so that a GPU always has work waiting.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from forge.checkpoint import pack_module, pack_optimizer, unpack_module, unpack_optimizer
-from forge.compute import Precision, derive_seed
+from forge.compute import Precision, derive_seed, to_device
 from forge.distributed import World
+from forge.execution import execution_of
+from forge.faces.faceset import Indices
+from forge.faces.feeding import PixelFeed
+from forge.graphs import StepGraphs
 from forge.networks.layers import MinibatchDeviation
 from forge.training.augment import adapted, augment, flipped, to_float
 from forge.training.monitor import gradient_norm
@@ -26,6 +30,22 @@ RESIDENT_BYTES = 4 << 30  # a set up to this size is held on the device as one u
 ADAPT_EVERY = 4  # discriminator moves between changes of the augmentation probability, as in ADA
 
 
+class Extras(NamedTuple):
+    """What a move does beside its loss, which is not the same at every step.
+
+    Attributes:
+        penalise: the discriminator's gradient penalties.
+        adapt: a change of the augmentation probability.
+        smooth: the generator's path-length penalty.
+        measure: the norms of the gradients are read.
+    """
+
+    penalise: bool = False
+    adapt: bool = False
+    smooth: bool = False
+    measure: bool = False
+
+
 class Game:
     """The state of a training.
 
@@ -33,9 +53,12 @@ class Game:
         training: what is trained, on what.
         precision: of the networks' arithmetic.
         world: the processes that train together.
+        graph: replay steps as CUDA graphs on a GPU; by default what `forge.execution` says of the architecture.
     """
 
-    def __init__(self, training: Training, precision: Precision, world: World | None = None) -> None:
+    def __init__(
+        self, training: Training, precision: Precision, world: World | None = None, *, graph: bool | None = None
+    ) -> None:
         self.training, self.settings, self.precision = training, training.settings, precision
         self.world = world or World()
         self.device = training.compute.torch_device
@@ -45,10 +68,14 @@ class Game:
         self.step = 0
         self.stream, self.lr_factor = 0, 1.0  # of random numbers: another one after the training was rolled back
         self.readings: dict[str, Tensor] = {}
-        self._accuracies: list[Tensor] = []
-        self._epoch, self._order = -1, torch.empty(0)
+        self._orders: dict[int, Tensor] = {}
         self._build()
         self._load_images()
+        settings = self.settings
+        self._together = settings.d_steps == settings.g_steps == 1 and settings.share_forgeries
+        # several moves a step seed each move on its own, and several processes wait for each other: neither is captured
+        graph = execution_of("generators", training.reference).graph if graph is None else graph
+        self._graphs = StepGraphs(self._play, self.device, enabled=graph and self._together and self.world.size == 1)
 
     def _build(self) -> None:
         torch.manual_seed(derive_seed(self.training.seed, "weights"))
@@ -56,42 +83,50 @@ class Game:
         self.generator = _place(architecture.generator(), self.device)
         self.discriminator = _place(architecture.discriminator(), self.device)
         self.averaged = copy.deepcopy(self.generator).requires_grad_(False).eval()
-        betas = (settings.beta1, settings.beta2)
-        self.generator_optimizer = torch.optim.Adam(
-            self.generator.parameters(), settings.generator_lr, betas, fused=True
-        )
-        self.discriminator_optimizer = torch.optim.Adam(
-            self.discriminator.parameters(), settings.discriminator_lr, betas, fused=True
-        )
+        self.generator_optimizer = self._adam(self.generator, settings.generator_lr)
+        self.discriminator_optimizer = self._adam(self.discriminator, settings.discriminator_lr)
         # what adapts: augmentation probability, sum and number of D's signs at real images since it changed, mean path
         # length; and for the next tick: sum and number of D's accuracies
-        self.scalars = torch.tensor([settings.first_probability, 0.0, 0.0, 0.0, 0.0, 0.0])
+        self.scalars = torch.tensor([settings.first_probability, 0.0, 0.0, 0.0, 0.0, 0.0], device=self.device)
         self.share = self.world.share(settings.batch)
         self.joint = _judges_jointly(self.discriminator, self.share.stop - self.share.start)
+
+    def _adam(self, network: nn.Module, rate: float) -> torch.optim.Adam:
+        betas = (self.settings.beta1, self.settings.beta2)
+        capturable = self.device.type == "cuda"
+        return torch.optim.Adam(network.parameters(), rate, betas, fused=True, capturable=capturable)
 
     def _load_images(self) -> None:
         view = self.training.view
         size = len(view) * view.faces.resolution**2 * 3
-        self.images = torch.from_numpy(view.read()).to(self.device) if size <= RESIDENT_BYTES else None
+        self._feed = PixelFeed(view, self.device, resident=size <= RESIDENT_BYTES)
         codes = self.training.codes
         self.codes = None if codes is None else torch.from_numpy(codes).to(self.device)
 
-    def _real_batch(self, move: int) -> tuple[Tensor, Tensor | None]:
-        """This process' share of a batch of real images, float in -1..1, and labels; an epoch shows each image once."""
+    def _positions(self, number: int) -> Indices:
+        """Which images this process shows in batch `number`; an epoch shows each image once."""
         count, batch = len(self.training.view), self.settings.batch
-        epoch, position = divmod(self.step * self.settings.d_steps + move, count // batch)
-        if self._epoch != epoch:
+        epoch, position = divmod(number, count // batch)
+        if epoch not in self._orders:
+            self._orders = {key: order for key, order in self._orders.items() if key >= epoch - 1}
             source = torch.Generator().manual_seed(derive_seed(self.training.seed, "order", epoch))
-            self._epoch, self._order = epoch, torch.randperm(count, generator=source)
-        chosen = self._order[position * batch : (position + 1) * batch][self.share]
-        if self.images is not None:
-            raw = self.images[chosen.to(self.device)]
-        else:
-            raw = torch.from_numpy(self.training.view.read(chosen.numpy())).to(self.device)
-        images = to_float(raw)
+            self._orders[epoch] = torch.randperm(count, generator=source)
+        return cast(Indices, self._orders[epoch][position * batch : (position + 1) * batch][self.share].numpy())
+
+    def _real_batch(self, move: int) -> tuple[Tensor, Tensor | None]:
+        """This process' share of a batch of real images, uint8 [N, H, W, 3], and labels."""
+        number = self.step * self.settings.d_steps + move
+        chosen = self._positions(number)
+        pixels = self._feed.take(chosen, lambda: self._positions(number + 1))
+        labels = None if self.codes is None else self.codes[to_device(torch.from_numpy(chosen), self.device)]
+        return pixels, labels
+
+    def _shown(self, pixels: Tensor) -> Tensor:
+        """Real images as floats in -1..1, mirrored at random."""
+        images = to_float(pixels)
         if self.settings.flip:
-            images = flipped(images, (torch.rand(batch) < 0.5)[self.share].to(self.device))
-        return images, None if self.codes is None else self.codes[chosen.to(self.device)]
+            images = flipped(images, (torch.rand(self.settings.batch, device=self.device) < 0.5)[self.share])
+        return images
 
     def _latents(self) -> Tensor:
         return self.training.architecture.latents(self.settings.batch, self.device)[self.share]
@@ -103,8 +138,10 @@ class Game:
 
     def _judge(self, images: Tensor, labels: Tensor | None) -> Tensor:
         """Logits [N] in fp32 of images as the discriminator sees them: augmented."""
+        adapts = self.settings.augment_target is not None
+        probability = self.scalars[0] if adapts else self.settings.first_probability
         with self.training.compute.autocast(self.precision):
-            seen = augment(images, self.settings.augment, float(self.scalars[0]))
+            seen = augment(images, self.settings.augment, probability)
             logits: Tensor = self.discriminator(seen) if labels is None else self.discriminator(seen, labels)
         return logits.float()
 
@@ -116,30 +153,56 @@ class Game:
         """
         self._seed()
         settings = self.settings
-        if settings.d_steps == settings.g_steps == 1 and settings.share_forgeries:
-            real, labels = self._real_batch(0)
-            latents = self._latents()
-            self._branch()
-            forged = self._forge(latents, labels)
-            self._move_discriminator(real, forged.detach().float(), labels, self.step, measure)
-            self._move_generator(forged, real, labels, self.step, measure)
+        if self._together:
+            # a graph reads the norms at every step: that costs little, and a graph less
+            extras = self._extras(self.step, self.step, measure or self._graphs.enabled)
+            self._graphs(extras, *self._real_batch(0))
         else:
             for move in range(settings.d_steps):
                 self._seed(move)
-                real, labels = self._real_batch(move)
-                latents = self._latents()
+                pixels, labels = self._real_batch(move)
+                real, latents = self._shown(pixels), self._latents()
                 self._branch(move)
                 with torch.no_grad():
                     forged = self._forge(latents, labels).float()
-                self._move_discriminator(real, forged, labels, self.step * settings.d_steps + move, measure)
+                self._move_discriminator(
+                    real, forged, labels, self._extras(self.step * settings.d_steps + move, 0, measure)
+                )
             for move in range(settings.g_steps):
                 self._seed(settings.d_steps + move)
                 latents = self._latents()
                 self._branch(settings.d_steps + move)
                 forged = self._forge(latents, labels)
-                self._move_generator(forged, real, labels, self.step * settings.g_steps + move, measure)
+                self._move_generator(
+                    forged, real, labels, self._extras(0, self.step * settings.g_steps + move, measure)
+                )
         self.step += 1
         self._average()
+
+    def _extras(self, d_move: int, g_move: int, measure: bool) -> Extras:
+        settings = self.settings
+        penalties = settings.r1_gamma or settings.r2_gamma or settings.gradient_penalty
+        return Extras(
+            penalise=bool(penalties) and d_move % settings.penalty_every == 0,
+            adapt=settings.augment_target is not None and (d_move + 1) % ADAPT_EVERY == 0,
+            smooth=bool(settings.path_length) and g_move % settings.path_every == 0,
+            measure=measure,
+        )
+
+    def _play(self, extras: Extras, pixels: Tensor, labels: Tensor | None) -> None:
+        """One move of each on the same forgeries: what a CUDA graph holds."""
+        real, latents = self._shown(pixels), self._latents()
+        self._branch()
+        forged = self._forge(latents, labels)
+        self._move_discriminator(real, forged.detach().float(), labels, extras)
+        self._move_generator(forged, real, labels, extras)
+
+    def _read(self, name: str, value: Tensor) -> None:
+        """Keep a reading on the device, always in the same place, where graphs of every kind of step write it."""
+        if name in self.readings:
+            self.readings[name].copy_(value.detach())
+        else:
+            self.readings[name] = value.detach().float().reshape(()).clone()
 
     def _seed(self, *more: int) -> None:
         """Random numbers that all processes share."""
@@ -151,9 +214,7 @@ class Game:
         if self.world.rank:
             torch.manual_seed(derive_seed(self.training.seed, "rank", self.world.rank, self.step, self.stream, *more))
 
-    def _move_discriminator(
-        self, real: Tensor, forged: Tensor, labels: Tensor | None, move: int, measure: bool
-    ) -> None:
+    def _move_discriminator(self, real: Tensor, forged: Tensor, labels: Tensor | None, extras: Extras) -> None:
         self.discriminator.requires_grad_(True)
         if self.joint:
             both = None if labels is None else torch.cat([labels, labels])
@@ -163,19 +224,21 @@ class Game:
         loss = self.objective.discriminator(real_logits, forged_logits)
         self.discriminator_optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
-        if move % self.settings.penalty_every == 0:
+        if extras.penalise:
             self._penalise(real, forged, labels)
         self.world.average_gradients(self.discriminator)
-        if measure:
-            self.readings["d_grad_norm"] = gradient_norm(self.discriminator.parameters())
+        if extras.measure:
+            self._read("d_grad_norm", gradient_norm(self.discriminator.parameters()))
         self.discriminator_optimizer.step()
         with torch.no_grad():
             correct = self._share_right(real_logits, forged_logits)
-            self.readings |= {"d_loss": loss.detach(), "d_accuracy": correct}
-            self._accuracies.append(correct)
+            self._read("d_loss", loss)
+            self._read("d_accuracy", correct)
+            self.scalars[4].add_(correct)
+            self.scalars[5].add_(1)
             self._real_logits = real_logits.detach()
             if self.settings.augment_target is not None:
-                self._adapt(real_logits, move)
+                self._watch_signs(real_logits, adapt=extras.adapt)
 
     def _share_right(self, real: Tensor, forged: Tensor) -> Tensor:
         """Share of images on the right side of the boundary; without one, of pairs in the right order."""
@@ -186,8 +249,19 @@ class Game:
 
     def share_readings(self) -> None:
         """Replace the readings by their means over all processes."""
-        self.readings = {name: value.float().reshape(()) for name, value in self.readings.items()}
         self.world.average(self.readings.values())
+
+    def read(self) -> dict[str, float]:
+        """The readings, each of the last step that took it; waits for the device, once for all of them."""
+        names = sorted(self.readings)
+        if not names:
+            return {}
+        values: list[float] = torch.stack([self.readings[name] for name in names]).tolist()
+        return dict(zip(names, values, strict=True))
+
+    def restore_readings(self, readings: Mapping[str, float]) -> None:
+        """Take over what `read` gave."""
+        self.readings = {name: torch.tensor(value, device=self.device) for name, value in readings.items()}
 
     def _penalise(self, real: Tensor, forged: Tensor, labels: Tensor | None) -> None:
         """Add the gradients of the penalties, in fp32: bf16 gradients of gradients are too coarse."""
@@ -206,28 +280,29 @@ class Game:
             if weight:
                 value = penalty()
                 torch.autograd.backward(value * (weight * settings.penalty_every))
-                self.readings[name] = value.detach()
+                self._read(name, value)
 
-    def _adapt(self, real_logits: Tensor, move: int) -> None:
+    def _watch_signs(self, real_logits: Tensor, *, adapt: bool) -> None:
         """Gather the signs of D at real images, and change the augmentation probability every few moves."""
         settings = self.settings
         signs = (real_logits - (self.objective.boundary or 0.0)).sign().sum().reshape(1)
         self.world.average([signs])
-        self.scalars[1] += float(signs) * self.world.size
-        self.scalars[2] += settings.batch
-        if (move + 1) % ADAPT_EVERY == 0:
-            self.scalars[0] = adapted(
-                float(self.scalars[0]),
-                float(self.scalars[1] / self.scalars[2]),
+        self.scalars[1].add_(signs[0] * self.world.size)
+        self.scalars[2].add_(settings.batch)
+        if adapt:
+            probability = adapted(
+                self.scalars[0],
+                self.scalars[1] / self.scalars[2],
                 target=settings.augment_target or 0.0,
-                images=int(self.scalars[2]),
+                images=self.scalars[2],
                 kimg=settings.augment_kimg,
                 most=settings.augment_most,
             )
-            self.scalars[1:3] = 0
-        self.readings["augment"] = self.scalars[0].clone()
+            self.scalars[0].copy_(probability)
+            self.scalars[1:3].zero_()
+        self._read("augment", self.scalars[0])
 
-    def _move_generator(self, forged: Tensor, real: Tensor, labels: Tensor | None, move: int, measure: bool) -> None:
+    def _move_generator(self, forged: Tensor, real: Tensor, labels: Tensor | None, extras: Extras) -> None:
         self.discriminator.requires_grad_(False)
         logits = self._judge(forged, labels)
         real_logits = self._real_logits
@@ -237,13 +312,13 @@ class Game:
         loss = self.objective.generator(real_logits, logits)
         self.generator_optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
-        if self.settings.path_length and move % self.settings.path_every == 0:
+        if extras.smooth:
             self._smooth_paths(labels)
         self.world.average_gradients(self.generator)
-        if measure:
-            self.readings["g_grad_norm"] = gradient_norm(self.generator.parameters())
+        if extras.measure:
+            self._read("g_grad_norm", gradient_norm(self.generator.parameters()))
         self.generator_optimizer.step()
-        self.readings["g_loss"] = loss.detach()
+        self._read("g_loss", loss)
 
     def _smooth_paths(self, labels: Tensor | None) -> None:
         """Path-length penalty on half a batch, as in StyleGAN2: images should move as far with every style."""
@@ -254,10 +329,10 @@ class Game:
         lengths = path_lengths(images, styles)
         mean = lengths.detach().mean().reshape(1)
         self.world.average([mean])
-        self.scalars[3:4] = torch.lerp(self.scalars[3:4], mean.cpu(), 0.01)
-        penalty = (lengths - float(self.scalars[3])).square().mean()
+        self.scalars[3:4].lerp_(mean, 0.01)
+        penalty = (lengths - self.scalars[3]).square().mean()
         torch.autograd.backward(penalty * (self.settings.path_length * self.settings.path_every))
-        self.readings["path_length"] = lengths.detach().mean()
+        self._read("path_length", lengths.mean())
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -266,8 +341,8 @@ class Game:
         half_life = min(self.settings.ema_kimg * 1000, shown * self.settings.ema_ramp)
         weight = 1 - 0.5 ** (self.images_per_step / half_life) if half_life > 0 else 1.0
         torch._foreach_lerp_(list(self.averaged.parameters()), list(self.generator.parameters()), weight)
-        for average, current in zip(self.averaged.buffers(), self.generator.buffers(), strict=True):
-            average.copy_(current)
+        if buffers := list(self.averaged.buffers()):
+            torch._foreach_copy_(buffers, list(self.generator.buffers()))
 
     @property
     def kimg(self) -> float:
@@ -276,18 +351,11 @@ class Game:
 
     def mean_accuracy(self, *, restart: bool = False) -> float:
         """The mean accuracy of the discriminator over its moves since the last restart."""
-        self._gather_accuracies()
-        mean = (self.scalars[4] / self.scalars[5].clamp(min=1)).reshape(1).to(self.device)
+        mean = (self.scalars[4] / self.scalars[5].clamp(min=1)).reshape(1)
         self.world.average([mean])
         if restart:
-            self.scalars[4:] = 0
+            self.scalars[4:].zero_()
         return float(mean)
-
-    def _gather_accuracies(self) -> None:
-        if self._accuracies:
-            self.scalars[4] += float(torch.stack(self._accuracies).sum())
-            self.scalars[5] += len(self._accuracies)
-            self._accuracies = []
 
     def divert(self, stream: int, lr_factor: float) -> None:
         """Go on with another stream of random numbers, at a share of the learning rates of the settings."""
@@ -298,10 +366,10 @@ class Game:
         ):
             for group in optimizer.param_groups:
                 group["lr"] = rate * lr_factor
+        self._graphs.clear()  # a graph holds the rates it was captured with
 
     def pack(self) -> dict[str, Tensor]:
         """All tensors of the state by name."""
-        self._gather_accuracies()
         return {
             **pack_module("generator", self.generator),
             **pack_module("discriminator", self.discriminator),
@@ -318,8 +386,9 @@ class Game:
         unpack_module("averaged", self.averaged, tensors)
         unpack_optimizer("generator_optimizer", self.generator_optimizer, tensors)
         unpack_optimizer("discriminator_optimizer", self.discriminator_optimizer, tensors)
-        self.scalars = tensors["scalars"].cpu().clone()
+        self.scalars.copy_(tensors["scalars"])
         self.step = step
+        self._graphs.clear()  # the optimizers' tensors are others now
 
 
 def _judges_jointly(discriminator: nn.Module, batch: int) -> bool:

@@ -19,6 +19,7 @@ from forge.checkpoint import load_checkpoint, refuse_other_settings, save_checkp
 from forge.compute import Precision, derive_seed
 from forge.distributed import World
 from forge.errors import BenchError, InputError
+from forge.execution import execution_of
 from forge.files import publishing, write_json
 from forge.generator import settle_batch_norm, snapshot_name, write_generator
 from forge.interrupt import deferred_interrupt
@@ -64,7 +65,7 @@ def train(training: Training, out: Path, report: Report) -> None:
             logged = session.log_due()
             session.game.advance(measure=logged)
             if logged:
-                session.game.share_readings()
+                session.read()
                 if session.world.first:
                     report(session.log())
             broken = logged and session.world.same(session.broken())
@@ -114,6 +115,7 @@ class Session:
         tensors, state = load_checkpoint(checkpoint) if checkpoint.is_file() else ({}, {})
         self.game = Game(training, self._precision(state), world)
         self.monitor = self._fresh_monitor()
+        self.readings: dict[str, float] = {}
         self.health: list[dict[str, Any]] = []
         self.roll_backs = 0
         self.health_every = self.settings.health_every_kimg or min(self.settings.kimg / 20, 50.0)
@@ -135,7 +137,13 @@ class Session:
             f"{self.training.architecture.resolution} px batch {self.settings.batch}"
         )
         decided: Precision = self.world.same(
-            self.training.compute.decide(network, trial_step(self.training)) if self.world.first else None
+            self.training.compute.decide(
+                network,
+                trial_step(self.training),
+                execution=execution_of("generators", self.training.reference),
+            )
+            if self.world.first
+            else None
         )
         return decided
 
@@ -167,10 +175,14 @@ class Session:
         """Whether the coming step is to be logged."""
         return (self.game.step + 1) % self.settings.log_every == 0 or self.game.step + 1 == self.game.steps
 
+    def read(self) -> None:
+        """Fetch the readings of the game, means over all processes, from the device."""
+        self.game.share_readings()
+        self.readings = self.game.read()
+
     def log(self) -> Tick:
         """Write a line of the log; readings that are no numbers are left out."""
-        readings = {name: float(value) for name, value in sorted(self.game.readings.items())}
-        values = {name: round(value, 5) for name, value in readings.items() if math.isfinite(value)}
+        values = {name: round(value, 5) for name, value in self.readings.items() if math.isfinite(value)}
         now = time.monotonic()
         self.seconds += now - self._since
         self._since = now
@@ -184,7 +196,7 @@ class Session:
 
     def broken(self) -> bool:
         """Whether a reading is no number."""
-        return not all(math.isfinite(float(value)) for value in self.game.readings.values())
+        return not all(map(math.isfinite, self.readings.values()))
 
     def _note(self) -> str:
         newest = self.training.work / "samples" / "newest.png"
@@ -223,7 +235,7 @@ class Session:
             BenchError: the training stops here.
         """
         accuracy = self.game.mean_accuracy(restart=True)
-        self.game.share_readings()
+        self.read()
         action = self.world.same(self._look(accuracy) if self.world.first else None)
         if action.step == "stop":
             raise BenchError(
@@ -251,12 +263,12 @@ class Session:
 
     def _take_over(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         self.game.unpack(tensors, state["step"])
-        self.game.readings = {name: torch.tensor(value) for name, value in state["readings"].items()}
+        self.game.restore_readings(state["readings"])
         self.monitor.load_state_dict(state["monitor"])
 
     def _look(self, accuracy: float) -> Action:
         game = self.game
-        readings = {name: float(value) for name, value in game.readings.items()} | {"d_accuracy": accuracy}
+        readings = self.readings | {"d_accuracy": accuracy}
         network = self._settled()
         fresh = self._forged(network, WATCHED, "fresh", game.step)
         health = self.monitor.observe(
@@ -321,7 +333,7 @@ class Session:
             "identity": self.training.identity(self.game.precision),
             "step": self.game.step,
             "seconds": self.seconds + time.monotonic() - self._since,
-            "readings": {name: float(value) for name, value in self.game.readings.items()},
+            "readings": self.game.read(),
             "health": self.health,
             "monitor": self.monitor.state_dict(),
             "roll_backs": self.roll_backs,

@@ -213,7 +213,7 @@ def test_plateau_lowers_the_rate_when_validation_stalls_and_stops_under_the_leas
 
     monkeypatch.setattr(detect.fitting, "roc_auc_score", auc)
     detector = Tiny(Tiny.Settings(batch=8, epochs=50, min_learning_rate=1e-6, **PLATEAU), 32)
-    fit = detect.fitting._Fit(detector, detector.build(), data, context())
+    fit = detect.fitting.Fit(detector, detector.build(), data, context())
     fit.run()
     # 3 and 4 no better, so the rate falls; 5 is; 6 and 7 stall, then 8 and 9, and 1e-7 is under the least
     assert rates == pytest.approx([1e-4] * 4 + [1e-5] * 3 + [1e-6] * 2)

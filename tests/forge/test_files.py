@@ -7,6 +7,7 @@ import pytest
 from forge import files
 from forge.compute import Compute, choose_device, derive_seed
 from forge.errors import BenchError, InputError, UnknownNameError
+from forge.execution import Execution
 from forge.registry import Registry
 
 
@@ -114,10 +115,11 @@ def test_precision_is_decided_once_by_measurement_and_remembered(tmp_path):
         time.sleep({"fp32": 0.02, "bf16": 0.001}[precision])
 
     compute = Compute("cpu", "auto", tmp_path / "precision.json")
-    assert compute.decide("net", step) == "bf16" and set(calls) == {"fp32", "bf16"}
+    table = Execution()
+    assert compute.decide("net", step, execution=table) == "bf16" and set(calls) == {"fp32", "bf16"}
     calls.clear()
-    assert compute.decide("net", step) == "bf16" and calls == []
-    assert Compute("cpu", "fp32", tmp_path / "precision.json").decide("net", step) == "fp32"
+    assert compute.decide("net", step, execution=table) == "bf16" and calls == []
+    assert Compute("cpu", "fp32", tmp_path / "precision.json").decide("net", step, execution=table) == "fp32"
 
 
 def test_errors_know_their_exit_codes():

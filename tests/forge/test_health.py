@@ -79,7 +79,7 @@ class Play:
         right = []
         for _ in range(steps):
             self.game.advance()
-            right.append(self.game.readings["d_accuracy"])
+            right.append(self.game.readings["d_accuracy"].clone())
         self.ticks += 1
         readings = {name: float(value) for name, value in self.game.readings.items()}
         readings |= {

@@ -122,10 +122,15 @@ def test_augmentation_is_differentiable_and_respects_its_probability():
 
 
 def test_adaptive_augmentation_follows_the_sign_within_its_bounds():
-    settings = {"target": 0.6, "images": 256, "kimg": 100.0, "most": 0.8}
-    assert adapted(0.1, 0.9, **settings) == pytest.approx(0.1 + 256 / 100_000)
-    assert adapted(0.1, 0.3, **settings) == pytest.approx(0.1 - 256 / 100_000)
-    assert adapted(0.8, 1.0, **settings) == 0.8 and adapted(0.0, -1.0, **settings) == 0.0
+    def after(probability: float, sign: float) -> float:
+        images = torch.tensor(256.0)
+        return float(
+            adapted(torch.tensor(probability), torch.tensor(sign), target=0.6, images=images, kimg=100.0, most=0.8)
+        )
+
+    assert after(0.1, 0.9) == pytest.approx(0.1 + 256 / 100_000)
+    assert after(0.1, 0.3) == pytest.approx(0.1 - 256 / 100_000)
+    assert after(0.8, 1.0) == pytest.approx(0.8) and after(0.0, -1.0) == 0.0
 
 
 def test_gradient_penalty_of_a_linear_critic_is_its_closed_form():
@@ -282,7 +287,7 @@ def test_every_epoch_shows_every_image_once(make_set, tmp_path):
     shown = []
     for step in range(12):
         playing.step = step
-        shown.append(to_uint8(playing._real_batch(0)[0]).numpy().reshape(16, -1))
+        shown.append(playing._real_batch(0)[0].numpy().reshape(16, -1))
     first = {row.tobytes() for batch in shown[:6] for row in batch}
     second = [row.tobytes() for batch in shown[6:] for row in batch]
     assert first == set(second) == {row.tobytes() for row in view.read().reshape(96, -1)}

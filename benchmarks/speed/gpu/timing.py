@@ -1,0 +1,98 @@
+"""Timing on a device: images per second, the share of the time it computes, and the memory that it took."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+ROUNDS = 3  # at least
+
+
+def wait(device: torch.device) -> None:
+    """Wait until a device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def rate(
+    step: Callable[[], object], device: torch.device, *, images: int, seconds: float, steps: int = 20, warm_up: int = 3
+) -> float:
+    """Images per second of a step: the median of rounds.
+
+    Args:
+        step: what is timed; handles `images` images.
+        device: it works on.
+        images: of one step.
+        seconds: rounds are added until this much time has gone.
+        steps: per round; the device is waited for between rounds only.
+        warm_up: steps before the first round.
+    """
+    for _ in range(warm_up):
+        step()
+    wait(device)
+    rounds: list[float] = []
+    begin = time.perf_counter()
+    while len(rounds) < ROUNDS or time.perf_counter() - begin < seconds:
+        start = time.perf_counter()
+        for _ in range(steps):
+            step()
+        wait(device)
+        rounds.append(images * steps / (time.perf_counter() - start))
+    return statistics.median(rounds)
+
+
+def busy_share(step: Callable[[], object], device: torch.device, *, steps: int = 10) -> float | None:
+    """Share of the time in which at least one kernel or copy runs on a GPU while steps are played; None on a CPU."""
+    if device.type != "cuda":
+        return None
+    wait(device)
+    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+        for _ in range(steps):
+            step()
+        wait(device)
+    spans = sorted(
+        (event.time_range.start, event.time_range.end)
+        for event in profiler.events()
+        if event.device_type.name == "CUDA" and event.time_range.end > event.time_range.start
+    )
+    return covered(spans)
+
+
+def covered(spans: list[tuple[float, float]]) -> float | None:
+    """Share of the time from the first start to the last end that is inside at least one span; None without spans.
+
+    Args:
+        spans: starts and ends, sorted by start.
+    """
+    if not spans:
+        return None
+    inside, reached = 0.0, spans[0][0]
+    for start, end in spans:
+        inside += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return inside / (reached - spans[0][0])
+
+
+@contextmanager
+def counting_memory(device: torch.device) -> Iterator[Callable[[], float | None]]:
+    """Count the memory that torch reserves on a GPU; the function that is given tells the most so far in MiB."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+    yield lambda: round(torch.cuda.max_memory_reserved(device) / 2**20, 1) if device.type == "cuda" else None
+
+
+@contextmanager
+def default_tf32() -> Iterator[None]:
+    """PyTorch's own settings, which allow TF32 in convolutions: what plain code runs with."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before

@@ -1,0 +1,37 @@
+"""How networks run on a GPU: a shipped table, so that what is computed never depends on a stopwatch."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+Kind = Literal["generators", "detectors"]
+
+
+class Execution(BaseModel):
+    """How one network runs on a GPU.
+
+    Attributes:
+        precision: of its arithmetic in training; detectors score in the precision of their fit.
+        graph: whether training steps are replayed as CUDA graphs.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    precision: Literal["fp32", "bf16"] = "bf16"
+    graph: bool = False
+
+
+@cache
+def execution_table() -> dict[Kind, dict[str, Execution]]:
+    """The shipped table, `forge/execution.yaml`: kind of network -> name -> how it runs."""
+    raw = yaml.safe_load(files("forge").joinpath("execution.yaml").read_text(encoding="utf-8"))
+    return {kind: {name: Execution(**entry) for name, entry in entries.items()} for kind, entries in raw.items()}
+
+
+def execution_of(kind: Kind, name: str) -> Execution:
+    """How a network runs on a GPU; one that the table does not list (a plugin's, say) in bf16 without graphs."""
+    return execution_table()[kind].get(name, Execution())

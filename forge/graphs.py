@@ -1,0 +1,76 @@
+"""CUDA graphs of training steps: one launch in place of the hundreds that a small network's step needs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+WARM_UP = 3  # eager steps of a kind before its capture: optimizers and libraries allocate what they keep in these
+
+
+class StepGraphs:
+    """Run a training step eagerly, or from its CUDA graph once it has run a few times.
+
+    A step may come in several kinds, for example with and without a gradient penalty; each gets a graph of its own.
+    Random numbers follow from `torch.manual_seed` before the call, in a graph as without one.
+
+    Args:
+        step: called as step(kind, *inputs). It works on device tensors in place, draws from the device's generator
+            only, and never reads a value back.
+        device: of the tensors.
+        enabled: False runs every step eagerly; so does any device but a CUDA GPU.
+    """
+
+    def __init__(self, step: Callable[..., None], device: torch.device, *, enabled: bool) -> None:
+        self._step, self._device = step, device
+        self.enabled = enabled and device.type == "cuda"
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all graphs: tensors that a step works on were replaced, or a number in it changed."""
+        self._graphs: dict[Hashable, Any] = {}
+        self._runs: Counter[Hashable] = Counter()
+        self._inputs: list[Tensor | None] = []
+        self._pool: Any = None
+        self._stream: Any = None
+
+    def __call__(self, kind: Hashable, *inputs: Tensor | None) -> None:
+        """Run one step of this kind; inputs of a kind always have the same shapes."""
+        if not self.enabled:
+            self._step(kind, *inputs)
+        elif self._runs[kind] < WARM_UP:
+            self._runs[kind] += 1
+            self._aside(kind, inputs)
+        else:
+            self._fill(inputs)
+            if kind not in self._graphs:
+                self._capture(kind)
+            self._graphs[kind].replay()
+
+    def _aside(self, kind: Hashable, inputs: tuple[Tensor | None, ...]) -> None:
+        """Run eagerly on the stream that will be captured, so that autograd ties its nodes to that stream."""
+        with torch.cuda.device(self._device):
+            self._stream = self._stream or torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            self._stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(self._stream):
+                self._step(kind, *inputs)
+            torch.cuda.current_stream().wait_stream(self._stream)
+
+    def _fill(self, inputs: tuple[Tensor | None, ...]) -> None:
+        if not self._inputs:
+            self._inputs = [None if given is None else given.clone() for given in inputs]
+        else:
+            for held, given in zip(self._inputs, inputs, strict=True):
+                if held is not None and given is not None:
+                    held.copy_(given, non_blocking=True)
+
+    def _capture(self, kind: Hashable) -> None:
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.device(self._device), torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+            self._step(kind, *self._inputs)
+        self._pool = self._pool or graph.pool()
+        self._graphs[kind] = graph
