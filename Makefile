@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test lint speed gpu-pack clean
+.PHONY: setup demo test lint speed gpu gpu-pack gpu-check clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -32,9 +32,17 @@ lint: $(STAMP)
 speed: $(STAMP)
 	$(BIN)/bench speed
 
+# tests, speed and trainings on a GPU, in nine minutes: OUT=build/gpu, BUDGET=540 (reports/speed.md)
+gpu: $(STAMP)
+	bash benchmarks/speed/gpu.sh
+
 # what a GPU machine without a network lacks, in .gpu/
 gpu-pack: $(STAMP)
 	$(BIN)/python -m benchmarks.speed.pack
+
+# the pack unpacked into an empty folder and imported by a Python 3.12 that has torch: PYTHON=...
+gpu-check: $(STAMP)
+	bash benchmarks/speed/gpu_check.sh
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from forge.compute import to_device
 from forge.faces import batch
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def augment(pixels: Tensor, generator: torch.Generator, settings: NetworkSetting
     def some(row: int, probability: float, change: Callable[[Tensor, Tensor], Tensor]) -> None:
         chosen = (happens[row] < probability).nonzero().flatten()
         if len(chosen):
-            places = chosen.to(pixels.device)
+            places = to_device(chosen, pixels.device)
             pixels[places] = change(pixels[places], chosen)
 
     def within(row: int, ends: tuple[float, float], chosen: Tensor) -> Tensor:
@@ -106,7 +107,7 @@ def random_crop(pixels: Tensor, corner: Tensor, size: tuple[int, int]) -> Tensor
 
 def _taken(pixels: Tensor, y: Tensor, x: Tensor) -> Tensor:
     """Rows [N, h] and columns [N, w] of each image."""
-    y, x = y.to(pixels.device), x.to(pixels.device)
+    y, x = to_device(y, pixels.device), to_device(x, pixels.device)
     return pixels[torch.arange(len(pixels), device=pixels.device)[:, None, None], y[:, :, None], x[:, None, :]]
 
 

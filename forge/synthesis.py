@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,11 +14,13 @@ from forge.compute import derive_seed, to_device
 from forge.condition import Codes, Mix
 from forge.errors import InputError
 from forge.faces.faceset import FaceSet, Images
+from forge.faces.pool import read_ahead
 from forge.faces.writing import FaceSetWriter
 from forge.generator import TrainedGenerator
 from forge.progress import Report, Tick
 from forge.training.augment import to_uint8
 
+CHUNK = 16  # blocks that are fetched from the device and written at a time
 BLOCK = 64  # images are made in blocks of this size, each with a seed of its own: any one can be made again alone
 
 
@@ -125,25 +127,36 @@ def synthesize(
         attributes={"latent_index": "int64"}
         | dict.fromkeys(trained.condition.values if trained.condition else (), "string"),
     ) as writer:
-        blocks = [(split, block) for split, count in counts.items() for block in range(-(-count // BLOCK))]
-
-        def begin(split: str, block: int) -> tuple[Codes | None, Tensor]:
-            codes = block_codes(trained, mix, seed=seed, split=split, block=block)
-            return codes, forge_block(
-                network, trained, seed=seed, split=split, block=block, codes=codes, truncation=truncation
-            )
-
-        coming = begin(*blocks[0])
-        for (split, block), following in zip(blocks, [*blocks[1:], None], strict=True):
-            codes, made = coming
-            if following is not None:
-                coming = begin(*following)  # a GPU computes it while this block is fetched and written
-            faces = made.cpu().numpy()[: counts[split] - block * BLOCK]
-            labels = trained.condition.decode(codes) if trained.condition and codes is not None else [{}] * BLOCK
-            writer.append(faces, [_row(trained, split, block * BLOCK + i) | labels[i] for i in range(len(faces))])
+        # a GPU computes the next chunk while this one is written
+        made = _made(network, trained, counts, seed=seed, mix=mix, truncation=truncation)
+        for split, first, faces, labels in read_ahead(made) if device.startswith("cuda") else made:
+            writer.append(faces, [_row(trained, split, first + i) | labels[i] for i in range(len(faces))])
             done += len(faces)
             report(Tick(done, total))
     return FaceSet.open(out)
+
+
+def _made(
+    network: nn.Module, trained: TrainedGenerator, counts: Mapping[str, int], *, seed: int, mix: Mix, truncation: float
+) -> Iterator[tuple[str, int, Images, list[dict[str, str]]]]:
+    """Yield chunks of forged faces: split, number of the first image within it, images, labels of each."""
+    for split, count in counts.items():
+        blocks = range(-(-count // BLOCK))
+        for chunk in (blocks[start : start + CHUNK] for start in range(0, len(blocks), CHUNK)):
+            parts: list[Tensor] = []
+            labels: list[dict[str, str]] = []
+            for block in chunk:
+                codes = block_codes(trained, mix, seed=seed, split=split, block=block)
+                parts.append(
+                    forge_block(
+                        network, trained, seed=seed, split=split, block=block, codes=codes, truncation=truncation
+                    )
+                )
+                labels += (
+                    [{}] * BLOCK if trained.condition is None or codes is None else trained.condition.decode(codes)
+                )
+            first = chunk.start * BLOCK
+            yield split, first, torch.cat(parts).cpu().numpy()[: count - first], labels
 
 
 def regenerate(trained: TrainedGenerator, faces: FaceSet, position: int) -> Images:

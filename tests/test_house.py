@@ -10,6 +10,7 @@ from benchmarks.pipeline.configs import configs_root, shipped
 from benchmarks.pipeline.run import prepare_run
 from benchmarks.pipeline.settings import PRESETS, compose
 from detect.detectors import DETECTORS, EXAMPLES
+from forge.execution import Execution, execution_of, execution_table
 from forge.networks import GENERATORS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,6 +50,12 @@ def test_every_shipped_file_has_a_registered_name_and_known_presets(kind):
     assert names and set(names) <= {name.removesuffix(":") for name in registry.names()}
     for name in names:
         assert shipped(kind, name, "full") is not None
+
+
+def test_the_shipped_table_names_registered_networks():
+    table = execution_table()
+    assert set(table["generators"]) <= set(GENERATORS.names()) and set(table["detectors"]) <= set(DETECTORS.names())
+    assert execution_of("generators", "my.py:Mine") == Execution(precision="bf16", graph=False)
 
 
 def tracked() -> list[Path]:

@@ -12,8 +12,17 @@ def speed(
     only: Annotated[str | None, typer.Option("--only", help="Comma-separated names of measurements.")] = None,
     json: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")] = None,
     photos: Annotated[str | None, typer.Option("--photos", help="Source for the measurement of prepare.")] = None,
+    merge: Annotated[
+        list[Path] | None, typer.Option("--merge", help="results.json of `make gpu`, taken into reports/speed.md.")
+    ] = None,
 ) -> None:
     """Measure start-up, whole runs, rendering, preparing, training and scoring; minutes in all."""
+    if merge:
+        from benchmarks.speed.gpu.merge import merge as merge_runs
+
+        for path in merge_runs(merge, Path.cwd()):
+            print(path)
+        return
     from forge.compute import tune_allocator
 
     tune_allocator()

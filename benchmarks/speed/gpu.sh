@@ -5,7 +5,9 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=${PYTHON:-.venv/bin/python}
 if ! [ -x "$python" ] && ! command -v "$python" > /dev/null; then python=python3; fi
-if ! "$python" -c 'import pydantic, hmmlearn, facenet_pytorch' 2> /dev/null; then
+lacks='import sys; from importlib.util import find_spec as found
+sys.exit(not all(map(found, ("pydantic", "pydantic_core", "hmmlearn", "facenet_pytorch"))))'
+if ! "$python" -c "$lacks"; then
   if ! ls .gpu/wheels/*.whl > /dev/null 2>&1; then
     echo "$python lacks packages and .gpu/wheels is not there; run 'make gpu-pack' where there is a network" >&2
     exit 2

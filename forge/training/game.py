@@ -88,6 +88,7 @@ class Game:
         # what adapts: augmentation probability, sum and number of D's signs at real images since it changed, mean path
         # length; and for the next tick: sum and number of D's accuracies
         self.scalars = torch.tensor([settings.first_probability, 0.0, 0.0, 0.0, 0.0, 0.0], device=self.device)
+        self._buffers = _by_type(self.averaged, self.generator)
         self.share = self.world.share(settings.batch)
         self.joint = _judges_jointly(self.discriminator, self.share.stop - self.share.start)
 
@@ -264,7 +265,7 @@ class Game:
         self.readings = {name: torch.tensor(value, device=self.device) for name, value in readings.items()}
 
     def _penalise(self, real: Tensor, forged: Tensor, labels: Tensor | None) -> None:
-        """Add the gradients of the penalties, in fp32: bf16 gradients of gradients are too coarse."""
+        """Add the gradients of the penalties, not in bf16, whose gradients of gradients are too coarse."""
         settings = self.settings
 
         def judge(images: Tensor) -> Tensor:
@@ -278,8 +279,9 @@ class Game:
         }
         for name, (weight, penalty) in penalties.items():
             if weight:
-                value = penalty()
-                torch.autograd.backward(value * (weight * settings.penalty_every))
+                with self.training.compute.tensor_cores(self.precision):
+                    value = penalty()
+                    torch.autograd.backward(value * (weight * settings.penalty_every))
                 self._read(name, value)
 
     def _watch_signs(self, real_logits: Tensor, *, adapt: bool) -> None:
@@ -341,8 +343,8 @@ class Game:
         half_life = min(self.settings.ema_kimg * 1000, shown * self.settings.ema_ramp)
         weight = 1 - 0.5 ** (self.images_per_step / half_life) if half_life > 0 else 1.0
         torch._foreach_lerp_(list(self.averaged.parameters()), list(self.generator.parameters()), weight)
-        if buffers := list(self.averaged.buffers()):
-            torch._foreach_copy_(buffers, list(self.generator.buffers()))
+        for averaged, current in self._buffers:
+            torch._foreach_copy_(averaged, current)
 
     @property
     def kimg(self) -> float:
@@ -399,6 +401,16 @@ def _judges_jointly(discriminator: nn.Module, batch: int) -> bool:
         if isinstance(module, MinibatchDeviation) and batch % module.group:
             return False
     return True
+
+
+def _by_type(first: nn.Module, second: nn.Module) -> list[tuple[list[Tensor], list[Tensor]]]:
+    """The buffers of two networks alike, sorted by data type, since one call copies tensors of one type alone."""
+    pairs: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
+    for one, other in zip(first.buffers(), second.buffers(), strict=True):
+        ones, others = pairs.setdefault(one.dtype, ([], []))
+        ones.append(one)
+        others.append(other)
+    return list(pairs.values())
 
 
 def _place(network: nn.Module, device: torch.device) -> nn.Module:

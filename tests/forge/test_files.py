@@ -3,6 +3,7 @@
 import errno
 
 import pytest
+import torch
 
 from forge import files
 from forge.compute import Compute, choose_device, derive_seed
@@ -120,6 +121,25 @@ def test_precision_is_decided_once_by_measurement_and_remembered(tmp_path):
     calls.clear()
     assert compute.decide("net", step, execution=table) == "bf16" and calls == []
     assert Compute("cpu", "fp32", tmp_path / "precision.json").decide("net", step, execution=table) == "fp32"
+
+
+@pytest.mark.parametrize(("capability", "expected"), [((7, 5), "fp32"), ((8, 0), "bf16"), ((9, 0), "bf16")])
+def test_a_gpu_takes_its_precision_from_the_table_and_never_times_anything(monkeypatch, capability, expected):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    compute = Compute("cuda")
+    assert not torch.backends.cudnn.allow_tf32  # fp32 is fp32
+
+    def step(precision):
+        raise AssertionError("timed")
+
+    assert compute.decide("net", step, execution=Execution(precision="bf16")) == expected
+    assert compute.decide("net", step, execution=Execution(precision="fp32")) == "fp32"
+    with compute.tensor_cores("bf16"):
+        assert torch.backends.cudnn.allow_tf32 and torch.backends.cuda.matmul.allow_tf32
+    with compute.tensor_cores("fp32"):
+        assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
 
 
 def test_errors_know_their_exit_codes():

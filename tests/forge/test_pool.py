@@ -5,7 +5,7 @@ import os
 import pytest
 
 from forge.errors import BenchError
-from forge.faces.pool import ordered
+from forge.faces.pool import ordered, read_ahead
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -31,3 +31,16 @@ def test_an_error_in_a_worker_is_raised_here(workers):
 def test_a_killed_worker_is_one_sentence():
     with pytest.raises(BenchError, match="a worker process was killed, most likely because memory ran out"):
         list(ordered(os._exit, [1], workers=2))
+
+
+def test_reading_ahead_keeps_the_order_and_passes_errors_on():
+    assert list(read_ahead(iter(range(5)))) == [0, 1, 2, 3, 4] and list(read_ahead([])) == []
+
+    def broken():
+        yield 1
+        raise OSError("gone")
+
+    read = read_ahead(broken())
+    assert next(read) == 1
+    with pytest.raises(OSError, match="gone"):
+        next(read)

@@ -9,7 +9,7 @@ import torch
 
 from forge.compute import Compute
 from forge.errors import BenchError, CorruptError, InputError
-from forge.generator import TrainedGenerator
+from forge.generator import TrainedGenerator, export_averaged
 from forge.networks import GENERATORS
 from forge.networks.dcgan import DCGAN, DCGANSettings
 from forge.progress import Tick, silent
@@ -300,6 +300,25 @@ def trained(make_set, tmp_path):
     out.mkdir()
     loop.train(make_training(view, tmp_path / "work", settings={"kimg": 0.1}), out, silent)
     return TrainedGenerator.open(out)
+
+
+def test_exported_weights_are_small_and_make_the_same_faces(trained, tmp_path):
+    (tmp_path / "half").mkdir()
+    card = export_averaged(trained, tmp_path / "half")
+    half = TrainedGenerator.open(tmp_path / "half")
+    assert half.card == card and card.weights_sha256 != trained.card.weights_sha256
+    sizes = [(made.path / "weights.safetensors").stat().st_size for made in (half, trained)]
+    assert sizes[0] < sizes[1] / 3
+    first, second = (
+        synthesize(made, tmp_path / f"set{number}", counts={"test": 64}, seed=0, report=silent)
+        .view()
+        .read()
+        .astype(int)
+        for number, made in enumerate((trained, half))
+    )
+    assert abs(first - second).max() <= 1 and first.std() > 1
+    with pytest.raises(InputError, match="has no raw weights"):
+        half.generator(averaged=False)
 
 
 def test_a_forged_set_is_regenerated_from_its_card(trained, tmp_path):

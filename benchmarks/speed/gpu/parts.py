@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree
 
 import torch
 
@@ -78,20 +77,35 @@ def tests(recorder: Recorder, setting: Setting) -> None:
     # a process of tests needs some seconds to start and a context on the device
     processes = min(setting.workers, 12) if setting.device.type == "cuda" else 0
     parallel = ["-n", str(processes), "--dist", "load"] if processes else []
-    report = setting.work / "tests.xml"
     command = [sys.executable, "-m", "pytest", "-v", "--tb=short", "-m", "cuda", "tests/cuda", "-p", "no:cacheprovider"]
     environment = os.environ | {"BENCH_DEVICE": str(setting.device), "OMP_NUM_THREADS": "1"}
-    # verbose and straight into the log: what passed stays there when the tests are cut
-    process = subprocess.run(
-        [*command, f"--junitxml={report}", *chosen, *parallel], cwd=ROOT, env=environment, check=False
-    )
-    cases = list(ElementTree.parse(report).getroot().iter("testcase"))
-    outcomes = {case.get("name", ""): next((part.tag for part in case), "passed") for case in cases}
-    counted = Counter(outcomes.values())
-    recorder.fact("tests", dict(sorted(counted.items())))
-    recorder.fact("not passed", {name: outcome for name, outcome in outcomes.items() if outcome != "passed"})
+    outcomes: dict[str, list[str]] = {}
+    # read as it comes: what passed is known when the tests are cut
+    with subprocess.Popen(
+        [*command, *chosen, *parallel], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:  # fmt: skip
+        for line in process.stdout or ():
+            print(line, end="", flush=True)
+            if outcome := outcome_in(line):
+                outcomes.setdefault(outcome[0], []).append(outcome[1])
+                recorder.fact("tests", {kind: len(names) for kind, names in sorted(outcomes.items())})
+                recorder.fact("not passed", {kind: outcomes[kind] for kind in outcomes if kind != "passed"})
     if process.returncode:
-        raise RuntimeError(f"pytest ended with {process.returncode}: {dict(counted)}")
+        raise RuntimeError(
+            f"pytest ended with {process.returncode}: {recorder.record.facts.get('tests', 'no test ran')}"
+        )
+
+
+_KIND = "(?P<outcome>PASSED|FAILED|ERROR|SKIPPED)"
+_OUTCOME = re.compile(rf"(?P<test>\S+::\S.*?) {_KIND}\b")
+_OUTCOME_OF_WORKER = re.compile(rf"\[gw\d+\] \[ *\d+%\] {_KIND} (?P<test>\S+::\S.*?)\s*$")
+
+
+def outcome_in(line: str) -> tuple[str, str] | None:
+    """What a line of `pytest -v` says: "passed", "failed", "error" or "skipped", and the test; None for other lines."""
+    match = _OUTCOME.match(line) or _OUTCOME_OF_WORKER.match(line)
+    return (match["outcome"].lower(), match["test"]) if match else None
 
 
 def trainings(recorder: Recorder, setting: Setting) -> None:

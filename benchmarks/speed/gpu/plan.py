@@ -19,8 +19,8 @@ class Part(NamedTuple):
     background: bool = False
 
 
-GPU = {"facts": 8, "tests": 60, "trainings": 45, "detectors": 60, "synthesis": 14, "compiled": 50}
-GPU_ZOO = {"stylegan-lite 64": 110, "stylegan-lite 128": 150, "dcgan 64": 50, "cgan 64": 50}
+GPU = {"facts": 4, "tests": 85, "trainings": 45, "detectors": 85, "synthesis": 14, "compiled": 45}
+GPU_ZOO = {"stylegan-lite 64": 90, "stylegan-lite 128": 120, "dcgan 64": 35, "cgan 64": 35}
 CPU = {"facts": 2, "tests": 25, "trainings": 10, "detectors": 20, "synthesis": 6, "compiled": 1}
 CPU_ZOO = {"stylegan-lite 32": 20, "cgan 32": 15}
 

@@ -31,7 +31,15 @@ from forge.errors import BenchError, InputError, UnknownNameError
 from forge.files import read_json, write_json
 
 SCHEMA_VERSION = 1
-RESERVE = 5.0  # seconds kept for the last lines
+RESERVE = {True: 25.0, False: 5.0}  # seconds kept for the quality of the last training, on a GPU and on a CPU
+NEEDED = {  # modules that a part imports, by the first word of its name
+    "trainings": ("trainings",),
+    "detectors": ("detectors",),
+    "synthesis": ("synthesis",),
+    "compiled": ("trainings", "detectors"),
+    "zoo": ("zoo",),
+    "quality": ("zoo",),
+}
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -119,6 +127,7 @@ class Runner:
         for name in chosen:
             if name not in known:
                 raise UnknownNameError("part", name, known)
+        self._reserve = RESERVE[device.startswith("cuda")]
         self._parts = [part for part in known.values() if not chosen or part.name in chosen]
         self._device, self._out, self._pack = device, out, pack
         self._begin = time.monotonic()
@@ -128,9 +137,9 @@ class Runner:
             started=datetime.now(UTC).isoformat(timespec="seconds"), budget=budget, device=device, pack=digest
         )
         self._context = multiprocessing.get_context("forkserver")
-        # imported once for all parts
-        names = ("parts", "trainings", "detectors", "synthesis", "zoo")
-        self._context.set_forkserver_preload([f"benchmarks.speed.gpu.{name}" for name in names])
+        # imported once for all parts that need it
+        modules = {module for part in self._parts for module in NEEDED.get(part.name.partition(" ")[0], ())}
+        self._context.set_forkserver_preload([f"benchmarks.speed.gpu.{name}" for name in ("parts", *sorted(modules))])
         self._beside: list[tuple[Part, ForkServerProcess, float]] = []
 
     @property
@@ -144,7 +153,7 @@ class Runner:
             self._work = Path(folder)
             for number, part in enumerate(self._parts):
                 waiting = sum(one.share for one in self._parts[number:] if not one.background)
-                left = self.run.budget - RESERVE - self._elapsed
+                left = self.run.budget - self._reserve - self._elapsed
                 limit = max(1.0, left if part.background else left * part.share / waiting)
                 process = self._start(part, limit)
                 if part.background:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -46,21 +48,39 @@ def rate(
     return statistics.median(rounds)
 
 
-def busy_share(step: Callable[[], object], device: torch.device, *, steps: int = 10) -> float | None:
-    """Share of the time in which at least one kernel or copy runs on a GPU while steps are played; None on a CPU."""
+@dataclass(frozen=True)
+class Profile:
+    """What a GPU does while steps are played.
+
+    Attributes:
+        busy: share of the time in which at least one kernel or copy runs.
+        kernels: the dearest kernels: name, microseconds per step, launches per step.
+    """
+
+    busy: float | None
+    kernels: list[tuple[str, float, float]]
+
+
+def profiled(step: Callable[[], object], device: torch.device, *, steps: int = 10, most: int = 15) -> Profile | None:
+    """Profile some steps on a GPU; None on a CPU."""
     if device.type != "cuda":
         return None
     wait(device)
-    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+    with profile(activities=[ProfilerActivity.CUDA], acc_events=True) as profiler:
         for _ in range(steps):
             step()
         wait(device)
-    spans = sorted(
-        (event.time_range.start, event.time_range.end)
-        for event in profiler.events()
-        if event.device_type.name == "CUDA" and event.time_range.end > event.time_range.start
-    )
-    return covered(spans)
+    events = [event for event in profiler.events() if event.device_type.name == "CUDA"]
+    spans = sorted((event.time_range.start, event.time_range.end) for event in events)
+    microseconds: Counter[str] = Counter()
+    launches: Counter[str] = Counter()
+    for event in events:
+        microseconds[event.name] += event.time_range.elapsed_us()
+        launches[event.name] += 1
+    dearest = microseconds.most_common(most)
+    kernels = [(name[:120], round(spent / steps, 1), launches[name] / steps) for name, spent in dearest]
+    kernels.append(("all", round(sum(microseconds.values()) / steps, 1), sum(launches.values()) / steps))
+    return Profile(covered(spans), kernels)
 
 
 def covered(spans: list[tuple[float, float]]) -> float | None:

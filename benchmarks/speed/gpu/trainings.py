@@ -16,7 +16,7 @@ from torch import Tensor
 from benchmarks.speed import textbook
 from benchmarks.speed.gpu.record import GpuFigure, Mode, Recorder
 from benchmarks.speed.gpu.scale import noise_set, scale_of, training_of
-from benchmarks.speed.gpu.timing import busy_share, counting_memory, default_tf32, rate
+from benchmarks.speed.gpu.timing import counting_memory, default_tf32, profiled, rate
 from forge.compute import Precision
 from forge.networks.stylegan_lite import StyleGANSettings
 from forge.training.augment import to_float
@@ -85,14 +85,16 @@ def _record(recorder: Recorder, training: Training, mode: Mode, make: Callable[[
             prepared = time.perf_counter() - begin
             seconds = scale_of(device).seconds
             value = rate(step, device, images=batch, seconds=seconds, steps=every if seconds else 2, warm_up=1)
-            busy = busy_share(step, device, steps=every)
+            seen = profiled(step, device, steps=every)
             note = f"first {first} steps with all that is made once: {prepared:.1f} s"
             recorder.figure(
                 GpuFigure(
                     task="train", network=training.name, resolution=size, mode=mode, value=value, batch=batch,
-                    busy=busy, memory_mb=memory(), note=note,
+                    busy=seen and seen.busy, memory_mb=memory(), note=note,
                 )
             )  # fmt: skip
+            if seen and mode == "graph bf16":
+                recorder.fact(f"kernels of train {training.name} {size} px", seen.kernels)
     except Exception as error:  # noqa: BLE001 - one mode that fails is no reason to lose the others
         recorder.lacks(f"train {training.name} {size} px {mode}", f"{type(error).__name__}: {error}"[:300])
 

@@ -35,9 +35,9 @@ from forge.synthesis import synthesize
 from forge.training.loop import train
 from forge.training.task import hold_out
 
-PUBLISHING = 8.0  # seconds that are left at the end of a part, when its training is stopped
-START_UP = 20.0  # seconds of a part that are not training: preparing faces, starting, publishing
-SAFETY = 0.85  # of the measured speed, which has no health monitor, sample grids or checkpoints in it
+PUBLISHING = 6.0  # seconds that are left at the end of a part, when its training is stopped
+START_UP = 14.0  # seconds of a part that are not training: preparing faces, starting, publishing
+SAFETY = 0.75  # of the measured speed, which has no health monitor, sample grids or checkpoints in it
 SPLITS = {"forge": 0.6, "train": 0.2, "val": 0.06, "test": 0.14}  # those of `bench run`
 # a few thousand photos are seen hundreds of times: augmentation adapts to how much the discriminator has memorised
 AUGMENT = {"augment": ("colour", "translation"), "augment_target": 0.6}
