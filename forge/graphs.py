@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable
 from typing import Any
@@ -47,9 +48,10 @@ class StepGraphs:
             self._aside(kind, inputs)
         else:
             self._fill(inputs)
-            if kind not in self._graphs:
-                self._capture(kind)
-            self._graphs[kind].replay()
+            if kind not in self._graphs and not self._captured(kind):
+                self._step(kind, *inputs)
+            else:
+                self._graphs[kind].replay()
 
     def _aside(self, kind: Hashable, inputs: tuple[Tensor | None, ...]) -> None:
         """Run eagerly on the stream that will be captured, so that autograd ties its nodes to that stream."""
@@ -67,6 +69,19 @@ class StepGraphs:
             for held, given in zip(self._inputs, inputs, strict=True):
                 if held is not None and given is not None:
                     held.copy_(given, non_blocking=True)
+
+    def _captured(self, kind: Hashable) -> bool:
+        """Capture a kind of step; one that cannot be captured switches graphs off for good, and says so."""
+        try:
+            self._capture(kind)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            cause = str(error).partition("\n")[0]
+            warnings.warn(f"steps run eagerly, since they cannot be captured as a CUDA graph: {cause}", stacklevel=2)
+            self.clear()
+            self.enabled = False
+        return self.enabled
 
     def _capture(self, kind: Hashable) -> None:
         graph = torch.cuda.CUDAGraph()

@@ -2,7 +2,7 @@
 
     OUT=folder DEVICE=cuda BUDGET=540 python -m benchmarks.speed.gpu.run
 
-`results.json` is written anew after every part, so that what was measured survives a cut. A part that fails or is
+`results.json` is written anew every few seconds, so that what was measured survives a cut. A part that fails or is
 killed at its limit takes no other with it; the time it did not use goes to those that follow.
 """
 
@@ -31,6 +31,7 @@ from forge.errors import BenchError, InputError, UnknownNameError
 from forge.files import read_json, write_json
 
 SCHEMA_VERSION = 1
+REFRESH = 2.0  # seconds between looks at what a running part has left
 RESERVE = {True: 25.0, False: 5.0}  # seconds kept for the quality of the last training, on a GPU and on a CPU
 NEEDED = {  # modules that a part imports, by the first word of its name
     "trainings": ("trainings",),
@@ -185,20 +186,30 @@ class Runner:
         return self._work / f"{part.name.replace(' ', '-')}.json"
 
     def _finish(self, part: Part, process: ForkServerProcess, begin: float, limit: float) -> None:
-        process.join(limit)
+        """Wait for a part, from now on at most `limit` seconds, and write down what became of it."""
+        deadline = time.monotonic() + limit
+        while process.exitcode is None and time.monotonic() < deadline:
+            process.join(min(REFRESH, max(0.01, deadline - time.monotonic())))
+            self._refresh(part)
         cut = process.exitcode is None
         if cut:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid or 0, signal.SIGKILL)  # its own group, with all that it started
             process.join()
-        result, place = self.run.parts[part.name], self._record_of(part)
-        if place.is_file():
-            result.record = PartRecord.model_validate(read_json(place))
+        self._refresh(part)
+        result = self.run.parts[part.name]
         result.seconds = round(time.monotonic() - begin, 1)
         result.status = "cut" if cut else "failed" if process.exitcode else "done"
         result.error = str(result.record.facts.pop("error", "")) if result.status == "failed" else ""
         print(f"{part.name}: {result.status} after {result.seconds:.0f} s {result.error}", flush=True)
         self._write()
+
+    def _refresh(self, part: Part) -> None:
+        """Take what a part has left so far into results.json."""
+        place = self._record_of(part)
+        if place.is_file():
+            self.run.parts[part.name].record = PartRecord.model_validate(read_json(place))
+            self._write()
 
     def _write(self) -> None:
         self.run.seconds = round(self._elapsed, 1)
