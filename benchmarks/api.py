@@ -94,6 +94,7 @@ def run(
     from benchmarks.pipeline.store import Store
     from forge.compute import PRECISIONS, Compute, choose_device, tune_allocator
     from forge.errors import UnknownNameError
+    from forge.registry import allow_files
 
     tune_allocator()  # a training takes longer without; late is better than never
     if precision not in PRECISIONS:
@@ -105,6 +106,7 @@ def run(
         parts += [str(one) for one in (data, preset) if one is not None]
         stem = name or (file.stem if file else safe_name("-".join([*parts, "seeds", *map(str, seeds)])))
         file, seed = _repeated(file, seed, [int(one) for one in seeds], place.root, stem)
+    allow_files(entry for names in (generator, detector) for entry in _listed_names(names))
     flags: dict[str, Any] = {
         "generator": _names(generator),
         "detector": _names(detector),
@@ -134,6 +136,10 @@ def run(
     for failure in outcome.failures:
         warnings.warn(f"{failure}; the report is there without; the same call tries again", stacklevel=2)
     return Report(outcome.report)
+
+
+def _listed_names(names: Names | None) -> list[str]:
+    return [names] if isinstance(names, str) else list(names or [])
 
 
 def _names(names: Names | None) -> list[str] | str | None:

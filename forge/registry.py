@@ -1,4 +1,8 @@
-"""Names to implementations: lazy "module:attribute" entries, extended by entry points and by files."""
+"""Names to implementations: lazy "module:attribute" entries, extended by entry points and by files.
+
+A file "path/to/file.py:Attribute" is imported only if this process was told to by a person: `allow_files` is given the
+command line, or the arguments of a Python call. Whatever is read from a disk may only name what is registered.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -13,6 +18,30 @@ from types import ModuleType
 from typing import Any
 
 from forge.errors import InputError, UnknownNameError
+
+_allowed: set[Path] = set()
+
+
+def allow_files(texts: Iterable[str], *, anew: bool = False) -> None:
+    """Allow the import of the Python files that these texts name.
+
+    Args:
+        texts: words of a command line or names given in Python, e.g. "dcgan,my.py:MyGAN@24k" or
+            "--generator=my.py:MyGAN"; never anything that was read from a file.
+        anew: forget what was allowed before.
+    """
+    if anew:
+        _allowed.clear()
+    for piece in (piece for text in texts for piece in text.split(",")):
+        name, colon, _ = piece.rpartition(".py:")
+        if colon:
+            # -g my.py:X, -gmy.py:X, --generator=my.py:X and --set detectors.a.network=my.py:X
+            starts = {name, name.rpartition("=")[2], name.partition("=")[2], name[2:] if name.startswith("-") else name}
+            _allowed.update(_resolved(f"{start}.py") for start in starts if start)
+
+
+def _resolved(path: str) -> Path:
+    return Path(path).expanduser().resolve()
 
 
 @dataclass
@@ -77,13 +106,18 @@ def is_file_reference(name: str) -> bool:
 
 
 def load_from_file(kind: str, reference: str) -> Any:  # noqa: ANN401 - whatever the file defines
-    """Import "path/to/file.py:Attribute". Runs the file's code, so only a command line may name one, never a YAML.
+    """Import "path/to/file.py:Attribute", which runs the file's code.
 
     Raises:
-        InputError: the file or attribute is not there, or running the file failed.
+        InputError: the file was not allowed, is not there, lacks the attribute, or running it failed.
     """
     attribute = reference.rpartition(":")[2]
     path, module_name = _place(reference)
+    if path not in _allowed:
+        raise InputError(
+            f"{kind} {reference!r} is code that a stored file names, and only this command may name code: give it with "
+            f"--{kind} {reference} where the command has that option, else with --plugin {reference}"
+        )
     if not path.is_file():
         raise InputError(f"{kind} {reference!r}: there is no file {path}")
     if module_name in sys.modules:  # one class however often it is asked for
@@ -108,7 +142,7 @@ def was_loaded(reference: str) -> bool:
 
 def _place(reference: str) -> tuple[Path, str]:
     """The file of a reference and the module name it gets here."""
-    path = Path(reference.rpartition(":")[0]).expanduser().resolve()
+    path = _resolved(reference.rpartition(":")[0])
     return path, f"bench_plugin_{path.stem}_{hashlib.sha256(bytes(path)).hexdigest()[:8]}"
 
 

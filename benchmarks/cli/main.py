@@ -29,6 +29,7 @@ from benchmarks.cli import (
 )
 from forge.errors import BenchError
 from forge.files import explain_os_error
+from forge.registry import allow_files
 
 app = typer.Typer(
     name="bench",
@@ -63,6 +64,7 @@ def main() -> None:
     """Run the command line; exit codes: 0 done, 1 a stage failed, 2 bad input, 130 interrupted."""
     debug = "--debug" in sys.argv or bool(os.environ.get("BENCH_DEBUG"))
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    allow_files(sys.argv[1:], anew=True)
     try:
         app()
     except (KeyboardInterrupt, BrokenPipeError) as error:

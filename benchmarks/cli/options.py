@@ -17,5 +17,9 @@ PrecisionName = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+Plugin = Annotated[
+    list[str] | None,
+    typer.Option("--plugin", help="path/to/file.py:Class of the run; only code that is named is imported."),
+]
 STORE = Path("runs")
 REPORTS = Path("reports")

@@ -38,6 +38,7 @@ def report(
     store: options.Store = options.STORE,
     reports: options.Reports = options.REPORTS,
     device: options.Device = "auto",
+    plugin: options.Plugin = None,
 ) -> None:
     """Write the report of a finished run again, with this version's pages."""
     from benchmarks.pipeline import rerender

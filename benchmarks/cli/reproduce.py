@@ -59,6 +59,7 @@ def reproduce(
     store: options.Store = options.STORE,
     reports: options.Reports = options.REPORTS,
     device: options.Device = "auto",
+    plugin: options.Plugin = None,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:

@@ -85,12 +85,40 @@ def _remembered(settings: RunSettings, memory: Path) -> RunSettings:
     if asked != ours or _names_files(settings):
         return typed(settings)  # code and files from elsewhere can change without this program noticing
     program = program_digest("forge", "detect", "benchmarks")
-    file = memory / f"{digest_json([settings.model_dump(mode='json'), program])[:16]}.json"
+    asked_for = digest_json([settings.model_dump(mode="json"), program])
+    file = memory / f"{asked_for[:16]}.json"
     if file.is_file():
-        with suppress(InputError):  # a damaged memory is made again
-            return validated(RunSettings, read_json(file), where="")
+        with suppress(InputError):  # one that is damaged, or of other settings, is made again
+            return _recalled(read_json(file), settings, asked_for)
     checked = typed(settings)
-    write_json(file, checked.model_dump(mode="json"))
+    values = checked.model_dump(mode="json")
+    write_json(file, {"asked": asked_for, "checked": values, "digest": digest_json([asked_for, values])})
+    return checked
+
+
+def _recalled(stored: Any, settings: RunSettings, asked_for: str) -> RunSettings:  # noqa: ANN401 - any JSON value
+    """Remembered settings, if they are what was written and what is asked for.
+
+    Checking fills in the defaults of generators and detectors; all else must stand as it was asked for.
+
+    Raises:
+        InputError: they are not.
+    """
+    if not isinstance(stored, dict) or stored.get("asked") != asked_for:
+        raise InputError("of another request")
+    if stored.get("digest") != digest_json([asked_for, stored.get("checked")]):
+        raise InputError("changed since it was written")
+    checked = validated(RunSettings, stored["checked"], where="")
+    filled_in = {"generators", "detectors"}
+    if checked.model_dump(exclude=filled_in) != settings.model_dump(exclude=filled_in):
+        raise InputError("of other settings")
+    named = [
+        [(key, one.architecture) for key, one in each.generators.items()]
+        + [(key, one.detector) for key, one in each.detectors.items()]
+        for each in (checked, settings)
+    ]
+    if named[0] != named[1]:
+        raise InputError("of other generators or detectors")
     return checked
 
 

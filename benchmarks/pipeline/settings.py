@@ -142,6 +142,13 @@ class RunSettings(_Settings):
     show_real: bool = False
     command: str = ""
 
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, name: str) -> str:
+        if safe_name(name) != name:
+            raise ValueError(f"{name[:80]!r} cannot name a folder everywhere")
+        return name
+
 
 class RunFile(_Settings):
     """What a YAML file for `bench run FILE` may hold; flags win over it."""
