@@ -47,6 +47,7 @@ def run(
     show_real: bool = False,
     device: str = "auto",
     precision: str = "auto",
+    threads: int | None = None,
     workers: int = 1,
     store: str | Path | None = None,
     reports: str | Path = "reports",
@@ -72,7 +73,8 @@ def run(
         name: of the run and its report folder.
         show_real: embed photos of `data` in the report.
         device: auto, cpu, cuda or cuda:N.
-        precision: auto, fp32 or bf16.
+        precision: fp32, bf16, or auto: by a shipped table and the processor's instructions.
+        threads: processor threads, on which results of a training depend (default: OMP_NUM_THREADS, else all cores).
         workers: processes that read photos; 1: this one. More start Python anew, so that a script needs
             `if __name__ == "__main__":` around what it does; a notebook does not.
         store: where results and checkpoints lie (default: the environment's BENCH_HOME, else runs).
@@ -92,7 +94,7 @@ def run(
     from benchmarks.pipeline.run import execute_run, prepare_run, refuse_foreign
     from benchmarks.pipeline.settings import safe_name
     from benchmarks.pipeline.store import Store
-    from forge.compute import PRECISIONS, Compute, choose_device, tune_allocator
+    from forge.compute import PRECISIONS, Compute, choose_device, default_threads, set_threads, tune_allocator
     from forge.errors import UnknownNameError
     from forge.registry import allow_files
 
@@ -121,9 +123,10 @@ def run(
     pairs = [f"{label}={real},{forged}" for label, (real, forged) in (external or {}).items()]
     chosen = choose_device(device)
     asked = gather(file, flags, assignments, chosen, show_real=show_real, pairs=pairs)
-    planned = prepare_run(asked, memory=place.root / "plans")
+    compute = Compute(chosen, cast("PrecisionAsked", precision), threads or default_threads())
+    set_threads(compute.threads)
+    planned = prepare_run(asked, memory=place.root / "plans", compute=compute)
     refuse_foreign(Path(reports) / asked.name)
-    compute = Compute(chosen, cast("PrecisionAsked", precision), place.root / "precision.json")
     with observer_for(quiet=quiet) as observer:
         outcome = execute_run(
             planned,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from dataclasses import asdict, dataclass, field
@@ -13,7 +12,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
-from detect.augment import augment, cropped
+from detect.augment import augment
 from detect.batches import BalancedBatches
 from detect.descent import exhausted, learning_rate_at, make_optimizer, set_learning_rate
 from detect.detectors.base import FitContext, FitData, FitSummary, Scores
@@ -312,7 +311,7 @@ class Fit:
             InputError, CorruptError: the checkpoint is of another fit, or damaged.
         """
         if not self.file.is_file():
-            self.precision = self._choose_precision()
+            self.precision = self.compute.decide(execution_of("detectors", self.detector.family))
             return
         tensors, state = load_checkpoint(self.file)
         refuse_other_settings(state["made_with"], self.made_with, self.context.work)
@@ -322,21 +321,6 @@ class Fit:
         self.best = {name.removeprefix("best."): t for name, t in tensors.items() if name.startswith("best.")}
         unpack_module("network", self.network, tensors)
         unpack_optimizer("optimizer", self.optimizer, tensors)
-
-    def _choose_precision(self) -> Precision:
-        settings, copied = self.settings, copy.deepcopy(self.network).train()
-        side = cropped(self.data.resolution, settings.crop)
-        generator = torch.Generator().manual_seed(0)
-        shape = (settings.batch, side, side, 3)
-        pixels = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8).to(self.device)
-        labels = self.batches.labels
-
-        def step(precision: Precision) -> None:
-            self._backward(copied, pixels, labels, precision)
-            copied.zero_grad(set_to_none=True)
-
-        named = f"{self.detector.family} fit, {side} px as {settings.input_size or side} px, batch {settings.batch}"
-        return self.compute.decide(named, step, execution=execution_of("detectors", self.detector.family))
 
 
 def _seed(device: torch.device, seed: int) -> None:

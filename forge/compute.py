@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import os
 import platform
-import time
-from collections.abc import Callable, Iterator
+import re
+import sys
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from forge.errors import InputError
-from forge.files import read_json, write_json
 
 if TYPE_CHECKING:
     import torch
@@ -23,10 +25,6 @@ if TYPE_CHECKING:
 Precision = Literal["fp32", "bf16"]
 PrecisionAsked = Literal["auto", "fp32", "bf16"]
 PRECISIONS = ("auto", "fp32", "bf16")
-
-# a network must train this much faster in bf16 before it is worth the coarser arithmetic; the margin also keeps
-# the choice the same on a noisy machine
-WORTHWHILE = 1.2
 
 
 def tune_allocator() -> None:
@@ -61,14 +59,13 @@ class Compute:
 
     Attributes:
         device: "cpu", "cuda" or "cuda:N".
-        precision: "fp32", "bf16", or "auto": on a CPU whichever trains a network faster here (measured), on a GPU what
-            the shipped table says (`forge.execution`).
-        memory: a JSON file that remembers what was measured, so that a later run decides the same.
+        precision: "fp32", "bf16", or "auto": what the shipped table says of each network (`forge.execution`).
+        threads: processor threads that compute; on a CPU results of a training depend on them.
     """
 
     device: str = "cpu"
     precision: PrecisionAsked = "auto"
-    memory: Path | None = None
+    threads: int = field(default_factory=lambda: default_threads())
 
     def __post_init__(self) -> None:
         if self.device.startswith("cuda"):
@@ -105,54 +102,28 @@ class Compute:
         finally:
             products.allow_tf32, convolutions.allow_tf32 = before
 
-    def decide(
-        self, network: str, step: Callable[[Precision], object], *, execution: Execution, repeats: int = 3
-    ) -> Precision:
-        """Choose the precision in which a network's training step is faster.
+    def decide(self, execution: Execution) -> Precision:
+        """The precision of a network's training: what was asked for, else by rule; never by a measurement.
 
         Args:
-            network: what is measured, the key of the memory: name, size, resolution, batch.
-            step: one representative training step in the given precision; must leave no lasting effect.
-            execution: how the network runs on a GPU.
-            repeats: timed steps a precision; the fastest counts, after one that does not.
-
-        Returns:
-            The precision asked for, or for "auto": on a GPU that of the table (fp32 where the GPU has no bf16), on a
-            CPU the measured choice.
+            execution: how the network is computed, by the shipped table.
         """
         if self.precision != "auto":
             return self.precision
-        if self.torch_device.type == "cuda":
-            return execution.precision if self._has_bf16() else "fp32"
-        known = read_json(self.memory) if self.memory and self.memory.is_file() else {}
-        key = f"{network} @ {self.describe()}"
-        if key not in known:
-            seconds = {precision: self._time(step, precision, repeats) for precision in ("fp32", "bf16")}
-            gain = seconds["fp32"] / seconds["bf16"]
-            known[key] = {
-                "seconds_fp32": round(seconds["fp32"], 6),
-                "seconds_bf16": round(seconds["bf16"], 6),
-                "choice": "bf16" if gain >= WORTHWHILE else "fp32",
-            }
-            if self.memory:
-                write_json(self.memory, known)
-        choice: Precision = known[key]["choice"]
-        return choice
+        preferred = execution.precision if self.device.startswith("cuda") else execution.cpu
+        return preferred if self.has_bf16() else "fp32"
 
-    def _has_bf16(self) -> bool:
-        """Whether the GPU computes in bf16 itself: from compute capability 8.0 on."""
+    def numerics(self, execution: Execution) -> dict[str, str | int]:
+        """What the result of a training depends on beside its settings: precision, and on a CPU the threads."""
+        return {"precision": self.decide(execution), "threads": 0 if self.device.startswith("cuda") else self.threads}
+
+    def has_bf16(self) -> bool:
+        """Whether the device has bf16 arithmetic: a GPU from capability 8.0 on, a CPU by its instructions."""
+        if not self.device.startswith("cuda"):
+            return cpu_has_bf16()
         import torch
 
         return torch.cuda.get_device_capability(self.torch_device) >= (8, 0)
-
-    def _time(self, step: Callable[[Precision], object], precision: Precision, repeats: int) -> float:
-        best = float("inf")
-        for attempt in range(repeats + 1):
-            start = time.perf_counter()
-            step(precision)
-            if attempt:
-                best = min(best, time.perf_counter() - start)
-        return best
 
     def describe(self) -> str:
         """Name the hardware that numbers depend on: instruction set and threads, or GPU name."""
@@ -161,6 +132,33 @@ class Compute:
         if self.torch_device.type == "cuda":
             return str(torch.cuda.get_device_name(self.torch_device))
         return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()} {torch.get_num_threads()} threads"
+
+
+def default_threads() -> int:
+    """Processor threads to compute with: OMP_NUM_THREADS where it is set, else one per core this process may use."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    if asked.isdigit() and int(asked) > 0:
+        return int(asked)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def set_threads(threads: int) -> None:
+    """Compute with this many processor threads from now on."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+@cache
+def cpu_has_bf16() -> bool:
+    """Whether the processor has instructions for bf16 arithmetic: avx512_bf16 or amx_bf16 (Linux; elsewhere no)."""
+    try:
+        flags = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(encoding="ascii"), re.MULTILINE)
+    except (OSError, UnicodeDecodeError):
+        return False
+    return flags is not None and not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags[1].split())
 
 
 def choose_device(name: str = "auto") -> str:

@@ -1,4 +1,4 @@
-"""How networks run on a GPU: a shipped table, so that what is computed never depends on a stopwatch."""
+"""How networks are computed: a shipped table, so that a result never depends on a stopwatch."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ Kind = Literal["generators", "detectors"]
 
 
 class Execution(BaseModel):
-    """How one network runs on a GPU.
+    """How one network is computed where no precision is asked for.
 
     Attributes:
-        precision: of its arithmetic in training; detectors score in the precision of their fit.
+        precision: of its training on a GPU with bf16 arithmetic; detectors score in the precision of their fit.
         graph: whether training steps are replayed as CUDA graphs.
+        cpu: precision of its training on a CPU with bf16 instructions; fp32 on any other.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     precision: Literal["fp32", "bf16"] = "bf16"
     graph: bool = False
+    cpu: Literal["fp32", "bf16"] = "fp32"
 
 
 @cache
@@ -33,5 +35,5 @@ def execution_table() -> dict[Kind, dict[str, Execution]]:
 
 
 def execution_of(kind: Kind, name: str) -> Execution:
-    """How a network runs on a GPU; one that the table does not list (a plugin's, say) in bf16 without graphs."""
+    """How a network is computed; one that the table does not list, a plugin's say, on a GPU in bf16 without graphs."""
     return execution_table()[kind].get(name, Execution())

@@ -99,7 +99,7 @@ class TrainedGenerator:
 
     def _network(self, prefix: str, network: nn.Module, device: str) -> nn.Module:
         tensors, _ = load_checkpoint(self.path / "weights.safetensors", device)
-        if not any(name.startswith(f"{prefix}.") for name in tensors):
+        if network.state_dict() and not any(name.startswith(f"{prefix}.") for name in tensors):
             raise InputError(f"{self.path} has no {prefix} weights: it was exported with the averaged ones alone")
         network = network.to(device)
         unpack_module(prefix, network, tensors)

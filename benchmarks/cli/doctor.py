@@ -5,16 +5,26 @@ from __future__ import annotations
 import shutil
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+import typer
 
 from benchmarks.cli import options
 
 
 def doctor(
-    json: options.Json = False, store: options.Store = options.STORE, reports: options.Reports = options.REPORTS
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Time every network in fp32 and bf16 and propose a table; minutes.")
+    ] = False,
+    json: options.Json = False,
+    store: options.Store = options.STORE,
+    reports: options.Reports = options.REPORTS,
 ) -> None:
     """Check versions, devices, precision, disk and places; says what is missing and what to do."""
-    rows = [*_software(), *_hardware(store), *_places(store, reports)]
+    if measure:
+        _measure(as_json=json)
+        return
+    rows = [*_software(), *_hardware(), *_places(store, reports)]
     if json:
         import json as encoder
 
@@ -53,26 +63,61 @@ def _software() -> list[Row]:
     return rows
 
 
-def _hardware(store: Path) -> list[Row]:
+def _hardware() -> list[Row]:
     import os
 
-    import torch
-
     from forge.compute import Compute, choose_device
-    from forge.files import read_json
+    from forge.execution import execution_table
 
     device = choose_device()
     compute = Compute(device)
-    rows = [("device", f"{device}: {compute.describe()}", ""), ("cores", str(os.cpu_count()), "")]
-    if device == "cpu":
-        fast = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        rows.append(("bf16 on the CPU", "yes" if fast else "no", "" if fast else "trainings run in fp32"))
-    memory = store / "precision.json"
-    measured: dict[str, Any] = read_json(memory) if memory.is_file() else {}
-    for key, entry in measured.items():
-        gain = entry["seconds_fp32"] / entry["seconds_bf16"]
-        rows.append((f"precision of {key[:60]}", f"{entry['choice']} (bf16 is {gain:.2f} times as fast)", ""))
+    fast = compute.has_bf16()
+    rows = [
+        ("device", f"{device}: {compute.describe()}", ""),
+        ("cores", str(os.cpu_count()), ""),
+        (
+            "threads",
+            str(compute.threads),
+            "a training's result depends on them; --threads, OMP_NUM_THREADS",
+        ),
+        ("bf16 arithmetic", "yes" if fast else "no", "" if fast else "trainings run in fp32"),
+    ]
+    if fast:
+        decided = {
+            name: compute.decide(entry) for entries in execution_table().values() for name, entry in entries.items()
+        }
+        in_bf16 = ", ".join(name for name, precision in decided.items() if precision == "bf16")
+        rows.append(("trained in bf16", in_bf16, "by the shipped table; --precision chooses for a run"))
     return rows
+
+
+def _measure(*, as_json: bool) -> None:
+    """Time every network of the table in both precisions, and print what the table should say here."""
+    import json as encoder
+
+    from benchmarks.speed.precision import measure_gains
+    from forge.compute import Compute, set_threads, tune_allocator
+
+    tune_allocator()
+    compute = Compute("cpu")
+    set_threads(compute.threads)
+    rows = []
+    for gain in measure_gains(compute):
+        rows.append(vars(gain) | {"proposed": gain.proposed})
+        if not as_json:
+            note = "" if gain.proposed == gain.shipped else f"  (by the table {gain.shipped})"
+            print(
+                f"{gain.name:<14} fp32 {gain.fp32:7,.0f} images/s, bf16 {gain.bf16:7,.0f}, "
+                f"{gain.bf16 / gain.fp32:.2f} times: {gain.proposed}{note}",
+                flush=True,
+            )
+    if as_json:
+        print(encoder.dumps(rows, indent=1))
+        return
+    print(
+        "Nothing was changed: results do not depend on a measurement. To train in the proposed precision, give "
+        "--precision, or edit the column cpu of forge/execution.yaml."
+    )
 
 
 def _places(store: Path, reports: Path) -> list[Row]:

@@ -13,7 +13,16 @@ Store = Annotated[
 Reports = Annotated[Path, typer.Option("--reports", help="Where report folders go.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 PrecisionName = Annotated[
-    str, typer.Option("--precision", help="auto (measured once a network and machine), fp32 or bf16.")
+    str, typer.Option("--precision", help="fp32, bf16, or auto: by a shipped table and the processor's instructions.")
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        min=1,
+        help="Processor threads, on which results of a training depend. [default: OMP_NUM_THREADS, else one per core]",
+        show_default=False,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]

@@ -86,7 +86,7 @@ def _context(device: str, store: Path) -> Context:
     from forge.faces.sources import resolve
     from forge.progress import silent
 
-    compute = Compute(choose_device(device), "auto", store / "precision.json")
+    compute = Compute(choose_device(device))
     return Context(resolve("rendered"), compute, 1, silent)  # a report reads no source of photos
 
 

@@ -59,6 +59,7 @@ def reproduce(
     store: options.Store = options.STORE,
     reports: options.Reports = options.REPORTS,
     device: options.Device = "auto",
+    threads: options.Threads = None,
     plugin: options.Plugin = None,
     quiet: options.Quiet = False,
     json: options.Json = False,
@@ -93,13 +94,14 @@ def reproduce(
     from benchmarks.pipeline.environment import describe_environment
     from benchmarks.pipeline.job import Context
     from benchmarks.pipeline.run import prepare_run
-    from forge.compute import Compute, choose_device, tune_allocator
+    from forge.compute import Compute, choose_device, default_threads, set_threads, tune_allocator
     from forge.progress import silent
 
     tune_allocator()
     chosen = choose_device(device)
-    planned = prepare_run(_settings(results, data, chosen))
-    compute = Compute(chosen, "auto", (work if start == "scratch" else store) / "precision.json")
+    compute = Compute(chosen, "auto", threads or default_threads())
+    set_threads(compute.threads)
+    planned = prepare_run(_settings(results, data, chosen), compute=compute)
     context = Context(planned.source, compute, 1, silent, None, planned.external)
     with observer_for(quiet=quiet or json) as observer:
         place = work if start == "scratch" else store

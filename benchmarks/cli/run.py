@@ -77,6 +77,7 @@ def run(
     resolution: Annotated[int | None, typer.Option("--resolution", help="Pixels. [default: the preset's]")] = None,
     device: options.Device = "auto",
     precision: options.PrecisionName = "auto",
+    threads: options.Threads = None,
     name: Annotated[str | None, typer.Option("--name", help="Of the run and its report folder.")] = None,
     store: options.Store = options.STORE,
     reports: options.Reports = options.REPORTS,
@@ -103,12 +104,14 @@ def run(
     from benchmarks.pipeline.configs import find_suite
     from benchmarks.pipeline.run import execute_run, prepare_run, refuse_foreign
     from benchmarks.pipeline.store import Store
-    from forge.compute import PRECISIONS, Compute, choose_device
+    from forge.compute import PRECISIONS, Compute, choose_device, default_threads, set_threads
     from forge.errors import BenchError, InputError, UnknownNameError
 
     if precision not in PRECISIONS:
         raise UnknownNameError("precision", precision, PRECISIONS)
-    chosen = _own_gpu(choose_device(device))
+    compute = Compute(_own_gpu(choose_device(device)), cast("PrecisionAsked", precision), threads or default_threads())
+    set_threads(compute.threads)
+    chosen = compute.device
     flags = {
         "generator": generator,
         "detector": detector,
@@ -128,8 +131,7 @@ def run(
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{option} {folder} is not a folder; choose another place")
     place = Store(store)
-    runs = [prepare_run(settings, memory=place.root / "plans") for settings in every]
-    compute = Compute(chosen, cast("PrecisionAsked", precision), store / "precision.json")
+    runs = [prepare_run(settings, memory=place.root / "plans", compute=compute) for settings in every]
     for settings in every:
         refuse_foreign(reports / settings.name)
     if dry_run:
@@ -395,8 +397,10 @@ def _print_plan(planned: PlannedRun, state: Mapping[str, str], store: Store, rep
     if not todo:
         print("nothing to run: all results are there")
         return
-    print(f"to run: {len(todo):,} of {len(rows):,} stages; about {duration(expected.seconds)} on this machine, "
-          f"from the times of {expected.timed:,} like them")  # fmt: skip
+    time = "how long they take is not known yet: none like them was timed"
+    if expected.timed:
+        time = f"about {duration(expected.seconds)} on this machine, from the times of {expected.timed:,} like them"
+    print(f"to run: {len(todo):,} of {len(rows):,} stages; {time}")
     if expected.untimed:
         more = f" and {len(expected.untimed) - 8} more" if len(expected.untimed) > 8 else ""
         print(f"never timed here: {', '.join(expected.untimed[:8])}{more}")

@@ -51,7 +51,7 @@ def fit(job: Job) -> Facts:
     typed = validated(DETECTORS.load(reference).Settings, settings["settings"], where=f"detectors.{reference}")
     context = FitContext(
         seed=job.stage.seed,
-        compute=job.context.compute,
+        compute=job.compute,
         work=job.work,
         report=job.context.report,
         adversary=_adversary(job),

@@ -16,7 +16,12 @@ PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "p
 
 def describe_environment(compute: Compute) -> dict[str, str]:
     """Versions, device and commit as text."""
-    return versions() | {"device": compute.describe(), "precision": compute.precision}
+    return versions() | {
+        "device": compute.describe(),
+        "precision": compute.precision,
+        "threads": str(compute.threads),
+        "bf16": "yes" if compute.has_bf16() else "no",
+    }
 
 
 def versions() -> dict[str, str]:

@@ -131,7 +131,7 @@ def _train(job: Job) -> None:
         settings=loop,
         view=view,
         seed=job.stage.seed,
-        compute=job.context.compute,
+        compute=job.compute,
         work=job.work,
         condition=condition,
         codes=codes,

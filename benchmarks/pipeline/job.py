@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,12 @@ class Job:
     out: Path
     work: Path
     context: Context
+
+    @property
+    def compute(self) -> Compute:
+        """Where it is computed, in the precision that the stage's key knows."""
+        numerics = self.stage.settings.get("numerics")
+        return replace(self.context.compute, precision=numerics["precision"]) if numerics else self.context.compute
 
     def faces(self, name: str) -> FaceSet:
         """The FaceSet among the inputs."""

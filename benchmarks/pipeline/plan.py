@@ -12,19 +12,21 @@ from benchmarks.measures.trainings import CLEAN, EXTERNAL, Training
 from benchmarks.pipeline.exams import Exam, exams, moments
 from benchmarks.pipeline.program import program_digest
 from benchmarks.pipeline.settings import GeneratorSettings, RunSettings, base_name
+from forge.compute import Compute
+from forge.execution import execution_of
 from forge.files import digest_json
 
 # raised when the code of a stage changes what it computes from the same settings
 VERSIONS = {
     "prepare": 1,
-    "train": 3,
+    "train": 4,
     "synthesize": 2,
     "blend": 1,
     "external": 1,
     "perturb": 1,
     "floor": 1,
     "quality": 1,
-    "fit": 2,
+    "fit": 3,
     "score": 2,
     "explain": 2,
     "audit": 1,
@@ -63,7 +65,7 @@ class Stage:
 
     @cached_property
     def key(self) -> str:
-        """Digest of everything asked for; device, precision and engine are not part of it."""
+        """Digest of everything that decides the result; device and engine are not part of it."""
         return digest_json(
             {
                 "kind": self.kind,
@@ -96,6 +98,7 @@ def plan(
     *,
     source_fingerprint: str,
     external_fingerprints: Mapping[str, tuple[str, str]] | None = None,
+    compute: Compute | None = None,
 ) -> list[Stage]:
     """List the stages of a run, each after what it needs and each once.
 
@@ -103,6 +106,7 @@ def plan(
         settings: of the run.
         source_fingerprint: digest of the source's contents.
         external_fingerprints: of the folders of real and forged photos of each external pair.
+        compute: precision and threads, which decide the result of a training; by default those of this machine's CPU.
 
     Returns:
         The stages; the last one is the report.
@@ -112,7 +116,10 @@ def plan(
     prepare = Stage("prepare", data.source_name, {**asked, "fingerprint": source_fingerprint}, data.seed)
     floor = Stage("floor", data.source_name, _quality(settings), 0, {"data": prepare})
     elsewhere = _elsewhere(settings, external_fingerprints or {})
-    parts = [_Part.of(settings, seed, prepare, floor, elsewhere) for seed in settings.seeds or (settings.seed,)]
+    compute = compute or Compute()
+    parts = [
+        _Part.of(settings, seed, prepare, floor, elsewhere, compute) for seed in settings.seeds or (settings.seed,)
+    ]
     stages = [prepare, *(stage for pair in elsewhere.values() for stage in pair)]
     for part in parts:  # all generators first: what they learned can be looked at while detectors are fitted
         stages += part.makers
@@ -206,13 +213,14 @@ class _Part:
         prepare: Stage,
         floor: Stage,
         elsewhere: Mapping[str, tuple[Stage, Stage]],
+        compute: Compute,
     ) -> _Part:
         mark = tag(seed) if len(settings.seeds) > 1 else ""
         settings = settings.model_copy(update={"seed": seed})
         forged: dict[str, Stage] = {}
         makers: list[Stage] = []
         for name, generator in settings.generators.items():
-            made = _forgeries(settings, name, generator, prepare, mark)
+            made = _forgeries(settings, name, generator, prepare, mark, compute)
             forged[name] = made[-1]
             makers += made
         earlier = _moments(settings, forged, mark)
@@ -222,7 +230,7 @@ class _Part:
             )
             for name, stage in (forged | earlier).items()
         }
-        tests = _Tests(prepare, forged, earlier, elsewhere)
+        tests = _Tests(prepare, forged, earlier, elsewhere, compute)
         return cls(forged, earlier, [*makers, *earlier.values()], quality, _detectors(settings, tests, mark))
 
 
@@ -235,12 +243,14 @@ class _Tests:
         forged: each generator's.
         moments: of snapshots that are only tested.
         elsewhere: real and forged ones of external pairs.
+        compute: precision and threads of the fits.
     """
 
     prepare: Stage
     forged: Mapping[str, Stage]
     moments: Mapping[str, Stage]
     elsewhere: Mapping[str, tuple[Stage, Stage]]
+    compute: Compute
 
 
 def _moments(settings: RunSettings, forged: Mapping[str, Stage], mark: str) -> dict[str, Stage]:
@@ -259,11 +269,11 @@ def _detectors(settings: RunSettings, tests: _Tests, mark: str) -> list[Stage]:
     """Every detector of one seed: fitted on what the conditions ask for, explained, scored."""
     fits: dict[str, Stage] = {}
     stages: list[Stage] = []
-    prepare, forged = tests.prepare, tests.forged
+    forged = tests.forged
     pictured = settings.seed == (settings.seeds or (settings.seed,))[0]  # reports show one seed's pictures
     for detector in settings.detectors:
         for exam in exams(settings, detector):
-            fit = _fit(settings, detector, exam.training, prepare, forged, fits, mark)
+            fit = _fit(settings, detector, exam.training, tests, fits, mark)
             if fit is None:
                 continue
             fits[f"{detector}@{exam.training}"] = fit
@@ -281,7 +291,7 @@ def _was_trained(forged: Stage) -> bool:
 
 
 def _forgeries(
-    settings: RunSettings, name: str, generator: GeneratorSettings, prepare: Stage, mark: str
+    settings: RunSettings, name: str, generator: GeneratorSettings, prepare: Stage, mark: str, compute: Compute
 ) -> list[Stage]:
     """The stages that make a generator's forgeries; the last one gives the set."""
     asked = generator.model_dump(mode="json", exclude={"blends"})
@@ -291,6 +301,7 @@ def _forgeries(
         return [Stage("blend", f"{name}{mark}", blend, settings.seed, {"data": prepare})]
     # how forgeries are drawn is no reason to train again
     drawn = {key: asked.pop(key) for key in ("mix", "truncation", "weights", "snapshot")}
+    asked["numerics"] = compute.numerics(execution_of("generators", generator.architecture))
     train = Stage("train", f"{base_name(name)}{mark}", asked, settings.seed, {"data": prepare})
     return [
         train,
@@ -302,8 +313,7 @@ def _fit(
     settings: RunSettings,
     name: str,
     training: Training,
-    prepare: Stage,
-    forged: Mapping[str, Stage],
+    tests: _Tests,
     fits: Mapping[str, Stage],
     mark: str,
 ) -> Stage | None:
@@ -316,7 +326,9 @@ def _fit(
     wanted = detector.model_dump(mode="json", exclude={"needs", "trained_on"})
     wanted["images"] = settings.images.model_dump(mode="json")
     wanted["trained_on"] = str(training)
-    inputs = {"real": prepare} | {f"forged {one}": forged[one] for one in training.generators}
+    wanted["numerics"] = tests.compute.numerics(execution_of("detectors", detector.detector))
+    forged = tests.forged
+    inputs = {"real": tests.prepare} | {f"forged {one}": forged[one] for one in training.generators}
     if training.perturbation != CLEAN:
         inputs = {role: _perturbed(faces, training.perturbation) for role, faces in inputs.items()}
     if detector.needs in ("discriminator", "snapshots"):

@@ -35,13 +35,14 @@ class PlannedRun:
     external: Mapping[str, tuple[Source, Source]] = field(default_factory=dict)
 
 
-def prepare_run(settings: RunSettings, *, memory: Path | None = None) -> PlannedRun:
+def prepare_run(settings: RunSettings, *, memory: Path | None = None, compute: Compute | None = None) -> PlannedRun:
     """Check everything that can be checked before work starts, and plan the stages.
 
     Args:
         settings: what was asked for.
         memory: a directory that remembers checked settings, so that a run whose results are all there need not import
             torch (four seconds) to learn what it would do.
+        compute: where it will be computed; by default this machine's CPU.
 
     Raises:
         InputError: an unknown name, a wrong setting, an impossible resolution, a source that is not there.
@@ -54,7 +55,7 @@ def prepare_run(settings: RunSettings, *, memory: Path | None = None) -> Planned
     fingerprint = source.card.digest if isinstance(source, FaceSet) else source.fingerprint()
     pairs = {name: (_photos(pair.real), _photos(pair.forged)) for name, pair in settings.external.items()}
     prints = {name: (real.fingerprint(), forged.fingerprint()) for name, (real, forged) in pairs.items()}
-    stages = plan(settings, source_fingerprint=fingerprint, external_fingerprints=prints)
+    stages = plan(settings, source_fingerprint=fingerprint, external_fingerprints=prints, compute=compute)
     return PlannedRun(settings, source, stages, pairs)
 
 

@@ -154,10 +154,10 @@ def style_training(photos: str | None) -> list[Figure]:
 
 def _game_rate(architecture: Architecture, settings: TrainingSettings, images: Images) -> float:
     from forge.compute import Compute
-    from forge.execution import Execution
+    from forge.execution import execution_of
     from forge.faces.faceset import FaceSet
     from forge.faces.writing import FaceSetWriter
-    from forge.training.game import Game, trial_step
+    from forge.training.game import Game
     from forge.training.task import Training
 
     folder = Path(tempfile.mkdtemp())
@@ -168,7 +168,7 @@ def _game_rate(architecture: Architecture, settings: TrainingSettings, images: I
             writer.append(images, [{"id": str(i), "split": "forge"} for i in range(len(images))])
         view = FaceSet.open(folder / "set").view("forge")
         training = Training("dcgan", "dcgan", architecture, settings, view, 0, Compute(), folder / "work")
-        game = Game(training, training.compute.decide("dcgan", trial_step(training), execution=Execution()))
+        game = Game(training, training.compute.decide(execution_of("generators", "dcgan")))
         return _rate(game.advance, settings.batch)
     finally:
         shutil.rmtree(folder)

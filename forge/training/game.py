@@ -419,7 +419,7 @@ def _place(network: nn.Module, device: torch.device) -> nn.Module:
 
 
 def trial_step(training: Training) -> Callable[[Precision], None]:
-    """A training step on networks of its own, for timing a precision."""
+    """A training step on networks of its own, to learn what fits into memory and how long it takes."""
     architecture, device = training.architecture, training.compute.torch_device
     networks: list[nn.Module] = []
 

@@ -26,7 +26,7 @@ from forge.interrupt import deferred_interrupt
 from forge.pictures import write_grid
 from forge.progress import Report, Tick
 from forge.training.augment import to_float, to_uint8
-from forge.training.game import Game, trial_step
+from forge.training.game import Game
 from forge.training.health import Action, decide
 from forge.training.memory import explaining_memory
 from forge.training.monitor import HealthMonitor, Observed, aside
@@ -132,19 +132,7 @@ class Session:
         if state and self.training.compute.precision == "auto":
             saved: Precision = state["identity"]["precision"]
             return saved
-        network = (
-            f"{self.training.reference} {self.training.architecture.settings.model_dump_json()} "
-            f"{self.training.architecture.resolution} px batch {self.settings.batch}"
-        )
-        decided: Precision = self.world.same(
-            self.training.compute.decide(
-                network,
-                trial_step(self.training),
-                execution=execution_of("generators", self.training.reference),
-            )
-            if self.world.first
-            else None
-        )
+        decided: Precision = self.training.compute.decide(execution_of("generators", self.training.reference))
         return decided
 
     @property

@@ -170,9 +170,9 @@ def test_winners_are_named_where_both_ways_were_measured():
 def test_the_table_keeps_its_entries_and_marks_what_was_measured():
     text = render_execution([run_of(figure("eager bf16", 20), figure("graph bf16", 90))])
     table = yaml.safe_load(text)
-    assert table["generators"]["dcgan"] == {"precision": "bf16", "graph": True}
-    assert "dcgan: {precision: bf16, graph: true}  # measured: NVIDIA Test" in text
-    assert "  stylegan-lite: {precision: bf16, graph: true}\n" in text
+    assert table["generators"]["dcgan"] == {"precision": "bf16", "graph": True, "cpu": "bf16"}
+    assert "dcgan: {precision: bf16, graph: true, cpu: bf16}  # measured: NVIDIA Test" in text
+    assert "  gan: {precision: bf16, graph: true, cpu: fp32}\n" in text
 
 
 def test_the_committed_page_and_table_are_those_of_the_committed_results():

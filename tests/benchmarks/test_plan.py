@@ -8,6 +8,8 @@ from benchmarks.pipeline.configs import parse_assignments
 from benchmarks.pipeline.plan import plan
 from benchmarks.pipeline.run import prepare_run
 from benchmarks.pipeline.settings import compose
+from forge import compute
+from forge.compute import Compute
 from forge.errors import InputError
 
 
@@ -104,6 +106,27 @@ def test_what_is_set_for_all_detectors_reaches_members_and_not_the_ensemble():
     made = checked(["mean:dct+logistic"], "detector.l2=0.5").settings
     assert made.detectors["dct"].settings["l2"] == made.detectors["logistic"].settings["l2"] == 0.5
     assert "l2" not in made.detectors["mean:dct+logistic"].settings
+
+
+def test_keys_of_trainings_know_precision_and_threads_and_others_do_not(monkeypatch):
+    monkeypatch.setattr(compute, "cpu_has_bf16", lambda: True)
+    asked = compose(generators=["dcgan"], detectors=["meso4", "xception"], preset="smoke")
+    default, same, threads, precise = (
+        prepare_run(asked, compute=Compute("cpu", precision, number))
+        for precision, number in (("auto", 2), ("auto", 2), ("auto", 1), ("fp32", 2))
+    )
+    assert stage(default, "train dcgan").settings["numerics"] == {"precision": "bf16", "threads": 2}
+    assert stage(default, "fit meso4@dcgan").settings["numerics"]["precision"] == "fp32"  # not in the table
+    assert stage(default, "fit xception@dcgan").settings["numerics"]["precision"] == "bf16"
+    keys = [
+        {one.name: one.key for one in planned.stages if one.kind != "report"}
+        for planned in (default, same, threads, precise)
+    ]
+    assert keys[0] == keys[1]
+    trained = {"train dcgan", "fit meso4@dcgan", "fit xception@dcgan"}
+    assert all(keys[0][name] != keys[2][name] for name in trained)
+    assert keys[0]["prepare rendered"] == keys[2]["prepare rendered"] == keys[3]["prepare rendered"]
+    assert keys[0]["train dcgan"] != keys[3]["train dcgan"]
 
 
 def test_stages_have_names_of_their_own():

@@ -12,6 +12,7 @@ from benchmarks.pipeline.plan import plan
 from benchmarks.pipeline.run import prepare_run
 from benchmarks.pipeline.settings import DataSettings, compose, default_name, safe_name
 from forge.errors import InputError
+from forge.registry import allow_files
 
 FLAGS = {"generator": "dcgan", "detector": "dct"}
 
@@ -197,6 +198,7 @@ def test_several_generators_give_the_whole_matrix():
 
 def test_a_changed_plugin_file_is_noticed_even_under_a_shipped_label(tmp_path):
     plugin = tmp_path / "mine.py"
+    allow_files([f"{plugin}:Dct"])
     found = []
     for body in ("pass", "variant = 'changed'"):
         plugin.write_text(f"from detect.detectors.dct import LogDct\n\n\nclass Dct(LogDct):\n    {body}\n")

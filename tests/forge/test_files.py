@@ -1,12 +1,14 @@
 """Files are whole or not there; errors of the system become sentences; names resolve."""
 
 import errno
+import os
+from pathlib import Path
 
 import pytest
 import torch
 
 from forge import files
-from forge.compute import Compute, choose_device, derive_seed
+from forge.compute import Compute, choose_device, cpu_has_bf16, default_threads, derive_seed
 from forge.errors import BenchError, InputError, UnknownNameError
 from forge.execution import Execution
 from forge.registry import Registry, allow_files
@@ -107,21 +109,33 @@ def test_a_device_that_is_not_there_is_named():
     assert choose_device() == "cpu"
 
 
-def test_precision_is_decided_once_by_measurement_and_remembered(tmp_path):
-    import time
+FLAGS = {"avx512_bf16": "fpu avx2 avx512_bf16", "amx_bf16": "fpu amx_bf16 amx_tile", "": "fpu avx512f avx512_vnni"}
 
-    calls = []
 
-    def step(precision):
-        calls.append(precision)
-        time.sleep({"fp32": 0.02, "bf16": 0.001}[precision])
+@pytest.mark.parametrize("flag", FLAGS)
+def test_a_cpu_takes_its_precision_from_its_instructions_and_the_table(tmp_path, monkeypatch, flag):
+    info = tmp_path / "cpuinfo"
+    info.write_text(f"processor\t: 0\nflags\t\t: {FLAGS[flag]}\nbogomips: 1\n")
+    read = Path.read_text
+    monkeypatch.setattr(Path, "read_text", lambda self, **options: read(info if str(self) == "/proc/cpuinfo" else self))
+    cpu_has_bf16.cache_clear()
+    table = {"worth it": Execution(cpu="bf16"), "not": Execution(cpu="fp32")}
+    decided = [Compute("cpu").decide(entry) for entry in table.values()]
+    assert decided == ["bf16" if flag else "fp32", "fp32"]
+    assert (
+        Compute("cpu", "bf16").decide(table["not"]) == "bf16"
+        and Compute("cpu", "fp32").decide(table["worth it"]) == "fp32"
+    )
+    cpu_has_bf16.cache_clear()
 
-    compute = Compute("cpu", "auto", tmp_path / "precision.json")
-    table = Execution()
-    assert compute.decide("net", step, execution=table) == "bf16" and set(calls) == {"fp32", "bf16"}
-    calls.clear()
-    assert compute.decide("net", step, execution=table) == "bf16" and calls == []
-    assert Compute("cpu", "fp32", tmp_path / "precision.json").decide("net", step, execution=table) == "fp32"
+
+def test_threads_come_from_the_environment_or_the_cores(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert default_threads() == 3 == Compute().threads
+    assert Compute(threads=5).numerics(Execution()) == {"precision": "fp32", "threads": 5}
+    for odd in ("", "0", "many"):
+        monkeypatch.setenv("OMP_NUM_THREADS", odd)
+        assert default_threads() == len(os.sched_getaffinity(0))
 
 
 @pytest.mark.parametrize(("capability", "expected"), [((7, 5), "fp32"), ((8, 0), "bf16"), ((9, 0), "bf16")])
@@ -131,11 +145,9 @@ def test_a_gpu_takes_its_precision_from_the_table_and_never_times_anything(monke
     compute = Compute("cuda")
     assert not torch.backends.cudnn.allow_tf32  # fp32 is fp32
 
-    def step(precision):
-        raise AssertionError("timed")
-
-    assert compute.decide("net", step, execution=Execution(precision="bf16")) == expected
-    assert compute.decide("net", step, execution=Execution(precision="fp32")) == "fp32"
+    assert compute.decide(Execution(precision="bf16", cpu="fp32")) == expected
+    assert compute.decide(Execution(precision="fp32", cpu="bf16")) == "fp32"
+    assert compute.numerics(Execution())["threads"] == 0  # those of the CPU change nothing there
     with compute.tensor_cores("bf16"):
         assert torch.backends.cudnn.allow_tf32 and torch.backends.cuda.matmul.allow_tf32
     with compute.tensor_cores("fp32"):

@@ -13,6 +13,12 @@ from forge.errors import InputError
 from forge.execution import execution_table
 from forge.files import write_json, write_text
 
+HEADER = """\
+# How each network is computed where no precision is asked for. precision and graph: on a GPU; whether a training
+# step is replayed as a CUDA graph. cpu: on a CPU with bf16 instructions (avx512_bf16 or amx_bf16; any other CPU
+# computes in fp32). Where a line names no measurement: by rule, bf16 and a graph. `bench speed --merge` writes this
+# file from the results of `make gpu`; `bench doctor --measure` proposes the column cpu. A network that is not
+# listed: bf16 on a GPU, without graphs, and fp32 on a CPU."""
 BEGIN, END = "<!-- GPU figures, written by bench speed --merge -->", "<!-- end -->"
 
 
@@ -63,15 +69,12 @@ def render_execution(runs: Sequence[GpuRun]) -> str:
     """The text of forge/execution.yaml: the shipped entries, and the winners of these runs."""
     table = collect(runs)
     devices = ", ".join(sorted({measured.device for modes in table.values() for measured in modes.values()}))
-    lines = [
-        "# How each network runs on a GPU: precision of its arithmetic, and whether a training step is replayed as a",
-        "# CUDA graph. Where a line names no measurement: by rule, bf16 and a graph. `bench speed --merge` writes this",
-        "# file from the results of `make gpu`. A network that is not listed trains in bf16 without graphs.",
-    ]
+    lines = [HEADER]
     for kind, entries in execution_table().items():
         measured = winners(table, kind)
         lines.append(f"{kind}:")
         for name, entry in {**entries, **measured}.items():
             note = f"  # measured: {devices}" if name in measured else ""
-            lines.append(f"  {name}: {{precision: {entry.precision}, graph: {str(entry.graph).lower()}}}{note}")
+            graph, cpu = str(entry.graph).lower(), entries.get(name, entry).cpu
+            lines.append(f"  {name}: {{precision: {entry.precision}, graph: {graph}, cpu: {cpu}}}{note}")
     return "\n".join(lines) + "\n"

@@ -28,7 +28,7 @@ def measure_synthesis(recorder: Recorder, device: torch.device) -> None:
     for name, resolution in scale.generators:
         faces = noise_set("real", resolution, 128, ("forge",))
         training = training_of(name, resolution, faces, device, Path(tempfile.mkdtemp()))
-        trained = _untrained(training)
+        trained = untrained(training)
         whole = partial(_synthesized, trained, Path(tempfile.mkdtemp()), itertools.count(), scale.samples, device)
         network = trained.generator(device=str(device))
         latents = trained.architecture.latents(PLAIN_BATCH, device)
@@ -64,7 +64,8 @@ def _fetched(network: torch.nn.Module, *inputs: torch.Tensor) -> None:
     to_uint8(network(*inputs)).cpu()
 
 
-def _untrained(training: Training) -> TrainedGenerator:
+def untrained(training: Training) -> TrainedGenerator:
+    """A generator as its training would leave it, from random weights: its speed is that of a trained one."""
     folder = Path(tempfile.mkdtemp())
     architecture = training.architecture
     write_generator(

@@ -1,0 +1,117 @@
+"""Which precision trains each network faster on this CPU: what `bench doctor --measure` proposes."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from benchmarks.pipeline.configs import shipped
+from benchmarks.speed.gpu.scale import noise_set
+from benchmarks.speed.gpu.timing import rate
+from detect.adversary import Adversary
+from detect.detectors import DETECTORS
+from detect.detectors.base import FitContext, FitData
+from detect.detectors.discriminator import DiscriminatorNetwork
+from detect.detectors.network import NetworkDetector
+from forge.compute import Compute, Precision
+from forge.condition import Condition
+from forge.execution import Kind, execution_table
+from forge.faces.faceset import FaceSet
+from forge.networks import GENERATORS
+from forge.progress import silent
+from forge.training.game import trial_step
+from forge.training.settings import TrainingSettings
+from forge.training.task import Training
+
+RESOLUTION, IMAGES = 64, 128
+WORTHWHILE = 1.2  # bf16 must be this much faster to be worth its coarser arithmetic
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What bf16 gives a network here.
+
+    Attributes:
+        kind: "generators" or "detectors".
+        name: of the network.
+        fp32: images per second of its training steps.
+        bf16: likewise.
+        shipped: what the table makes of it on this CPU.
+    """
+
+    kind: Kind
+    name: str
+    fp32: float
+    bf16: float
+    shipped: Precision
+
+    @property
+    def proposed(self) -> Precision:
+        """The precision that is worth it here."""
+        return "bf16" if self.bf16 >= WORTHWHILE * self.fp32 else "fp32"
+
+
+def measure_gains(compute: Compute, *, seconds: float = 1.0) -> Iterator[Gain]:
+    """Time the training steps of every network of the table at preset quick in both precisions.
+
+    Args:
+        compute: a CPU.
+        seconds: of each measurement.
+    """
+    faces = noise_set("real", RESOLUTION, IMAGES, ("forge", "train", "val"))
+    for kind, entries in execution_table().items():
+        for name, entry in entries.items():
+            batch, step = (_generator if kind == "generators" else _detector)(name, faces, compute)
+            speeds = {
+                precision: rate(partial(step, precision), compute.torch_device, images=batch, seconds=seconds, steps=2)
+                for precision in ("fp32", "bf16")
+            }
+            yield Gain(kind, name, speeds["fp32"], speeds["bf16"], compute.decide(entry))
+
+
+def _training(name: str, faces: FaceSet, compute: Compute) -> Training:
+    chosen, kind = shipped("generators", name, "quick"), GENERATORS.load(name)
+    view, condition, codes = faces.view("forge"), None, None
+    classes: tuple[tuple[int, ...], ...] = ()
+    if name == "cgan":
+        condition, view, codes = Condition.of(view, faces.card.attributes[:1])
+        classes = (condition.classes,)
+    network, loop = kind.Settings(**chosen["network"]), TrainingSettings(**chosen["training"])
+    work = Path(tempfile.mkdtemp())
+    return Training(
+        name, name, kind(network, RESOLUTION, *classes), loop, view, 0, compute, work, condition=condition, codes=codes
+    )
+
+
+def _generator(name: str, faces: FaceSet, compute: Compute) -> tuple[int, Callable[[Precision], object]]:
+    training = _training(name, faces, compute)
+    return training.settings.batch, trial_step(training)
+
+
+def _detector(name: str, faces: FaceSet, compute: Compute) -> tuple[int, Callable[[Precision], object]]:
+    from benchmarks.speed.gpu.synthesis import untrained
+    from detect.adversary import Blueprint
+    from detect.fitting import Fit
+
+    kind = DETECTORS.load(name)
+    detector: NetworkDetector = kind(kind.Settings(**shipped("detectors", name, "quick")), RESOLUTION)
+    trained = untrained(_training("dcgan", faces, compute))
+    if isinstance(detector, DiscriminatorNetwork):
+        detector.source, detector.blueprint = trained, Blueprint.of(trained, RESOLUTION)
+    torch.manual_seed(0)
+    network = detector.build().to(memory_format=torch.channels_last)
+    data = FitData(*(faces.view(split) for split in ("train", "train", "val", "val")))
+    context = FitContext(0, compute, Path(tempfile.mkdtemp()), silent, adversary=Adversary(trained.path))
+    fits = {precision: Fit(detector, copy.deepcopy(network), data, context) for precision in ("fp32", "bf16")}
+
+    def step(precision: Precision) -> None:
+        fits[precision].precision = precision
+        fits[precision].advance()
+
+    return detector.network_settings.batch, step
