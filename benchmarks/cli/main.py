@@ -27,10 +27,12 @@ from benchmarks.cli import (
     show,
     speed,
 )
+from benchmarks.cli.streams import keep_streams
 from forge.errors import BenchError
 from forge.files import explain_os_error
 from forge.registry import allow_files
 
+INTERRUPTED = 130
 app = typer.Typer(
     name="bench",
     help="Train face generators, train forgery detectors, and measure honestly how well forged faces are told "
@@ -65,16 +67,15 @@ def main() -> None:
     debug = "--debug" in sys.argv or bool(os.environ.get("BENCH_DEBUG"))
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
     allow_files(sys.argv[1:], anew=True)
+    keep_streams()
     try:
         app()
-    except (KeyboardInterrupt, BrokenPipeError) as error:
-        if debug:
-            raise
-        if isinstance(error, BrokenPipeError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left: nothing more to say
-            sys.exit(0)
-        print("stopped; the same command continues where it was", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:  # which Typer makes of Ctrl-C
+            print("stopped; the same command continues where it was", file=sys.stderr)
+        raise
+    except MemoryError:
+        _fail(BenchError("the memory is too small for this; ask for fewer or smaller images"), debug)
     except BenchError as error:
         _fail(error, debug)
     except OSError as error:

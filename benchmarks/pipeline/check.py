@@ -70,6 +70,11 @@ def _check_conditions(settings: RunSettings, generators: Mapping[str, GeneratorS
     for name in (*asked.shuffled, *(name for names in asked.only.values() for name in names)):
         if name not in settings.detectors:
             raise InputError(f"conditions: {name!r} is not a detector of this run ({', '.join(settings.detectors)})")
+    if asked.leave_one_out and len({base_name(name) for name in generators}) < 2:
+        raise InputError(
+            "conditions.leave_one_out needs two generators or more: it trains on all but the tested one; add a "
+            "--generator, or leave it out"
+        )
     if not any(exams(settings, name) for name in settings.detectors):
         raise InputError("the run asks for no training: conditions leave nothing to do for any detector")
 

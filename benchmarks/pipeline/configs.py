@@ -15,8 +15,19 @@ from forge.errors import InputError, UnknownNameError
 Model = TypeVar("Model", bound=BaseModel)
 
 
+LARGEST_YAML = 1 << 20  # characters
+DEEPEST_YAML = 50  # levels
+MOST_NODES = 20_000  # values, those that aliases repeat counted each time
+
+
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """A safe YAML loader that refuses a key that stands twice."""
+    """A safe YAML loader that refuses a key that stands twice, and more values than a person would write."""
+
+    def get_single_node(self) -> Any:  # noqa: ANN401 - a node or None
+        """The document; its values are counted before any is made, since aliases multiply them."""
+        node = super().get_single_node()
+        _count_nodes(node, {}, 0)
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -28,6 +39,28 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def _count_nodes(node: yaml.Node | None, counted: dict[int, int], depth: int) -> int:
+    """Count the values below a node, those behind aliases each time.
+
+    Raises:
+        InputError: more than MOST_NODES, or deeper than DEEPEST_YAML.
+    """
+    if depth > DEEPEST_YAML:
+        raise InputError(f"its values are nested more than {DEEPEST_YAML} deep; settings are not")
+    if node is None or isinstance(node, yaml.ScalarNode):
+        return 1
+    if id(node) not in counted:
+        counted[id(node)] = MOST_NODES + 1  # an alias of a value within itself never ends
+        parts = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
+        total = 1
+        for part in parts:
+            total += _count_nodes(part, counted, depth + 1)
+            if total > MOST_NODES:
+                raise InputError(f"it holds more than {MOST_NODES:,} values, aliases counted; settings do not")
+        counted[id(node)] = total
+    return counted[id(node)]
+
+
 def parse_yaml(text: str, *, where: str) -> Any:  # noqa: ANN401 - any YAML value
     """Read YAML without running anything in it.
 
@@ -35,7 +68,11 @@ def parse_yaml(text: str, *, where: str) -> Any:  # noqa: ANN401 - any YAML valu
         InputError: not YAML, or a key stands twice.
     """
     try:
+        if len(text) > LARGEST_YAML:
+            raise InputError(f"it has {len(text):,} characters; settings have at most {LARGEST_YAML:,}")
         return yaml.load(text, Loader=_UniqueKeyLoader)
+    except RecursionError as error:
+        raise InputError(f"{where}: its values are nested too deep") from error
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
     except yaml.YAMLError as error:
@@ -71,7 +108,7 @@ def validated(model: type[Model], value: Mapping[str, Any], *, where: str) -> Mo
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
-        place = f"{where}.{field}" if where else field
+        place = ".".join(part for part in (where, field) if part)
         if first["type"] == "extra_forbidden":
             names = list(model.model_fields)
             close = difflib.get_close_matches(str(first["loc"][-1]), names, n=1, cutoff=0.5)

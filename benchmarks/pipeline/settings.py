@@ -20,7 +20,7 @@ PRESETS = ("smoke", "quick", "standard", "full")
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def source_name(source: str) -> str:
@@ -182,11 +182,14 @@ class RunFile(_Settings):
     @field_validator("seeds")
     @classmethod
     def _distinct(cls, seeds: list[int] | None) -> list[int] | None:
+        if seeds is not None and not seeds:
+            raise ValueError("it names no seed; give one, or leave seeds out")
         if twice := [seed for seed in seeds or [] if (seeds or []).count(seed) > 1]:
             raise ValueError(f"it names the seed {twice[0]} twice")
         return seeds
 
 
+MOST = {"generators": 100, "detectors": 200, "seeds": 100}  # of one run, far above what anybody waits for
 _LONG_LIST = 40  # characters of a list of names in the name of a run
 SECTIONS = ("data", "images", "quality", "conditions", "generator", "generators", "detector", "detectors")
 
@@ -218,9 +221,10 @@ def compose(
     if name is not None and safe_name(name) != name:
         raise InputError(f"name {name!r} cannot name a folder everywhere; try --name {safe_name(name)}")
     overrides = dict(overrides or {})
-    for section in overrides:
-        if section not in SECTIONS:
-            raise UnknownNameError("section of --set", section, SECTIONS)
+    _check_sections(overrides)
+    for what, names in (("generators", generators), ("detectors", detectors), ("seeds", seeds)):
+        if len(names) > MOST[what]:
+            raise InputError(f"{len(names):,} {what} are named; a run has at most {MOST[what]:,}")
     size = read_yaml(configs_root() / "presets.yaml")[preset]
     data = merged(merged(size["data"], {"source": source}), overrides.get("data", {}))
     if resolution is not None:
@@ -231,7 +235,8 @@ def compose(
     conditions = validated(Conditions, overrides.get("conditions", {}), where="conditions")
     kept = [request.adversary for request in chosen_detectors.values() if request.adversary]
     kept += [f"{name}@{kimg:g}k" for name, moments in conditions.snapshots.items() for kimg in moments]
-    chosen_generators = _generators(generators, preset, condition, overrides, kept=kept)
+    length = {"training": size["training"]} if "training" in size else {}
+    chosen_generators = _generators(generators, preset, condition, overrides, kept=kept, unknown=length)
     bases = {base_name(label) for label in chosen_generators}
     for section, known in (("generators", bases), ("detectors", chosen_detectors)):
         for label in overrides.get(section, {}):
@@ -259,25 +264,65 @@ def compose(
     )
 
 
+def _check_sections(overrides: Mapping[str, Any]) -> None:
+    """Refuse sections that are unknown or hold no settings.
+
+    Raises:
+        UnknownNameError, InputError: names the section and what belongs into it.
+    """
+    for section, value in overrides.items():
+        if section not in SECTIONS:
+            raise UnknownNameError("section of --set", section, SECTIONS)
+        entries = value.items() if section in ("generators", "detectors") and isinstance(value, Mapping) else ()
+        for name, entry in [(section, value), *((f"{section}.{label}", inner) for label, inner in entries)]:
+            if not isinstance(entry, Mapping):
+                instead = FLAGS.get(name, f"--set {name}.SETTING=VALUE")
+                raise InputError(f"setting {name!r} cannot be {quoted(entry)}: it holds settings; use {instead}")
+
+
+FLAGS = {
+    "data": "--data PATH, or --set data.SETTING=VALUE",
+    "generator": "--generator NAME, or --set generator.SETTING=VALUE",
+    "detector": "--detector NAME, or --set detector.SETTING=VALUE",
+}
+
+
+def quoted(value: object) -> str:
+    """A value for a message, at most 80 characters."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"
+
+
 def _detectors(references: Sequence[str], preset: str, overrides: Mapping[str, Any]) -> dict[str, DetectorRequest]:
     """Settings of every detector by label; the members of an ensemble stand before it."""
     chosen: dict[str, DetectorRequest] = {}
     for reference in references:
         members = reference.removeprefix("mean:").split("+") if reference.startswith("mean:") else []
         if is_fitted(reference):
-            chosen[Path(reference).name] = DetectorRequest(detector=reference)
+            _add(chosen, Path(reference).name, DetectorRequest(detector=reference))
             continue
         for one in [*members, reference]:
             name, adversary = split_adversary(one)
             label = f"{short_name(name)}@{adversary}" if adversary else short_name(name)
-            if label in chosen:
-                continue
             # an ensemble has no settings of its own, so what is set for all detectors is meant for its members
             every = {} if name.startswith("mean:") else overrides.get("detector", {})
             value = merged(shipped("detectors", label, preset), every)
             value = merged(value, overrides.get("detectors", {}).get(label, {}))
-            chosen[label] = DetectorRequest(detector=name, adversary=adversary, settings=value)
+            _add(chosen, label, DetectorRequest(detector=name, adversary=adversary, settings=value))
     return chosen
+
+
+def _add(chosen: dict[str, DetectorRequest], label: str, request: DetectorRequest) -> None:
+    """Add a detector; the same again, as a member of an ensemble, changes nothing.
+
+    Raises:
+        InputError: another detector has the name.
+    """
+    if chosen.setdefault(label, request) != request:
+        raise InputError(
+            f"two detectors of the run are called {label!r} ({chosen[label].detector} and {request.detector}); give a "
+            "class or folder of your own another name"
+        )
 
 
 def is_fitted(reference: str) -> bool:
@@ -304,8 +349,11 @@ def _generators(
     overrides: Mapping[str, Any],
     *,
     kept: Sequence[str] = (),
+    unknown: Mapping[str, Any],
 ) -> dict[str, GeneratorSettings]:
     """Settings of every generator by label; those of one training ask for all its snapshots alike.
+
+    One that has no shipped settings, a plugin's, gets those that the preset has for the `unknown`.
 
     Snapshots that only serve as judges, for their discriminators, or in tests are `kept` by the training too.
     """
@@ -322,8 +370,8 @@ def _generators(
         label = base if snapshot is None else f"{base}@{snapshot:g}k"
         if label in chosen:
             raise InputError(f"--generator names {label!r} twice; once is enough")
-        defaults = shipped("generators", base, preset)
-        if condition and (not defaults or "condition" in defaults):
+        defaults = (not is_file_reference(architecture) and shipped("generators", base, preset)) or dict(unknown)
+        if condition and (defaults == unknown or "condition" in defaults):
             defaults, told = defaults | {"condition": list(condition)}, True
         value = merged(defaults, overrides.get("generator", {}))
         value = merged(value, overrides.get("generators", {}).get(base, {}))

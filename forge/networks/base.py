@@ -15,7 +15,7 @@ from forge.errors import InputError
 class NetworkSettings(BaseModel):
     """Settings of a network; architectures add their own."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Architecture(ABC):

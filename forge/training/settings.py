@@ -12,7 +12,7 @@ from forge.training.health import HealthSettings
 class TrainingSettings(BaseModel):
     """Settings of the training loop; the same for every architecture."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kimg: float = Field(1000, gt=0, description="length of the training: thousands of real images shown")
     batch: int = Field(64, ge=2, description="images of each kind a step")

@@ -1,0 +1,53 @@
+"""Standard output that may be closed: what reads it can leave, or was never there, and the work goes on."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, TextIO
+
+
+class LastingStream:
+    """A text stream that writes into nothing once its reader is gone (`bench run … | head -1`).
+
+    Args:
+        inner: the stream; everything but writing and flushing is its own.
+    """
+
+    def __init__(self, inner: TextIO) -> None:
+        self._inner, self._gone = inner, False
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the stream has
+        return getattr(self._inner, name)
+
+    def write(self, text: str) -> int:
+        """Write text; it is lost when the reader is gone."""
+        if not self._gone:
+            try:
+                return self._inner.write(text)
+            except BrokenPipeError:
+                self._leave()
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush what was written, if anybody reads it."""
+        if not self._gone:
+            try:
+                self._inner.flush()
+            except BrokenPipeError:
+                self._leave()
+
+    def _leave(self) -> None:
+        self._gone = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self._inner.fileno())  # nothing more to say, at exit neither
+
+
+def keep_streams() -> None:
+    """Give this process standard streams that last: closed ones become os.devnull."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
+        elif not isinstance(stream, LastingStream):
+            setattr(sys, name, LastingStream(stream))

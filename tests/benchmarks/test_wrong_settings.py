@@ -1,0 +1,135 @@
+"""Settings that cannot be: one sentence that names the field, the value and the fix, within seconds."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from synthetic import call_bench
+
+from benchmarks.cli.streams import LastingStream
+from benchmarks.pipeline.configs import MOST_NODES, parse_yaml
+from benchmarks.pipeline.settings import compose
+from forge.errors import InputError
+from forge.registry import allow_files
+
+BENCH = (sys.executable, "-m", "benchmarks.cli.main")
+RUN = ("run", "-g", "dcgan", "-d", "dct", "--preset", "smoke", "--dry-run")
+
+
+@pytest.fixture
+def bench(tmp_path, monkeypatch, capsys):
+    return call_bench(tmp_path, monkeypatch, capsys)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "sentence"),
+    [
+        ("data=photos", "setting 'data' cannot be 'photos': it holds settings; use --data PATH"),
+        ("images=500", "setting 'images' cannot be 500: it holds settings; use --set images.SETTING=VALUE"),
+        ("generator=dcgan", "use --generator NAME"),
+        ("quality=~", "setting 'quality' cannot be None"),
+        ("generators=x", "setting 'generators' cannot be 'x'"),
+        ("detectors.dct=3", "setting 'detectors.dct' cannot be 3"),
+        ("conditions=[1]", r"setting 'conditions' cannot be \[1\]"),
+        ("generator.training.kimg=.inf", "kimg' cannot be inf: input should be a finite number"),
+        ("images.train=.nan", "images.train' cannot be nan"),
+        ("conditions.leave_one_out=true", "leave_one_out needs two generators or more"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_named(bench, assignment, sentence):
+    code, _, err = bench(*RUN, "--set", assignment)
+    assert code == 2
+    with pytest.raises(InputError, match=sentence):
+        raise InputError(err)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("generator: dcgan\ndetector: dct\nset: {quality: ~, images: .inf}\n", "setting 'quality' cannot be None"),
+        ("generator: dcgan\ndetector: dct\nseeds: []\n", "names no seed"),
+        (
+            f"generator: dcgan\ndetector: dct\nseeds: {list(range(5000))}\n",
+            "5,000 seeds are named; a run has at most 100",
+        ),
+        (f"generator: {[f'dcgan@{i}k' for i in range(1, 3000)]}\ndetector: dct\n", "2,999 generators are named"),
+        (f"set: {'{a: ' * 3000}1{'}' * 3000}\n", "nested too deep"),
+        (f"set: {'{a: ' * 60}1{'}' * 60}\n", "nested more than 50 deep"),
+        (f"title: {'x' * (2 << 20)}\n", "settings have at most"),
+    ],
+    ids=["null section", "no seed", "seeds", "generators", "very deep", "deep", "long"],
+)
+def test_a_file_that_cannot_be_is_refused_before_it_is_planned(bench, tmp_path, text, sentence):
+    (tmp_path / "bad.yaml").write_text(text)
+    code, _, err = bench("run", "bad.yaml", "--dry-run")
+    assert code == 2 and sentence in err and "Traceback" not in err and len(err) < 500
+
+
+@pytest.mark.parametrize("key", ["set", "conditions", "generator", "title"])
+def test_aliases_that_multiply_are_counted_before_they_are_made(key):
+    lines = ["a: &a [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [
+        f"{name}: &{name} [{', '.join(['*' + before] * 10)}]" for before, name in zip("abcdefg", "bcdefgh", strict=True)
+    ]
+    with pytest.raises(InputError, match=f"more than {MOST_NODES:,} values, aliases counted"):
+        parse_yaml("\n".join([*lines, f"{key}: [*h, *h]"]), where="bomb")
+    with pytest.raises(InputError, match="more than"):
+        parse_yaml(f"{key}: &loop [*loop]", where="loop")
+    assert parse_yaml(f"{key}: &two [1, 2]\nagain: *two", where="fine")["again"] == [1, 2]
+
+
+def test_two_detectors_of_the_same_name_are_refused(tmp_path):
+    plugin = tmp_path / "mine.py"
+    allow_files([f"{plugin}:DCT"])
+    with pytest.raises(InputError, match=r"two detectors of the run are called 'dct' \(dct and .*mine\.py:DCT\)"):
+        compose(generators=["dcgan"], detectors=["dct", f"{plugin}:DCT"], preset="smoke")
+    both = compose(generators=["dcgan"], detectors=["dct", "mean:dct+svm"], preset="smoke")
+    assert list(both.detectors) == ["dct", "svm", "mean:dct+svm"]
+
+
+@pytest.mark.parametrize(("preset", "kimg"), [("smoke", 4), ("quick", 48)])
+def test_presets_give_a_generator_from_a_file_a_length(preset, kimg):
+    made = compose(generators=["my.py:Mine"], detectors=["dct"], preset=preset).generators["mine"]
+    assert made.training["kimg"] == kimg
+    longer = compose(
+        generators=["my.py:Mine"], detectors=["dct"], preset=preset,
+        overrides={"generators": {"mine": {"training": {"kimg": 7}}}},
+    )  # fmt: skip
+    assert longer.generators["mine"].training["kimg"] == 7
+
+
+# streams
+
+
+def test_a_closed_output_stops_no_work(tmp_path):
+    command = " ".join((*BENCH, *RUN))
+    closed = subprocess.run(f"{command} >&-", shell=True, cwd=tmp_path, capture_output=True, text=True)
+    assert (closed.returncode, closed.stderr) == (0, "")
+    headed = subprocess.run(
+        ["bash", "-c", f"{command} | head -1; exit ${{PIPESTATUS[0]}}"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (headed.returncode, headed.stderr) == (0, "") and headed.stdout.startswith("prepare rendered")
+
+
+def test_what_is_written_after_the_reader_left_is_lost(tmp_path):
+    read, write = os.pipe()
+    stream = LastingStream(os.fdopen(write, "w"))
+    os.close(read)
+    assert stream.write("x" * 100_000) == 100_000 or stream.flush() is None
+    stream.flush()
+    assert stream.write("more") == 4 and not stream.isatty()
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path):
+    process = subprocess.Popen(
+        [*BENCH, "run", "-g", "dcgan", "-d", "dct", "--preset", "smoke", "--set", "generator.training.kimg=500"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    for line in process.stdout:
+        if "train dcgan" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "stopped; the same command continues where it was" in err
