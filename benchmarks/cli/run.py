@@ -56,6 +56,18 @@ def run(
             autocompletion=completion.detectors,
         ),
     ] = None,
+    add_generator: Annotated[
+        str | None,
+        typer.Option(
+            "--add-generator", help="Generators beside those of the suite.", autocompletion=completion.generators
+        ),
+    ] = None,
+    add_detector: Annotated[
+        str | None,
+        typer.Option(
+            "--add-detector", help="Detectors beside those of the suite.", autocompletion=completion.detectors
+        ),
+    ] = None,
     condition: Annotated[
         str | None,
         typer.Option("--condition", help="Label columns for conditional generators, comma-separated, e.g. gender."),
@@ -115,6 +127,8 @@ def run(
     flags = {
         "generator": generator,
         "detector": detector,
+        "add-generator": add_generator,
+        "add-detector": add_detector,
         "condition": condition,
         "data": data,
         "preset": preset,
@@ -123,8 +137,9 @@ def run(
         "name": name,
     }
     suite = find_suite(file) if file else None
+    notes: list[str] = []
     every = [
-        gather(suite, flags | part, assignments or [], chosen, show_real=show_real, pairs=external or ())
+        gather(suite, flags | part, assignments or [], chosen, show_real=show_real, pairs=external or (), notes=notes)
         for part in _parts(suite, data, name)
     ]
     for option, folder in (("--store", store), ("--reports", reports)):
@@ -147,6 +162,8 @@ def run(
     outcomes: list[RunOutcome] = []
     for planned in runs:
         with observer_for(quiet=quiet or json) as observer:
+            for note in dict.fromkeys(notes):
+                observer.noted(note)
             if preset is None:
                 observer.noted(f"preset {planned.settings.preset} (on {chosen}); --preset chooses another")
             if len(runs) > 1:
@@ -207,8 +224,18 @@ def gather(
     *,
     show_real: bool,
     pairs: Sequence[str] = (),
+    notes: list[str] | None = None,
 ) -> RunSettings:
     """Settings from a YAML file, flags and `--set`; flags win.
+
+    Args:
+        file: the YAML file.
+        flags: by their names, None where they are not given.
+        assignments: of `--set`.
+        device: "cpu" or a GPU, which decides the default preset.
+        show_real: embed photos in the report.
+        pairs: of `--external`.
+        notes: receives what a person should know of how the file was taken.
 
     Raises:
         InputError: a value that cannot be; a YAML file that names code.
@@ -243,11 +270,18 @@ def gather(
         asked.pop("seeds", None)
     preset = asked.get("preset") or ("quick" if device == "cpu" else "standard")
     preset_too = {} if stored.preset else {"preset": preset}  # what the device chose here it may not choose elsewhere
-    of_file = merged(stored.set, {"conditions": stored.conditions} if stored.conditions else {})
+    generators, detectors = (
+        [*_names(asked.get(kind), kind), *(_names(given[f"add-{kind}"], kind) if f"add-{kind}" in given else [])]
+        for kind in ("generator", "detector")
+    )
+    conditions, left_out = narrowed(stored.conditions, detectors) if "detector" in given else (stored.conditions, [])
+    if left_out and notes is not None:
+        notes.append(f"conditions of {file} name {', '.join(left_out)}, which this run does not have; left out there")
+    of_file = merged(stored.set, {"conditions": conditions} if conditions else {})
     overrides = merged(of_file, parse_assignments(assignments))
     return compose(
-        generators=_names(asked.get("generator"), "generator"),
-        detectors=_names(asked.get("detector"), "detector"),
+        generators=generators,
+        detectors=detectors,
         condition=_names(asked["condition"], "condition") if "condition" in asked else (),
         preset=preset,
         seed=asked.get("seed", 0),
@@ -262,6 +296,36 @@ def gather(
         if file is None or not stored.seeds
         else _again(file, given | preset_too, assignments, show_real, dict(map(_pair, pairs))),
     )
+
+
+def narrowed(conditions: Mapping[str, Any], detectors: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Conditions of a file without the detectors that flags left out of the run.
+
+    Args:
+        conditions: of the file.
+        detectors: of the run.
+
+    Returns:
+        The conditions, and the detectors that were taken out of them.
+    """
+    from benchmarks.pipeline.settings import short_name, split_adversary
+
+    members = [part for name in detectors for part in (name, *name.removeprefix("mean:").split("+"))]
+    known = {*members, *(short_name(split_adversary(name)[0]) for name in members)}
+    absent: set[str] = set()
+
+    def kept(names: Any) -> Any:  # noqa: ANN401 - what is no list of names is refused where conditions are checked
+        if not isinstance(names, list):
+            return names
+        absent.update(str(name) for name in names if name not in known)
+        return [name for name in names if name in known]
+
+    changed = dict(conditions)
+    if "shuffled" in changed:
+        changed["shuffled"] = kept(changed["shuffled"])
+    if isinstance(changed.get("only"), Mapping):
+        changed["only"] = {condition: kept(names) for condition, names in changed["only"].items()}
+    return changed, sorted(absent)
 
 
 def gather_again(command: str, data: str | None, device: str) -> RunSettings:
@@ -286,6 +350,7 @@ def gather_again(command: str, data: str | None, device: str) -> RunSettings:
         raise InputError(f"the report's command {command!r} is not understood: {error.message}") from error
     names = ("generator", "detector", "condition", "data", "preset", "seed", "resolution", "name")
     flags = {name: given[name] for name in names} | ({"data": data} if data else {})
+    flags |= {f"add-{kind}": given[f"add_{kind}"] for kind in ("generator", "detector")}
     return gather(
         find_suite(given["file"]) if given["file"] else None,
         flags,

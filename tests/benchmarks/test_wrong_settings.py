@@ -8,6 +8,7 @@ import sys
 import pytest
 from synthetic import call_bench
 
+from benchmarks.cli.run import gather, gather_again
 from benchmarks.cli.streams import LastingStream
 from benchmarks.pipeline.configs import MOST_NODES, parse_yaml
 from benchmarks.pipeline.settings import compose
@@ -98,6 +99,40 @@ def test_presets_give_a_generator_from_a_file_a_length(preset, kimg):
         overrides={"generators": {"mine": {"training": {"kimg": 7}}}},
     )  # fmt: skip
     assert longer.generators["mine"].training["kimg"] == 7
+
+
+# a suite with more or fewer detectors than it names
+
+SUITE = """
+generator: [gan, dcgan]
+detector: [dct, svm]
+preset: smoke
+seeds: [0, 1]
+conditions: {leave_one_out: true, shuffled: [dct, svm], only: {cross: [svm], budget: [dct]}}
+"""
+
+
+def asked(tmp_path, **flags):
+    (tmp_path / "suite.yaml").write_text(SUITE)
+    notes = []
+    return gather(tmp_path / "suite.yaml", flags, [], "cpu", show_real=False, notes=notes), notes
+
+
+def test_detectors_and_generators_are_added_to_a_suite(tmp_path):
+    settings, notes = asked(tmp_path, **{"add-detector": "spectrum,my.py:Mine", "add-generator": "cgan"})
+    assert list(settings.detectors) == ["dct", "svm", "spectrum", "mine"] and notes == []
+    assert list(settings.generators) == ["gan", "dcgan", "cgan"]
+    assert settings.conditions.only == {"cross": ("svm",), "budget": ("dct",)}
+    assert "--add-detector spectrum,my.py:Mine --add-generator cgan" in settings.command
+    again = gather_again(settings.command, None, "cpu")
+    assert again.model_copy(update={"command": ""}) == settings.model_copy(update={"command": ""})
+
+
+def test_conditions_that_name_absent_detectors_are_narrowed_and_said(tmp_path):
+    settings, notes = asked(tmp_path, detector="svm,my.py:Mine")
+    assert settings.conditions.shuffled == ("svm",)
+    assert settings.conditions.only == {"cross": ("svm",), "budget": ()}
+    assert len(notes) == 1 and "name dct, which this run does not have" in notes[0]
 
 
 # streams
