@@ -11,6 +11,8 @@ from benchmarks.cli import options
 from benchmarks.cli.groups import UNNAMED, Unnamed, WithDefault
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from benchmarks.judge import Judge
     from forge.compute import Compute
 
@@ -62,11 +64,14 @@ def detect(
     from forge.compute import tune_allocator
 
     tune_allocator()
+    from benchmarks.cli.outcome import warnings_of
     from benchmarks.cli.photos import folder_for, read_photos
     from benchmarks.judge import judge_at, judge_of
+    from benchmarks.pipeline.run import find_report
     from benchmarks.pipeline.settings import safe_name
     from forge.compute import Compute, choose_device
     from forge.errors import InputError, UnknownNameError
+    from forge.files import read_json
     from forge.networks import GENERATORS
 
     if crop not in (None, "none", "face"):
@@ -89,7 +94,8 @@ def detect(
         stacked, compute = np.stack(faces), Compute(choose_device(device))
         _score(judge, used, stacked, compute)
         said = _explain(judge, used, stacked, compute, out) if explain else ""
-    _print(judge, rows, said, as_json=json)
+    warned = [] if at_path else warnings_of(read_json(find_report(run, reports) / "results.json"))
+    _print(judge, rows, said, warned, as_json=json)
     if not faces:
         raise InputError(f"none of the {len(rows)} files could be used")
 
@@ -116,11 +122,11 @@ def _explain(judge: Judge, rows: list[dict[str, Any]], faces: Any, compute: Comp
     return f"Where it looked: {how}."
 
 
-def _print(judge: Judge, rows: list[dict[str, Any]], said: str, *, as_json: bool) -> None:
+def _print(judge: Judge, rows: list[dict[str, Any]], said: str, warned: Sequence[str], *, as_json: bool) -> None:
     if as_json:
         import json
 
-        found = {"detector": judge.name, "trained_on": judge.trained_on, "images": rows}
+        found = {"detector": judge.name, "trained_on": judge.trained_on, "warnings": list(warned), "images": rows}
         print(json.dumps(found | ({"explained": said} if said else {}), indent=1))
         return
     from rich.console import Console
@@ -140,6 +146,8 @@ def _print(judge: Judge, rows: list[dict[str, Any]], said: str, *, as_json: bool
         else:
             table.add_row(escape(row["file"]), f"{row['score']:.2f}", f"{row['probability']:.3f}", row["verdict"])
     console = Console()
+    for warning in warned:
+        console.print(f"[bold red]{escape(warning)}[/]", highlight=False)
     console.print(table)
     if said:
         console.print(said, highlight=False, markup=False)

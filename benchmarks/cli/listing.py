@@ -129,7 +129,13 @@ def _suites() -> list[dict[str, Any]]:
     return found
 
 
+def _short(warning: str) -> str:
+    """The beginning of a warning, as far as a table has room for it."""
+    return warning.partition(":")[0].partition(", do not rely")[0][:60]
+
+
 def _runs(reports: Path) -> list[dict[str, Any]]:
+    from benchmarks.cli.outcome import warnings_of
     from benchmarks.pipeline.run import find_report
     from forge.errors import InputError
     from forge.files import read_json
@@ -139,7 +145,7 @@ def _runs(reports: Path) -> list[dict[str, Any]]:
         try:
             results = read_json(find_report(file.parent.name, reports) / "results.json")
         except InputError:
-            nothing = dict.fromkeys(("preset", "data", "generators", "detectors", "best AUC"), "")
+            nothing = dict.fromkeys(("preset", "data", "generators", "detectors", "best AUC", "warnings"), "")
             rows.append({"name": file.parent.name} | nothing | {"data": "results.json is damaged"})
             continue
         best = max(results["cells"], key=lambda cell: cell["auc"], default=None)
@@ -151,6 +157,7 @@ def _runs(reports: Path) -> list[dict[str, Any]]:
                 "generators": ", ".join(entry["name"] for entry in results["generators"]),
                 "detectors": ", ".join(dict.fromkeys(entry["name"] for entry in results["detectors"])),
                 "best AUC": f"{best['auc']:.3f} {best['detector']}" if best else "",
+                "warnings": "; ".join(_short(warning) for warning in warnings_of(results)),
             }
         )
     return rows

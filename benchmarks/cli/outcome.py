@@ -42,11 +42,22 @@ def _as_json(report: Path) -> dict[str, Any]:
     return {"report": str(report), "cells": results["cells"], "comparisons": results["comparisons"]}
 
 
+def warnings_of(results: dict[str, Any]) -> list[str]:
+    """What forbids to rely on the numbers of a run or makes them mean little: failed audits, trainings that failed."""
+    from benchmarks.measures.results import Results
+    from benchmarks.report.words import warnings
+
+    return warnings(Results.model_validate(results))
+
+
 def _print(report: Path) -> None:
     results = read_json(report / "results.json")
     from rich.console import Console
+    from rich.markup import escape
 
     console = Console()
+    for warning in warnings_of(results):
+        console.print(f"[bold red]{escape(warning)}[/]", highlight=False)
     if results.get("seeds") or any(cell["condition"] in ("leave-one-out", "external") for cell in results["cells"]):
         from benchmarks.cli.leaderboard import print_sheet, sheet_of
 

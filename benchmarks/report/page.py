@@ -245,7 +245,7 @@ def build(
     fits = _by_merit(results)
     key_figure = None
     if board and (opening := verdict(board)):  # of a suite, its table is the answer
-        said = words.Verdict(tuple(opening), (*words.warnings(results), *suite.notes(board, cells)))
+        said = words.Verdict(tuple(opening), tuple(suite.notes(board, cells)), tuple(words.warnings(results)))
         key_figure = picture_of_standings(board, whole.cells, names)
     else:
         said = words.verdict(results, errors_of(cells, rows))

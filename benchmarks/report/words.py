@@ -11,6 +11,7 @@ from benchmarks.measures.results import Cell, Comparison, Results
 from benchmarks.measures.trainings import Training
 from benchmarks.report.numbers import count, estimate, p_value, percent, signed
 from benchmarks.report.ranking import Duel, Key, comparison, duels, key, tiers
+from forge.training.health import SICK
 
 SATURATED = 0.99  # what the protocol expects of the same generator
 _FACELESS = 0.5  # of the share of reals with a face: below it a generator has made few
@@ -31,10 +32,17 @@ class Errors(NamedTuple):
 
 @dataclass(frozen=True)
 class Verdict:
-    """Two sentences, and what must be known beside them."""
+    """The answer of a page.
+
+    Attributes:
+        sentences: two of them.
+        notes: what must be known beside them.
+        warnings: what must be known before them.
+    """
 
     sentences: tuple[str, ...]
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def finding(cell: Cell) -> Finding:
@@ -60,7 +68,7 @@ def verdict(results: Results, errors: Mapping[Key, Errors]) -> Verdict:
     """
     if not results.cells:
         nothing = "This run measured nothing: it has no detector that was scored on a test set."
-        return Verdict((nothing,), tuple(warnings(results)))
+        return Verdict((nothing,), (), tuple(warnings(results)))
     faces = faces_of(results.data.name)
     honest = [cell for cell in results.cells if cell.detector not in (RANDOM, METADATA)]  # these are to find nothing
     results = results.model_copy(update={"cells": honest or results.cells})
@@ -71,13 +79,12 @@ def verdict(results: Results, errors: Mapping[Key, Errors]) -> Verdict:
     else:
         sentences = (*_spread(results.cells, faces), *_worst_mistakes(results.cells, errors))[:2]
     notes = [
-        *warnings(results),
         *_reversals(results.cells),
         *_guesses(results.cells),
         *_ties(groups, results.comparisons),
         *_saturation(results.cells),
     ]
-    return Verdict(sentences, tuple(notes))
+    return Verdict(sentences, tuple(notes), tuple(warnings(results)))
 
 
 def warnings(results: Results) -> list[str]:
@@ -85,7 +92,19 @@ def warnings(results: Results) -> list[str]:
     return [
         *(f"SHORTCUT, do not rely on these numbers: {one.audit}. {one.sentence}" for one in failed(results.audits)),
         *(f"Missing here: {stage}. {error}." for stage, error in results.missing.items()),
+        *_sick(results),
         *_faceless(results),
+    ]
+
+
+def _sick(results: Results) -> list[str]:
+    """Generators whose training ended in a failure mode."""
+    last = [(entry, entry.health[-1]) for entry in results.generators if entry.health]
+    return [
+        f"The training of {entry.name}{f' (seed {entry.seed})' if results.seeds else ''} ended {look['state']}: "
+        f"{look['reason']}; what is measured on its images says little."
+        for entry, look in last
+        if look.get("state") in SICK
     ]
 
 

@@ -181,3 +181,22 @@ def test_import_replaces_nothing_and_passes_refusals_on(bench, published, tmp_pa
     assert code == 2 and "meso4-published exists already; choose another place with --out" in err and not published
     code, _, err = bench("detect", "import", "meso4", "gone.h5", "--out", "new")
     assert code == 2 and err == "error: weights file gone.h5 does not exist\n"
+
+
+def test_a_failed_audit_is_said_before_any_verdict(done, finished):
+    file = finished / "reports/mine/results.json"
+    before = file.read_text()
+    results = json.loads(before)
+    results["audits"] = [
+        {"audit": "metadata", "passed": False, "sentence": "File sizes tell the classes.", "numbers": {}}
+    ]
+    file.write_text(json.dumps(results))
+    try:
+        code, out, _ = done("detect", "mine", "me.png", "-d", "disc-scratch")
+        assert code == 0 and out.startswith("SHORTCUT, do not rely on these numbers: metadata.")
+        code, out, _ = done("detect", "mine", "me.png", "-d", "disc-scratch", "--json")
+        assert json.loads(out)["warnings"][0].endswith("File sizes tell the classes.")
+        code, out, _ = done("list", "runs", "--json")
+        assert json.loads(out)[0]["warnings"] == "SHORTCUT"
+    finally:
+        file.write_text(before)

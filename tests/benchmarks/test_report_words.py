@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import cell, compared, run
 
+from benchmarks.measures.results import GeneratorFacts
 from benchmarks.report import curves, numbers, ranking, words
 from benchmarks.report.svg import nice_axis
 
@@ -19,7 +20,7 @@ def say(cells, comparisons=(), errors=None, **options):
     found = errors or {ranking.key(c): words.Errors(12, c.n_real, 1, c.n_forged) for c in cells}
     said = words.verdict(run(cells, comparisons, **options), found)
     return words.Verdict(
-        *(tuple(text.replace("\u00a0", " ") for text in part) for part in (said.sentences, said.notes))
+        *(tuple(text.replace("\u00a0", " ") for text in part) for part in (said.sentences, said.notes, said.warnings))
     )
 
 
@@ -238,3 +239,15 @@ def test_ticks_are_round_and_inside():
         assert len({text for _, text in axis.ticks}) == len(axis.ticks)
         for value, text in axis.ticks:
             assert float(re.sub(",", "", text).replace("−", "-")) == pytest.approx(value)
+
+
+def test_a_training_that_failed_is_said_before_everything_else():
+    def said(*states: str):
+        looks = [{"kimg": 1.0, "state": state, "reason": "one face"} for state in states]
+        generator = GeneratorFacts.model_construct(name="dcgan", seed=0, health=looks, quality=[])
+        results = run([cell(0.9, 0.88, 0.92)]).model_copy(update={"generators": [generator]})
+        return words.verdict(results, {ranking.key(c): words.Errors(1, 9, 1, 9) for c in results.cells}).warnings
+
+    ended = "The training of dcgan ended collapsed: one face; what is measured on its images says little."
+    assert said("healthy", "collapsed") == (ended,)
+    assert said("collapsed", "healthy") == () == said()
