@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from detect.agreement import check_alone
 from detect.calibration import Calibration, fit_platt
 from detect.detectors import DETECTORS
 from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, Scores
@@ -61,7 +62,7 @@ class TrainedDetector:
     @property
     def name(self) -> str:
         """Name in tables: the label, the registered name, or for a class from a file its own family name."""
-        return self.card.label or (self.detector.family if is_file_reference(self.card.name) else self.card.name)
+        return self.card.label or _name_of(self.detector, self.card.name)
 
     @property
     def trained_on(self) -> str:
@@ -114,6 +115,7 @@ def fit_detector(
     Raises:
         UnknownNameError: nothing is registered under the name.
         InputError: unusable data or settings.
+        DetectorError: its scores cannot be used, or an image's score depends on its batch.
         BenchError: the fit failed.
     """
     implementation = _implementation(name)
@@ -126,7 +128,7 @@ def fit_detector(
     data = data.limited(settings.limit, settings.val_limit, context.seed)
     detector = implementation(settings, data.resolution)
     summary = detector.fit(data, context)
-    calibration = fit_platt(*_val_scores(detector, data, context))
+    calibration = fit_platt(*_val_scores(detector, data, context, label or _name_of(detector, name)))
     card = DetectorCard(
         name=name,
         label=label,
@@ -232,6 +234,12 @@ def _implementation(name: str) -> type[Detector]:
     return found
 
 
-def _val_scores(detector: Detector, data: FitData, context: FitContext) -> tuple[Scores, Scores]:
+def _name_of(detector: Detector, reference: str) -> str:
+    """The name of a detector without a label: the registered one, or for a class from a file its family."""
+    return detector.family if is_file_reference(reference) else reference
+
+
+def _val_scores(detector: Detector, data: FitData, context: FitContext, name: str) -> tuple[Scores, Scores]:
     real, forged = (score_view(detector, view, context.compute) for view in (data.val_real, data.val_forged))
+    check_alone(detector, data.val_forged, forged, context.compute, name=name)
     return real, forged

@@ -5,6 +5,32 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+MOST_QUOTED = 80  # characters of a cell, a name or a value that a message repeats
+
+
+def short(value: object, *, most: int = MOST_QUOTED) -> str:
+    r"""Return the text of user content for a message, at most `most` characters, control characters escaped.
+
+    >>> print(short("a\tb"), short("x" * 5_000_000, most=5))
+    a\tb xxxx…
+    """
+    text = str(value)
+    text = text if len(text) <= most else f"{text[: most - 1]}…"
+    escaped = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+    return escaped if len(escaped) <= most else f"{escaped[: most - 1]}…"
+
+
+def quoted(value: object, *, most: int = MOST_QUOTED) -> str:
+    """Return user content in quotes for a message: at most `most` characters of it, control characters escaped.
+
+    >>> print(quoted("xception"), quoted("it's"), quoted(3))
+    'xception' "it's" 3
+    """
+    if not isinstance(value, str):
+        return short(repr(value), most=most)
+    text = repr(value if len(value) <= most else f"{value[: most - 1]}…")
+    return text if len(text) <= most + 2 else f"{text[:most]}…{text[-1]}"
+
 
 class BenchError(Exception):
     """An error that a person can act on; printed as one sentence, without a traceback.
@@ -24,6 +50,10 @@ class InputError(BenchError):
 
 class CorruptError(BenchError):
     """Something stored is not what was stored: a changed byte, a missing file, a truncated write."""
+
+
+class DetectorError(BenchError):
+    """The scores of a fitted detector cannot be used: not finite, too large, or dependent on the batch."""
 
 
 class UnknownNameError(InputError):

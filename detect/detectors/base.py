@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from detect.views import View, coins, digest_of, generator_of, join, resolution_of, select, sets_of, splits_of
-from forge.compute import Compute, derive_seed
+from forge.compute import Compute, Precision, derive_seed
 from forge.errors import InputError
 from forge.faces.faceset import Images
 from forge.progress import Report
@@ -205,6 +205,10 @@ class Detector(ABC):
             compute: the device.
         """
         return None
+
+    def scoring_precision(self, compute: Compute) -> Precision:
+        """Return the arithmetic that `score` uses: how far scores may differ between batches of different sizes."""
+        return "fp32" if compute.precision == "auto" else compute.precision
 
     def frequency_weights(self) -> NDArray[np.float32] | None:
         """What each DCT coefficient adds to the score a standard deviation, float32 [H, W], or None without such."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import numpy as np
 
 from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, FitSummary, Scores
-from forge.compute import Compute
+from forge.compute import Compute, Precision
 from forge.errors import InputError
 from forge.faces.faceset import Images
 from forge.files import read_json, write_json
@@ -64,6 +64,11 @@ class Mean(Detector):
         forged = np.logaddexp.reduce(-np.logaddexp(0, -stacked), axis=0)
         real = np.logaddexp.reduce(-np.logaddexp(0, stacked), axis=0)
         return np.asarray(forged - real, dtype=np.float64)
+
+    def scoring_precision(self, compute: Compute) -> Precision:
+        """Return the coarsest of the members' precisions."""
+        asked = {member.detector.scoring_precision(compute) for member in self.members}
+        return "bf16" if "bf16" in asked else "fp32"
 
     def save(self, directory: Path) -> None:
         """Write every member as a detector of its own, and mean.json with their order."""
