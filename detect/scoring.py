@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from detect.detectors.base import Detector, Scores
 from detect.views import View, generator_of, resolution_of
 from forge.compute import Compute
-from forge.errors import CorruptError, DetectorError, InputError, quoted
+from forge.errors import CorruptError, DetectorError, InputError, quoted, short
 from forge.faces.faceset import FaceView, Images
 from forge.faces.pool import read_ahead
 from forge.files import replacing
@@ -127,7 +127,9 @@ def score_table(
     """
     card = view.faces.card
     if clash := sorted(set(card.attributes) & set(SCORE_COLUMNS)):
-        raise InputError(f"set {card.name!r} has an attribute {clash[0]!r}, the name of a score column; rename it")
+        raise InputError(
+            f"set {quoted(card.name)} has an attribute {quoted(clash[0])}, the name of a score column; rename it"
+        )
     scores = score_view(trained.detector, view, compute, batch=batch, perturb=perturb, report=report)
     rows = view.rows
     columns = {
@@ -175,7 +177,7 @@ def write_scores(table: pd.DataFrame, path: Path) -> None:
         InputError: a score column is missing.
     """
     if missing := [name for name in SCORE_COLUMNS if name not in table.columns]:
-        raise InputError(f"scores have no column {missing[0]!r}; they need {', '.join(SCORE_COLUMNS)}")
+        raise InputError(f"scores have no column {quoted(missing[0])}; they need {', '.join(SCORE_COLUMNS)}")
     extra = [name for name in table.columns if name not in SCORE_COLUMNS]
     # through Arrow by hand: the frame's own metadata names library versions and has no place in the bytes
     core = pa.Table.from_pandas(table[list(SCORE_COLUMNS)], pa.schema(SCORE_COLUMNS.items()), preserve_index=False)
@@ -206,8 +208,9 @@ def read_scores(path: Path) -> pd.DataFrame:
         raise InputError(f"scores file {path} does not exist")
     try:
         table: pd.DataFrame = pq.read_table(path).to_pandas()
-    except pa.ArrowInvalid as error:
-        raise CorruptError(f"scores file {path} is damaged: {error}") from error
+    except Exception as error:
+        # readers raise whatever damaged bytes make them raise, UnicodeDecodeError for the name of a column
+        raise CorruptError(f"scores file {path} is damaged: {short(' '.join(str(error).split()))}") from error
     if missing := [name for name in SCORE_COLUMNS if name not in table.columns]:
-        raise InputError(f"scores file {path} has no column {missing[0]!r}; it needs {', '.join(SCORE_COLUMNS)}")
+        raise InputError(f"scores file {path} has no column {quoted(missing[0])}; it needs {', '.join(SCORE_COLUMNS)}")
     return table

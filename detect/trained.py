@@ -17,7 +17,7 @@ from detect.calibration import Calibration, fit_platt
 from detect.detectors import DETECTORS
 from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, Scores
 from detect.scoring import score_view
-from forge.errors import CorruptError, InputError
+from forge.errors import CorruptError, InputError, quoted
 from forge.files import digest_file, publishing, read_json, write_json
 from forge.registry import is_file_reference
 
@@ -123,7 +123,7 @@ def fit_detector(
         settings = implementation.Settings.model_validate(settings.model_dump())
     if not isinstance(settings, implementation.Settings):
         wanted = implementation.Settings.__name__
-        raise InputError(f"detector {name!r} needs settings of {wanted}, not {type(settings).__name__}")
+        raise InputError(f"detector {quoted(name)} needs settings of {wanted}, not {type(settings).__name__}")
     data.check()
     data = data.limited(settings.limit, settings.val_limit, context.seed)
     detector = implementation(settings, data.resolution)
@@ -230,7 +230,7 @@ def adopted(trained: TrainedDetector, name: str, resolution: int, seed: int) -> 
 def _implementation(name: str) -> type[Detector]:
     found = DETECTORS.load(name)
     if not (isinstance(found, type) and issubclass(found, Detector)):
-        raise InputError(f"detector {name!r} is not a subclass of detect.detectors.base.Detector")
+        raise InputError(f"detector {quoted(name)} is not a subclass of detect.detectors.base.Detector")
     return found
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 MOST_QUOTED = 80  # characters of a cell, a name or a value that a message repeats
+_MOST_WORD, _MOST_MESSAGE = 500, 4000  # of a path, and of a whole message with what a library says in it
 
 
 def short(value: object, *, most: int = MOST_QUOTED) -> str:
@@ -32,14 +34,28 @@ def quoted(value: object, *, most: int = MOST_QUOTED) -> str:
     return text if len(text) <= most + 2 else f"{text[:most]}…{text[-1]}"
 
 
+def _bounded(message: str) -> str:
+    if len(message) <= _MOST_WORD:
+        return message
+    text = re.sub(rf"\S{{{_MOST_WORD},}}", lambda word: short(word[0]), message)
+    half = _MOST_MESSAGE // 2
+    return text if len(text) <= _MOST_MESSAGE else f"{text[:half]} … {text[-half:]}"
+
+
 class BenchError(Exception):
     """An error that a person can act on; printed as one sentence, without a traceback.
+
+    User content in a message goes through `quoted` or `short`. What a library repeats of a file is bounded here: words
+    without a space beyond any path, and the whole message.
 
     Attributes:
         exit_code: what the process ends with (1 a stage failed, 2 bad input).
     """
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(_bounded(message))
 
 
 class InputError(BenchError):
@@ -60,7 +76,8 @@ class UnknownNameError(InputError):
     """A name that nothing is registered under; the message carries the nearest known names."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str], *, see: str | None = None) -> None:
-        names = sorted(known)
+        names, whole = sorted(known), name
+        name = short(name)  # similarity of two texts takes the product of their lengths
         close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         likeness = [difflib.SequenceMatcher(None, one, name).ratio() for one in close]
         close = [one for one, ratio in zip(close, likeness, strict=True) if ratio >= 0.85 * likeness[0]]
@@ -71,5 +88,5 @@ class UnknownNameError(InputError):
         else:
             hint = "."
         tail = f" `{see}` shows all {len(names)}" if see and names else ""
-        super().__init__(f"{kind} {name!r} is not known{hint}{tail}")
-        self.kind, self.name, self.known = kind, name, names
+        super().__init__(f"{kind} {quoted(whole)} is not known{hint}{tail}")
+        self.kind, self.name, self.known = kind, whole, names

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from benchmarks.pipeline.configs import configs_root, merged, read_yaml, shipped, validated
-from forge.errors import InputError, UnknownNameError
+from forge.errors import InputError, UnknownNameError, quoted
 from forge.files import digest_json
 from forge.registry import is_file_reference
 
@@ -169,7 +169,7 @@ class RunFile(_Settings):
     def _told_apart(cls, sources: list[str]) -> list[str]:
         names = [safe_name(source_name(source)) for source in sources]
         if twice := [name for name in names if names.count(name) > 1]:
-            raise ValueError(f"two of its sources are called {twice[0]!r}; name a folder otherwise")
+            raise ValueError(f"two of its sources are called {quoted(twice[0])}; name a folder otherwise")
         return sources
 
     @field_validator("seeds")
@@ -209,7 +209,7 @@ def compose(
     if preset not in PRESETS:
         raise UnknownNameError("preset", preset, PRESETS)
     if name is not None and safe_name(name) != name:
-        raise InputError(f"name {name!r} cannot name a folder everywhere; try --name {safe_name(name)}")
+        raise InputError(f"name {quoted(name)} cannot name a folder everywhere; try --name {safe_name(name)}")
     overrides = dict(overrides or {})
     for section in overrides:
         if section not in SECTIONS:
@@ -234,7 +234,7 @@ def compose(
     pairs = {label: External(real=real, forged=forged) for label, (real, forged) in (external or {}).items()}
     for label in pairs:
         if safe_name(label) != label:
-            raise InputError(f"external {label!r} cannot name a test everywhere; try {safe_name(label)}")
+            raise InputError(f"external {quoted(label)} cannot name a test everywhere; try {safe_name(label)}")
     return RunSettings(
         name=name or default_name(chosen_generators, chosen_detectors, checked, preset),
         preset=cast(Preset, preset),
@@ -314,7 +314,7 @@ def _generators(
         base = short_name(architecture)
         label = base if snapshot is None else f"{base}@{snapshot:g}k"
         if label in chosen:
-            raise InputError(f"--generator names {label!r} twice; once is enough")
+            raise InputError(f"--generator names {quoted(label)} twice; once is enough")
         defaults = shipped("generators", base, preset)
         if condition and (not defaults or "condition" in defaults):
             defaults, told = defaults | {"condition": list(condition)}, True
@@ -330,7 +330,8 @@ def _generators(
         asked = one.training.get("snapshots_kimg") or []
         if not isinstance(asked, list | tuple) or not all(isinstance(kimg, int | float) for kimg in asked):
             raise InputError(
-                f"setting 'generators.{base}.training.snapshots_kimg' cannot be {asked!r}: it is a list of thousands "
+                f"setting 'generators.{base}.training.snapshots_kimg' cannot be {quoted(asked)}: it is a list "
+                f"of thousands "
                 "of images, e.g. [12, 24]"
             )
         snapshots.setdefault(base, set()).update(map(float, asked))
@@ -357,7 +358,7 @@ def split_snapshot(reference: str) -> tuple[str, float | None]:
     if not at or (is_file_reference(reference) and ".py:" in moment):  # an @ in the path of a file
         return reference, None
     if not re.fullmatch(r"\d+(\.\d+)?k", moment) or float(moment[:-1]) == 0:
-        raise InputError(f"generator {reference!r}: a snapshot is named by thousands of images, e.g. {name}@24k")
+        raise InputError(f"generator {quoted(reference)}: a snapshot is named by thousands of images, e.g. {name}@24k")
     return name, float(moment[:-1])
 
 

@@ -22,7 +22,7 @@ from benchmarks.measures.ranks import Friedman, critical_difference, friedman, r
 from benchmarks.measures.statistics import holm
 from benchmarks.tables.cells import COLUMNS, Scored, Where, cells_of
 from benchmarks.tables.column import CONTROLS, Column
-from forge.errors import InputError
+from forge.errors import InputError, quoted
 
 ALPHA = 0.05
 PRIMARIES = ("leave-one-out", "cross", "same")  # the first that a suite has ranks its detectors
@@ -116,7 +116,7 @@ def ranked(cells: Mapping[str, Mapping[str, Sequence[Scored]]], *, primary: str 
         raise InputError("the scores have no test rows of real and forged images; nothing can be ranked")
     chosen = primary or _primary(cells, known)
     if chosen not in known:
-        raise InputError(f"the scores have no column {chosen!r}; they have: {', '.join(known)}")
+        raise InputError(f"the scores have no column {quoted(chosen)}; they have: {', '.join(known)}")
     expected = {name: _expected(name, cells) for name in known}
     columns = {
         name: Column({d: of[name] for d, of in cells.items() if len(of.get(name, [])) == len(expected[name])})

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from detect.views import View, coins, digest_of, generator_of, join, resolution_of, select, sets_of, splits_of
 from forge.compute import Compute, Precision, derive_seed
-from forge.errors import InputError
+from forge.errors import InputError, quoted
 from forge.faces.faceset import Images
 from forge.progress import Report
 
@@ -69,7 +69,9 @@ class FitData:
                 )
             allowed = role.partition("_")[0]
             if strange := sorted(splits_of(view) - {allowed}):
-                raise InputError(f"{role} holds images of split {strange[0]!r}; only {allowed!r} may be used here")
+                raise InputError(
+                    f"{role} holds images of split {quoted(strange[0])}; only {quoted(allowed)} may be used here"
+                )
         kinds = [{faces.card.kind for faces in sets_of(view)} for view in (self.train_real, self.train_forged)]
         if kinds == [{"forged"}, {"real"}]:
             raise InputError("train_real holds only forged faces and train_forged only real ones; exchange them")

@@ -11,7 +11,7 @@ import numpy as np
 
 from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, FitSummary, Scores
 from forge.compute import Compute, Precision
-from forge.errors import InputError
+from forge.errors import InputError, quoted
 from forge.faces.faceset import Images
 from forge.files import read_json, write_json
 
@@ -105,5 +105,7 @@ def mean_of(members: str) -> type[Mean]:
         raise InputError(f"detector 'mean:{members}' must join two or more different detectors, e.g. mean:xception+dct")
     for name in names:
         if name.startswith("mean:") or ".py:" in name:
-            raise InputError(f"detector 'mean:{members}' cannot contain {name!r}; join registered detectors by name")
+            raise InputError(
+                f"detector 'mean:{members}' cannot contain {quoted(name)}; join registered detectors by name"
+            )
     return type("Mean", (Mean,), {"names": names, "__doc__": Mean.__doc__, "__module__": __name__})

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from forge.errors import CorruptError, InputError
+from forge.errors import CorruptError, InputError, quoted
 from forge.files import canonical_json, digest_file, digest_json, read_json
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ class FaceSet:
         index = np.flatnonzero(self._splits == split)
         if not len(index):
             have = ", ".join(f"{name} {count}" for name, count in self.card.splits.items())
-            raise InputError(f"{self.path} has no images in split {split!r}; it has: {have}")
+            raise InputError(f"{self.path} has no images in split {quoted(split)}; it has: {have}")
         return FaceView(self, index)
 
     def verify(self) -> list[str]:

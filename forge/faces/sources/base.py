@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from forge.errors import InputError
+from forge.errors import InputError, quoted
 from forge.faces.imaging import SUFFIXES, read_bytes
 from forge.files import canonical_json, digest_file
 
@@ -167,11 +167,11 @@ def existing_folder(root: Path | str | None, *, source: str, how: str) -> Path:
         InputError: nothing was given, or it is not a folder.
     """
     if root is None:
-        raise InputError(f"source {source!r} needs a folder: --data {source}:PATH; {how}")
+        raise InputError(f"source {quoted(source)} needs a folder: --data {source}:PATH; {how}")
     path = Path(root).expanduser()
     if not path.is_dir():
         state = "is not a folder" if path.exists() else "does not exist"
-        raise InputError(f"source {source!r}: {printable(str(path))} {state}; {how}")
+        raise InputError(f"source {quoted(source)}: {printable(str(path))} {state}; {how}")
     return path
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
-from forge.errors import InputError
+from forge.errors import InputError, quoted
 
 FILE_COLUMN = "file"
 
@@ -48,7 +48,7 @@ def read_labels(path: Path) -> Labels:
         raise InputError(f"{path} has no column 'file'; its columns are: {', '.join(header) or 'none'}")
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
-        raise InputError(f"{path} has the column {twice[0]!r} {header.count(twice[0])} times; keep one")
+        raise InputError(f"{path} has the column {quoted(twice[0])} {header.count(twice[0])} times; keep one")
     place = header.index(FILE_COLUMN)
     rows: dict[str, tuple[str | None, ...]] = {}
     for number, line in enumerate(lines, start=2):
@@ -58,7 +58,7 @@ def read_labels(path: Path) -> Labels:
         if file in rows:
             raise InputError(f"{path}, row {number}: {file} is there twice; keep one row a file")
         if file == "." or file.startswith("/") or file.split("/")[0] == "..":
-            raise InputError(f"{path}, row {number}: file {line[place]!r} must name a file inside {path.parent}")
+            raise InputError(f"{path}, row {number}: file {quoted(line[place])} must name a file inside {path.parent}")
         rows[file] = tuple(cell or None for i, cell in enumerate(line) if i != place)
     return Labels(path, tuple(name for name in header if name != FILE_COLUMN), rows)
 
