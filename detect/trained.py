@@ -112,6 +112,8 @@ def fit_detector(
         trained_on: name of the training forgeries in tables; by default the generators' names joined by "+".
         label: its name in tables, where it is not the registered one.
 
+    The score of a fixed scorer (`needs = "nothing"`) counts as log odds: probability = sigmoid(score).
+
     Raises:
         UnknownNameError: nothing is registered under the name.
         InputError: unusable data or settings.
@@ -128,7 +130,8 @@ def fit_detector(
     data = data.limited(settings.limit, settings.val_limit, context.seed)
     detector = implementation(settings, data.resolution)
     summary = detector.fit(data, context)
-    calibration = fit_platt(*_val_scores(detector, data, context, label or _name_of(detector, name)))
+    val = _val_scores(detector, data, context, label or _name_of(detector, name))
+    calibration = Calibration(1.0, 0.0) if detector.needs == "nothing" else fit_platt(*val)
     card = DetectorCard(
         name=name,
         label=label,

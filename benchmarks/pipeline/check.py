@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.measures.trainings import CONDITIONS
+from benchmarks.measures.trainings import CONDITIONS, ELSEWHERE
 from benchmarks.pipeline.configs import validated
 from benchmarks.pipeline.exams import exams
 from benchmarks.pipeline.settings import DetectorRequest, GeneratorSettings, RunSettings, base_name, is_fitted
@@ -35,9 +35,9 @@ def typed(settings: RunSettings) -> RunSettings:
         typed = validated(kind.Settings, request.settings, where=f"detectors.{name}")
         values = typed.model_dump(mode="json")
         _check_adversary(name, request, kind.needs, generators)
-        detectors[name] = request.model_copy(
-            update={"settings": values, "needs": kind.needs, "files": _digests(request.detector, values)}
-        )
+        checked = {"settings": values, "needs": kind.needs, "files": _digests(request.detector, values)}
+        fixed = {"trained_on": ELSEWHERE} if kind.needs == "nothing" else {}
+        detectors[name] = request.model_copy(update=checked | fixed)
     generators = _with_snapshots(generators, detectors)
     if settings.conditions.snapshots and all(one.trained_on for one in detectors.values()):
         raise InputError("conditions.snapshots needs a detector that is fitted here; add --detector random")

@@ -29,7 +29,10 @@ def _drawn(view: FaceView, count: int, split: str) -> FaceView:
 
 
 def fit(job: Job) -> Facts:
-    """Real and forged FaceSet to a fitted detector; both classes of a split are cut to the same size."""
+    """Real and forged FaceSet to a fitted detector; both classes of a split are cut to the same size.
+
+    A fixed scorer, which learns nothing, is given real faces in the place of forged ones.
+    """
     if "adopted" in job.stage.settings:
         return _adopt(job)
     from benchmarks.pipeline.configs import validated
@@ -68,6 +71,9 @@ def _pair(job: Job, training: Training, split: str, count: int) -> tuple[View, V
     from detect.views import join
 
     real = job.faces("real").view(split)
+    if not any(name.startswith("forged ") for name in job.inputs):  # a fixed scorer: there is nothing to learn
+        drawn_real = _drawn(real, min(count, len(real)), split)
+        return drawn_real, drawn_real
     forged = [job.faces(f"forged {name}").view(split) for name in training.generators]
     size = min(count, len(real), len(forged) * min(map(len, forged)))
     shares = [size // len(forged) + (number < size % len(forged)) for number in range(len(forged))]

@@ -310,13 +310,14 @@ def _fit(
     """The stage that gives a fitted detector; None: it cannot be fitted, for want of a discriminator or a member."""
     detector = settings.detectors[name]
     label = f"{name}@{training}{mark}"
-    if detector.trained_on:
+    if detector.trained_on and detector.needs != "nothing":
         adopted = {"name": name, "files": detector.files, "resolution": settings.data.resolution}
         return Stage("fit", label, {"adopted": detector.detector, **adopted}, settings.seed)
     wanted = detector.model_dump(mode="json", exclude={"needs", "trained_on"})
     wanted["images"] = settings.images.model_dump(mode="json")
     wanted["trained_on"] = str(training)
-    inputs = {"real": prepare} | {f"forged {one}": forged[one] for one in training.generators}
+    learned = () if detector.needs == "nothing" else training.generators
+    inputs = {"real": prepare} | {f"forged {one}": forged[one] for one in learned}
     if training.perturbation != CLEAN:
         inputs = {role: _perturbed(faces, training.perturbation) for role, faces in inputs.items()}
     if detector.needs in ("discriminator", "snapshots"):

@@ -89,7 +89,7 @@ class DetectorRequest(_Settings):
     detector: str = Field(
         description="registered name, path/to/file.py:Class (command line only), or a fitted detector's folder"
     )
-    trained_on: str = Field("", description="of a fitted detector that is used as it is: what it was trained on")
+    trained_on: str = Field("", description="of a detector that is used as it is: what it was trained on")
     adversary: str = Field(
         "", description="generator whose discriminator it starts from; empty: that of its training forgeries"
     )

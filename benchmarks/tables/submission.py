@@ -11,11 +11,10 @@ import hashlib
 import numpy as np
 import pandas as pd
 
-from benchmarks.measures.trainings import CLEAN, EXTERNAL, Training, beside
+from benchmarks.measures.trainings import CLEAN, ELSEWHERE, EXTERNAL, Training, beside
 from benchmarks.tables.score_file import some
 from forge.errors import InputError
 
-ELSEWHERE = "elsewhere"
 _LETTER = "i"  # names begin with a letter: a spreadsheet turns 8564066441874575e098 into a number
 
 

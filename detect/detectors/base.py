@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from detect.trained import TrainedDetector
 
 Scores = NDArray[np.float64]
+Needs = Literal["", "discriminator", "snapshots", "members", "nothing"]
 
 ROLES = ("train_real", "train_forged", "val_real", "val_forged")
 
@@ -175,8 +176,9 @@ class Detector(ABC):
     family: ClassVar[str]
     citation: ClassVar[str]
     variant: ClassVar[str] = ""  # where it departs from the paper
-    # what a fit reads beside images: a training's discriminator, those of its snapshots too, or other fitted detectors
-    needs: ClassVar[Literal["", "discriminator", "snapshots", "members"]] = ""
+    # What a fit reads beside images: a training's discriminator, those of its snapshots too, or other fitted detectors.
+    # "nothing": a fixed scorer; it is given real faces alone and counts as trained elsewhere.
+    needs: ClassVar[Needs] = ""
     Settings: ClassVar[type[DetectorSettings]] = DetectorSettings
 
     def __init__(self, settings: DetectorSettings, resolution: int) -> None:

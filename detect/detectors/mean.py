@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, FitSummary, Scores
+from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, FitSummary, Needs, Scores
 from forge.compute import Compute, Precision
 from forge.errors import InputError, quoted
 from forge.faces.faceset import Images
@@ -28,7 +28,7 @@ class Mean(Detector):
 
     family = "mean"
     citation = "Kittler, Hatef, Duin, Matas: On Combining Classifiers, IEEE TPAMI 1998 (the sum rule)"
-    needs: ClassVar[Literal["", "discriminator", "snapshots", "members"]] = "members"
+    needs: ClassVar[Needs] = "members"
     Settings: ClassVar[type[DetectorSettings]] = MeanSettings
     names: ClassVar[tuple[str, ...]] = ()
 
