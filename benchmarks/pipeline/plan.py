@@ -28,7 +28,7 @@ VERSIONS = {
     "score": 2,
     "explain": 2,
     "audit": 1,
-    "evaluate": 7,
+    "evaluate": 8,
     "report": 2,
 }
 
