@@ -118,7 +118,7 @@ def standing(found: Standing) -> str:
         return "–"
     if found.value is None or found.low is None or found.high is None:
         return f"{found.missing} of {found.cells + found.missing} missing"
-    return str(estimate(found.value, max(0.0, found.low), min(1.0, found.high)))
+    return str(estimate(found.value, found.low, found.high))
 
 
 def markdown(sheet: Sheet) -> str:
