@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from benchmarks.measures.trainings import CLEAN
+from forge.files import csv_cell
 
 # 4: accuracy was the share right, calibration at the set's prevalence alone;
 SCHEMA_VERSION = 5  # 3: no moments, no external; 2: cells had no perturbation; 1: comparisons named trainings
@@ -257,5 +258,5 @@ def to_csv(cells: list[Cell]) -> str:
     writer.writerow(CSV_COLUMNS)
     for cell in cells:
         values = (getattr(cell, column) for column in CSV_COLUMNS)
-        writer.writerow("" if v is None else f"{v:.6f}" if isinstance(v, float) else v for v in values)
+        writer.writerow("" if v is None else f"{v:.6f}" if isinstance(v, float) else csv_cell(v) for v in values)
     return text.getvalue()

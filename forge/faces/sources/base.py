@@ -15,7 +15,7 @@ from typing import Any
 
 from forge.errors import InputError, quoted
 from forge.faces.imaging import SUFFIXES, read_bytes
-from forge.files import canonical_json, digest_file
+from forge.files import canonical_json, digest_file, visible
 
 
 @dataclass(frozen=True)
@@ -151,8 +151,8 @@ def _status(path: Path) -> os.stat_result | None:
 
 
 def printable(name: str) -> str:
-    r"""Spell a file name so that it can be stored as UTF-8: bytes that are no text become `\xNN`."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    r"""Spell a file name so that it can be stored and shown: bytes that are no text and controls become `\xNN`."""
+    return visible(name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
 
 
 def existing_folder(root: Path | str | None, *, source: str, how: str) -> Path:
