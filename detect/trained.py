@@ -17,7 +17,7 @@ from detect.calibration import Calibration, fit_platt
 from detect.detectors import DETECTORS
 from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, Scores
 from detect.scoring import score_view
-from forge.errors import CorruptError, InputError, quoted
+from forge.errors import CorruptError, InputError, quoted, short
 from forge.files import digest_file, publishing, read_json, write_json
 from forge.registry import is_file_reference
 
@@ -166,10 +166,10 @@ def load_trained(directory: Path, *, implementation: type[Detector] | None = Non
     for name, digest in card.files.items():
         part = directory / name
         if not part.resolve().is_relative_to(directory.resolve()) or not part.is_file():
-            raise CorruptError(f"{directory} is damaged: {name} is missing; fit the detector again")
+            raise CorruptError(f"{directory} is damaged: {short(name)} is missing; fit the detector again")
         if digest_file(part) != digest:
             raise CorruptError(
-                f"{directory} is damaged: {name} was changed after it was stored; fit the detector again"
+                f"{directory} is damaged: {short(name)} was changed after it was stored; fit the detector again"
             )
     if implementation is None:
         if is_file_reference(card.name):
@@ -181,7 +181,7 @@ def load_trained(directory: Path, *, implementation: type[Detector] | None = Non
         settings = implementation.Settings(**card.settings)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
+        where = short(".".join(map(str, first["loc"])))
         raise InputError(f"{file}: setting {where} does not suit this version: {first['msg']}") from error
     return TrainedDetector(implementation.load(directory, settings, card.resolution), card)
 
@@ -204,7 +204,7 @@ def read_card(directory: Path) -> DetectorCard:
         return DetectorCard.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
+        where = short(".".join(map(str, first["loc"])))
         raise CorruptError(f"{file} is damaged: field {where}: {first['msg']}") from error
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from benchmarks.pipeline.configs import configs_root, merged, read_yaml, shipped, validated
-from forge.errors import InputError, UnknownNameError, quoted
+from forge.errors import InputError, UnknownNameError, quoted, short
 from forge.files import digest_json
 from forge.registry import is_file_reference
 
@@ -322,7 +322,7 @@ def _generators(
         value = merged(value, overrides.get("generators", {}).get(base, {}))
         for key, instead in (("snapshot", f"--generator {base}@24k"), ("architecture", "--generator NAME")):
             if key in value:
-                raise InputError(f"setting 'generators.{base}.{key}' cannot be set; use {instead}")
+                raise InputError(f"setting 'generators.{base}.{short(key)}' cannot be set; use {instead}")
         one = validated(
             GeneratorSettings, {"architecture": architecture, "snapshot": snapshot, **value}, where=f"generators.{base}"
         )
