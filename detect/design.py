@@ -12,7 +12,7 @@ from torch import Tensor
 
 from detect.features.moments import moments
 from detect.views import View
-from forge.errors import InputError
+from forge.errors import InputError, quoted
 
 BLOCK = 256  # images whose features are computed at a time
 EXACT = 512  # so few features are kept as float64: they cost little, and unscaled ones then lose nothing
@@ -131,7 +131,7 @@ class Design:
                 name = self.views[label].rows["id"].iloc[start[label] + row]
                 role = ("train_real", "train_forged")[label]
                 return InputError(
-                    f"feature {column} of image {name!r} in {role} is {float(block[row, column])}, which is no "
+                    f"feature {column} of image {quoted(name)} in {role} is {float(block[row, column])}, which is no "
                     "number; leave that image out, or correct the detector's features()"
                 )
             start[label] += len(block)

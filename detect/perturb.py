@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from forge.errors import InputError, UnknownNameError
+from forge.errors import InputError, UnknownNameError, quoted
 from forge.faces.faceset import Images
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _of_strength(name: str) -> Perturbation | None:
     if not kind.least <= strength <= kind.most or (kind.whole and not strength.is_integer()):
         number = "a whole number" if kind.whole else "a number"
         bounds = f"{number} from {kind.least:g} to {kind.most:g}"
-        raise InputError(f"perturbation {name!r}: {kind.strength} must be {bounds}")
+        raise InputError(f"perturbation {quoted(name)}: {kind.strength} must be {bounds}")
     return Perturbation(name, kind.description.format(found[2]), lambda images: kind.change(images, strength))
 
 

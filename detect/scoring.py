@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from detect.detectors.base import Detector, Scores
 from detect.views import View, generator_of, resolution_of
 from forge.compute import Compute
-from forge.errors import BenchError, CorruptError, InputError
+from forge.errors import CorruptError, DetectorError, InputError, quoted, short
 from forge.faces.faceset import FaceView, Images
 from forge.faces.pool import read_ahead
 from forge.files import replacing
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 BATCH = {"cpu": 256, "cuda": 2048}  # images read at a time: a GPU waits for each batch
 BATCH_BYTES = 64 << 20  # but never more than this
+LARGEST = float(np.finfo(np.float32).max)  # of a score: reports keep float32 where that is enough
 
 SCORE_COLUMNS = {
     "detector": pa.string(),
@@ -66,7 +67,7 @@ def score_view(
 
     Raises:
         InputError: the images have another resolution.
-        BenchError: a score is not finite, or the detector returned another number of scores.
+        DetectorError: a score is not finite or beyond `LARGEST`, or the detector returned another number of scores.
     """
     if resolution_of(view) != detector.resolution:
         raise InputError(
@@ -81,13 +82,12 @@ def score_view(
     for images in read_ahead(batches) if compute.torch_device.type == "cuda" else batches:
         part = detector.score(perturb(images) if perturb else images, compute)
         if part.shape != (len(images),):
-            raise BenchError(f"{detector.family} returned scores of shape {part.shape} for {len(images)} images")
-        if not np.isfinite(part).all():
-            first = done + int(np.flatnonzero(~np.isfinite(part))[0])
-            name = view.rows["id"].iloc[first]
-            raise BenchError(
-                f"{detector.family} gave image {name!r} the score {part[first - done]}, which is no number"
-            )
+            raise DetectorError(f"{detector.family} returned scores of shape {part.shape} for {len(images)} images")
+        if not (usable := np.abs(part) <= LARGEST).all():  # false for NaN too
+            first = int(np.flatnonzero(~usable)[0])
+            name, value = view.rows["id"].iloc[done + first], part[first]
+            reason = f"is beyond {LARGEST:.3g}" if np.isfinite(value) else "is no number"
+            raise DetectorError(f"{detector.family} gave image {quoted(str(name))} the score {value:g}, which {reason}")
         scores[done : done + len(part)] = part
         done += len(part)
         report(Tick(done, len(view)))
@@ -127,7 +127,9 @@ def score_table(
     """
     card = view.faces.card
     if clash := sorted(set(card.attributes) & set(SCORE_COLUMNS)):
-        raise InputError(f"set {card.name!r} has an attribute {clash[0]!r}, the name of a score column; rename it")
+        raise InputError(
+            f"set {quoted(card.name)} has an attribute {quoted(clash[0])}, the name of a score column; rename it"
+        )
     scores = score_view(trained.detector, view, compute, batch=batch, perturb=perturb, report=report)
     rows = view.rows
     columns = {
@@ -149,9 +151,23 @@ def score_table(
 
 
 def rounded(table: pd.DataFrame) -> pd.DataFrame:
-    """Score rows with the precision that reports keep, that of float32: networks compute with no more."""
-    floats = {name: table[name].astype("float32").astype("float64") for name in ("score", "probability")}
-    return table.assign(**floats)
+    """Score rows with float32 precision wherever that changes no rank; networks compute with no more.
+
+    Rounding keeps the order of scores but can make two of them equal: 1e9 + s / 1000 and 1e-50 s lose all ranks.
+    The scores of one fit under one perturbation and split are rounded together, and keep float64 where two that differ
+    would become equal. Metrics of ranks (AUC, EER, AP, TPR at an FPR) are those of the float64 scores either way.
+    """
+    scores = table["score"].to_numpy(dtype=np.float64)
+    with np.errstate(over="ignore", under="ignore"):
+        single = scores.astype(np.float32).astype(np.float64)
+    keys = [name for name in ("detector", "trained_on", "seed", "split", "perturbation") if name in table]
+    groups = table.groupby(keys, sort=False).ngroup().to_numpy()
+    order = np.lexsort((scores, groups))
+    neighbours = (groups[order][1:] == groups[order][:-1]) & (scores[order][1:] != scores[order][:-1])
+    merged = neighbours & (single[order][1:] == single[order][:-1])
+    kept = np.isin(groups, np.unique(groups[order][1:][merged])) | ~np.isfinite(single)
+    probability = table["probability"].astype("float32").astype("float64")
+    return table.assign(score=np.where(kept, scores, single), probability=probability)
 
 
 def write_scores(table: pd.DataFrame, path: Path) -> None:
@@ -161,7 +177,7 @@ def write_scores(table: pd.DataFrame, path: Path) -> None:
         InputError: a score column is missing.
     """
     if missing := [name for name in SCORE_COLUMNS if name not in table.columns]:
-        raise InputError(f"scores have no column {missing[0]!r}; they need {', '.join(SCORE_COLUMNS)}")
+        raise InputError(f"scores have no column {quoted(missing[0])}; they need {', '.join(SCORE_COLUMNS)}")
     extra = [name for name in table.columns if name not in SCORE_COLUMNS]
     # through Arrow by hand: the frame's own metadata names library versions and has no place in the bytes
     core = pa.Table.from_pandas(table[list(SCORE_COLUMNS)], pa.schema(SCORE_COLUMNS.items()), preserve_index=False)
@@ -192,8 +208,9 @@ def read_scores(path: Path) -> pd.DataFrame:
         raise InputError(f"scores file {path} does not exist")
     try:
         table: pd.DataFrame = pq.read_table(path).to_pandas()
-    except pa.ArrowInvalid as error:
-        raise CorruptError(f"scores file {path} is damaged: {error}") from error
+    except Exception as error:
+        # readers raise whatever damaged bytes make them raise, UnicodeDecodeError for the name of a column
+        raise CorruptError(f"scores file {path} is damaged: {short(' '.join(str(error).split()))}") from error
     if missing := [name for name in SCORE_COLUMNS if name not in table.columns]:
-        raise InputError(f"scores file {path} has no column {missing[0]!r}; it needs {', '.join(SCORE_COLUMNS)}")
+        raise InputError(f"scores file {path} has no column {quoted(missing[0])}; it needs {', '.join(SCORE_COLUMNS)}")
     return table

@@ -12,11 +12,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from detect.agreement import check_alone
 from detect.calibration import Calibration, fit_platt
 from detect.detectors import DETECTORS
 from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, Scores
 from detect.scoring import score_view
-from forge.errors import CorruptError, InputError
+from forge.errors import CorruptError, InputError, quoted, short
 from forge.files import digest_file, publishing, read_json, write_json
 from forge.registry import is_file_reference
 
@@ -61,7 +62,7 @@ class TrainedDetector:
     @property
     def name(self) -> str:
         """Name in tables: the label, the registered name, or for a class from a file its own family name."""
-        return self.card.label or (self.detector.family if is_file_reference(self.card.name) else self.card.name)
+        return self.card.label or _name_of(self.detector, self.card.name)
 
     @property
     def trained_on(self) -> str:
@@ -111,9 +112,12 @@ def fit_detector(
         trained_on: name of the training forgeries in tables; by default the generators' names joined by "+".
         label: its name in tables, where it is not the registered one.
 
+    The score of a fixed scorer (`needs = "nothing"`) counts as log odds: probability = sigmoid(score).
+
     Raises:
         UnknownNameError: nothing is registered under the name.
         InputError: unusable data or settings.
+        DetectorError: its scores cannot be used, or an image's score depends on its batch.
         BenchError: the fit failed.
     """
     implementation = _implementation(name)
@@ -121,12 +125,13 @@ def fit_detector(
         settings = implementation.Settings.model_validate(settings.model_dump())
     if not isinstance(settings, implementation.Settings):
         wanted = implementation.Settings.__name__
-        raise InputError(f"detector {name!r} needs settings of {wanted}, not {type(settings).__name__}")
+        raise InputError(f"detector {quoted(name)} needs settings of {wanted}, not {type(settings).__name__}")
     data.check()
     data = data.limited(settings.limit, settings.val_limit, context.seed)
     detector = implementation(settings, data.resolution)
     summary = detector.fit(data, context)
-    calibration = fit_platt(*_val_scores(detector, data, context))
+    val = _val_scores(detector, data, context, label or _name_of(detector, name))
+    calibration = Calibration(1.0, 0.0) if detector.needs == "nothing" else fit_platt(*val)
     card = DetectorCard(
         name=name,
         label=label,
@@ -161,10 +166,10 @@ def load_trained(directory: Path, *, implementation: type[Detector] | None = Non
     for name, digest in card.files.items():
         part = directory / name
         if not part.resolve().is_relative_to(directory.resolve()) or not part.is_file():
-            raise CorruptError(f"{directory} is damaged: {name} is missing; fit the detector again")
+            raise CorruptError(f"{directory} is damaged: {short(name)} is missing; fit the detector again")
         if digest_file(part) != digest:
             raise CorruptError(
-                f"{directory} is damaged: {name} was changed after it was stored; fit the detector again"
+                f"{directory} is damaged: {short(name)} was changed after it was stored; fit the detector again"
             )
     if implementation is None:
         if is_file_reference(card.name):
@@ -176,7 +181,7 @@ def load_trained(directory: Path, *, implementation: type[Detector] | None = Non
         settings = implementation.Settings(**card.settings)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
+        where = short(".".join(map(str, first["loc"])))
         raise InputError(f"{file}: setting {where} does not suit this version: {first['msg']}") from error
     return TrainedDetector(implementation.load(directory, settings, card.resolution), card)
 
@@ -199,7 +204,7 @@ def read_card(directory: Path) -> DetectorCard:
         return DetectorCard.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
+        where = short(".".join(map(str, first["loc"])))
         raise CorruptError(f"{file} is damaged: field {where}: {first['msg']}") from error
 
 
@@ -228,10 +233,16 @@ def adopted(trained: TrainedDetector, name: str, resolution: int, seed: int) -> 
 def _implementation(name: str) -> type[Detector]:
     found = DETECTORS.load(name)
     if not (isinstance(found, type) and issubclass(found, Detector)):
-        raise InputError(f"detector {name!r} is not a subclass of detect.detectors.base.Detector")
+        raise InputError(f"detector {quoted(name)} is not a subclass of detect.detectors.base.Detector")
     return found
 
 
-def _val_scores(detector: Detector, data: FitData, context: FitContext) -> tuple[Scores, Scores]:
+def _name_of(detector: Detector, reference: str) -> str:
+    """The name of a detector without a label: the registered one, or for a class from a file its family."""
+    return detector.family if is_file_reference(reference) else reference
+
+
+def _val_scores(detector: Detector, data: FitData, context: FitContext, name: str) -> tuple[Scores, Scores]:
     real, forged = (score_view(detector, view, context.compute) for view in (data.val_real, data.val_forged))
+    check_alone(detector, data.val_forged, forged, context.compute, name=name)
     return real, forged

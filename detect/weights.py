@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from forge.errors import CorruptError, InputError
+from forge.errors import CorruptError, InputError, short
 
 CONNECT_SECONDS = 5
 
@@ -66,8 +66,8 @@ def load_weights(network: nn.Module, tensors: dict[str, Tensor], *, source: str,
     kept = [name for name in head if name not in tensors or tensors[name].shape != own[name].shape]
     # an old PyTorch did not store this counter, and nothing in evaluation reads it
     counters = {name for name in own if name.endswith("num_batches_tracked")} - set(tensors)
-    wrong = [f"{name} is missing" for name in own if name not in tensors and name not in {*kept, *counters}]
-    wrong += [f"{name} is not part of the network" for name in tensors if name not in own]
+    wrong = [f"{short(name)} is missing" for name in own if name not in tensors and name not in {*kept, *counters}]
+    wrong += [f"{short(name)} is not part of the network" for name in tensors if name not in own]
     wrong += [
         f"{name} is {list(tensors[name].shape)}, the network has {list(own[name].shape)}"
         for name in own

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forge.compute import derive_seed
-from forge.errors import InputError
+from forge.errors import InputError, quoted
 from forge.faces.faceset import FaceSet, Images, Indices
 from forge.faces.writing import FaceSetWriter
 from forge.hull import Floats, find_landmarks
@@ -87,7 +87,9 @@ def blend_set(
     if "forge" in counts:
         raise InputError("self-blended images are never made from split 'forge', which is for generators; leave it out")
     if clash := sorted(set(COLUMNS) & set(card.attributes)):
-        raise InputError(f"label column {clash[0]!r} of {real.path} has the name of a column of blends; rename it")
+        raise InputError(
+            f"label column {quoted(clash[0])} of {real.path} has the name of a column of blends; rename it"
+        )
     schema = pq.read_schema(real.path / "table.parquet")
     making = Making(
         views={split: real.view(split) for split in counts},
@@ -133,7 +135,7 @@ class Making:
         if not self.counts or min(self.counts.values()) < 1:
             raise InputError(f"counts {dict(self.counts)} must ask for at least one image a split")
         if empty := [split for split in self.counts if not len(self.views[split])]:
-            raise InputError(f"split {empty[0]!r} has no real faces to blend; prepare more photos")
+            raise InputError(f"split {quoted(empty[0])} has no real faces to blend; prepare more photos")
 
     @property
     def provenance(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from forge.errors import CorruptError, InputError
+from forge.errors import CorruptError, InputError, quoted
 from forge.files import replacing
 
 SCHEMA_VERSION = 1
@@ -101,7 +101,9 @@ def refuse_other_settings(saved: dict[str, Any], asked: dict[str, Any], work: Pa
     """
     before, now = _flat(saved), _flat(asked)
     changed = [
-        f"{key} differs" if isinstance(before.get(key), list) else f"{key} was {before.get(key)!r}, is {now.get(key)!r}"
+        f"{key} differs"
+        if isinstance(before.get(key), list)
+        else f"{key} was {quoted(before.get(key))}, is {quoted(now.get(key))}"
         for key in sorted(before.keys() | now.keys())
         if before.get(key) != now.get(key)
     ]

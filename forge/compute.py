@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from forge.errors import InputError
+from forge.errors import InputError, quoted
 
 if TYPE_CHECKING:
     import torch
@@ -170,7 +170,7 @@ def choose_device(name: str = "auto") -> str:
     if name == "cpu":
         return name
     if name != "auto" and not name.startswith("cuda"):
-        raise InputError(f"device {name!r} is not known; use auto, cpu, cuda or cuda:N")
+        raise InputError(f"device {quoted(name)} is not known; use auto, cpu, cuda or cuda:N")
     if name == "auto" and platform.system() == "Linux" and not list(Path("/dev").glob("nvidia[0-9]*")):
         return "cpu"  # spares the seconds that importing torch takes
     import torch
@@ -178,10 +178,10 @@ def choose_device(name: str = "auto") -> str:
     if not torch.cuda.is_available():
         if name == "auto":
             return "cpu"
-        raise InputError(f"device {name!r} was asked for but torch sees no CUDA GPU here; use --device cpu")
+        raise InputError(f"device {quoted(name)} was asked for but torch sees no CUDA GPU here; use --device cpu")
     if name == "auto":
         return "cuda"
     index = name.partition(":")[2]
     if index and (not index.isdigit() or int(index) >= torch.cuda.device_count()):
-        raise InputError(f"device {name!r} is not there; torch sees {torch.cuda.device_count()} CUDA GPUs")
+        raise InputError(f"device {quoted(name)} is not there; torch sees {torch.cuda.device_count()} CUDA GPUs")
     return name

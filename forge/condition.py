@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from forge.errors import InputError, UnknownNameError
+from forge.errors import InputError, UnknownNameError, quoted
 from forge.faces.faceset import FaceView
 
 AUTO = "auto"
@@ -58,11 +58,12 @@ class Condition:
         for column in columns:
             found = tuple(sorted(texts[column].unique()))
             if len(found) < 2:
-                only = f"only {found[0]!r}" if found else "no value at all"
-                raise InputError(f"label column {column!r} has {only}; a condition needs at least two values")
+                only = f"only {quoted(found[0])}" if found else "no value at all"
+                raise InputError(f"label column {quoted(column)} has {only}; a condition needs at least two values")
             if len(found) > MAX_VALUES:
                 raise InputError(
-                    f"label column {column!r} has {len(found)} different values; a condition needs classes, at most "
+                    f"label column {quoted(column)} has {len(found)} different values; a condition needs "
+                    f"classes, at most "
                     f"{MAX_VALUES}"
                 )
             values[column] = found
@@ -122,7 +123,7 @@ class Condition:
                         raise UnknownNameError(f"value of {column}", value, self.values[column])
                 wanted = np.array([float(weights.get(value, 0.0)) for value in self.values[column]])
                 if wanted.min() < 0 or wanted.sum() <= 0:
-                    raise InputError(f"the mix of {column!r} must be weights of 0 or more that are not all 0")
+                    raise InputError(f"the mix of {quoted(column)} must be weights of 0 or more that are not all 0")
                 chances[column] = wanted / wanted.sum()
         return list(chances.values())
 

@@ -3,17 +3,59 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+MOST_QUOTED = 80  # characters of a cell, a name or a value that a message repeats
+_MOST_WORD, _MOST_MESSAGE = 500, 4000  # of a path, and of a whole message with what a library says in it
+
+
+def short(value: object, *, most: int = MOST_QUOTED) -> str:
+    r"""Return the text of user content for a message, at most `most` characters, control characters escaped.
+
+    >>> print(short("a\tb"), short("x" * 5_000_000, most=5))
+    a\tb xxxx…
+    """
+    text = str(value)
+    text = text if len(text) <= most else f"{text[: most - 1]}…"
+    escaped = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+    return escaped if len(escaped) <= most else f"{escaped[: most - 1]}…"
+
+
+def quoted(value: object, *, most: int = MOST_QUOTED) -> str:
+    """Return user content in quotes for a message: at most `most` characters of it, control characters escaped.
+
+    >>> print(quoted("xception"), quoted("it's"), quoted(3))
+    'xception' "it's" 3
+    """
+    if not isinstance(value, str):
+        return short(repr(value), most=most)
+    text = repr(value if len(value) <= most else f"{value[: most - 1]}…")
+    return text if len(text) <= most + 2 else f"{text[:most]}…{text[-1]}"
+
+
+def _bounded(message: str) -> str:
+    if len(message) <= _MOST_WORD:
+        return message
+    text = re.sub(rf"\S{{{_MOST_WORD},}}", lambda word: short(word[0]), message)
+    half = _MOST_MESSAGE // 2
+    return text if len(text) <= _MOST_MESSAGE else f"{text[:half]} … {text[-half:]}"
 
 
 class BenchError(Exception):
     """An error that a person can act on; printed as one sentence, without a traceback.
+
+    User content in a message goes through `quoted` or `short`. What a library repeats of a file is bounded here: words
+    without a space beyond any path, and the whole message.
 
     Attributes:
         exit_code: what the process ends with (1 a stage failed, 2 bad input).
     """
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(_bounded(message))
 
 
 class InputError(BenchError):
@@ -26,11 +68,16 @@ class CorruptError(BenchError):
     """Something stored is not what was stored: a changed byte, a missing file, a truncated write."""
 
 
+class DetectorError(BenchError):
+    """The scores of a fitted detector cannot be used: not finite, too large, or dependent on the batch."""
+
+
 class UnknownNameError(InputError):
     """A name that nothing is registered under; the message carries the nearest known names."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str], *, see: str | None = None) -> None:
-        names = sorted(known)
+        names, whole = sorted(known), name
+        name = short(name)  # similarity of two texts takes the product of their lengths
         close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         likeness = [difflib.SequenceMatcher(None, one, name).ratio() for one in close]
         close = [one for one, ratio in zip(close, likeness, strict=True) if ratio >= 0.85 * likeness[0]]
@@ -41,5 +88,5 @@ class UnknownNameError(InputError):
         else:
             hint = "."
         tail = f" `{see}` shows all {len(names)}" if see and names else ""
-        super().__init__(f"{kind} {name!r} is not known{hint}{tail}")
-        self.kind, self.name, self.known = kind, name, names
+        super().__init__(f"{kind} {quoted(whole)} is not known{hint}{tail}")
+        self.kind, self.name, self.known = kind, whole, names

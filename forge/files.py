@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import unicodedata
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from forge.errors import BenchError, InputError
+
+_HIDDEN = ("Cc", "Cs")  # categories: control characters, and bytes that are no text
+_DIRECTION = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # turn the order of what follows
 
 
 def canonical_json(value: Any) -> str:  # noqa: ANN401 - any JSON value
@@ -66,6 +70,42 @@ def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - any JSON value
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def visible(text: str) -> str:
+    r"""Return text with its control characters and marks of direction spelled out, so that it moves no cursor.
+
+    >>> print(visible("a\tb\x1b[31m \u202egnp.exe é"))
+    a\tb\x1b[31m \u202egnp.exe é
+    """
+    return "".join(
+        ascii(one)[1:-1] if unicodedata.category(one) in _HIDDEN or one in _DIRECTION else one for one in text
+    )
+
+
+def csv_cell(value: object) -> object:
+    """Return a value as a cell of a CSV that a spreadsheet shows and never runs as a formula.
+
+    Text that begins with = or @, or with + or - and is no number, gets an apostrophe in front, by which spreadsheets
+    mark text; control characters are spelled out. Other values are returned as they are.
+
+    >>> csv_cell("=1+1"), csv_cell("-2.5"), csv_cell("-cmd"), csv_cell("dct"), csv_cell(3)
+    ("'=1+1", '-2.5', "'-cmd", 'dct', 3)
+    """
+    if not isinstance(value, str):
+        return value
+    text = visible(value)
+    first = text.lstrip()[:1] or " "
+    formula = first in "=@" or (first in "+-" and not _number(text))
+    return f"'{text}" if formula else text
+
+
+def _number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def read_json(path: Path) -> Any:  # noqa: ANN401 - any JSON value
     """Read a JSON file.
 
@@ -109,7 +149,7 @@ def publishing(final: Path) -> Iterator[Path]:
 
 def explain_os_error(error: OSError) -> BenchError:
     """Turn an operating-system error into the sentence a person can act on."""
-    where = f" at {error.filename}" if error.filename else ""
+    where = f" at {visible(os.fsdecode(error.filename))}" if error.filename else ""
     if error.errno == errno.ENOSPC:
         return BenchError(f"the disk is full{where}; free some space and run the same command again, it continues")
     if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG):

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from forge.errors import InputError, UnknownNameError
+from forge.errors import InputError, UnknownNameError, quoted
 
 _allowed: set[Path] = set()
 
@@ -97,7 +97,9 @@ class Registry:
         try:
             return getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError) as error:
-            raise InputError(f"{self.kind} {name!r} cannot be loaded from {module}:{attribute}: {error}") from error
+            raise InputError(
+                f"{self.kind} {quoted(name)} cannot be loaded from {module}:{attribute}: {error}"
+            ) from error
 
 
 def is_file_reference(name: str) -> bool:
@@ -119,19 +121,19 @@ def load_from_file(kind: str, reference: str) -> Any:  # noqa: ANN401 - whatever
             f"--{kind} {reference} where the command has that option, else with --plugin {reference}"
         )
     if not path.is_file():
-        raise InputError(f"{kind} {reference!r}: there is no file {path}")
+        raise InputError(f"{kind} {quoted(reference)}: there is no file {path}")
     if module_name in sys.modules:  # one class however often it is asked for
         return _attribute(sys.modules[module_name], attribute, kind, reference)
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
-        raise InputError(f"{kind} {reference!r}: {path} is not a Python file")
+        raise InputError(f"{kind} {quoted(reference)}: {path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # a stranger's file may raise anything; it is named and re-raised
         del sys.modules[module_name]
-        raise InputError(f"{kind} {reference!r}: running {path.name} failed: {error!r}") from error
+        raise InputError(f"{kind} {quoted(reference)}: running {path.name} failed: {quoted(error)}") from error
     return _attribute(module, attribute, kind, reference)
 
 
@@ -148,5 +150,5 @@ def _place(reference: str) -> tuple[Path, str]:
 
 def _attribute(module: ModuleType, attribute: str, kind: str, reference: str) -> Any:  # noqa: ANN401 - as above
     if not hasattr(module, attribute):
-        raise InputError(f"{kind} {reference!r}: the file defines no {attribute!r}")
+        raise InputError(f"{kind} {quoted(reference)}: the file defines no {quoted(attribute)}")
     return getattr(module, attribute)

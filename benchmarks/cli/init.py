@@ -61,23 +61,26 @@ def init(
 def _check_name(file: Path) -> None:
     from benchmarks.pipeline.configs import suites
     from benchmarks.pipeline.settings import safe_name
-    from forge.errors import InputError
+    from forge.errors import InputError, quoted
 
     if safe_name(file.stem) != file.stem:
-        raise InputError(f"name {file.stem!r} cannot name a suite everywhere; try bench init {safe_name(file.stem)}")
+        raise InputError(
+            f"name {quoted(file.stem)} cannot name a suite everywhere; try bench init {safe_name(file.stem)}"
+        )
     if file.stem in suites():
-        raise InputError(f"name {file.stem!r} is that of a shipped suite (`bench list suites`); choose another")
+        raise InputError(f"name {quoted(file.stem)} is that of a shipped suite (`bench list suites`); choose another")
 
 
 def _names(text: str, option: str) -> list[str]:
-    from forge.errors import InputError
+    from forge.errors import InputError, quoted
     from forge.registry import is_file_reference
 
     names = [one.strip() for one in text.split(",") if one.strip()]
     for one in names:
         if is_file_reference(one):
             raise InputError(
-                f"--{option} {one!r} is code, which a suite never imports; leave it out here and add it to the run: "
+                f"--{option} {quoted(one)} is code, which a suite never imports; leave it out here and add it "
+                f"to the run: "
                 f"bench run FILE --{option} {one}"
             )
     return names

@@ -198,6 +198,6 @@ _HEADINGS = {"equalised": "equal-\nised", "images/s": "images\n/s"}  # at most s
 
 
 def _short(found: Standing) -> str:
-    if found.value is None:
-        return "–"
-    return f"{found.value if found.value in (0.0, 1.0) else min(max(found.value, 0.01), 0.99):.2f}"
+    from benchmarks.report.numbers import near_one
+
+    return "–" if found.value is None else near_one(found.value)

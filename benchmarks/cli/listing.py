@@ -145,19 +145,40 @@ def _runs(reports: Path) -> list[dict[str, Any]]:
         try:
             results = read_json(find_report(file.parent.name, reports) / "results.json")
         except InputError:
-            nothing = dict.fromkeys(("preset", "data", "generators", "detectors", "best AUC", "warnings"), "")
+            nothing = dict.fromkeys(("preset", "data", "generators", "detectors", "leader", "warnings"), "")
             rows.append({"name": file.parent.name} | nothing | {"data": "results.json is damaged"})
             continue
-        best = max(results["cells"], key=lambda cell: cell["auc"], default=None)
         rows.append(
             {
                 "name": file.parent.name,
                 "preset": results["preset"],
                 "data": results["data"]["name"],
-                "generators": ", ".join(entry["name"] for entry in results["generators"]),
+                "generators": ", ".join(dict.fromkeys(entry["name"] for entry in results["generators"])),
                 "detectors": ", ".join(dict.fromkeys(entry["name"] for entry in results["detectors"])),
-                "best AUC": f"{best['auc']:.3f} {best['detector']}" if best else "",
+                "leader": _leader(file.parent, reports),
                 "warnings": "; ".join(_short(warning) for warning in warnings_of(results)),
             }
         )
     return rows
+
+
+def _leader(folder: Path, reports: Path) -> str:
+    """The first line of the leaderboard: as published, or computed where scores were submitted since."""
+    from benchmarks.cli.leaderboard import sheet_of, submitted
+    from benchmarks.report.numbers import estimate
+    from benchmarks.tables.leader import published_leader
+    from forge.errors import BenchError
+
+    try:
+        there = None if any(submitted(folder).glob("*.parquet")) else published_leader(folder)
+        if there is not None:
+            value = str(estimate(there.value, there.low, there.high))
+            return f"{there.detector} {value} {there.column}"
+        board = sheet_of(folder.name, reports=reports).board
+    except (BenchError, KeyError, TypeError, ValueError, AttributeError):
+        return ""  # a run whose leaderboard cannot be made is listed all the same
+    first = board.lines[0]
+    mean = first.columns[board.primary]
+    if mean.value is None or mean.low is None or mean.high is None:
+        return ""
+    return f"{first.detector} {estimate(mean.value, mean.low, mean.high)} {board.primary}"

@@ -79,26 +79,30 @@ def check_name(kind: str, name: str, template: str) -> None:
     import keyword
     from importlib.util import find_spec
 
-    from forge.errors import InputError
+    from forge.errors import InputError, quoted
 
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or len(name) > _LONGEST:
         raise InputError(
-            f"name {name!r} is no Python name: use up to {_LONGEST} letters a to z, digits and _, a letter first, "
+            f"name {quoted(name)} is no Python name: use up to {_LONGEST} letters a to z, digits and _, a "
+            f"letter first, "
             f"e.g. my_{kind}"
         )
     made = class_name(name)
     if keyword.iskeyword(name) or keyword.iskeyword(made):
-        raise InputError(f"name {name!r} is a word of Python itself; choose another, e.g. my_{name.lower()}")
+        raise InputError(f"name {quoted(name)} is a word of Python itself; choose another, e.g. my_{name.lower()}")
     if made.lower() in _known(kind) or made.lower() in _TAKEN:
         raise InputError(
-            f"name {name!r} would stand as {made.lower()!r} in tables, which means something else there already "
+            f"name {quoted(name)} would stand as {quoted(made.lower())} in tables, which means something else "
+            f"there already "
             f"(`bench list {kind}s`); choose another, e.g. my_{name.lower()}"
         )
     used = _names_in(template)
     if hidden := sorted({made, f"{made}Settings"} & used):
-        raise InputError(f"name {name!r} would hide {hidden[0]}, which the file itself uses; choose another")
+        raise InputError(f"name {quoted(name)} would hide {hidden[0]}, which the file itself uses; choose another")
     if find_spec(name) is not None and not Path(f"{name}.py").exists():
-        raise InputError(f"name {name!r} is that of an installed module, which the file would hide; choose another")
+        raise InputError(
+            f"name {quoted(name)} is that of an installed module, which the file would hide; choose another"
+        )
 
 
 def _known(kind: str) -> set[str]:

@@ -157,7 +157,7 @@ def outcome_table(results: dict[str, Any]) -> Table:
     table = Table(title=results["name"], title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("detector", no_wrap=True)
     table.add_column("trained → tested", no_wrap=True)
-    for heading in ("AUC [95 %]", "EER", "TPR@1%", "accuracy"):
+    for heading in ("AUC [95 %]", "EER", "TPR@1%", "balanced acc."):
         table.add_column(heading, justify="right", no_wrap=True)
     for cell in results["cells"]:
         tpr, images = cell["tpr_at_fpr_1pct"], cell["n_real"] + cell["n_forged"]
@@ -167,6 +167,6 @@ def outcome_table(results: dict[str, Any]) -> Table:
             escape(str(numbers.estimate(cell["auc"], cell["auc_low"], cell["auc_high"]))),
             numbers.percent(cell["eer"], images),
             "small n" if tpr is None else numbers.percent(tpr, cell["n_forged"]),
-            numbers.percent(cell["accuracy"], images),
+            numbers.percent(cell["balanced_accuracy"], min(cell["n_real"], cell["n_forged"])),
         )
     return table

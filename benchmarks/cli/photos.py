@@ -26,7 +26,7 @@ def read_photos(paths: list[Path], resolution: int, crop: str) -> tuple[list[dic
         InputError: a path that does not exist.
     """
     from benchmarks.judge import face_of, intake_for
-    from forge.errors import InputError
+    from forge.errors import InputError, quoted
     from forge.faces.imaging import SUFFIXES
     from forge.faces.sources.base import Item, printable
 
@@ -37,7 +37,7 @@ def read_photos(paths: list[Path], resolution: int, crop: str) -> tuple[list[dic
         elif path.exists():
             files.append(path)
         else:
-            raise InputError(f"image {str(path)!r} does not exist")
+            raise InputError(f"image {quoted(str(path))} does not exist")
     if not files:
         raise InputError(f"there are no images in {', '.join(map(str, paths))}")
     intake = intake_for(resolution, crop)

@@ -49,7 +49,7 @@ def generator_of_run(run: str, reference: str, *, store: Path, reports: Path) ->
     from benchmarks.pipeline.run import find_report, stored_result
     from benchmarks.pipeline.settings import base_name, short_name, split_snapshot
     from benchmarks.pipeline.store import Store
-    from forge.errors import InputError, UnknownNameError
+    from forge.errors import InputError, UnknownNameError, quoted
     from forge.files import read_json
     from forge.generator import generator_place, snapshot_name
 
@@ -68,7 +68,7 @@ def generator_of_run(run: str, reference: str, *, store: Path, reports: Path) ->
         kept = sorted((file.parent.name for file in training.glob("snapshots/*/generator.json")), key=_moment)
         there = f"it kept: {', '.join(kept)}" if kept else "it kept none"
         raise InputError(
-            f"{name} of {report.name} has no snapshot {snapshot_name(snapshot)!r}; {there} "
+            f"{name} of {report.name} has no snapshot {quoted(snapshot_name(snapshot))}; {there} "
             f"(`bench run --generator {name}@{snapshot_name(snapshot)}` makes it)"
         )
     label = name if snapshot is None else f"{name}@{snapshot_name(snapshot)}"
@@ -192,6 +192,8 @@ def _health(trained: TrainedGenerator) -> str:
 
 
 def _print_suspects(found: Suspects, faces: FaceSet, trained: TrainedGenerator) -> None:
+    from forge.errors import quoted
+
     def line(who: str, distances: Distances) -> str:
         low, middle = distances[0], distances[len(distances) // 2]
         return f"{len(distances)} {who}: nearest {low:.1f}, median {middle:.1f} grey levels from a training face"
@@ -201,4 +203,6 @@ def _print_suspects(found: Suspects, faces: FaceSet, trained: TrainedGenerator) 
         print(line("real faces of split test", found.yardstick))
     if faces.card.digest != trained.card.data["digest"]:
         print(f"{faces.path} is not the set that {trained.card.name} was trained on ({trained.card.data['name']})")
-    print(f"nearest.png shows real faces of {faces.card.name}: do not publish it unless {found.licence!r} allows it")
+    print(
+        f"nearest.png shows real faces of {faces.card.name}: do not publish it unless {quoted(found.licence)} allows it"
+    )

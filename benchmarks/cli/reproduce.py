@@ -144,14 +144,14 @@ def _again(
     from benchmarks.pipeline.store import Store
     from benchmarks.tables.cells import tests_of
     from benchmarks.tables.reproduce import Value, refuse_other, verdict
-    from forge.errors import InputError
+    from forge.errors import InputError, quoted
 
     known = again.tests(stages)
     chosen = [one for one in expected.values if " #" in one.what and _wanted(one.what, only)]
     if not chosen:
         names = [one.what for one in expected.values if " #" in one.what]
         asked = " or ".join(map(repr, only))
-        raise InputError(f"no test of {expected.name} is called like {asked}; there is {names[0]!r}")
+        raise InputError(f"no test of {expected.name} is called like {asked}; there is {quoted(names[0])}")
     wanted = {stage.key: stage for one in chosen for stage in known.get(one.what, [])}
     store = Store(place)
     with tempfile.TemporaryDirectory() as out:

@@ -243,14 +243,14 @@ def gather(
     from benchmarks.measures.results import PROTOCOL_VERSION
     from benchmarks.pipeline.configs import merged, parse_assignments, read_yaml, validated
     from benchmarks.pipeline.settings import RunFile, compose
-    from forge.errors import InputError
+    from forge.errors import InputError, quoted
     from forge.registry import is_file_reference
 
     stored = validated(RunFile, read_yaml(file), where=str(file)) if file else RunFile()
     for names in (stored.generator, stored.detector):
         for entry in [names] if isinstance(names, str) else names or []:
             if is_file_reference(entry):
-                raise InputError(f"{file} names the file {entry!r}; a YAML never imports code: give it as a flag")
+                raise InputError(f"{file} names the file {quoted(entry)}; a YAML never imports code: give it as a flag")
     given = {key: value for key, value in flags.items() if value is not None}
     if stored.sources and (stored.data or "data" not in given):
         raise InputError(
@@ -340,14 +340,14 @@ def gather_again(command: str, data: str | None, device: str) -> RunSettings:
         InputError: the command cannot be read by this version.
     """
     from benchmarks.pipeline.configs import find_suite
-    from forge.errors import InputError
+    from forge.errors import InputError, quoted
 
     alone = typer.Typer()
     alone.command("run")(run)
     try:
         given = typer.main.get_command(alone).make_context("run", shlex.split(command)[2:]).params
     except click.UsageError as error:
-        raise InputError(f"the report's command {command!r} is not understood: {error.message}") from error
+        raise InputError(f"the report's command {quoted(command)} is not understood: {error.message}") from error
     names = ("generator", "detector", "condition", "data", "preset", "seed", "resolution", "name")
     flags = {name: given[name] for name in names} | ({"data": data} if data else {})
     flags |= {f"add-{kind}": given[f"add_{kind}"] for kind in ("generator", "detector")}
@@ -362,25 +362,25 @@ def gather_again(command: str, data: str | None, device: str) -> RunSettings:
 
 
 def _names(value: str | list[str] | None, option: str) -> list[str]:
-    from forge.errors import InputError
+    from forge.errors import InputError, quoted
 
     entries = value.split(",") if isinstance(value, str) else value or []
     names = [entry.strip() for entry in entries if entry.strip()]
     if not names:
         raise InputError(f"no {option} was named; give --{option} NAME (`bench list {option}s` shows all)")
     if len(set(names)) < len(names):
-        raise InputError(f"--{option} names {max(names, key=names.count)!r} twice; once is enough")
+        raise InputError(f"--{option} names {quoted(max(names, key=names.count))} twice; once is enough")
     return names
 
 
 def _pair(text: str) -> tuple[str, tuple[str, str]]:
     """NAME=REAL_DIR,FORGED_DIR as a name and two folders."""
-    from forge.errors import InputError
+    from forge.errors import InputError, quoted
 
     name, equals, folders = text.partition("=")
     parts = folders.split(",")
     if not (name and equals and len(parts) == 2 and all(parts)):
-        raise InputError(f"--external {text!r} must look like NAME=REAL_DIR,FORGED_DIR, two folders of photos")
+        raise InputError(f"--external {quoted(text)} must look like NAME=REAL_DIR,FORGED_DIR, two folders of photos")
     for part in parts:
         if not Path(part).is_dir():
             raise InputError(f"--external {name}: there is no folder {part}")

@@ -17,7 +17,7 @@ Examples:
 
 
 def score(
-    file: Annotated[Path, typer.Argument(help="CSV (UTF-8) or Parquet: columns image and score, higher for forged.")],
+    file: Annotated[Path, typer.Argument(help="CSV or Parquet: columns image and score, higher for forged.")],
     suite: Annotated[str, typer.Option("--suite", help="Finished run or suite whose test images were scored.")],
     name: Annotated[str, typer.Option("--name", help="Of the detector, in tables.")],
     reports: options.Reports = options.REPORTS,
@@ -26,16 +26,17 @@ def score(
     from benchmarks.cli.leaderboard import print_sheet, sheet_of, submitted
     from benchmarks.pipeline.run import find_report
     from benchmarks.pipeline.settings import safe_name
-    from benchmarks.tables.submission import read_submission, rows_of, suite_images
+    from benchmarks.tables.score_file import read_submission
+    from benchmarks.tables.submission import rows_of, suite_images
     from detect.scoring import read_scores, write_scores
-    from forge.errors import InputError
+    from forge.errors import InputError, quoted
 
     if safe_name(name) != name:
-        raise InputError(f"name {name!r} cannot name a file everywhere; try --name {safe_name(name)}")
+        raise InputError(f"name {quoted(name)} cannot name a file everywhere; try --name {safe_name(name)}")
     folder = find_report(suite, reports)
     scores = read_scores(folder / "scores.parquet")
     if name in set(scores["detector"]):
-        raise InputError(f"{folder.name} has a detector {name!r} already; choose another --name")
+        raise InputError(f"{folder.name} has a detector {quoted(name)} already; choose another --name")
     rows = rows_of(read_submission(file), suite_images(scores), name)
     place = submitted(folder)
     place.mkdir(parents=True, exist_ok=True)

@@ -127,12 +127,12 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         InputError: the port is taken or not allowed, or the host is not this machine.
     """
-    from forge.errors import InputError
+    from forge.errors import InputError, quoted
 
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError as error:
-        raise InputError(f"--host {host!r} is not known as an address: {error.strerror}") from error
+        raise InputError(f"--host {quoted(host)} is not known as an address: {error.strerror}") from error
     found = socket.socket(family, kind, protocol)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was just left can be taken again
     try:

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from benchmarks.measures import averages, metrics, resampling, statistics
+from benchmarks.measures import averages, calibration, metrics, resampling, statistics
 from benchmarks.measures.interval import Interval, two_sided
 from benchmarks.measures.metrics import Floats, Ints
 from benchmarks.measures.resampling import codes, units_of
@@ -100,7 +100,7 @@ def _cell(rows: pd.DataFrame, names: dict[str, Any], threshold: float) -> Cell:
     wanted = names["perturbation"] == CLEAN
     eer = resampling.eer_bootstrap(label, score, groups=groups, resamples=RESAMPLES, seed=0) if wanted else None
     right = (probability >= 0.5) == (label == 1)
-    accuracy = resampling.proportion_interval(right, groups=groups)
+    accuracy = balanced_interval(right, label, groups=groups)
     return Cell(
         **names,
         n_real=int((label == 0).sum()),
@@ -117,15 +117,48 @@ def _cell(rows: pd.DataFrame, names: dict[str, Any], threshold: float) -> Cell:
         tpr_at_fpr_1pct=metrics.tpr_at_fpr(label, score, 0.01),
         tpr_at_fpr_01pct=metrics.tpr_at_fpr(label, score, 0.001),
         pauc=metrics.partial_auc(label, score),
-        accuracy=float(right.mean()),
+        accuracy=metrics.balanced_accuracy(label, probability, 0.5),
         accuracy_low=accuracy.low,
         accuracy_high=accuracy.high,
         threshold=threshold,
         balanced_accuracy=metrics.balanced_accuracy(label, score, threshold),
-        brier=metrics.brier(label, probability),
-        ece=metrics.ece(label, probability),
-        log_loss=metrics.log_loss(label, probability),
+        brier=calibration.brier(label, probability),
+        ece=calibration.ece(label, probability),
+        log_loss=calibration.log_loss(label, probability),
+        brier_balanced=calibration.brier(label, probability, balanced=True),
+        ece_balanced=calibration.ece(label, probability, balanced=True),
+        log_loss_balanced=calibration.log_loss(label, probability, balanced=True),
     )
+
+
+def balanced_interval(
+    hit: ArrayLike, label: ArrayLike, *, groups: ArrayLike | None = None, level: float = 0.95
+) -> Interval:
+    """Interval of a balanced accuracy, the mean of the shares of hits among real and among forged images.
+
+    Both shares have the interval of `proportion_interval`; their distances to the ends are added in squares (Newcombe
+    1998, method 10, for a mean instead of a difference).
+
+    Args:
+        hit: whether each image is on its own side of the threshold, shape [n].
+        label: 1 forged, 0 real, shape [n]; both classes must be there.
+        groups: identity of each row, shape [n].
+        level: nominal coverage.
+    """
+    hits, forged = np.asarray(hit, dtype=bool), np.asarray(label) == 1
+    people = None if groups is None else np.asarray(groups)
+    shares, ends = [], []
+    for own in (forged, ~forged):
+        shares.append(float(hits[own].mean()))
+        ends.append(
+            resampling.proportion_interval(hits[own], groups=None if people is None else people[own], level=level)
+        )
+    middle = sum(shares) / 2
+    low, high = (
+        math.hypot(*(share - getattr(end, name) for share, end in zip(shares, ends, strict=True))) / 2
+        for name in ("low", "high")
+    )
+    return Interval(max(0.0, middle - low), min(1.0, middle + high), ends[0].method, level)
 
 
 def compare(scores: pd.DataFrame) -> list[Comparison]:

@@ -52,20 +52,6 @@ class Confusion(NamedTuple):
         return self.fp / (self.fp + self.tn) if self.fp + self.tn else None
 
 
-class Reliability(NamedTuple):
-    """The calibration picture: one entry a bin that holds any image, by rising probability, each shape [k <= bins].
-
-    Attributes:
-        probability: mean probability in the bin.
-        forged: share of forged images in the bin.
-        images: how many images the bin holds.
-    """
-
-    probability: Floats
-    forged: Floats
-    images: Ints
-
-
 def check_scores(
     label: ArrayLike, score: ArrayLike, *, name: str = "score", both_classes: bool = True
 ) -> tuple[Bools, Floats]:
@@ -280,43 +266,3 @@ def best_threshold(label: ArrayLike, score: ArrayLike) -> float:
     middle = high[best] / 2 + low[best] / 2
     # Between two neighbouring floats the midpoint can round onto the lower one, which would be on the wrong side.
     return float(middle if low[best] < middle <= high[best] else high[best])
-
-
-def brier(label: ArrayLike, probability: ArrayLike) -> float:
-    """Mean squared error of the probability, in [0, 1]; lower is better (Brier 1950)."""
-    forged, p = check_scores(label, probability, name="probability")
-    return float(np.mean((p - forged) ** 2))
-
-
-def log_loss(label: ArrayLike, probability: ArrayLike) -> float:
-    """Mean of -log P(true class), in nats; probabilities are clipped to [1e-15, 1 - 1e-15], so it is at most 34.5."""
-    forged, p = check_scores(label, probability, name="probability")
-    return float(-np.mean(np.log(np.clip(np.where(forged, p, 1 - p), 1e-15, 1 - 1e-15))))
-
-
-def reliability(label: ArrayLike, probability: ArrayLike, *, bins: int = 15) -> Reliability:
-    """Mean probability and share of forged images in bins of equal mass.
-
-    Equal probabilities always share a bin: that of their midrank, floor(bins (midrank - 1/2) / n), so the result does
-    not depend on the order of rows. Bins therefore differ in size where there are ties, and empty ones are left out.
-    """
-    if bins < 1:
-        raise InputError(f"bins must be at least 1, got {bins}")
-    forged, p = check_scores(label, probability, name="probability")
-    values, group, size = np.unique(p, return_inverse=True, return_counts=True)
-    end = np.cumsum(size)
-    bin_of = (bins * (2 * end - size)) // (2 * p.size)  # 2 end - size is twice (midrank - 1/2)
-    count = np.bincount(bin_of, weights=size).astype(np.intp)
-    used = count > 0
-    mass = np.bincount(bin_of, weights=values * size)[used]
-    hits = np.bincount(bin_of, weights=np.bincount(group, weights=forged))[used]
-    return Reliability(mass / count[used], hits / count[used], count[used])
-
-
-def ece(label: ArrayLike, probability: ArrayLike, *, bins: int = 15) -> float:
-    """Expected calibration error, sum over bins of (images / n) |share of forged - mean probability|, in [0, 1].
-
-    Bins are those of `reliability` (equal mass, ties together); biased upwards at small n, as every binned ECE.
-    """
-    r = reliability(label, probability, bins=bins)
-    return float(np.sum(r.images * np.abs(r.forged - r.probability)) / r.images.sum())

@@ -9,13 +9,16 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from benchmarks.measures.trainings import CLEAN
+from forge.files import csv_cell
 
-SCHEMA_VERSION = 4  # 3: no moments, no external; 2: cells had no perturbation; 1: comparisons named trainings
+# 4: accuracy was the share right, calibration at the set's prevalence alone;
+SCHEMA_VERSION = 5  # 3: no moments, no external; 2: cells had no perturbation; 1: comparisons named trainings
 PROTOCOL_VERSION = 1
 
 CSV_COLUMNS = (
     "detector", "trained_on", "tested_on", "perturbation", "condition", "seed", "n_real", "n_forged", "auc", "auc_low",
-    "auc_high", "ap", "eer", "tpr_at_fpr_1pct", "accuracy", "brier", "ece",
+    "auc_high", "ap", "eer", "tpr_at_fpr_1pct", "accuracy", "brier", "ece", "ap_balanced", "brier_balanced",
+    "ece_balanced", "log_loss", "log_loss_balanced", "balanced_accuracy",
 )  # fmt: skip
 
 
@@ -46,14 +49,25 @@ class Cell(_Record):
     tpr_at_fpr_1pct: float | None = Field(description="largest TPR whose FPR does not exceed 1 %; null: n too small")
     tpr_at_fpr_01pct: float | None = Field(description="the same at 0.1 %")
     pauc: float = Field(description="McClish-standardised AUC over FPR <= 10 %")
-    accuracy: float = Field(description="share right at probability 0.5")
-    accuracy_low: float = Field(description="lower end of its 95 % Wilson interval")
-    accuracy_high: float = Field(description="upper end of its 95 % Wilson interval")
+    accuracy: float = Field(
+        description="balanced accuracy at probability 0.5: mean of TPR and TNR (schema 4: share right)"
+    )
+    accuracy_low: float = Field(description="lower end of its 95 % interval, of both classes' Wilson intervals")
+    accuracy_high: float = Field(description="upper end of its 95 % interval")
     threshold: float = Field(description="score threshold fixed on val (best balanced accuracy there)")
     balanced_accuracy: float = Field(description="mean of TPR and TNR at that threshold")
-    brier: float = Field(description="mean squared error of the calibrated probability")
-    ece: float = Field(description="expected calibration error, 15 equal-mass bins")
-    log_loss: float = Field(description="mean negative log likelihood of the calibrated probability")
+    brier: float = Field(description="mean squared error of the calibrated probability, at the set's prevalence")
+    ece: float = Field(description="expected calibration error, 15 equal-mass bins, at the set's prevalence")
+    log_loss: float = Field(description="mean negative log likelihood of the probability, at the set's prevalence")
+    brier_balanced: float | None = Field(None, description="at prevalence 0.5; null: schema 4")
+    ece_balanced: float | None = Field(None, description="at prevalence 0.5; null: schema 4")
+    log_loss_balanced: float | None = Field(None, description="at prevalence 0.5; null: schema 4")
+
+    def at_equal_prevalence(self, measure: str) -> float | None:
+        """Return brier, ece or log_loss at prevalence 0.5; None where an earlier version did not compute it."""
+        balanced: float | None = getattr(self, f"{measure}_balanced")
+        own: float = getattr(self, measure)
+        return own if balanced is None and self.n_real == self.n_forged else balanced
 
 
 class Finding(_Record):
@@ -244,5 +258,5 @@ def to_csv(cells: list[Cell]) -> str:
     writer.writerow(CSV_COLUMNS)
     for cell in cells:
         values = (getattr(cell, column) for column in CSV_COLUMNS)
-        writer.writerow("" if v is None else f"{v:.6f}" if isinstance(v, float) else v for v in values)
+        writer.writerow("" if v is None else f"{v:.6f}" if isinstance(v, float) else csv_cell(v) for v in values)
     return text.getvalue()

@@ -7,6 +7,7 @@
     dcgan:200           only 200 images a class
     dcgan:equalised     both classes re-encoded as JPEG of one quality last
     dcgan:shuffled      labels exchanged at random, a control
+    elsewhere           nothing of this run: a fixed scorer, or scores from a file
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from forge.errors import InputError
 CLEAN = "none"  # perturbation of images that were left alone
 EQUALISED = "equalised"  # a perturbation, and a training on images that went through it
 SHUFFLED = "shuffled"
+ELSEWHERE = "elsewhere"  # the training of a detector that learned nothing here: a fixed scorer, or scores from a file
 EXTERNAL = "external:"  # what begins the name of a pair of folders that nobody here made, as source and as generator
 CONDITIONS = {
     "same": "the generator was seen in training, its forgeries are fresh",

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.measures.trainings import CONDITIONS
+from benchmarks.measures.trainings import CONDITIONS, ELSEWHERE
 from benchmarks.pipeline.configs import validated
 from benchmarks.pipeline.exams import exams
 from benchmarks.pipeline.settings import DetectorRequest, GeneratorSettings, RunSettings, base_name, is_fitted
-from forge.errors import InputError, UnknownNameError
+from forge.errors import InputError, UnknownNameError, quoted
 from forge.files import digest_file
 from forge.registry import is_file_reference
 
@@ -35,9 +35,9 @@ def typed(settings: RunSettings) -> RunSettings:
         typed = validated(kind.Settings, request.settings, where=f"detectors.{name}")
         values = typed.model_dump(mode="json")
         _check_adversary(name, request, kind.needs, generators)
-        detectors[name] = request.model_copy(
-            update={"settings": values, "needs": kind.needs, "files": _digests(request.detector, values)}
-        )
+        checked = {"settings": values, "needs": kind.needs, "files": _digests(request.detector, values)}
+        fixed = {"trained_on": ELSEWHERE} if kind.needs == "nothing" else {}
+        detectors[name] = request.model_copy(update=checked | fixed)
     generators = _with_snapshots(generators, detectors)
     if settings.conditions.snapshots and all(one.trained_on for one in detectors.values()):
         raise InputError("conditions.snapshots needs a detector that is fitted here; add --detector random")
@@ -53,13 +53,15 @@ def _check_conditions(settings: RunSettings, generators: Mapping[str, GeneratorS
         perturbation(name)  # refuses what is not known
     for name, moments in asked.snapshots.items():
         if name not in generators:
-            raise InputError(f"conditions.snapshots: {name!r} is not a generator of this run ({', '.join(generators)})")
+            raise InputError(
+                f"conditions.snapshots: {quoted(name)} is not a generator of this run ({', '.join(generators)})"
+            )
         if generators[name].blends or generators[name].snapshot is not None:
-            raise InputError(f"conditions.snapshots: {name!r} has no snapshots; name a generator that is trained")
+            raise InputError(f"conditions.snapshots: {quoted(name)} has no snapshots; name a generator that is trained")
         for kimg in moments:
             if kimg >= generators[name].training["kimg"]:
                 raise InputError(
-                    f"conditions.snapshots: the training of {name!r} shows {generators[name].training['kimg']:g} "
+                    f"conditions.snapshots: the training of {quoted(name)} shows {generators[name].training['kimg']:g} "
                     f"thousand images, whose end is tested anyway; ask for snapshots before it, not for {kimg:g}"
                 )
             if f"{name}@{kimg:g}k" in generators:
@@ -69,7 +71,9 @@ def _check_conditions(settings: RunSettings, generators: Mapping[str, GeneratorS
             raise UnknownNameError("condition", condition, CONDITIONS)
     for name in (*asked.shuffled, *(name for names in asked.only.values() for name in names)):
         if name not in settings.detectors:
-            raise InputError(f"conditions: {name!r} is not a detector of this run ({', '.join(settings.detectors)})")
+            raise InputError(
+                f"conditions: {quoted(name)} is not a detector of this run ({', '.join(settings.detectors)})"
+            )
     if asked.leave_one_out and len({base_name(name) for name in generators}) < 2:
         raise InputError(
             "conditions.leave_one_out needs two generators or more: it trains on all but the tested one; add a "
@@ -97,9 +101,11 @@ def _generator(name: str, generator: GeneratorSettings, resolution: int) -> Gene
     found(network, resolution, *classes)
     _check_snapshots(name, training, generator)
     if generator.truncation != 1 and not found.truncates:
-        raise InputError(f"generator {name!r} cannot be truncated; leave truncation at 1, or use stylegan-lite")
+        raise InputError(f"generator {quoted(name)} cannot be truncated; leave truncation at 1, or use stylegan-lite")
     if generator.mix != "training" and not generator.condition:
-        raise InputError(f"generator {name!r} takes no labels; leave the mix at 'training', or name a --condition")
+        raise InputError(
+            f"generator {quoted(name)} takes no labels; leave the mix at 'training', or name a --condition"
+        )
     return generator.model_copy(
         update={
             "network": network.model_dump(mode="json"),
@@ -112,7 +118,7 @@ def _generator(name: str, generator: GeneratorSettings, resolution: int) -> Gene
 def _blending(name: str, generator: GeneratorSettings, settings: BaseModel) -> GeneratorSettings:
     """Forgeries made from reals: what is set for all generators about training and drawing does not apply."""
     if generator.snapshot is not None:
-        raise InputError(f"generator {name!r} is not trained and has no snapshots; use {base_name(name)}")
+        raise InputError(f"generator {quoted(name)} is not trained and has no snapshots; use {base_name(name)}")
     network = settings.model_dump(mode="json")
     return GeneratorSettings(architecture=generator.architecture, network=network, blends=True)
 
@@ -135,17 +141,20 @@ def _check_adversary(
     name: str, request: DetectorRequest, needs: str, generators: Mapping[str, GeneratorSettings]
 ) -> None:
     if request.adversary and needs not in ("discriminator", "snapshots"):
-        raise InputError(f"detector {name!r}: {request.detector} uses no discriminator; leave @{request.adversary} out")
+        raise InputError(
+            f"detector {quoted(name)}: {request.detector} uses no discriminator; leave @{request.adversary} out"
+        )
     judges = [request.adversary] if request.adversary else list(generators)  # without a name, those it is trained on
     trained = [judge for judge in judges if judge not in generators or not generators[judge].blends]
     if needs in ("discriminator", "snapshots") and not trained:
         raise InputError(
-            f"detector {name!r} starts from a discriminator and {', '.join(judges)} has none; name a trained "
+            f"detector {quoted(name)} starts from a discriminator and {', '.join(judges)} has none; name a trained "
             f"generator: {request.detector}@dcgan"
         )
     if request.adversary and request.adversary not in generators:
         raise InputError(
-            f"detector {name!r} starts from the discriminator of {request.adversary!r}, which is not part of the run; "
+            f"detector {quoted(name)} starts from the discriminator of {quoted(request.adversary)}, which is "
+            f"not part of the run; "
             f"name it with --generator too (there: {', '.join(generators)})"
         )
 
@@ -169,7 +178,8 @@ def _with_snapshots(
 def _check_snapshots(name: str, training: TrainingSettings, generator: GeneratorSettings) -> None:
     if generator.snapshot is not None and generator.snapshot > training.kimg:
         raise InputError(
-            f"generator {name!r}: the training shows {training.kimg:g} thousand images; ask for an earlier snapshot or "
+            f"generator {quoted(name)}: the training shows {training.kimg:g} thousand images; ask for an "
+            f"earlier snapshot or "
             f"a longer training (--set generators.{base_name(name)}.training.kimg=N)"
         )
 
@@ -183,7 +193,7 @@ def of_kind(kind: str, reference: str, found: Any, *bases: type) -> Any:  # noqa
     if not (isinstance(found, type) and issubclass(found, bases)):
         base = bases[0]
         raise InputError(
-            f"{kind} {reference!r} is no {kind}: it must be a subclass of {base.__module__}.{base.__name__}"
+            f"{kind} {quoted(reference)} is no {kind}: it must be a subclass of {base.__module__}.{base.__name__}"
         )
     return found
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from forge.errors import InputError, UnknownNameError
+from forge.errors import InputError, UnknownNameError, quoted
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -34,7 +34,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if key in seen:
-                raise InputError(f"the key {key!r} stands twice (line {key_node.start_mark.line + 1}); keep one")
+                raise InputError(f"the key {quoted(key)} stands twice (line {key_node.start_mark.line + 1}); keep one")
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -112,9 +112,11 @@ def validated(model: type[Model], value: Mapping[str, Any], *, where: str) -> Mo
         if first["type"] == "extra_forbidden":
             names = list(model.model_fields)
             close = difflib.get_close_matches(str(first["loc"][-1]), names, n=1, cutoff=0.5)
-            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"
-            raise InputError(f"setting {place!r} is not known; {hint}") from error
-        raise InputError(f"setting {place!r} cannot be {first['input']!r}: {first['msg'].lower()}") from error
+            hint = f"did you mean {quoted(close[0])}?" if close else f"known: {', '.join(names)}"
+            raise InputError(f"setting {quoted(place)} is not known; {hint}") from error
+        raise InputError(
+            f"setting {quoted(place)} cannot be {quoted(first['input'])}: {first['msg'].lower()}"
+        ) from error
 
 
 def configs_root() -> Path:
@@ -174,7 +176,7 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
         if not equals or not all(path.split(".")):
-            raise InputError(f"--set {assignment!r} must look like section.name=value")
+            raise InputError(f"--set {quoted(assignment)} must look like section.name=value")
         value: Any = parse_yaml(text, where=f"--set {path}")
         for key in reversed(path.split(".")):
             value = {key: value}

@@ -29,7 +29,10 @@ def _drawn(view: FaceView, count: int, split: str) -> FaceView:
 
 
 def fit(job: Job) -> Facts:
-    """Real and forged FaceSet to a fitted detector; both classes of a split are cut to the same size."""
+    """Real and forged FaceSet to a fitted detector; both classes of a split are cut to the same size.
+
+    A fixed scorer, which learns nothing, is given real faces in the place of forged ones.
+    """
     if "adopted" in job.stage.settings:
         return _adopt(job)
     from benchmarks.pipeline.configs import validated
@@ -68,6 +71,9 @@ def _pair(job: Job, training: Training, split: str, count: int) -> tuple[View, V
     from detect.views import join
 
     real = job.faces("real").view(split)
+    if not any(name.startswith("forged ") for name in job.inputs):  # a fixed scorer: there is nothing to learn
+        drawn_real = _drawn(real, min(count, len(real)), split)
+        return drawn_real, drawn_real
     forged = [job.faces(f"forged {name}").view(split) for name in training.generators]
     size = min(count, len(real), len(forged) * min(map(len, forged)))
     shares = [size // len(forged) + (number < size % len(forged)) for number in range(len(forged))]
@@ -114,9 +120,16 @@ def _detector_class(job: Job) -> type[Detector] | None:
 
 
 def score(job: Job) -> Facts:
-    """Fitted detector and FaceSet to score rows of `val` and `test`."""
+    """Fitted detector and FaceSet to score rows of `val` and `test`.
+
+    Every batch holds images of one set, hence of one class; some images are scored one by one too (`detect.agreement`).
+
+    Raises:
+        DetectorError: a score is not finite or too large, or depends on the batch.
+    """
     import pandas as pd
 
+    from detect.agreement import check_alone
     from detect.perturb import perturbation
     from detect.scoring import score_table, write_scores
     from detect.trained import load_trained
@@ -133,8 +146,12 @@ def score(job: Job) -> Facts:
                 trained, view, job.context.compute, perturbation=name, perturb=change, report=job.context.report
             )
         )
+        elapsed = time.perf_counter() - start
+        if len(tables) == 1:
+            scores = tables[0]["score"].to_numpy()
+            check_alone(trained.detector, view, scores, job.context.compute, name=trained.name, perturb=change)
         if change is None:  # the speed of the detector, not of what is done to images
-            seconds += time.perf_counter() - start
+            seconds += elapsed
             count += len(view)
     write_scores(pd.concat(tables, ignore_index=True), job.out / "scores.parquet")
     return {"images_per_second": round(count / seconds, 1) if count else None}

@@ -26,8 +26,8 @@ class Exam:
 def exams(settings: RunSettings, detector: str) -> list[Exam]:
     """The exams of one detector, each training once.
 
-    A detector that was fitted elsewhere has one exam: all generators, clean and perturbed. One generator alone has no
-    left-out one, and what is asked of the union of all is asked of it.
+    A detector that was fitted elsewhere, or is a fixed scorer, has one exam: all generators, clean and perturbed. One
+    generator alone has no left-out one, and what is asked of the union of all is asked of it.
     """
     every = tuple(settings.generators)
     asked = settings.conditions

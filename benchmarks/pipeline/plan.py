@@ -30,7 +30,7 @@ VERSIONS = {
     "score": 2,
     "explain": 2,
     "audit": 1,
-    "evaluate": 7,
+    "evaluate": 8,
     "report": 2,
 }
 
@@ -320,7 +320,7 @@ def _fit(
     """The stage that gives a fitted detector; None: it cannot be fitted, for want of a discriminator or a member."""
     detector = settings.detectors[name]
     label = f"{name}@{training}{mark}"
-    if detector.trained_on:
+    if detector.trained_on and detector.needs != "nothing":
         adopted = {"name": name, "files": detector.files, "resolution": settings.data.resolution}
         return Stage("fit", label, {"adopted": detector.detector, **adopted}, settings.seed)
     wanted = detector.model_dump(mode="json", exclude={"needs", "trained_on"})
@@ -328,7 +328,8 @@ def _fit(
     wanted["trained_on"] = str(training)
     wanted["numerics"] = tests.compute.numerics(execution_of("detectors", detector.detector))
     forged = tests.forged
-    inputs = {"real": tests.prepare} | {f"forged {one}": forged[one] for one in training.generators}
+    learned = () if detector.needs == "nothing" else training.generators
+    inputs = {"real": tests.prepare} | {f"forged {one}": forged[one] for one in learned}
     if training.perturbation != CLEAN:
         inputs = {role: _perturbed(faces, training.perturbation) for role, faces in inputs.items()}
     if detector.needs in ("discriminator", "snapshots"):

@@ -20,7 +20,7 @@ from benchmarks.report.figures import Names
 from benchmarks.report.write import Pictures, write_report
 from benchmarks.tables.leaderboard import leaderboard
 from detect.scoring import read_scores
-from forge.errors import InputError
+from forge.errors import InputError, quoted
 from forge.files import read_json
 from forge.pictures import cut_grid
 
@@ -84,11 +84,11 @@ def _asked(name: str, made_of: set[str], store: Store) -> tuple[Stage, dict[str,
     named = [pair for pair in known.values() if pair[1].stage == "report" and pair[1].settings["name"] == name]
     reports = [(place, one) for place, one in named if one.inputs["evaluation"] in made_of]
     if not reports:
-        raise InputError(f"{store.root}/ knows no run {name!r}; give its --store, or use --from-scores")
+        raise InputError(f"{store.root}/ knows no run {quoted(name)}; give its --store, or use --from-scores")
     _, manifest = max(reports, key=lambda pair: (pair[0] / "manifest.json").stat().st_mtime)
     gone = [label for label, key in manifest.inputs.items() if key not in known]
     if gone:
-        raise InputError(f"{store.root}/ no longer has {gone[0]} of {name!r}; run it again, or use --from-scores")
+        raise InputError(f"{store.root}/ no longer has {gone[0]} of {quoted(name)}; run it again, or use --from-scores")
     stages: dict[str, Stage] = {}
 
     def again(one: Manifest) -> Stage:

@@ -16,7 +16,7 @@ from benchmarks.pipeline.program import program_digest
 from benchmarks.pipeline.settings import RunSettings
 from benchmarks.pipeline.store import Store
 from forge.compute import Compute
-from forge.errors import BenchError, InputError
+from forge.errors import BenchError, InputError, quoted
 from forge.files import digest_json, publishing, read_json, write_json
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def find_report(name: str, reports: Path) -> Path:
             return place
     known = sorted(file.parent.name for file in reports.glob("*/results.json"))
     there = f"there are: {', '.join(known)}" if known else "no run finished yet"
-    raise InputError(f"run {name!r} is not known in {reports}/; {there}")
+    raise InputError(f"run {quoted(name)} is not known in {reports}/; {there}")
 
 
 def stored_result(report: Path, stage: str, store: Store) -> Path:
@@ -231,4 +231,4 @@ def stored_result(report: Path, stage: str, store: Store) -> Path:
                 again = read_json(report / "results.json")["command"]
                 raise InputError(f"{stage} of {report.name} is not in {store.root}/; give its --store, or run: {again}")
             return found
-    raise InputError(f"{report.name} has no stage {stage!r}; it has: {', '.join(e['name'] for e in stages)}")
+    raise InputError(f"{report.name} has no stage {quoted(stage)}; it has: {', '.join(e['name'] for e in stages)}")

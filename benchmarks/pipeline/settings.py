@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from benchmarks.pipeline.configs import configs_root, merged, read_yaml, shipped, validated
-from forge.errors import InputError, UnknownNameError
+from forge.errors import InputError, UnknownNameError, quoted, short
 from forge.files import digest_json
 from forge.registry import is_file_reference
 
@@ -89,7 +89,7 @@ class DetectorRequest(_Settings):
     detector: str = Field(
         description="registered name, path/to/file.py:Class (command line only), or a fitted detector's folder"
     )
-    trained_on: str = Field("", description="of a fitted detector that is used as it is: what it was trained on")
+    trained_on: str = Field("", description="of a detector that is used as it is: what it was trained on")
     adversary: str = Field(
         "", description="generator whose discriminator it starts from; empty: that of its training forgeries"
     )
@@ -176,7 +176,7 @@ class RunFile(_Settings):
     def _told_apart(cls, sources: list[str]) -> list[str]:
         names = [safe_name(source_name(source)) for source in sources]
         if twice := [name for name in names if names.count(name) > 1]:
-            raise ValueError(f"two of its sources are called {twice[0]!r}; name a folder otherwise")
+            raise ValueError(f"two of its sources are called {quoted(twice[0])}; name a folder otherwise")
         return sources
 
     @field_validator("seeds")
@@ -219,7 +219,7 @@ def compose(
     if preset not in PRESETS:
         raise UnknownNameError("preset", preset, PRESETS)
     if name is not None and safe_name(name) != name:
-        raise InputError(f"name {name!r} cannot name a folder everywhere; try --name {safe_name(name)}")
+        raise InputError(f"name {quoted(name)} cannot name a folder everywhere; try --name {safe_name(name)}")
     overrides = dict(overrides or {})
     _check_sections(overrides)
     for what, names in (("generators", generators), ("detectors", detectors), ("seeds", seeds)):
@@ -246,7 +246,7 @@ def compose(
     pairs = {label: External(real=real, forged=forged) for label, (real, forged) in (external or {}).items()}
     for label in pairs:
         if safe_name(label) != label:
-            raise InputError(f"external {label!r} cannot name a test everywhere; try {safe_name(label)}")
+            raise InputError(f"external {quoted(label)} cannot name a test everywhere; try {safe_name(label)}")
     return RunSettings(
         name=name or default_name(chosen_generators, chosen_detectors, checked, preset),
         preset=cast(Preset, preset),
@@ -285,12 +285,6 @@ FLAGS = {
     "generator": "--generator NAME, or --set generator.SETTING=VALUE",
     "detector": "--detector NAME, or --set detector.SETTING=VALUE",
 }
-
-
-def quoted(value: object) -> str:
-    """A value for a message, at most 80 characters."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}…"
 
 
 def _detectors(references: Sequence[str], preset: str, overrides: Mapping[str, Any]) -> dict[str, DetectorRequest]:
@@ -369,7 +363,7 @@ def _generators(
         base = short_name(architecture)
         label = base if snapshot is None else f"{base}@{snapshot:g}k"
         if label in chosen:
-            raise InputError(f"--generator names {label!r} twice; once is enough")
+            raise InputError(f"--generator names {quoted(label)} twice; once is enough")
         defaults = (not is_file_reference(architecture) and shipped("generators", base, preset)) or dict(unknown)
         if condition and (defaults == unknown or "condition" in defaults):
             defaults, told = defaults | {"condition": list(condition)}, True
@@ -377,7 +371,7 @@ def _generators(
         value = merged(value, overrides.get("generators", {}).get(base, {}))
         for key, instead in (("snapshot", f"--generator {base}@24k"), ("architecture", "--generator NAME")):
             if key in value:
-                raise InputError(f"setting 'generators.{base}.{key}' cannot be set; use {instead}")
+                raise InputError(f"setting 'generators.{base}.{short(key)}' cannot be set; use {instead}")
         one = validated(
             GeneratorSettings, {"architecture": architecture, "snapshot": snapshot, **value}, where=f"generators.{base}"
         )
@@ -385,7 +379,8 @@ def _generators(
         asked = one.training.get("snapshots_kimg") or []
         if not isinstance(asked, list | tuple) or not all(isinstance(kimg, int | float) for kimg in asked):
             raise InputError(
-                f"setting 'generators.{base}.training.snapshots_kimg' cannot be {asked!r}: it is a list of thousands "
+                f"setting 'generators.{base}.training.snapshots_kimg' cannot be {quoted(asked)}: it is a list "
+                f"of thousands "
                 "of images, e.g. [12, 24]"
             )
         snapshots.setdefault(base, set()).update(map(float, asked))
@@ -412,7 +407,7 @@ def split_snapshot(reference: str) -> tuple[str, float | None]:
     if not at or (is_file_reference(reference) and ".py:" in moment):  # an @ in the path of a file
         return reference, None
     if not re.fullmatch(r"\d+(\.\d+)?k", moment) or float(moment[:-1]) == 0:
-        raise InputError(f"generator {reference!r}: a snapshot is named by thousands of images, e.g. {name}@24k")
+        raise InputError(f"generator {quoted(reference)}: a snapshot is named by thousands of images, e.g. {name}@24k")
     return name, float(moment[:-1])
 
 

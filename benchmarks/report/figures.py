@@ -10,13 +10,14 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
-from benchmarks.measures import metrics
+from benchmarks.measures import calibration, metrics
 from benchmarks.measures.evaluate import identities
 from benchmarks.measures.interval import wilson
 from benchmarks.measures.results import Cell
 from benchmarks.report import curves
-from benchmarks.report.numbers import count, estimate, percent, share
+from benchmarks.report.numbers import count, estimate, percent
 from benchmarks.report.ranking import Duel, Key, duels, key
+from benchmarks.report.rows import calibrated
 from benchmarks.report.svg import Axis, Plot, forest, nice_axis, series, shorten
 
 Item = TypeVar("Item")
@@ -191,7 +192,7 @@ def calibration_figures(cells: Sequence[Cell], rows: Rows, names: Names) -> list
     for cell in cells:
         part = rows(cell)
         label, probability = part["label"].to_numpy(), part["probability"].to_numpy()
-        bins = metrics.reliability(label, probability)
+        bins = calibration.reliability(label, probability)
         x = Axis(0, 1, _QUARTERS, "claimed probability of forged")
         y = Axis(-0.28, 1, _QUARTERS, "share that is forged")  # the room below 0 is for the counts
         plot = Plot(x, y, height=262)
@@ -203,7 +204,7 @@ def calibration_figures(cells: Sequence[Cell], rows: Rows, names: Names) -> list
             ends = wilson(hits, int(n))
             plot.line([p, p], [ends.low, ends.high], "s0")
             plot.dot(p, forged, "s0", title=f"{hits} of {n} images forged; mean probability claimed {p:.3f}", radius=3)
-        ece = share(cell.ece, cell.n_real + cell.n_forged)
+        ece = calibrated(cell, "ece")
         plot.legend(f"15 bins of about {round(np.median(bins.images))} images, 95 % interval", "s0", mark="dot")
         plot.legend(f"images in steps of 0.05, most: {count(int(claimed.max()))}", "counts", mark="square")
         title = f"Calibration: {cell.detector}, {training(cell)}"

@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 Z95 = 1.959963984540054
 _LEAST, _MOST = 2, 6
+_APART = 4  # decimals that tell values near 1 apart
 
 
 class Estimate(NamedTuple):
-    """A value and its interval, all three with the same number of decimals."""
+    """A value and its interval, with the same number of decimals where the value does not need more."""
 
     value: str
     low: str
@@ -35,21 +36,25 @@ def estimate(value: float, low: float, high: float) -> Estimate:
     """Round a share and its interval honestly.
 
     The ends are rounded outwards. A value that is not perfect never looks so: where rounding would make it 1 (or 0), it
-    is cut instead. Digits are added where an end would come to lie on 0.5, or where a value seems to lie beyond an end.
+    gets up to four decimals, so that 0.998 and 0.9999 differ, and is cut beyond. Digits are added where an end would
+    come to lie on 0.5, or where a value seems to lie beyond an end.
     Only exact 0 and 1 lose their zeros.
 
     >>> str(estimate(0.99812, 0.99511, 0.99893))
     '0.998 [0.995, 0.999]'
     >>> str(estimate(1.0, 0.9963, 1.0)), str(estimate(0.9996, 0.9796, 0.99999))
-    ('1 [0.996, 1]', '0.99 [0.97, 1.00]')
+    ('1 [0.996, 1]', '0.9996 [0.97, 1.00]')
     >>> str(estimate(0.999996, 0.99868, 1.0))
     '0.9999 [0.9986, 1]'
     """
     places = decimals((high - low) / 2)
     while places < _MOST and not _faithful(value, low, high, places):
         places += 1
+    own = places
+    while own < _APART and value not in (0.0, 1.0) and round(value, own) in (0.0, 1.0):
+        own += 1
     return Estimate(
-        _fixed(_near(value, places), places),
+        _fixed(_near(value, own), own),
         _end(low, _down(low, places), places),
         _end(high, _up(high, places), places),
     )
@@ -199,3 +204,16 @@ def megabytes(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value / 1000:.1f} GB" if value >= 1000 else f"{value:.0f} MB"
+
+
+def near_one(value: float) -> str:
+    """A share in two decimals, or in up to four where it lies nearer to 1 or 0 than two can show; 1 and 0 if exact.
+
+    >>> near_one(0.9999), near_one(0.998), near_one(0.954), near_one(0.99996), near_one(1.0), near_one(0.0004)
+    ('0.9999', '0.998', '0.95', '0.9999', '1', '0.0004')
+    """
+    if value in (0.0, 1.0):
+        return f"{value:.0f}"
+    needed = math.ceil(-math.log10(min(value, 1 - value)) - 1e-9)
+    places = min(max(needed, _LEAST), _APART)
+    return _fixed(_near(value, places), places)

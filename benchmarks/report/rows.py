@@ -93,7 +93,17 @@ def _row(cell: Cell, place: Place) -> Row:
         tpr=None if cell.tpr_at_fpr_1pct is None else percent(cell.tpr_at_fpr_1pct, cell.n_forged),
         balanced=percent(cell.balanced_accuracy, least),
         accuracy=percent_range(cell.accuracy, cell.accuracy_low, cell.accuracy_high, n),
-        brier=share(cell.brier, n),
-        ece=share(cell.ece, n),
+        brier=calibrated(cell, "brier"),
+        ece=calibrated(cell, "ece"),
         finding=words.finding(cell),
     )
+
+
+def calibrated(cell: Cell, measure: str) -> str:
+    """Brier score or ECE at equal prevalence, and where the classes differ in size at the set's own, named."""
+    own = share(getattr(cell, measure), cell.n_real + cell.n_forged)
+    if cell.n_real == cell.n_forged:
+        return own
+    equal = cell.at_equal_prevalence(measure)
+    of_set = f"{own} at the set's prevalence"
+    return of_set if equal is None else f"{share(equal, 2 * min(cell.n_real, cell.n_forged))} ({of_set})"

@@ -89,5 +89,5 @@ def worded(line: Line, column: str) -> str:
     found = line.columns[column]
     if found.value is None or found.low is None or found.high is None:
         return "no value"
-    shown = estimate(found.value, max(0.0, found.low), min(1.0, found.high))
+    shown = estimate(found.value, found.low, found.high)
     return f"{shown.value} (95\u00a0% interval {shown.low} to {shown.high})"

@@ -27,7 +27,7 @@ _MEASURES = {
     "EER": "eer",
     "TPR at 1 % FPR": "tpr_at_fpr_1pct",
     "Balanced accuracy": "balanced_accuracy",
-    "Accuracy at 0.5": "accuracy",
+    "Balanced accuracy at 0.5": "accuracy",
     "Brier": "brier",
     "ECE": "ece",
 }
@@ -151,9 +151,10 @@ def measures(board: Leaderboard, cells: Sequence[Cell]) -> Measures | None:
 
 
 def _ranged(cells: Sequence[Cell], name: str) -> tuple[str, str]:
-    values = [value for cell in cells if (value := getattr(cell, name)) is not None]
+    of = [cell.at_equal_prevalence(name) if name in ("brier", "ece") else getattr(cell, name) for cell in cells]
+    values = [value for value in of if value is not None]
     if len(values) < len(cells):
-        return "n too small", ""
+        return ("not known" if name in ("brier", "ece") else "n too small"), ""
     return f"{fmean(values):.2f}", f"{min(values):.2f} to {max(values):.2f}"
 
 

@@ -13,6 +13,7 @@ from benchmarks.pipeline.settings import short_name
 from benchmarks.pipeline.store import Store
 from benchmarks.report.numbers import estimate
 from benchmarks.tables.column import CONTROLS
+from benchmarks.tables.leader import published_leader
 from benchmarks.tables.leaderboard import PRIMARIES
 from detect.trained import read_card
 from forge.errors import BenchError, InputError, UnknownNameError
@@ -218,27 +219,14 @@ def _filled(run: Run, results: Mapping[str, Any], folder: Path, store: Store) ->
     )
 
 
-def _expected(folder: Path) -> Mapping[str, Any]:
-    """The means and ranks that were published beside the results; nothing where there are none."""
-    file = folder / "expected.json"
-    found: Mapping[str, Any] = read_json(file) if file.is_file() else {}
-    return found
-
-
 def _leader(folder: Path) -> str:
     """The first line of the leaderboard that was published beside the results, if there are ranks to speak of."""
-    expected = _expected(folder)
-    if not expected:
+    leader = published_leader(folder)
+    if leader is None or leader.ranked < 2:
         return ""
-    column, ranks = expected["primary"], expected["ranks"]
-    values = {one["what"]: one for one in expected["values"] if one["value"] is not None}
-    first = [values[f"{name}, {column}"] for name, rank in ranks.items() if rank.split(" ")[0] == "1"]
-    if len(ranks) < 2 or not first:
-        return ""
-    best = max(first, key=lambda one: one["value"])
-    shown = estimate(best["value"], max(0.0, best["low"]), min(1.0, best["high"]))
-    tied = f"; {len(first) - 1} more cannot be told apart from it" if len(first) > 1 else ""
-    return f"{best['what'].removesuffix(', ' + column)}: AUC {shown} {_MEANT.get(column, f'in {column}')}{tied}"
+    shown = estimate(leader.value, leader.low, leader.high)
+    tied = f"; {leader.tied} more cannot be told apart from it" if leader.tied else ""
+    return f"{leader.detector}: AUC {shown} {_MEANT.get(leader.column, f'in {leader.column}')}{tied}"
 
 
 def _best(cells: Sequence[Mapping[str, Any]]) -> str:

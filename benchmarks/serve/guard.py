@@ -8,7 +8,7 @@ import ipaddress
 import re
 import socket
 from collections.abc import Iterable
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
@@ -78,22 +78,26 @@ class Guard:
                     headers["Cross-Origin-Opener-Policy"] = "same-origin"
             await send(message)
 
-        problem = self._problem(scope["method"], Headers(scope=scope))
-        app = PlainTextResponse(problem + "\n", status_code=403) if problem else self.app
+        status, problem = self._problem(scope["method"], Headers(scope=scope))
+        app = PlainTextResponse(problem + "\n", status_code=status) if problem else self.app
         await app(scope, receive, guarded)
 
-    def _problem(self, method: str, headers: Headers) -> str:
-        hosts = headers.getlist("host")
-        name = _name_in(hosts[0]) if len(hosts) == 1 else None
-        if name is None or not self._known(name):
-            return "this server is not asked for by that name; use the address that `bench serve` printed"
+    def _problem(self, method: str, headers: Headers) -> tuple[int, str]:
+        """Return the HTTP status and the sentence of a refusal; 200 and no sentence where there is none."""
+        hosts, origin = headers.getlist("host"), headers.get("origin")
+        if len(hosts) != 1 or (host := _parsed(f"//{hosts[0]}")) is None or host.hostname is None:
+            return 400, "the header Host cannot be read"
+        if not self._known(host.hostname):
+            return 403, "this server is not asked for by that name; use the address that `bench serve` printed"
+        source = None if origin is None else _parsed(origin)
+        if origin is not None and source is None:
+            return 400, "the header Origin cannot be read"
         if method in ("GET", "HEAD"):
-            return ""
-        origin = headers.get("origin")
-        foreign = origin is not None and urlsplit(origin).netloc.lower() != hosts[0].lower()
+            return 200, ""
+        foreign = source is not None and source.netloc.lower() != hosts[0].lower()
         if foreign or headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
-            return "forms of other sites are not taken"
-        return ""
+            return 403, "forms of other sites are not taken"
+        return 200, ""
 
     def _known(self, name: str) -> bool:
         # a name can be pointed at us by anybody, an address cannot
@@ -111,11 +115,14 @@ _HEADERS = (
 )
 
 
-def _name_in(host: str) -> str | None:
+def _parsed(address: str) -> SplitResult | None:
+    """The parts of an address, None where it cannot be read."""
     try:
-        return urlsplit(f"//{host}").hostname
+        parts = urlsplit(address)
+        _ = parts.hostname, parts.port  # both are read when they are asked for, and may raise
     except ValueError:
         return None
+    return parts
 
 
 def _is_address(name: str) -> bool:

@@ -29,7 +29,7 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 import PIL
 from PIL import Image, features
 
-from forge.errors import BenchError, InputError
+from forge.errors import BenchError, InputError, quoted
 from forge.faces.imaging import Unusable, decode, read_bytes, resize
 from forge.faces.pool import ordered
 from forge.faces.sources.fairface import FairFaceSource
@@ -136,7 +136,7 @@ def read_pins(lock: Path, packages: Sequence[str] = PACKAGES) -> dict[str, Pin]:
     for name in packages:
         entry = re.search(rf"^{re.escape(name)}==([^\s;]+).*\\\n((?:[ \t]+--hash=.+\n)+)", text, re.MULTILINE)
         if entry is None:
-            raise InputError(f"{lock} has no version with hashes of {name!r}, which the GPU machine lacks")
+            raise InputError(f"{lock} has no version with hashes of {quoted(name)}, which the GPU machine lacks")
         pins[name] = Pin(entry[1], tuple(re.findall(r"--hash=(\S+)", entry[2])))
     return pins
 

@@ -21,7 +21,7 @@ from forge.errors import InputError
 COLUMNS = {
     "leave-one-out": "trained on all generators but the tested one, or elsewhere",
     "cross": "trained on one generator, tested on each other one",
-    "same": "trained on one generator, tested on fresh forgeries of it",
+    "same": "trained on one generator, or elsewhere where the suite has one, tested on fresh forgeries of it",
     "union": "trained on all generators, tested on fresh forgeries of each",
     "robust": "trained on all generators, test images perturbed",
     "external": "trained on all generators, tested on photos and forgeries that nobody here made",
@@ -78,8 +78,8 @@ def column_of(training: Training, tested_on: str, perturbation: str, generators:
         return "same" if len(seen) == 1 else "union" if seen == generators else ""
     if seen == generators - {tested_on}:
         return "leave-one-out"
-    if not seen & generators:  # trained elsewhere: every generator is one that was left out
-        return "leave-one-out"
+    if not seen & generators:  # trained elsewhere: every generator is one that was left out, unless there is one alone
+        return "leave-one-out" if len(generators) > 1 else "same"
     return "cross" if len(seen) == 1 else ""
 
 

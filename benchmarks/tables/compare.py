@@ -95,8 +95,8 @@ def _compared(pairs: Mapping[str, _Pair]) -> list[Difference]:
             a=float(np.mean([cell.auc for cell in pair.of_a])),
             b=float(np.mean([cell.auc for cell in pair.of_b])),
             difference=pair.difference.value,
-            low=pair.difference.low,
-            high=pair.difference.high,
+            low=max(-1.0, pair.difference.low),
+            high=min(1.0, pair.difference.high),
             p_holm=float(p),
             cells=len(pair.of_a),
         )

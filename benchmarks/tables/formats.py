@@ -13,6 +13,7 @@ from benchmarks.measures.seeds import FEWEST
 from benchmarks.report.numbers import amount, count, estimate, p_value
 from benchmarks.tables.column import CONTROLS
 from benchmarks.tables.leaderboard import Leaderboard, Line, Spread, Standing
+from forge.files import csv_cell
 
 FORMATS = ("table", "md", "html", "csv", "json")
 
@@ -118,7 +119,7 @@ def standing(found: Standing) -> str:
         return "–"
     if found.value is None or found.low is None or found.high is None:
         return f"{found.missing} of {found.cells + found.missing} missing"
-    return str(estimate(found.value, max(0.0, found.low), min(1.0, found.high)))
+    return str(estimate(found.value, found.low, found.high))
 
 
 def markdown(sheet: Sheet) -> str:
@@ -154,7 +155,9 @@ def to_csv(sheet: Sheet) -> str:
     writer = csv.writer(text, lineterminator="\n")
     parts = ("value", "low", "high", "sd", "missing")
     names = [f"{name} {part}".replace(" value", "") for name in sheet.board.columns for part in parts]
-    writer.writerow(["rank", "rank_low", "rank_high", "detector", *names, "images_per_second", "parameters"])
+    writer.writerow(
+        ["rank", "rank_low", "rank_high", "detector", *map(csv_cell, names), "images_per_second", "parameters"]
+    )
     for line in sheet.board.lines:
         values: list[object] = []
         for name in sheet.board.columns:
@@ -164,7 +167,7 @@ def to_csv(sheet: Sheet) -> str:
         cost = sheet.costs.get(line.detector)
         ranks = ["" if one is None else one for one in (line.rank, line.rank_low, line.rank_high)]
         speed = cost.images_per_second if cost and cost.images_per_second is not None else ""
-        writer.writerow([*ranks, line.detector, *values, speed, cost.parameters if cost else ""])
+        writer.writerow([*ranks, csv_cell(line.detector), *values, speed, cost.parameters if cost else ""])
     return text.getvalue()
 
 

@@ -22,7 +22,7 @@ from benchmarks.measures.ranks import Friedman, critical_difference, friedman, r
 from benchmarks.measures.statistics import holm
 from benchmarks.tables.cells import COLUMNS, Scored, Where, cells_of
 from benchmarks.tables.column import CONTROLS, Column
-from forge.errors import InputError
+from forge.errors import InputError, quoted
 
 ALPHA = 0.05
 PRIMARIES = ("leave-one-out", "cross", "same")  # the first that a suite has ranks its detectors
@@ -116,7 +116,7 @@ def ranked(cells: Mapping[str, Mapping[str, Sequence[Scored]]], *, primary: str 
         raise InputError("the scores have no test rows of real and forged images; nothing can be ranked")
     chosen = primary or _primary(cells, known)
     if chosen not in known:
-        raise InputError(f"the scores have no column {chosen!r}; they have: {', '.join(known)}")
+        raise InputError(f"the scores have no column {quoted(chosen)}; they have: {', '.join(known)}")
     expected = {name: _expected(name, cells) for name in known}
     columns = {
         name: Column({d: of[name] for d, of in cells.items() if len(of.get(name, [])) == len(expected[name])})
@@ -135,7 +135,7 @@ def ranked(cells: Mapping[str, Mapping[str, Sequence[Scored]]], *, primary: str 
         primary=chosen,
         seeds=sorted({where.seed for where in expected[chosen]}),
         columns={name: COLUMNS.get(name, f"trained on {name.partition(' ')[2]} images a class") for name in known},
-        lines=lines,
+        lines=[_within(line) for line in lines],
         duels=duels,
         many=_many({detector: cells[detector][chosen] for detector in complete}),
         spreads=_spreads(lines, known),
@@ -169,6 +169,16 @@ def _standing(column: Column, name: str, cells: Sequence[Scored], expected: Sequ
     return Standing(value=value, low=low, high=high, sd=mean.sd, cells=len(cells), missing=0)
 
 
+def _within(line: Line) -> Line:
+    """A line whose intervals end at 0 and 1; with few seeds a symmetric interval would reach beyond a possible AUC."""
+    columns = {
+        name: one.model_copy(update={"low": max(0.0, one.low), "high": min(1.0, one.high)})
+        for name, one in line.columns.items()
+        if one.low is not None and one.high is not None
+    }
+    return line.model_copy(update={"columns": line.columns | columns})
+
+
 def _duels(column: Column) -> tuple[list[Duel], list[float]]:
     """Every two detectors in a column, and the standard errors of their differences."""
     pairs = [(a, b, column.difference(a, b)) for a, b in itertools.combinations(column.names, 2)]
@@ -176,7 +186,7 @@ def _duels(column: Column) -> tuple[list[Duel], list[float]]:
         return [], []
     adjusted = holm([difference.p for *_, difference in pairs])
     duels = [
-        Duel(a=a, b=b, difference=one.value, low=one.low, high=one.high, p_holm=float(p))
+        Duel(a=a, b=b, difference=one.value, low=max(-1.0, one.low), high=min(1.0, one.high), p_holm=float(p))
         for (a, b, one), p in zip(pairs, adjusted, strict=True)
     ]
     return duels, [(one.high - one.low) / (2 * two_sided(0.95)) for *_, one in pairs]

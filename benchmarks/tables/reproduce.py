@@ -114,13 +114,18 @@ def verdict(then: Value, now: Value | None) -> Verdict:
     """Compare one value: IDENTICAL to the last digit, WITHIN the published interval, or it DIFFERS or is MISSING."""
     if now is None:
         return Verdict(what=then.what, status="MISSING", expected=then.value, found=None)
-    pairs = ((then.value, now.value), (then.low, now.low), (then.high, now.high))
+    # reports published earlier hold ends of intervals beyond 0 and 1
+    pairs = ((then.value, now.value), (_share(then.low), _share(now.low)), (_share(then.high), _share(now.high)))
     status: Status = "DIFFERS"
     if all(a == b or (a is not None and b is not None and abs(a - b) <= SAME) for a, b in pairs):
         status = "IDENTICAL"
     elif None not in (then.low, then.high, now.value) and _covers(then, now):
         status = "WITHIN"
     return Verdict(what=then.what, status=status, expected=then.value, found=now.value)
+
+
+def _share(end: float | None) -> float | None:
+    return None if end is None else min(1.0, max(0.0, end))
 
 
 def _covers(then: Value, now: Value) -> bool:

@@ -7,23 +7,21 @@ score an image; from that and the suite's own rows come rows like those of every
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
 
-from benchmarks.measures.trainings import CLEAN, EXTERNAL, Training, beside
+from benchmarks.measures.trainings import CLEAN, ELSEWHERE, EXTERNAL, Training, beside
+from benchmarks.tables.score_file import some
 from forge.errors import InputError
 
-ELSEWHERE = "elsewhere"
-_NAMES = ("image", "file", "sample_id")  # the first of these columns names the images
-_SHOWN = 3
+_LETTER = "i"  # names begin with a letter: a spreadsheet turns 8564066441874575e098 into a number
 
 
 def image_name(source: str, generator: str, seed: int, sample_id: str) -> str:
-    """A neutral name of a test image; a real one has the same in every seed, which is -1 for it."""
+    """Return the neutral name of a test image; a real one has the same in every seed, which is -1 for it."""
     text = "\0".join((source, generator, str(seed if generator else -1), sample_id))
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
+    return _LETTER + hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 def suite_images(scores: pd.DataFrame) -> pd.DataFrame:
@@ -40,41 +38,6 @@ def suite_images(scores: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(image=[image_name(str(a), str(b), int(c), str(d)) for a, b, c, d in keys])
 
 
-def read_submission(path: Path) -> pd.DataFrame:
-    """Read scores from CSV (UTF-8) or Parquet: columns `image` (a name of the export), `score` and maybe `label`.
-
-    Raises:
-        InputError: not readable, a column is missing, a score is no finite number, an image stands twice.
-    """
-    table = _table(path)
-    name = next((column for column in _NAMES if column in table.columns), None)
-    if name is None or "score" not in table.columns:
-        raise InputError(f"{path} needs the columns image and score; it has: {', '.join(map(str, table.columns))}")
-    images = [PurePosixPath(str(value).replace("\\", "/")).name.partition(".")[0] for value in table[name]]
-    numbers = pd.to_numeric(table["score"], errors="coerce").to_numpy(dtype=np.float64)
-    if (wrong := np.flatnonzero(~np.isfinite(numbers))).size:
-        value = table["score"].iloc[int(wrong[0])]
-        raise InputError(f"{path}: the score of {images[int(wrong[0])]} is {value}, which is no number "
-                         f"({wrong.size} of {numbers.size} are not)")  # fmt: skip
-    found = pd.DataFrame({"image": images, "score": numbers})
-    if (twice := found["image"][found["image"].duplicated()]).size:
-        raise InputError(f"{path}: {twice.size} images stand twice, among them {_some(twice)}; give one score an image")
-    return found.assign(label=table["label"].to_numpy()) if "label" in table.columns else found
-
-
-def _table(path: Path) -> pd.DataFrame:
-    if not path.is_file():
-        raise InputError(f"scores file {path} does not exist")
-    try:
-        if path.suffix.lower() in (".parquet", ".pq"):
-            return pd.read_parquet(path)
-        return pd.read_csv(path, dtype=dict.fromkeys(_NAMES, str))
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text; save it as UTF-8") from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read as a table: {' '.join(str(error).split())}") from error
-
-
 def rows_of(submission: pd.DataFrame, images: pd.DataFrame, name: str) -> pd.DataFrame:
     """Score rows of a submitted detector, as of every other one.
 
@@ -86,14 +49,21 @@ def rows_of(submission: pd.DataFrame, images: pd.DataFrame, name: str) -> pd.Dat
     Raises:
         InputError: images are missing, are not of the suite, or have another label there.
     """
-    known, given = set(images["image"]), set(submission["image"])
+    known = set(images["image"])
+    submission = submission.assign(image=_current(submission["image"], known))
+    given = set(submission["image"])
     if strange := sorted(given - known):
+        cause = "; a spreadsheet turned names into numbers: import that column as text" if _numeric(strange) else ""
         raise InputError(
-            f"{len(strange)} of {len(given)} images are not test images of the suite, among them {_some(strange)}; "
-            "`bench export images` gives their names"
+            f"{len(strange)} of {len(given)} images are not test images of the suite, among them {some(strange)}{cause}"
+            "; `bench export images` gives their names"
         )
     if missing := sorted(known - given):
-        raise InputError(f"{len(missing)} of {len(known)} test images have no score, among them {_some(missing)}")
+        raise InputError(f"{len(missing)} of {len(known)} test images have no score, among them {some(missing)}")
+    if (twice := submission["image"][submission["image"].duplicated()]).size:
+        raise InputError(
+            f"{twice.size} images stand twice, under the name of an earlier version too: {some(list(twice))}"
+        )
     merged = images.drop(columns=["score", "probability"]).merge(submission, on="image", suffixes=("", "_given"))
     if "label_given" in merged:
         _check_labels(merged)
@@ -107,18 +77,23 @@ def rows_of(submission: pd.DataFrame, images: pd.DataFrame, name: str) -> pd.Dat
     )
 
 
+def _current(names: pd.Series, known: set[str]) -> list[str]:
+    """Names of images as the export gives them; those of earlier versions had no letter in front."""
+    return [f"{_LETTER}{name}" if name not in known and f"{_LETTER}{name}" in known else name for name in names]
+
+
+def _numeric(names: list[str]) -> bool:
+    """Return whether a name looks like a number that a spreadsheet made of it, such as 8,56407E+113."""
+    return any(name[:1].isdigit() and ("," in name or "+" in name or name.isdigit()) for name in names)
+
+
 def _check_labels(merged: pd.DataFrame) -> None:
-    wrong = pd.to_numeric(merged["label_given"], errors="coerce") != merged["label"]
+    wrong = merged["label_given"] != merged["label"]
     if wrong.all():
         raise InputError(
-            "every label is the wrong way round: 1 is forged and 0 is real; are the scores exchanged as well?"
+            "every label is the wrong way round: forged is 1 and real is 0; are the scores exchanged as well?"
         )
     if wrong.any():
-        one = merged[wrong].iloc[0]
-        truth = "forged" if one["label"] else "real"
-        raise InputError(f"{int(wrong.sum())} labels are wrong, among them that of {one['image']}, which is {truth}")
-
-
-def _some(names: pd.Series | list[str]) -> str:
-    shown = list(names)[:_SHOWN]
-    return ", ".join(map(str, shown))
+        first = merged[wrong].iloc[0]
+        truth = "forged" if first["label"] else "real"
+        raise InputError(f"{int(wrong.sum())} labels are wrong, among them that of {first['image']}, which is {truth}")

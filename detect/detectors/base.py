@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from detect.views import View, coins, digest_of, generator_of, join, resolution_of, select, sets_of, splits_of
-from forge.compute import Compute, derive_seed
-from forge.errors import InputError
+from forge.compute import Compute, Precision, derive_seed
+from forge.errors import InputError, quoted
 from forge.faces.faceset import Images
 from forge.progress import Report
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from detect.trained import TrainedDetector
 
 Scores = NDArray[np.float64]
+Needs = Literal["", "discriminator", "snapshots", "members", "nothing"]
 
 ROLES = ("train_real", "train_forged", "val_real", "val_forged")
 
@@ -69,7 +70,9 @@ class FitData:
                 )
             allowed = role.partition("_")[0]
             if strange := sorted(splits_of(view) - {allowed}):
-                raise InputError(f"{role} holds images of split {strange[0]!r}; only {allowed!r} may be used here")
+                raise InputError(
+                    f"{role} holds images of split {quoted(strange[0])}; only {quoted(allowed)} may be used here"
+                )
         kinds = [{faces.card.kind for faces in sets_of(view)} for view in (self.train_real, self.train_forged)]
         if kinds == [{"forged"}, {"real"}]:
             raise InputError("train_real holds only forged faces and train_forged only real ones; exchange them")
@@ -173,8 +176,9 @@ class Detector(ABC):
     family: ClassVar[str]
     citation: ClassVar[str]
     variant: ClassVar[str] = ""  # where it departs from the paper
-    # what a fit reads beside images: a training's discriminator, those of its snapshots too, or other fitted detectors
-    needs: ClassVar[Literal["", "discriminator", "snapshots", "members"]] = ""
+    # What a fit reads beside images: a training's discriminator, those of its snapshots too, or other fitted detectors.
+    # "nothing": a fixed scorer; it is given real faces alone and counts as trained elsewhere.
+    needs: ClassVar[Needs] = ""
     Settings: ClassVar[type[DetectorSettings]] = DetectorSettings
 
     def __init__(self, settings: DetectorSettings, resolution: int) -> None:
@@ -205,6 +209,10 @@ class Detector(ABC):
             compute: the device.
         """
         return None
+
+    def scoring_precision(self, compute: Compute) -> Precision:
+        """Return the arithmetic that `score` uses: how far scores may differ between batches of different sizes."""
+        return "fp32" if compute.precision == "auto" else compute.precision
 
     def frequency_weights(self) -> NDArray[np.float32] | None:
         """What each DCT coefficient adds to the score a standard deviation, float32 [H, W], or None without such."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import Field
 
 from detect.adversary import Blueprint, layers, with_weights_of
-from detect.detectors.base import DetectorSettings, FitContext, FitData, FitSummary
+from detect.detectors.base import DetectorSettings, FitContext, FitData, FitSummary, Needs
 from detect.detectors.discriminator import RADFORD, adversary_of, origin
 from detect.detectors.features import FeatureDetector, LinearSettings
 from forge.errors import InputError
@@ -38,7 +38,7 @@ class DiscProbe(FeatureDetector):
         "mean and standard deviation of each channel instead of a 4 x 4 grid of maxima, logistic regression instead "
         "of an L2-SVM; labels of a conditional discriminator are left out"
     )
-    needs: ClassVar[Literal["", "discriminator", "snapshots", "members"]] = "discriminator"
+    needs: ClassVar[Needs] = "discriminator"
     Settings: ClassVar[type[DetectorSettings]] = DiscProbeSettings
     own: DiscProbeSettings
     blueprint: Blueprint | None = None

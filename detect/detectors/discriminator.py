@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
 from detect.adversary import Adversary, Blueprint, with_weights_of
-from detect.detectors.base import DetectorSettings, FitContext, FitData, FitSummary
+from detect.detectors.base import DetectorSettings, FitContext, FitData, FitSummary, Needs
 from detect.detectors.network import NetworkDetector, NetworkSettings
 from forge.errors import InputError
 
@@ -44,7 +44,7 @@ def origin(trained: TrainedGenerator) -> dict[str, str | float]:
 class DiscriminatorNetwork(NetworkDetector):
     """A network built like a discriminator; a subclass says where its weights come from."""
 
-    needs: ClassVar[Literal["", "discriminator", "snapshots", "members"]] = "discriminator"
+    needs: ClassVar[Needs] = "discriminator"
     blueprint: Blueprint | None = None
     source: TrainedGenerator | None = None
 

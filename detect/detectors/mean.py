@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, FitSummary, Scores
-from forge.compute import Compute
-from forge.errors import InputError
+from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, FitSummary, Needs, Scores
+from forge.compute import Compute, Precision
+from forge.errors import InputError, quoted
 from forge.faces.faceset import Images
 from forge.files import read_json, write_json
 
@@ -28,7 +28,7 @@ class Mean(Detector):
 
     family = "mean"
     citation = "Kittler, Hatef, Duin, Matas: On Combining Classifiers, IEEE TPAMI 1998 (the sum rule)"
-    needs: ClassVar[Literal["", "discriminator", "snapshots", "members"]] = "members"
+    needs: ClassVar[Needs] = "members"
     Settings: ClassVar[type[DetectorSettings]] = MeanSettings
     names: ClassVar[tuple[str, ...]] = ()
 
@@ -65,6 +65,11 @@ class Mean(Detector):
         real = np.logaddexp.reduce(-np.logaddexp(0, stacked), axis=0)
         return np.asarray(forged - real, dtype=np.float64)
 
+    def scoring_precision(self, compute: Compute) -> Precision:
+        """Return the coarsest of the members' precisions."""
+        asked = {member.detector.scoring_precision(compute) for member in self.members}
+        return "bf16" if "bf16" in asked else "fp32"
+
     def save(self, directory: Path) -> None:
         """Write every member as a detector of its own, and mean.json with their order."""
         places = [f"member-{i}" for i in range(len(self.members))]
@@ -100,5 +105,7 @@ def mean_of(members: str) -> type[Mean]:
         raise InputError(f"detector 'mean:{members}' must join two or more different detectors, e.g. mean:xception+dct")
     for name in names:
         if name.startswith("mean:") or ".py:" in name:
-            raise InputError(f"detector 'mean:{members}' cannot contain {name!r}; join registered detectors by name")
+            raise InputError(
+                f"detector 'mean:{members}' cannot contain {quoted(name)}; join registered detectors by name"
+            )
     return type("Mean", (Mean,), {"names": names, "__doc__": Mean.__doc__, "__module__": __name__})

@@ -173,9 +173,12 @@ class NetworkDetector(Detector):
 
     def score(self, images: Images, compute: Compute) -> Scores:
         """Logits, float64 [n]; in the precision of the fit unless `compute` asks for one."""
-        precision = self.precision if compute.precision == "auto" else compute.precision
         device = compute.torch_device
-        return self.predict(self._scorer(device), images, compute, precision, self.part(device))
+        return self.predict(self._scorer(device), images, compute, self.scoring_precision(compute), self.part(device))
+
+    def scoring_precision(self, compute: Compute) -> Precision:
+        """Return the precision of the fit unless `compute` asks for one."""
+        return self.precision if compute.precision == "auto" else compute.precision
 
     def part(self, device: torch.device) -> int:
         """Images to put through the network at a time in scoring on a device."""

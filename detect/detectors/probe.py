@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from detect.detectors.base import DetectorSettings, FitContext, FitData, FitSummary
 from detect.detectors.features import FeatureDetector, LinearSettings
-from forge.errors import InputError, UnknownNameError
+from forge.errors import InputError, UnknownNameError, quoted
 from forge.files import digest_file
 
 if TYPE_CHECKING:
@@ -137,7 +137,9 @@ class ClipProbe(Probe):
 
         network: str = self.settings.network  # type: ignore[attr-defined]
         if "clip" not in network:
-            raise InputError(f"clip-probe: network {network!r} is not one of timm's CLIP networks (vit_..._clip_...)")
+            raise InputError(
+                f"clip-probe: network {quoted(network)} is not one of timm's CLIP networks (vit_..._clip_...)"
+            )
         return make_backbone(network, weights, input_size=self.own.input_size, seed=seed)
 
 

@@ -15,7 +15,7 @@ from detect.detectors.network import NetworkDetector, NetworkSettings
 from detect.views import digest_of
 from forge.blending import Making
 from forge.compute import Compute, derive_seed
-from forge.errors import CorruptError, InputError
+from forge.errors import CorruptError, InputError, quoted
 from forge.faces.faceset import FaceSet, Images
 from forge.files import read_json, write_json
 from forge.registry import is_file_reference
@@ -66,7 +66,7 @@ def network_class(name: str) -> type[NetworkDetector]:
     """
     kind = DETECTORS.load(name)
     if not (isinstance(kind, type) and issubclass(kind, NetworkDetector)):
-        raise InputError(f"network {name!r} of self-blended is no network; take one like xception")
+        raise InputError(f"network {quoted(name)} of self-blended is no network; take one like xception")
     return kind
 
 
@@ -148,7 +148,8 @@ class SelfBlendedDetector(Detector):
         stored = read_json(directory / "self-blended.json")["network"]
         if stored != detector.blending_settings.network:
             raise CorruptError(
-                f"{directory} holds the network {stored!r}, its settings say {detector.blending_settings.network!r}; "
+                f"{directory} holds the network {quoted(stored)}, its settings say "
+                f"{quoted(detector.blending_settings.network)}; "
                 "fit the detector again"
             )
         detector.inner = type(detector.inner).load(directory, detector.inner.settings, resolution)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from pydantic import Field
 
 from detect.adversary import Blueprint, with_weights_of
 from detect.calibration import Calibration, fit_platt
-from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, FitSummary, Scores
+from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, FitSummary, Needs, Scores
 from detect.detectors.discriminator import adversary_of, origin
 from detect.views import View
 from forge.compute import Compute
@@ -36,7 +36,7 @@ class RawVerdict(Detector):
     family = "disc-raw"
     citation = "Goodfellow et al.: Generative Adversarial Nets, NeurIPS 2014 (D as the judge of real and forged)"
     variant = "sign and scale calibrated on val; statistics over a batch are switched off, labels left out"
-    needs: ClassVar[Literal["", "discriminator", "snapshots", "members"]] = "discriminator"
+    needs: ClassVar[Needs] = "discriminator"
     Settings: ClassVar[type[DetectorSettings]] = VerdictSettings
 
     def __init__(self, settings: DetectorSettings, resolution: int) -> None:
@@ -144,7 +144,7 @@ class MomentEnsemble(RawVerdict):
     family = "disc-ensemble"
     citation = "Huang, Li, Pleiss, Liu, Hopcroft, Weinberger: Snapshot Ensembles: Train 1, Get M for Free, ICLR 2017"
     variant = "discriminators of one training at several moments, mean of calibrated log odds"
-    needs: ClassVar[Literal["", "discriminator", "snapshots", "members"]] = "snapshots"
+    needs: ClassVar[Needs] = "snapshots"
     Settings: ClassVar[type[DetectorSettings]] = EnsembleSettings
 
     def _moments(self, context: FitContext) -> list[TrainedGenerator]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pandas.api.types import is_numeric_dtype
 from PIL import Image
 
 from forge import marks
 from forge.faces.faceset import FaceSet, FaceView
-from forge.files import publishing
+from forge.files import csv_cell, publishing
 from forge.pictures import grid
 from forge.progress import Report, Tick, silent
 
@@ -48,7 +49,10 @@ def export(faces: FaceSet, out: Path, *, split: str | None = None, report: Repor
                 Image.fromarray(image).save(folder / name, "PNG", **mark)
             report(Tick(min(start + _AT_ONCE, len(view)), len(view)))
         rows.insert(0, "file", names)
-        rows.to_csv(folder / TABLE, index=False, lineterminator="\n")
+        for name in rows.columns:
+            if not is_numeric_dtype(rows[name]):
+                rows[name] = rows[name].map(csv_cell, na_action="ignore")
+        rows.rename(columns=csv_cell).to_csv(folder / TABLE, index=False, lineterminator="\n")
         card = faces.card
         text = f"{card.name}, FaceSet {card.digest}\nLicence: {card.licence}\nCitation: {card.citation or '-'}\n"
         (folder / "LICENCE.txt").write_text(text, encoding="utf-8")

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from forge.errors import CorruptError, InputError
+from forge.errors import CorruptError, InputError, quoted, short
 from forge.files import canonical_json, digest_file, digest_json, read_json
 
 if TYPE_CHECKING:
@@ -153,9 +153,11 @@ class FaceSet:
         for name, entry in card.files.items():
             part = path / name
             if not part.is_file():
-                raise CorruptError(f"{path} is damaged: {name} is missing; prepare or synthesize it again")
+                raise CorruptError(f"{path} is damaged: {short(name)} is missing; prepare or synthesize it again")
             if part.stat().st_size != entry.bytes:
-                raise CorruptError(f"{path} is damaged: {name} has {part.stat().st_size} bytes, not {entry.bytes}")
+                raise CorruptError(
+                    f"{path} is damaged: {short(name)} has {part.stat().st_size} bytes, not {entry.bytes}"
+                )
         return cls(path, card)
 
     def __len__(self) -> int:
@@ -217,7 +219,7 @@ class FaceSet:
         index = np.flatnonzero(self._splits == split)
         if not len(index):
             have = ", ".join(f"{name} {count}" for name, count in self.card.splits.items())
-            raise InputError(f"{self.path} has no images in split {split!r}; it has: {have}")
+            raise InputError(f"{self.path} has no images in split {quoted(split)}; it has: {have}")
         return FaceView(self, index)
 
     def verify(self) -> list[str]:

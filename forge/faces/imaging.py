@@ -27,6 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, JpegImagePlugin, UnidentifiedImageError
 
+from forge.errors import quoted
+
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF")
 SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .webp .bmp .dib .tif .tiff .gif .ppm .pgm .pbm .pnm .avif".split()  # noqa: SIM905
@@ -129,7 +131,7 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Decoded:
         except Unusable:
             raise
         except UnidentifiedImageError as error:
-            raise Unusable("not an image", f"the first bytes are {data[:8]!r}") from error
+            raise Unusable("not an image", f"the first bytes are {quoted(data[:8])}") from error
         except Image.DecompressionBombError as error:
             raise Unusable("too many pixels", f"more than {max_pixels:,}") from error
         except Exception as error:

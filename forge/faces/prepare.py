@@ -25,7 +25,7 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 
-from forge.errors import InputError
+from forge.errors import InputError, quoted
 from forge.faces.crop import FaceCrop
 from forge.faces.duplicates import MAX_HAMMING, MIN_CORRELATION, clusters, near_duplicates
 from forge.faces.faceset import CORE_COLUMNS, FaceSet
@@ -133,7 +133,7 @@ def _check(
     if count is not None and count < MIN_IMAGES:
         raise InputError(f"count is {count}; at least {MIN_IMAGES} images are needed")
     if crop not in ("none", "face"):
-        raise InputError(f"crop {crop!r} is not known; use none or face")
+        raise InputError(f"crop {quoted(crop)} is not known; use none or face")
     if workers < 1:
         raise InputError(f"workers is {workers}; it must be at least 1")
     check_fractions(splits)
@@ -141,9 +141,11 @@ def _check(
         raise InputError(f"{out} exists already; choose another place or remove it first")
     clash = sorted(set(source.attributes) & set(CORE_COLUMNS))
     if clash:
-        raise InputError(f"source {source.name!r}: label column {clash[0]!r} is a column every set has; rename it")
+        raise InputError(
+            f"source {quoted(source.name)}: label column {quoted(clash[0])} is a column every set has; rename it"
+        )
     if not len(source):
-        raise InputError(f"source {source.name!r} has no images{_where(source)}; give a folder that holds some")
+        raise InputError(f"source {quoted(source.name)} has no images{_where(source)}; give a folder that holds some")
 
 
 def _display_name(source: Source) -> str:
@@ -310,7 +312,8 @@ def _check_enough(source: Source, taken: _Taken, usable: int, duplicates: int) -
     why = ", ".join(f"{number} {reason}" for reason, number in reasons.most_common())
     example = f" (e.g. {taken.rejected[0][0]}: {': '.join(taken.rejected[0][1:])})" if taken.rejected else ""
     raise InputError(
-        f"source {source.name!r}{_where(source)}: {usable} of {taken.seen} images are usable, at least {MIN_IMAGES} "
+        f"source {quoted(source.name)}{_where(source)}: {usable} of {taken.seen} images are usable, at least "
+        f"{MIN_IMAGES} "
         f"are needed; rejected: {why or 'none'}{example}; add images or correct these"
     )
 

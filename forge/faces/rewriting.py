@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from forge.errors import InputError
+from forge.errors import InputError, quoted
 from forge.faces.faceset import FaceSet, FaceView, Images
 from forge.faces.writing import FaceSetWriter
 from forge.progress import Report, Tick, silent
@@ -40,7 +40,7 @@ def rewrite(
     """
     card = faces.card
     if missing := [split for split in splits if split not in card.splits]:
-        raise InputError(f"{faces.path} has no split {missing[0]!r}; it has: {', '.join(card.splits)}")
+        raise InputError(f"{faces.path} has no split {quoted(missing[0])}; it has: {', '.join(card.splits)}")
     schema = pq.read_schema(faces.path / "table.parquet")
     writer = FaceSetWriter(
         out,

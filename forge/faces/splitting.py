@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from forge.errors import InputError
+from forge.errors import InputError, quoted, short
 from forge.faces.faceset import SPLITS
 
 DEFAULT_SPLITS: Mapping[str, float] = {"forge": 0.4, "train": 0.3, "val": 0.1, "test": 0.2}
@@ -22,9 +22,9 @@ def check_fractions(fractions: Mapping[str, float]) -> None:
     """
     for name, fraction in fractions.items():
         if name not in SPLITS:
-            raise InputError(f"splits names {name!r}; a split is one of {', '.join(SPLITS)}")
+            raise InputError(f"splits names {quoted(name)}; a split is one of {', '.join(SPLITS)}")
         if not fraction > 0:
-            raise InputError(f"splits gives {name} the fraction {fraction}; it must be above 0, or leave {name} out")
+            raise InputError(f"splits gives {short(name)} the fraction {fraction}; it must be above 0, or leave it out")
     total = sum(fractions.values())
     if not abs(total - 1) < 1e-6:
         raise InputError(f"the fractions of splits sum to {total:g}; they must sum to 1")

@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.lib.format import write_array_header_1_0
 
-from forge.errors import InputError
+from forge.errors import InputError, quoted
 from forge.faces.faceset import CORE_COLUMNS, Card, FileEntry, Images, contents_digest, row_line
-from forge.files import digest_file, publishing, write_json
+from forge.files import csv_cell, digest_file, publishing, write_json
 
 SHARD_BYTES = 256 << 20
 
@@ -54,7 +54,7 @@ class FaceSetWriter:
     def __post_init__(self) -> None:
         clash = sorted(set(self.attributes) & set(CORE_COLUMNS))
         if clash:
-            raise InputError(f"label column {clash[0]!r} has the name of a column every set has; rename it")
+            raise InputError(f"label column {quoted(clash[0])} has the name of a column every set has; rename it")
         columns = CORE_COLUMNS | {name: pa.type_for_alias(kind) for name, kind in self.attributes.items()}
         self._schema = pa.schema(list(columns.items()))
         self._per_shard = max(1, self.shard_bytes // (self.resolution**2 * 3))
@@ -142,7 +142,9 @@ class FaceSetWriter:
     def _write_card(self) -> None:
         if self._rejected:
             with (self._directory / "rejected.csv").open("w", newline="", encoding="utf-8") as file:
-                csv.writer(file, lineterminator="\n").writerows([("file", "reason", "detail"), *self._rejected])
+                writer = csv.writer(file, lineterminator="\n")
+                writer.writerow(("file", "reason", "detail"))
+                writer.writerows([csv_cell(cell) for cell in row] for row in self._rejected)
         reasons: dict[str, int] = {}
         for _, reason, _ in self._rejected:
             reasons[reason] = reasons.get(reason, 0) + 1

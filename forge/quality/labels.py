@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from forge.compute import derive_seed
-from forge.errors import InputError
+from forge.errors import InputError, quoted
 from forge.faces.faceset import Images
 from forge.quality.base import Result, Share, check_images
 from forge.training.augment import to_float, translate
@@ -79,7 +79,9 @@ def obedience(
     }
     classes = np.unique(np.asarray(train_labels).astype(str))
     if len(classes) < 2:
-        raise InputError(f"the training labels have one class ({str(classes[0])!r}); choose a column with at least two")
+        raise InputError(
+            f"the training labels have one class ({quoted(str(classes[0]))}); choose a column with at least two"
+        )
     targets = {name: _codes(name, labels, len(images), classes) for name, (images, labels) in sets.items()}
     device_type = torch.device(device)
     with torch.random.fork_rng(devices=[device_type] if device_type.type == "cuda" else []):
@@ -114,7 +116,7 @@ def _codes(name: str, labels: Labels, count: int, classes: NDArray[np.str_]) -> 
         raise InputError(f"there are {count} {name} images and labels of shape {texts.shape}; give one label an image")
     if unknown := sorted(set(texts) - set(classes)):
         raise InputError(
-            f"{name} label {str(unknown[0])!r} has no training images; the classes are {', '.join(classes)}"
+            f"{name} label {quoted(str(unknown[0]))} has no training images; the classes are {', '.join(classes)}"
         )
     return np.searchsorted(classes, texts).astype(np.int64)
 

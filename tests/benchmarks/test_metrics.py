@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn import metrics as sk
 
-from benchmarks.measures import metrics, resampling, statistics
+from benchmarks.measures import calibration, metrics, resampling, statistics
 from forge.errors import InputError
 
 rng = np.random.default_rng(11)
@@ -48,8 +48,8 @@ def test_agrees_with_scikit_learn(label, score):
         expected = sk.roc_auc_score(label, score, max_fpr=bound)
         assert metrics.partial_auc(label, score, max_fpr=bound) == pytest.approx(expected, abs=1e-12)
     p = probability(score)
-    assert metrics.brier(label, p) == pytest.approx(sk.brier_score_loss(label, p))
-    assert metrics.log_loss(label, p) == pytest.approx(sk.log_loss(label, p))
+    assert calibration.brier(label, p) == pytest.approx(sk.brier_score_loss(label, p))
+    assert calibration.log_loss(label, p) == pytest.approx(sk.log_loss(label, p))
     assert metrics.accuracy(label, score, 0.4) == pytest.approx(sk.accuracy_score(label, score >= 0.4))
     assert metrics.balanced_accuracy(label, score, 0.4) == pytest.approx(
         sk.balanced_accuracy_score(label, score >= 0.4)
@@ -193,37 +193,37 @@ def test_confusion_rates_of_one_class_alone():
 def test_reliability_of_distinct_probabilities_has_equal_bins():
     p = rng.permutation(np.linspace(0.01, 0.99, 100))
     label = np.arange(100) % 2
-    r = metrics.reliability(label, p, bins=15)
+    r = calibration.reliability(label, p, bins=15)
     assert r.images.sum() == 100
     assert set(r.images) <= {6, 7}
     blocks = np.split(np.argsort(p), np.cumsum(r.images)[:-1])
     np.testing.assert_allclose(r.probability, [p[b].mean() for b in blocks])
     np.testing.assert_allclose(r.forged, [label[b].mean() for b in blocks])
     expected = sum(b.size * abs(label[b].mean() - p[b].mean()) for b in blocks) / 100
-    assert metrics.ece(label, p) == pytest.approx(expected)
+    assert calibration.ece(label, p) == pytest.approx(expected)
 
 
 @given(labelled, st.integers(1, 20), st.randoms(use_true_random=False))
 def test_ties_share_a_bin_whatever_the_row_order(data, bins, random):
     label, score = data
     p = probability(score)
-    r = metrics.reliability(label, p, bins=bins)
+    r = calibration.reliability(label, p, bins=bins)
     assert r.images.sum() == label.size
     assert r.images.size <= min(bins, np.unique(p).size)
     assert (np.diff(r.probability) > 0).all()
     assert np.sum(r.images * r.forged) == pytest.approx(label.sum())
     order = list(range(label.size))
     random.shuffle(order)
-    np.testing.assert_array_equal(metrics.reliability(label[order], p[order], bins=bins).forged, r.forged)
+    np.testing.assert_array_equal(calibration.reliability(label[order], p[order], bins=bins).forged, r.forged)
 
 
 def test_calibration_extremes():
     label = np.array([0, 1, 0, 1])
-    assert metrics.ece(label, label) == metrics.brier(label, label) == 0
-    assert metrics.ece(label, 1 - label) == metrics.brier(label, 1 - label) == 1
-    assert metrics.log_loss(label, 1 - label) == pytest.approx(-np.log(1e-15), rel=0.01)  # clipped, not infinite
-    assert metrics.ece(label, [0.5] * 4) == 0  # right on average, though it tells nothing apart
-    assert metrics.ece(label, [0.75] * 4) == 0.25
+    assert calibration.ece(label, label) == calibration.brier(label, label) == 0
+    assert calibration.ece(label, 1 - label) == calibration.brier(label, 1 - label) == 1
+    assert calibration.log_loss(label, 1 - label) == pytest.approx(-np.log(1e-15), rel=0.01)  # clipped, not infinite
+    assert calibration.ece(label, [0.5] * 4) == 0  # right on average, though it tells nothing apart
+    assert calibration.ece(label, [0.75] * 4) == 0.25
 
 
 BAD = {
@@ -255,7 +255,7 @@ TAKES_SCORES = {
     "auc_bootstrap": resampling.auc_bootstrap,
     "bootstrap_interval": lambda label, score: resampling.bootstrap_interval(metrics.eer, label, score),
 }
-TAKES_PROBABILITIES = {"brier": metrics.brier, "log_loss": metrics.log_loss, "ece": metrics.ece}
+TAKES_PROBABILITIES = {"brier": calibration.brier, "log_loss": calibration.log_loss, "ece": calibration.ece}
 
 
 @pytest.mark.parametrize("function", TAKES_SCORES.values(), ids=TAKES_SCORES.keys())
@@ -282,7 +282,7 @@ def test_bad_options_are_named():
         lambda: metrics.partial_auc(label, score, max_fpr=1.5),
         lambda: metrics.average_precision(label, score, prevalence=1),
         lambda: metrics.average_precision(label, score, prevalence=float("nan")),
-        lambda: metrics.ece(label, score, bins=0),
+        lambda: calibration.ece(label, score, bins=0),
     ):
         with pytest.raises(InputError, match=r"must (lie in \(0, 1|be at least 1)"):
             call()

@@ -14,7 +14,7 @@ from benchmarks.pipeline.job import Context, Job
 from benchmarks.pipeline.plan import VERSIONS, Stage, without
 from benchmarks.pipeline.stages import STAGES
 from benchmarks.pipeline.store import DamagedError, Store, write_manifest
-from forge.errors import BenchError, InputError
+from forge.errors import BenchError, DetectorError, InputError
 from forge.files import explain_os_error, write_text
 from forge.progress import Tick
 
@@ -119,7 +119,7 @@ def execute(stages: Sequence[Stage], store: Store, context: Context, observer: O
         stage = planned
         if failures and stage.kind in ("evaluate", "report"):
             why = {one.name: str(failures[one.key]) for one in stages if one.key in failures}
-            stage = without(stage, {*places}, why)
+            stage = without(stage, {*places} - _unusable(stages, failures), why)
             stages[number + 1 :] = [
                 replace(one, inputs=one.inputs | {"evaluation": stage}) for one in stages[number + 1 :]
             ]
@@ -144,6 +144,14 @@ def execute(stages: Sequence[Stage], store: Store, context: Context, observer: O
     if stage.key not in places:
         raise next(iter(failures.values()))
     return Executed(places, failures, places[stage.key])
+
+
+def _unusable(stages: Sequence[Stage], failures: Mapping[str, BenchError]) -> set[str]:
+    """Keys of the fits with unusable scores on some set, and of what reads them: a report leaves all of it out."""
+    failed = [one for one in stages if isinstance(failures.get(one.key), DetectorError) and one.kind == "score"]
+    fits = {one.inputs["detector"].key for one in failed}
+    reading = {one.key for one in stages if "detector" in one.inputs and one.inputs["detector"].key in fits}
+    return fits | reading
 
 
 def bring(wanted: Sequence[Stage], store: Store, context: Context, observer: Observer) -> dict[str, Path]:

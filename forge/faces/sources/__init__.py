@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forge.errors import InputError, UnknownNameError
+from forge.errors import InputError, UnknownNameError, quoted
 from forge.faces.sources.base import Item, Source, printable
 from forge.registry import Registry
 
@@ -58,7 +58,7 @@ def resolve(text: str, *, plugins: bool = False, **options: Any) -> Source | Fac
     name, colon, path = text.partition(":")
     if colon and name in SOURCES.names():
         if not path:
-            raise InputError(f"data {text!r} names no path; give {name}:PATH")
+            raise InputError(f"data {quoted(text)} names no path; give {name}:PATH")
         return _make(name, path, options)
     given = Path(text).expanduser()
     if text and given.is_dir():
@@ -66,11 +66,11 @@ def resolve(text: str, *, plugins: bool = False, **options: Any) -> Source | Fac
             return _open(given, options)
         return _make(_layout(given), text, options)
     if text and given.exists():
-        raise InputError(f"data {printable(text)!r} is a file; give the folder that holds the images")
+        raise InputError(f"data {quoted(printable(text))} is a file; give the folder that holds the images")
     if _NAME.fullmatch(name):
         raise UnknownNameError("source or folder", name, SOURCES.names(), see="bench list sources")
     known = ", ".join(SOURCES.names())
-    raise InputError(f"data {printable(text)!r} is neither a known source nor an existing path; known: {known}")
+    raise InputError(f"data {quoted(printable(text))} is neither a known source nor an existing path; known: {known}")
 
 
 def _layout(folder: Path) -> str:
@@ -81,7 +81,9 @@ def _open(path: Path, options: dict[str, Any]) -> FaceSet:
     from forge.faces.faceset import FaceSet
 
     if options:
-        raise InputError(f"data {printable(str(path))!r} is a FaceSet and takes no option {next(iter(options))!r}")
+        raise InputError(
+            f"data {quoted(printable(str(path)))} is a FaceSet and takes no option {quoted(next(iter(options)))}"
+        )
     return FaceSet.open(path)
 
 
@@ -90,11 +92,11 @@ def _make(name: str, path: str | None, options: dict[str, Any]) -> Source:
     takes = inspect.signature(kind).parameters
     if path is not None:
         if "root" not in takes:
-            raise InputError(f"source {name!r} takes no path; use --data {name}")
+            raise InputError(f"source {quoted(name)} takes no path; use --data {name}")
         options = {"root": path, **options}
     for option in options:
         if option not in takes:
             known = ", ".join(parameter for parameter in takes if parameter != "root") or "none"
-            raise InputError(f"source {name!r} has no option {option!r}; it takes: {known}")
+            raise InputError(f"source {quoted(name)} has no option {quoted(option)}; it takes: {known}")
     source: Source = kind(**options)
     return source

@@ -13,9 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from forge.errors import InputError
+from forge.errors import InputError, quoted
 from forge.faces.imaging import SUFFIXES, read_bytes
-from forge.files import canonical_json, digest_file
+from forge.files import canonical_json, digest_file, visible
 
 
 @dataclass(frozen=True)
@@ -151,8 +151,8 @@ def _status(path: Path) -> os.stat_result | None:
 
 
 def printable(name: str) -> str:
-    r"""Spell a file name so that it can be stored as UTF-8: bytes that are no text become `\xNN`."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    r"""Spell a file name so that it can be stored and shown: bytes that are no text and controls become `\xNN`."""
+    return visible(name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
 
 
 def existing_folder(root: Path | str | None, *, source: str, how: str) -> Path:
@@ -167,11 +167,11 @@ def existing_folder(root: Path | str | None, *, source: str, how: str) -> Path:
         InputError: nothing was given, or it is not a folder.
     """
     if root is None:
-        raise InputError(f"source {source!r} needs a folder: --data {source}:PATH; {how}")
+        raise InputError(f"source {quoted(source)} needs a folder: --data {source}:PATH; {how}")
     path = Path(root).expanduser()
     if not path.is_dir():
         state = "is not a folder" if path.exists() else "does not exist"
-        raise InputError(f"source {source!r}: {printable(str(path))} {state}; {how}")
+        raise InputError(f"source {quoted(source)}: {printable(str(path))} {state}; {how}")
     return path
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from forge.errors import InputError
+from forge.errors import InputError, quoted
 from forge.faces.sources.base import FileSource, existing_folder, find_images
 
 IMAGES, IDENTITIES, ATTRIBUTES = "img_align_celeba", "identity_CelebA.txt", "list_attr_celeba.txt"
@@ -76,7 +76,7 @@ class CelebASource(FileSource):
         for number, line in enumerate(_lines(path), start=1):
             cells = line.split()
             if len(cells) != 2:
-                raise InputError(f"{path}, line {number}: {line[:60]!r} is not a file and a person")
+                raise InputError(f"{path}, line {number}: {quoted(line[:60])} is not a file and a person")
             people[cells[0]] = cells[1]
         return people
 

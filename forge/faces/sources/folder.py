@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from forge.errors import InputError
+from forge.errors import InputError, quoted
 from forge.faces.sources.base import FileSource, existing_folder, find_images, printable
 from forge.faces.sources.labels import Labels, canonical, read_labels
 
@@ -43,7 +43,7 @@ class FolderSource(FileSource):
     ) -> None:
         self.root = existing_folder(root, source=self.name, how="name a folder of images")
         if identities not in ("labels", "folders"):
-            raise InputError(f"identities {identities!r} is not known; use labels or folders")
+            raise InputError(f"identities {quoted(identities)} is not known; use labels or folders")
         self.identities, self.licence, self.citation = identities, licence, citation
         self._labels = self._read_labels()
 
@@ -88,6 +88,6 @@ class FolderSource(FileSource):
         if absent:
             raise InputError(
                 f"{labels.path} names {len(absent)} of {len(labels.rows)} files that are no images in {self.root}, "
-                f"the first is {absent[0]!r}; correct the column 'file' or remove these rows"
+                f"the first is {quoted(absent[0])}; correct the column 'file' or remove these rows"
             )
         return labels

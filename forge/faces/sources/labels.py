@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
-from forge.errors import InputError
+from forge.errors import InputError, quoted, short
 
 FILE_COLUMN = "file"
 
@@ -45,10 +45,10 @@ def read_labels(path: Path) -> Labels:
     lines = _parquet(path) if path.suffix == ".parquet" else _csv(path)
     header = [name or "" for name in next(lines)]
     if FILE_COLUMN not in header:
-        raise InputError(f"{path} has no column 'file'; its columns are: {', '.join(header) or 'none'}")
+        raise InputError(f"{path} has no column 'file'; its columns are: {short(', '.join(header)) or 'none'}")
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
-        raise InputError(f"{path} has the column {twice[0]!r} {header.count(twice[0])} times; keep one")
+        raise InputError(f"{path} has the column {quoted(twice[0])} {header.count(twice[0])} times; keep one")
     place = header.index(FILE_COLUMN)
     rows: dict[str, tuple[str | None, ...]] = {}
     for number, line in enumerate(lines, start=2):
@@ -56,9 +56,9 @@ def read_labels(path: Path) -> Labels:
             raise InputError(f"{path}, row {number}: {len(line)} cells, but the header has {len(header)}")
         file = canonical(line[place] or "")
         if file in rows:
-            raise InputError(f"{path}, row {number}: {file} is there twice; keep one row a file")
+            raise InputError(f"{path}, row {number}: {short(file)} is there twice; keep one row a file")
         if file == "." or file.startswith("/") or file.split("/")[0] == "..":
-            raise InputError(f"{path}, row {number}: file {line[place]!r} must name a file inside {path.parent}")
+            raise InputError(f"{path}, row {number}: file {quoted(line[place])} must name a file inside {path.parent}")
         rows[file] = tuple(cell or None for i, cell in enumerate(line) if i != place)
     return Labels(path, tuple(name for name in header if name != FILE_COLUMN), rows)
 
@@ -79,14 +79,13 @@ def _csv(path: Path) -> Iterator[Sequence[str | None]]:
 
 
 def _parquet(path: Path) -> Iterator[Sequence[str | None]]:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path} is not readable as Parquet: {str(error).splitlines()[0]}") from error
-    yield table.column_names
-    for batch in table.to_batches():
-        columns = [column.to_pylist() for column in batch.columns]
-        yield from ([None if cell is None else str(cell) for cell in row] for row in zip(*columns, strict=True))
+        names, columns = table.column_names, [column.to_pylist() for column in table.columns]
+    except Exception as error:
+        # readers raise whatever damaged bytes make them raise, UnicodeDecodeError for the name of a column
+        raise InputError(f"{path} is not readable as Parquet: {short(error)}") from error
+    yield names
+    yield from ([None if cell is None else str(cell) for cell in row] for row in zip(*columns, strict=True))

@@ -1,0 +1,74 @@
+"""Intervals end at 0 and 1 in every format, values near 1 stay apart, and every list names the same leader."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic import call_bench
+from test_leaderboard import suite
+
+from benchmarks.cli.leaderboard import print_sheet
+from benchmarks.report import numbers
+from benchmarks.tables import formats
+from benchmarks.tables.formats import Sheet
+from benchmarks.tables.leaderboard import leaderboard
+from benchmarks.tables.reproduce import Value, verdict
+
+REPORTS = Path(__file__).parents[2] / "reports"
+
+
+@pytest.fixture(scope="module")
+def sheet():
+    """Two seeds that differ widely: an interval with one degree of freedom."""
+    scores = suite({"good": 0.9, "bad": 0.1}, seeds=(0, 1), n=60)
+    later = (scores["seed"] == 1) & (scores["label"] == 1)
+    scores.loc[later, "score"] += np.where(scores.loc[later, "detector"] == "good", 2.0, -2.0)
+    return Sheet(leaderboard(scores), "a suite", 1, {})
+
+
+def test_no_interval_of_a_mean_auc_leaves_0_to_1(sheet):
+    lines = json.loads(formats.to_json(sheet))["lines"]
+    ends = [column[end] for line in lines for column in line["columns"].values() for end in ("low", "high")]
+    assert min(ends) == 0.0 and max(ends) == 1.0
+    row = next(csv.DictReader(io.StringIO(formats.to_csv(sheet))))
+    assert float(row["leave-one-out high"]) == 1.0
+    for duel in json.loads(formats.to_json(sheet))["duels"]:
+        assert -1 <= duel["low"] <= duel["high"] <= 1
+
+
+def test_a_report_published_with_wider_intervals_is_still_reproduced():
+    then = Value(what="svm, union", value=0.9, low=0.5, high=1.248)
+    assert verdict(then, then.model_copy(update={"high": 1.0})).status == "IDENTICAL"
+    assert verdict(then, then.model_copy(update={"high": 0.99})).status == "WITHIN"
+
+
+def test_values_near_one_are_told_apart(sheet, capsys):
+    shown = [numbers.near_one(value) for value in (0.9999, 0.998, 0.991, 0.95, 0.5, 0.0004, 1.0)]
+    assert shown == ["0.9999", "0.998", "0.991", "0.95", "0.50", "0.0004", "1"]
+    wide = [numbers.estimate(value, 0.95, 1.0).value for value in (0.9999, 0.998, 0.96)]
+    assert wide == ["0.9999", "0.998", "0.96"]
+    line = sheet.board.lines[0]
+    near = {name: line.columns["leave-one-out"].model_copy(update={"value": value, "low": 0.9, "high": 1.0})
+            for name, value in (("first", 0.9999), ("second", 0.998))}  # fmt: skip
+    columns = line.columns | near
+    board = sheet.board.model_copy(
+        update={"lines": [line.model_copy(update={"columns": columns})], "columns": dict.fromkeys(columns, "")}
+    )
+    print_sheet(Sheet(board, "a suite", 1, {}))
+    assert {"0.9999", "0.998"} <= set(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("name", ["faces64-quick", "dcgan-xception-rendered-quick"])
+def test_the_list_of_runs_names_the_leader_of_the_leaderboard_and_each_generator_once(
+    name, tmp_path, monkeypatch, capsys
+):
+    bench = call_bench(tmp_path, monkeypatch, capsys)
+    runs = json.loads(bench("list", "runs", "--json", "--reports", str(REPORTS))[1])
+    row = next(run for run in runs if run["name"] == name)
+    board = json.loads(bench("leaderboard", name, "--format", "json", "--reports", str(REPORTS))[1])
+    assert row["leader"].startswith(f"{board['lines'][0]['detector']} 0.") and row["leader"].endswith(board["primary"])
+    generators = row["generators"].split(", ")
+    assert len(generators) == len(set(generators))
