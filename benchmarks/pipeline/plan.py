@@ -20,15 +20,15 @@ VERSIONS = {
     "train": 3,
     "synthesize": 2,
     "blend": 1,
-    "external": 1,
+    "external": 2,
     "perturb": 1,
     "floor": 1,
     "quality": 1,
     "fit": 2,
     "score": 2,
     "explain": 2,
-    "audit": 1,
-    "evaluate": 7,
+    "audit": 2,
+    "evaluate": 8,
     "report": 2,
 }
 

@@ -34,6 +34,13 @@ SUFFIXES = frozenset(
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 100_000_000
 BACKDROP = (128, 128, 128)
+METADATA = {  # key of Pillow's `info` -> name
+    "exif": "EXIF",
+    "icc_profile": "ICC profile",
+    "xmp": "XMP",
+    "photoshop": "Photoshop block",
+    "comment": "comment",
+}
 
 _ORIENTATION_TAG = 0x0112
 _TRANSPOSE = {
@@ -72,6 +79,9 @@ class Decoded:
         bytes: size of the file.
         sha256: of the file's bytes, 64 hexadecimal digits.
         jpeg_quality: 1..100, see `estimate_jpeg_quality`; None when not a JPEG.
+        mode: of the stored pixels as Pillow names it, e.g. "RGB", "L", "RGBA".
+        metadata: sorted names of what the file holds beside pixels, of `METADATA`.
+        frames: number of frames; the first is taken.
     """
 
     image: Image.Image
@@ -81,6 +91,9 @@ class Decoded:
     bytes: int
     sha256: str
     jpeg_quality: int | None
+    mode: str = "RGB"
+    metadata: tuple[str, ...] = ()
+    frames: int = 1
 
 
 def read_bytes(path: Path | str, *, max_bytes: int = MAX_BYTES) -> bytes:
@@ -124,7 +137,9 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Decoded:
                     raise Unusable("too many pixels", f"{width} x {height}, at most {max_pixels} pixels are decoded")
                 quality = _jpeg_quality_of(opened)
                 name = "JPEG" if quality is not None else str(opened.format)
+                mode, frames = opened.mode, _frames_of(opened, name)
                 opened.load()
+                metadata = _metadata_of(opened)
                 image = _upright(_to_rgb(opened), opened)
         except Unusable:
             raise
@@ -135,7 +150,24 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Decoded:
         except Exception as error:
             # decoders raise whatever hostile bytes make them raise; one file never ends a run
             raise Unusable(*_explain(error)) from error
-    return Decoded(image, name, width, height, len(data), hashlib.sha256(data).hexdigest(), quality)
+    return Decoded(
+        image, name, width, height, len(data), hashlib.sha256(data).hexdigest(), quality, mode, metadata, frames
+    )
+
+
+def _frames_of(opened: ImageFile.ImageFile, name: str) -> int:
+    """Number of frames by the header; an MPO's second image is a preview and not a frame."""
+    try:
+        return 1 if name == "JPEG" else max(1, int(getattr(opened, "n_frames", 1)))
+    except Exception:  # noqa: BLE001 - a damaged later frame raises anything and does not make the first unusable
+        return 1
+
+
+def _metadata_of(opened: ImageFile.ImageFile) -> tuple[str, ...]:
+    names = {name for key, name in METADATA.items() if opened.info.get(key)}
+    if getattr(opened, "text", None):
+        names.add("comment")
+    return tuple(sorted(names))
 
 
 def _explain(error: Exception) -> tuple[str, str]:
