@@ -89,7 +89,7 @@ def _shuffled(test: pd.DataFrame) -> Finding:
 
 
 def _halves(test: pd.DataFrame) -> Finding:
-    """No detector may tell one half of the real people from the other; Holm over the detectors."""
+    """No detector may tell one half of the real images from the other; Holm over the detectors."""
     audit, found = "real against real", {}
     for detector, rows in test[test["generator"] == ""].groupby("detector", sort=True):
         first = rows.groupby(["trained_on", "seed"], sort=True).ngroup() == 0
@@ -105,9 +105,9 @@ def _halves(test: pd.DataFrame) -> Finding:
     p = statistics.holm([_p(value, interval) for value, interval in found.values()])
     apart = [name for name, adjusted in zip(found, p, strict=True) if adjusted < 1 - LEVEL]
     sentence = (
-        f"None of {len(found)} detectors tells one half of the real people from the other."
+        f"None of {len(found)} detectors tells one half of the real images from the other."
         if not apart
-        else f"{', '.join(apart)} tell{'s' if len(apart) == 1 else ''} one half of the real people from the other."
+        else f"{', '.join(apart)} tell{'s' if len(apart) == 1 else ''} one half of the real images from the other."
     )
     numbers = {name: value for name, (value, _) in found.items()}
     return Finding(audit=audit, passed=not apart, sentence=sentence, numbers=numbers)
@@ -122,7 +122,7 @@ def _direction(test: pd.DataFrame) -> Finding:
         if str(detector) != RANDOM and pairs and mean_auc(pairs, level=LEVEL).high < 0.5:
             turned.append(f"{detector} trained on {trained_on}")
     sentence = (
-        "No detector scores forgeries it was trained on as more real than real faces."
+        "No detector scores forgeries it was trained on as more real than real images."
         if not turned
         else f"Scores point the wrong way (higher must mean forged): {'; '.join(turned[:5])}."
     )

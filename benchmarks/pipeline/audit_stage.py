@@ -73,7 +73,7 @@ def copied(job: Job, real: FaceSet, forged: FaceSet) -> list[Finding]:
     findings = [
         _shared(real_side, forged_side, f"both sides of {title}"),
         _shared(data.view("train"), real_side, f"both the training photos and the real photos of {title}"),
-        _shared(data.view(None), forged_side, f"both the real faces of the run and the forgeries of {title}"),
+        _shared(data.view(None), forged_side, f"both the real images of the run and the forgeries of {title}"),
     ]
     for name in job.inputs:
         if name.startswith("forged "):
@@ -88,12 +88,12 @@ def _between_splits(job: Job) -> Finding:
     whole = faces.view(None)
     splits, ids = (whole.rows[name].to_numpy() for name in ("split", "id"))
     pairs = [(str(ids[a]), str(ids[b])) for a, b in near_duplicates(*_described(whole)) if splits[a] != splits[b]]
-    return copies(pairs, "two splits of the real faces")
+    return copies(pairs, "two splits of the real images")
 
 
 def _memorised(training: FaceView, forged: FaceView, title: str) -> Finding:
     """Forgeries that are copies of the generator's training faces."""
-    return _shared(training, forged, f"both the training faces and the forgeries of {title}")
+    return _shared(training, forged, f"both the training images and the forgeries of {title}")
 
 
 def _shared(first: FaceView, second: FaceView, between: str) -> Finding:

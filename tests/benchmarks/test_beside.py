@@ -282,6 +282,16 @@ def test_a_folder_with_both_classes_stops_before_any_work(bench, tmp_path, comma
     assert not (tmp_path / "faces").exists()
 
 
+@pytest.mark.xdist_group("suites")
+def test_a_run_on_digits_is_no_shortcut(bench, tmp_path):
+    images = "images={train: 64, val: 32, test: 64}"
+    small = ("--preset", "smoke", "--set", "generator.training.kimg=1", "--set", images)
+    command = ("run", "-g", "gan", "-d", "dct", "--data", "digits", "--resolution", "28", *small)
+    assert bench(*command, "--name", "r", "--quiet")[0] == 0
+    audits = json.loads((tmp_path / "reports" / "r" / "results.json").read_text())["audits"]
+    assert not [finding for finding in audits if finding["passed"] is False]
+
+
 # --- The picture ------------------------------------------------------------------------------------------------------
 
 

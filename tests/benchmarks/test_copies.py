@@ -63,7 +63,7 @@ def test_a_pair_without_copies_passes(tmp_path):
     [
         ("forged", photos(200, 6), "both sides of external:mine"),
         ("real", photos(0, 6), "both the training photos and the real photos of external:mine"),
-        ("forged", photos(0, 6), "both the real faces of the run and the forgeries of external:mine"),
+        ("forged", photos(0, 6), "both the real images of the run and the forgeries of external:mine"),
         ("forged", photos(100, 6), "both the training forgeries of dcgan and the forgeries of external:mine"),
     ],
 )
