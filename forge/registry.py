@@ -67,8 +67,9 @@ class Registry:
         module, _, attribute = self.target(name).partition(":")
         try:
             return getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
-            raise InputError(f"{self.kind} {name!r} cannot be loaded from {module}:{attribute}: {error}") from error
+        except (ImportError, AttributeError, SystemExit) as error:
+            reason = f"it ends the program ({error!r})" if isinstance(error, SystemExit) else str(error)
+            raise InputError(f"{self.kind} {name!r} cannot be loaded from {module}:{attribute}: {reason}") from error
 
 
 def is_file_reference(name: str) -> bool:

@@ -51,7 +51,10 @@ def prepare_run(settings: RunSettings, *, memory: Path | None = None) -> Planned
     from forge.faces.faceset import FaceSet
     from forge.faces.sources import resolve
 
-    settings = _remembered(settings, memory) if memory else typed(settings)
+    try:
+        settings = _remembered(settings, memory) if memory else typed(settings)
+    except SystemExit as error:  # the exit code of a plug-in's file must not be the run's
+        raise InputError(f"a plug-in ends the program ({error!r}); raise an exception in its file instead") from error
     source = resolve(settings.data.source, **settings.data.options)
     _refuse_mixed(source, given_as="real")
     fingerprint = source.card.digest if isinstance(source, FaceSet) else source.fingerprint()

@@ -121,7 +121,7 @@ def _evidence(magnitude: Tensor, table: Tensor) -> Tensor:
 @functools.cache
 def _tables() -> Tensor:
     """Luminance tables of QUALITIES, int64 [69, 64], row by row."""
-    from forge.faces.imaging import ijg_tables
+    from forge.faces.jpeg_tables import ijg_tables
 
     luminance, _ = ijg_tables()
     return torch.from_numpy(luminance[QUALITIES.start - 1 : QUALITIES.stop - 1].copy())
