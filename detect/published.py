@@ -15,6 +15,7 @@ from torch import Tensor
 
 from detect.detectors import DETECTORS
 from detect.detectors.network import NetworkDetector
+from detect.pickles import check_checkpoint
 from detect.trained import DetectorCard, TrainedDetector, load_trained
 from detect.weights import load_weights, read_tensors
 from forge.errors import CorruptError, InputError, UnknownNameError
@@ -23,9 +24,12 @@ from forge.files import digest_file
 Layers = dict[str, dict[str, NDArray[np.float32]]]  # layer -> role ("kernel", "gamma", ...) -> values
 Kind = Literal["conv2d", "batch_normalization", "dense"]
 
+_WIDEST = 8  # bytes of a number
 HDF5_START = b"\x89HDF\r\n\x1a\n"
-LARGEST = 1 << 24  # numbers in one array of a Keras file; those of MesoNet have at most 16,384
+LARGEST = 1 << 24  # numbers in all arrays of a Keras file; those of MesoNet have at most 16,384 each
 WRAPPERS = ("model", "state_dict", "model_state_dict")  # keys that checkpoints keep their tensors under
+DEEPEST = 8  # wrappers within wrappers
+MAX_OBJECTS = 10_000  # groups and arrays in a Keras file
 AXES = {"conv2d": 4, "dense": 2}  # of a kernel
 ROLES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
 
@@ -102,11 +106,12 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """Tensors of a `.pth` or `.safetensors` file, out of whatever wraps them; nothing in the file is run.
 
     Raises:
-        InputError: it holds more than tensors and plain values, or no tensors.
+        InputError: it holds more than tensors and plain values, or no tensors, or is too large, see `pickles`.
         CorruptError: it cannot be read.
     """
     if path.suffix == ".safetensors":
         return _unwrapped(read_tensors(path), path)
+    check_checkpoint(path)
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a stranger's file may raise anything; it is named and re-raised
@@ -142,14 +147,22 @@ def read_keras(path: Path) -> Layers:
         if opened.read(len(HDF5_START)) != HDF5_START:
             raise InputError(f"weights file {path} is not HDF5; MesoNet's weights are .h5 files of Keras")
     layers: Layers = {}
+    objects, numbers = 0, 0
 
     def take(place: str, item: object) -> None:
+        nonlocal objects, numbers
+        objects += 1
+        if objects > MAX_OBJECTS:
+            raise InputError(f"weights file {path} holds more than {MAX_OBJECTS:,} objects; it is another network")
         layer, _, role = place.rpartition(":")[0].partition("/") if ":" in place else place.partition("/")
         if not isinstance(item, h5py.Dataset) or not role:
             return
         if item.external or item.is_virtual:
             raise InputError(f"weights file {path} is refused: {place} is a piece of another file")
-        if item.size is None or item.size > LARGEST:
+        if item.dtype.kind not in "fiub" or item.dtype.itemsize > _WIDEST:
+            raise InputError(f"weights file {path}: {place} holds {item.dtype}, not numbers; it is another network")
+        numbers += item.size or 0
+        if item.size is None or numbers > LARGEST:
             raise InputError(f"weights file {path}: {place} is larger than anything in MesoNet; it is another network")
         layers.setdefault(layer, {})[role.rpartition("/")[2]] = np.asarray(item[()], dtype=np.float32)
 
@@ -212,7 +225,10 @@ def _numbered(layers: Layers, kind: Kind, names: Iterable[str], source: str) -> 
 
 
 def _unwrapped(loaded: object, path: Path) -> dict[str, Tensor]:
-    while isinstance(loaded, Mapping) and (inner := next((key for key in WRAPPERS if key in loaded), None)):
+    for _ in range(DEEPEST):
+        inner = next((key for key in WRAPPERS if key in loaded), None) if isinstance(loaded, Mapping) else None
+        if not isinstance(loaded, Mapping) or inner is None:
+            break
         loaded = loaded[inner]
     if not isinstance(loaded, Mapping) or not all(isinstance(value, Tensor) for value in loaded.values()) or not loaded:
         raise InputError(f"weights file {path} holds no tensors by name; published weights are a state_dict")

@@ -96,9 +96,10 @@ class Registry:
         module, _, attribute = self.target(name).partition(":")
         try:
             return getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
+        except (ImportError, AttributeError, SystemExit) as error:
+            reason = f"it ends the program ({error!r})" if isinstance(error, SystemExit) else str(error)
             raise InputError(
-                f"{self.kind} {quoted(name)} cannot be loaded from {module}:{attribute}: {error}"
+                f"{self.kind} {quoted(name)} cannot be loaded from {module}:{attribute}: {reason}"
             ) from error
 
 

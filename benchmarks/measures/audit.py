@@ -6,8 +6,7 @@ detectors found may be the mistake and not the forgery. Pure functions of score 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -24,15 +23,8 @@ from detect.views import coins
 Images = NDArray[np.uint8]
 
 LEVEL = 0.999  # of a control's interval: one that fails condemns its suite; at 0.95 one in twenty would by chance
-TELLING = 0.9  # share of files of one class, against 1 - TELLING of the other, from which a word gives the class away
 CUE = 0.6  # AUC of one plain number from which it is worth a warning, if its interval lies beyond 0.5 too
 RANDOM, METADATA, TRIVIAL = "random", "metadata", "trivial-cues"  # the control detectors by name
-_COLUMNS = {
-    "source_width": "original width",
-    "source_height": "original height",
-    "source_bytes": "file size",
-    "source_jpeg_quality": "JPEG quality",
-}
 
 
 def failed(findings: Sequence[Finding]) -> list[Finding]:
@@ -97,7 +89,7 @@ def _shuffled(test: pd.DataFrame) -> Finding:
 
 
 def _halves(test: pd.DataFrame) -> Finding:
-    """No detector may tell one half of the real people from the other; Holm over the detectors."""
+    """No detector may tell one half of the real images from the other; Holm over the detectors."""
     audit, found = "real against real", {}
     for detector, rows in test[test["generator"] == ""].groupby("detector", sort=True):
         first = rows.groupby(["trained_on", "seed"], sort=True).ngroup() == 0
@@ -113,9 +105,9 @@ def _halves(test: pd.DataFrame) -> Finding:
     p = statistics.holm([_p(value, interval) for value, interval in found.values()])
     apart = [name for name, adjusted in zip(found, p, strict=True) if adjusted < 1 - LEVEL]
     sentence = (
-        f"None of {len(found)} detectors tells one half of the real people from the other."
+        f"None of {len(found)} detectors tells one half of the real images from the other."
         if not apart
-        else f"{', '.join(apart)} tell{'s' if len(apart) == 1 else ''} one half of the real people from the other."
+        else f"{', '.join(apart)} tell{'s' if len(apart) == 1 else ''} one half of the real images from the other."
     )
     numbers = {name: value for name, (value, _) in found.items()}
     return Finding(audit=audit, passed=not apart, sentence=sentence, numbers=numbers)
@@ -130,7 +122,7 @@ def _direction(test: pd.DataFrame) -> Finding:
         if str(detector) != RANDOM and pairs and mean_auc(pairs, level=LEVEL).high < 0.5:
             turned.append(f"{detector} trained on {trained_on}")
     sentence = (
-        "No detector scores forgeries it was trained on as more real than real faces."
+        "No detector scores forgeries it was trained on as more real than real images."
         if not turned
         else f"Scores point the wrong way (higher must mean forged): {'; '.join(turned[:5])}."
     )
@@ -188,89 +180,30 @@ def copies(pairs: Sequence[tuple[str, str]], between: str) -> Finding:
     return Finding(audit=f"copies in {between}", passed=not pairs, sentence=sentence, numbers=numbers)
 
 
-def file_names(real: Sequence[str], forged: Sequence[str]) -> Finding:
-    """No word of file names may give the class away, for detectors or people who see them.
-
-    Args:
-        real: paths of the real files.
-        forged: paths of the forged ones.
-    """
-    counts = [_words(names) for names in (real, forged)]
-    telling = sorted(
-        word
-        for word in set().union(*counts)
-        if max(counts[0].get(word, 0.0), counts[1].get(word, 0.0)) >= TELLING
-        and min(counts[0].get(word, 0.0), counts[1].get(word, 0.0)) <= 1 - TELLING
-    )
-    sentence = (
-        f"File names tell the class: {', '.join(repr(word) for word in telling[:5])}."
-        if telling
-        else "No word of the file names gives the class away."
-    )
-    return Finding(audit="file names", passed=not telling, sentence=sentence)
-
-
-def _words(names: Sequence[str]) -> Mapping[str, float]:
-    """Word -> share of the names that contain it; numbers count as none."""
-    found: dict[str, int] = {}
-    for name in names:
-        for word in set(re.findall(r"[a-z]+", name.lower())):
-            found[word] = found.get(word, 0) + 1
-    return {word: count / len(names) for word, count in found.items()}
-
-
-def sources(real: pd.DataFrame, forged: pd.DataFrame) -> Finding:
-    """Original format, size and JPEG quality must not give the class away.
-
-    Args:
-        real: rows of the real set.
-        forged: rows of the forged set, of photos from elsewhere.
-    """
-    telling = []
-    shares = [table["source_format"].value_counts(normalize=True) for table in (real, forged)]
-    for kind in sorted(set(shares[0].index) | set(shares[1].index)):
-        a, b = (float(share.get(kind, 0.0)) for share in shares)
-        if max(a, b) >= TELLING and min(a, b) <= 1 - TELLING:
-            telling.append(f"{kind} ({100 * a:.0f} % of real, {100 * b:.0f} % of forged files)")
-    for column, what in _COLUMNS.items():
-        found = _apart(real[column].dropna().to_numpy(float), forged[column].dropna().to_numpy(float))
-        if found:
-            telling.append(f"{what} ({found})")
-    sentence = (
-        f"The files' own properties tell the class: {'; '.join(telling)}."
-        if telling
-        else "Original format, size and JPEG quality do not give the class away."
-    )
-    return Finding(audit="source files", passed=not telling, sentence=sentence)
-
-
 # --- From images ------------------------------------------------------------------------------------------------------
 
 
-def values(real: Images, forged: Images, *, ours: bool) -> Finding:
-    """Plain numbers of an image (darkest and brightest value, mean, contrast) should not give the class away.
+def values(real: Images, forged: Images) -> Finding:
+    """Report which plain numbers (darkest and brightest value, mean, contrast) tell a generator's forgeries.
 
     Args:
         real: uint8 [n, H, W, 3].
-        forged: uint8 [m, H, W, 3].
-        ours: whether a generator of this bench made the forgeries: then such a number is a trait of that generator,
-            which is reported and is nothing to pass; from elsewhere it may as well come from how the files were made,
-            and fails.
+        forged: uint8 [m, H, W, 3], of a generator of this bench: both went through one pipeline, so that such a number
+            is a trait of the generator and nothing to fail by.
     """
     telling, numbers = [], {}
     for what, measure in _PLAIN.items():
         a, b = measure(real), measure(forged)
         numbers[what] = metrics.auc(np.repeat([0, 1], [len(a), len(b)]), np.concatenate([a, b]))
-        if found := _apart(a, b):
+        if found := apart(a, b):
             telling.append(f"{what} ({found})")
     sentence = (
-        f"Plain numbers tell the class: {'; '.join(telling)}."
+        f"Plain numbers tell the class: {'; '.join(telling)}. Both classes went through one pipeline, so that this is "
+        "a trait of the generator."
         if telling
         else "Darkest and brightest values, mean and contrast do not give the class away."
     )
-    if telling and ours:
-        sentence += " Both classes went through one pipeline, so that this is a trait of the generator."
-    return Finding(audit="values", passed=None if ours else not telling, sentence=sentence, numbers=numbers)
+    return Finding(audit="values", passed=None, sentence=sentence, numbers=numbers)
 
 
 def _darkest(images: Images) -> NDArray[np.float64]:
@@ -297,11 +230,11 @@ _PLAIN = {
 }
 
 
-def _apart(real: NDArray[np.float64], forged: NDArray[np.float64]) -> str:
-    """How well one number tells two classes apart, if it does: its AUC with interval; empty: it does not."""
+def apart(real: NDArray[np.float64], forged: NDArray[np.float64], *, level: float = 0.95) -> str:
+    """Return the AUC of one number with its interval where it tells two classes apart, else an empty string."""
     if min(len(real), len(forged)) < 2:
         return ""
     label, number = np.repeat([0, 1], [len(real), len(forged)]), np.concatenate([real, forged])
-    value, interval = metrics.auc(label, number), statistics.auc_interval(label, number)
+    value, interval = metrics.auc(label, number), statistics.auc_interval(label, number, level=level)
     strong = max(value, 1 - value) >= CUE and not interval.low <= 0.5 <= interval.high
     return f"AUC {value:.2f} [{interval.low:.2f}, {interval.high:.2f}]" if strong else ""

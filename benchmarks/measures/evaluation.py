@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from benchmarks.measures.audit import controls
 from benchmarks.measures.evaluate import compare, evaluate, grid
 from benchmarks.measures.groups import groups
+from benchmarks.measures.pairs import directions
 
 
 def evaluated(rows: pd.DataFrame) -> dict[str, Any]:
@@ -23,5 +24,5 @@ def evaluated(rows: pd.DataFrame) -> dict[str, Any]:
     cells, comparisons = evaluate(rows), compare(main)
     facts, gaps = groups(main, cells)
     found: dict[str, Sequence[BaseModel]] = {"cells": cells, "comparisons": comparisons}
-    found |= {"groups": facts, "gaps": gaps, "audits": controls(main)}
+    found |= {"groups": facts, "gaps": gaps, "audits": [*controls(main), *directions(rows)]}
     return {name: [one.model_dump(mode="json") for one in records] for name, records in found.items()}

@@ -16,7 +16,11 @@ from forge.files import read_json, write_json
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from benchmarks.measures.file_cues import FileCues
+    from forge.faces.sources import Source
     from forge.quality.sets import Ask
+
+_SAMPLED, _SAMPLED_AT_ONCE = 400, 50  # files of a side of an external pair whose handling is looked at
 
 
 def prepare(job: Job) -> Facts:
@@ -68,7 +72,19 @@ def external(job: Job) -> Facts:
         workers=job.context.workers,
         report=job.context.report,
     )
+    _sample_cues(source, faces, job.context.workers).save(job.out)
     return {"images": len(faces), "rejected": faces.card.rejected}
+
+
+def _sample_cues(source: Source, faces: FaceSet, workers: int) -> FileCues:
+    """How the files of a prepared side were handled, of a sample."""
+    from benchmarks.measures.file_cues import FileCues, measure
+    from forge.faces.pool import ordered
+
+    positions = [int(name) for name in faces.view("test").sample(_SAMPLED, 0).rows["id"]]
+    chunks = [positions[start : start + _SAMPLED_AT_ONCE] for start in range(0, len(positions), _SAMPLED_AT_ONCE)]
+    parts = ordered(measure, [list(source.chunk(chunk)) for chunk in chunks], workers=workers if len(chunks) > 2 else 1)
+    return FileCues.joined(list(parts))
 
 
 def train(job: Job) -> Facts:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from benchmarks.pipeline.engines.local import Observer
     from forge.faces.faceset import FaceSet
     from forge.faces.sources import Source
+    from forge.faces.sources.classes import Class
 
 
 @dataclass(frozen=True)
@@ -45,21 +46,38 @@ def prepare_run(settings: RunSettings, *, memory: Path | None = None, compute: C
         compute: where it will be computed; by default this machine's CPU.
 
     Raises:
-        InputError: an unknown name, a wrong setting, an impossible resolution, a source that is not there.
+        InputError: an unknown name, a wrong setting, an impossible resolution, a source that is not there, a folder
+            whose sub-folders say that it holds the other class.
     """
     from forge.faces.faceset import FaceSet
     from forge.faces.sources import resolve
 
-    settings = _remembered(settings, memory) if memory else typed(settings)
+    try:
+        settings = _remembered(settings, memory) if memory else typed(settings)
+    except SystemExit as error:  # the exit code of a plug-in's file must not be the run's
+        raise InputError(f"a plug-in ends the program ({error!r}); raise an exception in its file instead") from error
     source = resolve(settings.data.source, **settings.data.options)
+    _refuse_mixed(source, given_as="real")
     fingerprint = source.card.digest if isinstance(source, FaceSet) else source.fingerprint()
-    pairs = {name: (_photos(pair.real), _photos(pair.forged)) for name, pair in settings.external.items()}
+    pairs = {
+        name: (_photos(pair.real, given_as="real"), _photos(pair.forged, given_as="forged"))
+        for name, pair in settings.external.items()
+    }
     prints = {name: (real.fingerprint(), forged.fingerprint()) for name, (real, forged) in pairs.items()}
     stages = plan(settings, source_fingerprint=fingerprint, external_fingerprints=prints, compute=compute)
     return PlannedRun(settings, source, stages, pairs)
 
 
-def _photos(folder: str) -> Source:
+def _refuse_mixed(source: Source | FaceSet, *, given_as: Class) -> None:
+    """Refuse a folder of photos whose sub-folders say that it holds the other class."""
+    from forge.faces.sources.classes import refuse_mixed
+    from forge.faces.sources.folder import FolderSource
+
+    if isinstance(source, FolderSource):
+        refuse_mixed(source.root, source.files, given_as=given_as)
+
+
+def _photos(folder: str, *, given_as: Class) -> Source:
     """A folder of one side of an external pair; names and prepared sets are sources of whole runs only."""
     from forge.faces.prepare import MIN_IMAGES
     from forge.faces.sources import resolve
@@ -70,6 +88,7 @@ def _photos(folder: str) -> Source:
         raise InputError(f"--external needs folders of photos; {folder} is a prepared set")
     if len(source) < MIN_IMAGES:
         raise InputError(f"--external: {folder} holds {len(source)} photos; at least {MIN_IMAGES} are needed")
+    _refuse_mixed(source, given_as=given_as)
     return source
 
 

@@ -97,7 +97,9 @@ def roc_figures(cells: Sequence[Cell], rows: Rows, names: Names) -> list[Figure]
     look, found = colours(cells), []
     for duel, all_of_it in duels(cells).items():
         group = apart(all_of_it)
-        plot = Plot(Axis(0, 1, _SHARES, "real faces called forged (FPR)"), Axis(0, 1, _SHARES, "forgeries found (TPR)"))
+        plot = Plot(
+            Axis(0, 1, _SHARES, "real images called forged (FPR)"), Axis(0, 1, _SHARES, "forgeries found (TPR)")
+        )
         plot.line([0, 1], [0, 1], "chance")
         for cell in group:
             part = rows(cell)
@@ -128,7 +130,7 @@ def det_figures(cells: Sequence[Cell], rows: Rows, names: Names) -> list[Figure]
         ticks = [tick for tick in _DET_TICKS if tick[0] <= top]
         if top > 0.9:
             ticks = [tick for tick in ticks if tick[0] not in (0.05, 0.95)]
-        x = Axis(0.0005, top, ticks, "real faces called forged (FPR)", curves.deviate)
+        x = Axis(0.0005, top, ticks, "real images called forged (FPR)", curves.deviate)
         y = Axis(0.0005, top, ticks, "forgeries missed (1 − TPR)", curves.deviate)
         plot, said = Plot(x, y), []
         equal = np.geomspace(0.0005, top, 2)
@@ -175,7 +177,7 @@ def histograms(cells: Sequence[Cell], rows: Rows, names: Names) -> list[Figure]:
         plot.legend("threshold fixed on validation data", "cut")
         title = f"Scores: {cell.detector}, {training(cell)}"
         alt = (
-            f"Histogram of the scores of {cell.detector}, {training(cell)}: median of real faces "
+            f"Histogram of the scores of {cell.detector}, {training(cell)}: median of real images "
             f"{_median(part, 0):.2f}, of forgeries {_median(part, 1):.2f}, threshold {cell.threshold:.2f}."
         )
         found.append(Figure(names("scores", *_parts(cell)), title, plot.svg(alt), alt))

@@ -45,10 +45,10 @@ class _Reading:
 
 _READINGS = (
     _Reading(
-        "called real by the discriminator", {"d_sign_train": "training faces", "d_sign_held_out": "held-out"}, None
+        "called real by the discriminator", {"d_sign_train": "training images", "d_sign_held_out": "held-out"}, None
     ),
-    _Reading("diversity of forgeries (dotted: of real faces)", {"diversity": ""}, 1.0),
-    _Reading("real faces covered (dotted: by other real faces)", {"coverage": ""}, 1.0),
+    _Reading("diversity of forgeries (dotted: of real images)", {"diversity": ""}, 1.0),
+    _Reading("real images covered (dotted: by other real images)", {"coverage": ""}, 1.0),
 )
 
 

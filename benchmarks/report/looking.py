@@ -147,7 +147,7 @@ def _spectrum(generator: str, evidence: Evidence, names: Names, files: dict[str,
     difference = evidence.spectra[generator]
     limit = round_up(usual(difference))
     colours = diverging(strongest(difference, _LARGEST), limit)
-    title = f"Spectrum of {generator} forgeries minus that of real faces"
+    title = f"Spectrum of {generator} forgeries minus that of real images"
     finding = in_words(difference)
     name = names("spectrum", generator) + ".png"
     files[name] = Image.fromarray(colours).resize((256, 256), Image.Resampling.NEAREST)

@@ -36,9 +36,9 @@ def in_words(difference: Maps) -> str:
         )
     fine = float(difference[_radii(*difference.shape) >= _FINE].mean())
     if abs(fine) < 0.5:
-        return f"{first} The finest detail has about the power it has in real faces."
+        return f"{first} The finest detail has about the power it has in real images."
     word = "more" if fine > 0 else "less"
-    return f"{first} The finest detail has {abs(fine):.1f} dB {word} power than in real faces."
+    return f"{first} The finest detail has {abs(fine):.1f} dB {word} power than in real images."
 
 
 def peak(difference: Maps) -> Peak | None:

@@ -46,7 +46,7 @@ def galleries(
     rows: Callable[[Cell], pd.DataFrame],
     picture: Callable[[str, str], np.ndarray | None],
 ) -> list[Gallery]:
-    """Find real faces called forged and forgeries called real, most confident first.
+    """Find real images called forged and forgeries called real, most confident first.
 
     Args:
         cells: what to look at; the real faces of a detector are listed once, not again for every test generator.
@@ -61,7 +61,7 @@ def galleries(
         of = cell.detector if cell.condition == "same" else f"{cell.detector}, trained on {cell.trained_on}"
         if (cell.detector, cell.trained_on, cell.seed) not in seen:
             seen.add((cell.detector, cell.trained_on, cell.seed))
-            found.append(_gallery(part[part["label"] == 0], cell, f"{of}: real faces called forged", most, picture))
+            found.append(_gallery(part[part["label"] == 0], cell, f"{of}: real images called forged", most, picture))
         title = f"{of}: {cell.tested_on} forgeries called real"
         found.append(_gallery(part[part["label"] == 1], cell, title, most, picture))
     return found

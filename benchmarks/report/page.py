@@ -68,6 +68,7 @@ class Page:
     results: Results
     verdict: words.Verdict
     faces: str
+    subject: str
     key_figure: Figure | None
     rows: list[Row]
     detectable: str | None
@@ -256,6 +257,7 @@ def build(
         robustness=robust,
         progress=trained,
         faces=words.faces_of(results.data.name),
+        subject=words.subject_of(results.data.name),
         key_figure=key_figure or _key_figure([row.cell for row in rows_shown], histograms, names),
         rows=rows_shown,
         detectable=None if smallest is None else f"{smallest:.2g}",

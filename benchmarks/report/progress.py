@@ -127,14 +127,14 @@ def _against_images(name: str, where: str, kind: str, lines: dict[str, list[_Poi
 
 def _against_quality(name: str, where: str, lines: dict[str, list[_Point]], names: Names) -> Figure:
     found = [point.quality for line in lines.values() for point in line if point.quality is not None]
-    x = nice_axis(min(found), max(found), f"{QUALITY} from real faces (left: better)", most=4, pad=0.06)
+    x = nice_axis(min(found), max(found), f"{QUALITY} from real images (left: better)", most=4, pad=0.06)
     plot = Plot(x, Axis(0, 1, _AUC, "AUC"), height=200)
     plot.line([x.low, x.high], [0.5, 0.5], "chance")
     for i, (detector, line) in enumerate(lines.items()):
         ordered = sorted(line, key=lambda point: point.quality or 0.0)
         _draw(plot, i, detector, ordered, [point.quality or 0.0 for point in ordered], told=False)
     title = f"{name} by the quality of its forgeries: {where}"
-    alt = f"AUC on forgeries of {name} against their distance from real faces, {where}: {_said(lines)}."
+    alt = f"AUC on forgeries of {name} against their distance from real images, {where}: {_said(lines)}."
     return Figure(names("progress", name, "quality"), title, plot.svg(alt), alt)
 
 

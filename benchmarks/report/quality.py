@@ -82,7 +82,7 @@ def spectrum_figures(generators: list[GeneratorFacts], names: Names) -> list[Fig
     if not measured:
         return []
     real = measured[0].spectrum
-    profiles = {"real faces": real["reference"]} | {one.name: one.spectrum["candidate"] for one in measured}
+    profiles = {"real images": real["reference"]} | {one.name: one.spectrum["candidate"] for one in measured}
     values = [value for profile in profiles.values() for value in profile]
     x = nice_axis(0.0, max(real["frequencies"]), "spatial frequency, cycles a pixel")
     plot = Plot(x, nice_axis(min(values), max(values), "log10 power", pad=0.03), height=220)
@@ -92,6 +92,6 @@ def spectrum_figures(generators: list[GeneratorFacts], names: Names) -> list[Fig
     distances = "; ".join(
         f"{one.name} {row.value:.3g}" for one in measured for row in one.quality if row.metric.startswith("spectrum")
     )
-    title = "Power spectra of real and forged faces"
-    alt = f"{title}: mean log10 power at each frequency. Mean distance from real faces: {distances}."
+    title = "Power spectra of real and forged images"
+    alt = f"{title}: mean log10 power at each frequency. Mean distance from real images: {distances}."
     return [Figure(names("spectra"), title, plot.svg(alt), alt)]

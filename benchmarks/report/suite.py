@@ -107,7 +107,7 @@ def notes(board: Leaderboard, cells: Sequence[Cell]) -> list[str]:
         found.append(
             f"{len(below)} of {len(honest)} results on generators that were not seen lie below chance, lowest "
             f"{worst.detector} trained on {worst.trained_on} and tested on {worst.tested_on}, {shown}. What was "
-            "learned as a sign of forgery is more common in the real faces there. Such values are shown as they are: "
+            "learned as a sign of forgery is more common in the real images there. Such values are shown as they are: "
             "flipping the score would need to know the answer."
         )
     return found

@@ -69,15 +69,15 @@ def verdict(results: Results, errors: Mapping[Key, Errors]) -> Verdict:
     if not results.cells:
         nothing = "This run measured nothing: it has no detector that was scored on a test set."
         return Verdict((nothing,), (), tuple(warnings(results)))
-    faces = faces_of(results.data.name)
+    faces, subject = faces_of(results.data.name), subject_of(results.data.name)
     honest = [cell for cell in results.cells if cell.detector not in (RANDOM, METADATA)]  # these are to find nothing
     results = results.model_copy(update={"cells": honest or results.cells})
     groups = duels(results.cells)
     if len(groups) == 1:
         best = next(iter(groups.values()))[0]
-        sentences: tuple[str, ...] = (claim(best, faces), mistakes(best, errors[key(best)]))
+        sentences: tuple[str, ...] = (claim(best, faces), mistakes(best, errors[key(best)], subject))
     else:
-        sentences = (*_spread(results.cells, faces), *_worst_mistakes(results.cells, errors))[:2]
+        sentences = (*_spread(results.cells, faces), *_worst_mistakes(results.cells, errors, subject))[:2]
     notes = [
         *_reversals(results.cells),
         *_guesses(results.cells),
@@ -124,8 +124,15 @@ def _faceless(results: Results) -> list[str]:
     return found
 
 
+def subject_of(name: str) -> str:
+    """Return what an image of a set shows: "digit" of the digits, else "face"."""
+    return "digit" if name == "digits" else "face"
+
+
 def faces_of(name: str) -> str:
-    """What to call the real faces: "rendered" becomes "rendered faces"."""
+    """What to call the real images: "rendered" becomes "rendered faces", "digits" stays."""
+    if subject_of(name) != "face":
+        return name
     return name if name.lower().endswith(("faces", "photos", "people", "portraits")) else f"{name} faces"
 
 
@@ -143,9 +150,9 @@ def claim(cell: Cell, faces: str) -> str:
     ending = f": {auc(cell)}."
     match finding(cell):
         case "perfect":
-            return (
-                f"{who} ranks every one of {count(cell.n_forged)} {forgeries} above every real face ({faces}){ending}"
-            )
+            subject = subject_of(faces)
+            above = f"above every real {subject}" + (f" ({faces})" if subject == "face" else "")
+            return f"{who} ranks every one of {count(cell.n_forged)} {forgeries} {above}{ending}"
         case "reliable":
             return f"{who} tells {forgeries} from {faces}{ending}"
         case "often":
@@ -158,9 +165,9 @@ def claim(cell: Cell, faces: str) -> str:
             return f"{who} takes {forgeries} for more real than {faces}{ending[:-1]}, below the 0.5 of guessing."
 
 
-def mistakes(cell: Cell, errors: Errors) -> str:
+def mistakes(cell: Cell, errors: Errors, subject: str) -> str:
     """One sentence on the mistakes at the threshold."""
-    alarms = _of(errors.false_alarms, errors.n_real, "real face", "called forged")
+    alarms = _of(errors.false_alarms, errors.n_real, f"real {subject}", "called forged")
     missed = _of(errors.missed, errors.n_forged, f"{cell.tested_on} forgery", "taken for real", plural="forgeries")
     return f"At the threshold fixed on validation data, {alarms} and {missed}."
 
@@ -200,9 +207,9 @@ def _who(cell: Cell) -> str:
     return f"{cell.detector} trained on {cell.trained_on} and tested on {cell.tested_on}"
 
 
-def _worst_mistakes(cells: Sequence[Cell], errors: Mapping[Key, Errors]) -> list[str]:
+def _worst_mistakes(cells: Sequence[Cell], errors: Mapping[Key, Errors], subject: str) -> list[str]:
     worst = min(cells, key=lambda c: c.balanced_accuracy)
-    sentence = mistakes(worst, errors[key(worst)])
+    sentence = mistakes(worst, errors[key(worst)], subject)
     return [f"{sentence[:-1]} in the worst case ({_who(worst)})."]
 
 
@@ -252,7 +259,7 @@ def _reversals(cells: Sequence[Cell]) -> list[str]:
     names = "; ".join(_who(cell) for cell in found[:_FULL_NOTES])
     more = f" and {len(found) - _FULL_NOTES} more" if len(found) > _FULL_NOTES else ""
     return [
-        f"Below chance: {names}{more}. What was learned as a sign of forgery is more common in the real faces there. "
+        f"Below chance: {names}{more}. What was learned as a sign of forgery is more common in the real images there. "
         "Such values are shown as they are: flipping the score would need to know the answer."
     ]
 

@@ -15,6 +15,7 @@ QUALITIES = range(30, 99)  # below is never used, above most of the table is 1
 TEETH = 0.9  # distance from a multiple that rounding of Y, R, G and B to integers explains; its deviation is 0.35
 HIT = 0.9  # probability of it, with room for other decoders
 SURE = 20.0  # nats: chance shows one of the 69 qualities in one of 10 million images
+QUIET = 0.75  # what rounding of R, G and B to integers leaves of a coefficient that was zero
 IMAGES_AT_ONCE = 64  # so that the coefficients stay in the processor's cache
 
 
@@ -40,11 +41,45 @@ def visible_quality(images: Tensor) -> Tensor:
     return torch.cat([_visible(images[at : at + IMAGES_AT_ONCE]) for at in range(0, len(images), IMAGES_AT_ONCE)])
 
 
+def visible_grid(images: Tensor) -> Tensor:
+    """The quality of `visible_quality` on the 8 x 8 grid that shows it, which cropping or padding may have shifted.
+
+    Of the 64 offsets two are tried: that at which most DCT coefficients round to zero (JPEG leaves zeros on its grid
+    alone), and the aligned one; the one with more evidence counts.
+
+    Args:
+        images: uint8 [N, H, W, 3], H and W at least 16.
+
+    Returns:
+        int64 [N, 3]: quality, rows and columns that the grid is shifted by, 0..7; all 0 where none is visible.
+    """
+    if not len(images):
+        return torch.zeros(0, 3, dtype=torch.int64)
+    rows, columns = ((side - 7) // 8 * 8 for side in images.shape[1:3])
+    shifts = [(down, across) for down in range(8) for across in range(8)]
+    parts = [images[:, down : down + rows, across : across + columns] for down, across in shifts]
+    quiet = torch.stack([(_block_dct(part).abs() < QUIET).float().mean((1, 2)) for part in parts])
+    best = quiet.argmax(0)
+    shifted = torch.stack([parts[int(which)][i] for i, which in enumerate(best)])
+    (aligned, of_aligned), (other, of_other) = _ratios(images), _ratios(shifted)
+    moved = other > aligned
+    ratio, which = torch.where(moved, other, aligned), torch.where(moved, of_other, of_aligned)
+    where = torch.tensor(shifts)[best] * moved[:, None]
+    grids = torch.cat([(which + QUALITIES.start)[:, None], where], dim=1)
+    return torch.where((ratio > SURE)[:, None], grids, 0)
+
+
 def _visible(images: Tensor) -> Tensor:
+    ratio, which = _ratios(images)
+    return torch.where(ratio > SURE, which + QUALITIES.start, 0)
+
+
+def _ratios(images: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest log likelihood ratio of any quality, [N], and the number of that quality in `QUALITIES`, [N]."""
     magnitude = _distinct(_block_dct(images)).abs_()
     evidence = torch.stack([_evidence(magnitude, table) for table in _tables().to(images.device)])
     ratio, which = evidence.max(0)
-    return torch.where(ratio > SURE, which + QUALITIES.start, 0)
+    return ratio, which
 
 
 def _block_dct(images: Tensor) -> Tensor:
@@ -86,7 +121,7 @@ def _evidence(magnitude: Tensor, table: Tensor) -> Tensor:
 @functools.cache
 def _tables() -> Tensor:
     """Luminance tables of QUALITIES, int64 [69, 64], row by row."""
-    from forge.faces.imaging import ijg_tables
+    from forge.faces.jpeg_tables import ijg_tables
 
     luminance, _ = ijg_tables()
     return torch.from_numpy(luminance[QUALITIES.start - 1 : QUALITIES.stop - 1].copy())

@@ -6,6 +6,11 @@ thumbnails correlate at 0.9645 or more was seen by eye to be the same photo (23 
 people reached 0.964; the threshold of 0.97 found 21 pairs, all of them true. It still holds for copies saved again
 at JPEG quality 30 (found: 100 % of 1,000), quality 10 (99.9 %), at half size, in grey or at lower contrast (100 %) and
 30 % brighter (99 %). A crop by 2 % a side is found in 77 % of cases; one by 5 % and mirror images are not found.
+
+Small, plain images (digits, icons, drawings) hold less: of the 1,797 handwritten digits 500 pairs of different digits
+correlate at 0.97 or more, the best at 0.9963. So two images of which a fifth of the thumbnail has one brightness must
+correlate at 0.998; of the 5 % of FairFace photos that are plain, 97 % of the copies at quality 30 still are found,
+71 % at 10.
 """
 
 from __future__ import annotations
@@ -18,6 +23,9 @@ from numpy.typing import NDArray
 
 MAX_HAMMING = 7
 MIN_CORRELATION = 0.97
+MIN_CORRELATION_PLAIN = 0.998  # where both images are plain
+PLAIN_SHARE = 0.2  # of a plain image's thumbnail lies within PLAIN_LEVELS of its commonest brightness
+PLAIN_LEVELS = 3
 THUMBNAIL = 16
 
 _BANDS, _BAND_BITS = 4, 16
@@ -59,12 +67,22 @@ def near_duplicates(hashes: Hashes, thumbnails: Thumbnails) -> Pairs:
         compared with the first 16 only, so pairs may be missing between two later ones that are linked by no other.
     """
     found = [np.empty((0, 2), np.int64)]
+    plain = is_plain(thumbnails)
     for candidates in _candidates(hashes):
         for start in range(0, len(candidates), _AT_ONCE):
             pairs = candidates[start : start + _AT_ONCE]
-            alike = correlate(thumbnails[pairs[:, 0]], thumbnails[pairs[:, 1]]) >= MIN_CORRELATION
+            threshold = np.where(plain[pairs].all(axis=1), MIN_CORRELATION_PLAIN, MIN_CORRELATION)
+            alike = correlate(thumbnails[pairs[:, 0]], thumbnails[pairs[:, 1]]) >= threshold
             found.append(pairs[alike])
     return np.unique(np.concatenate(found), axis=0)
+
+
+def is_plain(thumbnails: Thumbnails) -> NDArray[np.bool_]:
+    """Return which thumbnails [n, 16, 16] have one brightness over a fifth of them, bool [n]."""
+    flat = thumbnails.reshape(len(thumbnails), THUMBNAIL**2)
+    commonest = np.array([np.bincount(values, minlength=256).argmax() for values in flat], np.int16)
+    near = np.abs(flat.astype(np.int16) - commonest.reshape(-1, 1)) <= PLAIN_LEVELS
+    return np.asarray(near.mean(axis=1) >= PLAIN_SHARE)
 
 
 def correlate(a: Thumbnails, b: Thumbnails) -> NDArray[np.float32]:

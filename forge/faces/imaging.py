@@ -14,7 +14,6 @@ What every image goes through, whatever its format:
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import stat
 import warnings
@@ -28,6 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, JpegImagePlugin, UnidentifiedImageError
 
 from forge.errors import quoted
+from forge.faces.jpeg_tables import estimate_jpeg_quality
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF")
 SUFFIXES = frozenset(
@@ -35,7 +35,16 @@ SUFFIXES = frozenset(
 )
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 100_000_000
+MAX_WIDE_PIXELS = 40_000_000  # with transparency or 16 bits, which take several copies to convert
+MAX_TEXT_BYTES = 4_000_000  # of a PNM file that spells its pixels as text: a second for each million
 BACKDROP = (128, 128, 128)
+METADATA = {  # key of Pillow's `info` -> name
+    "exif": "EXIF",
+    "icc_profile": "ICC profile",
+    "xmp": "XMP",
+    "photoshop": "Photoshop block",
+    "comment": "comment",
+}
 
 _ORIENTATION_TAG = 0x0112
 _TRANSPOSE = {
@@ -47,6 +56,11 @@ _TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+
+_PLAIN_MODES = ("1", "L", "P", "RGB", "YCbCr", "CMYK")
+_TEXT_STARTS = (b"P1", b"P2", b"P3")
+_STRIP = 1024  # rows that are laid over the backdrop at once
 
 
 class Unusable(Exception):  # noqa: N818 - a verdict on one file, not a failure of the program
@@ -74,6 +88,9 @@ class Decoded:
         bytes: size of the file.
         sha256: of the file's bytes, 64 hexadecimal digits.
         jpeg_quality: 1..100, see `estimate_jpeg_quality`; None when not a JPEG.
+        mode: of the stored pixels as Pillow names it, e.g. "RGB", "L", "RGBA".
+        metadata: sorted names of what the file holds beside pixels, of `METADATA`.
+        frames: number of frames; the first is taken.
     """
 
     image: Image.Image
@@ -83,6 +100,9 @@ class Decoded:
     bytes: int
     sha256: str
     jpeg_quality: int | None
+    mode: str = "RGB"
+    metadata: tuple[str, ...] = ()
+    frames: int = 1
 
 
 def read_bytes(path: Path | str, *, max_bytes: int = MAX_BYTES) -> bytes:
@@ -113,20 +133,26 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Decoded:
         max_pixels: refuse more than this many pixels, as the header tells, before decoding.
 
     Raises:
-        Unusable: "empty", "not an image", "too many pixels", "truncated", "damaged" or "unsupported pixels".
+        Unusable: "empty", "too large a file", "not an image", "too many pixels", "truncated", "damaged" or
+            "unsupported pixels".
     """
     if not data:
         raise Unusable("empty", "0 bytes")
+    if data[:2] in _TEXT_STARTS and len(data) > MAX_TEXT_BYTES:
+        raise Unusable("too large a file", f"{len(data)} bytes of text, at most {MAX_TEXT_BYTES} are read")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns about pixel counts, which are checked here, and odd metadata
         try:
             with Image.open(BytesIO(data), formats=FORMATS) as opened:
                 width, height = opened.size
-                if width * height > max_pixels:
-                    raise Unusable("too many pixels", f"{width} x {height}, at most {max_pixels} pixels are decoded")
+                most = max_pixels if _is_plain(opened) else min(max_pixels, MAX_WIDE_PIXELS)
+                if width * height > most:
+                    raise Unusable("too many pixels", f"{width} x {height}, at most {most} pixels are decoded")
                 quality = _jpeg_quality_of(opened)
                 name = "JPEG" if quality is not None else str(opened.format)
+                mode, frames = opened.mode, _frames_of(opened, name)
                 opened.load()
+                metadata = _metadata_of(opened)
                 image = _upright(_to_rgb(opened), opened)
         except Unusable:
             raise
@@ -137,7 +163,24 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Decoded:
         except Exception as error:
             # decoders raise whatever hostile bytes make them raise; one file never ends a run
             raise Unusable(*_explain(error)) from error
-    return Decoded(image, name, width, height, len(data), hashlib.sha256(data).hexdigest(), quality)
+    return Decoded(
+        image, name, width, height, len(data), hashlib.sha256(data).hexdigest(), quality, mode, metadata, frames
+    )
+
+
+def _frames_of(opened: ImageFile.ImageFile, name: str) -> int:
+    """Number of frames by the header; an MPO's second image is a preview and not a frame."""
+    try:
+        return 1 if name == "JPEG" else max(1, int(getattr(opened, "n_frames", 1)))
+    except Exception:  # noqa: BLE001 - a damaged later frame raises anything and does not make the first unusable
+        return 1
+
+
+def _metadata_of(opened: ImageFile.ImageFile) -> tuple[str, ...]:
+    names = {name for key, name in METADATA.items() if opened.info.get(key)}
+    if getattr(opened, "text", None):
+        names.add("comment")
+    return tuple(sorted(names))
 
 
 def _explain(error: Exception) -> tuple[str, str]:
@@ -153,15 +196,29 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return image
     if image.mode.startswith("I;16"):
         # convert("RGB") would clip everything above 255 to white
-        high = np.asarray(image).astype(np.uint16) >> 8
-        return Image.fromarray(high.astype(np.uint8)).convert("RGB")
+        high = (np.asarray(image) >> 8).astype(np.uint8)
+        return Image.fromarray(high).convert("RGB")
     if image.mode in ("I", "F", "LAB", "HSV"):
         raise Unusable("unsupported pixels", f"mode {image.mode}: the range of values is not known")
     if image.has_transparency_data:
-        over = image.convert("RGBA")
-        backdrop = Image.new("RGBA", over.size, (*BACKDROP, 255))
-        return Image.alpha_composite(backdrop, over).convert("RGB")
+        return _over_backdrop(image)
     return image.convert("RGB")
+
+
+def _is_plain(image: Image.Image) -> bool:
+    """Whether the header says that pixels need no conversion of several copies."""
+    return image.mode in _PLAIN_MODES and "transparency" not in image.info
+
+
+def _over_backdrop(image: Image.Image) -> Image.Image:
+    """Lay an image with transparency over the backdrop, some rows at a time, so that one copy of it suffices."""
+    out = Image.new("RGB", image.size)
+    for top in range(0, image.height, _STRIP):
+        box = (0, top, image.width, min(top + _STRIP, image.height))
+        strip = image.crop(box).convert("RGBA")
+        backdrop = Image.new("RGBA", strip.size, (*BACKDROP, 255))
+        out.paste(Image.alpha_composite(backdrop, strip).convert("RGB"), box)
+    return out
 
 
 def _upright(image: Image.Image, opened: Image.Image) -> Image.Image:
@@ -205,60 +262,6 @@ def resize(image: Image.Image, resolution: int, *, part: Square | None = None) -
     left, top, side = part or centre_square(image)
     box = (left, top, left + side, top + side)
     return np.asarray(image.resize((resolution, resolution), Image.Resampling.LANCZOS, box=box))
-
-
-# --- JPEG quality --------------------------------------------------------------------------------------------------
-
-# ITU-T T.81 annex K, tables K.1 and K.2, row by row
-_LUMINANCE = np.array(
-    [
-        [16, 11, 10, 16, 24, 40, 51, 61],
-        [12, 12, 14, 19, 26, 58, 60, 55],
-        [14, 13, 16, 24, 40, 57, 69, 56],
-        [14, 17, 22, 29, 51, 87, 80, 62],
-        [18, 22, 37, 56, 68, 109, 103, 77],
-        [24, 35, 55, 64, 81, 104, 113, 92],
-        [49, 64, 78, 87, 103, 121, 120, 101],
-        [72, 92, 95, 98, 112, 100, 103, 99],
-    ]
-)
-_CHROMINANCE = np.full((8, 8), 99)
-_CHROMINANCE[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
-
-
-def estimate_jpeg_quality(tables: tuple[tuple[int, ...], ...]) -> int:
-    """Estimate the quality setting a JPEG was saved with from its quantisation tables.
-
-    The quality whose tables under the scaling of the Independent JPEG Group's library (`jpeg_quality_scaling`:
-    s = 5000 / q below 50, else 200 - 2 q; entry = clip(round(base * s / 100), 1, 255)) lie nearest in the L1 norm:
-    exact for files of libjpeg and Pillow, an approximation for cameras and Photoshop, which use tables of their own.
-
-    Args:
-        tables: the luminance table and perhaps the chrominance table, each 64 entries row by row.
-
-    Returns:
-        1..100.
-    """
-    return _nearest_quality(tables[:2])
-
-
-@functools.lru_cache(maxsize=1024)
-def _nearest_quality(tables: tuple[tuple[int, ...], ...]) -> int:
-    distance = np.zeros(100)
-    for reference, table in zip(ijg_tables(), tables, strict=False):
-        distance += np.abs(reference - np.array(table)).sum(axis=1)
-    return int(distance.argmin()) + 1
-
-
-@functools.cache
-def ijg_tables() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Luminance and chrominance tables of the qualities 1..100, each [100, 64]."""
-    quality = np.arange(1, 101)
-    scale = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)[:, None]
-    luminance, chrominance = (
-        np.clip((base.reshape(1, 64) * scale + 50) // 100, 1, 255) for base in (_LUMINANCE, _CHROMINANCE)
-    )
-    return luminance, chrominance
 
 
 def _jpeg_quality_of(opened: ImageFile.ImageFile) -> int | None:

@@ -33,6 +33,8 @@ from forge.faces.imaging import BACKDROP
 from forge.faces.intake import Batch, Intake, take
 from forge.faces.pool import ordered
 from forge.faces.sources.base import Source
+from forge.faces.sources.classes import refuse_mixed
+from forge.faces.sources.folder import FolderSource
 from forge.faces.splitting import DEFAULT_SPLITS, assign, check_fractions
 from forge.faces.writing import FaceSetWriter
 from forge.files import canonical_json
@@ -82,9 +84,10 @@ def prepare(
         report: told about progress.
 
     Raises:
-        InputError: wrong arguments, or fewer than 20 usable images, or fewer people than splits.
+        InputError: wrong arguments, or fewer than 20 usable images, or fewer people than splits, or a folder whose
+            sub-folders say that it holds the other class.
     """
-    _check(source, out, resolution=resolution, count=count, crop=crop, splits=splits, workers=workers)
+    _check(source, out, resolution=resolution, count=count, crop=crop, splits=splits, workers=workers, kind=kind)
     dedupe = source.dedupe if dedupe is None else dedupe
     intake = Intake(resolution, min_side or resolution, FaceCrop() if crop == "face" else None)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -126,6 +129,7 @@ def _check(
     crop: str,
     splits: Mapping[str, float],
     workers: int,
+    kind: Literal["real", "forged"],
 ) -> None:
     low, high = RESOLUTIONS
     if not low <= resolution <= high:
@@ -144,6 +148,8 @@ def _check(
         raise InputError(
             f"source {quoted(source.name)}: label column {quoted(clash[0])} is a column every set has; rename it"
         )
+    if isinstance(source, FolderSource):
+        refuse_mixed(source.root, source.files, given_as=kind)
     if not len(source):
         raise InputError(f"source {quoted(source.name)} has no images{_where(source)}; give a folder that holds some")
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from test_leaderboard import GENERATORS, rows_of, suite, union
 
-from benchmarks.measures import audit
+from benchmarks.measures import audit, pairs
 from detect.views import coins
 
 
@@ -88,14 +88,14 @@ def test_copies_are_named():
     ],
 )
 def test_labels_in_file_names_are_caught(real, forged, word):
-    finding = audit.file_names([real.format(i) for i in range(50)], [forged.format(i) for i in range(50)])
+    finding = pairs.file_names([real.format(i) for i in range(50)], [forged.format(i) for i in range(50)])
     assert finding.passed is False and word in finding.sentence
 
 
 def test_file_names_that_say_nothing_pass():
     rng = np.random.default_rng(0)
     names = [f"{rng.choice(['anna', 'ben', 'cleo', 'dan'])}/{i}.jpg" for i in range(200)]
-    assert audit.file_names(names[::2], names[1::2]).passed is True
+    assert pairs.file_names(names[::2], names[1::2]).passed is True
 
 
 def table(kind, width, quality, n=300, seed=0):
@@ -110,15 +110,15 @@ def table(kind, width, quality, n=300, seed=0):
 
 def test_forgeries_as_png_and_reals_as_jpeg_are_caught():
     real = table("JPEG", 256, 90)
-    assert audit.sources(real, table("JPEG", 256, 90, seed=1)).passed is True
-    finding = audit.sources(real, table("PNG", 256, 0, seed=1))
+    assert pairs.sources(real, table("JPEG", 256, 90, seed=1)).passed is True
+    finding = pairs.sources(real, table("PNG", 256, 0, seed=1))
     assert finding.passed is False and "JPEG (100 % of real, 0 % of forged files)" in finding.sentence
 
 
 def test_another_size_or_jpeg_quality_is_caught():
     real = table("JPEG", 256, 90)
-    assert "original width (AUC 1.00" in audit.sources(real, table("JPEG", 400, 90, seed=1)).sentence
-    assert "JPEG quality (AUC 0.00" in audit.sources(real, table("JPEG", 256, 70, seed=1)).sentence
+    assert "original width (AUC 1.00" in pairs.sources(real, table("JPEG", 400, 90, seed=1)).sentence
+    assert "JPEG quality (AUC 0.00" in pairs.sources(real, table("JPEG", 256, 70, seed=1)).sentence
 
 
 def faces(n, seed):
@@ -128,11 +128,52 @@ def faces(n, seed):
     return np.clip(np.kron(coarse, np.ones((1, 4, 4, 1))) + rng.normal(0, 8, (n, 16, 16, 3)), 0, 255).astype(np.uint8)
 
 
-def test_brightness_shifted_by_two_is_caught():
+def test_plain_numbers_of_a_generator_are_reported_and_never_failed():
     real, forged = faces(400, 0), faces(400, 1)
-    assert audit.values(real, forged, ours=False).passed is True
-    shifted = np.clip(forged.astype(int) + 2, 0, 255).astype(np.uint8)
-    finding = audit.values(real, shifted, ours=False)
-    assert finding.passed is False and "darkest value (AUC" in finding.sentence
-    assert audit.values(real, shifted, ours=True).passed is None  # a trait of the generator, and said
-    assert "a trait of the generator" in audit.values(real, shifted, ours=True).sentence
+    assert "do not give the class away" in audit.values(real, forged).sentence
+    finding = audit.values(real, np.clip(forged.astype(int) + 2, 0, 255).astype(np.uint8))
+    assert finding.passed is None and "darkest value (AUC" in finding.sentence
+    assert "a trait of the generator" in finding.sentence
+
+
+def test_the_byte_size_of_lossless_files_is_not_judged():
+    real, forged = table("PNG", 256, 0), table("PNG", 256, 0, seed=1)
+    finding = pairs.sources(real, forged.assign(source_bytes=real["source_bytes"] + 20_000))
+    assert finding.passed is True and "File sizes differ (AUC 1.00" in finding.sentence
+
+
+@pytest.mark.parametrize(
+    ("real", "forged", "passed"),
+    [
+        ("0_real", "1_fake", True),
+        ("1_fake", "0_real", False),
+        ("nature", "ai", True),
+        ("ai", "nature", False),
+        ("faces", "fakes", True),
+        ("Celeb-synthesis", "mine", False),
+        ("holiday", "stylegan", True),
+    ],
+)
+def test_exchanged_sides_show_in_the_names_of_the_folders(real, forged, passed):
+    finding = pairs.sides(real, forged)
+    assert finding.passed is passed
+    assert passed or (repr(real) in finding.sentence and repr(forged) in finding.sentence)
+
+
+def with_pair(**skill):
+    """Detectors that know all generators, tested on a pair from elsewhere at these AUCs."""
+    whole, name = union(*GENERATORS), "external:mine"
+    parts = []
+    for detector, auc in skill.items():
+        rows = rows_of(detector, whole, dict.fromkeys(GENERATORS, 0.5 if detector == "random" else 0.95))
+        beside = rows_of(detector, whole, auc, tested=(name,))
+        parts += [rows, beside.assign(source=name)]
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_a_pair_on_which_all_good_detectors_lie_below_half_is_named():
+    (finding,) = pairs.directions(with_pair(good=0.1, other=0.2, random=0.5))
+    assert finding.audit == "direction, external:mine" and finding.passed is None
+    assert "(good, other) lie below AUC 0.5" in finding.sentence and "exchanged" in finding.sentence
+    assert pairs.directions(with_pair(good=0.1, other=0.8)) == []  # one that is misled says nothing of the sides
+    assert pairs.directions(honest()) == []

@@ -263,6 +263,35 @@ def test_a_pair_that_cannot_be_is_refused(bench, tmp_path, text, sentence):
     assert code == 2 and sentence in err
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("run", "-g", "gan", "-d", "dct", *TINY, "--data", "mixed"),
+        ("run", "-g", "gan", "-d", "dct", *TINY, "--external", "a=mixed,forged"),
+        ("run", "-g", "gan", "-d", "dct", *TINY, "--external", "a=real,mixed"),
+        ("data", "prepare", "mixed", "--out", "faces"),
+    ],
+)
+def test_a_folder_with_both_classes_stops_before_any_work(bench, tmp_path, command):
+    (tmp_path / "mixed").mkdir()
+    for i, folder in enumerate(("real", "forged", "mixed/0_real", "mixed/1_fake")):
+        photos(tmp_path / folder, "PNG", first=100 * i)
+    code, _, err = bench(*command)
+    assert code == 2 and "mixed/0_real" in err and "mixed/1_fake" in err and "alone" in err
+    assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").glob("prepare*"))
+    assert not (tmp_path / "faces").exists()
+
+
+@pytest.mark.xdist_group("suites")
+def test_a_run_on_digits_is_no_shortcut(bench, tmp_path):
+    images = "images={train: 64, val: 32, test: 64}"
+    small = ("--preset", "smoke", "--set", "generator.training.kimg=1", "--set", images)
+    command = ("run", "-g", "gan", "-d", "dct", "--data", "digits", "--resolution", "28", *small)
+    assert bench(*command, "--name", "r", "--quiet")[0] == 0
+    audits = json.loads((tmp_path / "reports" / "r" / "results.json").read_text())["audits"]
+    assert not [finding for finding in audits if finding["passed"] is False]
+
+
 # --- The picture ------------------------------------------------------------------------------------------------------
 
 

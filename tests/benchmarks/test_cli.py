@@ -168,6 +168,32 @@ def test_a_plugin_of_the_wrong_kind_is_refused_at_once(bench, tmp_path):
     assert code == 2 and "running leaves.py failed: SystemExit" in err
 
 
+LEAVES = """
+import sys
+
+from detect.detectors.dct import LogDct
+
+
+class InFit(LogDct):
+    def fit(self, data, context):
+        sys.exit(0)
+
+
+class InInit(LogDct):
+    class Settings(LogDct.Settings):
+        def model_post_init(self, context):
+            sys.exit(0)
+"""
+
+
+@pytest.mark.parametrize(("name", "dry"), [("InFit", False), ("InInit", True)])
+def test_a_plugin_that_ends_the_program_is_an_error(bench, tmp_path, name, dry):
+    (tmp_path / "leaves.py").write_text(LEAVES)
+    command = ("run", "-g", "gan", "-d", f"leaves.py:{name}", *TINY, *(["--dry-run"] if dry else ["--quiet"]))
+    code, _, err = bench(*command)
+    assert code == 2 and "ends the program (SystemExit(0))" in err and not (tmp_path / "reports").exists()
+
+
 def test_a_detector_from_a_file_scores_photos_too(bench, tmp_path):
     code = "from detect.detectors.dct import LogDct\n\n\nclass Mine(LogDct):\n    family = 'mine'\n"
     (tmp_path / "mine.py").write_text(code)

@@ -47,7 +47,7 @@ def test_a_stretch_is_as_long_as_it_lasted_and_a_sick_one_the_tallest():
 
 def test_curves_end_at_the_last_reading_in_proportion():
     _, svg = drawn(TICKS)
-    assert {"training faces 90 %", "held-out 10 %", "25 %", "5 %"} <= set(words(svg))
+    assert {"training images 90 %", "held-out 10 %", "25 %", "5 %"} <= set(words(svg))
     ends = [float(dot.get("cy")) for dot in svg.iter("circle")]
     bases = [
         float(path.get("d").split()[1].partition("H")[0]) for path in svg.iter("path") if path.get("class") == "base"
@@ -61,7 +61,7 @@ def test_rows_without_readings_are_left_out():
     _, svg = drawn([tick(1.0, "warming", diversity=0.5), tick(2.0, "diverged")])
     assert len(list(svg.iter("circle"))) == 1
     _, without = drawn([{**t, "readings": {"d_sign_train": 0.5}} for t in TICKS])
-    assert "training faces 50 %" in words(without) and not any("held-out" in word for word in words(without))
+    assert "training images 50 %" in words(without) and not any("held-out" in word for word in words(without))
 
 
 def test_one_tick_is_no_history():

@@ -252,3 +252,13 @@ def test_the_leaderboard_has_a_field_a_pairing_and_a_hole_where_nothing_ran(many
     fields = dict(board.lines)
     assert fields["dct"][1] is None and fields["dct"][0].step == 10
     assert fields["xception"][2].leads and fields["xception"][2].place == "1" and not fields["dct"][2].leads
+
+
+def test_a_report_on_digits_speaks_of_digits(many, tmp_path):
+    results, scores = many
+    data = results.data.model_copy(update={"name": "digits", "rejected": {}})
+    write_report(tmp_path, results.model_copy(update={"data": data, "stages": []}), scores, NO_PICTURES)
+    text = " ".join(Page(html_of(tmp_path)).text)
+    assert "real digits" in text
+    for words in (text, (tmp_path / "report.md").read_text()):
+        assert not re.findall(r".{30}\bfaces?\b(?! swaps)(?! detector).{10}", words.replace("\n", " "), re.IGNORECASE)

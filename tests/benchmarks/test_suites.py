@@ -87,7 +87,7 @@ def test_a_suite_runs_every_condition_and_its_leaderboard_is_made_of_scores(benc
     assert "random cannot tell" in text and "for random on" not in text  # what is to find nothing is no news
     assert "## Leaderboard" in (folder / "report.md").read_text(encoding="utf-8")
     audits = {one["audit"]: one["passed"] for one in results["audits"]}
-    assert audits["shuffled labels"] is not None and audits["copies in two splits of the real faces"] is True
+    assert audits["shuffled labels"] is not None and audits["copies in two splits of the real images"] is True
 
     board = json.loads(bench("leaderboard", "mine", "--format", "json")[1])
     assert board["primary"] == "leave-one-out" and board["seeds"] == [3, 4]

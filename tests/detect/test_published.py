@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from detect import pickles
 from detect.networks.ferretnet import FerretNetwork
 from detect.networks.npr import NprNetwork
 from detect.published import import_published
@@ -235,3 +237,62 @@ def test_without_h5py_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(InputError, match=r"pip install -e '.\[import\]'"):
         import_published("meso4", file, tmp_path / "x")
+
+
+def itself() -> dict[str, object]:
+    wrapped: dict[str, object] = {}
+    wrapped["model"] = wrapped
+    return wrapped
+
+
+def entangled() -> dict[object, object]:
+    """Two to the power of 60 members to hash, in a kilobyte."""
+    pair: tuple[object, ...] = (1, 2)
+    for _ in range(60):
+        pair = (pair, pair)
+    return {"model": [pair, pair]}
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (itself, "holds no tensors by name"),
+        (entangled, "tuples within tuples"),
+        (lambda: {"model": [1.5] * 1_200_000}, "more than 1,000,000 values"),
+    ],
+)
+def test_a_checkpoint_that_never_ends_is_refused(content, sentence, zipped, tmp_path):
+    torch.save(content(), tmp_path / "hostile.pth", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(InputError, match=sentence):
+        import_published("npr", tmp_path / "hostile.pth", tmp_path / "out")
+
+
+def test_a_checkpoint_that_unpacks_to_more_than_memory_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(pickles, "MAX_BYTES", 1_000_000)
+    with zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(2_000_000))
+    with pytest.raises(InputError, match="unpacks to 2,000,000 bytes; at most 1,000,000"):
+        import_published("npr", tmp_path / "bomb.pth", tmp_path / "out")
+    (tmp_path / "large.pth").write_bytes(bytes(1_000_001))
+    with pytest.raises(InputError, match="has 1,000,001 bytes"):
+        import_published("npr", tmp_path / "large.pth", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (
+            lambda file: [file.create_dataset(f"c{i}/k", (1 << 22,), "f4", chunks=(1 << 16,)) for i in range(5)],
+            "larger",
+        ),
+        (lambda file: file.create_dataset("c/k", (4,), "S1000000000", chunks=(1,)), "not numbers"),
+        (lambda file: [file.create_group(f"g{i}") for i in range(10_001)], "more than 10,000 objects"),
+    ],
+)
+def test_a_small_keras_file_cannot_fill_memory(make, sentence, tmp_path):
+    with h5py.File(tmp_path / "bomb.h5", "w") as file:
+        make(file)
+    assert (tmp_path / "bomb.h5").stat().st_size < 16_000_000
+    with pytest.raises(InputError, match=sentence):
+        import_published("meso4", tmp_path / "bomb.h5", tmp_path / "out")

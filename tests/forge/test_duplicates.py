@@ -1,3 +1,5 @@
+from io import BytesIO
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -97,3 +99,15 @@ def test_no_images_and_one():
 def test_clusters_follow_chains():
     pairs = np.array([[5, 6], [1, 2], [2, 4], [0, 6]])
     assert clusters(8, pairs).tolist() == [0, 1, 1, 3, 1, 0, 0, 7]
+
+
+def test_different_digits_are_no_copies_but_a_digit_saved_again_is_one():
+    from forge.faces.imaging import decode, resize
+    from forge.faces.sources import resolve
+
+    drawn = np.stack([resize(decode(item.read()).image, 28) for item in resolve("digits").chunk(range(1000))])
+    assert len(near_duplicates(*describe(drawn))) == 0
+    again = BytesIO()
+    Image.fromarray(drawn[7]).save(again, "JPEG", quality=75)
+    copied = np.asarray(Image.open(again).convert("RGB"))
+    assert near_duplicates(*describe(np.concatenate([drawn, copied[None]]))).tolist() == [[7, 1000]]

@@ -241,3 +241,37 @@ def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(Unusable, match="too large a file"):
         read_bytes(big, max_bytes=4)
     assert read_bytes(big, max_bytes=5) == b"12345"
+
+
+def png_of_zeros(width, height, colour_type):
+    """A PNG of equal pixels, written without holding them."""
+    packer, row = zlib.compressobj(9), bytes(1 + width * {4: 2, 6: 4}[colour_type])
+    body = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
+
+    def chunk(name, content):
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("colour_type", [4, 6])
+def test_large_pictures_with_transparency_are_refused_by_their_header(colour_type):
+    with pytest.raises(Unusable) as refused:
+        decode(png_of_zeros(10_000, 9_900, colour_type))
+    assert refused.value.reason == "too many pixels" and "at most 40000000" in refused.value.detail
+
+
+def test_transparency_is_laid_over_grey_strip_by_strip(monkeypatch):
+    drawn = np.random.default_rng(0).integers(0, 256, (50, 30, 4), dtype=np.uint8)
+    data = encode(Image.fromarray(drawn))
+    whole = np.asarray(decode(data).image)
+    monkeypatch.setattr("forge.faces.imaging._STRIP", 7)
+    assert np.array_equal(np.asarray(decode(data).image), whole)
+
+
+def test_a_large_text_pgm_is_refused_before_it_is_read():
+    with pytest.raises(Unusable) as refused:
+        decode(b"P2 4000 4000 255\n" + b"7 " * 16_000_000)
+    assert refused.value.reason == "too large a file" and "text" in refused.value.detail
+    assert np.asarray(decode(b"P2 2 2 255\n0 50 100 255\n").image)[1, 1, 0] == 255

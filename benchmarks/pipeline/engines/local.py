@@ -229,6 +229,10 @@ def _run(stage: Stage, places: Mapping[str, Path], store: Store, context: Contex
         raise
     except OSError as error:
         raise explain_os_error(error) from error
+    except SystemExit as error:  # the exit code of a plug-in's file must not be the run's
+        raise InputError(
+            f"{stage.name} failed: its code ends the program ({error!r}); raise an exception in the file instead"
+        ) from error
     except Exception as error:
         record = work / "error.txt"
         write_text(record, traceback.format_exc())

@@ -1,0 +1,262 @@
+"""Do files of a pair tell the class by how they were handled? Cross-validated, cue by cue, at 99.9 %.
+
+A forgery may be told by its content: colours, sharpness, background, the statistics of its generator. So content is
+reported (`content`) and condemns nothing. What condemns a pair is handling, which has nothing to do with forging and
+which a detector can learn instead of it: a JPEG grid, its quality and its shift; a limit of the values (clipping, a
+shift of brightness); a border; a mark that is the same in every image; grey photos against colour; metadata and pixel
+mode. Copies between the sides are judged in `audit.copies`, formats and sizes in `pairs.sources`.
+
+Each cue is a score per image, learned on four fifths of the images and applied to the fifth, all five times. A cue
+tells the class where its AUC is at least 0.6 and its interval, at 99.9 % shared between all cues (Bonferroni), lies
+above 0.5: an honest pair fails once in a thousand.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.measures import metrics, statistics
+from benchmarks.measures.file_cues import CORNER, FileCues
+from benchmarks.measures.interval import Interval
+from benchmarks.measures.results import Finding
+
+Images = NDArray[np.uint8]
+Floats = NDArray[np.float64]
+Labels = NDArray[np.bool_]
+Learn = Callable[[NDArray[Any], Labels], Callable[[NDArray[Any]], Floats]]  # features, forged -> score of features
+
+LEVEL = 0.999  # of all cues together, as for other controls
+CUE = 0.6  # AUC from which a cue is worth a word
+FOLDS = 5
+SAME = 4.0  # grey levels: mean distance from the class's median below which a pixel is the same in every image
+VARIES = 12.0  # grey levels: mean distance from which it is not, in the other class
+MARK_SHARE = 0.5  # of the pixels, at most: a larger part is a background
+
+
+def handling(real: FileCues, forged: FileCues) -> Finding:
+    """Test whether any cue of handling tells real from forged files.
+
+    Args:
+        real: cues of the real files.
+        forged: cues of the forged ones.
+    """
+    tables = (real.table, forged.table)
+    label = np.repeat([False, True], [len(table) for table in tables])
+
+    def column(*names: str) -> NDArray[Any]:
+        joined = [table[list(names)].astype(str).agg(" ".join, axis=1) for table in tables]
+        return np.concatenate([part.to_numpy(dtype=str) for part in joined])
+
+    corners = np.concatenate([real.corners, forged.corners])
+    cues: dict[str, tuple[Learn, NDArray[Any]]] = {
+        "JPEG grid": (learn_shares, column("jpeg_quality", "grid_row", "grid_column")),
+        "darkest level": (learn_level, column("low")),
+        "brightest level": (learn_level, column("high")),
+        "border": (learn_shares, column("border")),
+        "corner mark": (learn_mark, corners.reshape(len(corners), -1, 3)),
+        "grey stored as colour": (learn_shares, column("grey")),
+        "metadata": (learn_shares, column("metadata")),
+        "pixel mode": (learn_shares, column("mode")),
+    }
+    telling, numbers = [], {}
+    for name, (learn, features) in cues.items():
+        value, interval = judge(label, features, learn, level=1 - (1 - LEVEL) / len(cues))
+        numbers[name] = value
+        if value >= CUE and interval.low > 0.5:
+            detail = _detail(name, features, label)
+            telling.append(f"{name} (AUC {value:.2f} [{interval.low:.2f}, {interval.high:.2f}]{detail})")
+    sentence = (
+        f"How the files were handled tells the class: {'; '.join(telling)}."
+        if telling
+        else "JPEG grid, clipped values, borders, corner marks, grey colour and metadata do not give the class away."
+    )
+    return Finding(audit="handling", passed=not telling, sentence=sentence, numbers=numbers)
+
+
+def content(real: Images, forged: Images) -> Finding:
+    """Report how well trivial cues of the content tell the class; a forgery may be told by its content.
+
+    Args:
+        real: uint8 [n, H, W, 3].
+        forged: uint8 [m, H, W, 3].
+    """
+    from detect.features.cues import trivial_cues
+    from forge.faces.duplicates import describe
+
+    label = np.repeat([False, True], [len(real), len(forged)])
+    plain = np.concatenate([trivial_cues(torch.from_numpy(images)).numpy() for images in (real, forged)])
+    grey = np.concatenate([describe(images)[1] for images in (real, forged)])
+    mean_image = grey.reshape(len(grey), 8, 2, 8, 2).mean((2, 4)).reshape(len(grey), 64)
+    cues = {
+        "colour": np.stack([plain[:, 0] - plain[:, 1], plain[:, 2] - plain[:, 1], plain[:, 3:6].std(1)], axis=1),
+        "brightness": plain[:, :3].mean(1, keepdims=True),
+        "contrast": plain[:, 3:6].mean(1, keepdims=True),
+        "sharpness": plain[:, 6:],
+        "mean image": mean_image,
+    }
+    telling, numbers = [], {}
+    for name, features in cues.items():
+        value, interval = judge(label, features, learn_linear, level=LEVEL)
+        numbers[name] = value
+        if value >= CUE and interval.low > 0.5:
+            telling.append(f"{name} (AUC {value:.2f} [{interval.low:.2f}, {interval.high:.2f}])")
+    sentence = (
+        f"Trivial cues of the content tell the class: {'; '.join(telling)}. Forgeries may differ so, or their files "
+        "may have been made otherwise: compare detectors with these numbers."
+        if telling
+        else "Colour, brightness, contrast, sharpness and the mean image do not give the class away."
+    )
+    return Finding(audit="trivial cues", passed=None, sentence=sentence, numbers=numbers)
+
+
+def judge(label: Labels, features: NDArray[Any], learn: Learn, *, level: float) -> tuple[float, Interval]:
+    """Cross-validated AUC of a cue with its interval.
+
+    Args:
+        label: whether each image is forged, [n].
+        features: what is learned from, [n] or [n, ...].
+        learn: makes a score of features from features and labels.
+        level: coverage of the interval.
+    """
+    order = np.random.default_rng(0).permutation(len(label))
+    fold = np.empty(len(label), np.int64)
+    for forged in (False, True):  # each fold has its share of both classes
+        members = order[label[order] == forged]
+        fold[members] = np.arange(len(members)) % FOLDS
+    score = np.empty(len(label), np.float64)
+    for number in range(FOLDS):
+        rest = fold != number
+        score[~rest] = learn(features[rest], label[rest])(features[~rest])
+    return metrics.auc(label, score), statistics.auc_interval(label, score, level=level)
+
+
+# --- What is learned --------------------------------------------------------------------------------------------------
+
+
+def learn_shares(values: NDArray[Any], forged: Labels) -> Callable[[NDArray[Any]], Floats]:
+    """Log ratio of each value's share among forged and real images, smoothed; 0 for values never seen."""
+    counts = [Counter(values[forged == of].tolist()) for of in (True, False)]
+    distinct = len(counts[0] | counts[1])
+    weight = {
+        value: float(
+            np.log((counts[0][value] + 1) / (forged.sum() + distinct))
+            - np.log((counts[1][value] + 1) / ((~forged).sum() + distinct))
+        )
+        for value in counts[0] | counts[1]
+    }
+    return lambda fresh: np.array([weight.get(value, 0.0) for value in fresh.tolist()])
+
+
+def learn_level(values: NDArray[Any], forged: Labels) -> Callable[[NDArray[Any]], Floats]:
+    """1 or -1 for the one limit of the values whose shares differ most, 0 for all others.
+
+    Forgeries whose values stop at many different levels are as their generator makes them; handling has one level.
+    """
+    levels = [value for value in np.unique(values).tolist() if value != "-1"]
+    apart = {level: float((values[forged] == level).mean() - (values[~forged] == level).mean()) for level in levels}
+    if not apart:
+        return lambda fresh: np.zeros(len(fresh))
+    level = max(apart, key=lambda name: abs(apart[name]))
+    return lambda fresh: np.sign(apart[level]) * (fresh == level)
+
+
+def learn_mark(pixels: NDArray[Any], forged: Labels) -> Callable[[NDArray[Any]], Floats]:
+    """Share of the pixels that show the mark of forged images, less that of real ones.
+
+    A mark is made of pixels, at most half of all, that are the same in every image of one class and vary in the other.
+
+    Args:
+        pixels: uint8 [n, positions, 3].
+        forged: bool [n].
+    """
+    medians, spreads = {}, {}
+    for of in (False, True):
+        medians[of] = np.median(pixels[forged == of], axis=0)
+        spreads[of] = np.abs(pixels[forged == of] - medians[of]).mean((0, 2))
+    marks = {of: (spreads[of] <= SAME) & (spreads[not of] >= VARIES) for of in (False, True)}
+
+    def score(fresh: NDArray[Any]) -> Floats:
+        total = np.zeros(len(fresh))
+        for of, mark in marks.items():
+            if 4 <= mark.sum() <= MARK_SHARE * len(mark):
+                near = np.abs(fresh[:, mark] - medians[of][mark]).max(axis=2) <= 2 * SAME
+                total += (1 if of else -1) * near.mean(axis=1)
+        return total
+
+    return score
+
+
+def learn_linear(features: NDArray[Any], forged: Labels) -> Callable[[NDArray[Any]], Floats]:
+    """Logit of a logistic regression on standardised features (scikit-learn, C = 0.1)."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500)).fit(features, forged)
+    return lambda fresh: np.asarray(model.decision_function(fresh), np.float64)
+
+
+# --- Words ------------------------------------------------------------------------------------------------------------
+
+
+def _detail(name: str, features: NDArray[Any], label: Labels) -> str:
+    """What a cue consists of, in words."""
+    if name == "corner mark":
+        return f", {_corner(features, label)}"
+    shares = [_shares(features[label == forged]) for forged in (False, True)]
+    value = max(sorted(shares[0].keys() | shares[1].keys()), key=lambda key: abs(_apart(shares, key)))
+    real, forged = (100 * share.get(value, 0.0) for share in shares)
+    return f", {_WORDS[name](value)} in {real:.0f} % of real, {forged:.0f} % of forged"
+
+
+def _shares(values: NDArray[Any]) -> dict[str, float]:
+    return {value: count / len(values) for value, count in Counter(values.tolist()).items()}
+
+
+def _apart(shares: Sequence[Mapping[str, float]], value: str) -> float:
+    """Difference of the shares, with values that say "nothing special" behind all others."""
+    difference = shares[1].get(value, 0.0) - shares[0].get(value, 0.0)
+    return difference if value not in _NOTHING else difference / 1000
+
+
+_NOTHING = ("", "-1", "False", "0 0 0", "0 0 0 0", "RGB")
+
+
+def _grid(value: str) -> str:
+    quality, row, column = value.split()
+    if quality == "0":
+        return "none"
+    shift = "" if row == column == "0" else f" shifted by {row} rows and {column} columns"
+    return f"quality {quality}{shift}"
+
+
+_WORDS: dict[str, Callable[[str], str]] = {
+    "JPEG grid": _grid,
+    "darkest level": lambda value: f"values stop at {value}",
+    "brightest level": lambda value: f"values stop at {value}",
+    "border": lambda value: f"{value} px of one colour at top, bottom, left, right",
+    "grey stored as colour": lambda value: "grey" if value == "True" else "colour",
+    "metadata": lambda value: value or "none",
+    "pixel mode": str,
+}
+
+
+def _corner(features: NDArray[Any], label: Labels) -> str:
+    """Which corner holds pixels that are the same in every image of one class."""
+    names = ("top left", "top right", "bottom left", "bottom right")
+    for forged in (True, False):
+        images = features[label == forged]
+        spread = np.abs(images - np.median(images, axis=0)).mean((0, 2))
+        other = features[label != forged]
+        varies = np.abs(other - np.median(other, axis=0)).mean((0, 2)) >= VARIES
+        marked = ((spread <= SAME) & varies).reshape(len(names), CORNER * CORNER).sum(axis=1)
+        if marked.max() >= 4:
+            side = "forged" if forged else "real"
+            return f"{int(marked.max())} pixels {names[int(marked.argmax())]} that are the same in every {side} image"
+    return "pixels that are the same in every image"

@@ -1,0 +1,173 @@
+"""Every shortcut of handling is planted in one side of a pair and named; honest pairs pass, told or not by content."""
+
+import re
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.measures import handling
+from benchmarks.measures.file_cues import FileCues, measure
+from forge.faces.sources import Item, resolve
+
+COUNT, SIDE = 48, 64
+
+
+def photo(number, side=SIDE):
+    """Soft coloured shapes with noise; bright and dark parts reach 0 and 255, as in photos."""
+    rng = np.random.default_rng(number)
+    coarse = Image.fromarray(np.clip(rng.normal(128, 80, (6, 6, 3)), 0, 255).astype(np.uint8))
+    soft = np.asarray(coarse.resize((side, side), Image.Resampling.BICUBIC), float) * 1.2 - 25
+    return np.clip(soft + rng.normal(0, 4, soft.shape), 0, 255).astype(np.uint8)
+
+
+def stored(pixels, kind="PNG", **options):
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def opened(data):
+    return np.asarray(Image.open(BytesIO(data)).convert("RGB"))
+
+
+def cues(numbers, change=lambda pixels: pixels, save=stored, side=SIDE):
+    return measure([Item(str(i), save(change(photo(i, side)))) for i in numbers])
+
+
+def jpeg_once(pixels):
+    return opened(stored(pixels, "JPEG", quality=75))
+
+
+def cropped_after_jpeg(pixels):
+    return jpeg_once(pixels)[3:-5, 5:-3]
+
+
+def marked(pixels):
+    out = pixels.copy()
+    out[-6:, :6] = (200, 30, 90)
+    return out
+
+
+def bordered(pixels):
+    out = np.full_like(pixels, 250)
+    out[1:-1, 1:-1] = pixels[1:-1, 1:-1]
+    return out
+
+
+def brighter(pixels):
+    return np.clip(pixels.astype(int) + 3, 0, 255).astype(np.uint8)
+
+
+def clipped(pixels):
+    return np.clip(pixels, 5, 250)
+
+
+def grey(pixels):
+    return np.repeat(pixels.mean(axis=2, keepdims=True).astype(np.uint8), 3, axis=2)
+
+
+def with_exif(pixels):
+    exif = Image.Exif()
+    exif[0x010F] = "Camera"
+    return stored(pixels, exif=exif)
+
+
+def with_alpha(pixels):
+    return stored(np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)]))
+
+
+@pytest.fixture(scope="module")
+def real():
+    return cues(range(COUNT))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (jpeg_once, r"JPEG grid \(AUC 1.00 .*quality 7\d in 0 % of real"),
+        (marked, "corner mark .*36 pixels bottom left that are the same in every forged image"),
+        (bordered, "border .*1 1 1 1 px of one colour"),
+        (brighter, "darkest level .*values stop at 3"),
+        (clipped, "darkest level .*values stop at 5.*brightest level .*values stop at 250"),
+        (grey, "grey stored as colour .*grey in 0 % of real"),
+    ],
+)
+def test_a_planted_change_of_pixels_is_named_on_either_side(real, change, named):
+    changed = cues(range(COUNT, 2 * COUNT), change)
+    finding = handling.handling(real, changed)
+    assert finding.passed is False
+    assert re.search(named, finding.sentence), finding.sentence
+    assert handling.handling(changed, real).passed is False
+
+
+@pytest.mark.parametrize(
+    ("save", "named"), [(with_exif, "metadata .*EXIF in 0 % of real"), (with_alpha, "pixel mode .*RGBA in 0 % of real")]
+)
+def test_metadata_and_pixel_mode_in_one_class_are_named(real, save, named):
+    finding = handling.handling(real, cues(range(COUNT, 2 * COUNT), save=save))
+    assert finding.passed is False and re.search(named, finding.sentence), finding.sentence
+
+
+def test_a_shifted_grid_is_told_from_an_aligned_one():
+    aligned = cues(range(COUNT), jpeg_once)
+    shifted = cues(range(COUNT, 2 * COUNT), cropped_after_jpeg, side=SIDE + 8)
+    finding = handling.handling(aligned, shifted)
+    assert finding.passed is False and "JPEG grid" in finding.sentence
+    assert shifted.table["grid_row"].mode()[0] == 5 and shifted.table["grid_column"].mode()[0] == 3
+
+
+@pytest.mark.parametrize("change", [lambda pixels: pixels, jpeg_once, marked, bordered, brighter, clipped, grey])
+def test_two_halves_of_one_set_pass_whatever_was_done_to_both(change):
+    finding = handling.handling(cues(range(COUNT), change), cues(range(COUNT, 2 * COUNT), change))
+    assert finding.passed is True, finding.sentence
+    assert "do not give the class away" in finding.sentence
+
+
+@pytest.fixture(scope="module")
+def faces():
+    source = resolve("rendered", seed=3)
+    return [opened(item.read()) for item in source.chunk(range(96))]
+
+
+def gan_like(pixels):
+    """Half the resolution, enlarged and smoothed, paler and without black: as a weak generator makes faces."""
+    small = Image.fromarray(pixels).resize((32, 32), Image.Resampling.BOX)
+    large = np.asarray(small.resize((64, 64), Image.Resampling.NEAREST), float)
+    smooth = sum(np.roll(large, shift, axis) for axis in (0, 1) for shift in (-1, 0, 1)) / 6
+    return np.clip(20 + 0.8 * smooth, 0, 255).astype(np.uint8)
+
+
+def test_faces_against_forgeries_of_the_same_pipeline_pass_and_their_content_is_named(faces):
+    scaled = [np.asarray(Image.fromarray(face).resize((64, 64), Image.Resampling.LANCZOS)) for face in faces]
+    forged = [gan_like(face) for face in scaled[48:]]
+    sides = [measure(Item(str(i), stored(face)) for i, face in enumerate(side)) for side in (scaled[:48], forged)]
+    assert handling.handling(*sides).passed is True, handling.handling(*sides).sentence
+    finding = handling.content(np.stack(scaled[:48]), np.stack(forged))
+    assert finding.passed is None and "sharpness (AUC" in finding.sentence
+
+
+def test_content_of_two_halves_says_nothing(faces):
+    scaled = np.stack([np.asarray(Image.fromarray(face).resize((64, 64))) for face in faces])
+    assert "do not give the class away" in handling.content(scaled[:48], scaled[48:]).sentence
+
+
+def test_colour_and_mean_image_are_named():
+    base = np.stack([photo(i) for i in range(2 * COUNT)])
+    tinted, moved = base[COUNT:].copy(), base[COUNT:].copy()
+    tinted[..., 2] //= 2
+    moved[:, 16:40, 16:40] //= 3
+    assert "colour (AUC" in handling.content(base[:COUNT], tinted).sentence
+    assert "mean image (AUC" in handling.content(base[:COUNT], moved).sentence
+
+
+def test_cues_are_read_as_they_were_stored(real, tmp_path):
+    real.save(tmp_path)
+    again = FileCues.load(tmp_path)
+    assert again.table.equals(real.table) and np.array_equal(again.corners, real.corners)
+
+
+def test_files_that_cannot_be_decoded_are_left_out():
+    items = [Item("a", stored(photo(0))), Item("b", b"no image"), Item("c", stored(photo(1)))]
+    assert len(measure(items).table) == 2
