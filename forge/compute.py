@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from forge.errors import InputError
-from forge.files import read_json, write_json
+from forge.files import read_json_object, write_json
 
 if TYPE_CHECKING:
     import torch
@@ -124,7 +124,7 @@ class Compute:
             return self.precision
         if self.torch_device.type == "cuda":
             return execution.precision if self._has_bf16() else "fp32"
-        known = read_json(self.memory) if self.memory and self.memory.is_file() else {}
+        known = read_json_object(self.memory) if self.memory and self.memory.is_file() else {}
         key = f"{network} @ {self.describe()}"
         if key not in known:
             seconds = {precision: self._time(step, precision, repeats) for precision in ("fp32", "bf16")}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from benchmarks.cli import options
 
@@ -59,7 +58,7 @@ def _hardware(store: Path) -> list[Row]:
     import torch
 
     from forge.compute import Compute, choose_device
-    from forge.files import read_json
+    from forge.files import read_json_object
 
     device = choose_device()
     compute = Compute(device)
@@ -68,7 +67,7 @@ def _hardware(store: Path) -> list[Row]:
         fast = torch.ops.mkldnn._is_mkldnn_bf16_supported()
         rows.append(("bf16 on the CPU", "yes" if fast else "no", "" if fast else "trainings run in fp32"))
     memory = store / "precision.json"
-    measured: dict[str, Any] = read_json(memory) if memory.is_file() else {}
+    measured = read_json_object(memory) if memory.is_file() else {}
     for key, entry in measured.items():
         gain = entry["seconds_fp32"] / entry["seconds_bf16"]
         rows.append((f"precision of {key[:60]}", f"{entry['choice']} (bf16 is {gain:.2f} times as fast)", ""))
