@@ -130,15 +130,14 @@ def _suites() -> list[dict[str, Any]]:
 
 
 def _runs(reports: Path) -> list[dict[str, Any]]:
-    from benchmarks.pipeline.run import find_report
-    from forge.errors import InputError
-    from forge.files import read_json
+    from benchmarks.pipeline.reading import read_results
+    from forge.errors import BenchError
 
     rows = []
     for file in sorted(reports.glob("*/results.json")):
         try:
-            results = read_json(find_report(file.parent.name, reports) / "results.json")
-        except InputError:
+            results = read_results(file.parent, note=False)
+        except BenchError:
             nothing = dict.fromkeys(("preset", "data", "generators", "detectors", "best AUC"), "")
             rows.append({"name": file.parent.name} | nothing | {"data": "results.json is damaged"})
             continue

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forge.files import read_json
+from benchmarks.pipeline.reading import read_results
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,12 +38,12 @@ def print_outcomes(reports: Sequence[Path], *, quiet: bool, as_json: bool) -> No
 
 
 def _as_json(report: Path) -> dict[str, Any]:
-    results = read_json(report / "results.json")
+    results = read_results(report)
     return {"report": str(report), "cells": results["cells"], "comparisons": results["comparisons"]}
 
 
 def _print(report: Path) -> None:
-    results = read_json(report / "results.json")
+    results = read_results(report)
     from rich.console import Console
 
     console = Console()

@@ -34,6 +34,9 @@ def report(
     from_scores: Annotated[
         bool, typer.Option("--from-scores", help="Compute every number again from scores.parquet; needs no store.")
     ] = False,
+    digests: Annotated[
+        bool, typer.Option("--digests", help="Only write SHA256SUMS anew: accept the files as they are.")
+    ] = False,
     format: Annotated[str, typer.Option("--format", help="html, or pdf (needs Chromium).")] = "html",  # noqa: A002
     store: options.Store = options.STORE,
     reports: options.Reports = options.REPORTS,
@@ -46,7 +49,13 @@ def report(
 
     if format not in FORMATS:
         raise UnknownNameError("format", format, FORMATS)
-    folder = find_report(run, reports) if run else _last(reports)
+    folder = find_report(run, reports, checked=from_scores) if run else _last(reports)
+    if digests:
+        from benchmarks.report.digests import SUMS, write_sums
+
+        write_sums(folder)
+        print(folder / SUMS)
+        return
     if from_scores:
         rerender.from_scores(folder)
     else:

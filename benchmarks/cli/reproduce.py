@@ -66,25 +66,25 @@ def reproduce(
 
     From scores every AUC, mean and rank is computed again and must be IDENTICAL. From checkpoints or scratch tests are
     scored again: a new AUC inside the published 95 % interval is WITHIN; the causes of a difference are named.
+    A report whose files no longer match its SHA256SUMS is refused.
     """
     from benchmarks.measures.results import Results
     from benchmarks.pipeline.configs import validated
     from benchmarks.pipeline.environment import versions
+    from benchmarks.pipeline.reading import check_report, expected_at, read_expected, read_results
     from benchmarks.pipeline.run import find_report
-    from benchmarks.tables.reproduce import Expected
     from forge.errors import InputError, UnknownNameError
-    from forge.files import read_json
 
     if start not in KINDS:
         raise UnknownNameError("--from", start, KINDS)
     if start == "scores" and (only or data):
         raise InputError("--only and --data are for --from checkpoints and --from scratch; scores are all compared")
     folder = find_report(suite, reports)
-    file = against or folder / "expected.json"
-    if not file.is_file():
-        raise InputError(f"{file} does not exist; `bench run` writes it beside a report")
-    expected = validated(Expected, read_json(file), where=str(file))
-    results = validated(Results, read_json(folder / "results.json"), where=str(folder / "results.json"))
+    check_report(folder)
+    expected = expected_at(against) if against else read_expected(folder)
+    if expected is None:
+        raise InputError(f"{folder / 'expected.json'} does not exist; `bench run` writes it beside a report")
+    results = validated(Results, read_results(folder), where=str(folder / "results.json"))
     if start == "scores":
         _print(expected, _from_scores(expected, results, folder), versions(), everything=everything, as_json=json)
         return

@@ -34,7 +34,7 @@ from benchmarks.tables.leaderboard import ranked
 from benchmarks.tables.reproduce import expected_of
 from detect.scoring import read_scores
 from forge.faces.faceset import FaceSet, Images
-from forge.files import parse_json, read_json, write_json
+from forge.files import parse_json, read_json
 from forge.generator import generator_place
 from forge.pictures import cut_grid
 from forge.quality.measure import Comparison as QualityComparison
@@ -111,9 +111,14 @@ def assemble(job: Job) -> dict[str, Any]:
     scores = read_scores(inputs["evaluation"] / "scores.parquet")
     cells = cells_of(scores)
     board = ranked(cells) if cells else None
-    write_report(job.out / "report", results, scores, pictures, board=board if results.suite else None)
-    expected = expected_of(results, cells, board)
-    write_json(job.out / "report" / "expected.json", expected.model_dump(mode="json"))
+    write_report(
+        job.out / "report",
+        results,
+        scores,
+        pictures,
+        board=board if results.suite else None,
+        expected=expected_of(results, cells, board),
+    )
     return {}
 
 

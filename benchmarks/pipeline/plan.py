@@ -29,7 +29,7 @@ VERSIONS = {
     "explain": 2,
     "audit": 1,
     "evaluate": 7,
-    "report": 2,
+    "report": 3,
 }
 
 

@@ -13,8 +13,10 @@ from benchmarks.pipeline.check import typed
 from benchmarks.pipeline.configs import validated
 from benchmarks.pipeline.plan import Stage, plan
 from benchmarks.pipeline.program import program_digest
+from benchmarks.pipeline.reading import read_results
 from benchmarks.pipeline.settings import RunSettings
 from benchmarks.pipeline.store import Store
+from benchmarks.report.digests import SUMS
 from forge.compute import Compute
 from forge.errors import BenchError, InputError
 from forge.files import digest_json, publishing, read_json, write_json
@@ -171,17 +173,21 @@ def publish_report(source: Path, target: Path) -> None:
     fresh.replace(target)
 
 
-def find_report(name: str, reports: Path) -> Path:
+def find_report(name: str, reports: Path, *, checked: bool = True) -> Path:
     """The folder of a finished run, by its name or by a path.
+
+    Args:
+        name: of the run, or a path of its report folder.
+        reports: where reports lie.
+        checked: compare results.json with its digest.
 
     Raises:
         InputError: there is none, and which ones there are; or its results.json is none of ours.
+        CorruptError: its results.json was changed after the report was written.
     """
     for place in (reports / name, Path(name)):
-        if (place / "results.json").is_file():
-            results = read_json(place / "results.json")
-            if not isinstance(results, dict) or not {"name", "cells", "detectors", "stages"} <= set(results):
-                raise InputError(f"{place}/results.json is damaged, or of another program; run it again")
+        if (place / "results.json").exists() or (place / SUMS).exists():
+            read_results(place, checked=checked)
             return place
     known = sorted(file.parent.name for file in reports.glob("*/results.json"))
     there = f"there are: {', '.join(known)}" if known else "no run finished yet"
@@ -194,12 +200,13 @@ def stored_result(report: Path, stage: str, store: Store) -> Path:
     Raises:
         InputError: the run had no such stage, or the store no longer holds its result.
     """
-    stages: list[dict[str, Any]] = read_json(report / "results.json")["stages"]
+    results = read_results(report)
+    stages: list[dict[str, Any]] = results["stages"]
     for entry in stages:
         if entry["name"] == stage:
             found = store.find(stage.partition(" ")[0], entry["key"])
             if found is None:
-                again = read_json(report / "results.json")["command"]
+                again = results["command"]
                 raise InputError(f"{stage} of {report.name} is not in {store.root}/; give its --store, or run: {again}")
             return found
     raise InputError(f"{report.name} has no stage {stage!r}; it has: {', '.join(e['name'] for e in stages)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -9,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.judge import Judge, by_merit, fit_stage, judge_at, judge_of
+from benchmarks.pipeline.reading import read_expected, read_results
 from benchmarks.pipeline.settings import short_name
 from benchmarks.pipeline.store import Store
+from benchmarks.report.digests import SUMS
 from benchmarks.report.numbers import estimate
 from benchmarks.tables.column import CONTROLS
 from benchmarks.tables.leaderboard import PRIMARIES
 from detect.trained import read_card
 from forge.errors import BenchError, InputError, UnknownNameError
-from forge.files import read_json
 
 _MEANT = {
     "leave-one-out": "on generators left out of its training",
@@ -113,7 +115,7 @@ class Catalogue:
         found: dict[Path, tuple[tuple[int, ...], Run]] = {}
         for file in self.reports.glob("*/results.json"):
             try:
-                stamp = _stamp(file)
+                stamp = _stamp(file) + _stamps_beside(file)
             except OSError:  # replaced at this moment by the run that made it
                 continue
             known = self._read.get(file)
@@ -183,16 +185,26 @@ def _stamp(file: Path) -> tuple[int, ...]:
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
+def _stamps_beside(results: Path) -> tuple[int, ...]:
+    """Stamps of the other files that say what a run is, as far as they are there."""
+    files = (results.with_name(name) for name in ("expected.json", SUMS))
+    return tuple(number for file in files if file.exists() for number in _stamp(file))
+
+
 def _described(file: Path, store: Path) -> Run:
     """A run from its results.json; one that cannot be read says so instead of ending the page."""
     day = datetime.fromtimestamp(file.stat().st_mtime, UTC).date().isoformat()
-    run = Run(file.parent.name, day, page=(file.parent / "index.html").is_file())
+    name = os.fsencode(file.parent.name).decode("utf-8", "replace")
+    if name != file.parent.name:
+        return Run(name, day, problem="the name of its folder is not UTF-8; rename it")
+    run = Run(name, day, page=(file.parent / "index.html").is_file())
     try:
-        return _filled(run, read_json(file), file.parent, Store(store))
+        return _filled(run, read_results(file.parent, note=False), file.parent, Store(store))
     except BenchError as error:
         return replace(run, problem=str(error))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        return replace(run, problem=f"results.json is damaged or of another version ({type(error).__name__}: {error})")
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, OSError) as error:
+        said = f"{type(error).__name__}: {error}"[:80]
+        return replace(run, problem=f"results.json is damaged or of another version ({said})")
 
 
 def _filled(run: Run, results: Mapping[str, Any], folder: Path, store: Store) -> Run:
@@ -218,27 +230,22 @@ def _filled(run: Run, results: Mapping[str, Any], folder: Path, store: Store) ->
     )
 
 
-def _expected(folder: Path) -> Mapping[str, Any]:
-    """The means and ranks that were published beside the results; nothing where there are none."""
-    file = folder / "expected.json"
-    found: Mapping[str, Any] = read_json(file) if file.is_file() else {}
-    return found
-
-
 def _leader(folder: Path) -> str:
     """The first line of the leaderboard that was published beside the results, if there are ranks to speak of."""
-    expected = _expected(folder)
-    if not expected:
+    expected = read_expected(folder)
+    if expected is None:
         return ""
-    column, ranks = expected["primary"], expected["ranks"]
-    values = {one["what"]: one for one in expected["values"] if one["value"] is not None}
+    column, ranks = expected.primary, expected.ranks
+    values = {value.what: value for value in expected.values}
     first = [values[f"{name}, {column}"] for name, rank in ranks.items() if rank.split(" ")[0] == "1"]
     if len(ranks) < 2 or not first:
         return ""
-    best = max(first, key=lambda one: one["value"])
-    shown = estimate(best["value"], max(0.0, best["low"]), min(1.0, best["high"]))
+    best = max(first, key=lambda value: value.value or 0.0)
+    if best.value is None or best.low is None or best.high is None:
+        return ""
+    shown = estimate(best.value, max(0.0, best.low), min(1.0, best.high))
     tied = f"; {len(first) - 1} more cannot be told apart from it" if len(first) > 1 else ""
-    return f"{best['what'].removesuffix(', ' + column)}: AUC {shown} {_MEANT.get(column, f'in {column}')}{tied}"
+    return f"{best.what.removesuffix(', ' + column)}: AUC {shown} {_MEANT.get(column, f'in {column}')}{tied}"
 
 
 def _best(cells: Sequence[Mapping[str, Any]]) -> str:
