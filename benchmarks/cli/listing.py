@@ -130,21 +130,21 @@ def _suites() -> list[dict[str, Any]]:
 
 
 def _runs(reports: Path) -> list[dict[str, Any]]:
-    from benchmarks.pipeline.reading import read_results
+    from benchmarks.pipeline.reading import read_results, report_folders
     from forge.errors import BenchError
 
     rows = []
-    for file in sorted(reports.glob("*/results.json")):
+    for folder in report_folders(reports):
         try:
-            results = read_results(file.parent, note=False)
+            results = read_results(folder, note=False)
         except BenchError:
             nothing = dict.fromkeys(("preset", "data", "generators", "detectors", "best AUC"), "")
-            rows.append({"name": file.parent.name} | nothing | {"data": "results.json is damaged"})
+            rows.append({"name": folder.name} | nothing | {"data": "results.json is damaged"})
             continue
         best = max(results["cells"], key=lambda cell: cell["auc"], default=None)
         rows.append(
             {
-                "name": file.parent.name,
+                "name": folder.name,
                 "preset": results["preset"],
                 "data": results["data"]["name"],
                 "generators": ", ".join(entry["name"] for entry in results["generators"]),

@@ -80,12 +80,13 @@ def report(
 
 
 def _last(reports: Path) -> Path:
+    from benchmarks.pipeline.reading import report_folders
     from forge.errors import InputError
 
-    found = sorted(reports.glob("*/results.json"), key=lambda file: (file.stat().st_mtime, file))
-    if not found:
+    files = [folder / "results.json" for folder in report_folders(reports)]
+    if not files:
         raise InputError(f"no run finished yet in {reports}/; start with bench run -g dcgan -d xception")
-    return found[-1].parent
+    return max(files, key=lambda file: (file.stat().st_mtime, file)).parent
 
 
 def _context(device: str, store: Path) -> Context:

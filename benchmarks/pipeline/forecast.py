@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.pipeline.plan import Stage
+from benchmarks.pipeline.reading import report_folders
 from benchmarks.pipeline.store import Store
 from forge.errors import BenchError
 from forge.files import digest_json, read_json_object
@@ -65,9 +66,12 @@ def _of_store(store: Store) -> dict[Likeness, list[float]]:
 def _of_reports(reports: Path) -> dict[Likeness, list[float]]:
     """The same of published reports, which know the names of their stages alone."""
     found: dict[Likeness, list[float]] = {}
-    for file in sorted(reports.glob("*/results.json")):
+    for folder in report_folders(reports):
         try:
-            timed = [(str(stage["name"]), float(stage["seconds"])) for stage in read_json_object(file)["stages"]]
+            timed = [
+                (str(stage["name"]), float(stage["seconds"]))
+                for stage in read_json_object(folder / "results.json")["stages"]
+            ]
         except (BenchError, KeyError, TypeError, ValueError):  # of an earlier version, or damaged
             continue
         for name, seconds in timed:

@@ -43,6 +43,12 @@ def check_report(folder: Path, *names: str, note: bool = True) -> None:
         )
 
 
+def report_folders(reports: Path) -> list[Path]:
+    """Return the folders of finished runs, by name; hidden ones are reports that a process is writing."""
+    folders = (file.parent for file in reports.glob("*/results.json"))
+    return sorted(folder for folder in folders if not folder.name.startswith("."))
+
+
 def read_results(folder: Path, *, note: bool = True, checked: bool = True) -> dict[str, Any]:
     """Read results.json of a report folder as plain data.
 

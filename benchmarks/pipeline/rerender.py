@@ -14,8 +14,8 @@ from benchmarks.measures.results import Results
 from benchmarks.pipeline.configs import validated
 from benchmarks.pipeline.job import Context, Job
 from benchmarks.pipeline.plan import Stage
+from benchmarks.pipeline.publish import publish_report
 from benchmarks.pipeline.reading import read_expected, read_results
-from benchmarks.pipeline.run import publish_report
 from benchmarks.pipeline.store import Manifest, Store
 from benchmarks.report.figures import Names
 from benchmarks.report.write import Pictures, write_report

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,13 +12,14 @@ from benchmarks.pipeline.check import typed
 from benchmarks.pipeline.configs import validated
 from benchmarks.pipeline.plan import Stage, plan
 from benchmarks.pipeline.program import program_digest
-from benchmarks.pipeline.reading import read_results
+from benchmarks.pipeline.publish import publish_report, refuse_foreign, tidy_reports
+from benchmarks.pipeline.reading import read_results, report_folders
 from benchmarks.pipeline.settings import RunSettings
 from benchmarks.pipeline.store import Store
 from benchmarks.report.digests import SUMS
 from forge.compute import Compute
 from forge.errors import BenchError, InputError
-from forge.files import digest_json, publishing, read_json, write_json
+from forge.files import digest_json, read_json, write_json
 
 if TYPE_CHECKING:
     from benchmarks.pipeline.engines.local import Observer
@@ -138,39 +138,14 @@ def execute_run(
     from forge.progress import silent
 
     target = reports / planned.settings.name
+    store.tidy()
+    tidy_reports(reports)
     refuse_foreign(target)
     context = Context(planned.source, compute, workers, silent, track, planned.external)
     executed = execute(planned.stages, store, context, observer)
     dismiss(context)
     publish_report(executed.report / "report", target)
     return RunOutcome(target, executed.places, list(executed.failures.values()))
-
-
-def refuse_foreign(target: Path) -> None:
-    """Refuse to replace a folder that is not a report of ours.
-
-    Raises:
-        InputError: it holds something else.
-    """
-    if target.exists() and not (target / "results.json").is_file() and (not target.is_dir() or any(target.iterdir())):
-        raise InputError(f"{target} holds something that is not a report; choose another --name or --reports")
-
-
-def publish_report(source: Path, target: Path) -> None:
-    """Copy a stored report to where people look, replacing an older one whole; nothing happens when it is the same."""
-    refuse_foreign(target)
-    wanted = {file.relative_to(source): file for file in source.rglob("*") if file.is_file()}
-    have = {file.relative_to(target): file for file in target.rglob("*") if file.is_file()} if target.exists() else {}
-    same = wanted.keys() == have.keys()
-    if same and all(have[name].read_bytes() == file.read_bytes() for name, file in wanted.items()):
-        return
-    fresh = target.with_name(f".{target.name}.new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    with publishing(fresh) as directory:
-        shutil.copytree(source, directory, dirs_exist_ok=True)
-    if target.exists():
-        shutil.rmtree(target)
-    fresh.replace(target)
 
 
 def find_report(name: str, reports: Path, *, checked: bool = True) -> Path:
@@ -189,7 +164,7 @@ def find_report(name: str, reports: Path, *, checked: bool = True) -> Path:
         if (place / "results.json").exists() or (place / SUMS).exists():
             read_results(place, checked=checked)
             return place
-    known = sorted(file.parent.name for file in reports.glob("*/results.json"))
+    known = [folder.name for folder in report_folders(reports)]
     there = f"there are: {', '.join(known)}" if known else "no run finished yet"
     raise InputError(f"run {name!r} is not known in {reports}/; {there}")
 

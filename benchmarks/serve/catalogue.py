@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.judge import Judge, by_merit, fit_stage, judge_at, judge_of
-from benchmarks.pipeline.reading import read_expected, read_results
+from benchmarks.pipeline.reading import read_expected, read_results, report_folders
 from benchmarks.pipeline.settings import short_name
 from benchmarks.pipeline.store import Store
 from benchmarks.report.digests import SUMS
@@ -113,7 +113,7 @@ class Catalogue:
     def runs(self) -> list[Run]:
         """Every run, the latest first."""
         found: dict[Path, tuple[tuple[int, ...], Run]] = {}
-        for file in self.reports.glob("*/results.json"):
+        for file in (folder / "results.json" for folder in report_folders(self.reports)):
             try:
                 stamp = _stamp(file) + _stamps_beside(file)
             except OSError:  # replaced at this moment by the run that made it
