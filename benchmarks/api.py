@@ -91,7 +91,8 @@ def run(
     from benchmarks.cli.run import gather
     from benchmarks.cli.terminal import observer_for
     from benchmarks.pipeline.configs import as_assignments, find_suite
-    from benchmarks.pipeline.run import execute_run, prepare_run, refuse_foreign
+    from benchmarks.pipeline.publish import refuse_foreign
+    from benchmarks.pipeline.run import execute_run, prepare_run
     from benchmarks.pipeline.settings import safe_name
     from benchmarks.pipeline.store import Store
     from forge.compute import PRECISIONS, Compute, choose_device, default_threads, set_threads, tune_allocator

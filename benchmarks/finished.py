@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from forge.errors import InputError
-from forge.files import read_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,8 +65,9 @@ class Report:
     @cached_property
     def results(self) -> dict[str, Any]:
         """Everything the report says, as results.json holds it; `benchmarks.measures.results` says what each is."""
-        found: dict[str, Any] = read_json(self.folder / "results.json")
-        return found
+        from benchmarks.pipeline.reading import read_results
+
+        return read_results(self.folder)
 
     @cached_property
     def cells(self) -> pd.DataFrame:
@@ -81,9 +81,9 @@ class Report:
     @cached_property
     def scores(self) -> pd.DataFrame:
         """The score of every image by every detector, from which all numbers are computed."""
-        from detect.scoring import read_scores
+        from benchmarks.pipeline.reading import read_report_scores
 
-        return read_scores(self.folder / "scores.parquet")
+        return read_report_scores(self.folder)
 
     @cached_property
     def leaderboard(self) -> pd.DataFrame:
@@ -111,6 +111,9 @@ class Report:
     @cached_property
     def _opening(self) -> list[str]:
         """The lines of report.md before its first table, as text."""
+        from benchmarks.pipeline.reading import check_report
+
+        check_report(self.folder, "report.md", note=False)
         text = (self.folder / "report.md").read_text(encoding="utf-8").partition("\n## ")[0]
         plain = re.sub(r"\\([\\`*{}\[\]|~#_])", r"\1", text).replace("\u2060", "")
         return [html.unescape(line) for line in plain.splitlines()[1:]]

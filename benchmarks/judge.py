@@ -87,14 +87,14 @@ def judge_of(run: str, detector: str | None, trained_on: str | None, store: Path
     Raises:
         InputError: no such run, no such detector, or the store no longer holds it.
     """
+    from benchmarks.pipeline.reading import read_results
     from benchmarks.pipeline.run import find_report, stored_result
     from benchmarks.pipeline.settings import short_name
     from benchmarks.pipeline.store import Store
     from detect.trained import load_trained
-    from forge.files import read_json
 
     report = find_report(run, reports)
-    results = read_json(report / "results.json")
+    results = read_results(report)
     cell = _choose(results, report, short_name(detector) if detector else None, trained_on)
     place = stored_result(report, fit_stage(results, cell), Store(store))
     trained = load_trained(place / "detector", implementation=_plugin(detector))
@@ -140,10 +140,10 @@ def by_merit(cells: Sequence[Mapping[str, Any]], report: Path) -> list[dict[str,
         cells: as results.json has them.
         report: the folder whose expected.json has the ranks.
     """
-    from forge.files import read_json
+    from benchmarks.pipeline.reading import read_expected
 
-    file = report / "expected.json"
-    order = list(read_json(file)["ranks"]) if file.is_file() else []  # best first
+    expected = read_expected(report)
+    order = list(expected.ranks) if expected else []  # best first
 
     def merit(cell: Mapping[str, Any]) -> tuple[bool, int, int, bool]:
         training = Training.parse(cell["trained_on"])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forge.errors import InputError
-from forge.files import read_json, write_json
+from forge.files import read_json_object, write_json
 from forge.registry import is_file_reference, was_loaded
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Blueprint:
     @classmethod
     def read(cls, directory: Path) -> Blueprint:
         """Read what `write` wrote."""
-        stored = read_json(directory / "discriminator.json")
+        stored = read_json_object(directory / "discriminator.json")
         return cls(**stored | {"classes": tuple(stored["classes"])})
 
 

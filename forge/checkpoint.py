@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from forge.errors import CorruptError, InputError, quoted
-from forge.files import replacing
+from forge.files import parse_json, replacing
 
 SCHEMA_VERSION = 1
 
@@ -38,9 +38,9 @@ def load_checkpoint(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor],
         with safe_open(path, framework="pt", device=device) as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-        inside = json.loads(header["checkpoint"])
+        inside = parse_json(header["checkpoint"], path, finite=False)
         version, state = inside["schema_version"], inside["state"]
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
+    except (SafetensorError, KeyError, TypeError, OSError, InputError) as error:
         raise CorruptError(f"checkpoint {path} cannot be read ({error}); delete it to start over") from error
     if version > SCHEMA_VERSION:
         raise InputError(f"checkpoint {path} has schema {version}, this version reads up to {SCHEMA_VERSION}; upgrade")

@@ -58,6 +58,10 @@ class BenchError(Exception):
         super().__init__(_bounded(message))
 
 
+class BenchWarning(UserWarning):
+    """What a person should know though nothing failed; the command line prints it as one line that begins "note:"."""
+
+
 class InputError(BenchError):
     """What was asked for cannot be done as asked: an unknown name, a wrong value, unusable data."""
 

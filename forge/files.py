@@ -5,12 +5,16 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
+import re
 import shutil
+import stat
 import unicodedata
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,9 @@ from forge.errors import BenchError, InputError
 
 _HIDDEN = ("Cc", "Cs")  # categories: control characters, and bytes that are no text
 _DIRECTION = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # turn the order of what follows
+MAX_JSON_BYTES = 256 << 20  # the largest report so far has 3 MB
+MAX_JSON_DEPTH = 64  # pydantic and the encoder recurse, a few frames a level
+MAX_JSON_DIGITS = 40  # of an integer; the state of a 128-bit random generator has 39
 
 
 def canonical_json(value: Any) -> str:  # noqa: ANN401 - any JSON value
@@ -31,9 +38,32 @@ def digest_json(value: Any) -> str:  # noqa: ANN401 - any JSON value
 
 
 def digest_file(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, 64 hexadecimal digits, in constant memory."""
-    with path.open("rb") as file:
+    """Return the SHA-256 of a file's bytes, 64 hexadecimal digits, in constant memory.
+
+    Raises:
+        InputError: `path` is a directory, a FIFO or a device.
+    """
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """Open a file for reading bytes; never waits for the other end of a FIFO.
+
+    Raises:
+        InputError: `path` is a directory, a FIFO, a socket or a device.
+        OSError: it does not exist or may not be read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket, or a device without hardware
+            raise InputError(f"{path} is not a regular file; remove it, or put the file there") from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise InputError(f"{path} is not a regular file; remove it, or put the file there")
+    return os.fdopen(descriptor, "rb")
 
 
 def sync(path: Path) -> None:
@@ -107,17 +137,86 @@ def _number(text: str) -> bool:
 
 
 def read_json(path: Path) -> Any:  # noqa: ANN401 - any JSON value
-    """Read a JSON file.
+    """Read a JSON file; every JSON file of the bench is read here, whoever wrote it.
 
     Raises:
-        InputError: the file is missing, unreadable or not JSON.
+        InputError: the file is missing, unreadable, no regular file, larger than MAX_JSON_BYTES, or `parse_json`
+            refuses its text; names the file.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        with open_regular(path) as file:
+            data = file.read(MAX_JSON_BYTES + 1)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path} is not readable as JSON: {error}") from error
+    except OSError as error:
+        raise explain_os_error(error) from error
+    if len(data) > MAX_JSON_BYTES:
+        raise InputError(f"{path} is not readable as JSON: it has more than {MAX_JSON_BYTES >> 20} MiB")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not readable as JSON: {error.reason} at byte {error.start}") from error
+    return parse_json(text, path)
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Read a JSON file whose outermost value is an object.
+
+    Raises:
+        InputError: as of `read_json`, or the value is something else.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise InputError(f"{path} is damaged or of another program: it holds no JSON object")
+    return value
+
+
+def parse_json(text: str, origin: object, *, finite: bool = True) -> Any:  # noqa: ANN401 - any JSON value
+    """Parse JSON from a file: bounded in depth and in the length of its integers.
+
+    Args:
+        text: the JSON.
+        origin: the file, for messages.
+        finite: refuse NaN and infinite numbers, also those written as 1e999.
+
+    Raises:
+        InputError: not JSON, or beyond the bounds; names `origin`.
+    """
+
+    def integer(digits: str) -> int:
+        if len(digits) > MAX_JSON_DIGITS:
+            raise ValueError(f"an integer has {len(digits):,} digits")
+        return int(digits)
+
+    def number(digits: str) -> float:
+        value = float(digits)
+        if finite and not math.isfinite(value):
+            raise ValueError(f"the number {digits[:20]} is not finite")
+        return value
+
+    try:
+        value = json.loads(text, parse_int=integer, parse_float=number, parse_constant=number)
+        _check_depth(value)
+        if re.search(r"\\u[dD][89a-fA-F]", text):  # half a character: neither a page nor a terminal can print it
+            json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError as error:
+        raise InputError(f"{origin} is not readable as JSON: nested more than {MAX_JSON_DEPTH} deep") from error
+    except UnicodeEncodeError as error:
+        raise InputError(f"{origin} is not readable as JSON: a text holds half a character") from error
+    except ValueError as error:
+        raise InputError(f"{origin} is not readable as JSON: {error}") from error
+    return value
+
+
+def _check_depth(value: Any) -> None:  # noqa: ANN401 - any JSON value
+    """Raise RecursionError where lists and objects nest deeper than MAX_JSON_DEPTH."""
+    level = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(MAX_JSON_DEPTH):
+        children = (child for parent in level for child in (parent.values() if isinstance(parent, dict) else parent))
+        level = [child for child in children if isinstance(child, (dict, list))]
+        if not level:
+            return
+    raise RecursionError
 
 
 @contextmanager

@@ -38,7 +38,7 @@ def suites(incomplete: str) -> list[str]:
 def runs(incomplete: str) -> list[str]:
     """Finished runs in reports/."""
     names = sorted(file.parent.name for file in Path("reports").glob("*/results.json"))
-    return [name for name in names if name.startswith(incomplete)]
+    return [name for name in names if name.startswith(incomplete) and not name.startswith(".")]
 
 
 def _listed(incomplete: str, known: Iterable[str]) -> list[str]:

@@ -83,11 +83,11 @@ def with_parameters(rows: list[dict[str, Any]], store: Path, *, count: bool) -> 
     from benchmarks.pipeline.program import program_digest
     from detect.detectors import DETECTORS
     from forge.errors import BenchError
-    from forge.files import digest_json, read_json, write_json
+    from forge.files import digest_json, read_json_object, write_json
 
     file, program, known = store / MEMORY, program_digest("detect"), dict[str, int]()
     with suppress(BenchError, AttributeError, TypeError, ValueError):  # a damaged memory is made again
-        known = {str(key): int(n) for key, n in read_json(file).items()} if file.is_file() else {}
+        known = {str(key): int(n) for key, n in read_json_object(file).items()} if file.is_file() else {}
     remembered = dict(known)
     for row in rows:
         name = row["name"]

@@ -35,18 +35,18 @@ def images(
 ) -> None:
     """Write every test image as PNG under a name that says nothing of its class, and a scores.csv to fill in."""
     from benchmarks.measures.trainings import EXTERNAL
+    from benchmarks.pipeline.reading import read_report_scores, read_results
     from benchmarks.pipeline.run import find_report
     from benchmarks.pipeline.store import Store
     from benchmarks.tables.submission import suite_images
-    from detect.scoring import read_scores
     from forge.errors import InputError
-    from forge.files import publishing, read_json
+    from forge.files import publishing
 
     if out.exists():
         raise InputError(f"{out} exists already; choose another place with --out")
     folder = find_report(suite, reports)
-    results = read_json(folder / "results.json")
-    wanted = suite_images(read_scores(folder / "scores.parquet")).drop_duplicates("image")
+    results = read_results(folder)
+    wanted = suite_images(read_report_scores(folder)).drop_duplicates("image")
     if not (real or results["data"]["shown"]):
         wanted = wanted[wanted["generator"] != ""]
     sets = _sets(folder, results, Store(store))

@@ -68,17 +68,17 @@ def sheet_of(*names: str, reports: Path, by: str | None = None) -> Sheet:
     """The leaderboard of a report folder, from its scores and those submitted to it; of several, over all of them."""
     from benchmarks.measures.audit import failed
     from benchmarks.measures.results import Finding
+    from benchmarks.pipeline.reading import read_results
     from benchmarks.pipeline.run import find_report
     from benchmarks.tables.cells import cells_of, joined
     from benchmarks.tables.formats import Sheet
     from benchmarks.tables.leaderboard import ranked
     from forge.errors import InputError
-    from forge.files import read_json
 
     folders = [find_report(name, reports) for name in names]
     if len({folder.name for folder in folders}) < len(folders):
         raise InputError("a name stands twice among the reports to rank together; each needs one of its own")
-    every = {folder.name: read_json(folder / "results.json") for folder in folders}
+    every = {folder.name: read_results(folder) for folder in folders}
     cells = {folder.name: cells_of(scores_of(folder)) for folder in folders}
     board = ranked(joined(cells) if len(cells) > 1 else next(iter(cells.values())), primary=by)
     verdicts = []
@@ -100,18 +100,18 @@ def scores_of(folder: Path) -> pd.DataFrame:
     import pandas as pd
 
     from benchmarks.measures.results import PROTOCOL_VERSION
+    from benchmarks.pipeline.reading import read_report_scores, read_results
     from detect.scoring import read_scores
     from forge.errors import InputError
-    from forge.files import read_json
 
-    measured = read_json(folder / "results.json").get("protocol_version")
+    measured = read_results(folder).get("protocol_version")
     if measured != PROTOCOL_VERSION:
         raise InputError(
             f"{folder} was measured by protocol {measured}, this version ranks by protocol {PROTOCOL_VERSION}; rows of "
             "different protocols are never ranked together: run the suite again"
         )
-    files = [folder / "scores.parquet", *sorted(submitted(folder).glob("*.parquet"))]
-    return pd.concat([read_scores(file) for file in files], ignore_index=True)
+    others = map(read_scores, sorted(submitted(folder).glob("*.parquet")))
+    return pd.concat([read_report_scores(folder), *others], ignore_index=True)
 
 
 def submitted(folder: Path) -> Path:

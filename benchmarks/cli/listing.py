@@ -136,26 +136,25 @@ def _short(warning: str) -> str:
 
 def _runs(reports: Path) -> list[dict[str, Any]]:
     from benchmarks.cli.outcome import warnings_of
-    from benchmarks.pipeline.run import find_report
-    from forge.errors import InputError
-    from forge.files import read_json
+    from benchmarks.pipeline.reading import read_results, report_folders
+    from forge.errors import BenchError
 
     rows = []
-    for file in sorted(reports.glob("*/results.json")):
+    for folder in report_folders(reports):
         try:
-            results = read_json(find_report(file.parent.name, reports) / "results.json")
-        except InputError:
+            results = read_results(folder, note=False)
+        except BenchError:
             nothing = dict.fromkeys(("preset", "data", "generators", "detectors", "leader", "warnings"), "")
-            rows.append({"name": file.parent.name} | nothing | {"data": "results.json is damaged"})
+            rows.append({"name": folder.name} | nothing | {"data": "results.json is damaged"})
             continue
         rows.append(
             {
-                "name": file.parent.name,
+                "name": folder.name,
                 "preset": results["preset"],
                 "data": results["data"]["name"],
                 "generators": ", ".join(dict.fromkeys(entry["name"] for entry in results["generators"])),
                 "detectors": ", ".join(dict.fromkeys(entry["name"] for entry in results["detectors"])),
-                "leader": _leader(file.parent, reports),
+                "leader": _leader(folder, reports),
                 "warnings": "; ".join(_short(warning) for warning in warnings_of(results)),
             }
         )

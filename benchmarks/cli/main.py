@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+import warnings
+from typing import TextIO
 
 import typer
 
@@ -28,7 +30,7 @@ from benchmarks.cli import (
     speed,
 )
 from benchmarks.cli.streams import keep_streams
-from forge.errors import BenchError
+from forge.errors import BenchError, BenchWarning
 from forge.files import explain_os_error
 from forge.registry import allow_files
 
@@ -64,6 +66,12 @@ app.command("speed")(speed.speed)
 
 def main() -> None:
     """Run the command line; exit codes: 0 done, 1 a stage failed, 2 bad input, 130 interrupted."""
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        _run()
+
+
+def _run() -> None:
     debug = "--debug" in sys.argv or bool(os.environ.get("BENCH_DEBUG"))
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
     allow_files(sys.argv[1:], anew=True)
@@ -82,6 +90,24 @@ def main() -> None:
         _fail(explain_os_error(error), debug)
     except Exception as error:  # noqa: BLE001 - the last border: whatever it is, people get one sentence
         _fail(BenchError(f"this should not happen: {type(error).__name__}: {error}; --debug shows where"), debug)
+
+
+_show_any = warnings.showwarning
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning of the bench as one line; those of libraries as Python does."""
+    if issubclass(category, BenchWarning):
+        print(f"note: {message}", file=sys.stderr)
+    else:
+        _show_any(message, category, filename, lineno, file, line)
 
 
 def _fail(error: BenchError, debug: bool) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forge.files import read_json
+from benchmarks.pipeline.reading import read_results
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,7 +38,7 @@ def print_outcomes(reports: Sequence[Path], *, quiet: bool, as_json: bool) -> No
 
 
 def _as_json(report: Path) -> dict[str, Any]:
-    results = read_json(report / "results.json")
+    results = read_results(report)
     return {"report": str(report), "cells": results["cells"], "comparisons": results["comparisons"]}
 
 
@@ -51,7 +51,7 @@ def warnings_of(results: dict[str, Any]) -> list[str]:
 
 
 def _print(report: Path) -> None:
-    results = read_json(report / "results.json")
+    results = read_results(report)
     from rich.console import Console
     from rich.markup import escape
 

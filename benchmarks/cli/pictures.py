@@ -46,20 +46,20 @@ def generator_of_run(run: str, reference: str, *, store: Path, reports: Path) ->
         InputError: no such run, no such snapshot, or the store no longer holds the training.
     """
     from benchmarks.pipeline.plan import tag
+    from benchmarks.pipeline.reading import read_results
     from benchmarks.pipeline.run import find_report, stored_result
     from benchmarks.pipeline.settings import base_name, short_name, split_snapshot
     from benchmarks.pipeline.store import Store
     from forge.errors import InputError, UnknownNameError, quoted
-    from forge.files import read_json
     from forge.generator import generator_place, snapshot_name
 
     report = find_report(run, reports)
     architecture, snapshot = split_snapshot(reference)
     name = short_name(architecture)
-    known = {base_name(entry["name"]) for entry in read_json(report / "results.json")["generators"]}
+    results = read_results(report)
+    known = {base_name(entry["name"]) for entry in results["generators"]}
     if name not in known:
         raise UnknownNameError(f"generator of run {report.name}", name, known)
-    results = read_json(report / "results.json")
     tagged = f"train {name}{tag(results['seed'])}"  # of a run that was repeated, the first seed's
     repeated = any(stage["name"] == tagged for stage in results["stages"])
     training = stored_result(report, tagged if repeated else f"train {name}", Store(store))

@@ -34,6 +34,9 @@ def report(
     from_scores: Annotated[
         bool, typer.Option("--from-scores", help="Compute every number again from scores.parquet; needs no store.")
     ] = False,
+    digests: Annotated[
+        bool, typer.Option("--digests", help="Only write SHA256SUMS anew: accept the files as they are.")
+    ] = False,
     format: Annotated[str, typer.Option("--format", help="html, or pdf (needs Chromium).")] = "html",  # noqa: A002
     store: options.Store = options.STORE,
     reports: options.Reports = options.REPORTS,
@@ -47,7 +50,13 @@ def report(
 
     if format not in FORMATS:
         raise UnknownNameError("format", format, FORMATS)
-    folder = find_report(run, reports) if run else _last(reports)
+    folder = find_report(run, reports, checked=from_scores) if run else _last(reports)
+    if digests:
+        from benchmarks.report.digests import SUMS, write_sums
+
+        write_sums(folder)
+        print(folder / SUMS)
+        return
     if from_scores:
         rerender.from_scores(folder)
     else:
@@ -72,12 +81,13 @@ def report(
 
 
 def _last(reports: Path) -> Path:
+    from benchmarks.pipeline.reading import report_folders
     from forge.errors import InputError
 
-    found = sorted(reports.glob("*/results.json"), key=lambda file: (file.stat().st_mtime, file))
-    if not found:
+    files = [folder / "results.json" for folder in report_folders(reports)]
+    if not files:
         raise InputError(f"no run finished yet in {reports}/; start with bench run -g dcgan -d xception")
-    return found[-1].parent
+    return max(files, key=lambda file: (file.stat().st_mtime, file)).parent
 
 
 def _context(device: str, store: Path) -> Context:

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from benchmarks.pipeline.engines.local import Observer
     from benchmarks.pipeline.job import Context
     from benchmarks.pipeline.plan import Stage
-    from benchmarks.pipeline.settings import RunSettings
+    from benchmarks.pipeline.run import PlannedRun
     from benchmarks.tables.reproduce import Expected, Verdict
+    from forge.compute import Compute
 
 EXAMPLES = """\b
 Examples:
@@ -68,40 +69,43 @@ def reproduce(
 
     From scores every AUC, mean and rank is computed again and must be IDENTICAL. From checkpoints or scratch tests are
     scored again: a new AUC inside the published 95 % interval is WITHIN; the causes of a difference are named.
+    A report whose files no longer match its SHA256SUMS is refused.
     """
     from benchmarks.measures.results import Results
     from benchmarks.pipeline.configs import validated
     from benchmarks.pipeline.environment import versions
+    from benchmarks.pipeline.reading import check_report, expected_at, read_expected, read_results
     from benchmarks.pipeline.run import find_report
-    from benchmarks.tables.reproduce import Expected
     from forge.errors import InputError, UnknownNameError
-    from forge.files import read_json
 
     if start not in KINDS:
         raise UnknownNameError("--from", start, KINDS)
     if start == "scores" and (only or data):
         raise InputError("--only and --data are for --from checkpoints and --from scratch; scores are all compared")
     folder = find_report(suite, reports)
-    file = against or folder / "expected.json"
-    if not file.is_file():
-        raise InputError(f"{file} does not exist; `bench run` writes it beside a report")
-    expected = validated(Expected, read_json(file), where=str(file))
-    results = validated(Results, read_json(folder / "results.json"), where=str(folder / "results.json"))
+    check_report(folder)
+    expected = expected_at(against) if against else read_expected(folder)
+    if expected is None:
+        raise InputError(f"{folder / 'expected.json'} does not exist; `bench run` writes it beside a report")
+    results = validated(Results, read_results(folder), where=str(folder / "results.json"))
     if start == "scores":
         _print(expected, _from_scores(expected, results, folder), versions(), everything=everything, as_json=json)
         return
     from benchmarks.cli.terminal import observer_for
+    from benchmarks.pipeline.again import check_checkpoints
     from benchmarks.pipeline.environment import describe_environment
     from benchmarks.pipeline.job import Context
-    from benchmarks.pipeline.run import prepare_run
+    from benchmarks.pipeline.store import Store
     from forge.compute import Compute, choose_device, default_threads, set_threads, tune_allocator
     from forge.progress import silent
 
     tune_allocator()
     chosen = choose_device(device)
+    if start == "checkpoints":
+        check_checkpoints(results, Store(store))
     compute = Compute(chosen, "auto", threads or default_threads())
     set_threads(compute.threads)
-    planned = prepare_run(_settings(results, data, chosen), compute=compute)
+    planned = _planned(results, data, compute)
     context = Context(planned.source, compute, 1, silent, None, planned.external)
     with observer_for(quiet=quiet or json) as observer:
         place = work if start == "scratch" else store
@@ -109,10 +113,20 @@ def reproduce(
     _print(expected, found, describe_environment(compute), everything=True, as_json=json)
 
 
-def _settings(results: Results, data: str | None, device: str) -> RunSettings:
+def _planned(results: Results, data: str | None, compute: Compute) -> PlannedRun:
+    """The stages of a published run as they would be made here."""
     from benchmarks.cli.run import gather_again
+    from benchmarks.pipeline.run import prepare_run
+    from forge.errors import InputError
 
-    return gather_again(results.command, data, device)
+    settings = gather_again(results.command, data, compute.device)
+    try:
+        return prepare_run(settings, compute=compute)
+    except InputError as error:
+        if data or repr(settings.data.source) not in str(error):
+            raise
+        where = f"--data PATH says where the photos of {results.data.name} lie here"
+        raise InputError(f"{error}; {where}") from error
 
 
 def _from_scores(expected: Expected, results: Results, folder: Path) -> list[Verdict]:
@@ -154,12 +168,19 @@ def _again(
         raise InputError(f"no test of {expected.name} is called like {asked}; there is {quoted(names[0])}")
     wanted = {stage.key: stage for one in chosen for stage in known.get(one.what, [])}
     store = Store(place)
+    if start == "scratch":
+        store.tidy()
+        bring([again.prepare_stage(stages)], store, context, observer)
+    digest = again.data_of(stages, store)
+    if not digest:
+        name = again.prepare_stage(stages).name
+        raise InputError(f"{name} is not in {store.root}/; run the suite first, or use --from scratch")
+    refuse_other(expected, PROTOCOL_VERSION, digest)  # before anything is trained or scored
     with tempfile.TemporaryDirectory() as out:
         if start == "scratch":
             places = bring(list(wanted.values()), store, context, observer)
         else:
             places = again.from_checkpoints(list(wanted.values()), store, context, Path(out))
-        refuse_other(expected, PROTOCOL_VERSION, again.data_of(stages, store))
         found = tests_of(again.rows(list(wanted.values()), places)) if wanted else {}
     verdicts = []
     for one in chosen:

@@ -114,7 +114,8 @@ def run(
 
     tune_allocator()  # before torch allocates anything
     from benchmarks.pipeline.configs import find_suite
-    from benchmarks.pipeline.run import execute_run, prepare_run, refuse_foreign
+    from benchmarks.pipeline.publish import refuse_foreign
+    from benchmarks.pipeline.run import execute_run, prepare_run
     from benchmarks.pipeline.store import Store
     from forge.compute import PRECISIONS, Compute, choose_device, default_threads, set_threads
     from forge.errors import BenchError, InputError, UnknownNameError

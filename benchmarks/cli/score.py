@@ -24,17 +24,18 @@ def score(
 ) -> None:
     """Put a detector into the leaderboard of a suite from its scores of the test images (`bench export images`)."""
     from benchmarks.cli.leaderboard import print_sheet, sheet_of, submitted
+    from benchmarks.pipeline.reading import read_report_scores
     from benchmarks.pipeline.run import find_report
     from benchmarks.pipeline.settings import safe_name
     from benchmarks.tables.score_file import read_submission
     from benchmarks.tables.submission import rows_of, suite_images
-    from detect.scoring import read_scores, write_scores
+    from detect.scoring import write_scores
     from forge.errors import InputError, quoted
 
     if safe_name(name) != name:
         raise InputError(f"name {quoted(name)} cannot name a file everywhere; try --name {safe_name(name)}")
     folder = find_report(suite, reports)
-    scores = read_scores(folder / "scores.parquet")
+    scores = read_report_scores(folder)
     if name in set(scores["detector"]):
         raise InputError(f"{folder.name} has a detector {quoted(name)} already; choose another --name")
     rows = rows_of(read_submission(file), suite_images(scores), name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +34,7 @@ from benchmarks.tables.leaderboard import ranked
 from benchmarks.tables.reproduce import expected_of
 from detect.scoring import read_scores
 from forge.faces.faceset import FaceSet, Images
-from forge.files import read_json, write_json
+from forge.files import parse_json, read_json
 from forge.generator import generator_place
 from forge.pictures import cut_grid
 from forge.quality.measure import Comparison as QualityComparison
@@ -112,9 +111,14 @@ def assemble(job: Job) -> dict[str, Any]:
     scores = read_scores(inputs["evaluation"] / "scores.parquet")
     cells = cells_of(scores)
     board = ranked(cells) if cells else None
-    write_report(job.out / "report", results, scores, pictures, board=board if results.suite else None)
-    expected = expected_of(results, cells, board)
-    write_json(job.out / "report" / "expected.json", expected.model_dump(mode="json"))
+    write_report(
+        job.out / "report",
+        results,
+        scores,
+        pictures,
+        board=board if results.suite else None,
+        expected=expected_of(results, cells, board),
+    )
     return {}
 
 
@@ -159,7 +163,8 @@ def _generator(
     place, snapshot = inputs[f"train {name}"], stage.inputs[f"forged {name}"].settings["snapshot"]
     card = read_json(generator_place(place, snapshot) / "generator.json")
     lines = (place / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    log = [line for line in map(json.loads, lines) if line["kimg"] <= card["kimg"]]
+    ticks = [parse_json(line, place / "log.jsonl") for line in lines]
+    log = [tick for tick in ticks if tick["kimg"] <= card["kimg"]]
     return GeneratorFacts(
         name=plain(name),
         seed=_seed(stage, name),

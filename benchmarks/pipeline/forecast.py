@@ -9,9 +9,10 @@ from statistics import median
 from typing import Any
 
 from benchmarks.pipeline.plan import Stage
+from benchmarks.pipeline.reading import report_folders
 from benchmarks.pipeline.store import Store
 from forge.errors import BenchError
-from forge.files import digest_json, read_json
+from forge.files import digest_json, read_json_object
 
 Likeness = tuple[str, ...]  # what stages that take as long have in common, the closest first
 
@@ -65,16 +66,19 @@ def _of_store(store: Store) -> dict[Likeness, list[float]]:
 def _of_reports(reports: Path) -> dict[Likeness, list[float]]:
     """The same of published reports, which know the names of their stages alone."""
     found: dict[Likeness, list[float]] = {}
-    for file in sorted(reports.glob("*/results.json")):
+    for folder in report_folders(reports):
         try:
-            stages = read_json(file)["stages"]
-        except (BenchError, KeyError, TypeError):
+            timed = [
+                (str(stage["name"]), float(stage["seconds"]))
+                for stage in read_json_object(folder / "results.json")["stages"]
+            ]
+        except (BenchError, KeyError, TypeError, ValueError):  # of an earlier version, or damaged
             continue
-        for one in stages:
-            kind, _, subject = str(one["name"]).partition(" ")
+        for name, seconds in timed:
+            kind, _, subject = name.partition(" ")
             if kind != "score":  # how many images these were is not known
                 for key in ((kind, _who(kind, subject)), (kind,)):
-                    found.setdefault(key, []).append(float(one["seconds"]))
+                    found.setdefault(key, []).append(seconds)
     return found
 
 

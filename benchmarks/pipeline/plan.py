@@ -31,7 +31,7 @@ VERSIONS = {
     "explain": 2,
     "audit": 2,
     "evaluate": 8,
-    "report": 2,
+    "report": 3,
 }
 
 

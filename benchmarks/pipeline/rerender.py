@@ -14,14 +14,14 @@ from benchmarks.measures.results import Results
 from benchmarks.pipeline.configs import validated
 from benchmarks.pipeline.job import Context, Job
 from benchmarks.pipeline.plan import Stage
-from benchmarks.pipeline.run import publish_report
+from benchmarks.pipeline.publish import publish_report
+from benchmarks.pipeline.reading import read_expected, read_results
 from benchmarks.pipeline.store import Manifest, Store
 from benchmarks.report.figures import Names
 from benchmarks.report.write import Pictures, write_report
 from benchmarks.tables.leaderboard import leaderboard
 from detect.scoring import read_scores
 from forge.errors import InputError, quoted
-from forge.files import read_json
 from forge.pictures import cut_grid
 
 
@@ -33,8 +33,10 @@ def from_scores(folder: Path) -> None:
 
     Raises:
         InputError: the folder is no report.
+        CorruptError: results.json or expected.json was changed; the scores may be others now.
     """
-    results = validated(Results, read_json(folder / "results.json"), where=str(folder / "results.json"))
+    expected = read_expected(folder, note=True)
+    results = validated(Results, read_results(folder), where=str(folder / "results.json"))
     scores = read_scores(folder / "scores.parquet")
     found = evaluated(scores)
     known = {one["audit"] for one in found["audits"]}
@@ -42,7 +44,10 @@ def from_scores(folder: Path) -> None:
     found["audits"] += seen
     results = validated(Results, results.model_dump(mode="json") | found, where=str(folder))
     board = leaderboard(scores) if results.suite else None
-    write_report(folder, results, scores, _beside(folder, results), board=board)
+    with tempfile.TemporaryDirectory() as place:
+        fresh = Path(place) / "report"
+        write_report(fresh, results, scores, _beside(folder, results), board=board, expected=expected)
+        publish_report(fresh, folder)
 
 
 def _beside(folder: Path, results: Results) -> Pictures:
@@ -68,7 +73,7 @@ def from_store(folder: Path, store: Store, context: Callable[[], Context]) -> No
     """
     from benchmarks.pipeline.stages import STAGES
 
-    published = read_json(folder / "results.json")
+    published = read_results(folder, checked=False)  # what the store keeps replaces every file of it
     stage, inputs = _asked(str(published["name"]), {one["key"] for one in published["stages"]}, store)
     with tempfile.TemporaryDirectory() as place:
         out, work = Path(place) / "out", Path(place) / "work"

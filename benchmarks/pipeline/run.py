@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,11 +12,14 @@ from benchmarks.pipeline.check import typed
 from benchmarks.pipeline.configs import validated
 from benchmarks.pipeline.plan import Stage, plan
 from benchmarks.pipeline.program import program_digest
+from benchmarks.pipeline.publish import publish_report, refuse_foreign, tidy_reports
+from benchmarks.pipeline.reading import read_results, report_folders
 from benchmarks.pipeline.settings import RunSettings
 from benchmarks.pipeline.store import Store
+from benchmarks.report.digests import SUMS
 from forge.compute import Compute
 from forge.errors import BenchError, InputError, quoted
-from forge.files import digest_json, publishing, read_json, write_json
+from forge.files import digest_json, read_json, write_json
 
 if TYPE_CHECKING:
     from benchmarks.pipeline.engines.local import Observer
@@ -184,6 +186,8 @@ def execute_run(
     from forge.progress import silent
 
     target = reports / planned.settings.name
+    store.tidy()
+    tidy_reports(reports)
     refuse_foreign(target)
     context = Context(planned.source, compute, workers, silent, track, planned.external)
     executed = execute(planned.stages, store, context, observer)
@@ -192,46 +196,23 @@ def execute_run(
     return RunOutcome(target, executed.places, list(executed.failures.values()))
 
 
-def refuse_foreign(target: Path) -> None:
-    """Refuse to replace a folder that is not a report of ours.
-
-    Raises:
-        InputError: it holds something else.
-    """
-    if target.exists() and not (target / "results.json").is_file() and (not target.is_dir() or any(target.iterdir())):
-        raise InputError(f"{target} holds something that is not a report; choose another --name or --reports")
-
-
-def publish_report(source: Path, target: Path) -> None:
-    """Copy a stored report to where people look, replacing an older one whole; nothing happens when it is the same."""
-    refuse_foreign(target)
-    wanted = {file.relative_to(source): file for file in source.rglob("*") if file.is_file()}
-    have = {file.relative_to(target): file for file in target.rglob("*") if file.is_file()} if target.exists() else {}
-    same = wanted.keys() == have.keys()
-    if same and all(have[name].read_bytes() == file.read_bytes() for name, file in wanted.items()):
-        return
-    fresh = target.with_name(f".{target.name}.new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    with publishing(fresh) as directory:
-        shutil.copytree(source, directory, dirs_exist_ok=True)
-    if target.exists():
-        shutil.rmtree(target)
-    fresh.replace(target)
-
-
-def find_report(name: str, reports: Path) -> Path:
+def find_report(name: str, reports: Path, *, checked: bool = True) -> Path:
     """The folder of a finished run, by its name or by a path.
+
+    Args:
+        name: of the run, or a path of its report folder.
+        reports: where reports lie.
+        checked: compare results.json with its digest.
 
     Raises:
         InputError: there is none, and which ones there are; or its results.json is none of ours.
+        CorruptError: its results.json was changed after the report was written.
     """
     for place in (reports / name, Path(name)):
-        if (place / "results.json").is_file():
-            results = read_json(place / "results.json")
-            if not isinstance(results, dict) or not {"name", "cells", "detectors", "stages"} <= set(results):
-                raise InputError(f"{place}/results.json is damaged, or of another program; run it again")
+        if (place / "results.json").exists() or (place / SUMS).exists():
+            read_results(place, checked=checked)
             return place
-    known = sorted(file.parent.name for file in reports.glob("*/results.json"))
+    known = [folder.name for folder in report_folders(reports)]
     there = f"there are: {', '.join(known)}" if known else "no run finished yet"
     raise InputError(f"run {quoted(name)} is not known in {reports}/; {there}")
 
@@ -242,12 +223,13 @@ def stored_result(report: Path, stage: str, store: Store) -> Path:
     Raises:
         InputError: the run had no such stage, or the store no longer holds its result.
     """
-    stages: list[dict[str, Any]] = read_json(report / "results.json")["stages"]
+    results = read_results(report)
+    stages: list[dict[str, Any]] = results["stages"]
     for entry in stages:
         if entry["name"] == stage:
             found = store.find(stage.partition(" ")[0], entry["key"])
             if found is None:
-                again = read_json(report / "results.json")["command"]
+                again = results["command"]
                 raise InputError(f"{stage} of {report.name} is not in {store.root}/; give its --store, or run: {again}")
             return found
     raise InputError(f"{report.name} has no stage {quoted(stage)}; it has: {', '.join(e['name'] for e in stages)}")

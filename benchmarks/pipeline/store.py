@@ -8,10 +8,11 @@ STORE/locks/KEY             held by the process that works on the stage; the sys
 from __future__ import annotations
 
 import fcntl
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from forge.files import digest_file, publishing, read_json, write_json
 
 CHECK_BYTES = 1 << 30  # results up to this size are checked byte by byte when found, larger ones by file size
 CLAIM_SECONDS = 0.2
+_PARTIAL = re.compile(r"\.[a-z]+-(.+)\.[0-9a-f]{8}\.partial")  # of `publishing`, around STAGE-KEY
 
 
 class Manifest(BaseModel):
@@ -67,7 +69,7 @@ class Store:
         place = self.place(stage, key)
         if not place.is_dir():
             return None
-        problem = check(place)
+        problem = check(place, stage, key)
         if problem:
             raise DamagedError(place, problem)
         return place
@@ -88,9 +90,7 @@ class Store:
             key: of the stage.
             waiting: called once if there is somebody to wait for.
         """
-        lock = self.root / "locks" / key[:16]
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with lock.open("w") as file:
+        with self._lock_file(key).open("w") as file:
             told = False
             while True:
                 try:
@@ -111,12 +111,29 @@ class Store:
         shutil.rmtree(self.work(key), ignore_errors=True)
 
     def manifests(self) -> Iterator[tuple[Path, Manifest]]:
-        """Every stored result with a readable manifest."""
+        """Every stored result with a readable manifest, in the folder that its key names: none that was set aside."""
         for file in sorted(self.root.glob("results/*/manifest.json")):
             try:
-                yield file.parent, Manifest.model_validate(read_json(file))
+                manifest = Manifest.model_validate(read_json(file))
             except (ValidationError, BenchError):
                 continue
+            if file.parent == self.place(_kind(manifest), manifest.key):
+                yield file.parent, manifest
+
+    def tidy(self) -> None:
+        """Remove the unfinished results of killed processes: those whose key no living process has claimed."""
+        for left in self.root.glob("results/.*.partial"):
+            name = _PARTIAL.fullmatch(left.name)
+            if name is None or not left.is_dir():
+                continue
+            with self._lock_file(name[1]).open("w") as file, suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left, ignore_errors=True)
+
+    def _lock_file(self, key: str) -> Path:
+        lock = self.root / "locks" / key[:16]
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        return lock
 
 
 class DamagedError(BenchError):
@@ -142,12 +159,24 @@ def read_manifest(place: Path) -> Manifest:
     return Manifest.model_validate(read_json(place / "manifest.json"))
 
 
-def check(place: Path) -> str | None:
-    """What is wrong with a stored result, or None."""
+def _kind(manifest: Manifest) -> str:
+    return manifest.stage.partition(" ")[0]
+
+
+def check(place: Path, stage: str, key: str) -> str | None:
+    """What is wrong with the stored result of a stage, or None.
+
+    Args:
+        place: its folder.
+        stage: kind of the stage, e.g. "train".
+        key: of the stage.
+    """
     try:
         manifest = read_manifest(place)
     except (ValidationError, BenchError):
         return "manifest.json is missing or unreadable"
+    if (_kind(manifest), manifest.key) != (stage, key):
+        return f"it is the result of another stage, {manifest.stage[:80]}"
     small = sum(entry.bytes for entry in manifest.files.values()) <= CHECK_BYTES
     for name, entry in manifest.files.items():
         file = place / name

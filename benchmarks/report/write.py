@@ -15,12 +15,14 @@ from markupsafe import Markup
 
 from benchmarks.measures.results import Results, to_csv
 from benchmarks.report import markdown, numbers
+from benchmarks.report.digests import write_sums
 from benchmarks.report.figures import Figure
 from benchmarks.report.images import smaller
 from benchmarks.report.looking import Evidence
 from benchmarks.report.page import Page, build
 from benchmarks.report.svg import standalone
 from benchmarks.tables.leaderboard import Leaderboard
+from benchmarks.tables.reproduce import Expected
 from detect.scoring import write_scores
 from forge.files import replacing, write_json, write_text
 from forge.marks import SYNTHETIC, options, origin
@@ -51,9 +53,15 @@ class Pictures:
 
 
 def write_report(
-    directory: Path, results: Results, scores: pd.DataFrame, pictures: Pictures, *, board: Leaderboard | None = None
+    directory: Path,
+    results: Results,
+    scores: pd.DataFrame,
+    pictures: Pictures,
+    *,
+    board: Leaderboard | None = None,
+    expected: Expected | None = None,
 ) -> None:
-    """Write index.html, report.md with its figures, results.json, results.csv and scores.parquet.
+    """Write index.html, report.md with its figures, results.json, results.csv, scores.parquet and SHA256SUMS over all.
 
     The same inputs give the same bytes. Every file is replaced atomically; figures of an earlier report that are not
     part of this one are removed.
@@ -64,6 +72,7 @@ def write_report(
         scores: its score rows.
         pictures: what may be shown.
         board: the leaderboard, of a suite.
+        expected: what `bench reproduce` compares with; written as expected.json. None leaves that file as it is.
 
     Raises:
         InputError: scores lack a column or do not belong to the results.
@@ -101,6 +110,9 @@ def write_report(
     write_text(directory / "results.csv", to_csv(results.cells))
     write_text(directory / "report.md", text(page))
     write_text(directory / "index.html", html(page))
+    if expected is not None:
+        write_json(directory / "expected.json", expected.model_dump(mode="json"))
+    write_sums(directory)
 
 
 def html(page: Page) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -9,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.judge import Judge, by_merit, fit_stage, judge_at, judge_of
+from benchmarks.pipeline.reading import read_results, report_folders
 from benchmarks.pipeline.settings import short_name
 from benchmarks.pipeline.store import Store
+from benchmarks.report.digests import SUMS
 from benchmarks.report.numbers import estimate
 from benchmarks.tables.column import CONTROLS
 from benchmarks.tables.leader import published_leader
 from benchmarks.tables.leaderboard import PRIMARIES
 from detect.trained import read_card
 from forge.errors import BenchError, InputError, UnknownNameError
-from forge.files import read_json
 
 _MEANT = {
     "leave-one-out": "on generators left out of its training",
@@ -112,9 +114,9 @@ class Catalogue:
     def runs(self) -> list[Run]:
         """Every run, the latest first."""
         found: dict[Path, tuple[tuple[int, ...], Run]] = {}
-        for file in self.reports.glob("*/results.json"):
+        for file in (folder / "results.json" for folder in report_folders(self.reports)):
             try:
-                stamp = _stamp(file)
+                stamp = _stamp(file) + _stamps_beside(file)
             except OSError:  # replaced at this moment by the run that made it
                 continue
             known = self._read.get(file)
@@ -184,16 +186,26 @@ def _stamp(file: Path) -> tuple[int, ...]:
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
+def _stamps_beside(results: Path) -> tuple[int, ...]:
+    """Stamps of the other files that say what a run is, as far as they are there."""
+    files = (results.with_name(name) for name in ("expected.json", SUMS))
+    return tuple(number for file in files if file.exists() for number in _stamp(file))
+
+
 def _described(file: Path, store: Path) -> Run:
     """A run from its results.json; one that cannot be read says so instead of ending the page."""
     day = datetime.fromtimestamp(file.stat().st_mtime, UTC).date().isoformat()
-    run = Run(file.parent.name, day, page=(file.parent / "index.html").is_file())
+    name = os.fsencode(file.parent.name).decode("utf-8", "replace")
+    if name != file.parent.name:
+        return Run(name, day, problem="the name of its folder is not UTF-8; rename it")
+    run = Run(name, day, page=(file.parent / "index.html").is_file())
     try:
-        return _filled(run, read_json(file), file.parent, Store(store))
+        return _filled(run, read_results(file.parent, note=False), file.parent, Store(store))
     except BenchError as error:
         return replace(run, problem=str(error))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        return replace(run, problem=f"results.json is damaged or of another version ({type(error).__name__}: {error})")
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, OSError) as error:
+        said = f"{type(error).__name__}: {error}"[:80]
+        return replace(run, problem=f"results.json is damaged or of another version ({said})")
 
 
 def _filled(run: Run, results: Mapping[str, Any], folder: Path, store: Store) -> Run:

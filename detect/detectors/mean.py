@@ -13,7 +13,7 @@ from detect.detectors.base import Detector, DetectorSettings, FitContext, FitDat
 from forge.compute import Compute, Precision
 from forge.errors import InputError, quoted
 from forge.faces.faceset import Images
-from forge.files import read_json, write_json
+from forge.files import read_json_object, write_json
 
 if TYPE_CHECKING:
     from detect.trained import TrainedDetector
@@ -83,7 +83,7 @@ class Mean(Detector):
         from detect.trained import load_trained
 
         detector = cls(settings, resolution)
-        places = read_json(directory / "mean.json")["members"]
+        places = read_json_object(directory / "mean.json")["members"]
         detector.members = [load_trained(directory / place) for place in places]
         return detector
 

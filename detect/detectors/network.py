@@ -15,7 +15,7 @@ from detect.detectors.base import Detector, DetectorSettings, FitContext, FitDat
 from forge.compute import Compute, Precision, to_device
 from forge.errors import InputError
 from forge.faces.faceset import Images
-from forge.files import read_json, write_json
+from forge.files import read_json_object, write_json
 
 if TYPE_CHECKING:
     import torch
@@ -244,7 +244,7 @@ class NetworkDetector(Detector):
             network = detector.build(blank=True).to(memory_format=torch.channels_last)
         load_weights(network, read_tensors(path), source=str(path))
         detector.network = network.eval()
-        detector.precision = read_json(directory / "network.json")["precision"]
+        detector.precision = read_json_object(directory / "network.json")["precision"]
         return detector
 
     @property

@@ -17,7 +17,7 @@ from forge.blending import Making
 from forge.compute import Compute, derive_seed
 from forge.errors import CorruptError, InputError, quoted
 from forge.faces.faceset import FaceSet, Images
-from forge.files import read_json, write_json
+from forge.files import read_json_object, write_json
 from forge.registry import is_file_reference
 from forge.self_blended import SelfBlended
 
@@ -145,7 +145,7 @@ class SelfBlendedDetector(Detector):
     def load(cls, directory: Path, settings: DetectorSettings, resolution: int) -> Self:
         """Read what `save` wrote."""
         detector = cls(settings, resolution)
-        stored = read_json(directory / "self-blended.json")["network"]
+        stored = read_json_object(directory / "self-blended.json")["network"]
         if stored != detector.blending_settings.network:
             raise CorruptError(
                 f"{directory} holds the network {quoted(stored)}, its settings say "

@@ -16,7 +16,7 @@ from detect.views import View
 from forge.compute import Compute
 from forge.errors import InputError
 from forge.faces.faceset import Images
-from forge.files import read_json, write_json
+from forge.files import read_json_object, write_json
 
 if TYPE_CHECKING:
     from torch import nn
@@ -116,7 +116,7 @@ class RawVerdict(Detector):
         detector = cls(settings, resolution)
         detector.blueprint = Blueprint.read(directory)
         path = directory / "weights.safetensors"
-        tensors, stored = read_tensors(path), read_json(directory / "verdict.json")
+        tensors, stored = read_tensors(path), read_json_object(directory / "verdict.json")
         detector.signs = [int(sign) for sign in stored["signs"]]
         detector.scales = [Calibration(**scale) for scale in stored["scales"]]
         for i in range(len(detector.signs)):

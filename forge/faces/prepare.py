@@ -12,7 +12,6 @@ photo under two names is one person or a wrong label), form one group, and a gro
 from __future__ import annotations
 
 import functools
-import json
 import math
 import tempfile
 from collections import Counter
@@ -37,7 +36,7 @@ from forge.faces.sources.classes import refuse_mixed
 from forge.faces.sources.folder import FolderSource
 from forge.faces.splitting import DEFAULT_SPLITS, assign, check_fractions
 from forge.faces.writing import FaceSetWriter
-from forge.files import canonical_json
+from forge.files import canonical_json, parse_json
 from forge.progress import Report, Tick, silent
 
 MIN_IMAGES = 20
@@ -215,7 +214,7 @@ class _Taken:
         shape = (self.resolution, self.resolution, 3)
         with (self.folder / "pixels").open("rb") as pixels, (self.folder / "rows").open(encoding="utf-8") as lines:
             for line in lines:
-                rows = json.loads(line)
+                rows = parse_json(line, lines.name)
                 raw = pixels.read(len(rows) * math.prod(shape))
                 yield np.frombuffer(raw, np.uint8).reshape(len(rows), *shape), rows
 

@@ -20,7 +20,7 @@ from forge.compute import Precision, derive_seed
 from forge.distributed import World
 from forge.errors import BenchError, InputError
 from forge.execution import execution_of
-from forge.files import publishing, write_json
+from forge.files import parse_json, publishing, write_json
 from forge.generator import settle_batch_norm, snapshot_name, write_generator
 from forge.interrupt import deferred_interrupt
 from forge.pictures import write_grid
@@ -393,6 +393,6 @@ class Session:
 
 def _step_of(line: str) -> int:
     try:
-        return int(json.loads(line)["step"])
-    except (ValueError, KeyError):
+        return int(parse_json(line, "log.jsonl", finite=False)["step"])
+    except (InputError, KeyError, TypeError, ValueError):
         return 1 << 62  # the half line of a killed process is dropped

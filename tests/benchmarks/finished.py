@@ -6,6 +6,7 @@ from synthetic import make_results, make_scores
 
 from benchmarks.measures.results import StageFacts
 from benchmarks.pipeline.store import Store, write_manifest
+from benchmarks.report.digests import write_sums
 from detect.adversary import Blueprint
 from detect.detectors.dct import LogDct
 from detect.detectors.discriminator import FromScratch
@@ -48,6 +49,7 @@ def finished_run(folder):
             )  # fmt: skip
     results = results.model_copy(update={"stages": stages})
     write_json(folder / "reports/mine/results.json", results.model_dump(mode="json"))
+    write_sums(folder / "reports/mine")
     for name in ("me.png", "you.png", "more/me.png"):
         (folder / name).parent.mkdir(exist_ok=True)
         noise = np.random.default_rng(len(name)).integers(0, 256, (40, 50, 3), dtype=np.uint8)

@@ -12,6 +12,7 @@ from finished import finished_run
 from PIL import Image
 from synthetic import call_bench
 
+from benchmarks.report.digests import write_sums
 from benchmarks.serve.catalogue import Catalogue
 from detect.adversary import Blueprint
 from detect.detectors.discriminator import FromScratch
@@ -118,6 +119,7 @@ def test_of_a_run_with_several_seeds_the_first_one_is_asked(done):
         stage["key"] = "f" * 64
     changed = {"seeds": [0, 1], "cells": results["cells"] + later, "stages": stages}
     write_json(Path("reports/twice/results.json"), results | changed)
+    write_sums(Path("reports/twice"))
     code, out, err = done("detect", "twice", "me.png", "--json")
     once = done("detect", "mine", "me.png", "--json")[1]
     assert (code, err) == (0, "") and json.loads(out)["images"] == json.loads(once)["images"]

@@ -50,6 +50,9 @@ def test_reports_stand_in_and_what_was_never_timed_is_named(tmp_path):
     (folder / "results.json").write_text(json.dumps({"stages": stages}))
     (tmp_path / "reports" / "two").mkdir()
     (tmp_path / "reports" / "two" / "results.json").write_text("{}")  # of an earlier version, or damaged
+    (tmp_path / "reports" / "three").mkdir()
+    slow = [{"name": "fit dct@gan", "seconds": 90.0}, {"name": "prepare faces", "seconds": "long"}]
+    (tmp_path / "reports" / "three" / "results.json").write_text(json.dumps({"stages": slow}))
     asked = [fit("dct@dcgan"), Stage("prepare", "photos", {}, 0), fit("xception@gan #1"), fit("xception@gan #2")]
     found = forecast(asked, Store(tmp_path / "runs"), tmp_path / "reports")
     assert found.seconds == pytest.approx(8) and found.timed == 2 and found.untimed == ["fit xception"]

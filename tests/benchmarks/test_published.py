@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from synthetic import call_bench
 
+from benchmarks.report.digests import DATA_FILES, SUMS, check_files, read_sums, written_files
+
 ROOT = Path(__file__).parents[2]
 REPORTS = ROOT / "reports"
 PUBLISHED = ("faces64-quick",)
@@ -20,6 +22,14 @@ def test_a_committed_suite_comes_out_again_to_the_last_digit(name, tmp_path, mon
     assert (code, err) == (0, "")
     counts = json.loads(out)["counts"]
     assert counts["IDENTICAL"] == sum(counts.values()) > (500 if name in PUBLISHED else 0)
+
+
+@pytest.mark.parametrize("name", REPRODUCED)
+def test_the_digests_of_a_committed_report_are_those_of_its_files(name):
+    folder = REPORTS / name
+    files = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
+    assert read_sums(folder).keys() == files - {SUMS} >= set(DATA_FILES)
+    assert check_files(folder, files - {SUMS}) and written_files(folder) == files
 
 
 def test_the_readme_shows_the_leaderboards_that_the_scores_give(tmp_path, monkeypatch, capsys):

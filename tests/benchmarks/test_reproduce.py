@@ -3,16 +3,14 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
-import pandas as pd
 import pytest
-from synthetic import NO_PICTURES, TINY, call_bench, make_results
-from test_leaderboard import suite
+from published_suite import publish_suite
+from synthetic import TINY, call_bench
 
-from benchmarks.report.write import write_report
-from benchmarks.tables.cells import cells_of
-from benchmarks.tables.leaderboard import leaderboard
-from benchmarks.tables.reproduce import causes, expected_of
+from benchmarks.report.digests import write_sums
+from benchmarks.tables.reproduce import causes
 from detect.scoring import read_scores, write_scores
 
 
@@ -24,19 +22,12 @@ def bench(tmp_path, monkeypatch, capsys):
 @pytest.fixture
 def published(tmp_path):
     """A report folder as a run publishes it."""
-    test = suite({"good": 0.9, "bad": 0.6}, n=60)
-    scores = pd.concat([test, test.assign(split="val", sample_id="v" + test["sample_id"])], ignore_index=True)
-    for name in set(scores["trained_on"]):  # val has forgeries that were trained on
-        seen = name.split("+")[0]
-        rows = scores["trained_on"].eq(name) & scores["split"].eq("val") & scores["generator"].ne("")
-        scores.loc[rows, "generator"] = seen
-    folder = tmp_path / "reports" / "mine"
-    results = make_results(scores, name="mine")
-    write_report(folder, results, scores, NO_PICTURES)
-    if not (folder / "scores.parquet").is_file():
-        write_scores(scores, folder / "scores.parquet")
-    (folder / "expected.json").write_text(expected_of(results, cells_of(scores), leaderboard(scores)).model_dump_json())
-    return folder
+    return publish_suite(tmp_path / "reports" / "mine")
+
+
+def accept(folder):
+    """Let a changed report pass as one that was written so."""
+    write_sums(folder)
 
 
 def test_it_comes_out_again_to_the_last_digit_without_torch(published, bench):
@@ -55,10 +46,12 @@ def test_scores_that_were_changed_show(published, bench):
     first = scores[one & scores["label"].eq(1)].index[0]
     scores.loc[first, "score"] = -9.0  # one image
     write_scores(scores, published / "scores.parquet")
+    accept(published)
     code, out, err = bench("reproduce", "mine")
     assert code == 0 and "WITHIN     good@dcgan+gan on style #0" in out and "2 WITHIN" in out
     scores.loc[one, "score"] *= -1
     write_scores(scores, published / "scores.parquet")
+    accept(published)
     code, out, err = bench("reproduce", "mine")
     assert code == 1 and "DIFFERS    good@dcgan+gan on style #0" in out and "values differ" in err
 
@@ -66,6 +59,7 @@ def test_scores_that_were_changed_show(published, bench):
 def test_a_cell_that_is_gone_is_missing(published, bench):
     scores = read_scores(published / "scores.parquet")
     write_scores(scores[scores["detector"].ne("bad")], published / "scores.parquet")
+    accept(published)
     code, out, _ = bench("reproduce", "mine")
     assert code == 1 and "MISSING    bad@dcgan+gan on style #0" in out and "MISSING    rank of bad" in out
 
@@ -77,6 +71,7 @@ def test_a_cell_that_is_gone_is_missing(published, bench):
 def test_other_data_and_another_protocol_are_refused(published, bench, field, value, sentence):
     file = published / "expected.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {field: value}))
+    accept(published)
     code, _, err = bench("reproduce", "mine")
     assert code == 2 and sentence in err
 
@@ -98,6 +93,7 @@ def test_a_test_is_computed_again_from_checkpoints_and_from_nothing(bench, tmp_p
         one |= {"value": 0.25, "low": 0.2, "high": 0.3}
     expected["environment"]["numpy"] = "0.1"
     file.write_text(json.dumps(expected))
+    accept(file.parent)
     code, out, err = bench("reproduce", "r", "--from", "checkpoints", "--only", "dct@gan on gan")
     assert code == 1 and "DIFFERS" in out and "possible cause: numpy: 0.1 then" in out and "1 values differ" in err
     # what is wrong is said
@@ -105,13 +101,54 @@ def test_a_test_is_computed_again_from_checkpoints_and_from_nothing(bench, tmp_p
         (("--from", "checkpoints", "--only", "nobody"), "no test of r is called like 'nobody'"),
         (("--from", "memory"), "--from 'memory' is not known"),
         (("--only", "dct"), "are for --from checkpoints and --from scratch"),
-        (("--from", "checkpoints", "--store", "elsewhere"), "is not in elsewhere/; run the suite first"),
+        (
+            ("--from", "checkpoints", "--store", "elsewhere"),
+            "none of the 2 fitted detectors of r is in elsewhere/, and a report",
+        ),
+        (("--from", "checkpoints", "--data", "digits"), "is not in runs/; run the suite first, or use --from scratch"),
     ):
         code, _, err = bench("reproduce", "r", *words)
         assert code == 2 and sentence in err
     file.write_text(json.dumps(expected | {"data": "0" * 64}))
+    accept(file.parent)
     code, _, err = bench("reproduce", "r", "--from", "checkpoints")
     assert code == 2 and "prepare the same photos" in err
+
+
+@pytest.mark.xdist_group("suites")
+def test_other_data_is_refused_before_anything_is_trained(bench, tmp_path):
+    arguments = ("run", "-g", "gan", "-d", "random", *TINY, "--name", "r", "--quiet")
+    assert bench(*arguments)[0] == 0
+    code, out, err = bench("reproduce", "r", "--from", "scratch", "--data", "digits")
+    assert code == 2 and "prepare the same photos with the same settings first" in err
+    results = sorted(place.name.partition("-")[0] for place in (tmp_path / "runs-again" / "results").iterdir())
+    assert results == ["prepare"] and "train" not in out
+
+
+def test_a_report_without_its_store_says_what_is_missing(published, bench):
+    file = published / "results.json"
+    results = json.loads(file.read_text())
+    stages = [{"name": f"fit {name}@dcgan", "key": "ab" * 32, "seconds": 1.0, "peak_memory_mb": None} for name in "ab"]
+    command = "bench run -g dcgan -d dct --data photos/mine"
+    file.write_text(json.dumps(results | {"stages": stages, "command": command}))
+    accept(published)
+    code, _, err = bench("reproduce", "mine", "--from", "checkpoints")
+    assert code == 2 and err.count("\n") == 1
+    for part in (
+        "none of the 2 fitted detectors of mine is in runs/",
+        "--store",
+        command,
+        "--from scratch --only TEST",
+    ):
+        assert part in err
+    code, _, err = bench("reproduce", "mine", "--from", "scratch")
+    assert code == 2 and "data 'photos/mine' is neither" in err
+    assert "--data PATH says where the photos of rendered lie here" in err
+
+
+def test_the_store_of_reproductions_is_ignored_by_git():
+    ignored = (Path(__file__).parents[2] / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert {"runs/", "runs-again/"} <= set(ignored)
 
 
 @pytest.mark.parametrize("command", [("leaderboard", "mine"), ("compare", "good", "bad", "--suite", "mine")])
@@ -119,12 +156,14 @@ def test_rows_of_another_protocol_are_never_ranked(published, bench, command):
     assert bench(*command)[0] == 0
     file = published / "results.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"protocol_version": 2}))
+    accept(published)
     code, _, err = bench(*command)
     assert code == 2 and "rows of different protocols are never ranked together" in err
 
 
 def test_what_is_not_there_is_said(published, bench):
     (published / "expected.json").unlink()
+    accept(published)
     code, _, err = bench("reproduce", "mine")
     assert code == 2 and "expected.json does not exist" in err
     assert bench("reproduce", "mime")[0] == 2

@@ -17,6 +17,7 @@ from PIL import Image
 from synthetic import call_bench
 
 from benchmarks.cli import serve
+from benchmarks.report.digests import write_sums
 from benchmarks.serve import desk as desks
 from benchmarks.serve.app import create_app
 from benchmarks.serve.catalogue import Catalogue
@@ -152,7 +153,9 @@ def test_a_published_leaderboard_speaks_for_its_run(own):
         for name, value in (("a", 0.9), ("b", 0.91), ("c", 0.6))
     ]
     ranks = {"a": "1 (1–2)", "b": "1 (1–2)", "c": "3"}
-    write_json(own / "reports/mine/expected.json", {"primary": "cross", "values": values, "ranks": ranks})
+    told = {"name": "mine", "protocol": 1, "data": "ab" * 32, "environment": {}, "primary": "cross"}
+    write_json(own / "reports/mine/expected.json", told | {"values": values, "ranks": ranks})
+    write_sums(own / "reports/mine")
     (run,) = Catalogue(own / "reports", own / "runs").runs()
     assert run.best == "b: AUC 0.91 [0.89, 0.93] on generators it has never seen; 1 more cannot be told apart from it"
 
@@ -221,6 +224,7 @@ def test_few_detectors_stay_loaded_and_a_run_made_again_is_read_again(own, monke
         for cell in results["cells"]:
             cell["threshold"] = 1e9
         write_json(own / "reports/mine/results.json", results)
+        write_sums(own / "reports/mine")
         assert asked(client, photo, detector=DCT).json()["threshold"] == 1e9
 
 

@@ -218,3 +218,50 @@ def test_bad_input_inside_a_stage_keeps_its_exit_code(tmp_path, chain, monkeypat
     with pytest.raises(InputError) as caught, suppress(SystemExit):
         run(chain, Store(tmp_path))
     assert caught.value.exit_code == 2
+
+
+def test_two_results_that_were_swapped_are_found_and_made_again(tmp_path, chain):
+    store = Store(tmp_path)
+    run(chain, store)
+    other = Stage("train", "x", {}, 1, {"in": chain[0]})
+    run([chain[0], other, Stage("fit", "c", {}, 0, {"in": other})], store)
+    places = [store.place("train", stage.key) for stage in (chain[1], other)]
+    places[0].rename(tmp_path / "aside")
+    places[1].rename(places[0])
+    (tmp_path / "aside").rename(places[1])
+    assert list(store.manifests()) == [pair for pair in store.manifests() if pair[0] not in places]
+    for stage in (chain[1], other):
+        with pytest.raises(DamagedError, match="it is the result of another stage, train"):
+            store.find("train", stage.key)
+    found, watch = run(chain, store)
+    assert (found[chain[1].key] / "text").read_text() == "ab"
+    assert "damaged (it is the result of another stage, train x)" in watch.notes[0]
+
+
+def test_a_result_in_the_folder_of_another_kind_is_damaged(tmp_path):
+    store = Store(tmp_path)
+    publish(store).rename(store.place("fit", "k"))
+    with pytest.raises(DamagedError, match="it is the result of another stage, train x"):
+        store.find("fit", "k")
+
+
+def test_what_is_damaged_and_kept_is_no_result(tmp_path):
+    store = Store(tmp_path)
+    store.set_aside(publish(store))
+    assert list(store.manifests()) == []
+
+
+def test_unfinished_results_of_dead_processes_are_removed_and_of_living_ones_kept(tmp_path):
+    store = Store(tmp_path)
+    place = publish(store)
+    halves = [tmp_path / "results" / f".{name}.abcd1234.partial" for name in ("train-k", "fit-other", "fit-busy")]
+    for half in halves:
+        (half / "deep").mkdir(parents=True)
+        (half / "deep" / "weights").write_bytes(b"12")
+    unknown = tmp_path / "results" / ".cache"
+    unknown.mkdir()
+    with store.claim("busy", waiting=lambda: None):
+        store.tidy()
+    assert [half.exists() for half in halves] == [False, False, True]
+    store.tidy()
+    assert not halves[2].exists() and unknown.is_dir() and store.find("train", "k") == place

@@ -1,15 +1,18 @@
 """Files are whole or not there; errors of the system become sentences; names resolve."""
 
 import errno
+import json
 import os
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from forge import files
+from forge.checkpoint import load_checkpoint
 from forge.compute import Compute, choose_device, cpu_has_bf16, default_threads, derive_seed
-from forge.errors import BenchError, InputError, UnknownNameError
+from forge.errors import BenchError, BenchWarning, CorruptError, InputError, UnknownNameError
 from forge.execution import Execution
 from forge.registry import Registry, allow_files
 
@@ -87,6 +90,45 @@ def test_a_registry_loads_lazily_and_names_what_is_broken(tmp_path):
         registry.load(f"{tmp_path}/fine.py:Y")
 
 
+LAZY = """
+try:
+    import not_there_either
+except ImportError:
+    pass
+
+def helper():
+    import missing_helper
+
+class Fine:
+    def fit(self):
+        import json
+        from os import path
+        import beside
+        try:
+            import optional_and_missing.deep
+        except ImportError:
+            pass
+
+class Broken(Fine):
+    def fit(self):
+        from missing_package.inner import thing
+"""
+
+
+def test_a_method_that_imports_what_is_not_installed_is_known_at_once(tmp_path):
+    (tmp_path / "lazy.py").write_text(LAZY)
+    (tmp_path / "beside.py").write_text("")
+    registry = Registry("thing", "bench.test", {})
+    for _ in range(2):  # the file is run once, and checked each time
+        with pytest.warns(BenchWarning, match=r"line 8 of lazy\.py imports 'missing_helper', which is not installed"):
+            registry.load(f"{tmp_path}/lazy.py:Fine")
+        with (
+            pytest.raises(InputError, match=r"line 22 of lazy\.py imports 'missing_package'.*; install it first"),
+            pytest.warns(BenchWarning),
+        ):
+            registry.load(f"{tmp_path}/lazy.py:Broken")
+
+
 def test_seeds_of_different_purposes_differ_and_fit_torch():
     seeds = {derive_seed(seed, *labels) for seed in (0, 1) for labels in (("a",), ("b",), ("a", 0), ("a", 1))}
     assert len(seeds) == 8 and all(0 <= seed < 2**63 for seed in seeds)
@@ -157,3 +199,66 @@ def test_a_gpu_takes_its_precision_from_the_table_and_never_times_anything(monke
 
 def test_errors_know_their_exit_codes():
     assert BenchError("x").exit_code == 1 and InputError("x").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (b"[" * 100_000 + b"]" * 100_000, "nested more than 64 deep"),
+        (b"[" * 65 + b"]" * 65, "nested more than 64 deep"),
+        (b'{"a":' * 100_000, "nested more than 64 deep"),
+        (b'{"seed": ' + b"9" * 5_000 + b"}", "an integer has 5,000 digits"),
+        (b'{"auc": NaN}', "the number NaN is not finite"),
+        (b'{"auc": -Infinity}', "the number -Infinity is not finite"),
+        (b'{"auc": 1e999}', "the number 1e999 is not finite"),
+        (b'{"name": "caf\xe9"}', "invalid continuation byte at byte 13"),
+        (b'{"name": "\\ud800"}', "a text holds half a character"),
+        (b"", "Expecting value"),
+    ],
+)
+def test_hostile_json_is_refused_in_one_sentence_that_names_the_file(tmp_path, text, reason):
+    (tmp_path / "a.json").write_bytes(text)
+    with pytest.raises(InputError, match=r"a\.json is not readable as JSON") as caught:
+        files.read_json(tmp_path / "a.json")
+    assert reason in str(caught.value) and "\n" not in str(caught.value) and len(str(caught.value)) < 300
+
+
+def test_large_and_deep_but_sane_json_is_read(tmp_path):
+    value = {"seed": 2**127, "deep": [], "emoji": "\N{GRINNING FACE}", "small": 1e-300}
+    for _ in range(60):
+        value["deep"] = [value["deep"]]
+    (tmp_path / "a.json").write_text(json.dumps(value))  # escapes what is not ASCII
+    assert files.read_json(tmp_path / "a.json") == value
+
+
+def test_a_file_beyond_the_size_limit_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "MAX_JSON_BYTES", 1 << 20)
+    (tmp_path / "a.json").write_bytes(b'"' + b"a" * (1 << 20) + b'"')
+    with pytest.raises(InputError, match=r"a\.json is not readable as JSON: it has more than 1 MiB"):
+        files.read_json(tmp_path / "a.json")
+
+
+def test_a_directory_and_a_fifo_are_not_read_and_nothing_waits(tmp_path):
+    (tmp_path / "folder.json").mkdir()
+    os.mkfifo(tmp_path / "fifo.json")
+    (tmp_path / "loop.json").symlink_to("loop.json")
+    for read in (files.read_json, files.digest_file):
+        for name in ("folder.json", "fifo.json"):
+            with pytest.raises(InputError, match=f"{name} is not a regular file"):
+                read(tmp_path / name)
+    with pytest.raises(BenchError, match=r"loop\.json"):
+        files.read_json(tmp_path / "loop.json")
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "null", '"x"'])
+def test_json_of_another_type_is_no_object(tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(InputError, match=r"a\.json is damaged or of another program: it holds no JSON object"):
+        files.read_json_object(tmp_path / "a.json")
+
+
+def test_a_checkpoint_with_a_hostile_header_is_corrupt(tmp_path):
+    header = '{"schema_version": 1, "state": ' + "[" * 100_000 + "]" * 100_000 + "}"
+    save_file({"a": torch.zeros(1)}, tmp_path / "c", metadata={"checkpoint": header})
+    with pytest.raises(CorruptError, match=r"cannot be read .*nested more than 64 deep.*delete it to start over"):
+        load_checkpoint(tmp_path / "c")

@@ -1,0 +1,189 @@
+"""Report folders are replaced whole, by rename, and keep the files that people have put into them.
+
+Beside a report NAME, while it is replaced:
+
+.NAME.XXXXXXXX.new        the report to come, or the last of the one before; removed at the next start
+.NAME.XXXXXXXX.replaced   the report before; moved back at the next start where there is no NAME
+
+Both are seen by the process that holds the lock of the reports folder, and by no other: the lock ends with its process,
+so whoever holds it knows that what lies there was left by a dead one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import uuid
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from benchmarks.report.digests import written_files
+from forge.errors import BenchWarning, InputError
+from forge.files import sync
+
+_NAMED = 3  # files that a message lists
+_PRINTED = "report.pdf"
+_REPLACED = re.compile(r"\.(.+)\.[0-9a-f]{8}\.replaced")
+_NEW = re.compile(r"\..+\.[0-9a-f]{8}\.new")
+_EARLIER = re.compile(r"\..+\.new|\.\..+\.new\.[0-9a-f]{8}\.partial")  # what version 0.1 left
+
+
+def refuse_foreign(target: Path) -> None:
+    """Refuse to replace what is not a report.
+
+    A folder without results.json that holds only files of a report is the rest of one whose removal was interrupted.
+
+    Raises:
+        InputError: there is a file, or a folder that holds something else.
+    """
+    if not target.exists() or (target / "results.json").is_file():
+        return
+    others = _others(target) if target.is_dir() else [target.name]
+    if others:
+        raise InputError(
+            f"{target} holds something that is not a report; choose another --name or --reports, or move "
+            f"{_listed(others)}"
+        )
+
+
+def publish_report(source: Path, target: Path) -> None:
+    """Copy a stored report to where people look, replacing an older one whole; nothing happens when it is the same.
+
+    Files in `target` that no run wrote stay there.
+
+    Raises:
+        InputError: `target` is no report, or such a file has the name of a file of the new report.
+    """
+    target = target.resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(target.parent):
+        _tidy(target.parent)
+        refuse_foreign(target)
+        if target.exists() and _same(source, target):
+            return
+        mark = uuid.uuid4().hex[:8]
+        fresh, old = (target.with_name(f".{target.name}.{mark}.{suffix}") for suffix in ("new", "replaced"))
+        try:
+            shutil.copytree(source, fresh)
+            _keep_others(target, fresh)
+            for path in (*fresh.rglob("*"), fresh):
+                if path.is_dir() or (path.is_file() and not path.is_symlink()):
+                    sync(path)
+            if target.exists():
+                _move_away(target, old)
+            fresh.rename(target)
+            sync(target.parent)
+        except BaseException:
+            if old.exists() and not target.exists():
+                old.rename(target)
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise
+        if old.exists():
+            old.rename(fresh)  # from here on it is rubbish, and must not come back
+            shutil.rmtree(fresh, ignore_errors=True)
+
+
+def tidy_reports(reports: Path) -> None:
+    """Put right what killed processes left in a reports folder; does nothing while another process publishes there."""
+    if reports.is_dir():
+        with suppress(BlockingIOError), _alone(reports, wait=False):
+            _tidy(reports)
+
+
+@contextmanager
+def _alone(reports: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold the lock of a reports folder.
+
+    Raises:
+        BlockingIOError: another process holds it, and `wait` is not set.
+    """
+    descriptor = os.open(reports, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _tidy(reports: Path) -> None:
+    for path in sorted(reports.glob(".*.replaced")):
+        name = _REPLACED.fullmatch(path.name)
+        if name and path.is_dir():
+            target = reports / name[1]
+            if target.exists():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.rename(target)
+    for path in sorted((*reports.glob(".*.new"), *reports.glob("..*.partial"))):
+        earlier = _EARLIER.fullmatch(path.name) and path.is_dir() and not _others(path)
+        if path.is_dir() and (_NEW.fullmatch(path.name) or earlier):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _same(source: Path, target: Path) -> bool:
+    """Whether a report is there already, whatever else lies beside its files."""
+    wanted = {file.relative_to(source).as_posix() for file in source.rglob("*") if file.is_file()}
+    if wanted != written_files(target) - {_PRINTED}:
+        return False
+    return all((source / name).read_bytes() == (target / name).read_bytes() for name in wanted)
+
+
+def _others(folder: Path) -> list[str]:
+    """What no run wrote: files, links, and folders with nothing in them, but for those that reports have."""
+    written = written_files(folder)
+    entries = [path for path in sorted(folder.rglob("*")) if path.is_symlink() or not path.is_dir() or _is_empty(path)]
+    return [name for path in entries if (name := path.relative_to(folder).as_posix()) not in {*written, "figures"}]
+
+
+def _is_empty(folder: Path) -> bool:
+    return not any(folder.iterdir())
+
+
+def _keep_others(target: Path, fresh: Path) -> None:
+    """Link what no run wrote into the new report: it is in both folders until the old one is gone.
+
+    Raises:
+        InputError: the new report has a file of this name.
+    """
+    others = _others(target) if (target / "results.json").is_file() else []
+    clashing = [name for name in others if _taken(fresh, name)]
+    if clashing:
+        raise InputError(f"{target} holds files of yours that the new report would replace; move {_listed(clashing)}")
+    for name in others:
+        path, copy = target / name, fresh / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir() and not path.is_symlink():
+            copy.mkdir()
+            continue
+        try:
+            os.link(path, copy, follow_symlinks=False)
+        except OSError:  # a file system without hard links
+            shutil.copy2(path, copy, follow_symlinks=False)
+
+
+def _taken(fresh: Path, name: str) -> bool:
+    """Whether a new report has something at a path, or a file where the path needs a folder."""
+    parents = [fresh / parent for parent in Path(name).parents if parent != Path()]
+    return os.path.lexists(fresh / name) or any(parent.exists() and not parent.is_dir() for parent in parents)
+
+
+def _move_away(target: Path, old: Path) -> None:
+    """Rename the report before; the rest of an interrupted removal is kept, since nothing proves what it was."""
+    if (target / "results.json").is_file() or _is_empty(target):
+        target.rename(old)
+        return
+    number = 1
+    while (aside := target.with_name(f"{target.name}.damaged-{number}")).exists():
+        number += 1
+    target.rename(aside)
+    warnings.warn(f"{target} had no results.json; what was left of it is kept as {aside.name}", BenchWarning, 2)
+
+
+def _listed(names: list[str]) -> str:
+    """The first names of a list, for a message."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(repr(name[:80]) for name in names[:_NAMED]) + more
