@@ -88,10 +88,10 @@ def run(
         InputError: what was asked for cannot be done as asked.
         BenchError: a stage failed that nothing can do without.
     """
-    from benchmarks.cli.run import gather
     from benchmarks.cli.terminal import observer_for
     from benchmarks.pipeline.configs import as_assignments, find_suite
     from benchmarks.pipeline.publish import refuse_foreign
+    from benchmarks.pipeline.request import gather
     from benchmarks.pipeline.run import execute_run, prepare_run
     from benchmarks.pipeline.settings import safe_name
     from benchmarks.pipeline.store import Store

@@ -87,9 +87,9 @@ def judge_of(run: str, detector: str | None, trained_on: str | None, store: Path
     Raises:
         InputError: no such run, no such detector, or the store no longer holds it.
     """
+    from benchmarks.pipeline.compose import short_name
     from benchmarks.pipeline.reading import read_results
     from benchmarks.pipeline.run import find_report, stored_result
-    from benchmarks.pipeline.settings import short_name
     from benchmarks.pipeline.store import Store
     from detect.trained import load_trained
 
@@ -124,7 +124,7 @@ def crop_of(provenance: dict[str, Any]) -> str:
 
 
 def _plugin(detector: str | None) -> Any:  # noqa: ANN401 - a detector class from a file, or None
-    from benchmarks.pipeline.settings import split_adversary
+    from benchmarks.pipeline.compose import split_adversary
     from detect.detectors import DETECTORS
     from forge.registry import is_file_reference
 

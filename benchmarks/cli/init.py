@@ -96,7 +96,7 @@ def _yaml(value: str | list[str]) -> str:
 
 def _check_run(file: Path, name: str) -> None:
     """Refuse what `bench run` would refuse, in its words."""
-    from benchmarks.cli.run import gather
+    from benchmarks.pipeline.request import gather
     from benchmarks.pipeline.run import prepare_run
 
     prepare_run(gather(file, {"name": name}, [], "cpu", show_real=False))

@@ -45,10 +45,10 @@ def generator_of_run(run: str, reference: str, *, store: Path, reports: Path) ->
         UnknownNameError: the run has no such generator.
         InputError: no such run, no such snapshot, or the store no longer holds the training.
     """
+    from benchmarks.pipeline.compose import base_name, short_name, split_snapshot
     from benchmarks.pipeline.plan import tag
     from benchmarks.pipeline.reading import read_results
     from benchmarks.pipeline.run import find_report, stored_result
-    from benchmarks.pipeline.settings import base_name, short_name, split_snapshot
     from benchmarks.pipeline.store import Store
     from forge.errors import InputError, UnknownNameError, quoted
     from forge.generator import generator_place, snapshot_name

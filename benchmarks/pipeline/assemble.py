@@ -24,8 +24,8 @@ from benchmarks.measures.results import (
     Results,
     StageFacts,
 )
+from benchmarks.pipeline.compose import base_name
 from benchmarks.pipeline.plan import Stage, plain, seed_of
-from benchmarks.pipeline.settings import base_name
 from benchmarks.pipeline.store import Manifest, read_manifest
 from benchmarks.report.looking import Evidence, Sight
 from benchmarks.report.write import Pictures, write_report

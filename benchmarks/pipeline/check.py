@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.measures.trainings import CONDITIONS, ELSEWHERE
+from benchmarks.pipeline.compose import base_name, is_fitted
 from benchmarks.pipeline.configs import validated
 from benchmarks.pipeline.exams import exams
-from benchmarks.pipeline.settings import DetectorRequest, GeneratorSettings, RunSettings, base_name, is_fitted
+from benchmarks.pipeline.settings import DetectorRequest, GeneratorSettings, RunSettings
 from forge.errors import BenchError, InputError, UnknownNameError, quoted
 from forge.files import digest_file
 from forge.registry import is_file_reference

@@ -35,8 +35,8 @@ def fit(job: Job) -> Facts:
     """
     if "adopted" in job.stage.settings:
         return _adopt(job)
+    from benchmarks.pipeline.compose import short_name
     from benchmarks.pipeline.configs import validated
-    from benchmarks.pipeline.settings import short_name
     from detect.detectors import DETECTORS
     from detect.detectors.base import FitContext, FitData
     from detect.trained import fit_detector

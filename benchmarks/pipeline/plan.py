@@ -9,9 +9,10 @@ from functools import cached_property
 from typing import Any
 
 from benchmarks.measures.trainings import CLEAN, EXTERNAL, Training
+from benchmarks.pipeline.compose import base_name
 from benchmarks.pipeline.exams import Exam, exams, moments
 from benchmarks.pipeline.program import program_digest
-from benchmarks.pipeline.settings import GeneratorSettings, RunSettings, base_name
+from benchmarks.pipeline.settings import GeneratorSettings, RunSettings
 from forge.compute import Compute
 from forge.execution import execution_of
 from forge.files import digest_json

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.judge import Judge, by_merit, fit_stage, judge_at, judge_of
+from benchmarks.pipeline.compose import short_name
 from benchmarks.pipeline.reading import read_results, report_folders
-from benchmarks.pipeline.settings import short_name
 from benchmarks.pipeline.store import Store
 from benchmarks.report.digests import SUMS
 from benchmarks.report.numbers import estimate

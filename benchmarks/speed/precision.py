@@ -25,8 +25,8 @@ from forge.execution import Kind, execution_table
 from forge.faces.faceset import FaceSet
 from forge.networks import GENERATORS
 from forge.progress import silent
-from forge.training.game import trial_step
 from forge.training.settings import TrainingSettings
+from forge.training.setup import trial_step
 from forge.training.task import Training
 
 RESOLUTION, IMAGES = 64, 128

@@ -20,10 +20,10 @@ from forge.execution import execution_of
 from forge.faces.faceset import Indices
 from forge.faces.feeding import PixelFeed
 from forge.graphs import StepGraphs
-from forge.networks.layers import MinibatchDeviation
 from forge.training.augment import adapted, augment, flipped, to_float
 from forge.training.monitor import gradient_norm
 from forge.training.objectives import OBJECTIVES, gradient_penalty, path_lengths, zero_centred_penalty
+from forge.training.setup import by_type, judges_jointly, place
 from forge.training.task import Training
 
 RESIDENT_BYTES = 4 << 30  # a set up to this size is held on the device as one uint8 tensor, larger ones stream
@@ -80,17 +80,17 @@ class Game:
     def _build(self) -> None:
         torch.manual_seed(derive_seed(self.training.seed, "weights"))
         architecture, settings = self.training.architecture, self.settings
-        self.generator = _place(architecture.generator(), self.device)
-        self.discriminator = _place(architecture.discriminator(), self.device)
+        self.generator = place(architecture.generator(), self.device)
+        self.discriminator = place(architecture.discriminator(), self.device)
         self.averaged = copy.deepcopy(self.generator).requires_grad_(False).eval()
         self.generator_optimizer = self._adam(self.generator, settings.generator_lr)
         self.discriminator_optimizer = self._adam(self.discriminator, settings.discriminator_lr)
         # what adapts: augmentation probability, sum and number of D's signs at real images since it changed, mean path
         # length; and for the next tick: sum and number of D's accuracies
         self.scalars = torch.tensor([settings.first_probability, 0.0, 0.0, 0.0, 0.0, 0.0], device=self.device)
-        self._buffers = _by_type(self.averaged, self.generator)
+        self._buffers = by_type(self.averaged, self.generator)
         self.share = self.world.share(settings.batch)
-        self.joint = _judges_jointly(self.discriminator, self.share.stop - self.share.start)
+        self.joint = judges_jointly(self.discriminator, self.share.stop - self.share.start)
 
     def _adam(self, network: nn.Module, rate: float) -> torch.optim.Adam:
         betas = (self.settings.beta1, self.settings.beta2)
@@ -391,49 +391,3 @@ class Game:
         self.scalars.copy_(tensors["scalars"])
         self.step = step
         self._graphs.clear()  # the optimizers' tensors are others now
-
-
-def _judges_jointly(discriminator: nn.Module, batch: int) -> bool:
-    """Whether real and forged images can be judged as one batch without learning of each other."""
-    for module in discriminator.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            return False
-        if isinstance(module, MinibatchDeviation) and batch % module.group:
-            return False
-    return True
-
-
-def _by_type(first: nn.Module, second: nn.Module) -> list[tuple[list[Tensor], list[Tensor]]]:
-    """The buffers of two networks alike, sorted by data type, since one call copies tensors of one type alone."""
-    pairs: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
-    for one, other in zip(first.buffers(), second.buffers(), strict=True):
-        ones, others = pairs.setdefault(one.dtype, ([], []))
-        ones.append(one)
-        others.append(other)
-    return list(pairs.values())
-
-
-def _place(network: nn.Module, device: torch.device) -> nn.Module:
-    network.to(device)
-    return network.to(memory_format=torch.channels_last)
-
-
-def trial_step(training: Training) -> Callable[[Precision], None]:
-    """A training step on networks of its own, to learn what fits into memory and how long it takes."""
-    architecture, device = training.architecture, training.compute.torch_device
-    networks: list[nn.Module] = []
-
-    def step(precision: Precision) -> None:
-        if not networks:
-            networks.extend(_place(n, device) for n in (architecture.generator(), architecture.discriminator()))
-        generator, discriminator = networks
-        with training.compute.autocast(precision):
-            batch = training.settings.batch
-            labels = None if training.codes is None else torch.from_numpy(training.codes[:batch]).to(device)
-            given = () if labels is None else (labels,)
-            forged = generator(architecture.latents(batch, device), *given)
-            both = () if labels is None else (torch.cat([labels, labels]),)
-            logits = discriminator(torch.cat([forged.float(), forged.float()]), *both)
-        torch.autograd.backward(logits.float().mean())
-
-    return step

@@ -9,7 +9,7 @@ import torch
 
 from forge.compute import Precision
 from forge.errors import BenchError
-from forge.training.game import trial_step
+from forge.training.setup import trial_step
 from forge.training.task import Training
 
 

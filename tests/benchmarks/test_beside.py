@@ -11,10 +11,10 @@ from synthetic import TINY, call_bench, cell, html_of, run
 from benchmarks.measures.evaluate import compare, evaluate, grid
 from benchmarks.measures.results import GeneratorFacts, Moment, QualityRow
 from benchmarks.measures.trainings import CONDITIONS, Training, beside, moment
+from benchmarks.pipeline.compose import compose
 from benchmarks.pipeline.configs import parse_assignments
 from benchmarks.pipeline.exams import exams
 from benchmarks.pipeline.run import prepare_run
-from benchmarks.pipeline.settings import compose
 from benchmarks.report.figures import Names
 from benchmarks.report.progress import progress
 from benchmarks.tables.cells import cells_of

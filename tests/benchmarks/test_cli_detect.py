@@ -202,3 +202,4 @@ def test_a_failed_audit_is_said_before_any_verdict(done, finished):
         assert json.loads(out)[0]["warnings"] == "SHORTCUT"
     finally:
         file.write_text(before)
+        sums.write_text(digests)

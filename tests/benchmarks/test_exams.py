@@ -3,10 +3,10 @@
 import pytest
 
 from benchmarks.measures.trainings import Training
+from benchmarks.pipeline.compose import compose
 from benchmarks.pipeline.configs import parse_assignments
 from benchmarks.pipeline.exams import exams
 from benchmarks.pipeline.run import prepare_run
-from benchmarks.pipeline.settings import compose
 from forge.errors import InputError
 
 THREE = ("dcgan", "gan", "cgan")

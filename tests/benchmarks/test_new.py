@@ -27,7 +27,7 @@ def test_a_starter_suite_is_one_that_a_run_accepts(bench, tmp_path):
     assert (code, err) == (0, "") and "next: bench run suite.yaml --preset smoke" in out
     found = suite_in(tmp_path / "suite.yaml")
     assert found.generator == ["gan", "dcgan"] and found.conditions["leave_one_out"] is True
-    from benchmarks.cli.run import gather
+    from benchmarks.pipeline.request import gather
 
     asked = gather(tmp_path / "suite.yaml", {}, [], "cpu", show_real=False)
     assert asked.name == "suite" and len(prepare_run(asked).stages) > 20

@@ -6,11 +6,12 @@ import shlex
 
 import pytest
 
-from benchmarks.cli.run import gather
+from benchmarks.pipeline.compose import compose, default_name
 from benchmarks.pipeline.configs import as_assignments, parse_assignments, parse_yaml, read_yaml
 from benchmarks.pipeline.plan import plan
+from benchmarks.pipeline.request import gather
 from benchmarks.pipeline.run import prepare_run
-from benchmarks.pipeline.settings import DataSettings, compose, default_name, safe_name
+from benchmarks.pipeline.settings import DataSettings, safe_name
 from forge.errors import InputError
 from forge.registry import allow_files
 

@@ -8,10 +8,11 @@ import sys
 import pytest
 from synthetic import call_bench
 
-from benchmarks.cli.run import gather, gather_again
+from benchmarks.cli.run import gather_again
 from benchmarks.cli.streams import LastingStream
+from benchmarks.pipeline.compose import compose
 from benchmarks.pipeline.configs import MOST_NODES, parse_yaml
-from benchmarks.pipeline.settings import compose
+from benchmarks.pipeline.request import gather
 from forge.errors import InputError
 from forge.registry import allow_files
 

@@ -1,0 +1,275 @@
+"""A run's settings put together: shipped defaults, then the preset, then flags, then `--set`; and the names in them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from benchmarks.pipeline.configs import configs_root, merged, read_yaml, shipped, validated
+from benchmarks.pipeline.settings import (
+    PRESETS,
+    Conditions,
+    DataSettings,
+    DetectorRequest,
+    External,
+    GeneratorSettings,
+    ImageCounts,
+    Preset,
+    QualitySettings,
+    RunSettings,
+    safe_name,
+)
+from forge.errors import InputError, UnknownNameError, quoted, short
+from forge.files import digest_json
+from forge.registry import is_file_reference
+
+MOST = {"generators": 100, "detectors": 200, "seeds": 100}  # of one run, far above what anybody waits for
+
+
+_LONG_LIST = 40  # characters of a list of names in the name of a run
+
+
+SECTIONS = ("data", "images", "quality", "conditions", "generator", "generators", "detector", "detectors")
+
+
+def compose(
+    *,
+    generators: Sequence[str],
+    detectors: Sequence[str],
+    preset: str,
+    condition: Sequence[str] = (),
+    seed: int = 0,
+    seeds: Sequence[int] = (),
+    source: str = "rendered",
+    resolution: int | None = None,
+    name: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    external: Mapping[str, tuple[str, str]] | None = None,
+    show_real: bool = False,
+    command: str = "",
+) -> RunSettings:
+    """Put a run's settings together: shipped defaults, then the preset, then flags, then `--set`.
+
+    Raises:
+        UnknownNameError: a preset or section that does not exist; generators and detectors are checked by the caller.
+        InputError: a value of the wrong type or range; names the field, the value and the fix.
+    """
+    if preset not in PRESETS:
+        raise UnknownNameError("preset", preset, PRESETS)
+    if name is not None and safe_name(name) != name:
+        raise InputError(f"name {quoted(name)} cannot name a folder everywhere; try --name {safe_name(name)}")
+    overrides = dict(overrides or {})
+    _check_sections(overrides)
+    for what, names in (("generators", generators), ("detectors", detectors), ("seeds", seeds)):
+        if len(names) > MOST[what]:
+            raise InputError(f"{len(names):,} {what} are named; a run has at most {MOST[what]:,}")
+    size = read_yaml(configs_root() / "presets.yaml")[preset]
+    data = merged(merged(size["data"], {"source": source}), overrides.get("data", {}))
+    if resolution is not None:
+        data["resolution"] = resolution
+    images = merged(size["images"], overrides.get("images", {}))
+    quality = merged(size.get("quality", {}), overrides.get("quality", {}))
+    chosen_detectors = _detectors(detectors, preset, overrides)
+    conditions = validated(Conditions, overrides.get("conditions", {}), where="conditions")
+    kept = [request.adversary for request in chosen_detectors.values() if request.adversary]
+    kept += [f"{name}@{kimg:g}k" for name, moments in conditions.snapshots.items() for kimg in moments]
+    length = {"training": size["training"]} if "training" in size else {}
+    chosen_generators = _generators(generators, preset, condition, overrides, kept=kept, unknown=length)
+    bases = {base_name(label) for label in chosen_generators}
+    for section, known in (("generators", bases), ("detectors", chosen_detectors)):
+        for label in overrides.get(section, {}):
+            if label not in known:
+                raise UnknownNameError(f"--set {section} name", label, known)
+    checked = validated(DataSettings, data, where="data")
+    pairs = {label: External(real=real, forged=forged) for label, (real, forged) in (external or {}).items()}
+    for label in pairs:
+        if safe_name(label) != label:
+            raise InputError(f"external {quoted(label)} cannot name a test everywhere; try {safe_name(label)}")
+    return RunSettings(
+        name=name or default_name(chosen_generators, chosen_detectors, checked, preset),
+        preset=cast(Preset, preset),
+        seed=seeds[0] if seeds else seed,
+        seeds=tuple(seeds) if len(seeds) > 1 else (),
+        data=checked,
+        images=validated(ImageCounts, images, where="images"),
+        quality=validated(QualitySettings, quality, where="quality"),
+        generators=chosen_generators,
+        detectors=chosen_detectors,
+        conditions=conditions,
+        external=pairs,
+        show_real=show_real,
+        command=command,
+    )
+
+
+def _check_sections(overrides: Mapping[str, Any]) -> None:
+    """Refuse sections that are unknown or hold no settings.
+
+    Raises:
+        UnknownNameError, InputError: names the section and what belongs into it.
+    """
+    for section, value in overrides.items():
+        if section not in SECTIONS:
+            raise UnknownNameError("section of --set", section, SECTIONS)
+        entries = value.items() if section in ("generators", "detectors") and isinstance(value, Mapping) else ()
+        for name, entry in [(section, value), *((f"{section}.{label}", inner) for label, inner in entries)]:
+            if not isinstance(entry, Mapping):
+                instead = FLAGS.get(name, f"--set {name}.SETTING=VALUE")
+                raise InputError(f"setting {name!r} cannot be {quoted(entry)}: it holds settings; use {instead}")
+
+
+FLAGS = {
+    "data": "--data PATH, or --set data.SETTING=VALUE",
+    "generator": "--generator NAME, or --set generator.SETTING=VALUE",
+    "detector": "--detector NAME, or --set detector.SETTING=VALUE",
+}
+
+
+def _detectors(references: Sequence[str], preset: str, overrides: Mapping[str, Any]) -> dict[str, DetectorRequest]:
+    """Settings of every detector by label; the members of an ensemble stand before it."""
+    chosen: dict[str, DetectorRequest] = {}
+    for reference in references:
+        members = reference.removeprefix("mean:").split("+") if reference.startswith("mean:") else []
+        if is_fitted(reference):
+            _add(chosen, Path(reference).name, DetectorRequest(detector=reference))
+            continue
+        for one in [*members, reference]:
+            name, adversary = split_adversary(one)
+            label = f"{short_name(name)}@{adversary}" if adversary else short_name(name)
+            # an ensemble has no settings of its own, so what is set for all detectors is meant for its members
+            every = {} if name.startswith("mean:") else overrides.get("detector", {})
+            value = merged(shipped("detectors", label, preset), every)
+            value = merged(value, overrides.get("detectors", {}).get(label, {}))
+            _add(chosen, label, DetectorRequest(detector=name, adversary=adversary, settings=value))
+    return chosen
+
+
+def _add(chosen: dict[str, DetectorRequest], label: str, request: DetectorRequest) -> None:
+    """Add a detector; the same again, as a member of an ensemble, changes nothing.
+
+    Raises:
+        InputError: another detector has the name.
+    """
+    if chosen.setdefault(label, request) != request:
+        raise InputError(
+            f"two detectors of the run are called {label!r} ({chosen[label].detector} and {request.detector}); give a "
+            "class or folder of your own another name"
+        )
+
+
+def is_fitted(reference: str) -> bool:
+    """Whether a detector is named by the folder of a fitted one, which is used as it is."""
+    return "/" in reference and (Path(reference) / "detector.json").is_file()
+
+
+def split_adversary(reference: str) -> tuple[str, str]:
+    """Split "disc-probe@dcgan@24k" into "disc-probe" and "dcgan@24k"; without a generator the second is empty."""
+    if is_file_reference(reference):
+        file, _, attribute = reference.rpartition(":")
+        attribute, _, adversary = attribute.partition("@")
+        return f"{file}:{attribute}", adversary
+    if reference.startswith("mean:"):
+        return reference, ""
+    name, _, adversary = reference.partition("@")
+    return name, adversary
+
+
+def _generators(
+    references: Sequence[str],
+    preset: str,
+    condition: Sequence[str],
+    overrides: Mapping[str, Any],
+    *,
+    kept: Sequence[str] = (),
+    unknown: Mapping[str, Any],
+) -> dict[str, GeneratorSettings]:
+    """Settings of every generator by label; those of one training ask for all its snapshots alike.
+
+    One that has no shipped settings, a plugin's, gets those that the preset has for the `unknown`.
+
+    Snapshots that only serve as judges, for their discriminators, or in tests are `kept` by the training too.
+    """
+    chosen: dict[str, GeneratorSettings] = {}
+    snapshots: dict[str, set[float]] = {}
+    told = False
+    for label in kept:
+        architecture, snapshot = split_snapshot(label)
+        if snapshot is not None:
+            snapshots.setdefault(short_name(architecture), set()).add(snapshot)
+    for reference in references:
+        architecture, snapshot = split_snapshot(reference)
+        base = short_name(architecture)
+        label = base if snapshot is None else f"{base}@{snapshot:g}k"
+        if label in chosen:
+            raise InputError(f"--generator names {quoted(label)} twice; once is enough")
+        defaults = (not is_file_reference(architecture) and shipped("generators", base, preset)) or dict(unknown)
+        if condition and (defaults == unknown or "condition" in defaults):
+            defaults, told = defaults | {"condition": list(condition)}, True
+        value = merged(defaults, overrides.get("generator", {}))
+        value = merged(value, overrides.get("generators", {}).get(base, {}))
+        for key, instead in (("snapshot", f"--generator {base}@24k"), ("architecture", "--generator NAME")):
+            if key in value:
+                raise InputError(f"setting 'generators.{base}.{short(key)}' cannot be set; use {instead}")
+        one = validated(
+            GeneratorSettings, {"architecture": architecture, "snapshot": snapshot, **value}, where=f"generators.{base}"
+        )
+        chosen[label] = one
+        asked = one.training.get("snapshots_kimg") or []
+        if not isinstance(asked, list | tuple) or not all(isinstance(kimg, int | float) for kimg in asked):
+            raise InputError(
+                f"setting 'generators.{base}.training.snapshots_kimg' cannot be {quoted(asked)}: it is a list "
+                f"of thousands "
+                "of images, e.g. [12, 24]"
+            )
+        snapshots.setdefault(base, set()).update(map(float, asked))
+        snapshots[base].update([snapshot] if snapshot is not None else [])
+    if condition and not told:
+        raise InputError(f"none of the generators {', '.join(chosen)} takes labels; leave --condition out, or use cgan")
+    return {
+        label: one.model_copy(
+            update={"training": one.training | {"snapshots_kimg": sorted(snapshots[base_name(label)])}}
+        )
+        if snapshots[base_name(label)]
+        else one
+        for label, one in chosen.items()
+    }
+
+
+def split_snapshot(reference: str) -> tuple[str, float | None]:
+    """Split "dcgan@24k" into "dcgan" and 24.0; without a snapshot the second is None.
+
+    Raises:
+        InputError: what follows the "@" is no count of thousand images.
+    """
+    name, at, moment = reference.rpartition("@")
+    if not at or (is_file_reference(reference) and ".py:" in moment):  # an @ in the path of a file
+        return reference, None
+    if not re.fullmatch(r"\d+(\.\d+)?k", moment) or float(moment[:-1]) == 0:
+        raise InputError(f"generator {quoted(reference)}: a snapshot is named by thousands of images, e.g. {name}@24k")
+    return name, float(moment[:-1])
+
+
+def base_name(label: str) -> str:
+    """The training that a generator comes from: "dcgan" for "dcgan" and for "dcgan@24k"."""
+    return label.partition("@")[0]
+
+
+def short_name(reference: str) -> str:
+    """What people call a registered name or a `path/to/file.py:Class`: the name, or the class in lower case."""
+    return reference.rpartition(":")[2].lower() if is_file_reference(reference) else reference
+
+
+def default_name(generators: Mapping[str, Any], detectors: Mapping[str, Any], data: DataSettings, preset: str) -> str:
+    """The name of a run that nobody named; also the name of its report's folder.
+
+    Long lists are counted; a few digits of their digest tell two of them apart.
+    """
+    parts = [_listed(generators, "generators"), _listed(detectors, "detectors"), data.source_name, preset]
+    return safe_name("-".join(parts))
+
+
+def _listed(names: Collection[str], what: str) -> str:
+    text = "+".join(names)
+    return text if len(text) <= _LONG_LIST else f"{len(names)}-{what}-{digest_json(list(names))[:4]}"

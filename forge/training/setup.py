@@ -1,0 +1,59 @@
+"""How the networks of a training are set up: placed on the device, judged together or apart, tried for their memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from forge.compute import Precision
+from forge.networks.layers import MinibatchDeviation
+from forge.training.task import Training
+
+
+def judges_jointly(discriminator: nn.Module, batch: int) -> bool:
+    """Whether real and forged images can be judged as one batch without learning of each other."""
+    for module in discriminator.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            return False
+        if isinstance(module, MinibatchDeviation) and batch % module.group:
+            return False
+    return True
+
+
+def by_type(first: nn.Module, second: nn.Module) -> list[tuple[list[Tensor], list[Tensor]]]:
+    """The buffers of two networks alike, sorted by data type, since one call copies tensors of one type alone."""
+    pairs: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
+    for one, other in zip(first.buffers(), second.buffers(), strict=True):
+        ones, others = pairs.setdefault(one.dtype, ([], []))
+        ones.append(one)
+        others.append(other)
+    return list(pairs.values())
+
+
+def place(network: nn.Module, device: torch.device) -> nn.Module:
+    """Move a network to a device, channels last in memory."""
+    network.to(device)
+    return network.to(memory_format=torch.channels_last)
+
+
+def trial_step(training: Training) -> Callable[[Precision], None]:
+    """A training step on networks of its own, to learn what fits into memory and how long it takes."""
+    architecture, device = training.architecture, training.compute.torch_device
+    networks: list[nn.Module] = []
+
+    def step(precision: Precision) -> None:
+        if not networks:
+            networks.extend(place(n, device) for n in (architecture.generator(), architecture.discriminator()))
+        generator, discriminator = networks
+        with training.compute.autocast(precision):
+            batch = training.settings.batch
+            labels = None if training.codes is None else torch.from_numpy(training.codes[:batch]).to(device)
+            given = () if labels is None else (labels,)
+            forged = generator(architecture.latents(batch, device), *given)
+            both = () if labels is None else (torch.cat([labels, labels]),)
+            logits = discriminator(torch.cat([forged.float(), forged.float()]), *both)
+        torch.autograd.backward(logits.float().mean())
+
+    return step
