@@ -106,7 +106,8 @@ class Report:
     @cached_property
     def notes(self) -> list[str]:
         """What must be known beside the verdict: failed audits, what is missing, ties."""
-        return [line.removeprefix("- ") for line in self._opening if line.startswith("- ")]
+        warned = [line.removeprefix("> **").removesuffix("**") for line in self._opening if line.startswith("> **")]
+        return warned + [line.removeprefix("- ") for line in self._opening if line.startswith("- ")]
 
     @cached_property
     def _opening(self) -> list[str]:

@@ -20,6 +20,7 @@ from detect.trained import DetectorCard, TrainedDetector
 from forge.errors import InputError
 from forge.files import read_json, write_json
 from forge.networks import GENERATORS
+from forge.registry import allow_files
 
 
 @pytest.fixture
@@ -89,6 +90,7 @@ def test_a_detector_in_a_folder_judges_at_one_half(done):
 def test_a_discriminator_from_a_file_is_built_only_if_its_file_is_named(done, monkeypatch):
     Path("mine.py").write_text("from forge.networks.dcgan import DCGAN\n\n\nclass Mine(DCGAN):\n    citation = 'x'\n")
     reference = "mine.py:Mine"
+    allow_files([reference])
     GENERATORS.load(reference)
     detector = FromScratch(FromScratch.Settings(), 16)
     detector.blueprint = Blueprint(reference, {}, 16)
