@@ -41,8 +41,8 @@ def fit_platt(real: Floats, forged: Floats, *, iterations: int = 100, tolerance:
     """
     scores = np.concatenate([real, forged])
     centre, scale = float(scores.mean()), float(scores.std())
-    # a spread within rounding error of the scores' own size is no spread
-    if scale <= 1e-12 * max(1.0, abs(centre)):
+    # a spread within rounding error of the scores' own size is no spread; the slope must be a number
+    if scale <= 1e-12 * abs(centre) or scale < np.finfo(np.float64).tiny * 1e6:
         return Calibration(0.0, 0.0)
     z = (scores - centre) / scale
     target = np.repeat([1 / (len(real) + 2), (len(forged) + 1) / (len(forged) + 2)], [len(real), len(forged)])

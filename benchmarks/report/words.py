@@ -112,12 +112,11 @@ def _faceless(results: Results) -> list[str]:
     """Generators that learned too little for their detection to mean anything."""
     found = []
     for one in results.generators:
-        seed = f" (seed {one.seed})" if len(results.seeds) > 1 else ""
         rates = [(row.value, row.floor) for row in one.quality if row.metric.startswith("face found")][:1]
         for value, floor in rates:
             if value is not None and floor is not None and value < _FACELESS * floor:
                 found.append(
-                    f"A face is found in {percent(value, 100)} of the forgeries of {one.name}{seed} and in "
+                    f"A face is found in {percent(value, 100)} of the forgeries of {one.name} and in "
                     f"{percent(floor, 100)} of the real images: it has learned little yet, and to tell its images "
                     "says little of a detector."
                 )

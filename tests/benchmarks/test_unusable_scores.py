@@ -47,6 +47,20 @@ class Averaged(Bright):
         return np.full(len(images), super().score(images, compute).mean())
 
 
+class Large(Bright):
+    family = "large"
+
+    def score(self, images, compute):
+        return 1e9 + super().score(images, compute) / 1000
+
+
+class Small(Bright):
+    family = "small"
+
+    def score(self, images, compute):
+        return 1e-50 * super().score(images, compute)
+
+
 class Odd(Bright):
     """One score that is none, after the fit and on forgeries alone."""
 
@@ -87,6 +101,20 @@ def test_a_detector_without_usable_scores_is_left_out_by_name(bench, tmp_path, n
     assert pd.Series(list(results["missing"].values())).str.contains(sentence).all()
     assert pd.Series([err.replace("\n", " ")]).str.contains(sentence).all()
     assert set(read_scores(tmp_path / "reports/both/scores.parquet")["detector"]) == {"dct", "bright"}
+
+
+@pytest.mark.xdist_group("suites")
+def test_a_run_keeps_the_ranks_of_scores_of_any_scale(bench, tmp_path):
+    (tmp_path / "strange.py").write_text(CODE)
+    detectors = ",".join(f"strange.py:{name}" for name in ("Bright", "Large", "Small"))
+    code, _, err = bench("run", "-g", "gan", "-d", detectors, "--name", "scaled", *TINY, "--quiet")
+    assert (code, err) == (0, "")
+    cells = json.loads((tmp_path / "reports/scaled/results.json").read_text())["cells"]
+    found = {cell["detector"]: cell for cell in cells}
+    for name in ("auc", "auc_low", "auc_high", "eer", "balanced_accuracy"):
+        values = [found[detector][name] for detector in ("bright", "large", "small")]
+        assert values == pytest.approx([values[0]] * 3), name
+    assert found["small"]["brier"] == pytest.approx(found["bright"]["brier"])
 
 
 @pytest.mark.parametrize("change", [lambda s: 1e9 + s / 1000, lambda s: 1e-50 * s, lambda s: 1e30 * s])

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from detect.agreement import check_alone
+from detect.detectors import DETECTORS
 from detect.detectors.base import Detector, FitSummary
 from detect.detectors.network import NetworkDetector, NetworkSettings
 from detect.scoring import score_view
@@ -98,3 +99,17 @@ def test_the_scale_of_honest_scores_does_not_matter(sets, offset, scale):
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_rounding_of_a_network_passes(sets, precision):
     checked(tiny(), sets[0].view("test"), precision)
+
+
+def test_a_network_whose_spread_is_below_the_rounding_of_bf16_passes(sets):
+    detector = DETECTORS.load("freqnet")(DETECTORS.load("freqnet").Settings(), 32)
+    torch.manual_seed(0)
+    detector.network = detector.build().eval()
+    checked(detector, sets[1].view("test"), "bf16")
+
+
+def test_a_batch_norm_in_training_mode_is_found_in_bf16_too(sets):
+    detector = tiny()
+    detector.network.train()
+    with pytest.raises(DetectorError, match="detector 'tiny' gives image"):
+        checked(detector, sets[1].view("test"), "bf16")
