@@ -116,10 +116,11 @@ def run(
     from benchmarks.pipeline.configs import find_suite
     from benchmarks.pipeline.publish import refuse_foreign
     from benchmarks.pipeline.request import gather
+    from benchmarks.pipeline.room import check_places, check_room
     from benchmarks.pipeline.run import execute_run, prepare_run
     from benchmarks.pipeline.store import Store
     from forge.compute import PRECISIONS, Compute, choose_device, default_threads, set_threads
-    from forge.errors import BenchError, InputError, UnknownNameError
+    from forge.errors import BenchError, UnknownNameError
 
     if precision not in PRECISIONS:
         raise UnknownNameError("precision", precision, PRECISIONS)
@@ -144,9 +145,8 @@ def run(
         gather(suite, flags | part, assignments or [], chosen, show_real=show_real, pairs=external or (), notes=notes)
         for part in _parts(suite, data, name)
     ]
-    for option, folder in (("--store", store), ("--reports", reports)):
-        if folder.exists() and not folder.is_dir():
-            raise InputError(f"{option} {folder} is not a folder; choose another place")
+    check_places(store=store, reports=reports)
+    check_room(every, store)
     place = Store(store)
     runs = [prepare_run(settings, memory=place.root / "plans", compute=compute) for settings in every]
     for settings in every:

@@ -102,6 +102,19 @@ def test_presets_give_a_generator_from_a_file_a_length(preset, kimg):
     assert longer.generators["mine"].training["kimg"] == 7
 
 
+def test_too_little_room_and_places_that_cannot_be_written_are_found_before_any_work(bench, tmp_path, monkeypatch):
+    code, _, err = bench(*RUN, "--set", "images.train=1000000000")
+    assert code == 2 and "the forged images need" in err and "--set images.train=N" in err
+    (tmp_path / "file").write_text("")
+    for flag in ("--store", "--reports"):
+        code, _, err = bench(*RUN, flag, "file")
+        assert code == 2 and f"{flag} file is not a folder" in err
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
+    code, _, err = bench(*RUN, "--reports", "new/reports")
+    assert code == 2 and "cannot be written to; choose another place" in err
+    assert not (tmp_path / "runs").exists()
+
+
 # a suite with more or fewer detectors than it names
 
 SUITE = """

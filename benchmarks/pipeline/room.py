@@ -1,0 +1,55 @@
+"""Whether there is a place to write to, and room on the disk, before any work starts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from benchmarks.pipeline.settings import RunSettings
+from forge.errors import InputError
+
+
+def check_places(**places: Path) -> None:
+    """Refuse folders that cannot be made or written to.
+
+    Args:
+        places: by the flag that names each, without its dashes.
+
+    Raises:
+        InputError: names the flag and the folder.
+    """
+    for flag, place in places.items():
+        there = _nearest(place)
+        if not there.is_dir():
+            raise InputError(f"--{flag} {place} is not a folder; choose another place")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise InputError(f"--{flag} {place} cannot be written to; choose another place")
+
+
+def check_room(runs: Iterable[RunSettings], store: Path) -> None:
+    """Refuse runs whose forged images alone would fill the disk.
+
+    Raises:
+        InputError: names what is needed and what is there.
+    """
+    needed = sum(_bytes_of(settings) for settings in runs)
+    free = shutil.disk_usage(_nearest(store)).free
+    if needed > free:
+        raise InputError(
+            f"the forged images need {needed / 2**30:,.1f} GiB and {store} has room for {free / 2**30:,.1f}; ask for "
+            "fewer (--set images.train=N) or choose another --store"
+        )
+
+
+def _bytes_of(settings: RunSettings) -> int:
+    """Bytes of the pixels of all forged sets of a run."""
+    images = sum(settings.images.model_dump().values())
+    runs = max(1, len(settings.seeds))
+    return int(images * settings.data.resolution**2 * 3 * len(settings.generators) * runs)
+
+
+def _nearest(place: Path) -> Path:
+    """The folder itself, or the nearest one above it that exists."""
+    return next(folder for folder in (place, *place.absolute().parents) if folder.exists())
