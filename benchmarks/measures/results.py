@@ -63,6 +63,11 @@ class Cell(_Record):
     ece_balanced: float | None = Field(None, description="at prevalence 0.5; null: schema 4")
     log_loss_balanced: float | None = Field(None, description="at prevalence 0.5; null: schema 4")
 
+    @property
+    def accuracy_is_balanced(self) -> bool:
+        """Whether `accuracy` is the balanced one: not in cells of schema 4, unless the classes are equally large."""
+        return self.brier_balanced is not None or self.n_real == self.n_forged
+
     def at_equal_prevalence(self, measure: str) -> float | None:
         """Return brier, ece or log_loss at prevalence 0.5; None where an earlier version did not compute it."""
         balanced: float | None = getattr(self, f"{measure}_balanced")

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.measures.evaluation import evaluated
-from benchmarks.measures.results import Results
+from benchmarks.measures.results import SCHEMA_VERSION, Results
 from benchmarks.pipeline.configs import validated
 from benchmarks.pipeline.job import Context, Job
 from benchmarks.pipeline.plan import Stage
@@ -42,7 +42,9 @@ def from_scores(folder: Path) -> None:
     known = {one["audit"] for one in found["audits"]}
     seen = [one.model_dump(mode="json") for one in results.audits if one.audit not in known]  # of images, not of scores
     found["audits"] += seen
-    results = validated(Results, results.model_dump(mode="json") | found, where=str(folder))
+    results = validated(
+        Results, results.model_dump(mode="json") | found | {"schema_version": SCHEMA_VERSION}, where=str(folder)
+    )
     board = leaderboard(scores) if results.suite else None
     with tempfile.TemporaryDirectory() as place:
         fresh = Path(place) / "report"

@@ -92,7 +92,8 @@ def _row(cell: Cell, place: Place) -> Row:
         eer=percent_range(cell.eer, cell.eer_low, cell.eer_high, least),
         tpr=None if cell.tpr_at_fpr_1pct is None else percent(cell.tpr_at_fpr_1pct, cell.n_forged),
         balanced=percent(cell.balanced_accuracy, least),
-        accuracy=percent_range(cell.accuracy, cell.accuracy_low, cell.accuracy_high, n),
+        accuracy=percent_range(cell.accuracy, cell.accuracy_low, cell.accuracy_high, n)
+        + ("" if cell.accuracy_is_balanced else " of all images"),
         brier=calibrated(cell, "brier"),
         ece=calibrated(cell, "ece"),
         finding=words.finding(cell),

@@ -12,7 +12,7 @@ from benchmarks.cli.outcome import outcome_table
 from benchmarks.measures import calibration
 from benchmarks.measures.evaluate import balanced_interval, evaluate
 from benchmarks.measures.results import CSV_COLUMNS, Cell, Results
-from benchmarks.report.rows import calibrated
+from benchmarks.report.rows import calibrated, table
 from benchmarks.report.write import write_report
 
 REPORTS = Path(__file__).parents[2] / "reports"
@@ -96,5 +96,7 @@ def test_results_of_earlier_versions_stay_readable():
     first = results.cells[0]
     assert first.at_equal_prevalence("ece") == first.ece and calibrated(first, "ece")
     uneven_cell = Cell(**(first.model_dump() | {"n_real": first.n_real - 1}))
-    assert uneven_cell.at_equal_prevalence("ece") is None
+    assert uneven_cell.at_equal_prevalence("ece") is None and first.accuracy_is_balanced
+    of_all = table(results.model_copy(update={"cells": [uneven_cell]}))[0].accuracy
+    assert of_all.endswith(" of all images")
     assert calibrated(uneven_cell, "ece").endswith("at the set's prevalence")
