@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib
 import importlib.util
 import sys
+import warnings
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from forge.errors import InputError, UnknownNameError
+from forge.errors import BenchWarning, InputError, UnknownNameError
 
 
 @dataclass
@@ -87,6 +89,7 @@ def load_from_file(kind: str, reference: str) -> Any:  # noqa: ANN401 - whatever
     if not path.is_file():
         raise InputError(f"{kind} {reference!r}: there is no file {path}")
     if module_name in sys.modules:  # one class however often it is asked for
+        _check_imports(path, attribute, kind, reference)
         return _attribute(sys.modules[module_name], attribute, kind, reference)
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
@@ -98,7 +101,48 @@ def load_from_file(kind: str, reference: str) -> Any:  # noqa: ANN401 - whatever
     except (Exception, SystemExit) as error:  # a stranger's file may raise anything; it is named and re-raised
         del sys.modules[module_name]
         raise InputError(f"{kind} {reference!r}: running {path.name} failed: {error!r}") from error
+    _check_imports(path, attribute, kind, reference)
     return _attribute(module, attribute, kind, reference)
+
+
+def _check_imports(path: Path, attribute: str, kind: str, reference: str) -> None:
+    """Refuse a class whose methods import what is not installed: they would fail after hours of training.
+
+    An import in a function outside the class may belong to something that is never called; it is warned of.
+
+    Raises:
+        InputError: names the line and the module.
+    """
+    for scope, line, module in _unmet_imports(path, attribute):
+        sentence = f"line {line} of {path.name} imports {module!r}, which is not installed here"
+        if scope == attribute:
+            raise InputError(f"{kind} {reference!r}: {sentence}; install it first")
+        warnings.warn(f"{kind} {reference!r}: {sentence}", BenchWarning, stacklevel=3)
+
+
+def _unmet_imports(path: Path, attribute: str) -> list[tuple[str, int, str]]:
+    """Imports in functions of a file and in one class that cannot be met: (name of function or class, line, package).
+
+    Those inside `try`, and of files beside this one, are left out.
+    """
+    unmet = []
+    body = ast.parse(path.read_bytes()).body  # what it imports outside functions was imported already
+    for outer in (node for node in body if isinstance(node, ast.ClassDef | ast.FunctionDef)):
+        if isinstance(outer, ast.ClassDef) and outer.name != attribute:
+            continue
+        guarded = {inner for node in ast.walk(outer) if isinstance(node, ast.Try) for inner in ast.walk(node)}
+        for node in ast.walk(outer):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            packages = {name.partition(".")[0] for name in names if node not in guarded}
+            missing = sorted(package for package in packages if not _is_importable(package, path.parent))
+            unmet += [(outer.name, getattr(node, "lineno", 0), package) for package in missing]
+    return unmet
+
+
+def _is_importable(package: str, folder: Path) -> bool:
+    beside = (folder / f"{package}.py").exists() or (folder / package).is_dir()
+    return beside or package in sys.modules or importlib.util.find_spec(package) is not None
 
 
 def was_loaded(reference: str) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +12,7 @@ from benchmarks.measures.trainings import CONDITIONS
 from benchmarks.pipeline.configs import validated
 from benchmarks.pipeline.exams import exams
 from benchmarks.pipeline.settings import DetectorRequest, GeneratorSettings, RunSettings, base_name, is_fitted
-from forge.errors import InputError, UnknownNameError
+from forge.errors import BenchError, InputError, UnknownNameError
 from forge.files import digest_file
 from forge.registry import is_file_reference
 
@@ -33,6 +35,8 @@ def typed(settings: RunSettings) -> RunSettings:
             continue
         kind = of_kind("detector", request.detector, DETECTORS.load(request.detector), Detector)
         typed = validated(kind.Settings, request.settings, where=f"detectors.{name}")
+        if is_file_reference(request.detector):
+            _construct("detector", request.detector, functools.partial(kind, typed, settings.data.resolution))
         values = typed.model_dump(mode="json")
         _check_adversary(name, request, kind.needs, generators)
         detectors[name] = request.model_copy(
@@ -89,7 +93,7 @@ def _generator(name: str, generator: GeneratorSettings, resolution: int) -> Gene
     training = validated(TrainingSettings, generator.training, where=f"generators.{name}.training")
     # refuses a resolution it cannot make, or labels where it takes none; their values are seen in the data
     classes = ((2,) * len(generator.condition),) if generator.condition else ()
-    found(network, resolution, *classes)
+    _construct("generator", generator.architecture, lambda: found(network, resolution, *classes))
     _check_snapshots(name, training, generator)
     if generator.truncation != 1 and not found.truncates:
         raise InputError(f"generator {name!r} cannot be truncated; leave truncation at 1, or use stylegan-lite")
@@ -102,6 +106,22 @@ def _generator(name: str, generator: GeneratorSettings, resolution: int) -> Gene
             "files": _digests(generator.architecture, network.model_dump()),
         }
     )
+
+
+def _construct(kind: str, reference: str, make: Callable[[], object]) -> None:
+    """Make an instance once, so that what a constructor refuses is known before any training.
+
+    Raises:
+        InputError: it refuses, or its code is wrong.
+    """
+    try:
+        make()
+    except BenchError:
+        raise
+    except Exception as error:  # code of others may raise anything; it is named and re-raised
+        if not is_file_reference(reference):
+            raise
+        raise InputError(f"{kind} {reference!r} cannot be made: {type(error).__name__}: {str(error)[:200]}") from error
 
 
 def _blending(name: str, generator: GeneratorSettings, settings: BaseModel) -> GeneratorSettings:
@@ -173,13 +193,16 @@ def of_kind(kind: str, reference: str, found: Any, *bases: type) -> Any:  # noqa
     """What was found under a name, if it is a class of the right kind.
 
     Raises:
-        InputError: it is something else.
+        InputError: it is something else, or does not define all that every class of its kind defines.
     """
     if not (isinstance(found, type) and issubclass(found, bases)):
         base = bases[0]
         raise InputError(
             f"{kind} {reference!r} is no {kind}: it must be a subclass of {base.__module__}.{base.__name__}"
         )
+    if inspect.isabstract(found):
+        lacking = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
+        raise InputError(f"{kind} {reference!r} does not define {lacking}, which every {kind} has; add what is missing")
     return found
 
 

@@ -7,6 +7,9 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+from synthetic import call_bench
+
 CODE = '''
 import torch
 from torch import nn
@@ -88,6 +91,65 @@ def bench(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(site)}
     command = [sys.executable, "-m", "benchmarks.cli.main", *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+HALF = """
+from forge.networks.base import Architecture
+from detect.detectors.base import Detector
+
+
+class Painter(Architecture):
+    citation, resolutions = "", (32,)
+
+    def generator(self): ...
+    def latents(self, count, device): ...
+
+
+class Looker(Detector):
+    family = citation = variant = ""
+
+    def fit(self, data, context): ...
+    def save(self, directory): ...
+
+
+class Raising(Detector):
+    family = citation = variant = ""
+
+    def __init__(self, settings, resolution):
+        raise RuntimeError("no such camera")
+
+    def fit(self, data, context): ...
+    def score(self, images, compute): ...
+    def save(self, directory): ...
+    @classmethod
+    def load(cls, directory, settings, resolution): ...
+
+
+class Importing(Looker):
+    def score(self, images, compute):
+        import not_installed_here
+
+    @classmethod
+    def load(cls, directory, settings, resolution): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "sentence"),
+    [
+        ("-g", "Painter", "does not define discriminator, which every generator has; add what is missing"),
+        ("-d", "Looker", "does not define load, score, which every detector has; add what is missing"),
+        ("-d", "Raising", "cannot be made: RuntimeError: no such camera"),
+        ("-d", "Importing", "imports 'not_installed_here', which is not installed here; install it first"),
+    ],
+)
+def test_what_a_plugin_lacks_is_one_sentence_before_any_work(option, name, sentence, tmp_path, monkeypatch, capsys):
+    call = call_bench(tmp_path, monkeypatch, capsys)
+    (tmp_path / "half.py").write_text(HALF)
+    asked = {"-g": "gan", "-d": "dct"} | {option: f"half.py:{name}"}
+    code, _, err = call("run", *(word for pair in asked.items() for word in pair), "--preset", "smoke")
+    assert code == 2 and f"half.py:{name}' " in err.replace(":'", "' ").replace("': ", "' ") and sentence in err
+    assert err.count("\n") == 1 and not list((tmp_path).glob("runs/results/*"))
 
 
 def test_a_generator_from_an_installed_package_runs_by_its_name(tmp_path):

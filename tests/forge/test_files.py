@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from forge import files
 from forge.checkpoint import load_checkpoint
 from forge.compute import Compute, choose_device, derive_seed
-from forge.errors import BenchError, CorruptError, InputError, UnknownNameError
+from forge.errors import BenchError, BenchWarning, CorruptError, InputError, UnknownNameError
 from forge.execution import Execution
 from forge.registry import Registry
 
@@ -86,6 +86,45 @@ def test_a_registry_loads_lazily_and_names_what_is_broken(tmp_path):
     assert registry.load(f"{tmp_path}/fine.py:X") == 3
     with pytest.raises(InputError, match="the file defines no 'Y'"):
         registry.load(f"{tmp_path}/fine.py:Y")
+
+
+LAZY = """
+try:
+    import not_there_either
+except ImportError:
+    pass
+
+def helper():
+    import missing_helper
+
+class Fine:
+    def fit(self):
+        import json
+        from os import path
+        import beside
+        try:
+            import optional_and_missing.deep
+        except ImportError:
+            pass
+
+class Broken(Fine):
+    def fit(self):
+        from missing_package.inner import thing
+"""
+
+
+def test_a_method_that_imports_what_is_not_installed_is_known_at_once(tmp_path):
+    (tmp_path / "lazy.py").write_text(LAZY)
+    (tmp_path / "beside.py").write_text("")
+    registry = Registry("thing", "bench.test", {})
+    for _ in range(2):  # the file is run once, and checked each time
+        with pytest.warns(BenchWarning, match=r"line 8 of lazy\.py imports 'missing_helper', which is not installed"):
+            registry.load(f"{tmp_path}/lazy.py:Fine")
+        with (
+            pytest.raises(InputError, match=r"line 22 of lazy\.py imports 'missing_package'.*; install it first"),
+            pytest.warns(BenchWarning),
+        ):
+            registry.load(f"{tmp_path}/lazy.py:Broken")
 
 
 def test_seeds_of_different_purposes_differ_and_fit_torch():
