@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from benchmarks.pipeline.engines.local import Observer
     from benchmarks.pipeline.job import Context
     from benchmarks.pipeline.plan import Stage
-    from benchmarks.pipeline.settings import RunSettings
+    from benchmarks.pipeline.run import PlannedRun
     from benchmarks.tables.reproduce import Expected, Verdict
 
 EXAMPLES = """\b
@@ -89,15 +89,18 @@ def reproduce(
         _print(expected, _from_scores(expected, results, folder), versions(), everything=everything, as_json=json)
         return
     from benchmarks.cli.terminal import observer_for
+    from benchmarks.pipeline.again import check_checkpoints
     from benchmarks.pipeline.environment import describe_environment
     from benchmarks.pipeline.job import Context
-    from benchmarks.pipeline.run import prepare_run
+    from benchmarks.pipeline.store import Store
     from forge.compute import Compute, choose_device, tune_allocator
     from forge.progress import silent
 
     tune_allocator()
     chosen = choose_device(device)
-    planned = prepare_run(_settings(results, data, chosen))
+    if start == "checkpoints":
+        check_checkpoints(results, Store(store))
+    planned = _planned(results, data, chosen)
     compute = Compute(chosen, "auto", (work if start == "scratch" else store) / "precision.json")
     context = Context(planned.source, compute, 1, silent, None, planned.external)
     with observer_for(quiet=quiet or json) as observer:
@@ -106,10 +109,20 @@ def reproduce(
     _print(expected, found, describe_environment(compute), everything=True, as_json=json)
 
 
-def _settings(results: Results, data: str | None, device: str) -> RunSettings:
+def _planned(results: Results, data: str | None, device: str) -> PlannedRun:
+    """The stages of a published run as they would be made here."""
     from benchmarks.cli.run import gather_again
+    from benchmarks.pipeline.run import prepare_run
+    from forge.errors import InputError
 
-    return gather_again(results.command, data, device)
+    settings = gather_again(results.command, data, device)
+    try:
+        return prepare_run(settings)
+    except InputError as error:
+        if data or repr(settings.data.source) not in str(error):
+            raise
+        where = f"--data PATH says where the photos of {results.data.name} lie here"
+        raise InputError(f"{error}; {where}") from error
 
 
 def _from_scores(expected: Expected, results: Results, folder: Path) -> list[Verdict]:
@@ -151,12 +164,19 @@ def _again(
         raise InputError(f"no test of {expected.name} is called like {asked}; there is {names[0]!r}")
     wanted = {stage.key: stage for one in chosen for stage in known.get(one.what, [])}
     store = Store(place)
+    if start == "scratch":
+        store.tidy()
+        bring([again.prepare_stage(stages)], store, context, observer)
+    digest = again.data_of(stages, store)
+    if not digest:
+        name = again.prepare_stage(stages).name
+        raise InputError(f"{name} is not in {store.root}/; run the suite first, or use --from scratch")
+    refuse_other(expected, PROTOCOL_VERSION, digest)  # before anything is trained or scored
     with tempfile.TemporaryDirectory() as out:
         if start == "scratch":
             places = bring(list(wanted.values()), store, context, observer)
         else:
             places = again.from_checkpoints(list(wanted.values()), store, context, Path(out))
-        refuse_other(expected, PROTOCOL_VERSION, again.data_of(stages, store))
         found = tests_of(again.rows(list(wanted.values()), places)) if wanted else {}
     verdicts = []
     for one in chosen:

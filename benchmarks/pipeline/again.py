@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from benchmarks.measures.results import Results
 from benchmarks.measures.trainings import EXTERNAL
 from benchmarks.pipeline.job import FACES, Context, Job
 from benchmarks.pipeline.plan import Stage, plain
@@ -78,8 +79,28 @@ def rows(wanted: Collection[Stage], places: Mapping[str, Path]) -> pd.DataFrame:
     return rounded(pd.concat(tables, ignore_index=True))
 
 
+def check_checkpoints(results: Results, store: Store) -> None:
+    """Refuse to look for checkpoints where a store has none of a run; its report holds only their keys.
+
+    Raises:
+        InputError: no fitted detector of the run is in the store; says how to get them.
+    """
+    fits = [stage for stage in results.stages if stage.name.startswith("fit ")]
+    if fits and not any(store.place("fit", stage.key).is_dir() for stage in fits):
+        raise InputError(
+            f"none of the {len(fits)} fitted detectors of {results.name} is in {store.root}/, and a report does not "
+            f"contain them; give the --store of the machine that ran it, run it here ({results.command}), or train the "
+            "tests that matter again: --from scratch --only TEST"
+        )
+
+
+def prepare_stage(stages: Sequence[Stage]) -> Stage:
+    """The stage of a plan that prepares the real faces."""
+    return next(stage for stage in stages if stage.kind == "prepare")
+
+
 def data_of(stages: Sequence[Stage], store: Store) -> str:
     """The digest of the real faces of a plan, as a store holds them; empty: it does not."""
-    prepare = next(stage for stage in stages if stage.kind == "prepare")
+    prepare = prepare_stage(stages)
     found = store.find(prepare.kind, prepare.key)
     return FaceSet.open(found / FACES).card.digest if found else ""

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from published_suite import publish_suite
@@ -100,7 +101,11 @@ def test_a_test_is_computed_again_from_checkpoints_and_from_nothing(bench, tmp_p
         (("--from", "checkpoints", "--only", "nobody"), "no test of r is called like 'nobody'"),
         (("--from", "memory"), "--from 'memory' is not known"),
         (("--only", "dct"), "are for --from checkpoints and --from scratch"),
-        (("--from", "checkpoints", "--store", "elsewhere"), "is not in elsewhere/; run the suite first"),
+        (
+            ("--from", "checkpoints", "--store", "elsewhere"),
+            "none of the 2 fitted detectors of r is in elsewhere/, and a report",
+        ),
+        (("--from", "checkpoints", "--data", "digits"), "is not in runs/; run the suite first, or use --from scratch"),
     ):
         code, _, err = bench("reproduce", "r", *words)
         assert code == 2 and sentence in err
@@ -108,6 +113,42 @@ def test_a_test_is_computed_again_from_checkpoints_and_from_nothing(bench, tmp_p
     accept(file.parent)
     code, _, err = bench("reproduce", "r", "--from", "checkpoints")
     assert code == 2 and "prepare the same photos" in err
+
+
+@pytest.mark.xdist_group("suites")
+def test_other_data_is_refused_before_anything_is_trained(bench, tmp_path):
+    arguments = ("run", "-g", "gan", "-d", "random", *TINY, "--name", "r", "--quiet")
+    assert bench(*arguments)[0] == 0
+    code, out, err = bench("reproduce", "r", "--from", "scratch", "--data", "digits")
+    assert code == 2 and "prepare the same photos with the same settings first" in err
+    results = sorted(place.name.partition("-")[0] for place in (tmp_path / "runs-again" / "results").iterdir())
+    assert results == ["prepare"] and "train" not in out
+
+
+def test_a_report_without_its_store_says_what_is_missing(published, bench):
+    file = published / "results.json"
+    results = json.loads(file.read_text())
+    stages = [{"name": f"fit {name}@dcgan", "key": "ab" * 32, "seconds": 1.0, "peak_memory_mb": None} for name in "ab"]
+    command = "bench run -g dcgan -d dct --data photos/mine"
+    file.write_text(json.dumps(results | {"stages": stages, "command": command}))
+    accept(published)
+    code, _, err = bench("reproduce", "mine", "--from", "checkpoints")
+    assert code == 2 and err.count("\n") == 1
+    for part in (
+        "none of the 2 fitted detectors of mine is in runs/",
+        "--store",
+        command,
+        "--from scratch --only TEST",
+    ):
+        assert part in err
+    code, _, err = bench("reproduce", "mine", "--from", "scratch")
+    assert code == 2 and "data 'photos/mine' is neither" in err
+    assert "--data PATH says where the photos of rendered lie here" in err
+
+
+def test_the_store_of_reproductions_is_ignored_by_git():
+    ignored = (Path(__file__).parents[2] / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert {"runs/", "runs-again/"} <= set(ignored)
 
 
 @pytest.mark.parametrize("command", [("leaderboard", "mine"), ("compare", "good", "bad", "--suite", "mine")])
