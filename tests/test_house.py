@@ -36,6 +36,18 @@ def test_imports_go_down_never_up(floor):
     assert not {name: up for name, up in wrong.items() if up}
 
 
+def test_json_files_have_one_reader():
+    allowed = {"forge/files.py", "benchmarks/speed/serving.py"}  # the second reads answers of a server
+    calls = {
+        str(file.relative_to(ROOT))
+        for floor in FORBIDDEN
+        for file in (ROOT / floor).rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("json.load", "json.loads")
+    }
+    assert calls <= allowed, "use forge.files.read_json, which bounds size, depth and digits"
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_shipped_settings_are_valid_at_every_preset(preset):
     detectors = [EXAMPLES.get(name, name) for name in DETECTORS.names()]

@@ -145,6 +145,7 @@ HOSTILE = {
     "list": "[]",
     "types": '{"name": 3, "cells": 3, "detectors": {}, "stages": "x"}',
     "rows": '{"schema_version": 3, "name": "mine", "cells": [3], "detectors": [[]], "stages": [null]}',
+    "old": '{"schema_version": 1, "name": "mine", "cells": [], "detectors": [], "stages": []}',
     "other": '{"schema_version": 4, "name": "mine", "cells": [], "detectors": [], "stages": []}',
     "newer": '{"schema_version": 999, "name": "mine", "cells": [], "detectors": [], "stages": []}',
     "latin-1": b'{"name": "caf\xe9"}',
@@ -202,12 +203,34 @@ def test_the_index_names_a_changed_report_and_a_name_that_is_not_utf8(template, 
     assert "expected.json was changed" in page.text and "the name of its folder is not UTF-8" in page.text
 
 
+@pytest.mark.parametrize("what", [*HOSTILE, "directory", "fifo"])
+def test_hostile_cards_and_manifests_end_in_one_sentence(what, tmp_path, monkeypatch, capsys, make_set):
+    bench, place = call_bench(tmp_path, monkeypatch, capsys), finished_run(tmp_path)
+    fit = next(place.glob("runs/results/fit-dct*"))
+    (tmp_path / "generator").mkdir()
+    (tmp_path / "generator" / "generator.json").touch()
+    faces = make_set("faces", {"train": 4}).path
+    for file, words in (
+        (fit / "manifest.json", ("detect", "mine", "me.png", "-d", "dct")),
+        (fit / "detector" / "detector.json", ("detect", str(fit / "detector"), "me.png")),
+        (faces / "card.json", ("data", "verify", str(faces))),
+        (tmp_path / "generator" / "generator.json", ("show", "./generator")),
+    ):
+        put(file, what)
+        code, _, err = bench(*words)
+        assert code in (1, 2) and err.count("\n") == 1 and "should not happen" not in err and len(err) < 500, (
+            words,
+            err,
+        )
+    assert bench("run", "-g", "gan", "-d", "dct", "--dry-run")[0] == 0  # the store is read, its damaged results are not
+
+
 def test_types_of_an_old_schema_are_read_and_a_damaged_one_is_refused(published):
     results = json.loads((published / "results.json").read_text())
     (published / "results.json").write_text(json.dumps(results | {"schema_version": 1, "comparisons": [{"a": "x"}]}))
     write_sums(published)
     assert read_results(published)["name"] == "mine"
-    for wrong in ({"schema_version": 1, "comparisons": ["x"]}, {"name": ["mine"]}):
+    for wrong in ({"schema_version": 1, "cells": ["x"]}, {"schema_version": 2, "comparisons": ["x"]}, {"name": [3]}):
         (published / "results.json").write_text(json.dumps(results | wrong))
         write_sums(published)
         with pytest.raises(InputError, match="damaged, or of another program"):
