@@ -263,6 +263,33 @@ def test_a_pair_that_cannot_be_is_refused(bench, tmp_path, text, sentence):
     assert code == 2 and sentence in err
 
 
+def test_commas_and_equals_signs_in_folder_names(bench, tmp_path):
+    import shlex
+
+    import yaml
+
+    from benchmarks import api
+    from benchmarks.cli.run import gather, gather_again
+
+    for i, name in enumerate(("a, b=c", "d=e,f")):
+        photos(tmp_path / name, "PNG", first=100 * i)
+    flags = {"generator": ["gan"], "detector": ["dct"], "preset": "smoke"}
+    folders = ("a, b=c", "d=e,f")
+    for pairs in ({"mine": folders}, ["mine=a, b=c,d=e,f"]):  # from Python and from the command line
+        made = gather(None, flags, [], "cpu", show_real=False, pairs=pairs)
+        assert (made.external["mine"].real, made.external["mine"].forged) == folders
+        assert gather_again(made.command, None, "cpu").external == made.external
+        assert "mine=a, b=c,d=e,f" in shlex.split(made.command)
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump({**flags, "external": {"mine": list(folders)}}))
+    assert gather(tmp_path / "r.yaml", {}, [], "cpu", show_real=False).external == made.external
+    for name in ("a", "a,b", "b,c", "c"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(InputError, match="can be read in 2 ways"):
+        gather(None, flags, [], "cpu", show_real=False, pairs=["mine=a,b,c"])
+    with pytest.raises(InputError, match="there is no folder nowhere"):
+        api.run("gan", "dct", external={"mine": ("a", "nowhere")})
+
+
 @pytest.mark.parametrize(
     "command",
     [
