@@ -121,7 +121,7 @@ def run(
         "name": name,
     }
     assignments = as_assignments({"conditions": conditions} if conditions else {}) + as_assignments(settings or {})
-    pairs = [f"{label}={real},{forged}" for label, (real, forged) in (external or {}).items()]
+    pairs = {label: (str(real), str(forged)) for label, (real, forged) in (external or {}).items()}
     chosen = choose_device(device)
     asked = gather(file, flags, assignments, chosen, show_real=show_real, pairs=pairs)
     compute = Compute(chosen, cast("PrecisionAsked", precision), threads or default_threads())

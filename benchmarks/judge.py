@@ -183,15 +183,28 @@ def intake_for(resolution: int, crop: str) -> Intake:
     return Intake(resolution, min_side=1, crop=FaceCrop() if crop == "face" else None)
 
 
-def face_of(item: Item, intake: Intake) -> Images | str:
-    """One photo as a detector sees it, uint8 [1, H, W, 3], or why it cannot be used."""
+@dataclass(frozen=True)
+class Face:
+    """A photo as a detector sees it.
+
+    Attributes:
+        images: uint8 [1, H, W, 3].
+        note: how it was read, e.g. "enlarged 4 times, first of 2 frames"; mostly empty.
+    """
+
+    images: Images
+    note: str
+
+
+def face_of(item: Item, intake: Intake) -> Face | str:
+    """Return one photo as a detector sees it, or why it cannot be used."""
     from forge.faces.intake import take
 
     batch = take([item], intake)
     if batch.rejected:
         _, reason, detail = batch.rejected[0]
         return f"{reason}: {detail}" if detail else reason
-    return batch.images
+    return Face(batch.images, batch.notes[0])
 
 
 def opinions(judge: Judge, faces: Images, compute: Compute) -> list[Opinion]:

@@ -144,7 +144,8 @@ def _print(judge: Judge, rows: list[dict[str, Any]], said: str, warned: Sequence
         if "problem" in row:
             table.add_row(escape(row["file"]), "", "", f"[yellow]not used: {escape(row['problem'])}[/]")
         else:
-            table.add_row(escape(row["file"]), f"{row['score']:.2f}", f"{row['probability']:.3f}", row["verdict"])
+            file = f"{row['file']} ({row['note']})" if "note" in row else row["file"]
+            table.add_row(escape(file), f"{row['score']:.2f}", f"{row['probability']:.3f}", row["verdict"])
     console = Console()
     for warning in warned:
         console.print(f"[bold red]{escape(warning)}[/]", highlight=False)

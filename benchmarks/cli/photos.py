@@ -15,7 +15,8 @@ def read_photos(paths: list[Path], resolution: int, crop: str) -> tuple[list[dic
     """Read photos as `prepare` reads them.
 
     Args:
-        paths: files, or folders whose image files are taken.
+        paths: files, or folders whose image files are taken, by the rule of `prepare`: hidden files and folders are
+            skipped, links followed, pictures and videos that are not read are listed as problems.
         resolution: pixels of the detector.
         crop: "none" or "face".
 
@@ -27,21 +28,24 @@ def read_photos(paths: list[Path], resolution: int, crop: str) -> tuple[list[dic
     """
     from benchmarks.judge import face_of, intake_for
     from forge.errors import InputError, quoted
-    from forge.faces.imaging import SUFFIXES
-    from forge.faces.sources.base import Item, printable
+    from forge.faces.sources.base import Item, find_images, find_unread, printable
 
     files: list[Path] = []
+    rows: list[dict[str, Any]] = []
     for path in paths:
         if path.is_dir():
-            files += sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+            files += [path / file for file in find_images(path)]
+            rows += [
+                {"file": printable(str(path / file)), "problem": f"not read: {why}"}
+                for file, why in find_unread(path).items()
+            ]
         elif path.exists():
             files.append(path)
         else:
             raise InputError(f"image {quoted(str(path))} does not exist")
-    if not files:
+    if not files and not rows:
         raise InputError(f"there are no images in {', '.join(map(str, paths))}")
     intake = intake_for(resolution, crop)
-    rows: list[dict[str, Any]] = []
     faces: list[Any] = []
     for file in files:
         row: dict[str, Any] = {"file": printable(str(file))}
@@ -49,7 +53,9 @@ def read_photos(paths: list[Path], resolution: int, crop: str) -> tuple[list[dic
         if isinstance(face, str):
             row["problem"] = face
         else:
-            faces.append(face[0])
+            faces.append(face.images[0])
+            if face.note:
+                row["note"] = face.note
         rows.append(row)
     return rows, faces
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
@@ -53,6 +54,7 @@ def handling(real: FileCues, forged: FileCues) -> Finding:
         joined = [table[list(names)].astype(str).agg(" ".join, axis=1) for table in tables]
         return np.concatenate([part.to_numpy(dtype=str) for part in joined])
 
+    groups = _groups(*(table.get("identity") for table in tables))
     corners = np.concatenate([real.corners, forged.corners])
     cues: dict[str, tuple[Learn, NDArray[Any]]] = {
         "JPEG grid": (learn_shares, column("jpeg_quality", "grid_row", "grid_column")),
@@ -66,7 +68,7 @@ def handling(real: FileCues, forged: FileCues) -> Finding:
     }
     telling, numbers = [], {}
     for name, (learn, features) in cues.items():
-        value, interval = judge(label, features, learn, level=1 - (1 - LEVEL) / len(cues))
+        value, interval = judge(label, features, learn, level=1 - (1 - LEVEL) / len(cues), groups=groups)
         numbers[name] = value
         if value >= CUE and interval.low > 0.5:
             detail = _detail(name, features, label)
@@ -79,17 +81,19 @@ def handling(real: FileCues, forged: FileCues) -> Finding:
     return Finding(audit="handling", passed=not telling, sentence=sentence, numbers=numbers)
 
 
-def content(real: Images, forged: Images) -> Finding:
+def content(real: Images, forged: Images, identities: tuple[pd.Series, pd.Series] | None = None) -> Finding:
     """Report how well trivial cues of the content tell the class; a forgery may be told by its content.
 
     Args:
         real: uint8 [n, H, W, 3].
         forged: uint8 [m, H, W, 3].
+        identities: names of people and clips, [n] and [m], missing where unknown.
     """
     from detect.features.cues import trivial_cues
     from forge.faces.duplicates import describe
 
     label = np.repeat([False, True], [len(real), len(forged)])
+    groups = None if identities is None else _groups(*identities)
     plain = np.concatenate([trivial_cues(torch.from_numpy(images)).numpy() for images in (real, forged)])
     grey = np.concatenate([describe(images)[1] for images in (real, forged)])
     mean_image = grey.reshape(len(grey), 8, 2, 8, 2).mean((2, 4)).reshape(len(grey), 64)
@@ -102,7 +106,7 @@ def content(real: Images, forged: Images) -> Finding:
     }
     telling, numbers = [], {}
     for name, features in cues.items():
-        value, interval = judge(label, features, learn_linear, level=LEVEL)
+        value, interval = judge(label, features, learn_linear, level=LEVEL, groups=groups)
         numbers[name] = value
         if value >= CUE and interval.low > 0.5:
             telling.append(f"{name} (AUC {value:.2f} [{interval.low:.2f}, {interval.high:.2f}])")
@@ -115,7 +119,24 @@ def content(real: Images, forged: Images) -> Finding:
     return Finding(audit="trivial cues", passed=None, sentence=sentence, numbers=numbers)
 
 
-def judge(label: Labels, features: NDArray[Any], learn: Learn, *, level: float) -> tuple[float, Interval]:
+def _groups(*identities: pd.Series | None) -> NDArray[np.object_] | None:
+    """Group of each image, side after side; None where a side knows none."""
+    names: list[str | None] = []
+    for side, column in enumerate(identities):
+        if column is None:
+            return None
+        names += [None if pd.isna(name) or name == "" else f"{side} {name}" for name in column]
+    return np.array(names, dtype=object)
+
+
+def judge(
+    label: Labels,
+    features: NDArray[Any],
+    learn: Learn,
+    *,
+    level: float,
+    groups: NDArray[np.object_] | None = None,
+) -> tuple[float, Interval]:
     """Cross-validated AUC of a cue with its interval.
 
     Args:
@@ -123,17 +144,26 @@ def judge(label: Labels, features: NDArray[Any], learn: Learn, *, level: float) 
         features: what is learned from, [n] or [n, ...].
         learn: makes a score of features from features and labels.
         level: coverage of the interval.
+        groups: name of each image's person or clip, None where it stands alone; a group lies in one fold.
     """
-    order = np.random.default_rng(0).permutation(len(label))
-    fold = np.empty(len(label), np.int64)
-    for forged in (False, True):  # each fold has its share of both classes
-        members = order[label[order] == forged]
-        fold[members] = np.arange(len(members)) % FOLDS
+    fold = _folds(label, groups)
     score = np.empty(len(label), np.float64)
     for number in range(FOLDS):
         rest = fold != number
         score[~rest] = learn(features[rest], label[rest])(features[~rest])
-    return metrics.auc(label, score), statistics.auc_interval(label, score, level=level)
+    return metrics.auc(label, score), statistics.auc_interval(label, score, groups=groups, level=level)
+
+
+def _folds(label: Labels, groups: NDArray[np.object_] | None) -> NDArray[np.int64]:
+    """Fold of each image: each class's groups are dealt out in random order."""
+    alone = [f"alone {i}" for i in range(len(label))]
+    names = alone if groups is None else [name or other for name, other in zip(groups, alone, strict=True)]
+    fold = np.empty(len(label), np.int64)
+    for forged in (False, True):
+        members = np.flatnonzero(label == forged)
+        group = np.unique(np.array([names[i] for i in members]), return_inverse=True)[1]
+        fold[members] = np.random.default_rng(0).permutation(group.max() + 1)[group] % FOLDS
+    return fold
 
 
 # --- What is learned --------------------------------------------------------------------------------------------------

@@ -167,6 +167,7 @@ class ExternalFacts(_Record):
     name: str = Field(description='as in the cells, e.g. "external:mine"')
     kind: str = Field(description="real or forged")
     images: int = Field(description="that were used")
+    groups: int | None = Field(None, description="people and clips: near-equal images count once; null: not counted")
     rejected: dict[str, int] = Field(description="files not used, by reason")
     digest: str = Field(description="of pixels and rows")
 

@@ -25,6 +25,7 @@ from benchmarks.measures.results import (
     StageFacts,
 )
 from benchmarks.pipeline.compose import base_name
+from benchmarks.pipeline.face_stages import count_groups
 from benchmarks.pipeline.plan import Stage, plain, seed_of
 from benchmarks.pipeline.store import Manifest, read_manifest
 from benchmarks.report.looking import Evidence, Sight
@@ -193,7 +194,14 @@ def _moment(name: str, stage: Stage, inputs: Mapping[str, Path]) -> Moment:
 
 def _external(faces: FaceSet) -> ExternalFacts:
     card = faces.card
-    return ExternalFacts(name=card.name, kind=card.kind, images=len(faces), rejected=card.rejected, digest=card.digest)
+    return ExternalFacts(
+        name=card.name,
+        kind=card.kind,
+        images=len(faces),
+        groups=count_groups(faces),
+        rejected=card.rejected,
+        digest=card.digest,
+    )
 
 
 def _lasting(ticks: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -41,7 +41,7 @@ def _elsewhere(job: Job, name: str) -> list[Finding]:
     """Audit a pair of folders from elsewhere: names, files, handling, content, and copies of what was learned from."""
     other = name.removesuffix("real") + "forged"
     real, forged = job.faces(name), job.faces(other)
-    images = [faces.view("test").sample(_LOOKED_AT, 0).read() for faces in (real, forged)]
+    samples = [faces.view("test").sample(_LOOKED_AT, 0) for faces in (real, forged)]
     files = [list(map(str, faces.table["source_file"])) for faces in (real, forged)]
     title = real.card.name
     names = file_names(*files)
@@ -54,7 +54,7 @@ def _elsewhere(job: Job, name: str) -> list[Finding]:
         sources(real.table, forged.table),
         names,
         handling(*(FileCues.load(job.inputs[side]) for side in (name, other))),
-        content(*images),
+        content(samples[0].read(), samples[1].read(), (samples[0].rows["identity"], samples[1].rows["identity"])),
     ]
     named = [finding.model_copy(update={"audit": f"{finding.audit}, {title}"}) for finding in findings]
     return [*named, *copied(job, real, forged)]

@@ -67,24 +67,37 @@ def external(job: Job) -> Facts:
         count=min(settings["count"], len(source)),
         crop=settings["crop"],
         splits={"test": 1.0},
+        dedupe=False,  # frames of one clip stay, as one group
         kind=settings["kind"],
         name=settings["name"],
         workers=job.context.workers,
         report=job.context.report,
     )
     _sample_cues(source, faces, job.context.workers).save(job.out)
-    return {"images": len(faces), "rejected": faces.card.rejected}
+    return {"images": len(faces), "groups": count_groups(faces), "rejected": faces.card.rejected}
+
+
+def count_groups(faces: FaceSet) -> int:
+    """Number of people and clips of a set: images of one identity or of one photo count once."""
+    from benchmarks.measures.evaluate import identities
+
+    known = identities(faces.table)
+    return len({name for name in known if name is not None}) + sum(name is None for name in known)
 
 
 def _sample_cues(source: Source, faces: FaceSet, workers: int) -> FileCues:
-    """How the files of a prepared side were handled, of a sample."""
+    """How the files of a prepared side were handled, of a sample; images of one group share an identity."""
+    from benchmarks.measures.evaluate import identities
     from benchmarks.measures.file_cues import FileCues, measure
     from forge.faces.pool import ordered
 
-    positions = [int(name) for name in faces.view("test").sample(_SAMPLED, 0).rows["id"]]
+    rows = faces.view("test").sample(_SAMPLED, 0).rows
+    positions = [int(name) for name in rows["id"]]
     chunks = [positions[start : start + _SAMPLED_AT_ONCE] for start in range(0, len(positions), _SAMPLED_AT_ONCE)]
     parts = ordered(measure, [list(source.chunk(chunk)) for chunk in chunks], workers=workers if len(chunks) > 2 else 1)
-    return FileCues.joined(list(parts))
+    cues = FileCues.joined(list(parts))
+    cues.table["identity"] = identities(rows)
+    return cues
 
 
 def train(job: Job) -> Facts:

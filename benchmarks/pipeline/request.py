@@ -22,7 +22,7 @@ def gather(
     device: str,
     *,
     show_real: bool,
-    pairs: Sequence[str] = (),
+    pairs: Sequence[str] | Mapping[str, tuple[str, str]] = (),
     notes: list[str] | None = None,
 ) -> RunSettings:
     """Settings from a YAML file, flags and `--set`; flags win.
@@ -33,7 +33,7 @@ def gather(
         assignments: of `--set`.
         device: "cpu" or a GPU, which decides the default preset.
         show_real: embed photos in the report.
-        pairs: of `--external`.
+        pairs: texts of `--external`, or name -> folders of real and of forged photos.
         notes: receives what a person should know of how the file was taken.
 
     Raises:
@@ -56,7 +56,11 @@ def gather(
         )
     left = {"set", "conditions", "external", "title", "protocol", "sources"}
     asked = stored.model_dump(exclude=left, exclude_none=True) | given
-    external = stored.external | dict(map(_pair, pairs))
+    named = dict(pairs) if isinstance(pairs, Mapping) else dict(map(_pair, pairs))
+    absent = [(label, part) for label, folders in named.items() for part in folders if not Path(part).is_dir()]
+    for label, part in absent[:1]:
+        raise InputError(f"--external {label}: there is no folder {part}")
+    external = stored.external | named
     if stored.protocol not in (None, PROTOCOL_VERSION):
         raise InputError(
             f"{file} is written for protocol {stored.protocol}; this version measures by protocol {PROTOCOL_VERSION}"
@@ -89,7 +93,7 @@ def gather(
         show_real=show_real,
         command=_command(asked | {"preset": preset}, of_file, assignments, show_real, external)
         if file is None or not stored.seeds
-        else _again(file, given | preset_too, assignments, show_real, dict(map(_pair, pairs))),
+        else _again(file, given | preset_too, assignments, show_real, named),
     )
 
 
@@ -133,15 +137,17 @@ def _names(value: str | list[str] | None, option: str) -> list[str]:
 
 
 def _pair(text: str) -> tuple[str, tuple[str, str]]:
-    """NAME=REAL_DIR,FORGED_DIR as a name and two folders."""
+    """NAME=REAL_DIR,FORGED_DIR as a name and two folders, whose names may hold commas."""
     name, equals, folders = text.partition("=")
-    parts = folders.split(",")
-    if not (name and equals and len(parts) == 2 and all(parts)):
+    commas = [at for at, letter in enumerate(folders) if letter == ","]
+    splits = [(folders[:at], folders[at + 1 :]) for at in commas]
+    splits = [(real, forged) for real, forged in splits if real and forged]
+    if not (name and equals and splits):
         raise InputError(f"--external {quoted(text)} must look like NAME=REAL_DIR,FORGED_DIR, two folders of photos")
-    for part in parts:
-        if not Path(part).is_dir():
-            raise InputError(f"--external {name}: there is no folder {part}")
-    return name, (parts[0], parts[1])
+    there = [(real, forged) for real, forged in splits if Path(real).is_dir() and Path(forged).is_dir()]
+    if len(there) > 1:
+        raise InputError(f"--external {name} can be read in {len(there)} ways; give it as external in a YAML file")
+    return name, (there or splits)[0]
 
 
 def _again(

@@ -89,9 +89,22 @@ def _photos(folder: str, *, given_as: Class) -> Source:
     if not isinstance(source, Source):
         raise InputError(f"--external needs folders of photos; {folder} is a prepared set")
     if len(source) < MIN_IMAGES:
-        raise InputError(f"--external: {folder} holds {len(source)} photos; at least {MIN_IMAGES} are needed")
+        raise InputError(
+            f"--external: {folder} holds {len(source)} photos; at least {MIN_IMAGES} are needed{_unread(source)}"
+        )
     _refuse_mixed(source, given_as=given_as)
     return source
+
+
+def _unread(source: Source) -> str:
+    """Half a sentence on files that are not read."""
+    from forge.faces.sources.base import FileSource, printable
+
+    unread = source.unread if isinstance(source, FileSource) else {}
+    if not unread:
+        return ""
+    file, why = next(iter(unread.items()))
+    return f"; {len(unread)} more are not read, e.g. {printable(file)}, {why}"
 
 
 def _remembered(settings: RunSettings, memory: Path) -> RunSettings:

@@ -129,8 +129,8 @@ class Desk:
         face = face_of(Item("the photo", photo), intake_for(judge.trained.card.resolution, judge.crop))
         if isinstance(face, str):
             raise Refused(422, f"the photo cannot be used: {face}")
-        (opinion,) = opinions(judge, face, self.compute)
-        saliency, said = self._explained(judge, face) if explain else (None, "")
+        (opinion,) = opinions(judge, face.images, self.compute)
+        saliency, said = self._explained(judge, face.images) if explain else (None, "")
         at = 0.5
         if judge.threshold is not None:
             at = float(judge.trained.calibration.probability(np.array([judge.threshold]))[0])
@@ -142,11 +142,11 @@ class Desk:
             threshold=judge.threshold,
             turning=at,
             crop=judge.crop,
-            resolution=face.shape[1],
-            seen=_png(face[0]),
+            resolution=face.images.shape[1],
+            seen=_png(face.images[0]),
             saliency=saliency,
             said=said,
-            caution=caution(judge),
+            caution=f"The photo was read as: {face.note}. {caution(judge)}" if face.note else caution(judge),
             milliseconds=round(1000 * (time.perf_counter() - begin)),
         )
 

@@ -26,7 +26,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, JpegImagePlugin, UnidentifiedImageError
 
-from forge.errors import quoted
 from forge.faces.jpeg_tables import estimate_jpeg_quality
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF")
@@ -157,7 +156,7 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Decoded:
         except Unusable:
             raise
         except UnidentifiedImageError as error:
-            raise Unusable("not an image", f"the first bytes are {quoted(data[:8])}") from error
+            raise Unusable("not an image", _container(data)) from error
         except Image.DecompressionBombError as error:
             raise Unusable("too many pixels", f"more than {max_pixels:,}") from error
         except Exception as error:
@@ -181,6 +180,14 @@ def _metadata_of(opened: ImageFile.ImageFile) -> tuple[str, ...]:
     if getattr(opened, "text", None):
         names.add("comment")
     return tuple(sorted(names))
+
+
+def _container(data: bytes) -> str:
+    """What a file that is no image of `FORMATS` is, by its first bytes."""
+    if data[4:8] == b"ftyp":
+        photo = data[8:12] in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+        return "a HEIC photo; convert it to PNG or JPEG" if photo else "a video; extract its frames as PNG"
+    return f"the first bytes are {data[:8]!r}"
 
 
 def _explain(error: Exception) -> tuple[str, str]:

@@ -45,6 +45,7 @@ class Batch:
         positions: n places in the chunk.
         hashes: uint64 [n].
         thumbnails: uint8 [n, 16, 16].
+        notes: n texts on how an image was read, e.g. "first of 2 frames"; mostly empty.
         rejected: (file, reason, detail) of the others.
         seen: items in the chunk.
     """
@@ -54,6 +55,7 @@ class Batch:
     positions: list[int] = field(default_factory=list)
     hashes: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
     thumbnails: NDArray[np.uint8] = field(default_factory=lambda: np.empty((0, THUMBNAIL, THUMBNAIL), np.uint8))
+    notes: list[str] = field(default_factory=list)
     rejected: list[tuple[str, str, str]] = field(default_factory=list)
     seen: int = 0
 
@@ -70,6 +72,7 @@ def take(chunk: Iterable[Item], intake: Intake) -> Batch:
             images.append(image)
             batch.rows.append(_row(item, decoded))
             batch.positions.append(position)
+            batch.notes.append(_note(decoded, intake))
     if images:
         batch.images = np.stack(images)
         batch.hashes, batch.thumbnails = describe(batch.images)
@@ -131,6 +134,14 @@ def _finder(crop: FaceCrop) -> FaceFinder:
     return FaceFinder(crop)
 
 
+def _note(decoded: Decoded, intake: Intake) -> str:
+    """What a reader of the result should know of how the image was read."""
+    side = min(decoded.width, decoded.height)
+    notes = [f"enlarged {intake.resolution / side:.3g} times"] if side < intake.resolution else []
+    notes += [f"first of {decoded.frames} frames"] if decoded.frames > 1 else []
+    return ", ".join(notes)
+
+
 def _row(item: Item, decoded: Decoded) -> dict[str, Any]:
     return {
         **item.attributes,
@@ -151,5 +162,6 @@ def _drop_blank(batch: Batch) -> None:
         if value < _LEAST_CONTRAST:
             batch.rejected.append((row["source_file"], "blank", "all of the picture has nearly one brightness"))
     kept = np.flatnonzero(contrast >= _LEAST_CONTRAST)
+    batch.notes = [batch.notes[i] for i in kept]
     batch.rows, batch.positions = [batch.rows[i] for i in kept], [batch.positions[i] for i in kept]
     batch.images, batch.hashes, batch.thumbnails = batch.images[kept], batch.hashes[kept], batch.thumbnails[kept]

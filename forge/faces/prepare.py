@@ -31,7 +31,7 @@ from forge.faces.faceset import CORE_COLUMNS, FaceSet
 from forge.faces.imaging import BACKDROP
 from forge.faces.intake import Batch, Intake, take
 from forge.faces.pool import ordered
-from forge.faces.sources.base import Source
+from forge.faces.sources.base import FileSource, Source, printable
 from forge.faces.sources.classes import refuse_mixed
 from forge.faces.sources.folder import FolderSource
 from forge.faces.splitting import DEFAULT_SPLITS, assign, check_fractions
@@ -92,6 +92,8 @@ def prepare(
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.", suffix=".partial") as scratch:
         taken = _first_pass(source, Path(scratch), intake, source.pick(count, seed), workers=workers, report=report)
+        if isinstance(source, FileSource):
+            taken.rejected += [(printable(file), "not read", why) for file, why in source.unread.items()]
         plan = _decide(source, taken, splits, seed=seed, dedupe=dedupe)
         provenance = {
             "source": {"name": source.name, "fingerprint": source.fingerprint(), **source.settings()},
@@ -150,7 +152,7 @@ def _check(
     if isinstance(source, FolderSource):
         refuse_mixed(source.root, source.files, given_as=kind)
     if not len(source):
-        raise InputError(f"source {quoted(source.name)} has no images{_where(source)}; give a folder that holds some")
+        raise InputError(f"source {quoted(source.name)} has no images{_where(source)}; {_instead(source)}")
 
 
 def _display_name(source: Source) -> str:
@@ -160,6 +162,15 @@ def _display_name(source: Source) -> str:
 
 def _where(source: Source) -> str:
     return f" in {root}" if (root := getattr(source, "root", None)) else ""
+
+
+def _instead(source: Source) -> str:
+    """What to do about a source without images."""
+    unread = source.unread if isinstance(source, FileSource) else {}
+    if not unread:
+        return "give a folder that holds some"
+    file, why = next(iter(unread.items()))
+    return f"it holds {len(unread)} files that are not read, e.g. {printable(file)}, {why}"
 
 
 def _describe(intake: Intake) -> dict[str, Any]:

@@ -236,6 +236,10 @@ def test_a_run_with_a_pair_from_elsewhere_and_a_snapshot(bench, tmp_path):
     audits = {one["audit"]: one for one in results["audits"]}
     assert audits[f"source files, {ELSEWHERE}"]["passed"] is False
     assert audits[f"file names, {ELSEWHERE}"]["passed"] is not False
+    assert audits[f"handling, {ELSEWHERE}"]["passed"] is False  # the JPEG grid is in the pixels, too
+    assert audits[f"sides, {ELSEWHERE}"]["passed"] is True and audits[f"trivial cues, {ELSEWHERE}"]["passed"] is None
+    assert audits[f"copies in both sides of {ELSEWHERE}"]["passed"] is True
+    assert [side["groups"] for side in results["external"]] == [24, 24]
     # others can be given the images of the pair, the photos only if asked for
     assert bench("export", "images", "r", "--out", "all", "--real")[0::2] == (0, "")
     assert bench("export", "images", "r", "--out", "without")[0::2] == (0, "")
@@ -263,6 +267,33 @@ def test_a_pair_that_cannot_be_is_refused(bench, tmp_path, text, sentence):
     assert code == 2 and sentence in err
 
 
+def test_commas_and_equals_signs_in_folder_names(bench, tmp_path):
+    import shlex
+
+    import yaml
+
+    from benchmarks import api
+    from benchmarks.cli.run import gather, gather_again
+
+    for i, name in enumerate(("a, b=c", "d=e,f")):
+        photos(tmp_path / name, "PNG", first=100 * i)
+    flags = {"generator": ["gan"], "detector": ["dct"], "preset": "smoke"}
+    folders = ("a, b=c", "d=e,f")
+    for pairs in ({"mine": folders}, ["mine=a, b=c,d=e,f"]):  # from Python and from the command line
+        made = gather(None, flags, [], "cpu", show_real=False, pairs=pairs)
+        assert (made.external["mine"].real, made.external["mine"].forged) == folders
+        assert gather_again(made.command, None, "cpu").external == made.external
+        assert "mine=a, b=c,d=e,f" in shlex.split(made.command)
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump({**flags, "external": {"mine": list(folders)}}))
+    assert gather(tmp_path / "r.yaml", {}, [], "cpu", show_real=False).external == made.external
+    for name in ("a", "a,b", "b,c", "c"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(InputError, match="can be read in 2 ways"):
+        gather(None, flags, [], "cpu", show_real=False, pairs=["mine=a,b,c"])
+    with pytest.raises(InputError, match="there is no folder nowhere"):
+        api.run("gan", "dct", external={"mine": ("a", "nowhere")})
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -280,6 +311,32 @@ def test_a_folder_with_both_classes_stops_before_any_work(bench, tmp_path, comma
     assert code == 2 and "mixed/0_real" in err and "mixed/1_fake" in err and "alone" in err
     assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").glob("prepare*"))
     assert not (tmp_path / "faces").exists()
+
+
+@pytest.mark.xdist_group("suites")
+def test_near_equal_frames_are_one_group_and_nothing_is_dropped(tmp_path):
+    from types import SimpleNamespace
+
+    from benchmarks.pipeline import face_stages
+    from benchmarks.pipeline.assemble import _external
+    from forge.faces.faceset import FaceSet
+    from forge.faces.sources import resolve
+
+    (tmp_path / "clips").mkdir()
+    for clip in range(6):
+        pixels = np.random.default_rng(clip).integers(0, 256, (5, 5, 3), dtype=np.uint8)
+        frame = np.asarray(Image.fromarray(pixels).resize((40, 40), Image.Resampling.BICUBIC)).astype(int)
+        for i in range(5):  # a little brighter from frame to frame
+            Image.fromarray(np.clip(frame + i, 0, 255).astype(np.uint8)).save(tmp_path / "clips" / f"{clip}-{i}.png")
+    settings = {"name": "external:mine", "kind": "real", "resolution": 32, "count": 100, "crop": "none"}
+    source = resolve(str(tmp_path / "clips"))
+    context = SimpleNamespace(external={"mine": (source, source)}, workers=1, report=lambda tick: None)
+    (tmp_path / "out").mkdir()
+    job = SimpleNamespace(stage=SimpleNamespace(settings=settings), context=context, out=tmp_path / "out")
+    facts = face_stages.external(job)
+    assert (facts["images"], facts["groups"], facts["rejected"]) == (30, 6, {})
+    side = _external(FaceSet.open(tmp_path / "out" / face_stages.FACES))
+    assert (side.images, side.groups) == (30, 6)
 
 
 @pytest.mark.xdist_group("suites")

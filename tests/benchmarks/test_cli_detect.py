@@ -206,3 +206,30 @@ def test_a_failed_audit_is_said_before_any_verdict(done, finished):
     finally:
         file.write_text(before)
         sums.write_text(digests)
+
+
+def test_a_folder_is_read_by_the_rule_of_data_prepare(done, finished, tmp_path):
+    folder = tmp_path / "photos"
+    (tmp_path / "linked").mkdir()
+    (folder / ".ipynb_checkpoints").mkdir(parents=True)
+    for name in ("a.png", "._b.png", ".ipynb_checkpoints/c.png", "../linked/d.png"):
+        shutil.copy(finished / "me.png", folder / name)
+    (folder / "elsewhere").symlink_to(tmp_path / "linked")
+    (folder / "e.HEIC").write_bytes(bytes(4) + b"ftypheic" + bytes(20))
+    code, out, _ = done("detect", "mine", str(folder), "-d", "dct", "--json")
+    rows = {Path(row["file"]).relative_to(folder).as_posix(): row for row in json.loads(out)["images"]}
+    assert code == 0 and set(rows) == {"a.png", "elsewhere/d.png", "e.HEIC"}
+    assert rows["e.HEIC"]["problem"] == "not read: a HEIC photo; convert it to PNG or JPEG"
+    code, out, _ = done("detect", "mine", str(folder / "e.HEIC"), "-d", "dct", "--json")
+    assert code == 2 and "a HEIC photo; convert it" in json.loads(out)["images"][0]["problem"]
+
+
+def test_enlarged_photos_and_first_frames_are_said(done, tmp_path):
+    frames = [Image.fromarray(np.random.default_rng(i).integers(0, 256, (4, 6, 3), dtype=np.uint8)) for i in range(2)]
+    frames[0].save(tmp_path / "two.webp", save_all=True, append_images=frames[1:], lossless=True)
+    frames[0].resize((40, 40)).save(tmp_path / "one.png")
+    code, out, _ = done("detect", "mine", str(tmp_path / "two.webp"), str(tmp_path / "one.png"), "-d", "dct", "--json")
+    two, one = json.loads(out)["images"]
+    assert code == 0 and two["note"] == "enlarged 4 times, first of 2 frames" and "note" not in one
+    _, out, _ = done("detect", "mine", str(tmp_path / "two.webp"), "-d", "dct")
+    assert "enlarged 4 times" in " ".join(out.split())

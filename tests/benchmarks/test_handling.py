@@ -171,3 +171,15 @@ def test_cues_are_read_as_they_were_stored(real, tmp_path):
 def test_files_that_cannot_be_decoded_are_left_out():
     items = [Item("a", stored(photo(0))), Item("b", b"no image"), Item("c", stored(photo(1)))]
     assert len(measure(items).table) == 2
+
+
+def test_frames_of_few_clips_are_few_images():
+    """Ten clips of which each was saved once: what tells them is ten clips, not two hundred frames."""
+    rng = np.random.default_rng(0)
+    label = np.repeat([False, True], 100)
+    clip = np.repeat(np.arange(20), 10)
+    cue = rng.integers(0, 1000, 20)[clip].astype(str)  # a value of its own for each clip
+    groups = np.array([f"clip {i}" for i in clip], dtype=object)
+    alone, _ = handling.judge(label, cue, handling.learn_shares, level=0.999)
+    value, interval = handling.judge(label, cue, handling.learn_shares, level=0.999, groups=groups)
+    assert alone > 0.99 and value < 0.6 and interval.method == "Newcombe over identities"

@@ -300,3 +300,16 @@ def test_few_real_photos_are_alike(tmp_path):
     assert faces.card.rejected.get("near duplicate", 0) <= 5
     assert len(faces) >= 1490
     assert json.loads((faces.path / "card.json").read_text())["count"] == len(faces)
+
+
+def test_files_that_are_not_read_are_counted_and_named(tmp_path):
+    root = photos(tmp_path / "photos", 22)
+    (root / "a.HEIC").write_bytes(b"x")
+    (root / "b.mp4").write_bytes(b"x")
+    faces = make(root, tmp_path / "faces")
+    assert faces.card.rejected == {"not read": 2}
+    assert rejected(faces)["a.HEIC"]["detail"] == "a HEIC photo; convert it to PNG or JPEG"
+    (tmp_path / "phone").mkdir()
+    (tmp_path / "phone" / "a.HEIC").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"it holds 1 files that are not read, e.g. a.HEIC, a HEIC photo"):
+        make(tmp_path / "phone", tmp_path / "none")

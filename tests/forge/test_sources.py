@@ -379,3 +379,15 @@ def test_digits():
     assert item.attributes == {"digit": str(load_digits().target[3])}
     small = np.asarray(Image.open(BytesIO(item.read())).resize((8, 8), Image.Resampling.BOX)).astype(float)
     assert np.corrcoef(small.ravel(), load_digits().images[3].ravel())[0, 1] > 0.95
+
+
+def test_pictures_and_videos_that_are_not_read_are_named(tmp_path):
+    names = ("a.HEIC", "b.mp4", "c.jpg_large", "d.png!w700", "e.JPG", "notes.txt", "._f.jpg", "sub/g.heif")
+    for name in (*names, ".ipynb_checkpoints/h-checkpoint.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    source = resolve(str(tmp_path))
+    assert source.files == ["e.JPG"]
+    assert list(source.unread) == ["a.HEIC", "b.mp4", "c.jpg_large", "d.png!w700", "sub/g.heif"]
+    assert "HEIC photo" in source.unread["a.HEIC"] and "video" in source.unread["b.mp4"]
+    assert source.unread["c.jpg_large"] == "its name ends in .jpg_large; rename it"

@@ -43,6 +43,17 @@ class Item:
         return self.content if isinstance(self.content, bytes) else read_bytes(self.content)
 
 
+_HEIC = "a HEIC photo; convert it to PNG or JPEG"
+_VIDEO = "a video; extract its frames as PNG"
+_RAW = "a camera's raw file; convert it to PNG or JPEG"
+UNREAD = {  # suffix -> why such a picture or video is not read
+    **dict.fromkeys((".heic", ".heif", ".hif"), _HEIC),
+    **dict.fromkeys((".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"), _VIDEO),
+    **dict.fromkeys((".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".rw2"), _RAW),
+    **dict.fromkeys((".jxl", ".jp2", ".psd", ".svg", ".eps"), "a format that is not read; convert it to PNG"),
+}
+
+
 class Source(ABC):
     """A source of faces: deterministic order, cheap to list, read in parallel.
 
@@ -99,6 +110,11 @@ class FileSource(Source):
     @abstractmethod
     def files(self) -> Sequence[str]:
         """Paths of the images relative to `root`, as the operating system spells them, in the source's order."""
+
+    @cached_property
+    def unread(self) -> Mapping[str, str]:
+        """Pictures and videos below `root` that are not read: relative path -> reason."""
+        return {}
 
     def label(self, file: str) -> tuple[str | None, Mapping[str, str]]:
         """Identity and attributes of a file of `files`."""
@@ -178,10 +194,27 @@ def existing_folder(root: Path | str | None, *, source: str, how: str) -> Path:
 def find_images(root: Path) -> list[str]:
     """List image files below a folder by suffix, sorted by the bytes of their relative paths.
 
-    Hidden files and folders are skipped. Links are followed, each real folder is entered once, so loops end. A folder
-    that cannot be listed is returned itself: reading it fails, and it shows among the rejected files.
+    Hidden files and folders (`._a.jpg`, `.ipynb_checkpoints`) are skipped. Links are followed, each real folder is
+    entered once, so loops end. A folder that cannot be listed is returned itself: reading it fails, and it shows among
+    the rejected files.
     """
-    return sorted(_walk(root, root, set()), key=os.fsencode)
+    return sorted((file for file in _walk(root, root, set()) if unread(file) is None), key=os.fsencode)
+
+
+def find_unread(root: Path) -> dict[str, str]:
+    """List pictures and videos below a folder that are not read, with the reason; `find_images` says which are."""
+    reasons = ((file, unread(file)) for file in sorted(_walk(root, root, set()), key=os.fsencode))
+    return {file: reason for file, reason in reasons if reason}
+
+
+def unread(file: str) -> str | None:
+    """Return why a picture or video is not read, by its name; None for images that are read and for other files."""
+    suffix = Path(file).suffix.lower()
+    if suffix in SUFFIXES or suffix in UNREAD:
+        return UNREAD.get(suffix)
+    # .jpg_large, .png!w700
+    renamed = any(suffix.startswith(known) and not suffix[len(known)].isalnum() for known in SUFFIXES)
+    return f"its name ends in {suffix}; rename it" if renamed else None
 
 
 def _walk(root: Path, folder: Path, entered: set[tuple[int, int]]) -> Iterator[str]:
@@ -200,7 +233,7 @@ def _walk(root: Path, folder: Path, entered: set[tuple[int, int]]) -> Iterator[s
         path = Path(entry.path)
         if is_folder(entry):
             yield from _walk(root, path, entered)
-        elif path.suffix.lower() in SUFFIXES:
+        elif path.suffix.lower() in SUFFIXES or unread(path.name):
             yield str(path.relative_to(root))
 
 

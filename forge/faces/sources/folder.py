@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from forge.errors import InputError, quoted
-from forge.faces.sources.base import FileSource, existing_folder, find_images, printable
+from forge.faces.sources.base import FileSource, existing_folder, find_images, find_unread, printable
 from forge.faces.sources.labels import Labels, canonical, read_labels
 
 LABEL_FILES = ("labels.csv", "labels.parquet")
@@ -51,6 +51,11 @@ class FolderSource(FileSource):
     def files(self) -> Sequence[str]:
         """All images below the folder, sorted."""
         return find_images(self.root)
+
+    @cached_property
+    def unread(self) -> Mapping[str, str]:
+        """Pictures and videos below the folder that are not read: relative path -> reason."""
+        return find_unread(self.root)
 
     @cached_property
     def attributes(self) -> Sequence[str]:  # type: ignore[override]  # a read-only attribute is enough
