@@ -78,10 +78,11 @@ def _run() -> None:
     keep_streams()
     try:
         app()
-    except SystemExit as stop:
-        if stop.code == INTERRUPTED:  # which Typer makes of Ctrl-C
-            print("stopped; the same command continues where it was", file=sys.stderr)
-        raise
+    except (SystemExit, KeyboardInterrupt) as stop:
+        if isinstance(stop, SystemExit) and stop.code != INTERRUPTED:  # which Typer makes of Ctrl-C, if it sees it
+            raise
+        print("stopped; the same command continues where it was", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except MemoryError:
         _fail(BenchError("the memory is too small for this; ask for fewer or smaller images"), debug)
     except BenchError as error:

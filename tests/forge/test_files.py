@@ -119,6 +119,7 @@ def test_a_method_that_imports_what_is_not_installed_is_known_at_once(tmp_path):
     (tmp_path / "lazy.py").write_text(LAZY)
     (tmp_path / "beside.py").write_text("")
     registry = Registry("thing", "bench.test", {})
+    allow_files([f"{tmp_path}/lazy.py:Fine"])
     for _ in range(2):  # the file is run once, and checked each time
         with pytest.warns(BenchWarning, match=r"line 8 of lazy\.py imports 'missing_helper', which is not installed"):
             registry.load(f"{tmp_path}/lazy.py:Fine")
