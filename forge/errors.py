@@ -18,7 +18,7 @@ def short(value: object, *, most: int = MOST_QUOTED) -> str:
     """
     text = str(value)
     text = text if len(text) <= most else f"{text[: most - 1]}…"
-    escaped = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+    escaped = "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
     return escaped if len(escaped) <= most else f"{escaped[: most - 1]}…"
 
 

@@ -107,7 +107,8 @@ def visible(text: str) -> str:
     a\tb\x1b[31m \u202egnp.exe é
     """
     return "".join(
-        ascii(one)[1:-1] if unicodedata.category(one) in _HIDDEN or one in _DIRECTION else one for one in text
+        ascii(character)[1:-1] if unicodedata.category(character) in _HIDDEN or character in _DIRECTION else character
+        for character in text
     )
 
 

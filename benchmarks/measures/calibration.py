@@ -72,12 +72,12 @@ def reliability(label: ArrayLike, probability: ArrayLike, *, bins: int = 15, bal
         bins: number of bins.
         balanced: as in `brier`; mass, midranks and shares are then those of the weighted images.
     """
-    found = _binned(label, probability, bins, balanced=balanced)
-    images = np.bincount(found.bin_of, weights=found.images).astype(np.intp)
+    binned = _binned(label, probability, bins, balanced=balanced)
+    images = np.bincount(binned.bin_of, weights=binned.images).astype(np.intp)
     used = images > 0
-    mass = np.bincount(found.bin_of, weights=found.mass)[used]
-    claimed = np.bincount(found.bin_of, weights=found.probability * found.mass)[used]
-    hits = np.bincount(found.bin_of, weights=found.forged)[used]
+    mass = np.bincount(binned.bin_of, weights=binned.mass)[used]
+    claimed = np.bincount(binned.bin_of, weights=binned.probability * binned.mass)[used]
+    hits = np.bincount(binned.bin_of, weights=binned.forged)[used]
     return Reliability(claimed / mass, hits / mass, images[used])
 
 
@@ -86,9 +86,9 @@ def ece(label: ArrayLike, probability: ArrayLike, *, bins: int = 15, balanced: b
 
     Bins are those of `reliability` (equal mass, ties together); biased upwards at small n, as every binned ECE.
     """
-    found = _binned(label, probability, bins, balanced=balanced)
-    excess = np.bincount(found.bin_of, weights=found.forged - found.probability * found.mass)
-    return float(np.abs(excess).sum() / found.mass.sum())
+    binned = _binned(label, probability, bins, balanced=balanced)
+    excess = np.bincount(binned.bin_of, weights=binned.forged - binned.probability * binned.mass)
+    return float(np.abs(excess).sum() / binned.mass.sum())
 
 
 class _Binned(NamedTuple):

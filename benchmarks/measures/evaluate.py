@@ -148,10 +148,12 @@ def balanced_interval(
     hits, forged = np.asarray(hit, dtype=bool), np.asarray(label) == 1
     people = None if groups is None else np.asarray(groups)
     shares, ends = [], []
-    for own in (forged, ~forged):
-        shares.append(float(hits[own].mean()))
+    for of_class in (forged, ~forged):
+        shares.append(float(hits[of_class].mean()))
         ends.append(
-            resampling.proportion_interval(hits[own], groups=None if people is None else people[own], level=level)
+            resampling.proportion_interval(
+                hits[of_class], groups=None if people is None else people[of_class], level=level
+            )
         )
     middle = sum(shares) / 2
     low, high = (

@@ -50,11 +50,11 @@ def estimate(value: float, low: float, high: float) -> Estimate:
     places = decimals((high - low) / 2)
     while places < _MOST and not _faithful(value, low, high, places):
         places += 1
-    own = places
-    while own < _APART and value not in (0.0, 1.0) and round(value, own) in (0.0, 1.0):
-        own += 1
+    value_places = places
+    while value_places < _APART and value not in (0.0, 1.0) and round(value, value_places) in (0.0, 1.0):
+        value_places += 1
     return Estimate(
-        _fixed(_near(value, own), own),
+        _fixed(_near(value, value_places), value_places),
         _end(low, _down(low, places), places),
         _end(high, _up(high, places), places),
     )

@@ -102,9 +102,9 @@ def _row(cell: Cell, place: Place) -> Row:
 
 def calibrated(cell: Cell, measure: str) -> str:
     """Brier score or ECE at equal prevalence, and where the classes differ in size at the set's own, named."""
-    own = share(getattr(cell, measure), cell.n_real + cell.n_forged)
+    at_set = share(getattr(cell, measure), cell.n_real + cell.n_forged)
     if cell.n_real == cell.n_forged:
-        return own
+        return at_set
     equal = cell.at_equal_prevalence(measure)
-    of_set = f"{own} at the set's prevalence"
+    of_set = f"{at_set} at the set's prevalence"
     return of_set if equal is None else f"{share(equal, 2 * min(cell.n_real, cell.n_forged))} ({of_set})"

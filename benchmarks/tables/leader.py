@@ -41,7 +41,7 @@ def published_leader(folder: Path) -> Leader | None:
     if not expected:
         return None
     column, ranks = expected["primary"], expected["ranks"]
-    values = {one["what"]: one for one in expected["values"] if one["value"] is not None}
+    values = {entry["what"]: entry for entry in expected["values"] if entry["value"] is not None}
     first = [name for name, rank in ranks.items() if rank.split(" ")[0] == "1" and f"{name}, {column}" in values]
     if not first:
         return None

@@ -172,9 +172,9 @@ def _standing(column: Column, name: str, cells: Sequence[Scored], expected: Sequ
 def _within(line: Line) -> Line:
     """A line whose intervals end at 0 and 1; with few seeds a symmetric interval would reach beyond a possible AUC."""
     columns = {
-        name: one.model_copy(update={"low": max(0.0, one.low), "high": min(1.0, one.high)})
-        for name, one in line.columns.items()
-        if one.low is not None and one.high is not None
+        name: standing.model_copy(update={"low": max(0.0, standing.low), "high": min(1.0, standing.high)})
+        for name, standing in line.columns.items()
+        if standing.low is not None and standing.high is not None
     }
     return line.model_copy(update={"columns": line.columns | columns})
 

@@ -57,14 +57,14 @@ def read_submission(path: Path) -> pd.DataFrame:
         if headings.count(heading) > 1:
             raise InputError(f"{path} has {headings.count(heading)} columns called {heading}; keep one")
     images = [_image(value) for value in table.iloc[:, headings.index(name)]]
-    found = pd.DataFrame({"image": images, SCORE: _numbers(path, table.iloc[:, headings.index(SCORE)], images)})
-    if (twice := found["image"][found["image"].duplicated()]).size:
+    scores = pd.DataFrame({"image": images, SCORE: _numbers(path, table.iloc[:, headings.index(SCORE)], images)})
+    if (twice := scores["image"][scores["image"].duplicated()]).size:
         raise InputError(
             f"{path}: {twice.size} images stand twice, among them {some(list(twice))}; give one score an image"
         )
     if LABEL in headings:
-        found[LABEL] = _labels(path, table.iloc[:, headings.index(LABEL)], images)
-    return found
+        scores[LABEL] = _labels(path, table.iloc[:, headings.index(LABEL)], images)
+    return scores
 
 
 def some(names: Sequence[str]) -> str:
@@ -175,7 +175,7 @@ def _number(path: Path, value: object) -> float:
 
 def _labels(path: Path, values: pd.Series, images: Sequence[str]) -> list[int]:
     """Labels as 0 (real) and 1 (forged)."""
-    found = []
+    labels = []
     for value, image in zip(values, images, strict=True):
         text = str(value).strip().lower()
         label = _LABELS.get(text.removesuffix(".0").removesuffix(",0"))
@@ -184,5 +184,5 @@ def _labels(path: Path, values: pd.Series, images: Sequence[str]) -> list[int]:
                 f"{path}: the label of {short(image)} is {quoted(str(value))}; write forged or 1, real or 0, or leave "
                 "the column out"
             )
-        found.append(label)
-    return found
+        labels.append(label)
+    return labels

@@ -148,9 +148,9 @@ def execute(stages: Sequence[Stage], store: Store, context: Context, observer: O
 
 def _unusable(stages: Sequence[Stage], failures: Mapping[str, BenchError]) -> set[str]:
     """Keys of the fits with unusable scores on some set, and of what reads them: a report leaves all of it out."""
-    failed = [one for one in stages if isinstance(failures.get(one.key), DetectorError) and one.kind == "score"]
-    fits = {one.inputs["detector"].key for one in failed}
-    reading = {one.key for one in stages if "detector" in one.inputs and one.inputs["detector"].key in fits}
+    failed = [stage for stage in stages if isinstance(failures.get(stage.key), DetectorError) and stage.kind == "score"]
+    fits = {stage.inputs["detector"].key for stage in failed}
+    reading = {stage.key for stage in stages if "detector" in stage.inputs and stage.inputs["detector"].key in fits}
     return fits | reading
 
 
