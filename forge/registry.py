@@ -120,8 +120,8 @@ def load_from_file(kind: str, reference: str) -> Any:  # noqa: ANN401 - whatever
     path, module_name = _place(reference)
     if path not in _allowed:
         raise InputError(
-            f"{kind} {quoted(reference)} is code that a stored file names, and only this command may name code: give it "
-            f"with --{kind} {reference} where the command has that option, else with --plugin {reference}"
+            f"{kind} {quoted(reference)} is code that a stored file names, and only this command may name code: give "
+            f"it with --{kind} {reference} where the command has that option, else with --plugin {reference}"
         )
     if not path.is_file():
         raise InputError(f"{kind} {quoted(reference)}: there is no file {path}")
