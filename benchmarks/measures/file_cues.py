@@ -24,8 +24,6 @@ Images = NDArray[np.uint8]
 
 CORNER = 8  # pixels a side of the patch that is kept of each corner
 CROP = 96  # pixels a side, at most, of the part in which a JPEG grid is looked for
-NEAR = 16  # levels from 0 and from 255 among which a limit of the values is looked for
-PILE = 3.0  # times as many pixels at the limit as at each of the three levels inside it
 WIDEST = 12  # pixels; a wider border is part of the picture
 FLAT = 6  # grey levels by which pixels of one border may differ, after JPEG too
 GRID_COLUMNS = ["jpeg_quality", "grid_row", "grid_column"]
@@ -85,9 +83,9 @@ def _row(decoded: Decoded, pixels: Images) -> dict[str, object]:
     """Cues of one image.
 
     Returns:
-        mode: of the stored pixels; metadata: names, joined; grey: red, green and blue are equal everywhere; low, high:
-        the level where values stop before 0 or 255, -1 where they do not; border: pixels of one colour at each edge
-        (top, bottom, left, right), as text; borders: number of edges that have them.
+        mode: of the stored pixels; metadata: names, joined; grey: red, green and blue are equal everywhere; darkest,
+        brightest: extreme levels; border: pixels of one colour at each edge (top, bottom, left, right), as text;
+        borders: number of edges that have them.
     """
     widths = [_border(side) for side in (pixels, pixels[::-1], pixels.swapaxes(0, 1), pixels.swapaxes(0, 1)[::-1])]
     levels = np.bincount(pixels.reshape(-1), minlength=256)
@@ -95,22 +93,11 @@ def _row(decoded: Decoded, pixels: Images) -> dict[str, object]:
         "mode": decoded.mode,
         "metadata": ", ".join(decoded.metadata),
         "grey": bool((pixels == pixels[..., :1]).all()),
-        "low": _limit(levels),
-        "high": 255 - limit if (limit := _limit(levels[::-1])) >= 0 else -1,
+        "darkest": int(np.flatnonzero(levels)[0]),
+        "brightest": int(np.flatnonzero(levels)[-1]),
         "border": " ".join(map(str, widths)),
         "borders": sum(width > 0 for width in widths),
     }
-
-
-def _limit(levels: NDArray[np.int64]) -> int:
-    """The first level with pixels, where it is one of 1..NEAR and pixels pile up at it; else -1.
-
-    Photos reach 0 and 255, where exposure piles them up. A shift of brightness moves this pile inwards, clipping makes
-    another: a darkest value alone is content, a pile of pixels at it is not.
-    """
-    first = int(np.flatnonzero(levels)[0])
-    piled = levels[first] >= PILE * max(1.0, float(levels[first + 1 : first + 4].mean()) if first < 252 else 1.0)
-    return first if 0 < first <= NEAR and piled else -1
 
 
 def _border(pixels: Images) -> int:

@@ -25,19 +25,24 @@ from numpy.typing import NDArray
 from benchmarks.measures import metrics, statistics
 from benchmarks.measures.file_cues import CORNER, FileCues
 from benchmarks.measures.interval import Interval
+from benchmarks.measures.learners import (
+    SAME,
+    VARIES,
+    Labels,
+    Learn,
+    learn_ceiling,
+    learn_floor,
+    learn_linear,
+    learn_mark,
+    learn_shares,
+)
 from benchmarks.measures.results import Finding
 
 Images = NDArray[np.uint8]
-Floats = NDArray[np.float64]
-Labels = NDArray[np.bool_]
-Learn = Callable[[NDArray[Any], Labels], Callable[[NDArray[Any]], Floats]]  # features, forged -> score of features
 
 LEVEL = 0.999  # of all cues together, as for other controls
 CUE = 0.6  # AUC from which a cue is worth a word
 FOLDS = 5
-SAME = 4.0  # grey levels: mean distance from the class's median below which a pixel is the same in every image
-VARIES = 12.0  # grey levels: mean distance from which it is not, in the other class
-MARK_SHARE = 0.5  # of the pixels, at most: a larger part is a background
 
 
 def handling(real: FileCues, forged: FileCues) -> Finding:
@@ -58,8 +63,8 @@ def handling(real: FileCues, forged: FileCues) -> Finding:
     corners = np.concatenate([real.corners, forged.corners])
     cues: dict[str, tuple[Learn, NDArray[Any]]] = {
         "JPEG grid": (learn_shares, column("jpeg_quality", "grid_row", "grid_column")),
-        "darkest level": (learn_level, column("low")),
-        "brightest level": (learn_level, column("high")),
+        "darkest level": (learn_floor, column("darkest")),
+        "brightest level": (learn_ceiling, column("brightest")),
         "border": (learn_shares, column("border")),
         "corner mark": (learn_mark, corners.reshape(len(corners), -1, 3)),
         "grey stored as colour": (learn_shares, column("grey")),
@@ -166,72 +171,6 @@ def _folds(label: Labels, groups: NDArray[np.object_] | None) -> NDArray[np.int6
     return fold
 
 
-# --- What is learned --------------------------------------------------------------------------------------------------
-
-
-def learn_shares(values: NDArray[Any], forged: Labels) -> Callable[[NDArray[Any]], Floats]:
-    """Log ratio of each value's share among forged and real images, smoothed; 0 for values never seen."""
-    counts = [Counter(values[forged == of].tolist()) for of in (True, False)]
-    distinct = len(counts[0] | counts[1])
-    weight = {
-        value: float(
-            np.log((counts[0][value] + 1) / (forged.sum() + distinct))
-            - np.log((counts[1][value] + 1) / ((~forged).sum() + distinct))
-        )
-        for value in counts[0] | counts[1]
-    }
-    return lambda fresh: np.array([weight.get(value, 0.0) for value in fresh.tolist()])
-
-
-def learn_level(values: NDArray[Any], forged: Labels) -> Callable[[NDArray[Any]], Floats]:
-    """1 or -1 for the one limit of the values whose shares differ most, 0 for all others.
-
-    Forgeries whose values stop at many different levels are as their generator makes them; handling has one level.
-    """
-    levels = [value for value in np.unique(values).tolist() if value != "-1"]
-    apart = {level: float((values[forged] == level).mean() - (values[~forged] == level).mean()) for level in levels}
-    if not apart:
-        return lambda fresh: np.zeros(len(fresh))
-    level = max(apart, key=lambda name: abs(apart[name]))
-    return lambda fresh: np.sign(apart[level]) * (fresh == level)
-
-
-def learn_mark(pixels: NDArray[Any], forged: Labels) -> Callable[[NDArray[Any]], Floats]:
-    """Share of the pixels that show the mark of forged images, less that of real ones.
-
-    A mark is made of pixels, at most half of all, that are the same in every image of one class and vary in the other.
-
-    Args:
-        pixels: uint8 [n, positions, 3].
-        forged: bool [n].
-    """
-    medians, spreads = {}, {}
-    for of in (False, True):
-        medians[of] = np.median(pixels[forged == of], axis=0)
-        spreads[of] = np.abs(pixels[forged == of] - medians[of]).mean((0, 2))
-    marks = {of: (spreads[of] <= SAME) & (spreads[not of] >= VARIES) for of in (False, True)}
-
-    def score(fresh: NDArray[Any]) -> Floats:
-        total = np.zeros(len(fresh))
-        for of, mark in marks.items():
-            if 4 <= mark.sum() <= MARK_SHARE * len(mark):
-                near = np.abs(fresh[:, mark] - medians[of][mark]).max(axis=2) <= 2 * SAME
-                total += (1 if of else -1) * near.mean(axis=1)
-        return total
-
-    return score
-
-
-def learn_linear(features: NDArray[Any], forged: Labels) -> Callable[[NDArray[Any]], Floats]:
-    """Logit of a logistic regression on standardised features (scikit-learn, C = 0.1)."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500)).fit(features, forged)
-    return lambda fresh: np.asarray(model.decision_function(fresh), np.float64)
-
-
 # --- Words ------------------------------------------------------------------------------------------------------------
 
 
@@ -255,7 +194,7 @@ def _apart(shares: Sequence[Mapping[str, float]], value: str) -> float:
     return difference if value not in _NOTHING else difference / 1000
 
 
-_NOTHING = ("", "-1", "False", "0 0 0", "0 0 0 0", "RGB")
+_NOTHING = ("", "0", "255", "False", "0 0 0", "0 0 0 0", "RGB")
 
 
 def _grid(value: str) -> str:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from benchmarks.measures import handling
 from benchmarks.measures.file_cues import FileCues, measure
+from benchmarks.measures.learners import learn_floor, learn_shares
 from forge.faces.sources import Item, resolve
 
 COUNT, SIDE = 48, 64
@@ -180,6 +181,15 @@ def test_frames_of_few_clips_are_few_images():
     clip = np.repeat(np.arange(20), 10)
     cue = rng.integers(0, 1000, 20)[clip].astype(str)  # a value of its own for each clip
     groups = np.array([f"clip {i}" for i in clip], dtype=object)
-    alone, _ = handling.judge(label, cue, handling.learn_shares, level=0.999)
-    value, interval = handling.judge(label, cue, handling.learn_shares, level=0.999, groups=groups)
+    alone, _ = handling.judge(label, cue, learn_shares, level=0.999)
+    value, interval = handling.judge(label, cue, learn_shares, level=0.999, groups=groups)
     assert alone > 0.99 and value < 0.6 and interval.method == "Newcombe over identities"
+
+
+def test_scattered_darkest_levels_are_content_and_a_floor_is_handling():
+    rng = np.random.default_rng(0)
+    label = np.repeat([False, True], 200)
+    real = np.where(rng.random(200) < 0.4, 0, rng.integers(1, 30, 200))
+    for forged, found in ((real + 3, True), (rng.integers(4, 40, 200), False), (np.maximum(real, 5), True)):
+        value, _ = handling.judge(label, np.concatenate([real, forged]).astype(str), learn_floor, level=0.999)
+        assert (value > 0.6) is found

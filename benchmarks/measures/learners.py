@@ -1,0 +1,102 @@
+"""What is learned of one cue of an image: from values and labels to a score of other images, higher for forged."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.bool_]
+Learn = Callable[[NDArray[Any], Labels], Callable[[NDArray[Any]], Floats]]  # features, forged -> score of features
+
+NEAR = 16  # levels from 0 or 255 among which values may be said to stop
+STOP_SHARE, BEYOND = 0.2, 0.02  # of a class's images: those that stop at the level, those that go beyond it
+SAME = 4.0  # grey levels: mean distance from the class's median below which a pixel is the same in every image
+VARIES = 12.0  # grey levels: mean distance from which it is not, in the other class
+MARK_SHARE = 0.5  # of the pixels, at most: a larger part is a background
+
+
+def learn_shares(values: NDArray[Any], forged: Labels) -> Callable[[NDArray[Any]], Floats]:
+    """Log ratio of each value's share among forged and real images, smoothed; 0 for values never seen."""
+    counts = [Counter(values[forged == of].tolist()) for of in (True, False)]
+    distinct = len(counts[0] | counts[1])
+    weight = {
+        value: float(
+            np.log((counts[0][value] + 1) / (forged.sum() + distinct))
+            - np.log((counts[1][value] + 1) / ((~forged).sum() + distinct))
+        )
+        for value in counts[0] | counts[1]
+    }
+    return lambda fresh: np.array([weight.get(value, 0.0) for value in fresh.tolist()])
+
+
+def learn_floor(values: NDArray[Any], forged: Labels) -> Callable[[NDArray[Any]], Floats]:
+    """Score of a level at which one class's values stop: 1 at it, -1 below, 0 above; negative where it is the reals'.
+
+    Photos reach 0, where exposure piles up dark pixels; clipping and a shift of brightness move the pile inwards. A
+    floor is the darkest level of a fifth of a class's images, at least twice as many as of the next level, below which
+    2 % of them go at most, but more of the other class. Darkest levels that scatter are content.
+
+    Args:
+        values: darkest levels as texts, [n].
+        forged: bool [n].
+    """
+    darkest = values.astype(np.int64)
+    for of in (True, False):
+        share = np.bincount(darkest[forged == of], minlength=NEAR + 2) / max(1, (forged == of).sum())
+        level = 1 + int(share[1 : NEAR + 1].argmax())
+        stops = share[level] >= max(STOP_SHARE, 2 * share[level + 1]) and share[:level].sum() <= BEYOND
+        if stops and (darkest[forged != of] < level).mean() > BEYOND:
+            sign = 1.0 if of else -1.0
+            return lambda fresh: sign * _at_floor(fresh.astype(np.int64), level)
+    return lambda fresh: np.zeros(len(fresh))
+
+
+def _at_floor(darkest: NDArray[np.int64], level: int) -> Floats:
+    return np.asarray((darkest == level).astype(np.float64) - (darkest < level), np.float64)
+
+
+def learn_ceiling(values: NDArray[Any], forged: Labels) -> Callable[[NDArray[Any]], Floats]:
+    """`learn_floor` of the brightest levels, upside down."""
+    learned = learn_floor((255 - values.astype(np.int64)).astype(str), forged)
+    return lambda fresh: learned((255 - fresh.astype(np.int64)).astype(str))
+
+
+def learn_mark(pixels: NDArray[Any], forged: Labels) -> Callable[[NDArray[Any]], Floats]:
+    """Share of the pixels that show the mark of forged images, less that of real ones.
+
+    A mark is made of pixels, at most half of all, that are the same in every image of one class and vary in the other.
+
+    Args:
+        pixels: uint8 [n, positions, 3].
+        forged: bool [n].
+    """
+    medians, spreads = {}, {}
+    for of in (False, True):
+        medians[of] = np.median(pixels[forged == of], axis=0)
+        spreads[of] = np.abs(pixels[forged == of] - medians[of]).mean((0, 2))
+    marks = {of: (spreads[of] <= SAME) & (spreads[not of] >= VARIES) for of in (False, True)}
+
+    def score(fresh: NDArray[Any]) -> Floats:
+        total = np.zeros(len(fresh))
+        for of, mark in marks.items():
+            if 4 <= mark.sum() <= MARK_SHARE * len(mark):
+                near = np.abs(fresh[:, mark] - medians[of][mark]).max(axis=2) <= 2 * SAME
+                total += (1 if of else -1) * near.mean(axis=1)
+        return total
+
+    return score
+
+
+def learn_linear(features: NDArray[Any], forged: Labels) -> Callable[[NDArray[Any]], Floats]:
+    """Logit of a logistic regression on standardised features (scikit-learn, C = 0.1)."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500)).fit(features, forged)
+    return lambda fresh: np.asarray(model.decision_function(fresh), np.float64)
