@@ -65,8 +65,8 @@ def stored(stage, place, *, kind, splits, provenance, seed, attributes=None):
                 rows = [row | {"side": "ab"[i % 2] if i else None} for i, row in enumerate(rows)]
             writer.append(coarse, rows)
     write_manifest(
-        folder, stage=stage, version=1, key=place, settings={}, inputs={}, seed=0, environment={}, seconds=0.0,
-        peak_memory_mb=None,
+        folder, stage=stage, version=1, key=place.partition("-")[2], settings={}, inputs={}, seed=0,
+        environment={}, seconds=0.0, peak_memory_mb=None,
     )  # fmt: skip
     return FaceSet.open(folder / "faces")
 
