@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from forge.errors import InputError, UnknownNameError, quoted
+from forge.errors import InputError, UnknownNameError, quoted, short
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -108,15 +108,13 @@ def validated(model: type[Model], value: Mapping[str, Any], *, where: str) -> Mo
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
-        place = ".".join(part for part in (where, field) if part)
+        place = f"'{'.'.join(part for part in (where, short(field)) if part)}'"
         if first["type"] == "extra_forbidden":
             names = list(model.model_fields)
             close = difflib.get_close_matches(str(first["loc"][-1]), names, n=1, cutoff=0.5)
             hint = f"did you mean {quoted(close[0])}?" if close else f"known: {', '.join(names)}"
-            raise InputError(f"setting {quoted(place)} is not known; {hint}") from error
-        raise InputError(
-            f"setting {quoted(place)} cannot be {quoted(first['input'])}: {first['msg'].lower()}"
-        ) from error
+            raise InputError(f"setting {place} is not known; {hint}") from error
+        raise InputError(f"setting {place} cannot be {quoted(first['input'])}: {first['msg'].lower()}") from error
 
 
 def configs_root() -> Path:

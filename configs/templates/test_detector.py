@@ -15,9 +15,10 @@ from forge.compute import Compute
 from forge.faces.faceset import FaceSet
 from forge.faces.writing import FaceSetWriter
 from forge.progress import silent
-from forge.registry import load_from_file
+from forge.registry import allow_files, load_from_file
 
 FILE = f"{Path(__file__).with_name('my_plugin.py')}:MyPlugin"
+allow_files([FILE])  # a file of code runs only where its user named it
 KIND: type[Detector] = load_from_file("detector", FILE)  # as `bench run -d FILE` loads it
 CPU = Compute("cpu", "fp32")
 SIZE = 32

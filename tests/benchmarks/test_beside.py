@@ -273,7 +273,8 @@ def test_commas_and_equals_signs_in_folder_names(bench, tmp_path):
     import yaml
 
     from benchmarks import api
-    from benchmarks.cli.run import gather, gather_again
+    from benchmarks.cli.run import gather_again
+    from benchmarks.pipeline.request import gather
 
     for i, name in enumerate(("a, b=c", "d=e,f")):
         photos(tmp_path / name, "PNG", first=100 * i)

@@ -11,7 +11,7 @@ import yaml
 from PIL import Image
 from synthetic import call_bench
 
-from benchmarks.pipeline import configs, settings
+from benchmarks.pipeline import compose, configs
 from benchmarks.pipeline.configs import configs_root
 
 GUIDES = Path(__file__).resolve().parents[2] / "guides"
@@ -52,7 +52,7 @@ def smaller(tmp_path_factory):
 
 @pytest.fixture
 def bench(home, smaller, monkeypatch, capsys):
-    for module in (configs, settings):
+    for module in (configs, compose):
         monkeypatch.setattr(module, "configs_root", lambda: smaller)
     call = call_bench(home, monkeypatch, capsys)
     monkeypatch.setenv("BENCH_HOME", str(home / "store"))

@@ -17,9 +17,11 @@ from detect.scoring import score_view
 from detect.views import coins
 from forge.compute import Compute
 from forge.errors import BenchError, CorruptError, InputError
-from forge.registry import load_from_file
+from forge.registry import allow_files, load_from_file
 
-Tiny = load_from_file("detector", f"{Path(__file__).parent / 'tiny.py'}:Tiny")
+TINY = f"{Path(__file__).parent / 'tiny.py'}:Tiny"
+allow_files([TINY])
+Tiny = load_from_file("detector", TINY)
 
 QUICK = {"batch": 8, "epochs": 4, "learning_rate": 0.02, "patience": None}
 

@@ -18,10 +18,12 @@ from forge.errors import CorruptError, InputError, UnknownNameError
 from forge.faces.faceset import FaceSet
 from forge.files import write_json
 from forge.progress import silent
-from forge.registry import load_from_file
+from forge.registry import allow_files, load_from_file
 from forge.self_blended import SelfBlended
 
-Tiny = load_from_file("detector", f"{Path(__file__).parent / 'tiny.py'}:Tiny")
+TINY = f"{Path(__file__).parent / 'tiny.py'}:Tiny"
+allow_files([TINY])
+Tiny = load_from_file("detector", TINY)
 
 OPTIONS = {"batch": 8, "epochs": 4, "learning_rate": 0.02, "patience": None}
 # blends that anything sees: the inside of every face has lost its detail

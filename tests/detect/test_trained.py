@@ -16,6 +16,7 @@ from detect.views import join, select
 from forge.compute import Compute
 from forge.errors import BenchError, CorruptError, InputError
 from forge.faces.faceset import FaceSet
+from forge.registry import allow_files
 
 TINY = f"{Path(__file__).parent / 'tiny.py'}:Tiny"
 
@@ -148,6 +149,7 @@ def test_a_newer_schema_and_a_damaged_card_are_refused(trained, tmp_path):
 
 
 def test_a_stored_detector_never_makes_code_run(data, context, tmp_path):
+    allow_files([TINY])
     found = fit_detector(TINY, DETECTORS.load(TINY).Settings(batch=8, epochs=1), data, context())
     assert found.name == "tiny" and found.card.name == TINY
     found.save(tmp_path / "stored")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from forge.errors import InputError, UnknownNameError
-from forge.registry import Registry, was_loaded
+from forge.registry import Registry, allow_files, was_loaded
 
 KINDS = Registry("thing", "nobody.things", {"plain": "collections:Counter", "path:": "pathlib:PurePosixPath"})
 
@@ -25,6 +25,7 @@ def test_a_file_counts_as_loaded_once_somebody_named_it(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text("Own = int\n")
     reference = f"{file}:Own"
+    allow_files([reference])
     assert not was_loaded(reference)
     assert KINDS.load(reference) is int and was_loaded(reference)
     with pytest.raises(InputError, match="the file defines no 'Other'"):

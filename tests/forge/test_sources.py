@@ -15,6 +15,7 @@ from forge.faces.imaging import Unusable, decode
 from forge.faces.sources import SOURCES, base, resolve
 from forge.faces.sources.base import Source
 from forge.faces.writing import FaceSetWriter
+from forge.registry import allow_files
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
 
@@ -107,6 +108,7 @@ def test_a_file_with_a_source_runs_only_where_allowed(tmp_path):
         "from forge.faces.sources.folder import FolderSource\nclass Mine(FolderSource):\n    name = 'mine'\n"
     )
     photos = folder_of(tmp_path / "photos", "a.png")
+    allow_files([f"{plugin}:Mine"])
     assert resolve(f"{plugin}:Mine:{photos}", plugins=True).name == "mine"
     with pytest.raises(InputError, match="neither a known source nor an existing path"):
         resolve(f"{plugin}:Mine:{photos}")

@@ -13,6 +13,7 @@ from forge.generator import TrainedGenerator, export_averaged
 from forge.networks import GENERATORS
 from forge.networks.dcgan import DCGAN, DCGANSettings
 from forge.progress import Tick, silent
+from forge.registry import allow_files
 from forge.synthesis import regenerate, synthesize
 from forge.training import game, loop, task
 from forge.training.augment import AUGMENTATIONS, adapted, augment, flipped, to_float, to_uint8
@@ -386,6 +387,7 @@ def test_the_guide_s_own_generator_works_as_written(make_set, tmp_path):
     code = guide.split("```python\n")[1].split("```")[0]
     (tmp_path / "tiny.py").write_text(code)
     reference = f"{tmp_path / 'tiny.py'}:Tiny"
+    allow_files([reference])
     kind = GENERATORS.load(reference)
     assert GENERATORS.load(reference) is kind  # one class, however often it is asked for
     view = make_set("faces", {"forge": 40}).view("forge")
