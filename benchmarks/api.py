@@ -12,7 +12,6 @@ Names and values are those of the command line, and so are the errors: `forge.er
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from benchmarks.finished import Report, load
+from benchmarks.places import reports_folder, store_folder
 
 if TYPE_CHECKING:
     from forge.compute import PrecisionAsked
@@ -50,7 +50,7 @@ def run(
     threads: int | None = None,
     workers: int = 1,
     store: str | Path | None = None,
-    reports: str | Path = "reports",
+    reports: str | Path | None = None,
     quiet: bool = False,
 ) -> Report:
     """Train generators, forge faces, train detectors, score them, write a report: `bench run` as a function.
@@ -78,7 +78,7 @@ def run(
         workers: processes that read photos; 1: this one. More start Python anew, so that a script needs
             `if __name__ == "__main__":` around what it does; a notebook does not.
         store: where results and checkpoints lie (default: the environment's BENCH_HOME, else runs).
-        reports: where report folders go.
+        reports: where report folders go (default: the environment's BENCH_REPORTS, else reports).
         quiet: print nothing.
 
     Returns:
@@ -102,7 +102,7 @@ def run(
     tune_allocator()  # a training takes longer without; late is better than never
     if precision not in PRECISIONS:
         raise UnknownNameError("precision", precision, PRECISIONS)
-    place = Store(Path(store or os.environ.get("BENCH_HOME") or "runs"))
+    place, folder = Store(store_folder(store)), reports_folder(reports)
     file = find_suite(str(suite)) if suite else None
     if seeds is not None:
         parts = [one if isinstance(one, str) else "+".join(one) for one in (generator, detector) if one is not None]
@@ -127,12 +127,12 @@ def run(
     compute = Compute(chosen, cast("PrecisionAsked", precision), threads or default_threads())
     set_threads(compute.threads)
     planned = prepare_run(asked, memory=place.root / "plans", compute=compute)
-    refuse_foreign(Path(reports) / asked.name)
+    refuse_foreign(folder / asked.name)
     with observer_for(quiet=quiet) as observer:
         outcome = execute_run(
             planned,
             store=place,
-            reports=Path(reports),
+            reports=folder,
             compute=compute,
             workers=workers,
             observer=observer,

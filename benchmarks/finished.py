@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from benchmarks.places import reports_folder
 from forge.errors import InputError
 
 if TYPE_CHECKING:
@@ -142,16 +143,16 @@ class Report:
         return f'<h3>{html.escape(self.name)}</h3>{said}{shown}<p><a href="{link}">the whole report</a></p>'
 
 
-def load(run: str | Path, *, reports: str | Path = "reports") -> Report:
+def load(run: str | Path, *, reports: str | Path | None = None) -> Report:
     """Open the report of a finished run.
 
     Args:
         run: its name (`bench list runs`), or its folder.
-        reports: where reports lie.
+        reports: where reports lie (default: the environment's BENCH_REPORTS, else reports).
 
     Raises:
         InputError: there is none; names the ones there are.
     """
     from benchmarks.pipeline.run import find_report
 
-    return Report(find_report(str(run), Path(reports)))
+    return Report(find_report(str(run), reports_folder(reports)))

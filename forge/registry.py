@@ -72,7 +72,10 @@ class Registry:
 
         Raises:
             UnknownNameError: nothing has this name; carries the nearest names.
+            InputError: it is a Python file without the name of a class.
         """
+        if name.endswith(".py"):
+            raise InputError(f"{self.kind} {quoted(name)} names no class of the file{_its_classes(Path(name))}")
         if name in self.entries:
             return self.entries[name]
         for point in entry_points(group=self.group):
@@ -140,6 +143,18 @@ def load_from_file(kind: str, reference: str) -> Any:  # noqa: ANN401 - whatever
         raise InputError(f"{kind} {quoted(reference)}: running {path.name} failed: {quoted(error)}") from error
     _check_imports(path, attribute, kind, reference)
     return _attribute(module, attribute, kind, reference)
+
+
+def _its_classes(path: Path) -> str:
+    """The end of a sentence on a file: what to give instead. The file is read, not run."""
+    try:
+        classes = [node.name for node in ast.parse(path.read_bytes()).body if isinstance(node, ast.ClassDef)]
+    except OSError:
+        return "; there is no such file"
+    except (SyntaxError, ValueError) as error:
+        return f"; it is not Python: {quoted(str(error))}"
+    named = [f"{path}:{name}" for name in classes if not name.startswith("_")]
+    return f"; give one of: {', '.join(named)}" if named else ", and there is none in it"
 
 
 def _check_imports(path: Path, attribute: str, kind: str, reference: str) -> None:

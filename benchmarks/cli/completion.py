@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from benchmarks.places import reports_folder
+
 
 def generators(incomplete: str) -> list[str]:
     """Generators; after a comma the next one."""
@@ -36,8 +38,8 @@ def suites(incomplete: str) -> list[str]:
 
 
 def runs(incomplete: str) -> list[str]:
-    """Finished runs in reports/."""
-    names = sorted(file.parent.name for file in Path("reports").glob("*/results.json"))
+    """Finished runs."""
+    names = sorted(file.parent.name for file in reports_folder().glob("*/results.json"))
     return [name for name in names if name.startswith(incomplete) and not name.startswith(".")]
 
 

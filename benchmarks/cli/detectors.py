@@ -32,7 +32,7 @@ def describe(name: str) -> dict[str, Any]:
         "family": name if family else kind.family,
         "what": (found.__doc__ or "").strip().split("\n")[0],
         "citation": getattr(kind, "citation", ""),
-        "variant": getattr(kind, "variant", ""),
+        "variant": "; ".join(text for text in (getattr(kind, "variant", ""), _untaught(name)) if text),
         "input": "" if family else _input(name),
         "parameters": None,
         "note": _note(kind),
@@ -57,6 +57,15 @@ def _input(name: str) -> str:
     if words["full"] == words["quick"]:
         return words["full"]
     return f"{words['full']} at preset full, {words['quick']} at quick"
+
+
+def _untaught(name: str) -> str:
+    """The presets that give a detector's backbone random weights."""
+    from benchmarks.pipeline.configs import shipped
+    from benchmarks.pipeline.settings import PRESETS
+
+    presets = [preset for preset in PRESETS if shipped("detectors", name, preset).get("weights") == "random"]
+    return f"random weights at preset {', '.join(presets)}: that says nothing of the method" if presets else ""
 
 
 def _note(kind: Any) -> str:  # noqa: ANN401 - a detector class

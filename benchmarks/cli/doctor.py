@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.cli import options
+from benchmarks.places import REPORTS_VARIABLE, STORE_VARIABLE
 
 
 def doctor(
@@ -122,7 +123,7 @@ def _measure(*, as_json: bool) -> None:
 
 def _places(store: Path, reports: Path) -> list[Row]:
     rows = []
-    for name, place in (("store", store), ("reports", reports)):
+    for name, place, variable in (("store", store, STORE_VARIABLE), ("reports", reports, REPORTS_VARIABLE)):
         here = place
         while not here.exists():
             here = here.parent if here != here.parent else Path("/")
@@ -131,8 +132,8 @@ def _places(store: Path, reports: Path) -> list[Row]:
         import os
 
         if not os.access(here, os.W_OK):
-            advice = f"not writable; use --{name} DIR"
-        rows.append((name, f"{place} ({free:.0f} GiB free)", advice))
+            advice = f"not writable; use --{name} DIR or {variable}"
+        rows.append((name, f"{place} ({free:.0f} GiB free)", advice or f"--{name} or {variable} moves it"))
     faces = Path(os.environ.get("BENCH_FACES", "../shared/faces"))
     rows.append(("photos for the tests", str(faces) if faces.is_dir() else "none", ""))
     return rows

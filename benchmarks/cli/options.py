@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
+from benchmarks import places
+
 Store = Annotated[
-    Path, typer.Option("--store", envvar="BENCH_HOME", help="Where results and checkpoints lie.", show_default=True)
+    Path, typer.Option("--store", envvar=places.STORE_VARIABLE, help="Where results and checkpoints lie.")
 ]
-Reports = Annotated[Path, typer.Option("--reports", help="Where report folders go.")]
+Reports = Annotated[Path, typer.Option("--reports", envvar=places.REPORTS_VARIABLE, help="Where report folders go.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 PrecisionName = Annotated[
     str, typer.Option("--precision", help="fp32, bf16, or auto: by a shipped table and the processor's instructions.")
@@ -30,5 +32,5 @@ Plugin = Annotated[
     list[str] | None,
     typer.Option("--plugin", help="path/to/file.py:Class of the run; only code that is named is imported."),
 ]
-STORE = Path("runs")
-REPORTS = Path("reports")
+STORE = places.STORE
+REPORTS = places.REPORTS

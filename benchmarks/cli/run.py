@@ -105,6 +105,9 @@ def run(
     track: Annotated[
         Path | None, typer.Option("--track", help="Folder for TensorBoard events of the trainings (extra `track`).")
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a report of the same name that another command made.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done, and why.")] = False,
     quiet: options.Quiet = False,
     json: options.Json = False,
@@ -114,7 +117,7 @@ def run(
 
     tune_allocator()  # before torch allocates anything
     from benchmarks.pipeline.configs import find_suite
-    from benchmarks.pipeline.publish import refuse_foreign
+    from benchmarks.pipeline.publish import refuse_foreign, refuse_other_request
     from benchmarks.pipeline.request import gather
     from benchmarks.pipeline.room import check_places, check_room
     from benchmarks.pipeline.run import execute_run, prepare_run
@@ -154,6 +157,8 @@ def run(
     if dry_run:
         _print_plans(runs, place, reports, as_json=json)
         return
+    for settings in () if overwrite else every:
+        refuse_other_request(reports / settings.name, settings.command)
     from benchmarks.cli.outcome import print_outcomes
     from benchmarks.cli.terminal import observer_for
 

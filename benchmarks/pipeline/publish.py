@@ -22,8 +22,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from benchmarks.report.digests import written_files
-from forge.errors import BenchWarning, InputError
-from forge.files import sync
+from forge.errors import BenchError, BenchWarning, InputError, quoted
+from forge.files import digest_json, read_json_object, sync
 
 _NAMED = 3  # files that a message lists
 _PRINTED = "report.pdf"
@@ -47,6 +47,26 @@ def refuse_foreign(target: Path) -> None:
         raise InputError(
             f"{target} holds something that is not a report; choose another --name or --reports, or move "
             f"{_listed(others)}"
+        )
+
+
+def refuse_other_request(target: Path, command: str) -> None:
+    """Refuse to replace the report of a run that was asked for with other words.
+
+    Args:
+        target: the report's folder.
+        command: that asks for the run to come, as its report will name it.
+
+    Raises:
+        InputError: there is a report that another command made.
+    """
+    before: object = command
+    with suppress(BenchError):  # one that cannot be read is nothing to keep
+        before = read_json_object(target / "results.json").get("command", command)
+    if before != command:
+        raise InputError(
+            f"{target} holds the report of another run, {quoted(str(before), most=300)}; keep both with --name "
+            f"{target.name}-{digest_json(command)[:4]}, or replace it with --overwrite"
         )
 
 

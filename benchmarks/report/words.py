@@ -14,6 +14,7 @@ from benchmarks.report.ranking import Duel, Key, comparison, duels, key, tiers
 from forge.training.health import SICK
 
 SATURATED = 0.99  # what the protocol expects of the same generator
+RANDOM_WEIGHTS = "random"  # what a probe's fit says of where the weights of its backbone are from
 _FACELESS = 0.5  # of the share of reals with a face: below it a generator has made few
 _FULL_NOTES = 4  # beyond this many cells, a note counts instead of listing
 _FULL_TESTS = 2  # beyond this many pairings, one sentence sums up the tests
@@ -92,8 +93,20 @@ def warnings(results: Results) -> list[str]:
     return [
         *(f"SHORTCUT, do not rely on these numbers: {one.audit}. {one.sentence}" for one in failed(results.audits)),
         *(f"Missing here: {stage}. {error}." for stage, error in results.missing.items()),
+        *_untaught(results),
         *_sick(results),
         *_faceless(results),
+    ]
+
+
+def _untaught(results: Results) -> list[str]:
+    """Probes of a backbone that was given random weights."""
+    names = [
+        one.name for one in results.detectors if "backbone" in one.facts and one.facts.get("start") == RANDOM_WEIGHTS
+    ]
+    return [
+        f"{name} probes a network of random weights: its numbers say nothing of the method that it cites."
+        for name in dict.fromkeys(names)
     ]
 
 

@@ -38,6 +38,7 @@ def asked(done, tmp_path, monkeypatch):
     """Runs that compute nothing: a function's calls are collected, and each ends with the same small report."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BENCH_HOME", raising=False)
+    monkeypatch.delenv("BENCH_REPORTS", raising=False)
     found = []
 
     def executed(planned, **options):

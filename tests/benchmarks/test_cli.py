@@ -238,6 +238,22 @@ def test_a_report_folder_that_holds_something_else_is_left_alone(bench, tmp_path
     assert (other / "thesis.txt").read_text() == "years of work"
 
 
+def test_the_report_of_another_run_is_replaced_only_when_asked(bench, tmp_path):
+    command = ("run", "-g", "gan", "-d", "dct", *TINY, "--quiet")
+    assert bench(*command) == (0, "", "")
+    results = next((tmp_path / "reports").glob("*/results.json"))
+    before = results.read_bytes()
+    code, _, err = bench(*command, "--seed", "1")
+    assert code == 2 and "holds the report of another run" in err and "--overwrite" in err
+    assert results.read_bytes() == before and err.count("\n") == 1
+    name = err.partition("--name ")[2].partition(",")[0]
+    assert bench(*command, "--seed", "1", "--name", name) == (0, "", "") and results.read_bytes() == before
+    assert bench(*command) == (0, "", "") and results.read_bytes() == before  # the same run is no other
+    assert bench(*command, "--seed", "1", "--dry-run")[0] == 0
+    assert bench(*command, "--seed", "1", "--overwrite") == (0, "", "")
+    assert json.loads(results.read_text())["seed"] == 1
+
+
 def test_photos_stay_out_of_the_report_unless_asked_for(bench, tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()

@@ -37,6 +37,13 @@ def test_a_family_is_shown_with_an_example_that_is_known(bench):
     assert row["citation"] and row["note"] == "those of its members" and "mean:" not in rows
 
 
+def test_the_list_says_which_preset_gives_random_weights(bench):
+    rows = {row["name"]: row for row in json.loads(bench("list", "detectors", "--json")[1])}
+    random = {name for name, row in rows.items() if "random weights at preset" in row["variant"]}
+    assert random == {"clip-probe", "probe:NAME"}
+    assert rows["clip-probe"]["variant"].endswith("random weights at preset smoke: that says nothing of the method")
+
+
 def test_parameters_are_counted_once_and_remembered(bench, monkeypatch, tmp_path):
     counted = []
     monkeypatch.setattr(listing, "count_parameters", lambda name: counted.append(name) or 1234)

@@ -24,6 +24,7 @@ def bench(tmp_path, monkeypatch, capsys):
     """Call `bench quality …` in an empty folder, without its slow parts; returns (code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BENCH_HOME", raising=False)
+    monkeypatch.delenv("BENCH_REPORTS", raising=False)
     monkeypatch.setenv("COLUMNS", "100")
 
     def found(images, *, n, seed):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import cell, compared, run
 
-from benchmarks.measures.results import GeneratorFacts
+from benchmarks.measures.results import DetectorFacts, GeneratorFacts
 from benchmarks.report import curves, numbers, ranking, words
 from benchmarks.report.svg import nice_axis
 
@@ -251,3 +251,23 @@ def test_a_training_that_failed_is_said_before_everything_else():
     ended = "The training of dcgan ended collapsed: one face; what is measured on its images says little."
     assert said("healthy", "collapsed") == (ended,)
     assert said("collapsed", "healthy") == () == said()
+
+
+@pytest.mark.parametrize(
+    ("family", "facts", "warned"),
+    [
+        ("clip-probe", {"backbone": "", "start": "random"}, True),
+        ("clip-probe", {"backbone": "", "start": "hub"}, False),
+        ("cnn", {"start": "random"}, False),  # a network that its paper, too, trains from random weights
+    ],
+)
+def test_a_probe_of_random_weights_is_said_first(family, facts, warned):
+    fitted = [
+        DetectorFacts(
+            name="mine", trained_on=on, family=family, citation="Ojha 2023", variant="", parameters=1, calibration={},
+            images_per_second=None, peak_memory_mb=None, seconds=1.0, facts=facts, history=[],
+        )
+        for on in ("dcgan", "cgan")
+    ]  # fmt: skip
+    found = words.warnings(run([cell(0.9, 0.8, 0.95)]).model_copy(update={"detectors": fitted}))
+    assert [text.startswith("mine probes a network of random weights") for text in found] == [True] * warned

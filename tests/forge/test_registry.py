@@ -30,3 +30,22 @@ def test_a_file_counts_as_loaded_once_somebody_named_it(tmp_path):
     assert KINDS.load(reference) is int and was_loaded(reference)
     with pytest.raises(InputError, match="the file defines no 'Other'"):
         KINDS.load(f"{file}:Other")
+
+
+@pytest.mark.parametrize(
+    ("text", "ending"),
+    [
+        ("raise SystemExit\nclass A: pass\nclass _B: pass\nclass C: pass\n", "; give one of: {}:A, {}:C"),
+        ("x = 1\n", ", and there is none in it"),
+        ("def (\n", "; it is not Python: 'invalid syntax (<unknown>, line 1)'"),
+        (None, "; there is no such file"),
+    ],
+)
+def test_a_file_without_a_class_says_what_could_be_given(tmp_path, text, ending):
+    file = tmp_path / "mine.py"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(InputError) as caught:
+        Registry("detector", "bench.detectors").load(str(file))
+    said = ending.replace("{}", str(file))
+    assert str(caught.value).endswith(f"names no class of the file{said}")

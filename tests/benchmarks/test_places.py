@@ -1,0 +1,31 @@
+"""Where results and reports lie: a flag, else a variable of the environment, else a folder of the current one."""
+
+import json
+
+import pytest
+from synthetic import NO_PICTURES, ONE, call_bench, make_results, make_scores
+
+from benchmarks import load
+from benchmarks.cli import completion
+from benchmarks.report.write import write_report
+
+
+@pytest.fixture
+def bench(tmp_path, monkeypatch, capsys):
+    return call_bench(tmp_path, monkeypatch, capsys)
+
+
+def test_one_variable_moves_each_place(bench, tmp_path, monkeypatch):
+    elsewhere = tmp_path / "else where"
+    scores = make_scores(ONE, n=60)
+    write_report(elsewhere / "mine", make_results(scores, name="mine"), scores, NO_PICTURES)
+    assert bench("show", "mine")[0] == 2  # not in reports/
+    monkeypatch.setenv("BENCH_HOME", str(tmp_path / "kept"))
+    monkeypatch.setenv("BENCH_REPORTS", str(elsewhere))
+    found = {row["what"]: row for row in json.loads(bench("doctor", "--json")[1])}
+    places = {"store": ("BENCH_HOME", tmp_path / "kept"), "reports": ("BENCH_REPORTS", elsewhere)}
+    for what, (variable, place) in places.items():
+        assert found[what]["found"].startswith(f"{place} (") and variable in found[what]["advice"]
+    assert [run["name"] for run in json.loads(bench("list", "runs", "--json")[1])] == ["mine"]
+    assert load("mine").name == "mine" and completion.runs("mi") == ["mine"]
+    assert json.loads(bench("list", "runs", "--json", "--reports", "none")[1]) == []  # a flag wins
