@@ -32,7 +32,7 @@ def describe(name: str) -> dict[str, Any]:
         "family": name if family else kind.family,
         "what": (found.__doc__ or "").strip().split("\n")[0],
         "citation": getattr(kind, "citation", ""),
-        "variant": "; ".join(text for text in (getattr(kind, "variant", ""), _untaught(name)) if text),
+        "variant": "; ".join(text for text in (getattr(kind, "variant", ""), _random_weights(name)) if text),
         "input": "" if family else _input(name),
         "parameters": None,
         "note": _note(kind),
@@ -59,7 +59,7 @@ def _input(name: str) -> str:
     return f"{words['full']} at preset full, {words['quick']} at quick"
 
 
-def _untaught(name: str) -> str:
+def _random_weights(name: str) -> str:
     """The presets that give a detector's backbone random weights."""
     from benchmarks.pipeline.configs import shipped
     from benchmarks.pipeline.settings import PRESETS

@@ -93,13 +93,13 @@ def warnings(results: Results) -> list[str]:
     return [
         *(f"SHORTCUT, do not rely on these numbers: {one.audit}. {one.sentence}" for one in failed(results.audits)),
         *(f"Missing here: {stage}. {error}." for stage, error in results.missing.items()),
-        *_untaught(results),
+        *_probes_of_random_weights(results),
         *_sick(results),
         *_faceless(results),
     ]
 
 
-def _untaught(results: Results) -> list[str]:
+def _probes_of_random_weights(results: Results) -> list[str]:
     """Probes of a backbone that was given random weights."""
     names = [
         one.name for one in results.detectors if "backbone" in one.facts and one.facts.get("start") == RANDOM_WEIGHTS

@@ -15,7 +15,8 @@ import torch
 from benchmarks.pipeline.configs import shipped
 from benchmarks.speed import textbook_detector
 from benchmarks.speed.gpu.record import GpuFigure, Mode, Recorder, Task
-from benchmarks.speed.gpu.scale import noise_set, scale_of
+from benchmarks.speed.gpu.scale import noise_set, scale_of, training_of
+from benchmarks.speed.gpu.synthesis import untrained
 from benchmarks.speed.gpu.timing import counting_memory, default_tf32, profiled, rate
 from detect.adversary import Adversary, Blueprint
 from detect.detectors import DETECTORS
@@ -25,8 +26,6 @@ from detect.detectors.network import NetworkDetector
 from detect.fitting import Fit
 from detect.scoring import score_view
 from forge.compute import Compute, Precision
-from forge.generator import write_generator
-from forge.networks import GENERATORS
 from forge.progress import silent
 
 SHIPPED: Mode = "graph bf16"  # alone at the larger resolutions, where a measurement takes long
@@ -67,7 +66,10 @@ class _Measured:
         splits = ("train", "val")
         real, forged = noise_set("real", resolution, count, splits), noise_set("forged", resolution, count, splits)
         self.data = FitData(real.view("train"), forged.view("train"), real.view("val"), forged.view("val"))
-        self.adversary = Adversary(_untrained_dcgan(resolution, scale_of(device).preset))
+        faces = noise_set("real", resolution, 16, ("forge",))
+        self.adversary = Adversary(
+            untrained(training_of("dcgan", resolution, faces, device, Path(tempfile.mkdtemp()))).path
+        )
 
     def fit(self, name: str, mode: Mode) -> None:
         """Training steps, data and augmentation included."""
@@ -162,22 +164,3 @@ class _Measured:
         except Exception as error:  # noqa: BLE001 - one mode that fails is no reason to lose the others
             what = f"{task} {name} {self.resolution} px {mode}"
             self.recorder.lacks(what, f"{type(error).__name__}: {error}"[:300])
-
-
-def _untrained_dcgan(resolution: int, preset: str) -> Path:
-    """A DCGAN as its training would leave it, from random weights: for the speed of what is derived from it."""
-    folder, kind = Path(tempfile.mkdtemp()), GENERATORS.load("dcgan")
-    settings = kind.Settings(**shipped("generators", "dcgan", preset)["network"])
-    architecture = kind(settings, resolution)
-    write_generator(
-        folder,
-        raw=architecture.generator(),
-        averaged=architecture.generator(),
-        discriminator=architecture.discriminator(),
-        card={
-            "name": "dcgan", "architecture": "dcgan", "settings": settings.model_dump(mode="json"),
-            "resolution": resolution, "seed": 0, "kimg": 1.0, "training": {}, "data": {}, "precision": "fp32",
-            "parameters": {},
-        },
-    )  # fmt: skip
-    return folder
