@@ -6,12 +6,13 @@ import html
 import io
 import os
 import re
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from benchmarks.places import reports_folder
+from benchmarks.places import reports_folder, store_folder
 from forge.errors import InputError
 
 if TYPE_CHECKING:
@@ -109,6 +110,52 @@ class Report:
         """What must be known beside the verdict: failed audits, what is missing, ties."""
         warned = [line.removeprefix("> **").removesuffix("**") for line in self._opening if line.startswith("> **")]
         return warned + [line.removeprefix("- ") for line in self._opening if line.startswith("- ")]
+
+    def detect(
+        self,
+        photos: str | Path | Sequence[str | Path],
+        *,
+        detector: str | None = None,
+        trained_on: str | None = None,
+        max_fpr: float | None = None,
+        crop: str | None = None,
+        store: str | Path | None = None,
+        device: str = "auto",
+        workers: int = 1,
+    ) -> pd.DataFrame:
+        """Score photos with a detector of the run: `bench detect` as a function.
+
+        Args:
+            photos: files, or folders of photos.
+            detector: name in the run (default: its leader).
+            trained_on: training of the detector (default: on the most generators).
+            max_fpr: largest share of real validation images that may be called forged (default: the run's threshold).
+            crop: "none" or "face" (default: as the run did).
+            store: where its results lie (default: the environment's BENCH_HOME, else runs).
+            device: auto, cpu, cuda or cuda:N.
+            workers: processes that read photos.
+
+        Returns:
+            One row per photo: file, score, probability, verdict, note, problem (why it cannot be used), looked (empty);
+            then detector, trained_on and threshold. `attrs["notes"]` says how the threshold was chosen and what to keep
+            in mind.
+
+        Raises:
+            InputError: a photo does not exist, no such detector, or the store no longer holds it.
+        """
+        from benchmarks.inference.photo_scores import score_photos
+        from benchmarks.inference.photos import list_photos
+        from benchmarks.inference.predictor import caution, predictor_of
+        from forge.compute import Compute, choose_device
+
+        paths = [photos] if isinstance(photos, str | Path) else photos
+        listing = list_photos([Path(path) for path in paths])
+        folder = str(self.folder.resolve())
+        predictor = predictor_of(folder, detector, trained_on, store_folder(store), self.folder.parent, max_fpr=max_fpr)
+        scored = score_photos(predictor, listing, Compute(choose_device(device)), crop=crop, workers=workers)
+        table = scored.frame()
+        table.attrs["notes"] = [scored.summary, *predictor.threshold.sentences(), caution(predictor)]
+        return table
 
     @cached_property
     def _opening(self) -> list[str]:

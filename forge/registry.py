@@ -6,7 +6,6 @@ command line, or the arguments of a Python call. Whatever is read from a disk ma
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib
 import importlib.util
@@ -20,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from forge.errors import BenchWarning, InputError, UnknownNameError, quoted
+from forge.plugin_imports import classes_in, importable_beside, imported_beside, unmet_imports
 
 _allowed: set[Path] = set()
 
@@ -137,7 +137,8 @@ def load_from_file(kind: str, reference: str) -> Any:  # noqa: ANN401 - whatever
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
     try:
-        spec.loader.exec_module(module)
+        with importable_beside(path):
+            spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # a stranger's file may raise anything; it is named and re-raised
         del sys.modules[module_name]
         raise InputError(f"{kind} {quoted(reference)}: running {path.name} failed: {quoted(error)}") from error
@@ -148,12 +149,12 @@ def load_from_file(kind: str, reference: str) -> Any:  # noqa: ANN401 - whatever
 def _its_classes(path: Path) -> str:
     """The end of a sentence on a file: what to give instead. The file is read, not run."""
     try:
-        classes = [node.name for node in ast.parse(path.read_bytes()).body if isinstance(node, ast.ClassDef)]
+        classes = classes_in(path)
     except OSError:
         return "; there is no such file"
     except (SyntaxError, ValueError) as error:
         return f"; it is not Python: {quoted(str(error))}"
-    named = [f"{path}:{name}" for name in classes if not name.startswith("_")]
+    named = [f"{path}:{name}" for name in classes]
     return f"; give one of: {', '.join(named)}" if named else ", and there is none in it"
 
 
@@ -165,37 +166,41 @@ def _check_imports(path: Path, attribute: str, kind: str, reference: str) -> Non
     Raises:
         InputError: names the line and the module.
     """
-    for scope, line, module in _unmet_imports(path, attribute):
+    for scope, line, module in unmet_imports(path, attribute):
         sentence = f"line {line} of {path.name} imports {module!r}, which is not installed here"
         if scope == attribute:
             raise InputError(f"{kind} {reference!r}: {sentence}; install it first")
         warnings.warn(f"{kind} {reference!r}: {sentence}", BenchWarning, stacklevel=3)
 
 
-def _unmet_imports(path: Path, attribute: str) -> list[tuple[str, int, str]]:
-    """Imports in functions of a file and in one class that cannot be met: (name of function or class, line, package).
+def code_files(reference: str) -> dict[str, Path]:
+    """The Python files behind "path/to/file.py:Attribute": the file itself and those beside it that it imports.
 
-    Those inside `try`, and of files beside this one, are left out.
+    Returns:
+        Name -> file: "code", and "code helper.py" for a file beside it.
+
+    Raises:
+        InputError: a file cannot be read, or is not Python.
     """
-    unmet = []
-    for outer in ast.parse(path.read_bytes()).body:
-        if not isinstance(outer, ast.ClassDef | ast.FunctionDef):
-            continue  # what stands outside functions was imported already
-        if isinstance(outer, ast.ClassDef) and outer.name != attribute:
-            continue
-        guarded = {inner for node in ast.walk(outer) if isinstance(node, ast.Try) for inner in ast.walk(node)}
-        for node in ast.walk(outer):
-            names = [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
-            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            packages = {name.partition(".")[0] for name in names if node not in guarded}
-            missing = sorted(package for package in packages if not _is_importable(package, path.parent))
-            unmet += [(outer.name, getattr(node, "lineno", 0), package) for package in missing]
-    return unmet
+    path, _ = _place(reference)
+    try:
+        beside = imported_beside(path)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"the code of {quoted(reference)} cannot be read: {quoted(str(error))}") from error
+    return {"code": path} | {f"code {name}": file for name, file in beside.items()}
 
 
-def _is_importable(package: str, folder: Path) -> bool:
-    beside = (folder / f"{package}.py").exists() or (folder / package).is_dir()
-    return beside or package in sys.modules or importlib.util.find_spec(package) is not None
+def named_file(reference: str) -> str | None:
+    """The reference that this command gave for a stored "path/to/file.py:Attribute": of the same place, else name.
+
+    Returns:
+        A reference that may be loaded, or None where the command names no file of this name.
+    """
+    path, _ = _place(reference)
+    if path in _allowed:
+        return reference
+    others = sorted(allowed for allowed in _allowed if allowed.name == path.name and allowed.is_file())
+    return f"{others[0]}:{reference.rpartition(':')[2]}" if others else None
 
 
 def was_loaded(reference: str) -> bool:

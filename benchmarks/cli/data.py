@@ -34,11 +34,11 @@ def prepare(
     keep_duplicates: Annotated[bool, typer.Option("--keep-duplicates", help="Do not drop near duplicates.")] = False,
 ) -> None:
     """Turn photos (or the renderer) into a FaceSet."""
-    from benchmarks.cli.run import _cores
     from benchmarks.cli.terminal import observer_for
     from benchmarks.pipeline.configs import parse_assignments, validated
     from benchmarks.pipeline.plan import Stage
     from benchmarks.pipeline.settings import DataSettings, safe_name
+    from forge.compute import cores
     from forge.errors import InputError
     from forge.faces.faceset import FaceSet
     from forge.faces.prepare import prepare as prepare_faces
@@ -63,7 +63,7 @@ def prepare(
             dedupe=settings.dedupe,
             splits=settings.splits,
             seed=settings.seed,
-            workers=workers or _cores(),
+            workers=workers or cores(),
             report=lambda tick: observer.progressed(stage, tick),
         )
     _print_card(faces)

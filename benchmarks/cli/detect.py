@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,18 +12,22 @@ from benchmarks.cli import options
 from benchmarks.cli.groups import UNNAMED, Unnamed, WithDefault
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from benchmarks.judge import Judge
-    from forge.compute import Compute
+    from rich.console import Console
+
+    from benchmarks.inference.photo_scores import PhotoScores
+    from forge.progress import Report
 
 EXAMPLES = """\b
 Examples:
   bench detect dcgan-xception-rendered-quick me.jpg holiday/
+  bench detect dcgan-xception-rendered-quick holiday/ --max-fpr 0.01 --out scores.csv
   bench detect dcgan-xception-rendered-quick me.jpg --explain
   bench detect import meso4 Meso4_DF.h5
   bench detect meso4-published me.jpg
 """
+_LISTED = 100  # photos that the terminal's table holds
 
 
 app = typer.Typer(cls=WithDefault, rich_markup_mode=None, epilog=EXAMPLES)
@@ -37,9 +42,19 @@ def detect(
         ),
     ],
     images: Annotated[list[Path], typer.Argument(help="Photos, or folders of photos.")],
-    detector: Annotated[str | None, typer.Option("--detector", "-d", help="Of the run. [default: its leader]")] = None,
+    detector: Annotated[
+        str | None, typer.Option("--detector", "-d", help="Detector of the run. [default: its leader]")
+    ] = None,
     trained_on: Annotated[
-        str | None, typer.Option("--trained-on", help="Its training. [default: on the most generators]")
+        str | None, typer.Option("--trained-on", help="Training of the detector. [default: on the most generators]")
+    ] = None,
+    max_fpr: Annotated[
+        float | None,
+        typer.Option(
+            "--max-fpr",
+            help="Largest share of real validation images called forged, e.g. 0.01. [default: the run's threshold]",
+            show_default=False,
+        ),
     ] = None,
     generator: Annotated[
         list[str] | None,
@@ -47,115 +62,176 @@ def detect(
     ] = None,
     crop: Annotated[str | None, typer.Option("--crop", help="none or face. [default: as the run did, or none]")] = None,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Write a picture a photo that shows where the detector looked.")
+        bool, typer.Option("--explain", help="Write one picture per photo that shows where the detector looked.")
     ] = False,
     explain_to: Annotated[
         Path | None, typer.Option("--explain-to", help="Folder of these pictures. [default: pictures/RUN/DETECTOR]")
     ] = None,
+    form: Annotated[
+        str | None, typer.Option("--format", help="table, csv, json or parquet. [default: table, or as --out ends]")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="File for the results. [default: the terminal]")] = None,
+    workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that read photos; 0: one per core.")] = 0,
     store: options.Store = options.STORE,
     reports: options.Reports = options.REPORTS,
     device: options.Device = "auto",
     json: options.Json = False,
 ) -> None:
-    """Score photos: a score, a probability, and the verdict at the threshold fixed on validation data.
+    """Score photos: score, calibrated probability, and the verdict at a threshold fixed on validation images.
 
     A run that is called like a command (import) is named by its path: bench detect reports/import PHOTO.
     """
     from forge.compute import tune_allocator
 
     tune_allocator()
+    from rich.console import Console
+
     from benchmarks.cli.outcome import warnings_of
-    from benchmarks.cli.photos import folder_for, read_photos
-    from benchmarks.judge import judge_at, judge_of
+    from benchmarks.inference.photo_scores import form_of, score_photos
+    from benchmarks.inference.photos import list_photos
+    from benchmarks.inference.predictor import cannot_explain, predictor_at, predictor_of
     from benchmarks.pipeline.run import find_report
     from benchmarks.pipeline.settings import safe_name
-    from forge.compute import Compute, choose_device
+    from detect.explain import method
+    from forge.compute import Compute, choose_device, cores
     from forge.errors import InputError, UnknownNameError
     from forge.files import read_json
     from forge.networks import GENERATORS
 
+    if json and form not in (None, "json"):
+        raise InputError(f"--json and --format {form} exclude each other")
+    form = form_of("json" if json else form, out)
     if crop not in (None, "none", "face"):
         raise UnknownNameError("crop", crop, ("none", "face"))
     for reference in generator or []:
         GENERATORS.load(reference)  # a discriminator from a file is built only if its file was named
+    photos = list_photos(images)
     at_path = not (reports / run / "results.json").is_file() and (Path(run) / "detector.json").is_file()
-    judge = (
-        judge_at(Path(run), detector, trained_on) if at_path else judge_of(run, detector, trained_on, store, reports)
-    )
-    out = explain_to or Path("pictures") / safe_name(judge.source) / safe_name(f"{judge.name}@{judge.trained_on}")
-    if explain := explain or explain_to is not None:
-        folder_for(out, store)  # known before the work whether it can be written
-    rows, faces = read_photos(images, judge.trained.card.resolution, crop or judge.crop)
-    used = [row for row in rows if "problem" not in row]
-    said = ""
-    if faces:
-        import numpy as np
-
-        stacked, compute = np.stack(faces), Compute(choose_device(device))
-        _score(judge, used, stacked, compute)
-        said = _explain(judge, used, stacked, compute, out) if explain else ""
+    if at_path:
+        if max_fpr is not None:
+            raise InputError(f"--max-fpr needs validation scores, which the folder {run} does not have; name a run")
+        predictor = predictor_at(Path(run), detector, trained_on)
+    else:
+        predictor = predictor_of(run, detector, trained_on, store, reports, max_fpr=max_fpr)
+    pictures, explained = None, ""
+    if explain or explain_to is not None:
+        own = Path("pictures") / safe_name(predictor.source) / safe_name(f"{predictor.name}@{predictor.trained_on}")
+        pictures = _folder_for(explain_to or own, store)  # known before the work whether it can be written
+        explained = (
+            f"left as {predictor.name} saw it, right in orange the pixels that its score depends on ({method()})"
+        )
+    with _progress() as report:
+        scored = score_photos(
+            predictor,
+            photos,
+            Compute(choose_device(device)),
+            crop=crop,
+            workers=workers or cores(),
+            pictures=pictures,
+            source=explained,
+            report=report,
+        )
+    if explained:
+        looked = any("looked" in row for row in scored.rows)
+        explained = f"Where it looked: {explained}." if looked else cannot_explain(predictor) if scored.used else ""
     warned = [] if at_path else warnings_of(read_json(find_report(run, reports) / "results.json"))
-    _print(judge, rows, said, warned, as_json=json)
-    if not faces:
-        raise InputError(f"none of the {len(rows)} files could be used")
+    if out is not None:
+        scored.write(out, form, warnings=warned, explained=explained)
+        _print_warnings(Console(), warned)
+        _print_summary(scored, f"{out}: {scored.summary}")
+    elif form == "table":
+        _print_table(scored, warned, explained)
+    else:
+        print(scored.csv() if form == "csv" else scored.json(warnings=warned, explained=explained), end="")
+    if not scored.used:
+        raise InputError(f"none of the {len(photos)} files could be used")
 
 
-def _score(judge: Judge, rows: list[dict[str, Any]], faces: Any, compute: Compute) -> None:  # noqa: ANN401 - an array
-    """Add score, probability and verdict to the rows."""
-    from benchmarks.judge import opinions
+@contextmanager
+def _progress() -> Iterator[Report]:
+    """A bar on the error stream while photos are scored, where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    for row, opinion in zip(rows, opinions(judge, faces, compute), strict=True):
-        row |= vars(opinion)
+    from forge.progress import Tick
 
+    console = Console(stderr=True)
+    columns = (TextColumn("photos"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("photos", total=None)
 
-def _explain(judge: Judge, rows: list[dict[str, Any]], faces: Any, compute: Compute, out: Path) -> str:  # noqa: ANN401
-    """Write where the detector looked; returns a sentence on it."""
-    from benchmarks.cli.photos import write_looks
-    from benchmarks.judge import cannot_explain
-    from detect.explain import method
+        def report(tick: Tick) -> None:
+            bar.update(task, completed=tick.done, total=tick.total)
 
-    maps = judge.trained.detector.saliency(faces, compute)
-    if maps is None:
-        return cannot_explain(judge)
-    how = f"left as {judge.name} saw it, right in orange the pixels that its score hangs on ({method()})"
-    write_looks(out, rows, faces, maps, source=how)
-    return f"Where it looked: {how}."
+        yield report
 
 
-def _print(judge: Judge, rows: list[dict[str, Any]], said: str, warned: Sequence[str], *, as_json: bool) -> None:
-    if as_json:
-        import json
+def _folder_for(out: Path, store: Path) -> Path:
+    """Make the folder that pictures go to.
 
-        found = {"detector": judge.name, "trained_on": judge.trained_on, "warnings": list(warned), "images": rows}
-        print(json.dumps(found | ({"explained": said} if said else {}), indent=1))
-        return
+    Raises:
+        InputError: it lies in the store, or is no folder.
+    """
+    from forge.errors import InputError
+
+    if out.resolve().is_relative_to(store.resolve()):
+        raise InputError(f"{out} lies among the stored results in {store}; choose another place with --explain-to")
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--explain-to {out} is not a folder; choose another place")
+    out.mkdir(parents=True, exist_ok=True)
+    return out
+
+
+def _print_table(scored: PhotoScores, warned: Sequence[str], explained: str) -> None:
+    """The photos one by one, then their number, then what the verdicts rest on."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    from benchmarks.judge import caution
-
-    title = f"{judge.name} trained on {judge.trained_on} ({judge.source})"
+    predictor, console = scored.predictor, Console()
+    title = f"{predictor.name} trained on {predictor.trained_on} ({predictor.source})"
     table = Table(title=escape(title), title_justify="left")
     table.add_column("file", overflow="fold")
     for heading in ("score", "probability forged", "verdict"):
         table.add_column(heading, justify="right")
-    for row in rows:
+    for row in scored.rows[:_LISTED]:
         if "problem" in row:
             table.add_row(escape(row["file"]), "", "", f"[yellow]not used: {escape(row['problem'])}[/]")
         else:
             file = f"{row['file']} ({row['note']})" if "note" in row else row["file"]
             table.add_row(escape(file), f"{row['score']:.2f}", f"{row['probability']:.3f}", row["verdict"])
-    console = Console()
-    for warning in warned:
-        console.print(f"[bold red]{escape(warning)}[/]", highlight=False)
+    _print_warnings(console, warned)
     console.print(table)
-    if said:
-        console.print(said, highlight=False, markup=False)
-        for row in rows:
+    more = len(scored.rows) - _LISTED
+    if more > 0:
+        console.print(f"… and {more:,} more; all of them: --out scores.csv", highlight=False)
+    if explained:
+        console.print(explained, highlight=False, markup=False)
+        for row in scored.rows[:_LISTED]:
             if "looked" in row:
                 console.print(row["looked"], highlight=False, markup=False, soft_wrap=True)
-    console.print(f"[dim]{escape(caution(judge))}[/]", highlight=False)
+    _print_summary(scored, f"{scored.summary}.")
+
+
+def _print_warnings(console: Console, warned: Sequence[str]) -> None:
+    """What forbids to rely on the verdicts stands first."""
+    from rich.markup import escape
+
+    for warning in warned:
+        console.print(f"[bold red]{escape(warning)}[/]", highlight=False)
+
+
+def _print_summary(scored: PhotoScores, summary: str) -> None:
+    """How many photos are called what, and from which score on."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    from benchmarks.inference.predictor import caution
+
+    console = Console()
+    console.print(f"[bold]{escape(summary)}[/]", highlight=False)
+    for sentence in (*scored.predictor.threshold.sentences(), caution(scored.predictor)):
+        console.print(f"[dim]{escape(sentence)}[/]", highlight=False)
 
 
 @app.command("import")

@@ -30,7 +30,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 Plugin = Annotated[
     list[str] | None,
-    typer.Option("--plugin", help="path/to/file.py:Class of the run; only code that is named is imported."),
+    typer.Option(
+        "--plugin",
+        help="path/to/file.py:Class that the run or a fitted detector needs; only code that is named is imported.",
+    ),
 ]
 STORE = places.STORE
 REPORTS = places.REPORTS

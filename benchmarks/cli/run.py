@@ -105,6 +105,7 @@ def run(
     track: Annotated[
         Path | None, typer.Option("--track", help="Folder for TensorBoard events of the trainings (extra `track`).")
     ] = None,
+    plugin: options.Plugin = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a report of the same name that another command made.")
     ] = False,
@@ -122,7 +123,7 @@ def run(
     from benchmarks.pipeline.room import check_places, check_room
     from benchmarks.pipeline.run import execute_run, prepare_run
     from benchmarks.pipeline.store import Store
-    from forge.compute import PRECISIONS, Compute, choose_device, default_threads, set_threads
+    from forge.compute import PRECISIONS, Compute, choose_device, cores, default_threads, set_threads
     from forge.errors import BenchError, UnknownNameError
 
     if precision not in PRECISIONS:
@@ -181,7 +182,7 @@ def run(
                     store=place,
                     reports=reports,
                     compute=compute,
-                    workers=workers or _cores(),
+                    workers=workers or cores(),
                     observer=observer,
                     track=track,
                 )
@@ -217,10 +218,6 @@ def _follow(planned: PlannedRun, compute: Compute) -> None:
     from forge.progress import silent
 
     follow(Context(planned.source, compute, 1, silent))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def gather_again(command: str, data: str | None, device: str) -> RunSettings:

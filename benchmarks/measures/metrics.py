@@ -266,3 +266,26 @@ def best_threshold(label: ArrayLike, score: ArrayLike) -> float:
     middle = high[best] / 2 + low[best] / 2
     # Between two neighbouring floats the midpoint can round onto the lower one, which would be on the wrong side.
     return float(middle if low[best] < middle <= high[best] else high[best])
+
+
+def threshold_at_fpr(label: ArrayLike, score: ArrayLike, bound: float) -> float | None:
+    """The lowest threshold whose FPR does not exceed the bound. For validation data only.
+
+    Lowest of the scores themselves and of the midpoint to the next lower one that would exceed the bound, so that a new
+    image is called forged where it lies nearer to those that are. Infinite where equal scores allow no other.
+
+    Returns:
+        The threshold, or None ("n too small") where a single false positive already exceeds the bound.
+    """
+    _check_share(bound, "FPR bound", closed=True)
+    forged, scores = check_scores(label, score)
+    high, fp, _ = _counts(forged, scores)
+    if fp[-1] * bound < 1 - 1e-9:
+        return None
+    kept = int(np.count_nonzero(fp <= fp[-1] * bound + 1e-9))  # fp rises
+    if kept == 0:
+        return float(np.inf)
+    if kept == len(high):
+        return float(high[-1])
+    middle = high[kept - 1] / 2 + high[kept] / 2
+    return float(middle if high[kept] < middle <= high[kept - 1] else high[kept - 1])

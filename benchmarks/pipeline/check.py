@@ -15,7 +15,7 @@ from benchmarks.pipeline.exams import exams
 from benchmarks.pipeline.settings import DetectorRequest, GeneratorSettings, RunSettings
 from forge.errors import BenchError, InputError, UnknownNameError, quoted
 from forge.files import digest_file
-from forge.registry import is_file_reference
+from forge.registry import code_files, is_file_reference, named_file
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -146,6 +146,7 @@ def _blending(name: str, generator: GeneratorSettings, settings: BaseModel) -> G
 
 def _adopted(request: DetectorRequest, resolution: int) -> DetectorRequest:
     """A fitted detector as it is: identified by its card, which holds the digests of all its files."""
+    from detect.detectors import DETECTORS
     from detect.trained import read_card
 
     place = Path(request.detector)
@@ -155,6 +156,14 @@ def _adopted(request: DetectorRequest, resolution: int) -> DetectorRequest:
             f"{place} was fitted at {card.resolution} px and does not resize; use --resolution {card.resolution}"
         )
     files = {"detector.json": digest_file(place / "detector.json")}
+    if is_file_reference(card.name):
+        reference = named_file(card.name)
+        if reference is None:
+            raise InputError(
+                f"{place} was fitted with a detector from a file; name that file too: --plugin {card.name}"
+            )
+        DETECTORS.load(reference)
+        files |= _digests(reference, {})
     return request.model_copy(update={"trained_on": card.trained_on, "files": files})
 
 
@@ -223,11 +232,11 @@ def of_kind(kind: str, reference: str, found: Any, *bases: type) -> Any:  # noqa
 
 
 def _digests(reference: str, values: Mapping[str, Any]) -> dict[str, str]:
-    """Digests of the file that code comes from and of the files that settings name: their contents are asked for."""
-    named = dict(_strings(values))
+    """Digests of the files that code comes from and of the files that settings name: their contents are asked for."""
+    named = {key: Path(value) for key, value in _strings(values)}
     if is_file_reference(reference):
-        named["code"] = reference.rpartition(":")[0]
-    return {key: digest_file(Path(value)) for key, value in named.items() if Path(value).is_file()}
+        named |= code_files(reference)
+    return {key: digest_file(file) for key, file in named.items() if file.is_file()}
 
 
 def _strings(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -133,7 +133,7 @@ def _detectors(references: Sequence[str], preset: str, overrides: Mapping[str, A
     for reference in references:
         members = reference.removeprefix("mean:").split("+") if reference.startswith("mean:") else []
         if is_fitted(reference):
-            _add(chosen, Path(reference).name, DetectorRequest(detector=reference))
+            _add(chosen, _fitted_name(Path(reference)), DetectorRequest(detector=reference))
             continue
         for one in [*members, reference]:
             name, adversary = split_adversary(one)
@@ -162,6 +162,16 @@ def _add(chosen: dict[str, DetectorRequest], label: str, request: DetectorReques
 def is_fitted(reference: str) -> bool:
     """Whether a detector is named by the folder of a fitted one, which is used as it is."""
     return "/" in reference and (Path(reference) / "detector.json").is_file()
+
+
+def _fitted_name(folder: Path) -> str:
+    """Name of a fitted detector: its folder's; in the store, where every folder is called "detector", its own."""
+    from detect.trained import read_card
+
+    if folder.name != "detector":
+        return folder.name
+    card = read_card(folder)
+    return card.label or short_name(card.name)
 
 
 def split_adversary(reference: str) -> tuple[str, str]:

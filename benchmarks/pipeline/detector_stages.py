@@ -83,10 +83,10 @@ def _pair(job: Job, training: Training, split: str, count: int) -> tuple[View, V
 
 def _adopt(job: Job) -> Facts:
     """Take a detector that was fitted elsewhere as it is, under the name of its folder."""
-    from detect.trained import adopted, load_trained
+    from detect.trained import adopted, load_trained, read_card
 
-    settings = job.stage.settings
-    loaded = load_trained(Path(settings["adopted"]))
+    settings, place = job.stage.settings, Path(job.stage.settings["adopted"])
+    loaded = load_trained(place, implementation=_named_class(read_card(place).name))
     trained = adopted(loaded, settings["name"], settings["resolution"], job.stage.seed)
     trained.save(job.out / "detector")
     return {"parameters": trained.card.parameters}
@@ -115,7 +115,20 @@ def _detector_class(job: Job) -> type[Detector] | None:
     """The class of the detector among the inputs, None where it was fitted elsewhere and its name is enough."""
     from detect.detectors import DETECTORS
 
-    reference = job.stage.inputs["detector"].settings.get("detector")
+    settings = job.stage.inputs["detector"].settings
+    if "adopted" in settings:
+        from detect.trained import read_card
+
+        return _named_class(read_card(Path(settings["adopted"])).name)
+    return DETECTORS.load(settings["detector"])  # type: ignore[no-any-return]
+
+
+def _named_class(name: str) -> type[Detector] | None:
+    """The class of a fitted detector that comes from a file which this command names; None: its name is enough."""
+    from detect.detectors import DETECTORS
+    from forge.registry import is_file_reference, named_file
+
+    reference = named_file(name) if is_file_reference(name) else None
     return DETECTORS.load(reference) if reference else None
 
 

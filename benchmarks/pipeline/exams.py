@@ -44,6 +44,8 @@ def exams(settings: RunSettings, detector: str) -> list[Exam]:
     if asked.leave_one_out and len(every) > 1 and _wanted(settings, "leave-one-out", detector):
         others = {name: Training.of(*(other for other in every if other != name)) for name in every}
         found += [Exam(others[name], (name, *_moments(settings, name, detector))) for name in every]
+    if asked.union and len(every) > 1:
+        found.append(Exam(Training.of(*every), every))
     if changed:
         found.append(Exam(Training.of(*every), every, (CLEAN, *changed)))
     if asked.equalised and _wanted(settings, "equalised", detector):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from benchmarks.measures.trainings import EXTERNAL
@@ -47,10 +48,23 @@ def prepare(job: Job) -> Facts:
         dedupe=settings["dedupe"],
         splits=settings["splits"],
         seed=job.stage.seed,
+        least=least_photos(settings["splits"]),
         workers=job.context.workers,
         report=job.context.report,
     )
     return {"images": len(faces), "rejected": faces.card.rejected}
+
+
+def least_photos(splits: Mapping[str, float]) -> int:
+    """Return how many usable photos a run needs: enough in split `forge` to train a generator on and to watch it.
+
+    Args:
+        splits: split -> share of the photos.
+    """
+    from forge.faces.prepare import MIN_IMAGES
+    from forge.training.monitor import FEWEST
+
+    return max(MIN_IMAGES, math.ceil(FEWEST / splits.get("forge", 1)))
 
 
 def external(job: Job) -> Facts:

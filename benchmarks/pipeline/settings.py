@@ -109,6 +109,9 @@ class Conditions(_Settings):
     """Under which conditions detectors are tested; what each means is in benchmarks/measures/trainings.py."""
 
     cross: bool = Field(True, description="train on each generator, test on every one: the conditions same and cross")
+    union: bool = Field(
+        True, description="train on all generators, test on each: the detector for photos (`bench detect`)"
+    )
     leave_one_out: bool = Field(False, description="train on all generators but one, test on that")
     robust: tuple[str, ...] = Field((), description="perturbations of the test images; trained on all generators")
     equalised: bool = Field(False, description="both classes end with one JPEG quality, in training and in the test")

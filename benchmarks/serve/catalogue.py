@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.judge import Judge, by_merit, fit_stage, judge_at, judge_of
+from benchmarks.inference.predictor import Predictor, by_merit, fit_stage, predictor_at, predictor_of
 from benchmarks.pipeline.compose import short_name
 from benchmarks.pipeline.reading import read_results, report_folders
 from benchmarks.pipeline.store import Store
@@ -151,7 +151,7 @@ class Catalogue:
         results = self.reports / choice.source / "results.json"
         return (choice.id, _stamp(choice.place / "detector.json") if choice.folder else _stamp(results))
 
-    def load(self, choice: Choice) -> Judge:
+    def load(self, choice: Choice) -> Predictor:
         """Load a detector.
 
         Raises:
@@ -159,9 +159,9 @@ class Catalogue:
             CorruptError: a file of it was changed.
         """
         if choice.folder:
-            return judge_at(choice.place, self._classes.get(choice.detector))
+            return predictor_at(choice.place, self._classes.get(choice.detector))
         reference = self._classes.get(choice.detector, choice.detector)
-        return judge_of(choice.source, reference, choice.trained_on, self.store, self.reports)
+        return predictor_of(choice.source, reference, choice.trained_on, self.store, self.reports)
 
     def page_of(self, name: str) -> Path:
         """The folder of a run.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -16,13 +17,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.judge import Judge, cannot_explain, caution, face_of, intake_for, opinions
+from benchmarks.inference.photos import intake_for, read_face
+from benchmarks.inference.predictor import Predictor, cannot_explain, caution, predict
 from benchmarks.report.colour import overlay
 from benchmarks.serve.catalogue import Catalogue, Choice
 from benchmarks.serve.limits import Limits, Refused, check_photo
 from forge.compute import Compute
 from forge.faces.faceset import Images
-from forge.faces.sources.base import Item
 
 KEPT = 4  # detectors in memory
 _SEEN = 224  # pixels that a face has at least on the page
@@ -39,8 +40,9 @@ class Answer:
         score: of the photo.
         probability: of being forged.
         verdict: "forged" or "real".
-        threshold: score from which a photo is called forged; None: probability 0.5.
+        threshold: score from which a photo is called forged; None where no finite score is.
         turning: the probability at that threshold.
+        rule: how the threshold was chosen.
         crop: "face": found and aligned; "none": the largest square in the middle.
         resolution: pixels of what the detector saw.
         seen: what it saw, a data URI (PNG).
@@ -58,6 +60,7 @@ class Answer:
     verdict: str
     threshold: float | None
     turning: float
+    rule: str
     crop: str
     resolution: int
     seen: str
@@ -85,7 +88,7 @@ class Desk:
         self._turn = asyncio.Lock()
         self._worker = ThreadPoolExecutor(1, "judge")  # one thread: what torch and its allocator keep, they keep once
         self._inside = 0
-        self._judges: OrderedDict[tuple[object, ...], Judge] = OrderedDict()
+        self._predictors: OrderedDict[tuple[object, ...], Predictor] = OrderedDict()
 
     @contextmanager
     def admitted(self) -> Iterator[None]:
@@ -125,28 +128,27 @@ class Desk:
         """Judge a photo here and now; see `ask`."""
         begin = time.perf_counter()
         check_photo(photo, self.limits)
-        judge = self._loaded(choice)
-        face = face_of(Item("the photo", photo), intake_for(judge.trained.card.resolution, judge.crop))
-        if isinstance(face, str):
-            raise Refused(422, f"the photo cannot be used: {face}")
-        (opinion,) = opinions(judge, face.images, self.compute)
-        saliency, said = self._explained(judge, face.images) if explain else (None, "")
-        at = 0.5
-        if judge.threshold is not None:
-            at = float(judge.trained.calibration.probability(np.array([judge.threshold]))[0])
+        predictor = self._loaded(choice)
+        read = read_face(photo, intake_for(predictor.trained.card.resolution, predictor.crop))
+        if read.problems[0]:
+            raise Refused(422, f"the photo cannot be used: {read.problems[0]}")
+        (prediction,) = predict(predictor, read.images, self.compute)
+        saliency, said = self._explained(predictor, read.images) if explain else (None, "")
+        threshold, note = predictor.threshold, read.notes[0]
         return Answer(
             source=choice.source,
-            detector=judge.name,
-            trained_on=judge.trained_on,
-            **vars(opinion),
-            threshold=judge.threshold,
-            turning=at,
-            crop=judge.crop,
-            resolution=face.images.shape[1],
-            seen=_png(face.images[0]),
+            detector=predictor.name,
+            trained_on=predictor.trained_on,
+            **vars(prediction),
+            threshold=threshold.score if math.isfinite(threshold.score) else None,
+            turning=threshold.probability,
+            rule=threshold.rule,
+            crop=predictor.crop,
+            resolution=read.images.shape[1],
+            seen=_png(read.images[0]),
             saliency=saliency,
             said=said,
-            caution=f"The photo was read as: {face.note}. {caution(judge)}" if face.note else caution(judge),
+            caution=f"The photo was read as: {note}. {caution(predictor)}" if note else caution(predictor),
             milliseconds=round(1000 * (time.perf_counter() - begin)),
         )
 
@@ -154,28 +156,28 @@ class Desk:
         """Load a detector and use it once in the background: the first photo need not wait; problems show up then."""
 
         def use() -> None:
-            judge = self._loaded(choice)
-            side = judge.trained.card.resolution
+            predictor = self._loaded(choice)
+            side = predictor.trained.card.resolution
             face = np.full((1, side, side, 3), 128, np.uint8)
-            opinions(judge, face, self.compute)
-            self._explained(judge, face)
+            predict(predictor, face, self.compute)
+            self._explained(predictor, face)
 
         self._worker.submit(use)
 
-    def _loaded(self, choice: Choice) -> Judge:
+    def _loaded(self, choice: Choice) -> Predictor:
         key = self.catalogue.stamp(choice)
-        judge = self._judges.pop(key, None) or self.catalogue.load(choice)
-        self._judges[key] = judge
-        while len(self._judges) > KEPT:
-            self._judges.popitem(last=False)
-        return judge
+        predictor = self._predictors.pop(key, None) or self.catalogue.load(choice)
+        self._predictors[key] = predictor
+        while len(self._predictors) > KEPT:
+            self._predictors.popitem(last=False)
+        return predictor
 
-    def _explained(self, judge: Judge, face: Images) -> tuple[str | None, str]:
+    def _explained(self, predictor: Predictor, face: Images) -> tuple[str | None, str]:
         from detect.explain import method
 
-        maps = judge.trained.detector.saliency(face, self.compute)
+        maps = predictor.trained.detector.saliency(face, self.compute)
         if maps is None:
-            return None, cannot_explain(judge)
+            return None, cannot_explain(predictor)
         return _png(overlay(face, maps)[0]), f"in orange the pixels that its score hangs on ({method()})"
 
 

@@ -60,6 +60,7 @@ def prepare(
     min_side: int | None = None,
     kind: Literal["real", "forged"] = "real",
     name: str = "",
+    least: int = MIN_IMAGES,
     workers: int = 2,
     report: Report = silent,
 ) -> FaceSet:
@@ -78,6 +79,7 @@ def prepare(
         min_side: reject photos whose shorter side has fewer pixels; by default the resolution, since an enlarged
             photo is blurred and a detector would see that.
         kind: what the photos are.
+        least: usable images below which nothing is made, at least 20.
         name: of the set; by default the source's, of a folder the folder's.
         workers: processes; small sources are decoded in this one.
         report: told about progress.
@@ -94,7 +96,7 @@ def prepare(
         taken = _first_pass(source, Path(scratch), intake, source.pick(count, seed), workers=workers, report=report)
         if isinstance(source, FileSource):
             taken.rejected += [(printable(file), "not read", why) for file, why in source.unread.items()]
-        plan = _decide(source, taken, splits, seed=seed, dedupe=dedupe)
+        plan = _decide(source, taken, splits, seed=seed, dedupe=dedupe, least=max(least, MIN_IMAGES))
         provenance = {
             "source": {"name": source.name, "fingerprint": source.fingerprint(), **source.settings()},
             "preparation": {
@@ -271,14 +273,16 @@ class _Plan:
     dedupe: bool
 
 
-def _decide(source: Source, taken: _Taken, splits: Mapping[str, float], *, seed: int, dedupe: bool) -> _Plan:
+def _decide(
+    source: Source, taken: _Taken, splits: Mapping[str, float], *, seed: int, dedupe: bool, least: int
+) -> _Plan:
     total = len(taken)
-    _check_enough(source, taken, total, 0)
+    _check_enough(source, taken, total, 0, least)
     same, first = _exact(taken.digests)
     pairs = np.concatenate([same, near_duplicates(np.concatenate(taken.hashes), np.concatenate(taken.thumbnails))])
     original = clusters(total, pairs)
     used = original == np.arange(total) if dedupe else np.ones(total, bool)
-    _check_enough(source, taken, int(used.sum()), int(total - used.sum()))
+    _check_enough(source, taken, int(used.sum()), int(total - used.sum()), least)
 
     person = np.array(taken.person, np.int64)
     group_of, root = _groups(original, person, used)
@@ -319,8 +323,8 @@ def _groups(original: Numbers, person: Numbers, used: NDArray[np.bool_]) -> tupl
     return group_of, members[first]
 
 
-def _check_enough(source: Source, taken: _Taken, usable: int, duplicates: int) -> None:
-    if usable >= MIN_IMAGES:
+def _check_enough(source: Source, taken: _Taken, usable: int, duplicates: int, least: int) -> None:
+    if usable >= least:
         return
     reasons = Counter(reason for _, reason, _ in taken.rejected)
     if duplicates:
@@ -329,8 +333,7 @@ def _check_enough(source: Source, taken: _Taken, usable: int, duplicates: int) -
     example = f" (e.g. {taken.rejected[0][0]}: {': '.join(taken.rejected[0][1:])})" if taken.rejected else ""
     raise InputError(
         f"source {quoted(source.name)}{_where(source)}: {usable} of {taken.seen} images are usable, at least "
-        f"{MIN_IMAGES} "
-        f"are needed; rejected: {why or 'none'}{example}; add images or correct these"
+        f"{least} are needed; rejected: {why or 'none'}{example}; add images or correct these"
     )
 
 

@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +19,7 @@ from forge import marks
 from forge.checkpoint import load_checkpoint, refuse_other_settings, save_checkpoint
 from forge.compute import Precision, derive_seed
 from forge.distributed import World
-from forge.errors import BenchError, InputError
+from forge.errors import BenchError, BenchWarning, InputError
 from forge.execution import execution_of
 from forge.files import parse_json, publishing, write_json
 from forge.generator import settle_batch_norm, snapshot_name, write_generator
@@ -29,7 +30,7 @@ from forge.training.augment import to_float, to_uint8
 from forge.training.game import Game
 from forge.training.health import Action, decide
 from forge.training.memory import explaining_memory
-from forge.training.monitor import HealthMonitor, Observed, aside
+from forge.training.monitor import FEWEST, HealthMonitor, Observed, aside
 from forge.training.task import Training
 from forge.training.track import Tracker
 
@@ -50,12 +51,13 @@ def train(training: Training, out: Path, report: Report) -> None:
         report: told about progress.
 
     Raises:
-        InputError: the set is smaller than a batch or of another resolution; a checkpoint with other settings; images
-            or an architecture that cannot be trained.
+        InputError: the set has fewer than 16 images or is of another resolution; a checkpoint with other settings;
+            images or an architecture that cannot be trained.
         BenchError: the training diverged, or its health policy stopped it; the memory was too small for the batch.
         KeyboardInterrupt: Ctrl-C came; a checkpoint was saved first.
     """
     _check(training)
+    training = _with_batch_that_fits(training)
     training.work.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng(), deferred_interrupt() as interrupted, explaining_memory(training):
         session = Session(training, World.join(training.compute.torch_device))
@@ -90,11 +92,8 @@ def _check(training: Training) -> None:
     view, size, settings = training.view, training.architecture.resolution, training.settings
     if view.faces.resolution != size:
         raise InputError(f"the set {view.faces.path} has {view.faces.resolution} px, the generator wants {size}")
-    if len(view) < settings.batch:
-        raise InputError(
-            f"batch {settings.batch} is larger than the {len(view)} training images; "
-            "lower it with --set generator.training.batch=N or prepare more images"
-        )
+    if len(view) < FEWEST:
+        raise InputError(f"{len(view)} training images are too few; prepare more, at least {FEWEST} are needed")
     if settings.path_length and not training.architecture.truncates:
         raise InputError("path_length needs a style-based generator such as stylegan-lite; set it to 0")
     beyond = [kimg for kimg in settings.snapshots_kimg if not 0 < kimg <= settings.kimg]
@@ -103,6 +102,19 @@ def _check(training: Training) -> None:
             f"a snapshot after {beyond[0]:g} thousand images is outside the training of {settings.kimg:g} thousand; "
             "raise training.kimg or ask for an earlier one"
         )
+
+
+def _with_batch_that_fits(training: Training) -> Training:
+    """Lower the batch to the number of training images where there are fewer."""
+    images, batch = len(training.view), training.settings.batch
+    if images >= batch:
+        return training
+    warnings.warn(
+        f"{training.name}: batch {batch} is lowered to {images}, the number of its training images",
+        BenchWarning,
+        stacklevel=3,
+    )
+    return training.with_batch(images)
 
 
 class Session:

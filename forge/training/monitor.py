@@ -23,7 +23,7 @@ from forge.training.likeness import SAMPLES, Likeness, diversity, rank, shrink
 
 _FIXED, _FIXED_PIXELS = 64, 8  # what is remembered of the fixed samples until the next tick: 12 kB
 _JUDGED = 128  # images of each kind shown to the discriminator, which is the dearest part of a tick
-_FEWEST = 16  # images of a kind below which shares of them say nothing
+FEWEST = 16  # images of a kind below which shares of them say nothing
 _LARGEST_VALUE = 50.0  # of untrained output that is meant to be -1..1; style-based generators start at 10 and more
 _VISIBLE = 2 / 255  # one grey level, in units of -1..1
 
@@ -101,12 +101,12 @@ class HealthMonitor:
         seed: int,
         device: torch.device,
     ) -> None:
-        if len(train_images) < _FEWEST:
-            raise InputError(f"{len(train_images)} training images are too few to watch a training; use {_FEWEST}")
+        if len(train_images) < FEWEST:
+            raise InputError(f"{len(train_images)} training images are too few to watch a training; use {FEWEST}")
         self.settings, self._device = settings, device
         self._diagnosis = Diagnosis(settings)
         self._reals = {"train": _choose(train_images, seed)}
-        others = held_out if held_out is not None and len(held_out) >= _FEWEST else None
+        others = held_out if held_out is not None and len(held_out) >= FEWEST else None
         if others is not None:
             self._reals["held_out"] = _choose(others, seed)
         self._likeness = Likeness(train_images, others, seed=seed, device=device)

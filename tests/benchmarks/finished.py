@@ -10,6 +10,7 @@ from benchmarks.report.digests import write_sums
 from detect.adversary import Blueprint
 from detect.detectors.dct import LogDct
 from detect.detectors.discriminator import FromScratch
+from detect.scoring import write_scores
 from detect.trained import DetectorCard, TrainedDetector
 from forge.files import write_json
 
@@ -49,6 +50,7 @@ def finished_run(folder):
             )  # fmt: skip
     results = results.model_copy(update={"stages": stages})
     write_json(folder / "reports/mine/results.json", results.model_dump(mode="json"))
+    write_scores(scores, folder / "reports/mine/scores.parquet")
     write_sums(folder / "reports/mine")
     for name in ("me.png", "you.png", "more/me.png"):
         (folder / name).parent.mkdir(exist_ok=True)

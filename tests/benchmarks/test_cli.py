@@ -271,7 +271,7 @@ def test_photos_stay_out_of_the_report_unless_asked_for(bench, tmp_path):
 
 
 def test_the_crop_of_a_run_is_found_in_its_card():
-    from benchmarks.judge import crop_of
+    from benchmarks.inference.predictor import crop_of
 
     assert crop_of({"preparation": {"crop": {"threshold": 0.9}}}) == "face"
     assert crop_of({"preparation": {"crop": "largest square in the middle"}}) == crop_of({}) == "none"

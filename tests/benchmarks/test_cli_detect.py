@@ -3,19 +3,23 @@
 import json
 import shutil
 import sys
+from io import StringIO
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from finished import finished_run
 from PIL import Image
 from synthetic import call_bench
 
+from benchmarks import load
 from benchmarks.report.digests import write_sums
 from benchmarks.serve.catalogue import Catalogue
 from detect.adversary import Blueprint
 from detect.detectors.discriminator import FromScratch
+from detect.scoring import read_scores
 from detect.trained import DetectorCard, TrainedDetector
 from forge.errors import InputError
 from forge.files import read_json, write_json
@@ -62,7 +66,7 @@ def test_explained_photos_are_written_and_named(done, finished):
 
 def test_a_detector_that_cannot_say_where_it_looked_says_so(done):
     code, out, _ = done("detect", "mine", "me.png", "-d", "dct", "--explain")
-    assert code == 0 and "dct cannot say which pixels it judged by" in " ".join(out.split())
+    assert code == 0 and "dct cannot say which pixels its score depends on" in " ".join(out.split())
     assert not list(Path("pictures").rglob("*.png"))
 
 
@@ -81,7 +85,7 @@ def test_a_detector_in_a_folder_judges_at_one_half(done):
     assert (code, err) == (0, "") and found["detector"] == "disc-scratch" and found["trained_on"] == "dcgan"
     assert all(row["verdict"] == ("forged" if row["probability"] >= 0.5 else "real") for row in found["images"])
     code, out, _ = done("detect", "own", "me.png")
-    assert code == 0 and "probability of 0.5" in " ".join(out.split())
+    assert code == 0 and "even odds by its calibration" in " ".join(out.split())
     code, _, err = done("detect", "own", "me.png", "-d", "dct")
     assert code == 2 and "own is one detector already" in err
     shutil.rmtree("own")
@@ -233,3 +237,78 @@ def test_enlarged_photos_and_first_frames_are_said(done, tmp_path):
     assert code == 0 and two["note"] == "enlarged 4 times, first of 2 frames" and "note" not in one
     _, out, _ = done("detect", "mine", str(tmp_path / "two.webp"), "-d", "dct")
     assert "enlarged 4 times" in " ".join(out.split())
+
+
+def test_the_verdicts_come_with_threshold_its_source_and_error_rates(done):
+    code, out, err = done("detect", "mine", "me.png", "you.png", "more", "-d", "dct", "--json")
+    found = json.loads(out)
+    cell = next(cell for cell in read_json(Path("reports/mine/results.json"))["cells"] if cell["detector"] == "dct")
+    assert (code, err) == (0, "") and found["threshold"]["score"] == cell["threshold"]
+    scores = read_scores(Path("reports/mine/scores.parquet"))
+    test = scores[(scores.detector == "dct") & (scores.split == "test")]
+    for rate in found["called_forged"]:
+        part = test[test.generator == ("" if rate["name"] == "real" else rate["name"])]
+        assert (rate["images"], rate["called"]) == (len(part), (part.score >= cell["threshold"]).sum())
+        assert rate["low"] <= rate["called"] / rate["images"] <= rate["high"]
+    assert [rate["name"] for rate in found["called_forged"]] == ["real", "dcgan"]
+    code, out, _ = done("detect", "mine", "me.png", "you.png", "more", "-d", "dct")
+    flat = " ".join(out.split())
+    assert f"Forged means a score of {cell['threshold']:.4g} or more" in flat and "(20 real, 20 forged)" in flat
+    assert "of 20 real" in flat and found["summary"] in flat and found["summary"].startswith("3 photos: ")
+
+
+def test_a_false_positive_rate_can_be_asked_for(done):
+    scores = read_scores(Path("reports/mine/scores.parquet"))
+    val = scores[(scores.detector == "dct") & (scores.split == "val") & (scores.label == 0)].score
+    code, out, err = done("detect", "mine", "me.png", "-d", "dct", "--max-fpr", "0.1", "--json")
+    threshold = json.loads(out)["threshold"]
+    assert (code, err) == (0, "") and (val >= threshold["score"]).sum() == 2
+    assert "at most 10 %" in threshold["rule"] and "20 real" in threshold["rule"]
+    for bound, message in (("0.01", "cannot be kept on 20 real"), ("0", "between 0 and 1"), ("nan", "between 0 and 1")):
+        code, out, err = done("detect", "mine", "me.png", "-d", "dct", "--max-fpr", bound)
+        assert code == 2 and out == "" and message in err and err.count("\n") == 1
+
+
+def test_results_go_to_files_that_other_programs_read(done):
+    Path("odd").mkdir()
+    shutil.copy("me.png", "odd/=1+1.png")
+    Path("odd/broken.png").write_bytes(b"\x89PNG")
+    frames = []
+    for out in ("scores.csv", "scores.parquet", "scores.json"):
+        code, said, err = done("detect", "mine", "me.png", "odd", "-d", "dct", "--out", out)
+        assert (code, err) == (0, "") and "3 photos" in said and "1 not used" in said
+    frames = [pd.read_csv("scores.csv"), pd.read_parquet("scores.parquet")]
+    rows = json.loads(Path("scores.json").read_text())["images"]
+    for frame in frames:
+        assert list(frame["file"]) == [row["file"] for row in rows]
+        assert np.allclose(frame["score"].dropna(), [row["score"] for row in rows if "score" in row])
+        assert frame["score"].isna().sum() == 1 and set(frame["detector"]) == {"dct"}
+    assert "odd/=1+1.png" in Path("scores.csv").read_text()
+    code, printed, _ = done("detect", "mine", "me.png", "odd", "-d", "dct", "--format", "csv")
+    assert code == 0 and printed == Path("scores.csv").read_text()
+    for arguments, message in (
+        (("--format", "parquet"), "needs a file"),
+        (("--format", "xml"), "xml"),
+        (("--out", "scores.txt"), "ends in none of"),
+        (("--out", "nowhere/scores.csv"), "its folder does not exist"),
+        (("--json", "--format", "csv"), "exclude each other"),
+    ):
+        code, out, err = done("detect", "mine", "me.png", *arguments)
+        assert code == 2 and message in err and err.count("\n") == 1
+    shutil.rmtree("odd")
+
+
+def test_many_photos_are_read_in_batches_and_processes_with_the_same_result(done, monkeypatch, finished):
+    for number in range(9):
+        shutil.copy("me.png" if number % 2 else "you.png", f"more/{number}.png")
+    once = done("detect", "mine", "more", "-d", "disc-scratch", "--format", "csv")[1]
+    monkeypatch.setattr("benchmarks.inference.photos.AT_ONCE", 2)
+    monkeypatch.setattr("benchmarks.inference.photos._SPAWNED_FROM", 3)
+    again = done("detect", "mine", "more", "-d", "disc-scratch", "--format", "csv", "--workers", "2")[1]
+    one, other = (pd.read_csv(StringIO(text)) for text in (once, again))
+    assert list(one["file"]) == list(other["file"]) and len(one) == 10
+    assert np.allclose(one["score"], other["score"], rtol=0, atol=1e-6)
+    frame = load("mine", reports="reports").detect(["more"], detector="disc-scratch", store="runs", device="cpu")
+    assert np.allclose(frame["score"], one["score"]) and any("Forged means" in note for note in frame.attrs["notes"])
+    for number in range(9):
+        Path(f"more/{number}.png").unlink()

@@ -24,7 +24,9 @@ def texts(*assignments, generators=THREE, detector="dct"):
 
 
 def test_by_default_every_generator_is_trained_on_and_tested():
-    assert texts() == dict.fromkeys(THREE, (THREE, ("none",)))
+    assert texts() == dict.fromkeys((*THREE, "cgan+dcgan+gan"), (THREE, ("none",)))
+    assert texts("conditions.union=false") == dict.fromkeys(THREE, (THREE, ("none",)))
+    assert texts(generators=("gan",)) == {"gan": (("gan",), ("none",))}
 
 
 def test_leave_one_out_tests_on_what_was_left_out():
@@ -32,9 +34,10 @@ def test_leave_one_out_tests_on_what_was_left_out():
         "cgan+gan": (("dcgan",), ("none",)),
         "cgan+dcgan": (("gan",), ("none",)),
         "dcgan+gan": (("cgan",), ("none",)),
+        "cgan+dcgan+gan": (THREE, ("none",)),  # the detector for photos
     }
     # of two generators, leaving one out is training on the other
-    two = texts("conditions.leave_one_out=true", generators=("dcgan", "gan"))
+    two = texts("conditions.leave_one_out=true", "conditions.union=false", generators=("dcgan", "gan"))
     assert two == {"dcgan": (("dcgan", "gan"), ("none",)), "gan": (("dcgan", "gan"), ("none",))}
     assert texts("conditions.leave_one_out=true", "conditions.cross=false", generators=("gan",)) == {}
 
@@ -81,6 +84,7 @@ def test_a_discriminator_of_a_left_out_generator_is_never_used():
         "fit disc-raw@dcgan+self-blended": "dcgan",
         "fit disc-raw@gan+self-blended": "gan",
         "fit disc-raw@dcgan+gan": "dcgan",  # the last one listed
+        "fit disc-raw@dcgan+gan+self-blended": "dcgan",
     }
 
 

@@ -304,3 +304,19 @@ def test_examples_in_docstrings(module):
     result = doctest.testmod(module)
     assert result.attempted > 0
     assert result.failed == 0
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=4, max_size=60), st.floats(0.01, 1))
+def test_a_threshold_at_a_false_positive_rate_is_the_lowest_that_keeps_it(rows, bound):
+    label, score = np.array([int(forged) for forged, _ in rows]), np.array([float(value) for _, value in rows])
+    if len(set(label)) < 2:
+        return
+    reals = score[label == 0]
+    found = metrics.threshold_at_fpr(label, score, bound)
+    if 1 / len(reals) > bound + 1e-9:
+        assert found is None
+        return
+    assert (reals >= found).mean() <= bound + 1e-9
+    lower = score[score < found]
+    if len(lower):  # calling one more distinct score forged breaks the bound
+        assert (reals >= lower.max()).mean() > bound - 1e-9

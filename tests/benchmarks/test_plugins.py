@@ -166,3 +166,61 @@ def test_a_generator_from_an_installed_package_runs_by_its_name(tmp_path):
     assert list(results["generators"][0]["condition"]["values"]) == ["smile"]
     without = bench(tmp_path, "run", "-g", "dots", "-d", "dct", "--preset", "smoke")
     assert without.returncode == 2 and "generator 'dots' is not known" in without.stderr
+
+
+BESIDE = """
+import numpy as np
+
+from helper import SIGN
+from detect.detectors.base import Detector, FitSummary
+
+
+class Bright(Detector):
+    family = citation = variant = "bright"
+
+    def fit(self, data, context):
+        return FitSummary([], {})
+
+    def score(self, images, compute):
+        return SIGN * images.reshape(len(images), -1).mean(axis=1, dtype=np.float64)
+
+    def save(self, directory):
+        (directory / "nothing.txt").write_text("")
+
+    @classmethod
+    def load(cls, directory, settings, resolution):
+        return cls(settings, resolution)
+"""
+
+
+def test_a_file_beside_a_plugin_is_part_of_what_is_asked_for(tmp_path, monkeypatch, capsys):
+    call = call_bench(tmp_path, monkeypatch, capsys)
+    (tmp_path / "bright.py").write_text(BESIDE)
+    keys = []
+    for sign in (1, -1):
+        (tmp_path / "helper.py").write_text(f"SIGN = {sign}\n")
+        code, out, err = call("run", "-g", "gan", "-d", "bright.py:Bright", "--preset", "smoke", "--dry-run", "--json")
+        assert code == 0, err
+        keys.append({row["stage"]: row["key"] for row in json.loads(out)})
+    changed = {stage for stage in keys[0] if keys[0][stage] != keys[1][stage]}
+    assert "fit bright@gan" in changed and "train gan" not in changed
+
+
+def test_a_fitted_plugin_detector_is_used_again_under_its_own_name(tmp_path, monkeypatch, capsys):
+    call = call_bench(tmp_path, monkeypatch, capsys)
+    (tmp_path / "bright.py").write_text(BESIDE)
+    (tmp_path / "helper.py").write_text("SIGN = 1\n")
+    small = ["--preset", "smoke", "--set", "generator.training.kimg=0.2", "--set", "data.count=120", "--quiet"]
+    code, _, err = call("run", "-g", "gan", "-d", "bright.py:Bright", *small, "--name", "first")
+    assert code == 0, err
+    folder = next((tmp_path / "runs/results").glob("fit-*/detector"))
+    again = ["run", "-g", "gan", "-d", f"{folder},random", *small, "--name", "second"]
+    code, _, err = call(*again)
+    assert code == 2 and "--plugin bright.py:Bright" in err and err.count("\n") == 1
+    (tmp_path / "moved").mkdir()
+    for name in ("bright.py", "helper.py"):
+        (tmp_path / name).rename(tmp_path / "moved" / name)
+    code, _, err = call(*again, "--plugin", "moved/bright.py:Bright")
+    assert code == 0, err
+    results = json.loads((tmp_path / "reports/second/results.json").read_text())
+    assert {cell["detector"] for cell in results["cells"]} == {"bright", "random"}

@@ -97,7 +97,7 @@ def test_an_answer_shows_what_was_seen_and_where_the_detector_looked(client, pla
     assert all(looked[key].startswith("data:image/png;base64,") for key in ("seen", "saliency"))
     assert looked["seen"] != looked["saliency"] and "gradients" in looked["said"]
     cannot = asked(client, photo, detector=DCT, explain="1").json()
-    assert cannot["saliency"] is None and "dct cannot say which pixels it judged by" in cannot["said"]
+    assert cannot["saliency"] is None and "dct cannot say which pixels its score depends on" in cannot["said"]
     assert asked(client, photo, detector=DISC).json()["saliency"] is None
 
 
@@ -204,7 +204,7 @@ def test_a_detector_in_a_folder_is_offered_and_judges_at_one_half(own):
     catalogue = Catalogue(own / "none", own / "runs", folders=[folder])
     with TestClient(create_app(catalogue, device="cpu"), base_url="http://127.0.0.1") as client:
         answer = asked(client, (own / "me.png").read_bytes()).json()
-    assert answer["detector"] == "disc-scratch" and (answer["threshold"], answer["turning"]) == (None, 0.5)
+    assert answer["detector"] == "disc-scratch" and (answer["threshold"], answer["turning"]) == (0, 0.5)
     with pytest.raises(InputError, match=r"no detector\.json"):
         Catalogue(own, own, folders=[own])
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from forge.compute import Compute
-from forge.errors import BenchError, CorruptError, InputError
+from forge.errors import BenchError, BenchWarning, CorruptError, InputError
 from forge.generator import TrainedGenerator, export_averaged
 from forge.networks import GENERATORS
 from forge.networks.dcgan import DCGAN, DCGANSettings
@@ -247,10 +247,15 @@ def test_ctrl_c_saves_first(make_set, tmp_path):
     assert seen[0] == 240  # continues after step 10, where the signal came
 
 
-def test_a_set_smaller_than_a_batch_is_refused(make_set, tmp_path):
-    view = make_set("faces", {"forge": 10}).view("forge")
-    with pytest.raises(InputError, match="batch 16 is larger than the 10 training images; lower it with"):
-        loop.train(make_training(view, tmp_path / "work"), tmp_path, silent)
+def test_a_small_set_gets_a_batch_that_fits_and_a_tiny_one_is_refused(make_set, tmp_path):
+    view = make_set("faces", {"forge": 18}).view("forge")
+    (tmp_path / "out").mkdir()
+    with pytest.warns(BenchWarning, match="batch 32 is lowered to 18"):
+        loop.train(make_training(view, tmp_path / "work", settings={"batch": 32}), tmp_path / "out", silent)
+    assert TrainedGenerator.open(tmp_path / "out").card.training["batch"] == 18
+    tiny = make_set("tiny", {"forge": 15}).view("forge")
+    with pytest.raises(InputError, match="15 training images are too few; prepare more, at least 16 are needed"):
+        loop.train(make_training(tiny, tmp_path / "none"), tmp_path, silent)
 
 
 def test_another_resolution_is_refused(make_set, tmp_path):

@@ -1,4 +1,4 @@
-"""A fitted detector that is asked about single photos, from the command line or over HTTP."""
+"""A fitted detector that scores single photos: where it comes from, its threshold, its predictions."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.inference.threshold import Threshold
 from benchmarks.measures.trainings import Training
 
 if TYPE_CHECKING:
@@ -14,37 +15,38 @@ if TYPE_CHECKING:
     from forge.compute import Compute
     from forge.faces.faceset import Images
     from forge.faces.intake import Intake
-    from forge.faces.sources.base import Item
 
 
 @dataclass(frozen=True)
-class Judge:
+class Predictor:
     """A fitted detector and how it is used.
 
     Attributes:
         trained: the detector.
-        name: in tables.
-        trained_on: its training forgeries.
-        threshold: score from which a photo is called forged; None: probability 0.5.
-        crop: how its faces were cropped.
-        source: the run or folder it comes from.
+        name: name in tables.
+        trained_on: generators of its training forgeries, joined by "+".
+        threshold: from which score a photo is called forged, and what is known of it.
+        crop: how its faces were cropped, "none" or "face".
+        source: run or folder it comes from.
+        unseen: generators of the run that it was not trained on.
     """
 
     trained: TrainedDetector
     name: str
     trained_on: str
-    threshold: float | None
+    threshold: Threshold
     crop: str
     source: str
+    unseen: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Opinion:
+class Prediction:
     """What a detector says of one photo.
 
     Attributes:
-        score: of the detector.
-        probability: of being forged, calibrated on validation data.
+        score: raw score; higher for forged.
+        probability: calibrated probability of being forged, in [0, 1].
         verdict: "forged" or "real".
     """
 
@@ -53,11 +55,11 @@ class Opinion:
     verdict: str
 
 
-def judge_at(folder: Path, detector: str | None = None, trained_on: str | None = None) -> Judge:
-    """The detector in a folder with detector.json.
+def predictor_at(folder: Path, detector: str | None = None, trained_on: str | None = None) -> Predictor:
+    """Load the detector of a folder with detector.json.
 
     Args:
-        folder: its place.
+        folder: the folder.
         detector: path/to/file.py:Class, where its class comes from a file.
         trained_on: must not be given; a folder holds one detector.
 
@@ -71,24 +73,37 @@ def judge_at(folder: Path, detector: str | None = None, trained_on: str | None =
     if trained_on is not None or (detector is not None and not is_file_reference(detector)):
         raise InputError(f"{folder} is one detector already; --detector may only name the file of its class here")
     trained = load_trained(folder, implementation=_plugin(detector))
-    return Judge(trained, trained.name, trained.trained_on, None, "none", folder.resolve().name)
+    return Predictor(
+        trained, trained.name, trained.trained_on, Threshold.at_one_half(trained), "none", folder.resolve().name
+    )
 
 
-def judge_of(run: str, detector: str | None, trained_on: str | None, store: Path, reports: Path) -> Judge:
-    """A detector of a finished run.
+def predictor_of(
+    run: str,
+    detector: str | None,
+    trained_on: str | None,
+    store: Path,
+    reports: Path,
+    *,
+    max_fpr: float | None = None,
+) -> Predictor:
+    """Load a detector of a finished run.
 
     Args:
         run: name or path of its report.
-        detector: of the run, or path/to/file.py:Class; None takes the first of `by_merit`.
+        detector: name in the run, or path/to/file.py:Class; None takes the first of `by_merit`.
         trained_on: its training forgeries; None takes those that name the most generators.
         store: where results lie.
         reports: where reports lie.
+        max_fpr: largest share of real validation images that may be called forged; None keeps the threshold that the
+            run fixed.
 
     Raises:
-        InputError: no such run, no such detector, or the store no longer holds it.
+        InputError: no such run, no such detector, the store no longer holds it, or `max_fpr` is too small for the
+            validation images.
     """
     from benchmarks.pipeline.compose import short_name
-    from benchmarks.pipeline.reading import read_results
+    from benchmarks.pipeline.reading import read_report_scores, read_results
     from benchmarks.pipeline.run import find_report, stored_result
     from benchmarks.pipeline.store import Store
     from detect.trained import load_trained
@@ -96,10 +111,19 @@ def judge_of(run: str, detector: str | None, trained_on: str | None, store: Path
     report = find_report(run, reports)
     results = read_results(report)
     cell = _choose(results, report, short_name(detector) if detector else None, trained_on)
-    place = stored_result(report, fit_stage(results, cell), Store(store))
-    trained = load_trained(place / "detector", implementation=_plugin(detector))
-    crop = crop_of(results["data"]["provenance"])
-    return Judge(trained, cell["detector"], cell["trained_on"], cell["threshold"], crop, results["name"])
+    folder = stored_result(report, fit_stage(results, cell), Store(store))
+    trained = load_trained(folder / "detector", implementation=_plugin(detector))
+    scores = read_report_scores(report) if max_fpr is not None or (report / "scores.parquet").is_file() else None
+    known = Training.parse(cell["trained_on"]).generators
+    return Predictor(
+        trained,
+        cell["detector"],
+        cell["trained_on"],
+        Threshold.of_run(trained, cell, scores, max_fpr=max_fpr),
+        crop_of(results["data"]["provenance"]),
+        results["name"],
+        tuple(dict.fromkeys(one["name"] for one in results["generators"] if one["name"] not in known)),
+    )
 
 
 def fit_stage(results: Mapping[str, Any], cell: Mapping[str, Any]) -> str:
@@ -183,61 +207,33 @@ def intake_for(resolution: int, crop: str) -> Intake:
     return Intake(resolution, min_side=1, crop=FaceCrop() if crop == "face" else None)
 
 
-@dataclass(frozen=True)
-class Face:
-    """A photo as a detector sees it.
-
-    Attributes:
-        images: uint8 [1, H, W, 3].
-        note: how it was read, e.g. "enlarged 4 times, first of 2 frames"; mostly empty.
-    """
-
-    images: Images
-    note: str
-
-
-def face_of(item: Item, intake: Intake) -> Face | str:
-    """Return one photo as a detector sees it, or why it cannot be used."""
-    from forge.faces.intake import take
-
-    batch = take([item], intake)
-    if batch.rejected:
-        _, reason, detail = batch.rejected[0]
-        return f"{reason}: {detail}" if detail else reason
-    return Face(batch.images, batch.notes[0])
-
-
-def opinions(judge: Judge, faces: Images, compute: Compute) -> list[Opinion]:
+def predict(predictor: Predictor, faces: Images, compute: Compute) -> list[Prediction]:
     """Score faces.
 
     Args:
-        judge: the detector.
+        predictor: the detector.
         faces: uint8 [n, H, W, 3] of its resolution.
         compute: the device.
     """
-    scores = judge.trained.detector.score(faces, compute)
-    found = []
-    for score, probability in zip(scores, judge.trained.calibration.probability(scores), strict=True):
-        forged = probability >= 0.5 if judge.threshold is None else score >= judge.threshold
-        found.append(Opinion(float(score), float(probability), "forged" if forged else "real"))
-    return found
+    scores = predictor.trained.detector.score(faces, compute)
+    probabilities = predictor.trained.calibration.probability(scores)
+    return [
+        Prediction(float(score), float(probability), "forged" if score >= predictor.threshold.score else "real")
+        for score, probability in zip(scores, probabilities, strict=True)
+    ]
 
 
-def cannot_explain(judge: Judge) -> str:
-    """A sentence for a detector that has no map of the pixels it judged by."""
-    weighs = judge.trained.detector.frequency_weights() is not None
+def cannot_explain(predictor: Predictor) -> str:
+    """A sentence for a detector that has no map of the pixels behind its score."""
+    weighs = predictor.trained.detector.frequency_weights() is not None
     more = "; it weighs frequencies, which the run's report shows" if weighs else ""
-    return f"{judge.name} cannot say which pixels it judged by: its score does not follow single pixels{more}."
+    return f"{predictor.name} cannot say which pixels its score depends on{more}."
 
 
-def caution(judge: Judge) -> str:
+def caution(predictor: Predictor) -> str:
     """What to keep in mind when reading its verdicts."""
-    if judge.threshold is None:
-        return (
-            "Forged means a probability of 0.5 or more. Forgeries and photos unlike those that this detector was made "
-            "with it may judge wrongly."
-        )
+    missing = f", not of {', '.join(predictor.unseen)}" if predictor.unseen else ""
     return (
-        f"The detector has seen forgeries of {judge.trained_on} alone; other forgeries, and photos unlike its real "
-        "faces, it may judge wrongly."
+        f"Trained on forgeries of {predictor.trained_on}{missing}. On other forgeries, and on photos unlike its real "
+        "faces, it may be wrong."
     )

@@ -1,0 +1,1 @@
+"""Score single photos with fitted detectors: for the command line, notebooks and the web page."""

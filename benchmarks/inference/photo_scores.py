@@ -1,0 +1,224 @@
+"""Score photos and hand the results on: one row per photo, as text, CSV, JSON or Parquet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.inference.photos import Listing, intake_for, read_faces
+from benchmarks.inference.predictor import Predictor, predict
+from forge.errors import InputError
+from forge.progress import Report, Tick, silent
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from forge.compute import Compute
+    from forge.faces.faceset import Images
+
+FORMATS = ("table", "csv", "json", "parquet")
+SEEN = 256  # least height of a picture's halves in pixels
+COLUMNS = ("file", "score", "probability", "verdict", "note", "problem", "looked")
+
+
+@dataclass(frozen=True)
+class PhotoScores:
+    """What a detector says of some photos.
+
+    Attributes:
+        predictor: the detector.
+        rows: one mapping per photo: `file`; `score`, `probability` and `verdict`, or `problem`; where it was read in an
+            unusual way `note`; where it was explained `looked`, the path of the picture.
+    """
+
+    predictor: Predictor
+    rows: Sequence[dict[str, Any]]
+
+    @property
+    def used(self) -> int:
+        """Number of photos that have a score."""
+        return sum("problem" not in row for row in self.rows)
+
+    @property
+    def summary(self) -> str:
+        """One line: how many photos are called what."""
+        forged = sum(row.get("verdict") == "forged" for row in self.rows)
+        unused = len(self.rows) - self.used
+        photos = f"{len(self.rows):,} photo{'s' if len(self.rows) != 1 else ''}"
+        left = f", {unused:,} not used" if unused else ""
+        return f"{photos}: {forged:,} called forged, {self.used - forged:,} real{left}"
+
+    def frame(self) -> pd.DataFrame:
+        """One row per photo with `COLUMNS`; then detector, trained_on and threshold, the same in every row."""
+        import pandas as pd
+
+        predictor = self.predictor
+        table = pd.DataFrame(list(self.rows), columns=list(COLUMNS)).assign(
+            detector=predictor.name, trained_on=predictor.trained_on, threshold=predictor.threshold.score
+        )
+        texts = [name for name in COLUMNS if name not in ("score", "probability")]
+        table[texts] = table[texts].fillna("")
+        return table.astype({"score": "float64", "probability": "float64"})
+
+    def csv(self) -> str:
+        """The frame as CSV; cells that a spreadsheet would run as formulas get an apostrophe in front."""
+        from forge.files import csv_cell
+
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        table = self.frame()
+        writer.writerow(table.columns)
+        for row in table.itertuples(index=False):
+            values = ("" if isinstance(value, float) and math.isnan(value) else value for value in row)
+            writer.writerow([csv_cell(value) if isinstance(value, str) else value for value in values])
+        return text.getvalue()
+
+    def json(self, *, warnings: Sequence[str] = (), explained: str = "") -> str:
+        """Everything as JSON.
+
+        Args:
+            warnings: what the report says of the run first.
+            explained: how the pictures of where the detector looked were made.
+        """
+        predictor = self.predictor
+        threshold = predictor.threshold
+        finite = threshold.score if math.isfinite(threshold.score) else None
+        rates = [vars(rate) | {"low": rate.interval.low, "high": rate.interval.high} for rate in threshold.rates]
+        content = {
+            "detector": predictor.name,
+            "trained_on": predictor.trained_on,
+            "threshold": {"score": finite, "probability": threshold.probability, "rule": threshold.rule},
+            "called_forged": rates,
+            "warnings": list(warnings),
+            "summary": self.summary,
+            "images": list(self.rows),
+        }
+        return json.dumps(content | ({"explained": explained} if explained else {}), indent=1) + "\n"
+
+    def write(self, out: Path, form: str, *, warnings: Sequence[str] = (), explained: str = "") -> None:
+        """Write a file in a form of `FORMATS` other than "table"."""
+        from forge.files import replacing, write_text
+
+        if form == "parquet":
+            with replacing(out) as temporary:
+                self.frame().to_parquet(temporary, index=False)
+        else:
+            write_text(out, self.csv() if form == "csv" else self.json(warnings=warnings, explained=explained))
+
+
+def form_of(form: str | None, out: Path | None) -> str:
+    """The form of an output: as asked, by the ending of its file, else a table for people.
+
+    Raises:
+        UnknownNameError: no such form.
+        InputError: the form does not suit the place: Parquet needs a file, a table goes to the terminal.
+    """
+    from forge.errors import UnknownNameError, quoted
+
+    if form is not None and form not in FORMATS:
+        raise UnknownNameError("format", form, FORMATS)
+    if out is None:
+        if form == "parquet":
+            raise InputError("--format parquet needs a file; name it with --out")
+        return form or "table"
+    ending = out.suffix.removeprefix(".").lower()
+    if form is None and ending not in FORMATS[1:]:
+        raise InputError(f"--out {quoted(str(out))}: its name ends in none of .csv, .json, .parquet; give --format")
+    if form == "table":
+        raise InputError("--format table goes to the terminal; for a file use --format csv, json or parquet")
+    if out.is_dir() or not out.parent.is_dir():
+        raise InputError(f"--out {quoted(str(out))}: {'is a folder' if out.is_dir() else 'its folder does not exist'}")
+    return form or ending
+
+
+def score_photos(
+    predictor: Predictor,
+    photos: Listing,
+    compute: Compute,
+    *,
+    crop: str | None = None,
+    workers: int = 1,
+    pictures: Path | None = None,
+    source: str = "",
+    report: Report = silent,
+) -> PhotoScores:
+    """Score photos, a bounded number in memory.
+
+    Args:
+        predictor: the detector.
+        photos: to score.
+        compute: the device.
+        crop: "none" or "face"; None: as the detector's training faces were cropped.
+        workers: processes that read photos.
+        pictures: an existing folder that gets a picture per photo of where the detector looked.
+        source: text field of these pictures.
+        report: told after every batch.
+    """
+    from forge.faces.sources.base import printable
+
+    rows: list[dict[str, Any]] = []
+    intake = intake_for(predictor.trained.card.resolution, crop or predictor.crop)
+    taken: set[str] = set()
+    for faces in read_faces(photos.files, intake, workers=workers):
+        batch: list[dict[str, Any]] = []
+        for file, problem, note in zip(faces.files, faces.problems, faces.notes, strict=True):
+            row = {"file": printable(str(file))}
+            batch.append(row | ({"problem": problem} if problem else {"note": note} if note else {}))
+        used = [row for row in batch if "problem" not in row]
+        if used:
+            for row, prediction in zip(used, predict(predictor, faces.images, compute), strict=True):
+                row |= vars(prediction)
+            if pictures is not None:
+                _write_pictures(predictor, used, faces.images, compute, pictures, source, taken)
+        rows += batch
+        report(Tick(len(rows), len(photos.files), "photos"))
+    rows += [{"file": printable(str(file)), "problem": f"not read: {why}"} for file, why in photos.unread.items()]
+    return PhotoScores(predictor, rows)
+
+
+def _write_pictures(
+    predictor: Predictor,
+    rows: list[dict[str, Any]],
+    faces: Images,
+    compute: Compute,
+    out: Path,
+    source: str,
+    taken: set[str],
+) -> None:
+    """Write a picture per photo: the face as the detector saw it, beside it in grey and orange where it looked.
+
+    Args:
+        predictor: the detector.
+        rows: of the faces, in order; each gets `looked`, the path of its picture.
+        faces: uint8 [n, H, W, 3].
+        compute: the device.
+        out: an existing folder.
+        source: what goes into the files' text field.
+        taken: names that are in use; grows.
+    """
+    import numpy as np
+
+    from benchmarks.pipeline.settings import safe_name
+    from benchmarks.report.colour import overlay
+    from forge.pictures import grid, write_picture
+
+    maps = predictor.trained.detector.saliency(faces, compute)
+    if maps is None:
+        return
+    times = max(1, -(-SEEN // faces.shape[1]))
+    for row, face, marked in zip(rows, faces, overlay(faces, maps), strict=True):
+        stem = safe_name(Path(row["file"]).stem)
+        number = 1
+        while (name := f"{stem}-{number}" if number > 1 else stem) in taken:
+            number += 1
+        taken.add(name)
+        pair = np.stack([face, marked]).repeat(times, axis=1).repeat(times, axis=2)
+        path = out / f"{name}.png"
+        write_picture(path, grid(pair, columns=2), source=f"{row['file']}: {source}")
+        row["looked"] = str(path)

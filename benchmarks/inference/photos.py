@@ -1,0 +1,134 @@
+"""Photos as a detector sees them: files and folders to batches of faces, read as `bench data prepare` reads them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from forge.errors import InputError, quoted
+
+if TYPE_CHECKING:
+    from forge.faces.faceset import Images
+    from forge.faces.intake import Batch, Intake
+
+AT_ONCE = 64  # photos that are read and scored together; bounds the memory
+_SPAWNED_FROM = 256  # photos from which other processes are worth their start
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Photos that were asked for.
+
+    Attributes:
+        files: paths of image files, in order.
+        unread: path of a picture or video that is not read -> why.
+    """
+
+    files: Sequence[Path]
+    unread: dict[Path, str]
+
+    def __len__(self) -> int:
+        return len(self.files) + len(self.unread)
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Photos that were read together.
+
+    Attributes:
+        files: their paths, [n].
+        problems: why a photo cannot be used; "" where it can, [n].
+        notes: how a photo was read, e.g. "enlarged 4 times, first of 2 frames"; mostly "", [n].
+        images: faces of those that can be used, uint8 [m, H, W, 3], in order.
+    """
+
+    files: Sequence[Path]
+    problems: Sequence[str]
+    notes: Sequence[str]
+    images: Images
+
+
+def intake_for(resolution: int, crop: str) -> Intake:
+    """How photos become what a detector sees: as `prepare` makes them, of any size.
+
+    Args:
+        resolution: height and width of the faces in pixels.
+        crop: "none" or "face".
+    """
+    from forge.faces.crop import FaceCrop
+    from forge.faces.intake import Intake
+
+    return Intake(resolution, min_side=1, crop=FaceCrop() if crop == "face" else None)
+
+
+def list_photos(paths: Sequence[Path]) -> Listing:
+    """List image files, and those of folders by the rule of `prepare`.
+
+    Hidden files and folders are skipped, links are followed, each folder is entered once.
+
+    Raises:
+        InputError: a path does not exist, or there is no image.
+    """
+    from forge.faces.sources.base import find_images, find_unread
+
+    files: list[Path] = []
+    unread: dict[Path, str] = {}
+    for path in paths:
+        if path.is_dir():
+            files += [path / file for file in find_images(path)]
+            unread |= {path / file: why for file, why in find_unread(path).items()}
+        elif path.exists():
+            files.append(path)
+        else:
+            raise InputError(f"image {quoted(str(path))} does not exist")
+    if not files and not unread:
+        raise InputError(f"there are no images in {', '.join(map(str, paths))}")
+    return Listing(files, unread)
+
+
+def read_faces(files: Sequence[Path], intake: Intake, *, workers: int = 1) -> Iterator[Faces]:
+    """Read photos a batch at a time, so that memory does not grow with their number.
+
+    Args:
+        files: paths of image files.
+        intake: how a photo becomes a face.
+        workers: processes; few photos are read by this one.
+
+    Raises:
+        BenchError: a process was killed, mostly for memory.
+    """
+    from forge.faces.pool import ordered
+
+    chunks = [files[start : start + AT_ONCE] for start in range(0, len(files), AT_ONCE)]
+    work = functools.partial(_take, intake=intake)
+    batches = ordered(work, chunks, workers=workers if len(files) >= _SPAWNED_FROM else 1)
+    for chunk, batch in zip(chunks, batches, strict=True):
+        yield _faces(chunk, batch)
+
+
+def read_face(photo: str | bytes, intake: Intake) -> Faces:
+    """Read one photo, a path or the bytes of its file."""
+    from forge.faces.intake import take
+    from forge.faces.sources.base import Item
+
+    return _faces([Path("photo")], take([Item("0", photo)], intake))
+
+
+def _take(chunk: Sequence[Path], intake: Intake) -> Batch:
+    from forge.faces.intake import take
+    from forge.faces.sources.base import Item
+
+    return take([Item(str(number), str(file)) for number, file in enumerate(chunk)], intake)
+
+
+def _faces(files: Sequence[Path], batch: Batch) -> Faces:
+    """A batch whose items are named by their numbers."""
+    problems, notes = [""] * len(files), [""] * len(files)
+    for number, reason, detail in batch.rejected:
+        problems[int(number)] = f"{reason}: {detail}" if detail else reason
+    for position, note in zip(batch.positions, batch.notes, strict=True):
+        notes[position] = note
+    return Faces(files, problems, notes, batch.images)

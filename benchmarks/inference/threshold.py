@@ -1,0 +1,148 @@
+"""The threshold of a detector: from which score a photo is called forged, by which rule, with which error rates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks.measures.trainings import EXTERNAL, Training
+from forge.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from benchmarks.measures.interval import Interval
+    from detect.trained import TrainedDetector
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Share of the test images of one class that are called forged.
+
+    Attributes:
+        name: "real", or the generator of the forgeries.
+        called: images with a score at or above the threshold.
+        images: images in all.
+    """
+
+    name: str
+    called: int
+    images: int
+
+    @property
+    def interval(self) -> Interval:
+        """95 % interval over images (Wilson)."""
+        from benchmarks.measures.interval import wilson
+
+        return wilson(self.called, self.images)
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A threshold and what is known of it.
+
+    Attributes:
+        score: a photo is called forged iff its score is at least this.
+        probability: calibrated probability of that score, in [0, 1].
+        rule: how it was chosen, for a sentence: "Forged means …: {rule}."
+        rates: on test images of the run, real ones first; empty where its scores are not there.
+    """
+
+    score: float
+    probability: float
+    rule: str
+    rates: tuple[Rate, ...] = ()
+
+    @classmethod
+    def at_one_half(cls, trained: TrainedDetector) -> Threshold:
+        """The score whose calibrated probability is one half: for detectors that no run gave a threshold."""
+        calibration = trained.calibration
+        constant = -math.inf if calibration.b >= 0 else math.inf  # every photo is called the same
+        score = 0.0 - calibration.b / calibration.a if calibration.a else constant
+        return cls(score, 0.5, "even odds by its calibration; no run has fixed a threshold for it")
+
+    @classmethod
+    def of_run(
+        cls,
+        trained: TrainedDetector,
+        cell: Mapping[str, Any],
+        scores: pd.DataFrame | None,
+        *,
+        max_fpr: float | None = None,
+    ) -> Threshold:
+        """The threshold that a run fixed on validation images, or the one that keeps a false positive rate there.
+
+        Args:
+            trained: the detector.
+            cell: a result of the run, as results.json has it; names detector, training, seed and threshold.
+            scores: rows of the run's scores.parquet; None where they are not there.
+            max_fpr: largest share of real validation images that may be called forged, in (0, 1).
+
+        Raises:
+            InputError: one false positive is more than `max_fpr`, or `max_fpr` is not in (0, 1).
+        """
+        rows = None if scores is None else _rows_of(scores, cell)
+        score = cell["threshold"]
+        rule = "highest balanced accuracy on the validation images"
+        if max_fpr is not None:
+            score, rule = _bounded(rows, max_fpr, cell["detector"])
+        elif rows is not None:
+            counts = rows[rows["split"] == "val"]["label"].value_counts()
+            rule += f" ({counts.get(0, 0):,} real, {counts.get(1, 0):,} forged)"
+        probability = float(trained.calibration.probability(np.array([score]))[0])
+        return cls(float(score), probability, rule, () if rows is None else _rates(rows, score))
+
+    def sentences(self) -> list[str]:
+        """What a reader of a verdict has to know."""
+        from benchmarks.report.numbers import percent_range
+
+        told = [f"Forged means a score of {self.score:.4g} or more (probability {self.probability:.3f}): {self.rule}."]
+        if self.rates:
+            shares = [
+                f"{percent_range(one.called / one.images, one.interval.low, one.interval.high, one.images)} "
+                f"of {one.images:,} {one.name}"
+                for one in self.rates
+            ]
+            told.append(f"On test images of the run it calls forged: {'; '.join(shares)}.")
+        return told
+
+
+def _rows_of(scores: pd.DataFrame, cell: Mapping[str, Any]) -> pd.DataFrame:
+    """Rows of the detector, training and seed of a result, of images as it was trained on them."""
+    change = Training.parse(cell["trained_on"]).perturbation
+    chosen: pd.Series[bool] = scores["perturbation"] == change
+    for name in ("detector", "trained_on", "seed"):
+        chosen &= scores[name] == cell[name]
+    return scores.loc[chosen]
+
+
+def _bounded(rows: pd.DataFrame | None, max_fpr: float, detector: str) -> tuple[float, str]:
+    from benchmarks.measures.metrics import threshold_at_fpr
+
+    if not 0 < max_fpr < 1:
+        raise InputError(f"--max-fpr must lie between 0 and 1, got {max_fpr:g}; 0.01 is usual")
+    val = None if rows is None else rows[rows["split"] == "val"]
+    if val is None or val.empty:
+        raise InputError(f"--max-fpr needs the validation scores of {detector}, which the run does not have")
+    reals = int((val["label"] == 0).sum())
+    score = threshold_at_fpr(val["label"], val["score"], max_fpr)
+    if score is None:
+        raise InputError(
+            f"--max-fpr {max_fpr:g} cannot be kept on {reals:,} real validation images, of which one is "
+            f"{1 / reals:.2g}; ask for that much, or run again with more: --set images.val={math.ceil(1 / max_fpr)}"
+        )
+    return score, f"at most {100 * max_fpr:g} % of the {reals:,} real validation images are called forged"
+
+
+def _rates(rows: pd.DataFrame, score: float) -> tuple[Rate, ...]:
+    test = rows[(rows["split"] == "test") & ~rows["source"].str.startswith(EXTERNAL)]
+    found = [
+        Rate(str(name) or "real", int((part["score"] >= score).sum()), len(part))
+        for name, part in test.groupby("generator", sort=True)
+        if not str(name).startswith(EXTERNAL)
+    ]
+    return tuple(sorted(found, key=lambda one: one.name != "real"))
