@@ -18,7 +18,7 @@ from detect.detectors import DETECTORS
 from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, Scores
 from detect.scoring import score_view
 from forge.errors import CorruptError, InputError, quoted, short
-from forge.files import digest_file, publishing, read_json, write_json
+from forge.files import digest_file, publishing, read_signed_json, write_signed_json
 from forge.registry import is_file_reference
 
 SCHEMA_VERSION = 1
@@ -90,7 +90,7 @@ class TrainedDetector:
             own = sorted(file for file in temporary.rglob("*") if file.is_file())
             files = {file.relative_to(temporary).as_posix(): digest_file(file) for file in own}
             card = self.card.model_copy(update={"files": files})
-            write_json(temporary / "detector.json", card.model_dump(mode="json"))
+            write_signed_json(temporary / "detector.json", card.model_dump(mode="json"))
 
 
 def fit_detector(
@@ -196,8 +196,8 @@ def read_card(directory: Path) -> DetectorCard:
     file = directory / "detector.json"
     if not file.is_file():
         raise InputError(f"{directory} is not a fitted detector: it has no detector.json")
-    raw = read_json(file)
-    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    raw = read_signed_json(file)
+    version = raw.get("schema_version")
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise InputError(f"{file} has schema {version}, this version reads up to {SCHEMA_VERSION}; upgrade")
     try:

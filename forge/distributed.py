@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -17,6 +18,8 @@ import torch
 from torch import Tensor, distributed
 
 from forge.errors import InputError
+
+_LEAVING_SECONDS = 10  # that a process waits at its end for the others
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class World:
                 torch.cuda.set_device(device)
             # the others wait while the first prepares photos and fits detectors
             distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(days=7))
-            atexit.register(distributed.destroy_process_group)  # its threads must end before the interpreter does
+            atexit.register(_leave)
         return cls(distributed.get_rank(), distributed.get_world_size())
 
     @property
@@ -84,3 +87,14 @@ class World:
         box = [value]
         distributed.broadcast_object_list(box, src=0)
         return box[0]
+
+
+def _leave() -> None:
+    """End the threads of the process group, before the interpreter does.
+
+    The processes leave together: gloo aborts one whose peer closes the connection first.
+    """
+    if distributed.get_backend() == "gloo":
+        with suppress(RuntimeError):  # the others failed, or are gone already
+            distributed.monitored_barrier(timeout=timedelta(seconds=_LEAVING_SECONDS))
+    distributed.destroy_process_group()

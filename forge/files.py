@@ -18,11 +18,12 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from forge.errors import BenchError, InputError
+from forge.errors import BenchError, CorruptError, InputError
 
 _HIDDEN = ("Cc", "Cs")  # categories: control characters, and bytes that are no text
 _DIRECTION = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # turn the order of what follows
 MAX_JSON_BYTES = 256 << 20  # the largest report so far has 3 MB
+DIGEST = "sha256"  # key of the digest in a JSON file that carries its own
 MAX_JSON_DEPTH = 64  # pydantic and the encoder recurse, a few frames a level
 MAX_JSON_DIGITS = 40  # of an integer; the state of a 128-bit random generator has 39
 
@@ -98,6 +99,26 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - any JSON value
     """Write a value as indented JSON atomically; keys keep their order."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_signed_json(path: Path, value: dict[str, Any]) -> None:
+    """Write an object as JSON with the digest of its content, `sha256`, which `read_signed_json` compares."""
+    content = {key: part for key, part in value.items() if key != DIGEST}
+    write_json(path, content | {DIGEST: digest_json(content)})
+
+
+def read_signed_json(path: Path) -> dict[str, Any]:
+    """Read what `write_signed_json` wrote, without the digest; a file without one (of an earlier version) as it is.
+
+    Raises:
+        InputError: as of `read_json_object`.
+        CorruptError: the content is not what was written.
+    """
+    value = read_json_object(path)
+    digest = value.pop(DIGEST, None)
+    if digest is not None and digest != digest_json(value):
+        raise CorruptError(f"{path} is damaged: it was changed after it was written")
+    return value
 
 
 def visible(text: str) -> str:

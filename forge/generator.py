@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from forge.checkpoint import load_checkpoint, pack_module, save_checkpoint, unpack_module
 from forge.condition import Condition
 from forge.errors import CorruptError, InputError
-from forge.files import digest_file, read_json, write_json
+from forge.files import digest_file, read_signed_json, write_signed_json
 from forge.networks import GENERATORS
 from forge.networks.base import Architecture
 from forge.registry import is_file_reference
@@ -65,12 +65,8 @@ class TrainedGenerator:
         file = path / "generator.json"
         if not file.is_file():
             raise InputError(f"{path} is not a trained generator: it has no generator.json")
-        raw = read_json(file)
-        if (
-            isinstance(raw, dict)
-            and isinstance(raw.get("schema_version"), int)
-            and raw["schema_version"] > SCHEMA_VERSION
-        ):
+        raw = read_signed_json(file)
+        if isinstance(raw.get("schema_version"), int) and raw["schema_version"] > SCHEMA_VERSION:
             raise InputError(
                 f"{path} has generator schema {raw['schema_version']}, this version reads {SCHEMA_VERSION}; upgrade"
             )
@@ -126,7 +122,7 @@ def write_generator(
     }
     save_checkpoint(weights, {name: tensor.cpu() for name, tensor in tensors.items()}, {})
     whole = GeneratorCard(weights_sha256=digest_file(weights), **card)
-    write_json(directory / "generator.json", whole.model_dump(mode="json"))
+    write_signed_json(directory / "generator.json", whole.model_dump(mode="json"))
     return whole
 
 
@@ -151,7 +147,7 @@ def export_averaged(trained: TrainedGenerator, directory: Path) -> GeneratorCard
     weights = directory / "weights.safetensors"
     save_checkpoint(weights, averaged, {})
     card = trained.card.model_copy(update={"weights_sha256": digest_file(weights)})
-    write_json(directory / "generator.json", card.model_dump(mode="json"))
+    write_signed_json(directory / "generator.json", card.model_dump(mode="json"))
     return card
 
 

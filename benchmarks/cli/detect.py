@@ -105,7 +105,6 @@ def detect(
         raise UnknownNameError("crop", crop, ("none", "face"))
     for reference in generator or []:
         GENERATORS.load(reference)  # a discriminator from a file is built only if its file was named
-    photos = list_photos(images)
     at_path = not (reports / run / "results.json").is_file() and (Path(run) / "detector.json").is_file()
     if at_path:
         if max_fpr is not None:
@@ -113,6 +112,7 @@ def detect(
         predictor = predictor_at(Path(run), detector, trained_on)
     else:
         predictor = predictor_of(run, detector, trained_on, store, reports, max_fpr=max_fpr)
+    photos = list_photos(images)
     pictures, explained = None, ""
     if explain or explain_to is not None:
         own = Path("pictures") / safe_name(predictor.source) / safe_name(f"{predictor.name}@{predictor.trained_on}")

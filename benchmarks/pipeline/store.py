@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from forge.errors import BenchError
 from forge.faces.faceset import FileEntry
-from forge.files import digest_file, publishing, read_json, write_json
+from forge.files import digest_file, publishing, read_signed_json, write_signed_json
 
 CHECK_BYTES = 1 << 30  # results up to this size are checked byte by byte when found, larger ones by file size
 CLAIM_SECONDS = 0.2
@@ -114,7 +114,7 @@ class Store:
         """Every stored result with a readable manifest, in the folder that its key names: none that was set aside."""
         for file in sorted(self.root.glob("results/*/manifest.json")):
             try:
-                manifest = Manifest.model_validate(read_json(file))
+                manifest = Manifest.model_validate(read_signed_json(file))
             except (ValidationError, BenchError):
                 continue
             if file.parent == self.place(_kind(manifest), manifest.key):
@@ -151,12 +151,12 @@ def write_manifest(directory: Path, **fields: Any) -> None:  # noqa: ANN401 - th
         for file in sorted(directory.rglob("*"))
         if file.is_file()
     }
-    write_json(directory / "manifest.json", Manifest(files=files, **fields).model_dump(mode="json"))
+    write_signed_json(directory / "manifest.json", Manifest(files=files, **fields).model_dump(mode="json"))
 
 
 def read_manifest(place: Path) -> Manifest:
     """The manifest of a result that `find` returned."""
-    return Manifest.model_validate(read_json(place / "manifest.json"))
+    return Manifest.model_validate(read_signed_json(place / "manifest.json"))
 
 
 def _kind(manifest: Manifest) -> str:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from forge.errors import CorruptError, InputError, quoted, short
-from forge.files import canonical_json, digest_file, digest_json, read_json
+from forge.files import canonical_json, digest_file, digest_json, read_signed_json
 
 if TYPE_CHECKING:
     import pandas as pd  # takes a second and a half to import, and opening a set needs none of it
@@ -138,10 +138,12 @@ class FaceSet:
         if not file.is_file():
             raise InputError(f"{path} is not a FaceSet: it has no card.json; `bench data prepare` makes one")
         try:
-            raw = read_json(file)
+            raw = read_signed_json(file)
+        except CorruptError:
+            raise
         except InputError as error:
             raise CorruptError(f"{path} is damaged: {error}") from error
-        version = raw.get("schema_version") if isinstance(raw, dict) else None
+        version = raw.get("schema_version")
         if isinstance(version, int) and version > SCHEMA_VERSION:
             raise InputError(f"{path} has FaceSet schema {version}, this version reads up to {SCHEMA_VERSION}; upgrade")
         try:

@@ -18,7 +18,7 @@ from numpy.lib.format import write_array_header_1_0
 
 from forge.errors import InputError, quoted
 from forge.faces.faceset import CORE_COLUMNS, Card, FileEntry, Images, contents_digest, row_line
-from forge.files import csv_cell, digest_file, publishing, write_json
+from forge.files import csv_cell, digest_file, publishing, write_signed_json
 
 SHARD_BYTES = 256 << 20
 
@@ -166,4 +166,4 @@ class FaceSetWriter:
             files=files,
             digest=contents_digest(self.resolution, self._pixels.hexdigest(), self._rows.hexdigest()),
         )
-        write_json(self._directory / "card.json", card.model_dump(mode="json"))
+        write_signed_json(self._directory / "card.json", card.model_dump(mode="json"))

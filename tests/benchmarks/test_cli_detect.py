@@ -272,13 +272,14 @@ def test_a_false_positive_rate_can_be_asked_for(done):
 def test_results_go_to_files_that_other_programs_read(done):
     Path("odd").mkdir()
     shutil.copy("me.png", "odd/=1+1.png")
-    Path("odd/broken.png").write_bytes(b"\x89PNG")
+    Path("odd/b\x1b[31m\nroken.png").write_bytes(b"\x89PNG")
     frames = []
     for out in ("scores.csv", "scores.parquet", "scores.json"):
         code, said, err = done("detect", "mine", "me.png", "odd", "-d", "dct", "--out", out)
         assert (code, err) == (0, "") and "3 photos" in said and "1 not used" in said
     frames = [pd.read_csv("scores.csv"), pd.read_parquet("scores.parquet")]
     rows = json.loads(Path("scores.json").read_text())["images"]
+    assert all(row["file"].isprintable() for row in rows) and rows[1]["file"] != rows[2]["file"]
     for frame in frames:
         assert list(frame["file"]) == [row["file"] for row in rows]
         assert np.allclose(frame["score"].dropna(), [row["score"] for row in rows if "score" in row])

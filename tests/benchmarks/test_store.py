@@ -47,6 +47,12 @@ def test_a_published_result_is_found(tmp_path):
         (lambda p: (p / "deep" / "log").unlink(), "deep/log is missing"),
         (lambda p: (p / "manifest.json").write_text("{"), "manifest.json is missing or unreadable"),
         (lambda p: (p / "manifest.json").unlink(), "manifest.json is missing or unreadable"),
+        (
+            lambda p: (p / "manifest.json").write_text(
+                (p / "manifest.json").read_text().replace('"seed": ', '"seed": 1')
+            ),
+            "manifest.json is missing or unreadable",
+        ),
     ],
 )
 def test_damage_is_found(tmp_path, damage, problem):

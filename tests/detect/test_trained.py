@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from detect.views import join, select
 from forge.compute import Compute
 from forge.errors import BenchError, CorruptError, InputError
 from forge.faces.faceset import FaceSet
+from forge.files import read_signed_json, write_signed_json
 from forge.registry import allow_files
 
 TINY = f"{Path(__file__).parent / 'tiny.py'}:Tiny"
@@ -28,7 +28,7 @@ def trained(data, context):
 
 def edit_card(directory, **changes):
     file = directory / "detector.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    write_signed_json(file, read_signed_json(file) | changes)
 
 
 # fitting
@@ -136,6 +136,14 @@ def test_a_changed_or_missing_file_is_noticed(trained, tmp_path):
         load_trained(tmp_path / "stored")
     with pytest.raises(InputError, match=r"no detector\.json"):
         load_trained(tmp_path)
+
+
+def test_a_card_that_was_changed_by_hand_is_refused(trained, tmp_path):
+    trained.save(tmp_path / "stored")
+    file = tmp_path / "stored" / "detector.json"
+    file.write_text(file.read_text().replace('"resolution": ', '"resolution": 1'))
+    with pytest.raises(CorruptError, match=r"detector\.json is damaged: it was changed after it was written"):
+        load_trained(tmp_path / "stored")
 
 
 def test_a_newer_schema_and_a_damaged_card_are_refused(trained, tmp_path):

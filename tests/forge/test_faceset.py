@@ -9,6 +9,7 @@ import pytest
 from forge.errors import CorruptError, InputError
 from forge.faces.faceset import FaceSet
 from forge.faces.writing import FaceSetWriter
+from forge.files import digest_json, read_signed_json, write_signed_json
 
 
 def write(path, count=23, *, resolution=8, per_shard=10, block=7, seed=0):
@@ -80,9 +81,12 @@ def test_verify_finds_a_changed_byte(faces, name):
 @pytest.mark.parametrize("field", ["digest", "count"])
 def test_verify_finds_a_changed_card(faces, field):
     path = faces.path / "card.json"
-    card = json.loads(path.read_text())
+    card = read_signed_json(path)
     card[field] = card[field] + 1 if field == "count" else "0" * 64
-    path.write_text(json.dumps(card))
+    path.write_text(json.dumps(card | {"sha256": digest_json({})}))
+    with pytest.raises(CorruptError, match="changed after it was written"):
+        FaceSet.open(faces.path)
+    write_signed_json(path, card)
     assert FaceSet.open(faces.path).verify()
 
 
@@ -92,7 +96,7 @@ def test_a_card_that_is_no_card(faces):
     path.write_text(whole[: len(whole) // 2])
     with pytest.raises(CorruptError, match=r"card\.json is not readable as JSON"):
         FaceSet.open(faces.path)
-    path.write_text(whole.replace('"resolution": 8', '"resolution": "wide"'))
+    write_signed_json(path, json.loads(whole) | {"resolution": "wide"})
     with pytest.raises(CorruptError, match="resolution"):
         FaceSet.open(faces.path)
 
@@ -113,7 +117,7 @@ def test_not_a_set_and_a_newer_one(faces, tmp_path):
     with pytest.raises(InputError, match=r"is not a FaceSet: it has no card\.json"):
         FaceSet.open(tmp_path / "nothing")
     path = faces.path / "card.json"
-    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 2'))
+    write_signed_json(path, read_signed_json(path) | {"schema_version": 2})
     with pytest.raises(InputError, match="schema 2, this version reads up to 1"):
         FaceSet.open(faces.path)
 
@@ -183,10 +187,10 @@ def test_opening_a_million_images_reads_the_card_alone(tmp_path, monkeypatch):
             file, {"descr": "|u1", "fortran_order": False, "shape": (count, edge, edge, 3)}
         )
         file.truncate(file.tell() + count * edge * edge * 3)
-    card = json.loads((faces.path / "card.json").read_text())
+    card = read_signed_json(faces.path / "card.json")
     card |= {"count": count, "resolution": edge}
     card["files"][shard.name]["bytes"] = shard.stat().st_size
-    (faces.path / "card.json").write_text(json.dumps(card))
+    write_signed_json(faces.path / "card.json", card)
 
     opened = []
     for module, name in ((builtins, "open"), (np, "load"), (pq, "read_table"), (os, "open")):
