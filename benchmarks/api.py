@@ -13,15 +13,18 @@ Names and values are those of the command line, and so are the errors: `forge.er
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from benchmarks.finished import Report, load
 from benchmarks.places import reports_folder, store_folder
+from forge.errors import BenchWarning
 
 if TYPE_CHECKING:
+    from benchmarks.pipeline.engines.local import Observer
     from forge.compute import PrecisionAsked
 
 __all__ = ["Report", "Suite", "load", "run"]
@@ -51,6 +54,7 @@ def run(
     workers: int = 1,
     store: str | Path | None = None,
     reports: str | Path | None = None,
+    overwrite: bool = False,
     quiet: bool = False,
 ) -> Report:
     """Train generators, forge faces, train detectors, score them, write a report: `bench run` as a function.
@@ -79,6 +83,7 @@ def run(
             `if __name__ == "__main__":` around what it does; a notebook does not.
         store: where results and checkpoints lie (default: the environment's BENCH_HOME, else runs).
         reports: where report folders go (default: the environment's BENCH_REPORTS, else reports).
+        overwrite: replace a report of the same name that another call made.
         quiet: print nothing.
 
     Returns:
@@ -90,7 +95,7 @@ def run(
     """
     from benchmarks.cli.terminal import observer_for
     from benchmarks.pipeline.configs import as_assignments, find_suite
-    from benchmarks.pipeline.publish import refuse_foreign
+    from benchmarks.pipeline.publish import refuse_foreign, refuse_other_request
     from benchmarks.pipeline.request import gather
     from benchmarks.pipeline.run import execute_run, prepare_run
     from benchmarks.pipeline.settings import safe_name
@@ -128,7 +133,9 @@ def run(
     set_threads(compute.threads)
     planned = prepare_run(asked, memory=place.root / "plans", compute=compute)
     refuse_foreign(folder / asked.name)
-    with observer_for(quiet=quiet) as observer:
+    if not overwrite:
+        refuse_other_request(folder / asked.name, asked.command, planned.photos)
+    with observer_for(quiet=quiet) as observer, _noting(observer):
         outcome = execute_run(
             planned,
             store=place,
@@ -140,6 +147,22 @@ def run(
     for failure in outcome.failures:
         warnings.warn(f"{failure}; the report is there without; the same call tries again", stacklevel=2)
     return Report(outcome.report)
+
+
+@contextmanager
+def _noting(observer: Observer) -> Iterator[None]:
+    """Let the observer say what the bench warns of, one line each; a notebook shows warnings as if they were errors."""
+    show = warnings.showwarning
+
+    def note(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:  # noqa: ANN401
+        if issubclass(category, BenchWarning):
+            observer.noted(f"note: {message}")
+        else:
+            show(message, category, *where, **more)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = note
+        yield
 
 
 def _listed_names(names: Names | None) -> list[str]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from benchmarks.tables.formats import Sheet
+    from detect.trained import TrainedDetector
 
 
 class Report:
@@ -157,6 +158,24 @@ class Report:
         table.attrs["notes"] = [scored.summary, *predictor.threshold.sentences(), caution(predictor)]
         return table
 
+    def detector(
+        self, name: str | None = None, *, trained_on: str | None = None, store: str | Path | None = None
+    ) -> TrainedDetector:
+        """Load a fitted detector of the run; its `detector.score(images, Compute())` scores an array.
+
+        Args:
+            name: name in the run (default: its leader).
+            trained_on: training of the detector (default: on the most generators).
+            store: where its results lie (default: the environment's BENCH_HOME, else runs).
+
+        Raises:
+            InputError: no such detector, or the store no longer holds it.
+        """
+        from benchmarks.inference.predictor import predictor_of
+
+        folder = self.folder.resolve()
+        return predictor_of(str(folder), name, trained_on, store_folder(store), folder.parent).trained
+
     @cached_property
     def _opening(self) -> list[str]:
         """The lines of report.md before its first table, as text."""
@@ -177,7 +196,7 @@ class Report:
         return f"Report({str(self.folder)!r}): {' '.join(self.verdict)}"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the verdict, the leaderboard, and a link to the page."""
+        """What a notebook shows: the verdict, the leaderboard, forgeries of each generator, and a link to the page."""
         from benchmarks.tables.formats import html as table
 
         said = "".join(f"<p><strong>{html.escape(line)}</strong></p>" for line in self.verdict)
@@ -187,7 +206,18 @@ class Report:
         except InputError as error:
             shown = f"<p>{html.escape(str(error))}</p>"
         link = quote(Path(os.path.relpath(self.page)).as_posix())  # notebooks open links from where they lie
-        return f'<h3>{html.escape(self.name)}</h3>{said}{shown}<p><a href="{link}">the whole report</a></p>'
+        seen = "".join(_figure(file, f"{name}: random forgeries, not selected") for name, file in self.samples.items())
+        page = f'<p><a href="{link}">the whole report</a></p>'
+        return f"<h3>{html.escape(self.name)}</h3>{said}{shown}<div>{seen}</div>{page}"
+
+
+def _figure(picture: Path, caption: str) -> str:
+    """A picture inside the page, some tens of kilobytes: a notebook may lie anywhere."""
+    from benchmarks.report.images import file_uri
+
+    text, style = html.escape(caption), "display:inline-block;margin:0 1rem 1rem 0"
+    image = f'<img src="{file_uri(picture)}" alt="{text}" width="320">'
+    return f'<figure style="{style}">{image}<figcaption>{text}</figcaption></figure>'
 
 
 def load(run: str | Path, *, reports: str | Path | None = None) -> Report:

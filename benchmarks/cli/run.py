@@ -158,8 +158,8 @@ def run(
     if dry_run:
         _print_plans(runs, place, reports, as_json=json)
         return
-    for settings in () if overwrite else every:
-        refuse_other_request(reports / settings.name, settings.command)
+    for planned in () if overwrite else runs:
+        refuse_other_request(reports / planned.settings.name, planned.settings.command, planned.photos)
     from benchmarks.cli.outcome import print_outcomes
     from benchmarks.cli.terminal import observer_for
 

@@ -17,7 +17,7 @@ import re
 import shutil
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -50,23 +50,32 @@ def refuse_foreign(target: Path) -> None:
         )
 
 
-def refuse_other_request(target: Path, command: str) -> None:
-    """Refuse to replace the report of a run that was asked for with other words.
+def refuse_other_request(target: Path, command: str, photos: Mapping[str, str]) -> None:
+    """Refuse to replace the report of a run that was asked for with other words, or that read other photos.
 
     Args:
         target: the report's folder.
         command: that asks for the run to come, as its report will name it.
+        photos: name -> key of the stages that read photos.
 
     Raises:
-        InputError: there is a report that another command made.
+        InputError: there is such a report.
     """
-    before: object = command
-    with suppress(BenchError):  # one that cannot be read is nothing to keep
-        before = read_json_object(target / "results.json").get("command", command)
-    if before != command:
+    try:
+        before = read_json_object(target / "results.json")
+        keys = {stage["name"]: stage["key"] for stage in before.get("stages", ())}
+    except (BenchError, LookupError, TypeError, AttributeError):  # one that cannot be read is nothing to keep
+        return
+    other = ""
+    if before.get("command", command) != command:
+        other = f"another run, {quoted(str(before['command']), most=300)}"
+    elif any(keys.get(name, key) != key for name, key in photos.items()):
+        other = "the same command with other photos (or of another version)"
+    if other:
+        mark = digest_json([command, *photos.items()])[:4]
         raise InputError(
-            f"{target} holds the report of another run, {quoted(str(before), most=300)}; keep both with --name "
-            f"{target.name}-{digest_json(command)[:4]}, or replace it with --overwrite"
+            f"{target} holds the report of {other}; keep both with --name {target.name}-{mark}, or replace it with "
+            "--overwrite"
         )
 
 

@@ -37,6 +37,11 @@ class PlannedRun:
     stages: Sequence[Stage]
     external: Mapping[str, tuple[Source, Source]] = field(default_factory=dict)
 
+    @property
+    def photos(self) -> dict[str, str]:
+        """Name -> key of the stages that read photos; another key means other photos, or another version."""
+        return {stage.name: stage.key for stage in self.stages if stage.kind in ("prepare", "external")}
+
 
 def prepare_run(settings: RunSettings, *, memory: Path | None = None, compute: Compute | None = None) -> PlannedRun:
     """Check everything that can be checked before work starts, and plan the stages.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -31,6 +32,14 @@ def grid_uri(faces: np.ndarray, *, columns: int = 8) -> str:
         columns: faces a row.
     """
     return _encode(grid(smaller(faces, _LARGEST), columns=columns))
+
+
+def file_uri(file: Path, *, side: int = 512) -> str:
+    """A picture file as a WebP data URI, made smaller where it is wider or higher than `side` pixels."""
+    with Image.open(file) as opened:
+        picture = opened.convert("RGB")
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return _encode(picture)
 
 
 def map_uri(colours: np.ndarray) -> str:

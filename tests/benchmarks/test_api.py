@@ -3,11 +3,17 @@
 Whole runs from Python stand in guides/tutorial.md, which test_guides.py runs.
 """
 
+import base64
+import io
+import re
+import shutil
 import subprocess
 import sys
 import warnings
 
+import numpy as np
 import pytest
+from PIL import Image
 from synthetic import MANY, NO_PICTURES, ONE, Page, make_results, make_scores
 
 import benchmarks
@@ -15,7 +21,7 @@ from benchmarks import Report, Suite, load, run
 from benchmarks.measures.results import Finding
 from benchmarks.pipeline.run import RunOutcome
 from benchmarks.report.write import write_report
-from forge.errors import BenchError, InputError, UnknownNameError
+from forge.errors import BenchError, BenchWarning, InputError, UnknownNameError
 
 
 def write(folder, skill=ONE, **changes):
@@ -174,3 +180,31 @@ def test_a_report_of_another_protocol_is_shown_without_a_ranking(tmp_path):
     with pytest.raises(InputError, match="measured by protocol 0"):
         _ = report.leaderboard
     assert "measured by protocol 0" in report._repr_html_() and report.verdict
+
+
+def test_notes_are_printed_and_the_report_of_another_call_is_kept(asked, done, tmp_path, monkeypatch, capsys):
+    def executed(planned, **options):
+        warnings.warn("batch 32 is lowered to 16", BenchWarning, stacklevel=1)
+        return RunOutcome(done, {}, [])
+
+    monkeypatch.setattr("benchmarks.pipeline.run.execute_run", executed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        warnings.simplefilter("always", BenchWarning)
+        run("dcgan", "dct", preset="smoke", name="mine")
+    out, err = capsys.readouterr()
+    assert "note: batch 32 is lowered to 16" in out and err == ""
+    shutil.copytree(done, tmp_path / "reports/mine")
+    with pytest.raises(InputError, match="holds the report of another run"):
+        run("dcgan", "dct", preset="smoke", name="mine", quiet=True)
+    assert run("dcgan", "dct", preset="smoke", name="mine", quiet=True, overwrite=True).folder == done
+
+
+def test_a_notebook_shows_forgeries_inside_the_page(tmp_path):
+    write(tmp_path / "mine")
+    Image.fromarray(np.zeros((700, 900, 3), np.uint8)).save(tmp_path / "mine/samples-dcgan.png")
+    shown = load(tmp_path / "mine")._repr_html_()
+    encoded = re.search(r'src="data:image/webp;base64,([^"]+)"', shown)[1]
+    with Image.open(io.BytesIO(base64.b64decode(encoded))) as picture:
+        assert max(picture.size) <= 512
+    assert "dcgan: random forgeries, not selected" in shown

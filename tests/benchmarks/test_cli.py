@@ -81,15 +81,13 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen:
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def test_killed_at_any_moment_it_ends_with_the_same_results(tmp_path):
+def test_killed_in_training_and_in_scoring_it_ends_with_the_same_results(bench, tmp_path):
     longer = ("--set", "generator.training.kimg=4", "--name", "killed")
-    straight, killed = tmp_path / "straight", tmp_path / "killed"
-    straight.mkdir(), killed.mkdir()
-    process = start(straight, *longer)
-    out, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, out
-    moments = ["work/*/log.jsonl", "results/train-*", "results/score-*"]  # in training, after it, in scoring
-    for moment in moments:
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    code, _, err = bench("run", "-g", "dcgan", "-d", "dct", *TINY, *longer)
+    assert code == 0, err
+    for moment in ("work/*/log.jsonl", "results/score-*"):  # test_mutations.py kills at any moment
         process = start(killed, *longer)
         while process.poll() is None and not list((killed / "runs").glob(moment)):
             time.sleep(0.02)
@@ -101,7 +99,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_results(tmp_path):
     assert process.returncode == 0, out
     assert "prepare rendered: cached" in out and "train dcgan: cached" in out
     for name in ("results.csv", "scores.parquet"):
-        assert (straight / "reports/killed" / name).read_bytes() == (killed / "reports/killed" / name).read_bytes()
+        assert (tmp_path / "reports/killed" / name).read_bytes() == (killed / "reports/killed" / name).read_bytes()
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "no json", ""])

@@ -311,5 +311,7 @@ def test_many_photos_are_read_in_batches_and_processes_with_the_same_result(done
     assert np.allclose(one["score"], other["score"], rtol=0, atol=1e-6)
     frame = load("mine", reports="reports").detect(["more"], detector="disc-scratch", store="runs", device="cpu")
     assert np.allclose(frame["score"], one["score"]) and any("Forged means" in note for note in frame.attrs["notes"])
+    trained = load("mine", reports="reports").detector("disc-scratch", store="runs")
+    assert trained.name == "disc-scratch" and trained.trained_on == "dcgan"
     for number in range(9):
         Path(f"more/{number}.png").unlink()

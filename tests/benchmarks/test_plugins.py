@@ -1,7 +1,6 @@
 """A generator that comes with an installed package is trained, scored and reported like our own."""
 
 import json
-import os
 import subprocess
 import sys
 import zipfile
@@ -87,12 +86,6 @@ def install(folder: Path) -> Path:
     return target
 
 
-def bench(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": str(site)}
-    command = [sys.executable, "-m", "benchmarks.cli.main", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-
-
 HALF = """
 from forge.networks.base import Architecture
 from detect.detectors.base import Detector
@@ -152,20 +145,20 @@ def test_what_a_plugin_lacks_is_one_sentence_before_any_work(option, name, sente
     assert err.count("\n") == 1 and not list((tmp_path).glob("runs/results/*"))
 
 
-def test_a_generator_from_an_installed_package_runs_by_its_name(tmp_path):
-    site = install(tmp_path)
-    assert "dots" in bench(site, "list", "generators").stdout
-    places = ["--store", str(tmp_path / "runs"), "--reports", str(tmp_path / "reports"), "--name", "own", "--quiet"]
+def test_a_generator_from_an_installed_package_runs_by_its_name(tmp_path, monkeypatch, capsys):
+    bench = call_bench(tmp_path, monkeypatch, capsys)
+    code, _, err = bench("run", "-g", "dots", "-d", "dct", "--preset", "smoke")
+    assert code == 2 and "generator 'dots' is not known" in err
+    monkeypatch.syspath_prepend(str(install(tmp_path)))
+    assert "dots" in bench("list", "generators")[1]
     settings = ["--set", "generator.training.kimg=0.5", "--set", "generator.training.batch=16"]
     settings += ["--set", "generator.network.width=8", "--set", "data.count=160", "--set", "images.train=16"]
-    command = ["run", "-g", "dots", "-d", "dct", "--preset", "smoke", "--condition", "smile", *settings, *places]
-    run = bench(site, *command)
-    assert run.returncode == 0, run.stderr
+    command = ["run", "-g", "dots", "-d", "dct", "--preset", "smoke", "--condition", "smile", *settings]
+    code, _, err = bench(*command, "--name", "own", "--quiet")
+    assert code == 0, err
     results = json.loads((tmp_path / "reports" / "own" / "results.json").read_text())
     assert [one["name"] for one in results["generators"]] == ["dots"]
     assert list(results["generators"][0]["condition"]["values"]) == ["smile"]
-    without = bench(tmp_path, "run", "-g", "dots", "-d", "dct", "--preset", "smoke")
-    assert without.returncode == 2 and "generator 'dots' is not known" in without.stderr
 
 
 BESIDE = """

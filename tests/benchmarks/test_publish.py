@@ -10,9 +10,10 @@ import pytest
 from published_suite import publish_suite
 from synthetic import call_bench
 
-from benchmarks.pipeline.publish import publish_report, refuse_foreign, tidy_reports
+from benchmarks.pipeline.publish import publish_report, refuse_foreign, refuse_other_request, tidy_reports
 from benchmarks.report.digests import DATA_FILES, SUMS, check_files, write_sums
 from forge.errors import BenchWarning, InputError
+from forge.files import write_json
 
 
 def report(folder, text):
@@ -193,3 +194,18 @@ def test_numbers_written_again_keep_files_of_people(tmp_path, monkeypatch, capsy
     (folder / "report.md").write_text("changed")
     assert bench("report", "mine", "--from-scores")[0] == 0
     assert (folder / "notes.txt").read_text() == "mine" and check_files(folder, DATA_FILES)
+
+
+def test_a_report_of_other_words_or_of_other_photos_is_not_replaced(tmp_path):
+    target = tmp_path / "mine"
+    stages = [{"name": "prepare photos", "key": "a"}, {"name": "train gan", "key": "t"}]
+    refuse_other_request(target, "bench run x", {"prepare photos": "a"})  # there is none
+    write_json(target / "results.json", {"command": "bench run x", "stages": stages})
+    refuse_other_request(target, "bench run x", {"prepare photos": "a", "external y real": "new"})
+    with pytest.raises(InputError, match="of another run, 'bench run x'; keep both with --name mine-"):
+        refuse_other_request(target, "bench run y", {"prepare photos": "a"})
+    with pytest.raises(InputError, match=r"the same command with other photos .*--overwrite"):
+        refuse_other_request(target, "bench run x", {"prepare photos": "b"})
+    for damaged in ("[", '{"command": "bench run x", "stages": [3]}'):
+        (target / "results.json").write_text(damaged)
+        refuse_other_request(target, "bench run x", {"prepare photos": "b"})

@@ -193,6 +193,7 @@ def test_several_generators_give_the_whole_matrix():
     assert [n for n in names if n.startswith("score dct")] == [
         "score dct@a on real", "score dct@a on a", "score dct@a on b",
         "score dct@b on real", "score dct@b on a", "score dct@b on b",
+        "score dct@a+b on real", "score dct@a+b on b",  # a and b are one and the same here, with one result
     ]  # fmt: skip
     assert len(names) == len(set(names))
 

@@ -1,0 +1,49 @@
+"""Twelve steps of two small trainings, by one process or by several: `python joint_training.py FACES OUT`."""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from forge.compute import Compute
+from forge.distributed import World
+from forge.faces.faceset import FaceSet
+from forge.networks import GENERATORS
+from forge.training.game import Game
+from forge.training.settings import TrainingSettings
+from forge.training.task import Training
+
+NETWORKS = {
+    "gan": {"latent": 8, "generator_widths": [16], "discriminator_widths": [16], "grey": False},
+    "stylegan-lite": {
+        "latent": 8, "style": 8, "channels_base": 64, "channels_min": 4, "channels_max": 8, "noise": False, "mixing": 0,
+    },
+}  # fmt: skip
+
+
+def train_all(faces: Path, out: Path, world: World) -> dict[str, tuple[list[list[float]], list[float]]]:
+    """Name -> losses of every step, averaged over the processes, and the sums of the averaged weights."""
+    return {name: _train(name, faces, out, world) for name in NETWORKS}
+
+
+def _train(name: str, faces: Path, out: Path, world: World) -> tuple[list[list[float]], list[float]]:
+    kind = GENERATORS.load(name)
+    settings = TrainingSettings(kimg=1, batch=16, r1_gamma=1.0, penalty_every=2, beta1=0.0, beta2=0.99)
+    networks = kind(kind.Settings(**NETWORKS[name]), 16)
+    view = FaceSet.open(faces).view("forge")
+    game = Game(Training(name, name, networks, settings, view, 3, Compute("cpu", "fp32"), out), "fp32", world)
+    losses = []
+    for _ in range(12):
+        game.advance()
+        values = [game.readings[key].clone() for key in ("d_loss", "g_loss", "r1")]
+        world.average(values)
+        losses.append([float(value) for value in values])
+    return losses, [float(parameter.double().sum()) for parameter in game.averaged.parameters()]
+
+
+if __name__ == "__main__":
+    joined = World.join(torch.device("cpu"))
+    result = train_all(Path(sys.argv[1]), Path(sys.argv[2]), joined)
+    if joined.first:
+        Path(sys.argv[2], f"{joined.size}.json").write_text(json.dumps(result))
