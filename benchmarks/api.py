@@ -196,7 +196,7 @@ def _repeated(
 
 
 def _protocol() -> int:
-    from benchmarks.measures.results import PROTOCOL_VERSION
+    from benchmarks.protocol import PROTOCOL_VERSION
 
     return PROTOCOL_VERSION
 

@@ -34,10 +34,10 @@ def images(
     reports: options.Reports = options.REPORTS,
 ) -> None:
     """Write every test image as PNG under a name that says nothing of its class, and a scores.csv to fill in."""
-    from benchmarks.measures.trainings import EXTERNAL
     from benchmarks.pipeline.reading import read_report_scores, read_results
     from benchmarks.pipeline.run import find_report
     from benchmarks.pipeline.store import Store
+    from benchmarks.protocol import EXTERNAL_PREFIX
     from benchmarks.tables.submission import suite_images
     from forge.errors import InputError
     from forge.files import publishing
@@ -51,8 +51,8 @@ def images(
         wanted = wanted[wanted["generator"] != ""]
     sets = _sets(folder, results, Store(store))
     if not real:
-        wanted = wanted[(wanted["generator"] != "") | ~wanted["source"].str.startswith(EXTERNAL)]
-    foreign = wanted["source"].where(wanted["source"].str.startswith(EXTERNAL), "")
+        wanted = wanted[(wanted["generator"] != "") | ~wanted["source"].str.startswith(EXTERNAL_PREFIX)]
+    foreign = wanted["source"].where(wanted["source"].str.startswith(EXTERNAL_PREFIX), "")
     with publishing(out) as place:
         for (pair, generator, seed), rows in wanted.groupby([foreign, "generator", "seed"], sort=True):
             side = f"{pair} {'forged' if generator else 'real'}" if pair else str(generator)
@@ -72,16 +72,16 @@ def images(
 
 def _sets(folder: Path, results: dict[str, Any], store: Store) -> dict[tuple[str, int], FaceSet]:
     """The FaceSets of a run by generator and seed; the real one is ("", -1), a pair's ("external:NAME real", -1)."""
-    from benchmarks.measures.trainings import EXTERNAL
     from benchmarks.pipeline.plan import plain, seed_of
     from benchmarks.pipeline.run import stored_result
+    from benchmarks.protocol import EXTERNAL_PREFIX
     from forge.faces.faceset import FaceSet
 
     found: dict[tuple[str, int], FaceSet] = {}
     for stage in (one["name"] for one in results["stages"]):
         kind, _, subject = stage.partition(" ")
         if kind == "external":
-            found[f"{EXTERNAL}{subject}", -1] = FaceSet.open(stored_result(folder, stage, store) / "faces")
+            found[f"{EXTERNAL_PREFIX}{subject}", -1] = FaceSet.open(stored_result(folder, stage, store) / "faces")
         if kind in ("prepare", "synthesize", "blend"):
             seed = seed_of(subject)
             key = ("", -1) if kind == "prepare" else (plain(subject), results["seed"] if seed is None else seed)

@@ -99,8 +99,8 @@ def scores_of(folder: Path) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from benchmarks.measures.results import PROTOCOL_VERSION
     from benchmarks.pipeline.reading import read_report_scores, read_results
+    from benchmarks.protocol import PROTOCOL_VERSION
     from detect.scoring import read_scores
     from forge.errors import InputError
 

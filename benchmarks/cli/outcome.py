@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.measures.results import Results
 from benchmarks.pipeline.reading import read_results
 
 if TYPE_CHECKING:
@@ -44,7 +45,6 @@ def _as_json(report: Path) -> dict[str, Any]:
 
 def warnings_of(results: dict[str, Any]) -> list[str]:
     """What forbids to rely on the numbers of a run or makes them mean little: failed audits, trainings that failed."""
-    from benchmarks.measures.results import Results
     from benchmarks.report.words import warnings
 
     return warnings(Results.model_validate(results))
@@ -58,7 +58,7 @@ def _print(report: Path) -> None:
     console = Console()
     for warning in warnings_of(results):
         console.print(f"[bold red]{escape(warning)}[/]", highlight=False)
-    if results.get("seeds") or any(cell["condition"] in ("leave-one-out", "external") for cell in results["cells"]):
+    if Results.model_validate(results).suite:
         from benchmarks.cli.leaderboard import print_sheet, sheet_of
 
         print_sheet(sheet_of(report.name, reports=report.parent))
@@ -85,7 +85,7 @@ def outcome_tables(results: dict[str, Any], width: int) -> tuple[list[Table], st
     if len(results["cells"]) <= FEW:
         return [outcome_table(results)], ""
     from benchmarks.measures.results import Cell, Comparison
-    from benchmarks.measures.trainings import CLEAN
+    from benchmarks.protocol import CLEAN
     from benchmarks.report.leaderboard import leaderboard
     from benchmarks.report.ranking import places
     from benchmarks.report.svg import shorten

@@ -152,10 +152,10 @@ def _again(
     """Compute the chosen tests again."""
     import tempfile
 
-    from benchmarks.measures.results import PROTOCOL_VERSION
     from benchmarks.pipeline import again
     from benchmarks.pipeline.engines.local import bring
     from benchmarks.pipeline.store import Store
+    from benchmarks.protocol import PROTOCOL_VERSION
     from benchmarks.tables.cells import tests_of
     from benchmarks.tables.reproduce import Value, refuse_other, verdict
     from forge.errors import InputError, quoted

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.inference.threshold import Threshold
-from benchmarks.measures.trainings import Training
+from benchmarks.protocol import Condition, FitId, TrainSet
 
 if TYPE_CHECKING:
     from detect.trained import TrainedDetector
@@ -114,7 +114,7 @@ def predictor_of(
     folder = stored_result(report, fit_stage(results, cell), Store(store))
     trained = load_trained(folder / "detector", implementation=_plugin(detector))
     scores = read_report_scores(report) if max_fpr is not None or (report / "scores.parquet").is_file() else None
-    known = Training.parse(cell["trained_on"]).generators
+    known = TrainSet.parse(cell["trained_on"]).generators
     return Predictor(
         trained,
         cell["detector"],
@@ -135,7 +135,7 @@ def fit_stage(results: Mapping[str, Any], cell: Mapping[str, Any]) -> str:
     """
     from benchmarks.pipeline.plan import plain, tag
 
-    wanted = f"fit {cell['detector']}@{cell['trained_on']}"
+    wanted = f"fit {FitId(cell['detector'], TrainSet.parse(cell['trained_on']))}"
     names = [stage["name"] for stage in results["stages"]]
     exact = [name for name in (wanted + tag(cell["seed"]), wanted) if name in names]
     return next(iter(exact + [name for name in names if plain(name) == wanted]), wanted)
@@ -170,9 +170,9 @@ def by_merit(cells: Sequence[Mapping[str, Any]], report: Path) -> list[dict[str,
     order = list(expected.ranks) if expected else []  # best first
 
     def merit(cell: Mapping[str, Any]) -> tuple[bool, int, int, bool]:
-        training = Training.parse(cell["trained_on"])
+        training = TrainSet.parse(cell["trained_on"])
         place = order.index(cell["detector"]) if cell["detector"] in order else len(order)
-        return bool(training.variant), -len(training.generators), place, cell["condition"] != "same"
+        return bool(training.variant), -len(training.generators), place, not Condition(cell["condition"]).seen
 
     return [dict(cell) for cell in sorted(cells, key=merit)]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.measures.trainings import EXTERNAL, Training
+from benchmarks.protocol import EXTERNAL_PREFIX, TrainSet
 from forge.errors import InputError
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Threshold:
 
 def _rows_of(scores: pd.DataFrame, cell: Mapping[str, Any]) -> pd.DataFrame:
     """Rows of the detector, training and seed of a result, of images as it was trained on them."""
-    change = Training.parse(cell["trained_on"]).perturbation
+    change = TrainSet.parse(cell["trained_on"]).perturbation
     chosen: pd.Series[bool] = scores["perturbation"] == change
     for name in ("detector", "trained_on", "seed"):
         chosen &= scores[name] == cell[name]
@@ -139,10 +139,10 @@ def _bounded(rows: pd.DataFrame | None, max_fpr: float, detector: str) -> tuple[
 
 
 def _rates(rows: pd.DataFrame, score: float) -> tuple[Rate, ...]:
-    test = rows[(rows["split"] == "test") & ~rows["source"].str.startswith(EXTERNAL)]
+    test = rows[(rows["split"] == "test") & ~rows["source"].str.startswith(EXTERNAL_PREFIX)]
     found = [
         Rate(str(name) or "real", int((part["score"] >= score).sum()), len(part))
         for name, part in test.groupby("generator", sort=True)
-        if not str(name).startswith(EXTERNAL)
+        if not str(name).startswith(EXTERNAL_PREFIX)
     ]
     return tuple(sorted(found, key=lambda one: one.name != "real"))

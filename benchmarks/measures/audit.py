@@ -17,7 +17,7 @@ from benchmarks.measures.evaluate import identities
 from benchmarks.measures.interval import Interval
 from benchmarks.measures.pooled import mean_auc
 from benchmarks.measures.results import Finding
-from benchmarks.measures.trainings import CLEAN, SHUFFLED, Training
+from benchmarks.protocol import CLEAN, SHUFFLED, TrainSet
 from detect.views import coins
 
 Images = NDArray[np.uint8]
@@ -117,7 +117,7 @@ def _direction(test: pd.DataFrame) -> Finding:
     """On a generator seen in training nothing honest lies below 0.5: scores of the wrong sign do."""
     turned = []
     for (detector, trained_on), rows in test.groupby(["detector", "trained_on"], sort=True):
-        seen = Training.parse(str(trained_on)).generators
+        seen = TrainSet.parse(str(trained_on)).generators
         pairs = [pair for _, fit in rows.groupby("seed") for pair in _pairs(fit) if set(pair["generator"]) & set(seen)]
         if str(detector) != RANDOM and pairs and mean_auc(pairs, level=LEVEL).high < 0.5:
             turned.append(f"{detector} trained on {trained_on}")

@@ -16,7 +16,7 @@ from benchmarks.measures.interval import Interval, two_sided
 from benchmarks.measures.metrics import Floats, Ints
 from benchmarks.measures.resampling import codes, units_of
 from benchmarks.measures.results import Cell, Comparison
-from benchmarks.measures.trainings import CLEAN, EXTERNAL, SHUFFLED, Training, beside
+from benchmarks.protocol import CLEAN, EXTERNAL_PREFIX, SHUFFLED, TestGrid, TrainSet, choose_interval, condition_of
 from detect.views import coins
 from forge.errors import InputError
 
@@ -36,19 +36,19 @@ def evaluate(scores: pd.DataFrame) -> list[Cell]:
         InputError: a detector has no val rows of its training forgeries, or scores are not usable.
     """
     cells = []
-    aside = _beside(scores)
+    tests = TestGrid.of_scores(scores)
     for key, rows in scores.groupby(["detector", "trained_on", "seed"], sort=True):
         detector, trained_on, seed = map(str, key)
-        training = Training.parse(trained_on)
+        training = TrainSet.parse(trained_on)
         if training.variant == SHUFFLED:
             rows = rows.assign(label=coins(rows, 0).astype("int8"))
         val = rows[(rows["split"] == "val") & (rows["perturbation"] == training.perturbation)]
         threshold = _threshold(val, detector, training)
         for perturbation, test in rows[rows["split"] == "test"].groupby("perturbation", sort=True):
             reals = test[test["generator"] == ""]
-            elsewhere = reals["source"].str.startswith(EXTERNAL)
+            elsewhere = reals["source"].str.startswith(EXTERNAL_PREFIX)
             for tested_on, forged in test[test["generator"] != ""].groupby("generator", sort=True):
-                own = reals["source"] == tested_on if str(tested_on).startswith(EXTERNAL) else ~elsewhere
+                own = reals["source"] == tested_on if str(tested_on).startswith(EXTERNAL_PREFIX) else ~elsewhere
                 if not own.any():
                     continue  # its real photos could not be scored
                 pair = pd.concat([reals[own], forged], ignore_index=True)
@@ -57,7 +57,7 @@ def evaluate(scores: pd.DataFrame) -> list[Cell]:
                     "trained_on": trained_on,
                     "tested_on": str(tested_on),
                     "perturbation": str(perturbation),
-                    "condition": training.condition(str(tested_on), str(perturbation), beside=tested_on in aside),
+                    "condition": str(condition_of(training, str(tested_on), str(perturbation), tests)),
                     "seed": int(seed),
                 }
                 cells.append(_cell(pair, names, threshold))
@@ -65,16 +65,13 @@ def evaluate(scores: pd.DataFrame) -> list[Cell]:
 
 
 def grid(scores: pd.DataFrame) -> pd.DataFrame:
-    """The rows without those of tests that stand beside the grid of generators; see `trainings.beside`."""
-    return scores[~scores["generator"].isin(_beside(scores)) & ~scores["source"].str.startswith(EXTERNAL)]
+    """The rows of tests that means over generators take: without snapshots and external pairs."""
+    return scores[
+        ~scores["generator"].isin(TestGrid.of_scores(scores).beside) & ~scores["source"].str.startswith(EXTERNAL_PREFIX)
+    ]
 
 
-def _beside(scores: pd.DataFrame) -> set[str]:
-    trained = [Training.parse(str(text)) for text in scores["trained_on"].unique()]
-    return beside(map(str, scores["generator"].unique()), trained)
-
-
-def _threshold(val: pd.DataFrame, detector: str, training: Training) -> float:
+def _threshold(val: pd.DataFrame, detector: str, training: TrainSet) -> float:
     known = val["generator"].isin(training.generators)
     if len(val) and not known.any():  # trained elsewhere: its own probabilities are all that was fixed beforehand
         certain = val["score"][val["probability"] >= 0.5]
@@ -216,10 +213,10 @@ def _estimates(label: Ints, scores: Sequence[Floats], people: NDArray[np.object_
     added = [averages.influence_of(label, one) for one in placed]
     covariance = averages.covariance([units.of_row] * len(placed), added)
     m = int(np.count_nonzero(label == 1))
-    small = min(m, label.size - m) < statistics.SMALL_CLASS
     ends = []
     for i, one in enumerate(placed):
-        if small or one.variance == 0:
+        method = choose_interval(label.size - m, m, variance=one.variance, repeated=False, people=0)
+        if method == "Newcombe":  # the covariance is over people where they repeat, so only counts are adapted
             ends.append(statistics.auc_newcombe(one.auc, units.in_forged, units.in_real))
         else:
             half = two_sided(0.95) * math.sqrt(covariance[i, i])  # DeLong's, over people where they repeat

@@ -19,7 +19,7 @@ from benchmarks.measures.interval import Interval
 from benchmarks.measures.pooled import mean_auc, people
 from benchmarks.measures.resampling import proportion_interval
 from benchmarks.measures.results import Cell, Gap, GroupFact
-from benchmarks.measures.trainings import CLEAN, Training
+from benchmarks.protocol import CLEAN, TrainSet
 from detect.scoring import SCORE_COLUMNS
 
 LEAST = 30  # real images a group; smaller ones are left out
@@ -72,7 +72,7 @@ def _tests(rows: pd.DataFrame, thresholds: Mapping[tuple[str, str, int], float])
     seen: list[pd.DataFrame] = []
     for key, fit in rows.groupby(["detector", "trained_on", "seed"], sort=True):
         detector, trained_on, seed = map(str, key)
-        training, threshold = Training.parse(trained_on), thresholds.get((detector, trained_on, int(seed)))
+        training, threshold = TrainSet.parse(trained_on), thresholds.get((detector, trained_on, int(seed)))
         if training.variant or threshold is None:
             continue
         fit = fit.assign(called=fit["score"] >= threshold, person=people(fit))

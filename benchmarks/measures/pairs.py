@@ -13,7 +13,7 @@ import pandas as pd
 from benchmarks.measures.audit import LEVEL, RANDOM, apart
 from benchmarks.measures.pooled import mean_auc
 from benchmarks.measures.results import Finding
-from benchmarks.measures.trainings import CLEAN, EXTERNAL, Training
+from benchmarks.protocol import CLEAN, EXTERNAL_PREFIX, TrainSet
 from forge.faces.sources.classes import class_of
 
 TELLING = 0.9  # share of files of one class, against 1 - TELLING of the other, from which a word gives the class away
@@ -52,7 +52,7 @@ def directions(scores: pd.DataFrame) -> list[Finding]:
         scores: rows of scores.parquet.
     """
     plain = scores[(scores["split"] == "test") & (scores["perturbation"] == CLEAN)]
-    elsewhere = plain["source"].str.startswith(EXTERNAL)
+    elsewhere = plain["source"].str.startswith(EXTERNAL_PREFIX)
     findings = []
     for name, pair in plain[elsewhere].groupby("source", sort=True):
         below, good = [], []
@@ -76,7 +76,7 @@ def directions(scores: pd.DataFrame) -> list[Finding]:
 def _is_good(fit: pd.DataFrame, trained_on: str) -> bool:
     """Whether a fit tells the forgeries it was trained on."""
     real = fit[fit["generator"] == ""]
-    forged = fit[fit["generator"].isin(Training.parse(trained_on).generators)]
+    forged = fit[fit["generator"].isin(TrainSet.parse(trained_on).generators)]
     if real.empty or forged.empty:
         return False
     tests = [pd.concat([real[real["seed"] == seed], part]) for seed, part in forged.groupby("seed", sort=True)]

@@ -8,12 +8,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from benchmarks.measures.trainings import CLEAN
+from benchmarks.protocol import CLEAN, PROTOCOL_VERSION, Condition, TrainSet
 from forge.files import csv_cell
 
 # 4: accuracy was the share right, calibration at the set's prevalence alone;
 SCHEMA_VERSION = 5  # 3: no moments, no external; 2: cells had no perturbation; 1: comparisons named trainings
-PROTOCOL_VERSION = 1
 
 CSV_COLUMNS = (
     "detector", "trained_on", "tested_on", "perturbation", "condition", "seed", "n_real", "n_forged", "auc", "auc_low",
@@ -30,10 +29,10 @@ class Cell(_Record):
     """One detector on one test set: every number is a function of its rows in scores.parquet."""
 
     detector: str = Field(description="name of the detector")
-    trained_on: str = Field(description='generators whose forgeries it was trained on, joined by "+"; see trainings.py')
+    trained_on: str = Field(description='generators whose forgeries it was trained on, joined by "+"; see protocol.py')
     tested_on: str = Field(description="generator of the test forgeries")
     perturbation: str = Field(CLEAN, description="what happened to the test images; none: they were left alone")
-    condition: str = Field(description="same (generator seen in training), cross (not seen), leave-one-out, …")
+    condition: Condition = Field(description="how the test relates to the training; see benchmarks/protocol.py")
     seed: int = Field(description="seed of the run")
     n_real: int = Field(description="real test images")
     n_forged: int = Field(description="forged test images")
@@ -62,6 +61,11 @@ class Cell(_Record):
     brier_balanced: float | None = Field(None, description="at prevalence 0.5; null: schema 4")
     ece_balanced: float | None = Field(None, description="at prevalence 0.5; null: schema 4")
     log_loss_balanced: float | None = Field(None, description="at prevalence 0.5; null: schema 4")
+
+    @property
+    def seen(self) -> bool:
+        """Whether the detector was trained on other forgeries of the tested generator."""
+        return self.condition.seen
 
     @property
     def accuracy_is_balanced(self) -> bool:
@@ -253,8 +257,12 @@ class Results(_Record):
 
     @property
     def suite(self) -> bool:
-        """Whether a leaderboard is the answer: several seeds, generators left out, or tests from elsewhere."""
-        return bool(self.seeds) or any(cell.condition in ("leave-one-out", "external") for cell in self.cells)
+        """Whether a leaderboard is the answer: several seeds, a generator left out of several, tests from elsewhere."""
+        return bool(self.seeds) or any(
+            cell.condition is Condition.EXTERNAL
+            or (cell.condition is Condition.LEAVE_ONE_OUT and len(TrainSet.parse(cell.trained_on).generators) > 1)
+            for cell in self.cells
+        )
 
 
 def to_csv(cells: list[Cell]) -> str:

@@ -14,10 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from benchmarks.measures import metrics
 from benchmarks.measures.interval import Interval, two_sided
 from benchmarks.measures.metrics import Floats, check_scores, placements
-from benchmarks.measures.resampling import FEW_UNITS, auc_bootstrap, codes, units_of
+from benchmarks.measures.resampling import auc_bootstrap, codes, units_of
+from benchmarks.protocol import choose_interval
 from forge.errors import InputError
-
-SMALL_CLASS = 200  # images a class below which the protocol takes Newcombe's interval
 
 
 class PairedDifference(NamedTuple):
@@ -167,14 +166,19 @@ def auc_interval(
     forged, scores = check_scores(label, score)
     units = units_of(forged, codes(groups, forged.size))
     m = int(np.count_nonzero(forged))
-    small = min(m, forged.size - m) < SMALL_CLASS
-    few = units.repeat and min(units.in_real, units.in_forged) < FEW_UNITS
-    if small or few or delong_variance(forged, scores) == 0:
-        found = auc_newcombe(metrics.auc(forged, scores), units.in_forged, units.in_real, level=level)
-        return Interval(found.low, found.high, "Newcombe over identities" if units.repeat else "Newcombe", level)
-    if units.repeat:
+    method = choose_interval(
+        forged.size - m,
+        m,
+        variance=delong_variance(forged, scores) if min(m, forged.size - m) > 1 else 0.0,
+        repeated=units.repeat,
+        people=min(units.in_real, units.in_forged),
+    )
+    if method == "bootstrap over identities":
         return auc_bootstrap(forged, scores, groups=groups, level=level, resamples=resamples, seed=seed)
-    return auc_delong(forged, scores, level=level)
+    if method == "DeLong":
+        return auc_delong(forged, scores, level=level)
+    found = auc_newcombe(metrics.auc(forged, scores), units.in_forged, units.in_real, level=level)
+    return Interval(found.low, found.high, method, level)
 
 
 # --- Families of tests ------------------------------------------------------------------------------------------------

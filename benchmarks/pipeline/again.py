@@ -9,11 +9,10 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.measures.results import Results
-from benchmarks.measures.trainings import EXTERNAL
 from benchmarks.pipeline.job import FACES, Context, Job
 from benchmarks.pipeline.plan import Stage, plain
 from benchmarks.pipeline.store import Store
-from benchmarks.tables.cells import named
+from benchmarks.protocol import EXTERNAL_PREFIX, TestId
 from detect.scoring import read_scores, rounded
 from forge.errors import InputError
 from forge.faces.faceset import FaceSet
@@ -28,14 +27,14 @@ def tests(stages: Sequence[Stage]) -> dict[str, list[Stage]]:
             scores.setdefault(stage.inputs["detector"].key, {})[_scored(stage)] = stage
     for sets in scores.values():
         for name, stage in sets.items():
-            pair = name.removesuffix(" forged") if name.startswith(EXTERNAL) else name
-            real = sets.get(f"{pair} real" if name.startswith(EXTERNAL) else "real")
+            pair = name.removesuffix(" forged") if name.startswith(EXTERNAL_PREFIX) else name
+            real = sets.get(f"{pair} real" if name.startswith(EXTERNAL_PREFIX) else "real")
             if name == "real" or name.endswith(" real") or real is None:
                 continue
             fit = stage.inputs["detector"]
             for asked in stage.settings["asked"]:
                 if asked["split"] == "test":
-                    found[named(fit.plain, pair, asked["perturbation"], fit.seed)] = [real, stage]
+                    found[str(TestId(fit.plain, pair, asked["perturbation"], fit.seed))] = [real, stage]
     return found
 
 

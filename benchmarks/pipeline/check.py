@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.measures.trainings import CONDITIONS, ELSEWHERE
 from benchmarks.pipeline.compose import base_name, is_fitted
 from benchmarks.pipeline.configs import validated
 from benchmarks.pipeline.exams import exams
 from benchmarks.pipeline.settings import DetectorRequest, GeneratorSettings, RunSettings
+from benchmarks.protocol import ELSEWHERE, Condition, GeneratorId
 from forge.errors import BenchError, InputError, UnknownNameError, quoted
 from forge.files import digest_file
 from forge.registry import code_files, is_file_reference, named_file
@@ -69,11 +69,11 @@ def _check_conditions(settings: RunSettings, generators: Mapping[str, GeneratorS
                     f"conditions.snapshots: the training of {quoted(name)} shows {generators[name].training['kimg']:g} "
                     f"thousand images, whose end is tested anyway; ask for snapshots before it, not for {kimg:g}"
                 )
-            if f"{name}@{kimg:g}k" in generators:
-                raise InputError(f"{name}@{kimg:g}k is a generator of this run; leave it out of conditions.snapshots")
+            if (snapshot := str(GeneratorId(name, kimg))) in generators:
+                raise InputError(f"{snapshot} is a generator of this run; leave it out of conditions.snapshots")
     for condition in asked.only:
-        if condition not in CONDITIONS:
-            raise UnknownNameError("condition", condition, CONDITIONS)
+        if condition not in list(Condition):
+            raise UnknownNameError("condition", condition, [str(known) for known in Condition])
     for name in (*asked.shuffled, *(name for names in asked.only.values() for name in names)):
         if name not in settings.detectors:
             raise InputError(

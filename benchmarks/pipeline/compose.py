@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +20,7 @@ from benchmarks.pipeline.settings import (
     RunSettings,
     safe_name,
 )
+from benchmarks.protocol import GeneratorId
 from forge.errors import InputError, UnknownNameError, quoted, short
 from forge.files import digest_json
 from forge.registry import is_file_reference
@@ -74,7 +74,7 @@ def compose(
     chosen_detectors = _detectors(detectors, preset, overrides)
     conditions = validated(Conditions, overrides.get("conditions", {}), where="conditions")
     kept = [request.adversary for request in chosen_detectors.values() if request.adversary]
-    kept += [f"{name}@{kimg:g}k" for name, moments in conditions.snapshots.items() for kimg in moments]
+    kept += [str(GeneratorId(name, kimg)) for name, moments in conditions.snapshots.items() for kimg in moments]
     length = {"training": size["training"]} if "training" in size else {}
     chosen_generators = _generators(generators, preset, condition, overrides, kept=kept, unknown=length)
     bases = {base_name(label) for label in chosen_generators}
@@ -211,7 +211,7 @@ def _generators(
     for reference in references:
         architecture, snapshot = split_snapshot(reference)
         base = short_name(architecture)
-        label = base if snapshot is None else f"{base}@{snapshot:g}k"
+        label = str(GeneratorId(base, snapshot))
         if label in chosen:
             raise InputError(f"--generator names {quoted(label)} twice; once is enough")
         defaults = (not is_file_reference(architecture) and shipped("generators", base, preset)) or dict(unknown)
@@ -256,14 +256,15 @@ def split_snapshot(reference: str) -> tuple[str, float | None]:
     name, at, moment = reference.rpartition("@")
     if not at or (is_file_reference(reference) and ".py:" in moment):  # an @ in the path of a file
         return reference, None
-    if not re.fullmatch(r"\d+(\.\d+)?k", moment) or float(moment[:-1]) == 0:
+    parsed = GeneratorId.parse(reference)
+    if not parsed.kimg:
         raise InputError(f"generator {quoted(reference)}: a snapshot is named by thousands of images, e.g. {name}@24k")
-    return name, float(moment[:-1])
+    return parsed.base, parsed.kimg
 
 
 def base_name(label: str) -> str:
     """The training that a generator comes from: "dcgan" for "dcgan" and for "dcgan@24k"."""
-    return label.partition("@")[0]
+    return GeneratorId.parse(label).base
 
 
 def short_name(reference: str) -> str:

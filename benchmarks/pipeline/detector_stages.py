@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.measures.trainings import CLEAN, SHUFFLED, Training
 from benchmarks.pipeline.job import Facts, Job
+from benchmarks.protocol import CLEAN, SHUFFLED, TrainSet
 from forge.compute import derive_seed
 from forge.faces.faceset import FaceView
 
@@ -42,7 +42,7 @@ def fit(job: Job) -> Facts:
     from detect.trained import fit_detector
 
     settings = job.stage.settings
-    training = Training.parse(settings["trained_on"])
+    training = TrainSet.parse(settings["trained_on"])
     views: dict[str, View] = {}
     for split in ("train", "val"):
         count = min(settings["images"][split], training.images or settings["images"][split])
@@ -66,7 +66,7 @@ def fit(job: Job) -> Facts:
     return {"parameters": trained.card.parameters}
 
 
-def _pair(job: Job, training: Training, split: str, count: int) -> tuple[View, View]:
+def _pair(job: Job, training: TrainSet, split: str, count: int) -> tuple[View, View]:
     """Real and forged images of a split, as many of each class, at most `count`; generators have equal shares."""
     from detect.views import join
 

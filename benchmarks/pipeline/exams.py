@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmarks.measures.trainings import CLEAN, EQUALISED, EXTERNAL, SHUFFLED, Training
 from benchmarks.pipeline.settings import RunSettings
+from benchmarks.protocol import CLEAN, EQUALISED, EXTERNAL_PREFIX, SHUFFLED, Condition, GeneratorId, TrainSet
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Exam:
         perturbations: of the test images, "none" for clean ones.
     """
 
-    training: Training
+    training: TrainSet
     tests: tuple[str, ...]
     perturbations: tuple[str, ...] = (CLEAN,)
 
@@ -31,53 +31,53 @@ def exams(settings: RunSettings, detector: str) -> list[Exam]:
     """
     every = tuple(settings.generators)
     asked = settings.conditions
-    elsewhere = tuple(f"{EXTERNAL}{name}" for name in settings.external)
-    elsewhere = elsewhere if _wanted(settings, "external", detector) else ()
-    changed = asked.robust if _wanted(settings, "robust", detector) else ()
+    elsewhere = tuple(f"{EXTERNAL_PREFIX}{name}" for name in settings.external)
+    elsewhere = elsewhere if _wanted(settings, Condition.EXTERNAL, detector) else ()
+    changed = asked.robust if _wanted(settings, Condition.ROBUST, detector) else ()
     request = settings.detectors[detector]
     if request.trained_on:
         every += tuple(label for name in every for label in moments(settings, name)) + elsewhere
-        return [Exam(Training.parse(request.trained_on), every, (CLEAN, *changed))]
+        return [Exam(TrainSet.parse(request.trained_on), every, (CLEAN, *changed))]
     found: list[Exam] = []
-    if asked.cross and _wanted(settings, "cross", detector):
-        found += [Exam(Training.of(name), (*every, *_moments(settings, name, detector))) for name in every]
-    if asked.leave_one_out and len(every) > 1 and _wanted(settings, "leave-one-out", detector):
-        others = {name: Training.of(*(other for other in every if other != name)) for name in every}
+    if asked.cross and _wanted(settings, Condition.CROSS, detector):
+        found += [Exam(TrainSet.of(name), (*every, *_moments(settings, name, detector))) for name in every]
+    if asked.leave_one_out and len(every) > 1 and _wanted(settings, Condition.LEAVE_ONE_OUT, detector):
+        others = {name: TrainSet.of(*(other for other in every if other != name)) for name in every}
         found += [Exam(others[name], (name, *_moments(settings, name, detector))) for name in every]
-    if asked.union and len(every) > 1:
-        found.append(Exam(Training.of(*every), every))
+    if asked.union and len(every) > 1 and _wanted(settings, Condition.UNION, detector):
+        found.append(Exam(TrainSet.of(*every), every))
     if changed:
-        found.append(Exam(Training.of(*every), every, (CLEAN, *changed)))
-    if asked.equalised and _wanted(settings, "equalised", detector):
-        found.append(Exam(Training.of(*every), every))
-        found.append(Exam(Training.of(*every, variant=EQUALISED), every, (EQUALISED,)))
-    if asked.budget and _wanted(settings, "budget", detector):
-        found.append(Exam(Training.of(*every), every))
-        found += [Exam(Training.of(*every, variant=str(images)), every) for images in asked.budget]
+        found.append(Exam(TrainSet.of(*every), every, (CLEAN, *changed)))
+    if asked.equalised and _wanted(settings, Condition.EQUALISED, detector):
+        found.append(Exam(TrainSet.of(*every), every))
+        found.append(Exam(TrainSet.of(*every, variant=EQUALISED), every, (EQUALISED,)))
+    if asked.budget and _wanted(settings, Condition.BUDGET, detector):
+        found.append(Exam(TrainSet.of(*every), every))
+        found += [Exam(TrainSet.of(*every, variant=str(images)), every) for images in asked.budget]
     if elsewhere:
-        found.append(Exam(Training.of(*every), elsewhere))
+        found.append(Exam(TrainSet.of(*every), elsewhere))
     if detector in asked.shuffled:
-        found.append(Exam(Training.of(*every, variant=SHUFFLED), every))
+        found.append(Exam(TrainSet.of(*every, variant=SHUFFLED), every))
     return _merged(found)
 
 
 def moments(settings: RunSettings, generator: str) -> list[str]:
     """Labels of the snapshots of a generator that are tested."""
-    return [f"{generator}@{kimg:g}k" for kimg in settings.conditions.snapshots.get(generator, ())]
+    return [str(GeneratorId(generator, kimg)) for kimg in settings.conditions.snapshots.get(generator, ())]
 
 
 def _moments(settings: RunSettings, generator: str, detector: str) -> list[str]:
-    return moments(settings, generator) if _wanted(settings, "snapshots", detector) else []
+    return moments(settings, generator) if _wanted(settings, Condition.SNAPSHOTS, detector) else []
 
 
-def _wanted(settings: RunSettings, condition: str, detector: str) -> bool:
+def _wanted(settings: RunSettings, condition: Condition, detector: str) -> bool:
     only = settings.conditions.only.get(condition)
     return only is None or detector in only
 
 
 def _merged(found: list[Exam]) -> list[Exam]:
     """One exam a training: two conditions may ask for the same."""
-    merged: dict[Training, Exam] = {}
+    merged: dict[TrainSet, Exam] = {}
     for exam in found:
         known = merged.get(exam.training, exam)
         merged[exam.training] = Exam(

@@ -8,8 +8,8 @@ import shutil
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from benchmarks.measures.trainings import EXTERNAL
 from benchmarks.pipeline.job import FACES, Context, Facts, Job
+from benchmarks.protocol import EXTERNAL_PREFIX
 from forge.errors import CorruptError, InputError
 from forge.faces.faceset import FaceSet
 from forge.files import read_json, write_json
@@ -72,7 +72,7 @@ def external(job: Job) -> Facts:
     from forge.faces.prepare import prepare as prepare_faces
 
     settings = job.stage.settings
-    pair = job.context.external[settings["name"].removeprefix(EXTERNAL)]
+    pair = job.context.external[settings["name"].removeprefix(EXTERNAL_PREFIX)]
     source = pair[settings["kind"] == "forged"]
     faces = prepare_faces(
         source,

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from benchmarks.measures.trainings import CLEAN, EXTERNAL, Training
 from benchmarks.pipeline.compose import base_name
 from benchmarks.pipeline.exams import Exam, exams, moments
 from benchmarks.pipeline.program import program_digest
 from benchmarks.pipeline.settings import GeneratorSettings, RunSettings
+from benchmarks.protocol import CLEAN, EXTERNAL_PREFIX, FitId, GeneratorId, TrainSet
 from forge.compute import Compute
 from forge.execution import execution_of
 from forge.files import digest_json
@@ -172,7 +172,7 @@ def _elsewhere(settings: RunSettings, fingerprints: Mapping[str, tuple[str, str]
     """The stages that prepare the real and the forged photos of each external pair, all for the test."""
     found = {}
     for name, prints in fingerprints.items():
-        label = f"{EXTERNAL}{name}"
+        label = f"{EXTERNAL_PREFIX}{name}"
         asked = settings.data.model_dump(mode="json", include={"resolution", "crop"})
         asked |= {"name": label, "count": max(settings.images.test, 20)}  # a set has 20 images at least
         real, forged = (
@@ -260,8 +260,7 @@ def _moments(settings: RunSettings, forged: Mapping[str, Stage], mark: str) -> d
     count = max(settings.images.test, settings.quality.n)  # as many as their quality is measured on
     for name in settings.conditions.snapshots:
         for label in moments(settings, name):
-            kimg = float(label.rpartition("@")[2].removesuffix("k"))
-            asked = forged[name].settings | {"counts": {"test": count}, "snapshot": kimg}
+            asked = forged[name].settings | {"counts": {"test": count}, "snapshot": GeneratorId.parse(label).kimg}
             found[label] = replace(forged[name], subject=f"{label}{mark}", settings=asked)
     return found
 
@@ -277,7 +276,7 @@ def _detectors(settings: RunSettings, tests: _Tests, mark: str) -> list[Stage]:
             fit = _fit(settings, detector, exam.training, tests, fits, mark)
             if fit is None:
                 continue
-            fits[f"{detector}@{exam.training}"] = fit
+            fits[str(FitId(detector, exam.training))] = fit
             stages += [stage for stage in fit.inputs.values() if stage.kind == "perturb"]
             stages.append(fit)
             if pictured and not exam.training.variant:
@@ -313,14 +312,14 @@ def _forgeries(
 def _fit(
     settings: RunSettings,
     name: str,
-    training: Training,
+    training: TrainSet,
     tests: _Tests,
     fits: Mapping[str, Stage],
     mark: str,
 ) -> Stage | None:
     """The stage that gives a fitted detector; None: it cannot be fitted, for want of a discriminator or a member."""
     detector = settings.detectors[name]
-    label = f"{name}@{training}{mark}"
+    label = f"{FitId(name, training)}{mark}"
     if detector.trained_on and detector.needs != "nothing":
         adopted = {"name": name, "files": detector.files, "resolution": settings.data.resolution}
         return Stage("fit", label, {"adopted": detector.detector, **adopted}, settings.seed)
@@ -340,7 +339,7 @@ def _fit(
         inputs["adversary"] = forged[judge].inputs["generator"]
         wanted["snapshot"] = forged[judge].settings["snapshot"]
     if detector.needs == "members":
-        members = {one: f"{one}@{training}" for one in detector.detector.removeprefix("mean:").split("+")}
+        members = {one: str(FitId(one, training)) for one in detector.detector.removeprefix("mean:").split("+")}
         if any(member not in fits for member in members.values()):
             return None
         inputs |= {f"member {one}": fits[member] for one, member in members.items()}
@@ -353,7 +352,7 @@ def _perturbed(faces: Stage, perturbation: str) -> Stage:
     return Stage("perturb", f"{faces.subject} {perturbation}", asked, 0, {"faces": faces})
 
 
-def _strongest(settings: RunSettings, training: Training) -> str | None:
+def _strongest(settings: RunSettings, training: TrainSet) -> str | None:
     """The generator of a training whose discriminator is used unless one is named: the last one listed in the run.
 
     Blended forgeries have none. A left-out generator's discriminator would have seen what the test must not show.
@@ -380,4 +379,5 @@ def _scores(settings: RunSettings, exam: Exam, fit: Stage, tests: _Tests) -> Ite
         asked = [{"split": "test", "count": counts["test"], "perturbation": CLEAN}]
         for faces in pair if name in exam.tests else ():
             inputs = {"detector": fit, "faces": faces}
-            yield Stage("score", f"{fit.subject} on {EXTERNAL}{faces.subject}", {"asked": asked}, settings.seed, inputs)
+            subject = f"{fit.subject} on {EXTERNAL_PREFIX}{faces.subject}"
+            yield Stage("score", subject, {"asked": asked}, settings.seed, inputs)

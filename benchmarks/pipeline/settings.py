@@ -106,7 +106,7 @@ Kimg = Annotated[float, Field(gt=0)]
 
 
 class Conditions(_Settings):
-    """Under which conditions detectors are tested; what each means is in benchmarks/measures/trainings.py."""
+    """Under which conditions detectors are tested; what each means is in benchmarks/protocol.py."""
 
     cross: bool = Field(True, description="train on each generator, test on every one: the conditions same and cross")
     union: bool = Field(

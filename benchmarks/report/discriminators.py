@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from benchmarks.measures.results import Cell, Comparison, Results
+from benchmarks.protocol import ALPHA
 from benchmarks.report.figures import Figure, Names, training
 from benchmarks.report.numbers import Estimate, estimate, p_value, signed
-from benchmarks.report.ranking import ALPHA, Duel, comparison
+from benchmarks.report.ranking import Duel, comparison
 from benchmarks.report.svg import forest, nice_axis, series
 
 PREFIX, CONTROL, FAIR = "disc-", "disc-scratch", "disc-finetune"
@@ -212,7 +213,7 @@ def _clause(trial: Trial, *, first: bool) -> str:
     where = cell.tested_on
     if trial.own:
         where += ", its own generator,"
-    elif cell.condition == "same":
+    elif cell.seen:
         where += ", seen in training,"
     size = _size(trial)
     network = CONTROLS[trial.against] if first else "it"

@@ -76,7 +76,7 @@ def overview(cells: Sequence[Cell], names: Names) -> Figure:
     one = len(look) == 1
     rows = []
     for cell in cells:
-        arrow = cell.tested_on if cell.condition == "same" else f"{cell.trained_on} → {cell.tested_on}"
+        arrow = cell.tested_on if cell.seen else f"{cell.trained_on} → {cell.tested_on}"
         shown = str(estimate(cell.auc, cell.auc_low, cell.auc_high))
         title = arrow if one and len(cells) > 1 else f"{cell.detector}: {arrow}"
         rows.append((title, shown, cell.auc, cell.auc_low, cell.auc_high, look[cell.detector]))

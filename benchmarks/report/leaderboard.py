@@ -9,7 +9,7 @@ from html import escape
 import numpy as np
 
 from benchmarks.measures.results import Cell
-from benchmarks.measures.trainings import in_short
+from benchmarks.protocol import TrainSet
 from benchmarks.report.figures import Figure, Names
 from benchmarks.report.numbers import estimate
 from benchmarks.report.ranking import Duel, Key, Place, key
@@ -56,7 +56,10 @@ def leaderboard(cells: Sequence[Cell], ranks: Mapping[Key, Place]) -> Leaderboar
         lines.append((detector, [_field(own.get(column.duel), ranks) for column in columns]))
     trained = list(dict.fromkeys(column.duel.trained_on for column in columns))
     tested = {cell.tested_on for cell in cells}
-    spans = [(in_short(name, tested), sum(column.duel.trained_on == name for column in columns)) for name in trained]
+    spans = [
+        (TrainSet.parse(name).shortened(tested), sum(column.duel.trained_on == name for column in columns))
+        for name in trained
+    ]
     cross = any(not column.same for column in columns)
     what = "generators not seen in training" if cross else "all columns"
     return Leaderboard(spans, columns, lines, f"Best first by the mean AUC over {what}")
@@ -64,7 +67,7 @@ def leaderboard(cells: Sequence[Cell], ranks: Mapping[Key, Place]) -> Leaderboar
 
 def columns_of(cells: Sequence[Cell]) -> list[Column]:
     """The pairings: those of one training side by side, the generator seen in it first."""
-    found = {Duel(c.trained_on, c.tested_on, c.seed): c.condition == "same" for c in cells}
+    found = {Duel(c.trained_on, c.tested_on, c.seed): c.seen for c in cells}
     order = {name: i for i, name in enumerate(dict.fromkeys(duel.trained_on for duel in found))}
     ranked = sorted(found, key=lambda duel: (order[duel.trained_on], not found[duel], duel.tested_on, duel.seed))
     return [Column(duel, found[duel]) for duel in ranked]
@@ -76,10 +79,10 @@ def ordered(cells: Sequence[Cell]) -> list[str]:
     for cell in cells:
         of.setdefault(cell.detector, []).append(cell)
     most = max((len(group) for group in of.values()), default=0)
-    cross = any(cell.condition != "same" for cell in cells)
+    cross = any(not cell.seen for cell in cells)
 
     def merit(name: str) -> tuple[bool, float, str]:
-        counted = [cell.auc for cell in of[name] if not cross or cell.condition != "same"]
+        counted = [cell.auc for cell in of[name] if not cross or not cell.seen]
         return len(of[name]) < most, -float(np.mean(counted)) if counted else 0.0, name
 
     return sorted(of, key=merit)
@@ -116,7 +119,7 @@ def picture_of(cells: Sequence[Cell], names: Names) -> Figure:
     body.append(text_at(right, bottom + 31, "AUC with 95 % interval", anchor="end", kind="label"))
     said = []
     for i, name in enumerate(chosen):
-        own = sorted((c for c in cells if c.detector == name), key=lambda c: c.condition == "same")
+        own = sorted((c for c in cells if c.detector == name), key=lambda c: c.seen)
         body.append(text_at(left, top + row * i + 10, shorten(name, 40), kind="name"))
         body += [_mark(cell, px, top + row * i + 22) for cell in own]
         said.append(f"{name}: " + ", ".join(f"{c.trained_on} to {c.tested_on} {c.auc:.3f}" for c in own))
@@ -128,7 +131,7 @@ def picture_of(cells: Sequence[Cell], names: Names) -> Figure:
 
 
 def _mark(cell: Cell, px: Callable[[float], float], y: float) -> str:
-    same = cell.condition == "same"
+    same = cell.seen
     kind = "s4" if same else "s5"
     shape = f'<circle class="{"ring" if same else "dot"} {kind}" cx="{number(px(cell.auc))}" cy="{number(y)}" r="4">'
     arrow = f"{cell.trained_on} → {cell.tested_on}: {estimate(cell.auc, cell.auc_low, cell.auc_high)}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from PIL import Image
 
-from benchmarks.measures.trainings import Training, in_short
+from benchmarks.protocol import TrainSet
 from benchmarks.report.colour import Maps, Pixels, diverging, overlay
 from benchmarks.report.figures import Names
 from benchmarks.report.images import grid_uri, map_uri, smaller
@@ -125,9 +125,9 @@ def looking(evidence: Evidence, forged: Mapping[str, Pixels], names: Names, *, b
 
 
 def _broadest(evidence: Evidence) -> Evidence:
-    plain = [sight for sight in evidence.sights if not Training.parse(sight.trained_on).variant]
+    plain = [sight for sight in evidence.sights if not TrainSet.parse(sight.trained_on).variant]
     found: dict[str, Sight] = {}
-    for sight in sorted(plain, key=lambda one: -len(Training.parse(one.trained_on).generators)):  # a stable sort
+    for sight in sorted(plain, key=lambda one: -len(TrainSet.parse(one.trained_on).generators)):  # a stable sort
         found.setdefault(sight.detector, sight)
     return replace(evidence, sights=list(found.values()))
 
@@ -139,7 +139,7 @@ def _first(shown: int, n: int, what: str) -> str:
 def _watchers(evidence: Evidence, generator: str) -> list[Sight]:
     """The fits that were trained on a generator and can say where they look in its forgeries."""
     return [
-        s for s in evidence.sights if generator in s.saliency and generator in Training.parse(s.trained_on).generators
+        s for s in evidence.sights if generator in s.saliency and generator in TrainSet.parse(s.trained_on).generators
     ]
 
 
@@ -178,7 +178,7 @@ def _gazes(
 def _title(sight: Sight, generator: str) -> str:
     if sight.trained_on == generator:
         return sight.detector
-    return f"{sight.detector}, trained on {in_short(sight.trained_on, sight.saliency)}"
+    return f"{sight.detector}, trained on {TrainSet.parse(sight.trained_on).shortened(sight.saliency)}"
 
 
 def _weights(sight: Sight) -> HeatMap:

@@ -58,7 +58,7 @@ def galleries(
     found, seen = [], set()
     for cell in cells:
         part = rows(cell)
-        of = cell.detector if cell.condition == "same" else f"{cell.detector}, trained on {cell.trained_on}"
+        of = cell.detector if cell.seen else f"{cell.detector}, trained on {cell.trained_on}"
         if (cell.detector, cell.trained_on, cell.seed) not in seen:
             seen.add((cell.detector, cell.trained_on, cell.seed))
             found.append(_gallery(part[part["label"] == 0], cell, f"{of}: real images called forged", most, picture))

@@ -23,7 +23,7 @@ from benchmarks.measures.results import (
     Results,
     StageFacts,
 )
-from benchmarks.measures.trainings import CLEAN, Training
+from benchmarks.protocol import CLEAN, Condition, TrainSet
 from benchmarks.report import discriminators, figures, health, histories, mistakes, quality, suite, words
 from benchmarks.report.figures import Figure, Names
 from benchmarks.report.images import grid_uri
@@ -224,8 +224,8 @@ def build(
         cell
         for cell in results.cells
         if cell.perturbation == CLEAN
-        and cell.condition not in ("snapshots", "external")
-        and not Training.parse(cell.trained_on).variant
+        and cell.condition not in (Condition.SNAPSHOTS, Condition.EXTERNAL)
+        and not TrainSet.parse(cell.trained_on).variant
     ]
     if results.seeds:  # and of a repeated run about its first seed: the leaderboard is about all of them
         cells = [cell for cell in cells if cell.seed == results.seed]
@@ -308,7 +308,7 @@ def _by_merit(results: Results) -> list[DetectorFacts]:
     """The fits, those first that did worst on the generator they were trained on; in their own order where few."""
     if len(results.detectors) <= _HISTORIES:
         return results.detectors
-    own = {(c.detector, c.trained_on): c.auc for c in results.cells if c.condition == "same"}
+    own = {(c.detector, c.trained_on): c.auc for c in results.cells if c.seen}
     return sorted(results.detectors, key=lambda one: own.get((one.name, one.trained_on), 1.0))
 
 

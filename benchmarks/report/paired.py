@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.measures.results import Cell, Comparison
+from benchmarks.protocol import ALPHA
 from benchmarks.report.numbers import p_value, signed
-from benchmarks.report.ranking import ALPHA, Duel, comparison, duels
+from benchmarks.report.ranking import Duel, comparison, duels
 
 _MATRICES = 6  # pairings whose tests are shown
 _RIVALS = 16  # detectors whose tests are shown

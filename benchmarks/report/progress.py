@@ -12,14 +12,14 @@ from statistics import fmean
 
 from benchmarks.measures.audit import METADATA, RANDOM
 from benchmarks.measures.results import Cell, GeneratorFacts, Moment, Results
-from benchmarks.measures.trainings import CLEAN, Training
+from benchmarks.protocol import CLEAN, Condition, TrainSet
 from benchmarks.report.figures import Figure, Names, apart
 from benchmarks.report.numbers import estimate
 from benchmarks.report.svg import Axis, Plot, nice_axis, series, shorten
 
 QUALITY = "sliced Wasserstein x 1000"  # the metric that forgeries are placed by: no network chose its features
 _AUC = [(0.0, "0"), (0.25, "0.25"), (0.5, "0.5"), (0.75, "0.75"), (1.0, "1")]
-_OTHERS, _OWN = "leave-one-out", "same"
+_OTHERS, _OWN = Condition.LEAVE_ONE_OUT, Condition.SAME
 _WHERE = {
     _OTHERS: "detectors trained on the other generators",
     _OWN: "detectors trained on {name} at its end",
@@ -75,8 +75,8 @@ def _lines(
     """Detector -> its points along the training; of more than can be told apart, an even choice by their means."""
     wanted = [
         cell for cell in cells if cell.perturbation == CLEAN and cell.detector not in (RANDOM, METADATA)
-        if not Training.parse(cell.trained_on).variant
-        if (name in Training.parse(cell.trained_on).generators) == (kind == _OWN)
+        if not TrainSet.parse(cell.trained_on).variant
+        if (name in TrainSet.parse(cell.trained_on).generators) == (kind == _OWN)
     ]  # fmt: skip
     kimgs = {one.name: one.kimg for one in moments}
     trainings = {cell.trained_on for cell in wanted if cell.tested_on in kimgs}

@@ -9,8 +9,7 @@ from statistics import NormalDist, median
 from typing import NamedTuple
 
 from benchmarks.measures.results import Cell, Comparison
-
-ALPHA = 0.05
+from benchmarks.protocol import ALPHA
 
 
 class Key(NamedTuple):

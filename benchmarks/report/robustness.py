@@ -9,7 +9,7 @@ from statistics import fmean
 
 from benchmarks.measures.audit import METADATA, RANDOM
 from benchmarks.measures.results import Results
-from benchmarks.measures.trainings import CLEAN, Training
+from benchmarks.protocol import CLEAN, Condition, TrainSet
 from benchmarks.report.figures import Figure, Names, apart
 from benchmarks.report.svg import Axis, Plot, series, shorten
 
@@ -43,8 +43,8 @@ def robustness(results: Results, names: Names) -> Robustness | None:
         results: whole, with every seed.
         names: of figures.
     """
-    usual = [cell for cell in results.cells if not Training.parse(cell.trained_on).variant]
-    changed = [cell for cell in usual if cell.condition == "robust"]
+    usual = [cell for cell in results.cells if not TrainSet.parse(cell.trained_on).variant]
+    changed = [cell for cell in usual if cell.condition is Condition.ROBUST]
     if not changed:
         return None
     tested = {(cell.detector, cell.trained_on, cell.tested_on, cell.seed) for cell in changed}

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from benchmarks.protocol import Condition, phrase_of_column
 from benchmarks.report.numbers import estimate
 from benchmarks.tables.column import CONTROLS
 from benchmarks.tables.formats import Sheet, rank, standing
 from benchmarks.tables.leaderboard import Leaderboard, Line, Spread
-
-_WHERE = {
-    "leave-one-out": "on generators left out of its training",
-    "cross": "on generators it was not trained on",
-    "same": "on generators it was trained on",
-}
 
 
 @dataclass(frozen=True)
@@ -63,14 +58,14 @@ def verdict(board: Leaderboard) -> list[str]:
         return []
     leaders = [line for line in ranked if line.rank == 1]
     best = leaders[0]
-    where = _WHERE.get(board.primary, f"in the column {board.primary}")
+    where = phrase_of_column(board.primary)
     said = f"{best.detector} leads with a mean AUC of {worded(best, board.primary)} {where}"
     if len(leaders) > 1:
         names = [line.detector for line in leaders[1:]]
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         said += f"; {shown} cannot be told apart from it"
     sentences = [f"{said}. {len(ranked)} detectors are ranked."]
-    known = (name for name in ("same", "union") if name in board.columns and name != board.primary)
+    known = (name for name in Condition if name.seen and name in board.columns and name != board.primary)
     other = next((name for name in known if best.columns[name].value is not None), None)
     if other:
         honest = [line.columns[other].value or 0.0 for line in ranked if line.detector not in CONTROLS]

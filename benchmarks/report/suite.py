@@ -8,12 +8,11 @@ from statistics import fmean
 
 from benchmarks.measures.audit import METADATA, RANDOM
 from benchmarks.measures.results import Cell
-from benchmarks.measures.trainings import Training
+from benchmarks.protocol import Condition, TestGrid, TrainSet, column_of
 from benchmarks.report import figures
 from benchmarks.report.numbers import estimate
 from benchmarks.report.standings import worded
 from benchmarks.report.words import finding
-from benchmarks.tables.cells import column_of
 from benchmarks.tables.column import CONTROLS
 from benchmarks.tables.leaderboard import Leaderboard
 
@@ -90,16 +89,18 @@ def notes(board: Leaderboard, cells: Sequence[Cell]) -> list[str]:
     """What must be known beside the two sentences on the table."""
     ranked = [line for line in board.lines if line.rank is not None]
     found = []
-    robust = [line for line in ranked if "robust" in line.columns and line.columns["robust"].value is not None]
+    robust = [
+        line for line in ranked if Condition.ROBUST in line.columns and line.columns[Condition.ROBUST].value is not None
+    ]
     if ranked and robust:
-        toughest = max(robust, key=lambda line: line.columns["robust"].value or 0.0)
+        toughest = max(robust, key=lambda line: line.columns[Condition.ROBUST].value or 0.0)
         said = f"On changed images (JPEG, blur, noise and the like) {toughest.detector} leads"
         said += f" with {worded(toughest, 'robust')}"
         best = ranked[0]
         if best is not toughest and best in robust:
             said += f"; {best.detector} has {worded(best, 'robust')}"
         found.append(f"{said}.")
-    honest = [cell for cell in cells if cell.detector not in (RANDOM, METADATA) and cell.condition != "same"]
+    honest = [cell for cell in cells if cell.detector not in (RANDOM, METADATA) and not cell.seen]
     below = [cell for cell in honest if finding(cell) == "reversed"]
     if below:
         worst = min(below, key=lambda cell: cell.auc)
@@ -124,12 +125,12 @@ class Measures:
 
 def primary(board: Leaderboard, cells: Sequence[Cell]) -> list[Cell]:
     """The cells of the column that ranks, as they are in the leaderboard."""
-    generators = frozenset(cell.tested_on for cell in cells if cell.condition not in ("snapshots", "external"))
+    train_sets = {cell.trained_on: TrainSet.parse(cell.trained_on) for cell in cells}
+    grid = TestGrid.of((cell.tested_on for cell in cells), train_sets.values())
     return [
         cell
         for cell in cells
-        if cell.tested_on in generators
-        and column_of(Training.parse(cell.trained_on), cell.tested_on, cell.perturbation, generators) == board.primary
+        if column_of(train_sets[cell.trained_on], cell.tested_on, cell.perturbation, grid) == board.primary
     ]
 
 

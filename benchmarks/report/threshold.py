@@ -10,7 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from benchmarks.measures.results import Cell
-from benchmarks.measures.trainings import in_short
+from benchmarks.protocol import TrainSet
 from benchmarks.report.numbers import estimate
 
 POINTS = 49  # thresholds of a test set, spread so that both error rates move evenly; fewer where tests are many
@@ -30,7 +30,7 @@ def dials(cells: Sequence[Cell], rows: Callable[[Cell], pd.DataFrame]) -> list[d
         One mapping a cell: detector, test, real and forged (image counts), auc (text), thresholds rising, `fp` and `tp`
         (images called forged at each, of either class), and `start`, the index of the threshold fixed on val.
     """
-    chosen = sorted(cells, key=lambda cell: cell.condition == "same")[:MOST]
+    chosen = sorted(cells, key=lambda cell: cell.seen)[:MOST]
     tested = {cell.tested_on for cell in cells}
     points = max(LEAST, min(POINTS, _SPACE // max(1, len(chosen))))
     return [_dial(cell, rows(cell), tested, points) for cell in cells if any(cell is one for one in chosen)]
@@ -46,7 +46,7 @@ def _dial(cell: Cell, part: pd.DataFrame, tested: set[str], points: int) -> dict
     start = int(np.searchsorted(thresholds, cell.threshold))
     return {
         "detector": cell.detector,
-        "test": f"{cell.tested_on}, trained on {in_short(cell.trained_on, tested)}",
+        "test": f"{cell.tested_on}, trained on {TrainSet.parse(cell.trained_on).shortened(tested)}",
         "auc": str(estimate(cell.auc, cell.auc_low, cell.auc_high)),
         "real": real.size,
         "forged": forged.size,

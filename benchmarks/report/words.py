@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from benchmarks.measures.audit import METADATA, RANDOM, failed
 from benchmarks.measures.results import Cell, Comparison, Results
-from benchmarks.measures.trainings import Training
+from benchmarks.protocol import ELSEWHERE, TrainSet
 from benchmarks.report.numbers import count, estimate, p_value, percent, signed
 from benchmarks.report.ranking import Duel, Key, comparison, duels, key, tiers
 from forge.training.health import SICK
@@ -157,7 +157,7 @@ def auc(cell: Cell) -> str:
 def claim(cell: Cell, faces: str) -> str:
     """One sentence on one cell."""
     who, forgeries = cell.detector, f"{cell.tested_on} forgeries"
-    if cell.condition == "cross":
+    if not cell.seen and cell.trained_on != ELSEWHERE and len(TrainSet.parse(cell.trained_on).generators) == 1:
         who = f"{who}, trained on {cell.trained_on} only,"
     ending = f": {auc(cell)}."
     match finding(cell):
@@ -194,8 +194,8 @@ def _of(hits: int, n: int, what: str, fate: str, *, plural: str | None = None) -
 
 
 def _spread(cells: Sequence[Cell], faces: str) -> list[str]:
-    same = [cell for cell in cells if cell.condition == "same"]
-    cross = [cell for cell in cells if cell.condition != "same"]
+    same = [cell for cell in cells if cell.seen]
+    cross = [cell for cell in cells if not cell.seen]
     return [
         *_extremes(same, "On fresh forgeries of a generator seen in training", faces),
         *_extremes(cross, "On forgeries of a generator never seen in training", faces),
@@ -214,7 +214,7 @@ def _extremes(cells: list[Cell], where: str, faces: str) -> list[str]:
 
 
 def _who(cell: Cell) -> str:
-    if cell.condition == "same":
+    if cell.seen:
         return f"{cell.detector} on {cell.tested_on}"
     return f"{cell.detector} trained on {cell.trained_on} and tested on {cell.tested_on}"
 
@@ -238,7 +238,7 @@ def _ties(groups: Mapping[Duel, list[Cell]], comparisons: list[Comparison]) -> l
 
 def _standing(duel: Duel, found: list[list[Cell]], comparisons: list[Comparison]) -> str:
     first = found[0]
-    if duel.tested_on in Training.parse(duel.trained_on).generators:
+    if duel.tested_on in TrainSet.parse(duel.trained_on).generators:
         where = f"On {duel.tested_on} forgeries"
     else:
         where = f"On {duel.tested_on} forgeries, after training on {duel.trained_on}"
@@ -286,7 +286,7 @@ def _guesses(cells: Sequence[Cell]) -> list[str]:
 
 
 def _saturation(cells: Sequence[Cell]) -> list[str]:
-    same = [cell for cell in cells if cell.condition == "same"]
+    same = [cell for cell in cells if cell.seen]
     if not same:
         return []
     high = [cell for cell in same if cell.auc >= SATURATED]

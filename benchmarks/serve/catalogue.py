@@ -13,19 +13,13 @@ from benchmarks.inference.predictor import Predictor, by_merit, fit_stage, predi
 from benchmarks.pipeline.compose import short_name
 from benchmarks.pipeline.reading import read_results, report_folders
 from benchmarks.pipeline.store import Store
+from benchmarks.protocol import PRIMARIES, phrase_of_column
 from benchmarks.report.digests import SUMS
 from benchmarks.report.numbers import estimate
 from benchmarks.tables.column import CONTROLS
 from benchmarks.tables.leader import published_leader
-from benchmarks.tables.leaderboard import PRIMARIES
 from detect.trained import read_card
 from forge.errors import BenchError, InputError, UnknownNameError
-
-_MEANT = {
-    "leave-one-out": "on generators left out of its training",
-    "cross": "on generators it has never seen",
-    "same": "on the generator it was trained on",
-}
 
 
 @dataclass(frozen=True)
@@ -238,7 +232,7 @@ def _leader(folder: Path) -> str:
         return ""
     shown = estimate(leader.value, leader.low, leader.high)
     tied = f"; {leader.tied} more cannot be told apart from it" if leader.tied else ""
-    return f"{leader.detector}: AUC {shown} {_MEANT.get(leader.column, f'in {leader.column}')}{tied}"
+    return f"{leader.detector}: AUC {shown} {phrase_of_column(leader.column)}{tied}"
 
 
 def _best(cells: Sequence[Mapping[str, Any]]) -> str:
@@ -248,5 +242,5 @@ def _best(cells: Sequence[Mapping[str, Any]]) -> str:
         if there:
             best = max(there, key=lambda one: one["auc"])
             shown = estimate(best["auc"], best["auc_low"], best["auc_high"])
-            return f"{best['detector']}: AUC {shown} {_MEANT[condition]} ({best['tested_on']})"
+            return f"{best['detector']}: AUC {shown} {condition.phrase} ({best['tested_on']})"
     return ""

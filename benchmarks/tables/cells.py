@@ -14,19 +14,18 @@ from numpy.typing import NDArray
 from benchmarks.measures import statistics
 from benchmarks.measures.interval import Interval
 from benchmarks.measures.metrics import Floats, Ints
-from benchmarks.measures.statistics import SMALL_CLASS, Components
-from benchmarks.measures.trainings import CLEAN, EQUALISED, EXTERNAL, SHUFFLED, Training, beside
+from benchmarks.measures.statistics import Components
+from benchmarks.protocol import (
+    EXTERNAL_PREFIX,
+    Condition,
+    FitId,
+    TestGrid,
+    TestId,
+    TrainSet,
+    choose_interval,
+    column_of,
+)
 from forge.errors import InputError
-
-COLUMNS = {
-    "leave-one-out": "trained on all generators but the tested one, or elsewhere",
-    "cross": "trained on one generator, tested on each other one",
-    "same": "trained on one generator, or elsewhere where the suite has one, tested on fresh forgeries of it",
-    "union": "trained on all generators, tested on fresh forgeries of each",
-    "robust": "trained on all generators, test images perturbed",
-    "external": "trained on all generators, tested on photos and forgeries that nobody here made",
-    "equalised": "trained on all generators, both classes end with one JPEG quality in training and test",
-}
 
 
 class Where(NamedTuple):
@@ -59,30 +58,6 @@ class Scored:
     units: Ints
 
 
-def column_of(training: Training, tested_on: str, perturbation: str, generators: frozenset[str]) -> str:
-    """The column a cell belongs to; empty: none (a control, or a training that no condition asks for)."""
-    if training.variant == SHUFFLED:
-        return ""
-    if tested_on.startswith(EXTERNAL):
-        here = generators & set(training.generators)
-        usual = not training.variant and perturbation == CLEAN and here in (generators, frozenset())
-        return "external" if usual else ""
-    if training.images is not None:
-        return f"budget {training.images}"
-    if training.variant == EQUALISED:
-        return "equalised" if perturbation == EQUALISED else ""
-    seen = set(training.generators)
-    if perturbation != CLEAN:
-        return "robust"
-    if tested_on in seen:
-        return "same" if len(seen) == 1 else "union" if seen == generators else ""
-    if seen == generators - {tested_on}:
-        return "leave-one-out"
-    if not seen & generators:  # trained elsewhere: every generator is one that was left out, unless there is one alone
-        return "leave-one-out" if len(generators) > 1 else "same"
-    return "cross" if len(seen) == 1 else ""
-
-
 def cells_of(scores: pd.DataFrame) -> dict[str, dict[str, list[Scored]]]:
     """Detector -> column -> its cells, in the order of what they were trained and tested on.
 
@@ -93,22 +68,16 @@ def cells_of(scores: pd.DataFrame) -> dict[str, dict[str, list[Scored]]]:
         InputError: a score is not finite.
     """
     test = scores[scores["split"] == "test"]
-    trained = {str(text): Training.parse(str(text)) for text in test["trained_on"].unique()}
-    tested = {str(name) for name in test["generator"].unique()} - {""}
-    named = {name for one in trained.values() for name in one.generators}
-    aside = beside(tested, trained.values())
-    tested -= aside
-    generators = frozenset(tested & named or tested)
+    trained = {str(text): TrainSet.parse(str(text)) for text in test["trained_on"].unique()}
+    grid = TestGrid.of(map(str, test["generator"].unique()), trained.values())
     found: dict[str, dict[str, list[Scored]]] = {}
     for (detector, trained_on, seed, perturbation), real, forged in _fits(test, _finite(test)):
         training = trained[trained_on]
         ordered = np.sort(real.scores)
         for tested_on, group in forged:
-            if tested_on in aside and not tested_on.startswith(EXTERNAL):
-                continue  # a snapshot has no column
-            column = column_of(training, tested_on, perturbation, generators)
+            column = column_of(training, tested_on, perturbation, grid)
             if column:
-                named_by = trained_on if column == "cross" else ""
+                named_by = trained_on if column == Condition.CROSS else ""
                 where = Where(named_by, tested_on, perturbation, seed)
                 cell = _cell(where, trained_on, real, group, ordered)
                 found.setdefault(detector, {}).setdefault(column, []).append(cell)
@@ -146,7 +115,7 @@ def joined(parts: Mapping[str, Mapping[str, Mapping[str, Sequence[Scored]]]]) ->
 
 
 def tests_of(scores: pd.DataFrame) -> dict[str, Scored]:
-    """Every test that the rows hold, whatever column it belongs to, by what `named` calls it; else as `cells_of`."""
+    """Every test that the rows hold, whatever column it belongs to, by the name of its `TestId`; else as `cells_of`."""
     test = scores[scores["split"] == "test"]
     found = {}
     for (detector, trained_on, seed, perturbation), real, forged in _fits(test, _finite(test)):
@@ -154,14 +123,9 @@ def tests_of(scores: pd.DataFrame) -> dict[str, Scored]:
         for tested_on, group in forged:
             where = Where("", tested_on, perturbation, seed)
             cell = _cell(where, trained_on, real, group, ordered)
-            found[named(f"{detector}@{trained_on}", tested_on, perturbation, seed)] = cell
+            fit = FitId(detector, TrainSet.parse(trained_on))
+            found[str(TestId(fit, tested_on, perturbation, seed))] = cell
     return found
-
-
-def named(fit: str, tested_on: str, perturbation: str, seed: int) -> str:
-    """What a test is called: "dct@gan on dcgan #0", "dct@gan on dcgan (jpeg75) #0"."""
-    changed = f" ({perturbation})" if perturbation != CLEAN else ""
-    return f"{fit} on {tested_on}{changed} #{seed}"
 
 
 def _finite(test: pd.DataFrame) -> Floats:
@@ -185,7 +149,7 @@ def _fits(
     units = _units(test)
     names, codes = {}, []
     foreign = test["source"].where(
-        test["source"].str.startswith(EXTERNAL), ""
+        test["source"].str.startswith(EXTERNAL_PREFIX), ""
     )  # photos that have forgeries of their own
     keys = {name: test[name] for name in ("detector", "trained_on", "seed", "perturbation")}
     for column, values_of in {**keys, "elsewhere": foreign, "generator": test["generator"]}.items():
@@ -250,6 +214,6 @@ def _interval(found: Components, real: _Images, forged: _Images, units: Ints) ->
     if np.unique(units).size < units.size:
         label = np.repeat([0, 1], [n, m])
         return statistics.auc_interval(label, np.concatenate([real.scores, forged.scores]), groups=units)
-    if min(m, n) < SMALL_CLASS or found.variance == 0:
+    if choose_interval(n, m, variance=found.variance, repeated=False, people=0) == "Newcombe":
         return statistics.auc_newcombe(found.auc, m, n)
     return statistics.delong_interval(found)

@@ -20,12 +20,10 @@ from benchmarks.measures import averages
 from benchmarks.measures.interval import two_sided
 from benchmarks.measures.ranks import Friedman, critical_difference, friedman, rank_intervals, shared_ranks
 from benchmarks.measures.statistics import holm
-from benchmarks.tables.cells import COLUMNS, Scored, Where, cells_of
+from benchmarks.protocol import ALPHA, PRIMARIES, meaning_of_column, order_of_columns
+from benchmarks.tables.cells import Scored, Where, cells_of
 from benchmarks.tables.column import CONTROLS, Column
 from forge.errors import InputError, quoted
-
-ALPHA = 0.05
-PRIMARIES = ("leave-one-out", "cross", "same")  # the first that a suite has ranks its detectors
 
 
 class _Record(BaseModel):
@@ -111,7 +109,7 @@ def leaderboard(scores: pd.DataFrame, *, primary: str | None = None) -> Leaderbo
 
 def ranked(cells: Mapping[str, Mapping[str, Sequence[Scored]]], *, primary: str | None = None) -> Leaderboard:
     """`leaderboard` of what `cells_of` returned."""
-    known = _ordered({column for of in cells.values() for column in of})
+    known = order_of_columns({column for of in cells.values() for column in of})
     if not known:
         raise InputError("the scores have no test rows of real and forged images; nothing can be ranked")
     chosen = primary or _primary(cells, known)
@@ -134,7 +132,7 @@ def ranked(cells: Mapping[str, Mapping[str, Sequence[Scored]]], *, primary: str 
     return Leaderboard(
         primary=chosen,
         seeds=sorted({where.seed for where in expected[chosen]}),
-        columns={name: COLUMNS.get(name, f"trained on {name.partition(' ')[2]} images a class") for name in known},
+        columns={name: meaning_of_column(name) for name in known},
         lines=[_within(line) for line in lines],
         duels=duels,
         many=_many({detector: cells[detector][chosen] for detector in complete}),
@@ -147,12 +145,6 @@ def _primary(cells: Mapping[str, Mapping[str, Sequence[Scored]]], known: Sequenc
     """The first of `PRIMARIES` that at least half of the detectors have."""
     common = [name for name in PRIMARIES if 2 * sum(name in of for of in cells.values()) >= len(cells)]
     return next(iter([name for name in common if name in known]), known[0])
-
-
-def _ordered(columns: set[str]) -> list[str]:
-    """Columns in the order of the protocol; budgets last, the smallest first."""
-    order = {name: i for i, name in enumerate(COLUMNS)}
-    return sorted(columns - {""}, key=lambda name: (order.get(name, 99), len(name), name))
 
 
 def _expected(column: str, cells: Mapping[str, Mapping[str, Sequence[Scored]]]) -> list[Where]:

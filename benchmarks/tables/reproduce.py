@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from benchmarks.measures.results import PROTOCOL_VERSION, Results
-from benchmarks.tables.cells import Scored, named
+from benchmarks.measures.results import Results
+from benchmarks.protocol import PROTOCOL_VERSION, FitId, TestId, TrainSet
+from benchmarks.tables.cells import Scored
 from benchmarks.tables.leaderboard import Leaderboard
 from forge.errors import InputError
 
@@ -139,9 +140,9 @@ def _of_cells(cells: Mapping[str, Mapping[str, Sequence[Scored]]]) -> Iterator[V
     for detector, columns in sorted(cells.items()):
         for of in columns.values():
             for cell in of:
-                where = cell.where
-                what = named(f"{detector}@{cell.trained_on}", where.tested_on, where.perturbation, where.seed)
-                yield Value(what=what, value=cell.auc, low=cell.interval.low, high=cell.interval.high)
+                where, fit = cell.where, FitId(detector, TrainSet.parse(cell.trained_on))
+                test = TestId(fit, where.tested_on, where.perturbation, where.seed)
+                yield Value(what=str(test), value=cell.auc, low=cell.interval.low, high=cell.interval.high)
 
 
 def _of_columns(board: Leaderboard) -> Iterator[Value]:

@@ -11,7 +11,7 @@ import hashlib
 import numpy as np
 import pandas as pd
 
-from benchmarks.measures.trainings import CLEAN, ELSEWHERE, EXTERNAL, Training, beside
+from benchmarks.protocol import CLEAN, ELSEWHERE, TestGrid
 from benchmarks.tables.score_file import some
 from forge.errors import InputError
 
@@ -30,9 +30,8 @@ def suite_images(scores: pd.DataFrame) -> pd.DataFrame:
     Args:
         scores: rows of scores.parquet.
     """
-    trained = [Training.parse(str(text)) for text in scores["trained_on"].unique()]
-    aside = {name for name in beside(map(str, scores["generator"].unique()), trained) if not name.startswith(EXTERNAL)}
-    rows = scores[(scores["split"] == "test") & (scores["perturbation"] == CLEAN) & ~scores["generator"].isin(aside)]
+    usual = (scores["split"] == "test") & (scores["perturbation"] == CLEAN)
+    rows = scores[usual & ~scores["generator"].isin(TestGrid.of_scores(scores).snapshots)]
     rows = rows.drop_duplicates(["source", "generator", "seed", "sample_id"]).reset_index(drop=True)
     keys = zip(rows["source"], rows["generator"], rows["seed"], rows["sample_id"], strict=True)
     return rows.assign(image=[image_name(str(a), str(b), int(c), str(d)) for a, b, c, d in keys])

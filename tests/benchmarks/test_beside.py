@@ -10,7 +10,6 @@ from synthetic import TINY, call_bench, cell, html_of, run
 
 from benchmarks.measures.evaluate import compare, evaluate, grid
 from benchmarks.measures.results import GeneratorFacts, Moment, QualityRow
-from benchmarks.measures.trainings import CONDITIONS, Training, beside, moment
 from benchmarks.pipeline.compose import compose
 from benchmarks.pipeline.configs import parse_assignments
 from benchmarks.pipeline.exams import exams
@@ -23,30 +22,6 @@ from benchmarks.tables.submission import suite_images
 from forge.errors import InputError
 
 ELSEWHERE = "external:mine"
-
-
-# --- Names ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "found"),
-    [("dcgan@24k", ("dcgan", 24.0)), ("a@b@1.5k", ("a@b", 1.5)), ("dcgan", None), ("dcgan@k", None), ("@3k", None)],
-)
-def test_a_snapshot_is_known_by_its_name(name, found):
-    assert moment(name) == found
-
-
-def test_what_nothing_was_trained_on_stands_beside():
-    trained = [Training.parse("dcgan"), Training.parse("gan"), Training.parse("gan@2k")]
-    tested = {"dcgan", "dcgan@6k", "gan@2k", "other@6k", "new", ELSEWHERE}
-    # gan@2k was trained on, nobody knows of "other": both are generators like any
-    assert beside(tested, trained) == {"dcgan@6k", ELSEWHERE}
-
-
-def test_their_conditions():
-    known = Training.parse("dcgan")
-    assert known.condition(ELSEWHERE) == "external" and "external" in CONDITIONS
-    assert known.condition("dcgan@6k", beside=True) == "snapshots" and "snapshots" in CONDITIONS
 
 
 # --- Scores -----------------------------------------------------------------------------------------------------------

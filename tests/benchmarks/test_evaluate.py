@@ -41,7 +41,7 @@ def test_a_cell_holds_the_numbers_of_its_own_rows():
     table = rows()
     cells = {cell.tested_on: cell for cell in evaluate(table)}
     assert cells.keys() == {"a", "b"}
-    assert cells["a"].condition == "same" and cells["b"].condition == "cross"
+    assert cells["a"].condition == "same" and cells["b"].condition == "leave-one-out"
     for name, cell in cells.items():
         test = table[(table["split"] == "test") & table["generator"].isin(["", name])]
         assert cell.auc == pytest.approx(roc_auc_score(test["label"], test["score"]))

@@ -2,11 +2,11 @@
 
 import pytest
 
-from benchmarks.measures.trainings import Training
 from benchmarks.pipeline.compose import compose
 from benchmarks.pipeline.configs import parse_assignments
 from benchmarks.pipeline.exams import exams
 from benchmarks.pipeline.run import prepare_run
+from benchmarks.protocol import TrainSet
 from forge.errors import InputError
 
 THREE = ("dcgan", "gan", "cgan")
@@ -117,4 +117,4 @@ def test_what_cannot_be_asked_is_said(assignment, sentence):
 
 
 def test_a_training_of_the_union_sorts_its_names():
-    assert str(Training.of(*THREE)) == "cgan+dcgan+gan"
+    assert str(TrainSet.of(*THREE)) == "cgan+dcgan+gan"

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from benchmarks.measures import metrics, statistics
-from benchmarks.measures.trainings import Training
-from benchmarks.tables.cells import cells_of, column_of, joined
+from benchmarks.protocol import TrainSet
+from benchmarks.tables.cells import cells_of, joined
 from benchmarks.tables.leaderboard import leaderboard, ranked
 from forge.errors import InputError
 
@@ -43,7 +43,7 @@ def rows_of(detector, trained_on, auc, *, seed=0, n=200, tested=GENERATORS, pert
 
 
 def union(*names):
-    return str(Training.of(*names))
+    return str(TrainSet.of(*names))
 
 
 def suite(skill, seeds=(0,), **options):
@@ -54,31 +54,6 @@ def suite(skill, seeds=(0,), **options):
         rng = np.random.default_rng([seed, *map(ord, detector + left)])
         made.append(rows_of(detector, others, auc, seed=seed, tested=(left,), rng=rng, **options))
     return pd.concat(made, ignore_index=True)
-
-
-@pytest.mark.parametrize(
-    ("trained_on", "tested_on", "perturbation", "column"),
-    [
-        ("gan", "gan", "none", "same"),
-        ("gan", "dcgan", "none", "cross"),
-        ("dcgan+gan", "style", "none", "leave-one-out"),
-        ("dcgan+gan", "gan", "none", ""),
-        ("dcgan", "gan", "none", "cross"),
-        ("FaceForensics++", "gan", "none", "leave-one-out"),
-        ("deepfakes+face2face", "gan", "none", "leave-one-out"),
-        ("dcgan+gan+style", "gan", "none", "union"),
-        ("dcgan+gan+style", "gan", "jpeg75", "robust"),
-        ("dcgan+gan+style:equalised", "gan", "equalised", "equalised"),
-        ("dcgan+gan+style:200", "gan", "none", "budget 200"),
-        ("dcgan+gan+style:shuffled", "gan", "none", ""),
-    ],
-)
-def test_columns(trained_on, tested_on, perturbation, column):
-    assert column_of(Training.parse(trained_on), tested_on, perturbation, frozenset(GENERATORS)) == column
-
-
-def test_of_two_generators_the_other_one_is_what_was_left_out():
-    assert column_of(Training.of("gan"), "dcgan", "none", frozenset({"gan", "dcgan"})) == "leave-one-out"
 
 
 def test_the_primary_value_is_the_mean_over_what_was_left_out():

@@ -10,6 +10,7 @@ import shutil
 import pytest
 from synthetic import NO_PICTURES, make_results, make_scores
 
+from benchmarks.protocol import Condition
 from benchmarks.report.write import write_report
 from benchmarks.tables.leaderboard import leaderboard
 
@@ -42,7 +43,7 @@ def folder(tmp_path_factory):
     scores = make_scores(skill, n=80)
     place = tmp_path_factory.mktemp("page") / "report"
     results = make_results(scores, name="a <suite>")
-    robust = [cell.model_copy(update={"perturbation": p, "condition": "robust", "auc": cell.auc - 0.1})
+    robust = [cell.model_copy(update={"perturbation": p, "condition": Condition.ROBUST, "auc": cell.auc - 0.1})
               for cell in results.cells for p in ("jpeg75", "jpeg30")]  # fmt: skip
     results = results.model_copy(update={"cells": [*results.cells, *robust]})
     write_report(place, results, scores, NO_PICTURES, board=leaderboard(scores))

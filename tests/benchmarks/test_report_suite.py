@@ -61,7 +61,7 @@ def test_notes_say_who_is_robust_and_what_lies_below_chance(finished):
     results, _, board = finished
     robust, below = suite.notes(board, results.cells)
     assert "xception leads with 0.8" in robust and "npr has 0.5" in robust
-    found = [c for c in results.cells if c.detector == "dct" and c.condition != "same" and c.perturbation == "none"]
+    found = [c for c in results.cells if c.detector == "dct" and not c.seen and c.perturbation == "none"]
     assert below.startswith(f"{len(found)} of ") and "dct trained on" in below
 
 

@@ -141,7 +141,7 @@ def test_runs_are_listed_with_their_best_result(client):
         "rendered, 64 px",
         ["dcgan"],
     )
-    assert run["best"].startswith("dct: AUC 0.") and "generator it was trained on" in run["best"]
+    assert run["best"].startswith("dct: AUC 0.") and "generators it was trained on" in run["best"]
     assert [choice["id"] for choice in run["choices"]] == [DCT, DISC] and all(one["ready"] for one in run["choices"])
     page = client.get("/").text
     assert 'href="/reports/mine/"' in page and run["best"] in page
@@ -157,7 +157,9 @@ def test_a_published_leaderboard_speaks_for_its_run(own):
     write_json(own / "reports/mine/expected.json", told | {"values": values, "ranks": ranks})
     write_sums(own / "reports/mine")
     (run,) = Catalogue(own / "reports", own / "runs").runs()
-    assert run.best == "b: AUC 0.91 [0.89, 0.93] on generators it has never seen; 1 more cannot be told apart from it"
+    assert (
+        run.best == "b: AUC 0.91 [0.89, 0.93] on generators it was not trained on; 1 more cannot be told apart from it"
+    )
 
 
 def test_names_of_runs_are_text_and_never_markup(own):

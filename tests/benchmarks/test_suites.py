@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 from synthetic import TINY, Page, call_bench, html_of
 
-from benchmarks.measures.trainings import Training
 from benchmarks.pipeline.configs import read_yaml, suites, validated
 from benchmarks.pipeline.settings import RunFile
+from benchmarks.protocol import TrainSet
 from benchmarks.tables.submission import suite_images
 
 SUITE = """
@@ -80,7 +80,7 @@ def test_a_suite_runs_every_condition_and_its_leaderboard_is_made_of_scores(benc
     assert trained["dct"] - trained["random"] == {"gan+self-blended:8", "gan+self-blended:shuffled"}
     assert trained["disc-raw"] == {"gan", "gan+self-blended", "gan+self-blended:equalised"}
     scores = pd.read_parquet(folder / "scores.parquet")
-    assert all(Training.parse(text) for text in scores["trained_on"].unique())
+    assert all(TrainSet.parse(text) for text in scores["trained_on"].unique())
     text = html_of(folder)
     Page(text)
     assert 'id="leaderboard"' in text and "2 of 4 missing" in text and 'id="audits"' in text
