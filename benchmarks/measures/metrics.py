@@ -133,15 +133,20 @@ def placements(forged: Bools, score: Floats) -> tuple[Ints, Ints]:
         Per forged image the reals below it, shape [m]; per real image the forgeries above it, shape [n]; input order.
     """
     above, below = score[forged], score[~forged]
-    return _twice_below(above, below), 2 * above.size - _twice_below(below, above)
+    return twice_below(above, np.sort(below)), 2 * above.size - twice_below(below, np.sort(above))
 
 
-def _twice_below(queries: Floats, others: Floats) -> Ints:
-    others = np.sort(others)
+def twice_below(queries: Floats, ordered: Floats) -> Ints:
+    """Twice the number of values below each query, a tie counting one: the midrank of the Mann-Whitney statistic.
+
+    Args:
+        queries: shape [m].
+        ordered: rising, shape [n].
+    """
     order = np.argsort(queries)  # binary search is several times faster where neighbouring queries are close
-    ordered = queries[order]
+    rising = queries[order]
     twice = np.empty(queries.size, np.intp)
-    twice[order] = np.searchsorted(others, ordered, "left") + np.searchsorted(others, ordered, "right")
+    twice[order] = np.searchsorted(ordered, rising, "left") + np.searchsorted(ordered, rising, "right")
     return twice
 
 
@@ -153,7 +158,7 @@ def auc(label: ArrayLike, score: ArrayLike) -> float:
     """
     forged, scores = check_scores(label, score)
     m = int(np.count_nonzero(forged))
-    twice = _twice_below(scores[forged], scores[~forged]).sum()
+    twice = twice_below(scores[forged], np.sort(scores[~forged])).sum()
     return float(twice / (2 * m * (forged.size - m)))
 
 

@@ -286,6 +286,49 @@ def eer_bootstrap(
     return _spread(known, eer, forged, scores, units, level)
 
 
+def tpr_band(
+    label: ArrayLike,
+    score: ArrayLike,
+    fpr: Floats,
+    *,
+    groups: ArrayLike | None = None,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> tuple[Floats, Floats]:
+    """Pointwise percentile interval of the largest TPR whose FPR does not exceed each bound, over identities.
+
+    Args:
+        label: 1 forged, 0 real, shape [n].
+        score: higher for forged, shape [n].
+        fpr: bounds in [0, 1], shape [k].
+        groups: identity of each row, shape [n].
+        level: nominal coverage at each bound.
+        resamples: bootstrap size.
+        seed: of the bootstrap.
+
+    Returns:
+        Lower and upper ends, each of shape [k].
+    """
+    two_sided(level)  # checks the level
+    forged, scores, units = _sorted(label, score, groups)
+    forged_falling, unit_falling = forged[::-1], units.of_row[::-1]
+    ends = np.flatnonzero(np.append(np.diff(scores[::-1]) != 0, True))  # the last row of each threshold
+
+    def values(draws: Draws) -> Floats:
+        rows = _weights(draws).take(unit_falling, axis=1)
+        tp, fp = (np.cumsum(rows * kind, axis=1)[:, ends] for kind in (forged_falling, ~forged_falling))
+        found = np.zeros((len(rows), fpr.size))
+        for i in range(len(rows)):  # the step curve: 0 before the first threshold
+            reached = np.searchsorted(fp[i], fpr * fp[i, -1] + 1e-9, "right")
+            found[i] = np.concatenate([[0], tp[i]])[reached] / tp[i, -1]
+        return found
+
+    known = _resample(values, units, resamples, seed, forged.size)
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return low, high
+
+
 def _spread(
     known: Floats,
     metric: Callable[[Bools, Floats], float | None],

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from benchmarks.measures import metrics
+from benchmarks.measures.resampling import tpr_band
 
 Floats = NDArray[np.float64]
 
@@ -30,43 +31,15 @@ def roc_band(
 ) -> Band:
     """Pointwise 95 % band of the TPR over the FPR, from a seeded bootstrap over identities.
 
-    Identities with real images only, forged only and both are drawn as three strata, each with all its images.
-
     Args:
         label: 1 forged, 0 real, shape [n].
         score: higher for forged, shape [n].
         groups: identity of each image, None where unknown (such an image is drawn on its own).
         resamples: bootstrap size.
     """
-    forged, scores = metrics.check_scores(label, score)
-    order = np.argsort(-scores, kind="stable")
-    forged, scores = forged[order], scores[order]
-    last = np.flatnonzero(np.append(scores[1:] != scores[:-1], True))
-    unit = _units(groups, scores.size)[order]
-    has_forged = np.bincount(unit, weights=forged) > 0
-    has_real = np.bincount(unit, weights=~forged) > 0
-    strata = [np.flatnonzero(has_real & ~has_forged), np.flatnonzero(has_forged & ~has_real)]
-    strata.append(np.flatnonzero(has_real & has_forged))
     grid = np.union1d(np.linspace(0, 1, 61), np.geomspace(1e-3, 0.1, 24))
-    rng = np.random.default_rng(0)
-    tpr = np.empty((resamples, grid.size))
-    for row in tpr:
-        drawn = np.concatenate([rng.choice(stratum, stratum.size) for stratum in strata if stratum.size])
-        weight = np.bincount(drawn, minlength=has_real.size)[unit]
-        tp, fp = np.cumsum(weight * forged)[last], np.cumsum(weight * ~forged)[last]
-        reached = np.searchsorted(fp / fp[-1], grid + 1e-12, "right") - 1  # the step curve: best TPR within the FPR
-        row[:] = np.where(reached >= 0, tp[reached], 0) / tp[-1]
-    low, high = np.quantile(tpr, [0.025, 0.975], axis=0)
-    return Band(grid, low, high)
-
-
-def _units(groups: Sequence[object] | None, n: int) -> NDArray[np.intp]:
-    if groups is None:
-        return np.arange(n)
-    known: dict[object, int] = {}
-    return np.array(
-        [known.setdefault(("row", i) if name is None else name, len(known)) for i, name in enumerate(groups)]
-    )
+    names = None if groups is None else np.array(groups, dtype=object)
+    return Band(grid, *tpr_band(label, score, grid, groups=names, resamples=resamples))
 
 
 def deviate(share: ArrayLike) -> Floats:

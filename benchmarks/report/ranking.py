@@ -1,13 +1,15 @@
-"""Who leads, and who cannot be told apart from whom."""
+"""Rank detectors per pairing of training and test; those that a paired test does not separate share a rank."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from statistics import NormalDist, median
 from typing import NamedTuple
 
+from benchmarks.measures import averages
+from benchmarks.measures.interval import two_sided
+from benchmarks.measures.ranks import shared_ranks
 from benchmarks.measures.results import Cell, Comparison
 from benchmarks.protocol import ALPHA
 
@@ -80,13 +82,11 @@ def tiers(group: list[Cell], comparisons: list[Comparison]) -> list[list[Cell]]:
     A detector shares the rank of the leader unless a test says that the two differ; among the rest the best one leads
     again. Without a test nothing says that they differ.
     """
-    rest, found = list(group), []
-    while rest:
-        leader = rest[0]
-        tier = [cell for cell in rest if cell is leader or not _differ(leader, cell, comparisons)]
-        rest = [cell for cell in rest if all(cell is not other for other in tier)]
-        found.append(tier)
-    return found
+    differ = [[a is not b and _differ(a, b, comparisons) for b in group] for a in group]
+    found: dict[int, list[Cell]] = {}
+    for cell, rank in zip(group, shared_ranks([cell.auc for cell in group], differ), strict=True):
+        found.setdefault(rank, []).append(cell)
+    return [found[rank] for rank in sorted(found)]
 
 
 def _differ(a: Cell, b: Cell, comparisons: list[Comparison]) -> bool:
@@ -108,7 +108,6 @@ def places(cells: list[Cell], comparisons: list[Comparison]) -> dict[Key, Place]
 
 def detectable(comparisons: list[Comparison]) -> float | None:
     """The difference of AUC that the median test of the table would find four times in five, before Holm."""
-    normal = NormalDist()
-    errors = [(one.high - one.low) / (2 * normal.inv_cdf(0.975)) for one in comparisons]
-    value = (normal.inv_cdf(0.975) + normal.inv_cdf(0.8)) * median(errors) if errors else 0.0
+    errors = [(one.high - one.low) / (2 * two_sided(1 - ALPHA)) for one in comparisons]
+    value = averages.detectable(errors) if errors else 0.0
     return value if value > 0 and math.isfinite(value) else None

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.measures import statistics
 from benchmarks.measures.interval import Interval
-from benchmarks.measures.metrics import Floats, Ints
+from benchmarks.measures.metrics import Floats, Ints, twice_below
 from benchmarks.measures.statistics import Components
 from benchmarks.protocol import (
     EXTERNAL_PREFIX,
@@ -199,9 +199,7 @@ def _units(test: pd.DataFrame) -> Ints:
 
 def _cell(where: Where, trained_on: str, real: _Images, forged: _Images, ordered: NDArray[np.float64]) -> Scored:
     m, n = forged.scores.size, real.scores.size
-    above = np.sort(forged.scores)
-    below = np.searchsorted(ordered, forged.scores, "left") + np.searchsorted(ordered, forged.scores, "right")
-    lower = np.searchsorted(above, real.scores, "left") + np.searchsorted(above, real.scores, "right")
+    below, lower = twice_below(forged.scores, ordered), twice_below(real.scores, np.sort(forged.scores))
     found = Components(below / (2 * n), (2 * m - lower) / (2 * m))
     units = np.concatenate([real.units, forged.units])
     adds = [(one - found.auc) / math.sqrt(max(1, one.size * (one.size - 1))) for one in (found.real, found.forged)]
