@@ -43,6 +43,7 @@ def run(
     seeds: Sequence[int] | None = None,
     conditions: Mapping[str, Any] | None = None,
     condition: Names | None = None,
+    metric: Names | None = None,
     external: Mapping[str, tuple[str | Path, str | Path]] | None = None,
     resolution: int | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -71,6 +72,7 @@ def run(
         seeds: the whole run is repeated with each; the intervals then cover trainings too.
         conditions: how detectors are tested, e.g. {"leave_one_out": True, "robust": ["jpeg75"]}.
         condition: label columns for conditional generators, e.g. "gender".
+        metric: metrics beside those of the protocol; "path/to/file.py:Class" for one of your own.
         external: name -> (folder of real photos, folder of forged ones), which nobody here made.
         resolution: pixels (default: the preset's).
         settings: any setting, nested or by dotted name: {"generator.training.kimg": 100}.
@@ -114,11 +116,12 @@ def run(
         parts += [str(one) for one in (data, preset) if one is not None]
         stem = name or (file.stem if file else safe_name("-".join([*parts, "seeds", *map(str, seeds)])))
         file, seed = _repeated(file, seed, [int(one) for one in seeds], place.root, stem)
-    allow_files(entry for names in (generator, detector) for entry in _listed_names(names))
+    allow_files(entry for names in (generator, detector, metric) for entry in _listed_names(names))
     flags: dict[str, Any] = {
         "generator": _names(generator),
         "detector": _names(detector),
         "condition": _names(condition),
+        "metric": _names(metric),
         "data": None if data is None else str(data),
         "preset": preset,
         "seed": seed,

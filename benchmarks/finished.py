@@ -79,7 +79,8 @@ class Report:
 
         from benchmarks.measures.results import Cell
 
-        return pd.DataFrame(self.results["cells"], columns=list(Cell.model_fields))
+        cells = [Cell.model_validate(cell).model_dump(mode="json") for cell in self.results["cells"]]
+        return pd.DataFrame(cells, columns=None if cells else list(Cell.model_fields))
 
     @cached_property
     def scores(self) -> pd.DataFrame:

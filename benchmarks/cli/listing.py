@@ -9,11 +9,11 @@ import typer
 
 from benchmarks.cli import options
 
-KINDS = ("generators", "detectors", "perturbations", "sources", "suites", "runs")
+KINDS = ("generators", "detectors", "metrics", "perturbations", "sources", "suites", "runs")
 
 
 def list_names(
-    kind: Annotated[str, typer.Argument(help="generators, detectors, perturbations, sources, suites or runs")],
+    kind: Annotated[str, typer.Argument(help="generators, detectors, metrics, perturbations, sources, suites or runs")],
     long: Annotated[
         bool, typer.Option("--long", "-l", help="Detectors: count parameters too (seconds; remembered in the store).")
     ] = False,
@@ -21,7 +21,7 @@ def list_names(
     store: options.Store = options.STORE,
     reports: options.Reports = options.REPORTS,
 ) -> None:
-    """List generators, detectors, perturbations, sources of real faces, suites, or finished runs."""
+    """List generators, detectors, metrics, perturbations, sources of real faces, suites, or finished runs."""
     from forge.errors import UnknownNameError
 
     if kind not in KINDS:
@@ -58,6 +58,10 @@ def _rows(kind: str, reports: Path) -> list[dict[str, Any]]:
         return _runs(reports)
     if kind == "suites":
         return _suites()
+    if kind == "metrics":
+        from benchmarks.measures.detection import METRICS
+
+        return [{"name": name, "what": METRICS.load(name).meaning} for name in METRICS.names()]
     if kind == "perturbations":
         from detect.perturb import PERTURBATIONS
 

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.measures.detection.base import MetricFacts
 from benchmarks.measures.results import Results
 from benchmarks.pipeline.reading import read_results
+from benchmarks.protocol import CLEAN
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -85,7 +87,6 @@ def outcome_tables(results: dict[str, Any], width: int) -> tuple[list[Table], st
     if len(results["cells"]) <= FEW:
         return [outcome_table(results)], ""
     from benchmarks.measures.results import Cell, Comparison
-    from benchmarks.protocol import CLEAN
     from benchmarks.report.leaderboard import leaderboard
     from benchmarks.report.ranking import places
     from benchmarks.report.svg import shorten
@@ -141,32 +142,41 @@ def _leaderboard_table(board: Leaderboard, names: list[str], chosen: list[int], 
     return table
 
 
-def _changed(cell: dict[str, Any]) -> str:
-    change = cell.get("perturbation", "none")
-    return "" if change == "none" else f" ({change})"
+def _changed(perturbation: str) -> str:
+    return "" if perturbation == CLEAN else f" ({perturbation})"
 
 
 def outcome_table(results: dict[str, Any]) -> Table:
-    """The cells of a run as a table with intervals."""
+    """The cells of a run as a table with intervals; metrics of plug-ins last."""
     from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table
 
+    from benchmarks.measures.detection import METRICS
+    from benchmarks.measures.results import Results
     from benchmarks.report import numbers
+    from benchmarks.report.rows import shown_metrics, shown_value
 
     table = Table(title=results["name"], title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("detector", no_wrap=True)
     table.add_column("trained → tested", no_wrap=True)
-    for heading in ("AUC [95 %]", "EER", "TPR@1%", "balanced acc."):
+    known = Results.model_validate(results)
+    measured = [one for one in shown_metrics(known) if one.id in _HEADINGS or one.id not in METRICS.entries]
+    for heading in ("AUC [95 %]", *(_HEADINGS.get(one.id, one.title) for one in measured)):
         table.add_column(heading, justify="right", no_wrap=True)
-    for cell in results["cells"]:
-        tpr, images = cell["tpr_at_fpr_1pct"], cell["n_real"] + cell["n_forged"]
+    for cell in known.cells:
         table.add_row(
-            cell["detector"],
-            f"{cell['trained_on']} → {cell['tested_on']}{_changed(cell)}",
-            escape(str(numbers.estimate(cell["auc"], cell["auc_low"], cell["auc_high"]))),
-            numbers.percent(cell["eer"], images),
-            "small n" if tpr is None else numbers.percent(tpr, cell["n_forged"]),
-            numbers.percent(cell["balanced_accuracy"], min(cell["n_real"], cell["n_forged"])),
+            cell.detector,
+            f"{cell.trained_on} → {cell.tested_on}{_changed(cell.perturbation)}",
+            escape(str(numbers.estimate(cell.auc, cell.auc_low, cell.auc_high))),
+            *(_short(shown_value(cell, one), one) for one in measured),
         )
     return table
+
+
+_HEADINGS = {"eer": "EER", "tpr_at_fpr_1pct": "TPR@1%", "balanced_accuracy": "balanced acc."}  # of protocol metrics
+
+
+def _short(value: str | None, metric: MetricFacts) -> str:
+    """A value without its interval."""
+    return metric.missing.replace("n too small", "small n") if value is None else value.partition(" [")[0]

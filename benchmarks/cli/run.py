@@ -72,6 +72,12 @@ def run(
         str | None,
         typer.Option("--condition", help="Label columns for conditional generators, comma-separated, e.g. gender."),
     ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            "--metric", help="Metrics beside those of the protocol, comma-separated; or path/to/file.py:Class."
+        ),
+    ] = None,
     data: Annotated[
         str | None, typer.Option("--data", help="Real faces: NAME, PATH or NAME:PATH. [default: rendered]")
     ] = None,
@@ -137,6 +143,7 @@ def run(
         "add-generator": add_generator,
         "add-detector": add_detector,
         "condition": condition,
+        "metric": metric,
         "data": data,
         "preset": preset,
         "seed": seed,
@@ -241,7 +248,7 @@ def gather_again(command: str, data: str | None, device: str) -> RunSettings:
         given = typer.main.get_command(alone).make_context("run", shlex.split(command)[2:]).params
     except click.UsageError as error:
         raise InputError(f"the report's command {quoted(command)} is not understood: {error.message}") from error
-    names = ("generator", "detector", "condition", "data", "preset", "seed", "resolution", "name")
+    names = ("generator", "detector", "condition", "metric", "data", "preset", "seed", "resolution", "name")
     flags = {name: given[name] for name in names} | ({"data": data} if data else {})
     flags |= {f"add-{kind}": given[f"add_{kind}"] for kind in ("generator", "detector")}
     return gather(

@@ -9,33 +9,37 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from benchmarks.measures import averages, calibration, metrics, resampling, statistics
+from benchmarks.measures import averages, metrics, statistics
+from benchmarks.measures.detection import load_metrics
+from benchmarks.measures.detection.base import Metric, TestScores
 from benchmarks.measures.interval import Interval, two_sided
 from benchmarks.measures.metrics import Floats, Ints
 from benchmarks.measures.resampling import codes, units_of
 from benchmarks.measures.results import Cell, Comparison
 from benchmarks.protocol import CLEAN, EXTERNAL_PREFIX, SHUFFLED, TestGrid, TrainSet, choose_interval, condition_of
 from detect.views import coins
-from forge.errors import InputError
+from forge.errors import BenchError, InputError, short
 
 RESAMPLES = 2000
 
 
-def evaluate(scores: pd.DataFrame) -> list[Cell]:
+def evaluate(scores: pd.DataFrame, measured: Sequence[Metric] | None = None) -> list[Cell]:
     """Compute every cell that the rows allow.
 
     Args:
         scores: rows of scores.parquet, splits `val` and `test`; real rows have an empty generator.
+        measured: metrics of every cell beside its AUC; by default those of the protocol.
 
     Returns:
         Cells in the order of detector, trained_on, seed, perturbation, tested_on.
 
     Raises:
-        InputError: a detector has no val rows of its training forgeries, or scores are not usable.
+        InputError: a detector has no val rows of its training forgeries, scores are not usable, or a metric failed.
     """
     cells = []
+    measured = load_metrics() if measured is None else measured
     tests = TestGrid.of_scores(scores)
     for key, rows in scores.groupby(["detector", "trained_on", "seed"], sort=True):
         detector, trained_on, seed = map(str, key)
@@ -60,7 +64,7 @@ def evaluate(scores: pd.DataFrame) -> list[Cell]:
                     "condition": str(condition_of(training, str(tested_on), str(perturbation), tests)),
                     "seed": int(seed),
                 }
-                cells.append(_cell(pair, names, threshold))
+                cells.append(_cell(pair, names, threshold, measured))
     return cells
 
 
@@ -88,16 +92,16 @@ def identities(rows: pd.DataFrame) -> NDArray[np.object_]:
     return np.array([None if pd.isna(name) or name == "" else name for name in column], dtype=object)
 
 
-def _cell(rows: pd.DataFrame, names: dict[str, Any], threshold: float) -> Cell:
+def _cell(rows: pd.DataFrame, names: dict[str, Any], threshold: float, measured: Sequence[Metric]) -> Cell:
     label, score = rows["label"].to_numpy(), rows["score"].to_numpy()
-    probability = rows["probability"].to_numpy()
     groups = identities(rows)
+    test = TestScores(
+        label, score, rows["probability"].to_numpy(), threshold, groups, names["perturbation"], resamples=RESAMPLES
+    )
     interval = statistics.auc_interval(label, score, groups=groups, resamples=RESAMPLES, seed=0)
-    # a tenth of a second a cell: not where hundreds of perturbed ones stand beside a clean one
-    wanted = names["perturbation"] == CLEAN
-    eer = resampling.eer_bootstrap(label, score, groups=groups, resamples=RESAMPLES, seed=0) if wanted else None
-    right = (probability >= 0.5) == (label == 1)
-    accuracy = balanced_interval(right, label, groups=groups)
+    found: dict[str, float | None] = {}
+    for metric in measured:
+        found |= _fields(metric, test)
     return Cell(
         **names,
         n_real=int((label == 0).sum()),
@@ -106,58 +110,19 @@ def _cell(rows: pd.DataFrame, names: dict[str, Any], threshold: float) -> Cell:
         auc_low=interval.low,
         auc_high=interval.high,
         auc_method=interval.method,
-        ap=metrics.average_precision(label, score),
-        ap_balanced=metrics.average_precision(label, score, prevalence=0.5),
-        eer=metrics.eer(label, score),
-        eer_low=eer.low if eer else None,
-        eer_high=eer.high if eer else None,
-        tpr_at_fpr_1pct=metrics.tpr_at_fpr(label, score, 0.01),
-        tpr_at_fpr_01pct=metrics.tpr_at_fpr(label, score, 0.001),
-        pauc=metrics.partial_auc(label, score),
-        accuracy=metrics.balanced_accuracy(label, probability, 0.5),
-        accuracy_low=accuracy.low,
-        accuracy_high=accuracy.high,
         threshold=threshold,
-        balanced_accuracy=metrics.balanced_accuracy(label, score, threshold),
-        brier=calibration.brier(label, probability),
-        ece=calibration.ece(label, probability),
-        log_loss=calibration.log_loss(label, probability),
-        brier_balanced=calibration.brier(label, probability, balanced=True),
-        ece_balanced=calibration.ece(label, probability, balanced=True),
-        log_loss_balanced=calibration.log_loss(label, probability, balanced=True),
+        **found,
     )
 
 
-def balanced_interval(
-    hit: ArrayLike, label: ArrayLike, *, groups: ArrayLike | None = None, level: float = 0.95
-) -> Interval:
-    """Interval of a balanced accuracy, the mean of the shares of hits among real and among forged images.
-
-    Both shares have the interval of `proportion_interval`; their distances to the ends are added in squares (Newcombe
-    1998, method 10, for a mean instead of a difference).
-
-    Args:
-        hit: whether each image is on its own side of the threshold, shape [n].
-        label: 1 forged, 0 real, shape [n]; both classes must be there.
-        groups: identity of each row, shape [n].
-        level: nominal coverage.
-    """
-    hits, forged = np.asarray(hit, dtype=bool), np.asarray(label) == 1
-    people = None if groups is None else np.asarray(groups)
-    shares, ends = [], []
-    for of_class in (forged, ~forged):
-        shares.append(float(hits[of_class].mean()))
-        ends.append(
-            resampling.proportion_interval(
-                hits[of_class], groups=None if people is None else people[of_class], level=level
-            )
-        )
-    middle = sum(shares) / 2
-    low, high = (
-        math.hypot(*(share - getattr(end, name) for share, end in zip(shares, ends, strict=True))) / 2
-        for name in ("low", "high")
-    )
-    return Interval(max(0.0, middle - low), min(1.0, middle + high), ends[0].method, level)
+def _fields(metric: Metric, test: TestScores) -> dict[str, float | None]:
+    """A metric's part of a cell; what a plug-in's code raises is named."""
+    try:
+        return metric.fields(test)
+    except BenchError:
+        raise
+    except Exception as error:  # code of others may raise anything; it is named and re-raised
+        raise InputError(f"metric {metric.id} failed: {type(error).__name__}: {short(str(error))}") from error
 
 
 def compare(scores: pd.DataFrame) -> list[Comparison]:

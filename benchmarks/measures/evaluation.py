@@ -9,20 +9,22 @@ import pandas as pd
 from pydantic import BaseModel
 
 from benchmarks.measures.audit import controls
+from benchmarks.measures.detection import facts_of, load_metrics
 from benchmarks.measures.evaluate import compare, evaluate, grid
 from benchmarks.measures.groups import groups
 from benchmarks.measures.pairs import directions
 
 
-def evaluated(rows: pd.DataFrame) -> dict[str, Any]:
-    """Cells, comparisons, groups, gaps and audits as plain data: the fields of the same names of `results.Results`.
+def evaluated(rows: pd.DataFrame, more: Sequence[str] = ()) -> dict[str, Any]:
+    """Metrics, cells, comparisons, groups, gaps and audits as plain data: fields of `results.Results`.
 
     Args:
         rows: of scores.parquet, val and test.
+        more: metrics beside those of the protocol: names from installed packages, or path/to/file.py:Class.
     """
     main = grid(rows)
-    cells, comparisons = evaluate(rows), compare(main)
+    cells, comparisons = evaluate(rows, load_metrics(more)), compare(main)
     facts, gaps = groups(main, cells)
-    found: dict[str, Sequence[BaseModel]] = {"cells": cells, "comparisons": comparisons}
+    found: dict[str, Sequence[BaseModel]] = {"metrics": facts_of(more), "cells": cells, "comparisons": comparisons}
     found |= {"groups": facts, "gaps": gaps, "audits": [*controls(main), *directions(rows)]}
     return {name: [one.model_dump(mode="json") for one in records] for name, records in found.items()}

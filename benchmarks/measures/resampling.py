@@ -389,3 +389,33 @@ def proportion_interval(
 
     shares = _resample(values, units, resamples, seed, count)
     return _percentile(shares, level, "bootstrap over identities")
+
+
+def balanced_interval(
+    hit: ArrayLike, label: ArrayLike, *, groups: ArrayLike | None = None, level: float = 0.95
+) -> Interval:
+    """Interval of a balanced accuracy, the mean of the shares of hits among real and among forged images.
+
+    Both shares have the interval of `proportion_interval`; their distances to the ends are added in squares (Newcombe
+    1998, method 10, for a mean instead of a difference).
+
+    Args:
+        hit: whether each image is on its own side of the threshold, shape [n].
+        label: 1 forged, 0 real, shape [n]; both classes must be there.
+        groups: identity of each row, shape [n].
+        level: nominal coverage.
+    """
+    hits, forged = np.asarray(hit, dtype=bool), np.asarray(label) == 1
+    people = None if groups is None else np.asarray(groups)
+    shares, ends = [], []
+    for of_class in (forged, ~forged):
+        shares.append(float(hits[of_class].mean()))
+        ends.append(
+            proportion_interval(hits[of_class], groups=None if people is None else people[of_class], level=level)
+        )
+    middle = sum(shares) / 2
+    low, high = (
+        math.hypot(*(share - getattr(end, name) for share, end in zip(shares, ends, strict=True))) / 2
+        for name in ("low", "high")
+    )
+    return Interval(max(0.0, middle - low), min(1.0, middle + high), ends[0].method, level)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from benchmarks.measures.detection.base import MetricFacts
 from benchmarks.protocol import CLEAN, PROTOCOL_VERSION, Condition, TrainSet
 from forge.files import csv_cell
 
-# 4: accuracy was the share right, calibration at the set's prevalence alone;
-SCHEMA_VERSION = 5  # 3: no moments, no external; 2: cells had no perturbation; 1: comparisons named trainings
+# 5: metrics were fields of cells; 4: accuracy was the share right, calibration at the set's prevalence alone;
+# 3: no moments, no external; 2: cells had no perturbation; 1: comparisons named trainings
+SCHEMA_VERSION = 6
 
-CSV_COLUMNS = (
+CSV_COLUMNS = (  # then the metrics
     "detector", "trained_on", "tested_on", "perturbation", "condition", "seed", "n_real", "n_forged", "auc", "auc_low",
-    "auc_high", "ap", "eer", "tpr_at_fpr_1pct", "accuracy", "brier", "ece", "ap_balanced", "brier_balanced",
-    "ece_balanced", "log_loss", "log_loss_balanced", "balanced_accuracy",
+    "auc_high",
 )  # fmt: skip
 
 
@@ -27,6 +29,8 @@ class _Record(BaseModel):
 
 class Cell(_Record):
     """One detector on one test set: every number is a function of its rows in scores.parquet."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
 
     detector: str = Field(description="name of the detector")
     trained_on: str = Field(description='generators whose forgeries it was trained on, joined by "+"; see protocol.py')
@@ -40,27 +44,13 @@ class Cell(_Record):
     auc_low: float = Field(description="lower end of its 95 % interval")
     auc_high: float = Field(description="upper end of its 95 % interval")
     auc_method: str = Field(description="how the interval was computed: DeLong, Newcombe, bootstrap over identities")
-    ap: float = Field(description="average precision at the test set's prevalence")
-    ap_balanced: float = Field(description="average precision at prevalence 0.5")
-    eer: float = Field(description="equal error rate: interpolated ROC at FPR = 1 - TPR")
-    eer_low: float | None = Field(description="lower end of its 95 % bootstrap interval; null: perturbed")
-    eer_high: float | None = Field(description="upper end of its 95 % bootstrap interval")
-    tpr_at_fpr_1pct: float | None = Field(description="largest TPR whose FPR does not exceed 1 %; null: n too small")
-    tpr_at_fpr_01pct: float | None = Field(description="the same at 0.1 %")
-    pauc: float = Field(description="McClish-standardised AUC over FPR <= 10 %")
-    accuracy: float = Field(
-        description="balanced accuracy at probability 0.5: mean of TPR and TNR (schema 4: share right)"
-    )
-    accuracy_low: float = Field(description="lower end of its 95 % interval, of both classes' Wilson intervals")
-    accuracy_high: float = Field(description="upper end of its 95 % interval")
     threshold: float = Field(description="score threshold fixed on val (best balanced accuracy there)")
-    balanced_accuracy: float = Field(description="mean of TPR and TNR at that threshold")
-    brier: float = Field(description="mean squared error of the calibrated probability, at the set's prevalence")
-    ece: float = Field(description="expected calibration error, 15 equal-mass bins, at the set's prevalence")
-    log_loss: float = Field(description="mean negative log likelihood of the probability, at the set's prevalence")
-    brier_balanced: float | None = Field(None, description="at prevalence 0.5; null: schema 4")
-    ece_balanced: float | None = Field(None, description="at prevalence 0.5; null: schema 4")
-    log_loss_balanced: float | None = Field(None, description="at prevalence 0.5; null: schema 4")
+    # metrics: by their ids, of those with an interval ID_low and ID_high too; None: undefined on this test set
+    __pydantic_extra__: dict[str, float | None] = Field(init=False)
+
+    def value(self, metric: str) -> float | None:
+        """Return the value of a metric, or of one end of its interval; None where it is undefined or not measured."""
+        return (self.__pydantic_extra__ or {}).get(metric)
 
     @property
     def seen(self) -> bool:
@@ -70,12 +60,11 @@ class Cell(_Record):
     @property
     def accuracy_is_balanced(self) -> bool:
         """Whether `accuracy` is the balanced one: not in cells of schema 4, unless the classes are equally large."""
-        return self.brier_balanced is not None or self.n_real == self.n_forged
+        return self.value("brier_balanced") is not None or self.n_real == self.n_forged
 
     def at_equal_prevalence(self, measure: str) -> float | None:
         """Return brier, ece or log_loss at prevalence 0.5; None where an earlier version did not compute it."""
-        balanced: float | None = getattr(self, f"{measure}_balanced")
-        own: float = getattr(self, measure)
+        balanced, own = self.value(f"{measure}_balanced"), self.value(measure)
         return own if balanced is None and self.n_real == self.n_forged else balanced
 
 
@@ -247,6 +236,7 @@ class Results(_Record):
     generators: list[GeneratorFacts]
     moments: list[Moment] = Field([], description="snapshots of them that were only tested")
     detectors: list[DetectorFacts]
+    metrics: list[MetricFacts] = Field([], description="of the cells, beside AUC; empty: schema 5, those of then")
     cells: list[Cell]
     comparisons: list[Comparison]
     audits: list[Finding] = Field([], description="what controls and audits found; a failed one makes it a shortcut")
@@ -254,6 +244,13 @@ class Results(_Record):
     gaps: list[Gap] = Field([], description="the largest difference between groups")
     stages: list[StageFacts]
     environment: dict[str, str] = Field(description="versions, device, precision, commit")
+
+    @property
+    def measured(self) -> list[MetricFacts]:
+        """The metrics of the cells; of a result of an earlier version those of the protocol."""
+        from benchmarks.measures.detection import facts_of
+
+        return self.metrics or facts_of()
 
     @property
     def suite(self) -> bool:
@@ -265,12 +262,13 @@ class Results(_Record):
         )
 
 
-def to_csv(cells: list[Cell]) -> str:
-    """The cells as CSV text: the columns of CSV_COLUMNS, six decimals, empty where n is too small."""
+def to_csv(cells: list[Cell], measured: Sequence[MetricFacts]) -> str:
+    """The cells as CSV text: CSV_COLUMNS, then each metric; six decimals, empty where it is undefined."""
+    columns = [*CSV_COLUMNS, *(one.id for one in measured)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
+    writer.writerow(columns)
     for cell in cells:
-        values = (getattr(cell, column) for column in CSV_COLUMNS)
+        values = (getattr(cell, column, None) for column in columns)
         writer.writerow("" if v is None else f"{v:.6f}" if isinstance(v, float) else csv_cell(v) for v in values)
     return text.getvalue()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from benchmarks.measures.detection.base import MetricFacts
 from benchmarks.measures.results import (
     Cell,
     Comparison,
@@ -79,6 +80,7 @@ def assemble(job: Job) -> dict[str, Any]:
         external=[_external(job.faces(name)) for name in inputs if name.startswith("external ")],
         moments=[_moment(name, stage, inputs) for name in _names(stage, "moment") if f"quality {name}" in inputs],
         detectors=[_detector(name, stage, inputs[name], manifests) for name in inputs if name.startswith("fit ")],
+        metrics=[MetricFacts(**one) for one in evaluation["metrics"]],
         cells=[Cell(**cell) for cell in evaluation["cells"]],
         comparisons=[Comparison(**item) for item in evaluation["comparisons"]],
         groups=[GroupFact(**one) for one in evaluation["groups"]],

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 def typed(settings: RunSettings) -> RunSettings:
     """Check the settings of every generator and detector by their own types, and write their defaults out."""
+    from benchmarks.measures.detection import load_metrics
     from detect.detectors import DETECTORS
     from detect.detectors.base import Detector
 
@@ -47,7 +48,9 @@ def typed(settings: RunSettings) -> RunSettings:
     if settings.conditions.snapshots and all(one.trained_on for one in detectors.values()):
         raise InputError("conditions.snapshots needs a detector that is fitted here; add --detector random")
     _check_conditions(settings, generators)
-    return settings.model_copy(update={"generators": generators, "detectors": detectors})
+    load_metrics(settings.metrics)  # refuses what is not known, is no metric or has an id that is taken
+    code = {f"{name} {key}": digest for name in settings.metrics for key, digest in _digests(name, {}).items()}
+    return settings.model_copy(update={"generators": generators, "detectors": detectors, "metric_files": code})
 
 
 def _check_conditions(settings: RunSettings, generators: Mapping[str, GeneratorSettings]) -> None:

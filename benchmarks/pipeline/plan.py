@@ -12,7 +12,7 @@ from benchmarks.pipeline.compose import base_name
 from benchmarks.pipeline.exams import Exam, exams, moments
 from benchmarks.pipeline.program import program_digest
 from benchmarks.pipeline.settings import GeneratorSettings, RunSettings
-from benchmarks.protocol import CLEAN, EXTERNAL_PREFIX, FitId, GeneratorId, TrainSet
+from benchmarks.protocol import CLEAN, EXTERNAL_PREFIX, PROTOCOL_VERSION, FitId, GeneratorId, TrainSet
 from forge.compute import Compute
 from forge.execution import execution_of
 from forge.files import digest_json
@@ -31,7 +31,7 @@ VERSIONS = {
     "score": 2,
     "explain": 2,
     "audit": 3,
-    "evaluate": 8,
+    "evaluate": 9,
     "report": 3,
 }
 
@@ -134,7 +134,8 @@ def plan(
     audit = Stage("audit", data.source_name, {}, 0, {"data": prepare, **trained, **seen, **pairs})
     stages.append(audit)
     scores = {stage.subject: stage for part in parts for stage in part.detectors if stage.kind == "score"}
-    evaluate = Stage("evaluate", "", {"protocol": 1}, settings.seed, scores)
+    measured = {"metrics": list(settings.metrics), "files": settings.metric_files} if settings.metrics else {}
+    evaluate = Stage("evaluate", "", {"protocol": PROTOCOL_VERSION, **measured}, settings.seed, scores)
     inputs = {"data": prepare, "evaluation": evaluate, "floor": floor, "audit": audit, **trained, **seen}
     inputs |= pairs | {f"moment {one.subject}": one for part in parts for one in part.moments.values()}
     inputs |= {stage.name: stage for stage in stages if stage.kind in ("quality", "fit", "score", "explain")}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from benchmarks.measures.detection import METRICS
+from benchmarks.measures.detection.base import MetricFacts
 from benchmarks.measures.evaluation import evaluated
 from benchmarks.measures.results import SCHEMA_VERSION, Results
 from benchmarks.pipeline.configs import validated
@@ -21,8 +24,9 @@ from benchmarks.report.figures import Names
 from benchmarks.report.write import Pictures, write_report
 from benchmarks.tables.leaderboard import leaderboard
 from detect.scoring import read_scores
-from forge.errors import InputError, quoted
+from forge.errors import BenchWarning, InputError, quoted
 from forge.pictures import cut_grid
+from forge.registry import named_file
 
 
 def from_scores(folder: Path) -> None:
@@ -38,7 +42,7 @@ def from_scores(folder: Path) -> None:
     expected = read_expected(folder, note=True)
     results = validated(Results, read_results(folder), where=str(folder / "results.json"))
     scores = read_scores(folder / "scores.parquet")
-    found = evaluated(scores)
+    found = evaluated(scores, _loadable(results.metrics))
     known = {one["audit"] for one in found["audits"]}
     seen = [one.model_dump(mode="json") for one in results.audits if one.audit not in known]  # of images, not of scores
     found["audits"] += seen
@@ -50,6 +54,20 @@ def from_scores(folder: Path) -> None:
         fresh = Path(place) / "report"
         write_report(fresh, results, scores, _beside(folder, results), board=board, expected=expected)
         publish_report(fresh, folder)
+
+
+def _loadable(measured: Sequence[MetricFacts]) -> list[str]:
+    """The metrics of a run beside those of the protocol; one from a file only if this command names the file."""
+    found = []
+    for one in measured:
+        if one.id in METRICS.entries:
+            continue
+        name = named_file(one.reference) if one.reference else one.id
+        if name is None:
+            warnings.warn(f"metric {one.id} is left out: name its file with --plugin {one.reference}", BenchWarning, 3)
+        else:
+            found.append(name)
+    return found
 
 
 def _beside(folder: Path, results: Results) -> Pictures:

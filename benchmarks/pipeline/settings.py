@@ -137,6 +137,8 @@ class RunSettings(_Settings):
     generators: dict[str, GeneratorSettings]
     detectors: dict[str, DetectorRequest]
     conditions: Conditions = Conditions()
+    metrics: tuple[str, ...] = Field((), description="metrics of detection beside those of the protocol")
+    metric_files: dict[str, str] = Field({}, description="SHA-256 of the code of metrics from files")
     external: dict[str, External] = Field({}, description="pairs of folders that detectors are tested on")
     show_real: bool = False
     command: str = ""
@@ -155,6 +157,7 @@ class RunFile(_Settings):
     generator: str | list[str] | None = None
     detector: str | list[str] | None = None
     condition: str | list[str] | None = None
+    metric: str | list[str] | None = None
     data: str | None = None
     sources: list[str] = Field(
         [], description="real faces of several sources, each NAME, PATH or NAME:PATH: a run each"

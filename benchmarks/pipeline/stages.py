@@ -20,7 +20,7 @@ def evaluate(job: Job) -> Facts:
     tables = [read_scores(path / "scores.parquet") for path in job.inputs.values()]
     rows = rounded(pd.concat(tables, ignore_index=True))
     write_scores(rows, job.out / "scores.parquet")
-    found = evaluated(rows)
+    found = evaluated(rows, job.stage.settings.get("metrics", ()))
     write_json(job.out / "evaluation.json", found)
     return {"cells": len(found["cells"])}
 

@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.measures import calibration, metrics
+from benchmarks.measures.detection.calibration import Ece
 from benchmarks.measures.evaluate import identities
 from benchmarks.measures.interval import wilson
 from benchmarks.measures.results import Cell
 from benchmarks.report import curves
 from benchmarks.report.numbers import count, estimate, percent
 from benchmarks.report.ranking import Duel, Key, duels, key
-from benchmarks.report.rows import calibrated
+from benchmarks.report.rows import shown_value
 from benchmarks.report.svg import Axis, Plot, forest, nice_axis, series, shorten
 
 Item = TypeVar("Item")
@@ -138,7 +139,7 @@ def det_figures(cells: Sequence[Cell], rows: Rows, names: Names) -> list[Figure]
         for cell in group:
             fpr, miss = points[key(cell)]
             shown = (fpr <= top) & (miss <= top)
-            eer = f"EER {percent(cell.eer, min(cell.n_real, cell.n_forged))}"
+            eer = f"EER {percent(cell.value('eer') or 0.0, min(cell.n_real, cell.n_forged))}"
             if not len(fpr):
                 eer += ", not drawn"
             plot.line(fpr[shown], miss[shown], look[cell.detector])
@@ -206,7 +207,7 @@ def calibration_figures(cells: Sequence[Cell], rows: Rows, names: Names) -> list
             ends = wilson(hits, int(n))
             plot.line([p, p], [ends.low, ends.high], "s0")
             plot.dot(p, forged, "s0", title=f"{hits} of {n} images forged; mean probability claimed {p:.3f}", radius=3)
-        ece = calibrated(cell, "ece")
+        ece = shown_value(cell, Ece.facts())
         plot.legend(f"15 bins of about {round(np.median(bins.images))} images, 95 % interval", "s0", mark="dot")
         plot.legend(f"images in steps of 0.05, most: {count(int(claimed.max()))}", "counts", mark="square")
         title = f"Calibration: {cell.detector}, {training(cell)}"

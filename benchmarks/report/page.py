@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from benchmarks.measures.detection.base import MetricFacts
 from benchmarks.measures.evaluate import grid
 from benchmarks.measures.results import (
     Cell,
@@ -33,7 +34,7 @@ from benchmarks.report.paired import Matrix, matrices
 from benchmarks.report.progress import Progress, progress
 from benchmarks.report.ranking import detectable, duels, places
 from benchmarks.report.robustness import Robustness, robustness
-from benchmarks.report.rows import Row, TestRows, errors_of, table
+from benchmarks.report.rows import Row, TestRows, errors_of, shown_metrics, table
 from benchmarks.report.standings import Standings, standings, verdict
 from benchmarks.report.standings_figure import picture as picture_of_standings
 from benchmarks.report.threshold import MOST, dials, embedded
@@ -71,6 +72,7 @@ class Page:
     subject: str
     key_figure: Figure | None
     rows: list[Row]
+    metrics: list[MetricFacts]
     detectable: str | None
     board: Leaderboard | None
     standings: Standings | None
@@ -240,7 +242,7 @@ def build(
     focus = suite.focus(cells, board)
     turned = suite.dialled(cells, board)
     histograms = figures.histograms(focus.single, rows, names)
-    rows_shown = table(results)
+    rows_shown, measured = table(results), shown_metrics(results)
     smallest = detectable(results.comparisons)
     tests, tests_left_out = matrices(cells, results.comparisons)
     fits = _by_merit(results)
@@ -260,12 +262,13 @@ def build(
         subject=words.subject_of(results.data.name),
         key_figure=key_figure or _key_figure([row.cell for row in rows_shown], histograms, names),
         rows=rows_shown,
+        metrics=measured,
         detectable=None if smallest is None else f"{smallest:.2g}",
         board=leaderboard(cells, places(cells, results.comparisons)) if len(duels(cells)) > 1 else None,
         standings=standings(board, results.protocol_version) if board else None,
         tests=tests,
         discriminators=discriminators.knowledge(results, names),
-        measures=suite.measures(board, whole.cells) if board and len(rows_shown) > _OVERVIEW else None,
+        measures=suite.measures(board, whole.cells, measured) if board and len(rows_shown) > _OVERVIEW else None,
         looking=looking(
             evidence, {name: faces[:64] for name, faces in forged.items()}, names, broadest=board is not None
         ),

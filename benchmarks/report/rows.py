@@ -8,27 +8,32 @@ from dataclasses import dataclass
 import pandas as pd
 
 from benchmarks.measures import metrics
+from benchmarks.measures.detection.base import MetricFacts
 from benchmarks.measures.results import Cell, Results
 from benchmarks.report import words
-from benchmarks.report.numbers import estimate, percent, percent_range, share
+from benchmarks.report.numbers import estimate, percent_range, share
 from benchmarks.report.ranking import Key, Place, key, places
 from forge.errors import InputError
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table, as text."""
+    """One line of the table, as text.
+
+    Attributes:
+        cell: the result.
+        place: its rank.
+        auc: AUC.
+        interval: its 95 % interval.
+        values: of `shown_metrics`, in their order; None: undefined on this test set.
+        finding: what the AUC says, in a word.
+    """
 
     cell: Cell
     place: Place
     auc: str
     interval: str
-    eer: str
-    tpr: str | None
-    balanced: str
-    accuracy: str
-    brier: str
-    ece: str
+    values: list[str | None]
     finding: words.Finding
 
 
@@ -78,33 +83,50 @@ def table(results: Results) -> list[Row]:
     ordered = sorted(
         results.cells, key=lambda c: (order[c.trained_on, c.tested_on], c.seed, ranks[key(c)].rank, -c.auc)
     )
-    return [_row(cell, ranks[key(cell)]) for cell in ordered]
+    measured = shown_metrics(results)
+    return [_row(cell, ranks[key(cell)], measured) for cell in ordered]
 
 
-def _row(cell: Cell, place: Place) -> Row:
-    n, least = cell.n_real + cell.n_forged, min(cell.n_real, cell.n_forged)
+def shown_metrics(results: Results) -> list[MetricFacts]:
+    """The metrics that tables show, in the order of their columns."""
+    return [one for one in results.measured if one.shown]
+
+
+def _row(cell: Cell, place: Place, measured: Sequence[MetricFacts]) -> Row:
     shown = estimate(cell.auc, cell.auc_low, cell.auc_high)
     return Row(
         cell=cell,
         place=place,
         auc=shown.value,
         interval=f"[{shown.low}, {shown.high}]",
-        eer=percent_range(cell.eer, cell.eer_low, cell.eer_high, least),
-        tpr=None if cell.tpr_at_fpr_1pct is None else percent(cell.tpr_at_fpr_1pct, cell.n_forged),
-        balanced=percent(cell.balanced_accuracy, least),
-        accuracy=percent_range(cell.accuracy, cell.accuracy_low, cell.accuracy_high, n)
-        + ("" if cell.accuracy_is_balanced else " of all images"),
-        brier=calibrated(cell, "brier"),
-        ece=calibrated(cell, "ece"),
+        values=[shown_value(cell, one) for one in measured],
         finding=words.finding(cell),
     )
 
 
-def calibrated(cell: Cell, measure: str) -> str:
-    """Brier score or ECE at equal prevalence, and where the classes differ in size at the set's own, named."""
-    at_set = share(getattr(cell, measure), cell.n_real + cell.n_forged)
-    if cell.n_real == cell.n_forged:
-        return at_set
-    equal = cell.at_equal_prevalence(measure)
-    of_set = f"{at_set} at the set's prevalence"
-    return of_set if equal is None else f"{share(equal, 2 * min(cell.n_real, cell.n_forged))} ({of_set})"
+def shown_value(cell: Cell, metric: MetricFacts) -> str | None:
+    """A metric of a cell as text, with its interval; None where it is undefined.
+
+    A metric that depends on the prevalence is stated at equal prevalence, and where the classes differ in size at the
+    set's own too, named.
+    """
+    value = cell.value(metric.id)
+    if value is None:
+        return None
+    if metric.equal_prevalence and cell.n_real != cell.n_forged:
+        of_set = f"{_text(value, cell, metric)} at the set's prevalence"
+        equal = cell.value(metric.equal_prevalence)
+        return of_set if equal is None else f"{_text(equal, cell, metric, balanced=True)} ({of_set})"
+    of_all = metric.id == "accuracy" and not cell.accuracy_is_balanced  # schema 4
+    return _text(value, cell, metric) + (" of all images" if of_all else "")
+
+
+def _text(value: float, cell: Cell, metric: MetricFacts, *, balanced: bool = False) -> str:
+    fewest = min(cell.n_real, cell.n_forged)
+    images = {"all": cell.n_real + cell.n_forged, "fewest": fewest, "forged": cell.n_forged}[metric.counted]
+    if metric.unit == "share":
+        return share(value, 2 * fewest if balanced else images)
+    low, high = cell.value(f"{metric.id}_low"), cell.value(f"{metric.id}_high")
+    if metric.unit == "percent":
+        return percent_range(value, low, high, images)
+    return f"{value:.4g}" + ("" if low is None or high is None else f" [{low:.4g}, {high:.4g}]")

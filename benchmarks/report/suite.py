@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from benchmarks.measures.audit import METADATA, RANDOM
+from benchmarks.measures.detection.base import MetricFacts
 from benchmarks.measures.results import Cell
 from benchmarks.protocol import Condition, TestGrid, TrainSet, column_of
 from benchmarks.report import figures
@@ -22,14 +23,6 @@ _GALLERIES = 16
 _FEW = 2  # panels of a suite where one would do
 _LEADERS = 2  # detectors of a suite whose mistakes are shown
 _ALL = "scores.parquet has them all."
-_MEASURES = {
-    "EER": "eer",
-    "TPR at 1 % FPR": "tpr_at_fpr_1pct",
-    "Balanced accuracy": "balanced_accuracy",
-    "Balanced accuracy at 0.5": "accuracy",
-    "Brier": "brier",
-    "ECE": "ece",
-}
 
 
 @dataclass(frozen=True)
@@ -134,28 +127,29 @@ def primary(board: Leaderboard, cells: Sequence[Cell]) -> list[Cell]:
     ]
 
 
-def measures(board: Leaderboard, cells: Sequence[Cell]) -> Measures | None:
+def measures(board: Leaderboard, cells: Sequence[Cell], measured: Sequence[MetricFacts]) -> Measures | None:
     """Means over the cells of the primary column and all seeds; None where a suite has none of its own.
 
     Args:
         board: the leaderboard.
         cells: of all seeds.
+        measured: the metrics that are shown.
     """
     own = primary(board, cells)
     lines = []
     for line in board.lines:
         of = [cell for cell in own if cell.detector == line.detector]
         if of:
-            lines.append((line.detector, [_ranged(of, name) for name in _MEASURES.values()]))
+            lines.append((line.detector, [_ranged(of, one) for one in measured]))
     most = max((sum(cell.detector == name for cell in own) for name, _ in lines), default=0)
-    return Measures(list(_MEASURES), lines, most) if lines else None
+    return Measures([one.title for one in measured], lines, most) if lines else None
 
 
-def _ranged(cells: Sequence[Cell], name: str) -> tuple[str, str]:
-    of = [cell.at_equal_prevalence(name) if name in ("brier", "ece") else getattr(cell, name) for cell in cells]
+def _ranged(cells: Sequence[Cell], metric: MetricFacts) -> tuple[str, str]:
+    of = [cell.at_equal_prevalence(metric.id) if metric.equal_prevalence else cell.value(metric.id) for cell in cells]
     values = [value for value in of if value is not None]
     if len(values) < len(cells):
-        return ("not known" if name in ("brier", "ece") else "n too small"), ""
+        return metric.missing, ""
     return f"{fmean(values):.2f}", f"{min(values):.2f} to {max(values):.2f}"
 
 

@@ -220,7 +220,7 @@ def _who(cell: Cell) -> str:
 
 
 def _worst_mistakes(cells: Sequence[Cell], errors: Mapping[Key, Errors], subject: str) -> list[str]:
-    worst = min(cells, key=lambda c: c.balanced_accuracy)
+    worst = min(cells, key=lambda c: c.value("balanced_accuracy") or 0.0)
     sentence = mistakes(worst, errors[key(worst)], subject)
     return [f"{sentence[:-1]} in the worst case ({_who(worst)})."]
 

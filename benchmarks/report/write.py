@@ -107,7 +107,7 @@ def write_report(
         stale.unlink()
     write_scores(scores, directory / "scores.parquet")
     write_json(directory / "results.json", results.model_dump(mode="json"))
-    write_text(directory / "results.csv", to_csv(results.cells))
+    write_text(directory / "results.csv", to_csv(results.cells, results.measured))
     write_text(directory / "report.md", text(page))
     write_text(directory / "index.html", html(page))
     if expected is not None:

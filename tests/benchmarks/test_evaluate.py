@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from benchmarks.measures.detection import METRICS, facts_of
 from benchmarks.measures.evaluate import compare, evaluate
 from benchmarks.measures.results import CSV_COLUMNS, to_csv
 from benchmarks.tables.cells import cells_of
@@ -76,7 +77,7 @@ def test_repeated_identities_widen_the_interval():
 
 def test_the_order_of_rows_does_not_matter():
     table = rows()
-    assert to_csv(evaluate(table)) == to_csv(evaluate(table.sample(frac=1, random_state=3)))
+    assert to_csv(evaluate(table), facts_of()) == to_csv(evaluate(table.sample(frac=1, random_state=3)), facts_of())
 
 
 def test_no_val_rows_is_refused():
@@ -105,9 +106,9 @@ def test_one_detector_has_nothing_to_be_compared_with():
 
 
 def test_csv_has_the_promised_columns_and_empty_cells_where_n_is_too_small():
-    text = to_csv(evaluate(rows(n=60)))
+    text = to_csv(evaluate(rows(n=60)), facts_of())
     read = list(csv.DictReader(io.StringIO(text)))
-    assert tuple(read[0]) == CSV_COLUMNS
+    assert tuple(read[0]) == (*CSV_COLUMNS, *METRICS.entries)
     assert read[0]["tpr_at_fpr_1pct"] == ""
     assert text.endswith("\n") and "\r" not in text
 

@@ -10,9 +10,12 @@ from synthetic import NO_PICTURES, make_results, make_scores
 
 from benchmarks.cli.outcome import outcome_table
 from benchmarks.measures import calibration
-from benchmarks.measures.evaluate import balanced_interval, evaluate
-from benchmarks.measures.results import CSV_COLUMNS, Cell, Results
-from benchmarks.report.rows import calibrated, table
+from benchmarks.measures.detection import METRICS
+from benchmarks.measures.detection.calibration import Ece
+from benchmarks.measures.evaluate import evaluate
+from benchmarks.measures.resampling import balanced_interval
+from benchmarks.measures.results import Cell, Results
+from benchmarks.report.rows import shown_value, table
 from benchmarks.report.write import write_report
 
 REPORTS = Path(__file__).parents[2] / "reports"
@@ -36,7 +39,7 @@ def test_guessing_among_many_forgeries_has_an_accuracy_of_one_half(cell):
     assert cell.ece == pytest.approx(0.0, abs=0.03) and cell.ece_balanced == pytest.approx(0.42, abs=0.01)
     assert cell.brier < 0.1 and cell.brier_balanced > 0.4
     assert cell.ap > 0.9 and cell.ap_balanced == pytest.approx(0.5, abs=0.1)
-    assert {"ap_balanced", "brier_balanced", "ece_balanced", "log_loss_balanced"} <= set(CSV_COLUMNS)
+    assert {"ap_balanced", "brier_balanced", "ece_balanced", "log_loss_balanced"} <= set(METRICS.entries)
 
 
 def test_the_terminal_and_the_page_say_so(cell, tmp_path):
@@ -94,9 +97,9 @@ def test_results_of_earlier_versions_stay_readable():
     assert stored["schema_version"] < 5
     results = Results.model_validate(stored)
     first = results.cells[0]
-    assert first.at_equal_prevalence("ece") == first.ece and calibrated(first, "ece")
+    assert first.at_equal_prevalence("ece") == first.ece and shown_value(first, Ece.facts())
     uneven_cell = Cell(**(first.model_dump() | {"n_real": first.n_real - 1}))
     assert uneven_cell.at_equal_prevalence("ece") is None and first.accuracy_is_balanced
-    of_all = table(results.model_copy(update={"cells": [uneven_cell]}))[0].accuracy
+    of_all = table(results.model_copy(update={"cells": [uneven_cell]}))[0].values[3]
     assert of_all.endswith(" of all images")
-    assert calibrated(uneven_cell, "ece").endswith("at the set's prevalence")
+    assert shown_value(uneven_cell, Ece.facts()).endswith("at the set's prevalence")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from synthetic import call_bench
+from test_detection_metrics import F1
 
 CODE = '''
 import torch
@@ -204,8 +205,10 @@ def test_a_fitted_plugin_detector_is_used_again_under_its_own_name(tmp_path, mon
     (tmp_path / "bright.py").write_text(BESIDE)
     (tmp_path / "helper.py").write_text("SIGN = 1\n")
     small = ["--preset", "smoke", "--set", "generator.training.kimg=0.2", "--set", "data.count=120", "--quiet"]
-    code, _, err = call("run", "-g", "gan", "-d", "bright.py:Bright", *small, "--name", "first")
+    (tmp_path / "my.py").write_text(F1)
+    code, _, err = call("run", "-g", "gan", "-d", "bright.py:Bright", *small, "--name", "first", "--metric", "my.py:F1")
     assert code == 0, err
+    assert ",f1" in (tmp_path / "reports/first/results.csv").read_text().partition("\n")[0]
     folder = next((tmp_path / "runs/results").glob("fit-*/detector"))
     again = ["run", "-g", "gan", "-d", f"{folder},random", *small, "--name", "second"]
     code, _, err = call(*again)

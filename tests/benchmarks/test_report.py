@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from synthetic import MANY, NO_PICTURES, ONE, Page, faces, html_of, make_results, make_scores
 
+from benchmarks.measures.detection import METRICS
 from benchmarks.measures.results import CSV_COLUMNS, Results
 from benchmarks.report.leaderboard import leaderboard
 from benchmarks.report.ranking import places
@@ -58,7 +59,7 @@ def test_all_files_are_there_and_data_reads_back(written, many):
     pd.testing.assert_frame_equal(read_scores(written / "scores.parquet"), scores)
     with (written / "results.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert tuple(rows[0]) == CSV_COLUMNS
+    assert tuple(rows[0]) == (*CSV_COLUMNS, *METRICS.entries)
     assert [row["detector"] for row in rows] == [cell.detector for cell in results.cells]
 
 

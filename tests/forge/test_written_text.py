@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import forge.files
+from benchmarks.measures.detection import facts_of
 from benchmarks.measures.results import to_csv
 from forge.faces.export import export
 from forge.faces.faceset import FaceSet
@@ -67,5 +68,5 @@ def test_an_exported_table_holds_no_formula(tmp_path):
 def test_names_of_detectors_are_no_formulas():
     from synthetic import cell
 
-    text = to_csv([cell(0.9, 0.8, 0.95, detector="=1+1"), cell(0.9, 0.8, 0.95, detector="@x")])
+    text = to_csv([cell(0.9, 0.8, 0.95, detector="=1+1"), cell(0.9, 0.8, 0.95, detector="@x")], facts_of())
     assert [row["detector"] for row in csv.DictReader(io.StringIO(text))] == ["'=1+1", "'@x"]
