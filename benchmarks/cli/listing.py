@@ -60,8 +60,11 @@ def _rows(kind: str, reports: Path) -> list[dict[str, Any]]:
         return _suites()
     if kind == "metrics":
         from benchmarks.measures.detection import METRICS
+        from forge.quality import QUALITY
 
-        return [{"name": name, "what": METRICS.load(name).meaning} for name in METRICS.names()]
+        detection = [{"name": name, "of": "detection", "what": METRICS.load(name).meaning} for name in METRICS.names()]
+        quality = [{"name": name, "of": "quality", "what": QUALITY.load(name).__doc__} for name in QUALITY.names()]
+        return detection + quality
     if kind == "perturbations":
         from detect.perturb import PERTURBATIONS
 

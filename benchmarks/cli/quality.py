@@ -11,7 +11,7 @@ from benchmarks.cli import options
 
 if TYPE_CHECKING:
     from forge.faces.faceset import FaceSet
-    from forge.quality.measure import Row
+    from forge.quality.metric import Row
 
 EXAMPLES = """\b
 Examples:
@@ -28,6 +28,10 @@ def quality(
     ] = None,
     n: Annotated[int, typer.Option("--n", "-n", min=16, help="Images a side.")] = 1000,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of all draws.")] = 0,
+    metric: Annotated[
+        str | None,
+        typer.Option("--metric", help="Metrics of plug-ins, comma-separated: names or path/to/file.py:Class."),
+    ] = None,
     fid: Annotated[Path | None, typer.Option("--fid", help="Inception weights of torch-fidelity (.pth).")] = None,
     store: options.Store = options.STORE,
     device: options.Device = "auto",
@@ -53,6 +57,7 @@ def quality(
             n=n,
             seed=seed,
             fid_weights=fid,
+            more=tuple(metric.split(",")) if metric else (),
             device=choose_device(device),
             report=lambda tick: observer.progressed(stage, tick),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 def typed(settings: RunSettings) -> RunSettings:
     """Check the settings of every generator and detector by their own types, and write their defaults out."""
-    from benchmarks.measures.detection import load_metrics
     from detect.detectors import DETECTORS
     from detect.detectors.base import Detector
 
@@ -48,9 +47,37 @@ def typed(settings: RunSettings) -> RunSettings:
     if settings.conditions.snapshots and all(one.trained_on for one in detectors.values()):
         raise InputError("conditions.snapshots needs a detector that is fitted here; add --detector random")
     _check_conditions(settings, generators)
-    load_metrics(settings.metrics)  # refuses what is not known, is no metric or has an id that is taken
-    code = {f"{name} {key}": digest for name in settings.metrics for key, digest in _digests(name, {}).items()}
-    return settings.model_copy(update={"generators": generators, "detectors": detectors, "metric_files": code})
+    return settings.model_copy(
+        update={"generators": generators, "detectors": detectors, **_metrics(settings)},
+    )
+
+
+def _metrics(settings: RunSettings) -> dict[str, Any]:
+    """Metrics that were asked for, those of detection and those of quality apart, with the digests of their code.
+
+    Raises:
+        UnknownNameError, InputError: one is not known, is no metric, lacks a field, or has an id that is taken.
+    """
+    from benchmarks.measures.detection import METRICS, load_metrics
+    from forge.quality import QUALITY, load_more
+    from forge.quality.metric import QualityMetric
+
+    of_quality = []
+    for name in settings.metrics:
+        if is_file_reference(name):
+            kind = METRICS.load(name)
+            of_quality += [name] if isinstance(kind, type) and issubclass(kind, QualityMetric) else []
+        elif name not in METRICS.names() and name in QUALITY.names():
+            of_quality.append(name)
+    of_detection = [name for name in settings.metrics if name not in of_quality]
+    load_metrics(of_detection)
+    load_more(of_quality)
+
+    def code(names: Sequence[str]) -> dict[str, str]:
+        return {f"{name} {key}": digest for name in names for key, digest in _digests(name, {}).items()}
+
+    quality = settings.quality.model_copy(update={"metrics": tuple(of_quality), "files": code(of_quality)})
+    return {"metrics": tuple(of_detection), "metric_files": code(of_detection), "quality": quality}
 
 
 def _check_conditions(settings: RunSettings, generators: Mapping[str, GeneratorSettings]) -> None:

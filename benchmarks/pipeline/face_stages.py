@@ -274,6 +274,7 @@ def _ask(job: Job) -> Ask:
     return Ask(
         n=asked["n"],
         face_n=asked["face_n"],
+        more=tuple(asked.get("metrics", ())),
         seed=job.stage.seed,
         device=job.context.compute.device,
         report=job.context.report,

@@ -186,7 +186,8 @@ def _elsewhere(settings: RunSettings, fingerprints: Mapping[str, tuple[str, str]
 
 def _quality(settings: RunSettings) -> dict[str, Any]:
     most = sum(settings.images.model_dump().values())  # forged images there are
-    return settings.quality.model_dump(mode="json") | {"n": min(settings.quality.n, most)}
+    asked = settings.quality.model_dump(mode="json", exclude_defaults=not settings.quality.metrics)
+    return {"n": 0, "face_n": settings.quality.face_n} | asked | {"n": min(settings.quality.n, most)}
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,8 @@ class QualitySettings(_Settings):
 
     n: int = Field(1000, ge=16, description="images a side; fewer where a set has fewer")
     face_n: int = Field(256, ge=1, description="images in which faces are searched")
+    metrics: tuple[str, ...] = Field((), description="metrics of plug-ins; filled in from --metric when checked")
+    files: dict[str, str] = Field({}, description="SHA-256 of the code of metrics from files")
 
 
 class GeneratorSettings(_Settings):
@@ -137,7 +139,7 @@ class RunSettings(_Settings):
     generators: dict[str, GeneratorSettings]
     detectors: dict[str, DetectorRequest]
     conditions: Conditions = Conditions()
-    metrics: tuple[str, ...] = Field((), description="metrics of detection beside those of the protocol")
+    metrics: tuple[str, ...] = Field((), description="metrics beside those of the protocol, of detection or quality")
     metric_files: dict[str, str] = Field({}, description="SHA-256 of the code of metrics from files")
     external: dict[str, External] = Field({}, description="pairs of folders that detectors are tested on")
     show_real: bool = False

@@ -1,1 +1,62 @@
 """How good the forgeries are, without any download: one metric a file, and `measure` for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from forge.errors import InputError, quoted
+from forge.registry import Registry
+
+if TYPE_CHECKING:
+    from forge.quality.metric import QualityMetric, ScalarMetric
+
+QUALITY = Registry(
+    "quality metric",
+    "forge.quality",
+    {
+        "sliced_wasserstein": "forge.quality.sliced_wasserstein:SlicedWassersteinMetric",
+        "spectrum": "forge.quality.spectrum:SpectrumMetric",
+        "ms_ssim": "forge.quality.ms_ssim:DiversityMetric",
+        "ms_ssim_reference": "forge.quality.ms_ssim:ReferenceDiversityMetric",
+        "frechet_random_features": "forge.quality.frechet:FrechetMetric",
+        "kernel_random_features": "forge.quality.frechet:KernelMetric",
+        "neighbourhood": "forge.quality.neighbours:NeighbourhoodMetric",
+        "memorisation": "forge.quality.neighbours:MemorisationMetric",
+        "face_rate": "forge.quality.face_rate:FaceRateMetric",
+        "obedience": "forge.quality.labels:ObedienceMetric",
+        "inception": "forge.quality.inception:InceptionMetric",
+    },
+)
+
+
+def built_in() -> list[QualityMetric]:
+    """Return our own metrics, in the order of their lines."""
+    return [QUALITY.load(name)() for name in QUALITY.entries]
+
+
+def load_more(names: Sequence[str]) -> list[ScalarMetric]:
+    """Return metrics of installed packages and of files.
+
+    Args:
+        names: registered names, or path/to/file.py:Class.
+
+    Raises:
+        UnknownNameError: nothing has this name.
+        InputError: it is no metric of one number, lacks a field, or two have one id.
+    """
+    from forge.quality.metric import ScalarMetric
+
+    found: list[ScalarMetric] = []
+    for name in names:
+        kind = QUALITY.load(name)
+        if not (isinstance(kind, type) and issubclass(kind, ScalarMetric)):
+            raise InputError(f"quality metric {quoted(name)} must be a subclass of forge.quality.metric.ScalarMetric")
+        lacking = [field for field in ("id", "title") if not isinstance(getattr(kind, field, None), str)]
+        lacking += sorted(getattr(kind, "__abstractmethods__", ()))
+        if lacking:
+            raise InputError(f"quality metric {quoted(name)} does not define {', '.join(lacking)}, which every one has")
+        if kind.id in QUALITY.entries or kind.id in [one.id for one in found]:
+            raise InputError(f"quality metric {quoted(name)}: its id {quoted(kind.id)} is taken")
+        found.append(kind())
+    return found

@@ -13,6 +13,7 @@ from forge.compute import derive_seed
 from forge.faces.crop import FaceCrop, FaceFinder
 from forge.faces.faceset import Images
 from forge.quality.base import Result, Share, check_images
+from forge.quality.metric import QualityMetric, Row, Sides
 
 SIDE = 128  # smaller images are enlarged to this, larger ones shrunk: MTCNN's smallest windows miss faces of 64 px
 RESIZE = f"to {SIDE} px, bilinear (Pillow)"
@@ -52,3 +53,24 @@ def face_rate(images: Images, *, n: int = 256, seed: int = 0) -> FaceRate:
         at_95=Share.of(int((sure >= 0.95).sum()), len(sure)),
         resize=RESIZE,
     )
+
+
+class FaceRateMetric(QualityMetric):
+    """Share of images in which a face is found."""
+
+    id = "face_rate"
+    title = "face rate"
+
+    def measure(self, sides: Sides) -> FaceRate:
+        """See `face_rate`."""
+        return face_rate(sides.candidate, n=sides.face_n, seed=sides.seed)
+
+    def rows(self, ours: FaceRate, floor: FaceRate, n: int) -> list[Row]:
+        """The share at each certainty."""
+        return [
+            Row(name, found.value, held_out.value, "higher", found.n)
+            for name, found, held_out in (
+                ("face found, p >= .90", ours.at_90, floor.at_90),
+                ("face found, p >= .95", ours.at_95, floor.at_95),
+            )
+        ]

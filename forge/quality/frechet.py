@@ -11,6 +11,7 @@ from pydantic import Field
 
 from forge.compute import derive_seed
 from forge.quality.base import Features, Result, check_features
+from forge.quality.metric import QualityMetric, Row, Sides
 
 BLOCKS = 8
 
@@ -94,3 +95,33 @@ def kernel_distance(candidate: Features, reference: Features, *, seed: int = 0) 
         subsets=BLOCKS,
         n=len(a),
     )
+
+
+class FrechetMetric(QualityMetric):
+    """Fréchet distance of random features."""
+
+    id = "frechet_random_features"
+    title = "Fréchet distance"
+
+    def measure(self, sides: Sides) -> float:
+        """See `frechet_distance`."""
+        return frechet_distance(sides.features, sides.reference_features)
+
+    def rows(self, ours: float, floor: float, n: int) -> list[Row]:
+        """The distance."""
+        return [Row("Fréchet, random features", ours, floor, "lower", n)]
+
+
+class KernelMetric(QualityMetric):
+    """Kernel distance of random features."""
+
+    id = "kernel_random_features"
+    title = "kernel distance"
+
+    def measure(self, sides: Sides) -> KernelDistance:
+        """See `kernel_distance`."""
+        return kernel_distance(sides.features, sides.reference_features, seed=sides.seed)
+
+    def rows(self, ours: KernelDistance, floor: KernelDistance, n: int) -> list[Row]:
+        """The distance times 1000."""
+        return [Row("kernel distance x 1000, random features", 1000 * ours.value, 1000 * floor.value, "lower", n)]

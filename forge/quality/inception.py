@@ -20,6 +20,7 @@ from forge.errors import InputError
 from forge.faces.faceset import Images
 from forge.files import digest_file
 from forge.quality.base import Result, check_images
+from forge.quality.metric import QualityMetric, Row, Sides
 
 SUBSETS = 100
 SUBSET_SIZE = 1000
@@ -117,3 +118,27 @@ def check_weights(weights: Path) -> None:
         torch.load(weights, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise InputError(f"{weights} holds no plain PyTorch weights; download the file again") from error
+
+
+class InceptionMetric(QualityMetric):
+    """FID and KID, where weights are given."""
+
+    id = "inception"
+    title = "FID"
+
+    def measure(self, sides: Sides) -> Inception | None:
+        """See `inception_distances`."""
+        if sides.fid_weights is None:
+            return None
+        return inception_distances(
+            sides.candidate, sides.reference, weights=sides.fid_weights, seed=sides.seed, device=sides.device
+        )
+
+    def rows(self, ours: Inception | None, floor: Inception | None, n: int) -> list[Row]:
+        """One line each."""
+        if ours is None:
+            return []
+        return [
+            Row(name, getattr(ours, field), None if floor is None else getattr(floor, field), "lower", n)
+            for name, field in (("FID", "fid"), ("KID", "kid"))
+        ]

@@ -18,7 +18,8 @@ from torch.nn import functional as F
 from forge.compute import derive_seed
 from forge.errors import InputError, quoted
 from forge.faces.faceset import Images
-from forge.quality.base import Result, Share, check_images
+from forge.quality.base import MIN_IMAGES, Result, Share, check_images
+from forge.quality.metric import QualityMetric, Row, Sides
 from forge.training.augment import to_float, translate
 
 SIDE = 64  # larger images are averaged down to this
@@ -158,3 +159,43 @@ def _fit(images: Images, targets: NDArray[np.int64], classes: int, device: str) 
 def _predict(network: nn.Module, images: Images, device: str) -> NDArray[np.int64]:
     parts = [network(_batch(images[i : i + 256], device)).argmax(1).cpu() for i in range(0, len(images), 256)]
     return np.asarray(torch.cat(parts).numpy(), np.int64)
+
+
+class ObedienceMetric(QualityMetric):
+    """Whether a conditional generator draws what its labels say, column by column."""
+
+    id = "obedience"
+    title = "labels"
+
+    def measure(self, sides: Sides) -> dict[str, Obedience]:
+        """See `obedience`; all images that have a label are used, a column with fewer than 16 on a side is left out."""
+        found = {}
+        for column, given in sides.labels.items():
+            known = set(given.reference) - {""}
+            if sides.whole.held_out is None or len(known) < 2:
+                continue
+            named = [
+                _labelled(images, texts, known)
+                for images, texts in (
+                    (sides.whole.reference, given.reference),
+                    (sides.whole.held_out, given.held_out),
+                    (sides.whole.candidate, given.candidate),
+                )
+            ]
+            if min(len(texts) for _, texts in named) >= MIN_IMAGES:
+                found[column] = obedience(*named[0], *named[1], *named[2], seed=sides.seed, device=sides.device)
+        return found
+
+    def rows(self, ours: dict[str, Obedience], floor: dict[str, Obedience], n: int) -> list[Row]:
+        """One line a column; the accuracy on held-out reals is the floor."""
+        return [
+            Row(f"label obeyed: {column}", one.agreement.value, one.accuracy.value, "higher", one.agreement.n)
+            for column, one in ours.items()
+        ]
+
+
+def _labelled(images: Images, labels: NDArray[np.str_], wanted: set[str]) -> tuple[Images, NDArray[np.str_]]:
+    if len(images) != len(labels):
+        raise InputError(f"there are {len(images)} images and {len(labels)} labels; give one label an image")
+    known = np.isin(labels, sorted(wanted))
+    return images[known], labels[known]

@@ -7,10 +7,9 @@ gives the same number; each draw depends on the seed and on what the images are,
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,16 +19,18 @@ from forge.compute import derive_seed
 from forge.errors import InputError
 from forge.faces.faceset import Images
 from forge.progress import Report, Tick, silent
-from forge.quality import labels as label_metrics
-from forge.quality.base import MIN_IMAGES, Features, Result, check_images
-from forge.quality.face_rate import FaceRate, face_rate
-from forge.quality.features import Extractor, extract, extractor
-from forge.quality.frechet import KernelDistance, frechet_distance, kernel_distance
-from forge.quality.inception import Inception, check_weights, inception_distances
-from forge.quality.ms_ssim import Diversity, diversity
-from forge.quality.neighbours import Memorisation, Neighbourhood, memorisation, neighbourhood
-from forge.quality.sliced_wasserstein import SlicedWasserstein, sliced_wasserstein
-from forge.quality.spectrum import Spectrum, spectrum_distance
+from forge.quality import built_in, load_more
+from forge.quality.base import MIN_IMAGES, Result, check_images
+from forge.quality.face_rate import FaceRate
+from forge.quality.features import Extractor, extractor
+from forge.quality.frechet import KernelDistance
+from forge.quality.inception import Inception, check_weights
+from forge.quality.labels import Obedience
+from forge.quality.metric import AllImages, Labels, Row, Scalar, Sides
+from forge.quality.ms_ssim import Diversity
+from forge.quality.neighbours import Memorisation, Neighbourhood
+from forge.quality.sliced_wasserstein import SlicedWasserstein
+from forge.quality.spectrum import Spectrum
 
 N = 1000
 FACE_N = 256
@@ -62,18 +63,9 @@ class Quality(Result):
     neighbourhood: Neighbourhood
     memorisation: Memorisation
     face_rate: FaceRate
-    obedience: dict[str, label_metrics.Obedience] = Field({}, description="of a conditional generator, by label column")
+    obedience: dict[str, Obedience] = Field({}, description="of a conditional generator, by label column")
     inception: Inception | None = None
-
-
-class Row(NamedTuple):
-    """One line of a table that people read."""
-
-    metric: str
-    value: float | None
-    floor: float | None
-    better: Literal["lower", "higher", "as the floor"]
-    n: int
+    more: dict[str, Scalar] = Field({}, description="metrics of plug-ins, by id")
 
 
 class Comparison(Result):
@@ -83,50 +75,17 @@ class Comparison(Result):
     floor: Quality
 
     def rows(self) -> list[Row]:
-        """The metrics in one line each, for people."""
+        """The metrics, for people: our own, then those of plug-ins."""
         ours, real = self.forged, self.floor
-        n, near, copies = ours.n, ours.neighbourhood, ours.memorisation
         rows = [
-            Row("sliced Wasserstein x 1000", ours.sliced_wasserstein.mean, real.sliced_wasserstein.mean, "lower", n),
-            Row("spectrum, log10 difference", ours.spectrum.distance, real.spectrum.distance, "lower", n),
-            Row("MS-SSIM within the set", ours.ms_ssim.mean, real.ms_ssim.mean, "as the floor", n),
-            Row("Fréchet, random features", ours.frechet_random_features, real.frechet_random_features, "lower", n),
-            Row("kernel distance x 1000, random features", *_kernels(ours, real), "lower", n),
-            Row("precision", near.precision, real.neighbourhood.precision, "higher", n),
-            Row("recall", near.recall, real.neighbourhood.recall, "higher", n),
-            Row("density", near.density, real.neighbourhood.density, "higher", n),
-            Row("coverage", near.coverage, real.neighbourhood.coverage, "higher", n),
-            Row("authentic (AuthPct)", copies.authentic.value, real.memorisation.authentic.value, "as the floor", n),
+            row
+            for metric in built_in()
+            for row in metric.rows(getattr(ours, metric.id), getattr(real, metric.id), ours.n)
         ]
-        if copies.c_t is not None:
-            rows.append(Row("copying C_T, z", copies.c_t, 0.0, "as the floor", n))
-        for name, share, floor in (
-            ("face found, p >= .90", ours.face_rate.at_90, real.face_rate.at_90),
-            ("face found, p >= .95", ours.face_rate.at_95, real.face_rate.at_95),
-        ):
-            rows.append(Row(name, share.value, floor.value, "higher", share.n))
-        for column, found in ours.obedience.items():
-            rows.append(
-                Row(f"label obeyed: {column}", found.agreement.value, found.accuracy.value, "higher", found.agreement.n)
-            )
-        if ours.inception is not None:
-            for name, field in (("FID", "fid"), ("KID", "kid")):
-                floor_value = None if real.inception is None else getattr(real.inception, field)
-                rows.append(Row(name, getattr(ours.inception, field), floor_value, "lower", n))
+        for name, one in ours.more.items():
+            floor = real.more[name].value if name in real.more else None
+            rows.append(Row(one.title, one.value, floor, one.better, ours.n))
         return rows
-
-
-def _kernels(ours: Quality, real: Quality) -> tuple[float, float]:
-    return 1000 * ours.kernel_random_features.value, 1000 * real.kernel_random_features.value
-
-
-@dataclass(frozen=True)
-class Labels:
-    """One column of labels, image by image, for `labels.obedience`; an empty label is an unknown one."""
-
-    candidate: NDArray[np.str_]
-    reference: NDArray[np.str_]
-    held_out: NDArray[np.str_]
 
 
 def measure(
@@ -140,6 +99,7 @@ def measure(
     seed: int = 0,
     labels: Mapping[str, Labels] | None = None,
     fid_weights: Path | None = None,
+    more: Sequence[str] = (),
     report: Report = silent,
     device: str = "cpu",
 ) -> Quality:
@@ -157,6 +117,7 @@ def measure(
         labels: by column, the classes asked of a conditional generator; all images that have one are used, not only the
             drawn ones. A column with fewer than 16 labelled images on a side is left out.
         fid_weights: torch-fidelity's Inception weights; without them there is no FID.
+        more: metrics of plug-ins, by name or as path/to/file.py:Class.
         report: told which metric is done.
         device: where to compute.
 
@@ -164,69 +125,41 @@ def measure(
         InputError: unusable images, fewer than 16 on a side, different resolutions, labels without held-out images,
             or no torch-fidelity.
     """
-    sides = {"candidate": candidate, "reference": reference}
-    sides |= {} if held_out is None else {"held-out": held_out}
-    n = common_n(n, **sides)
+    given = {"candidate": candidate, "reference": reference}
+    n = common_n(n, **given, **({} if held_out is None else {"held-out": held_out}))
     if training is not None:
         check_images({"training": training, "reference": reference})
     if fid_weights is not None:
         check_weights(fid_weights)
     if labels and held_out is None:
         raise InputError("label obedience needs held-out images; give them, or leave the labels out")
-    steps = _Steps(report, 7 + len(labels or {}) + (fid_weights is not None))
     ours, theirs = (drawn(images, n, seed) for images in (candidate, reference))
-    swd = sliced_wasserstein(ours, theirs, seed=seed)
-    steps.done("sliced Wasserstein")
-    spectrum = spectrum_distance(ours, theirs)
-    steps.done("spectrum")
-    own_diversity, real_diversity = (diversity(images, seed=seed, device=device) for images in (ours, theirs))
-    steps.done("MS-SSIM")
-    scale = _scaler(extract(theirs, device=device))
-    a, b = (scale(extract(images, device=device)) for images in (ours, theirs))
-    steps.done("features")
-    frechet, kernel, near = frechet_distance(a, b), kernel_distance(a, b, seed=seed), neighbourhood(a, b)
-    steps.done("distances of features")
-    shown = drawn(reference if training is None else training, TRAINING_N, seed)
-    unseen = None if held_out is None else scale(extract(drawn(held_out, n, seed), device=device))
-    copies = memorisation(a, scale(extract(shown, device=device)), held_out=unseen, seed=seed)
-    steps.done("memorisation")
-    faces = face_rate(ours, n=face_n, seed=seed)
-    steps.done("face rate")
-    obeyed, inception = {}, None
-    for column, given in (labels or {}).items():
-        known = set(given.reference) - {""}
-        named = [
-            _labelled(images, texts, known)
-            for images, texts in (
-                (reference, given.reference),
-                (cast(Images, held_out), given.held_out),
-                (candidate, given.candidate),
-            )
-        ]
-        if min(len(texts) for _, texts in named) >= MIN_IMAGES and len(known) > 1:
-            obeyed[column] = label_metrics.obedience(*named[0], *named[1], *named[2], seed=seed, device=device)
-        steps.done(f"labels: {column}")
-    if fid_weights is not None:
-        inception = inception_distances(ours, theirs, weights=fid_weights, seed=seed, device=device)
-        steps.done("FID")
+    sides = Sides(
+        candidate=ours,
+        reference=theirs,
+        training=drawn(reference if training is None else training, TRAINING_N, seed),
+        held_out=None if held_out is None else drawn(held_out, n, seed),
+        whole=AllImages(candidate, reference, held_out),
+        labels=labels or {},
+        face_n=face_n,
+        seed=seed,
+        device=device,
+        fid_weights=fid_weights,
+    )
+    own, others = built_in(), load_more(more)
+    found: dict[str, Any] = {}
+    for count, metric in enumerate([*own, *others], 1):
+        found[metric.id] = metric.measure(sides)
+        report(Tick(count, len(own) + len(others), "metrics", note=metric.title))
     return Quality(
         resolution=ours.shape[1],
         n=n,
         seed=seed,
         candidate_digest=_digest(ours),
         reference_digest=_digest(theirs),
-        sliced_wasserstein=swd,
-        spectrum=spectrum,
-        ms_ssim=own_diversity,
-        ms_ssim_reference=real_diversity,
         space=FeatureSpace(extractor=extractor()),
-        frechet_random_features=frechet,
-        kernel_random_features=kernel,
-        neighbourhood=near,
-        memorisation=copies,
-        face_rate=faces,
-        obedience=obeyed,
-        inception=inception,
+        more={metric.id: found.pop(metric.id) for metric in others},
+        **found,
     )
 
 
@@ -242,6 +175,7 @@ def compare(
     seed: int = 0,
     labels: Mapping[str, Labels] | None = None,
     fid_weights: Path | None = None,
+    more: Sequence[str] = (),
     report: Report = silent,
     device: str = "cpu",
 ) -> Comparison:
@@ -258,6 +192,7 @@ def compare(
         seed: see `measure`.
         labels: see `measure`.
         fid_weights: see `measure`.
+        more: see `measure`.
         report: see `measure`.
         device: see `measure`.
 
@@ -275,6 +210,7 @@ def compare(
         seed=seed,
         labels=labels,
         fid_weights=fid_weights,
+        more=more,
         report=report,
         device=device,
     )
@@ -287,6 +223,7 @@ def compare(
             face_n=face_n,
             seed=seed,
             fid_weights=fid_weights,
+            more=more,
             report=report,
             device=device,
         )
@@ -326,29 +263,3 @@ def drawn(images: Images, n: int, seed: int) -> Images:
 
 def _digest(images: NDArray[np.uint8]) -> str:
     return hashlib.blake2b(images.tobytes(), digest_size=16).hexdigest()
-
-
-def _labelled(images: Images, labels: NDArray[np.str_], wanted: set[str]) -> tuple[Images, NDArray[np.str_]]:
-    if len(images) != len(labels):
-        raise InputError(f"there are {len(images)} images and {len(labels)} labels; give one label an image")
-    known = np.isin(labels, sorted(wanted))
-    return images[known], labels[known]
-
-
-def _scaler(reference: Features) -> Callable[[Features], Features]:
-    """Brings each dimension to mean 0 and deviation 1 of the reference; constant ones keep their scale."""
-    mean, deviation = reference.mean(axis=0, dtype=np.float64), reference.std(axis=0, dtype=np.float64)
-    deviation[deviation < 1e-6] = 1.0
-    return lambda features: (features - mean) / deviation
-
-
-class _Steps:
-    """Counts metrics for the progress report."""
-
-    def __init__(self, report: Report, total: int) -> None:
-        self.report, self.total, self.count = report, total, 0
-
-    def done(self, name: str) -> None:
-        """One more is measured."""
-        self.count += 1
-        self.report(Tick(self.count, self.total, "metrics", note=name))

@@ -18,6 +18,7 @@ from forge.compute import derive_seed
 from forge.errors import InputError
 from forge.faces.faceset import Images
 from forge.quality.base import Result, check_images, luminance
+from forge.quality.metric import QualityMetric, Row, Sides
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang 2003, from fine to coarse
 WINDOW, SIGMA = 11, 1.5
@@ -115,3 +116,29 @@ def diversity(images: Images, *, pairs: int = 1000, seed: int = 0, device: str =
         scales=scales_for(images.shape[1]),
         n=len(images),
     )
+
+
+class DiversityMetric(QualityMetric):
+    """MS-SSIM within the candidate."""
+
+    id = "ms_ssim"
+    title = "MS-SSIM"
+
+    def measure(self, sides: Sides) -> Diversity:
+        """See `diversity`."""
+        return diversity(sides.candidate, seed=sides.seed, device=sides.device)
+
+    def rows(self, ours: Diversity, floor: Diversity, n: int) -> list[Row]:
+        """The mean over the pairs."""
+        return [Row("MS-SSIM within the set", ours.mean, floor.mean, "as the floor", n)]
+
+
+class ReferenceDiversityMetric(QualityMetric):
+    """MS-SSIM within the reference, which has no line of its own."""
+
+    id = "ms_ssim_reference"
+    title = "MS-SSIM of the reference"
+
+    def measure(self, sides: Sides) -> Diversity:
+        """See `diversity`."""
+        return diversity(sides.reference, seed=sides.seed, device=sides.device)

@@ -18,6 +18,7 @@ from sklearn.neighbors import NearestNeighbors
 from forge.compute import derive_seed
 from forge.errors import InputError
 from forge.quality.base import Features, Result, Share, check_features
+from forge.quality.metric import QualityMetric, Row, Sides
 
 K = 5
 CELLS = 5
@@ -191,3 +192,35 @@ def memorisation(
         n_held_out=None if held_out is None else len(held_out),
         n_training=len(training),
     )
+
+
+class NeighbourhoodMetric(QualityMetric):
+    """Precision, recall, density, coverage."""
+
+    id = "neighbourhood"
+    title = "precision and recall"
+
+    def measure(self, sides: Sides) -> Neighbourhood:
+        """See `neighbourhood`."""
+        return neighbourhood(sides.features, sides.reference_features)
+
+    def rows(self, ours: Neighbourhood, floor: Neighbourhood, n: int) -> list[Row]:
+        """One line each."""
+        names = ("precision", "recall", "density", "coverage")
+        return [Row(name, getattr(ours, name), getattr(floor, name), "higher", n) for name in names]
+
+
+class MemorisationMetric(QualityMetric):
+    """Copies of training images."""
+
+    id = "memorisation"
+    title = "memorisation"
+
+    def measure(self, sides: Sides) -> Memorisation:
+        """See `memorisation`."""
+        return memorisation(sides.features, sides.training_features, held_out=sides.held_out_features, seed=sides.seed)
+
+    def rows(self, ours: Memorisation, floor: Memorisation, n: int) -> list[Row]:
+        """The share of authentic images, and where held-out images were given the test of copying."""
+        rows = [Row("authentic (AuthPct)", ours.authentic.value, floor.authentic.value, "as the floor", n)]
+        return rows + ([] if ours.c_t is None else [Row("copying C_T, z", ours.c_t, 0.0, "as the floor", n)])

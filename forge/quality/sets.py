@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from forge.errors import InputError
 from forge.faces.faceset import FaceSet, FaceView
 from forge.progress import Report, silent
-from forge.quality.measure import FACE_N, TRAINING_N, Comparison, Labels, N, Quality, compare, measure
+from forge.quality.measure import FACE_N, TRAINING_N, Comparison, N, Quality, compare, measure
+from forge.quality.metric import Labels
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Ask:
         face_n: images in which faces are searched.
         seed: of all draws.
         fid_weights: torch-fidelity's Inception weights, for FID and KID.
+        more: metrics of plug-ins, by name or as path/to/file.py:Class.
         device: where to compute.
         report: told which metric is done.
     """
@@ -31,6 +33,7 @@ class Ask:
     face_n: int = FACE_N
     seed: int = 0
     fid_weights: Path | None = None
+    more: tuple[str, ...] = ()
     device: str = "cpu"
     report: Report = silent
 
@@ -44,7 +47,7 @@ def measure_floor(real: FaceSet, ask: Ask) -> Quality:
     reference, held_out = (_some(view, ask) for view in sides(real))
     return measure(
         held_out.read(), reference.read(), n=ask.n, face_n=ask.face_n, seed=ask.seed, fid_weights=ask.fid_weights,
-        device=ask.device, report=ask.report,
+        more=ask.more, device=ask.device, report=ask.report,
     )  # fmt: skip
 
 
@@ -68,7 +71,7 @@ def measure_set(forged: FaceSet, real: FaceSet, ask: Ask, *, floor: Quality | No
     }
     return compare(
         candidate.read(), reference.read(), held_out.read(), floor=floor, n=ask.n, face_n=ask.face_n, seed=ask.seed,
-        labels=labels, fid_weights=ask.fid_weights, device=ask.device, report=ask.report,
+        labels=labels, fid_weights=ask.fid_weights, more=ask.more, device=ask.device, report=ask.report,
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from forge.compute import derive_seed
 from forge.errors import InputError
 from forge.faces.faceset import Images
 from forge.quality.base import Result, check_images
+from forge.quality.metric import QualityMetric, Row, Sides
 
 PATCH = 7
 _IMAGES_AT_ONCE = 128
@@ -154,3 +155,18 @@ def enlarge(images: Floats) -> Floats:
     both = np.zeros((n, 2 * h, 2 * w, c), np.float32)
     both[:, :, ::2] = rows
     return 4 * _smooth(both, 2)
+
+
+class SlicedWassersteinMetric(QualityMetric):
+    """Sliced Wasserstein distance of patches."""
+
+    id = "sliced_wasserstein"
+    title = "sliced Wasserstein"
+
+    def measure(self, sides: Sides) -> SlicedWasserstein:
+        """See `sliced_wasserstein`."""
+        return sliced_wasserstein(sides.candidate, sides.reference, seed=sides.seed)
+
+    def rows(self, ours: SlicedWasserstein, floor: SlicedWasserstein, n: int) -> list[Row]:
+        """The mean over the levels."""
+        return [Row("sliced Wasserstein x 1000", ours.mean, floor.mean, "lower", n)]

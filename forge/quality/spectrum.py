@@ -12,6 +12,7 @@ from pydantic import Field
 
 from forge.faces.faceset import Images
 from forge.quality.base import Result, check_images, luminance
+from forge.quality.metric import QualityMetric, Row, Sides
 
 KAISER_BETA = 8.0
 _IMAGES_AT_ONCE = 256
@@ -76,3 +77,18 @@ def spectrum_distance(candidate: Images, reference: Images) -> Spectrum:
         reference=theirs.tolist(),
         n=len(candidate),
     )
+
+
+class SpectrumMetric(QualityMetric):
+    """Difference of the mean power spectra."""
+
+    id = "spectrum"
+    title = "spectrum"
+
+    def measure(self, sides: Sides) -> Spectrum:
+        """See `spectrum_distance`."""
+        return spectrum_distance(sides.candidate, sides.reference)
+
+    def rows(self, ours: Spectrum, floor: Spectrum, n: int) -> list[Row]:
+        """The distance."""
+        return [Row("spectrum, log10 difference", ours.distance, floor.distance, "lower", n)]

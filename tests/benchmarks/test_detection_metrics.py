@@ -7,6 +7,7 @@ import json
 import pytest
 from sklearn.metrics import f1_score
 from synthetic import NO_PICTURES, ONE, call_bench, html_of, make_results, make_scores
+from test_quality_plugins import BRIGHTNESS
 
 from benchmarks.measures.detection import METRICS, facts_of, load_metrics
 from benchmarks.measures.detection.base import MetricFacts, check_id
@@ -121,6 +122,11 @@ def test_the_command_line_takes_and_checks_metrics(plugin, tmp_path, monkeypatch
     plugin.write_text(F1.replace("2 * (called", "2.0 * (called"))
     changed = {row["stage"]: row["key"] for row in json.loads(bench(*run, "--metric", "my.py:F1")[1])}
     assert {stage for stage in changed if changed[stage] != keys[1][stage]} == {"evaluate", "report"}
+    (tmp_path / "brightness.py").write_text(BRIGHTNESS)
+    both = {
+        row["stage"]: row["key"] for row in json.loads(bench(*run, "--metric", "my.py:F1,brightness.py:Brightness")[1])
+    }
+    assert {stage for stage in both if both[stage] != changed[stage]} == {"floor rendered", "quality gan", "report"}
     code, _, err = bench(*run, "--metric", "f2")
     assert code == 2 and "metric 'f2' is not known" in err and err.count("\n") == 1
     assert "pauc" in bench("list", "metrics")[1]

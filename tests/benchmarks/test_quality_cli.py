@@ -12,7 +12,6 @@ from benchmarks.cli import main as cli
 from benchmarks.pipeline.store import write_manifest
 from forge.faces.faceset import FaceSet
 from forge.faces.writing import FaceSetWriter
-from forge.quality import measure as measuring
 from forge.quality.base import Share
 from forge.quality.face_rate import FaceRate
 from forge.quality.measure import Comparison, Quality
@@ -31,8 +30,10 @@ def bench(tmp_path, monkeypatch, capsys):
         n = min(n, len(images))
         return FaceRate(at_90=Share.of(n, n), at_95=Share.of(n, n), resize="none")
 
-    monkeypatch.setattr(measuring, "face_rate", found)
-    monkeypatch.setattr(measuring, "sliced_wasserstein", partial(sliced_wasserstein, patches=16, directions=32))
+    monkeypatch.setattr("forge.quality.face_rate.face_rate", found)
+    monkeypatch.setattr(
+        "forge.quality.sliced_wasserstein.sliced_wasserstein", partial(sliced_wasserstein, patches=16, directions=32)
+    )
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["bench", "quality", *arguments])

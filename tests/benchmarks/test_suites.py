@@ -71,7 +71,7 @@ def test_a_suite_runs_every_condition_and_its_leaderboard_is_made_of_scores(benc
     assert results["seeds"] == [3, 4] and results["command"].startswith("bench run mine.yaml --preset smoke")
     cells = pd.DataFrame(results["cells"])
     assert set(cells["seed"]) == {3, 4}
-    assert set(cells["condition"]) == {"same", "cross", "robust", "equalised", "budget", "shuffled"}
+    assert set(cells["condition"]) == {"same", "union", "leave-one-out", "robust", "equalised", "budget", "shuffled"}
     assert {(one["name"], one["seed"]) for one in results["generators"]} == {
         (name, seed) for name in ("gan", "self-blended") for seed in (3, 4)
     }

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from forge.errors import InputError
+from forge.quality import built_in
 from forge.quality import measure as module
 from forge.quality.base import Share
 from forge.quality.face_rate import FaceRate
@@ -29,8 +30,10 @@ def quick(monkeypatch):
         n = min(n, len(images))
         return FaceRate(at_90=Share.of(n, n), at_95=Share.of(n - 1, n), resize="none")
 
-    monkeypatch.setattr(module, "face_rate", found)
-    monkeypatch.setattr(module, "sliced_wasserstein", partial(sliced_wasserstein, patches=16, directions=32))
+    monkeypatch.setattr("forge.quality.face_rate.face_rate", found)
+    monkeypatch.setattr(
+        "forge.quality.sliced_wasserstein.sliced_wasserstein", partial(sliced_wasserstein, patches=16, directions=32)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -125,5 +128,6 @@ def test_too_little_is_refused(sets):
 def test_progress_is_told(sets):
     ticks = []
     measure(sets[2], sets[0], n=16, report=ticks.append)
-    assert [tick.done for tick in ticks] == list(range(1, 8)) and ticks[-1].total == 7
-    assert ticks[-1].note == "face rate"
+    notes = [metric.title for metric in built_in()]
+    assert [tick.done for tick in ticks] == list(range(1, len(notes) + 1)) and ticks[-1].total == len(notes)
+    assert [tick.note for tick in ticks] == notes

@@ -1,0 +1,164 @@
+"""A metric of a set of images against another: what it may read, what it gives, and its lines in a table.
+
+A metric is a class in a file of its own, registered in `forge.quality.QUALITY`, by an installed package (entry points
+`forge.quality`), or named by a file: `bench run --metric path/to/file.py:Class`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from forge.faces.faceset import Images
+from forge.quality.base import Features, Result
+from forge.quality.features import extract
+
+Better = Literal["lower", "higher", "as the floor"]
+
+
+class Row(NamedTuple):
+    """One line of a table that people read."""
+
+    metric: str
+    value: float | None
+    floor: float | None
+    better: Better
+    n: int
+
+
+@dataclass(frozen=True)
+class Labels:
+    """One column of labels, image by image, for `labels.obedience`; an empty label is an unknown one."""
+
+    candidate: NDArray[np.str_]
+    reference: NDArray[np.str_]
+    held_out: NDArray[np.str_]
+
+
+@dataclass(frozen=True)
+class AllImages:
+    """Every image that was given, before n were drawn from each side; uint8 [.., H, H, 3]."""
+
+    candidate: Images
+    reference: Images
+    held_out: Images | None = None
+
+
+@dataclass(frozen=True)
+class Sides:
+    """What a metric may read; features are computed when they are first asked for.
+
+    Attributes:
+        candidate: forged images (or held-out reals, for the floor), drawn, uint8 [n, H, H, 3].
+        reference: the real images the generator was to imitate, as many, drawn.
+        training: what the generator was shown, drawn, at most 10,000.
+        held_out: real images it was not shown, drawn, at most n; None: there are none.
+        whole: the images before they were drawn.
+        labels: by column, the labels of `whole`.
+        face_n: images in which faces are searched.
+        seed: of every draw.
+        device: where to compute.
+        fid_weights: torch-fidelity's Inception weights; None: there are none.
+    """
+
+    candidate: Images
+    reference: Images
+    training: Images
+    held_out: Images | None
+    whole: AllImages
+    labels: Mapping[str, Labels] = field(default_factory=dict)
+    face_n: int = 256
+    seed: int = 0
+    device: str = "cpu"
+    fid_weights: Path | None = None
+
+    @property
+    def n(self) -> int:
+        """Images a side."""
+        return len(self.candidate)
+
+    @cached_property
+    def features(self) -> Features:
+        """Of the candidate, float [n, D], scaled."""
+        return self._scale(extract(self.candidate, device=self.device))
+
+    @cached_property
+    def reference_features(self) -> Features:
+        """Of the reference, float [n, D]: mean 0 and deviation 1 in each dimension."""
+        return self._scale(self._reference)
+
+    @cached_property
+    def training_features(self) -> Features:
+        """Of the training images, scaled as the reference's."""
+        return self._scale(extract(self.training, device=self.device))
+
+    @cached_property
+    def held_out_features(self) -> Features | None:
+        """Of the held-out images, scaled as the reference's."""
+        return None if self.held_out is None else self._scale(extract(self.held_out, device=self.device))
+
+    @cached_property
+    def _reference(self) -> Features:
+        return extract(self.reference, device=self.device)
+
+    @cached_property
+    def _scale(self) -> Callable[[Features], Features]:
+        """Brings each dimension to mean 0 and deviation 1 of the reference; constant ones keep their scale."""
+        reference = self._reference
+        mean, deviation = reference.mean(axis=0, dtype=np.float64), reference.std(axis=0, dtype=np.float64)
+        deviation[deviation < 1e-6] = 1.0
+        return lambda features: (features - mean) / deviation
+
+
+class QualityMetric(ABC):
+    """A metric; its result is one field of `forge.quality.measure.Quality`, or of a plug-in's an entry of `more`."""
+
+    id: ClassVar[str]
+    title: ClassVar[str]
+
+    @abstractmethod
+    def measure(self, sides: Sides) -> Any:  # noqa: ANN401 - a Result, a number, or None
+        """Measure the candidate against the reference; the order of images must not matter."""
+
+    def rows(self, ours: Any, floor: Any, n: int) -> list[Row]:  # noqa: ANN401 - what `measure` returned
+        """Its lines in a table for people; none by default.
+
+        Args:
+            ours: of the forged images.
+            floor: of held-out reals.
+            n: images a side.
+        """
+        return []
+
+
+class Scalar(Result):
+    """The value of a plug-in's metric, and how a table shows it."""
+
+    title: str
+    better: Better
+    value: float | None = Field(description="null: undefined on these images")
+
+
+class ScalarMetric(QualityMetric):
+    """A metric that is one number: all that a plug-in has to define."""
+
+    better: ClassVar[Better] = "lower"
+
+    @abstractmethod
+    def compute(self, sides: Sides) -> float | None:
+        """Return the value; None where it is undefined."""
+
+    def measure(self, sides: Sides) -> Scalar:
+        """See `compute`."""
+        value = self.compute(sides)
+        if value is not None and not np.isfinite(value):
+            raise ValueError(f"{self.id} is {value}; a metric without a value returns None")
+        return Scalar(title=self.title, better=self.better, value=None if value is None else float(value))

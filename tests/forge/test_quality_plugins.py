@@ -1,0 +1,88 @@
+"""Quality metrics of plug-ins: one file, in the result, in its lines, and refused where they are no metric."""
+
+import pytest
+from test_quality_measure import pictures, quick
+
+from forge.errors import InputError
+from forge.quality import QUALITY, built_in, load_more
+from forge.quality.measure import Quality, compare
+from forge.quality.metric import Row
+from forge.registry import allow_files
+
+assert quick  # the fixture that leaves the face detector out
+
+BRIGHTNESS = """
+from forge.quality.metric import QualityMetric, ScalarMetric
+
+
+class Brightness(ScalarMetric):
+    \"\"\"Difference of the mean grey levels.\"\"\"
+
+    id = "brightness"
+    title = "brightness difference"
+
+    def compute(self, sides):
+        return abs(float(sides.candidate.mean()) - float(sides.reference.mean()))
+
+
+class Taken(Brightness):
+    id = "spectrum"
+
+
+class Infinite(Brightness):
+    def compute(self, sides):
+        return float("inf")
+
+
+class Nameless(ScalarMetric):
+    def compute(self, sides):
+        return 1.0
+
+
+class NotOneNumber(QualityMetric):
+    id = title = "x"
+
+    def measure(self, sides):
+        return 1
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    file = tmp_path / "brightness.py"
+    file.write_text(BRIGHTNESS)
+    allow_files([f"{file}:Brightness"])
+    return file
+
+
+def test_a_metric_from_a_file_has_a_value_a_floor_and_a_line(plugin):
+    reference, held_out = pictures(40, seed=1), pictures(40, seed=2)
+    forged = reference // 2
+    found = compare(forged, reference, held_out, n=40, more=[f"{plugin}:Brightness"])
+    row = found.rows()[-1]
+    assert row == Row("brightness difference", row.value, row.floor, "lower", 40)
+    assert row.value == pytest.approx(abs(forged.mean() - reference.mean()))
+    assert row.floor == pytest.approx(abs(held_out.mean() - reference.mean()))
+    stored = Quality.model_validate_json(found.forged.model_dump_json())
+    assert stored == found.forged  # its code is not needed to read it
+    with pytest.raises(ValueError, match="brightness is inf"):
+        compare(forged, reference, held_out, n=40, more=[f"{plugin}:Infinite"])
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        (["Taken"], "its id 'spectrum' is taken"),
+        (["Brightness", "Infinite"], "its id 'brightness' is taken"),
+        (["Nameless"], "does not define id, title"),
+        (["NotOneNumber"], "must be a subclass of forge.quality.metric.ScalarMetric"),
+    ],
+)
+def test_what_is_no_metric_of_one_number_is_named(plugin, names, sentence):
+    with pytest.raises(InputError, match=sentence):
+        load_more([f"{plugin}:{name}" for name in names])
+
+
+def test_every_metric_of_our_own_is_a_field_of_the_result():
+    assert [metric.id for metric in built_in()] == list(QUALITY.entries)
+    assert set(QUALITY.entries) <= set(Quality.model_fields) and all(metric.title for metric in built_in())
