@@ -6,7 +6,7 @@ import os
 import sys
 import traceback
 import warnings
-from typing import TextIO
+from typing import Annotated, TextIO
 
 import typer
 
@@ -30,6 +30,7 @@ from benchmarks.cli import (
     speed,
 )
 from benchmarks.cli.streams import keep_streams
+from benchmarks.protocol import PROTOCOL_VERSION
 from forge.errors import BenchError, BenchWarning
 from forge.files import explain_os_error
 from forge.registry import allow_files
@@ -62,6 +63,23 @@ app.command("reproduce", epilog=reproduce.EXAMPLES)(reproduce.reproduce)
 app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
 app.command("doctor")(doctor.doctor)
 app.command("speed")(speed.speed)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"bench {version('deepfake-bench')}, protocol {PROTOCOL_VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Accept options of the program itself; commands have their own."""
 
 
 def main() -> None:

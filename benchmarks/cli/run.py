@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from benchmarks.cli import completion, options
 
@@ -246,8 +246,8 @@ def gather_again(command: str, data: str | None, device: str) -> RunSettings:
     alone.command("run")(run)
     try:
         given = typer.main.get_command(alone).make_context("run", shlex.split(command)[2:]).params
-    except click.UsageError as error:
-        raise InputError(f"the report's command {quoted(command)} is not understood: {error.message}") from error
+    except (TyperException, typer.Exit) as error:  # Exit: the command asks for help
+        raise InputError(f"the report's command {quoted(command)} is not understood: {quoted(str(error))}") from error
     names = ("generator", "detector", "condition", "metric", "data", "preset", "seed", "resolution", "name")
     flags = {name: given[name] for name in names} | ({"data": data} if data else {})
     flags |= {f"add-{kind}": given[f"add_{kind}"] for kind in ("generator", "detector")}

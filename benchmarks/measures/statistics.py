@@ -122,6 +122,8 @@ def auc_newcombe(auc: float, n_forged: int, n_real: int, *, level: float = 0.95)
     Its ends solve |auc - t| = z sqrt(V(t)), with V(t) = t(1 - t)(1 + N(1 - t)/(2 - t) + N t/(1 + t)) / (m n) and
     N = (m + n)/2 - 1.
     """
+    from scipy.optimize import brentq
+
     if not 0 <= auc <= 1:
         raise InputError(f"auc must lie in [0, 1], got {auc:g}")
     if min(n_forged, n_real) < 1:
@@ -133,13 +135,9 @@ def auc_newcombe(auc: float, n_forged: int, n_real: int, *, level: float = 0.95)
         return abs(auc - t) - z * math.sqrt(spread / (n_forged * n_real))
 
     def end(outside: float) -> float:
-        inside = auc  # excess is <= 0 here and, unless auc is that end itself, > 0 at 0 or 1: one crossing between
-        while abs(inside - outside) > 1e-15:
-            middle = (inside + outside) / 2
-            if middle in (inside, outside):
-                break
-            inside, outside = (middle, outside) if excess(middle) <= 0 else (inside, middle)
-        return inside
+        # excess is 0 at an auc of 0 or 1 and below 0 next to it, > 0 at the other end of [0, 1]: one crossing between
+        inside = min(max(auc, 1e-300), np.nextafter(1, 0))
+        return auc if auc == outside else float(brentq(excess, inside, outside, xtol=1e-15))
 
     return Interval(end(0.0), end(1.0), "Newcombe", level)
 

@@ -96,19 +96,14 @@ def correlate(a: Thumbnails, b: Thumbnails) -> NDArray[np.float32]:
 
 
 def clusters(count: int, pairs: Pairs) -> NDArray[np.int64]:
-    """Join linked positions (union-find): the smallest position of each one's cluster, int64 [count]."""
-    parent = list(range(count))
+    """Join linked positions: the smallest position of each one's cluster, int64 [count]."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
 
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
-    for a, b in pairs.tolist():
-        low, high = sorted((root(a), root(b)))
-        parent[high] = low
-    return np.array([root(i) for i in range(count)], np.int64)
+    linked = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
+    _, cluster = connected_components(linked, directed=False)
+    _, first = np.unique(cluster, return_index=True)
+    return np.asarray(first[cluster], np.int64)
 
 
 def _candidates(hashes: Hashes) -> Iterator[Pairs]:

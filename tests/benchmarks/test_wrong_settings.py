@@ -7,7 +7,7 @@ import sys
 import threading
 
 import pytest
-from synthetic import call_bench
+from synthetic import TINY, call_bench
 
 from benchmarks.cli.run import gather_again
 from benchmarks.cli.streams import LastingStream
@@ -174,7 +174,7 @@ def test_what_is_written_after_the_reader_left_is_lost(tmp_path):
 
 def test_ctrl_c_says_how_to_go_on(tmp_path):
     process = subprocess.Popen(
-        [*BENCH, "run", "-g", "dcgan", "-d", "dct", "--preset", "smoke", "--set", "generator.training.kimg=500"],
+        [*BENCH, "run", "-g", "dcgan", "-d", "dct", *TINY, "--set", "generator.training.kimg=500"],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     while not list(tmp_path.glob("runs/work/*/log.jsonl")) and process.poll() is None:

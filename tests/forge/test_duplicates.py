@@ -99,6 +99,8 @@ def test_no_images_and_one():
 def test_clusters_follow_chains():
     pairs = np.array([[5, 6], [1, 2], [2, 4], [0, 6]])
     assert clusters(8, pairs).tolist() == [0, 1, 1, 3, 1, 0, 0, 7]
+    assert clusters(8, pairs.repeat(256, axis=0)).tolist() == [0, 1, 1, 3, 1, 0, 0, 7]
+    assert clusters(3, np.empty((0, 2), np.int64)).tolist() == [0, 1, 2]
 
 
 def test_different_digits_are_no_copies_but_a_digit_saved_again_is_one():
