@@ -85,7 +85,7 @@ def run(
             `if __name__ == "__main__":` around what it does; a notebook does not.
         store: where results and checkpoints lie (default: the environment's BENCH_HOME, else runs).
         reports: where report folders go (default: the environment's BENCH_REPORTS, else reports).
-        overwrite: replace a report of the same name that another call made.
+        overwrite: replace a report of the same name that another call made, or the same one of other photos.
         quiet: print nothing.
 
     Returns:

@@ -129,7 +129,7 @@ class Report:
 
         Args:
             photos: files, or folders of photos.
-            detector: name in the run (default: its leader).
+            detector: name in the run, or path/to/file.py:Class of one from a file (default: its leader).
             trained_on: training of the detector (default: on the most generators).
             max_fpr: largest share of real validation images that may be called forged (default: the run's threshold).
             crop: "none" or "face" (default: as the run did).
@@ -149,7 +149,9 @@ class Report:
         from benchmarks.inference.photos import list_photos
         from benchmarks.inference.predictor import caution, predictor_of
         from forge.compute import Compute, choose_device
+        from forge.registry import allow_files
 
+        allow_files([detector] if detector else [])  # a Python call may name code, as the command line may
         paths = [photos] if isinstance(photos, str | Path) else photos
         listing = list_photos([Path(path) for path in paths])
         folder = str(self.folder.resolve())
@@ -165,7 +167,7 @@ class Report:
         """Load a fitted detector of the run; its `detector.score(images, Compute())` scores an array.
 
         Args:
-            name: name in the run (default: its leader).
+            name: name in the run, or path/to/file.py:Class of one from a file (default: its leader).
             trained_on: training of the detector (default: on the most generators).
             store: where its results lie (default: the environment's BENCH_HOME, else runs).
 
@@ -173,7 +175,9 @@ class Report:
             InputError: no such detector, or the store no longer holds it.
         """
         from benchmarks.inference.predictor import predictor_of
+        from forge.registry import allow_files
 
+        allow_files([name] if name else [])  # a Python call may name code, as the command line may
         folder = self.folder.resolve()
         return predictor_of(str(folder), name, trained_on, store_folder(store), folder.parent).trained
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PROTOCOL_VERSION = 1
 ALPHA = 0.05  # significance level of every test, after Holm; 1 - ALPHA is the level of every interval
 SMALL_CLASS = 200  # images of a class below which DeLong's interval is not used
-FEW_UNITS = 30  # people of a class below which people are not resampled
+FEW_UNITS = 30  # people of a class below which a percentile bootstrap over them covers too little (see the tests)
 
 CLEAN = "none"  # perturbation of images that were left alone
 ELSEWHERE = "elsewhere"  # train set of a detector that learned nothing here: a fixed scorer, or scores from a file
@@ -315,7 +315,7 @@ def column_of(train_set: TrainSet, tested_on: str, perturbation: str, grid: Test
         return ""
     if condition in (Condition.SAME, Condition.CROSS):
         return condition if len(trained) == 1 else ""
-    if condition is Condition.LEAVE_ONE_OUT and len(grid.generators) == 1:
+    if condition is Condition.LEAVE_ONE_OUT and grid.generators == {tested_on}:
         return Condition.SAME
     return condition
 

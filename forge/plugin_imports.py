@@ -5,9 +5,15 @@ from __future__ import annotations
 import ast
 import importlib.util
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
+
+from forge.errors import InputError, quoted
+
+OURS = frozenset({"forge", "detect", "benchmarks"})  # whatever lies beside a plug-in, these are the bench's own
 
 
 def imported_beside(path: Path) -> dict[str, Path]:
@@ -25,15 +31,22 @@ def imported_beside(path: Path) -> dict[str, Path]:
         SyntaxError, ValueError: a file is not Python.
         OSError: a file cannot be read.
     """
-    folder = path.parent
-    waiting, found = [path], {path}
+    files = {file for _, of in _modules_beside(path).items() for file in of}
+    return {file.relative_to(path.parent).as_posix(): file for file in sorted(files - {path})}
+
+
+def _modules_beside(path: Path) -> dict[str, list[Path]]:
+    """Top-level names that a plug-in or its helpers import from beside it -> their files."""
+    found: dict[str, list[Path]] = {}
+    waiting, read = [path], {path}
     while waiting:
-        for package in _imported(ast.parse(waiting.pop().read_bytes())):
-            for file in _files_of(package, folder):
-                if file not in found:
-                    found.add(file)
-                    waiting.append(file)
-    return {file.relative_to(folder).as_posix(): file for file in sorted(found - {path})}
+        for name in sorted(_imported(ast.parse(waiting.pop().read_bytes())) - found.keys() - OURS):
+            files = _files_of(name, path.parent)
+            if files:
+                found[name] = files
+            waiting += [file for file in files if file not in read]
+            read.update(files)
+    return found
 
 
 def _imported(tree: ast.AST) -> set[str]:
@@ -47,41 +60,88 @@ def _imported(tree: ast.AST) -> set[str]:
     return {name.partition(".")[0] for name in names}
 
 
-def _files_of(package: str, folder: Path) -> list[Path]:
-    """The files beside a plug-in that importing a package may run."""
-    if (folder / package).is_dir():
-        return sorted((folder / package).rglob("*.py"))
-    module = folder / f"{package}.py"
-    return [module] if module.is_file() else []
+def _files_of(name: str, folder: Path) -> list[Path]:
+    """The files beside a plug-in that importing a name may run, in Python's own order of precedence."""
+    package, module = folder / name, folder / f"{name}.py"
+    if (package / "__init__.py").is_file():
+        return sorted(package.rglob("*.py"))
+    if module.is_file():
+        return [module]
+    if package.is_dir() and not _is_installed(name, folder):  # a namespace, which anything installed hides
+        return sorted(package.rglob("*.py"))
+    return []
 
 
-@contextmanager
-def importable_beside(path: Path) -> Iterator[None]:
+def _is_installed(name: str, folder: Path) -> bool:
+    """Whether a name can be imported from elsewhere than a folder."""
+    if name in sys.stdlib_module_names:
+        return True
+    known = sys.modules.get(name)
+    try:
+        spec = importlib.util.find_spec(name) if known is None else getattr(known, "__spec__", None)
+    except (ImportError, ValueError):
+        return False
+    if spec is None:
+        return known is not None
+    places = [spec.origin, *(spec.submodule_search_locations or ())]
+    return not any(place and folder in Path(place).resolve().parents for place in places)
+
+
+class _Beside(MetaPathFinder):
+    """Finds the files beside the plug-ins of this process, by the names that these import; nothing else there."""
+
+    def __init__(self) -> None:
+        self.places: dict[str, Path] = {}  # name -> folder of the plug-in
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Find a top-level module; what lies inside a package Python finds by itself."""
+        folder = self.places.get(fullname)
+        if folder is None or path is not None:
+            return None
+        package, module = folder / fullname, folder / f"{fullname}.py"
+        if (package / "__init__.py").is_file():
+            return importlib.util.spec_from_file_location(
+                fullname, package / "__init__.py", submodule_search_locations=[str(package)]
+            )
+        if module.is_file():
+            return importlib.util.spec_from_file_location(fullname, module)
+        namespace = ModuleSpec(fullname, None, is_package=True)
+        namespace.submodule_search_locations = [str(package)]
+        return namespace
+
+
+_finder = _Beside()
+
+
+def serve_beside(path: Path) -> None:
     """Let a plug-in import the files beside it, while its file runs and later, in its functions.
 
-    A module of the same name that came from beside another plug-in is imported anew. While the file runs its folder
-    comes first, as it does for `python file.py`; later it comes last, where it hides nothing that is installed.
+    Only names that the plug-in or its helpers import are served, so that nothing else in the folder is ever run.
+
+    Raises:
+        InputError: a file beside it has the name of an installed module, or of a file beside another plug-in.
     """
-    folder = str(path.parent)
-    for name in _imported(ast.parse(path.read_bytes())):
-        if _files_of(name, path.parent):
-            _forget_others(name, path.parent)
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)
-        if folder not in sys.path:
-            sys.path.append(folder)
+    folder = path.parent
+    for name in _modules_beside(path):
+        if _is_installed(name, folder) and _finder.places.get(name) is None:
+            raise InputError(f"{quoted(str(folder / name))} has the name of an installed module; rename it")
+        other = _finder.places.setdefault(name, folder)
+        if other != folder:
+            raise InputError(
+                f"two plug-ins have a file {quoted(name)} beside them, in {other} and in {folder}; rename one"
+            )
+    if _finder not in sys.meta_path:
+        sys.meta_path.append(_finder)
 
 
-def _forget_others(package: str, folder: Path) -> None:
-    """Remove a package from the imported modules, if it was not imported from a folder."""
-    module = sys.modules.get(package)
-    origin = getattr(module, "__file__", None)
-    if origin is not None and folder not in Path(origin).resolve().parents:
-        for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
-            del sys.modules[name]
+def forget_beside() -> None:
+    """Forget the files beside plug-ins of earlier commands of this process."""
+    for name in _finder.places:
+        for module in [module for module in sys.modules if module == name or module.startswith(f"{name}.")]:
+            del sys.modules[module]
+    _finder.places.clear()
 
 
 def unmet_imports(path: Path, attribute: str) -> list[tuple[str, int, str]]:

@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from forge.errors import BenchWarning, InputError, UnknownNameError, quoted
-from forge.plugin_imports import classes_in, importable_beside, imported_beside, unmet_imports
+from forge.plugin_imports import classes_in, forget_beside, imported_beside, serve_beside, unmet_imports
 
 _allowed: set[Path] = set()
 
@@ -34,6 +34,7 @@ def allow_files(texts: Iterable[str], *, anew: bool = False) -> None:
     """
     if anew:
         _allowed.clear()
+        forget_beside()
     for piece in (piece for text in texts for piece in text.split(",")):
         name, colon, _ = piece.rpartition(".py:")
         if colon:
@@ -57,11 +58,13 @@ class Registry:
         kind: what is registered, for messages: "generator", "detector", "source".
         group: entry-point group through which installed packages add names.
         entries: name -> "module:attribute".
+        option: name of the option that takes such names, and in the plural of their list; by default the kind.
     """
 
     kind: str
     group: str
     entries: dict[str, str] = field(default_factory=dict)
+    option: str = ""
 
     def names(self) -> list[str]:
         """All names, built-in and installed, sorted."""
@@ -81,7 +84,7 @@ class Registry:
         for point in entry_points(group=self.group):
             if point.name == name:
                 return point.value
-        raise UnknownNameError(self.kind, name, self.names(), see=f"bench list {self.kind}s")
+        raise UnknownNameError(self.kind, name, self.names(), see=f"bench list {self.option or self.kind}s")
 
     def load(self, name: str) -> Any:  # noqa: ANN401 - whatever was registered
         """Import and return the implementation of a name, or of "path/to/file.py:Attribute".
@@ -91,7 +94,7 @@ class Registry:
             InputError: the file or attribute is not there, or importing it failed.
         """
         if is_file_reference(name):
-            return load_from_file(self.kind, name)
+            return load_from_file(self.option or self.kind, name)
         family, colon, member = name.partition(":")
         if colon and member and f"{family}:" in self.names():
             return self._imported(f"{family}:")(member)
@@ -137,8 +140,11 @@ def load_from_file(kind: str, reference: str) -> Any:  # noqa: ANN401 - whatever
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
     try:
-        with importable_beside(path):
-            spec.loader.exec_module(module)
+        serve_beside(path)
+        spec.loader.exec_module(module)
+    except InputError:
+        del sys.modules[module_name]
+        raise
     except (Exception, SystemExit) as error:  # a stranger's file may raise anything; it is named and re-raised
         del sys.modules[module_name]
         raise InputError(f"{kind} {quoted(reference)}: running {path.name} failed: {quoted(error)}") from error

@@ -67,9 +67,13 @@ app.command("speed")(speed.speed)
 
 def _print_version(asked: bool) -> None:
     if asked:
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        print(f"bench {version('deepfake-bench')}, protocol {PROTOCOL_VERSION}")
+        try:
+            number = version("deepfake-bench")
+        except PackageNotFoundError:
+            number = "of an unpacked tree"
+        print(f"bench {number}, protocol {PROTOCOL_VERSION}")
         raise typer.Exit
 
 

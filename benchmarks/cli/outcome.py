@@ -157,19 +157,20 @@ def outcome_table(results: dict[str, Any]) -> Table:
     from benchmarks.report import numbers
     from benchmarks.report.rows import shown_metrics, shown_value
 
-    table = Table(title=results["name"], title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    title = escape(results["name"])
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("detector", no_wrap=True)
     table.add_column("trained → tested", no_wrap=True)
     known = Results.model_validate(results)
     measured = [one for one in shown_metrics(known) if one.id in _HEADINGS or one.id not in METRICS.entries]
     for heading in ("AUC [95 %]", *(_HEADINGS.get(one.id, one.title) for one in measured)):
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(escape(heading), justify="right", no_wrap=True)
     for cell in known.cells:
         table.add_row(
             cell.detector,
             f"{cell.trained_on} → {cell.tested_on}{_changed(cell.perturbation)}",
             escape(str(numbers.estimate(cell.auc, cell.auc_low, cell.auc_high))),
-            *(_short(shown_value(cell, one), one) for one in measured),
+            *(escape(_short(shown_value(cell, one), one)) for one in measured),
         )
     return table
 

@@ -120,16 +120,17 @@ def trained_on(forged: FaceSet, store: Path) -> FaceSet:
 def _print(rows: list[Row], title: str) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("metric", no_wrap=True)
     for heading in ("value", "floor"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("better")
     table.add_column("n", justify="right")
     for row in rows:
-        table.add_row(row.metric, _number(row.value), _number(row.floor), row.better, f"{row.n:,}")
+        table.add_row(escape(row.metric), _number(row.value), _number(row.floor), row.better, f"{row.n:,}")
     Console().print(table)
 
 

@@ -113,7 +113,11 @@ def run(
     ] = None,
     plugin: options.Plugin = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a report of the same name that another command made.")
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace a report of this name, of another command or other photos.",
+        ),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done, and why.")] = False,
     quiet: options.Quiet = False,
@@ -243,10 +247,10 @@ def gather_again(command: str, data: str | None, device: str) -> RunSettings:
     from forge.errors import InputError, quoted
 
     alone = typer.Typer()
-    alone.command("run")(run)
+    alone.command("run", add_help_option=False)(run)
     try:
         given = typer.main.get_command(alone).make_context("run", shlex.split(command)[2:]).params
-    except (TyperException, typer.Exit) as error:  # Exit: the command asks for help
+    except TyperException as error:
         raise InputError(f"the report's command {quoted(command)} is not understood: {quoted(str(error))}") from error
     names = ("generator", "detector", "condition", "metric", "data", "preset", "seed", "resolution", "name")
     flags = {name: given[name] for name in names} | ({"data": data} if data else {})

@@ -99,7 +99,7 @@ class PhotoScores:
             "summary": self.summary,
             "images": list(self.rows),
         }
-        return json.dumps(content | ({"explained": explained} if explained else {}), indent=1) + "\n"
+        return json.dumps(content | ({"explained": explained} if explained else {}), indent=1, allow_nan=False) + "\n"
 
     def write(self, out: Path, form: str, *, warnings: Sequence[str] = (), explained: str = "") -> None:
         """Write a file in a form of `FORMATS` other than "table"."""

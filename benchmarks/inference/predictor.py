@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.inference.threshold import Threshold
-from benchmarks.protocol import Condition, FitId, TrainSet
+from benchmarks.protocol import ELSEWHERE, Condition, FitId, TrainSet
 
 if TYPE_CHECKING:
     from detect.trained import TrainedDetector
     from forge.compute import Compute
     from forge.faces.faceset import Images
-    from forge.faces.intake import Intake
 
 
 @dataclass(frozen=True)
@@ -194,19 +193,6 @@ def _choose(results: dict[str, Any], report: Path, detector: str | None, trained
     return chosen
 
 
-def intake_for(resolution: int, crop: str) -> Intake:
-    """How photos become what a detector sees: as `prepare` makes them, of any size.
-
-    Args:
-        resolution: pixels of the detector.
-        crop: "none" or "face".
-    """
-    from forge.faces.crop import FaceCrop
-    from forge.faces.intake import Intake
-
-    return Intake(resolution, min_side=1, crop=FaceCrop() if crop == "face" else None)
-
-
 def predict(predictor: Predictor, faces: Images, compute: Compute) -> list[Prediction]:
     """Score faces.
 
@@ -232,6 +218,8 @@ def cannot_explain(predictor: Predictor) -> str:
 
 def caution(predictor: Predictor) -> str:
     """What to keep in mind when reading its verdicts."""
+    if predictor.trained_on in (ELSEWHERE, "published"):  # of imported weights
+        return "It was trained elsewhere. On forgeries and photos unlike those it was made with, it may be wrong."
     missing = f", not of {', '.join(predictor.unseen)}" if predictor.unseen else ""
     return (
         f"Trained on forgeries of {predictor.trained_on}{missing}. On other forgeries, and on photos unlike its real "

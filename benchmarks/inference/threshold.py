@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.protocol import EXTERNAL_PREFIX, TrainSet
+from benchmarks.protocol import ELSEWHERE, EXTERNAL_PREFIX, TrainSet
 from forge.errors import InputError
 
 if TYPE_CHECKING:
@@ -88,19 +88,27 @@ class Threshold:
         rows = None if scores is None else _rows_of(scores, cell)
         score = cell["threshold"]
         rule = "highest balanced accuracy on the validation images"
+        if not _knows(rows, cell):
+            rule = "the lowest score on validation images with a probability of 0.5 or more; it was trained elsewhere"
         if max_fpr is not None:
             score, rule = _bounded(rows, max_fpr, cell["detector"])
-        elif rows is not None:
+        elif rows is not None and _knows(rows, cell):
             counts = rows[rows["split"] == "val"]["label"].value_counts()
             rule += f" ({counts.get(0, 0):,} real, {counts.get(1, 0):,} forged)"
-        probability = float(trained.calibration.probability(np.array([score]))[0])
+        if math.isinf(score):  # above or below every score
+            probability = 0.0 if score < 0 else 1.0
+        else:
+            probability = float(trained.calibration.probability(np.array([score]))[0])
         return cls(float(score), probability, rule, () if rows is None else _rates(rows, score))
 
     def sentences(self) -> list[str]:
         """What a reader of a verdict has to know."""
         from benchmarks.report.numbers import percent_range
 
-        told = [f"Forged means a score of {self.score:.4g} or more (probability {self.probability:.3f}): {self.rule}."]
+        meant = f"a score of {self.score:.4g} or more (probability {self.probability:.3f})"
+        if math.isinf(self.score):
+            meant = "every photo" if self.score < 0 else "no photo, since equal scores allow no other threshold"
+        told = [f"Forged means {meant}: {self.rule}."]
         if self.rates:
             shares = [
                 f"{percent_range(one.called / one.images, one.interval.low, one.interval.high, one.images)} "
@@ -118,6 +126,14 @@ def _rows_of(scores: pd.DataFrame, cell: Mapping[str, Any]) -> pd.DataFrame:
     for name in ("detector", "trained_on", "seed"):
         chosen &= scores[name] == cell[name]
     return scores.loc[chosen]
+
+
+def _knows(rows: pd.DataFrame | None, cell: Mapping[str, Any]) -> bool:
+    """Whether the validation images hold forgeries of the detector's training; without scores that is supposed."""
+    if rows is None:
+        return bool(cell["trained_on"] != ELSEWHERE)
+    val = rows[rows["split"] == "val"]
+    return bool(val["generator"].isin(TrainSet.parse(cell["trained_on"]).generators).any())
 
 
 def _bounded(rows: pd.DataFrame | None, max_fpr: float, detector: str) -> tuple[float, str]:

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.measures import averages, metrics, statistics
-from benchmarks.measures.detection import load_metrics
+from benchmarks.measures.detection import METRICS, load_metrics
 from benchmarks.measures.detection.base import Metric, TestScores
 from benchmarks.measures.interval import Interval, two_sided
 from benchmarks.measures.metrics import Floats, Ints
@@ -25,12 +25,15 @@ from forge.errors import BenchError, InputError, short
 RESAMPLES = 2000
 
 
-def evaluate(scores: pd.DataFrame, measured: Sequence[Metric] | None = None) -> list[Cell]:
+def evaluate(
+    scores: pd.DataFrame, measured: Sequence[Metric] | None = None, *, failed: dict[str, str] | None = None
+) -> list[Cell]:
     """Compute every cell that the rows allow.
 
     Args:
         scores: rows of scores.parquet, splits `val` and `test`; real rows have an empty generator.
         measured: metrics of every cell beside its AUC; by default those of the protocol.
+        failed: receives the metrics that failed, id -> why, and lets the others go on; None: a failure is raised.
 
     Returns:
         Cells in the order of detector, trained_on, seed, perturbation, tested_on.
@@ -64,7 +67,7 @@ def evaluate(scores: pd.DataFrame, measured: Sequence[Metric] | None = None) -> 
                     "condition": str(condition_of(training, str(tested_on), str(perturbation), tests)),
                     "seed": int(seed),
                 }
-                cells.append(_cell(pair, names, threshold, measured))
+                cells.append(_cell(pair, names, threshold, measured, failed))
     return cells
 
 
@@ -92,7 +95,13 @@ def identities(rows: pd.DataFrame) -> NDArray[np.object_]:
     return np.array([None if pd.isna(name) or name == "" else name for name in column], dtype=object)
 
 
-def _cell(rows: pd.DataFrame, names: dict[str, Any], threshold: float, measured: Sequence[Metric]) -> Cell:
+def _cell(
+    rows: pd.DataFrame,
+    names: dict[str, Any],
+    threshold: float,
+    measured: Sequence[Metric],
+    failed: dict[str, str] | None,
+) -> Cell:
     label, score = rows["label"].to_numpy(), rows["score"].to_numpy()
     groups = identities(rows)
     test = TestScores(
@@ -101,7 +110,7 @@ def _cell(rows: pd.DataFrame, names: dict[str, Any], threshold: float, measured:
     interval = statistics.auc_interval(label, score, groups=groups, resamples=RESAMPLES, seed=0)
     found: dict[str, float | None] = {}
     for metric in measured:
-        found |= _fields(metric, test)
+        found |= _fields(metric, test, failed)
     return Cell(
         **names,
         n_real=int((label == 0).sum()),
@@ -115,14 +124,18 @@ def _cell(rows: pd.DataFrame, names: dict[str, Any], threshold: float, measured:
     )
 
 
-def _fields(metric: Metric, test: TestScores) -> dict[str, float | None]:
+def _fields(metric: Metric, test: TestScores, failed: dict[str, str] | None) -> dict[str, float | None]:
     """A metric's part of a cell; what a plug-in's code raises is named."""
     try:
         return metric.fields(test)
     except BenchError:
         raise
-    except Exception as error:  # code of others may raise anything; it is named and re-raised
-        raise InputError(f"metric {metric.id} failed: {type(error).__name__}: {short(str(error))}") from error
+    except Exception as error:  # code of others may raise anything; it is named, and re-raised or recorded
+        why = f"{type(error).__name__}: {short(str(error))}"
+        if failed is None or metric.id in METRICS.entries:
+            raise InputError(f"metric {metric.id} failed: {why}") from error
+        failed[metric.id] = why
+        return {metric.id: None}
 
 
 def compare(scores: pd.DataFrame) -> list[Comparison]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from benchmarks.measures.detection import facts_of, load_metrics
 from benchmarks.measures.evaluate import compare, evaluate, grid
 from benchmarks.measures.groups import groups
 from benchmarks.measures.pairs import directions
+from forge.errors import BenchWarning
 
 
 def evaluated(rows: pd.DataFrame, more: Sequence[str] = ()) -> dict[str, Any]:
@@ -23,8 +25,12 @@ def evaluated(rows: pd.DataFrame, more: Sequence[str] = ()) -> dict[str, Any]:
         more: metrics beside those of the protocol: names from installed packages, or path/to/file.py:Class.
     """
     main = grid(rows)
-    cells, comparisons = evaluate(rows, load_metrics(more)), compare(main)
+    failed: dict[str, str] = {}
+    cells, comparisons = evaluate(rows, load_metrics(more), failed=failed), compare(main)
+    for name, why in failed.items():
+        warnings.warn(f"metric {name} failed and has no value: {why}", BenchWarning, stacklevel=2)
+    described = [one.model_copy(update={"missing": "failed"}) if one.id in failed else one for one in facts_of(more)]
     facts, gaps = groups(main, cells)
-    found: dict[str, Sequence[BaseModel]] = {"metrics": facts_of(more), "cells": cells, "comparisons": comparisons}
+    found: dict[str, Sequence[BaseModel]] = {"metrics": described, "cells": cells, "comparisons": comparisons}
     found |= {"groups": facts, "gaps": gaps, "audits": [*controls(main), *directions(rows)]}
     return {name: [one.model_dump(mode="json") for one in records] for name, records in found.items()}

@@ -21,9 +21,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from benchmarks.measures.interval import Interval, two_sided, wilson
 from benchmarks.measures.metrics import Bools, Floats, Ints, check_scores, eer
+from benchmarks.protocol import FEW_UNITS
 from forge.errors import InputError
 
-FEW_UNITS = 30  # identities a class below which a percentile bootstrap over them covers too little (see the tests)
 _THREADS = 8
 Draws = list[NDArray[np.int32]]  # of each stratum the units drawn in each resample, by their place in it, [chunk, size]
 _CHUNK = 2**20  # cells of a weight matrix held at once: bounds memory to some tens of MB whatever n is

@@ -269,6 +269,6 @@ def to_csv(cells: list[Cell], measured: Sequence[MetricFacts]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     for cell in cells:
-        values = (getattr(cell, column, None) for column in columns)
+        values = [getattr(cell, column) for column in CSV_COLUMNS] + [cell.value(one.id) for one in measured]
         writer.writerow("" if v is None else f"{v:.6f}" if isinstance(v, float) else csv_cell(v) for v in values)
     return text.getvalue()

@@ -80,7 +80,7 @@ def assemble(job: Job) -> dict[str, Any]:
         external=[_external(job.faces(name)) for name in inputs if name.startswith("external ")],
         moments=[_moment(name, stage, inputs) for name in _names(stage, "moment") if f"quality {name}" in inputs],
         detectors=[_detector(name, stage, inputs[name], manifests) for name in inputs if name.startswith("fit ")],
-        metrics=[MetricFacts(**one) for one in evaluation["metrics"]],
+        metrics=[MetricFacts(**one) for one in evaluation.get("metrics", ())],
         cells=[Cell(**cell) for cell in evaluation["cells"]],
         comparisons=[Comparison(**item) for item in evaluation["comparisons"]],
         groups=[GroupFact(**one) for one in evaluation["groups"]],

@@ -64,7 +64,8 @@ def least_photos(splits: Mapping[str, float]) -> int:
     from forge.faces.prepare import MIN_IMAGES
     from forge.training.monitor import FEWEST
 
-    return max(MIN_IMAGES, math.ceil(FEWEST / splits.get("forge", 1)))
+    share = splits.get("forge", 0.0)
+    return max(MIN_IMAGES, math.ceil(FEWEST / share) if share > 0 else 0)
 
 
 def external(job: Job) -> Facts:

@@ -6,6 +6,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -13,7 +14,7 @@ from PIL import Image
 from benchmarks.measures.detection import METRICS
 from benchmarks.measures.detection.base import MetricFacts
 from benchmarks.measures.evaluation import evaluated
-from benchmarks.measures.results import SCHEMA_VERSION, Results
+from benchmarks.measures.results import SCHEMA_VERSION, Cell, Results
 from benchmarks.pipeline.configs import validated
 from benchmarks.pipeline.job import Context, Job
 from benchmarks.pipeline.plan import Stage
@@ -26,7 +27,7 @@ from benchmarks.tables.leaderboard import leaderboard
 from detect.scoring import read_scores
 from forge.errors import BenchWarning, InputError, quoted
 from forge.pictures import cut_grid
-from forge.registry import named_file
+from forge.registry import is_file_reference, named_file
 
 
 def from_scores(folder: Path) -> None:
@@ -42,7 +43,7 @@ def from_scores(folder: Path) -> None:
     expected = read_expected(folder, note=True)
     results = validated(Results, read_results(folder), where=str(folder / "results.json"))
     scores = read_scores(folder / "scores.parquet")
-    found = evaluated(scores, _loadable(results.metrics))
+    found = _with_kept(evaluated(scores, _loadable(results.metrics)), results)
     known = {one["audit"] for one in found["audits"]}
     seen = [one.model_dump(mode="json") for one in results.audits if one.audit not in known]  # of images, not of scores
     found["audits"] += seen
@@ -57,17 +58,41 @@ def from_scores(folder: Path) -> None:
 
 
 def _loadable(measured: Sequence[MetricFacts]) -> list[str]:
-    """The metrics of a run beside those of the protocol; one from a file only if this command names the file."""
+    """Names of the metrics beside those of the protocol that can be computed again.
+
+    One from a file can if this command names the file, one of a package if the package is installed.
+    """
     found = []
     for one in measured:
         if one.id in METRICS.entries:
             continue
-        name = named_file(one.reference) if one.reference else one.id
-        if name is None:
-            warnings.warn(f"metric {one.id} is left out: name its file with --plugin {one.reference}", BenchWarning, 3)
-        else:
+        name = named_file(one.name) if is_file_reference(one.name) else one.name
+        if name is not None and (is_file_reference(name) or name in METRICS.names()):
             found.append(name)
     return found
+
+
+def _with_kept(found: dict[str, Any], results: Results) -> dict[str, Any]:
+    """What was computed again, and the stored values of metrics that could not be."""
+    again = {one["id"] for one in found["metrics"]}
+    kept = [one for one in results.metrics if one.id not in again]
+    if not kept:
+        return found
+    for one in kept:
+        how = f"name its file with --plugin {one.name}" if is_file_reference(one.name) else f"install {one.name}"
+        warnings.warn(f"metric {one.id} keeps its stored values; to compute them again {how}", BenchWarning, 3)
+    columns = [name for one in kept for name in (one.id, f"{one.id}_low", f"{one.id}_high")]
+    stored = {_key(cell): cell for cell in results.cells}
+    cells = []
+    for cell in map(Cell.model_validate, found["cells"]):
+        before = stored.get(_key(cell))
+        values = {name: before.value(name) for name in columns if before is not None and before.value(name) is not None}
+        cells.append(cell.model_dump(mode="json") | values)
+    return found | {"cells": cells, "metrics": [*found["metrics"], *(one.model_dump(mode="json") for one in kept)]}
+
+
+def _key(cell: Cell) -> tuple[str, str, str, str, int]:
+    return cell.detector, cell.trained_on, cell.tested_on, cell.perturbation, cell.seed
 
 
 def _beside(folder: Path, results: Results) -> Pictures:

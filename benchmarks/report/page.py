@@ -107,6 +107,12 @@ class Page:
         return sorted(self.results.data.splits.items(), key=lambda item: (known.get(item[0], len(known)), item[0]))
 
     @property
+    def conditions(self) -> list[Condition]:
+        """The conditions of the tests that are shown, in the protocol's order."""
+        there = {row.cell.condition for row in self.rows}
+        return [condition for condition in Condition if condition in there]
+
+    @property
     def many(self) -> bool:
         """Whether the whole table is too long to be read first."""
         return len(self.rows) > _OVERVIEW

@@ -291,7 +291,8 @@ def _saturation(cells: Sequence[Cell]) -> list[str]:
         return []
     high = [cell for cell in same if cell.auc >= SATURATED]
     if len(high) == len(same):
-        tail = "; the cross rows do." if len(same) < len(cells) else "; add a second generator to find out."
+        others = "; the rows of generators that were not seen do."
+        tail = others if len(same) < len(cells) else "; add a second generator to find out."
         return [
             "An AUC of 0.99 or more on the generator seen in training is what almost any detector reaches: it does not "
             f"say which detector is better, nor whether it knows forgeries in general{tail}"

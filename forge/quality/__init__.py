@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from forge.errors import InputError, quoted
 from forge.registry import Registry
@@ -27,6 +28,7 @@ QUALITY = Registry(
         "obedience": "forge.quality.labels:ObedienceMetric",
         "inception": "forge.quality.inception:InceptionMetric",
     },
+    option="metric",
 )
 
 
@@ -45,10 +47,12 @@ def load_more(names: Sequence[str]) -> list[ScalarMetric]:
         UnknownNameError: nothing has this name.
         InputError: it is no metric of one number, lacks a field, or two have one id.
     """
-    from forge.quality.metric import ScalarMetric
+    from forge.quality.metric import Better, ScalarMetric
 
     found: list[ScalarMetric] = []
     for name in names:
+        if name in QUALITY.entries:
+            raise InputError(f"quality metric {quoted(name)} is measured in every run; leave it out")
         kind = QUALITY.load(name)
         if not (isinstance(kind, type) and issubclass(kind, ScalarMetric)):
             raise InputError(f"quality metric {quoted(name)} must be a subclass of forge.quality.metric.ScalarMetric")
@@ -56,7 +60,14 @@ def load_more(names: Sequence[str]) -> list[ScalarMetric]:
         lacking += sorted(getattr(kind, "__abstractmethods__", ()))
         if lacking:
             raise InputError(f"quality metric {quoted(name)} does not define {', '.join(lacking)}, which every one has")
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", kind.id):
+            raise InputError(f"quality metric {quoted(name)}: its id must be lower case letters, digits and _")
         if kind.id in QUALITY.entries or kind.id in [one.id for one in found]:
             raise InputError(f"quality metric {quoted(name)}: its id {quoted(kind.id)} is taken")
-        found.append(kind())
+        if kind.better not in get_args(Better):
+            raise InputError(f"quality metric {quoted(name)}: better is one of {', '.join(get_args(Better))}")
+        try:
+            found.append(kind())
+        except Exception as error:  # code of others may raise anything; it is named and re-raised
+            raise InputError(f"quality metric {quoted(name)} cannot be made: {quoted(str(error))}") from error
     return found

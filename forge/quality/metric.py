@@ -6,6 +6,7 @@ A metric is a class in a file of its own, registered in `forge.quality.QUALITY`,
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from forge.errors import BenchWarning, short
 from forge.faces.faceset import Images
 from forge.quality.base import Features, Result
 from forge.quality.features import extract
@@ -144,7 +146,7 @@ class Scalar(Result):
 
     title: str
     better: Better
-    value: float | None = Field(description="null: undefined on these images")
+    value: float | None = Field(description="null: undefined on these images, or it failed")
 
 
 class ScalarMetric(QualityMetric):
@@ -158,7 +160,13 @@ class ScalarMetric(QualityMetric):
 
     def measure(self, sides: Sides) -> Scalar:
         """See `compute`."""
-        value = self.compute(sides)
-        if value is not None and not np.isfinite(value):
-            raise ValueError(f"{self.id} is {value}; a metric without a value returns None")
+        problem, value = "", None
+        try:
+            value = self.compute(sides)
+            if value is not None and not np.isfinite(value):
+                problem, value = f"its value is {value}; a metric without one returns None", None
+        except Exception as error:  # noqa: BLE001 - code of others may raise anything; the other metrics go on
+            problem = f"{type(error).__name__}: {error}"
+        if problem:
+            warnings.warn(f"quality metric {self.id} failed and has no value: {short(problem)}", BenchWarning, 3)
         return Scalar(title=self.title, better=self.better, value=None if value is None else float(value))

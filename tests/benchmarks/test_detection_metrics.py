@@ -14,9 +14,10 @@ from benchmarks.measures.detection.base import MetricFacts, check_id
 from benchmarks.measures.evaluate import evaluate
 from benchmarks.measures.evaluation import evaluated
 from benchmarks.measures.results import CSV_COLUMNS, Cell, Results, to_csv
+from benchmarks.report.digests import write_sums
 from benchmarks.report.rows import shown_value
 from benchmarks.report.write import write_report
-from forge.errors import InputError
+from forge.errors import BenchWarning, InputError
 from forge.registry import allow_files
 
 F1 = """
@@ -52,6 +53,19 @@ class Infinite(F1):
         return Value(float("inf"))
 
 
+class Method(F1):
+    id = "copy"
+
+
+class Unit(F1):
+    unit = "seconds"
+
+
+class Unmakeable(F1):
+    def __init__(self):
+        raise RuntimeError("no")
+
+
 class Nameless(Metric):
     def compute(self, test):
         return Value(1.0)
@@ -75,7 +89,7 @@ def test_a_metric_from_a_file_is_in_results_csv_page_and_report(plugin, tmp_path
     results = Results.model_validate(make_results(scores).model_dump() | found)
     cell, test = results.cells[0], scores[scores["split"] == "test"]
     wanted = f1_score(test["label"], test["score"] >= cell.threshold)
-    assert cell.value("f1") == pytest.approx(wanted) and results.metrics[-1].reference == reference
+    assert cell.value("f1") == pytest.approx(wanted) and results.metrics[-1].name == reference
     write_report(tmp_path / "report", results, scores, NO_PICTURES)
     row = next(csv.DictReader(io.StringIO((tmp_path / "report/results.csv").read_text())))
     assert float(row["f1"]) == pytest.approx(wanted, abs=1e-6)
@@ -92,6 +106,9 @@ def test_a_metric_from_a_file_is_in_results_csv_page_and_report(plugin, tmp_path
     [
         ("Taken", "every result has a field 'auc' already"),
         ("Odd", "must be lower case letters"),
+        ("Method", "every result has a field 'copy' already"),
+        ("Unit", "unit: Input should be 'percent'"),
+        ("Unmakeable", "cannot be made: 'no'"),
         ("Nameless", "does not define id, title, meaning"),
         ("NOT_ONE", "is no metric: it must be a subclass"),
         ("Gone", "defines no 'Gone'"),
@@ -109,6 +126,29 @@ def test_two_of_one_id_and_what_cannot_be_computed_are_named(plugin):
     for name, sentence in (("Raising", "metric f1 failed: RuntimeError: no such thing"), ("Infinite", "f1 is inf")):
         with pytest.raises(InputError, match=sentence):
             evaluate(scores, load_metrics([f"{plugin}:{name}"]))
+
+
+def test_a_metric_that_fails_costs_its_own_values_alone(plugin):
+    with pytest.warns(BenchWarning, match="metric f1 failed and has no value: RuntimeError: no such thing"):
+        found = evaluated(make_scores(ONE, n=60), [f"{plugin}:Raising"])
+    assert found["metrics"][-1]["missing"] == "failed" and found["cells"][0]["f1"] is None
+    assert found["cells"][0]["eer"] is not None
+
+
+def test_a_report_made_again_from_its_scores_keeps_what_it_cannot_compute(plugin, tmp_path, monkeypatch, capsys):
+    bench, scores = call_bench(tmp_path, monkeypatch, capsys), make_scores(ONE, n=60)
+    found = evaluated(scores, ["my.py:F1"])
+    results = Results.model_validate(make_results(scores, name="mine").model_dump() | found)
+    write_report(tmp_path / "reports/mine", results, scores, NO_PICTURES)
+    write_sums(tmp_path / "reports/mine")
+    file = tmp_path / "reports/mine/results.json"
+    before = json.loads(file.read_text())
+    code, _, err = bench("report", "mine", "--from-scores")
+    assert code == 0 and "metric f1 keeps its stored values; to compute them again name its file with --plugin" in err
+    after = json.loads(file.read_text())
+    assert after["metrics"] == before["metrics"] and after["cells"] == before["cells"]
+    code, _, err = bench("report", "mine", "--from-scores", "--plugin", "my.py:F1")
+    assert (code, err) == (0, "") and json.loads(file.read_text())["cells"] == before["cells"]
 
 
 def test_the_command_line_takes_and_checks_metrics(plugin, tmp_path, monkeypatch, capsys):
@@ -143,7 +183,7 @@ def test_the_protocol_s_metrics_are_described_and_ordered():
 
 
 def test_a_number_of_any_size_has_four_digits():
-    facts = MetricFacts(id="cost", title="Cost", meaning="", better="lower", unit="number", interval=True)
+    facts = MetricFacts(id="cost", name="cost", title="Cost", meaning="", better="lower", unit="number", interval=True)
     base = evaluate(make_scores(ONE, n=60))[0].model_dump()
     values = {"cost": 12345.678, "cost_low": 12000.0, "cost_high": None}
     assert shown_value(Cell(**base | values), facts) == "1.235e+04"

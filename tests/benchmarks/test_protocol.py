@@ -79,6 +79,7 @@ def test_with_one_generator_what_was_trained_elsewhere_shares_its_column():
         == "same"
     )
     assert not condition_of(elsewhere, "dcgan", "none", alone).seen
+    assert column_of(TrainSet.of("dcgan"), "gan", "none", alone) == "leave-one-out"  # of a detector from elsewhere
 
 
 def test_conditions_say_what_they_mean_and_columns_have_an_order():

@@ -3,7 +3,7 @@
 import pytest
 from test_quality_measure import pictures, quick
 
-from forge.errors import InputError
+from forge.errors import BenchWarning, InputError
 from forge.quality import QUALITY, built_in, load_more
 from forge.quality.measure import Quality, compare
 from forge.quality.metric import Row
@@ -32,6 +32,15 @@ class Taken(Brightness):
 class Infinite(Brightness):
     def compute(self, sides):
         return float("inf")
+
+
+class Sideways(Brightness):
+    better = "up"
+
+
+class Unmakeable(Brightness):
+    def __init__(self):
+        raise RuntimeError("no")
 
 
 class Nameless(ScalarMetric):
@@ -65,8 +74,9 @@ def test_a_metric_from_a_file_has_a_value_a_floor_and_a_line(plugin):
     assert row.floor == pytest.approx(abs(held_out.mean() - reference.mean()))
     stored = Quality.model_validate_json(found.forged.model_dump_json())
     assert stored == found.forged  # its code is not needed to read it
-    with pytest.raises(ValueError, match="brightness is inf"):
-        compare(forged, reference, held_out, n=40, more=[f"{plugin}:Infinite"])
+    with pytest.warns(BenchWarning, match="quality metric brightness failed and has no value: its value is inf"):
+        failed = compare(forged, reference, held_out, n=40, more=[f"{plugin}:Infinite"])
+    assert failed.rows()[-1].value is None and failed.rows()[:-1] == found.rows()[:-1]
 
 
 @pytest.mark.parametrize(
@@ -75,12 +85,16 @@ def test_a_metric_from_a_file_has_a_value_a_floor_and_a_line(plugin):
         (["Taken"], "its id 'spectrum' is taken"),
         (["Brightness", "Infinite"], "its id 'brightness' is taken"),
         (["Nameless"], "does not define id, title"),
+        (["Sideways"], "better is one of lower, higher"),
+        (["Unmakeable"], "cannot be made: 'no'"),
         (["NotOneNumber"], "must be a subclass of forge.quality.metric.ScalarMetric"),
     ],
 )
 def test_what_is_no_metric_of_one_number_is_named(plugin, names, sentence):
     with pytest.raises(InputError, match=sentence):
         load_more([f"{plugin}:{name}" for name in names])
+    with pytest.raises(InputError, match="is measured in every run"):
+        load_more(["face_rate"])
 
 
 def test_every_metric_of_our_own_is_a_field_of_the_result():

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pydantic import ValidationError
+
 from benchmarks.measures.detection.base import Metric, MetricFacts, check_id
 from forge.errors import InputError, quoted
-from forge.registry import Registry, is_file_reference
+from forge.registry import Registry
 
 _HERE = "benchmarks.measures.detection"
 METRICS = Registry(
@@ -39,35 +41,35 @@ def load_metrics(more: Sequence[str] = ()) -> list[Metric]:
 
     Raises:
         UnknownNameError: nothing has this name.
-        InputError: it is no metric, lacks a field, or its id is taken.
+        InputError: it is no metric, lacks a field or has a wrong one, or its id is taken.
     """
-    return [METRICS.load(name)() for name in METRICS.entries] + [_loaded(name) for name in _checked(more)]
+    from benchmarks.measures.results import Cell
+
+    ours = [METRICS.load(name)() for name in METRICS.entries]
+    taken = {*dir(Cell), *Cell.model_fields, *(name for metric in ours for name in _columns(metric))}
+    others = []
+    for name in more:
+        metric = _loaded(name)
+        if problem := check_id(metric.id, frozenset(taken)):
+            raise InputError(f"metric {quoted(name)}: {problem}")
+        taken |= _columns(metric)
+        others.append(metric)
+    return ours + others
 
 
 def facts_of(more: Sequence[str] = ()) -> list[MetricFacts]:
     """Return what results.json says of these metrics; as `load_metrics`."""
     names = [*METRICS.entries, *more]
-    references = [name if is_file_reference(name) else "" for name in names]
-    return [metric.facts(name) for metric, name in zip(load_metrics(more), references, strict=True)]
+    return [metric.facts(name) for metric, name in zip(load_metrics(more), names, strict=True)]
 
 
-def _checked(names: Sequence[str]) -> list[str]:
-    """Check the ids of further metrics against each other and against the fields of a cell."""
-    from benchmarks.measures.results import Cell
-
-    taken = set(Cell.model_fields)
-    for name in METRICS.entries:
-        metric = METRICS.load(name)
-        taken |= {metric.id} | ({f"{metric.id}_low", f"{metric.id}_high"} if metric.interval else set())
-    for name in names:
-        metric = _loaded(name)
-        if problem := check_id(metric.id, frozenset(taken)):
-            raise InputError(f"metric {quoted(name)}: {problem}")
-        taken |= {metric.id, f"{metric.id}_low", f"{metric.id}_high"}
-    return list(names)
+def _columns(metric: Metric) -> set[str]:
+    return {metric.id, f"{metric.id}_low", f"{metric.id}_high"}
 
 
 def _loaded(name: str) -> Metric:
+    if name in METRICS.entries:
+        raise InputError(f"metric {quoted(name)} is measured in every run; leave it out")
     found = METRICS.load(name)
     if not (isinstance(found, type) and issubclass(found, Metric)):
         raise InputError(
@@ -77,4 +79,13 @@ def _loaded(name: str) -> Metric:
     lacking += sorted(getattr(found, "__abstractmethods__", ()))
     if lacking:
         raise InputError(f"metric {quoted(name)} does not define {', '.join(lacking)}, which every metric has")
-    return found()
+    try:
+        found.facts(name)
+        metric: Metric = found()
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InputError(f"metric {quoted(name)}: {where}: {first['msg']}") from error
+    except Exception as error:  # code of others may raise anything; it is named and re-raised
+        raise InputError(f"metric {quoted(name)} cannot be made: {quoted(str(error))}") from error
+    return metric

@@ -39,7 +39,7 @@ class MetricFacts(BaseModel):
     shown: bool = Field(False, description="whether the page and report.md have it; results.csv always has it")
     equal_prevalence: str = Field("", description="id of the same metric at prevalence 0.5, which is shown before it")
     missing: str = Field("n too small", description="what a table says where it has no value")
-    reference: str = Field("", description="path/to/file.py:Class, of a metric from a file")
+    name: str = Field(description="that loads it: registered, or path/to/file.py:Class")
 
 
 @dataclass(frozen=True)
@@ -94,14 +94,14 @@ class Metric(ABC):
         """Compute the metric from the scores alone; the same rows in another order give the same value."""
 
     @classmethod
-    def facts(cls, reference: str = "") -> MetricFacts:
+    def facts(cls, name: str = "") -> MetricFacts:
         """What results.json says of it.
 
         Args:
-            reference: path/to/file.py:Class, of a metric from a file.
+            name: that loads it; by default its id.
         """
-        names = MetricFacts.model_fields.keys() - {"reference"}
-        return MetricFacts(**{name: getattr(cls, name) for name in names}, reference=reference)
+        fields = MetricFacts.model_fields.keys() - {"name"}
+        return MetricFacts(**{field: getattr(cls, field) for field in fields}, name=name or cls.id)
 
     def fields(self, test: TestScores) -> dict[str, float | None]:
         """Its part of a cell: ID, and of a metric with an interval ID_low and ID_high.
