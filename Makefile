@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-slow lint speed gpu gpu-pack gpu-check clean
+.PHONY: setup demo test test-quick test-slow lint speed gpu gpu-pack gpu-check clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -23,6 +23,10 @@ demo: $(STAMP)
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+# what takes milliseconds, without whole runs, trainings and browsers
+test-quick: $(STAMP)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not e2e"
 
 # a thousand mutations each of stored files, YAML and scores, and 20 rounds of kills: half an hour
 test-slow: $(STAMP)

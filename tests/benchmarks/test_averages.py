@@ -10,6 +10,8 @@ from benchmarks.measures import averages, statistics
 from benchmarks.measures.interval import Interval
 from forge.errors import InputError
 
+pytestmark = pytest.mark.e2e
+
 
 def shift(auc):
     return NormalDist().inv_cdf(auc) * math.sqrt(2)

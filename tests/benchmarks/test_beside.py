@@ -21,6 +21,8 @@ from benchmarks.tables.leaderboard import leaderboard
 from benchmarks.tables.submission import suite_images
 from forge.errors import InputError
 
+pytestmark = pytest.mark.e2e
+
 ELSEWHERE = "external:mine"
 
 

@@ -18,6 +18,8 @@ from benchmarks.cli.run import gather_again
 from benchmarks.protocol import PROTOCOL_VERSION
 from forge.errors import InputError
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture
 def bench(tmp_path, monkeypatch, capsys):

@@ -18,6 +18,8 @@ from benchmarks.serve.app import create_app
 from benchmarks.serve.catalogue import Catalogue
 from forge.errors import BenchError, BenchWarning, CorruptError, InputError
 
+pytestmark = pytest.mark.e2e
+
 VERBS = {
     "leaderboard": ("leaderboard", "mine"),
     "compare": ("compare", "good", "bad", "--suite", "mine"),

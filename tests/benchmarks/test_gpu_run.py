@@ -27,6 +27,8 @@ from forge.generator import TrainedGenerator
 from forge.progress import silent
 from forge.synthesis import synthesize
 
+pytestmark = pytest.mark.e2e
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

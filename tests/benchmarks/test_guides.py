@@ -14,6 +14,8 @@ from synthetic import call_bench
 from benchmarks.pipeline import compose, configs
 from benchmarks.pipeline.configs import configs_root
 
+pytestmark = pytest.mark.e2e
+
 GUIDES = Path(__file__).resolve().parents[2] / "guides"
 NAMES = sorted(file.stem for file in GUIDES.glob("*.md") if file.stem != "README")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

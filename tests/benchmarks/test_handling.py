@@ -12,6 +12,8 @@ from benchmarks.measures.file_cues import FileCues, measure
 from benchmarks.measures.learners import learn_floor, learn_shares
 from forge.faces.sources import Item, resolve
 
+pytestmark = pytest.mark.e2e
+
 COUNT, SIDE = 48, 64
 
 

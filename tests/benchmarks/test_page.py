@@ -14,7 +14,7 @@ from benchmarks.protocol import Condition
 from benchmarks.report.write import write_report
 from benchmarks.tables.leaderboard import leaderboard
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.e2e]
 STRANGE = '<b>"dct" & co</b>/😀'
 
 

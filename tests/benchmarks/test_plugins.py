@@ -10,6 +10,8 @@ import pytest
 from synthetic import call_bench
 from test_detection_metrics import F1
 
+pytestmark = pytest.mark.e2e
+
 CODE = '''
 import torch
 from torch import nn

@@ -9,6 +9,8 @@ from synthetic import call_bench
 
 from benchmarks.report.digests import DATA_FILES, SUMS, check_files, read_sums, written_files
 
+pytestmark = pytest.mark.e2e
+
 ROOT = Path(__file__).parents[2]
 REPORTS = ROOT / "reports"
 PUBLISHED = ("faces64-quick",)

@@ -22,6 +22,8 @@ from detect.scoring import read_scores
 from forge.errors import InputError
 from forge.files import read_json
 
+pytestmark = pytest.mark.e2e
+
 EVIL = "<script>alert(1)</script>\"' 🙂 a|b `c` */--> ../x"
 
 

@@ -13,6 +13,8 @@ from benchmarks.report.digests import write_sums
 from benchmarks.tables.reproduce import causes
 from detect.scoring import read_scores, write_scores
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture
 def bench(tmp_path, monkeypatch, capsys):

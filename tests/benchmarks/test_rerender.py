@@ -9,6 +9,8 @@ from synthetic import TINY, call_bench
 
 from detect.scoring import read_scores, write_scores
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):

@@ -12,6 +12,8 @@ from benchmarks.measures.averages import Estimates
 from benchmarks.measures.seeds import Pool, SeedVariance
 from forge.errors import InputError
 
+pytestmark = pytest.mark.e2e
+
 
 def test_trigamma_is_inverted():
     for y in (1e-3, 0.5, 1.0, 7.0, 400.0):

@@ -17,6 +17,8 @@ from benchmarks.tables.formats import Sheet
 from benchmarks.tables.leaderboard import leaderboard
 from benchmarks.tables.reproduce import Value, verdict
 
+pytestmark = pytest.mark.e2e
+
 REPORTS = Path(__file__).parents[2] / "reports"
 
 

@@ -15,6 +15,8 @@ from benchmarks.pipeline.settings import RunFile
 from benchmarks.protocol import TrainSet
 from benchmarks.tables.submission import suite_images
 
+pytestmark = pytest.mark.e2e
+
 SUITE = """
 title: a test
 protocol: 1

@@ -11,6 +11,8 @@ from benchmarks.measures.evaluate import compare, evaluate
 from benchmarks.tables.leaderboard import leaderboard
 from detect.scoring import read_scores, rounded, write_scores
 
+pytestmark = pytest.mark.e2e
+
 CODE = '''
 import numpy as np
 

@@ -8,6 +8,8 @@ from synthetic import TINY, call_bench
 
 from forge.faces.faceset import FaceSet
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture
 def bench(tmp_path, monkeypatch, capsys):

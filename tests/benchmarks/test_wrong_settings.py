@@ -17,6 +17,8 @@ from benchmarks.pipeline.request import gather
 from forge.errors import InputError
 from forge.registry import allow_files
 
+pytestmark = pytest.mark.e2e
+
 BENCH = (sys.executable, "-m", "benchmarks.cli.main")
 RUN = ("run", "-g", "dcgan", "-d", "dct", "--preset", "smoke", "--dry-run")
 

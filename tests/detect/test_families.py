@@ -20,6 +20,8 @@ from forge.compute import Compute
 from forge.faces.faceset import FaceSet
 from forge.progress import silent
 
+pytestmark = pytest.mark.e2e
+
 # families are tried by one of their members
 MEMBERS = {"timm:": "timm:resnet18", "mean:": "mean:dct+trivial-cues", "probe:": "probe:resnet18"}
 # networks of timm under names of their own, with no code of their own: what timm:resnet18 does, they do

@@ -19,6 +19,8 @@ from forge.compute import Compute
 from forge.errors import BenchError, CorruptError, InputError
 from forge.registry import allow_files, load_from_file
 
+pytestmark = pytest.mark.e2e
+
 TINY = f"{Path(__file__).parent / 'tiny.py'}:Tiny"
 allow_files([TINY])
 Tiny = load_from_file("detector", TINY)

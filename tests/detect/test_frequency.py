@@ -17,6 +17,8 @@ from detect.networks import dct_cnn, f3net, freqnet
 from detect.networks.spsl import phase_image
 from detect.networks.xception import xception
 
+pytestmark = pytest.mark.e2e
+
 
 def count(network):
     return sum(parameter.numel() for parameter in network.parameters())

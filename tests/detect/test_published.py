@@ -22,6 +22,8 @@ from detect.trained import load_trained
 from forge.compute import Compute
 from forge.errors import CorruptError, InputError, UnknownNameError
 
+pytestmark = pytest.mark.e2e
+
 Weights = dict[str, np.ndarray]
 
 

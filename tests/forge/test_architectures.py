@@ -27,6 +27,8 @@ from forge.training.health import Diagnosis, HealthSettings
 from forge.training.objectives import OBJECTIVES
 from forge.training.settings import TrainingSettings
 
+pytestmark = pytest.mark.e2e
+
 SMALL = {
     "gan": {"latent": 8, "generator_widths": (16,), "discriminator_widths": (16,), "grey": False},
     "dcgan": {"latent": 8, "generator_width": 4, "discriminator_width": 4, "discriminator_norm": "none"},

@@ -14,6 +14,8 @@ from joint_training import train_all
 from forge.distributed import World
 from forge.errors import InputError
 
+pytestmark = pytest.mark.e2e
+
 
 def launch(processes: int, *arguments: str) -> None:
     with socket.socket() as probe:

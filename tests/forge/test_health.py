@@ -22,6 +22,8 @@ from forge.training.monitor import HealthMonitor, Observed, aside, gradient_norm
 from forge.training.settings import TrainingSettings
 from forge.training.task import Training
 
+pytestmark = pytest.mark.e2e
+
 CPU = torch.device("cpu")
 TINY = HealthSettings(warming_steps=100)
 

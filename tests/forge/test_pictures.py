@@ -23,6 +23,8 @@ from forge.networks.stylegan_lite import StyledConv
 from forge.pictures import cut_grid, grid, sheet, write_grid
 from forge.showing import Painter, closed_walk, filmstrip, moments, samples, slerp, suspects, walk, write_pictures
 
+pytestmark = pytest.mark.e2e
+
 TWO = Condition({"age": ("old", "young"), "hat": ("no", "so", "yes")}, {"age": (0.3, 0.7), "hat": (0.5, 0.1, 0.4)})
 
 

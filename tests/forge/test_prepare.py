@@ -15,6 +15,8 @@ from forge.faces.prepare import prepare
 from forge.faces.sources import resolve
 from forge.progress import Tick
 
+pytestmark = pytest.mark.e2e
+
 FACES = Path(os.environ.get("BENCH_FACES", Path(__file__).parents[2].parent / "shared/faces")) / "fairface"
 needs_photos = pytest.mark.skipif(
     not FACES.is_dir(), reason=f"there are no photos at {FACES}; set BENCH_FACES to the folder that holds fairface/"

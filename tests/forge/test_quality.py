@@ -28,6 +28,8 @@ from forge.quality.neighbours import copying, memorisation, nearest, neighbourho
 from forge.quality.sliced_wasserstein import enlarge, shrink, sliced_wasserstein, wasserstein_1
 from forge.quality.spectrum import azimuthal_profile, spectrum_distance
 
+pytestmark = pytest.mark.e2e
+
 
 def pictures(count, side=32, seed=0, smooth=2.0):
     """Smooth coloured noise around mid-grey, uint8 [count, side, side, 3]."""

@@ -14,6 +14,8 @@ from forge.quality.labels import Obedience
 from forge.quality.measure import Comparison, Labels, Quality, common_n, compare, drawn, measure
 from forge.quality.sliced_wasserstein import sliced_wasserstein
 
+pytestmark = pytest.mark.e2e
+
 
 def pictures(count, side=32, seed=0):
     """Coloured noise with a random brightness in each quarter, uint8 [count, side, side, 3]."""

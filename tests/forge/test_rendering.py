@@ -15,6 +15,8 @@ from forge.faces.rendering import RenderedFace, _generator, chart, render_person
 from forge.faces.rendering.person import draw_person
 from forge.faces.rendering.picture import photograph, sculpt
 
+pytestmark = pytest.mark.e2e
+
 VOCABULARY = {
     "glasses": {"none", "clear", "sun"},
     "beard": {"none", "stubble", "moustache", "full"},

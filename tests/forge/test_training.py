@@ -20,6 +20,8 @@ from forge.training.augment import AUGMENTATIONS, adapted, augment, flipped, to_
 from forge.training.objectives import OBJECTIVES, gradient_penalty, zero_centred_penalty
 from forge.training.settings import TrainingSettings
 
+pytestmark = pytest.mark.e2e
+
 REAL, FORGED = torch.tensor([0.3, -1.2, 2.0]), torch.tensor([-0.7, 0.4, 1.5])
 
 
