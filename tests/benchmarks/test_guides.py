@@ -39,15 +39,16 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def smaller(tmp_path_factory):
-    """The shipped settings with a preset smoke that is smaller still: the guides' own words are not touched."""
+    """The shipped settings with presets smoke and quick that are smaller still: the guides' own words are not touched."""
     root = tmp_path_factory.mktemp("configs") / "configs"
     shutil.copytree(configs_root(), root)
     presets = yaml.safe_load((root / "presets.yaml").read_text())
-    (root / "presets.yaml").write_text(yaml.safe_dump(presets | {"smoke": SMALLER}))
+    (root / "presets.yaml").write_text(yaml.safe_dump(presets | {"smoke": SMALLER, "quick": SMALLER}))
     for name in ("gan", "dcgan"):
         file = root / "generators" / f"{name}.yaml"
         shipped = yaml.safe_load(file.read_text())
-        shipped["presets"]["smoke"]["training"] |= {"kimg": 0.5, "sample_every_kimg": 0.5}
+        for preset in ("smoke", "quick"):
+            shipped["presets"][preset]["training"] |= {"kimg": 0.5, "sample_every_kimg": 0.5}
         file.write_text(yaml.safe_dump(shipped))
     return root
 
