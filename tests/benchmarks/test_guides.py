@@ -39,7 +39,7 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def smaller(tmp_path_factory):
-    """The shipped settings with presets smoke and quick that are smaller still: the guides' own words are not touched."""
+    """The shipped settings, presets smoke and quick smaller still: the words of the guides are not touched."""
     root = tmp_path_factory.mktemp("configs") / "configs"
     shutil.copytree(configs_root(), root)
     presets = yaml.safe_load((root / "presets.yaml").read_text())
