@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-quick test-slow lint speed gpu gpu-pack gpu-check clean
+.PHONY: setup demo test test-quick test-slow wheel-check lint speed gpu gpu-pack gpu-check clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -31,6 +31,16 @@ test-quick: $(STAMP)
 # a thousand mutations each of stored files, YAML and scores, and 20 rounds of kills: half an hour
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
+
+# a wheel, installed into an environment of its own, runs from an empty folder
+wheel-check: $(STAMP)
+	rm -rf build/wheel && mkdir -p build/wheel/empty
+	$(BIN)/uv build --quiet --wheel --out-dir build/wheel .
+	$(BIN)/uv venv --quiet --python $(BIN)/python build/wheel/venv
+	$(BIN)/uv pip install --quiet --python build/wheel/venv/bin/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --python build/wheel/venv/bin/python --no-deps build/wheel/*.whl
+	cd build/wheel/empty && ../venv/bin/bench run -g dcgan -d dct --preset smoke
+	rm -rf build/wheel
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

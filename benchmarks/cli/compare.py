@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmarks.cli import options
+from benchmarks.cli.streams import console as open_console
 
 if TYPE_CHECKING:
     from benchmarks.tables.compare import Difference
@@ -63,7 +64,6 @@ def compare(
 
 def _print(found: list[Difference], a: str, b: str, suite: str) -> None:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -77,7 +77,7 @@ def _print(found: list[Difference], a: str, b: str, suite: str) -> None:
         shown = str(signed(one.difference, one.low, one.high))
         row = (one.what, f"{one.a:.3f}", f"{one.b:.3f}", shown, p_value(one.p_holm))
         table.add_row(*map(escape, row), style="bold" if one.p_holm < 0.05 else None)
-    Console().print(table)
+    open_console().print(table)
     print("Bold: significant at 5 %, adjusted for the rows of this table.")
 
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.cli.streams import console as open_console
+
 app = typer.Typer(help="Prepare, show, verify and export sets of faces.", no_args_is_help=True, rich_markup_mode=None)
 
 Set = Annotated[Path, typer.Argument(help="Directory of a FaceSet.")]
@@ -118,7 +120,6 @@ def export(
 
 
 def _print_card(faces: object) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from forge.faces.faceset import FaceSet
@@ -138,4 +139,4 @@ def _print_card(faces: object) -> None:
         reasons = "  ".join(f"{reason} {count}" for reason, count in card.rejected.items())
         table.add_row("not used", f"{reasons} (rejected.csv lists them)")
     table.add_row("digest", card.digest)
-    Console().print(table)
+    open_console().print(table)

@@ -10,6 +10,7 @@ import typer
 
 from benchmarks.cli import options
 from benchmarks.cli.groups import UNNAMED, Unnamed, WithDefault
+from benchmarks.cli.streams import console as open_console
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -84,7 +85,6 @@ def detect(
     from forge.compute import tune_allocator
 
     tune_allocator()
-    from rich.console import Console
 
     from benchmarks.cli.outcome import warnings_of
     from benchmarks.inference.photo_scores import form_of, score_photos
@@ -137,7 +137,7 @@ def detect(
     warned = [] if at_path else warnings_of(read_json(find_report(run, reports) / "results.json"))
     if out is not None:
         scored.write(out, form, warnings=warned, explained=explained)
-        _print_warnings(Console(), warned)
+        _print_warnings(open_console(), warned)
         _print_summary(scored, f"{out}: {scored.summary}")
     elif form == "table":
         _print_table(scored, warned, explained)
@@ -184,11 +184,10 @@ def _folder_for(out: Path, store: Path) -> Path:
 
 def _print_table(scored: PhotoScores, warned: Sequence[str], explained: str) -> None:
     """The photos one by one, then their number, then what the verdicts rest on."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    predictor, console = scored.predictor, Console()
+    predictor, console = scored.predictor, open_console()
     title = f"{predictor.name} trained on {predictor.trained_on} ({predictor.source})"
     table = Table(title=escape(title), title_justify="left")
     table.add_column("file", overflow="fold")
@@ -223,12 +222,11 @@ def _print_warnings(console: Console, warned: Sequence[str]) -> None:
 
 def _print_summary(scored: PhotoScores, summary: str) -> None:
     """How many photos are called what, and from which score on."""
-    from rich.console import Console
     from rich.markup import escape
 
     from benchmarks.inference.predictor import caution
 
-    console = Console()
+    console = open_console()
     console.print(f"[bold]{escape(summary)}[/]", highlight=False)
     for sentence in (*scored.predictor.threshold.sentences(), caution(scored.predictor)):
         console.print(f"[dim]{escape(sentence)}[/]", highlight=False)

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.cli import options
+from benchmarks.cli.streams import console as open_console
 from benchmarks.places import REPORTS_VARIABLE, STORE_VARIABLE
 
 
@@ -31,7 +32,6 @@ def doctor(
 
         print(encoder.dumps([{"what": a, "found": b, "advice": c} for a, b, c in rows], indent=1))
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title="bench doctor", title_justify="left")
@@ -39,7 +39,7 @@ def doctor(
         table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    open_console().print(table)
 
 
 Row = tuple[str, str, str]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmarks.cli import completion, options
+from benchmarks.cli.streams import console as open_console
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,11 +138,10 @@ def _costs(every: Sequence[Mapping[str, Any]]) -> dict[str, Cost]:
 def print_sheet(sheet: Sheet) -> None:
     """Print a leaderboard to the terminal."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console()
+    console = open_console()
     for verdict in sheet.verdicts:
         console.print(f"[bold red]{escape(verdict)}[/]")
     shown, left_out = _fitting(sheet, console.width)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.cli import options
+from benchmarks.cli.streams import console as open_console
 
 KINDS = ("generators", "detectors", "metrics", "perturbations", "sources", "suites", "runs")
 
@@ -42,7 +43,6 @@ def list_names(
     if kind == "detectors":
         _print_detectors(rows)
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title=f"{len(rows)} {kind if len(rows) > 1 else kind[:-1]}", title_justify="left")
@@ -50,7 +50,7 @@ def list_names(
         table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
-    Console().print(table)
+    open_console().print(table)
 
 
 def _rows(kind: str, reports: Path) -> list[dict[str, Any]]:
@@ -73,12 +73,11 @@ def _rows(kind: str, reports: Path) -> list[dict[str, Any]]:
 
 
 def _print_detectors(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
     from rich.markup import escape
 
     from benchmarks.cli.detectors import SIDE, blocks
 
-    console = Console()
+    console = open_console()
     for block in blocks(rows, min(console.width, 100)):
         head, _, rest = block.partition("\n")
         console.print(f"[bold]{escape(head)}[/]\n{escape(rest)}\n", highlight=False, soft_wrap=True)

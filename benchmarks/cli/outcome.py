@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.cli.streams import console as open_console
 from benchmarks.measures.detection.base import MetricFacts
 from benchmarks.measures.results import Results
 from benchmarks.pipeline.reading import read_results
@@ -54,10 +55,9 @@ def warnings_of(results: dict[str, Any]) -> list[str]:
 
 def _print(report: Path) -> None:
     results = read_results(report)
-    from rich.console import Console
     from rich.markup import escape
 
-    console = Console()
+    console = open_console()
     for warning in warnings_of(results):
         console.print(f"[bold red]{escape(warning)}[/]", highlight=False)
     if Results.model_validate(results).suite:

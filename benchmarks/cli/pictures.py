@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from benchmarks.cli.streams import console as open_console
+
 if TYPE_CHECKING:
     from forge.faces.faceset import FaceSet
     from forge.generator import TrainedGenerator
@@ -156,7 +158,6 @@ def show_generator(
 
 
 def _print_card(trained: TrainedGenerator) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -177,7 +178,7 @@ def _print_card(trained: TrainedGenerator) -> None:
     table.add_column(overflow="fold")
     for key, value in rows.items():
         table.add_row(key, escape(value))
-    Console().print(table)
+    open_console().print(table)
 
 
 def _health(trained: TrainedGenerator) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmarks.cli import options
+from benchmarks.cli.streams import console as open_console
 
 if TYPE_CHECKING:
     from forge.faces.faceset import FaceSet
@@ -119,7 +120,6 @@ def trained_on(forged: FaceSet, store: Path) -> FaceSet:
 
 def _print(rows: list[Row], title: str) -> None:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -131,7 +131,7 @@ def _print(rows: list[Row], title: str) -> None:
     table.add_column("n", justify="right")
     for row in rows:
         table.add_row(escape(row.metric), _number(row.value), _number(row.floor), row.better, f"{row.n:,}")
-    Console().print(table)
+    open_console().print(table)
 
 
 def _number(value: float | None) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmarks.cli import options
+from benchmarks.cli.streams import console as open_console
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -81,7 +82,6 @@ def show(
 
 def _print_settings(kind: str, name: str, preset: str, store: Path) -> None:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
     from benchmarks.cli.listing import _entry, _registry
@@ -91,7 +91,7 @@ def _print_settings(kind: str, name: str, preset: str, store: Path) -> None:
 
     if preset not in PRESETS:
         raise UnknownNameError("preset", preset, PRESETS)
-    console = Console()
+    console = open_console()
     facts = Table(show_header=False, title=name, title_justify="left", box=None, pad_edge=False)
     entry = _entry(kind, name)
     if kind == "detectors":

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.cli.streams import console as open_console
+
 
 def speed(
     only: Annotated[str | None, typer.Option("--only", help="Comma-separated names of measurements.")] = None,
@@ -26,7 +28,6 @@ def speed(
     from forge.compute import tune_allocator
 
     tune_allocator()
-    from rich.console import Console
     from rich.table import Table
 
     from benchmarks.speed.measurements import MEASUREMENTS, Figure
@@ -48,6 +49,6 @@ def speed(
     for figure in figures:
         digits = 0 if figure.value >= 100 else 1 if figure.value >= 10 else 2
         table.add_row(figure.what, f"{figure.value:,.{digits}f} {figure.unit}", figure.how)
-    Console().print(table)
+    open_console().print(table)
     if json:
         write_json(json, [vars(figure) for figure in figures])

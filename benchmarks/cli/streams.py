@@ -5,7 +5,21 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+LOG_WIDTH = 160  # columns of tables in logs and pipes, where no terminal says how wide it is
+
+
+def console() -> Console:
+    """A console for tables: as wide as the terminal, and in a log wide enough that no number is cut."""
+    from rich.console import Console
+
+    known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(width=None if known else LOG_WIDTH)
 
 
 class LastingStream:
