@@ -88,7 +88,7 @@ def test_saved_and_loaded_it_scores_bit_for_bit_the_same(name, fit_once, plain_s
     assert {file.suffix for file in tmp_path.rglob("*") if file.is_file()} <= {".json", ".safetensors"}
     loaded = type(detector).load(tmp_path, detector.settings, detector.resolution)
     for faces in plain_sets:
-        images = faces.view("test").read()
+        images = faces.view("test").read()[:8]
         assert np.array_equal(loaded.score(images, Compute()), detector.score(images, Compute()))
     assert loaded.parameters == detector.parameters
     assert detector.parameters > 0 or name in UNTRAINED
