@@ -108,15 +108,15 @@ class Threshold:
         meant = f"a score of {self.score:.4g} or more (probability {self.probability:.3f})"
         if math.isinf(self.score):
             meant = "every photo" if self.score < 0 else "no photo, since equal scores allow no other threshold"
-        told = [f"Forged means {meant}: {self.rule}."]
+        sentences = [f"Forged means {meant}: {self.rule}."]
         if self.rates:
             shares = [
-                f"{percent_range(one.called / one.images, one.interval.low, one.interval.high, one.images)} "
-                f"of {one.images:,} {one.name}"
-                for one in self.rates
+                f"{percent_range(rate.called / rate.images, rate.interval.low, rate.interval.high, rate.images)} "
+                f"of {rate.images:,} {rate.name}"
+                for rate in self.rates
             ]
-            told.append(f"On test images of the run it calls forged: {'; '.join(shares)}.")
-        return told
+            sentences.append(f"On test images of the run it calls forged: {'; '.join(shares)}.")
+        return sentences
 
 
 def _rows_of(scores: pd.DataFrame, cell: Mapping[str, Any]) -> pd.DataFrame:
@@ -156,9 +156,9 @@ def _bounded(rows: pd.DataFrame | None, max_fpr: float, detector: str) -> tuple[
 
 def _rates(rows: pd.DataFrame, score: float) -> tuple[Rate, ...]:
     test = rows[(rows["split"] == "test") & ~rows["source"].str.startswith(EXTERNAL_PREFIX)]
-    found = [
+    rates = [
         Rate(str(name) or "real", int((part["score"] >= score).sum()), len(part))
         for name, part in test.groupby("generator", sort=True)
         if not str(name).startswith(EXTERNAL_PREFIX)
     ]
-    return tuple(sorted(found, key=lambda one: one.name != "real"))
+    return tuple(sorted(rates, key=lambda rate: rate.name != "real"))

@@ -263,17 +263,13 @@ def eer_bootstrap(
 ) -> Interval | None:
     """`bootstrap_interval` of `metrics.eer`, all resamples of a chunk at once: three times as fast on 2,000 images.
 
-    With the rows by falling score, running sums of the weights of each class are the counts of the ROC; a threshold
-    that no drawn row has repeats the point before it, which moves no crossing.
+    A threshold that no drawn row has repeats the point before it, which moves no crossing.
     """
     forged, scores, units = _sorted(label, score, groups)
-    forged_falling, unit_falling = forged[::-1], units.of_row[::-1]
-    ends = np.flatnonzero(np.append(np.diff(scores[::-1]) != 0, True))  # the last row of each threshold
+    counts = _roc_counts(forged, scores, units)
 
     def values(draws: Draws) -> Floats:
-        rows = _weights(draws).take(unit_falling, axis=1)
-        tp, fp = (np.cumsum(rows * kind, axis=1)[:, ends] for kind in (forged_falling, ~forged_falling))
-        tpr, fpr = (np.pad(counts / counts[:, -1:], ((0, 0), (1, 0))) for counts in (tp, fp))
+        tpr, fpr = (np.pad(side / side[:, -1:], ((0, 0), (1, 0))) for side in counts(draws))
         excess = fpr + tpr - 1
         after = np.argmax(excess >= 0, axis=1)[:, None]
         (x0, x1), (e0, e1) = (
@@ -312,21 +308,35 @@ def tpr_band(
     """
     two_sided(level)  # checks the level
     forged, scores, units = _sorted(label, score, groups)
-    forged_falling, unit_falling = forged[::-1], units.of_row[::-1]
-    ends = np.flatnonzero(np.append(np.diff(scores[::-1]) != 0, True))  # the last row of each threshold
+    counts = _roc_counts(forged, scores, units)
 
     def values(draws: Draws) -> Floats:
-        rows = _weights(draws).take(unit_falling, axis=1)
-        tp, fp = (np.cumsum(rows * kind, axis=1)[:, ends] for kind in (forged_falling, ~forged_falling))
-        found = np.zeros((len(rows), fpr.size))
-        for i in range(len(rows)):  # the step curve: 0 before the first threshold
+        tp, fp = counts(draws)
+        tpr = np.zeros((len(tp), fpr.size))
+        for i in range(len(tp)):  # the step curve: 0 before the first threshold
             reached = np.searchsorted(fp[i], fpr * fp[i, -1] + 1e-9, "right")
-            found[i] = np.concatenate([[0], tp[i]])[reached] / tp[i, -1]
-        return found
+            tpr[i] = np.concatenate([[0], tp[i]])[reached] / tp[i, -1]
+        return tpr
 
     known = _resample(values, units, resamples, seed, forged.size)
     low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return low, high
+
+
+def _roc_counts(forged: Bools, scores: Floats, units: Units) -> Callable[[Draws], tuple[Ints, Ints]]:
+    """A function from draws to true and false positives at every threshold, falling, each of shape [chunk, k].
+
+    With the rows by falling score these are running sums of the weights of each class.
+    """
+    forged_falling, unit_falling = forged[::-1], units.of_row[::-1]
+    ends = np.flatnonzero(np.append(np.diff(scores[::-1]) != 0, True))  # the last row of each threshold
+
+    def counts(draws: Draws) -> tuple[Ints, Ints]:
+        rows = _weights(draws).take(unit_falling, axis=1)
+        tp, fp = (np.cumsum(rows * kind, axis=1)[:, ends] for kind in (forged_falling, ~forged_falling))
+        return tp, fp
+
+    return counts
 
 
 def _spread(

@@ -69,6 +69,8 @@ def _metrics(settings: RunSettings) -> dict[str, Any]:
             of_quality += [name] if isinstance(kind, type) and issubclass(kind, QualityMetric) else []
         elif name not in METRICS.names() and name in QUALITY.names():
             of_quality.append(name)
+        elif name not in METRICS.names():
+            raise UnknownNameError("metric", name, [*METRICS.names(), *QUALITY.names()], see="bench list metrics")
     of_detection = [name for name in settings.metrics if name not in of_quality]
     load_metrics(of_detection)
     load_more(of_quality)

@@ -12,12 +12,17 @@ import pandas as pd
 import pytest
 from finished import finished_run
 from PIL import Image
-from synthetic import call_bench
+from synthetic import call_bench, make_scores
 
 from benchmarks import load
+from benchmarks.inference.photo_scores import PhotoScores
+from benchmarks.inference.predictor import Predictor, caution
+from benchmarks.inference.threshold import Threshold
+from benchmarks.measures.evaluate import evaluate
 from benchmarks.report.digests import write_sums
 from benchmarks.serve.catalogue import Catalogue
 from detect.adversary import Blueprint
+from detect.calibration import Calibration
 from detect.detectors.discriminator import FromScratch
 from detect.scoring import read_scores
 from detect.trained import DetectorCard, TrainedDetector
@@ -315,3 +320,26 @@ def test_many_photos_are_read_in_batches_and_processes_with_the_same_result(done
     assert trained.name == "disc-scratch" and trained.trained_on == "dcgan"
     for number in range(9):
         Path(f"more/{number}.png").unlink()
+
+
+@pytest.mark.parametrize("trained_on", ["elsewhere", "dcgan"])
+def test_the_rule_of_a_threshold_says_where_the_detector_was_trained(trained_on):
+    scores = make_scores({("dct", trained_on): {"dcgan": 2.0}}, n=40)
+    cell = evaluate(scores)[0].model_dump()
+    trained = SimpleNamespace(calibration=Calibration(1.0, 0.0))
+    rule = Threshold.of_run(trained, cell, scores).rule
+    assert ("trained elsewhere" in rule) == (trained_on == "elsewhere")
+    assert ("balanced accuracy" in rule) == (trained_on != "elsewhere")
+    predictor = Predictor(trained, "dct", trained_on, Threshold.of_run(trained, cell, scores), "none", "run")
+    assert caution(predictor).startswith("It was trained elsewhere" if trained_on == "elsewhere" else "Trained on")
+
+
+def test_equal_scores_leave_a_threshold_that_no_photo_reaches():
+    scores = make_scores({("dct", "dcgan"): {"dcgan": 2.0}}, n=40).assign(score=1.0)
+    cell = {"detector": "dct", "trained_on": "dcgan", "seed": 0, "threshold": 1.0}
+    trained = SimpleNamespace(calibration=Calibration(0.0, 0.0))
+    threshold = Threshold.of_run(trained, cell, scores, max_fpr=0.1)
+    assert threshold.score == np.inf and threshold.probability == 1.0
+    assert "Forged means no photo" in threshold.sentences()[0]
+    predictor = Predictor(SimpleNamespace(), "dct", "dcgan", threshold, "none", "run")
+    assert json.loads(PhotoScores(predictor, []).json())["threshold"]["score"] is None

@@ -5,10 +5,12 @@ import io
 import json
 
 import pytest
+from rich.console import Console
 from sklearn.metrics import f1_score
 from synthetic import NO_PICTURES, ONE, call_bench, html_of, make_results, make_scores
 from test_quality_plugins import BRIGHTNESS
 
+from benchmarks.cli.outcome import outcome_table
 from benchmarks.measures.detection import METRICS, facts_of, load_metrics
 from benchmarks.measures.detection.base import MetricFacts, check_id
 from benchmarks.measures.evaluate import evaluate
@@ -168,7 +170,7 @@ def test_the_command_line_takes_and_checks_metrics(plugin, tmp_path, monkeypatch
     }
     assert {stage for stage in both if both[stage] != changed[stage]} == {"floor rendered", "quality gan", "report"}
     code, _, err = bench(*run, "--metric", "f2")
-    assert code == 2 and "metric 'f2' is not known" in err and err.count("\n") == 1
+    assert code == 2 and "metric 'f2' is not known" in err and "bench list metrics" in err and err.count("\n") == 1
     assert "pauc" in bench("list", "metrics")[1]
 
 
@@ -195,3 +197,14 @@ def test_ids_are_checked_against_the_ends_of_intervals():
     assert check_id("f1", frozenset({"auc"})) is None
     assert "'eer_low'" in check_id("eer_low", frozenset({"eer_low"}))
     assert "'x_low'" in check_id("x", frozenset({"x_low"}))
+
+
+def test_brackets_in_the_title_of_a_metric_are_no_markup(plugin):
+    scores = make_scores(ONE, n=60)
+    found = evaluated(scores, [f"{plugin}:F1"])
+    found["metrics"][-1]["title"] = "rate [/s]"
+    results = make_results(scores).model_dump(mode="json") | found
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(outcome_table(results))
+    assert "rate [/s]" in captured.get()

@@ -3,27 +3,35 @@
 Each at the test set's prevalence and at prevalence 0.5, which is the one that says something of a detector.
 """
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from benchmarks.measures import calibration
 from benchmarks.measures.detection.base import Metric, TestScores, Value
 
 
-class Brier(Metric):
-    """Mean squared error of the probability."""
+class CalibrationMetric(Metric):
+    """A function of labels and probabilities, at the set's prevalence or at prevalence 0.5."""
 
+    function: ClassVar[Callable[..., float]]
     balanced: ClassVar[bool] = False
-    id = "brier"
-    title = "Brier"
-    meaning = "Brier score: mean squared error of the calibrated probability."
     better = "lower"
-    unit = "share"
-    equal_prevalence = "brier_balanced"
     missing = "not known"
 
     def compute(self, test: TestScores) -> Value:
-        """See `calibration.brier`."""
-        return Value(calibration.brier(test.label, test.probability, balanced=self.balanced))
+        """See `measures.calibration`."""
+        return Value(type(self).function(test.label, test.probability, balanced=self.balanced))
+
+
+class Brier(CalibrationMetric):
+    """Mean squared error of the probability."""
+
+    function = calibration.brier
+    id = "brier"
+    title = "Brier"
+    meaning = "Brier score: mean squared error of the calibrated probability."
+    unit = "share"
+    equal_prevalence = "brier_balanced"
 
 
 class BrierBalanced(Brier):
@@ -37,21 +45,15 @@ class BrierBalanced(Brier):
     shown = False
 
 
-class Ece(Metric):
+class Ece(CalibrationMetric):
     """Expected calibration error over 15 bins of equal mass."""
 
-    balanced: ClassVar[bool] = False
+    function = calibration.ece
     id = "ece"
     title = "ECE"
     meaning = "Expected calibration error: mean distance of probability and share of forgeries over 15 equal-mass bins."
-    better = "lower"
     unit = "share"
     equal_prevalence = "ece_balanced"
-    missing = "not known"
-
-    def compute(self, test: TestScores) -> Value:
-        """See `calibration.ece`."""
-        return Value(calibration.ece(test.label, test.probability, balanced=self.balanced))
 
 
 class EceBalanced(Ece):
@@ -65,22 +67,16 @@ class EceBalanced(Ece):
     shown = False
 
 
-class LogLoss(Metric):
+class LogLoss(CalibrationMetric):
     """Mean negative log likelihood of the probability."""
 
-    balanced: ClassVar[bool] = False
+    function = calibration.log_loss
     id = "log_loss"
     title = "Log loss"
     meaning = "Mean negative log likelihood of the calibrated probability, in nats."
-    better = "lower"
     unit = "number"
     equal_prevalence = "log_loss_balanced"
     shown = False
-    missing = "not known"
-
-    def compute(self, test: TestScores) -> Value:
-        """See `calibration.log_loss`."""
-        return Value(calibration.log_loss(test.label, test.probability, balanced=self.balanced))
 
 
 class LogLossBalanced(LogLoss):
