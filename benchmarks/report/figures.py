@@ -15,6 +15,7 @@ from benchmarks.measures.detection.calibration import Ece
 from benchmarks.measures.evaluate import identities
 from benchmarks.measures.interval import wilson
 from benchmarks.measures.results import Cell
+from benchmarks.protocol import Condition
 from benchmarks.report import curves
 from benchmarks.report.numbers import count, estimate, percent
 from benchmarks.report.ranking import Duel, Key, duels, key
@@ -77,7 +78,7 @@ def overview(cells: Sequence[Cell], names: Names) -> Figure:
     one = len(look) == 1
     rows = []
     for cell in cells:
-        arrow = cell.tested_on if cell.seen else f"{cell.trained_on} → {cell.tested_on}"
+        arrow = f"{_trained_on(cell)}{cell.tested_on}"
         shown = str(estimate(cell.auc, cell.auc_low, cell.auc_high))
         title = arrow if one and len(cells) > 1 else f"{cell.detector}: {arrow}"
         rows.append((title, shown, cell.auc, cell.auc_low, cell.auc_high, look[cell.detector]))
@@ -237,3 +238,14 @@ def hardest_duels(cells: Sequence[Cell], most: int) -> list[Cell]:
     groups = duels(cells)
     chosen = sorted(groups, key=lambda duel: groups[duel][0].auc)[:most]
     return [cell for cell in cells if Duel(cell.trained_on, cell.tested_on, cell.seed) in chosen]
+
+
+def _trained_on(cell: Cell) -> str:
+    """The start of "dcgan → gan"; empty where the detector was trained on the tested generator alone."""
+    match cell.condition:
+        case Condition.SAME:
+            return ""
+        case Condition.UNION:
+            return "all → "
+        case _:
+            return f"{cell.trained_on} → "

@@ -9,11 +9,12 @@ from rich.console import Console
 from synthetic import Page, faces, html_of, make_results, make_scores
 
 from benchmarks.cli.outcome import outcome_tables
-from benchmarks.report.figures import CURVES, Names, apart, duels
+from benchmarks.report.figures import CURVES, Names, _trained_on, apart, duels
 from benchmarks.report.leaderboard import leaderboard, ordered, picture_of
 from benchmarks.report.looking import Evidence, Sight
 from benchmarks.report.paired import matrices
 from benchmarks.report.ranking import places
+from benchmarks.report.words import _who
 from benchmarks.report.write import Pictures, write_report
 
 DETECTORS = ["xception", "resnet50", "meso4", "npr", "dct", "spectrum", "hmm"]
@@ -152,3 +153,12 @@ def test_few_results_keep_every_measure(zoo):
     results = zoo[0].model_dump(mode="json")
     (table,), note = outcome_tables(results | {"cells": results["cells"][:4]}, 80)
     assert table.row_count == 4 and len(table.columns) == 6 and note == ""
+
+
+def test_results_of_one_generator_and_of_all_have_names_of_their_own():
+    skill = {("dct", trained_on): {"gan": 1.0, "dcgan": 1.0} for trained_on in ("gan", "dcgan", "dcgan+gan")}
+    cells = make_results(make_scores(skill, n=40)).cells
+    names = [f"{_trained_on(cell)}{cell.tested_on}" for cell in cells]
+    assert len(set(names)) == len(cells) == 6
+    assert {"gan", "dcgan", "gan → dcgan", "dcgan → gan", "all → gan", "all → dcgan"} == set(names)
+    assert len({_who(cell) for cell in cells}) == 6
