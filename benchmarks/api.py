@@ -24,7 +24,7 @@ from benchmarks.places import reports_folder, store_folder
 from forge.errors import BenchWarning
 
 if TYPE_CHECKING:
-    from benchmarks.pipeline.engines.local import Observer
+    from benchmarks.workflow.engines.local import Observer
     from forge.compute import PrecisionAsked
 
 __all__ = ["Report", "Suite", "load", "run"]
@@ -96,12 +96,12 @@ def run(
         BenchError: a stage failed that nothing can do without.
     """
     from benchmarks.cli.terminal import observer_for
-    from benchmarks.pipeline.configs import as_assignments, find_suite
-    from benchmarks.pipeline.publish import refuse_foreign, refuse_other_request
-    from benchmarks.pipeline.request import gather
-    from benchmarks.pipeline.run import execute_run, prepare_run
-    from benchmarks.pipeline.settings import safe_name
-    from benchmarks.pipeline.store import Store
+    from benchmarks.experiment.configs import as_assignments, find_suite
+    from benchmarks.experiment.request import gather
+    from benchmarks.experiment.settings import safe_name
+    from benchmarks.report.publish import refuse_foreign, refuse_other_request
+    from benchmarks.workflow.runner import execute_run, prepare_run
+    from benchmarks.workflow.store import Store
     from forge.compute import PRECISIONS, Compute, choose_device, default_threads, set_threads, tune_allocator
     from forge.errors import UnknownNameError
     from forge.registry import allow_files
@@ -182,7 +182,7 @@ def _repeated(
     """A suite with these seeds, written into the store, so that a command can name it; one seed needs none."""
     import yaml
 
-    from benchmarks.pipeline.configs import read_yaml
+    from benchmarks.experiment.configs import read_yaml
     from forge.errors import InputError
     from forge.files import digest_json, write_text
 
@@ -212,15 +212,15 @@ class Suite:
 
     Attributes:
         file: the YAML file.
-        asked: what it holds, checked, a `benchmarks.pipeline.settings.RunFile`.
+        asked: what it holds, checked, a `benchmarks.experiment.settings.RunFile`.
 
     Raises:
         InputError: the file is missing, no YAML, or holds what a suite cannot hold.
     """
 
     def __init__(self, file: str | Path) -> None:
-        from benchmarks.pipeline.configs import read_yaml, validated
-        from benchmarks.pipeline.settings import Conditions, RunFile
+        from benchmarks.experiment.configs import read_yaml, validated
+        from benchmarks.experiment.settings import Conditions, RunFile
 
         self.file = Path(file)
         self.asked = validated(RunFile, read_yaml(self.file), where=str(file))
@@ -233,7 +233,7 @@ class Suite:
         Raises:
             UnknownNameError: neither; carries the nearest.
         """
-        from benchmarks.pipeline.configs import find_suite
+        from benchmarks.experiment.configs import find_suite
 
         return cls(find_suite(name))
 
@@ -272,7 +272,7 @@ class Suite:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the grid that it spans."""
-        from benchmarks.pipeline.configs import as_assignments
+        from benchmarks.experiment.configs import as_assignments
 
         rows = {
             "generators": ", ".join(self.generators),

@@ -68,7 +68,7 @@ class Report:
     @cached_property
     def results(self) -> dict[str, Any]:
         """Everything the report says, as results.json holds it; `benchmarks.measures.results` says what each is."""
-        from benchmarks.pipeline.reading import read_results
+        from benchmarks.report.reading import read_results
 
         return read_results(self.folder)
 
@@ -85,7 +85,7 @@ class Report:
     @cached_property
     def scores(self) -> pd.DataFrame:
         """The score of every image by every detector, from which all numbers are computed."""
-        from benchmarks.pipeline.reading import read_report_scores
+        from benchmarks.report.reading import read_report_scores
 
         return read_report_scores(self.folder)
 
@@ -184,7 +184,7 @@ class Report:
     @cached_property
     def _opening(self) -> list[str]:
         """The lines of report.md before its first table, as text."""
-        from benchmarks.pipeline.reading import check_report
+        from benchmarks.report.reading import check_report
 
         check_report(self.folder, "report.md", note=False)
         text = (self.folder / "report.md").read_text(encoding="utf-8").partition("\n## ")[0]
@@ -235,6 +235,6 @@ def load(run: str | Path, *, reports: str | Path | None = None) -> Report:
     Raises:
         InputError: there is none; names the ones there are.
     """
-    from benchmarks.pipeline.run import find_report
+    from benchmarks.workflow.runner import find_report
 
     return Report(find_report(str(run), reports_folder(reports)))

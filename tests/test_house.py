@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.pipeline.compose import compose
-from benchmarks.pipeline.configs import configs_root, shipped
-from benchmarks.pipeline.run import prepare_run
-from benchmarks.pipeline.settings import PRESETS
+from benchmarks.experiment.configs import configs_root, shipped
+from benchmarks.experiment.resolve import compose
+from benchmarks.experiment.settings import PRESETS
+from benchmarks.workflow.runner import prepare_run
 from detect.detectors import DETECTORS, EXAMPLES
 from forge.execution import Execution, execution_of, execution_table
 from forge.networks import GENERATORS

@@ -24,14 +24,14 @@ def detectors(incomplete: str) -> list[str]:
 
 def presets(incomplete: str) -> list[str]:
     """Presets."""
-    from benchmarks.pipeline.settings import PRESETS
+    from benchmarks.experiment.settings import PRESETS
 
     return [name for name in PRESETS if name.startswith(incomplete)]
 
 
 def suites(incomplete: str) -> list[str]:
     """Shipped suites, and YAML files of this folder."""
-    from benchmarks.pipeline.configs import suites as shipped
+    from benchmarks.experiment.configs import suites as shipped
 
     files = [file.name for file in Path().glob("*.yaml")]
     return [name for name in [*shipped(), *sorted(files)] if name.startswith(incomplete)]

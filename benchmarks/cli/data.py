@@ -37,9 +37,9 @@ def prepare(
 ) -> None:
     """Turn photos (or the renderer) into a FaceSet."""
     from benchmarks.cli.terminal import observer_for
-    from benchmarks.pipeline.configs import parse_assignments, validated
-    from benchmarks.pipeline.plan import Stage
-    from benchmarks.pipeline.settings import DataSettings, safe_name
+    from benchmarks.experiment.configs import parse_assignments, validated
+    from benchmarks.experiment.settings import DataSettings, safe_name
+    from benchmarks.workflow.planner import Stage
     from forge.compute import cores
     from forge.errors import InputError
     from forge.faces.faceset import FaceSet

@@ -87,11 +87,11 @@ def detect(
     tune_allocator()
 
     from benchmarks.cli.outcome import warnings_of
+    from benchmarks.experiment.settings import safe_name
     from benchmarks.inference.photo_scores import form_of, score_photos
     from benchmarks.inference.photos import list_photos
     from benchmarks.inference.predictor import cannot_explain, predictor_at, predictor_of
-    from benchmarks.pipeline.run import find_report
-    from benchmarks.pipeline.settings import safe_name
+    from benchmarks.workflow.runner import find_report
     from detect.explain import method
     from forge.compute import Compute, choose_device, cores
     from forge.errors import InputError, UnknownNameError

@@ -48,7 +48,7 @@ def _made_by(maker: Any) -> Any:  # noqa: ANN401 - a function from a name to a c
 
 def _input(name: str) -> str:
     """The pixels fed to it, in the paper and in the smaller presets."""
-    from benchmarks.pipeline.configs import shipped
+    from benchmarks.experiment.configs import shipped
 
     sizes = {preset: shipped("detectors", name, preset).get("input_size") for preset in ("full", "quick")}
     if sizes["full"] is None and sizes["quick"] is None:
@@ -61,8 +61,8 @@ def _input(name: str) -> str:
 
 def _random_weights(name: str) -> str:
     """The presets that give a detector's backbone random weights."""
-    from benchmarks.pipeline.configs import shipped
-    from benchmarks.pipeline.settings import PRESETS
+    from benchmarks.experiment.configs import shipped
+    from benchmarks.experiment.settings import PRESETS
 
     presets = [preset for preset in PRESETS if shipped("detectors", name, preset).get("weights") == "random"]
     return f"random weights at preset {', '.join(presets)}: that says nothing of the method" if presets else ""
@@ -88,8 +88,8 @@ def with_parameters(rows: list[dict[str, Any]], store: Path, *, count: bool) -> 
         store: where results lie.
         count: build the networks that are not remembered, which takes some seconds.
     """
-    from benchmarks.pipeline.configs import shipped
-    from benchmarks.pipeline.program import program_digest
+    from benchmarks.experiment.configs import shipped
+    from benchmarks.workflow.program import program_digest
     from detect.detectors import DETECTORS
     from forge.errors import BenchError
     from forge.files import digest_json, read_json_object, write_json
@@ -119,7 +119,7 @@ def count_parameters(name: str) -> int:
     """Learned values of a network with the settings of preset full, for images of 64 pixels, without any download."""
     import torch
 
-    from benchmarks.pipeline.configs import shipped, validated
+    from benchmarks.experiment.configs import shipped, validated
     from detect.detectors import DETECTORS
 
     kind = DETECTORS.load(name)

@@ -12,7 +12,7 @@ from benchmarks.cli import options
 if TYPE_CHECKING:
     import pandas as pd
 
-    from benchmarks.pipeline.store import Store
+    from benchmarks.workflow.store import Store
     from forge.faces.faceset import FaceSet
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
@@ -34,11 +34,11 @@ def images(
     reports: options.Reports = options.REPORTS,
 ) -> None:
     """Write every test image as PNG under a name that says nothing of its class, and a scores.csv to fill in."""
-    from benchmarks.pipeline.reading import read_report_scores, read_results
-    from benchmarks.pipeline.run import find_report
-    from benchmarks.pipeline.store import Store
     from benchmarks.protocol import EXTERNAL_PREFIX
+    from benchmarks.report.reading import read_report_scores, read_results
     from benchmarks.tables.submission import suite_images
+    from benchmarks.workflow.runner import find_report
+    from benchmarks.workflow.store import Store
     from forge.errors import InputError
     from forge.files import publishing
 
@@ -72,9 +72,9 @@ def images(
 
 def _sets(folder: Path, results: dict[str, Any], store: Store) -> dict[tuple[str, int], FaceSet]:
     """The FaceSets of a run by generator and seed; the real one is ("", -1), a pair's ("external:NAME real", -1)."""
-    from benchmarks.pipeline.plan import plain, seed_of
-    from benchmarks.pipeline.run import stored_result
     from benchmarks.protocol import EXTERNAL_PREFIX
+    from benchmarks.workflow.planner import plain, seed_of
+    from benchmarks.workflow.runner import stored_result
     from forge.faces.faceset import FaceSet
 
     found: dict[tuple[str, int], FaceSet] = {}

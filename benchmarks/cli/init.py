@@ -30,7 +30,7 @@ def init(
     ] = None,
 ) -> None:
     """Write a commented starter suite that `bench run NAME.yaml` accepts."""
-    from benchmarks.pipeline.configs import configs_root
+    from benchmarks.experiment.configs import configs_root
     from forge.errors import InputError
     from forge.files import replacing
 
@@ -59,8 +59,8 @@ def init(
 
 
 def _check_name(file: Path) -> None:
-    from benchmarks.pipeline.configs import suites
-    from benchmarks.pipeline.settings import safe_name
+    from benchmarks.experiment.configs import suites
+    from benchmarks.experiment.settings import safe_name
     from forge.errors import InputError, quoted
 
     if safe_name(file.stem) != file.stem:
@@ -96,7 +96,7 @@ def _yaml(value: str | list[str]) -> str:
 
 def _check_run(file: Path, name: str) -> None:
     """Refuse what `bench run` would refuse, in its words."""
-    from benchmarks.pipeline.request import gather
-    from benchmarks.pipeline.run import prepare_run
+    from benchmarks.experiment.request import gather
+    from benchmarks.workflow.runner import prepare_run
 
     prepare_run(gather(file, {"name": name}, [], "cpu", show_real=False))

@@ -69,11 +69,11 @@ def sheet_of(*names: str, reports: Path, by: str | None = None) -> Sheet:
     """The leaderboard of a report folder, from its scores and those submitted to it; of several, over all of them."""
     from benchmarks.measures.audit import failed
     from benchmarks.measures.results import Finding
-    from benchmarks.pipeline.reading import read_results
-    from benchmarks.pipeline.run import find_report
+    from benchmarks.report.reading import read_results
     from benchmarks.tables.cells import cells_of, joined
     from benchmarks.tables.formats import Sheet
     from benchmarks.tables.leaderboard import ranked
+    from benchmarks.workflow.runner import find_report
     from forge.errors import InputError
 
     folders = [find_report(name, reports) for name in names]
@@ -100,8 +100,8 @@ def scores_of(folder: Path) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from benchmarks.pipeline.reading import read_report_scores, read_results
     from benchmarks.protocol import PROTOCOL_VERSION
+    from benchmarks.report.reading import read_report_scores, read_results
     from detect.scoring import read_scores
     from forge.errors import InputError
 

@@ -115,8 +115,8 @@ def _entry(kind: str, name: str) -> dict[str, Any]:
 
 
 def _suites() -> list[dict[str, Any]]:
-    from benchmarks.pipeline.configs import read_yaml, suites, validated
-    from benchmarks.pipeline.settings import RunFile
+    from benchmarks.experiment.configs import read_yaml, suites, validated
+    from benchmarks.experiment.settings import RunFile
 
     found = []
     for name, file in suites().items():
@@ -142,7 +142,7 @@ def _short(warning: str) -> str:
 
 def _runs(reports: Path) -> list[dict[str, Any]]:
     from benchmarks.cli.outcome import warnings_of
-    from benchmarks.pipeline.reading import read_results, report_folders
+    from benchmarks.report.reading import read_results, report_folders
     from forge.errors import BenchError
 
     rows = []

@@ -28,7 +28,7 @@ def new(
     out: Annotated[Path, typer.Option("--out", help="Folder of the files.")] = Path(),
 ) -> None:
     """Write NAME.py, a small generator or detector that works, and test_NAME.py, which says what it must keep."""
-    from benchmarks.pipeline.configs import configs_root
+    from benchmarks.experiment.configs import configs_root
     from forge.errors import InputError, UnknownNameError
     from forge.files import write_text
 

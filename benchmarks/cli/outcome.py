@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.cli.streams import console as open_console
 from benchmarks.measures.detection.base import MetricFacts
 from benchmarks.measures.results import Results
-from benchmarks.pipeline.reading import read_results
 from benchmarks.protocol import CLEAN
+from benchmarks.report.reading import read_results
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -47,11 +47,11 @@ def generator_of_run(run: str, reference: str, *, store: Path, reports: Path) ->
         UnknownNameError: the run has no such generator.
         InputError: no such run, no such snapshot, or the store no longer holds the training.
     """
-    from benchmarks.pipeline.compose import base_name, short_name, split_snapshot
-    from benchmarks.pipeline.plan import tag
-    from benchmarks.pipeline.reading import read_results
-    from benchmarks.pipeline.run import find_report, stored_result
-    from benchmarks.pipeline.store import Store
+    from benchmarks.experiment.resolve import base_name, short_name, split_snapshot
+    from benchmarks.report.reading import read_results
+    from benchmarks.workflow.planner import tag
+    from benchmarks.workflow.runner import find_report, stored_result
+    from benchmarks.workflow.store import Store
     from forge.errors import InputError, UnknownNameError, quoted
     from forge.generator import generator_place, snapshot_name
 
@@ -83,7 +83,7 @@ def generator_at(place: Path, reference: str | None) -> Found:
     Raises:
         InputError: the reference names no file.
     """
-    from benchmarks.pipeline.settings import safe_name
+    from benchmarks.experiment.settings import safe_name
     from forge.errors import InputError
     from forge.files import read_json
     from forge.registry import is_file_reference
@@ -100,7 +100,7 @@ def _moment(snapshot: str) -> float:
 
 
 def _implementation(reference: str | None) -> type[Architecture] | None:
-    from benchmarks.pipeline.check import of_kind
+    from benchmarks.experiment.validate import of_kind
     from forge.networks import GENERATORS
     from forge.networks.base import Architecture
     from forge.registry import is_file_reference

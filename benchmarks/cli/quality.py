@@ -43,7 +43,7 @@ def quality(
 
     tune_allocator()
     from benchmarks.cli.terminal import observer_for
-    from benchmarks.pipeline.plan import Stage
+    from benchmarks.workflow.planner import Stage
     from forge.compute import choose_device
     from forge.quality.measure import Comparison
     from forge.quality.sets import Ask, measure_floor, measure_set
@@ -79,8 +79,8 @@ def open_set(name: str, store: Path) -> FaceSet:
     Raises:
         InputError: there is none, or several generators have the name.
     """
-    from benchmarks.pipeline.job import FACES
-    from benchmarks.pipeline.store import Store
+    from benchmarks.workflow.job import FACES
+    from benchmarks.workflow.store import Store
     from forge.errors import InputError
     from forge.faces.faceset import FaceSet
 
@@ -101,8 +101,8 @@ def trained_on(forged: FaceSet, store: Path) -> FaceSet:
     Raises:
         InputError: its card does not say, or the set is not in the store.
     """
-    from benchmarks.pipeline.job import FACES
-    from benchmarks.pipeline.store import Store
+    from benchmarks.workflow.job import FACES
+    from benchmarks.workflow.store import Store
     from forge.errors import InputError
     from forge.faces.faceset import FaceSet
 

@@ -10,7 +10,7 @@ import typer
 from benchmarks.cli import completion, options
 
 if TYPE_CHECKING:
-    from benchmarks.pipeline.job import Context
+    from benchmarks.workflow.job import Context
 
 EXAMPLES = """\b
 Examples:
@@ -44,8 +44,8 @@ def report(
     plugin: options.Plugin = None,
 ) -> None:
     """Write the report of a finished run again, with this version's pages."""
-    from benchmarks.pipeline import rerender
-    from benchmarks.pipeline.run import find_report
+    from benchmarks.workflow import rerender
+    from benchmarks.workflow.runner import find_report
     from forge.errors import InputError, UnknownNameError
 
     if format not in FORMATS:
@@ -60,7 +60,7 @@ def report(
     if from_scores:
         rerender.from_scores(folder)
     else:
-        from benchmarks.pipeline.store import Store
+        from benchmarks.workflow.store import Store
 
         try:
             rerender.from_store(folder, Store(store), lambda: _context(device, store))
@@ -81,7 +81,7 @@ def report(
 
 
 def _last(reports: Path) -> Path:
-    from benchmarks.pipeline.reading import report_folders
+    from benchmarks.report.reading import report_folders
     from forge.errors import InputError
 
     files = [folder / "results.json" for folder in report_folders(reports)]
@@ -91,7 +91,7 @@ def _last(reports: Path) -> Path:
 
 
 def _context(device: str, store: Path) -> Context:
-    from benchmarks.pipeline.job import Context
+    from benchmarks.workflow.job import Context
     from forge.compute import Compute, choose_device
     from forge.faces.sources import resolve
     from forge.progress import silent

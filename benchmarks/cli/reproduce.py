@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from benchmarks.measures.results import Results
-    from benchmarks.pipeline.engines.local import Observer
-    from benchmarks.pipeline.job import Context
-    from benchmarks.pipeline.plan import Stage
-    from benchmarks.pipeline.run import PlannedRun
     from benchmarks.tables.reproduce import Expected, Verdict
+    from benchmarks.workflow.engines.local import Observer
+    from benchmarks.workflow.job import Context
+    from benchmarks.workflow.planner import Stage
+    from benchmarks.workflow.runner import PlannedRun
     from forge.compute import Compute
 
 EXAMPLES = """\b
@@ -71,11 +71,11 @@ def reproduce(
     scored again: a new AUC inside the published 95 % interval is WITHIN; the causes of a difference are named.
     A report whose files no longer match its SHA256SUMS is refused.
     """
+    from benchmarks.experiment.configs import validated
     from benchmarks.measures.results import Results
-    from benchmarks.pipeline.configs import validated
-    from benchmarks.pipeline.environment import versions
-    from benchmarks.pipeline.reading import check_report, expected_at, read_expected, read_results
-    from benchmarks.pipeline.run import find_report
+    from benchmarks.report.reading import check_report, expected_at, read_expected, read_results
+    from benchmarks.workflow.environment import versions
+    from benchmarks.workflow.runner import find_report
     from forge.errors import InputError, UnknownNameError
 
     if start not in KINDS:
@@ -92,10 +92,10 @@ def reproduce(
         _print(expected, _from_scores(expected, results, folder), versions(), everything=everything, as_json=json)
         return
     from benchmarks.cli.terminal import observer_for
-    from benchmarks.pipeline.again import check_checkpoints
-    from benchmarks.pipeline.environment import describe_environment
-    from benchmarks.pipeline.job import Context
-    from benchmarks.pipeline.store import Store
+    from benchmarks.workflow.environment import describe_environment
+    from benchmarks.workflow.job import Context
+    from benchmarks.workflow.recompute import check_checkpoints
+    from benchmarks.workflow.store import Store
     from forge.compute import Compute, choose_device, default_threads, set_threads, tune_allocator
     from forge.progress import silent
 
@@ -116,7 +116,7 @@ def reproduce(
 def _planned(results: Results, data: str | None, compute: Compute) -> PlannedRun:
     """The stages of a published run as they would be made here."""
     from benchmarks.cli.run import gather_again
-    from benchmarks.pipeline.run import prepare_run
+    from benchmarks.workflow.runner import prepare_run
     from forge.errors import InputError
 
     settings = gather_again(results.command, data, compute.device)
@@ -152,12 +152,12 @@ def _again(
     """Compute the chosen tests again."""
     import tempfile
 
-    from benchmarks.pipeline import again
-    from benchmarks.pipeline.engines.local import bring
-    from benchmarks.pipeline.store import Store
     from benchmarks.protocol import PROTOCOL_VERSION
     from benchmarks.tables.cells import tests_of
     from benchmarks.tables.reproduce import Value, refuse_other, verdict
+    from benchmarks.workflow import recompute as again
+    from benchmarks.workflow.engines.local import bring
+    from benchmarks.workflow.store import Store
     from forge.errors import InputError, quoted
 
     known = again.tests(stages)

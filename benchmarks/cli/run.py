@@ -14,9 +14,9 @@ from typer.exceptions import TyperException
 from benchmarks.cli import completion, options
 
 if TYPE_CHECKING:
-    from benchmarks.pipeline.run import PlannedRun, RunOutcome
-    from benchmarks.pipeline.settings import RunSettings
-    from benchmarks.pipeline.store import Store
+    from benchmarks.experiment.settings import RunSettings
+    from benchmarks.workflow.runner import PlannedRun, RunOutcome
+    from benchmarks.workflow.store import Store
     from forge.compute import Compute, PrecisionAsked
 
 
@@ -127,12 +127,12 @@ def run(
     from forge.compute import tune_allocator
 
     tune_allocator()  # before torch allocates anything
-    from benchmarks.pipeline.configs import find_suite
-    from benchmarks.pipeline.publish import refuse_foreign, refuse_other_request
-    from benchmarks.pipeline.request import gather
-    from benchmarks.pipeline.room import check_places, check_room
-    from benchmarks.pipeline.run import execute_run, prepare_run
-    from benchmarks.pipeline.store import Store
+    from benchmarks.experiment.configs import find_suite
+    from benchmarks.experiment.request import gather
+    from benchmarks.report.publish import refuse_foreign, refuse_other_request
+    from benchmarks.workflow.disk import check_places, check_room
+    from benchmarks.workflow.runner import execute_run, prepare_run
+    from benchmarks.workflow.store import Store
     from forge.compute import PRECISIONS, Compute, choose_device, cores, default_threads, set_threads
     from forge.errors import BenchError, UnknownNameError
 
@@ -206,8 +206,8 @@ def run(
 
 def _parts(suite: Path | None, data: str | None, name: str | None) -> list[dict[str, str]]:
     """What flags are in each run of a suite with several sources: the source, and a report's name of its own."""
-    from benchmarks.pipeline.configs import read_yaml, validated
-    from benchmarks.pipeline.settings import RunFile, safe_name, source_name
+    from benchmarks.experiment.configs import read_yaml, validated
+    from benchmarks.experiment.settings import RunFile, safe_name, source_name
 
     if suite is None or data is not None:
         return [{}]
@@ -224,8 +224,8 @@ def _own_gpu(device: str) -> str:
 
 def _follow(planned: PlannedRun, compute: Compute) -> None:
     """Join the first process in its trainings; it alone writes and reports."""
-    from benchmarks.pipeline.face_stages import follow
-    from benchmarks.pipeline.job import Context
+    from benchmarks.workflow.face_stages import follow
+    from benchmarks.workflow.job import Context
     from forge.progress import silent
 
     follow(Context(planned.source, compute, 1, silent))
@@ -242,8 +242,8 @@ def gather_again(command: str, data: str | None, device: str) -> RunSettings:
     Raises:
         InputError: the command cannot be read by this version.
     """
-    from benchmarks.pipeline.configs import find_suite
-    from benchmarks.pipeline.request import gather
+    from benchmarks.experiment.configs import find_suite
+    from benchmarks.experiment.request import gather
     from forge.errors import InputError, quoted
 
     alone = typer.Typer()
@@ -268,7 +268,7 @@ def gather_again(command: str, data: str | None, device: str) -> RunSettings:
 def _print_plans(runs: Sequence[PlannedRun], store: Store, reports: Path, *, as_json: bool) -> None:
     import json
 
-    from benchmarks.pipeline.engines.local import survey
+    from benchmarks.workflow.engines.local import survey
 
     states = [survey(planned.stages, store) for planned in runs]
     if as_json:
@@ -286,8 +286,8 @@ def _rows(planned: PlannedRun, state: Mapping[str, str]) -> list[dict[str, str]]
 
 
 def _print_plan(planned: PlannedRun, state: Mapping[str, str], store: Store, reports: Path) -> None:
-    from benchmarks.pipeline.forecast import forecast
     from benchmarks.report.numbers import duration
+    from benchmarks.workflow.forecast import forecast
 
     todo = [stage for stage in planned.stages if state[stage.key].startswith("run")]
     expected = forecast(todo, store, reports)

@@ -45,7 +45,7 @@ def show(
 ) -> None:
     """Show settings, the table of a finished run, or pictures of a trained generator's faces."""
     from benchmarks.cli.listing import _registry
-    from benchmarks.pipeline.run import find_report
+    from benchmarks.workflow.runner import find_report
     from forge.errors import InputError
 
     kinds = () if generator else ("generators", "detectors", "sources")
@@ -85,8 +85,8 @@ def _print_settings(kind: str, name: str, preset: str, store: Path) -> None:
     from rich.table import Table
 
     from benchmarks.cli.listing import _entry, _registry
-    from benchmarks.pipeline.configs import shipped
-    from benchmarks.pipeline.settings import PRESETS
+    from benchmarks.experiment.configs import shipped
+    from benchmarks.experiment.settings import PRESETS
     from forge.errors import UnknownNameError
 
     if preset not in PRESETS:
@@ -108,7 +108,7 @@ def _print_settings(kind: str, name: str, preset: str, store: Path) -> None:
     values = shipped(kind, name, preset)
     rows = _rows(kind[:-1], found.Settings, values) if kind == "detectors" else []
     if kind == "generators":
-        from benchmarks.pipeline.settings import GeneratorSettings
+        from benchmarks.experiment.settings import GeneratorSettings
         from forge.training.settings import TrainingSettings
 
         rows = _rows("generator.network", found.Settings, values.get("network", {}))

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.tree import Tree
 
-    from benchmarks.pipeline.engines.local import Observer
-    from benchmarks.pipeline.plan import Stage
+    from benchmarks.workflow.engines.local import Observer
+    from benchmarks.workflow.planner import Stage
     from forge.progress import Tick
 
 LISTED = 24  # stages that are listed one by one where the output is not a terminal

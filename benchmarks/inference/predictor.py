@@ -101,10 +101,10 @@ def predictor_of(
         InputError: no such run, no such detector, the store no longer holds it, or `max_fpr` is too small for the
             validation images.
     """
-    from benchmarks.pipeline.compose import short_name
-    from benchmarks.pipeline.reading import read_report_scores, read_results
-    from benchmarks.pipeline.run import find_report, stored_result
-    from benchmarks.pipeline.store import Store
+    from benchmarks.experiment.resolve import short_name
+    from benchmarks.report.reading import read_report_scores, read_results
+    from benchmarks.workflow.runner import find_report, stored_result
+    from benchmarks.workflow.store import Store
     from detect.trained import load_trained
 
     report = find_report(run, reports)
@@ -132,7 +132,7 @@ def fit_stage(results: Mapping[str, Any], cell: Mapping[str, Any]) -> str:
         results: of the run, as results.json has them.
         cell: one of its cells.
     """
-    from benchmarks.pipeline.plan import plain, tag
+    from benchmarks.workflow.planner import plain, tag
 
     wanted = f"fit {FitId(cell['detector'], TrainSet.parse(cell['trained_on']))}"
     names = [stage["name"] for stage in results["stages"]]
@@ -147,7 +147,7 @@ def crop_of(provenance: dict[str, Any]) -> str:
 
 
 def _plugin(detector: str | None) -> Any:  # noqa: ANN401 - a detector class from a file, or None
-    from benchmarks.pipeline.compose import split_adversary
+    from benchmarks.experiment.resolve import split_adversary
     from detect.detectors import DETECTORS
     from forge.registry import is_file_reference
 
@@ -163,7 +163,7 @@ def by_merit(cells: Sequence[Mapping[str, Any]], report: Path) -> list[dict[str,
         cells: as results.json has them.
         report: the folder whose expected.json has the ranks.
     """
-    from benchmarks.pipeline.reading import read_expected
+    from benchmarks.report.reading import read_expected
 
     expected = read_expected(report)
     order = list(expected.ranks) if expected else []  # best first

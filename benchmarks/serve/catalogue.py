@@ -9,15 +9,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.experiment.resolve import short_name
 from benchmarks.inference.predictor import Predictor, by_merit, fit_stage, predictor_at, predictor_of
-from benchmarks.pipeline.compose import short_name
-from benchmarks.pipeline.reading import read_results, report_folders
-from benchmarks.pipeline.store import Store
 from benchmarks.protocol import PRIMARIES, phrase_of_column
 from benchmarks.report.digests import SUMS
 from benchmarks.report.numbers import estimate
+from benchmarks.report.reading import read_results, report_folders
 from benchmarks.tables.column import CONTROLS
 from benchmarks.tables.leader import published_leader
+from benchmarks.workflow.store import Store
 from detect.trained import read_card
 from forge.errors import BenchError, InputError, UnknownNameError
 

@@ -103,7 +103,7 @@ def training(photos: str | None) -> list[Figure]:
     """DCGAN training steps, against the plain fp32 loop that tutorials show."""
     import torch
 
-    from benchmarks.pipeline.configs import shipped
+    from benchmarks.experiment.configs import shipped
     from benchmarks.speed import textbook
     from forge.networks.dcgan import DCGAN, DCGANSettings
     from forge.training.augment import to_float
@@ -128,7 +128,7 @@ def style_training(photos: str | None) -> list[Figure]:
     """StyleGAN-lite training steps, against grouped convolutions and zero insertion in fp32."""
     import torch
 
-    from benchmarks.pipeline.configs import shipped
+    from benchmarks.experiment.configs import shipped
     from benchmarks.speed import textbook
     from forge.networks.stylegan_lite import StyleGANLite, StyleGANSettings
     from forge.training.augment import to_float

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.pipeline.configs import shipped
+from benchmarks.experiment.configs import shipped
 from benchmarks.speed.gpu.scale import noise_set
 from benchmarks.speed.gpu.timing import rate
 from detect.adversary import Adversary

@@ -5,8 +5,8 @@ from PIL import Image
 from synthetic import make_results, make_scores
 
 from benchmarks.measures.results import StageFacts
-from benchmarks.pipeline.store import Store, write_manifest
 from benchmarks.report.digests import write_sums
+from benchmarks.workflow.store import Store, write_manifest
 from detect.adversary import Blueprint
 from detect.detectors.dct import LogDct
 from detect.detectors.discriminator import FromScratch

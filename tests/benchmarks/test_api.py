@@ -19,8 +19,8 @@ from synthetic import MANY, NO_PICTURES, ONE, Page, make_results, make_scores
 import benchmarks
 from benchmarks import Report, Suite, load, run
 from benchmarks.measures.results import Finding
-from benchmarks.pipeline.run import RunOutcome
 from benchmarks.report.write import write_report
+from benchmarks.workflow.runner import RunOutcome
 from forge.errors import BenchError, BenchWarning, InputError, UnknownNameError
 
 
@@ -51,7 +51,7 @@ def asked(done, tmp_path, monkeypatch):
         found.append((planned, options))
         return RunOutcome(done, {}, [BenchError("fit x: it failed")] if len(found) > 1 else [])
 
-    monkeypatch.setattr("benchmarks.pipeline.run.execute_run", executed)
+    monkeypatch.setattr("benchmarks.workflow.runner.execute_run", executed)
     return found
 
 
@@ -187,7 +187,7 @@ def test_notes_are_printed_and_the_report_of_another_call_is_kept(asked, done, t
         warnings.warn("batch 32 is lowered to 16", BenchWarning, stacklevel=1)
         return RunOutcome(done, {}, [])
 
-    monkeypatch.setattr("benchmarks.pipeline.run.execute_run", executed)
+    monkeypatch.setattr("benchmarks.workflow.runner.execute_run", executed)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         warnings.simplefilter("always", BenchWarning)

@@ -8,17 +8,17 @@ import pytest
 from PIL import Image
 from synthetic import TINY, call_bench, cell, html_of, run
 
+from benchmarks.experiment.configs import parse_assignments
+from benchmarks.experiment.matrix import exams
+from benchmarks.experiment.resolve import compose
 from benchmarks.measures.evaluate import compare, evaluate, grid
 from benchmarks.measures.results import GeneratorFacts, Moment, QualityRow
-from benchmarks.pipeline.compose import compose
-from benchmarks.pipeline.configs import parse_assignments
-from benchmarks.pipeline.exams import exams
-from benchmarks.pipeline.run import prepare_run
 from benchmarks.report.figures import Names
 from benchmarks.report.progress import progress
 from benchmarks.tables.cells import cells_of
 from benchmarks.tables.leaderboard import leaderboard
 from benchmarks.tables.submission import suite_images
+from benchmarks.workflow.runner import prepare_run
 from forge.errors import InputError
 
 pytestmark = pytest.mark.e2e
@@ -153,8 +153,8 @@ def test_snapshots_that_cannot_be_are_refused(snapshots, sentence):
 
 
 def test_snapshots_need_a_detector_that_is_fitted_here(tmp_path, monkeypatch):
-    from benchmarks.pipeline import check
-    from benchmarks.pipeline.settings import DetectorRequest
+    from benchmarks.experiment import validate as check
+    from benchmarks.experiment.settings import DetectorRequest
 
     asked = made("conditions={snapshots: {dcgan: [1]}}")
     foreign = DetectorRequest(detector="somewhere/fitted", trained_on="progan")
@@ -251,7 +251,7 @@ def test_commas_and_equals_signs_in_folder_names(bench, tmp_path):
 
     from benchmarks import api
     from benchmarks.cli.run import gather_again
-    from benchmarks.pipeline.request import gather
+    from benchmarks.experiment.request import gather
 
     for i, name in enumerate(("a, b=c", "d=e,f")):
         photos(tmp_path / name, "PNG", first=100 * i)
@@ -295,8 +295,8 @@ def test_a_folder_with_both_classes_stops_before_any_work(bench, tmp_path, comma
 def test_near_equal_frames_are_one_group_and_nothing_is_dropped(tmp_path):
     from types import SimpleNamespace
 
-    from benchmarks.pipeline import face_stages
-    from benchmarks.pipeline.assemble import _external
+    from benchmarks.workflow import face_stages
+    from benchmarks.workflow.collect import _external
     from forge.faces.faceset import FaceSet
     from forge.faces.sources import resolve
 

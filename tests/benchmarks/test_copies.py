@@ -7,7 +7,7 @@ import pytest
 from test_handling import photo
 
 from benchmarks.measures.audit import failed
-from benchmarks.pipeline.audit_stage import copied
+from benchmarks.workflow.audit_stage import copied
 from forge.faces.faceset import FaceSet
 from forge.faces.writing import FaceSetWriter
 

@@ -12,8 +12,8 @@ from published_suite import publish_suite
 from synthetic import call_bench
 
 from benchmarks.finished import load
-from benchmarks.pipeline.reading import read_results
 from benchmarks.report.digests import DATA_FILES, SUMS, check_files, read_sums, write_sums, written_files
+from benchmarks.report.reading import read_results
 from benchmarks.serve.app import create_app
 from benchmarks.serve.catalogue import Catalogue
 from forge.errors import BenchError, BenchWarning, CorruptError, InputError

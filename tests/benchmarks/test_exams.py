@@ -2,11 +2,11 @@
 
 import pytest
 
-from benchmarks.pipeline.compose import compose
-from benchmarks.pipeline.configs import parse_assignments
-from benchmarks.pipeline.exams import exams
-from benchmarks.pipeline.run import prepare_run
+from benchmarks.experiment.configs import parse_assignments
+from benchmarks.experiment.matrix import exams
+from benchmarks.experiment.resolve import compose
 from benchmarks.protocol import TrainSet
+from benchmarks.workflow.runner import prepare_run
 from forge.errors import InputError
 
 THREE = ("dcgan", "gan", "cgan")

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from benchmarks.pipeline.forecast import forecast
-from benchmarks.pipeline.plan import Stage
-from benchmarks.pipeline.store import Store, write_manifest
+from benchmarks.workflow.forecast import forecast
+from benchmarks.workflow.planner import Stage
+from benchmarks.workflow.store import Store, write_manifest
 
 
 def keep(store, stage, seconds):

@@ -11,8 +11,9 @@ import yaml
 from PIL import Image
 from synthetic import call_bench
 
-from benchmarks.pipeline import compose, configs
-from benchmarks.pipeline.configs import configs_root
+from benchmarks.experiment import configs
+from benchmarks.experiment import resolve as compose
+from benchmarks.experiment.configs import configs_root
 
 pytestmark = pytest.mark.e2e
 

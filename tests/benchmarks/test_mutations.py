@@ -18,11 +18,11 @@ from finished import finished_run
 from published_suite import publish_suite
 from synthetic import TINY, call_bench
 
-from benchmarks.pipeline.configs import suites
-from benchmarks.pipeline.reading import check_report, read_expected, read_report_scores, read_results
-from benchmarks.pipeline.store import Store, read_manifest
+from benchmarks.experiment.configs import suites
 from benchmarks.report.digests import DATA_FILES, SUMS
+from benchmarks.report.reading import check_report, read_expected, read_report_scores, read_results
 from benchmarks.tables.score_file import read_submission
+from benchmarks.workflow.store import Store, read_manifest
 from detect.trained import load_trained
 from forge.compute import Compute
 from forge.errors import BenchError

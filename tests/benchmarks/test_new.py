@@ -6,9 +6,9 @@ import pytest
 from synthetic import call_bench
 
 from benchmarks.cli.new import class_name, renamed
-from benchmarks.pipeline.configs import configs_root, read_yaml, validated
-from benchmarks.pipeline.run import prepare_run
-from benchmarks.pipeline.settings import Conditions, RunFile
+from benchmarks.experiment.configs import configs_root, read_yaml, validated
+from benchmarks.experiment.settings import Conditions, RunFile
+from benchmarks.workflow.runner import prepare_run
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_a_starter_suite_is_one_that_a_run_accepts(bench, tmp_path):
     assert (code, err) == (0, "") and "next: bench run suite.yaml --preset smoke" in out
     found = suite_in(tmp_path / "suite.yaml")
     assert found.generator == ["gan", "dcgan"] and found.conditions["leave_one_out"] is True
-    from benchmarks.pipeline.request import gather
+    from benchmarks.experiment.request import gather
 
     asked = gather(tmp_path / "suite.yaml", {}, [], "cpu", show_real=False)
     assert asked.name == "suite" and len(prepare_run(asked).stages) > 20
@@ -43,7 +43,7 @@ def test_every_line_of_the_starter_suite_that_is_commented_out_is_right_too():
         line.replace("# ", "", 1) if line.lstrip().startswith("# ") else line for line in text[start:].splitlines()
     ]
     whole = "\n".join(lines).replace("$title", "t").replace("$data", "rendered").replace("$several", "true")
-    from benchmarks.pipeline.configs import parse_yaml
+    from benchmarks.experiment.configs import parse_yaml
 
     value = parse_yaml(whole.replace("$generator", "[gan, dcgan]").replace("$detector", "[dct]"), where="suite")
     found = validated(RunFile, value, where="suite")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.pipeline.compose import compose
-from benchmarks.pipeline.configs import parse_assignments
-from benchmarks.pipeline.plan import plan
-from benchmarks.pipeline.run import prepare_run
+from benchmarks.experiment.configs import parse_assignments
+from benchmarks.experiment.resolve import compose
+from benchmarks.workflow.planner import plan
+from benchmarks.workflow.runner import prepare_run
 from forge import compute
 from forge.compute import Compute
 from forge.errors import InputError

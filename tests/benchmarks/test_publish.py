@@ -10,8 +10,8 @@ import pytest
 from published_suite import publish_suite
 from synthetic import call_bench
 
-from benchmarks.pipeline.publish import publish_report, refuse_foreign, refuse_other_request, tidy_reports
 from benchmarks.report.digests import DATA_FILES, SUMS, check_files, write_sums
+from benchmarks.report.publish import publish_report, refuse_foreign, refuse_other_request, tidy_reports
 from forge.errors import BenchWarning, InputError
 from forge.files import write_json
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.cli import main as cli
-from benchmarks.pipeline.store import write_manifest
+from benchmarks.workflow.store import write_manifest
 from forge.faces.faceset import FaceSet
 from forge.faces.writing import FaceSetWriter
 from forge.quality.base import Share

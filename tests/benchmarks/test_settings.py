@@ -6,12 +6,12 @@ import shlex
 
 import pytest
 
-from benchmarks.pipeline.compose import compose, default_name
-from benchmarks.pipeline.configs import as_assignments, parse_assignments, parse_yaml, read_yaml
-from benchmarks.pipeline.plan import plan
-from benchmarks.pipeline.request import gather
-from benchmarks.pipeline.run import prepare_run
-from benchmarks.pipeline.settings import DataSettings, safe_name
+from benchmarks.experiment.configs import as_assignments, parse_assignments, parse_yaml, read_yaml
+from benchmarks.experiment.request import gather
+from benchmarks.experiment.resolve import compose, default_name
+from benchmarks.experiment.settings import DataSettings, safe_name
+from benchmarks.workflow.planner import plan
+from benchmarks.workflow.runner import prepare_run
 from forge.errors import InputError
 from forge.registry import allow_files
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.pipeline.engines import local
-from benchmarks.pipeline.job import Context
-from benchmarks.pipeline.plan import Stage
-from benchmarks.pipeline.store import DamagedError, Store, write_manifest
+from benchmarks.workflow.engines import local
+from benchmarks.workflow.job import Context
+from benchmarks.workflow.planner import Stage
+from benchmarks.workflow.store import DamagedError, Store, write_manifest
 from forge.compute import Compute
 from forge.errors import BenchError, InputError
 from forge.progress import silent

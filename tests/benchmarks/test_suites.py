@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from synthetic import TINY, Page, call_bench, html_of
 
-from benchmarks.pipeline.configs import read_yaml, suites, validated
-from benchmarks.pipeline.settings import RunFile
+from benchmarks.experiment.configs import read_yaml, suites, validated
+from benchmarks.experiment.settings import RunFile
 from benchmarks.protocol import TrainSet
 from benchmarks.tables.submission import suite_images
 

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from benchmarks.cli.terminal import Live, Plain
-from benchmarks.pipeline.plan import Stage
+from benchmarks.workflow.planner import Stage
 from forge.progress import Tick
 
 STAGES = [Stage("train", "gan", {}, 0), Stage("train", "dcgan", {}, 1), Stage("fit", "dct@gan", {}, 0)]

@@ -7,8 +7,8 @@ import pytest
 from finished import finished_run
 from synthetic import call_bench
 
-from benchmarks.pipeline.compose import compose
-from benchmarks.pipeline.run import prepare_run
+from benchmarks.experiment.resolve import compose
+from benchmarks.workflow.runner import prepare_run
 from detect.detectors import DETECTORS
 from forge.errors import InputError
 from forge.networks import GENERATORS
@@ -130,14 +130,14 @@ def test_a_plan_of_another_request_is_made_again_even_with_a_right_digest(tmp_pa
 
 def test_an_untouched_plan_is_used(tmp_path, monkeypatch):
     expected = planned(tmp_path / "plans")
-    monkeypatch.setattr("benchmarks.pipeline.run.typed", lambda settings: pytest.fail("checked again"))
+    monkeypatch.setattr("benchmarks.workflow.runner.typed", lambda settings: pytest.fail("checked again"))
     assert prepare_run(settings(), memory=tmp_path / "plans").settings == expected
 
 
 def test_a_name_that_leaves_its_folder_is_refused_wherever_it_comes_from():
     from pydantic import ValidationError
 
-    from benchmarks.pipeline.settings import RunSettings
+    from benchmarks.experiment.settings import RunSettings
 
     values = settings().model_dump() | {"name": "../../X"}
     with pytest.raises(ValidationError, match="cannot name a folder everywhere"):

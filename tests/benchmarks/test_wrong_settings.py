@@ -11,9 +11,9 @@ from synthetic import TINY, call_bench
 
 from benchmarks.cli.run import gather_again
 from benchmarks.cli.streams import LastingStream
-from benchmarks.pipeline.compose import compose
-from benchmarks.pipeline.configs import MOST_NODES, parse_yaml
-from benchmarks.pipeline.request import gather
+from benchmarks.experiment.configs import MOST_NODES, parse_yaml
+from benchmarks.experiment.request import gather
+from benchmarks.experiment.resolve import compose
 from forge.errors import InputError
 from forge.registry import allow_files
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.pipeline.configs import shipped
+from benchmarks.experiment.configs import shipped
 from detect import batches, fitting
 from detect.adversary import Adversary
 from detect.detectors import DETECTORS

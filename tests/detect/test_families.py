@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.pipeline.configs import shipped
+from benchmarks.experiment.configs import shipped
 from detect.calibration import fit_platt
 from detect.detectors import DETECTORS
 from detect.detectors.base import Detector, FitContext, FitData

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 import forge.errors
-from benchmarks.pipeline.configs import parse_assignments
-from benchmarks.pipeline.run import find_report
+from benchmarks.experiment.configs import parse_assignments
+from benchmarks.workflow.runner import find_report
 from detect.detectors import DETECTORS
 from forge.errors import BenchError, InputError, UnknownNameError, quoted, short
 from forge.faces.sources import resolve

@@ -12,7 +12,7 @@ from typing import cast
 import numpy as np
 import torch
 
-from benchmarks.pipeline.configs import shipped
+from benchmarks.experiment.configs import shipped
 from benchmarks.speed import textbook_detector
 from benchmarks.speed.gpu.record import GpuFigure, Mode, Recorder, Task
 from benchmarks.speed.gpu.scale import noise_set, scale_of, training_of

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from benchmarks.pipeline.configs import shipped
+from benchmarks.experiment.configs import shipped
 from benchmarks.speed.gpu.record import Mode
 from forge.compute import Compute
 from forge.condition import Condition

@@ -9,10 +9,10 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.measures.results import Results
-from benchmarks.pipeline.job import FACES, Context, Job
-from benchmarks.pipeline.plan import Stage, plain
-from benchmarks.pipeline.store import Store
 from benchmarks.protocol import EXTERNAL_PREFIX, TestId
+from benchmarks.workflow.job import FACES, Context, Job
+from benchmarks.workflow.planner import Stage, plain
+from benchmarks.workflow.store import Store
 from detect.scoring import read_scores, rounded
 from forge.errors import InputError
 from forge.faces.faceset import FaceSet
@@ -55,7 +55,7 @@ def from_checkpoints(wanted: Sequence[Stage], store: Store, context: Context, ou
     Raises:
         InputError: the store has a detector or a set of faces no longer.
     """
-    from benchmarks.pipeline.stages import STAGES
+    from benchmarks.workflow.stages import STAGES
 
     places = {}
     for stage in wanted:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from benchmarks.pipeline.environment import describe_environment, peak_memory_mb, reset_peak_memory
-from benchmarks.pipeline.job import Context, Job
-from benchmarks.pipeline.plan import VERSIONS, Stage, without
-from benchmarks.pipeline.stages import STAGES
-from benchmarks.pipeline.store import DamagedError, Store, write_manifest
+from benchmarks.workflow.environment import describe_environment, peak_memory_mb, reset_peak_memory
+from benchmarks.workflow.job import Context, Job
+from benchmarks.workflow.planner import VERSIONS, Stage, without
+from benchmarks.workflow.stages import STAGES
+from benchmarks.workflow.store import DamagedError, Store, write_manifest
 from forge.errors import BenchError, DetectorError, InputError
 from forge.files import explain_os_error, write_text
 from forge.progress import Tick

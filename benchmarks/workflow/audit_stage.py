@@ -9,7 +9,7 @@ from benchmarks.measures.file_cues import FileCues
 from benchmarks.measures.handling import content, handling
 from benchmarks.measures.pairs import file_names, sides, sources
 from benchmarks.measures.results import Finding
-from benchmarks.pipeline.job import Facts, Job
+from benchmarks.workflow.job import Facts, Job
 from forge.faces.duplicates import Hashes, Thumbnails, describe, near_duplicates
 from forge.faces.faceset import FaceSet, FaceView
 from forge.files import write_json

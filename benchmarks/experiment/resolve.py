@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from benchmarks.pipeline.configs import configs_root, merged, read_yaml, shipped, validated
-from benchmarks.pipeline.settings import (
+from benchmarks.experiment.configs import configs_root, merged, read_yaml, shipped, validated
+from benchmarks.experiment.settings import (
     PRESETS,
     Conditions,
     DataSettings,

@@ -8,9 +8,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.pipeline.plan import Stage
-from benchmarks.pipeline.reading import report_folders
-from benchmarks.pipeline.store import Store
+from benchmarks.report.reading import report_folders
+from benchmarks.workflow.planner import Stage
+from benchmarks.workflow.store import Store
 from forge.errors import BenchError
 from forge.files import digest_json, read_json_object
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from benchmarks.pipeline.compose import base_name
-from benchmarks.pipeline.exams import Exam, exams, moments
-from benchmarks.pipeline.program import program_digest
-from benchmarks.pipeline.settings import GeneratorSettings, RunSettings
+from benchmarks.experiment.matrix import Exam, exams, moments
+from benchmarks.experiment.resolve import base_name
+from benchmarks.experiment.settings import GeneratorSettings, RunSettings
 from benchmarks.protocol import CLEAN, EXTERNAL_PREFIX, PROTOCOL_VERSION, FitId, GeneratorId, TrainSet
+from benchmarks.workflow.program import program_digest
 from forge.compute import Compute
 from forge.execution import execution_of
 from forge.files import digest_json

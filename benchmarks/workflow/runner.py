@@ -8,21 +8,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.pipeline.check import typed
-from benchmarks.pipeline.configs import validated
-from benchmarks.pipeline.plan import Stage, plan
-from benchmarks.pipeline.program import program_digest
-from benchmarks.pipeline.publish import publish_report, refuse_foreign, tidy_reports
-from benchmarks.pipeline.reading import read_results, report_folders
-from benchmarks.pipeline.settings import RunSettings
-from benchmarks.pipeline.store import Store
+from benchmarks.experiment.configs import validated
+from benchmarks.experiment.settings import RunSettings
+from benchmarks.experiment.validate import typed
 from benchmarks.report.digests import SUMS
+from benchmarks.report.publish import publish_report, refuse_foreign, tidy_reports
+from benchmarks.report.reading import read_results, report_folders
+from benchmarks.workflow.planner import Stage, plan
+from benchmarks.workflow.program import program_digest
+from benchmarks.workflow.store import Store
 from forge.compute import Compute
 from forge.errors import BenchError, InputError, quoted
 from forge.files import digest_json, read_json, write_json
 
 if TYPE_CHECKING:
-    from benchmarks.pipeline.engines.local import Observer
+    from benchmarks.workflow.engines.local import Observer
     from forge.faces.faceset import FaceSet
     from forge.faces.sources import Source
     from forge.faces.sources.classes import Class
@@ -198,9 +198,9 @@ def execute_run(
         observer: told what happens.
         track: folder for TensorBoard events of the trainings.
     """
-    from benchmarks.pipeline.engines.local import execute
-    from benchmarks.pipeline.face_stages import dismiss
-    from benchmarks.pipeline.job import Context
+    from benchmarks.workflow.engines.local import execute
+    from benchmarks.workflow.face_stages import dismiss
+    from benchmarks.workflow.job import Context
     from forge.progress import silent
 
     target = reports / planned.settings.name

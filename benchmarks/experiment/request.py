@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.pipeline.compose import compose, short_name, split_adversary
-from benchmarks.pipeline.configs import as_assignments, merged, parse_assignments, read_yaml, suites, validated
-from benchmarks.pipeline.settings import RunFile, RunSettings
+from benchmarks.experiment.configs import as_assignments, merged, parse_assignments, read_yaml, suites, validated
+from benchmarks.experiment.resolve import compose, short_name, split_adversary
+from benchmarks.experiment.settings import RunFile, RunSettings
 from benchmarks.protocol import PROTOCOL_VERSION
 from forge.errors import InputError, quoted
 from forge.registry import is_file_reference

@@ -8,8 +8,8 @@ import shutil
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from benchmarks.pipeline.job import FACES, Context, Facts, Job
 from benchmarks.protocol import EXTERNAL_PREFIX
+from benchmarks.workflow.job import FACES, Context, Facts, Job
 from forge.errors import CorruptError, InputError
 from forge.faces.faceset import FaceSet
 from forge.files import read_json, write_json
@@ -149,7 +149,7 @@ def processes() -> int:
 
 
 def _train(job: Job) -> None:
-    from benchmarks.pipeline.configs import validated
+    from benchmarks.experiment.configs import validated
     from forge.condition import Condition
     from forge.networks import GENERATORS
     from forge.training.loop import train as train_generator
@@ -209,7 +209,7 @@ def synthesize(job: Job) -> Facts:
 
 def blend(job: Job) -> Facts:
     """Real faces to forgeries made from them."""
-    from benchmarks.pipeline.configs import validated
+    from benchmarks.experiment.configs import validated
     from forge.blending import blend_set
     from forge.networks import GENERATORS
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.pipeline.plan import Stage
+from benchmarks.workflow.planner import Stage
 from forge.compute import Compute
 from forge.faces.faceset import FaceSet
 from forge.progress import Report

@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.pipeline.job import Facts, Job
 from benchmarks.protocol import CLEAN, SHUFFLED, TrainSet
+from benchmarks.workflow.job import Facts, Job
 from forge.compute import derive_seed
 from forge.faces.faceset import FaceView
 
@@ -35,8 +35,8 @@ def fit(job: Job) -> Facts:
     """
     if "adopted" in job.stage.settings:
         return _adopt(job)
-    from benchmarks.pipeline.compose import short_name
-    from benchmarks.pipeline.configs import validated
+    from benchmarks.experiment.configs import validated
+    from benchmarks.experiment.resolve import short_name
     from detect.detectors import DETECTORS
     from detect.detectors.base import FitContext, FitData
     from detect.trained import fit_detector

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks.pipeline import detector_stages as detectors
-from benchmarks.pipeline import face_stages as faces
-from benchmarks.pipeline.job import Facts, Job
+from benchmarks.workflow import detector_stages as detectors
+from benchmarks.workflow import face_stages as faces
+from benchmarks.workflow.job import Facts, Job
 from forge.files import write_json
 
 
@@ -27,14 +27,14 @@ def evaluate(job: Job) -> Facts:
 
 def audit(job: Job) -> Facts:
     """The FaceSets of the run to findings."""
-    from benchmarks.pipeline.audit_stage import audit as audit_faces
+    from benchmarks.workflow.audit_stage import audit as audit_faces
 
     return audit_faces(job)
 
 
 def report(job: Job) -> Facts:
     """Everything of the run to a folder that a person reads."""
-    from benchmarks.pipeline.assemble import assemble
+    from benchmarks.workflow.collect import assemble
 
     return assemble(job)
 

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from benchmarks.pipeline.settings import RunSettings
+from benchmarks.experiment.settings import RunSettings
 from forge.errors import InputError
 
 

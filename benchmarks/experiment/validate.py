@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.pipeline.compose import base_name, is_fitted
-from benchmarks.pipeline.configs import validated
-from benchmarks.pipeline.exams import exams
-from benchmarks.pipeline.settings import DetectorRequest, GeneratorSettings, RunSettings
+from benchmarks.experiment.configs import validated
+from benchmarks.experiment.matrix import exams
+from benchmarks.experiment.resolve import base_name, is_fitted
+from benchmarks.experiment.settings import DetectorRequest, GeneratorSettings, RunSettings
 from benchmarks.protocol import ELSEWHERE, Condition, GeneratorId
 from forge.errors import BenchError, InputError, UnknownNameError, quoted
 from forge.files import digest_file

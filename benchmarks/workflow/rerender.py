@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from benchmarks.experiment.configs import validated
 from benchmarks.measures.detection import METRICS
 from benchmarks.measures.detection.base import MetricFacts
 from benchmarks.measures.evaluation import evaluated
 from benchmarks.measures.results import SCHEMA_VERSION, Cell, Results
-from benchmarks.pipeline.configs import validated
-from benchmarks.pipeline.job import Context, Job
-from benchmarks.pipeline.plan import Stage
-from benchmarks.pipeline.publish import publish_report
-from benchmarks.pipeline.reading import read_expected, read_results
-from benchmarks.pipeline.store import Manifest, Store
 from benchmarks.report.figures import Names
+from benchmarks.report.publish import publish_report
+from benchmarks.report.reading import read_expected, read_results
 from benchmarks.report.write import Pictures, write_report
 from benchmarks.tables.leaderboard import leaderboard
+from benchmarks.workflow.job import Context, Job
+from benchmarks.workflow.planner import Stage
+from benchmarks.workflow.store import Manifest, Store
 from detect.scoring import read_scores
 from forge.errors import BenchWarning, InputError, quoted
 from forge.pictures import cut_grid
@@ -116,7 +116,7 @@ def from_store(folder: Path, store: Store, context: Callable[[], Context]) -> No
     Raises:
         InputError: the store does not know the report, or no longer has what it was made of.
     """
-    from benchmarks.pipeline.stages import STAGES
+    from benchmarks.workflow.stages import STAGES
 
     published = read_results(folder, checked=False)  # what the store keeps replaces every file of it
     stage, inputs = _asked(str(published["name"]), {one["key"] for one in published["stages"]}, store)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from benchmarks.experiment.resolve import base_name
 from benchmarks.measures.detection.base import MetricFacts
 from benchmarks.measures.results import (
     Cell,
@@ -25,15 +26,14 @@ from benchmarks.measures.results import (
     Results,
     StageFacts,
 )
-from benchmarks.pipeline.compose import base_name
-from benchmarks.pipeline.face_stages import count_groups
-from benchmarks.pipeline.plan import Stage, plain, seed_of
-from benchmarks.pipeline.store import Manifest, read_manifest
 from benchmarks.report.looking import Evidence, Sight
 from benchmarks.report.write import Pictures, write_report
 from benchmarks.tables.cells import cells_of
 from benchmarks.tables.leaderboard import ranked
 from benchmarks.tables.reproduce import expected_of
+from benchmarks.workflow.face_stages import count_groups
+from benchmarks.workflow.planner import Stage, plain, seed_of
+from benchmarks.workflow.store import Manifest, read_manifest
 from detect.scoring import read_scores
 from forge.faces.faceset import FaceSet, Images
 from forge.files import parse_json, read_json
@@ -43,7 +43,7 @@ from forge.quality.measure import Comparison as QualityComparison
 from forge.quality.measure import Quality
 
 if TYPE_CHECKING:
-    from benchmarks.pipeline.job import Job
+    from benchmarks.workflow.job import Job
 
 SAMPLES = 64
 SHOWN_SOURCES = ("rendered", "digits")  # licences that let a report show its faces

@@ -96,7 +96,7 @@ def expected_at(file: Path) -> Expected:
     Raises:
         InputError: not there, not JSON, or fields of another program.
     """
-    from benchmarks.pipeline.configs import validated
+    from benchmarks.experiment.configs import validated
     from benchmarks.tables.reproduce import Expected
 
     return validated(Expected, read_json_object(file), where=str(file))

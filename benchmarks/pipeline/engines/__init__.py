@@ -1,1 +1,0 @@
-"""Where stages run: on this machine."""
