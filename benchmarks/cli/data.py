@@ -39,7 +39,7 @@ def prepare(
     from benchmarks.cli.terminal import observer_for
     from benchmarks.experiment.configs import parse_assignments, validated
     from benchmarks.experiment.settings import DataSettings, safe_name
-    from benchmarks.workflow.planner import Stage
+    from benchmarks.workflow.stage import Call
     from forge.compute import cores
     from forge.errors import InputError
     from forge.faces.faceset import FaceSet
@@ -53,7 +53,7 @@ def prepare(
     if isinstance(found, FaceSet):
         raise InputError(f"{source} is a FaceSet already; `bench data show {source}` shows it")
     target = out or Path(safe_name(f"{settings.source_name}-{resolution}"))
-    stage = Stage("prepare", settings.source_name, {}, seed)
+    stage = Call("prepare", settings.source_name)
     with observer_for(quiet=False) as observer:
         observer.started(stage)
         faces = prepare_faces(

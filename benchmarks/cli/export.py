@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,7 @@ from benchmarks.cli import options
 if TYPE_CHECKING:
     import pandas as pd
 
+    from benchmarks.measures.results import Results
     from benchmarks.workflow.store import Store
     from forge.faces.faceset import FaceSet
 
@@ -34,6 +35,7 @@ def images(
     reports: options.Reports = options.REPORTS,
 ) -> None:
     """Write every test image as PNG under a name that says nothing of its class, and a scores.csv to fill in."""
+    from benchmarks.measures.results import Results
     from benchmarks.protocol import EXTERNAL_PREFIX
     from benchmarks.report.reading import read_report_scores, read_results
     from benchmarks.tables.submission import suite_images
@@ -45,11 +47,11 @@ def images(
     if out.exists():
         raise InputError(f"{out} exists already; choose another place with --out")
     folder = find_report(suite, reports)
-    results = read_results(folder)
+    results = Results.model_validate(read_results(folder))
     wanted = suite_images(read_report_scores(folder)).drop_duplicates("image")
-    if not (real or results["data"]["shown"]):
+    if not (real or results.data.shown):
         wanted = wanted[wanted["generator"] != ""]
-    sets = _sets(folder, results, Store(store))
+    sets = _sets(results, Store(store))
     if not real:
         wanted = wanted[(wanted["generator"] != "") | ~wanted["source"].str.startswith(EXTERNAL_PREFIX)]
     foreign = wanted["source"].where(wanted["source"].str.startswith(EXTERNAL_PREFIX), "")
@@ -59,34 +61,35 @@ def images(
             _write(sets[side, int(str(seed)) if generator and not pair else -1], rows, place)
         names = sorted(wanted["image"])
         (place / "scores.csv").write_text("image,score\n" + "".join(f"{name},\n" for name in names), encoding="utf-8")
-        data = results["data"]
+        data = results.data
         text = (
-            f"Test images of the suite {results['name']}: faces that generators made of nobody, and where they are "
-            f"included photos of {data['name']}.\nLicence of the photos: {data['licence']}\n"
-            f"Citation: {data['citation'] or '-'}\n"
+            f"Test images of the suite {results.name}: faces that generators made of nobody, and where they are "
+            f"included photos of {data.name}.\nLicence of the photos: {data.licence}\n"
+            f"Citation: {data.citation or '-'}\n"
         )
         (place / "LICENCE.txt").write_text(text, encoding="utf-8")
     included = "" if (wanted["generator"] == "").any() else " (forged ones alone: --real adds the photos)"
     print(f"{out}: {len(names):,} images{included}, and scores.csv to fill in; then bench score {out / 'scores.csv'}")
 
 
-def _sets(folder: Path, results: dict[str, Any], store: Store) -> dict[tuple[str, int], FaceSet]:
-    """The FaceSets of a run by generator and seed; the real one is ("", -1), a pair's ("external:NAME real", -1)."""
+def _sets(results: Results, store: Store) -> dict[tuple[str, int], FaceSet]:
+    """Open FaceSets of a run by generator and seed; real faces are ("", -1), a pair's ("external:NAME real", -1)."""
     from benchmarks.protocol import EXTERNAL_PREFIX
-    from benchmarks.workflow.planner import plain, seed_of
     from benchmarks.workflow.runner import stored_result
     from forge.faces.faceset import FaceSet
 
-    found: dict[tuple[str, int], FaceSet] = {}
-    for stage in (one["name"] for one in results["stages"]):
-        kind, _, subject = stage.partition(" ")
-        if kind == "external":
-            found[f"{EXTERNAL_PREFIX}{subject}", -1] = FaceSet.open(stored_result(folder, stage, store) / "faces")
-        if kind in ("prepare", "synthesize", "blend"):
-            seed = seed_of(subject)
-            key = ("", -1) if kind == "prepare" else (plain(subject), results["seed"] if seed is None else seed)
-            found[key] = FaceSet.open(stored_result(folder, stage, store) / "faces")
-    return found
+    sets: dict[tuple[str, int], FaceSet] = {}
+    for stage in results.stages:
+        if stage.kind == "external":
+            key = f"{EXTERNAL_PREFIX}{stage.label}", -1
+        elif stage.kind == "prepare":
+            key = "", -1
+        elif stage.kind in ("synthesize", "blend"):
+            key = stage.label, results.seed if stage.seed is None else stage.seed
+        else:
+            continue
+        sets[key] = FaceSet.open(stored_result(results, stage, store) / "faces")
+    return sets
 
 
 def _write(faces: FaceSet, rows: pd.DataFrame, place: Path) -> None:

@@ -48,9 +48,9 @@ def generator_of_run(run: str, reference: str, *, store: Path, reports: Path) ->
         InputError: no such run, no such snapshot, or the store no longer holds the training.
     """
     from benchmarks.experiment.resolve import base_name, short_name, split_snapshot
+    from benchmarks.measures.results import Results
     from benchmarks.report.reading import read_results
-    from benchmarks.workflow.planner import tag
-    from benchmarks.workflow.runner import find_report, stored_result
+    from benchmarks.workflow.runner import find_report, stage_of, stored_result
     from benchmarks.workflow.store import Store
     from forge.errors import InputError, UnknownNameError, quoted
     from forge.generator import generator_place, snapshot_name
@@ -58,13 +58,11 @@ def generator_of_run(run: str, reference: str, *, store: Path, reports: Path) ->
     report = find_report(run, reports)
     architecture, snapshot = split_snapshot(reference)
     name = short_name(architecture)
-    results = read_results(report)
-    known = {base_name(entry["name"]) for entry in results["generators"]}
+    results = Results.model_validate(read_results(report))
+    known = {base_name(entry.name) for entry in results.generators}
     if name not in known:
         raise UnknownNameError(f"generator of run {report.name}", name, known)
-    tagged = f"train {name}{tag(results['seed'])}"  # of a run that was repeated, the first seed's
-    repeated = any(stage["name"] == tagged for stage in results["stages"])
-    training = stored_result(report, tagged if repeated else f"train {name}", Store(store))
+    training = stored_result(results, stage_of(results, name, "train"), Store(store))
     place = generator_place(training, snapshot)
     if snapshot is not None and not place.is_dir():
         kept = sorted((file.parent.name for file in training.glob("snapshots/*/generator.json")), key=_moment)

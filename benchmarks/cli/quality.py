@@ -43,7 +43,7 @@ def quality(
 
     tune_allocator()
     from benchmarks.cli.terminal import observer_for
-    from benchmarks.workflow.planner import Stage
+    from benchmarks.workflow.stage import Call
     from forge.compute import choose_device
     from forge.quality.measure import Comparison
     from forge.quality.sets import Ask, measure_floor, measure_set
@@ -51,7 +51,7 @@ def quality(
     candidate = open_set(faces, store)
     alone = against is None and candidate.card.kind == "real"
     real = candidate if alone else open_set(str(against), store) if against else trained_on(candidate, store)
-    stage = Stage("quality", candidate.card.name, {}, seed)
+    stage = Call("quality", candidate.card.name)
     with observer_for(quiet=json) as observer:
         observer.started(stage)
         ask = Ask(
@@ -79,7 +79,7 @@ def open_set(name: str, store: Path) -> FaceSet:
     Raises:
         InputError: there is none, or several generators have the name.
     """
-    from benchmarks.workflow.job import FACES
+    from benchmarks.workflow.stage import FACES
     from benchmarks.workflow.store import Store
     from forge.errors import InputError
     from forge.faces.faceset import FaceSet
@@ -101,7 +101,7 @@ def trained_on(forged: FaceSet, store: Path) -> FaceSet:
     Raises:
         InputError: its card does not say, or the set is not in the store.
     """
-    from benchmarks.workflow.job import FACES
+    from benchmarks.workflow.stage import FACES
     from benchmarks.workflow.store import Store
     from forge.errors import InputError
     from forge.faces.faceset import FaceSet
@@ -111,7 +111,7 @@ def trained_on(forged: FaceSet, store: Path) -> FaceSet:
     if digest is None:
         raise InputError(f"the card of {forged.path} does not say what was imitated; name the real set with --against")
     for place, manifest in Store(store).manifests():
-        if manifest.stage.startswith("prepare ") and (real := FaceSet.open(place / FACES)).card.digest == digest:
+        if manifest.kind == "prepare" and (real := FaceSet.open(place / FACES)).card.digest == digest:
             return real
     raise InputError(
         f"the real set {forged.path} was trained on (digest {digest[:12]}) is not in {store}; name it with --against"

@@ -10,7 +10,7 @@ import typer
 from benchmarks.cli import completion, options
 
 if TYPE_CHECKING:
-    from benchmarks.workflow.job import Context
+    from benchmarks.workflow.stage import Context
 
 EXAMPLES = """\b
 Examples:
@@ -91,7 +91,7 @@ def _last(reports: Path) -> Path:
 
 
 def _context(device: str, store: Path) -> Context:
-    from benchmarks.workflow.job import Context
+    from benchmarks.workflow.stage import Context
     from forge.compute import Compute, choose_device
     from forge.faces.sources import resolve
     from forge.progress import silent

@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     from benchmarks.measures.results import Results
     from benchmarks.tables.reproduce import Expected, Verdict
     from benchmarks.workflow.engines.local import Observer
-    from benchmarks.workflow.job import Context
-    from benchmarks.workflow.planner import Stage
     from benchmarks.workflow.runner import PlannedRun
+    from benchmarks.workflow.stage import Context, Stage
     from forge.compute import Compute
 
 EXAMPLES = """\b
@@ -93,8 +92,8 @@ def reproduce(
         return
     from benchmarks.cli.terminal import observer_for
     from benchmarks.workflow.environment import describe_environment
-    from benchmarks.workflow.job import Context
     from benchmarks.workflow.recompute import check_checkpoints
+    from benchmarks.workflow.stage import Context
     from benchmarks.workflow.store import Store
     from forge.compute import Compute, choose_device, default_threads, set_threads, tune_allocator
     from forge.progress import silent
@@ -156,7 +155,7 @@ def _again(
     from benchmarks.tables.cells import tests_of
     from benchmarks.tables.reproduce import Value, refuse_other, verdict
     from benchmarks.workflow import recompute as again
-    from benchmarks.workflow.engines.local import bring
+    from benchmarks.workflow.engines.local import ensure
     from benchmarks.workflow.store import Store
     from forge.errors import InputError, quoted
 
@@ -170,7 +169,7 @@ def _again(
     store = Store(place)
     if start == "scratch":
         store.tidy()
-        bring([again.prepare_stage(stages)], store, context, observer)
+        ensure([again.prepare_stage(stages)], store, context, observer)
     digest = again.data_of(stages, store)
     if not digest:
         name = again.prepare_stage(stages).name
@@ -178,7 +177,7 @@ def _again(
     refuse_other(expected, PROTOCOL_VERSION, digest)  # before anything is trained or scored
     with tempfile.TemporaryDirectory() as out:
         if start == "scratch":
-            places = bring(list(wanted.values()), store, context, observer)
+            places = ensure(list(wanted.values()), store, context, observer)
         else:
             places = again.from_checkpoints(list(wanted.values()), store, context, Path(out))
         found = tests_of(again.rows(list(wanted.values()), places)) if wanted else {}

@@ -224,8 +224,8 @@ def _own_gpu(device: str) -> str:
 
 def _follow(planned: PlannedRun, compute: Compute) -> None:
     """Join the first process in its trainings; it alone writes and reports."""
-    from benchmarks.workflow.face_stages import follow
-    from benchmarks.workflow.job import Context
+    from benchmarks.workflow.stage import Context
+    from benchmarks.workflow.stages.train import follow
     from forge.progress import silent
 
     follow(Context(planned.source, compute, 1, silent))
@@ -268,9 +268,9 @@ def gather_again(command: str, data: str | None, device: str) -> RunSettings:
 def _print_plans(runs: Sequence[PlannedRun], store: Store, reports: Path, *, as_json: bool) -> None:
     import json
 
-    from benchmarks.workflow.engines.local import survey
+    from benchmarks.workflow.engines.local import status
 
-    states = [survey(planned.stages, store) for planned in runs]
+    states = [status(planned.stages, store) for planned in runs]
     if as_json:
         found = [_rows(planned, state) for planned, state in zip(runs, states, strict=True)]
         print(json.dumps(found[0] if len(found) == 1 else found, indent=1))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.tree import Tree
 
     from benchmarks.workflow.engines.local import Observer
-    from benchmarks.workflow.planner import Stage
+    from benchmarks.workflow.stage import Activity
     from forge.progress import Tick
 
 LISTED = 24  # stages that are listed one by one where the output is not a terminal
@@ -24,16 +24,16 @@ PLAIN_SECONDS = 15.0  # between progress lines where the output is not a termina
 class Silent:
     """Says nothing."""
 
-    def planned(self, stages: Sequence[Stage], todo: Collection[str]) -> None:
+    def planned(self, stages: Sequence[Activity], todo: Collection[str]) -> None:
         """A run begins; `todo` are the keys of the stages that have no result yet."""
 
-    def started(self, stage: Stage) -> None:
+    def started(self, stage: Activity) -> None:
         """A stage begins."""
 
-    def progressed(self, stage: Stage, tick: Tick) -> None:
+    def progressed(self, stage: Activity, tick: Tick) -> None:
         """A stage tells how far it is."""
 
-    def finished(self, stage: Stage, *, cached: bool, seconds: float) -> None:
+    def finished(self, stage: Activity, *, cached: bool, seconds: float) -> None:
         """A stage's result is there."""
 
     def noted(self, text: str) -> None:
@@ -69,21 +69,21 @@ class Plain(Silent):
         self.todo = self.ran = 0
         self.folded = False
 
-    def planned(self, stages: Sequence[Stage], todo: Collection[str]) -> None:
+    def planned(self, stages: Sequence[Activity], todo: Collection[str]) -> None:
         """Say how much there is to do; many stages that are there already are counted and not listed."""
         self.todo, there = len(todo), len(stages) - len(todo)
         self.folded = there > LISTED
         if self.folded:
             print(f"{there:,} of {len(stages):,} stages are in the store, {len(todo):,} to run", flush=True)
 
-    def started(self, stage: Stage) -> None:
+    def started(self, stage: Activity) -> None:
         """Say what begins."""
         self.ran += 1
         place = f" ({self.ran:,} of {self.todo:,})" if self.todo > LISTED else ""
         print(f"{stage.name} …{place}", flush=True)
         self.rate, self.said = Rate(), time.monotonic()
 
-    def progressed(self, stage: Stage, tick: Tick) -> None:
+    def progressed(self, stage: Activity, tick: Tick) -> None:
         """Say how far it is, now and then."""
         rate, left = self.rate.update(tick)
         if time.monotonic() - self.said >= PLAIN_SECONDS:
@@ -93,7 +93,7 @@ class Plain(Silent):
                 flush=True,
             )
 
-    def finished(self, stage: Stage, *, cached: bool, seconds: float) -> None:
+    def finished(self, stage: Activity, *, cached: bool, seconds: float) -> None:
         """Say that it is there."""
         if not (cached and self.folded):
             print(f"{stage.name}: {'cached' if cached else f'done in {seconds:.1f} s'}", flush=True)
@@ -109,27 +109,27 @@ class Live(Silent):
     def __init__(self, console: Console) -> None:
         self.console, self.rate = console, Rate()
         self.kinds: dict[str, _Kind] = {}
-        self.stage: Stage | None = None
+        self.stage: Activity | None = None
         self.tick: Tick | None = None
         self.began = time.monotonic()
 
-    def planned(self, stages: Sequence[Stage], todo: Collection[str]) -> None:
+    def planned(self, stages: Sequence[Activity], todo: Collection[str]) -> None:
         """Count what there is to do of each kind."""
         for stage in stages:
             kind = self.kinds.setdefault(stage.kind, _Kind())
             kind.total += 1
             kind.todo += stage.key in todo
 
-    def started(self, stage: Stage) -> None:
+    def started(self, stage: Activity) -> None:
         """Show the stage at hand."""
         self.rate, self.stage, self.tick = Rate(), stage, None
         self.rates = (0.0, 0.0)
 
-    def progressed(self, stage: Stage, tick: Tick) -> None:
+    def progressed(self, stage: Activity, tick: Tick) -> None:
         """Show how far it is."""
         self.rates, self.tick = self.rate.update(tick), tick
 
-    def finished(self, stage: Stage, *, cached: bool, seconds: float) -> None:
+    def finished(self, stage: Activity, *, cached: bool, seconds: float) -> None:
         """Count it."""
         kind = self.kinds.setdefault(stage.kind, _Kind(total=1, todo=1))
         kind.done += 1

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.inference.threshold import Threshold
+from benchmarks.measures.results import Results, StageFacts
 from benchmarks.protocol import ELSEWHERE, Condition, FitId, TrainSet
 
 if TYPE_CHECKING:
@@ -110,7 +111,9 @@ def predictor_of(
     report = find_report(run, reports)
     results = read_results(report)
     cell = _choose(results, report, short_name(detector) if detector else None, trained_on)
-    folder = stored_result(report, fit_stage(results, cell), Store(store))
+    known_results = Results.model_validate(results)
+    fit = fit_stage(known_results, cell["detector"], cell["trained_on"], cell["seed"])
+    folder = stored_result(known_results, fit, Store(store))
     trained = load_trained(folder / "detector", implementation=_plugin(detector))
     scores = read_report_scores(report) if max_fpr is not None or (report / "scores.parquet").is_file() else None
     known = TrainSet.parse(cell["trained_on"]).generators
@@ -125,19 +128,21 @@ def predictor_of(
     )
 
 
-def fit_stage(results: Mapping[str, Any], cell: Mapping[str, Any]) -> str:
-    """The stage that fitted the detector of a cell; where a run was repeated, stages carry their seed.
+def fit_stage(results: Results, detector: str, trained_on: str, seed: int) -> StageFacts:
+    """Return the stage that fitted a detector.
 
     Args:
-        results: of the run, as results.json has them.
-        cell: one of its cells.
-    """
-    from benchmarks.workflow.planner import plain, tag
+        results: of the run.
+        detector: its name.
+        trained_on: its training.
+        seed: of the repetition.
 
-    wanted = f"fit {FitId(cell['detector'], TrainSet.parse(cell['trained_on']))}"
-    names = [stage["name"] for stage in results["stages"]]
-    exact = [name for name in (wanted + tag(cell["seed"]), wanted) if name in names]
-    return next(iter(exact + [name for name in names if plain(name) == wanted]), wanted)
+    Raises:
+        InputError: the run has no such stage.
+    """
+    from benchmarks.workflow.runner import stage_of
+
+    return stage_of(results, str(FitId(detector, TrainSet.parse(trained_on))), "fit", "adopt", seed=seed)
 
 
 def crop_of(provenance: dict[str, Any]) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from benchmarks.measures.detection.base import MetricFacts
 from benchmarks.protocol import CLEAN, PROTOCOL_VERSION, Condition, TrainSet
@@ -186,10 +187,27 @@ class DetectorFacts(_Record):
 class StageFacts(_Record):
     """One stage of the run, from its manifest."""
 
-    name: str
+    name: str = Field(description='e.g. "fit dct@dcgan #1"')
+    kind: str = Field("", description='e.g. "fit"; of an earlier version read from the name, as label and seed are')
+    label: str = Field("", description='what was worked on, without the seed, e.g. "dct@dcgan"')
+    seed: int | None = Field(None, description="of everything random in it; null: not known")
+    about: str = Field("", description="generator or detector that decides how long it takes")
     key: str = Field(description="digest of everything that was asked for")
     seconds: float = Field(description="wall time when it ran")
     peak_memory_mb: float | None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_name(cls, values: Any) -> Any:  # noqa: ANN401 - any JSON value
+        """Fill in what an earlier version left in the name."""
+        if not isinstance(values, dict) or values.get("kind") or not isinstance(values.get("name"), str):
+            return values
+        kind, _, subject = values["name"].partition(" ")
+        tag = re.search(r" #(\d+)", subject)
+        label = subject.replace(tag[0], "", 1) if tag else subject
+        about = re.split("[@ ]", label)[0]
+        seed = int(tag[1]) if tag else None
+        return values | {"kind": kind, "label": label, "seed": seed, "about": about}
 
 
 class DataFacts(_Record):

@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmarks.experiment.resolve import short_name
 from benchmarks.inference.predictor import Predictor, by_merit, fit_stage, predictor_at, predictor_of
+from benchmarks.measures.results import Results
 from benchmarks.protocol import PRIMARIES, phrase_of_column
 from benchmarks.report.digests import SUMS
 from benchmarks.report.numbers import estimate
@@ -203,15 +204,16 @@ def _described(file: Path, store: Path) -> Run:
 
 
 def _filled(run: Run, results: Mapping[str, Any], folder: Path, store: Store) -> Run:
-    keys = {stage["name"]: stage["key"] for stage in reversed(results["stages"])}
-    fits: dict[tuple[str, str], Mapping[str, Any]] = {}
+    typed = Results.model_validate(results)
+    seeds: dict[tuple[str, str], int] = {}
     for cell in by_merit(results["cells"], folder):
-        fits.setdefault((cell["detector"], cell["trained_on"]), cell)
-    choices = [
-        Choice(f"{run.name} {detector}@{trained_on}", run.name, detector, trained_on, store.place("fit", key))
-        for (detector, trained_on), cell in fits.items()
-        if (key := keys.get(fit_stage(results, cell))) and detector not in CONTROLS
-    ]
+        seeds.setdefault((cell["detector"], cell["trained_on"]), int(cell.get("seed", 0)))
+    choices = []
+    for (detector, trained_on), seed in seeds.items():
+        if detector not in CONTROLS:
+            stage = fit_stage(typed, detector, trained_on, seed)
+            place = store.place(stage.kind, stage.key)
+            choices.append(Choice(f"{run.name} {detector}@{trained_on}", run.name, detector, trained_on, place))
     audits = results.get("audits", [])
     return replace(
         run,

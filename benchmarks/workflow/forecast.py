@@ -1,4 +1,4 @@
-"""How long stages will take: from the times of their like in the store, then from those of published reports."""
+"""Estimate run time from the durations of similar stages: those in the store, then those of published reports."""
 
 from __future__ import annotations
 
@@ -8,23 +8,29 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from pydantic import ValidationError
+
+from benchmarks.measures.results import StageFacts
 from benchmarks.report.reading import report_folders
-from benchmarks.workflow.planner import Stage
+from benchmarks.workflow.stage import Stage
 from benchmarks.workflow.store import Store
 from forge.errors import BenchError
 from forge.files import digest_json, read_json_object
 
-Likeness = tuple[str, ...]  # what stages that take as long have in common, the closest first
+Likeness = tuple[str, ...]  # what stages that take equally long have in common, the closest first
+_SIZED = ("settings", "network", "training", "images")  # settings on which the duration depends
+
+_OF_NETWORKS = ("train", "fit", "score", "explain")  # kinds whose duration differs too much between networks
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a plan will take.
+    """Estimated duration of a plan.
 
     Attributes:
-        seconds: of all stages whose like was timed.
+        seconds: of all stages that similar ones were timed for.
         timed: how many these are.
-        untimed: names of the others, each kind and subject once.
+        untimed: the others, each kind and generator or detector once.
     """
 
     seconds: float
@@ -33,74 +39,52 @@ class Forecast:
 
 
 def forecast(stages: Iterable[Stage], store: Store, reports: Path) -> Forecast:
-    """Add up the times of the like of some stages.
+    """Add up the durations of similar stages.
 
     Args:
         stages: those that are to run.
-        store: whose manifests tell times on this machine.
-        reports: folder of published reports, whose stages stand in where the store knows none.
+        store: whose manifests hold durations on this machine.
+        reports: folder of published reports, whose stages stand in where the store has none.
     """
     here, elsewhere = _of_store(store), _of_reports(reports)
     total, timed, untimed = 0.0, 0, []
     for stage in stages:
-        rates = next((times[key] for times in (here, elsewhere) for key in _like(stage) if key in times), None)
+        likenesses = _likenesses(stage.kind, stage.about, stage.settings)
+        rates = next((times[key] for times in (here, elsewhere) for key in likenesses if key in times), None)
         if rates is None:
-            untimed.append(f"{stage.kind} {stage.plain.partition('@')[0]}".strip())
+            untimed.append(f"{stage.kind} {stage.about}".strip())
         else:
-            total, timed = total + median(rates) * _work(stage.kind, stage.settings), timed + 1
+            total, timed = total + median(rates) * stage.work_units, timed + 1
     return Forecast(total, timed, list(dict.fromkeys(untimed)))
 
 
 def _of_store(store: Store) -> dict[Likeness, list[float]]:
-    """Seconds a unit of work, by likeness."""
-    found: dict[Likeness, list[float]] = {}
+    """Return seconds per unit of work, by likeness; manifests of an earlier version do not say what they are about."""
+    rates: dict[Likeness, list[float]] = {}
     for _, manifest in store.manifests():
-        kind, _, subject = manifest.stage.partition(" ")
-        if kind == "score" and "asked" not in manifest.settings:
-            continue  # of an earlier version, which counted otherwise
-        for key in _likenesses(kind, subject, manifest.settings):
-            found.setdefault(key, []).append(manifest.seconds / _work(kind, manifest.settings))
-    return found
+        if manifest.fields:
+            for key in _likenesses(manifest.kind, manifest.about, manifest.settings):
+                rates.setdefault(key, []).append(manifest.seconds / manifest.work_units)
+    return rates
 
 
 def _of_reports(reports: Path) -> dict[Likeness, list[float]]:
-    """The same of published reports, which know the names of their stages alone."""
-    found: dict[Likeness, list[float]] = {}
+    """Return the same of published reports, which hold no settings; how many images were scored is not known."""
+    rates: dict[Likeness, list[float]] = {}
     for folder in report_folders(reports):
         try:
-            timed = [
-                (str(stage["name"]), float(stage["seconds"]))
-                for stage in read_json_object(folder / "results.json")["stages"]
-            ]
-        except (BenchError, KeyError, TypeError, ValueError):  # of an earlier version, or damaged
+            stages = [StageFacts.model_validate(each) for each in read_json_object(folder / "results.json")["stages"]]
+        except (BenchError, KeyError, TypeError, ValidationError):  # of another program, or damaged
             continue
-        for name, seconds in timed:
-            kind, _, subject = name.partition(" ")
-            if kind != "score":  # how many images these were is not known
-                for key in ((kind, _who(kind, subject)), (kind,)):
-                    found.setdefault(key, []).append(seconds)
-    return found
+        for stage in stages:
+            for key in ((stage.kind, stage.about), (stage.kind,)) if stage.kind != "score" else ():
+                rates.setdefault(key, []).append(stage.seconds)
+    return rates
 
 
-def _like(stage: Stage) -> Sequence[Likeness]:
-    return _likenesses(stage.kind, stage.subject, stage.settings)
-
-
-def _likenesses(kind: str, subject: str, settings: Mapping[str, Any]) -> Sequence[Likeness]:
-    """From the same work, by name and settings, to the same kind of work."""
-    who = _who(kind, subject)
-    if kind in ("fit", "train", "explain", "score"):
-        kept = ("settings", "network", "training", "images")
-        asked = {name: value for name, value in settings.items() if name in kept}
-        return ((kind, who, digest_json(asked)), (kind, who))
-    return ((kind, who), (kind,))
-
-
-def _who(kind: str, subject: str) -> str:
-    """The detector or generator that a stage is about."""
-    return subject.partition("@")[0].partition(" ")[0] if kind != "report" else ""
-
-
-def _work(kind: str, settings: Mapping[str, Any]) -> float:
-    """How much there is to do: images for scores, else one."""
-    return float(sum(one["count"] for one in settings["asked"])) if kind == "score" and "asked" in settings else 1.0
+def _likenesses(kind: str, about: str, settings: Mapping[str, Any]) -> Sequence[Likeness]:
+    """Return likenesses, from the same work by name and settings to the same kind of work."""
+    sized = {name: value for name, value in settings.items() if name in _SIZED}
+    if kind in _OF_NETWORKS:
+        return ((kind, about, digest_json(sized)), (kind, about))
+    return ((kind, about), (kind,))

@@ -1,97 +1,36 @@
-"""From settings to stages: what has to be computed, from what, and the key each result is stored under."""
+"""From settings to stages: what has to be computed, and from what."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeVar
 
 from benchmarks.experiment.matrix import Exam, exams, moments
 from benchmarks.experiment.resolve import base_name
 from benchmarks.experiment.settings import GeneratorSettings, RunSettings
-from benchmarks.protocol import CLEAN, EXTERNAL_PREFIX, PROTOCOL_VERSION, FitId, GeneratorId, TrainSet
-from benchmarks.workflow.program import program_digest
+from benchmarks.protocol import CLEAN, EXTERNAL_PREFIX, GeneratorId, TrainSet
+from benchmarks.workflow.stage import Stage
+from benchmarks.workflow.stages.audit import Audit
+from benchmarks.workflow.stages.blend import Blend
+from benchmarks.workflow.stages.evaluate import Evaluate
+from benchmarks.workflow.stages.explain import Explain
+from benchmarks.workflow.stages.external import External
+from benchmarks.workflow.stages.fit import Adopt, Fit
+from benchmarks.workflow.stages.perturb import Perturb
+from benchmarks.workflow.stages.prepare import Prepare
+from benchmarks.workflow.stages.quality import Quality, Reference
+from benchmarks.workflow.stages.report import Report, report_program
+from benchmarks.workflow.stages.score import Part, Score
+from benchmarks.workflow.stages.synthesize import Synthesize
+from benchmarks.workflow.stages.train import Train
 from forge.compute import Compute
 from forge.execution import execution_of
-from forge.files import digest_json
 
-# raised when the code of a stage changes what it computes from the same settings
-VERSIONS = {
-    "prepare": 1,
-    "train": 4,
-    "synthesize": 2,
-    "blend": 1,
-    "external": 3,
-    "perturb": 1,
-    "floor": 1,
-    "quality": 1,
-    "fit": 3,
-    "score": 2,
-    "explain": 2,
-    "audit": 3,
-    "evaluate": 9,
-    "report": 3,
-}
+_S = TypeVar("_S", bound=Stage)
 
-
-@dataclass(frozen=True)
-class Stage:
-    """One step of a run.
-
-    Attributes:
-        kind: what is done; names the function in stages.py.
-        subject: to what, e.g. "dcgan".
-        settings: everything the step reads, as JSON values.
-        seed: everything random in it follows from this.
-        inputs: the steps whose results it reads, by the name it knows them under.
-    """
-
-    kind: str
-    subject: str
-    settings: dict[str, Any]
-    seed: int
-    inputs: dict[str, Stage] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """What people see."""
-        return f"{self.kind} {self.subject}".strip()
-
-    @property
-    def plain(self) -> str:
-        """The subject without the seed that a repeated run adds to it."""
-        return plain(self.subject)
-
-    @cached_property
-    def key(self) -> str:
-        """Digest of everything that decides the result; device and engine are not part of it."""
-        return digest_json(
-            {
-                "kind": self.kind,
-                "version": VERSIONS[self.kind],
-                "settings": self.settings,
-                "seed": self.seed,
-                "inputs": {name: stage.key for name, stage in self.inputs.items()},
-            }
-        )
-
-
-def tag(seed: int) -> str:
-    """What a run that is repeated with several seeds adds to the names of its stages."""
-    return f" #{seed}"
-
-
-def plain(name: str) -> str:
-    """A name without such a tag."""
-    return re.sub(r" #\d+", "", name)
-
-
-def seed_of(name: str) -> int | None:
-    """The seed in a name's tag."""
-    found = re.search(r" #(\d+)", name)
-    return int(found[1]) if found else None
+Forger = Synthesize | Blend
+FEWEST_IMAGES = 20  # images of a FaceSet, at least
 
 
 def plan(
@@ -113,273 +52,292 @@ def plan(
         The stages; the last one is the report.
     """
     data = settings.data
-    asked = data.model_dump(mode="json", exclude={"source", "options", "seed"})  # the fingerprint stands for the source
-    prepare = Stage("prepare", data.source_name, {**asked, "fingerprint": source_fingerprint}, data.seed)
-    floor = Stage("floor", data.source_name, _quality(settings), 0, {"data": prepare})
-    elsewhere = _elsewhere(settings, external_fingerprints or {})
-    compute = compute or Compute()
-    parts = [
-        _Part.of(settings, seed, prepare, floor, elsewhere, compute) for seed in settings.seeds or (settings.seed,)
+    prepare = Prepare(seed=data.seed, data=data, fingerprint=source_fingerprint)
+    shared = _Shared(
+        prepare=prepare,
+        reference=Reference(asked=_quality(settings), data=prepare),
+        external=_external(settings, external_fingerprints or {}),
+        compute=compute or Compute(),
+    )
+    repetitions = [
+        _Repetition.of(settings.model_copy(update={"seed": seed}), shared)
+        for seed in settings.seeds or (settings.seed,)
     ]
-    stages = [prepare, *(stage for pair in elsewhere.values() for stage in pair)]
-    for part in parts:  # all generators first: what they learned can be looked at while detectors are fitted
-        stages += part.makers
-    stages += [floor]
-    for part in parts:
-        stages += [*part.quality.values(), *part.detectors]
-    forged = [one for part in parts for one in part.forged.values()]
-    seen = {f"forged {one.subject}": one for one in forged}
-    trained = {f"train {one.subject}": one.inputs["generator"] for one in forged if _was_trained(one)}
-    pairs = {stage.name: stage for pair in elsewhere.values() for stage in pair}
-    audit = Stage("audit", data.source_name, {}, 0, {"data": prepare, **trained, **seen, **pairs})
-    stages.append(audit)
-    scores = {stage.subject: stage for part in parts for stage in part.detectors if stage.kind == "score"}
-    measured = {"metrics": list(settings.metrics), "files": settings.metric_files} if settings.metrics else {}
-    evaluate = Stage("evaluate", "", {"protocol": PROTOCOL_VERSION, **measured}, settings.seed, scores)
-    inputs = {"data": prepare, "evaluation": evaluate, "floor": floor, "audit": audit, **trained, **seen}
-    inputs |= pairs | {f"moment {one.subject}": one for part in parts for one in part.moments.values()}
-    inputs |= {stage.name: stage for stage in stages if stage.kind in ("quality", "fit", "score", "explain")}
-    shown: dict[str, Any] = {"name": settings.name, "command": settings.command, "show_real": settings.show_real}
-    shown |= {"seeds": list(settings.seeds), "missing": {}}
-    shown["program"] = program_digest("benchmarks/report", "benchmarks/measures")  # a page is cheap: never an old one
-    report = Stage("report", "", shown | {"preset": settings.preset}, settings.seed, inputs)
-    return list({stage.key: stage for stage in [*stages, evaluate, report]}.values())
+    sides = tuple(side for pair in shared.external.values() for side in pair)
+    forged = tuple(stage for each in repetitions for stage in each.forged.values())
+    snapshots = tuple(stage for each in repetitions for stage in each.snapshots.values())
+    trained = _unique(stage.generator for stage in forged if isinstance(stage, Synthesize))
+    quality = tuple(stage for each in repetitions for stage in each.quality)
+    detectors = [stage for each in repetitions for stage in each.detectors]
+    audit = Audit(data=prepare, forged=forged, external=sides)
+    scores = _unique(stage for stage in detectors if isinstance(stage, Score))
+    evaluate = Evaluate(
+        seed=settings.seed, metrics=settings.metrics, metric_files=settings.metric_files, scores=tuple(scores)
+    )
+    report = Report(
+        seed=settings.seed,
+        run_name=settings.name,
+        command=settings.command,
+        preset=settings.preset,
+        seeds=settings.seeds,
+        show_real=settings.show_real,
+        missing={},
+        program=report_program(),
+        data=prepare,
+        evaluation=evaluate,
+        reference=shared.reference,
+        audit=audit,
+        trained=tuple(trained),
+        forged=forged,
+        snapshots=snapshots,
+        quality=quality,
+        fits=tuple(_unique(stage for stage in detectors if isinstance(stage, Fit | Adopt))),
+        scores=tuple(scores),
+        explanations=tuple(_unique(stage for stage in detectors if isinstance(stage, Explain))),
+        external=sides,
+    )
+    # all generators first: what they learned can be looked at while detectors are fitted
+    makers = [stage for each in repetitions for stage in each.makers()]
+    return _unique([prepare, *sides, *makers, shared.reference, *_by_repetition(repetitions), audit, evaluate, report])
 
 
-def without(stage: Stage, there: Container[str], why: Mapping[str, str]) -> Stage:
-    """The evaluation or the report of what is there, where stages failed; asked for again it is another result.
-
-    Args:
-        stage: the whole one.
-        there: keys of the results there are.
-        why: the stages that failed and their errors.
-    """
-    inputs = {name: one for name, one in stage.inputs.items() if one.key in there}
-    if stage.kind == "evaluate":  # a detector without its val scores has no threshold
-        lacking = [one for name, one in stage.inputs.items() if name not in inputs]
-        partial = {
-            one.inputs["detector"].key
-            for one in lacking
-            if any(part["split"] == "val" for part in one.settings["asked"])
-        }
-        inputs = {name: one for name, one in inputs.items() if one.inputs["detector"].key not in partial}
-        return replace(stage, inputs=inputs)
-    lost = {name.partition(" ")[2] for name in stage.inputs if name.startswith("forged ") and name not in inputs}
-    inputs = {name: one for name, one in inputs.items() if name.partition(" ")[2] not in lost}
-    return replace(stage, inputs=inputs, settings=stage.settings | {"missing": dict(why)})
+def _by_repetition(repetitions: list[_Repetition]) -> Iterator[Stage]:
+    for each in repetitions:
+        yield from each.quality
+        yield from each.detectors
 
 
-def _elsewhere(settings: RunSettings, fingerprints: Mapping[str, tuple[str, str]]) -> dict[str, tuple[Stage, Stage]]:
-    """The stages that prepare the real and the forged photos of each external pair, all for the test."""
-    found = {}
-    for name, prints in fingerprints.items():
-        label = f"{EXTERNAL_PREFIX}{name}"
-        asked = settings.data.model_dump(mode="json", include={"resolution", "crop"})
-        asked |= {"name": label, "count": max(settings.images.test, 20)}  # a set has 20 images at least
-        real, forged = (
-            Stage("external", f"{name} {side}", asked | {"kind": side, "fingerprint": text}, 0)
-            for side, text in zip(("real", "forged"), prints, strict=True)
+def _unique(stages: Iterable[_S]) -> list[_S]:
+    """Return the stages, each key once."""
+    return list({stage.key: stage for stage in stages}.values())
+
+
+def _external(
+    settings: RunSettings, fingerprints: Mapping[str, tuple[str, str]]
+) -> dict[str, tuple[External, External]]:
+    """Return the stages that prepare the real and the forged photos of each external pair, all for the test."""
+
+    def side(pair: str, name: Literal["real", "forged"], fingerprint: str) -> External:
+        return External(
+            pair=pair,
+            side=name,
+            resolution=settings.data.resolution,
+            crop=settings.data.crop,
+            count=max(settings.images.test, FEWEST_IMAGES),
+            fingerprint=fingerprint,
         )
-        found[label] = (real, forged)
-    return found
+
+    return {
+        f"{EXTERNAL_PREFIX}{pair}": (side(pair, "real", real), side(pair, "forged", forged))
+        for pair, (real, forged) in fingerprints.items()
+    }
 
 
 def _quality(settings: RunSettings) -> dict[str, Any]:
-    most = sum(settings.images.model_dump().values())  # forged images there are
+    """Return the settings of the quality metrics; n is at most the number of forged images."""
+    images = sum(settings.images.model_dump().values())
     asked = settings.quality.model_dump(mode="json", exclude_defaults=not settings.quality.metrics)
-    return {"n": 0, "face_n": settings.quality.face_n} | asked | {"n": min(settings.quality.n, most)}
+    return {"n": 0, "face_n": settings.quality.face_n} | asked | {"n": min(settings.quality.n, images)}
 
 
 @dataclass(frozen=True)
-class _Part:
-    """The stages of one seed.
+class _Shared:
+    """What the repetitions of a run have in common.
 
     Attributes:
-        forged: the stage that gives each generator's forgeries.
-        moments: the stage that gives those of each snapshot that is only tested.
-        makers: the stages that lead there.
-        quality: of each generator's forgeries.
-        detectors: fits, explanations, scores.
+        prepare: real faces.
+        reference: quality of held-out real faces.
+        external: name of an external pair in cells -> its real and its forged side.
+        compute: precision and threads.
     """
 
-    forged: dict[str, Stage]
-    moments: dict[str, Stage]
-    makers: list[Stage]
-    quality: dict[str, Stage]
-    detectors: list[Stage]
-
-    @classmethod
-    def of(
-        cls,
-        settings: RunSettings,
-        seed: int,
-        prepare: Stage,
-        floor: Stage,
-        elsewhere: Mapping[str, tuple[Stage, Stage]],
-        compute: Compute,
-    ) -> _Part:
-        mark = tag(seed) if len(settings.seeds) > 1 else ""
-        settings = settings.model_copy(update={"seed": seed})
-        forged: dict[str, Stage] = {}
-        makers: list[Stage] = []
-        for name, generator in settings.generators.items():
-            made = _forgeries(settings, name, generator, prepare, mark, compute)
-            forged[name] = made[-1]
-            makers += made
-        earlier = _moments(settings, forged, mark)
-        quality = {
-            name: Stage(
-                "quality", f"{name}{mark}", _quality(settings), 0, {"data": prepare, "forged": stage, "floor": floor}
-            )
-            for name, stage in (forged | earlier).items()
-        }
-        tests = _Tests(prepare, forged, earlier, elsewhere, compute)
-        return cls(forged, earlier, [*makers, *earlier.values()], quality, _detectors(settings, tests, mark))
-
-
-@dataclass(frozen=True)
-class _Tests:
-    """The stages that give the faces of one seed.
-
-    Attributes:
-        prepare: real ones.
-        forged: each generator's.
-        moments: of snapshots that are only tested.
-        elsewhere: real and forged ones of external pairs.
-        compute: precision and threads of the fits.
-    """
-
-    prepare: Stage
-    forged: Mapping[str, Stage]
-    moments: Mapping[str, Stage]
-    elsewhere: Mapping[str, tuple[Stage, Stage]]
+    prepare: Prepare
+    reference: Reference
+    external: Mapping[str, tuple[External, External]]
     compute: Compute
 
 
-def _moments(settings: RunSettings, forged: Mapping[str, Stage], mark: str) -> dict[str, Stage]:
-    """The stages that give the test forgeries of snapshots, of the same latents as those of the end."""
-    found = {}
+@dataclass(frozen=True)
+class _Repetition:
+    """The stages of one seed.
+
+    Attributes:
+        forged: generator -> its forgeries.
+        snapshots: snapshot that is only tested -> its forgeries.
+        quality: of all forgeries.
+        detectors: fits, explanations, scores.
+    """
+
+    forged: dict[str, Forger]
+    snapshots: dict[str, Synthesize]
+    quality: list[Quality]
+    detectors: list[Stage]
+
+    @classmethod
+    def of(cls, settings: RunSettings, shared: _Shared) -> _Repetition:
+        """Plan one seed.
+
+        Args:
+            settings: of the run, with the seed of the repetition.
+            shared: what all repetitions use.
+        """
+        forged = {name: _forger(settings, name, each, shared) for name, each in settings.generators.items()}
+        snapshots = _snapshots(settings, forged)
+        quality = [
+            Quality(asked=_quality(settings), data=shared.prepare, forged=stage, reference=shared.reference)
+            for stage in (*forged.values(), *snapshots.values())
+        ]
+        detectors = _Detectors(settings, shared, forged, snapshots).stages()
+        return cls(forged, snapshots, quality, detectors)
+
+    def makers(self) -> Iterator[Stage]:
+        """Yield trainings and forgeries."""
+        for stage in (*self.forged.values(), *self.snapshots.values()):
+            if isinstance(stage, Synthesize):
+                yield stage.generator
+            yield stage
+
+
+def _forger(settings: RunSettings, name: str, generator: GeneratorSettings, shared: _Shared) -> Forger:
+    """Return the stage that makes a generator's forgeries."""
+    counts = settings.images.model_dump(mode="json")
+    common: dict[str, Any] = {"seed": settings.seed, "repeated": len(settings.seeds) > 1}
+    values = generator.model_dump(mode="json")
+    if generator.blends:
+        return Blend(
+            **common,
+            forger=name,
+            generator=generator.architecture,
+            blending=values["network"],
+            counts=counts,
+            data=shared.prepare,
+        )
+    train = Train(
+        **common,
+        generator=base_name(name),
+        architecture=generator.architecture,
+        network=values["network"],
+        training=values["training"],
+        condition=generator.condition,
+        files=generator.files,
+        numerics=shared.compute.numerics(execution_of("generators", generator.architecture)),
+        data=shared.prepare,
+    )
+    # how forgeries are drawn is no reason to train again
+    drawn = {key: values[key] for key in ("mix", "truncation", "weights", "snapshot")}
+    return Synthesize(**common, forger=name, generator=train, counts=counts, **drawn)
+
+
+def _snapshots(settings: RunSettings, forged: Mapping[str, Forger]) -> dict[str, Synthesize]:
+    """Return the stages that make the test forgeries of snapshots, of the same latents as those of the end."""
     count = max(settings.images.test, settings.quality.n)  # as many as their quality is measured on
+    stages = {}
     for name in settings.conditions.snapshots:
+        last = forged[name]
+        assert isinstance(last, Synthesize)  # `validate` refuses snapshots of what is not trained
         for label in moments(settings, name):
-            asked = forged[name].settings | {"counts": {"test": count}, "snapshot": GeneratorId.parse(label).kimg}
-            found[label] = replace(forged[name], subject=f"{label}{mark}", settings=asked)
-    return found
-
-
-def _detectors(settings: RunSettings, tests: _Tests, mark: str) -> list[Stage]:
-    """Every detector of one seed: fitted on what the conditions ask for, explained, scored."""
-    fits: dict[str, Stage] = {}
-    stages: list[Stage] = []
-    forged = tests.forged
-    pictured = settings.seed == (settings.seeds or (settings.seed,))[0]  # reports show one seed's pictures
-    for detector in settings.detectors:
-        for exam in exams(settings, detector):
-            fit = _fit(settings, detector, exam.training, tests, fits, mark)
-            if fit is None:
-                continue
-            fits[str(FitId(detector, exam.training))] = fit
-            stages += [stage for stage in fit.inputs.values() if stage.kind == "perturb"]
-            stages.append(fit)
-            if pictured and not exam.training.variant:
-                seen = {f"forged {name}": forged[name] for name in exam.training.generators if name in forged}
-                stages.append(Stage("explain", fit.subject, {}, 0, {"detector": fit, **seen}))
-            stages += _scores(settings, exam, fit, tests)
+            kimg = GeneratorId.parse(label).kimg
+            stages[label] = replace(last, forger=label, counts={"test": count}, snapshot=kimg)
     return stages
 
 
-def _was_trained(forged: Stage) -> bool:
-    return "generator" in forged.inputs
+@dataclass(frozen=True)
+class _Detectors:
+    """Plans the detectors of one seed: fitted on what the conditions ask for, explained, scored.
 
+    Attributes:
+        settings: of the run, with the seed of the repetition.
+        shared: what all repetitions use.
+        forged: generator -> its forgeries.
+        snapshots: snapshot that is only tested -> its forgeries.
+    """
 
-def _forgeries(
-    settings: RunSettings, name: str, generator: GeneratorSettings, prepare: Stage, mark: str, compute: Compute
-) -> list[Stage]:
-    """The stages that make a generator's forgeries; the last one gives the set."""
-    asked = generator.model_dump(mode="json", exclude={"blends"})
-    counts = settings.images.model_dump(mode="json")
-    if generator.blends:
-        blend = {"counts": counts, "settings": asked["network"], "generator": asked["architecture"]}
-        return [Stage("blend", f"{name}{mark}", blend, settings.seed, {"data": prepare})]
-    # how forgeries are drawn is no reason to train again
-    drawn = {key: asked.pop(key) for key in ("mix", "truncation", "weights", "snapshot")}
-    asked["numerics"] = compute.numerics(execution_of("generators", generator.architecture))
-    train = Stage("train", f"{base_name(name)}{mark}", asked, settings.seed, {"data": prepare})
-    return [
-        train,
-        Stage("synthesize", f"{name}{mark}", {"counts": counts, **drawn}, settings.seed, {"generator": train}),
-    ]
+    settings: RunSettings
+    shared: _Shared
+    forged: Mapping[str, Forger]
+    snapshots: Mapping[str, Synthesize]
 
+    def stages(self) -> list[Stage]:
+        """Return the stages, each after what it needs."""
+        fits: dict[tuple[str, TrainSet], Fit | Adopt] = {}
+        stages: list[Stage] = []
+        explained = self.settings.seed == (self.settings.seeds or (self.settings.seed,))[0]  # one seed's are shown
+        for detector in self.settings.detectors:
+            for exam in exams(self.settings, detector):
+                fit = self._fit(detector, exam.training, fits)
+                if fit is None:
+                    continue
+                fits[detector, exam.training] = fit
+                stages += [stage for stage in fit.inputs.values() if isinstance(stage, Perturb)]
+                stages.append(fit)
+                if explained and not exam.training.variant:
+                    forged = {name: self.forged[name] for name in exam.training.generators if name in self.forged}
+                    stages.append(Explain(detector=fit, forged=forged))
+                stages += self._scores(exam, fit)
+        return stages
 
-def _fit(
-    settings: RunSettings,
-    name: str,
-    training: TrainSet,
-    tests: _Tests,
-    fits: Mapping[str, Stage],
-    mark: str,
-) -> Stage | None:
-    """The stage that gives a fitted detector; None: it cannot be fitted, for want of a discriminator or a member."""
-    detector = settings.detectors[name]
-    label = f"{FitId(name, training)}{mark}"
-    if detector.trained_on and detector.needs != "nothing":
-        adopted = {"name": name, "files": detector.files, "resolution": settings.data.resolution}
-        return Stage("fit", label, {"adopted": detector.detector, **adopted}, settings.seed)
-    wanted = detector.model_dump(mode="json", exclude={"needs", "trained_on"})
-    wanted["images"] = settings.images.model_dump(mode="json")
-    wanted["trained_on"] = str(training)
-    wanted["numerics"] = tests.compute.numerics(execution_of("detectors", detector.detector))
-    forged = tests.forged
-    learned = () if detector.needs == "nothing" else training.generators
-    inputs = {"real": tests.prepare} | {f"forged {one}": forged[one] for one in learned}
-    if training.perturbation != CLEAN:
-        inputs = {role: _perturbed(faces, training.perturbation) for role, faces in inputs.items()}
-    if detector.needs in ("discriminator", "snapshots"):
-        judge = detector.adversary or _strongest(settings, training)
-        if judge is None:
+    def _fit(
+        self, name: str, training: TrainSet, fits: Mapping[tuple[str, TrainSet], Fit | Adopt]
+    ) -> Fit | Adopt | None:
+        """Return the stage of a fitted detector; None: it cannot be fitted, for want of a discriminator or a member."""
+        settings, request = self.settings, self.settings.detectors[name]
+        common: dict[str, Any] = {"seed": settings.seed, "repeated": len(settings.seeds) > 1}
+        common |= {"detector": name, "training": training}
+        if request.trained_on and request.needs != "nothing":
+            resolution = settings.data.resolution
+            return Adopt(**common, folder=request.detector, files=request.files, resolution=resolution)
+        learned = () if request.needs == "nothing" else training.generators
+        real: Prepare | Perturb = self.shared.prepare
+        forged: dict[str, Forger | Perturb] = {one: self.forged[one] for one in learned}
+        if training.perturbation != CLEAN:
+            real = Perturb(faces=self.shared.prepare, perturbation=training.perturbation)
+            forged = {one: Perturb(faces=self.forged[one], perturbation=training.perturbation) for one in learned}
+        if request.needs in ("discriminator", "snapshots"):
+            adversary = self._adversary(request.adversary or _last_trained(settings, training))
+            if adversary is None:
+                return None
+            common |= {"adversary": adversary.generator, "snapshot": adversary.snapshot}
+        members = request.detector.removeprefix("mean:").split("+") if request.needs == "members" else ()
+        if any((member, training) not in fits for member in members):
             return None
-        inputs["adversary"] = forged[judge].inputs["generator"]
-        wanted["snapshot"] = forged[judge].settings["snapshot"]
-    if detector.needs == "members":
-        members = {one: str(FitId(one, training)) for one in detector.detector.removeprefix("mean:").split("+")}
-        if any(member not in fits for member in members.values()):
-            return None
-        inputs |= {f"member {one}": fits[member] for one, member in members.items()}
-    return Stage("fit", label, wanted, settings.seed, inputs)
+        return Fit(
+            **common,
+            request=request,
+            images=settings.images,
+            numerics=self.shared.compute.numerics(execution_of("detectors", request.detector)),
+            real=real,
+            forged=forged,
+            members={member: fits[member, training] for member in members},
+        )
+
+    def _adversary(self, generator: str | None) -> Synthesize | None:
+        stage = self.forged[generator] if generator else None
+        return stage if isinstance(stage, Synthesize) else None
+
+    def _scores(self, exam: Exam, fit: Fit | Adopt) -> Iterator[Score]:
+        """Yield scores: of `val` of what it was trained on, for the threshold; of `test` of what it is tested on."""
+        counts = self.settings.images
+        elsewhere = not set(exam.training.generators) & set(self.forged)  # trained on nothing of this run
+        sets: dict[str, Prepare | Forger] = {"real": self.shared.prepare, **self.forged, **self.snapshots}
+        for name, faces in sets.items():
+            parts: list[Part] = []
+            if name in ("real", *exam.training.generators) or (elsewhere and name not in self.snapshots):
+                parts.append(Part("val", counts.val, exam.training.perturbation))
+            if name in ("real", *exam.tests):
+                changes = (CLEAN,) if name in self.snapshots else exam.perturbations
+                parts += [Part("test", counts.test, change) for change in changes]
+            if parts:
+                yield Score(seed=self.settings.seed, detector=fit, faces=faces, parts=tuple(parts))
+        for name, pair in self.shared.external.items():
+            for side in pair if name in exam.tests else ():
+                parts = [Part("test", counts.test)]
+                yield Score(seed=self.settings.seed, detector=fit, faces=side, parts=tuple(parts))
 
 
-def _perturbed(faces: Stage, perturbation: str) -> Stage:
-    """The stage that gives the images that detectors are fitted on, all perturbed."""
-    asked = {"perturbation": perturbation, "splits": ["train", "val"]}
-    return Stage("perturb", f"{faces.subject} {perturbation}", asked, 0, {"faces": faces})
-
-
-def _strongest(settings: RunSettings, training: TrainSet) -> str | None:
-    """The generator of a training whose discriminator is used unless one is named: the last one listed in the run.
+def _last_trained(settings: RunSettings, training: TrainSet) -> str | None:
+    """Return the generator of a training whose discriminator is used unless one is named: the last one of the run.
 
     Blended forgeries have none. A left-out generator's discriminator would have seen what the test must not show.
     """
-    trained = [name for name, one in settings.generators.items() if name in training.generators and not one.blends]
+    trained = [name for name, each in settings.generators.items() if name in training.generators and not each.blends]
     return trained[-1] if trained else None
-
-
-def _scores(settings: RunSettings, exam: Exam, fit: Stage, tests: _Tests) -> Iterator[Stage]:
-    """Scores of `val`, for the threshold, of what it was trained on; and of `test`, of what it is tested on."""
-    counts = settings.images.model_dump(mode="json")
-    foreign = not set(exam.training.generators) & set(tests.forged)
-    for name, faces in {"real": tests.prepare, **tests.forged, **tests.moments}.items():
-        asked = []
-        if name in ("real", *exam.training.generators) or (foreign and name not in tests.moments):
-            asked.append({"split": "val", "count": counts["val"], "perturbation": exam.training.perturbation})
-        if name in ("real", *exam.tests):
-            changes = (CLEAN,) if name in tests.moments else exam.perturbations
-            asked += [{"split": "test", "count": counts["test"], "perturbation": one} for one in changes]
-        if asked:
-            inputs = {"detector": fit, "faces": faces}
-            yield Stage("score", f"{fit.subject} on {name}", {"asked": asked}, settings.seed, inputs)
-    for name, pair in tests.elsewhere.items():
-        asked = [{"split": "test", "count": counts["test"], "perturbation": CLEAN}]
-        for faces in pair if name in exam.tests else ():
-            inputs = {"detector": fit, "faces": faces}
-            subject = f"{fit.subject} on {EXTERNAL_PREFIX}{faces.subject}"
-            yield Stage("score", subject, {"asked": asked}, settings.seed, inputs)

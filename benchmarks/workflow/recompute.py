@@ -9,41 +9,34 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.measures.results import Results
-from benchmarks.protocol import EXTERNAL_PREFIX, TestId
-from benchmarks.workflow.job import FACES, Context, Job
-from benchmarks.workflow.planner import Stage, plain
+from benchmarks.workflow.stage import FACES, Context, Job, Stage
+from benchmarks.workflow.stages.external import External
+from benchmarks.workflow.stages.prepare import Prepare
+from benchmarks.workflow.stages.score import Score
 from benchmarks.workflow.store import Store
 from detect.scoring import read_scores, rounded
 from forge.errors import InputError
 from forge.faces.faceset import FaceSet
 
 
-def tests(stages: Sequence[Stage]) -> dict[str, list[Stage]]:
-    """The tests of a plan by their names (`cells.named`) -> the stages that score its real and its forged images."""
-    found: dict[str, list[Stage]] = {}
-    scores: dict[str, dict[str, Stage]] = {}  # key of the fit -> scored set -> stage
-    for stage in stages:
-        if stage.kind == "score":
-            scores.setdefault(stage.inputs["detector"].key, {})[_scored(stage)] = stage
-    for sets in scores.values():
-        for name, stage in sets.items():
-            pair = name.removesuffix(" forged") if name.startswith(EXTERNAL_PREFIX) else name
-            real = sets.get(f"{pair} real" if name.startswith(EXTERNAL_PREFIX) else "real")
-            if name == "real" or name.endswith(" real") or real is None:
-                continue
-            fit = stage.inputs["detector"]
-            for asked in stage.settings["asked"]:
-                if asked["split"] == "test":
-                    found[str(TestId(fit.plain, pair, asked["perturbation"], fit.seed))] = [real, stage]
-    return found
+def tests(stages: Sequence[Stage]) -> dict[str, list[Score]]:
+    """Return the tests of a plan by their names (`TestId`) -> the stages that score its real and its forged images."""
+    scores = [stage for stage in stages if isinstance(stage, Score)]
+    # an external pair has real faces of its own, all generators share those of the run
+    reals = {(stage.detector.key, _pair(stage)): stage for stage in scores if stage.real}
+    by_name: dict[str, list[Score]] = {}
+    for stage in scores:
+        real = reals.get((stage.detector.key, _pair(stage)))
+        if real is not None:
+            by_name |= {str(test): [real, stage] for test in stage.tests()}
+    return by_name
 
 
-def _scored(stage: Stage) -> str:
-    """What was scored, without its seed: "real", "dcgan", "external:mine forged"."""
-    return plain(stage.subject).removeprefix(f"{stage.inputs['detector'].plain} on ")
+def _pair(stage: Score) -> str:
+    return stage.faces.pair if isinstance(stage.faces, External) else ""
 
 
-def from_checkpoints(wanted: Sequence[Stage], store: Store, context: Context, out: Path) -> dict[str, Path]:
+def from_checkpoints(wanted: Sequence[Score], store: Store, context: Context, out: Path) -> dict[str, Path]:
     """Score again with the detectors and the faces that a store keeps; returns the places of the scores by key.
 
     Args:
@@ -55,25 +48,23 @@ def from_checkpoints(wanted: Sequence[Stage], store: Store, context: Context, ou
     Raises:
         InputError: the store has a detector or a set of faces no longer.
     """
-    from benchmarks.workflow.stages import STAGES
-
     places = {}
     for stage in wanted:
         inputs = {}
-        for name, before in stage.inputs.items():
-            found = store.find(before.kind, before.key)
-            if found is None:
+        for before in stage.inputs.values():
+            stored = store.find(before.kind, before.key)
+            if stored is None:
                 raise InputError(f"{before.name} is not in {store.root}/; run the suite first, or use --from scratch")
-            inputs[name] = found
+            inputs[before.key] = stored
         places[stage.key] = out / stage.key[:16]
         places[stage.key].mkdir()
         with tempfile.TemporaryDirectory() as work:
-            STAGES[stage.kind](Job(stage, inputs, places[stage.key], Path(work), context))
+            stage.run(Job(inputs, places[stage.key], Path(work), context))
     return places
 
 
-def rows(wanted: Collection[Stage], places: Mapping[str, Path]) -> pd.DataFrame:
-    """The score rows of some stages."""
+def rows(wanted: Collection[Score], places: Mapping[str, Path]) -> pd.DataFrame:
+    """Return the score rows of some stages."""
     tables = [read_scores(places[stage.key] / "scores.parquet") for stage in wanted]
     return rounded(pd.concat(tables, ignore_index=True))
 
@@ -84,8 +75,8 @@ def check_checkpoints(results: Results, store: Store) -> None:
     Raises:
         InputError: no fitted detector of the run is in the store; says how to get them.
     """
-    fits = [stage for stage in results.stages if stage.name.startswith("fit ")]
-    if fits and not any(store.place("fit", stage.key).is_dir() for stage in fits):
+    fits = [stage for stage in results.stages if stage.kind in ("fit", "adopt")]
+    if fits and not any(store.place(stage.kind, stage.key).is_dir() for stage in fits):
         raise InputError(
             f"none of the {len(fits)} fitted detectors of {results.name} is in {store.root}/, and a report does not "
             f"contain them; give the --store of the machine that ran it, run it here ({results.command}), or train the "
@@ -93,13 +84,13 @@ def check_checkpoints(results: Results, store: Store) -> None:
         )
 
 
-def prepare_stage(stages: Sequence[Stage]) -> Stage:
-    """The stage of a plan that prepares the real faces."""
-    return next(stage for stage in stages if stage.kind == "prepare")
+def prepare_stage(stages: Sequence[Stage]) -> Prepare:
+    """Return the stage of a plan that prepares the real faces."""
+    return next(stage for stage in stages if isinstance(stage, Prepare))
 
 
 def data_of(stages: Sequence[Stage], store: Store) -> str:
-    """The digest of the real faces of a plan, as a store holds them; empty: it does not."""
+    """Return the digest of the real faces of a plan, as a store holds them; empty: it does not."""
     prepare = prepare_stage(stages)
-    found = store.find(prepare.kind, prepare.key)
-    return FaceSet.open(found / FACES).card.digest if found else ""
+    stored = store.find(prepare.kind, prepare.key)
+    return FaceSet.open(stored / FACES).card.digest if stored else ""

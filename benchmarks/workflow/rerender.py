@@ -21,8 +21,7 @@ from benchmarks.report.publish import publish_report
 from benchmarks.report.reading import read_expected, read_results
 from benchmarks.report.write import Pictures, write_report
 from benchmarks.tables.leaderboard import leaderboard
-from benchmarks.workflow.job import Context, Job
-from benchmarks.workflow.planner import Stage
+from benchmarks.workflow.stage import Context, Job, Stage
 from benchmarks.workflow.store import Manifest, Store
 from detect.scoring import read_scores
 from forge.errors import BenchWarning, InputError, quoted
@@ -116,36 +115,44 @@ def from_store(folder: Path, store: Store, context: Callable[[], Context]) -> No
     Raises:
         InputError: the store does not know the report, or no longer has what it was made of.
     """
-    from benchmarks.workflow.stages import STAGES
-
     published = read_results(folder, checked=False)  # what the store keeps replaces every file of it
-    stage, inputs = _asked(str(published["name"]), {one["key"] for one in published["stages"]}, store)
+    stage, places = _stored_report(str(published["name"]), {each["key"] for each in published["stages"]}, store)
     with tempfile.TemporaryDirectory() as place:
         out, work = Path(place) / "out", Path(place) / "work"
         out.mkdir()
         work.mkdir()
-        STAGES["report"](Job(stage, inputs, out, work, context()))
+        stage.run(Job(places, out, work, context()))
         publish_report(out / "report", folder)
 
 
-def _asked(name: str, made_of: set[str], store: Store) -> tuple[Stage, dict[str, Path]]:
-    """The newest report stage of a name and of these stages, and where its inputs lie."""
+def _stored_report(name: str, made_of: set[str], store: Store) -> tuple[Stage, dict[str, Path]]:
+    """Return the newest report stage of a name and of these stages, and key -> place of its inputs.
+
+    Raises:
+        InputError: the store has no such stage, or no longer all of its inputs.
+    """
     known = {manifest.key: (place, manifest) for place, manifest in store.manifests()}
-    named = [pair for pair in known.values() if pair[1].stage == "report" and pair[1].settings["name"] == name]
-    reports = [(place, one) for place, one in named if one.inputs["evaluation"] in made_of]
+    reports = [
+        (place, manifest)
+        for place, manifest in known.values()
+        if manifest.kind == "report" and manifest.settings["name"] == name and manifest.inputs["evaluation"] in made_of
+    ]
     if not reports:
         raise InputError(f"{store.root}/ knows no run {quoted(name)}; give its --store, or use --from-scores")
-    _, manifest = max(reports, key=lambda pair: (pair[0] / "manifest.json").stat().st_mtime)
-    gone = [label for label, key in manifest.inputs.items() if key not in known]
-    if gone:
-        raise InputError(f"{store.root}/ no longer has {gone[0]} of {quoted(name)}; run it again, or use --from-scores")
+    _, report = max(reports, key=lambda pair: (pair[0] / "manifest.json").stat().st_mtime)
+    missing = [label for label, key in report.inputs.items() if key not in known]
+    if missing:
+        raise InputError(
+            f"{store.root}/ no longer has {missing[0]} of {quoted(name)}; run it again, or use --from-scores"
+        )
     stages: dict[str, Stage] = {}
 
-    def again(one: Manifest) -> Stage:
-        if one.key not in stages:
-            kind, _, subject = one.stage.partition(" ")
-            inputs = {label: again(known[key][1]) for label, key in one.inputs.items() if key in known}
-            stages[one.key] = Stage(kind, subject, one.settings, one.seed, inputs)
-        return stages[one.key]
+    def restore(manifest: Manifest) -> Stage:
+        if manifest.key not in stages:
+            for key in manifest.inputs.values():
+                if key in known:
+                    restore(known[key][1])
+            stages[manifest.key] = Stage.kinds[manifest.kind].restored(manifest.fields, stages, key=manifest.key)
+        return stages[manifest.key]
 
-    return again(manifest), {label: known[key][0] for label, key in manifest.inputs.items()}
+    return restore(report), {key: known[key][0] for key in report.inputs.values()}

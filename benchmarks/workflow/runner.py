@@ -11,11 +11,16 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.experiment.configs import validated
 from benchmarks.experiment.settings import RunSettings
 from benchmarks.experiment.validate import typed
+from benchmarks.measures.results import Results, StageFacts
 from benchmarks.report.digests import SUMS
 from benchmarks.report.publish import publish_report, refuse_foreign, tidy_reports
 from benchmarks.report.reading import read_results, report_folders
-from benchmarks.workflow.planner import Stage, plan
+from benchmarks.workflow.planner import plan
 from benchmarks.workflow.program import program_digest
+from benchmarks.workflow.stage import Context, Stage
+from benchmarks.workflow.stages.external import External
+from benchmarks.workflow.stages.prepare import Prepare
+from benchmarks.workflow.stages.train import dismiss
 from benchmarks.workflow.store import Store
 from forge.compute import Compute
 from forge.errors import BenchError, InputError, quoted
@@ -40,7 +45,7 @@ class PlannedRun:
     @property
     def photos(self) -> dict[str, str]:
         """Name -> key of the stages that read photos; another key means other photos, or another version."""
-        return {stage.name: stage.key for stage in self.stages if stage.kind in ("prepare", "external")}
+        return {stage.name: stage.key for stage in self.stages if isinstance(stage, Prepare | External)}
 
 
 def prepare_run(settings: RunSettings, *, memory: Path | None = None, compute: Compute | None = None) -> PlannedRun:
@@ -199,8 +204,6 @@ def execute_run(
         track: folder for TensorBoard events of the trainings.
     """
     from benchmarks.workflow.engines.local import execute
-    from benchmarks.workflow.face_stages import dismiss
-    from benchmarks.workflow.job import Context
     from forge.progress import silent
 
     target = reports / planned.settings.name
@@ -235,19 +238,36 @@ def find_report(name: str, reports: Path, *, checked: bool = True) -> Path:
     raise InputError(f"run {quoted(name)} is not known in {reports}/; {there}")
 
 
-def stored_result(report: Path, stage: str, store: Store) -> Path:
-    """Where the store keeps the result of one stage of a finished run.
+def stage_of(results: Results, label: str, *kinds: str, seed: int | None = None) -> StageFacts:
+    """Return the stage of a run that did something.
+
+    Args:
+        results: of the run.
+        label: what was worked on, e.g. "dct@dcgan".
+        kinds: what was done, e.g. "fit", "adopt".
+        seed: of the repetition (default: the first).
 
     Raises:
-        InputError: the run had no such stage, or the store no longer holds its result.
+        InputError: the run had no such stage; names those of the kinds.
     """
-    results = read_results(report)
-    stages: list[dict[str, Any]] = results["stages"]
-    for entry in stages:
-        if entry["name"] == stage:
-            found = store.find(stage.partition(" ")[0], entry["key"])
-            if found is None:
-                again = results["command"]
-                raise InputError(f"{stage} of {report.name} is not in {store.root}/; give its --store, or run: {again}")
-            return found
-    raise InputError(f"{report.name} has no stage {quoted(stage)}; it has: {', '.join(e['name'] for e in stages)}")
+    wanted = results.seed if seed is None else seed
+    stages = [stage for stage in results.stages if stage.kind in kinds]
+    for stage in stages:
+        if stage.label == label and stage.seed in (None, wanted):
+            return stage
+    there = ", ".join(stage.name for stage in stages)
+    raise InputError(f"{results.name} has no stage {quoted(f'{kinds[0]} {label}')}; it has: {there}")
+
+
+def stored_result(results: Results, stage: StageFacts, store: Store) -> Path:
+    """Return where the store keeps the result of one stage of a finished run.
+
+    Raises:
+        InputError: the store no longer holds it.
+    """
+    place = store.find(stage.kind, stage.key)
+    if place is None:
+        raise InputError(
+            f"{stage.name} of {results.name} is not in {store.root}/; give its --store, or run: {results.command}"
+        )
+    return place

@@ -1,4 +1,4 @@
-"""The store: key -> directory. Results are published whole, claimed by one process at a time, checked when found.
+"""The store: key -> directory. Results are published whole, claimed by one process at a time, checked on access.
 
 STORE/results/STAGE-KEY/    a finished result with manifest.json
 STORE/work/KEY/             checkpoints of a stage under way; removed when its result is published
@@ -7,33 +7,35 @@ STORE/locks/KEY             held by the process that works on the stage; the sys
 
 from __future__ import annotations
 
-import fcntl
 import re
 import shutil
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from forge.errors import BenchError
 from forge.faces.faceset import FileEntry
 from forge.files import digest_file, publishing, read_signed_json, write_signed_json
 
-CHECK_BYTES = 1 << 30  # results up to this size are checked byte by byte when found, larger ones by file size
-CLAIM_SECONDS = 0.2
+CHECK_BYTES = 1 << 30  # results up to this size are checked byte by byte, larger ones by file size
+CLAIM_SECONDS = 0.2  # between two attempts to take a lock
 _PARTIAL = re.compile(r"\.[a-z]+-(.+)\.[0-9a-f]{8}\.partial")  # of `publishing`, around STAGE-KEY
 
 
 class Manifest(BaseModel):
-    """What a stored result is and how it came to be; stored as manifest.json."""
+    """What a stored result is and how it was computed; stored as manifest.json."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    stage: str = Field(description="kind and name, e.g. 'train dcgan'")
+    stage: str = Field(description="name, e.g. 'train dcgan'")
+    kind: str = Field("", description="what was done, e.g. 'train'; of an earlier version the first word of `stage`")
+    about: str = Field("", description="generator or detector that decides how long it takes")
+    fields: dict[str, Any] = Field({}, description="the stage as data, inputs as keys; empty: of an earlier version")
     version: int = Field(description="of the stage's code; a change of meaning raises it")
     key: str = Field(description="digest of stage, version, settings, seed and the keys of the inputs")
     settings: dict[str, Any] = Field(description="the slice of settings the stage reads")
@@ -42,8 +44,16 @@ class Manifest(BaseModel):
     environment: dict[str, str] = Field(description="versions, device, precision, commit")
     seconds: float = Field(description="wall time of the call that finished it")
     peak_memory_mb: float | None = Field(description="highest resident memory of the process meanwhile")
+    work_units: float = Field(1.0, description="how much there was to do, for forecasts")
     facts: dict[str, Any] = Field({}, description="what the stage reports of itself")
     files: dict[str, FileEntry]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kind_of_name(cls, values: Any) -> Any:  # noqa: ANN401 - any JSON value
+        if isinstance(values, dict) and not values.get("kind"):
+            return values | {"kind": str(values.get("stage", "")).partition(" ")[0]}
+        return values
 
 
 @dataclass(frozen=True)
@@ -52,24 +62,24 @@ class Store:
 
     root: Path
 
-    def place(self, stage: str, key: str) -> Path:
-        """Where the result of a stage lies once it is there."""
-        return self.root / "results" / f"{stage}-{key[:16]}"
+    def place(self, kind: str, key: str) -> Path:
+        """Return where the result of a stage lies once it is there."""
+        return self.root / "results" / f"{kind}-{key[:16]}"
 
     def work(self, key: str) -> Path:
-        """Where the stage keeps its checkpoints."""
+        """Return where the stage keeps its checkpoints."""
         return self.root / "work" / key[:16]
 
-    def find(self, stage: str, key: str) -> Path | None:
-        """The result of a stage, checked; None if it is not there.
+    def find(self, kind: str, key: str) -> Path | None:
+        """Return the checked result of a stage; None if it is not there.
 
         Raises:
             DamagedError: it is there but not as it was published.
         """
-        place = self.place(stage, key)
+        place = self.place(kind, key)
         if not place.is_dir():
             return None
-        problem = check(place, stage, key)
+        problem = check(place, kind, key)
         if problem:
             raise DamagedError(place, problem)
         return place
@@ -88,36 +98,34 @@ class Store:
 
         Args:
             key: of the stage.
-            waiting: called once if there is somebody to wait for.
+            waiting: called once if another process holds it.
         """
-        with self._lock_file(key).open("w") as file:
-            told = False
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if not told:
-                        waiting()
-                        told = True
-                    time.sleep(CLAIM_SECONDS)
+        lock = self._lock(key)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            waiting()
+            lock.acquire(poll_interval=CLAIM_SECONDS)
+        try:
             yield
+        finally:
+            lock.release()
 
     @contextmanager
-    def publish(self, stage: str, key: str) -> Iterator[Path]:
+    def publish(self, kind: str, key: str) -> Iterator[Path]:
         """Yield a directory to fill; becomes the result by one rename when the block ends without an error."""
-        with publishing(self.place(stage, key)) as directory:
+        with publishing(self.place(kind, key)) as directory:
             yield directory
         shutil.rmtree(self.work(key), ignore_errors=True)
 
     def manifests(self) -> Iterator[tuple[Path, Manifest]]:
-        """Every stored result with a readable manifest, in the folder that its key names: none that was set aside."""
+        """Yield every stored result with a readable manifest, in the folder that its key names, so none set aside."""
         for file in sorted(self.root.glob("results/*/manifest.json")):
             try:
                 manifest = Manifest.model_validate(read_signed_json(file))
             except (ValidationError, BenchError):
                 continue
-            if file.parent == self.place(_kind(manifest), manifest.key):
+            if file.parent == self.place(manifest.kind, manifest.key):
                 yield file.parent, manifest
 
     def tidy(self) -> None:
@@ -126,14 +134,17 @@ class Store:
             name = _PARTIAL.fullmatch(left.name)
             if name is None or not left.is_dir():
                 continue
-            with self._lock_file(name[1]).open("w") as file, suppress(BlockingIOError):
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(left, ignore_errors=True)
+            lock = self._lock(name[1])
+            try:
+                with lock.acquire(timeout=0):
+                    shutil.rmtree(left, ignore_errors=True)
+            except Timeout:
+                continue
 
-    def _lock_file(self, key: str) -> Path:
-        lock = self.root / "locks" / key[:16]
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        return lock
+    def _lock(self, key: str) -> FileLock:
+        file = self.root / "locks" / key[:16]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(file)
 
 
 class DamagedError(BenchError):
@@ -155,27 +166,23 @@ def write_manifest(directory: Path, **fields: Any) -> None:  # noqa: ANN401 - th
 
 
 def read_manifest(place: Path) -> Manifest:
-    """The manifest of a result that `find` returned."""
+    """Read the manifest of a result that `find` returned."""
     return Manifest.model_validate(read_signed_json(place / "manifest.json"))
 
 
-def _kind(manifest: Manifest) -> str:
-    return manifest.stage.partition(" ")[0]
-
-
-def check(place: Path, stage: str, key: str) -> str | None:
-    """What is wrong with the stored result of a stage, or None.
+def check(place: Path, kind: str, key: str) -> str | None:
+    """Return what is wrong with the stored result of a stage, or None.
 
     Args:
         place: its folder.
-        stage: kind of the stage, e.g. "train".
+        kind: of the stage, e.g. "train".
         key: of the stage.
     """
     try:
         manifest = read_manifest(place)
     except (ValidationError, BenchError):
         return "manifest.json is missing or unreadable"
-    if (_kind(manifest), manifest.key) != (stage, key):
+    if (manifest.kind, manifest.key) != (kind, key):
         return f"it is the result of another stage, {manifest.stage[:80]}"
     small = sum(entry.bytes for entry in manifest.files.values()) <= CHECK_BYTES
     for name, entry in manifest.files.items():

@@ -293,12 +293,12 @@ def test_a_folder_with_both_classes_stops_before_any_work(bench, tmp_path, comma
 
 @pytest.mark.xdist_group("suites")
 def test_near_equal_frames_are_one_group_and_nothing_is_dropped(tmp_path):
-    from types import SimpleNamespace
-
-    from benchmarks.workflow import face_stages
-    from benchmarks.workflow.collect import _external
+    from benchmarks.workflow.stage import FACES, Context, Job
+    from benchmarks.workflow.stages.external import External, count_groups
+    from forge.compute import Compute
     from forge.faces.faceset import FaceSet
     from forge.faces.sources import resolve
+    from forge.progress import silent
 
     (tmp_path / "clips").mkdir()
     for clip in range(6):
@@ -306,15 +306,14 @@ def test_near_equal_frames_are_one_group_and_nothing_is_dropped(tmp_path):
         frame = np.asarray(Image.fromarray(pixels).resize((40, 40), Image.Resampling.BICUBIC)).astype(int)
         for i in range(5):  # a little brighter from frame to frame
             Image.fromarray(np.clip(frame + i, 0, 255).astype(np.uint8)).save(tmp_path / "clips" / f"{clip}-{i}.png")
-    settings = {"name": "external:mine", "kind": "real", "resolution": 32, "count": 100, "crop": "none"}
+    stage = External(pair="mine", side="real", resolution=32, crop="none", count=100, fingerprint="")
     source = resolve(str(tmp_path / "clips"))
-    context = SimpleNamespace(external={"mine": (source, source)}, workers=1, report=lambda tick: None)
+    context = Context(source, Compute(), 1, silent, external={"mine": (source, source)})
     (tmp_path / "out").mkdir()
-    job = SimpleNamespace(stage=SimpleNamespace(settings=settings), context=context, out=tmp_path / "out")
-    facts = face_stages.external(job)
+    facts = stage.run(Job({}, tmp_path / "out", tmp_path / "work", context))
     assert (facts["images"], facts["groups"], facts["rejected"]) == (30, 6, {})
-    side = _external(FaceSet.open(tmp_path / "out" / face_stages.FACES))
-    assert (side.images, side.groups) == (30, 6)
+    faces = FaceSet.open(tmp_path / "out" / FACES)
+    assert (len(faces), count_groups(faces)) == (30, 6)
 
 
 @pytest.mark.xdist_group("suites")

@@ -1,13 +1,11 @@
 """Copies between the sides of a pair and of what was trained on are named, mirrored ones too."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from test_handling import photo
 
 from benchmarks.measures.audit import failed
-from benchmarks.workflow.audit_stage import copied
+from benchmarks.workflow.stages.audit import copied
 from forge.faces.faceset import FaceSet
 from forge.faces.writing import FaceSetWriter
 
@@ -34,18 +32,15 @@ def photos(first, count=12):
     return [photo(i, SIDE) for i in range(first, first + count)]
 
 
-def job_of(tmp_path, real, forged):
-    """A job with a run's own sets (reals 0..23, forgeries 100..111) and a pair."""
-    sets = {
-        "data": faces_of(tmp_path, "faces", photos(0, 24), ["train"] * 12 + ["test"] * 12),
-        "forged dcgan": faces_of(tmp_path, "dcgan", photos(100), ["train"] * 12, "forged"),
-    }
+def findings_of(tmp_path, real, forged):
+    """Findings of a run's own sets (reals 0..23, forgeries 100..111) and a pair."""
+    data = faces_of(tmp_path, "faces", photos(0, 24), ["train"] * 12 + ["test"] * 12)
+    training = {"dcgan": faces_of(tmp_path, "dcgan", photos(100), ["train"] * 12, "forged")}
     pair = [
         faces_of(tmp_path, f"external:mine {kind}", images, ["test"] * len(images), kind)
         for kind, images in (("real", real), ("forged", forged))
     ]
-    job = SimpleNamespace(inputs=dict.fromkeys(sets), faces=sets.__getitem__)
-    return copied(job, *pair)
+    return copied(data, training, *pair)
 
 
 def mirrored(images):
@@ -53,7 +48,7 @@ def mirrored(images):
 
 
 def test_a_pair_without_copies_passes(tmp_path):
-    findings = job_of(tmp_path, photos(200), photos(300))
+    findings = findings_of(tmp_path, photos(200), photos(300))
     assert [finding.passed for finding in findings] == [True] * 4
 
 
@@ -70,5 +65,5 @@ def test_a_pair_without_copies_passes(tmp_path):
 def test_planted_copies_are_named(tmp_path, change, side, planted, where):
     pair = {"real": photos(200), "forged": photos(300)}
     pair[side] += change(planted)
-    (finding,) = failed(job_of(tmp_path, **pair))
+    (finding,) = failed(findings_of(tmp_path, **pair))
     assert finding.sentence.startswith(f"6 photos stand in {where}")

@@ -79,7 +79,7 @@ def test_a_discriminator_of_a_left_out_generator_is_never_used():
         made("conditions={cross: false, leave_one_out: true}", generators=("gan", "dcgan", "self-blended"),
              detectors=("disc-raw",))
     )  # fmt: skip
-    judges = {stage.name: stage.inputs["adversary"].subject for stage in planned.stages if stage.kind == "fit"}
+    judges = {stage.name: stage.adversary.subject for stage in planned.stages if stage.kind == "fit"}
     assert judges == {
         "fit disc-raw@dcgan+self-blended": "dcgan",
         "fit disc-raw@gan+self-blended": "gan",

@@ -4,13 +4,13 @@ import json
 import multiprocessing
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from benchmarks.workflow.engines import local
-from benchmarks.workflow.job import Context
-from benchmarks.workflow.planner import Stage
+from benchmarks.workflow.stage import Context, Stage
 from benchmarks.workflow.store import DamagedError, Store, write_manifest
 from forge.compute import Compute
 from forge.errors import BenchError, InputError
@@ -126,21 +126,40 @@ class Watch:
         self.notes.append(text)
 
 
-@pytest.fixture
-def chain(monkeypatch):
-    """Three stages a -> b -> c; each appends its letter to its input's text."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Letter(Stage):
+    """Appends its letter to the text of its input."""
 
-    def step(job):
-        before = "".join((path / "text").read_text() for path in job.inputs.values())
-        (job.out / "text").write_text(before + job.stage.subject)
+    letter: str
+    before: Stage | None = None
+
+    label = property(lambda self: self.letter)
+    settings = property(lambda self: {})
+
+    def run(self, job):
+        before = "".join((path / "text").read_text() for path in job.places.values())
+        (job.out / "text").write_text(before + self.letter)
         return {"length": len(before) + 1}
 
-    for kind in ("prepare", "train", "fit"):
-        monkeypatch.setitem(local.STAGES, kind, step)
-    a = Stage("prepare", "a", {}, 0)
-    b = Stage("train", "b", {}, 0, {"in": a})
-    c = Stage("fit", "c", {}, 0, {"in": b})
-    return [a, b, c]
+
+class First(Letter):
+    kind, VERSION = "first", 1
+
+
+class Second(Letter):
+    kind, VERSION, optional = "second", 1, True
+
+
+class Third(Letter):
+    kind, VERSION = "third", 1
+
+
+@pytest.fixture
+def chain():
+    """Three stages a -> b -> c."""
+    a = First(letter="a")
+    b = Second(letter="b", before=a)
+    return [a, b, Third(letter="c", before=b)]
 
 
 def run(stages, store):
@@ -154,17 +173,17 @@ def test_a_second_run_finds_everything(tmp_path, chain):
     places, watch = run(chain, store)
     assert (places[chain[-1].key] / "text").read_text() == "abc"
     assert watch.events == [
-        "start prepare a",
-        "ran prepare a",
-        "start train b",
-        "ran train b",
-        "start fit c",
-        "ran fit c",
+        "start first a",
+        "ran first a",
+        "start second b",
+        "ran second b",
+        "start third c",
+        "ran third c",
     ]
     _, again = run(chain, store)
-    assert again.events == ["cached prepare a", "cached train b", "cached fit c"]
+    assert again.events == ["cached first a", "cached second b", "cached third c"]
     manifest = json.loads((places[chain[1].key] / "manifest.json").read_text())
-    assert manifest["inputs"] == {"in": chain[0].key} and manifest["facts"] == {"length": 2}
+    assert manifest["inputs"] == {"before": chain[0].key} and manifest["facts"] == {"length": 2}
 
 
 def test_only_what_is_needed_runs(tmp_path, chain):
@@ -172,55 +191,57 @@ def test_only_what_is_needed_runs(tmp_path, chain):
 
     store = Store(tmp_path)
     run(chain, store)
-    shutil.rmtree(store.place("prepare", chain[0].key))
-    assert local.survey(chain, store)[chain[0].key] == "skip: nothing needs it"
+    shutil.rmtree(store.place("first", chain[0].key))
+    assert local.status(chain, store)[chain[0].key] == "skip: nothing needs it"
     _, watch = run(chain, store)
-    assert watch.events == ["cached train b", "cached fit c"]
-    shutil.rmtree(store.place("fit", chain[2].key))
+    assert watch.events == ["cached second b", "cached third c"]
+    shutil.rmtree(store.place("third", chain[2].key))
     _, watch = run(chain, store)
-    assert watch.events == ["cached train b", "start fit c", "ran fit c"]
+    assert watch.events == ["cached second b", "start third c", "ran third c"]
 
 
 def test_a_damaged_result_is_set_aside_and_made_again(tmp_path, chain):
     store = Store(tmp_path)
     run(chain, store)
-    place = store.place("train", chain[1].key)
+    place = store.place("second", chain[1].key)
     (place / "text").write_text("xx")
-    assert local.survey(chain, store)[chain[1].key] == "run: damaged (text was changed)"
+    assert local.status(chain, store)[chain[1].key] == "run: damaged (text was changed)"
     places, watch = run(chain, store)
     assert (places[chain[1].key] / "text").read_text() == "ab"
-    assert "damaged (text was changed); kept as train-" in watch.notes[0]
+    assert "damaged (text was changed); kept as second-" in watch.notes[0]
     assert place.with_name(f"{place.name}.damaged-1").is_dir()
 
 
 def test_a_failing_stage_keeps_what_was_finished_and_says_where_to_look(tmp_path, chain, monkeypatch):
-    def fail(job):
+    def fail(stage, job):
         raise ZeroDivisionError("no luck")
 
     store = Store(tmp_path)
-    monkeypatch.setitem(local.STAGES, "train", fail)
-    with pytest.raises(BenchError, match=r"train b failed: ZeroDivisionError: no luck; the details are in .*error.txt"):
+    monkeypatch.setattr(Second, "run", fail)
+    with pytest.raises(
+        BenchError, match=r"second b failed: ZeroDivisionError: no luck; the details are in .*error"
+    ):
         run(chain, store)
     assert "ZeroDivisionError" in (store.work(chain[1].key) / "error.txt").read_text()
-    assert store.find("prepare", chain[0].key) and not store.find("train", chain[1].key)
+    assert store.find("first", chain[0].key) and not store.find("second", chain[1].key)
 
 
 def test_a_full_disk_is_one_sentence(tmp_path, chain, monkeypatch):
     import errno
 
-    def fill(job):
+    def fill(stage, job):
         raise OSError(errno.ENOSPC, "No space left on device", "somewhere")
 
-    monkeypatch.setitem(local.STAGES, "train", fill)
+    monkeypatch.setattr(Second, "run", fill)
     with pytest.raises(BenchError, match="the disk is full at somewhere; free some space and run the same command"):
         run(chain, Store(tmp_path))
 
 
 def test_bad_input_inside_a_stage_keeps_its_exit_code(tmp_path, chain, monkeypatch):
-    def refuse(job):
+    def refuse(stage, job):
         raise InputError("too few images")
 
-    monkeypatch.setitem(local.STAGES, "prepare", refuse)
+    monkeypatch.setattr(First, "run", refuse)
     with pytest.raises(InputError) as caught, suppress(SystemExit):
         run(chain, Store(tmp_path))
     assert caught.value.exit_code == 2
@@ -229,19 +250,19 @@ def test_bad_input_inside_a_stage_keeps_its_exit_code(tmp_path, chain, monkeypat
 def test_two_results_that_were_swapped_are_found_and_made_again(tmp_path, chain):
     store = Store(tmp_path)
     run(chain, store)
-    other = Stage("train", "x", {}, 1, {"in": chain[0]})
-    run([chain[0], other, Stage("fit", "c", {}, 0, {"in": other})], store)
-    places = [store.place("train", stage.key) for stage in (chain[1], other)]
+    other = Second(seed=1, letter="x", before=chain[0])
+    run([chain[0], other, Third(letter="c", before=other)], store)
+    places = [store.place("second", stage.key) for stage in (chain[1], other)]
     places[0].rename(tmp_path / "aside")
     places[1].rename(places[0])
     (tmp_path / "aside").rename(places[1])
     assert list(store.manifests()) == [pair for pair in store.manifests() if pair[0] not in places]
     for stage in (chain[1], other):
-        with pytest.raises(DamagedError, match="it is the result of another stage, train"):
-            store.find("train", stage.key)
+        with pytest.raises(DamagedError, match="it is the result of another stage, second"):
+            store.find("second", stage.key)
     found, watch = run(chain, store)
     assert (found[chain[1].key] / "text").read_text() == "ab"
-    assert "damaged (it is the result of another stage, train x)" in watch.notes[0]
+    assert "damaged (it is the result of another stage, second x)" in watch.notes[0]
 
 
 def test_a_result_in_the_folder_of_another_kind_is_damaged(tmp_path):

@@ -6,10 +6,10 @@ import pytest
 from rich.console import Console
 
 from benchmarks.cli.terminal import Live, Plain
-from benchmarks.workflow.planner import Stage
+from benchmarks.workflow.stage import Call
 from forge.progress import Tick
 
-STAGES = [Stage("train", "gan", {}, 0), Stage("train", "dcgan", {}, 1), Stage("fit", "dct@gan", {}, 0)]
+STAGES = [Call("train", "gan"), Call("train", "dcgan"), Call("fit", "dct@gan")]
 
 
 @pytest.fixture
@@ -56,14 +56,14 @@ def test_the_time_left_is_told_once_every_kind_was_timed(shown):
 
 def test_names_are_no_markup(shown):
     live, text = shown
-    strange = Stage("fit", "[red]x[/]@gan", {}, 0)
+    strange = Call("fit", "[red]x[/]@gan")
     live.started(strange)
     live.progressed(strange, Tick(1, 2, note="[bold]"))
     assert "[red]x[/]@gan" in text() and "[bold]" in text()
 
 
 def test_a_log_counts_what_is_there_where_it_is_much(capsys):
-    stages = [Stage("score", f"dct on {i}", {"i": i}, 0) for i in range(30)]
+    stages = [Call("score", f"dct on {i}") for i in range(30)]
     plain = Plain()
     plain.planned(stages, {stages[-1].key})
     for stage in stages[:-1]:

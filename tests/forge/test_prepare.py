@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from benchmarks.workflow.face_stages import least_photos
+from benchmarks.workflow.stages.prepare import least_photos
 from forge.errors import InputError
 from forge.faces.crop import FaceCrop, FaceFinder
 from forge.faces.faceset import FaceSet

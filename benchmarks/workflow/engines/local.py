@@ -10,56 +10,43 @@ from pathlib import Path
 from typing import Protocol
 
 from benchmarks.workflow.environment import describe_environment, peak_memory_mb, reset_peak_memory
-from benchmarks.workflow.job import Context, Job
-from benchmarks.workflow.planner import VERSIONS, Stage, without
-from benchmarks.workflow.stages import STAGES
+from benchmarks.workflow.stage import Activity, Collecting, Context, Job, Stage
+from benchmarks.workflow.stages.evaluate import Evaluate
+from benchmarks.workflow.stages.score import Score
 from benchmarks.workflow.store import DamagedError, Store, write_manifest
 from forge.errors import BenchError, DetectorError, InputError
 from forge.files import explain_os_error, write_text
 from forge.progress import Tick
 
-SEPARATE = (
-    "external",
-    "train",
-    "synthesize",
-    "blend",
-    "perturb",
-    "fit",
-    "explain",
-    "score",
-    "audit",
-)  # a report can do without one
-
 
 class Observer(Protocol):
-    """Told what an engine does."""
+    """Shows or records what an engine does."""
 
-    def planned(self, stages: Sequence[Stage], todo: Collection[str]) -> None:
-        """A run begins; `todo` are the keys of the stages that have no result yet."""
+    def planned(self, stages: Sequence[Activity], todo: Collection[str]) -> None:
+        """Take note that a run begins; `todo` are the keys of the stages that have no result yet."""
 
-    def started(self, stage: Stage) -> None:
-        """A stage begins."""
+    def started(self, stage: Activity) -> None:
+        """Take note that a stage begins."""
 
-    def progressed(self, stage: Stage, tick: Tick) -> None:
-        """A stage tells how far it is."""
+    def progressed(self, stage: Activity, tick: Tick) -> None:
+        """Take note of the progress of a stage."""
 
-    def finished(self, stage: Stage, *, cached: bool, seconds: float) -> None:
-        """A stage's result is there."""
+    def finished(self, stage: Activity, *, cached: bool, seconds: float) -> None:
+        """Take note that a stage's result is there."""
 
     def noted(self, text: str) -> None:
-        """Something a person should know."""
+        """Show a sentence that a person should know."""
 
 
-def survey(stages: Sequence[Stage], store: Store) -> dict[str, str]:
-    """What would happen to each stage: key -> "cached", "run: no result yet", "run: damaged …" or "skip: …".
+def status(stages: Sequence[Stage], store: Store) -> dict[str, str]:
+    """Return what would happen to each stage: key -> "cached", "run: no result yet", "run: damaged …" or "skip: …".
 
     A stage whose result is missing is skipped when everything that would read it is there.
     """
     state: dict[str, str] = {}
     for stage in stages:
         try:
-            found = store.find(stage.kind, stage.key)
-            state[stage.key] = "cached" if found else "missing"
+            state[stage.key] = "cached" if store.find(stage.kind, stage.key) else "missing"
         except DamagedError as error:
             state[stage.key] = f"run: damaged ({error.problem})"
     needed: set[str] = set()
@@ -84,7 +71,7 @@ def survey(stages: Sequence[Stage], store: Store) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Executed:
-    """What became of the stages of a run.
+    """Results of the stages of a run.
 
     Attributes:
         places: key -> directory, for every stage whose result is there.
@@ -98,45 +85,44 @@ class Executed:
 
 
 def execute(stages: Sequence[Stage], store: Store, context: Context, observer: Observer) -> Executed:
-    """Bring every needed stage's result into the store; what a broken one does not concern is done nevertheless.
+    """Compute every needed stage that the store lacks; what does not depend on a failed one is computed nevertheless.
 
     Args:
-        stages: each after what it needs; the last two, evaluation and report, leave out what failed.
+        stages: each after what it needs; evaluation and report, the last two, leave out what failed.
         store: where results lie.
         context: device, workers, source.
-        observer: told what happens.
+        observer: shows what happens.
 
     Raises:
         BenchError: a stage failed without which there is no report; everything finished before stays in the store.
     """
     places: dict[str, Path] = {}
     failures: dict[str, BenchError] = {}
-    lost: set[str] = set()  # what failed and what needs it
-    stages, state = list(stages), survey(stages, store)
+    lost: set[str] = set()  # keys of what failed and of what needs it
+    replaced: dict[str, Stage] = {}
+    state = status(stages, store)
     needed = [stage for stage in stages if not state[stage.key].startswith("skip")]
     observer.planned(needed, {stage.key for stage in needed if state[stage.key] != "cached"})
-    for number, planned in enumerate(stages):
+    for planned in stages:
         stage = planned
-        if failures and stage.kind in ("evaluate", "report"):
-            why = {one.name: str(failures[one.key]) for one in stages if one.key in failures}
-            stage = without(stage, {*places} - _unusable(stages, failures), why)
-            stages[number + 1 :] = [
-                replace(one, inputs=one.inputs | {"evaluation": stage}) for one in stages[number + 1 :]
-            ]
+        if failures and isinstance(planned, Collecting):
+            reasons = {failed.name: str(failures[failed.key]) for failed in stages if failed.key in failures}
+            usable = {*places} - _unusable(stages, failures)
+            stage = replaced[planned.key] = planned.without_failed(usable, reasons, replaced)
         elif state[stage.key].startswith("skip"):
             continue
-        elif state[stage.key] != "cached" and any(one.key in lost for one in stage.inputs.values()):
+        elif state[stage.key] != "cached" and any(before.key in lost for before in stage.inputs.values()):
             lost.add(stage.key)
             continue
-        if stage.kind == "evaluate" and not stage.inputs:  # nothing was scored
+        if isinstance(stage, Evaluate) and not stage.scores:
             break
         if state.get(stage.key) != "cached":
             observer.started(stage)
         try:
             places[stage.key] = _ensure(stage, places, store, context, observer)
         except BenchError as error:
-            # what was asked wrongly is for people to mend first; a full disk fails everything
-            if stage.kind not in SEPARATE or isinstance(error, InputError) or isinstance(error.__cause__, OSError):
+            # wrong input is for people to correct first; a full disk fails everything
+            if not stage.optional or isinstance(error, InputError) or isinstance(error.__cause__, OSError):
                 raise
             failures[stage.key] = error
             lost.add(stage.key)
@@ -147,15 +133,18 @@ def execute(stages: Sequence[Stage], store: Store, context: Context, observer: O
 
 
 def _unusable(stages: Sequence[Stage], failures: Mapping[str, BenchError]) -> set[str]:
-    """Keys of the fits with unusable scores on some set, and of what reads them: a report leaves all of it out."""
-    failed = [stage for stage in stages if isinstance(failures.get(stage.key), DetectorError) and stage.kind == "score"]
-    fits = {stage.inputs["detector"].key for stage in failed}
-    reading = {stage.key for stage in stages if "detector" in stage.inputs and stage.inputs["detector"].key in fits}
-    return fits | reading
+    """Return keys of the fits with unusable scores on some set, and of what reads them: a report leaves it all out."""
+    fits = {
+        stage.detector.key
+        for stage in stages
+        if isinstance(stage, Score) and isinstance(failures.get(stage.key), DetectorError)
+    }
+    readers = {stage.key for stage in stages if any(before.key in fits for before in stage.inputs.values())}
+    return fits | readers
 
 
-def bring(wanted: Sequence[Stage], store: Store, context: Context, observer: Observer) -> dict[str, Path]:
-    """Bring the results of some stages, and of all that these need, into a store; returns their places by key.
+def ensure(wanted: Sequence[Stage], store: Store, context: Context, observer: Observer) -> dict[str, Path]:
+    """Compute the results of some stages, and of all that these need, where a store lacks them; returns key -> place.
 
     Raises:
         BenchError: a stage failed.
@@ -181,19 +170,19 @@ def _ensure(stage: Stage, places: Mapping[str, Path], store: Store, context: Con
         observer.noted(f"another process is working on {stage.name}; waiting for it")
 
     begin = time.perf_counter()
-    found = _found(stage, store, observer)
-    if found is None:
+    place = _stored(stage, store, observer)
+    if place is None:
         with store.claim(stage.key, waiting=busy):
-            found = _found(stage, store, observer)
-            if found is None:
-                found = _run(stage, places, store, context, observer)
+            place = _stored(stage, store, observer)
+            if place is None:
+                place = _run(stage, places, store, context, observer)
                 observer.finished(stage, cached=False, seconds=time.perf_counter() - begin)
-                return found
+                return place
     observer.finished(stage, cached=True, seconds=time.perf_counter() - begin)
-    return found
+    return place
 
 
-def _found(stage: Stage, store: Store, observer: Observer) -> Path | None:
+def _stored(stage: Stage, store: Store, observer: Observer) -> Path | None:
     try:
         return store.find(stage.kind, stage.key)
     except DamagedError as error:
@@ -205,17 +194,20 @@ def _found(stage: Stage, store: Store, observer: Observer) -> Path | None:
 def _run(stage: Stage, places: Mapping[str, Path], store: Store, context: Context, observer: Observer) -> Path:
     work = store.work(stage.key)
     work.mkdir(parents=True, exist_ok=True)
-    told = replace(context, report=lambda tick: observer.progressed(stage, tick))
+    observed = replace(context, report=lambda tick: observer.progressed(stage, tick))
     begin = time.perf_counter()
     reset_peak_memory()
     try:
         with store.publish(stage.kind, stage.key) as out:
-            inputs = {name: places[before.key] for name, before in stage.inputs.items()}
-            facts = STAGES[stage.kind](Job(stage, inputs, out, work, told))
+            inputs = {before.key: places[before.key] for before in stage.inputs.values()}
+            facts = stage.run(Job(inputs, out, work, observed))
             write_manifest(
                 out,
                 stage=stage.name,
-                version=VERSIONS[stage.kind],
+                kind=stage.kind,
+                about=stage.about,
+                fields=stage.described(),
+                version=stage.VERSION,
                 key=stage.key,
                 settings=stage.settings,
                 inputs={name: before.key for name, before in stage.inputs.items()},
@@ -223,6 +215,7 @@ def _run(stage: Stage, places: Mapping[str, Path], store: Store, context: Contex
                 environment=describe_environment(context.compute),
                 seconds=round(time.perf_counter() - begin, 3),
                 peak_memory_mb=peak_memory_mb(),
+                work_units=stage.work_units,
                 facts=facts,
             )
     except BenchError:

@@ -1,0 +1,148 @@
+"""The stage that audits the images of a run: leaks between splits, copies among forgeries, numbers that tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks.workflow.stage import Facts, Job, Stage
+from benchmarks.workflow.stages.blend import Blend
+from benchmarks.workflow.stages.external import External, paired
+from benchmarks.workflow.stages.prepare import Prepare
+from benchmarks.workflow.stages.synthesize import Synthesize
+from forge.faces.duplicates import Hashes, Thumbnails, describe, near_duplicates
+from forge.faces.faceset import FaceSet, FaceView
+from forge.files import write_json
+
+if TYPE_CHECKING:
+    from benchmarks.measures.results import Finding
+
+_BATCH = 2048
+_COMPARED = 1000  # images of each class whose plain numbers are compared
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Audit(Stage):
+    """FaceSets of the run to findings.
+
+    Attributes:
+        data: the real faces.
+        forged: forgeries of the generators.
+        external: sides of external pairs.
+    """
+
+    kind = "audit"
+    VERSION = 4
+    optional = True
+
+    data: Prepare
+    forged: tuple[Synthesize | Blend, ...]
+    external: tuple[External, ...]
+
+    @property
+    def label(self) -> str:
+        """Return the source of the real faces."""
+        return self.data.label
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return nothing: what is audited follows from the inputs."""
+        return {}
+
+    def run(self, job: Job) -> Facts:
+        """Write findings.json."""
+        from benchmarks.measures.audit import shared_identities, values  # imports pandas
+
+        real = job.faces(self.data)
+        findings = [shared_identities(real.table), _between_splits(real)]
+        for stage in self.forged:
+            forged, title = job.faces(stage), stage.subject
+            if isinstance(stage, Synthesize):
+                between = f"both the training images and the forgeries of {title}"
+                findings.append(_shared(real.view("forge"), forged.view("test"), between))
+            pair = (faces.view("test").sample(_COMPARED, 0).read() for faces in (real, forged))
+            findings.append(values(*pair).model_copy(update={"audit": f"values, {title}"}))
+        for sides in paired(self.external).values():
+            findings += self._of_pair(job, *sides)
+        write_json(job.out / "findings.json", [finding.model_dump(mode="json") for finding in findings])
+        return {"findings": len(findings)}
+
+    def _of_pair(self, job: Job, real_side: External, forged_side: External) -> list[Finding]:
+        """Audit an external pair: names, files, handling, content, and copies of what detectors learned from."""
+        from benchmarks.measures.file_cues import FileCues  # all import torch or pandas
+        from benchmarks.measures.handling import content, handling
+        from benchmarks.measures.pairs import file_names, sides, sources
+
+        real, forged = job.faces(real_side), job.faces(forged_side)
+        samples = [faces.view("test").sample(_COMPARED, 0) for faces in (real, forged)]
+        files = [list(map(str, faces.table["source_file"])) for faces in (real, forged)]
+        title = real.card.name
+        names = file_names(*files)
+        if names.passed is False:  # nothing to fail by: detectors here read pixels alone
+            sentence = f"{names.sentence} Detectors here read pixels alone; whoever sees the files is told the class."
+            names = names.model_copy(update={"passed": None, "sentence": sentence})
+        folders = [faces.card.provenance["source"]["folder"] for faces in (real, forged)]
+        findings = [
+            sides(*folders),
+            sources(real.table, forged.table),
+            names,
+            handling(*(FileCues.load(job.path(side)) for side in (real_side, forged_side))),
+            content(samples[0].read(), samples[1].read(), (samples[0].rows["identity"], samples[1].rows["identity"])),
+        ]
+        titled = [finding.model_copy(update={"audit": f"{finding.audit}, {title}"}) for finding in findings]
+        training = {stage.subject: job.faces(stage) for stage in self.forged}
+        return [*titled, *copied(job.faces(self.data), training, real, forged)]
+
+
+def copied(data: FaceSet, training: Mapping[str, FaceSet], real: FaceSet, forged: FaceSet) -> list[Finding]:
+    """Test for copies, mirrored ones too, between the sides of a pair, and of what detectors learned from.
+
+    Args:
+        data: the real faces of the run.
+        training: generator -> its forgeries.
+        real: the real side of the pair.
+        forged: the forged side.
+    """
+    title = real.card.name
+    real_side, forged_side = real.view("test"), forged.view("test")
+    findings = [
+        _shared(real_side, forged_side, f"both sides of {title}"),
+        _shared(data.view("train"), real_side, f"both the training photos and the real photos of {title}"),
+        _shared(data.view(None), forged_side, f"both the real images of the run and the forgeries of {title}"),
+    ]
+    for name, faces in training.items():
+        between = f"both the training forgeries of {name} and the forgeries of {title}"
+        findings.append(_shared(faces.view("train"), forged_side, between))
+    return findings
+
+
+def _between_splits(faces: FaceSet) -> Finding:
+    """Find photos that stand in two splits of the real faces."""
+    from benchmarks.measures.audit import copies  # imports pandas
+
+    whole = faces.view(None)
+    splits, ids = (whole.rows[name].to_numpy() for name in ("split", "id"))
+    pairs = [(str(ids[a]), str(ids[b])) for a, b in near_duplicates(*_described(whole)) if splits[a] != splits[b]]
+    return copies(pairs, "two splits of the real images")
+
+
+def _shared(first: FaceView, second: FaceView, between: str) -> Finding:
+    """Find images that stand in two views which must not share any, as they are or mirrored."""
+    from benchmarks.measures.audit import copies  # imports pandas
+
+    ids = [view.rows["id"].to_numpy(dtype=str) for view in (first, second)]
+    count = len(first)
+    pairs = set()
+    for mirrored in (False, True):
+        described = (_described(first), _described(second, mirrored=mirrored))
+        hashes, thumbnails = (np.concatenate([part[i] for part in described]) for i in (0, 1))
+        pairs |= {(a, b - count) for a, b in near_duplicates(hashes, thumbnails).tolist() if a < count <= b}
+    return copies([(str(ids[0][a]), str(ids[1][b])) for a, b in sorted(pairs)], between)
+
+
+def _described(view: FaceView, *, mirrored: bool = False) -> tuple[Hashes, Thumbnails]:
+    parts = [describe(images[:, :, ::-1] if mirrored else images) for images in view.batches(_BATCH)]
+    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])

@@ -1,0 +1,64 @@
+"""The stage that turns all scores of a run into cells, comparisons and findings."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from benchmarks.protocol import PROTOCOL_VERSION
+from benchmarks.workflow.stage import Collecting, Facts, Job, Stage
+from benchmarks.workflow.stages.score import Score
+from forge.files import write_json
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Evaluate(Collecting):
+    """All score rows of the run to cells and comparisons.
+
+    Attributes:
+        metrics: metrics beside those of the protocol.
+        metric_files: SHA-256 of their code.
+        scores: of every detector on every set.
+    """
+
+    kind = "evaluate"
+    VERSION = 10
+
+    metrics: tuple[str, ...] = ()
+    metric_files: dict[str, str]
+    scores: tuple[Score, ...]
+
+    @property
+    def label(self) -> str:
+        """Return nothing: a run has one evaluation."""
+        return ""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return the version of the protocol and the metrics beside it."""
+        more = {"metrics": list(self.metrics), "files": self.metric_files} if self.metrics else {}
+        return {"protocol": PROTOCOL_VERSION, **more}
+
+    def without_failed(
+        self, there: Collection[str], failures: Mapping[str, str], replaced: Mapping[str, Stage]
+    ) -> Evaluate:
+        """Return the evaluation of the scores there are; a detector without its val scores has no threshold."""
+        missing = [stage for stage in self.scores if stage.key not in there]
+        without_threshold = {stage.detector.key for stage in missing if stage.fixes_threshold}
+        kept = [stage for stage in self.scores if stage.key in there and stage.detector.key not in without_threshold]
+        return replace(self, scores=tuple(kept))
+
+    def run(self, job: Job) -> Facts:
+        """Write scores.parquet and evaluation.json."""
+        import pandas as pd  # all import pandas
+
+        from benchmarks.measures.evaluation import evaluated
+        from detect.scoring import read_scores, rounded, write_scores
+
+        tables = [read_scores(job.path(stage) / "scores.parquet") for stage in self.scores]
+        rows = rounded(pd.concat(tables, ignore_index=True))
+        write_scores(rows, job.out / "scores.parquet")
+        evaluation = evaluated(rows, self.metrics)
+        write_json(job.out / "evaluation.json", evaluation)
+        return {"cells": len(evaluation["cells"])}

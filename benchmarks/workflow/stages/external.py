@@ -1,0 +1,115 @@
+"""The stage that prepares one side of a pair of folders that nobody here made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from benchmarks.protocol import EXTERNAL_PREFIX
+from benchmarks.workflow.stage import FACES, FaceStage, Facts, Job
+from forge.faces.faceset import FaceSet
+from forge.faces.pool import ordered
+from forge.faces.prepare import prepare as prepare_faces
+
+if TYPE_CHECKING:
+    from benchmarks.measures.file_cues import FileCues
+    from forge.faces.sources import Source
+
+_SAMPLED, _SAMPLED_AT_ONCE = 400, 50  # files of a side whose handling is looked at
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class External(FaceStage):
+    """Photos of one side of an external pair to a FaceSet, all of it for the test.
+
+    Attributes:
+        pair: name of the pair.
+        side: its class.
+        resolution: height and width in pixels.
+        crop: none or face.
+        count: at most this many photos.
+        fingerprint: digest of the folder's contents.
+    """
+
+    kind = "external"
+    VERSION = 3
+    optional = True
+
+    pair: str
+    side: Literal["real", "forged"]
+    resolution: int
+    crop: Literal["none", "face"]
+    count: int
+    fingerprint: str
+
+    @property
+    def label(self) -> str:
+        """Return the pair and the side."""
+        return f"{self.pair} {self.side}"
+
+    @property
+    def tested_as(self) -> str:
+        """Return the name of the pair in cells and columns."""
+        return f"{EXTERNAL_PREFIX}{self.pair}"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return how the photos are prepared, and their digest."""
+        return {
+            "resolution": self.resolution,
+            "crop": self.crop,
+            "name": self.tested_as,
+            "count": self.count,
+            "kind": self.side,
+            "fingerprint": self.fingerprint,
+        }
+
+    def run(self, job: Job) -> Facts:
+        """Write the FaceSet, and what a sample of the files says of how they were handled."""
+        source = job.context.external[self.pair][self.side == "forged"]
+        faces = prepare_faces(
+            source,
+            job.out / FACES,
+            resolution=self.resolution,
+            count=min(self.count, len(source)),
+            crop=self.crop,
+            splits={"test": 1.0},
+            dedupe=False,  # frames of one clip stay, as one group
+            kind=self.side,
+            name=self.tested_as,
+            workers=job.context.workers,
+            report=job.context.report,
+        )
+        _sample_cues(source, faces, job.context.workers).save(job.out)
+        return {"images": len(faces), "groups": count_groups(faces), "rejected": faces.card.rejected}
+
+
+def paired(stages: Iterable[External]) -> dict[str, tuple[External, External]]:
+    """Return name of a pair -> its real and its forged side, of the pairs that are complete."""
+    sides: dict[str, dict[str, External]] = {}
+    for stage in stages:
+        sides.setdefault(stage.pair, {})[stage.side] = stage
+    return {pair: (both["real"], both["forged"]) for pair, both in sides.items() if len(both) == 2}
+
+
+def count_groups(faces: FaceSet) -> int:
+    """Return the number of people and clips of a set: images of one identity or of one photo count once."""
+    from benchmarks.measures.evaluate import identities  # imports pandas
+
+    known = identities(faces.table)
+    return len({name for name in known if name is not None}) + sum(name is None for name in known)
+
+
+def _sample_cues(source: Source, faces: FaceSet, workers: int) -> FileCues:
+    """Measure how a sample of the files of a side was handled; images of one group share an identity."""
+    from benchmarks.measures.evaluate import identities  # both import torch or pandas
+    from benchmarks.measures.file_cues import FileCues, measure
+
+    rows = faces.view("test").sample(_SAMPLED, 0).rows
+    positions = [int(name) for name in rows["id"]]
+    chunks = [positions[start : start + _SAMPLED_AT_ONCE] for start in range(0, len(positions), _SAMPLED_AT_ONCE)]
+    parts = ordered(measure, [list(source.chunk(chunk)) for chunk in chunks], workers=workers if len(chunks) > 2 else 1)
+    cues = FileCues.joined(list(parts))
+    cues.table["identity"] = identities(rows)
+    return cues

@@ -1,0 +1,207 @@
+"""The stages that give a fitted detector: one that is fitted here, and one that is used as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.experiment.configs import validated
+from benchmarks.experiment.resolve import short_name
+from benchmarks.experiment.settings import DetectorRequest, ImageCounts
+from benchmarks.protocol import SHUFFLED, FitId, TrainSet
+from benchmarks.workflow.stage import Facts, Job, Stage
+from benchmarks.workflow.stages.blend import Blend
+from benchmarks.workflow.stages.perturb import Perturb
+from benchmarks.workflow.stages.prepare import Prepare
+from benchmarks.workflow.stages.synthesize import Synthesize
+from benchmarks.workflow.stages.train import Train
+from detect.adversary import Adversary
+from detect.detectors import DETECTORS
+from forge.compute import derive_seed
+from forge.faces.faceset import FaceView
+from forge.networks import GENERATORS
+from forge.registry import is_file_reference, named_file
+
+if TYPE_CHECKING:
+    from detect.detectors.base import Detector
+    from detect.trained import TrainedDetector
+    from detect.views import View
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FitStage(Stage):
+    """A stage whose result is a fitted detector.
+
+    Attributes:
+        detector: name in the run.
+        training: what it was trained on.
+    """
+
+    optional = True
+
+    detector: str
+    training: TrainSet
+
+    @property
+    def fit(self) -> FitId:
+        """Return the detector and what it was trained on."""
+        return FitId(self.detector, self.training)
+
+    @property
+    def label(self) -> str:
+        """Return the detector and what it was trained on, e.g. "dct@dcgan"."""
+        return str(self.fit)
+
+    @property
+    def about(self) -> str:
+        """Return the detector."""
+        return self.detector.partition("@")[0]
+
+    def implementation(self) -> type[Detector] | None:
+        """Return the class of the detector; None where its stored name is enough."""
+        raise NotImplementedError
+
+    def load(self, job: Job) -> TrainedDetector:
+        """Load the fitted detector."""
+        from detect.trained import load_trained  # imports pandas
+
+        return load_trained(job.path(self) / "detector", implementation=self.implementation())
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Fit(FitStage):
+    """Real and forged FaceSet to a fitted detector; both classes of a split are cut to the same size.
+
+    Attributes:
+        request: the detector and its settings.
+        images: images of each class and split, at most.
+        numerics: precision and threads, which decide the result.
+        real: real faces.
+        forged: generator -> its forgeries; empty: a fixed scorer, which learns nothing.
+        adversary: the training whose discriminator the detector starts from.
+        snapshot: thousands of images of that training; None: its end.
+        members: the fitted detectors that an ensemble joins.
+    """
+
+    kind = "fit"
+    VERSION = 3
+
+    request: DetectorRequest
+    images: ImageCounts
+    numerics: dict[str, Any]
+    real: Prepare | Perturb
+    forged: Mapping[str, Synthesize | Blend | Perturb]
+    adversary: Train | None = None
+    snapshot: float | None = None
+    members: Mapping[str, Fit | Adopt] = field(metadata={"input": "member"})
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return the detector, its settings and the size of its training set."""
+        settings = self.request.model_dump(mode="json", exclude={"needs", "trained_on"})
+        settings["images"] = self.images.model_dump(mode="json")
+        settings["trained_on"] = str(self.training)
+        settings["numerics"] = self.numerics
+        return settings | ({"snapshot": self.snapshot} if self.adversary else {})
+
+    def implementation(self) -> type[Detector] | None:
+        """Return the class of the detector."""
+        return DETECTORS.load(self.request.detector)  # type: ignore[no-any-return]
+
+    def run(self, job: Job) -> Facts:
+        """Fit the detector and its calibration."""
+        from detect.detectors.base import FitContext, FitData  # both import pandas
+        from detect.trained import fit_detector
+
+        images, limit = self.images.model_dump(), self.training.images
+        views: dict[str, View] = {}
+        for split in ("train", "val"):
+            count = min(images[split], limit or images[split])
+            views[f"{split}_real"], views[f"{split}_forged"] = self._pair(job, split, count)
+        data = FitData(**views)
+        if self.training.variant == SHUFFLED:
+            data = data.with_shuffled_labels(0)
+        reference, adversary = self.request.detector, self.request.adversary
+        typed = validated(DETECTORS.load(reference).Settings, self.request.settings, where=f"detectors.{reference}")
+        context = FitContext(
+            seed=self.seed,
+            compute=job.compute(self.numerics),
+            work=job.work,
+            report=job.context.report,
+            adversary=self._adversary(job),
+            fitted={name: member.load(job) for name, member in self.members.items()},
+        )
+        label = f"{short_name(reference)}@{adversary}" if adversary else ""
+        trained = fit_detector(reference, typed, data, context, trained_on=str(self.training), label=label)
+        trained.save(job.out / "detector")
+        return {"parameters": trained.card.parameters}
+
+    def _pair(self, job: Job, split: str, count: int) -> tuple[View, View]:
+        """Real and forged images of a split, as many of each class, at most `count`; generators have equal shares.
+
+        A fixed scorer is given real faces in the place of forged ones.
+        """
+        from detect.views import join  # imports pandas
+
+        real = job.faces(self.real).view(split)
+        if not self.forged:
+            drawn_real = drawn(real, min(count, len(real)), split)
+            return drawn_real, drawn_real
+        forged = [job.faces(self.forged[name]).view(split) for name in self.training.generators]
+        size = min(count, len(real), len(forged) * min(map(len, forged)))
+        shares = [size // len(forged) + (number < size % len(forged)) for number in range(len(forged))]
+        parts = [drawn(view, share, split) for view, share in zip(forged, shares, strict=True) if share]
+        return drawn(real, size, split), parts[0] if len(parts) == 1 else join(*parts)
+
+    def _adversary(self, job: Job) -> Adversary | None:
+        if self.adversary is None:
+            return None
+        implementation = GENERATORS.load(self.adversary.architecture)
+        return Adversary(job.path(self.adversary), self.snapshot, implementation)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Adopt(FitStage):
+    """A detector that was fitted elsewhere, taken as it is, under its name in the run.
+
+    Attributes:
+        folder: where it lies.
+        files: SHA-256 of its files.
+        resolution: of the images it will be given, in pixels.
+    """
+
+    kind = "adopt"
+    VERSION = 1
+
+    folder: str
+    files: dict[str, str]
+    resolution: int
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return its name and the digests of its files."""
+        return {"name": self.detector, "files": self.files, "resolution": self.resolution}
+
+    def implementation(self) -> type[Detector] | None:
+        """Return the class that this command names for a detector from a file; None: its stored name is enough."""
+        from detect.trained import read_card  # imports pandas
+
+        name = read_card(Path(self.folder)).name
+        reference = named_file(name) if is_file_reference(name) else None
+        return DETECTORS.load(reference) if reference else None
+
+    def run(self, job: Job) -> Facts:
+        """Copy the detector."""
+        from detect.trained import adopted, load_trained  # imports pandas
+
+        loaded = load_trained(Path(self.folder), implementation=self.implementation())
+        trained = adopted(loaded, self.detector, self.resolution, self.seed)
+        trained.save(job.out / "detector")
+        return {"parameters": trained.card.parameters}
+
+
+def drawn(view: FaceView, count: int, split: str) -> FaceView:
+    """Return the same images for every detector and every seed of a run, so that scores can be paired."""
+    return view.sample(count, derive_seed(0, "draw", split))

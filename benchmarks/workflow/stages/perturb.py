@@ -1,0 +1,52 @@
+"""The stage that changes every image of a FaceSet, for detectors that are trained on changed images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.workflow.stage import FACES, FaceStage, Facts, Job
+from benchmarks.workflow.stages.blend import Blend
+from benchmarks.workflow.stages.prepare import Prepare
+from benchmarks.workflow.stages.synthesize import Synthesize
+from detect.perturb import perturbation
+from forge.faces.rewriting import rewrite
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Perturb(FaceStage):
+    """A FaceSet with every image perturbed, to train on.
+
+    Attributes:
+        faces: the set.
+        perturbation: name of the perturbation.
+    """
+
+    kind = "perturb"
+    VERSION = 1
+    optional = True
+
+    faces: Prepare | Synthesize | Blend
+    perturbation: str
+
+    @property
+    def label(self) -> str:
+        """Return the set and the perturbation."""
+        return f"{self.faces.subject} {self.perturbation}"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return the perturbation and the splits that detectors are fitted on."""
+        return {"perturbation": self.perturbation, "splits": ["train", "val"]}
+
+    def run(self, job: Job) -> Facts:
+        """Write the FaceSet."""
+        faces = rewrite(
+            job.faces(self.faces),
+            job.out / FACES,
+            perturbation(self.perturbation),
+            called=self.perturbation,
+            splits=self.settings["splits"],
+            report=job.context.report,
+        )
+        return {"images": len(faces)}

@@ -1,0 +1,127 @@
+"""The stages that measure the quality of forged faces, and of held-out reals as a reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.workflow.stage import Facts, Job, Stage
+from benchmarks.workflow.stages.blend import Blend
+from benchmarks.workflow.stages.prepare import Prepare
+from benchmarks.workflow.stages.synthesize import Synthesize
+from forge.errors import InputError
+from forge.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from forge.quality.sets import Ask
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Reference(Stage):
+    """Quality metrics of held-out real faces, which those of forgeries are compared with.
+
+    Attributes:
+        asked: settings of the quality metrics, as JSON values.
+        data: the real faces.
+    """
+
+    kind = "floor"
+    VERSION = 1
+
+    asked: dict[str, Any]
+    data: Prepare
+
+    @property
+    def label(self) -> str:
+        """Return the source of the real faces."""
+        return self.data.label
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return the settings of the quality metrics."""
+        return self.asked
+
+    def run(self, job: Job) -> Facts:
+        """Write quality.json."""
+        from forge.quality.sets import measure_floor  # imports torch
+
+        return _write_measured(job, lambda: measure_floor(job.faces(self.data), _ask(job, self.asked, self.seed)))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Quality(Stage):
+    """Quality metrics of a generator's forgeries, beside the reference.
+
+    Attributes:
+        asked: settings of the quality metrics, as JSON values.
+        data: the real faces.
+        forged: the forgeries.
+        reference: the same metrics of held-out real faces.
+    """
+
+    kind = "quality"
+    VERSION = 1
+
+    asked: dict[str, Any]
+    data: Prepare
+    forged: Synthesize | Blend
+    reference: Reference = field(metadata={"input": "floor"})
+
+    @property
+    def label(self) -> str:
+        """Return the generator."""
+        return self.forged.label
+
+    @property
+    def subject(self) -> str:
+        """Return the generator, with the seed where a run has several."""
+        return self.forged.subject
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return the settings of the quality metrics."""
+        return self.asked
+
+    def run(self, job: Job) -> Facts:
+        """Write quality.json."""
+        from forge.quality.measure import Quality as Measured  # both import torch
+        from forge.quality.sets import measure_set
+
+        def compared() -> BaseModel:
+            known = read_json(job.path(self.reference) / "quality.json")
+            if "missing" in known:
+                raise InputError(known["missing"])
+            return measure_set(
+                job.faces(self.forged),
+                job.faces(self.data),
+                _ask(job, self.asked, self.seed),
+                floor=Measured.model_validate(known),
+            )
+
+        return _write_measured(job, compared)
+
+
+def _ask(job: Job, asked: dict[str, Any], seed: int) -> Ask:
+    from forge.quality.sets import Ask  # imports torch
+
+    return Ask(
+        n=asked["n"],
+        face_n=asked["face_n"],
+        more=tuple(asked.get("metrics", ())),
+        seed=seed,
+        device=job.context.compute.device,
+        report=job.context.report,
+    )
+
+
+def _write_measured(job: Job, measure: Callable[[], BaseModel]) -> Facts:
+    """Write what was measured; sets too small to measure are no reason to fail a run."""
+    try:
+        content = measure().model_dump(mode="json")
+    except InputError as error:
+        content = {"missing": str(error)}
+    write_json(job.out / "quality.json", content)
+    return {}

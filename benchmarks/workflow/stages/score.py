@@ -1,0 +1,145 @@
+"""The stage that scores a FaceSet with a fitted detector."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.protocol import CLEAN, TestId
+from benchmarks.workflow.stage import Facts, Job, Stage
+from benchmarks.workflow.stages.blend import Blend
+from benchmarks.workflow.stages.external import External
+from benchmarks.workflow.stages.fit import Adopt, Fit, drawn
+from benchmarks.workflow.stages.prepare import Prepare
+from benchmarks.workflow.stages.synthesize import Synthesize
+from detect.perturb import perturbation
+
+
+@dataclass(frozen=True)
+class Part:
+    """Images of one split that are scored.
+
+    Attributes:
+        split: val or test.
+        count: at most so many.
+        perturbation: of the images; "none": as they are.
+    """
+
+    split: str
+    count: int
+    perturbation: str = CLEAN
+
+    @property
+    def as_json(self) -> dict[str, Any]:
+        """Return the part as the key holds it."""
+        return {"split": self.split, "count": self.count, "perturbation": self.perturbation}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Score(Stage):
+    """Fitted detector and FaceSet to score rows of `val` and `test`.
+
+    Every batch holds images of one set, hence of one class; some images are scored one by one too (`detect.agreement`).
+
+    Attributes:
+        detector: the fitted detector.
+        faces: the FaceSet.
+        parts: what is scored of it.
+    """
+
+    kind = "score"
+    VERSION = 2
+    optional = True
+
+    detector: Fit | Adopt
+    faces: Prepare | Synthesize | Blend | External
+    parts: tuple[Part, ...]
+
+    @property
+    def real(self) -> bool:
+        """Return whether the images are real."""
+        return isinstance(self.faces, Prepare) or (isinstance(self.faces, External) and self.faces.side == "real")
+
+    @property
+    def tested_on(self) -> str:
+        """Return the name in cells: a generator, an external pair; "" for the real faces of the run."""
+        if isinstance(self.faces, External):
+            return self.faces.tested_as
+        return "" if isinstance(self.faces, Prepare) else self.faces.forger
+
+    @property
+    def label(self) -> str:
+        """Return detector and set, e.g. "dct@dcgan on real"."""
+        return f"{self.detector.label} on {self._scored}"
+
+    @property
+    def subject(self) -> str:
+        """Return detector and set, with the seed where a run has several."""
+        return f"{self.detector.subject} on {self._scored}"
+
+    @property
+    def _scored(self) -> str:
+        if isinstance(self.faces, External):
+            return f"{self.faces.tested_as} {self.faces.side}"
+        return self.tested_on or "real"
+
+    @property
+    def about(self) -> str:
+        """Return the detector."""
+        return self.detector.about
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return what is scored."""
+        return {"asked": [part.as_json for part in self.parts]}
+
+    @property
+    def work_units(self) -> float:
+        """Return how many images are scored."""
+        return float(sum(part.count for part in self.parts))
+
+    @property
+    def fixes_threshold(self) -> bool:
+        """Return whether some of the scores are of `val`, which the threshold of the detector is fixed on."""
+        return any(part.split == "val" for part in self.parts)
+
+    def tests(self) -> list[TestId]:
+        """Return the tests whose forged images are scored here."""
+        if self.real:
+            return []
+        return [
+            TestId(self.detector.fit, self.tested_on, part.perturbation, self.detector.seed)
+            for part in self.parts
+            if part.split == "test"
+        ]
+
+    def run(self, job: Job) -> Facts:
+        """Write scores.parquet.
+
+        Raises:
+            DetectorError: a score is not finite or too large, or depends on the batch.
+        """
+        import pandas as pd  # all import pandas
+
+        from detect.agreement import check_alone
+        from detect.scoring import score_table, write_scores
+
+        faces, trained, compute = job.faces(self.faces), self.detector.load(job), job.context.compute
+        tables, seconds, count = [], 0.0, 0
+        for part in self.parts:
+            view, name = drawn(faces.view(part.split), part.count, part.split), part.perturbation
+            change = None if name == CLEAN else perturbation(name)
+            start = time.perf_counter()
+            tables.append(
+                score_table(trained, view, compute, perturbation=name, perturb=change, report=job.context.report)
+            )
+            elapsed = time.perf_counter() - start
+            if len(tables) == 1:
+                scores = tables[0]["score"].to_numpy()
+                check_alone(trained.detector, view, scores, compute, name=trained.name, perturb=change)
+            if change is None:  # the speed of the detector, not of what is done to images
+                seconds += elapsed
+                count += len(view)
+        write_scores(pd.concat(tables, ignore_index=True), job.out / "scores.parquet")
+        return {"images_per_second": round(count / seconds, 1) if count else None}

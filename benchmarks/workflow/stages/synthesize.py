@@ -1,0 +1,75 @@
+"""The stage that makes forged faces with a trained generator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from benchmarks.workflow.stage import FACES, FaceStage, Facts, Job
+from benchmarks.workflow.stages.train import Train
+from forge.networks import GENERATORS
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Synthesize(FaceStage):
+    """Generator to forged FaceSet.
+
+    Attributes:
+        forger: name of the generator in the run, with its snapshot, e.g. "dcgan@24k".
+        generator: its training.
+        counts: split -> images.
+        mix: labels of the forgeries.
+        truncation: of their styles; 1: none.
+        weights: averaged or raw.
+        snapshot: thousands of images of the training; None: its end.
+    """
+
+    kind = "synthesize"
+    VERSION = 2
+    optional = True
+
+    forger: str
+    generator: Train
+    counts: dict[str, int]
+    mix: Literal["training", "uniform"] | dict[str, dict[str, float]]
+    truncation: float
+    weights: str
+    snapshot: float | None
+
+    @property
+    def label(self) -> str:
+        """Return the generator with its snapshot."""
+        return self.forger
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return how many forgeries are drawn, and how."""
+        return {
+            "counts": self.counts,
+            "mix": self.mix,
+            "truncation": self.truncation,
+            "weights": self.weights,
+            "snapshot": self.snapshot,
+        }
+
+    def run(self, job: Job) -> Facts:
+        """Write the FaceSet."""
+        from forge.generator import TrainedGenerator, generator_place  # imports torch
+        from forge.synthesis import synthesize
+
+        trained = TrainedGenerator.open(
+            generator_place(job.path(self.generator), self.snapshot),
+            implementation=GENERATORS.load(self.generator.architecture),
+        )
+        faces = synthesize(
+            trained,
+            job.out / FACES,
+            counts=self.counts,
+            seed=self.seed,
+            averaged=self.weights == "averaged",
+            truncation=self.truncation,
+            mix=self.mix,
+            report=job.context.report,
+            device=job.context.compute.device,
+        )
+        return {"images": len(faces)}

@@ -1,0 +1,120 @@
+"""The stage that trains a generator, alone or in the processes of a `torchrun`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.experiment.configs import validated
+from benchmarks.workflow.stage import Context, Facts, Job, Stage
+from benchmarks.workflow.stages.prepare import Prepare
+from forge.files import read_json
+from forge.networks import GENERATORS
+from forge.training.settings import TrainingSettings
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Train(Stage):
+    """FaceSet to generator, on split `forge` of the real faces.
+
+    Attributes:
+        generator: name in the run, without a snapshot.
+        architecture: registered name, or path/to/file.py:Class.
+        network: settings of the architecture.
+        training: settings of the training.
+        condition: label columns that it is conditioned on.
+        files: SHA-256 of the files it depends on.
+        numerics: precision and threads, which decide the result.
+        data: the real faces.
+    """
+
+    kind = "train"
+    VERSION = 4
+    optional = True
+
+    generator: str
+    architecture: str
+    network: dict[str, Any]
+    training: dict[str, Any]
+    condition: tuple[str, ...]
+    files: dict[str, str]
+    numerics: dict[str, Any]
+    data: Prepare
+
+    @property
+    def label(self) -> str:
+        """Return the generator."""
+        return self.generator
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return architecture, its settings and those of its training."""
+        return {
+            "architecture": self.architecture,
+            "network": self.network,
+            "training": self.training,
+            "condition": list(self.condition),
+            "files": self.files,
+            "numerics": self.numerics,
+        }
+
+    def run(self, job: Job) -> Facts:
+        """Train; the other processes of a `torchrun` are sent the same call first."""
+        from forge.distributed import World  # imports torch
+
+        world = World.join(job.context.compute.torch_device)
+        world.same((self, dict(job.places), job.out, job.work))
+        self.train(job)
+        return {"precision": read_json(job.out / "generator.json")["precision"], "processes": world.size}
+
+    def train(self, job: Job) -> None:
+        """Train in this process."""
+        from forge.condition import Condition  # all import torch or pandas
+        from forge.training.loop import train
+        from forge.training.task import Training, hold_out
+
+        faces = job.faces(self.data)
+        implementation = GENERATORS.load(self.architecture)
+        network = validated(implementation.Settings, self.network, where=f"generators.{self.generator}.network")
+        settings = validated(TrainingSettings, self.training, where=f"generators.{self.generator}.training")
+        view = faces.view("forge")
+        condition, codes = None, None
+        classes: tuple[tuple[int, ...], ...] = ()  # one-file architectures need not know of labels
+        if self.condition:
+            condition, view, codes = Condition.of(view, list(self.condition))
+            classes = (condition.classes,)
+        track = job.context.track
+        training = Training(
+            name=self.generator,
+            reference=self.architecture,
+            architecture=implementation(network, faces.resolution, *classes),
+            settings=settings,
+            view=view,
+            seed=self.seed,
+            compute=job.compute(self.numerics),
+            work=job.work,
+            condition=condition,
+            codes=codes,
+            track=track / f"{self.generator}-{self.key[:8]}" if track else None,
+        )
+        train(hold_out(training), job.out, job.context.report)
+
+
+def follow(context: Context) -> None:
+    """Take part in every training that the first process begins, until it says that there are no more."""
+    from forge.distributed import World  # imports torch
+
+    world = World.join(context.compute.torch_device)
+    while (call := world.same(None)) is not None:
+        stage, places, out, work = call
+        stage.train(Job(places, Path(out), Path(work), context))
+
+
+def dismiss(context: Context) -> None:
+    """Tell the other processes, if there are any, that there are no more trainings."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # set by `torchrun` and `accelerate launch`
+        from forge.distributed import World  # imports torch
+
+        World.join(context.compute.torch_device).same(None)
