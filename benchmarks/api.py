@@ -95,11 +95,12 @@ def run(
         InputError: what was asked for cannot be done as asked.
         BenchError: a stage failed that nothing can do without.
     """
-    from benchmarks.cli.terminal import observer_for
-    from benchmarks.experiment.configs import as_assignments, find_suite
-    from benchmarks.experiment.request import gather
-    from benchmarks.experiment.settings import safe_name
+    from benchmarks.experiment.configs import find_suite
+    from benchmarks.experiment.request import changed, nested, read_request
+    from benchmarks.experiment.resolve import resolve
+    from benchmarks.experiment.settings import RunRequest
     from benchmarks.report.publish import refuse_foreign, refuse_other_request
+    from benchmarks.terminal import observer_for
     from benchmarks.workflow.runner import execute_run, prepare_run
     from benchmarks.workflow.store import Store
     from forge.compute import PRECISIONS, Compute, choose_device, default_threads, set_threads, tune_allocator
@@ -111,34 +112,35 @@ def run(
         raise UnknownNameError("precision", precision, PRECISIONS)
     place, folder = Store(store_folder(store)), reports_folder(reports)
     file = find_suite(str(suite)) if suite else None
-    if seeds is not None:
-        parts = [one if isinstance(one, str) else "+".join(one) for one in (generator, detector) if one is not None]
-        parts += [str(one) for one in (data, preset) if one is not None]
-        stem = name or (file.stem if file else safe_name("-".join([*parts, "seeds", *map(str, seeds)])))
-        file, seed = _repeated(file, seed, [int(one) for one in seeds], place.root, stem)
-    allow_files(entry for names in (generator, detector, metric) for entry in _listed_names(names))
-    flags: dict[str, Any] = {
-        "generator": _names(generator),
-        "detector": _names(detector),
-        "condition": _names(condition),
-        "metric": _names(metric),
+    allow_files(entry for names in (generator, detector, metric) for entry in _listed(names))
+    values: dict[str, Any] = {
+        "generator": generator,
+        "detector": detector,
+        "condition": condition,
+        "metric": metric,
         "data": None if data is None else str(data),
         "preset": preset,
         "seed": seed,
+        "seeds": None if seeds is None else list(seeds),
         "resolution": resolution,
         "name": name,
+        "conditions": dict(conditions or {}),
+        "external": {label: (str(real), str(forged)) for label, (real, forged) in (external or {}).items()},
+        "set": nested(settings or {}),
+        "show_real": show_real or None,
     }
-    assignments = as_assignments({"conditions": conditions} if conditions else {}) + as_assignments(settings or {})
-    pairs = {label: (str(real), str(forged)) for label, (real, forged) in (external or {}).items()}
     chosen = choose_device(device)
-    asked = gather(file, flags, assignments, chosen, show_real=show_real, pairs=pairs)
+    request, notes = changed(read_request(file) if file else RunRequest(), values)
+    asked = resolve(request, device=chosen, file=file)
     compute = Compute(chosen, cast("PrecisionAsked", precision), threads or default_threads())
     set_threads(compute.threads)
     planned = prepare_run(asked, memory=place.root / "plans", compute=compute)
     refuse_foreign(folder / asked.name)
     if not overwrite:
-        refuse_other_request(folder / asked.name, asked.command, planned.photos)
+        refuse_other_request(folder / asked.name, asked.request, planned.photos)
     with observer_for(quiet=quiet) as observer, _noting(observer):
+        for note in notes:
+            observer.noted(note)
         outcome = execute_run(
             planned,
             store=place,
@@ -168,40 +170,9 @@ def _noting(observer: Observer) -> Iterator[None]:
         yield
 
 
-def _listed_names(names: Names | None) -> list[str]:
-    return [names] if isinstance(names, str) else list(names or [])
-
-
-def _names(names: Names | None) -> list[str] | str | None:
-    return names if names is None or isinstance(names, str) else list(names)
-
-
-def _repeated(
-    file: Path | None, seed: int | None, seeds: Sequence[int], store: Path, stem: str
-) -> tuple[Path | None, int | None]:
-    """A suite with these seeds, written into the store, so that a command can name it; one seed needs none."""
-    import yaml
-
-    from benchmarks.experiment.configs import read_yaml
-    from forge.errors import InputError
-    from forge.files import digest_json, write_text
-
-    if seed is not None or not seeds:
-        raise InputError(f"seed {seed} and seeds {list(seeds)} exclude each other, and seeds needs one; give either")
-    if len(seeds) == 1:
-        return file, seeds[0]
-    content = (read_yaml(file) if file else {"protocol": _protocol()}) | {"seeds": list(seeds)}
-    content.pop("seed", None)
-    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    place = store / "suites" / digest_json(content)[:8] / f"{stem}.yaml"
-    write_text(place, text)
-    return place, None
-
-
-def _protocol() -> int:
-    from benchmarks.protocol import PROTOCOL_VERSION
-
-    return PROTOCOL_VERSION
+def _listed(names: Names | None) -> list[str]:
+    texts = names.split(",") if isinstance(names, str) else names or []
+    return [name.strip() for name in texts if name.strip()]
 
 
 class Suite:
@@ -212,19 +183,20 @@ class Suite:
 
     Attributes:
         file: the YAML file.
-        asked: what it holds, checked, a `benchmarks.experiment.settings.RunFile`.
+        request: what it holds, checked, a `benchmarks.experiment.settings.RunRequest`.
 
     Raises:
         InputError: the file is missing, no YAML, or holds what a suite cannot hold.
     """
 
     def __init__(self, file: str | Path) -> None:
-        from benchmarks.experiment.configs import read_yaml, validated
-        from benchmarks.experiment.settings import Conditions, RunFile
+        from benchmarks.experiment.configs import validated
+        from benchmarks.experiment.request import read_request
+        from benchmarks.experiment.settings import Conditions
 
         self.file = Path(file)
-        self.asked = validated(RunFile, read_yaml(self.file), where=str(file))
-        validated(Conditions, self.asked.conditions, where="conditions")
+        self.request = read_request(self.file)
+        validated(Conditions, self.request.conditions, where="conditions")
 
     @classmethod
     def open(cls, name: str) -> Suite:
@@ -240,27 +212,27 @@ class Suite:
     @property
     def name(self) -> str:
         """Of the suite, and of the report folder unless another is given."""
-        return self.asked.name or self.file.stem
+        return self.request.name or self.file.stem
 
     @property
     def generators(self) -> list[str]:
         """Those it names."""
-        return _listed(self.asked.generator)
+        return list(self.request.generator)
 
     @property
     def detectors(self) -> list[str]:
         """Those it names."""
-        return _listed(self.asked.detector)
+        return list(self.request.detector)
 
     @property
     def seeds(self) -> list[int]:
         """The whole run is repeated with each."""
-        return list(self.asked.seeds or [self.asked.seed or 0])
+        return list(self.request.seeds or [self.request.seed or 0])
 
     @property
     def conditions(self) -> dict[str, Any]:
         """How detectors are tested, as the file says it."""
-        return dict(self.asked.conditions)
+        return dict(self.request.conditions)
 
     def run(self, generator: Names | None = None, detector: Names | None = None, **options: Any) -> Report:  # noqa: ANN401
         """Run it; what is given wins over the file. Arguments, result and errors are those of `benchmarks.run`."""
@@ -279,13 +251,10 @@ class Suite:
             "detectors": ", ".join(self.detectors),
             "conditions": "; ".join(as_assignments(self.conditions)) or "cross=true",
             "seeds": ", ".join(map(str, self.seeds)),
-            "real faces": self.asked.data or "rendered",
-            "preset": self.asked.preset or "quick, on a GPU standard",
+            "real faces": self.request.data or "rendered",
+            "preset": self.request.preset or "quick, on a GPU standard",
         }
         body = "".join(f'<tr><th scope="row">{key}</th><td>{escape(text)}</td></tr>' for key, text in rows.items())
-        return f"<table><caption>{escape(self.name)}: {escape(self.asked.title)}</caption><tbody>{body}</tbody></table>"
-
-
-def _listed(names: str | list[str] | None) -> list[str]:
-    texts = names.split(",") if isinstance(names, str) else names or []
-    return [one.strip() for one in texts if one.strip()]
+        return (
+            f"<table><caption>{escape(self.name)}: {escape(self.request.title)}</caption><tbody>{body}</tbody></table>"
+        )

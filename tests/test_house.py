@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.experiment.configs import configs_root, shipped
-from benchmarks.experiment.resolve import compose
-from benchmarks.experiment.settings import PRESETS
+from benchmarks.experiment.resolve import resolve
+from benchmarks.experiment.settings import PRESETS, RunRequest
 from benchmarks.workflow.runner import prepare_run
 from detect.detectors import DETECTORS, EXAMPLES
 from forge.execution import Execution, execution_of, execution_table
@@ -52,8 +52,10 @@ def test_json_files_have_one_reader():
 def test_shipped_settings_are_valid_at_every_preset(preset):
     detectors = [EXAMPLES.get(name, name) for name in DETECTORS.names()]
     trained = [name for name in GENERATORS.names() if name != "self-blended"]
-    prepare_run(compose(generators=trained, detectors=detectors, preset=preset))  # each section by its own type
-    prepare_run(compose(generators=["self-blended"], detectors=["dct"], preset=preset))
+    prepare_run(
+        resolve(RunRequest(generator=trained, detector=detectors, preset=preset))
+    )  # each section by its own type
+    prepare_run(resolve(RunRequest(generator="self-blended", detector="dct", preset=preset)))
 
 
 @pytest.mark.parametrize("kind", ["generators", "detectors"])

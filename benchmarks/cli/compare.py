@@ -33,7 +33,7 @@ def compare(
 ) -> None:
     """Test two detectors against each other: paired on the same images, over generators and seeds, Holm-adjusted."""
     from benchmarks.cli.leaderboard import scores_of
-    from benchmarks.experiment.settings import safe_name
+    from benchmarks.experiment.names import safe_name
     from benchmarks.tables.cells import cells_of
     from benchmarks.tables.compare import columns, single
     from benchmarks.workflow.runner import find_report

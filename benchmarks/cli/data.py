@@ -36,9 +36,10 @@ def prepare(
     keep_duplicates: Annotated[bool, typer.Option("--keep-duplicates", help="Do not drop near duplicates.")] = False,
 ) -> None:
     """Turn photos (or the renderer) into a FaceSet."""
-    from benchmarks.cli.terminal import observer_for
     from benchmarks.experiment.configs import parse_assignments, validated
-    from benchmarks.experiment.settings import DataSettings, safe_name
+    from benchmarks.experiment.names import safe_name
+    from benchmarks.experiment.settings import DataSettings
+    from benchmarks.terminal import observer_for
     from benchmarks.workflow.stage import Call
     from forge.compute import cores
     from forge.errors import InputError

@@ -87,7 +87,7 @@ def detect(
     tune_allocator()
 
     from benchmarks.cli.outcome import warnings_of
-    from benchmarks.experiment.settings import safe_name
+    from benchmarks.experiment.names import safe_name
     from benchmarks.inference.photo_scores import form_of, score_photos
     from benchmarks.inference.photos import list_photos
     from benchmarks.inference.predictor import cannot_explain, predictor_at, predictor_of

@@ -60,7 +60,7 @@ def init(
 
 def _check_name(file: Path) -> None:
     from benchmarks.experiment.configs import suites
-    from benchmarks.experiment.settings import safe_name
+    from benchmarks.experiment.names import safe_name
     from forge.errors import InputError, quoted
 
     if safe_name(file.stem) != file.stem:
@@ -96,7 +96,8 @@ def _yaml(value: str | list[str]) -> str:
 
 def _check_run(file: Path, name: str) -> None:
     """Refuse what `bench run` would refuse, in its words."""
-    from benchmarks.experiment.request import gather
+    from benchmarks.experiment.request import read_request
+    from benchmarks.experiment.resolve import resolve
     from benchmarks.workflow.runner import prepare_run
 
-    prepare_run(gather(file, {"name": name}, [], "cpu", show_real=False))
+    prepare_run(resolve(read_request(file).model_copy(update={"name": name})))

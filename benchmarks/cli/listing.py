@@ -115,19 +115,18 @@ def _entry(kind: str, name: str) -> dict[str, Any]:
 
 
 def _suites() -> list[dict[str, Any]]:
-    from benchmarks.experiment.configs import read_yaml, suites, validated
-    from benchmarks.experiment.settings import RunFile
+    from benchmarks.experiment.configs import suites
+    from benchmarks.experiment.request import read_request
 
     found = []
     for name, file in suites().items():
-        suite = validated(RunFile, read_yaml(file), where=str(file))
-        generators, detectors = suite.generator or [], suite.detector or []
+        suite = read_request(file)
         found.append(
             {
                 "name": name,
                 "what": suite.title,
-                "generators": len(generators) if isinstance(generators, list) else 1,
-                "detectors": len(detectors) if isinstance(detectors, list) else 1,
+                "generators": len(suite.generator),
+                "detectors": len(suite.detector),
                 "seeds": len(suite.seeds or [0]),
                 "preset": suite.preset or "",
             }

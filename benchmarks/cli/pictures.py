@@ -47,7 +47,7 @@ def generator_of_run(run: str, reference: str, *, store: Path, reports: Path) ->
         UnknownNameError: the run has no such generator.
         InputError: no such run, no such snapshot, or the store no longer holds the training.
     """
-    from benchmarks.experiment.resolve import base_name, short_name, split_snapshot
+    from benchmarks.experiment.names import base_name, short_name, split_snapshot
     from benchmarks.measures.results import Results
     from benchmarks.report.reading import read_results
     from benchmarks.workflow.runner import find_report, stage_of, stored_result
@@ -81,7 +81,7 @@ def generator_at(place: Path, reference: str | None) -> Found:
     Raises:
         InputError: the reference names no file.
     """
-    from benchmarks.experiment.settings import safe_name
+    from benchmarks.experiment.names import safe_name
     from forge.errors import InputError
     from forge.files import read_json
     from forge.registry import is_file_reference

@@ -42,7 +42,7 @@ def quality(
     from forge.compute import tune_allocator
 
     tune_allocator()
-    from benchmarks.cli.terminal import observer_for
+    from benchmarks.terminal import observer_for
     from benchmarks.workflow.stage import Call
     from forge.compute import choose_device
     from forge.quality.measure import Comparison

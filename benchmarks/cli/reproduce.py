@@ -90,7 +90,7 @@ def reproduce(
     if start == "scores":
         _print(expected, _from_scores(expected, results, folder), versions(), everything=everything, as_json=json)
         return
-    from benchmarks.cli.terminal import observer_for
+    from benchmarks.terminal import observer_for
     from benchmarks.workflow.environment import describe_environment
     from benchmarks.workflow.recompute import check_checkpoints
     from benchmarks.workflow.stage import Context
@@ -114,11 +114,16 @@ def reproduce(
 
 def _planned(results: Results, data: str | None, compute: Compute) -> PlannedRun:
     """The stages of a published run as they would be made here."""
-    from benchmarks.cli.run import gather_again
+    from benchmarks.experiment.resolve import resolve
     from benchmarks.workflow.runner import prepare_run
     from forge.errors import InputError
 
-    settings = gather_again(results.command, data, compute.device)
+    if results.request is None:
+        raise InputError(
+            f"{results.name} was written by an earlier version, without the request that asks for it again; run it "
+            f"first: {results.command}"
+        )
+    settings = resolve(results.request.model_copy(update={"data": data} if data else {}), device=compute.device)
     try:
         return prepare_run(settings, compute=compute)
     except InputError as error:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
-from typer.exceptions import TyperException
 
 from benchmarks.cli import completion, options
 
 if TYPE_CHECKING:
-    from benchmarks.experiment.settings import RunSettings
     from benchmarks.workflow.runner import PlannedRun, RunOutcome
     from benchmarks.workflow.store import Store
     from forge.compute import Compute, PrecisionAsked
@@ -90,13 +87,16 @@ def run(
         ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", min=0, max=2**32 - 1, help="Of all randomness. [default: 0]")
+        int | None, typer.Option("--seed", min=0, max=2**32 - 1, help="Random seed of the whole run. [default: 0]")
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option("--seeds", help="Seeds of a repeated run, comma-separated, e.g. 0,1,2.")
     ] = None,
     resolution: Annotated[int | None, typer.Option("--resolution", help="Pixels. [default: the preset's]")] = None,
     device: options.Device = "auto",
     precision: options.PrecisionName = "auto",
     threads: options.Threads = None,
-    name: Annotated[str | None, typer.Option("--name", help="Of the run and its report folder.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the run and its report folder.")] = None,
     store: options.Store = options.STORE,
     reports: options.Reports = options.REPORTS,
     assignments: Annotated[
@@ -127,8 +127,10 @@ def run(
     from forge.compute import tune_allocator
 
     tune_allocator()  # before torch allocates anything
-    from benchmarks.experiment.configs import find_suite
-    from benchmarks.experiment.request import gather
+    from benchmarks.experiment.configs import find_suite, parse_assignments
+    from benchmarks.experiment.request import changed, each_source, parse_pairs, read_request
+    from benchmarks.experiment.resolve import resolve
+    from benchmarks.experiment.settings import RunRequest
     from benchmarks.report.publish import refuse_foreign, refuse_other_request
     from benchmarks.workflow.disk import check_places, check_room
     from benchmarks.workflow.runner import execute_run, prepare_run
@@ -144,22 +146,24 @@ def run(
     flags = {
         "generator": generator,
         "detector": detector,
-        "add-generator": add_generator,
-        "add-detector": add_detector,
+        "add_generator": add_generator,
+        "add_detector": add_detector,
         "condition": condition,
         "metric": metric,
         "data": data,
         "preset": preset,
         "seed": seed,
+        "seeds": seeds.split(",") if seeds else None,
         "resolution": resolution,
         "name": name,
+        "show_real": show_real or None,
+        "external": parse_pairs(external or ()),
+        "set": parse_assignments(assignments or []),
     }
     suite = find_suite(file) if file else None
-    notes: list[str] = []
-    every = [
-        gather(suite, flags | part, assignments or [], chosen, show_real=show_real, pairs=external or (), notes=notes)
-        for part in _parts(suite, data, name)
-    ]
+    request, notes = changed(read_request(suite) if suite else RunRequest(), flags)
+    parts = each_source(request, suite.stem if suite else "run")
+    every = [resolve(part, device=chosen, file=suite) for part in parts]
     check_places(store=store, reports=reports)
     check_room(every, store)
     place = Store(store)
@@ -170,9 +174,9 @@ def run(
         _print_plans(runs, place, reports, as_json=json)
         return
     for planned in () if overwrite else runs:
-        refuse_other_request(reports / planned.settings.name, planned.settings.command, planned.photos)
+        refuse_other_request(reports / planned.settings.name, planned.settings.request, planned.photos)
     from benchmarks.cli.outcome import print_outcomes
-    from benchmarks.cli.terminal import observer_for
+    from benchmarks.terminal import observer_for
 
     if int(os.environ.get("RANK", "0")):
         for planned in runs:
@@ -181,7 +185,7 @@ def run(
     outcomes: list[RunOutcome] = []
     for planned in runs:
         with observer_for(quiet=quiet or json) as observer:
-            for note in dict.fromkeys(notes):
+            for note in notes:
                 observer.noted(note)
             if preset is None:
                 observer.noted(f"preset {planned.settings.preset} (on {chosen}); --preset chooses another")
@@ -204,19 +208,6 @@ def run(
         raise BenchError(f"{failures[0]}{several}; the report is there without; the same command tries again")
 
 
-def _parts(suite: Path | None, data: str | None, name: str | None) -> list[dict[str, str]]:
-    """What flags are in each run of a suite with several sources: the source, and a report's name of its own."""
-    from benchmarks.experiment.configs import read_yaml, validated
-    from benchmarks.experiment.settings import RunFile, safe_name, source_name
-
-    if suite is None or data is not None:
-        return [{}]
-    sources = validated(RunFile, read_yaml(suite), where=str(suite)).sources
-    if len(sources) < 2:
-        return [{"data": source} for source in sources] or [{}]
-    return [{"data": one, "name": f"{name or suite.stem}-{safe_name(source_name(one))}"} for one in sources]
-
-
 def _own_gpu(device: str) -> str:
     """Of several GPUs, the one that `torchrun` gives this process."""
     return f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" and "LOCAL_RANK" in os.environ else device
@@ -229,40 +220,6 @@ def _follow(planned: PlannedRun, compute: Compute) -> None:
     from forge.progress import silent
 
     follow(Context(planned.source, compute, 1, silent))
-
-
-def gather_again(command: str, data: str | None, device: str) -> RunSettings:
-    """The settings of a published run from the command that its report names.
-
-    Args:
-        command: `bench run …`.
-        data: where the real faces lie here; None: where the command says.
-        device: that will compute.
-
-    Raises:
-        InputError: the command cannot be read by this version.
-    """
-    from benchmarks.experiment.configs import find_suite
-    from benchmarks.experiment.request import gather
-    from forge.errors import InputError, quoted
-
-    alone = typer.Typer()
-    alone.command("run", add_help_option=False)(run)
-    try:
-        given = typer.main.get_command(alone).make_context("run", shlex.split(command)[2:]).params
-    except TyperException as error:
-        raise InputError(f"the report's command {quoted(command)} is not understood: {quoted(str(error))}") from error
-    names = ("generator", "detector", "condition", "metric", "data", "preset", "seed", "resolution", "name")
-    flags = {name: given[name] for name in names} | ({"data": data} if data else {})
-    flags |= {f"add-{kind}": given[f"add_{kind}"] for kind in ("generator", "detector")}
-    return gather(
-        find_suite(given["file"]) if given["file"] else None,
-        flags,
-        given["assignments"] or [],
-        device,
-        show_real=given["show_real"],
-        pairs=given["external"] or (),
-    )
 
 
 def _print_plans(runs: Sequence[PlannedRun], store: Store, reports: Path, *, as_json: bool) -> None:

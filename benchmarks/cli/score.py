@@ -24,7 +24,7 @@ def score(
 ) -> None:
     """Put a detector into the leaderboard of a suite from its scores of the test images (`bench export images`)."""
     from benchmarks.cli.leaderboard import print_sheet, sheet_of, submitted
-    from benchmarks.experiment.settings import safe_name
+    from benchmarks.experiment.names import safe_name
     from benchmarks.report.reading import read_report_scores
     from benchmarks.tables.score_file import read_submission
     from benchmarks.tables.submission import rows_of, suite_images

@@ -114,7 +114,8 @@ def validated(model: type[Model], value: Mapping[str, Any], *, where: str) -> Mo
             close = difflib.get_close_matches(str(first["loc"][-1]), names, n=1, cutoff=0.5)
             hint = f"did you mean {quoted(close[0])}?" if close else f"known: {', '.join(names)}"
             raise InputError(f"setting {place} is not known; {hint}") from error
-        raise InputError(f"setting {place} cannot be {quoted(first['input'])}: {first['msg'].lower()}") from error
+        reason = first["msg"].removeprefix("Value error, ").lower()
+        raise InputError(f"setting {place} cannot be {quoted(first['input'])}: {reason}") from error
 
 
 def configs_root() -> Path:

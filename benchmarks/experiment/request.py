@@ -1,108 +1,106 @@
-"""What a run was asked for: from a YAML file, flags and `--set` to settings, and to the command that asks again."""
+"""Requests for runs: read from a YAML file, changed by flags or arguments, written as the command that asks again."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.experiment.configs import as_assignments, merged, parse_assignments, read_yaml, suites, validated
-from benchmarks.experiment.resolve import compose, short_name, split_adversary
-from benchmarks.experiment.settings import RunFile, RunSettings
+from benchmarks.experiment.names import safe_name, short_name, source_name, split_adversary
+from benchmarks.experiment.settings import RunRequest
 from benchmarks.protocol import PROTOCOL_VERSION
 from forge.errors import InputError, quoted
 from forge.registry import is_file_reference
 
+_FLAGS = ("generator", "detector", "condition", "metric", "data", "preset", "seed", "seeds", "resolution", "name")
+_ADDED = {"add_generator": "generator", "add_detector": "detector"}
 
-def gather(
-    file: Path | None,
-    flags: dict[str, Any],
-    assignments: list[str],
-    device: str,
-    *,
-    show_real: bool,
-    pairs: Sequence[str] | Mapping[str, tuple[str, str]] = (),
-    notes: list[str] | None = None,
-) -> RunSettings:
-    """Settings from a YAML file, flags and `--set`; flags win.
 
-    Args:
-        file: the YAML file.
-        flags: by their names, None where they are not given.
-        assignments: of `--set`.
-        device: "cpu" or a GPU, which decides the default preset.
-        show_real: embed photos in the report.
-        pairs: texts of `--external`, or name -> folders of real and of forged photos.
-        notes: receives what a person should know of how the file was taken.
+def read_request(file: Path) -> RunRequest:
+    """Read a YAML file.
 
     Raises:
-        InputError: a value that cannot be; a YAML file that names code.
+        InputError: a value that cannot be, another protocol, or a file of code: a YAML never imports code.
     """
-    from forge.errors import InputError, quoted
+    request = validated(RunRequest, read_yaml(file), where=str(file))
+    for name in (*request.generator, *request.detector, *request.metric):
+        if is_file_reference(name):
+            raise InputError(f"{file} names the file {quoted(name)}; a YAML never imports code: give it as a flag")
+    if request.data and request.sources:
+        raise InputError(f"{file} names both data and sources; keep one")
+    if request.protocol not in (None, PROTOCOL_VERSION):
+        raise InputError(
+            f"{file} is written for protocol {request.protocol}; this version measures by protocol {PROTOCOL_VERSION}"
+        )
+    if request.seeds and request.name is None:
+        return request.model_copy(update={"name": file.stem})
+    return request
 
-    stored = validated(RunFile, read_yaml(file), where=str(file)) if file else RunFile()
-    for names in (stored.generator, stored.detector, stored.metric):
-        for entry in [names] if isinstance(names, str) else names or []:
-            if is_file_reference(entry):
-                raise InputError(f"{file} names the file {quoted(entry)}; a YAML never imports code: give it as a flag")
-    given = {key: value for key, value in flags.items() if value is not None}
-    if stored.sources and (stored.data or "data" not in given):
-        raise InputError(
-            f"{file} names both data and sources; keep one"
-            if stored.data
-            else f"{file} names several sources, which `bench run` runs one after another; here give data, one of: "
-            f"{', '.join(stored.sources)}"
+
+def changed(request: RunRequest, values: Mapping[str, Any]) -> tuple[RunRequest, list[str]]:
+    """Change a request by flags or arguments, which win over what it holds.
+
+    Args:
+        request: e.g. of a suite.
+        values: fields of a request; None where one is not given. Also add_generator and add_detector, for names beside
+            those of the request. Settings, conditions and external pairs are merged with those there.
+
+    Returns:
+        The request, and sentences on what had to be left out of it.
+
+    Raises:
+        InputError: a value that cannot be.
+    """
+    given = {key: value for key, value in values.items() if value is not None and value != {}}
+    content = request.model_dump()
+    if "data" in given:
+        content["sources"] = ()
+    if "seed" in given and "seeds" in given:
+        raise InputError(f"seed {given['seed']} and seeds {list(given['seeds'])} exclude each other; give either")
+    for key, other in (("seed", "seeds"), ("seeds", "seed")):
+        if key in given:
+            content[other] = type(content[other])() if other == "seeds" else None
+    for key in ("set", "conditions", "external"):
+        if key in given:
+            given[key] = merged(content[key], given[key])
+    added = {field: given.pop(key) for key, field in _ADDED.items() if key in given}
+    checked = validated(RunRequest, content | given, where="")
+    for field, names in added.items():
+        both = [*getattr(checked, field), *getattr(validated(RunRequest, {field: names}, where="add"), field)]
+        checked = validated(RunRequest, checked.model_dump() | {field: both}, where="")
+    _check_pairs(checked.external)
+    if "detector" not in given:
+        return checked, []
+    conditions, left_out = narrowed(checked.conditions, checked.detector)
+    notes = [f"conditions name {', '.join(left_out)}, which this run does not have; left out there"] if left_out else []
+    return checked.model_copy(update={"conditions": conditions}), notes
+
+
+def each_source(request: RunRequest, name: str) -> list[RunRequest]:
+    """Return a request per source; with several sources each has a name of its own.
+
+    Args:
+        request: with data or sources.
+        name: begins the names, where the request has none.
+    """
+    if len(request.sources) < 2:
+        data = {"data": request.sources[0], "sources": ()} if request.sources else {}
+        return [request.model_copy(update=data)]
+    return [
+        request.model_copy(
+            update={"data": source, "sources": (), "name": f"{request.name or name}-{safe_name(source_name(source))}"}
         )
-    left = {"set", "conditions", "external", "title", "protocol", "sources"}
-    asked = stored.model_dump(exclude=left, exclude_none=True) | given
-    named = dict(pairs) if isinstance(pairs, Mapping) else dict(map(_pair, pairs))
-    absent = [(label, part) for label, folders in named.items() for part in folders if not Path(part).is_dir()]
-    for label, part in absent[:1]:
-        raise InputError(f"--external {label}: there is no folder {part}")
-    external = stored.external | named
-    if stored.protocol not in (None, PROTOCOL_VERSION):
-        raise InputError(
-            f"{file} is written for protocol {stored.protocol}; this version measures by protocol {PROTOCOL_VERSION}"
-        )
-    if "seed" in given:
-        asked.pop("seeds", None)
-    preset = asked.get("preset") or ("quick" if device == "cpu" else "standard")
-    preset_too = {} if stored.preset else {"preset": preset}  # what the device chose here it may not choose elsewhere
-    generators, detectors = (
-        [*_names(asked.get(kind), kind), *(_names(given[f"add-{kind}"], kind) if f"add-{kind}" in given else [])]
-        for kind in ("generator", "detector")
-    )
-    conditions, left_out = narrowed(stored.conditions, detectors) if "detector" in given else (stored.conditions, [])
-    if left_out and notes is not None:
-        notes.append(f"conditions of {file} name {', '.join(left_out)}, which this run does not have; left out there")
-    of_file = merged(stored.set, {"conditions": conditions} if conditions else {})
-    overrides = merged(of_file, parse_assignments(assignments))
-    return compose(
-        generators=generators,
-        detectors=detectors,
-        condition=_names(asked["condition"], "condition") if "condition" in asked else (),
-        metrics=_names(asked["metric"], "metric") if "metric" in asked else (),
-        preset=preset,
-        seed=asked.get("seed", 0),
-        seeds=asked.get("seeds", ()),
-        source=asked.get("data", "rendered"),
-        resolution=asked.get("resolution"),
-        name=asked.get("name") or (file.stem if file and stored.seeds else None),
-        overrides=overrides,
-        external=external,
-        show_real=show_real,
-        command=_command(asked | {"preset": preset}, of_file, assignments, show_real, external)
-        if file is None or not stored.seeds
-        else _again(file, given | preset_too, assignments, show_real, named),
-    )
+        for source in request.sources
+    ]
 
 
 def narrowed(conditions: Mapping[str, Any], detectors: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """Conditions of a file without the detectors that flags left out of the run.
+    """Return conditions without the detectors that a run does not have.
 
     Args:
-        conditions: of the file.
+        conditions: of a request.
         detectors: of the run.
 
     Returns:
@@ -113,71 +111,74 @@ def narrowed(conditions: Mapping[str, Any], detectors: Sequence[str]) -> tuple[d
     absent: set[str] = set()
 
     def kept(names: Any) -> Any:  # noqa: ANN401 - what is no list of names is refused where conditions are checked
-        if not isinstance(names, list):
+        if not isinstance(names, list | tuple):
             return names
         absent.update(str(name) for name in names if name not in known)
         return [name for name in names if name in known]
 
-    changed = dict(conditions)
-    if "shuffled" in changed:
-        changed["shuffled"] = kept(changed["shuffled"])
-    if isinstance(changed.get("only"), Mapping):
-        changed["only"] = {condition: kept(names) for condition, names in changed["only"].items()}
-    return changed, sorted(absent)
+    content = dict(conditions)
+    if "shuffled" in content:
+        content["shuffled"] = kept(content["shuffled"])
+    if isinstance(content.get("only"), Mapping):
+        content["only"] = {condition: kept(names) for condition, names in content["only"].items()}
+    return content, sorted(absent)
 
 
-def _names(value: str | list[str] | None, option: str) -> list[str]:
+def parse_pairs(texts: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Read texts of `--external`: name -> folders of real and of forged photos.
 
-    entries = value.split(",") if isinstance(value, str) else value or []
-    names = [entry.strip() for entry in entries if entry.strip()]
-    if not names:
-        raise InputError(f"no {option} was named; give --{option} NAME (`bench list {option}s` shows all)")
-    if len(set(names)) < len(names):
-        raise InputError(f"--{option} names {quoted(max(names, key=names.count))} twice; once is enough")
-    return names
+    Raises:
+        InputError: a text is not NAME=REAL_DIR,FORGED_DIR, or can be read in several ways.
+    """
+    return dict(map(_parse_pair, texts))
 
 
-def _pair(text: str) -> tuple[str, tuple[str, str]]:
-    """NAME=REAL_DIR,FORGED_DIR as a name and two folders, whose names may hold commas."""
+def _parse_pair(text: str) -> tuple[str, tuple[str, str]]:
+    """Split NAME=REAL_DIR,FORGED_DIR into a name and two folders, whose names may hold commas."""
     name, equals, folders = text.partition("=")
     commas = [at for at, letter in enumerate(folders) if letter == ","]
     splits = [(folders[:at], folders[at + 1 :]) for at in commas]
     splits = [(real, forged) for real, forged in splits if real and forged]
     if not (name and equals and splits):
         raise InputError(f"--external {quoted(text)} must look like NAME=REAL_DIR,FORGED_DIR, two folders of photos")
-    there = [(real, forged) for real, forged in splits if Path(real).is_dir() and Path(forged).is_dir()]
-    if len(there) > 1:
-        raise InputError(f"--external {name} can be read in {len(there)} ways; give it as external in a YAML file")
-    return name, (there or splits)[0]
+    existing = [(real, forged) for real, forged in splits if Path(real).is_dir() and Path(forged).is_dir()]
+    if len(existing) > 1:
+        raise InputError(f"--external {name} can be read in {len(existing)} ways; give it as external in a YAML file")
+    return name, (existing or splits)[0]
 
 
-def _again(
-    file: Path,
-    given: dict[str, Any],
-    assignments: list[str],
-    show_real: bool,
-    external: Mapping[str, tuple[str, str]],
-) -> str:
-    """The command that runs a suite again: what the file says need not be repeated."""
-    name = file.stem if suites().get(file.stem) == file else str(file)
-    return _command(given, {}, assignments, show_real, external).replace(
-        "bench run", f"bench run {shlex.quote(name)}", 1
-    )
+def _check_pairs(external: Mapping[str, tuple[str, str]]) -> None:
+    for label, folders in external.items():
+        for folder in folders:
+            if not Path(folder).is_dir():
+                raise InputError(f"--external {label}: there is no folder {folder}")
 
 
-def _command(
-    asked: dict[str, Any],
-    stored: dict[str, Any],
-    assignments: list[str],
-    show_real: bool,
-    external: Mapping[str, tuple[str, str]],
-) -> str:
-    """The command that makes this run again, whatever file and defaults it came from."""
-    parts = ["bench", "run"]
-    for key, value in asked.items():
-        parts += [f"--{key}", ",".join(value) if isinstance(value, list) else str(value)]
-    for assignment in [*as_assignments(stored), *assignments]:
-        parts += ["--set", assignment]
-    for name, (real, forged) in external.items():
-        parts += ["--external", f"{name}={real},{forged}"]
-    return shlex.join([*parts, "--show-real"] if show_real else parts)
+def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn settings with dotted names into nested ones: {"a.b": 1} -> {"a": {"b": 1}}."""
+    return parse_assignments(as_assignments(settings))
+
+
+def command_of(request: RunRequest, file: Path | None = None) -> str:
+    """Write the command that asks for a run.
+
+    Args:
+        request: of the run.
+        file: the YAML file that it began from; of a shipped suite the command says its name and what differs.
+    """
+    suite = file is not None and suites().get(file.stem) == file
+    base = read_request(file) if suite and file else RunRequest()
+    parts = ["bench", "run", *([file.stem] if suite and file else [])]
+    for flag in _FLAGS:
+        value = getattr(request, flag)
+        if value != getattr(base, flag) and value not in (None, ()):
+            parts += [f"--{flag}", ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+    known = {*as_assignments({"conditions": base.conditions}), *as_assignments(base.set)}
+    assignments = (*as_assignments({"conditions": request.conditions}), *as_assignments(request.set))
+    for assignment in assignments:
+        if assignment not in known and assignment != "conditions={}":
+            parts += ["--set", assignment]
+    for name, (real, forged) in request.external.items():
+        if base.external.get(name) != (real, forged):
+            parts += ["--external", f"{name}={real},{forged}"]
+    return shlex.join([*parts, "--show-real"] if request.show_real else parts)

@@ -1,4 +1,4 @@
-"""A run's settings put together: shipped defaults, then the preset, then flags, then `--set`; and the names in them."""
+"""From a request to the settings of a run: shipped defaults, then the preset, then what is asked for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from benchmarks.experiment.configs import configs_root, merged, read_yaml, shipped, validated
+from benchmarks.experiment.names import base_name, is_fitted, safe_name, short_name, split_adversary, split_snapshot
+from benchmarks.experiment.request import command_of
 from benchmarks.experiment.settings import (
     PRESETS,
     Conditions,
@@ -17,55 +19,59 @@ from benchmarks.experiment.settings import (
     ImageCounts,
     Preset,
     QualitySettings,
+    RunRequest,
     RunSettings,
-    safe_name,
 )
 from benchmarks.protocol import GeneratorId
 from forge.errors import InputError, UnknownNameError, quoted, short
 from forge.files import digest_json
 from forge.registry import is_file_reference
 
-MOST = {"generators": 100, "detectors": 200, "seeds": 100}  # of one run, far above what anybody waits for
-
-
+LIMITS = {"generators": 100, "detectors": 200, "seeds": 100}  # of one run, far above what anybody waits for
 _LONG_LIST = 40  # characters of a list of names in the name of a run
 
 
 SECTIONS = ("data", "images", "quality", "conditions", "generator", "generators", "detector", "detectors")
 
 
-def compose(
-    *,
-    generators: Sequence[str],
-    detectors: Sequence[str],
-    preset: str,
-    condition: Sequence[str] = (),
-    metrics: Sequence[str] = (),
-    seed: int = 0,
-    seeds: Sequence[int] = (),
-    source: str = "rendered",
-    resolution: int | None = None,
-    name: str | None = None,
-    overrides: Mapping[str, Any] | None = None,
-    external: Mapping[str, tuple[str, str]] | None = None,
-    show_real: bool = False,
-    command: str = "",
-) -> RunSettings:
-    """Put a run's settings together: shipped defaults, then the preset, then flags, then `--set`.
+def resolve(request: RunRequest, *, device: str = "cpu", file: Path | None = None) -> RunSettings:
+    """Put a run's settings together: shipped defaults, then the preset, then the request.
+
+    Args:
+        request: what is asked for.
+        device: "cpu" or a GPU, which decides the default preset.
+        file: the YAML file that the request began from, for the command that asks again.
 
     Raises:
         UnknownNameError: a preset or section that does not exist; generators and detectors are checked by the caller.
         InputError: a value of the wrong type or range; names the field, the value and the fix.
     """
+    if request.preset is None:  # what the device decides here it may not decide elsewhere
+        request = request.model_copy(update={"preset": "quick" if device == "cpu" else "standard"})
+    preset, generators, detectors, name = str(request.preset), request.generator, request.detector, request.name
     if preset not in PRESETS:
         raise UnknownNameError("preset", preset, PRESETS)
+    for option, names in (("generator", generators), ("detector", detectors)):
+        if not names:
+            raise InputError(f"no {option} was named; give --{option} NAME (`bench list {option}s` shows all)")
+    for option in ("generator", "detector", "condition", "metric"):
+        names = getattr(request, option)
+        if twice := [entry for entry in names if names.count(entry) > 1]:
+            raise InputError(f"--{option} names {quoted(twice[0])} twice; once is enough")
+    if request.sources and request.data is None:
+        raise InputError(
+            f"the request names several sources, which `bench run` runs one after another; here give data, one of: "
+            f"{', '.join(request.sources)}"
+        )
     if name is not None and safe_name(name) != name:
         raise InputError(f"name {quoted(name)} cannot name a folder everywhere; try --name {safe_name(name)}")
-    overrides = dict(overrides or {})
+    overrides = merged({"conditions": request.conditions} if request.conditions else {}, request.set)
+    source, resolution, seeds = request.data or "rendered", request.resolution, request.seeds
+    condition, external = request.condition, request.external
     _check_sections(overrides)
-    for what, names in (("generators", generators), ("detectors", detectors), ("seeds", seeds)):
-        if len(names) > MOST[what]:
-            raise InputError(f"{len(names):,} {what} are named; a run has at most {MOST[what]:,}")
+    for what, entries in (("generators", generators), ("detectors", detectors), ("seeds", seeds)):
+        if len(entries) > LIMITS[what]:
+            raise InputError(f"{len(entries):,} {what} are named; a run has at most {LIMITS[what]:,}")
     size = read_yaml(configs_root() / "presets.yaml")[preset]
     data = merged(merged(size["data"], {"source": source}), overrides.get("data", {}))
     if resolution is not None:
@@ -84,14 +90,14 @@ def compose(
             if label not in known:
                 raise UnknownNameError(f"--set {section} name", label, known)
     checked = validated(DataSettings, data, where="data")
-    pairs = {label: External(real=real, forged=forged) for label, (real, forged) in (external or {}).items()}
+    pairs = {label: External(real=real, forged=forged) for label, (real, forged) in external.items()}
     for label in pairs:
         if safe_name(label) != label:
             raise InputError(f"external {quoted(label)} cannot name a test everywhere; try {safe_name(label)}")
     return RunSettings(
-        name=name or default_name(chosen_generators, chosen_detectors, checked, preset),
+        name=name or default_name(chosen_generators, chosen_detectors, checked, preset, seeds),
         preset=cast(Preset, preset),
-        seed=seeds[0] if seeds else seed,
+        seed=seeds[0] if seeds else request.seed or 0,
         seeds=tuple(seeds) if len(seeds) > 1 else (),
         data=checked,
         images=validated(ImageCounts, images, where="images"),
@@ -99,10 +105,11 @@ def compose(
         generators=chosen_generators,
         detectors=chosen_detectors,
         conditions=conditions,
-        metrics=tuple(metrics),
+        metrics=request.metric,
         external=pairs,
-        show_real=show_real,
-        command=command,
+        show_real=request.show_real,
+        request=request,
+        command=command_of(request, file),
     )
 
 
@@ -161,11 +168,6 @@ def _add(chosen: dict[str, DetectorRequest], label: str, request: DetectorReques
         )
 
 
-def is_fitted(reference: str) -> bool:
-    """Whether a detector is named by the folder of a fitted one, which is used as it is."""
-    return "/" in reference and (Path(reference) / "detector.json").is_file()
-
-
 def _fitted_name(folder: Path) -> str:
     """Name of a fitted detector: its folder's; in the store, where every folder is called "detector", its own."""
     from detect.trained import read_card
@@ -174,18 +176,6 @@ def _fitted_name(folder: Path) -> str:
         return folder.name
     card = read_card(folder)
     return card.label or short_name(card.name)
-
-
-def split_adversary(reference: str) -> tuple[str, str]:
-    """Split "disc-probe@dcgan@24k" into "disc-probe" and "dcgan@24k"; without a generator the second is empty."""
-    if is_file_reference(reference):
-        file, _, attribute = reference.rpartition(":")
-        attribute, _, adversary = attribute.partition("@")
-        return f"{file}:{attribute}", adversary
-    if reference.startswith("mean:"):
-        return reference, ""
-    name, _, adversary = reference.partition("@")
-    return name, adversary
 
 
 def _generators(
@@ -249,37 +239,19 @@ def _generators(
     }
 
 
-def split_snapshot(reference: str) -> tuple[str, float | None]:
-    """Split "dcgan@24k" into "dcgan" and 24.0; without a snapshot the second is None.
-
-    Raises:
-        InputError: what follows the "@" is no count of thousand images.
-    """
-    name, at, moment = reference.rpartition("@")
-    if not at or (is_file_reference(reference) and ".py:" in moment):  # an @ in the path of a file
-        return reference, None
-    parsed = GeneratorId.parse(reference)
-    if not parsed.kimg:
-        raise InputError(f"generator {quoted(reference)}: a snapshot is named by thousands of images, e.g. {name}@24k")
-    return parsed.base, parsed.kimg
-
-
-def base_name(label: str) -> str:
-    """The training that a generator comes from: "dcgan" for "dcgan" and for "dcgan@24k"."""
-    return GeneratorId.parse(label).base
-
-
-def short_name(reference: str) -> str:
-    """What people call a registered name or a `path/to/file.py:Class`: the name, or the class in lower case."""
-    return reference.rpartition(":")[2].lower() if is_file_reference(reference) else reference
-
-
-def default_name(generators: Mapping[str, Any], detectors: Mapping[str, Any], data: DataSettings, preset: str) -> str:
-    """The name of a run that nobody named; also the name of its report's folder.
+def default_name(
+    generators: Mapping[str, Any],
+    detectors: Mapping[str, Any],
+    data: DataSettings,
+    preset: str,
+    seeds: Sequence[int] = (),
+) -> str:
+    """Return the name of a run without one; also the name of its report's folder.
 
     Long lists are counted; a few digits of their digest tell two of them apart.
     """
     parts = [_listed(generators, "generators"), _listed(detectors, "detectors"), data.source_name, preset]
+    parts += ["seeds", *map(str, seeds)] if len(seeds) > 1 else []
     return safe_name("-".join(parts))
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
+from benchmarks.experiment.names import safe_name, source_name
 from forge.errors import quoted
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -17,12 +16,6 @@ PRESETS = ("smoke", "quick", "standard", "full")
 
 class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-def source_name(source: str) -> str:
-    """A source without its path: fairface of fairface:photos/of/people and of photos/fairface."""
-    name = source.partition(":")[0] if ":" in source else Path(source).name
-    return name or source
 
 
 class DataSettings(_Settings):
@@ -126,6 +119,66 @@ class Conditions(_Settings):
     only: dict[str, tuple[str, ...]] = Field({}, description="condition -> the detectors it is limited to")
 
 
+def _names(value: object) -> object:
+    """Split "a, b" into names; a list stays one."""
+    if isinstance(value, str):
+        value = value.split(",")
+    if not isinstance(value, list | tuple):
+        return value
+    names = tuple(name.strip() if isinstance(name, str) else name for name in value)
+    names = tuple(name for name in names if name != "")
+    if value and not names:
+        raise ValueError("it names nothing")
+    return names
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+
+
+class RunRequest(_Settings):
+    """A run as it is asked for: a YAML file, the flags of `bench run` and the arguments of `benchmarks.run`.
+
+    results.json holds the request of its run, from which the run can be made again.
+    """
+
+    generator: Names = Field((), description="generators, as a list or comma-separated")
+    detector: Names = Field((), description="detectors, likewise")
+    condition: Names = Field((), description="label columns for conditional generators")
+    metric: Names = Field((), description="metrics beside those of the protocol")
+    data: str | None = Field(None, description="real faces: NAME, PATH or NAME:PATH; null: rendered")
+    sources: tuple[str, ...] = Field(
+        (), description="real faces of several sources, each NAME, PATH or NAME:PATH: a run each"
+    )
+    preset: str | None = Field(None, description="smoke, quick, standard or full; null: quick, on a GPU standard")
+    title: str = Field("", description="one line for people")
+    protocol: int | None = Field(None, description="version of the measuring protocol it was written for")
+    seed: Seed | None = Field(None, description="random seed of the whole run; null: 0")
+    seeds: tuple[Seed, ...] = Field((), description="the whole run is repeated with each of these")
+    conditions: dict[str, Any] = Field({}, description="how detectors are trained and tested; see Conditions")
+    external: dict[str, tuple[str, str]] = Field({}, description="name -> folders of real and of forged photos")
+    resolution: int | None = Field(None, description="height and width in pixels; null: the preset's")
+    name: str | None = Field(None, description="of the run and its report folder; null: made of what it runs")
+    show_real: bool = Field(False, description="embed photos of the real faces in the report")
+    set: dict[str, Any] = Field({}, description="any setting, nested, e.g. {generator: {training: {kimg: 100}}}")
+
+    @field_validator("sources")
+    @classmethod
+    def _told_apart(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
+        names = [safe_name(source_name(source)) for source in sources]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"two of its sources are called {quoted(twice[0])}; name a folder otherwise")
+        return sources
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _distinct(cls, seeds: object) -> object:
+        if isinstance(seeds, list) and not seeds:
+            raise ValueError("it names no seed; give one, or leave seeds out")
+        if isinstance(seeds, list | tuple) and (twice := [seed for seed in seeds if seeds.count(seed) > 1]):
+            raise ValueError(f"it names the seed {twice[0]} twice")
+        return seeds
+
+
 class RunSettings(_Settings):
     """Everything that decides the outcome of a run."""
 
@@ -143,7 +196,8 @@ class RunSettings(_Settings):
     metric_files: dict[str, str] = Field({}, description="SHA-256 of the code of metrics from files")
     external: dict[str, External] = Field({}, description="pairs of folders that detectors are tested on")
     show_real: bool = False
-    command: str = ""
+    request: RunRequest = Field(description="what these settings were made from")
+    command: str = Field("", description="the command that asks for it")
 
     @field_validator("name")
     @classmethod
@@ -151,48 +205,3 @@ class RunSettings(_Settings):
         if safe_name(name) != name:
             raise ValueError(f"{name[:80]!r} cannot name a folder everywhere")
         return name
-
-
-class RunFile(_Settings):
-    """What a YAML file for `bench run FILE` may hold; flags win over it."""
-
-    generator: str | list[str] | None = None
-    detector: str | list[str] | None = None
-    condition: str | list[str] | None = None
-    metric: str | list[str] | None = None
-    data: str | None = None
-    sources: list[str] = Field(
-        [], description="real faces of several sources, each NAME, PATH or NAME:PATH: a run each"
-    )
-    preset: Preset | None = None
-    title: str = Field("", description="one line for people")
-    protocol: int | None = Field(None, description="version of the measuring protocol it was written for")
-    seed: Seed | None = None
-    seeds: list[Seed] | None = Field(None, description="the whole run is repeated with each of these")
-    conditions: dict[str, Any] = Field({}, description="how detectors are trained and tested; see Conditions")
-    external: dict[str, tuple[str, str]] = Field({}, description="name -> folders of real and of forged photos")
-    resolution: int | None = None
-    name: str | None = None
-    set: dict[str, Any] = {}
-
-    @field_validator("sources")
-    @classmethod
-    def _told_apart(cls, sources: list[str]) -> list[str]:
-        names = [safe_name(source_name(source)) for source in sources]
-        if twice := [name for name in names if names.count(name) > 1]:
-            raise ValueError(f"two of its sources are called {quoted(twice[0])}; name a folder otherwise")
-        return sources
-
-    @field_validator("seeds")
-    @classmethod
-    def _distinct(cls, seeds: list[int] | None) -> list[int] | None:
-        if seeds is not None and not seeds:
-            raise ValueError("it names no seed; give one, or leave seeds out")
-        if twice := [seed for seed in seeds or [] if (seeds or []).count(seed) > 1]:
-            raise ValueError(f"it names the seed {twice[0]} twice")
-        return seeds
-
-
-def safe_name(text: str) -> str:
-    """A name that every file system takes: other characters become `-`."""
-    return re.sub(r"[^\w.+@-]+", "-", text).strip("-.")[:100] or "run"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.experiment.configs import validated
 from benchmarks.experiment.matrix import exams
-from benchmarks.experiment.resolve import base_name, is_fitted
+from benchmarks.experiment.names import base_name, is_fitted
 from benchmarks.experiment.settings import DetectorRequest, GeneratorSettings, RunSettings
 from benchmarks.protocol import ELSEWHERE, Condition, GeneratorId
 from forge.errors import BenchError, InputError, UnknownNameError, quoted

@@ -204,7 +204,7 @@ def _write_pictures(
     """
     import numpy as np
 
-    from benchmarks.experiment.settings import safe_name
+    from benchmarks.experiment.names import safe_name
     from benchmarks.report.colour import overlay
     from forge.pictures import grid, write_picture
 

@@ -102,7 +102,7 @@ def predictor_of(
         InputError: no such run, no such detector, the store no longer holds it, or `max_fpr` is too small for the
             validation images.
     """
-    from benchmarks.experiment.resolve import short_name
+    from benchmarks.experiment.names import short_name
     from benchmarks.report.reading import read_report_scores, read_results
     from benchmarks.workflow.runner import find_report, stored_result
     from benchmarks.workflow.store import Store
@@ -152,7 +152,7 @@ def crop_of(provenance: dict[str, Any]) -> str:
 
 
 def _plugin(detector: str | None) -> Any:  # noqa: ANN401 - a detector class from a file, or None
-    from benchmarks.experiment.resolve import split_adversary
+    from benchmarks.experiment.names import split_adversary
     from detect.detectors import DETECTORS
     from forge.registry import is_file_reference
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from benchmarks.experiment.settings import RunRequest
 from benchmarks.measures.detection.base import MetricFacts
 from benchmarks.protocol import CLEAN, PROTOCOL_VERSION, Condition, TrainSet
 from forge.files import csv_cell
@@ -247,7 +248,8 @@ class Results(_Record):
     preset: str
     seed: int
     seeds: list[int] = Field([], description="of a run that was repeated; empty: one seed")
-    command: str = Field(description="the command that makes this again")
+    request: RunRequest | None = Field(None, description="what was asked for; null: an earlier version wrote this")
+    command: str = Field(description="the command that asks for it")
     missing: dict[str, str] = Field({}, description="what failed and is not in the tables: stage -> error")
     data: DataFacts
     external: list[ExternalFacts] = Field([], description="folders that detectors were tested on too")

@@ -21,6 +21,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from benchmarks.experiment.settings import RunRequest
 from benchmarks.report.digests import written_files
 from forge.errors import BenchError, BenchWarning, InputError, quoted
 from forge.files import digest_json, read_json_object, sync
@@ -50,12 +51,12 @@ def refuse_foreign(target: Path) -> None:
         )
 
 
-def refuse_other_request(target: Path, command: str, photos: Mapping[str, str]) -> None:
-    """Refuse to replace the report of a run that was asked for with other words, or that read other photos.
+def refuse_other_request(target: Path, request: RunRequest, photos: Mapping[str, str]) -> None:
+    """Refuse to replace the report of another request, or of the same one with other photos.
 
     Args:
         target: the report's folder.
-        command: that asks for the run to come, as its report will name it.
+        request: of the run to come.
         photos: name -> key of the stages that read photos.
 
     Raises:
@@ -67,12 +68,13 @@ def refuse_other_request(target: Path, command: str, photos: Mapping[str, str]) 
     except (BenchError, LookupError, TypeError, AttributeError):  # one that cannot be read is nothing to keep
         return
     other = ""
-    if before.get("command", command) != command:
-        other = f"another run, {quoted(str(before['command']), most=300)}"
+    asked = request.model_dump(mode="json")
+    if before.get("request") != asked:  # an earlier version wrote none
+        other = f"another run, {quoted(str(before.get('command', '')), most=300)}"
     elif any(keys.get(name, key) != key for name, key in photos.items()):
-        other = "the same command with other photos (or of another version)"
+        other = "the same request with other photos (or of another version)"
     if other:
-        mark = digest_json([command, *photos.items()])[:4]
+        mark = digest_json([asked, *photos.items()])[:4]
         raise InputError(
             f"{target} holds the report of {other}; keep both with --name {target.name}-{mark}, or replace it with "
             "--overwrite"

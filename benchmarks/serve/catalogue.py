@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.experiment.resolve import short_name
+from benchmarks.experiment.names import short_name
 from benchmarks.inference.predictor import Predictor, by_merit, fit_stage, predictor_at, predictor_of
 from benchmarks.measures.results import Results
 from benchmarks.protocol import PRIMARIES, phrase_of_column

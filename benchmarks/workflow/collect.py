@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.experiment.resolve import base_name
+from benchmarks.experiment.names import base_name
 from benchmarks.measures.detection.base import MetricFacts
 from benchmarks.measures.results import (
     Cell,
@@ -126,6 +126,7 @@ class _Collected:
             preset=report.preset,
             seed=report.seed,
             seeds=list(report.seeds),
+            request=report.request,
             command=report.command,
             missing=report.missing,
             data=DataFacts(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 from benchmarks.experiment.matrix import Exam, exams, moments
-from benchmarks.experiment.resolve import base_name
+from benchmarks.experiment.names import base_name
 from benchmarks.experiment.settings import GeneratorSettings, RunSettings
 from benchmarks.protocol import CLEAN, EXTERNAL_PREFIX, GeneratorId, TrainSet
 from benchmarks.workflow.stage import Stage
@@ -77,6 +77,7 @@ def plan(
     report = Report(
         seed=settings.seed,
         run_name=settings.name,
+        request=settings.request,
         command=settings.command,
         preset=settings.preset,
         seeds=settings.seeds,

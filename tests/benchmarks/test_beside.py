@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from requested import compose, gather
 from synthetic import TINY, call_bench, cell, html_of, run
 
 from benchmarks.experiment.configs import parse_assignments
 from benchmarks.experiment.matrix import exams
-from benchmarks.experiment.resolve import compose
+from benchmarks.experiment.resolve import resolve
 from benchmarks.measures.evaluate import compare, evaluate, grid
 from benchmarks.measures.results import GeneratorFacts, Moment, QualityRow
 from benchmarks.report.figures import Names
@@ -133,7 +134,7 @@ def test_snapshots_need_no_training_of_their_own_and_only_test_images():
     assert snapshot.inputs == end.inputs and snapshot.seed == end.seed  # one training, the same latents
     assert set(snapshot.settings["counts"]) == {"test"} and snapshot.settings["snapshot"] == 1
     assert [one["split"] for one in stages["score dct@dcgan on dcgan@1k"].settings["asked"]] == ["test"]
-    assert "moment dcgan@1k" in planned.stages[-1].inputs and "quality dcgan@1k" in stages
+    assert snapshot in planned.stages[-1].snapshots and "quality dcgan@1k" in stages
 
 
 @pytest.mark.parametrize(
@@ -250,24 +251,24 @@ def test_commas_and_equals_signs_in_folder_names(bench, tmp_path):
     import yaml
 
     from benchmarks import api
-    from benchmarks.cli.run import gather_again
-    from benchmarks.experiment.request import gather
 
     for i, name in enumerate(("a, b=c", "d=e,f")):
         photos(tmp_path / name, "PNG", first=100 * i)
     flags = {"generator": ["gan"], "detector": ["dct"], "preset": "smoke"}
     folders = ("a, b=c", "d=e,f")
-    for pairs in ({"mine": folders}, ["mine=a, b=c,d=e,f"]):  # from Python and from the command line
-        made = gather(None, flags, [], "cpu", show_real=False, pairs=pairs)
+    for made in (  # from Python and from the command line
+        gather(None, flags | {"external": {"mine": folders}}),
+        gather(None, flags, pairs=["mine=a, b=c,d=e,f"]),
+    ):
         assert (made.external["mine"].real, made.external["mine"].forged) == folders
-        assert gather_again(made.command, None, "cpu").external == made.external
+        assert resolve(made.request).external == made.external
         assert "mine=a, b=c,d=e,f" in shlex.split(made.command)
     (tmp_path / "r.yaml").write_text(yaml.safe_dump({**flags, "external": {"mine": list(folders)}}))
-    assert gather(tmp_path / "r.yaml", {}, [], "cpu", show_real=False).external == made.external
+    assert gather(tmp_path / "r.yaml", {}, [], "cpu").external == made.external
     for name in ("a", "a,b", "b,c", "c"):
         (tmp_path / name).mkdir()
     with pytest.raises(InputError, match="can be read in 2 ways"):
-        gather(None, flags, [], "cpu", show_real=False, pairs=["mine=a,b,c"])
+        gather(None, flags, pairs=["mine=a,b,c"])
     with pytest.raises(InputError, match="there is no folder nowhere"):
         api.run("gan", "dct", external={"mine": ("a", "nowhere")})
 

@@ -14,9 +14,7 @@ import pytest
 from PIL import Image
 from synthetic import TINY, call_bench
 
-from benchmarks.cli.run import gather_again
 from benchmarks.protocol import PROTOCOL_VERSION
-from forge.errors import InputError
 
 pytestmark = pytest.mark.e2e
 
@@ -382,10 +380,3 @@ def test_data_verbs(bench, tmp_path):
 
 def test_the_version_is_printed(bench):
     assert bench("--version")[:2] == (0, f"bench {version('deepfake-bench')}, protocol {PROTOCOL_VERSION}\n")
-
-
-@pytest.mark.parametrize("command", ["bench run --nonsense 3", "bench run --help", "bench run --seed many", "bench"])
-def test_a_stored_command_that_cannot_be_read_is_one_sentence(command):
-    with pytest.raises(InputError, match=r"is not understood|no generator was named") as caught:
-        gather_again(command, None, "cpu")
-    assert "\n" not in str(caught.value)

@@ -1,10 +1,10 @@
 """Which trainings and tests each condition asks for, and the stages that follow."""
 
 import pytest
+from requested import compose
 
 from benchmarks.experiment.configs import parse_assignments
 from benchmarks.experiment.matrix import exams
-from benchmarks.experiment.resolve import compose
 from benchmarks.protocol import TrainSet
 from benchmarks.workflow.runner import prepare_run
 from forge.errors import InputError

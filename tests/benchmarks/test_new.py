@@ -3,11 +3,12 @@
 import ast
 
 import pytest
+from requested import gather
 from synthetic import call_bench
 
 from benchmarks.cli.new import class_name, renamed
 from benchmarks.experiment.configs import configs_root, read_yaml, validated
-from benchmarks.experiment.settings import Conditions, RunFile
+from benchmarks.experiment.settings import Conditions, RunRequest
 from benchmarks.workflow.runner import prepare_run
 
 
@@ -17,7 +18,7 @@ def bench(tmp_path, monkeypatch, capsys):
 
 
 def suite_in(file):
-    found = validated(RunFile, read_yaml(file), where=str(file))
+    found = validated(RunRequest, read_yaml(file), where=str(file))
     validated(Conditions, found.conditions, where="conditions")
     return found
 
@@ -26,10 +27,9 @@ def test_a_starter_suite_is_one_that_a_run_accepts(bench, tmp_path):
     code, out, err = bench("init")
     assert (code, err) == (0, "") and "next: bench run suite.yaml --preset smoke" in out
     found = suite_in(tmp_path / "suite.yaml")
-    assert found.generator == ["gan", "dcgan"] and found.conditions["leave_one_out"] is True
-    from benchmarks.experiment.request import gather
+    assert found.generator == ("gan", "dcgan") and found.conditions["leave_one_out"] is True
 
-    asked = gather(tmp_path / "suite.yaml", {}, [], "cpu", show_real=False)
+    asked = gather(tmp_path / "suite.yaml", {}, [], "cpu")
     assert asked.name == "suite" and len(prepare_run(asked).stages) > 20
     before = (tmp_path / "suite.yaml").read_bytes()
     code, _, err = bench("init")
@@ -46,7 +46,7 @@ def test_every_line_of_the_starter_suite_that_is_commented_out_is_right_too():
     from benchmarks.experiment.configs import parse_yaml
 
     value = parse_yaml(whole.replace("$generator", "[gan, dcgan]").replace("$detector", "[dct]"), where="suite")
-    found = validated(RunFile, value, where="suite")
+    found = validated(RunRequest, value, where="suite")
     assert found.external["theirs"] == ("path/to/real", "path/to/forged") and found.set["images"] == {"train": 500}
     asked = validated(Conditions, found.conditions, where="conditions")
     assert asked.equalised and asked.budget == (50, 200) and asked.only == {"budget": ("dct",)}
@@ -59,7 +59,7 @@ def test_flags_fill_the_suite_in_whatever_they_contain(bench, tmp_path):
     code, _, err = bench("init", "mine.yml", "--data", str(odd), "-g", "dcgan", "-d", "dct, disc-probe@dcgan")
     assert (code, err) == (0, "")
     found = suite_in(tmp_path / "mine.yml")
-    assert (found.generator, found.detector) == (["dcgan"], ["dct", "disc-probe@dcgan"]) and found.data == str(odd)
+    assert (found.generator, found.detector) == (("dcgan",), ("dct", "disc-probe@dcgan")) and found.data == str(odd)
     assert found.conditions["leave_one_out"] is False  # there is nothing to leave
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from requested import compose
 
 from benchmarks.experiment.configs import parse_assignments
-from benchmarks.experiment.resolve import compose
 from benchmarks.workflow.planner import plan
 from benchmarks.workflow.runner import prepare_run
 from forge import compute

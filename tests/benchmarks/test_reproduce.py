@@ -132,7 +132,8 @@ def test_a_report_without_its_store_says_what_is_missing(published, bench):
     results = json.loads(file.read_text())
     stages = [{"name": f"fit {name}@dcgan", "key": "ab" * 32, "seconds": 1.0, "peak_memory_mb": None} for name in "ab"]
     command = "bench run -g dcgan -d dct --data photos/mine"
-    file.write_text(json.dumps(results | {"stages": stages, "command": command}))
+    request = {"generator": ["dcgan"], "detector": ["dct"], "data": "photos/mine"}
+    file.write_text(json.dumps(results | {"stages": stages, "command": command, "request": request}))
     accept(published)
     code, _, err = bench("reproduce", "mine", "--from", "checkpoints")
     assert code == 2 and err.count("\n") == 1
@@ -146,6 +147,10 @@ def test_a_report_without_its_store_says_what_is_missing(published, bench):
     code, _, err = bench("reproduce", "mine", "--from", "scratch")
     assert code == 2 and "data 'photos/mine' is neither" in err
     assert "--data PATH says where the photos of rendered lie here" in err
+    file.write_text(json.dumps(results | {"stages": stages, "command": command, "request": None}))
+    accept(published)
+    code, _, err = bench("reproduce", "mine", "--from", "scratch")
+    assert code == 2 and "written by an earlier version" in err and command in err
 
 
 def test_the_store_of_reproductions_is_ignored_by_git():

@@ -5,11 +5,12 @@ import re
 import shlex
 
 import pytest
+from requested import compose, gather
 
-from benchmarks.experiment.configs import as_assignments, parse_assignments, parse_yaml, read_yaml
-from benchmarks.experiment.request import gather
-from benchmarks.experiment.resolve import compose, default_name
-from benchmarks.experiment.settings import DataSettings, safe_name
+from benchmarks.experiment.configs import as_assignments, parse_assignments, parse_yaml, read_yaml, suites
+from benchmarks.experiment.names import safe_name
+from benchmarks.experiment.resolve import default_name
+from benchmarks.experiment.settings import DataSettings, RunRequest
 from benchmarks.workflow.planner import plan
 from benchmarks.workflow.runner import prepare_run
 from forge.errors import InputError
@@ -85,7 +86,7 @@ def test_yaml_never_runs_code(tmp_path):
     file = tmp_path / "run.yaml"
     file.write_text("generator: plugin.py:Thing\n")
     with pytest.raises(InputError, match="a YAML never imports code: give it as a flag"):
-        gather(file, {}, [], "cpu", show_real=False)
+        gather(file, {}, [], "cpu")
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_a_wrong_file_is_named(tmp_path, text, message):
     file = tmp_path / "run.yaml"
     file.write_text(text)
     with pytest.raises(InputError, match=message):
-        gather(file, FLAGS, [], "cpu", show_real=False)
+        gather(file, FLAGS, [], "cpu")
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -112,34 +113,55 @@ def test_a_missing_file_is_named(tmp_path):
 def test_flags_win_over_the_file(tmp_path):
     file = tmp_path / "run.yaml"
     file.write_text("generator: dcgan\ndetector: [xception, dct]\npreset: smoke\nseed: 3\nset: {data: {count: 40}}\n")
-    made = gather(file, {"seed": 5, "detector": "dct"}, ["data.count=41"], "cpu", show_real=False)
+    made = gather(file, {"seed": 5, "detector": "dct"}, ["data.count=41"], "cpu")
     assert made.seed == 5 and list(made.detectors) == ["dct"] and made.data.count == 41
-    made = gather(file, {}, [], "cpu", show_real=False)
+    made = gather(file, {}, [], "cpu")
     assert made.seed == 3 and list(made.detectors) == ["xception", "dct"] and made.data.count == 40
 
 
 def test_the_recorded_command_makes_the_same_run(tmp_path):
     file = tmp_path / "run.yaml"
     file.write_text("generator: dcgan\ndetector: dct\npreset: smoke\nset: {data: {count: 40}, images: {test: 30}}\n")
-    made = gather(file, {"seed": 2}, ["generator.training.kimg=1.5"], "cpu", show_real=False)
+    made = gather(file, {"seed": 2}, ["generator.training.kimg=1.5"], "cpu")
     words = shlex.split(made.command)
     flags = {w[2:]: v for w, v in itertools.pairwise(words) if w.startswith("--") and w != "--set"}
     sets = [v for w, v in itertools.pairwise(words) if w == "--set"]
-    flags["seed"] = int(flags["seed"])
-    again = gather(None, flags, sets, "cpu", show_real=False)
-    assert again.model_dump(exclude={"command"}) == made.model_dump(exclude={"command"})
+    assert gather(None, flags, sets) == made
+
+
+def test_a_request_survives_its_json(tmp_path):
+    file = tmp_path / "run.yaml"
+    file.write_text(
+        "generator: [dcgan, gan]\ndetector: dct\nseeds: [0, 3]\n"
+        "conditions: {robust: [jpeg75]}\nset: {images: {test: 30}}\n"
+    )
+    made = gather(file, {"metric": "mcc"})
+    assert RunRequest.model_validate_json(made.request.model_dump_json()) == made.request and made.name == "run"
+    assert made.command == (
+        "bench run --generator dcgan,gan --detector dct --metric mcc --preset quick --seeds 0,3 --name run "
+        "--set 'conditions.robust=[jpeg75]' --set images.test=30"
+    )
+
+
+def test_the_command_of_a_suite_says_its_name_and_what_differs():
+    suite = suites()["smoke"]
+    assert gather(suite, {}).command == "bench run smoke"
+    assert (
+        gather(suite, {"data": "digits"}, ["images.test=30"]).command
+        == "bench run smoke --data digits --set images.test=30"
+    )
 
 
 def test_presets_default_by_device():
-    assert gather(None, FLAGS, [], "cpu", show_real=False).preset == "quick"
-    assert gather(None, FLAGS, [], "cuda", show_real=False).preset == "standard"
+    assert gather(None, FLAGS, [], "cpu").preset == "quick"
+    assert gather(None, FLAGS, [], "cuda").preset == "standard"
 
 
 def test_no_or_repeated_names_are_refused():
     with pytest.raises(InputError, match="no detector was named; give --detector NAME"):
-        gather(None, {"generator": "dcgan"}, [], "cpu", show_real=False)
-    with pytest.raises(InputError, match="--detector names 'dct' twice"):
-        gather(None, {"generator": "dcgan", "detector": "dct,dct"}, [], "cpu", show_real=False)
+        gather(None, {"generator": "dcgan"}, [], "cpu")
+    with pytest.raises(InputError, match="--detector names 'dct' twice; once is enough"):
+        gather(None, {"generator": "dcgan", "detector": "dct,dct"}, [], "cpu")
 
 
 def test_assignments_go_there_and_back():
@@ -180,7 +202,7 @@ def test_a_key_depends_on_what_its_stage_reads_and_on_nothing_else():
     renamed = keys(name="other")
     assert {name for name in base if renamed[name] != base[name]} == {"report"}
     spelled_out = keys(assignments=["generator.training.flip=true"])  # the default, written out
-    assert spelled_out == base
+    assert {name for name in base if spelled_out[name] != base[name]} == {"report"}  # which says what was asked for
     other_seed = keys(seed=1)
     assert other_seed["prepare rendered"] == base["prepare rendered"]
     assert other_seed["train dcgan"] != base["train dcgan"]

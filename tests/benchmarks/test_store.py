@@ -218,9 +218,7 @@ def test_a_failing_stage_keeps_what_was_finished_and_says_where_to_look(tmp_path
 
     store = Store(tmp_path)
     monkeypatch.setattr(Second, "run", fail)
-    with pytest.raises(
-        BenchError, match=r"second b failed: ZeroDivisionError: no luck; the details are in .*error"
-    ):
+    with pytest.raises(BenchError, match=r"second b failed: ZeroDivisionError: no luck; the details are in .*error"):
         run(chain, store)
     assert "ZeroDivisionError" in (store.work(chain[1].key) / "error.txt").read_text()
     assert store.find("first", chain[0].key) and not store.find("second", chain[1].key)

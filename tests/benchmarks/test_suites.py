@@ -11,7 +11,7 @@ from PIL import Image
 from synthetic import TINY, Page, call_bench, html_of
 
 from benchmarks.experiment.configs import read_yaml, suites, validated
-from benchmarks.experiment.settings import RunFile
+from benchmarks.experiment.settings import RunRequest
 from benchmarks.protocol import TrainSet
 from benchmarks.tables.submission import suite_images
 
@@ -180,7 +180,7 @@ def test_a_run_of_which_nothing_is_left_fails_as_its_first_stage_did(bench, tmp_
 
 @pytest.mark.parametrize("name", sorted(suites()))
 def test_shipped_suites_are_valid_and_listed(name, bench):
-    suite = validated(RunFile, read_yaml(suites()[name]), where=name)
+    suite = validated(RunRequest, read_yaml(suites()[name]), where=name)
     assert suite.title and suite.protocol == 1 and suite.seeds
     assert name in bench("list", "suites")[1]
 

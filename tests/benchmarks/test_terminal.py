@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from benchmarks.cli.terminal import Live, Plain
+from benchmarks.terminal import Live, Plain
 from benchmarks.workflow.stage import Call
 from forge.progress import Tick
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 from finished import finished_run
+from requested import compose
 from synthetic import call_bench
 
-from benchmarks.experiment.resolve import compose
 from benchmarks.workflow.runner import prepare_run
 from detect.detectors import DETECTORS
 from forge.errors import InputError

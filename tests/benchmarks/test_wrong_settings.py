@@ -7,13 +7,13 @@ import sys
 import threading
 
 import pytest
+from requested import compose
 from synthetic import TINY, call_bench
 
-from benchmarks.cli.run import gather_again
 from benchmarks.cli.streams import LastingStream
 from benchmarks.experiment.configs import MOST_NODES, parse_yaml
-from benchmarks.experiment.request import gather
-from benchmarks.experiment.resolve import compose
+from benchmarks.experiment.request import changed, read_request
+from benchmarks.experiment.resolve import resolve
 from forge.errors import InputError
 from forge.registry import allow_files
 
@@ -131,18 +131,17 @@ conditions: {leave_one_out: true, shuffled: [dct, svm], only: {cross: [svm], bud
 
 def asked(tmp_path, **flags):
     (tmp_path / "suite.yaml").write_text(SUITE)
-    notes = []
-    return gather(tmp_path / "suite.yaml", flags, [], "cpu", show_real=False, notes=notes), notes
+    request, notes = changed(read_request(tmp_path / "suite.yaml"), flags)
+    return resolve(request), notes
 
 
 def test_detectors_and_generators_are_added_to_a_suite(tmp_path):
-    settings, notes = asked(tmp_path, **{"add-detector": "spectrum,my.py:Mine", "add-generator": "cgan"})
+    settings, notes = asked(tmp_path, add_detector="spectrum,my.py:Mine", add_generator="cgan")
     assert list(settings.detectors) == ["dct", "svm", "spectrum", "mine"] and notes == []
     assert list(settings.generators) == ["gan", "dcgan", "cgan"]
     assert settings.conditions.only == {"cross": ("svm",), "budget": ("dct",)}
-    assert "--add-detector spectrum,my.py:Mine --add-generator cgan" in settings.command
-    again = gather_again(settings.command, None, "cpu")
-    assert again.model_copy(update={"command": ""}) == settings.model_copy(update={"command": ""})
+    assert "--generator gan,dcgan,cgan --detector dct,svm,spectrum,my.py:Mine" in settings.command
+    assert resolve(settings.request) == settings
 
 
 def test_conditions_that_name_absent_detectors_are_narrowed_and_said(tmp_path):

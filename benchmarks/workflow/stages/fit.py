@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.experiment.configs import validated
-from benchmarks.experiment.resolve import short_name
+from benchmarks.experiment.names import short_name
 from benchmarks.experiment.settings import DetectorRequest, ImageCounts
 from benchmarks.protocol import SHUFFLED, FitId, TrainSet
 from benchmarks.workflow.stage import Facts, Job, Stage

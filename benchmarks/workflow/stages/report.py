@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from benchmarks.experiment.settings import RunRequest
 from benchmarks.workflow.program import program_digest
 from benchmarks.workflow.stage import Collecting, Facts, Job, Stage
 from benchmarks.workflow.stages.audit import Audit
@@ -29,7 +30,8 @@ class Report(Collecting):
 
     Attributes:
         run_name: of the run.
-        command: the command that makes the run again.
+        request: from which the run can be made again.
+        command: the command that does it.
         preset: of the run.
         seeds: of a repeated run; empty: one seed.
         show_real: whether photos may be embedded.
@@ -53,6 +55,7 @@ class Report(Collecting):
     VERSION = 4
 
     run_name: str
+    request: RunRequest
     command: str
     preset: str
     seeds: tuple[int, ...]
@@ -82,6 +85,7 @@ class Report(Collecting):
         """Return what the report says of the run, and the program that writes it."""
         return {
             "name": self.run_name,
+            "request": self.request.model_dump(mode="json"),
             "command": self.command,
             "show_real": self.show_real,
             "seeds": list(self.seeds),

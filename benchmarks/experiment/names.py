@@ -1,0 +1,63 @@
+"""Names in requests: generators, snapshots, detectors, sources, and names that every file system takes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from benchmarks.protocol import GeneratorId
+from forge.errors import InputError, quoted
+from forge.registry import is_file_reference
+
+
+def is_fitted(reference: str) -> bool:
+    """Whether a detector is named by the folder of a fitted one, which is used as it is."""
+    return "/" in reference and (Path(reference) / "detector.json").is_file()
+
+
+def split_adversary(reference: str) -> tuple[str, str]:
+    """Split "disc-probe@dcgan@24k" into "disc-probe" and "dcgan@24k"; without a generator the second is empty."""
+    if is_file_reference(reference):
+        file, _, attribute = reference.rpartition(":")
+        attribute, _, adversary = attribute.partition("@")
+        return f"{file}:{attribute}", adversary
+    if reference.startswith("mean:"):
+        return reference, ""
+    name, _, adversary = reference.partition("@")
+    return name, adversary
+
+
+def split_snapshot(reference: str) -> tuple[str, float | None]:
+    """Split "dcgan@24k" into "dcgan" and 24.0; without a snapshot the second is None.
+
+    Raises:
+        InputError: what follows the "@" is no count of thousand images.
+    """
+    name, at, moment = reference.rpartition("@")
+    if not at or (is_file_reference(reference) and ".py:" in moment):  # an @ in the path of a file
+        return reference, None
+    parsed = GeneratorId.parse(reference)
+    if not parsed.kimg:
+        raise InputError(f"generator {quoted(reference)}: a snapshot is named by thousands of images, e.g. {name}@24k")
+    return parsed.base, parsed.kimg
+
+
+def base_name(label: str) -> str:
+    """The training that a generator comes from: "dcgan" for "dcgan" and for "dcgan@24k"."""
+    return GeneratorId.parse(label).base
+
+
+def short_name(reference: str) -> str:
+    """What people call a registered name or a `path/to/file.py:Class`: the name, or the class in lower case."""
+    return reference.rpartition(":")[2].lower() if is_file_reference(reference) else reference
+
+
+def source_name(source: str) -> str:
+    """A source without its path: fairface of fairface:photos/of/people and of photos/fairface."""
+    name = source.partition(":")[0] if ":" in source else Path(source).name
+    return name or source
+
+
+def safe_name(text: str) -> str:
+    """A name that every file system takes: other characters become `-`."""
+    return re.sub(r"[^\w.+@-]+", "-", text).strip("-.")[:100] or "run"
