@@ -21,7 +21,7 @@ EXAMPLES = """\b
 Examples:
   bench leaderboard faces64-quick
   bench leaderboard faces64-quick --format md
-  bench leaderboard faces64-quick --by robust --columns cross,union
+  bench leaderboard faces64-quick --by robust --columns matrix,seen
   bench leaderboard faces64-fairface faces64-lfw
 """
 
@@ -36,10 +36,10 @@ def leaderboard(
     ],
     format: Annotated[str, typer.Option("--format", help="table, md, html, csv or json.")] = "table",  # noqa: A002
     by: Annotated[
-        str | None, typer.Option("--by", help="Column that ranks. [default: leave-one-out, else cross, else same]")
+        str | None, typer.Option("--by", help="Column that ranks. [default: unseen, else matrix, else seen]")
     ] = None,
     columns: Annotated[
-        str | None, typer.Option("--columns", help="Show these alone, e.g. cross,robust; csv and json have all.")
+        str | None, typer.Option("--columns", help="Show these alone, e.g. matrix,robust; csv and json have all.")
     ] = None,
     reports: options.Reports = options.REPORTS,
 ) -> None:
@@ -68,20 +68,28 @@ def leaderboard(
 def sheet_of(*names: str, reports: Path, by: str | None = None) -> Sheet:
     """The leaderboard of a report folder, from its scores and those submitted to it; of several, over all of them."""
     from benchmarks.measures.audit import failed
-    from benchmarks.measures.results import Finding
+    from benchmarks.measures.results import Cell, Finding
     from benchmarks.pipeline.reading import read_results
     from benchmarks.pipeline.run import find_report
+    from benchmarks.protocol import Protocol
     from benchmarks.tables.cells import cells_of, joined
     from benchmarks.tables.formats import Sheet
     from benchmarks.tables.leaderboard import ranked
+    from benchmarks.tables.thresholds import with_thresholds
     from forge.errors import InputError
 
     folders = [find_report(name, reports) for name in names]
     if len({folder.name for folder in folders}) < len(folders):
         raise InputError("a name stands twice among the reports to rank together; each needs one of its own")
     every = {folder.name: read_results(folder) for folder in folders}
-    cells = {folder.name: cells_of(scores_of(folder)) for folder in folders}
+    protocols = {name: Protocol.of_results(results) for name, results in every.items()}
+    first, *others = protocols.items()
+    for name, protocol in others:
+        first[1].refuse_other(protocol, (first[0], name))
+    cells = {folder.name: cells_of(scores_of(folder), protocols[folder.name]) for folder in folders}
     board = ranked(joined(cells) if len(cells) > 1 else next(iter(cells.values())), primary=by)
+    measured = {name: [Cell.model_validate(one) for one in results["cells"]] for name, results in every.items()}
+    board = with_thresholds(board, measured)
     verdicts = []
     for name, results in every.items():
         of = f" ({name})" if len(every) > 1 else ""
@@ -89,28 +97,16 @@ def sheet_of(*names: str, reports: Path, by: str | None = None) -> Sheet:
         verdicts += [f"SHORTCUT{of}, {one.audit}: {one.sentence}" for one in failed(found)]
     title = " and ".join(str(results["name"]) for results in every.values())
     fits = [one for results in every.values() for one in results["detectors"]]
-    return Sheet(board, title, next(iter(every.values()))["protocol_version"], _costs(fits), tuple(verdicts))
+    return Sheet(board, title, first[1].version, _costs(fits), tuple(verdicts))
 
 
 def scores_of(folder: Path) -> pd.DataFrame:
-    """The score rows of a report folder, and those submitted to it.
-
-    Raises:
-        InputError: they were measured by another version of the protocol.
-    """
+    """The score rows of a report folder, and those submitted to it."""
     import pandas as pd
 
-    from benchmarks.pipeline.reading import read_report_scores, read_results
-    from benchmarks.protocol import PROTOCOL_VERSION
+    from benchmarks.pipeline.reading import read_report_scores
     from detect.scoring import read_scores
-    from forge.errors import InputError
 
-    measured = read_results(folder).get("protocol_version")
-    if measured != PROTOCOL_VERSION:
-        raise InputError(
-            f"{folder} was measured by protocol {measured}, this version ranks by protocol {PROTOCOL_VERSION}; rows of "
-            "different protocols are never ranked together: run the suite again"
-        )
     others = map(read_scores, sorted(submitted(folder).glob("*.parquet")))
     return pd.concat([read_report_scores(folder), *others], ignore_index=True)
 

@@ -29,11 +29,13 @@ from benchmarks.pipeline.compose import base_name
 from benchmarks.pipeline.face_stages import count_groups
 from benchmarks.pipeline.plan import Stage, plain, seed_of
 from benchmarks.pipeline.store import Manifest, read_manifest
+from benchmarks.protocol import Protocol
 from benchmarks.report.looking import Evidence, Sight
 from benchmarks.report.write import Pictures, write_report
 from benchmarks.tables.cells import cells_of
 from benchmarks.tables.leaderboard import ranked
 from benchmarks.tables.reproduce import expected_of
+from benchmarks.tables.thresholds import means_of, with_thresholds
 from detect.scoring import read_scores
 from forge.faces.faceset import FaceSet, Images
 from forge.files import parse_json, read_json
@@ -80,6 +82,8 @@ def assemble(job: Job) -> dict[str, Any]:
         external=[_external(job.faces(name)) for name in inputs if name.startswith("external ")],
         moments=[_moment(name, stage, inputs) for name in _names(stage, "moment") if f"quality {name}" in inputs],
         detectors=[_detector(name, stage, inputs[name], manifests) for name in inputs if name.startswith("fit ")],
+        protocol_version=stage.inputs["evaluation"].settings["protocol"],
+        families=stage.inputs["evaluation"].settings["families"],
         metrics=[MetricFacts(**one) for one in evaluation.get("metrics", ())],
         cells=[Cell(**cell) for cell in evaluation["cells"]],
         comparisons=[Comparison(**item) for item in evaluation["comparisons"]],
@@ -112,11 +116,11 @@ def assemble(job: Job) -> dict[str, Any]:
         evidence=_evidence(stage, inputs, manifests, faces, first, free),
     )
     scores = read_scores(inputs["evaluation"] / "scores.parquet")
-    cells = cells_of(scores)
-    board = ranked(cells) if cells else None
+    cells = cells_of(scores, Protocol(results.protocol_version, results.families))
+    board = with_thresholds(ranked(cells), {"": results.cells}) if cells else None
     write_report(
         job.out / "report",
-        results,
+        results.model_copy(update={"means": means_of(board) if board else []}),
         scores,
         pictures,
         board=board if results.suite else None,

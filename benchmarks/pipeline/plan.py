@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from benchmarks.pipeline.compose import base_name
-from benchmarks.pipeline.exams import Exam, exams, moments
+from benchmarks.pipeline.exams import Exam, exams, families_of, moments
 from benchmarks.pipeline.program import program_digest
 from benchmarks.pipeline.settings import GeneratorSettings, RunSettings
 from benchmarks.protocol import CLEAN, EXTERNAL_PREFIX, PROTOCOL_VERSION, FitId, GeneratorId, TrainSet
@@ -31,8 +31,8 @@ VERSIONS = {
     "score": 2,
     "explain": 2,
     "audit": 3,
-    "evaluate": 9,
-    "report": 3,
+    "evaluate": 10,
+    "report": 4,
 }
 
 
@@ -135,7 +135,8 @@ def plan(
     stages.append(audit)
     scores = {stage.subject: stage for part in parts for stage in part.detectors if stage.kind == "score"}
     measured = {"metrics": list(settings.metrics), "files": settings.metric_files} if settings.metrics else {}
-    evaluate = Stage("evaluate", "", {"protocol": PROTOCOL_VERSION, **measured}, settings.seed, scores)
+    rules = {"protocol": PROTOCOL_VERSION, "families": families_of(settings.generators)}
+    evaluate = Stage("evaluate", "", rules | measured, settings.seed, scores)
     inputs = {"data": prepare, "evaluation": evaluate, "floor": floor, "audit": audit, **trained, **seen}
     inputs |= pairs | {f"moment {one.subject}": one for part in parts for one in part.moments.values()}
     inputs |= {stage.name: stage for stage in stages if stage.kind in ("quality", "fit", "score", "explain")}
@@ -296,7 +297,7 @@ def _forgeries(
     settings: RunSettings, name: str, generator: GeneratorSettings, prepare: Stage, mark: str, compute: Compute
 ) -> list[Stage]:
     """The stages that make a generator's forgeries; the last one gives the set."""
-    asked = generator.model_dump(mode="json", exclude={"blends"})
+    asked = generator.model_dump(mode="json", exclude={"blends", "family"})
     counts = settings.images.model_dump(mode="json")
     if generator.blends:
         blend = {"counts": counts, "settings": asked["network"], "generator": asked["architecture"]}

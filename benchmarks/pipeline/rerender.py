@@ -21,9 +21,11 @@ from benchmarks.pipeline.plan import Stage
 from benchmarks.pipeline.publish import publish_report
 from benchmarks.pipeline.reading import read_expected, read_results
 from benchmarks.pipeline.store import Manifest, Store
+from benchmarks.protocol import Protocol
 from benchmarks.report.figures import Names
 from benchmarks.report.write import Pictures, write_report
 from benchmarks.tables.leaderboard import leaderboard
+from benchmarks.tables.thresholds import means_of, with_thresholds
 from detect.scoring import read_scores
 from forge.errors import BenchWarning, InputError, quoted
 from forge.pictures import cut_grid
@@ -43,14 +45,17 @@ def from_scores(folder: Path) -> None:
     expected = read_expected(folder, note=True)
     results = validated(Results, read_results(folder), where=str(folder / "results.json"))
     scores = read_scores(folder / "scores.parquet")
-    found = _with_kept(evaluated(scores, _loadable(results.metrics)), results)
+    protocol = Protocol(results.protocol_version, results.families)
+    found = _with_kept(evaluated(scores, _loadable(results.metrics), protocol), results)
     known = {one["audit"] for one in found["audits"]}
     seen = [one.model_dump(mode="json") for one in results.audits if one.audit not in known]  # of images, not of scores
     found["audits"] += seen
     results = validated(
         Results, results.model_dump(mode="json") | found | {"schema_version": SCHEMA_VERSION}, where=str(folder)
     )
-    board = leaderboard(scores) if results.suite else None
+    ranked = with_thresholds(leaderboard(scores, protocol=protocol), {"": results.cells}) if results.cells else None
+    results = results.model_copy(update={"means": means_of(ranked) if ranked else []})
+    board = ranked if results.suite else None
     with tempfile.TemporaryDirectory() as place:
         fresh = Path(place) / "report"
         write_report(fresh, results, scores, _beside(folder, results), board=board, expected=expected)

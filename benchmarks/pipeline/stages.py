@@ -15,12 +15,14 @@ def evaluate(job: Job) -> Facts:
     import pandas as pd
 
     from benchmarks.measures.evaluation import evaluated
+    from benchmarks.protocol import Protocol
     from detect.scoring import read_scores, rounded, write_scores
 
     tables = [read_scores(path / "scores.parquet") for path in job.inputs.values()]
     rows = rounded(pd.concat(tables, ignore_index=True))
     write_scores(rows, job.out / "scores.parquet")
-    found = evaluated(rows, job.stage.settings.get("metrics", ()))
+    settings = job.stage.settings
+    found = evaluated(rows, settings.get("metrics", ()), Protocol(settings["protocol"], settings["families"]))
     write_json(job.out / "evaluation.json", found)
     return {"cells": len(found["cells"])}
 

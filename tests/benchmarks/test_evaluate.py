@@ -42,7 +42,7 @@ def test_a_cell_holds_the_numbers_of_its_own_rows():
     table = rows()
     cells = {cell.tested_on: cell for cell in evaluate(table)}
     assert cells.keys() == {"a", "b"}
-    assert cells["a"].condition == "same" and cells["b"].condition == "leave-one-out"
+    assert cells["a"].condition == "seen" and cells["b"].condition == "unseen"
     for name, cell in cells.items():
         test = table[(table["split"] == "test") & table["generator"].isin(["", name])]
         assert cell.auc == pytest.approx(roc_auc_score(test["label"], test["score"]))
@@ -119,7 +119,7 @@ def test_the_report_and_the_tables_make_one_and_the_same_test():
     perfect["score"] += 20.0 * perfect["label"]
     both = pd.concat([perfect, rows("good", shift=3.5, generators=("a",))])
     (test,) = compare(both)
-    cells = {name: of["same"] for name, of in cells_of(both).items()}
+    cells = {name: of["seen"] for name, of in cells_of(both).items()}
     table = Column(cells).difference("good", "perfect")
     assert (test.difference, test.p_holm) == pytest.approx((table.value, table.p))
     assert (test.low, test.high) == pytest.approx((table.low, min(1.0, table.high)))

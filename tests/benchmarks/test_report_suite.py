@@ -43,7 +43,7 @@ def test_what_leads_is_drawn_in_full(finished):
     assert {(cell.trained_on, cell.tested_on) for cell in focus.paired} == {
         ("gan+style", "dcgan"), ("dcgan+style", "gan"), ("dcgan+gan", "style"),
     }  # fmt: skip
-    assert "npr, which leads" in focus.said["single"] and "leave-one-out" in focus.said["paired"]
+    assert "npr, which leads" in focus.said["single"] and "unseen" in focus.said["paired"]
     turned = suite.dialled(cells, board)
     assert [cell.detector for cell in turned] == ["npr"] * 3 + ["xception"] * 3 + ["dct"] * 3  # no control
 
@@ -70,7 +70,7 @@ def test_other_measures_are_means_with_their_range(finished):
     results, _, board = finished
     table = suite.measures(board, results.cells, shown_metrics(results))
     assert [name for name, _ in table.lines] == [line.detector for line in board.lines] and table.cells == 3
-    of = [c.eer for c in results.cells if c.detector == "npr" and c.condition == "leave-one-out"]
+    of = [c.eer for c in results.cells if c.detector == "npr" and c.condition == "unseen"]
     eer = dict(table.lines)["npr"][table.names.index("EER")]
     assert eer == (f"{sum(of) / 3:.2f}", f"{min(of):.2f} to {max(of):.2f}")
     assert dict(table.lines)["npr"][table.names.index("TPR at 1 % FPR")] == ("n too small", "")
