@@ -157,16 +157,23 @@ def print_sheet(sheet: Sheet) -> None:
 
 def _fitting(sheet: Sheet, width: int) -> tuple[dict[str, list[str]], list[str]]:
     """The columns that fit a terminal, heading -> values, and those left out; rank, detector and primary always."""
-    from benchmarks.tables.formats import rank, standing
+    from benchmarks.tables.formats import interval, rank, share, standing
 
     board = sheet.board
     shown = {
         "rank": [rank(line) for line in board.lines],
         "detector": [line.detector for line in board.lines],
-        board.primary: [standing(line.columns[board.primary]) for line in board.lines],
+        board.primary: [standing(line.columns[board.primary], new_family=board.for_new_family) for line in board.lines],
     }
     others = [name for name in sheet.columns if name != board.primary]
-    more = {name: [_short(line.columns[name]) for line in board.lines] for name in others}
+    more = {}
+    if sheet.second:
+        ends = [interval(line.columns[board.primary], new_family=not board.for_new_family) for line in board.lines]
+        more[sheet.second] = ends
+    more |= {
+        heading: [share(getattr(line, field)) for line in board.lines] for heading, field in sheet.measures.items()
+    }
+    more |= {name: [_short(line.columns[name]) for line in board.lines] for name in others}
     more["images/s"] = [_speed(sheet, line.detector) for line in board.lines]
     left_out: list[str] = []
     for name, values in more.items():
@@ -190,7 +197,14 @@ def _speed(sheet: Sheet, detector: str) -> str:
     return f"{cost.images_per_second:,.0f}" if cost and cost.images_per_second else "–"
 
 
-_HEADINGS = {"equalised": "equal-\nised", "images/s": "images\n/s"}  # at most six characters wide
+_HEADINGS = {
+    "equalised": "equal-\nised",
+    "images/s": "images\n/s",
+    "balanced accuracy": "bal.\nacc.",
+    "TPR at 1 % FPR": "TPR at\n1 %",
+    "95 %, new family": "95 %, new\nfamily",
+    "95 %, these families": "95 %, these\nfamilies",
+}  # at most six characters wide but for intervals
 
 
 def _short(found: Standing) -> str:

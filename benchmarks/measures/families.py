@@ -20,9 +20,11 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy.special import stdtr, stdtrit
 
 from forge.errors import InputError
+
+_NORMAL = 1e9  # degrees of freedom from which Student's t is the normal distribution
 
 
 class FamilyInterval(NamedTuple):
@@ -61,7 +63,11 @@ def new_family(means: ArrayLike, covariance: ArrayLike, *, level: float = 0.95) 
     variance, value = scatter + common, float(values.mean())
     if variance == 0:  # all families agree and no image is in doubt
         return FamilyInterval(value, value, 0.0 if value else 1.0, count)
-    freedom = (count - 1) * (variance / scatter) ** 2 if scatter > 0 else math.inf
-    curve = stats.t(freedom) if math.isfinite(freedom) else stats.norm()
-    half = float(curve.ppf(0.5 + level / 2)) * math.sqrt(variance)
-    return FamilyInterval(value - half, value + half, 2 * float(curve.sf(abs(value) / math.sqrt(variance))), count)
+    freedom = (count - 1) * (variance / scatter) ** 2 if scatter > 0 else _NORMAL
+    half, p = 0.0, 0.0
+    # more degrees of freedom may shrink t by more than the shared errors add: never narrower than without them
+    for part, degrees in ((variance, min(freedom, _NORMAL)), (scatter, count - 1.0)):
+        if part > 0:
+            half = max(half, float(stdtrit(degrees, 0.5 + level / 2)) * math.sqrt(part))
+            p = max(p, 2 * float(stdtr(degrees, -abs(value) / math.sqrt(part))))
+    return FamilyInterval(value - half, value + half, p, count)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from benchmarks.protocol import condition_of_column, phrase_of_column
 from benchmarks.report.numbers import estimate
 from benchmarks.tables.column import CONTROLS
-from benchmarks.tables.formats import Sheet, rank, standing
+from benchmarks.tables.formats import Sheet, interval, rank, standing
 from benchmarks.tables.leaderboard import Leaderboard, Line, Spread
 from benchmarks.tables.thresholds import FINDS_NOTHING
 
@@ -39,12 +39,15 @@ def standings(board: Leaderboard, protocol: int) -> Standings:
     for line in board.lines:
         cells = []
         for name in names:
-            found, text = line.columns[name], standing(line.columns[name])
-            value, _, interval = text.partition(" ")
+            found, text = line.columns[name], standing(line.columns[name], new_family=board.for_new_family)
+            value, _, ends = text.partition(" ")
+            if name == board.primary and found.family_low is not None:
+                ends += f"; {'these families' if board.for_new_family else 'new family'} "
+                ends += interval(found, new_family=not board.for_new_family)
             cells.append(
                 Stand(None, *(("not run", "") if not found.cells else ("missing", text)))
                 if found.value is None
-                else Stand(round(10 * found.value), value, interval)
+                else Stand(round(10 * found.value), value, ends)
             )
         lines.append((rank(line), line.detector, line.rank == 1, cells))
     notes = Sheet(board, "", protocol, {}).notes
