@@ -34,5 +34,5 @@ def evaluated(rows: pd.DataFrame, more: Sequence[str] = (), protocol: Protocol |
     described = [one.model_copy(update={"missing": "failed"}) if one.id in failed else one for one in facts_of(more)]
     facts, gaps = groups(main, cells)
     found: dict[str, Sequence[BaseModel]] = {"metrics": described, "cells": cells, "comparisons": compare(main)}
-    found |= {"groups": facts, "gaps": gaps, "audits": [*controls(main), *directions(rows)]}
+    found |= {"groups": facts, "gaps": gaps, "audits": [*controls(main, protocol), *directions(rows)]}
     return {name: [one.model_dump(mode="json") for one in records] for name, records in found.items()}

@@ -74,7 +74,7 @@ def test_errors_that_families_share_widen_it_and_their_own_do_not_count_twice():
     means = [0.7, 0.8, 0.9]
     alone = new_family(means, np.zeros((3, 3)))
     own = new_family(means, 0.01 * np.eye(3))
-    shared = new_family(means, np.full((3, 3), 0.01))
+    shared = new_family(means, np.full((3, 3), 0.1))
     assert (own.low, own.high) == (alone.low, alone.high)  # part of the scatter of the means already
     assert shared.high - shared.low > alone.high - alone.low
     assert new_family([0.8] * 3, np.zeros((3, 3)))[:2] == pytest.approx((0.8, 0.8))
