@@ -1,39 +1,43 @@
 """The measuring protocol as types: what detectors are trained on, what they are tested on, and which condition that is.
 
 Every name of a condition, every rule that assigns a test to one, and every rule that chooses an interval stands here.
+Published tables of protocol 1 stay computable: what its rules did otherwise is in `_COLUMNS_1`, `_relation_1` and
+`_column_1`. A new condition is a member of `Condition` and a case in `condition_of`; the trainings and tests that it
+asks for are in `pipeline.exams`.
 docs: what each number means is in reports/README.md.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from forge.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 ALPHA = 0.05  # significance level of every test, after Holm; 1 - ALPHA is the level of every interval
 SMALL_CLASS = 200  # images of a class below which DeLong's interval is not used
+NEW_FAMILY = 5  # families from which the interval over families too is the headline
 FEW_UNITS = 30  # people of a class below which a percentile bootstrap over them covers too little (see the tests)
 
 CLEAN = "none"  # perturbation of images that were left alone
 ELSEWHERE = "elsewhere"  # train set of a detector that learned nothing here: a fixed scorer, or scores from a file
-EXTERNAL_PREFIX = "external:"  # begins the name of a pair of folders that nobody here made, as source and as generator
+EXTERNAL_PREFIX = "external:"  # prefix of a pair of folders from outside the project, as source and as generator
 
 
 class Condition(StrEnum):
-    """How the test of a detector relates to its training; a column of the leaderboard each.
+    """Relation between the training of a detector and a test.
 
     Attributes:
         meaning: what it says of training and test, for a list of conditions.
-        column: what its mean in a leaderboard is over; "" where it has no column.
-        phrase: "AUC 0.9 {phrase}".
+        column: what the mean of its leaderboard column is over; "" where it has no column.
+        phrase: end of the sentence "AUC 0.9 {phrase}".
     """
 
     meaning: str
@@ -47,29 +51,29 @@ class Condition(StrEnum):
         member.meaning, member.column, member.phrase = meaning, column, phrase
         return member
 
-    LEAVE_ONE_OUT = (
-        "leave-one-out",
-        "trained on all generators but the tested one",
-        "trained on all generators but the tested one, or elsewhere",
-        "on generators left out of its training",
+    @classmethod
+    def _missing_(cls, value: object) -> Condition | None:
+        """Read the words of protocol 1 in stored results."""
+        return cls(_COLUMNS_1[value].condition) if isinstance(value, str) and value in _COLUMNS_1 else None
+
+    UNSEEN = (
+        "unseen",
+        "trained on all families of generators but that of the tested generator, or elsewhere",
+        "trained on all families of generators but one, or elsewhere, tested on the generators of that family; mean "
+        "over families of the mean over their generators",
+        "on generators of families left out of its training",
     )
-    CROSS = (
-        "cross",
-        "trained on other generators than the tested one",
+    MATRIX = (
+        "matrix",
+        "trained on other generators than the tested one, but not on all other families",
         "trained on one generator, tested on each other one",
         "on generators it was not trained on",
     )
-    SAME = (
-        "same",
-        "trained on the tested generator, whose forgeries are fresh",
-        "trained on one generator, or elsewhere where the suite has one, tested on fresh forgeries of it",
+    SEEN = (
+        "seen",
+        "trained on the tested generator, alone or among others; the test forgeries are fresh",
+        "trained on all generators, tested on fresh forgeries of each",
         "on generators it was trained on",
-    )
-    UNION = (
-        "union",
-        "trained on all generators, tested on fresh forgeries of each",
-        "trained on all generators, tested on fresh forgeries of each",
-        "on fresh forgeries of all generators it was trained on",
     )
     ROBUST = (
         "robust",
@@ -79,8 +83,8 @@ class Condition(StrEnum):
     )
     EXTERNAL = (
         "external",
-        "forged and real photos that nobody here made",
-        "trained on all generators, tested on photos and forgeries that nobody here made",
+        "forged and real photos from outside the project",
+        "trained on all generators, tested on photos and forgeries from outside the project",
         "on photos and forgeries from elsewhere",
     )
     EQUALISED = (
@@ -90,18 +94,111 @@ class Condition(StrEnum):
         "after one JPEG quality for both classes",
     )
     BUDGET = ("budget", "trained on few images")
-    SNAPSHOTS = ("snapshots", "tested on forgeries of a generator at earlier moments of its training")
+    SNAPSHOTS = ("snapshots", "tested on forgeries of a generator at earlier points of its training")
     SHUFFLED = ("shuffled", "control: trained with labels exchanged at random")
 
     @property
     def seen(self) -> bool:
         """Whether the detector was trained on other forgeries of the tested generator."""
-        return self in (Condition.SAME, Condition.UNION)
+        return self is Condition.SEEN
 
 
-PRIMARIES = (Condition.LEAVE_ONE_OUT, Condition.CROSS, Condition.SAME)  # the first that a suite has ranks its detectors
+class _Column1(NamedTuple):
+    """A column of protocol 1 that protocol 2 no longer has.
+
+    Attributes:
+        condition: value of the condition that its tests have now.
+        column: what its mean is over.
+        phrase: end of the sentence "AUC 0.9 {phrase}".
+    """
+
+    condition: str
+    column: str
+    phrase: str
+
+
+_COLUMNS_1 = {
+    "leave-one-out": _Column1(
+        "unseen",
+        "trained on all generators but the tested one, or elsewhere",
+        "on generators left out of its training",
+    ),
+    "cross": _Column1(
+        "matrix",
+        "trained on one generator, tested on each other one",
+        "on generators it was not trained on",
+    ),
+    "same": _Column1(
+        "seen",
+        "trained on one generator, or elsewhere where the suite has one, tested on fresh forgeries of it",
+        "on generators it was trained on",
+    ),
+    "union": _Column1(
+        "seen",
+        "trained on all generators, tested on fresh forgeries of each",
+        "on fresh forgeries of all generators it was trained on",
+    ),
+}
+# the first that a suite has ranks its detectors; the names of the two protocols never stand in one table
+PRIMARIES = (Condition.UNSEEN, Condition.MATRIX, Condition.SEEN, "leave-one-out", "cross", "same")
 EQUALISED = Condition.EQUALISED.value  # also the perturbation that re-encodes, and a variant of a train set
 SHUFFLED = Condition.SHUFFLED.value  # also a variant of a train set
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The rules that sort tests into columns: a version, and the families of the generators.
+
+    Attributes:
+        version: of the measuring protocol; results of two versions are never ranked together.
+        families: generator -> family: what shares an architecture or a mechanism. A generator that is not named is a
+            family of its own, together with its snapshots.
+    """
+
+    version: int = PROTOCOL_VERSION
+    families: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        """Refuse a version whose rules this program does not have.
+
+        Raises:
+            InputError: no such version.
+        """
+        if self.version not in _RULES:
+            known = " and ".join(map(str, sorted(_RULES)))
+            raise InputError(f"protocol {self.version} is not known; this version evaluates by protocol {known}")
+
+    @classmethod
+    def of_results(cls, results: Mapping[str, Any]) -> Protocol:
+        """Return the protocol of a results.json as plain data."""
+        return cls(results.get("protocol_version", 1), results.get("families") or {})
+
+    @property
+    def has_families(self) -> bool:
+        """Whether means are taken over families of generators first."""
+        return self.version > 1
+
+    def family(self, generator: str) -> str:
+        """Return the family of a generator, or of a snapshot by that of its training."""
+        base = GeneratorId.parse(generator).base
+        return self.families.get(generator) or self.families.get(base) or base
+
+    def refuse_other(self, other: Protocol, names: tuple[str, str]) -> None:
+        """Refuse to rank results of two versions together.
+
+        Args:
+            other: protocol of the other results.
+            names: of both results, for the message.
+
+        Raises:
+            InputError: the versions differ.
+        """
+        if self.version != other.version:
+            raise InputError(
+                f"{names[0]} was measured by protocol {self.version} and {names[1]} by protocol {other.version}; "
+                "results of different protocols are never ranked together: show each alone, or run the older suite "
+                "again"
+            )
 
 
 @dataclass(frozen=True, order=True)
@@ -227,19 +324,22 @@ class TestGrid:
         generators: those that means are over.
         snapshots: snapshots of their trainings that nothing was trained on.
         external: names of external pairs.
+        protocol: version and families.
     """
 
     generators: frozenset[str]
     snapshots: frozenset[str] = frozenset()
     external: frozenset[str] = frozenset()
+    protocol: Protocol = field(default_factory=Protocol)
 
     @classmethod
-    def of(cls, tested: Iterable[str], train_sets: Iterable[TrainSet]) -> TestGrid:
+    def of(cls, tested: Iterable[str], train_sets: Iterable[TrainSet], protocol: Protocol | None = None) -> TestGrid:
         """Sort what was tested.
 
         Args:
             tested: generators of the test forgeries; "" is left out.
             train_sets: what detectors were trained on.
+            protocol: version and families; by default this version, each generator a family of its own.
         """
         names = {name for name in tested if name}
         trained = {name for train_set in train_sets for name in train_set.generators}
@@ -250,13 +350,28 @@ class TestGrid:
             if (parsed := GeneratorId.parse(name)).kimg is not None and parsed.base in trained
         )
         rest = names - external - snapshots
-        return cls(frozenset(rest & trained or rest), snapshots, external)
+        return cls(frozenset(rest & trained or rest), snapshots, external, protocol or Protocol())
 
     @classmethod
-    def of_scores(cls, scores: pd.DataFrame) -> TestGrid:
-        """Sort what score rows were tested on."""
+    def of_scores(cls, scores: pd.DataFrame, protocol: Protocol | None = None) -> TestGrid:
+        """Sort what score rows were tested on.
+
+        Args:
+            scores: score rows; a column `family`, where foreign scores have one, names the families.
+            protocol: version and families.
+        """
         train_sets = [TrainSet.parse(str(text)) for text in scores["trained_on"].unique()]
-        return cls.of(map(str, scores["generator"].unique()), train_sets)
+        return cls.of(map(str, scores["generator"].unique()), train_sets, protocol or protocol_of_scores(scores))
+
+    @property
+    def families(self) -> frozenset[str]:
+        """Families of the generators."""
+        return frozenset(map(self.protocol.family, self.generators))
+
+    def others(self, generator: str) -> frozenset[str]:
+        """Return the generators of all families but that of one generator."""
+        family = self.protocol.family(generator)
+        return frozenset(name for name in self.generators if self.protocol.family(name) != family)
 
     @property
     def beside(self) -> frozenset[str]:
@@ -264,10 +379,18 @@ class TestGrid:
         return self.snapshots | self.external
 
 
+def protocol_of_scores(scores: pd.DataFrame) -> Protocol:
+    """Return this version's protocol with the families that a column `family` of score rows names, if there is one."""
+    if "family" not in scores:
+        return Protocol()
+    pairs = scores[scores["generator"] != ""][["generator", "family"]].drop_duplicates()
+    return Protocol(families={str(name): str(family) for name, family in pairs.itertuples(index=False) if family})
+
+
 def condition_of(train_set: TrainSet, tested_on: str, perturbation: str, grid: TestGrid) -> Condition:
     """Return the condition of a test.
 
-    Of two generators, training on one is leaving the other out. A detector that was trained elsewhere has seen none.
+    Of two families, training on one is leaving the other out. A detector that was trained elsewhere has seen none.
 
     Args:
         train_set: what the detector was trained on.
@@ -275,8 +398,6 @@ def condition_of(train_set: TrainSet, tested_on: str, perturbation: str, grid: T
         perturbation: of the test images.
         grid: the tests of the run.
     """
-    trained = set(train_set.generators)
-    others = grid.generators - {tested_on}
     if tested_on in grid.external:
         return Condition.EXTERNAL
     if tested_on in grid.snapshots:
@@ -289,18 +410,13 @@ def condition_of(train_set: TrainSet, tested_on: str, perturbation: str, grid: T
         return Condition.ROBUST
     if train_set.variant == EQUALISED:
         return Condition.EQUALISED
-    if tested_on in trained:
-        return Condition.UNION if len(trained) > 1 and trained == grid.generators else Condition.SAME
-    if trained == others or not trained & grid.generators:
-        return Condition.LEAVE_ONE_OUT
-    return Condition.CROSS
+    return Condition(_RULES[grid.protocol.version].relation(train_set, tested_on, grid))
 
 
 def column_of(train_set: TrainSet, tested_on: str, perturbation: str, grid: TestGrid) -> str:
     """Return the leaderboard's column of a test: its condition, and of budgets the number of images.
 
-    Empty where it belongs to none: controls, snapshots, trainings that no condition asks for. In a suite of one
-    generator what was trained elsewhere shares the column of what was trained on it, so that both have a rank.
+    Empty where it belongs to none: controls, snapshots, trainings that no condition asks for.
     """
     condition = condition_of(train_set, tested_on, perturbation, grid)
     trained = set(train_set.generators)
@@ -313,11 +429,75 @@ def column_of(train_set: TrainSet, tested_on: str, perturbation: str, grid: Test
         return condition if usual and trained & grid.generators in (grid.generators, set()) else ""
     if condition is Condition.ROBUST and train_set.variant:
         return ""
-    if condition in (Condition.SAME, Condition.CROSS):
-        return condition if len(trained) == 1 else ""
-    if condition is Condition.LEAVE_ONE_OUT and grid.generators == {tested_on}:
-        return Condition.SAME
+    if condition in (Condition.UNSEEN, Condition.MATRIX, Condition.SEEN):
+        return _RULES[grid.protocol.version].column(train_set, tested_on, grid)
     return condition
+
+
+def _relation_2(train_set: TrainSet, tested_on: str, grid: TestGrid) -> str:
+    """Return how a plain training relates to a tested generator by protocol 2."""
+    trained = set(train_set.generators)
+    if tested_on in trained:
+        return Condition.SEEN
+    if grid.protocol.family(tested_on) in map(grid.protocol.family, trained):
+        return Condition.MATRIX  # a twin of the tested generator was in the training
+    return Condition.UNSEEN if trained == grid.others(tested_on) or not trained & grid.generators else Condition.MATRIX
+
+
+def _column_2(train_set: TrainSet, tested_on: str, grid: TestGrid) -> str:
+    """Return the column of a plain training and test by protocol 2.
+
+    A run of one family leaves none out: what was trained elsewhere then shares the column of what was trained on all
+    generators, so that both have a rank.
+    """
+    relation = _relation_2(train_set, tested_on, grid)
+    if relation == Condition.SEEN:
+        return relation if set(train_set.generators) == grid.generators else ""
+    if relation == Condition.MATRIX:
+        return relation if len(train_set.generators) == 1 else ""
+    return Condition.SEEN if len(grid.families) == 1 and tested_on in grid.generators else relation
+
+
+def _relation_1(train_set: TrainSet, tested_on: str, grid: TestGrid) -> str:
+    """Return how a plain training relates to a tested generator by protocol 1, which knew no families."""
+    trained = set(train_set.generators)
+    if tested_on in trained:
+        return "union" if len(trained) > 1 and trained == grid.generators else "same"
+    if trained == grid.generators - {tested_on} or not trained & grid.generators:
+        return "leave-one-out"
+    return "cross"
+
+
+def _column_1(train_set: TrainSet, tested_on: str, grid: TestGrid) -> str:
+    """Return the column of a plain training and test by protocol 1."""
+    relation = _relation_1(train_set, tested_on, grid)
+    if relation in ("same", "cross"):
+        return relation if len(train_set.generators) == 1 else ""
+    return "same" if relation == "leave-one-out" and grid.generators == {tested_on} else relation
+
+
+class _Rules(NamedTuple):
+    """What differs between versions of the protocol.
+
+    Attributes:
+        relation: condition, or column of protocol 1, of a plain training and a clean test.
+        column: its column in the leaderboard, "" where it has none.
+    """
+
+    relation: Callable[[TrainSet, str, TestGrid], str]
+    column: Callable[[TrainSet, str, TestGrid], str]
+
+
+_RULES = {1: _Rules(_relation_1, _column_1), 2: _Rules(_relation_2, _column_2)}
+
+
+def condition_of_column(name: str) -> Condition:
+    """Return the condition of a leaderboard's column, of either protocol.
+
+    Raises:
+        ValueError: no such column.
+    """
+    return Condition(name.partition(" ")[0])
 
 
 def meaning_of_column(name: str) -> str:
@@ -325,17 +505,19 @@ def meaning_of_column(name: str) -> str:
     condition, _, images = name.partition(" ")
     if images:
         return f"trained on {images} images per class"
-    return Condition(condition).column
+    return _COLUMNS_1[name].column if name in _COLUMNS_1 else Condition(condition).column
 
 
 def order_of_columns(names: Iterable[str]) -> list[str]:
-    """Sort columns as the protocol lists its conditions; budgets last, the smallest first."""
-    order = {str(condition): i for i, condition in enumerate(Condition)}
+    """Sort columns as the protocol lists its conditions, those of protocol 1 first; budgets last, smallest first."""
+    order = {name: i for i, name in enumerate([*_COLUMNS_1, *map(str, Condition)])}
     return sorted(names, key=lambda name: (order.get(name, len(order)), len(name), name))
 
 
 def phrase_of_column(name: str) -> str:
     """Return the end of the sentence "AUC 0.9 …"."""
+    if name in _COLUMNS_1:
+        return _COLUMNS_1[name].phrase
     known = name in Condition._value2member_map_
     return (Condition(name).phrase if known else "") or f"in the column {name}"
 

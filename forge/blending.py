@@ -31,6 +31,7 @@ COLUMNS = {"made_from": "string", "copy": "int64", "outline": "string"}  # real'
 class Blending:
     """Real faces blended with themselves: forgeries without a generator and without training."""
 
+    family: ClassVar[str] = "blending"
     citation: ClassVar[str] = (
         "Shiohara, Yamasaki: Detecting Deepfakes with Self-Blended Images, CVPR 2022, arXiv 2204.08376"
     )

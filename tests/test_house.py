@@ -38,14 +38,40 @@ def test_imports_go_down_never_up(floor):
 
 def test_json_files_have_one_reader():
     allowed = {"forge/files.py", "benchmarks/speed/serving.py"}  # the second reads answers of a server
-    calls = {
+    readers = {
         str(file.relative_to(ROOT))
         for floor in FORBIDDEN
         for file in (ROOT / floor).rglob("*.py")
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("json.load", "json.loads")
+        if reads_json(file.read_text(encoding="utf-8"))
     }
-    assert calls <= allowed, "use forge.files.read_json, which bounds size, depth and digits"
+    assert readers == allowed, "use forge.files.read_json, which bounds size, depth and digits"
+
+
+def reads_json(source):
+    """Whether code calls load or loads of the json module, under whatever name it imported them."""
+    names = set()
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules = [alias.asname or alias.name for alias in node.names if alias.name == "json"]
+            names |= {f"{module}.{function}" for module in modules for function in ("load", "loads")}
+        elif isinstance(node, ast.ImportFrom) and node.module == "json":
+            names |= {alias.asname or alias.name for alias in node.names if alias.name in ("load", "loads")}
+    return any(isinstance(node, ast.Call) and ast.unparse(node.func) in names for node in ast.walk(tree))
+
+
+@pytest.mark.parametrize(
+    ("source", "reads"),
+    [
+        ("import json\njson.loads(text)", True),
+        ("def f():\n    import json as encoder\n    encoder.load(file)", True),
+        ("from json import loads as parse\nparse(text)", True),
+        ("import json\njson.dumps(value)", False),
+        ("loads(text)", False),
+    ],
+)
+def test_readers_of_json_are_known_under_any_name(source, reads):
+    assert reads_json(source) is reads
 
 
 @pytest.mark.parametrize("preset", PRESETS)

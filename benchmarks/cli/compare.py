@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\b
 Examples:
   bench compare xception dct --suite faces64-quick
-  bench compare xception dct --suite faces64-quick --column leave-one-out
+  bench compare xception dct --suite faces64-quick --column unseen
 """
 
 
@@ -24,9 +24,7 @@ def compare(
     a: Annotated[str, typer.Argument(help="A detector of the suite.")],
     b: Annotated[str, typer.Argument(help="Another one.")],
     suite: Annotated[str, typer.Option("--suite", help="Finished run or suite.")],
-    column: Annotated[
-        str | None, typer.Option("--column", help="Show every cell of one column, e.g. leave-one-out.")
-    ] = None,
+    column: Annotated[str | None, typer.Option("--column", help="Show every cell of one column, e.g. unseen.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="The picture. [default: pictures/SUITE/A-vs-B.svg]")] = None,
     reports: options.Reports = options.REPORTS,
     json: options.Json = False,
@@ -34,6 +32,8 @@ def compare(
     """Test two detectors against each other: paired on the same images, over generators and seeds, Holm-adjusted."""
     from benchmarks.cli.leaderboard import scores_of
     from benchmarks.experiment.names import safe_name
+    from benchmarks.protocol import Protocol
+    from benchmarks.report.reading import read_results
     from benchmarks.tables.cells import cells_of
     from benchmarks.tables.compare import columns, single
     from benchmarks.workflow.runner import find_report
@@ -42,7 +42,7 @@ def compare(
     if a == b:
         raise InputError(f"{a} would be compared with itself; name two detectors")
     folder = find_report(suite, reports)
-    cells = cells_of(scores_of(folder))
+    cells = cells_of(scores_of(folder), Protocol.of_results(read_results(folder)))
     found = columns(cells, a, b)
     if column is not None:
         if column not in cells[a] or column not in cells[b]:

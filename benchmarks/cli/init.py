@@ -48,7 +48,7 @@ def init(
         data=_yaml(data or "rendered").ljust(24),
         generator=_yaml(generators),
         detector=_yaml(detectors),
-        several=("true" if len(generators) > 1 else "false").ljust(13),
+        unseen=("true" if generator is None or _families(generators) > 1 else "false").ljust(20),
     )
     with replacing(file) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
@@ -84,6 +84,15 @@ def _names(text: str, option: str) -> list[str]:
                 f"bench run FILE --{option} {one}"
             )
     return names
+
+
+def _families(generators: list[str]) -> int:
+    """How many families of generators there are; a snapshot belongs to that of its training."""
+    from benchmarks.experiment.names import base_name
+    from forge.networks import GENERATORS
+
+    names = {base_name(name) for name in generators}
+    return len({GENERATORS.load(name).family or name for name in names})
 
 
 def _yaml(value: str | list[str]) -> str:

@@ -21,7 +21,7 @@ EXAMPLES = """\b
 Examples:
   bench leaderboard faces64-quick
   bench leaderboard faces64-quick --format md
-  bench leaderboard faces64-quick --by robust --columns cross,union
+  bench leaderboard faces64-quick --by robust --columns matrix,seen
   bench leaderboard faces64-fairface faces64-lfw
 """
 
@@ -36,10 +36,10 @@ def leaderboard(
     ],
     format: Annotated[str, typer.Option("--format", help="table, md, html, csv or json.")] = "table",  # noqa: A002
     by: Annotated[
-        str | None, typer.Option("--by", help="Column that ranks. [default: leave-one-out, else cross, else same]")
+        str | None, typer.Option("--by", help="Column that ranks. [default: unseen, else matrix, else seen]")
     ] = None,
     columns: Annotated[
-        str | None, typer.Option("--columns", help="Show these alone, e.g. cross,robust; csv and json have all.")
+        str | None, typer.Option("--columns", help="Show these alone, e.g. matrix,robust; csv and json have all.")
     ] = None,
     reports: options.Reports = options.REPORTS,
 ) -> None:
@@ -68,11 +68,13 @@ def leaderboard(
 def sheet_of(*names: str, reports: Path, by: str | None = None) -> Sheet:
     """The leaderboard of a report folder, from its scores and those submitted to it; of several, over all of them."""
     from benchmarks.measures.audit import failed
-    from benchmarks.measures.results import Finding
+    from benchmarks.measures.results import Cell, Finding
+    from benchmarks.protocol import Protocol
     from benchmarks.report.reading import read_results
     from benchmarks.tables.cells import cells_of, joined
     from benchmarks.tables.formats import Sheet
     from benchmarks.tables.leaderboard import ranked
+    from benchmarks.tables.thresholds import with_thresholds
     from benchmarks.workflow.runner import find_report
     from forge.errors import InputError
 
@@ -80,8 +82,14 @@ def sheet_of(*names: str, reports: Path, by: str | None = None) -> Sheet:
     if len({folder.name for folder in folders}) < len(folders):
         raise InputError("a name stands twice among the reports to rank together; each needs one of its own")
     every = {folder.name: read_results(folder) for folder in folders}
-    cells = {folder.name: cells_of(scores_of(folder)) for folder in folders}
+    protocols = {name: Protocol.of_results(results) for name, results in every.items()}
+    first, *others = protocols.items()
+    for name, protocol in others:
+        first[1].refuse_other(protocol, (first[0], name))
+    cells = {folder.name: cells_of(scores_of(folder), protocols[folder.name]) for folder in folders}
     board = ranked(joined(cells) if len(cells) > 1 else next(iter(cells.values())), primary=by)
+    measured = {name: [Cell.model_validate(one) for one in results["cells"]] for name, results in every.items()}
+    board = with_thresholds(board, measured)
     verdicts = []
     for name, results in every.items():
         of = f" ({name})" if len(every) > 1 else ""
@@ -89,28 +97,16 @@ def sheet_of(*names: str, reports: Path, by: str | None = None) -> Sheet:
         verdicts += [f"SHORTCUT{of}, {one.audit}: {one.sentence}" for one in failed(found)]
     title = " and ".join(str(results["name"]) for results in every.values())
     fits = [one for results in every.values() for one in results["detectors"]]
-    return Sheet(board, title, next(iter(every.values()))["protocol_version"], _costs(fits), tuple(verdicts))
+    return Sheet(board, title, first[1].version, _costs(fits), tuple(verdicts))
 
 
 def scores_of(folder: Path) -> pd.DataFrame:
-    """The score rows of a report folder, and those submitted to it.
-
-    Raises:
-        InputError: they were measured by another version of the protocol.
-    """
+    """The score rows of a report folder, and those submitted to it."""
     import pandas as pd
 
-    from benchmarks.protocol import PROTOCOL_VERSION
-    from benchmarks.report.reading import read_report_scores, read_results
+    from benchmarks.report.reading import read_report_scores
     from detect.scoring import read_scores
-    from forge.errors import InputError
 
-    measured = read_results(folder).get("protocol_version")
-    if measured != PROTOCOL_VERSION:
-        raise InputError(
-            f"{folder} was measured by protocol {measured}, this version ranks by protocol {PROTOCOL_VERSION}; rows of "
-            "different protocols are never ranked together: run the suite again"
-        )
     others = map(read_scores, sorted(submitted(folder).glob("*.parquet")))
     return pd.concat([read_report_scores(folder), *others], ignore_index=True)
 
@@ -161,16 +157,23 @@ def print_sheet(sheet: Sheet) -> None:
 
 def _fitting(sheet: Sheet, width: int) -> tuple[dict[str, list[str]], list[str]]:
     """The columns that fit a terminal, heading -> values, and those left out; rank, detector and primary always."""
-    from benchmarks.tables.formats import rank, standing
+    from benchmarks.tables.formats import interval, rank, share, standing
 
     board = sheet.board
     shown = {
         "rank": [rank(line) for line in board.lines],
         "detector": [line.detector for line in board.lines],
-        board.primary: [standing(line.columns[board.primary]) for line in board.lines],
+        board.primary: [standing(line.columns[board.primary], new_family=board.for_new_family) for line in board.lines],
     }
     others = [name for name in sheet.columns if name != board.primary]
-    more = {name: [_short(line.columns[name]) for line in board.lines] for name in others}
+    more = {}
+    if sheet.second:
+        ends = [interval(line.columns[board.primary], new_family=not board.for_new_family) for line in board.lines]
+        more[sheet.second] = ends
+    more |= {
+        heading: [share(getattr(line, field)) for line in board.lines] for heading, field in sheet.measures.items()
+    }
+    more |= {name: [_short(line.columns[name]) for line in board.lines] for name in others}
     more["images/s"] = [_speed(sheet, line.detector) for line in board.lines]
     left_out: list[str] = []
     for name, values in more.items():
@@ -194,7 +197,14 @@ def _speed(sheet: Sheet, detector: str) -> str:
     return f"{cost.images_per_second:,.0f}" if cost and cost.images_per_second else "–"
 
 
-_HEADINGS = {"equalised": "equal-\nised", "images/s": "images\n/s"}  # at most six characters wide
+_HEADINGS = {
+    "equalised": "equal-\nised",
+    "images/s": "images\n/s",
+    "balanced accuracy": "bal.\nacc.",
+    "TPR at 1 % FPR": "TPR at\n1 %",
+    "95 %, new family": "95 %, new\nfamily",
+    "95 %, these families": "95 %, these\nfamilies",
+}  # at most six characters wide but for intervals
 
 
 def _short(found: Standing) -> str:

@@ -134,13 +134,15 @@ def _planned(results: Results, data: str | None, compute: Compute) -> PlannedRun
 
 
 def _from_scores(expected: Expected, results: Results, folder: Path) -> list[Verdict]:
+    from benchmarks.protocol import Protocol
     from benchmarks.tables.cells import cells_of
     from benchmarks.tables.leaderboard import ranked
     from benchmarks.tables.reproduce import expected_of
     from benchmarks.tables.reproduce import reproduce as compare
     from detect.scoring import read_scores
 
-    cells = cells_of(read_scores(folder / "scores.parquet"))
+    protocol = Protocol(results.protocol_version, results.families)
+    cells = cells_of(read_scores(folder / "scores.parquet"), protocol)
     return compare(expected, expected_of(results, cells, ranked(cells) if cells else None))
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from benchmarks.experiment.settings import RunSettings
+from benchmarks.experiment.settings import GeneratorSettings, RunSettings
 from benchmarks.protocol import CLEAN, EQUALISED, EXTERNAL_PREFIX, SHUFFLED, Condition, GeneratorId, TrainSet
 
 
@@ -26,8 +27,8 @@ class Exam:
 def exams(settings: RunSettings, detector: str) -> list[Exam]:
     """The exams of one detector, each training once.
 
-    A detector that was fitted elsewhere, or is a fixed scorer, has one exam: all generators, clean and perturbed. One
-    generator alone has no left-out one, and what is asked of the union of all is asked of it.
+    A detector that was fitted elsewhere, or is a fixed scorer, has one exam: all generators, clean and perturbed. A run
+    of one family has no `unseen`: nothing would be left to train on.
     """
     every = tuple(settings.generators)
     asked = settings.conditions
@@ -39,12 +40,11 @@ def exams(settings: RunSettings, detector: str) -> list[Exam]:
         every += tuple(label for name in every for label in moments(settings, name)) + elsewhere
         return [Exam(TrainSet.parse(request.trained_on), every, (CLEAN, *changed))]
     found: list[Exam] = []
-    if asked.cross and _wanted(settings, Condition.CROSS, detector):
+    if asked.matrix and _wanted(settings, Condition.MATRIX, detector):
         found += [Exam(TrainSet.of(name), (*every, *_moments(settings, name, detector))) for name in every]
-    if asked.leave_one_out and len(every) > 1 and _wanted(settings, Condition.LEAVE_ONE_OUT, detector):
-        others = {name: TrainSet.of(*(other for other in every if other != name)) for name in every}
-        found += [Exam(others[name], (name, *_moments(settings, name, detector))) for name in every]
-    if asked.union and len(every) > 1 and _wanted(settings, Condition.UNION, detector):
+    if asked.unseen and _wanted(settings, Condition.UNSEEN, detector):
+        found += _unseen(settings, detector)
+    if asked.seen and _wanted(settings, Condition.SEEN, detector):
         found.append(Exam(TrainSet.of(*every), every))
     if changed:
         found.append(Exam(TrainSet.of(*every), every, (CLEAN, *changed)))
@@ -59,6 +59,24 @@ def exams(settings: RunSettings, detector: str) -> list[Exam]:
     if detector in asked.shuffled:
         found.append(Exam(TrainSet.of(*every, variant=SHUFFLED), every))
     return _merged(found)
+
+
+def families_of(generators: Mapping[str, GeneratorSettings]) -> dict[str, str]:
+    """Generator of a run -> family; one without a family is its own, together with its snapshots."""
+    return {name: one.family or GeneratorId.parse(name).base for name, one in generators.items()}
+
+
+def _unseen(settings: RunSettings, detector: str) -> list[Exam]:
+    """Train on all families but one and test on the generators of that one, for each family."""
+    families = families_of(settings.generators)
+    trainings = []
+    for left_out in dict.fromkeys(families.values()):
+        others = [name for name, family in families.items() if family != left_out]
+        tested = [name for name, family in families.items() if family == left_out]
+        if others:
+            snapshots = [label for name in tested for label in _moments(settings, name, detector)]
+            trainings.append(Exam(TrainSet.of(*others), (*tested, *snapshots)))
+    return trainings
 
 
 def moments(settings: RunSettings, generator: str) -> list[str]:

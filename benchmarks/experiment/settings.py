@@ -71,6 +71,9 @@ class GeneratorSettings(_Settings):
         None, gt=0, description="thousands of images: the snapshot taken then; null: the end"
     )
     blends: bool = Field(False, description="makes forgeries of real faces and is not trained; filled in when checked")
+    family: str = Field(
+        "", description="generators of one family are left out of a training together; empty: its architecture's"
+    )
     files: dict[str, str] = Field({}, description="SHA-256 of the files it depends on, e.g. its code")
 
 
@@ -103,11 +106,13 @@ Kimg = Annotated[float, Field(gt=0)]
 class Conditions(_Settings):
     """Under which conditions detectors are tested; what each means is in benchmarks/protocol.py."""
 
-    cross: bool = Field(True, description="train on each generator, test on every one: the conditions same and cross")
-    union: bool = Field(
+    matrix: bool = Field(True, description="train on each generator, test on every one: the train x test matrix")
+    seen: bool = Field(
         True, description="train on all generators, test on each: the detector for photos (`bench detect`)"
     )
-    leave_one_out: bool = Field(False, description="train on all generators but one, test on that")
+    unseen: bool = Field(
+        False, description="train on all families of generators but one, test on the generators of that family"
+    )
     robust: tuple[str, ...] = Field((), description="perturbations of the test images; trained on all generators")
     equalised: bool = Field(False, description="both classes end with one JPEG quality, in training and in the test")
     budget: tuple[Annotated[int, Field(gt=0)], ...] = Field((), description="numbers of training images a class")

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.experiment.configs import validated
-from benchmarks.experiment.matrix import exams
-from benchmarks.experiment.names import base_name, is_fitted
+from benchmarks.experiment.matrix import exams, families_of
+from benchmarks.experiment.names import base_name, is_fitted, short_name
 from benchmarks.experiment.settings import DetectorRequest, GeneratorSettings, RunSettings
 from benchmarks.protocol import ELSEWHERE, Condition, GeneratorId
 from forge.errors import BenchError, InputError, UnknownNameError, quoted
@@ -20,6 +20,8 @@ from forge.registry import code_files, is_file_reference, named_file
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from forge.blending import Blending
+    from forge.networks.base import Architecture
     from forge.training.settings import TrainingSettings
 
 
@@ -111,12 +113,15 @@ def _check_conditions(settings: RunSettings, generators: Mapping[str, GeneratorS
             raise InputError(
                 f"conditions: {quoted(name)} is not a detector of this run ({', '.join(settings.detectors)})"
             )
-    if asked.leave_one_out and len({base_name(name) for name in generators}) < 2:
+    families = families_of(generators)
+    if asked.unseen and len(set(families.values())) < 2:
         raise InputError(
-            "conditions.leave_one_out needs two generators or more: it trains on all but the tested one; add a "
-            "--generator, or leave it out"
+            f"conditions.unseen needs generators of two families or more: it trains on all families but the tested "
+            f"one; all here are {next(iter(families.values()), 'missing')}; add a --generator of another family, or "
+            "leave unseen out and rank by matrix"
         )
-    if not any(exams(settings, name) for name in settings.detectors):
+    checked = settings.model_copy(update={"generators": dict(generators)})
+    if not any(exams(checked, name) for name in settings.detectors):
         raise InputError("the run asks for no training: conditions leave nothing to do for any detector")
 
 
@@ -131,7 +136,7 @@ def _generator(name: str, generator: GeneratorSettings, resolution: int) -> Gene
     )
     network = validated(found.Settings, generator.network, where=f"generators.{name}.network")
     if issubclass(found, Blending):
-        return _blending(name, generator, network)
+        return _blending(name, generator, network, _family(generator, found))
     training = validated(TrainingSettings, generator.training, where=f"generators.{name}.training")
     # refuses a resolution it cannot make, or labels where it takes none; their values are seen in the data
     classes = ((2,) * len(generator.condition),) if generator.condition else ()
@@ -145,6 +150,7 @@ def _generator(name: str, generator: GeneratorSettings, resolution: int) -> Gene
         )
     return generator.model_copy(
         update={
+            "family": _family(generator, found),
             "network": network.model_dump(mode="json"),
             "training": training.model_dump(mode="json"),
             "files": _digests(generator.architecture, network.model_dump()),
@@ -168,12 +174,17 @@ def _construct(kind: str, reference: str, make: Callable[[], object]) -> None:
         raise InputError(f"{kind} {reference!r} cannot be made: {type(error).__name__}: {str(error)[:200]}") from error
 
 
-def _blending(name: str, generator: GeneratorSettings, settings: BaseModel) -> GeneratorSettings:
+def _family(generator: GeneratorSettings, architecture: type[Architecture | Blending]) -> str:
+    """The family that settings name, else that of the architecture; a plug-in without one is its own."""
+    return generator.family or architecture.family or short_name(generator.architecture)
+
+
+def _blending(name: str, generator: GeneratorSettings, settings: BaseModel, family: str) -> GeneratorSettings:
     """Forgeries made from reals: what is set for all generators about training and drawing does not apply."""
     if generator.snapshot is not None:
         raise InputError(f"generator {quoted(name)} is not trained and has no snapshots; use {base_name(name)}")
     network = settings.model_dump(mode="json")
-    return GeneratorSettings(architecture=generator.architecture, network=network, blends=True)
+    return GeneratorSettings(architecture=generator.architecture, network=network, blends=True, family=family)
 
 
 def _adopted(request: DetectorRequest, resolution: int) -> DetectorRequest:

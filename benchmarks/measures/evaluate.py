@@ -18,7 +18,16 @@ from benchmarks.measures.interval import Interval, two_sided
 from benchmarks.measures.metrics import Floats, Ints
 from benchmarks.measures.resampling import codes, units_of
 from benchmarks.measures.results import Cell, Comparison
-from benchmarks.protocol import CLEAN, EXTERNAL_PREFIX, SHUFFLED, TestGrid, TrainSet, choose_interval, condition_of
+from benchmarks.protocol import (
+    CLEAN,
+    EXTERNAL_PREFIX,
+    SHUFFLED,
+    Protocol,
+    TestGrid,
+    TrainSet,
+    choose_interval,
+    condition_of,
+)
 from detect.views import coins
 from forge.errors import BenchError, InputError, short
 
@@ -26,7 +35,11 @@ RESAMPLES = 2000
 
 
 def evaluate(
-    scores: pd.DataFrame, measured: Sequence[Metric] | None = None, *, failed: dict[str, str] | None = None
+    scores: pd.DataFrame,
+    measured: Sequence[Metric] | None = None,
+    *,
+    failed: dict[str, str] | None = None,
+    protocol: Protocol | None = None,
 ) -> list[Cell]:
     """Compute every cell that the rows allow.
 
@@ -34,6 +47,7 @@ def evaluate(
         scores: rows of scores.parquet, splits `val` and `test`; real rows have an empty generator.
         measured: metrics of every cell beside its AUC; by default those of the protocol.
         failed: receives the metrics that failed, id -> why, and lets the others go on; None: a failure is raised.
+        protocol: version and families; by default this version's.
 
     Returns:
         Cells in the order of detector, trained_on, seed, perturbation, tested_on.
@@ -43,7 +57,7 @@ def evaluate(
     """
     cells = []
     measured = load_metrics() if measured is None else measured
-    tests = TestGrid.of_scores(scores)
+    tests = TestGrid.of_scores(scores, protocol)
     for key, rows in scores.groupby(["detector", "trained_on", "seed"], sort=True):
         detector, trained_on, seed = map(str, key)
         training = TrainSet.parse(trained_on)

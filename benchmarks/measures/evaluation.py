@@ -14,23 +14,25 @@ from benchmarks.measures.detection import facts_of, load_metrics
 from benchmarks.measures.evaluate import compare, evaluate, grid
 from benchmarks.measures.groups import groups
 from benchmarks.measures.pairs import directions
+from benchmarks.protocol import Protocol
 from forge.errors import BenchWarning
 
 
-def evaluated(rows: pd.DataFrame, more: Sequence[str] = ()) -> dict[str, Any]:
+def evaluated(rows: pd.DataFrame, more: Sequence[str] = (), protocol: Protocol | None = None) -> dict[str, Any]:
     """Metrics, cells, comparisons, groups, gaps and audits as plain data: fields of `results.Results`.
 
     Args:
         rows: of scores.parquet, val and test.
         more: metrics beside those of the protocol: names from installed packages, or path/to/file.py:Class.
+        protocol: version and families; by default this version's.
     """
     main = grid(rows)
     failed: dict[str, str] = {}
-    cells, comparisons = evaluate(rows, load_metrics(more), failed=failed), compare(main)
+    cells = evaluate(rows, load_metrics(more), failed=failed, protocol=protocol)
     for name, why in failed.items():
         warnings.warn(f"metric {name} failed and has no value: {why}", BenchWarning, stacklevel=2)
     described = [one.model_copy(update={"missing": "failed"}) if one.id in failed else one for one in facts_of(more)]
     facts, gaps = groups(main, cells)
-    found: dict[str, Sequence[BaseModel]] = {"metrics": described, "cells": cells, "comparisons": comparisons}
-    found |= {"groups": facts, "gaps": gaps, "audits": [*controls(main), *directions(rows)]}
+    found: dict[str, Sequence[BaseModel]] = {"metrics": described, "cells": cells, "comparisons": compare(main)}
+    found |= {"groups": facts, "gaps": gaps, "audits": [*controls(main, protocol), *directions(rows)]}
     return {name: [one.model_dump(mode="json") for one in records] for name, records in found.items()}

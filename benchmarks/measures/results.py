@@ -15,9 +15,10 @@ from benchmarks.measures.detection.base import MetricFacts
 from benchmarks.protocol import CLEAN, PROTOCOL_VERSION, Condition, TrainSet
 from forge.files import csv_cell
 
+# 6: no families, no means; conditions had the words of protocol 1;
 # 5: metrics were fields of cells; 4: accuracy was the share right, calibration at the set's prevalence alone;
 # 3: no moments, no external; 2: cells had no perturbation; 1: comparisons named trainings
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 CSV_COLUMNS = (  # then the metrics
     "detector", "trained_on", "tested_on", "perturbation", "condition", "seed", "n_real", "n_forged", "auc", "auc_low",
@@ -239,6 +240,20 @@ class Comparison(_Record):
     p_holm: float = Field(description="two-sided p, adjusted after Holm")
 
 
+class ColumnMean(_Record):
+    """The mean of a detector in one column of the leaderboard; see benchmarks/tables/leaderboard.py."""
+
+    detector: str
+    column: str = Field(description="name of the column, e.g. unseen")
+    auc: float = Field(description="mean AUC over the column's tests and over seeds; in unseen over families first")
+    low: float = Field(description="lower end of its 95 % interval over images and seeds, for these families")
+    high: float
+    family_low: float | None = Field(None, description="lower end of its 95 % interval for a new family")
+    family_high: float | None = Field(None, description="upper end; null: fewer than two families, or protocol 1")
+    balanced_accuracy: float | None = Field(None, description="at the thresholds fixed on val; primary column alone")
+    tpr_at_fpr_1pct: float | None = Field(None, description="primary column alone; null: n too small")
+
+
 class Results(_Record):
     """Everything a report says, as data."""
 
@@ -257,7 +272,9 @@ class Results(_Record):
     moments: list[Moment] = Field([], description="snapshots of them that were only tested")
     detectors: list[DetectorFacts]
     metrics: list[MetricFacts] = Field([], description="of the cells, beside AUC; empty: schema 5, those of then")
+    families: dict[str, str] = Field({}, description="generator -> family; not named: a family of its own")
     cells: list[Cell]
+    means: list[ColumnMean] = Field([], description="the leaderboard's means with both intervals; empty: schema 6")
     comparisons: list[Comparison]
     audits: list[Finding] = Field([], description="what controls and audits found; a failed one makes it a shortcut")
     groups: list[GroupFact] = Field([], description="detectors by group of people, where faces have labels")
@@ -274,10 +291,10 @@ class Results(_Record):
 
     @property
     def suite(self) -> bool:
-        """Whether a leaderboard is the answer: several seeds, a generator left out of several, tests from elsewhere."""
+        """Whether a leaderboard is the answer: several seeds, a family left out of several, tests from elsewhere."""
         return bool(self.seeds) or any(
             cell.condition is Condition.EXTERNAL
-            or (cell.condition is Condition.LEAVE_ONE_OUT and len(TrainSet.parse(cell.trained_on).generators) > 1)
+            or (cell.condition is Condition.UNSEEN and len(TrainSet.parse(cell.trained_on).generators) > 1)
             for cell in self.cells
         )
 

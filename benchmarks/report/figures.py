@@ -15,7 +15,6 @@ from benchmarks.measures.detection.calibration import Ece
 from benchmarks.measures.evaluate import identities
 from benchmarks.measures.interval import wilson
 from benchmarks.measures.results import Cell
-from benchmarks.protocol import Condition
 from benchmarks.report import curves
 from benchmarks.report.numbers import count, estimate, percent
 from benchmarks.report.ranking import Duel, Key, duels, key
@@ -242,10 +241,6 @@ def hardest_duels(cells: Sequence[Cell], most: int) -> list[Cell]:
 
 def _trained_on(cell: Cell) -> str:
     """The start of "dcgan → gan"; empty where the detector was trained on the tested generator alone."""
-    match cell.condition:
-        case Condition.SAME:
-            return ""
-        case Condition.UNION:
-            return "all → "
-        case _:
-            return f"{cell.trained_on} → "
+    if cell.trained_on == cell.tested_on:
+        return ""
+    return "all → " if cell.seen else f"{cell.trained_on} → "

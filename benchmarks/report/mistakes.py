@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.measures.results import Cell
-from benchmarks.protocol import Condition
 from benchmarks.report.images import data_uri
 
 _ALL = 96  # pictures of mistakes on the whole page
@@ -59,7 +58,7 @@ def galleries(
     found, seen = [], set()
     for cell in cells:
         part = rows(cell)
-        of = cell.detector if cell.condition is Condition.SAME else f"{cell.detector}, trained on {cell.trained_on}"
+        of = cell.detector if cell.trained_on == cell.tested_on else f"{cell.detector}, trained on {cell.trained_on}"
         if (cell.detector, cell.trained_on, cell.seed) not in seen:
             seen.add((cell.detector, cell.trained_on, cell.seed))
             found.append(_gallery(part[part["label"] == 0], cell, f"{of}: real images called forged", most, picture))

@@ -19,7 +19,7 @@ from benchmarks.report.svg import Axis, Plot, nice_axis, series, shorten
 
 QUALITY = "sliced Wasserstein x 1000"  # the metric that forgeries are placed by: no network chose its features
 _AUC = [(0.0, "0"), (0.25, "0.25"), (0.5, "0.5"), (0.75, "0.75"), (1.0, "1")]
-_OTHERS, _OWN = Condition.LEAVE_ONE_OUT, Condition.SAME
+_OTHERS, _OWN = Condition.UNSEEN, Condition.SEEN
 _WHERE = {
     _OTHERS: "detectors trained on the other generators",
     _OWN: "detectors trained on {name} at its end",

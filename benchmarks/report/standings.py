@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmarks.protocol import Condition, phrase_of_column
+from benchmarks.protocol import condition_of_column, phrase_of_column
 from benchmarks.report.numbers import estimate
 from benchmarks.tables.column import CONTROLS
-from benchmarks.tables.formats import Sheet, rank, standing
+from benchmarks.tables.formats import Sheet, interval, rank, standing
 from benchmarks.tables.leaderboard import Leaderboard, Line, Spread
+from benchmarks.tables.thresholds import FINDS_NOTHING
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,15 @@ def standings(board: Leaderboard, protocol: int) -> Standings:
     for line in board.lines:
         cells = []
         for name in names:
-            found, text = line.columns[name], standing(line.columns[name])
-            value, _, interval = text.partition(" ")
+            found, text = line.columns[name], standing(line.columns[name], new_family=board.for_new_family)
+            value, _, ends = text.partition(" ")
+            if name == board.primary and found.family_low is not None:
+                ends += f"; {'these families' if board.for_new_family else 'new family'} "
+                ends += interval(found, new_family=not board.for_new_family)
             cells.append(
                 Stand(None, *(("not run", "") if not found.cells else ("missing", text)))
                 if found.value is None
-                else Stand(round(10 * found.value), value, interval)
+                else Stand(round(10 * found.value), value, ends)
             )
         lines.append((rank(line), line.detector, line.rank == 1, cells))
     notes = Sheet(board, "", protocol, {}).notes
@@ -65,7 +69,12 @@ def verdict(board: Leaderboard) -> list[str]:
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         said += f"; {shown} cannot be told apart from it"
     sentences = [f"{said}. {len(ranked)} detectors are ranked."]
-    known = (name for name in Condition if name.seen and name in board.columns and name != board.primary)
+    if best.balanced_accuracy is not None and best.balanced_accuracy <= FINDS_NOTHING:
+        sentences.append(
+            f"The threshold of {best.detector}, fixed on validation data, finds next to nothing there: its balanced "
+            f"accuracy is {best.balanced_accuracy:.2f}, and guessing has 0.50."
+        )
+    known = (name for name in board.columns if condition_of_column(name).seen and name != board.primary)
     other = next((name for name in known if best.columns[name].value is not None), None)
     if other:
         honest = [line.columns[other].value or 0.0 for line in ranked if line.detector not in CONTROLS]

@@ -9,7 +9,7 @@ from statistics import fmean
 from benchmarks.measures.audit import METADATA, RANDOM
 from benchmarks.measures.detection.base import MetricFacts
 from benchmarks.measures.results import Cell
-from benchmarks.protocol import Condition, TestGrid, TrainSet, column_of
+from benchmarks.protocol import Condition
 from benchmarks.report import figures
 from benchmarks.report.numbers import estimate
 from benchmarks.report.standings import worded
@@ -118,13 +118,7 @@ class Measures:
 
 def primary(board: Leaderboard, cells: Sequence[Cell]) -> list[Cell]:
     """The cells of the column that ranks, as they are in the leaderboard."""
-    train_sets = {cell.trained_on: TrainSet.parse(cell.trained_on) for cell in cells}
-    grid = TestGrid.of((cell.tested_on for cell in cells), train_sets.values())
-    return [
-        cell
-        for cell in cells
-        if column_of(train_sets[cell.trained_on], cell.tested_on, cell.perturbation, grid) == board.primary
-    ]
+    return [cell for cell in cells if (cell.trained_on, cell.tested_on, cell.perturbation) in board.tests]
 
 
 def measures(board: Leaderboard, cells: Sequence[Cell], measured: Sequence[MetricFacts]) -> Measures | None:

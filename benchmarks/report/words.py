@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from benchmarks.measures.audit import METADATA, RANDOM, failed
 from benchmarks.measures.results import Cell, Comparison, Results
-from benchmarks.protocol import ELSEWHERE, Condition, TrainSet
+from benchmarks.protocol import ELSEWHERE, TrainSet
 from benchmarks.report.numbers import count, estimate, p_value, percent, signed
 from benchmarks.report.ranking import Duel, Key, comparison, duels, key, tiers
 from forge.training.health import SICK
@@ -214,7 +214,7 @@ def _extremes(cells: list[Cell], where: str, faces: str) -> list[str]:
 
 
 def _who(cell: Cell) -> str:
-    if cell.condition is Condition.SAME:
+    if cell.seen and len(TrainSet.parse(cell.trained_on).generators) == 1:
         return f"{cell.detector} on {cell.tested_on}"
     return f"{cell.detector} trained on {cell.trained_on} and tested on {cell.tested_on}"
 

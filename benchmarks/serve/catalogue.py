@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.experiment.names import short_name
 from benchmarks.inference.predictor import Predictor, by_merit, fit_stage, predictor_at, predictor_of
 from benchmarks.measures.results import Results
-from benchmarks.protocol import PRIMARIES, phrase_of_column
+from benchmarks.protocol import PRIMARIES, Condition, phrase_of_column
 from benchmarks.report.digests import SUMS
 from benchmarks.report.numbers import estimate
 from benchmarks.report.reading import read_results, report_folders
@@ -240,9 +240,9 @@ def _leader(folder: Path) -> str:
 def _best(cells: Sequence[Mapping[str, Any]]) -> str:
     """The highest AUC where it counts most: on generators left out, else never seen, else seen."""
     for condition in PRIMARIES:
-        there = [one for one in cells if one["condition"] == condition and one["detector"] not in CONTROLS]
+        there = [one for one in cells if Condition(one["condition"]) == condition and one["detector"] not in CONTROLS]
         if there:
             best = max(there, key=lambda one: one["auc"])
             shown = estimate(best["auc"], best["auc_low"], best["auc_high"])
-            return f"{best['detector']}: AUC {shown} {condition.phrase} ({best['tested_on']})"
+            return f"{best['detector']}: AUC {shown} {phrase_of_column(condition)} ({best['tested_on']})"
     return ""

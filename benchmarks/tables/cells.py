@@ -19,11 +19,13 @@ from benchmarks.protocol import (
     EXTERNAL_PREFIX,
     Condition,
     FitId,
+    Protocol,
     TestGrid,
     TestId,
     TrainSet,
     choose_interval,
     column_of,
+    protocol_of_scores,
 )
 from forge.errors import InputError
 
@@ -46,6 +48,7 @@ class Scored:
         trained_on: what it was trained on.
         auc: area under the ROC curve.
         interval: the protocol's.
+        family: of the tested generator, in a column whose mean is over families; else "".
         influence: what each image adds to the error of the AUC, shape [n].
         units: the image, or the person, of each entry of `influence`; one number is one and the same in all cells.
     """
@@ -56,20 +59,22 @@ class Scored:
     interval: Interval
     influence: Floats
     units: Ints
+    family: str = ""
 
 
-def cells_of(scores: pd.DataFrame) -> dict[str, dict[str, list[Scored]]]:
+def cells_of(scores: pd.DataFrame, protocol: Protocol | None = None) -> dict[str, dict[str, list[Scored]]]:
     """Detector -> column -> its cells, in the order of what they were trained and tested on.
 
     Args:
         scores: rows of scores.parquet, of any number of seeds.
+        protocol: version and families that the rows were measured by; by default this version's.
 
     Raises:
         InputError: a score is not finite.
     """
     test = scores[scores["split"] == "test"]
     trained = {str(text): TrainSet.parse(str(text)) for text in test["trained_on"].unique()}
-    grid = TestGrid.of(map(str, test["generator"].unique()), trained.values())
+    grid = TestGrid.of(map(str, test["generator"].unique()), trained.values(), protocol or protocol_of_scores(test))
     found: dict[str, dict[str, list[Scored]]] = {}
     for (detector, trained_on, seed, perturbation), real, forged in _fits(test, _finite(test)):
         training = trained[trained_on]
@@ -77,9 +82,11 @@ def cells_of(scores: pd.DataFrame) -> dict[str, dict[str, list[Scored]]]:
         for tested_on, group in forged:
             column = column_of(training, tested_on, perturbation, grid)
             if column:
-                named_by = trained_on if column == Condition.CROSS else ""
+                named_by = trained_on if column in (Condition.MATRIX, "cross") else ""
                 where = Where(named_by, tested_on, perturbation, seed)
                 cell = _cell(where, trained_on, real, group, ordered)
+                if column == Condition.UNSEEN:
+                    cell = replace(cell, family=grid.protocol.family(tested_on))
                 found.setdefault(detector, {}).setdefault(column, []).append(cell)
     return found
 

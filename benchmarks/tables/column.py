@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,7 @@ import numpy as np
 from benchmarks.measures import averages, seeds
 from benchmarks.measures.audit import METADATA, RANDOM, TRIVIAL
 from benchmarks.measures.averages import Estimates, SeedMean
+from benchmarks.measures.families import FamilyInterval, new_family
 from benchmarks.measures.metrics import Floats, Ints
 from benchmarks.measures.seeds import Pool
 from benchmarks.tables.cells import Scored
@@ -49,6 +51,7 @@ class Column:
     """
 
     def __init__(self, cells: Mapping[str, Sequence[Scored]]) -> None:
+        self._cells = cells
         self._means = {name: _means(of) for name, of in cells.items()}
 
     @property
@@ -63,6 +66,40 @@ class Column:
     def difference(self, a: str, b: str) -> SeedMean:
         """The mean AUC of a minus that of b, on the same images."""
         return averages.over_seeds(*self._of([a, b], [1, -1]), self._paired)
+
+    @property
+    def families(self) -> list[str]:
+        """Families of the tested generators, sorted; empty in a column whose mean is over tests."""
+        return sorted({cell.family for cells in self._cells.values() for cell in cells} - {""})
+
+    def mean_of_families(self, name: str) -> FamilyInterval | None:
+        """The interval of a detector's mean AUC for a new family; None with fewer than two families.
+
+        It is never narrower than the interval over images and seeds: a new family adds to their chance.
+        """
+        return self._over_families([name], [1], self.mean(name))
+
+    def difference_of_families(self, a: str, b: str) -> FamilyInterval | None:
+        """The interval of the mean AUC of a minus that of b for a new family; None with fewer than two families."""
+        return self._over_families([a, b], [1, -1], self.difference(a, b))
+
+    def _over_families(self, names: Sequence[str], signs: Sequence[int], fixed: SeedMean) -> FamilyInterval | None:
+        if len(self.families) < 2:
+            return None
+        means, units, influences = [], [], []
+        for family in self.families:
+            parts: list[tuple[float, Scored]] = []
+            for name, sign in zip(names, signs, strict=True):
+                of_family = [cell for cell in self._cells[name] if cell.family == family]
+                # equally many tests per seed: the mean over all of them is the mean over seeds
+                parts += [(sign / len(of_family), cell) for cell in of_family]
+            means.append(sum(weight * cell.auc for weight, cell in parts))
+            units.append(np.concatenate([cell.units for _, cell in parts]))
+            influences.append(np.concatenate([weight * cell.influence for weight, cell in parts]))
+        interval = new_family(means, averages.covariance(units, influences))
+        return interval._replace(
+            low=min(interval.low, fixed.low), high=max(interval.high, fixed.high), p=max(interval.p, fixed.p)
+        )
 
     @property
     def _seeds(self) -> int:
@@ -110,18 +147,33 @@ class Column:
         return _covariance([self._means[name] for name in self.names])
 
 
+def weights_of(families: Sequence[str]) -> list[float]:
+    """Weights of tests in the mean over families of the mean over the tests of each; they add up to one.
+
+    Two generators of one family say together as much as the only one of another, so that twins do not count twice.
+
+    Args:
+        families: of the tested generator of each test; all "" where the mean is over tests.
+
+    >>> weights_of(["conv-gan", "conv-gan", "style-gan"])
+    [0.25, 0.25, 0.5]
+    """
+    count = Counter(families)
+    return [1 / (len(count) * count[family]) for family in families]
+
+
 def _means(cells: Sequence[Scored]) -> _Means:
     """Collapse the cells of each seed into their mean: its influences are the mean of theirs."""
     names = sorted({cell.where.seed for cell in cells})
     means, units, influences = [], [], []
     for seed in names:
         own = [cell for cell in cells if cell.where.seed == seed]
-        weight = 1 / len(own)
+        weights = weights_of([cell.family for cell in own])
         shared = averages.covariance([cell.units for cell in own], [cell.influence for cell in own])
         estimates = averages.estimates_of([cell.auc for cell in own], [cell.interval for cell in own], shared)
-        means.append(averages.combine(estimates, [weight] * len(own)))
+        means.append(averages.combine(estimates, weights))
         units.append(np.concatenate([cell.units for cell in own]))
-        influences.append(weight * np.concatenate([cell.influence for cell in own]))
+        influences.append(np.concatenate([weight * cell.influence for weight, cell in zip(weights, own, strict=True)]))
     value, low, high = (np.array([getattr(mean, name) for mean in means]) for name in ("value", "low", "high"))
     return _Means(names, value, low, high, units, influences)
 

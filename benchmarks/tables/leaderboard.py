@@ -1,9 +1,11 @@
 """The leaderboard: detectors by the mean AUC of each condition, ranked by the primary one, from score rows alone.
 
 A column is a condition; its value is the mean AUC over all its cells (test generators, trainings, perturbations) in
-every seed, with an interval that covers the chance of images and of seeds (`averages`). Ranks are of the primary
-column: detectors whose difference from the leader is not significant, in paired tests adjusted after Holm over all
-pairs, share its rank. A detector that lacks a cell of a column has no value there; it is never averaged over the rest.
+every seed, in `unseen` the mean over families of the mean over their generators. It has two intervals: one covers the
+chance of images and of seeds for these families (`averages`), the other that of a new family too (`families`). Ranks
+are of the primary column and of these families: detectors whose difference from the leader is not significant, in
+paired tests adjusted after Holm over all pairs, share its rank. A detector that lacks a cell of a column has no value
+there; it is never averaged over the rest.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from benchmarks.measures import averages
 from benchmarks.measures.interval import two_sided
 from benchmarks.measures.ranks import Friedman, critical_difference, friedman, rank_intervals, shared_ranks
 from benchmarks.measures.statistics import holm
-from benchmarks.protocol import ALPHA, PRIMARIES, meaning_of_column, order_of_columns
+from benchmarks.protocol import ALPHA, NEW_FAMILY, PRIMARIES, Protocol, meaning_of_column, order_of_columns
 from benchmarks.tables.cells import Scored, Where, cells_of
 from benchmarks.tables.column import CONTROLS, Column
 from forge.errors import InputError, quoted
@@ -36,6 +38,8 @@ class Standing(_Record):
     value: float | None = Field(description="mean AUC over the cells of the column and over seeds; null: incomplete")
     low: float | None = Field(description="lower end of its 95 % interval, over images and seeds")
     high: float | None
+    family_low: float | None = Field(None, description="lower end of its 95 % interval for a new family of generators")
+    family_high: float | None = Field(None, description="upper end; null: fewer than two families, or protocol 1")
     sd: float | None = Field(description="standard deviation over seeds; null with one seed")
     cells: int = Field(description="cells that are there")
     missing: int = Field(description="cells that other detectors have and this one lacks")
@@ -48,6 +52,10 @@ class Line(_Record):
     rank: int | None = Field(description="in the primary column; detectors not told apart from the leader share it")
     rank_low: int | None = Field(description="best rank that the tests leave open")
     rank_high: int | None = Field(description="worst rank that the tests leave open")
+    balanced_accuracy: float | None = Field(
+        None, description="mean over the primary column's tests at the thresholds fixed on val; null: not known"
+    )
+    tpr_at_fpr_1pct: float | None = Field(None, description="mean over the primary column's tests; null: n too small")
     columns: dict[str, Standing]
 
 
@@ -60,6 +68,9 @@ class Duel(_Record):
     low: float
     high: float
     p_holm: float = Field(description="two-sided, adjusted after Holm over all pairs of the table")
+    family_low: float | None = Field(None, description="lower end of the interval of the difference for a new family")
+    family_high: float | None = None
+    family_p_holm: float | None = Field(None, description="as p_holm, for a new family; null: fewer than two families")
 
 
 class ManyTest(_Record):
@@ -86,25 +97,35 @@ class Leaderboard(_Record):
 
     primary: str
     seeds: list[int]
+    families: list[str] = Field([], description="that the mean of the primary column is over; empty: over tests")
     columns: dict[str, str] = Field(description="name -> what it means")
     lines: list[Line] = Field(description="best first; incomplete ones last")
     duels: list[Duel]
     many: ManyTest | None
     spreads: list[Spread] = Field(description="of every column, the one that separates most first; without controls")
-    detectable: float | None = Field(description="difference of the primary that a test finds four times in five")
+    tests: dict[tuple[str, str, str], str] = Field(
+        {}, exclude=True, description="trained_on, tested_on, perturbation of the primary column's tests -> family"
+    )
+    detectable: float | None = Field(description="minimum detectable difference of the primary at 80 % power")
+
+    @property
+    def for_new_family(self) -> bool:
+        """Whether the interval for a new family is the headline: from five families on."""
+        return len(self.families) >= NEW_FAMILY
 
 
-def leaderboard(scores: pd.DataFrame, *, primary: str | None = None) -> Leaderboard:
+def leaderboard(scores: pd.DataFrame, *, primary: str | None = None, protocol: Protocol | None = None) -> Leaderboard:
     """Rank detectors.
 
     Args:
         scores: rows of scores.parquet of any number of seeds.
         primary: column that ranks; by default the first of `PRIMARIES` there is.
+        protocol: version and families that the rows were measured by; by default this version's.
 
     Raises:
         InputError: no test rows, or no such column.
     """
-    return ranked(cells_of(scores), primary=primary)
+    return ranked(cells_of(scores, protocol), primary=primary)
 
 
 def ranked(cells: Mapping[str, Mapping[str, Sequence[Scored]]], *, primary: str | None = None) -> Leaderboard:
@@ -132,6 +153,12 @@ def ranked(cells: Mapping[str, Mapping[str, Sequence[Scored]]], *, primary: str 
     return Leaderboard(
         primary=chosen,
         seeds=sorted({where.seed for where in expected[chosen]}),
+        families=columns[chosen].families,
+        tests={
+            (cell.trained_on, cell.where.tested_on, cell.where.perturbation): cell.family
+            for of in cells.values()
+            for cell in of.get(chosen, [])
+        },
         columns={name: meaning_of_column(name) for name in known},
         lines=[_within(line) for line in lines],
         duels=duels,
@@ -158,17 +185,19 @@ def _standing(column: Column, name: str, cells: Sequence[Scored], expected: Sequ
         return Standing(value=None, low=None, high=None, sd=None, cells=len(cells), missing=missing)
     mean = column.mean(name)
     value, low, high = (round(number, 12) for number in (mean.value, mean.low, mean.high))  # a mean of ones is one
-    return Standing(value=value, low=low, high=high, sd=mean.sd, cells=len(cells), missing=0)
+    family = column.mean_of_families(name)
+    ends = {"family_low": round(family.low, 12), "family_high": round(family.high, 12)} if family else {}
+    return Standing(value=value, low=low, high=high, **ends, sd=mean.sd, cells=len(cells), missing=0)
 
 
 def _within(line: Line) -> Line:
     """A line whose intervals end at 0 and 1; with few seeds a symmetric interval would reach beyond a possible AUC."""
-    columns = {
-        name: standing.model_copy(update={"low": max(0.0, standing.low), "high": min(1.0, standing.high)})
-        for name, standing in line.columns.items()
-        if standing.low is not None and standing.high is not None
-    }
-    return line.model_copy(update={"columns": line.columns | columns})
+    return line.model_copy(update={"columns": {name: _within_bounds(one) for name, one in line.columns.items()}})
+
+
+def _within_bounds(standing: Standing) -> Standing:
+    ends = standing.model_dump(include={"low", "high", "family_low", "family_high"}, exclude_none=True)
+    return standing.model_copy(update={name: min(1.0, max(0.0, end)) for name, end in ends.items()})
 
 
 def _duels(column: Column) -> tuple[list[Duel], list[float]]:
@@ -181,6 +210,20 @@ def _duels(column: Column) -> tuple[list[Duel], list[float]]:
         Duel(a=a, b=b, difference=one.value, low=max(-1.0, one.low), high=min(1.0, one.high), p_holm=float(p))
         for (a, b, one), p in zip(pairs, adjusted, strict=True)
     ]
+    over_families = [column.difference_of_families(a, b) for a, b, _ in pairs]
+    intervals = [one for one in over_families if one is not None]
+    if len(intervals) == len(duels):
+        adjusted = holm([one.p for one in intervals])
+        duels = [
+            duel.model_copy(
+                update={
+                    "family_low": max(-1.0, one.low),
+                    "family_high": min(1.0, one.high),
+                    "family_p_holm": float(p),
+                }
+            )
+            for duel, one, p in zip(duels, intervals, adjusted, strict=True)
+        ]
     return duels, [(one.high - one.low) / (2 * two_sided(0.95)) for *_, one in pairs]
 
 
@@ -219,7 +262,7 @@ def _many(cells: Mapping[str, Sequence[Scored]]) -> ManyTest | None:
     """Friedman and Nemenyi over the cells of a column; None with fewer than three detectors or two cells."""
     if len(cells) < 3:
         return None
-    tables = [{cell.where: cell.auc for cell in of} for of in cells.values()]
+    tables = [_blocks(of) for of in cells.values()]
     blocks = sorted(tables[0])
     if len(blocks) < 2:
         return None
@@ -230,3 +273,14 @@ def _many(cells: Mapping[str, Sequence[Scored]]) -> ManyTest | None:
         critical_difference=critical_difference(len(cells), len(blocks), alpha=ALPHA),
         mean_ranks=dict(zip(cells, map(float, found.mean_ranks), strict=True)),
     )
+
+
+def _blocks(cells: Sequence[Scored]) -> dict[tuple[object, ...], float]:
+    """AUC of each block of Friedman's test: a test, or where means are over families a family in one seed.
+
+    Generators of one family are not independent blocks.
+    """
+    groups: dict[tuple[object, ...], list[float]] = {}
+    for cell in cells:
+        groups.setdefault((cell.family, cell.where.seed) if cell.family else cell.where, []).append(cell.auc)
+    return {block: float(np.mean(aucs)) if len(aucs) > 1 else aucs[0] for block, aucs in groups.items()}

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from benchmarks.measures.results import Results
-from benchmarks.protocol import PROTOCOL_VERSION, FitId, TestId, TrainSet
+from benchmarks.protocol import FitId, TestId, TrainSet
 from benchmarks.tables.cells import Scored
 from benchmarks.tables.leaderboard import Leaderboard
 from forge.errors import InputError
@@ -89,10 +89,10 @@ def refuse_other(expected: Expected, protocol: int, data: str) -> None:
     Raises:
         InputError: another protocol, or other data.
     """
-    if not expected.protocol == protocol == PROTOCOL_VERSION:
+    if expected.protocol != protocol:
         raise InputError(
-            f"{expected.name} was measured by protocol {expected.protocol}, this is {protocol} read by a version "
-            f"that measures by {PROTOCOL_VERSION}; rows of different protocols are never compared"
+            f"{expected.name} was measured by protocol {expected.protocol}, this by protocol {protocol}; results of "
+            "different protocols are never compared: reproduce it from its scores, or run the suite again"
         )
     if expected.data != data:
         raise InputError(
@@ -149,6 +149,9 @@ def _of_columns(board: Leaderboard) -> Iterator[Value]:
     for line in board.lines:
         for name, found in line.columns.items():
             yield Value(what=f"{line.detector}, {name}", value=found.value, low=found.low, high=found.high)
+            if found.family_low is not None:
+                what = f"{line.detector}, {name}, new family"
+                yield Value(what=what, value=found.value, low=found.family_low, high=found.family_high)
 
 
 def _ranks(board: Leaderboard) -> dict[str, str]:

@@ -28,11 +28,13 @@ from benchmarks.measures.results import (
     Results,
     StageFacts,
 )
+from benchmarks.protocol import Protocol
 from benchmarks.report.looking import Evidence, Sight
 from benchmarks.report.write import Pictures, write_report
 from benchmarks.tables.cells import cells_of
 from benchmarks.tables.leaderboard import ranked
 from benchmarks.tables.reproduce import expected_of
+from benchmarks.tables.thresholds import means_of, with_thresholds
 from benchmarks.workflow.stage import Job, Stage
 from benchmarks.workflow.stages.blend import Blend
 from benchmarks.workflow.stages.explain import Explain
@@ -63,11 +65,11 @@ def write(report: Report, job: Job) -> None:
     collected = _Collected(report, job)
     results = collected.results()
     scores = read_scores(job.path(report.evaluation) / "scores.parquet")
-    cells = cells_of(scores)
-    board = ranked(cells) if cells else None
+    cells = cells_of(scores, Protocol(results.protocol_version, results.families))
+    board = with_thresholds(ranked(cells), {"": results.cells}) if cells else None
     write_report(
         job.out / "report",
-        results,
+        results.model_copy(update={"means": means_of(board) if board else []}),
         scores,
         collected.pictures(),
         board=board if results.suite else None,
@@ -129,6 +131,8 @@ class _Collected:
             request=report.request,
             command=report.command,
             missing=report.missing,
+            protocol_version=report.evaluation.protocol,
+            families=report.evaluation.families,
             data=DataFacts(
                 name=card.name,
                 digest=card.digest,

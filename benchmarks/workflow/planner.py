@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
-from benchmarks.experiment.matrix import Exam, exams, moments
+from benchmarks.experiment.matrix import Exam, exams, families_of, moments
 from benchmarks.experiment.names import base_name
 from benchmarks.experiment.settings import GeneratorSettings, RunSettings
-from benchmarks.protocol import CLEAN, EXTERNAL_PREFIX, GeneratorId, TrainSet
+from benchmarks.protocol import CLEAN, EXTERNAL_PREFIX, PROTOCOL_VERSION, GeneratorId, TrainSet
 from benchmarks.workflow.stage import Stage
 from benchmarks.workflow.stages.audit import Audit
 from benchmarks.workflow.stages.blend import Blend
@@ -72,7 +72,12 @@ def plan(
     audit = Audit(data=prepare, forged=forged, external=sides)
     scores = _unique(stage for stage in detectors if isinstance(stage, Score))
     evaluate = Evaluate(
-        seed=settings.seed, metrics=settings.metrics, metric_files=settings.metric_files, scores=tuple(scores)
+        seed=settings.seed,
+        protocol=PROTOCOL_VERSION,
+        families=families_of(settings.generators),
+        metrics=settings.metrics,
+        metric_files=settings.metric_files,
+        scores=tuple(scores),
     )
     report = Report(
         seed=settings.seed,

@@ -16,11 +16,13 @@ from benchmarks.measures.detection import METRICS
 from benchmarks.measures.detection.base import MetricFacts
 from benchmarks.measures.evaluation import evaluated
 from benchmarks.measures.results import SCHEMA_VERSION, Cell, Results
+from benchmarks.protocol import Protocol
 from benchmarks.report.figures import Names
 from benchmarks.report.publish import publish_report
 from benchmarks.report.reading import read_expected, read_results
 from benchmarks.report.write import Pictures, write_report
 from benchmarks.tables.leaderboard import leaderboard
+from benchmarks.tables.thresholds import means_of, with_thresholds
 from benchmarks.workflow.stage import Context, Job, Stage
 from benchmarks.workflow.store import Manifest, Store
 from detect.scoring import read_scores
@@ -42,14 +44,17 @@ def from_scores(folder: Path) -> None:
     expected = read_expected(folder, note=True)
     results = validated(Results, read_results(folder), where=str(folder / "results.json"))
     scores = read_scores(folder / "scores.parquet")
-    found = _with_kept(evaluated(scores, _loadable(results.metrics)), results)
+    protocol = Protocol(results.protocol_version, results.families)
+    found = _with_kept(evaluated(scores, _loadable(results.metrics), protocol), results)
     known = {one["audit"] for one in found["audits"]}
     seen = [one.model_dump(mode="json") for one in results.audits if one.audit not in known]  # of images, not of scores
     found["audits"] += seen
     results = validated(
         Results, results.model_dump(mode="json") | found | {"schema_version": SCHEMA_VERSION}, where=str(folder)
     )
-    board = leaderboard(scores) if results.suite else None
+    ranked = with_thresholds(leaderboard(scores, protocol=protocol), {"": results.cells}) if results.cells else None
+    results = results.model_copy(update={"means": means_of(ranked) if ranked else []})
+    board = ranked if results.suite else None
     with tempfile.TemporaryDirectory() as place:
         fresh = Path(place) / "report"
         write_report(fresh, results, scores, _beside(folder, results), board=board, expected=expected)

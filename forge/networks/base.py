@@ -30,6 +30,8 @@ class Architecture(ABC):
         conditional: whether it can ("optional"), must ("required") or cannot ("never") be given labels. Networks with
             labels take them as second argument: int64 [N, C], one column a label; a discriminator that is called
             without them judges the image alone (the health monitor does).
+        family: what generators share an architecture or a mechanism with; "": it is a family of its own. Detectors are
+            ranked on families that were left out of their training.
         truncates: whether the generator takes `truncation=` and `fixed_noise=` (see stylegan_lite).
 
     Raises:
@@ -40,6 +42,7 @@ class Architecture(ABC):
     resolutions: ClassVar[tuple[int, ...]]
     conditional: ClassVar[Literal["never", "optional", "required"]] = "never"
     truncates: ClassVar[bool] = False
+    family: ClassVar[str] = ""
     Settings: ClassVar[type[NetworkSettings]]
 
     def __init__(self, settings: NetworkSettings, resolution: int, classes: tuple[int, ...] = ()) -> None:

@@ -76,6 +76,7 @@ class Discriminator(nn.Module):
 class GAN(Architecture):
     """The fully connected GAN of 2014."""
 
+    family = "dense-gan"
     citation = "Goodfellow et al.: Generative Adversarial Nets, NeurIPS 2014, arXiv 1406.2661"
     resolutions = (8, 16, 28, 32, 64, 128)
     Settings = GANSettings

@@ -287,6 +287,7 @@ class Discriminator(nn.Module):
 class StyleGANLite(Architecture):
     """A StyleGAN2 that trains in minutes and needs no compiler."""
 
+    family = "style-gan"
     citation = (
         "Karras, Laine, Aittala, Hellsten, Lehtinen, Aila: Analyzing and Improving the Image Quality of StyleGAN, "
         "CVPR 2020, arXiv 1912.04958"

@@ -98,7 +98,7 @@ def test_several_seeds_are_part_of_the_request(asked):
         Suite.open("smoke").run(detector="dct,random", seeds=[4, 5], settings={"conditions.shuffled": []}, quiet=True)
     assert asked[1][0].settings.seed == 7 and asked[1][0].settings.seeds == ()
     again = asked[2][0].settings
-    assert again.seeds == (4, 5) and list(again.detectors) == ["dct", "random"] and again.conditions.leave_one_out
+    assert again.seeds == (4, 5) and list(again.detectors) == ["dct", "random"] and again.conditions.unseen
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_suite_shows_its_grid(tmp_path):
     assert suite.name == "smoke" and suite.generators == ["gan", "dcgan", "cgan"] and suite.seeds == [0, 1]
     shown = suite._repr_html_()
     Page(shown)
-    assert "gan, dcgan, cgan" in shown and "leave_one_out=true" in shown and "gan, dcgan, cgan against" in repr(suite)
+    assert "gan, dcgan, cgan" in shown and "unseen=true" in shown and "gan, dcgan, cgan against" in repr(suite)
     (tmp_path / "x.yaml").write_text("title: <script>\ngenerator: gan, dcgan\n")
     own = Suite(tmp_path / "x.yaml")
     assert own.generators == ["gan", "dcgan"] and own.detectors == [] and own.seeds == [0]
@@ -152,8 +152,8 @@ def test_a_finished_report_is_read_back(tmp_path, monkeypatch):
     assert report.name == "many" and report.page.is_file() and report.command == results.command
     assert len(report.cells) == len(results.cells) and {"auc", "auc_low", "trained_on"} <= set(report.cells)
     board = report.leaderboard
-    assert board.index[0] == "xception" and {"rank", "same", "leave-one-out low"} <= set(board)
-    assert board["leave-one-out"].is_monotonic_decreasing and len(report.scores) > 0
+    assert board.index[0] == "xception" and {"rank", "same", "unseen low"} <= set(board)
+    assert board["unseen"].is_monotonic_decreasing and len(report.scores) > 0
     assert report.missing == {"fit a_b": "no *"} and report.samples == {}
     assert report.notes[0].startswith("SHORTCUT") and "file & format. JPEG against <PNG>." in report.notes[0]
     assert "Missing here: fit a_b. no *." in report.notes

@@ -6,6 +6,7 @@ import pytest
 from test_leaderboard import GENERATORS, rows_of, suite, union
 
 from benchmarks.measures import audit, pairs
+from benchmarks.protocol import Protocol
 from detect.views import coins
 
 
@@ -35,6 +36,25 @@ def test_controls_that_were_not_run_are_said_not_to_have_been():
 def test_a_control_that_tells_the_classes_apart_is_caught(control, name):
     finding = found(honest(**{control: 0.6}), name)
     assert finding.passed is False and f"{control} tells the classes apart: AUC 0." in finding.sentence
+
+
+@pytest.mark.parametrize(("control", "name"), [("random", "random scores"), ("metadata", "metadata")])
+def test_a_control_below_chance_is_caught_too(control, name):
+    finding = found(honest(**{control: 0.4}), name)
+    assert finding.passed is False and finding.numbers["high"] < 0.5
+
+
+def test_a_control_is_judged_in_every_condition_and_on_every_generator():
+    """One generator that gives itself away after re-encoding must not drown in the mean of all tests."""
+    whole = union(*GENERATORS)
+    odd = rows_of("metadata", f"{whole}:equalised", {"gan": 0.75}, perturbation="equalised", n=400)
+    finding = found(pd.concat([honest(), odd]), "metadata")
+    assert finding.passed is False and "in equalised on gan" in finding.sentence
+    changed = rows_of("metadata", whole, {"style": 0.75}, perturbation="jpeg30", n=400)
+    assert "in robust on style" in found(pd.concat([honest(), changed]), "metadata").sentence
+    # protocol 1 took the mean of all clean tests, and its published tables are judged so
+    older = {one.audit: one for one in audit.controls(pd.concat([honest(), odd, changed]), Protocol(1))}
+    assert older["metadata"].passed is True
 
 
 def test_test_images_that_were_trained_on_show_in_shuffled_labels():

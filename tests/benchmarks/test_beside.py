@@ -80,7 +80,7 @@ def test_a_leaderboard_gives_them_a_column_or_none_and_no_mean_changes():
     assert not [cell for of in columns.values() for cell in of if "@" in cell.where.tested_on]
     scores = suite()
     whole, without = leaderboard(scores), leaderboard(grid(scores))
-    for name in ("leave-one-out", "same", "union"):
+    for name in ("unseen", "seen"):
         assert whole.lines[0].columns[name] == without.lines[0].columns[name]
     assert "external" in whole.columns and "external" not in without.columns
     pair = next(one for one in evaluate(scores) if one.tested_on == ELSEWHERE)
@@ -116,7 +116,7 @@ def made(*assignments, generators=("dcgan", "gan", "self-blended"), external=Non
 
 
 def test_snapshots_are_tested_by_who_knows_the_end_and_by_who_knows_the_others():
-    asked = made("conditions={leave_one_out: true, snapshots: {dcgan: [1, 2]}}")
+    asked = made("conditions={unseen: true, snapshots: {dcgan: [1, 2]}}")
     found = {str(exam.training): exam.tests for exam in exams(asked, "dct")}
     moments = ("dcgan@1k", "dcgan@2k")
     assert found["dcgan"][-2:] == moments and found["gan+self-blended"] == ("dcgan", *moments)
@@ -355,7 +355,7 @@ def test_the_picture_of_detectability_against_training():
     results = results.model_copy(update={"moments": [snapshot], "generators": [end]})
     found = progress(results, Names())
     assert [figure.name for figure in found.figures] == [
-        "progress-dcgan-leave-one-out", "progress-dcgan-quality", "progress-dcgan-same"
+        "progress-dcgan-unseen", "progress-dcgan-quality", "progress-dcgan-seen"
     ]  # fmt: skip
     others = found.figures[0].alt
     assert "dct from 0.95 after 6 k to 0.60" in others and "npr from 0.40 after 6 k to 0.90" in others

@@ -150,7 +150,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(bench, arguments, message):
 
 def test_debug_shows_the_traceback_and_keeps_the_exit_code(bench):
     code, _, err = bench("run", "-g", "dcgan", "-d", "xcepton", "--debug")
-    assert code == 2 and "Traceback" in err and err.endswith("`bench list detectors` shows all 37\n")
+    assert code == 2 and "Traceback" in err and "`bench list detectors` shows all" in err
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", " ", "-x", "..", "<b>", "x" * 101])

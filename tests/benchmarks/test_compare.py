@@ -20,11 +20,11 @@ SCORES = pd.concat([suite(SKILL, seeds=(0, 1)), *ALL, rows_of("good", "gan", 0.9
 
 def test_the_primary_column_says_what_the_leaderboard_says():
     found = {one.what: one for one in compare.columns(cells_of(SCORES), "good", "bad")}
-    assert set(found) == {"leave-one-out", "union"}  # only one of them was trained on gan alone
+    assert set(found) == {"unseen", "seen"}  # only one of them was trained on gan alone
     (duel,) = leaderboard(SCORES).duels
-    one = found["leave-one-out"]
+    one = found["unseen"]
     assert (one.difference, one.low, one.high) == pytest.approx((-duel.difference, -duel.high, -duel.low))
-    assert one.p_holm < 0.05 < found["union"].p_holm and one.cells == 6
+    assert one.p_holm < 0.05 < found["seen"].p_holm and one.cells == 6
     assert one.a - one.b == pytest.approx(one.difference)
 
 
@@ -36,7 +36,7 @@ def test_the_other_way_round_is_the_other_sign():
 
 def test_every_cell_of_a_column():
     cells = cells_of(SCORES)
-    found = compare.single(cells["good"]["leave-one-out"], cells["bad"]["leave-one-out"])
+    found = compare.single(cells["good"]["unseen"], cells["bad"]["unseen"])
     assert [one.what for one in found][:2] == ["style, seed 0", "style, seed 1"] and len(found) == 6
     assert all(one.cells == 1 and one.difference > 0 for one in found)
 
@@ -55,10 +55,10 @@ def test_the_command_prints_and_draws(tmp_path, monkeypatch, capsys):
     whole = pd.concat([rows, val.drop_duplicates(["detector", "trained_on", "sample_id"])], ignore_index=True)
     write_report(tmp_path / "reports" / "mine", make_results(whole, name="mine"), whole, NO_PICTURES)
     code, out, err = bench("compare", "good", "bad", "--suite", "mine")
-    assert (code, err) == (0, "") and "leave-one-out" in out and "p < 0.001" in out
+    assert (code, err) == (0, "") and "unseen" in out and "p < 0.001" in out
     picture = (tmp_path / "pictures" / "mine" / "good-vs-bad.svg").read_text()
     assert picture.startswith("<svg") and "AUC of good minus that of bad" in picture
-    code, out, _ = bench("compare", "good", "bad", "--suite", "mine", "--column", "leave-one-out", "--json")
+    code, out, _ = bench("compare", "good", "bad", "--suite", "mine", "--column", "unseen", "--json")
     assert code == 0 and len(json.loads(out)) == 3
     for arguments, sentence in (
         (("good", "good"), "compared with itself"),

@@ -11,6 +11,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from benchmarks.measures.detection import METRICS, facts_of
 from benchmarks.measures.evaluate import compare, evaluate
 from benchmarks.measures.results import CSV_COLUMNS, to_csv
+from benchmarks.measures.statistics import delong_variance
 from benchmarks.tables.cells import cells_of
 from benchmarks.tables.column import Column
 from forge.errors import InputError
@@ -42,7 +43,7 @@ def test_a_cell_holds_the_numbers_of_its_own_rows():
     table = rows()
     cells = {cell.tested_on: cell for cell in evaluate(table)}
     assert cells.keys() == {"a", "b"}
-    assert cells["a"].condition == "same" and cells["b"].condition == "leave-one-out"
+    assert cells["a"].condition == "seen" and cells["b"].condition == "unseen"
     for name, cell in cells.items():
         test = table[(table["split"] == "test") & table["generator"].isin(["", name])]
         assert cell.auc == pytest.approx(roc_auc_score(test["label"], test["score"]))
@@ -119,8 +120,32 @@ def test_the_report_and_the_tables_make_one_and_the_same_test():
     perfect["score"] += 20.0 * perfect["label"]
     both = pd.concat([perfect, rows("good", shift=3.5, generators=("a",))])
     (test,) = compare(both)
-    cells = {name: of["same"] for name, of in cells_of(both).items()}
+    cells = {name: of["seen"] for name, of in cells_of(both).items()}
     table = Column(cells).difference("good", "perfect")
     assert (test.difference, test.p_holm) == pytest.approx((table.value, table.p))
     assert (test.low, test.high) == pytest.approx((table.low, min(1.0, table.high)))
     assert test.p_holm > 0.01  # 250 images of each class cannot tell .99 from 1 with certainty
+
+
+@pytest.mark.parametrize(("n", "method"), [(199, "Newcombe"), (200, "DeLong")])
+def test_small_classes_have_the_interval_for_small_classes(n, method):
+    """In cells, in paired tests and in tables alike: the difference of two of them is wider than DeLong's."""
+    both = pd.concat([rows("good", shift=3.0, n=n, generators=("a",)), rows("bad", n=n, generators=("a",), seed=1)])
+    assert {cell.auc_method for cell in evaluate(both)} == {method}
+    (test,) = compare(both)
+    table = Column({name: of["seen"] for name, of in cells_of(both).items()}).difference("bad", "good")
+    assert (test.low, test.high) == pytest.approx((table.low, table.high))
+    halves = []
+    for name in ("good", "bad"):
+        own = both[(both["detector"] == name) & (both["split"] == "test")]
+        halves.append(delong_variance(own["label"].to_numpy(), own["score"].to_numpy()))
+    independent = 1.959964 * sum(halves) ** 0.5  # the scores of the two are independent here
+    assert (test.high - test.low > 2.02 * independent) == (method == "Newcombe")
+
+
+def test_shuffled_labels_are_compared_with_nothing():
+    names = ("good", "bad")
+    plain = [rows(name, trained_on="a") for name in names]
+    shuffled = [rows(name, trained_on="a:shuffled") for name in names]
+    assert {test.trained_on for test in compare(pd.concat([*plain, *shuffled]))} == {"a"}
+    assert compare(pd.concat(shuffled)) == []

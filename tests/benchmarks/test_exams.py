@@ -25,25 +25,55 @@ def texts(*assignments, generators=THREE, detector="dct"):
 
 def test_by_default_every_generator_is_trained_on_and_tested():
     assert texts() == dict.fromkeys((*THREE, "cgan+dcgan+gan"), (THREE, ("none",)))
-    assert texts("conditions.union=false") == dict.fromkeys(THREE, (THREE, ("none",)))
+    assert texts("conditions.seen=false") == dict.fromkeys(THREE, (THREE, ("none",)))
     assert texts(generators=("gan",)) == {"gan": (("gan",), ("none",))}
 
 
-def test_leave_one_out_tests_on_what_was_left_out():
-    assert texts("conditions.cross=false", "conditions.leave_one_out=true") == {
-        "cgan+gan": (("dcgan",), ("none",)),
+FAMILIES = "generators={dcgan: {family: conv-gan}, cgan: {family: conv-gan}, gan: {family: dense-gan}}"
+UNSEEN = "conditions={matrix: false, seen: false, unseen: true}"
+
+
+def test_unseen_leaves_out_a_family_and_tests_on_its_generators():
+    assert texts(UNSEEN, FAMILIES) == {
+        "gan": (("dcgan", "cgan"), ("none",)),
         "cgan+dcgan": (("gan",), ("none",)),
-        "dcgan+gan": (("cgan",), ("none",)),
-        "cgan+dcgan+gan": (THREE, ("none",)),  # the detector for photos
     }
-    # of two generators, leaving one out is training on the other
-    two = texts("conditions.leave_one_out=true", "conditions.union=false", generators=("dcgan", "gan"))
+    # a generator whose family is not known is a family of its own, together with its snapshots
+    assert texts(UNSEEN)["cgan+dcgan"] == (("gan",), ("none",)) and len(texts(UNSEEN)) == 3
+    snapshots = texts(UNSEEN, generators=("dcgan", "dcgan@2k", "gan"))
+    assert snapshots == {"gan": (("dcgan", "dcgan@2k"), ("none",)), "dcgan+dcgan@2k": (("gan",), ("none",))}
+
+
+def test_snapshots_are_tested_with_the_family_that_is_left_out():
+    found = texts(UNSEEN, FAMILIES, "conditions.snapshots={dcgan: [1, 2]}")
+    assert found["gan"] == (("dcgan", "cgan", "dcgan@1k", "dcgan@2k"), ("none",))
+
+
+def test_trainings_of_two_conditions_are_shared():
+    # of two families, leaving one out is training on the other
+    two = texts("conditions.unseen=true", "conditions.seen=false", generators=("dcgan", "gan"))
     assert two == {"dcgan": (("dcgan", "gan"), ("none",)), "gan": (("dcgan", "gan"), ("none",))}
-    assert texts("conditions.leave_one_out=true", "conditions.cross=false", generators=("gan",)) == {}
+    assert texts("conditions.matrix=false", generators=("gan",)) == texts(generators=("gan",))
+
+
+def test_one_family_leaves_nothing_to_train_on():
+    assert texts(UNSEEN, generators=("gan",)) == {}
+    assert texts(UNSEEN, FAMILIES.replace("dense-gan", "conv-gan")) == {}
+
+
+def test_checked_generators_carry_the_family_of_their_architecture_and_evaluation_reads_it():
+    planned = prepare_run(made("conditions.unseen=true"))
+    evaluate = next(stage for stage in planned.stages if stage.kind == "evaluate")
+    assert evaluate.settings["families"] == {"dcgan": "conv-gan", "gan": "dense-gan", "cgan": "conv-gan"}
+    assert {stage.plain for stage in planned.stages if stage.kind == "fit"} >= {"dct@gan", "dct@cgan+dcgan"}
+    renamed = prepare_run(made("conditions.unseen=true", "generators.cgan.family=mine"))
+    keys = [[stage.key for stage in run.stages if stage.kind in ("train", "blend")] for run in (planned, renamed)]
+    assert keys[0] == keys[1]  # a family is no reason to train again
+    assert "dct@dcgan+gan" in {stage.plain for stage in renamed.stages if stage.kind == "fit"}
 
 
 def test_what_asks_for_the_union_shares_one_training():
-    found = texts("conditions={cross: false, robust: [jpeg75, blur1], equalised: true, budget: [50], shuffled: [dct]}")
+    found = texts("conditions={matrix: false, robust: [jpeg75, blur1], equalised: true, budget: [50], shuffled: [dct]}")
     union = "cgan+dcgan+gan"
     assert found == {
         union: (THREE, ("none", "jpeg75", "blur1")),
@@ -54,29 +84,29 @@ def test_what_asks_for_the_union_shares_one_training():
 
 
 def test_a_condition_can_be_limited_to_some_detectors():
-    limited = ("conditions={cross: false, robust: [jpeg75], budget: [50], only: {budget: [random]}}",)
+    limited = ("conditions={matrix: false, robust: [jpeg75], budget: [50], only: {budget: [random]}}",)
     assert "cgan+dcgan+gan:50" not in texts(*limited)
     assert "cgan+dcgan+gan:50" in texts(*limited, detector="random")
 
 
 def test_stages_of_a_union_read_every_generator_and_val_of_no_other():
-    planned = prepare_run(made("conditions={cross: false, leave_one_out: true}", generators=("dcgan", "gan", "gan@2k")))
+    planned = prepare_run(made("conditions={matrix: false, unseen: true}", generators=("dcgan", "gan", "gan@2k")))
     stages = {stage.name: stage for stage in planned.stages}
-    fit = stages["fit dct@dcgan+gan"]
-    assert set(fit.inputs) == {"real", "forged dcgan", "forged gan"}
+    fit = stages["fit dct@gan+gan@2k"]  # a snapshot is of the family of its training
+    assert set(fit.inputs) == {"real", "forged gan", "forged gan@2k"}
     asked = {name: [one["split"] for one in stage.settings["asked"]] for name, stage in stages.items()
-             if name.startswith("score dct@dcgan+gan on")}  # fmt: skip
+             if name.startswith("score dct@gan+gan@2k on")}  # fmt: skip
     assert asked == {
-        "score dct@dcgan+gan on real": ["val", "test"],
-        "score dct@dcgan+gan on dcgan": ["val"],
-        "score dct@dcgan+gan on gan": ["val"],
-        "score dct@dcgan+gan on gan@2k": ["test"],
+        "score dct@gan+gan@2k on real": ["val", "test"],
+        "score dct@gan+gan@2k on gan": ["val"],
+        "score dct@gan+gan@2k on gan@2k": ["val"],
+        "score dct@gan+gan@2k on dcgan": ["test"],
     }
 
 
 def test_a_discriminator_of_a_left_out_generator_is_never_used():
     planned = prepare_run(
-        made("conditions={cross: false, leave_one_out: true}", generators=("gan", "dcgan", "self-blended"),
+        made("conditions={matrix: false, unseen: true}", generators=("gan", "dcgan", "self-blended"),
              detectors=("disc-raw",))
     )  # fmt: skip
     judges = {stage.name: stage.adversary.subject for stage in planned.stages if stage.kind == "fit"}
@@ -89,7 +119,7 @@ def test_a_discriminator_of_a_left_out_generator_is_never_used():
 
 
 def test_equalised_images_are_fitted_and_scored_alike():
-    planned = prepare_run(made("conditions={cross: false, equalised: true}", generators=("gan",), detectors=("dct",)))
+    planned = prepare_run(made("conditions={matrix: false, equalised: true}", generators=("gan",), detectors=("dct",)))
     stages = {stage.name: stage for stage in planned.stages}
     fit = stages["fit dct@gan:equalised"]
     assert {one.name for one in fit.inputs.values()} == {"perturb rendered equalised", "perturb gan equalised"}
@@ -107,8 +137,9 @@ def test_equalised_images_are_fitted_and_scored_alike():
         ("conditions.shuffled=[xception]", "'xception' is not a detector of this run"),
         ("conditions.only={budgets: [dct]}", "did you mean 'budget'"),
         ("conditions.only={budget: [xception]}", "'xception' is not a detector of this run"),
-        ("conditions.leave_on_out=true", "did you mean 'leave_one_out'"),
-        ("conditions.cross=false", "asks for no training"),
+        ("conditions.unsen=true", "did you mean 'unseen'"),
+        ("conditions={matrix: false, seen: false}", "asks for no training"),
+        ("conditions.unseen=true", "generators of two families or more"),
     ],
 )
 def test_what_cannot_be_asked_is_said(assignment, sentence):

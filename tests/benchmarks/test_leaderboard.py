@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.measures import metrics, statistics
-from benchmarks.protocol import TrainSet
+from benchmarks.protocol import Protocol, TrainSet
 from benchmarks.tables.cells import cells_of, joined
 from benchmarks.tables.leaderboard import leaderboard, ranked
 from forge.errors import InputError
@@ -59,13 +59,13 @@ def suite(skill, seeds=(0,), **options):
 def test_the_primary_value_is_the_mean_over_what_was_left_out():
     scores = suite({"good": 0.9, "bad": 0.6})
     board = leaderboard(scores)
-    assert board.primary == "leave-one-out" and [line.detector for line in board.lines] == ["good", "bad"]
+    assert board.primary == "unseen" and [line.detector for line in board.lines] == ["good", "bad"]
     own = scores[scores["detector"] == "good"]
     direct = []
     for left in GENERATORS:
         fit = own[own["trained_on"] == union(*(name for name in GENERATORS if name != left))]
         direct.append(metrics.auc(fit["label"], fit["score"]))
-    best = board.lines[0].columns["leave-one-out"]
+    best = board.lines[0].columns["unseen"]
     assert best.value == pytest.approx(np.mean(direct)) and best.low < best.value < best.high
     assert (best.cells, best.missing, best.sd) == (3, 0, None)
     assert [(line.rank, line.rank_low, line.rank_high) for line in board.lines] == [(1, 1, 1), (2, 2, 2)]
@@ -76,7 +76,7 @@ def test_the_primary_value_is_the_mean_over_what_was_left_out():
 def test_reals_that_are_shared_widen_the_mean():
     """Three generators against the same reals: the interval is wider than of three independent AUCs."""
     scores = suite({"one": 0.8}, n=400)
-    best = leaderboard(scores).lines[0].columns["leave-one-out"]
+    best = leaderboard(scores).lines[0].columns["unseen"]
     variances = []
     for _, fit in scores.groupby("trained_on"):
         variances.append(statistics.delong_variance(fit["label"], fit["score"]))
@@ -97,26 +97,26 @@ def test_a_detector_that_lacks_a_cell_is_not_averaged():
     lacking = scores[~((scores["detector"] == "part") & (scores["trained_on"] == "dcgan+gan"))]
     board = leaderboard(lacking)
     assert [(line.detector, line.rank) for line in board.lines] == [("whole", 1), ("part", None)]
-    part = board.lines[1].columns["leave-one-out"]
+    part = board.lines[1].columns["unseen"]
     assert (part.value, part.cells, part.missing) == (None, 2, 1) and board.duels == []
 
 
 def test_seeds_widen_the_interval_by_what_they_differ():
-    close = leaderboard(suite({"a": 0.8}, seeds=(0, 1, 2))).lines[0].columns["leave-one-out"]
+    close = leaderboard(suite({"a": 0.8}, seeds=(0, 1, 2))).lines[0].columns["unseen"]
     apart = pd.concat([suite({"a": auc}, seeds=(seed,)) for seed, auc in enumerate((0.7, 0.8, 0.9))])
-    wide = leaderboard(apart).lines[0].columns["leave-one-out"]
+    wide = leaderboard(apart).lines[0].columns["unseen"]
     assert wide.sd > 0.05 > close.sd and wide.cells == 9
     assert wide.high - wide.low > 3 * (close.high - close.low)
 
 
 def test_people_who_repeat_count_once():
-    alone = leaderboard(suite({"a": 0.8}, n=400)).lines[0].columns["leave-one-out"]
+    alone = leaderboard(suite({"a": 0.8}, n=400)).lines[0].columns["unseen"]
     scores = suite({"a": 0.8}, n=400, people=True)
     # the four photos of a person are scored alike
     real = scores["generator"] == ""
     person = scores[real].groupby(["trained_on", "identity"])["score"].transform("first")
     scores.loc[real, "score"] = person
-    grouped = leaderboard(scores).lines[0].columns["leave-one-out"]
+    grouped = leaderboard(scores).lines[0].columns["unseen"]
     assert grouped.high - grouped.low > 1.3 * (alone.high - alone.low)
 
 
@@ -133,11 +133,14 @@ def test_other_columns_stand_beside_the_primary():
         more += [rows_of(name, trained, {trained: 0.99}) for trained in GENERATORS]
     board = leaderboard(pd.concat(more))
     assert list(board.columns) == [
-        "leave-one-out", "cross", "same", "union", "robust", "equalised", "budget 50", "budget 1000",
+        "unseen", "matrix", "seen", "robust", "equalised", "budget 50", "budget 1000",
     ]  # fmt: skip
     a = board.lines[0].columns
-    assert a["robust"].value < a["union"].value and a["budget 50"].value < a["budget 1000"].value
-    assert a["same"].cells == 3 and a["cross"].cells == 6
+    assert a["robust"].value < a["seen"].value and a["budget 50"].value < a["budget 1000"].value
+    assert a["seen"].cells == 3 and a["matrix"].cells == 6  # of the matrix without its diagonal
+    assert list(leaderboard(pd.concat(more), protocol=Protocol(1)).columns)[:4] == [
+        "leave-one-out", "cross", "same", "union",
+    ]  # fmt: skip
     assert leaderboard(pd.concat(more), primary="robust").primary == "robust"
     with pytest.raises(InputError, match="no column 'external'"):
         leaderboard(pd.concat(more), primary="external")
@@ -152,14 +155,14 @@ def test_no_test_rows_are_no_table():
 def test_a_detector_that_was_trained_elsewhere_is_ranked_with_the_others():
     elsewhere = rows_of("stranger", "elsewhere", 0.75)
     board = leaderboard(pd.concat([suite({"good": 0.9, "bad": 0.6}), elsewhere]))
-    assert board.primary == "leave-one-out"
+    assert board.primary == "unseen"
     assert [(line.detector, line.rank) for line in board.lines] == [("good", 1), ("stranger", 2), ("bad", 3)]
 
 
 def test_the_primary_column_is_one_that_most_detectors_have():
     own = [rows_of(name, trained, 0.8) for name in ("a", "b", "c") for trained in GENERATORS]
     board = leaderboard(pd.concat([*own, rows_of("stranger", "elsewhere", 0.75)]))
-    assert board.primary == "cross" and board.lines[-1].detector == "stranger"
+    assert board.primary == "matrix" and board.lines[-1].detector == "stranger"
 
 
 @pytest.mark.parametrize(("n", "people"), [(250, None), (50, None), (250, True)])
@@ -168,7 +171,8 @@ def test_cells_are_what_the_statistics_say(n, people):
     skill = {"gan": 0.9, "dcgan": 0.7, "style": 0.999999}
     scores = pd.concat([rows_of("a", name, skill, n=n, people=people) for name in ("gan", "dcgan")])
     scores["score"] = scores["score"].round(1)
-    found = {(cell.trained_on, cell.where.tested_on): cell for of in cells_of(scores)["a"].values() for cell in of}
+    columns = cells_of(scores, Protocol(1))["a"]  # whose columns hold every test, those of a matrix's diagonal too
+    found = {(cell.trained_on, cell.where.tested_on): cell for of in columns.values() for cell in of}
     assert len(found) == 6
     for (trained_on, tested_on), cell in found.items():
         fit = scores[scores["trained_on"].eq(trained_on) & scores["generator"].isin(["", tested_on])]
@@ -192,7 +196,7 @@ def test_several_suites_are_ranked_as_one():
     here, there = (cells_of(suite({"dct": a, "npr": b}, seeds=(0, 1))) for a, b in ((0.9, 0.7), (0.7, 0.8)))
     alone = [ranked(cells) for cells in (here, there)]
     both = ranked(joined({"here": here, "there": there}))
-    of = [{line.detector: line.columns["leave-one-out"] for line in board.lines} for board in (*alone, both)]
+    of = [{line.detector: line.columns["unseen"] for line in board.lines} for board in (*alone, both)]
     for name in ("dct", "npr"):
         assert of[2][name].value == pytest.approx((of[0][name].value + of[1][name].value) / 2)
         assert of[2][name].cells == 12 and of[2][name].missing == 0
@@ -200,7 +204,7 @@ def test_several_suites_are_ranked_as_one():
     assert of[2]["dct"].high - of[2]["dct"].low < wider  # no image is taken for one of the other suite
     del there["npr"]
     partly = {line.detector: line for line in ranked(joined({"here": here, "there": there})).lines}
-    assert partly["npr"].rank is None and partly["npr"].columns["leave-one-out"].missing == 6
+    assert partly["npr"].rank is None and partly["npr"].columns["unseen"].missing == 6
 
 
 def test_suites_of_other_seeds_are_not_ranked_together():

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy import stats
 from sklearn import metrics as sk
 
 from benchmarks.measures import calibration, metrics, resampling, statistics
@@ -320,3 +321,15 @@ def test_a_threshold_at_a_false_positive_rate_is_the_lowest_that_keeps_it(rows, 
     lower = score[score < found]
     if len(lower):  # calling one more distinct score forged breaks the bound
         assert (reals >= lower.max()).mean() > bound - 1e-9
+
+
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from([0.1, 0.2, 0.4, 0.7, 0.9])), min_size=2, max_size=40),
+       st.integers(1, 6))  # fmt: skip
+def test_bins_of_the_ece_are_those_of_midranks(rows, bins):
+    """Against SciPy's mean ranks: tied probabilities share the bin of their middle, not of their first or last."""
+    label, probability = np.array([forged for forged, _ in rows], dtype=int), np.array([p for _, p in rows])
+    midrank = stats.rankdata(probability, method="average")
+    bin_of = np.floor(bins * (midrank - 0.5) / len(rows) + 1e-12).astype(int)
+    gaps = [abs((label - probability)[bin_of == i].sum()) for i in range(bins)]
+    if set(label) == {0, 1}:
+        assert calibration.ece(label, probability, bins=bins) == pytest.approx(sum(gaps) / len(rows))

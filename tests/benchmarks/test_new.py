@@ -27,7 +27,7 @@ def test_a_starter_suite_is_one_that_a_run_accepts(bench, tmp_path):
     code, out, err = bench("init")
     assert (code, err) == (0, "") and "next: bench run suite.yaml --preset smoke" in out
     found = suite_in(tmp_path / "suite.yaml")
-    assert found.generator == ("gan", "dcgan") and found.conditions["leave_one_out"] is True
+    assert found.generator == ("gan", "dcgan") and found.conditions["unseen"] is True
 
     asked = gather(tmp_path / "suite.yaml", {}, [], "cpu")
     assert asked.name == "suite" and len(prepare_run(asked).stages) > 20
@@ -42,7 +42,7 @@ def test_every_line_of_the_starter_suite_that_is_commented_out_is_right_too():
     lines = [
         line.replace("# ", "", 1) if line.lstrip().startswith("# ") else line for line in text[start:].splitlines()
     ]
-    whole = "\n".join(lines).replace("$title", "t").replace("$data", "rendered").replace("$several", "true")
+    whole = "\n".join(lines).replace("$title", "t").replace("$data", "rendered").replace("$unseen", "true")
     from benchmarks.experiment.configs import parse_yaml
 
     value = parse_yaml(whole.replace("$generator", "[gan, dcgan]").replace("$detector", "[dct]"), where="suite")
@@ -60,7 +60,7 @@ def test_flags_fill_the_suite_in_whatever_they_contain(bench, tmp_path):
     assert (code, err) == (0, "")
     found = suite_in(tmp_path / "mine.yml")
     assert (found.generator, found.detector) == (("dcgan",), ("dct", "disc-probe@dcgan")) and found.data == str(odd)
-    assert found.conditions["leave_one_out"] is False  # there is nothing to leave
+    assert found.conditions["unseen"] is False  # there is nothing to leave
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_the_ensemble_makes_its_training_keep_snapshots_at_the_quarters():
 def test_blends_are_judged_by_discriminators_and_train_none():
     planned = checked(
         ["disc-raw", "disc-ensemble", "disc-raw@gan", "mean:dct+disc-raw"],
-        "conditions.union=false",
+        "conditions.seen=false",
         generators=("gan", "self-blended"),
     )
     fits = {one.name for one in planned.stages if one.kind == "fit"}

@@ -1,19 +1,23 @@
 """The protocol as types: names that are read as they are written, conditions of tests, the choice of an interval."""
 
+import pandas as pd
 import pytest
 
 from benchmarks.protocol import (
     PRIMARIES,
     Condition,
     GeneratorId,
+    Protocol,
     TestGrid,
     TrainSet,
     choose_interval,
     column_of,
     condition_of,
+    condition_of_column,
     meaning_of_column,
     order_of_columns,
     phrase_of_column,
+    protocol_of_scores,
 )
 from forge.errors import InputError
 
@@ -27,21 +31,84 @@ def test_the_order_of_generators_does_not_matter():
     assert TrainSet.of("gan", "dcgan", "gan") == TrainSet.parse("dcgan+gan") == TrainSet.parse("gan+dcgan")
 
 
-FOUR = TestGrid(frozenset({"cgan", "dcgan", "gan", "other"}), frozenset({"gan@2k"}), frozenset({"external:mine"}))
+FAMILIES = {"cgan": "conv-gan", "dcgan": "conv-gan", "gan": "dense-gan"}
+FOUR = TestGrid(
+    frozenset({"cgan", "dcgan", "gan", "other"}),
+    frozenset({"gan@2k"}),
+    frozenset({"external:mine"}),
+    Protocol(families=FAMILIES),
+)
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "tested_on", "condition", "column"),
+    [
+        ("dcgan", "dcgan", "seen", "same"),
+        ("dcgan+gan", "gan", "seen", ""),
+        ("cgan+dcgan+gan+other", "gan", "seen", "union"),
+        ("dcgan", "gan", "matrix", "cross"),
+        ("dcgan+gan", "cgan", "matrix", ""),
+        ("cgan+gan+other", "dcgan", "unseen", "leave-one-out"),
+        ("gan+other", "dcgan", "matrix", ""),
+        ("elsewhere", "gan", "unseen", "leave-one-out"),
+    ],
+)
+def test_tests_of_protocol_1_keep_its_columns_whatever_their_families(trained_on, tested_on, condition, column):
+    grid = TestGrid(FOUR.generators, protocol=Protocol(1, FAMILIES))
+    train_set = TrainSet.parse(trained_on)
+    assert condition_of(train_set, tested_on, "none", grid) is Condition(condition)
+    assert column_of(train_set, tested_on, "none", grid) == column
+    assert not column or condition_of_column(column) is Condition(condition)
+    alone = TestGrid(frozenset({"gan"}), protocol=Protocol(1))
+    assert column_of(TrainSet.parse("elsewhere"), "gan", "none", alone) == "same"
+
+
+@pytest.mark.parametrize(
+    ("word", "condition"), [("leave-one-out", "unseen"), ("cross", "matrix"), ("same", "seen"), ("union", "seen")]
+)
+def test_words_of_protocol_1_in_stored_results_are_read(word, condition):
+    assert Condition(word) is Condition(condition)
+    with pytest.raises(ValueError, match="crossed"):
+        Condition("crossed")
+
+
+def test_a_family_holds_snapshots_and_what_is_not_named_is_its_own():
+    protocol = Protocol(families={"dcgan": "conv-gan", "gan@2k": "odd"})
+    assert [protocol.family(name) for name in ("dcgan", "dcgan@24k", "gan@2k", "gan@4k", "new")] == [
+        "conv-gan", "conv-gan", "odd", "gan", "new",
+    ]  # fmt: skip
+    scores = pd.DataFrame({"generator": ["", "a", "a", "b"], "family": ["", "fa", "fa", ""], "trained_on": "elsewhere"})
+    assert protocol_of_scores(scores).families == {"a": "fa"}
+    assert TestGrid.of_scores(scores).families == {"fa", "b"}
+    assert protocol_of_scores(scores.drop(columns="family")) == Protocol()
+
+
+def test_protocols_do_not_mix():
+    Protocol(2).refuse_other(Protocol(2, FAMILIES), ("a", "b"))
+    with pytest.raises(InputError, match=r"a was measured by protocol 2 and b by protocol 1.*never ranked together"):
+        Protocol(2).refuse_other(Protocol(1), ("a", "b"))
+    with pytest.raises(InputError, match="protocol 3 is not known"):
+        Protocol(3)
+    assert Protocol.of_results({"protocol_version": 1}) == Protocol(1)
+    assert Protocol.of_results({"protocol_version": 2, "families": FAMILIES}).family("cgan") == "conv-gan"
 
 
 @pytest.mark.parametrize(
     ("trained_on", "tested_on", "perturbation", "condition", "column"),
     [
-        ("dcgan", "dcgan", "none", "same", "same"),
-        ("dcgan+gan", "gan", "none", "same", ""),  # no condition asks for it
-        ("cgan+dcgan+gan+other", "gan", "none", "union", "union"),
-        ("dcgan", "gan", "none", "cross", "cross"),
-        ("dcgan+gan", "cgan", "none", "cross", ""),
-        ("cgan+dcgan+gan", "other", "none", "leave-one-out", "leave-one-out"),
-        ("elsewhere", "gan", "none", "leave-one-out", "leave-one-out"),
-        ("FaceForensics++", "gan", "none", "leave-one-out", "leave-one-out"),
-        ("deepfakes+face2face", "gan", "none", "leave-one-out", "leave-one-out"),
+        ("dcgan", "dcgan", "none", "seen", ""),  # the diagonal of the matrix is in no mean
+        ("dcgan+gan", "gan", "none", "seen", ""),  # no condition asks for it
+        ("cgan+dcgan+gan+other", "gan", "none", "seen", "seen"),
+        ("dcgan", "gan", "none", "matrix", "matrix"),
+        ("dcgan", "cgan", "none", "matrix", "matrix"),
+        ("dcgan+gan", "cgan", "none", "matrix", ""),
+        ("cgan+dcgan+gan", "other", "none", "unseen", "unseen"),
+        ("gan+other", "cgan", "none", "unseen", "unseen"),
+        ("gan+other", "dcgan", "none", "unseen", "unseen"),
+        ("cgan+gan+other", "dcgan", "none", "matrix", ""),  # leaves its twin in
+        ("elsewhere", "gan", "none", "unseen", "unseen"),
+        ("FaceForensics++", "gan", "none", "unseen", "unseen"),
+        ("deepfakes+face2face", "gan", "none", "unseen", "unseen"),
         ("dcgan", "dcgan", "jpeg75", "robust", "robust"),
         ("dcgan", "gan", "noise5", "robust", "robust"),
         ("dcgan:200", "dcgan", "none", "budget", "budget 200"),
@@ -63,11 +130,14 @@ def test_every_test_has_one_condition_and_at_most_one_column(trained_on, tested_
     assert not column or meaning_of_column(column)
 
 
-def test_of_two_generators_training_on_one_is_leaving_the_other_out():
+def test_of_two_families_training_on_one_is_leaving_the_other_out():
     two = TestGrid(frozenset({"dcgan", "gan"}))
-    assert condition_of(TrainSet.of("gan"), "dcgan", "none", two) is Condition.LEAVE_ONE_OUT
-    assert condition_of(TrainSet.of("gan"), "gan", "none", two) is Condition.SAME
-    assert condition_of(TrainSet.of("gan", "dcgan"), "gan", "none", two) is Condition.UNION
+    assert condition_of(TrainSet.of("gan"), "dcgan", "none", two) is Condition.UNSEEN
+    assert condition_of(TrainSet.of("gan"), "gan", "none", two) is Condition.SEEN
+    assert condition_of(TrainSet.of("gan", "dcgan"), "gan", "none", two) is Condition.SEEN
+    twins = TestGrid(frozenset({"dcgan", "cgan"}), protocol=Protocol(families=FAMILIES))
+    assert column_of(TrainSet.of("cgan"), "dcgan", "none", twins) == "matrix"  # nothing is left out of one family
+    assert column_of(TrainSet.parse("elsewhere"), "dcgan", "none", twins) == "seen"
 
 
 def test_with_one_generator_what_was_trained_elsewhere_shares_its_column():
@@ -76,17 +146,19 @@ def test_with_one_generator_what_was_trained_elsewhere_shares_its_column():
     assert (
         column_of(elsewhere, "dcgan", "none", alone)
         == column_of(TrainSet.of("dcgan"), "dcgan", "none", alone)
-        == "same"
+        == "seen"
     )
     assert not condition_of(elsewhere, "dcgan", "none", alone).seen
-    assert column_of(TrainSet.of("dcgan"), "gan", "none", alone) == "leave-one-out"  # of a detector from elsewhere
+    assert column_of(TrainSet.of("dcgan"), "gan", "none", alone) == "unseen"  # of a detector from elsewhere
 
 
 def test_conditions_say_what_they_mean_and_columns_have_an_order():
-    assert all(condition.meaning for condition in Condition) and set(PRIMARIES) <= set(Condition)
-    assert [condition for condition in Condition if condition.seen] == ["same", "union"]
-    names = ["budget 1000", "budget 50", "external", "cross", "leave-one-out", "same"]
-    assert order_of_columns(names) == ["leave-one-out", "cross", "same", "external", "budget 50", "budget 1000"]
+    assert all(condition.meaning for condition in Condition) and all(meaning_of_column(name) for name in PRIMARIES)
+    assert [condition for condition in Condition if condition.seen] == ["seen"]
+    names = ["budget 1000", "budget 50", "external", "matrix", "unseen", "seen"]
+    assert order_of_columns(names) == ["unseen", "matrix", "seen", "external", "budget 50", "budget 1000"]
+    assert order_of_columns(["robust", "union", "leave-one-out"]) == ["leave-one-out", "union", "robust"]
+    assert phrase_of_column("unseen") == "on generators of families left out of its training"
     assert phrase_of_column("leave-one-out") == "on generators left out of its training"
     assert phrase_of_column("budget 50") == "in the column budget 50"
 

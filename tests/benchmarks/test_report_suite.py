@@ -8,8 +8,9 @@ from synthetic import NO_PICTURES, Page, html_of, make_results, make_scores
 
 from benchmarks.report import suite
 from benchmarks.report.figures import Names
-from benchmarks.report.rows import shown_metrics
+from benchmarks.report.rows import TestRows, shown_metrics
 from benchmarks.report.standings_figure import picture
+from benchmarks.report.threshold import MOST, dials
 from benchmarks.report.write import write_report
 from benchmarks.tables.leaderboard import leaderboard
 
@@ -43,7 +44,7 @@ def test_what_leads_is_drawn_in_full(finished):
     assert {(cell.trained_on, cell.tested_on) for cell in focus.paired} == {
         ("gan+style", "dcgan"), ("dcgan+style", "gan"), ("dcgan+gan", "style"),
     }  # fmt: skip
-    assert "npr, which leads" in focus.said["single"] and "leave-one-out" in focus.said["paired"]
+    assert "npr, which leads" in focus.said["single"] and "unseen" in focus.said["paired"]
     turned = suite.dialled(cells, board)
     assert [cell.detector for cell in turned] == ["npr"] * 3 + ["xception"] * 3 + ["dct"] * 3  # no control
 
@@ -70,7 +71,7 @@ def test_other_measures_are_means_with_their_range(finished):
     results, _, board = finished
     table = suite.measures(board, results.cells, shown_metrics(results))
     assert [name for name, _ in table.lines] == [line.detector for line in board.lines] and table.cells == 3
-    of = [c.eer for c in results.cells if c.detector == "npr" and c.condition == "leave-one-out"]
+    of = [c.eer for c in results.cells if c.detector == "npr" and c.condition == "unseen"]
     eer = dict(table.lines)["npr"][table.names.index("EER")]
     assert eer == (f"{sum(of) / 3:.2f}", f"{min(of):.2f} to {max(of):.2f}")
     assert dict(table.lines)["npr"][table.names.index("TPR at 1 % FPR")] == ("n too small", "")
@@ -95,3 +96,31 @@ def test_the_page_is_short_and_says_where_the_rest_is(finished, tmp_path):
     written = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "## Leaderboard" in written and "results.csv" in written and len(written.splitlines()) < 160
     assert len(text.encode()) < 220_000
+
+
+def test_a_mean_over_tests_of_which_some_have_no_value_is_not_taken(finished):
+    results, _, board = finished
+    metrics = shown_metrics(results)
+    name = next(metric.id for metric in metrics if metric.title == "TPR at 1 % FPR")
+
+    def shown(values):
+        cells = [cell.model_copy(update={name: 0.4}) for cell in results.cells]
+        own = [i for i, cell in enumerate(cells) if cell.detector == "npr" and cell.condition == "unseen"]
+        for i, value in zip(own, values, strict=True):
+            cells[i] = cells[i].model_copy(update={name: value})
+        table = suite.measures(board, cells, metrics)
+        return dict(table.lines)["npr"][table.names.index("TPR at 1 % FPR")]
+
+    assert shown([0.4, 0.4, 0.7]) == ("0.50", "0.40 to 0.70")
+    assert shown([0.4, None, 0.7]) == ("n too small", "")
+
+
+def test_sliders_of_unseen_generators_come_first_where_there_are_too_many(finished):
+    results, scores, _ = finished
+    seen, unseen = (next(cell for cell in results.cells if cell.seen is which) for which in (True, False))
+    rows = TestRows(scores)
+    # copies that differ in their threshold alone; each slider starts at that of its cell
+    many = [seen.model_copy(update={"threshold": -50.0 - i}) for i in range(MOST)]
+    last = [unseen.model_copy(update={"threshold": 50.0 + i}) for i in range(3)]
+    starts = [slider["thresholds"][slider["start"]] for slider in dials([*many, *last], rows)]
+    assert len(starts) == MOST and sum(start > 0 for start in starts) == 3

@@ -34,9 +34,10 @@ def accept(folder):
 
 def test_it_comes_out_again_to_the_last_digit_without_torch(published, bench):
     code, out, err = bench("reproduce", "mine")
-    assert (code, err) == (0, "") and out == "mine: 10 IDENTICAL\n"  # 6 cells, 2 means, 2 ranks
+    assert (code, err) == (0, "")
+    assert out == "mine: 12 IDENTICAL\n"  # 6 cells, 2 means with two intervals each, 2 ranks
     assert "good@dcgan+gan on style #0" in bench("reproduce", "mine", "--all")[1]
-    assert json.loads(bench("reproduce", "mine", "--json")[1])["counts"]["IDENTICAL"] == 10
+    assert json.loads(bench("reproduce", "mine", "--json")[1])["counts"]["IDENTICAL"] == 12
     code = "import sys; from benchmarks.cli.main import app; sys.argv = ['bench', 'reproduce', 'mine']"
     code += "; app(standalone_mode=False); assert not {'torch', 'timm', 'sklearn'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=published.parents[1], check=True, stdout=subprocess.DEVNULL)
@@ -50,7 +51,7 @@ def test_scores_that_were_changed_show(published, bench):
     write_scores(scores, published / "scores.parquet")
     accept(published)
     code, out, err = bench("reproduce", "mine")
-    assert code == 0 and "WITHIN     good@dcgan+gan on style #0" in out and "2 WITHIN" in out
+    assert code == 0 and "WITHIN     good@dcgan+gan on style #0" in out and "3 WITHIN" in out
     scores.loc[one, "score"] *= -1
     write_scores(scores, published / "scores.parquet")
     accept(published)
@@ -68,7 +69,7 @@ def test_a_cell_that_is_gone_is_missing(published, bench):
 
 @pytest.mark.parametrize(
     ("field", "value", "sentence"),
-    [("protocol", 2, "rows of different protocols are never compared"), ("data", "other", "prepare the same photos")],
+    [("protocol", 1, "different protocols are never compared"), ("data", "other", "prepare the same photos")],
 )
 def test_other_data_and_another_protocol_are_refused(published, bench, field, value, sentence):
     file = published / "expected.json"
@@ -158,14 +159,36 @@ def test_the_store_of_reproductions_is_ignored_by_git():
     assert {"runs/", "runs-again/"} <= set(ignored)
 
 
+def measured_by(folder, version):
+    file = folder / "results.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"protocol_version": version}))
+    accept(folder)
+
+
+def test_results_of_two_protocols_are_never_ranked_together(published, bench):
+    older = publish_suite(published.with_name("older"))
+    assert bench("leaderboard", "mine", "older")[0] == 0
+    measured_by(older, 1)
+    code, out, err = bench("leaderboard", "mine", "older")
+    assert (code, out) == (2, "") and "mine was measured by protocol 2 and older by protocol 1" in err
+    assert err.count("\n") == 1 and "never ranked together" in err
+
+
+def test_results_of_protocol_1_are_shown_by_its_own_rules(published, bench):
+    measured_by(published, 1)
+    code, out, _ = bench("leaderboard", "mine", "--format", "json")
+    board = json.loads(out)
+    assert (code, board["protocol"], board["primary"]) == (0, 1, "leave-one-out") and "unseen" not in board["columns"]
+    assert board["lines"][0]["columns"]["leave-one-out"]["family_low"] is None
+    code, out, _ = bench("compare", "good", "bad", "--suite", "mine", "--json")
+    assert code == 0 and [one["what"] for one in json.loads(out)] == ["leave-one-out"]
+
+
 @pytest.mark.parametrize("command", [("leaderboard", "mine"), ("compare", "good", "bad", "--suite", "mine")])
-def test_rows_of_another_protocol_are_never_ranked(published, bench, command):
-    assert bench(*command)[0] == 0
-    file = published / "results.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"protocol_version": 2}))
-    accept(published)
+def test_a_protocol_that_is_not_known_is_refused(published, bench, command):
+    measured_by(published, 3)
     code, _, err = bench(*command)
-    assert code == 2 and "rows of different protocols are never ranked together" in err
+    assert code == 2 and "protocol 3 is not known" in err
 
 
 def test_what_is_not_there_is_said(published, bench):

@@ -16,7 +16,7 @@ from PIL import Image, ImageFile
 from benchmarks.serve.app import create_app, report_file
 from benchmarks.serve.catalogue import Catalogue
 from benchmarks.serve.guard import names_of, picture_policy, report_policy
-from benchmarks.serve.limits import Limits, Refused, check_photo
+from benchmarks.serve.limits import MOST_SCANS, Limits, Refused, check_photo
 
 FIELD = b'--x\r\nContent-Disposition: form-data; name="photo"\r\n\r\nhello\r\n--x--\r\n'  # a text, no file
 LIMITS = Limits(bytes=300_000, pixels=1_000_000)
@@ -119,7 +119,12 @@ def test_a_decompression_bomb_is_refused_before_a_pixel_is_decoded(monkeypatch):
 
 
 def test_a_progressive_photo_is_no_attack():
-    check_photo(encoded("JPEG", progressive=True), LIMITS)
+    photo = encoded("JPEG", progressive=True)
+    assert 5 < photo.count(b"\xff\xda") < MOST_SCANS  # it is one, with the scans that encoders write
+    check_photo(photo, LIMITS)
+    scan = photo.index(b"\xff\xda")
+    with pytest.raises(Refused, match="scans"):
+        check_photo(photo[:scan] + (MOST_SCANS + 1) * photo[scan:-2] + photo[-2:], LIMITS)
 
 
 def test_a_body_that_is_too_large_is_refused_without_being_kept(client):

@@ -36,7 +36,7 @@ def test_no_interval_of_a_mean_auc_leaves_0_to_1(sheet):
     ends = [column[end] for line in lines for column in line["columns"].values() for end in ("low", "high")]
     assert min(ends) == 0.0 and max(ends) == 1.0
     row = next(csv.DictReader(io.StringIO(formats.to_csv(sheet))))
-    assert float(row["leave-one-out high"]) == 1.0
+    assert float(row["unseen high"]) == 1.0
     for duel in json.loads(formats.to_json(sheet))["duels"]:
         assert -1 <= duel["low"] <= duel["high"] <= 1
 
@@ -53,7 +53,7 @@ def test_values_near_one_are_told_apart(sheet, capsys):
     wide = [numbers.estimate(value, 0.95, 1.0).value for value in (0.9999, 0.998, 0.96)]
     assert wide == ["0.9999", "0.998", "0.96"]
     line = sheet.board.lines[0]
-    near = {name: line.columns["leave-one-out"].model_copy(update={"value": value, "low": 0.9, "high": 1.0})
+    near = {name: line.columns["unseen"].model_copy(update={"value": value, "low": 0.9, "high": 1.0})
             for name, value in (("first", 0.9999), ("second", 0.998))}  # fmt: skip
     columns = line.columns | near
     board = sheet.board.model_copy(

@@ -24,7 +24,7 @@ seeds: [3, 4]
 generator: [gan, self-blended]
 detector: [dct, disc-raw, random]
 conditions:
-  leave_one_out: true
+  unseen: true
   robust: [jpeg75]
   equalised: true
   budget: [8]
@@ -73,7 +73,7 @@ def test_a_suite_runs_every_condition_and_its_leaderboard_is_made_of_scores(benc
     assert results["seeds"] == [3, 4] and results["command"].startswith("bench run mine.yaml --preset smoke")
     cells = pd.DataFrame(results["cells"])
     assert set(cells["seed"]) == {3, 4}
-    assert set(cells["condition"]) == {"same", "union", "leave-one-out", "robust", "equalised", "budget", "shuffled"}
+    assert set(cells["condition"]) == {"same", "union", "unseen", "robust", "equalised", "budget", "shuffled"}
     assert {(one["name"], one["seed"]) for one in results["generators"]} == {
         (name, seed) for name in ("gan", "self-blended") for seed in (3, 4)
     }
@@ -92,10 +92,10 @@ def test_a_suite_runs_every_condition_and_its_leaderboard_is_made_of_scores(benc
     assert audits["shuffled labels"] is not None and audits["copies in two splits of the real images"] is True
 
     board = json.loads(bench("leaderboard", "mine", "--format", "json")[1])
-    assert board["primary"] == "leave-one-out" and board["seeds"] == [3, 4]
-    assert set(board["columns"]) >= {"leave-one-out", "same", "union", "robust", "equalised", "budget 8"}
+    assert board["primary"] == "unseen" and board["seeds"] == [3, 4]
+    assert set(board["columns"]) >= {"unseen", "same", "union", "robust", "equalised", "budget 8"}
     ranked = {line["detector"]: line for line in board["lines"]}
-    assert ranked["disc-raw"]["rank"] is None and ranked["disc-raw"]["columns"]["leave-one-out"]["missing"] == 2
+    assert ranked["disc-raw"]["rank"] is None and ranked["disc-raw"]["columns"]["unseen"]["missing"] == 2
     for name, start in (("md", "| rank"), ("html", "<table>"), ("csv", "rank,"), ("table", "")):
         code, text, _ = bench("leaderboard", "mine", "--format", name)
         assert code == 0 and "disc-raw" in text and text.lstrip().startswith(start)

@@ -16,10 +16,28 @@ from forge.networks.stylegan_lite import Generator, StyleGANSettings
 SMALL = StyleGANSettings(latent=8, style=8, channels_base=64, channels_min=4, channels_max=8, mixing=0)
 
 
-def test_the_plain_steps_run():
+@pytest.mark.parametrize("architecture", ["stylegan", "dcgan"])
+def test_a_plain_step_trains_both_networks(architecture, monkeypatch):
+    optimisers, adam = [], torch.optim.Adam
+
+    def recorded(parameters, *arguments, **options):
+        optimisers.append(adam(list(parameters), *arguments, **options))
+        return optimisers[-1]
+
+    monkeypatch.setattr(torch.optim, "Adam", recorded)
     images = torch.rand(4, 3, 16, 16) * 2 - 1
-    textbook.stylegan_step(SMALL, images, 2)()
-    textbook.dcgan_step(DCGAN(DCGANSettings(latent=8, generator_width=4, discriminator_width=4), 16), images)()
+    if architecture == "stylegan":
+        step = textbook.stylegan_step(SMALL, images, 2)
+    else:
+        step = textbook.dcgan_step(DCGAN(DCGANSettings(latent=8, generator_width=4, discriminator_width=4), 16), images)
+    weights = [[p for group in one.param_groups for p in group["params"]] for one in optimisers]
+    before = [[p.detach().clone() for p in network] for network in weights]
+    step()
+    assert len(weights) == 2
+    for network, start in zip(weights, before, strict=True):
+        moved = [not torch.equal(p, old) for p, old in zip(network, start, strict=True)]
+        assert sum(moved) > len(moved) / 2
+        assert all(torch.isfinite(p).all() for p in network)
 
 
 def test_the_plain_generator_has_our_channels():

@@ -40,7 +40,7 @@ def bench(tmp_path, monkeypatch, capsys):
         ("conditions=[1]", r"setting 'conditions' cannot be \[1\]"),
         ("generator.training.kimg=.inf", "kimg' cannot be inf: input should be a finite number"),
         ("images.train=.nan", "images.train' cannot be nan"),
-        ("conditions.leave_one_out=true", "leave_one_out needs two generators or more"),
+        ("conditions.unseen=true", "unseen needs generators of two families or more"),
     ],
 )
 def test_a_setting_that_cannot_be_is_named(bench, assignment, sentence):
@@ -125,7 +125,7 @@ generator: [gan, dcgan]
 detector: [dct, svm]
 preset: smoke
 seeds: [0, 1]
-conditions: {leave_one_out: true, shuffled: [dct, svm], only: {cross: [svm], budget: [dct]}}
+conditions: {unseen: true, shuffled: [dct, svm], only: {matrix: [svm], budget: [dct]}}
 """
 
 
@@ -139,7 +139,7 @@ def test_detectors_and_generators_are_added_to_a_suite(tmp_path):
     settings, notes = asked(tmp_path, add_detector="spectrum,my.py:Mine", add_generator="cgan")
     assert list(settings.detectors) == ["dct", "svm", "spectrum", "mine"] and notes == []
     assert list(settings.generators) == ["gan", "dcgan", "cgan"]
-    assert settings.conditions.only == {"cross": ("svm",), "budget": ("dct",)}
+    assert settings.conditions.only == {"matrix": ("svm",), "budget": ("dct",)}
     assert "--generator gan,dcgan,cgan --detector dct,svm,spectrum,my.py:Mine" in settings.command
     assert resolve(settings.request) == settings
 
@@ -147,7 +147,7 @@ def test_detectors_and_generators_are_added_to_a_suite(tmp_path):
 def test_conditions_that_name_absent_detectors_are_narrowed_and_said(tmp_path):
     settings, notes = asked(tmp_path, detector="svm,my.py:Mine")
     assert settings.conditions.shuffled == ("svm",)
-    assert settings.conditions.only == {"cross": ("svm",), "budget": ()}
+    assert settings.conditions.only == {"matrix": ("svm",), "budget": ()}
     assert len(notes) == 1 and "name dct, which this run does not have" in notes[0]
 
 

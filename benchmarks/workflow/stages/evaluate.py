@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from benchmarks.protocol import PROTOCOL_VERSION
+from benchmarks.protocol import Protocol
 from benchmarks.workflow.stage import Collecting, Facts, Job, Stage
 from benchmarks.workflow.stages.score import Score
 from forge.files import write_json
@@ -17,6 +17,8 @@ class Evaluate(Collecting):
     """All score rows of the run to cells and comparisons.
 
     Attributes:
+        protocol: version of the protocol.
+        families: generator -> family.
         metrics: metrics beside those of the protocol.
         metric_files: SHA-256 of their code.
         scores: of every detector on every set.
@@ -25,7 +27,9 @@ class Evaluate(Collecting):
     kind = "evaluate"
     VERSION = 10
 
-    metrics: tuple[str, ...] = ()
+    protocol: int
+    families: dict[str, str]
+    metrics: tuple[str, ...]
     metric_files: dict[str, str]
     scores: tuple[Score, ...]
 
@@ -36,9 +40,9 @@ class Evaluate(Collecting):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Return the version of the protocol and the metrics beside it."""
+        """Return the version of the protocol, the families and the metrics beside those of the protocol."""
         more = {"metrics": list(self.metrics), "files": self.metric_files} if self.metrics else {}
-        return {"protocol": PROTOCOL_VERSION, **more}
+        return {"protocol": self.protocol, "families": self.families, **more}
 
     def without_failed(
         self, there: Collection[str], failures: Mapping[str, str], replaced: Mapping[str, Stage]
@@ -59,6 +63,6 @@ class Evaluate(Collecting):
         tables = [read_scores(job.path(stage) / "scores.parquet") for stage in self.scores]
         rows = rounded(pd.concat(tables, ignore_index=True))
         write_scores(rows, job.out / "scores.parquet")
-        evaluation = evaluated(rows, self.metrics)
+        evaluation = evaluated(rows, self.metrics, Protocol(self.protocol, self.families))
         write_json(job.out / "evaluation.json", evaluation)
         return {"cells": len(evaluation["cells"])}
