@@ -34,6 +34,7 @@ class Blending:
     citation: ClassVar[str] = (
         "Shiohara, Yamasaki: Detecting Deepfakes with Self-Blended Images, CVPR 2022, arXiv 2204.08376"
     )
+    family: ClassVar[str] = "blending"
     resolutions: ClassVar[tuple[int, ...]] = (32, 64, 128, 256)
     Settings: ClassVar[type[SelfBlended]] = SelfBlended
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
 from forge.checkpoint import load_checkpoint, pack_module, save_checkpoint, unpack_module
@@ -16,7 +16,7 @@ from forge.condition import Condition
 from forge.errors import CorruptError, InputError
 from forge.files import digest_file, read_signed_json, write_signed_json
 from forge.networks import GENERATORS
-from forge.networks.base import Architecture
+from forge.networks.base import FAMILY_PATTERN, Architecture
 from forge.registry import is_file_reference
 
 SCHEMA_VERSION = 1
@@ -29,6 +29,7 @@ class GeneratorCard(BaseModel):
     schema_version: int = SCHEMA_VERSION
     name: str
     architecture: str  # registered name or file.py:Class
+    family: str | None = Field(None, pattern=FAMILY_PATTERN)  # None: written before architectures declared families
     settings: dict[str, Any]
     resolution: int
     condition: dict[str, Any] | None = None  # of a conditional generator: values and shares of its label columns
@@ -92,6 +93,11 @@ class TrainedGenerator:
             ) from error
         classes = (condition.classes,) if condition else ()  # one-file architectures need not know of labels
         return cls(path, card, implementation(settings, card.resolution, *classes), condition)
+
+    @property
+    def family(self) -> str:
+        """The family of the generator: of its card, else of its architecture."""
+        return self.card.family or self.architecture.family
 
     def _network(self, prefix: str, network: nn.Module, device: str) -> nn.Module:
         tensors, _ = load_checkpoint(self.path / "weights.safetensors", device)

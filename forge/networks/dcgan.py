@@ -122,6 +122,7 @@ class DCGAN(Architecture):
     """The deep convolutional GAN of 2015."""
 
     citation = "Radford, Metz, Chintala: Unsupervised Representation Learning with DCGANs, ICLR 2016, arXiv 1511.06434"
+    family = "conv-gan"
     resolutions = (16, 32, 64, 128, 256)
     Settings = DCGANSettings
     settings: DCGANSettings

@@ -77,6 +77,7 @@ class GAN(Architecture):
     """The fully connected GAN of 2014."""
 
     citation = "Goodfellow et al.: Generative Adversarial Nets, NeurIPS 2014, arXiv 1406.2661"
+    family = "dense-gan"
     resolutions = (8, 16, 28, 32, 64, 128)
     Settings = GANSettings
     settings: GANSettings

@@ -291,6 +291,7 @@ class StyleGANLite(Architecture):
         "Karras, Laine, Aittala, Hellsten, Lehtinen, Aila: Analyzing and Improving the Image Quality of StyleGAN, "
         "CVPR 2020, arXiv 1912.04958"
     )
+    family = "style-gan"
     resolutions = (16, 32, 64, 128, 256)
     conditional = "optional"
     truncates = True

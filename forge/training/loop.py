@@ -382,6 +382,7 @@ class Session:
             card={
                 "name": name,
                 "architecture": training.reference,
+                "family": training.architecture.family,
                 "settings": training.architecture.settings.model_dump(mode="json"),
                 "resolution": training.architecture.resolution,
                 "condition": training.condition.to_json() if training.condition else None,
