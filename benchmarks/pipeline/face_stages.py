@@ -152,15 +152,15 @@ def _train(job: Job) -> None:
     from benchmarks.pipeline.configs import validated
     from forge.condition import Condition
     from forge.networks import GENERATORS
-    from forge.training.loop import train as train_generator
-    from forge.training.settings import TrainingSettings
+    from forge.training.steps import method_of
     from forge.training.task import Training, hold_out
+    from forge.training.train import train as train_generator
 
     settings, name = job.stage.settings, job.stage.plain
     faces = job.faces("data")
     kind = GENERATORS.load(settings["architecture"])
     network = validated(kind.Settings, settings["network"], where=f"generators.{name}.network")
-    loop = validated(TrainingSettings, settings["training"], where=f"generators.{name}.training")
+    loop = validated(method_of(kind).Settings, settings["training"], where=f"generators.{name}.training")
     view = faces.view("forge")
     condition, codes = None, None
     classes: tuple[tuple[int, ...], ...] = ()  # one-file architectures need not know of labels

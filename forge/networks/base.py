@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from forge.errors import InputError, quoted
 
+ADVERSARIAL = "adversarial"
 FAMILY_PATTERN = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 
 
@@ -48,6 +49,8 @@ class Architecture(ABC):
         conditional: whether it can ("optional"), must ("required") or cannot ("never") be given labels. Networks with
             labels take them as second argument: int64 [N, C], one column a label; a discriminator that is called
             without them judges the image alone (the health monitor does).
+        trained_by: the training method: a name of `forge.training.steps.METHODS`, or a subclass of `TrainingMethod` in
+            the architecture's own file. Only adversarial training needs a discriminator.
         truncates: whether the generator takes `truncation=` and `fixed_noise=` (see stylegan_lite).
 
     Raises:
@@ -59,6 +62,7 @@ class Architecture(ABC):
     resolutions: ClassVar[tuple[int, ...]]
     family: ClassVar[str]
     conditional: ClassVar[Literal["never", "optional", "required"]] = "never"
+    trained_by: ClassVar[str | type[Any]] = ADVERSARIAL
     truncates: ClassVar[bool] = False
     Settings: ClassVar[type[NetworkSettings]]
 
@@ -71,7 +75,11 @@ class Architecture(ABC):
             check_family(cls.family)
             cls._declares_family = True
         elif not cls._declares_family:
+            # the name that the bench gives a generator from a file
             cls.family = check_family(re.sub(r"[^a-z0-9]+", "-", cls.__name__.lower()).strip("-") or "generator")
+
+        if cls.trained_by != ADVERSARIAL and getattr(cls.discriminator, "__isabstractmethod__", False):
+            cls.discriminator = _no_discriminator  # type: ignore[method-assign]
 
     def __init__(self, settings: NetworkSettings, resolution: int, classes: tuple[int, ...] = ()) -> None:
         kind = type(self).__name__
@@ -95,3 +103,9 @@ class Architecture(ABC):
     @abstractmethod
     def latents(self, count: int, device: torch.device) -> Tensor:
         """Random latents [count, L] from torch's current random state."""
+
+
+def _no_discriminator(self: Architecture) -> nn.Module:
+    raise InputError(
+        f"{type(self).__name__} has no discriminator, since its training is not adversarial; choose another generator"
+    )
