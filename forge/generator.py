@@ -1,4 +1,4 @@
-"""A trained generator on disk: averaged weights, raw weights, its discriminator, and where it comes from."""
+"""A trained generator on disk: averaged weights, raw weights, the networks it was trained with, and its origin."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
 from forge.checkpoint import load_checkpoint, pack_module, save_checkpoint, unpack_module
@@ -16,7 +16,7 @@ from forge.condition import Condition
 from forge.errors import CorruptError, InputError
 from forge.files import digest_file, read_signed_json, write_signed_json
 from forge.networks import GENERATORS
-from forge.networks.base import Architecture
+from forge.networks.base import FAMILY_PATTERN, Architecture
 from forge.registry import is_file_reference
 
 SCHEMA_VERSION = 1
@@ -29,6 +29,7 @@ class GeneratorCard(BaseModel):
     schema_version: int = SCHEMA_VERSION
     name: str
     architecture: str  # registered name or file.py:Class
+    family: str | None = Field(None, pattern=FAMILY_PATTERN)  # None: written before architectures declared families
     settings: dict[str, Any]
     resolution: int
     condition: dict[str, Any] | None = None  # of a conditional generator: values and shares of its label columns
@@ -93,6 +94,11 @@ class TrainedGenerator:
         classes = (condition.classes,) if condition else ()  # one-file architectures need not know of labels
         return cls(path, card, implementation(settings, card.resolution, *classes), condition)
 
+    @property
+    def family(self) -> str:
+        """The family of the generator: of its card, else of its architecture."""
+        return self.card.family or self.architecture.family
+
     def _network(self, prefix: str, network: nn.Module, device: str) -> nn.Module:
         tensors, _ = load_checkpoint(self.path / "weights.safetensors", device)
         if network.state_dict() and not any(name.startswith(f"{prefix}.") for name in tensors):
@@ -111,15 +117,21 @@ class TrainedGenerator:
 
 
 def write_generator(
-    directory: Path, *, raw: nn.Module, averaged: nn.Module, discriminator: nn.Module, card: dict[str, Any]
+    directory: Path, *, raw: nn.Module, averaged: nn.Module, card: dict[str, Any], **others: nn.Module
 ) -> GeneratorCard:
-    """Write a trained generator into an existing directory; `card` holds the card's fields but the digest."""
+    """Write a trained generator into an existing directory.
+
+    Args:
+        directory: receives generator.json and weights.safetensors.
+        raw: the generator as it was trained.
+        averaged: the generator with averaged weights.
+        card: the card's fields but the digest.
+        others: further networks of the training by name; "discriminator" is what `TrainedGenerator` opens.
+    """
     weights = directory / "weights.safetensors"
-    tensors: dict[str, Tensor] = {
-        **pack_module("averaged", averaged),
-        **pack_module("raw", raw),
-        **pack_module("discriminator", discriminator),
-    }
+    tensors: dict[str, Tensor] = {}
+    for name, network in {"averaged": averaged, "raw": raw, **others}.items():
+        tensors |= pack_module(name, network)
     save_checkpoint(weights, {name: tensor.cpu() for name, tensor in tensors.items()}, {})
     whole = GeneratorCard(weights_sha256=digest_file(weights), **card)
     write_signed_json(directory / "generator.json", whole.model_dump(mode="json"))
@@ -162,22 +174,15 @@ def generator_place(training: Path, snapshot: float | None) -> Path:
 
 
 @torch.no_grad()
-def settle_batch_norm(
-    generator: nn.Module,
-    architecture: Architecture,
-    device: torch.device,
-    *,
-    labels: Callable[[int, torch.device], tuple[Tensor, ...]] = lambda count, device: (),
-) -> None:
-    """Measure the batch-norm statistics of averaged weights, which are not the average of anybody's statistics.
+def settle_batch_norm(generator: nn.Module, inputs: Callable[[int], tuple[Tensor, ...]], device: torch.device) -> None:
+    """Measure the batch-norm statistics of averaged weights: averages of statistics would not be those of the weights.
 
-    Uses fixed latents and leaves torch's random state as it was. Networks without batch norm are left alone.
+    Uses fixed inputs and leaves torch's random state as it was. Networks without batch norm are left alone.
 
     Args:
         generator: its statistics are replaced.
-        architecture: draws latents.
+        inputs: draws what the generator is called with to make so many images, from torch's random state.
         device: of the generator.
-        labels: draws what a conditional generator takes beside latents.
     """
     norms = [m for m in generator.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     if not norms:
@@ -190,7 +195,7 @@ def settle_batch_norm(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(0)
         for _ in range(16):
-            generator(architecture.latents(64, device), *labels(64, device))
+            generator(*inputs(64))
     generator.eval()
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

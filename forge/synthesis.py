@@ -1,10 +1,10 @@
-"""From a trained generator to a FaceSet of forged faces that its card regenerates exactly."""
+"""Forged faces of a trained generator as a FaceSet, whose card is enough to make each image again exactly."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -13,15 +13,16 @@ from torch import Tensor, nn
 from forge.compute import derive_seed, to_device
 from forge.condition import Codes, Mix
 from forge.errors import InputError
-from forge.faces.faceset import FaceSet, Images
-from forge.faces.pool import read_ahead
-from forge.faces.writing import FaceSetWriter
+from forge.faces.faceset import FaceSet, Images, Indices
+from forge.faces.forging import Forged, LatentPart, Latents, Synthesis, write_forgeries
 from forge.generator import TrainedGenerator
-from forge.progress import Report, Tick
+from forge.progress import Report
 from forge.training.augment import to_uint8
 
 CHUNK = 16  # blocks that are fetched from the device and written at a time
-BLOCK = 64  # images are made in blocks of this size, each with a seed of its own: any one can be made again alone
+# Images are made in blocks of this size, each with a seed of its own, so that any image can be made again alone. A
+# network's result depends on the batch's size in its last bits: the block is part of what a set's card records.
+BLOCK = 64
 
 
 @torch.no_grad()
@@ -83,9 +84,9 @@ def synthesize(
     Args:
         trained: the generator.
         out: directory of the set; must not exist.
-        counts: images a split, e.g. {"train": 2000, "val": 500, "test": 1000}.
+        counts: images per split, e.g. {"train": 2000, "val": 500, "test": 1000}.
         seed: all latents follow from it.
-        report: told about progress.
+        report: called with the progress.
         averaged: use the averaged weights (else the raw ones).
         truncation: of the styles: 1 none, 0 the mean face; style-based generators only.
         mix: labels of a conditional generator's images (`Condition.draw`); each row of the set records its own.
@@ -97,66 +98,61 @@ def synthesize(
     Raises:
         InputError: no images asked for, truncation or a label mix for a generator that has none, unknown labels.
     """
-    if not counts or min(counts.values()) < 1:
-        raise InputError(f"counts {dict(counts)} must ask for at least one image a split")
+    origin = Latents(counts)
     if truncation != 1.0 and not trained.architecture.truncates:
         raise InputError(f"{trained.card.name} cannot be truncated; set truncation to 1, or use stylegan-lite")
     if mix != "training" and trained.condition is None:
         raise InputError(f"{trained.card.name} takes no labels; leave the mix at 'training', or use cgan")
     network = trained.generator(averaged=averaged, device=device)
-    provenance: dict[str, Any] = {
-        "generator": trained.card.name,
-        "architecture": trained.card.architecture,
-        "weights_sha256": trained.card.weights_sha256,
-        "weights": "averaged" if averaged else "raw",
-        "seed": seed,
-        "truncation": truncation,
-        "mix": mix if trained.condition else None,
-        "block": BLOCK,
-        "trained_on": trained.card.data,
-        "kimg": trained.card.kimg,
-    }
-    total, done = sum(counts.values()), 0
-    with FaceSetWriter(
-        out,
+
+    def make(part: LatentPart, numbers: Indices) -> Forged:
+        return _forged(network, trained, part.split, numbers, seed=seed, mix=mix, truncation=truncation)
+
+    synthesis = Synthesis(
         name=trained.card.name,
-        kind="forged",
+        origin=origin,
+        make=make,
+        batch=CHUNK * BLOCK,
+        columns=dict.fromkeys(trained.condition.values if trained.condition else (), "string"),
         resolution=trained.card.resolution,
         licence=f"synthetic; derived from images under {trained.card.data['licence']}",
-        provenance=provenance,
-        attributes={"latent_index": "int64"}
-        | dict.fromkeys(trained.condition.values if trained.condition else (), "string"),
-    ) as writer:
-        # a GPU computes the next chunk while this one is written
-        made = _made(network, trained, counts, seed=seed, mix=mix, truncation=truncation)
-        for split, first, faces, labels in read_ahead(made) if device.startswith("cuda") else made:
-            writer.append(faces, [_row(trained, split, first + i) | labels[i] for i in range(len(faces))])
-            done += len(faces)
-            report(Tick(done, total))
-    return FaceSet.open(out)
+        provenance={
+            "generator": trained.card.name,
+            "architecture": trained.card.architecture,
+            "weights_sha256": trained.card.weights_sha256,
+            "weights": "averaged" if averaged else "raw",
+            "seed": seed,
+            "truncation": truncation,
+            "mix": mix if trained.condition else None,
+            "block": BLOCK,
+            "trained_on": trained.card.data,
+            "kimg": trained.card.kimg,
+        },
+    )
+    return write_forgeries(synthesis, out, report, ahead=device.startswith("cuda"))
 
 
-def _made(
-    network: nn.Module, trained: TrainedGenerator, counts: Mapping[str, int], *, seed: int, mix: Mix, truncation: float
-) -> Iterator[tuple[str, int, Images, list[dict[str, str]]]]:
-    """Yield chunks of forged faces: split, number of the first image within it, images, labels of each."""
-    for split, count in counts.items():
-        blocks = range(-(-count // BLOCK))
-        for chunk in (blocks[start : start + CHUNK] for start in range(0, len(blocks), CHUNK)):
-            parts: list[Tensor] = []
-            labels: list[dict[str, str]] = []
-            for block in chunk:
-                codes = block_codes(trained, mix, seed=seed, split=split, block=block)
-                parts.append(
-                    forge_block(
-                        network, trained, seed=seed, split=split, block=block, codes=codes, truncation=truncation
-                    )
-                )
-                labels += (
-                    [{}] * BLOCK if trained.condition is None or codes is None else trained.condition.decode(codes)
-                )
-            first = chunk.start * BLOCK
-            yield split, first, torch.cat(parts).cpu().numpy()[: count - first], labels
+def _forged(
+    network: nn.Module,
+    trained: TrainedGenerator,
+    split: str,
+    numbers: Indices,
+    *,
+    seed: int,
+    mix: Mix,
+    truncation: float,
+) -> Forged:
+    """Make the images with these numbers, of whole blocks from the first on; a GPU computes them without a pause."""
+    parts: list[Tensor] = []
+    labels: list[dict[str, str]] = []
+    for block in range(int(numbers[0]) // BLOCK, int(numbers[-1]) // BLOCK + 1):
+        codes = block_codes(trained, mix, seed=seed, split=split, block=block)
+        parts.append(
+            forge_block(network, trained, seed=seed, split=split, block=block, codes=codes, truncation=truncation)
+        )
+        labels += [{}] * BLOCK if trained.condition is None or codes is None else trained.condition.decode(codes)
+    count = len(numbers)
+    return Forged(torch.cat(parts).cpu().numpy()[:count], labels[:count])
 
 
 def regenerate(trained: TrainedGenerator, faces: FaceSet, position: int) -> Images:
@@ -169,17 +165,9 @@ def regenerate(trained: TrainedGenerator, faces: FaceSet, position: int) -> Imag
     if made_by.get("weights_sha256") != trained.card.weights_sha256:
         raise InputError(f"{faces.path} was made by other weights than those in {trained.path}")
     row = faces.table.iloc[position]
-    block, place = divmod(int(row["latent_index"]), BLOCK)
+    block, within = divmod(int(row["latent_index"]), BLOCK)
     network = trained.generator(averaged=made_by["weights"] == "averaged")
-    place_of = {"seed": made_by["seed"], "split": row["split"], "block": block}
-    codes = block_codes(trained, made_by["mix"], **place_of) if made_by["mix"] else None
-    images = forge_block(network, trained, **place_of, codes=codes, truncation=made_by["truncation"])
-    return cast(Images, images[place].numpy())
-
-
-def _row(trained: TrainedGenerator, split: str, index: int) -> dict[str, Any]:
-    return {
-        "id": f"{trained.card.name}-{split}-{index:07d}",
-        "split": split,
-        "latent_index": index,
-    }
+    which = {"seed": made_by["seed"], "split": row["split"], "block": block}
+    codes = block_codes(trained, made_by["mix"], **which) if made_by["mix"] else None
+    images = forge_block(network, trained, **which, codes=codes, truncation=made_by["truncation"])
+    return cast(Images, images[within].numpy())

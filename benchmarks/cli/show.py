@@ -109,10 +109,10 @@ def _print_settings(kind: str, name: str, preset: str, store: Path) -> None:
     rows = _rows(kind[:-1], found.Settings, values) if kind == "detectors" else []
     if kind == "generators":
         from benchmarks.experiment.settings import GeneratorSettings
-        from forge.training.settings import TrainingSettings
+        from forge.training.steps import method_of
 
         rows = _rows("generator.network", found.Settings, values.get("network", {}))
-        rows += _rows("generator.training", TrainingSettings, values.get("training", {}))
+        rows += _rows("generator.training", method_of(found).Settings, values.get("training", {}))
         drawn = GeneratorSettings.model_fields.keys() - {"architecture", "network", "training", "files", "snapshot"}
         told = drawn if found.conditional != "never" else drawn - {"condition", "mix"}
         told -= set() if found.truncates else {"truncation"}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from forge.blending import Blending
     from forge.networks.base import Architecture
-    from forge.training.settings import TrainingSettings
+    from forge.training.settings import LoopSettings
 
 
 def typed(settings: RunSettings) -> RunSettings:
@@ -129,7 +129,7 @@ def _generator(name: str, generator: GeneratorSettings, resolution: int) -> Gene
     from forge.blending import Blending
     from forge.networks import GENERATORS
     from forge.networks.base import Architecture
-    from forge.training.settings import TrainingSettings
+    from forge.training.steps import method_of
 
     found = of_kind(
         "generator", generator.architecture, GENERATORS.load(generator.architecture), Architecture, Blending
@@ -137,7 +137,7 @@ def _generator(name: str, generator: GeneratorSettings, resolution: int) -> Gene
     network = validated(found.Settings, generator.network, where=f"generators.{name}.network")
     if issubclass(found, Blending):
         return _blending(name, generator, network, _family(generator, found))
-    training = validated(TrainingSettings, generator.training, where=f"generators.{name}.training")
+    training = validated(method_of(found).Settings, generator.training, where=f"generators.{name}.training")
     # refuses a resolution it cannot make, or labels where it takes none; their values are seen in the data
     classes = ((2,) * len(generator.condition),) if generator.condition else ()
     _construct("generator", generator.architecture, lambda: found(network, resolution, *classes))
@@ -248,7 +248,7 @@ def _with_snapshots(
     return changed
 
 
-def _check_snapshots(name: str, training: TrainingSettings, generator: GeneratorSettings) -> None:
+def _check_snapshots(name: str, training: LoopSettings, generator: GeneratorSettings) -> None:
     if generator.snapshot is not None and generator.snapshot > training.kimg:
         raise InputError(
             f"generator {quoted(name)}: the training shows {training.kimg:g} thousand images; ask for an "

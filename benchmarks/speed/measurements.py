@@ -157,8 +157,8 @@ def _game_rate(architecture: Architecture, settings: TrainingSettings, images: I
     from forge.execution import execution_of
     from forge.faces.faceset import FaceSet
     from forge.faces.writing import FaceSetWriter
-    from forge.training.game import Game
     from forge.training.task import Training
+    from forge.training.trainer import Trainer
 
     folder = Path(tempfile.mkdtemp())
     try:
@@ -168,8 +168,8 @@ def _game_rate(architecture: Architecture, settings: TrainingSettings, images: I
             writer.append(images, [{"id": str(i), "split": "forge"} for i in range(len(images))])
         view = FaceSet.open(folder / "set").view("forge")
         training = Training("dcgan", "dcgan", architecture, settings, view, 0, Compute(), folder / "work")
-        game = Game(training, training.compute.decide(execution_of("generators", "dcgan")))
-        return _rate(game.advance, settings.batch)
+        trainer = Trainer(training, training.compute.decide(execution_of("generators", "dcgan")))
+        return _rate(trainer.advance, settings.batch)
     finally:
         shutil.rmtree(folder)
 

@@ -16,9 +16,9 @@ from forge.networks.base import Architecture
 from forge.progress import silent
 from forge.registry import allow_files, load_from_file
 from forge.synthesis import regenerate, synthesize
-from forge.training.loop import train
 from forge.training.settings import TrainingSettings
 from forge.training.task import Training
+from forge.training.train import train
 
 FILE = f"{Path(__file__).with_name('my_plugin.py')}:MyPlugin"
 allow_files([FILE])  # a file of code runs only where its user named it

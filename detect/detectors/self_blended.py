@@ -17,6 +17,7 @@ from forge.blending import Making
 from forge.compute import Compute, derive_seed
 from forge.errors import CorruptError, InputError, quoted
 from forge.faces.faceset import FaceSet, Images
+from forge.faces.forging import Sources
 from forge.files import read_json_object, write_json
 from forge.registry import is_file_reference
 from forge.self_blended import SelfBlended
@@ -115,9 +116,11 @@ class SelfBlendedDetector(Detector):
         """Blends in `context.work`, and their targets where they differ from the reals; made once."""
         settings = self.blending_settings
         making = Making(
-            views={"train": data.train_real, "val": data.val_real},
-            counts={"train": settings.copies * len(data.train_real), "val": len(data.val_real)},
-            seed=derive_seed(context.seed, "self-blended"),
+            origin=Sources(
+                views={"train": data.train_real, "val": data.val_real},
+                counts={"train": settings.copies * len(data.train_real), "val": len(data.val_real)},
+                seed=derive_seed(context.seed, "self-blended"),
+            ),
             settings=settings.blending,
             resolution=data.resolution,
             source={"train": digest_of(data.train_real), "val": digest_of(data.val_real)},

@@ -5,6 +5,7 @@ A FaceSet is a directory:
     card.json            what it is: schema, digest, licence, provenance, the digest of every file
     table.parquet        one row an image: id, split, identity, labels, the source file's own properties
     images-00000.npy …   uint8 [n, H, W, 3] shards, lossless, readable with `numpy.load(..., mmap_mode="r")`
+    masks-00000.npy …    uint8 [n, H, W], where images were altered; a shard per shard of images (sets with masks only)
     rejected.csv         files that were not used, with the reason (real sets only)
 """
 
@@ -29,10 +30,11 @@ from forge.files import canonical_json, digest_file, digest_json, read_signed_js
 if TYPE_CHECKING:
     import pandas as pd  # takes a second and a half to import, and opening a set needs none of it
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2: sets with masks; a set without is written as version 1, so that its bytes are as they were
 SPLITS = ("forge", "train", "val", "test")
 
 Images = NDArray[np.uint8]
+Masks = NDArray[np.uint8]  # [n, H, W], in 255ths: 0 is a pixel of the real image, 255 one that was replaced altogether
 Indices = NDArray[np.int64]
 
 CORE_COLUMNS = {
@@ -61,7 +63,7 @@ class Card(BaseModel):
     """What a FaceSet is and where it comes from; stored as card.json."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = 1
     name: str
     kind: Literal["real", "forged"]
     resolution: int
@@ -71,9 +73,14 @@ class Card(BaseModel):
     licence: str
     citation: str = ""
     provenance: dict[str, Any]  # source and preparation, or generator checkpoint, seed and truncation
+    masks: bool = False  # whether there is a mask beside each image
     rejected: dict[str, int] = {}  # reason -> number of files not used
     files: dict[str, FileEntry]
-    digest: str  # of contents: resolution, pixels and rows; independent of file format versions
+    digest: str  # of contents: resolution, pixels, rows and masks; independent of file format versions
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values for card.json; a set without masks says nothing of them, as before there were any."""
+        return self.model_dump(mode="json", exclude=None if self.masks else {"masks"})
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,14 @@ class FaceView:
     def read(self, positions: slice | Indices | None = None) -> Images:
         """Return images as uint8 [n, H, W, 3], in the order asked for (all of the view by default)."""
         return self.faces.read(self.index if positions is None else self.index[positions])
+
+    def read_masks(self, positions: slice | Indices | None = None) -> Masks:
+        """Return masks as uint8 [n, H, W], in the order asked for (all of the view by default).
+
+        Raises:
+            InputError: the set has no masks.
+        """
+        return self.faces.read_masks(self.index if positions is None else self.index[positions])
 
     def batches(self, size: int) -> Iterator[Images]:
         """Yield the view's images in order, `size` at a time."""
@@ -200,14 +215,55 @@ class FaceSet:
         Raises:
             IndexError: a position is outside 0..len-1.
         """
+        return self._gather(self._shards, index, (self.resolution, self.resolution, 3))
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether there is a mask beside each image."""
+        return self.card.masks
+
+    def read_masks(self, index: Sequence[int] | Indices) -> Masks:
+        """Return the masks of the images at these positions as uint8 [n, H, W], in the order asked for.
+
+        Raises:
+            InputError: the set has no masks.
+            CorruptError: a shard of masks is missing or has another shape than its shard of images.
+            IndexError: a position is outside 0..len-1.
+        """
+        if not self.has_masks:
+            raise InputError(f"{self.path} has no masks; synthesize it again with masks")
+        return self._gather(self._mask_shards, index, (self.resolution, self.resolution))
+
+    @functools.cached_property
+    def _mask_shards(self) -> list[Masks]:
+        shards: list[Masks] = []
+        for number, images in enumerate(self._shards):
+            name = mask_file(number)
+            if name not in self.card.files:
+                raise CorruptError(f"{self.path} is damaged: {name} is missing; prepare or synthesize it again")
+            try:
+                shard = np.load(self.path / name, mmap_mode="r")
+            except (ValueError, OSError) as error:
+                raise CorruptError(f"{self.path} is damaged: {name} cannot be read ({error})") from error
+            if shard.dtype != np.uint8 or shard.shape != images.shape[:3]:
+                raise CorruptError(
+                    f"{self.path} is damaged: {name} holds {shard.dtype} {shard.shape}, not uint8 {images.shape[:3]}"
+                )
+            shards.append(shard)
+        return shards
+
+    def _gather(
+        self, shards: Sequence[NDArray[np.uint8]], index: Sequence[int] | Indices, shape: tuple[int, ...]
+    ) -> NDArray[np.uint8]:
+        """Entries of shards, each of this shape, at positions of the whole set."""
         wanted = np.asarray(index, dtype=np.int64)
         if wanted.size and (wanted.min() < 0 or wanted.max() >= len(self)):
             raise IndexError(f"positions must be 0..{len(self) - 1}")
-        out = np.empty((len(wanted), self.resolution, self.resolution, 3), np.uint8)
+        out = np.empty((len(wanted), *shape), np.uint8)
         shard_of = np.searchsorted(self._offsets, wanted, side="right") - 1
         for shard in np.unique(shard_of):
             here = np.flatnonzero(shard_of == shard)
-            out[here] = self._shards[shard][wanted[here] - self._offsets[shard]]
+            out[here] = shards[shard][wanted[here] - self._offsets[shard]]
         return out
 
     def view(self, split: str | None = None) -> FaceView:
@@ -233,22 +289,35 @@ class FaceSet:
         ]
         if not wrong and (len(self.table) != len(self) or self._offsets[-1] != len(self)):
             wrong.append(f"the card says {len(self)} images, table {len(self.table)}, shards {self._offsets[-1]}")
-        if not wrong and contents_digest(self.resolution, self._pixel_digest(), _row_digest(self.table)) != (
-            self.card.digest
-        ):
+        if not wrong and self.has_masks:
+            try:
+                masks = _digest_of(self._mask_shards)
+            except CorruptError as error:
+                return [str(error)]
+        else:
+            masks = None
+        pixels = _digest_of(self._shards) if not wrong else ""
+        if not wrong and contents_digest(self.resolution, pixels, _row_digest(self.table), masks) != self.card.digest:
             wrong.append("card.json was changed: its digest is not that of the images and rows")
         return wrong
 
-    def _pixel_digest(self) -> str:
-        pixels = hashlib.sha256()
-        for shard in self._shards:
-            pixels.update(shard.data)
-        return pixels.hexdigest()
+
+def mask_file(number: int) -> str:
+    """The file of the masks that belong to a shard of images."""
+    return f"masks-{number:05d}.npy"
 
 
-def contents_digest(resolution: int, pixels: str, rows: str) -> str:
-    """Digest of a set's contents: resolution, SHA-256 of all pixels in order, SHA-256 of all rows in order."""
-    return digest_json({"resolution": resolution, "pixels": pixels, "rows": rows})
+def _digest_of(shards: Sequence[NDArray[np.uint8]]) -> str:
+    contents = hashlib.sha256()
+    for shard in shards:
+        contents.update(shard.data)
+    return contents.hexdigest()
+
+
+def contents_digest(resolution: int, pixels: str, rows: str, masks: str | None = None) -> str:
+    """Digest of a set's contents: resolution, and SHA-256 of all pixels, rows and masks (if any), each in order."""
+    contents = {"resolution": resolution, "pixels": pixels, "rows": rows}
+    return digest_json(contents if masks is None else contents | {"masks": masks})
 
 
 def row_line(row: Mapping[str, Any]) -> bytes:

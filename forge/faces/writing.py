@@ -17,7 +17,17 @@ import pyarrow.parquet as pq
 from numpy.lib.format import write_array_header_1_0
 
 from forge.errors import InputError, quoted
-from forge.faces.faceset import CORE_COLUMNS, Card, FileEntry, Images, contents_digest, row_line
+from forge.faces.faceset import (
+    CORE_COLUMNS,
+    SCHEMA_VERSION,
+    Card,
+    FileEntry,
+    Images,
+    Masks,
+    contents_digest,
+    mask_file,
+    row_line,
+)
 from forge.files import csv_cell, digest_file, publishing, write_signed_json
 
 SHARD_BYTES = 256 << 20
@@ -39,6 +49,7 @@ class FaceSetWriter:
         provenance: where they come from, JSON values.
         attributes: label columns and their Arrow types ("string", "int64", "float64").
         citation: how to cite the source.
+        masks: whether each image comes with a mask of where it was altered.
     """
 
     path: Path
@@ -50,6 +61,7 @@ class FaceSetWriter:
     attributes: Mapping[str, str] = field(default_factory=dict)
     citation: str = ""
     shard_bytes: int = SHARD_BYTES
+    masks: bool = False
 
     def __post_init__(self) -> None:
         clash = sorted(set(self.attributes) & set(CORE_COLUMNS))
@@ -62,7 +74,9 @@ class FaceSetWriter:
         self._splits: dict[str, int] = {}
         self._rejected: list[tuple[str, str, str]] = []
         self._pixels, self._rows = hashlib.sha256(), hashlib.sha256()
+        self._mask_digest = hashlib.sha256()
         self._file: Any = None
+        self._mask_file: Any = None
 
     def __enter__(self) -> Self:
         self._stack = ExitStack()
@@ -88,20 +102,31 @@ class FaceSetWriter:
         """Images written so far."""
         return sum(self._shard_counts)
 
-    def append(self, images: Images, rows: Sequence[Mapping[str, Any]]) -> None:
+    def append(self, images: Images, rows: Sequence[Mapping[str, Any]], masks: Masks | None = None) -> None:
         """Add images and their rows.
 
         Args:
             images: uint8 [n, resolution, resolution, 3].
             rows: one mapping an image: the core columns that are known and the attributes; missing ones become null.
+            masks: uint8 [n, resolution, resolution], where the set has masks.
+
+        Raises:
+            ValueError: images or masks of another type or shape, masks that are missing or not wanted.
         """
         shape = (len(rows), self.resolution, self.resolution, 3)
         if images.dtype != np.uint8 or images.shape != shape:
             raise ValueError(f"images must be uint8 {shape}, not {images.dtype} {images.shape}")
+        if (masks is not None) != self.masks:
+            raise ValueError("masks are missing" if self.masks else "the set was begun without masks")
+        if masks is not None and (masks.dtype != np.uint8 or masks.shape != shape[:3]):
+            raise ValueError(f"masks must be uint8 {shape[:3]}, not {masks.dtype} {masks.shape}")
         if not rows:
             return
         for start in range(0, len(images), self._per_shard):
-            self._append_pixels(np.ascontiguousarray(images[start : start + self._per_shard]))
+            part = slice(start, start + self._per_shard)
+            self._append_pixels(
+                np.ascontiguousarray(images[part]), None if masks is None else np.ascontiguousarray(masks[part])
+            )
         table = pa.Table.from_pylist(
             [{name: row.get(name) for name in self._schema.names} for row in rows], schema=self._schema
         )
@@ -114,30 +139,44 @@ class FaceSetWriter:
         """Record a file that is not used: a short reason that is counted, and what exactly was seen."""
         self._rejected.append((file, reason, detail))
 
-    def _append_pixels(self, images: Images) -> None:
+    def _append_pixels(self, images: Images, masks: Masks | None) -> None:
         while len(images):
             if self._file is None or self._shard_counts[-1] == self._per_shard:
                 self._close_shard()
-                self._file = (self._directory / f"images-{len(self._shard_counts):05d}.npy").open("wb")
-                self._write_header(0)
+                self._open_shard(len(self._shard_counts))
                 self._shard_counts.append(0)
             part = images[: self._per_shard - self._shard_counts[-1]]
             self._file.write(part.data)
             self._pixels.update(part.data)
+            if masks is not None:
+                self._mask_file.write(masks[: len(part)].data)
+                self._mask_digest.update(masks[: len(part)].data)
+                masks = masks[len(part) :]
             self._shard_counts[-1] += len(part)
             images = images[len(part) :]
 
-    def _write_header(self, count: int) -> None:
+    def _open_shard(self, number: int) -> None:
+        self._file = (self._directory / f"images-{number:05d}.npy").open("wb")
+        if self.masks:
+            self._mask_file = (self._directory / mask_file(number)).open("wb")
+        self._write_headers(0)
+
+    def _write_headers(self, count: int) -> None:
         # numpy leaves room for a 21-digit first axis, so a header rewritten with the final count keeps its length
-        shape = (count, self.resolution, self.resolution, 3)
-        write_array_header_1_0(self._file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        shape = (count, self.resolution, self.resolution)
+        write_array_header_1_0(self._file, {"descr": "|u1", "fortran_order": False, "shape": (*shape, 3)})
+        if self._mask_file is not None:
+            write_array_header_1_0(self._mask_file, {"descr": "|u1", "fortran_order": False, "shape": shape})
 
     def _close_shard(self) -> None:
-        if self._file is not None:
-            self._file.seek(0)
-            self._write_header(self._shard_counts[-1])
-            self._file.close()
-            self._file = None
+        opened = [file for file in (self._file, self._mask_file) if file is not None]
+        for file in opened:
+            file.seek(0)
+        if opened:
+            self._write_headers(self._shard_counts[-1])
+        for file in opened:
+            file.close()
+        self._file = self._mask_file = None
 
     def _write_card(self) -> None:
         if self._rejected:
@@ -153,6 +192,7 @@ class FaceSetWriter:
             for file in sorted(self._directory.iterdir())
         }
         card = Card(
+            schema_version=SCHEMA_VERSION if self.masks else 1,
             name=self.name,
             kind=self.kind,
             resolution=self.resolution,
@@ -162,8 +202,14 @@ class FaceSetWriter:
             licence=self.licence,
             citation=self.citation,
             provenance=self.provenance,
+            masks=self.masks,
             rejected=reasons,
             files=files,
-            digest=contents_digest(self.resolution, self._pixels.hexdigest(), self._rows.hexdigest()),
+            digest=contents_digest(
+                self.resolution,
+                self._pixels.hexdigest(),
+                self._rows.hexdigest(),
+                self._mask_digest.hexdigest() if self.masks else None,
+            ),
         )
-        write_signed_json(self._directory / "card.json", card.model_dump(mode="json"))
+        write_signed_json(self._directory / "card.json", card.to_json())

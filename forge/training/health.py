@@ -160,7 +160,7 @@ class Diagnosis:
         """The state at a tick.
 
         Args:
-            readings: d_accuracy, distance, diversity, coverage, bins_filled, near_duplicates; d_memory and fixed_change
+            readings: distance, diversity, coverage, bins_filled, near_duplicates; d_accuracy, d_memory and fixed_change
                 where they are known.
             step: steps played.
             kimg: thousands of real images shown.
@@ -168,7 +168,8 @@ class Diagnosis:
         Returns:
             The state; its readings also say how long the accuracy has been at one and at one half.
         """
-        readings = {**readings, **self._durations(readings["d_accuracy"], kimg)}
+        durations = self._durations(readings["d_accuracy"], kimg) if "d_accuracy" in readings else {}
+        readings = {**readings, **durations}
         self._follow(readings["distance"])
         signs = self._signs(readings)
         warming = step <= self.settings.warming_steps
@@ -228,7 +229,7 @@ class Diagnosis:
 
     def _signs(self, readings: Mapping[str, float]) -> dict[State, str]:
         """The signs of sickness at this tick, each in words."""
-        limits, accuracy, found = self.settings, readings["d_accuracy"], dict[State, str]()
+        limits, accuracy, found = self.settings, readings.get("d_accuracy"), dict[State, str]()
         if readings.get("d_memory", 0.5) >= limits.memory:
             found["overfit"] = (
                 f"the discriminator ranks training images above held-out ones in {_percent(readings['d_memory'])} of "
@@ -240,9 +241,9 @@ class Diagnosis:
             f"while the forgeries are poor (distance {readings['distance']:.1f} x, coverage "
             f"{_percent(readings['coverage'])} of real images"
         ) + (f") and got no better for {self._idle} ticks" if self._idle else ")")
-        if poor and self._always(accuracy):
+        if accuracy is not None and poor and self._always(accuracy):
             found["won"] = f"the discriminator is right in {_percent(accuracy)} of cases, {so}"
-        if poor and self._tossing(accuracy) and (stands_still or not alike):
+        if accuracy is not None and poor and self._tossing(accuracy) and (stands_still or not alike):
             found["coin toss"] = f"the discriminator is right in only {_percent(accuracy)} of cases, {so}"
         if alike:
             found["collapsed"] = f"the forgeries are too much alike: {alike}"

@@ -9,7 +9,7 @@ import torch
 
 from forge.compute import Precision
 from forge.errors import BenchError
-from forge.training.setup import trial_step
+from forge.training.steps import method_of
 from forge.training.task import Training
 
 
@@ -36,7 +36,7 @@ def fitting_batch(training: Training) -> int | None:
     batch = training.settings.batch // 2
     while batch >= 2:
         smaller = training.with_batch(batch)
-        if _fits(trial_step(smaller), precision):
+        if _fits(method_of(smaller.architecture).trial_step(smaller), precision):
             return batch
         batch //= 2
     return None

@@ -39,7 +39,8 @@ class Observed:
             over the steps since the last tick, as single steps swing; without it the signs of this tick are used.
         fixed: forged images [N, 3, H, W] in -1..1, of the same latents at every tick.
         fresh: 256 forged images [N, 3, H, W] in -1..1, of new latents, by the weights that will be published.
-        discriminator: images [N, 3, H, W] to logits [N], above 0 for real; must not change the training (`aside`).
+        discriminator: images [N, 3, H, W] to logits [N], above 0 for real; must not change the training (`aside`). None
+            where there is none; then nothing is said of it.
     """
 
     step: int
@@ -47,7 +48,7 @@ class Observed:
     readings: Mapping[str, float]
     fixed: Tensor
     fresh: Tensor
-    discriminator: Callable[[Tensor], Tensor]
+    discriminator: Callable[[Tensor], Tensor] | None = None
 
 
 def aside(
@@ -194,11 +195,13 @@ class HealthMonitor:
             self._fixed = torch.from_numpy(raw).reshape(-1, _FIXED_PIXELS, _FIXED_PIXELS, 3)
 
     def _of_discriminator(self, observed: Observed) -> dict[str, float]:
+        discriminate = observed.discriminator
+        if discriminate is None:
+            return {}
         logits = {
-            kind: observed.discriminator(to_float(images[:_JUDGED]).to(self._device))
-            for kind, images in self._reals.items()
+            kind: discriminate(to_float(images[:_JUDGED]).to(self._device)) for kind, images in self._reals.items()
         }
-        logits["forged"] = observed.discriminator(observed.fresh[:_JUDGED].float())
+        logits["forged"] = discriminate(observed.fresh[:_JUDGED].float())
         found = {f"d_sign_{kind}": float((some > 0).double().mean()) for kind, some in logits.items()}
         found["d_logit"] = max(float(some.abs().max()) for some in logits.values())
         found["d_accuracy"] = (found["d_sign_train"] + 1 - found["d_sign_forged"]) / 2

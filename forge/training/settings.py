@@ -1,4 +1,4 @@
-"""How a generator is trained: the settings of the loop."""
+"""How a generator is trained: settings of the loop, and those of adversarial training."""
 
 from __future__ import annotations
 
@@ -9,13 +9,34 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from forge.training.health import HealthSettings
 
 
-class TrainingSettings(BaseModel):
-    """Settings of the training loop; the same for every architecture."""
+class LoopSettings(BaseModel):
+    """Settings of the training loop; the same for every architecture and every training method."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kimg: float = Field(1000, gt=0, description="length of the training: thousands of real images shown")
-    batch: int = Field(64, ge=2, description="images of each kind a step")
+    batch: int = Field(64, ge=2, description="images of each class per step")
+    ema_kimg: float = Field(
+        10.0, ge=0, description="half-life of the averaged weights in thousands of images; 0 switches averaging off"
+    )
+    ema_ramp: float = Field(0.05, ge=0, description="early on, the half-life is at most this share of the images seen")
+    flip: bool = Field(True, description="mirror real images at random")
+    snapshots_kimg: tuple[float, ...] = Field(
+        (), description="thousands of images after which a snapshot is kept as a generator of its own (name@24k)"
+    )
+    sample_every_kimg: float = Field(10.0, gt=0, description="thousands of images between sample grids")
+    log_every: int = Field(50, ge=1, description="steps between lines of the log")
+    health_every_kimg: float = Field(
+        0.0,
+        ge=0,
+        description="thousands of images between looks of the health monitor; 0: 20 looks, at most 50 k apart",
+    )
+    health: HealthSettings = Field(HealthSettings(), description="when a training is called sick, and what follows")
+
+
+class TrainingSettings(LoopSettings):
+    """Settings of an adversarial training: the loop's, and those of the steps of both networks."""
+
     objective: Literal["minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "relativistic"] = Field(
         "non-saturating", description="what the players minimise"
     )
@@ -42,11 +63,6 @@ class TrainingSettings(BaseModel):
     path_every: int = Field(
         4, ge=1, description="generator moves between path-length penalties; the weight is scaled up"
     )
-    ema_kimg: float = Field(
-        10.0, ge=0, description="half-life of the averaged weights in thousands of images; 0 switches averaging off"
-    )
-    ema_ramp: float = Field(0.05, ge=0, description="early on, the half-life is at most this share of the images seen")
-    flip: bool = Field(True, description="mirror real images at random")
     augment: tuple[Literal["colour", "translation", "cutout"], ...] = Field(
         (), description="what is done to all images, real and forged, before the discriminator sees them"
     )
@@ -60,17 +76,6 @@ class TrainingSettings(BaseModel):
         100.0, gt=0, description="thousands of images in which the probability can go from 0 to 1"
     )
     augment_most: float = Field(0.8, ge=0, le=1, description="the adapted probability stays at or below this")
-    snapshots_kimg: tuple[float, ...] = Field(
-        (), description="thousands of images after which a snapshot is kept as a generator of its own (name@24k)"
-    )
-    sample_every_kimg: float = Field(10.0, gt=0, description="thousands of images between sample grids")
-    log_every: int = Field(50, ge=1, description="steps between lines of the log")
-    health_every_kimg: float = Field(
-        0.0,
-        ge=0,
-        description="thousands of images between looks of the health monitor; 0: 20 looks, at most 50 k apart",
-    )
-    health: HealthSettings = Field(HealthSettings(), description="when a training is called sick, and what follows")
 
     @model_validator(mode="after")
     def _adapts_something(self) -> Self:

@@ -1,11 +1,11 @@
-"""How the networks of a training are set up: placed on the device, judged together or apart, tried for their memory."""
+"""Networks of an adversarial training: put on the device, judged together or apart, tried for their memory."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from forge.compute import Precision
 from forge.networks.layers import MinibatchDeviation
@@ -20,16 +20,6 @@ def judges_jointly(discriminator: nn.Module, batch: int) -> bool:
         if isinstance(module, MinibatchDeviation) and batch % module.group:
             return False
     return True
-
-
-def by_type(first: nn.Module, second: nn.Module) -> list[tuple[list[Tensor], list[Tensor]]]:
-    """The buffers of two networks alike, sorted by data type, since one call copies tensors of one type alone."""
-    pairs: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
-    for one, other in zip(first.buffers(), second.buffers(), strict=True):
-        ones, others = pairs.setdefault(one.dtype, ([], []))
-        ones.append(one)
-        others.append(other)
-    return list(pairs.values())
 
 
 def place(network: nn.Module, device: torch.device) -> nn.Module:

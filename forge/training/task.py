@@ -14,7 +14,7 @@ from forge.compute import Compute, Precision, derive_seed
 from forge.condition import Codes, Condition
 from forge.faces.faceset import FaceView
 from forge.networks.base import Architecture
-from forge.training.settings import TrainingSettings
+from forge.training.settings import LoopSettings
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Training:
         name: what people call the generator.
         reference: registered name or file.py:Class of the architecture.
         architecture: the networks.
-        settings: of the loop.
+        settings: of the loop and of the architecture's training method.
         view: real images, of the architecture's resolution.
         seed: everything random follows from it.
         compute: device and precision.
@@ -39,7 +39,7 @@ class Training:
     name: str
     reference: str
     architecture: Architecture
-    settings: TrainingSettings
+    settings: LoopSettings
     view: FaceView
     seed: int
     compute: Compute

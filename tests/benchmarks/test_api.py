@@ -70,7 +70,7 @@ def test_arguments_become_the_settings_of_a_run_and_its_command(asked, done, tmp
         (tmp_path / side).mkdir()
         for i in range(20):
             (tmp_path / side / f"{i}.png").write_bytes(b"")
-    conditions = {"robust": ("jpeg75",), "cross": True}
+    conditions = {"robust": ("jpeg75",), "matrix": True}
     settings = {"generator.training.kimg": 2, "images": {"train": 40}}
     more = {"external": {"theirs": ("real", "forged")}, "name": "mine", "resolution": 16, "quiet": True}
     report = run(["dcgan"], "dct, random", preset="smoke", seed=3, conditions=conditions, settings=settings, **more)

@@ -18,10 +18,11 @@ from forge.generator import TrainedGenerator
 from forge.networks import GENERATORS
 from forge.progress import silent
 from forge.synthesis import synthesize
-from forge.training import game
-from forge.training.loop import train
+from forge.training import batches, trainer
 from forge.training.settings import TrainingSettings
 from forge.training.task import Training, hold_out
+from forge.training.train import train
+from forge.training.trainer import Trainer
 
 SMALL: dict[str, dict[str, Any]] = {
     "gan": {"latent": 16, "generator_widths": [32], "discriminator_widths": [32]},
@@ -55,11 +56,11 @@ def make_training(faces, device, work, name: str, precision="fp32", **settings) 
 
 
 def play(training: Training, steps: int, precision: str = "fp32") -> list[dict[str, float]]:
-    playing = game.Game(training, precision)
+    playing = Trainer(training, precision)
     readings = []
     for _ in range(steps):
         playing.advance(measure=True)
-        readings.append(playing.read())
+        readings.append(playing.readings.fetch())
     return readings
 
 
@@ -106,7 +107,7 @@ def test_graphs_play_the_game_that_eager_steps_play(faces, device, tmp_path, mon
     plain, settings = SEVERAL.get(name, (name, {}))
     readings = {}
     for graph in (False, True):
-        monkeypatch.setattr(game, "execution_of", lambda kind, name, graph=graph: Execution(graph=graph))
+        monkeypatch.setattr(trainer, "execution_of", lambda kind, name, graph=graph: Execution(graph=graph))
         readings[graph] = play(make_training(faces, device, tmp_path, plain, **settings), 24)
     assert_close(readings[True], readings[False])
 
@@ -115,22 +116,22 @@ def test_graphs_play_the_game_that_eager_steps_play(faces, device, tmp_path, mon
 def test_a_training_that_continues_from_its_checkpoint_has_the_same_losses(faces, device, tmp_path, name):
     training = make_training(faces, device, tmp_path, name)
     whole = play(training, 24)
-    first, second = game.Game(training, "fp32"), game.Game(training, "fp32")
+    first, second = Trainer(training, "fp32"), Trainer(training, "fp32")
     for _ in range(13):
         first.advance()
     second.unpack({key: tensor.cpu() for key, tensor in first.pack().items()}, first.step)
-    second.restore_readings(first.read())
+    second.readings.restore(first.readings.fetch())
     continued = []
     for _ in range(11):
         second.advance(measure=True)
-        continued.append(second.read())
+        continued.append(second.readings.fetch())
     assert_close(continued, whole[13:])
 
 
 def test_a_set_larger_than_the_device_s_share_streams_the_same_images(faces, device, tmp_path, monkeypatch):
     training = make_training(faces, device, tmp_path, "cgan")
     resident = play(training, 24)
-    monkeypatch.setattr(game, "RESIDENT_BYTES", 0)
+    monkeypatch.setattr(batches, "RESIDENT_BYTES", 0)
     assert_close(play(training, 24), resident)
 
 

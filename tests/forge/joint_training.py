@@ -10,9 +10,9 @@ from forge.compute import Compute
 from forge.distributed import World
 from forge.faces.faceset import FaceSet
 from forge.networks import GENERATORS
-from forge.training.game import Game
 from forge.training.settings import TrainingSettings
 from forge.training.task import Training
+from forge.training.trainer import Trainer
 
 NETWORKS = {
     "gan": {"latent": 8, "generator_widths": [16], "discriminator_widths": [16], "grey": False},
@@ -32,14 +32,14 @@ def _train(name: str, faces: Path, out: Path, world: World) -> tuple[list[list[f
     settings = TrainingSettings(kimg=1, batch=16, r1_gamma=1.0, penalty_every=2, beta1=0.0, beta2=0.99)
     networks = kind(kind.Settings(**NETWORKS[name]), 16)
     view = FaceSet.open(faces).view("forge")
-    game = Game(Training(name, name, networks, settings, view, 3, Compute("cpu", "fp32"), out), "fp32", world)
+    trainer = Trainer(Training(name, name, networks, settings, view, 3, Compute("cpu", "fp32"), out), "fp32", world)
     losses = []
     for _ in range(12):
-        game.advance()
-        values = [game.readings[key].clone() for key in ("d_loss", "g_loss", "r1")]
+        trainer.advance()
+        values = [trainer.readings[key].clone() for key in ("d_loss", "g_loss", "r1")]
         world.average(values)
         losses.append([float(value) for value in values])
-    return losses, [float(parameter.double().sum()) for parameter in game.averaged.parameters()]
+    return losses, [float(parameter.double().sum()) for parameter in trainer.averaged.network.parameters()]
 
 
 if __name__ == "__main__":

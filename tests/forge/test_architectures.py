@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch.nn.functional import conv2d, conv_transpose2d, pad
 
+from forge.checkpoint import load_checkpoint
 from forge.compute import Compute
 from forge.condition import Condition
 from forge.errors import BenchError, InputError
@@ -22,10 +23,16 @@ from forge.networks import GENERATORS
 from forge.networks.layers import ConditionalBatchNorm, Downsample, MinibatchDeviation, ModulatedConv, upsample
 from forge.progress import Tick, silent
 from forge.synthesis import regenerate, synthesize
-from forge.training import game, loop, memory, task
+from forge.training import task
+from forge.training.callbacks import checkpoint as saving
+from forge.training.callbacks import monitoring
+from forge.training.callbacks.log import step_of
 from forge.training.health import Diagnosis, HealthSettings
 from forge.training.objectives import OBJECTIVES
 from forge.training.settings import TrainingSettings
+from forge.training.steps.adversarial import Adversarial
+from forge.training.train import train
+from forge.training.trainer import Trainer
 
 pytestmark = pytest.mark.e2e
 
@@ -145,11 +152,11 @@ def test_a_killed_training_continues_to_the_same_bytes(labelled, tmp_path, monke
     def training(work):
         return make_training(labelled.view("forge"), tmp_path / work, name, columns, network, **settings)
 
-    loop.train(training("a"), straight, silent)
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    train(training("a"), straight, silent)
+    monkeypatch.setattr(saving, "CHECKPOINT_SECONDS", 0.0)
     with pytest.raises(Stopped):
-        loop.train(training("b"), resumed, stop_after(240))
-    loop.train(training("b"), resumed, silent)
+        train(training("b"), resumed, stop_after(240))
+    train(training("b"), resumed, silent)
     for file in ("weights.safetensors", "generator.json", "samples/newest.png", "health.json"):
         assert (straight / file).read_bytes() == (resumed / file).read_bytes(), file
 
@@ -231,7 +238,7 @@ def test_a_conditional_generator_obeys_and_records_its_labels(labelled, tmp_path
     )
     out = tmp_path / "out"
     out.mkdir()
-    loop.train(training, out, silent)
+    train(training, out, silent)
     trained = TrainedGenerator.open(out)
     faces = synthesize(
         trained, tmp_path / "set", counts={"test": 100}, seed=0, report=silent, mix={"level": {"low": 3, "high": 1}}
@@ -281,7 +288,7 @@ def test_snapshots_are_generators_of_their_own(labelled, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     training = make_training(labelled.view("forge"), tmp_path / "work", "gan", snapshots_kimg=(0.16, 0.32))
-    loop.train(training, out, silent)
+    train(training, out, silent)
     digests = {}
     for kimg in (0.16, 0.32, None):
         opened = TrainedGenerator.open(generator_place(out, kimg))
@@ -290,7 +297,7 @@ def test_snapshots_are_generators_of_their_own(labelled, tmp_path):
         assert opened.card.name == ("gan" if kimg is None else f"gan@{kimg:g}k")
     assert len(set(digests.values())) == 3
     with pytest.raises(InputError, match=r"a snapshot after 9 thousand images is outside the training of 0\.64"):
-        loop.train(make_training(labelled.view("forge"), tmp_path / "w2", "gan", snapshots_kimg=(9.0,)), out, silent)
+        train(make_training(labelled.view("forge"), tmp_path / "w2", "gan", snapshots_kimg=(9.0,)), out, silent)
 
 
 def test_a_diverging_training_is_rolled_back_and_then_stopped(labelled, tmp_path):
@@ -299,13 +306,13 @@ def test_a_diverging_training_is_rolled_back_and_then_stopped(labelled, tmp_path
     wild = {"generator_lr": 1e6, "discriminator_lr": 1e6, "health": health, "health_every_kimg": 0.08}
     training = make_training(labelled.view("forge"), tmp_path / "work", "gan", **wild)
     with pytest.raises(BenchError, match=r"was stopped: diverged .* it was rolled back 2 times already"):
-        loop.train(training, tmp_path, silent)
+        train(training, tmp_path, silent)
 
 
 def test_a_roll_back_returns_to_the_healthy_checkpoint_with_other_random_numbers(labelled, tmp_path, monkeypatch):
     health = {"policy": "roll-back", "roll_backs": 2, "roll_back_lr": 0.5}
     training = make_training(labelled.view("forge"), tmp_path / "work", "gan", health=health, health_every_kimg=0.16)
-    real, seen = loop.decide, []
+    real, seen = monitoring.decide, []
 
     def once_sick(found, settings, roll_backs):
         seen.append((round(found.kimg, 2), roll_backs))
@@ -313,14 +320,14 @@ def test_a_roll_back_returns_to_the_healthy_checkpoint_with_other_random_numbers
             found = type(found)(found.kimg, "collapsed", "made up", found.readings)
         return real(found, settings, roll_backs)
 
-    monkeypatch.setattr(loop, "decide", once_sick)
+    monkeypatch.setattr(monitoring, "decide", once_sick)
     out = tmp_path / "out"
     out.mkdir()
-    loop.train(training, out, silent)
+    train(training, out, silent)
     assert seen == [(0.16, 0), (0.32, 0), (0.48, 0), (0.48, 1), (0.64, 1)]
-    state = loop.load_checkpoint(tmp_path / "work" / "checkpoint.safetensors")[1]
+    state = load_checkpoint(tmp_path / "work" / "checkpoint.safetensors")[1]
     assert state["roll_backs"] == 1 and state["stream"] == 1 and state["lr_factor"] == 0.5
-    steps = [loop._step_of(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    steps = [step_of(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert steps == sorted(set(steps))
 
 
@@ -335,18 +342,18 @@ def test_a_batch_too_large_for_the_memory_names_one_that_fits(labelled, tmp_path
     def advance(self, *, measure=False):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(memory, "trial_step", fake_step)
-    monkeypatch.setattr(game.Game, "advance", advance)
+    monkeypatch.setattr(Adversarial, "trial_step", fake_step)
+    monkeypatch.setattr(Trainer, "advance", advance)
     training = make_training(labelled.view("forge"), tmp_path / "work", "gan")
     with pytest.raises(BenchError, match=r"too small for batch 16 of gan at 16 px; batch 4 fits .*training.batch=4"):
-        loop.train(training, tmp_path, silent)
+        train(training, tmp_path, silent)
 
 
 def test_steps_of_both_players_count_real_images_once(labelled, tmp_path):
-    playing = game.Game(make_training(labelled.view("forge"), tmp_path / "w", "gan", d_steps=3, g_steps=2), "fp32")
+    playing = Trainer(make_training(labelled.view("forge"), tmp_path / "w", "gan", d_steps=3, g_steps=2), "fp32")
     shown = []
-    real = playing._real_batch
-    playing._real_batch = lambda move: shown.append(real(move)) or shown[-1]
+    take = playing.batches.take
+    playing.batches.take = lambda number: shown.append(take(number)) or shown[-1]
     playing.advance()
     playing.advance()
     assert len(shown) == 6 and playing.kimg == pytest.approx(0.096)
@@ -369,7 +376,7 @@ def test_the_generator_sees_only_images_it_may_train_on(labelled, tmp_path):
 def test_a_generator_of_another_architecture_is_refused(labelled, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    loop.train(make_training(labelled.view("forge"), tmp_path / "work", "gan", kimg=0.05), out, silent)
+    train(make_training(labelled.view("forge"), tmp_path / "work", "gan", kimg=0.05), out, silent)
     with pytest.raises(InputError, match="was trained with another architecture than DCGAN: its settings do not fit"):
         TrainedGenerator.open(out, implementation=GENERATORS.load("dcgan"))
 
@@ -380,7 +387,7 @@ def test_a_newer_checkpoint_is_refused(labelled, tmp_path):
     header = '{"schema_version": 99, "state": {}}'
     save_file({"x": torch.zeros(1)}, work / "checkpoint.safetensors", metadata={"checkpoint": header})
     with pytest.raises(InputError, match="has schema 99, this version reads up to 1; upgrade"):
-        loop.train(make_training(labelled.view("forge"), work, "gan"), tmp_path, silent)
+        train(make_training(labelled.view("forge"), work, "gan"), tmp_path, silent)
 
 
 def test_tracking_writes_tensorboard_events(labelled, tmp_path, monkeypatch):
@@ -388,7 +395,7 @@ def test_tracking_writes_tensorboard_events(labelled, tmp_path, monkeypatch):
     out, events = tmp_path / "out", tmp_path / "events"
     out.mkdir()
     training = replace(make_training(labelled.view("forge"), tmp_path / "work", "gan"), track=events)
-    loop.train(training, out, silent)
+    train(training, out, silent)
     found = accumulator.EventAccumulator(str(events))
     found.Reload()
     losses = found.Scalars("d_loss")
@@ -398,13 +405,13 @@ def test_tracking_writes_tensorboard_events(labelled, tmp_path, monkeypatch):
     assert {"health/distance", "health/diversity"} <= set(found.Tags()["scalars"]) and found.Tags()["images"]
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(InputError, match="--track needs the package tensorboard: pip install tensorboard"):
-        loop.train(replace(training, work=tmp_path / "other"), out, silent)
+        train(replace(training, work=tmp_path / "other"), out, silent)
 
 
 def test_a_roll_back_before_anything_was_healthy_starts_over_and_still_ends(labelled, tmp_path, monkeypatch):
     health = {"policy": "roll-back", "roll_backs": 2}
     training = make_training(labelled.view("forge"), tmp_path / "work", "gan", health=health, health_every_kimg=0.16)
-    real, seen = loop.decide, []
+    real, seen = monitoring.decide, []
 
     def sick_at_once(found, settings, roll_backs):
         seen.append(round(found.kimg, 2))
@@ -412,14 +419,14 @@ def test_a_roll_back_before_anything_was_healthy_starts_over_and_still_ends(labe
             found = type(found)(found.kimg, "diverged", "made up", found.readings)
         return real(found, settings, roll_backs)
 
-    monkeypatch.setattr(loop, "decide", sick_at_once)
+    monkeypatch.setattr(monitoring, "decide", sick_at_once)
     out = tmp_path / "out"
     out.mkdir()
-    loop.train(training, out, silent)
+    train(training, out, silent)
     assert seen == [0.16, 0.16, 0.32, 0.48, 0.64]
     card = TrainedGenerator.open(out).card
     assert card.kimg == pytest.approx(0.64)
-    steps = [loop._step_of(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    steps = [step_of(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert steps == list(range(5, 45, 5))
 
 
@@ -446,9 +453,9 @@ def test_the_boundary_between_real_and_forged_is_the_objective_s():
     real, forged = torch.tensor([0.9, 0.8]), torch.tensor([0.2, 0.6])
     shares = {}
     for name in ("least-squares", "non-saturating", "relativistic"):
-        playing = game.Game.__new__(game.Game)
+        playing = Adversarial.__new__(Adversarial)
         playing.objective = OBJECTIVES[name]
-        shares[name] = float(playing._share_right(real, forged))
+        shares[name] = float(playing._accuracy(real, forged))
     assert shares == {"least-squares": 0.75, "non-saturating": 0.5, "relativistic": 1.0}
 
 

@@ -117,8 +117,8 @@ def test_not_a_set_and_a_newer_one(faces, tmp_path):
     with pytest.raises(InputError, match=r"is not a FaceSet: it has no card\.json"):
         FaceSet.open(tmp_path / "nothing")
     path = faces.path / "card.json"
-    write_signed_json(path, read_signed_json(path) | {"schema_version": 2})
-    with pytest.raises(InputError, match="schema 2, this version reads up to 1"):
+    write_signed_json(path, read_signed_json(path) | {"schema_version": 3})
+    with pytest.raises(InputError, match="schema 3, this version reads up to 2"):
         FaceSet.open(faces.path)
 
 

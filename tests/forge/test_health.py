@@ -12,15 +12,14 @@ from scipy.stats import mannwhitneyu, wasserstein_distance
 
 from forge.compute import Compute, derive_seed
 from forge.errors import InputError
-from forge.generator import settle_batch_norm
 from forge.networks.dcgan import DCGAN, DCGANSettings
 from forge.training.augment import to_float
-from forge.training.game import Game
 from forge.training.health import SICK, Diagnosis, Health, HealthSettings, decide
 from forge.training.likeness import Likeness, diversity, rank, shrink, sliced_wasserstein
 from forge.training.monitor import HealthMonitor, Observed, aside, gradient_norm
 from forge.training.settings import TrainingSettings
 from forge.training.task import Training
+from forge.training.trainer import Trainer
 
 pytestmark = pytest.mark.e2e
 
@@ -68,30 +67,29 @@ class Play:
             "tiny", "dcgan", self.architecture, TrainingSettings(**recipe | settings), view, seed,
             Compute("cpu", "fp32"), Path("unused"),
         )  # fmt: skip
-        self.game, self.ticks = Game(training, "fp32"), 0
+        self.trainer, self.ticks = Trainer(training, "fp32"), 0
         self.monitor = HealthMonitor(health, data, discs(256, 2), seed=seed, device=CPU)
 
     @torch.no_grad()
     def samples(self, *label: str | int) -> torch.Tensor:
-        settle_batch_norm(self.game.averaged, self.architecture, CPU)
+        network = self.trainer.settled()
         torch.manual_seed(derive_seed(self.seed, *label))
-        return self.game.averaged(self.architecture.latents(256, CPU))
+        return network(self.architecture.latents(256, CPU))
 
     def observed(self, steps: int = 40) -> Observed:
         right = []
         for _ in range(steps):
-            self.game.advance()
-            right.append(self.game.readings["d_accuracy"].clone())
+            self.trainer.advance()
+            right.append(self.trainer.readings["d_accuracy"].clone())
         self.ticks += 1
-        readings = {name: float(value) for name, value in self.game.readings.items()}
+        readings = {name: float(value) for name, value in self.trainer.readings.items()}
         readings |= {
             "d_accuracy": float(torch.stack(right).mean()),
-            "d_grad_norm": gradient_norm(self.game.discriminator.parameters()),
+            "d_grad_norm": gradient_norm(self.trainer.method.discriminator.parameters()),
         }
         fresh = self.samples("fresh", self.ticks)
-        return Observed(
-            self.game.step, self.game.kimg, readings, self.samples("fixed"), fresh, aside(self.game.discriminator)
-        )
+        judge = aside(self.trainer.method.discriminator)
+        return Observed(self.trainer.step, self.trainer.kimg, readings, self.samples("fixed"), fresh, judge)
 
     def tick(self) -> Health:
         return self.monitor.observe(self.observed())
@@ -168,13 +166,15 @@ def test_resume_makes_the_same_decisions_to_the_bit():
 
 def test_looking_changes_nothing():
     play = Play(network={"discriminator_norm": "batch"})
-    before = {name: tensor.clone() for name, tensor in play.game.pack().items()}
-    judge = aside(play.game.discriminator)
+    before = {name: tensor.clone() for name, tensor in play.trainer.pack().items()}
+    judge = aside(play.trainer.method.discriminator)
     images = torch.rand(32, 3, 16, 16)
     first = judge(images)
     assert torch.equal(first, judge(images)) and not first.requires_grad
-    assert all(torch.equal(tensor, before[name]) for name, tensor in play.game.pack().items())
-    assert torch.equal(first, play.game.discriminator(images).detach())  # the batch's own statistics, as in the game
+    assert all(torch.equal(tensor, before[name]) for name, tensor in play.trainer.pack().items())
+    assert torch.equal(
+        first, play.trainer.method.discriminator(images).detach()
+    )  # the batch's own statistics, as in the game
 
 
 def reals(count: int = 300) -> np.ndarray:

@@ -14,9 +14,9 @@ from forge.networks.dcgan import DCGAN, DCGANSettings
 from forge.pictures import write_animation, write_grid
 from forge.progress import silent
 from forge.synthesis import synthesize
-from forge.training.loop import train
 from forge.training.settings import TrainingSettings
 from forge.training.task import Training
+from forge.training.train import train
 
 FACES = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
 

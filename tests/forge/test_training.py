@@ -15,10 +15,13 @@ from forge.networks.dcgan import DCGAN, DCGANSettings
 from forge.progress import Tick, silent
 from forge.registry import allow_files
 from forge.synthesis import regenerate, synthesize
-from forge.training import game, loop, task
+from forge.training import batches, task
 from forge.training.augment import AUGMENTATIONS, adapted, augment, flipped, to_float, to_uint8
+from forge.training.callbacks import checkpoint as saving
 from forge.training.objectives import OBJECTIVES, gradient_penalty, zero_centred_penalty
 from forge.training.settings import TrainingSettings
+from forge.training.train import train
+from forge.training.trainer import Trainer
 
 pytestmark = pytest.mark.e2e
 
@@ -183,14 +186,14 @@ def test_a_killed_training_continues_to_the_same_bytes(make_set, tmp_path, monke
     straight, resumed = tmp_path / "straight", tmp_path / "resumed"
     for out in (straight, resumed):
         out.mkdir()
-    loop.train(make_training(view, tmp_path / "a", network=network), straight, silent)
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    train(make_training(view, tmp_path / "a", network=network), straight, silent)
+    monkeypatch.setattr(saving, "CHECKPOINT_SECONDS", 0.0)
     with pytest.raises(Stopped):
-        loop.train(make_training(view, tmp_path / "b", network=network), resumed, stop_after(240))
+        train(make_training(view, tmp_path / "b", network=network), resumed, stop_after(240))
     half_line = '{"step": 15, "kimg": 0.2400'
     with (tmp_path / "b" / "log.jsonl").open("a") as log:
         log.write(half_line)
-    loop.train(make_training(view, tmp_path / "b", network=network), resumed, silent)
+    train(make_training(view, tmp_path / "b", network=network), resumed, silent)
     for name in ("weights.safetensors", "generator.json", "samples/newest.png"):
         assert (straight / name).read_bytes() == (resumed / name).read_bytes(), name
     assert half_line not in (resumed / "log.jsonl").read_text()
@@ -203,31 +206,31 @@ def test_another_seed_gives_other_weights(make_set, tmp_path):
     for seed in (1, 2):
         out = tmp_path / f"out{seed}"
         out.mkdir()
-        loop.train(make_training(view, tmp_path / f"work{seed}", seed=seed, settings={"kimg": 0.05}), out, silent)
+        train(make_training(view, tmp_path / f"work{seed}", seed=seed, settings={"kimg": 0.05}), out, silent)
         cards.append(TrainedGenerator.open(out).card)
     assert cards[0].weights_sha256 != cards[1].weights_sha256
 
 
 def test_resume_with_other_settings_is_refused_naming_them(make_set, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(saving, "CHECKPOINT_SECONDS", 0.0)
     view = make_set("faces", {"forge": 100}).view("forge")
     with pytest.raises(Stopped):
-        loop.train(make_training(view, tmp_path / "work"), tmp_path, stop_after(160))
+        train(make_training(view, tmp_path / "work"), tmp_path, stop_after(160))
     with pytest.raises(InputError, match=r"training.batch was 16, is 8.*training.generator_lr was 0.0002, is 0.1"):
-        loop.train(make_training(view, tmp_path / "work", settings={"batch": 8, "generator_lr": 0.1}), tmp_path, silent)
+        train(make_training(view, tmp_path / "work", settings={"batch": 8, "generator_lr": 0.1}), tmp_path, silent)
     with pytest.raises(InputError, match="precision was 'bf16', is 'fp32'"):
-        loop.train(make_training(view, tmp_path / "work", precision="fp32"), tmp_path, silent)
+        train(make_training(view, tmp_path / "work", precision="fp32"), tmp_path, silent)
 
 
 def test_a_truncated_checkpoint_is_named(make_set, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(saving, "CHECKPOINT_SECONDS", 0.0)
     view = make_set("faces", {"forge": 100}).view("forge")
     with pytest.raises(Stopped):
-        loop.train(make_training(view, tmp_path / "work"), tmp_path, stop_after(160))
+        train(make_training(view, tmp_path / "work"), tmp_path, stop_after(160))
     checkpoint = tmp_path / "work" / "checkpoint.safetensors"
     checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
     with pytest.raises(CorruptError, match=r"checkpoint .* cannot be read .* delete it to start over"):
-        loop.train(make_training(view, tmp_path / "work"), tmp_path, silent)
+        train(make_training(view, tmp_path / "work"), tmp_path, silent)
 
 
 def test_ctrl_c_saves_first(make_set, tmp_path):
@@ -241,11 +244,11 @@ def test_ctrl_c_saves_first(make_set, tmp_path):
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        loop.train(make_training(view, tmp_path / "work"), tmp_path, interrupt)
+        train(make_training(view, tmp_path / "work"), tmp_path, interrupt)
     seen = []
     out = tmp_path / "out"
     out.mkdir()
-    loop.train(make_training(view, tmp_path / "work"), out, lambda tick: seen.append(tick.done))
+    train(make_training(view, tmp_path / "work"), out, lambda tick: seen.append(tick.done))
     assert seen[0] == 240  # continues after step 10, where the signal came
 
 
@@ -253,17 +256,17 @@ def test_a_small_set_gets_a_batch_that_fits_and_a_tiny_one_is_refused(make_set, 
     view = make_set("faces", {"forge": 18}).view("forge")
     (tmp_path / "out").mkdir()
     with pytest.warns(BenchWarning, match="batch 32 is lowered to 18"):
-        loop.train(make_training(view, tmp_path / "work", settings={"batch": 32}), tmp_path / "out", silent)
+        train(make_training(view, tmp_path / "work", settings={"batch": 32}), tmp_path / "out", silent)
     assert TrainedGenerator.open(tmp_path / "out").card.training["batch"] == 18
     tiny = make_set("tiny", {"forge": 15}).view("forge")
     with pytest.raises(InputError, match="15 training images are too few; prepare more, at least 16 are needed"):
-        loop.train(make_training(tiny, tmp_path / "none"), tmp_path, silent)
+        train(make_training(tiny, tmp_path / "none"), tmp_path, silent)
 
 
 def test_another_resolution_is_refused(make_set, tmp_path):
     view = make_set("faces", {"forge": 100}, resolution=32).view("forge")
     with pytest.raises(InputError, match="has 32 px, the generator wants 16"):
-        loop.train(make_training(view, tmp_path / "work"), tmp_path, silent)
+        train(make_training(view, tmp_path / "work"), tmp_path, silent)
     with pytest.raises(InputError, match="resolution 48 is not possible with DCGAN; it makes 16, 32, 64, 128, 256 px"):
         DCGAN(DCGANSettings(), 48)
 
@@ -274,28 +277,25 @@ def test_divergence_is_named(make_set, tmp_path):
     with pytest.raises(
         BenchError, match=r"the training of dcgan was stopped: diverged at 0.\d thousand images: .* lower"
     ):
-        loop.train(make_training(view, tmp_path / "work", settings=wild), tmp_path, silent)
+        train(make_training(view, tmp_path / "work", settings=wild), tmp_path, silent)
 
 
 def test_a_set_too_large_for_the_device_streams_to_the_same_result(make_set, tmp_path, monkeypatch):
     view = make_set("faces", {"forge": 100}).view("forge")
     digests = []
     for name, limit in (("resident", 1 << 30), ("streamed", 0)):
-        monkeypatch.setattr(game, "RESIDENT_BYTES", limit)
+        monkeypatch.setattr(batches, "RESIDENT_BYTES", limit)
         out = tmp_path / name
         out.mkdir()
-        loop.train(make_training(view, tmp_path / f"work-{name}", settings={"kimg": 0.1}), out, silent)
+        train(make_training(view, tmp_path / f"work-{name}", settings={"kimg": 0.1}), out, silent)
         digests.append(TrainedGenerator.open(out).card.weights_sha256)
     assert digests[0] == digests[1]
 
 
 def test_every_epoch_shows_every_image_once(make_set, tmp_path):
     view = make_set("faces", {"forge": 96}).view("forge")
-    playing = game.Game(make_training(view, tmp_path / "work", settings={"flip": False}), "fp32")
-    shown = []
-    for step in range(12):
-        playing.step = step
-        shown.append(playing._real_batch(0)[0].numpy().reshape(16, -1))
+    playing = Trainer(make_training(view, tmp_path / "work", settings={"flip": False}), "fp32")
+    shown = [playing.batches.take(number).pixels.numpy().reshape(16, -1) for number in range(12)]
     first = {row.tobytes() for batch in shown[:6] for row in batch}
     second = [row.tobytes() for batch in shown[6:] for row in batch]
     assert first == set(second) == {row.tobytes() for row in view.read().reshape(96, -1)}
@@ -306,7 +306,7 @@ def trained(make_set, tmp_path):
     view = make_set("faces", {"forge": 100}).view("forge")
     out = tmp_path / "generator"
     out.mkdir()
-    loop.train(make_training(view, tmp_path / "work", settings={"kimg": 0.1}), out, silent)
+    train(make_training(view, tmp_path / "work", settings={"kimg": 0.1}), out, silent)
     return TrainedGenerator.open(out)
 
 
@@ -403,7 +403,7 @@ def test_the_guide_s_own_generator_works_as_written(make_set, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     training = task.Training("tiny", reference, architecture, settings, view, 0, Compute(), tmp_path / "work")
-    loop.train(training, out, silent)
+    train(training, out, silent)
     with pytest.raises(InputError, match=r"was trained with an architecture from a file; name it: .*tiny.py:Tiny"):
         TrainedGenerator.open(out)  # what is stored never runs code
     opened = TrainedGenerator.open(out, implementation=kind)

@@ -20,28 +20,30 @@ from benchmarks.speed.gpu.timing import counting_memory, default_tf32, profiled,
 from forge.compute import Precision
 from forge.networks.stylegan_lite import StyleGANSettings
 from forge.training.augment import to_float
-from forge.training.game import Game
+from forge.training.steps.adversarial import Adversarial, adversarial_settings
+from forge.training.steps.base import StepContext, TrainingMethod
 from forge.training.task import Training
+from forge.training.trainer import Trainer
 
 COMPILED: tuple[Mode, ...] = ("compile bf16", "compile graph bf16")
 
 
-class CompiledGame(Game):
-    """A game whose networks were compiled; penalties, which torch.compile cannot differentiate twice, stay eager."""
+class Compiled(Adversarial):
+    """Compiled networks; penalties, which torch.compile cannot differentiate twice, stay eager."""
 
-    def compile(self) -> None:
-        """Compile both networks."""
+    def __init__(self, context: StepContext) -> None:
+        super().__init__(context)
         self._compiled = torch.compile(self.generator), torch.compile(self.discriminator)
 
     def _call(self, network: int, values: Tensor, labels: Tensor | None) -> Tensor:
         given = () if labels is None else (labels,)
-        with self.training.compute.autocast(self.precision):
+        with self.training.compute.autocast(self.context.precision):
             return cast(Tensor, self._compiled[network](values, *given))
 
     def _forge(self, latents: Tensor, labels: Tensor | None) -> Tensor:
         return self._call(0, latents, labels)
 
-    def _judge(self, images: Tensor, labels: Tensor | None) -> Tensor:
+    def _logits(self, images: Tensor, labels: Tensor | None) -> Tensor:
         return self._call(1, images, labels).float()
 
 
@@ -52,7 +54,7 @@ def measure_trainings(recorder: Recorder, device: torch.device) -> None:
         with default_tf32():
             _record(recorder, training, "plain fp32", partial(_plain_step, training, device))
         for mode in scale_of(device).modes:
-            _record(recorder, training, mode, partial(_step, Game, training, mode))
+            _record(recorder, training, mode, partial(_step, training, mode))
 
 
 def measure_compiled_trainings(recorder: Recorder, device: torch.device) -> None:
@@ -62,7 +64,7 @@ def measure_compiled_trainings(recorder: Recorder, device: torch.device) -> None
         if (name, resolution) in scale.compiled:
             training = _training(name, resolution, device)
             for mode in COMPILED:
-                _record(recorder, training, mode, partial(_step, CompiledGame, training, mode))
+                _record(recorder, training, mode, partial(_step, training, mode, Compiled))
 
 
 def _training(name: str, resolution: int, device: torch.device) -> Training:
@@ -73,7 +75,7 @@ def _training(name: str, resolution: int, device: torch.device) -> Training:
 def _record(recorder: Recorder, training: Training, mode: Mode, make: Callable[[], Callable[[], object]]) -> None:
     device, size, batch = training.compute.torch_device, training.architecture.resolution, training.settings.batch
     gc.collect()
-    every = training.settings.penalty_every
+    every = adversarial_settings(training).penalty_every
     begin = time.perf_counter()
     try:
         with counting_memory(device) as memory:
@@ -99,12 +101,9 @@ def _record(recorder: Recorder, training: Training, mode: Mode, make: Callable[[
         recorder.lacks(f"train {training.name} {size} px {mode}", f"{type(error).__name__}: {error}"[:300])
 
 
-def _step(kind: type[Game], training: Training, mode: Mode) -> Callable[[], object]:
+def _step(training: Training, mode: Mode, method: type[TrainingMethod] | None = None) -> Callable[[], object]:
     precision = cast(Precision, mode.rpartition(" ")[2])
-    game = kind(training, precision, graph="graph" in mode)
-    if isinstance(game, CompiledGame):
-        game.compile()
-    return game.advance
+    return Trainer(training, precision, graph="graph" in mode, method=method).advance
 
 
 def _plain_step(training: Training, device: torch.device) -> Callable[[], object]:
@@ -112,6 +111,6 @@ def _plain_step(training: Training, device: torch.device) -> Callable[[], object
     real = to_float(torch.from_numpy(training.view.read(range(batch)))).contiguous().to(device)  # type: ignore[arg-type]
     network = training.architecture.settings
     if isinstance(network, StyleGANSettings):
-        return textbook.stylegan_step(network, real, training.settings.penalty_every)
+        return textbook.stylegan_step(network, real, adversarial_settings(training).penalty_every)
     labels = () if training.codes is None else (torch.from_numpy(training.codes[:batch]).to(device),)
     return textbook.dcgan_step(training.architecture, real, *labels)

@@ -32,8 +32,8 @@ from forge.progress import Tick, silent
 from forge.quality.measure import Quality
 from forge.quality.sets import Ask, measure_floor, measure_set
 from forge.synthesis import synthesize
-from forge.training.loop import train
 from forge.training.task import hold_out
+from forge.training.train import train
 
 PUBLISHING = 6.0  # seconds that are left at the end of a part, when its training is stopped
 START_UP = 14.0  # seconds of a part that are not training: preparing faces, starting, publishing

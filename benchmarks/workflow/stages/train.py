@@ -12,7 +12,6 @@ from benchmarks.workflow.stage import Context, Facts, Job, Stage
 from benchmarks.workflow.stages.prepare import Prepare
 from forge.files import read_json
 from forge.networks import GENERATORS
-from forge.training.settings import TrainingSettings
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -72,13 +71,16 @@ class Train(Stage):
     def train(self, job: Job) -> None:
         """Train in this process."""
         from forge.condition import Condition  # all import torch or pandas
-        from forge.training.loop import train
+        from forge.training.steps import method_of
         from forge.training.task import Training, hold_out
+        from forge.training.train import train
 
         faces = job.faces(self.data)
         implementation = GENERATORS.load(self.architecture)
         network = validated(implementation.Settings, self.network, where=f"generators.{self.generator}.network")
-        settings = validated(TrainingSettings, self.training, where=f"generators.{self.generator}.training")
+        settings = validated(
+            method_of(implementation).Settings, self.training, where=f"generators.{self.generator}.training"
+        )
         view = faces.view("forge")
         condition, codes = None, None
         classes: tuple[tuple[int, ...], ...] = ()  # one-file architectures need not know of labels

@@ -1,0 +1,1 @@
+"""What accompanies a training; one class a file, each a `forge.training.trainer.Callback`."""

@@ -1,0 +1,136 @@
+"""The health of a training: observed every so many images, and what the policy makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from forge.errors import BenchError
+from forge.files import write_json
+from forge.training.health import Action, decide
+from forge.training.monitor import HealthMonitor, Observed
+from forge.training.task import Training
+from forge.training.track import Tracker
+from forge.training.trainer import SAMPLES, Callback, Trainer
+
+WATCHED = 256  # forged images that the monitor sees
+REALS_WATCHED = 1280  # real ones
+
+
+class WatchHealth(Callback):
+    """Observes the training, writes health.json, and warns, stops or rolls back as the settings say.
+
+    Args:
+        training: what is trained.
+        events: for TensorBoard.
+    """
+
+    def __init__(self, training: Training, events: Tracker | None) -> None:
+        self._training, self._settings, self._events = training, training.settings.health, events
+        self._every = training.settings.health_every_kimg or min(training.settings.kimg / 20, 50.0)
+        self._healthy = training.work / "healthy.safetensors"  # the last checkpoint without a sign of a failure
+        self._observations: list[dict[str, Any]] = []
+        self._roll_backs = 0
+
+    def setup(self, trainer: Trainer) -> None:
+        """Prepare the real images to compare with."""
+        self._monitor = self._fresh_monitor(trainer)
+
+    def _fresh_monitor(self, trainer: Trainer) -> HealthMonitor:
+        training, held_out = self._training, self._training.held_out
+        return HealthMonitor(
+            self._settings,
+            training.view.sample(REALS_WATCHED, training.seed).read(),
+            held_out.read() if held_out is not None else None,
+            seed=training.seed,
+            device=trainer.device,
+        )
+
+    def note(self) -> str:
+        """The newest state."""
+        return str(self._observations[-1]["state"]) if self._observations else ""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over all observations."""
+        self._monitor.load_state_dict(state["monitor"])
+        self._roll_backs, self._observations = state["roll_backs"], state["health"]
+
+    def state_dict(self) -> dict[str, Any]:
+        """All observations, and what the monitor remembers."""
+        return {
+            "health": self._observations,
+            "monitor": self._monitor.state_dict(),
+            "roll_backs": self._roll_backs,
+        }
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Before step one: the untrained generator's images must be tellable from real ones.
+
+        Raises:
+            InputError: they are not, or the images or the generator are not what they should be.
+        """
+        if not trainer.world.first:
+            return
+        if not trainer.resumed:
+            self._healthy.unlink(missing_ok=True)
+        if trainer.step == 0:
+            self._monitor.start_check(trainer.images(trainer.method.generator, WATCHED, "start"))
+
+    def on_step(self, trainer: Trainer) -> None:
+        """Observe if it is time, or if a reading is no number, and do what the policy says.
+
+        Raises:
+            BenchError: the training stops here.
+        """
+        broken = trainer.logged and trainer.world.same(not trainer.finite)
+        if not (broken or trainer.due(self._every)):
+            return
+        interval = trainer.method.interval_readings()
+        trainer.fetch()
+        action = trainer.world.same(self._observe(trainer, interval) if trainer.world.first else None)
+        if action.step == "stop":
+            raise BenchError(
+                f"the training of {self._training.name} was stopped: {action.reason}; {trainer.method.remedy}, "
+                "or try another seed"
+            )
+        if action.step == "roll-back":
+            self._roll_backs += 1
+            trainer.rewind(self._healthy, stream=action.stream, lr_factor=action.lr_factor)
+        elif self._settings.policy == "roll-back" and self._monitor.clear:
+            trainer.save(self._healthy)
+
+    def on_rewind(self, trainer: Trainer, state: Mapping[str, Any] | None) -> None:
+        """Let the monitor forget what came after; observations are kept."""
+        if state is None:
+            self._monitor = self._fresh_monitor(trainer)
+        else:
+            self._monitor.load_state_dict(state["monitor"])
+
+    def on_publish(self, trainer: Trainer, out: Path) -> None:
+        """Write all observations."""
+        write_json(out / "health.json", self._observations)
+
+    def _observe(self, trainer: Trainer, interval: Mapping[str, float]) -> Action:
+        network = trainer.settled()
+        fresh = trainer.images(network, WATCHED, "fresh", trainer.step)
+        health = self._monitor.observe(
+            Observed(
+                step=trainer.step,
+                kimg=trainer.kimg,
+                readings=trainer.values | dict(interval),
+                fixed=trainer.images(network, SAMPLES, "grid"),
+                fresh=fresh,
+                discriminator=trainer.method.judge(fresh),
+            )
+        )
+        action = decide(health, self._settings, self._roll_backs)
+        readings = {name: round(value, 5) for name, value in health.readings.items()}
+        self._observations.append(asdict(health) | {"readings": readings, "action": action.step})
+        write_json(self._training.work / "health.json", self._observations)
+        if self._events:
+            images = round(trainer.kimg * 1000)
+            self._events.scalars(images, {f"health/{name}": value for name, value in readings.items()})
+            self._events.text(images, "health", f"{health.state}: {health.reason}")
+        return action

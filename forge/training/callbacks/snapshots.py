@@ -1,0 +1,44 @@
+"""Snapshots of a training: the generator as it was after so many images, a generator of its own."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from forge.files import publishing
+from forge.generator import snapshot_name
+from forge.training.task import Training
+from forge.training.trainer import Callback, Trainer
+
+
+class KeepSnapshots(Callback):
+    """Writes snapshots/NAME after each count of images in the settings.
+
+    Args:
+        training: in whose working directory they lie.
+    """
+
+    def __init__(self, training: Training) -> None:
+        self._name, self._moments = training.name, training.settings.snapshots_kimg
+        self._folder = training.work / "snapshots"
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Remove what an earlier training left."""
+        if trainer.world.first and not trainer.resumed:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def on_step(self, trainer: Trainer) -> None:
+        """Keep the generator as it is now, if a snapshot is due."""
+        for kimg in self._moments:
+            if trainer.step == max(1, round(kimg * 1000 / trainer.images_per_step)) and trainer.world.first:
+                label = snapshot_name(kimg)
+                target = self._folder / label
+                shutil.rmtree(target, ignore_errors=True)
+                target.parent.mkdir(exist_ok=True)
+                with publishing(target) as directory:
+                    trainer.write_generator(directory, f"{self._name}@{label}")
+
+    def on_publish(self, trainer: Trainer, out: Path) -> None:
+        """Copy the snapshots."""
+        if self._folder.is_dir():
+            shutil.copytree(self._folder, out / "snapshots", ignore=shutil.ignore_patterns(".*"))

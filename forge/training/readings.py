@@ -1,0 +1,57 @@
+"""Numbers that training steps measure; they stay on the device until somebody asks, since a read waits for a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from forge.distributed import World
+
+
+class Readings(Mapping[str, Tensor]):
+    """The newest value of each reading by name, a float32 scalar on the device.
+
+    Args:
+        device: of the values.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._values: dict[str, Tensor] = {}
+
+    def __getitem__(self, name: str) -> Tensor:
+        """The newest value."""
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Names, in the order of their first record."""
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        """How many readings there are."""
+        return len(self._values)
+
+    def record(self, name: str, value: Tensor) -> None:
+        """Keep a scalar, always in the same memory: CUDA graphs of all kinds of step write to it."""
+        if name in self._values:
+            self._values[name].copy_(value.detach())
+        else:
+            self._values[name] = value.detach().float().reshape(()).clone()
+
+    def average(self, world: World) -> None:
+        """Replace the values by their means over all processes."""
+        world.average(self._values.values())
+
+    def fetch(self) -> dict[str, float]:
+        """The values as numbers; waits for the device, once for all of them."""
+        names = sorted(self._values)
+        if not names:
+            return {}
+        values: list[float] = torch.stack([self._values[name] for name in names]).tolist()
+        return dict(zip(names, values, strict=True))
+
+    def restore(self, values: Mapping[str, float]) -> None:
+        """Take over what `fetch` gave."""
+        self._values = {name: torch.tensor(value, device=self._device) for name, value in values.items()}

@@ -1,0 +1,355 @@
+"""Adversarial training: a discriminator learns to tell real images from forged ones, a generator to be taken for real.
+
+One step is `d_steps` discriminator steps and then `g_steps` generator steps. No value is read back from the device, so
+that a GPU always has work waiting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from forge.compute import Precision
+from forge.errors import InputError
+from forge.training.augment import adapted, augment, to_float
+from forge.training.batches import Batch
+from forge.training.monitor import aside, gradient_norm
+from forge.training.objectives import OBJECTIVES, gradient_penalty, path_lengths, zero_centred_penalty
+from forge.training.settings import TrainingSettings
+from forge.training.setup import judges_jointly, place, trial_step
+from forge.training.steps.base import StepContext, TrainingMethod
+from forge.training.task import Training
+
+ADAPT_EVERY = 4  # discriminator steps between changes of the augmentation probability, as in ADA
+
+
+class DiscriminatorStep(NamedTuple):
+    """What a discriminator step computes beside its loss.
+
+    Attributes:
+        penalise: the gradient penalties.
+        adapt: a change of the augmentation probability.
+        measure: the norm of the gradient.
+    """
+
+    penalise: bool
+    adapt: bool
+    measure: bool
+
+
+class GeneratorStep(NamedTuple):
+    """What a generator step computes beside its loss.
+
+    Attributes:
+        smooth: the path-length penalty.
+        measure: the norm of the gradient.
+    """
+
+    smooth: bool
+    measure: bool
+
+
+class AdversarialPlan(NamedTuple):
+    """The discriminator steps and the generator steps of one step."""
+
+    discriminator: tuple[DiscriminatorStep, ...]
+    generator: tuple[GeneratorStep, ...]
+
+
+def adversarial_settings(training: Training) -> TrainingSettings:
+    """The settings of an adversarial training.
+
+    Raises:
+        InputError: it has those of another method.
+    """
+    if not isinstance(training.settings, TrainingSettings):
+        kind = type(training.settings).__name__
+        raise InputError(f"{training.name} has {kind}, which are not the settings of an adversarial training")
+    return training.settings
+
+
+class Adversarial(TrainingMethod):
+    """One generator against one discriminator, under one of the objectives of `forge.training.objectives`."""
+
+    Settings = TrainingSettings
+    remedy = "lower generator.training.discriminator_lr and generator_lr"
+
+    def __init__(self, context: StepContext) -> None:
+        super().__init__(context)
+        self.training, self.device = context.training, context.device
+        self.settings = settings = adversarial_settings(context.training)
+        self.objective = OBJECTIVES[settings.objective]
+        self.generator = place(self.training.architecture.generator(), self.device)
+        self.discriminator = place(self.training.architecture.discriminator(), self.device)
+        self.generator_optimizer = self._adam(self.generator, settings.generator_lr)
+        self.discriminator_optimizer = self._adam(self.discriminator, settings.discriminator_lr)
+        # [0] augmentation probability; [1] sum and [2] number of D's signs at real images since it changed; [3] mean
+        # path length; [4] sum and [5] number of D's accuracies since the health monitor asked
+        self._scalars = torch.tensor([settings.first_probability, 0.0, 0.0, 0.0, 0.0, 0.0], device=self.device)
+        share = context.share
+        self.joint = judges_jointly(self.discriminator, share.stop - share.start)
+        # with one step of each, both are computed on the same forged images
+        self._together = settings.d_steps == settings.g_steps == 1 and settings.share_forgeries
+
+    def _adam(self, network: nn.Module, rate: float) -> torch.optim.Adam:
+        betas = (self.settings.beta1, self.settings.beta2)
+        capturable = self.device.type == "cuda"
+        return torch.optim.Adam(network.parameters(), rate, betas, fused=True, capturable=capturable)
+
+    @classmethod
+    def check(cls, training: Training) -> None:
+        """Refuse a path-length penalty where there are no styles.
+
+        Raises:
+            InputError: there are none.
+        """
+        if adversarial_settings(training).path_length and not training.architecture.truncates:
+            raise InputError("path_length needs a style-based generator such as stylegan-lite; set it to 0")
+
+    @classmethod
+    def trial_step(cls, training: Training) -> Callable[[Precision], None]:
+        """A forward and backward pass of both networks, which take most of the memory."""
+        return trial_step(training)
+
+    @property
+    def batches_per_step(self) -> int:
+        """One for each discriminator step."""
+        return self.settings.d_steps
+
+    @property
+    def capturable(self) -> bool:
+        """Several steps of a kind are seeded one by one, which a CUDA graph cannot hold."""
+        return self._together
+
+    def networks(self) -> Mapping[str, nn.Module]:
+        """Generator and discriminator."""
+        return {"generator": self.generator, "discriminator": self.discriminator}
+
+    def optimizers(self) -> Mapping[str, torch.optim.Optimizer]:
+        """An optimiser for each network."""
+        return {
+            "generator_optimizer": self.generator_optimizer,
+            "discriminator_optimizer": self.discriminator_optimizer,
+        }
+
+    def scalars(self) -> Mapping[str, Tensor]:
+        """What adapts, and sums over steps."""
+        return {"scalars": self._scalars}
+
+    def plan(self, step: int, *, measure: bool) -> AdversarialPlan:
+        """Which penalties are computed at this step."""
+        settings = self.settings
+        penalties = settings.r1_gamma or settings.r2_gamma or settings.gradient_penalty
+        adapts = settings.augment_target is not None
+        d_numbers = range(step * settings.d_steps, (step + 1) * settings.d_steps)
+        g_numbers = range(step * settings.g_steps, (step + 1) * settings.g_steps)
+        return AdversarialPlan(
+            tuple(
+                DiscriminatorStep(
+                    penalise=bool(penalties) and number % settings.penalty_every == 0,
+                    adapt=adapts and (number + 1) % ADAPT_EVERY == 0,
+                    measure=measure,
+                )
+                for number in d_numbers
+            ),
+            tuple(
+                GeneratorStep(bool(settings.path_length) and number % settings.path_every == 0, measure)
+                for number in g_numbers
+            ),
+        )
+
+    def step(self, plan: Hashable, batches: Sequence[Batch]) -> None:
+        """Train the discriminator, then the generator."""
+        d_plans, g_plans = cast(AdversarialPlan, plan)
+        if self._together:
+            self._step_together(d_plans[0], g_plans[0], batches[0])
+        else:
+            self._step_apart(d_plans, g_plans, batches)
+
+    def _step_together(self, d_plan: DiscriminatorStep, g_plan: GeneratorStep, batch: Batch) -> None:
+        """One step of each network on the same forged images."""
+        real, latents = self.real_images(batch), self._latents()
+        self.context.random.local()
+        forged = self._forge(latents, batch.labels)
+        self.d_step(real, forged.detach().float(), batch.labels, d_plan)
+        self.g_step(forged, real, batch.labels, g_plan)
+
+    def _step_apart(
+        self, d_plans: Sequence[DiscriminatorStep], g_plans: Sequence[GeneratorStep], batches: Sequence[Batch]
+    ) -> None:
+        """Steps that each make their own forged images; the generator's use the last batch of real ones."""
+        random, settings = self.context.random, self.settings
+        for i, (batch, d_plan) in enumerate(zip(batches, d_plans, strict=True)):
+            random.shared(i)
+            real, latents = self.real_images(batch), self._latents()
+            random.local(i)
+            with torch.no_grad():
+                forged = self._forge(latents, batch.labels).float()
+            self.d_step(real, forged, batch.labels, d_plan)
+        for i, g_plan in enumerate(g_plans):
+            random.shared(settings.d_steps + i)
+            latents = self._latents()
+            random.local(settings.d_steps + i)
+            self.g_step(self._forge(latents, batch.labels), real, batch.labels, g_plan)
+
+    def _latents(self) -> Tensor:
+        return self.training.architecture.latents(self.settings.batch, self.device)[self.context.share]
+
+    def _forge(self, latents: Tensor, labels: Tensor | None) -> Tensor:
+        with self.training.compute.autocast(self.context.precision):
+            forged: Tensor = self.generator(latents) if labels is None else self.generator(latents, labels)
+        return forged
+
+    def _logits(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        """Logits [N] in fp32 of images as the discriminator sees them: augmented."""
+        adapts = self.settings.augment_target is not None
+        probability = self._scalars[0] if adapts else self.settings.first_probability
+        with self.training.compute.autocast(self.context.precision):
+            seen = augment(images, self.settings.augment, probability)
+            logits: Tensor = self.discriminator(seen) if labels is None else self.discriminator(seen, labels)
+        return logits.float()
+
+    def d_step(self, real: Tensor, forged: Tensor, labels: Tensor | None, plan: DiscriminatorStep) -> None:
+        """Train the discriminator.
+
+        Args:
+            real: [N, 3, H, W] in -1..1.
+            forged: [N, 3, H, W], without a gradient.
+            labels: int64 [N, C] of both.
+            plan: what else is computed.
+        """
+        self.discriminator.requires_grad_(True)
+        if self.joint:
+            both = None if labels is None else torch.cat([labels, labels])
+            real_logits, forged_logits = self._logits(torch.cat([real, forged]), both).chunk(2)
+        else:
+            real_logits, forged_logits = self._logits(real, labels), self._logits(forged, labels)
+        loss = self.objective.discriminator(real_logits, forged_logits)
+        self.discriminator_optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        if plan.penalise:
+            self._penalise(real, forged, labels)
+        self.context.world.average_gradients(self.discriminator)
+        readings = self.context.readings
+        if plan.measure:
+            readings.record("d_grad_norm", gradient_norm(self.discriminator.parameters()))
+        self.discriminator_optimizer.step()
+        with torch.no_grad():
+            accuracy = self._accuracy(real_logits, forged_logits)
+            readings.record("d_loss", loss)
+            readings.record("d_accuracy", accuracy)
+            self._scalars[4].add_(accuracy)
+            self._scalars[5].add_(1)
+            self._real_logits = real_logits.detach()
+            if self.settings.augment_target is not None:
+                self._adapt_augmentation(real_logits, change=plan.adapt)
+
+    def g_step(self, forged: Tensor, real: Tensor, labels: Tensor | None, plan: GeneratorStep) -> None:
+        """Train the generator.
+
+        Args:
+            forged: [N, 3, H, W] of the generator, with gradients.
+            real: [N, 3, H, W] in -1..1, for objectives that compare.
+            labels: int64 [N, C] of both.
+            plan: what else is computed.
+        """
+        self.discriminator.requires_grad_(False)
+        logits = self._logits(forged, labels)
+        real_logits = self._real_logits
+        if self.objective.relative:
+            with torch.no_grad():
+                real_logits = self._logits(real, labels)
+        loss = self.objective.generator(real_logits, logits)
+        self.generator_optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        if plan.smooth:
+            self._smooth_paths(labels)
+        self.context.world.average_gradients(self.generator)
+        if plan.measure:
+            self.context.readings.record("g_grad_norm", gradient_norm(self.generator.parameters()))
+        self.generator_optimizer.step()
+        self.context.readings.record("g_loss", loss)
+
+    def _accuracy(self, real: Tensor, forged: Tensor) -> Tensor:
+        """Share of images on the right side of the boundary; without one, of pairs in the right order."""
+        boundary = self.objective.boundary
+        if boundary is None:
+            return (real > forged).float().mean()
+        return ((real > boundary).float().mean() + (forged < boundary).float().mean()) / 2
+
+    def _penalise(self, real: Tensor, forged: Tensor, labels: Tensor | None) -> None:
+        """Add the gradients of the penalties, not in bf16, whose gradients of gradients are too coarse."""
+        settings = self.settings
+
+        def discriminate(images: Tensor) -> Tensor:
+            logits: Tensor = self.discriminator(images) if labels is None else self.discriminator(images, labels)
+            return logits
+
+        penalties: dict[str, tuple[float, Callable[[], Tensor]]] = {
+            "r1": (settings.r1_gamma, lambda: zero_centred_penalty(discriminate, real)),
+            "r2": (settings.r2_gamma, lambda: zero_centred_penalty(discriminate, forged)),
+            "gradient_penalty": (settings.gradient_penalty, lambda: gradient_penalty(discriminate, real, forged)),
+        }
+        for name, (weight, penalty) in penalties.items():
+            if weight:
+                with self.training.compute.tensor_cores(self.context.precision):
+                    value = penalty()
+                    # lazy regularisation: a penalty at every n-th step counts n times (Karras et al. 2020, appendix B)
+                    torch.autograd.backward(value * (weight * settings.penalty_every))
+                self.context.readings.record(name, value)
+
+    def _adapt_augmentation(self, real_logits: Tensor, *, change: bool) -> None:
+        """Add up the signs of D at real images, and change the augmentation probability every few steps (ADA)."""
+        settings, world, scalars = self.settings, self.context.world, self._scalars
+        signs = (real_logits - (self.objective.boundary or 0.0)).sign().sum().reshape(1)
+        world.average([signs])
+        scalars[1].add_(signs[0] * world.size)
+        scalars[2].add_(settings.batch)
+        if change:
+            probability = adapted(
+                scalars[0],
+                scalars[1] / scalars[2],
+                target=settings.augment_target or 0.0,
+                images=scalars[2],
+                kimg=settings.augment_kimg,
+                most=settings.augment_most,
+            )
+            scalars[0].copy_(probability)
+            scalars[1:3].zero_()
+        self.context.readings.record("augment", scalars[0])
+
+    def _smooth_paths(self, labels: Tensor | None) -> None:
+        """Path-length penalty on half a batch, as in StyleGAN2: images should move equally far with every style.
+
+        The target is a running mean of the lengths, which all processes share.
+        """
+        latents = self._latents()
+        half = max(1, len(latents) // 2)
+        given = () if labels is None else (labels[:half],)
+        images, styles = cast(Any, self.generator).with_styles(latents[:half], *given)
+        lengths = path_lengths(images, styles)
+        mean = lengths.detach().mean().reshape(1)
+        self.context.world.average([mean])
+        self._scalars[3:4].lerp_(mean, 0.01)
+        penalty = (lengths - self._scalars[3]).square().mean()
+        torch.autograd.backward(penalty * (self.settings.path_length * self.settings.path_every))
+        self.context.readings.record("path_length", lengths.mean())
+
+    def interval_readings(self) -> dict[str, float]:
+        """The mean accuracy of the discriminator since the last call, as single steps swing."""
+        mean = (self._scalars[4] / self._scalars[5].clamp(min=1)).reshape(1)
+        self.context.world.average([mean])
+        self._scalars[4:].zero_()
+        return {"d_accuracy": float(mean)}
+
+    def judge(self, forged: Tensor) -> Callable[[Tensor], Tensor]:
+        """The discriminator with logits above 0 for real, whatever the objective's boundary is."""
+        look = aside(self.discriminator, lambda: self.training.compute.autocast(self.context.precision))
+        boundary = self.objective.boundary
+        if boundary is None:  # only differences mean something: half way between real and forged
+            reals = to_float(torch.from_numpy(self.training.view.read(slice(0, len(forged))))).to(self.device)
+            boundary = float(look(reals).mean() + look(forged).mean()) / 2
+        return lambda images: look(images) - boundary

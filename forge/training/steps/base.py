@@ -1,0 +1,218 @@
+"""The interface of a training method: networks, optimisers, and what one step computes from real images.
+
+The loop (`forge.training.trainer`) brings batches, random numbers, averaged weights and checkpoints; it knows no loss.
+A method brings the losses and knows nothing of the loop.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from forge.checkpoint import pack_module, pack_optimizer, unpack_module, unpack_optimizer
+from forge.compute import Precision, derive_seed
+from forge.distributed import World
+from forge.training.augment import flipped, to_float
+from forge.training.batches import Batch
+from forge.training.readings import Readings
+from forge.training.settings import LoopSettings
+from forge.training.task import Training
+
+
+@dataclass
+class StepRandom:
+    """Torch's random state in a step, which follows from (seed, step, stream): nothing random has to be saved.
+
+    Attributes:
+        seed: of the training.
+        rank: of this process.
+        step: the step at hand.
+        stream: another one gives other numbers at the same steps, after a training was rolled back.
+    """
+
+    seed: int
+    rank: int = 0
+    step: int = 0
+    stream: int = 0
+
+    def shared(self, *more: int) -> None:
+        """Seed torch alike in all processes; `more` tells the parts of a step apart."""
+        diverted = ("stream", self.stream) if self.stream else ()
+        torch.manual_seed(derive_seed(self.seed, "step", self.step, *more, *diverted))
+
+    def local(self, *more: int) -> None:
+        """Seed torch for this process alone, so that noise and augmentation differ between processes."""
+        if self.rank:
+            torch.manual_seed(derive_seed(self.seed, "rank", self.rank, self.step, self.stream, *more))
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """What the loop gives a method.
+
+    Attributes:
+        training: what is trained, on what.
+        precision: of the networks' arithmetic.
+        world: the processes that train together.
+        random: seeded for each step by the loop; a step of several parts seeds each part.
+        readings: where losses and other numbers are recorded.
+    """
+
+    training: Training
+    precision: Precision
+    world: World
+    random: StepRandom
+    readings: Readings
+
+    @property
+    def device(self) -> torch.device:
+        """Where the training computes."""
+        return self.training.compute.torch_device
+
+    @property
+    def share(self) -> slice:
+        """The part of each batch that this process computes."""
+        return self.world.share(self.training.settings.batch)
+
+
+class TrainingMethod(ABC):
+    """Networks, optimisers and the steps that train them. Torch is seeded when it is made.
+
+    Args:
+        context: from the loop.
+
+    Attributes:
+        Settings: of the training; a method adds its own to those of the loop.
+        remedy: what to try after a training that failed, in words after which a sentence may go on.
+        generator: the network that makes images: what is averaged and published.
+    """
+
+    Settings: ClassVar[type[LoopSettings]] = LoopSettings
+    remedy: ClassVar[str] = "lower the learning rate"
+    generator: nn.Module
+
+    def __init__(self, context: StepContext) -> None:
+        self.context = context
+
+    @classmethod
+    def check(cls, training: Training) -> None:
+        """Refuse what this method cannot train, before anything is computed.
+
+        Raises:
+            InputError: says what cannot be, and what to do.
+        """
+        return
+
+    @property
+    def batches_per_step(self) -> int:
+        """Batches of real images that one step takes."""
+        return 1
+
+    @property
+    def capturable(self) -> bool:
+        """Whether a CUDA graph may replay a step: it never seeds torch, and reads no value back from the device."""
+        return False
+
+    @abstractmethod
+    def networks(self) -> Mapping[str, nn.Module]:
+        """All networks by name, the generator as "generator": what a checkpoint holds, and the card counts."""
+
+    @abstractmethod
+    def optimizers(self) -> Mapping[str, torch.optim.Optimizer]:
+        """All optimisers by name, which no network has."""
+
+    def plan(self, step: int, *, measure: bool) -> Hashable:
+        """What distinguishes this step from others, e.g. that it computes a penalty; each plan gets its own CUDA graph.
+
+        Args:
+            step: its number, from 0.
+            measure: whether costly readings such as gradient norms are wanted.
+        """
+        return measure
+
+    @abstractmethod
+    def step(self, plan: Hashable, batches: Sequence[Batch]) -> None:
+        """Train for one step: all optimisers move, and readings are recorded.
+
+        Args:
+            plan: of `plan`.
+            batches: `batches_per_step` of them.
+        """
+
+    def real_images(self, batch: Batch) -> Tensor:
+        """Images of a batch as floats [N, 3, H, W] in -1..1, mirrored at random where the settings say so."""
+        settings, images = self.context.training.settings, to_float(batch.pixels)
+        if settings.flip:
+            # drawn for the whole batch, so that several processes mirror the images that one would
+            mirrored = torch.rand(settings.batch, device=self.context.device) < 0.5
+            images = flipped(images, mirrored[self.context.share])
+        return images
+
+    def scalars(self) -> Mapping[str, Tensor]:
+        """Further tensors that a checkpoint must hold, by name; they are restored in place."""
+        return {}
+
+    def inputs(self, count: int) -> tuple[Tensor, ...]:
+        """What the generator is called with to make `count` images, from torch's random state: latents, labels."""
+        training = self.context.training
+        latents = training.architecture.latents(count, self.context.device)
+        return (latents, *training.some_labels(count, self.context.device))
+
+    def judge(self, forged: Tensor) -> Callable[[Tensor], Tensor] | None:
+        """For the health monitor: images [N, 3, H, W] to logits [N], above 0 for real; None without a discriminator.
+
+        Args:
+            forged: images of the averaged generator.
+        """
+        return None
+
+    def interval_readings(self) -> dict[str, float]:
+        """For the health monitor: readings over all steps since the last call, which single steps do not give."""
+        return {}
+
+    def published(self) -> Mapping[str, nn.Module]:
+        """Networks that are stored with the generator: all others."""
+        return {name: network for name, network in self.networks().items() if network is not self.generator}
+
+    def pack(self) -> dict[str, Tensor]:
+        """All tensors of the state by name."""
+        tensors: dict[str, Tensor] = {}
+        for name, network in self.networks().items():
+            tensors |= pack_module(name, network)
+        for name, optimizer in self.optimizers().items():
+            tensors |= pack_optimizer(name, optimizer)
+        return tensors | dict(self.scalars())
+
+    def unpack(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over what `pack` gave.
+
+        Raises:
+            InputError: the tensors belong to other networks.
+        """
+        for name, network in self.networks().items():
+            unpack_module(name, network, tensors)
+        for name, optimizer in self.optimizers().items():
+            unpack_optimizer(name, optimizer, tensors)
+        for name, value in self.scalars().items():
+            value.copy_(tensors[name])
+
+    @classmethod
+    def trial_step(cls, training: Training) -> Callable[[Precision], None]:
+        """A step on networks of its own, to learn what fits into memory; torch's random state is changed."""
+
+        def step(precision: Precision) -> None:
+            readings = Readings(training.compute.torch_device)
+            context = StepContext(training, precision, World(), StepRandom(training.seed), readings)
+            method = cls(context)
+            size = (training.settings.batch, training.architecture.resolution, training.architecture.resolution, 3)
+            pixels = torch.zeros(size, dtype=torch.uint8, device=context.device)
+            labels = training.some_labels(training.settings.batch, context.device)
+            batch = Batch(pixels, labels[0] if labels else None)
+            method.step(method.plan(0, measure=False), [batch] * method.batches_per_step)
+
+        return step
