@@ -5,35 +5,21 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 from string import Template
-from typing import Annotated
 
-import typer
+import yaml
 
-EXAMPLES = """\b
-Examples:
-  bench init
-  bench init mine --data path/to/photos --generator dcgan,stylegan-lite --detector dct,xception
-"""
-GENERATORS, DETECTORS = "gan,dcgan", "dct,spectrum,trivial-cues,random"
+from benchmarks.cli.commands.init import DETECTORS, GENERATORS
+from benchmarks.pipeline.configs import configs_root, suites
+from benchmarks.pipeline.request import gather
+from benchmarks.pipeline.run import prepare_run
+from benchmarks.pipeline.settings import safe_name
+from forge.errors import InputError, quoted
+from forge.files import replacing
+from forge.registry import is_file_reference
 
 
-def init(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the suite; the file is NAME.yaml.")] = "suite",
-    data: Annotated[
-        str | None, typer.Option("--data", help="Real faces: NAME, PATH or NAME:PATH. [default: rendered]")
-    ] = None,
-    generator: Annotated[
-        str | None, typer.Option("--generator", "-g", help=f"Comma-separated. [default: {GENERATORS}]")
-    ] = None,
-    detector: Annotated[
-        str | None, typer.Option("--detector", "-d", help=f"Comma-separated. [default: {DETECTORS}]")
-    ] = None,
-) -> None:
+def init(name: str, data: str | None, generator: str | None, detector: str | None) -> None:
     """Write a commented starter suite that `bench run NAME.yaml` accepts."""
-    from benchmarks.pipeline.configs import configs_root
-    from forge.errors import InputError
-    from forge.files import replacing
-
     file = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
     _check_name(file)
     if file.exists() or file.is_symlink():
@@ -59,9 +45,6 @@ def init(
 
 
 def _check_name(file: Path) -> None:
-    from benchmarks.pipeline.configs import suites
-    from benchmarks.pipeline.settings import safe_name
-    from forge.errors import InputError, quoted
 
     if safe_name(file.stem) != file.stem:
         raise InputError(
@@ -72,8 +55,6 @@ def _check_name(file: Path) -> None:
 
 
 def _names(text: str, option: str) -> list[str]:
-    from forge.errors import InputError, quoted
-    from forge.registry import is_file_reference
 
     names = [one.strip() for one in text.split(",") if one.strip()]
     for one in names:
@@ -88,15 +69,10 @@ def _names(text: str, option: str) -> list[str]:
 
 def _yaml(value: str | list[str]) -> str:
     """A value as YAML of one line."""
-    import yaml
-
     text: str = yaml.safe_dump(value, default_flow_style=True, width=1 << 20, allow_unicode=True)
     return text.removesuffix("...\n").strip()
 
 
 def _check_run(file: Path, name: str) -> None:
     """Refuse what `bench run` would refuse, in its words."""
-    from benchmarks.pipeline.request import gather
-    from benchmarks.pipeline.run import prepare_run
-
     prepare_run(gather(file, {"name": name}, [], "cpu", show_real=False))

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
+
+from rich.markup import escape
+from rich.table import Table
 
 from benchmarks.cli.streams import console as open_console
-
-if TYPE_CHECKING:
-    from forge.faces.faceset import FaceSet
-    from forge.generator import TrainedGenerator
-    from forge.nearest import Distances
-    from forge.networks.base import Architecture
-    from forge.pictures import Animation
-    from forge.showing import Suspects
+from benchmarks.pipeline.check import of_kind
+from benchmarks.pipeline.compose import base_name, short_name, split_snapshot
+from benchmarks.pipeline.plan import tag
+from benchmarks.pipeline.reading import read_results
+from benchmarks.pipeline.run import find_report, stored_result
+from benchmarks.pipeline.settings import safe_name
+from benchmarks.pipeline.store import Store
+from forge.errors import InputError, UnknownNameError, quoted
+from forge.faces.faceset import FaceSet
+from forge.files import read_json
+from forge.generator import TrainedGenerator, generator_place, snapshot_name
+from forge.nearest import Distances
+from forge.networks import GENERATORS
+from forge.networks.base import Architecture
+from forge.pictures import Animation
+from forge.registry import is_file_reference
+from forge.showing import Painter, Suspects, suspects, training_place, write_pictures
 
 FORMATS = ("gif", "apng")
 
@@ -47,14 +59,6 @@ def generator_of_run(run: str, reference: str, *, store: Path, reports: Path) ->
         UnknownNameError: the run has no such generator.
         InputError: no such run, no such snapshot, or the store no longer holds the training.
     """
-    from benchmarks.pipeline.compose import base_name, short_name, split_snapshot
-    from benchmarks.pipeline.plan import tag
-    from benchmarks.pipeline.reading import read_results
-    from benchmarks.pipeline.run import find_report, stored_result
-    from benchmarks.pipeline.store import Store
-    from forge.errors import InputError, UnknownNameError, quoted
-    from forge.generator import generator_place, snapshot_name
-
     report = find_report(run, reports)
     architecture, snapshot = split_snapshot(reference)
     name = short_name(architecture)
@@ -83,11 +87,6 @@ def generator_at(place: Path, reference: str | None) -> Found:
     Raises:
         InputError: the reference names no file.
     """
-    from benchmarks.pipeline.settings import safe_name
-    from forge.errors import InputError
-    from forge.files import read_json
-    from forge.registry import is_file_reference
-
     if reference is not None and not is_file_reference(reference):
         raise InputError(f"{place} is one generator already; --generator may only name the file of its class here")
     card = read_json(place / "generator.json")
@@ -100,10 +99,6 @@ def _moment(snapshot: str) -> float:
 
 
 def _implementation(reference: str | None) -> type[Architecture] | None:
-    from benchmarks.pipeline.check import of_kind
-    from forge.networks import GENERATORS
-    from forge.networks.base import Architecture
-    from forge.registry import is_file_reference
 
     if reference is None or not is_file_reference(reference):
         return None
@@ -133,11 +128,6 @@ def show_generator(
     Raises:
         InputError: a place where pictures must not or cannot go; a set it cannot be compared with.
     """
-    from forge.errors import InputError, UnknownNameError
-    from forge.faces.faceset import FaceSet
-    from forge.generator import TrainedGenerator
-    from forge.showing import Painter, suspects, training_place, write_pictures
-
     if animation not in FORMATS:
         raise UnknownNameError("format", animation, FORMATS)
     trained = TrainedGenerator.open(found.place, implementation=found.implementation)
@@ -158,8 +148,6 @@ def show_generator(
 
 
 def _print_card(trained: TrainedGenerator) -> None:
-    from rich.markup import escape
-    from rich.table import Table
 
     card = trained.card
     labels = trained.condition.values if trained.condition else {}
@@ -183,9 +171,6 @@ def _print_card(trained: TrainedGenerator) -> None:
 
 def _health(trained: TrainedGenerator) -> str:
     """What the health monitor said last, up to the generator's own moment."""
-    from forge.files import read_json
-    from forge.showing import training_place
-
     file = training_place(trained) / "health.json"
     ticks: list[dict[str, Any]] = read_json(file) if file.is_file() else []
     seen = [tick for tick in ticks if tick["kimg"] <= trained.card.kimg]
@@ -193,7 +178,6 @@ def _health(trained: TrainedGenerator) -> str:
 
 
 def _print_suspects(found: Suspects, faces: FaceSet, trained: TrainedGenerator) -> None:
-    from forge.errors import quoted
 
     def line(who: str, distances: Distances) -> str:
         low, middle = distances[0], distances[len(distances) // 2]
