@@ -46,7 +46,6 @@ def compare(a: str, b: str, suite: str, column: str | None, out: Path | None, re
 
 
 def _print(found: list[Difference], a: str, b: str, suite: str) -> None:
-
     table = Table(title=escape(f"{a} against {b}, {suite}: mean AUC"), title_justify="left", box=SIMPLE_HEAD)
     table.add_column("", overflow="fold")
     for heading in (a, b, "difference, 95 %", "p, Holm"):

@@ -85,7 +85,6 @@ def export(faces: Path, directory: Path, split: str | None) -> None:
 
 
 def _print_card(faces: object) -> None:
-
     assert isinstance(faces, FaceSet)
     card = faces.card
     table = Table(show_header=False, title=f"{card.name}: {card.count} {card.kind} faces, {card.resolution} px")

@@ -138,7 +138,6 @@ def blocks(rows: list[dict[str, Any]], width: int) -> Iterator[str]:
 
 
 def _figures(row: dict[str, Any]) -> str:
-
     if row["parameters"] is not None:
         size = f"{count(row['parameters'])} parameters"
     else:

@@ -40,7 +40,6 @@ Row = tuple[str, str, str]
 
 
 def _software() -> list[Row]:
-
     rows = []
     for line in requires("deepfake-bench") or []:
         requirement = req.Requirement(line)
@@ -56,7 +55,6 @@ def _software() -> list[Row]:
 
 
 def _hardware() -> list[Row]:
-
     device = choose_device()
     compute = Compute(device)
     fast = compute.has_bf16()

@@ -45,7 +45,6 @@ def init(name: str, data: str | None, generator: str | None, detector: str | Non
 
 
 def _check_name(file: Path) -> None:
-
     if safe_name(file.stem) != file.stem:
         raise InputError(
             f"name {quoted(file.stem)} cannot name a suite everywhere; try bench init {safe_name(file.stem)}"
@@ -55,7 +54,6 @@ def _check_name(file: Path) -> None:
 
 
 def _names(text: str, option: str) -> list[str]:
-
     names = [one.strip() for one in text.split(",") if one.strip()]
     for one in names:
         if is_file_reference(one):

@@ -153,5 +153,4 @@ _HEADINGS = {"equalised": "equal-\nised", "images/s": "images\n/s"}  # at most s
 
 
 def _short(found: Standing) -> str:
-
     return "–" if found.value is None else near_one(found.value)

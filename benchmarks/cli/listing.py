@@ -67,7 +67,6 @@ def _rows(kind: str, reports: Path) -> list[dict[str, Any]]:
 
 
 def _print_detectors(rows: list[dict[str, Any]]) -> None:
-
     console = open_console()
     for block in blocks(rows, min(console.width, 100)):
         head, _, rest = block.partition("\n")
@@ -99,7 +98,6 @@ def _entry(kind: str, name: str) -> dict[str, Any]:
 
 
 def _suites() -> list[dict[str, Any]]:
-
     found = []
     for name, file in suites().items():
         suite = validated(RunFile, read_yaml(file), where=str(file))
@@ -123,7 +121,6 @@ def _short(warning: str) -> str:
 
 
 def _runs(reports: Path) -> list[dict[str, Any]]:
-
     from benchmarks.cli.outcome import warnings_of  # pandas, for runs alone
 
     rows = []

@@ -110,7 +110,6 @@ def _parts(columns: list[Column], fitting: int) -> Iterator[tuple[str, list[int]
 
 
 def _leaderboard_table(board: Leaderboard, names: list[str], chosen: list[int], *, title: str, ranked: bool) -> Table:
-
     table = Table(
         title=escape(title),
         title_justify="left",

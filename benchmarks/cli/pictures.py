@@ -99,7 +99,6 @@ def _moment(snapshot: str) -> float:
 
 
 def _implementation(reference: str | None) -> type[Architecture] | None:
-
     if reference is None or not is_file_reference(reference):
         return None
     found: type[Architecture] = of_kind("generator", reference, GENERATORS.load(reference), Architecture)
@@ -148,7 +147,6 @@ def show_generator(
 
 
 def _print_card(trained: TrainedGenerator) -> None:
-
     card = trained.card
     labels = trained.condition.values if trained.condition else {}
     rows = {
@@ -178,7 +176,6 @@ def _health(trained: TrainedGenerator) -> str:
 
 
 def _print_suspects(found: Suspects, faces: FaceSet, trained: TrainedGenerator) -> None:
-
     def line(who: str, distances: Distances) -> str:
         low, middle = distances[0], distances[len(distances) // 2]
         return f"{len(distances)} {who}: nearest {low:.1f}, median {middle:.1f} grey levels from a training face"

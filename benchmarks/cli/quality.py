@@ -96,7 +96,6 @@ def trained_on(forged: FaceSet, store: Path) -> FaceSet:
 
 
 def _print(rows: list[Row], title: str) -> None:
-
     table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("metric", no_wrap=True)
     for heading in ("value", "floor"):

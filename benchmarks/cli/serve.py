@@ -51,7 +51,6 @@ def _serve(
     reports: Path,
     device: str,
 ) -> None:
-
     for reference in generators:
         GENERATORS.load(reference)  # a discriminator from a file is built only if its file was named
     classes = [one for one in detectors if is_file_reference(one)]

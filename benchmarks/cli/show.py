@@ -67,7 +67,6 @@ def show(
 
 
 def _print_settings(kind: str, name: str, preset: str, store: Path) -> None:
-
     if preset not in PRESETS:
         raise UnknownNameError("preset", preset, PRESETS)
     console = open_console()

@@ -7,8 +7,9 @@ from pathlib import Path
 from rich.table import Table
 
 from benchmarks.cli.streams import console as open_console
+from benchmarks.speed.figure import Figure
 from benchmarks.speed.gpu.merge import merge as merge_runs
-from benchmarks.speed.measurements import MEASUREMENTS, Figure
+from benchmarks.speed.measurements import MEASUREMENTS
 from forge.compute import tune_allocator
 from forge.errors import UnknownNameError
 from forge.files import write_json
