@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic_core import PydanticUndefined
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
@@ -101,13 +100,12 @@ def _print_settings(kind: str, name: str, preset: str, store: Path) -> None:
 
 def _rows(path: str, model: type[BaseModel], values: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """Path, value, default and meaning of every setting, those of nested settings after it."""
-    found = []
+    rows = []
     for field, info in model.model_fields.items():
-        default = info.default
+        default = None if info.is_required() else info.default
         if isinstance(default, BaseModel):
-            found += _rows(f"{path}.{field}", type(default), values.get(field, {}))
+            rows += _rows(f"{path}.{field}", type(default), values.get(field, {}))
         else:
-            chosen = values.get(field, default)
-            plain = ["" if one in (None, (), [], PydanticUndefined) else str(one) for one in (chosen, default)]
-            found.append((f"{path}.{field}", plain[0], plain[1], info.description or ""))
-    return found
+            shown = ["" if value in (None, (), []) else str(value) for value in (values.get(field, default), default)]
+            rows.append((f"{path}.{field}", shown[0], shown[1], info.description or ""))
+    return rows

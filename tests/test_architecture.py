@@ -1,6 +1,5 @@
-"""The house stays in order: imports go down, shipped settings are valid, nothing private is committed."""
+"""The layers of the packages, what is committed, and the settings that ship."""
 
-import ast
 import subprocess
 from pathlib import Path
 
@@ -15,37 +14,6 @@ from forge.execution import Execution, execution_of, execution_table
 from forge.networks import GENERATORS
 
 ROOT = Path(__file__).resolve().parents[1]
-FORBIDDEN = {"forge": {"detect", "benchmarks"}, "detect": {"benchmarks"}, "benchmarks": {"tests"}}
-
-
-def imported(file: Path) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module.partition(".")[0])
-    return found
-
-
-@pytest.mark.parametrize("floor", sorted(FORBIDDEN))
-def test_imports_go_down_never_up(floor):
-    files = list((ROOT / floor).rglob("*.py"))
-    assert files
-    wrong = {str(file.relative_to(ROOT)): imported(file) & FORBIDDEN[floor] for file in files}
-    assert not {name: up for name, up in wrong.items() if up}
-
-
-def test_json_files_have_one_reader():
-    allowed = {"forge/files.py", "benchmarks/speed/serving.py"}  # the second reads answers of a server
-    calls = {
-        str(file.relative_to(ROOT))
-        for floor in FORBIDDEN
-        for file in (ROOT / floor).rglob("*.py")
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("json.load", "json.loads")
-    }
-    assert calls <= allowed, "use forge.files.read_json, which bounds size, depth and digits"
 
 
 @pytest.mark.parametrize("preset", PRESETS)
