@@ -7,15 +7,15 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.tree import Tree
+from rich.console import Console
+from rich.live import Live as Screen
+from rich.markup import escape
+from rich.tree import Tree
 
-    from benchmarks.workflow.engines.local import Observer
-    from benchmarks.workflow.stage import Activity
-    from forge.progress import Tick
+from benchmarks.workflow.engines.local import Observer
+from benchmarks.workflow.stage import Activity
+from forge.progress import Tick
 
 LISTED = 24  # stages that are listed one by one where the output is not a terminal
 PLAIN_SECONDS = 15.0  # between progress lines where the output is not a terminal
@@ -155,9 +155,6 @@ class Live(Silent):
 
     def __rich__(self) -> Tree:
         """What is shown now."""
-        from rich.markup import escape
-        from rich.tree import Tree
-
         gone, left = _clock(time.monotonic() - self.began), self.left
         tree = Tree(f"{gone} so far" + ("" if left is None else f", about {_clock(left)} left"), guide_style="dim")
         for name, kind in self.kinds.items():
@@ -212,9 +209,6 @@ def observer_for(*, quiet: bool) -> Iterator[Observer]:
     elif not sys.stdout.isatty():
         yield Plain()
     else:
-        from rich.console import Console
-        from rich.live import Live as Screen
-
         console = Console()
         live = Live(console)
         with Screen(live, console=console, transient=True, refresh_per_second=4):

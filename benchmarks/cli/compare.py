@@ -2,43 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
 
-import typer
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
 
-from benchmarks.cli import options
+from benchmarks.cli.leaderboard import scores_of
 from benchmarks.cli.streams import console as open_console
+from benchmarks.experiment.names import safe_name
+from benchmarks.protocol import Protocol
+from benchmarks.report.numbers import p_value, signed
+from benchmarks.report.reading import read_results
+from benchmarks.report.svg import forest, nice_axis, series, standalone
+from benchmarks.report.write import styles
+from benchmarks.tables.cells import cells_of
+from benchmarks.tables.compare import Difference, columns, single
+from benchmarks.workflow.runner import find_report
+from forge.errors import InputError, UnknownNameError
+from forge.files import write_text
 
-if TYPE_CHECKING:
-    from benchmarks.tables.compare import Difference
 
-EXAMPLES = """\b
-Examples:
-  bench compare xception dct --suite faces64-quick
-  bench compare xception dct --suite faces64-quick --column unseen
-"""
-
-
-def compare(
-    a: Annotated[str, typer.Argument(help="A detector of the suite.")],
-    b: Annotated[str, typer.Argument(help="Another one.")],
-    suite: Annotated[str, typer.Option("--suite", help="Finished run or suite.")],
-    column: Annotated[str | None, typer.Option("--column", help="Show every cell of one column, e.g. unseen.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="The picture. [default: pictures/SUITE/A-vs-B.svg]")] = None,
-    reports: options.Reports = options.REPORTS,
-    json: options.Json = False,
-) -> None:
+def compare(a: str, b: str, suite: str, column: str | None, out: Path | None, reports: Path, as_json: bool) -> None:
     """Test two detectors against each other: paired on the same images, over generators and seeds, Holm-adjusted."""
-    from benchmarks.cli.leaderboard import scores_of
-    from benchmarks.experiment.names import safe_name
-    from benchmarks.protocol import Protocol
-    from benchmarks.report.reading import read_results
-    from benchmarks.tables.cells import cells_of
-    from benchmarks.tables.compare import columns, single
-    from benchmarks.workflow.runner import find_report
-    from forge.errors import InputError, UnknownNameError
-
     if a == b:
         raise InputError(f"{a} would be compared with itself; name two detectors")
     folder = find_report(suite, reports)
@@ -51,10 +38,8 @@ def compare(
         found = single(cells[a][column], cells[b][column])
     if not found:
         raise InputError(f"{a} and {b} share no column of {folder.name}: they were tested in different cells")
-    if json:
-        import json as encoder
-
-        print(encoder.dumps([one.model_dump(mode="json") for one in found], indent=1))
+    if as_json:
+        print(json.dumps([one.model_dump(mode="json") for one in found], indent=1))
         return
     target = out or Path("pictures") / safe_name(folder.name) / f"{safe_name(a)}-vs-{safe_name(b)}.svg"
     _print(found, a, b, folder.name)
@@ -63,12 +48,6 @@ def compare(
 
 
 def _print(found: list[Difference], a: str, b: str, suite: str) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
-    from rich.table import Table
-
-    from benchmarks.report.numbers import p_value, signed
-
     table = Table(title=escape(f"{a} against {b}, {suite}: mean AUC"), title_justify="left", box=SIMPLE_HEAD)
     table.add_column("", overflow="fold")
     for heading in (a, b, "difference, 95 %", "p, Holm"):
@@ -83,11 +62,6 @@ def _print(found: list[Difference], a: str, b: str, suite: str) -> None:
 
 def _draw(found: list[Difference], a: str, b: str, target: Path) -> None:
     """A forest of the differences as one SVG file."""
-    from benchmarks.report.numbers import signed
-    from benchmarks.report.svg import forest, nice_axis, series, standalone
-    from benchmarks.report.write import styles
-    from forge.files import write_text
-
     rows = [
         (one.what, str(signed(one.difference, one.low, one.high)), one.difference, one.low, one.high,
          series(4) if one.p_holm < 0.05 and one.difference > 0

@@ -2,105 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
 
-import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
-from benchmarks.cli import options
-from benchmarks.cli.groups import UNNAMED, Unnamed, WithDefault
+from benchmarks.cli.outcome import warnings_of
 from benchmarks.cli.streams import console as open_console
+from benchmarks.experiment.names import safe_name
+from benchmarks.inference.photo_scores import PhotoScores, form_of, score_photos
+from benchmarks.inference.photos import list_photos
+from benchmarks.inference.predictor import cannot_explain, caution, predictor_at, predictor_of
+from benchmarks.report.numbers import count
+from benchmarks.workflow.runner import find_report
+from detect.explain import method
+from detect.published import import_published
+from forge.compute import Compute, choose_device, cores, tune_allocator
+from forge.errors import InputError, UnknownNameError
+from forge.files import read_json
+from forge.networks import GENERATORS
+from forge.progress import Report, Tick
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from rich.console import Console
-
-    from benchmarks.inference.photo_scores import PhotoScores
-    from forge.progress import Report
-
-EXAMPLES = """\b
-Examples:
-  bench detect dcgan-xception-rendered-quick me.jpg holiday/
-  bench detect dcgan-xception-rendered-quick holiday/ --max-fpr 0.01 --out scores.csv
-  bench detect dcgan-xception-rendered-quick me.jpg --explain
-  bench detect import meso4 Meso4_DF.h5
-  bench detect meso4-published me.jpg
-"""
 _LISTED = 100  # photos that the terminal's table holds
 
 
-app = typer.Typer(cls=WithDefault, rich_markup_mode=None, epilog=EXAMPLES)
-
-
-@app.command(UNNAMED, cls=Unnamed, hidden=True)
 def detect(
-    run: Annotated[
-        str,
-        typer.Argument(
-            help="Name of a finished run (`bench list runs` shows them), or folder of a detector with detector.json."
-        ),
-    ],
-    images: Annotated[list[Path], typer.Argument(help="Photos, or folders of photos.")],
-    detector: Annotated[
-        str | None, typer.Option("--detector", "-d", help="Detector of the run. [default: its leader]")
-    ] = None,
-    trained_on: Annotated[
-        str | None, typer.Option("--trained-on", help="Training of the detector. [default: on the most generators]")
-    ] = None,
-    max_fpr: Annotated[
-        float | None,
-        typer.Option(
-            "--max-fpr",
-            help="Largest share of real validation images called forged, e.g. 0.01. [default: the run's threshold]",
-            show_default=False,
-        ),
-    ] = None,
-    generator: Annotated[
-        list[str] | None,
-        typer.Option("--generator", "-g", help="path/to/file.py:Class whose discriminator the detector contains."),
-    ] = None,
-    crop: Annotated[str | None, typer.Option("--crop", help="none or face. [default: as the run did, or none]")] = None,
-    explain: Annotated[
-        bool, typer.Option("--explain", help="Write one picture per photo that shows where the detector looked.")
-    ] = False,
-    explain_to: Annotated[
-        Path | None, typer.Option("--explain-to", help="Folder of these pictures. [default: pictures/RUN/DETECTOR]")
-    ] = None,
-    form: Annotated[
-        str | None, typer.Option("--format", help="table, csv, json or parquet. [default: table, or as --out ends]")
-    ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="File for the results. [default: the terminal]")] = None,
-    workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that read photos; 0: one per core.")] = 0,
-    store: options.Store = options.STORE,
-    reports: options.Reports = options.REPORTS,
-    device: options.Device = "auto",
-    json: options.Json = False,
+    run: str,
+    images: list[Path],
+    detector: str | None,
+    trained_on: str | None,
+    max_fpr: float | None,
+    generator: list[str] | None,
+    crop: str | None,
+    explain: bool,
+    explain_to: Path | None,
+    form: str | None,
+    out: Path | None,
+    workers: int,
+    store: Path,
+    reports: Path,
+    device: str,
+    as_json: bool,
 ) -> None:
-    """Score photos: score, calibrated probability, and the verdict at a threshold fixed on validation images.
-
-    A run that is called like a command (import) is named by its path: bench detect reports/import PHOTO.
-    """
-    from forge.compute import tune_allocator
-
+    """Score photos: score, calibrated probability, and the verdict at a threshold fixed on validation images."""
     tune_allocator()
 
-    from benchmarks.cli.outcome import warnings_of
-    from benchmarks.experiment.names import safe_name
-    from benchmarks.inference.photo_scores import form_of, score_photos
-    from benchmarks.inference.photos import list_photos
-    from benchmarks.inference.predictor import cannot_explain, predictor_at, predictor_of
-    from benchmarks.workflow.runner import find_report
-    from detect.explain import method
-    from forge.compute import Compute, choose_device, cores
-    from forge.errors import InputError, UnknownNameError
-    from forge.files import read_json
-    from forge.networks import GENERATORS
-
-    if json and form not in (None, "json"):
+    if as_json and form not in (None, "json"):
         raise InputError(f"--json and --format {form} exclude each other")
-    form = form_of("json" if json else form, out)
+    form = form_of("json" if as_json else form, out)
     if crop not in (None, "none", "face"):
         raise UnknownNameError("crop", crop, ("none", "face"))
     for reference in generator or []:
@@ -150,11 +103,6 @@ def detect(
 @contextmanager
 def _progress() -> Iterator[Report]:
     """A bar on the error stream while photos are scored, where that is a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from forge.progress import Tick
-
     console = Console(stderr=True)
     columns = (TextColumn("photos"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -172,8 +120,6 @@ def _folder_for(out: Path, store: Path) -> Path:
     Raises:
         InputError: it lies in the store, or is no folder.
     """
-    from forge.errors import InputError
-
     if out.resolve().is_relative_to(store.resolve()):
         raise InputError(f"{out} lies among the stored results in {store}; choose another place with --explain-to")
     if out.exists() and not out.is_dir():
@@ -184,9 +130,6 @@ def _folder_for(out: Path, store: Path) -> Path:
 
 def _print_table(scored: PhotoScores, warned: Sequence[str], explained: str) -> None:
     """The photos one by one, then their number, then what the verdicts rest on."""
-    from rich.markup import escape
-    from rich.table import Table
-
     predictor, console = scored.predictor, open_console()
     title = f"{predictor.name} trained on {predictor.trained_on} ({predictor.source})"
     table = Table(title=escape(title), title_justify="left")
@@ -214,45 +157,21 @@ def _print_table(scored: PhotoScores, warned: Sequence[str], explained: str) -> 
 
 def _print_warnings(console: Console, warned: Sequence[str]) -> None:
     """What forbids to rely on the verdicts stands first."""
-    from rich.markup import escape
-
     for warning in warned:
         console.print(f"[bold red]{escape(warning)}[/]", highlight=False)
 
 
 def _print_summary(scored: PhotoScores, summary: str) -> None:
     """How many photos are called what, and from which score on."""
-    from rich.markup import escape
-
-    from benchmarks.inference.predictor import caution
-
     console = open_console()
     console.print(f"[bold]{escape(summary)}[/]", highlight=False)
     for sentence in (*scored.predictor.threshold.sentences(), caution(scored.predictor)):
         console.print(f"[dim]{escape(sentence)}[/]", highlight=False)
 
 
-@app.command("import")
-def import_weights(
-    name: Annotated[str, typer.Argument(help="Detector that the weights are of, e.g. meso4.")],
-    file: Annotated[Path, typer.Argument(help="The file as its authors published it (.h5, .pth or .safetensors).")],
-    out: Annotated[Path | None, typer.Option("--out", help="Folder to make. [default: NAME-published]")] = None,
-    resolution: Annotated[
-        int | None,
-        typer.Option("--resolution", min=8, max=1024, help="Of the images it will judge. [default: the authors']"),
-    ] = None,
-) -> None:
-    """Turn weights that authors published into a detector; nothing in the file is ever run.
-
-    The detector is used as it is, not fitted: with photos (bench detect FOLDER PHOTO) or in a run
-    (bench run --detector FOLDER).
-    """
-    from forge.compute import tune_allocator
-
+def import_weights(name: str, file: Path, out: Path | None, resolution: int | None) -> None:
+    """Turn weights that authors published into a detector; nothing in the file is ever run."""
     tune_allocator()
-    from benchmarks.report.numbers import count
-    from detect.published import import_published
-    from forge.errors import InputError
 
     target = out or Path(f"{name}-published")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):

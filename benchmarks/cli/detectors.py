@@ -8,6 +8,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+from benchmarks.experiment.configs import shipped, validated
+from benchmarks.experiment.settings import PRESETS
+from benchmarks.report.numbers import count
+from benchmarks.workflow.program import program_digest
+from detect.detectors import DETECTORS, EXAMPLES
+from forge.errors import BenchError
+from forge.files import digest_json, read_json_object, write_json
+
 SIDE = 64  # pixels of the images for which parameters are counted
 MEMORY = "parameters.json"  # in the store: counting imports torch and builds every network
 
@@ -21,8 +29,6 @@ def describe(name: str) -> dict[str, Any]:
     Returns:
         `parameters` is None; `count_parameters` counts them. `note` says why there may be no number.
     """
-    from detect.detectors import DETECTORS, EXAMPLES
-
     found = DETECTORS.load(name)
     family = name.endswith(":")
     kind = _made_by(found) if family else found
@@ -48,8 +54,6 @@ def _made_by(maker: Any) -> Any:  # noqa: ANN401 - a function from a name to a c
 
 def _input(name: str) -> str:
     """The pixels fed to it, in the paper and in the smaller presets."""
-    from benchmarks.experiment.configs import shipped
-
     sizes = {preset: shipped("detectors", name, preset).get("input_size") for preset in ("full", "quick")}
     if sizes["full"] is None and sizes["quick"] is None:
         return "the set's own size"
@@ -61,16 +65,13 @@ def _input(name: str) -> str:
 
 def _random_weights(name: str) -> str:
     """The presets that give a detector's backbone random weights."""
-    from benchmarks.experiment.configs import shipped
-    from benchmarks.experiment.settings import PRESETS
-
     presets = [preset for preset in PRESETS if shipped("detectors", name, preset).get("weights") == "random"]
     return f"random weights at preset {', '.join(presets)}: that says nothing of the method" if presets else ""
 
 
 def _note(kind: Any) -> str:  # noqa: ANN401 - a detector class
     """Why a detector has no number of parameters before it is fitted; empty where its network can be built."""
-    from detect.detectors.network import NetworkDetector
+    from detect.detectors.network import NetworkDetector  # imports torch, which `bench show` needs for few names
 
     needs = getattr(kind, "needs", "")
     if needs == "members":
@@ -88,12 +89,6 @@ def with_parameters(rows: list[dict[str, Any]], store: Path, *, count: bool) -> 
         store: where results lie.
         count: build the networks that are not remembered, which takes some seconds.
     """
-    from benchmarks.experiment.configs import shipped
-    from benchmarks.workflow.program import program_digest
-    from detect.detectors import DETECTORS
-    from forge.errors import BenchError
-    from forge.files import digest_json, read_json_object, write_json
-
     file, program, known = store / MEMORY, program_digest("detect"), dict[str, int]()
     with suppress(BenchError, AttributeError, TypeError, ValueError):  # a damaged memory is made again
         known = {str(key): int(n) for key, n in read_json_object(file).items()} if file.is_file() else {}
@@ -117,10 +112,7 @@ def with_parameters(rows: list[dict[str, Any]], store: Path, *, count: bool) -> 
 
 def count_parameters(name: str) -> int:
     """Learned values of a network with the settings of preset full, for images of 64 pixels, without any download."""
-    import torch
-
-    from benchmarks.experiment.configs import shipped, validated
-    from detect.detectors import DETECTORS
+    import torch  # only here: a list with remembered counts does without
 
     kind = DETECTORS.load(name)
     settings = validated(kind.Settings, shipped("detectors", name, "full"), where=f"detectors.{name}")
@@ -146,8 +138,6 @@ def blocks(rows: list[dict[str, Any]], width: int) -> Iterator[str]:
 
 
 def _figures(row: dict[str, Any]) -> str:
-    from benchmarks.report.numbers import count
-
     if row["parameters"] is not None:
         size = f"{count(row['parameters'])} parameters"
     else:

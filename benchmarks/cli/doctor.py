@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import packaging.requirements as req
+from rich.table import Table
 
-from benchmarks.cli import options
 from benchmarks.cli.streams import console as open_console
 from benchmarks.places import REPORTS_VARIABLE, STORE_VARIABLE
+from benchmarks.speed.precision import measure_gains
+from forge.compute import Compute, choose_device, set_threads, tune_allocator
+from forge.execution import execution_table
 
 
-def doctor(
-    measure: Annotated[
-        bool, typer.Option("--measure", help="Time every network in fp32 and bf16 and propose a table; minutes.")
-    ] = False,
-    json: options.Json = False,
-    store: options.Store = options.STORE,
-    reports: options.Reports = options.REPORTS,
-) -> None:
+def doctor(measure: bool, as_json: bool, store: Path, reports: Path) -> None:
     """Check versions, devices, precision, disk and places; says what is missing and what to do."""
     if measure:
-        _measure(as_json=json)
+        _measure(as_json=as_json)
         return
     rows = [*_software(), *_hardware(), *_places(store, reports)]
-    if json:
-        import json as encoder
-
-        print(encoder.dumps([{"what": a, "found": b, "advice": c} for a, b, c in rows], indent=1))
+    if as_json:
+        print(json.dumps([{"what": a, "found": b, "advice": c} for a, b, c in rows], indent=1))
         return
-    from rich.table import Table
 
     table = Table(title="bench doctor", title_justify="left")
     for heading in ("what", "found", "advice"):
@@ -46,10 +40,6 @@ Row = tuple[str, str, str]
 
 
 def _software() -> list[Row]:
-    from importlib.metadata import PackageNotFoundError, requires
-
-    import packaging.requirements as req
-
     rows = []
     for line in requires("deepfake-bench") or []:
         requirement = req.Requirement(line)
@@ -65,11 +55,6 @@ def _software() -> list[Row]:
 
 
 def _hardware() -> list[Row]:
-    import os
-
-    from forge.compute import Compute, choose_device
-    from forge.execution import execution_table
-
     device = choose_device()
     compute = Compute(device)
     fast = compute.has_bf16()
@@ -94,11 +79,6 @@ def _hardware() -> list[Row]:
 
 def _measure(*, as_json: bool) -> None:
     """Time every network of the table in both precisions, and print what the table should say here."""
-    import json as encoder
-
-    from benchmarks.speed.precision import measure_gains
-    from forge.compute import Compute, set_threads, tune_allocator
-
     tune_allocator()
     compute = Compute("cpu")
     set_threads(compute.threads)
@@ -113,7 +93,7 @@ def _measure(*, as_json: bool) -> None:
                 flush=True,
             )
     if as_json:
-        print(encoder.dumps(rows, indent=1))
+        print(json.dumps(rows, indent=1))
         return
     print(
         "Nothing was changed: results do not depend on a measurement. To train in the proposed precision, give "
@@ -129,7 +109,6 @@ def _places(store: Path, reports: Path) -> list[Row]:
             here = here.parent if here != here.parent else Path("/")
         free = shutil.disk_usage(here).free / 2**30
         advice = "less than 5 GiB free: a quick run needs about 1" if free < 5 else ""
-        import os
 
         if not os.access(here, os.W_OK):
             advice = f"not writable; use --{name} DIR or {variable}"

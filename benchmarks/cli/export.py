@@ -3,47 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
 
-import typer
+import pandas as pd
+from PIL import Image
 
-from benchmarks.cli import options
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from benchmarks.measures.results import Results
-    from benchmarks.workflow.store import Store
-    from forge.faces.faceset import FaceSet
-
-app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
-
-
-@app.callback()
-def main() -> None:
-    """Give others what they need to be compared."""
+from benchmarks.measures.results import Results
+from benchmarks.protocol import EXTERNAL_PREFIX
+from benchmarks.report.reading import read_report_scores, read_results
+from benchmarks.tables.submission import suite_images
+from benchmarks.workflow.runner import find_report, stored_result
+from benchmarks.workflow.store import Store
+from forge.errors import InputError
+from forge.faces.faceset import FaceSet
+from forge.files import publishing
 
 
-@app.command("images")
-def images(
-    suite: Annotated[str, typer.Argument(help="Name of a finished run or suite.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder to make.")],
-    real: Annotated[
-        bool, typer.Option("--real", help="Also the real faces, where their licence lets you pass them on.")
-    ] = False,
-    store: options.Store = options.STORE,
-    reports: options.Reports = options.REPORTS,
-) -> None:
+def images(suite: str, out: Path, real: bool, store: Path, reports: Path) -> None:
     """Write every test image as PNG under a name that says nothing of its class, and a scores.csv to fill in."""
-    from benchmarks.measures.results import Results
-    from benchmarks.protocol import EXTERNAL_PREFIX
-    from benchmarks.report.reading import read_report_scores, read_results
-    from benchmarks.tables.submission import suite_images
-    from benchmarks.workflow.runner import find_report
-    from benchmarks.workflow.store import Store
-    from forge.errors import InputError
-    from forge.files import publishing
-
     if out.exists():
         raise InputError(f"{out} exists already; choose another place with --out")
     folder = find_report(suite, reports)
@@ -69,15 +45,11 @@ def images(
         )
         (place / "LICENCE.txt").write_text(text, encoding="utf-8")
     included = "" if (wanted["generator"] == "").any() else " (forged ones alone: --real adds the photos)"
-    print(f"{out}: {len(names):,} images{included}, and scores.csv to fill in; then bench score {out / 'scores.csv'}")
+    print(f"{out}: {len(names):,} images{included}, and scores.csv to fill in; then bench submit {out / 'scores.csv'}")
 
 
 def _sets(results: Results, store: Store) -> dict[tuple[str, int], FaceSet]:
     """Open FaceSets of a run by generator and seed; real faces are ("", -1), a pair's ("external:NAME real", -1)."""
-    from benchmarks.protocol import EXTERNAL_PREFIX
-    from benchmarks.workflow.runner import stored_result
-    from forge.faces.faceset import FaceSet
-
     sets: dict[tuple[str, int], FaceSet] = {}
     for stage in results.stages:
         if stage.kind == "external":
@@ -94,8 +66,6 @@ def _sets(results: Results, store: Store) -> dict[tuple[str, int], FaceSet]:
 
 def _write(faces: FaceSet, rows: pd.DataFrame, place: Path) -> None:
     """PNG files without a word of metadata: a mark of their origin would be their label."""
-    from PIL import Image
-
     position = {name: i for i, name in enumerate(faces.table["id"])}
     for name, sample_id in zip(rows["image"], rows["sample_id"], strict=True):
         Image.fromarray(faces.read([position[sample_id]])[0]).save(place / f"{name}.png", "PNG")

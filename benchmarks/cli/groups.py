@@ -1,12 +1,63 @@
-"""A verb with subverbs, one of which need not be named: `bench detect RUN IMAGES…` beside `bench detect import …`."""
+"""Commands that are imported when they are called, and groups that have a command without a name."""
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, ParamSpec
 
+import typer
 from typer.core import TyperCommand, TyperGroup
 
+P = ParamSpec("P")
 UNNAMED = "-"  # the command that is meant where none is named; no run, generator or detector can have this name
+
+
+def implemented_in(module: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Let a function that only declares options and arguments call the function of its name in another module.
+
+    Args:
+        module: imported at the call, so that help and completion do not wait for what a verb needs.
+    """
+
+    def decorate(declaration: Callable[P, None]) -> Callable[P, None]:
+        @functools.wraps(declaration)
+        def call(*args: P.args, **kwargs: P.kwargs) -> None:
+            getattr(import_module(module), declaration.__name__)(*args, **kwargs)
+
+        return call
+
+    return decorate
+
+
+class LazyCommand(TyperCommand):
+    """A command that is imported when it is called or completed; a list of commands needs its summary alone.
+
+    Args:
+        name: as it is called.
+        target: "module:attribute", a function with the module's EXAMPLES as its epilog, or a Typer app.
+        summary: one line for the list of commands.
+    """
+
+    def __init__(self, name: str, target: str, summary: str) -> None:
+        super().__init__(name, callback=None, short_help=summary, rich_markup_mode=None)
+        self.target = target
+
+    def load(self) -> Any:  # noqa: ANN401 - a command or a group of typer's own click
+        """Import the command."""
+        module_name, _, attribute = self.target.partition(":")
+        module = import_module(module_name)
+        implementation = getattr(module, attribute)
+        if isinstance(implementation, typer.Typer):
+            return typer.main.get_command(implementation)
+        app = typer.Typer(add_completion=False, rich_markup_mode=None)
+        app.command(self.name, epilog=getattr(module, "EXAMPLES", None))(implementation)
+        return typer.main.get_command(app)
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:  # noqa: ANN401
+        """Make a context of the imported command, which is then the one that runs."""
+        return self.load().make_context(info_name, args, parent=parent, **extra)
 
 
 class Unnamed(TyperCommand):

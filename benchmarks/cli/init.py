@@ -5,35 +5,23 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 from string import Template
-from typing import Annotated
 
-import typer
+import yaml
 
-EXAMPLES = """\b
-Examples:
-  bench init
-  bench init mine --data path/to/photos --generator dcgan,stylegan-lite --detector dct,xception
-"""
-GENERATORS, DETECTORS = "gan,dcgan", "dct,spectrum,trivial-cues,random"
+from benchmarks.cli.commands.init import DETECTORS, GENERATORS
+from benchmarks.experiment.configs import configs_root, suites
+from benchmarks.experiment.names import base_name, safe_name
+from benchmarks.experiment.request import read_request
+from benchmarks.experiment.resolve import resolve
+from benchmarks.workflow.runner import prepare_run
+from forge.errors import InputError, quoted
+from forge.files import replacing
+from forge.networks import GENERATORS as ARCHITECTURES
+from forge.registry import is_file_reference
 
 
-def init(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the suite; the file is NAME.yaml.")] = "suite",
-    data: Annotated[
-        str | None, typer.Option("--data", help="Real faces: NAME, PATH or NAME:PATH. [default: rendered]")
-    ] = None,
-    generator: Annotated[
-        str | None, typer.Option("--generator", "-g", help=f"Comma-separated. [default: {GENERATORS}]")
-    ] = None,
-    detector: Annotated[
-        str | None, typer.Option("--detector", "-d", help=f"Comma-separated. [default: {DETECTORS}]")
-    ] = None,
-) -> None:
+def init(name: str, data: str | None, generator: str | None, detector: str | None) -> None:
     """Write a commented starter suite that `bench run NAME.yaml` accepts."""
-    from benchmarks.experiment.configs import configs_root
-    from forge.errors import InputError
-    from forge.files import replacing
-
     file = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
     _check_name(file)
     if file.exists() or file.is_symlink():
@@ -59,10 +47,6 @@ def init(
 
 
 def _check_name(file: Path) -> None:
-    from benchmarks.experiment.configs import suites
-    from benchmarks.experiment.names import safe_name
-    from forge.errors import InputError, quoted
-
     if safe_name(file.stem) != file.stem:
         raise InputError(
             f"name {quoted(file.stem)} cannot name a suite everywhere; try bench init {safe_name(file.stem)}"
@@ -72,9 +56,6 @@ def _check_name(file: Path) -> None:
 
 
 def _names(text: str, option: str) -> list[str]:
-    from forge.errors import InputError, quoted
-    from forge.registry import is_file_reference
-
     names = [one.strip() for one in text.split(",") if one.strip()]
     for one in names:
         if is_file_reference(one):
@@ -86,27 +67,17 @@ def _names(text: str, option: str) -> list[str]:
     return names
 
 
-def _families(generators: list[str]) -> int:
-    """How many families of generators there are; a snapshot belongs to that of its training."""
-    from benchmarks.experiment.names import base_name
-    from forge.networks import GENERATORS
-
-    names = {base_name(name) for name in generators}
-    return len({GENERATORS.load(name).family or name for name in names})
-
-
 def _yaml(value: str | list[str]) -> str:
     """A value as YAML of one line."""
-    import yaml
-
     text: str = yaml.safe_dump(value, default_flow_style=True, width=1 << 20, allow_unicode=True)
     return text.removesuffix("...\n").strip()
 
 
+def _families(generators: list[str]) -> int:
+    """Count families of generators; a snapshot belongs to that of its training."""
+    return len({ARCHITECTURES.load(base_name(name)).family for name in generators})
+
+
 def _check_run(file: Path, name: str) -> None:
     """Refuse what `bench run` would refuse, in its words."""
-    from benchmarks.experiment.request import read_request
-    from benchmarks.experiment.resolve import resolve
-    from benchmarks.workflow.runner import prepare_run
-
     prepare_run(resolve(read_request(file).model_copy(update={"name": name})))

@@ -3,54 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from statistics import median
+from typing import Any
 
-import typer
+import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
 
-from benchmarks.cli import completion, options
 from benchmarks.cli.streams import console as open_console
+from benchmarks.measures.audit import failed
+from benchmarks.measures.results import Cell, Finding
+from benchmarks.protocol import Protocol
+from benchmarks.report.numbers import near_one
+from benchmarks.report.reading import read_report_scores, read_results
+from benchmarks.tables import formats
+from benchmarks.tables.cells import cells_of, joined
+from benchmarks.tables.formats import Cost, Sheet, interval, rank, share, standing
+from benchmarks.tables.leaderboard import Standing, ranked
+from benchmarks.tables.thresholds import with_thresholds
+from benchmarks.workflow.runner import find_report
+from detect.scoring import read_scores
+from forge.errors import InputError, UnknownNameError
 
-if TYPE_CHECKING:
-    import pandas as pd
 
-    from benchmarks.tables.formats import Cost, Sheet
-    from benchmarks.tables.leaderboard import Standing
-
-EXAMPLES = """\b
-Examples:
-  bench leaderboard faces64-quick
-  bench leaderboard faces64-quick --format md
-  bench leaderboard faces64-quick --by robust --columns matrix,seen
-  bench leaderboard faces64-fairface faces64-lfw
-"""
-
-
-def leaderboard(
-    suite: Annotated[
-        list[str],
-        typer.Argument(
-            help="Name of a finished run or suite, or its report folder; of several, detectors are ranked over all.",
-            autocompletion=completion.runs,
-        ),
-    ],
-    format: Annotated[str, typer.Option("--format", help="table, md, html, csv or json.")] = "table",  # noqa: A002
-    by: Annotated[
-        str | None, typer.Option("--by", help="Column that ranks. [default: unseen, else matrix, else seen]")
-    ] = None,
-    columns: Annotated[
-        str | None, typer.Option("--columns", help="Show these alone, e.g. matrix,robust; csv and json have all.")
-    ] = None,
-    reports: options.Reports = options.REPORTS,
-) -> None:
+def leaderboard(suite: list[str], form: str, by: str | None, columns: str | None, reports: Path) -> None:
     """Rank detectors from the stored scores of every image: means, intervals, ties, what is missing."""
-    from dataclasses import replace
-
-    from benchmarks.tables import formats
-    from forge.errors import UnknownNameError
-
-    if format not in formats.FORMATS:
-        raise UnknownNameError("format", format, formats.FORMATS)
+    if form not in formats.FORMATS:
+        raise UnknownNameError("format", form, formats.FORMATS)
     sheet = sheet_of(*suite, reports=reports, by=by)
     if columns is not None:
         only = tuple(name.strip() for name in columns.split(","))
@@ -58,26 +40,15 @@ def leaderboard(
             if name not in sheet.board.columns:
                 raise UnknownNameError("column", name, sheet.board.columns)
         sheet = replace(sheet, only=only)
-    if format != "table":
+    if form != "table":
         texts = {"md": formats.markdown, "html": formats.html, "csv": formats.to_csv, "json": formats.to_json}
-        print(texts[format](sheet), end="")
+        print(texts[form](sheet), end="")
         return
     print_sheet(sheet)
 
 
 def sheet_of(*names: str, reports: Path, by: str | None = None) -> Sheet:
     """The leaderboard of a report folder, from its scores and those submitted to it; of several, over all of them."""
-    from benchmarks.measures.audit import failed
-    from benchmarks.measures.results import Cell, Finding
-    from benchmarks.protocol import Protocol
-    from benchmarks.report.reading import read_results
-    from benchmarks.tables.cells import cells_of, joined
-    from benchmarks.tables.formats import Sheet
-    from benchmarks.tables.leaderboard import ranked
-    from benchmarks.tables.thresholds import with_thresholds
-    from benchmarks.workflow.runner import find_report
-    from forge.errors import InputError
-
     folders = [find_report(name, reports) for name in names]
     if len({folder.name for folder in folders}) < len(folders):
         raise InputError("a name stands twice among the reports to rank together; each needs one of its own")
@@ -102,11 +73,6 @@ def sheet_of(*names: str, reports: Path, by: str | None = None) -> Sheet:
 
 def scores_of(folder: Path) -> pd.DataFrame:
     """The score rows of a report folder, and those submitted to it."""
-    import pandas as pd
-
-    from benchmarks.report.reading import read_report_scores
-    from detect.scoring import read_scores
-
     others = map(read_scores, sorted(submitted(folder).glob("*.parquet")))
     return pd.concat([read_report_scores(folder), *others], ignore_index=True)
 
@@ -118,10 +84,6 @@ def submitted(folder: Path) -> Path:
 
 def _costs(every: Sequence[Mapping[str, Any]]) -> dict[str, Cost]:
     """What each detector costs: the median over its fits."""
-    from statistics import median
-
-    from benchmarks.tables.formats import Cost
-
     found = {}
     for name in dict.fromkeys(one["name"] for one in every):
         fits = [one for one in every if one["name"] == name]
@@ -133,10 +95,6 @@ def _costs(every: Sequence[Mapping[str, Any]]) -> dict[str, Cost]:
 
 def print_sheet(sheet: Sheet) -> None:
     """Print a leaderboard to the terminal."""
-    from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
-    from rich.table import Table
-
     console = open_console()
     for verdict in sheet.verdicts:
         console.print(f"[bold red]{escape(verdict)}[/]")
@@ -157,8 +115,6 @@ def print_sheet(sheet: Sheet) -> None:
 
 def _fitting(sheet: Sheet, width: int) -> tuple[dict[str, list[str]], list[str]]:
     """The columns that fit a terminal, heading -> values, and those left out; rank, detector and primary always."""
-    from benchmarks.tables.formats import interval, rank, share, standing
-
     board = sheet.board
     shown = {
         "rank": [rank(line) for line in board.lines],
@@ -208,6 +164,4 @@ _HEADINGS = {
 
 
 def _short(found: Standing) -> str:
-    from benchmarks.report.numbers import near_one
-
     return "–" if found.value is None else near_one(found.value)

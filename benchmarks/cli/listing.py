@@ -2,40 +2,40 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+from rich.markup import escape
+from rich.table import Table
 
-from benchmarks.cli import options
+from benchmarks.cli.detectors import SIDE, blocks, describe, with_parameters
 from benchmarks.cli.streams import console as open_console
+from benchmarks.experiment.configs import suites
+from benchmarks.experiment.request import read_request
+from benchmarks.measures.detection import METRICS
+from benchmarks.report.numbers import estimate
+from benchmarks.report.reading import read_results, report_folders
+from benchmarks.tables.leader import published_leader
+from detect.detectors import DETECTORS
+from detect.perturb import PERTURBATIONS
+from forge.errors import BenchError, UnknownNameError
+from forge.faces.sources import SOURCES
+from forge.networks import GENERATORS
+from forge.quality import QUALITY
 
 KINDS = ("generators", "detectors", "metrics", "perturbations", "sources", "suites", "runs")
 
 
-def list_names(
-    kind: Annotated[str, typer.Argument(help="generators, detectors, metrics, perturbations, sources, suites or runs")],
-    long: Annotated[
-        bool, typer.Option("--long", "-l", help="Detectors: count parameters too (seconds; remembered in the store).")
-    ] = False,
-    json: options.Json = False,
-    store: options.Store = options.STORE,
-    reports: options.Reports = options.REPORTS,
-) -> None:
+def list_names(kind: str, long: bool, as_json: bool, store: Path, reports: Path) -> None:
     """List generators, detectors, metrics, perturbations, sources of real faces, suites, or finished runs."""
-    from forge.errors import UnknownNameError
-
     if kind not in KINDS:
         raise UnknownNameError("list", kind, KINDS)
     rows = _rows(kind, reports)
     if kind == "detectors":
-        from benchmarks.cli.detectors import with_parameters
-
         with_parameters(rows, store, count=long)
-    if json:
-        import json as encoder
-
-        print(encoder.dumps(rows, indent=1))
+    if as_json:
+        print(json.dumps(rows, indent=1))
         return
     if not rows:
         print(f"no {kind} yet")
@@ -43,7 +43,6 @@ def list_names(
     if kind == "detectors":
         _print_detectors(rows)
         return
-    from rich.table import Table
 
     table = Table(title=f"{len(rows)} {kind if len(rows) > 1 else kind[:-1]}", title_justify="left")
     for heading in rows[0]:
@@ -59,24 +58,15 @@ def _rows(kind: str, reports: Path) -> list[dict[str, Any]]:
     if kind == "suites":
         return _suites()
     if kind == "metrics":
-        from benchmarks.measures.detection import METRICS
-        from forge.quality import QUALITY
-
         detection = [{"name": name, "of": "detection", "what": METRICS.load(name).meaning} for name in METRICS.names()]
         quality = [{"name": name, "of": "quality", "what": QUALITY.load(name).__doc__} for name in QUALITY.names()]
         return detection + quality
     if kind == "perturbations":
-        from detect.perturb import PERTURBATIONS
-
         return [{"name": one.name, "what": one.description} for one in PERTURBATIONS.values()]
     return [_entry(kind, name) for name in _registry(kind).names()]
 
 
 def _print_detectors(rows: list[dict[str, Any]]) -> None:
-    from rich.markup import escape
-
-    from benchmarks.cli.detectors import SIDE, blocks
-
     console = open_console()
     for block in blocks(rows, min(console.width, 100)):
         head, _, rest = block.partition("\n")
@@ -89,22 +79,15 @@ def _print_detectors(rows: list[dict[str, Any]]) -> None:
 
 def _registry(kind: str) -> Any:  # noqa: ANN401 - one of three registries
     if kind == "generators":
-        from forge.networks import GENERATORS
-
         return GENERATORS
     if kind == "detectors":
-        from detect.detectors import DETECTORS
-
         return DETECTORS
-    from forge.faces.sources import SOURCES
 
     return SOURCES
 
 
 def _entry(kind: str, name: str) -> dict[str, Any]:
     if kind == "detectors":
-        from benchmarks.cli.detectors import describe
-
         return describe(name)
     found = _registry(kind).load(name)
     summary = (found.__doc__ or "").strip().split("\n")[0]
@@ -115,9 +98,6 @@ def _entry(kind: str, name: str) -> dict[str, Any]:
 
 
 def _suites() -> list[dict[str, Any]]:
-    from benchmarks.experiment.configs import suites
-    from benchmarks.experiment.request import read_request
-
     found = []
     for name, file in suites().items():
         suite = read_request(file)
@@ -140,9 +120,7 @@ def _short(warning: str) -> str:
 
 
 def _runs(reports: Path) -> list[dict[str, Any]]:
-    from benchmarks.cli.outcome import warnings_of
-    from benchmarks.report.reading import read_results, report_folders
-    from forge.errors import BenchError
+    from benchmarks.cli.outcome import warnings_of  # pandas, for runs alone
 
     rows = []
     for folder in report_folders(reports):
@@ -168,10 +146,7 @@ def _runs(reports: Path) -> list[dict[str, Any]]:
 
 def _leader(folder: Path, reports: Path) -> str:
     """The first line of the leaderboard: as published, or computed where scores were submitted since."""
-    from benchmarks.cli.leaderboard import sheet_of, submitted
-    from benchmarks.report.numbers import estimate
-    from benchmarks.tables.leader import published_leader
-    from forge.errors import BenchError
+    from benchmarks.cli.leaderboard import sheet_of, submitted  # pandas, for runs alone
 
     try:
         there = None if any(submitted(folder).glob("*.parquet")) else published_leader(folder)

@@ -6,29 +6,13 @@ import os
 import sys
 import traceback
 import warnings
-from typing import Annotated, TextIO
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated, Any, TextIO
 
 import typer
+from typer.core import TyperGroup
 
-from benchmarks.cli import (
-    compare,
-    data,
-    detect,
-    doctor,
-    export,
-    init,
-    leaderboard,
-    listing,
-    new,
-    quality,
-    report,
-    reproduce,
-    run,
-    score,
-    serve,
-    show,
-    speed,
-)
+from benchmarks.cli.groups import LazyCommand
 from benchmarks.cli.streams import keep_streams
 from benchmarks.protocol import PROTOCOL_VERSION
 from forge.errors import BenchError, BenchWarning
@@ -36,8 +20,40 @@ from forge.files import explain_os_error
 from forge.registry import allow_files
 
 INTERRUPTED = 130
+
+# command: (module:attribute, summary for the list of commands), imported when it is called
+COMMANDS = {
+    "run": ("benchmarks.cli.run:run", "Train, forge, detect, score and write a report."),
+    "init": ("benchmarks.cli.commands.init:init", "Write a commented starter suite."),
+    "new": ("benchmarks.cli.commands.new:new", "Write a working generator or detector to start from."),
+    "list": ("benchmarks.cli.commands.listing:list_names", "List generators, detectors, metrics, suites, runs, …"),
+    "show": ("benchmarks.cli.commands.show:show", "Show settings, results, or faces of a trained generator."),
+    "data": ("benchmarks.cli.commands.data:app", "Prepare, show, verify and export sets of faces."),
+    "detect": ("benchmarks.cli.commands.detect:app", "Score photos with a trained detector; import weights."),
+    "quality": ("benchmarks.cli.commands.quality:quality", "Measure forged faces against real ones."),
+    "report": ("benchmarks.cli.report:report", "Write the report of a finished run again."),
+    "leaderboard": ("benchmarks.cli.commands.leaderboard:leaderboard", "Rank the detectors of a run or suite."),
+    "compare": ("benchmarks.cli.commands.compare:compare", "Test two detectors against each other."),
+    "export": ("benchmarks.cli.commands.export:app", "Export test images for detectors that run elsewhere."),
+    "submit": ("benchmarks.cli.commands.submit:submit", "Rank a detector from scores computed elsewhere."),
+    "reproduce": ("benchmarks.cli.reproduce:reproduce", "Compute a published table again and compare it."),
+    "serve": ("benchmarks.cli.commands.serve:serve", "Show reports in a browser and try detectors on photos."),
+    "doctor": ("benchmarks.cli.commands.doctor:doctor", "Check versions, devices, precision and disk space."),
+    "speed": ("benchmarks.cli.commands.speed:speed", "Measure speed on this machine."),
+}
+
+
+class _Bench(TyperGroup):
+    """The program's group: its commands are imported one by one."""
+
+    def __init__(self, **attributes: Any) -> None:  # noqa: ANN401 - typer's own
+        super().__init__(**attributes)
+        self.commands.update({name: LazyCommand(name, *where) for name, where in COMMANDS.items()})
+
+
 app = typer.Typer(
     name="bench",
+    cls=_Bench,
     help="Train face generators, train forgery detectors, and measure honestly how well forged faces are told "
     "from real ones.\n\nStart with: bench run --generator dcgan --detector xception",
     no_args_is_help=True,
@@ -46,29 +62,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Any command takes --debug to show tracebacks.",
 )
-app.command("run", epilog=run.EXAMPLES)(run.run)
-app.command("init", epilog=init.EXAMPLES)(init.init)
-app.command("new", epilog=new.EXAMPLES)(new.new)
-app.command("list")(listing.list_names)
-app.command("show", epilog=show.EXAMPLES)(show.show)
-app.add_typer(data.app, name="data")
-app.add_typer(detect.app, name="detect", help="Score photos with a trained detector; import published weights.")
-app.command("quality", epilog=quality.EXAMPLES)(quality.quality)
-app.command("report", epilog=report.EXAMPLES)(report.report)
-app.command("leaderboard", epilog=leaderboard.EXAMPLES)(leaderboard.leaderboard)
-app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
-app.command("score", epilog=score.EXAMPLES)(score.score)
-app.add_typer(export.app, name="export", help="Give others what they need to be compared.")
-app.command("reproduce", epilog=reproduce.EXAMPLES)(reproduce.reproduce)
-app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
-app.command("doctor")(doctor.doctor)
-app.command("speed")(speed.speed)
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
-        from importlib.metadata import PackageNotFoundError, version
-
+def _print_version(asked_for: bool) -> None:
+    if asked_for:
         try:
             number = version("deepfake-bench")
         except PackageNotFoundError:

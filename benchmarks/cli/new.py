@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import ast
+import keyword
 import re
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
 
-import typer
+from benchmarks.experiment.configs import configs_root
+from detect.detectors import DETECTORS
+from forge.errors import InputError, UnknownNameError, quoted
+from forge.files import write_text
+from forge.networks import GENERATORS
 
-EXAMPLES = """\b
-Examples:
-  bench new generator my_gan
-  bench new detector my_detector --out plugins
-"""
 KINDS = ("generator", "detector")
 _FILE, _CLASS = "my_plugin", "MyPlugin"  # what the templates are called in themselves
 _LONGEST = 60
@@ -22,16 +22,8 @@ _TAKEN = ("real", "forged", "elsewhere", "external")  # words with a meaning of 
 _SHORT = ("--set", "generator.training.kimg=2")  # a file has no presets: without it, a training shows a million images
 
 
-def new(
-    kind: Annotated[str, typer.Argument(help="generator or detector.")],
-    name: Annotated[str, typer.Argument(help="Of the file, a Python name: my_gan makes my_gan.py with class MyGan.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the files.")] = Path(),
-) -> None:
+def new(kind: str, name: str, out: Path) -> None:
     """Write NAME.py, a small generator or detector that works, and test_NAME.py, which says what it must keep."""
-    from benchmarks.experiment.configs import configs_root
-    from forge.errors import InputError, UnknownNameError
-    from forge.files import write_text
-
     if kind not in KINDS:
         raise UnknownNameError("kind", kind, KINDS)
     templates = configs_root() / "templates"
@@ -76,11 +68,6 @@ def check_name(kind: str, name: str, template: str) -> None:
     Raises:
         InputError: says what the name is and what to do.
     """
-    import keyword
-    from importlib.util import find_spec
-
-    from forge.errors import InputError, quoted
-
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or len(name) > _LONGEST:
         raise InputError(
             f"name {quoted(name)} is no Python name: use up to {_LONGEST} letters a to z, digits and _, a "
@@ -107,10 +94,7 @@ def check_name(kind: str, name: str, template: str) -> None:
 
 def _known(kind: str) -> set[str]:
     if kind == "generator":
-        from forge.networks import GENERATORS
-
         return set(GENERATORS.names())
-    from detect.detectors import DETECTORS
 
     return {name.removesuffix(":") for name in DETECTORS.names()}
 

@@ -5,18 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from benchmarks.cli.leaderboard import print_sheet, sheet_of
 from benchmarks.cli.streams import console as open_console
+from benchmarks.measures.detection import METRICS
 from benchmarks.measures.detection.base import MetricFacts
-from benchmarks.measures.results import Results
+from benchmarks.measures.results import Cell, Comparison, Results
 from benchmarks.protocol import CLEAN
+from benchmarks.report import numbers
+from benchmarks.report.leaderboard import Column, Leaderboard, leaderboard
+from benchmarks.report.ranking import places
 from benchmarks.report.reading import read_results
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from benchmarks.report.leaderboard import Column, Leaderboard
+from benchmarks.report.rows import shown_metrics, shown_value
+from benchmarks.report.svg import shorten
+from benchmarks.report.words import warnings
 
 FEW = 12  # results that one table shows with every measure
 _FIELD = 31  # characters of a leaderboard's column: AUC, interval, rank and the gap
@@ -34,8 +41,6 @@ def print_outcomes(reports: Sequence[Path], *, quiet: bool, as_json: bool) -> No
     for report in reports:
         _print(report)
     if len(reports) > 1:
-        from benchmarks.cli.leaderboard import print_sheet, sheet_of
-
         names = [report.name for report in reports]
         print_sheet(sheet_of(*names, reports=reports[0].parent))
         print(f"next: bench leaderboard {' '.join(names)} --format md")
@@ -48,21 +53,16 @@ def _as_json(report: Path) -> dict[str, Any]:
 
 def warnings_of(results: dict[str, Any]) -> list[str]:
     """What forbids to rely on the numbers of a run or makes them mean little: failed audits, trainings that failed."""
-    from benchmarks.report.words import warnings
-
     return warnings(Results.model_validate(results))
 
 
 def _print(report: Path) -> None:
     results = read_results(report)
-    from rich.markup import escape
 
     console = open_console()
     for warning in warnings_of(results):
         console.print(f"[bold red]{escape(warning)}[/]", highlight=False)
     if Results.model_validate(results).suite:
-        from benchmarks.cli.leaderboard import print_sheet, sheet_of
-
         print_sheet(sheet_of(report.name, reports=report.parent))
         console.print(f"report: [bold]{report / 'index.html'}[/]", highlight=False, soft_wrap=True)
         console.print(f"[dim]next: bench leaderboard {report.name} --format md[/]", highlight=False, soft_wrap=True)
@@ -86,10 +86,6 @@ def outcome_tables(results: dict[str, Any], width: int) -> tuple[list[Table], st
     """
     if len(results["cells"]) <= FEW:
         return [outcome_table(results)], ""
-    from benchmarks.measures.results import Cell, Comparison
-    from benchmarks.report.leaderboard import leaderboard
-    from benchmarks.report.ranking import places
-    from benchmarks.report.svg import shorten
 
     cells = [Cell(**cell) for cell in results["cells"] if cell.get("perturbation", CLEAN) == CLEAN]
     known = results["schema_version"] >= 2  # earlier comparisons do not say what their detectors were trained on
@@ -114,10 +110,6 @@ def _parts(columns: list[Column], fitting: int) -> Iterator[tuple[str, list[int]
 
 
 def _leaderboard_table(board: Leaderboard, names: list[str], chosen: list[int], *, title: str, ranked: bool) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
-    from rich.table import Table
-
     table = Table(
         title=escape(title),
         title_justify="left",
@@ -148,15 +140,6 @@ def _changed(perturbation: str) -> str:
 
 def outcome_table(results: dict[str, Any]) -> Table:
     """The cells of a run as a table with intervals; metrics of plug-ins last."""
-    from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
-    from rich.table import Table
-
-    from benchmarks.measures.detection import METRICS
-    from benchmarks.measures.results import Results
-    from benchmarks.report import numbers
-    from benchmarks.report.rows import shown_metrics, shown_value
-
     title = escape(results["name"])
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("detector", no_wrap=True)

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
+
+from rich.markup import escape
+from rich.table import Table
 
 from benchmarks.cli.streams import console as open_console
-
-if TYPE_CHECKING:
-    from forge.faces.faceset import FaceSet
-    from forge.generator import TrainedGenerator
-    from forge.nearest import Distances
-    from forge.networks.base import Architecture
-    from forge.pictures import Animation
-    from forge.showing import Suspects
+from benchmarks.experiment.names import base_name, safe_name, short_name, split_snapshot
+from benchmarks.experiment.validate import of_kind
+from benchmarks.measures.results import Results
+from benchmarks.report.reading import read_results
+from benchmarks.workflow.runner import find_report, stage_of, stored_result
+from benchmarks.workflow.store import Store
+from forge.errors import InputError, UnknownNameError, quoted
+from forge.faces.faceset import FaceSet
+from forge.files import read_json
+from forge.generator import TrainedGenerator, generator_place, snapshot_name
+from forge.nearest import Distances
+from forge.networks import GENERATORS
+from forge.networks.base import Architecture
+from forge.pictures import Animation
+from forge.registry import is_file_reference
+from forge.showing import Painter, Suspects, suspects, training_place, write_pictures
 
 FORMATS = ("gif", "apng")
 
@@ -47,14 +58,6 @@ def generator_of_run(run: str, reference: str, *, store: Path, reports: Path) ->
         UnknownNameError: the run has no such generator.
         InputError: no such run, no such snapshot, or the store no longer holds the training.
     """
-    from benchmarks.experiment.names import base_name, short_name, split_snapshot
-    from benchmarks.measures.results import Results
-    from benchmarks.report.reading import read_results
-    from benchmarks.workflow.runner import find_report, stage_of, stored_result
-    from benchmarks.workflow.store import Store
-    from forge.errors import InputError, UnknownNameError, quoted
-    from forge.generator import generator_place, snapshot_name
-
     report = find_report(run, reports)
     architecture, snapshot = split_snapshot(reference)
     name = short_name(architecture)
@@ -81,11 +84,6 @@ def generator_at(place: Path, reference: str | None) -> Found:
     Raises:
         InputError: the reference names no file.
     """
-    from benchmarks.experiment.names import safe_name
-    from forge.errors import InputError
-    from forge.files import read_json
-    from forge.registry import is_file_reference
-
     if reference is not None and not is_file_reference(reference):
         raise InputError(f"{place} is one generator already; --generator may only name the file of its class here")
     card = read_json(place / "generator.json")
@@ -98,11 +96,6 @@ def _moment(snapshot: str) -> float:
 
 
 def _implementation(reference: str | None) -> type[Architecture] | None:
-    from benchmarks.experiment.validate import of_kind
-    from forge.networks import GENERATORS
-    from forge.networks.base import Architecture
-    from forge.registry import is_file_reference
-
     if reference is None or not is_file_reference(reference):
         return None
     found: type[Architecture] = of_kind("generator", reference, GENERATORS.load(reference), Architecture)
@@ -131,11 +124,6 @@ def show_generator(
     Raises:
         InputError: a place where pictures must not or cannot go; a set it cannot be compared with.
     """
-    from forge.errors import InputError, UnknownNameError
-    from forge.faces.faceset import FaceSet
-    from forge.generator import TrainedGenerator
-    from forge.showing import Painter, suspects, training_place, write_pictures
-
     if animation not in FORMATS:
         raise UnknownNameError("format", animation, FORMATS)
     trained = TrainedGenerator.open(found.place, implementation=found.implementation)
@@ -156,9 +144,6 @@ def show_generator(
 
 
 def _print_card(trained: TrainedGenerator) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
     card = trained.card
     labels = trained.condition.values if trained.condition else {}
     rows = {
@@ -181,9 +166,6 @@ def _print_card(trained: TrainedGenerator) -> None:
 
 def _health(trained: TrainedGenerator) -> str:
     """What the health monitor said last, up to the generator's own moment."""
-    from forge.files import read_json
-    from forge.showing import training_place
-
     file = training_place(trained) / "health.json"
     ticks: list[dict[str, Any]] = read_json(file) if file.is_file() else []
     seen = [tick for tick in ticks if tick["kimg"] <= trained.card.kimg]
@@ -191,8 +173,6 @@ def _health(trained: TrainedGenerator) -> str:
 
 
 def _print_suspects(found: Suspects, faces: FaceSet, trained: TrainedGenerator) -> None:
-    from forge.errors import quoted
-
     def line(who: str, distances: Distances) -> str:
         low, middle = distances[0], distances[len(distances) // 2]
         return f"{len(distances)} {who}: nearest {low:.1f}, median {middle:.1f} grey levels from a training face"

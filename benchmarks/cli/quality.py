@@ -3,56 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
 
-import typer
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
 
-from benchmarks.cli import options
 from benchmarks.cli.streams import console as open_console
-
-if TYPE_CHECKING:
-    from forge.faces.faceset import FaceSet
-    from forge.quality.metric import Row
-
-EXAMPLES = """\b
-Examples:
-  bench quality dcgan
-  bench quality path/to/forged --against path/to/real -n 2000
-  bench quality path/to/real            (the floor alone: held-out reals)
-"""
+from benchmarks.terminal import observer_for
+from benchmarks.workflow.stage import FACES, Call
+from benchmarks.workflow.store import Store
+from forge.compute import choose_device, tune_allocator
+from forge.errors import InputError
+from forge.faces.faceset import FaceSet
+from forge.quality.measure import Comparison
+from forge.quality.metric import Row
+from forge.quality.sets import Ask, measure_floor, measure_set
 
 
 def quality(
-    faces: Annotated[str, typer.Argument(metavar="SET", help="FaceSet directory, or a generator in the store.")],
-    against: Annotated[
-        Path | None, typer.Option("--against", help="Real FaceSet. [default: what the generator was trained on]")
-    ] = None,
-    n: Annotated[int, typer.Option("--n", "-n", min=16, help="Images a side.")] = 1000,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of all draws.")] = 0,
-    metric: Annotated[
-        str | None,
-        typer.Option("--metric", help="Metrics of plug-ins, comma-separated: names or path/to/file.py:Class."),
-    ] = None,
-    fid: Annotated[Path | None, typer.Option("--fid", help="Inception weights of torch-fidelity (.pth).")] = None,
-    store: options.Store = options.STORE,
-    device: options.Device = "auto",
-    json: options.Json = False,
+    faces: str,
+    against: Path | None,
+    n: int,
+    seed: int,
+    metric: str | None,
+    fid: Path | None,
+    store: Path,
+    device: str,
+    as_json: bool,
 ) -> None:
     """Measure forged faces against the real ones they imitate: likeness, diversity, copies, faces found."""
-    from forge.compute import tune_allocator
-
     tune_allocator()
-    from benchmarks.terminal import observer_for
-    from benchmarks.workflow.stage import Call
-    from forge.compute import choose_device
-    from forge.quality.measure import Comparison
-    from forge.quality.sets import Ask, measure_floor, measure_set
 
     candidate = open_set(faces, store)
     alone = against is None and candidate.card.kind == "real"
     real = candidate if alone else open_set(str(against), store) if against else trained_on(candidate, store)
     stage = Call("quality", candidate.card.name)
-    with observer_for(quiet=json) as observer:
+    with observer_for(quiet=as_json) as observer:
         observer.started(stage)
         ask = Ask(
             n=n,
@@ -64,7 +50,7 @@ def quality(
         )
         floor = measure_floor(real, ask) if alone else None
         found = Comparison(forged=floor, floor=floor) if floor else measure_set(candidate, real, ask)
-    if json:
+    if as_json:
         print((found.floor if alone else found).model_dump_json(indent=1))
         return
     _print(found.rows(), f"{candidate.card.name} against {real.card.name}, {candidate.resolution} px")
@@ -79,11 +65,6 @@ def open_set(name: str, store: Path) -> FaceSet:
     Raises:
         InputError: there is none, or several generators have the name.
     """
-    from benchmarks.workflow.stage import FACES
-    from benchmarks.workflow.store import Store
-    from forge.errors import InputError
-    from forge.faces.faceset import FaceSet
-
     if Path(name).is_dir():
         inner = Path(name) / FACES
         return FaceSet.open(inner if inner.is_dir() else Path(name))
@@ -101,11 +82,6 @@ def trained_on(forged: FaceSet, store: Path) -> FaceSet:
     Raises:
         InputError: its card does not say, or the set is not in the store.
     """
-    from benchmarks.workflow.stage import FACES
-    from benchmarks.workflow.store import Store
-    from forge.errors import InputError
-    from forge.faces.faceset import FaceSet
-
     source = forged.card.provenance.get("trained_on")
     digest = source.get("digest") if isinstance(source, dict) else None
     if digest is None:
@@ -119,10 +95,6 @@ def trained_on(forged: FaceSet, store: Path) -> FaceSet:
 
 
 def _print(rows: list[Row], title: str) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
-    from rich.table import Table
-
     table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("metric", no_wrap=True)
     for heading in ("value", "floor"):

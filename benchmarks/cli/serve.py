@@ -6,50 +6,33 @@ import errno
 import socket
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import uvicorn
 
-from benchmarks.cli import options
+from benchmarks.serve.app import create_app
+from benchmarks.serve.catalogue import Catalogue
+from benchmarks.serve.guard import is_loopback
+from benchmarks.serve.limits import Limits
+from forge.compute import choose_device
+from forge.errors import InputError, quoted
+from forge.networks import GENERATORS
+from forge.registry import is_file_reference
 
-EXAMPLES = """\b
-Examples:
-  bench serve
-  bench serve --port 0 --reports other/reports
-  bench serve --detector meso4-published
-  bench serve --host 0.0.0.0
-"""
-_LOCAL = "127.0.0.1"
 _NEEDED = {"fastapi": "fastapi", "uvicorn": "uvicorn", "python_multipart": "python-multipart"}
 
 
 def serve(
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8000,
-    host: Annotated[
-        str, typer.Option("--host", help="Address to listen at; 0.0.0.0 lets everybody in the network in.")
-    ] = _LOCAL,
-    detector: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--detector", "-d", help="Folder with detector.json to offer too, or path/to/file.py:Class of a run's."
-        ),
-    ] = None,
-    generator: Annotated[
-        list[str] | None,
-        typer.Option("--generator", "-g", help="path/to/file.py:Class whose discriminator a detector contains."),
-    ] = None,
-    max_mb: Annotated[float, typer.Option("--max-mb", min=0.01, max=100, help="Size of a photo's file.")] = 10,
-    max_megapixels: Annotated[
-        float, typer.Option("--max-megapixels", min=0.01, max=100, help="Size of a photo, before it is decoded.")
-    ] = 40,
-    store: options.Store = options.STORE,
-    reports: options.Reports = options.REPORTS,
-    device: options.Device = "auto",
+    port: int,
+    host: str,
+    detector: list[str] | None,
+    generator: list[str] | None,
+    max_mb: float,
+    max_megapixels: float,
+    store: Path,
+    reports: Path,
+    device: str,
 ) -> None:
-    """Show all runs and reports in a browser, and try a detector on a photo; for this machine alone unless --host.
-
-    Photos stay in memory: they are neither stored nor logged.
-    """
+    """Show all runs and reports in a browser, and try a detector on a photo; for this machine alone unless --host."""
     check_extra()
     listening = listen(host, port)
     try:
@@ -68,16 +51,6 @@ def _serve(
     reports: Path,
     device: str,
 ) -> None:
-    import uvicorn
-
-    from benchmarks.serve.app import create_app
-    from benchmarks.serve.catalogue import Catalogue
-    from benchmarks.serve.guard import is_loopback
-    from benchmarks.serve.limits import Limits
-    from forge.compute import choose_device
-    from forge.networks import GENERATORS
-    from forge.registry import is_file_reference
-
     for reference in generators:
         GENERATORS.load(reference)  # a discriminator from a file is built only if its file was named
     classes = [one for one in detectors if is_file_reference(one)]
@@ -107,8 +80,6 @@ def check_extra() -> None:
     Raises:
         InputError: names what is missing and how to install it.
     """
-    from forge.errors import InputError
-
     missing = [package for module, package in _NEEDED.items() if find_spec(module) is None]
     if missing:
         raise InputError(
@@ -127,8 +98,6 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         InputError: the port is taken or not allowed, or the host is not this machine.
     """
-    from forge.errors import InputError, quoted
-
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError as error:

@@ -4,57 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
-import typer
+from pydantic import BaseModel
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
 
-from benchmarks.cli import options
+from benchmarks.cli.detectors import with_parameters
+from benchmarks.cli.listing import _entry, _registry
 from benchmarks.cli.streams import console as open_console
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
-
-EXAMPLES = """\b
-Examples:
-  bench show dcgan --preset quick
-  bench show dcgan-xception-rendered-quick
-  bench show dcgan-xception-rendered-quick --generator dcgan
-  bench show dcgan-xception-rendered-quick -g dcgan@24k --out pictures/early --seed 1
-"""
+from benchmarks.experiment.configs import shipped
+from benchmarks.experiment.settings import PRESETS, GeneratorSettings
+from benchmarks.workflow.runner import find_report
+from forge.errors import InputError, UnknownNameError
+from forge.training.settings import TrainingSettings
 
 
 def show(
-    name: Annotated[
-        str, typer.Argument(help="A generator, detector, source, finished run, or directory of a trained generator.")
-    ],
-    preset: Annotated[str, typer.Option("--preset", help="Show settings as of this preset.")] = "quick",
-    generator: Annotated[
-        str | None,
-        typer.Option("--generator", "-g", help="Of the run, e.g. dcgan or dcgan@24k: write pictures of its faces."),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Folder of the pictures. [default: pictures/RUN/GENERATOR]")
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the pictures' latents.")] = 0,
-    animation: Annotated[str, typer.Option("--format", help="Of the animation: gif, or apng (lossless).")] = "gif",
-    against: Annotated[
-        Path | None, typer.Option("--against", help="FaceSet it was trained on: show the forgeries nearest to a photo.")
-    ] = None,
-    store: options.Store = options.STORE,
-    reports: options.Reports = options.REPORTS,
+    name: str,
+    preset: str,
+    generator: str | None,
+    out: Path | None,
+    seed: int,
+    animation: str,
+    against: Path | None,
+    store: Path,
+    reports: Path,
 ) -> None:
     """Show settings, the table of a finished run, or pictures of a trained generator's faces."""
-    from benchmarks.cli.listing import _registry
-    from benchmarks.workflow.runner import find_report
-    from forge.errors import InputError
-
     kinds = () if generator else ("generators", "detectors", "sources")
     family = f"{name.partition(':')[0]}:" if ":" in name and not name.endswith(":") else name  # timm:resnet18
     kind = next((kind for kind in kinds if {name, family} & set(_registry(kind).names())), None)
     finished = (reports / name / "results.json").is_file()
     at_path = kind is None and not finished and (Path(name) / "generator.json").is_file()
     if at_path or generator:
-        from benchmarks.cli.pictures import generator_at, generator_of_run, show_generator
+        from benchmarks.cli.pictures import generator_at, generator_of_run, show_generator  # torch, for pictures alone
 
         if at_path:
             found = generator_at(Path(name), generator)
@@ -75,28 +59,19 @@ def show(
                 f"{name} is neither a report nor a trained generator: it has no results.json and no generator.json"
             ) from error
         raise InputError(f"{error}; `bench list generators|detectors|sources` shows other names") from error
-    from benchmarks.cli.outcome import print_outcomes
+
+    from benchmarks.cli.outcome import print_outcomes  # pandas, for results alone
 
     print_outcomes([report], quiet=False, as_json=False)
 
 
 def _print_settings(kind: str, name: str, preset: str, store: Path) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    from benchmarks.cli.listing import _entry, _registry
-    from benchmarks.experiment.configs import shipped
-    from benchmarks.experiment.settings import PRESETS
-    from forge.errors import UnknownNameError
-
     if preset not in PRESETS:
         raise UnknownNameError("preset", preset, PRESETS)
     console = open_console()
     facts = Table(show_header=False, title=name, title_justify="left", box=None, pad_edge=False)
     entry = _entry(kind, name)
     if kind == "detectors":
-        from benchmarks.cli.detectors import with_parameters
-
         with_parameters([entry], store, count=False)
     for key, value in entry.items():
         if value not in ("", None):
@@ -108,11 +83,8 @@ def _print_settings(kind: str, name: str, preset: str, store: Path) -> None:
     values = shipped(kind, name, preset)
     rows = _rows(kind[:-1], found.Settings, values) if kind == "detectors" else []
     if kind == "generators":
-        from benchmarks.experiment.settings import GeneratorSettings
-        from forge.training.steps import method_of
-
         rows = _rows("generator.network", found.Settings, values.get("network", {}))
-        rows += _rows("generator.training", method_of(found).Settings, values.get("training", {}))
+        rows += _rows("generator.training", TrainingSettings, values.get("training", {}))
         drawn = GeneratorSettings.model_fields.keys() - {"architecture", "network", "training", "files", "snapshot"}
         told = drawn if found.conditional != "never" else drawn - {"condition", "mix"}
         told -= set() if found.truncates else {"truncation"}
@@ -128,16 +100,12 @@ def _print_settings(kind: str, name: str, preset: str, store: Path) -> None:
 
 def _rows(path: str, model: type[BaseModel], values: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """Path, value, default and meaning of every setting, those of nested settings after it."""
-    from pydantic import BaseModel
-    from pydantic_core import PydanticUndefined
-
-    found = []
+    rows = []
     for field, info in model.model_fields.items():
-        default = info.default
+        default = None if info.is_required() else info.default
         if isinstance(default, BaseModel):
-            found += _rows(f"{path}.{field}", type(default), values.get(field, {}))
+            rows += _rows(f"{path}.{field}", type(default), values.get(field, {}))
         else:
-            chosen = values.get(field, default)
-            plain = ["" if one in (None, (), [], PydanticUndefined) else str(one) for one in (chosen, default)]
-            found.append((f"{path}.{field}", plain[0], plain[1], info.description or ""))
-    return found
+            shown = ["" if value in (None, (), []) else str(value) for value in (values.get(field, default), default)]
+            rows.append((f"{path}.{field}", shown[0], shown[1], info.description or ""))
+    return rows

@@ -3,37 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
+from rich.table import Table
 
 from benchmarks.cli.streams import console as open_console
+from benchmarks.speed.figure import Figure
+from benchmarks.speed.gpu.merge import merge as merge_runs
+from benchmarks.speed.measurements import MEASUREMENTS
+from forge.compute import tune_allocator
+from forge.errors import UnknownNameError
+from forge.files import write_json
 
 
-def speed(
-    only: Annotated[str | None, typer.Option("--only", help="Comma-separated names of measurements.")] = None,
-    json: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")] = None,
-    photos: Annotated[str | None, typer.Option("--photos", help="Source for the measurement of prepare.")] = None,
-    merge: Annotated[
-        list[Path] | None, typer.Option("--merge", help="results.json of `make gpu`, taken into reports/speed.md.")
-    ] = None,
-) -> None:
+def speed(only: str | None, json_file: Path | None, photos: str | None, merge: list[Path] | None) -> None:
     """Measure start-up, whole runs, rendering, preparing, training and scoring; minutes in all."""
     if merge:
-        from benchmarks.speed.gpu.merge import merge as merge_runs
-
         for path in merge_runs(merge, Path.cwd()):
             print(path)
         return
-    from forge.compute import tune_allocator
-
     tune_allocator()
-    from rich.table import Table
-
-    from benchmarks.speed.measurements import MEASUREMENTS, Figure
-    from forge.errors import UnknownNameError
-    from forge.files import write_json
-
     names = [name.strip() for name in only.split(",")] if only else list(MEASUREMENTS)
     for name in names:
         if name not in MEASUREMENTS:
@@ -50,5 +38,5 @@ def speed(
         digits = 0 if figure.value >= 100 else 1 if figure.value >= 10 else 2
         table.add_row(figure.what, f"{figure.value:,.{digits}f} {figure.unit}", figure.how)
     open_console().print(table)
-    if json:
-        write_json(json, [vars(figure) for figure in figures])
+    if json_file:
+        write_json(json_file, [vars(figure) for figure in figures])

@@ -22,6 +22,7 @@ from benchmarks.inference.predictor import Predictor, cannot_explain, caution, p
 from benchmarks.report.colour import overlay
 from benchmarks.serve.catalogue import Catalogue, Choice
 from benchmarks.serve.limits import Limits, Refused, check_photo
+from detect.explain import method
 from forge.compute import Compute
 from forge.faces.faceset import Images
 
@@ -173,8 +174,6 @@ class Desk:
         return predictor
 
     def _explained(self, predictor: Predictor, face: Images) -> tuple[str | None, str]:
-        from detect.explain import method
-
         maps = predictor.trained.detector.saliency(face, self.compute)
         if maps is None:
             return None, cannot_explain(predictor)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from benchmarks.speed import textbook_detector as plain
-from benchmarks.speed.measurements import REPEATS, Figure, prepared, timed
+from benchmarks.speed.figure import REPEATS, Figure, prepared, timed
 from detect.detectors import DETECTORS
 from detect.detectors.base import FitContext, FitData
 from detect.detectors.cnn import TimmSettings, Xception

@@ -4,58 +4,35 @@ from __future__ import annotations
 
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from forge.faces.faceset import FaceSet, Images
-    from forge.networks.base import Architecture
-    from forge.training.settings import TrainingSettings
+import torch
 
-REPEATS = 3
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One measured number.
-
-    Attributes:
-        what: is measured.
-        value: the median of the repeats.
-        unit: of the value.
-        how: it was measured.
-    """
-
-    what: str
-    value: float
-    unit: str
-    how: str
-
-
-def _bench(*arguments: str) -> float:
-    """Wall seconds of one `bench` command in a process of its own."""
-    begin = time.perf_counter()
-    command = [sys.executable, "-m", "benchmarks.cli.main", *arguments]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - begin
-
-
-def timed(call: Callable[[], object]) -> float:
-    """Wall seconds of one call."""
-    begin = time.perf_counter()
-    call()
-    return time.perf_counter() - begin
+from benchmarks.experiment.configs import shipped
+from benchmarks.speed import textbook
+from benchmarks.speed.detectors import families, networks, perturbations
+from benchmarks.speed.figure import REPEATS, Figure, prepared, run_bench, timed
+from benchmarks.speed.reports import reports
+from benchmarks.speed.serving import serving
+from benchmarks.speed.statistics import bootstrap, paired_tests, tables
+from forge.compute import Compute
+from forge.execution import execution_of
+from forge.faces.faceset import FaceSet, Images
+from forge.faces.writing import FaceSetWriter
+from forge.networks.base import Architecture
+from forge.networks.dcgan import DCGAN, DCGANSettings
+from forge.networks.stylegan_lite import StyleGANLite, StyleGANSettings
+from forge.training.augment import to_float
+from forge.training.settings import TrainingSettings
+from forge.training.task import Training
 
 
 def startup(photos: str | None) -> list[Figure]:
     """`bench --help`."""
-    seconds = statistics.median(_bench("--help") for _ in range(5))
+    seconds = statistics.median(run_bench("--help") for _ in range(5))
     return [Figure("bench --help", seconds, "s", "median of 5 processes")]
 
 
@@ -64,7 +41,7 @@ def smoke(photos: str | None) -> list[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         places = ("--store", f"{folder}/runs", "--reports", f"{folder}/reports", "--quiet")
         run = ("run", "--generator", "dcgan", "--detector", "xception", "--preset", "smoke", *places)
-        first, again = _bench(*run), _bench(*run)
+        first, again = run_bench(*run), run_bench(*run)
     return [
         Figure("run --preset smoke", first, "s", "whole process, empty store"),
         Figure("the same again, all cached", again, "s", "whole process"),
@@ -90,23 +67,8 @@ def _prepare(source: str, count: int | None) -> Figure:
     return Figure(f"prepare {Path(source).name}", len(faces) / seconds, "images/s", how)
 
 
-def prepared(source: str, path: Path, count: int | None) -> FaceSet:
-    """Make a FaceSet at 64 px with `bench data prepare`, in a process of its own."""
-    limit = ("--count", str(count)) if count else ()
-    _bench("data", "prepare", source, *limit, "--out", str(path))
-    from forge.faces.faceset import FaceSet
-
-    return FaceSet.open(path)
-
-
 def training(photos: str | None) -> list[Figure]:
     """DCGAN training steps, against the plain fp32 loop that tutorials show."""
-    import torch
-
-    from benchmarks.experiment.configs import shipped
-    from benchmarks.speed import textbook
-    from forge.networks.dcgan import DCGAN, DCGANSettings
-    from forge.training.augment import to_float
     from forge.training.settings import TrainingSettings
 
     found = []
@@ -126,12 +88,6 @@ def training(photos: str | None) -> list[Figure]:
 
 def style_training(photos: str | None) -> list[Figure]:
     """StyleGAN-lite training steps, against grouped convolutions and zero insertion in fp32."""
-    import torch
-
-    from benchmarks.experiment.configs import shipped
-    from benchmarks.speed import textbook
-    from forge.networks.stylegan_lite import StyleGANLite, StyleGANSettings
-    from forge.training.augment import to_float
     from forge.training.settings import TrainingSettings
 
     chosen = shipped("generators", "stylegan-lite", "quick")
@@ -153,11 +109,6 @@ def style_training(photos: str | None) -> list[Figure]:
 
 
 def _game_rate(architecture: Architecture, settings: TrainingSettings, images: Images) -> float:
-    from forge.compute import Compute
-    from forge.execution import execution_of
-    from forge.faces.faceset import FaceSet
-    from forge.faces.writing import FaceSetWriter
-    from forge.training.task import Training
     from forge.training.trainer import Trainer
 
     folder = Path(tempfile.mkdtemp())
@@ -182,37 +133,12 @@ def _rate(step: Callable[[], object], batch: int, steps: int = 16) -> float:
 
 def detectors(photos: str | None) -> list[Figure]:
     """Trainings and scoring of a network against plain loops over PNG files; fits without a network."""
-    from benchmarks.speed.detectors import families, networks
-
     return networks(photos) + families(photos)
-
-
-def perturbing(photos: str | None) -> list[Figure]:
-    """Each perturbation of the protocol."""
-    from benchmarks.speed.detectors import perturbations
-
-    return perturbations(photos)
 
 
 def measures(photos: str | None) -> list[Figure]:
     """Bootstraps, paired tests and leaderboards."""
-    from benchmarks.speed.statistics import bootstrap, paired_tests, tables
-
     return [*bootstrap(photos), *paired_tests(photos), *tables(photos)]
-
-
-def serve(photos: str | None) -> list[Figure]:
-    """Answers of `bench serve`: one by one, many at once, and memory over many."""
-    from benchmarks.speed.serving import serving
-
-    return serving(photos)
-
-
-def reports(photos: str | None) -> list[Figure]:
-    """A report of 30 cells over 500,000 scores."""
-    from benchmarks.speed import reports as reporting
-
-    return reporting.reports(photos)
 
 
 MEASUREMENTS: dict[str, Callable[[str | None], list[Figure]]] = {
@@ -223,8 +149,8 @@ MEASUREMENTS: dict[str, Callable[[str | None], list[Figure]]] = {
     "training": training,
     "style-training": style_training,
     "detectors": detectors,
-    "perturbing": perturbing,
+    "perturbing": perturbations,
     "statistics": measures,
     "report": reports,
-    "serve": serve,
+    "serve": serving,
 }

@@ -13,12 +13,14 @@ import torch
 
 from benchmarks.experiment.configs import shipped
 from benchmarks.speed.gpu.scale import noise_set
+from benchmarks.speed.gpu.synthesis import untrained
 from benchmarks.speed.gpu.timing import rate
-from detect.adversary import Adversary
+from detect.adversary import Adversary, Blueprint
 from detect.detectors import DETECTORS
 from detect.detectors.base import FitContext, FitData
 from detect.detectors.discriminator import DiscriminatorNetwork
 from detect.detectors.network import NetworkDetector
+from detect.fitting import Fit
 from forge.compute import Compute, Precision
 from forge.condition import Condition
 from forge.execution import Kind, execution_table
@@ -95,10 +97,6 @@ def _generator(name: str, faces: FaceSet, compute: Compute) -> tuple[int, Callab
 
 
 def _detector(name: str, faces: FaceSet, compute: Compute) -> tuple[int, Callable[[Precision], object]]:
-    from benchmarks.speed.gpu.synthesis import untrained
-    from detect.adversary import Blueprint
-    from detect.fitting import Fit
-
     kind = DETECTORS.load(name)
     detector: NetworkDetector = kind(kind.Settings(**shipped("detectors", name, "quick")), RESOLUTION)
     trained = untrained(_training("dcgan", faces, compute))

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.speed.measurements import Figure, timed
+from benchmarks.measures.evaluation import evaluated
+from benchmarks.measures.results import DataFacts, Results
+from benchmarks.report.write import Pictures, write_report
+from benchmarks.speed.figure import Figure, timed
 from benchmarks.speed.statistics import score_rows
 
 DETECTORS, TRAINED, TESTED, IMAGES = 5, 2, 3, 25_000
@@ -15,10 +18,6 @@ DETECTORS, TRAINED, TESTED, IMAGES = 5, 2, 3, 25_000
 
 def reports(photos: str | None) -> list[Figure]:
     """A report of 30 cells over 500,000 scores."""
-    from benchmarks.measures.evaluation import evaluated
-    from benchmarks.measures.results import DataFacts, Results
-    from benchmarks.report.write import Pictures, write_report
-
     names = [f"g{i}" for i in range(TESTED)]
     test = score_rows([f"detector {i}" for i in range(DETECTORS)], names[:TRAINED], names, IMAGES)
     val = test.groupby(["detector", "trained_on", "generator"]).head(500).assign(split="val")

@@ -20,7 +20,9 @@ from urllib.parse import urlsplit
 import numpy as np
 from PIL import Image
 
-from benchmarks.speed.measurements import Figure, timed
+from benchmarks.speed.figure import Figure, timed
+from detect.detectors.cnn import TimmSettings, Xception
+from detect.trained import DetectorCard, TrainedDetector
 
 RESOLUTION = 64
 SIZE = (1600, 1200)  # pixels of the photo
@@ -46,9 +48,6 @@ def serving(photos: str | None) -> list[Figure]:
 
 def write_detector(folder: Path) -> None:
     """An Xception with random weights in a folder with detector.json."""
-    from detect.detectors.cnn import TimmSettings, Xception
-    from detect.trained import DetectorCard, TrainedDetector
-
     detector = Xception(TimmSettings(), RESOLUTION)
     detector.network = detector.build().eval()
     card = DetectorCard(

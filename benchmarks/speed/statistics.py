@@ -6,24 +6,22 @@ import itertools
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+from sklearn.metrics import roc_auc_score
 
-from benchmarks.speed.measurements import Figure, timed
-
-if TYPE_CHECKING:
-    import pandas as pd
+from benchmarks.measures.evaluate import compare
+from benchmarks.measures.resampling import auc_bootstrap
+from benchmarks.speed.figure import Figure, timed
+from benchmarks.tables.leaderboard import leaderboard
+from detect.scoring import read_scores, write_scores
 
 ROWS, RESAMPLES, LOOPED = 1_000_000, 2_000, 3
 
 
 def bootstrap(photos: str | None) -> list[Figure]:
     """2,000 resamples of the AUC over identities, against a loop over scikit-learn's `roc_auc_score`."""
-    from sklearn.metrics import roc_auc_score
-
-    from benchmarks.measures.resampling import auc_bootstrap
-
     rng = np.random.default_rng(0)
     label = np.repeat([0, 1], ROWS // 2)
     score = rng.normal(size=ROWS) + label
@@ -45,8 +43,6 @@ def bootstrap(photos: str | None) -> list[Figure]:
 
 def paired_tests(photos: str | None) -> list[Figure]:
     """Every two of 20 detectors on 100,000 images: paired DeLong and Holm."""
-    from benchmarks.measures.evaluate import compare
-
     table = score_rows([f"detector {i}" for i in range(20)], ["gan"], ["gan"], 100_000)
     seconds = timed(lambda: compare(table))
     return [Figure("paired DeLong, 190 pairs", seconds, "s", "20 detectors on 100,000 images, from score rows")]
@@ -54,9 +50,6 @@ def paired_tests(photos: str | None) -> list[Figure]:
 
 def tables(photos: str | None) -> list[Figure]:
     """A leaderboard of 10,000 cells rebuilt from Parquet."""
-    from benchmarks.tables.leaderboard import leaderboard
-    from detect.scoring import read_scores, write_scores
-
     names = [f"g{i:02d}" for i in range(20)]
     table = score_rows([f"detector {i}" for i in range(25)], names, names, 400)
     with tempfile.TemporaryDirectory() as folder:
@@ -69,8 +62,6 @@ def tables(photos: str | None) -> list[Figure]:
 
 def score_rows(detectors: list[str], trained: list[str], tested: list[str], images: int) -> pd.DataFrame:
     """Random score rows: `images` a test set, half of them real."""
-    import pandas as pd
-
     rng, half = np.random.default_rng(0), images // 2
     sets = ["", *tested]
     pairs = list(itertools.product(detectors, trained))

@@ -5,7 +5,7 @@ import shutil
 import sys
 from io import StringIO
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -162,7 +162,7 @@ def test_both_commands_have_help(bench):
 
 @pytest.fixture
 def published(monkeypatch):
-    """A stand-in for `detect.published` that notes what it is asked for."""
+    """A stand-in for `import_published` that notes what it is asked for."""
     asked = []
 
     def import_published(name, file, directory, resolution=None):
@@ -171,9 +171,7 @@ def published(monkeypatch):
             raise InputError(f"weights file {file} does not exist")
         return SimpleNamespace(card=SimpleNamespace(name=name, parameters=27_977, resolution=resolution or 256))
 
-    module = ModuleType("detect.published")
-    module.import_published = import_published
-    monkeypatch.setitem(sys.modules, "detect.published", module)
+    monkeypatch.setattr("benchmarks.cli.detect.import_published", import_published)
     return asked
 
 

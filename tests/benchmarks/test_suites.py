@@ -112,18 +112,18 @@ def test_a_suite_runs_every_condition_and_its_leaderboard_is_made_of_scores(benc
     assert given == set(test.index)  # rendered faces may be shown
     picture = Image.open(tmp_path / "given" / f"{table['image'][0]}.png")
     assert picture.size == (16, 16) and not picture.text
-    table["score"] = [
+    table["submit"] = [
         float(np.asarray(Image.open(tmp_path / "given" / f"{name}.png")).mean()) for name in table["image"]
     ]
     table.to_csv(tmp_path / "bright.csv", index=False)
-    code, out, err = bench("score", "bright.csv", "--suite", "mine", "--name", "bright")
+    code, out, err = bench("submit", "bright.csv", "--suite", "mine", "--name", "bright")
     assert (code, err) == (0, "") and "bright" in out
     board = json.loads(bench("leaderboard", "mine", "--format", "json")[1])
     assert next(line for line in board["lines"] if line["detector"] == "bright")["rank"] is not None
     table.assign(score=1.0 - test.loc[table["image"], "label"].to_numpy()).to_csv(tmp_path / "turned.csv", index=False)
-    assert "higher must mean forged" in bench("score", "turned.csv", "--suite", "mine", "--name", "turned")[1]
-    assert "already" in bench("score", "turned.csv", "--suite", "mine", "--name", "dct")[2]
-    assert "cannot name a file" in bench("score", "turned.csv", "--suite", "mine", "--name", "a/b")[2]
+    assert "higher must mean forged" in bench("submit", "turned.csv", "--suite", "mine", "--name", "turned")[1]
+    assert "already" in bench("submit", "turned.csv", "--suite", "mine", "--name", "dct")[2]
+    assert "cannot name a file" in bench("submit", "turned.csv", "--suite", "mine", "--name", "a/b")[2]
     assert "exists already" in bench("export", "images", "mine", "--out", "given")[2]
 
     code, out, _ = bench("run", "mine.yaml", *TINY, "--dry-run", "--json")

@@ -1,37 +1,21 @@
-"""`bench score`: rank a detector that cannot be run here, from its scores alone."""
+"""`bench submit`: rank a detector that cannot be run here, from its scores alone."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from benchmarks.cli import options
-
-EXAMPLES = """\b
-Examples:
-  bench export images faces64-quick --out for-the-authors
-  bench score theirs.csv --suite faces64-quick --name theirs
-"""
+from benchmarks.cli.leaderboard import print_sheet, sheet_of, submitted
+from benchmarks.experiment.names import safe_name
+from benchmarks.report.reading import read_report_scores
+from benchmarks.tables.score_file import read_submission
+from benchmarks.tables.submission import rows_of, suite_images
+from benchmarks.workflow.runner import find_report
+from detect.scoring import write_scores
+from forge.errors import InputError, quoted
 
 
-def score(
-    file: Annotated[Path, typer.Argument(help="CSV or Parquet: columns image and score, higher for forged.")],
-    suite: Annotated[str, typer.Option("--suite", help="Finished run or suite whose test images were scored.")],
-    name: Annotated[str, typer.Option("--name", help="Of the detector, in tables.")],
-    reports: options.Reports = options.REPORTS,
-) -> None:
+def submit(file: Path, suite: str, name: str, reports: Path) -> None:
     """Put a detector into the leaderboard of a suite from its scores of the test images (`bench export images`)."""
-    from benchmarks.cli.leaderboard import print_sheet, sheet_of, submitted
-    from benchmarks.experiment.names import safe_name
-    from benchmarks.report.reading import read_report_scores
-    from benchmarks.tables.score_file import read_submission
-    from benchmarks.tables.submission import rows_of, suite_images
-    from benchmarks.workflow.runner import find_report
-    from detect.scoring import write_scores
-    from forge.errors import InputError, quoted
-
     if safe_name(name) != name:
         raise InputError(f"name {quoted(name)} cannot name a file everywhere; try --name {safe_name(name)}")
     folder = find_report(suite, reports)

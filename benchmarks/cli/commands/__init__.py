@@ -1,0 +1,1 @@
+"""Options and arguments of each verb; importing one of these modules imports nothing heavy."""

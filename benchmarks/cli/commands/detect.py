@@ -1,0 +1,92 @@
+"""`bench detect`: score own photos with a detector that a run has trained, or with published weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.cli import options
+from benchmarks.cli.groups import UNNAMED, Unnamed, WithDefault, implemented_in
+
+EXAMPLES = """\b
+Examples:
+  bench detect dcgan-xception-rendered-quick me.jpg holiday/
+  bench detect dcgan-xception-rendered-quick holiday/ --max-fpr 0.01 --out scores.csv
+  bench detect dcgan-xception-rendered-quick me.jpg --explain
+  bench detect import meso4 Meso4_DF.h5
+  bench detect meso4-published me.jpg
+"""
+
+
+app = typer.Typer(add_completion=False, cls=WithDefault, rich_markup_mode=None, epilog=EXAMPLES)
+
+
+@app.command(UNNAMED, cls=Unnamed, hidden=True)
+@implemented_in("benchmarks.cli.detect")
+def detect(
+    run: Annotated[
+        str,
+        typer.Argument(
+            help="Name of a finished run (`bench list runs` shows them), or folder of a detector with detector.json."
+        ),
+    ],
+    images: Annotated[list[Path], typer.Argument(help="Photos, or folders of photos.")],
+    detector: Annotated[
+        str | None, typer.Option("--detector", "-d", help="Detector of the run. [default: its leader]")
+    ] = None,
+    trained_on: Annotated[
+        str | None, typer.Option("--trained-on", help="Training of the detector. [default: on the most generators]")
+    ] = None,
+    max_fpr: Annotated[
+        float | None,
+        typer.Option(
+            "--max-fpr",
+            help="Largest share of real validation images called forged, e.g. 0.01. [default: the run's threshold]",
+            show_default=False,
+        ),
+    ] = None,
+    generator: Annotated[
+        list[str] | None,
+        typer.Option("--generator", "-g", help="path/to/file.py:Class whose discriminator the detector contains."),
+    ] = None,
+    crop: Annotated[str | None, typer.Option("--crop", help="none or face. [default: as the run did, or none]")] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Write one picture per photo that shows where the detector looked.")
+    ] = False,
+    explain_to: Annotated[
+        Path | None, typer.Option("--explain-to", help="Folder of these pictures. [default: pictures/RUN/DETECTOR]")
+    ] = None,
+    form: Annotated[
+        str | None, typer.Option("--format", help="table, csv, json or parquet. [default: table, or as --out ends]")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="File for the results. [default: the terminal]")] = None,
+    workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that read photos; 0: one per core.")] = 0,
+    store: options.Store = options.STORE,
+    reports: options.Reports = options.REPORTS,
+    device: options.Device = "auto",
+    as_json: options.Json = False,
+) -> None:
+    """Score photos: score, calibrated probability, and the verdict at a threshold fixed on validation images.
+
+    A run that is called like a command (import) is named by its path: bench detect reports/import PHOTO.
+    """
+
+
+@app.command("import")
+@implemented_in("benchmarks.cli.detect")
+def import_weights(
+    name: Annotated[str, typer.Argument(help="Detector that the weights are of, e.g. meso4.")],
+    file: Annotated[Path, typer.Argument(help="The file as its authors published it (.h5, .pth or .safetensors).")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to make. [default: NAME-published]")] = None,
+    resolution: Annotated[
+        int | None,
+        typer.Option("--resolution", min=8, max=1024, help="Of the images it will judge. [default: the authors']"),
+    ] = None,
+) -> None:
+    """Turn weights that authors published into a detector; nothing in the file is ever run.
+
+    The detector is used as it is, not fitted: with photos (bench detect FOLDER PHOTO) or in a run
+    (bench run --detector FOLDER).
+    """

@@ -1,0 +1,39 @@
+"""`bench leaderboard`: the detectors of a finished run or suite, ranked."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from benchmarks.cli import completion, options
+from benchmarks.cli.groups import implemented_in
+
+EXAMPLES = """\b
+Examples:
+  bench leaderboard faces64-quick
+  bench leaderboard faces64-quick --format md
+  bench leaderboard faces64-quick --by robust --columns matrix,seen
+  bench leaderboard faces64-fairface faces64-lfw
+"""
+
+
+@implemented_in("benchmarks.cli.leaderboard")
+def leaderboard(
+    suite: Annotated[
+        list[str],
+        typer.Argument(
+            help="Name of a finished run or suite, or its report folder; of several, detectors are ranked over all.",
+            autocompletion=completion.runs,
+        ),
+    ],
+    form: Annotated[str, typer.Option("--format", help="table, md, html, csv or json.")] = "table",
+    by: Annotated[
+        str | None, typer.Option("--by", help="Column that ranks. [default: unseen, else matrix, else seen]")
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option("--columns", help="Show these alone, e.g. matrix,robust; csv and json have all.")
+    ] = None,
+    reports: options.Reports = options.REPORTS,
+) -> None:
+    """Rank detectors from the stored scores of every image: means, intervals, ties, what is missing."""

@@ -1,0 +1,23 @@
+"""`bench list`: the names that other verbs take."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from benchmarks.cli import options
+from benchmarks.cli.groups import implemented_in
+
+
+@implemented_in("benchmarks.cli.listing")
+def list_names(
+    kind: Annotated[str, typer.Argument(help="generators, detectors, metrics, perturbations, sources, suites or runs")],
+    long: Annotated[
+        bool, typer.Option("--long", "-l", help="Detectors: count parameters too (seconds; remembered in the store).")
+    ] = False,
+    as_json: options.Json = False,
+    store: options.Store = options.STORE,
+    reports: options.Reports = options.REPORTS,
+) -> None:
+    """List generators, detectors, metrics, perturbations, sources of real faces, suites, or finished runs."""

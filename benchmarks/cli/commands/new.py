@@ -1,0 +1,25 @@
+"""`bench new`: a working generator or detector of one file, with its tests, to start from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.cli.groups import implemented_in
+
+EXAMPLES = """\b
+Examples:
+  bench new generator my_gan
+  bench new detector my_detector --out plugins
+"""
+
+
+@implemented_in("benchmarks.cli.new")
+def new(
+    kind: Annotated[str, typer.Argument(help="generator or detector.")],
+    name: Annotated[str, typer.Argument(help="Of the file, a Python name: my_gan makes my_gan.py with class MyGan.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the files.")] = Path(),
+) -> None:
+    """Write NAME.py, a small generator or detector that works, and test_NAME.py, which says what it must keep."""

@@ -1,0 +1,203 @@
+"""Imports: layers, circles, declared dependencies, and the number of imports inside functions.
+
+An import counts wherever it stands: at the top, in a function, below TYPE_CHECKING.
+"""
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("forge", "detect", "benchmarks")
+
+# a module imports from its own layer and those before it; names of one line are one layer
+LAYERS = (
+    {"forge.core"},
+    {"forge"},
+    {"detect"},
+    {"benchmarks.protocol", "benchmarks.places"},
+    {"benchmarks.measures", "benchmarks.evaluation"},
+    {"benchmarks.tables"},
+    {"benchmarks.report"},
+    {"benchmarks.pipeline", "benchmarks.experiment", "benchmarks.workflow"},
+    {"benchmarks.inference"},
+    {"benchmarks.finished", "benchmarks.run_report", "benchmarks.speed", "benchmarks.serve"},
+    {"benchmarks.api", "benchmarks.cli", "benchmarks"},
+)
+# neither of a pair imports the other
+APART = (("benchmarks.api", "benchmarks.cli"), ("benchmarks.serve", "benchmarks.speed"))
+# modules below that import nothing else of forge
+ALONE = ("forge.faces.rendering", "forge.rendering")
+
+# what breaks a rule today; the three lists only get shorter
+KNOWN_UPWARD = {
+    ("benchmarks.tables.formats", "benchmarks.report.numbers"),
+    ("benchmarks.finished", "benchmarks.cli.leaderboard"),
+}
+KNOWN_TOGETHER = {("benchmarks.api", "benchmarks.terminal")}
+KNOWN_CIRCLES = (
+    {"detect.agreement", "detect.detectors.base", "detect.scoring", "detect.trained"},
+    {"detect.augment", "detect.descent", "detect.detectors.network", "detect.fitting"},
+    {"benchmarks.measures.detection", "benchmarks.measures.results"},
+)
+MAX_LOCAL_IMPORTS = 403  # imports inside functions; only goes down, to 120
+
+# found by find_spec, or by a library: never imported by name
+NOT_IMPORTED = {"python-multipart", "tensorboard", "torchvision", "filelock"}
+
+
+@cache
+def modules() -> dict[str, ast.Module]:
+    files = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py"))
+    names = [".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for file in files]
+    return {name: ast.parse(file.read_text(encoding="utf-8")) for name, file in zip(names, files, strict=True)}
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Yield every dotted name that a module imports: `from a.b import c` is a.b.c."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@cache
+def graph() -> dict[str, set[str]]:
+    """Return for each module those of this repository that it imports."""
+    edges: dict[str, set[str]] = {}
+    for name, tree in modules().items():
+        edges[name] = set()
+        for target in imported(tree):
+            while target and target not in modules():
+                target = target.rpartition(".")[0]
+            edges[name] |= {target} - {"", name}
+    return edges
+
+
+def within(name: str, room: str) -> bool:
+    return name == room or name.startswith(f"{room}.")
+
+
+def layer(name: str) -> int:
+    """Return the layer of the longest room that a module lies in."""
+    rooms = [(len(room), i) for i, rooms in enumerate(LAYERS) for room in rooms if within(name, room)]
+    return max(rooms)[1]
+
+
+def circles(edges: dict[str, set[str]]) -> list[set[str]]:
+    """Return the sets of modules of which each imports, directly or not, every other."""
+    reached: dict[str, set[str]] = {}
+    for start in edges:
+        seen, todo = set[str](), list(edges[start])
+        while todo:
+            name = todo.pop()
+            if name not in seen:
+                seen.add(name)
+                todo.extend(edges[name])
+        reached[start] = seen
+    groups: list[set[str]] = []
+    for name in edges:
+        group = {other for other in reached[name] if name in reached[other]}
+        if group and group not in groups:
+            groups.append(group)
+    return groups
+
+
+def test_imports_go_down_the_layers():
+    upward = {(name, target) for name, targets in graph().items() for target in targets if layer(target) > layer(name)}
+    assert upward <= KNOWN_UPWARD
+
+
+def test_every_module_of_benchmarks_has_a_layer_of_its_own():
+    rooms = {".".join(name.split(".")[:2]) for name in modules() if name.startswith("benchmarks.")}
+    assert rooms <= set[str]().union(*LAYERS), "add the new room to LAYERS"
+
+
+@pytest.mark.parametrize("pair", APART)
+def test_rooms_beside_each_other_do_not_import_each_other(pair):
+    edges = {(name, target) for name, targets in graph().items() for target in targets}
+    both = {
+        (name, target) for name, target in edges for a, b in (pair, pair[::-1]) if within(name, a) and within(target, b)
+    }
+    assert both <= KNOWN_TOGETHER
+
+
+def test_the_renderer_needs_nothing_else_of_forge():
+    for name, targets in graph().items():
+        for room in ALONE:
+            if within(name, room):
+                assert all(within(target, room) for target in targets), name
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    for circle in circles(graph()):
+        assert any(circle <= known for known in KNOWN_CIRCLES), sorted(circle)
+
+
+def test_circles_are_recognised():
+    edges = {"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"d", "a"}, "e": {"f"}, "f": {"a", "e"}}
+    assert circles(edges) == [{"b", "c"}, {"d"}, {"e", "f"}]
+
+
+def test_imports_inside_functions_do_not_become_more():
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    count = sum(
+        len({id(node) for function in ast.walk(tree) if isinstance(function, functions)
+             for node in ast.walk(function) if isinstance(node, ast.Import | ast.ImportFrom)})
+        for tree in modules().values()
+    )  # fmt: skip
+    assert count <= MAX_LOCAL_IMPORTS, "import at the top of the file; bench imports commands one by one"
+
+
+def declared(*groups: str) -> set[str]:
+    """Return the distributions that pyproject.toml names, those of the given dependency groups with them."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    lines = [*project["project"]["dependencies"]]
+    lines += [line for extra in project["project"]["optional-dependencies"].values() for line in extra]
+    lines += [line for group in groups for line in project["dependency-groups"][group]]
+    return {normal(re.match(r"[\w.-]+", line)[0]) for line in lines}
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def distributions(trees: list[ast.Module]) -> set[str]:
+    """Return the distributions whose modules are imported."""
+    names = {name.partition(".")[0] for tree in trees for name in imported(tree)}
+    foreign = names - set(sys.stdlib_module_names) - {*PACKAGES, "__future__"}
+    known = packages_distributions()
+    return {normal(known.get(name, [name])[0]) for name in foreign}
+
+
+def test_every_imported_distribution_is_declared_and_every_declared_one_imported():
+    used = distributions(list(modules().values()))
+    assert used <= declared(), "add it to pyproject.toml and requirements.lock"
+    assert declared() - used <= NOT_IMPORTED, "remove it from pyproject.toml and requirements.lock"
+
+
+def test_every_distribution_that_tests_import_is_declared():
+    files = list((ROOT / "tests").rglob("*.py"))
+    helpers = {normal(file.stem) for file in files}
+    used = distributions([ast.parse(file.read_text(encoding="utf-8")) for file in files])
+    made_up = {"helper-of-mine", "not-installed-anywhere"}  # tests of what a plug-in imports
+    assert used - helpers - made_up <= declared("dev")
+
+
+def test_json_files_have_one_reader():
+    allowed = {"forge.files", "benchmarks.speed.serving"}  # the second reads answers of a server
+    calls = {
+        name
+        for name, tree in modules().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("json.load", "json.loads")
+    }
+    assert calls <= allowed, "use forge.files.read_json, which bounds size, depth and digits"
