@@ -146,7 +146,7 @@ def blocks(rows: list[dict[str, Any]], width: int) -> Iterator[str]:
 
 
 def _figures(row: dict[str, Any]) -> str:
-    from benchmarks.report.numbers import count
+    from benchmarks.numbers import count
 
     if row["parameters"] is not None:
         size = f"{count(row['parameters'])} parameters"

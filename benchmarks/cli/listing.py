@@ -170,7 +170,7 @@ def _runs(reports: Path) -> list[dict[str, Any]]:
 def _leader(folder: Path, reports: Path) -> str:
     """The first line of the leaderboard: as published, or computed where scores were submitted since."""
     from benchmarks.cli.leaderboard import sheet_of, submitted
-    from benchmarks.report.numbers import estimate
+    from benchmarks.numbers import estimate
     from benchmarks.tables.leader import published_leader
     from forge.errors import BenchError
 

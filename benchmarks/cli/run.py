@@ -286,8 +286,8 @@ def _rows(planned: PlannedRun, state: Mapping[str, str]) -> list[dict[str, str]]
 
 
 def _print_plan(planned: PlannedRun, state: Mapping[str, str], store: Store, reports: Path) -> None:
+    from benchmarks.numbers import duration
     from benchmarks.pipeline.forecast import forecast
-    from benchmarks.report.numbers import duration
 
     todo = [stage for stage in planned.stages if state[stage.key].startswith("run")]
     expected = forecast(todo, store, reports)

@@ -29,8 +29,8 @@ from benchmarks.pipeline.compose import base_name
 from benchmarks.pipeline.face_stages import count_groups
 from benchmarks.pipeline.plan import Stage, plain, seed_of
 from benchmarks.pipeline.store import Manifest, read_manifest
-from benchmarks.report.looking import Evidence, Sight
-from benchmarks.report.write import Pictures, write_report
+from benchmarks.report.inputs import Evidence, Pictures, ReportInputs, Sight
+from benchmarks.report.write import write_report
 from benchmarks.tables.cells import cells_of
 from benchmarks.tables.leaderboard import ranked
 from benchmarks.tables.reproduce import expected_of
@@ -114,14 +114,14 @@ def assemble(job: Job) -> dict[str, Any]:
     scores = read_scores(inputs["evaluation"] / "scores.parquet")
     cells = cells_of(scores)
     board = ranked(cells) if cells else None
-    write_report(
-        job.out / "report",
+    report = ReportInputs(
         results,
         scores,
         pictures,
         board=board if results.suite else None,
         expected=expected_of(results, cells, board),
     )
+    write_report(job.out / "report", report)
     return {}
 
 

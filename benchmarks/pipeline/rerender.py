@@ -21,8 +21,9 @@ from benchmarks.pipeline.plan import Stage
 from benchmarks.pipeline.publish import publish_report
 from benchmarks.pipeline.reading import read_expected, read_results
 from benchmarks.pipeline.store import Manifest, Store
-from benchmarks.report.figures import Names
-from benchmarks.report.write import Pictures, write_report
+from benchmarks.report.inputs import Pictures, ReportInputs
+from benchmarks.report.plot.figure import FileNames
+from benchmarks.report.write import write_report
 from benchmarks.tables.leaderboard import leaderboard
 from detect.scoring import read_scores
 from forge.errors import BenchWarning, InputError, quoted
@@ -53,7 +54,7 @@ def from_scores(folder: Path) -> None:
     board = leaderboard(scores) if results.suite else None
     with tempfile.TemporaryDirectory() as place:
         fresh = Path(place) / "report"
-        write_report(fresh, results, scores, _beside(folder, results), board=board, expected=expected)
+        write_report(fresh, ReportInputs(results, scores, _beside(folder, results), board=board, expected=expected))
         publish_report(fresh, folder)
 
 
@@ -97,7 +98,7 @@ def _key(cell: Cell) -> tuple[str, str, str, str, int]:
 
 def _beside(folder: Path, results: Results) -> Pictures:
     """The samples that lie beside a page."""
-    names, forged = Names(), {}
+    names, forged = FileNames(), {}
     for name in dict.fromkeys(one.name for one in results.generators):
         file = folder / f"{names('samples', name)}.png"
         if file.is_file():

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.inference.predictor import Predictor, by_merit, fit_stage, predictor_at, predictor_of
+from benchmarks.numbers import estimate
 from benchmarks.pipeline.compose import short_name
 from benchmarks.pipeline.reading import read_results, report_folders
 from benchmarks.pipeline.store import Store
 from benchmarks.protocol import PRIMARIES, phrase_of_column
 from benchmarks.report.digests import SUMS
-from benchmarks.report.numbers import estimate
 from benchmarks.tables.column import CONTROLS
 from benchmarks.tables.leader import published_leader
 from detect.trained import read_card

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from html import escape
 
 from benchmarks.measures.seeds import FEWEST
-from benchmarks.report.numbers import amount, count, estimate, p_value
+from benchmarks.numbers import amount, count, estimate, p_value
 from benchmarks.tables.column import CONTROLS
 from benchmarks.tables.leaderboard import Leaderboard, Line, Spread, Standing
 from forge.files import csv_cell

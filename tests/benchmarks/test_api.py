@@ -20,6 +20,7 @@ import benchmarks
 from benchmarks import Report, Suite, load, run
 from benchmarks.measures.results import Finding
 from benchmarks.pipeline.run import RunOutcome
+from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.write import write_report
 from forge.errors import BenchError, BenchWarning, InputError, UnknownNameError
 
@@ -27,7 +28,7 @@ from forge.errors import BenchError, BenchWarning, InputError, UnknownNameError
 def write(folder, skill=ONE, **changes):
     scores = make_scores(skill, n=60)
     results = make_results(scores).model_copy(update=changes)
-    write_report(folder, results, scores, NO_PICTURES)
+    write_report(folder, ReportInputs(results, scores, NO_PICTURES))
     return results
 
 
