@@ -12,11 +12,13 @@ from rich.table import Table
 from benchmarks.cli.leaderboard import scores_of
 from benchmarks.cli.streams import console as open_console
 from benchmarks.experiment.names import safe_name
+from benchmarks.numbers import p_value, signed
 from benchmarks.protocol import Protocol
-from benchmarks.report.numbers import p_value, signed
+from benchmarks.report.plot.elements import standalone
+from benchmarks.report.plot.plot import nice_axis
+from benchmarks.report.plot.row_plot import Mark, RowPlot
 from benchmarks.report.reading import read_results
-from benchmarks.report.svg import forest, nice_axis, series, standalone
-from benchmarks.report.write import styles
+from benchmarks.report.render import styles
 from benchmarks.tables.cells import cells_of
 from benchmarks.tables.compare import Difference, columns, single
 from benchmarks.workflow.runner import find_report
@@ -62,15 +64,14 @@ def _print(found: list[Difference], a: str, b: str, suite: str) -> None:
 
 def _draw(found: list[Difference], a: str, b: str, target: Path) -> None:
     """A forest of the differences as one SVG file."""
-    rows = [
-        (one.what, str(signed(one.difference, one.low, one.high)), one.difference, one.low, one.high,
-         series(4) if one.p_holm < 0.05 and one.difference > 0
-         else series(5) if one.p_holm < 0.05 else "plain")
-        for one in found
-    ]  # fmt: skip
     ends = [end for one in found for end in (one.low, one.high)]
     axis = nice_axis(min(0.0, *ends), max(0.0, *ends), f"AUC of {a} minus that of {b}, 95 % interval", pad=0.06)
-    said = "; ".join(f"{row[0]} {row[1]}" for row in rows)
-    picture = forest(rows, axis, f"Difference of mean AUC, {a} minus {b}: {said}.", mark=0.0, said="no difference")
+    plot, shown = RowPlot(axis, reference=0.0, reference_label="no difference"), []
+    for row in found:
+        text = str(signed(row.difference, row.low, row.high))
+        style = "plain" if row.p_holm >= 0.05 else "s4" if row.difference > 0 else "s5"
+        plot.row(row.what, text, [Mark(row.difference, style, (row.low, row.high), caps=True)])
+        shown.append(f"{row.what} {text}")
+    picture = plot.svg(f"Difference of mean AUC, {a} minus {b}: {'; '.join(shown)}.")
     target.parent.mkdir(parents=True, exist_ok=True)
     write_text(target, standalone(picture, f"{a} against {b}", styles()))

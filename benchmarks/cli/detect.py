@@ -17,7 +17,7 @@ from benchmarks.experiment.names import safe_name
 from benchmarks.inference.photo_scores import PhotoScores, form_of, score_photos
 from benchmarks.inference.photos import list_photos
 from benchmarks.inference.predictor import cannot_explain, caution, predictor_at, predictor_of
-from benchmarks.report.numbers import count
+from benchmarks.numbers import count
 from benchmarks.workflow.runner import find_report
 from detect.explain import method
 from detect.published import import_published
@@ -172,6 +172,7 @@ def _print_summary(scored: PhotoScores, summary: str) -> None:
 def import_weights(name: str, file: Path, out: Path | None, resolution: int | None) -> None:
     """Turn weights that authors published into a detector; nothing in the file is ever run."""
     tune_allocator()
+    from forge.errors import InputError
 
     target = out or Path(f"{name}-published")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):

@@ -10,7 +10,7 @@ from typing import Any, get_args, get_type_hints
 
 from benchmarks.experiment.configs import shipped, validated
 from benchmarks.experiment.settings import PRESETS
-from benchmarks.report.numbers import count
+from benchmarks.numbers import count
 from benchmarks.workflow.program import program_digest
 from detect.detectors import DETECTORS, EXAMPLES
 from forge.errors import BenchError

@@ -16,8 +16,8 @@ from rich.table import Table
 from benchmarks.cli.streams import console as open_console
 from benchmarks.measures.audit import failed
 from benchmarks.measures.results import Cell, Finding
+from benchmarks.numbers import near_one
 from benchmarks.protocol import Protocol
-from benchmarks.report.numbers import near_one
 from benchmarks.report.reading import read_report_scores, read_results
 from benchmarks.tables import formats
 from benchmarks.tables.cells import cells_of, joined

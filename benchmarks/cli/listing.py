@@ -14,7 +14,7 @@ from benchmarks.cli.streams import console as open_console
 from benchmarks.experiment.configs import suites
 from benchmarks.experiment.request import read_request
 from benchmarks.measures.detection import METRICS
-from benchmarks.report.numbers import estimate
+from benchmarks.numbers import estimate
 from benchmarks.report.reading import read_results, report_folders
 from benchmarks.tables.leader import published_leader
 from detect.detectors import DETECTORS
@@ -147,6 +147,7 @@ def _runs(reports: Path) -> list[dict[str, Any]]:
 def _leader(folder: Path, reports: Path) -> str:
     """The first line of the leaderboard: as published, or computed where scores were submitted since."""
     from benchmarks.cli.leaderboard import sheet_of, submitted  # pandas, for runs alone
+    from forge.errors import BenchError
 
     try:
         there = None if any(submitted(folder).glob("*.parquet")) else published_leader(folder)

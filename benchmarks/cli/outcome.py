@@ -11,19 +11,19 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from benchmarks import numbers
 from benchmarks.cli.leaderboard import print_sheet, sheet_of
 from benchmarks.cli.streams import console as open_console
 from benchmarks.measures.detection import METRICS
 from benchmarks.measures.detection.base import MetricFacts
 from benchmarks.measures.results import Cell, Comparison, Results
 from benchmarks.protocol import CLEAN
-from benchmarks.report import numbers
-from benchmarks.report.leaderboard import Column, Leaderboard, leaderboard
-from benchmarks.report.ranking import places
+from benchmarks.report.pairing_table import Column, PairingTable, pairing_table
+from benchmarks.report.plot.elements import shorten
+from benchmarks.report.ranking import ranks_of
 from benchmarks.report.reading import read_results
-from benchmarks.report.rows import shown_metrics, shown_value
-from benchmarks.report.svg import shorten
-from benchmarks.report.words import warnings
+from benchmarks.report.results_table import shown_metrics, shown_value
+from benchmarks.report.text.summary import warnings
 
 FEW = 12  # results that one table shows with every measure
 _FIELD = 31  # characters of a leaderboard's column: AUC, interval, rank and the gap
@@ -89,7 +89,8 @@ def outcome_tables(results: dict[str, Any], width: int) -> tuple[list[Table], st
 
     cells = [Cell(**cell) for cell in results["cells"] if cell.get("perturbation", CLEAN) == CLEAN]
     known = results["schema_version"] >= 2  # earlier comparisons do not say what their detectors were trained on
-    board = leaderboard(cells, places(cells, [Comparison(**one) for one in results["comparisons"]] if known else []))
+    tests = [Comparison(**test) for test in results["comparisons"]] if known else []
+    board = pairing_table(cells, ranks_of(cells, tests))
     names = [shorten(name, _NAME) for name, _ in board.lines]
     fitting = max(1, (width - max(map(len, names))) // _FIELD)
     tables, title = [], results["name"]
@@ -103,13 +104,13 @@ def outcome_tables(results: dict[str, Any], width: int) -> tuple[list[Table], st
 
 def _parts(columns: list[Column], fitting: int) -> Iterator[tuple[str, list[int]]]:
     """The columns of each training, as many at a time as fit."""
-    for trained_on in dict.fromkeys(column.duel.trained_on for column in columns):
-        own = [i for i, column in enumerate(columns) if column.duel.trained_on == trained_on]
-        for start in range(0, len(own), fitting):
-            yield trained_on, own[start : start + fitting]
+    for trained_on in dict.fromkeys(column.pairing.trained_on for column in columns):
+        chosen = [i for i, column in enumerate(columns) if column.pairing.trained_on == trained_on]
+        for start in range(0, len(chosen), fitting):
+            yield trained_on, chosen[start : start + fitting]
 
 
-def _leaderboard_table(board: Leaderboard, names: list[str], chosen: list[int], *, title: str, ranked: bool) -> Table:
+def _leaderboard_table(board: PairingTable, names: list[str], chosen: list[int], *, title: str, ranked: bool) -> Table:
     table = Table(
         title=escape(title),
         title_justify="left",
@@ -121,14 +122,14 @@ def _leaderboard_table(board: Leaderboard, names: list[str], chosen: list[int], 
     table.add_column("detector", no_wrap=True)
     for i in chosen:
         column = board.columns[i]
-        table.add_column(f"on {column.duel.tested_on}{' (seen)' if column.same else ''}", justify="right")
+        table.add_column(f"on {column.pairing.tested_on}{' (seen)' if column.seen else ''}", justify="right")
     for name, (_, fields) in zip(names, board.lines, strict=True):
         texts = []
         for field in (fields[i] for i in chosen):
             if field is None:
                 texts.append("[dim]not run[/]")
                 continue
-            rank = f"  {'★' if field.leads else ' '}{field.place:\u00a0<3}" if ranked and field.place != "–" else ""
+            rank = f"  {'★' if field.leads else ' '}{field.rank:\u00a0<3}" if ranked and field.rank != "–" else ""
             texts.append(f"{escape(f'{field.auc} {field.interval}')}[dim]{rank}[/]")
         table.add_row(escape(name), *texts)
     return table

@@ -243,7 +243,7 @@ def _rows(planned: PlannedRun, state: Mapping[str, str]) -> list[dict[str, str]]
 
 
 def _print_plan(planned: PlannedRun, state: Mapping[str, str], store: Store, reports: Path) -> None:
-    from benchmarks.report.numbers import duration
+    from benchmarks.numbers import duration
     from benchmarks.workflow.forecast import forecast
 
     todo = [stage for stage in planned.stages if state[stage.key].startswith("run")]

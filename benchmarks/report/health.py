@@ -1,4 +1,4 @@
-"""The health of a training as a figure: its state over the images seen, and the readings that decide it."""
+"""Health of a training as a figure: its state over the images seen, and the readings that decide it."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.report.figures import Figure, Names
-from benchmarks.report.svg import WIDTH, Axis, document, nice_axis, number, path_data, series, text_at
+from benchmarks.report.plot.elements import WIDTH, document, number, path_data, series, text_at
+from benchmarks.report.plot.figure import Figure, FileNames
+from benchmarks.report.plot.plot import Axis, nice_axis
 
 _LEFT, _RIGHT = 8.0, WIDTH - 8.0
 _STRIP, _ROW, _LEGEND, _LINE = 24.0, 80.0, 17.0, 15.0
 _CURVE = 38.0  # height of a curve within its row
 _LETTER = 6.4  # pixels a letter of a label takes
 
-# colour and height say the same: a sick stretch is the tallest, so that the strip reads without colour too
+# colour and height encode the same: a failure mode is the tallest, so that the strip is readable without colour
 _LOOKS = {"warming": ("counts", 0.4), "healthy": ("s0", 0.7)}
 _SICK = ("s5", 1.0)
 
 
 @dataclass(frozen=True)
 class _Stretch:
-    """Ticks in a row of the same state; `start` is where the tick before was."""
+    """Consecutive ticks of one state; `start` is the position of the tick before."""
 
     state: str
     start: float
@@ -36,7 +37,7 @@ class _Stretch:
 
 @dataclass(frozen=True)
 class _Reading:
-    """A row of the figure: what it shows, its lines by name of the reading, and where real images are."""
+    """A row of the figure: its title, its lines by name of the reading, and the value of real images."""
 
     title: str
     lines: Mapping[str, str]
@@ -52,8 +53,8 @@ _READINGS = (
 )
 
 
-def health_figures(generator: str, ticks: Sequence[Mapping[str, Any]], names: Names) -> list[Figure]:
-    """The strip of states with its readings; none where there are fewer than two ticks.
+def health_figures(generator: str, ticks: Sequence[Mapping[str, Any]], names: FileNames) -> list[Figure]:
+    """Draw the strip of states with its readings; none where there are fewer than two ticks.
 
     Args:
         generator: its name.
@@ -64,18 +65,18 @@ def health_figures(generator: str, ticks: Sequence[Mapping[str, Any]], names: Na
         return []
     title = f"Health of the training of {generator}"
     stretches = _stretches(ticks)
-    said = "; ".join(f"{s.state} {_span(s)}" for s in stretches)
-    alt = f"{title}, in thousand real images seen: {said}. At the end: {ticks[-1]['reason']}."
+    states = "; ".join(f"{s.state} {_span(s)}" for s in stretches)
+    alt = f"{title}, in thousand real images seen: {states}. At the end: {ticks[-1]['reason']}."
     return [Figure(names("health", generator), title, _draw(ticks, stretches, alt), alt)]
 
 
 def _stretches(ticks: Sequence[Mapping[str, Any]]) -> list[_Stretch]:
-    found, start = [], 0.0
+    stretches, start = [], 0.0
     for state, group in itertools.groupby(ticks, key=lambda tick: tick["state"]):
         last = list(group)[-1]
-        found.append(_Stretch(state, start, last["kimg"], last["reason"]))
+        stretches.append(_Stretch(state, start, last["kimg"], last["reason"]))
         start = last["kimg"]
-    return found
+    return stretches
 
 
 def _span(stretch: _Stretch) -> str:
@@ -96,14 +97,14 @@ def _draw(ticks: Sequence[Mapping[str, Any]], stretches: Sequence[_Stretch], alt
     for value, text in x.ticks:
         px = float(_at(x, [value])[0])
         anchor = "start" if px < _LEFT + 8 else "end" if px > _RIGHT - 8 else "middle"
-        body.append(text_at(px, bottom + 15, text, anchor=anchor, kind="tick"))
-    body.append(text_at(_RIGHT, bottom + 31, x.label, anchor="end", kind="label"))
+        body.append(text_at(px, bottom + 15, text, anchor=anchor, style="tick"))
+    body.append(text_at(_RIGHT, bottom + 31, x.label, anchor="end", style="label"))
     height, words = _legend(stretches, str(ticks[-1]["reason"]), top=bottom + 52)
     return document(WIDTH, height, alt, "".join(body + words))
 
 
 def _at(x: Axis, values: Sequence[float]) -> np.ndarray:
-    return _LEFT + x.place(values) * (_RIGHT - _LEFT)
+    return _LEFT + x.position(values) * (_RIGHT - _LEFT)
 
 
 def _strip(x: Axis, stretches: Sequence[_Stretch]) -> list[str]:
@@ -119,23 +120,23 @@ def _strip(x: Axis, stretches: Sequence[_Stretch]) -> list[str]:
         )
         if right - left > _LETTER * len(stretch.state):
             middle = (left + right) / 2
-            parts.append(text_at(middle, _STRIP + 14, stretch.state, anchor="middle", kind="tick"))
+            parts.append(text_at(middle, _STRIP + 14, stretch.state, anchor="middle", style="tick"))
     return parts
 
 
 def _row(x: Axis, ticks: Sequence[Mapping[str, Any]], row: _Reading, *, top: float, base: float) -> list[str]:
-    known = {name: [tick for tick in ticks if name in tick["readings"]] for name in row.lines}
-    shown = {name: some for name, some in known.items() if some}
-    highest = max(tick["readings"][name] for name, some in shown.items() for tick in some)
+    ticks_of = {name: [tick for tick in ticks if name in tick["readings"]] for name in row.lines}
+    shown = {name: part for name, part in ticks_of.items() if part}
+    highest = max(tick["readings"][name] for name, part in shown.items() for tick in part)
     y = Axis(0.0, max(1.0, highest) * 1.04, [], "")
-    parts = [text_at(_LEFT, top + 8, row.title, kind="name")]
+    parts = [text_at(_LEFT, top + 8, row.title, style="name")]
     parts.append(f'<path class="base" d="M{number(_LEFT)} {number(base)}H{number(_RIGHT)}"/>')
     if row.real is not None:
-        level = base - float(y.place(row.real)[0]) * _CURVE
+        level = base - float(y.position(row.real)[0]) * _CURVE
         parts.append(f'<path class="chance" d="M{number(_LEFT)} {number(level)}H{number(_RIGHT)}"/>')
-    for i, (name, some) in enumerate(shown.items()):
-        values = [tick["readings"][name] for tick in some]
-        points = np.stack([_at(x, [tick["kimg"] for tick in some]), base - y.place(values) * _CURVE], axis=1)
+    for i, (name, part) in enumerate(shown.items()):
+        values = [tick["readings"][name] for tick in part]
+        points = np.stack([_at(x, [tick["kimg"] for tick in part]), base - y.position(values) * _CURVE], axis=1)
         parts.append(f'<path class="line {series(i)}" d="{path_data(points)}"/>')
         end = f'cx="{number(points[-1, 0])}" cy="{number(points[-1, 1])}"'
         parts.append(f'<circle class="dot {series(i).split()[0]}" {end} r="3"/>')
@@ -143,9 +144,9 @@ def _row(x: Axis, ticks: Sequence[Mapping[str, Any]], row: _Reading, *, top: flo
         if row.lines[name]:
             left = _LEFT + i * (_RIGHT - _LEFT) / 2
             parts.append(f'<path class="line {series(i)}" d="M{number(left)} {number(top + 21)}h22"/>')
-            parts.append(text_at(left + 29, top + 25, f"{row.lines[name]} {last}", kind="name"))
+            parts.append(text_at(left + 29, top + 25, f"{row.lines[name]} {last}", style="name"))
         else:
-            parts.append(text_at(_RIGHT, top + 8, last, anchor="end", kind="value"))
+            parts.append(text_at(_RIGHT, top + 8, last, anchor="end", style="value"))
     return parts
 
 
@@ -158,9 +159,9 @@ def _legend(stretches: Sequence[_Stretch], reason: str, *, top: float) -> tuple[
         parts.append(
             f'<rect class="bars {look}" x="{number(_LEFT)}" y="{number(y - high)}" width="16" height="{number(high)}"/>'
         )
-        parts.append(text_at(_LEFT + 24, y, f"{state}: {spans}", kind="name"))
+        parts.append(text_at(_LEFT + 24, y, f"{state}: {spans}", style="name"))
         y += _LEGEND
     for line in textwrap.wrap(f"At the end: {reason}.", 56):
-        parts.append(text_at(_LEFT, y + 4, line, kind="tick"))
+        parts.append(text_at(_LEFT, y + 4, line, style="tick"))
         y += _LINE
     return y, parts

@@ -15,7 +15,7 @@ from benchmarks.protocol import ALPHA
 
 
 class Key(NamedTuple):
-    """What names a cell."""
+    """Identity of a test result."""
 
     detector: str
     trained_on: str
@@ -23,8 +23,8 @@ class Key(NamedTuple):
     seed: int
 
 
-class Duel(NamedTuple):
-    """What names a column of the table: detectors are compared within it and nowhere else."""
+class Pairing(NamedTuple):
+    """A pairing of training and test generators: detectors are compared within a pairing only."""
 
     trained_on: str
     tested_on: str
@@ -32,13 +32,13 @@ class Duel(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Place:
-    """The rank of one cell within its duel.
+class Rank:
+    """Rank of a detector within its pairing.
 
     Attributes:
-        rank: 1 for the leader and all that cannot be told apart from it; the next ones count those before them.
+        rank: 1 for the leader and every detector that no test separates from it; later ranks count those before them.
         tied: whether others share the rank.
-        rivals: how many detectors the duel has.
+        rivals: how many detectors the pairing has.
     """
 
     rank: int
@@ -50,64 +50,71 @@ class Place:
 
 
 def key(cell: Cell) -> Key:
-    """The name of a cell."""
+    """Return the identity of a test result."""
     return Key(cell.detector, cell.trained_on, cell.tested_on, cell.seed)
 
 
-def duels(cells: Iterable[Cell]) -> dict[Duel, list[Cell]]:
-    """Cells that saw the same training and test generators, best AUC first; duels in the order of the cells."""
-    found: dict[Duel, list[Cell]] = {}
+def by_pairing(cells: Iterable[Cell]) -> dict[Pairing, list[Cell]]:
+    """Group cells by pairing, the best AUC first; pairings keep the order of the cells."""
+    groups: dict[Pairing, list[Cell]] = {}
     for cell in cells:
-        found.setdefault(Duel(cell.trained_on, cell.tested_on, cell.seed), []).append(cell)
-    return {duel: sorted(group, key=lambda c: (-c.auc, c.detector)) for duel, group in found.items()}
+        groups.setdefault(Pairing(cell.trained_on, cell.tested_on, cell.seed), []).append(cell)
+    return {pairing: sorted(group, key=lambda c: (-c.auc, c.detector)) for pairing, group in groups.items()}
 
 
-def comparison(a: Cell, b: Cell, comparisons: Iterable[Comparison]) -> Comparison | None:
+def paired_test(a: Cell, b: Cell, comparisons: Iterable[Comparison]) -> Comparison | None:
     """The stored test of two cells, seen from `a`; None where there is none."""
-    names, duel = (a.detector, b.detector), Duel(a.trained_on, a.tested_on, a.seed)
-    for one in comparisons:
-        if Duel(one.trained_on, one.tested_on, one.seed) != duel:
+    names, pairing = (a.detector, b.detector), Pairing(a.trained_on, a.tested_on, a.seed)
+    for test in comparisons:
+        if Pairing(test.trained_on, test.tested_on, test.seed) != pairing:
             continue
-        if (one.a, one.b) == names:
-            return one
-        if (one.b, one.a) == names:
-            flipped = {"a": one.b, "b": one.a, "difference": -one.difference, "low": -one.high, "high": -one.low}
-            return one.model_copy(update=flipped)
+        if (test.a, test.b) == names:
+            return test
+        if (test.b, test.a) == names:
+            flipped = {"a": test.b, "b": test.a, "difference": -test.difference, "low": -test.high, "high": -test.low}
+            return test.model_copy(update=flipped)
     return None
 
 
 def tiers(group: list[Cell], comparisons: list[Comparison]) -> list[list[Cell]]:
-    """Split a duel, best first, into groups that share a rank.
+    """Split a pairing, best first, into groups that share a rank.
 
-    A detector shares the rank of the leader unless a test says that the two differ; among the rest the best one leads
-    again. Without a test nothing says that they differ.
+    A detector shares the rank of the leader unless a paired test separates the two; among the rest the best detector
+    leads again. Detectors without a test are not separated.
     """
     differ = [[a is not b and _differ(a, b, comparisons) for b in group] for a in group]
-    found: dict[int, list[Cell]] = {}
+    by_rank: dict[int, list[Cell]] = {}
     for cell, rank in zip(group, shared_ranks([cell.auc for cell in group], differ), strict=True):
-        found.setdefault(rank, []).append(cell)
-    return [found[rank] for rank in sorted(found)]
+        by_rank.setdefault(rank, []).append(cell)
+    return [by_rank[rank] for rank in sorted(by_rank)]
 
 
 def _differ(a: Cell, b: Cell, comparisons: list[Comparison]) -> bool:
-    test = comparison(a, b, comparisons)
+    test = paired_test(a, b, comparisons)
     return test is not None and test.p_holm < ALPHA
 
 
-def places(cells: list[Cell], comparisons: list[Comparison]) -> dict[Key, Place]:
-    """The rank of every cell within its duel."""
-    found = {}
-    for group in duels(cells).values():
+def ranks_of(cells: list[Cell], comparisons: list[Comparison]) -> dict[Key, Rank]:
+    """Rank every cell within its pairing."""
+    ranks = {}
+    for group in by_pairing(cells).values():
         before = 0
         for tier in tiers(group, comparisons):
             for cell in tier:
-                found[key(cell)] = Place(before + 1, len(tier) > 1, len(group))
+                ranks[key(cell)] = Rank(before + 1, len(tier) > 1, len(group))
             before += len(tier)
-    return found
+    return ranks
 
 
 def detectable(comparisons: list[Comparison]) -> float | None:
-    """The difference of AUC that the median test of the table would find four times in five, before Holm."""
-    errors = [(one.high - one.low) / (2 * two_sided(1 - ALPHA)) for one in comparisons]
+    """Return the AUC difference that the median paired test detects with 80 % power, before Holm; None: unknown."""
+    errors = [(test.high - test.low) / (2 * two_sided(1 - ALPHA)) for test in comparisons]
     value = averages.detectable(errors) if errors else 0.0
     return value if value > 0 and math.isfinite(value) else None
+
+
+def pairing_title(cell: Cell | Pairing) -> str:
+    """Name the training and test generators, for a title."""
+    if cell.tested_on == cell.trained_on:
+        return f"{cell.tested_on} (seen in training)"
+    return f"trained on {cell.trained_on}, tested on {cell.tested_on}"

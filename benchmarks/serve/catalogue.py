@@ -12,9 +12,9 @@ from typing import Any
 from benchmarks.experiment.names import short_name
 from benchmarks.inference.predictor import Predictor, by_merit, fit_stage, predictor_at, predictor_of
 from benchmarks.measures.results import Results
+from benchmarks.numbers import estimate
 from benchmarks.protocol import PRIMARIES, Condition, phrase_of_column
 from benchmarks.report.digests import SUMS
-from benchmarks.report.numbers import estimate
 from benchmarks.report.reading import read_results, report_folders
 from benchmarks.tables.column import CONTROLS
 from benchmarks.tables.leader import published_leader

@@ -9,7 +9,7 @@ import pandas as pd
 
 from benchmarks.measures.evaluation import evaluated
 from benchmarks.measures.results import DataFacts, Results
-from benchmarks.report.write import Pictures, write_report
+from benchmarks.report.write import write_report
 from benchmarks.speed.figure import Figure, timed
 from benchmarks.speed.statistics import score_rows
 
@@ -18,6 +18,8 @@ DETECTORS, TRAINED, TESTED, IMAGES = 5, 2, 3, 25_000
 
 def reports(photos: str | None) -> list[Figure]:
     """A report of 30 cells over 500,000 scores."""
+    from benchmarks.report.inputs import Pictures, ReportInputs
+
     names = [f"g{i}" for i in range(TESTED)]
     test = score_rows([f"detector {i}" for i in range(DETECTORS)], names[:TRAINED], names, IMAGES)
     val = test.groupby(["detector", "trained_on", "generator"]).head(500).assign(split="val")
@@ -30,10 +32,10 @@ def reports(photos: str | None) -> list[Figure]:
     )  # fmt: skip
     facts = {"name": "speed", "preset": "quick", "seed": 0, "command": "bench speed", "data": data, "generators": []}
     results = Results.model_validate(facts | {"detectors": [], "stages": [], "environment": {}} | found)
-    pictures = Pictures({}, {}, lambda source, sample: None)
+    inputs = ReportInputs(results, scores, Pictures({}, {}, lambda source, sample: None))
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "report"
-        writing = timed(lambda: write_report(place, results, scores, pictures))
+        writing = timed(lambda: write_report(place, inputs))
         size = (place / "index.html").stat().st_size
     over = f"{len(results.cells)} cells over {len(test):,} scores"
     return [

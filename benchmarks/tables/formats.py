@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from html import escape
 
 from benchmarks.measures.seeds import FEWEST
+from benchmarks.numbers import amount, count, estimate, p_value
 from benchmarks.protocol import ALPHA, NEW_FAMILY, Condition
-from benchmarks.report.numbers import amount, count, estimate, p_value
 from benchmarks.tables.column import CONTROLS
 from benchmarks.tables.leaderboard import Leaderboard, Line, Spread, Standing
 from forge.files import csv_cell

@@ -29,8 +29,8 @@ from benchmarks.measures.results import (
     StageFacts,
 )
 from benchmarks.protocol import Protocol
-from benchmarks.report.looking import Evidence, Sight
-from benchmarks.report.write import Pictures, write_report
+from benchmarks.report.inputs import Evidence, Pictures, ReportInputs, Sight
+from benchmarks.report.write import write_report
 from benchmarks.tables.cells import cells_of
 from benchmarks.tables.leaderboard import ranked
 from benchmarks.tables.reproduce import expected_of
@@ -67,14 +67,14 @@ def write(report: Report, job: Job) -> None:
     scores = read_scores(job.path(report.evaluation) / "scores.parquet")
     cells = cells_of(scores, Protocol(results.protocol_version, results.families))
     board = with_thresholds(ranked(cells), {"": results.cells}) if cells else None
-    write_report(
-        job.out / "report",
+    inputs = ReportInputs(
         results.model_copy(update={"means": means_of(board) if board else []}),
         scores,
         collected.pictures(),
         board=board if results.suite else None,
         expected=expected_of(results, cells, board),
     )
+    write_report(job.out / "report", inputs)
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,11 @@ from benchmarks.measures.detection.base import MetricFacts
 from benchmarks.measures.evaluation import evaluated
 from benchmarks.measures.results import SCHEMA_VERSION, Cell, Results
 from benchmarks.protocol import Protocol
-from benchmarks.report.figures import Names
+from benchmarks.report.inputs import Pictures, ReportInputs
+from benchmarks.report.plot.figure import FileNames
 from benchmarks.report.publish import publish_report
 from benchmarks.report.reading import read_expected, read_results
-from benchmarks.report.write import Pictures, write_report
+from benchmarks.report.write import write_report
 from benchmarks.tables.leaderboard import leaderboard
 from benchmarks.tables.thresholds import means_of, with_thresholds
 from benchmarks.workflow.stage import Context, Job, Stage
@@ -57,7 +58,7 @@ def from_scores(folder: Path) -> None:
     board = ranked if results.suite else None
     with tempfile.TemporaryDirectory() as place:
         fresh = Path(place) / "report"
-        write_report(fresh, results, scores, _beside(folder, results), board=board, expected=expected)
+        write_report(fresh, ReportInputs(results, scores, _beside(folder, results), board=board, expected=expected))
         publish_report(fresh, folder)
 
 
@@ -101,7 +102,7 @@ def _key(cell: Cell) -> tuple[str, str, str, str, int]:
 
 def _beside(folder: Path, results: Results) -> Pictures:
     """The samples that lie beside a page."""
-    names, forged = Names(), {}
+    names, forged = FileNames(), {}
     for name in dict.fromkeys(one.name for one in results.generators):
         file = folder / f"{names('samples', name)}.png"
         if file.is_file():

@@ -4,6 +4,7 @@ import pandas as pd
 from synthetic import NO_PICTURES, make_results
 from test_leaderboard import suite
 
+from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.write import write_report
 from benchmarks.tables.cells import cells_of
 from benchmarks.tables.leaderboard import leaderboard
@@ -20,5 +21,5 @@ def publish_suite(folder):
         scores.loc[rows, "generator"] = seen
     results = make_results(scores, name="mine")
     expected = expected_of(results, cells_of(scores), leaderboard(scores))
-    write_report(folder, results, scores, NO_PICTURES, expected=expected)
+    write_report(folder, ReportInputs(results, scores, NO_PICTURES, expected=expected))
     return folder

@@ -10,7 +10,7 @@ import pandas as pd
 from benchmarks.measures.evaluate import compare, evaluate
 from benchmarks.measures.results import Cell, Comparison, DataFacts, DetectorFacts, GeneratorFacts, Results, StageFacts
 from benchmarks.protocol import TestGrid, TrainSet, condition_of
-from benchmarks.report.write import Pictures
+from benchmarks.report.inputs import Pictures
 
 TINY = (
     "--preset", "smoke", "--set", "data.count=160", "--set", "data.resolution=16",

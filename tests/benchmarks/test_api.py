@@ -19,6 +19,7 @@ from synthetic import MANY, NO_PICTURES, ONE, Page, make_results, make_scores
 import benchmarks
 from benchmarks import Report, Suite, load, run
 from benchmarks.measures.results import Finding
+from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.write import write_report
 from benchmarks.workflow.runner import RunOutcome
 from forge.errors import BenchError, BenchWarning, InputError, UnknownNameError
@@ -27,7 +28,7 @@ from forge.errors import BenchError, BenchWarning, InputError, UnknownNameError
 def write(folder, skill=ONE, **changes):
     scores = make_scores(skill, n=60)
     results = make_results(scores).model_copy(update=changes)
-    write_report(folder, results, scores, NO_PICTURES)
+    write_report(folder, ReportInputs(results, scores, NO_PICTURES))
     return results
 
 

@@ -14,8 +14,8 @@ from benchmarks.experiment.matrix import exams
 from benchmarks.experiment.resolve import resolve
 from benchmarks.measures.evaluate import compare, evaluate, grid
 from benchmarks.measures.results import GeneratorFacts, Moment, QualityRow
-from benchmarks.report.figures import Names
-from benchmarks.report.progress import progress
+from benchmarks.report.plot.figure import FileNames
+from benchmarks.report.sections.training_progress import progress_content
 from benchmarks.tables.cells import cells_of
 from benchmarks.tables.leaderboard import leaderboard
 from benchmarks.tables.submission import suite_images
@@ -353,11 +353,11 @@ def test_the_picture_of_detectability_against_training():
         quality=[quality],
     )
     results = results.model_copy(update={"moments": [snapshot], "generators": [end]})
-    found = progress(results, Names())
+    found = progress_content(results, FileNames())
     assert [figure.name for figure in found.figures] == [
         "progress-dcgan-unseen", "progress-dcgan-quality", "progress-dcgan-seen"
     ]  # fmt: skip
     others = found.figures[0].alt
     assert "dct from 0.95 after 6 k to 0.60" in others and "npr from 0.40 after 6 k to 0.90" in others
     assert "harder to tell for 1 and easier for 1 of the 2 detectors" in found.sentences[0]
-    assert progress(results.model_copy(update={"moments": []}), Names()).figures == []
+    assert progress_content(results.model_copy(update={"moments": []}), FileNames()).figures == []

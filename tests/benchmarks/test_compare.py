@@ -7,6 +7,7 @@ import pytest
 from synthetic import NO_PICTURES, call_bench, make_results
 from test_leaderboard import GENERATORS, rows_of, suite, union
 
+from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.write import write_report
 from benchmarks.tables import compare
 from benchmarks.tables.cells import cells_of
@@ -53,7 +54,7 @@ def test_the_command_prints_and_draws(tmp_path, monkeypatch, capsys):
     for name in set(val["trained_on"]):
         val.loc[val["trained_on"].eq(name) & val["generator"].ne(""), "generator"] = name.split("+")[0]
     whole = pd.concat([rows, val.drop_duplicates(["detector", "trained_on", "sample_id"])], ignore_index=True)
-    write_report(tmp_path / "reports" / "mine", make_results(whole, name="mine"), whole, NO_PICTURES)
+    write_report(tmp_path / "reports" / "mine", ReportInputs(make_results(whole, name="mine"), whole, NO_PICTURES))
     code, out, err = bench("compare", "good", "bad", "--suite", "mine")
     assert (code, err) == (0, "") and "unseen" in out and "p < 0.001" in out
     picture = (tmp_path / "pictures" / "mine" / "good-vs-bad.svg").read_text()

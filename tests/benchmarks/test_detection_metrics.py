@@ -17,7 +17,8 @@ from benchmarks.measures.evaluate import evaluate
 from benchmarks.measures.evaluation import evaluated
 from benchmarks.measures.results import CSV_COLUMNS, Cell, Results, to_csv
 from benchmarks.report.digests import write_sums
-from benchmarks.report.rows import shown_value
+from benchmarks.report.inputs import ReportInputs
+from benchmarks.report.results_table import shown_value
 from benchmarks.report.write import write_report
 from forge.errors import BenchWarning, InputError
 from forge.registry import allow_files
@@ -92,7 +93,7 @@ def test_a_metric_from_a_file_is_in_results_csv_page_and_report(plugin, tmp_path
     cell, test = results.cells[0], scores[scores["split"] == "test"]
     wanted = f1_score(test["label"], test["score"] >= cell.threshold)
     assert cell.value("f1") == pytest.approx(wanted) and results.metrics[-1].name == reference
-    write_report(tmp_path / "report", results, scores, NO_PICTURES)
+    write_report(tmp_path / "report", ReportInputs(results, scores, NO_PICTURES))
     row = next(csv.DictReader(io.StringIO((tmp_path / "report/results.csv").read_text())))
     assert float(row["f1"]) == pytest.approx(wanted, abs=1e-6)
     shown = shown_value(cell, results.metrics[-1])
@@ -141,7 +142,7 @@ def test_a_report_made_again_from_its_scores_keeps_what_it_cannot_compute(plugin
     bench, scores = call_bench(tmp_path, monkeypatch, capsys), make_scores(ONE, n=60)
     found = evaluated(scores, ["my.py:F1"])
     results = Results.model_validate(make_results(scores, name="mine").model_dump() | found)
-    write_report(tmp_path / "reports/mine", results, scores, NO_PICTURES)
+    write_report(tmp_path / "reports/mine", ReportInputs(results, scores, NO_PICTURES))
     write_sums(tmp_path / "reports/mine")
     file = tmp_path / "reports/mine/results.json"
     before = json.loads(file.read_text())

@@ -12,6 +12,7 @@ from benchmarks.measures import metrics
 from benchmarks.measures.evaluate import evaluate
 from benchmarks.measures.groups import groups
 from benchmarks.measures.interval import wilson
+from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.write import write_report
 
 
@@ -112,7 +113,7 @@ def test_the_page_shows_the_gaps(tmp_path):
     scores = one_test(shift=1.5)
     facts, gaps = groups(scores, evaluate(scores))
     results = make_results(scores).model_copy(update={"groups": facts, "gaps": gaps})
-    write_report(tmp_path, results, scores, NO_PICTURES)
+    write_report(tmp_path, ReportInputs(results, scores, NO_PICTURES))
     text = html_of(tmp_path)
     Page(text)
     assert 'id="groups"' in text and "Every group: 2 rows" in text

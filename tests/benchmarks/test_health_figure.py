@@ -4,8 +4,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from benchmarks.report.figures import Names
 from benchmarks.report.health import health_figures
+from benchmarks.report.plot.figure import FileNames
 
 
 def tick(kimg: float, state: str, **readings: float) -> dict[str, object]:
@@ -21,7 +21,7 @@ TICKS = [
 
 
 def drawn(ticks):
-    (figure,) = health_figures("dcgan", ticks, Names())
+    (figure,) = health_figures("dcgan", ticks, FileNames())
     return figure, ElementTree.fromstring(figure.svg)
 
 
@@ -65,7 +65,7 @@ def test_rows_without_readings_are_left_out():
 
 
 def test_one_tick_is_no_history():
-    assert health_figures("dcgan", TICKS[:1], Names()) == []
+    assert health_figures("dcgan", TICKS[:1], FileNames()) == []
 
 
 def test_everything_stays_inside_the_figure():

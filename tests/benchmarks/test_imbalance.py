@@ -15,7 +15,8 @@ from benchmarks.measures.detection.calibration import Ece
 from benchmarks.measures.evaluate import evaluate
 from benchmarks.measures.resampling import balanced_interval
 from benchmarks.measures.results import Cell, Results
-from benchmarks.report.rows import shown_value, table
+from benchmarks.report.inputs import ReportInputs
+from benchmarks.report.results_table import shown_value, table
 from benchmarks.report.write import write_report
 
 REPORTS = Path(__file__).parents[2] / "reports"
@@ -52,7 +53,7 @@ def test_the_terminal_and_the_page_say_so(cell, tmp_path):
         console.print(outcome_table(results.model_dump(mode="json")))
     shown = captured.get()
     assert "balanced acc." in shown and "92" not in shown.rpartition("random")[2]
-    write_report(tmp_path, results, scores, NO_PICTURES)
+    write_report(tmp_path, ReportInputs(results, scores, NO_PICTURES))
     text = (tmp_path / "report.md").read_text()
     assert "Balanced accuracy at 0.5" in text and "at the set's prevalence)" in text and "equal prevalence" in text
 

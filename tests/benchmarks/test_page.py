@@ -11,6 +11,7 @@ import pytest
 from synthetic import NO_PICTURES, make_results, make_scores
 
 from benchmarks.protocol import Condition
+from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.write import write_report
 from benchmarks.tables.leaderboard import leaderboard
 
@@ -46,7 +47,7 @@ def folder(tmp_path_factory):
     robust = [cell.model_copy(update={"perturbation": p, "condition": Condition.ROBUST, "auc": cell.auc - 0.1})
               for cell in results.cells for p in ("jpeg75", "jpeg30")]  # fmt: skip
     results = results.model_copy(update={"cells": [*results.cells, *robust]})
-    write_report(place, results, scores, NO_PICTURES, board=leaderboard(scores))
+    write_report(place, ReportInputs(results, scores, NO_PICTURES, board=leaderboard(scores)))
     return place
 
 
@@ -148,7 +149,7 @@ def test_the_threshold_moves_every_number_as_the_scores_say(browser, folder):
 
 def test_without_script_everything_is_said_and_nothing_dead_is_shown(browser, folder):
     with Visit(browser, folder, java_script_enabled=False) as page:
-        assert not page.locator("#dial").is_visible() and not page.locator("#filter").is_visible()
+        assert not page.locator("#threshold").is_visible() and not page.locator("#filter").is_visible()
         assert names(page) == [STRANGE, "npr", "disc-raw"] and page.locator("#leaderboard button").count() == 0
 
 
@@ -172,7 +173,7 @@ def test_everybody_can_read_it(browser, folder, scheme, width):
 def test_a_page_is_printed_whole(browser, folder):
     with Visit(browser, folder) as page:
         page.emulate_media(media="print")
-        assert not page.locator("nav").is_visible() and not page.locator("#dial").is_visible()
+        assert not page.locator("nav").is_visible() and not page.locator("#threshold").is_visible()
         assert page.locator("#leaderboard table.heat").is_visible()
 
 

@@ -7,6 +7,7 @@ from synthetic import NO_PICTURES, ONE, call_bench, make_results, make_scores
 
 from benchmarks import load
 from benchmarks.cli import completion
+from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.write import write_report
 
 
@@ -18,7 +19,7 @@ def bench(tmp_path, monkeypatch, capsys):
 def test_one_variable_moves_each_place(bench, tmp_path, monkeypatch):
     elsewhere = tmp_path / "else where"
     scores = make_scores(ONE, n=60)
-    write_report(elsewhere / "mine", make_results(scores, name="mine"), scores, NO_PICTURES)
+    write_report(elsewhere / "mine", ReportInputs(make_results(scores, name="mine"), scores, NO_PICTURES))
     assert bench("show", "mine")[0] == 2  # not in reports/
     monkeypatch.setenv("BENCH_HOME", str(tmp_path / "kept"))
     monkeypatch.setenv("BENCH_REPORTS", str(elsewhere))

@@ -14,10 +14,11 @@ from synthetic import MANY, NO_PICTURES, ONE, Page, faces, html_of, make_results
 
 from benchmarks.measures.detection import METRICS
 from benchmarks.measures.results import CSV_COLUMNS, Results
-from benchmarks.report.leaderboard import leaderboard
-from benchmarks.report.ranking import places
-from benchmarks.report.rows import TestRows
-from benchmarks.report.write import Pictures, write_report
+from benchmarks.report.inputs import Pictures, ReportInputs
+from benchmarks.report.pairing_table import pairing_table
+from benchmarks.report.ranking import ranks_of
+from benchmarks.report.results_table import ScoreIndex
+from benchmarks.report.write import write_report
 from detect.scoring import read_scores
 from forge.errors import InputError
 from forge.files import read_json
@@ -48,7 +49,7 @@ def written(many, tmp_path_factory):
         filmstrip={"dcgan": strip},
         by_id=lambda source, sample: None if source == "rendered" else faces(1, len(sample))[0],
     )
-    write_report(folder, *many, pictures)
+    write_report(folder, ReportInputs(*many, pictures))
     return folder
 
 
@@ -68,7 +69,7 @@ def test_all_files_are_there_and_data_reads_back(written, many):
 def test_same_inputs_same_bytes(many, written, tmp_path):
     results, scores = many
     for folder in (tmp_path / "a", tmp_path / "b"):
-        write_report(folder, results, scores, NO_PICTURES)
+        write_report(folder, ReportInputs(results, scores, NO_PICTURES))
     again = {path.relative_to(tmp_path / "a"): path.read_bytes() for path in (tmp_path / "a").rglob("*.*")}
     assert len(again) > 10
     for name, data in again.items():
@@ -77,15 +78,15 @@ def test_same_inputs_same_bytes(many, written, tmp_path):
 
 def test_rows_in_another_order_draw_the_same_figures(one, tmp_path):
     results, scores = one
-    write_report(tmp_path / "a", results, scores, NO_PICTURES)
-    write_report(tmp_path / "b", results, scores.sample(frac=1, random_state=3), NO_PICTURES)
+    write_report(tmp_path / "a", ReportInputs(results, scores, NO_PICTURES))
+    write_report(tmp_path / "b", ReportInputs(results, scores.sample(frac=1, random_state=3), NO_PICTURES))
     assert html_of(tmp_path / "a") == html_of(tmp_path / "b")
 
 
 def test_a_second_report_leaves_no_stale_figures(many, one, tmp_path):
-    write_report(tmp_path, *many, NO_PICTURES)
+    write_report(tmp_path, ReportInputs(*many, NO_PICTURES))
     before = set(tmp_path.glob("figures/*.svg"))
-    write_report(tmp_path, *one, NO_PICTURES)
+    write_report(tmp_path, ReportInputs(*one, NO_PICTURES))
     after = set(tmp_path.glob("figures/*.svg"))
     linked = set(re.findall(r"\]\((figures/[^)]+)\)", (tmp_path / "report.md").read_text(encoding="utf-8")))
     assert len(after) < len(before)
@@ -139,7 +140,10 @@ def test_names_stay_text(tmp_path):
     scores = make_scores({(EVIL, "a+b"): {"a": 1.0, EVIL: -2.0}}, n=60)
     results = make_results(scores, name=EVIL, face=EVIL)
     results = results.model_copy(update={"command": EVIL, "environment": {EVIL: EVIL}})
-    write_report(tmp_path, results, scores, Pictures({EVIL: faces(3)}, {EVIL: [(1.0, faces(8))]}, lambda a, b: None))
+    write_report(
+        tmp_path,
+        ReportInputs(results, scores, Pictures({EVIL: faces(3)}, {EVIL: [(1.0, faces(8))]}, lambda a, b: None)),
+    )
     page = Page(html_of(tmp_path))
     assert len(page.all("script")) == 2 and json.loads(page.scripts[0])[0]["detector"] == EVIL
     assert page.text.count(EVIL) >= 3  # heading, table, command: as text
@@ -155,14 +159,14 @@ def test_names_stay_text(tmp_path):
 
 def test_table_rows_of_the_pull_request_text_have_all_columns(tmp_path):
     scores = make_scores({("a|b", "dc|gan"): {"dc|gan": 1.0}}, n=60)
-    write_report(tmp_path, make_results(scores), scores, NO_PICTURES)
+    write_report(tmp_path, ReportInputs(make_results(scores), scores, NO_PICTURES))
     lines = [x for x in (tmp_path / "report.md").read_text(encoding="utf-8").splitlines() if x.startswith("|")]
     assert len(lines) == 3
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
 
 
 def test_sizes(many, written, tmp_path):
-    write_report(tmp_path, *many, NO_PICTURES)
+    write_report(tmp_path, ReportInputs(*many, NO_PICTURES))
     assert (tmp_path / "index.html").stat().st_size < 300_000
     assert (written / "index.html").stat().st_size < 3_000_000
 
@@ -175,7 +179,7 @@ def test_a_large_matrix_stays_small_and_says_what_it_leaves_out(tmp_path):
     scores = make_scores(skill, n=60)
     results = make_results(scores)
     assert len(results.cells) == 48
-    write_report(tmp_path, results, scores, NO_PICTURES)
+    write_report(tmp_path, ReportInputs(results, scores, NO_PICTURES))
     text = html_of(tmp_path)
     assert len(text.encode()) < 300_000
     page = Page(text)
@@ -192,7 +196,7 @@ def test_photos_are_shown_only_where_by_id_gives_them(one, tmp_path):
         asked.append((source, sample))
         return None if source == "rendered" else faces(1)[0]
 
-    write_report(tmp_path, *one, Pictures({}, {}, by_id))
+    write_report(tmp_path, ReportInputs(*one, Pictures({}, {}, by_id)))
     page = Page(html_of(tmp_path))
     shown = [attrs["alt"] for attrs in page.all("img")]
     assert shown and all(alt.startswith("Forged face dcgan-test-") for alt in shown)
@@ -203,7 +207,7 @@ def test_photos_are_shown_only_where_by_id_gives_them(one, tmp_path):
 
 def test_the_worst_mistakes_are_the_most_confident_ones(one, tmp_path):
     results, scores = one
-    write_report(tmp_path, results, scores, NO_PICTURES)
+    write_report(tmp_path, ReportInputs(results, scores, NO_PICTURES))
     test = scores[scores["split"] == "test"]
     false_alarms = test[(test["label"] == 0)].nlargest(6, "score")["sample_id"].tolist()
     missed = test[(test["label"] == 1)].nsmallest(6, "score")["sample_id"].tolist()
@@ -214,7 +218,7 @@ def test_the_worst_mistakes_are_the_most_confident_ones(one, tmp_path):
 def test_a_run_without_cells_still_makes_a_page(one, tmp_path):
     results, scores = one
     empty = results.model_copy(update={"cells": [], "comparisons": [], "detectors": [], "generators": []})
-    write_report(tmp_path, empty, scores, NO_PICTURES)
+    write_report(tmp_path, ReportInputs(empty, scores, NO_PICTURES))
     Page(html_of(tmp_path))
     assert "measured nothing" in html_of(tmp_path)
 
@@ -223,7 +227,7 @@ def test_n_too_small_is_said(tmp_path):
     scores = make_scores(ONE, n=40)
     results = make_results(scores)
     assert results.cells[0].tpr_at_fpr_1pct is None
-    write_report(tmp_path, results, scores, NO_PICTURES)
+    write_report(tmp_path, ReportInputs(results, scores, NO_PICTURES))
     assert '<span class="none">n too small</span>' in html_of(tmp_path)
     assert "| n too small |" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
@@ -231,13 +235,13 @@ def test_n_too_small_is_said(tmp_path):
 def test_scores_of_another_run_are_refused(one, tmp_path):
     results, scores = one
     with pytest.raises(InputError, match="scores hold other test images"):
-        write_report(tmp_path, results, scores.iloc[:-5], NO_PICTURES)
+        write_report(tmp_path, ReportInputs(results, scores.iloc[:-5], NO_PICTURES))
 
 
 def test_rows_of_a_cell_are_its_clean_test_rows(many):
     results, scores = many
     noisy = scores.assign(perturbation="jpeg-30", score=0.0)
-    rows = TestRows(pd.concat([scores, noisy]))(results.cells[0])
+    rows = ScoreIndex(pd.concat([scores, noisy]))(results.cells[0])
     assert len(rows) == 400
     assert set(rows["split"]) == {"test"} and set(rows["perturbation"]) == {"none"}
 
@@ -245,8 +249,8 @@ def test_rows_of_a_cell_are_its_clean_test_rows(many):
 def test_the_leaderboard_has_a_field_a_pairing_and_a_hole_where_nothing_ran(many):
     results, _ = many
     cells = [c for c in results.cells if (c.detector, c.trained_on, c.tested_on) != ("dct", "dcgan", "stylegan-lite")]
-    board = leaderboard(cells, places(cells, results.comparisons))
-    pairings = [(c.duel.trained_on, c.duel.tested_on, c.same) for c in board.columns]
+    board = pairing_table(cells, ranks_of(cells, results.comparisons))
+    pairings = [(c.pairing.trained_on, c.pairing.tested_on, c.seen) for c in board.columns]
     assert pairings == [
         ("dcgan", "dcgan", True), ("dcgan", "stylegan-lite", False),
         ("stylegan-lite", "stylegan-lite", True), ("stylegan-lite", "dcgan", False),
@@ -254,13 +258,13 @@ def test_the_leaderboard_has_a_field_a_pairing_and_a_hole_where_nothing_ran(many
     assert [name for name, _ in board.lines] == ["xception", "dct"]  # what was not run everywhere is not first
     fields = dict(board.lines)
     assert fields["dct"][1] is None and fields["dct"][0].step == 10
-    assert fields["xception"][2].leads and fields["xception"][2].place == "1" and not fields["dct"][2].leads
+    assert fields["xception"][2].leads and fields["xception"][2].rank == "1" and not fields["dct"][2].leads
 
 
 def test_a_report_on_digits_speaks_of_digits(many, tmp_path):
     results, scores = many
     data = results.data.model_copy(update={"name": "digits", "rejected": {}})
-    write_report(tmp_path, results.model_copy(update={"data": data, "stages": []}), scores, NO_PICTURES)
+    write_report(tmp_path, ReportInputs(results.model_copy(update={"data": data, "stages": []}), scores, NO_PICTURES))
     text = " ".join(Page(html_of(tmp_path)).text)
     assert "real digits" in text
     for words in (text, (tmp_path / "report.md").read_text()):

@@ -3,8 +3,9 @@
 import pytest
 from synthetic import NO_PICTURES, Page, cell, compared, html_of, make_results, make_scores, run
 
-from benchmarks.report.discriminators import knowledge
-from benchmarks.report.figures import Names
+from benchmarks.report.inputs import ReportInputs
+from benchmarks.report.plot.figure import FileNames
+from benchmarks.report.sections.discriminators import discriminator_content
 from benchmarks.report.write import write_report
 
 
@@ -16,7 +17,7 @@ def cells(*rows, trained_on="dcgan", tested_on="dcgan"):
 
 
 def found(some, tests):
-    return knowledge(run(some, tests), Names())
+    return discriminator_content(run(some, tests), FileNames())
 
 
 def test_a_run_without_discriminators_says_nothing():
@@ -130,7 +131,7 @@ def test_a_page_answers_the_question_or_says_how_to(tmp_path):
         for i, name in enumerate(["disc-scratch", "disc-finetune", "disc-raw@dcgan"])
     }
     scores = make_scores(skill, n=100)
-    write_report(tmp_path, make_results(scores), scores, NO_PICTURES)
+    write_report(tmp_path, ReportInputs(make_results(scores), scores, NO_PICTURES))
     text = html_of(tmp_path)
     Page(text)
     assert "What does the discriminator know?" in text and "beats the same network from random weights" in text

@@ -7,11 +7,12 @@ import pytest
 from PIL import Image
 from synthetic import MANY, Page, faces, html_of, make_results, make_scores
 
-from benchmarks.report import maps
+from benchmarks.report import frequency_maps
 from benchmarks.report.colour import diverging, overlay
-from benchmarks.report.figures import Names
-from benchmarks.report.looking import FACES, Evidence, Sight, looking
-from benchmarks.report.write import Pictures, write_report
+from benchmarks.report.inputs import Evidence, Pictures, ReportInputs, Sight
+from benchmarks.report.plot.figure import FileNames
+from benchmarks.report.sections.saliency import FACES, saliency_content
+from benchmarks.report.write import write_report
 
 
 def spectrum(side=64, *, peaks=(), noise=0.2, seed=0):
@@ -25,7 +26,7 @@ def spectrum(side=64, *, peaks=(), noise=0.2, seed=0):
 
 @pytest.mark.parametrize(("across", "down"), [(0.5, 0.0), (0.5, 0.5), (0.25, 0.0), (0.125, 0.25)])
 def test_a_planted_peak_is_found_where_it_is(across, down):
-    seen = maps.peak(spectrum(peaks=[(across, down, 5.0)]))
+    seen = frequency_maps.peak(spectrum(peaks=[(across, down, 5.0)]))
     assert seen is not None and (seen.across, seen.down) == (across, down)
     twice = 2 if (across, down) in ((0.5, 0.0), (0.5, 0.5)) else 1  # there both places are one
     assert seen.height == pytest.approx(5 * twice, abs=1)
@@ -33,37 +34,39 @@ def test_a_planted_peak_is_found_where_it_is(across, down):
 
 def test_noise_ridges_and_plateaus_are_no_peaks():
     y, x = np.mgrid[-32:32, -32:32] / 64
-    assert maps.peak(spectrum()) is None
-    assert maps.peak(spectrum() + 4 * (np.hypot(x, y) > 0.3).astype(np.float32)) is None
-    assert maps.peak(spectrum() + 4 * (x == 0).astype(np.float32)) is None
-    assert maps.peak(spectrum(peaks=[(0.0, 1 / 64, 9.0)])) is None  # pose and light, not a trace
-    assert maps.peak(np.zeros((16, 16), np.float32)) is None
+    assert frequency_maps.peak(spectrum()) is None
+    assert frequency_maps.peak(spectrum() + 4 * (np.hypot(x, y) > 0.3).astype(np.float32)) is None
+    assert frequency_maps.peak(spectrum() + 4 * (x == 0).astype(np.float32)) is None
+    assert frequency_maps.peak(spectrum(peaks=[(0.0, 1 / 64, 9.0)])) is None  # pose and light, not a trace
+    assert frequency_maps.peak(np.zeros((16, 16), np.float32)) is None
 
 
 def test_a_spectrum_in_words():
-    words = maps.in_words(spectrum(peaks=[(0.5, 0.25, 6.0)]))
+    words = frequency_maps.in_words(spectrum(peaks=[(0.5, 0.25, 6.0)]))
     assert "0.50 cycles a pixel across and 0.25 down" in words
     assert "repeats every 2 pixels across and every 4 pixels down" in words and "about the power" in words
-    assert "has 3.0 dB less power" in maps.in_words(spectrum() - 3)
-    assert maps.in_words(spectrum()).startswith("No single frequency stands out")
+    assert "has 3.0 dB less power" in frequency_maps.in_words(spectrum() - 3)
+    assert frequency_maps.in_words(spectrum()).startswith("No single frequency stands out")
 
 
 def test_a_smaller_map_keeps_its_peaks():
-    small = maps.strongest(spectrum(128, peaks=[(0.25, 0.0, -7.0)]), 32)
+    small = frequency_maps.strongest(spectrum(128, peaks=[(0.25, 0.0, -7.0)]), 32)
     assert small.shape == (32, 32) and small.min() < -6 and np.abs(small).max() < 8
-    assert np.array_equal(maps.strongest(spectrum(), 64), spectrum())
+    assert np.array_equal(frequency_maps.strongest(spectrum(), 64), spectrum())
 
 
 def test_scales_are_round_and_hold_the_values():
-    assert [maps.round_up(v) for v in (0, 0.04, 1, 1.1, 2.5, 4, 7, 12)] == [1, 0.05, 1, 2, 3, 5, 10, 20]
+    assert [frequency_maps.round_up(v) for v in (0, 0.04, 1, 1.1, 2.5, 4, 7, 12)] == [1, 0.05, 1, 2, 3, 5, 10, 20]
 
 
 def test_weights_in_words():
     fine = np.zeros((32, 32), np.float32)
     fine[-8:, -8:] = 1
-    assert maps.balance(fine).startswith("A coefficient of the finest third weighs more than 100 times")
-    assert maps.balance(np.ones((32, 32), np.float32)) == "Coarse and fine coefficients weigh about the same."
-    assert maps.balance(np.zeros((32, 32), np.float32)) == "Coarse and fine coefficients weigh about the same."
+    assert frequency_maps.balance(fine).startswith("A coefficient of the finest third weighs more than 100 times")
+    assert frequency_maps.balance(np.ones((32, 32), np.float32)) == "Coarse and fine coefficients weigh about the same."
+    assert (
+        frequency_maps.balance(np.zeros((32, 32), np.float32)) == "Coarse and fine coefficients weigh about the same."
+    )
 
 
 def test_colours_of_differences_are_symmetric_and_darken_to_both_sides():
@@ -102,14 +105,14 @@ def evidence():
 
 
 def test_detectors_look_at_the_forgeries_they_were_trained_on():
-    shown = looking(evidence(), {"dcgan": faces(9), "stylegan-lite": faces(9, 1)}, Names())
-    assert [(g.generator, [title for title, _ in g.rows], g.count) for g in shown.gazes] == [
+    shown = saliency_content(evidence(), {"dcgan": faces(9), "stylegan-lite": faces(9, 1)}, FileNames())
+    assert [(g.generator, [title for title, _ in g.rows], g.count) for g in shown.saliency] == [
         ("dcgan", ["xception"], FACES), ("stylegan-lite", ["xception"], FACES),
     ]  # fmt: skip
-    assert shown.silent == ["dct"] and len(shown.weights) == 2 and not any(shown.left_out.values())
+    assert shown.without == ["dct"] and len(shown.weights) == 2 and not any(shown.left_out.values())
     assert all(m.limit.endswith(" dB") for m in shown.spectra)
     joint = Evidence(sights=[sight("npr", "dcgan+other", ("dcgan", "other"))])
-    (gaze,) = looking(joint, {"dcgan": faces(3), "stylegan-lite": faces(3)}, Names()).gazes
+    (gaze,) = saliency_content(joint, {"dcgan": faces(3), "stylegan-lite": faces(3)}, FileNames()).saliency
     assert gaze.count == 3 and gaze.rows[0][0] == "npr, trained on all"
 
 
@@ -118,20 +121,22 @@ def test_what_does_not_fit_is_said():
         spectra={f"g{i}": spectrum(seed=i) for i in range(6)},
         sights=[sight(f"d{i}", "dcgan", weights=spectrum(16)) for i in range(15)],
     )
-    shown = looking(many, {"dcgan": faces(8)}, Names())
+    shown = saliency_content(many, {"dcgan": faces(8)}, FileNames())
     assert len(shown.spectra) == 4 and shown.left_out["spectra"] == "The first 4 of 6 generators."
-    assert len(shown.gazes[0].rows) == 12 and shown.gazes[0].left_out == "The first 12 of 15 detectors."
+    assert len(shown.saliency[0].rows) == 12 and shown.saliency[0].left_out == "The first 12 of 15 detectors."
     assert len(shown.weights) == 6 and shown.left_out["weights"] == "The first 6 of 15 maps."
 
 
-def test_nothing_found_is_no_section():
-    assert not looking(Evidence(), {"dcgan": faces(2)}, Names())
+def test_a_run_without_explanations_has_no_section():
+    assert saliency_content(Evidence(), {"dcgan": faces(2)}, FileNames()) is None
 
 
 def test_the_page_shows_it_with_alternative_texts_and_files_beside_it(tmp_path):
     scores = make_scores(MANY, n=40)
     forged = {"dcgan": faces(64), "stylegan-lite": faces(64, 1)}
-    write_report(tmp_path, make_results(scores), scores, Pictures(forged, {}, lambda s, i: None, evidence()))
+    write_report(
+        tmp_path, ReportInputs(make_results(scores), scores, Pictures(forged, {}, lambda s, i: None, evidence()))
+    )
     page = Page(html_of(tmp_path))
     alts = [attrs["alt"] for attrs in page.all("img")]
     assert sum(alt.startswith("Spectrum of") for alt in alts) == 2 and "a pattern that repeats every 2" in " ".join(
@@ -144,5 +149,5 @@ def test_the_page_shows_it_with_alternative_texts_and_files_beside_it(tmp_path):
     there = {file.name for kind in ("looking", "spectrum") for file in tmp_path.glob(f"{kind}-*.png")}
     assert set(linked) == there and len(there) == 4
     assert Image.open(tmp_path / "looking-dcgan.png").width > FACES * 64
-    write_report(tmp_path, make_results(scores), scores, Pictures(forged, {}, lambda s, i: None))
+    write_report(tmp_path, ReportInputs(make_results(scores), scores, Pictures(forged, {}, lambda s, i: None)))
     assert not list(tmp_path.glob("looking-*.png")) and "Where they look" not in html_of(tmp_path)

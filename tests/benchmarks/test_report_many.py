@@ -9,13 +9,14 @@ from rich.console import Console
 from synthetic import Page, faces, html_of, make_results, make_scores
 
 from benchmarks.cli.outcome import outcome_tables
-from benchmarks.report.figures import CURVES, Names, _trained_on, apart, duels
-from benchmarks.report.leaderboard import leaderboard, ordered, picture_of
-from benchmarks.report.looking import Evidence, Sight
-from benchmarks.report.paired import matrices
-from benchmarks.report.ranking import places
-from benchmarks.report.words import _who
-from benchmarks.report.write import Pictures, write_report
+from benchmarks.report.inputs import Evidence, Pictures, ReportInputs, Sight
+from benchmarks.report.key_figure import _trained_on, pairings_figure
+from benchmarks.report.paired_tests import matrices
+from benchmarks.report.pairing_table import pairing_table, ranked_detectors
+from benchmarks.report.plot.figure import MAX_CURVES, FileNames, spread_sample
+from benchmarks.report.ranking import by_pairing, ranks_of
+from benchmarks.report.text.summary import _who
+from benchmarks.report.write import write_report
 
 DETECTORS = ["xception", "resnet50", "meso4", "npr", "dct", "spectrum", "hmm"]
 DETECTORS += ["disc-raw", "disc-probe", "disc-finetune", "disc-scratch"]
@@ -49,7 +50,7 @@ def folder(zoo, tmp_path_factory):
         by_id=lambda source, sample: None if source == "rendered" else faces(1, len(sample))[0],
         evidence=Evidence(spectra, sights, "input gradients"),
     )
-    write_report(place, *zoo, pictures)
+    write_report(place, ReportInputs(*zoo, pictures))
     return place
 
 
@@ -95,13 +96,13 @@ def test_every_citation_is_given_once(folder):
 def test_the_order_is_that_of_generators_not_seen(zoo):
     cells = zoo[0].cells
     by_cross = {name: np.mean([c.auc for c in cells if c.detector == name and not c.seen]) for name in DETECTORS}
-    assert ordered(cells) == sorted(DETECTORS, key=lambda name: -by_cross[name])
-    board = leaderboard(cells, places(cells, zoo[0].comparisons))
+    assert ranked_detectors(cells) == sorted(DETECTORS, key=lambda name: -by_cross[name])
+    board = pairing_table(cells, ranks_of(cells, zoo[0].comparisons))
     assert board.trained_on == [("dcgan", 2), ("stylegan-lite", 2)]
     for i, column in enumerate(board.columns):
         aucs = {name: fields[i].auc for name, fields in board.lines}
         leads = [name for name, fields in board.lines if fields[i].leads]
-        assert max(aucs, key=lambda name: float(aucs[name])) in leads and column.same == (i in (0, 2))
+        assert max(aucs, key=lambda name: float(aucs[name])) in leads and column.seen == (i in (0, 2))
 
 
 def test_all_tests_are_in_the_matrices_once(zoo):
@@ -113,18 +114,18 @@ def test_all_tests_are_in_the_matrices_once(zoo):
 
 
 def test_curves_of_the_best_the_worst_and_some_between(zoo):
-    for group in duels(zoo[0].cells).values():
-        shown = apart(group)
-        assert len(shown) == CURVES and shown[0] is group[0] and shown[-1] is group[-1]
-    assert apart(group[:3]) == group[:3]
+    for group in by_pairing(zoo[0].cells).values():
+        shown = spread_sample(group)
+        assert len(shown) == MAX_CURVES and shown[0] is group[0] and shown[-1] is group[-1]
+    assert spread_sample(group[:3]) == group[:3]
 
 
 def test_the_picture_has_a_mark_for_every_result(zoo):
-    figure = picture_of(zoo[0].cells, Names())
+    figure = pairings_figure(zoo[0].cells, FileNames())
     assert figure.svg.count('class="ring') == 1 + 22 and figure.svg.count('class="dot') == 1 + 22
     assert all(name in figure.alt for name in DETECTORS)
     cells = [cell.model_copy(update={"detector": f"d{i}"}) for i, cell in enumerate(zoo[0].cells[:30])]
-    assert picture_of(cells, Names()).title.endswith("the first 20 of 30")
+    assert pairings_figure(cells, FileNames()).title.endswith("the first 20 of 30")
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])

@@ -4,13 +4,16 @@ import re
 
 import pandas as pd
 import pytest
+from benchmarks.report.threshold import MOST, dials
 from synthetic import NO_PICTURES, Page, html_of, make_results, make_scores
 
+from benchmarks.report import focus as suite_focus
 from benchmarks.report import suite
-from benchmarks.report.figures import Names
-from benchmarks.report.rows import TestRows, shown_metrics
-from benchmarks.report.standings_figure import picture
-from benchmarks.report.threshold import MOST, dials
+from benchmarks.report.inputs import ReportInputs
+from benchmarks.report.key_figure import leaderboard_figure
+from benchmarks.report.plot.figure import FileNames
+from benchmarks.report.results_table import TestRows, shown_metrics
+from benchmarks.report.text.suite_summary import suite_notes
 from benchmarks.report.write import write_report
 from benchmarks.tables.leaderboard import leaderboard
 
@@ -38,30 +41,30 @@ def test_what_leads_is_drawn_in_full(finished):
     results, _, board = finished
     assert [line.detector for line in board.lines] == ["npr", "xception", "random", "dct"]
     cells = [cell for cell in results.cells if cell.perturbation == "none"]
-    focus = suite.focus(cells, board)
+    focus = suite_focus.focus(cells, board)
     assert {cell.detector for cell in focus.single} == {"npr"} and len(focus.single) == 2
     assert {cell.detector for cell in focus.wrong} == {"npr", "xception"} and len(focus.wrong) == 6
     assert {(cell.trained_on, cell.tested_on) for cell in focus.paired} == {
         ("gan+style", "dcgan"), ("dcgan+style", "gan"), ("dcgan+gan", "style"),
     }  # fmt: skip
-    assert "npr, which leads" in focus.said["single"] and "unseen" in focus.said["paired"]
-    turned = suite.dialled(cells, board)
+    assert "npr, which leads" in focus.notes["single"] and "unseen" in focus.notes["paired"]
+    turned = suite_focus.with_slider(cells, board)
     assert [cell.detector for cell in turned] == ["npr"] * 3 + ["xception"] * 3 + ["dct"] * 3  # no control
 
 
 def test_a_run_without_a_table_shows_its_hardest_results(finished):
     results, _, _ = finished
     cells = [cell for cell in results.cells if cell.perturbation == "none"]
-    focus = suite.focus(cells, None)
-    assert len(focus.single) == 6 and "lowest AUC, 6 of 84" in focus.said["single"]
+    focus = suite_focus.focus(cells, None)
+    assert len(focus.single) == 6 and "lowest AUC, 6 of 84" in focus.notes["single"]
     assert max(cell.auc for cell in focus.single) <= sorted(cell.auc for cell in cells)[5]
-    assert suite.focus(cells[:3], None).said == {"single": "", "paired": "", "wrong": ""}
-    assert suite.dialled(cells, None) == cells
+    assert suite_focus.focus(cells[:3], None).notes == {"single": "", "paired": "", "wrong": ""}
+    assert suite_focus.with_slider(cells, None) == cells
 
 
 def test_notes_say_who_is_robust_and_what_lies_below_chance(finished):
     results, _, board = finished
-    robust, below = suite.notes(board, results.cells)
+    robust, below = suite_notes(board, results.cells)
     assert "xception leads with 0.8" in robust and "npr has 0.5" in robust
     found = [c for c in results.cells if c.detector == "dct" and not c.seen and c.perturbation == "none"]
     assert below.startswith(f"{len(found)} of ") and "dct trained on" in below
@@ -69,7 +72,7 @@ def test_notes_say_who_is_robust_and_what_lies_below_chance(finished):
 
 def test_other_measures_are_means_with_their_range(finished):
     results, _, board = finished
-    table = suite.measures(board, results.cells, shown_metrics(results))
+    table = suite_focus.measures(board, results.cells, shown_metrics(results))
     assert [name for name, _ in table.lines] == [line.detector for line in board.lines] and table.cells == 3
     of = [c.eer for c in results.cells if c.detector == "npr" and c.condition == "unseen"]
     eer = dict(table.lines)["npr"][table.names.index("EER")]
@@ -79,7 +82,7 @@ def test_other_measures_are_means_with_their_range(finished):
 
 def test_the_picture_has_a_row_a_detector_and_a_ring_a_generator(finished):
     results, _, board = finished
-    found = picture(board, results.cells, Names())
+    found = leaderboard_figure(board, results.cells, FileNames())
     assert found.svg.count('class="dot s4"') == 1 + 4 and found.svg.count('class="ring s5"') == 1 + 4 * 3
     names = re.findall(r'<text class="name"[^>]*>(\d+)  ([a-z]+)</text>', found.svg)
     assert [name for _, name in names] == [line.detector for line in board.lines]
@@ -88,7 +91,7 @@ def test_the_picture_has_a_row_a_detector_and_a_ring_a_generator(finished):
 
 def test_the_page_is_short_and_says_where_the_rest_is(finished, tmp_path):
     results, scores, board = finished
-    write_report(tmp_path, results, scores, NO_PICTURES, board=board)
+    write_report(tmp_path, ReportInputs(results, scores, NO_PICTURES, board=board))
     text = html_of(tmp_path)
     page = Page(text)
     assert len(page.all("caption")) == len(page.all("table"))

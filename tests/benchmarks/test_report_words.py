@@ -11,15 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import cell, compared, run
 
+from benchmarks import numbers
 from benchmarks.measures.results import DetectorFacts, GeneratorFacts
-from benchmarks.report import curves, numbers, ranking, words
-from benchmarks.report.svg import nice_axis
+from benchmarks.report import ranking
+from benchmarks.report.plot import curves
+from benchmarks.report.plot.plot import nice_axis
+from benchmarks.report.text import summary
 
 
 def say(cells, comparisons=(), errors=None, **options):
-    found = errors or {ranking.key(c): words.Errors(12, c.n_real, 1, c.n_forged) for c in cells}
-    said = words.verdict(run(cells, comparisons, **options), found)
-    return words.Verdict(
+    found = errors or {ranking.key(c): summary.Errors(12, c.n_real, 1, c.n_forged) for c in cells}
+    said = summary.summarize(run(cells, comparisons, **options), found)
+    return summary.Summary(
         *(tuple(text.replace("\u00a0", " ") for text in part) for part in (said.sentences, said.notes, said.warnings))
     )
 
@@ -55,11 +58,11 @@ def test_one_cell_in_words(auc, low, high, expected):
 @pytest.mark.parametrize(
     ("errors", "expected"),
     [
-        (words.Errors(1, 100, 0, 100), "1 of 100 real faces is called forged and none of 100 dcgan forgeries is taken "
-         "for real."),
-        (words.Errors(0, 1000, 250, 1000), "none of 1,000 real faces is called forged and 250 of 1,000 dcgan "
+        (summary.Errors(1, 100, 0, 100), "1 of 100 real faces is called forged and none of 100 dcgan forgeries is "
+         "taken for real."),
+        (summary.Errors(0, 1000, 250, 1000), "none of 1,000 real faces is called forged and 250 of 1,000 dcgan "
          "forgeries are taken for real."),
-        (words.Errors(1, 1, 0, 1), "the one real face is called forged and the one dcgan forgery is not taken for "
+        (summary.Errors(1, 1, 0, 1), "the one real face is called forged and the one dcgan forgery is not taken for "
          "real."),
     ],
 )  # fmt: skip
@@ -126,17 +129,17 @@ def test_ranks_are_shared_with_the_leader_and_skip_those_before():
         compared("a", "b", 0.01, 0.5), compared("a", "c", 0.02, 0.01), compared("a", "d", 0.03, 0.01),
         compared("c", "d", 0.01, 0.7), compared("b", "c", 0.01, 0.01),
     ]  # fmt: skip
-    found = ranking.places(group, tests)
+    found = ranking.ranks_of(group, tests)
     assert [str(found[ranking.key(c)]) for c in group] == ["1=", "1=", "3=", "3="]
-    assert str(ranking.places(group[:1], [])[ranking.key(group[0])]) == "–"
+    assert str(ranking.ranks_of(group[:1], [])[ranking.key(group[0])]) == "–"
 
 
 def test_a_comparison_turns_round():
     a, b = cell(0.9, 0.8, 0.95, detector="z"), cell(0.8, 0.7, 0.9, detector="a")
-    found = ranking.comparison(a, b, [compared("a", "z", -0.1, 0.01)])
+    found = ranking.paired_test(a, b, [compared("a", "z", -0.1, 0.01)])
     assert found is not None
     assert (found.difference, round(found.low, 6), round(found.high, 6)) == (0.1, 0.09, 0.11)
-    assert ranking.comparison(a, b, [compared("a", "z", -0.1, 0.01, tested_on="other")]) is None
+    assert ranking.paired_test(a, b, [compared("a", "z", -0.1, 0.01, tested_on="other")]) is None
 
 
 def test_detectable_difference_is_that_of_a_two_sided_test_at_80_percent_power():
@@ -172,9 +175,9 @@ def test_per_cent_is_100_only_where_every_image_is_right(n, data):
     assert shown == pytest.approx(100 * hits / n, abs=0.51)
 
 
-@pytest.mark.parametrize("name", ["numbers", "markdown"])
+@pytest.mark.parametrize("name", ["benchmarks.numbers", "benchmarks.report.text.markdown"])
 def test_examples_in_docstrings(name):
-    found = doctest.testmod(importlib.import_module(f"benchmarks.report.{name}"))
+    found = doctest.testmod(importlib.import_module(name))
     assert found.attempted and not found.failed
 
 
@@ -246,7 +249,7 @@ def test_a_training_that_failed_is_said_before_everything_else():
         looks = [{"kimg": 1.0, "state": state, "reason": "one face"} for state in states]
         generator = GeneratorFacts.model_construct(name="dcgan", seed=0, health=looks, quality=[])
         results = run([cell(0.9, 0.88, 0.92)]).model_copy(update={"generators": [generator]})
-        return words.verdict(results, {ranking.key(c): words.Errors(1, 9, 1, 9) for c in results.cells}).warnings
+        return summary.summarize(results, {ranking.key(c): summary.Errors(1, 9, 1, 9) for c in results.cells}).warnings
 
     ended = "The training of dcgan ended collapsed: one face; what is measured on its images says little."
     assert said("healthy", "collapsed") == (ended,)
@@ -269,5 +272,5 @@ def test_a_probe_of_random_weights_is_said_first(family, facts, warned):
         )
         for on in ("dcgan", "cgan")
     ]  # fmt: skip
-    found = words.warnings(run([cell(0.9, 0.8, 0.95)]).model_copy(update={"detectors": fitted}))
+    found = summary.warnings(run([cell(0.9, 0.8, 0.95)]).model_copy(update={"detectors": fitted}))
     assert [text.startswith("mine probes a network of random weights") for text in found] == [True] * warned

@@ -1,0 +1,87 @@
+"""What a report is written from: results, scores, pictures and the outcome of the explanation stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.measures.results import Results
+from benchmarks.report.colour import Maps
+from benchmarks.tables.leaderboard import Leaderboard
+from benchmarks.tables.reproduce import Expected
+
+
+@dataclass(frozen=True)
+class Sight:
+    """Explanations of one fitted detector.
+
+    Attributes:
+        detector: its name.
+        trained_on: its training forgeries.
+        saliency: generator -> float32 [n, H, W] in 0..1, of the first n test forgeries of the generator; empty: none.
+        weights: float32 [H, W], what each DCT coefficient adds to the score; None: no such weights.
+    """
+
+    detector: str
+    trained_on: str
+    saliency: Mapping[str, Maps] = field(default_factory=dict)
+    weights: Maps | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Explanations of all detectors of a run.
+
+    Attributes:
+        spectra: generator -> mean log power of forged minus real test faces in dB, float32 [H, W], frequency zero in
+            the middle.
+        sights: one per fit.
+        method: how saliency was computed.
+    """
+
+    spectra: Mapping[str, Maps] = field(default_factory=dict)
+    sights: Sequence[Sight] = ()
+    method: str = ""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Images that may be shown.
+
+    Attributes:
+        forged: random forged samples of each generator, not selected, uint8 [n, H, W, 3]; the first 64 are shown.
+        filmstrip: (thousands of images seen, uint8 [n, H, W, 3]) of each generator as training went on; may be empty.
+        by_id: image of (source set name, sample id), uint8 [H, W, 3]; None where it may not be shown.
+        strolls: rows of eight faces of each generator, from one latent to another, uint8 [rows * 8, H, W, 3].
+        evidence: explanations of the detectors; the saliency maps are of the first images of `forged`.
+    """
+
+    forged: dict[str, np.ndarray]
+    filmstrip: dict[str, list[tuple[float, np.ndarray]]]
+    by_id: Callable[[str, str], np.ndarray | None]
+    evidence: Evidence = field(default_factory=Evidence)
+    strolls: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """Everything that a report is written from.
+
+    Attributes:
+        results: the run, with the tests of all seeds.
+        scores: its score rows.
+        pictures: images that may be shown.
+        board: the leaderboard of a suite; None for a run that is no suite.
+        expected: what `bench reproduce` compares with, written as expected.json; None leaves that file as it is.
+        sections: additional sections of the page, by registered name or as path/to/file.py:Class.
+    """
+
+    results: Results
+    scores: pd.DataFrame
+    pictures: Pictures
+    board: Leaderboard | None = None
+    expected: Expected | None = None
+    sections: Sequence[str] = ()

@@ -1,0 +1,97 @@
+"""Render a page as one HTML file and as the Markdown text for pull requests."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
+from markupsafe import Markup
+
+from benchmarks import numbers
+from benchmarks.report.page import Block, Page
+from benchmarks.report.plot.figure import Figure
+from benchmarks.report.sections import SECTIONS
+from benchmarks.report.text import markdown
+from forge.errors import InputError, quoted
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_PARAGRAPHS = "{% for text in data %}<p>{{ text }}</p>\n{% endfor %}"
+_TEXT_PARAGRAPHS = "## {{ section.title }}\n\n{% for text in data %}\n{{ text }}\n\n{% endfor %}"
+
+
+def html(page: Page) -> str:
+    """Return the page: one file that fetches nothing and runs nothing but its own script."""
+    environment = _environment(autoescape=True)
+    environment.globals["svg"] = _svg
+    style = _asset("colours.css", "figure.css", "page.css")
+    script = _asset("page.js")
+    parts = [
+        (block.section, Markup(_rendered(environment, block, block.section.template or _PARAGRAPHS, page)))
+        for block in page.blocks
+    ]
+    return environment.get_template("page.html.j2").render(
+        parts=parts,
+        run=page.run,
+        results=page.run.results,
+        style=Markup(style),
+        style_digest=_digest(style),
+        script=Markup(script),
+        script_digest=_digest(script),
+    )
+
+
+def text(page: Page) -> str:
+    """Return report.md."""
+    environment = _environment(autoescape=False, finalize=markdown.escape)  # Markdown: `finalize` escapes every value
+    environment.globals["fenced"] = markdown.fenced
+    parts = [f"# {markdown.escape(page.run.results.name)}"]
+    for block in page.blocks:
+        template = block.section.text_template or ("" if block.section.template else _TEXT_PARAGRAPHS)
+        parts.append(_rendered(environment, block, template, page).strip())
+    parts.append("The full report is index.html; every number can be recomputed from scores.parquet.")
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def styles() -> str:
+    """Return the style of a figure that is a file of its own."""
+    return _asset("colours.css", "figure.css")
+
+
+def _environment(**options: Any) -> Environment:  # noqa: ANN401 - options of Jinja2
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, **options
+    )
+    environment.globals["numbers"] = numbers
+    return environment
+
+
+def _rendered(environment: Environment, block: Block, template: str, page: Page) -> str:
+    """Render one template of a section.
+
+    Raises:
+        InputError: a template of a plug-in fails.
+    """
+    section = block.section
+    values = {"data": block.data, "run": page.run, "results": page.run.results, "section": section}
+    try:
+        return environment.from_string(section.source(template)).render(values)
+    except TemplateError as error:
+        if section.id in SECTIONS.entries:
+            raise
+        raise InputError(f"a template of section {quoted(section.id)} fails: {quoted(str(error))}") from error
+
+
+def _svg(figure: Figure) -> Markup:
+    return Markup(figure.svg)
+
+
+def _digest(text: str) -> str:
+    """Return the digest by which a content security policy allows a style or script."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _asset(*names: str) -> str:
+    return "".join((_TEMPLATES / name).read_text(encoding="utf-8") for name in names)

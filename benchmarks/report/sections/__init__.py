@@ -1,0 +1,118 @@
+"""Sections of a report by name, one file each with its templates beside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from jinja2 import Environment, TemplateSyntaxError
+
+from benchmarks.report.sections.base import Section
+from forge.errors import InputError, UnknownNameError, quoted
+from forge.files import digest_file, digest_json
+from forge.registry import Registry, code_files, is_file_reference
+
+_HERE = "benchmarks.report.sections"
+SECTIONS = Registry(
+    "section",
+    "benchmarks.sections",
+    {
+        "summary": f"{_HERE}.summary:SummarySection",
+        "leaderboard": f"{_HERE}.leaderboard:LeaderboardSection",
+        "results": f"{_HERE}.results:ResultsSection",
+        "threshold": f"{_HERE}.threshold_slider:ThresholdSection",
+        "robustness": f"{_HERE}.robustness:RobustnessSection",
+        "training-progress": f"{_HERE}.training_progress:TrainingProgressSection",
+        "discriminators": f"{_HERE}.discriminators:DiscriminatorSection",
+        "forgeries": f"{_HERE}.forgeries:ForgeriesSection",
+        "saliency": f"{_HERE}.saliency:SaliencySection",
+        "curves": f"{_HERE}.curves:CurvesSection",
+        "training": f"{_HERE}.training:TrainingSection",
+        "misclassified": f"{_HERE}.misclassified:MisclassifiedSection",
+        "groups": f"{_HERE}.groups:GroupsSection",
+        "audits": f"{_HERE}.audits:AuditsSection",
+        "reading": f"{_HERE}.reading:ReadingSection",
+        "provenance": f"{_HERE}.provenance:ProvenanceSection",
+    },
+)
+_FIELDS = ("id", "title", "position", "template", "text_template")
+_RESERVED = {"filter", "filtered", "dials"}  # ids of elements on the page
+
+
+def load_sections(more: Sequence[str] = ()) -> list[Section]:
+    """Return the shipped sections and others, in the order of the page.
+
+    Args:
+        more: names from installed packages, or path/to/file.py:Class.
+
+    Raises:
+        UnknownNameError: no section has this name.
+        InputError: it is no section, lacks a field or has a wrong one, or its id is taken.
+    """
+    sections = [SECTIONS.load(name)() for name in SECTIONS.entries]
+    taken = {section.id for section in sections} | _RESERVED
+    for name in more:
+        section = _loaded(name)
+        if section.id in taken:
+            raise InputError(f"section {quoted(name)}: its id {quoted(section.id)} is taken; choose another")
+        taken.add(section.id)
+        sections.append(section)
+    return sorted(sections, key=lambda section: section.position)  # a stable sort
+
+
+def section_digests(more: Sequence[str]) -> dict[str, str]:
+    """Return the digests of the code and the templates of sections from files.
+
+    Args:
+        more: names, or path/to/file.py:Class.
+    """
+    digests = {}
+    for name in filter(is_file_reference, more):
+        section = SECTIONS.load(name)
+        for key, file in code_files(name).items():
+            digests[f"{name} {key}"] = digest_file(file)
+        for template in (section.template, section.text_template):
+            if template.endswith(".j2"):
+                digests[f"{name} {template}"] = digest_json(section.source(template))
+    return digests
+
+
+def _loaded(name: str) -> Section:
+    if name in SECTIONS.entries:
+        raise InputError(f"section {quoted(name)} is part of every report; leave it out")
+    if not is_file_reference(name) and name not in SECTIONS.names() and not name.endswith(".py"):
+        raise UnknownNameError("section", name, [n for n in SECTIONS.names() if n not in SECTIONS.entries])
+    section = SECTIONS.load(name)
+    if not (isinstance(section, type) and issubclass(section, Section)):
+        raise InputError(
+            f"section {quoted(name)} is no section: it must be a subclass of benchmarks.report.sections.base.Section"
+        )
+    if problem := _problem(section):
+        raise InputError(f"section {quoted(name)} {problem}")
+    try:
+        return section()
+    except Exception as error:  # code of others may raise anything; it is named and re-raised
+        raise InputError(f"section {quoted(name)} cannot be made: {quoted(str(error))}") from error
+
+
+def _problem(section: type[Section]) -> str:
+    """Return what is wrong with a section, as the end of a sentence; empty: nothing."""
+    lacking = [field for field in _FIELDS if not hasattr(section, field)]
+    lacking += sorted(getattr(section, "__abstractmethods__", ()))
+    if lacking:
+        return f"does not define {', '.join(lacking)}, which every section has"
+    if not all(isinstance(getattr(section, field), str) for field in _FIELDS if field != "position"):
+        return "must have strings as id, title, template and text_template"
+    if not re.fullmatch(r"[a-z][a-z0-9-]{0,39}", section.id):
+        return f"has the id {quoted(section.id)}; an id is lower-case letters, digits and -, beginning with a letter"
+    if not isinstance(section.position, int | float):
+        return f"has the position {quoted(str(section.position))}, which is no number"
+    for template in (section.template, section.text_template):
+        try:
+            Environment(autoescape=True).parse(section.source(template))
+        except OSError:
+            return f"names the template {quoted(Path(template).name)}, which is not beside its file"
+        except TemplateSyntaxError as error:
+            return f"has a template that Jinja2 does not understand, line {error.lineno}: {quoted(str(error))}"
+    return ""

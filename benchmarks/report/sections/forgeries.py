@@ -1,0 +1,185 @@
+"""Forgeries: samples of every generator, their development in training, and their quality."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.measures.results import GeneratorFacts
+from benchmarks.report.images import grid_uri, smaller
+from benchmarks.report.plot.elements import series
+from benchmarks.report.plot.figure import Figure, FileNames
+from benchmarks.report.plot.plot import Plot, nice_axis
+from benchmarks.report.run_view import RunView
+from benchmarks.report.sections.base import Content, Section
+from forge.marks import origin
+from forge.pictures import write_grid
+
+_SAMPLES = 64  # forgeries shown per generator
+_STRIP = 6  # snapshots of a training
+_GRID_SIDE = 128  # pixels of a face in samples-*.png
+_SPECTRA = 4  # generators in the figure of spectra
+_SHARES = ("face found", "label obeyed", "authentic")  # metrics that are read as percentages
+
+
+@dataclass(frozen=True)
+class Forgeries:
+    """Forgeries of one generator: data URIs for the page, and the faces for a file beside it."""
+
+    generator: GeneratorFacts
+    samples: str | None
+    faces: np.ndarray | None
+    shown: int
+    file: str
+    strip: list[tuple[float, str]]
+    interpolations: str | None
+
+
+@dataclass(frozen=True)
+class QualityLine:
+    """A quality metric: its value for held-out real images, and for each generator (None: not measured)."""
+
+    metric: str
+    better: str
+    n: int
+    reference: str
+    values: list[str | None]
+    best: int | None  # column of the best value, where there is a choice
+
+
+@dataclass(frozen=True)
+class QualityTable:
+    """Quality metrics by generators."""
+
+    generators: list[str]
+    lines: list[QualityLine]
+    extractor: str
+    missing: dict[str, str]  # generator -> why it was not measured
+
+
+@dataclass(frozen=True)
+class ForgeriesContent(Content):
+    """Forgeries per generator, their quality, and their spectra."""
+
+    forgeries: list[Forgeries]
+    quality: QualityTable
+    spectra: list[Figure]
+
+    @property
+    def figures(self) -> list[Figure]:
+        """The spectra."""
+        return self.spectra
+
+    @property
+    def pictures(self) -> Mapping[str, Callable[[Path], None]]:
+        """The samples of each generator, marked as synthetic."""
+        return {
+            forgeries.file: _writer(forgeries.faces, forgeries.generator)
+            for forgeries in self.forgeries
+            if forgeries.faces is not None
+        }
+
+
+class ForgeriesSection(Section):
+    """Samples and quality of every generator."""
+
+    id, title, nav, position = "forgeries", "The forgeries", "Forgeries", 800
+    template, text_template = "forgeries.html.j2", "forgeries.md.j2"
+
+    def build(self, run: RunView) -> ForgeriesContent:
+        """Lay out the forgeries of every generator."""
+        generators = run.results.generators
+        return ForgeriesContent(
+            forgeries=[_forgeries(generator, run) for generator in generators],
+            quality=quality_table(generators),
+            spectra=spectrum_figures(generators[:_SPECTRA], run.file_names),
+        )
+
+
+def _forgeries(generator: GeneratorFacts, run: RunView) -> Forgeries:
+    pictures, name = run.pictures, generator.name
+    faces = pictures.forged[name][:_SAMPLES] if len(pictures.forged.get(name, ())) else None
+    strip = pictures.filmstrip.get(name, [])
+    if len(strip) > _STRIP:  # the first, the last and an even choice between
+        strip = [strip[i] for i in np.linspace(0, len(strip) - 1, _STRIP).round().astype(int)]
+    return Forgeries(
+        generator=generator,
+        samples=None if faces is None else grid_uri(faces),
+        faces=faces,
+        shown=0 if faces is None else len(faces),
+        file=run.file_names("samples", name) + ".png",
+        strip=[(kimg, grid_uri(images[:8])) for kimg, images in strip if len(images)],
+        interpolations=grid_uri(pictures.strolls[name]) if name in pictures.strolls else None,
+    )
+
+
+def _writer(faces: np.ndarray, generator: GeneratorFacts) -> Callable[[Path], None]:
+    source = origin(generator.name, generator.weights_sha256)
+    return lambda path: write_grid(path, smaller(faces, _GRID_SIDE), source=source)
+
+
+def quality_table(generators: list[GeneratorFacts]) -> QualityTable:
+    """Lay out the quality metrics of every generator."""
+    measured = [generator for generator in generators if generator.quality]
+    metrics = list(dict.fromkeys(row.metric for generator in measured for row in generator.quality))
+    lines = []
+    for metric in metrics:
+        rows = [next((row for row in g.quality if row.metric == metric), None) for g in measured]
+        known = next(row for row in rows if row is not None)
+        numbers = [None if row is None else row.value for row in rows]
+        lines.append(
+            QualityLine(
+                metric=metric,
+                better=known.better,
+                n=known.n,
+                reference=_text(metric, known.floor) or "",
+                values=[_text(metric, number) for number in numbers],
+                best=_best(known.better, numbers),
+            )
+        )
+    return QualityTable(
+        generators=[generator.name for generator in measured],
+        lines=lines,
+        extractor=next((generator.extractor for generator in measured), ""),
+        missing={g.name: g.quality_missing for g in generators if g.quality_missing},
+    )
+
+
+def _text(metric: str, value: float | None) -> str | None:
+    if value is None:
+        return None
+    if metric.startswith(_SHARES):
+        return f"{100 * value:.1f} %"
+    return f"{value:.3g}".replace("-", "−") if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def _best(better: str, values: list[float | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    if len(known) < 2 or better not in ("lower", "higher"):
+        return None
+    best = min(known) if better == "lower" else max(known)
+    return values.index(best) if known.count(best) == 1 else None
+
+
+def spectrum_figures(generators: list[GeneratorFacts], names: FileNames) -> list[Figure]:
+    """Draw azimuthal power spectra of the forgeries of every generator and of real images; none: not measured."""
+    measured = [generator for generator in generators if generator.spectrum]
+    if not measured:
+        return []
+    real = measured[0].spectrum
+    profiles = {"real images": real["reference"]} | {g.name: g.spectrum["candidate"] for g in measured}
+    values = [value for profile in profiles.values() for value in profile]
+    x = nice_axis(0.0, max(real["frequencies"]), "spatial frequency, cycles a pixel")
+    plot = Plot(x, nice_axis(min(values), max(values), "log10 power", pad=0.03), height=220)
+    for i, (name, profile) in enumerate(profiles.items()):
+        plot.line(real["frequencies"], profile, series(i))
+        plot.legend(name, series(i))
+    distances = "; ".join(
+        f"{g.name} {row.value:.3g}" for g in measured for row in g.quality if row.metric.startswith("spectrum")
+    )
+    title = "Power spectra of real and forged images"
+    alt = f"{title}: mean log10 power at each frequency. Mean distance from real images: {distances}."
+    return [Figure(names("spectra"), title, plot.svg(alt), alt)]

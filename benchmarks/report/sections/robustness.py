@@ -1,0 +1,136 @@
+"""Robustness: the AUC of each detector on perturbed test images."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from benchmarks.measures.audit import METADATA, RANDOM
+from benchmarks.protocol import CLEAN, TrainSet
+from benchmarks.report.plot.elements import series, shorten
+from benchmarks.report.plot.figure import AUC_TICKS, Figure, FileNames, spread_sample
+from benchmarks.report.plot.plot import Axis, Plot
+from benchmarks.report.run_view import RunView
+from benchmarks.report.sections.base import Content, Section
+
+_FALLING = ("jpeg", "crop")  # families whose larger numbers change less
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One field: a colour step 0..10, the mean AUC, and its difference from that on clean images."""
+
+    step: int
+    value: str
+    change: str
+
+
+@dataclass(frozen=True)
+class RobustnessContent(Content):
+    """Detectors by perturbations, best first; None where a perturbation was not tested."""
+
+    changes: list[str]
+    lines: list[tuple[str, list[Entry | None]]]
+    curves: list[Figure]
+    sentence: str
+
+    @property
+    def figures(self) -> list[Figure]:
+        """The curves over the strength of a perturbation."""
+        return self.curves
+
+
+class RobustnessSection(Section):
+    """Detectors on perturbed images."""
+
+    id, title, position = "robustness", "Robustness", 500
+    template, text_template = "robustness.html.j2", "robustness.md.j2"
+
+    def build(self, run: RunView) -> RobustnessContent | None:
+        """Lay out the tests on perturbed images, those of all seeds; None without any."""
+        if not run.perturbed:
+            return None
+        tested = {(cell.detector, cell.trained_on, cell.tested_on, cell.seed) for cell in run.perturbed}
+        clean = [
+            cell
+            for cell in run.whole.cells
+            if cell.perturbation == CLEAN
+            and not TrainSet.parse(cell.trained_on).variant
+            and (cell.detector, cell.trained_on, cell.tested_on, cell.seed) in tested
+        ]
+        aucs: dict[str, dict[str, list[float]]] = {}
+        for cell in [*clean, *run.perturbed]:
+            aucs.setdefault(cell.detector, {}).setdefault(cell.perturbation, []).append(cell.auc)
+        means = {
+            name: {change: fmean(values) for change, values in by_change.items()} for name, by_change in aucs.items()
+        }
+        changes = [CLEAN, *dict.fromkeys(cell.perturbation for cell in run.perturbed)]
+        order = sorted(means, key=lambda name: (-fmean(v for c, v in means[name].items() if c != CLEAN), name))
+        detectors = [name for name in order if name not in (RANDOM, METADATA)]
+        ranked = [(name, means[name]) for name in detectors]
+        return RobustnessContent(
+            changes=["clean", *changes[1:]],
+            lines=[(name, [_entry(means[name], change) for change in changes]) for name in order],
+            curves=[_curves(family, ranked, run.file_names) for family in _families(changes)],
+            sentence=_sentence({name: means[name] for name in detectors}, changes[1:]),
+        )
+
+
+def _entry(means: dict[str, float], change: str) -> Entry | None:
+    if change not in means:
+        return None
+    value = means[change]
+    lost = value - means[CLEAN] if CLEAN in means and change != CLEAN else None
+    return Entry(round(10 * value), f"{value:.3f}", "" if lost is None else f"{lost:+.3f}".replace("-", "−"))
+
+
+def _sentence(means: dict[str, dict[str, float]], changes: Sequence[str]) -> str:
+    """State the mean loss of the hardest perturbation, and the largest loss of a detector."""
+    lost = {
+        (change, name): aucs[CLEAN] - aucs[change]
+        for name, aucs in means.items()
+        for change in changes
+        if change in aucs and CLEAN in aucs
+    }
+    if not lost:
+        return ""
+    typical = {change: fmean(v for (c, _), v in lost.items() if c == change) for change in {c for c, _ in lost}}
+    hardest = max(sorted(typical), key=lambda change: typical[change])
+    (change, name), largest = max(sorted(lost.items()), key=lambda item: item[1])
+    return (
+        f"{hardest} costs most, {typical[hardest]:.2f} on average; no detector loses more than {name} to {change}, "
+        f"{largest:.2f}."
+    )
+
+
+def _families(changes: Sequence[str]) -> list[list[str]]:
+    """Group perturbations that differ in strength only, the weakest first after clean images; three points or more."""
+    members: dict[str, list[tuple[float, str]]] = {}
+    for change in changes:
+        if parts := re.fullmatch(r"([a-z]+)(\d+(?:\.\d+)?)", change):
+            members.setdefault(parts[1], []).append((float(parts[2]), change))
+    families = []
+    for name, family in members.items():
+        ordered = [change for _, change in sorted(family, reverse=name in _FALLING)]
+        if len(ordered) > 1:
+            families.append([CLEAN, *ordered])
+    return families
+
+
+def _curves(family: Sequence[str], means: Sequence[tuple[str, dict[str, float]]], names: FileNames) -> Figure:
+    ticks = [(float(i), "clean" if change == CLEAN else change) for i, change in enumerate(family)]
+    last = len(family) - 1
+    plot = Plot(Axis(-0.15, last + 0.15, ticks, "test images"), Axis(0, 1, AUC_TICKS, "mean AUC"), height=190)
+    plot.line([-0.15, last + 0.15], [0.5, 0.5], "chance")
+    chosen = spread_sample([(name, aucs) for name, aucs in means if all(change in aucs for change in family)])
+    for i, (name, aucs) in enumerate(chosen):
+        plot.line(list(range(len(family))), [aucs[change] for change in family], series(i))
+        for x, change in enumerate(family):
+            plot.dot(x, aucs[change], series(i).split()[0], title=f"{name}, {change}: {aucs[change]:.3f}", radius=2.5)
+        plot.legend(shorten(name, 34), series(i))
+    title = f"Robustness: {', '.join(family[1:])}"
+    shown = "; ".join(f"{name} from {aucs[family[0]]:.2f} to {aucs[family[-1]]:.2f}" for name, aucs in chosen)
+    alt = f"Mean AUC of detectors on clean images and under {', '.join(family[1:])}: {shown}."
+    return Figure(names("robustness", *family[1:2]), title, plot.svg(alt), alt)

@@ -1,0 +1,306 @@
+"""The verdict: what was found, in sentences a stranger understands, every number from the cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from benchmarks.measures.audit import METADATA, RANDOM, failed
+from benchmarks.measures.results import Cell, Comparison, Results
+from benchmarks.numbers import count, estimate, p_value, percent, signed
+from benchmarks.protocol import ELSEWHERE, TrainSet
+from benchmarks.report.ranking import Key, Pairing, by_pairing, key, paired_test, tiers
+from forge.training.health import SICK
+
+SATURATED = 0.99  # what the protocol expects of the same generator
+RANDOM_WEIGHTS = "random"  # what a probe's fit says of where the weights of its backbone are from
+_FACELESS = 0.5  # of the share of reals with a face: below it a generator has made few
+_FULL_NOTES = 4  # beyond this many cells, a note counts instead of listing
+_FULL_TESTS = 2  # beyond this many pairings, one sentence sums up the tests
+
+Finding = Literal["perfect", "reliable", "often", "weak", "chance", "reversed"]
+
+
+class Errors(NamedTuple):
+    """Mistakes on the test set at the threshold fixed on validation data."""
+
+    false_alarms: int  # real faces called forged
+    n_real: int
+    missed: int  # forgeries called real
+    n_forged: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The answer of a page.
+
+    Attributes:
+        sentences: two of them.
+        notes: what must be known beside them.
+        warnings: what must be known before them.
+    """
+
+    sentences: tuple[str, ...]
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def finding(cell: Cell) -> Finding:
+    """What a cell says in one word; the interval decides before the value does."""
+    if cell.auc_high < 0.5:
+        return "reversed"
+    if cell.auc_low <= 0.5:
+        return "chance"
+    if cell.auc == 1:
+        return "perfect"
+    return "reliable" if cell.auc >= 0.9 else "often" if cell.auc >= 0.7 else "weak"
+
+
+def summarize(results: Results, errors: Mapping[Key, Errors]) -> Summary:
+    """Put the results into words.
+
+    Args:
+        results: the run.
+        errors: mistakes of each cell at its threshold.
+
+    Returns:
+        One or two sentences, and notes on ties, reversed cues, chance and saturation.
+    """
+    if not results.cells:
+        nothing = "This run measured nothing: it has no detector that was scored on a test set."
+        return Summary((nothing,), (), tuple(warnings(results)))
+    faces, subject = faces_of(results.data.name), subject_of(results.data.name)
+    honest = [cell for cell in results.cells if cell.detector not in (RANDOM, METADATA)]  # these are to find nothing
+    results = results.model_copy(update={"cells": honest or results.cells})
+    groups = by_pairing(results.cells)
+    if len(groups) == 1:
+        best = next(iter(groups.values()))[0]
+        sentences: tuple[str, ...] = (claim(best, faces), mistakes(best, errors[key(best)], subject))
+    else:
+        sentences = (*_spread(results.cells, faces), *_worst_mistakes(results.cells, errors, subject))[:2]
+    notes = [
+        *_reversals(results.cells),
+        *_guesses(results.cells),
+        *_ties(groups, results.comparisons),
+        *_saturation(results.cells),
+    ]
+    return Summary(sentences, tuple(notes), tuple(warnings(results)))
+
+
+def warnings(results: Results) -> list[str]:
+    """What forbids to rely on the numbers, is missing among them, or makes them mean little."""
+    return [
+        *(f"SHORTCUT, do not rely on these numbers: {one.audit}. {one.sentence}" for one in failed(results.audits)),
+        *(f"Missing here: {stage}. {error}." for stage, error in results.missing.items()),
+        *_probes_of_random_weights(results),
+        *_sick(results),
+        *_faceless(results),
+    ]
+
+
+def _probes_of_random_weights(results: Results) -> list[str]:
+    """Probes of a backbone that was given random weights."""
+    names = [
+        one.name for one in results.detectors if "backbone" in one.facts and one.facts.get("start") == RANDOM_WEIGHTS
+    ]
+    return [
+        f"{name} probes a network of random weights: its numbers say nothing of the method that it cites."
+        for name in dict.fromkeys(names)
+    ]
+
+
+def _sick(results: Results) -> list[str]:
+    """Generators whose training ended in a failure mode."""
+    last = [(entry, entry.health[-1]) for entry in results.generators if entry.health]
+    return [
+        f"The training of {entry.name}{f' (seed {entry.seed})' if results.seeds else ''} ended {look['state']}: "
+        f"{look['reason']}; what is measured on its images says little."
+        for entry, look in last
+        if look.get("state") in SICK
+    ]
+
+
+def _faceless(results: Results) -> list[str]:
+    """Generators that learned too little for their detection to mean anything."""
+    found = []
+    for one in results.generators:
+        rates = [(row.value, row.floor) for row in one.quality if row.metric.startswith("face found")][:1]
+        for value, floor in rates:
+            if value is not None and floor is not None and value < _FACELESS * floor:
+                found.append(
+                    f"A face is found in {percent(value, 100)} of the forgeries of {one.name} and in "
+                    f"{percent(floor, 100)} of the real images: it has learned little yet, and to tell its images "
+                    "says little of a detector."
+                )
+    return found
+
+
+def subject_of(name: str) -> str:
+    """Return what an image of a set shows: "digit" of the digits, else "face"."""
+    return "digit" if name == "digits" else "face"
+
+
+def faces_of(name: str) -> str:
+    """What to call the real images: "rendered" becomes "rendered faces", "digits" stays."""
+    if subject_of(name) != "face":
+        return name
+    return name if name.lower().endswith(("faces", "photos", "people", "portraits")) else f"{name} faces"
+
+
+def auc(cell: Cell) -> str:
+    """The AUC with its interval, in words."""
+    shown = estimate(cell.auc, cell.auc_low, cell.auc_high)
+    return f"AUC {shown.value} (95\u00a0% interval {shown.low} to {shown.high})"
+
+
+def claim(cell: Cell, faces: str) -> str:
+    """One sentence on one cell."""
+    who, forgeries = cell.detector, f"{cell.tested_on} forgeries"
+    if not cell.seen and cell.trained_on != ELSEWHERE and len(TrainSet.parse(cell.trained_on).generators) == 1:
+        who = f"{who}, trained on {cell.trained_on} only,"
+    ending = f": {auc(cell)}."
+    match finding(cell):
+        case "perfect":
+            subject = subject_of(faces)
+            above = f"above every real {subject}" + (f" ({faces})" if subject == "face" else "")
+            return f"{who} ranks every one of {count(cell.n_forged)} {forgeries} {above}{ending}"
+        case "reliable":
+            return f"{who} tells {forgeries} from {faces}{ending}"
+        case "often":
+            return f"{who} often tells {forgeries} from {faces}, but not reliably{ending}"
+        case "weak":
+            return f"{who} finds only weak traces of {forgeries} among {faces}{ending}"
+        case "chance":
+            return f"{who} is not shown to do better than guessing on {forgeries}{ending[:-1]}, which covers 0.5."
+        case "reversed":
+            return f"{who} takes {forgeries} for more real than {faces}{ending[:-1]}, below the 0.5 of guessing."
+
+
+def mistakes(cell: Cell, errors: Errors, subject: str) -> str:
+    """One sentence on the mistakes at the threshold."""
+    alarms = _of(errors.false_alarms, errors.n_real, f"real {subject}", "called forged")
+    missed = _of(errors.missed, errors.n_forged, f"{cell.tested_on} forgery", "taken for real", plural="forgeries")
+    return f"At the threshold fixed on validation data, {alarms} and {missed}."
+
+
+def _of(hits: int, n: int, what: str, fate: str, *, plural: str | None = None) -> str:
+    many = f"{what.rsplit(' ', 1)[0]} {plural}" if plural else f"{what}s"
+    if n == 1:
+        return f"the one {what} is {'' if hits else 'not '}{fate}"
+    if hits == 0:
+        return f"none of {count(n)} {many} is {fate}"
+    return f"{count(hits)} of {count(n)} {many} {'is' if hits == 1 else 'are'} {fate}"
+
+
+def _spread(cells: Sequence[Cell], faces: str) -> list[str]:
+    same = [cell for cell in cells if cell.seen]
+    cross = [cell for cell in cells if not cell.seen]
+    return [
+        *_extremes(same, "On fresh forgeries of a generator seen in training", faces),
+        *_extremes(cross, "On forgeries of a generator never seen in training", faces),
+    ]
+
+
+def _extremes(cells: list[Cell], where: str, faces: str) -> list[str]:
+    if not cells:
+        return []
+    if len(cells) == 1:
+        return [claim(cells[0], faces)]
+    low, high = (pick(cells, key=lambda c: c.auc) for pick in (min, max))
+    if low.auc == high.auc:
+        return [f"{where}, all {len(cells)} measurements agree: {auc(low)}."]
+    return [f"{where}, results run from {auc(low)} for {_who(low)} to {auc(high)} for {_who(high)}."]
+
+
+def _who(cell: Cell) -> str:
+    if cell.seen and len(TrainSet.parse(cell.trained_on).generators) == 1:
+        return f"{cell.detector} on {cell.tested_on}"
+    return f"{cell.detector} trained on {cell.trained_on} and tested on {cell.tested_on}"
+
+
+def _worst_mistakes(cells: Sequence[Cell], errors: Mapping[Key, Errors], subject: str) -> list[str]:
+    worst = min(cells, key=lambda c: c.value("balanced_accuracy") or 0.0)
+    sentence = mistakes(worst, errors[key(worst)], subject)
+    return [f"{sentence[:-1]} in the worst case ({_who(worst)})."]
+
+
+def _ties(groups: Mapping[Pairing, list[Cell]], comparisons: list[Comparison]) -> list[str]:
+    contested = {pairing: tiers(group, comparisons) for pairing, group in groups.items() if len(group) > 1}
+    if len(contested) > _FULL_TESTS:
+        tied = sum(len(tier[0]) > 1 for tier in contested.values())
+        return [
+            f"In {tied} of {len(contested)} pairings of training and test generator the best detector cannot be told "
+            "apart from the next; the table shows shared ranks as “1=”."
+        ]
+    return [_standing(pairing, tier, comparisons) for pairing, tier in contested.items()]
+
+
+def _standing(pairing: Pairing, found: list[list[Cell]], comparisons: list[Comparison]) -> str:
+    first = found[0]
+    if pairing.tested_on in TrainSet.parse(pairing.trained_on).generators:
+        where = f"On {pairing.tested_on} forgeries"
+    else:
+        where = f"On {pairing.tested_on} forgeries, after training on {pairing.trained_on}"
+    if len(first) > 1:
+        names = _list([cell.detector for cell in first])
+        return f"{where}, {names} cannot be told apart{_test(first[0], first[1], comparisons, len(first) == 2)}."
+    rest = [cell.detector for tier in found[1:] for cell in tier]
+    test = _test(first[0], found[1][0], comparisons, len(rest) == 1)
+    return f"{where}, {first[0].detector} ranks above {_list(rest)}{test}."
+
+
+def _test(a: Cell, b: Cell, comparisons: list[Comparison], only: bool) -> str:
+    test = paired_test(a, b, comparisons)
+    if test is None:
+        return " (no paired test)"
+    if not only:
+        return " (paired DeLong tests, Holm-adjusted, at 5 %)"
+    shown = signed(test.difference, test.low, test.high)
+    return f" (difference of AUC {shown.value}, {shown.low} to {shown.high}; {p_value(test.p_holm)})"
+
+
+def _list(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _reversals(cells: Sequence[Cell]) -> list[str]:
+    found = [cell for cell in cells if finding(cell) == "reversed"]
+    if not found:
+        return []
+    names = "; ".join(_who(cell) for cell in found[:_FULL_NOTES])
+    more = f" and {len(found) - _FULL_NOTES} more" if len(found) > _FULL_NOTES else ""
+    return [
+        f"Below chance: {names}{more}. What was learned as a sign of forgery is more common in the real images there. "
+        "Such values are shown as they are: flipping the score would need to know the answer."
+    ]
+
+
+def _guesses(cells: Sequence[Cell]) -> list[str]:
+    found = [cell for cell in cells if finding(cell) == "chance"]
+    if not found or len(cells) == 1:
+        return []
+    names = "; ".join(_who(cell) for cell in found[:_FULL_NOTES])
+    more = f" and {len(found) - _FULL_NOTES} more" if len(found) > _FULL_NOTES else ""
+    return [f"Not shown to beat guessing (the interval covers 0.5): {names}{more}."]
+
+
+def _saturation(cells: Sequence[Cell]) -> list[str]:
+    same = [cell for cell in cells if cell.seen]
+    if not same:
+        return []
+    high = [cell for cell in same if cell.auc >= SATURATED]
+    if len(high) == len(same):
+        others = "; the rows of generators that were not seen do."
+        tail = others if len(same) < len(cells) else "; add a second generator to find out."
+        return [
+            "An AUC of 0.99 or more on the generator seen in training is what almost any detector reaches: it does not "
+            f"say which detector is better, nor whether it knows forgeries in general{tail}"
+        ]
+    low = [cell for cell in same if cell.auc < SATURATED]
+    names = "; ".join(_who(cell) for cell in low[:_FULL_NOTES])
+    more = f" and {len(low) - _FULL_NOTES} more" if len(low) > _FULL_NOTES else ""
+    return [
+        f"Under the 0.99 expected on the generator seen in training: {names}{more}. More training images or a longer "
+        "fit are the first things to try."
+    ]
