@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ RELATIVE, SPREAD = 1e-4, 0.05
 
 
 def check_alone(
-    detector: Detector,
+    detector: Detector[Any],
     view: View,
     scores: Scores,
     compute: Compute,
@@ -68,7 +69,7 @@ def check_alone(
             )
 
 
-def _alone(detector: Detector, images: Images, compute: Compute, name: str) -> float:
+def _alone(detector: Detector[Any], images: Images, compute: Compute, name: str) -> float:
     try:
         scores = detector.score(images, compute)
         if scores.shape != (1,):

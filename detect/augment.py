@@ -7,16 +7,13 @@ images are degraded as they are on their way through the world: resized, blurred
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from detect.training.settings import NetworkSettings
 from forge.compute import to_device
 from forge.faces import batch
-
-if TYPE_CHECKING:
-    from detect.detectors.network import NetworkSettings
 
 
 def augment(pixels: Tensor, generator: torch.Generator, settings: NetworkSettings) -> Tensor:

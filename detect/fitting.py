@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import torch
-from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from detect.augment import augment
 from detect.batches import BalancedBatches
+from detect.calibration import validation_auc
 from detect.descent import exhausted, learning_rate_at, make_optimizer, set_learning_rate
 from detect.detectors.base import FitContext, FitData, FitSummary, Scores
+from detect.training.settings import NetworkSettings
 from detect.views import View
 from forge.checkpoint import (
     load_checkpoint,
@@ -26,19 +27,44 @@ from forge.checkpoint import (
     unpack_module,
     unpack_optimizer,
 )
-from forge.compute import Precision, derive_seed
+from forge.compute import Compute, Precision, derive_seed
 from forge.errors import BenchError
 from forge.execution import execution_of
+from forge.faces.faceset import Images
 from forge.graphs import StepGraphs
 from forge.interrupt import deferred_interrupt
 from forge.progress import Tick
 
-if TYPE_CHECKING:
-    from detect.detectors.network import NetworkDetector
-
 CHECKPOINT_SECONDS = 10.0
 CHECKPOINT_SHARE = 0.05  # of the time may go into writing checkpoints; a slow disk makes them rarer
 TICK_SECONDS = 0.5
+
+
+class TrainableNetwork(Protocol):
+    """What the training loop needs of a detector; `NetworkDetector` has it."""
+
+    @property
+    def family(self) -> str:
+        """Name in messages and in the table of precisions."""
+
+    @property
+    def settings(self) -> NetworkSettings:
+        """Settings of the fit."""
+
+    def build(self) -> nn.Module:
+        """Make the network from torch's global generator, which the caller has seeded."""
+
+    def prepare(self, pixels: Tensor) -> Tensor:
+        """Turn uint8 [N, H, W, 3] into the network's input."""
+
+    def loss(self, network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
+        """Training loss of a prepared batch, a scalar; labels float32 [N], 1 = forged."""
+
+    def part(self, device: torch.device) -> int:
+        """Images to put through the network at a time in scoring on a device."""
+
+    def predict(self, network: nn.Module, images: Images, compute: Compute, precision: Precision, part: int) -> Scores:
+        """Logits of uint8 images [n, H, W, 3] without gradients, float64 [n]."""
 
 
 @dataclass
@@ -69,7 +95,7 @@ class Progress:
 
 
 def fit_network(
-    detector: NetworkDetector, data: FitData, context: FitContext
+    detector: TrainableNetwork, data: FitData, context: FitContext
 ) -> tuple[nn.Module, Precision, FitSummary]:
     """Train a detector's network; the same seed gives the same weights, also across a kill and a resume (on a CPU).
 
@@ -110,7 +136,7 @@ class Fit:
 
     def __init__(
         self,
-        detector: NetworkDetector,
+        detector: TrainableNetwork,
         network: nn.Module,
         data: FitData,
         context: FitContext,
@@ -118,11 +144,7 @@ class Fit:
         graph: bool | None = None,
     ) -> None:
         self.detector, self.network, self.data, self.context = detector, network, data, context
-        self.settings, self.compute, self.device = (
-            detector.network_settings,
-            context.compute,
-            context.compute.torch_device,
-        )
+        self.settings, self.compute, self.device = detector.settings, context.compute, context.compute.torch_device
         self.batches = BalancedBatches(
             data.train_real,
             data.train_forged,
@@ -159,7 +181,7 @@ class Fit:
             "settings": detector.settings.model_dump(mode="json"),
             "data": data.describe(),
             "seed": context.seed,
-            "detector": f"{type(detector).__module__}.{type(detector).__qualname__}",
+            "detector": detector.family,
         }
         self.next_checkpoint = time.monotonic() + CHECKPOINT_SECONDS
         self.next_tick = 0.0
@@ -243,8 +265,7 @@ class Fit:
         state = self.progress
         train_loss = self._mean_loss()
         real, forged = self._scores(self.data.val_real), self._scores(self.data.val_forged)
-        labels = np.repeat([0, 1], [len(real), len(forged)])
-        auc = float(roc_auc_score(labels, np.concatenate([real, forged])))
+        auc = validation_auc(real, forged)
         # the mean of the classes' losses: a validation set of unequal classes must not favour one of them
         loss = float(np.logaddexp(0, real).mean() + np.logaddexp(0, -forged).mean()) / 2
         seen = state.step * self.settings.batch
@@ -314,7 +335,10 @@ class Fit:
             self.precision = self.compute.decide(execution_of("detectors", self.detector.family))
             return
         tensors, state = load_checkpoint(self.file)
-        refuse_other_settings(state["made_with"], self.made_with, self.context.work)
+        made_with, class_name = state["made_with"], type(self.detector).__qualname__
+        if made_with["detector"].endswith(f".{class_name}"):  # checkpoints once held the path of the class
+            made_with["detector"] = self.detector.family
+        refuse_other_settings(made_with, self.made_with, self.context.work)
         self.precision = state["precision"]
         self.progress = Progress(**state["progress"])
         self.loss_sum.fill_(self.progress.loss_sum)

@@ -75,7 +75,7 @@ def import_published(name: str, file: Path, directory: Path, resolution: int | N
         raise InputError(f"weights file {file} does not exist")
     published = PUBLISHED[name]
     tensors = published.read(file)
-    implementation: type[NetworkDetector] = DETECTORS.load(name)
+    implementation: type[NetworkDetector[Any]] = DETECTORS.load(name)
     settings = implementation.Settings.model_validate(
         {"input_size": published.input_size, **published.settings(tensors)}
     )

@@ -56,7 +56,7 @@ class TrainedDetector:
         card: what it is; `files` is filled when it is stored.
     """
 
-    detector: Detector
+    detector: Detector[Any]
     card: DetectorCard
 
     @property
@@ -151,7 +151,7 @@ def fit_detector(
     return TrainedDetector(detector, card)
 
 
-def load_trained(directory: Path, *, implementation: type[Detector] | None = None) -> TrainedDetector:
+def load_trained(directory: Path, *, implementation: type[Detector[Any]] | None = None) -> TrainedDetector:
     """Load what `TrainedDetector.save` wrote; every file is checked against its digest first.
 
     Args:
@@ -230,19 +230,19 @@ def adopted(trained: TrainedDetector, name: str, resolution: int, seed: int) -> 
     return TrainedDetector(trained.detector, card.model_copy(update=changed))
 
 
-def _implementation(name: str) -> type[Detector]:
+def _implementation(name: str) -> type[Detector[Any]]:
     found = DETECTORS.load(name)
     if not (isinstance(found, type) and issubclass(found, Detector)):
         raise InputError(f"detector {quoted(name)} is not a subclass of detect.detectors.base.Detector")
     return found
 
 
-def _name_of(detector: Detector, reference: str) -> str:
+def _name_of(detector: Detector[Any], reference: str) -> str:
     """The name of a detector without a label: the registered one, or for a class from a file its family."""
     return detector.family if is_file_reference(reference) else reference
 
 
-def _val_scores(detector: Detector, data: FitData, context: FitContext, name: str) -> tuple[Scores, Scores]:
+def _val_scores(detector: Detector[Any], data: FitData, context: FitContext, name: str) -> tuple[Scores, Scores]:
     real, forged = (score_view(detector, view, context.compute) for view in (data.val_real, data.val_forged))
     check_alone(detector, data.val_forged, forged, context.compute, name=name)
     return real, forged

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 SIDE = 64  # pixels of the images for which parameters are counted
 MEMORY = "parameters.json"  # in the store: counting imports torch and builds every network
@@ -42,7 +42,8 @@ def describe(name: str) -> dict[str, Any]:
 def _made_by(maker: Any) -> Any:  # noqa: ANN401 - a function from a name to a class, and that class
     """The class that a family's function says it returns a subclass of."""
     with suppress(NameError, TypeError):
-        return next(iter(get_args(get_type_hints(maker).get("return"))), maker)
+        kind = next(iter(get_args(get_type_hints(maker).get("return"))), maker)
+        return get_origin(kind) or kind
     return maker
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.pipeline.job import Facts, Job
 from benchmarks.protocol import CLEAN, SHUFFLED, TrainSet
@@ -111,7 +111,7 @@ def _members(job: Job) -> dict[str, TrainedDetector]:
     return {name: load_trained(place / "detector") for name, place in named.items()}
 
 
-def _detector_class(job: Job) -> type[Detector] | None:
+def _detector_class(job: Job) -> type[Detector[Any]] | None:
     """The class of the detector among the inputs, None where it was fitted elsewhere and its name is enough."""
     from detect.detectors import DETECTORS
 
@@ -123,7 +123,7 @@ def _detector_class(job: Job) -> type[Detector] | None:
     return DETECTORS.load(settings["detector"])  # type: ignore[no-any-return]
 
 
-def _named_class(name: str) -> type[Detector] | None:
+def _named_class(name: str) -> type[Detector[Any]] | None:
     """The class of a fitted detector that comes from a file which this command names; None: its name is enough."""
     from detect.detectors import DETECTORS
     from forge.registry import is_file_reference, named_file

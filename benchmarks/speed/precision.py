@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -100,7 +101,7 @@ def _detector(name: str, faces: FaceSet, compute: Compute) -> tuple[int, Callabl
     from detect.fitting import Fit
 
     kind = DETECTORS.load(name)
-    detector: NetworkDetector = kind(kind.Settings(**shipped("detectors", name, "quick")), RESOLUTION)
+    detector: NetworkDetector[Any] = kind(kind.Settings(**shipped("detectors", name, "quick")), RESOLUTION)
     trained = untrained(_training("dcgan", faces, compute))
     if isinstance(detector, DiscriminatorNetwork):
         detector.source, detector.blueprint = trained, Blueprint.of(trained, RESOLUTION)
@@ -114,4 +115,4 @@ def _detector(name: str, faces: FaceSet, compute: Compute) -> tuple[int, Callabl
         fits[precision].precision = precision
         fits[precision].advance()
 
-    return detector.network_settings.batch, step
+    return detector.settings.batch, step

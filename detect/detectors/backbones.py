@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from detect.detectors.cnn import IMAGENET_MEAN, IMAGENET_STD, TimmDetector
+from detect.detectors.cnn import IMAGENET_MEAN, IMAGENET_STD, TimmDetector, TimmSettings
 from detect.detectors.defaults import with_defaults
 
 RECIPE = (
@@ -11,7 +11,7 @@ RECIPE = (
 )
 
 
-class EfficientNetB0(TimmDetector):
+class EfficientNetB0(TimmDetector[TimmSettings]):
     """EfficientNet-B0: inverted residual blocks with squeeze and excitation, scaled for accuracy at little cost."""
 
     family = "efficientnet-b0"
@@ -21,18 +21,18 @@ class EfficientNetB0(TimmDetector):
     mean, std = IMAGENET_MEAN, IMAGENET_STD
 
 
-class ConvNextTiny(TimmDetector):
+class ConvNextTiny(TimmDetector[TimmSettings]):
     """ConvNeXt-T: a convolutional network with the habits of transformers; layer normalisation throughout."""
 
     family = "convnext-tiny"
     citation = "Liu et al., A ConvNet for the 2020s, CVPR 2022"
     variant = RECIPE + "; AdamW"
-    Settings = with_defaults(TimmDetector.Settings, optimizer="adamw", weight_decay=0.05)
+    Settings = with_defaults(TimmSettings, optimizer="adamw", weight_decay=0.05)
     timm_name = "convnext_tiny"
     mean, std = IMAGENET_MEAN, IMAGENET_STD
 
 
-class MobileNetV3(TimmDetector):
+class MobileNetV3(TimmDetector[TimmSettings]):
     """MobileNetV3-Large: made by architecture search for phones, the cheapest of these networks."""
 
     family = "mobilenetv3"

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from forge.progress import Report
 
 if TYPE_CHECKING:
     from detect.adversary import Adversary
-    from detect.trained import TrainedDetector
+    from detect.calibration import Calibration
 
 Scores = NDArray[np.float64]
 Needs = Literal["", "discriminator", "snapshots", "members", "nothing"]
@@ -133,7 +133,7 @@ class FitContext:
         work: directory for checkpoints; a fit that finds its own checkpoint there continues it.
         report: told about progress.
         adversary: the training of a generator, for detectors that start from its discriminator.
-        fitted: detectors that exist already by name, for those that are made of others.
+        fitted: fitted detectors by name, for ensembles.
     """
 
     seed: int
@@ -141,7 +141,7 @@ class FitContext:
     work: Path
     report: Report
     adversary: Adversary | None = None
-    fitted: Mapping[str, TrainedDetector] = field(default_factory=dict)
+    fitted: Mapping[str, FittedDetector] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -165,11 +165,15 @@ class DetectorSettings(BaseModel):
     )
 
 
-class Detector(ABC):
-    """Tells forged faces from real ones: a higher score means more likely forged.
+S = TypeVar("S", bound=DetectorSettings)
 
-    A family is one file with one subclass (or several), registered in `detect.detectors.DETECTORS`. Its module
-    imports torch and other heavy packages only inside functions, so that listing detectors stays instant.
+
+class Detector(ABC, Generic[S]):
+    """Interface of a detector: a higher score means more likely forged.
+
+    A detector is one file with one subclass, registered in `detect.detectors.DETECTORS`. The type argument is the
+    class of its settings: `class LogDct(FeatureDetector[LogDctSettings])` gives `LogDct.Settings` and the type of
+    `settings`. A subclass that only changes defaults sets `Settings = with_defaults(...)` itself.
     `detect.trained` does what is the same for all: it checks and limits the data, fits the calibration, stores digests.
     """
 
@@ -181,7 +185,29 @@ class Detector(ABC):
     needs: ClassVar[Needs] = ""
     Settings: ClassVar[type[DetectorSettings]] = DetectorSettings
 
-    def __init__(self, settings: DetectorSettings, resolution: int) -> None:
+    def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401 - keywords of the class statement
+        """Take `Settings` from the type argument of the base class, unless the class sets it itself."""
+        super().__init_subclass__(**options)
+        if "Settings" in cls.__dict__:
+            return
+        for base in cls.__dict__.get("__orig_bases__", ()):
+            for argument in get_args(base):
+                settings = argument.__bound__ if isinstance(argument, TypeVar) else argument
+                if isinstance(settings, type) and issubclass(settings, DetectorSettings):
+                    cls.Settings = settings
+
+    def __init__(self, settings: S, resolution: int) -> None:
+        """Take the settings and the resolution of the images.
+
+        Args:
+            settings: an instance of `Settings`.
+            resolution: height and width of the images in pixels.
+
+        Raises:
+            TypeError: settings of another class.
+        """
+        if not isinstance(settings, self.Settings):
+            raise TypeError(f"{type(self).__name__} needs {self.Settings.__name__}, not {type(settings).__name__}")
         self.settings, self.resolution = settings, resolution
 
     @abstractmethod
@@ -198,7 +224,7 @@ class Detector(ABC):
 
     @classmethod
     @abstractmethod
-    def load(cls, directory: Path, settings: DetectorSettings, resolution: int) -> Self:
+    def load(cls, directory: Path, settings: S, resolution: int) -> Self:
         """Read what `save` wrote; needs no network and reads no other file."""
 
     def saliency(self, images: Images, compute: Compute) -> NDArray[np.float32] | None:
@@ -222,3 +248,30 @@ class Detector(ABC):
     def parameters(self) -> int:
         """Number of learned values."""
         return 0
+
+
+class FittedDetector(Protocol):
+    """A fitted detector with its calibration, as ensembles and score tables read it."""
+
+    @property
+    def detector(self) -> Detector[Any]:
+        """The detector that scores images."""
+
+    @property
+    def calibration(self) -> Calibration:
+        """Map from scores to probabilities."""
+
+    @property
+    def name(self) -> str:
+        """Name in tables."""
+
+    @property
+    def trained_on(self) -> str:
+        """Generators seen in training, joined by "+"."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of the fit."""
+
+    def save(self, directory: Path) -> None:
+        """Write the detector as a directory."""

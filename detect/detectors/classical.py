@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from pydantic import Field
 
-from detect.detectors.base import DetectorSettings
 from detect.detectors.features import FeatureDetector, FeatureSettings, LinearSettings
 
 if TYPE_CHECKING:
@@ -52,37 +51,39 @@ class NaiveBayesSettings(ClassicalSettings):
     smoothing: float = Field(1e-9, gt=0, description="added to each variance, in variances over all training images")
 
 
-class Classical(FeatureDetector):
+C = TypeVar("C", bound=ClassicalSettings)
+
+
+class Classical(FeatureDetector[C]):
     """A textbook classifier on z-scored features; a subclass names it."""
 
     variant = "both classes weigh the same; features z-scored by the training images"
-    own: ClassicalSettings
 
     def features(self, pixels: Tensor) -> Tensor:
         """Azimuthal spectrum [N, bins], or log-DCT [N, 3 H W]."""
         from detect.features.dct import log_dct
         from detect.features.spectrum import azimuthal
 
-        return azimuthal(pixels, bins=self.own.bins) if self.own.features == "spectrum" else log_dct(pixels)
+        return azimuthal(pixels, bins=self.settings.bins) if self.settings.features == "spectrum" else log_dct(pixels)
 
 
-class Logistic(Classical):
+class Logistic(Classical[LogisticSettings]):
     """Logistic regression with an L2 penalty on the spectrum or the log-DCT of an image."""
 
     family = "logistic"
     citation = "Cox, The Regression Analysis of Binary Sequences, Journal of the Royal Statistical Society B, 1958"
-    Settings: ClassVar[type[DetectorSettings]] = LogisticSettings
-    own: LogisticSettings
 
     def head(self) -> Head:
         """Logistic regression."""
         from detect.heads.linear import LinearHead
 
-        own = self.own
-        return LinearHead("logistic", l2=own.l2, max_iterations=own.max_iterations, tolerance=own.tolerance)
+        settings = self.settings
+        return LinearHead(
+            "logistic", l2=settings.l2, max_iterations=settings.max_iterations, tolerance=settings.tolerance
+        )
 
 
-class Svm(Classical):
+class Svm(Classical[SvmSettings]):
     """Support vector machine, linear or with Gaussian kernel, on the spectrum or the log-DCT of an image."""
 
     family = "svm"
@@ -92,16 +93,14 @@ class Svm(Classical):
         "as means of 8 x 8 bands a channel, since distances between all coefficients are mostly noise; linear with "
         "squared hinge"
     )
-    Settings: ClassVar[type[DetectorSettings]] = SvmSettings
-    own: SvmSettings
 
     def features(self, pixels: Tensor) -> Tensor:
         """As for every textbook classifier, but band means [N, 3 bands^2] for the Gaussian kernel on log-DCT."""
         from detect.features.dct import log_dct_bands
 
-        own = self.own
-        if own.features == "dct" and own.kernel == "rbf":
-            return log_dct_bands(pixels, bands=own.bands)
+        settings = self.settings
+        if settings.features == "dct" and settings.kernel == "rbf":
+            return log_dct_bands(pixels, bands=settings.bands)
         return super().features(pixels)
 
     def head(self) -> Head:
@@ -109,22 +108,22 @@ class Svm(Classical):
         from detect.heads.kernel import RbfHead
         from detect.heads.linear import LinearHead
 
-        own = self.own
-        if own.kernel == "rbf":
-            return RbfHead(c=own.c, gamma=own.gamma)
-        return LinearHead("squared-hinge", c=own.c, max_iterations=own.max_iterations, tolerance=own.tolerance)
+        settings = self.settings
+        if settings.kernel == "rbf":
+            return RbfHead(c=settings.c, gamma=settings.gamma)
+        return LinearHead(
+            "squared-hinge", c=settings.c, max_iterations=settings.max_iterations, tolerance=settings.tolerance
+        )
 
 
-class NaiveBayes(Classical):
+class NaiveBayes(Classical[NaiveBayesSettings]):
     """Gaussian naive Bayes on the spectrum or the log-DCT of an image."""
 
     family = "naive-bayes"
     citation = "Duda and Hart, Pattern Classification and Scene Analysis, Wiley, 1973"
-    Settings: ClassVar[type[DetectorSettings]] = NaiveBayesSettings
-    own: NaiveBayesSettings
 
     def head(self) -> Head:
         """Gaussian naive Bayes."""
         from detect.heads.bayes import BayesHead
 
-        return BayesHead(smoothing=self.own.smoothing)
+        return BayesHead(smoothing=self.settings.smoothing)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from pydantic import Field, field_validator
 
-from detect.detectors.base import DetectorSettings, FitContext, FitData, FitSummary
-from detect.detectors.network import NetworkDetector, NetworkSettings
+from detect.detectors.base import FitContext, FitData, FitSummary
+from detect.detectors.network import NetworkDetector
+from detect.training.settings import NetworkSettings
 from forge.errors import InputError, UnknownNameError
 from forge.files import digest_file
 
@@ -41,10 +42,12 @@ class TimmSettings(NetworkSettings):
         return value
 
 
-class TimmDetector(NetworkDetector):
+T = TypeVar("T", bound=TimmSettings)
+
+
+class TimmDetector(NetworkDetector[T]):
     """A timm network; a subclass names it."""
 
-    Settings: ClassVar[type[DetectorSettings]] = TimmSettings
     folds = True
     timm_name: ClassVar[str]
 
@@ -58,7 +61,7 @@ class TimmDetector(NetworkDetector):
 
         from detect.weights import load_weights, read_tensors, timm_pretrained
 
-        weights = "scratch" if blank else self._weights
+        weights = "scratch" if blank else self.settings.weights
         configuration = timm.get_pretrained_cfg(self.timm_name)
         # networks with learned positions are made for one size, all others take any
         size: dict[str, Any] = (
@@ -105,18 +108,14 @@ class TimmDetector(NetworkDetector):
     def fit(self, data: FitData, context: FitContext) -> FitSummary:
         """Train the network; records what it started from."""
         summary = super().fit(data, context)
-        start: dict[str, Any] = {"start": self._weights}
-        if self._weights not in ("scratch", "imagenet"):
-            start["start_sha256"] = digest_file(Path(self._weights).expanduser())
+        start: dict[str, Any] = {"start": self.settings.weights}
+        if self.settings.weights not in ("scratch", "imagenet"):
+            start["start_sha256"] = digest_file(Path(self.settings.weights).expanduser())
         return FitSummary(summary.history, start | summary.facts)
 
     @property
-    def _weights(self) -> str:
-        return self.settings.weights  # type: ignore[attr-defined, no-any-return]
-
-    @property
     def _side(self) -> int:
-        return self.network_settings.input_size or self.resolution
+        return self.settings.input_size or self.resolution
 
     def _try(self, network: nn.Module) -> None:
         """Run one black image, so that a network for larger images fails before the work and in a sentence."""
@@ -142,7 +141,7 @@ class TimmDetector(NetworkDetector):
 
 
 @functools.cache
-def timm_named(name: str) -> type[TimmDetector]:
+def timm_named(name: str) -> type[TimmDetector[TimmSettings]]:
     """The detector `timm:NAME`: any image network of timm, with timm's normalisation.
 
     Args:
@@ -161,7 +160,7 @@ def timm_named(name: str) -> type[TimmDetector]:
     if configuration is not None:
         normalisation = cast("tuple[Triple, Triple]", (configuration.mean, configuration.std))
 
-    class Named(TimmDetector):
+    class Named(TimmDetector[TimmSettings]):
         family = f"timm:{name}"
         citation = f"{name} of PyTorch Image Models (Wightman 2019, github.com/huggingface/pytorch-image-models)"
         variant = "a network for ImageNet with one logit, by default from random weights at the set's own resolution"
@@ -174,7 +173,7 @@ def timm_named(name: str) -> type[TimmDetector]:
     return Named
 
 
-class Xception(TimmDetector):
+class Xception(TimmDetector[TimmSettings]):
     """Xception as the FaceForensics++ benchmark uses it: the network of Chollet 2017 with one logit, Adam at 2e-4."""
 
     family = "xception"

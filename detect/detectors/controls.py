@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, FitSummary, Scores
-from detect.detectors.features import FeatureDetector, LinearSettings
+from detect.detectors.features import FeatureDetector, FeatureSettings, LinearSettings
 from forge.compute import Compute
 from forge.errors import CorruptError
 from forge.faces.faceset import Images
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 OURS = "a control of this benchmark, 2026"
 
 
-class Random(Detector):
+class Random(Detector[DetectorSettings]):
     """A score that knows nothing: uniform in 0..1 and fixed by the image's bytes and the seed."""
 
     family = "random"
@@ -68,13 +68,11 @@ class TrivialCuesSettings(LinearSettings):
     l2: float = Field(1e-4, ge=0, description="weight of the squared norm of the coefficients beside the mean log loss")
 
 
-class TrivialCues(FeatureDetector):
+class TrivialCues(FeatureDetector[TrivialCuesSettings]):
     """Logistic regression on mean colour, contrast and sharpness: the floor that a detector must beat."""
 
     family = "trivial-cues"
     citation = OURS
-    Settings: ClassVar[type[DetectorSettings]] = TrivialCuesSettings
-    own: TrivialCuesSettings
 
     def features(self, pixels: Tensor) -> Tensor:
         """Mean and standard deviation of each channel, log variance of the Laplacian, [N, 7]."""
@@ -86,11 +84,13 @@ class TrivialCues(FeatureDetector):
         """Logistic regression."""
         from detect.heads.linear import LinearHead
 
-        own = self.own
-        return LinearHead("logistic", l2=own.l2, max_iterations=own.max_iterations, tolerance=own.tolerance)
+        settings = self.settings
+        return LinearHead(
+            "logistic", l2=settings.l2, max_iterations=settings.max_iterations, tolerance=settings.tolerance
+        )
 
 
-class Metadata(FeatureDetector):
+class Metadata(FeatureDetector[FeatureSettings]):
     """What a file's history leaves in the pixels: the JPEG quality of a comb on the 8 x 8 grid, else nothing.
 
     Images of one fit have one size and no file, so format, bytes and dimensions are gone. The score is how much more

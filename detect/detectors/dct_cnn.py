@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from detect.detectors.base import DetectorSettings, FitContext, FitData, FitSummary
-from detect.detectors.network import NetworkDetector, NetworkSettings
+from detect.detectors.base import FitContext, FitData, FitSummary
+from detect.detectors.network import NetworkDetector
+from detect.training.settings import NetworkSettings
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -30,18 +31,17 @@ class DctCnnSettings(NetworkSettings):
     shift: float = Field(0.0, ge=0, lt=0.5, description="largest random move of a training image, share of its side")
 
 
-class DctCnn(NetworkDetector):
+class DctCnn(NetworkDetector[DctCnnSettings]):
     """Log-DCT coefficients, z-scored by the training images, into a CNN of 3, 8, 16 and 32 channels."""
 
     family = "dct-cnn"
     citation = "Frank et al., Leveraging Frequency Analysis for Deep Fake Image Recognition, ICML 2020"
     variant = "at the set's own resolution (the paper: 128 px); stops early by AUC and not by loss"
-    Settings: ClassVar[type[DetectorSettings]] = DctCnnSettings
     any_size: ClassVar[bool] = False
     mean = (0.0, 0.0, 0.0)
     std = (1 / 255, 1 / 255, 1 / 255)  # so that the network is given grey levels, 0 to 255
 
-    def __init__(self, settings: DetectorSettings, resolution: int) -> None:
+    def __init__(self, settings: DctCnnSettings, resolution: int) -> None:
         super().__init__(settings, resolution)
         self._moments: tuple[Tensor, Tensor] | None = None
 
@@ -49,7 +49,7 @@ class DctCnn(NetworkDetector):
         """Make the network, in a fit with the mean and deviation of its training images."""
         from detect.networks.dct_cnn import DctCnn as Network
 
-        network = Network(self.network_settings.input_size or self.resolution)
+        network = Network(self.settings.input_size or self.resolution)
         if self._moments is not None:
             network.mean.copy_(self._moments[0])
             network.std.copy_(self._moments[1])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from pydantic import Field
 
 from detect.adversary import Blueprint, layers, with_weights_of
-from detect.detectors.base import DetectorSettings, FitContext, FitData, FitSummary, Needs
+from detect.detectors.base import FitContext, FitData, FitSummary, Needs
 from detect.detectors.discriminator import RADFORD, adversary_of, origin
 from detect.detectors.features import FeatureDetector, LinearSettings
 from forge.errors import InputError
@@ -29,7 +29,7 @@ class DiscProbeSettings(LinearSettings):
     )
 
 
-class DiscProbe(FeatureDetector):
+class DiscProbe(FeatureDetector[DiscProbeSettings]):
     """Mean and spread of every channel of every layer of the frozen discriminator, into logistic regression."""
 
     family = "disc-probe"
@@ -39,8 +39,6 @@ class DiscProbe(FeatureDetector):
         "of an L2-SVM; labels of a conditional discriminator are left out"
     )
     needs: ClassVar[Needs] = "discriminator"
-    Settings: ClassVar[type[DetectorSettings]] = DiscProbeSettings
-    own: DiscProbeSettings
     blueprint: Blueprint | None = None
     judge: nn.Module | None = None
 
@@ -70,8 +68,10 @@ class DiscProbe(FeatureDetector):
         """Logistic regression."""
         from detect.heads.linear import LinearHead
 
-        own = self.own
-        return LinearHead("logistic", l2=own.l2, max_iterations=own.max_iterations, tolerance=own.tolerance)
+        settings = self.settings
+        return LinearHead(
+            "logistic", l2=settings.l2, max_iterations=settings.max_iterations, tolerance=settings.tolerance
+        )
 
     def save(self, directory: Path) -> None:
         """Write the regression, and the discriminator it reads."""
@@ -83,7 +83,7 @@ class DiscProbe(FeatureDetector):
             write_tensors(directory / FEATURES_FILE, self.judge.state_dict())
 
     @classmethod
-    def load(cls, directory: Path, settings: DetectorSettings, resolution: int) -> Self:
+    def load(cls, directory: Path, settings: DiscProbeSettings, resolution: int) -> Self:
         """Read what `save` wrote."""
         from detect.weights import load_weights, read_tensors
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from pydantic import Field
 
 from detect.adversary import Adversary, Blueprint, with_weights_of
-from detect.detectors.base import DetectorSettings, FitContext, FitData, FitSummary, Needs
-from detect.detectors.network import NetworkDetector, NetworkSettings
+from detect.detectors.base import FitContext, FitData, FitSummary, Needs
+from detect.detectors.network import NetworkDetector
+from detect.training.settings import NetworkSettings
 from forge.errors import InputError
 
 if TYPE_CHECKING:
@@ -41,7 +42,10 @@ def origin(trained: TrainedGenerator) -> dict[str, str | float]:
     return {"discriminator": card.name, "discriminator_kimg": card.kimg, "discriminator_sha256": card.weights_sha256}
 
 
-class DiscriminatorNetwork(NetworkDetector):
+N = TypeVar("N", bound=NetworkSettings)
+
+
+class DiscriminatorNetwork(NetworkDetector[N]):
     """A network built like a discriminator; a subclass says where its weights come from."""
 
     needs: ClassVar[Needs] = "discriminator"
@@ -85,7 +89,7 @@ class DiscriminatorSettings(NetworkSettings):
     learning_rate: float = Field(1e-3, gt=0, le=1, description="after the warm-up")
 
 
-class FineTuned(DiscriminatorNetwork):
+class FineTuned(DiscriminatorNetwork[DiscriminatorSettings]):
     """The generator's discriminator, all of it trained further to tell forged from real."""
 
     family = "disc-finetune"
@@ -94,20 +98,18 @@ class FineTuned(DiscriminatorNetwork):
         "no paper compares this under control; labels of a conditional discriminator are left out, and statistics "
     )
     variant += "over a batch (minibatch standard deviation) are switched off"
-    Settings: ClassVar[type[DetectorSettings]] = DiscriminatorSettings
 
     def build(self, *, blank: bool = False) -> nn.Module:
         """The discriminator as its training left it."""
         return self.discriminator(trained=not blank)
 
 
-class FromScratch(DiscriminatorNetwork):
+class FromScratch(DiscriminatorNetwork[DiscriminatorSettings]):
     """The control: the discriminator's network from random weights, trained on the same images as disc-finetune."""
 
     family = "disc-scratch"
     citation = RADFORD
     variant = "the control that says what the game taught the discriminator; settings are those of disc-finetune"
-    Settings: ClassVar[type[DetectorSettings]] = DiscriminatorSettings
 
     def build(self, *, blank: bool = False) -> nn.Module:
         """The discriminator's network as it was before the game."""
@@ -121,7 +123,7 @@ class GradientSettings(NetworkSettings):
     learning_rate: float = Field(1e-3, gt=0, le=1, description="after the warm-up")
 
 
-class InputGradients(DiscriminatorNetwork):
+class InputGradients(DiscriminatorNetwork[GradientSettings]):
     """The gradient of the frozen discriminator's logit with respect to each pixel, into a small CNN (LGrad)."""
 
     family = "disc-gradient"
@@ -129,13 +131,12 @@ class InputGradients(DiscriminatorNetwork):
     variant = (
         "a CNN of four stages instead of ResNet50, and the discriminator of the named training; the paper: ProGAN's"
     )
-    Settings: ClassVar[type[DetectorSettings]] = GradientSettings
 
     def build(self, *, blank: bool = False) -> nn.Module:
         """The frozen discriminator and the CNN behind it."""
         from detect.networks.gradients import GradientNetwork
 
-        return GradientNetwork(self.discriminator(trained=not blank), self.settings.width)  # type: ignore[attr-defined]
+        return GradientNetwork(self.discriminator(trained=not blank), self.settings.width)
 
     def logits(self, network: nn.Module, inputs: Tensor) -> Tensor:
         """Logits of the CNN, float32 [N]."""

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from detect.detectors.base import DetectorSettings
 from detect.detectors.cnn import TimmDetector, TimmSettings
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ class F3NetSettings(TimmSettings):
     )
 
 
-class F3Net(TimmDetector):
+class F3Net(TimmDetector[F3NetSettings]):
     """DCT bands with learned masks and statistics of small windows, each into an Xception; attention mixes the two."""
 
     family = "f3net"
@@ -34,7 +33,6 @@ class F3Net(TimmDetector):
         "weights imagenet, input_size 299, middle 8); bands do not overlap; the gates of the mixing lie behind its "
         "normalisation"
     )
-    Settings: ClassVar[type[DetectorSettings]] = F3NetSettings
     any_size: ClassVar[bool] = False
     timm_name = "legacy_xception"
 
@@ -42,6 +40,5 @@ class F3Net(TimmDetector):
         """Make the network and give both Xceptions the weights that `weights` asks for."""
         from detect.networks.f3net import F3Net as Network
 
-        size = self.network_settings.input_size or self.resolution
-        middle: int = self.settings.middle  # type: ignore[attr-defined]
-        return Network(size, middle=middle, weights="scratch" if blank else self._weights)
+        size = self.settings.input_size or self.resolution
+        return Network(size, middle=self.settings.middle, weights="scratch" if blank else self.settings.weights)

@@ -5,22 +5,23 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import ClassVar, Self, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import Field
+from safetensors.numpy import save_file
+from torch import Tensor
 
+from detect.calibration import validation_auc
+from detect.design import Design, Scaling
 from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, FitSummary, Scores
+from detect.heads.base import Head
+from detect.weights import read_tensors
 from forge.compute import Compute
 from forge.errors import CorruptError, InputError
 from forge.faces.faceset import Images
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from detect.design import Scaling
-    from detect.heads.base import Head
 
 BLOCK = 256  # images whose features are computed at a time
 
@@ -40,18 +41,16 @@ class LinearSettings(FeatureSettings):
     tolerance: float = Field(1e-4, gt=0, description="largest absolute gradient at which it stops")
 
 
-class FeatureDetector(Detector):
+F = TypeVar("F", bound=FeatureSettings)
+
+
+class FeatureDetector(Detector[F]):
     """A feature of each image, scaled by the training images, and a head; a subclass gives `features` and `head`."""
 
-    Settings: ClassVar[type[DetectorSettings]] = FeatureSettings
     scaling: ClassVar[Scaling] = "z-score"  # of each feature by the training images: none, centre, z-score
-    own: FeatureSettings
 
-    def __init__(self, settings: DetectorSettings, resolution: int) -> None:
+    def __init__(self, settings: F, resolution: int) -> None:
         super().__init__(settings, resolution)
-        if not isinstance(settings, FeatureSettings) or not isinstance(settings, self.Settings):
-            raise TypeError(f"{type(self).__name__} needs {self.Settings.__name__}, not {type(settings).__name__}")
-        self.own = settings
         self.mean: NDArray[np.float64] = np.empty(0)
         self.std: NDArray[np.float64] = np.empty(0)
         self.fitted: Head | None = None
@@ -74,26 +73,22 @@ class FeatureDetector(Detector):
             InputError: a feature is not finite.
             BenchError: the head learned nothing usable.
         """
-        from sklearn.metrics import roc_auc_score
-
-        from detect.design import Design
-
         design = Design(
             data.train_real,
             data.train_forged,
             self.features,
             device=context.compute.torch_device,
-            cache_bytes=self.own.cache_mb << 20,
+            cache_bytes=self.settings.cache_mb << 20,
             scaling=self.scaling,
         )
         head = self.head()
         found = head.fit(design, seed=context.seed, report=context.report)
         self.mean, self.std, self.fitted = design.mean, design.std, head
-        scores = [
+        real, forged = (
             np.concatenate([self.score(images, context.compute) for images in view.batches(BLOCK)])
             for view in (data.val_real, data.val_forged)
-        ]
-        auc = float(roc_auc_score(np.repeat([0, 1], list(map(len, scores))), np.concatenate(scores)))
+        )
+        auc = validation_auc(real, forged)
         facts = {
             "precision": "fp32",
             "device": context.compute.describe(),
@@ -110,8 +105,6 @@ class FeatureDetector(Detector):
         return np.concatenate([np.empty(0), *parts])
 
     def _raw(self, images: Images, compute: Compute) -> Iterator[NDArray[np.float64]]:
-        import torch
-
         for start in range(0, len(images), BLOCK):
             pixels = torch.from_numpy(np.ascontiguousarray(images[start : start + BLOCK])).to(compute.torch_device)
             with torch.no_grad():
@@ -119,20 +112,16 @@ class FeatureDetector(Detector):
 
     def save(self, directory: Path) -> None:
         """Write weights.safetensors: mean and standard deviation of the features, and the head's arrays."""
-        from safetensors.numpy import save_file
-
         tensors = {"mean": self.mean, "std": self.std} | self._fitted().tensors()
         save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, self._file(directory))
 
     @classmethod
-    def load(cls, directory: Path, settings: DetectorSettings, resolution: int) -> Self:
+    def load(cls, directory: Path, settings: F, resolution: int) -> Self:
         """Read what `save` wrote.
 
         Raises:
             CorruptError: the file is damaged, or of another family.
         """
-        from detect.weights import read_tensors
-
         detector = cls(settings, resolution)
         path = cls._file(directory)
         tensors = {name: tensor.numpy() for name, tensor in read_tensors(path).items()}

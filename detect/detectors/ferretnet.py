@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from detect.detectors.base import DetectorSettings
 from detect.detectors.defaults import with_defaults
-from detect.detectors.network import NetworkDetector, NetworkSettings
+from detect.detectors.network import NetworkDetector
+from detect.training.settings import NetworkSettings
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,7 +22,7 @@ class FerretSettings(NetworkSettings):
     )
 
 
-class FerretNet(NetworkDetector):
+class FerretNet(NetworkDetector[FerretSettings]):
     """FerretNet-S: x minus its local median with the centre masked, two convolutions, four separable blocks."""
 
     family = "ferretnet"
@@ -31,7 +31,7 @@ class FerretNet(NetworkDetector):
         "at the set's own resolution, Adam with beta1 .9, the small network of the authors' code; the paper: crops of "
         "224 px, beta1 .937, and the larger FerretNet-B (width 96)"
     )
-    Settings: ClassVar[type[DetectorSettings]] = with_defaults(
+    Settings = with_defaults(
         FerretSettings,
         epochs=100,
         learning_rate=2e-4,
@@ -51,4 +51,4 @@ class FerretNet(NetworkDetector):
         """Make the network."""
         from detect.networks.ferretnet import FerretNetwork
 
-        return FerretNetwork(self.settings.width)  # type: ignore[attr-defined]
+        return FerretNetwork(self.settings.width)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from detect.detectors.base import DetectorSettings
-from detect.detectors.network import NetworkDetector, NetworkSettings
+from detect.detectors.network import NetworkDetector
+from detect.training.settings import NetworkSettings
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -25,7 +25,7 @@ class FreqNetSettings(NetworkSettings):
     decay: float = Field(0.8, gt=0, lt=1, description="what step and plateau multiply the learning rate with")
 
 
-class FreqNet(NetworkDetector):
+class FreqNet(NetworkDetector[FreqNetSettings]):
     """High-pass filters of image and features, convolutions of real and imaginary spectra, two stages of ResNet50."""
 
     family = "freqnet"
@@ -37,7 +37,6 @@ class FreqNet(NetworkDetector):
         "at the set's own resolution (the paper: 224 px crops); the 1 x 1 convolutions start as small as the others "
         "(the authors': standard deviation 1)"
     )
-    Settings: ClassVar[type[DetectorSettings]] = FreqNetSettings
     mean = (0.485, 0.456, 0.406)
     std = (0.229, 0.224, 0.225)
 

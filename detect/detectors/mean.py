@@ -9,32 +9,36 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, FitSummary, Needs, Scores
+from detect.detectors.base import (
+    Detector,
+    DetectorSettings,
+    FitContext,
+    FitData,
+    FitSummary,
+    FittedDetector,
+    Needs,
+    Scores,
+)
 from forge.compute import Compute, Precision
 from forge.errors import InputError, quoted
 from forge.faces.faceset import Images
 from forge.files import read_json_object, write_json
 
 if TYPE_CHECKING:
-    from detect.trained import TrainedDetector
+    pass
 
 
-class MeanSettings(DetectorSettings):
-    """Settings of an ensemble; those of its members are their own."""
-
-
-class Mean(Detector):
+class Mean(Detector[DetectorSettings]):
     """The mean of the calibrated probabilities of several detectors, as log odds; `mean:a+b+c` names them."""
 
     family = "mean"
     citation = "Kittler, Hatef, Duin, Matas: On Combining Classifiers, IEEE TPAMI 1998 (the sum rule)"
     needs: ClassVar[Needs] = "members"
-    Settings: ClassVar[type[DetectorSettings]] = MeanSettings
     names: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, settings: DetectorSettings, resolution: int) -> None:
         super().__init__(settings, resolution)
-        self.members: list[TrainedDetector] = []
+        self.members: list[FittedDetector] = []
 
     def fit(self, data: FitData, context: FitContext) -> FitSummary:
         """Take the members that are fitted already, and fit the others with their default settings."""
@@ -90,7 +94,7 @@ class Mean(Detector):
     @property
     def parameters(self) -> int:
         """Learned values of all members."""
-        return sum(member.card.parameters for member in self.members)
+        return sum(member.detector.parameters for member in self.members)
 
 
 @functools.cache

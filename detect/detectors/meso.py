@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from detect.detectors.base import DetectorSettings
 from detect.detectors.defaults import with_defaults
-from detect.detectors.network import NetworkDetector, NetworkSettings
+from detect.detectors.network import NetworkDetector
+from detect.training.settings import NetworkSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +40,7 @@ AfcharSettings = with_defaults(
 )
 
 
-class Meso(NetworkDetector):
+class Meso(NetworkDetector[MesoSettings]):
     """What both networks share: images in 0..1 and the loss."""
 
     citation = "Afchar et al., MesoNet: a Compact Facial Video Forgery Detection Network, WIFS 2018"
@@ -48,14 +48,14 @@ class Meso(NetworkDetector):
         "at the set's own resolution, which decides the size of the first dense layer, batches of 76, flips and small "
         "shifts; the paper: input_size 256, batches of 75, and also small changes of zoom, angle, brightness and hue"
     )
-    Settings: ClassVar[type[DetectorSettings]] = AfcharSettings
+    Settings = AfcharSettings
     mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     any_size = False  # the first dense layer is made for one
 
     @property
     def side(self) -> int:
         """Height and width of the network's input in pixels."""
-        return self.network_settings.input_size or self.resolution
+        return self.settings.input_size or self.resolution
 
     @abstractmethod
     def build(self, *, blank: bool = False) -> MesoNetwork:
@@ -63,7 +63,7 @@ class Meso(NetworkDetector):
 
     def loss(self, network: MesoNetwork, inputs: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]
         """Mean squared error of the probability of forged, or cross entropy."""
-        if self.settings.loss_of == "entropy":  # type: ignore[attr-defined]
+        if self.settings.loss_of == "entropy":
             return super().loss(network, inputs, labels)
         return (self.logits(network, inputs).sigmoid() - labels).square().mean()
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from detect.detectors.base import DetectorSettings
 from detect.detectors.cnn import IMAGENET_MEAN, IMAGENET_STD
 from detect.detectors.defaults import with_defaults
-from detect.detectors.network import NetworkDetector, NetworkSettings
+from detect.detectors.network import NetworkDetector
+from detect.training.settings import NetworkSettings
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class Npr(NetworkDetector):
+class Npr(NetworkDetector[NetworkSettings]):
     """Neighbouring pixel relations: x minus its nearest-neighbour half and back, into the front half of ResNet50."""
 
     family = "npr"
@@ -22,7 +22,7 @@ class Npr(NetworkDetector):
         "Detection, CVPR 2024"
     )
     variant = "at the set's own resolution; the paper: resized to 256 px, crops of 224"
-    Settings: ClassVar[type[DetectorSettings]] = with_defaults(
+    Settings = with_defaults(
         NetworkSettings,
         epochs=50,
         learning_rate=2e-4,

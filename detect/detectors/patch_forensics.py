@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from detect.detectors.base import DetectorSettings
 from detect.detectors.defaults import with_defaults
-from detect.detectors.network import NetworkDetector, NetworkSettings
+from detect.detectors.network import NetworkDetector
+from detect.training.settings import NetworkSettings
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -24,7 +24,7 @@ class PatchSettings(NetworkSettings):
     )
 
 
-class PatchForensics(NetworkDetector):
+class PatchForensics(NetworkDetector[PatchSettings]):
     """Xception cut after a few blocks: each patch is judged alone, and the image by the mean of its patches."""
 
     family = "patch-forensics"
@@ -33,7 +33,7 @@ class PatchForensics(NetworkDetector):
         "at the set's own resolution, convolutions initialised as in Xception; the paper: input_size 299, no shifts, "
         "and all blocks from 1 to 5 compared (the authors' example: 2)"
     )
-    Settings: ClassVar[type[DetectorSettings]] = with_defaults(
+    Settings = with_defaults(
         PatchSettings,
         epochs=1000,
         learning_rate=1e-3,
@@ -48,7 +48,7 @@ class PatchForensics(NetworkDetector):
         """Make the cut network."""
         from detect.networks.patches import PatchXception
 
-        return PatchXception(self.settings.blocks)  # type: ignore[attr-defined]
+        return PatchXception(self.settings.blocks)
 
     def logits(self, network: nn.Module, inputs: Tensor) -> Tensor:
         """Log odds of the mean over patches of the probability of forged, float32 [N].

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from detect.detectors.base import DetectorSettings
 from detect.detectors.cnn import IMAGENET_MEAN, IMAGENET_STD, TimmDetector, TimmSettings
 from detect.detectors.defaults import with_defaults
 
@@ -33,13 +32,13 @@ WangSettings = with_defaults(
 )
 
 
-class ResNet50(TimmDetector):
+class ResNet50(TimmDetector[TimmSettings]):
     """ResNet50 trained on crops with random blur and JPEG, so that it holds across generators (CNNDetection)."""
 
     family = "resnet50"
     citation = "Wang et al., CNN-generated images are surprisingly easy to spot... for now, CVPR 2020"
     variant = "from random weights; the paper: weights imagenet"
-    Settings: ClassVar[type[DetectorSettings]] = WangSettings
+    Settings = WangSettings
     timm_name = "resnet50"
     mean, std = IMAGENET_MEAN, IMAGENET_STD
 
@@ -56,7 +55,7 @@ class ResNet50NoDown(ResNet50):
         "from random weights with blur, JPEG and noise in training; the paper: weights imagenet, and also cut-out, "
         "geometric and colour changes"
     )
-    Settings: ClassVar[type[DetectorSettings]] = with_defaults(WangSettings, crop=0.375, noise=0.2)
+    Settings = with_defaults(WangSettings, crop=0.375, noise=0.2)
 
     def adapt(self, network: nn.Module) -> None:
         """Let the stem and the pooling look at every pixel: stride 1 in both, as in the authors' code."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from detect.detectors.base import DetectorSettings
 from detect.detectors.cnn import TimmDetector, TimmSettings
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ class SpslSettings(TimmSettings):
     )
 
 
-class Spsl(TimmDetector):
+class Spsl(TimmDetector[SpslSettings]):
     """RGB and the inverse Fourier transform of the phase spectrum into Xception without its middle blocks."""
 
     family = "spsl"
@@ -32,12 +31,10 @@ class Spsl(TimmDetector):
         "no code was published: blocks 4 to 11 are what is left out, as in re-implementations; from random weights at "
         "the set's own resolution (the paper: weights imagenet, input_size 299); the phase image has mean square 1"
     )
-    Settings: ClassVar[type[DetectorSettings]] = SpslSettings
     timm_name = "legacy_xception"
 
     def build(self, *, blank: bool = False) -> nn.Module:
         """Make the network and give it the weights that `weights` asks for."""
         from detect.networks.spsl import Spsl as Network
 
-        middle: int = self.settings.middle  # type: ignore[attr-defined]
-        return Network(middle=middle, weights="scratch" if blank else self._weights)
+        return Network(middle=self.settings.middle, weights="scratch" if blank else self.settings.weights)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from pydantic import Field
 
 from detect.adversary import Blueprint, with_weights_of
-from detect.calibration import Calibration, fit_platt
+from detect.calibration import Calibration, fit_platt, validation_auc
 from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, FitSummary, Needs, Scores
 from detect.detectors.discriminator import adversary_of, origin
 from detect.views import View
@@ -26,20 +26,18 @@ if TYPE_CHECKING:
 BLOCK = 256  # images judged at a time
 
 
-class VerdictSettings(DetectorSettings):
-    """Settings of the detector that is a discriminator's logit."""
+V = TypeVar("V", bound=DetectorSettings)
 
 
-class RawVerdict(Detector):
+class RawVerdict(Detector[V]):
     """The discriminator's logit as the game left it; only its sign and scale are learned, on val."""
 
     family = "disc-raw"
     citation = "Goodfellow et al.: Generative Adversarial Nets, NeurIPS 2014 (D as the judge of real and forged)"
     variant = "sign and scale calibrated on val; statistics over a batch are switched off, labels left out"
     needs: ClassVar[Needs] = "discriminator"
-    Settings: ClassVar[type[DetectorSettings]] = VerdictSettings
 
-    def __init__(self, settings: DetectorSettings, resolution: int) -> None:
+    def __init__(self, settings: V, resolution: int) -> None:
         super().__init__(settings, resolution)
         self.blueprint: Blueprint | None = None
         self.judges: list[nn.Module] = []
@@ -48,16 +46,13 @@ class RawVerdict(Detector):
 
     def fit(self, data: FitData, context: FitContext) -> FitSummary:
         """Take the discriminator, or those of several moments, and learn each one's sign and scale on `val`."""
-        from sklearn.metrics import roc_auc_score
-
         moments = self._moments(context)
         self.blueprint = Blueprint.of(moments[-1], self.resolution)
         history: list[dict[str, float]] = []
         for moment in moments:
             judge = with_weights_of(moment, self.blueprint.build())
             real, forged = (self._logits(judge, view, context.compute) for view in (data.val_real, data.val_forged))
-            labels = np.repeat([0, 1], [len(real), len(forged)])
-            auc = float(roc_auc_score(labels, -np.concatenate([real, forged])))
+            auc = validation_auc(-real, -forged)
             sign = 1 if auc >= 0.5 else -1
             self.judges.append(judge)
             self.signs.append(sign)
@@ -109,7 +104,7 @@ class RawVerdict(Detector):
         write_json(directory / "verdict.json", {"signs": self.signs, "scales": scales})
 
     @classmethod
-    def load(cls, directory: Path, settings: DetectorSettings, resolution: int) -> Self:
+    def load(cls, directory: Path, settings: V, resolution: int) -> Self:
         """Read what `save` wrote."""
         from detect.weights import load_weights, read_tensors
 
@@ -132,20 +127,19 @@ class RawVerdict(Detector):
         return sum(parameter.numel() for judge in self.judges for parameter in judge.parameters())
 
 
-class EnsembleSettings(VerdictSettings):
+class EnsembleSettings(DetectorSettings):
     """Settings of the ensemble of moments."""
 
     moments: int = Field(8, ge=2, le=64, description="most moments of the training; more are thinned out evenly")
 
 
-class MomentEnsemble(RawVerdict):
+class MomentEnsemble(RawVerdict[EnsembleSettings]):
     """The mean verdict of the discriminators of several moments of one training, each calibrated on val."""
 
     family = "disc-ensemble"
     citation = "Huang, Li, Pleiss, Liu, Hopcroft, Weinberger: Snapshot Ensembles: Train 1, Get M for Free, ICLR 2017"
     variant = "discriminators of one training at several moments, mean of calibrated log odds"
     needs: ClassVar[Needs] = "snapshots"
-    Settings: ClassVar[type[DetectorSettings]] = EnsembleSettings
 
     def _moments(self, context: FitContext) -> list[TrainedGenerator]:
         found = adversary_of(context, self.family).history()
@@ -154,6 +148,5 @@ class MomentEnsemble(RawVerdict):
                 f"{self.family} needs snapshots of the training of {found[0].card.name}; keep some: "
                 "--set generator.training.snapshots_kimg=[12,24,36]"
             )
-        most: int = self.settings.moments  # type: ignore[attr-defined]
-        chosen = sorted(set(np.linspace(0, len(found) - 1, min(most, len(found))).round().astype(int)))
+        chosen = sorted(set(np.linspace(0, len(found) - 1, min(self.settings.moments, len(found))).round().astype(int)))
         return [found[i] for i in chosen]

@@ -8,8 +8,9 @@ from torch import nn
 from detect.agreement import check_alone
 from detect.detectors import DETECTORS
 from detect.detectors.base import Detector, FitSummary
-from detect.detectors.network import NetworkDetector, NetworkSettings
+from detect.detectors.network import NetworkDetector
 from detect.scoring import score_view
+from detect.training.settings import NetworkSettings
 from forge.compute import Compute
 from forge.errors import DetectorError
 

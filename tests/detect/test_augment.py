@@ -5,7 +5,7 @@ import torch
 
 import detect.augment
 from detect.augment import augment, flip_and_shift
-from detect.detectors.network import NetworkSettings
+from detect.training.settings import NetworkSettings
 
 
 def images(count: int = 64, size: int = 8) -> torch.Tensor:

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 import detect.weights
 from detect.detectors import DETECTORS
+from detect.detectors.base import DetectorSettings
 from detect.detectors.cnn import TimmSettings, Xception
 from detect.detectors.dct import LogDct, LogDctSettings
 from forge.compute import Compute
@@ -27,13 +28,26 @@ def test_a_detector_says_what_it_is_and_describes_every_setting(name):
     assert all(field.description for field in kind.Settings.model_fields.values())
 
 
-def test_listing_and_settings_import_nothing_heavy():
-    code = (
-        "import sys; from detect.detectors import DETECTORS; "
-        "[DETECTORS.load(n).Settings() for n in DETECTORS.entries if not n.endswith(':')]; import detect.trained; "
-        "print([m for m in ('torch', 'timm', 'sklearn', 'safetensors') if m in sys.modules])"
-    )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+def heavy_after(code):
+    code = f"import sys; {code}; print([m for m in ('torch', 'timm', 'sklearn', 'pandas') if m in sys.modules])"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip()
+
+
+def test_the_registry_imports_nothing_heavy():
+    assert heavy_after("import detect; from detect.detectors import DETECTORS; DETECTORS.names()") == "[]"
+
+
+def test_settings_of_all_detectors_are_made_without_what_only_a_fit_needs():
+    load = "[DETECTORS.load(n).Settings() for n in DETECTORS.entries if not n.endswith(':')]"
+    assert heavy_after(f"from detect.detectors import DETECTORS; {load}") == "['torch', 'pandas']"
+
+
+def test_settings_are_those_of_the_type_argument():
+    assert DETECTORS.load("svm").Settings.__name__ == "SvmSettings"
+    assert DETECTORS.load("disc-scratch").Settings is DETECTORS.load("disc-finetune").Settings
+    assert DETECTORS.load("resnet50").Settings().jpeg == 0.5  # with_defaults
+    with pytest.raises(TypeError, match="LogDct needs LogDctSettings, not DetectorSettings"):
+        DETECTORS.load("dct")(DetectorSettings(), 32)
 
 
 def test_an_unknown_name_gets_the_nearest():

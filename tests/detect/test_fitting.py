@@ -11,9 +11,9 @@ from sklearn.metrics import roc_auc_score
 
 import detect.fitting
 from detect.detectors.cnn import Xception
-from detect.detectors.network import NetworkSettings
 from detect.fitting import learning_rate_at
 from detect.scoring import score_view
+from detect.training.settings import NetworkSettings
 from detect.views import coins
 from forge.compute import Compute
 from forge.errors import BenchError, CorruptError, InputError
@@ -161,7 +161,7 @@ def test_a_diverged_fit_says_so(data, context):
 
 def test_stops_early_and_keeps_the_best_weights(data, context, monkeypatch):
     aucs = iter([0.7, 0.9, 0.8, 0.85, 0.6])
-    monkeypatch.setattr(detect.fitting, "roc_auc_score", lambda labels, scores: next(aucs))
+    monkeypatch.setattr(detect.fitting, "validation_auc", lambda real, forged: next(aucs))
     detector, summary = fitted(Tiny, data, context(), **QUICK | {"epochs": 50, "patience": 3})
     assert [entry["val_auc"] for entry in summary.history] == [0.7, 0.9, 0.8, 0.85, 0.6]
     assert summary.facts["stopped_early"] and summary.facts["best_val_auc"] == 0.9
@@ -211,11 +211,11 @@ def test_plateau_lowers_the_rate_when_validation_stalls_and_stops_under_the_leas
     """Wang et al. 2020 start at 1e-4, divide by 10, and stop under 1e-6."""
     rates, aucs = [], iter([0.6, 0.7, 0.7, 0.6, 0.8, 0.8, 0.7, 0.8, 0.8])
 
-    def auc(labels, scores):
+    def auc(real, forged):
         rates.append(fit.optimizer.param_groups[0]["lr"])
         return next(aucs)
 
-    monkeypatch.setattr(detect.fitting, "roc_auc_score", auc)
+    monkeypatch.setattr(detect.fitting, "validation_auc", auc)
     detector = Tiny(Tiny.Settings(batch=8, epochs=50, min_learning_rate=1e-6, **PLATEAU), 32)
     fit = detect.fitting.Fit(detector, detector.build(), data, context())
     fit.run()
@@ -228,7 +228,7 @@ def test_plateau_lowers_the_rate_when_validation_stalls_and_stops_under_the_leas
 def test_a_resumed_fit_knows_its_plateau_and_augments_alike(
     data, context, tmp_path, every_step, monkeypatch, interrupt
 ):
-    monkeypatch.setattr(detect.fitting, "roc_auc_score", lambda labels, scores: 0.5)  # never better than at first
+    monkeypatch.setattr(detect.fitting, "validation_auc", lambda real, forged: 0.5)  # never better than at first
     settings = QUICK | PLATEAU | {"epochs": 3, "learning_rate": 0.02, "validate_every": 24, "optimizer": "sgd"}
     settings |= {"crop": 0.9, "blur": 0.5, "noise": 0.5, "jpeg": 0.5, "rescale": 0.5}
     whole, summary = fitted(Tiny, data, context(0, "whole"), **settings)

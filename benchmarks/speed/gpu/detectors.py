@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -75,7 +75,7 @@ class _Measured:
         """Training steps, data and augmentation included."""
         detector, context = self._detector(name), self._context()
         network = self._built(detector)
-        batch = detector.network_settings.batch
+        batch = detector.settings.batch
         if mode == "plain fp32":
             self._record("fit", name, mode, batch, lambda: self._plain_fit(network, batch))
             return
@@ -119,14 +119,14 @@ class _Measured:
         labels = torch.repeat_interleave(torch.tensor([0.0, 1.0]), batch // 2).to(self.device)
         return textbook_detector.training_step(network, inputs, labels)
 
-    def _detector(self, name: str) -> NetworkDetector:
+    def _detector(self, name: str) -> NetworkDetector[Any]:
         kind = DETECTORS.load(name)
-        detector: NetworkDetector = kind(
+        detector: NetworkDetector[Any] = kind(
             kind.Settings(**shipped("detectors", name, scale_of(self.device).preset)), self.resolution
         )
         return detector
 
-    def _built(self, detector: NetworkDetector) -> torch.nn.Module:
+    def _built(self, detector: NetworkDetector[Any]) -> torch.nn.Module:
         if isinstance(detector, DiscriminatorNetwork):
             detector.source = self.adversary.open()
             detector.blueprint = Blueprint.of(detector.source, self.resolution)
