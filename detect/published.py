@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from detect.detectors import DETECTORS
+from detect.artifact import DetectorCard, TrainedDetector, load_trained
 from detect.detectors.network import NetworkDetector
+from detect.detectors.registry import DETECTORS
 from detect.pickles import check_checkpoint
-from detect.trained import DetectorCard, TrainedDetector, load_trained
 from detect.weights import load_weights, read_tensors
 from forge.errors import CorruptError, InputError, UnknownNameError
 from forge.files import digest_file

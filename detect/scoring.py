@@ -11,8 +11,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from detect.data.views import View, generator_of, resolution_of
 from detect.detectors.base import Detector, FittedDetector, Scores
-from detect.views import View, generator_of, resolution_of
 from forge.compute import Compute
 from forge.errors import CorruptError, DetectorError, InputError, quoted, short
 from forge.faces.faceset import FaceView, Images

@@ -10,7 +10,7 @@ from benchmarks.pipeline.compose import compose
 from benchmarks.pipeline.configs import configs_root, shipped
 from benchmarks.pipeline.run import prepare_run
 from benchmarks.pipeline.settings import PRESETS
-from detect.detectors import DETECTORS, EXAMPLES
+from detect.detectors.registry import DETECTORS, EXAMPLES
 from forge.execution import Execution, execution_of, execution_table
 from forge.networks import GENERATORS
 

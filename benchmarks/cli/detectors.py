@@ -21,7 +21,7 @@ def describe(name: str) -> dict[str, Any]:
     Returns:
         `parameters` is None; `count_parameters` counts them. `note` says why there may be no number.
     """
-    from detect.detectors import DETECTORS, EXAMPLES
+    from detect.detectors.registry import DETECTORS, EXAMPLES
 
     found = DETECTORS.load(name)
     family = name.endswith(":")
@@ -91,7 +91,7 @@ def with_parameters(rows: list[dict[str, Any]], store: Path, *, count: bool) -> 
     """
     from benchmarks.pipeline.configs import shipped
     from benchmarks.pipeline.program import program_digest
-    from detect.detectors import DETECTORS
+    from detect.detectors.registry import DETECTORS
     from forge.errors import BenchError
     from forge.files import digest_json, read_json_object, write_json
 
@@ -121,7 +121,7 @@ def count_parameters(name: str) -> int:
     import torch
 
     from benchmarks.pipeline.configs import shipped, validated
-    from detect.detectors import DETECTORS
+    from detect.detectors.registry import DETECTORS
 
     kind = DETECTORS.load(name)
     settings = validated(kind.Settings, shipped("detectors", name, "full"), where=f"detectors.{name}")

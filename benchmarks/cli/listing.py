@@ -66,7 +66,7 @@ def _rows(kind: str, reports: Path) -> list[dict[str, Any]]:
         quality = [{"name": name, "of": "quality", "what": QUALITY.load(name).__doc__} for name in QUALITY.names()]
         return detection + quality
     if kind == "perturbations":
-        from detect.perturb import PERTURBATIONS
+        from detect.data.perturb import PERTURBATIONS
 
         return [{"name": one.name, "what": one.description} for one in PERTURBATIONS.values()]
     return [_entry(kind, name) for name in _registry(kind).names()]
@@ -93,7 +93,7 @@ def _registry(kind: str) -> Any:  # noqa: ANN401 - one of three registries
 
         return GENERATORS
     if kind == "detectors":
-        from detect.detectors import DETECTORS
+        from detect.detectors.registry import DETECTORS
 
         return DETECTORS
     from forge.faces.sources import SOURCES

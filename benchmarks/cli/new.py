@@ -110,7 +110,7 @@ def _known(kind: str) -> set[str]:
         from forge.networks import GENERATORS
 
         return set(GENERATORS.names())
-    from detect.detectors import DETECTORS
+    from detect.detectors.registry import DETECTORS
 
     return {name.removesuffix(":") for name in DETECTORS.names()}
 

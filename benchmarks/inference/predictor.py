@@ -11,7 +11,7 @@ from benchmarks.inference.threshold import Threshold
 from benchmarks.protocol import ELSEWHERE, Condition, FitId, TrainSet
 
 if TYPE_CHECKING:
-    from detect.trained import TrainedDetector
+    from detect.artifact import TrainedDetector
     from forge.compute import Compute
     from forge.faces.faceset import Images
 
@@ -65,7 +65,7 @@ def predictor_at(folder: Path, detector: str | None = None, trained_on: str | No
     Raises:
         InputError: no detector there, or something else was chosen.
     """
-    from detect.trained import load_trained
+    from detect.artifact import load_trained
     from forge.errors import InputError
     from forge.registry import is_file_reference
 
@@ -105,7 +105,7 @@ def predictor_of(
     from benchmarks.pipeline.reading import read_report_scores, read_results
     from benchmarks.pipeline.run import find_report, stored_result
     from benchmarks.pipeline.store import Store
-    from detect.trained import load_trained
+    from detect.artifact import load_trained
 
     report = find_report(run, reports)
     results = read_results(report)
@@ -148,7 +148,7 @@ def crop_of(provenance: dict[str, Any]) -> str:
 
 def _plugin(detector: str | None) -> Any:  # noqa: ANN401 - a detector class from a file, or None
     from benchmarks.pipeline.compose import split_adversary
-    from detect.detectors import DETECTORS
+    from detect.detectors.registry import DETECTORS
     from forge.registry import is_file_reference
 
     return DETECTORS.load(split_adversary(detector)[0]) if detector and is_file_reference(detector) else None

@@ -18,7 +18,7 @@ from benchmarks.measures.interval import Interval
 from benchmarks.measures.pooled import mean_auc
 from benchmarks.measures.results import Finding
 from benchmarks.protocol import CLEAN, SHUFFLED, TrainSet
-from detect.views import coins
+from detect.data.views import coins
 
 Images = NDArray[np.uint8]
 

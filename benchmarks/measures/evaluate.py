@@ -19,7 +19,7 @@ from benchmarks.measures.metrics import Floats, Ints
 from benchmarks.measures.resampling import codes, units_of
 from benchmarks.measures.results import Cell, Comparison
 from benchmarks.protocol import CLEAN, EXTERNAL_PREFIX, SHUFFLED, TestGrid, TrainSet, choose_interval, condition_of
-from detect.views import coins
+from detect.data.views import coins
 from forge.errors import BenchError, InputError, short
 
 RESAMPLES = 2000

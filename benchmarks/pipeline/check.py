@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 def typed(settings: RunSettings) -> RunSettings:
     """Check the settings of every generator and detector by their own types, and write their defaults out."""
-    from detect.detectors import DETECTORS
     from detect.detectors.base import Detector
+    from detect.detectors.registry import DETECTORS
 
     generators = {name: _generator(name, one, settings.data.resolution) for name, one in settings.generators.items()}
     detectors = {}
@@ -83,7 +83,7 @@ def _metrics(settings: RunSettings) -> dict[str, Any]:
 
 
 def _check_conditions(settings: RunSettings, generators: Mapping[str, GeneratorSettings]) -> None:
-    from detect.perturb import perturbation
+    from detect.data.perturb import perturbation
 
     asked = settings.conditions
     for name in asked.robust:
@@ -178,8 +178,8 @@ def _blending(name: str, generator: GeneratorSettings, settings: BaseModel) -> G
 
 def _adopted(request: DetectorRequest, resolution: int) -> DetectorRequest:
     """A fitted detector as it is: identified by its card, which holds the digests of all its files."""
-    from detect.detectors import DETECTORS
-    from detect.trained import read_card
+    from detect.artifact import read_card
+    from detect.detectors.registry import DETECTORS
 
     place = Path(request.detector)
     card = read_card(place)

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from detect.adversary import Adversary
+    from detect.artifact import TrainedDetector
+    from detect.data.views import View
     from detect.detectors.base import Detector
-    from detect.trained import TrainedDetector
-    from detect.views import View
+    from detect.discriminator_source import Adversary
 
 EXPLAINED = 8  # forgeries of each generator in which a detector shows where it looks
 
@@ -37,9 +37,9 @@ def fit(job: Job) -> Facts:
         return _adopt(job)
     from benchmarks.pipeline.compose import short_name
     from benchmarks.pipeline.configs import validated
-    from detect.detectors import DETECTORS
+    from detect.artifact import fit_detector
     from detect.detectors.base import FitContext, FitData
-    from detect.trained import fit_detector
+    from detect.detectors.registry import DETECTORS
 
     settings = job.stage.settings
     training = TrainSet.parse(settings["trained_on"])
@@ -68,7 +68,7 @@ def fit(job: Job) -> Facts:
 
 def _pair(job: Job, training: TrainSet, split: str, count: int) -> tuple[View, View]:
     """Real and forged images of a split, as many of each class, at most `count`; generators have equal shares."""
-    from detect.views import join
+    from detect.data.views import join
 
     real = job.faces("real").view(split)
     if not any(name.startswith("forged ") for name in job.inputs):  # a fixed scorer: there is nothing to learn
@@ -83,7 +83,7 @@ def _pair(job: Job, training: TrainSet, split: str, count: int) -> tuple[View, V
 
 def _adopt(job: Job) -> Facts:
     """Take a detector that was fitted elsewhere as it is, under the name of its folder."""
-    from detect.trained import adopted, load_trained, read_card
+    from detect.artifact import adopted, load_trained, read_card
 
     settings, place = job.stage.settings, Path(job.stage.settings["adopted"])
     loaded = load_trained(place, implementation=_named_class(read_card(place).name))
@@ -94,7 +94,7 @@ def _adopt(job: Job) -> Facts:
 
 def _adversary(job: Job) -> Adversary | None:
     """The training whose discriminator a detector starts from."""
-    from detect.adversary import Adversary
+    from detect.discriminator_source import Adversary
     from forge.networks import GENERATORS
 
     if "adversary" not in job.inputs:
@@ -105,7 +105,7 @@ def _adversary(job: Job) -> Adversary | None:
 
 def _members(job: Job) -> dict[str, TrainedDetector]:
     """The fitted detectors that an ensemble joins."""
-    from detect.trained import load_trained
+    from detect.artifact import load_trained
 
     named = {name.removeprefix("member "): place for name, place in job.inputs.items() if name.startswith("member ")}
     return {name: load_trained(place / "detector") for name, place in named.items()}
@@ -113,11 +113,11 @@ def _members(job: Job) -> dict[str, TrainedDetector]:
 
 def _detector_class(job: Job) -> type[Detector[Any]] | None:
     """The class of the detector among the inputs, None where it was fitted elsewhere and its name is enough."""
-    from detect.detectors import DETECTORS
+    from detect.detectors.registry import DETECTORS
 
     settings = job.stage.inputs["detector"].settings
     if "adopted" in settings:
-        from detect.trained import read_card
+        from detect.artifact import read_card
 
         return _named_class(read_card(Path(settings["adopted"])).name)
     return DETECTORS.load(settings["detector"])  # type: ignore[no-any-return]
@@ -125,7 +125,7 @@ def _detector_class(job: Job) -> type[Detector[Any]] | None:
 
 def _named_class(name: str) -> type[Detector[Any]] | None:
     """The class of a fitted detector that comes from a file which this command names; None: its name is enough."""
-    from detect.detectors import DETECTORS
+    from detect.detectors.registry import DETECTORS
     from forge.registry import is_file_reference, named_file
 
     reference = named_file(name) if is_file_reference(name) else None
@@ -135,17 +135,18 @@ def _named_class(name: str) -> type[Detector[Any]] | None:
 def score(job: Job) -> Facts:
     """Fitted detector and FaceSet to score rows of `val` and `test`.
 
-    Every batch holds images of one set, hence of one class; some images are scored one by one too (`detect.agreement`).
+    Every batch holds images of one set, hence of one class; some images are scored one by one too: see
+    `detect.batch_independence`.
 
     Raises:
         DetectorError: a score is not finite or too large, or depends on the batch.
     """
     import pandas as pd
 
-    from detect.agreement import check_alone
-    from detect.perturb import perturbation
+    from detect.artifact import load_trained
+    from detect.batch_independence import check_alone
+    from detect.data.perturb import perturbation
     from detect.scoring import score_table, write_scores
-    from detect.trained import load_trained
 
     faces = job.faces("faces")
     trained = load_trained(job.inputs["detector"] / "detector", implementation=_detector_class(job))
@@ -174,8 +175,8 @@ def explain(job: Job) -> Facts:
     """Where a fitted detector looks in the first test forgeries of every generator, and at which frequencies."""
     from safetensors.numpy import save_file
 
+    from detect.artifact import load_trained
     from detect.explain import method
-    from detect.trained import load_trained
 
     detector = load_trained(job.inputs["detector"] / "detector", implementation=_detector_class(job)).detector
     found: dict[str, NDArray[np.float32]] = {}

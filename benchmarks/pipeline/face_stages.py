@@ -232,7 +232,7 @@ def blend(job: Job) -> Facts:
 
 def perturb(job: Job) -> Facts:
     """A FaceSet with every image perturbed, to train on."""
-    from detect.perturb import perturbation
+    from detect.data.perturb import perturbation
     from forge.faces.rewriting import rewrite
 
     name = job.stage.settings["perturbation"]

@@ -114,7 +114,7 @@ def _unread(source: Source) -> str:
 
 def _remembered(settings: RunSettings, memory: Path) -> RunSettings:
     """`typed`, remembered by what was asked for and by the program that checks it."""
-    from detect.detectors import DETECTORS
+    from detect.detectors.registry import DETECTORS
     from forge.networks import GENERATORS
 
     # by reference, not by label: a file's class DCGAN has the label of our own

@@ -18,7 +18,7 @@ from benchmarks.report.digests import SUMS
 from benchmarks.report.numbers import estimate
 from benchmarks.tables.column import CONTROLS
 from benchmarks.tables.leader import published_leader
-from detect.trained import read_card
+from detect.artifact import read_card
 from forge.errors import BenchError, InputError, UnknownNameError
 
 

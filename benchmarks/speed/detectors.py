@@ -11,10 +11,11 @@ from typing import Literal
 
 from benchmarks.speed import textbook_detector as plain
 from benchmarks.speed.measurements import REPEATS, Figure, prepared, timed
-from detect.detectors import DETECTORS
+from detect.data.perturb import PERTURBATIONS
 from detect.detectors.base import FitContext, FitData
-from detect.detectors.cnn import TimmSettings, Xception
-from detect.perturb import PERTURBATIONS
+from detect.detectors.image_classifiers import Xception
+from detect.detectors.registry import DETECTORS
+from detect.detectors.timm_network import TimmSettings
 from detect.scoring import score_view
 from forge.compute import Compute, Precision
 from forge.faces.faceset import FaceSet, Images

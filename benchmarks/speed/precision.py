@@ -15,11 +15,11 @@ import torch
 from benchmarks.pipeline.configs import shipped
 from benchmarks.speed.gpu.scale import noise_set
 from benchmarks.speed.gpu.timing import rate
-from detect.adversary import Adversary
-from detect.detectors import DETECTORS
 from detect.detectors.base import FitContext, FitData
 from detect.detectors.discriminator import DiscriminatorNetwork
 from detect.detectors.network import NetworkDetector
+from detect.detectors.registry import DETECTORS
+from detect.discriminator_source import Adversary
 from forge.compute import Compute, Precision
 from forge.condition import Condition
 from forge.execution import Kind, execution_table
@@ -97,8 +97,8 @@ def _generator(name: str, faces: FaceSet, compute: Compute) -> tuple[int, Callab
 
 def _detector(name: str, faces: FaceSet, compute: Compute) -> tuple[int, Callable[[Precision], object]]:
     from benchmarks.speed.gpu.synthesis import untrained
-    from detect.adversary import Blueprint
-    from detect.fitting import Fit
+    from detect.discriminator_source import Blueprint
+    from detect.training.loop import Fit
 
     kind = DETECTORS.load(name)
     detector: NetworkDetector[Any] = kind(kind.Settings(**shipped("detectors", name, "quick")), RESOLUTION)

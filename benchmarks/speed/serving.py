@@ -46,8 +46,9 @@ def serving(photos: str | None) -> list[Figure]:
 
 def write_detector(folder: Path) -> None:
     """An Xception with random weights in a folder with detector.json."""
-    from detect.detectors.cnn import TimmSettings, Xception
-    from detect.trained import DetectorCard, TrainedDetector
+    from detect.artifact import DetectorCard, TrainedDetector
+    from detect.detectors.image_classifiers import Xception
+    from detect.detectors.timm_network import TimmSettings
 
     detector = Xception(TimmSettings(), RESOLUTION)
     detector.network = detector.build().eval()

@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from detect.views import View, coins, digest_of, generator_of, join, resolution_of, select, sets_of, splits_of
+from detect.data.views import View, coins, digest_of, generator_of, join, resolution_of, select, sets_of, splits_of
 from forge.compute import Compute, Precision, derive_seed
 from forge.errors import InputError, quoted
 from forge.faces.faceset import Images
 from forge.progress import Report
 
 if TYPE_CHECKING:
-    from detect.adversary import Adversary
-    from detect.calibration import Calibration
+    from detect.discriminator_source import Adversary
+    from detect.training.calibration import Calibration
 
 Scores = NDArray[np.float64]
 Needs = Literal["", "discriminator", "snapshots", "members", "nothing"]
@@ -171,10 +171,11 @@ S = TypeVar("S", bound=DetectorSettings)
 class Detector(ABC, Generic[S]):
     """Interface of a detector: a higher score means more likely forged.
 
-    A detector is one file with one subclass, registered in `detect.detectors.DETECTORS`. The type argument is the
-    class of its settings: `class LogDct(FeatureDetector[LogDctSettings])` gives `LogDct.Settings` and the type of
+    A detector is one file with one subclass, registered in `detect.detectors.registry`. The type argument is the class
+    of its settings: `class LogDct(FeatureDetector[LogDctSettings])` gives `LogDct.Settings` and the type of
     `settings`. A subclass that only changes defaults sets `Settings = with_defaults(...)` itself.
-    `detect.trained` does what is the same for all: it checks and limits the data, fits the calibration, stores digests.
+    `detect.artifact` does what all detectors share: it checks and limits the data, fits the calibration, stores
+    digests.
     """
 
     family: ClassVar[str]

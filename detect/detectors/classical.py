@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import Field
+from torch import Tensor
 
-from detect.detectors.features import FeatureDetector, FeatureSettings, LinearSettings
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from detect.heads.base import Head
+from detect.classifiers.base import Head
+from detect.classifiers.bayes import BayesHead
+from detect.classifiers.kernel import RbfHead
+from detect.classifiers.linear import LinearHead
+from detect.detectors.feature_based import FeatureDetector, FeatureSettings, LinearSettings
+from detect.features.dct import log_dct, log_dct_bands
+from detect.features.spectrum import azimuthal
 
 
 class ClassicalSettings(FeatureSettings):
@@ -61,9 +63,6 @@ class Classical(FeatureDetector[C]):
 
     def features(self, pixels: Tensor) -> Tensor:
         """Azimuthal spectrum [N, bins], or log-DCT [N, 3 H W]."""
-        from detect.features.dct import log_dct
-        from detect.features.spectrum import azimuthal
-
         return azimuthal(pixels, bins=self.settings.bins) if self.settings.features == "spectrum" else log_dct(pixels)
 
 
@@ -75,8 +74,6 @@ class Logistic(Classical[LogisticSettings]):
 
     def head(self) -> Head:
         """Logistic regression."""
-        from detect.heads.linear import LinearHead
-
         settings = self.settings
         return LinearHead(
             "logistic", l2=settings.l2, max_iterations=settings.max_iterations, tolerance=settings.tolerance
@@ -96,8 +93,6 @@ class Svm(Classical[SvmSettings]):
 
     def features(self, pixels: Tensor) -> Tensor:
         """As for every textbook classifier, but band means [N, 3 bands^2] for the Gaussian kernel on log-DCT."""
-        from detect.features.dct import log_dct_bands
-
         settings = self.settings
         if settings.features == "dct" and settings.kernel == "rbf":
             return log_dct_bands(pixels, bands=settings.bands)
@@ -105,9 +100,6 @@ class Svm(Classical[SvmSettings]):
 
     def head(self) -> Head:
         """The machine that `kernel` names."""
-        from detect.heads.kernel import RbfHead
-        from detect.heads.linear import LinearHead
-
         settings = self.settings
         if settings.kernel == "rbf":
             return RbfHead(c=settings.c, gamma=settings.gamma)
@@ -124,6 +116,4 @@ class NaiveBayes(Classical[NaiveBayesSettings]):
 
     def head(self) -> Head:
         """Gaussian naive Bayes."""
-        from detect.heads.bayes import BayesHead
-
         return BayesHead(smoothing=self.settings.smoothing)

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 from pydantic import Field
+from torch import Tensor
 
+from detect.classifiers.base import Head
+from detect.classifiers.bayes import TableHead
+from detect.classifiers.linear import LinearHead
 from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, FitSummary, Scores
-from detect.detectors.features import FeatureDetector, FeatureSettings, LinearSettings
+from detect.detectors.feature_based import FeatureDetector, FeatureSettings, LinearSettings
+from detect.features.cues import trivial_cues
+from detect.features.jpeg import QUALITIES, visible_quality
+from detect.features.matrix import Scaling
 from forge.compute import Compute
 from forge.errors import CorruptError
 from forge.faces.faceset import Images
 from forge.files import read_json, write_json
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from detect.design import Scaling
-    from detect.heads.base import Head
 
 OURS = "a control of this benchmark, 2026"
 
@@ -76,14 +77,10 @@ class TrivialCues(FeatureDetector[TrivialCuesSettings]):
 
     def features(self, pixels: Tensor) -> Tensor:
         """Mean and standard deviation of each channel, log variance of the Laplacian, [N, 7]."""
-        from detect.features.cues import trivial_cues
-
         return trivial_cues(pixels)
 
     def head(self) -> Head:
         """Logistic regression."""
-        from detect.heads.linear import LinearHead
-
         settings = self.settings
         return LinearHead(
             "logistic", l2=settings.l2, max_iterations=settings.max_iterations, tolerance=settings.tolerance
@@ -103,13 +100,8 @@ class Metadata(FeatureDetector[FeatureSettings]):
 
     def features(self, pixels: Tensor) -> Tensor:
         """The visible JPEG quality, 0 for none, [N, 1]."""
-        from detect.features.jpeg import visible_quality
-
         return visible_quality(pixels)[:, None].double()
 
     def head(self) -> Head:
         """How often each quality occurs in each class."""
-        from detect.features.jpeg import QUALITIES
-        from detect.heads.table import TableHead
-
         return TableHead(values=QUALITIES.stop)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
+from torch import Tensor
 
-from detect.detectors.features import FeatureDetector, LinearSettings
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from detect.heads.base import Head
+from detect.classifiers.base import Head
+from detect.classifiers.linear import LinearHead
+from detect.detectors.feature_based import FeatureDetector, LinearSettings
+from detect.features.dct import log_dct
 
 
 class LogDctSettings(LinearSettings):
@@ -31,14 +28,10 @@ class LogDct(FeatureDetector[LogDctSettings]):
 
     def features(self, pixels: Tensor) -> Tensor:
         """Log-DCT coefficients, [N, 3 H W]."""
-        from detect.features.dct import log_dct
-
         return log_dct(pixels)
 
     def head(self) -> Head:
         """Logistic regression."""
-        from detect.heads.linear import LinearHead
-
         settings = self.settings
         return LinearHead(
             "logistic", l2=settings.l2, max_iterations=settings.max_iterations, tolerance=settings.tolerance

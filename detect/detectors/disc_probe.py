@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import ClassVar, Self
 
+import torch
 from pydantic import Field
+from torch import Tensor, nn
 
-from detect.adversary import Blueprint, layers, with_weights_of
+from detect.classifiers.base import Head
+from detect.classifiers.linear import LinearHead
 from detect.detectors.base import FitContext, FitData, FitSummary, Needs
 from detect.detectors.discriminator import RADFORD, adversary_of, origin
-from detect.detectors.features import FeatureDetector, LinearSettings
+from detect.detectors.feature_based import FeatureDetector, LinearSettings
+from detect.discriminator_source import Blueprint, layers, with_weights_of
+from detect.weights import load_weights, read_tensors, write_tensors
 from forge.errors import InputError
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from detect.heads.base import Head
 
 FEATURES_FILE = "features.safetensors"
 
@@ -52,8 +52,6 @@ class DiscProbe(FeatureDetector[DiscProbeSettings]):
 
     def features(self, pixels: Tensor) -> Tensor:
         """Mean and standard deviation of each channel of each layer, [N, 2 x channels]; of dense layers the values."""
-        import torch
-
         if self.judge is None:
             raise InputError(f"{self.family} has not been fitted or loaded")
         judge = self.judge.to(pixels.device)
@@ -66,8 +64,6 @@ class DiscProbe(FeatureDetector[DiscProbeSettings]):
 
     def head(self) -> Head:
         """Logistic regression."""
-        from detect.heads.linear import LinearHead
-
         settings = self.settings
         return LinearHead(
             "logistic", l2=settings.l2, max_iterations=settings.max_iterations, tolerance=settings.tolerance
@@ -75,8 +71,6 @@ class DiscProbe(FeatureDetector[DiscProbeSettings]):
 
     def save(self, directory: Path) -> None:
         """Write the regression, and the discriminator it reads."""
-        from detect.weights import write_tensors
-
         super().save(directory)
         if self.blueprint is not None and self.judge is not None:
             self.blueprint.write(directory)
@@ -85,8 +79,6 @@ class DiscProbe(FeatureDetector[DiscProbeSettings]):
     @classmethod
     def load(cls, directory: Path, settings: DiscProbeSettings, resolution: int) -> Self:
         """Read what `save` wrote."""
-        from detect.weights import load_weights, read_tensors
-
         detector = super().load(directory, settings, resolution)
         detector.blueprint = Blueprint.read(directory)
         judge, path = detector.blueprint.build(), directory / FEATURES_FILE
@@ -103,8 +95,6 @@ class RandomProbe(DiscProbe):
 
     def fit(self, data: FitData, context: FitContext) -> FitSummary:
         """Take the network as it was before the game and learn the regression."""
-        import torch
-
         source = adversary_of(context, self.family).open()
         self.blueprint = Blueprint.of(source, self.resolution)
         with torch.random.fork_rng(devices=[]):

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 from pydantic import Field
+from torch import Tensor, nn
 
-from detect.adversary import Adversary, Blueprint, with_weights_of
 from detect.detectors.base import FitContext, FitData, FitSummary, Needs
 from detect.detectors.network import NetworkDetector
+from detect.discriminator_source import Adversary, Blueprint, with_weights_of
 from detect.training.settings import NetworkSettings
 from forge.errors import InputError
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from forge.generator import TrainedGenerator
+from forge.generator import TrainedGenerator
 
 RADFORD = (
     "Radford, Metz, Chintala: Unsupervised Representation Learning with DCGANs, ICLR 2016 (discriminators as feature "
@@ -114,30 +111,3 @@ class FromScratch(DiscriminatorNetwork[DiscriminatorSettings]):
     def build(self, *, blank: bool = False) -> nn.Module:
         """The discriminator's network as it was before the game."""
         return self.discriminator(trained=False)
-
-
-class GradientSettings(NetworkSettings):
-    """Settings of the detector that reads a discriminator's gradients."""
-
-    width: int = Field(32, ge=4, le=512, description="channels after the first convolution; doubled at every halving")
-    learning_rate: float = Field(1e-3, gt=0, le=1, description="after the warm-up")
-
-
-class InputGradients(DiscriminatorNetwork[GradientSettings]):
-    """The gradient of the frozen discriminator's logit with respect to each pixel, into a small CNN (LGrad)."""
-
-    family = "disc-gradient"
-    citation = "Tan, Zhao, Wei, Gu, Wei: Learning on Gradients: Generalized Artifacts Representation, CVPR 2023"
-    variant = (
-        "a CNN of four stages instead of ResNet50, and the discriminator of the named training; the paper: ProGAN's"
-    )
-
-    def build(self, *, blank: bool = False) -> nn.Module:
-        """The frozen discriminator and the CNN behind it."""
-        from detect.networks.gradients import GradientNetwork
-
-        return GradientNetwork(self.discriminator(trained=not blank), self.settings.width)
-
-    def logits(self, network: nn.Module, inputs: Tensor) -> Tensor:
-        """Logits of the CNN, float32 [N]."""
-        return NetworkDetector.logits(self, network, inputs)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from pydantic import Field, model_validator
+from torch import Tensor
 
-from detect.detectors.features import FeatureDetector, FeatureSettings
+from detect.classifiers.base import Head
+from detect.classifiers.hmm import HmmHead
+from detect.detectors.feature_based import FeatureDetector, FeatureSettings
+from detect.features.matrix import Scaling
+from detect.features.strips import strip_bands
 from forge.errors import InputError
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from detect.design import Scaling
-    from detect.heads.base import Head
 
 
 class HmmSettings(FeatureSettings):
@@ -62,8 +61,6 @@ class StripHmm(FeatureDetector[HmmSettings]):
 
     def features(self, pixels: Tensor) -> Tensor:
         """The observations of an image one after the other, [N, strips times bands]."""
-        from detect.features.strips import strip_bands
-
         settings = self.settings
         return strip_bands(
             pixels, height=settings.strip, step=settings.strip - settings.overlap, bands=settings.bands
@@ -71,8 +68,6 @@ class StripHmm(FeatureDetector[HmmSettings]):
 
     def head(self) -> Head:
         """The two models."""
-        from detect.heads.hmm import HmmHead
-
         settings = self.settings
         return HmmHead(
             dimensions=settings.bands[0] * settings.bands[1],

@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from detect.artifact import fit_detector, load_trained
 from detect.detectors.base import (
     Detector,
     DetectorSettings,
@@ -19,13 +20,11 @@ from detect.detectors.base import (
     Needs,
     Scores,
 )
+from detect.detectors.registry import DETECTORS
 from forge.compute import Compute, Precision
 from forge.errors import InputError, quoted
 from forge.faces.faceset import Images
 from forge.files import read_json_object, write_json
-
-if TYPE_CHECKING:
-    pass
 
 
 class Mean(Detector[DetectorSettings]):
@@ -42,9 +41,6 @@ class Mean(Detector[DetectorSettings]):
 
     def fit(self, data: FitData, context: FitContext) -> FitSummary:
         """Take the members that are fitted already, and fit the others with their default settings."""
-        from detect.detectors import DETECTORS
-        from detect.trained import fit_detector
-
         for name in self.names:
             if name in context.fitted:
                 self.members.append(context.fitted[name])
@@ -84,8 +80,6 @@ class Mean(Detector[DetectorSettings]):
     @classmethod
     def load(cls, directory: Path, settings: DetectorSettings, resolution: int) -> Self:
         """Read what `save` wrote."""
-        from detect.trained import load_trained
-
         detector = cls(settings, resolution)
         places = read_json_object(directory / "mean.json")["members"]
         detector.members = [load_trained(directory / place) for place in places]

@@ -15,8 +15,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 
 from detect.detectors.base import Detector, FitContext, FitData, FitSummary, Scores
 from detect.explain import saliency
-from detect.fitting import fit_network
-from detect.folding import folded
+from detect.layers.fusion import folded
+from detect.training.loop import fit_network
 from detect.training.settings import NetworkSettings
 from detect.weights import load_weights, read_tensors, write_tensors
 from forge.compute import Compute, Precision, to_device
@@ -88,7 +88,7 @@ class NetworkDetector(Detector[N]):
         return binary_cross_entropy_with_logits(self.logits(network, inputs), labels)
 
     def fit(self, data: FitData, context: FitContext) -> FitSummary:
-        """Train the network with `detect.fitting`; see there."""
+        """Train the network with `detect.training.loop`; see there."""
         self.network, self.precision, summary = fit_network(self, data, context)
         return summary
 

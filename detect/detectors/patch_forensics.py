@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
-from detect.detectors.defaults import with_defaults
 from detect.detectors.network import NetworkDetector
-from detect.training.settings import NetworkSettings
+from detect.layers.exact import ExactConv2d
+from detect.training.settings import NetworkSettings, with_defaults
 
-if TYPE_CHECKING:
-    from torch import Tensor, nn
+STEM = ("conv1", "bn1", "act1", "conv2", "bn2", "act2")
+CHANNELS = (128, 256, 728, 728, 728)  # after blocks 1 to 5
 
-    from detect.networks.patches import PatchXception
+
+class PatchXception(nn.Module):
+    """The stem and first blocks of Xception, and a 1x1 convolution to two channels: real and forged.
+
+    Args:
+        blocks: 1 to 5; an output sees 19, 43, 91, 187 or 283 pixels a side.
+    """
+
+    def __init__(self, blocks: int) -> None:
+        import timm  # takes seconds to import, which listing detectors does not need
+
+        super().__init__()
+        whole = timm.create_model("legacy_xception", pretrained=False, num_classes=0)
+        names = [*STEM, *(f"block{number}" for number in range(1, blocks + 1))]
+        self.features = nn.Sequential()
+        for name in names:
+            self.features.add_module(name, getattr(whole, name))
+        self.head = ExactConv2d(CHANNELS[blocks - 1], 2, 1)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Log odds of forged, patch by patch: [N, 3, H, W] to float32 [N, h, w]."""
+        outputs: Tensor = self.head(self.features(inputs))
+        return outputs[:, 1] - outputs[:, 0]
 
 
 class PatchSettings(NetworkSettings):
@@ -46,8 +68,6 @@ class PatchForensics(NetworkDetector[PatchSettings]):
 
     def build(self, *, blank: bool = False) -> PatchXception:
         """Make the cut network."""
-        from detect.networks.patches import PatchXception
-
         return PatchXception(self.settings.blocks)
 
     def logits(self, network: nn.Module, inputs: Tensor) -> Tensor:
@@ -55,15 +75,11 @@ class PatchForensics(NetworkDetector[PatchSettings]):
 
         In the domain of logarithms, so that an image whose patches are all certain still has a finite logit.
         """
-        from torch.nn.functional import logsigmoid
-
         patches = network(inputs).flatten(1)
         forged, real = (logsigmoid(sign * patches).logsumexp(1) for sign in (1, -1))
         return forged - real
 
     def loss(self, network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
         """Mean cross entropy of all patches, each labelled as its image."""
-        from torch.nn.functional import binary_cross_entropy_with_logits
-
         patches = network(inputs)
         return binary_cross_entropy_with_logits(patches, labels[:, None, None].expand_as(patches))

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
+from typing import ClassVar, Self, TypeVar
 
+import torch
 from pydantic import Field, field_validator
+from torch import Tensor
 
+from detect.classifiers.base import Head
+from detect.classifiers.linear import LinearHead
 from detect.detectors.base import FitContext, FitData, FitSummary
-from detect.detectors.features import FeatureDetector, LinearSettings
+from detect.detectors.feature_based import FeatureDetector, LinearSettings
+from detect.layers.backbones import Backbone, make_backbone
+from detect.weights import load_weights, read_tensors, write_tensors
 from forge.errors import InputError, UnknownNameError, quoted
 from forge.files import digest_file
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from detect.heads.base import Head
-    from detect.networks.backbones import Backbone
 
 BACKBONE_FILE = "backbone.safetensors"
 EMBEDDED = 32  # images embedded at a time: a large backbone at 224 px needs much memory for each
@@ -71,15 +71,11 @@ class Probe(FeatureDetector[P]):
         return FitSummary(summary.history, start | summary.facts)
 
     def _make(self, weights: str, *, seed: int) -> Backbone:
-        from detect.networks.backbones import make_backbone
-
         weights = str(Path(weights).expanduser()) if weights.endswith(".safetensors") else weights
         return make_backbone(self.backbone_name, weights, input_size=self.settings.input_size, seed=seed)
 
     def features(self, pixels: Tensor) -> Tensor:
         """Embeddings, [N, D]."""
-        import torch
-
         if self.backbone is None:
             raise InputError(f"{self.family} has not been fitted or loaded")
         self.backbone.network.to(pixels.device)
@@ -87,8 +83,6 @@ class Probe(FeatureDetector[P]):
 
     def head(self) -> Head:
         """Logistic regression."""
-        from detect.heads.linear import LinearHead
-
         settings = self.settings
         return LinearHead(
             "logistic", l2=settings.l2, max_iterations=settings.max_iterations, tolerance=settings.tolerance
@@ -96,8 +90,6 @@ class Probe(FeatureDetector[P]):
 
     def save(self, directory: Path) -> None:
         """Write the regression and the backbone, so that the detector needs no other file."""
-        from detect.weights import write_tensors
-
         super().save(directory)
         if self.backbone is not None:
             write_tensors(directory / BACKBONE_FILE, self.backbone.network.state_dict())
@@ -105,8 +97,6 @@ class Probe(FeatureDetector[P]):
     @classmethod
     def load(cls, directory: Path, settings: P, resolution: int) -> Self:
         """Read what `save` wrote."""
-        from detect.weights import load_weights, read_tensors
-
         detector = super().load(directory, settings, resolution)
         detector.backbone = detector._make("random", seed=0)
         path = directory / BACKBONE_FILE
@@ -135,8 +125,6 @@ class ClipProbe(Probe[ClipSettings]):
     )
 
     def _make(self, weights: str, *, seed: int) -> Backbone:
-        from detect.networks.backbones import make_backbone
-
         network = self.settings.network
         if "clip" not in network:
             raise InputError(

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from torch import nn
 
-from detect.detectors.cnn import IMAGENET_MEAN, IMAGENET_STD, TimmDetector, TimmSettings
-from detect.detectors.defaults import with_defaults
-
-if TYPE_CHECKING:
-    from torch import nn
+from detect.detectors.timm_network import IMAGENET_MEAN, IMAGENET_STD, TimmDetector, TimmSettings
+from detect.training.settings import with_defaults
 
 # Wang et al., section 4.1: the learning rate falls to a tenth when validation has stalled for 5 epochs, and training
 # ends when it would fall under 1e-6; crops of 224 out of 256 pixels

@@ -9,10 +9,10 @@ from typing import Any, Self
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
-from detect.detectors import DETECTORS
+from detect.data.views import digest_of
 from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, FitSummary, Scores
 from detect.detectors.network import NetworkDetector
-from detect.views import digest_of
+from detect.detectors.registry import DETECTORS
 from forge.blending import Making
 from forge.compute import Compute, derive_seed
 from forge.errors import CorruptError, InputError, quoted

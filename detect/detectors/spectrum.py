@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
+from torch import Tensor
 
-from detect.detectors.features import FeatureDetector, LinearSettings
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from detect.design import Scaling
-    from detect.heads.base import Head
+from detect.classifiers.base import Head
+from detect.classifiers.kernel import RbfHead
+from detect.classifiers.linear import LinearHead
+from detect.detectors.feature_based import FeatureDetector, LinearSettings
+from detect.features.matrix import Scaling
+from detect.features.spectrum import azimuthal
 
 
 class SpectrumSettings(LinearSettings):
@@ -46,15 +46,10 @@ class AzimuthalSpectrum(FeatureDetector[SpectrumSettings]):
 
     def features(self, pixels: Tensor) -> Tensor:
         """The azimuthal spectrum, [N, bins]."""
-        from detect.features.spectrum import azimuthal
-
         return azimuthal(pixels, bins=self.settings.bins)
 
     def head(self) -> Head:
         """What `classifier` names."""
-        from detect.heads.kernel import RbfHead
-        from detect.heads.linear import LinearHead
-
         settings = self.settings
         if settings.classifier == "svm-rbf":
             return RbfHead(c=settings.c, gamma=settings.gamma)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+import copy
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationInfo, create_model, field_validator, model_validator
 
 from detect.detectors.base import DetectorSettings
 
@@ -79,3 +80,28 @@ class NetworkSettings(DetectorSettings):
         if self.schedule == "plateau" and self.patience is None:
             raise ValueError("schedule plateau needs patience: validations without a higher AUC")
         return self
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def with_defaults(settings: type[Model], **values: Any) -> type[Model]:  # noqa: ANN401 - whatever the fields hold
+    """The same settings with other defaults; ranges and descriptions stay.
+
+    Args:
+        settings: a class of settings.
+        values: field -> its new default.
+
+    Returns:
+        A subclass with the name of `settings`.
+
+    Raises:
+        pydantic.ValidationError: a field that is not there, or a default outside its range.
+    """
+    checked = settings.model_validate(values)
+    fields: dict[str, Any] = {}
+    for name in values:
+        field = copy.copy(settings.model_fields[name])
+        field.default = getattr(checked, name)
+        fields[name] = (field.annotation, field)
+    return create_model(settings.__name__, __base__=settings, __doc__=settings.__doc__, **fields)

@@ -6,7 +6,7 @@ import pytest
 from test_leaderboard import GENERATORS, rows_of, suite, union
 
 from benchmarks.measures import audit, pairs
-from detect.views import coins
+from detect.data.views import coins
 
 
 def found(scores, name):

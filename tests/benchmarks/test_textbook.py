@@ -6,8 +6,9 @@ import torch
 
 from benchmarks.speed import detectors as speed_detectors
 from benchmarks.speed import textbook, textbook_detector
-from detect.detectors.cnn import TimmSettings, Xception
-from detect.perturb import PERTURBATIONS
+from detect.data.perturb import PERTURBATIONS
+from detect.detectors.image_classifiers import Xception
+from detect.detectors.timm_network import TimmSettings
 from forge.compute import Compute
 from forge.networks.dcgan import DCGAN, DCGANSettings
 from forge.networks.layers import Downsample, upsample

@@ -10,8 +10,8 @@ import pytest
 import torch
 from scipy.ndimage import zoom
 
-from detect.adversary import Adversary
 from detect.detectors.base import FitContext, FitData
+from detect.discriminator_source import Adversary
 from forge.compute import Compute
 from forge.faces.faceset import FaceSet, Images
 from forge.faces.writing import FaceSetWriter

@@ -18,13 +18,13 @@ from benchmarks.speed.gpu.record import GpuFigure, Mode, Recorder, Task
 from benchmarks.speed.gpu.scale import noise_set, scale_of, training_of
 from benchmarks.speed.gpu.synthesis import untrained
 from benchmarks.speed.gpu.timing import counting_memory, default_tf32, profiled, rate
-from detect.adversary import Adversary, Blueprint
-from detect.detectors import DETECTORS
 from detect.detectors.base import FitContext, FitData
 from detect.detectors.discriminator import DiscriminatorNetwork
 from detect.detectors.network import NetworkDetector
-from detect.fitting import Fit
+from detect.detectors.registry import DETECTORS
+from detect.discriminator_source import Adversary, Blueprint
 from detect.scoring import score_view
+from detect.training.loop import Fit
 from forge.compute import Compute, Precision
 from forge.progress import silent
 
