@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from detect.batch_independence import check_alone
+from detect.batch_independence import check_batch_independence
 from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, Scores
 from detect.detectors.registry import DETECTORS
 from detect.scoring import score_view
@@ -208,7 +208,7 @@ def read_card(directory: Path) -> DetectorCard:
         raise CorruptError(f"{file} is damaged: field {where}: {first['msg']}") from error
 
 
-def adopted(trained: TrainedDetector, name: str, resolution: int, seed: int) -> TrainedDetector:
+def use_pretrained(trained: TrainedDetector, name: str, resolution: int, seed: int) -> TrainedDetector:
     """A detector that was fitted elsewhere, under a name of its own and for images of another size if it resizes them.
 
     Args:
@@ -244,5 +244,5 @@ def _name_of(detector: Detector[Any], reference: str) -> str:
 
 def _val_scores(detector: Detector[Any], data: FitData, context: FitContext, name: str) -> tuple[Scores, Scores]:
     real, forged = (score_view(detector, view, context.compute) for view in (data.val_real, data.val_forged))
-    check_alone(detector, data.val_forged, forged, context.compute, name=name)
+    check_batch_independence(detector, data.val_forged, forged, context.compute, name=name)
     return real, forged

@@ -24,7 +24,7 @@ SAMPLE = 4  # images scored one by one: a dependence on the batch changes nearly
 RELATIVE, SPREAD = 1e-4, 0.05
 
 
-def check_alone(
+def check_batch_independence(
     detector: Detector[Any],
     view: View,
     scores: Scores,

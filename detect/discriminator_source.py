@@ -18,7 +18,7 @@ from forge.registry import is_file_reference, was_loaded
 
 
 @dataclass(frozen=True)
-class Adversary:
+class DiscriminatorSource:
     """A finished training.
 
     Attributes:

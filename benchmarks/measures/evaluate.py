@@ -19,7 +19,7 @@ from benchmarks.measures.metrics import Floats, Ints
 from benchmarks.measures.resampling import codes, units_of
 from benchmarks.measures.results import Cell, Comparison
 from benchmarks.protocol import CLEAN, EXTERNAL_PREFIX, SHUFFLED, TestGrid, TrainSet, choose_interval, condition_of
-from detect.data.views import coins
+from detect.data.views import random_labels
 from forge.errors import BenchError, InputError, short
 
 RESAMPLES = 2000
@@ -48,7 +48,7 @@ def evaluate(
         detector, trained_on, seed = map(str, key)
         training = TrainSet.parse(trained_on)
         if training.variant == SHUFFLED:
-            rows = rows.assign(label=coins(rows, 0).astype("int8"))
+            rows = rows.assign(label=random_labels(rows, 0).astype("int8"))
         val = rows[(rows["split"] == "val") & (rows["perturbation"] == training.perturbation)]
         threshold = _threshold(val, detector, training)
         for perturbation, test in rows[rows["split"] == "test"].groupby("perturbation", sort=True):

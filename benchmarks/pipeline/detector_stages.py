@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from detect.artifact import TrainedDetector
     from detect.data.views import View
     from detect.detectors.base import Detector
-    from detect.discriminator_source import Adversary
+    from detect.discriminator_source import DiscriminatorSource
 
 EXPLAINED = 8  # forgeries of each generator in which a detector shows where it looks
 
@@ -57,7 +57,7 @@ def fit(job: Job) -> Facts:
         compute=job.compute,
         work=job.work,
         report=job.context.report,
-        adversary=_adversary(job),
+        discriminator=_adversary(job),
         fitted=_members(job),
     )
     label = f"{short_name(reference)}@{settings['adversary']}" if settings["adversary"] else ""
@@ -83,24 +83,24 @@ def _pair(job: Job, training: TrainSet, split: str, count: int) -> tuple[View, V
 
 def _adopt(job: Job) -> Facts:
     """Take a detector that was fitted elsewhere as it is, under the name of its folder."""
-    from detect.artifact import adopted, load_trained, read_card
+    from detect.artifact import load_trained, read_card, use_pretrained
 
     settings, place = job.stage.settings, Path(job.stage.settings["adopted"])
     loaded = load_trained(place, implementation=_named_class(read_card(place).name))
-    trained = adopted(loaded, settings["name"], settings["resolution"], job.stage.seed)
+    trained = use_pretrained(loaded, settings["name"], settings["resolution"], job.stage.seed)
     trained.save(job.out / "detector")
     return {"parameters": trained.card.parameters}
 
 
-def _adversary(job: Job) -> Adversary | None:
+def _adversary(job: Job) -> DiscriminatorSource | None:
     """The training whose discriminator a detector starts from."""
-    from detect.discriminator_source import Adversary
+    from detect.discriminator_source import DiscriminatorSource
     from forge.networks import GENERATORS
 
     if "adversary" not in job.inputs:
         return None
     kind = GENERATORS.load(job.stage.inputs["adversary"].settings["architecture"])
-    return Adversary(job.inputs["adversary"], job.stage.settings["snapshot"], kind)
+    return DiscriminatorSource(job.inputs["adversary"], job.stage.settings["snapshot"], kind)
 
 
 def _members(job: Job) -> dict[str, TrainedDetector]:
@@ -144,7 +144,7 @@ def score(job: Job) -> Facts:
     import pandas as pd
 
     from detect.artifact import load_trained
-    from detect.batch_independence import check_alone
+    from detect.batch_independence import check_batch_independence
     from detect.data.perturb import perturbation
     from detect.scoring import score_table, write_scores
 
@@ -163,7 +163,9 @@ def score(job: Job) -> Facts:
         elapsed = time.perf_counter() - start
         if len(tables) == 1:
             scores = tables[0]["score"].to_numpy()
-            check_alone(trained.detector, view, scores, job.context.compute, name=trained.name, perturb=change)
+            check_batch_independence(
+                trained.detector, view, scores, job.context.compute, name=trained.name, perturb=change
+            )
         if change is None:  # the speed of the detector, not of what is done to images
             seconds += elapsed
             count += len(view)

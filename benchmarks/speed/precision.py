@@ -19,7 +19,7 @@ from detect.detectors.base import FitContext, FitData
 from detect.detectors.discriminator import DiscriminatorNetwork
 from detect.detectors.network import NetworkDetector
 from detect.detectors.registry import DETECTORS
-from detect.discriminator_source import Adversary
+from detect.discriminator_source import DiscriminatorSource
 from forge.compute import Compute, Precision
 from forge.condition import Condition
 from forge.execution import Kind, execution_table
@@ -108,7 +108,7 @@ def _detector(name: str, faces: FaceSet, compute: Compute) -> tuple[int, Callabl
     torch.manual_seed(0)
     network = detector.build().to(memory_format=torch.channels_last)
     data = FitData(*(faces.view(split) for split in ("train", "train", "val", "val")))
-    context = FitContext(0, compute, Path(tempfile.mkdtemp()), silent, adversary=Adversary(trained.path))
+    context = FitContext(0, compute, Path(tempfile.mkdtemp()), silent, discriminator=DiscriminatorSource(trained.path))
     fits = {precision: Fit(detector, copy.deepcopy(network), data, context) for precision in ("fp32", "bf16")}
 
     def step(precision: Precision) -> None:

@@ -1,4 +1,4 @@
-"""The Head interface: fitted on scaled features, scores rows of them, turns into arrays and back."""
+"""The Classifier interface: fitted on scaled features, scores rows of them, turns into arrays and back."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detect.features.matrix import Design, Floats
+from detect.features.matrix import FeatureMatrix, Floats
 from forge.progress import Report
 
 Tensors = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class HeadFit:
-    """What fitting a head did: facts for the record, and what belongs on the line of the curve."""
+class ClassifierFit:
+    """Outcome of fitting a classifier: facts for the record, and values of its one point on the training curve."""
 
     facts: dict[str, Any] = field(default_factory=dict)
     curve: dict[str, float] = field(default_factory=dict)
 
 
-class Head(ABC):
-    """A classifier of feature rows: higher means more likely forged; both classes weigh the same in every head."""
+class Classifier(ABC):
+    """A classifier of feature vectors: a higher score means more likely forged; both classes have the same weight."""
 
     @abstractmethod
-    def fit(self, design: Design, *, seed: int, report: Report) -> HeadFit:
+    def fit(self, matrix: FeatureMatrix, *, seed: int, report: Report) -> ClassifierFit:
         """Learn from the scaled features of both classes.
 
         Raises:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from detect.classifiers.base import Head, HeadFit, Tensors
-from detect.features.matrix import Design, Floats
+from detect.classifiers.base import Classifier, ClassifierFit, Tensors
+from detect.features.matrix import FeatureMatrix, Floats
 from forge.progress import Report
 
 
-class BayesHead(Head):
+class NaiveBayesClassifier(Classifier):
     """Log odds of forged at equal prevalence: the sum over features of the difference of two normal log densities.
 
     Args:
@@ -21,17 +21,17 @@ class BayesHead(Head):
         self.smoothing = smoothing
         self.means = self.variances = np.empty((2, 0))
 
-    def fit(self, design: Design, *, seed: int, report: Report) -> HeadFit:
+    def fit(self, matrix: FeatureMatrix, *, seed: int, report: Report) -> ClassifierFit:
         """Mean and variance of each feature in each class, in one pass; nothing is random."""
-        sums, squares = np.zeros((2, 2, design.width))
-        for label, block in design.blocks():
+        sums, squares = np.zeros((2, 2, matrix.width))
+        for label, block in matrix.blocks():
             exact = block.double()
             sums[label] += exact.sum(0).cpu().numpy()
             squares[label] += exact.square().sum(0).cpu().numpy()
-        counts = np.array(design.counts)[:, None]
+        counts = np.array(matrix.counts)[:, None]
         self.means = sums / counts
         self.variances = np.maximum(squares / counts - self.means**2, 0) + self.smoothing
-        return HeadFit()
+        return ClassifierFit()
 
     def score(self, rows: Floats) -> Floats:
         """Log odds, before calibration far too sure of themselves where features depend on each other."""
@@ -51,7 +51,7 @@ class BayesHead(Head):
         self.means, self.variances = tensors["means"], tensors["variances"]
 
 
-class TableHead(Head):
+class TableClassifier(Classifier):
     """log((share among forged + d) / (share among real + d)), d the share of one image of the smaller class.
 
     A value that training did not show gets 0.
@@ -64,17 +64,17 @@ class TableHead(Head):
         self.values = values
         self.ratios: Floats = np.zeros(values)
 
-    def fit(self, design: Design, *, seed: int, report: Report) -> HeadFit:
+    def fit(self, matrix: FeatureMatrix, *, seed: int, report: Report) -> ClassifierFit:
         """Count; nothing is random."""
         shares = np.array(
             [
-                np.bincount(design.gather(label)[:, 0].astype(np.int64), minlength=self.values) / design.counts[label]
+                np.bincount(matrix.gather(label)[:, 0].astype(np.int64), minlength=self.values) / matrix.counts[label]
                 for label in (0, 1)
             ]
         )
-        real, forged = np.log(shares + 1 / min(design.counts))
+        real, forged = np.log(shares + 1 / min(matrix.counts))
         self.ratios = forged - real
-        return HeadFit()
+        return ClassifierFit()
 
     def score(self, rows: Floats) -> Floats:
         """The table's entry for each row's first feature."""

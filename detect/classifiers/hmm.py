@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from detect.classifiers.base import Head, HeadFit, Tensors
-from detect.features.matrix import Design, Floats
+from detect.classifiers.base import Classifier, ClassifierFit, Tensors
+from detect.features.matrix import FeatureMatrix, Floats
 from forge.compute import derive_seed
 from forge.errors import BenchError
 from forge.progress import Report, Tick
@@ -19,7 +19,7 @@ BLOCK = 256  # sequences scored at a time
 LEAST_VARIANCE = 1e-3  # of a state before the first iteration
 
 
-class HmmHead(Head):
+class HmmClassifier(Classifier):
     """Log likelihood under the model of forged minus that under the model of real images, an observation.
 
     Features of an image are its observations one after the other. Each model goes through its states from the first
@@ -39,21 +39,21 @@ class HmmHead(Head):
         self.transitions: Floats = np.empty((2, states, states))
         self.means = self.variances = np.empty((2, states, dimensions))
 
-    def fit(self, design: Design, *, seed: int, report: Report) -> HeadFit:
+    def fit(self, matrix: FeatureMatrix, *, seed: int, report: Report) -> ClassifierFit:
         """Fit both models, each starting with its sequences cut into `states` equal parts.
 
         Raises:
             BenchError: a state was left without observations.
         """
-        length = design.width // self.dimensions  # observations an image, at least as many as states
+        length = matrix.width // self.dimensions  # observations an image, at least as many as states
         self.means, self.variances = np.empty((2, 2, self.states, self.dimensions))
         facts: dict[str, Any] = {}
         log_likelihoods = []
         for label, name in enumerate(("real", "forged")):
-            count = design.counts[label]
+            count = matrix.counts[label]
             order = np.random.default_rng(derive_seed(seed, "sequences", name)).permutation(count)
             chosen = np.sort(order[: self.sequences])
-            observations = design.gather(label, chosen).reshape(-1, self.dimensions)
+            observations = matrix.gather(label, chosen).reshape(-1, self.dimensions)
             done = label * self.iterations
 
             def tell(iteration: int, value: float, done: int = done) -> None:
@@ -69,7 +69,7 @@ class HmmHead(Head):
                 f"a state of the hidden Markov model was left without strips; lower states ({self.states})"
             )
         iterations = max(facts["iterations_real"], facts["iterations_forged"])
-        return HeadFit(facts, {"iterations": iterations, "log_likelihood": float(np.mean(log_likelihoods))})
+        return ClassifierFit(facts, {"iterations": iterations, "log_likelihood": float(np.mean(log_likelihoods))})
 
     def score(self, rows: Floats) -> Floats:
         """Difference of the log likelihoods divided by the number of observations."""

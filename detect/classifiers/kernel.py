@@ -6,8 +6,8 @@ import warnings
 
 import numpy as np
 
-from detect.classifiers.base import Head, HeadFit, Tensors
-from detect.features.matrix import Design, Floats
+from detect.classifiers.base import Classifier, ClassifierFit, Tensors
+from detect.features.matrix import FeatureMatrix, Floats
 from forge.errors import BenchError
 from forge.progress import Report, Tick
 
@@ -15,7 +15,7 @@ CACHE_MB = 512  # libsvm's memory for rows of the kernel matrix
 MAX_ITERATIONS = 2_000_000  # a few times what 8,000 images with shuffled labels take
 
 
-class RbfHead(Head):
+class KernelClassifier(Classifier):
     """Cortes and Vapnik 1995: hinge loss, kernel exp(-gamma |x - s|^2), classes weighted equally.
 
     Args:
@@ -29,7 +29,7 @@ class RbfHead(Head):
         self.weights: Floats = np.empty(0)
         self.intercept = self.gamma = 0.0
 
-    def fit(self, design: Design, *, seed: int, report: Report) -> HeadFit:
+    def fit(self, matrix: FeatureMatrix, *, seed: int, report: Report) -> ClassifierFit:
         """Fit with scikit-learn's SVC; nothing is random.
 
         Raises:
@@ -39,19 +39,19 @@ class RbfHead(Head):
         from sklearn.svm import SVC
 
         report(Tick(0, 1, "fits"))
-        rows = np.concatenate([design.gather(label) for label in (0, 1)])
+        rows = np.concatenate([matrix.gather(label) for label in (0, 1)])
         variance = float(rows.var())
-        self.gamma = self.asked_gamma or 1 / (design.width * (variance or 1.0))
+        self.gamma = self.asked_gamma or 1 / (matrix.width * (variance or 1.0))
         machine = SVC(C=self.c, gamma=self.gamma, class_weight="balanced", cache_size=CACHE_MB, max_iter=MAX_ITERATIONS)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # told in the facts
-            machine.fit(rows, np.repeat([0, 1], design.counts))
+            machine.fit(rows, np.repeat([0, 1], matrix.counts))
         self.support, self.weights = rows[machine.support_], np.ascontiguousarray(machine.dual_coef_[0])
         self.intercept = float(machine.intercept_[0])
         if not (np.isfinite(self.weights).all() and np.isfinite(self.intercept)):
             raise BenchError(f"the support vector machine is not finite; lower C (now {self.c:g})")
         report(Tick(1, 1, "fits"))
-        return HeadFit({"support_vectors": len(self.weights), "converged": machine.fit_status_ == 0})
+        return ClassifierFit({"support_vectors": len(self.weights), "converged": machine.fit_status_ == 0})
 
     def score(self, rows: Floats) -> Floats:
         """Signed distances in units of the margin."""

@@ -1,4 +1,4 @@
-"""Linear heads by L-BFGS: logistic regression and the support vector machine with squared hinge, both with L2."""
+"""Linear classifiers by L-BFGS: logistic regression and the support vector machine with squared hinge, both with L2."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from scipy.optimize import minimize
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from detect.classifiers.base import Head, HeadFit, Tensors
-from detect.features.matrix import Design, Floats
+from detect.classifiers.base import Classifier, ClassifierFit, Tensors
+from detect.features.matrix import FeatureMatrix, Floats
 from forge.errors import BenchError
 from forge.progress import Report, Tick
 
 Loss = Literal["logistic", "squared-hinge"]
 
 
-class LinearHead(Head):
+class LinearClassifier(Classifier):
     """Minimises: mean of the classes' mean losses, plus l2 |w|^2; the intercept is not penalised.
 
     The loss of an image with label y in {-1, 1} and score f is log(1 + exp(-y f)) ("logistic"; f is then the log odds)
@@ -40,16 +40,16 @@ class LinearHead(Head):
         self.coefficients: Floats = np.empty(0)
         self.intercept = 0.0
 
-    def fit(self, design: Design, *, seed: int, report: Report) -> HeadFit:
+    def fit(self, matrix: FeatureMatrix, *, seed: int, report: Report) -> ClassifierFit:
         """Fit from zero; nothing is random.
 
         Raises:
             BenchError: the loss is no longer finite.
         """
-        l2 = 1 / (2 * self.c * sum(design.counts)) if self.l2 is None else self.l2
+        l2 = 1 / (2 * self.c * sum(matrix.counts)) if self.l2 is None else self.l2
         found = minimize(
-            lambda at: objective(design, self.loss, at, l2),
-            np.zeros(design.width + 1),
+            lambda at: objective(matrix, self.loss, at, l2),
+            np.zeros(matrix.width + 1),
             jac=True,
             method="L-BFGS-B",
             callback=_Reporter(report, self.max_iterations),
@@ -60,7 +60,7 @@ class LinearHead(Head):
         self.coefficients, self.intercept = found.x[:-1], float(found.x[-1])
         iterations = int(found.nit)
         converged = bool(np.abs(found.jac).max() <= self.tolerance)
-        return HeadFit(
+        return ClassifierFit(
             {"iterations": iterations, "converged": converged},
             {"iterations": iterations, "train_loss": float(found.fun)},
         )
@@ -80,20 +80,20 @@ class LinearHead(Head):
         self.coefficients, self.intercept = tensors["coefficients"], float(tensors["intercept"][0])
 
 
-def objective(design: Design, loss: Loss, at: Floats, l2: float) -> tuple[float, Floats]:
+def objective(matrix: FeatureMatrix, loss: Loss, at: Floats, l2: float) -> tuple[float, Floats]:
     """Value and gradient of the objective.
 
     Args:
-        design: features of both classes.
+        matrix: features of both classes.
         loss: "logistic" or "squared-hinge".
         at: coefficients and, last, the intercept; float64 [D + 1].
         l2: weight of the penalty.
     """
-    w = torch.from_numpy(at[:-1]).to(design.device, design.dtype)
-    value = torch.zeros((), dtype=torch.float64, device=design.device)
-    gradient = torch.zeros(design.width + 1, dtype=torch.float64, device=design.device)
-    for label, rows in design.blocks():
-        sign, weight = 1 - 2 * label, 0.5 / design.counts[label]
+    w = torch.from_numpy(at[:-1]).to(matrix.device, matrix.dtype)
+    value = torch.zeros((), dtype=torch.float64, device=matrix.device)
+    gradient = torch.zeros(matrix.width + 1, dtype=torch.float64, device=matrix.device)
+    for label, rows in matrix.blocks():
+        sign, weight = 1 - 2 * label, 0.5 / matrix.counts[label]
         against = sign * ((rows @ w).double() + at[-1])  # how far a score is on the wrong side
         losses, slopes = _losses(loss, against)
         value += weight * losses.sum()

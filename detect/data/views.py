@@ -82,12 +82,14 @@ def select(view: View, positions: Indices) -> View:
     return JoinedView(view.parts, view.index[positions])
 
 
-def coins(rows: pd.DataFrame, seed: int) -> NDArray[np.bool_]:
-    """A coin for every row, [n]: one an identity, or an image where identities are unknown; by digest, so for good.
+def random_labels(rows: pd.DataFrame, seed: int) -> NDArray[np.bool_]:
+    """Deterministic random labels [n]: one bit per identity, or per image where the identity is unknown.
+
+    The bit comes from a digest of the name and the seed, so that it never changes.
 
     Args:
         rows: of a FaceSet's table or of scores.parquet: `identity`, and `id` or `sample_id`.
-        seed: of the coins.
+        seed: of the labels.
     """
     names = rows["identity"].astype("string").fillna("").to_numpy(dtype=str)
     ids = rows["id" if "id" in rows else "sample_id"].astype("string").to_numpy(dtype=str)

@@ -12,14 +12,24 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from detect.data.views import View, coins, digest_of, generator_of, join, resolution_of, select, sets_of, splits_of
+from detect.data.views import (
+    View,
+    digest_of,
+    generator_of,
+    join,
+    random_labels,
+    resolution_of,
+    select,
+    sets_of,
+    splits_of,
+)
 from forge.compute import Compute, Precision, derive_seed
 from forge.errors import InputError, quoted
 from forge.faces.faceset import Images
 from forge.progress import Report
 
 if TYPE_CHECKING:
-    from detect.discriminator_source import Adversary
+    from detect.discriminator_source import DiscriminatorSource
     from detect.training.calibration import Calibration
 
 Scores = NDArray[np.float64]
@@ -98,17 +108,17 @@ class FitData:
         )
 
     def with_shuffled_labels(self, seed: int) -> FitData:
-        """The control in which labels say nothing: each is the toss of a coin, the same for all images of an identity.
+        """Replace the labels by random ones, the same for all images of an identity: the control without information.
 
-        A detector that predicts the coins (`views.coins`) of test images has seen them, or people in them, in training.
+        A detector that predicts `random_labels` of test images has seen them, or people in them, in training.
         """
-        tossed: dict[str, View] = {}
+        shuffled: dict[str, View] = {}
         for split in ("train", "val"):
             both = join(self.views[f"{split}_real"], self.views[f"{split}_forged"])
-            heads = coins(both.rows, seed)
-            tossed |= {f"{split}_real": select(both, np.flatnonzero(~heads))}
-            tossed |= {f"{split}_forged": select(both, np.flatnonzero(heads))}
-        return FitData(**tossed)
+            forged = random_labels(both.rows, seed)
+            shuffled |= {f"{split}_real": select(both, np.flatnonzero(~forged))}
+            shuffled |= {f"{split}_forged": select(both, np.flatnonzero(forged))}
+        return FitData(**shuffled)
 
     def describe(self) -> list[dict[str, Any]]:
         """Exactly which images these are, one JSON mapping a view: role, sets, number of images, digest."""
@@ -132,7 +142,7 @@ class FitContext:
         compute: device and precision.
         work: directory for checkpoints; a fit that finds its own checkpoint there continues it.
         report: told about progress.
-        adversary: the training of a generator, for detectors that start from its discriminator.
+        discriminator: the training of a generator, for detectors that start from its discriminator.
         fitted: fitted detectors by name, for ensembles.
     """
 
@@ -140,7 +150,7 @@ class FitContext:
     compute: Compute
     work: Path
     report: Report
-    adversary: Adversary | None = None
+    discriminator: DiscriminatorSource | None = None
     fitted: Mapping[str, FittedDetector] = field(default_factory=dict)
 
 

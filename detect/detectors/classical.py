@@ -7,10 +7,10 @@ from typing import Literal, TypeVar
 from pydantic import Field
 from torch import Tensor
 
-from detect.classifiers.base import Head
-from detect.classifiers.bayes import BayesHead
-from detect.classifiers.kernel import RbfHead
-from detect.classifiers.linear import LinearHead
+from detect.classifiers.base import Classifier
+from detect.classifiers.bayes import NaiveBayesClassifier
+from detect.classifiers.kernel import KernelClassifier
+from detect.classifiers.linear import LinearClassifier
 from detect.detectors.feature_based import FeatureDetector, FeatureSettings, LinearSettings
 from detect.features.dct import log_dct, log_dct_bands
 from detect.features.spectrum import azimuthal
@@ -72,10 +72,10 @@ class Logistic(Classical[LogisticSettings]):
     family = "logistic"
     citation = "Cox, The Regression Analysis of Binary Sequences, Journal of the Royal Statistical Society B, 1958"
 
-    def head(self) -> Head:
+    def classifier(self) -> Classifier:
         """Logistic regression."""
         settings = self.settings
-        return LinearHead(
+        return LinearClassifier(
             "logistic", l2=settings.l2, max_iterations=settings.max_iterations, tolerance=settings.tolerance
         )
 
@@ -98,12 +98,12 @@ class Svm(Classical[SvmSettings]):
             return log_dct_bands(pixels, bands=settings.bands)
         return super().features(pixels)
 
-    def head(self) -> Head:
+    def classifier(self) -> Classifier:
         """The machine that `kernel` names."""
         settings = self.settings
         if settings.kernel == "rbf":
-            return RbfHead(c=settings.c, gamma=settings.gamma)
-        return LinearHead(
+            return KernelClassifier(c=settings.c, gamma=settings.gamma)
+        return LinearClassifier(
             "squared-hinge", c=settings.c, max_iterations=settings.max_iterations, tolerance=settings.tolerance
         )
 
@@ -114,6 +114,6 @@ class NaiveBayes(Classical[NaiveBayesSettings]):
     family = "naive-bayes"
     citation = "Duda and Hart, Pattern Classification and Scene Analysis, Wiley, 1973"
 
-    def head(self) -> Head:
+    def classifier(self) -> Classifier:
         """Gaussian naive Bayes."""
-        return BayesHead(smoothing=self.settings.smoothing)
+        return NaiveBayesClassifier(smoothing=self.settings.smoothing)

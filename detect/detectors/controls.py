@@ -10,9 +10,9 @@ import numpy as np
 from pydantic import Field
 from torch import Tensor
 
-from detect.classifiers.base import Head
-from detect.classifiers.bayes import TableHead
-from detect.classifiers.linear import LinearHead
+from detect.classifiers.base import Classifier
+from detect.classifiers.bayes import TableClassifier
+from detect.classifiers.linear import LinearClassifier
 from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, FitSummary, Scores
 from detect.detectors.feature_based import FeatureDetector, FeatureSettings, LinearSettings
 from detect.features.cues import trivial_cues
@@ -79,10 +79,10 @@ class TrivialCues(FeatureDetector[TrivialCuesSettings]):
         """Mean and standard deviation of each channel, log variance of the Laplacian, [N, 7]."""
         return trivial_cues(pixels)
 
-    def head(self) -> Head:
+    def classifier(self) -> Classifier:
         """Logistic regression."""
         settings = self.settings
-        return LinearHead(
+        return LinearClassifier(
             "logistic", l2=settings.l2, max_iterations=settings.max_iterations, tolerance=settings.tolerance
         )
 
@@ -102,6 +102,6 @@ class Metadata(FeatureDetector[FeatureSettings]):
         """The visible JPEG quality, 0 for none, [N, 1]."""
         return visible_quality(pixels)[:, None].double()
 
-    def head(self) -> Head:
+    def classifier(self) -> Classifier:
         """How often each quality occurs in each class."""
-        return TableHead(values=QUALITIES.stop)
+        return TableClassifier(values=QUALITIES.stop)

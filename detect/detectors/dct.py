@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from detect.classifiers.base import Head
-from detect.classifiers.linear import LinearHead
+from detect.classifiers.base import Classifier
+from detect.classifiers.linear import LinearClassifier
 from detect.detectors.feature_based import FeatureDetector, LinearSettings
 from detect.features.dct import log_dct
 
@@ -30,10 +30,10 @@ class LogDct(FeatureDetector[LogDctSettings]):
         """Log-DCT coefficients, [N, 3 H W]."""
         return log_dct(pixels)
 
-    def head(self) -> Head:
+    def classifier(self) -> Classifier:
         """Logistic regression."""
         settings = self.settings
-        return LinearHead(
+        return LinearClassifier(
             "logistic", l2=settings.l2, max_iterations=settings.max_iterations, tolerance=settings.tolerance
         )
 

@@ -9,10 +9,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from detect.classifiers.base import Head
-from detect.classifiers.linear import LinearHead
+from detect.classifiers.base import Classifier
+from detect.classifiers.linear import LinearClassifier
 from detect.detectors.base import FitContext, FitData, FitSummary, Needs
-from detect.detectors.discriminator import RADFORD, adversary_of, origin
+from detect.detectors.discriminator import RADFORD, discriminator_source_of, origin
 from detect.detectors.feature_based import FeatureDetector, LinearSettings
 from detect.discriminator_source import Blueprint, layers, with_weights_of
 from detect.weights import load_weights, read_tensors, write_tensors
@@ -44,7 +44,7 @@ class DiscProbe(FeatureDetector[DiscProbeSettings]):
 
     def fit(self, data: FitData, context: FitContext) -> FitSummary:
         """Take the discriminator and learn the regression."""
-        source = adversary_of(context, self.family).open()
+        source = discriminator_source_of(context, self.family).open()
         self.blueprint = Blueprint.of(source, self.resolution)
         self.judge = with_weights_of(source, self.blueprint.build()).requires_grad_(False)
         summary = super().fit(data, context)
@@ -62,10 +62,10 @@ class DiscProbe(FeatureDetector[DiscProbeSettings]):
             ]
         return torch.cat(parts, 1).clone()
 
-    def head(self) -> Head:
+    def classifier(self) -> Classifier:
         """Logistic regression."""
         settings = self.settings
-        return LinearHead(
+        return LinearClassifier(
             "logistic", l2=settings.l2, max_iterations=settings.max_iterations, tolerance=settings.tolerance
         )
 
@@ -95,7 +95,7 @@ class RandomProbe(DiscProbe):
 
     def fit(self, data: FitData, context: FitContext) -> FitSummary:
         """Take the network as it was before the game and learn the regression."""
-        source = adversary_of(context, self.family).open()
+        source = discriminator_source_of(context, self.family).open()
         self.blueprint = Blueprint.of(source, self.resolution)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(context.seed)

@@ -12,7 +12,7 @@ from torch import nn
 
 from detect.data.views import View
 from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, FitSummary, Needs, Scores
-from detect.detectors.discriminator import adversary_of, origin
+from detect.detectors.discriminator import discriminator_source_of, origin
 from detect.discriminator_source import Blueprint, with_weights_of
 from detect.training.calibration import Calibration, fit_platt, validation_auc
 from detect.weights import load_weights, read_tensors, write_tensors
@@ -28,7 +28,7 @@ BLOCK = 256  # images judged at a time
 V = TypeVar("V", bound=DetectorSettings)
 
 
-class RawVerdict(Detector[V]):
+class RawDiscriminator(Detector[V]):
     """The discriminator's logit as the game left it; only its sign and scale are learned, on val."""
 
     family = "disc-raw"
@@ -61,7 +61,7 @@ class RawVerdict(Detector[V]):
         return FitSummary(history, facts | {"sign": self.signs[-1]})
 
     def _moments(self, context: FitContext) -> list[TrainedGenerator]:
-        return [adversary_of(context, self.family).open()]
+        return [discriminator_source_of(context, self.family).open()]
 
     def _logits(self, judge: nn.Module, view: View, compute: Compute) -> Scores:
         return np.concatenate([self._judged(judge, images, compute) for images in view.batches(BLOCK)])
@@ -126,7 +126,7 @@ class EnsembleSettings(DetectorSettings):
     moments: int = Field(8, ge=2, le=64, description="most moments of the training; more are thinned out evenly")
 
 
-class MomentEnsemble(RawVerdict[EnsembleSettings]):
+class SnapshotEnsemble(RawDiscriminator[EnsembleSettings]):
     """The mean verdict of the discriminators of several moments of one training, each calibrated on val."""
 
     family = "disc-ensemble"
@@ -135,7 +135,7 @@ class MomentEnsemble(RawVerdict[EnsembleSettings]):
     needs: ClassVar[Needs] = "snapshots"
 
     def _moments(self, context: FitContext) -> list[TrainedGenerator]:
-        found = adversary_of(context, self.family).history()
+        found = discriminator_source_of(context, self.family).history()
         if len(found) < 2:
             raise InputError(
                 f"{self.family} needs snapshots of the training of {found[0].card.name}; keep some: "

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from detect.detectors.base import FitContext, FitData, FitSummary, Needs
 from detect.detectors.network import NetworkDetector
-from detect.discriminator_source import Adversary, Blueprint, with_weights_of
+from detect.discriminator_source import Blueprint, DiscriminatorSource, with_weights_of
 from detect.training.settings import NetworkSettings
 from forge.errors import InputError
 from forge.generator import TrainedGenerator
@@ -22,15 +22,15 @@ RADFORD = (
 )
 
 
-def adversary_of(context: FitContext, family: str) -> Adversary:
+def discriminator_source_of(context: FitContext, family: str) -> DiscriminatorSource:
     """The training that a detector is derived from.
 
     Raises:
         InputError: none was named.
     """
-    if context.adversary is None:
+    if context.discriminator is None:
         raise InputError(f"{family} starts from a generator's discriminator; name the generator: {family}@dcgan")
-    return context.adversary
+    return context.discriminator
 
 
 def origin(trained: TrainedGenerator) -> dict[str, str | float]:
@@ -51,7 +51,7 @@ class DiscriminatorNetwork(NetworkDetector[N]):
 
     def fit(self, data: FitData, context: FitContext) -> FitSummary:
         """Train the network; records which discriminator it was derived from."""
-        self.source = adversary_of(context, self.family).open()
+        self.source = discriminator_source_of(context, self.family).open()
         self.blueprint = Blueprint.of(self.source, self.resolution)
         summary = super().fit(data, context)
         return replace(summary, facts=origin(self.source) | summary.facts)

@@ -1,4 +1,4 @@
-"""What all detectors share that are a feature of the image and a head on it: fit, score, files."""
+"""Base class of detectors that classify a feature vector per image: fit, score, files."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pydantic import Field
 from safetensors.numpy import save_file
 from torch import Tensor
 
-from detect.classifiers.base import Head
+from detect.classifiers.base import Classifier
 from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, FitSummary, Scores
-from detect.features.matrix import Design, Scaling
+from detect.features.matrix import FeatureMatrix, Scaling
 from detect.training.calibration import validation_auc
 from detect.weights import read_tensors
 from forge.compute import Compute
@@ -35,7 +35,7 @@ class FeatureSettings(DetectorSettings):
 
 
 class LinearSettings(FeatureSettings):
-    """Settings of detectors with a linear head."""
+    """Settings of detectors with a linear classifier."""
 
     max_iterations: int = Field(200, ge=1, description="most iterations of L-BFGS")
     tolerance: float = Field(1e-4, gt=0, description="largest absolute gradient at which it stops")
@@ -45,7 +45,10 @@ F = TypeVar("F", bound=FeatureSettings)
 
 
 class FeatureDetector(Detector[F]):
-    """A feature of each image, scaled by the training images, and a head; a subclass gives `features` and `head`."""
+    """A detector that classifies a feature vector per image; a subclass gives `features` and `classifier`.
+
+    Features are scaled by the training images.
+    """
 
     scaling: ClassVar[Scaling] = "z-score"  # of each feature by the training images: none, centre, z-score
 
@@ -53,7 +56,7 @@ class FeatureDetector(Detector[F]):
         super().__init__(settings, resolution)
         self.mean: NDArray[np.float64] = np.empty(0)
         self.std: NDArray[np.float64] = np.empty(0)
-        self.fitted: Head | None = None
+        self.fitted: Classifier | None = None
 
     @abstractmethod
     def features(self, pixels: Tensor) -> Tensor:
@@ -63,17 +66,17 @@ class FeatureDetector(Detector[F]):
         """
 
     @abstractmethod
-    def head(self) -> Head:
-        """A new head that has learned nothing, as the settings ask for."""
+    def classifier(self) -> Classifier:
+        """Make an unfitted classifier as the settings ask for."""
 
     def fit(self, data: FitData, context: FitContext) -> FitSummary:
-        """Compute the features of `train` once, fit the head; `val` is scored once, for the record.
+        """Compute the features of `train` once, fit the classifier; `val` is scored once, for the record.
 
         Raises:
             InputError: a feature is not finite.
-            BenchError: the head learned nothing usable.
+            BenchError: the classifier learned nothing usable.
         """
-        design = Design(
+        matrix = FeatureMatrix(
             data.train_real,
             data.train_forged,
             self.features,
@@ -81,9 +84,9 @@ class FeatureDetector(Detector[F]):
             cache_bytes=self.settings.cache_mb << 20,
             scaling=self.scaling,
         )
-        head = self.head()
-        found = head.fit(design, seed=context.seed, report=context.report)
-        self.mean, self.std, self.fitted = design.mean, design.std, head
+        classifier = self.classifier()
+        found = classifier.fit(matrix, seed=context.seed, report=context.report)
+        self.mean, self.std, self.fitted = matrix.mean, matrix.std, classifier
         real, forged = (
             np.concatenate([self.score(images, context.compute) for images in view.batches(BLOCK)])
             for view in (data.val_real, data.val_forged)
@@ -93,15 +96,15 @@ class FeatureDetector(Detector[F]):
             "precision": "fp32",
             "device": context.compute.describe(),
             **found.facts,
-            "features_cached": design.cached,
+            "features_cached": matrix.cached,
             "best_val_auc": auc,
         }
         return FitSummary([{**found.curve, "val_auc": auc}], facts)
 
     def score(self, images: Images, compute: Compute) -> Scores:
-        """Scores of the head, float64 [n]."""
-        head = self._fitted()
-        parts = [head.score((raw - self.mean) / self.std) for raw in self._raw(images, compute)]
+        """Scores of the classifier, float64 [n]."""
+        classifier = self._fitted()
+        parts = [classifier.score((raw - self.mean) / self.std) for raw in self._raw(images, compute)]
         return np.concatenate([np.empty(0), *parts])
 
     def _raw(self, images: Images, compute: Compute) -> Iterator[NDArray[np.float64]]:
@@ -111,7 +114,7 @@ class FeatureDetector(Detector[F]):
                 yield self.features(pixels).cpu().double().numpy()
 
     def save(self, directory: Path) -> None:
-        """Write weights.safetensors: mean and standard deviation of the features, and the head's arrays."""
+        """Write weights.safetensors: mean and standard deviation of the features, and the classifier's arrays."""
         tensors = {"mean": self.mean, "std": self.std} | self._fitted().tensors()
         save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, self._file(directory))
 
@@ -125,13 +128,13 @@ class FeatureDetector(Detector[F]):
         detector = cls(settings, resolution)
         path = cls._file(directory)
         tensors = {name: tensor.numpy() for name, tensor in read_tensors(path).items()}
-        head = detector.head()
+        classifier = detector.classifier()
         try:
             detector.mean, detector.std = tensors["mean"], tensors["std"]
-            head.restore(tensors)
+            classifier.restore(tensors)
         except KeyError as error:
             raise CorruptError(f"{path} was not written by {cls.family}: it has no {error}; fit it again") from error
-        detector.fitted = head
+        detector.fitted = classifier
         return detector
 
     @staticmethod
@@ -140,10 +143,10 @@ class FeatureDetector(Detector[F]):
 
     @property
     def parameters(self) -> int:
-        """Number of values the head learned; mean and standard deviation of the features are not counted."""
+        """Number of values the classifier learned; mean and standard deviation of the features are not counted."""
         return self._fitted().parameters
 
-    def _fitted(self) -> Head:
+    def _fitted(self) -> Classifier:
         if self.fitted is None:
             raise InputError(f"{self.family} has not been fitted or loaded")
         return self.fitted

@@ -7,8 +7,8 @@ from typing import ClassVar
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from detect.classifiers.base import Head
-from detect.classifiers.hmm import HmmHead
+from detect.classifiers.base import Classifier
+from detect.classifiers.hmm import HmmClassifier
 from detect.detectors.feature_based import FeatureDetector, FeatureSettings
 from detect.features.matrix import Scaling
 from detect.features.strips import strip_bands
@@ -66,10 +66,10 @@ class StripHmm(FeatureDetector[HmmSettings]):
             pixels, height=settings.strip, step=settings.strip - settings.overlap, bands=settings.bands
         ).flatten(1)
 
-    def head(self) -> Head:
+    def classifier(self) -> Classifier:
         """The two models."""
         settings = self.settings
-        return HmmHead(
+        return HmmClassifier(
             dimensions=settings.bands[0] * settings.bands[1],
             states=settings.states,
             sequences=settings.sequences,

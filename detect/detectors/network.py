@@ -15,7 +15,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 
 from detect.detectors.base import Detector, FitContext, FitData, FitSummary, Scores
 from detect.explain import saliency
-from detect.layers.fusion import folded
+from detect.layers.fusion import fuse_batch_norms
 from detect.training.loop import fit_network
 from detect.training.settings import NetworkSettings
 from detect.weights import load_weights, read_tensors, write_tensors
@@ -44,7 +44,7 @@ class NetworkDetector(Detector[N]):
 
     mean: ClassVar[tuple[float, float, float]] = (0.5, 0.5, 0.5)  # of channels in 0..1
     std: ClassVar[tuple[float, float, float]] = (0.5, 0.5, 0.5)
-    folds: ClassVar[bool] = False  # batch norms may become part of the convolutions before them in scoring
+    fuses_batch_norms: ClassVar[bool] = False  # batch norms may become part of the convolutions before them in scoring
     any_size: ClassVar[bool] = True  # the network takes images of every size, so that training may see a crop of them
 
     def __init__(self, settings: N, resolution: int) -> None:
@@ -56,7 +56,7 @@ class NetworkDetector(Detector[N]):
             )
         self.network: nn.Module | None = None
         self.precision: Precision = "fp32"
-        self._folded: tuple[object, nn.Module] | None = None
+        self._fused: tuple[object, nn.Module] | None = None
 
     @abstractmethod
     def build(self, *, blank: bool = False) -> nn.Module:
@@ -127,11 +127,11 @@ class NetworkDetector(Detector[N]):
     def _scorer(self, device: torch.device) -> nn.Module:
         """The fitted network as it scores on a device; made anew when it is another one than before."""
         network = self._fitted().to(device)
-        if not self.folds:
+        if not self.fuses_batch_norms:
             return network
-        if self._folded is None or self._folded[0] != (network, device):
-            self._folded = (network, device), folded(network)
-        return self._folded[1]
+        if self._fused is None or self._fused[0] != (network, device):
+            self._fused = (network, device), fuse_batch_norms(network)
+        return self._fused[1]
 
     def saliency(self, images: Images, compute: Compute) -> NDArray[np.float32] | None:
         """Which pixels the logit hangs on, float32 [n, H, W]; see `detect.explain`."""

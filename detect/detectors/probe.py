@@ -10,8 +10,8 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from detect.classifiers.base import Head
-from detect.classifiers.linear import LinearHead
+from detect.classifiers.base import Classifier
+from detect.classifiers.linear import LinearClassifier
 from detect.detectors.base import FitContext, FitData, FitSummary
 from detect.detectors.feature_based import FeatureDetector, LinearSettings
 from detect.layers.backbones import Backbone, make_backbone
@@ -81,10 +81,10 @@ class Probe(FeatureDetector[P]):
         self.backbone.network.to(pixels.device)
         return torch.cat([self.backbone.embed(part) for part in torch.split(pixels, EMBEDDED)]).clone()
 
-    def head(self) -> Head:
+    def classifier(self) -> Classifier:
         """Logistic regression."""
         settings = self.settings
-        return LinearHead(
+        return LinearClassifier(
             "logistic", l2=settings.l2, max_iterations=settings.max_iterations, tolerance=settings.tolerance
         )
 

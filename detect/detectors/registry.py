@@ -27,12 +27,12 @@ DETECTORS = Registry(
         "ferretnet": "detect.detectors.ferretnet:FerretNet",
         "self-blended": "detect.detectors.self_blended:SelfBlendedDetector",
         # a generator's discriminator
-        "disc-raw": "detect.detectors.disc_raw:RawVerdict",
+        "disc-raw": "detect.detectors.disc_raw:RawDiscriminator",
         "disc-probe": "detect.detectors.disc_probe:DiscProbe",
         "disc-probe-scratch": "detect.detectors.disc_probe:RandomProbe",
         "disc-finetune": "detect.detectors.discriminator:FineTuned",
         "disc-scratch": "detect.detectors.discriminator:FromScratch",
-        "disc-ensemble": "detect.detectors.disc_raw:MomentEnsemble",
+        "disc-ensemble": "detect.detectors.disc_raw:SnapshotEnsemble",
         "disc-gradient": "detect.detectors.disc_gradient:InputGradients",
         # frequencies
         "dct": "detect.detectors.dct:LogDct",

@@ -7,9 +7,9 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from detect.classifiers.base import Head
-from detect.classifiers.kernel import RbfHead
-from detect.classifiers.linear import LinearHead
+from detect.classifiers.base import Classifier
+from detect.classifiers.kernel import KernelClassifier
+from detect.classifiers.linear import LinearClassifier
 from detect.detectors.feature_based import FeatureDetector, LinearSettings
 from detect.features.matrix import Scaling
 from detect.features.spectrum import azimuthal
@@ -48,12 +48,12 @@ class AzimuthalSpectrum(FeatureDetector[SpectrumSettings]):
         """The azimuthal spectrum, [N, bins]."""
         return azimuthal(pixels, bins=self.settings.bins)
 
-    def head(self) -> Head:
+    def classifier(self) -> Classifier:
         """What `classifier` names."""
         settings = self.settings
         if settings.classifier == "svm-rbf":
-            return RbfHead(c=settings.c, gamma=settings.gamma)
-        return LinearHead(
+            return KernelClassifier(c=settings.c, gamma=settings.gamma)
+        return LinearClassifier(
             "logistic" if settings.classifier == "logistic" else "squared-hinge",
             c=settings.linear_c,
             max_iterations=settings.max_iterations,

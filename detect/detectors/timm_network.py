@@ -49,7 +49,7 @@ T = TypeVar("T", bound=TimmSettings)
 class TimmDetector(NetworkDetector[T]):
     """A timm network; a subclass names it."""
 
-    folds = True
+    fuses_batch_norms = True
     timm_name: ClassVar[str]
 
     def build(self, *, blank: bool = False) -> nn.Module:

@@ -21,7 +21,7 @@ Scaling = Literal["none", "centre", "z-score"]
 Features = Callable[[Tensor], Tensor]
 
 
-class Design:
+class FeatureMatrix:
     """The scaled features of both classes, block by block.
 
     Args:

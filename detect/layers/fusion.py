@@ -8,7 +8,7 @@ from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
-def folded(network: nn.Module) -> nn.Module:
+def fuse_batch_norms(network: nn.Module) -> nn.Module:
     """A copy of a network whose batch norms are part of the convolutions before them.
 
     In evaluation a batch norm is a fixed scale and shift a channel, which the convolution's weights can take over: the

@@ -13,7 +13,7 @@ from detect.data import batches
 from detect.detectors.base import FitContext
 from detect.detectors.network import NetworkDetector
 from detect.detectors.registry import DETECTORS
-from detect.discriminator_source import Adversary
+from detect.discriminator_source import DiscriminatorSource
 from detect.scoring import score_view
 from detect.training import loop
 from forge.compute import Compute
@@ -31,7 +31,7 @@ OTHERS = ("disc-raw", "disc-probe", "dct", "spectrum", "logistic", "svm", "naive
 
 
 @pytest.fixture(scope="session")
-def adversary(tmp_path_factory) -> Adversary:
+def adversary(tmp_path_factory) -> DiscriminatorSource:
     """An untrained dcgan: what its discriminator judges does not matter here."""
     folder, kind = tmp_path_factory.mktemp("dcgan"), GENERATORS.load("dcgan")
     settings = kind.Settings(latent=8, generator_width=4, discriminator_width=8)
@@ -45,7 +45,7 @@ def adversary(tmp_path_factory) -> Adversary:
             "seed": 0, "kimg": 1.0, "training": {}, "data": {}, "precision": "fp32", "parameters": {},
         },
     )  # fmt: skip
-    return Adversary(folder)
+    return DiscriminatorSource(folder)
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def fit(data, device, adversary, tmp_path):
         place: Path = tmp_path / work
         place.mkdir(exist_ok=True)
         compute = Compute(where or str(device), precision)
-        return detector, detector.fit(data, FitContext(0, compute, place, silent, adversary=adversary))
+        return detector, detector.fit(data, FitContext(0, compute, place, silent, discriminator=adversary))
 
     return run
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from detect.batch_independence import check_alone
+from detect.batch_independence import check_batch_independence
 from detect.detectors.base import Detector, FitSummary
 from detect.detectors.network import NetworkDetector
 from detect.detectors.registry import DETECTORS
@@ -65,7 +65,7 @@ def tiny(network=None):
 
 def checked(detector, view, precision="fp32"):
     compute = Compute("cpu", precision)
-    check_alone(detector, view, score_view(detector, view, compute), compute, name=detector.family)
+    check_batch_independence(detector, view, score_view(detector, view, compute), compute, name=detector.family)
 
 
 def test_a_cue_averaged_over_the_batch_is_refused_by_name(sets):

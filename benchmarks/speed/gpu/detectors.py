@@ -22,7 +22,7 @@ from detect.detectors.base import FitContext, FitData
 from detect.detectors.discriminator import DiscriminatorNetwork
 from detect.detectors.network import NetworkDetector
 from detect.detectors.registry import DETECTORS
-from detect.discriminator_source import Adversary, Blueprint
+from detect.discriminator_source import Blueprint, DiscriminatorSource
 from detect.scoring import score_view
 from detect.training.loop import Fit
 from forge.compute import Compute, Precision
@@ -67,7 +67,7 @@ class _Measured:
         real, forged = noise_set("real", resolution, count, splits), noise_set("forged", resolution, count, splits)
         self.data = FitData(real.view("train"), forged.view("train"), real.view("val"), forged.view("val"))
         faces = noise_set("real", resolution, 16, ("forge",))
-        self.adversary = Adversary(
+        self.adversary = DiscriminatorSource(
             untrained(training_of("dcgan", resolution, faces, device, Path(tempfile.mkdtemp()))).path
         )
 
@@ -135,7 +135,7 @@ class _Measured:
         return network.to(memory_format=torch.channels_last)
 
     def _context(self) -> FitContext:
-        return FitContext(0, Compute(str(self.device)), Path(tempfile.mkdtemp()), silent, adversary=self.adversary)
+        return FitContext(0, Compute(str(self.device)), Path(tempfile.mkdtemp()), silent, discriminator=self.adversary)
 
     def _record(self, task: Task, name: str, mode: Mode, images: int, make: Callable[[], Callable[[], object]]) -> None:
         gc.collect()

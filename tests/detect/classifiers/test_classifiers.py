@@ -13,11 +13,11 @@ from sklearn.metrics import roc_auc_score
 from sklearn.naive_bayes import GaussianNB
 from sklearn.svm import SVC, LinearSVC
 
-from detect.classifiers.bayes import BayesHead, TableHead
-from detect.classifiers.hmm import HmmHead, forward_transitions, log_likelihood
-from detect.classifiers.kernel import RbfHead
-from detect.classifiers.linear import LinearHead, objective
-from detect.features.matrix import Design
+from detect.classifiers.bayes import NaiveBayesClassifier, TableClassifier
+from detect.classifiers.hmm import HmmClassifier, forward_transitions, log_likelihood
+from detect.classifiers.kernel import KernelClassifier
+from detect.classifiers.linear import LinearClassifier, objective
+from detect.features.matrix import FeatureMatrix
 from forge.errors import InputError
 from forge.progress import silent
 
@@ -51,7 +51,7 @@ def design_of(real, forged, *, cache_bytes=1 << 30, scaling="z-score"):
         return table[(pixels.flatten(1).long() * torch.tensor([256, 1, 0])).sum(1)]
 
     views = Numbered(0, len(real)), Numbered(len(real), len(forged))
-    return Design(*views, features, device=torch.device("cpu"), cache_bytes=cache_bytes, scaling=scaling)
+    return FeatureMatrix(*views, features, device=torch.device("cpu"), cache_bytes=cache_bytes, scaling=scaling)
 
 
 def two_classes(real=300, forged=200, width=6, seed=0):
@@ -63,13 +63,13 @@ def two_classes(real=300, forged=200, width=6, seed=0):
     return first, second
 
 
-def fitted(head, design, seed=0):
-    found = head.fit(design, seed=seed, report=silent)
-    return head, found
+def fitted(classifier, matrix, seed=0):
+    found = classifier.fit(matrix, seed=seed, report=silent)
+    return classifier, found
 
 
-def labelled(design):
-    return np.concatenate([design.gather(0), design.gather(1)]), np.repeat([0, 1], design.counts)
+def labelled(matrix):
+    return np.concatenate([matrix.gather(0), matrix.gather(1)]), np.repeat([0, 1], matrix.counts)
 
 
 # the features
@@ -78,15 +78,15 @@ def labelled(design):
 @pytest.mark.parametrize("cache_bytes", [1 << 30, 0])
 def test_features_are_scaled_by_all_training_images(cache_bytes):
     real, forged = two_classes(real=600)
-    design = design_of(real, forged, cache_bytes=cache_bytes)
+    matrix = design_of(real, forged, cache_bytes=cache_bytes)
     both = np.concatenate([real, forged])
     expected = (both - both.mean(axis=0)) / both.std(axis=0)
-    assert design.cached == bool(cache_bytes) and design.counts == (600, 200)
+    assert matrix.cached == bool(cache_bytes) and matrix.counts == (600, 200)
     for _ in range(2):
-        np.testing.assert_allclose(labelled(design)[0], expected, atol=1e-10)
+        np.testing.assert_allclose(labelled(matrix)[0], expected, atol=1e-10)
     chosen = np.array([0, 3, 255, 256, 599])
-    np.testing.assert_allclose(design.gather(0, chosen), expected[chosen], atol=1e-10)
-    assert [(label, len(block)) for label, block in design.blocks()] == [(0, 256), (0, 256), (0, 88), (1, 200)]
+    np.testing.assert_allclose(matrix.gather(0, chosen), expected[chosen], atol=1e-10)
+    assert [(label, len(block)) for label, block in matrix.blocks()] == [(0, 256), (0, 256), (0, 88), (1, 200)]
 
 
 def test_centred_and_plain_features():
@@ -116,30 +116,30 @@ def test_a_feature_that_is_no_number_is_named(value, name):
 
 
 def test_logistic_is_at_scikit_learns_optimum():
-    design = design_of(*two_classes())
-    head, found = fitted(LinearHead("logistic", c=0.3, max_iterations=500, tolerance=1e-9), design)
-    rows, labels = labelled(design)
+    matrix = design_of(*two_classes())
+    classifier, found = fitted(LinearClassifier("logistic", c=0.3, max_iterations=500, tolerance=1e-9), matrix)
+    rows, labels = labelled(matrix)
     expected = LogisticRegression(C=0.3, class_weight="balanced", tol=1e-10, max_iter=5000).fit(rows, labels)
     assert found.facts["converged"] is True
-    np.testing.assert_allclose(head.score(rows), expected.decision_function(rows), atol=1e-5)
+    np.testing.assert_allclose(classifier.score(rows), expected.decision_function(rows), atol=1e-5)
 
 
 def test_linear_machine_is_at_liblinears_optimum():
-    design = design_of(*two_classes())
-    head, _ = fitted(LinearHead("squared-hinge", c=0.3, max_iterations=500, tolerance=1e-9), design)
-    rows, labels = labelled(design)
+    matrix = design_of(*two_classes())
+    classifier, _ = fitted(LinearClassifier("squared-hinge", c=0.3, max_iterations=500, tolerance=1e-9), matrix)
+    rows, labels = labelled(matrix)
     # liblinear penalises the intercept as the coefficient of a feature of this size, so that 1000 is nearly none
     expected = LinearSVC(
         C=0.3, class_weight="balanced", dual=False, tol=1e-12, max_iter=100_000, intercept_scaling=1000
     )
-    np.testing.assert_allclose(head.score(rows), expected.fit(rows, labels).decision_function(rows), atol=1e-4)
+    np.testing.assert_allclose(classifier.score(rows), expected.fit(rows, labels).decision_function(rows), atol=1e-4)
 
 
 @pytest.mark.parametrize("loss", ["logistic", "squared-hinge"])
 def test_the_gradient_is_that_of_the_objective(loss):
-    design = design_of(*two_classes(40, 30))
+    matrix = design_of(*two_classes(40, 30))
     at = np.random.default_rng(1).normal(size=7)
-    error = check_grad(lambda x: objective(design, loss, x, 0.1)[0], lambda x: objective(design, loss, x, 0.1)[1], at)
+    error = check_grad(lambda x: objective(matrix, loss, x, 0.1)[0], lambda x: objective(matrix, loss, x, 0.1)[1], at)
     assert error < 1e-5
 
 
@@ -148,12 +148,12 @@ def test_the_gradient_is_that_of_the_objective(loss):
 
 @pytest.mark.parametrize("gamma", [None, 0.3])
 def test_kernel_scores_are_scikit_learns(gamma):
-    design = design_of(*two_classes())
-    head, found = fitted(RbfHead(c=2.0, gamma=gamma), design)
-    rows, labels = labelled(design)
+    matrix = design_of(*two_classes())
+    classifier, found = fitted(KernelClassifier(c=2.0, gamma=gamma), matrix)
+    rows, labels = labelled(matrix)
     expected = SVC(C=2.0, gamma=gamma or "scale", class_weight="balanced").fit(rows, labels)
     fresh = np.random.default_rng(5).normal(size=(50, 6))
-    np.testing.assert_allclose(head.score(fresh), expected.decision_function(fresh), atol=1e-9)
+    np.testing.assert_allclose(classifier.score(fresh), expected.decision_function(fresh), atol=1e-9)
     assert found.facts == {"support_vectors": int(expected.n_support_.sum()), "converged": True}
 
 
@@ -163,11 +163,11 @@ def test_kernel_scores_are_scikit_learns(gamma):
 def test_naive_bayes_is_scikit_learns():
     real, forged = two_classes()
     forged[:, 1] = 2.0  # constant within a class
-    design = design_of(real, forged)
-    head, _ = fitted(BayesHead(smoothing=1e-3), design)
-    rows, labels = labelled(design)
+    matrix = design_of(real, forged)
+    classifier, _ = fitted(NaiveBayesClassifier(smoothing=1e-3), matrix)
+    rows, labels = labelled(matrix)
     expected = GaussianNB(priors=[0.5, 0.5], var_smoothing=1e-3).fit(rows, labels).predict_joint_log_proba(rows)
-    np.testing.assert_allclose(head.score(rows), expected[:, 1] - expected[:, 0], rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(classifier.score(rows), expected[:, 1] - expected[:, 0], rtol=1e-9, atol=1e-9)
 
 
 # hidden Markov models
@@ -197,22 +197,24 @@ def test_models_of_known_chains_tell_them_apart():
     models = [random_model(seed=seed) for seed in (1, 2)]
     rng = np.random.RandomState(0)
     classes = [np.array([m.sample(8, random_state=rng)[0].ravel() for _ in range(120)]) for m in models]
-    design = design_of(*(part[:60] for part in classes), scaling="none")
-    head, found = fitted(HmmHead(dimensions=3, states=4, sequences=40, iterations=8, tolerance=1e-4), design)
-    scores = np.concatenate([head.score(part[60:]) for part in classes])
+    matrix = design_of(*(part[:60] for part in classes), scaling="none")
+    classifier, found = fitted(
+        HmmClassifier(dimensions=3, states=4, sequences=40, iterations=8, tolerance=1e-4), matrix
+    )
+    scores = np.concatenate([classifier.score(part[60:]) for part in classes])
     assert roc_auc_score(np.repeat([0, 1], 60), scores) > 0.95
     assert found.facts["sequences_real"] == 40
-    np.testing.assert_allclose(head.transitions.sum(axis=2), 1)
-    assert (head.transitions[:, ~(np.eye(4, dtype=bool) | np.eye(4, k=1, dtype=bool))] == 0).all()
+    np.testing.assert_allclose(classifier.transitions.sum(axis=2), 1)
+    assert (classifier.transitions[:, ~(np.eye(4, dtype=bool) | np.eye(4, k=1, dtype=bool))] == 0).all()
     sure = [log_likelihood(classes[1][60:].reshape(60, 8, 3), *(part[label] for part in parts)) for label in (0, 1)
-            for parts in [(head.transitions, head.means, head.variances)]]  # fmt: skip
-    np.testing.assert_allclose(head.score(classes[1][60:]), (sure[1] - sure[0]) / 8)
+            for parts in [(classifier.transitions, classifier.means, classifier.variances)]]  # fmt: skip
+    np.testing.assert_allclose(classifier.score(classes[1][60:]), (sure[1] - sure[0]) / 8)
 
 
 def test_the_seed_chooses_the_sequences_and_nothing_else_is_random():
-    design = design_of(*two_classes(width=12), scaling="none")
+    matrix = design_of(*two_classes(width=12), scaling="none")
     options = {"dimensions": 3, "states": 2, "sequences": 50, "iterations": 3, "tolerance": 0.0}
-    first, again, other = (fitted(HmmHead(**options), design, seed)[0].tensors() for seed in (1, 1, 2))
+    first, again, other = (fitted(HmmClassifier(**options), matrix, seed)[0].tensors() for seed in (1, 1, 2))
     assert all(np.array_equal(first[name], again[name]) for name in first)
     assert not np.array_equal(first["means"], other["means"])
 
@@ -222,54 +224,56 @@ def test_the_seed_chooses_the_sequences_and_nothing_else_is_random():
 
 def test_table_is_the_log_ratio_of_shares():
     real, forged = np.array([[0.0]] * 9 + [[75.0]]), np.array([[0.0]] * 1 + [[90.0]] * 4)
-    head, _ = fitted(TableHead(values=99), design_of(real, forged, scaling="none"))
+    classifier, _ = fitted(TableClassifier(values=99), design_of(real, forged, scaling="none"))
     expected = [np.log((0.2 + 0.2) / (0.9 + 0.2)), np.log(0.2 / 0.3), np.log(1.0 / 0.2), 0.0]
-    np.testing.assert_allclose(head.score(np.array([[0.0], [75.0], [90.0], [50.0]])), expected)
+    np.testing.assert_allclose(classifier.score(np.array([[0.0], [75.0], [90.0], [50.0]])), expected)
 
 
 # all of them
 
 HEADS = {
-    "logistic": lambda: LinearHead("logistic", l2=0.01, max_iterations=50, tolerance=1e-5),
-    "linear machine": lambda: LinearHead("squared-hinge", c=1.0, max_iterations=50, tolerance=1e-5),
-    "kernel machine": lambda: RbfHead(c=1.0, gamma=None),
-    "naive Bayes": lambda: BayesHead(smoothing=1e-9),
-    "hidden Markov": lambda: HmmHead(dimensions=2, states=2, sequences=100, iterations=3, tolerance=0.0),
+    "logistic": lambda: LinearClassifier("logistic", l2=0.01, max_iterations=50, tolerance=1e-5),
+    "linear machine": lambda: LinearClassifier("squared-hinge", c=1.0, max_iterations=50, tolerance=1e-5),
+    "kernel machine": lambda: KernelClassifier(c=1.0, gamma=None),
+    "naive Bayes": lambda: NaiveBayesClassifier(smoothing=1e-9),
+    "hidden Markov": lambda: HmmClassifier(dimensions=2, states=2, sequences=100, iterations=3, tolerance=0.0),
 }
 
 
 @pytest.mark.parametrize("name", HEADS)
 def test_arrays_hold_all_that_a_head_knows(name):
-    design = design_of(*two_classes(60, 50))
-    head, _ = fitted(HEADS[name](), design)
+    matrix = design_of(*two_classes(60, 50))
+    classifier, _ = fitted(HEADS[name](), matrix)
     other = HEADS[name]()
-    other.restore(head.tensors())
+    other.restore(classifier.tensors())
     rows = np.random.default_rng(3).normal(size=(20, 6))
-    assert np.array_equal(other.score(rows), head.score(rows))
-    assert other.parameters == head.parameters == sum(array.size for array in head.tensors().values())
+    assert np.array_equal(other.score(rows), classifier.score(rows))
+    assert other.parameters == classifier.parameters == sum(array.size for array in classifier.tensors().values())
 
 
 @pytest.mark.parametrize("name", HEADS)
 def test_forged_scores_are_higher_and_rows_are_scored_alone(name):
     real, forged = two_classes(60, 50)
-    design = design_of(real, forged + 8)
-    head, _ = fitted(HEADS[name](), design)
-    rows, labels = labelled(design)
-    scores = head.score(rows)
+    matrix = design_of(real, forged + 8)
+    classifier, _ = fitted(HEADS[name](), matrix)
+    rows, labels = labelled(matrix)
+    scores = classifier.score(rows)
     assert roc_auc_score(labels, scores) > 0.97
-    np.testing.assert_allclose(np.concatenate([head.score(row[None]) for row in rows]), scores, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(
+        np.concatenate([classifier.score(row[None]) for row in rows]), scores, rtol=1e-9, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("name", HEADS)
 def test_constant_features_give_equal_scores(name):
     constant = np.full((30, 6), 3.5)
-    head, _ = fitted(HEADS[name](), design_of(constant, constant))
-    scores = head.score(np.zeros((4, 6)))
+    classifier, _ = fitted(HEADS[name](), design_of(constant, constant))
+    scores = classifier.score(np.zeros((4, 6)))
     assert np.isfinite(scores).all() and np.ptp(scores) == 0
 
 
 @pytest.mark.parametrize("name", HEADS)
 def test_one_image_a_class_is_enough(name):
     real, forged = two_classes(1, 1)
-    head, _ = fitted(HEADS[name](), design_of(real, forged))
-    assert np.isfinite(head.score(np.random.default_rng(0).normal(size=(9, 6)))).all()
+    classifier, _ = fitted(HEADS[name](), design_of(real, forged))
+    assert np.isfinite(classifier.score(np.random.default_rng(0).normal(size=(9, 6)))).all()

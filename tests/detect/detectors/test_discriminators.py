@@ -11,10 +11,10 @@ from sklearn.metrics import roc_auc_score
 
 from detect.artifact import fit_detector, load_trained
 from detect.detectors.disc_gradient import InputGradients, as_picture, input_gradients
-from detect.detectors.disc_raw import MomentEnsemble, RawVerdict
+from detect.detectors.disc_raw import RawDiscriminator, SnapshotEnsemble
 from detect.detectors.discriminator import FineTuned, FromScratch
 from detect.detectors.registry import DETECTORS
-from detect.discriminator_source import Adversary, Blueprint, with_weights_of
+from detect.discriminator_source import Blueprint, DiscriminatorSource, with_weights_of
 from detect.scoring import score_view
 from forge.compute import Compute
 from forge.errors import InputError
@@ -28,14 +28,14 @@ def auc(detector, sets):
     return roc_auc_score(np.repeat([0, 1], [len(part) for part in scores]), np.concatenate(scores))
 
 
-def fitted(kind, data, context, adversary, **settings):
+def fitted(kind, data, context, source, **settings):
     detector = kind(kind.Settings(**settings), data.resolution)
-    return detector, detector.fit(data, replace(context, adversary=adversary))
+    return detector, detector.fit(data, replace(context, discriminator=source))
 
 
-def test_the_raw_verdict_is_the_negative_logit_of_the_stored_discriminator(data, context, adversary, sets):
-    detector, summary = fitted(RawVerdict, data, context(), adversary)
-    judge = adversary.open().discriminator()
+def test_the_raw_verdict_is_the_negative_logit_of_the_stored_discriminator(data, context, source, sets):
+    detector, summary = fitted(RawDiscriminator, data, context(), source)
+    judge = source.open().discriminator()
     images = sets[1].view("test").read()
     inputs = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
     with torch.no_grad():
@@ -44,14 +44,14 @@ def test_the_raw_verdict_is_the_negative_logit_of_the_stored_discriminator(data,
     assert summary.facts["discriminator"] == "dcgan" and summary.facts["discriminator_kimg"] == 2.0
 
 
-def test_a_discriminator_that_is_wrong_about_val_is_turned_round(data, context, adversary, sets, monkeypatch):
-    right, _ = fitted(RawVerdict, data, context(), adversary)
+def test_a_discriminator_that_is_wrong_about_val_is_turned_round(data, context, source, sets, monkeypatch):
+    right, _ = fitted(RawDiscriminator, data, context(), source)
     assert auc(right, sets) > 0.95 and right.signs == [1]
     monkeypatch.setattr(
         "detect.detectors.disc_raw.with_weights_of",
         lambda trained, network: torch.nn.Sequential(with_weights_of(trained, network), Negative()).eval(),
     )
-    wrong, _ = fitted(RawVerdict, data, context(), adversary)
+    wrong, _ = fitted(RawDiscriminator, data, context(), source)
     assert wrong.signs == [-1] and auc(wrong, sets) == auc(right, sets)
 
 
@@ -60,11 +60,11 @@ class Negative(torch.nn.Module):
         return -logits
 
 
-def test_the_ensemble_joins_every_kept_moment(data, context, adversary, sets):
-    detector, summary = fitted(MomentEnsemble, data, context(), adversary)
+def test_the_ensemble_joins_every_kept_moment(data, context, source, sets):
+    detector, summary = fitted(SnapshotEnsemble, data, context(), source)
     assert [entry["kimg"] for entry in summary.history] == [1.0, 2.0]
     images = sets[0].view("test").read()
-    parts = [fitted(RawVerdict, data, context(), replace(adversary, snapshot=at))[0] for at in (1.0, None)]
+    parts = [fitted(RawDiscriminator, data, context(), replace(source, snapshot=at))[0] for at in (1.0, None)]
     odds = [p.scales[0].a * p.score(images, Compute()) + p.scales[0].b for p in parts]
     np.testing.assert_allclose(detector.score(images, Compute()), np.mean(odds, axis=0), rtol=1e-6)
 
@@ -73,22 +73,22 @@ def test_an_ensemble_without_snapshots_says_how_to_keep_some(data, context, make
     place = make_training(generator_width=4, discriminator_width=4)
     (place / "snapshots").rename(tmp_path / "gone")
     with pytest.raises(InputError, match=r"needs snapshots of the training of dcgan.*snapshots_kimg"):
-        fitted(MomentEnsemble, data, context(), Adversary(place))
+        fitted(SnapshotEnsemble, data, context(), DiscriminatorSource(place))
 
 
-def test_fine_tuning_starts_from_the_game_and_the_control_does_not(data, context, adversary):
-    stored = adversary.open().discriminator().state_dict()
+def test_fine_tuning_starts_from_the_game_and_the_control_does_not(data, context, source):
+    stored = source.open().discriminator().state_dict()
     for kind, same in ((FineTuned, True), (FromScratch, False)):
-        detector, summary = fitted(kind, data, context(0, kind.__name__), adversary, **SHORT, learning_rate=1e-12)
+        detector, summary = fitted(kind, data, context(0, kind.__name__), source, **SHORT, learning_rate=1e-12)
         weights = detector.network.state_dict()
         name = "blocks.0.0.weight"
         assert torch.allclose(weights[name], stored[name], atol=1e-6) is same
-        assert summary.facts["discriminator_sha256"] == adversary.open().card.weights_sha256
+        assert summary.facts["discriminator_sha256"] == source.open().card.weights_sha256
 
 
-def test_fine_tuned_scores_are_high_for_forged_from_the_first_step(data, context, adversary, sets):
-    detector, _ = fitted(FineTuned, data, context(), adversary, **SHORT, learning_rate=1e-12, flip=False, shift=0)
-    raw, _ = fitted(RawVerdict, data, context(), adversary)
+def test_fine_tuned_scores_are_high_for_forged_from_the_first_step(data, context, source, sets):
+    detector, _ = fitted(FineTuned, data, context(), source, **SHORT, learning_rate=1e-12, flip=False, shift=0)
+    raw, _ = fitted(RawDiscriminator, data, context(), source)
     images = sets[1].view("test").read()
     assert np.corrcoef(detector.score(images, Compute()), raw.score(images, Compute()))[0, 1] > 0.9
 
@@ -100,16 +100,20 @@ def test_without_a_generator_it_says_which_flag_is_missing(name, data, context):
         kind(kind.Settings(), 32).fit(data, context())
 
 
-def test_a_discriminator_of_another_resolution_is_refused(adversary):
+def test_a_discriminator_of_another_resolution_is_refused(source):
     with pytest.raises(InputError, match="judges 32 px and the images have 64 px"):
-        Blueprint.of(adversary.open(), 64)
+        Blueprint.of(source.open(), 64)
 
 
 def test_a_loaded_detector_needs_nothing_of_the_training(data, context, sets, make_training, tmp_path):
     place = make_training(generator_width=4, discriminator_width=4)
     settings = FineTuned.Settings(**SHORT)
     trained = fit_detector(
-        "disc-finetune", settings, data, replace(context(), adversary=Adversary(place)), label="disc-finetune@dcgan"
+        "disc-finetune",
+        settings,
+        data,
+        replace(context(), discriminator=DiscriminatorSource(place)),
+        label="disc-finetune@dcgan",
     )
     trained.save(tmp_path / "stored")
     place.rename(tmp_path / "gone")
@@ -155,7 +159,7 @@ def test_gradients_become_pictures_of_256_levels():
     assert (as_picture(torch.zeros(1, 3, 4, 4)) == -1).all()
 
 
-def test_the_critic_behind_the_gradients_does_not_learn(data, context, adversary):
-    detector, _ = fitted(InputGradients, data, context(), adversary, **SHORT, width=4)
-    before, after = adversary.open().discriminator().state_dict(), detector.network.critic.state_dict()
+def test_the_critic_behind_the_gradients_does_not_learn(data, context, source):
+    detector, _ = fitted(InputGradients, data, context(), source, **SHORT, width=4)
+    before, after = source.open().discriminator().state_dict(), detector.network.critic.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)

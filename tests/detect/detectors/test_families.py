@@ -11,7 +11,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.pipeline.configs import shipped
-from detect.data.views import coins
+from detect.data.views import random_labels
 from detect.detectors.base import Detector, FitContext, FitData
 from detect.detectors.registry import DETECTORS
 from detect.scoring import score_view
@@ -41,7 +41,7 @@ def each(names=NAMES):
 
 
 @pytest.fixture(scope="module")
-def fit_once(plain_sets, adversary, tmp_path_factory):
+def fit_once(plain_sets, source, tmp_path_factory):
     """Each detector fitted once with its smoke preset, and the splits it read."""
     sets = real, forged = plain_sets
     data = FitData(real.view("train"), forged.view("train"), real.view("val"), forged.view("val"))
@@ -50,7 +50,7 @@ def fit_once(plain_sets, adversary, tmp_path_factory):
     def get(name: str) -> tuple[Detector, set[str]]:
         kind = DETECTORS.load(name)
         settings = kind.Settings(**shipped("detectors", name, "smoke") | LONGER.get(name, {}))
-        context = FitContext(0, Compute("cpu", "fp32"), tmp_path_factory.mktemp("work"), silent, adversary=adversary)
+        context = FitContext(0, Compute("cpu", "fp32"), tmp_path_factory.mktemp("work"), silent, discriminator=source)
         read: dict[Path, set[int]] = {}
         original = FaceSet.read
 
@@ -117,7 +117,7 @@ def test_a_detector_says_what_it_is_and_describes_every_setting(name):
     assert all(field.description for field in kind.Settings.model_fields.values())
 
 
-def test_shuffled_labels_teach_a_family_nothing(sets, adversary, tmp_path):
+def test_shuffled_labels_teach_a_family_nothing(sets, source, tmp_path):
     """The protocol's control; networks share one loop, which test_fitting.py shuffles."""
     real, forged = sets
     data = FitData(real.view("train"), forged.view("train"), real.view("val"), forged.view("val"))
@@ -126,8 +126,10 @@ def test_shuffled_labels_teach_a_family_nothing(sets, adversary, tmp_path):
         for seed in range(3):
             kind = DETECTORS.load(name)
             detector = kind(kind.Settings(**shipped("detectors", name, "smoke")), data.resolution)
-            context = FitContext(seed, Compute("cpu", "fp32"), tmp_path / f"{name}{seed}", silent, adversary=adversary)
+            context = FitContext(seed, Compute("cpu", "fp32"), tmp_path / f"{name}{seed}", silent, discriminator=source)
             detector.fit(data.with_shuffled_labels(seed), replace(context, seed=seed))
             scores = np.concatenate([score_view(detector, faces.view("test"), Compute()) for faces in sets])
-            aucs.append(roc_auc_score(np.concatenate([coins(faces.view("test").rows, seed) for faces in sets]), scores))
+            aucs.append(
+                roc_auc_score(np.concatenate([random_labels(faces.view("test").rows, seed) for faces in sets]), scores)
+            )
         assert 0.3 < np.mean(aucs) < 0.7, name

@@ -8,7 +8,7 @@ from torch import nn
 
 from detect.detectors.image_classifiers import Xception
 from detect.detectors.timm_network import TimmSettings
-from detect.layers.fusion import folded
+from detect.layers.fusion import fuse_batch_norms
 from forge.compute import Compute
 
 
@@ -32,7 +32,7 @@ def norms(network):
 def test_a_folded_network_is_the_same_function(name, before, after):
     network = settled(timm.create_model(name, num_classes=1))
     weights = {key: value.clone() for key, value in network.state_dict().items()}
-    found = folded(network)
+    found = fuse_batch_norms(network)
     assert (norms(network), norms(found)) == (before, after)
     inputs = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
@@ -63,13 +63,13 @@ class Untraceable(nn.Sequential):
 
 def test_only_what_is_safe_is_folded():
     network = settled(Branching())
-    found = folded(network)
+    found = fuse_batch_norms(network)
     assert isinstance(found.norms[3], nn.Identity) and norms(found) == 3
     inputs = torch.rand(2, 4, 5, 5)
     torch.testing.assert_close(found(inputs), network(inputs))
     without = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4, track_running_stats=False)).eval()
-    assert norms(folded(without)) == 1
-    assert norms(folded(settled(Untraceable(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))))) == 1
+    assert norms(fuse_batch_norms(without)) == 1
+    assert norms(fuse_batch_norms(settled(Untraceable(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))))) == 1
 
 
 def test_scores_are_those_of_the_network_and_follow_a_new_one():

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 from sklearn.metrics import roc_auc_score
 
 import detect.training.loop
-from detect.data.views import coins
+from detect.data.views import random_labels
 from detect.detectors.image_classifiers import Xception
 from detect.scoring import score_view
 from detect.training.loop import learning_rate_at
@@ -72,7 +72,7 @@ def test_shuffled_labels_teach_nothing(data, context, sets):
     for seed in range(3):
         detector, _ = fitted(Tiny, data.with_shuffled_labels(seed), context(seed, f"work{seed}"), **QUICK)
         both = np.concatenate([score_view(detector, faces.view("test"), Compute()) for faces in sets])
-        labels = np.concatenate([coins(faces.view("test").rows, seed) for faces in sets])
+        labels = np.concatenate([random_labels(faces.view("test").rows, seed) for faces in sets])
         aucs.append(roc_auc_score(labels, both))
     assert 0.3 < np.mean(aucs) < 0.7
 
