@@ -66,9 +66,11 @@ def _rows(kind: str, reports: Path) -> list[dict[str, Any]]:
         quality = [{"name": name, "of": "quality", "what": QUALITY.load(name).__doc__} for name in QUALITY.names()]
         return detection + quality
     if kind == "perturbations":
-        from detect.data.perturb import PERTURBATIONS
+        from detect.data.perturb import LISTED, PERTURBATIONS, perturbation
 
-        return [{"name": one.name, "what": one.description} for one in PERTURBATIONS.values()]
+        names = [*LISTED, *(name for name in PERTURBATIONS.names() if name not in PERTURBATIONS.entries)]
+        made = [perturbation(name) for name in names]
+        return [{"name": change.name, "title": change.display_name, "what": change.description} for change in made]
     return [_entry(kind, name) for name in _registry(kind).names()]
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.pipeline.compose import base_name, is_fitted
 from benchmarks.pipeline.configs import validated
 from benchmarks.pipeline.exams import exams
-from benchmarks.pipeline.settings import DetectorRequest, GeneratorSettings, RunSettings
+from benchmarks.pipeline.settings import Conditions, DetectorRequest, GeneratorSettings, RunSettings
 from benchmarks.protocol import ELSEWHERE, Condition, GeneratorId
 from forge.errors import BenchError, InputError, UnknownNameError, quoted
 from forge.files import digest_file
@@ -48,7 +48,12 @@ def typed(settings: RunSettings) -> RunSettings:
         raise InputError("conditions.snapshots needs a detector that is fitted here; add --detector random")
     _check_conditions(settings, generators)
     return settings.model_copy(
-        update={"generators": generators, "detectors": detectors, **_metrics(settings)},
+        update={
+            "generators": generators,
+            "detectors": detectors,
+            "conditions": _perturbations(settings.conditions),
+            **_metrics(settings),
+        },
     )
 
 
@@ -82,12 +87,30 @@ def _metrics(settings: RunSettings) -> dict[str, Any]:
     return {"metrics": tuple(of_detection), "metric_files": code(of_detection), "quality": quality}
 
 
-def _check_conditions(settings: RunSettings, generators: Mapping[str, GeneratorSettings]) -> None:
+def _perturbations(conditions: Conditions) -> Conditions:
+    """The conditions with the ids of perturbations from files and the digests of their code.
+
+    Raises:
+        UnknownNameError, InputError: one is not known, is no perturbation, or two have one id.
+    """
     from detect.data.perturb import perturbation
 
+    files: dict[str, dict[str, str]] = {}
+    ids: dict[str, str] = {}
+    for reference in conditions.robust:
+        name = perturbation(reference).name  # refuses what is not known
+        if name in ids:
+            raise InputError(f"conditions.robust: {quoted(ids[name])} and {quoted(reference)} are both {quoted(name)}")
+        ids[name] = reference
+        if is_file_reference(reference):
+            parts = [part for part in reference.split("+") if is_file_reference(part)]
+            code = {f"{part} {key}": digest for part in parts for key, digest in _digests(part, {}).items()}
+            files[reference] = {"id": name, **code}
+    return conditions.model_copy(update={"perturbation_files": files})
+
+
+def _check_conditions(settings: RunSettings, generators: Mapping[str, GeneratorSettings]) -> None:
     asked = settings.conditions
-    for name in asked.robust:
-        perturbation(name)  # refuses what is not known
     for name, moments in asked.snapshots.items():
         if name not in generators:
             raise InputError(

@@ -153,7 +153,7 @@ def score(job: Job) -> Facts:
     tables, seconds, count = [], 0.0, 0
     for asked in job.stage.settings["asked"]:
         view, name = _drawn(faces.view(asked["split"]), asked["count"], asked["split"]), asked["perturbation"]
-        change = None if name == CLEAN else perturbation(name)
+        change = None if name == CLEAN else perturbation(asked.get("reference", name))
         start = time.perf_counter()
         tables.append(
             score_table(

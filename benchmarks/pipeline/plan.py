@@ -354,6 +354,15 @@ def _perturbed(faces: Stage, perturbation: str) -> Stage:
     return Stage("perturb", f"{faces.subject} {perturbation}", asked, 0, {"faces": faces})
 
 
+def _change(settings: RunSettings, perturbation: str) -> dict[str, Any]:
+    """What a stage is asked to do to images: a perturbation by its name in tables, of one from a file the code too."""
+    files = settings.conditions.perturbation_files.get(perturbation)
+    if files is None:
+        return {"perturbation": perturbation}
+    code = {key: digest for key, digest in files.items() if key != "id"}
+    return {"perturbation": files["id"], "reference": perturbation, "files": code}
+
+
 def _strongest(settings: RunSettings, training: TrainSet) -> str | None:
     """The generator of a training whose discriminator is used unless one is named: the last one listed in the run.
 
@@ -373,7 +382,7 @@ def _scores(settings: RunSettings, exam: Exam, fit: Stage, tests: _Tests) -> Ite
             asked.append({"split": "val", "count": counts["val"], "perturbation": exam.training.perturbation})
         if name in ("real", *exam.tests):
             changes = (CLEAN,) if name in tests.moments else exam.perturbations
-            asked += [{"split": "test", "count": counts["test"], "perturbation": one} for one in changes]
+            asked += [{"split": "test", "count": counts["test"], **_change(settings, change)} for change in changes]
         if asked:
             inputs = {"detector": fit, "faces": faces}
             yield Stage("score", f"{fit.subject} on {name}", {"asked": asked}, settings.seed, inputs)

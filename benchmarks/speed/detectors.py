@@ -11,7 +11,7 @@ from typing import Literal
 
 from benchmarks.speed import textbook_detector as plain
 from benchmarks.speed.measurements import REPEATS, Figure, prepared, timed
-from detect.data.perturb import PERTURBATIONS
+from detect.data.perturb import LISTED, perturbation
 from detect.detectors.base import FitContext, FitData
 from detect.detectors.image_classifiers import Xception
 from detect.detectors.registry import DETECTORS
@@ -67,7 +67,7 @@ def perturbations(photos: str | None) -> list[Figure]:
     with tempfile.TemporaryDirectory() as name:
         images = _images(Path(name), photos, SEEN)
     how = f"{len(images)} images of {RESOLUTION} px"
-    rates = {change.name: _rate(partial(change, images)) for change in PERTURBATIONS.values()}
+    rates = {name: _rate(partial(perturbation(name), images)) for name in LISTED}
     return [Figure(f"perturbation {name}", rate, "images/s", how) for name, rate in rates.items()]
 
 
@@ -102,7 +102,7 @@ def _data(folder: Path, photos: str | None) -> FitData:
     """Faces, and as forgeries the same faces made smaller and enlarged back."""
     images = _images(folder, photos, FACES)
     real = _written(folder / "real", "real", images)
-    forged = _written(folder / "forged", "forged", PERTURBATIONS["half"](images))
+    forged = _written(folder / "forged", "forged", perturbation("half")(images))
     return FitData(real.view("train"), forged.view("train"), real.view("val"), forged.view("val"))
 
 

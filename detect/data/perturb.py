@@ -1,21 +1,23 @@
-"""What happens to images on their way through the world: the perturbations of the protocol's robust condition.
+"""Perturbations of test images: base class, registry, and the list of the protocol's robust condition.
 
-A perturbation is a function of one image's pixels and nothing else: the same image comes out the same in any batch and
-any order, whichever class it belongs to. Random ones take their numbers from a digest of the pixels.
+A perturbation is one class in one file: a shipped one is in `perturbations.py`, a plug-in's is "path/to/file.py:Class".
+It is a function of one image's pixels and nothing else: the same image is changed in the same way in any batch and any
+order, whichever class it belongs to. Random ones take their numbers from a digest of the pixels.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from forge.errors import InputError, UnknownNameError, quoted
 from forge.faces.faceset import Images
+from forge.registry import Registry, is_file_reference
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,22 +26,79 @@ PART_VALUES = 1 << 22  # pixel values changed at a time: 32 MB in float64, whate
 
 
 @dataclass(frozen=True)
-class Perturbation:
-    """A named change of images.
+class Strength:
+    """The number at the end of a perturbation's name.
 
     Attributes:
-        name: what tables and settings call it.
-        description: what it does, one line.
-        change: uint8 [n, H, W, 3] to a new tensor of the same shape and type, image by image.
+        meaning: what it measures, for messages, e.g. "its sigma in pixels".
+        low: smallest value.
+        high: largest value.
+        whole: whether it is a whole number.
     """
 
-    name: str
-    description: str
-    change: Callable[[Tensor], Tensor]
+    meaning: str
+    low: float
+    high: float
+    whole: bool = False
+
+
+class Perturbation(ABC):
+    """A change of images; a subclass names it and gives `change`.
+
+    Attributes:
+        id: its name in settings and tables, before the strength; letters and hyphens.
+        title: its name in pages, before the strength.
+        summary: what it does, one line; "{}" stands for the strength.
+        strength: the number in its name, None for a perturbation without one.
+        value: the strength of this instance, None without one.
+    """
+
+    id: ClassVar[str]
+    title: ClassVar[str]
+    summary: ClassVar[str]
+    strength: ClassVar[Strength | None] = None
+
+    def __init__(self, value: float | None = None) -> None:
+        """Take the strength.
+
+        Raises:
+            InputError: it is missing, out of range, or not expected.
+        """
+        if (value is None) != (self.strength is None):
+            wanted = f"a number, {self.strength.meaning}" if self.strength else "no number"
+            raise InputError(f"perturbation {quoted(self.id)} needs {wanted}, behind its name")
+        if self.strength is not None and value is not None:
+            low, high = self.strength.low, self.strength.high
+            if not low <= value <= high or (self.strength.whole and not float(value).is_integer()):
+                number = "a whole number" if self.strength.whole else "a number"
+                raise InputError(
+                    f"perturbation {quoted(f'{self.id}{value:g}')}: {self.strength.meaning} must be {number} from "
+                    f"{low:g} to {high:g}"
+                )
+        self.value = value
+
+    @property
+    def name(self) -> str:
+        """Name in tables and settings, e.g. "jpeg75"."""
+        return self.id if self.value is None else f"{self.id}{self.value:g}"
+
+    @property
+    def display_name(self) -> str:
+        """Name in pages, e.g. "JPEG 75"."""
+        return self.title if self.value is None else f"{self.title} {self.value:g}"
+
+    @property
+    def description(self) -> str:
+        """What it does, one line."""
+        return self.summary if self.value is None else self.summary.format(f"{self.value:g}")
+
+    @abstractmethod
+    def change(self, images: Tensor) -> Tensor:
+        """Change uint8 images [n, H, W, 3] into a new tensor of the same shape and type, each on its own."""
 
     def __call__(self, images: Images) -> Images:
-        """Change uint8 images [n, H, W, 3] into new ones of the same shape."""
-        import torch
+        """Change uint8 images [n, H, W, 3] into new ones of the same shape, a part of them at a time."""
+        import torch  # takes a second to import, which listing perturbations does not need
 
         changed = np.empty_like(images)
         step = max(1, PART_VALUES // max(1, int(np.prod(images.shape[1:]))))
@@ -49,115 +108,104 @@ class Perturbation:
         return changed
 
 
-def perturbation(name: str) -> Perturbation:
-    """The perturbation of a name: one of `PERTURBATIONS`, another strength of its kind, or several joined by "+".
+class Chain(Perturbation):
+    """Several perturbations, one after the other."""
 
-    `jpeg60`, `blur0.5`, `noise3` and `crop90` are as good as the listed strengths; `blur1+jpeg75` blurs first.
+    id, title, summary = "chain", "chain", "several perturbations, one after the other"
 
-    Raises:
-        UnknownNameError: no such name; carries the nearest.
-        InputError: a strength that makes no sense.
-    """
-    if "+" in name:
-        parts = [perturbation(part) for part in name.split("+")]
+    def __init__(self, parts: Sequence[Perturbation]) -> None:
+        super().__init__()
+        self.parts = parts
 
-        def change(images: Tensor) -> Tensor:
-            for part in parts:
-                images = part.change(images)
-            return images
+    @property
+    def name(self) -> str:
+        """Names of the parts, joined by "+"."""
+        return "+".join(part.name for part in self.parts)
 
-        return Perturbation(name, "; then ".join(part.description for part in parts), change)
-    if name in _SIMPLE:
-        return Perturbation(name, *_SIMPLE[name])
-    if made := _of_strength(name):
-        return made
-    raise UnknownNameError("perturbation", name, PERTURBATIONS, see="bench list perturbations")
+    @property
+    def display_name(self) -> str:
+        """Titles of the parts."""
+        return ", then ".join(part.display_name for part in self.parts)
 
+    @property
+    def description(self) -> str:
+        """What the parts do."""
+        return "; then ".join(part.description for part in self.parts)
 
-def _of_strength(name: str) -> Perturbation | None:
-    """A perturbation whose name ends in a number."""
-    found = re.fullmatch(r"([a-z]+)(\d+(?:\.\d+)?)", name)
-    if not found or found[1] not in _KINDS:
-        return None
-    kind, strength = _KINDS[found[1]], float(found[2])
-    if not kind.least <= strength <= kind.most or (kind.whole and not strength.is_integer()):
-        number = "a whole number" if kind.whole else "a number"
-        bounds = f"{number} from {kind.least:g} to {kind.most:g}"
-        raise InputError(f"perturbation {quoted(name)}: {kind.strength} must be {bounds}")
-    return Perturbation(name, kind.description.format(found[2]), lambda images: kind.change(images, strength))
+    def change(self, images: Tensor) -> Tensor:
+        """Apply the parts in order."""
+        for part in self.parts:
+            images = part.change(images)
+        return images
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """Perturbations that differ in one number."""
-
-    description: str
-    change: Callable[[Tensor, float], Tensor]
-    strength: str
-    least: float
-    most: float
-    whole: bool = False
-
-
-def _jpeg(images: Tensor, quality: float) -> Tensor:
-    from forge.faces import batch
-
-    return batch.jpeg(images, int(quality))
-
-
-def _blur(images: Tensor, sigma: float) -> Tensor:
-    from forge.faces import batch
-
-    return batch.blur(images, sigma)
-
-
-def _rescale(images: Tensor, share: float) -> Tensor:
-    from forge.faces import batch
-
-    return batch.rescale(images, share)
-
-
-def _noise(images: Tensor, sigma: float) -> Tensor:
-    import torch
-
-    from forge.faces import batch
-
-    digests = (blake2b(image.tobytes(), digest_size=8).digest() for image in images.numpy())
-    keys = torch.tensor([int.from_bytes(digest, "little", signed=True) for digest in digests])
-    return batch.noise(images, sigma, keys)
-
-
-def _crop(images: Tensor, percent: float) -> Tensor:
-    from forge.faces import batch
-
-    return batch.crop(images, percent / 100)
-
-
-def _adjust(images: Tensor, brightness: float, contrast: float) -> Tensor:
-    from forge.faces import batch
-
-    return batch.adjust(images, brightness=brightness, contrast=contrast)
-
-
-_KINDS = {
-    "jpeg": _Kind("JPEG at quality {}, chroma at half size", _jpeg, "its quality", 1, 100, whole=True),
-    "blur": _Kind("Gaussian blur, sigma {} px", _blur, "its sigma in pixels", 0.1, 20),
-    "noise": _Kind("Gaussian noise, sigma {} of 255", _noise, "its sigma in grey levels", 0.1, 255),
-    "crop": _Kind("the middle {} % of each side, enlarged back", _crop, "the percentage kept", 10, 100),
-}
-_SIMPLE = {
-    "half": ("half the size and back, antialiased", lambda images: _rescale(images, 0.5)),
-    "quarter": ("a quarter of the size and back, antialiased", lambda images: _rescale(images, 0.25)),
-    "brighter": ("every value times 1.3", lambda images: _adjust(images, 1.3, 1.0)),
-    "darker": ("every value times 0.7", lambda images: _adjust(images, 0.7, 1.0)),
-    "contrast-up": ("contrast times 1.3, about the image's mean", lambda images: _adjust(images, 1.0, 1.3)),
-    "contrast-down": ("contrast times 0.7, about the image's mean", lambda images: _adjust(images, 1.0, 0.7)),
-    "equalised": ("JPEG at quality 75 last, so that no class differs by how it was coded", lambda i: _jpeg(i, 75)),
-}
+PERTURBATIONS = Registry(
+    "perturbation",
+    "detect.perturbations",
+    {
+        "jpeg": "detect.data.perturbations:Jpeg",
+        "blur": "detect.data.perturbations:Blur",
+        "noise": "detect.data.perturbations:Noise",
+        "crop": "detect.data.perturbations:Crop",
+        "half": "detect.data.perturbations:Half",
+        "quarter": "detect.data.perturbations:Quarter",
+        "brighter": "detect.data.perturbations:Brighter",
+        "darker": "detect.data.perturbations:Darker",
+        "contrast-up": "detect.data.perturbations:ContrastUp",
+        "contrast-down": "detect.data.perturbations:ContrastDown",
+        "equalised": "detect.data.perturbations:Equalised",
+    },
+)
 
 ROBUST = (
     *("jpeg90", "jpeg75", "jpeg50", "jpeg30", "blur1", "blur2", "half", "quarter", "noise2", "noise5", "noise10"),
     *("crop80", "brighter", "darker", "contrast-up", "contrast-down"),
 )
 EQUALISED = "equalised"
-PERTURBATIONS: dict[str, Perturbation] = {name: perturbation(name) for name in (*ROBUST, EQUALISED)}
+LISTED = (*ROBUST, EQUALISED)  # names with the protocol's strengths; others are as good
+
+
+def perturbation(name: str) -> Perturbation:
+    """Make the perturbation of a name.
+
+    Args:
+        name: registered, with its strength if it has one ("half", "jpeg60", "blur0.5"); "path/to/file.py:Class"; or
+            several joined by "+", of which the first is applied first ("blur1+jpeg75").
+
+    Raises:
+        UnknownNameError: no such name; carries the nearest.
+        InputError: a strength out of range, or a file's class that is no perturbation.
+    """
+    if "+" in name:
+        return Chain([perturbation(part) for part in name.split("+")])
+    if is_file_reference(name):
+        return _from_file(name)
+    known = PERTURBATIONS.names()
+    numbered = re.fullmatch(r"([a-z-]+)(\d+(?:\.\d+)?)", name)
+    if name in known:
+        made: Perturbation = PERTURBATIONS.load(name)()
+    elif numbered and numbered[1] in known:
+        made = PERTURBATIONS.load(numbered[1])(float(numbered[2]))
+    else:
+        installed = [other for other in known if other not in PERTURBATIONS.entries]
+        raise UnknownNameError("perturbation", name, [*LISTED, *installed], see="bench list perturbations")
+    return made
+
+
+def _from_file(reference: str) -> Perturbation:
+    kind = PERTURBATIONS.load(reference)
+    if not (isinstance(kind, type) and issubclass(kind, Perturbation)):
+        raise InputError(
+            f"perturbation {quoted(reference)} is no perturbation: it must be a subclass of "
+            "detect.data.perturb.Perturbation"
+        )
+    lacking = [field for field in ("id", "title", "summary") if not getattr(kind, field, "")]
+    if lacking or kind.__abstractmethods__:
+        missing = ", ".join([*lacking, *sorted(kind.__abstractmethods__)])
+        raise InputError(f"perturbation {quoted(reference)} does not define {missing}; add what is missing")
+    if not re.fullmatch(r"[a-z]+(-[a-z]+)*", kind.id) or kind.id in PERTURBATIONS.names() or kind.id == "none":
+        raise InputError(
+            f"perturbation {quoted(reference)} has the id {quoted(kind.id)}, which is taken or holds more than "
+            "lower-case letters and hyphens; choose another"
+        )
+    return kind()

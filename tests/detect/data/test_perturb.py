@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 import detect.data.perturb
-from detect.data.perturb import EQUALISED, PERTURBATIONS, ROBUST, perturbation
+from detect.data.perturb import EQUALISED, LISTED, PERTURBATIONS, ROBUST, perturbation
 from detect.detectors.base import Detector, DetectorSettings
 from detect.scoring import score_view
 from forge.compute import Compute
 from forge.errors import InputError, UnknownNameError
+from forge.registry import allow_files
 
 
 @pytest.fixture(scope="module")
@@ -24,15 +25,17 @@ def images(sets):
 def test_the_list_is_the_protocols():
     protocol = "jpeg90 jpeg75 jpeg50 jpeg30 blur1 blur2 half quarter noise2 noise5 noise10 crop80"
     assert " ".join(ROBUST).startswith(protocol)
-    assert list(PERTURBATIONS) == [*ROBUST, EQUALISED]
-    descriptions = [change.description for change in PERTURBATIONS.values()]
-    assert all(descriptions) and len(set(descriptions)) == len(descriptions)
-    assert all(name == change.name for name, change in PERTURBATIONS.items())
+    assert (*ROBUST, EQUALISED) == LISTED
+    made = [perturbation(name) for name in LISTED]
+    assert [change.name for change in made] == list(LISTED)
+    for words in ([change.description for change in made], [change.display_name for change in made]):
+        assert all(words) and len(set(words)) == len(words)
+    assert {type(change).id for change in made} == set(PERTURBATIONS.names())
 
 
-@pytest.mark.parametrize("name", PERTURBATIONS)
+@pytest.mark.parametrize("name", LISTED)
 def test_what_comes_out_depends_on_the_image_alone(name, images):
-    change = PERTURBATIONS[name]
+    change = perturbation(name)
     found = change(images)
     assert found.dtype == np.uint8 and found.shape == images.shape
     assert (found != images).any(axis=(1, 2, 3)).all()
@@ -42,10 +45,10 @@ def test_what_comes_out_depends_on_the_image_alone(name, images):
 
 
 def test_large_batches_are_changed_part_by_part(images, monkeypatch):
-    whole = {name: PERTURBATIONS[name](images) for name in ("blur1", "noise5", "jpeg50")}
+    whole = {name: perturbation(name)(images) for name in ("blur1", "noise5", "jpeg50")}
     monkeypatch.setattr(detect.data.perturb, "PART_VALUES", 32 * 32 * 3 * 5)
     for name, found in whole.items():
-        assert np.array_equal(PERTURBATIONS[name](images), found)
+        assert np.array_equal(perturbation(name)(images), found)
 
 
 def test_noise_has_its_sigma_and_another_image_other_noise(images):
@@ -92,7 +95,71 @@ def test_strengths_without_sense_are_refused(name):
         perturbation(name)
 
 
-class MeanPixel(Detector):
+FOG = """
+from detect.data.perturb import Perturbation
+
+
+class Fog(Perturbation):
+    id, title, summary = "fog", "fog", "halfway to white"
+
+    def change(self, images):
+        return images // 2 + 127
+
+
+class Nameless(Perturbation):
+    def change(self, images):
+        return images
+
+
+class Taken(Fog):
+    id = "half"
+"""
+
+
+@pytest.fixture
+def fog(tmp_path):
+    file = tmp_path / "fog.py"
+    file.write_text(FOG)
+    allow_files([f"--set=conditions.robust=[{file}:Fog,half]"])
+    return file
+
+
+def test_a_file_adds_one(fog, images):
+    change = perturbation(f"{fog}:Fog")
+    assert (change.name, change.display_name, change.description) == ("fog", "fog", "halfway to white")
+    assert np.array_equal(change(images), images // 2 + 127)
+    joined = perturbation(f"blur1+{fog}:Fog")
+    assert joined.name == "blur1+fog" and np.array_equal(joined(images), change(perturbation("blur1")(images)))
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("Nameless", "does not define id, title, summary; add what is missing"),
+        ("Taken", "has the id 'half', which is taken"),
+        ("FOG", "must be a subclass of detect.data.perturb.Perturbation"),
+    ],
+)
+def test_what_a_file_lacks_is_one_sentence(fog, name, sentence):
+    fog.write_text(FOG + "\nFOG = 1\n")
+    with pytest.raises(InputError, match=sentence):
+        perturbation(f"{fog}:{name}")
+
+
+def test_a_file_runs_only_where_the_command_names_it(tmp_path):
+    (tmp_path / "other.py").write_text(FOG)
+    with pytest.raises(InputError, match="only this command may name code"):
+        perturbation(f"{tmp_path / 'other.py'}:Fog")
+
+
+def test_a_strength_is_needed_where_there_is_one_and_only_there():
+    with pytest.raises(InputError, match="perturbation 'jpeg' needs a number, its quality"):
+        perturbation("jpeg")
+    with pytest.raises(InputError, match="perturbation 'half' needs no number"):
+        perturbation("half2")
+
+
+class MeanPixel(Detector[DetectorSettings]):
     """Scores an image by its last pixels' mean."""
 
     family = "mean"
@@ -122,5 +189,5 @@ def test_scoring_perturbs_each_image_whatever_its_company(sets):
 
 
 def test_listing_perturbations_imports_nothing_heavy():
-    code = "import sys, detect.data.perturb; print('torch' in sys.modules)"
+    code = "import sys, detect.data.perturb as p; p.PERTURBATIONS.names(); print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
