@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from benchmarks.tables.formats import Sheet
-    from detect.trained import TrainedDetector
+    from detect.artifact import TrainedDetector
 
 
 class Report:

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from detect.views import View
+from detect.data.views import View
+from detect.features.spectrum import mean_log_spectrum
 from forge.compute import Compute
 from forge.faces.faceset import Images
 
@@ -77,8 +78,6 @@ def spectrum_difference(real: View, forged: View, *, limit: int = 2000) -> Maps:
     Returns:
         float32 [H, W], the zero frequency in the middle; above 0 where forgeries have more power.
     """
-    from detect.features.spectrum import mean_log_spectrum
-
     means = [mean_log_spectrum(_first(view, limit)) for view in (forged, real)]
     return (means[0] - means[1]).cpu().numpy().astype(np.float32)
 

@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from detect.detectors import DETECTORS
+from detect.artifact import DetectorCard, TrainedDetector, load_trained
 from detect.detectors.network import NetworkDetector
+from detect.detectors.registry import DETECTORS
 from detect.pickles import check_checkpoint
-from detect.trained import DetectorCard, TrainedDetector, load_trained
 from detect.weights import load_weights, read_tensors
 from forge.errors import CorruptError, InputError, UnknownNameError
 from forge.files import digest_file
@@ -75,7 +75,7 @@ def import_published(name: str, file: Path, directory: Path, resolution: int | N
         raise InputError(f"weights file {file} does not exist")
     published = PUBLISHED[name]
     tensors = published.read(file)
-    implementation: type[NetworkDetector] = DETECTORS.load(name)
+    implementation: type[NetworkDetector[Any]] = DETECTORS.load(name)
     settings = implementation.Settings.model_validate(
         {"input_size": published.input_size, **published.settings(tensors)}
     )

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from detect.detectors.base import Detector, Scores
-from detect.views import View, generator_of, resolution_of
+from detect.data.views import View, generator_of, resolution_of
+from detect.detectors.base import Detector, FittedDetector, Scores
 from forge.compute import Compute
 from forge.errors import CorruptError, DetectorError, InputError, quoted, short
 from forge.faces.faceset import FaceView, Images
 from forge.faces.pool import read_ahead
 from forge.files import replacing
 from forge.progress import Report, Tick, silent
-
-if TYPE_CHECKING:
-    from detect.trained import TrainedDetector
 
 BATCH = {"cpu": 256, "cuda": 2048}  # images read at a time: a GPU waits for each batch
 BATCH_BYTES = 64 << 20  # but never more than this
@@ -44,7 +41,7 @@ SCORE_COLUMNS = {
 
 
 def score_view(
-    detector: Detector,
+    detector: Detector[Any],
     view: View,
     compute: Compute,
     *,
@@ -95,7 +92,7 @@ def score_view(
 
 
 def score_table(
-    trained: TrainedDetector,
+    trained: FittedDetector,
     view: FaceView,
     compute: Compute,
     *,

@@ -9,7 +9,7 @@ from benchmarks.experiment.configs import configs_root, shipped
 from benchmarks.experiment.resolve import resolve
 from benchmarks.experiment.settings import PRESETS, RunRequest
 from benchmarks.workflow.runner import prepare_run
-from detect.detectors import DETECTORS, EXAMPLES
+from detect.detectors.registry import DETECTORS, EXAMPLES
 from forge.execution import Execution, execution_of, execution_table
 from forge.networks import GENERATORS
 

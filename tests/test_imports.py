@@ -43,8 +43,8 @@ KNOWN_UPWARD = {
 }
 KNOWN_TOGETHER = {("benchmarks.api", "benchmarks.terminal")}
 KNOWN_CIRCLES = (
-    {"detect.agreement", "detect.detectors.base", "detect.scoring", "detect.trained"},
-    {"detect.augment", "detect.descent", "detect.detectors.network", "detect.fitting"},
+    {"detect.batch_independence", "detect.detectors.base", "detect.scoring", "detect.artifact"},
+    {"detect.data.augment", "detect.training.optim", "detect.detectors.network", "detect.training.loop"},
     {"benchmarks.measures.detection", "benchmarks.measures.results"},
 )
 MAX_LOCAL_IMPORTS = 403  # imports inside functions; only goes down, to 120

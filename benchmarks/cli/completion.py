@@ -17,7 +17,7 @@ def generators(incomplete: str) -> list[str]:
 
 def detectors(incomplete: str) -> list[str]:
     """Detectors; after a comma the next one."""
-    from detect.detectors import DETECTORS
+    from detect.detectors.registry import DETECTORS
 
     return _listed(incomplete, DETECTORS.entries)
 

@@ -6,13 +6,12 @@ import textwrap
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from benchmarks.experiment.configs import shipped, validated
 from benchmarks.experiment.settings import PRESETS
 from benchmarks.numbers import count
 from benchmarks.workflow.program import program_digest
-from detect.detectors import DETECTORS, EXAMPLES
 from forge.errors import BenchError
 from forge.files import digest_json, read_json_object, write_json
 
@@ -29,6 +28,8 @@ def describe(name: str) -> dict[str, Any]:
     Returns:
         `parameters` is None; `count_parameters` counts them. `note` says why there may be no number.
     """
+    from detect.detectors.registry import DETECTORS, EXAMPLES
+
     found = DETECTORS.load(name)
     family = name.endswith(":")
     kind = _made_by(found) if family else found
@@ -48,7 +49,8 @@ def describe(name: str) -> dict[str, Any]:
 def _made_by(maker: Any) -> Any:  # noqa: ANN401 - a function from a name to a class, and that class
     """The class that a family's function says it returns a subclass of."""
     with suppress(NameError, TypeError):
-        return next(iter(get_args(get_type_hints(maker).get("return"))), maker)
+        kind = next(iter(get_args(get_type_hints(maker).get("return"))), maker)
+        return get_origin(kind) or kind
     return maker
 
 
@@ -89,6 +91,9 @@ def with_parameters(rows: list[dict[str, Any]], store: Path, *, count: bool) -> 
         store: where results lie.
         count: build the networks that are not remembered, which takes some seconds.
     """
+    from benchmarks.experiment.configs import shipped
+    from detect.detectors.registry import DETECTORS
+
     file, program, known = store / MEMORY, program_digest("detect"), dict[str, int]()
     with suppress(BenchError, AttributeError, TypeError, ValueError):  # a damaged memory is made again
         known = {str(key): int(n) for key, n in read_json_object(file).items()} if file.is_file() else {}
@@ -113,6 +118,9 @@ def with_parameters(rows: list[dict[str, Any]], store: Path, *, count: bool) -> 
 def count_parameters(name: str) -> int:
     """Learned values of a network with the settings of preset full, for images of 64 pixels, without any download."""
     import torch  # only here: a list with remembered counts does without
+
+    from benchmarks.experiment.configs import shipped
+    from detect.detectors.registry import DETECTORS
 
     kind = DETECTORS.load(name)
     settings = validated(kind.Settings, shipped("detectors", name, "full"), where=f"detectors.{name}")

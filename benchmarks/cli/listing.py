@@ -17,8 +17,6 @@ from benchmarks.measures.detection import METRICS
 from benchmarks.numbers import estimate
 from benchmarks.report.reading import read_results, report_folders
 from benchmarks.tables.leader import published_leader
-from detect.detectors import DETECTORS
-from detect.perturb import PERTURBATIONS
 from forge.errors import BenchError, UnknownNameError
 from forge.faces.sources import SOURCES
 from forge.networks import GENERATORS
@@ -62,7 +60,11 @@ def _rows(kind: str, reports: Path) -> list[dict[str, Any]]:
         quality = [{"name": name, "of": "quality", "what": QUALITY.load(name).__doc__} for name in QUALITY.names()]
         return detection + quality
     if kind == "perturbations":
-        return [{"name": one.name, "what": one.description} for one in PERTURBATIONS.values()]
+        from detect.data.perturb import LISTED, PERTURBATIONS, perturbation
+
+        names = [*LISTED, *(name for name in PERTURBATIONS.names() if name not in PERTURBATIONS.entries)]
+        made = [perturbation(name) for name in names]
+        return [{"name": change.name, "title": change.display_name, "what": change.description} for change in made]
     return [_entry(kind, name) for name in _registry(kind).names()]
 
 
@@ -81,6 +83,8 @@ def _registry(kind: str) -> Any:  # noqa: ANN401 - one of three registries
     if kind == "generators":
         return GENERATORS
     if kind == "detectors":
+        from detect.detectors.registry import DETECTORS
+
         return DETECTORS
 
     return SOURCES

@@ -10,7 +10,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.experiment.configs import configs_root
-from detect.detectors import DETECTORS
 from forge.errors import InputError, UnknownNameError, quoted
 from forge.files import write_text
 from forge.networks import GENERATORS
@@ -95,6 +94,7 @@ def check_name(kind: str, name: str, template: str) -> None:
 def _known(kind: str) -> set[str]:
     if kind == "generator":
         return set(GENERATORS.names())
+    from detect.detectors.registry import DETECTORS
 
     return {name.removesuffix(":") for name in DETECTORS.names()}
 

@@ -170,7 +170,7 @@ def _add(chosen: dict[str, DetectorRequest], label: str, request: DetectorReques
 
 def _fitted_name(folder: Path) -> str:
     """Name of a fitted detector: its folder's; in the store, where every folder is called "detector", its own."""
-    from detect.trained import read_card
+    from detect.artifact import read_card
 
     if folder.name != "detector":
         return folder.name

@@ -114,6 +114,9 @@ class Conditions(_Settings):
         False, description="train on all families of generators but one, test on the generators of that family"
     )
     robust: tuple[str, ...] = Field((), description="perturbations of the test images; trained on all generators")
+    perturbation_files: dict[str, dict[str, str]] = Field(
+        {}, description="perturbation from a file -> its id, and the SHA-256 of its code"
+    )
     equalised: bool = Field(False, description="both classes end with one JPEG quality, in training and in the test")
     budget: tuple[Annotated[int, Field(gt=0)], ...] = Field((), description="numbers of training images a class")
     snapshots: dict[str, tuple[Kimg, ...]] = Field(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.experiment.configs import validated
 from benchmarks.experiment.matrix import exams, families_of
 from benchmarks.experiment.names import base_name, is_fitted, short_name
-from benchmarks.experiment.settings import DetectorRequest, GeneratorSettings, RunSettings
+from benchmarks.experiment.settings import Conditions, DetectorRequest, GeneratorSettings, RunSettings
 from benchmarks.protocol import ELSEWHERE, Condition, GeneratorId
 from forge.errors import BenchError, InputError, UnknownNameError, quoted
 from forge.files import digest_file
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 def typed(settings: RunSettings) -> RunSettings:
     """Check the settings of every generator and detector by their own types, and write their defaults out."""
-    from detect.detectors import DETECTORS
     from detect.detectors.base import Detector
+    from detect.detectors.registry import DETECTORS
 
     generators = {name: _generator(name, one, settings.data.resolution) for name, one in settings.generators.items()}
     detectors = {}
@@ -50,7 +50,12 @@ def typed(settings: RunSettings) -> RunSettings:
         raise InputError("conditions.snapshots needs a detector that is fitted here; add --detector random")
     _check_conditions(settings, generators)
     return settings.model_copy(
-        update={"generators": generators, "detectors": detectors, **_metrics(settings)},
+        update={
+            "generators": generators,
+            "detectors": detectors,
+            "conditions": _perturbations(settings.conditions),
+            **_metrics(settings),
+        },
     )
 
 
@@ -84,12 +89,30 @@ def _metrics(settings: RunSettings) -> dict[str, Any]:
     return {"metrics": tuple(of_detection), "metric_files": code(of_detection), "quality": quality}
 
 
-def _check_conditions(settings: RunSettings, generators: Mapping[str, GeneratorSettings]) -> None:
-    from detect.perturb import perturbation
+def _perturbations(conditions: Conditions) -> Conditions:
+    """The conditions with the ids of perturbations from files and the digests of their code.
 
+    Raises:
+        UnknownNameError, InputError: one is not known, is no perturbation, or two have one id.
+    """
+    from detect.data.perturb import perturbation
+
+    files: dict[str, dict[str, str]] = {}
+    ids: dict[str, str] = {}
+    for reference in conditions.robust:
+        name = perturbation(reference).name  # refuses what is not known
+        if name in ids:
+            raise InputError(f"conditions.robust: {quoted(ids[name])} and {quoted(reference)} are both {quoted(name)}")
+        ids[name] = reference
+        if is_file_reference(reference):
+            parts = [part for part in reference.split("+") if is_file_reference(part)]
+            code = {f"{part} {key}": digest for part in parts for key, digest in _digests(part, {}).items()}
+            files[reference] = {"id": name, **code}
+    return conditions.model_copy(update={"perturbation_files": files})
+
+
+def _check_conditions(settings: RunSettings, generators: Mapping[str, GeneratorSettings]) -> None:
     asked = settings.conditions
-    for name in asked.robust:
-        perturbation(name)  # refuses what is not known
     for name, moments in asked.snapshots.items():
         if name not in generators:
             raise InputError(
@@ -189,8 +212,8 @@ def _blending(name: str, generator: GeneratorSettings, settings: BaseModel, fami
 
 def _adopted(request: DetectorRequest, resolution: int) -> DetectorRequest:
     """A fitted detector as it is: identified by its card, which holds the digests of all its files."""
-    from detect.detectors import DETECTORS
-    from detect.trained import read_card
+    from detect.artifact import read_card
+    from detect.detectors.registry import DETECTORS
 
     place = Path(request.detector)
     card = read_card(place)

@@ -12,7 +12,7 @@ from benchmarks.measures.results import Results, StageFacts
 from benchmarks.protocol import ELSEWHERE, Condition, FitId, TrainSet
 
 if TYPE_CHECKING:
-    from detect.trained import TrainedDetector
+    from detect.artifact import TrainedDetector
     from forge.compute import Compute
     from forge.faces.faceset import Images
 
@@ -66,7 +66,7 @@ def predictor_at(folder: Path, detector: str | None = None, trained_on: str | No
     Raises:
         InputError: no detector there, or something else was chosen.
     """
-    from detect.trained import load_trained
+    from detect.artifact import load_trained
     from forge.errors import InputError
     from forge.registry import is_file_reference
 
@@ -106,7 +106,7 @@ def predictor_of(
     from benchmarks.report.reading import read_report_scores, read_results
     from benchmarks.workflow.runner import find_report, stored_result
     from benchmarks.workflow.store import Store
-    from detect.trained import load_trained
+    from detect.artifact import load_trained
 
     report = find_report(run, reports)
     results = read_results(report)
@@ -153,7 +153,7 @@ def crop_of(provenance: dict[str, Any]) -> str:
 
 def _plugin(detector: str | None) -> Any:  # noqa: ANN401 - a detector class from a file, or None
     from benchmarks.experiment.names import split_adversary
-    from detect.detectors import DETECTORS
+    from detect.detectors.registry import DETECTORS
     from forge.registry import is_file_reference
 
     return DETECTORS.load(split_adversary(detector)[0]) if detector and is_file_reference(detector) else None

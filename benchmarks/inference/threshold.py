@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from benchmarks.measures.interval import Interval
-    from detect.trained import TrainedDetector
+    from detect.artifact import TrainedDetector
 
 
 @dataclass(frozen=True)

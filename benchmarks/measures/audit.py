@@ -18,7 +18,7 @@ from benchmarks.measures.interval import Interval
 from benchmarks.measures.pooled import mean_auc
 from benchmarks.measures.results import Finding
 from benchmarks.protocol import CLEAN, SHUFFLED, Protocol, TestGrid, TrainSet, condition_of, protocol_of_scores
-from detect.views import coins
+from detect.data.views import random_labels
 
 Images = NDArray[np.uint8]
 
@@ -110,11 +110,11 @@ def _pairs(fit: pd.DataFrame) -> list[pd.DataFrame]:
 
 
 def _shuffled(test: pd.DataFrame) -> Finding:
-    """Detectors trained on coins must not predict the coins of test images."""
+    """Detectors trained on random_labels must not predict the random_labels of test images."""
     audit, rows = "shuffled labels", test[test["trained_on"].str.endswith(f":{SHUFFLED}")]
     if rows.empty:
         return Finding(audit=audit, passed=None, sentence="Not run: no detector was trained on shuffled labels.")
-    rows = rows.assign(label=coins(rows, 0).astype("int8"))
+    rows = rows.assign(label=random_labels(rows, 0).astype("int8"))
     fits = [fit for _, fit in rows.groupby(["detector", "trained_on", "seed"], sort=True)]
     found = mean_auc(fits, level=LEVEL)
     passed, said = found.low <= 0.5 <= found.high, _said(found)
@@ -132,7 +132,7 @@ def _halves(test: pd.DataFrame) -> Finding:
     for detector, rows in test[test["generator"] == ""].groupby("detector", sort=True):
         first = rows.groupby(["trained_on", "seed"], sort=True).ngroup() == 0
         fit = rows[first]
-        half = coins(fit, 1)
+        half = random_labels(fit, 1)
         if min(half.sum(), (~half).sum()) < 2:
             continue
         groups = identities(fit)

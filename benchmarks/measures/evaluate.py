@@ -28,7 +28,7 @@ from benchmarks.protocol import (
     choose_interval,
     condition_of,
 )
-from detect.views import coins
+from detect.data.views import random_labels
 from forge.errors import BenchError, InputError, short
 
 RESAMPLES = 2000
@@ -62,7 +62,7 @@ def evaluate(
         detector, trained_on, seed = map(str, key)
         training = TrainSet.parse(trained_on)
         if training.variant == SHUFFLED:
-            rows = rows.assign(label=coins(rows, 0).astype("int8"))
+            rows = rows.assign(label=random_labels(rows, 0).astype("int8"))
         val = rows[(rows["split"] == "val") & (rows["perturbation"] == training.perturbation)]
         threshold = _threshold(val, detector, training)
         for perturbation, test in rows[rows["split"] == "test"].groupby("perturbation", sort=True):

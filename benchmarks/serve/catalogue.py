@@ -19,7 +19,7 @@ from benchmarks.report.reading import read_results, report_folders
 from benchmarks.tables.column import CONTROLS
 from benchmarks.tables.leader import published_leader
 from benchmarks.workflow.store import Store
-from detect.trained import read_card
+from detect.artifact import read_card
 from forge.errors import BenchError, InputError, UnknownNameError
 
 

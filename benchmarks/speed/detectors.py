@@ -11,10 +11,11 @@ from typing import Literal
 
 from benchmarks.speed import textbook_detector as plain
 from benchmarks.speed.figure import REPEATS, Figure, prepared, timed
-from detect.detectors import DETECTORS
+from detect.data.perturb import LISTED, perturbation
 from detect.detectors.base import FitContext, FitData
-from detect.detectors.cnn import TimmSettings, Xception
-from detect.perturb import PERTURBATIONS
+from detect.detectors.image_classifiers import Xception
+from detect.detectors.registry import DETECTORS
+from detect.detectors.timm_network import TimmSettings
 from detect.scoring import score_view
 from forge.compute import Compute, Precision
 from forge.faces.faceset import FaceSet, Images
@@ -66,7 +67,7 @@ def perturbations(photos: str | None) -> list[Figure]:
     with tempfile.TemporaryDirectory() as name:
         images = _images(Path(name), photos, SEEN)
     how = f"{len(images)} images of {RESOLUTION} px"
-    rates = {change.name: _rate(partial(change, images)) for change in PERTURBATIONS.values()}
+    rates = {name: _rate(partial(perturbation(name), images)) for name in LISTED}
     return [Figure(f"perturbation {name}", rate, "images/s", how) for name, rate in rates.items()]
 
 
@@ -101,7 +102,7 @@ def _data(folder: Path, photos: str | None) -> FitData:
     """Faces, and as forgeries the same faces made smaller and enlarged back."""
     images = _images(folder, photos, FACES)
     real = _written(folder / "real", "real", images)
-    forged = _written(folder / "forged", "forged", PERTURBATIONS["half"](images))
+    forged = _written(folder / "forged", "forged", perturbation("half")(images))
     return FitData(real.view("train"), forged.view("train"), real.view("val"), forged.view("val"))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,12 +16,12 @@ from benchmarks.experiment.configs import shipped
 from benchmarks.speed.gpu.scale import noise_set
 from benchmarks.speed.gpu.synthesis import untrained
 from benchmarks.speed.gpu.timing import rate
-from detect.adversary import Adversary, Blueprint
-from detect.detectors import DETECTORS
 from detect.detectors.base import FitContext, FitData
 from detect.detectors.discriminator import DiscriminatorNetwork
 from detect.detectors.network import NetworkDetector
-from detect.fitting import Fit
+from detect.detectors.registry import DETECTORS
+from detect.discriminator_source import Blueprint, DiscriminatorSource
+from detect.training.loop import Fit
 from forge.compute import Compute, Precision
 from forge.condition import Condition
 from forge.execution import Kind, execution_table
@@ -98,18 +99,18 @@ def _generator(name: str, faces: FaceSet, compute: Compute) -> tuple[int, Callab
 
 def _detector(name: str, faces: FaceSet, compute: Compute) -> tuple[int, Callable[[Precision], object]]:
     kind = DETECTORS.load(name)
-    detector: NetworkDetector = kind(kind.Settings(**shipped("detectors", name, "quick")), RESOLUTION)
+    detector: NetworkDetector[Any] = kind(kind.Settings(**shipped("detectors", name, "quick")), RESOLUTION)
     trained = untrained(_training("dcgan", faces, compute))
     if isinstance(detector, DiscriminatorNetwork):
         detector.source, detector.blueprint = trained, Blueprint.of(trained, RESOLUTION)
     torch.manual_seed(0)
     network = detector.build().to(memory_format=torch.channels_last)
     data = FitData(*(faces.view(split) for split in ("train", "train", "val", "val")))
-    context = FitContext(0, compute, Path(tempfile.mkdtemp()), silent, adversary=Adversary(trained.path))
+    context = FitContext(0, compute, Path(tempfile.mkdtemp()), silent, discriminator=DiscriminatorSource(trained.path))
     fits = {precision: Fit(detector, copy.deepcopy(network), data, context) for precision in ("fp32", "bf16")}
 
     def step(precision: Precision) -> None:
         fits[precision].precision = precision
         fits[precision].advance()
 
-    return detector.network_settings.batch, step
+    return detector.settings.batch, step

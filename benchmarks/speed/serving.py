@@ -21,8 +21,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.speed.figure import Figure, timed
-from detect.detectors.cnn import TimmSettings, Xception
-from detect.trained import DetectorCard, TrainedDetector
+from detect.artifact import DetectorCard, TrainedDetector
+from detect.detectors.timm_network import TimmSettings
 
 RESOLUTION = 64
 SIZE = (1600, 1200)  # pixels of the photo
@@ -48,6 +48,8 @@ def serving(photos: str | None) -> list[Figure]:
 
 def write_detector(folder: Path) -> None:
     """An Xception with random weights in a folder with detector.json."""
+    from detect.detectors.image_classifiers import Xception
+
     detector = Xception(TimmSettings(), RESOLUTION)
     detector.network = detector.build().eval()
     card = DetectorCard(

@@ -331,13 +331,22 @@ class _Detectors:
                 parts.append(Part("val", counts.val, exam.training.perturbation))
             if name in ("real", *exam.tests):
                 changes = (CLEAN,) if name in self.snapshots else exam.perturbations
-                parts += [Part("test", counts.test, change) for change in changes]
+                parts += [_changed_part(self.settings, change) for change in changes]
             if parts:
                 yield Score(seed=self.settings.seed, detector=fit, faces=faces, parts=tuple(parts))
         for name, pair in self.shared.external.items():
             for side in pair if name in exam.tests else ():
                 parts = [Part("test", counts.test)]
                 yield Score(seed=self.settings.seed, detector=fit, faces=side, parts=tuple(parts))
+
+
+def _changed_part(settings: RunSettings, perturbation: str) -> Part:
+    """Return the test part of a perturbation; of one from a file the code is part of its key."""
+    files = settings.conditions.perturbation_files.get(perturbation)
+    if files is None:
+        return Part("test", settings.images.test, perturbation)
+    code = {name: digest for name, digest in files.items() if name != "id"}
+    return Part("test", settings.images.test, files["id"], reference=perturbation, files=code)
 
 
 def _last_trained(settings: RunSettings, training: TrainSet) -> str | None:

@@ -119,7 +119,7 @@ def _unread(source: Source) -> str:
 
 def _remembered(settings: RunSettings, memory: Path) -> RunSettings:
     """`typed`, remembered by what was asked for and by the program that checks it."""
-    from detect.detectors import DETECTORS
+    from detect.detectors.registry import DETECTORS
     from forge.networks import GENERATORS
 
     # by reference, not by label: a file's class DCGAN has the label of our own
@@ -127,7 +127,7 @@ def _remembered(settings: RunSettings, memory: Path) -> RunSettings:
     asked |= {request.detector for request in settings.detectors.values()}
     known = {*GENERATORS.entries, *DETECTORS.entries}
     ours = {name for name in asked if name in known or f"{name.partition(':')[0]}:" in known}
-    if asked != ours or settings.metrics or _names_files(settings):
+    if asked != ours or settings.metrics or _names_files(settings) or _has_foreign_perturbations(settings):
         return typed(settings)  # code and files from elsewhere can change without this program noticing
     program = program_digest("forge", "detect", "benchmarks")
     asked_for = digest_json([settings.model_dump(mode="json"), program])
@@ -165,6 +165,13 @@ def _recalled(stored: Any, settings: RunSettings, asked_for: str) -> RunSettings
     if named[0] != named[1]:
         raise InputError("of other generators or detectors")
     return checked
+
+
+def _has_foreign_perturbations(settings: RunSettings) -> bool:
+    from detect.data.perturb import PERTURBATIONS
+
+    parts = [part for name in settings.conditions.robust for part in name.split("+")]
+    return any(part.rstrip("0123456789.") not in PERTURBATIONS.entries for part in parts)
 
 
 def _names_files(settings: RunSettings) -> bool:

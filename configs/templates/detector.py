@@ -9,14 +9,12 @@ subclasses `detect.detectors.base.Detector` and gives fit, score, save and load.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, pad
 
-from detect.detectors.network import NetworkDetector, NetworkSettings
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
+from detect.detectors.network import NetworkDetector
+from detect.training.settings import NetworkSettings
 
 
 class MyPluginSettings(NetworkSettings):
@@ -27,17 +25,14 @@ class MyPluginSettings(NetworkSettings):
     learning_rate: float = Field(2e-3, gt=0, le=1, description="after the warm-up")
 
 
-class MyPlugin(NetworkDetector):
+class MyPlugin(NetworkDetector[MyPluginSettings]):
     """Two convolutions on what a blur would take away."""
 
     family = "myplugin"
     citation = "nobody yet: say here whose idea it is"
-    Settings = MyPluginSettings
 
     def build(self, *, blank: bool = False) -> nn.Module:
         """The network with one output, drawn from torch's random state, which is seeded by whoever calls."""
-        from torch import nn  # inside, so that listing detectors stays instant
-
         width = self.settings.width
         return nn.Sequential(
             nn.Conv2d(3, width, 3, padding=1),
@@ -56,7 +51,5 @@ class MyPlugin(NetworkDetector):
 
         Generators rarely match photos in the finest detail. Leave this method out to let the network see the image.
         """
-        from torch.nn.functional import avg_pool2d, pad
-
         images = super().prepare(pixels)
         return 4 * (images - avg_pool2d(pad(images, (1, 1, 1, 1), mode="reflect"), 3, stride=1))

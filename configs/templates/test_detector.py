@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from detect.artifact import TrainedDetector, fit_detector, load_trained
 from detect.detectors.base import Detector, FitContext, FitData
-from detect.trained import TrainedDetector, fit_detector, load_trained
 from forge.compute import Compute
 from forge.faces.faceset import FaceSet
 from forge.faces.writing import FaceSetWriter

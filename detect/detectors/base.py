@@ -6,21 +6,31 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from detect.views import View, coins, digest_of, generator_of, join, resolution_of, select, sets_of, splits_of
+from detect.data.views import (
+    View,
+    digest_of,
+    generator_of,
+    join,
+    random_labels,
+    resolution_of,
+    select,
+    sets_of,
+    splits_of,
+)
 from forge.compute import Compute, Precision, derive_seed
 from forge.errors import InputError, quoted
 from forge.faces.faceset import Images
 from forge.progress import Report
 
 if TYPE_CHECKING:
-    from detect.adversary import Adversary
-    from detect.trained import TrainedDetector
+    from detect.discriminator_source import DiscriminatorSource
+    from detect.training.calibration import Calibration
 
 Scores = NDArray[np.float64]
 Needs = Literal["", "discriminator", "snapshots", "members", "nothing"]
@@ -98,17 +108,17 @@ class FitData:
         )
 
     def with_shuffled_labels(self, seed: int) -> FitData:
-        """The control in which labels say nothing: each is the toss of a coin, the same for all images of an identity.
+        """Replace the labels by random ones, the same for all images of an identity: the control without information.
 
-        A detector that predicts the coins (`views.coins`) of test images has seen them, or people in them, in training.
+        A detector that predicts `random_labels` of test images has seen them, or people in them, in training.
         """
-        tossed: dict[str, View] = {}
+        shuffled: dict[str, View] = {}
         for split in ("train", "val"):
             both = join(self.views[f"{split}_real"], self.views[f"{split}_forged"])
-            heads = coins(both.rows, seed)
-            tossed |= {f"{split}_real": select(both, np.flatnonzero(~heads))}
-            tossed |= {f"{split}_forged": select(both, np.flatnonzero(heads))}
-        return FitData(**tossed)
+            forged = random_labels(both.rows, seed)
+            shuffled |= {f"{split}_real": select(both, np.flatnonzero(~forged))}
+            shuffled |= {f"{split}_forged": select(both, np.flatnonzero(forged))}
+        return FitData(**shuffled)
 
     def describe(self) -> list[dict[str, Any]]:
         """Exactly which images these are, one JSON mapping a view: role, sets, number of images, digest."""
@@ -132,16 +142,16 @@ class FitContext:
         compute: device and precision.
         work: directory for checkpoints; a fit that finds its own checkpoint there continues it.
         report: told about progress.
-        adversary: the training of a generator, for detectors that start from its discriminator.
-        fitted: detectors that exist already by name, for those that are made of others.
+        discriminator: the training of a generator, for detectors that start from its discriminator.
+        fitted: fitted detectors by name, for ensembles.
     """
 
     seed: int
     compute: Compute
     work: Path
     report: Report
-    adversary: Adversary | None = None
-    fitted: Mapping[str, TrainedDetector] = field(default_factory=dict)
+    discriminator: DiscriminatorSource | None = None
+    fitted: Mapping[str, FittedDetector] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -165,12 +175,17 @@ class DetectorSettings(BaseModel):
     )
 
 
-class Detector(ABC):
-    """Tells forged faces from real ones: a higher score means more likely forged.
+S = TypeVar("S", bound=DetectorSettings)
 
-    A family is one file with one subclass (or several), registered in `detect.detectors.DETECTORS`. Its module
-    imports torch and other heavy packages only inside functions, so that listing detectors stays instant.
-    `detect.trained` does what is the same for all: it checks and limits the data, fits the calibration, stores digests.
+
+class Detector(ABC, Generic[S]):
+    """Interface of a detector: a higher score means more likely forged.
+
+    A detector is one file with one subclass, registered in `detect.detectors.registry`. The type argument is the class
+    of its settings: `class LogDct(FeatureDetector[LogDctSettings])` gives `LogDct.Settings` and the type of
+    `settings`. A subclass that only changes defaults sets `Settings = with_defaults(...)` itself.
+    `detect.artifact` does what all detectors share: it checks and limits the data, fits the calibration, stores
+    digests.
     """
 
     family: ClassVar[str]
@@ -181,7 +196,29 @@ class Detector(ABC):
     needs: ClassVar[Needs] = ""
     Settings: ClassVar[type[DetectorSettings]] = DetectorSettings
 
-    def __init__(self, settings: DetectorSettings, resolution: int) -> None:
+    def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401 - keywords of the class statement
+        """Take `Settings` from the type argument of the base class, unless the class sets it itself."""
+        super().__init_subclass__(**options)
+        if "Settings" in cls.__dict__:
+            return
+        for base in cls.__dict__.get("__orig_bases__", ()):
+            for argument in get_args(base):
+                settings = argument.__bound__ if isinstance(argument, TypeVar) else argument
+                if isinstance(settings, type) and issubclass(settings, DetectorSettings):
+                    cls.Settings = settings
+
+    def __init__(self, settings: S, resolution: int) -> None:
+        """Take the settings and the resolution of the images.
+
+        Args:
+            settings: an instance of `Settings`.
+            resolution: height and width of the images in pixels.
+
+        Raises:
+            TypeError: settings of another class.
+        """
+        if not isinstance(settings, self.Settings):
+            raise TypeError(f"{type(self).__name__} needs {self.Settings.__name__}, not {type(settings).__name__}")
         self.settings, self.resolution = settings, resolution
 
     @abstractmethod
@@ -198,7 +235,7 @@ class Detector(ABC):
 
     @classmethod
     @abstractmethod
-    def load(cls, directory: Path, settings: DetectorSettings, resolution: int) -> Self:
+    def load(cls, directory: Path, settings: S, resolution: int) -> Self:
         """Read what `save` wrote; needs no network and reads no other file."""
 
     def saliency(self, images: Images, compute: Compute) -> NDArray[np.float32] | None:
@@ -222,3 +259,30 @@ class Detector(ABC):
     def parameters(self) -> int:
         """Number of learned values."""
         return 0
+
+
+class FittedDetector(Protocol):
+    """A fitted detector with its calibration, as ensembles and score tables read it."""
+
+    @property
+    def detector(self) -> Detector[Any]:
+        """The detector that scores images."""
+
+    @property
+    def calibration(self) -> Calibration:
+        """Map from scores to probabilities."""
+
+    @property
+    def name(self) -> str:
+        """Name in tables."""
+
+    @property
+    def trained_on(self) -> str:
+        """Generators seen in training, joined by "+"."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of the fit."""
+
+    def save(self, directory: Path) -> None:
+        """Write the detector as a directory."""

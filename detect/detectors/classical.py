@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import Literal, TypeVar
 
 from pydantic import Field
+from torch import Tensor
 
-from detect.detectors.base import DetectorSettings
-from detect.detectors.features import FeatureDetector, FeatureSettings, LinearSettings
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from detect.heads.base import Head
+from detect.classifiers.base import Classifier
+from detect.classifiers.bayes import NaiveBayesClassifier
+from detect.classifiers.kernel import KernelClassifier
+from detect.classifiers.linear import LinearClassifier
+from detect.detectors.feature_based import FeatureDetector, FeatureSettings, LinearSettings
+from detect.features.dct import log_dct, log_dct_bands
+from detect.features.spectrum import azimuthal
 
 
 class ClassicalSettings(FeatureSettings):
@@ -52,37 +53,34 @@ class NaiveBayesSettings(ClassicalSettings):
     smoothing: float = Field(1e-9, gt=0, description="added to each variance, in variances over all training images")
 
 
-class Classical(FeatureDetector):
+C = TypeVar("C", bound=ClassicalSettings)
+
+
+class Classical(FeatureDetector[C]):
     """A textbook classifier on z-scored features; a subclass names it."""
 
     variant = "both classes weigh the same; features z-scored by the training images"
-    own: ClassicalSettings
 
     def features(self, pixels: Tensor) -> Tensor:
         """Azimuthal spectrum [N, bins], or log-DCT [N, 3 H W]."""
-        from detect.features.dct import log_dct
-        from detect.features.spectrum import azimuthal
-
-        return azimuthal(pixels, bins=self.own.bins) if self.own.features == "spectrum" else log_dct(pixels)
+        return azimuthal(pixels, bins=self.settings.bins) if self.settings.features == "spectrum" else log_dct(pixels)
 
 
-class Logistic(Classical):
+class Logistic(Classical[LogisticSettings]):
     """Logistic regression with an L2 penalty on the spectrum or the log-DCT of an image."""
 
     family = "logistic"
     citation = "Cox, The Regression Analysis of Binary Sequences, Journal of the Royal Statistical Society B, 1958"
-    Settings: ClassVar[type[DetectorSettings]] = LogisticSettings
-    own: LogisticSettings
 
-    def head(self) -> Head:
+    def classifier(self) -> Classifier:
         """Logistic regression."""
-        from detect.heads.linear import LinearHead
+        settings = self.settings
+        return LinearClassifier(
+            "logistic", l2=settings.l2, max_iterations=settings.max_iterations, tolerance=settings.tolerance
+        )
 
-        own = self.own
-        return LinearHead("logistic", l2=own.l2, max_iterations=own.max_iterations, tolerance=own.tolerance)
 
-
-class Svm(Classical):
+class Svm(Classical[SvmSettings]):
     """Support vector machine, linear or with Gaussian kernel, on the spectrum or the log-DCT of an image."""
 
     family = "svm"
@@ -92,39 +90,30 @@ class Svm(Classical):
         "as means of 8 x 8 bands a channel, since distances between all coefficients are mostly noise; linear with "
         "squared hinge"
     )
-    Settings: ClassVar[type[DetectorSettings]] = SvmSettings
-    own: SvmSettings
 
     def features(self, pixels: Tensor) -> Tensor:
         """As for every textbook classifier, but band means [N, 3 bands^2] for the Gaussian kernel on log-DCT."""
-        from detect.features.dct import log_dct_bands
-
-        own = self.own
-        if own.features == "dct" and own.kernel == "rbf":
-            return log_dct_bands(pixels, bands=own.bands)
+        settings = self.settings
+        if settings.features == "dct" and settings.kernel == "rbf":
+            return log_dct_bands(pixels, bands=settings.bands)
         return super().features(pixels)
 
-    def head(self) -> Head:
+    def classifier(self) -> Classifier:
         """The machine that `kernel` names."""
-        from detect.heads.kernel import RbfHead
-        from detect.heads.linear import LinearHead
+        settings = self.settings
+        if settings.kernel == "rbf":
+            return KernelClassifier(c=settings.c, gamma=settings.gamma)
+        return LinearClassifier(
+            "squared-hinge", c=settings.c, max_iterations=settings.max_iterations, tolerance=settings.tolerance
+        )
 
-        own = self.own
-        if own.kernel == "rbf":
-            return RbfHead(c=own.c, gamma=own.gamma)
-        return LinearHead("squared-hinge", c=own.c, max_iterations=own.max_iterations, tolerance=own.tolerance)
 
-
-class NaiveBayes(Classical):
+class NaiveBayes(Classical[NaiveBayesSettings]):
     """Gaussian naive Bayes on the spectrum or the log-DCT of an image."""
 
     family = "naive-bayes"
     citation = "Duda and Hart, Pattern Classification and Scene Analysis, Wiley, 1973"
-    Settings: ClassVar[type[DetectorSettings]] = NaiveBayesSettings
-    own: NaiveBayesSettings
 
-    def head(self) -> Head:
+    def classifier(self) -> Classifier:
         """Gaussian naive Bayes."""
-        from detect.heads.bayes import BayesHead
-
-        return BayesHead(smoothing=self.own.smoothing)
+        return NaiveBayesClassifier(smoothing=self.settings.smoothing)

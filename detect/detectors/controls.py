@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 from pydantic import Field
+from torch import Tensor
 
+from detect.classifiers.base import Classifier
+from detect.classifiers.bayes import TableClassifier
+from detect.classifiers.linear import LinearClassifier
 from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, FitSummary, Scores
-from detect.detectors.features import FeatureDetector, LinearSettings
+from detect.detectors.feature_based import FeatureDetector, FeatureSettings, LinearSettings
+from detect.features.cues import trivial_cues
+from detect.features.jpeg import QUALITIES, visible_quality
+from detect.features.matrix import Scaling
 from forge.compute import Compute
 from forge.errors import CorruptError
 from forge.faces.faceset import Images
 from forge.files import read_json, write_json
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from detect.design import Scaling
-    from detect.heads.base import Head
-
 OURS = "a control of this benchmark, 2026"
 
 
-class Random(Detector):
+class Random(Detector[DetectorSettings]):
     """A score that knows nothing: uniform in 0..1 and fixed by the image's bytes and the seed."""
 
     family = "random"
@@ -68,29 +69,25 @@ class TrivialCuesSettings(LinearSettings):
     l2: float = Field(1e-4, ge=0, description="weight of the squared norm of the coefficients beside the mean log loss")
 
 
-class TrivialCues(FeatureDetector):
+class TrivialCues(FeatureDetector[TrivialCuesSettings]):
     """Logistic regression on mean colour, contrast and sharpness: the floor that a detector must beat."""
 
     family = "trivial-cues"
     citation = OURS
-    Settings: ClassVar[type[DetectorSettings]] = TrivialCuesSettings
-    own: TrivialCuesSettings
 
     def features(self, pixels: Tensor) -> Tensor:
         """Mean and standard deviation of each channel, log variance of the Laplacian, [N, 7]."""
-        from detect.features.cues import trivial_cues
-
         return trivial_cues(pixels)
 
-    def head(self) -> Head:
+    def classifier(self) -> Classifier:
         """Logistic regression."""
-        from detect.heads.linear import LinearHead
+        settings = self.settings
+        return LinearClassifier(
+            "logistic", l2=settings.l2, max_iterations=settings.max_iterations, tolerance=settings.tolerance
+        )
 
-        own = self.own
-        return LinearHead("logistic", l2=own.l2, max_iterations=own.max_iterations, tolerance=own.tolerance)
 
-
-class Metadata(FeatureDetector):
+class Metadata(FeatureDetector[FeatureSettings]):
     """What a file's history leaves in the pixels: the JPEG quality of a comb on the 8 x 8 grid, else nothing.
 
     Images of one fit have one size and no file, so format, bytes and dimensions are gone. The score is how much more
@@ -103,13 +100,8 @@ class Metadata(FeatureDetector):
 
     def features(self, pixels: Tensor) -> Tensor:
         """The visible JPEG quality, 0 for none, [N, 1]."""
-        from detect.features.jpeg import visible_quality
-
         return visible_quality(pixels)[:, None].double()
 
-    def head(self) -> Head:
+    def classifier(self) -> Classifier:
         """How often each quality occurs in each class."""
-        from detect.features.jpeg import QUALITIES
-        from detect.heads.table import TableHead
-
-        return TableHead(values=QUALITIES.stop)
+        return TableClassifier(values=QUALITIES.stop)

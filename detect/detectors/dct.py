@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
-
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
+from torch import Tensor
 
-from detect.detectors.base import DetectorSettings
-from detect.detectors.features import FeatureDetector, LinearSettings
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from detect.heads.base import Head
+from detect.classifiers.base import Classifier
+from detect.classifiers.linear import LinearClassifier
+from detect.detectors.feature_based import FeatureDetector, LinearSettings
+from detect.features.dct import log_dct
 
 
 class LogDctSettings(LinearSettings):
@@ -23,27 +19,23 @@ class LogDctSettings(LinearSettings):
     l2: float = Field(0.01, ge=0, description="weight of the squared norm of the coefficients beside the mean log loss")
 
 
-class LogDct(FeatureDetector):
+class LogDct(FeatureDetector[LogDctSettings]):
     """Log-DCT coefficients, z-scored by the training images, into logistic regression with an L2 penalty."""
 
     family = "dct"
     citation = "Frank et al., Leveraging Frequency Analysis for Deep Fake Image Recognition, ICML 2020"
     variant = "at the set's own resolution (the paper: 128 px); both classes weigh the same whatever their sizes"
-    Settings: ClassVar[type[DetectorSettings]] = LogDctSettings
-    own: LogDctSettings
 
     def features(self, pixels: Tensor) -> Tensor:
         """Log-DCT coefficients, [N, 3 H W]."""
-        from detect.features.dct import log_dct
-
         return log_dct(pixels)
 
-    def head(self) -> Head:
+    def classifier(self) -> Classifier:
         """Logistic regression."""
-        from detect.heads.linear import LinearHead
-
-        own = self.own
-        return LinearHead("logistic", l2=own.l2, max_iterations=own.max_iterations, tolerance=own.tolerance)
+        settings = self.settings
+        return LinearClassifier(
+            "logistic", l2=settings.l2, max_iterations=settings.max_iterations, tolerance=settings.tolerance
+        )
 
     @property
     def coefficients(self) -> NDArray[np.float64]:

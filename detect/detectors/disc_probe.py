@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import ClassVar, Self
 
+import torch
 from pydantic import Field
+from torch import Tensor, nn
 
-from detect.adversary import Blueprint, layers, with_weights_of
-from detect.detectors.base import DetectorSettings, FitContext, FitData, FitSummary, Needs
-from detect.detectors.discriminator import RADFORD, adversary_of, origin
-from detect.detectors.features import FeatureDetector, LinearSettings
+from detect.classifiers.base import Classifier
+from detect.classifiers.linear import LinearClassifier
+from detect.detectors.base import FitContext, FitData, FitSummary, Needs
+from detect.detectors.discriminator import RADFORD, discriminator_source_of, origin
+from detect.detectors.feature_based import FeatureDetector, LinearSettings
+from detect.discriminator_source import Blueprint, layers, with_weights_of
+from detect.weights import load_weights, read_tensors, write_tensors
 from forge.errors import InputError
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from detect.heads.base import Head
 
 FEATURES_FILE = "features.safetensors"
 
@@ -29,7 +29,7 @@ class DiscProbeSettings(LinearSettings):
     )
 
 
-class DiscProbe(FeatureDetector):
+class DiscProbe(FeatureDetector[DiscProbeSettings]):
     """Mean and spread of every channel of every layer of the frozen discriminator, into logistic regression."""
 
     family = "disc-probe"
@@ -39,14 +39,12 @@ class DiscProbe(FeatureDetector):
         "of an L2-SVM; labels of a conditional discriminator are left out"
     )
     needs: ClassVar[Needs] = "discriminator"
-    Settings: ClassVar[type[DetectorSettings]] = DiscProbeSettings
-    own: DiscProbeSettings
     blueprint: Blueprint | None = None
     judge: nn.Module | None = None
 
     def fit(self, data: FitData, context: FitContext) -> FitSummary:
         """Take the discriminator and learn the regression."""
-        source = adversary_of(context, self.family).open()
+        source = discriminator_source_of(context, self.family).open()
         self.blueprint = Blueprint.of(source, self.resolution)
         self.judge = with_weights_of(source, self.blueprint.build()).requires_grad_(False)
         summary = super().fit(data, context)
@@ -54,8 +52,6 @@ class DiscProbe(FeatureDetector):
 
     def features(self, pixels: Tensor) -> Tensor:
         """Mean and standard deviation of each channel of each layer, [N, 2 x channels]; of dense layers the values."""
-        import torch
-
         if self.judge is None:
             raise InputError(f"{self.family} has not been fitted or loaded")
         judge = self.judge.to(pixels.device)
@@ -66,27 +62,23 @@ class DiscProbe(FeatureDetector):
             ]
         return torch.cat(parts, 1).clone()
 
-    def head(self) -> Head:
+    def classifier(self) -> Classifier:
         """Logistic regression."""
-        from detect.heads.linear import LinearHead
-
-        own = self.own
-        return LinearHead("logistic", l2=own.l2, max_iterations=own.max_iterations, tolerance=own.tolerance)
+        settings = self.settings
+        return LinearClassifier(
+            "logistic", l2=settings.l2, max_iterations=settings.max_iterations, tolerance=settings.tolerance
+        )
 
     def save(self, directory: Path) -> None:
         """Write the regression, and the discriminator it reads."""
-        from detect.weights import write_tensors
-
         super().save(directory)
         if self.blueprint is not None and self.judge is not None:
             self.blueprint.write(directory)
             write_tensors(directory / FEATURES_FILE, self.judge.state_dict())
 
     @classmethod
-    def load(cls, directory: Path, settings: DetectorSettings, resolution: int) -> Self:
+    def load(cls, directory: Path, settings: DiscProbeSettings, resolution: int) -> Self:
         """Read what `save` wrote."""
-        from detect.weights import load_weights, read_tensors
-
         detector = super().load(directory, settings, resolution)
         detector.blueprint = Blueprint.read(directory)
         judge, path = detector.blueprint.build(), directory / FEATURES_FILE
@@ -103,9 +95,7 @@ class RandomProbe(DiscProbe):
 
     def fit(self, data: FitData, context: FitContext) -> FitSummary:
         """Take the network as it was before the game and learn the regression."""
-        import torch
-
-        source = adversary_of(context, self.family).open()
+        source = discriminator_source_of(context, self.family).open()
         self.blueprint = Blueprint.of(source, self.resolution)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(context.seed)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar, TypeVar
 
 from pydantic import Field
+from torch import Tensor, nn
 
-from detect.adversary import Adversary, Blueprint, with_weights_of
-from detect.detectors.base import DetectorSettings, FitContext, FitData, FitSummary, Needs
-from detect.detectors.network import NetworkDetector, NetworkSettings
+from detect.detectors.base import FitContext, FitData, FitSummary, Needs
+from detect.detectors.network import NetworkDetector
+from detect.discriminator_source import Blueprint, DiscriminatorSource, with_weights_of
+from detect.training.settings import NetworkSettings
 from forge.errors import InputError
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from forge.generator import TrainedGenerator
+from forge.generator import TrainedGenerator
 
 RADFORD = (
     "Radford, Metz, Chintala: Unsupervised Representation Learning with DCGANs, ICLR 2016 (discriminators as feature "
@@ -24,15 +22,15 @@ RADFORD = (
 )
 
 
-def adversary_of(context: FitContext, family: str) -> Adversary:
+def discriminator_source_of(context: FitContext, family: str) -> DiscriminatorSource:
     """The training that a detector is derived from.
 
     Raises:
         InputError: none was named.
     """
-    if context.adversary is None:
+    if context.discriminator is None:
         raise InputError(f"{family} starts from a generator's discriminator; name the generator: {family}@dcgan")
-    return context.adversary
+    return context.discriminator
 
 
 def origin(trained: TrainedGenerator) -> dict[str, str | float]:
@@ -41,7 +39,10 @@ def origin(trained: TrainedGenerator) -> dict[str, str | float]:
     return {"discriminator": card.name, "discriminator_kimg": card.kimg, "discriminator_sha256": card.weights_sha256}
 
 
-class DiscriminatorNetwork(NetworkDetector):
+N = TypeVar("N", bound=NetworkSettings)
+
+
+class DiscriminatorNetwork(NetworkDetector[N]):
     """A network built like a discriminator; a subclass says where its weights come from."""
 
     needs: ClassVar[Needs] = "discriminator"
@@ -50,7 +51,7 @@ class DiscriminatorNetwork(NetworkDetector):
 
     def fit(self, data: FitData, context: FitContext) -> FitSummary:
         """Train the network; records which discriminator it was derived from."""
-        self.source = adversary_of(context, self.family).open()
+        self.source = discriminator_source_of(context, self.family).open()
         self.blueprint = Blueprint.of(self.source, self.resolution)
         summary = super().fit(data, context)
         return replace(summary, facts=origin(self.source) | summary.facts)
@@ -85,7 +86,7 @@ class DiscriminatorSettings(NetworkSettings):
     learning_rate: float = Field(1e-3, gt=0, le=1, description="after the warm-up")
 
 
-class FineTuned(DiscriminatorNetwork):
+class FineTuned(DiscriminatorNetwork[DiscriminatorSettings]):
     """The generator's discriminator, all of it trained further to tell forged from real."""
 
     family = "disc-finetune"
@@ -94,49 +95,19 @@ class FineTuned(DiscriminatorNetwork):
         "no paper compares this under control; labels of a conditional discriminator are left out, and statistics "
     )
     variant += "over a batch (minibatch standard deviation) are switched off"
-    Settings: ClassVar[type[DetectorSettings]] = DiscriminatorSettings
 
     def build(self, *, blank: bool = False) -> nn.Module:
         """The discriminator as its training left it."""
         return self.discriminator(trained=not blank)
 
 
-class FromScratch(DiscriminatorNetwork):
+class FromScratch(DiscriminatorNetwork[DiscriminatorSettings]):
     """The control: the discriminator's network from random weights, trained on the same images as disc-finetune."""
 
     family = "disc-scratch"
     citation = RADFORD
     variant = "the control that says what the game taught the discriminator; settings are those of disc-finetune"
-    Settings: ClassVar[type[DetectorSettings]] = DiscriminatorSettings
 
     def build(self, *, blank: bool = False) -> nn.Module:
         """The discriminator's network as it was before the game."""
         return self.discriminator(trained=False)
-
-
-class GradientSettings(NetworkSettings):
-    """Settings of the detector that reads a discriminator's gradients."""
-
-    width: int = Field(32, ge=4, le=512, description="channels after the first convolution; doubled at every halving")
-    learning_rate: float = Field(1e-3, gt=0, le=1, description="after the warm-up")
-
-
-class InputGradients(DiscriminatorNetwork):
-    """The gradient of the frozen discriminator's logit with respect to each pixel, into a small CNN (LGrad)."""
-
-    family = "disc-gradient"
-    citation = "Tan, Zhao, Wei, Gu, Wei: Learning on Gradients: Generalized Artifacts Representation, CVPR 2023"
-    variant = (
-        "a CNN of four stages instead of ResNet50, and the discriminator of the named training; the paper: ProGAN's"
-    )
-    Settings: ClassVar[type[DetectorSettings]] = GradientSettings
-
-    def build(self, *, blank: bool = False) -> nn.Module:
-        """The frozen discriminator and the CNN behind it."""
-        from detect.networks.gradients import GradientNetwork
-
-        return GradientNetwork(self.discriminator(trained=not blank), self.settings.width)  # type: ignore[attr-defined]
-
-    def logits(self, network: nn.Module, inputs: Tensor) -> Tensor:
-        """Logits of the CNN, float32 [N]."""
-        return NetworkDetector.logits(self, network, inputs)

@@ -2,16 +2,99 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
-
 from pydantic import Field
+from torch import Tensor, nn
 
-from detect.detectors.base import DetectorSettings
-from detect.detectors.defaults import with_defaults
-from detect.detectors.network import NetworkDetector, NetworkSettings
+from detect.detectors.network import NetworkDetector
+from detect.features.residuals import median_residual
+from detect.layers.exact import ExactLinear
+from detect.training.settings import NetworkSettings, with_defaults
 
-if TYPE_CHECKING:
-    from torch import nn
+
+class TwoScales(nn.Module):
+    """Depthwise 3x3 convolutions with dilations 1 and 2, summed, then a 1x1 convolution across channels."""
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(before, after, 3, stride, padding=1, groups=before, bias=False)
+        self.conv2 = nn.Conv2d(before, after, 3, stride, padding=2, dilation=2, groups=before, bias=False)
+        self.conv3 = nn.Conv2d(after, after, 1, bias=False)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map [N, before, H, W] to [N, after, ceil(H / stride), ceil(W / stride)]."""
+        found: Tensor = self.conv3(self.conv1(inputs) + self.conv2(inputs))
+        return found
+
+
+class Separable(nn.Module):
+    """Depthwise 3x3, then 1x1."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.depth_wise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
+        self.point_wise = nn.Conv2d(channels, channels, 1, bias=False)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map [N, channels, H, W] to the same shape."""
+        found: Tensor = self.point_wise(self.depth_wise(inputs))
+        return found
+
+
+class Block(nn.Module):
+    """A residual block of two scales and a separable convolution."""
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            TwoScales(before, after, stride),
+            nn.BatchNorm2d(after),
+            nn.ReLU(),
+            Separable(after),
+            nn.BatchNorm2d(after),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or before != after:
+            self.shortcut = nn.Sequential(nn.Conv2d(before, after, 1, stride), nn.BatchNorm2d(after))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map [N, before, H, W] to [N, after, ceil(H / stride), ceil(W / stride)]."""
+        found: Tensor = (self.layers(inputs) + self.shortcut(inputs)).relu()
+        return found
+
+
+class FerretNetwork(nn.Module):
+    """Median residual, two convolutions, two stages of two blocks, one logit.
+
+    Modules are named as in the published weights, so that these load as they are.
+
+    Args:
+        width: channels after the stem: 32 is FerretNet-S (126,289 parameters), 96 FerretNet-B (1,062,961).
+    """
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        self.cbr1 = _stem(3, width // 2, stride=1)
+        self.cbr2 = _stem(width // 2, width, stride=2)
+        self.feature = nn.Sequential(
+            _stage(width, 2 * width),
+            _stage(2 * width, 4 * width),
+            nn.Conv2d(4 * width, 4 * width, 1, bias=False),
+        )
+        self.logit = nn.Sequential(nn.Dropout(0.2), ExactLinear(4 * width, 1))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map normalised images [N, 3, H, W] to logits float32 [N, 1]."""
+        x = self.cbr2(self.cbr1(median_residual(inputs, masked=True)))
+        logits: Tensor = self.logit(self.feature(x).mean(dim=(2, 3)))
+        return logits
+
+
+def _stem(before: int, after: int, *, stride: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU())
+
+
+def _stage(before: int, after: int) -> nn.Sequential:
+    return nn.Sequential(Block(before, after, 2), Block(after, after, 1))
 
 
 class FerretSettings(NetworkSettings):
@@ -22,7 +105,7 @@ class FerretSettings(NetworkSettings):
     )
 
 
-class FerretNet(NetworkDetector):
+class FerretNet(NetworkDetector[FerretSettings]):
     """FerretNet-S: x minus its local median with the centre masked, two convolutions, four separable blocks."""
 
     family = "ferretnet"
@@ -31,7 +114,7 @@ class FerretNet(NetworkDetector):
         "at the set's own resolution, Adam with beta1 .9, the small network of the authors' code; the paper: crops of "
         "224 px, beta1 .937, and the larger FerretNet-B (width 96)"
     )
-    Settings: ClassVar[type[DetectorSettings]] = with_defaults(
+    Settings = with_defaults(
         FerretSettings,
         epochs=100,
         learning_rate=2e-4,
@@ -49,6 +132,4 @@ class FerretNet(NetworkDetector):
 
     def build(self, *, blank: bool = False) -> nn.Module:
         """Make the network."""
-        from detect.networks.ferretnet import FerretNetwork
-
-        return FerretNetwork(self.settings.width)  # type: ignore[attr-defined]
+        return FerretNetwork(self.settings.width)

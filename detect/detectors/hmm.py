@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from pydantic import Field, model_validator
+from torch import Tensor
 
-from detect.detectors.base import DetectorSettings
-from detect.detectors.features import FeatureDetector, FeatureSettings
+from detect.classifiers.base import Classifier
+from detect.classifiers.hmm import HmmClassifier
+from detect.detectors.feature_based import FeatureDetector, FeatureSettings
+from detect.features.matrix import Scaling
+from detect.features.strips import strip_bands
 from forge.errors import InputError
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from detect.design import Scaling
-    from detect.heads.base import Head
 
 
 class HmmSettings(FeatureSettings):
@@ -40,7 +38,7 @@ class HmmSettings(FeatureSettings):
         return self
 
 
-class StripHmm(FeatureDetector):
+class StripHmm(FeatureDetector[HmmSettings]):
     """One left-to-right Gaussian hidden Markov model a class over strips of DCT coefficients; likelihood ratio."""
 
     family = "hmm"
@@ -50,36 +48,31 @@ class StripHmm(FeatureDetector):
         "frequencies of a strip but its mean, over three channels, since generators betray themselves at high ones; "
         "strips of 8 px overlap by half; one model a class; the start is equal parts, without segmental k-means"
     )
-    Settings: ClassVar[type[DetectorSettings]] = HmmSettings
     scaling: ClassVar[Scaling] = "none"  # a strip must look the same wherever it lies
-    own: HmmSettings
 
-    def __init__(self, settings: DetectorSettings, resolution: int) -> None:
+    def __init__(self, settings: HmmSettings, resolution: int) -> None:
         super().__init__(settings, resolution)
-        own = self.own
-        strips = (resolution - own.strip) // (own.strip - own.overlap) + 1
-        if strips < own.states:
+        strips = (resolution - settings.strip) // (settings.strip - settings.overlap) + 1
+        if strips < settings.states:
             raise InputError(
-                f"hmm: a {resolution} px image has {max(strips, 0)} strips of {own.strip} px that overlap by "
-                f"{own.overlap}, fewer than the {own.states} states; lower strip or states, or raise overlap"
+                f"hmm: a {resolution} px image has {max(strips, 0)} strips of {settings.strip} px that overlap by "
+                f"{settings.overlap}, fewer than the {settings.states} states; lower strip or states, or raise overlap"
             )
 
     def features(self, pixels: Tensor) -> Tensor:
         """The observations of an image one after the other, [N, strips times bands]."""
-        from detect.features.strips import strip_bands
+        settings = self.settings
+        return strip_bands(
+            pixels, height=settings.strip, step=settings.strip - settings.overlap, bands=settings.bands
+        ).flatten(1)
 
-        own = self.own
-        return strip_bands(pixels, height=own.strip, step=own.strip - own.overlap, bands=own.bands).flatten(1)
-
-    def head(self) -> Head:
+    def classifier(self) -> Classifier:
         """The two models."""
-        from detect.heads.hmm import HmmHead
-
-        own = self.own
-        return HmmHead(
-            dimensions=own.bands[0] * own.bands[1],
-            states=own.states,
-            sequences=own.sequences,
-            iterations=own.iterations,
-            tolerance=own.tolerance,
+        settings = self.settings
+        return HmmClassifier(
+            dimensions=settings.bands[0] * settings.bands[1],
+            states=settings.states,
+            sequences=settings.sequences,
+            iterations=settings.iterations,
+            tolerance=settings.tolerance,
         )

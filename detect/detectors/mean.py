@@ -5,42 +5,42 @@ from __future__ import annotations
 import functools
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, FitSummary, Needs, Scores
+from detect.artifact import fit_detector, load_trained
+from detect.detectors.base import (
+    Detector,
+    DetectorSettings,
+    FitContext,
+    FitData,
+    FitSummary,
+    FittedDetector,
+    Needs,
+    Scores,
+)
+from detect.detectors.registry import DETECTORS
 from forge.compute import Compute, Precision
 from forge.errors import InputError, quoted
 from forge.faces.faceset import Images
 from forge.files import read_json_object, write_json
 
-if TYPE_CHECKING:
-    from detect.trained import TrainedDetector
 
-
-class MeanSettings(DetectorSettings):
-    """Settings of an ensemble; those of its members are their own."""
-
-
-class Mean(Detector):
+class Mean(Detector[DetectorSettings]):
     """The mean of the calibrated probabilities of several detectors, as log odds; `mean:a+b+c` names them."""
 
     family = "mean"
     citation = "Kittler, Hatef, Duin, Matas: On Combining Classifiers, IEEE TPAMI 1998 (the sum rule)"
     needs: ClassVar[Needs] = "members"
-    Settings: ClassVar[type[DetectorSettings]] = MeanSettings
     names: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, settings: DetectorSettings, resolution: int) -> None:
         super().__init__(settings, resolution)
-        self.members: list[TrainedDetector] = []
+        self.members: list[FittedDetector] = []
 
     def fit(self, data: FitData, context: FitContext) -> FitSummary:
         """Take the members that are fitted already, and fit the others with their default settings."""
-        from detect.detectors import DETECTORS
-        from detect.trained import fit_detector
-
         for name in self.names:
             if name in context.fitted:
                 self.members.append(context.fitted[name])
@@ -80,8 +80,6 @@ class Mean(Detector):
     @classmethod
     def load(cls, directory: Path, settings: DetectorSettings, resolution: int) -> Self:
         """Read what `save` wrote."""
-        from detect.trained import load_trained
-
         detector = cls(settings, resolution)
         places = read_json_object(directory / "mean.json")["members"]
         detector.members = [load_trained(directory / place) for place in places]
@@ -90,7 +88,7 @@ class Mean(Detector):
     @property
     def parameters(self) -> int:
         """Learned values of all members."""
-        return sum(member.card.parameters for member in self.members)
+        return sum(member.detector.parameters for member in self.members)
 
 
 @functools.cache

@@ -2,19 +2,117 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import Literal
 
+import torch
 from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu, max_pool2d, pad
 
-from detect.detectors.base import DetectorSettings
-from detect.detectors.defaults import with_defaults
-from detect.detectors.network import NetworkDetector, NetworkSettings
+from detect.detectors.network import NetworkDetector
+from detect.layers.exact import ExactLinear
+from detect.training.settings import NetworkSettings, with_defaults
 
-if TYPE_CHECKING:
-    from torch import Tensor
+POOLS = (2, 2, 2, 4)
+SIDE = 256  # the paper's input in pixels
 
-    from detect.networks.meso import MesoNetwork
+
+class Inception(nn.Module):
+    """Four branches side by side: 1x1 | 1x1, 3x3 | 1x1, 3x3 dilated by 2 | 1x1, 3x3 dilated by 3; ReLU after each.
+
+    Args:
+        channels: of the input.
+        widths: channels of the four branches.
+    """
+
+    def __init__(self, channels: int, widths: tuple[int, int, int, int]) -> None:
+        super().__init__()
+        self.out_channels = sum(widths)
+        self.entries = nn.ModuleList([nn.Conv2d(channels, width, 1) for width in widths])
+        self.exits = nn.ModuleList(
+            [
+                nn.Conv2d(width, width, 3, padding=dilation, dilation=dilation)
+                for dilation, width in enumerate(widths[1:], start=1)
+            ]
+        )
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map [N, channels, H, W] to [N, sum(widths), H, W]."""
+        first, *others = [entry(inputs).relu() for entry in self.entries]
+        return torch.cat([first, *(leave(one).relu() for leave, one in zip(self.exits, others, strict=True))], dim=1)
+
+
+class MesoNetwork(nn.Module):
+    """Four stages of convolution, ReLU, batch normalisation and max pooling; then 16 hidden units and one logit.
+
+    Args:
+        stages: the four convolutions; the ReLU after an inception block changes nothing.
+        side: of the input in pixels; the first dense layer is as large as what the poolings leave of it.
+    """
+
+    def __init__(self, stages: list[nn.Conv2d | Inception], side: int) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleList(stages)
+        # Keras: momentum .99 means that a hundredth of the new statistics is taken over
+        self.norms = nn.ModuleList([nn.BatchNorm2d(stage.out_channels, eps=1e-3, momentum=0.01) for stage in stages])
+        for pool in POOLS:
+            side = math.ceil(side / pool)
+        self.hidden = nn.Linear(stages[-1].out_channels * side * side, 16)
+        self.dropout = nn.Dropout(0.5)
+        self.head = ExactLinear(16, 1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map images [N, 3, side, side] in 0..1 to logits [N, 1]."""
+        x = inputs
+        for convolution, norm, pool in zip(self.convolutions, self.norms, POOLS, strict=True):
+            x = same_max_pool(norm(convolution(x).relu()), pool)
+        x = self.dropout(x.flatten(1))
+        x = self.dropout(leaky_relu(self.hidden(x), 0.1))
+        logits: Tensor = self.head(x)
+        return logits
+
+
+def meso4(side: int = SIDE) -> MesoNetwork:
+    """Meso-4; 27,977 parameters at 256 px."""
+    return MesoNetwork([_convolution(3, 8, 3), _convolution(8, 8, 5), *_last_two(8)], side)
+
+
+def mesoinception4(side: int = SIDE) -> MesoNetwork:
+    """MesoInception-4; 28,615 parameters at 256 px."""
+    first = Inception(3, (1, 4, 4, 2))
+    second = Inception(first.out_channels, (2, 4, 4, 2))
+    return MesoNetwork([first, second, *_last_two(second.out_channels)], side)
+
+
+def same_max_pool(inputs: Tensor, size: int) -> Tensor:
+    """Max pooling with stride `size` that loses no pixel: a last part of a window is filled up evenly at both ends.
+
+    Args:
+        inputs: [N, C, H, W].
+        size: of the window and stride.
+
+    Returns:
+        [N, C, ceil(H / size), ceil(W / size)], as with `padding="same"` in Keras.
+    """
+    height, width = (-length % size for length in inputs.shape[-2:])
+    if height or width:
+        around = (width // 2, width - width // 2, height // 2, height - height // 2)
+        inputs = pad(inputs, around, value=-math.inf)
+    return max_pool2d(inputs, size)
+
+
+def _last_two(channels: int) -> list[nn.Conv2d]:
+    return [_convolution(channels, 16, 5), _convolution(16, 16, 5)]
+
+
+def _convolution(before: int, after: int, size: int) -> nn.Conv2d:
+    return nn.Conv2d(before, after, size, padding=size // 2)
 
 
 class MesoSettings(NetworkSettings):
@@ -40,7 +138,7 @@ AfcharSettings = with_defaults(
 )
 
 
-class Meso(NetworkDetector):
+class Meso(NetworkDetector[MesoSettings]):
     """What both networks share: images in 0..1 and the loss."""
 
     citation = "Afchar et al., MesoNet: a Compact Facial Video Forgery Detection Network, WIFS 2018"
@@ -48,14 +146,14 @@ class Meso(NetworkDetector):
         "at the set's own resolution, which decides the size of the first dense layer, batches of 76, flips and small "
         "shifts; the paper: input_size 256, batches of 75, and also small changes of zoom, angle, brightness and hue"
     )
-    Settings: ClassVar[type[DetectorSettings]] = AfcharSettings
+    Settings = AfcharSettings
     mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     any_size = False  # the first dense layer is made for one
 
     @property
     def side(self) -> int:
         """Height and width of the network's input in pixels."""
-        return self.network_settings.input_size or self.resolution
+        return self.settings.input_size or self.resolution
 
     @abstractmethod
     def build(self, *, blank: bool = False) -> MesoNetwork:
@@ -63,7 +161,7 @@ class Meso(NetworkDetector):
 
     def loss(self, network: MesoNetwork, inputs: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]
         """Mean squared error of the probability of forged, or cross entropy."""
-        if self.settings.loss_of == "entropy":  # type: ignore[attr-defined]
+        if self.settings.loss_of == "entropy":
             return super().loss(network, inputs, labels)
         return (self.logits(network, inputs).sigmoid() - labels).square().mean()
 
@@ -75,8 +173,6 @@ class Meso4(Meso):
 
     def build(self, *, blank: bool = False) -> MesoNetwork:
         """Make the network for the size of its input."""
-        from detect.networks.meso import meso4
-
         return meso4(self.side)
 
 
@@ -87,6 +183,4 @@ class MesoInception4(Meso):
 
     def build(self, *, blank: bool = False) -> MesoNetwork:
         """Make the network for the size of its input."""
-        from detect.networks.meso import mesoinception4
-
         return mesoinception4(self.side)

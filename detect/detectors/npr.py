@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import Any
 
-from detect.detectors.base import DetectorSettings
-from detect.detectors.cnn import IMAGENET_MEAN, IMAGENET_STD
-from detect.detectors.defaults import with_defaults
-from detect.detectors.network import NetworkDetector, NetworkSettings
+from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from torch import nn
+from detect.detectors.network import NetworkDetector
+from detect.detectors.timm_network import IMAGENET_MEAN, IMAGENET_STD
+from detect.features.residuals import neighbouring_pixels
+from detect.layers.exact import ExactLinear
+from detect.training.settings import NetworkSettings, with_defaults
 
 
-class Npr(NetworkDetector):
+class NprNetwork(nn.Module):
+    """Residual x 2/3, a 3x3 stem of stride 2, max pooling, stages 1 and 2 of ResNet50, one logit.
+
+    1,437,761 parameters. Modules are named as in the published weights, so that these load as they are.
+    """
+
+    def __init__(self) -> None:
+        import timm  # takes seconds to import, which listing detectors does not need
+
+        super().__init__()
+        whole: Any = timm.create_model("resnet50", pretrained=False, num_classes=0, zero_init_last=False)
+        self.conv1 = nn.Conv2d(3, 64, 3, stride=2, padding=1, bias=False)
+        nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
+        self.bn1 = whole.bn1
+        self.maxpool = whole.maxpool
+        self.layer1, self.layer2 = whole.layer1, whole.layer2
+        self.fc1 = ExactLinear(512, 1)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map images [N, 3, H, W] to logits float32 [N, 1]; a last odd row or column is left out."""
+        x = neighbouring_pixels(inputs) * (2 / 3)
+        x = self.maxpool(self.bn1(self.conv1(x)).relu())
+        x = self.layer2(self.layer1(x))
+        logits: Tensor = self.fc1(x.mean(dim=(2, 3)))
+        return logits
+
+
+class Npr(NetworkDetector[NetworkSettings]):
     """Neighbouring pixel relations: x minus its nearest-neighbour half and back, into the front half of ResNet50."""
 
     family = "npr"
@@ -22,7 +49,7 @@ class Npr(NetworkDetector):
         "Detection, CVPR 2024"
     )
     variant = "at the set's own resolution; the paper: resized to 256 px, crops of 224"
-    Settings: ClassVar[type[DetectorSettings]] = with_defaults(
+    Settings = with_defaults(
         NetworkSettings,
         epochs=50,
         learning_rate=2e-4,
@@ -39,6 +66,4 @@ class Npr(NetworkDetector):
 
     def build(self, *, blank: bool = False) -> nn.Module:
         """Make the network."""
-        from detect.networks.npr import NprNetwork
-
         return NprNetwork()

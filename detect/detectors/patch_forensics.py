@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
-
 from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
-from detect.detectors.base import DetectorSettings
-from detect.detectors.defaults import with_defaults
-from detect.detectors.network import NetworkDetector, NetworkSettings
+from detect.detectors.network import NetworkDetector
+from detect.layers.exact import ExactConv2d
+from detect.training.settings import NetworkSettings, with_defaults
 
-if TYPE_CHECKING:
-    from torch import Tensor, nn
+STEM = ("conv1", "bn1", "act1", "conv2", "bn2", "act2")
+CHANNELS = (128, 256, 728, 728, 728)  # after blocks 1 to 5
 
-    from detect.networks.patches import PatchXception
+
+class PatchXception(nn.Module):
+    """The stem and first blocks of Xception, and a 1x1 convolution to two channels: real and forged.
+
+    Args:
+        blocks: 1 to 5; an output sees 19, 43, 91, 187 or 283 pixels a side.
+    """
+
+    def __init__(self, blocks: int) -> None:
+        import timm  # takes seconds to import, which listing detectors does not need
+
+        super().__init__()
+        whole = timm.create_model("legacy_xception", pretrained=False, num_classes=0)
+        names = [*STEM, *(f"block{number}" for number in range(1, blocks + 1))]
+        self.features = nn.Sequential()
+        for name in names:
+            self.features.add_module(name, getattr(whole, name))
+        self.head = ExactConv2d(CHANNELS[blocks - 1], 2, 1)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Log odds of forged, patch by patch: [N, 3, H, W] to float32 [N, h, w]."""
+        outputs: Tensor = self.head(self.features(inputs))
+        return outputs[:, 1] - outputs[:, 0]
 
 
 class PatchSettings(NetworkSettings):
@@ -24,7 +46,7 @@ class PatchSettings(NetworkSettings):
     )
 
 
-class PatchForensics(NetworkDetector):
+class PatchForensics(NetworkDetector[PatchSettings]):
     """Xception cut after a few blocks: each patch is judged alone, and the image by the mean of its patches."""
 
     family = "patch-forensics"
@@ -33,7 +55,7 @@ class PatchForensics(NetworkDetector):
         "at the set's own resolution, convolutions initialised as in Xception; the paper: input_size 299, no shifts, "
         "and all blocks from 1 to 5 compared (the authors' example: 2)"
     )
-    Settings: ClassVar[type[DetectorSettings]] = with_defaults(
+    Settings = with_defaults(
         PatchSettings,
         epochs=1000,
         learning_rate=1e-3,
@@ -46,24 +68,18 @@ class PatchForensics(NetworkDetector):
 
     def build(self, *, blank: bool = False) -> PatchXception:
         """Make the cut network."""
-        from detect.networks.patches import PatchXception
-
-        return PatchXception(self.settings.blocks)  # type: ignore[attr-defined]
+        return PatchXception(self.settings.blocks)
 
     def logits(self, network: nn.Module, inputs: Tensor) -> Tensor:
         """Log odds of the mean over patches of the probability of forged, float32 [N].
 
         In the domain of logarithms, so that an image whose patches are all certain still has a finite logit.
         """
-        from torch.nn.functional import logsigmoid
-
         patches = network(inputs).flatten(1)
         forged, real = (logsigmoid(sign * patches).logsumexp(1) for sign in (1, -1))
         return forged - real
 
     def loss(self, network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
         """Mean cross entropy of all patches, each labelled as its image."""
-        from torch.nn.functional import binary_cross_entropy_with_logits
-
         patches = network(inputs)
         return binary_cross_entropy_with_logits(patches, labels[:, None, None].expand_as(patches))

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import ClassVar, Self, TypeVar
 
+import torch
 from pydantic import Field, field_validator
+from torch import Tensor
 
-from detect.detectors.base import DetectorSettings, FitContext, FitData, FitSummary
-from detect.detectors.features import FeatureDetector, LinearSettings
+from detect.classifiers.base import Classifier
+from detect.classifiers.linear import LinearClassifier
+from detect.detectors.base import FitContext, FitData, FitSummary
+from detect.detectors.feature_based import FeatureDetector, LinearSettings
+from detect.layers.backbones import Backbone, make_backbone
+from detect.weights import load_weights, read_tensors, write_tensors
 from forge.errors import InputError, UnknownNameError, quoted
 from forge.files import digest_file
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from detect.heads.base import Head
-    from detect.networks.backbones import Backbone
 
 BACKBONE_FILE = "backbone.safetensors"
 EMBEDDED = 32  # images embedded at a time: a large backbone at 224 px needs much memory for each
@@ -45,15 +45,16 @@ class ProbeSettings(LinearSettings):
         return value
 
 
-class Probe(FeatureDetector):
+P = TypeVar("P", bound=ProbeSettings)
+
+
+class Probe(FeatureDetector[P]):
     """Logistic regression on the embedding of a frozen, pretrained network; `probe:NAME` names it."""
 
     family = "probe"
     citation = "Alain, Bengio: Understanding intermediate layers using linear classifier probes, ICLR workshop 2017"
     variant = "images are resized from the set's resolution to what the backbone was trained with"
-    Settings: ClassVar[type[DetectorSettings]] = ProbeSettings
     backbone_name: ClassVar[str] = ""
-    own: ProbeSettings
     backbone: Backbone | None = None
 
     def fit(self, data: FitData, context: FitContext) -> FitSummary:
@@ -62,48 +63,40 @@ class Probe(FeatureDetector):
         Raises:
             InputError: the backbone's weights cannot be had.
         """
-        self.backbone = self._make(self.own.weights, seed=context.seed)
-        start = {"backbone": self.backbone_name, "start": self.own.weights}
-        if self.own.weights.endswith(".safetensors"):
-            start["start_sha256"] = digest_file(Path(self.own.weights).expanduser())
+        self.backbone = self._make(self.settings.weights, seed=context.seed)
+        start = {"backbone": self.backbone_name, "start": self.settings.weights}
+        if self.settings.weights.endswith(".safetensors"):
+            start["start_sha256"] = digest_file(Path(self.settings.weights).expanduser())
         summary = super().fit(data, context)
         return FitSummary(summary.history, start | summary.facts)
 
     def _make(self, weights: str, *, seed: int) -> Backbone:
-        from detect.networks.backbones import make_backbone
-
         weights = str(Path(weights).expanduser()) if weights.endswith(".safetensors") else weights
-        return make_backbone(self.backbone_name, weights, input_size=self.own.input_size, seed=seed)
+        return make_backbone(self.backbone_name, weights, input_size=self.settings.input_size, seed=seed)
 
     def features(self, pixels: Tensor) -> Tensor:
         """Embeddings, [N, D]."""
-        import torch
-
         if self.backbone is None:
             raise InputError(f"{self.family} has not been fitted or loaded")
         self.backbone.network.to(pixels.device)
         return torch.cat([self.backbone.embed(part) for part in torch.split(pixels, EMBEDDED)]).clone()
 
-    def head(self) -> Head:
+    def classifier(self) -> Classifier:
         """Logistic regression."""
-        from detect.heads.linear import LinearHead
-
-        own = self.own
-        return LinearHead("logistic", l2=own.l2, max_iterations=own.max_iterations, tolerance=own.tolerance)
+        settings = self.settings
+        return LinearClassifier(
+            "logistic", l2=settings.l2, max_iterations=settings.max_iterations, tolerance=settings.tolerance
+        )
 
     def save(self, directory: Path) -> None:
         """Write the regression and the backbone, so that the detector needs no other file."""
-        from detect.weights import write_tensors
-
         super().save(directory)
         if self.backbone is not None:
             write_tensors(directory / BACKBONE_FILE, self.backbone.network.state_dict())
 
     @classmethod
-    def load(cls, directory: Path, settings: DetectorSettings, resolution: int) -> Self:
+    def load(cls, directory: Path, settings: P, resolution: int) -> Self:
         """Read what `save` wrote."""
-        from detect.weights import load_weights, read_tensors
-
         detector = super().load(directory, settings, resolution)
         detector.backbone = detector._make("random", seed=0)
         path = directory / BACKBONE_FILE
@@ -119,7 +112,7 @@ class ClipSettings(ProbeSettings):
     )
 
 
-class ClipProbe(Probe):
+class ClipProbe(Probe[ClipSettings]):
     """Logistic regression on the image embedding of a frozen CLIP (UnivFD)."""
 
     family = "clip-probe"
@@ -130,21 +123,18 @@ class ClipProbe(Probe):
         "resized from the set's resolution; weights: FILE is OpenAI's or an open_clip model as safetensors; logistic "
         "regression with L2 fitted to its optimum"
     )
-    Settings: ClassVar[type[DetectorSettings]] = ClipSettings
 
     def _make(self, weights: str, *, seed: int) -> Backbone:
-        from detect.networks.backbones import make_backbone
-
-        network: str = self.settings.network  # type: ignore[attr-defined]
+        network = self.settings.network
         if "clip" not in network:
             raise InputError(
                 f"clip-probe: network {quoted(network)} is not one of timm's CLIP networks (vit_..._clip_...)"
             )
-        return make_backbone(network, weights, input_size=self.own.input_size, seed=seed)
+        return make_backbone(network, weights, input_size=self.settings.input_size, seed=seed)
 
 
 @functools.cache
-def probe_of(name: str) -> type[Probe]:
+def probe_of(name: str) -> type[Probe[ProbeSettings]]:
     """The probe of a timm network, or of "facenet".
 
     Raises:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from torch import nn
 
-from detect.detectors.base import DetectorSettings
-from detect.detectors.cnn import IMAGENET_MEAN, IMAGENET_STD, TimmDetector, TimmSettings
-from detect.detectors.defaults import with_defaults
-
-if TYPE_CHECKING:
-    from torch import nn
+from detect.detectors.timm_network import IMAGENET_MEAN, IMAGENET_STD, TimmDetector, TimmSettings
+from detect.training.settings import with_defaults
 
 # Wang et al., section 4.1: the learning rate falls to a tenth when validation has stalled for 5 epochs, and training
 # ends when it would fall under 1e-6; crops of 224 out of 256 pixels
@@ -33,13 +29,13 @@ WangSettings = with_defaults(
 )
 
 
-class ResNet50(TimmDetector):
+class ResNet50(TimmDetector[TimmSettings]):
     """ResNet50 trained on crops with random blur and JPEG, so that it holds across generators (CNNDetection)."""
 
     family = "resnet50"
     citation = "Wang et al., CNN-generated images are surprisingly easy to spot... for now, CVPR 2020"
     variant = "from random weights; the paper: weights imagenet"
-    Settings: ClassVar[type[DetectorSettings]] = WangSettings
+    Settings = WangSettings
     timm_name = "resnet50"
     mean, std = IMAGENET_MEAN, IMAGENET_STD
 
@@ -56,7 +52,7 @@ class ResNet50NoDown(ResNet50):
         "from random weights with blur, JPEG and noise in training; the paper: weights imagenet, and also cut-out, "
         "geometric and colour changes"
     )
-    Settings: ClassVar[type[DetectorSettings]] = with_defaults(WangSettings, crop=0.375, noise=0.2)
+    Settings = with_defaults(WangSettings, crop=0.375, noise=0.2)
 
     def adapt(self, network: nn.Module) -> None:
         """Let the stem and the pooling look at every pixel: stride 1 in both, as in the authors' code."""

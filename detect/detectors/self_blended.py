@@ -5,14 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
-from detect.detectors import DETECTORS
+from detect.data.views import digest_of
 from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, FitSummary, Scores
-from detect.detectors.network import NetworkDetector, NetworkSettings
-from detect.views import digest_of
+from detect.detectors.network import NetworkDetector
+from detect.detectors.registry import DETECTORS
 from forge.blending import Making
 from forge.compute import Compute, derive_seed
 from forge.errors import CorruptError, InputError, quoted
@@ -58,7 +58,7 @@ class SelfBlendedSettings(DetectorSettings):
             raise ValueError(f"{where} does not suit {info.data['network']}: {first['msg']}") from error
 
 
-def network_class(name: str) -> type[NetworkDetector]:
+def network_class(name: str) -> type[NetworkDetector[Any]]:
     """The detector class of a network.
 
     Raises:
@@ -71,7 +71,7 @@ def network_class(name: str) -> type[NetworkDetector]:
     return kind
 
 
-class SelfBlendedDetector(Detector):
+class SelfBlendedDetector(Detector[SelfBlendedSettings]):
     """A network that learns what a pasted face looks like, from real faces blended with themselves."""
 
     family = "self-blended"
@@ -81,17 +81,11 @@ class SelfBlendedDetector(Detector):
         "like the network named, the paper: EfficientNet-B4 with AdvProp weights at 380 px, SAM with SGD (.9) at 1e-3, "
         "100 epochs, linear decay in the last quarter, colour jitter and JPEG on both classes"
     )
-    Settings: ClassVar[type[DetectorSettings]] = SelfBlendedSettings
 
-    def __init__(self, settings: DetectorSettings, resolution: int) -> None:
+    def __init__(self, settings: SelfBlendedSettings, resolution: int) -> None:
         super().__init__(settings, resolution)
-        if not isinstance(settings, SelfBlendedSettings):
-            raise TypeError(f"{type(self).__name__} needs SelfBlendedSettings, not {type(settings).__name__}")
-        self.blending_settings = settings
         kind = network_class(settings.network)
-        options = kind.Settings.model_validate(settings.options)
-        if not isinstance(options, NetworkSettings):
-            raise TypeError(f"{kind.__name__} needs NetworkSettings, not {type(options).__name__}")
+        options: Any = kind.Settings.model_validate(settings.options)
         self.inner = kind(options, resolution)
 
     def fit(self, data: FitData, context: FitContext) -> FitSummary:
@@ -100,7 +94,7 @@ class SelfBlendedDetector(Detector):
         The paper's real images are the targets of the blends: half of them changed in colour and detail, so that
         neither gives a forgery away. Where only sources change, targets are the reals themselves.
         """
-        settings = self.blending_settings
+        settings = self.settings
         blends, targets = self._blended(data, context)
         real = {split: targets.view(split) if targets else data.views[f"{split}_real"] for split in ("train", "val")}
         inside = FitData(real["train"], blends.view("train"), real["val"], blends.view("val"))
@@ -114,7 +108,7 @@ class SelfBlendedDetector(Detector):
 
     def _blended(self, data: FitData, context: FitContext) -> tuple[FaceSet, FaceSet | None]:
         """Blends in `context.work`, and their targets where they differ from the reals; made once."""
-        settings = self.blending_settings
+        settings = self.settings
         making = Making(
             origin=Sources(
                 views={"train": data.train_real, "val": data.val_real},
@@ -142,17 +136,17 @@ class SelfBlendedDetector(Detector):
     def save(self, directory: Path) -> None:
         """Write the network's files and self-blended.json."""
         self.inner.save(directory)
-        write_json(directory / "self-blended.json", {"network": self.blending_settings.network})
+        write_json(directory / "self-blended.json", {"network": self.settings.network})
 
     @classmethod
-    def load(cls, directory: Path, settings: DetectorSettings, resolution: int) -> Self:
+    def load(cls, directory: Path, settings: SelfBlendedSettings, resolution: int) -> Self:
         """Read what `save` wrote."""
         detector = cls(settings, resolution)
         stored = read_json_object(directory / "self-blended.json")["network"]
-        if stored != detector.blending_settings.network:
+        if stored != detector.settings.network:
             raise CorruptError(
                 f"{directory} holds the network {quoted(stored)}, its settings say "
-                f"{quoted(detector.blending_settings.network)}; "
+                f"{quoted(detector.settings.network)}; "
                 "fit the detector again"
             )
         detector.inner = type(detector.inner).load(directory, detector.inner.settings, resolution)

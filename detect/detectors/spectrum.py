@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
+from torch import Tensor
 
-from detect.detectors.base import DetectorSettings
-from detect.detectors.features import FeatureDetector, LinearSettings
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from detect.design import Scaling
-    from detect.heads.base import Head
+from detect.classifiers.base import Classifier
+from detect.classifiers.kernel import KernelClassifier
+from detect.classifiers.linear import LinearClassifier
+from detect.detectors.feature_based import FeatureDetector, LinearSettings
+from detect.features.matrix import Scaling
+from detect.features.spectrum import azimuthal
 
 
 class SpectrumSettings(LinearSettings):
@@ -30,7 +29,7 @@ class SpectrumSettings(LinearSettings):
     tolerance: float = Field(1e-6, gt=0, description="svm-linear and logistic: largest gradient at which they stop")
 
 
-class AzimuthalSpectrum(FeatureDetector):
+class AzimuthalSpectrum(FeatureDetector[SpectrumSettings]):
     """Mean of the log spectrum over each radius, 80 values an image, into a support vector machine."""
 
     family = "spectrum"
@@ -42,28 +41,21 @@ class AzimuthalSpectrum(FeatureDetector):
         "at the set's own resolution (the paper's CelebA: 128 px), circles centred on frequency zero, mean brightness "
         "left out; both classes weigh the same; svm-linear with squared hinge"
     )
-    Settings: ClassVar[type[DetectorSettings]] = SpectrumSettings
     # the published gamma belongs to unscaled features; without their mean the same machine is found in fewer steps
     scaling: ClassVar[Scaling] = "centre"
-    own: SpectrumSettings
 
     def features(self, pixels: Tensor) -> Tensor:
         """The azimuthal spectrum, [N, bins]."""
-        from detect.features.spectrum import azimuthal
+        return azimuthal(pixels, bins=self.settings.bins)
 
-        return azimuthal(pixels, bins=self.own.bins)
-
-    def head(self) -> Head:
+    def classifier(self) -> Classifier:
         """What `classifier` names."""
-        from detect.heads.kernel import RbfHead
-        from detect.heads.linear import LinearHead
-
-        own = self.own
-        if own.classifier == "svm-rbf":
-            return RbfHead(c=own.c, gamma=own.gamma)
-        return LinearHead(
-            "logistic" if own.classifier == "logistic" else "squared-hinge",
-            c=own.linear_c,
-            max_iterations=own.max_iterations,
-            tolerance=own.tolerance,
+        settings = self.settings
+        if settings.classifier == "svm-rbf":
+            return KernelClassifier(c=settings.c, gamma=settings.gamma)
+        return LinearClassifier(
+            "logistic" if settings.classifier == "logistic" else "squared-hinge",
+            c=settings.linear_c,
+            max_iterations=settings.max_iterations,
+            tolerance=settings.tolerance,
         )

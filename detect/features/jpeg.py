@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from detect.features.dct import cosine_basis
+from forge.faces.jpeg_tables import ijg_tables
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as JPEG defines Y
 QUALITIES = range(30, 99)  # below is never used, above most of the table is 1
@@ -121,7 +122,5 @@ def _evidence(magnitude: Tensor, table: Tensor) -> Tensor:
 @functools.cache
 def _tables() -> Tensor:
     """Luminance tables of QUALITIES, int64 [69, 64], row by row."""
-    from forge.faces.jpeg_tables import ijg_tables
-
     luminance, _ = ijg_tables()
     return torch.from_numpy(luminance[QUALITIES.start - 1 : QUALITIES.stop - 1].copy())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -118,8 +119,7 @@ def _rings(height: int, width: int, device: torch.device) -> Tensor:
 @torch.inference_mode(mode=False)
 def _interpolation(points: int, bins: int, device: torch.device) -> Tensor:
     """The not-a-knot cubic spline through `points` even steps, read at `bins` even steps, as a matrix."""
-    import numpy as np
-    from scipy.interpolate import make_interp_spline
+    from scipy.interpolate import make_interp_spline  # takes a second to import, which listing detectors does not need
 
     spline = make_interp_spline(np.linspace(0, 1, points), np.eye(points), k=3)
     return torch.from_numpy(np.asarray(spline(np.linspace(0, 1, bins))).T.copy()).to(device)

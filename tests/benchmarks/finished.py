@@ -7,11 +7,11 @@ from synthetic import make_results, make_scores
 from benchmarks.measures.results import StageFacts
 from benchmarks.report.digests import write_sums
 from benchmarks.workflow.store import Store, write_manifest
-from detect.adversary import Blueprint
+from detect.artifact import DetectorCard, TrainedDetector
 from detect.detectors.dct import LogDct
 from detect.detectors.discriminator import FromScratch
+from detect.discriminator_source import Blueprint
 from detect.scoring import write_scores
-from detect.trained import DetectorCard, TrainedDetector
 from forge.files import write_json
 
 

@@ -7,7 +7,7 @@ from test_leaderboard import GENERATORS, rows_of, suite, union
 
 from benchmarks.measures import audit, pairs
 from benchmarks.protocol import Protocol
-from detect.views import coins
+from detect.data.views import random_labels
 
 
 def found(scores, name):
@@ -60,7 +60,7 @@ def test_a_control_is_judged_in_every_condition_and_on_every_generator():
 def test_test_images_that_were_trained_on_show_in_shuffled_labels():
     rows = rows_of("good", f"{union(*GENERATORS)}:shuffled", 0.5)
     assert found(rows, "shuffled labels").passed is True
-    rows["score"] += 0.5 * coins(rows, 0)  # what a detector remembers of images that it was fitted on
+    rows["score"] += 0.5 * random_labels(rows, 0)  # what a detector remembers of images that it was fitted on
     finding = found(rows, "shuffled labels")
     assert finding.passed is False and "were seen in training" in finding.sentence
 
@@ -68,7 +68,9 @@ def test_test_images_that_were_trained_on_show_in_shuffled_labels():
 def test_a_detector_that_tells_people_apart_is_caught():
     scores = suite({"good": 0.9, "strange": 0.9})
     assert found(scores, "real against real").passed is True
-    half = coins(scores, 1) & (scores["generator"] == "").to_numpy() & (scores["detector"] == "strange").to_numpy()
+    half = (
+        random_labels(scores, 1) & (scores["generator"] == "").to_numpy() & (scores["detector"] == "strange").to_numpy()
+    )
     finding = found(scores.assign(score=scores["score"] + half), "real against real")
     assert finding.passed is False and finding.sentence.startswith("strange tells one half")
 

@@ -21,11 +21,11 @@ from benchmarks.inference.threshold import Threshold
 from benchmarks.measures.evaluate import evaluate
 from benchmarks.report.digests import write_sums
 from benchmarks.serve.catalogue import Catalogue
-from detect.adversary import Blueprint
-from detect.calibration import Calibration
+from detect.artifact import DetectorCard, TrainedDetector
 from detect.detectors.discriminator import FromScratch
+from detect.discriminator_source import Blueprint
 from detect.scoring import read_scores
-from detect.trained import DetectorCard, TrainedDetector
+from detect.training.calibration import Calibration
 from forge.errors import InputError
 from forge.files import read_json, write_json
 from forge.networks import GENERATORS

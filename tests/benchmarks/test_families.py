@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from benchmarks.report.standings import verdict
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
@@ -11,7 +12,6 @@ from test_leaderboard import rows_of, union
 from benchmarks.measures.families import new_family
 from benchmarks.measures.results import Cell
 from benchmarks.protocol import Protocol
-from benchmarks.report.standings import verdict
 from benchmarks.tables.cells import cells_of
 from benchmarks.tables.column import Column, weights_of
 from benchmarks.tables.formats import Sheet, markdown, to_csv

@@ -6,7 +6,7 @@ import pytest
 from synthetic import call_bench
 
 from benchmarks.cli import detectors as listing
-from detect.detectors import DETECTORS, EXAMPLES
+from detect.detectors.registry import DETECTORS, EXAMPLES
 
 
 @pytest.fixture

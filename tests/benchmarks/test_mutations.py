@@ -23,7 +23,7 @@ from benchmarks.report.digests import DATA_FILES, SUMS
 from benchmarks.report.reading import check_report, read_expected, read_report_scores, read_results
 from benchmarks.tables.score_file import read_submission
 from benchmarks.workflow.store import Store, read_manifest
-from detect.trained import load_trained
+from detect.artifact import load_trained
 from forge.compute import Compute
 from forge.errors import BenchError
 from forge.faces.faceset import FaceSet

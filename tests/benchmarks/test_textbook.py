@@ -6,8 +6,9 @@ import torch
 
 from benchmarks.speed import detectors as speed_detectors
 from benchmarks.speed import textbook, textbook_detector
-from detect.detectors.cnn import TimmSettings, Xception
-from detect.perturb import PERTURBATIONS
+from detect.data.perturb import perturbation
+from detect.detectors.image_classifiers import Xception
+from detect.detectors.timm_network import TimmSettings
 from forge.compute import Compute
 from forge.networks.dcgan import DCGAN, DCGANSettings
 from forge.networks.layers import Downsample, upsample
@@ -87,4 +88,4 @@ def test_the_sets_that_detectors_are_timed_on(monkeypatch, tmp_path, faces):
     data = speed_detectors._data(tmp_path, None)
     data.check()
     assert np.array_equal(data.train_real.read(), faces[:3])
-    assert np.array_equal(data.val_forged.read(), PERTURBATIONS["half"](faces[3:]))
+    assert np.array_equal(data.val_forged.read(), perturbation("half")(faces[3:]))

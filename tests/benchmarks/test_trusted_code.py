@@ -9,7 +9,7 @@ from requested import compose
 from synthetic import call_bench
 
 from benchmarks.workflow.runner import prepare_run
-from detect.detectors import DETECTORS
+from detect.detectors.registry import DETECTORS
 from forge.errors import InputError
 from forge.networks import GENERATORS
 from forge.registry import allow_files

@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from benchmarks.experiment.configs import shipped
-from detect import batches, fitting
-from detect.adversary import Adversary
-from detect.detectors import DETECTORS
+from detect.data import batches
 from detect.detectors.base import FitContext
 from detect.detectors.network import NetworkDetector
+from detect.detectors.registry import DETECTORS
+from detect.discriminator_source import DiscriminatorSource
 from detect.scoring import score_view
+from detect.training import loop
 from forge.compute import Compute
 from forge.execution import Execution
 from forge.generator import write_generator
@@ -30,7 +31,7 @@ OTHERS = ("disc-raw", "disc-probe", "dct", "spectrum", "logistic", "svm", "naive
 
 
 @pytest.fixture(scope="session")
-def adversary(tmp_path_factory) -> Adversary:
+def adversary(tmp_path_factory) -> DiscriminatorSource:
     """An untrained dcgan: what its discriminator judges does not matter here."""
     folder, kind = tmp_path_factory.mktemp("dcgan"), GENERATORS.load("dcgan")
     settings = kind.Settings(latent=8, generator_width=4, discriminator_width=8)
@@ -44,7 +45,7 @@ def adversary(tmp_path_factory) -> Adversary:
             "seed": 0, "kimg": 1.0, "training": {}, "data": {}, "precision": "fp32", "parameters": {},
         },
     )  # fmt: skip
-    return Adversary(folder)
+    return DiscriminatorSource(folder)
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def fit(data, device, adversary, tmp_path):
         place: Path = tmp_path / work
         place.mkdir(exist_ok=True)
         compute = Compute(where or str(device), precision)
-        return detector, detector.fit(data, FitContext(0, compute, place, silent, adversary=adversary))
+        return detector, detector.fit(data, FitContext(0, compute, place, silent, discriminator=adversary))
 
     return run
 
@@ -90,14 +91,14 @@ def test_detectors_without_a_network_of_their_own_score_alike(fit, data, device,
 def test_graphs_fit_what_eager_steps_fit(fit, device, monkeypatch, name):
     summaries = {}
     for graph in (False, True):
-        monkeypatch.setattr(fitting, "execution_of", lambda kind, name, graph=graph: Execution(graph=graph))
+        monkeypatch.setattr(loop, "execution_of", lambda kind, name, graph=graph: Execution(graph=graph))
         summaries[graph] = fit(name, f"work-{graph}")[1]
     assert losses(summaries[True]) == pytest.approx(losses(summaries[False]), rel=2e-3, abs=2e-3)
 
 
 def test_a_fit_that_continues_from_its_checkpoint_has_the_same_losses(fit, monkeypatch):
     whole = fit("xception", "whole")[1]
-    step = fitting.Fit.advance
+    step = loop.Fit.advance
 
     def interrupted(self):
         step(self)
@@ -106,7 +107,7 @@ def test_a_fit_that_continues_from_its_checkpoint_has_the_same_losses(fit, monke
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(fitting.Fit, "advance", interrupted)
+        patch.setattr(loop.Fit, "advance", interrupted)
         fit("xception", "cut")
     assert losses(fit("xception", "cut")[1]) == pytest.approx(losses(whole), rel=1e-3, abs=1e-3)
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from scipy.ndimage import zoom
 
-from detect.adversary import Adversary
 from detect.detectors.base import FitContext, FitData
+from detect.discriminator_source import DiscriminatorSource
 from forge.compute import Compute
 from forge.faces.faceset import FaceSet, Images
 from forge.faces.writing import FaceSetWriter
@@ -140,9 +140,9 @@ def write_training(path: Path, sets: tuple[FaceSet, FaceSet], *, name: str = "dc
 
 
 @pytest.fixture(scope="session")
-def adversary(sets, tmp_path_factory) -> Adversary:
+def source(sets, tmp_path_factory) -> DiscriminatorSource:
     place = tmp_path_factory.mktemp("training") / "dcgan"
-    return Adversary(write_training(place, sets, generator_width=4, discriminator_width=8))
+    return DiscriminatorSource(write_training(place, sets, generator_width=4, discriminator_width=8))
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from detect import pickles
-from detect.networks.ferretnet import FerretNetwork
-from detect.networks.npr import NprNetwork
+from detect.artifact import load_trained
+from detect.detectors.ferretnet import FerretNetwork
+from detect.detectors.npr import NprNetwork
 from detect.published import import_published
-from detect.trained import load_trained
 from forge.compute import Compute
 from forge.errors import CorruptError, InputError, UnknownNameError
 

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from torch import nn
 
-from detect.detectors.base import DetectorSettings
-from detect.detectors.network import NetworkDetector, NetworkSettings
+from detect.detectors.network import NetworkDetector
+from detect.training.settings import NetworkSettings
 
 
 class TinySettings(NetworkSettings):
     dropout: float = 0.2
 
 
-class Tiny(NetworkDetector):
+class Tiny(NetworkDetector[TinySettings]):
     """Two convolutions on the image's high frequencies."""
 
     family = "tiny"
     citation = "none"
-    Settings: ClassVar[type[DetectorSettings]] = TinySettings
 
     def build(self, *, blank: bool = False) -> nn.Module:
         return nn.Sequential(

@@ -9,7 +9,7 @@ import pytest
 import forge.errors
 from benchmarks.experiment.configs import parse_assignments
 from benchmarks.workflow.runner import find_report
-from detect.detectors import DETECTORS
+from detect.detectors.registry import DETECTORS
 from forge.errors import BenchError, InputError, UnknownNameError, quoted, short
 from forge.faces.sources import resolve
 from forge.faces.sources.labels import read_labels

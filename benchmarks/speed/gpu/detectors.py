@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,13 +18,13 @@ from benchmarks.speed.gpu.record import GpuFigure, Mode, Recorder, Task
 from benchmarks.speed.gpu.scale import noise_set, scale_of, training_of
 from benchmarks.speed.gpu.synthesis import untrained
 from benchmarks.speed.gpu.timing import counting_memory, default_tf32, profiled, rate
-from detect.adversary import Adversary, Blueprint
-from detect.detectors import DETECTORS
 from detect.detectors.base import FitContext, FitData
 from detect.detectors.discriminator import DiscriminatorNetwork
 from detect.detectors.network import NetworkDetector
-from detect.fitting import Fit
+from detect.detectors.registry import DETECTORS
+from detect.discriminator_source import Blueprint, DiscriminatorSource
 from detect.scoring import score_view
+from detect.training.loop import Fit
 from forge.compute import Compute, Precision
 from forge.progress import silent
 
@@ -67,7 +67,7 @@ class _Measured:
         real, forged = noise_set("real", resolution, count, splits), noise_set("forged", resolution, count, splits)
         self.data = FitData(real.view("train"), forged.view("train"), real.view("val"), forged.view("val"))
         faces = noise_set("real", resolution, 16, ("forge",))
-        self.adversary = Adversary(
+        self.adversary = DiscriminatorSource(
             untrained(training_of("dcgan", resolution, faces, device, Path(tempfile.mkdtemp()))).path
         )
 
@@ -75,7 +75,7 @@ class _Measured:
         """Training steps, data and augmentation included."""
         detector, context = self._detector(name), self._context()
         network = self._built(detector)
-        batch = detector.network_settings.batch
+        batch = detector.settings.batch
         if mode == "plain fp32":
             self._record("fit", name, mode, batch, lambda: self._plain_fit(network, batch))
             return
@@ -119,14 +119,14 @@ class _Measured:
         labels = torch.repeat_interleave(torch.tensor([0.0, 1.0]), batch // 2).to(self.device)
         return textbook_detector.training_step(network, inputs, labels)
 
-    def _detector(self, name: str) -> NetworkDetector:
+    def _detector(self, name: str) -> NetworkDetector[Any]:
         kind = DETECTORS.load(name)
-        detector: NetworkDetector = kind(
+        detector: NetworkDetector[Any] = kind(
             kind.Settings(**shipped("detectors", name, scale_of(self.device).preset)), self.resolution
         )
         return detector
 
-    def _built(self, detector: NetworkDetector) -> torch.nn.Module:
+    def _built(self, detector: NetworkDetector[Any]) -> torch.nn.Module:
         if isinstance(detector, DiscriminatorNetwork):
             detector.source = self.adversary.open()
             detector.blueprint = Blueprint.of(detector.source, self.resolution)
@@ -135,7 +135,7 @@ class _Measured:
         return network.to(memory_format=torch.channels_last)
 
     def _context(self) -> FitContext:
-        return FitContext(0, Compute(str(self.device)), Path(tempfile.mkdtemp()), silent, adversary=self.adversary)
+        return FitContext(0, Compute(str(self.device)), Path(tempfile.mkdtemp()), silent, discriminator=self.adversary)
 
     def _record(self, task: Task, name: str, mode: Mode, images: int, make: Callable[[], Callable[[], object]]) -> None:
         gc.collect()

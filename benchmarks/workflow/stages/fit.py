@@ -17,17 +17,17 @@ from benchmarks.workflow.stages.perturb import Perturb
 from benchmarks.workflow.stages.prepare import Prepare
 from benchmarks.workflow.stages.synthesize import Synthesize
 from benchmarks.workflow.stages.train import Train
-from detect.adversary import Adversary
-from detect.detectors import DETECTORS
+from detect.detectors.registry import DETECTORS
+from detect.discriminator_source import DiscriminatorSource
 from forge.compute import derive_seed
 from forge.faces.faceset import FaceView
 from forge.networks import GENERATORS
 from forge.registry import is_file_reference, named_file
 
 if TYPE_CHECKING:
+    from detect.artifact import TrainedDetector
+    from detect.data.views import View
     from detect.detectors.base import Detector
-    from detect.trained import TrainedDetector
-    from detect.views import View
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -59,13 +59,13 @@ class FitStage(Stage):
         """Return the detector."""
         return self.detector.partition("@")[0]
 
-    def implementation(self) -> type[Detector] | None:
+    def implementation(self) -> type[Detector[Any]] | None:
         """Return the class of the detector; None where its stored name is enough."""
         raise NotImplementedError
 
     def load(self, job: Job) -> TrainedDetector:
         """Load the fitted detector."""
-        from detect.trained import load_trained  # imports pandas
+        from detect.artifact import load_trained  # imports pandas
 
         return load_trained(job.path(self) / "detector", implementation=self.implementation())
 
@@ -106,14 +106,14 @@ class Fit(FitStage):
         settings["numerics"] = self.numerics
         return settings | ({"snapshot": self.snapshot} if self.adversary else {})
 
-    def implementation(self) -> type[Detector] | None:
+    def implementation(self) -> type[Detector[Any]] | None:
         """Return the class of the detector."""
         return DETECTORS.load(self.request.detector)  # type: ignore[no-any-return]
 
     def run(self, job: Job) -> Facts:
         """Fit the detector and its calibration."""
+        from detect.artifact import fit_detector
         from detect.detectors.base import FitContext, FitData  # both import pandas
-        from detect.trained import fit_detector
 
         images, limit = self.images.model_dump(), self.training.images
         views: dict[str, View] = {}
@@ -130,7 +130,7 @@ class Fit(FitStage):
             compute=job.compute(self.numerics),
             work=job.work,
             report=job.context.report,
-            adversary=self._adversary(job),
+            discriminator=self._adversary(job),
             fitted={name: member.load(job) for name, member in self.members.items()},
         )
         label = f"{short_name(reference)}@{adversary}" if adversary else ""
@@ -143,7 +143,7 @@ class Fit(FitStage):
 
         A fixed scorer is given real faces in the place of forged ones.
         """
-        from detect.views import join  # imports pandas
+        from detect.data.views import join  # imports pandas
 
         real = job.faces(self.real).view(split)
         if not self.forged:
@@ -155,11 +155,11 @@ class Fit(FitStage):
         parts = [drawn(view, share, split) for view, share in zip(forged, shares, strict=True) if share]
         return drawn(real, size, split), parts[0] if len(parts) == 1 else join(*parts)
 
-    def _adversary(self, job: Job) -> Adversary | None:
+    def _adversary(self, job: Job) -> DiscriminatorSource | None:
         if self.adversary is None:
             return None
         implementation = GENERATORS.load(self.adversary.architecture)
-        return Adversary(job.path(self.adversary), self.snapshot, implementation)
+        return DiscriminatorSource(job.path(self.adversary), self.snapshot, implementation)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -184,9 +184,9 @@ class Adopt(FitStage):
         """Return its name and the digests of its files."""
         return {"name": self.detector, "files": self.files, "resolution": self.resolution}
 
-    def implementation(self) -> type[Detector] | None:
+    def implementation(self) -> type[Detector[Any]] | None:
         """Return the class that this command names for a detector from a file; None: its stored name is enough."""
-        from detect.trained import read_card  # imports pandas
+        from detect.artifact import read_card  # imports pandas
 
         name = read_card(Path(self.folder)).name
         reference = named_file(name) if is_file_reference(name) else None
@@ -194,10 +194,10 @@ class Adopt(FitStage):
 
     def run(self, job: Job) -> Facts:
         """Copy the detector."""
-        from detect.trained import adopted, load_trained  # imports pandas
+        from detect.artifact import load_trained, use_pretrained  # imports pandas
 
         loaded = load_trained(Path(self.folder), implementation=self.implementation())
-        trained = adopted(loaded, self.detector, self.resolution, self.seed)
+        trained = use_pretrained(loaded, self.detector, self.resolution, self.seed)
         trained.save(job.out / "detector")
         return {"parameters": trained.card.parameters}
 

@@ -9,7 +9,7 @@ from benchmarks.workflow.stage import FACES, FaceStage, Facts, Job
 from benchmarks.workflow.stages.blend import Blend
 from benchmarks.workflow.stages.prepare import Prepare
 from benchmarks.workflow.stages.synthesize import Synthesize
-from detect.perturb import perturbation
+from detect.data.perturb import perturbation
 from forge.faces.rewriting import rewrite
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.protocol import CLEAN, TestId
@@ -13,7 +13,7 @@ from benchmarks.workflow.stages.external import External
 from benchmarks.workflow.stages.fit import Adopt, Fit, drawn
 from benchmarks.workflow.stages.prepare import Prepare
 from benchmarks.workflow.stages.synthesize import Synthesize
-from detect.perturb import perturbation
+from detect.data.perturb import perturbation
 
 
 @dataclass(frozen=True)
@@ -23,24 +23,30 @@ class Part:
     Attributes:
         split: val or test.
         count: at most so many.
-        perturbation: of the images; "none": as they are.
+        perturbation: of the images, as tables name it; "none": as they are.
+        reference: path/to/file.py:Class of a perturbation from a file, else "".
+        files: SHA-256 of its code.
     """
 
     split: str
     count: int
     perturbation: str = CLEAN
+    reference: str = ""
+    files: dict[str, str] = field(default_factory=dict)
 
     @property
     def as_json(self) -> dict[str, Any]:
         """Return the part as the key holds it."""
-        return {"split": self.split, "count": self.count, "perturbation": self.perturbation}
+        named = {"split": self.split, "count": self.count, "perturbation": self.perturbation}
+        return named | ({"reference": self.reference, "files": self.files} if self.reference else {})
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Score(Stage):
     """Fitted detector and FaceSet to score rows of `val` and `test`.
 
-    Every batch holds images of one set, hence of one class; some images are scored one by one too (`detect.agreement`).
+    Every batch holds images of one set, hence of one class; some images are scored one by one too, see
+    `detect.batch_independence`.
 
     Attributes:
         detector: the fitted detector.
@@ -122,14 +128,14 @@ class Score(Stage):
         """
         import pandas as pd  # all import pandas
 
-        from detect.agreement import check_alone
+        from detect.batch_independence import check_batch_independence
         from detect.scoring import score_table, write_scores
 
         faces, trained, compute = job.faces(self.faces), self.detector.load(job), job.context.compute
         tables, seconds, count = [], 0.0, 0
         for part in self.parts:
             view, name = drawn(faces.view(part.split), part.count, part.split), part.perturbation
-            change = None if name == CLEAN else perturbation(name)
+            change = None if name == CLEAN else perturbation(part.reference or name)
             start = time.perf_counter()
             tables.append(
                 score_table(trained, view, compute, perturbation=name, perturb=change, report=job.context.report)
@@ -137,7 +143,7 @@ class Score(Stage):
             elapsed = time.perf_counter() - start
             if len(tables) == 1:
                 scores = tables[0]["score"].to_numpy()
-                check_alone(trained.detector, view, scores, compute, name=trained.name, perturb=change)
+                check_batch_independence(trained.detector, view, scores, compute, name=trained.name, perturb=change)
             if change is None:  # the speed of the detector, not of what is done to images
                 seconds += elapsed
                 count += len(view)

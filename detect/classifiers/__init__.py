@@ -1,0 +1,1 @@
+"""Classifiers of feature vectors."""

@@ -1,0 +1,89 @@
+"""Classifiers from class frequencies: Gaussian naive Bayes, and a table of the values of one feature."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from detect.classifiers.base import Classifier, ClassifierFit, Tensors
+from detect.features.matrix import FeatureMatrix, Floats
+from forge.progress import Report
+
+
+class NaiveBayesClassifier(Classifier):
+    """Log odds of forged at equal prevalence: the sum over features of the difference of two normal log densities.
+
+    Args:
+        smoothing: added to each variance, a share of the largest variance of a feature over all images, which is 1 for
+            z-scored features; keeps a feature finite that is constant within a class.
+    """
+
+    def __init__(self, *, smoothing: float) -> None:
+        self.smoothing = smoothing
+        self.means = self.variances = np.empty((2, 0))
+
+    def fit(self, matrix: FeatureMatrix, *, seed: int, report: Report) -> ClassifierFit:
+        """Mean and variance of each feature in each class, in one pass; nothing is random."""
+        sums, squares = np.zeros((2, 2, matrix.width))
+        for label, block in matrix.blocks():
+            exact = block.double()
+            sums[label] += exact.sum(0).cpu().numpy()
+            squares[label] += exact.square().sum(0).cpu().numpy()
+        counts = np.array(matrix.counts)[:, None]
+        self.means = sums / counts
+        self.variances = np.maximum(squares / counts - self.means**2, 0) + self.smoothing
+        return ClassifierFit()
+
+    def score(self, rows: Floats) -> Floats:
+        """Log odds, before calibration far too sure of themselves where features depend on each other."""
+        real, forged = (
+            ((rows - mean) ** 2 / variance).sum(axis=1) + np.log(variance).sum()
+            for mean, variance in zip(self.means, self.variances, strict=True)
+        )
+        scores: Floats = 0.5 * (real - forged)
+        return scores
+
+    def tensors(self) -> Tensors:
+        """`means` and `variances` [2, D], real first."""
+        return {"means": self.means, "variances": self.variances}
+
+    def restore(self, tensors: Tensors) -> None:
+        """Take what `tensors` returned."""
+        self.means, self.variances = tensors["means"], tensors["variances"]
+
+
+class TableClassifier(Classifier):
+    """log((share among forged + d) / (share among real + d)), d the share of one image of the smaller class.
+
+    A value that training did not show gets 0.
+
+    Args:
+        values: the feature is in 0 .. values - 1.
+    """
+
+    def __init__(self, *, values: int) -> None:
+        self.values = values
+        self.ratios: Floats = np.zeros(values)
+
+    def fit(self, matrix: FeatureMatrix, *, seed: int, report: Report) -> ClassifierFit:
+        """Count; nothing is random."""
+        shares = np.array(
+            [
+                np.bincount(matrix.gather(label)[:, 0].astype(np.int64), minlength=self.values) / matrix.counts[label]
+                for label in (0, 1)
+            ]
+        )
+        real, forged = np.log(shares + 1 / min(matrix.counts))
+        self.ratios = forged - real
+        return ClassifierFit()
+
+    def score(self, rows: Floats) -> Floats:
+        """The table's entry for each row's first feature."""
+        return self.ratios[rows[:, 0].astype(np.int64)]
+
+    def tensors(self) -> Tensors:
+        """`ratios` [values]."""
+        return {"ratios": self.ratios}
+
+    def restore(self, tensors: Tensors) -> None:
+        """Take what `tensors` returned."""
+        self.ratios = tensors["ratios"]

@@ -1,0 +1,124 @@
+"""Linear classifiers by L-BFGS: logistic regression and the support vector machine with squared hinge, both with L2."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from detect.classifiers.base import Classifier, ClassifierFit, Tensors
+from detect.features.matrix import FeatureMatrix, Floats
+from forge.errors import BenchError
+from forge.progress import Report, Tick
+
+Loss = Literal["logistic", "squared-hinge"]
+
+
+class LinearClassifier(Classifier):
+    """Minimises: mean of the classes' mean losses, plus l2 |w|^2; the intercept is not penalised.
+
+    The loss of an image with label y in {-1, 1} and score f is log(1 + exp(-y f)) ("logistic"; f is then the log odds)
+    or max(0, 1 - y f)^2 ("squared-hinge", the L2-loss support vector machine).
+
+    Args:
+        loss: which of both.
+        l2: weight of the penalty; None: from `c`.
+        c: weight of the losses' sum beside |w|^2 / 2, as in scikit-learn: l2 = 1 / (2 c images).
+        max_iterations: most iterations.
+        tolerance: largest absolute gradient at which it stops.
+    """
+
+    def __init__(
+        self, loss: Loss, *, l2: float | None = None, c: float = 1.0, max_iterations: int, tolerance: float
+    ) -> None:
+        self.loss, self.l2, self.c = loss, l2, c
+        self.max_iterations, self.tolerance = max_iterations, tolerance
+        self.coefficients: Floats = np.empty(0)
+        self.intercept = 0.0
+
+    def fit(self, matrix: FeatureMatrix, *, seed: int, report: Report) -> ClassifierFit:
+        """Fit from zero; nothing is random.
+
+        Raises:
+            BenchError: the loss is no longer finite.
+        """
+        l2 = 1 / (2 * self.c * sum(matrix.counts)) if self.l2 is None else self.l2
+        found = minimize(
+            lambda at: objective(matrix, self.loss, at, l2),
+            np.zeros(matrix.width + 1),
+            jac=True,
+            method="L-BFGS-B",
+            callback=_Reporter(report, self.max_iterations),
+            options={"maxiter": self.max_iterations, "gtol": self.tolerance, "ftol": 0.0},
+        )
+        if not np.isfinite(found.fun):
+            raise BenchError(f"the {self.loss} loss is {found.fun} after {found.nit} iterations; raise l2 (now {l2:g})")
+        self.coefficients, self.intercept = found.x[:-1], float(found.x[-1])
+        iterations = int(found.nit)
+        converged = bool(np.abs(found.jac).max() <= self.tolerance)
+        return ClassifierFit(
+            {"iterations": iterations, "converged": converged},
+            {"iterations": iterations, "train_loss": float(found.fun)},
+        )
+
+    def score(self, rows: Floats) -> Floats:
+        """Log odds (logistic) or signed distances in units of the margin (squared hinge)."""
+        # row by row and not as a matrix product, whose rounding would depend on the number of rows
+        scores: Floats = (rows * self.coefficients).sum(axis=1) + self.intercept
+        return scores
+
+    def tensors(self) -> Tensors:
+        """`coefficients` [D] and `intercept` [1]."""
+        return {"coefficients": self.coefficients, "intercept": np.array([self.intercept])}
+
+    def restore(self, tensors: Tensors) -> None:
+        """Take what `tensors` returned."""
+        self.coefficients, self.intercept = tensors["coefficients"], float(tensors["intercept"][0])
+
+
+def objective(matrix: FeatureMatrix, loss: Loss, at: Floats, l2: float) -> tuple[float, Floats]:
+    """Value and gradient of the objective.
+
+    Args:
+        matrix: features of both classes.
+        loss: "logistic" or "squared-hinge".
+        at: coefficients and, last, the intercept; float64 [D + 1].
+        l2: weight of the penalty.
+    """
+    w = torch.from_numpy(at[:-1]).to(matrix.device, matrix.dtype)
+    value = torch.zeros((), dtype=torch.float64, device=matrix.device)
+    gradient = torch.zeros(matrix.width + 1, dtype=torch.float64, device=matrix.device)
+    for label, rows in matrix.blocks():
+        sign, weight = 1 - 2 * label, 0.5 / matrix.counts[label]
+        against = sign * ((rows @ w).double() + at[-1])  # how far a score is on the wrong side
+        losses, slopes = _losses(loss, against)
+        value += weight * losses.sum()
+        slope = sign * weight * slopes
+        gradient[:-1] += rows.T @ slope.to(rows.dtype)
+        gradient[-1] += slope.sum()
+    whole = gradient.cpu().numpy()
+    whole[:-1] += 2 * l2 * at[:-1]
+    return float(value) + l2 * float(at[:-1] @ at[:-1]), whole
+
+
+def _losses(loss: Loss, against: Tensor) -> tuple[Tensor, Tensor]:
+    if loss == "logistic":
+        return softplus(against), torch.sigmoid(against)
+    excess = (1 + against).clamp_min(0)
+    return excess.square(), 2 * excess
+
+
+class _Reporter:
+    """Tells the caller about each iteration of L-BFGS."""
+
+    def __init__(self, report: Report, total: int) -> None:
+        self.report, self.total, self.done = report, total, 0
+
+    def __call__(self, intermediate_result: object) -> None:
+        self.done += 1
+        loss = float(getattr(intermediate_result, "fun", float("nan")))
+        self.report(Tick(self.done, self.total, "iterations", {"loss": loss}))

@@ -1,0 +1,1 @@
+"""Images that detectors are fitted on and tested on: views, batches, augmentation, perturbations."""

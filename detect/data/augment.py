@@ -1,0 +1,113 @@
+"""Augmentation of training batches on the device; both classes alike, since no operation is told the labels.
+
+By default nothing interpolates: resampling rewrites the very traces that detectors look for. Where a fit asks for it,
+images are degraded as they are on their way through the world: resized, blurred, noisy, compressed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from detect.training.settings import NetworkSettings
+from forge.compute import to_device
+from forge.faces import batch
+
+
+def augment(pixels: Tensor, generator: torch.Generator, settings: NetworkSettings) -> Tensor:
+    """Mirror, move, rescale, blur, add noise, compress and crop, each image with random numbers of its own.
+
+    Every number is drawn whatever the settings are, so that switching one operation off, or changing its range, leaves
+    all others as they were.
+
+    Args:
+        pixels: uint8 [N, H, W, 3].
+        generator: a CPU generator, so that the same seed augments alike on every device.
+        settings: which operations, how often and how strong.
+
+    Returns:
+        A new tensor uint8 [N, h, w, 3] on the same device, where h and w are H and W, or `cropped` of them.
+    """
+    count, height, width = pixels.shape[:3]
+    # drawn before all else, as in fits from the time when there was nothing else
+    pixels = flip_and_shift(pixels, generator, flip=settings.flip, shift=round(settings.shift * height))
+    happens = torch.rand(4, count, generator=generator, dtype=torch.float64)
+    strength = torch.rand(4, count, generator=generator, dtype=torch.float64)
+    corner = torch.rand(2, count, generator=generator, dtype=torch.float64)
+    keys = torch.randint(1 << 62, (count,), generator=generator)
+
+    def some(row: int, probability: float, change: Callable[[Tensor, Tensor], Tensor]) -> None:
+        chosen = (happens[row] < probability).nonzero().flatten()
+        if len(chosen):
+            places = to_device(chosen, pixels.device)
+            pixels[places] = change(pixels[places], chosen)
+
+    def within(row: int, ends: tuple[float, float], chosen: Tensor) -> Tensor:
+        return ends[0] + (ends[1] - ends[0]) * strength[row, chosen]
+
+    some(0, settings.rescale, lambda old, at: batch.rescale(old, within(0, settings.rescale_range, at)))
+    some(1, settings.blur, lambda old, at: batch.blur(old, within(1, settings.blur_sigma, at)))
+    some(2, settings.noise, lambda old, at: batch.noise(old, within(2, settings.noise_sigma, at), keys[at]))
+    low, high = settings.jpeg_quality
+    some(3, settings.jpeg, lambda old, at: batch.jpeg(old, within(3, (low, high + 1), at).long().clamp(max=high)))
+    side = cropped(height, settings.crop), cropped(width, settings.crop)
+    return random_crop(pixels, corner, side) if side != (height, width) else pixels
+
+
+def flip_and_shift(pixels: Tensor, generator: torch.Generator, *, flip: bool, shift: int) -> Tensor:
+    """Mirror every image left to right with probability one half and move it by whole pixels, edges reflected.
+
+    Args:
+        pixels: [N, H, W, C] of any type.
+        generator: a CPU generator, so that the same seed augments alike on every device.
+        flip: whether to mirror.
+        shift: largest move in each direction in pixels, below H and W.
+
+    Returns:
+        A new tensor of the same shape, type and device.
+    """
+    count, height, width = pixels.shape[:3]
+    # always drawn, so that switching one operation off leaves the random numbers of the other as they were
+    mirrored = torch.rand(count, generator=generator) < 0.5
+    moves = torch.randint(-shift, shift + 1, (2, count, 1), generator=generator)
+    y = _reflect(torch.arange(height) + moves[0], height)
+    x = _reflect(torch.arange(width) + moves[1], width)
+    if flip:
+        x = torch.where(mirrored[:, None], width - 1 - x, x)
+    return _taken(pixels, y, x)
+
+
+def cropped(side: int, share: float) -> int:
+    """Pixels that a crop to a share of a side leaves, at least one."""
+    return max(1, round(side * share))
+
+
+def random_crop(pixels: Tensor, corner: Tensor, size: tuple[int, int]) -> Tensor:
+    """Cut a window out of every image; nothing is resized.
+
+    Args:
+        pixels: [N, H, W, C] of any type.
+        corner: float64 [2, N] in 0..1, evenly spread: where the window lies down and across.
+        size: height and width of the window.
+
+    Returns:
+        A new tensor [N, *size, C] of the same type and device.
+    """
+    places = [
+        (share * (whole - part + 1)).long().clamp(max=whole - part)[:, None] + torch.arange(part)
+        for share, whole, part in zip(corner, pixels.shape[1:3], size, strict=True)
+    ]
+    return _taken(pixels, *places)
+
+
+def _taken(pixels: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """Rows [N, h] and columns [N, w] of each image."""
+    y, x = to_device(y, pixels.device), to_device(x, pixels.device)
+    return pixels[torch.arange(len(pixels), device=pixels.device)[:, None, None], y[:, :, None], x[:, None, :]]
+
+
+def _reflect(position: Tensor, size: int) -> Tensor:
+    position = position.abs()
+    return torch.where(position >= size, 2 * (size - 1) - position, position)

@@ -1,0 +1,78 @@
+"""Training batches, half real and half forged; batch number k depends on the seed and k alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from detect.data.views import View, resolution_of
+from forge.compute import derive_seed
+from forge.faces.faceset import Indices
+from forge.faces.feeding import PixelFeed
+
+PRELOAD_BYTES = 2 << 30
+
+
+class _Stream:
+    """One class's images in an endless row of shuffled passes."""
+
+    def __init__(self, view: View, seed: int, device: torch.device, *, preload: bool) -> None:
+        self.view, self.seed = view, seed
+        self.feed = PixelFeed(view, device, resident=preload)
+        self._orders: dict[int, Indices] = {}
+
+    def _order(self, number: int) -> Indices:
+        if number not in self._orders:
+            self._orders = {key: value for key, value in self._orders.items() if key >= number - 1}
+            seed = derive_seed(self.seed, "pass", number)
+            self._orders[number] = np.random.default_rng(seed).permutation(len(self.view)).astype(np.int64)
+        return self._orders[number]
+
+    def _positions(self, start: int, count: int) -> Indices:
+        places = np.arange(start, start + count)
+        passes, within = np.divmod(places, len(self.view))
+        return np.concatenate([self._order(int(number))[within[passes == number]] for number in np.unique(passes)])
+
+    def take(self, start: int, count: int) -> Tensor:
+        """Images number `start` to `start + count` of the endless row, uint8 [count, H, W, 3] on the device."""
+        return self.feed.take(self._positions(start, count), lambda: self._positions(start + count, count))
+
+
+class BalancedBatches:
+    """Batches of as many real as forged images; the smaller class simply comes round more often.
+
+    A batch is a function of the seed and its number, so that a resumed fit needs no stored random state. Sets up to
+    2 GB are kept as uint8 on the device, larger ones are read batch by batch from their memory map.
+
+    Args:
+        real: images with label 0.
+        forged: images with label 1.
+        size: images a batch, even.
+        seed: of the order.
+        device: where batches are put together.
+        preload_bytes: the largest amount of pixels kept on the device.
+    """
+
+    def __init__(
+        self,
+        real: View,
+        forged: View,
+        *,
+        size: int,
+        seed: int,
+        device: torch.device,
+        preload_bytes: int = PRELOAD_BYTES,
+    ) -> None:
+        pixels = (len(real) + len(forged)) * resolution_of(real) ** 2 * 3
+        preload = pixels <= preload_bytes
+        self.half = size // 2
+        self.real = _Stream(real, derive_seed(seed, "real"), device, preload=preload)
+        self.forged = _Stream(forged, derive_seed(seed, "forged"), device, preload=preload)
+        self.steps_per_pass = -(-max(len(real), len(forged)) // self.half)
+        self.labels = torch.cat([torch.zeros(self.half), torch.ones(self.half)]).to(device)
+
+    def batch(self, number: int) -> tuple[Tensor, Tensor]:
+        """Return batch `number`: uint8 [size, H, W, 3] and labels float32 [size], 1 = forged."""
+        start = number * self.half
+        return torch.cat([self.real.take(start, self.half), self.forged.take(start, self.half)]), self.labels

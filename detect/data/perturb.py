@@ -1,0 +1,211 @@
+"""Perturbations of test images: base class, registry, and the list of the protocol's robust condition.
+
+A perturbation is one class in one file: a shipped one is in `perturbations.py`, a plug-in's is "path/to/file.py:Class".
+It is a function of one image's pixels and nothing else: the same image is changed in the same way in any batch and any
+order, whichever class it belongs to. Random ones take their numbers from a digest of the pixels.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from forge.errors import InputError, UnknownNameError, quoted
+from forge.faces.faceset import Images
+from forge.registry import Registry, is_file_reference
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PART_VALUES = 1 << 22  # pixel values changed at a time: 32 MB in float64, whatever the size of images and batch
+
+
+@dataclass(frozen=True)
+class Strength:
+    """The number at the end of a perturbation's name.
+
+    Attributes:
+        meaning: what it measures, for messages, e.g. "its sigma in pixels".
+        low: smallest value.
+        high: largest value.
+        whole: whether it is a whole number.
+    """
+
+    meaning: str
+    low: float
+    high: float
+    whole: bool = False
+
+
+class Perturbation(ABC):
+    """A change of images; a subclass names it and gives `change`.
+
+    Attributes:
+        id: its name in settings and tables, before the strength; letters and hyphens.
+        title: its name in pages, before the strength.
+        summary: what it does, one line; "{}" stands for the strength.
+        strength: the number in its name, None for a perturbation without one.
+        value: the strength of this instance, None without one.
+    """
+
+    id: ClassVar[str]
+    title: ClassVar[str]
+    summary: ClassVar[str]
+    strength: ClassVar[Strength | None] = None
+
+    def __init__(self, value: float | None = None) -> None:
+        """Take the strength.
+
+        Raises:
+            InputError: it is missing, out of range, or not expected.
+        """
+        if (value is None) != (self.strength is None):
+            wanted = f"a number, {self.strength.meaning}" if self.strength else "no number"
+            raise InputError(f"perturbation {quoted(self.id)} needs {wanted}, behind its name")
+        if self.strength is not None and value is not None:
+            low, high = self.strength.low, self.strength.high
+            if not low <= value <= high or (self.strength.whole and not float(value).is_integer()):
+                number = "a whole number" if self.strength.whole else "a number"
+                raise InputError(
+                    f"perturbation {quoted(f'{self.id}{value:g}')}: {self.strength.meaning} must be {number} from "
+                    f"{low:g} to {high:g}"
+                )
+        self.value = value
+
+    @property
+    def name(self) -> str:
+        """Name in tables and settings, e.g. "jpeg75"."""
+        return self.id if self.value is None else f"{self.id}{self.value:g}"
+
+    @property
+    def display_name(self) -> str:
+        """Name in pages, e.g. "JPEG 75"."""
+        return self.title if self.value is None else f"{self.title} {self.value:g}"
+
+    @property
+    def description(self) -> str:
+        """What it does, one line."""
+        return self.summary if self.value is None else self.summary.format(f"{self.value:g}")
+
+    @abstractmethod
+    def change(self, images: Tensor) -> Tensor:
+        """Change uint8 images [n, H, W, 3] into a new tensor of the same shape and type, each on its own."""
+
+    def __call__(self, images: Images) -> Images:
+        """Change uint8 images [n, H, W, 3] into new ones of the same shape, a part of them at a time."""
+        import torch  # takes a second to import, which listing perturbations does not need
+
+        changed = np.empty_like(images)
+        step = max(1, PART_VALUES // max(1, int(np.prod(images.shape[1:]))))
+        for start in range(0, len(images), step):
+            part = torch.from_numpy(np.array(images[start : start + step]))  # a copy: torch takes no read-only arrays
+            changed[start : start + step] = self.change(part).numpy()
+        return changed
+
+
+class Chain(Perturbation):
+    """Several perturbations, one after the other."""
+
+    id, title, summary = "chain", "chain", "several perturbations, one after the other"
+
+    def __init__(self, parts: Sequence[Perturbation]) -> None:
+        super().__init__()
+        self.parts = parts
+
+    @property
+    def name(self) -> str:
+        """Names of the parts, joined by "+"."""
+        return "+".join(part.name for part in self.parts)
+
+    @property
+    def display_name(self) -> str:
+        """Titles of the parts."""
+        return ", then ".join(part.display_name for part in self.parts)
+
+    @property
+    def description(self) -> str:
+        """What the parts do."""
+        return "; then ".join(part.description for part in self.parts)
+
+    def change(self, images: Tensor) -> Tensor:
+        """Apply the parts in order."""
+        for part in self.parts:
+            images = part.change(images)
+        return images
+
+
+PERTURBATIONS = Registry(
+    "perturbation",
+    "detect.perturbations",
+    {
+        "jpeg": "detect.data.perturbations:Jpeg",
+        "blur": "detect.data.perturbations:Blur",
+        "noise": "detect.data.perturbations:Noise",
+        "crop": "detect.data.perturbations:Crop",
+        "half": "detect.data.perturbations:Half",
+        "quarter": "detect.data.perturbations:Quarter",
+        "brighter": "detect.data.perturbations:Brighter",
+        "darker": "detect.data.perturbations:Darker",
+        "contrast-up": "detect.data.perturbations:ContrastUp",
+        "contrast-down": "detect.data.perturbations:ContrastDown",
+        "equalised": "detect.data.perturbations:Equalised",
+    },
+)
+
+ROBUST = (
+    *("jpeg90", "jpeg75", "jpeg50", "jpeg30", "blur1", "blur2", "half", "quarter", "noise2", "noise5", "noise10"),
+    *("crop80", "brighter", "darker", "contrast-up", "contrast-down"),
+)
+EQUALISED = "equalised"
+LISTED = (*ROBUST, EQUALISED)  # names with the protocol's strengths; others are as good
+
+
+def perturbation(name: str) -> Perturbation:
+    """Make the perturbation of a name.
+
+    Args:
+        name: registered, with its strength if it has one ("half", "jpeg60", "blur0.5"); "path/to/file.py:Class"; or
+            several joined by "+", of which the first is applied first ("blur1+jpeg75").
+
+    Raises:
+        UnknownNameError: no such name; carries the nearest.
+        InputError: a strength out of range, or a file's class that is no perturbation.
+    """
+    if "+" in name:
+        return Chain([perturbation(part) for part in name.split("+")])
+    if is_file_reference(name):
+        return _from_file(name)
+    known = PERTURBATIONS.names()
+    numbered = re.fullmatch(r"([a-z-]+)(\d+(?:\.\d+)?)", name)
+    if name in known:
+        made: Perturbation = PERTURBATIONS.load(name)()
+    elif numbered and numbered[1] in known:
+        made = PERTURBATIONS.load(numbered[1])(float(numbered[2]))
+    else:
+        installed = [other for other in known if other not in PERTURBATIONS.entries]
+        raise UnknownNameError("perturbation", name, [*LISTED, *installed], see="bench list perturbations")
+    return made
+
+
+def _from_file(reference: str) -> Perturbation:
+    kind = PERTURBATIONS.load(reference)
+    if not (isinstance(kind, type) and issubclass(kind, Perturbation)):
+        raise InputError(
+            f"perturbation {quoted(reference)} is no perturbation: it must be a subclass of "
+            "detect.data.perturb.Perturbation"
+        )
+    lacking = [field for field in ("id", "title", "summary") if not getattr(kind, field, "")]
+    if lacking or kind.__abstractmethods__:
+        missing = ", ".join([*lacking, *sorted(kind.__abstractmethods__)])
+        raise InputError(f"perturbation {quoted(reference)} does not define {missing}; add what is missing")
+    if not re.fullmatch(r"[a-z]+(-[a-z]+)*", kind.id) or kind.id in PERTURBATIONS.names() or kind.id == "none":
+        raise InputError(
+            f"perturbation {quoted(reference)} has the id {quoted(kind.id)}, which is taken or holds more than "
+            "lower-case letters and hyphens; choose another"
+        )
+    return kind()

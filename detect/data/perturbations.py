@@ -1,0 +1,122 @@
+"""The shipped perturbations: what happens to images on their way through the world."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from detect.data.perturb import Perturbation, Strength
+from forge.faces import batch
+
+
+class Jpeg(Perturbation):
+    """Compression as JPEG."""
+
+    id, title, summary = "jpeg", "JPEG", "JPEG at quality {}, chroma at half size"
+    strength = Strength("its quality", 1, 100, whole=True)
+
+    def change(self, images: Tensor) -> Tensor:
+        """Compress and decode."""
+        return batch.jpeg(images, int(self.value or 0))
+
+
+class Equalised(Perturbation):
+    """Compression of both classes at one quality."""
+
+    id, title = "equalised", "equalised"
+    summary = "JPEG at quality 75 last, so that no class differs by how it was coded"
+
+    def change(self, images: Tensor) -> Tensor:
+        """Compress and decode."""
+        return batch.jpeg(images, 75)
+
+
+class Blur(Perturbation):
+    """Gaussian blur."""
+
+    id, title, summary = "blur", "blur", "Gaussian blur, sigma {} px"
+    strength = Strength("its sigma in pixels", 0.1, 20)
+
+    def change(self, images: Tensor) -> Tensor:
+        """Convolve with a Gaussian."""
+        return batch.blur(images, self.value or 0.0)
+
+
+class Noise(Perturbation):
+    """Gaussian noise, seeded by the image: the same image always gets the same noise."""
+
+    id, title, summary = "noise", "noise", "Gaussian noise, sigma {} of 255"
+    strength = Strength("its sigma in grey levels", 0.1, 255)
+
+    def change(self, images: Tensor) -> Tensor:
+        """Add noise whose key is a digest of the image's pixels."""
+        digests = (blake2b(image.tobytes(), digest_size=8).digest() for image in images.numpy())
+        keys = torch.tensor([int.from_bytes(digest, "little", signed=True) for digest in digests])
+        return batch.noise(images, self.value or 0.0, keys)
+
+
+class Crop(Perturbation):
+    """The middle of the image, enlarged to the size of the whole."""
+
+    id, title, summary = "crop", "crop", "the middle {} % of each side, enlarged back"
+    strength = Strength("the percentage kept", 10, 100)
+
+    def change(self, images: Tensor) -> Tensor:
+        """Cut and enlarge."""
+        return batch.crop(images, (self.value or 0.0) / 100)
+
+
+class Half(Perturbation):
+    """Half the size and back."""
+
+    id, title, summary = "half", "half size", "half the size and back, antialiased"
+    share: ClassVar[float] = 0.5  # of each side
+
+    def change(self, images: Tensor) -> Tensor:
+        """Reduce and enlarge."""
+        return batch.rescale(images, self.share)
+
+
+class Quarter(Half):
+    """A quarter of the size and back."""
+
+    id, title, summary = "quarter", "quarter size", "a quarter of the size and back, antialiased"
+    share: ClassVar[float] = 0.25
+
+
+class Brighter(Perturbation):
+    """More light."""
+
+    id, title, summary = "brighter", "brighter", "every value times 1.3"
+    brightness: ClassVar[float] = 1.3
+    contrast: ClassVar[float] = 1.0
+
+    def change(self, images: Tensor) -> Tensor:
+        """Multiply values by `brightness`, and their distance from the image's mean by `contrast`."""
+        return batch.adjust(images, brightness=self.brightness, contrast=self.contrast)
+
+
+class Darker(Brighter):
+    """Less light."""
+
+    id, title, summary = "darker", "darker", "every value times 0.7"
+    brightness: ClassVar[float] = 0.7
+
+
+class ContrastUp(Brighter):
+    """More contrast."""
+
+    id, title, summary = "contrast-up", "more contrast", "contrast times 1.3, about the image's mean"
+    brightness: ClassVar[float] = 1.0
+    contrast: ClassVar[float] = 1.3
+
+
+class ContrastDown(Brighter):
+    """Less contrast."""
+
+    id, title, summary = "contrast-down", "less contrast", "contrast times 0.7, about the image's mean"
+    brightness: ClassVar[float] = 1.0
+    contrast: ClassVar[float] = 0.7

@@ -1,0 +1,137 @@
+"""Views that a detector is fitted on: images of one FaceSet, or of several joined together."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from forge.errors import InputError
+from forge.faces.faceset import Card, FaceSet, FaceView, Images, Indices
+from forge.files import digest_json
+
+
+@dataclass(frozen=True)
+class JoinedView:
+    """Images of several views as one, e.g. forgeries of all generators but one; reads only what is asked for.
+
+    Attributes:
+        parts: the views, all of one resolution.
+        index: positions in the parts laid end to end, in the order of this view.
+    """
+
+    parts: tuple[FaceView, ...]
+    index: Indices
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def read(self, positions: slice | Indices | None = None) -> Images:
+        """Return images as uint8 [n, H, W, 3], in the order asked for (all of the view by default)."""
+        wanted = self.index if positions is None else self.index[positions]
+        size = self.parts[0].faces.resolution
+        out = np.empty((len(wanted), size, size, 3), np.uint8)
+        offsets = np.cumsum([0, *map(len, self.parts)])
+        part_of = np.searchsorted(offsets, wanted, side="right") - 1
+        for number in np.unique(part_of):
+            here = np.flatnonzero(part_of == number)
+            out[here] = self.parts[number].read(wanted[here] - offsets[number])
+        return out
+
+    def batches(self, size: int) -> Iterator[Images]:
+        """Yield the view's images in order, `size` at a time."""
+        for start in range(0, len(self), size):
+            yield self.read(slice(start, start + size))
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        """The tables' rows of this view, in its order; a column that one set lacks is null there."""
+        return pd.concat([part.rows for part in self.parts], ignore_index=True).iloc[self.index]
+
+
+View = FaceView | JoinedView
+
+
+def join(*views: View) -> View:
+    """Lay views end to end.
+
+    Raises:
+        InputError: no view was given, or the views have different resolutions.
+    """
+    sizes = sorted({resolution_of(view) for view in views})
+    if len(sizes) != 1:
+        raise InputError(f"sets of {' and '.join(map(str, sizes))} px cannot be joined; prepare them at one resolution")
+    parts: list[FaceView] = []
+    orders: list[Indices] = []
+    for view in views:
+        start = sum(map(len, parts))
+        inner = (view,) if isinstance(view, FaceView) else view.parts
+        orders.append(start + (np.arange(len(view), dtype=np.int64) if isinstance(view, FaceView) else view.index))
+        parts.extend(inner)
+    return JoinedView(tuple(parts), np.concatenate(orders))
+
+
+def select(view: View, positions: Indices) -> View:
+    """The images of a view at these positions, in this order."""
+    if isinstance(view, FaceView):
+        return FaceView(view.faces, view.index[positions])
+    return JoinedView(view.parts, view.index[positions])
+
+
+def random_labels(rows: pd.DataFrame, seed: int) -> NDArray[np.bool_]:
+    """Deterministic random labels [n]: one bit per identity, or per image where the identity is unknown.
+
+    The bit comes from a digest of the name and the seed, so that it never changes.
+
+    Args:
+        rows: of a FaceSet's table or of scores.parquet: `identity`, and `id` or `sample_id`.
+        seed: of the labels.
+    """
+    names = rows["identity"].astype("string").fillna("").to_numpy(dtype=str)
+    ids = rows["id" if "id" in rows else "sample_id"].astype("string").to_numpy(dtype=str)
+    texts = (f"{seed} person {name}" if name else f"{seed} image {one}" for name, one in zip(names, ids, strict=True))
+    return np.array([hashlib.sha256(text.encode()).digest()[0] % 2 for text in texts], dtype=bool)
+
+
+def sets_of(view: View) -> list[FaceSet]:
+    """The sets a view reads from, each once, in order."""
+    parts = [view] if isinstance(view, FaceView) else view.parts
+    unique = {id(part.faces): part.faces for part in parts}
+    return list(unique.values())
+
+
+def resolution_of(view: View) -> int:
+    """Height and width of a view's images in pixels."""
+    return sets_of(view)[0].resolution
+
+
+def splits_of(view: View) -> set[str]:
+    """The splits a view's images belong to."""
+    return set(map(str, view.rows["split"].unique()))
+
+
+def digest_of(view: View) -> str:
+    """Digest of exactly these images in this order: the digests of their sets and the positions in them."""
+    parts = [view] if isinstance(view, FaceView) else view.parts
+    return digest_json(
+        {
+            "parts": [{"set": part.faces.card.digest, "index": _digest(part.index)} for part in parts],
+            "order": None if isinstance(view, FaceView) else _digest(view.index),
+        }
+    )
+
+
+def _digest(index: Indices) -> str:
+    return hashlib.sha256(np.ascontiguousarray(index, dtype="<i8").tobytes()).hexdigest()
+
+
+def generator_of(card: Card) -> str:
+    """Name of the generator behind a set: its provenance's `generator`, else the set's name; empty for real faces."""
+    if card.kind == "real":
+        return ""
+    named = card.provenance.get("generator")
+    return named if isinstance(named, str) and named else card.name

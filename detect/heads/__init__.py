@@ -1,1 +1,0 @@
-"""What turns features into scores: each learns from a Design and is a few arrays."""

@@ -1,0 +1,55 @@
+"""timm's Xception with another input and a shorter middle, as the frequency detectors use it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from detect.weights import load_weights, read_tensors, timm_pretrained
+
+NAME = "legacy_xception"
+MIDDLE = 8  # blocks 4 to 11; F3-Net mixes its streams after block 7
+
+
+def xception(channels: int, *, middle: int = MIDDLE, weights: str = "scratch") -> nn.Module:
+    """Make `legacy_xception` with one logit; blocks that are left out become identities.
+
+    Args:
+        channels: of the input.
+        middle: how many of blocks 4 to 11 are kept, shared out between 4 to 7 and 8 to 11, the first of each.
+        weights: scratch, imagenet, or a .safetensors file with timm's names. The first layer's kernels for red, green
+            and blue are repeated over the channels and scaled by 3 / channels, which keeps the size of its output.
+
+    Returns:
+        The network, with timm's names.
+
+    Raises:
+        InputError: the weights cannot be had or do not fit.
+    """
+    import timm  # takes seconds to import, which listing detectors does not need
+
+    network: nn.Module = timm.create_model(NAME, pretrained=False, in_chans=channels, num_classes=1)
+    kept = {*range(4, 4 + (middle + 1) // 2), *range(8, 8 + middle // 2)}
+    left_out = [f"block{number}" for number in range(4, 4 + MIDDLE) if number not in kept]
+    for block in left_out:
+        setattr(network, block, nn.Identity())
+    if weights == "scratch":
+        return network
+    if weights == "imagenet":
+        tensors, source = timm_pretrained(NAME).state_dict(), f"the ImageNet weights of {NAME}"
+    else:
+        path = Path(weights).expanduser()
+        tensors, source = read_tensors(path), f"weights file {path}"
+    tensors = {name: value for name, value in tensors.items() if name.partition(".")[0] not in left_out}
+    if "conv1.weight" in tensors:
+        tensors["conv1.weight"] = _spread(tensors["conv1.weight"], channels)
+    load_weights(network, tensors, source=source, head=["fc.weight", "fc.bias"])
+    return network
+
+
+def _spread(kernels: Tensor, channels: int) -> Tensor:
+    own = kernels.shape[1]
+    if own == channels:
+        return kernels
+    return kernels.repeat(1, -(-channels // own), 1, 1)[:, :channels] * (own / channels)

@@ -1,1 +1,0 @@
-"""Networks of detectors; imported only when one is built."""

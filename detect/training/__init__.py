@@ -1,0 +1,1 @@
+"""Training of detectors that are networks, and calibration of scores."""

@@ -1,0 +1,135 @@
+"""What every registered detector must do, whatever its family."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from benchmarks.experiment.configs import shipped
+from detect.data.views import random_labels
+from detect.detectors.base import Detector, FitContext, FitData
+from detect.detectors.registry import DETECTORS
+from detect.scoring import score_view
+from detect.training.calibration import fit_platt
+from forge.compute import Compute
+from forge.faces.faceset import FaceSet
+from forge.progress import silent
+
+pytestmark = pytest.mark.e2e
+
+# families are tried by one of their members
+MEMBERS = {"timm:": "timm:resnet18", "mean:": "mean:dct+trivial-cues", "probe:": "probe:resnet18"}
+# networks of timm under names of their own, with no code of their own: what timm:resnet18 does, they do
+ALIKE = {"convnext-tiny", "efficientnet-b0", "resnet50"}
+NAMES = [MEMBERS.get(name, name) for name in DETECTORS.entries if name not in ALIKE]
+
+# what a family needs to learn the planted artefact from 48 + 48 images, where the smoke preset is too short for that
+LONGER: dict[str, dict[str, object]] = {"mobilenetv3": {"max_images": 960, "validate_every": 320}}
+# the controls, which must not find it, and self-blended, which never sees a forgery
+BLIND = {"random", "metadata", "trivial-cues", "self-blended", "disc-ensemble"}
+UNTRAINED = {"random"}
+
+
+def each(names=NAMES):
+    """Run a test for every detector; with several processes all tests of a detector go to one, which fits it once."""
+    return pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names])
+
+
+@pytest.fixture(scope="module")
+def fit_once(plain_sets, source, tmp_path_factory):
+    """Each detector fitted once with its smoke preset, and the splits it read."""
+    sets = real, forged = plain_sets
+    data = FitData(real.view("train"), forged.view("train"), real.view("val"), forged.view("val"))
+
+    @functools.cache
+    def get(name: str) -> tuple[Detector, set[str]]:
+        kind = DETECTORS.load(name)
+        settings = kind.Settings(**shipped("detectors", name, "smoke") | LONGER.get(name, {}))
+        context = FitContext(0, Compute("cpu", "fp32"), tmp_path_factory.mktemp("work"), silent, discriminator=source)
+        read: dict[Path, set[int]] = {}
+        original = FaceSet.read
+
+        def spy(self, index):
+            read.setdefault(self.path, set()).update(map(int, index))
+            return original(self, index)
+
+        detector = kind(settings, data.resolution)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(FaceSet, "read", spy)
+            detector.fit(data, context)
+        splits = {
+            split for faces in sets for split in faces.table["split"].iloc[sorted(read.get(faces.path, set()))].unique()
+        }
+        return detector, splits
+
+    return get
+
+
+@each()
+def test_no_image_of_another_split_is_read(name, fit_once):
+    assert fit_once(name)[1] <= {"train", "val"}
+
+
+@each([name for name in NAMES if name not in BLIND])
+def test_a_plain_artefact_is_found_and_labels_are_never_turned_round(name, fit_once, plain_sets):
+    scores = np.concatenate([score_view(fit_once(name)[0], faces.view("test"), Compute()) for faces in plain_sets])
+    assert roc_auc_score(np.repeat([0, 1], 32), scores) > 0.99
+
+
+@each()
+def test_saved_and_loaded_it_scores_bit_for_bit_the_same(name, fit_once, plain_sets, tmp_path):
+    detector = fit_once(name)[0]
+    detector.save(tmp_path)
+    assert {file.suffix for file in tmp_path.rglob("*") if file.is_file()} <= {".json", ".safetensors"}
+    loaded = type(detector).load(tmp_path, detector.settings, detector.resolution)
+    for faces in plain_sets:
+        images = faces.view("test").read()[:8]
+        assert np.array_equal(loaded.score(images, Compute()), detector.score(images, Compute()))
+    assert loaded.parameters == detector.parameters
+    assert detector.parameters > 0 or name in UNTRAINED
+
+
+@each()
+def test_scores_do_not_depend_on_the_company_of_an_image(name, fit_once, plain_sets):
+    images = np.concatenate([faces.view("test").read()[:6] for faces in plain_sets])
+    detector = fit_once(name)[0]
+    together, alone = detector.score(images, Compute()), [detector.score(one[None], Compute())[0] for one in images]
+    spread = max(1.0, float(np.abs(together).max()))
+    np.testing.assert_allclose(alone, together, atol=2e-4 * spread)
+
+
+@each()
+def test_scores_are_finite_and_can_be_calibrated(name, fit_once, plain_sets):
+    real, forged = (score_view(fit_once(name)[0], faces.view("val"), Compute()) for faces in plain_sets)
+    probability = fit_platt(real, forged).probability(np.concatenate([real, forged]))
+    assert np.isfinite(probability).all() and ((probability >= 0) & (probability <= 1)).all()
+
+
+@each()
+def test_a_detector_says_what_it_is_and_describes_every_setting(name):
+    kind = DETECTORS.load(name)
+    assert kind.family and any(year in kind.citation for year in ("19", "20")) and kind.__doc__
+    assert all(field.description for field in kind.Settings.model_fields.values())
+
+
+def test_shuffled_labels_teach_a_family_nothing(sets, source, tmp_path):
+    """The protocol's control; networks share one loop, which test_fitting.py shuffles."""
+    real, forged = sets
+    data = FitData(real.view("train"), forged.view("train"), real.view("val"), forged.view("val"))
+    for name in ("dct", "spectrum", "svm", "naive-bayes", "hmm", "disc-probe"):
+        aucs = []
+        for seed in range(3):
+            kind = DETECTORS.load(name)
+            detector = kind(kind.Settings(**shipped("detectors", name, "smoke")), data.resolution)
+            context = FitContext(seed, Compute("cpu", "fp32"), tmp_path / f"{name}{seed}", silent, discriminator=source)
+            detector.fit(data.with_shuffled_labels(seed), replace(context, seed=seed))
+            scores = np.concatenate([score_view(detector, faces.view("test"), Compute()) for faces in sets])
+            aucs.append(
+                roc_auc_score(np.concatenate([random_labels(faces.view("test").rows, seed) for faces in sets]), scores)
+            )
+        assert 0.3 < np.mean(aucs) < 0.7, name
