@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from forge.errors import InputError
 
@@ -167,11 +167,6 @@ class Protocol:
         if self.version not in _RULES:
             known = " and ".join(map(str, sorted(_RULES)))
             raise InputError(f"protocol {self.version} is not known; this version evaluates by protocol {known}")
-
-    @classmethod
-    def of_results(cls, results: Mapping[str, Any]) -> Protocol:
-        """Return the protocol of a results.json as plain data."""
-        return cls(results.get("protocol_version", 1), results.get("families") or {})
 
     @property
     def has_families(self) -> bool:

@@ -9,7 +9,6 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from benchmarks.cli.leaderboard import scores_of
 from benchmarks.cli.streams import console as open_console
 from benchmarks.experiment.names import safe_name
 from benchmarks.numbers import p_value, signed
@@ -17,11 +16,11 @@ from benchmarks.protocol import Protocol
 from benchmarks.report.plot.elements import standalone
 from benchmarks.report.plot.plot import nice_axis
 from benchmarks.report.plot.row_plot import Mark, RowPlot
-from benchmarks.report.reading import read_results
+from benchmarks.report.ranked import scores_of
 from benchmarks.report.render import styles
+from benchmarks.report.run_report import RunReport
 from benchmarks.tables.cells import cells_of
 from benchmarks.tables.compare import Difference, columns, single
-from benchmarks.workflow.runner import find_report
 from forge.errors import InputError, UnknownNameError
 from forge.files import write_text
 
@@ -30,8 +29,9 @@ def compare(a: str, b: str, suite: str, column: str | None, out: Path | None, re
     """Test two detectors against each other: paired on the same images, over generators and seeds, Holm-adjusted."""
     if a == b:
         raise InputError(f"{a} would be compared with itself; name two detectors")
-    folder = find_report(suite, reports)
-    cells = cells_of(scores_of(folder), Protocol.of_results(read_results(folder)))
+    report = RunReport.open(suite, reports)
+    results = report.results
+    cells = cells_of(scores_of(report), Protocol(results.protocol_version, results.families))
     found = columns(cells, a, b)
     if column is not None:
         if column not in cells[a] or column not in cells[b]:
@@ -39,12 +39,12 @@ def compare(a: str, b: str, suite: str, column: str | None, out: Path | None, re
             raise UnknownNameError("column of both", column, both)
         found = single(cells[a][column], cells[b][column])
     if not found:
-        raise InputError(f"{a} and {b} share no column of {folder.name}: they were tested in different cells")
+        raise InputError(f"{a} and {b} share no column of {report.name}: they were tested in different cells")
     if as_json:
         print(json.dumps([one.model_dump(mode="json") for one in found], indent=1))
         return
-    target = out or Path("pictures") / safe_name(folder.name) / f"{safe_name(a)}-vs-{safe_name(b)}.svg"
-    _print(found, a, b, folder.name)
+    target = out or Path("pictures") / safe_name(report.name) / f"{safe_name(a)}-vs-{safe_name(b)}.svg"
+    _print(found, a, b, report.name)
     _draw(found, a, b, target)
     print(f"picture: {target}")
 

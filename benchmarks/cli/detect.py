@@ -11,19 +11,18 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from benchmarks.cli.outcome import warnings_of
 from benchmarks.cli.streams import console as open_console
 from benchmarks.experiment.names import safe_name
 from benchmarks.inference.photo_scores import PhotoScores, form_of, score_photos
 from benchmarks.inference.photos import list_photos
 from benchmarks.inference.predictor import cannot_explain, caution, predictor_at, predictor_of
 from benchmarks.numbers import count
-from benchmarks.workflow.runner import find_report
+from benchmarks.report.run_report import RunReport
+from benchmarks.report.text.summary import warnings
 from detect.explain import method
 from detect.published import import_published
 from forge.compute import Compute, choose_device, cores, tune_allocator
 from forge.errors import InputError, UnknownNameError
-from forge.files import read_json
 from forge.networks import GENERATORS
 from forge.progress import Report, Tick
 
@@ -87,7 +86,7 @@ def detect(
     if explained:
         looked = any("looked" in row for row in scored.rows)
         explained = f"Where it looked: {explained}." if looked else cannot_explain(predictor) if scored.used else ""
-    warned = [] if at_path else warnings_of(read_json(find_report(run, reports) / "results.json"))
+    warned = [] if at_path else warnings(RunReport.open(run, reports).results)
     if out is not None:
         scored.write(out, form, warnings=warned, explained=explained)
         _print_warnings(open_console(), warned)

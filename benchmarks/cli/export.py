@@ -9,9 +9,9 @@ from PIL import Image
 
 from benchmarks.measures.results import Results
 from benchmarks.protocol import EXTERNAL_PREFIX
-from benchmarks.report.reading import read_report_scores, read_results
+from benchmarks.report.run_report import RunReport
 from benchmarks.tables.submission import suite_images
-from benchmarks.workflow.runner import find_report, stored_result
+from benchmarks.workflow.runner import stored_result
 from benchmarks.workflow.store import Store
 from forge.errors import InputError
 from forge.faces.faceset import FaceSet
@@ -22,9 +22,9 @@ def images(suite: str, out: Path, real: bool, store: Path, reports: Path) -> Non
     """Write every test image as PNG under a name that says nothing of its class, and a scores.csv to fill in."""
     if out.exists():
         raise InputError(f"{out} exists already; choose another place with --out")
-    folder = find_report(suite, reports)
-    results = Results.model_validate(read_results(folder))
-    wanted = suite_images(read_report_scores(folder)).drop_duplicates("image")
+    report = RunReport.open(suite, reports)
+    results = report.results
+    wanted = suite_images(report.scores).drop_duplicates("image")
     if not (real or results.data.shown):
         wanted = wanted[wanted["generator"] != ""]
     sets = _sets(results, Store(store))

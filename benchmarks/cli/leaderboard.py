@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
-from typing import Any
 
-import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.cli.streams import console as open_console
-from benchmarks.measures.audit import failed
-from benchmarks.measures.results import Cell, Finding
 from benchmarks.numbers import near_one
-from benchmarks.protocol import Protocol
-from benchmarks.report.reading import read_report_scores, read_results
+from benchmarks.report.ranked import sheet_of
+from benchmarks.report.run_report import RunReport
 from benchmarks.tables import formats
-from benchmarks.tables.cells import cells_of, joined
-from benchmarks.tables.formats import Cost, Sheet, interval, rank, share, standing
-from benchmarks.tables.leaderboard import Standing, ranked
-from benchmarks.tables.thresholds import with_thresholds
-from benchmarks.workflow.runner import find_report
-from detect.scoring import read_scores
-from forge.errors import InputError, UnknownNameError
+from benchmarks.tables.formats import Sheet, interval, rank, share, standing
+from benchmarks.tables.leaderboard import Standing
+from forge.errors import UnknownNameError
 
 
 def leaderboard(suite: list[str], form: str, by: str | None, columns: str | None, reports: Path) -> None:
     """Rank detectors from the stored scores of every image: means, intervals, ties, what is missing."""
     if form not in formats.FORMATS:
         raise UnknownNameError("format", form, formats.FORMATS)
-    sheet = sheet_of(*suite, reports=reports, by=by)
+    sheet = sheet_of(*(RunReport.open(name, reports) for name in suite), by=by)
     if columns is not None:
         only = tuple(name.strip() for name in columns.split(","))
         for name in only:
@@ -45,52 +35,6 @@ def leaderboard(suite: list[str], form: str, by: str | None, columns: str | None
         print(texts[form](sheet), end="")
         return
     print_sheet(sheet)
-
-
-def sheet_of(*names: str, reports: Path, by: str | None = None) -> Sheet:
-    """The leaderboard of a report folder, from its scores and those submitted to it; of several, over all of them."""
-    folders = [find_report(name, reports) for name in names]
-    if len({folder.name for folder in folders}) < len(folders):
-        raise InputError("a name stands twice among the reports to rank together; each needs one of its own")
-    every = {folder.name: read_results(folder) for folder in folders}
-    protocols = {name: Protocol.of_results(results) for name, results in every.items()}
-    first, *others = protocols.items()
-    for name, protocol in others:
-        first[1].refuse_other(protocol, (first[0], name))
-    cells = {folder.name: cells_of(scores_of(folder), protocols[folder.name]) for folder in folders}
-    board = ranked(joined(cells) if len(cells) > 1 else next(iter(cells.values())), primary=by)
-    measured = {name: [Cell.model_validate(one) for one in results["cells"]] for name, results in every.items()}
-    board = with_thresholds(board, measured)
-    verdicts = []
-    for name, results in every.items():
-        of = f" ({name})" if len(every) > 1 else ""
-        found = [Finding(**one) for one in results.get("audits", [])]
-        verdicts += [f"SHORTCUT{of}, {one.audit}: {one.sentence}" for one in failed(found)]
-    title = " and ".join(str(results["name"]) for results in every.values())
-    fits = [one for results in every.values() for one in results["detectors"]]
-    return Sheet(board, title, first[1].version, _costs(fits), tuple(verdicts))
-
-
-def scores_of(folder: Path) -> pd.DataFrame:
-    """The score rows of a report folder, and those submitted to it."""
-    others = map(read_scores, sorted(submitted(folder).glob("*.parquet")))
-    return pd.concat([read_report_scores(folder), *others], ignore_index=True)
-
-
-def submitted(folder: Path) -> Path:
-    """Where the scores of detectors that cannot be run here lie, beside a report folder, which a run replaces whole."""
-    return folder.with_name(f"{folder.name}-submitted")
-
-
-def _costs(every: Sequence[Mapping[str, Any]]) -> dict[str, Cost]:
-    """What each detector costs: the median over its fits."""
-    found = {}
-    for name in dict.fromkeys(one["name"] for one in every):
-        fits = [one for one in every if one["name"] == name]
-        speeds = [one["images_per_second"] for one in fits if one["images_per_second"] is not None]
-        speed = median(speeds) if speeds else None
-        found[name] = Cost(speed, fits[0]["parameters"], median(one["seconds"] for one in fits))
-    return found
 
 
 def print_sheet(sheet: Sheet) -> None:

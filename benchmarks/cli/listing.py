@@ -15,7 +15,7 @@ from benchmarks.experiment.configs import suites
 from benchmarks.experiment.request import read_request
 from benchmarks.measures.detection import METRICS
 from benchmarks.numbers import estimate
-from benchmarks.report.reading import read_results, report_folders
+from benchmarks.report.run_report import RunReport, report_folders
 from benchmarks.tables.leader import published_leader
 from forge.errors import BenchError, UnknownNameError
 from forge.faces.sources import SOURCES
@@ -124,12 +124,13 @@ def _short(warning: str) -> str:
 
 
 def _runs(reports: Path) -> list[dict[str, Any]]:
-    from benchmarks.cli.outcome import warnings_of  # pandas, for runs alone
+    from benchmarks.report.text.summary import warnings  # imports pandas
 
     rows = []
     for folder in report_folders(reports):
         try:
-            results = read_results(folder, note=False)
+            report = RunReport(folder, note=False)
+            results = report.results
         except BenchError:
             nothing = dict.fromkeys(("preset", "data", "generators", "detectors", "leader", "warnings"), "")
             rows.append({"name": folder.name} | nothing | {"data": "results.json is damaged"})
@@ -137,28 +138,27 @@ def _runs(reports: Path) -> list[dict[str, Any]]:
         rows.append(
             {
                 "name": folder.name,
-                "preset": results["preset"],
-                "data": results["data"]["name"],
-                "generators": ", ".join(dict.fromkeys(entry["name"] for entry in results["generators"])),
-                "detectors": ", ".join(dict.fromkeys(entry["name"] for entry in results["detectors"])),
-                "leader": _leader(folder, reports),
-                "warnings": "; ".join(_short(warning) for warning in warnings_of(results)),
+                "preset": results.preset,
+                "data": results.data.name,
+                "generators": ", ".join(dict.fromkeys(fact.name for fact in results.generators)),
+                "detectors": ", ".join(dict.fromkeys(fact.name for fact in results.detectors)),
+                "leader": _leader(report),
+                "warnings": "; ".join(_short(warning) for warning in warnings(results)),
             }
         )
     return rows
 
 
-def _leader(folder: Path, reports: Path) -> str:
+def _leader(report: RunReport) -> str:
     """The first line of the leaderboard: as published, or computed where scores were submitted since."""
-    from benchmarks.cli.leaderboard import sheet_of, submitted  # pandas, for runs alone
-    from forge.errors import BenchError
+    from benchmarks.report.ranked import sheet_of, submitted  # imports pandas
 
     try:
-        there = None if any(submitted(folder).glob("*.parquet")) else published_leader(folder)
+        there = None if any(submitted(report.folder).glob("*.parquet")) else published_leader(report.folder)
         if there is not None:
             value = str(estimate(there.value, there.low, there.high))
             return f"{there.detector} {value} {there.column}"
-        board = sheet_of(folder.name, reports=reports).board
+        board = sheet_of(report).board
     except (BenchError, KeyError, TypeError, ValueError, AttributeError):
         return ""  # a run whose leaderboard cannot be made is listed all the same
     first = board.lines[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -12,17 +11,18 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmarks import numbers
-from benchmarks.cli.leaderboard import print_sheet, sheet_of
+from benchmarks.cli.leaderboard import print_sheet
 from benchmarks.cli.streams import console as open_console
 from benchmarks.measures.detection import METRICS
 from benchmarks.measures.detection.base import MetricFacts
-from benchmarks.measures.results import Cell, Comparison, Results
+from benchmarks.measures.results import Results
 from benchmarks.protocol import CLEAN
 from benchmarks.report.pairing_table import Column, PairingTable, pairing_table
 from benchmarks.report.plot.elements import shorten
+from benchmarks.report.ranked import sheet_of
 from benchmarks.report.ranking import ranks_of
-from benchmarks.report.reading import read_results
 from benchmarks.report.results_table import shown_metrics, shown_value
+from benchmarks.report.run_report import RunReport
 from benchmarks.report.text.summary import warnings
 
 FEW = 12  # results that one table shows with every measure
@@ -30,7 +30,7 @@ _FIELD = 31  # characters of a leaderboard's column: AUC, interval, rank and the
 _NAME = 30  # most characters of a detector's name there
 
 
-def print_outcomes(reports: Sequence[Path], *, quiet: bool, as_json: bool) -> None:
+def print_outcomes(reports: Sequence[RunReport], *, quiet: bool, as_json: bool) -> None:
     """Print the cells of a finished run and where its report lies; of several runs, also the table over all of them."""
     if as_json:
         found = [_as_json(report) for report in reports]
@@ -41,30 +41,22 @@ def print_outcomes(reports: Sequence[Path], *, quiet: bool, as_json: bool) -> No
     for report in reports:
         _print(report)
     if len(reports) > 1:
-        names = [report.name for report in reports]
-        print_sheet(sheet_of(*names, reports=reports[0].parent))
-        print(f"next: bench leaderboard {' '.join(names)} --format md")
+        print_sheet(sheet_of(*reports))
+        print(f"next: bench leaderboard {' '.join(report.name for report in reports)} --format md")
 
 
-def _as_json(report: Path) -> dict[str, Any]:
-    results = read_results(report)
-    return {"report": str(report), "cells": results["cells"], "comparisons": results["comparisons"]}
+def _as_json(report: RunReport) -> dict[str, Any]:
+    content = report.results.model_dump(mode="json", include={"cells", "comparisons"})
+    return {"report": str(report.folder), **content}
 
 
-def warnings_of(results: dict[str, Any]) -> list[str]:
-    """What forbids to rely on the numbers of a run or makes them mean little: failed audits, trainings that failed."""
-    return warnings(Results.model_validate(results))
-
-
-def _print(report: Path) -> None:
-    results = read_results(report)
-
-    console = open_console()
-    for warning in warnings_of(results):
+def _print(report: RunReport) -> None:
+    results, console = report.results, open_console()
+    for warning in warnings(results):
         console.print(f"[bold red]{escape(warning)}[/]", highlight=False)
-    if Results.model_validate(results).suite:
-        print_sheet(sheet_of(report.name, reports=report.parent))
-        console.print(f"report: [bold]{report / 'index.html'}[/]", highlight=False, soft_wrap=True)
+    if results.suite:
+        print_sheet(sheet_of(report))
+        console.print(f"report: [bold]{report.page}[/]", highlight=False, soft_wrap=True)
         console.print(f"[dim]next: bench leaderboard {report.name} --format md[/]", highlight=False, soft_wrap=True)
         return
     tables, note = outcome_tables(results, console.width)
@@ -72,28 +64,26 @@ def _print(report: Path) -> None:
         console.print(table)
     if note:
         console.print(f"[dim]{note}[/]", highlight=False)
-    console.print(f"report: [bold]{report / 'index.html'}[/]", highlight=False, soft_wrap=True)
-    faces = results["cells"][0]
-    console.print(f"[dim]test images: {faces['n_real']} real, {faces['n_forged']} forged a generator[/]")
+    console.print(f"report: [bold]{report.page}[/]", highlight=False, soft_wrap=True)
+    test = results.cells[0]
+    console.print(f"[dim]test images: {test.n_real} real, {test.n_forged} forged per generator[/]")
     console.print(f"[dim]next: bench detect {report.name} PHOTO…[/]", highlight=False, soft_wrap=True)
 
 
-def outcome_tables(results: dict[str, Any], width: int) -> tuple[list[Table], str]:
+def outcome_tables(results: Results, width: int) -> tuple[list[Table], str]:
     """The cells of a run as one table of all measures, or where they are many as a leaderboard that fits the width.
 
     Returns:
         The tables, and a note below them.
     """
-    if len(results["cells"]) <= FEW:
+    if len(results.cells) <= FEW:
         return [outcome_table(results)], ""
-
-    cells = [Cell(**cell) for cell in results["cells"] if cell.get("perturbation", CLEAN) == CLEAN]
-    known = results["schema_version"] >= 2  # earlier comparisons do not say what their detectors were trained on
-    tests = [Comparison(**test) for test in results["comparisons"]] if known else []
-    board = pairing_table(cells, ranks_of(cells, tests))
+    cells = [cell for cell in results.cells if cell.perturbation == CLEAN]
+    known = results.schema_version >= 2  # earlier comparisons do not say what their detectors were trained on
+    board = pairing_table(cells, ranks_of(cells, results.comparisons))
     names = [shorten(name, _NAME) for name, _ in board.lines]
     fitting = max(1, (width - max(map(len, names))) // _FIELD)
-    tables, title = [], results["name"]
+    tables, title = [], results.name
     for trained_on, chosen in _parts(board.columns, fitting):
         title += f"\ntrained on {trained_on}: AUC, 95 % interval{', rank' if known else ''}"
         tables.append(_leaderboard_table(board, names, chosen, title=title, ranked=known))
@@ -139,17 +129,16 @@ def _changed(perturbation: str) -> str:
     return "" if perturbation == CLEAN else f" ({perturbation})"
 
 
-def outcome_table(results: dict[str, Any]) -> Table:
+def outcome_table(results: Results) -> Table:
     """The cells of a run as a table with intervals; metrics of plug-ins last."""
-    title = escape(results["name"])
+    title = escape(results.name)
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("detector", no_wrap=True)
     table.add_column("trained → tested", no_wrap=True)
-    known = Results.model_validate(results)
-    measured = [one for one in shown_metrics(known) if one.id in _HEADINGS or one.id not in METRICS.entries]
+    measured = [one for one in shown_metrics(results) if one.id in _HEADINGS or one.id not in METRICS.entries]
     for heading in ("AUC [95 %]", *(_HEADINGS.get(one.id, one.title) for one in measured)):
         table.add_column(escape(heading), justify="right", no_wrap=True)
-    for cell in known.cells:
+    for cell in results.cells:
         table.add_row(
             cell.detector,
             f"{cell.trained_on} → {cell.tested_on}{_changed(cell.perturbation)}",

@@ -12,9 +12,8 @@ from rich.table import Table
 from benchmarks.cli.streams import console as open_console
 from benchmarks.experiment.names import base_name, safe_name, short_name, split_snapshot
 from benchmarks.experiment.validate import of_kind
-from benchmarks.measures.results import Results
-from benchmarks.report.reading import read_results
-from benchmarks.workflow.runner import find_report, stage_of, stored_result
+from benchmarks.report.run_report import RunReport
+from benchmarks.workflow.runner import stage_of, stored_result
 from benchmarks.workflow.store import Store
 from forge.errors import InputError, UnknownNameError, quoted
 from forge.faces.faceset import FaceSet
@@ -58,10 +57,10 @@ def generator_of_run(run: str, reference: str, *, store: Path, reports: Path) ->
         UnknownNameError: the run has no such generator.
         InputError: no such run, no such snapshot, or the store no longer holds the training.
     """
-    report = find_report(run, reports)
+    report = RunReport.open(run, reports)
     architecture, snapshot = split_snapshot(reference)
     name = short_name(architecture)
-    results = Results.model_validate(read_results(report))
+    results = report.results
     known = {base_name(entry.name) for entry in results.generators}
     if name not in known:
         raise UnknownNameError(f"generator of run {report.name}", name, known)

@@ -44,13 +44,14 @@ def report(
     plugin: options.Plugin = None,
 ) -> None:
     """Write the report of a finished run again, with this version's pages."""
+    from benchmarks.report.run_report import RunReport, latest
     from benchmarks.workflow import rerender
-    from benchmarks.workflow.runner import find_report
     from forge.errors import InputError, UnknownNameError
 
     if format not in FORMATS:
         raise UnknownNameError("format", format, FORMATS)
-    folder = find_report(run, reports, checked=from_scores) if run else _last(reports)
+    finished = RunReport.open(run, reports, checked=from_scores) if run else latest(reports)
+    folder = finished.folder
     if digests:
         from benchmarks.report.digests import SUMS, write_sums
 
@@ -58,12 +59,12 @@ def report(
         print(folder / SUMS)
         return
     if from_scores:
-        rerender.from_scores(folder)
+        rerender.from_scores(RunReport(folder))
     else:
         from benchmarks.workflow.store import Store
 
         try:
-            rerender.from_store(folder, Store(store), lambda: _context(device, store))
+            rerender.from_store(finished, Store(store), lambda: _context(device, store))
         except InputError as error:
             if format == "html" and not show:
                 raise
@@ -78,16 +79,6 @@ def report(
         target = folder / ("report.pdf" if format == "pdf" else "index.html")
         if not webbrowser.open(target.resolve().as_uri()):
             raise InputError(f"no browser was found to open {target}; open it by hand")
-
-
-def _last(reports: Path) -> Path:
-    from benchmarks.report.reading import report_folders
-    from forge.errors import InputError
-
-    files = [folder / "results.json" for folder in report_folders(reports)]
-    if not files:
-        raise InputError(f"no run finished yet in {reports}/; start with bench run -g dcgan -d xception")
-    return max(files, key=lambda file: (file.stat().st_mtime, file)).parent
 
 
 def _context(device: str, store: Path) -> Context:

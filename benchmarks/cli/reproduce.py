@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmarks.cli import completion, options
+from benchmarks.report.run_report import RunReport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,25 +71,22 @@ def reproduce(
     scored again: a new AUC inside the published 95 % interval is WITHIN; the causes of a difference are named.
     A report whose files no longer match its SHA256SUMS is refused.
     """
-    from benchmarks.experiment.configs import validated
-    from benchmarks.measures.results import Results
-    from benchmarks.report.reading import check_report, expected_at, read_expected, read_results
+    from benchmarks.report.run_report import RunReport, expected_at
     from benchmarks.workflow.environment import versions
-    from benchmarks.workflow.runner import find_report
     from forge.errors import InputError, UnknownNameError
 
     if start not in KINDS:
         raise UnknownNameError("--from", start, KINDS)
     if start == "scores" and (only or data):
         raise InputError("--only and --data are for --from checkpoints and --from scratch; scores are all compared")
-    folder = find_report(suite, reports)
-    check_report(folder)
-    expected = expected_at(against) if against else read_expected(folder)
+    report = RunReport.open(suite, reports)
+    report.check()
+    expected = expected_at(against) if against else report.expected
     if expected is None:
-        raise InputError(f"{folder / 'expected.json'} does not exist; `bench run` writes it beside a report")
-    results = validated(Results, read_results(folder), where=str(folder / "results.json"))
+        raise InputError(f"{report.folder / 'expected.json'} does not exist; `bench run` writes it beside a report")
+    results = report.results
     if start == "scores":
-        _print(expected, _from_scores(expected, results, folder), versions(), everything=everything, as_json=json)
+        _print(expected, _from_scores(expected, report), versions(), everything=everything, as_json=json)
         return
     from benchmarks.terminal import observer_for
     from benchmarks.workflow.environment import describe_environment
@@ -133,16 +131,16 @@ def _planned(results: Results, data: str | None, compute: Compute) -> PlannedRun
         raise InputError(f"{error}; {where}") from error
 
 
-def _from_scores(expected: Expected, results: Results, folder: Path) -> list[Verdict]:
+def _from_scores(expected: Expected, report: RunReport) -> list[Verdict]:
     from benchmarks.protocol import Protocol
     from benchmarks.tables.cells import cells_of
     from benchmarks.tables.leaderboard import ranked
     from benchmarks.tables.reproduce import expected_of
     from benchmarks.tables.reproduce import reproduce as compare
-    from detect.scoring import read_scores
 
+    results = report.results
     protocol = Protocol(results.protocol_version, results.families)
-    cells = cells_of(read_scores(folder / "scores.parquet"), protocol)
+    cells = cells_of(report.scores, protocol)
     return compare(expected, expected_of(results, cells, ranked(cells) if cells else None))
 
 

@@ -176,6 +176,7 @@ def run(
     for planned in () if overwrite else runs:
         refuse_other_request(reports / planned.settings.name, planned.settings.request, planned.photos)
     from benchmarks.cli.outcome import print_outcomes
+    from benchmarks.report.run_report import RunReport
     from benchmarks.terminal import observer_for
 
     if int(os.environ.get("RANK", "0")):
@@ -202,7 +203,7 @@ def run(
                     track=track,
                 )
             )
-    print_outcomes([outcome.report for outcome in outcomes], quiet=quiet, as_json=json)
+    print_outcomes([RunReport(outcome.report) for outcome in outcomes], quiet=quiet, as_json=json)
     if failures := [failure for outcome in outcomes for failure in outcome.failures]:
         several = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
         raise BenchError(f"{failures[0]}{several}; the report is there without; the same command tries again")

@@ -15,7 +15,7 @@ from benchmarks.cli.listing import _entry, _registry
 from benchmarks.cli.streams import console as open_console
 from benchmarks.experiment.configs import shipped
 from benchmarks.experiment.settings import PRESETS, GeneratorSettings
-from benchmarks.workflow.runner import find_report
+from benchmarks.report.run_report import RunReport
 from forge.errors import InputError, UnknownNameError
 from forge.training.settings import TrainingSettings
 
@@ -52,7 +52,7 @@ def show(
         _print_settings(kind, name, preset, store)
         return
     try:
-        report = find_report(name, reports)
+        report = RunReport.open(name, reports)
     except InputError as error:
         if Path(name).is_dir():
             raise InputError(

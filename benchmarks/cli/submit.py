@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.cli.leaderboard import print_sheet, sheet_of, submitted
+from benchmarks.cli.leaderboard import print_sheet
 from benchmarks.experiment.names import safe_name
-from benchmarks.report.reading import read_report_scores
+from benchmarks.report.ranked import sheet_of, submitted
+from benchmarks.report.run_report import RunReport
 from benchmarks.tables.score_file import read_submission
 from benchmarks.tables.submission import rows_of, suite_images
-from benchmarks.workflow.runner import find_report
 from detect.scoring import write_scores
 from forge.errors import InputError, quoted
 
@@ -18,15 +18,15 @@ def submit(file: Path, suite: str, name: str, reports: Path) -> None:
     """Put a detector into the leaderboard of a suite from its scores of the test images (`bench export images`)."""
     if safe_name(name) != name:
         raise InputError(f"name {quoted(name)} cannot name a file everywhere; try --name {safe_name(name)}")
-    folder = find_report(suite, reports)
-    scores = read_report_scores(folder)
+    report = RunReport.open(suite, reports)
+    scores = report.scores
     if name in set(scores["detector"]):
-        raise InputError(f"{folder.name} has a detector {quoted(name)} already; choose another --name")
+        raise InputError(f"{report.name} has a detector {quoted(name)} already; choose another --name")
     rows = rows_of(read_submission(file), suite_images(scores), name)
-    place = submitted(folder)
+    place = submitted(report.folder)
     place.mkdir(parents=True, exist_ok=True)
     write_scores(rows[list(scores.columns)], place / f"{name}.parquet")
-    sheet = sheet_of(suite, reports=reports)
+    sheet = sheet_of(report)
     print_sheet(sheet)
     own = next(line for line in sheet.board.lines if line.detector == name)
     found = own.columns[sheet.board.primary]

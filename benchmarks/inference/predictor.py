@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.inference.threshold import Threshold
-from benchmarks.measures.results import Results, StageFacts
-from benchmarks.protocol import ELSEWHERE, Condition, FitId, TrainSet
+from benchmarks.measures.results import Cell, Results, StageFacts
+from benchmarks.protocol import ELSEWHERE, FitId, TrainSet
+from benchmarks.report.run_report import RunReport
 
 if TYPE_CHECKING:
     from detect.artifact import TrainedDetector
@@ -103,28 +103,27 @@ def predictor_of(
             validation images.
     """
     from benchmarks.experiment.names import short_name
-    from benchmarks.report.reading import read_report_scores, read_results
-    from benchmarks.workflow.runner import find_report, stored_result
+    from benchmarks.report.run_report import RunReport
+    from benchmarks.workflow.runner import stored_result
     from benchmarks.workflow.store import Store
     from detect.artifact import load_trained
 
-    report = find_report(run, reports)
-    results = read_results(report)
-    cell = _choose(results, report, short_name(detector) if detector else None, trained_on)
-    known_results = Results.model_validate(results)
-    fit = fit_stage(known_results, cell["detector"], cell["trained_on"], cell["seed"])
-    folder = stored_result(known_results, fit, Store(store))
-    trained = load_trained(folder / "detector", implementation=_plugin(detector))
-    scores = read_report_scores(report) if max_fpr is not None or (report / "scores.parquet").is_file() else None
-    known = TrainSet.parse(cell["trained_on"]).generators
+    report = RunReport.open(run, reports)
+    results = report.results
+    cell = _choose(report, short_name(detector) if detector else None, trained_on)
+    fit = fit_stage(results, cell.detector, cell.trained_on, cell.seed)
+    trained = load_trained(stored_result(results, fit, Store(store)) / "detector", implementation=_plugin(detector))
+    has_scores = (report.folder / "scores.parquet").is_file()
+    scores = report.scores if max_fpr is not None or has_scores else None
+    known = TrainSet.parse(cell.trained_on).generators
     return Predictor(
         trained,
-        cell["detector"],
-        cell["trained_on"],
+        cell.detector,
+        cell.trained_on,
         Threshold.of_run(trained, cell, scores, max_fpr=max_fpr),
-        crop_of(results["data"]["provenance"]),
-        results["name"],
-        tuple(dict.fromkeys(one["name"] for one in results["generators"] if one["name"] not in known)),
+        crop_of(results.data.provenance),
+        results.name,
+        tuple(dict.fromkeys(fact.name for fact in results.generators if fact.name not in known)),
     )
 
 
@@ -159,43 +158,36 @@ def _plugin(detector: str | None) -> Any:  # noqa: ANN401 - a detector class fro
     return DETECTORS.load(split_adversary(detector)[0]) if detector and is_file_reference(detector) else None
 
 
-def by_merit(cells: Sequence[Mapping[str, Any]], report: Path) -> list[dict[str, Any]]:
-    """Cells in the order in which their detectors are offered for a photo, which may be of any generator.
+def by_merit(report: RunReport) -> list[Cell]:
+    """Sort the tests of a run in the order in which their detectors are offered for a photo, of whatever generator.
 
-    Who knows the most generators comes first, then the best by the leaderboard; trainings that were unusual come last.
-
-    Args:
-        cells: as results.json has them.
-        report: the folder whose expected.json has the ranks.
+    The detectors trained on the most generators come first, then the best by the leaderboard; trainings that were
+    unusual come last.
     """
-    from benchmarks.report.reading import read_expected
+    order = list(report.expected.ranks) if report.expected else []  # best first
 
-    expected = read_expected(report)
-    order = list(expected.ranks) if expected else []  # best first
+    def merit(cell: Cell) -> tuple[bool, int, int, bool]:
+        training = TrainSet.parse(cell.trained_on)
+        rank = order.index(cell.detector) if cell.detector in order else len(order)
+        return bool(training.variant), -len(training.generators), rank, not cell.seen
 
-    def merit(cell: Mapping[str, Any]) -> tuple[bool, int, int, bool]:
-        training = TrainSet.parse(cell["trained_on"])
-        place = order.index(cell["detector"]) if cell["detector"] in order else len(order)
-        return bool(training.variant), -len(training.generators), place, not Condition(cell["condition"]).seen
-
-    return [dict(cell) for cell in sorted(cells, key=merit)]
+    return sorted(report.results.cells, key=merit)
 
 
-def _choose(results: dict[str, Any], report: Path, detector: str | None, trained_on: str | None) -> dict[str, Any]:
-    """The first cell that is asked for."""
+def _choose(report: RunReport, detector: str | None, trained_on: str | None) -> Cell:
+    """Return the first test of what is asked for."""
     from forge.errors import InputError, UnknownNameError
 
-    cells = by_merit(results["cells"], report)
-    for key, wanted in (("detector", detector), ("trained_on", trained_on)):
+    cells = by_merit(report)
+    for field, wanted in (("detector", detector), ("trained_on", trained_on)):
         if wanted is not None:
-            names = {cell[key] for cell in cells}
+            names = {str(getattr(cell, field)) for cell in cells}
             if wanted not in names:
-                raise UnknownNameError(f"{key.replace('_', '-')} of run {results['name']}", wanted, names)
-            cells = [cell for cell in cells if cell[key] == wanted]
+                raise UnknownNameError(f"{field.replace('_', '-')} of run {report.results.name}", wanted, names)
+            cells = [cell for cell in cells if getattr(cell, field) == wanted]
     if not cells:
-        raise InputError(f"run {results['name']} has no detector that was scored on a test set")
-    chosen: dict[str, Any] = cells[0]
-    return chosen
+        raise InputError(f"run {report.results.name} has no detector that was scored on a test set")
+    return cells[0]
 
 
 def predict(predictor: Predictor, faces: Images, compute: Compute) -> list[Prediction]:

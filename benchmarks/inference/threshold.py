@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks.measures.results import Cell
 from benchmarks.protocol import ELSEWHERE, EXTERNAL_PREFIX, TrainSet
 from forge.errors import InputError
 
@@ -69,7 +69,7 @@ class Threshold:
     def of_run(
         cls,
         trained: TrainedDetector,
-        cell: Mapping[str, Any],
+        cell: Cell,
         scores: pd.DataFrame | None,
         *,
         max_fpr: float | None = None,
@@ -78,7 +78,7 @@ class Threshold:
 
         Args:
             trained: the detector.
-            cell: a result of the run, as results.json has it; names detector, training, seed and threshold.
+            cell: a result of the run, which names detector, training, seed and threshold.
             scores: rows of the run's scores.parquet; None where they are not there.
             max_fpr: largest share of real validation images that may be called forged, in (0, 1).
 
@@ -86,12 +86,12 @@ class Threshold:
             InputError: one false positive is more than `max_fpr`, or `max_fpr` is not in (0, 1).
         """
         rows = None if scores is None else _rows_of(scores, cell)
-        score = cell["threshold"]
+        score = cell.threshold
         rule = "highest balanced accuracy on the validation images"
         if not _knows(rows, cell):
             rule = "the lowest score on validation images with a probability of 0.5 or more; it was trained elsewhere"
         if max_fpr is not None:
-            score, rule = _bounded(rows, max_fpr, cell["detector"])
+            score, rule = _bounded(rows, max_fpr, cell.detector)
         elif rows is not None and _knows(rows, cell):
             counts = rows[rows["split"] == "val"]["label"].value_counts()
             rule += f" ({counts.get(0, 0):,} real, {counts.get(1, 0):,} forged)"
@@ -119,21 +119,21 @@ class Threshold:
         return sentences
 
 
-def _rows_of(scores: pd.DataFrame, cell: Mapping[str, Any]) -> pd.DataFrame:
+def _rows_of(scores: pd.DataFrame, cell: Cell) -> pd.DataFrame:
     """Rows of the detector, training and seed of a result, of images as it was trained on them."""
-    change = TrainSet.parse(cell["trained_on"]).perturbation
+    change = TrainSet.parse(cell.trained_on).perturbation
     chosen: pd.Series[bool] = scores["perturbation"] == change
     for name in ("detector", "trained_on", "seed"):
-        chosen &= scores[name] == cell[name]
+        chosen &= scores[name] == getattr(cell, name)
     return scores.loc[chosen]
 
 
-def _knows(rows: pd.DataFrame | None, cell: Mapping[str, Any]) -> bool:
+def _knows(rows: pd.DataFrame | None, cell: Cell) -> bool:
     """Whether the validation images hold forgeries of the detector's training; without scores that is supposed."""
     if rows is None:
-        return bool(cell["trained_on"] != ELSEWHERE)
+        return bool(cell.trained_on != ELSEWHERE)
     val = rows[rows["split"] == "val"]
-    return bool(val["generator"].isin(TrainSet.parse(cell["trained_on"]).generators).any())
+    return bool(val["generator"].isin(TrainSet.parse(cell.trained_on).generators).any())
 
 
 def _bounded(rows: pd.DataFrame | None, max_fpr: float, detector: str) -> tuple[float, str]:

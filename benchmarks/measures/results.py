@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from benchmarks.experiment.settings import RunRequest
 from benchmarks.measures.detection.base import MetricFacts
-from benchmarks.protocol import CLEAN, PROTOCOL_VERSION, Condition, TrainSet
+from benchmarks.protocol import CLEAN, Condition, TrainSet
 from forge.files import csv_cell
 
 # 6: no families, no means; conditions had the words of protocol 1;
@@ -258,7 +258,7 @@ class Results(_Record):
     """Everything a report says, as data."""
 
     schema_version: int = SCHEMA_VERSION
-    protocol_version: int = PROTOCOL_VERSION
+    protocol_version: int = Field(1, description="of the measuring protocol; missing: the first")
     name: str
     preset: str
     seed: int
@@ -277,6 +277,8 @@ class Results(_Record):
     means: list[ColumnMean] = Field([], description="the leaderboard's means with both intervals; empty: schema 6")
     comparisons: list[Comparison]
     audits: list[Finding] = Field([], description="what controls and audits found; a failed one makes it a shortcut")
+    summary: list[str] = Field([], description="sentences that open the page; empty: an earlier version wrote this")
+    notes: list[str] = Field([], description="failed audits and what else must be known beside the summary")
     groups: list[GroupFact] = Field([], description="detectors by group of people, where faces have labels")
     gaps: list[Gap] = Field([], description="the largest difference between groups")
     stages: list[StageFacts]

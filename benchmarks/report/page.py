@@ -12,6 +12,8 @@ from benchmarks.report.plot.figure import Figure
 from benchmarks.report.run_view import RunView
 from benchmarks.report.sections import SECTIONS, load_sections
 from benchmarks.report.sections.base import Content, Section
+from benchmarks.report.sections.summary import SummaryContent
+from benchmarks.report.text.summary import Summary
 from forge.errors import BenchError, InputError, quoted
 
 
@@ -40,6 +42,11 @@ class Page:
     def pictures(self) -> dict[str, Callable[[Path], None]]:
         """Every picture file beside the page: name -> function that writes it."""
         return {name: write for content in self._contents for name, write in content.pictures.items()}
+
+    @property
+    def summary(self) -> Summary:
+        """The sentences that open the page."""
+        return next(block.data.summary for block in self.blocks if isinstance(block.data, SummaryContent))
 
     @property
     def _contents(self) -> list[Content]:

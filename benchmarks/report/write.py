@@ -30,7 +30,8 @@ def write_report(directory: Path, inputs: ReportInputs) -> None:
         InputError: scores lack a column or do not belong to the results, or a section of a plug-in fails.
     """
     page = build(inputs)
-    results, styles = inputs.results, render.styles()
+    opening = {"summary": list(page.summary.sentences), "notes": [*page.summary.warnings, *page.summary.notes]}
+    results, styles = inputs.results.model_copy(update=opening), render.styles()
     kept = set()
     for figure in page.figures:
         file = directory / "figures" / f"{figure.name}.svg"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,11 +11,11 @@ from typing import Any
 
 from benchmarks.experiment.names import short_name
 from benchmarks.inference.predictor import Predictor, by_merit, fit_stage, predictor_at, predictor_of
-from benchmarks.measures.results import Results
+from benchmarks.measures.results import Cell
 from benchmarks.numbers import estimate
-from benchmarks.protocol import PRIMARIES, Condition, phrase_of_column
+from benchmarks.protocol import PRIMARIES, phrase_of_column
 from benchmarks.report.digests import SUMS
-from benchmarks.report.reading import read_results, report_folders
+from benchmarks.report.run_report import RunReport, report_folders
 from benchmarks.tables.column import CONTROLS
 from benchmarks.tables.leader import published_leader
 from benchmarks.workflow.store import Store
@@ -195,7 +195,7 @@ def _described(file: Path, store: Path) -> Run:
         return Run(name, day, problem="the name of its folder is not UTF-8; rename it")
     run = Run(name, day, page=(file.parent / "index.html").is_file())
     try:
-        return _filled(run, read_results(file.parent, note=False), file.parent, Store(store))
+        return _filled(run, RunReport(file.parent, note=False), Store(store))
     except BenchError as error:
         return replace(run, problem=str(error))
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, OSError) as error:
@@ -203,26 +203,25 @@ def _described(file: Path, store: Path) -> Run:
         return replace(run, problem=f"results.json is damaged or of another version ({said})")
 
 
-def _filled(run: Run, results: Mapping[str, Any], folder: Path, store: Store) -> Run:
-    typed = Results.model_validate(results)
+def _filled(run: Run, report: RunReport, store: Store) -> Run:
+    results = report.results
     seeds: dict[tuple[str, str], int] = {}
-    for cell in by_merit(results["cells"], folder):
-        seeds.setdefault((cell["detector"], cell["trained_on"]), int(cell.get("seed", 0)))
+    for cell in by_merit(report):
+        seeds.setdefault((cell.detector, cell.trained_on), cell.seed)
     choices = []
     for (detector, trained_on), seed in seeds.items():
         if detector not in CONTROLS:
-            stage = fit_stage(typed, detector, trained_on, seed)
+            stage = fit_stage(results, detector, trained_on, seed)
             place = store.place(stage.kind, stage.key)
             choices.append(Choice(f"{run.name} {detector}@{trained_on}", run.name, detector, trained_on, place))
-    audits = results.get("audits", [])
     return replace(
         run,
-        data=f"{results['data']['name']}, {results['data']['resolution']} px",
-        preset=str(results["preset"]),
-        generators=list(dict.fromkeys(str(one["name"]) for one in results["generators"])),
-        detectors=list(dict.fromkeys(str(one["name"]) for one in results["detectors"])),
-        best=_leader(folder) or _best(results["cells"]),
-        warnings=[f"{one['audit']}: {one['sentence']}" for one in audits if one["passed"] is False],
+        data=f"{results.data.name}, {results.data.resolution} px",
+        preset=results.preset,
+        generators=list(dict.fromkeys(fact.name for fact in results.generators)),
+        detectors=list(dict.fromkeys(fact.name for fact in results.detectors)),
+        best=_leader(report.folder) or _best(results.cells),
+        warnings=[f"{finding.audit}: {finding.sentence}" for finding in results.audits if finding.passed is False],
         choices=choices,
     )
 
@@ -237,12 +236,12 @@ def _leader(folder: Path) -> str:
     return f"{leader.detector}: AUC {shown} {phrase_of_column(leader.column)}{tied}"
 
 
-def _best(cells: Sequence[Mapping[str, Any]]) -> str:
-    """The highest AUC where it counts most: on generators left out, else never seen, else seen."""
+def _best(cells: Sequence[Cell]) -> str:
+    """Name the highest AUC where it counts most: on families left out, else on other generators, else on seen ones."""
     for condition in PRIMARIES:
-        there = [one for one in cells if Condition(one["condition"]) == condition and one["detector"] not in CONTROLS]
-        if there:
-            best = max(there, key=lambda one: one["auc"])
-            shown = estimate(best["auc"], best["auc_low"], best["auc_high"])
-            return f"{best['detector']}: AUC {shown} {phrase_of_column(condition)} ({best['tested_on']})"
+        tests = [cell for cell in cells if cell.condition == condition and cell.detector not in CONTROLS]
+        if tests:
+            best = max(tests, key=lambda cell: cell.auc)
+            shown = estimate(best.auc, best.auc_low, best.auc_high)
+            return f"{best.detector}: AUC {shown} {phrase_of_column(condition)} ({best.tested_on})"
     return ""

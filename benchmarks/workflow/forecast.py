@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from benchmarks.measures.results import StageFacts
-from benchmarks.report.reading import report_folders
+from benchmarks.report.run_report import report_folders
 from benchmarks.workflow.stage import Stage
 from benchmarks.workflow.store import Store
 from forge.errors import BenchError

@@ -20,7 +20,7 @@ from benchmarks.protocol import Protocol
 from benchmarks.report.inputs import Pictures, ReportInputs
 from benchmarks.report.plot.figure import FileNames
 from benchmarks.report.publish import publish_report
-from benchmarks.report.reading import read_expected, read_results
+from benchmarks.report.run_report import RunReport
 from benchmarks.report.write import write_report
 from benchmarks.tables.leaderboard import leaderboard
 from benchmarks.tables.thresholds import means_of, with_thresholds
@@ -32,7 +32,7 @@ from forge.pictures import cut_grid
 from forge.registry import is_file_reference, named_file
 
 
-def from_scores(folder: Path) -> None:
+def from_scores(report: RunReport) -> None:
     """Compute every number of a report again from its score rows and write its files anew.
 
     Pictures are those beside the page: samples. What only the store has (the film of a training, saliency, faces that
@@ -42,9 +42,8 @@ def from_scores(folder: Path) -> None:
         InputError: the folder is no report.
         CorruptError: results.json or expected.json was changed; the scores may be others now.
     """
-    expected = read_expected(folder, note=True)
-    results = validated(Results, read_results(folder), where=str(folder / "results.json"))
-    scores = read_scores(folder / "scores.parquet")
+    folder, results, expected = report.folder, report.results, report.expected
+    scores = read_scores(folder / "scores.parquet")  # of whatever digest: they are accepted by this
     protocol = Protocol(results.protocol_version, results.families)
     found = _with_kept(evaluated(scores, _loadable(results.metrics), protocol), results)
     known = {one["audit"] for one in found["audits"]}
@@ -110,25 +109,24 @@ def _beside(folder: Path, results: Results) -> Pictures:
     return Pictures(forged=forged, filmstrip={}, by_id=lambda source, sample: None)
 
 
-def from_store(folder: Path, store: Store, context: Callable[[], Context]) -> None:
+def from_store(report: RunReport, store: Store, context: Callable[[], Context]) -> None:
     """Write a report again from the stored results that it was made of, with this version's pages.
 
     Args:
-        folder: the report.
+        report: of the run.
         store: that has its stages.
         context: device and precision; asked for when the store has what is needed.
 
     Raises:
         InputError: the store does not know the report, or no longer has what it was made of.
     """
-    published = read_results(folder, checked=False)  # what the store keeps replaces every file of it
-    stage, places = _stored_report(str(published["name"]), {each["key"] for each in published["stages"]}, store)
+    stage, places = _stored_report(report.results.name, {stage.key for stage in report.results.stages}, store)
     with tempfile.TemporaryDirectory() as place:
         out, work = Path(place) / "out", Path(place) / "work"
         out.mkdir()
         work.mkdir()
         stage.run(Job(places, out, work, context()))
-        publish_report(out / "report", folder)
+        publish_report(out / "report", report.folder)
 
 
 def _stored_report(name: str, made_of: set[str], store: Store) -> tuple[Stage, dict[str, Path]]:

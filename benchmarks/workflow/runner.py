@@ -12,9 +12,7 @@ from benchmarks.experiment.configs import validated
 from benchmarks.experiment.settings import RunSettings
 from benchmarks.experiment.validate import typed
 from benchmarks.measures.results import Results, StageFacts
-from benchmarks.report.digests import SUMS
 from benchmarks.report.publish import publish_report, refuse_foreign, tidy_reports
-from benchmarks.report.reading import read_results, report_folders
 from benchmarks.workflow.planner import plan
 from benchmarks.workflow.program import program_digest
 from benchmarks.workflow.stage import Context, Stage
@@ -222,27 +220,6 @@ def execute_run(
     dismiss(context)
     publish_report(executed.report / "report", target)
     return RunOutcome(target, executed.places, list(executed.failures.values()))
-
-
-def find_report(name: str, reports: Path, *, checked: bool = True) -> Path:
-    """The folder of a finished run, by its name or by a path.
-
-    Args:
-        name: of the run, or a path of its report folder.
-        reports: where reports lie.
-        checked: compare results.json with its digest.
-
-    Raises:
-        InputError: there is none, and which ones there are; or its results.json is none of ours.
-        CorruptError: its results.json was changed after the report was written.
-    """
-    for place in (reports / name, Path(name)):
-        if (place / "results.json").exists() or (place / SUMS).exists():
-            read_results(place, checked=checked)
-            return place
-    known = [folder.name for folder in report_folders(reports)]
-    there = f"there are: {', '.join(known)}" if known else "no run finished yet"
-    raise InputError(f"run {quoted(name)} is not known in {reports}/; {there}")
 
 
 def stage_of(results: Results, label: str, *kinds: str, seed: int | None = None) -> StageFacts:

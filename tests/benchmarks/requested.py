@@ -19,7 +19,7 @@ _FIELDS = {
 
 def compose(**asked: Any) -> RunSettings:
     """Settings of a run whose request has these fields; also generators, detectors, metrics, source, overrides."""
-    return resolve(RunRequest(**{_FIELDS.get(name, name): value for name, value in asked.items()}))
+    return resolve(RunRequest(**{_FIELDS.get(name, name): value for name, value in asked.items() if value is not None}))
 
 
 def gather(

@@ -24,7 +24,7 @@ def call_bench(tmp_path, monkeypatch, capsys):
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BENCH_HOME", raising=False)
-    monkeypatch.delenv("BENCH_REPORTS", raising=False)
+    monkeypatch.setenv("BENCH_REPORTS", "reports")  # by default they go to runs/reports
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["bench", *arguments])

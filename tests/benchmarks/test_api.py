@@ -161,7 +161,7 @@ def test_a_finished_report_is_read_back(tmp_path, monkeypatch):
     shown = report._repr_html_()
     Page(shown)
     assert "JPEG against &lt;PNG&gt;." in shown and 'href="reports/many/index.html"' in shown
-    assert all(sentence in repr(report) for sentence in report.verdict) and len(report.verdict) == 2
+    assert all(sentence in repr(report) for sentence in report.summary) and len(report.summary) == 2
     assert load(report.folder).results == report.results
 
 
@@ -178,7 +178,7 @@ def test_a_report_of_another_protocol_is_shown_without_a_ranking(tmp_path):
     report = load(tmp_path / "old")
     with pytest.raises(InputError, match="measured by protocol 0"):
         _ = report.leaderboard
-    assert "measured by protocol 0" in report._repr_html_() and report.verdict
+    assert "measured by protocol 0" in report._repr_html_() and report.summary
 
 
 def test_notes_are_printed_and_the_report_of_another_call_is_kept(asked, done, tmp_path, monkeypatch, capsys):

@@ -13,7 +13,7 @@ from synthetic import call_bench
 
 from benchmarks.finished import load
 from benchmarks.report.digests import DATA_FILES, SUMS, check_files, read_sums, write_sums, written_files
-from benchmarks.report.reading import read_results
+from benchmarks.report.run_report import RunReport
 from benchmarks.serve.app import create_app
 from benchmarks.serve.catalogue import Catalogue
 from forge.errors import BenchError, BenchWarning, CorruptError, InputError
@@ -24,7 +24,7 @@ VERBS = {
     "leaderboard": ("leaderboard", "mine"),
     "compare": ("compare", "good", "bad", "--suite", "mine"),
     "export": ("export", "images", "mine", "--out", "given"),
-    "score": ("score", "theirs.csv", "--suite", "mine", "--name", "theirs"),
+    "submit": ("submit", "theirs.csv", "--suite", "mine", "--name", "theirs"),
     "show": ("show", "mine"),
     "reproduce": ("reproduce", "mine"),
     "from-scores": ("report", "mine", "--from-scores"),
@@ -32,7 +32,7 @@ VERBS = {
 }
 READS = {
     "results.json": tuple(VERBS),
-    "scores.parquet": ("leaderboard", "compare", "export", "score", "reproduce"),
+    "scores.parquet": ("leaderboard", "compare", "export", "submit", "reproduce"),
     "expected.json": ("reproduce", "from-scores", "detect"),
     "results.csv": ("reproduce",),
     "report.md": ("reproduce",),
@@ -116,7 +116,7 @@ def test_a_report_of_an_earlier_version_is_read_with_a_note(published, bench):
     assert bench(*VERBS["leaderboard"])[2] == "" and check_files(published, DATA_FILES)
     with pytest.warns(BenchWarning, match="its files are not checked"):
         (published / SUMS).unlink()
-        read_results(published)
+        _ = RunReport(published).results
 
 
 @pytest.mark.parametrize("text", [b"", b"\xff", b"no digests\n", b"0" * 64 + b" results.json\n"])
@@ -231,12 +231,12 @@ def test_types_of_an_old_schema_are_read_and_a_damaged_one_is_refused(published)
     results = json.loads((published / "results.json").read_text())
     (published / "results.json").write_text(json.dumps(results | {"schema_version": 1, "comparisons": [{"a": "x"}]}))
     write_sums(published)
-    assert read_results(published)["name"] == "mine"
+    assert RunReport(published).results.name == "mine"
     for wrong in ({"schema_version": 1, "cells": ["x"]}, {"schema_version": 2, "comparisons": ["x"]}, {"name": [3]}):
         (published / "results.json").write_text(json.dumps(results | wrong))
         write_sums(published)
         with pytest.raises(InputError, match="damaged, or of another program"):
-            read_results(published)
+            _ = RunReport(published).results
 
 
 def test_a_report_that_is_replaced_while_it_is_read_is_read_again(published, monkeypatch):

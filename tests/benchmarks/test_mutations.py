@@ -20,7 +20,7 @@ from synthetic import TINY, call_bench
 
 from benchmarks.experiment.configs import suites
 from benchmarks.report.digests import DATA_FILES, SUMS
-from benchmarks.report.reading import check_report, read_expected, read_report_scores, read_results
+from benchmarks.report.run_report import RunReport
 from benchmarks.tables.score_file import read_submission
 from benchmarks.workflow.store import Store, read_manifest
 from detect.artifact import load_trained
@@ -94,9 +94,10 @@ def stored(tmp_path_factory):
     pixels = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
 
     def report_values():
-        check_report(report)
+        read = RunReport(report)
+        read.check()
         return [
-            read_results(report), read_expected(report), read_report_scores(report).to_csv(),
+            read.results, read.expected, read.scores.to_csv(),
             *((report / name).read_bytes() for name in ("results.csv", "report.md")),
         ]  # fmt: skip
 

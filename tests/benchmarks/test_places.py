@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from synthetic import NO_PICTURES, ONE, call_bench, make_results, make_scores
+from synthetic import NO_PICTURES, ONE, TINY, call_bench, make_results, make_scores
 
 from benchmarks import load
 from benchmarks.cli import completion
@@ -30,3 +30,16 @@ def test_one_variable_moves_each_place(bench, tmp_path, monkeypatch):
     assert [run["name"] for run in json.loads(bench("list", "runs", "--json")[1])] == ["mine"]
     assert load("mine").name == "mine" and completion.runs("mi") == ["mine"]
     assert json.loads(bench("list", "runs", "--json", "--reports", "none")[1]) == []  # a flag wins
+
+
+def test_by_default_reports_lie_beside_the_store_and_published_ones_are_found(bench, tmp_path, monkeypatch):
+    from published_suite import publish_suite
+
+    monkeypatch.delenv("BENCH_REPORTS")
+    publish_suite(tmp_path / "reports" / "published")
+    published = {file: file.read_bytes() for file in (tmp_path / "reports").rglob("*") if file.is_file()}
+    assert bench("leaderboard", "published")[0] == 0 and "published" in bench("list", "runs")[1]
+    assert bench("run", "-g", "gan", "-d", "dct", *TINY, "--name", "published", "--quiet")[0] == 0
+    assert (tmp_path / "runs/reports/published/index.html").is_file()
+    assert {file: file.read_bytes() for file in (tmp_path / "reports").rglob("*") if file.is_file()} == published
+    assert "reports/published" in bench("show", "published")[1]  # the run's own comes first

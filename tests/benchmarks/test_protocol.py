@@ -89,8 +89,7 @@ def test_protocols_do_not_mix():
         Protocol(2).refuse_other(Protocol(1), ("a", "b"))
     with pytest.raises(InputError, match="protocol 3 is not known"):
         Protocol(3)
-    assert Protocol.of_results({"protocol_version": 1}) == Protocol(1)
-    assert Protocol.of_results({"protocol_version": 2, "families": FAMILIES}).family("cgan") == "conv-gan"
+    assert Protocol(2, FAMILIES).family("cgan") == "conv-gan"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 import forge.errors
 from benchmarks.experiment.configs import parse_assignments
-from benchmarks.workflow.runner import find_report
+from benchmarks.report.run_report import RunReport
 from detect.detectors.registry import DETECTORS
 from forge.errors import BenchError, InputError, UnknownNameError, quoted, short
 from forge.faces.sources import resolve
@@ -35,7 +35,7 @@ def test_at_most_eighty_characters_are_quoted_and_none_moves_the_cursor(text):
         lambda: GENERATORS.load(LONG),
         lambda: parse_assignments([LONG]),
         lambda: resolve("rendered", **{LONG: 1}),
-        lambda: find_report("no-such-run" + "y" * 200, Path("nowhere")),
+        lambda: RunReport.open("no-such-run" + "y" * 200, Path("nowhere")),
     ],
 )
 def test_a_name_of_ten_megabytes_is_not_repeated(call):

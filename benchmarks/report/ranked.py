@@ -1,0 +1,70 @@
+"""Leaderboards of finished runs, from their scores and from those submitted to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+import pandas as pd
+
+from benchmarks.measures.audit import failed
+from benchmarks.measures.results import DetectorFacts
+from benchmarks.protocol import Protocol
+from benchmarks.report.run_report import RunReport
+from benchmarks.tables.cells import cells_of, joined
+from benchmarks.tables.formats import Cost, Sheet
+from benchmarks.tables.leaderboard import ranked
+from benchmarks.tables.thresholds import with_thresholds
+from detect.scoring import read_scores
+from forge.errors import InputError
+
+
+def sheet_of(*reports: RunReport, by: str | None = None) -> Sheet:
+    """Rank the detectors of a report, or of several over all of them.
+
+    Args:
+        reports: of finished runs.
+        by: the column that ranks (default: the first of unseen, matrix, seen that there is).
+
+    Raises:
+        InputError: two reports of one name, or reports of different versions of the protocol.
+    """
+    if len({report.name for report in reports}) < len(reports):
+        raise InputError("a name stands twice among the reports to rank together; each needs one of its own")
+    protocols = {report.name: Protocol(report.results.protocol_version, report.results.families) for report in reports}
+    first, *others = protocols.items()
+    for name, protocol in others:
+        first[1].refuse_other(protocol, (first[0], name))
+    cells = {report.name: cells_of(scores_of(report), protocols[report.name]) for report in reports}
+    board = ranked(joined(cells) if len(cells) > 1 else next(iter(cells.values())), primary=by)
+    board = with_thresholds(board, {report.name: report.results.cells for report in reports})
+    warnings = []
+    for report in reports:
+        of = f" ({report.name})" if len(reports) > 1 else ""
+        warnings += [f"SHORTCUT{of}, {audit.audit}: {audit.sentence}" for audit in failed(report.results.audits)]
+    title = " and ".join(report.results.name for report in reports)
+    fits = [fit for report in reports for fit in report.results.detectors]
+    return Sheet(board, title, first[1].version, _costs(fits), tuple(warnings))
+
+
+def scores_of(report: RunReport) -> pd.DataFrame:
+    """Return the score rows of a report, and those submitted to it."""
+    others = map(read_scores, sorted(submitted(report.folder).glob("*.parquet")))
+    return pd.concat([report.scores, *others], ignore_index=True)
+
+
+def submitted(folder: Path) -> Path:
+    """Return where submitted scores lie: beside a report folder, which a run replaces whole."""
+    return folder.with_name(f"{folder.name}-submitted")
+
+
+def _costs(fits: Sequence[DetectorFacts]) -> dict[str, Cost]:
+    """Return the cost of each detector: the median over its fits."""
+    costs = {}
+    for name in dict.fromkeys(fit.name for fit in fits):
+        of_name = [fit for fit in fits if fit.name == name]
+        speeds = [fit.images_per_second for fit in of_name if fit.images_per_second is not None]
+        speed = median(speeds) if speeds else None
+        costs[name] = Cost(speed, of_name[0].parameters, median(fit.seconds for fit in of_name))
+    return costs
