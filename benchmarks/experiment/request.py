@@ -61,7 +61,7 @@ def changed(request: RunRequest, values: Mapping[str, Any]) -> tuple[RunRequest,
         raise InputError(f"seed {given['seed']} and seeds {list(given['seeds'])} exclude each other; give either")
     for key, other in (("seed", "seeds"), ("seeds", "seed")):
         if key in given:
-            content[other] = type(content[other])() if other == "seeds" else None
+            content[other] = None
     for key in ("set", "conditions", "external"):
         if key in given:
             given[key] = merged(content[key], given[key])

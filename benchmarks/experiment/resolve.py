@@ -66,7 +66,7 @@ def resolve(request: RunRequest, *, device: str = "cpu", file: Path | None = Non
     if name is not None and safe_name(name) != name:
         raise InputError(f"name {quoted(name)} cannot name a folder everywhere; try --name {safe_name(name)}")
     overrides = merged({"conditions": request.conditions} if request.conditions else {}, request.set)
-    source, resolution, seeds = request.data or "rendered", request.resolution, request.seeds
+    source, resolution, seeds = request.data or "rendered", request.resolution, request.seeds or ()
     condition, external = request.condition, request.external
     _check_sections(overrides)
     for what, entries in (("generators", generators), ("detectors", detectors), ("seeds", seeds)):

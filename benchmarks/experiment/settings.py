@@ -161,7 +161,7 @@ class RunRequest(_Settings):
     title: str = Field("", description="one line for people")
     protocol: int | None = Field(None, description="version of the measuring protocol it was written for")
     seed: Seed | None = Field(None, description="random seed of the whole run; null: 0")
-    seeds: tuple[Seed, ...] = Field((), description="the whole run is repeated with each of these")
+    seeds: tuple[Seed, ...] | None = Field(None, description="the whole run is repeated with each of these")
     conditions: dict[str, Any] = Field({}, description="how detectors are trained and tested; see Conditions")
     external: dict[str, tuple[str, str]] = Field({}, description="name -> folders of real and of forged photos")
     resolution: int | None = Field(None, description="height and width in pixels; null: the preset's")
@@ -180,7 +180,7 @@ class RunRequest(_Settings):
     @field_validator("seeds", mode="before")
     @classmethod
     def _distinct(cls, seeds: object) -> object:
-        if isinstance(seeds, list) and not seeds:
+        if isinstance(seeds, list | tuple) and not seeds:
             raise ValueError("it names no seed; give one, or leave seeds out")
         if isinstance(seeds, list | tuple) and (twice := [seed for seed in seeds if seeds.count(seed) > 1]):
             raise ValueError(f"it names the seed {twice[0]} twice")

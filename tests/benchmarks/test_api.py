@@ -110,7 +110,7 @@ def test_several_seeds_are_part_of_the_request(asked):
         (("dcgan", "dct"), {"preset": "quik"}, "preset 'quik' is not known"),
         (("dcgan", "dct"), {"precision": "fp8"}, "precision 'fp8' is not known"),
         (("dcgan", "dct"), {"seed": 1, "seeds": [1, 2]}, "exclude each other"),
-        (("dcgan", "dct"), {"seeds": []}, "exclude each other"),
+        (("dcgan", "dct"), {"seeds": []}, "names no seed"),
         (("dcgan", "dct"), {"seeds": [1, 1]}, "names the seed 1 twice"),
         (("dcgan", "dct"), {"settings": {"data.crop": "oval"}}, "setting 'data.crop' cannot be 'oval'"),
         (("dcgan", "dct"), {"conditions": {"robots": True}}, "setting 'conditions.robots' is not known"),

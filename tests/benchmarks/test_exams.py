@@ -65,11 +65,11 @@ def test_checked_generators_carry_the_family_of_their_architecture_and_evaluatio
     planned = prepare_run(made("conditions.unseen=true"))
     evaluate = next(stage for stage in planned.stages if stage.kind == "evaluate")
     assert evaluate.settings["families"] == {"dcgan": "conv-gan", "gan": "dense-gan", "cgan": "conv-gan"}
-    assert {stage.plain for stage in planned.stages if stage.kind == "fit"} >= {"dct@gan", "dct@cgan+dcgan"}
+    assert {stage.label for stage in planned.stages if stage.kind == "fit"} >= {"dct@gan", "dct@cgan+dcgan"}
     renamed = prepare_run(made("conditions.unseen=true", "generators.cgan.family=mine"))
     keys = [[stage.key for stage in run.stages if stage.kind in ("train", "blend")] for run in (planned, renamed)]
     assert keys[0] == keys[1]  # a family is no reason to train again
-    assert "dct@dcgan+gan" in {stage.plain for stage in renamed.stages if stage.kind == "fit"}
+    assert "dct@dcgan+gan" in {stage.label for stage in renamed.stages if stage.kind == "fit"}
 
 
 def test_what_asks_for_the_union_shares_one_training():

@@ -1,6 +1,7 @@
 """A report is replaced whole or not at all, whenever it is interrupted, and files of people stay."""
 
 import fcntl
+import json
 import multiprocessing
 import os
 import shutil
@@ -10,6 +11,7 @@ import pytest
 from published_suite import publish_suite
 from synthetic import call_bench
 
+from benchmarks.experiment.settings import RunRequest
 from benchmarks.report.digests import DATA_FILES, SUMS, check_files, write_sums
 from benchmarks.report.publish import publish_report, refuse_foreign, refuse_other_request, tidy_reports
 from forge.errors import BenchWarning, InputError
@@ -197,15 +199,16 @@ def test_numbers_written_again_keep_files_of_people(tmp_path, monkeypatch, capsy
 
 
 def test_a_report_of_other_words_or_of_other_photos_is_not_replaced(tmp_path):
-    target = tmp_path / "mine"
+    target, x, y = tmp_path / "mine", RunRequest(name="x"), RunRequest(name="y")
     stages = [{"name": "prepare photos", "key": "a"}, {"name": "train gan", "key": "t"}]
-    refuse_other_request(target, "bench run x", {"prepare photos": "a"})  # there is none
-    write_json(target / "results.json", {"command": "bench run x", "stages": stages})
-    refuse_other_request(target, "bench run x", {"prepare photos": "a", "external y real": "new"})
+    refuse_other_request(target, x, {"prepare photos": "a"})  # there is none
+    stored = {"command": "bench run x", "request": x.model_dump(mode="json"), "stages": stages}
+    write_json(target / "results.json", stored)
+    refuse_other_request(target, x, {"prepare photos": "a", "external y real": "new"})
     with pytest.raises(InputError, match="of another run, 'bench run x'; keep both with --name mine-"):
-        refuse_other_request(target, "bench run y", {"prepare photos": "a"})
-    with pytest.raises(InputError, match=r"the same command with other photos .*--overwrite"):
-        refuse_other_request(target, "bench run x", {"prepare photos": "b"})
-    for damaged in ("[", '{"command": "bench run x", "stages": [3]}'):
+        refuse_other_request(target, y, {"prepare photos": "a"})
+    with pytest.raises(InputError, match=r"the same request with other photos .*--overwrite"):
+        refuse_other_request(target, x, {"prepare photos": "b"})
+    for damaged in ("[", json.dumps(stored | {"stages": [3]})):
         (target / "results.json").write_text(damaged)
-        refuse_other_request(target, "bench run x", {"prepare photos": "b"})
+        refuse_other_request(target, x, {"prepare photos": "b"})

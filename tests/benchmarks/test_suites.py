@@ -12,7 +12,7 @@ from synthetic import TINY, Page, call_bench, html_of
 
 from benchmarks.experiment.configs import read_yaml, suites, validated
 from benchmarks.experiment.settings import RunRequest
-from benchmarks.protocol import TrainSet
+from benchmarks.protocol import PROTOCOL_VERSION, TrainSet
 from benchmarks.tables.submission import suite_images
 
 pytestmark = pytest.mark.e2e
@@ -181,14 +181,14 @@ def test_a_run_of_which_nothing_is_left_fails_as_its_first_stage_did(bench, tmp_
 @pytest.mark.parametrize("name", sorted(suites()))
 def test_shipped_suites_are_valid_and_listed(name, bench):
     suite = validated(RunRequest, read_yaml(suites()[name]), where=name)
-    assert suite.title and suite.protocol == 1 and suite.seeds
+    assert suite.title and suite.protocol == PROTOCOL_VERSION and suite.seeds
     assert name in bench("list", "suites")[1]
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("protocol: 2\nseeds: [0]", "written for protocol 2; this version measures by protocol 1"),
+        ("protocol: 1\nseeds: [0]", "written for protocol 1; this version measures by protocol 2"),
         ("seeds: [0, 0]\ngenerator: gan\ndetector: dct", "names the seed 0 twice"),
         ("seeds: [-1]\ngenerator: gan\ndetector: dct", "greater than or equal to 0"),
         ("generator: gan\ndetector: dct\nconditions: {robus: [jpeg75]}", "did you mean 'robust'"),

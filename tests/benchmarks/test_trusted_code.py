@@ -61,12 +61,13 @@ def test_a_command_in_results_json_runs_no_code(evil, tmp_path, monkeypatch, cap
     (file.parent / "SHA256SUMS").unlink()  # whoever changes a report may do that too
     results = json.loads(file.read_text())
     results["command"] = f"bench run --generator {reference} --detector {reference} --preset smoke"
+    results["request"] = {"generator": [reference], "detector": [reference], "preset": "smoke"}
     file.write_text(json.dumps(results))
     (file.parent / "expected.json").write_text(
         json.dumps(
             {
                 "name": "mine",
-                "protocol": 1,
+                "protocol": 2,
                 "data": "",
                 "environment": {},
                 "primary": "cross",
