@@ -22,7 +22,7 @@ def bootstrap(photos: str | None) -> list[Figure]:
     """2,000 resamples of the AUC over identities, against a loop over scikit-learn's `roc_auc_score`."""
     from sklearn.metrics import roc_auc_score
 
-    from benchmarks.measures.resampling import auc_bootstrap
+    from benchmarks.measures.bootstrap import auc_bootstrap
 
     rng = np.random.default_rng(0)
     label = np.repeat([0, 1], ROWS // 2)
