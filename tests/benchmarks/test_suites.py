@@ -12,14 +12,14 @@ from synthetic import TINY, Page, call_bench, html_of
 
 from benchmarks.pipeline.configs import read_yaml, suites, validated
 from benchmarks.pipeline.settings import RunFile
-from benchmarks.protocol import TrainSet
+from benchmarks.protocol import PROTOCOL_VERSION, TrainSet
 from benchmarks.tables.submission import suite_images
 
 pytestmark = pytest.mark.e2e
 
 SUITE = """
 title: a test
-protocol: 1
+protocol: 2
 seeds: [3, 4]
 generator: [gan, self-blended]
 detector: [dct, disc-raw, random]
@@ -73,7 +73,12 @@ def test_a_suite_runs_every_condition_and_its_leaderboard_is_made_of_scores(benc
     assert results["seeds"] == [3, 4] and results["command"].startswith("bench run mine.yaml --preset smoke")
     cells = pd.DataFrame(results["cells"])
     assert set(cells["seed"]) == {3, 4}
-    assert set(cells["condition"]) == {"seen", "matrix", "unseen", "robust", "equalised", "budget", "shuffled"}
+    assert results["families"] == {"gan": "dense-gan", "self-blended": "blending"}
+    means = {(mean["detector"], mean["column"]): mean for mean in results["means"]}
+    unseen = means["dct", "unseen"]
+    assert unseen["family_low"] <= unseen["low"] <= unseen["auc"] <= unseen["high"] <= unseen["family_high"]
+    assert unseen["balanced_accuracy"] is not None and means["dct", "seen"]["balanced_accuracy"] is None
+    assert set(cells["condition"]) == {"seen", "unseen", "robust", "equalised", "budget", "shuffled"}
     assert {(one["name"], one["seed"]) for one in results["generators"]} == {
         (name, seed) for name in ("gan", "self-blended") for seed in (3, 4)
     }
@@ -181,14 +186,14 @@ def test_a_run_of_which_nothing_is_left_fails_as_its_first_stage_did(bench, tmp_
 @pytest.mark.parametrize("name", sorted(suites()))
 def test_shipped_suites_are_valid_and_listed(name, bench):
     suite = validated(RunFile, read_yaml(suites()[name]), where=name)
-    assert suite.title and suite.protocol == 1 and suite.seeds
+    assert suite.title and suite.protocol == PROTOCOL_VERSION and suite.seeds
     assert name in bench("list", "suites")[1]
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("protocol: 2\nseeds: [0]", "written for protocol 2; this version measures by protocol 1"),
+        ("protocol: 1\nseeds: [0]", "written for protocol 1; this version measures by protocol 2"),
         ("seeds: [0, 0]\ngenerator: gan\ndetector: dct", "names the seed 0 twice"),
         ("seeds: [-1]\ngenerator: gan\ndetector: dct", "greater than or equal to 0"),
         ("generator: gan\ndetector: dct\nconditions: {robus: [jpeg75]}", "did you mean 'robust'"),
