@@ -70,7 +70,7 @@ def run(
         preset: smoke, quick, standard or full (default: quick, on a GPU standard).
         seed: of all randomness (default: 0).
         seeds: the whole run is repeated with each; the intervals then cover trainings too.
-        conditions: how detectors are tested, e.g. {"leave_one_out": True, "robust": ["jpeg75"]}.
+        conditions: how detectors are tested, e.g. {"unseen": True, "robust": ["jpeg75"]}.
         condition: label columns for conditional generators, e.g. "gender".
         metric: metrics beside those of the protocol; "path/to/file.py:Class" for one of your own.
         external: name -> (folder of real photos, folder of forged ones), which nobody here made.
@@ -249,7 +249,7 @@ class Suite:
         rows = {
             "generators": ", ".join(self.generators),
             "detectors": ", ".join(self.detectors),
-            "conditions": "; ".join(as_assignments(self.conditions)) or "cross=true",
+            "conditions": "; ".join(as_assignments(self.conditions)) or "matrix=true",
             "seeds": ", ".join(map(str, self.seeds)),
             "real faces": self.request.data or "rendered",
             "preset": self.request.preset or "quick, on a GPU standard",

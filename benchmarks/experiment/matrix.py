@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from benchmarks.experiment.settings import GeneratorSettings, RunSettings
@@ -30,35 +30,18 @@ def exams(settings: RunSettings, detector: str) -> list[Exam]:
     A detector that was fitted elsewhere, or is a fixed scorer, has one exam: all generators, clean and perturbed. A run
     of one family has no `unseen`: nothing would be left to train on.
     """
-    every = tuple(settings.generators)
-    asked = settings.conditions
-    elsewhere = tuple(f"{EXTERNAL_PREFIX}{name}" for name in settings.external)
-    elsewhere = elsewhere if _wanted(settings, Condition.EXTERNAL, detector) else ()
-    changed = asked.robust if _wanted(settings, Condition.ROBUST, detector) else ()
     request = settings.detectors[detector]
     if request.trained_on:
-        every += tuple(label for name in every for label in moments(settings, name)) + elsewhere
-        return [Exam(TrainSet.parse(request.trained_on), every, (CLEAN, *changed))]
-    found: list[Exam] = []
-    if asked.matrix and _wanted(settings, Condition.MATRIX, detector):
-        found += [Exam(TrainSet.of(name), (*every, *_moments(settings, name, detector))) for name in every]
-    if asked.unseen and _wanted(settings, Condition.UNSEEN, detector):
-        found += _unseen(settings, detector)
-    if asked.seen and _wanted(settings, Condition.SEEN, detector):
-        found.append(Exam(TrainSet.of(*every), every))
-    if changed:
-        found.append(Exam(TrainSet.of(*every), every, (CLEAN, *changed)))
-    if asked.equalised and _wanted(settings, Condition.EQUALISED, detector):
-        found.append(Exam(TrainSet.of(*every), every))
-        found.append(Exam(TrainSet.of(*every, variant=EQUALISED), every, (EQUALISED,)))
-    if asked.budget and _wanted(settings, Condition.BUDGET, detector):
-        found.append(Exam(TrainSet.of(*every), every))
-        found += [Exam(TrainSet.of(*every, variant=str(images)), every) for images in asked.budget]
-    if elsewhere:
-        found.append(Exam(TrainSet.of(*every), elsewhere))
-    if detector in asked.shuffled:
-        found.append(Exam(TrainSet.of(*every, variant=SHUFFLED), every))
-    return _merged(found)
+        tested = tuple(settings.generators)
+        tested += tuple(label for name in tested for label in moments(settings, name))
+        changed = settings.conditions.robust if _wanted(settings, Condition.ROBUST, detector) else ()
+        tested += _external_pairs(settings, detector)
+        return [Exam(TrainSet.parse(request.trained_on), tested, (CLEAN, *changed))]
+    trainings: list[Exam] = []
+    for condition, trainings_of in _TRAININGS.items():
+        if _wanted(settings, condition, detector):
+            trainings += trainings_of(settings, detector)
+    return _merged(trainings)
 
 
 def families_of(generators: Mapping[str, GeneratorSettings]) -> dict[str, str]:
@@ -66,17 +49,84 @@ def families_of(generators: Mapping[str, GeneratorSettings]) -> dict[str, str]:
     return {name: one.family or GeneratorId.parse(name).base for name, one in generators.items()}
 
 
+def _every(settings: RunSettings, variant: str = "") -> TrainSet:
+    """The training on all generators."""
+    return TrainSet.of(*settings.generators, variant=variant)
+
+
+def _matrix(settings: RunSettings, detector: str) -> list[Exam]:
+    """Train on each generator and test on every one."""
+    every = tuple(settings.generators)
+    asked = every if settings.conditions.matrix else ()
+    return [Exam(TrainSet.of(name), (*every, *_moments(settings, name, detector))) for name in asked]
+
+
 def _unseen(settings: RunSettings, detector: str) -> list[Exam]:
     """Train on all families but one and test on the generators of that one, for each family."""
     families = families_of(settings.generators)
     trainings = []
-    for left_out in dict.fromkeys(families.values()):
+    for left_out in dict.fromkeys(families.values()) if settings.conditions.unseen else ():
         others = [name for name, family in families.items() if family != left_out]
         tested = [name for name, family in families.items() if family == left_out]
         if others:
             snapshots = [label for name in tested for label in _moments(settings, name, detector)]
             trainings.append(Exam(TrainSet.of(*others), (*tested, *snapshots)))
     return trainings
+
+
+def _seen(settings: RunSettings, detector: str) -> list[Exam]:
+    """Train on all generators and test on each."""
+    return [Exam(_every(settings), tuple(settings.generators))] if settings.conditions.seen else []
+
+
+def _robust(settings: RunSettings, detector: str) -> list[Exam]:
+    """Train on all generators and test on perturbed images too."""
+    changed = settings.conditions.robust
+    return [Exam(_every(settings), tuple(settings.generators), (CLEAN, *changed))] if changed else []
+
+
+def _equalised(settings: RunSettings, detector: str) -> list[Exam]:
+    """Train and test on equalised images, beside the same training on images as they are."""
+    every = tuple(settings.generators)
+    equalised = Exam(_every(settings, EQUALISED), every, (EQUALISED,))
+    return [Exam(_every(settings), every), equalised] if settings.conditions.equalised else []
+
+
+def _budget(settings: RunSettings, detector: str) -> list[Exam]:
+    """Train on few images, beside the same training on all of them."""
+    every, budgets = tuple(settings.generators), settings.conditions.budget
+    whole = [Exam(_every(settings), every)] if budgets else []
+    return whole + [Exam(_every(settings, str(images)), every) for images in budgets]
+
+
+def _external(settings: RunSettings, detector: str) -> list[Exam]:
+    """Test the training on all generators on external pairs."""
+    pairs = _external_pairs(settings, detector)
+    return [Exam(_every(settings), pairs)] if pairs else []
+
+
+def _shuffled(settings: RunSettings, detector: str) -> list[Exam]:
+    """Train on shuffled labels, a control."""
+    asked = detector in settings.conditions.shuffled
+    return [Exam(_every(settings, SHUFFLED), tuple(settings.generators))] if asked else []
+
+
+# condition -> what it asks of a detector; a new condition is one entry here and one member of `Condition`
+_TRAININGS: dict[Condition, Callable[[RunSettings, str], list[Exam]]] = {
+    Condition.MATRIX: _matrix,
+    Condition.UNSEEN: _unseen,
+    Condition.SEEN: _seen,
+    Condition.ROBUST: _robust,
+    Condition.EQUALISED: _equalised,
+    Condition.BUDGET: _budget,
+    Condition.EXTERNAL: _external,
+    Condition.SHUFFLED: _shuffled,
+}
+
+
+def _external_pairs(settings: RunSettings, detector: str) -> tuple[str, ...]:
+    wanted = _wanted(settings, Condition.EXTERNAL, detector)
+    return tuple(f"{EXTERNAL_PREFIX}{name}" for name in settings.external) if wanted else ()
 
 
 def moments(settings: RunSettings, generator: str) -> list[str]:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from benchmarks.measures.interval import Interval
 from benchmarks.measures.pooled import mean_auc, people
-from benchmarks.measures.resampling import proportion_interval
+from benchmarks.measures.proportions import proportion_interval
 from benchmarks.measures.results import Cell, Gap, GroupFact
 from benchmarks.protocol import CLEAN, TrainSet
 from detect.scoring import SCORE_COLUMNS

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from benchmarks.measures import metrics
+from benchmarks.measures.bootstrap import auc_bootstrap
 from benchmarks.measures.interval import Interval, two_sided
 from benchmarks.measures.metrics import Floats, check_scores, placements
-from benchmarks.measures.resampling import auc_bootstrap, codes, units_of
+from benchmarks.measures.resampling import codes, units_of
 from benchmarks.protocol import choose_interval
 from forge.errors import InputError
 

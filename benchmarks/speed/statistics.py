@@ -12,7 +12,6 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.measures.evaluate import compare
-from benchmarks.measures.resampling import auc_bootstrap
 from benchmarks.speed.figure import Figure, timed
 from benchmarks.tables.leaderboard import leaderboard
 from detect.scoring import read_scores, write_scores
@@ -22,6 +21,8 @@ ROWS, RESAMPLES, LOOPED = 1_000_000, 2_000, 3
 
 def bootstrap(photos: str | None) -> list[Figure]:
     """2,000 resamples of the AUC over identities, against a loop over scikit-learn's `roc_auc_score`."""
+    from benchmarks.measures.bootstrap import auc_bootstrap
+
     rng = np.random.default_rng(0)
     label = np.repeat([0, 1], ROWS // 2)
     score = rng.normal(size=ROWS) + label

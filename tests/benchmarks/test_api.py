@@ -153,7 +153,7 @@ def test_a_finished_report_is_read_back(tmp_path, monkeypatch):
     assert report.name == "many" and report.page.is_file() and report.command == results.command
     assert len(report.cells) == len(results.cells) and {"auc", "auc_low", "trained_on"} <= set(report.cells)
     board = report.leaderboard
-    assert board.index[0] == "xception" and {"rank", "same", "unseen low"} <= set(board)
+    assert board.index[0] == "xception" and {"rank", "unseen", "unseen low", "unseen family_low"} <= set(board)
     assert board["unseen"].is_monotonic_decreasing and len(report.scores) > 0
     assert report.missing == {"fit a_b": "no *"} and report.samples == {}
     assert report.notes[0].startswith("SHORTCUT") and "file & format. JPEG against <PNG>." in report.notes[0]
@@ -176,9 +176,9 @@ def test_what_is_no_report_is_refused(tmp_path, monkeypatch):
 def test_a_report_of_another_protocol_is_shown_without_a_ranking(tmp_path):
     write(tmp_path / "old", protocol_version=0)
     report = load(tmp_path / "old")
-    with pytest.raises(InputError, match="measured by protocol 0"):
+    with pytest.raises(InputError, match="protocol 0 is not known"):
         _ = report.leaderboard
-    assert "measured by protocol 0" in report._repr_html_() and report.summary
+    assert "protocol 0 is not known" in report._repr_html_() and report.summary
 
 
 def test_notes_are_printed_and_the_report_of_another_call_is_kept(asked, done, tmp_path, monkeypatch, capsys):

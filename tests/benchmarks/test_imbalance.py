@@ -13,7 +13,7 @@ from benchmarks.measures import calibration
 from benchmarks.measures.detection import METRICS
 from benchmarks.measures.detection.calibration import Ece
 from benchmarks.measures.evaluate import evaluate
-from benchmarks.measures.resampling import balanced_interval
+from benchmarks.measures.proportions import balanced_interval
 from benchmarks.measures.results import Cell, Results
 from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.results_table import shown_value, table

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import stats
 from sklearn import metrics as sk
 
-from benchmarks.measures import calibration, metrics, resampling, statistics
+from benchmarks.measures import bootstrap, calibration, metrics, statistics
 from forge.errors import InputError
 
 rng = np.random.default_rng(11)
@@ -253,8 +253,8 @@ TAKES_SCORES = {
     "best_threshold": metrics.best_threshold,
     "delong_variance": statistics.delong_variance,
     "auc_interval": statistics.auc_interval,
-    "auc_bootstrap": resampling.auc_bootstrap,
-    "bootstrap_interval": lambda label, score: resampling.bootstrap_interval(metrics.eer, label, score),
+    "auc_bootstrap": bootstrap.auc_bootstrap,
+    "bootstrap_interval": lambda label, score: bootstrap.bootstrap_interval(metrics.eer, label, score),
 }
 TAKES_PROBABILITIES = {"brier": calibration.brier, "log_loss": calibration.log_loss, "ece": calibration.ece}
 
@@ -296,7 +296,7 @@ def test_metrics_leave_their_inputs_alone(data):
     assume(label.size > 4)
     before = label.copy(), score.copy()
     metrics.auc(label, score), metrics.eer(label, score), metrics.best_threshold(label, score)
-    statistics.auc_interval(label, score), resampling.auc_resamples(label, score, resamples=3)
+    statistics.auc_interval(label, score), bootstrap.auc_resamples(label, score, resamples=3)
     np.testing.assert_array_equal(before, (label, score))
 
 

@@ -139,6 +139,12 @@ def test_of_two_families_training_on_one_is_leaving_the_other_out():
     assert column_of(TrainSet.parse("elsewhere"), "dcgan", "none", twins) == "seen"
 
 
+def test_a_twin_that_is_not_tested_itself_counts_as_seen_of_its_family():
+    alone = TestGrid(frozenset({"dcgan"}), protocol=Protocol(families=FAMILIES))
+    assert condition_of(TrainSet.of("cgan"), "dcgan", "none", alone) is Condition.MATRIX
+    assert condition_of(TrainSet.of("gan"), "dcgan", "none", alone) is Condition.UNSEEN
+
+
 def test_with_one_generator_what_was_trained_elsewhere_shares_its_column():
     alone = TestGrid(frozenset({"dcgan"}))
     elsewhere = TrainSet.parse("elsewhere")

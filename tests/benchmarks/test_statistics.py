@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
-from benchmarks.measures import metrics, resampling, statistics
+from benchmarks.measures import bootstrap, metrics, proportions, resampling, statistics
 from benchmarks.measures.interval import wilson
 from forge.errors import InputError
 
@@ -184,7 +184,7 @@ def test_resamples_follow_the_exact_bootstrap_distribution(labels, score, groups
     for draw in itertools.product(*draws):
         rows = np.concatenate([rows for stratum in draw for rows in stratum])
         exact.append(components(label[rows], score[rows])[0].mean())
-    found = resampling.auc_resamples(label, score, groups=names, resamples=4001, seed=1)
+    found = bootstrap.auc_resamples(label, score, groups=names, resamples=4001, seed=1)
     assert found.shape == (4001,)
     assert set(np.round(found, 9)) <= set(np.round(exact, 9))
     assert len(set(np.round(exact, 9))) > 3
@@ -195,26 +195,26 @@ def test_resamples_follow_the_exact_bootstrap_distribution(labels, score, groups
 
 def test_bootstrap_is_settled_by_its_seed_and_unnamed_rows_stand_alone():
     label, score, groups = identities(np.random.default_rng(2), 20, 5, auc=0.8)
-    first, again, other = (resampling.auc_resamples(label, score, groups=groups, seed=s) for s in (1, 1, 2))
+    first, again, other = (bootstrap.auc_resamples(label, score, groups=groups, seed=s) for s in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
-    alone = resampling.auc_resamples(label, score, resamples=50)
+    alone = bootstrap.auc_resamples(label, score, resamples=50)
     for unnamed in ([None] * label.size, np.full(label.size, np.nan), [""] * label.size, np.arange(label.size)):
-        np.testing.assert_array_equal(resampling.auc_resamples(label, score, groups=unnamed, resamples=50), alone)
+        np.testing.assert_array_equal(bootstrap.auc_resamples(label, score, groups=unnamed, resamples=50), alone)
 
 
 def test_bootstrap_of_independent_rows_agrees_with_delong():
     label, score = gaussian(np.random.default_rng(4), 400, 600, auc=0.85)
-    spread = resampling.auc_resamples(label, score).std()
+    spread = bootstrap.auc_resamples(label, score).std()
     assert spread == pytest.approx(math.sqrt(statistics.delong_variance(label, score)), rel=0.08)
 
 
 def test_generic_bootstrap_of_the_auc_agrees_with_the_fast_one():
     label, score, groups = identities(np.random.default_rng(6), 40, 6, auc=0.85)
-    fast = resampling.auc_bootstrap(label, score, groups=groups, resamples=1000)
-    generic = resampling.bootstrap_interval(metrics.auc, label, score, groups=groups, resamples=1000, seed=9)
+    fast = bootstrap.auc_bootstrap(label, score, groups=groups, resamples=1000)
+    generic = bootstrap.bootstrap_interval(metrics.auc, label, score, groups=groups, resamples=1000, seed=9)
     assert (generic.low, generic.high) == pytest.approx((fast.low, fast.high), abs=0.01)
-    rows = resampling.bootstrap_interval(metrics.auc, label, score, resamples=1000)
+    rows = bootstrap.bootstrap_interval(metrics.auc, label, score, resamples=1000)
     assert generic.high - generic.low > 1.2 * (rows.high - rows.low)
     assert (generic.method, rows.method) == ("bootstrap over identities", "bootstrap")
 
@@ -225,25 +225,25 @@ def test_generic_bootstrap_of_the_auc_agrees_with_the_fast_one():
 )
 def test_generic_bootstrap_surrounds_the_metric(metric):
     label, score = gaussian(np.random.default_rng(7), 150, 150, auc=0.85)
-    interval = resampling.bootstrap_interval(metric, label, score, resamples=300)
+    interval = bootstrap.bootstrap_interval(metric, label, score, resamples=300)
     assert interval.low < metric(label, score) < interval.high
     assert 0.02 < interval.high - interval.low < 0.4
 
 
 def test_generic_bootstrap_is_none_where_the_set_is_too_small_for_the_metric():
     label, score = gaussian(np.random.default_rng(7), 50, 50, auc=0.85)
-    assert resampling.bootstrap_interval(lambda a, b: metrics.tpr_at_fpr(a, b, 0.01), label, score) is None
+    assert bootstrap.bootstrap_interval(lambda a, b: metrics.tpr_at_fpr(a, b, 0.01), label, score) is None
 
 
 def test_generic_bootstrap_of_perfect_separation_is_not_empty():
     label = np.repeat([1, 0], [300, 500])
-    eer = resampling.bootstrap_interval(metrics.eer, label, label * 1.0 + np.linspace(0, 0.5, 800), resamples=20)
+    eer = bootstrap.bootstrap_interval(metrics.eer, label, label * 1.0 + np.linspace(0, 0.5, 800), resamples=20)
     assert eer.low == 0
     # z^2 units on the wrong side of n: Wilson's upper end of 0 / n, for the smaller class
     assert eer.high == pytest.approx(wilson(0, 300).high, rel=0.05)
     assert eer.method == "bootstrap, + z^2 images"
     groups = np.arange(800) // 10
-    people = resampling.bootstrap_interval(metrics.eer, label, label * 1.0, groups=groups, resamples=20)
+    people = bootstrap.bootstrap_interval(metrics.eer, label, label * 1.0, groups=groups, resamples=20)
     assert people.high > 5 * eer.high  # 30 and 50 identities know less than 300 and 500 independent images
 
 
@@ -269,7 +269,7 @@ def test_auc_interval_with_repeated_identities():
     rng = np.random.default_rng(1)
     label, score, groups = identities(rng, 40, 20, auc=0.9)
     interval = statistics.auc_interval(label, score, groups=groups, resamples=200, seed=3)
-    assert interval == resampling.auc_bootstrap(label, score, groups=groups, resamples=200, seed=3)
+    assert interval == bootstrap.auc_bootstrap(label, score, groups=groups, resamples=200, seed=3)
     assert interval.method == "bootstrap over identities"
     few_label, few_score, few_groups = identities(rng, 10, 40, auc=0.9)
     few = statistics.auc_interval(few_label, few_score, groups=few_groups)
@@ -332,15 +332,15 @@ def test_proportion_interval_counts_people_where_they_repeat():
     rng = np.random.default_rng(5)
     habit = rng.random(80) < 0.3  # a person is called forged always or never
     hit, person = np.repeat(habit, 10), np.repeat(np.arange(80), 10)
-    assert resampling.proportion_interval(hit) == wilson(hit.sum(), 800)
-    people = resampling.proportion_interval(hit, groups=person)
+    assert proportions.proportion_interval(hit) == wilson(hit.sum(), 800)
+    people = proportions.proportion_interval(hit, groups=person)
     truth = wilson(habit.sum(), 80)
     assert people.method == "bootstrap over identities"
     assert (people.low, people.high) == pytest.approx((truth.low, truth.high), abs=0.03)
-    few = resampling.proportion_interval(hit[:100], groups=person[:100])
+    few = proportions.proportion_interval(hit[:100], groups=person[:100])
     assert few.method == "Wilson over identities"
     assert few.high == wilson(habit[:10].sum(), 10).high
-    never = resampling.proportion_interval(np.zeros(800), groups=person)
+    never = proportions.proportion_interval(np.zeros(800), groups=person)
     assert never.high == wilson(0, 80).high
 
 
@@ -362,17 +362,17 @@ def test_bad_options_are_named():
     bad = {
         "level must lie": lambda: statistics.auc_interval(label, score, level=95),
         "one identity a row, shape .600,., got shape .2,": lambda: statistics.auc_interval(label, score, groups=[1, 2]),
-        "one identity a row, shape .600,., got shape .3,": lambda: resampling.auc_bootstrap(
+        "one identity a row, shape .600,., got shape .3,": lambda: bootstrap.auc_bootstrap(
             label, score, groups=[1, 2, 3]
         ),
-        "resamples must be at least 1": lambda: resampling.auc_bootstrap(label, score, resamples=0),
+        "resamples must be at least 1": lambda: bootstrap.auc_bootstrap(label, score, resamples=0),
         "2 images of each class, got 1 forged and 2 real": lambda: statistics.delong_variance([0, 0, 1], [1, 2, 3]),
         "label has 600 rows and score has 599": lambda: statistics.delong_paired(label, score, score[1:]),
         "auc must lie": lambda: statistics.auc_newcombe(1.2, 5, 5),
         "got 0 forged and 5 real": lambda: statistics.auc_newcombe(1, 0, 5),
         "0 <= successes <= n": lambda: wilson(3, 2),
         "n > 0": lambda: wilson(0, 0),
-        "hit must be": lambda: resampling.proportion_interval([]),
+        "hit must be": lambda: proportions.proportion_interval([]),
         "p-values must": lambda: statistics.holm([0.5, math.nan]),
     }
     for message, call in bad.items():
@@ -390,7 +390,7 @@ def test_nothing_heavy_is_imported():
 @pytest.mark.parametrize(("draws", "size"), [([], 3), ([0], 1), ([2, 0, 2, 2], 4)])
 def test_counts_are_those_of_bincount(draws, size):
     asked = np.array(draws, dtype=np.int32)
-    assert np.array_equal(resampling._counts(asked, size), np.bincount(asked, minlength=size))
+    assert np.array_equal(resampling.counts_of(asked, size), np.bincount(asked, minlength=size))
 
 
 @pytest.mark.parametrize("tied", [False, True])
@@ -402,7 +402,7 @@ def test_the_fast_interval_of_the_eer_is_the_plain_one(tied, people, apart):
     score = rng.normal(size=90) + apart * label
     score = np.round(score) if tied else score
     groups = None if people is None else rng.integers(people, size=90).astype(str)
-    plain = resampling.bootstrap_interval(metrics.eer, label, score, groups=groups, resamples=300)
-    fast = resampling.eer_bootstrap(label, score, groups=groups, resamples=300)
+    plain = bootstrap.bootstrap_interval(metrics.eer, label, score, groups=groups, resamples=300)
+    fast = bootstrap.eer_bootstrap(label, score, groups=groups, resamples=300)
     assert (fast.method, fast.level) == (plain.method, plain.level)
     assert (fast.low, fast.high) == pytest.approx((plain.low, plain.high), abs=1e-12)

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.e2e
 
 SUITE = """
 title: a test
-protocol: 1
+protocol: 2
 seeds: [3, 4]
 generator: [gan, self-blended]
 detector: [dct, disc-raw, random]
@@ -73,7 +73,12 @@ def test_a_suite_runs_every_condition_and_its_leaderboard_is_made_of_scores(benc
     assert results["seeds"] == [3, 4] and results["command"].startswith("bench run mine.yaml --preset smoke")
     cells = pd.DataFrame(results["cells"])
     assert set(cells["seed"]) == {3, 4}
-    assert set(cells["condition"]) == {"same", "union", "unseen", "robust", "equalised", "budget", "shuffled"}
+    assert results["families"] == {"gan": "dense-gan", "self-blended": "blending"}
+    means = {(mean["detector"], mean["column"]): mean for mean in results["means"]}
+    unseen = means["dct", "unseen"]
+    assert unseen["family_low"] <= unseen["low"] <= unseen["auc"] <= unseen["high"] <= unseen["family_high"]
+    assert unseen["balanced_accuracy"] is not None and means["dct", "seen"]["balanced_accuracy"] is None
+    assert set(cells["condition"]) == {"seen", "unseen", "robust", "equalised", "budget", "shuffled"}
     assert {(one["name"], one["seed"]) for one in results["generators"]} == {
         (name, seed) for name in ("gan", "self-blended") for seed in (3, 4)
     }
@@ -93,7 +98,7 @@ def test_a_suite_runs_every_condition_and_its_leaderboard_is_made_of_scores(benc
 
     board = json.loads(bench("leaderboard", "mine", "--format", "json")[1])
     assert board["primary"] == "unseen" and board["seeds"] == [3, 4]
-    assert set(board["columns"]) >= {"unseen", "same", "union", "robust", "equalised", "budget 8"}
+    assert set(board["columns"]) >= {"unseen", "seen", "robust", "equalised", "budget 8"}
     ranked = {line["detector"]: line for line in board["lines"]}
     assert ranked["disc-raw"]["rank"] is None and ranked["disc-raw"]["columns"]["unseen"]["missing"] == 2
     for name, start in (("md", "| rank"), ("html", "<table>"), ("csv", "rank,"), ("table", "")):
@@ -221,7 +226,7 @@ def test_a_suite_of_two_sources_is_two_reports_and_one_table(bench, tmp_path):
     assert code == 0 and "two-digits, 2 of 2 sources" in out and "two-rendered and two-digits" in out
     code, out, _ = bench("leaderboard", "two-rendered", "two-digits", "--format", "json")
     board = json.loads(out)
-    assert code == 0 and board["lines"][0]["detector"] == "dct" and board["lines"][0]["columns"]["same"]["cells"] == 2
+    assert code == 0 and board["lines"][0]["detector"] == "dct" and board["lines"][0]["columns"]["seen"]["cells"] == 2
     code, out, _ = bench("run", "two.yaml", *TINY, "--data", "digits", "--dry-run")
     assert code == 0 and "prepare digits" in out and "prepare rendered" not in out
     code, out, _ = bench("run", "two.yaml", *TINY, "--dry-run", "--json")

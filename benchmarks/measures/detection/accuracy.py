@@ -2,7 +2,7 @@
 
 from benchmarks.measures import metrics
 from benchmarks.measures.detection.base import Metric, TestScores, Value
-from benchmarks.measures.resampling import balanced_interval
+from benchmarks.measures.proportions import balanced_interval
 
 
 class BalancedAccuracy(Metric):

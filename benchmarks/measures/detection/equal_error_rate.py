@@ -1,8 +1,8 @@
 """Equal error rate."""
 
 from benchmarks.measures import metrics
+from benchmarks.measures.bootstrap import eer_bootstrap
 from benchmarks.measures.detection.base import Metric, TestScores, Value
-from benchmarks.measures.resampling import eer_bootstrap
 from benchmarks.protocol import CLEAN
 
 

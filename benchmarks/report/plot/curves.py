@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from benchmarks.measures import metrics
-from benchmarks.measures.resampling import tpr_band
+from benchmarks.measures.bootstrap import tpr_band
 
 Floats = NDArray[np.float64]
 
