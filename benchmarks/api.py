@@ -44,6 +44,7 @@ def run(
     conditions: Mapping[str, Any] | None = None,
     condition: Names | None = None,
     metric: Names | None = None,
+    section: Names | None = None,
     external: Mapping[str, tuple[str | Path, str | Path]] | None = None,
     resolution: int | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -73,6 +74,7 @@ def run(
         conditions: how detectors are tested, e.g. {"leave_one_out": True, "robust": ["jpeg75"]}.
         condition: label columns for conditional generators, e.g. "gender".
         metric: metrics beside those of the protocol; "path/to/file.py:Class" for one of your own.
+        section: sections of the page beside the shipped ones; "path/to/file.py:Class" for one of your own.
         external: name -> (folder of real photos, folder of forged ones), which nobody here made.
         resolution: pixels (default: the preset's).
         settings: any setting, nested or by dotted name: {"generator.training.kimg": 100}.
@@ -116,12 +118,13 @@ def run(
         parts += [str(one) for one in (data, preset) if one is not None]
         stem = name or (file.stem if file else safe_name("-".join([*parts, "seeds", *map(str, seeds)])))
         file, seed = _repeated(file, seed, [int(one) for one in seeds], place.root, stem)
-    allow_files(entry for names in (generator, detector, metric) for entry in _listed_names(names))
+    allow_files(entry for names in (generator, detector, metric, section) for entry in _listed_names(names))
     flags: dict[str, Any] = {
         "generator": _names(generator),
         "detector": _names(detector),
         "condition": _names(condition),
         "metric": _names(metric),
+        "section": _names(section),
         "data": None if data is None else str(data),
         "preset": preset,
         "seed": seed,

@@ -67,7 +67,7 @@ def _print(found: list[Difference], a: str, b: str, suite: str) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from benchmarks.numbers import p_value, signed
+    from benchmarks.measures.numbers import p_value, signed
 
     table = Table(title=escape(f"{a} against {b}, {suite}: mean AUC"), title_justify="left", box=SIMPLE_HEAD)
     table.add_column("", overflow="fold")
@@ -83,7 +83,7 @@ def _print(found: list[Difference], a: str, b: str, suite: str) -> None:
 
 def _draw(found: list[Difference], a: str, b: str, target: Path) -> None:
     """A forest of the differences as one SVG file."""
-    from benchmarks.numbers import signed
+    from benchmarks.measures.numbers import signed
     from benchmarks.report.plot.elements import standalone
     from benchmarks.report.plot.plot import nice_axis
     from benchmarks.report.plot.row_plot import Mark, RowPlot

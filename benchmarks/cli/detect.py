@@ -250,7 +250,7 @@ def import_weights(
     from forge.compute import tune_allocator
 
     tune_allocator()
-    from benchmarks.numbers import count
+    from benchmarks.measures.numbers import count
     from detect.published import import_published
     from forge.errors import InputError
 

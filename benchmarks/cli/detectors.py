@@ -146,7 +146,7 @@ def blocks(rows: list[dict[str, Any]], width: int) -> Iterator[str]:
 
 
 def _figures(row: dict[str, Any]) -> str:
-    from benchmarks.numbers import count
+    from benchmarks.measures.numbers import count
 
     if row["parameters"] is not None:
         size = f"{count(row['parameters'])} parameters"

@@ -198,6 +198,6 @@ _HEADINGS = {"equalised": "equal-\nised", "images/s": "images\n/s"}  # at most s
 
 
 def _short(found: Standing) -> str:
-    from benchmarks.numbers import near_one
+    from benchmarks.measures.numbers import near_one
 
     return "–" if found.value is None else near_one(found.value)

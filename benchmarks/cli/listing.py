@@ -10,11 +10,13 @@ import typer
 from benchmarks.cli import options
 from benchmarks.cli.streams import console as open_console
 
-KINDS = ("generators", "detectors", "metrics", "perturbations", "sources", "suites", "runs")
+KINDS = ("generators", "detectors", "metrics", "sections", "perturbations", "sources", "suites", "runs")
 
 
 def list_names(
-    kind: Annotated[str, typer.Argument(help="generators, detectors, metrics, perturbations, sources, suites or runs")],
+    kind: Annotated[
+        str, typer.Argument(help="generators, detectors, metrics, sections, perturbations, sources, suites or runs")
+    ],
     long: Annotated[
         bool, typer.Option("--long", "-l", help="Detectors: count parameters too (seconds; remembered in the store).")
     ] = False,
@@ -22,7 +24,7 @@ def list_names(
     store: options.Store = options.STORE,
     reports: options.Reports = options.REPORTS,
 ) -> None:
-    """List generators, detectors, metrics, perturbations, sources of real faces, suites, or finished runs."""
+    """List generators, detectors, metrics, page sections, perturbations, sources of real faces, suites, or runs."""
     from forge.errors import UnknownNameError
 
     if kind not in KINDS:
@@ -65,6 +67,11 @@ def _rows(kind: str, reports: Path) -> list[dict[str, Any]]:
         detection = [{"name": name, "of": "detection", "what": METRICS.load(name).meaning} for name in METRICS.names()]
         quality = [{"name": name, "of": "quality", "what": QUALITY.load(name).__doc__} for name in QUALITY.names()]
         return detection + quality
+    if kind == "sections":
+        from benchmarks.report.sections import SECTIONS
+
+        sections = sorted(((name, SECTIONS.load(name)) for name in SECTIONS.names()), key=lambda pair: pair[1].position)
+        return [{"name": name, "position": section.position, "title": section.title} for name, section in sections]
     if kind == "perturbations":
         from detect.perturb import PERTURBATIONS
 
@@ -170,7 +177,7 @@ def _runs(reports: Path) -> list[dict[str, Any]]:
 def _leader(folder: Path, reports: Path) -> str:
     """The first line of the leaderboard: as published, or computed where scores were submitted since."""
     from benchmarks.cli.leaderboard import sheet_of, submitted
-    from benchmarks.numbers import estimate
+    from benchmarks.measures.numbers import estimate
     from benchmarks.tables.leader import published_leader
     from forge.errors import BenchError
 

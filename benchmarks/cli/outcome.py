@@ -153,7 +153,7 @@ def outcome_table(results: dict[str, Any]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    from benchmarks import numbers
+    from benchmarks.measures import numbers
     from benchmarks.measures.detection import METRICS
     from benchmarks.measures.results import Results
     from benchmarks.report.results_table import shown_metrics, shown_value

@@ -78,6 +78,12 @@ def run(
             "--metric", help="Metrics beside those of the protocol, comma-separated; or path/to/file.py:Class."
         ),
     ] = None,
+    section: Annotated[
+        str | None,
+        typer.Option(
+            "--section", help="Sections of the page beside the shipped ones, comma-separated; or path/to/file.py:Class."
+        ),
+    ] = None,
     data: Annotated[
         str | None, typer.Option("--data", help="Real faces: NAME, PATH or NAME:PATH. [default: rendered]")
     ] = None,
@@ -148,6 +154,7 @@ def run(
         "add-detector": add_detector,
         "condition": condition,
         "metric": metric,
+        "section": section,
         "data": data,
         "preset": preset,
         "seed": seed,
@@ -252,7 +259,7 @@ def gather_again(command: str, data: str | None, device: str) -> RunSettings:
         given = typer.main.get_command(alone).make_context("run", shlex.split(command)[2:]).params
     except TyperException as error:
         raise InputError(f"the report's command {quoted(command)} is not understood: {quoted(str(error))}") from error
-    names = ("generator", "detector", "condition", "metric", "data", "preset", "seed", "resolution", "name")
+    names = ("generator", "detector", "condition", "metric", "section", "data", "preset", "seed", "resolution", "name")
     flags = {name: given[name] for name in names} | ({"data": data} if data else {})
     flags |= {f"add-{kind}": given[f"add_{kind}"] for kind in ("generator", "detector")}
     return gather(
@@ -286,7 +293,7 @@ def _rows(planned: PlannedRun, state: Mapping[str, str]) -> list[dict[str, str]]
 
 
 def _print_plan(planned: PlannedRun, state: Mapping[str, str], store: Store, reports: Path) -> None:
-    from benchmarks.numbers import duration
+    from benchmarks.measures.numbers import duration
     from benchmarks.pipeline.forecast import forecast
 
     todo = [stage for stage in planned.stages if state[stage.key].startswith("run")]

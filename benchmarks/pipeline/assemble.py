@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ from benchmarks.pipeline.face_stages import count_groups
 from benchmarks.pipeline.plan import Stage, plain, seed_of
 from benchmarks.pipeline.store import Manifest, read_manifest
 from benchmarks.report.inputs import Evidence, Pictures, ReportInputs, Sight
+from benchmarks.report.sections import loadable
 from benchmarks.report.write import write_report
 from benchmarks.tables.cells import cells_of
 from benchmarks.tables.leaderboard import ranked
@@ -49,8 +50,13 @@ SAMPLES = 64
 SHOWN_SOURCES = ("rendered", "digits")  # licences that let a report show its faces
 
 
-def assemble(job: Job) -> dict[str, Any]:
-    """Gather a run's results and write its report into `job.out`/report; returns facts for the manifest."""
+def assemble(job: Job, sections: Sequence[str] = ()) -> dict[str, Any]:
+    """Gather a run's results and write its report into `job.out`/report; returns facts for the manifest.
+
+    Args:
+        job: the stage and its inputs.
+        sections: of the page, beside those that the run asked for.
+    """
     stage, inputs = job.stage, job.inputs
     faces = job.faces("data")
     shown = bool(stage.settings["show_real"]) or _source_name(faces) in SHOWN_SOURCES
@@ -103,7 +109,7 @@ def assemble(job: Job) -> dict[str, Any]:
             for name, one in zip(forged, results.generators, strict=True)
             if one.trained and name in first
         },
-        strolls={
+        interpolations={
             one.name: _strolls(name, stage, inputs)
             for name, one in zip(forged, results.generators, strict=True)
             if one.trained and name in first
@@ -120,6 +126,7 @@ def assemble(job: Job) -> dict[str, Any]:
         pictures,
         board=board if results.suite else None,
         expected=expected_of(results, cells, board),
+        sections=[*loadable(stage.settings.get("sections", ())), *sections],
     )
     write_report(job.out / "report", report)
     return {}

@@ -141,7 +141,10 @@ def plan(
     inputs |= {stage.name: stage for stage in stages if stage.kind in ("quality", "fit", "score", "explain")}
     shown: dict[str, Any] = {"name": settings.name, "command": settings.command, "show_real": settings.show_real}
     shown |= {"seeds": list(settings.seeds), "missing": {}}
-    shown["program"] = program_digest("benchmarks/report", "benchmarks/measures")  # a page is cheap: never an old one
+    # a page is cheap, so that no page of an earlier program is shown
+    shown["program"] = program_digest("benchmarks/report", "benchmarks/measures", "benchmarks/tables")
+    if settings.sections:
+        shown |= {"sections": list(settings.sections), "section_files": settings.section_files}
     report = Stage("report", "", shown | {"preset": settings.preset}, settings.seed, inputs)
     return list({stage.key: stage for stage in [*stages, evaluate, report]}.values())
 

@@ -42,7 +42,7 @@ def gather(
     from forge.errors import InputError, quoted
 
     stored = validated(RunFile, read_yaml(file), where=str(file)) if file else RunFile()
-    for names in (stored.generator, stored.detector, stored.metric):
+    for names in (stored.generator, stored.detector, stored.metric, stored.section):
         for entry in [names] if isinstance(names, str) else names or []:
             if is_file_reference(entry):
                 raise InputError(f"{file} names the file {quoted(entry)}; a YAML never imports code: give it as a flag")
@@ -83,6 +83,7 @@ def gather(
         detectors=detectors,
         condition=_names(asked["condition"], "condition") if "condition" in asked else (),
         metrics=_names(asked["metric"], "metric") if "metric" in asked else (),
+        sections=_names(asked["section"], "section") if "section" in asked else (),
         preset=preset,
         seed=asked.get("seed", 0),
         seeds=asked.get("seeds", ()),

@@ -31,11 +31,15 @@ from forge.pictures import cut_grid
 from forge.registry import is_file_reference, named_file
 
 
-def from_scores(folder: Path) -> None:
+def from_scores(folder: Path, sections: Sequence[str] = ()) -> None:
     """Compute every number of a report again from its score rows and write its files anew.
 
     Pictures are those beside the page: samples. What only the store has (the film of a training, saliency, faces that
     were misjudged) is left out. `expected.json` stays: it is what was published.
+
+    Args:
+        folder: of the report.
+        sections: of the page, beside the shipped ones.
 
     Raises:
         InputError: the folder is no report.
@@ -54,7 +58,8 @@ def from_scores(folder: Path) -> None:
     board = leaderboard(scores) if results.suite else None
     with tempfile.TemporaryDirectory() as place:
         fresh = Path(place) / "report"
-        write_report(fresh, ReportInputs(results, scores, _beside(folder, results), board=board, expected=expected))
+        pictures = _beside(folder, results)
+        write_report(fresh, ReportInputs(results, scores, pictures, board, expected, sections))
         publish_report(fresh, folder)
 
 
@@ -106,18 +111,19 @@ def _beside(folder: Path, results: Results) -> Pictures:
     return Pictures(forged=forged, filmstrip={}, by_id=lambda source, sample: None)
 
 
-def from_store(folder: Path, store: Store, context: Callable[[], Context]) -> None:
+def from_store(folder: Path, store: Store, context: Callable[[], Context], sections: Sequence[str] = ()) -> None:
     """Write a report again from the stored results that it was made of, with this version's pages.
 
     Args:
         folder: the report.
         store: that has its stages.
         context: device and precision; asked for when the store has what is needed.
+        sections: of the page, beside those that the run asked for.
 
     Raises:
         InputError: the store does not know the report, or no longer has what it was made of.
     """
-    from benchmarks.pipeline.stages import STAGES
+    from benchmarks.pipeline.assemble import assemble
 
     published = read_results(folder, checked=False)  # what the store keeps replaces every file of it
     stage, inputs = _asked(str(published["name"]), {one["key"] for one in published["stages"]}, store)
@@ -125,7 +131,7 @@ def from_store(folder: Path, store: Store, context: Callable[[], Context]) -> No
         out, work = Path(place) / "out", Path(place) / "work"
         out.mkdir()
         work.mkdir()
-        STAGES["report"](Job(stage, inputs, out, work, context()))
+        assemble(Job(stage, inputs, out, work, context()), sections)
         publish_report(out / "report", folder)
 
 

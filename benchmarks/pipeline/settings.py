@@ -141,6 +141,8 @@ class RunSettings(_Settings):
     conditions: Conditions = Conditions()
     metrics: tuple[str, ...] = Field((), description="metrics beside those of the protocol, of detection or quality")
     metric_files: dict[str, str] = Field({}, description="SHA-256 of the code of metrics from files")
+    sections: tuple[str, ...] = Field((), description="sections of the page beside the shipped ones")
+    section_files: dict[str, str] = Field({}, description="SHA-256 of the code and templates of sections from files")
     external: dict[str, External] = Field({}, description="pairs of folders that detectors are tested on")
     show_real: bool = False
     command: str = ""
@@ -160,6 +162,7 @@ class RunFile(_Settings):
     detector: str | list[str] | None = None
     condition: str | list[str] | None = None
     metric: str | list[str] | None = None
+    section: str | list[str] | None = None
     data: str | None = None
     sources: list[str] = Field(
         [], description="real faces of several sources, each NAME, PATH or NAME:PATH: a run each"

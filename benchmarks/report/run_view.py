@@ -52,12 +52,12 @@ class RunView:
 
     @property
     def subject(self) -> str:
-        """What an image shows: "face", or "digit"."""
+        """The subject of an image: "face", or "digit"."""
         return subject_of(self.results.data.name)
 
     @property
     def faces(self) -> str:
-        """What the real images are called."""
+        """The name of the real images, e.g. "rendered faces"."""
         return faces_of(self.results.data.name)
 
     @property
@@ -77,7 +77,7 @@ class RunView:
 
     @cached_property
     def focus(self) -> Focus:
-        """Which tests get panels of their own."""
+        """The tests that get panels of their own."""
         return focus(self.cells, self.board)
 
     @cached_property

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.inference.predictor import Predictor, by_merit, fit_stage, predictor_at, predictor_of
-from benchmarks.numbers import estimate
+from benchmarks.measures.numbers import estimate
 from benchmarks.pipeline.compose import short_name
 from benchmarks.pipeline.reading import read_results, report_folders
 from benchmarks.pipeline.store import Store
