@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from functools import cached_property
 
-import pandas as pd
-
 from benchmarks.measures.detection.base import MetricFacts
 from benchmarks.measures.evaluate import grid
 from benchmarks.measures.results import Cell, Results
@@ -30,7 +28,7 @@ class RunView:
         pictures: images that may be shown.
         board: the leaderboard of a suite, else None.
         file_names: gives the figures and pictures of a section their file names.
-        scores: call it with a cell to get its score rows.
+        scores: called with a cell, returns its score rows: the real images and the forgeries of its generator.
     """
 
     def __init__(self, inputs: ReportInputs) -> None:
@@ -45,10 +43,6 @@ class RunView:
     def cells(self) -> list[Cell]:
         """The clean test results, those of the first seed where there are several."""
         return self.results.cells
-
-    def scores_of(self, cell: Cell) -> pd.DataFrame:
-        """Return the score rows of a test: its real images and the forgeries of its generator."""
-        return self.scores(cell)
 
     @property
     def subject(self) -> str:
