@@ -44,6 +44,7 @@ def run(
     conditions: Mapping[str, Any] | None = None,
     condition: Names | None = None,
     metric: Names | None = None,
+    section: Names | None = None,
     external: Mapping[str, tuple[str | Path, str | Path]] | None = None,
     resolution: int | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -73,6 +74,7 @@ def run(
         conditions: how detectors are tested, e.g. {"unseen": True, "robust": ["jpeg75"]}.
         condition: label columns for conditional generators, e.g. "gender".
         metric: metrics beside those of the protocol; "path/to/file.py:Class" for one of your own.
+        section: sections of the page beside the shipped ones; "path/to/file.py:Class" for one of your own.
         external: name -> (folder of real photos, folder of forged ones), which nobody here made.
         resolution: pixels (default: the preset's).
         settings: any setting, nested or by dotted name: {"generator.training.kimg": 100}.
@@ -112,12 +114,13 @@ def run(
         raise UnknownNameError("precision", precision, PRECISIONS)
     place, folder = Store(store_folder(store)), reports_folder(reports)
     file = find_suite(str(suite)) if suite else None
-    allow_files(entry for names in (generator, detector, metric) for entry in _listed(names))
+    allow_files(entry for names in (generator, detector, metric, section) for entry in _listed(names))
     values: dict[str, Any] = {
         "generator": generator,
         "detector": detector,
         "condition": condition,
         "metric": metric,
+        "section": section,
         "data": None if data is None else str(data),
         "preset": preset,
         "seed": seed,

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from benchmarks.cli.streams import console as open_console
 from benchmarks.experiment.names import safe_name
-from benchmarks.numbers import p_value, signed
+from benchmarks.measures.numbers import p_value, signed
 from benchmarks.protocol import Protocol
 from benchmarks.report.plot.elements import standalone
 from benchmarks.report.plot.plot import nice_axis
@@ -50,6 +50,8 @@ def compare(a: str, b: str, suite: str, column: str | None, out: Path | None, re
 
 
 def _print(found: list[Difference], a: str, b: str, suite: str) -> None:
+    from benchmarks.measures.numbers import signed
+
     table = Table(title=escape(f"{a} against {b}, {suite}: mean AUC"), title_justify="left", box=SIMPLE_HEAD)
     table.add_column("", overflow="fold")
     for heading in (a, b, "difference, 95 %", "p, Holm"):

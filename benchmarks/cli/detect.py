@@ -16,7 +16,7 @@ from benchmarks.experiment.names import safe_name
 from benchmarks.inference.photo_scores import PhotoScores, form_of, score_photos
 from benchmarks.inference.photos import list_photos
 from benchmarks.inference.predictor import cannot_explain, caution, predictor_at, predictor_of
-from benchmarks.numbers import count
+from benchmarks.measures.numbers import count
 from benchmarks.report.run_report import RunReport
 from benchmarks.report.text.summary import warnings
 from detect.explain import method

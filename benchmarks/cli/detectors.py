@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from benchmarks.experiment.configs import shipped, validated
 from benchmarks.experiment.settings import PRESETS
-from benchmarks.numbers import count
+from benchmarks.measures.numbers import count
 from benchmarks.workflow.program import program_digest
 from forge.errors import BenchError
 from forge.files import digest_json, read_json_object, write_json

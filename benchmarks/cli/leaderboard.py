@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.cli.streams import console as open_console
-from benchmarks.numbers import near_one
+from benchmarks.measures.numbers import near_one
 from benchmarks.report.ranked import sheet_of
 from benchmarks.report.run_report import RunReport
 from benchmarks.tables import formats

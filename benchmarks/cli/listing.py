@@ -14,7 +14,7 @@ from benchmarks.cli.streams import console as open_console
 from benchmarks.experiment.configs import suites
 from benchmarks.experiment.request import read_request
 from benchmarks.measures.detection import METRICS
-from benchmarks.numbers import estimate
+from benchmarks.measures.numbers import estimate
 from benchmarks.report.run_report import RunReport, report_folders
 from benchmarks.tables.leader import published_leader
 from forge.errors import BenchError, UnknownNameError
@@ -22,7 +22,7 @@ from forge.faces.sources import SOURCES
 from forge.networks import GENERATORS
 from forge.quality import QUALITY
 
-KINDS = ("generators", "detectors", "metrics", "perturbations", "sources", "suites", "runs")
+KINDS = ("generators", "detectors", "metrics", "sections", "perturbations", "sources", "suites", "runs")
 
 
 def list_names(kind: str, long: bool, as_json: bool, store: Path, reports: Path) -> None:
@@ -59,6 +59,11 @@ def _rows(kind: str, reports: Path) -> list[dict[str, Any]]:
         detection = [{"name": name, "of": "detection", "what": METRICS.load(name).meaning} for name in METRICS.names()]
         quality = [{"name": name, "of": "quality", "what": QUALITY.load(name).__doc__} for name in QUALITY.names()]
         return detection + quality
+    if kind == "sections":
+        from benchmarks.report.sections import SECTIONS
+
+        sections = sorted(((name, SECTIONS.load(name)) for name in SECTIONS.names()), key=lambda pair: pair[1].position)
+        return [{"name": name, "position": section.position, "title": section.title} for name, section in sections]
     if kind == "perturbations":
         from detect.data.perturb import LISTED, PERTURBATIONS, perturbation
 
@@ -152,6 +157,7 @@ def _runs(reports: Path) -> list[dict[str, Any]]:
 def _leader(report: RunReport) -> str:
     """The first line of the leaderboard: as published, or computed where scores were submitted since."""
     from benchmarks.report.ranked import sheet_of, submitted  # imports pandas
+    from forge.errors import BenchError
 
     try:
         there = None if any(submitted(report.folder).glob("*.parquet")) else published_leader(report.folder)

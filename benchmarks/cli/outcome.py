@@ -10,9 +10,9 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from benchmarks import numbers
 from benchmarks.cli.leaderboard import print_sheet
 from benchmarks.cli.streams import console as open_console
+from benchmarks.measures import numbers
 from benchmarks.measures.detection import METRICS
 from benchmarks.measures.detection.base import MetricFacts
 from benchmarks.measures.results import Results

@@ -18,6 +18,7 @@ Examples:
   bench report faces64-quick --open
   bench report faces64-quick --from-scores # every number computed again from scores.parquet
   bench report faces64-quick --format pdf
+  bench report faces64-quick --section my.py:MySection
 """
 FORMATS = ("html", "pdf")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -41,6 +42,10 @@ def report(
     store: options.Store = options.STORE,
     reports: options.Reports = options.REPORTS,
     device: options.Device = "auto",
+    section: Annotated[
+        str | None,
+        typer.Option("--section", help="Additional sections of the page, comma-separated; or path/to/file.py:Class."),
+    ] = None,
     plugin: options.Plugin = None,
 ) -> None:
     """Write the report of a finished run again, with this version's pages."""
@@ -58,13 +63,14 @@ def report(
         write_sums(folder)
         print(folder / SUMS)
         return
+    sections = [name.strip() for name in (section or "").split(",") if name.strip()]
     if from_scores:
-        rerender.from_scores(RunReport(folder))
+        rerender.from_scores(RunReport(folder), sections)
     else:
         from benchmarks.workflow.store import Store
 
         try:
-            rerender.from_store(finished, Store(store), lambda: _context(device, store))
+            rerender.from_store(finished, Store(store), lambda: _context(device, store), sections)
         except InputError as error:
             if format == "html" and not show:
                 raise

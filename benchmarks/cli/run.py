@@ -75,6 +75,12 @@ def run(
             "--metric", help="Metrics beside those of the protocol, comma-separated; or path/to/file.py:Class."
         ),
     ] = None,
+    section: Annotated[
+        str | None,
+        typer.Option(
+            "--section", help="Sections of the page beside the shipped ones, comma-separated; or path/to/file.py:Class."
+        ),
+    ] = None,
     data: Annotated[
         str | None, typer.Option("--data", help="Real faces: NAME, PATH or NAME:PATH. [default: rendered]")
     ] = None,
@@ -150,6 +156,7 @@ def run(
         "add_detector": add_detector,
         "condition": condition,
         "metric": metric,
+        "section": section,
         "data": data,
         "preset": preset,
         "seed": seed,
@@ -244,7 +251,7 @@ def _rows(planned: PlannedRun, state: Mapping[str, str]) -> list[dict[str, str]]
 
 
 def _print_plan(planned: PlannedRun, state: Mapping[str, str], store: Store, reports: Path) -> None:
-    from benchmarks.numbers import duration
+    from benchmarks.measures.numbers import duration
     from benchmarks.workflow.forecast import forecast
 
     todo = [stage for stage in planned.stages if state[stage.key].startswith("run")]

@@ -14,7 +14,19 @@ from benchmarks.protocol import PROTOCOL_VERSION
 from forge.errors import InputError, quoted
 from forge.registry import is_file_reference
 
-_FLAGS = ("generator", "detector", "condition", "metric", "data", "preset", "seed", "seeds", "resolution", "name")
+_FLAGS = (
+    "generator",
+    "detector",
+    "condition",
+    "metric",
+    "section",
+    "data",
+    "preset",
+    "seed",
+    "seeds",
+    "resolution",
+    "name",
+)
 _ADDED = {"add_generator": "generator", "add_detector": "detector"}
 
 
@@ -25,7 +37,7 @@ def read_request(file: Path) -> RunRequest:
         InputError: a value that cannot be, another protocol, or a file of code: a YAML never imports code.
     """
     request = validated(RunRequest, read_yaml(file), where=str(file))
-    for name in (*request.generator, *request.detector, *request.metric):
+    for name in (*request.generator, *request.detector, *request.metric, *request.section):
         if is_file_reference(name):
             raise InputError(f"{file} names the file {quoted(name)}; a YAML never imports code: give it as a flag")
     if request.data and request.sources:

@@ -54,7 +54,7 @@ def resolve(request: RunRequest, *, device: str = "cpu", file: Path | None = Non
     for option, names in (("generator", generators), ("detector", detectors)):
         if not names:
             raise InputError(f"no {option} was named; give --{option} NAME (`bench list {option}s` shows all)")
-    for option in ("generator", "detector", "condition", "metric"):
+    for option in ("generator", "detector", "condition", "metric", "section"):
         names = getattr(request, option)
         if twice := [entry for entry in names if names.count(entry) > 1]:
             raise InputError(f"--{option} names {quoted(twice[0])} twice; once is enough")
@@ -106,6 +106,7 @@ def resolve(request: RunRequest, *, device: str = "cpu", file: Path | None = Non
         detectors=chosen_detectors,
         conditions=conditions,
         metrics=request.metric,
+        sections=request.section,
         external=pairs,
         show_real=request.show_real,
         request=request,

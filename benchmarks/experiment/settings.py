@@ -153,6 +153,7 @@ class RunRequest(_Settings):
     detector: Names = Field((), description="detectors, likewise")
     condition: Names = Field((), description="label columns for conditional generators")
     metric: Names = Field((), description="metrics beside those of the protocol")
+    section: Names = Field((), description="sections of the page beside the shipped ones")
     data: str | None = Field(None, description="real faces: NAME, PATH or NAME:PATH; null: rendered")
     sources: tuple[str, ...] = Field(
         (), description="real faces of several sources, each NAME, PATH or NAME:PATH: a run each"
@@ -202,6 +203,8 @@ class RunSettings(_Settings):
     conditions: Conditions = Conditions()
     metrics: tuple[str, ...] = Field((), description="metrics beside those of the protocol, of detection or quality")
     metric_files: dict[str, str] = Field({}, description="SHA-256 of the code of metrics from files")
+    sections: tuple[str, ...] = Field((), description="sections of the page beside the shipped ones")
+    section_files: dict[str, str] = Field({}, description="SHA-256 of the code and templates of sections from files")
     external: dict[str, External] = Field({}, description="pairs of folders that detectors are tested on")
     show_real: bool = False
     request: RunRequest = Field(description="what these settings were made from")

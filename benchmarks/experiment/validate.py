@@ -55,6 +55,7 @@ def typed(settings: RunSettings) -> RunSettings:
             "detectors": detectors,
             "conditions": _perturbations(settings.conditions),
             **_metrics(settings),
+            **_sections(settings),
         },
     )
 
@@ -87,6 +88,20 @@ def _metrics(settings: RunSettings) -> dict[str, Any]:
 
     quality = settings.quality.model_copy(update={"metrics": tuple(of_quality), "files": code(of_quality)})
     return {"metrics": tuple(of_detection), "metric_files": code(of_detection), "quality": quality}
+
+
+def _sections(settings: RunSettings) -> dict[str, Any]:
+    """Check the additional sections of the page, and digest their code and templates.
+
+    Raises:
+        UnknownNameError, InputError: one is not known, is no section, lacks a field, or has an id that is taken.
+    """
+    if not settings.sections:
+        return {}
+    from benchmarks.report.sections import load_sections, section_digests
+
+    load_sections(settings.sections)
+    return {"section_files": section_digests(settings.sections)}
 
 
 def _perturbations(conditions: Conditions) -> Conditions:

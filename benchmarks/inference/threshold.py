@@ -103,7 +103,7 @@ class Threshold:
 
     def sentences(self) -> list[str]:
         """What a reader of a verdict has to know."""
-        from benchmarks.numbers import percent_range
+        from benchmarks.measures.numbers import percent_range
 
         meant = f"a score of {self.score:.4g} or more (probability {self.probability:.3f})"
         if math.isinf(self.score):

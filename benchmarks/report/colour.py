@@ -27,8 +27,8 @@ def diverging(values: Maps, limit: float) -> Pixels:
         uint8 [H, W, 3].
     """
     steps = np.round(np.clip(values / limit, -1, 1) * LEVELS) / LEVELS
-    places = (steps.astype(np.float64) + 1) / 2 * (len(_STOPS) - 1)
-    channels = [np.interp(places, np.arange(len(_STOPS)), _STOPS[:, channel]) for channel in range(3)]
+    positions = (steps.astype(np.float64) + 1) / 2 * (len(_STOPS) - 1)
+    channels = [np.interp(positions, np.arange(len(_STOPS)), _STOPS[:, channel]) for channel in range(3)]
     return np.stack(channels, axis=-1).round().astype(np.uint8)
 
 

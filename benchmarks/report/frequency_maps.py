@@ -1,4 +1,4 @@
-"""What maps over frequencies say in words: spectra of forged minus real faces, weights of DCT coefficients."""
+"""Describe maps over frequencies in words: spectra of forged minus real images, weights of DCT coefficients."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from benchmarks.report.colour import Maps
 
 _SHARP = 1.0  # decibels above its surroundings from which a frequency is a peak
 _RARE = 6.0  # times the usual spread of such differences
-_COARSE = 0.05  # cycles a pixel, below which faces differ by chance of pose and light
-_FINE = 0.35  # cycles a pixel, above which is the finest detail
+_COARSE = 0.05  # cycles per pixel, below which faces differ by chance of pose and light
+_FINE = 0.35  # cycles per pixel, above which is the finest detail
 
 
 class Peak(NamedTuple):
-    """A frequency that stands out from those around it: cycles a pixel across and down, and by how much in dB."""
+    """A frequency that stands out from those around it: cycles per pixel across and down, and by how much in dB."""
 
     across: float
     down: float
@@ -23,16 +23,16 @@ class Peak(NamedTuple):
 
 
 def in_words(difference: Maps) -> str:
-    """What a difference of spectra says: its sharpest peak, and the finest detail."""
-    found = peak(difference)
-    if found is None:
+    """Describe a difference of spectra: its sharpest peak, and the power of the finest detail."""
+    sharpest = peak(difference)
+    if sharpest is None:
         first = "No single frequency stands out from those around it."
     else:
-        steps = [(found.across, "across"), (found.down, "down")]
+        steps = [(sharpest.across, "across"), (sharpest.down, "down")]
         every = " and ".join(f"every {1 / f:.3g} pixels {way}" for f, way in steps if f > 0)
         first = (
-            f"The sharpest peak lies at {found.across:.2f} cycles a pixel across and {found.down:.2f} down, "
-            f"{found.height:.1f} dB above its surroundings: a pattern that repeats {every}."
+            f"The sharpest peak lies at {sharpest.across:.2f} cycles per pixel across and {sharpest.down:.2f} down, "
+            f"{sharpest.height:.1f} dB above its surroundings: a pattern that repeats {every}."
         )
     fine = float(difference[_radii(*difference.shape) >= _FINE].mean())
     if abs(fine) < 0.5:
@@ -42,7 +42,7 @@ def in_words(difference: Maps) -> str:
 
 
 def peak(difference: Maps) -> Peak | None:
-    """The frequency at which forgeries stand out most from the frequencies around it; None: none stands out.
+    """Return the frequency at which forgeries exceed the frequencies around it most; None: none does.
 
     A peak is higher than everything two or three steps away, which the edge of a plateau and a ridge are not.
 
@@ -67,7 +67,7 @@ def peak(difference: Maps) -> Peak | None:
 
 
 def _radii(height: int, width: int) -> Maps:
-    """Distance of each place from frequency zero, cycles a pixel, [H, W]."""
+    """Return the distance of each point from frequency zero in cycles per pixel, [H, W]."""
     down, across = (np.arange(side) - side // 2 for side in (height, width))
     return np.hypot(down[:, None] / height, across[None, :] / width).astype(np.float32)
 
@@ -83,12 +83,12 @@ def strongest(values: Maps, side: int) -> Maps:
 
 
 def usual(values: Maps) -> float:
-    """The magnitude that all but one in two hundred values stay under."""
+    """Return the 99.5 % quantile of the magnitudes."""
     return float(np.quantile(np.abs(values), 0.995))
 
 
 def round_up(value: float) -> float:
-    """The next larger of … 0.5, 1, 2, 3, 5, 10, 20 …; 1 for zero."""
+    """Return the next larger of … 0.5, 1, 2, 3, 5, 10, 20 …; 1 for zero."""
     if not value > 0:
         return 1.0
     power = 10.0 ** np.floor(np.log10(value))
@@ -96,14 +96,14 @@ def round_up(value: float) -> float:
 
 
 def balance(weights: Maps) -> str:
-    """Whether coarse or fine DCT coefficients weigh more.
+    """Compare the weights of coarse and fine DCT coefficients in a sentence.
 
     Args:
         weights: [H, W], the mean of the image at the upper left.
     """
     down, across = (np.linspace(0, 1, side) for side in weights.shape)
-    place = np.maximum(down[:, None], across[None, :])
-    parts = {"coarsest": weights[place < 1 / 3], "finest": weights[place >= 2 / 3]}
+    frequency = np.maximum(down[:, None], across[None, :])
+    parts = {"coarsest": weights[frequency < 1 / 3], "finest": weights[frequency >= 2 / 3]}
     strength = {name: float(np.abs(part).mean()) for name, part in parts.items()}
     less, more = sorted(strength, key=lambda name: strength[name])
     if strength[more] < 1.15 * strength[less] or not strength[more] > 0:

@@ -1,4 +1,4 @@
-"""What a report is written from: results, scores, pictures and the outcome of the explanation stages."""
+"""Inputs of a report: results, scores, pictures and explanations of the detectors."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Pictures:
         forged: random forged samples of each generator, not selected, uint8 [n, H, W, 3]; the first 64 are shown.
         filmstrip: (thousands of images seen, uint8 [n, H, W, 3]) of each generator as training went on; may be empty.
         by_id: image of (source set name, sample id), uint8 [H, W, 3]; None where it may not be shown.
-        strolls: rows of eight faces of each generator, from one latent to another, uint8 [rows * 8, H, W, 3].
+        interpolations: rows of eight faces of each generator, from one latent to another, uint8 [rows * 8, H, W, 3].
         evidence: explanations of the detectors; the saliency maps are of the first images of `forged`.
     """
 
@@ -63,7 +63,7 @@ class Pictures:
     filmstrip: dict[str, list[tuple[float, np.ndarray]]]
     by_id: Callable[[str, str], np.ndarray | None]
     evidence: Evidence = field(default_factory=Evidence)
-    strolls: dict[str, np.ndarray] = field(default_factory=dict)
+    interpolations: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

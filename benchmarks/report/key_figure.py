@@ -7,8 +7,8 @@ from statistics import fmean
 
 import numpy as np
 
+from benchmarks.measures.numbers import estimate
 from benchmarks.measures.results import Cell
-from benchmarks.numbers import estimate
 from benchmarks.report.focus import primary
 from benchmarks.report.pairing_table import ranked_detectors
 from benchmarks.report.plot.figure import Figure, FileNames

@@ -79,7 +79,7 @@ def _data(section: Section, run: RunView) -> Any:  # noqa: ANN401 - each section
 
 
 def _paragraphs(section: Section, data: object) -> list[str]:
-    """What a section without a template returns: text, or a list of texts.
+    """Return the paragraphs of a section without a template.
 
     Raises:
         InputError: it is something else.

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmarks.measures.numbers import estimate
 from benchmarks.measures.results import Cell
-from benchmarks.numbers import estimate
 from benchmarks.protocol import TrainSet
 from benchmarks.report.ranking import Key, Pairing, Rank, key
 

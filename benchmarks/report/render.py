@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 from markupsafe import Markup
 
-from benchmarks import numbers
+from benchmarks.measures import numbers
 from benchmarks.report.page import Block, Page
 from benchmarks.report.plot.figure import Figure
 from benchmarks.report.sections import SECTIONS

@@ -9,8 +9,8 @@ import pandas as pd
 
 from benchmarks.measures import metrics
 from benchmarks.measures.detection.base import MetricFacts
+from benchmarks.measures.numbers import estimate, percent_range, share
 from benchmarks.measures.results import Cell, Results
-from benchmarks.numbers import estimate, percent_range, share
 from benchmarks.report.ranking import Key, Rank, key, ranks_of
 from benchmarks.report.text.summary import Errors, Finding, finding
 from forge.errors import InputError

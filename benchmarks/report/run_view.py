@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from functools import cached_property
 
-import pandas as pd
-
 from benchmarks.measures.detection.base import MetricFacts
 from benchmarks.measures.evaluate import grid
 from benchmarks.measures.results import Cell, Results
@@ -30,7 +28,7 @@ class RunView:
         pictures: images that may be shown.
         board: the leaderboard of a suite, else None.
         file_names: gives the figures and pictures of a section their file names.
-        scores: call it with a cell to get its score rows.
+        scores: called with a cell, returns its score rows: the real images and the forgeries of its generator.
     """
 
     def __init__(self, inputs: ReportInputs) -> None:
@@ -46,18 +44,14 @@ class RunView:
         """The clean test results, those of the first seed where there are several."""
         return self.results.cells
 
-    def scores_of(self, cell: Cell) -> pd.DataFrame:
-        """Return the score rows of a test: its real images and the forgeries of its generator."""
-        return self.scores(cell)
-
     @property
     def subject(self) -> str:
-        """What an image shows: "face", or "digit"."""
+        """The subject of an image: "face", or "digit"."""
         return subject_of(self.results.data.name)
 
     @property
     def faces(self) -> str:
-        """What the real images are called."""
+        """The name of the real images, e.g. "rendered faces"."""
         return faces_of(self.results.data.name)
 
     @property
@@ -77,7 +71,7 @@ class RunView:
 
     @cached_property
     def focus(self) -> Focus:
-        """Which tests get panels of their own."""
+        """The tests that get panels of their own."""
         return focus(self.cells, self.board)
 
     @cached_property

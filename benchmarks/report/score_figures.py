@@ -11,8 +11,8 @@ from benchmarks.measures import calibration, metrics
 from benchmarks.measures.detection.calibration import Ece
 from benchmarks.measures.evaluate import identities
 from benchmarks.measures.interval import wilson
+from benchmarks.measures.numbers import count, estimate, percent
 from benchmarks.measures.results import Cell
-from benchmarks.numbers import count, estimate, percent
 from benchmarks.report.plot import curves
 from benchmarks.report.plot.elements import series, shorten
 from benchmarks.report.plot.figure import AUC_TICKS, Figure, FileNames, spread_sample

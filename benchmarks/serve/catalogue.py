@@ -11,8 +11,8 @@ from typing import Any
 
 from benchmarks.experiment.names import short_name
 from benchmarks.inference.predictor import Predictor, by_merit, fit_stage, predictor_at, predictor_of
+from benchmarks.measures.numbers import estimate
 from benchmarks.measures.results import Cell
-from benchmarks.numbers import estimate
 from benchmarks.protocol import PRIMARIES, phrase_of_column
 from benchmarks.report.digests import SUMS
 from benchmarks.report.run_report import RunReport, report_folders

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 
+from benchmarks.measures.numbers import amount, count, estimate, p_value
 from benchmarks.measures.seeds import FEWEST
-from benchmarks.numbers import amount, count, estimate, p_value
 from benchmarks.protocol import ALPHA, NEW_FAMILY, Condition
 from benchmarks.tables.column import CONTROLS
 from benchmarks.tables.leaderboard import Leaderboard, Line, Spread, Standing

@@ -30,6 +30,7 @@ from benchmarks.measures.results import (
 )
 from benchmarks.protocol import Protocol
 from benchmarks.report.inputs import Evidence, Pictures, ReportInputs, Sight
+from benchmarks.report.sections import loadable
 from benchmarks.report.write import write_report
 from benchmarks.tables.cells import cells_of
 from benchmarks.tables.leaderboard import ranked
@@ -60,8 +61,14 @@ SHOWN_SOURCES = ("rendered", "digits")  # licences that let a report show its fa
 _FILMED = 8  # snapshots of a filmstrip, and faces of each
 
 
-def write(report: Report, job: Job) -> None:
-    """Collect a run's results and write its report into `job.out`/report."""
+def write(report: Report, job: Job, sections: Sequence[str] = ()) -> None:
+    """Collect a run's results and write its report into `job.out`/report.
+
+    Args:
+        report: the stage.
+        job: its call.
+        sections: of the page, beside those that the run asked for.
+    """
     collected = _Collected(report, job)
     results = collected.results()
     scores = read_scores(job.path(report.evaluation) / "scores.parquet")
@@ -73,6 +80,7 @@ def write(report: Report, job: Job) -> None:
         collected.pictures(),
         board=board if results.suite else None,
         expected=expected_of(results, cells, board),
+        sections=[*loadable(report.sections), *sections],
     )
     write_report(job.out / "report", inputs)
 
@@ -165,7 +173,7 @@ class _Collected:
             # the first test images: their latents are random and nobody chose among them
             forged={name: faces.view("test").head(SAMPLES).read() for name, faces in self.free.items()},
             filmstrip={name: self._filmstrip(stage) for name, stage in trained.items()},
-            strolls={name: self._interpolations(stage) for name, stage in trained.items()},
+            interpolations={name: self._interpolations(stage) for name, stage in trained.items()},
             by_id=_finder([*self.free.values(), *([self.faces] if self.shown else [])]),
             evidence=self._evidence(),
         )

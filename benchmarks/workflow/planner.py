@@ -87,6 +87,8 @@ def plan(
         preset=settings.preset,
         seeds=settings.seeds,
         show_real=settings.show_real,
+        sections=settings.sections,
+        section_files=settings.section_files,
         missing={},
         program=report_program(),
         data=prepare,

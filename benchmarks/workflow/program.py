@@ -13,6 +13,6 @@ ROOT = Path(__file__).resolve().parents[2]
 @functools.cache
 def program_digest(*folders: str) -> str:
     """Digest of the source files and templates below folders of the checkout or installation, e.g. "forge"."""
-    kinds = {".py", ".j2", ".css"}
+    kinds = {".py", ".j2", ".css", ".js"}
     files = sorted(file for folder in folders for file in (ROOT / folder).rglob("*") if file.suffix in kinds)
     return digest_json([[file.relative_to(ROOT).as_posix(), digest_file(file)] for file in files])

@@ -24,7 +24,9 @@ from benchmarks.report.run_report import RunReport
 from benchmarks.report.write import write_report
 from benchmarks.tables.leaderboard import leaderboard
 from benchmarks.tables.thresholds import means_of, with_thresholds
+from benchmarks.workflow.collect import write
 from benchmarks.workflow.stage import Context, Job, Stage
+from benchmarks.workflow.stages.report import Report
 from benchmarks.workflow.store import Manifest, Store
 from detect.scoring import read_scores
 from forge.errors import BenchWarning, InputError, quoted
@@ -32,11 +34,15 @@ from forge.pictures import cut_grid
 from forge.registry import is_file_reference, named_file
 
 
-def from_scores(report: RunReport) -> None:
+def from_scores(report: RunReport, sections: Sequence[str] = ()) -> None:
     """Compute every number of a report again from its score rows and write its files anew.
 
     Pictures are those beside the page: samples. What only the store has (the film of a training, saliency, faces that
     were misjudged) is left out. `expected.json` stays: it is what was published.
+
+    Args:
+        report: of the run.
+        sections: of the page, beside the shipped ones.
 
     Raises:
         InputError: the folder is no report.
@@ -57,7 +63,8 @@ def from_scores(report: RunReport) -> None:
     board = ranked if results.suite else None
     with tempfile.TemporaryDirectory() as place:
         fresh = Path(place) / "report"
-        write_report(fresh, ReportInputs(results, scores, _beside(folder, results), board=board, expected=expected))
+        pictures = _beside(folder, results)
+        write_report(fresh, ReportInputs(results, scores, pictures, board, expected, sections))
         publish_report(fresh, folder)
 
 
@@ -109,13 +116,14 @@ def _beside(folder: Path, results: Results) -> Pictures:
     return Pictures(forged=forged, filmstrip={}, by_id=lambda source, sample: None)
 
 
-def from_store(report: RunReport, store: Store, context: Callable[[], Context]) -> None:
+def from_store(report: RunReport, store: Store, context: Callable[[], Context], sections: Sequence[str] = ()) -> None:
     """Write a report again from the stored results that it was made of, with this version's pages.
 
     Args:
         report: of the run.
         store: that has its stages.
         context: device and precision; asked for when the store has what is needed.
+        sections: of the page, beside those that the run asked for.
 
     Raises:
         InputError: the store does not know the report, or no longer has what it was made of.
@@ -125,11 +133,11 @@ def from_store(report: RunReport, store: Store, context: Callable[[], Context]) 
         out, work = Path(place) / "out", Path(place) / "work"
         out.mkdir()
         work.mkdir()
-        stage.run(Job(places, out, work, context()))
+        write(stage, Job(places, out, work, context()), sections)
         publish_report(out / "report", report.folder)
 
 
-def _stored_report(name: str, made_of: set[str], store: Store) -> tuple[Stage, dict[str, Path]]:
+def _stored_report(name: str, made_of: set[str], store: Store) -> tuple[Report, dict[str, Path]]:
     """Return the newest report stage of a name and of these stages, and key -> place of its inputs.
 
     Raises:
@@ -159,4 +167,6 @@ def _stored_report(name: str, made_of: set[str], store: Store) -> tuple[Stage, d
             stages[manifest.key] = Stage.kinds[manifest.kind].restored(manifest.fields, stages, key=manifest.key)
         return stages[manifest.key]
 
-    return restore(report), {key: known[key][0] for key in report.inputs.values()}
+    stage = restore(report)
+    assert isinstance(stage, Report)
+    return stage, {key: known[key][0] for key in report.inputs.values()}

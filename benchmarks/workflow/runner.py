@@ -125,7 +125,13 @@ def _remembered(settings: RunSettings, memory: Path) -> RunSettings:
     asked |= {request.detector for request in settings.detectors.values()}
     known = {*GENERATORS.entries, *DETECTORS.entries}
     ours = {name for name in asked if name in known or f"{name.partition(':')[0]}:" in known}
-    if asked != ours or settings.metrics or _names_files(settings) or _has_foreign_perturbations(settings):
+    if (
+        asked != ours
+        or settings.metrics
+        or settings.sections
+        or _names_files(settings)
+        or _has_foreign_perturbations(settings)
+    ):
         return typed(settings)  # code and files from elsewhere can change without this program noticing
     program = program_digest("forge", "detect", "benchmarks")
     asked_for = digest_json([settings.model_dump(mode="json"), program])

@@ -39,7 +39,7 @@ def test_a_run_from_nothing_to_a_report_and_on(bench, tmp_path):
     assert results["data"]["shown"] is True  # rendered people may be shown
     page = (report / "index.html").read_text()
     assert "photo not shown" not in page and "data:image/" in page
-    assert "Where they look" in page and "No pixels can be named for dct." in page  # the network's are shown
+    assert "Saliency and frequency maps" in page and "Without saliency maps: dct." in page  # the network's are shown
     assert page.count("The same forgeries in grey") == 1
     assert {"spectrum-dcgan.png", "looking-dcgan.png"} <= {file.name for file in report.iterdir()}
 

@@ -94,10 +94,10 @@ def test_headings_sort_and_the_third_time_undo_it(browser, folder):
 
 def test_the_filter_leaves_what_was_asked_for_in_every_table(browser, folder):
     with Visit(browser, folder) as page:
-        page.get_by_label("Show detectors called").fill("disc, NPR")
+        page.get_by_label("Filter detectors by name").fill("disc, NPR")
         assert set(names(page)) == {"npr", "disc-raw"} == set(names(page, "#robustness table.heat"))
         assert page.locator("#filtered").inner_text() == "2 of 3 detectors"
-        page.get_by_label("Show detectors called").fill("")
+        page.get_by_label("Filter detectors by name").fill("")
         assert len(names(page)) == 3
 
 
@@ -124,14 +124,14 @@ def test_the_threshold_moves_every_number_as_the_scores_say(browser, folder):
             assert (int(shown("fn")), int(shown("tn"))) == (80 - called["forged"], 80 - called["real"])
             tpr, fpr = called["forged"] / 80, called["real"] / 80
             assert abs(float(shown("balanced").removesuffix(" %")) - 50 * (tpr + 1 - fpr)) < 0.06
-            rare = float(page.get_by_label("Forged images among all").input_value()) / 100
+            rare = float(page.get_by_label("Prevalence of forged images").input_value()) / 100
             if called["forged"] + called["real"]:
                 precision = tpr * rare / (tpr * rare + fpr * (1 - rare))
                 assert abs(float(shown("precision").removesuffix(" %")) - 100 * precision) < 0.06
 
         assert "fixed on validation data" in shown("threshold")
         check(cell["threshold"])
-        page.get_by_label("Forged images among all").fill("20")
+        page.get_by_label("Prevalence of forged images").fill("20")
         check(cell["threshold"])
         slider = page.get_by_role("slider")
         dials = json.loads(page.locator("#dials").inner_text() or page.locator("#dials").text_content())
@@ -143,7 +143,7 @@ def test_the_threshold_moves_every_number_as_the_scores_say(browser, folder):
         assert (int(shown("tp")), int(shown("fp"))) == (dial["tp"][dial["start"] - 9], dial["fp"][dial["start"] - 9])
         slider.press("End")
         assert (shown("tp"), shown("fp"), shown("precision")) == ("0", "0", "–")
-        page.get_by_role("button", name="Back to the threshold").click()
+        page.get_by_role("button", name="Reset to the threshold").click()
         check(cell["threshold"])
 
 

@@ -220,7 +220,7 @@ def test_a_run_without_cells_still_makes_a_page(one, tmp_path):
     empty = results.model_copy(update={"cells": [], "comparisons": [], "detectors": [], "generators": []})
     write_report(tmp_path, ReportInputs(empty, scores, NO_PICTURES))
     Page(html_of(tmp_path))
-    assert "measured nothing" in html_of(tmp_path)
+    assert "has no results" in html_of(tmp_path)
 
 
 def test_n_too_small_is_said(tmp_path):

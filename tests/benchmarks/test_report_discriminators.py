@@ -51,7 +51,7 @@ def test_a_control_that_wins_is_said_to_win_whichever_name_was_stored_first():
     some = cells(("disc-raw", 0.7), ("disc-scratch", 0.9))
     known = found(some, [compared("disc-scratch", "disc-raw", 0.2, 0.0001)])
     assert known.sentences[0][1] == [
-        "disc-raw, the discriminator’s own verdict, falls behind the same network from random weights on dcgan, its "
+        "disc-raw, the output of the discriminator, falls behind the same network from random weights on dcgan, its "
         "own generator, by 0.20 [0.19, 0.21]."
     ]
     assert known.lines[0].difference.value == "−0.20" and known.lines[0].p == "p < 0.001"
@@ -134,7 +134,7 @@ def test_a_page_answers_the_question_or_says_how_to(tmp_path):
     write_report(tmp_path, ReportInputs(make_results(scores), scores, NO_PICTURES))
     text = html_of(tmp_path)
     Page(text)
-    assert "What does the discriminator know?" in text and "beats the same network from random weights" in text
+    assert "Detectors based on discriminators" in text and "beats the same network from random weights" in text
     assert "add <code>--detector disc-scratch@dcgan</code>" in text  # for disc-raw@dcgan trained on the other
     markdown = (tmp_path / "report.md").read_text(encoding="utf-8")
-    assert "## What does the discriminator know?" in markdown and "figures/scratch-dcgan-other.svg" in markdown
+    assert "## Detectors based on discriminators" in markdown and "figures/scratch-dcgan-other.svg" in markdown

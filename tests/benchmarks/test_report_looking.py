@@ -1,4 +1,4 @@
-"""Where they look: peaks that are there, colours that mean something, and no more pictures than fit."""
+"""Saliency and frequency maps: peaks, colours, and no more pictures than fit."""
 
 import re
 
@@ -43,7 +43,7 @@ def test_noise_ridges_and_plateaus_are_no_peaks():
 
 def test_a_spectrum_in_words():
     words = frequency_maps.in_words(spectrum(peaks=[(0.5, 0.25, 6.0)]))
-    assert "0.50 cycles a pixel across and 0.25 down" in words
+    assert "0.50 cycles per pixel across and 0.25 down" in words
     assert "repeats every 2 pixels across and every 4 pixels down" in words and "about the power" in words
     assert "has 3.0 dB less power" in frequency_maps.in_words(spectrum() - 3)
     assert frequency_maps.in_words(spectrum()).startswith("No single frequency stands out")
@@ -144,10 +144,10 @@ def test_the_page_shows_it_with_alternative_texts_and_files_beside_it(tmp_path):
     )
     assert sum(alt.startswith("The same forgeries in grey") for alt in alts) == 2
     assert sum(alt.startswith("Weights of the DCT coefficients") for alt in alts) == 2
-    assert "input gradients" in "".join(page.text) and "No pixels can be named for dct." in "".join(page.text)
+    assert "input gradients" in "".join(page.text) and "Without saliency maps: dct." in "".join(page.text)
     linked = re.findall(r"\]\(((?:looking|spectrum)-[^)]+)\)", (tmp_path / "report.md").read_text(encoding="utf-8"))
     there = {file.name for kind in ("looking", "spectrum") for file in tmp_path.glob(f"{kind}-*.png")}
     assert set(linked) == there and len(there) == 4
     assert Image.open(tmp_path / "looking-dcgan.png").width > FACES * 64
     write_report(tmp_path, ReportInputs(make_results(scores), scores, Pictures(forged, {}, lambda s, i: None)))
-    assert not list(tmp_path.glob("looking-*.png")) and "Where they look" not in html_of(tmp_path)
+    assert not list(tmp_path.glob("looking-*.png")) and "Saliency and frequency maps" not in html_of(tmp_path)

@@ -67,7 +67,7 @@ def test_the_page_stays_small_and_its_tags_close(folder):
 def test_the_short_table_comes_first_and_the_long_ones_are_folded(folder):
     text = html_of(folder)
     board = text.index('<table class="heat sortable filtered">')
-    assert board < text.index("Every measure of all 44 results") < text.index("Paired tests: every two detectors")
+    assert board < text.index("Every metric of all 44 results") < text.index("Paired tests between detectors")
     assert not re.search(r"<details[^>]*\bopen\b", text)
     (table,) = re.findall(r'<table class="heat sortable filtered">.*?</table>', text, re.DOTALL)
     assert table.count('scope="row"') == 11 and table.count("<td class=") == 44
@@ -83,7 +83,7 @@ def test_the_pull_request_text_leads_with_the_short_table(folder):
     )
     short = lines[start : start + 13]
     assert all(line.startswith("|") and line.count("|") == 6 for line in short) and lines[start + 13] == ""
-    folded = lines.index("<details><summary>Every measure of all 44 results</summary>")
+    folded = lines.index("<details><summary>Every metric of all 44 results</summary>")
     assert start < folded and lines[folded + 1] == "" and lines[folded + 2].startswith("| Detector | Rank |")
 
 

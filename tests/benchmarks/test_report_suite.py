@@ -95,7 +95,7 @@ def test_the_page_is_short_and_says_where_the_rest_is(finished, tmp_path):
     text = html_of(tmp_path)
     page = Page(text)
     assert len(page.all("caption")) == len(page.all("table"))
-    assert "Other measures" in text and "Every measure of all" not in text and "Paired tests" not in text
+    assert "Other metrics" in text and "Every metric of all" not in text and "Paired tests" not in text
     written = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "## Leaderboard" in written and "results.csv" in written and len(written.splitlines()) < 160
     assert len(text.encode()) < 220_000

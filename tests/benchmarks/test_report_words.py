@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import cell, compared, run
 
-from benchmarks import numbers
+from benchmarks.measures import numbers
 from benchmarks.measures.results import DetectorFacts, GeneratorFacts
 from benchmarks.report import ranking
 from benchmarks.report.plot import curves
@@ -30,24 +30,24 @@ def say(cells, comparisons=(), errors=None, **options):
 @pytest.mark.parametrize(
     ("auc", "low", "high", "expected"),
     [
-        (0.998, 0.995, 0.999, "xception tells dcgan forgeries from rendered faces: AUC 0.998 (95 % interval 0.995 to "
-         "0.999)."),
+        (0.998, 0.995, 0.999, "xception separates dcgan forgeries from rendered faces: AUC 0.998 (95 % interval "
+         "0.995 to 0.999)."),
         (1.0, 0.9963, 1.0, "xception ranks every one of 1,000 dcgan forgeries above every real face (rendered faces): "
          "AUC 1 (95 % interval 0.996 to 1)."),
-        (0.85, 0.83, 0.87, "xception often tells dcgan forgeries from rendered faces, but not reliably: AUC 0.85 "
+        (0.85, 0.83, 0.87, "xception often separates dcgan forgeries from rendered faces, but not reliably: AUC 0.85 "
          "(95 % interval 0.83 to 0.87)."),
-        (0.62, 0.59, 0.65, "xception finds only weak traces of dcgan forgeries among rendered faces: AUC 0.62 "
+        (0.62, 0.59, 0.65, "xception separates dcgan forgeries from rendered faces only weakly: AUC 0.62 "
          "(95 % interval 0.59 to 0.65)."),
-        (0.51, 0.48, 0.54, "xception is not shown to do better than guessing on dcgan forgeries: AUC 0.51 "
+        (0.51, 0.48, 0.54, "xception does not exceed chance significantly on dcgan forgeries: AUC 0.51 "
          "(95 % interval 0.48 to 0.54), which covers 0.5."),
-        (0.95, 0.45, 0.99, "xception is not shown to do better than guessing on dcgan forgeries: AUC 0.95 "
+        (0.95, 0.45, 0.99, "xception does not exceed chance significantly on dcgan forgeries: AUC 0.95 "
          "(95 % interval 0.45 to 0.99), which covers 0.5."),
-        (0.47, 0.43, 0.51, "xception is not shown to do better than guessing on dcgan forgeries: AUC 0.47 "
+        (0.47, 0.43, 0.51, "xception does not exceed chance significantly on dcgan forgeries: AUC 0.47 "
          "(95 % interval 0.43 to 0.51), which covers 0.5."),
-        (0.305, 0.28, 0.33, "xception takes dcgan forgeries for more real than rendered faces: AUC 0.30 "
-         "(95 % interval 0.28 to 0.33), below the 0.5 of guessing."),
-        (0.0, 0.0, 0.004, "xception takes dcgan forgeries for more real than rendered faces: AUC 0 "
-         "(95 % interval 0 to 0.004), below the 0.5 of guessing."),
+        (0.305, 0.28, 0.33, "xception scores dcgan forgeries lower than rendered faces: AUC 0.30 "
+         "(95 % interval 0.28 to 0.33), below chance (0.5)."),
+        (0.0, 0.0, 0.004, "xception scores dcgan forgeries lower than rendered faces: AUC 0 "
+         "(95 % interval 0 to 0.004), below chance (0.5)."),
     ],
 )  # fmt: skip
 def test_one_cell_in_words(auc, low, high, expected):
@@ -80,17 +80,17 @@ def test_a_name_that_says_faces_is_not_doubled():
 def test_detectors_that_cannot_be_told_apart_are_not_ranked():
     cells = [cell(0.97, 0.96, 0.98), cell(0.969, 0.959, 0.979, detector="dct")]
     notes = " ".join(say(cells, [compared("dct", "xception", -0.001, 0.8)]).notes)
-    assert "xception and dct cannot be told apart (difference of AUC 0.00, −0.01 to +0.01; p = 0.80)" in notes
+    assert "xception and dct are not separated (difference of AUC 0.00, −0.01 to +0.01; p = 0.80)" in notes
     notes = " ".join(say(cells, [compared("dct", "xception", -0.03, 0.0001)]).notes)
     assert "xception ranks above dct (difference of AUC +0.03, +0.02 to +0.04; p < 0.001)" in notes
-    assert "cannot be told apart (no paired test)" in " ".join(say(cells).notes)
+    assert "are not separated (no paired test)" in " ".join(say(cells).notes)
 
 
 def test_reversed_cues_are_named_and_not_flipped():
     cells = [cell(0.99, 0.98, 0.995), cell(0.3, 0.27, 0.33, tested_on="stylegan")]
     found = say(cells)
-    assert "AUC 0.30 (95 % interval 0.27 to 0.33), below the 0.5" in found.sentences[1]
-    assert "xception, trained on dcgan only, takes stylegan forgeries" in found.sentences[1]
+    assert "AUC 0.30 (95 % interval 0.27 to 0.33), below chance" in found.sentences[1]
+    assert "xception, trained on dcgan only, scores stylegan forgeries" in found.sentences[1]
     assert any(
         note.startswith("Below chance: xception trained on dcgan and tested on stylegan.") for note in found.notes
     )
@@ -100,10 +100,10 @@ def test_reversed_cues_are_named_and_not_flipped():
 def test_saturation_is_said_only_where_it_is_so():
     assert any("add a second generator" in note for note in say([cell(0.995, 0.99, 0.998)]).notes)
     crossed = [cell(0.995, 0.99, 0.998), cell(0.7, 0.67, 0.73, tested_on="other")]
-    assert any("not seen do" in note for note in say(crossed).notes)
+    assert any("unseen generators do" in note for note in say(crossed).notes)
     notes = say([cell(0.9, 0.88, 0.92)]).notes
-    assert not any("almost any detector" in note for note in notes)
-    assert any(note.startswith("Under the 0.99 expected") for note in notes)
+    assert not any("Nearly every detector" in note for note in notes)
+    assert any(note.startswith("Below the AUC of 0.99 expected") for note in notes)
 
 
 def test_many_cells_are_summed_up_by_their_extremes():
@@ -115,12 +115,12 @@ def test_many_cells_are_summed_up_by_their_extremes():
     ]
     same, cross = say(cells).sentences
     assert same.startswith("On fresh forgeries of a generator seen in training, all 3 measurements agree: AUC 0.9")
-    assert "run from AUC 0.6" in cross and "to AUC 0.8" in cross
+    assert "range from AUC 0.6" in cross and "to AUC 0.8" in cross
     assert "trained on a and tested on b" in cross and "trained on c and tested on a" in cross
 
 
 def test_nothing_measured_is_said():
-    assert "measured nothing" in say([]).sentences[0]
+    assert "has no results" in say([]).sentences[0]
 
 
 def test_ranks_are_shared_with_the_leader_and_skip_those_before():
@@ -175,7 +175,7 @@ def test_per_cent_is_100_only_where_every_image_is_right(n, data):
     assert shown == pytest.approx(100 * hits / n, abs=0.51)
 
 
-@pytest.mark.parametrize("name", ["benchmarks.numbers", "benchmarks.report.text.markdown"])
+@pytest.mark.parametrize("name", ["benchmarks.measures.numbers", "benchmarks.report.text.markdown"])
 def test_examples_in_docstrings(name):
     found = doctest.testmod(importlib.import_module(name))
     assert found.attempted and not found.failed
@@ -251,7 +251,7 @@ def test_a_training_that_failed_is_said_before_everything_else():
         results = run([cell(0.9, 0.88, 0.92)]).model_copy(update={"generators": [generator]})
         return summary.summarize(results, {ranking.key(c): summary.Errors(1, 9, 1, 9) for c in results.cells}).warnings
 
-    ended = "The training of dcgan ended collapsed: one face; what is measured on its images says little."
+    ended = "The training of dcgan ended collapsed: one face; results on its images mean little."
     assert said("healthy", "collapsed") == (ended,)
     assert said("collapsed", "healthy") == () == said()
 
@@ -273,4 +273,4 @@ def test_a_probe_of_random_weights_is_said_first(family, facts, warned):
         for on in ("dcgan", "cgan")
     ]  # fmt: skip
     found = summary.warnings(run([cell(0.9, 0.8, 0.95)]).model_copy(update={"detectors": fitted}))
-    assert [text.startswith("mine probes a network of random weights") for text in found] == [True] * warned
+    assert [text.startswith("mine probes a network with random weights") for text in found] == [True] * warned

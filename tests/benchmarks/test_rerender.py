@@ -54,6 +54,30 @@ def test_scores_alone_give_every_number_again(bench, finished):
     assert now == pytest.approx(1 - was)
 
 
+SECTION = """
+from benchmarks.report.sections.base import Section
+
+
+class Count(Section):
+    id, title, position = "count", "Number of results", 350
+
+    def build(self, run):
+        return f"{len(run.cells)} results <counted>"
+"""
+
+
+@pytest.mark.xdist_group("rerender")
+@pytest.mark.parametrize("source", [[], ["--from-scores"]])
+def test_a_section_from_a_file_is_added_to_the_page_and_to_report_md(source, bench, finished):
+    (finished / "mine.py").write_text(SECTION)
+    code, _, err = bench("report", "r", "--section", "mine.py:Count", *source)
+    assert (code, err) == (0, "")
+    folder = finished / "reports" / "r"
+    assert "<p>1 results &lt;counted&gt;</p>" in (folder / "index.html").read_text()
+    assert "## Number of results\n\n1 results &lt;counted&gt;" in (folder / "report.md").read_text()
+    assert bench("report", "r")[0] == 0 and "Number of results" not in (folder / "index.html").read_text()
+
+
 @pytest.mark.xdist_group("rerender")
 def test_what_cannot_be_written_again_is_said(bench, finished, monkeypatch):
     (finished / "none").mkdir(exist_ok=True)

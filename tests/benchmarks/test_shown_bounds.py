@@ -10,8 +10,8 @@ import pytest
 from synthetic import call_bench
 from test_leaderboard import suite
 
-from benchmarks import numbers
 from benchmarks.cli.leaderboard import print_sheet
+from benchmarks.measures import numbers
 from benchmarks.tables import formats
 from benchmarks.tables.formats import Sheet
 from benchmarks.tables.leaderboard import leaderboard

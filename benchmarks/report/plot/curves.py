@@ -1,4 +1,4 @@
-"""What figures draw, as arrays: bands, thinned curves, bins. Pure functions of scores and logs."""
+"""Data of figures as arrays: bands, thinned curves, bins. Pure functions of scores and logs."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class Mark:
         style: CSS class of its colour, e.g. "s4".
         interval: ends of its interval; None: no interval is drawn.
         shape: "dot" (filled) or "ring" (hollow).
-        capped: whether the interval is thick; with `caps`, its ends get strokes.
+        thin: whether its interval is a thin line.
         caps: strokes at the ends of the interval.
         title: tooltip.
     """
@@ -53,7 +53,7 @@ class RowPlot:
         axis: Axis,
         *,
         reference: float = 0.5,
-        reference_label: str = "guessing",
+        reference_label: str = "chance",
         legend: Sequence[tuple[str, str, str]] = (),
     ) -> None:
         self.axis, self.reference, self.reference_label = axis, reference, reference_label

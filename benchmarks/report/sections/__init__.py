@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, TemplateSyntaxError
 
 from benchmarks.report.sections.base import Section
-from forge.errors import InputError, UnknownNameError, quoted
+from forge.errors import BenchWarning, InputError, UnknownNameError, quoted
 from forge.files import digest_file, digest_json
-from forge.registry import Registry, code_files, is_file_reference
+from forge.registry import Registry, code_files, is_file_reference, named_file
 
 _HERE = "benchmarks.report.sections"
 SECTIONS = Registry(
@@ -59,6 +60,22 @@ def load_sections(more: Sequence[str] = ()) -> list[Section]:
         taken.add(section.id)
         sections.append(section)
     return sorted(sections, key=lambda section: section.position)  # a stable sort
+
+
+def loadable(names: Sequence[str]) -> list[str]:
+    """Return the sections of a stored run that can be loaded here, and warn of the others.
+
+    A section from a file can be loaded if this command names the file, one of a package if the package is installed.
+    """
+    known = []
+    for name in names:
+        here = named_file(name) if is_file_reference(name) else name
+        if here is not None and (is_file_reference(here) or here in SECTIONS.names()):
+            known.append(here)
+        else:
+            how = f"name its file with --plugin {name}" if is_file_reference(name) else f"install {name}"
+            warnings.warn(f"section {quoted(name)} is left out; to show it {how}", BenchWarning, stacklevel=3)
+    return known
 
 
 def section_digests(more: Sequence[str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Content:
-    """What a section shows: the base of the data that its templates get."""
+    """Data of a section: the base of what its templates get."""
 
     @property
     def figures(self) -> list[Figure]:
@@ -35,9 +35,9 @@ class Section(ABC):
     (entry points `benchmarks.sections`), or named by a file: `bench run --section path/to/file.py:Class`.
 
     A template is Jinja2: either the name of a file beside the module (it ends with ".j2") or the template itself. It
-    gets `data` (what `build` returned), `run` (a `RunView`), `results`, `numbers` (the functions of
-    `benchmarks.numbers`) and, on the page, `svg` (which shows a `Figure`). Every value is escaped. A section without
-    a template of its own returns text from `build`: a string, or a list of strings, which become paragraphs.
+    gets `data` (what `build` returned), `run` (a `RunView`), `results`, `numbers` (functions that format numbers) and,
+    on the page, `svg` (which shows a `Figure`). Every value is escaped. A section without a template of its own returns
+    text from `build`: a string, or a list of strings, which become paragraphs.
 
     Attributes:
         id: its anchor on the page, unique: lower-case letters, digits and hyphens.

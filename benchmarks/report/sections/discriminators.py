@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from benchmarks.measures.numbers import Estimate, estimate, p_value, signed
 from benchmarks.measures.results import Cell, Comparison, Results
-from benchmarks.numbers import Estimate, estimate, p_value, signed
 from benchmarks.protocol import ALPHA
 from benchmarks.report.plot.figure import Figure, FileNames
 from benchmarks.report.plot.plot import nice_axis
@@ -27,10 +27,10 @@ _MORE = {"disc-probe": ("disc-probe-scratch",)}  # controls beside CONTROL
 _PANELS = 8
 _NOTHING_LEFT = 0.999  # of AUC: two detectors above it cannot differ by much
 _WHAT = {
-    "disc-raw": "the discriminator’s own verdict",
+    "disc-raw": "the output of the discriminator",
     "disc-probe": "a linear probe on its frozen features",
     "disc-finetune": "the discriminator trained further",
-    "disc-ensemble": "the mean verdict of several moments of its training",
+    "disc-ensemble": "the mean output of several snapshots of its training",
     "disc-gradient": "a small CNN on its input gradients",
 }
 
@@ -93,7 +93,7 @@ class DiscriminatorContent(Content):
 class DiscriminatorSection(Section):
     """Discriminator-based detectors against their controls."""
 
-    id, title, nav, position = "discriminators", "What does the discriminator know?", "Discriminators", 700
+    id, title, nav, position = "discriminators", "Detectors based on discriminators", "Discriminators", 700
     template, text_template = "discriminators.html.j2", "discriminators.md.j2"
 
     def build(self, run: RunView) -> DiscriminatorContent | None:

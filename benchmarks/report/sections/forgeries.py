@@ -86,7 +86,7 @@ class ForgeriesContent(Content):
 class ForgeriesSection(Section):
     """Samples and quality of every generator."""
 
-    id, title, nav, position = "forgeries", "The forgeries", "Forgeries", 800
+    id, title, nav, position = "forgeries", "Forgeries", "", 800
     template, text_template = "forgeries.html.j2", "forgeries.md.j2"
 
     def build(self, run: RunView) -> ForgeriesContent:
@@ -112,7 +112,7 @@ def _forgeries(generator: GeneratorFacts, run: RunView) -> Forgeries:
         shown=0 if faces is None else len(faces),
         file=run.file_names("samples", name) + ".png",
         strip=[(kimg, grid_uri(images[:8])) for kimg, images in strip if len(images)],
-        interpolations=grid_uri(pictures.strolls[name]) if name in pictures.strolls else None,
+        interpolations=grid_uri(pictures.interpolations[name]) if name in pictures.interpolations else None,
     )
 
 
@@ -172,7 +172,7 @@ def spectrum_figures(generators: list[GeneratorFacts], names: FileNames) -> list
     real = measured[0].spectrum
     profiles = {"real images": real["reference"]} | {g.name: g.spectrum["candidate"] for g in measured}
     values = [value for profile in profiles.values() for value in profile]
-    x = nice_axis(0.0, max(real["frequencies"]), "spatial frequency, cycles a pixel")
+    x = nice_axis(0.0, max(real["frequencies"]), "spatial frequency, cycles per pixel")
     plot = Plot(x, nice_axis(min(values), max(values), "log10 power", pad=0.03), height=220)
     for i, (name, profile) in enumerate(profiles.items()):
         plot.line(real["frequencies"], profile, series(i))

@@ -74,7 +74,7 @@ class MisclassifiedContent(Content):
 class MisclassifiedSection(Section):
     """The most confident mistakes of each detector."""
 
-    id, title, nav, position = "misclassified", "Most confidently wrong", "Mistakes", 1200
+    id, title, nav, position = "misclassified", "Misclassified images", "", 1200
     template = "misclassified.html.j2"
 
     def build(self, run: RunView) -> MisclassifiedContent:

@@ -24,14 +24,14 @@ class CitedDetector:
 
 @dataclass(frozen=True)
 class ProvenanceContent(Content):
-    """Where the results come from.
+    """Data, fits and stages that the results come from.
 
     Attributes:
         splits: name and size of the splits of the real images, in the order of their use.
         provenance: of the data, as JSON.
         fits: fits listed.
         cited: each detector once.
-        kinds: name, number and seconds of the stages of each type.
+        stage_types: name, number and seconds of the stages of each type.
         stages: stages listed.
     """
 
@@ -39,12 +39,12 @@ class ProvenanceContent(Content):
     provenance: str
     fits: list[DetectorFacts]
     cited: list[CitedDetector]
-    kinds: list[tuple[str, int, float]]
+    stage_types: list[tuple[str, int, float]]
     stages: list[StageFacts]
 
 
 class ProvenanceSection(Section):
-    """Where the results come from."""
+    """Provenance of the results."""
 
     id, title, position = "provenance", "Provenance", 1600
     template, text_template = "provenance.html.j2", "provenance.md.j2"
@@ -58,7 +58,7 @@ class ProvenanceSection(Section):
             provenance=json.dumps(data.provenance, indent=1, sort_keys=True, ensure_ascii=False),
             fits=_fits(run.results.detectors),
             cited=_cited(run.results.detectors),
-            kinds=_kinds(run.results.stages),
+            stage_types=_stage_types(run.results.stages),
             stages=_slowest(run.results.stages),
         )
 
@@ -76,7 +76,7 @@ def _cited(detectors: list[DetectorFacts]) -> list[CitedDetector]:
     return list(cited.values())
 
 
-def _kinds(stages: list[StageFacts]) -> list[tuple[str, int, float]]:
+def _stage_types(stages: list[StageFacts]) -> list[tuple[str, int, float]]:
     seconds: dict[str, list[float]] = {}
     for stage in stages:
         seconds.setdefault(stage.name.partition(" ")[0], []).append(stage.seconds)

@@ -1,4 +1,4 @@
-"""How to read a report: definitions of its terms, and known limits."""
+"""Terms and limits: definitions of the terms of a report, and known limits of its results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ReadingContent(Content):
 class ReadingSection(Section):
     """Definitions of terms, and known limits."""
 
-    id, title, position = "reading", "How to read this", 1500
+    id, title, position = "reading", "Terms and limits", 1500
     template = "reading.html.j2"
 
     def build(self, run: RunView) -> ReadingContent:

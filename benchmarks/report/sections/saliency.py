@@ -75,7 +75,7 @@ class SaliencyContent(Content):
 class SaliencySection(Section):
     """Frequency and saliency maps."""
 
-    id, title, nav, position = "saliency", "Where they look", "Where they look", 900
+    id, title, nav, position = "saliency", "Saliency and frequency maps", "Saliency", 900
     template, text_template = "saliency.html.j2", "saliency.md.j2"
 
     def build(self, run: RunView) -> SaliencyContent | None:
@@ -164,7 +164,7 @@ def _saliency(
     rows = {_title(sight, generator): overlay(faces, sight.saliency[generator][:count]) for sight in shown}
     name = names("looking", generator) + ".png"
     every = np.concatenate([smaller(part, 128) for part in (faces, *rows.values())])
-    files[name] = sheet(every, columns=count, labels=["as forged", *rows])
+    files[name] = sheet(every, columns=count, labels=["forgeries", *rows])
     return SaliencyRows(
         generator=generator,
         count=count,

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from benchmarks.measures.numbers import estimate
 from benchmarks.measures.results import Cell
-from benchmarks.numbers import estimate
 from benchmarks.protocol import TrainSet
 from benchmarks.report.focus import with_slider
 from benchmarks.report.run_view import RunView
@@ -34,7 +34,7 @@ class ThresholdContent(Content):
 class ThresholdSection(Section):
     """The threshold slider; shown only where scripts run."""
 
-    id, title, nav, position = "threshold", "Turn the threshold", "Threshold", 400
+    id, title, nav, position = "threshold", "Threshold slider", "Threshold", 400
     template = "threshold_slider.html.j2"
     scripted = True
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from benchmarks.measures.audit import METADATA, RANDOM
+from benchmarks.measures.numbers import estimate
 from benchmarks.measures.results import Cell, GeneratorFacts, Moment, Results
-from benchmarks.numbers import estimate
 from benchmarks.protocol import CLEAN, Condition, TrainSet
 from benchmarks.report.plot.elements import series, shorten
 from benchmarks.report.plot.figure import AUC_TICKS, Figure, FileNames, spread_sample
@@ -21,10 +21,10 @@ from benchmarks.report.run_view import RunView
 from benchmarks.report.sections.base import Content, Section
 
 QUALITY = "sliced Wasserstein x 1000"  # horizontal axis: a metric without a learned feature extractor
-_OTHERS, _OWN = Condition.UNSEEN, Condition.SEEN
+_OTHERS, _SAME = Condition.UNSEEN, Condition.SEEN
 _WHERE = {
     _OTHERS: "detectors trained on the other generators",
-    _OWN: "detectors trained on {name} at its end",
+    _SAME: "detectors trained on {name} at its end",
 }
 
 
@@ -75,7 +75,7 @@ def progress_content(results: Results, names: FileNames) -> ProgressContent:
     for name in dict.fromkeys(snapshot.generator for snapshot in results.moments):
         ends = [generator for generator in results.generators if generator.name == name]
         snapshots = [snapshot for snapshot in results.moments if snapshot.generator == name]
-        for condition in (_OTHERS, _OWN):
+        for condition in (_OTHERS, _SAME):
             lines = _lines(results.cells, name, condition, snapshots, ends)
             if not lines:
                 continue
@@ -95,7 +95,7 @@ def _lines(
     wanted = [
         cell for cell in cells if cell.perturbation == CLEAN and cell.detector not in (RANDOM, METADATA)
         if not TrainSet.parse(cell.trained_on).variant
-        if (name in TrainSet.parse(cell.trained_on).generators) == (condition == _OWN)
+        if (name in TrainSet.parse(cell.trained_on).generators) == (condition == _SAME)
     ]  # fmt: skip
     kimgs = {snapshot.name: snapshot.kimg for snapshot in snapshots}
     trainings = {cell.trained_on for cell in wanted if cell.tested_on in kimgs}

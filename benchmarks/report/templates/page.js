@@ -1,5 +1,5 @@
 "use strict";
-// Without this the page says everything too; with it tables can be sorted and filtered, and thresholds turned.
+// The page is complete without this script, which sorts and filters tables and moves thresholds.
 for (const part of document.querySelectorAll(".scripted")) part.hidden = false;
 
 // --- Tables ---
@@ -73,8 +73,8 @@ if (stored) {
       tp: count(tp), fn: count(one.forged - tp), fp: count(fp), tn: count(one.real - fp), tpr: percent(tpr), fpr: percent(fpr),
       balanced: percent((tpr + 1 - fpr) / 2), precision: percent(precision),
       threshold: one.thresholds[i].toLocaleString("en-US", { maximumSignificantDigits: 4 }) + (i === one.start ? " (fixed on validation data)" : ""),
-      sentence: isNaN(precision) ? "Nothing is called forged at this threshold." :
-        `Of 100 images called forged, about ${(100 * precision).toFixed(precision < 0.1 ? 1 : 0)} are, where ${+(100 * p).toFixed(3)} of 100 images are forged.`,
+      sentence: isNaN(precision) ? "No image is called forged at this threshold." :
+        `At a prevalence of ${+(100 * p).toFixed(3)} %, about ${(100 * precision).toFixed(precision < 0.1 ? 1 : 0)} of 100 images called forged are forged.`,
     };
     for (const [name, text] of Object.entries(values)) at(`dial-${name}-value`).textContent = text;
     slider.setAttribute("aria-valuetext", `threshold ${values.threshold}: TPR ${values.tpr}, FPR ${values.fpr}`);

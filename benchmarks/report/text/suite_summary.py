@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.measures.audit import METADATA, RANDOM
+from benchmarks.measures.numbers import estimate
 from benchmarks.measures.results import Cell
-from benchmarks.numbers import estimate
 from benchmarks.protocol import Condition, condition_of_column, phrase_of_column
 from benchmarks.report.text.summary import finding
 from benchmarks.tables.column import CONTROLS
@@ -26,7 +26,7 @@ def suite_sentences(board: Leaderboard) -> list[str]:
     if len(leaders) > 1:
         names = [line.detector for line in leaders[1:]]
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        lead += f"; {shown} cannot be told apart from it"
+        lead += f"; no paired test separates it from {shown}"
     sentences = [f"{lead}. {len(ranked)} detectors are ranked."]
     if best.balanced_accuracy is not None and best.balanced_accuracy <= FINDS_NOTHING:
         sentences.append(
@@ -40,7 +40,7 @@ def suite_sentences(board: Leaderboard) -> list[str]:
         count = sum(value >= 0.99 for value in means)
         sentences.append(
             f"On generators it was trained on it has {mean_in_words(best, seen)}: there {count} of {len(means)} "
-            "detectors reach 0.99, controls not counted, so that column does not say which is better."
+            "detectors reach 0.99 (controls not counted), so that column does not show which detector is better."
             if count
             else f"On generators it was trained on it has {mean_in_words(best, seen)}."
         )
@@ -56,7 +56,7 @@ def suite_notes(board: Leaderboard, cells: Sequence[Cell]) -> list[str]:
     ]
     if ranked and robust:
         toughest = max(robust, key=lambda line: line.columns[Condition.ROBUST].value or 0.0)
-        note = f"On changed images (JPEG, blur, noise and the like) {toughest.detector} leads"
+        note = f"On perturbed images (JPEG, blur, noise and others) {toughest.detector} leads"
         note += f" with {mean_in_words(toughest, Condition.ROBUST)}"
         best = ranked[0]
         if best is not toughest and best in robust:
@@ -68,10 +68,10 @@ def suite_notes(board: Leaderboard, cells: Sequence[Cell]) -> list[str]:
         worst = min(below, key=lambda cell: cell.auc)
         shown = estimate(worst.auc, worst.auc_low, worst.auc_high)
         notes.append(
-            f"{len(below)} of {len(unseen)} results on generators that were not seen lie below chance, lowest "
-            f"{worst.detector} trained on {worst.trained_on} and tested on {worst.tested_on}, {shown}. What was "
-            "learned as a sign of forgery is more common in the real images there. Such values are shown as they are: "
-            "flipping the score would need to know the answer."
+            f"{len(below)} of {len(unseen)} results on unseen generators are below chance, the lowest is "
+            f"{worst.detector} trained on {worst.trained_on} and tested on {worst.tested_on}, {shown}. The "
+            "learned cues of forgery are more frequent in the real images there. The values are not inverted, since "
+            "that would use the labels of the test."
         )
     return notes
 

@@ -1,4 +1,4 @@
-"""The verdict: what was found, in sentences a stranger understands, every number from the cells."""
+"""Summary of a run in sentences: results, mistakes, ties and warnings, with every number from the cells."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from benchmarks.measures.audit import METADATA, RANDOM, failed
+from benchmarks.measures.numbers import count, estimate, p_value, percent, signed
 from benchmarks.measures.results import Cell, Comparison, Results
-from benchmarks.numbers import count, estimate, p_value, percent, signed
 from benchmarks.protocol import ELSEWHERE, TrainSet
 from benchmarks.report.ranking import Key, Pairing, by_pairing, key, paired_test, tiers
 from forge.training.health import SICK
 
 SATURATED = 0.99  # what the protocol expects of the same generator
-RANDOM_WEIGHTS = "random"  # what a probe's fit says of where the weights of its backbone are from
-_FACELESS = 0.5  # of the share of reals with a face: below it a generator has made few
+RANDOM_WEIGHTS = "random"  # origin of the backbone's weights, as the fit of a probe reports it
+_FACELESS = 0.5  # share of forgeries with a face, relative to real images, below which a warning is given
 _FULL_NOTES = 4  # beyond this many cells, a note counts instead of listing
-_FULL_TESTS = 2  # beyond this many pairings, one sentence sums up the tests
+_FULL_TESTS = 2  # beyond this many pairings, one sentence summarizes the tests
 
 Finding = Literal["perfect", "reliable", "often", "weak", "chance", "reversed"]
 
@@ -33,12 +33,12 @@ class Errors(NamedTuple):
 
 @dataclass(frozen=True)
 class Summary:
-    """The answer of a page.
+    """The summary of a page.
 
     Attributes:
-        sentences: two of them.
-        notes: what must be known beside them.
-        warnings: what must be known before them.
+        sentences: one or two on the results.
+        notes: on ties, values below chance and saturation.
+        warnings: reasons not to rely on the numbers.
     """
 
     sentences: tuple[str, ...]
@@ -47,7 +47,7 @@ class Summary:
 
 
 def finding(cell: Cell) -> Finding:
-    """What a cell says in one word; the interval decides before the value does."""
+    """Classify an AUC; its interval decides before its value does."""
     if cell.auc_high < 0.5:
         return "reversed"
     if cell.auc_low <= 0.5:
@@ -58,7 +58,7 @@ def finding(cell: Cell) -> Finding:
 
 
 def summarize(results: Results, errors: Mapping[Key, Errors]) -> Summary:
-    """Put the results into words.
+    """Summarize the results of a run.
 
     Args:
         results: the run.
@@ -68,11 +68,11 @@ def summarize(results: Results, errors: Mapping[Key, Errors]) -> Summary:
         One or two sentences, and notes on ties, reversed cues, chance and saturation.
     """
     if not results.cells:
-        nothing = "This run measured nothing: it has no detector that was scored on a test set."
-        return Summary((nothing,), (), tuple(warnings(results)))
+        empty = "This run has no results: no detector was scored on a test set."
+        return Summary((empty,), (), tuple(warnings(results)))
     faces, subject = faces_of(results.data.name), subject_of(results.data.name)
-    honest = [cell for cell in results.cells if cell.detector not in (RANDOM, METADATA)]  # these are to find nothing
-    results = results.model_copy(update={"cells": honest or results.cells})
+    tested = [cell for cell in results.cells if cell.detector not in (RANDOM, METADATA)]  # without negative controls
+    results = results.model_copy(update={"cells": tested or results.cells})
     groups = by_pairing(results.cells)
     if len(groups) == 1:
         best = next(iter(groups.values()))[0]
@@ -89,9 +89,12 @@ def summarize(results: Results, errors: Mapping[Key, Errors]) -> Summary:
 
 
 def warnings(results: Results) -> list[str]:
-    """What forbids to rely on the numbers, is missing among them, or makes them mean little."""
+    """Return reasons not to rely on the numbers: failed audits, missing stages, untrained parts, failed trainings."""
     return [
-        *(f"SHORTCUT, do not rely on these numbers: {one.audit}. {one.sentence}" for one in failed(results.audits)),
+        *(
+            f"SHORTCUT, do not rely on these numbers: {audit.audit}. {audit.sentence}"
+            for audit in failed(results.audits)
+        ),
         *(f"Missing here: {stage}. {error}." for stage, error in results.missing.items()),
         *_probes_of_random_weights(results),
         *_sick(results),
@@ -100,40 +103,40 @@ def warnings(results: Results) -> list[str]:
 
 
 def _probes_of_random_weights(results: Results) -> list[str]:
-    """Probes of a backbone that was given random weights."""
+    """Warn of probes whose backbone has random weights."""
     names = [
-        one.name for one in results.detectors if "backbone" in one.facts and one.facts.get("start") == RANDOM_WEIGHTS
+        fit.name for fit in results.detectors if "backbone" in fit.facts and fit.facts.get("start") == RANDOM_WEIGHTS
     ]
     return [
-        f"{name} probes a network of random weights: its numbers say nothing of the method that it cites."
+        f"{name} probes a network with random weights: its results are not those of the cited method."
         for name in dict.fromkeys(names)
     ]
 
 
 def _sick(results: Results) -> list[str]:
-    """Generators whose training ended in a failure mode."""
+    """Warn of generators whose training ended in a failure mode."""
     last = [(entry, entry.health[-1]) for entry in results.generators if entry.health]
     return [
         f"The training of {entry.name}{f' (seed {entry.seed})' if results.seeds else ''} ended {look['state']}: "
-        f"{look['reason']}; what is measured on its images says little."
+        f"{look['reason']}; results on its images mean little."
         for entry, look in last
         if look.get("state") in SICK
     ]
 
 
 def _faceless(results: Results) -> list[str]:
-    """Generators that learned too little for their detection to mean anything."""
-    found = []
-    for one in results.generators:
-        rates = [(row.value, row.floor) for row in one.quality if row.metric.startswith("face found")][:1]
-        for value, floor in rates:
-            if value is not None and floor is not None and value < _FACELESS * floor:
-                found.append(
-                    f"A face is found in {percent(value, 100)} of the forgeries of {one.name} and in "
-                    f"{percent(floor, 100)} of the real images: it has learned little yet, and to tell its images "
-                    "says little of a detector."
+    """Warn of generators that learned too little for their detection to be meaningful."""
+    sentences = []
+    for generator in results.generators:
+        rates = [(row.value, row.floor) for row in generator.quality if row.metric.startswith("face found")][:1]
+        for value, reference in rates:
+            if value is not None and reference is not None and value < _FACELESS * reference:
+                sentences.append(
+                    f"A face is found in {percent(value, 100)} of the forgeries of {generator.name} and in "
+                    f"{percent(reference, 100)} of the real images: the generator has learned little, and results on "
+                    "its images mean little."
                 )
-    return found
+    return sentences
 
 
 def subject_of(name: str) -> str:
@@ -142,20 +145,20 @@ def subject_of(name: str) -> str:
 
 
 def faces_of(name: str) -> str:
-    """What to call the real images: "rendered" becomes "rendered faces", "digits" stays."""
+    """Name the real images: "rendered" becomes "rendered faces", "digits" stays."""
     if subject_of(name) != "face":
         return name
     return name if name.lower().endswith(("faces", "photos", "people", "portraits")) else f"{name} faces"
 
 
 def auc(cell: Cell) -> str:
-    """The AUC with its interval, in words."""
+    """Format an AUC with its interval."""
     shown = estimate(cell.auc, cell.auc_low, cell.auc_high)
     return f"AUC {shown.value} (95\u00a0% interval {shown.low} to {shown.high})"
 
 
 def claim(cell: Cell, faces: str) -> str:
-    """One sentence on one cell."""
+    """Describe one cell in a sentence."""
     who, forgeries = cell.detector, f"{cell.tested_on} forgeries"
     if not cell.seen and cell.trained_on != ELSEWHERE and len(TrainSet.parse(cell.trained_on).generators) == 1:
         who = f"{who}, trained on {cell.trained_on} only,"
@@ -166,19 +169,19 @@ def claim(cell: Cell, faces: str) -> str:
             above = f"above every real {subject}" + (f" ({faces})" if subject == "face" else "")
             return f"{who} ranks every one of {count(cell.n_forged)} {forgeries} {above}{ending}"
         case "reliable":
-            return f"{who} tells {forgeries} from {faces}{ending}"
+            return f"{who} separates {forgeries} from {faces}{ending}"
         case "often":
-            return f"{who} often tells {forgeries} from {faces}, but not reliably{ending}"
+            return f"{who} often separates {forgeries} from {faces}, but not reliably{ending}"
         case "weak":
-            return f"{who} finds only weak traces of {forgeries} among {faces}{ending}"
+            return f"{who} separates {forgeries} from {faces} only weakly{ending}"
         case "chance":
-            return f"{who} is not shown to do better than guessing on {forgeries}{ending[:-1]}, which covers 0.5."
+            return f"{who} does not exceed chance significantly on {forgeries}{ending[:-1]}, which covers 0.5."
         case "reversed":
-            return f"{who} takes {forgeries} for more real than {faces}{ending[:-1]}, below the 0.5 of guessing."
+            return f"{who} scores {forgeries} lower than {faces}{ending[:-1]}, below chance (0.5)."
 
 
 def mistakes(cell: Cell, errors: Errors, subject: str) -> str:
-    """One sentence on the mistakes at the threshold."""
+    """Describe the mistakes at the threshold in a sentence."""
     alarms = _of(errors.false_alarms, errors.n_real, f"real {subject}", "called forged")
     missed = _of(errors.missed, errors.n_forged, f"{cell.tested_on} forgery", "taken for real", plural="forgeries")
     return f"At the threshold fixed on validation data, {alarms} and {missed}."
@@ -210,7 +213,7 @@ def _extremes(cells: list[Cell], where: str, faces: str) -> list[str]:
     low, high = (pick(cells, key=lambda c: c.auc) for pick in (min, max))
     if low.auc == high.auc:
         return [f"{where}, all {len(cells)} measurements agree: {auc(low)}."]
-    return [f"{where}, results run from {auc(low)} for {_who(low)} to {auc(high)} for {_who(high)}."]
+    return [f"{where}, results range from {auc(low)} for {_who(low)} to {auc(high)} for {_who(high)}."]
 
 
 def _who(cell: Cell) -> str:
@@ -230,23 +233,23 @@ def _ties(groups: Mapping[Pairing, list[Cell]], comparisons: list[Comparison]) -
     if len(contested) > _FULL_TESTS:
         tied = sum(len(tier[0]) > 1 for tier in contested.values())
         return [
-            f"In {tied} of {len(contested)} pairings of training and test generator the best detector cannot be told "
-            "apart from the next; the table shows shared ranks as “1=”."
+            f"In {tied} of {len(contested)} pairings of training and test generator no paired test separates the best "
+            "detectors; the table shows shared ranks as “1=”."
         ]
-    return [_standing(pairing, tier, comparisons) for pairing, tier in contested.items()]
+    return [_ranking(pairing, tier, comparisons) for pairing, tier in contested.items()]
 
 
-def _standing(pairing: Pairing, found: list[list[Cell]], comparisons: list[Comparison]) -> str:
-    first = found[0]
+def _ranking(pairing: Pairing, by_rank: list[list[Cell]], comparisons: list[Comparison]) -> str:
+    first = by_rank[0]
     if pairing.tested_on in TrainSet.parse(pairing.trained_on).generators:
         where = f"On {pairing.tested_on} forgeries"
     else:
         where = f"On {pairing.tested_on} forgeries, after training on {pairing.trained_on}"
     if len(first) > 1:
         names = _list([cell.detector for cell in first])
-        return f"{where}, {names} cannot be told apart{_test(first[0], first[1], comparisons, len(first) == 2)}."
-    rest = [cell.detector for tier in found[1:] for cell in tier]
-    test = _test(first[0], found[1][0], comparisons, len(rest) == 1)
+        return f"{where}, {names} are not separated{_test(first[0], first[1], comparisons, len(first) == 2)}."
+    rest = [cell.detector for tier in by_rank[1:] for cell in tier]
+    test = _test(first[0], by_rank[1][0], comparisons, len(rest) == 1)
     return f"{where}, {first[0].detector} ranks above {_list(rest)}{test}."
 
 
@@ -265,24 +268,24 @@ def _list(names: Sequence[str]) -> str:
 
 
 def _reversals(cells: Sequence[Cell]) -> list[str]:
-    found = [cell for cell in cells if finding(cell) == "reversed"]
-    if not found:
+    reversed_cells = [cell for cell in cells if finding(cell) == "reversed"]
+    if not reversed_cells:
         return []
-    names = "; ".join(_who(cell) for cell in found[:_FULL_NOTES])
-    more = f" and {len(found) - _FULL_NOTES} more" if len(found) > _FULL_NOTES else ""
+    names = "; ".join(_who(cell) for cell in reversed_cells[:_FULL_NOTES])
+    more = f" and {len(reversed_cells) - _FULL_NOTES} more" if len(reversed_cells) > _FULL_NOTES else ""
     return [
-        f"Below chance: {names}{more}. What was learned as a sign of forgery is more common in the real images there. "
-        "Such values are shown as they are: flipping the score would need to know the answer."
+        f"Below chance: {names}{more}. The learned cues of forgery are more frequent in the real images there. The "
+        "values are not inverted, since that would use the labels of the test."
     ]
 
 
 def _guesses(cells: Sequence[Cell]) -> list[str]:
-    found = [cell for cell in cells if finding(cell) == "chance"]
-    if not found or len(cells) == 1:
+    at_chance = [cell for cell in cells if finding(cell) == "chance"]
+    if not at_chance or len(cells) == 1:
         return []
-    names = "; ".join(_who(cell) for cell in found[:_FULL_NOTES])
-    more = f" and {len(found) - _FULL_NOTES} more" if len(found) > _FULL_NOTES else ""
-    return [f"Not shown to beat guessing (the interval covers 0.5): {names}{more}."]
+    names = "; ".join(_who(cell) for cell in at_chance[:_FULL_NOTES])
+    more = f" and {len(at_chance) - _FULL_NOTES} more" if len(at_chance) > _FULL_NOTES else ""
+    return [f"Not significantly above chance (the interval covers 0.5): {names}{more}."]
 
 
 def _saturation(cells: Sequence[Cell]) -> list[str]:
@@ -291,16 +294,16 @@ def _saturation(cells: Sequence[Cell]) -> list[str]:
         return []
     high = [cell for cell in same if cell.auc >= SATURATED]
     if len(high) == len(same):
-        others = "; the rows of generators that were not seen do."
-        tail = others if len(same) < len(cells) else "; add a second generator to find out."
+        others = "; results on unseen generators do."
+        tail = others if len(same) < len(cells) else "; add a second generator to measure this."
         return [
-            "An AUC of 0.99 or more on the generator seen in training is what almost any detector reaches: it does not "
-            f"say which detector is better, nor whether it knows forgeries in general{tail}"
+            "Nearly every detector reaches an AUC of 0.99 on the generator seen in training: such a result does not "
+            f"show which detector is better, nor whether it generalizes{tail}"
         ]
     low = [cell for cell in same if cell.auc < SATURATED]
     names = "; ".join(_who(cell) for cell in low[:_FULL_NOTES])
     more = f" and {len(low) - _FULL_NOTES} more" if len(low) > _FULL_NOTES else ""
     return [
-        f"Under the 0.99 expected on the generator seen in training: {names}{more}. More training images or a longer "
-        "fit are the first things to try."
+        f"Below the AUC of 0.99 expected on the generator seen in training: {names}{more}. Try more training images or "
+        "a longer fit."
     ]

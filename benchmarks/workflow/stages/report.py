@@ -35,6 +35,8 @@ class Report(Collecting):
         preset: of the run.
         seeds: of a repeated run; empty: one seed.
         show_real: whether photos may be embedded.
+        sections: sections of the page beside the shipped ones.
+        section_files: SHA-256 of their code and templates.
         missing: name of a stage that failed -> its error.
         program: digest of the code that writes pages: a page is cheap, and never an old one.
         data: the real faces.
@@ -60,6 +62,8 @@ class Report(Collecting):
     preset: str
     seeds: tuple[int, ...]
     show_real: bool
+    sections: tuple[str, ...]
+    section_files: dict[str, str]
     missing: dict[str, str]
     program: str
     data: Prepare
@@ -83,7 +87,8 @@ class Report(Collecting):
     @property
     def settings(self) -> dict[str, Any]:
         """Return what the report says of the run, and the program that writes it."""
-        return {
+        more = {"sections": list(self.sections), "section_files": self.section_files} if self.sections else {}
+        return more | {
             "name": self.run_name,
             "request": self.request.model_dump(mode="json"),
             "command": self.command,
@@ -131,4 +136,4 @@ def _kept(stages: tuple[_S, ...], there: Collection[str]) -> tuple[_S, ...]:
 
 def report_program() -> str:
     """Return the digest of the code that decides how a report looks."""
-    return program_digest("benchmarks/report", "benchmarks/measures")
+    return program_digest("benchmarks/report", "benchmarks/measures", "benchmarks/tables")

@@ -6,8 +6,8 @@ import math
 from typing import NamedTuple
 
 Z95 = 1.959963984540054
-_LEAST, _MOST = 2, 6
-_APART = 4  # decimals that tell values near 1 apart
+_MIN_DIGITS, _MAX_DIGITS = 2, 6
+_NEAR_ONE_DIGITS = 4  # that distinguish values near 1
 
 
 class Estimate(NamedTuple):
@@ -28,8 +28,8 @@ def decimals(half_width: float) -> int:
     (2, 3, 4)
     """
     if not half_width > 0:
-        return _LEAST
-    return min(max(-math.floor(math.log10(half_width)), _LEAST), _MOST)
+        return _MIN_DIGITS
+    return min(max(-math.floor(math.log10(half_width)), _MIN_DIGITS), _MAX_DIGITS)
 
 
 def estimate(value: float, low: float, high: float) -> Estimate:
@@ -47,46 +47,46 @@ def estimate(value: float, low: float, high: float) -> Estimate:
     >>> str(estimate(0.999996, 0.99868, 1.0))
     '0.9999 [0.9986, 1]'
     """
-    places = decimals((high - low) / 2)
-    while places < _MOST and not _faithful(value, low, high, places):
-        places += 1
-    value_places = places
-    while value_places < _APART and value not in (0.0, 1.0) and round(value, value_places) in (0.0, 1.0):
-        value_places += 1
+    digits = decimals((high - low) / 2)
+    while digits < _MAX_DIGITS and not _faithful(value, low, high, digits):
+        digits += 1
+    value_digits = digits
+    while value_digits < _NEAR_ONE_DIGITS and value not in (0.0, 1.0) and round(value, value_digits) in (0.0, 1.0):
+        value_digits += 1
     return Estimate(
-        _fixed(_near(value, value_places), value_places),
-        _end(low, _down(low, places), places),
-        _end(high, _up(high, places), places),
+        _fixed(_near(value, value_digits), value_digits),
+        _end(low, _down(low, digits), digits),
+        _end(high, _up(high, digits), digits),
     )
 
 
-def _end(exact: float, shown: float, places: int) -> str:
-    return _fixed(exact, places) if exact in (0.0, 1.0) else f"{shown:.{places}f}"
+def _end(exact: float, shown: float, digits: int) -> str:
+    return _fixed(exact, digits) if exact in (0.0, 1.0) else f"{shown:.{digits}f}"
 
 
-def _faithful(value: float, low: float, high: float, places: int) -> bool:
-    ends = _down(low, places), _up(high, places)
+def _faithful(value: float, low: float, high: float, digits: int) -> bool:
+    ends = _down(low, digits), _up(high, digits)
     guessing = all((exact == 0.5) == (shown == 0.5) for exact, shown in zip((low, high), ends, strict=True))
-    return guessing and ends[0] <= _near(value, places) <= ends[1]
+    return guessing and ends[0] <= _near(value, digits) <= ends[1]
 
 
-def _near(value: float, places: int) -> float:
+def _near(value: float, digits: int) -> float:
     """Rounded, but to 0 or 1 only where it is exactly that."""
-    least = 10.0**-places
-    shown = round(value, places)
-    return shown if value in (0.0, 1.0) or places == _MOST else min(max(shown, least), 1 - least)
+    step = 10.0**-digits
+    shown = round(value, digits)
+    return shown if value in (0.0, 1.0) or digits == _MAX_DIGITS else min(max(shown, step), 1 - step)
 
 
-def _down(value: float, places: int) -> float:
-    return max(0.0, math.floor(round(value * 10**places, 6)) / 10**places) if value >= 0 else -_up(-value, places)
+def _down(value: float, digits: int) -> float:
+    return max(0.0, math.floor(round(value * 10**digits, 6)) / 10**digits) if value >= 0 else -_up(-value, digits)
 
 
-def _up(value: float, places: int) -> float:
-    return math.ceil(round(value * 10**places, 6)) / 10**places if value >= 0 else -_down(-value, places)
+def _up(value: float, digits: int) -> float:
+    return math.ceil(round(value * 10**digits, 6)) / 10**digits if value >= 0 else -_down(-value, digits)
 
 
-def _fixed(value: float, places: int) -> str:
-    return f"{value:.0f}" if value in (0.0, 1.0) else f"{value:.{places}f}"
+def _fixed(value: float, digits: int) -> str:
+    return f"{value:.0f}" if value in (0.0, 1.0) else f"{value:.{digits}f}"
 
 
 def share(value: float, n: int) -> str:
@@ -95,10 +95,10 @@ def share(value: float, n: int) -> str:
     >>> share(0.00312, 2000), share(0.1847, 200), share(1e-9, 2000)
     ('0.003', '0.18', '< 0.0001')
     """
-    places = min(decimals(Z95 * math.sqrt(max(value * (1 - value), 0) / n)), 4)
-    if value > 0 and round(value, places) == 0:
-        return f"< {10.0**-places:.{places}f}"
-    return _fixed(value, places)
+    digits = min(decimals(Z95 * math.sqrt(max(value * (1 - value), 0) / n)), 4)
+    if value > 0 and round(value, digits) == 0:
+        return f"< {10.0**-digits:.{digits}f}"
+    return _fixed(value, digits)
 
 
 def percent(value: float, n: int) -> str:
@@ -109,10 +109,10 @@ def percent(value: float, n: int) -> str:
     """
     if value in (0.0, 1.0):
         return f"{100 * value:.0f} %"
-    places = max(decimals(Z95 * math.sqrt(value * (1 - value) / n)) - 2, 1 if n >= 200 else 0)
-    while places < _MOST and round(100 * value, places) in (0.0, 100.0):
-        places += 1
-    return f"{100 * value:.{places}f} %"
+    digits = max(decimals(Z95 * math.sqrt(value * (1 - value) / n)) - 2, 1 if n >= 200 else 0)
+    while digits < _MAX_DIGITS and round(100 * value, digits) in (0.0, 100.0):
+        digits += 1
+    return f"{100 * value:.{digits}f} %"
 
 
 def percent_range(value: float, low: float | None, high: float | None, n: int) -> str:
@@ -123,11 +123,11 @@ def percent_range(value: float, low: float | None, high: float | None, n: int) -
     """
     if low is None or high is None:
         return percent(value, n)
-    places = min(max(decimals((high - low) / 2) - 2, 0), 2)
-    while places < _MOST and (round(100 * value, places) in (0.0, 100.0)) != (value in (0.0, 1.0)):
-        places += 1
-    ends = (_down(100 * low, places), _up(100 * high, places))
-    shown = [f"{v:.0f}" if v in (0.0, 100.0) else f"{v:.{places}f}" for v in (100 * value, *ends)]
+    digits = min(max(decimals((high - low) / 2) - 2, 0), 2)
+    while digits < _MAX_DIGITS and (round(100 * value, digits) in (0.0, 100.0)) != (value in (0.0, 1.0)):
+        digits += 1
+    ends = (_down(100 * low, digits), _up(100 * high, digits))
+    shown = [f"{v:.0f}" if v in (0.0, 100.0) else f"{v:.{digits}f}" for v in (100 * value, *ends)]
     return f"{shown[0]} % [{shown[1]}, {shown[2]}]"
 
 
@@ -137,14 +137,14 @@ def signed(value: float, low: float, high: float) -> Estimate:
     >>> str(signed(0.012, 0.002, 0.022)), str(signed(-0.01, -0.02, 0.001))
     ('+0.012 [+0.002, +0.022]', '−0.01 [−0.02, 0.00]')
     """
-    places = decimals((high - low) / 2)
-    while places < _MOST and (low > 0 or high < 0) and 0 in (round(low, places), round(high, places)):
-        places += 1
-    return Estimate(*(_sign(v, places) for v in (value, low, high)))
+    digits = decimals((high - low) / 2)
+    while digits < _MAX_DIGITS and (low > 0 or high < 0) and 0 in (round(low, digits), round(high, digits)):
+        digits += 1
+    return Estimate(*(_sign(v, digits) for v in (value, low, high)))
 
 
-def _sign(value: float, places: int) -> str:
-    text = f"{value:+.{places}f}"
+def _sign(value: float, digits: int) -> str:
+    text = f"{value:+.{digits}f}"
     return text[1:] if float(text) == 0 else text.replace("-", "−")
 
 
@@ -215,5 +215,5 @@ def near_one(value: float) -> str:
     if value in (0.0, 1.0):
         return f"{value:.0f}"
     needed = math.ceil(-math.log10(min(value, 1 - value)) - 1e-9)
-    places = min(max(needed, _LEAST), _APART)
-    return _fixed(_near(value, places), places)
+    digits = min(max(needed, _MIN_DIGITS), _NEAR_ONE_DIGITS)
+    return _fixed(_near(value, digits), digits)
