@@ -116,7 +116,8 @@ def run(
         parts += [str(one) for one in (data, preset) if one is not None]
         stem = name or (file.stem if file else safe_name("-".join([*parts, "seeds", *map(str, seeds)])))
         file, seed = _repeated(file, seed, [int(one) for one in seeds], place.root, stem)
-    allow_files(entry for names in (generator, detector, metric) for entry in _listed_names(names))
+    code = (generator, detector, metric, None if data is None else str(data))
+    allow_files(entry for names in code for entry in _listed_names(names))
     flags: dict[str, Any] = {
         "generator": _names(generator),
         "detector": _names(detector),

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from forge.errors import quoted
+from forge.registry import is_file_reference
 
 Model = TypeVar("Model", bound=BaseModel)
 Preset = Literal["smoke", "quick", "standard", "full"]
@@ -20,7 +21,9 @@ class _Settings(BaseModel):
 
 
 def source_name(source: str) -> str:
-    """A source without its path: fairface of fairface:photos/of/people and of photos/fairface."""
+    """A source without its path: fairface of fairface:photos/of/people and of photos/fairface, mine of my.py:Mine."""
+    if is_file_reference(source):
+        return source.rpartition(".py:")[2].partition(":")[0].lower()
     name = source.partition(":")[0] if ":" in source else Path(source).name
     return name or source
 
