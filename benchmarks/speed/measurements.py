@@ -105,8 +105,8 @@ def training(photos: str | None) -> list[Figure]:
 
     from benchmarks.pipeline.configs import shipped
     from benchmarks.speed import textbook
+    from forge.faces.tensors import to_float
     from forge.networks.dcgan import DCGAN, DCGANSettings
-    from forge.training.augment import to_float
     from forge.training.settings import TrainingSettings
 
     found = []
@@ -130,8 +130,8 @@ def style_training(photos: str | None) -> list[Figure]:
 
     from benchmarks.pipeline.configs import shipped
     from benchmarks.speed import textbook
+    from forge.faces.tensors import to_float
     from forge.networks.stylegan_lite import StyleGANLite, StyleGANSettings
-    from forge.training.augment import to_float
     from forge.training.settings import TrainingSettings
 
     chosen = shipped("generators", "stylegan-lite", "quick")

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d, interpolate, relu
 
 from forge.compute import derive_seed
-from forge.training.augment import to_float
+from forge.faces.tensors import to_float
 
 SAMPLES = 256  # images of each kind a look
 REFERENCE = 1024  # real images that forgeries are compared with

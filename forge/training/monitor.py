@@ -17,7 +17,7 @@ from torch.func import functional_call
 
 from forge.compute import derive_seed
 from forge.errors import InputError
-from forge.training.augment import to_float, to_uint8
+from forge.faces.tensors import to_float, to_uint8
 from forge.training.health import Diagnosis, Health, HealthSettings, not_finite
 from forge.training.likeness import SAMPLES, Likeness, diversity, rank, shrink
 

@@ -12,8 +12,8 @@ from scipy.stats import mannwhitneyu, wasserstein_distance
 
 from forge.compute import Compute, derive_seed
 from forge.errors import InputError
+from forge.faces.tensors import to_float
 from forge.networks.dcgan import DCGAN, DCGANSettings
-from forge.training.augment import to_float
 from forge.training.health import SICK, Diagnosis, Health, HealthSettings, decide
 from forge.training.likeness import Likeness, diversity, rank, shrink, sliced_wasserstein
 from forge.training.monitor import HealthMonitor, Observed, aside, gradient_norm

@@ -14,7 +14,7 @@ from forge.files import digest_file
 from forge.registry import Registry, code_files, load_from_file
 
 if TYPE_CHECKING:
-    from forge.faces.faceset import FaceSet
+    from forge.faces.faceset import FaceSet  # brings pyarrow, which a list of sources need not wait for
 
 __all__ = ["SOURCES", "Item", "Source", "resolve"]
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from forge.compute import Precision
 from forge.errors import InputError
-from forge.training.augment import adapted, augment, to_float
+from forge.faces.tensors import to_float
+from forge.training.augment import adapted, augment
 from forge.training.batches import Batch
 from forge.training.monitor import aside, gradient_norm
 from forge.training.objectives import OBJECTIVES, gradient_penalty, path_lengths, zero_centred_penalty
