@@ -56,7 +56,7 @@ def augment(images: Tensor, names: Sequence[str], probability: float | Tensor) -
     return images
 
 
-def adapted(probability: Tensor, sign: Tensor, *, target: float, images: Tensor, kimg: float, most: float) -> Tensor:
+def adapted(probability: Tensor, sign: Tensor, *, target: float, images: Tensor, kimg: float, upper: float) -> Tensor:
     """Return the next augmentation probability (Karras et al. 2020, "Training GANs with limited data", section 3).
 
     Args:
@@ -65,11 +65,11 @@ def adapted(probability: Tensor, sign: Tensor, *, target: float, images: Tensor,
         target: of the mean sign.
         images: real images shown since the last change, a scalar.
         kimg: thousands of images in which the probability can go from 0 to 1.
-        most: upper bound.
+        upper: bound of the probability.
 
     Returns:
         A scalar, float32; all of it stays on the device.
     """
     change = images.double() / (kimg * 1000)
     moved = probability.double() + torch.where(sign.double() > target, change, -change)
-    return moved.clamp(0.0, most).float()
+    return moved.clamp(0.0, upper).float()

@@ -132,7 +132,7 @@ def test_adaptive_augmentation_follows_the_sign_within_its_bounds():
     def after(probability: float, sign: float) -> float:
         images = torch.tensor(256.0)
         return float(
-            adapted(torch.tensor(probability), torch.tensor(sign), target=0.6, images=images, kimg=100.0, most=0.8)
+            adapted(torch.tensor(probability), torch.tensor(sign), target=0.6, images=images, kimg=100.0, upper=0.8)
         )
 
     assert after(0.1, 0.9) == pytest.approx(0.1 + 256 / 100_000)
