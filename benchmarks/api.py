@@ -114,7 +114,8 @@ def run(
         raise UnknownNameError("precision", precision, PRECISIONS)
     place, folder = Store(store_folder(store)), reports_folder(reports)
     file = find_suite(str(suite)) if suite else None
-    allow_files(entry for names in (generator, detector, metric, section) for entry in _listed(names))
+    code = (generator, detector, metric, section, None if data is None else str(data))
+    allow_files(entry for names in code for entry in _listed(names))
     values: dict[str, Any] = {
         "generator": generator,
         "detector": detector,

@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from forge.errors import InputError, quoted
+from forge.execution import Execution
 
 if TYPE_CHECKING:
-    import torch
-
-    from forge.execution import Execution
+    import torch  # four seconds; functions that need it import it, since most commands do not
 
 Precision = Literal["fp32", "bf16"]
 PrecisionAsked = Literal["auto", "fp32", "bf16"]

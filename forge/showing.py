@@ -17,10 +17,10 @@ from forge.compute import derive_seed
 from forge.condition import Codes
 from forge.errors import InputError
 from forge.faces.faceset import FaceSet, Images
+from forge.faces.tensors import to_uint8
 from forge.generator import TrainedGenerator
 from forge.nearest import Distances, Search, closest, nearest
 from forge.pictures import Animation, cut_grid, enlarged, grid, sheet, write_animation, write_picture
-from forge.training.augment import to_uint8
 
 COLUMNS = 8
 ROWS = 16  # label combinations that are shown

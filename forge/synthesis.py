@@ -15,9 +15,9 @@ from forge.condition import Codes, Mix
 from forge.errors import InputError
 from forge.faces.faceset import FaceSet, Images, Indices
 from forge.faces.forging import Forged, LatentPart, Latents, Synthesis, write_forgeries
+from forge.faces.tensors import to_uint8
 from forge.generator import TrainedGenerator
 from forge.progress import Report
-from forge.training.augment import to_uint8
 
 CHUNK = 16  # blocks that are fetched from the device and written at a time
 # Images are made in blocks of this size, each with a seed of its own, so that any image can be made again alone. A

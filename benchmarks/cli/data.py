@@ -37,7 +37,7 @@ def prepare(
     options = parse_assignments(assignments or [])
     asked = {"source": source, "options": options, "count": count, "resolution": resolution, "crop": crop, "seed": seed}
     settings = validated(DataSettings, asked | {"dedupe": False if keep_duplicates else None}, where="data")
-    found = resolve(source, plugins=True, **options)
+    found = resolve(source, **options)
     if isinstance(found, FaceSet):
         raise InputError(f"{source} is a FaceSet already; `bench data show {source}` shows it")
     target = out or Path(safe_name(f"{settings.source_name}-{resolution}"))

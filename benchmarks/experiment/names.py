@@ -53,7 +53,9 @@ def short_name(reference: str) -> str:
 
 
 def source_name(source: str) -> str:
-    """A source without its path: fairface of fairface:photos/of/people and of photos/fairface."""
+    """Return a source without its path: fairface of fairface:photos and of photos/fairface, mine of my.py:Mine."""
+    if is_file_reference(source):
+        return source.rpartition(".py:")[2].partition(":")[0].lower()
     name = source.partition(":")[0] if ":" in source else Path(source).name
     return name or source
 

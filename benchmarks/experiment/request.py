@@ -37,8 +37,9 @@ def read_request(file: Path) -> RunRequest:
         InputError: a value that cannot be, another protocol, or a file of code: a YAML never imports code.
     """
     request = validated(RunRequest, read_yaml(file), where=str(file))
-    for name in (*request.generator, *request.detector, *request.metric, *request.section):
-        if is_file_reference(name):
+    code = (*request.generator, *request.detector, *request.metric, *request.section, request.data, *request.sources)
+    for name in code:
+        if name and is_file_reference(name):
             raise InputError(f"{file} names the file {quoted(name)}; a YAML never imports code: give it as a flag")
     if request.data and request.sources:
         raise InputError(f"{file} names both data and sources; keep one")

@@ -25,7 +25,6 @@ from forge.faces.writing import FaceSetWriter
 from forge.networks.base import Architecture
 from forge.networks.dcgan import DCGAN, DCGANSettings
 from forge.networks.stylegan_lite import StyleGANLite, StyleGANSettings
-from forge.training.augment import to_float
 from forge.training.settings import TrainingSettings
 from forge.training.task import Training
 
@@ -69,6 +68,7 @@ def _prepare(source: str, count: int | None) -> Figure:
 
 def training(photos: str | None) -> list[Figure]:
     """DCGAN training steps, against the plain fp32 loop that tutorials show."""
+    from forge.faces.tensors import to_float
     from forge.training.settings import TrainingSettings
 
     found = []
@@ -88,6 +88,7 @@ def training(photos: str | None) -> list[Figure]:
 
 def style_training(photos: str | None) -> list[Figure]:
     """StyleGAN-lite training steps, against grouped convolutions and zero insertion in fp32."""
+    from forge.faces.tensors import to_float
     from forge.training.settings import TrainingSettings
 
     chosen = shipped("generators", "stylegan-lite", "quick")

@@ -68,7 +68,7 @@ def prepare_run(settings: RunSettings, *, memory: Path | None = None, compute: C
         raise InputError(f"a plug-in ends the program ({error!r}); raise an exception in its file instead") from error
     source = resolve(settings.data.source, **settings.data.options)
     _refuse_mixed(source, given_as="real")
-    fingerprint = source.card.digest if isinstance(source, FaceSet) else source.fingerprint()
+    fingerprint = source.card.digest if isinstance(source, FaceSet) else source.identity()
     pairs = {
         name: (_photos(pair.real, given_as="real"), _photos(pair.forged, given_as="forged"))
         for name, pair in settings.external.items()

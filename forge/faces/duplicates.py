@@ -97,7 +97,7 @@ def correlate(a: Thumbnails, b: Thumbnails) -> NDArray[np.float32]:
 
 def clusters(count: int, pairs: Pairs) -> NDArray[np.int64]:
     """Join linked positions: the smallest position of each one's cluster, int64 [count]."""
-    from scipy.sparse import coo_array
+    from scipy.sparse import coo_array  # a second to import, which sets without copies need not wait for
     from scipy.sparse.csgraph import connected_components
 
     linked = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(count, count))

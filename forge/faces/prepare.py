@@ -98,7 +98,7 @@ def prepare(
             taken.rejected += [(printable(file), "not read", why) for file, why in source.unread.items()]
         plan = _decide(source, taken, splits, seed=seed, dedupe=dedupe, least=max(least, MIN_IMAGES))
         provenance = {
-            "source": {"name": source.name, "fingerprint": source.fingerprint(), **source.settings()},
+            "source": {"name": source.name, "fingerprint": source.identity(), **source.settings()},
             "preparation": {
                 **_describe(intake),
                 "count": count,

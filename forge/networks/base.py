@@ -82,14 +82,14 @@ class Architecture(ABC):
             cls.discriminator = _no_discriminator  # type: ignore[method-assign]
 
     def __init__(self, settings: NetworkSettings, resolution: int, classes: tuple[int, ...] = ()) -> None:
-        kind = type(self).__name__
+        name = type(self).__name__
         if resolution not in self.resolutions:
             can = ", ".join(map(str, self.resolutions))
-            raise InputError(f"resolution {resolution} is not possible with {kind}; it makes {can} px")
+            raise InputError(f"resolution {resolution} is not possible with {name}; it makes {can} px")
         if classes and self.conditional == "never":
-            raise InputError(f"{kind} takes no labels; leave the condition out, or use cgan or stylegan-lite")
+            raise InputError(f"{name} takes no labels; leave the condition out, or use cgan or stylegan-lite")
         if not classes and self.conditional == "required":
-            raise InputError(f"{kind} needs labels; name label columns, e.g. --condition gender")
+            raise InputError(f"{name} needs labels; name label columns, e.g. --condition gender")
         self.settings, self.resolution, self.classes = settings, resolution, classes
 
     @abstractmethod

@@ -103,19 +103,19 @@ class Discriminator(nn.Module):
 
     def features(self, images: Tensor) -> list[Tensor]:
         """Activations after each block, from fine to coarse."""
-        found = []
+        activations = []
         for block in self.blocks:
             images = leaky_relu(block(images), 0.2)
-            found.append(images)
-        return found
+            activations.append(images)
+        return activations
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Judge images."""
-        found = self.features(images)[-1]
-        logits: Tensor = self.head(found).flatten()
+        """Compute logits."""
+        features = self.features(images)[-1]
+        logits: Tensor = self.head(features).flatten()
         if self.projection is None or labels is None:
             return logits
-        return logits + cast(Tensor, self.projection(found.mean(dim=(2, 3)), labels))
+        return logits + cast(Tensor, self.projection(features.mean(dim=(2, 3)), labels))
 
 
 class DCGAN(Architecture):

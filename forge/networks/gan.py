@@ -61,15 +61,15 @@ class Discriminator(nn.Module):
 
     def features(self, images: Tensor) -> list[Tensor]:
         """Activations [N, width] after each hidden layer."""
-        found, values = [], (images.mean(1) if self.grey else images).flatten(1)
+        activations, values = [], (images.mean(1) if self.grey else images).flatten(1)
         for layer in self.layers[:-1]:
             values = layer(values)
             if isinstance(layer, nn.LeakyReLU):
-                found.append(values)
-        return found
+                activations.append(values)
+        return activations
 
     def forward(self, images: Tensor) -> Tensor:
-        """Judge images."""
+        """Compute logits."""
         return cast(Tensor, self.layers[-1](self.features(images)[-1])).flatten()
 
 

@@ -34,8 +34,10 @@ class ConditionalBatchNorm(nn.Module):
         """Normalise [N, C, H, W] given labels int64 [N, columns]."""
         scale = 1 + sum(embed(labels[:, i]) for i, embed in enumerate(self.scales))
         shift = sum(embed(labels[:, i]) for i, embed in enumerate(self.shifts))
-        found: Tensor = self.norm(images)
-        return torch.addcmul(shift[:, :, None, None].to(found.dtype), found, scale[:, :, None, None].to(found.dtype))
+        normalised: Tensor = self.norm(images)
+        return torch.addcmul(
+            shift[:, :, None, None].to(normalised.dtype), normalised, scale[:, :, None, None].to(normalised.dtype)
+        )
 
 
 class Projection(nn.Module):
@@ -71,6 +73,9 @@ class EqualLinear(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs) * slower)
         self.bias = nn.Parameter(torch.full((outputs,), bias * slower))
+        # Stored weights are N(0, 1): Adam's steps do not depend on the size of gradients, so all layers then move at
+        # one relative rate. He's factor, gain / sqrt(inputs), is applied at run time. A weight that is stored `slower`
+        # times as large and scaled down by as much changes `slower` times as little per step.
         self.scale, self.bias_scale = gain / math.sqrt(inputs) / slower, gain / slower
 
     def forward(self, values: Tensor) -> Tensor:
@@ -128,11 +133,14 @@ class ModulatedConv(nn.Module):
         """
         style = self.style(w)
         weight = self.weight * (self.scale * (1.0 if self.demodulate else self.gain))
-        found = functional.conv2d(images * style[:, :, None, None].to(images.dtype), weight, padding=self.padding)
+        convolved = functional.conv2d(images * style[:, :, None, None].to(images.dtype), weight, padding=self.padding)
         if not self.demodulate:
-            return found, None
+            return convolved, None
+        # Weights of an image are w'[o, i, k] = s[i] w[o, i, k]; demodulation divides output channel o by the root of
+        # the sum over i and k of w'^2, which is the sum over i of s[i]^2 times the sum over k of w[o, i, k]^2: one
+        # matrix product for the whole batch. In fp32, as squares of bf16 lose half their digits.
         power = functional.linear(style.float().square(), weight.float().square().sum(dim=(2, 3)))
-        return found, (self.gain * torch.rsqrt(power + 1e-8))[:, :, None, None]
+        return convolved, (self.gain * torch.rsqrt(power + 1e-8))[:, :, None, None]
 
 
 def upsample(images: Tensor) -> Tensor:
@@ -157,10 +165,10 @@ class Downsample(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map [N, C, H, W] to [N, C, H / 2, W / 2]."""
-        kind = torch.float32 if images.device.type == "cpu" else images.dtype
+        dtype = torch.float32 if images.device.type == "cpu" else images.dtype
         with torch.autocast(images.device.type, enabled=False):
             return functional.conv2d(
-                images.to(kind), self.kernel.to(kind), stride=2, padding=1, groups=images.shape[1]
+                images.to(dtype), self.kernel.to(dtype), stride=2, padding=1, groups=images.shape[1]
             ).to(images.dtype)
 
 
@@ -183,6 +191,7 @@ class MinibatchDeviation(nn.Module):
         count, channels, height, width = images.shape
         size = next(size for size in range(min(self.group, count), 0, -1) if count % size == 0)
         grouped = images.float().reshape(-1, size, channels, height, width)
+        # the standard deviation of each feature over the group, averaged over features and pixels: one number per group
         deviation = (grouped.var(1, unbiased=False) + 1e-8).sqrt().mean(dim=(1, 2, 3))
         plane = deviation.repeat_interleave(size)[:, None, None, None].expand(-1, 1, height, width)
         return torch.cat([images, plane.to(images.dtype)], 1)

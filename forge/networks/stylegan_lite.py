@@ -102,15 +102,15 @@ class StyledConv(nn.Module):
 
     def forward(self, images: Tensor, w: Tensor, fixed_noise: bool) -> Tensor:
         """Map [N, inputs, H, W] to [N, outputs, H, W]."""
-        found, factor = self.convolution(images, w)
-        found = torch.addcmul(self.bias.to(found.dtype), found, cast(Tensor, factor).to(found.dtype))
+        features, factor = self.convolution(images, w)
+        features = torch.addcmul(self.bias.to(features.dtype), features, cast(Tensor, factor).to(features.dtype))
         if self.noise_strength is not None:
-            shape = (len(found), 1, *found.shape[2:])
+            shape = (len(features), 1, *features.shape[2:])
             # in evaluation drawn on the CPU: a seed then gives the same face on every device
-            source = found.device if self.training else torch.device("cpu")
-            noise = self.constant if fixed_noise else torch.randn(shape, device=source).to(found.device)
-            found = found + (noise * (NOISE_RATE * self.noise_strength)).to(found.dtype)
-        return leaky_relu(found, 0.2)
+            source = features.device if self.training else torch.device("cpu")
+            noise = self.constant if fixed_noise else torch.randn(shape, device=source).to(features.device)
+            features = features + (noise * (NOISE_RATE * self.noise_strength)).to(features.dtype)
+        return leaky_relu(features, 0.2)
 
 
 class SynthesisBlock(nn.Module):
@@ -127,13 +127,13 @@ class SynthesisBlock(nn.Module):
         self, images: Tensor, picture: Tensor | None, w: tuple[Tensor, Tensor, Tensor], fixed_noise: bool
     ) -> tuple[Tensor, Tensor | None]:
         """Map [N, inputs, H/2, W/2] to [N, outputs, H, W]; `picture` is [N, 3, H/2, W/2] or None."""
-        found = self.second(upsample(self.first(images, w[0], fixed_noise)), w[1], fixed_noise)
+        features = self.second(upsample(self.first(images, w[0], fixed_noise)), w[1], fixed_noise)
         if self.skip is not None:
-            found = (found + upsample(self.skip(images))) * math.sqrt(0.5)
+            features = (features + upsample(self.skip(images))) * math.sqrt(0.5)
         if self.picture is None:
-            return found, None
-        colours = self.picture(found, w[2])
-        return found, colours if picture is None else colours + upsample(picture)
+            return features, None
+        colours = self.picture(features, w[2])
+        return features, colours if picture is None else colours + upsample(picture)
 
 
 class ToPicture(nn.Module):
@@ -192,7 +192,7 @@ class Generator(nn.Module):
         styles = [w] * self.layers
         if self.training and self.mixing:
             styles = self._mixed(w, self.mapping(torch.randn_like(latents), labels))
-        if truncation != 1.0:
+        if truncation != 1.0:  # w' = mean + psi (w - mean)
             styles = [self.mapping.average.lerp(style, truncation) for style in styles]
         return self.synthesise(styles, fixed_noise=fixed_noise)
 
@@ -239,8 +239,8 @@ class DiscriminatorBlock(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map [N, inputs, H, W] to [N, outputs, H / 2, W / 2]."""
-        found = leaky_relu(self.second(self.down(leaky_relu(self.first(images), 0.2))), 0.2)
-        return found if self.skip is None else found + self.skip(self.down(images))
+        features = leaky_relu(self.second(self.down(leaky_relu(self.first(images), 0.2))), 0.2)
+        return features if self.skip is None else features + self.skip(self.down(images))
 
 
 class Discriminator(nn.Module):
@@ -268,20 +268,20 @@ class Discriminator(nn.Module):
 
     def features(self, images: Tensor) -> list[Tensor]:
         """Activations after each block, from fine to coarse."""
-        found = [leaky_relu(self.entry(images), 0.2)]
+        activations = [leaky_relu(self.entry(images), 0.2)]
         for block in self.blocks:
-            found.append(block(found[-1]))
-        return found[1:]
+            activations.append(block(activations[-1]))
+        return activations[1:]
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Judge images."""
-        found = self.features(images)[-1]
+        """Compute logits."""
+        features = self.features(images)[-1]
         if self.deviation is not None:
-            found = self.deviation(found)
-        found = leaky_relu(self.last(found), 0.2)
-        found = leaky_relu(self.dense(found.flatten(1)), 0.2)
-        logits: Tensor = self.head(found).flatten()
-        return logits if self.projection is None or labels is None else logits + self.projection(found, labels)
+            features = self.deviation(features)
+        features = leaky_relu(self.last(features), 0.2)
+        features = leaky_relu(self.dense(features.flatten(1)), 0.2)
+        logits: Tensor = self.head(features).flatten()
+        return logits if self.projection is None or labels is None else logits + self.projection(features, labels)
 
 
 class StyleGANLite(Architecture):

@@ -10,7 +10,7 @@ from forge.errors import InputError, quoted
 from forge.registry import Registry
 
 if TYPE_CHECKING:
-    from forge.quality.metric import QualityMetric, ScalarMetric
+    from forge.quality.metric import QualityMetric, ScalarMetric  # brings torch, which a list of metrics need not have
 
 QUALITY = Registry(
     "quality metric",

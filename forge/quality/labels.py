@@ -18,9 +18,9 @@ from torch.nn import functional as F
 from forge.compute import derive_seed
 from forge.errors import InputError, quoted
 from forge.faces.faceset import Images
+from forge.faces.tensors import to_float, translate
 from forge.quality.base import MIN_IMAGES, Result, Share, check_images
 from forge.quality.metric import QualityMetric, Row, Sides
-from forge.training.augment import to_float, translate
 
 SIDE = 64  # larger images are averaged down to this
 WIDTHS = (16, 32, 64, 128)

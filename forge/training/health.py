@@ -29,7 +29,10 @@ SICK: tuple[State, ...] = ("diverged", *_SIGNS)
 
 
 class HealthSettings(BaseModel):
-    """When a training is called sick, and what happens then. Ratios are to as many real images (`Likeness.own`)."""
+    """When a training is called sick, and what happens then.
+
+    Ratios are to as many real images (`Likeness.real_baseline`).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -104,18 +107,18 @@ def decide(health: Health, settings: HealthSettings, roll_backs: int) -> Action:
     """
     if health.state not in SICK:
         return Action("continue", "", settings.roll_back_lr**roll_backs, roll_backs)
-    found = f"{health.state} at {health.kimg:.1f} thousand images: {health.reason}"
+    message = f"{health.state} at {health.kimg:.1f} thousand images: {health.reason}"
     if settings.policy == "roll-back" and health.state != "overfit" and roll_backs < settings.roll_backs:
         factor = settings.roll_back_lr ** (roll_backs + 1)
-        return Action("roll-back", f"{found}; going back, learning rates x {factor:g}", factor, roll_backs + 1)
+        return Action("roll-back", f"{message}; going back, learning rates x {factor:g}", factor, roll_backs + 1)
     step: Step = "stop"
     if health.state == "overfit" and settings.policy == "roll-back":
         step = "warn"
     elif settings.policy == "roll-back":
-        found = f"{found}; it was rolled back {roll_backs} times already"
+        message = f"{message}; it was rolled back {roll_backs} times already"
     elif settings.policy == "warn" and health.state != "diverged":
         step = "warn"
-    return Action(step, found, settings.roll_back_lr**roll_backs, roll_backs)
+    return Action(step, message, settings.roll_back_lr**roll_backs, roll_backs)
 
 
 class Diagnosis:
@@ -229,9 +232,9 @@ class Diagnosis:
 
     def _signs(self, readings: Mapping[str, float]) -> dict[State, str]:
         """The signs of sickness at this tick, each in words."""
-        limits, accuracy, found = self.settings, readings.get("d_accuracy"), dict[State, str]()
+        limits, accuracy, signs = self.settings, readings.get("d_accuracy"), dict[State, str]()
         if readings.get("d_memory", 0.5) >= limits.memory:
-            found["overfit"] = (
+            signs["overfit"] = (
                 f"the discriminator ranks training images above held-out ones in {_percent(readings['d_memory'])} of "
                 "cases: it knows them by heart"
             )
@@ -242,12 +245,12 @@ class Diagnosis:
             f"{_percent(readings['coverage'])} of real images"
         ) + (f") and got no better for {self._idle} ticks" if self._idle else ")")
         if accuracy is not None and poor and self._always(accuracy):
-            found["won"] = f"the discriminator is right in {_percent(accuracy)} of cases, {so}"
+            signs["won"] = f"the discriminator is right in {_percent(accuracy)} of cases, {so}"
         if accuracy is not None and poor and self._tossing(accuracy) and (stands_still or not alike):
-            found["coin toss"] = f"the discriminator is right in only {_percent(accuracy)} of cases, {so}"
+            signs["coin toss"] = f"the discriminator is right in only {_percent(accuracy)} of cases, {so}"
         if alike:
-            found["collapsed"] = f"the forgeries are too much alike: {alike}"
-        return found
+            signs["collapsed"] = f"the forgeries are too much alike: {alike}"
+        return signs
 
     def _alike(self, readings: Mapping[str, float]) -> str:
         limits, twins = self.settings, readings["near_duplicates"]

@@ -2,7 +2,7 @@
 
 Everything is computed from small copies of the images (16 px pixels, and 1024 random features of 32 px), with 256
 images a side, so that a look costs a tenth of a second on one core. The numbers are for watching a training, not for
-publishing: each is read against the same number of real images that are not the reference (`own`).
+publishing: each is read against the same number of real images that are not the reference (`real_baseline`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d, interpolate, relu
 
 from forge.compute import derive_seed
-from forge.training.augment import to_float
+from forge.faces.tensors import to_float
 
 SAMPLES = 256  # images of each kind a look
 REFERENCE = 1024  # real images that forgeries are compared with
@@ -48,13 +48,13 @@ class RandomFeatures:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Features [N, 1024] of images [N, 3, H, W] in -1..1, brought to 32 px."""
-        found = []
+        features = []
         for part in torch.split(images, _CHUNK):
             hidden = shrink(part, _FEATURE_PIXELS)
             for weight in self.weights:
                 hidden = relu(conv2d(hidden, weight, stride=2, padding=weight.shape[-1] // 2))
-            found.append(avg_pool2d(hidden, hidden.shape[-1] // 4).flatten(1))
-        return torch.cat(found)
+            features.append(avg_pool2d(hidden, hidden.shape[-1] // 4).flatten(1))
+        return torch.cat(features)
 
 
 def shrink(images: Tensor, size: int) -> Tensor:
@@ -91,13 +91,13 @@ def sliced_wasserstein(a: Tensor, b: Tensor, directions: Tensor) -> float:
         b: [M, D]; the larger set is compared at the quantiles of the smaller.
         directions: unit vectors [D, K].
     """
-    few, many = sorted((a @ directions, b @ directions), key=len)
-    few, many = few.sort(dim=0).values, many.sort(dim=0).values
-    at = (torch.arange(len(few), device=few.device) + 0.5) / len(few) * len(many) - 0.5
-    below = at.floor().long().clamp(0, len(many) - 1)
-    above = (below + 1).clamp(max=len(many) - 1)
+    smaller, larger = sorted((a @ directions, b @ directions), key=len)
+    smaller, larger = smaller.sort(dim=0).values, larger.sort(dim=0).values
+    at = (torch.arange(len(smaller), device=smaller.device) + 0.5) / len(smaller) * len(larger) - 0.5
+    below = at.floor().long().clamp(0, len(larger) - 1)
+    above = (below + 1).clamp(max=len(larger) - 1)
     share = (at - below).clamp(0, 1)[:, None]
-    return float((few - torch.lerp(many[below], many[above], share)).abs().mean())
+    return float((smaller - torch.lerp(larger[below], larger[above], share)).abs().mean())
 
 
 def k_means(points: Tensor, count: int, seed: int, *, rounds: int = 10) -> Tensor:
@@ -141,8 +141,9 @@ class Likeness:
 
     Args:
         reals: uint8 [N, H, W, 3], at least 16: up to 1024 of them are the reference.
-        others: real images that are not among `reals`, uint8 [M, H, W, 3]: up to 256 of them are looked at themselves
-            (`own`), which is what forgeries can reach at best. None takes them from `reals`, away from the reference.
+        others: real images that are not among `reals`, uint8 [M, H, W, 3]: up to 256 of them are measured themselves
+            (`real_baseline`), which is the best that forgeries can reach. None takes them from `reals`, away from the
+            reference.
         seed: of the choice, the features and the bins.
         device: where it computes.
     """
@@ -159,7 +160,7 @@ class Likeness:
             others = others[torch.randperm(len(others), generator=source)[:SAMPLES].numpy()]
         self.samples = len(others)
         self._features = RandomFeatures(seed, device)
-        own = to_float(torch.from_numpy(others)).to(device)
+        baseline = to_float(torch.from_numpy(others)).to(device)
         reference = to_float(torch.from_numpy(reals[order[:REFERENCE]])).to(device)
         described = self._features(reference)
         spread = described.std(dim=0)
@@ -173,8 +174,8 @@ class Likeness:
         self._shares = self._fill(self._reference)
         directions = torch.randn(self._reference.shape[1], _DIRECTIONS, generator=source)
         self._directions = (directions / directions.norm(dim=0)).to(device)
-        self._near = float(nearest_distances(shrink(own, _PIXELS).flatten(1)).median()) / 2
-        self.own = self.look(own)
+        self._near = float(nearest_distances(shrink(baseline, _PIXELS).flatten(1)).median()) / 2
+        self.real_baseline = self.look(baseline)
 
     def look(self, images: Tensor) -> Look:
         """Look at images [N, 3, H, W] in -1..1; of more than `samples`, the first so many count."""
@@ -214,8 +215,8 @@ class Likeness:
         learn = torch.arange(2 * count, device=points.device) % 2 == 0
         kernel = points[learn] @ points[learn].T
         kernel += 0.1 * kernel.diagonal().mean() * torch.eye(len(kernel), dtype=kernel.dtype, device=kernel.device)
-        said = points[~learn] @ (points[learn].T @ torch.linalg.solve(kernel, target[learn]))
-        return float((said * target[~learn] > 0).double().mean())
+        predicted = points[~learn] @ (points[learn].T @ torch.linalg.solve(kernel, target[learn]))
+        return float((predicted * target[~learn] > 0).double().mean())
 
     def _standardise(self, features: Tensor) -> Tensor:
         return (features - self._mean) / self._scale

@@ -17,7 +17,7 @@ from torch.func import functional_call
 
 from forge.compute import derive_seed
 from forge.errors import InputError
-from forge.training.augment import to_float, to_uint8
+from forge.faces.tensors import to_float, to_uint8
 from forge.training.health import Diagnosis, Health, HealthSettings, not_finite
 from forge.training.likeness import SAMPLES, Likeness, diversity, rank, shrink
 
@@ -199,25 +199,25 @@ class HealthMonitor:
         if discriminate is None:
             return {}
         logits = {
-            kind: discriminate(to_float(images[:_JUDGED]).to(self._device)) for kind, images in self._reals.items()
+            name: discriminate(to_float(images[:_JUDGED]).to(self._device)) for name, images in self._reals.items()
         }
         logits["forged"] = discriminate(observed.fresh[:_JUDGED].float())
-        found = {f"d_sign_{kind}": float((some > 0).double().mean()) for kind, some in logits.items()}
-        found["d_logit"] = max(float(some.abs().max()) for some in logits.values())
-        found["d_accuracy"] = (found["d_sign_train"] + 1 - found["d_sign_forged"]) / 2
+        readings = {f"d_sign_{name}": float((some > 0).double().mean()) for name, some in logits.items()}
+        readings["d_logit"] = max(float(some.abs().max()) for some in logits.values())
+        readings["d_accuracy"] = (readings["d_sign_train"] + 1 - readings["d_sign_forged"]) / 2
         if "held_out" in logits:
-            found["d_sign_gap"] = found["d_sign_train"] - found["d_sign_held_out"]
-            found["d_memory"] = rank(logits["train"], logits["held_out"])
-        return found
+            readings["d_sign_gap"] = readings["d_sign_train"] - readings["d_sign_held_out"]
+            readings["d_memory"] = rank(logits["train"], logits["held_out"])
+        return readings
 
     def _of_forgeries(self, fresh: Tensor) -> dict[str, float]:
-        look, own = self._likeness.look(fresh), self._likeness.own
+        look, baseline = self._likeness.look(fresh), self._likeness.real_baseline
         return {
-            "diversity": _ratio(look.diversity, own.diversity),
-            "distance": _ratio(look.distance, own.distance),
-            "coverage": _ratio(look.coverage, own.coverage),
-            "precision": _ratio(look.precision, own.precision),
-            "bins_filled": _ratio(look.bins_filled, own.bins_filled),
+            "diversity": _ratio(look.diversity, baseline.diversity),
+            "distance": _ratio(look.distance, baseline.distance),
+            "coverage": _ratio(look.coverage, baseline.coverage),
+            "precision": _ratio(look.precision, baseline.precision),
+            "bins_filled": _ratio(look.bins_filled, baseline.bins_filled),
             "bins_different": look.bins_different,
             "near_duplicates": look.near_duplicates,
         }
@@ -227,11 +227,11 @@ class HealthMonitor:
         if before is None:
             return {}
         moved = (to_float(self._fixed) - to_float(before)).square().mean(dim=(1, 2, 3)).sqrt().mean()
-        return {"fixed_change": float(moved) / self._likeness.own.diversity}
+        return {"fixed_change": float(moved) / self._likeness.real_baseline.diversity}
 
 
-def _ratio(value: float, own: float) -> float:
-    return value / max(own, 1e-3)  # a few real images may cover none of a few others
+def _ratio(value: float, baseline: float) -> float:
+    return value / max(baseline, 1e-3)  # a few real images may cover none of a few others
 
 
 def _choose(images: NDArray[np.uint8], seed: int) -> Tensor:

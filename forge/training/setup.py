@@ -22,7 +22,7 @@ def judges_jointly(discriminator: nn.Module, batch: int) -> bool:
     return True
 
 
-def place(network: nn.Module, device: torch.device) -> nn.Module:
+def move_network(network: nn.Module, device: torch.device) -> nn.Module:
     """Move a network to a device, channels last in memory."""
     network.to(device)
     return network.to(memory_format=torch.channels_last)
@@ -35,7 +35,7 @@ def trial_step(training: Training) -> Callable[[Precision], None]:
 
     def step(precision: Precision) -> None:
         if not networks:
-            networks.extend(place(n, device) for n in (architecture.generator(), architecture.discriminator()))
+            networks.extend(move_network(n, device) for n in (architecture.generator(), architecture.discriminator()))
         generator, discriminator = networks
         with training.compute.autocast(precision):
             batch = training.settings.batch

@@ -12,8 +12,8 @@ from scipy.stats import mannwhitneyu, wasserstein_distance
 
 from forge.compute import Compute, derive_seed
 from forge.errors import InputError
+from forge.faces.tensors import to_float
 from forge.networks.dcgan import DCGAN, DCGANSettings
-from forge.training.augment import to_float
 from forge.training.health import SICK, Diagnosis, Health, HealthSettings, decide
 from forge.training.likeness import Likeness, diversity, rank, shrink, sliced_wasserstein
 from forge.training.monitor import HealthMonitor, Observed, aside, gradient_norm
@@ -339,8 +339,8 @@ def test_shrinking_averages():
 def test_unseen_real_images_look_real_and_a_few_repeated_ones_do_not():
     likeness = Likeness(discs(1024, 1), discs(256, 2), seed=0, device=CPU)
     real = likeness.look(to_float(torch.from_numpy(discs(256, 3))))
-    assert real.distance < 1.5 * likeness.own.distance and real.near_duplicates < 0.1
-    assert real.bins_different < 0.2 and abs(real.coverage - likeness.own.coverage) < 0.15
+    assert real.distance < 1.5 * likeness.real_baseline.distance and real.near_duplicates < 0.1
+    assert real.bins_different < 0.2 and abs(real.coverage - likeness.real_baseline.coverage) < 0.15
     eight = likeness.look(to_float(torch.from_numpy(discs(8, 3).repeat(32, axis=0))))
     assert eight.near_duplicates == 1 and eight.bins_filled <= 8 / 32 and eight.coverage < real.coverage / 3
     assert eight.diversity > 0.7 * real.diversity  # why diversity alone does not find a collapse to a few modes

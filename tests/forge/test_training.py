@@ -9,6 +9,7 @@ import torch
 
 from forge.compute import Compute
 from forge.errors import BenchError, BenchWarning, CorruptError, InputError
+from forge.faces.tensors import flipped, to_float, to_uint8
 from forge.generator import TrainedGenerator, export_averaged
 from forge.networks import GENERATORS
 from forge.networks.dcgan import DCGAN, DCGANSettings
@@ -16,7 +17,7 @@ from forge.progress import Tick, silent
 from forge.registry import allow_files
 from forge.synthesis import regenerate, synthesize
 from forge.training import batches, task
-from forge.training.augment import AUGMENTATIONS, adapted, augment, flipped, to_float, to_uint8
+from forge.training.augment import AUGMENTATIONS, adapted, augment
 from forge.training.callbacks import checkpoint as saving
 from forge.training.objectives import OBJECTIVES, gradient_penalty, zero_centred_penalty
 from forge.training.settings import TrainingSettings
@@ -131,7 +132,7 @@ def test_adaptive_augmentation_follows_the_sign_within_its_bounds():
     def after(probability: float, sign: float) -> float:
         images = torch.tensor(256.0)
         return float(
-            adapted(torch.tensor(probability), torch.tensor(sign), target=0.6, images=images, kimg=100.0, most=0.8)
+            adapted(torch.tensor(probability), torch.tensor(sign), target=0.6, images=images, kimg=100.0, upper=0.8)
         )
 
     assert after(0.1, 0.9) == pytest.approx(0.1 + 256 / 100_000)

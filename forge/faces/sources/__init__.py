@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forge.errors import InputError, UnknownNameError, quoted
 from forge.faces.sources.base import Item, Source, printable
-from forge.registry import Registry
+from forge.files import digest_file
+from forge.registry import Registry, code_files, load_from_file
 
 if TYPE_CHECKING:
-    from forge.faces.faceset import FaceSet
+    from forge.faces.faceset import FaceSet  # brings pyarrow, which a list of sources need not wait for
 
 __all__ = ["SOURCES", "Item", "Source", "resolve"]
 
@@ -34,14 +36,13 @@ _FILE_REFERENCE = re.compile(r"(.+\.py:\w+)(?::(.+))?")
 _NAME = re.compile(r"[A-Za-z][\w-]+")  # one letter before a colon is a Windows drive
 
 
-def resolve(text: str, *, plugins: bool = False, **options: Any) -> Source | FaceSet:  # noqa: ANN401 - of the source
+def resolve(text: str, **options: Any) -> Source | FaceSet:  # noqa: ANN401 - of the source
     """Find the source that `--data` means.
 
     Args:
         text: a name of `SOURCES`; the path of a FaceSet, of a known layout or of a folder of images; or NAME:PATH. A
-            folder that has the name of a source is reached as ./NAME.
-        plugins: "path/to/file.py:Class" and "path/to/file.py:Class:PATH" are allowed too: it runs the file, so only a
-            command line may set this.
+            folder that has the name of a source is reached as ./NAME. "path/to/file.py:Class" and
+            "path/to/file.py:Class:PATH" run the file, if this command named it (`forge.registry.allow_files`).
         **options: for the source, e.g. seed for "rendered" or identities for "folder".
 
     Returns:
@@ -49,10 +50,10 @@ def resolve(text: str, *, plugins: bool = False, **options: Any) -> Source | Fac
 
     Raises:
         UnknownNameError: no source has this name.
-        InputError: there is no such path, or the source does not take these options.
+        InputError: there is no such path, the source does not take these options, or a file defines no source.
     """
-    if plugins and (reference := _FILE_REFERENCE.fullmatch(text)):
-        return _make(reference[1], reference[2], options)
+    if reference := _FILE_REFERENCE.fullmatch(text):
+        return _from_file(reference[1], reference[2], options)
     if text in SOURCES.names():
         return _make(text, None, options)
     name, colon, path = text.partition(":")
@@ -87,8 +88,32 @@ def _open(path: Path, options: dict[str, Any]) -> FaceSet:
     return FaceSet.open(path)
 
 
+def _from_file(reference: str, path: str | None, options: dict[str, Any]) -> Source:
+    """Make the source of a plug-in; its code is part of its identity."""
+    kind = load_from_file("data", reference)
+    if not (isinstance(kind, type) and issubclass(kind, Source)):
+        raise InputError(
+            f"data {quoted(reference)} is no source: it must be a subclass of forge.faces.sources.base.Source"
+        )
+    _refuse_lacking(reference, sorted(getattr(kind, "__abstractmethods__", ())))
+    source = _made(kind, reference, path, options)
+    # some say these of the instance, e.g. a licence that depends on the folder
+    fields = ("name", "licence", "citation", "attributes")
+    _refuse_lacking(reference, [name for name in fields if not hasattr(source, name)])
+    source.code = {name: digest_file(file) for name, file in code_files(reference).items()}
+    return source
+
+
+def _refuse_lacking(reference: str, names: Sequence[str]) -> None:
+    if names:
+        raise InputError(f"data {quoted(reference)} does not define {', '.join(names)}, which every source has")
+
+
 def _make(name: str, path: str | None, options: dict[str, Any]) -> Source:
-    kind = SOURCES.load(name)
+    return _made(SOURCES.load(name), name, path, options)
+
+
+def _made(kind: type[Source], name: str, path: str | None, options: dict[str, Any]) -> Source:
     takes = inspect.signature(kind).parameters
     if path is not None:
         if "root" not in takes:
@@ -98,5 +123,4 @@ def _make(name: str, path: str | None, options: dict[str, Any]) -> Source:
         if option not in takes:
             known = ", ".join(parameter for parameter in takes if parameter != "root") or "none"
             raise InputError(f"source {quoted(name)} has no option {quoted(option)}; it takes: {known}")
-    source: Source = kind(**options)
-    return source
+    return kind(**options)

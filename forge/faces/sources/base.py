@@ -11,11 +11,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from forge.errors import InputError, quoted
 from forge.faces.imaging import SUFFIXES, read_bytes
-from forge.files import canonical_json, digest_file, visible
+from forge.files import canonical_json, digest_file, digest_json, visible
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Source(ABC):
         citation: how to cite them; empty when there is nothing to cite.
         attributes: label columns.
         dedupe: whether images that look the same are copies; not so for digits.
+        code: digests of the files that its class comes from, if that is a plug-in's; set by `resolve`.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Source(ABC):
     citation: str
     attributes: Sequence[str]
     dedupe: bool = True
+    code: Mapping[str, str] = MappingProxyType({})
 
     @abstractmethod
     def __len__(self) -> int:
@@ -77,7 +80,10 @@ class Source(ABC):
 
     @abstractmethod
     def chunk(self, positions: Sequence[int]) -> Iterable[Item]:
-        """The items at these positions: picklable; heavy work happens where it is iterated, in a worker process."""
+        """The items at these positions: picklable; heavy work happens where it is iterated, in a worker process.
+
+        A plug-in returns a list of `Item`, since a worker process does not know the classes of its file.
+        """
 
     @abstractmethod
     def fingerprint(self) -> str:
@@ -86,6 +92,10 @@ class Source(ABC):
     def settings(self) -> dict[str, Any]:
         """What tells this source from others of its name, JSON values for the card."""
         return {}
+
+    def identity(self) -> str:
+        """Digest of the contents and of a plug-in's code, which results are stored under."""
+        return digest_json([self.fingerprint(), dict(self.code)]) if self.code else self.fingerprint()
 
     def pick(self, count: int | None, seed: int) -> Sequence[int]:
         """Positions of `count` images drawn at random without replacement, in order; all when None or fewer."""

@@ -33,7 +33,7 @@ class DigitsSource(Source):
 
     @cached_property
     def _digits(self) -> tuple[NDArray[np.uint8], list[int]]:
-        from sklearn.datasets import load_digits
+        from sklearn.datasets import load_digits  # seconds, and a list of sources needs none of it
 
         data = load_digits()
         return np.rint(data.images * (255 / 16)).astype(np.uint8), data.target.tolist()

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
 from forge.errors import InputError, quoted, short
 
 FILE_COLUMN = "file"
@@ -79,8 +81,6 @@ def _csv(path: Path) -> Iterator[Sequence[str | None]]:
 
 
 def _parquet(path: Path) -> Iterator[Sequence[str | None]]:
-    import pyarrow.parquet as pq
-
     try:
         table = pq.read_table(path)
         names, columns = table.column_names, [column.to_pylist() for column in table.columns]

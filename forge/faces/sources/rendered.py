@@ -25,7 +25,7 @@ class RenderedChunk:
     images_per_person: int
 
     def __iter__(self) -> Iterator[Item]:
-        from forge.faces.rendering import render_person_images
+        from forge.faces.rendering import render_person_images  # only processes that render need it
 
         for first, count in _runs(self.positions):
             faces = render_person_images(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from forge import marks
+from forge.faces.tensors import to_uint8
 from forge.pictures import write_grid
-from forge.training.augment import to_uint8
 from forge.training.task import Training
 from forge.training.track import Tracker
 from forge.training.trainer import SAMPLES, Callback, Trainer

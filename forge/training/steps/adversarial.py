@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from forge.compute import Precision
 from forge.errors import InputError
-from forge.training.augment import adapted, augment, to_float
+from forge.faces.tensors import to_float
+from forge.training.augment import adapted, augment
 from forge.training.batches import Batch
 from forge.training.monitor import aside, gradient_norm
 from forge.training.objectives import OBJECTIVES, gradient_penalty, path_lengths, zero_centred_penalty
 from forge.training.settings import TrainingSettings
-from forge.training.setup import judges_jointly, place, trial_step
+from forge.training.setup import judges_jointly, move_network, trial_step
 from forge.training.steps.base import StepContext, TrainingMethod
 from forge.training.task import Training
 
@@ -66,8 +67,8 @@ def adversarial_settings(training: Training) -> TrainingSettings:
         InputError: it has those of another method.
     """
     if not isinstance(training.settings, TrainingSettings):
-        kind = type(training.settings).__name__
-        raise InputError(f"{training.name} has {kind}, which are not the settings of an adversarial training")
+        name = type(training.settings).__name__
+        raise InputError(f"{training.name} has {name}, which are not the settings of an adversarial training")
     return training.settings
 
 
@@ -82,8 +83,8 @@ class Adversarial(TrainingMethod):
         self.training, self.device = context.training, context.device
         self.settings = settings = adversarial_settings(context.training)
         self.objective = OBJECTIVES[settings.objective]
-        self.generator = place(self.training.architecture.generator(), self.device)
-        self.discriminator = place(self.training.architecture.discriminator(), self.device)
+        self.generator = move_network(self.training.architecture.generator(), self.device)
+        self.discriminator = move_network(self.training.architecture.discriminator(), self.device)
         self.generator_optimizer = self._adam(self.generator, settings.generator_lr)
         self.discriminator_optimizer = self._adam(self.discriminator, settings.discriminator_lr)
         # [0] augmentation probability; [1] sum and [2] number of D's signs at real images since it changed; [3] mean
@@ -315,7 +316,7 @@ class Adversarial(TrainingMethod):
                 target=settings.augment_target or 0.0,
                 images=scalars[2],
                 kimg=settings.augment_kimg,
-                most=settings.augment_most,
+                upper=settings.augment_most,
             )
             scalars[0].copy_(probability)
             scalars[1:3].zero_()

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from forge.checkpoint import pack_module, pack_optimizer, unpack_module, unpack_optimizer
 from forge.compute import Precision, derive_seed
 from forge.distributed import World
-from forge.training.augment import flipped, to_float
+from forge.faces.tensors import flipped, to_float
 from forge.training.batches import Batch
 from forge.training.readings import Readings
 from forge.training.settings import LoopSettings
