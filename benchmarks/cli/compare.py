@@ -28,47 +28,46 @@ def compare(a: str, b: str, suite: str, column: str | None, out: Path | None, re
         raise InputError(f"{a} would be compared with itself; name two detectors")
     folder = find_report(suite, reports)
     cells = cells_of(scores_of(folder))
-    found = columns(cells, a, b)
+    differences = columns(cells, a, b)
     if column is not None:
         if column not in cells[a] or column not in cells[b]:
             both = [name for name in cells[a] if name in cells[b]]
             raise UnknownNameError("column of both", column, both)
-        found = single(cells[a][column], cells[b][column])
-    if not found:
+        differences = single(cells[a][column], cells[b][column])
+    if not differences:
         raise InputError(f"{a} and {b} share no column of {folder.name}: they were tested in different cells")
     if as_json:
-        print(json.dumps([one.model_dump(mode="json") for one in found], indent=1))
+        print(json.dumps([row.model_dump(mode="json") for row in differences], indent=1))
         return
     target = out or Path("pictures") / safe_name(folder.name) / f"{safe_name(a)}-vs-{safe_name(b)}.svg"
-    _print(found, a, b, folder.name)
-    _draw(found, a, b, target)
+    _print(differences, a, b, folder.name)
+    _draw(differences, a, b, target)
     print(f"picture: {target}")
 
 
-def _print(found: list[Difference], a: str, b: str, suite: str) -> None:
+def _print(differences: list[Difference], a: str, b: str, suite: str) -> None:
     table = Table(title=escape(f"{a} against {b}, {suite}: mean AUC"), title_justify="left", box=SIMPLE_HEAD)
     table.add_column("", overflow="fold")
     for heading in (a, b, "difference, 95 %", "p, Holm"):
         table.add_column(heading, justify="right", overflow="fold")
-    for one in found:
-        shown = str(signed(one.difference, one.low, one.high))
-        row = (one.what, f"{one.a:.3f}", f"{one.b:.3f}", shown, p_value(one.p_holm))
-        table.add_row(*map(escape, row), style="bold" if one.p_holm < 0.05 else None)
+    for difference in differences:
+        shown = str(signed(difference.difference, difference.low, difference.high))
+        row = (difference.what, f"{difference.a:.3f}", f"{difference.b:.3f}", shown, p_value(difference.p_holm))
+        table.add_row(*map(escape, row), style="bold" if difference.p_holm < 0.05 else None)
     open_console().print(table)
     print("Bold: significant at 5 %, adjusted for the rows of this table.")
 
 
-def _draw(found: list[Difference], a: str, b: str, target: Path) -> None:
+def _draw(differences: list[Difference], a: str, b: str, target: Path) -> None:
     """A forest of the differences as one SVG file."""
-    rows = [
-        (one.what, str(signed(one.difference, one.low, one.high)), one.difference, one.low, one.high,
-         series(4) if one.p_holm < 0.05 and one.difference > 0
-         else series(5) if one.p_holm < 0.05 else "plain")
-        for one in found
-    ]  # fmt: skip
-    ends = [end for one in found for end in (one.low, one.high)]
+    rows = []
+    for row in differences:
+        colour = "plain" if row.p_holm >= 0.05 else series(4 if row.difference > 0 else 5)
+        shown = str(signed(row.difference, row.low, row.high))
+        rows.append((row.what, shown, row.difference, row.low, row.high, colour))
+    ends = [end for difference in differences for end in (difference.low, difference.high)]
     axis = nice_axis(min(0.0, *ends), max(0.0, *ends), f"AUC of {a} minus that of {b}, 95 % interval", pad=0.06)
-    said = "; ".join(f"{row[0]} {row[1]}" for row in rows)
-    picture = forest(rows, axis, f"Difference of mean AUC, {a} minus {b}: {said}.", mark=0.0, said="no difference")
+    summary = "; ".join(f"{row[0]} {row[1]}" for row in rows)
+    picture = forest(rows, axis, f"Difference of mean AUC, {a} minus {b}: {summary}.", mark=0.0, said="no difference")
     target.parent.mkdir(parents=True, exist_ok=True)
     write_text(target, standalone(picture, f"{a} against {b}", styles()))

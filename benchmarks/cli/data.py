@@ -34,17 +34,17 @@ def prepare(
 ) -> None:
     """Turn photos (or the renderer) into a FaceSet."""
     options = parse_assignments(assignments or [])
-    asked = {"source": source, "options": options, "count": count, "resolution": resolution, "crop": crop, "seed": seed}
-    settings = validated(DataSettings, asked | {"dedupe": False if keep_duplicates else None}, where="data")
-    found = resolve(source, plugins=True, **options)
-    if isinstance(found, FaceSet):
+    given = {"source": source, "options": options, "count": count, "resolution": resolution, "crop": crop, "seed": seed}
+    settings = validated(DataSettings, given | {"dedupe": False if keep_duplicates else None}, where="data")
+    opened = resolve(source, plugins=True, **options)
+    if isinstance(opened, FaceSet):
         raise InputError(f"{source} is a FaceSet already; `bench data show {source}` shows it")
     target = out or Path(safe_name(f"{settings.source_name}-{resolution}"))
     stage = Stage("prepare", settings.source_name, {}, seed)
     with observer_for(quiet=False) as observer:
         observer.started(stage)
         faces = prepare_faces(
-            found,
+            opened,
             target,
             resolution=settings.resolution,
             count=settings.count,

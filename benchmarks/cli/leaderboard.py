@@ -57,10 +57,10 @@ def sheet_of(*names: str, reports: Path, by: str | None = None) -> Sheet:
     verdicts = []
     for name, results in every.items():
         of = f" ({name})" if len(every) > 1 else ""
-        found = [Finding(**one) for one in results.get("audits", [])]
-        verdicts += [f"SHORTCUT{of}, {one.audit}: {one.sentence}" for one in failed(found)]
+        findings = [Finding(**finding) for finding in results.get("audits", [])]
+        verdicts += [f"SHORTCUT{of}, {finding.audit}: {finding.sentence}" for finding in failed(findings)]
     title = " and ".join(str(results["name"]) for results in every.values())
-    fits = [one for results in every.values() for one in results["detectors"]]
+    fits = [fit for results in every.values() for fit in results["detectors"]]
     return Sheet(board, title, next(iter(every.values()))["protocol_version"], _costs(fits), tuple(verdicts))
 
 
@@ -87,13 +87,13 @@ def submitted(folder: Path) -> Path:
 
 def _costs(every: Sequence[Mapping[str, Any]]) -> dict[str, Cost]:
     """What each detector costs: the median over its fits."""
-    found = {}
-    for name in dict.fromkeys(one["name"] for one in every):
-        fits = [one for one in every if one["name"] == name]
-        speeds = [one["images_per_second"] for one in fits if one["images_per_second"] is not None]
+    costs = {}
+    for name in dict.fromkeys(fit["name"] for fit in every):
+        fits = [fit for fit in every if fit["name"] == name]
+        speeds = [fit["images_per_second"] for fit in fits if fit["images_per_second"] is not None]
         speed = median(speeds) if speeds else None
-        found[name] = Cost(speed, fits[0]["parameters"], median(one["seconds"] for one in fits))
-    return found
+        costs[name] = Cost(speed, fits[0]["parameters"], median(fit["seconds"] for fit in fits))
+    return costs
 
 
 def print_sheet(sheet: Sheet) -> None:
@@ -129,7 +129,7 @@ def _fitting(sheet: Sheet, width: int) -> tuple[dict[str, list[str]], list[str]]
     more["images/s"] = [_speed(sheet, line.detector) for line in board.lines]
     left_out: list[str] = []
     for name, values in more.items():
-        if sum(_width(*one) for one in (shown | {name: values}).items()) <= width - 2 and not left_out:
+        if sum(_width(*column) for column in (shown | {name: values}).items()) <= width - 2 and not left_out:
             shown[name] = values
         else:
             left_out.append(name)
@@ -152,5 +152,5 @@ def _speed(sheet: Sheet, detector: str) -> str:
 _HEADINGS = {"equalised": "equal-\nised", "images/s": "images\n/s"}  # at most six characters wide
 
 
-def _short(found: Standing) -> str:
-    return "–" if found.value is None else near_one(found.value)
+def _short(standing: Standing) -> str:
+    return "–" if standing.value is None else near_one(standing.value)

@@ -62,7 +62,9 @@ def _rows(kind: str, reports: Path) -> list[dict[str, Any]]:
         quality = [{"name": name, "of": "quality", "what": QUALITY.load(name).__doc__} for name in QUALITY.names()]
         return detection + quality
     if kind == "perturbations":
-        return [{"name": one.name, "what": one.description} for one in PERTURBATIONS.values()]
+        return [
+            {"name": perturbation.name, "what": perturbation.description} for perturbation in PERTURBATIONS.values()
+        ]
     return [_entry(kind, name) for name in _registry(kind).names()]
 
 
@@ -89,20 +91,20 @@ def _registry(kind: str) -> Any:  # noqa: ANN401 - one of three registries
 def _entry(kind: str, name: str) -> dict[str, Any]:
     if kind == "detectors":
         return describe(name)
-    found = _registry(kind).load(name)
-    summary = (found.__doc__ or "").strip().split("\n")[0]
+    implementation = _registry(kind).load(name)
+    summary = (implementation.__doc__ or "").strip().split("\n")[0]
     if kind == "generators":
-        sizes = ", ".join(map(str, found.resolutions))
-        return {"name": name, "what": summary, "pixels": sizes, "citation": found.citation}
-    return {"name": name, "what": summary, "licence": getattr(found, "licence", "")}
+        sizes = ", ".join(map(str, implementation.resolutions))
+        return {"name": name, "what": summary, "pixels": sizes, "citation": implementation.citation}
+    return {"name": name, "what": summary, "licence": getattr(implementation, "licence", "")}
 
 
 def _suites() -> list[dict[str, Any]]:
-    found = []
+    rows = []
     for name, file in suites().items():
         suite = validated(RunFile, read_yaml(file), where=str(file))
         generators, detectors = suite.generator or [], suite.detector or []
-        found.append(
+        rows.append(
             {
                 "name": name,
                 "what": suite.title,
@@ -112,7 +114,7 @@ def _suites() -> list[dict[str, Any]]:
                 "preset": suite.preset or "",
             }
         )
-    return found
+    return rows
 
 
 def _short(warning: str) -> str:

@@ -33,8 +33,8 @@ _NAME = 30  # most characters of a detector's name there
 def print_outcomes(reports: Sequence[Path], *, quiet: bool, as_json: bool) -> None:
     """Print the cells of a finished run and where its report lies; of several runs, also the table over all of them."""
     if as_json:
-        found = [_as_json(report) for report in reports]
-        print(json.dumps(found[0] if len(found) == 1 else found))
+        outcomes = [_as_json(report) for report in reports]
+        print(json.dumps(outcomes[0] if len(outcomes) == 1 else outcomes))
         return
     if quiet:
         return
@@ -89,7 +89,9 @@ def outcome_tables(results: dict[str, Any], width: int) -> tuple[list[Table], st
 
     cells = [Cell(**cell) for cell in results["cells"] if cell.get("perturbation", CLEAN) == CLEAN]
     known = results["schema_version"] >= 2  # earlier comparisons do not say what their detectors were trained on
-    board = leaderboard(cells, places(cells, [Comparison(**one) for one in results["comparisons"]] if known else []))
+    board = leaderboard(
+        cells, places(cells, [Comparison(**comparison) for comparison in results["comparisons"]] if known else [])
+    )
     names = [shorten(name, _NAME) for name, _ in board.lines]
     fitting = max(1, (width - max(map(len, names))) // _FIELD)
     tables, title = [], results["name"]
@@ -104,9 +106,9 @@ def outcome_tables(results: dict[str, Any], width: int) -> tuple[list[Table], st
 def _parts(columns: list[Column], fitting: int) -> Iterator[tuple[str, list[int]]]:
     """The columns of each training, as many at a time as fit."""
     for trained_on in dict.fromkeys(column.duel.trained_on for column in columns):
-        own = [i for i, column in enumerate(columns) if column.duel.trained_on == trained_on]
-        for start in range(0, len(own), fitting):
-            yield trained_on, own[start : start + fitting]
+        indices = [i for i, column in enumerate(columns) if column.duel.trained_on == trained_on]
+        for start in range(0, len(indices), fitting):
+            yield trained_on, indices[start : start + fitting]
 
 
 def _leaderboard_table(board: Leaderboard, names: list[str], chosen: list[int], *, title: str, ranked: bool) -> Table:
@@ -145,15 +147,15 @@ def outcome_table(results: dict[str, Any]) -> Table:
     table.add_column("detector", no_wrap=True)
     table.add_column("trained → tested", no_wrap=True)
     known = Results.model_validate(results)
-    measured = [one for one in shown_metrics(known) if one.id in _HEADINGS or one.id not in METRICS.entries]
-    for heading in ("AUC [95 %]", *(_HEADINGS.get(one.id, one.title) for one in measured)):
+    measured = [metric for metric in shown_metrics(known) if metric.id in _HEADINGS or metric.id not in METRICS.entries]
+    for heading in ("AUC [95 %]", *(_HEADINGS.get(metric.id, metric.title) for metric in measured)):
         table.add_column(escape(heading), justify="right", no_wrap=True)
     for cell in known.cells:
         table.add_row(
             cell.detector,
             f"{cell.trained_on} → {cell.tested_on}{_changed(cell.perturbation)}",
             escape(str(numbers.estimate(cell.auc, cell.auc_low, cell.auc_high))),
-            *(escape(_short(shown_value(cell, one), one)) for one in measured),
+            *(escape(_short(shown_value(cell, metric), metric)) for metric in measured),
         )
     return table
 
