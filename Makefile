@@ -28,9 +28,9 @@ test: lint
 test-quick: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not e2e"
 
-# the branches that the quick tests cover, with the floor of pyproject.toml
+# the branches that the quick tests cover, with the floor of pyproject.toml; no deadlines: tracing is slow
 coverage: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not e2e" --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not e2e" --cov --cov-report=term:skip-covered --hypothesis-profile=ci
 
 # a thousand mutations each of stored files, YAML and scores, and 20 rounds of kills: half an hour
 test-slow: $(STAMP)
