@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-quick test-slow wheel-check lint speed gpu gpu-pack gpu-check clean
+.PHONY: setup demo test test-quick test-slow coverage wheel-check lint docs speed gpu gpu-pack gpu-check clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -28,6 +28,10 @@ test: lint
 test-quick: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not e2e"
 
+# the branches that the quick tests cover, with the floor of pyproject.toml; no deadlines: tracing is slow
+coverage: $(STAMP)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not e2e" --cov --cov-report=term:skip-covered --hypothesis-profile=ci
+
 # a thousand mutations each of stored files, YAML and scores, and 20 rounds of kills: half an hour
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
@@ -46,6 +50,12 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# the site, strictly, from docs/ and the docstrings: build/docs/index.html
+docs:
+	test -x build/docs-venv/bin/mkdocs || $(PYTHON) -m venv build/docs-venv
+	build/docs-venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r docs/requirements.lock
+	NO_MKDOCS_2_WARNING=1 build/docs-venv/bin/mkdocs build --strict --quiet
 
 speed: $(STAMP)
 	$(BIN)/bench speed

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on and when it ends."""
+"""Progress of a run in a terminal or a log."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ class Plain(Silent):
     def started(self, stage: Activity) -> None:
         """Say what begins."""
         self.ran += 1
-        place = f" ({self.ran:,} of {self.todo:,})" if self.todo > LISTED else ""
-        print(f"{stage.name} …{place}", flush=True)
+        position = f" ({self.ran:,} of {self.todo:,})" if self.todo > LISTED else ""
+        print(f"{stage.name} …{position}", flush=True)
         self.rate, self.said = Rate(), time.monotonic()
 
     def progressed(self, stage: Activity, tick: Tick) -> None:
@@ -116,9 +116,9 @@ class Live(Silent):
     def planned(self, stages: Sequence[Activity], todo: Collection[str]) -> None:
         """Count what there is to do of each kind."""
         for stage in stages:
-            kind = self.kinds.setdefault(stage.kind, _Kind())
-            kind.total += 1
-            kind.todo += stage.key in todo
+            count = self.kinds.setdefault(stage.kind, _Kind())
+            count.total += 1
+            count.todo += stage.key in todo
 
     def started(self, stage: Activity) -> None:
         """Show the stage at hand."""
@@ -131,11 +131,11 @@ class Live(Silent):
 
     def finished(self, stage: Activity, *, cached: bool, seconds: float) -> None:
         """Count it."""
-        kind = self.kinds.setdefault(stage.kind, _Kind(total=1, todo=1))
-        kind.done += 1
+        count = self.kinds.setdefault(stage.kind, _Kind(total=1, todo=1))
+        count.done += 1
         if not cached:
-            kind.ran += 1
-            kind.seconds += seconds
+            count.ran += 1
+            count.seconds += seconds
         self.stage = None
 
     def noted(self, text: str) -> None:
@@ -146,23 +146,23 @@ class Live(Silent):
     def left(self) -> float | None:
         """Seconds left, from the mean of each kind so far; None while a kind that is to come was not timed."""
         total = 0.0
-        for kind in self.kinds.values():
-            missing = kind.todo - kind.ran
-            if missing > 0 and not kind.ran:
+        for count in self.kinds.values():
+            missing = count.todo - count.ran
+            if missing > 0 and not count.ran:
                 return None
-            total += missing * kind.seconds / kind.ran if missing > 0 else 0.0
+            total += missing * count.seconds / count.ran if missing > 0 else 0.0
         return total
 
     def __rich__(self) -> Tree:
         """What is shown now."""
         gone, left = _clock(time.monotonic() - self.began), self.left
         tree = Tree(f"{gone} so far" + ("" if left is None else f", about {_clock(left)} left"), guide_style="dim")
-        for name, kind in self.kinds.items():
-            mark = "[green]✓[/]" if kind.done >= kind.total else "[dim]·[/]" if not kind.done else "[cyan]…[/]"
-            cached = kind.done - kind.ran
-            told = f" [dim]{cached} cached[/]" if cached else ""
-            told += f" [dim]{_clock(kind.seconds)}[/]" if kind.ran else ""
-            branch = tree.add(f"{mark} {name} {kind.done}/{kind.total}{told}")
+        for name, count in self.kinds.items():
+            mark = "[green]✓[/]" if count.done >= count.total else "[dim]·[/]" if not count.done else "[cyan]…[/]"
+            cached = count.done - count.ran
+            details = f" [dim]{cached} cached[/]" if cached else ""
+            details += f" [dim]{_clock(count.seconds)}[/]" if count.ran else ""
+            branch = tree.add(f"{mark} {name} {count.done}/{count.total}{details}")
             if self.stage is not None and self.stage.kind == name:
                 leaf = branch.add(f"[bold]{escape(self.stage.name)}[/]  {self._now()}")
                 if self.tick is not None and self.tick.note:
@@ -213,6 +213,8 @@ def observer_for(*, quiet: bool) -> Iterator[Observer]:
         live = Live(console)
         with Screen(live, console=console, transient=True, refresh_per_second=4):
             yield live
-        ran = [f"{kind.ran} {name} {_clock(kind.seconds)}" for name, kind in live.kinds.items() if kind.seconds >= 1]
+        ran = [
+            f"{count.ran} {name} {_clock(count.seconds)}" for name, count in live.kinds.items() if count.seconds >= 1
+        ]
         if ran:
             console.print(f"[green]✓[/] [dim]{', '.join(ran)}[/]", highlight=False)

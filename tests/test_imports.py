@@ -50,7 +50,7 @@ KNOWN_CIRCLES = (
 MAX_LOCAL_IMPORTS = 403  # imports inside functions; only goes down, to 120
 
 # found by find_spec, or by a library: never imported by name
-NOT_IMPORTED = {"python-multipart", "tensorboard", "torchvision", "filelock"}
+NOT_IMPORTED = {"mkdocs-material", "mkdocstrings", "python-multipart", "tensorboard", "torchvision", "filelock"}
 
 
 @cache

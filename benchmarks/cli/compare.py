@@ -32,44 +32,42 @@ def compare(a: str, b: str, suite: str, column: str | None, out: Path | None, re
     report = RunReport.open(suite, reports)
     results = report.results
     cells = cells_of(scores_of(report), Protocol(results.protocol_version, results.families))
-    found = columns(cells, a, b)
+    differences = columns(cells, a, b)
     if column is not None:
         if column not in cells[a] or column not in cells[b]:
             both = [name for name in cells[a] if name in cells[b]]
             raise UnknownNameError("column of both", column, both)
-        found = single(cells[a][column], cells[b][column])
-    if not found:
+        differences = single(cells[a][column], cells[b][column])
+    if not differences:
         raise InputError(f"{a} and {b} share no column of {report.name}: they were tested in different cells")
     if as_json:
-        print(json.dumps([one.model_dump(mode="json") for one in found], indent=1))
+        print(json.dumps([row.model_dump(mode="json") for row in differences], indent=1))
         return
     target = out or Path("pictures") / safe_name(report.name) / f"{safe_name(a)}-vs-{safe_name(b)}.svg"
-    _print(found, a, b, report.name)
-    _draw(found, a, b, target)
+    _print(differences, a, b, report.name)
+    _draw(differences, a, b, target)
     print(f"picture: {target}")
 
 
-def _print(found: list[Difference], a: str, b: str, suite: str) -> None:
-    from benchmarks.measures.numbers import signed
-
+def _print(differences: list[Difference], a: str, b: str, suite: str) -> None:
     table = Table(title=escape(f"{a} against {b}, {suite}: mean AUC"), title_justify="left", box=SIMPLE_HEAD)
     table.add_column("", overflow="fold")
     for heading in (a, b, "difference, 95 %", "p, Holm"):
         table.add_column(heading, justify="right", overflow="fold")
-    for one in found:
-        shown = str(signed(one.difference, one.low, one.high))
-        row = (one.what, f"{one.a:.3f}", f"{one.b:.3f}", shown, p_value(one.p_holm))
-        table.add_row(*map(escape, row), style="bold" if one.p_holm < 0.05 else None)
+    for difference in differences:
+        shown = str(signed(difference.difference, difference.low, difference.high))
+        row = (difference.what, f"{difference.a:.3f}", f"{difference.b:.3f}", shown, p_value(difference.p_holm))
+        table.add_row(*map(escape, row), style="bold" if difference.p_holm < 0.05 else None)
     open_console().print(table)
     print("Bold: significant at 5 %, adjusted for the rows of this table.")
 
 
-def _draw(found: list[Difference], a: str, b: str, target: Path) -> None:
+def _draw(differences: list[Difference], a: str, b: str, target: Path) -> None:
     """A forest of the differences as one SVG file."""
-    ends = [end for one in found for end in (one.low, one.high)]
+    ends = [end for difference in differences for end in (difference.low, difference.high)]
     axis = nice_axis(min(0.0, *ends), max(0.0, *ends), f"AUC of {a} minus that of {b}, 95 % interval", pad=0.06)
     plot, shown = RowPlot(axis, reference=0.0, reference_label="no difference"), []
-    for row in found:
+    for row in differences:
         text = str(signed(row.difference, row.low, row.high))
         style = "plain" if row.p_holm >= 0.05 else "s4" if row.difference > 0 else "s5"
         plot.row(row.what, text, [Mark(row.difference, style, (row.low, row.high), caps=True)])

@@ -1,4 +1,4 @@
-"""What a shell completes after `bench`: names of suites, runs, generators, detectors, presets."""
+"""Shell completion of suites, runs, generators, detectors and presets."""
 
 from __future__ import annotations
 

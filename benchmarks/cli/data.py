@@ -37,15 +37,15 @@ def prepare(
     options = parse_assignments(assignments or [])
     asked = {"source": source, "options": options, "count": count, "resolution": resolution, "crop": crop, "seed": seed}
     settings = validated(DataSettings, asked | {"dedupe": False if keep_duplicates else None}, where="data")
-    found = resolve(source, **options)
-    if isinstance(found, FaceSet):
+    opened = resolve(source, **options)
+    if isinstance(opened, FaceSet):
         raise InputError(f"{source} is a FaceSet already; `bench data show {source}` shows it")
     target = out or Path(safe_name(f"{settings.source_name}-{resolution}"))
     stage = Call("prepare", settings.source_name)
     with observer_for(quiet=False) as observer:
         observer.started(stage)
         faces = prepare_faces(
-            found,
+            opened,
             target,
             resolution=settings.resolution,
             count=settings.count,

@@ -67,8 +67,8 @@ def detect(
     photos = list_photos(images)
     pictures, explained = None, ""
     if explain or explain_to is not None:
-        own = Path("pictures") / safe_name(predictor.source) / safe_name(f"{predictor.name}@{predictor.trained_on}")
-        pictures = _folder_for(explain_to or own, store)  # known before the work whether it can be written
+        default = Path("pictures") / safe_name(predictor.source) / safe_name(f"{predictor.name}@{predictor.trained_on}")
+        pictures = _folder_for(explain_to or default, store)  # known before the work whether it can be written
         explained = (
             f"left as {predictor.name} saw it, right in orange the pixels that its score depends on ({method()})"
         )

@@ -1,4 +1,4 @@
-"""What `bench list detectors` says of each detector: what it is, what it is fed, how many values it learns."""
+"""Descriptions for `bench list detectors`: method, citation, input and number of parameters."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from benchmarks.experiment.configs import shipped, validated
 from benchmarks.experiment.settings import PRESETS
 from benchmarks.measures.numbers import count
 from benchmarks.workflow.program import program_digest
+from detect.detectors.registry import DETECTORS, EXAMPLES
 from forge.errors import BenchError
 from forge.files import digest_json, read_json_object, write_json
 
@@ -28,21 +29,19 @@ def describe(name: str) -> dict[str, Any]:
     Returns:
         `parameters` is None; `count_parameters` counts them. `note` says why there may be no number.
     """
-    from detect.detectors.registry import DETECTORS, EXAMPLES
-
-    found = DETECTORS.load(name)
+    implementation = DETECTORS.load(name)
     family = name.endswith(":")
-    kind = _made_by(found) if family else found
+    detector_class = _made_by(implementation) if family else implementation
     return {
         "name": f"{name}NAME" if family else name,
         "example": EXAMPLES.get(name, "") if family else "",
-        "family": name if family else kind.family,
-        "what": (found.__doc__ or "").strip().split("\n")[0],
-        "citation": getattr(kind, "citation", ""),
-        "variant": "; ".join(text for text in (getattr(kind, "variant", ""), _random_weights(name)) if text),
+        "family": name if family else detector_class.family,
+        "what": (implementation.__doc__ or "").strip().split("\n")[0],
+        "citation": getattr(detector_class, "citation", ""),
+        "variant": "; ".join(text for text in (getattr(detector_class, "variant", ""), _random_weights(name)) if text),
         "input": "" if family else _input(name),
         "parameters": None,
-        "note": _note(kind),
+        "note": _note(detector_class),
     }
 
 
@@ -119,13 +118,10 @@ def count_parameters(name: str) -> int:
     """Learned values of a network with the settings of preset full, for images of 64 pixels, without any download."""
     import torch  # only here: a list with remembered counts does without
 
-    from benchmarks.experiment.configs import shipped
-    from detect.detectors.registry import DETECTORS
-
-    kind = DETECTORS.load(name)
-    settings = validated(kind.Settings, shipped("detectors", name, "full"), where=f"detectors.{name}")
+    detector_class = DETECTORS.load(name)
+    settings = validated(detector_class.Settings, shipped("detectors", name, "full"), where=f"detectors.{name}")
     with torch.random.fork_rng(devices=[]):
-        network = kind(settings, SIDE).build(blank=True)
+        network = detector_class(settings, SIDE).build(blank=True)
     return sum(parameter.numel() for parameter in network.parameters())
 
 

@@ -23,7 +23,7 @@ def doctor(measure: bool, as_json: bool, store: Path, reports: Path) -> None:
     if measure:
         _measure(as_json=as_json)
         return
-    rows = [*_software(), *_hardware(), *_places(store, reports)]
+    rows = [*_software(), *_hardware(), *_folders(store, reports)]
     if as_json:
         print(json.dumps([{"what": a, "found": b, "advice": c} for a, b, c in rows], indent=1))
         return
@@ -101,10 +101,10 @@ def _measure(*, as_json: bool) -> None:
     )
 
 
-def _places(store: Path, reports: Path) -> list[Row]:
+def _folders(store: Path, reports: Path) -> list[Row]:
     rows = []
-    for name, place, variable in (("store", store, STORE_VARIABLE), ("reports", reports, REPORTS_VARIABLE)):
-        here = place
+    for name, folder, variable in (("store", store, STORE_VARIABLE), ("reports", reports, REPORTS_VARIABLE)):
+        here = folder
         while not here.exists():
             here = here.parent if here != here.parent else Path("/")
         free = shutil.disk_usage(here).free / 2**30
@@ -112,7 +112,7 @@ def _places(store: Path, reports: Path) -> list[Row]:
 
         if not os.access(here, os.W_OK):
             advice = f"not writable; use --{name} DIR or {variable}"
-        rows.append((name, f"{place} ({free:.0f} GiB free)", advice or f"--{name} or {variable} moves it"))
+        rows.append((name, f"{folder} ({free:.0f} GiB free)", advice or f"--{name} or {variable} moves it"))
     faces = Path(os.environ.get("BENCH_FACES", "../shared/faces"))
     rows.append(("photos for the tests", str(faces) if faces.is_dir() else "none", ""))
     return rows

@@ -31,19 +31,21 @@ def images(suite: str, out: Path, real: bool, store: Path, reports: Path) -> Non
     if not real:
         wanted = wanted[(wanted["generator"] != "") | ~wanted["source"].str.startswith(EXTERNAL_PREFIX)]
     foreign = wanted["source"].where(wanted["source"].str.startswith(EXTERNAL_PREFIX), "")
-    with publishing(out) as place:
+    with publishing(out) as temporary:
         for (pair, generator, seed), rows in wanted.groupby([foreign, "generator", "seed"], sort=True):
             side = f"{pair} {'forged' if generator else 'real'}" if pair else str(generator)
-            _write(sets[side, int(str(seed)) if generator and not pair else -1], rows, place)
+            _write(sets[side, int(str(seed)) if generator and not pair else -1], rows, temporary)
         names = sorted(wanted["image"])
-        (place / "scores.csv").write_text("image,score\n" + "".join(f"{name},\n" for name in names), encoding="utf-8")
+        (temporary / "scores.csv").write_text(
+            "image,score\n" + "".join(f"{name},\n" for name in names), encoding="utf-8"
+        )
         data = results.data
         text = (
             f"Test images of the suite {results.name}: faces that generators made of nobody, and where they are "
             f"included photos of {data.name}.\nLicence of the photos: {data.licence}\n"
             f"Citation: {data.citation or '-'}\n"
         )
-        (place / "LICENCE.txt").write_text(text, encoding="utf-8")
+        (temporary / "LICENCE.txt").write_text(text, encoding="utf-8")
     included = "" if (wanted["generator"] == "").any() else " (forged ones alone: --real adds the photos)"
     print(f"{out}: {len(names):,} images{included}, and scores.csv to fill in; then bench submit {out / 'scores.csv'}")
 
@@ -64,8 +66,8 @@ def _sets(results: Results, store: Store) -> dict[tuple[str, int], FaceSet]:
     return sets
 
 
-def _write(faces: FaceSet, rows: pd.DataFrame, place: Path) -> None:
+def _write(faces: FaceSet, rows: pd.DataFrame, folder: Path) -> None:
     """PNG files without a word of metadata: a mark of their origin would be their label."""
     position = {name: i for i, name in enumerate(faces.table["id"])}
     for name, sample_id in zip(rows["image"], rows["sample_id"], strict=True):
-        Image.fromarray(faces.read([position[sample_id]])[0]).save(place / f"{name}.png", "PNG")
+        Image.fromarray(faces.read([position[sample_id]])[0]).save(folder / f"{name}.png", "PNG")

@@ -56,13 +56,13 @@ def _check_name(file: Path) -> None:
 
 
 def _names(text: str, option: str) -> list[str]:
-    names = [one.strip() for one in text.split(",") if one.strip()]
-    for one in names:
-        if is_file_reference(one):
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if is_file_reference(name):
             raise InputError(
-                f"--{option} {quoted(one)} is code, which a suite never imports; leave it out here and add it "
+                f"--{option} {quoted(name)} is code, which a suite never imports; leave it out here and add it "
                 f"to the run: "
-                f"bench run FILE --{option} {one}"
+                f"bench run FILE --{option} {name}"
             )
     return names
 

@@ -77,7 +77,7 @@ def _fitting(sheet: Sheet, width: int) -> tuple[dict[str, list[str]], list[str]]
     more["images/s"] = [_speed(sheet, line.detector) for line in board.lines]
     left_out: list[str] = []
     for name, values in more.items():
-        if sum(_width(*one) for one in (shown | {name: values}).items()) <= width - 2 and not left_out:
+        if sum(_width(*column) for column in (shown | {name: values}).items()) <= width - 2 and not left_out:
             shown[name] = values
         else:
             left_out.append(name)
@@ -107,5 +107,5 @@ _HEADINGS = {
 }  # at most six characters wide but for intervals
 
 
-def _short(found: Standing) -> str:
-    return "–" if found.value is None else near_one(found.value)
+def _short(standing: Standing) -> str:
+    return "–" if standing.value is None else near_one(standing.value)

@@ -98,19 +98,19 @@ def _registry(kind: str) -> Any:  # noqa: ANN401 - one of three registries
 def _entry(kind: str, name: str) -> dict[str, Any]:
     if kind == "detectors":
         return describe(name)
-    found = _registry(kind).load(name)
-    summary = (found.__doc__ or "").strip().split("\n")[0]
+    implementation = _registry(kind).load(name)
+    summary = (implementation.__doc__ or "").strip().split("\n")[0]
     if kind == "generators":
-        sizes = ", ".join(map(str, found.resolutions))
-        return {"name": name, "what": summary, "pixels": sizes, "citation": found.citation}
-    return {"name": name, "what": summary, "licence": getattr(found, "licence", "")}
+        sizes = ", ".join(map(str, implementation.resolutions))
+        return {"name": name, "what": summary, "pixels": sizes, "citation": implementation.citation}
+    return {"name": name, "what": summary, "licence": getattr(implementation, "licence", "")}
 
 
 def _suites() -> list[dict[str, Any]]:
-    found = []
+    rows = []
     for name, file in suites().items():
         suite = read_request(file)
-        found.append(
+        rows.append(
             {
                 "name": name,
                 "what": suite.title,
@@ -120,7 +120,7 @@ def _suites() -> list[dict[str, Any]]:
                 "preset": suite.preset or "",
             }
         )
-    return found
+    return rows
 
 
 def _short(warning: str) -> str:

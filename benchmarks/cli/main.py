@@ -11,11 +11,12 @@ from typing import Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
 from benchmarks.cli.groups import LazyCommand
 from benchmarks.cli.streams import keep_streams
 from benchmarks.protocol import PROTOCOL_VERSION
-from forge.errors import BenchError, BenchWarning
+from forge.errors import BenchError, BenchWarning, InputError, quoted
 from forge.files import explain_os_error
 from forge.registry import allow_files
 
@@ -96,12 +97,17 @@ def _run() -> None:
     allow_files(sys.argv[1:], anew=True)
     keep_streams()
     try:
-        app()
+        sys.exit(app(standalone_mode=False) or 0)
     except (SystemExit, KeyboardInterrupt) as stop:
         if isinstance(stop, SystemExit) and stop.code != INTERRUPTED:  # which Typer makes of Ctrl-C, if it sees it
             raise
         print("stopped; the same command continues where it was", file=sys.stderr)
         sys.exit(INTERRUPTED)
+    except TyperException as error:
+        if "\n" in error.format_message():  # the help of a group without a command
+            print(error.format_message(), file=sys.stderr)
+            sys.exit(InputError.exit_code)
+        _fail(_usage_error(error), debug)
     except MemoryError:
         _fail(BenchError("the memory is too small for this; ask for fewer or smaller images"), debug)
     except BenchError as error:
@@ -110,6 +116,16 @@ def _run() -> None:
         _fail(explain_os_error(error), debug)
     except Exception as error:  # noqa: BLE001 - the last border: whatever it is, people get one sentence
         _fail(BenchError(f"this should not happen: {type(error).__name__}: {error}; --debug shows where"), debug)
+
+
+def _usage_error(error: TyperException) -> BenchError:
+    """Return what Typer says of a wrong command line as a sentence with the value and the command's help."""
+    message = error.format_message().rstrip(".")
+    context = getattr(error, "ctx", None)
+    errors: Any = getattr(error.__cause__ or error.__context__, "errors", None)  # of pydantic, which know the value
+    value = f" (it is {quoted(errors()[0]['input'])})" if errors else ""
+    command = context.command_path if context else "bench"
+    return InputError(f"{message[:1].lower()}{message[1:]}{value}; `{command} --help` says what it takes")
 
 
 _show_any = warnings.showwarning

@@ -101,12 +101,12 @@ def _known(kind: str) -> set[str]:
 
 def _names_in(template: str) -> set[str]:
     """Every name that a file imports, defines or reads, but those that are replaced."""
-    found = set()
+    names = set()
     for node in ast.walk(ast.parse(template)):
         if isinstance(node, ast.Name):
-            found.add(node.id)
+            names.add(node.id)
         elif isinstance(node, ast.alias):
-            found.add(node.asname or node.name)
+            names.add(node.asname or node.name)
         elif isinstance(node, ast.ClassDef | ast.FunctionDef):
-            found.add(node.name)
-    return {name for name in found if not name.startswith(_CLASS)}
+            names.add(node.name)
+    return {name for name in names if not name.startswith(_CLASS)}

@@ -10,12 +10,15 @@ import typer
 from benchmarks import places
 
 Store = Annotated[
-    Path, typer.Option("--store", envvar=places.STORE_VARIABLE, help="Where results and checkpoints lie.")
+    Path, typer.Option("--store", envvar=places.STORE_VARIABLE, help="Folder of results and checkpoints.")
 ]
-Reports = Annotated[Path, typer.Option("--reports", envvar=places.REPORTS_VARIABLE, help="Where report folders go.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Reports = Annotated[Path, typer.Option("--reports", envvar=places.REPORTS_VARIABLE, help="Folder of the reports.")]
+Device = Annotated[str, typer.Option("--device", help="Device: auto, cpu, cuda or cuda:N.")]
 PrecisionName = Annotated[
-    str, typer.Option("--precision", help="fp32, bf16, or auto: by a shipped table and the processor's instructions.")
+    str,
+    typer.Option(
+        "--precision", help="Precision: fp32, bf16, or auto, by a shipped table and the processor's instructions."
+    ),
 ]
 Threads = Annotated[
     int | None,
@@ -32,7 +35,7 @@ Plugin = Annotated[
     list[str] | None,
     typer.Option(
         "--plugin",
-        help="path/to/file.py:Class that the run or a fitted detector needs; only code that is named is imported.",
+        help="Class, as path/to/file.py:Class, that a run or detector needs; only named code is imported.",
     ),
 ]
 STORE = places.STORE

@@ -33,8 +33,8 @@ _NAME = 30  # most characters of a detector's name there
 def print_outcomes(reports: Sequence[RunReport], *, quiet: bool, as_json: bool) -> None:
     """Print the cells of a finished run and where its report lies; of several runs, also the table over all of them."""
     if as_json:
-        found = [_as_json(report) for report in reports]
-        print(json.dumps(found[0] if len(found) == 1 else found))
+        outcomes = [_as_json(report) for report in reports]
+        print(json.dumps(outcomes[0] if len(outcomes) == 1 else outcomes))
         return
     if quiet:
         return
@@ -143,7 +143,7 @@ def outcome_table(results: Results) -> Table:
             cell.detector,
             f"{cell.trained_on} → {cell.tested_on}{_changed(cell.perturbation)}",
             escape(str(numbers.estimate(cell.auc, cell.auc_low, cell.auc_high))),
-            *(escape(_short(shown_value(cell, one), one)) for one in measured),
+            *(escape(_short(shown_value(cell, metric), metric)) for metric in measured),
         )
     return table
 

@@ -1,4 +1,4 @@
-"""What `bench show` prints and writes of a trained generator."""
+"""Card and pictures of a trained generator, as `bench show` prints and writes them."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def generator_of_run(run: str, reference: str, *, store: Path, reports: Path) ->
     if name not in known:
         raise UnknownNameError(f"generator of run {report.name}", name, known)
     training = stored_result(results, stage_of(results, name, "train"), Store(store))
-    place = generator_place(training, snapshot)
-    if snapshot is not None and not place.is_dir():
+    folder = generator_place(training, snapshot)
+    if snapshot is not None and not folder.is_dir():
         kept = sorted((file.parent.name for file in training.glob("snapshots/*/generator.json")), key=_moment)
         there = f"it kept: {', '.join(kept)}" if kept else "it kept none"
         raise InputError(
@@ -74,7 +74,7 @@ def generator_of_run(run: str, reference: str, *, store: Path, reports: Path) ->
             f"(`bench run --generator {name}@{snapshot_name(snapshot)}` makes it)"
         )
     label = name if snapshot is None else f"{name}@{snapshot_name(snapshot)}"
-    return Found(place, Path("pictures") / report.name / label, _implementation(architecture))
+    return Found(folder, Path("pictures") / report.name / label, _implementation(architecture))
 
 
 def generator_at(place: Path, reference: str | None) -> Found:
@@ -97,8 +97,8 @@ def _moment(snapshot: str) -> float:
 def _implementation(reference: str | None) -> type[Architecture] | None:
     if reference is None or not is_file_reference(reference):
         return None
-    found: type[Architecture] = of_kind("generator", reference, GENERATORS.load(reference), Architecture)
-    return found
+    architecture: type[Architecture] = of_kind("generator", reference, GENERATORS.load(reference), Architecture)
+    return architecture
 
 
 def show_generator(

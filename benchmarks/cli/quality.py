@@ -49,12 +49,12 @@ def quality(
             report=lambda tick: observer.progressed(stage, tick),
         )
         floor = measure_floor(real, ask) if alone else None
-        found = Comparison(forged=floor, floor=floor) if floor else measure_set(candidate, real, ask)
+        comparison = Comparison(forged=floor, floor=floor) if floor else measure_set(candidate, real, ask)
     if as_json:
-        print((found.floor if alone else found).model_dump_json(indent=1))
+        print((comparison.floor if alone else comparison).model_dump_json(indent=1))
         return
-    _print(found.rows(), f"{candidate.card.name} against {real.card.name}, {candidate.resolution} px")
-    space = found.floor.space.extractor
+    _print(comparison.rows(), f"{candidate.card.name} against {real.card.name}, {candidate.resolution} px")
+    space = comparison.floor.space.extractor
     print(f"features: {space.name}, sha256 {space.sha256[:16]}, images {space.resize}")
     print(f"floor: held-out reals of {real.card.name} against its split 'forge', with the same n and seed {seed}")
 
@@ -68,7 +68,7 @@ def open_set(name: str, store: Path) -> FaceSet:
     if Path(name).is_dir():
         inner = Path(name) / FACES
         return FaceSet.open(inner if inner.is_dir() else Path(name))
-    made = [place / FACES for place, manifest in Store(store).manifests() if manifest.stage == f"synthesize {name}"]
+    made = [folder / FACES for folder, manifest in Store(store).manifests() if manifest.stage == f"synthesize {name}"]
     if not made:
         raise InputError(f"{name} is neither a FaceSet directory nor a generator whose forgeries lie in {store}")
     if len(made) > 1:

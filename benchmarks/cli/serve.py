@@ -10,9 +10,9 @@ from pathlib import Path
 import uvicorn
 
 from benchmarks.serve.app import create_app
-from benchmarks.serve.catalogue import Catalogue
-from benchmarks.serve.guard import is_loopback
+from benchmarks.serve.index import RunIndex
 from benchmarks.serve.limits import Limits
+from benchmarks.serve.security import is_loopback
 from forge.compute import choose_device
 from forge.errors import InputError, quoted
 from forge.networks import GENERATORS
@@ -53,14 +53,14 @@ def _serve(
 ) -> None:
     for reference in generators:
         GENERATORS.load(reference)  # a discriminator from a file is built only if its file was named
-    classes = [one for one in detectors if is_file_reference(one)]
-    folders = [Path(one) for one in detectors if not is_file_reference(one)]
-    catalogue = Catalogue(reports, store, folders=folders, classes=classes)
+    classes = [name for name in detectors if is_file_reference(name)]
+    folders = [Path(name) for name in detectors if not is_file_reference(name)]
+    index = RunIndex(reports, store, folders=folders, classes=classes)
     limits = Limits(bytes=round(1e6 * sizes[0]), pixels=round(1e6 * sizes[1]))
-    app = create_app(catalogue, host=host, limits=limits, device=choose_device(device))
-    ready = next((choice for choice in catalogue.choices() if choice.ready), None)
+    app = create_app(index, host=host, limits=limits, device=choose_device(device))
+    ready = next((choice for choice in index.choices() if choice.ready), None)
     if ready:
-        app.state.desk.warm(ready)
+        app.state.queue.warm(ready)
     port = listening.getsockname()[1]
     print(f"http://{f'[{host}]' if ':' in host else host}:{port}/   (Ctrl-C stops it)", flush=True)
     if not is_loopback(host):
@@ -99,16 +99,16 @@ def listen(host: str, port: int) -> socket.socket:
         InputError: the port is taken or not allowed, or the host is not this machine.
     """
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        family, socket_type, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError as error:
         raise InputError(f"--host {quoted(host)} is not known as an address: {error.strerror}") from error
-    found = socket.socket(family, kind, protocol)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was just left can be taken again
+    listening = socket.socket(family, socket_type, protocol)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was just left can be taken again
     try:
-        found.bind(address)
-        found.listen(128)
+        listening.bind(address)
+        listening.listen(128)
     except OSError as error:
-        found.close()
+        listening.close()
         if error.errno == errno.EADDRINUSE:
             raise InputError(
                 f"port {port} of {host} is taken by another program; choose one with --port, or --port 0 for a free one"
@@ -116,4 +116,4 @@ def listen(host: str, port: int) -> socket.socket:
         if error.errno == errno.EACCES:
             raise InputError(f"port {port} is not allowed here; choose one from 1024 on with --port") from error
         raise InputError(f"--host {host} --port {port} cannot be listened at: {error.strerror}") from error
-    return found
+    return listening

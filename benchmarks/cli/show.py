@@ -41,10 +41,10 @@ def show(
         from benchmarks.cli.pictures import generator_at, generator_of_run, show_generator  # torch, for pictures alone
 
         if at_path:
-            found = generator_at(Path(name), generator)
+            trained = generator_at(Path(name), generator)
         else:
-            found = generator_of_run(name, str(generator), store=store, reports=reports)
-        show_generator(found, out or found.out, store=store, seed=seed, animation=animation, against=against)
+            trained = generator_of_run(name, str(generator), store=store, reports=reports)
+        show_generator(trained, out or trained.out, store=store, seed=seed, animation=animation, against=against)
         return
     if out or against:
         raise InputError("--out and --against are for pictures of a trained generator: name one with --generator")
@@ -79,16 +79,16 @@ def _print_settings(kind: str, name: str, preset: str, store: Path) -> None:
     console.print(facts)
     if kind == "sources":
         return
-    found = _registry(kind).load(name)
+    implementation = _registry(kind).load(name)
     values = shipped(kind, name, preset)
-    rows = _rows(kind[:-1], found.Settings, values) if kind == "detectors" else []
+    rows = _rows(kind[:-1], implementation.Settings, values) if kind == "detectors" else []
     if kind == "generators":
-        rows = _rows("generator.network", found.Settings, values.get("network", {}))
+        rows = _rows("generator.network", implementation.Settings, values.get("network", {}))
         rows += _rows("generator.training", TrainingSettings, values.get("training", {}))
         drawn = GeneratorSettings.model_fields.keys() - {"architecture", "network", "training", "files", "snapshot"}
-        told = drawn if found.conditional != "never" else drawn - {"condition", "mix"}
-        told -= set() if found.truncates else {"truncation"}
-        rows += [row for row in _rows("generator", GeneratorSettings, values) if row[0].partition(".")[2] in told]
+        listed = drawn if implementation.conditional != "never" else drawn - {"condition", "mix"}
+        listed -= set() if implementation.truncates else {"truncation"}
+        rows += [row for row in _rows("generator", GeneratorSettings, values) if row[0].partition(".")[2] in listed]
     table = Table(title=f"settings at preset {preset}", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("--set", no_wrap=True)
     for heading, share in (("value", 1), ("default", 1), ("what it is", 3)):

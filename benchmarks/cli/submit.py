@@ -23,13 +23,13 @@ def submit(file: Path, suite: str, name: str, reports: Path) -> None:
     if name in set(scores["detector"]):
         raise InputError(f"{report.name} has a detector {quoted(name)} already; choose another --name")
     rows = rows_of(read_submission(file), suite_images(scores), name)
-    place = submitted(report.folder)
-    place.mkdir(parents=True, exist_ok=True)
-    write_scores(rows[list(scores.columns)], place / f"{name}.parquet")
+    target = submitted(report.folder)
+    target.mkdir(parents=True, exist_ok=True)
+    write_scores(rows[list(scores.columns)], target / f"{name}.parquet")
     sheet = sheet_of(report)
     print_sheet(sheet)
-    own = next(line for line in sheet.board.lines if line.detector == name)
-    found = own.columns[sheet.board.primary]
-    if found.high is not None and found.high < 0.5:
+    ranked = next(line for line in sheet.board.lines if line.detector == name)
+    standing = ranked.columns[sheet.board.primary]
+    if standing.high is not None and standing.high < 0.5:
         print(f"{name} scores forged images below real ones; higher must mean forged: do its scores mean 'real'?")
-    print(f"stored as {place / name}.parquet; delete that file to take it out again")
+    print(f"stored as {target / name}.parquet; delete that file to take it out again")

@@ -139,7 +139,7 @@ class GeneratorFacts(_Record):
     condition: dict[str, Any] | None = Field(None, description="label columns it was told: values and shares")
     weights_sha256: str
     quality: list[QualityRow] = Field(
-        [], description="how good its forgeries are, beside the floor; see forge/README.md"
+        [], description="how good its forgeries are, beside the floor; see docs/manual/forge.md"
     )
     quality_missing: str = Field("", description="why quality could not be measured")
     extractor: str = Field("", description="name and digest of the feature space of the quality metrics")

@@ -15,10 +15,10 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Redirect
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 
-from benchmarks.serve.catalogue import Catalogue
-from benchmarks.serve.desk import Answer, Desk
-from benchmarks.serve.guard import FILE_POLICY, Guard, is_loopback, picture_policy, report_policy
+from benchmarks.serve.index import RunIndex
 from benchmarks.serve.limits import FORMATS, Limits, Refused, read_away, read_upload
+from benchmarks.serve.queue import Answer, DetectionQueue
+from benchmarks.serve.security import FILE_POLICY, SecurityHeaders, is_loopback, picture_policy, report_policy
 from forge.compute import Compute
 from forge.errors import BenchError, InputError, UnknownNameError
 from forge.files import explain_os_error
@@ -30,24 +30,24 @@ _SHOWN = frozenset({".html", ".svg", ".png", ".gif", ".webp", ".json", *_TYPES})
 _ON = ("1", "on", "true", "yes")
 
 
-def create_app(catalogue: Catalogue, *, host: str = "127.0.0.1", limits: Limits | None = None, device: str) -> FastAPI:
+def create_app(index: RunIndex, *, host: str = "127.0.0.1", limits: Limits | None = None, device: str) -> FastAPI:
     """The server's application.
 
     Args:
-        catalogue: runs and detectors.
+        index: runs and detectors.
         host: where it listens; what it is called decides which requests are taken.
         limits: of requests.
         device: cpu, cuda or cuda:N.
     """
     limits = limits or Limits()
     app = FastAPI(title="bench serve", docs_url=None, redoc_url=None, openapi_url=None)  # its pages load from elsewhere
-    desk = Desk(catalogue, limits, Compute(device))
-    app.state.desk = desk
-    pages = Pages(catalogue, limits, local=is_loopback(host))
-    app.add_middleware(Guard, host=host)
-    _add_pages(app, desk, pages)
-    _add_api(app, desk)
-    _add_files(app, catalogue)
+    queue = DetectionQueue(index, limits, Compute(device))
+    app.state.queue = queue
+    pages = Pages(index, limits, local=is_loopback(host))
+    app.add_middleware(SecurityHeaders, host=host)
+    _add_pages(app, queue, pages)
+    _add_api(app, queue)
+    _add_files(app, index)
     _add_errors(app, pages)
     return app
 
@@ -56,13 +56,13 @@ class Pages:
     """What people see.
 
     Args:
-        catalogue: runs and detectors.
+        index: runs and detectors.
         limits: which the page tells.
         local: whether nobody but this machine can ask.
     """
 
-    def __init__(self, catalogue: Catalogue, limits: Limits, *, local: bool) -> None:
-        self.catalogue = catalogue
+    def __init__(self, index: RunIndex, limits: Limits, *, local: bool) -> None:
+        self.index = index
         self._templates = Environment(
             loader=PackageLoader("benchmarks.serve"),
             autoescape=True,
@@ -71,9 +71,9 @@ class Pages:
             lstrip_blocks=True,
         )
         self._templates.filters |= {"chance": chance, "score": _score, "pathpart": _path_part}
-        self._templates.globals |= {"limits": limits, "local": local, "reports": catalogue.reports.name}
+        self._templates.globals |= {"limits": limits, "local": local, "reports": index.reports.name}
 
-    def index(
+    def front_page(
         self,
         *,
         chosen: str = "",
@@ -83,8 +83,8 @@ class Pages:
         status: int = 200,
     ) -> HTMLResponse:
         """The page, perhaps with an answer or with what went wrong."""
-        runs = self.catalogue.runs()
-        groups = [("Detectors in folders", self.catalogue.folders)] if self.catalogue.folders else []
+        runs = self.index.runs()
+        groups = [("Detectors in folders", self.index.folders)] if self.index.folders else []
         groups += [(run.name, list(run.choices)) for run in runs if run.choices]
         ready = [one.id for _, choices in groups for one in choices if one.ready]
         return self._answered(
@@ -132,18 +132,18 @@ def _path_part(name: str) -> str:
     return quote(name, safe="")
 
 
-async def _judged(request: Request, desk: Desk, seen: dict[str, Any]) -> Answer:
+async def _judged(request: Request, queue: DetectionQueue, seen: dict[str, Any]) -> Answer:
     """Read a form and answer it; `seen` receives what the form chose, also where this fails."""
     try:
-        with desk.admitted():
-            upload = await read_upload(request, desk.limits)
+        with queue.admitted():
+            upload = await read_upload(request, queue.limits)
             explain = upload.fields.get("explain", "").lower() in _ON
             seen |= {"chosen": upload.fields.get("detector", ""), "explain": explain}
-            choice = desk.catalogue.choose(upload.fields.get("detector", ""))
-            return await desk.ask(choice, upload.photo, explain=explain, gone=request.is_disconnected)
+            choice = queue.index.choose(upload.fields.get("detector", ""))
+            return await queue.ask(choice, upload.photo, explain=explain, gone=request.is_disconnected)
     except Refused as error:
         if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
-            await read_away(request, desk.limits)
+            await read_away(request, queue.limits)
         raise
 
 
@@ -152,10 +152,10 @@ def _for_script(request: Request) -> bool:
     return request.headers.get("x-part") == "answer"
 
 
-def _add_pages(app: FastAPI, desk: Desk, pages: Pages) -> None:
+def _add_pages(app: FastAPI, queue: DetectionQueue, pages: Pages) -> None:
     @app.get("/")
     async def index() -> Response:
-        return pages.index()
+        return pages.front_page()
 
     @app.get("/try")
     async def form() -> Response:
@@ -165,12 +165,12 @@ def _add_pages(app: FastAPI, desk: Desk, pages: Pages) -> None:
     async def judged(request: Request) -> Response:
         seen: dict[str, Any] = {}
         try:
-            answer = await _judged(request, desk, seen)
+            answer = await _judged(request, queue, seen)
         except BenchError as error:
             if _for_script(request):
                 raise
-            return pages.index(**seen, problem=str(error), status=status_of(error))
-        return pages.part(answer=answer) if _for_script(request) else pages.index(**seen, answer=answer)
+            return pages.front_page(**seen, problem=str(error), status=status_of(error))
+        return pages.part(answer=answer) if _for_script(request) else pages.front_page(**seen, answer=answer)
 
     styles = b"".join((package_files("benchmarks") / name).read_bytes() for name in _STYLES)
     script = (package_files("benchmarks") / "serve/static/try.js").read_bytes()
@@ -184,31 +184,31 @@ def _add_pages(app: FastAPI, desk: Desk, pages: Pages) -> None:
         return Response(script, media_type="text/javascript")
 
 
-def _add_api(app: FastAPI, desk: Desk) -> None:
+def _add_api(app: FastAPI, queue: DetectionQueue) -> None:
     @app.get("/api/runs")
     async def runs() -> Response:
         folders = [
             {"id": one.id, "detector": one.detector, "trained_on": one.trained_on, "ready": one.ready}
-            for one in desk.catalogue.folders
+            for one in queue.index.folders
         ]
-        limits = {"bytes": desk.limits.bytes, "pixels": desk.limits.pixels, "formats": FORMATS}
-        return JSONResponse({"runs": [run.as_json() for run in desk.catalogue.runs()], "folders": folders} | limits)
+        limits = {"bytes": queue.limits.bytes, "pixels": queue.limits.pixels, "formats": FORMATS}
+        return JSONResponse({"runs": [run.as_json() for run in queue.index.runs()], "folders": folders} | limits)
 
     @app.post("/api/detect")
     async def detect(request: Request) -> Response:
-        answer = await _judged(request, desk, {})
+        answer = await _judged(request, queue, {})
         return JSONResponse(answer.as_json())
 
 
-def _add_files(app: FastAPI, catalogue: Catalogue) -> None:
+def _add_files(app: FastAPI, index: RunIndex) -> None:
     @app.get("/reports/{name}")
     async def whole(name: str) -> Response:
-        catalogue.page_of(name)
+        index.page_of(name)
         return RedirectResponse(f"/reports/{_path_part(name)}/", status_code=307)
 
     @app.get("/reports/{name}/{path:path}")
     async def part(name: str, path: str) -> Response:
-        file = report_file(catalogue.page_of(name), path or "index.html")
+        file = report_file(index.page_of(name), path or "index.html")
         kind = _TYPES.get(file.suffix.lower()) or mimetypes.guess_type(file.name)[0] or "application/octet-stream"
         if file.suffix.lower() in (".html", ".svg"):
             text = file.read_text(encoding="utf-8")

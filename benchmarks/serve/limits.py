@@ -1,4 +1,4 @@
-"""What an upload may be: its size, its kind and its pixels, known before a pixel is decoded; nothing reaches a disk."""
+"""Limits of an upload in bytes, format and pixels, checked before decoding; nothing is written to disk."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""How fast the bench is: measurements beside the plain code they are compared with, and the run on a GPU machine."""
+"""Measurements of speed beside plain code, and the run on a GPU machine."""

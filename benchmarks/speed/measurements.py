@@ -38,8 +38,8 @@ def startup(photos: str | None) -> list[Figure]:
 def smoke(photos: str | None) -> list[Figure]:
     """A whole smoke run, and the same command again."""
     with tempfile.TemporaryDirectory() as folder:
-        places = ("--store", f"{folder}/runs", "--reports", f"{folder}/reports", "--quiet")
-        run = ("run", "--generator", "dcgan", "--detector", "xception", "--preset", "smoke", *places)
+        folders = ("--store", f"{folder}/runs", "--reports", f"{folder}/reports", "--quiet")
+        run = ("run", "--generator", "dcgan", "--detector", "xception", "--preset", "smoke", *folders)
         first, again = run_bench(*run), run_bench(*run)
     return [
         Figure("run --preset smoke", first, "s", "whole process, empty store"),
@@ -71,7 +71,7 @@ def training(photos: str | None) -> list[Figure]:
     from forge.faces.tensors import to_float
     from forge.training.settings import TrainingSettings
 
-    found = []
+    figures: list[Figure] = []
     for width in (32, 64):
         network = DCGANSettings(latent=100, generator_width=width, discriminator_width=width, discriminator_norm="none")
         loop = TrainingSettings(**{**shipped("generators", "dcgan", "full")["training"], "batch": 64, "flip": False})
@@ -79,11 +79,11 @@ def training(photos: str | None) -> list[Figure]:
         ours = _game_rate(DCGAN(network, 64), loop, images.numpy())
         plain = _rate(textbook.dcgan_step(DCGAN(network, 64), to_float(images[:64]).contiguous()), 64)
         how = "whole steps of 64, 64 px, R1 every 16, averaged weights"
-        found += [
+        figures += [
             Figure(f"DCGAN width {width} training", ours, "images/s", how),
             Figure(f"DCGAN width {width} against plain fp32", ours / plain, "x", f"plain loop: {plain:.0f} images/s"),
         ]
-    return found
+    return figures
 
 
 def style_training(photos: str | None) -> list[Figure]:
@@ -94,7 +94,7 @@ def style_training(photos: str | None) -> list[Figure]:
     chosen = shipped("generators", "stylegan-lite", "quick")
     network = StyleGANSettings(**chosen["network"])
     images = torch.randint(0, 256, (512, 64, 64, 3), dtype=torch.uint8)
-    found = []
+    figures = []
     for batch in (chosen["training"]["batch"], 32):
         loop = TrainingSettings(**{**chosen["training"], "flip": False, "batch": batch})
         ours = _game_rate(StyleGANLite(network, 64), loop, images.numpy())
@@ -102,11 +102,11 @@ def style_training(photos: str | None) -> list[Figure]:
         plain = _rate(textbook.stylegan_step(network, real, loop.penalty_every), batch)
         how = "whole steps, 64 px, networks of preset quick, R1 every 16, averaged weights"
         beside = f"grouped convolutions: {plain:.0f} images/s"
-        found += [
+        figures += [
             Figure(f"stylegan-lite training, batch {batch}", ours, "images/s", how),
             Figure(f"stylegan-lite batch {batch} against grouped fp32", ours / plain, "x", beside),
         ]
-    return found
+    return figures
 
 
 def _game_rate(architecture: Architecture, settings: TrainingSettings, images: Images) -> float:

@@ -1,4 +1,4 @@
-"""Which precision trains each network faster on this CPU: what `bench doctor --measure` proposes."""
+"""Training speed of each network in fp32 and bf16 on this CPU, for `bench doctor --measure`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast a report is written: measured from score rows, then the page and everything beside it."""
+"""Speed of writing a report: from score rows to the page and all files beside it."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def reports(photos: str | None) -> list[Figure]:
     test = score_rows([f"detector {i}" for i in range(DETECTORS)], names[:TRAINED], names, IMAGES)
     val = test.groupby(["detector", "trained_on", "generator"]).head(500).assign(split="val")
     scores = pd.concat([test, val], ignore_index=True)
-    found: dict[str, object] = {}
-    measuring = timed(lambda: found.update(evaluated(scores)))
+    figures: dict[str, object] = {}
+    measuring = timed(lambda: figures.update(evaluated(scores)))
     data = DataFacts(
         name="faces", digest="0" * 64, licence="CC0-1.0", citation="", resolution=64, splits={}, rejected={},
         provenance={}, shown=True,
     )  # fmt: skip
     facts = {"name": "speed", "preset": "quick", "seed": 0, "command": "bench speed", "data": data, "generators": []}
-    results = Results.model_validate(facts | {"detectors": [], "stages": [], "environment": {}} | found)
+    results = Results.model_validate(facts | {"detectors": [], "stages": [], "environment": {}} | figures)
     inputs = ReportInputs(results, scores, Pictures({}, {}, lambda source, sample: None))
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "report"

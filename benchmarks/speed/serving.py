@@ -1,4 +1,4 @@
-"""How fast `bench serve` answers, how many at once, and whether its memory stays where it is: over HTTP, as used."""
+"""Speed of `bench serve` over HTTP: answers one by one and in parallel, and memory over many."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def serving(photos: str | None) -> list[Figure]:
         write_detector(folder / "xception")
         with _server(folder) as (port, process):
             plain, explained = _form(explain=False), _form(explain=True)
-            found = [
+            figures = [
                 Figure("bench serve, a photo", _median(port, plain), "ms", _how("median")),
                 Figure("… with where it looked", _median(port, explained), "ms", _how("median")),
                 *_at_once(port, plain),
                 *_growth(port, plain, process),
             ]
-    return found
+    return figures
 
 
 def write_detector(folder: Path) -> None:

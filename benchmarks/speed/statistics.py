@@ -1,4 +1,4 @@
-"""How fast the statistics are: the identity bootstrap, paired tests, the leaderboard from stored scores."""
+"""Speed of the statistics: the identity bootstrap, paired tests, the leaderboard from stored scores."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def bootstrap(photos: str | None) -> list[Figure]:
     label = np.repeat([0, 1], ROWS // 2)
     score = rng.normal(size=ROWS) + label
     people = np.concatenate([np.arange(ROWS // 2) // 2, ROWS + np.arange(ROWS // 2)])  # two photos of every person
-    found = []
+    figures = []
     for name, groups in (("independent images", None), ("two photos a person", people)):
         seconds = timed(partial(auc_bootstrap, label, score, groups=groups, resamples=RESAMPLES))
-        found.append(Figure(f"bootstrap of AUC, {name}", seconds, "s", f"{RESAMPLES:,} resamples of {ROWS:,} scores"))
+        figures.append(Figure(f"bootstrap of AUC, {name}", seconds, "s", f"{RESAMPLES:,} resamples of {ROWS:,} scores"))
 
     def loop() -> None:
         for _ in range(LOOPED):
@@ -39,7 +39,7 @@ def bootstrap(photos: str | None) -> list[Figure]:
 
     plain = timed(loop) / LOOPED * RESAMPLES
     how = f"the loop would take {plain:.0f} s: {LOOPED} of {RESAMPLES:,} rounds timed"
-    return [*found, Figure("… against a loop over roc_auc_score", plain / found[-1].value, "x", how)]
+    return [*figures, Figure("… against a loop over roc_auc_score", plain / figures[-1].value, "x", how)]
 
 
 def paired_tests(photos: str | None) -> list[Figure]:

@@ -1,4 +1,4 @@
-"""What `bench speed` compares with: training steps as widely copied code takes them, in fp32 and contiguous memory.
+"""Reference training steps of generators, as widely copied code has them, in fp32 and contiguous memory.
 
 The networks compute the same as ours, or as the papers; only how they compute it differs.
 """
@@ -148,17 +148,17 @@ class _GroupedConv(nn.Module):
         grouped = images.reshape(1, count * inputs, height, width)
         if self.up:
             turned = weight.transpose(1, 2).reshape(count * inputs, outputs, kernel, kernel)
-            found = functional.conv_transpose2d(grouped, turned, stride=2, groups=count)
-            found = _filtered(found.reshape(count, outputs, 2 * height + 1, 2 * width + 1), 1, 1, 4.0)
+            features = functional.conv_transpose2d(grouped, turned, stride=2, groups=count)
+            features = _filtered(features.reshape(count, outputs, 2 * height + 1, 2 * width + 1), 1, 1, 4.0)
         else:
             flat = weight.reshape(count * outputs, inputs, kernel, kernel)
-            found = functional.conv2d(grouped, flat, padding=kernel // 2, groups=count)
-            found = found.reshape(count, outputs, height, width)
+            features = functional.conv2d(grouped, flat, padding=kernel // 2, groups=count)
+            features = features.reshape(count, outputs, height, width)
         if self.last:
-            return found + self.bias
+            return features + self.bias
         if self.noise:
-            found = found + self.strength * torch.randn(count, 1, *found.shape[2:], device=found.device)
-        return leaky_relu(found + self.bias, 0.2) * math.sqrt(2)
+            features = features + self.strength * torch.randn(count, 1, *features.shape[2:], device=features.device)
+        return leaky_relu(features + self.bias, 0.2) * math.sqrt(2)
 
 
 class _Generator(nn.Module):

@@ -1,4 +1,4 @@
-"""What `bench speed` compares detectors with: the loops over PNG files that public repositories train and test with.
+"""Reference loops of detectors over PNG files, as public repositories train and test.
 
 One PNG file an image, decoded by Pillow in two DataLoader workers, ToTensor and Normalize of torchvision, a network of
 timm in fp32 and PyTorch's default memory format. It computes the same as ours; only how it is fed and run differs.

@@ -3,7 +3,7 @@
 The states: *warming* (too early to say), *healthy*, *overfit* (the discriminator knows the training images by heart),
 *collapsed* (forgeries are all alike), *won* (the discriminator always tells, and the forgeries are poor and get no
 better), *coin toss* (it cannot tell although the forgeries are poor and get no better), *diverged* (numbers have left
-all bounds). forge/README.md lists what triggers each and which trainings the thresholds were set on.
+all bounds). docs/manual/forge.md lists what triggers each and which trainings the thresholds were set on.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The bench from Python: what is asked for becomes the settings of a run; a finished report is read back.
 
-Whole runs from Python stand in guides/tutorial.md, which test_guides.py runs.
+Whole runs from Python stand in docs/guides/tutorial.md, which test_guides.py runs.
 """
 
 import base64

@@ -20,7 +20,7 @@ from benchmarks.inference.predictor import Predictor, caution
 from benchmarks.inference.threshold import Threshold
 from benchmarks.measures.evaluate import evaluate
 from benchmarks.report.digests import write_sums
-from benchmarks.serve.catalogue import Catalogue
+from benchmarks.serve.index import RunIndex
 from detect.artifact import DetectorCard, TrainedDetector
 from detect.detectors.discriminator import FromScratch
 from detect.discriminator_source import Blueprint
@@ -134,7 +134,7 @@ def test_of_a_run_with_several_seeds_the_first_one_is_asked(done):
     code, out, err = done("detect", "twice", "me.png", "--json")
     once = done("detect", "mine", "me.png", "--json")[1]
     assert (code, err) == (0, "") and json.loads(out)["images"] == json.loads(once)["images"]
-    (run,) = [run for run in Catalogue(Path("reports"), Path("runs")).runs() if run.name == "twice"]
+    (run,) = [run for run in RunIndex(Path("reports"), Path("runs")).runs() if run.name == "twice"]
     assert [choice.ready for choice in run.choices] == [True, True]
     shutil.rmtree("reports/twice")
 

@@ -15,7 +15,7 @@ from benchmarks.finished import load
 from benchmarks.report.digests import DATA_FILES, SUMS, check_files, read_sums, write_sums, written_files
 from benchmarks.report.run_report import RunReport
 from benchmarks.serve.app import create_app
-from benchmarks.serve.catalogue import Catalogue
+from benchmarks.serve.index import RunIndex
 from forge.errors import BenchError, BenchWarning, CorruptError, InputError
 
 pytestmark = pytest.mark.e2e
@@ -184,8 +184,8 @@ def test_hostile_json_ends_every_verb_in_one_sentence(name, what, published, ben
 def test_one_bad_report_does_not_fail_the_index(name, what, template, tmp_path):
     place = finished_run(tmp_path)
     put(shutil.copytree(template, place / "reports" / "bad") / name, what)
-    catalogue = Catalogue(place / "reports", place / "runs")
-    with TestClient(create_app(catalogue, device="cpu"), base_url="http://127.0.0.1") as client:
+    index = RunIndex(place / "reports", place / "runs")
+    with TestClient(create_app(index, device="cpu"), base_url="http://127.0.0.1") as client:
         page, told = client.get("/"), client.get("/api/runs")
     assert page.status_code == told.status_code == 200
     problems = {run["name"]: run["problem"] for run in told.json()["runs"]}
@@ -196,10 +196,10 @@ def test_the_index_names_a_changed_report_and_a_name_that_is_not_utf8(template, 
     place = finished_run(tmp_path)
     bad = shutil.copytree(template, place / "reports" / "bad")
     shutil.copytree(template, place / "reports" / os.fsdecode(b"caf\xe9"))
-    catalogue = Catalogue(place / "reports", place / "runs")
-    assert sum(bool(run.problem) for run in catalogue.runs()) == 1
+    index = RunIndex(place / "reports", place / "runs")
+    assert sum(bool(run.problem) for run in index.runs()) == 1
     flip(bad / "expected.json")  # results.json stays as it was when it was first read
-    with TestClient(create_app(catalogue, device="cpu"), base_url="http://127.0.0.1") as client:
+    with TestClient(create_app(index, device="cpu"), base_url="http://127.0.0.1") as client:
         page = client.get("/")
     assert page.status_code == 200 and page.text.count("Cannot be read") == 2
     assert "expected.json was changed" in page.text and "the name of its folder is not UTF-8" in page.text

@@ -17,7 +17,7 @@ from benchmarks.experiment.configs import configs_root
 
 pytestmark = pytest.mark.e2e
 
-GUIDES = Path(__file__).resolve().parents[2] / "guides"
+GUIDES = Path(__file__).resolve().parents[2] / "docs" / "guides"
 NAMES = sorted(file.stem for file in GUIDES.glob("*.md") if file.stem != "README")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LEAVES = re.compile(r"^Leaves (.*?)\.(?=\s)", re.MULTILINE | re.DOTALL)

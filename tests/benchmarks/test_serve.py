@@ -18,9 +18,9 @@ from synthetic import call_bench
 
 from benchmarks.cli import serve
 from benchmarks.report.digests import write_sums
-from benchmarks.serve import desk as desks
+from benchmarks.serve import queue as queues
 from benchmarks.serve.app import create_app
-from benchmarks.serve.catalogue import Catalogue
+from benchmarks.serve.index import RunIndex
 from benchmarks.serve.limits import Limits
 from benchmarks.speed import serving as speed_serve
 from forge.errors import InputError
@@ -38,7 +38,7 @@ def place(tmp_path_factory):
 
 
 def app_of(place, **settings):
-    return create_app(Catalogue(place / "reports", place / "runs"), device="cpu", **settings)
+    return create_app(RunIndex(place / "reports", place / "runs"), device="cpu", **settings)
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +156,7 @@ def test_a_published_leaderboard_speaks_for_its_run(own):
     told = {"name": "mine", "protocol": 1, "data": "ab" * 32, "environment": {}, "primary": "cross"}
     write_json(own / "reports/mine/expected.json", told | {"values": values, "ranks": ranks})
     write_sums(own / "reports/mine")
-    (run,) = Catalogue(own / "reports", own / "runs").runs()
+    (run,) = RunIndex(own / "reports", own / "runs").runs()
     assert (
         run.best == "b: AUC 0.91 [0.89, 0.93] on generators it was not trained on; 1 more cannot be told apart from it"
     )
@@ -179,7 +179,7 @@ def test_a_damaged_run_is_listed_as_such_beside_the_others(own):
     (own / "reports/broken").mkdir()
     (own / "reports/broken/results.json").write_text("{", encoding="utf-8")
     write_json(own / "reports/strange/results.json", {"cells": 3})
-    runs = {run.name: run for run in Catalogue(own / "reports", own / "runs").runs()}
+    runs = {run.name: run for run in RunIndex(own / "reports", own / "runs").runs()}
     assert runs["broken"].problem and runs["strange"].problem and not runs["mine"].problem
     with TestClient(app_of(own), base_url="http://127.0.0.1") as client:
         assert client.get("/").text.count("Cannot be read") == 2
@@ -203,20 +203,20 @@ def test_without_detectors_the_page_says_how_to_get_one(own, place):
 
 def test_a_detector_in_a_folder_is_offered_and_judges_at_one_half(own):
     folder = next(file.parent for file in own.glob("runs/results/fit-*/detector/network.json"))
-    catalogue = Catalogue(own / "none", own / "runs", folders=[folder])
-    with TestClient(create_app(catalogue, device="cpu"), base_url="http://127.0.0.1") as client:
+    index = RunIndex(own / "none", own / "runs", folders=[folder])
+    with TestClient(create_app(index, device="cpu"), base_url="http://127.0.0.1") as client:
         answer = asked(client, (own / "me.png").read_bytes()).json()
     assert answer["detector"] == "disc-scratch" and (answer["threshold"], answer["turning"]) == (0, 0.5)
     with pytest.raises(InputError, match=r"no detector\.json"):
-        Catalogue(own, own, folders=[own])
+        RunIndex(own, own, folders=[own])
 
 
 def test_few_detectors_stay_loaded_and_a_run_made_again_is_read_again(own, monkeypatch):
-    monkeypatch.setattr(desks, "KEPT", 1)
+    monkeypatch.setattr(queues, "KEPT", 1)
     app = app_of(own)
-    desk, loads = app.state.desk, []
-    load = desk.catalogue.load
-    monkeypatch.setattr(desk.catalogue, "load", lambda choice: loads.append(choice.id) or load(choice))
+    queue, loads = app.state.queue, []
+    load = queue.index.load
+    monkeypatch.setattr(queue.index, "load", lambda choice: loads.append(choice.id) or load(choice))
     photo = (own / "me.png").read_bytes()
     with TestClient(app, base_url="http://127.0.0.1") as client:
         for detector in (DCT, DCT, DISC, DCT):
@@ -232,7 +232,7 @@ def test_few_detectors_stay_loaded_and_a_run_made_again_is_read_again(own, monke
 
 def test_many_at_once_are_answered_one_after_another(place, monkeypatch):
     app = app_of(place)
-    judge, inside, most = app.state.desk.judge, [], []
+    judge, inside, most = app.state.queue.judge, [], []
 
     def watched(*arguments):
         inside.append(1)
@@ -242,7 +242,7 @@ def test_many_at_once_are_answered_one_after_another(place, monkeypatch):
         finally:
             inside.pop()
 
-    monkeypatch.setattr(app.state.desk, "judge", watched)
+    monkeypatch.setattr(app.state.queue, "judge", watched)
     photo = (place / "me.png").read_bytes()
 
     async def rush():
@@ -257,13 +257,13 @@ def test_many_at_once_are_answered_one_after_another(place, monkeypatch):
 
 def test_beyond_the_queue_a_sentence_says_to_try_again(place, monkeypatch):
     app = app_of(place, limits=Limits(inside=3))
-    judge, full = app.state.desk.judge, threading.Event()
+    judge, full = app.state.queue.judge, threading.Event()
 
     def held(*arguments):
         assert full.wait(20)
         return judge(*arguments)
 
-    monkeypatch.setattr(app.state.desk, "judge", held)
+    monkeypatch.setattr(app.state.queue, "judge", held)
     photo = (place / "me.png").read_bytes()
 
     async def rush():

@@ -14,9 +14,9 @@ from finished import finished_run
 from PIL import Image, ImageFile
 
 from benchmarks.serve.app import create_app, report_file
-from benchmarks.serve.catalogue import Catalogue
-from benchmarks.serve.guard import names_of, picture_policy, report_policy
+from benchmarks.serve.index import RunIndex
 from benchmarks.serve.limits import MOST_SCANS, Limits, Refused, check_photo
+from benchmarks.serve.security import names_of, picture_policy, report_policy
 
 FIELD = b'--x\r\nContent-Disposition: form-data; name="photo"\r\n\r\nhello\r\n--x--\r\n'  # a text, no file
 LIMITS = Limits(bytes=300_000, pixels=1_000_000)
@@ -40,7 +40,7 @@ def place(tmp_path_factory):
 
 
 def client_of(place, **settings):
-    app = create_app(Catalogue(place / "reports", place / "runs"), device="cpu", limits=LIMITS, **settings)
+    app = create_app(RunIndex(place / "reports", place / "runs"), device="cpu", limits=LIMITS, **settings)
     return TestClient(app, base_url="http://127.0.0.1:8000")
 
 
@@ -163,8 +163,8 @@ def test_an_upload_never_becomes_a_file(place, monkeypatch):
         raise AssertionError("written to a disk")
 
     monkeypatch.setattr(tempfile.SpooledTemporaryFile, "rollover", rollover)
-    catalogue = Catalogue(place / "reports", place / "runs")
-    with TestClient(create_app(catalogue, device="cpu"), base_url="http://127.0.0.1") as client:
+    index = RunIndex(place / "reports", place / "runs")
+    with TestClient(create_app(index, device="cpu"), base_url="http://127.0.0.1") as client:
         photo = encoded("PNG", (800, 800))
         assert len(photo) > 1_500_000 and asked(client, photo).status_code == 200
 

@@ -19,8 +19,8 @@ Examples:
 
 @implemented_in("benchmarks.cli.compare")
 def compare(
-    a: Annotated[str, typer.Argument(help="A detector of the suite.")],
-    b: Annotated[str, typer.Argument(help="Another one.")],
+    a: Annotated[str, typer.Argument(help="Detector of the suite.")],
+    b: Annotated[str, typer.Argument(help="Detector to compare it with.")],
     suite: Annotated[str, typer.Option("--suite", help="Finished run or suite.")],
     column: Annotated[str | None, typer.Option("--column", help="Show every cell of one column, e.g. unseen.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="The picture. [default: pictures/SUITE/A-vs-B.svg]")] = None,

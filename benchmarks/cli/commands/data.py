@@ -34,13 +34,13 @@ def prepare(
     count: Annotated[int | None, typer.Option("--count", min=1, help="Use this many, drawn at random.")] = None,
     resolution: Annotated[int, typer.Option("--resolution", min=8, max=1024, help="Height and width, pixels.")] = 64,
     out: Annotated[Path | None, typer.Option("--out", help="Directory to make. [default: SOURCE-RESOLUTION]")] = None,
-    crop: Annotated[str, typer.Option("--crop", help="none (centre square) or face (find and align).")] = "none",
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the choice and the splits.")] = 0,
+    crop: Annotated[str, typer.Option("--crop", help="Crop: none (centre square) or face (find and align).")] = "none",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed of the choice and the splits.")] = 0,
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that read photos; 0: one a core.")] = 0,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", help="One option of the source, e.g. identities=folders.")
     ] = None,
-    keep_duplicates: Annotated[bool, typer.Option("--keep-duplicates", help="Do not drop near duplicates.")] = False,
+    keep_duplicates: Annotated[bool, typer.Option("--keep-duplicates", help="Keep near duplicates.")] = False,
 ) -> None:
     """Turn photos (or the renderer) into a FaceSet."""
 
@@ -49,9 +49,9 @@ def prepare(
 @implemented_in("benchmarks.cli.data")
 def show(
     faces: Set,
-    out: Annotated[Path | None, typer.Option("--out", help="Where the contact sheet goes (PNG).")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="File of the contact sheet (PNG).")] = None,
     count: Annotated[int, typer.Option("--count", min=1, max=4096, help="Faces on the sheet.")] = 64,
-    split: Annotated[str | None, typer.Option("--split", help="Only this split.")] = None,
+    split: Annotated[str | None, typer.Option("--split", help="Split to use. [default: all]")] = None,
 ) -> None:
     """Print a set's card and write a contact sheet."""
 
@@ -67,6 +67,6 @@ def verify(faces: Set) -> None:
 def export(
     faces: Set,
     directory: Annotated[Path, typer.Argument(help="Directory to make.")],
-    split: Annotated[str | None, typer.Option("--split", help="Only this split.")] = None,
+    split: Annotated[str | None, typer.Option("--split", help="Split to use. [default: all]")] = None,
 ) -> None:
     """Write a set as PNG files and a table; forged images carry a mark of where they come from."""

@@ -49,9 +49,13 @@ def detect(
     ] = None,
     generator: Annotated[
         list[str] | None,
-        typer.Option("--generator", "-g", help="path/to/file.py:Class whose discriminator the detector contains."),
+        typer.Option(
+            "--generator", "-g", help="Class, as path/to/file.py:Class, whose discriminator the detector contains."
+        ),
     ] = None,
-    crop: Annotated[str | None, typer.Option("--crop", help="none or face. [default: as the run did, or none]")] = None,
+    crop: Annotated[
+        str | None, typer.Option("--crop", help="Crop: none or face. [default: as the run did, or none]")
+    ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Write one picture per photo that shows where the detector looked.")
     ] = False,
@@ -59,7 +63,8 @@ def detect(
         Path | None, typer.Option("--explain-to", help="Folder of these pictures. [default: pictures/RUN/DETECTOR]")
     ] = None,
     form: Annotated[
-        str | None, typer.Option("--format", help="table, csv, json or parquet. [default: table, or as --out ends]")
+        str | None,
+        typer.Option("--format", help="Format: table, csv, json or parquet. [default: table, or as --out ends]"),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="File for the results. [default: the terminal]")] = None,
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that read photos; 0: one per core.")] = 0,
@@ -78,11 +83,13 @@ def detect(
 @implemented_in("benchmarks.cli.detect")
 def import_weights(
     name: Annotated[str, typer.Argument(help="Detector that the weights are of, e.g. meso4.")],
-    file: Annotated[Path, typer.Argument(help="The file as its authors published it (.h5, .pth or .safetensors).")],
+    file: Annotated[Path, typer.Argument(help="File as its authors published it (.h5, .pth or .safetensors).")],
     out: Annotated[Path | None, typer.Option("--out", help="Folder to make. [default: NAME-published]")] = None,
     resolution: Annotated[
         int | None,
-        typer.Option("--resolution", min=8, max=1024, help="Of the images it will judge. [default: the authors']"),
+        typer.Option(
+            "--resolution", min=8, max=1024, help="Resolution of the images it will score. [default: the authors']"
+        ),
     ] = None,
 ) -> None:
     """Turn weights that authors published into a detector; nothing in the file is ever run.

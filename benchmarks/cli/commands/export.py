@@ -24,7 +24,7 @@ def images(
     suite: Annotated[str, typer.Argument(help="Name of a finished run or suite.")],
     out: Annotated[Path, typer.Option("--out", help="Folder to make.")],
     real: Annotated[
-        bool, typer.Option("--real", help="Also the real faces, where their licence lets you pass them on.")
+        bool, typer.Option("--real", help="Include the real faces, where their licence lets you pass them on.")
     ] = False,
     store: options.Store = options.STORE,
     reports: options.Reports = options.REPORTS,

@@ -18,7 +18,7 @@ Examples:
 
 @implemented_in("benchmarks.cli.init")
 def init(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the suite; the file is NAME.yaml.")] = "suite",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the suite; its file is NAME.yaml.")] = "suite",
     data: Annotated[
         str | None, typer.Option("--data", help="Real faces: NAME, PATH or NAME:PATH. [default: rendered]")
     ] = None,

@@ -27,7 +27,7 @@ def leaderboard(
             autocompletion=completion.runs,
         ),
     ],
-    form: Annotated[str, typer.Option("--format", help="table, md, html, csv or json.")] = "table",
+    form: Annotated[str, typer.Option("--format", help="Format: table, md, html, csv or json.")] = "table",
     by: Annotated[
         str | None, typer.Option("--by", help="Column that ranks. [default: unseen, else matrix, else seen]")
     ] = None,

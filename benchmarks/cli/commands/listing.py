@@ -12,7 +12,10 @@ from benchmarks.cli.groups import implemented_in
 
 @implemented_in("benchmarks.cli.listing")
 def list_names(
-    kind: Annotated[str, typer.Argument(help="generators, detectors, metrics, perturbations, sources, suites or runs")],
+    kind: Annotated[
+        str,
+        typer.Argument(help="Names to list: generators, detectors, metrics, perturbations, sources, suites or runs."),
+    ],
     long: Annotated[
         bool, typer.Option("--long", "-l", help="Detectors: count parameters too (seconds; remembered in the store).")
     ] = False,

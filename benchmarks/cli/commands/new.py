@@ -18,8 +18,10 @@ Examples:
 
 @implemented_in("benchmarks.cli.new")
 def new(
-    kind: Annotated[str, typer.Argument(help="generator or detector.")],
-    name: Annotated[str, typer.Argument(help="Of the file, a Python name: my_gan makes my_gan.py with class MyGan.")],
+    kind: Annotated[str, typer.Argument(help="Template: generator or detector.")],
+    name: Annotated[
+        str, typer.Argument(help="Name of the file and its class: my_gan makes my_gan.py with class MyGan.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="Folder of the files.")] = Path(),
 ) -> None:
     """Write NAME.py, a small generator or detector that works, and test_NAME.py, which says what it must keep."""

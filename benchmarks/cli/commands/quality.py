@@ -25,7 +25,7 @@ def quality(
         Path | None, typer.Option("--against", help="Real FaceSet. [default: what the generator was trained on]")
     ] = None,
     n: Annotated[int, typer.Option("--n", "-n", min=16, help="Images a side.")] = 1000,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of all draws.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed of all draws.")] = 0,
     metric: Annotated[
         str | None,
         typer.Option("--metric", help="Metrics of plug-ins, comma-separated: names or path/to/file.py:Class."),

@@ -20,7 +20,9 @@ Examples:
 
 @implemented_in("benchmarks.cli.serve")
 def serve(
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8000,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Port to listen at; 0 takes a free one.")
+    ] = 8000,
     host: Annotated[
         str, typer.Option("--host", help="Address to listen at; 0.0.0.0 lets everybody in the network in.")
     ] = "127.0.0.1",
@@ -32,7 +34,9 @@ def serve(
     ] = None,
     generator: Annotated[
         list[str] | None,
-        typer.Option("--generator", "-g", help="path/to/file.py:Class whose discriminator a detector contains."),
+        typer.Option(
+            "--generator", "-g", help="Class, as path/to/file.py:Class, whose discriminator a detector contains."
+        ),
     ] = None,
     max_mb: Annotated[float, typer.Option("--max-mb", min=0.01, max=100, help="Size of a photo's file.")] = 10,
     max_megapixels: Annotated[

@@ -22,18 +22,22 @@ Examples:
 @implemented_in("benchmarks.cli.show")
 def show(
     name: Annotated[
-        str, typer.Argument(help="A generator, detector, source, finished run, or directory of a trained generator.")
+        str, typer.Argument(help="Generator, detector, source, finished run, or directory of a trained generator.")
     ],
     preset: Annotated[str, typer.Option("--preset", help="Show settings as of this preset.")] = "quick",
     generator: Annotated[
         str | None,
-        typer.Option("--generator", "-g", help="Of the run, e.g. dcgan or dcgan@24k: write pictures of its faces."),
+        typer.Option(
+            "--generator", "-g", help="Generator of the run, e.g. dcgan or dcgan@24k: write pictures of its faces."
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder of the pictures. [default: pictures/RUN/GENERATOR]")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the pictures' latents.")] = 0,
-    animation: Annotated[str, typer.Option("--format", help="Of the animation: gif, or apng (lossless).")] = "gif",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed of the pictures' latents.")] = 0,
+    animation: Annotated[
+        str, typer.Option("--format", help="Format of the animation: gif, or apng (lossless).")
+    ] = "gif",
     against: Annotated[
         Path | None, typer.Option("--against", help="FaceSet it was trained on: show the forgeries nearest to a photo.")
     ] = None,

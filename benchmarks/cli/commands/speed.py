@@ -13,10 +13,11 @@ from benchmarks.cli.groups import implemented_in
 @implemented_in("benchmarks.cli.speed")
 def speed(
     only: Annotated[str | None, typer.Option("--only", help="Comma-separated names of measurements.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="File to write the figures to as well.")] = None,
     photos: Annotated[str | None, typer.Option("--photos", help="Source for the measurement of prepare.")] = None,
     merge: Annotated[
-        list[Path] | None, typer.Option("--merge", help="results.json of `make gpu`, taken into reports/speed.md.")
+        list[Path] | None,
+        typer.Option("--merge", help="Files results.json of `make gpu`, taken into reports/speed.md."),
     ] = None,
 ) -> None:
     """Measure start-up, whole runs, rendering, preparing, training and scoring; minutes in all."""

@@ -21,7 +21,7 @@ Examples:
 def submit(
     file: Annotated[Path, typer.Argument(help="CSV or Parquet: columns image and score, higher for forged.")],
     suite: Annotated[str, typer.Option("--suite", help="Finished run or suite whose test images were scored.")],
-    name: Annotated[str, typer.Option("--name", help="Of the detector, in tables.")],
+    name: Annotated[str, typer.Option("--name", help="Name of the detector in tables.")],
     reports: options.Reports = options.REPORTS,
 ) -> None:
     """Put a detector into the leaderboard of a suite from its scores of the test images (`bench export images`)."""

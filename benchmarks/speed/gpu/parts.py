@@ -1,4 +1,4 @@
-"""What each part of the GPU run does; a part imports what it needs, so that what is missing stops no other part."""
+"""Parts of the GPU run; each imports what it needs, so that what is missing stops no other part."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a part of the GPU run leaves: figures and facts in one JSON file, written anew after each of them."""
+"""Record of a part of the GPU run: figures and facts in one JSON file, written anew after each of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How large the measured work is: the presets of a GPU, or small enough that a CPU tries every part in a minute."""
+"""Sizes of the measured work: presets of a GPU, or small enough for a dry run on a CPU in a minute."""
 
 from __future__ import annotations
 

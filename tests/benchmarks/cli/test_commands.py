@@ -73,3 +73,13 @@ def test_declared_arguments_are_those_of_the_implementation(name):
             annotation = parameter.annotation
             plain = typing.get_args(annotation)[0] if hasattr(annotation, "__metadata__") else annotation
             assert plain == implemented.parameters[key].annotation, f"{name}: {key}"
+
+
+@pytest.mark.parametrize("name", DECLARED)
+def test_help_texts_begin_with_a_noun_or_a_verb(name):
+    for declaration in declarations(name):
+        for key, parameter in inspect.signature(declaration, eval_str=True).parameters.items():
+            help_text = parameter.annotation.__metadata__[0].help
+            first = help_text.split()[0].strip(",:.")
+            assert first not in {"Of", "Where", "Only", "Also", "Not", "The", "A", "An"}, f"{name} {key}"
+            assert help_text[0].isupper() or help_text[:2] == "0 ", f"{name} {key}: {help_text}"

@@ -1,4 +1,4 @@
-"""Who may ask, and what a browser may do with the answers: names, origins, and security headers."""
+"""Access rules of the local server: host names, origins, and security headers."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 
 def names_of(host: str) -> frozenset[str]:
     """The names under which a server that listens on `host` may be asked for."""
-    own = {host.lower(), *LOOPBACK}
+    names = {host.lower(), *LOOPBACK}
     if is_wildcard(host):
         name = socket.gethostname().lower()
-        own |= {name, f"{name}.local"}
-    return frozenset(own)
+        names |= {name, f"{name}.local"}
+    return frozenset(names)
 
 
 def is_loopback(host: str) -> bool:
@@ -50,7 +50,7 @@ def is_wildcard(host: str) -> bool:
         return False
 
 
-class Guard:
+class SecurityHeaders:
     """Refuses foreign Host headers (DNS rebinding) and foreign origins (forged forms), and adds headers to answers.
 
     A page elsewhere can point its own name at this machine, and can post a form to it; neither carries our name.

@@ -20,7 +20,7 @@ from PIL import Image
 from benchmarks.inference.photos import intake_for, read_face
 from benchmarks.inference.predictor import Predictor, cannot_explain, caution, predict
 from benchmarks.report.colour import overlay
-from benchmarks.serve.catalogue import Catalogue, Choice
+from benchmarks.serve.index import Choice, RunIndex
 from benchmarks.serve.limits import Limits, Refused, check_photo
 from detect.explain import method
 from forge.compute import Compute
@@ -75,17 +75,17 @@ class Answer:
         return asdict(self)
 
 
-class Desk:
+class DetectionQueue:
     """Answers for photos: one at a time, a bounded number waiting, the detectors used last in memory.
 
     Args:
-        catalogue: where detectors come from.
+        index: where detectors come from.
         limits: how many may wait, and what a photo may be.
         compute: the device.
     """
 
-    def __init__(self, catalogue: Catalogue, limits: Limits, compute: Compute) -> None:
-        self.catalogue, self.limits, self.compute = catalogue, limits, compute
+    def __init__(self, index: RunIndex, limits: Limits, compute: Compute) -> None:
+        self.index, self.limits, self.compute = index, limits, compute
         self._turn = asyncio.Lock()
         self._worker = ThreadPoolExecutor(1, "judge")  # one thread: what torch and its allocator keep, they keep once
         self._inside = 0
@@ -166,8 +166,8 @@ class Desk:
         self._worker.submit(use)
 
     def _loaded(self, choice: Choice) -> Predictor:
-        key = self.catalogue.stamp(choice)
-        predictor = self._predictors.pop(key, None) or self.catalogue.load(choice)
+        key = self.index.stamp(choice)
+        predictor = self._predictors.pop(key, None) or self.index.load(choice)
         self._predictors[key] = predictor
         while len(self._predictors) > KEPT:
             self._predictors.popitem(last=False)

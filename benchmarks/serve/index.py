@@ -1,4 +1,4 @@
-"""Which runs there are, what each is, and which detectors can be asked about a photo."""
+"""Index of finished runs and of the detectors that can score a photo."""
 
 from __future__ import annotations
 
@@ -79,13 +79,13 @@ class Run:
         """What /api/runs says of it."""
         plain = {key: value for key, value in vars(self).items() if key not in ("choices", "page")}
         asked = [
-            {"id": one.id, "detector": one.detector, "trained_on": one.trained_on, "ready": one.ready}
-            for one in self.choices
+            {"id": choice.id, "detector": choice.detector, "trained_on": choice.trained_on, "ready": choice.ready}
+            for choice in self.choices
         ]
         return plain | {"choices": asked}
 
 
-class Catalogue:
+class RunIndex:
     """Runs below a reports folder, and detectors in folders of their own; read again when a file has changed.
 
     Args:
@@ -104,20 +104,20 @@ class Catalogue:
         self.reports, self.store = reports, store
         self._classes = {short_name(reference): reference for reference in classes}
         self._read: dict[Path, tuple[tuple[int, ...], Run]] = {}
-        self.folders = [_choice_at(folder) for folder in folders]
+        self.folders = [_entryat(folder) for folder in folders]
 
     def runs(self) -> list[Run]:
         """Every run, the latest first."""
-        found: dict[Path, tuple[tuple[int, ...], Run]] = {}
+        read: dict[Path, tuple[tuple[int, ...], Run]] = {}
         for file in (folder / "results.json" for folder in report_folders(self.reports)):
             try:
                 stamp = _stamp(file) + _stamps_beside(file)
             except OSError:  # replaced at this moment by the run that made it
                 continue
             known = self._read.get(file)
-            found[file] = known if known and known[0] == stamp else (stamp, _described(file, self.store))
-        self._read = found
-        return [run for _, run in sorted(found.values(), key=lambda one: (-one[0][0], one[1].name))]
+            read[file] = known if known and known[0] == stamp else (stamp, _described(file, self.store))
+        self._read = read
+        return [run for _, run in sorted(read.values(), key=lambda entry: (-entry[0][0], entry[1].name))]
 
     def choices(self) -> list[Choice]:
         """Every detector that can be asked, folders first."""
@@ -132,7 +132,7 @@ class Catalogue:
         """
         choices = self.choices()
         if asked:
-            for choice in sorted(choices, key=lambda one: not one.ready):
+            for choice in sorted(choices, key=lambda entry: not entry.ready):
                 if asked in (choice.id, choice.source):
                     return choice
             raise UnknownNameError("detector", asked, {choice.id for choice in choices})
@@ -170,7 +170,7 @@ class Catalogue:
         raise UnknownNameError("run", name, {run.name for run in self.runs()})
 
 
-def _choice_at(folder: Path) -> Choice:
+def _entryat(folder: Path) -> Choice:
     card = read_card(folder)
     name = card.label or short_name(card.name)
     return Choice(f"folder {folder.resolve().name}", folder.resolve().name, name, card.trained_on, folder, folder=True)
@@ -199,8 +199,8 @@ def _described(file: Path, store: Path) -> Run:
     except BenchError as error:
         return replace(run, problem=str(error))
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, OSError) as error:
-        said = f"{type(error).__name__}: {error}"[:80]
-        return replace(run, problem=f"results.json is damaged or of another version ({said})")
+        cause = f"{type(error).__name__}: {error}"[:80]
+        return replace(run, problem=f"results.json is damaged or of another version ({cause})")
 
 
 def _filled(run: Run, report: RunReport, store: Store) -> Run:

@@ -1,0 +1,108 @@
+"""Every verb of `bench` with a wrong value: exit code 2, and one sentence with the field, the value and the fix."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from synthetic import call_bench
+
+from benchmarks.cli.main import COMMANDS
+
+REPORTS = Path(__file__).resolve().parents[3] / "reports"
+SUITE = "dcgan-xception-rendered-quick"  # a committed report
+UNREADABLE = "unreadable"  # a copy whose command has an option that this version lacks
+
+# arguments, then what the sentence must contain: the value, and what to do
+WRONG = [
+    (("nonsense",), "'nonsense'", "bench --help"),
+    (("--nonsense",), "--nonsense", "bench --help"),
+    (("run", "--nonsense", "3"), "--nonsense", "bench run --help"),
+    (("run", "--seed", "x"), "'x'", "bench run --help"),
+    (("run", "-g", "dcgna", "-d", "dct"), "'dcgna'", "did you mean 'dcgan'?"),
+    (("run", "-g", "dcgan", "-d", "dct", "--preset", "tiny"), "'tiny'", "quick"),
+    (("run", "-g", "dcgan", "-d", "dct", "--set", "generator.training.kmg=1"), "kmg", "kimg"),
+    (("run", "-g", "dcgan", "-d", "plugin.py:NotADetector", "--dry-run"), "plugin.py:NotADetector", "subclass of"),
+    (("run", "-g", "plugin.py:NotADetector", "-d", "dct", "--dry-run"), "plugin.py:NotADetector", "subclass of"),
+    (("run", "none.yaml"), "none.yaml", "cannot be read"),
+    (("init", "a b"), "'a b'", "try bench init a-b"),
+    (("new", "generator", "3d"), "'3d'", "e.g. my_generator"),
+    (("new", "gan", "mine"), "'gan'", "known: detector, generator"),
+    (("list", "generator"), "'generator'", "did you mean 'generators'?"),
+    (("show", "dcgna"), "'dcgna'", "bench list generators"),
+    (("data", "prepare", "nowhere"), "'nowhere'", "bench list sources"),
+    (("data", "prepare", "digits", "--resolution", "4"), "--resolution", "greater than or equal to 8"),
+    (("data", "show", "nowhere"), "nowhere", "bench data prepare"),
+    (("data", "verify", "nowhere"), "nowhere", "bench data prepare"),
+    (("data", "export", "nowhere", "out"), "nowhere", "bench data prepare"),
+    (("detect", "nowhere", "me.jpg"), "'nowhere'", f"there are: {SUITE}"),
+    (("detect", SUITE, "me.jpg", "--format", "xls"), "'xls'", "known: "),
+    (("detect", "import", "meso4", "note.txt"), "note.txt", ".h5"),
+    (("detect", "import", "dct", "note.txt"), "dct", "meso4"),
+    (("quality", "nowhere"), "nowhere", "FaceSet"),
+    (("report", "nowhere"), "'nowhere'", f"there are: {SUITE}"),
+    (("leaderboard", SUITE, "--format", "xls"), "'xls'", "known: csv"),
+    (("leaderboard", SUITE, "--columns", "crss"), "'crss'", "known"),
+    (("compare", "dct", "dct", "--suite", SUITE), "dct", "name two detectors"),
+    (("export", "images", SUITE, "--out", "here"), "here", "--out"),
+    (("submit", "note.txt", "--suite", SUITE, "--name", "theirs"), "note.txt", "columns image and score"),
+    (("submit", "note.txt", "--suite", SUITE, "--name", "a/b"), "'a/b'", "try --name"),
+    (("reproduce", SUITE, "--from", "sky"), "'sky'", "known: checkpoints, scores, scratch"),
+    (("reproduce", UNREADABLE, "--from", "scratch"), "--nonsense 3", "command"),
+    (("serve", "--port", "70000"), "'70000'", "bench serve --help"),
+    (("serve", "--host", "nowhere.invalid"), "'nowhere.invalid'", "--host"),
+    (("doctor", "--store"), "--store", "requires an argument"),
+    (("speed", "--only", "nothing"), "'nothing'", "did you mean"),
+]
+
+
+@pytest.fixture
+def bench(tmp_path, monkeypatch, capsys):
+    (tmp_path / "plugin.py").write_text("class NotADetector:\n    pass\n")
+    (tmp_path / "note.txt").write_text("hello\n")
+    (tmp_path / "me.jpg").write_text("no photo")
+    (tmp_path / "here").mkdir()
+    shutil.copytree(REPORTS / SUITE, tmp_path / "reports" / SUITE)
+    shutil.copytree(REPORTS / SUITE, tmp_path / "reports" / UNREADABLE)
+    (tmp_path / "reports" / UNREADABLE / "SHA256SUMS").unlink()  # its digests no longer hold
+    file = tmp_path / "reports" / UNREADABLE / "results.json"
+    results = json.loads(file.read_text()) | {"command": "bench run --generator dcgan --nonsense 3"}
+    file.write_text(json.dumps(results))
+    return call_bench(tmp_path, monkeypatch, capsys)
+
+
+@pytest.mark.parametrize(("arguments", "value", "fix"), WRONG, ids=[" ".join(case[0]) for case in WRONG])
+def test_a_wrong_value_is_refused_in_one_sentence(bench, arguments, value, fix):
+    code, out, err = bench(*arguments)
+    sentence = err.splitlines()[-1]  # a note may stand before it
+    assert code == 2 and sentence.startswith("error: ") and "Traceback" not in err
+    assert "should not happen" not in err and all(line.startswith(("note: ", "error: ")) for line in err.splitlines())
+    assert value in sentence and fix in sentence and "error" not in out
+
+
+def test_every_verb_is_among_them():
+    assert {arguments[0] for arguments, *_ in WRONG} >= set(COMMANDS)
+
+
+def test_results_of_an_earlier_schema_are_shown(bench, tmp_path):
+    folder = tmp_path / "reports" / SUITE
+    (folder / "SHA256SUMS").unlink()
+    file = folder / "results.json"
+    results = json.loads(file.read_text())
+    for version, expected in ((99, 2), (1, 0)):
+        file.write_text(json.dumps(results | {"schema_version": version}))
+        code, _, err = bench("show", SUITE)
+        assert code == expected and "should not happen" not in err, version
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"schema_version": "x"}', '{"schema_version": 6, "cells": 3}'])
+@pytest.mark.parametrize("verb", [("show",), ("report",), ("leaderboard",), ("reproduce",), ("list",)])
+def test_damaged_results_are_refused_in_one_sentence(bench, tmp_path, verb, content):
+    (tmp_path / "reports" / SUITE / "SHA256SUMS").unlink()
+    (tmp_path / "reports" / SUITE / "results.json").write_text(content)
+    code, _, err = bench(*verb, "runs" if verb == ("list",) else SUITE)
+    if verb == ("list",):
+        assert code == 0  # the table says it
+    else:
+        assert code in (1, 2) and err.count("\n") <= 2 and "error: " in err
+    assert "should not happen" not in err and "Traceback" not in err
