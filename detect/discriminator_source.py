@@ -41,7 +41,7 @@ class DiscriminatorSource:
 
     def history(self) -> list[TrainedGenerator]:
         """The snapshots taken before that moment, in order, and the moment itself."""
-        taken = [float(place.name.removesuffix("k")) for place in (self.training / "snapshots").glob("*k")]
+        taken = [float(folder.name.removesuffix("k")) for folder in (self.training / "snapshots").glob("*k")]
         before = sorted(kimg for kimg in taken if self.snapshot is None or kimg < self.snapshot)
         return [*(self._at(kimg) for kimg in before), self.open()]
 
@@ -51,7 +51,7 @@ class DiscriminatorSource:
 
 @dataclass(frozen=True)
 class Blueprint:
-    """What is needed to build a discriminator's network again: stored beside its weights.
+    """Description of a discriminator's network, stored beside its weights, from which it is built again.
 
     Attributes:
         architecture: registered name, or "path/to/file.py:Class".
@@ -91,9 +91,11 @@ class Blueprint:
             raise InputError(
                 f"this detector contains a discriminator from a file; name that file: --generator {self.architecture}"
             )
-        kind = GENERATORS.load(self.architecture)
+        architecture_class = GENERATORS.load(self.architecture)
         classes = (self.classes,) if self.classes else ()
-        network: nn.Module = kind(kind.Settings(**self.settings), self.resolution, *classes).discriminator()
+        network: nn.Module = architecture_class(
+            architecture_class.Settings(**self.settings), self.resolution, *classes
+        ).discriminator()
         for layer in network.modules():
             if isinstance(layer, MinibatchDeviation):
                 layer.group = 1
@@ -124,9 +126,9 @@ def layers(network: nn.Module, images: Tensor) -> list[Tensor]:
     """
     features = getattr(network, "features", None)
     if features is None:
-        kind = type(network).__name__
+        class_name = type(network).__name__
         raise InputError(
-            f"{kind} has no method features(images) that gives its layers' activations; disc-probe asks it"
+            f"{class_name} has no method features(images) that gives its layers' activations; disc-probe asks it"
         )
-    found: list[Tensor] = features(images)
-    return found
+    activations: list[Tensor] = features(images)
+    return activations

@@ -109,8 +109,8 @@ class RawDiscriminator(Detector[V]):
         detector.scales = [Calibration(**scale) for scale in stored["scales"]]
         for i in range(len(detector.signs)):
             judge = detector.blueprint.build()
-            own = {name.removeprefix(f"{i}."): t for name, t in tensors.items() if name.startswith(f"{i}.")}
-            load_weights(judge, own, source=str(path))
+            weights = {name.removeprefix(f"{i}."): t for name, t in tensors.items() if name.startswith(f"{i}.")}
+            load_weights(judge, weights, source=str(path))
             detector.judges.append(judge.eval())
         return detector
 
@@ -135,11 +135,13 @@ class SnapshotEnsemble(RawDiscriminator[EnsembleSettings]):
     needs: ClassVar[Needs] = "snapshots"
 
     def _moments(self, context: FitContext) -> list[TrainedGenerator]:
-        found = discriminator_source_of(context, self.family).history()
-        if len(found) < 2:
+        snapshots = discriminator_source_of(context, self.family).history()
+        if len(snapshots) < 2:
             raise InputError(
-                f"{self.family} needs snapshots of the training of {found[0].card.name}; keep some: "
+                f"{self.family} needs snapshots of the training of {snapshots[0].card.name}; keep some: "
                 "--set generator.training.snapshots_kimg=[12,24,36]"
             )
-        chosen = sorted(set(np.linspace(0, len(found) - 1, min(self.settings.moments, len(found))).round().astype(int)))
-        return [found[i] for i in chosen]
+        chosen = sorted(
+            set(np.linspace(0, len(snapshots) - 1, min(self.settings.moments, len(snapshots))).round().astype(int))
+        )
+        return [snapshots[i] for i in chosen]
