@@ -214,11 +214,11 @@ def use_pretrained(trained: TrainedDetector, name: str, resolution: int, seed: i
     Args:
         trained: as loaded.
         name: in tables.
-        resolution: of the images it is to judge, pixels; another than its own only with an `input_size` of its own.
+        resolution: of the images it will score, pixels; another than its own only with an `input_size` of its own.
         seed: of the run that uses it, which its scores carry.
 
     Raises:
-        InputError: it judges images of its resolution alone.
+        InputError: it scores images of its resolution alone.
     """
     card = trained.card
     if resolution != card.resolution and card.settings.get("input_size") is None:

@@ -70,12 +70,12 @@ class Blueprint:
         """The blueprint of a trained generator's discriminator.
 
         Raises:
-            InputError: it judges images of another resolution.
+            InputError: it was trained on images of another resolution.
         """
         card = trained.card
         if card.resolution != resolution:
             raise InputError(
-                f"the discriminator of {card.name} judges {card.resolution} px and the images have {resolution} px; "
+                f"the discriminator of {card.name} takes {card.resolution} px and the images have {resolution} px; "
                 "train the generator at their resolution"
             )
         classes = trained.condition.classes if trained.condition else ()
@@ -84,7 +84,7 @@ class Blueprint:
     def build(self) -> nn.Module:
         """A fresh discriminator: images [N, 3, H, W] in -1..1 to logits [N], high for real.
 
-        It judges every image by itself: statistics over a batch would tell a half-real, half-forged training batch
+        It scores every image by itself: statistics over a batch would tell a half-real, half-forged training batch
         from the batches of one class that follow.
         """
         if is_file_reference(self.architecture) and not was_loaded(self.architecture):
