@@ -25,7 +25,7 @@ SCHEMA_VERSION = 1
 
 
 class DetectorCard(BaseModel):
-    """What a fitted detector is and where it comes from; stored as detector.json."""
+    """Description and origin of a fitted detector; stored as detector.json."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -87,8 +87,8 @@ class TrainedDetector:
         """
         with publishing(directory) as temporary:
             self.detector.save(temporary)
-            own = sorted(file for file in temporary.rglob("*") if file.is_file())
-            files = {file.relative_to(temporary).as_posix(): digest_file(file) for file in own}
+            stored = sorted(file for file in temporary.rglob("*") if file.is_file())
+            files = {file.relative_to(temporary).as_posix(): digest_file(file) for file in stored}
             card = self.card.model_copy(update={"files": files})
             write_signed_json(temporary / "detector.json", card.model_dump(mode="json"))
 
@@ -214,11 +214,11 @@ def use_pretrained(trained: TrainedDetector, name: str, resolution: int, seed: i
     Args:
         trained: as loaded.
         name: in tables.
-        resolution: of the images it is to judge, pixels; another than its own only with an `input_size` of its own.
+        resolution: of the images it will score, pixels; another than its own only with an `input_size` of its own.
         seed: of the run that uses it, which its scores carry.
 
     Raises:
-        InputError: it judges images of its resolution alone.
+        InputError: it scores images of its resolution alone.
     """
     card = trained.card
     if resolution != card.resolution and card.settings.get("input_size") is None:
@@ -231,10 +231,10 @@ def use_pretrained(trained: TrainedDetector, name: str, resolution: int, seed: i
 
 
 def _implementation(name: str) -> type[Detector[Any]]:
-    found = DETECTORS.load(name)
-    if not (isinstance(found, type) and issubclass(found, Detector)):
+    loaded = DETECTORS.load(name)
+    if not (isinstance(loaded, type) and issubclass(loaded, Detector)):
         raise InputError(f"detector {quoted(name)} is not a subclass of detect.detectors.base.Detector")
-    return found
+    return loaded
 
 
 def _name_of(detector: Detector[Any], reference: str) -> str:

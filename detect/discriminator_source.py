@@ -41,7 +41,7 @@ class DiscriminatorSource:
 
     def history(self) -> list[TrainedGenerator]:
         """The snapshots taken before that moment, in order, and the moment itself."""
-        taken = [float(place.name.removesuffix("k")) for place in (self.training / "snapshots").glob("*k")]
+        taken = [float(folder.name.removesuffix("k")) for folder in (self.training / "snapshots").glob("*k")]
         before = sorted(kimg for kimg in taken if self.snapshot is None or kimg < self.snapshot)
         return [*(self._at(kimg) for kimg in before), self.open()]
 
@@ -51,7 +51,7 @@ class DiscriminatorSource:
 
 @dataclass(frozen=True)
 class Blueprint:
-    """What is needed to build a discriminator's network again: stored beside its weights.
+    """Description of a discriminator's network, stored beside its weights, from which it is built again.
 
     Attributes:
         architecture: registered name, or "path/to/file.py:Class".
@@ -70,12 +70,12 @@ class Blueprint:
         """The blueprint of a trained generator's discriminator.
 
         Raises:
-            InputError: it judges images of another resolution.
+            InputError: it was trained on images of another resolution.
         """
         card = trained.card
         if card.resolution != resolution:
             raise InputError(
-                f"the discriminator of {card.name} judges {card.resolution} px and the images have {resolution} px; "
+                f"the discriminator of {card.name} takes {card.resolution} px and the images have {resolution} px; "
                 "train the generator at their resolution"
             )
         classes = trained.condition.classes if trained.condition else ()
@@ -84,16 +84,18 @@ class Blueprint:
     def build(self) -> nn.Module:
         """A fresh discriminator: images [N, 3, H, W] in -1..1 to logits [N], high for real.
 
-        It judges every image by itself: statistics over a batch would tell a half-real, half-forged training batch
+        It scores every image by itself: statistics over a batch would tell a half-real, half-forged training batch
         from the batches of one class that follow.
         """
         if is_file_reference(self.architecture) and not was_loaded(self.architecture):
             raise InputError(
                 f"this detector contains a discriminator from a file; name that file: --generator {self.architecture}"
             )
-        kind = GENERATORS.load(self.architecture)
+        architecture_class = GENERATORS.load(self.architecture)
         classes = (self.classes,) if self.classes else ()
-        network: nn.Module = kind(kind.Settings(**self.settings), self.resolution, *classes).discriminator()
+        network: nn.Module = architecture_class(
+            architecture_class.Settings(**self.settings), self.resolution, *classes
+        ).discriminator()
         for layer in network.modules():
             if isinstance(layer, MinibatchDeviation):
                 layer.group = 1
@@ -124,9 +126,9 @@ def layers(network: nn.Module, images: Tensor) -> list[Tensor]:
     """
     features = getattr(network, "features", None)
     if features is None:
-        kind = type(network).__name__
+        class_name = type(network).__name__
         raise InputError(
-            f"{kind} has no method features(images) that gives its layers' activations; disc-probe asks it"
+            f"{class_name} has no method features(images) that gives its layers' activations; disc-probe asks it"
         )
-    found: list[Tensor] = features(images)
-    return found
+    activations: list[Tensor] = features(images)
+    return activations

@@ -1,4 +1,4 @@
-"""Where did it look: the pixels a verdict hangs on, the frequencies in which forgeries and weights differ."""
+"""Explanations: saliency maps of a detector, and the difference of the mean spectra of forged and real images."""
 
 from __future__ import annotations
 
@@ -22,46 +22,46 @@ BLOCK = 16  # images at a time
 
 
 def method() -> str:
-    """How saliency is computed here: the extra `explain` brings integrated gradients, plain gradients need nothing."""
+    """Name the method of saliency: integrated gradients with the extra `explain`, else plain gradients."""
     return "integrated gradients" if find_spec("captum") else "input gradients"
 
 
-def saliency(verdict: Callable[[Tensor], Tensor], images: Images, compute: Compute) -> Maps | None:
-    """How much each pixel moves the verdict.
+def saliency(logit: Callable[[Tensor], Tensor], images: Images, compute: Compute) -> Maps | None:
+    """Compute the influence of each pixel on the logit.
 
     With captum: the magnitude of integrated gradients (Sundararajan, Taly and Yan 2017) from mid-grey to the image;
     without: the magnitude of the gradient (Simonyan, Vedaldi and Zisserman 2014). Both summed over the channels.
 
     Args:
-        verdict: float32 pixels [N, H, W, 3], 0..255, to one logit an image [N], differentiable.
+        logit: float32 pixels [N, H, W, 3], 0..255, to one logit an image [N], differentiable.
         images: uint8 [N, H, W, 3].
         compute: the device.
 
     Returns:
-        float32 [N, H, W], each image's largest value 1 (0 throughout where nothing matters); None where the verdict
+        float32 [N, H, W], each image's largest value 1 (0 throughout where nothing matters); None where the logit
         is not a differentiable function of the pixels.
     """
-    found = []
+    maps = []
     for start in range(0, len(images), BLOCK):
         pixels = torch.from_numpy(np.ascontiguousarray(images[start : start + BLOCK])).to(compute.torch_device).float()
-        moved = _attribution(verdict, pixels)
-        if moved is None:
+        attribution = _attribution(logit, pixels)
+        if attribution is None:
             return None
-        strength = moved.detach().abs().sum(-1)
+        strength = attribution.detach().abs().sum(-1)
         peak = strength.amax(dim=(1, 2), keepdim=True)
-        found.append((strength / peak.clamp_min(torch.finfo(torch.float32).tiny)).cpu().numpy().astype(np.float32))
-    return np.concatenate(found) if found else None
+        maps.append((strength / peak.clamp_min(torch.finfo(torch.float32).tiny)).cpu().numpy().astype(np.float32))
+    return np.concatenate(maps) if maps else None
 
 
-def _attribution(verdict: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor | None:
+def _attribution(logit: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor | None:
     leaf = pixels.detach().clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(verdict(leaf).sum(), leaf, allow_unused=True)
+    (gradient,) = torch.autograd.grad(logit(leaf).sum(), leaf, allow_unused=True)
     if gradient is None or method() == "input gradients":
         return gradient
     from captum.attr import IntegratedGradients
 
     grey = torch.full_like(pixels, 127.5)
-    attributed: Tensor = IntegratedGradients(verdict).attribute(
+    attributed: Tensor = IntegratedGradients(logit).attribute(
         leaf, baselines=grey, n_steps=STEPS, internal_batch_size=4 * BLOCK
     )
     return attributed

@@ -97,6 +97,6 @@ def _apply(opcode: pickletools.OpcodeInfo, stack: list[int]) -> None:
         before = before[: before.index(pickletools.markobject)]
     for _ in before:
         size += stack.pop()
-    for kind in opcode.stack_after:
-        tuple_size = size if kind is pickletools.pytuple else 1
-        stack.append(_MARK if kind is pickletools.markobject else tuple_size)
+    for result in opcode.stack_after:
+        tuple_size = size if result is pickletools.pytuple else 1
+        stack.append(_MARK if result is pickletools.markobject else tuple_size)

@@ -22,7 +22,7 @@ from forge.errors import CorruptError, InputError, UnknownNameError
 from forge.files import digest_file
 
 Layers = dict[str, dict[str, NDArray[np.float32]]]  # layer -> role ("kernel", "gamma", ...) -> values
-Kind = Literal["conv2d", "batch_normalization", "dense"]
+LayerType = Literal["conv2d", "batch_normalization", "dense"]
 
 _WIDEST = 8  # bytes of a number
 HDF5_START = b"\x89HDF\r\n\x1a\n"
@@ -36,7 +36,7 @@ ROLES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "movi
 
 @dataclass(frozen=True)
 class Published:
-    """How a detector's published weights are read.
+    """Reader of a detector's published weights.
 
     Attributes:
         read: from the file to tensors with our names.
@@ -149,21 +149,27 @@ def read_keras(path: Path) -> Layers:
     layers: Layers = {}
     objects, numbers = 0, 0
 
-    def take(place: str, item: object) -> None:
+    def take(path_inside: str, item: object) -> None:
         nonlocal objects, numbers
         objects += 1
         if objects > MAX_OBJECTS:
             raise InputError(f"weights file {path} holds more than {MAX_OBJECTS:,} objects; it is another network")
-        layer, _, role = place.rpartition(":")[0].partition("/") if ":" in place else place.partition("/")
+        layer, _, role = (
+            path_inside.rpartition(":")[0].partition("/") if ":" in path_inside else path_inside.partition("/")
+        )
         if not isinstance(item, h5py.Dataset) or not role:
             return
         if item.external or item.is_virtual:
-            raise InputError(f"weights file {path} is refused: {place} is a piece of another file")
+            raise InputError(f"weights file {path} is refused: {path_inside} is a piece of another file")
         if item.dtype.kind not in "fiub" or item.dtype.itemsize > _WIDEST:
-            raise InputError(f"weights file {path}: {place} holds {item.dtype}, not numbers; it is another network")
+            raise InputError(
+                f"weights file {path}: {path_inside} holds {item.dtype}, not numbers; it is another network"
+            )
         numbers += item.size or 0
         if item.size is None or numbers > LARGEST:
-            raise InputError(f"weights file {path}: {place} is larger than anything in MesoNet; it is another network")
+            raise InputError(
+                f"weights file {path}: {path_inside} is larger than anything in MesoNet; it is another network"
+            )
         layers.setdefault(layer, {})[role.rpartition("/")[2]] = np.asarray(item[()], dtype=np.float32)
 
     try:
@@ -208,20 +214,22 @@ def meso_tensors(layers: Layers, convolutions: Iterable[str], source: str) -> di
     return {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in tensors.items()}
 
 
-def _numbered(layers: Layers, kind: Kind, names: Iterable[str], source: str) -> Layers:
+def _numbered(layers: Layers, layer_type: LayerType, names: Iterable[str], source: str) -> Layers:
     """Layers of one kind in the order of their numbers, under our names."""
-    axes = dict.fromkeys(ROLES, 1) if kind == "batch_normalization" else {"kernel": AXES[kind], "bias": 1}
-    found = {
+    axes = dict.fromkeys(ROLES, 1) if layer_type == "batch_normalization" else {"kernel": AXES[layer_type], "bias": 1}
+    numbered = {
         int(match[1] or 0): layer
         for name, layer in layers.items()
-        if (match := re.fullmatch(rf"{kind}(?:_(\d+))?", name))
+        if (match := re.fullmatch(rf"{layer_type}(?:_(\d+))?", name))
     }
-    own = list(names)
-    if len(found) != len(own):
-        raise InputError(f"{source} has {len(found)} layers {kind} and should have {len(own)}; it is another network")
-    if any({role: values.ndim for role, values in layer.items()} != axes for layer in found.values()):
-        raise InputError(f"{source}: a layer {kind} does not hold {', '.join(axes)}, each with its usual axes")
-    return {name: found[number] for name, number in zip(own, sorted(found), strict=True)}
+    wanted = list(names)
+    if len(numbered) != len(wanted):
+        raise InputError(
+            f"{source} has {len(numbered)} layers {layer_type} and should have {len(wanted)}; it is another network"
+        )
+    if any({role: values.ndim for role, values in layer.items()} != axes for layer in numbered.values()):
+        raise InputError(f"{source}: a layer {layer_type} does not hold {', '.join(axes)}, each with its usual axes")
+    return {name: numbered[number] for name, number in zip(wanted, sorted(numbered), strict=True)}
 
 
 def _unwrapped(loaded: object, path: Path) -> dict[str, Tensor]:

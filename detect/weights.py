@@ -62,22 +62,22 @@ def load_weights(network: nn.Module, tensors: dict[str, Tensor], *, source: str,
     Raises:
         InputError: names missing or unknown, or a shape that differs; the first few are named.
     """
-    own = network.state_dict()
-    kept = [name for name in head if name not in tensors or tensors[name].shape != own[name].shape]
+    state = network.state_dict()
+    kept = [name for name in head if name not in tensors or tensors[name].shape != state[name].shape]
     # an old PyTorch did not store this counter, and nothing in evaluation reads it
-    counters = {name for name in own if name.endswith("num_batches_tracked")} - set(tensors)
-    wrong = [f"{short(name)} is missing" for name in own if name not in tensors and name not in {*kept, *counters}]
-    wrong += [f"{short(name)} is not part of the network" for name in tensors if name not in own]
+    counters = {name for name in state if name.endswith("num_batches_tracked")} - set(tensors)
+    wrong = [f"{short(name)} is missing" for name in state if name not in tensors and name not in {*kept, *counters}]
+    wrong += [f"{short(name)} is not part of the network" for name in tensors if name not in state]
     wrong += [
-        f"{name} is {list(tensors[name].shape)}, the network has {list(own[name].shape)}"
-        for name in own
-        if name in tensors and name not in kept and tensors[name].shape != own[name].shape
+        f"{name} is {list(tensors[name].shape)}, the network has {list(state[name].shape)}"
+        for name in state
+        if name in tensors and name not in kept and tensors[name].shape != state[name].shape
     ]
     if wrong:
         more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise InputError(f"{source} does not fit {type(network).__name__}: {'; '.join(wrong[:3])}{more}")
     # load_state_dict copies in place, so each parameter keeps its memory format
-    network.load_state_dict({**own, **{name: value for name, value in tensors.items() if name not in kept}})
+    network.load_state_dict({**state, **{name: value for name, value in tensors.items() if name not in kept}})
     return kept
 
 

@@ -40,7 +40,7 @@ class Classifier(ABC):
 
     @abstractmethod
     def tensors(self) -> Tensors:
-        """What was learned, by name."""
+        """Learned arrays by name."""
 
     @abstractmethod
     def restore(self, tensors: Tensors) -> None:

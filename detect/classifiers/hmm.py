@@ -56,10 +56,10 @@ class HmmClassifier(Classifier):
             observations = matrix.gather(label, chosen).reshape(-1, self.dimensions)
             done = label * self.iterations
 
-            def tell(iteration: int, value: float, done: int = done) -> None:
+            def on_iteration(iteration: int, value: float, done: int = done) -> None:
                 report(Tick(done + iteration, 2 * self.iterations, "iterations", {"log_likelihood": value}))
 
-            model = self._learn(observations, length, tell)
+            model = self._learn(observations, length, on_iteration)
             self.transitions[label], self.means[label] = model.transmat_, model.means_
             self.variances[label] = np.diagonal(model.covars_, axis1=1, axis2=2)
             facts |= {f"sequences_{name}": len(chosen), f"iterations_{name}": model.monitor_.iter}
@@ -93,14 +93,14 @@ class HmmClassifier(Classifier):
         self.transitions, self.means = tensors["transitions"], tensors["means"]
         self.variances = tensors["variances"]
 
-    def _learn(self, observations: Floats, length: int, tell: Callable[[int, float], None]) -> Any:  # noqa: ANN401 - hmmlearn is untyped
+    def _learn(self, observations: Floats, length: int, on_iteration: Callable[[int, float], None]) -> Any:  # noqa: ANN401 - hmmlearn is untyped
         from hmmlearn.base import ConvergenceMonitor
         from hmmlearn.hmm import GaussianHMM
 
         class Monitor(ConvergenceMonitor):  # type: ignore[misc]
             def report(self, log_prob: float) -> None:
                 super().report(log_prob)
-                tell(self.iter, log_prob / len(observations))
+                on_iteration(self.iter, log_prob / len(observations))
 
         gain = self.tolerance * len(observations)
         model = GaussianHMM(self.states, "diag", params="tmc", init_params="", n_iter=self.iterations, tol=gain)
@@ -156,8 +156,8 @@ def log_likelihood(sequences: Floats, transitions: Floats, means: Floats, varian
     states[:, 0] = emissions[:, 0, 0]
     for time in range(1, sequences.shape[1]):
         states = np.logaddexp.reduce(states[:, :, None] + steps, axis=1) + emissions[:, time]
-    found: Floats = np.logaddexp.reduce(states, axis=1)
-    return found
+    totals: Floats = np.logaddexp.reduce(states, axis=1)
+    return totals
 
 
 @contextmanager

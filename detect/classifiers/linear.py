@@ -47,7 +47,7 @@ class LinearClassifier(Classifier):
             BenchError: the loss is no longer finite.
         """
         l2 = 1 / (2 * self.c * sum(matrix.counts)) if self.l2 is None else self.l2
-        found = minimize(
+        solution = minimize(
             lambda at: objective(matrix, self.loss, at, l2),
             np.zeros(matrix.width + 1),
             jac=True,
@@ -55,14 +55,16 @@ class LinearClassifier(Classifier):
             callback=_Reporter(report, self.max_iterations),
             options={"maxiter": self.max_iterations, "gtol": self.tolerance, "ftol": 0.0},
         )
-        if not np.isfinite(found.fun):
-            raise BenchError(f"the {self.loss} loss is {found.fun} after {found.nit} iterations; raise l2 (now {l2:g})")
-        self.coefficients, self.intercept = found.x[:-1], float(found.x[-1])
-        iterations = int(found.nit)
-        converged = bool(np.abs(found.jac).max() <= self.tolerance)
+        if not np.isfinite(solution.fun):
+            raise BenchError(
+                f"the {self.loss} loss is {solution.fun} after {solution.nit} iterations; raise l2 (now {l2:g})"
+            )
+        self.coefficients, self.intercept = solution.x[:-1], float(solution.x[-1])
+        iterations = int(solution.nit)
+        converged = bool(np.abs(solution.jac).max() <= self.tolerance)
         return ClassifierFit(
             {"iterations": iterations, "converged": converged},
-            {"iterations": iterations, "train_loss": float(found.fun)},
+            {"iterations": iterations, "train_loss": float(solution.fun)},
         )
 
     def score(self, rows: Floats) -> Floats:

@@ -41,8 +41,8 @@ def augment(pixels: Tensor, generator: torch.Generator, settings: NetworkSetting
     def some(row: int, probability: float, change: Callable[[Tensor, Tensor], Tensor]) -> None:
         chosen = (happens[row] < probability).nonzero().flatten()
         if len(chosen):
-            places = to_device(chosen, pixels.device)
-            pixels[places] = change(pixels[places], chosen)
+            positions = to_device(chosen, pixels.device)
+            pixels[positions] = change(pixels[positions], chosen)
 
     def within(row: int, ends: tuple[float, float], chosen: Tensor) -> Tensor:
         return ends[0] + (ends[1] - ends[0]) * strength[row, chosen]
@@ -95,11 +95,11 @@ def random_crop(pixels: Tensor, corner: Tensor, size: tuple[int, int]) -> Tensor
     Returns:
         A new tensor [N, *size, C] of the same type and device.
     """
-    places = [
+    positions = [
         (share * (whole - part + 1)).long().clamp(max=whole - part)[:, None] + torch.arange(part)
         for share, whole, part in zip(corner, pixels.shape[1:3], size, strict=True)
     ]
-    return _taken(pixels, *places)
+    return _taken(pixels, *positions)
 
 
 def _taken(pixels: Tensor, y: Tensor, x: Tensor) -> Tensor:

@@ -30,8 +30,8 @@ class _Stream:
         return self._orders[number]
 
     def _positions(self, start: int, count: int) -> Indices:
-        places = np.arange(start, start + count)
-        passes, within = np.divmod(places, len(self.view))
+        positions = np.arange(start, start + count)
+        passes, within = np.divmod(positions, len(self.view))
         return np.concatenate([self._order(int(number))[within[passes == number]] for number in np.unique(passes)])
 
     def take(self, start: int, count: int) -> Tensor:

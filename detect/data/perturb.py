@@ -89,7 +89,7 @@ class Perturbation(ABC):
 
     @property
     def description(self) -> str:
-        """What it does, one line."""
+        """Summary with the strength, one line."""
         return self.summary if self.value is None else self.summary.format(f"{self.value:g}")
 
     @abstractmethod
@@ -129,7 +129,7 @@ class Chain(Perturbation):
 
     @property
     def description(self) -> str:
-        """What the parts do."""
+        """Summaries of the parts."""
         return "; then ".join(part.description for part in self.parts)
 
     def change(self, images: Tensor) -> Tensor:
@@ -193,19 +193,19 @@ def perturbation(name: str) -> Perturbation:
 
 
 def _from_file(reference: str) -> Perturbation:
-    kind = PERTURBATIONS.load(reference)
-    if not (isinstance(kind, type) and issubclass(kind, Perturbation)):
+    loaded = PERTURBATIONS.load(reference)
+    if not (isinstance(loaded, type) and issubclass(loaded, Perturbation)):
         raise InputError(
             f"perturbation {quoted(reference)} is no perturbation: it must be a subclass of "
             "detect.data.perturb.Perturbation"
         )
-    lacking = [field for field in ("id", "title", "summary") if not getattr(kind, field, "")]
-    if lacking or kind.__abstractmethods__:
-        missing = ", ".join([*lacking, *sorted(kind.__abstractmethods__)])
+    lacking = [field for field in ("id", "title", "summary") if not getattr(loaded, field, "")]
+    if lacking or loaded.__abstractmethods__:
+        missing = ", ".join([*lacking, *sorted(loaded.__abstractmethods__)])
         raise InputError(f"perturbation {quoted(reference)} does not define {missing}; add what is missing")
-    if not re.fullmatch(r"[a-z]+(-[a-z]+)*", kind.id) or kind.id in PERTURBATIONS.names() or kind.id == "none":
+    if not re.fullmatch(r"[a-z]+(-[a-z]+)*", loaded.id) or loaded.id in PERTURBATIONS.names() or loaded.id == "none":
         raise InputError(
-            f"perturbation {quoted(reference)} has the id {quoted(kind.id)}, which is taken or holds more than "
+            f"perturbation {quoted(reference)} has the id {quoted(loaded.id)}, which is taken or holds more than "
             "lower-case letters and hyphens; choose another"
         )
-    return kind()
+    return loaded()

@@ -93,7 +93,10 @@ def random_labels(rows: pd.DataFrame, seed: int) -> NDArray[np.bool_]:
     """
     names = rows["identity"].astype("string").fillna("").to_numpy(dtype=str)
     ids = rows["id" if "id" in rows else "sample_id"].astype("string").to_numpy(dtype=str)
-    texts = (f"{seed} person {name}" if name else f"{seed} image {one}" for name, one in zip(names, ids, strict=True))
+    texts = (
+        f"{seed} person {name}" if name else f"{seed} image {image_id}"
+        for name, image_id in zip(names, ids, strict=True)
+    )
     return np.array([hashlib.sha256(text.encode()).digest()[0] % 2 for text in texts], dtype=bool)
 
 

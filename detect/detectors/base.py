@@ -40,7 +40,7 @@ ROLES = ("train_real", "train_forged", "val_real", "val_forged")
 
 @dataclass(frozen=True)
 class FitData:
-    """What a detector may see while it is fitted; never an image of `forge` or `test`."""
+    """Images that a detector is fitted on; never an image of `forge` or `test`."""
 
     train_real: View
     train_forged: View
@@ -83,8 +83,8 @@ class FitData:
                 raise InputError(
                     f"{role} holds images of split {quoted(strange[0])}; only {quoted(allowed)} may be used here"
                 )
-        kinds = [{faces.card.kind for faces in sets_of(view)} for view in (self.train_real, self.train_forged)]
-        if kinds == [{"forged"}, {"real"}]:
+        classes = [{faces.card.kind for faces in sets_of(view)} for view in (self.train_real, self.train_forged)]
+        if classes == [{"forged"}, {"real"}]:
             raise InputError("train_real holds only forged faces and train_forged only real ones; exchange them")
 
     def limited(self, train: int | None, val: int | None, seed: int) -> FitData:
@@ -135,7 +135,7 @@ class FitData:
 
 @dataclass(frozen=True)
 class FitContext:
-    """Where and how a fit runs.
+    """Seed, device and folders of a fit.
 
     Attributes:
         seed: all randomness of the fit follows from it.
@@ -156,7 +156,7 @@ class FitContext:
 
 @dataclass(frozen=True)
 class FitSummary:
-    """What a fit did: the curve (one mapping a validation) and the facts worth a line in the report."""
+    """Outcome of a fit: the training curve (one mapping per validation) and facts for the report."""
 
     history: list[dict[str, float]] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
@@ -239,7 +239,7 @@ class Detector(ABC, Generic[S]):
         """Read what `save` wrote; needs no network and reads no other file."""
 
     def saliency(self, images: Images, compute: Compute) -> NDArray[np.float32] | None:
-        """Which pixels the scores hang on: float32 [n, H, W] in 0..1, or None where the family cannot say.
+        """Compute saliency maps: float32 [n, H, W] in 0..1, or None for a detector without gradients.
 
         Args:
             images: uint8 [n, H, W, 3] of the fitted resolution.
@@ -252,7 +252,7 @@ class Detector(ABC, Generic[S]):
         return "fp32" if compute.precision == "auto" else compute.precision
 
     def frequency_weights(self) -> NDArray[np.float32] | None:
-        """What each DCT coefficient adds to the score a standard deviation, float32 [H, W], or None without such."""
+        """Return the change of the score per standard deviation of each DCT coefficient, float32 [H, W], or None."""
         return None
 
     @property

@@ -1,4 +1,4 @@
-"""Controls: what a benchmark without shortcuts must give, and the floor that a detector must beat."""
+"""Controls: detectors that must fail where a benchmark has no shortcuts, and the baseline that others must beat."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class TrivialCues(FeatureDetector[TrivialCuesSettings]):
 
 
 class Metadata(FeatureDetector[FeatureSettings]):
-    """What a file's history leaves in the pixels: the JPEG quality of a comb on the 8 x 8 grid, else nothing.
+    """JPEG quality that the pixels still show as a comb of DCT coefficients on the 8 x 8 grid.
 
     Images of one fit have one size and no file, so format, bytes and dimensions are gone. The score is how much more
     often forged than real training images had the image's quality; without a visible quality anywhere it is 0 for all.
@@ -103,5 +103,5 @@ class Metadata(FeatureDetector[FeatureSettings]):
         return visible_quality(pixels)[:, None].double()
 
     def classifier(self) -> Classifier:
-        """How often each quality occurs in each class."""
+        """Make a table of the frequency of each quality in each class."""
         return TableClassifier(values=QUALITIES.stop)

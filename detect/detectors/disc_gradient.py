@@ -28,8 +28,8 @@ def input_gradients(critic: nn.Module, images: Tensor) -> Tensor:
     """
     with torch.inference_mode(mode=False), torch.enable_grad():
         leaf = images.detach().clone().requires_grad_()
-        (found,) = torch.autograd.grad(critic(leaf).sum(), leaf)
-    return found.detach().float()
+        (outputs,) = torch.autograd.grad(critic(leaf).sum(), leaf)
+    return outputs.detach().float()
 
 
 def as_picture(gradients: Tensor) -> Tensor:
@@ -79,8 +79,8 @@ class GradientNetwork(nn.Module):
         """Judge images."""
         with torch.autocast(images.device.type, enabled=False):  # gradients of 8 bits would be noise
             picture = as_picture(input_gradients(self.critic, images.float()))
-        found: Tensor = self.head(self.stages(picture).mean(dim=(2, 3))).flatten()
-        return found
+        outputs: Tensor = self.head(self.stages(picture).mean(dim=(2, 3))).flatten()
+        return outputs
 
 
 class GradientSettings(NetworkSettings):

@@ -40,25 +40,26 @@ class DiscProbe(FeatureDetector[DiscProbeSettings]):
     )
     needs: ClassVar[Needs] = "discriminator"
     blueprint: Blueprint | None = None
-    judge: nn.Module | None = None
+    discriminator: nn.Module | None = None
 
     def fit(self, data: FitData, context: FitContext) -> FitSummary:
         """Take the discriminator and learn the regression."""
         source = discriminator_source_of(context, self.family).open()
         self.blueprint = Blueprint.of(source, self.resolution)
-        self.judge = with_weights_of(source, self.blueprint.build()).requires_grad_(False)
+        self.discriminator = with_weights_of(source, self.blueprint.build()).requires_grad_(False)
         summary = super().fit(data, context)
         return FitSummary(summary.history, origin(source) | summary.facts)
 
     def features(self, pixels: Tensor) -> Tensor:
         """Mean and standard deviation of each channel of each layer, [N, 2 x channels]; of dense layers the values."""
-        if self.judge is None:
+        if self.discriminator is None:
             raise InputError(f"{self.family} has not been fitted or loaded")
-        judge = self.judge.to(pixels.device)
+        discriminator = self.discriminator.to(pixels.device)
         with torch.inference_mode():
-            found = layers(judge, pixels.permute(0, 3, 1, 2).float() / 127.5 - 1)
+            activations = layers(discriminator, pixels.permute(0, 3, 1, 2).float() / 127.5 - 1)
             parts = [
-                torch.cat([one.mean(dim=(2, 3)), one.std(dim=(2, 3))], 1) if one.ndim == 4 else one for one in found
+                torch.cat([layer.mean(dim=(2, 3)), layer.std(dim=(2, 3))], 1) if layer.ndim == 4 else layer
+                for layer in activations
             ]
         return torch.cat(parts, 1).clone()
 
@@ -72,18 +73,18 @@ class DiscProbe(FeatureDetector[DiscProbeSettings]):
     def save(self, directory: Path) -> None:
         """Write the regression, and the discriminator it reads."""
         super().save(directory)
-        if self.blueprint is not None and self.judge is not None:
+        if self.blueprint is not None and self.discriminator is not None:
             self.blueprint.write(directory)
-            write_tensors(directory / FEATURES_FILE, self.judge.state_dict())
+            write_tensors(directory / FEATURES_FILE, self.discriminator.state_dict())
 
     @classmethod
     def load(cls, directory: Path, settings: DiscProbeSettings, resolution: int) -> Self:
         """Read what `save` wrote."""
         detector = super().load(directory, settings, resolution)
         detector.blueprint = Blueprint.read(directory)
-        judge, path = detector.blueprint.build(), directory / FEATURES_FILE
-        load_weights(judge, read_tensors(path), source=str(path))
-        detector.judge = judge.eval().requires_grad_(False)
+        discriminator, path = detector.blueprint.build(), directory / FEATURES_FILE
+        load_weights(discriminator, read_tensors(path), source=str(path))
+        detector.discriminator = discriminator.eval().requires_grad_(False)
         return detector
 
 
@@ -99,6 +100,6 @@ class RandomProbe(DiscProbe):
         self.blueprint = Blueprint.of(source, self.resolution)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(context.seed)
-            self.judge = self.blueprint.build().eval().requires_grad_(False)
+            self.discriminator = self.blueprint.build().eval().requires_grad_(False)
         summary = FeatureDetector.fit(self, data, context)
         return FitSummary(summary.history, origin(source) | summary.facts)

@@ -1,4 +1,4 @@
-"""The discriminator's own verdict: its logit, of one moment of a training or of several."""
+"""The logit of a generator's discriminator as a score, of one snapshot of its training or of several."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from forge.faces.faceset import Images
 from forge.files import read_json_object, write_json
 from forge.generator import TrainedGenerator
 
-BLOCK = 256  # images judged at a time
+BLOCK = 256  # images scored at a time
 
 
 V = TypeVar("V", bound=DetectorSettings)
@@ -39,60 +39,70 @@ class RawDiscriminator(Detector[V]):
     def __init__(self, settings: V, resolution: int) -> None:
         super().__init__(settings, resolution)
         self.blueprint: Blueprint | None = None
-        self.judges: list[nn.Module] = []
+        self.discriminators: list[nn.Module] = []
         self.signs: list[int] = []  # 1: a high logit means real, as the game wants it
         self.scales: list[Calibration] = []
 
     def fit(self, data: FitData, context: FitContext) -> FitSummary:
-        """Take the discriminator, or those of several moments, and learn each one's sign and scale on `val`."""
-        moments = self._moments(context)
-        self.blueprint = Blueprint.of(moments[-1], self.resolution)
+        """Take the discriminator, or those of several snapshots, and learn each sign and scale on `val`."""
+        snapshots = self._snapshots(context)
+        self.blueprint = Blueprint.of(snapshots[-1], self.resolution)
         history: list[dict[str, float]] = []
-        for moment in moments:
-            judge = with_weights_of(moment, self.blueprint.build())
-            real, forged = (self._logits(judge, view, context.compute) for view in (data.val_real, data.val_forged))
+        for snapshot in snapshots:
+            discriminator = with_weights_of(snapshot, self.blueprint.build())
+            real, forged = (
+                self._logits(discriminator, view, context.compute) for view in (data.val_real, data.val_forged)
+            )
             auc = validation_auc(-real, -forged)
             sign = 1 if auc >= 0.5 else -1
-            self.judges.append(judge)
+            self.discriminators.append(discriminator)
             self.signs.append(sign)
             self.scales.append(fit_platt(-sign * real, -sign * forged))
-            history.append({"kimg": moment.card.kimg, "val_auc": auc, "sign": sign})
-        facts: dict[str, Any] = origin(moments[-1]) | {"device": context.compute.describe(), "moments": len(moments)}
+            history.append({"kimg": snapshot.card.kimg, "val_auc": auc, "sign": sign})
+        facts: dict[str, Any] = origin(snapshots[-1]) | {
+            "device": context.compute.describe(),
+            "moments": len(snapshots),
+        }
         return FitSummary(history, facts | {"sign": self.signs[-1]})
 
-    def _moments(self, context: FitContext) -> list[TrainedGenerator]:
+    def _snapshots(self, context: FitContext) -> list[TrainedGenerator]:
         return [discriminator_source_of(context, self.family).open()]
 
-    def _logits(self, judge: nn.Module, view: View, compute: Compute) -> Scores:
-        return np.concatenate([self._judged(judge, images, compute) for images in view.batches(BLOCK)])
+    def _logits(self, discriminator: nn.Module, view: View, compute: Compute) -> Scores:
+        return np.concatenate([self._logits_of(discriminator, images, compute) for images in view.batches(BLOCK)])
 
-    def _judged(self, judge: nn.Module, images: Images, compute: Compute) -> Scores:
-        judge = judge.to(compute.torch_device)
+    def _logits_of(self, discriminator: nn.Module, images: Images, compute: Compute) -> Scores:
+        discriminator = discriminator.to(compute.torch_device)
         parts = [np.empty(0)]
         with torch.inference_mode():
             for start in range(0, len(images), BLOCK):
                 pixels = torch.from_numpy(np.ascontiguousarray(images[start : start + BLOCK])).to(compute.torch_device)
                 inputs = pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
-                parts.append(judge(inputs).float().cpu().double().numpy().reshape(-1))
+                parts.append(discriminator(inputs).float().cpu().double().numpy().reshape(-1))
         return np.concatenate(parts)
 
     def score(self, images: Images, compute: Compute) -> Scores:
-        """The logit with its sign learned on val; of several moments the mean of their calibrated log odds."""
-        if not self.judges:
+        """The logit with its sign learned on val; of several snapshots the mean of their calibrated log odds."""
+        if not self.discriminators:
             raise InputError(f"{self.family} has not been fitted or loaded")
-        verdicts = [
-            -sign * self._judged(judge, images, compute) for judge, sign in zip(self.judges, self.signs, strict=True)
+        logits = [
+            -sign * self._logits_of(discriminator, images, compute)
+            for discriminator, sign in zip(self.discriminators, self.signs, strict=True)
         ]
-        if len(verdicts) == 1:
-            return verdicts[0]
-        odds = [scale.a * verdict + scale.b for scale, verdict in zip(self.scales, verdicts, strict=True)]
+        if len(logits) == 1:
+            return logits[0]
+        odds = [scale.a * logit + scale.b for scale, logit in zip(self.scales, logits, strict=True)]
         return np.asarray(np.mean(odds, axis=0), dtype=np.float64)
 
     def save(self, directory: Path) -> None:
         """Write weights.safetensors, discriminator.json and verdict.json."""
         if self.blueprint is None:
             raise InputError(f"{self.family} has not been fitted or loaded")
-        tensors = {f"{i}.{name}": t for i, judge in enumerate(self.judges) for name, t in judge.state_dict().items()}
+        tensors = {
+            f"{i}.{name}": t
+            for i, discriminator in enumerate(self.discriminators)
+            for name, t in discriminator.state_dict().items()
+        }
         write_tensors(directory / "weights.safetensors", tensors)
         self.blueprint.write(directory)
         scales = [{"a": scale.a, "b": scale.b} for scale in self.scales]
@@ -108,38 +118,44 @@ class RawDiscriminator(Detector[V]):
         detector.signs = [int(sign) for sign in stored["signs"]]
         detector.scales = [Calibration(**scale) for scale in stored["scales"]]
         for i in range(len(detector.signs)):
-            judge = detector.blueprint.build()
-            own = {name.removeprefix(f"{i}."): t for name, t in tensors.items() if name.startswith(f"{i}.")}
-            load_weights(judge, own, source=str(path))
-            detector.judges.append(judge.eval())
+            discriminator = detector.blueprint.build()
+            weights = {name.removeprefix(f"{i}."): t for name, t in tensors.items() if name.startswith(f"{i}.")}
+            load_weights(discriminator, weights, source=str(path))
+            detector.discriminators.append(discriminator.eval())
         return detector
 
     @property
     def parameters(self) -> int:
         """Number of weights of all discriminators."""
-        return sum(parameter.numel() for judge in self.judges for parameter in judge.parameters())
+        return sum(
+            parameter.numel() for discriminator in self.discriminators for parameter in discriminator.parameters()
+        )
 
 
 class EnsembleSettings(DetectorSettings):
-    """Settings of the ensemble of moments."""
+    """Settings of the ensemble of snapshots."""
 
-    moments: int = Field(8, ge=2, le=64, description="most moments of the training; more are thinned out evenly")
+    moments: int = Field(
+        8, ge=2, le=64, description="largest number of snapshots of the training; more are thinned out evenly"
+    )
 
 
 class SnapshotEnsemble(RawDiscriminator[EnsembleSettings]):
-    """The mean verdict of the discriminators of several moments of one training, each calibrated on val."""
+    """The mean calibrated logit of the discriminators of several snapshots of one training, calibrated on val."""
 
     family = "disc-ensemble"
     citation = "Huang, Li, Pleiss, Liu, Hopcroft, Weinberger: Snapshot Ensembles: Train 1, Get M for Free, ICLR 2017"
     variant = "discriminators of one training at several moments, mean of calibrated log odds"
     needs: ClassVar[Needs] = "snapshots"
 
-    def _moments(self, context: FitContext) -> list[TrainedGenerator]:
-        found = discriminator_source_of(context, self.family).history()
-        if len(found) < 2:
+    def _snapshots(self, context: FitContext) -> list[TrainedGenerator]:
+        snapshots = discriminator_source_of(context, self.family).history()
+        if len(snapshots) < 2:
             raise InputError(
-                f"{self.family} needs snapshots of the training of {found[0].card.name}; keep some: "
+                f"{self.family} needs snapshots of the training of {snapshots[0].card.name}; keep some: "
                 "--set generator.training.snapshots_kimg=[12,24,36]"
             )
-        chosen = sorted(set(np.linspace(0, len(found) - 1, min(self.settings.moments, len(found))).round().astype(int)))
-        return [found[i] for i in chosen]
+        chosen = sorted(
+            set(np.linspace(0, len(snapshots) - 1, min(self.settings.moments, len(snapshots))).round().astype(int))
+        )
+        return [snapshots[i] for i in chosen]

@@ -1,4 +1,4 @@
-"""What a GAN's own discriminator knows about forgeries: networks that start from the discriminator of a training."""
+"""Detectors that are trained from the discriminator of a GAN, or from its architecture."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def discriminator_source_of(context: FitContext, family: str) -> DiscriminatorSo
 
 
 def origin(trained: TrainedGenerator) -> dict[str, str | float]:
-    """Where a discriminator comes from, for the record."""
+    """Describe the origin of a discriminator: name, thousands of images, digest."""
     card = trained.card
     return {"discriminator": card.name, "discriminator_kimg": card.kimg, "discriminator_sha256": card.weights_sha256}
 
@@ -81,7 +81,7 @@ class DiscriminatorNetwork(NetworkDetector[N]):
 
 
 class DiscriminatorSettings(NetworkSettings):
-    """How a discriminator is trained to detect."""
+    """Settings of a discriminator that is trained as a detector."""
 
     learning_rate: float = Field(1e-3, gt=0, le=1, description="after the warm-up")
 

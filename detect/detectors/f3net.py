@@ -16,7 +16,7 @@ from detect.features.spectrum import LUMA
 from detect.layers.xception import xception
 
 WINDOW, STRIDE, BANDS = 10, 2, 6  # of the local statistics
-LEAST = 0.01  # grey levels; a window's band holds 4 from rounding to 8 bits alone
+FLOOR = 0.01  # grey levels; a window's band holds 4 from rounding to 8 bits alone
 EARLY = ("conv1", "bn1", "act1", "conv2", "bn2", "act2", *(f"block{number}" for number in range(1, 8)))
 LATE = tuple(f"block{number}" for number in range(8, 13))
 LAST = ("conv3", "bn3", "act3", "conv4", "bn4", "act4", "global_pool")
@@ -39,7 +39,7 @@ def triangular_bands(size: int, edges: Sequence[float]) -> Tensor:
 
 
 def mask(weights: Tensor) -> Tensor:
-    """What is learned on top of a fixed band: 2 sigmoid(w) - 1, between -1 and 1; 0 leaves the band as it is."""
+    """Map weights to -1..1 by 2 sigmoid(w) - 1: the learned part of a band's filter; 0 leaves the band as it is."""
     return 2 * torch.sigmoid(weights) - 1
 
 
@@ -97,7 +97,7 @@ class LocalStatistics(nn.Module):
             spectrum = conv2d(grey, self.kernels, stride=STRIDE, padding=3 + images.shape[-1] % 2).abs()
             # |c m| summed over a band, for all bands at once
             filters = (self.bands + mask(self.weights)).abs().reshape(BANDS, -1, 1, 1)
-            return (conv2d(spectrum, filters) + LEAST).log10()
+            return (conv2d(spectrum, filters) + FLOOR).log10()
 
 
 class MixBlock(nn.Module):

@@ -85,7 +85,7 @@ class FeatureDetector(Detector[F]):
             scaling=self.scaling,
         )
         classifier = self.classifier()
-        found = classifier.fit(matrix, seed=context.seed, report=context.report)
+        outcome = classifier.fit(matrix, seed=context.seed, report=context.report)
         self.mean, self.std, self.fitted = matrix.mean, matrix.std, classifier
         real, forged = (
             np.concatenate([self.score(images, context.compute) for images in view.batches(BLOCK)])
@@ -95,11 +95,11 @@ class FeatureDetector(Detector[F]):
         facts = {
             "precision": "fp32",
             "device": context.compute.describe(),
-            **found.facts,
+            **outcome.facts,
             "features_cached": matrix.cached,
             "best_val_auc": auc,
         }
-        return FitSummary([{**found.curve, "val_auc": auc}], facts)
+        return FitSummary([{**outcome.curve, "val_auc": auc}], facts)
 
     def score(self, images: Images, compute: Compute) -> Scores:
         """Scores of the classifier, float64 [n]."""

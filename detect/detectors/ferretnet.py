@@ -22,8 +22,8 @@ class TwoScales(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map [N, before, H, W] to [N, after, ceil(H / stride), ceil(W / stride)]."""
-        found: Tensor = self.conv3(self.conv1(inputs) + self.conv2(inputs))
-        return found
+        outputs: Tensor = self.conv3(self.conv1(inputs) + self.conv2(inputs))
+        return outputs
 
 
 class Separable(nn.Module):
@@ -36,8 +36,8 @@ class Separable(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map [N, channels, H, W] to the same shape."""
-        found: Tensor = self.point_wise(self.depth_wise(inputs))
-        return found
+        outputs: Tensor = self.point_wise(self.depth_wise(inputs))
+        return outputs
 
 
 class Block(nn.Module):
@@ -58,8 +58,8 @@ class Block(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map [N, before, H, W] to [N, after, ceil(H / stride), ceil(W / stride)]."""
-        found: Tensor = (self.layers(inputs) + self.shortcut(inputs)).relu()
-        return found
+        outputs: Tensor = (self.layers(inputs) + self.shortcut(inputs)).relu()
+        return outputs
 
 
 class FerretNetwork(nn.Module):

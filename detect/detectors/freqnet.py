@@ -71,8 +71,8 @@ class FreqNetwork(nn.Module):
         from timm.models.resnet import Bottleneck, ResNet  # takes seconds, which listing detectors does not need
 
         super().__init__()
-        kind: Any = Bottleneck  # timm's annotation asks for a block and means its class
-        residual = ResNet(kind, (3, 4), channels=(64, 128), num_classes=1, zero_init_last=False)
+        block: Any = Bottleneck  # timm's annotation asks for a block and means its class
+        residual = ResNet(block, (3, 4), channels=(64, 128), num_classes=1, zero_init_last=False)
         self.convs = nn.ModuleList(
             nn.Conv2d(inputs, outputs, 1, stride)
             for inputs, outputs, stride in ((3, 64, 1), (64, 64, 2), (256, 256, 1), (256, 256, 2))

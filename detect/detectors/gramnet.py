@@ -46,8 +46,8 @@ class GramBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map [N, channels, H, W] to [N, 32]."""
-        found: Tensor = self.refine(gram(self.align(features)))
-        return found.mean(dim=(2, 3))
+        responses: Tensor = self.refine(gram(self.align(features)))
+        return responses.mean(dim=(2, 3))
 
 
 class GramNetwork(nn.Module):
@@ -75,7 +75,7 @@ class GramNetwork(nn.Module):
         for stage in (net.layer1, net.layer2, net.layer3):
             seen.append(stage(seen[-1]))
         last = net.layer4(seen[-1]).mean(dim=(2, 3))
-        grams = [self.scale * block(one) for block, one in zip(self.blocks, seen, strict=True)]
+        grams = [self.scale * block(maps) for block, maps in zip(self.blocks, seen, strict=True)]
         hidden = self.dropout(self.hidden(torch.cat([last, *grams], dim=1)).relu())
         outputs: Tensor = self.head(hidden)
         return outputs[:, 1] - outputs[:, 0]

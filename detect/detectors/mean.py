@@ -46,8 +46,8 @@ class Mean(Detector[DetectorSettings]):
                 self.members.append(context.fitted[name])
                 continue
             settings = DETECTORS.load(name).Settings()
-            own = replace(context, work=context.work / str(len(self.members)))
-            self.members.append(fit_detector(name, settings, data, own))
+            member_context = replace(context, work=context.work / str(len(self.members)))
+            self.members.append(fit_detector(name, settings, data, member_context))
         facts: dict[str, Any] = {"members": ", ".join(self.names), "device": context.compute.describe()}
         return FitSummary([], facts)
 
@@ -67,22 +67,22 @@ class Mean(Detector[DetectorSettings]):
 
     def scoring_precision(self, compute: Compute) -> Precision:
         """Return the coarsest of the members' precisions."""
-        asked = {member.detector.scoring_precision(compute) for member in self.members}
-        return "bf16" if "bf16" in asked else "fp32"
+        precisions = {member.detector.scoring_precision(compute) for member in self.members}
+        return "bf16" if "bf16" in precisions else "fp32"
 
     def save(self, directory: Path) -> None:
         """Write every member as a detector of its own, and mean.json with their order."""
-        places = [f"member-{i}" for i in range(len(self.members))]
-        for place, member in zip(places, self.members, strict=True):
-            member.save(directory / place)
-        write_json(directory / "mean.json", {"members": places})
+        folders = [f"member-{i}" for i in range(len(self.members))]
+        for folder, member in zip(folders, self.members, strict=True):
+            member.save(directory / folder)
+        write_json(directory / "mean.json", {"members": folders})
 
     @classmethod
     def load(cls, directory: Path, settings: DetectorSettings, resolution: int) -> Self:
         """Read what `save` wrote."""
         detector = cls(settings, resolution)
-        places = read_json_object(directory / "mean.json")["members"]
-        detector.members = [load_trained(directory / place) for place in places]
+        folders = read_json_object(directory / "mean.json")["members"]
+        detector.members = [load_trained(directory / folder) for folder in folders]
         return detector
 
     @property

@@ -41,7 +41,7 @@ class Inception(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Map [N, channels, H, W] to [N, sum(widths), H, W]."""
         first, *others = [entry(inputs).relu() for entry in self.entries]
-        return torch.cat([first, *(leave(one).relu() for leave, one in zip(self.exits, others, strict=True))], dim=1)
+        return torch.cat([first, *(leave(maps).relu() for leave, maps in zip(self.exits, others, strict=True))], dim=1)
 
 
 class MesoNetwork(nn.Module):
@@ -139,7 +139,7 @@ AfcharSettings = with_defaults(
 
 
 class Meso(NetworkDetector[MesoSettings]):
-    """What both networks share: images in 0..1 and the loss."""
+    """Base class of both networks: images in 0..1 and the loss."""
 
     citation = "Afchar et al., MesoNet: a Compact Facial Video Forgery Detection Network, WIFS 2018"
     variant = (

@@ -116,13 +116,13 @@ class NetworkDetector(Detector[N]):
             precision: of the network's arithmetic.
             part: images put through the network at a time.
         """
-        found, device = [], compute.torch_device
+        logits, device = [], compute.torch_device
         # the device is asked for results once, after all parts are on their way
         with torch.inference_mode(), compute.autocast(precision):
             for start in range(0, len(images), part):
                 pixels = to_device(torch.from_numpy(np.ascontiguousarray(images[start : start + part])), device)
-                found.append(self.logits(network, self.prepare(pixels)))
-        return torch.cat(found).cpu().double().numpy() if found else np.empty(0)
+                logits.append(self.logits(network, self.prepare(pixels)))
+        return torch.cat(logits).cpu().double().numpy() if logits else np.empty(0)
 
     def _scorer(self, device: torch.device) -> nn.Module:
         """The fitted network as it scores on a device; made anew when it is another one than before."""
@@ -134,7 +134,7 @@ class NetworkDetector(Detector[N]):
         return self._fused[1]
 
     def saliency(self, images: Images, compute: Compute) -> NDArray[np.float32] | None:
-        """Which pixels the logit hangs on, float32 [n, H, W]; see `detect.explain`."""
+        """Compute saliency maps of the logit, float32 [n, H, W]; see `detect.explain`."""
         network = self._fitted().to(compute.torch_device)
         return saliency(lambda pixels: self.logits(network, self.prepare(pixels)), images, compute)
 

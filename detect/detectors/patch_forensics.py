@@ -1,4 +1,4 @@
-"""PatchForensics: a verdict a patch, averaged over the image."""
+"""PatchForensics: one probability per patch, averaged over the image."""
 
 from __future__ import annotations
 

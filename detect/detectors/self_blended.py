@@ -24,7 +24,7 @@ from forge.self_blended import SelfBlended
 
 
 class SelfBlendedSettings(DetectorSettings):
-    """Which network learns, and from which blends."""
+    """Settings of the network and of the blends it is trained on."""
 
     network: str = Field("xception", description="the network: a registered detector that is one, or timm:NAME")
     options: dict[str, Any] = Field(
@@ -47,11 +47,11 @@ class SelfBlendedSettings(DetectorSettings):
         """All settings of the network, so that a fit is asked for whole."""
         if "network" not in info.data:  # refused already
             return value
-        kind = network_class(info.data["network"])
+        network_type = network_class(info.data["network"])
         if given := sorted({"limit", "val_limit"} & {key for key, item in value.items() if item is not None}):
             raise ValueError(f"{given[0]} belongs to self-blended itself: set it there")
         try:
-            return kind.Settings.model_validate(value).model_dump(mode="json")
+            return network_type.Settings.model_validate(value).model_dump(mode="json")
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
@@ -65,10 +65,10 @@ def network_class(name: str) -> type[NetworkDetector[Any]]:
         UnknownNameError: nothing is registered under the name.
         InputError: it is no network.
     """
-    kind = DETECTORS.load(name)
-    if not (isinstance(kind, type) and issubclass(kind, NetworkDetector)):
+    network_type = DETECTORS.load(name)
+    if not (isinstance(network_type, type) and issubclass(network_type, NetworkDetector)):
         raise InputError(f"network {quoted(name)} of self-blended is no network; take one like xception")
-    return kind
+    return network_type
 
 
 class SelfBlendedDetector(Detector[SelfBlendedSettings]):
@@ -84,9 +84,9 @@ class SelfBlendedDetector(Detector[SelfBlendedSettings]):
 
     def __init__(self, settings: SelfBlendedSettings, resolution: int) -> None:
         super().__init__(settings, resolution)
-        kind = network_class(settings.network)
-        options: Any = kind.Settings.model_validate(settings.options)
-        self.inner = kind(options, resolution)
+        network_type = network_class(settings.network)
+        options: Any = network_type.Settings.model_validate(settings.options)
+        self.inner = network_type(options, resolution)
 
     def fit(self, data: FitData, context: FitContext) -> FitSummary:
         """Blend the reals of `data`, fit the network on targets and blends; the forged views are never read.
@@ -158,9 +158,9 @@ class SelfBlendedDetector(Detector[SelfBlendedSettings]):
         return self.inner.parameters
 
 
-def _refuse_others(made: Mapping[str, Any], asked: Mapping[str, Any], place: Path) -> None:
-    if changed := [key for key, value in asked.items() if made.get(key) != value]:
+def _refuse_others(made: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path) -> None:
+    if changed := [key for key, value in wanted.items() if made.get(key) != value]:
         raise InputError(
-            f"the blends in {place} were made with another {' and '.join(changed)}; restore it, or delete them to "
+            f"the blends in {folder} were made with another {' and '.join(changed)}; restore it, or delete them to "
             "start over"
         )

@@ -49,7 +49,7 @@ class AzimuthalSpectrum(FeatureDetector[SpectrumSettings]):
         return azimuthal(pixels, bins=self.settings.bins)
 
     def classifier(self) -> Classifier:
-        """What `classifier` names."""
+        """Make the classifier that the setting `classifier` names."""
         settings = self.settings
         if settings.classifier == "svm-rbf":
             return KernelClassifier(c=settings.c, gamma=settings.gamma)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from detect.detectors.timm_network import TimmDetector, TimmSettings
 from detect.layers.xception import xception
 
-LEAST = 1e-6  # of a coefficient's magnitude at which it still has a phase; below, rounding would choose one
+MIN_MAGNITUDE = 1e-6  # of a coefficient's magnitude at which it still has a phase; below, rounding would choose one
 
 
 def phase_image(images: Tensor) -> Tensor:
@@ -26,7 +26,7 @@ def phase_image(images: Tensor) -> Tensor:
     """
     grey = (images.double().mean(1, keepdim=True) + 1) / 2
     spectrum = torch.fft.rfft2(grey, norm="ortho")
-    phase = spectrum / spectrum.abs().clamp_min(LEAST)
+    phase = spectrum / spectrum.abs().clamp_min(MIN_MAGNITUDE)
     image: Tensor = torch.fft.irfft2(phase, s=grey.shape[-2:], norm="ortho")
     return image.float()
 

@@ -88,10 +88,10 @@ class TimmDetector(NetworkDetector[T]):
         Draws the head's weights from N(0, .02), as Wang et al. 2020 do: some of timm's networks scale them by the
         number of outputs, which with one output gives logits in the tens.
         """
-        own = dict(network.named_parameters())
+        parameters_by_name = dict(network.named_parameters())
         for name in _head_of(network):
             if name.endswith("weight"):
-                normal_(own[name], std=0.02)
+                normal_(parameters_by_name[name], std=0.02)
 
     def logits(self, network: nn.Module, inputs: Tensor) -> Tensor:
         """Logits, float32 [N]; the head is computed in fp32, since a logit of 8 bits ties where nothing is equal."""
@@ -125,11 +125,11 @@ class TimmDetector(NetworkDetector[T]):
         import timm
 
         configuration = timm.get_pretrained_cfg(self.timm_name)
-        own = f", e.g. its own {configuration.input_size[-1]}" if configuration is not None else ""
+        example = f", e.g. its own {configuration.input_size[-1]}" if configuration is not None else ""
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         return InputError(
             f"timm network {self.timm_name} cannot take {self._side} px images: {reason}; set input_size to one that "
-            f"it can{own}"
+            f"it can{example}"
         )
 
 
@@ -170,11 +170,13 @@ def _head_of(network: nn.Module) -> list[str]:
     """Names of the weights that make logits of features; networks with two heads have two of each."""
     heads = network.pretrained_cfg["classifier"]  # type: ignore[index]
     prefixes = [heads] if isinstance(heads, str) else heads or []
-    own = network.state_dict()
-    return [name for prefix in prefixes for kind in ("weight", "bias") if (name := f"{prefix}.{kind}") in own]
+    state = network.state_dict()
+    return [
+        name for prefix in prefixes for parameter in ("weight", "bias") if (name := f"{prefix}.{parameter}") in state
+    ]
 
 
 def _in_fp32(features: Any) -> Any:  # noqa: ANN401 - a tensor, or for a few networks several
     if isinstance(features, list | tuple):
-        return type(features)(_in_fp32(one) for one in features)
+        return type(features)(_in_fp32(part) for part in features)
     return features.float()

@@ -1,1 +1,1 @@
-"""What detectors look at: spectra, DCT, residuals; pure functions of image batches."""
+"""Features of images: spectra, DCT, residuals, traces of JPEG; pure functions of image batches."""

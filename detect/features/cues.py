@@ -1,4 +1,4 @@
-"""What anybody sees at once: mean colour, contrast, sharpness; a pure function of image batches."""
+"""Trivial cues of images: mean colour, contrast, sharpness."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which JPEG quality an image was saved with, if its pixels still show it; a pure function of image batches."""
+"""Detection of the JPEG quality that an image was compressed with, from its pixels."""
 
 from __future__ import annotations
 

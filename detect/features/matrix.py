@@ -121,7 +121,7 @@ class FeatureMatrix:
         return block if self.scaling == "centre" else block.div_(torch.from_numpy(self.std).to(block))
 
     def _unusable(self) -> InputError:
-        """Which image has a feature that is no number."""
+        """Name the image with a feature that is not finite."""
         start = [0, 0]
         for label, block in self._raw():
             wrong = (~torch.isfinite(block)).nonzero()

@@ -1,4 +1,4 @@
-"""What neighbouring pixels do not explain: residuals of image batches, as pure functions.
+"""Residuals of image batches: differences of pixels to a prediction from their neighbours.
 
 Both are compositions of whole-tensor operations that keep the memory order of their input (channels_last stays so),
 need no window copies, and pass gradients.

@@ -44,8 +44,8 @@ class Backbone:
             images = interpolate(images, size=(self.size, self.size), mode="bicubic", antialias=True).clamp(0, 1)
         mean, std = (images.new_tensor(values).view(1, 3, 1, 1) for values in (self.mean, self.std))
         with torch.inference_mode():
-            found: Tensor = self.network((images - mean) / std).float().flatten(1)
-        return normalize(found) if self.unit else found
+            embeddings: Tensor = self.network((images - mean) / std).float().flatten(1)
+        return normalize(embeddings) if self.unit else embeddings
 
 
 def make_backbone(name: str, weights: str, *, input_size: int | None, seed: int) -> Backbone:
@@ -62,11 +62,11 @@ def make_backbone(name: str, weights: str, *, input_size: int | None, seed: int)
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        found = _facenet(weights) if name == FACENET else _timm(name, weights, input_size)
-    found.network.eval().requires_grad_(False)
+        backbone = _facenet(weights) if name == FACENET else _timm(name, weights, input_size)
+    backbone.network.eval().requires_grad_(False)
     if input_size is None:
-        return found
-    return Backbone(found.network, input_size, found.mean, found.std, found.unit)
+        return backbone
+    return Backbone(backbone.network, input_size, backbone.mean, backbone.std, backbone.unit)
 
 
 def _facenet(weights: str) -> Backbone:
@@ -120,9 +120,11 @@ def _own_names(network: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tens
     renamed = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
     if renamed is not None:
         tensors = renamed(tensors, network)
-    own = network.state_dict()
+    state = network.state_dict()
     heads = network.pretrained_cfg.get("classifier") or ()  # type: ignore[union-attr, operator]
     names = (heads,) if isinstance(heads, str) else tuple(heads)
     return {
-        key: value for key, value in tensors.items() if key in own or not key.startswith(tuple(f"{n}." for n in names))
+        key: value
+        for key, value in tensors.items()
+        if key in state or not key.startswith(tuple(f"{n}." for n in names))
     }

@@ -49,7 +49,7 @@ def xception(channels: int, *, middle: int = MIDDLE, weights: str = "scratch") -
 
 
 def _spread(kernels: Tensor, channels: int) -> Tensor:
-    own = kernels.shape[1]
-    if own == channels:
+    inputs = kernels.shape[1]
+    if inputs == channels:
         return kernels
-    return kernels.repeat(1, -(-channels // own), 1, 1)[:, :channels] * (own / channels)
+    return kernels.repeat(1, -(-channels // inputs), 1, 1)[:, :channels] * (inputs / channels)

@@ -41,7 +41,7 @@ TICK_SECONDS = 0.5
 
 
 class TrainableNetwork(Protocol):
-    """What the training loop needs of a detector; `NetworkDetector` has it."""
+    """Interface between the training loop and a detector; `NetworkDetector` implements it."""
 
     @property
     def family(self) -> str:
@@ -69,7 +69,7 @@ class TrainableNetwork(Protocol):
 
 @dataclass
 class Progress:
-    """How far a fit is; with the tensors this is all that a resumed fit needs.
+    """State of a fit; with the tensors this is all that a resumed fit needs.
 
     Attributes:
         step: training steps done.
@@ -246,7 +246,7 @@ class Fit:
     def _settling(self) -> bool:
         return any(layer.momentum != momentum for layer, momentum in self.norms)
 
-    def _learn(self, _kind: None, pixels: Tensor, labels: Tensor) -> None:
+    def _learn(self, _variant: None, pixels: Tensor, labels: Tensor) -> None:
         """Loss, gradients and the optimizer's step of one batch: what a CUDA graph holds."""
         self.optimizer.zero_grad(set_to_none=True)
         loss = self._backward(self.network, pixels, labels, self.precision)

@@ -1,4 +1,4 @@
-"""How a fit moves weights: optimizers, and the learning rate of each step."""
+"""Optimizers, and the learning rate of each step."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def make_optimizer(parameters: list[nn.Parameter], settings: NetworkSettings) ->
     rate = torch.tensor(settings.learning_rate, device=device) if device.type == "cuda" else settings.learning_rate
     if settings.optimizer == "sgd":
         return torch.optim.SGD(parameters, rate, settings.momentum, weight_decay=decay, fused=True)
-    kind: type[torch.optim.Adam] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer]
-    return kind(parameters, lr=rate, weight_decay=decay, fused=True, capturable=device.type == "cuda")
+    optimizer_class: type[torch.optim.Adam] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer]
+    return optimizer_class(parameters, lr=rate, weight_decay=decay, fused=True, capturable=device.type == "cuda")
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
@@ -46,20 +46,20 @@ def learning_rate_at(
         drops: how often the validations stalled, for plateau.
     """
     warm = round(total * settings.warmup)
-    peak, least = settings.learning_rate, settings.min_learning_rate
+    peak, low = settings.learning_rate, settings.min_learning_rate
     if step < warm:
         return peak * (step + 1) / (warm + 1)
     if settings.schedule == "cosine":
-        return least + (peak - least) * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
+        return low + (peak - low) * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
     if settings.schedule == "step":
-        return max(least, peak * settings.decay ** (step // (settings.step_epochs * steps_per_pass)))
+        return max(low, peak * settings.decay ** (step // (settings.step_epochs * steps_per_pass)))
     if settings.schedule == "plateau":
         return peak * settings.decay**drops
     return peak
 
 
 def exhausted(settings: NetworkSettings, *, stale: int, drops: int) -> bool:
-    """Whether a fit has nothing left to try.
+    """Return whether training shall stop early.
 
     That is: no higher AUC for `patience` validations; or for plateau, where stalling only lowers the learning rate, a
     rate under `min_learning_rate` (as Wang et al. 2020 stop).

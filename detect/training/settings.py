@@ -14,7 +14,10 @@ Quality = Annotated[int, Field(ge=1, le=100)]
 
 
 class NetworkSettings(DetectorSettings):
-    """How a network is fitted. A pass sees every image of the larger class once; batches are half real, half forged."""
+    """Settings of the training of a network.
+
+    A pass sees every image of the larger class once; batches are half real, half forged.
+    """
 
     epochs: int = Field(30, ge=1, description="most passes over the training images")
     max_images: int | None = Field(
@@ -66,9 +69,9 @@ class NetworkSettings(DetectorSettings):
     @field_validator("rescale_range", "blur_sigma", "noise_sigma", "jpeg_quality")
     @classmethod
     def _ordered(cls, ends: tuple[float, float], info: ValidationInfo) -> tuple[float, float]:
-        least, most = {"rescale_range": (0.05, 1.0), "blur_sigma": (0.0, 50.0)}.get(info.field_name or "", (0.0, 255.0))
-        if not least <= ends[0] <= ends[1] <= most:
-            raise ValueError(f"must be [lowest, highest] within {least:g} to {most:g}, not {list(ends)}")
+        low, high = {"rescale_range": (0.05, 1.0), "blur_sigma": (0.0, 50.0)}.get(info.field_name or "", (0.0, 255.0))
+        if not low <= ends[0] <= ends[1] <= high:
+            raise ValueError(f"must be [lowest, highest] within {low:g} to {high:g}, not {list(ends)}")
         return ends
 
     @model_validator(mode="after")

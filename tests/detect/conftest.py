@@ -80,9 +80,10 @@ def sets(tmp_path_factory) -> tuple[FaceSet, FaceSet]:
 
 @pytest.fixture(scope="session")
 def plain_sets(tmp_path_factory) -> tuple[FaceSet, FaceSet]:
-    """Forgeries that nobody can miss."""
-    root = tmp_path_factory.mktemp("plain")
-    return write_set(root / "real", kind="real", seed=1), write_set(root / "forged", kind="forged", seed=2, strength=50)
+    """Few images, and forgeries with a checkerboard that every family learns in a few steps."""
+    root, counts = tmp_path_factory.mktemp("plain"), {"forge": 4, "train": 48, "val": 12, "test": 16}
+    real = write_set(root / "real", kind="real", seed=1, counts=counts)
+    return real, write_set(root / "forged", kind="forged", seed=2, strength=50, counts=counts)
 
 
 @pytest.fixture

@@ -101,7 +101,7 @@ def test_without_a_generator_it_says_which_flag_is_missing(name, data, context):
 
 
 def test_a_discriminator_of_another_resolution_is_refused(source):
-    with pytest.raises(InputError, match="judges 32 px and the images have 64 px"):
+    with pytest.raises(InputError, match="takes 32 px and the images have 64 px"):
         Blueprint.of(source.open(), 64)
 
 

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 import detect.training.loop
 from detect.data.views import random_labels
-from detect.detectors.image_classifiers import Xception
+from detect.detectors.image_classifiers import MobileNetV3
 from detect.scoring import score_view
 from detect.training.loop import learning_rate_at
 from detect.training.settings import NetworkSettings
@@ -112,13 +112,13 @@ def test_a_resumed_fit_is_the_uninterrupted_one(data, context, tmp_path, every_s
     assert resumed.history == summary.history and resumed.facts == summary.facts
 
 
-def test_xception_resumes_bit_for_bit(data, context, tmp_path, every_step):
+def test_a_deep_network_resumes_bit_for_bit_in_bf16(data, context, tmp_path, every_step):
     settings = {"batch": 4, "max_images": 16, "validate_every": 8}
     data = data.limited(8, 4, 0)
-    whole, _ = fitted(Xception, data, context(0, "whole", precision="bf16"), **settings)
+    whole, _ = fitted(MobileNetV3, data, context(0, "whole", precision="bf16"), **settings)
     with pytest.raises(Stop):
-        fitted(Xception, data, context(0, "cut", stop_at(12), precision="bf16"), **settings)
-    cut, _ = fitted(Xception, data, context(0, "cut", precision="bf16"), **settings)
+        fitted(MobileNetV3, data, context(0, "cut", stop_at(12), precision="bf16"), **settings)
+    cut, _ = fitted(MobileNetV3, data, context(0, "cut", precision="bf16"), **settings)
     assert weights(cut, tmp_path, "x") == weights(whole, tmp_path, "y")
 
 
