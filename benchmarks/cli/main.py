@@ -24,7 +24,7 @@ INTERRUPTED = 130
 
 # command: (module:attribute, summary for the list of commands), imported when it is called
 COMMANDS = {
-    "run": ("benchmarks.cli.run:run", "Train, forge, detect, score and write a report."),
+    "run": ("benchmarks.cli.commands.run:run", "Train, forge, detect, score and write a report."),
     "init": ("benchmarks.cli.commands.init:init", "Write a commented starter suite."),
     "new": ("benchmarks.cli.commands.new:new", "Write a working generator or detector to start from."),
     "list": ("benchmarks.cli.commands.listing:list_names", "List generators, detectors, metrics, suites, runs, …"),
@@ -32,12 +32,12 @@ COMMANDS = {
     "data": ("benchmarks.cli.commands.data:app", "Prepare, show, verify and export sets of faces."),
     "detect": ("benchmarks.cli.commands.detect:app", "Score photos with a trained detector; import weights."),
     "quality": ("benchmarks.cli.commands.quality:quality", "Measure forged faces against real ones."),
-    "report": ("benchmarks.cli.report:report", "Write the report of a finished run again."),
+    "report": ("benchmarks.cli.commands.report:report", "Write the report of a finished run again."),
     "leaderboard": ("benchmarks.cli.commands.leaderboard:leaderboard", "Rank the detectors of a run or suite."),
     "compare": ("benchmarks.cli.commands.compare:compare", "Test two detectors against each other."),
     "export": ("benchmarks.cli.commands.export:app", "Export test images for detectors that run elsewhere."),
     "submit": ("benchmarks.cli.commands.submit:submit", "Rank a detector from scores computed elsewhere."),
-    "reproduce": ("benchmarks.cli.reproduce:reproduce", "Compute a published table again and compare it."),
+    "reproduce": ("benchmarks.cli.commands.reproduce:reproduce", "Compute a published table again and compare it."),
     "serve": ("benchmarks.cli.commands.serve:serve", "Show reports in a browser and try detectors on photos."),
     "doctor": ("benchmarks.cli.commands.doctor:doctor", "Check versions, devices, precision and disk space."),
     "speed": ("benchmarks.cli.commands.speed:speed", "Measure speed on this machine."),

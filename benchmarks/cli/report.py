@@ -2,64 +2,48 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import tempfile
+import webbrowser
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from benchmarks.cli import completion, options
+from benchmarks.report.digests import SUMS, write_sums
+from benchmarks.report.run_report import RunReport, latest
+from benchmarks.workflow import rerender
+from benchmarks.workflow.stage import Context
+from benchmarks.workflow.store import Store
+from forge.compute import Compute, choose_device
+from forge.errors import BenchError, InputError, UnknownNameError
+from forge.faces.sources import resolve
+from forge.progress import silent
 
 if TYPE_CHECKING:
     from benchmarks.workflow.stage import Context
 
-EXAMPLES = """\b
-Examples:
-  bench report                             # of the run that ended last
-  bench report faces64-quick --open
-  bench report faces64-quick --from-scores # every number computed again from scores.parquet
-  bench report faces64-quick --format pdf
-  bench report faces64-quick --section my.py:MySection
-"""
 FORMATS = ("html", "pdf")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 def report(
-    run: Annotated[
-        str | None,
-        typer.Argument(
-            help="Finished run or suite. [default: the last one]", autocompletion=completion.runs, show_default=False
-        ),
-    ] = None,
-    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
-    from_scores: Annotated[
-        bool, typer.Option("--from-scores", help="Compute every number again from scores.parquet; needs no store.")
-    ] = False,
-    digests: Annotated[
-        bool, typer.Option("--digests", help="Only write SHA256SUMS anew: accept the files as they are.")
-    ] = False,
-    format: Annotated[str, typer.Option("--format", help="html, or pdf (needs Chromium).")] = "html",  # noqa: A002
-    store: options.Store = options.STORE,
-    reports: options.Reports = options.REPORTS,
-    device: options.Device = "auto",
-    section: Annotated[
-        str | None,
-        typer.Option("--section", help="Additional sections of the page, comma-separated; or path/to/file.py:Class."),
-    ] = None,
-    plugin: options.Plugin = None,
+    run: str | None,
+    show: bool,
+    from_scores: bool,
+    digests: bool,
+    form: str,
+    store: Path,
+    reports: Path,
+    device: str,
+    section: str | None,
+    plugin: list[str] | None,
 ) -> None:
     """Write the report of a finished run again, with this version's pages."""
-    from benchmarks.report.run_report import RunReport, latest
-    from benchmarks.workflow import rerender
-    from forge.errors import InputError, UnknownNameError
-
-    if format not in FORMATS:
-        raise UnknownNameError("format", format, FORMATS)
+    if form not in FORMATS:
+        raise UnknownNameError("format", form, FORMATS)
     finished = RunReport.open(run, reports, checked=from_scores) if run else latest(reports)
     folder = finished.folder
     if digests:
-        from benchmarks.report.digests import SUMS, write_sums
-
         write_sums(folder)
         print(folder / SUMS)
         return
@@ -67,31 +51,23 @@ def report(
     if from_scores:
         rerender.from_scores(RunReport(folder), sections)
     else:
-        from benchmarks.workflow.store import Store
-
         try:
             rerender.from_store(finished, Store(store), lambda: _context(device, store), sections)
         except InputError as error:
-            if format == "html" and not show:
+            if form == "html" and not show:
                 raise
             print(f"the page stays as it is: {error}")
-    if format == "pdf":
+    if form == "pdf":
         print(_pdf(folder))
     else:
         print(folder / "index.html")
     if show:
-        import webbrowser
-
-        target = folder / ("report.pdf" if format == "pdf" else "index.html")
+        target = folder / ("report.pdf" if form == "pdf" else "index.html")
         if not webbrowser.open(target.resolve().as_uri()):
             raise InputError(f"no browser was found to open {target}; open it by hand")
 
 
 def _context(device: str, store: Path) -> Context:
-    from benchmarks.workflow.stage import Context
-    from forge.compute import Compute, choose_device
-    from forge.faces.sources import resolve
-    from forge.progress import silent
 
     compute = Compute(choose_device(device))
     return Context(resolve("rendered"), compute, 1, silent)  # a report reads no source of photos
@@ -99,12 +75,6 @@ def _context(device: str, store: Path) -> Context:
 
 def _pdf(folder: Path) -> Path:
     """Print the page with Chromium."""
-    import shutil
-    import subprocess
-    import tempfile
-
-    from forge.errors import BenchError, InputError
-
     browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     if browser is None:
         raise InputError("--format pdf prints with Chromium, which is not installed here; try apt install chromium")

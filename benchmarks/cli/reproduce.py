@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import json as encoder
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from benchmarks.cli import completion, options
-from benchmarks.report.run_report import RunReport
+from benchmarks.experiment.resolve import resolve
+from benchmarks.protocol import PROTOCOL_VERSION, Protocol
+from benchmarks.report.run_report import RunReport, expected_at
+from benchmarks.tables.cells import cells_of, tests_of
+from benchmarks.tables.leaderboard import ranked
+from benchmarks.tables.reproduce import Value, causes, counted, expected_of, refuse_other, to_rows, verdict
+from benchmarks.tables.reproduce import reproduce as compare
+from benchmarks.terminal import observer_for
+from benchmarks.workflow import recompute as again
+from benchmarks.workflow.engines.local import ensure
+from benchmarks.workflow.environment import describe_environment, versions
+from benchmarks.workflow.recompute import check_checkpoints
+from benchmarks.workflow.runner import prepare_run
+from benchmarks.workflow.stage import Context
+from benchmarks.workflow.store import Store
+from forge.compute import Compute, choose_device, default_threads, set_threads, tune_allocator
+from forge.errors import BenchError, InputError, UnknownNameError, quoted
+from forge.progress import silent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,61 +36,26 @@ if TYPE_CHECKING:
     from benchmarks.workflow.stage import Context, Stage
     from forge.compute import Compute
 
-EXAMPLES = """\b
-Examples:
-  bench reproduce faces64-quick
-  bench reproduce faces64-quick --from checkpoints --only "dct@dcgan on gan"
-  bench reproduce faces64-quick --from scratch --only "dct@gan on dcgan #0" --data path/to/photos
-"""
 KINDS = ("scores", "checkpoints", "scratch")
 
 
 def reproduce(
-    suite: Annotated[
-        str,
-        typer.Argument(
-            help="Name of a published suite or finished run, or its report folder.", autocompletion=completion.runs
-        ),
-    ],
-    start: Annotated[
-        str,
-        typer.Option(
-            "--from",
-            help="scores: the stored ones; checkpoints: score again with the stored detectors; scratch: train again.",
-        ),
-    ] = "scores",
-    only: Annotated[
-        list[str] | None,
-        typer.Option("--only", help="With checkpoints and scratch: tests whose name holds this; repeatable."),
-    ] = None,
-    data: Annotated[
-        str | None, typer.Option("--data", help="With checkpoints and scratch: where the real faces lie here.")
-    ] = None,
-    against: Annotated[
-        Path | None, typer.Option("--against", help="An expected.json. [default: that of the suite]")
-    ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Print every value, not only those that changed.")] = False,
-    work: Annotated[
-        Path, typer.Option("--work", help="With scratch: store of the new results; called again, it goes on.")
-    ] = Path("runs-again"),
-    store: options.Store = options.STORE,
-    reports: options.Reports = options.REPORTS,
-    device: options.Device = "auto",
-    threads: options.Threads = None,
-    plugin: options.Plugin = None,
-    quiet: options.Quiet = False,
-    json: options.Json = False,
+    suite: str,
+    start: str,
+    only: list[str] | None,
+    data: str | None,
+    against: Path | None,
+    everything: bool,
+    work: Path,
+    store: Path,
+    reports: Path,
+    device: str,
+    threads: int | None,
+    plugin: list[str] | None,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
-    """Compute a published table again and compare every number; exit code 1 where one DIFFERS or is MISSING.
-
-    From scores every AUC, mean and rank is computed again and must be IDENTICAL. From checkpoints or scratch tests are
-    scored again: a new AUC inside the published 95 % interval is WITHIN; the causes of a difference are named.
-    A report whose files no longer match its SHA256SUMS is refused.
-    """
-    from benchmarks.report.run_report import RunReport, expected_at
-    from benchmarks.workflow.environment import versions
-    from forge.errors import InputError, UnknownNameError
-
+    """Compute a published table again and compare every number; exit code 1 where one DIFFERS or is MISSING."""
     if start not in KINDS:
         raise UnknownNameError("--from", start, KINDS)
     if start == "scores" and (only or data):
@@ -86,15 +67,8 @@ def reproduce(
         raise InputError(f"{report.folder / 'expected.json'} does not exist; `bench run` writes it beside a report")
     results = report.results
     if start == "scores":
-        _print(expected, _from_scores(expected, report), versions(), everything=everything, as_json=json)
+        _print(expected, _from_scores(expected, report), versions(), everything=everything, as_json=as_json)
         return
-    from benchmarks.terminal import observer_for
-    from benchmarks.workflow.environment import describe_environment
-    from benchmarks.workflow.recompute import check_checkpoints
-    from benchmarks.workflow.stage import Context
-    from benchmarks.workflow.store import Store
-    from forge.compute import Compute, choose_device, default_threads, set_threads, tune_allocator
-    from forge.progress import silent
 
     tune_allocator()
     chosen = choose_device(device)
@@ -104,18 +78,14 @@ def reproduce(
     set_threads(compute.threads)
     planned = _planned(results, data, compute)
     context = Context(planned.source, compute, 1, silent, None, planned.external)
-    with observer_for(quiet=quiet or json) as observer:
+    with observer_for(quiet=quiet or as_json) as observer:
         place = work if start == "scratch" else store
         found = _again(expected, planned.stages, only or [], start, place, context, observer)
-    _print(expected, found, describe_environment(compute), everything=True, as_json=json)
+    _print(expected, found, describe_environment(compute), everything=True, as_json=as_json)
 
 
 def _planned(results: Results, data: str | None, compute: Compute) -> PlannedRun:
     """The stages of a published run as they would be made here."""
-    from benchmarks.experiment.resolve import resolve
-    from benchmarks.workflow.runner import prepare_run
-    from forge.errors import InputError
-
     if results.request is None:
         raise InputError(
             f"{results.name} was written by an earlier version, without the request that asks for it again; run it "
@@ -132,11 +102,6 @@ def _planned(results: Results, data: str | None, compute: Compute) -> PlannedRun
 
 
 def _from_scores(expected: Expected, report: RunReport) -> list[Verdict]:
-    from benchmarks.protocol import Protocol
-    from benchmarks.tables.cells import cells_of
-    from benchmarks.tables.leaderboard import ranked
-    from benchmarks.tables.reproduce import expected_of
-    from benchmarks.tables.reproduce import reproduce as compare
 
     results = report.results
     protocol = Protocol(results.protocol_version, results.families)
@@ -154,16 +119,6 @@ def _again(
     observer: Observer,
 ) -> list[Verdict]:
     """Compute the chosen tests again."""
-    import tempfile
-
-    from benchmarks.protocol import PROTOCOL_VERSION
-    from benchmarks.tables.cells import tests_of
-    from benchmarks.tables.reproduce import Value, refuse_other, verdict
-    from benchmarks.workflow import recompute as again
-    from benchmarks.workflow.engines.local import ensure
-    from benchmarks.workflow.store import Store
-    from forge.errors import InputError, quoted
-
     known = again.tests(stages)
     chosen = [one for one in expected.values if " #" in one.what and _wanted(one.what, only)]
     if not chosen:
@@ -201,13 +156,9 @@ def _wanted(what: str, only: Sequence[str]) -> bool:
 def _print(
     expected: Expected, verdicts: list[Verdict], environment: dict[str, str], *, everything: bool, as_json: bool
 ) -> None:
-    from benchmarks.tables.reproduce import causes, counted, to_rows
-    from forge.errors import BenchError
 
     counts = counted(verdicts)
     if as_json:
-        import json as encoder
-
         print(encoder.dumps({"counts": counts, "values": to_rows(verdicts)}, indent=1))
     else:
         for one in verdicts:

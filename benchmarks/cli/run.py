@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, cast
 
-import typer
-
-from benchmarks.cli import completion, options
+from benchmarks.cli.outcome import print_outcomes
+from benchmarks.experiment.configs import find_suite, parse_assignments
+from benchmarks.experiment.request import changed, each_source, parse_pairs, read_request
+from benchmarks.experiment.resolve import resolve
+from benchmarks.experiment.settings import RunRequest
+from benchmarks.measures.numbers import duration
+from benchmarks.report.publish import refuse_foreign, refuse_other_request
+from benchmarks.report.run_report import RunReport
+from benchmarks.terminal import observer_for
+from benchmarks.workflow.disk import check_places, check_room
+from benchmarks.workflow.engines.local import status
+from benchmarks.workflow.forecast import forecast
+from benchmarks.workflow.runner import execute_run, prepare_run
+from benchmarks.workflow.stage import Context
+from benchmarks.workflow.stages.train import follow
+from benchmarks.workflow.store import Store
+from forge.compute import PRECISIONS, Compute, choose_device, cores, default_threads, set_threads, tune_allocator
+from forge.errors import BenchError, UnknownNameError
+from forge.progress import silent
 
 if TYPE_CHECKING:
     from benchmarks.workflow.runner import PlannedRun, RunOutcome
@@ -17,132 +34,39 @@ if TYPE_CHECKING:
     from forge.compute import Compute, PrecisionAsked
 
 
-EXAMPLES = """\b
-Examples:
-  bench run --generator dcgan --detector xception
-  bench run -g dcgan -d xception,dct --data path/to/photos --preset quick
-  bench run -g dcgan -d dct --set generator.training.kimg=100 --seed 1 --dry-run
-"""
-
-
 def run(
-    file: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[SUITE|FILE]",
-            help="A shipped suite (`bench list suites`), or a YAML file with the names of the flags; flags win.",
-            show_default=False,
-            autocompletion=completion.suites,
-        ),
-    ] = None,
-    generator: Annotated[
-        str | None,
-        typer.Option(
-            "--generator",
-            "-g",
-            help="Generators, comma-separated; or path/to/file.py:Class.",
-            autocompletion=completion.generators,
-        ),
-    ] = None,
-    detector: Annotated[
-        str | None,
-        typer.Option(
-            "--detector",
-            "-d",
-            help="Detectors, comma-separated; or path/to/file.py:Class.",
-            autocompletion=completion.detectors,
-        ),
-    ] = None,
-    add_generator: Annotated[
-        str | None,
-        typer.Option(
-            "--add-generator", help="Generators beside those of the suite.", autocompletion=completion.generators
-        ),
-    ] = None,
-    add_detector: Annotated[
-        str | None,
-        typer.Option(
-            "--add-detector", help="Detectors beside those of the suite.", autocompletion=completion.detectors
-        ),
-    ] = None,
-    condition: Annotated[
-        str | None,
-        typer.Option("--condition", help="Label columns for conditional generators, comma-separated, e.g. gender."),
-    ] = None,
-    metric: Annotated[
-        str | None,
-        typer.Option(
-            "--metric", help="Metrics beside those of the protocol, comma-separated; or path/to/file.py:Class."
-        ),
-    ] = None,
-    section: Annotated[
-        str | None,
-        typer.Option(
-            "--section", help="Sections of the page beside the shipped ones, comma-separated; or path/to/file.py:Class."
-        ),
-    ] = None,
-    data: Annotated[
-        str | None, typer.Option("--data", help="Real faces: NAME, PATH or NAME:PATH. [default: rendered]")
-    ] = None,
-    preset: Annotated[
-        str | None,
-        typer.Option(
-            "--preset",
-            help="smoke, quick, standard or full. [default: quick, on a GPU standard]",
-            autocompletion=completion.presets,
-        ),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", min=0, max=2**32 - 1, help="Random seed of the whole run. [default: 0]")
-    ] = None,
-    seeds: Annotated[
-        str | None, typer.Option("--seeds", help="Seeds of a repeated run, comma-separated, e.g. 0,1,2.")
-    ] = None,
-    resolution: Annotated[int | None, typer.Option("--resolution", help="Pixels. [default: the preset's]")] = None,
-    device: options.Device = "auto",
-    precision: options.PrecisionName = "auto",
-    threads: options.Threads = None,
-    name: Annotated[str | None, typer.Option("--name", help="Name of the run and its report folder.")] = None,
-    store: options.Store = options.STORE,
-    reports: options.Reports = options.REPORTS,
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", help="One setting, e.g. generator.training.kimg=100; repeatable.")
-    ] = None,
-    workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that read photos; 0: one a core.")] = 0,
-    show_real: Annotated[bool, typer.Option("--show-real", help="Embed photos of --data in the report.")] = False,
-    external: Annotated[
-        list[str] | None,
-        typer.Option("--external", help="Also test on NAME=REAL_DIR,FORGED_DIR, which nobody here made; repeatable."),
-    ] = None,
-    track: Annotated[
-        Path | None, typer.Option("--track", help="Folder for TensorBoard events of the trainings (extra `track`).")
-    ] = None,
-    plugin: options.Plugin = None,
-    overwrite: Annotated[
-        bool,
-        typer.Option(
-            "--overwrite",
-            help="Replace a report of this name, of another command or other photos.",
-        ),
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done, and why.")] = False,
-    quiet: options.Quiet = False,
-    json: options.Json = False,
+    file: str | None,
+    generator: str | None,
+    detector: str | None,
+    add_generator: str | None,
+    add_detector: str | None,
+    condition: str | None,
+    metric: str | None,
+    section: str | None,
+    data: str | None,
+    preset: str | None,
+    seed: int | None,
+    seeds: str | None,
+    resolution: int | None,
+    device: str,
+    precision: str,
+    threads: int | None,
+    name: str | None,
+    store: Path,
+    reports: Path,
+    assignments: list[str] | None,
+    workers: int,
+    show_real: bool,
+    external: list[str] | None,
+    track: Path | None,
+    plugin: list[str] | None,
+    overwrite: bool,
+    dry_run: bool,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Train generators, forge faces, train detectors, score them, write a report."""
-    from forge.compute import tune_allocator
-
     tune_allocator()  # before torch allocates anything
-    from benchmarks.experiment.configs import find_suite, parse_assignments
-    from benchmarks.experiment.request import changed, each_source, parse_pairs, read_request
-    from benchmarks.experiment.resolve import resolve
-    from benchmarks.experiment.settings import RunRequest
-    from benchmarks.report.publish import refuse_foreign, refuse_other_request
-    from benchmarks.workflow.disk import check_places, check_room
-    from benchmarks.workflow.runner import execute_run, prepare_run
-    from benchmarks.workflow.store import Store
-    from forge.compute import PRECISIONS, Compute, choose_device, cores, default_threads, set_threads
-    from forge.errors import BenchError, UnknownNameError
 
     if precision not in PRECISIONS:
         raise UnknownNameError("precision", precision, PRECISIONS)
@@ -178,13 +102,10 @@ def run(
     for settings in every:
         refuse_foreign(reports / settings.name)
     if dry_run:
-        _print_plans(runs, place, reports, as_json=json)
+        _print_plans(runs, place, reports, as_json=as_json)
         return
     for planned in () if overwrite else runs:
         refuse_other_request(reports / planned.settings.name, planned.settings.request, planned.photos)
-    from benchmarks.cli.outcome import print_outcomes
-    from benchmarks.report.run_report import RunReport
-    from benchmarks.terminal import observer_for
 
     if int(os.environ.get("RANK", "0")):
         for planned in runs:
@@ -192,7 +113,7 @@ def run(
         return
     outcomes: list[RunOutcome] = []
     for planned in runs:
-        with observer_for(quiet=quiet or json) as observer:
+        with observer_for(quiet=quiet or as_json) as observer:
             for note in notes:
                 observer.noted(note)
             if preset is None:
@@ -210,7 +131,7 @@ def run(
                     track=track,
                 )
             )
-    print_outcomes([RunReport(outcome.report) for outcome in outcomes], quiet=quiet, as_json=json)
+    print_outcomes([RunReport(outcome.report) for outcome in outcomes], quiet=quiet, as_json=as_json)
     if failures := [failure for outcome in outcomes for failure in outcome.failures]:
         several = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
         raise BenchError(f"{failures[0]}{several}; the report is there without; the same command tries again")
@@ -223,17 +144,10 @@ def _own_gpu(device: str) -> str:
 
 def _follow(planned: PlannedRun, compute: Compute) -> None:
     """Join the first process in its trainings; it alone writes and reports."""
-    from benchmarks.workflow.stage import Context
-    from benchmarks.workflow.stages.train import follow
-    from forge.progress import silent
-
     follow(Context(planned.source, compute, 1, silent))
 
 
 def _print_plans(runs: Sequence[PlannedRun], store: Store, reports: Path, *, as_json: bool) -> None:
-    import json
-
-    from benchmarks.workflow.engines.local import status
 
     states = [status(planned.stages, store) for planned in runs]
     if as_json:
@@ -251,8 +165,6 @@ def _rows(planned: PlannedRun, state: Mapping[str, str]) -> list[dict[str, str]]
 
 
 def _print_plan(planned: PlannedRun, state: Mapping[str, str], store: Store, reports: Path) -> None:
-    from benchmarks.measures.numbers import duration
-    from benchmarks.workflow.forecast import forecast
 
     todo = [stage for stage in planned.stages if state[stage.key].startswith("run")]
     expected = forecast(todo, store, reports)

@@ -1,0 +1,47 @@
+"""`bench report`: the page of a finished run, written again, opened, or as PDF."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from benchmarks.cli import completion, options
+from benchmarks.cli.groups import implemented_in
+
+EXAMPLES = """\b
+Examples:
+  bench report                             # of the run that ended last
+  bench report faces64-quick --open
+  bench report faces64-quick --from-scores # every number computed again from scores.parquet
+  bench report faces64-quick --format pdf
+  bench report faces64-quick --section my.py:MySection
+"""
+
+
+@implemented_in("benchmarks.cli.report")
+def report(
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            help="Finished run or suite. [default: the last one]", autocompletion=completion.runs, show_default=False
+        ),
+    ] = None,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    from_scores: Annotated[
+        bool, typer.Option("--from-scores", help="Compute every number again from scores.parquet; needs no store.")
+    ] = False,
+    digests: Annotated[
+        bool, typer.Option("--digests", help="Only write SHA256SUMS anew: accept the files as they are.")
+    ] = False,
+    form: Annotated[str, typer.Option("--format", help="html, or pdf (needs Chromium).")] = "html",
+    store: options.Store = options.STORE,
+    reports: options.Reports = options.REPORTS,
+    device: options.Device = "auto",
+    section: Annotated[
+        str | None,
+        typer.Option("--section", help="Additional sections of the page, comma-separated; or path/to/file.py:Class."),
+    ] = None,
+    plugin: options.Plugin = None,
+) -> None:
+    """Write the report of a finished run again, with this version's pages."""

@@ -1,0 +1,63 @@
+"""`bench reproduce`: whether the published table of a suite comes out again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.cli import completion, options
+from benchmarks.cli.groups import implemented_in
+
+EXAMPLES = """\b
+Examples:
+  bench reproduce faces64-quick
+  bench reproduce faces64-quick --from checkpoints --only "dct@dcgan on gan"
+  bench reproduce faces64-quick --from scratch --only "dct@gan on dcgan #0" --data path/to/photos
+"""
+
+
+@implemented_in("benchmarks.cli.reproduce")
+def reproduce(
+    suite: Annotated[
+        str,
+        typer.Argument(
+            help="Name of a published suite or finished run, or its report folder.", autocompletion=completion.runs
+        ),
+    ],
+    start: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            help="scores: the stored ones; checkpoints: score again with the stored detectors; scratch: train again.",
+        ),
+    ] = "scores",
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", help="With checkpoints and scratch: tests whose name holds this; repeatable."),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="With checkpoints and scratch: where the real faces lie here.")
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option("--against", help="An expected.json. [default: that of the suite]")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Print every value, not only those that changed.")] = False,
+    work: Annotated[
+        Path, typer.Option("--work", help="With scratch: store of the new results; called again, it goes on.")
+    ] = Path("runs-again"),
+    store: options.Store = options.STORE,
+    reports: options.Reports = options.REPORTS,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    plugin: options.Plugin = None,
+    quiet: options.Quiet = False,
+    as_json: options.Json = False,
+) -> None:
+    """Compute a published table again and compare every number; exit code 1 where one DIFFERS or is MISSING.
+
+    From scores every AUC, mean and rank is computed again and must be IDENTICAL. From checkpoints or scratch tests are
+    scored again: a new AUC inside the published 95 % interval is WITHIN; the causes of a difference are named.
+    A report whose files no longer match its SHA256SUMS is refused.
+    """

@@ -1,0 +1,126 @@
+"""`bench run`: train generators, forge faces, train detectors, score, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.cli import completion, options
+from benchmarks.cli.groups import implemented_in
+
+EXAMPLES = """\b
+Examples:
+  bench run --generator dcgan --detector xception
+  bench run -g dcgan -d xception,dct --data path/to/photos --preset quick
+  bench run -g dcgan -d dct --set generator.training.kimg=100 --seed 1 --dry-run
+"""
+
+
+@implemented_in("benchmarks.cli.run")
+def run(
+    file: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[SUITE|FILE]",
+            help="A shipped suite (`bench list suites`), or a YAML file with the names of the flags; flags win.",
+            show_default=False,
+            autocompletion=completion.suites,
+        ),
+    ] = None,
+    generator: Annotated[
+        str | None,
+        typer.Option(
+            "--generator",
+            "-g",
+            help="Generators, comma-separated; or path/to/file.py:Class.",
+            autocompletion=completion.generators,
+        ),
+    ] = None,
+    detector: Annotated[
+        str | None,
+        typer.Option(
+            "--detector",
+            "-d",
+            help="Detectors, comma-separated; or path/to/file.py:Class.",
+            autocompletion=completion.detectors,
+        ),
+    ] = None,
+    add_generator: Annotated[
+        str | None,
+        typer.Option(
+            "--add-generator", help="Generators beside those of the suite.", autocompletion=completion.generators
+        ),
+    ] = None,
+    add_detector: Annotated[
+        str | None,
+        typer.Option(
+            "--add-detector", help="Detectors beside those of the suite.", autocompletion=completion.detectors
+        ),
+    ] = None,
+    condition: Annotated[
+        str | None,
+        typer.Option("--condition", help="Label columns for conditional generators, comma-separated, e.g. gender."),
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            "--metric", help="Metrics beside those of the protocol, comma-separated; or path/to/file.py:Class."
+        ),
+    ] = None,
+    section: Annotated[
+        str | None,
+        typer.Option(
+            "--section", help="Sections of the page beside the shipped ones, comma-separated; or path/to/file.py:Class."
+        ),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="Real faces: NAME, PATH or NAME:PATH. [default: rendered]")
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            "--preset",
+            help="smoke, quick, standard or full. [default: quick, on a GPU standard]",
+            autocompletion=completion.presets,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, max=2**32 - 1, help="Random seed of the whole run. [default: 0]")
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option("--seeds", help="Seeds of a repeated run, comma-separated, e.g. 0,1,2.")
+    ] = None,
+    resolution: Annotated[int | None, typer.Option("--resolution", help="Pixels. [default: the preset's]")] = None,
+    device: options.Device = "auto",
+    precision: options.PrecisionName = "auto",
+    threads: options.Threads = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the run and its report folder.")] = None,
+    store: options.Store = options.STORE,
+    reports: options.Reports = options.REPORTS,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", help="One setting, e.g. generator.training.kimg=100; repeatable.")
+    ] = None,
+    workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that read photos; 0: one a core.")] = 0,
+    show_real: Annotated[bool, typer.Option("--show-real", help="Embed photos of --data in the report.")] = False,
+    external: Annotated[
+        list[str] | None,
+        typer.Option("--external", help="Also test on NAME=REAL_DIR,FORGED_DIR, which nobody here made; repeatable."),
+    ] = None,
+    track: Annotated[
+        Path | None, typer.Option("--track", help="Folder for TensorBoard events of the trainings (extra `track`).")
+    ] = None,
+    plugin: options.Plugin = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace a report of this name, of another command or other photos.",
+        ),
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done, and why.")] = False,
+    quiet: options.Quiet = False,
+    as_json: options.Json = False,
+) -> None:
+    """Train generators, forge faces, train detectors, score them, write a report."""
