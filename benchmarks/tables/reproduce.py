@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from benchmarks.measures.results import Results
 from benchmarks.protocol import FitId, TestId, TrainSet
 from benchmarks.tables.cells import Scored
+from benchmarks.tables.formats import rank
 from benchmarks.tables.leaderboard import Leaderboard
 from forge.errors import InputError
 
@@ -75,8 +76,8 @@ def reproduce(expected: Expected, found: Expected) -> list[Verdict]:
     refuse_other(expected, found.protocol, found.data)
     now = {one.what: one for one in found.values}
     verdicts = [verdict(one, now.get(one.what)) for one in expected.values]
-    for detector, rank in expected.ranks.items():
-        same = found.ranks.get(detector) == rank
+    for detector, published in expected.ranks.items():
+        same = found.ranks.get(detector) == published
         there = detector in found.ranks
         status: Status = "IDENTICAL" if same else "DIFFERS" if there else "MISSING"
         verdicts.append(Verdict(what=f"rank of {detector}", status=status, expected=None, found=None))
@@ -155,8 +156,6 @@ def _of_columns(board: Leaderboard) -> Iterator[Value]:
 
 
 def _ranks(board: Leaderboard) -> dict[str, str]:
-    from benchmarks.tables.formats import rank
-
     return {line.detector: rank(line) for line in board.lines}
 
 
