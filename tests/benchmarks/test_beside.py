@@ -359,5 +359,5 @@ def test_the_picture_of_detectability_against_training():
     ]  # fmt: skip
     others = found.figures[0].alt
     assert "dct from 0.95 after 6 k to 0.60" in others and "npr from 0.40 after 6 k to 0.90" in others
-    assert "harder to tell for 1 and easier for 1 of the 2 detectors" in found.sentences[0]
+    assert "harder to detect for 1 and easier for 1 of the 2 detectors" in found.sentences[0]
     assert progress_content(results.model_copy(update={"moments": []}), FileNames()).figures == []

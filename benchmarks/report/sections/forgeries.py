@@ -133,7 +133,7 @@ def quality_table(generators: list[GeneratorFacts]) -> QualityTable:
         lines.append(
             QualityLine(
                 metric=metric,
-                better=known.better,
+                better=known.better.replace("floor", "reference"),  # results.json calls the reference floor
                 n=known.n,
                 reference=_text(metric, known.floor) or "",
                 values=[_text(metric, number) for number in numbers],

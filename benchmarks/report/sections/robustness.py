@@ -100,8 +100,8 @@ def _sentence(means: dict[str, dict[str, float]], changes: Sequence[str]) -> str
     hardest = max(sorted(typical), key=lambda change: typical[change])
     (change, name), largest = max(sorted(lost.items()), key=lambda item: item[1])
     return (
-        f"{hardest} costs most, {typical[hardest]:.2f} on average; no detector loses more than {name} to {change}, "
-        f"{largest:.2f}."
+        f"Largest mean loss of AUC: {typical[hardest]:.2f} under {hardest}. Largest loss of a detector: {largest:.2f}, "
+        f"{name} under {change}."
     )
 
 

@@ -136,7 +136,7 @@ def _against_images(name: str, where: str, condition: str, lines: dict[str, list
     position = {kimg: float(i) for i, kimg in enumerate(kimgs)}
     last = len(kimgs) - 1
     ticks = [(position[kimg], f"{kimg:g} k") for kimg in kimgs]
-    plot = Plot(Axis(-0.2, last + 0.2, ticks, f"real images {name} had seen"), Axis(0, 1, AUC_TICKS, "AUC"), height=200)
+    plot = Plot(Axis(-0.2, last + 0.2, ticks, f"real images seen by {name}"), Axis(0, 1, AUC_TICKS, "AUC"), height=200)
     plot.line([-0.2, last + 0.2], [0.5, 0.5], "chance")
     for i, (detector, line) in enumerate(lines.items()):
         x = [position[point.kimg] + 0.05 * (i - (len(lines) - 1) / 2) for point in line]
@@ -185,6 +185,6 @@ def _sentence(name: str, where: str, lines: dict[str, list[_Point]]) -> str:
     easier = sum(line[-1].low > line[0].high for line in lines.values())
     first, last = (next(iter(lines.values()))[i].kimg for i in (0, -1))
     return (
-        f"{name}, {where}: from {first:g} to {last:g} thousand images its forgeries get harder to tell for {harder} "
-        f"and easier for {easier} of the {len(lines)} detectors drawn, judged by intervals that do not overlap."
+        f"{name}, {where}: from {first:g} to {last:g} thousand images its forgeries become harder to detect for "
+        f"{harder} and easier for {easier} of the {len(lines)} detectors drawn (intervals that do not overlap)."
     )
