@@ -7,7 +7,7 @@
     Suite.open("smoke").run()
     load("dcgan-xception-rendered-quick").cells
 
-Names and values are those of the command line, and so are the errors: `forge.errors.BenchError`, one sentence each.
+Names, values and errors are those of the command line; an error is a `forge.core.errors.BenchError`, one sentence.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from benchmarks.finished import Report, load
 from benchmarks.places import reports_folder, store_folder
-from forge.errors import BenchWarning
+from forge.core.errors import BenchWarning
 
 if TYPE_CHECKING:
     from benchmarks.workflow.engines.local import Observer
-    from forge.compute import PrecisionAsked
+    from forge.core.compute import PrecisionAsked
 
 __all__ = ["Report", "Suite", "load", "run"]
 
@@ -105,9 +105,9 @@ def run(
     from benchmarks.terminal import observer_for
     from benchmarks.workflow.runner import execute_run, prepare_run
     from benchmarks.workflow.store import Store
-    from forge.compute import PRECISIONS, Compute, choose_device, default_threads, set_threads, tune_allocator
-    from forge.errors import UnknownNameError
-    from forge.registry import allow_files
+    from forge.core.compute import PRECISIONS, Compute, choose_device, default_threads, set_threads, tune_allocator
+    from forge.core.errors import UnknownNameError
+    from forge.core.registry import allow_files
 
     tune_allocator()  # a training takes longer without; late is better than never
     if precision not in PRECISIONS:

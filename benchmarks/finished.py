@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from benchmarks.measures.results import Cell
+from benchmarks.evaluation.results import Cell
 from benchmarks.places import reports_folder, store_folder
 from benchmarks.report.images import file_uri
 from benchmarks.report.run_report import RunReport
-from forge.errors import InputError
-from forge.registry import allow_files
+from forge.core.errors import InputError
+from forge.core.registry import allow_files
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from benchmarks.tables.formats import Sheet
+    from benchmarks.evaluation.formats import Sheet
     from detect.artifact import TrainedDetector
 
 
@@ -52,7 +52,7 @@ class Report(RunReport):
         """
         import pandas as pd
 
-        from benchmarks.tables.formats import to_csv
+        from benchmarks.evaluation.formats import to_csv
 
         return pd.read_csv(io.StringIO(to_csv(self._sheet))).convert_dtypes().set_index("detector")
 
@@ -91,7 +91,7 @@ class Report(RunReport):
         from benchmarks.inference.photo_scores import score_photos  # all import torch or pandas
         from benchmarks.inference.photos import list_photos
         from benchmarks.inference.predictor import caution, predictor_of
-        from forge.compute import Compute, choose_device
+        from forge.core.compute import Compute, choose_device
 
         allow_files([detector] if detector else [])  # a Python call may name code, as the command line may
         paths = [photos] if isinstance(photos, str | Path) else photos
@@ -133,7 +133,7 @@ class Report(RunReport):
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: summary, leaderboard, forgeries of each generator, and a link to the page."""
-        from benchmarks.tables.formats import html as table  # imports pandas
+        from benchmarks.evaluation.formats import html as table  # imports pandas
 
         opening = "".join(f"<p><strong>{html.escape(line)}</strong></p>" for line in self.summary)
         opening += "".join(f"<li>{html.escape(line)}</li>" for line in self.notes)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from forge.errors import InputError
+from forge.core.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,7 +15,7 @@ from rich.tree import Tree
 
 from benchmarks.workflow.engines.local import Observer
 from benchmarks.workflow.stage import Activity
-from forge.progress import Tick
+from forge.core.progress import Tick
 
 LISTED = 24  # stages that are listed one by one where the output is not a terminal
 PLAIN_SECONDS = 15.0  # between progress lines where the output is not a terminal

@@ -17,9 +17,9 @@ from detect.detectors.base import Detector, DetectorSettings, FitContext, FitDat
 from detect.detectors.registry import DETECTORS
 from detect.scoring import score_view
 from detect.training.calibration import Calibration, fit_platt
-from forge.errors import CorruptError, InputError, quoted, short
-from forge.files import digest_file, publishing, read_signed_json, write_signed_json
-from forge.registry import is_file_reference
+from forge.core.errors import CorruptError, InputError, quoted, short
+from forge.core.files import digest_file, publishing, read_signed_json, write_signed_json
+from forge.core.registry import is_file_reference
 
 SCHEMA_VERSION = 1
 

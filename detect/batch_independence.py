@@ -14,8 +14,8 @@ import numpy as np
 
 from detect.data.views import View
 from detect.detectors.base import Detector, Scores
-from forge.compute import Compute, derive_seed
-from forge.errors import BenchError, DetectorError, quoted
+from forge.core.compute import Compute, derive_seed
+from forge.core.errors import BenchError, DetectorError, quoted
 from forge.faces.faceset import Images
 
 SAMPLE = 4  # images scored one by one: a dependence on the batch changes nearly every score, so that few suffice

@@ -8,13 +8,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from forge.errors import InputError
-from forge.files import read_json_object, write_json
-from forge.generator import TrainedGenerator, generator_place
-from forge.networks import GENERATORS
-from forge.networks.base import Architecture
-from forge.networks.layers import MinibatchDeviation
-from forge.registry import is_file_reference, was_loaded
+from forge.core.errors import InputError
+from forge.core.files import read_json_object, write_json
+from forge.core.registry import is_file_reference, was_loaded
+from forge.generators import GENERATORS
+from forge.generators.artifact import TrainedGenerator, generator_place
+from forge.generators.base import Architecture
+from forge.generators.layers import MinibatchDeviation
 
 
 @dataclass(frozen=True)

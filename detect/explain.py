@@ -12,7 +12,7 @@ from torch import Tensor
 
 from detect.data.views import View
 from detect.features.spectrum import mean_log_spectrum
-from forge.compute import Compute
+from forge.core.compute import Compute
 from forge.faces.faceset import Images
 
 Maps = NDArray[np.float32]

@@ -12,7 +12,7 @@ import zipfile
 from pathlib import Path
 from typing import BinaryIO
 
-from forge.errors import CorruptError, InputError
+from forge.core.errors import CorruptError, InputError
 
 MAX_BYTES = 512 << 20  # of the whole file, unpacked
 MAX_PICKLE_BYTES = 64 << 20  # of the pickle in a zip, without the tensors

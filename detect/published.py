@@ -18,8 +18,8 @@ from detect.detectors.network import NetworkDetector
 from detect.detectors.registry import DETECTORS
 from detect.pickles import check_checkpoint
 from detect.weights import load_weights, read_tensors
-from forge.errors import CorruptError, InputError, UnknownNameError
-from forge.files import digest_file
+from forge.core.errors import CorruptError, InputError, UnknownNameError
+from forge.core.files import digest_file
 
 Layers = dict[str, dict[str, NDArray[np.float32]]]  # layer -> role ("kernel", "gamma", ...) -> values
 LayerType = Literal["conv2d", "batch_normalization", "dense"]

@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 
 from detect.data.views import View, generator_of, resolution_of
 from detect.detectors.base import Detector, FittedDetector, Scores
-from forge.compute import Compute
-from forge.errors import CorruptError, DetectorError, InputError, quoted, short
+from forge.core.compute import Compute
+from forge.core.errors import CorruptError, DetectorError, InputError, quoted, short
+from forge.core.files import replacing
+from forge.core.progress import Report, Tick, silent
 from forge.faces.faceset import FaceView, Images
-from forge.faces.pool import read_ahead
-from forge.files import replacing
-from forge.progress import Report, Tick, silent
+from forge.faces.parallel import read_ahead
 
 BATCH = {"cpu": 256, "cuda": 2048}  # images read at a time: a GPU waits for each batch
 BATCH_BYTES = 64 << 20  # but never more than this

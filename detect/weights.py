@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from forge.errors import CorruptError, InputError, short
+from forge.core.errors import CorruptError, InputError, short
 
 CONNECT_SECONDS = 5
 

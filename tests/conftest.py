@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from forge.faces.faceset import FaceSet
-from forge.faces.writing import FaceSetWriter
+from forge.faces.writer import FaceSetWriter
 
 
 @pytest.fixture

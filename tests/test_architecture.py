@@ -10,8 +10,8 @@ from benchmarks.experiment.resolve import resolve
 from benchmarks.experiment.settings import PRESETS, RunRequest
 from benchmarks.workflow.runner import prepare_run
 from detect.detectors.registry import DETECTORS, EXAMPLES
-from forge.execution import Execution, execution_of, execution_table
-from forge.networks import GENERATORS
+from forge.core.execution import Execution, execution_of, execution_table
+from forge.generators import GENERATORS
 
 ROOT = Path(__file__).resolve().parents[1]
 

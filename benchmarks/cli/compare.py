@@ -10,8 +10,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.cli.streams import console as open_console
+from benchmarks.evaluation.cells import cells_of
+from benchmarks.evaluation.comparison import Difference, columns, single
+from benchmarks.evaluation.numbers import p_value, signed
 from benchmarks.experiment.names import safe_name
-from benchmarks.measures.numbers import p_value, signed
 from benchmarks.protocol import Protocol
 from benchmarks.report.plot.elements import standalone
 from benchmarks.report.plot.plot import nice_axis
@@ -19,10 +21,8 @@ from benchmarks.report.plot.row_plot import Mark, RowPlot
 from benchmarks.report.ranked import scores_of
 from benchmarks.report.render import styles
 from benchmarks.report.run_report import RunReport
-from benchmarks.tables.cells import cells_of
-from benchmarks.tables.compare import Difference, columns, single
-from forge.errors import InputError, UnknownNameError
-from forge.files import write_text
+from forge.core.errors import InputError, UnknownNameError
+from forge.core.files import write_text
 
 
 def compare(a: str, b: str, suite: str, column: str | None, out: Path | None, reports: Path, as_json: bool) -> None:

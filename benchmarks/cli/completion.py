@@ -10,7 +10,7 @@ from benchmarks.places import reports_folder
 
 def generators(incomplete: str) -> list[str]:
     """Generators; after a comma the next one."""
-    from forge.networks import GENERATORS
+    from forge.generators import GENERATORS
 
     return _listed(incomplete, GENERATORS.entries)
 

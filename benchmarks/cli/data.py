@@ -12,14 +12,14 @@ from benchmarks.experiment.names import safe_name
 from benchmarks.experiment.settings import DataSettings
 from benchmarks.terminal import observer_for
 from benchmarks.workflow.stage import Call
-from forge.compute import cores
-from forge.errors import CorruptError, InputError
+from forge.core.compute import cores
+from forge.core.errors import CorruptError, InputError
 from forge.faces.export import contact_sheet, source_of
 from forge.faces.export import export as export_faces
 from forge.faces.faceset import FaceSet
+from forge.faces.imaging.grids import write_picture
 from forge.faces.prepare import prepare as prepare_faces
 from forge.faces.sources import resolve
-from forge.pictures import write_picture
 
 
 def prepare(

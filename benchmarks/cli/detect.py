@@ -12,19 +12,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from benchmarks.cli.streams import console as open_console
+from benchmarks.evaluation.numbers import count
 from benchmarks.experiment.names import safe_name
 from benchmarks.inference.photo_scores import PhotoScores, form_of, score_photos
 from benchmarks.inference.photos import list_photos
 from benchmarks.inference.predictor import cannot_explain, caution, predictor_at, predictor_of
-from benchmarks.measures.numbers import count
 from benchmarks.report.run_report import RunReport
 from benchmarks.report.text.summary import warnings
 from detect.explain import method
 from detect.published import import_published
-from forge.compute import Compute, choose_device, cores, tune_allocator
-from forge.errors import InputError, UnknownNameError
-from forge.networks import GENERATORS
-from forge.progress import Report, Tick
+from forge.core.compute import Compute, choose_device, cores, tune_allocator
+from forge.core.errors import InputError, UnknownNameError
+from forge.core.progress import Report, Tick
+from forge.generators import GENERATORS
 
 _LISTED = 100  # photos that the terminal's table holds
 
@@ -171,7 +171,7 @@ def _print_summary(scored: PhotoScores, summary: str) -> None:
 def import_weights(name: str, file: Path, out: Path | None, resolution: int | None) -> None:
     """Turn weights that authors published into a detector; nothing in the file is ever run."""
     tune_allocator()
-    from forge.errors import InputError
+    from forge.core.errors import InputError
 
     target = out or Path(f"{name}-published")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):

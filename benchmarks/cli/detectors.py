@@ -8,13 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
+from benchmarks.evaluation.numbers import count
 from benchmarks.experiment.configs import shipped, validated
 from benchmarks.experiment.settings import PRESETS
-from benchmarks.measures.numbers import count
 from benchmarks.workflow.program import program_digest
 from detect.detectors.registry import DETECTORS, EXAMPLES
-from forge.errors import BenchError
-from forge.files import digest_json, read_json_object, write_json
+from forge.core.errors import BenchError
+from forge.core.files import digest_json, read_json_object, write_json
 
 SIDE = 64  # pixels of the images for which parameters are counted
 MEMORY = "parameters.json"  # in the store: counting imports torch and builds every network

@@ -14,8 +14,8 @@ from rich.table import Table
 from benchmarks.cli.streams import console as open_console
 from benchmarks.places import REPORTS_VARIABLE, STORE_VARIABLE
 from benchmarks.speed.precision import measure_gains
-from forge.compute import Compute, choose_device, set_threads, tune_allocator
-from forge.execution import execution_table
+from forge.core.compute import Compute, choose_device, set_threads, tune_allocator
+from forge.core.execution import execution_table
 
 
 def doctor(measure: bool, as_json: bool, store: Path, reports: Path) -> None:

@@ -7,15 +7,15 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from benchmarks.measures.results import Results
+from benchmarks.evaluation.results import Results
+from benchmarks.evaluation.submission import suite_images
 from benchmarks.protocol import EXTERNAL_PREFIX
 from benchmarks.report.run_report import RunReport
-from benchmarks.tables.submission import suite_images
 from benchmarks.workflow.runner import stored_result
 from benchmarks.workflow.store import Store
-from forge.errors import InputError
+from forge.core.errors import InputError
+from forge.core.files import publishing
 from forge.faces.faceset import FaceSet
-from forge.files import publishing
 
 
 def images(suite: str, out: Path, real: bool, store: Path, reports: Path) -> None:

@@ -14,10 +14,10 @@ from benchmarks.experiment.names import base_name, safe_name
 from benchmarks.experiment.request import read_request
 from benchmarks.experiment.resolve import resolve
 from benchmarks.workflow.runner import prepare_run
-from forge.errors import InputError, quoted
-from forge.files import replacing
-from forge.networks import GENERATORS as ARCHITECTURES
-from forge.registry import is_file_reference
+from forge.core.errors import InputError, quoted
+from forge.core.files import replacing
+from forge.core.registry import is_file_reference
+from forge.generators import GENERATORS as ARCHITECTURES
 
 
 def init(name: str, data: str | None, generator: str | None, detector: str | None) -> None:

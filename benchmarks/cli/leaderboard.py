@@ -10,13 +10,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.cli.streams import console as open_console
-from benchmarks.measures.numbers import near_one
+from benchmarks.evaluation import formats
+from benchmarks.evaluation.formats import Sheet, interval, rank, share, standing
+from benchmarks.evaluation.leaderboard import Standing
+from benchmarks.evaluation.numbers import near_one
 from benchmarks.report.ranked import sheet_of
 from benchmarks.report.run_report import RunReport
-from benchmarks.tables import formats
-from benchmarks.tables.formats import Sheet, interval, rank, share, standing
-from benchmarks.tables.leaderboard import Standing
-from forge.errors import UnknownNameError
+from forge.core.errors import UnknownNameError
 
 
 def leaderboard(suite: list[str], form: str, by: str | None, columns: str | None, reports: Path) -> None:

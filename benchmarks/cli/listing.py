@@ -11,15 +11,15 @@ from rich.table import Table
 
 from benchmarks.cli.detectors import SIDE, blocks, describe, with_parameters
 from benchmarks.cli.streams import console as open_console
+from benchmarks.evaluation.leader import published_leader
+from benchmarks.evaluation.metrics import METRICS
+from benchmarks.evaluation.numbers import estimate
 from benchmarks.experiment.configs import suites
 from benchmarks.experiment.request import read_request
-from benchmarks.measures.detection import METRICS
-from benchmarks.measures.numbers import estimate
 from benchmarks.report.run_report import RunReport, report_folders
-from benchmarks.tables.leader import published_leader
-from forge.errors import BenchError, UnknownNameError
+from forge.core.errors import BenchError, UnknownNameError
 from forge.faces.sources import SOURCES
-from forge.networks import GENERATORS
+from forge.generators import GENERATORS
 from forge.quality import QUALITY
 
 KINDS = ("generators", "detectors", "metrics", "sections", "perturbations", "sources", "suites", "runs")
@@ -157,7 +157,7 @@ def _runs(reports: Path) -> list[dict[str, Any]]:
 def _leader(report: RunReport) -> str:
     """The first line of the leaderboard: as published, or computed where scores were submitted since."""
     from benchmarks.report.ranked import sheet_of, submitted  # imports pandas
-    from forge.errors import BenchError
+    from forge.core.errors import BenchError
 
     try:
         there = None if any(submitted(report.folder).glob("*.parquet")) else published_leader(report.folder)

@@ -16,9 +16,9 @@ from typer.exceptions import TyperException
 from benchmarks.cli.groups import LazyCommand
 from benchmarks.cli.streams import keep_streams
 from benchmarks.protocol import PROTOCOL_VERSION
-from forge.errors import BenchError, BenchWarning, InputError, quoted
-from forge.files import explain_os_error
-from forge.registry import allow_files
+from forge.core.errors import BenchError, BenchWarning, InputError, quoted
+from forge.core.files import explain_os_error
+from forge.core.registry import allow_files
 
 INTERRUPTED = 130
 

@@ -10,9 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.experiment.configs import configs_root
-from forge.errors import InputError, UnknownNameError, quoted
-from forge.files import write_text
-from forge.networks import GENERATORS
+from forge.core.errors import InputError, UnknownNameError, quoted
+from forge.core.files import write_text
+from forge.generators import GENERATORS
 
 KINDS = ("generator", "detector")
 _FILE, _CLASS = "my_plugin", "MyPlugin"  # what the templates are called in themselves

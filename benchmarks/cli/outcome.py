@@ -12,10 +12,10 @@ from rich.table import Table
 
 from benchmarks.cli.leaderboard import print_sheet
 from benchmarks.cli.streams import console as open_console
-from benchmarks.measures import numbers
-from benchmarks.measures.detection import METRICS
-from benchmarks.measures.detection.base import MetricFacts
-from benchmarks.measures.results import Results
+from benchmarks.evaluation import numbers
+from benchmarks.evaluation.metrics import METRICS
+from benchmarks.evaluation.metrics.base import MetricFacts
+from benchmarks.evaluation.results import Results
 from benchmarks.protocol import CLEAN
 from benchmarks.report.pairing_table import Column, PairingTable, pairing_table
 from benchmarks.report.plot.elements import shorten

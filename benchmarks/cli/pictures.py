@@ -15,16 +15,16 @@ from benchmarks.experiment.validate import of_kind
 from benchmarks.report.run_report import RunReport
 from benchmarks.workflow.runner import stage_of, stored_result
 from benchmarks.workflow.store import Store
-from forge.errors import InputError, UnknownNameError, quoted
+from forge.core.errors import InputError, UnknownNameError, quoted
+from forge.core.files import read_json
+from forge.core.registry import is_file_reference
 from forge.faces.faceset import FaceSet
-from forge.files import read_json
-from forge.generator import TrainedGenerator, generator_place, snapshot_name
-from forge.nearest import Distances
-from forge.networks import GENERATORS
-from forge.networks.base import Architecture
-from forge.pictures import Animation
-from forge.registry import is_file_reference
-from forge.showing import Painter, Suspects, suspects, training_place, write_pictures
+from forge.faces.imaging.grids import Animation
+from forge.generators import GENERATORS
+from forge.generators.artifact import TrainedGenerator, generator_place, snapshot_name
+from forge.generators.base import Architecture
+from forge.generators.memorization import Distances
+from forge.generators.visualize import Painter, Suspects, suspects, training_place, write_pictures
 
 FORMATS = ("gif", "apng")
 

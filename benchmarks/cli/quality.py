@@ -12,8 +12,8 @@ from benchmarks.cli.streams import console as open_console
 from benchmarks.terminal import observer_for
 from benchmarks.workflow.stage import FACES, Call
 from benchmarks.workflow.store import Store
-from forge.compute import choose_device, tune_allocator
-from forge.errors import InputError
+from forge.core.compute import choose_device, tune_allocator
+from forge.core.errors import InputError
 from forge.faces.faceset import FaceSet
 from forge.quality.measure import Comparison
 from forge.quality.metric import Row

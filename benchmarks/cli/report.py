@@ -14,10 +14,10 @@ from benchmarks.report.run_report import RunReport, latest
 from benchmarks.workflow import rerender
 from benchmarks.workflow.stage import Context
 from benchmarks.workflow.store import Store
-from forge.compute import Compute, choose_device
-from forge.errors import BenchError, InputError, UnknownNameError
+from forge.core.compute import Compute, choose_device
+from forge.core.errors import BenchError, InputError, UnknownNameError
+from forge.core.progress import silent
 from forge.faces.sources import resolve
-from forge.progress import silent
 
 if TYPE_CHECKING:
     from benchmarks.workflow.stage import Context

@@ -7,13 +7,13 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.evaluation.cells import cells_of, tests_of
+from benchmarks.evaluation.leaderboard import ranked
+from benchmarks.evaluation.reproduce import Value, causes, counted, expected_of, refuse_other, to_rows, verdict
+from benchmarks.evaluation.reproduce import reproduce as compare
 from benchmarks.experiment.resolve import resolve
 from benchmarks.protocol import PROTOCOL_VERSION, Protocol
 from benchmarks.report.run_report import RunReport, expected_at
-from benchmarks.tables.cells import cells_of, tests_of
-from benchmarks.tables.leaderboard import ranked
-from benchmarks.tables.reproduce import Value, causes, counted, expected_of, refuse_other, to_rows, verdict
-from benchmarks.tables.reproduce import reproduce as compare
 from benchmarks.terminal import observer_for
 from benchmarks.workflow import recompute as again
 from benchmarks.workflow.engines.local import ensure
@@ -22,19 +22,19 @@ from benchmarks.workflow.recompute import check_checkpoints
 from benchmarks.workflow.runner import prepare_run
 from benchmarks.workflow.stage import Context
 from benchmarks.workflow.store import Store
-from forge.compute import Compute, choose_device, default_threads, set_threads, tune_allocator
-from forge.errors import BenchError, InputError, UnknownNameError, quoted
-from forge.progress import silent
+from forge.core.compute import Compute, choose_device, default_threads, set_threads, tune_allocator
+from forge.core.errors import BenchError, InputError, UnknownNameError, quoted
+from forge.core.progress import silent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmarks.measures.results import Results
-    from benchmarks.tables.reproduce import Expected, Verdict
+    from benchmarks.evaluation.reproduce import Expected, Verdict
+    from benchmarks.evaluation.results import Results
     from benchmarks.workflow.engines.local import Observer
     from benchmarks.workflow.runner import PlannedRun
     from benchmarks.workflow.stage import Context, Stage
-    from forge.compute import Compute
+    from forge.core.compute import Compute
 
 KINDS = ("scores", "checkpoints", "scratch")
 

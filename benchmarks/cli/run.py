@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from benchmarks.cli.outcome import print_outcomes
+from benchmarks.evaluation.numbers import duration
 from benchmarks.experiment.configs import find_suite, parse_assignments
 from benchmarks.experiment.request import changed, each_source, parse_pairs, read_request
 from benchmarks.experiment.resolve import resolve
 from benchmarks.experiment.settings import RunRequest
-from benchmarks.measures.numbers import duration
 from benchmarks.report.publish import refuse_foreign, refuse_other_request
 from benchmarks.report.run_report import RunReport
 from benchmarks.terminal import observer_for
@@ -24,14 +24,14 @@ from benchmarks.workflow.runner import execute_run, prepare_run
 from benchmarks.workflow.stage import Context
 from benchmarks.workflow.stages.train import follow
 from benchmarks.workflow.store import Store
-from forge.compute import PRECISIONS, Compute, choose_device, cores, default_threads, set_threads, tune_allocator
-from forge.errors import BenchError, UnknownNameError
-from forge.progress import silent
+from forge.core.compute import PRECISIONS, Compute, choose_device, cores, default_threads, set_threads, tune_allocator
+from forge.core.errors import BenchError, UnknownNameError
+from forge.core.progress import silent
 
 if TYPE_CHECKING:
     from benchmarks.workflow.runner import PlannedRun, RunOutcome
     from benchmarks.workflow.store import Store
-    from forge.compute import Compute, PrecisionAsked
+    from forge.core.compute import Compute, PrecisionAsked
 
 
 def run(

@@ -13,10 +13,10 @@ from benchmarks.serve.app import create_app
 from benchmarks.serve.index import RunIndex
 from benchmarks.serve.limits import Limits
 from benchmarks.serve.security import is_loopback
-from forge.compute import choose_device
-from forge.errors import InputError, quoted
-from forge.networks import GENERATORS
-from forge.registry import is_file_reference
+from forge.core.compute import choose_device
+from forge.core.errors import InputError, quoted
+from forge.core.registry import is_file_reference
+from forge.generators import GENERATORS
 
 _NEEDED = {"fastapi": "fastapi", "uvicorn": "uvicorn", "python_multipart": "python-multipart"}
 

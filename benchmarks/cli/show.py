@@ -16,7 +16,7 @@ from benchmarks.cli.streams import console as open_console
 from benchmarks.experiment.configs import shipped
 from benchmarks.experiment.settings import PRESETS, GeneratorSettings
 from benchmarks.report.run_report import RunReport
-from forge.errors import InputError, UnknownNameError
+from forge.core.errors import InputError, UnknownNameError
 from forge.training.settings import TrainingSettings
 
 

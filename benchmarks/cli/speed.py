@@ -10,9 +10,9 @@ from benchmarks.cli.streams import console as open_console
 from benchmarks.speed.figure import Figure
 from benchmarks.speed.gpu.merge import merge as merge_runs
 from benchmarks.speed.measurements import MEASUREMENTS
-from forge.compute import tune_allocator
-from forge.errors import UnknownNameError
-from forge.files import write_json
+from forge.core.compute import tune_allocator
+from forge.core.errors import UnknownNameError
+from forge.core.files import write_json
 
 
 def speed(only: str | None, json_file: Path | None, photos: str | None, merge: list[Path] | None) -> None:

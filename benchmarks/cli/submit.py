@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.cli.leaderboard import print_sheet
+from benchmarks.evaluation.score_file import read_submission
+from benchmarks.evaluation.submission import rows_of, suite_images
 from benchmarks.experiment.names import safe_name
 from benchmarks.report.ranked import sheet_of, submitted
 from benchmarks.report.run_report import RunReport
-from benchmarks.tables.score_file import read_submission
-from benchmarks.tables.submission import rows_of, suite_images
 from detect.scoring import write_scores
-from forge.errors import InputError, quoted
+from forge.core.errors import InputError, quoted
 
 
 def submit(file: Path, suite: str, name: str, reports: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from forge.errors import InputError, UnknownNameError, quoted, short
+from forge.core.errors import InputError, UnknownNameError, quoted, short
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from benchmarks.protocol import GeneratorId
-from forge.errors import InputError, quoted
-from forge.registry import is_file_reference
+from forge.core.errors import InputError, quoted
+from forge.core.registry import is_file_reference
 
 
 def is_fitted(reference: str) -> bool:

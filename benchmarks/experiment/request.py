@@ -11,8 +11,8 @@ from benchmarks.experiment.configs import as_assignments, merged, parse_assignme
 from benchmarks.experiment.names import safe_name, short_name, source_name, split_adversary
 from benchmarks.experiment.settings import RunRequest
 from benchmarks.protocol import PROTOCOL_VERSION
-from forge.errors import InputError, quoted
-from forge.registry import is_file_reference
+from forge.core.errors import InputError, quoted
+from forge.core.registry import is_file_reference
 
 _FLAGS = (
     "generator",

@@ -23,9 +23,9 @@ from benchmarks.experiment.settings import (
     RunSettings,
 )
 from benchmarks.protocol import GeneratorId
-from forge.errors import InputError, UnknownNameError, quoted, short
-from forge.files import digest_json
-from forge.registry import is_file_reference
+from forge.core.errors import InputError, UnknownNameError, quoted, short
+from forge.core.files import digest_json
+from forge.core.registry import is_file_reference
 
 LIMITS = {"generators": 100, "detectors": 200, "seeds": 100}  # of one run, far above what anybody waits for
 _LONG_LIST = 40  # characters of a list of names in the name of a run

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from benchmarks.experiment.names import safe_name, source_name
-from forge.errors import quoted
+from forge.core.errors import quoted
 
 Model = TypeVar("Model", bound=BaseModel)
 Preset = Literal["smoke", "quick", "standard", "full"]

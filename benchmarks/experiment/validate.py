@@ -13,15 +13,15 @@ from benchmarks.experiment.matrix import exams, families_of
 from benchmarks.experiment.names import base_name, is_fitted, short_name
 from benchmarks.experiment.settings import Conditions, DetectorRequest, GeneratorSettings, RunSettings
 from benchmarks.protocol import ELSEWHERE, Condition, GeneratorId
-from forge.errors import BenchError, InputError, UnknownNameError, quoted
-from forge.files import digest_file
-from forge.registry import code_files, is_file_reference, named_file
+from forge.core.errors import BenchError, InputError, UnknownNameError, quoted
+from forge.core.files import digest_file
+from forge.core.registry import code_files, is_file_reference, named_file
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from forge.blending import Blending
-    from forge.networks.base import Architecture
+    from forge.blending.blending import Blending
+    from forge.generators.base import Architecture
     from forge.training.settings import LoopSettings
 
 
@@ -66,7 +66,7 @@ def _metrics(settings: RunSettings) -> dict[str, Any]:
     Raises:
         UnknownNameError, InputError: one is not known, is no metric, lacks a field, or has an id that is taken.
     """
-    from benchmarks.measures.detection import METRICS, load_metrics
+    from benchmarks.evaluation.metrics import METRICS, load_metrics
     from forge.quality import QUALITY, load_more
     from forge.quality.metric import QualityMetric
 
@@ -164,9 +164,9 @@ def _check_conditions(settings: RunSettings, generators: Mapping[str, GeneratorS
 
 
 def _generator(name: str, generator: GeneratorSettings, resolution: int) -> GeneratorSettings:
-    from forge.blending import Blending
-    from forge.networks import GENERATORS
-    from forge.networks.base import Architecture
+    from forge.blending.blending import Blending
+    from forge.generators import GENERATORS
+    from forge.generators.base import Architecture
     from forge.training.steps import method_of
 
     found = of_kind(

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.inference.photos import Listing, intake_for, read_faces
 from benchmarks.inference.predictor import Predictor, predict
-from forge.errors import InputError
-from forge.progress import Report, Tick, silent
+from forge.core.errors import InputError
+from forge.core.progress import Report, Tick, silent
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from forge.compute import Compute
+    from forge.core.compute import Compute
     from forge.faces.faceset import Images
 
 FORMATS = ("table", "csv", "json", "parquet")
@@ -68,7 +68,7 @@ class PhotoScores:
 
     def csv(self) -> str:
         """The frame as CSV; cells that a spreadsheet would run as formulas get an apostrophe in front."""
-        from forge.files import csv_cell
+        from forge.core.files import csv_cell
 
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -103,7 +103,7 @@ class PhotoScores:
 
     def write(self, out: Path, form: str, *, warnings: Sequence[str] = (), explained: str = "") -> None:
         """Write a file in a form of `FORMATS` other than "table"."""
-        from forge.files import replacing, write_text
+        from forge.core.files import replacing, write_text
 
         if form == "parquet":
             with replacing(out) as temporary:
@@ -119,7 +119,7 @@ def form_of(form: str | None, out: Path | None) -> str:
         UnknownNameError: no such form.
         InputError: the form does not suit the place: Parquet needs a file, a table goes to the terminal.
     """
-    from forge.errors import UnknownNameError, quoted
+    from forge.core.errors import UnknownNameError, quoted
 
     if form is not None and form not in FORMATS:
         raise UnknownNameError("format", form, FORMATS)
@@ -206,7 +206,7 @@ def _write_pictures(
 
     from benchmarks.experiment.names import safe_name
     from benchmarks.report.colour import overlay
-    from forge.pictures import grid, write_picture
+    from forge.faces.imaging.grids import grid, write_picture
 
     maps = predictor.trained.detector.saliency(faces, compute)
     if maps is None:

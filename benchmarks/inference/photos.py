@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forge.errors import InputError, quoted
+from forge.core.errors import InputError, quoted
 
 if TYPE_CHECKING:
     from forge.faces.faceset import Images
-    from forge.faces.intake import Batch, Intake
+    from forge.faces.ingest import Batch, Intake
 
 AT_ONCE = 64  # photos that are read and scored together; bounds the memory
 _SPAWNED_FROM = 256  # photos from which other processes are worth their start
@@ -59,7 +59,7 @@ def intake_for(resolution: int, crop: str) -> Intake:
         crop: "none" or "face".
     """
     from forge.faces.crop import FaceCrop
-    from forge.faces.intake import Intake
+    from forge.faces.ingest import Intake
 
     return Intake(resolution, min_side=1, crop=FaceCrop() if crop == "face" else None)
 
@@ -100,7 +100,7 @@ def read_faces(files: Sequence[Path], intake: Intake, *, workers: int = 1) -> It
     Raises:
         BenchError: a process was killed, mostly for memory.
     """
-    from forge.faces.pool import ordered
+    from forge.faces.parallel import ordered
 
     chunks = [files[start : start + AT_ONCE] for start in range(0, len(files), AT_ONCE)]
     work = functools.partial(_take, intake=intake)
@@ -111,14 +111,14 @@ def read_faces(files: Sequence[Path], intake: Intake, *, workers: int = 1) -> It
 
 def read_face(photo: str | bytes, intake: Intake) -> Faces:
     """Read one photo, a path or the bytes of its file."""
-    from forge.faces.intake import take
+    from forge.faces.ingest import take
     from forge.faces.sources.base import Item
 
     return _faces([Path("photo")], take([Item("0", photo)], intake))
 
 
 def _take(chunk: Sequence[Path], intake: Intake) -> Batch:
-    from forge.faces.intake import take
+    from forge.faces.ingest import take
     from forge.faces.sources.base import Item
 
     return take([Item(str(number), str(file)) for number, file in enumerate(chunk)], intake)

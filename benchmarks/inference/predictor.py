@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.evaluation.results import Cell, Results, StageFacts
 from benchmarks.inference.threshold import Threshold
-from benchmarks.measures.results import Cell, Results, StageFacts
 from benchmarks.protocol import ELSEWHERE, FitId, TrainSet
 from benchmarks.report.run_report import RunReport
 
 if TYPE_CHECKING:
     from detect.artifact import TrainedDetector
-    from forge.compute import Compute
+    from forge.core.compute import Compute
     from forge.faces.faceset import Images
 
 
@@ -67,8 +67,8 @@ def predictor_at(folder: Path, detector: str | None = None, trained_on: str | No
         InputError: no detector there, or something else was chosen.
     """
     from detect.artifact import load_trained
-    from forge.errors import InputError
-    from forge.registry import is_file_reference
+    from forge.core.errors import InputError
+    from forge.core.registry import is_file_reference
 
     if trained_on is not None or (detector is not None and not is_file_reference(detector)):
         raise InputError(f"{folder} is one detector already; --detector may only name the file of its class here")
@@ -153,7 +153,7 @@ def crop_of(provenance: dict[str, Any]) -> str:
 def _plugin(detector: str | None) -> Any:  # noqa: ANN401 - a detector class from a file, or None
     from benchmarks.experiment.names import split_adversary
     from detect.detectors.registry import DETECTORS
-    from forge.registry import is_file_reference
+    from forge.core.registry import is_file_reference
 
     return DETECTORS.load(split_adversary(detector)[0]) if detector and is_file_reference(detector) else None
 
@@ -176,7 +176,7 @@ def by_merit(report: RunReport) -> list[Cell]:
 
 def _choose(report: RunReport, detector: str | None, trained_on: str | None) -> Cell:
     """Return the first test of what is asked for."""
-    from forge.errors import InputError, UnknownNameError
+    from forge.core.errors import InputError, UnknownNameError
 
     cells = by_merit(report)
     for field, wanted in (("detector", detector), ("trained_on", trained_on)):

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.measures.results import Cell
+from benchmarks.evaluation.results import Cell
 from benchmarks.protocol import ELSEWHERE, EXTERNAL_PREFIX, TrainSet
-from forge.errors import InputError
+from forge.core.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from benchmarks.measures.interval import Interval
+    from benchmarks.evaluation.interval import Interval
     from detect.artifact import TrainedDetector
 
 
@@ -36,7 +36,7 @@ class Rate:
     @property
     def interval(self) -> Interval:
         """95 % interval over images (Wilson)."""
-        from benchmarks.measures.interval import wilson
+        from benchmarks.evaluation.interval import wilson
 
         return wilson(self.called, self.images)
 
@@ -103,7 +103,7 @@ class Threshold:
 
     def sentences(self) -> list[str]:
         """What a reader of a verdict has to know."""
-        from benchmarks.measures.numbers import percent_range
+        from benchmarks.evaluation.numbers import percent_range
 
         meant = f"a score of {self.score:.4g} or more (probability {self.probability:.3f})"
         if math.isinf(self.score):
@@ -137,7 +137,7 @@ def _knows(rows: pd.DataFrame | None, cell: Cell) -> bool:
 
 
 def _bounded(rows: pd.DataFrame | None, max_fpr: float, detector: str) -> tuple[float, str]:
-    from benchmarks.measures.metrics import threshold_at_fpr
+    from benchmarks.evaluation.roc import threshold_at_fpr
 
     if not 0 < max_fpr < 1:
         raise InputError(f"--max-fpr must lie between 0 and 1, got {max_fpr:g}; 0.01 is usual")

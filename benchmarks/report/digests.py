@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from forge.errors import CorruptError, InputError
-from forge.files import digest_file, open_regular, write_text
+from forge.core.errors import CorruptError, InputError
+from forge.core.files import digest_file, open_regular, write_text
 
 SUMS = "SHA256SUMS"
 DATA_FILES = ("results.json", "results.csv", "scores.parquet", "expected.json", "report.md")

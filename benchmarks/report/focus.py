@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from benchmarks.measures.detection.base import MetricFacts
-from benchmarks.measures.results import Cell
+from benchmarks.evaluation.column import CONTROLS
+from benchmarks.evaluation.leaderboard import Leaderboard
+from benchmarks.evaluation.metrics.base import MetricFacts
+from benchmarks.evaluation.results import Cell
 from benchmarks.report.ranking import Key, Pairing, by_pairing, key
-from benchmarks.tables.column import CONTROLS
-from benchmarks.tables.leaderboard import Leaderboard
 
 _CELLS = 6  # panels of one cell each
 _PAIRINGS = 5  # panels of one pairing each

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from forge.pictures import grid
+from forge.faces.imaging.grids import grid
 
 _LARGEST = 96  # pixels of a face on the page
 _QUALITY = 88

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from benchmarks.measures.results import Results
+from benchmarks.evaluation.leaderboard import Leaderboard
+from benchmarks.evaluation.reproduce import Expected
+from benchmarks.evaluation.results import Results
 from benchmarks.report.colour import Maps
-from benchmarks.tables.leaderboard import Leaderboard
-from benchmarks.tables.reproduce import Expected
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,15 @@ from statistics import fmean
 
 import numpy as np
 
-from benchmarks.measures.numbers import estimate
-from benchmarks.measures.results import Cell
+from benchmarks.evaluation.leaderboard import Leaderboard, Line
+from benchmarks.evaluation.numbers import estimate
+from benchmarks.evaluation.results import Cell
 from benchmarks.report.focus import primary
 from benchmarks.report.pairing_table import ranked_detectors
 from benchmarks.report.plot.figure import Figure, FileNames
 from benchmarks.report.plot.plot import Axis
 from benchmarks.report.plot.row_plot import Mark, RowPlot
 from benchmarks.report.score_figures import colours
-from benchmarks.tables.leaderboard import Leaderboard, Line
 
 _ROWS = 20  # detectors in one figure
 _SEEN, _UNSEEN = ("s4", "ring"), ("s5", "dot")  # CSS class and shape of tests on seen and unseen generators

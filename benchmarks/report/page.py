@@ -14,7 +14,7 @@ from benchmarks.report.sections import SECTIONS, load_sections
 from benchmarks.report.sections.base import Content, Section
 from benchmarks.report.sections.summary import SummaryContent
 from benchmarks.report.text.summary import Summary
-from forge.errors import BenchError, InputError, quoted
+from forge.core.errors import BenchError, InputError, quoted
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.measures.numbers import p_value, signed
-from benchmarks.measures.results import Cell, Comparison
+from benchmarks.evaluation.numbers import p_value, signed
+from benchmarks.evaluation.results import Cell, Comparison
 from benchmarks.protocol import ALPHA
 from benchmarks.report.ranking import Pairing, by_pairing, paired_test
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.measures.numbers import estimate
-from benchmarks.measures.results import Cell
+from benchmarks.evaluation.numbers import estimate
+from benchmarks.evaluation.results import Cell
 from benchmarks.protocol import TrainSet
 from benchmarks.report.ranking import Key, Pairing, Rank, key
 

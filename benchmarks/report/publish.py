@@ -23,8 +23,8 @@ from pathlib import Path
 
 from benchmarks.experiment.settings import RunRequest
 from benchmarks.report.digests import written_files
-from forge.errors import BenchError, BenchWarning, InputError, quoted
-from forge.files import digest_json, read_json_object, sync
+from forge.core.errors import BenchError, BenchWarning, InputError, quoted
+from forge.core.files import digest_json, read_json_object, sync
 
 _NAMED = 3  # files that a message lists
 _PRINTED = "report.pdf"

@@ -8,16 +8,16 @@ from statistics import median
 
 import pandas as pd
 
-from benchmarks.measures.audit import failed
-from benchmarks.measures.results import DetectorFacts
+from benchmarks.evaluation.audits.audit import failed
+from benchmarks.evaluation.cells import cells_of, joined
+from benchmarks.evaluation.formats import Cost, Sheet
+from benchmarks.evaluation.leaderboard import ranked
+from benchmarks.evaluation.results import DetectorFacts
+from benchmarks.evaluation.thresholds import with_thresholds
 from benchmarks.protocol import Protocol
 from benchmarks.report.run_report import RunReport
-from benchmarks.tables.cells import cells_of, joined
-from benchmarks.tables.formats import Cost, Sheet
-from benchmarks.tables.leaderboard import ranked
-from benchmarks.tables.thresholds import with_thresholds
 from detect.scoring import read_scores
-from forge.errors import InputError
+from forge.core.errors import InputError
 
 
 def sheet_of(*reports: RunReport, by: str | None = None) -> Sheet:

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from benchmarks.measures import averages
-from benchmarks.measures.interval import two_sided
-from benchmarks.measures.ranks import shared_ranks
-from benchmarks.measures.results import Cell, Comparison
+from benchmarks.evaluation import means as averages
+from benchmarks.evaluation.interval import two_sided
+from benchmarks.evaluation.ranks import shared_ranks
+from benchmarks.evaluation.results import Cell, Comparison
 from benchmarks.protocol import ALPHA
 
 

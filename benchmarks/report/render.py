@@ -10,12 +10,12 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 from markupsafe import Markup
 
-from benchmarks.measures import numbers
+from benchmarks.evaluation import numbers
 from benchmarks.report.page import Block, Page
 from benchmarks.report.plot.figure import Figure
 from benchmarks.report.sections import SECTIONS
 from benchmarks.report.text import markdown
-from forge.errors import InputError, quoted
+from forge.core.errors import InputError, quoted
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _PARAGRAPHS = "{% for text in data %}<p>{{ text }}</p>\n{% endfor %}"

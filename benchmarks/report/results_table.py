@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from benchmarks.measures import metrics
-from benchmarks.measures.detection.base import MetricFacts
-from benchmarks.measures.numbers import estimate, percent_range, share
-from benchmarks.measures.results import Cell, Results
+from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation.metrics import metrics_of
+from benchmarks.evaluation.metrics.base import MetricFacts
+from benchmarks.evaluation.numbers import estimate, percent_range, share
+from benchmarks.evaluation.results import Cell, Results
 from benchmarks.report.ranking import Key, Rank, key, ranks_of
 from benchmarks.report.text.summary import Errors, Finding, finding
-from forge.errors import InputError
+from forge.core.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def table(results: Results) -> list[Row]:
 
 def shown_metrics(results: Results) -> list[MetricFacts]:
     """Return the metrics that tables show, in the order of their columns."""
-    return [metric for metric in results.measured if metric.shown]
+    return [metric for metric in metrics_of(results) if metric.shown]
 
 
 def _row(cell: Cell, rank: Rank, measured: Sequence[MetricFacts]) -> Row:

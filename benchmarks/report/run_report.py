@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import ValidationError
 
+from benchmarks.evaluation.results import SCHEMA_VERSION, Results
 from benchmarks.experiment.configs import validated
-from benchmarks.measures.results import SCHEMA_VERSION, Results
 from benchmarks.places import report_roots
 from benchmarks.report.digests import DATA_FILES, SUMS, check_files
-from forge.errors import BenchWarning, InputError, quoted
-from forge.files import read_json_object
+from forge.core.errors import BenchWarning, InputError, quoted
+from forge.core.files import read_json_object
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from benchmarks.tables.reproduce import Expected
+    from benchmarks.evaluation.reproduce import Expected
 
 _REQUIRED = {"name", "cells", "detectors", "stages"}  # since the first version
 
@@ -187,7 +187,7 @@ def expected_at(file: Path) -> Expected:
     Raises:
         InputError: not there, not JSON, or fields of another program.
     """
-    from benchmarks.tables.reproduce import Expected  # imports pandas
+    from benchmarks.evaluation.reproduce import Expected  # imports pandas
 
     return validated(Expected, read_json_object(file), where=str(file))
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from benchmarks.measures.detection.base import MetricFacts
-from benchmarks.measures.evaluate import grid
-from benchmarks.measures.results import Cell, Results
+from benchmarks.evaluation.evaluate import grid
+from benchmarks.evaluation.leaderboard import Leaderboard
+from benchmarks.evaluation.metrics.base import MetricFacts
+from benchmarks.evaluation.results import Cell, Results
 from benchmarks.protocol import CLEAN, Condition, TrainSet
 from benchmarks.report.focus import Focus, Measures, focus, measures
 from benchmarks.report.inputs import Pictures, ReportInputs
@@ -14,7 +15,6 @@ from benchmarks.report.plot.figure import Figure, FileNames
 from benchmarks.report.results_table import Row, ScoreIndex, shown_metrics, table
 from benchmarks.report.score_figures import histograms
 from benchmarks.report.text.summary import faces_of, subject_of
-from benchmarks.tables.leaderboard import Leaderboard
 
 OVERVIEW = 12  # results in one figure, and rows of a table that need no shorter one before them
 

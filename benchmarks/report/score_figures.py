@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from benchmarks.measures import calibration, metrics
-from benchmarks.measures.detection.calibration import Ece
-from benchmarks.measures.evaluate import identities
-from benchmarks.measures.interval import wilson
-from benchmarks.measures.numbers import count, estimate, percent
-from benchmarks.measures.results import Cell
+from benchmarks.evaluation import calibration
+from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation.evaluate import identities
+from benchmarks.evaluation.interval import wilson
+from benchmarks.evaluation.metrics.calibration import Ece
+from benchmarks.evaluation.numbers import count, estimate, percent
+from benchmarks.evaluation.results import Cell
 from benchmarks.report.plot import curves
 from benchmarks.report.plot.elements import series, shorten
 from benchmarks.report.plot.figure import AUC_TICKS, Figure, FileNames, spread_sample

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.measures.results import to_csv
+from benchmarks.evaluation.metrics import metrics_of
+from benchmarks.evaluation.results import to_csv
 from benchmarks.report import render
 from benchmarks.report.digests import write_sums
 from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.page import build
 from benchmarks.report.plot.elements import standalone
 from detect.scoring import write_scores
-from forge.files import write_json, write_text
+from forge.core.files import write_json, write_text
 
 _PICTURES = ("samples", "spectrum", "looking")  # what the names of the pictures beside the page begin with
 
@@ -45,7 +46,7 @@ def write_report(directory: Path, inputs: ReportInputs) -> None:
         stale.unlink()
     write_scores(inputs.scores, directory / "scores.parquet")
     write_json(directory / "results.json", results.model_dump(mode="json"))
-    write_text(directory / "results.csv", to_csv(results.cells, results.measured))
+    write_text(directory / "results.csv", to_csv(results.cells, metrics_of(results)))
     write_text(directory / "report.md", render.text(page))
     write_text(directory / "index.html", render.html(page))
     if inputs.expected is not None:

@@ -19,9 +19,9 @@ from benchmarks.serve.index import RunIndex
 from benchmarks.serve.limits import FORMATS, Limits, Refused, read_away, read_upload
 from benchmarks.serve.queue import Answer, DetectionQueue
 from benchmarks.serve.security import FILE_POLICY, SecurityHeaders, is_loopback, picture_policy, report_policy
-from forge.compute import Compute
-from forge.errors import BenchError, InputError, UnknownNameError
-from forge.files import explain_os_error
+from forge.core.compute import Compute
+from forge.core.errors import BenchError, InputError, UnknownNameError
+from forge.core.files import explain_os_error
 
 _STYLES = ("report/templates/colours.css", "report/templates/page.css", "serve/static/serve.css")
 # what reports consist of; nothing else is handed out, whatever lies there

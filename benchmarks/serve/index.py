@@ -9,18 +9,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.evaluation.column import CONTROLS
+from benchmarks.evaluation.leader import published_leader
+from benchmarks.evaluation.numbers import estimate
+from benchmarks.evaluation.results import Cell
 from benchmarks.experiment.names import short_name
 from benchmarks.inference.predictor import Predictor, by_merit, fit_stage, predictor_at, predictor_of
-from benchmarks.measures.numbers import estimate
-from benchmarks.measures.results import Cell
 from benchmarks.protocol import PRIMARIES, phrase_of_column
 from benchmarks.report.digests import SUMS
 from benchmarks.report.run_report import RunReport, report_folders
-from benchmarks.tables.column import CONTROLS
-from benchmarks.tables.leader import published_leader
 from benchmarks.workflow.store import Store
 from detect.artifact import read_card
-from forge.errors import BenchError, InputError, UnknownNameError
+from forge.core.errors import BenchError, InputError, UnknownNameError
 
 
 @dataclass(frozen=True)

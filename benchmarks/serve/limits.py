@@ -15,7 +15,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from forge.errors import BenchError
+from forge.core.errors import BenchError
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 MOST_SCANS = 64  # of a progressive JPEG: usual are 10, and each one more costs a pass over all pixels

@@ -23,7 +23,7 @@ from benchmarks.report.colour import overlay
 from benchmarks.serve.index import Choice, RunIndex
 from benchmarks.serve.limits import Limits, Refused, check_photo
 from detect.explain import method
-from forge.compute import Compute
+from forge.core.compute import Compute
 from forge.faces.faceset import Images
 
 KEPT = 4  # detectors in memory

@@ -17,10 +17,10 @@ from detect.detectors.image_classifiers import Xception
 from detect.detectors.registry import DETECTORS
 from detect.detectors.timm_network import TimmSettings
 from detect.scoring import score_view
-from forge.compute import Compute, Precision
+from forge.core.compute import Compute, Precision
+from forge.core.progress import silent
 from forge.faces.faceset import FaceSet, Images
-from forge.faces.writing import FaceSetWriter
-from forge.progress import silent
+from forge.faces.writer import FaceSetWriter
 
 RESOLUTION = 64
 FACES, HELD_OUT = 4200, 200  # images a class, and those of them for validation

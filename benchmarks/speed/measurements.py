@@ -18,13 +18,13 @@ from benchmarks.speed.figure import REPEATS, Figure, prepared, run_bench, timed
 from benchmarks.speed.reports import reports
 from benchmarks.speed.serving import serving
 from benchmarks.speed.statistics import bootstrap, paired_tests, tables
-from forge.compute import Compute
-from forge.execution import execution_of
+from forge.core.compute import Compute
+from forge.core.execution import execution_of
 from forge.faces.faceset import FaceSet, Images
-from forge.faces.writing import FaceSetWriter
-from forge.networks.base import Architecture
-from forge.networks.dcgan import DCGAN, DCGANSettings
-from forge.networks.stylegan_lite import StyleGANLite, StyleGANSettings
+from forge.faces.writer import FaceSetWriter
+from forge.generators.base import Architecture
+from forge.generators.dcgan import DCGAN, DCGANSettings
+from forge.generators.stylegan_lite import StyleGANLite, StyleGANSettings
 from forge.training.settings import TrainingSettings
 from forge.training.task import Training
 

@@ -29,12 +29,12 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 import PIL
 from PIL import Image, features
 
-from forge.errors import BenchError, InputError, quoted
-from forge.faces.imaging import Unusable, decode, read_bytes, resize
-from forge.faces.pool import ordered
+from forge.core.errors import BenchError, InputError, quoted
+from forge.core.files import digest_file, digest_json, write_json
+from forge.faces.imaging.decode import Unusable, decode, read_bytes, resize
+from forge.faces.parallel import ordered
 from forge.faces.sources.fairface import FairFaceSource
 from forge.faces.sources.labels import Labels, read_labels
-from forge.files import digest_file, digest_json, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = ROOT / "requirements.lock"

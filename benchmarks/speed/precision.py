@@ -22,14 +22,14 @@ from detect.detectors.network import NetworkDetector
 from detect.detectors.registry import DETECTORS
 from detect.discriminator_source import Blueprint, DiscriminatorSource
 from detect.training.loop import Fit
-from forge.compute import Compute, Precision
-from forge.condition import Condition
-from forge.execution import Kind, execution_table
+from forge.core.compute import Compute, Precision
+from forge.core.execution import Kind, execution_table
+from forge.core.progress import silent
 from forge.faces.faceset import FaceSet
-from forge.networks import GENERATORS
-from forge.progress import silent
+from forge.generators import GENERATORS
+from forge.generators.labels import Condition
 from forge.training.settings import TrainingSettings
-from forge.training.setup import trial_step
+from forge.training.steps.setup import trial_step
 from forge.training.task import Training
 
 RESOLUTION, IMAGES = 64, 128

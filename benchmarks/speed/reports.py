@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.measures.evaluation import evaluated
-from benchmarks.measures.results import DataFacts, Results
+from benchmarks.evaluation.results import DataFacts, Results
+from benchmarks.evaluation.results_of import evaluated
 from benchmarks.report.write import write_report
 from benchmarks.speed.figure import Figure, timed
 from benchmarks.speed.statistics import score_rows

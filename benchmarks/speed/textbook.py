@@ -17,9 +17,9 @@ from torch.autograd import backward
 from torch.nn import functional
 from torch.nn.functional import binary_cross_entropy_with_logits, leaky_relu, softplus
 
-from forge.networks.base import Architecture
-from forge.networks.stylegan_lite import Discriminator, Mapping, StyleGANSettings, channel_table
-from forge.training.objectives import zero_centred_penalty
+from forge.generators.base import Architecture
+from forge.generators.stylegan_lite import Discriminator, Mapping, StyleGANSettings, channel_table
+from forge.training.losses import zero_centred_penalty
 
 
 def dcgan_step(architecture: Architecture, images: Tensor, *labels: Tensor) -> Callable[[], None]:

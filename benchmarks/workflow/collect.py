@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.experiment.names import base_name
-from benchmarks.measures.detection.base import MetricFacts
-from benchmarks.measures.results import (
+from benchmarks.evaluation.cells import cells_of
+from benchmarks.evaluation.leaderboard import ranked
+from benchmarks.evaluation.metrics.base import MetricFacts
+from benchmarks.evaluation.reproduce import expected_of
+from benchmarks.evaluation.results import (
     Cell,
     Comparison,
     DataFacts,
@@ -28,40 +30,38 @@ from benchmarks.measures.results import (
     Results,
     StageFacts,
 )
+from benchmarks.evaluation.thresholds import means_of, with_thresholds
+from benchmarks.experiment.names import base_name
 from benchmarks.protocol import Protocol
 from benchmarks.report.inputs import Evidence, Pictures, ReportInputs, Sight
 from benchmarks.report.sections import loadable
 from benchmarks.report.write import write_report
-from benchmarks.tables.cells import cells_of
-from benchmarks.tables.leaderboard import ranked
-from benchmarks.tables.reproduce import expected_of
-from benchmarks.tables.thresholds import means_of, with_thresholds
 from benchmarks.workflow.stage import Job, Stage
 from benchmarks.workflow.stages.blend import Blend
 from benchmarks.workflow.stages.explain import Explain
 from benchmarks.workflow.stages.external import External, count_groups
 from benchmarks.workflow.stages.fit import Adopt, Fit
 from benchmarks.workflow.stages.quality import Quality
-from benchmarks.workflow.stages.report import Report
+from benchmarks.workflow.stages.report_parts import ReportParts
 from benchmarks.workflow.stages.synthesize import Synthesize
 from benchmarks.workflow.store import Manifest, read_manifest
 from detect.explain import spectrum_difference
 from detect.scoring import read_scores
+from forge.core.files import parse_json, read_json
 from forge.faces.faceset import FaceSet, Images
-from forge.files import parse_json, read_json
-from forge.generator import TrainedGenerator, generator_place
-from forge.networks import GENERATORS
-from forge.pictures import cut_grid
+from forge.faces.imaging.grids import cut_grid
+from forge.generators import GENERATORS
+from forge.generators.artifact import TrainedGenerator, generator_place
+from forge.generators.visualize import Painter, strolls
 from forge.quality.measure import Comparison as QualityComparison
 from forge.quality.measure import Quality as MeasuredQuality
-from forge.showing import Painter, strolls
 
 SAMPLES = 64
 SHOWN_SOURCES = ("rendered", "digits")  # licences that let a report show its faces
 _FILMED = 8  # snapshots of a filmstrip, and faces of each
 
 
-def write(report: Report, job: Job, sections: Sequence[str] = ()) -> None:
+def write(report: ReportParts, job: Job, sections: Sequence[str] = ()) -> None:
     """Collect a run's results and write its report into `job.out`/report.
 
     Args:
@@ -94,7 +94,7 @@ class _Collected:
         job: its call.
     """
 
-    report: Report
+    report: ReportParts
     job: Job
 
     @cached_property

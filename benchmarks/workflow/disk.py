@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from benchmarks.experiment.settings import RunSettings
-from forge.errors import InputError
+from forge.core.errors import InputError
 
 
 def check_places(**places: Path) -> None:

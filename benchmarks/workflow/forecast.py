@@ -10,12 +10,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from benchmarks.measures.results import StageFacts
+from benchmarks.evaluation.results import StageFacts
 from benchmarks.report.run_report import report_folders
 from benchmarks.workflow.stage import Stage
 from benchmarks.workflow.store import Store
-from forge.errors import BenchError
-from forge.files import digest_json, read_json_object
+from forge.core.errors import BenchError
+from forge.core.files import digest_json, read_json_object
 
 Likeness = tuple[str, ...]  # what stages that take equally long have in common, the closest first
 _SIZED = ("settings", "network", "training", "images")  # settings on which the duration depends

@@ -24,8 +24,8 @@ from benchmarks.workflow.stages.report import Report, report_program
 from benchmarks.workflow.stages.score import Part, Score
 from benchmarks.workflow.stages.synthesize import Synthesize
 from benchmarks.workflow.stages.train import Train
-from forge.compute import Compute
-from forge.execution import execution_of
+from forge.core.compute import Compute
+from forge.core.execution import execution_of
 
 _S = TypeVar("_S", bound=Stage)
 

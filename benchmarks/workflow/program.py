@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from forge.files import digest_file, digest_json
+from forge.core.files import digest_file, digest_json
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.measures.results import Results
+from benchmarks.evaluation.results import Results
 from benchmarks.workflow.stage import FACES, Context, Job, Stage
 from benchmarks.workflow.stages.external import External
 from benchmarks.workflow.stages.prepare import Prepare
 from benchmarks.workflow.stages.score import Score
 from benchmarks.workflow.store import Store
 from detect.scoring import read_scores, rounded
-from forge.errors import InputError
+from forge.core.errors import InputError
 from forge.faces.faceset import FaceSet
 
 

@@ -11,27 +11,27 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from benchmarks.evaluation.leaderboard import leaderboard
+from benchmarks.evaluation.metrics import METRICS
+from benchmarks.evaluation.metrics.base import MetricFacts
+from benchmarks.evaluation.results import SCHEMA_VERSION, Cell, Results
+from benchmarks.evaluation.results_of import evaluated
+from benchmarks.evaluation.thresholds import means_of, with_thresholds
 from benchmarks.experiment.configs import validated
-from benchmarks.measures.detection import METRICS
-from benchmarks.measures.detection.base import MetricFacts
-from benchmarks.measures.evaluation import evaluated
-from benchmarks.measures.results import SCHEMA_VERSION, Cell, Results
 from benchmarks.protocol import Protocol
 from benchmarks.report.inputs import Pictures, ReportInputs
 from benchmarks.report.plot.figure import FileNames
 from benchmarks.report.publish import publish_report
 from benchmarks.report.run_report import RunReport
 from benchmarks.report.write import write_report
-from benchmarks.tables.leaderboard import leaderboard
-from benchmarks.tables.thresholds import means_of, with_thresholds
 from benchmarks.workflow.collect import write
 from benchmarks.workflow.stage import Context, Job, Stage
 from benchmarks.workflow.stages.report import Report
 from benchmarks.workflow.store import Manifest, Store
 from detect.scoring import read_scores
-from forge.errors import BenchWarning, InputError, quoted
-from forge.pictures import cut_grid
-from forge.registry import is_file_reference, named_file
+from forge.core.errors import BenchWarning, InputError, quoted
+from forge.core.registry import is_file_reference, named_file
+from forge.faces.imaging.grids import cut_grid
 
 
 def from_scores(report: RunReport, sections: Sequence[str] = ()) -> None:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.evaluation.results import Results, StageFacts
 from benchmarks.experiment.configs import validated
 from benchmarks.experiment.settings import RunSettings
 from benchmarks.experiment.validate import typed
-from benchmarks.measures.results import Results, StageFacts
 from benchmarks.report.publish import publish_report, refuse_foreign, tidy_reports
 from benchmarks.workflow.planner import plan
 from benchmarks.workflow.program import program_digest
@@ -20,9 +20,9 @@ from benchmarks.workflow.stages.external import External
 from benchmarks.workflow.stages.prepare import Prepare
 from benchmarks.workflow.stages.train import dismiss
 from benchmarks.workflow.store import Store
-from forge.compute import Compute
-from forge.errors import BenchError, InputError, quoted
-from forge.files import digest_json, read_json, write_json
+from forge.core.compute import Compute
+from forge.core.errors import BenchError, InputError, quoted
+from forge.core.files import digest_json, read_json, write_json
 
 if TYPE_CHECKING:
     from benchmarks.workflow.engines.local import Observer
@@ -118,7 +118,7 @@ def _unread(source: Source) -> str:
 def _remembered(settings: RunSettings, memory: Path) -> RunSettings:
     """`typed`, remembered by what was asked for and by the program that checks it."""
     from detect.detectors.registry import DETECTORS
-    from forge.networks import GENERATORS
+    from forge.generators import GENERATORS
 
     # by reference, not by label: a file's class DCGAN has the label of our own
     asked = {generator.architecture for generator in settings.generators.values()}
@@ -215,7 +215,7 @@ def execute_run(
         track: folder for TensorBoard events of the trainings.
     """
     from benchmarks.workflow.engines.local import execute
-    from forge.progress import silent
+    from forge.core.progress import silent
 
     target = reports / planned.settings.name
     store.tidy()

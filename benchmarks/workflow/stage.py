@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, get_type_hints
 
 from pydantic import TypeAdapter
 
-from forge.compute import Compute
-from forge.errors import InputError
+from forge.core.compute import Compute
+from forge.core.errors import InputError
+from forge.core.files import digest_json
+from forge.core.progress import Report
 from forge.faces.faceset import FaceSet
-from forge.files import digest_json
-from forge.progress import Report
 
 if TYPE_CHECKING:
     from forge.faces.sources import Source

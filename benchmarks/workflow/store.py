@@ -18,9 +18,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from forge.errors import BenchError
+from forge.core.errors import BenchError
+from forge.core.files import digest_file, publishing, read_signed_json, write_signed_json
 from forge.faces.faceset import FileEntry
-from forge.files import digest_file, publishing, read_signed_json, write_signed_json
 
 CHECK_BYTES = 1 << 30  # results up to this size are checked byte by byte, larger ones by file size
 CLAIM_SECONDS = 0.2  # between two attempts to take a lock

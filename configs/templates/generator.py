@@ -2,7 +2,7 @@
 
     bench run -g my_plugin.py:MyPlugin -d dct --preset smoke --set generator.training.kimg=2
 
-What a generator must offer is `forge.networks.base.Architecture`; `pytest test_my_plugin.py` checks that this one does.
+The interface is `forge.generators.base.Architecture`; `pytest test_my_plugin.py` checks that this class offers it.
 The objective (non-saturating, hinge, wasserstein …), penalties, learning rates and averaging are settings of the
 training, not of this file: `bench show dcgan` lists them.
 """
@@ -15,7 +15,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from forge.networks.base import Architecture, NetworkSettings
+from forge.generators.base import Architecture, NetworkSettings
 
 
 class MyPluginSettings(NetworkSettings):

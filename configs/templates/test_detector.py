@@ -11,11 +11,11 @@ from sklearn.metrics import roc_auc_score
 
 from detect.artifact import TrainedDetector, fit_detector, load_trained
 from detect.detectors.base import Detector, FitContext, FitData
-from forge.compute import Compute
+from forge.core.compute import Compute
+from forge.core.progress import silent
+from forge.core.registry import allow_files, load_from_file
 from forge.faces.faceset import FaceSet
-from forge.faces.writing import FaceSetWriter
-from forge.progress import silent
-from forge.registry import allow_files, load_from_file
+from forge.faces.writer import FaceSetWriter
 
 FILE = f"{Path(__file__).with_name('my_plugin.py')}:MyPlugin"
 allow_files([FILE])  # a file of code runs only where its user named it

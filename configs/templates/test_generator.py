@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from forge.compute import Compute
+from forge.core.compute import Compute
+from forge.core.progress import silent
+from forge.core.registry import allow_files, load_from_file
 from forge.faces.faceset import FaceSet
-from forge.faces.writing import FaceSetWriter
-from forge.generator import TrainedGenerator
-from forge.networks.base import Architecture
-from forge.progress import silent
-from forge.registry import allow_files, load_from_file
-from forge.synthesis import regenerate, synthesize
+from forge.faces.writer import FaceSetWriter
+from forge.generators.artifact import TrainedGenerator
+from forge.generators.base import Architecture
+from forge.generators.sample import regenerate, synthesize
 from forge.training.settings import TrainingSettings
 from forge.training.task import Training
 from forge.training.train import train

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detect.features.matrix import FeatureMatrix, Floats
-from forge.progress import Report
+from forge.core.progress import Report
 
 Tensors = dict[str, NDArray[Any]]
 

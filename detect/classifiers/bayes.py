@@ -6,7 +6,7 @@ import numpy as np
 
 from detect.classifiers.base import Classifier, ClassifierFit, Tensors
 from detect.features.matrix import FeatureMatrix, Floats
-from forge.progress import Report
+from forge.core.progress import Report
 
 
 class NaiveBayesClassifier(Classifier):

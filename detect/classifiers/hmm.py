@@ -11,9 +11,9 @@ import numpy as np
 
 from detect.classifiers.base import Classifier, ClassifierFit, Tensors
 from detect.features.matrix import FeatureMatrix, Floats
-from forge.compute import derive_seed
-from forge.errors import BenchError
-from forge.progress import Report, Tick
+from forge.core.compute import derive_seed
+from forge.core.errors import BenchError
+from forge.core.progress import Report, Tick
 
 BLOCK = 256  # sequences scored at a time
 LEAST_VARIANCE = 1e-3  # of a state before the first iteration

@@ -8,8 +8,8 @@ import numpy as np
 
 from detect.classifiers.base import Classifier, ClassifierFit, Tensors
 from detect.features.matrix import FeatureMatrix, Floats
-from forge.errors import BenchError
-from forge.progress import Report, Tick
+from forge.core.errors import BenchError
+from forge.core.progress import Report, Tick
 
 CACHE_MB = 512  # libsvm's memory for rows of the kernel matrix
 MAX_ITERATIONS = 2_000_000  # a few times what 8,000 images with shuffled labels take

@@ -12,8 +12,8 @@ from torch.nn.functional import softplus
 
 from detect.classifiers.base import Classifier, ClassifierFit, Tensors
 from detect.features.matrix import FeatureMatrix, Floats
-from forge.errors import BenchError
-from forge.progress import Report, Tick
+from forge.core.errors import BenchError
+from forge.core.progress import Report, Tick
 
 Loss = Literal["logistic", "squared-hinge"]
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from detect.training.settings import NetworkSettings
-from forge.compute import to_device
-from forge.faces import batch
+from forge.core.compute import to_device
+from forge.faces.imaging import ops as batch
 
 
 def augment(pixels: Tensor, generator: torch.Generator, settings: NetworkSettings) -> Tensor:

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from detect.data.views import View, resolution_of
-from forge.compute import derive_seed
+from forge.core.compute import derive_seed
 from forge.faces.faceset import Indices
-from forge.faces.feeding import PixelFeed
+from forge.faces.feed import PixelFeed
 
 PRELOAD_BYTES = 2 << 30
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from forge.errors import InputError, UnknownNameError, quoted
+from forge.core.errors import InputError, UnknownNameError, quoted
+from forge.core.registry import Registry, is_file_reference
 from forge.faces.faceset import Images
-from forge.registry import Registry, is_file_reference
 
 if TYPE_CHECKING:
     from torch import Tensor

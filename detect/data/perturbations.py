@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from detect.data.perturb import Perturbation, Strength
-from forge.faces import batch
+from forge.faces.imaging import ops as batch
 
 
 class Jpeg(Perturbation):

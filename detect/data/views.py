@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from forge.errors import InputError
+from forge.core.errors import InputError
+from forge.core.files import digest_json
 from forge.faces.faceset import Card, FaceSet, FaceView, Images, Indices
-from forge.files import digest_json
 
 
 @dataclass(frozen=True)

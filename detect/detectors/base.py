@@ -23,10 +23,10 @@ from detect.data.views import (
     sets_of,
     splits_of,
 )
-from forge.compute import Compute, Precision, derive_seed
-from forge.errors import InputError, quoted
+from forge.core.compute import Compute, Precision, derive_seed
+from forge.core.errors import InputError, quoted
+from forge.core.progress import Report
 from forge.faces.faceset import Images
-from forge.progress import Report
 
 if TYPE_CHECKING:
     from detect.discriminator_source import DiscriminatorSource

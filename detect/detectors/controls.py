@@ -18,10 +18,10 @@ from detect.detectors.feature_based import FeatureDetector, FeatureSettings, Lin
 from detect.features.cues import trivial_cues
 from detect.features.jpeg import QUALITIES, visible_quality
 from detect.features.matrix import Scaling
-from forge.compute import Compute
-from forge.errors import CorruptError
+from forge.core.compute import Compute
+from forge.core.errors import CorruptError
+from forge.core.files import read_json, write_json
 from forge.faces.faceset import Images
-from forge.files import read_json, write_json
 
 OURS = "a control of this benchmark, 2026"
 

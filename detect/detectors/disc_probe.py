@@ -16,7 +16,7 @@ from detect.detectors.discriminator import RADFORD, discriminator_source_of, ori
 from detect.detectors.feature_based import FeatureDetector, LinearSettings
 from detect.discriminator_source import Blueprint, layers, with_weights_of
 from detect.weights import load_weights, read_tensors, write_tensors
-from forge.errors import InputError
+from forge.core.errors import InputError
 
 FEATURES_FILE = "features.safetensors"
 

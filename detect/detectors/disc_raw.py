@@ -16,11 +16,11 @@ from detect.detectors.discriminator import discriminator_source_of, origin
 from detect.discriminator_source import Blueprint, with_weights_of
 from detect.training.calibration import Calibration, fit_platt, validation_auc
 from detect.weights import load_weights, read_tensors, write_tensors
-from forge.compute import Compute
-from forge.errors import InputError
+from forge.core.compute import Compute
+from forge.core.errors import InputError
+from forge.core.files import read_json_object, write_json
 from forge.faces.faceset import Images
-from forge.files import read_json_object, write_json
-from forge.generator import TrainedGenerator
+from forge.generators.artifact import TrainedGenerator
 
 BLOCK = 256  # images scored at a time
 

@@ -13,8 +13,8 @@ from detect.detectors.base import FitContext, FitData, FitSummary, Needs
 from detect.detectors.network import NetworkDetector
 from detect.discriminator_source import Blueprint, DiscriminatorSource, with_weights_of
 from detect.training.settings import NetworkSettings
-from forge.errors import InputError
-from forge.generator import TrainedGenerator
+from forge.core.errors import InputError
+from forge.generators.artifact import TrainedGenerator
 
 RADFORD = (
     "Radford, Metz, Chintala: Unsupervised Representation Learning with DCGANs, ICLR 2016 (discriminators as feature "

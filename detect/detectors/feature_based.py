@@ -19,8 +19,8 @@ from detect.detectors.base import Detector, DetectorSettings, FitContext, FitDat
 from detect.features.matrix import FeatureMatrix, Scaling
 from detect.training.calibration import validation_auc
 from detect.weights import read_tensors
-from forge.compute import Compute
-from forge.errors import CorruptError, InputError
+from forge.core.compute import Compute
+from forge.core.errors import CorruptError, InputError
 from forge.faces.faceset import Images
 
 BLOCK = 256  # images whose features are computed at a time

@@ -12,7 +12,7 @@ from detect.classifiers.hmm import HmmClassifier
 from detect.detectors.feature_based import FeatureDetector, FeatureSettings
 from detect.features.matrix import Scaling
 from detect.features.strips import strip_bands
-from forge.errors import InputError
+from forge.core.errors import InputError
 
 
 class HmmSettings(FeatureSettings):

@@ -21,10 +21,10 @@ from detect.detectors.base import (
     Scores,
 )
 from detect.detectors.registry import DETECTORS
-from forge.compute import Compute, Precision
-from forge.errors import InputError, quoted
+from forge.core.compute import Compute, Precision
+from forge.core.errors import InputError, quoted
+from forge.core.files import read_json_object, write_json
 from forge.faces.faceset import Images
-from forge.files import read_json_object, write_json
 
 
 class Mean(Detector[DetectorSettings]):

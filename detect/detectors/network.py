@@ -19,10 +19,10 @@ from detect.layers.fusion import fuse_batch_norms
 from detect.training.loop import fit_network
 from detect.training.settings import NetworkSettings
 from detect.weights import load_weights, read_tensors, write_tensors
-from forge.compute import Compute, Precision, to_device
-from forge.errors import InputError
+from forge.core.compute import Compute, Precision, to_device
+from forge.core.errors import InputError
+from forge.core.files import read_json_object, write_json
 from forge.faces.faceset import Images
-from forge.files import read_json_object, write_json
 
 # pixels put through a network at a time in scoring, by device: 128 images of 64 px, or 2,048; and at least 8 images
 PART_PIXELS = {"cpu": 128 * 64**2, "cuda": 2048 * 64**2}

@@ -16,8 +16,8 @@ from detect.detectors.base import FitContext, FitData, FitSummary
 from detect.detectors.feature_based import FeatureDetector, LinearSettings
 from detect.layers.backbones import Backbone, make_backbone
 from detect.weights import load_weights, read_tensors, write_tensors
-from forge.errors import InputError, UnknownNameError, quoted
-from forge.files import digest_file
+from forge.core.errors import InputError, UnknownNameError, quoted
+from forge.core.files import digest_file
 
 BACKBONE_FILE = "backbone.safetensors"
 EMBEDDED = 32  # images embedded at a time: a large backbone at 224 px needs much memory for each

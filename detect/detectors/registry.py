@@ -5,7 +5,7 @@ A name that ends with a colon stands for a family: `timm:resnet18`, `probe:facen
 
 from __future__ import annotations
 
-from forge.registry import Registry
+from forge.core.registry import Registry
 
 DETECTORS = Registry(
     "detector",

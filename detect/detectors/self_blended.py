@@ -13,14 +13,14 @@ from detect.data.views import digest_of
 from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, FitSummary, Scores
 from detect.detectors.network import NetworkDetector
 from detect.detectors.registry import DETECTORS
-from forge.blending import Making
-from forge.compute import Compute, derive_seed
-from forge.errors import CorruptError, InputError, quoted
+from forge.blending.blending import Making
+from forge.blending.self_blended import SelfBlended
+from forge.core.compute import Compute, derive_seed
+from forge.core.errors import CorruptError, InputError, quoted
+from forge.core.files import read_json_object, write_json
+from forge.core.registry import is_file_reference
 from forge.faces.faceset import FaceSet, Images
-from forge.faces.forging import Sources
-from forge.files import read_json_object, write_json
-from forge.registry import is_file_reference
-from forge.self_blended import SelfBlended
+from forge.faces.forgeries import Sources
 
 
 class SelfBlendedSettings(DetectorSettings):

@@ -15,8 +15,8 @@ from detect.detectors.base import FitContext, FitData, FitSummary
 from detect.detectors.network import NetworkDetector
 from detect.training.settings import NetworkSettings
 from detect.weights import load_weights, read_tensors, timm_pretrained
-from forge.errors import InputError, UnknownNameError
-from forge.files import digest_file
+from forge.core.errors import InputError, UnknownNameError
+from forge.core.files import digest_file
 
 Triple = tuple[float, float, float]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from detect.features.dct import cosine_basis
-from forge.faces.jpeg_tables import ijg_tables
+from forge.faces.imaging.jpeg import ijg_tables
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as JPEG defines Y
 QUALITIES = range(30, 99)  # below is never used, above most of the table is 1

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from detect.data.views import View
-from forge.errors import InputError, quoted
+from forge.core.errors import InputError, quoted
 
 BLOCK = 256  # images whose features are computed at a time
 EXACT = 512  # so few features are kept as float64: they cost little, and unscaled ones then lose nothing

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, normalize
 
 from detect.weights import load_weights, read_tensors, timm_pretrained
-from forge.errors import InputError
+from forge.core.errors import InputError
 
 FACENET = "facenet"
 

@@ -18,7 +18,7 @@ from detect.detectors.base import FitContext, FitData, FitSummary, Scores
 from detect.training.calibration import validation_auc
 from detect.training.optim import exhausted, learning_rate_at, make_optimizer, set_learning_rate
 from detect.training.settings import NetworkSettings
-from forge.checkpoint import (
+from forge.core.checkpoint import (
     load_checkpoint,
     pack_module,
     pack_optimizer,
@@ -27,13 +27,13 @@ from forge.checkpoint import (
     unpack_module,
     unpack_optimizer,
 )
-from forge.compute import Compute, Precision, derive_seed
-from forge.errors import BenchError
-from forge.execution import execution_of
+from forge.core.compute import Compute, Precision, derive_seed
+from forge.core.errors import BenchError
+from forge.core.execution import execution_of
+from forge.core.graphs import StepGraphs
+from forge.core.interrupt import deferred_interrupt
+from forge.core.progress import Tick
 from forge.faces.faceset import Images
-from forge.graphs import StepGraphs
-from forge.interrupt import deferred_interrupt
-from forge.progress import Tick
 
 CHECKPOINT_SECONDS = 10.0
 CHECKPOINT_SHARE = 0.05  # of the time may go into writing checkpoints; a slow disk makes them rarer
@@ -131,7 +131,7 @@ class Fit:
         network: what is trained, on the device.
         data: checked views.
         context: seed, device, checkpoint directory, progress.
-        graph: replay steps as CUDA graphs on a GPU; by default what `forge.execution` says of the detector.
+        graph: replay steps as CUDA graphs on a GPU; by default what `forge.core.execution` says of the detector.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from forge.faces.imaging import Unusable
+from forge.faces.imaging.decode import Unusable
 
 # eyes, nose and corners of the mouth in units of the distance of the eyes, from the middle of the eyes: the mean of
 # 395 FairFace photos as MTCNN sees them, after Procrustes alignment, made symmetric

@@ -7,11 +7,11 @@ from pathlib import Path
 from pandas.api.types import is_numeric_dtype
 from PIL import Image
 
-from forge import marks
+from forge.core import provenance as marks
+from forge.core.files import csv_cell, publishing
+from forge.core.progress import Report, Tick, silent
 from forge.faces.faceset import FaceSet, FaceView
-from forge.files import csv_cell, publishing
-from forge.pictures import grid
-from forge.progress import Report, Tick, silent
+from forge.faces.imaging.grids import grid
 
 TABLE = "table.csv"
 _AT_ONCE = 256
@@ -25,8 +25,8 @@ def contact_sheet(view: FaceView, *, count: int | None = 64, columns: int = 8, g
 def export(faces: FaceSet, out: Path, *, split: str | None = None, report: Report = silent) -> None:
     """Write a set as PNG files, `SPLIT/NUMBER.png`, and `table.csv` with a column `file` and the set's own columns.
 
-    Each PNG carries the mark of `forge.marks`; that of a forged set says that the face is synthetic, so that a file
-    that gets lost still tells what it is. `LICENCE.txt` holds licence and citation.
+    Each PNG carries the mark of `forge.core.provenance`; that of a forged set says that the face is synthetic,
+    also where the file is passed on alone. `LICENCE.txt` holds licence and citation.
 
     Args:
         faces: the set.

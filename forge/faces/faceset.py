@@ -24,8 +24,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from forge.errors import CorruptError, InputError, quoted, short
-from forge.files import canonical_json, digest_file, digest_json, read_signed_json
+from forge.core.errors import CorruptError, InputError, quoted, short
+from forge.core.files import canonical_json, digest_file, digest_json, read_signed_json
 
 if TYPE_CHECKING:
     import pandas as pd  # takes a second and a half to import, and opening a set needs none of it

@@ -24,20 +24,20 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 
-from forge.errors import InputError, quoted
+from forge.core.errors import InputError, quoted
+from forge.core.files import canonical_json, parse_json
+from forge.core.progress import Report, Tick, silent
 from forge.faces.crop import FaceCrop
-from forge.faces.duplicates import MAX_HAMMING, MIN_CORRELATION, clusters, near_duplicates
+from forge.faces.dedup import MAX_HAMMING, MIN_CORRELATION, clusters, near_duplicates
 from forge.faces.faceset import CORE_COLUMNS, FaceSet
-from forge.faces.imaging import BACKDROP
-from forge.faces.intake import Batch, Intake, take
-from forge.faces.pool import ordered
+from forge.faces.imaging.decode import BACKDROP
+from forge.faces.ingest import Batch, Intake, take
+from forge.faces.parallel import ordered
 from forge.faces.sources.base import FileSource, Source, printable
 from forge.faces.sources.classes import refuse_mixed
 from forge.faces.sources.folder import FolderSource
-from forge.faces.splitting import DEFAULT_SPLITS, assign, check_fractions
-from forge.faces.writing import FaceSetWriter
-from forge.files import canonical_json, parse_json
-from forge.progress import Report, Tick, silent
+from forge.faces.splits import DEFAULT_SPLITS, assign, check_fractions
+from forge.faces.writer import FaceSetWriter
 
 MIN_IMAGES = 20
 RESOLUTIONS = (16, 1024)

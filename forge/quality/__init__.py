@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, get_args
 
-from forge.errors import InputError, quoted
-from forge.registry import Registry
+from forge.core.errors import InputError, quoted
+from forge.core.registry import Registry
 
 if TYPE_CHECKING:
     from forge.quality.metric import QualityMetric, ScalarMetric  # brings torch, which a list of metrics need not have
@@ -25,7 +25,7 @@ QUALITY = Registry(
         "neighbourhood": "forge.quality.neighbours:NeighbourhoodMetric",
         "memorisation": "forge.quality.neighbours:MemorisationMetric",
         "face_rate": "forge.quality.face_rate:FaceRateMetric",
-        "obedience": "forge.quality.labels:ObedienceMetric",
+        "obedience": "forge.quality.obedience:ObedienceMetric",
         "inception": "forge.quality.inception:InceptionMetric",
     },
     option="metric",

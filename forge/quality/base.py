@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.stats import binomtest
 
-from forge.errors import InputError
+from forge.core.errors import InputError
 
 MIN_IMAGES = 16
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from forge.compute import derive_seed
+from forge.core.compute import derive_seed
 from forge.faces.crop import FaceCrop, FaceFinder
 from forge.faces.faceset import Images
 from forge.quality.base import Result, Share, check_images

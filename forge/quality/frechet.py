@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from forge.compute import derive_seed
+from forge.core.compute import derive_seed
 from forge.quality.base import Features, Result, check_features
 from forge.quality.metric import QualityMetric, Row, Sides
 

@@ -16,9 +16,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from forge.errors import InputError
+from forge.core.errors import InputError
+from forge.core.files import digest_file
 from forge.faces.faceset import Images
-from forge.files import digest_file
 from forge.quality.base import Result, check_images
 from forge.quality.metric import QualityMetric, Row, Sides
 

@@ -15,20 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from forge.compute import derive_seed
-from forge.errors import InputError
+from forge.core.compute import derive_seed
+from forge.core.errors import InputError
+from forge.core.progress import Report, Tick, silent
 from forge.faces.faceset import Images
-from forge.progress import Report, Tick, silent
 from forge.quality import built_in, load_more
 from forge.quality.base import MIN_IMAGES, Result, check_images
 from forge.quality.face_rate import FaceRate
 from forge.quality.features import Extractor, extractor
 from forge.quality.frechet import KernelDistance
 from forge.quality.inception import Inception, check_weights
-from forge.quality.labels import Obedience
 from forge.quality.metric import AllImages, Labels, Row, Scalar, Sides
 from forge.quality.ms_ssim import Diversity
 from forge.quality.neighbours import Memorisation, Neighbourhood
+from forge.quality.obedience import Obedience
 from forge.quality.sliced_wasserstein import SlicedWasserstein
 from forge.quality.spectrum import Spectrum
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from forge.errors import BenchWarning, short
+from forge.core.errors import BenchWarning, short
 from forge.faces.faceset import Images
 from forge.quality.base import Features, Result
 from forge.quality.features import extract

@@ -14,8 +14,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from forge.compute import derive_seed
-from forge.errors import InputError
+from forge.core.compute import derive_seed
+from forge.core.errors import InputError
 from forge.faces.faceset import Images
 from forge.quality.base import Result, check_images, luminance
 from forge.quality.metric import QualityMetric, Row, Sides

@@ -15,8 +15,8 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import pairwise_distances_chunked
 from sklearn.neighbors import NearestNeighbors
 
-from forge.compute import derive_seed
-from forge.errors import InputError
+from forge.core.compute import derive_seed
+from forge.core.errors import InputError
 from forge.quality.base import Features, Result, Share, check_features
 from forge.quality.metric import QualityMetric, Row, Sides
 

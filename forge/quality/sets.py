@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from forge.errors import InputError
+from forge.core.errors import InputError
+from forge.core.progress import Report, silent
 from forge.faces.faceset import FaceSet, FaceView
-from forge.progress import Report, silent
 from forge.quality.measure import FACE_N, TRAINING_N, Comparison, N, Quality, compare, measure
 from forge.quality.metric import Labels
 

@@ -11,8 +11,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from pydantic import Field
 
-from forge.compute import derive_seed
-from forge.errors import InputError
+from forge.core.compute import derive_seed
+from forge.core.errors import InputError
 from forge.faces.faceset import Images
 from forge.quality.base import Result, check_images
 from forge.quality.metric import QualityMetric, Row, Sides

@@ -7,9 +7,9 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor
 
-from forge.compute import derive_seed, to_device
+from forge.core.compute import derive_seed, to_device
 from forge.faces.faceset import Indices
-from forge.faces.feeding import PixelFeed
+from forge.faces.feed import PixelFeed
 from forge.training.task import Training
 
 RESIDENT_BYTES = 4 << 30  # a set up to this size is held on the device as one uint8 tensor, larger ones stream

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import torch
 
-from forge.compute import Precision
-from forge.errors import BenchError
+from forge.core.compute import Precision
+from forge.core.errors import BenchError
 from forge.training.steps import method_of
 from forge.training.task import Training
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from forge.distributed import World
+from forge.core.distributed import World
 
 
 class Readings(Mapping[str, Tensor]):

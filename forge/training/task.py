@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from forge.compute import Compute, Precision, derive_seed
-from forge.condition import Codes, Condition
+from forge.core.compute import Compute, Precision, derive_seed
 from forge.faces.faceset import FaceView
-from forge.networks.base import Architecture
+from forge.generators.base import Architecture
+from forge.generators.labels import Codes, Condition
 from forge.training.settings import LoopSettings
 
 

@@ -9,24 +9,24 @@ from typing import Any
 
 import torch
 
-from forge.checkpoint import load_checkpoint
-from forge.compute import Precision
-from forge.distributed import World
-from forge.errors import BenchWarning, InputError
-from forge.execution import execution_of
-from forge.interrupt import deferred_interrupt
-from forge.progress import Report
+from forge.core.checkpoint import load_checkpoint
+from forge.core.compute import Precision
+from forge.core.distributed import World
+from forge.core.errors import BenchWarning, InputError
+from forge.core.execution import execution_of
+from forge.core.interrupt import deferred_interrupt
+from forge.core.progress import Report
 from forge.training.callbacks.checkpoint import SaveCheckpoint
 from forge.training.callbacks.log import WriteLog
 from forge.training.callbacks.monitoring import WatchHealth
 from forge.training.callbacks.progress import ShowProgress
 from forge.training.callbacks.samples import WriteSamples
 from forge.training.callbacks.snapshots import KeepSnapshots
+from forge.training.callbacks.tensorboard import Tracker
 from forge.training.memory import explaining_memory
-from forge.training.monitor import FEWEST
+from forge.training.monitor.observe import FEWEST
 from forge.training.steps import method_of
 from forge.training.task import Training
-from forge.training.track import Tracker
 from forge.training.trainer import Callback, Trainer
 
 

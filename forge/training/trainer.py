@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from forge.checkpoint import load_checkpoint, pack_module, refuse_other_settings, save_checkpoint, unpack_module
-from forge.compute import Precision, derive_seed
-from forge.distributed import World
-from forge.execution import execution_of
-from forge.generator import settle_batch_norm, write_generator
-from forge.graphs import StepGraphs
+from forge.core.checkpoint import load_checkpoint, pack_module, refuse_other_settings, save_checkpoint, unpack_module
+from forge.core.compute import Precision, derive_seed
+from forge.core.distributed import World
+from forge.core.execution import execution_of
+from forge.core.graphs import StepGraphs
+from forge.generators.artifact import settle_batch_norm, write_generator
 from forge.training.averaging import AveragedWeights
 from forge.training.batches import Batch, Batches
 from forge.training.readings import Readings
@@ -74,7 +74,7 @@ class Trainer:
         precision: of the networks' arithmetic.
         world: the processes that train together.
         callbacks: called around steps, in this order.
-        graph: replay steps as CUDA graphs on a GPU; by default what `forge.execution` says of the architecture.
+        graph: replay steps as CUDA graphs on a GPU; by default what `forge.core.execution` says of the architecture.
         method: the training method; by default what the architecture declares.
 
     Attributes:

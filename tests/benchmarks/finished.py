@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 from synthetic import make_results, make_scores
 
-from benchmarks.measures.results import StageFacts
+from benchmarks.evaluation.results import StageFacts
 from benchmarks.report.digests import write_sums
 from benchmarks.workflow.store import Store, write_manifest
 from detect.artifact import DetectorCard, TrainedDetector
@@ -12,7 +12,7 @@ from detect.detectors.dct import LogDct
 from detect.detectors.discriminator import FromScratch
 from detect.discriminator_source import Blueprint
 from detect.scoring import write_scores
-from forge.files import write_json
+from forge.core.files import write_json
 
 
 def network():

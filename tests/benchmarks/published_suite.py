@@ -4,11 +4,11 @@ import pandas as pd
 from synthetic import NO_PICTURES, make_results
 from test_leaderboard import suite
 
+from benchmarks.evaluation.cells import cells_of
+from benchmarks.evaluation.leaderboard import leaderboard
+from benchmarks.evaluation.reproduce import expected_of
 from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.write import write_report
-from benchmarks.tables.cells import cells_of
-from benchmarks.tables.leaderboard import leaderboard
-from benchmarks.tables.reproduce import expected_of
 
 
 def publish_suite(folder):

@@ -7,8 +7,16 @@ from unittest.mock import patch
 import numpy as np
 import pandas as pd
 
-from benchmarks.measures.evaluate import compare, evaluate
-from benchmarks.measures.results import Cell, Comparison, DataFacts, DetectorFacts, GeneratorFacts, Results, StageFacts
+from benchmarks.evaluation.evaluate import compare, evaluate
+from benchmarks.evaluation.results import (
+    Cell,
+    Comparison,
+    DataFacts,
+    DetectorFacts,
+    GeneratorFacts,
+    Results,
+    StageFacts,
+)
 from benchmarks.protocol import TestGrid, TrainSet, condition_of
 from benchmarks.report.inputs import Pictures
 
@@ -64,7 +72,7 @@ def make_scores(skill, *, n=300, seed=0):
 
 
 def evaluated(scores):
-    with patch("benchmarks.measures.evaluate.RESAMPLES", 30):  # intervals of the EER need not be good here
+    with patch("benchmarks.evaluation.evaluate.RESAMPLES", 30):  # intervals of the EER need not be good here
         return evaluate(scores)
 
 

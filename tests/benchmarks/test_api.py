@@ -18,11 +18,11 @@ from synthetic import MANY, NO_PICTURES, ONE, Page, make_results, make_scores
 
 import benchmarks
 from benchmarks import Report, Suite, load, run
-from benchmarks.measures.results import Finding
+from benchmarks.evaluation.results import Finding
 from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.write import write_report
 from benchmarks.workflow.runner import RunOutcome
-from forge.errors import BenchError, BenchWarning, InputError, UnknownNameError
+from forge.core.errors import BenchError, BenchWarning, InputError, UnknownNameError
 
 
 def write(folder, skill=ONE, **changes):

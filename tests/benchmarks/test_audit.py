@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from test_leaderboard import GENERATORS, rows_of, suite, union
 
-from benchmarks.measures import audit, pairs
+from benchmarks.evaluation.audits import audit, pairs
 from benchmarks.protocol import Protocol
 from detect.data.views import random_labels
 

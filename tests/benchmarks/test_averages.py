@@ -6,9 +6,10 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from benchmarks.measures import averages, statistics
-from benchmarks.measures.interval import Interval
-from forge.errors import InputError
+from benchmarks.evaluation import delong as statistics
+from benchmarks.evaluation import means as averages
+from benchmarks.evaluation.interval import Interval
+from forge.core.errors import InputError
 
 pytestmark = pytest.mark.e2e
 

@@ -9,18 +9,18 @@ from PIL import Image
 from requested import compose, gather
 from synthetic import TINY, call_bench, cell, html_of, run
 
+from benchmarks.evaluation.cells import cells_of
+from benchmarks.evaluation.evaluate import compare, evaluate, grid
+from benchmarks.evaluation.leaderboard import leaderboard
+from benchmarks.evaluation.results import GeneratorFacts, Moment, QualityRow
+from benchmarks.evaluation.submission import suite_images
 from benchmarks.experiment.configs import parse_assignments
 from benchmarks.experiment.matrix import exams
 from benchmarks.experiment.resolve import resolve
-from benchmarks.measures.evaluate import compare, evaluate, grid
-from benchmarks.measures.results import GeneratorFacts, Moment, QualityRow
 from benchmarks.report.plot.figure import FileNames
 from benchmarks.report.sections.training_progress import progress_content
-from benchmarks.tables.cells import cells_of
-from benchmarks.tables.leaderboard import leaderboard
-from benchmarks.tables.submission import suite_images
 from benchmarks.workflow.runner import prepare_run
-from forge.errors import InputError
+from forge.core.errors import InputError
 
 pytestmark = pytest.mark.e2e
 
@@ -296,10 +296,10 @@ def test_a_folder_with_both_classes_stops_before_any_work(bench, tmp_path, comma
 def test_near_equal_frames_are_one_group_and_nothing_is_dropped(tmp_path):
     from benchmarks.workflow.stage import FACES, Context, Job
     from benchmarks.workflow.stages.external import External, count_groups
-    from forge.compute import Compute
+    from forge.core.compute import Compute
+    from forge.core.progress import silent
     from forge.faces.faceset import FaceSet
     from forge.faces.sources import resolve
-    from forge.progress import silent
 
     (tmp_path / "clips").mkdir()
     for clip in range(6):

@@ -164,7 +164,7 @@ def test_a_plugin_of_the_wrong_kind_is_refused_at_once(bench, tmp_path):
     code, _, err = bench("run", "-g", "dcgan", "-d", "mine.py:Mine", *TINY, "--dry-run")
     assert code == 2 and "is no detector: it must be a subclass of detect.detectors.base.Detector" in err
     code, _, err = bench("run", "-g", "mine.py:Mine", "-d", "dct", *TINY, "--dry-run")
-    assert code == 2 and "is no generator: it must be a subclass of forge.networks.base.Architecture" in err
+    assert code == 2 and "is no generator: it must be a subclass of forge.generators.base.Architecture" in err
     code, _, err = bench("run", "-g", "dcgan", "-d", "leaves.py:X", *TINY, "--dry-run")
     assert code == 2 and "running leaves.py failed: SystemExit" in err
 
@@ -322,7 +322,7 @@ def test_show_makes_pictures_of_a_run_s_generator(bench, tmp_path):
     assert {file.name for file in Path("pictures/mine/dcgan@0.5k").iterdir()} >= {"walk.png", "samples.png"}
 
     (tmp_path / "file").write_text("")
-    (tmp_path / "own.py").write_text("from forge.networks.dcgan import DCGAN\n\n\nclass Own(DCGAN):\n    pass\n")
+    (tmp_path / "own.py").write_text("from forge.generators.dcgan import DCGAN\n\n\nclass Own(DCGAN):\n    pass\n")
     assert bench("show", str(training), "-g", "own.py:Own", "--out", "own", "--format", "apng")[0] == 0
     mistakes = {
         ("mine", "-g", "dcgna"): "generator of run mine 'dcgna' is not known; did you mean 'dcgan'?",

@@ -15,10 +15,10 @@ from PIL import Image
 from synthetic import call_bench, make_scores
 
 from benchmarks import load
+from benchmarks.evaluation.evaluate import evaluate
 from benchmarks.inference.photo_scores import PhotoScores
 from benchmarks.inference.predictor import Predictor, caution
 from benchmarks.inference.threshold import Threshold
-from benchmarks.measures.evaluate import evaluate
 from benchmarks.report.digests import write_sums
 from benchmarks.serve.index import RunIndex
 from detect.artifact import DetectorCard, TrainedDetector
@@ -26,10 +26,10 @@ from detect.detectors.discriminator import FromScratch
 from detect.discriminator_source import Blueprint
 from detect.scoring import read_scores
 from detect.training.calibration import Calibration
-from forge.errors import InputError
-from forge.files import read_json, write_json
-from forge.networks import GENERATORS
-from forge.registry import allow_files
+from forge.core.errors import InputError
+from forge.core.files import read_json, write_json
+from forge.core.registry import allow_files
+from forge.generators import GENERATORS
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_a_detector_in_a_folder_judges_at_one_half(done):
 
 
 def test_a_discriminator_from_a_file_is_built_only_if_its_file_is_named(done, monkeypatch):
-    Path("mine.py").write_text("from forge.networks.dcgan import DCGAN\n\n\nclass Mine(DCGAN):\n    citation = 'x'\n")
+    Path("mine.py").write_text("from forge.generators.dcgan import DCGAN\n\n\nclass Mine(DCGAN):\n    citation = 'x'\n")
     reference = "mine.py:Mine"
     allow_files([reference])
     GENERATORS.load(reference)

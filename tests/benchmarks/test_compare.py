@@ -7,12 +7,12 @@ import pytest
 from synthetic import NO_PICTURES, call_bench, make_results
 from test_leaderboard import GENERATORS, rows_of, suite, union
 
+from benchmarks.evaluation import comparison as compare
+from benchmarks.evaluation.cells import cells_of
+from benchmarks.evaluation.leaderboard import leaderboard
 from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.write import write_report
-from benchmarks.tables import compare
-from benchmarks.tables.cells import cells_of
-from benchmarks.tables.leaderboard import leaderboard
-from forge.errors import UnknownNameError
+from forge.core.errors import UnknownNameError
 
 SKILL = {"good": 0.9, "bad": 0.7}
 ALL = [rows_of(name, union(*GENERATORS), 0.9, seed=seed) for name in SKILL for seed in (0, 1)]

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from test_handling import photo
 
-from benchmarks.measures.audit import failed
+from benchmarks.evaluation.audits.audit import failed
 from benchmarks.workflow.stages.audit import copied
 from forge.faces.faceset import FaceSet
-from forge.faces.writing import FaceSetWriter
+from forge.faces.writer import FaceSetWriter
 
 SIDE = 32
 

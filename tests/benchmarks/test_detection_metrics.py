@@ -11,20 +11,20 @@ from synthetic import NO_PICTURES, ONE, call_bench, html_of, make_results, make_
 from test_quality_plugins import BRIGHTNESS
 
 from benchmarks.cli.outcome import outcome_table
-from benchmarks.measures.detection import METRICS, facts_of, load_metrics
-from benchmarks.measures.detection.base import MetricFacts, check_id
-from benchmarks.measures.evaluate import evaluate
-from benchmarks.measures.evaluation import evaluated
-from benchmarks.measures.results import CSV_COLUMNS, Cell, Results, to_csv
+from benchmarks.evaluation.evaluate import evaluate
+from benchmarks.evaluation.metrics import METRICS, facts_of, load_metrics
+from benchmarks.evaluation.metrics.base import MetricFacts, check_id
+from benchmarks.evaluation.results import CSV_COLUMNS, Cell, Results, to_csv
+from benchmarks.evaluation.results_of import evaluated
 from benchmarks.report.digests import write_sums
 from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.results_table import shown_value
 from benchmarks.report.write import write_report
-from forge.errors import BenchWarning, InputError
-from forge.registry import allow_files
+from forge.core.errors import BenchWarning, InputError
+from forge.core.registry import allow_files
 
 F1 = """
-from benchmarks.measures.detection.base import Metric, Value
+from benchmarks.evaluation.metrics.base import Metric, Value
 
 
 class F1(Metric):

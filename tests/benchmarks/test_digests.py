@@ -16,7 +16,7 @@ from benchmarks.report.digests import DATA_FILES, SUMS, check_files, read_sums, 
 from benchmarks.report.run_report import RunReport
 from benchmarks.serve.app import create_app
 from benchmarks.serve.index import RunIndex
-from forge.errors import BenchError, BenchWarning, CorruptError, InputError
+from forge.core.errors import BenchError, BenchWarning, CorruptError, InputError
 
 pytestmark = pytest.mark.e2e
 

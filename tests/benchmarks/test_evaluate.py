@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from benchmarks.measures.detection import METRICS, facts_of
-from benchmarks.measures.evaluate import compare, evaluate
-from benchmarks.measures.results import CSV_COLUMNS, to_csv
-from benchmarks.measures.statistics import delong_variance
-from benchmarks.tables.cells import cells_of
-from benchmarks.tables.column import Column
-from forge.errors import InputError
+from benchmarks.evaluation.cells import cells_of
+from benchmarks.evaluation.column import Column
+from benchmarks.evaluation.delong import delong_variance
+from benchmarks.evaluation.evaluate import compare, evaluate
+from benchmarks.evaluation.metrics import METRICS, facts_of
+from benchmarks.evaluation.results import CSV_COLUMNS, to_csv
+from forge.core.errors import InputError
 
 
 def rows(detector="dct", *, shift=1.5, generators=("a", "b"), trained_on="a", identity=None, n=250, seed=0):

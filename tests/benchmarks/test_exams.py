@@ -7,7 +7,7 @@ from benchmarks.experiment.configs import parse_assignments
 from benchmarks.experiment.matrix import exams
 from benchmarks.protocol import TrainSet
 from benchmarks.workflow.runner import prepare_run
-from forge.errors import InputError
+from forge.core.errors import InputError
 
 THREE = ("dcgan", "gan", "cgan")
 

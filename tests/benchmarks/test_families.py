@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 from scipy import stats
 from test_leaderboard import rows_of, union
 
-from benchmarks.measures.families import new_family
-from benchmarks.measures.results import Cell
+from benchmarks.evaluation.cells import cells_of
+from benchmarks.evaluation.column import Column, weights_of
+from benchmarks.evaluation.families import new_family
+from benchmarks.evaluation.formats import Sheet, markdown, to_csv
+from benchmarks.evaluation.leaderboard import leaderboard
+from benchmarks.evaluation.results import Cell
+from benchmarks.evaluation.thresholds import means_of, with_thresholds
 from benchmarks.protocol import Protocol
-from benchmarks.tables.cells import cells_of
-from benchmarks.tables.column import Column, weights_of
-from benchmarks.tables.formats import Sheet, markdown, to_csv
-from benchmarks.tables.leaderboard import leaderboard
-from benchmarks.tables.thresholds import means_of, with_thresholds
-from forge.errors import InputError
+from forge.core.errors import InputError
 
 FAMILIES = {"cgan": "conv-gan", "dcgan": "conv-gan", "gan": "dense-gan", "style": "style-gan"}
 TWINS = Protocol(families=FAMILIES)

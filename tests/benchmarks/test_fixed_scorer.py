@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 from synthetic import TINY, call_bench, make_scores
 
-from benchmarks.tables.cells import cells_of
-from benchmarks.tables.compare import columns
-from benchmarks.tables.leaderboard import leaderboard
-from benchmarks.tables.submission import rows_of, suite_images
+from benchmarks.evaluation.cells import cells_of
+from benchmarks.evaluation.comparison import columns
+from benchmarks.evaluation.leaderboard import leaderboard
+from benchmarks.evaluation.submission import rows_of, suite_images
 
 CODE = '''
 import numpy as np

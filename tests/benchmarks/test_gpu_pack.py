@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from benchmarks.speed import pack
-from forge.errors import InputError
+from forge.core.errors import InputError
+from forge.core.files import digest_file, read_json
 from forge.faces.sources.fairface import FairFaceSource
-from forge.files import digest_file, read_json
 
 HEADER = ["file", "age", "gender", "race", "service_test"]
 AMPLE = 1 << 20

@@ -21,11 +21,11 @@ from benchmarks.speed.gpu.plan import plan
 from benchmarks.speed.gpu.record import GpuFigure, PartRecord
 from benchmarks.speed.gpu.run import GpuRun, PartResult
 from benchmarks.speed.gpu.zoo import best_rate, finished_or_newest, kimg_for
-from forge.errors import InputError
-from forge.execution import Execution
-from forge.generator import TrainedGenerator
-from forge.progress import silent
-from forge.synthesis import synthesize
+from forge.core.errors import InputError
+from forge.core.execution import Execution
+from forge.core.progress import silent
+from forge.generators.artifact import TrainedGenerator
+from forge.generators.sample import synthesize
 
 pytestmark = pytest.mark.e2e
 

@@ -8,10 +8,10 @@ import pytest
 from synthetic import NO_PICTURES, Page, html_of, make_results
 from test_leaderboard import GENERATORS, rows_of
 
-from benchmarks.measures import metrics
-from benchmarks.measures.evaluate import evaluate
-from benchmarks.measures.groups import groups
-from benchmarks.measures.interval import wilson
+from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation.evaluate import evaluate
+from benchmarks.evaluation.groups import groups
+from benchmarks.evaluation.interval import wilson
 from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.write import write_report
 

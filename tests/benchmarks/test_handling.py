@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.measures import handling
-from benchmarks.measures.file_cues import FileCues, measure
-from benchmarks.measures.learners import learn_floor, learn_shares
+from benchmarks.evaluation.audits import handling
+from benchmarks.evaluation.audits.file_cues import FileCues, measure
+from benchmarks.evaluation.audits.learners import learn_floor, learn_shares
 from forge.faces.sources import Item, resolve
 
 pytestmark = pytest.mark.e2e

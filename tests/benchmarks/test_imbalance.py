@@ -9,12 +9,12 @@ from sklearn.metrics import balanced_accuracy_score, log_loss
 from synthetic import NO_PICTURES, make_results, make_scores
 
 from benchmarks.cli.outcome import outcome_table
-from benchmarks.measures import calibration
-from benchmarks.measures.detection import METRICS
-from benchmarks.measures.detection.calibration import Ece
-from benchmarks.measures.evaluate import evaluate
-from benchmarks.measures.proportions import balanced_interval
-from benchmarks.measures.results import Cell, Results
+from benchmarks.evaluation import calibration
+from benchmarks.evaluation.evaluate import evaluate
+from benchmarks.evaluation.metrics import METRICS
+from benchmarks.evaluation.metrics.calibration import Ece
+from benchmarks.evaluation.proportions import balanced_interval
+from benchmarks.evaluation.results import Cell, Results
 from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.results_table import shown_value, table
 from benchmarks.report.write import write_report

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.measures import metrics, statistics
+from benchmarks.evaluation import delong as statistics
+from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation.cells import cells_of, joined
+from benchmarks.evaluation.leaderboard import leaderboard, ranked
 from benchmarks.protocol import Protocol, TrainSet
-from benchmarks.tables.cells import cells_of, joined
-from benchmarks.tables.leaderboard import leaderboard, ranked
-from forge.errors import InputError
+from forge.core.errors import InputError
 
 GENERATORS = ("dcgan", "gan", "style")
 

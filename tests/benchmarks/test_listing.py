@@ -62,7 +62,7 @@ def test_parameters_are_counted_once_and_remembered(bench, monkeypatch, tmp_path
 
 
 def test_what_cannot_be_counted_says_why(bench, monkeypatch):
-    from forge.errors import InputError
+    from forge.core.errors import InputError
 
     def refuse(name):
         raise InputError(f"{name} needs a file of weights")

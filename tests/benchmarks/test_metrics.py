@@ -12,8 +12,10 @@ from hypothesis.extra import numpy as hnp
 from scipy import stats
 from sklearn import metrics as sk
 
-from benchmarks.measures import bootstrap, calibration, metrics, statistics
-from forge.errors import InputError
+from benchmarks.evaluation import bootstrap, calibration
+from benchmarks.evaluation import delong as statistics
+from benchmarks.evaluation import roc as metrics
+from forge.core.errors import InputError
 
 rng = np.random.default_rng(11)
 SETS = {

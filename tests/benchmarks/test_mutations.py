@@ -18,19 +18,19 @@ from finished import finished_run
 from published_suite import publish_suite
 from synthetic import TINY, call_bench
 
+from benchmarks.evaluation.score_file import read_submission
 from benchmarks.experiment.configs import suites
 from benchmarks.report.digests import DATA_FILES, SUMS
 from benchmarks.report.run_report import RunReport
-from benchmarks.tables.score_file import read_submission
 from benchmarks.workflow.store import Store, read_manifest
 from detect.artifact import load_trained
-from forge.compute import Compute
-from forge.errors import BenchError
+from forge.core.compute import Compute
+from forge.core.errors import BenchError
+from forge.core.progress import silent
 from forge.faces.faceset import FaceSet
-from forge.generator import TrainedGenerator
-from forge.networks import GENERATORS
-from forge.progress import silent
-from forge.synthesis import synthesize
+from forge.generators import GENERATORS
+from forge.generators.artifact import TrainedGenerator
+from forge.generators.sample import synthesize
 
 pytestmark = pytest.mark.slow
 COUNT = 1000
@@ -123,7 +123,7 @@ def stored(tmp_path_factory):
 
 
 def _write_generator(kind, folder: Path) -> None:
-    from forge.generator import write_generator
+    from forge.generators.artifact import write_generator
 
     architecture = kind(kind.Settings(latent=8, generator_widths=[16], discriminator_widths=[16]), 16)
     folder.mkdir()
@@ -137,7 +137,7 @@ def _write_generator(kind, folder: Path) -> None:
     write_generator(folder, raw=raw, averaged=averaged, discriminator=discriminator, card=card)
 
 
-@pytest.mark.filterwarnings("ignore::forge.errors.BenchWarning")
+@pytest.mark.filterwarnings("ignore::forge.core.errors.BenchWarning")
 def test_no_changed_byte_of_a_stored_file_changes_what_is_read(stored):
     draw, wholes, refused = random.Random(1), {}, 0
     for read in {read for _, read in stored}:

@@ -10,10 +10,10 @@ import shutil
 import pytest
 from synthetic import NO_PICTURES, make_results, make_scores
 
+from benchmarks.evaluation.leaderboard import leaderboard
 from benchmarks.protocol import Condition
 from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.write import write_report
-from benchmarks.tables.leaderboard import leaderboard
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.e2e]
 STRANGE = '<b>"dct" & co</b>/😀'

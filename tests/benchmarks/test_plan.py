@@ -8,9 +8,9 @@ from requested import compose
 from benchmarks.experiment.configs import parse_assignments
 from benchmarks.workflow.planner import plan
 from benchmarks.workflow.runner import prepare_run
-from forge import compute
-from forge.compute import Compute
-from forge.errors import InputError
+from forge.core import compute
+from forge.core.compute import Compute
+from forge.core.errors import InputError
 
 
 def checked(detectors, *assignments, generators=("dcgan", "gan")):

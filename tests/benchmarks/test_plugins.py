@@ -16,7 +16,7 @@ CODE = '''
 import torch
 from torch import nn
 
-from forge.networks.base import Architecture, NetworkSettings
+from forge.generators.base import Architecture, NetworkSettings
 
 
 class DotsSettings(NetworkSettings):
@@ -90,7 +90,7 @@ def install(folder: Path) -> Path:
 
 
 HALF = """
-from forge.networks.base import Architecture
+from forge.generators.base import Architecture
 from detect.detectors.base import Detector
 
 

@@ -19,7 +19,7 @@ from benchmarks.protocol import (
     phrase_of_column,
     protocol_of_scores,
 )
-from forge.errors import InputError
+from forge.core.errors import InputError
 
 
 @pytest.mark.parametrize("text", ["dcgan", "cgan+dcgan", "dcgan:200", "cgan+dcgan:equalised", "dcgan@24k:shuffled"])

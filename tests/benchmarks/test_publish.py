@@ -14,8 +14,8 @@ from synthetic import call_bench
 from benchmarks.experiment.settings import RunRequest
 from benchmarks.report.digests import DATA_FILES, SUMS, check_files, write_sums
 from benchmarks.report.publish import publish_report, refuse_foreign, refuse_other_request, tidy_reports
-from forge.errors import BenchWarning, InputError
-from forge.files import write_json
+from forge.core.errors import BenchWarning, InputError
+from forge.core.files import write_json
 
 
 def report(folder, text):

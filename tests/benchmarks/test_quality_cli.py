@@ -11,7 +11,7 @@ import pytest
 from benchmarks.cli import main as cli
 from benchmarks.workflow.store import write_manifest
 from forge.faces.faceset import FaceSet
-from forge.faces.writing import FaceSetWriter
+from forge.faces.writer import FaceSetWriter
 from forge.quality.base import Share
 from forge.quality.face_rate import FaceRate
 from forge.quality.measure import Comparison, Quality

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.measures import ranks
-from forge.errors import InputError
+from benchmarks.evaluation import ranks
+from forge.core.errors import InputError
 
 # AUCs of four decision trees on 14 data sets: table 6 of Demšar 2006, whose last two values of the data set voting
 # are printed alike (0.975) and ranked 2 and 3
@@ -73,7 +73,7 @@ def test_shared_ranks_follow_the_leader_and_not_the_chain():
 
 def test_rank_intervals_hold_the_true_ranks():
     """Five detectors of known quality, tests of all pairs after Holm: all true ranks inside in 95 % of studies."""
-    from benchmarks.measures.statistics import holm
+    from benchmarks.evaluation.delong import holm
 
     rng, truth, error = np.random.default_rng(1), np.array([3.0, 2.5, 2.4, 1.0, 0.9]), 0.3
     pairs = [(i, j) for i in range(5) for j in range(i)]

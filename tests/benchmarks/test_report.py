@@ -12,16 +12,16 @@ import pandas as pd
 import pytest
 from synthetic import MANY, NO_PICTURES, ONE, Page, faces, html_of, make_results, make_scores
 
-from benchmarks.measures.detection import METRICS
-from benchmarks.measures.results import CSV_COLUMNS, Results
+from benchmarks.evaluation.metrics import METRICS
+from benchmarks.evaluation.results import CSV_COLUMNS, Results
 from benchmarks.report.inputs import Pictures, ReportInputs
 from benchmarks.report.pairing_table import pairing_table
 from benchmarks.report.ranking import ranks_of
 from benchmarks.report.results_table import ScoreIndex
 from benchmarks.report.write import write_report
 from detect.scoring import read_scores
-from forge.errors import InputError
-from forge.files import read_json
+from forge.core.errors import InputError
+from forge.core.files import read_json
 
 pytestmark = pytest.mark.e2e
 

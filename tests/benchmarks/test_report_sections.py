@@ -7,8 +7,8 @@ from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.page import build
 from benchmarks.report.sections import SECTIONS, load_sections, loadable, section_digests
 from benchmarks.report.write import write_report
-from forge.errors import BenchWarning, InputError
-from forge.registry import allow_files
+from forge.core.errors import BenchWarning, InputError
+from forge.core.registry import allow_files
 
 PLUGIN = """
 from benchmarks.report.sections.base import Section

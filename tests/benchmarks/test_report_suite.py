@@ -7,6 +7,7 @@ import pytest
 from benchmarks.report.threshold import MOST, dials
 from synthetic import NO_PICTURES, Page, html_of, make_results, make_scores
 
+from benchmarks.evaluation.leaderboard import leaderboard
 from benchmarks.report import focus as suite_focus
 from benchmarks.report import suite
 from benchmarks.report.inputs import ReportInputs
@@ -15,7 +16,6 @@ from benchmarks.report.plot.figure import FileNames
 from benchmarks.report.results_table import TestRows, shown_metrics
 from benchmarks.report.text.suite_summary import suite_notes
 from benchmarks.report.write import write_report
-from benchmarks.tables.leaderboard import leaderboard
 
 GENERATORS = ("dcgan", "gan", "style")
 #                 seen, left out, robust

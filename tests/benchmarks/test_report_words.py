@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import cell, compared, run
 
-from benchmarks.measures import numbers
-from benchmarks.measures.results import DetectorFacts, GeneratorFacts
+from benchmarks.evaluation import numbers
+from benchmarks.evaluation.results import DetectorFacts, GeneratorFacts
 from benchmarks.report import ranking
 from benchmarks.report.plot import curves
 from benchmarks.report.plot.plot import nice_axis
@@ -175,7 +175,7 @@ def test_per_cent_is_100_only_where_every_image_is_right(n, data):
     assert shown == pytest.approx(100 * hits / n, abs=0.51)
 
 
-@pytest.mark.parametrize("name", ["benchmarks.measures.numbers", "benchmarks.report.text.markdown"])
+@pytest.mark.parametrize("name", ["benchmarks.evaluation.numbers", "benchmarks.report.text.markdown"])
 def test_examples_in_docstrings(name):
     found = doctest.testmod(importlib.import_module(name))
     assert found.attempted and not found.failed

@@ -9,8 +9,8 @@ import pytest
 from published_suite import publish_suite
 from synthetic import TINY, call_bench
 
+from benchmarks.evaluation.reproduce import causes
 from benchmarks.report.digests import write_sums
-from benchmarks.tables.reproduce import causes
 from detect.scoring import read_scores, write_scores
 
 pytestmark = pytest.mark.e2e

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from benchmarks.measures import averages, seeds
-from benchmarks.measures.averages import Estimates
-from benchmarks.measures.seeds import Pool, SeedVariance
-from forge.errors import InputError
+from benchmarks.evaluation import means as averages
+from benchmarks.evaluation import seed_variance as seeds
+from benchmarks.evaluation.means import Estimates
+from benchmarks.evaluation.seed_variance import Pool, SeedVariance
+from forge.core.errors import InputError
 
 pytestmark = pytest.mark.e2e
 

@@ -23,8 +23,8 @@ from benchmarks.serve.app import create_app
 from benchmarks.serve.index import RunIndex
 from benchmarks.serve.limits import Limits
 from benchmarks.speed import serving as speed_serve
-from forge.errors import InputError
-from forge.files import read_json, write_json
+from forge.core.errors import InputError
+from forge.core.files import read_json, write_json
 
 DCT, DISC = "mine dct@dcgan", "mine disc-scratch@dcgan"
 

@@ -13,8 +13,8 @@ from benchmarks.experiment.resolve import default_name
 from benchmarks.experiment.settings import DataSettings, RunRequest
 from benchmarks.workflow.planner import plan
 from benchmarks.workflow.runner import prepare_run
-from forge.errors import InputError
-from forge.registry import allow_files
+from forge.core.errors import InputError
+from forge.core.registry import allow_files
 
 FLAGS = {"generator": "dcgan", "detector": "dct"}
 

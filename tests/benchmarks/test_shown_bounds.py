@@ -11,11 +11,10 @@ from synthetic import call_bench
 from test_leaderboard import suite
 
 from benchmarks.cli.leaderboard import print_sheet
-from benchmarks.measures import numbers
-from benchmarks.tables import formats
-from benchmarks.tables.formats import Sheet
-from benchmarks.tables.leaderboard import leaderboard
-from benchmarks.tables.reproduce import Value, verdict
+from benchmarks.evaluation import formats, numbers
+from benchmarks.evaluation.formats import Sheet
+from benchmarks.evaluation.leaderboard import leaderboard
+from benchmarks.evaluation.reproduce import Value, verdict
 
 pytestmark = pytest.mark.e2e
 

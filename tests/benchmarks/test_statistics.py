@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
-from benchmarks.measures import bootstrap, metrics, proportions, resampling, statistics
-from benchmarks.measures.interval import wilson
-from forge.errors import InputError
+from benchmarks.evaluation import bootstrap, proportions, resampling
+from benchmarks.evaluation import delong as statistics
+from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation.interval import wilson
+from forge.core.errors import InputError
 
 NORMAL = NormalDist()
 
@@ -381,9 +383,7 @@ def test_bad_options_are_named():
 
 
 def test_nothing_heavy_is_imported():
-    code = (
-        "import sys, benchmarks.measures.statistics; print(sorted(sys.modules.keys() & {'scipy', 'torch', 'pandas'}))"
-    )
+    code = "import sys, benchmarks.evaluation.delong; print(sorted(sys.modules.keys() & {'scipy', 'torch', 'pandas'}))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 

@@ -12,9 +12,9 @@ import pytest
 from benchmarks.workflow.engines import local
 from benchmarks.workflow.stage import Context, Stage
 from benchmarks.workflow.store import DamagedError, Store, write_manifest
-from forge.compute import Compute
-from forge.errors import BenchError, InputError
-from forge.progress import silent
+from forge.core.compute import Compute
+from forge.core.errors import BenchError, InputError
+from forge.core.progress import silent
 
 FIELDS = {
     "stage": "train x", "version": 1, "key": "k", "settings": {}, "inputs": {}, "seed": 0,

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from test_leaderboard import suite
 
-from benchmarks.tables.leaderboard import leaderboard
-from benchmarks.tables.score_file import read_submission
-from benchmarks.tables.submission import image_name, rows_of, suite_images
-from forge.errors import InputError
+from benchmarks.evaluation.leaderboard import leaderboard
+from benchmarks.evaluation.score_file import read_submission
+from benchmarks.evaluation.submission import image_name, rows_of, suite_images
+from forge.core.errors import InputError
 
 SCORES = suite({"good": 0.9, "bad": 0.6}, seeds=(0, 1), n=60)
 IMAGES = suite_images(SCORES)

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 from synthetic import TINY, Page, call_bench, html_of
 
+from benchmarks.evaluation.submission import suite_images
 from benchmarks.experiment.configs import read_yaml, suites, validated
 from benchmarks.experiment.settings import RunRequest
 from benchmarks.protocol import PROTOCOL_VERSION, TrainSet
-from benchmarks.tables.submission import suite_images
 
 pytestmark = pytest.mark.e2e
 
@@ -47,7 +47,7 @@ class Broken(LogDct):
 
 
 POOR = '''
-from forge.networks.gan import GAN
+from forge.generators.gan import GAN
 
 
 class Poor(GAN):

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from benchmarks.terminal import Live, Plain
 from benchmarks.workflow.stage import Call
-from forge.progress import Tick
+from forge.core.progress import Tick
 
 STAGES = [Call("train", "gan"), Call("train", "dcgan"), Call("fit", "dct@gan")]
 

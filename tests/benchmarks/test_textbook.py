@@ -9,10 +9,10 @@ from benchmarks.speed import textbook, textbook_detector
 from detect.data.perturb import perturbation
 from detect.detectors.image_classifiers import Xception
 from detect.detectors.timm_network import TimmSettings
-from forge.compute import Compute
-from forge.networks.dcgan import DCGAN, DCGANSettings
-from forge.networks.layers import Downsample, upsample
-from forge.networks.stylegan_lite import Generator, StyleGANSettings
+from forge.core.compute import Compute
+from forge.generators.dcgan import DCGAN, DCGANSettings
+from forge.generators.layers import Downsample, upsample
+from forge.generators.stylegan_lite import Generator, StyleGANSettings
 
 SMALL = StyleGANSettings(latent=8, style=8, channels_base=64, channels_min=4, channels_max=8, mixing=0)
 

@@ -10,9 +10,9 @@ from synthetic import call_bench
 
 from benchmarks.workflow.runner import prepare_run
 from detect.detectors.registry import DETECTORS
-from forge.errors import InputError
-from forge.networks import GENERATORS
-from forge.registry import allow_files
+from forge.core.errors import InputError
+from forge.core.registry import allow_files
+from forge.generators import GENERATORS
 
 EVIL = "from pathlib import Path\nPath({marker!r}).write_text('ran')\n"
 
@@ -97,7 +97,7 @@ def planned(memory: Path, change=None):
 
 def with_digest(change):
     """The same change by somebody who knows how the digest is made."""
-    from forge.files import digest_json
+    from forge.core.files import digest_json
 
     def changed(stored):
         change(stored)

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from synthetic import TINY, call_bench, make_scores
 
-from benchmarks.measures.evaluate import compare, evaluate
-from benchmarks.tables.leaderboard import leaderboard
+from benchmarks.evaluation.evaluate import compare, evaluate
+from benchmarks.evaluation.leaderboard import leaderboard
 from detect.scoring import read_scores, rounded, write_scores
 
 pytestmark = pytest.mark.e2e

@@ -14,8 +14,8 @@ from benchmarks.cli.streams import LastingStream
 from benchmarks.experiment.configs import MOST_NODES, parse_yaml
 from benchmarks.experiment.request import changed, read_request
 from benchmarks.experiment.resolve import resolve
-from forge.errors import InputError
-from forge.registry import allow_files
+from forge.core.errors import InputError
+from forge.core.registry import allow_files
 
 pytestmark = pytest.mark.e2e
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from detect.detectors.base import FitData
-from forge.compute import Compute, choose_device
-from forge.errors import InputError
+from forge.core.compute import Compute, choose_device
+from forge.core.errors import InputError
 from forge.faces.faceset import FaceSet
-from forge.faces.writing import FaceSetWriter
+from forge.faces.writer import FaceSetWriter
 
 
 def pytest_collection_modifyitems(items):

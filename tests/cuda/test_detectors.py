@@ -16,11 +16,11 @@ from detect.detectors.registry import DETECTORS
 from detect.discriminator_source import DiscriminatorSource
 from detect.scoring import score_view
 from detect.training import loop
-from forge.compute import Compute
-from forge.execution import Execution
-from forge.generator import write_generator
-from forge.networks import GENERATORS
-from forge.progress import silent
+from forge.core.compute import Compute
+from forge.core.execution import Execution
+from forge.core.progress import silent
+from forge.generators import GENERATORS
+from forge.generators.artifact import write_generator
 
 NETWORKS = (
     "xception", "resnet50", "resnet50-nodown", "efficientnet-b0", "convnext-tiny", "mobilenetv3", "timm:resnet18",

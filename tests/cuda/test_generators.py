@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from forge.compute import Compute
-from forge.condition import Condition
-from forge.errors import BenchError
-from forge.execution import Execution
-from forge.generator import TrainedGenerator
-from forge.networks import GENERATORS
-from forge.progress import silent
-from forge.synthesis import synthesize
+from forge.core.compute import Compute
+from forge.core.errors import BenchError
+from forge.core.execution import Execution
+from forge.core.progress import silent
+from forge.generators import GENERATORS
+from forge.generators.artifact import TrainedGenerator
+from forge.generators.labels import Condition
+from forge.generators.sample import synthesize
 from forge.training import batches, trainer
 from forge.training.settings import TrainingSettings
 from forge.training.task import Training, hold_out

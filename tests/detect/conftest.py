@@ -12,12 +12,12 @@ from scipy.ndimage import zoom
 
 from detect.detectors.base import FitContext, FitData
 from detect.discriminator_source import DiscriminatorSource
-from forge.compute import Compute
+from forge.core.compute import Compute
+from forge.core.progress import silent
 from forge.faces.faceset import FaceSet, Images
-from forge.faces.writing import FaceSetWriter
-from forge.generator import write_generator
-from forge.networks import GENERATORS
-from forge.progress import silent
+from forge.faces.writer import FaceSetWriter
+from forge.generators import GENERATORS
+from forge.generators.artifact import write_generator
 
 COUNTS = {"forge": 4, "train": 48, "val": 24, "test": 32}
 

@@ -12,11 +12,11 @@ from detect.detectors.base import DetectorSettings, FitData
 from detect.detectors.dct import LogDctSettings
 from detect.detectors.registry import DETECTORS
 from detect.scoring import SCORE_COLUMNS, read_scores, score_table, score_view, write_scores
-from forge.compute import Compute
-from forge.errors import BenchError, CorruptError, InputError
+from forge.core.compute import Compute
+from forge.core.errors import BenchError, CorruptError, InputError
+from forge.core.files import read_signed_json, write_signed_json
+from forge.core.registry import allow_files
 from forge.faces.faceset import FaceSet
-from forge.files import read_signed_json, write_signed_json
-from forge.registry import allow_files
 
 TINY = f"{Path(__file__).parent / 'tiny.py'}:Tiny"
 

@@ -11,8 +11,8 @@ from detect.detectors.network import NetworkDetector
 from detect.detectors.registry import DETECTORS
 from detect.scoring import score_view
 from detect.training.settings import NetworkSettings
-from forge.compute import Compute
-from forge.errors import DetectorError
+from forge.core.compute import Compute
+from forge.core.errors import DetectorError
 
 
 class Brightness(Detector):

@@ -19,8 +19,8 @@ from detect.artifact import load_trained
 from detect.detectors.ferretnet import FerretNetwork
 from detect.detectors.npr import NprNetwork
 from detect.published import import_published
-from forge.compute import Compute
-from forge.errors import CorruptError, InputError, UnknownNameError
+from forge.core.compute import Compute
+from forge.core.errors import CorruptError, InputError, UnknownNameError
 
 pytestmark = pytest.mark.e2e
 

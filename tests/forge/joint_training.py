@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 
-from forge.compute import Compute
-from forge.distributed import World
+from forge.core.compute import Compute
+from forge.core.distributed import World
 from forge.faces.faceset import FaceSet
-from forge.networks import GENERATORS
+from forge.generators import GENERATORS
 from forge.training.settings import TrainingSettings
 from forge.training.task import Training
 from forge.training.trainer import Trainer

@@ -12,23 +12,23 @@ import torch
 from safetensors.torch import save_file
 from torch.nn.functional import conv2d, conv_transpose2d, pad
 
-from forge.checkpoint import load_checkpoint
-from forge.compute import Compute
-from forge.condition import Condition
-from forge.errors import BenchError, InputError
+from forge.core.checkpoint import load_checkpoint
+from forge.core.compute import Compute
+from forge.core.errors import BenchError, InputError
+from forge.core.progress import Tick, silent
 from forge.faces.faceset import FaceSet, FaceView
-from forge.faces.writing import FaceSetWriter
-from forge.generator import TrainedGenerator, generator_place
-from forge.networks import GENERATORS
-from forge.networks.layers import ConditionalBatchNorm, Downsample, MinibatchDeviation, ModulatedConv, upsample
-from forge.progress import Tick, silent
-from forge.synthesis import regenerate, synthesize
+from forge.faces.writer import FaceSetWriter
+from forge.generators import GENERATORS
+from forge.generators.artifact import TrainedGenerator, generator_place
+from forge.generators.labels import Condition
+from forge.generators.layers import ConditionalBatchNorm, Downsample, MinibatchDeviation, ModulatedConv, upsample
+from forge.generators.sample import regenerate, synthesize
 from forge.training import task
 from forge.training.callbacks import checkpoint as saving
 from forge.training.callbacks import monitoring
 from forge.training.callbacks.log import step_of
-from forge.training.health import Diagnosis, HealthSettings
-from forge.training.objectives import OBJECTIVES
+from forge.training.losses import OBJECTIVES
+from forge.training.monitor.health import Diagnosis, HealthSettings
 from forge.training.settings import TrainingSettings
 from forge.training.steps.adversarial import Adversarial
 from forge.training.train import train

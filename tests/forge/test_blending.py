@@ -7,15 +7,15 @@ import pytest
 from pydantic import ValidationError
 from scipy.ndimage import convolve, distance_transform_edt, gaussian_filter1d, map_coordinates, zoom
 
-import forge.blending
-from forge.blending import NAME, blend_set
-from forge.errors import InputError
+import forge.blending.blending
+from forge.blending.blending import NAME, blend_set
+from forge.blending.mask import AVERAGE, OUTLINES, TEMPLATE, _windowed_gaussian, find_landmarks, place, soft_mask, wavy
+from forge.blending.ops import brighten, coarsen, move, moved_points, sharpen, shift_hsv, shift_rgb
+from forge.blending.self_blended import SelfBlended, blend
+from forge.core.errors import InputError
+from forge.core.progress import silent
 from forge.faces.faceset import FaceSet
-from forge.faces.writing import FaceSetWriter
-from forge.hull import AVERAGE, OUTLINES, TEMPLATE, _windowed_gaussian, find_landmarks, place, soft_mask, wavy
-from forge.jitter import brighten, coarsen, move, moved_points, sharpen, shift_hsv, shift_rgb
-from forge.progress import silent
-from forge.self_blended import SelfBlended, blend
+from forge.faces.writer import FaceSetWriter
 
 AVERAGED = SelfBlended(landmarks="average")
 
@@ -322,7 +322,7 @@ def test_more_blends_than_faces_are_all_different(real, tmp_path):
 
 def test_the_same_asked_again_gives_the_same_and_more_begins_alike(real, tmp_path, monkeypatch):
     first = blend_set(real, tmp_path / "a", counts=COUNTS, seed=0, report=silent, settings=AVERAGED)
-    monkeypatch.setattr(forge.blending, "BLOCK", 3)
+    monkeypatch.setattr(forge.blending.blending, "BLOCK", 3)
     again = blend_set(real, tmp_path / "b", counts=COUNTS, seed=0, report=silent, settings=AVERAGED)
     other = blend_set(real, tmp_path / "c", counts=COUNTS, seed=1, report=silent, settings=AVERAGED)
     more = blend_set(real, tmp_path / "d", counts={"test": 9}, seed=0, report=silent, settings=AVERAGED)
@@ -341,7 +341,7 @@ def test_found_landmarks_are_used_for_every_copy(real, tmp_path, monkeypatch):
     def everywhere(read, count, told):
         return np.repeat((TEMPLATE * 8 + [16, 13])[None], count, axis=0)
 
-    monkeypatch.setattr(forge.blending, "find_landmarks", everywhere)
+    monkeypatch.setattr(forge.blending.blending, "find_landmarks", everywhere)
     faces = blend_set(real, tmp_path / "found", counts={"val": 7}, seed=0, report=silent)
     assert set(faces.table["outline"]) == {"found"} and faces.card.provenance["faces_not_found"] == {"val": 0}
 

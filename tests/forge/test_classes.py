@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from forge.errors import InputError
+from forge.core.errors import InputError
 from forge.faces.sources.classes import class_of, refuse_mixed
 
 

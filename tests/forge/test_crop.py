@@ -3,7 +3,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from forge.faces.crop import FaceCrop, FaceFinder, align, similarity
-from forge.faces.imaging import Unusable
+from forge.faces.imaging.decode import Unusable
 
 CROP = FaceCrop()
 

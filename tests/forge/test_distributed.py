@@ -11,8 +11,8 @@ import pytest
 import torch
 from joint_training import train_all
 
-from forge.distributed import World
-from forge.errors import InputError
+from forge.core.distributed import World
+from forge.core.errors import InputError
 
 pytestmark = pytest.mark.e2e
 

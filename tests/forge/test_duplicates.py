@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from forge.faces import duplicates
-from forge.faces.duplicates import MAX_HAMMING, MIN_CORRELATION, clusters, correlate, describe, near_duplicates
+from forge.faces import dedup as duplicates
+from forge.faces.dedup import MAX_HAMMING, MIN_CORRELATION, clusters, correlate, describe, near_duplicates
 
 
 def blobs(count, seed=0, side=48):
@@ -104,7 +104,7 @@ def test_clusters_follow_chains():
 
 
 def test_different_digits_are_no_copies_but_a_digit_saved_again_is_one():
-    from forge.faces.imaging import decode, resize
+    from forge.faces.imaging.decode import decode, resize
     from forge.faces.sources import resolve
 
     drawn = np.stack([resize(decode(item.read()).image, 28) for item in resolve("digits").chunk(range(1000))])

@@ -6,20 +6,20 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-import forge.errors
+import forge.core.errors
 from benchmarks.experiment.configs import parse_assignments
 from benchmarks.report.run_report import RunReport
 from detect.detectors.registry import DETECTORS
-from forge.errors import BenchError, InputError, UnknownNameError, quoted, short
+from forge.core.errors import BenchError, InputError, UnknownNameError, quoted, short
 from forge.faces.sources import resolve
 from forge.faces.sources.labels import read_labels
-from forge.networks import GENERATORS
+from forge.generators import GENERATORS
 
 LONG = "x" * 10_000_000
 
 
 def test_the_examples_hold():
-    assert doctest.testmod(forge.errors).failed == 0
+    assert doctest.testmod(forge.core.errors).failed == 0
 
 
 @pytest.mark.parametrize("text", ["a", "it's", "\x1b[31m", "\n" * 100, "ä" * 500, "\udcff" * 200, '"' * 90, LONG])

@@ -3,11 +3,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from forge.errors import InputError
+from forge.core.errors import InputError
 from forge.faces.export import contact_sheet, export
 from forge.faces.faceset import FaceSet
 from forge.faces.sources import resolve
-from forge.faces.writing import FaceSetWriter
+from forge.faces.writer import FaceSetWriter
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from forge.errors import CorruptError, InputError
+from forge.core.errors import CorruptError, InputError
+from forge.core.files import digest_json, read_signed_json, write_signed_json
 from forge.faces.faceset import FaceSet
-from forge.faces.writing import FaceSetWriter
-from forge.files import digest_json, read_signed_json, write_signed_json
+from forge.faces.writer import FaceSetWriter
 
 
 def write(path, count=23, *, resolution=8, per_shard=10, block=7, seed=0):

@@ -7,17 +7,17 @@ import json
 import pytest
 import torch
 
-from forge.errors import CorruptError, InputError
-from forge.files import read_signed_json, write_signed_json
-from forge.generator import TrainedGenerator, write_generator
-from forge.networks import GENERATORS
-from forge.networks.base import Architecture
-from forge.networks.dcgan import DCGAN
-from forge.registry import allow_files
+from forge.core.errors import CorruptError, InputError
+from forge.core.files import read_signed_json, write_signed_json
+from forge.core.registry import allow_files
+from forge.generators import GENERATORS
+from forge.generators.artifact import TrainedGenerator, write_generator
+from forge.generators.base import Architecture
+from forge.generators.dcgan import DCGAN
 
 PLUGIN = """
-from forge.networks.gan import GAN
-from forge.networks.base import Architecture, NetworkSettings
+from forge.generators.gan import GAN
+from forge.generators.base import Architecture, NetworkSettings
 
 class Tiny_GAN(Architecture):
     citation, resolutions, Settings = "-", (16,), NetworkSettings

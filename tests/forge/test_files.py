@@ -9,12 +9,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from forge import files
-from forge.checkpoint import load_checkpoint
-from forge.compute import Compute, choose_device, cpu_has_bf16, default_threads, derive_seed
-from forge.errors import BenchError, BenchWarning, CorruptError, InputError, UnknownNameError
-from forge.execution import Execution
-from forge.registry import Registry, allow_files
+from forge.core import files
+from forge.core.checkpoint import load_checkpoint
+from forge.core.compute import Compute, choose_device, cpu_has_bf16, default_threads, derive_seed
+from forge.core.errors import BenchError, BenchWarning, CorruptError, InputError, UnknownNameError
+from forge.core.execution import Execution
+from forge.core.registry import Registry, allow_files
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):

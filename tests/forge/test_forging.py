@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from forge.blending import blend_set
-from forge.errors import InputError
+from forge.blending.blending import blend_set
+from forge.blending.self_blended import SelfBlended
+from forge.core.errors import InputError
+from forge.core.progress import silent
 from forge.faces.faceset import FaceSet
-from forge.faces.forging import Forged, Latents, Sources, Synthesis, write_forgeries
-from forge.faces.writing import FaceSetWriter
-from forge.progress import silent
-from forge.self_blended import SelfBlended
+from forge.faces.forgeries import Forged, Latents, Sources, Synthesis, write_forgeries
+from forge.faces.writer import FaceSetWriter
 
 SIDE = 32
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from forge.graphs import WARM_UP, StepGraphs
+from forge.core.graphs import WARM_UP, StepGraphs
 
 
 class Recorded(StepGraphs):

@@ -10,13 +10,13 @@ import pytest
 import torch
 from scipy.stats import mannwhitneyu, wasserstein_distance
 
-from forge.compute import Compute, derive_seed
-from forge.errors import InputError
+from forge.core.compute import Compute, derive_seed
+from forge.core.errors import InputError
 from forge.faces.tensors import to_float
-from forge.networks.dcgan import DCGAN, DCGANSettings
-from forge.training.health import SICK, Diagnosis, Health, HealthSettings, decide
-from forge.training.likeness import Likeness, diversity, rank, shrink, sliced_wasserstein
-from forge.training.monitor import HealthMonitor, Observed, aside, gradient_norm
+from forge.generators.dcgan import DCGAN, DCGANSettings
+from forge.training.monitor.health import SICK, Diagnosis, Health, HealthSettings, decide
+from forge.training.monitor.metrics import Likeness, diversity, rank, shrink, sliced_wasserstein
+from forge.training.monitor.observe import HealthMonitor, Observed, aside, gradient_norm
 from forge.training.settings import TrainingSettings
 from forge.training.task import Training
 from forge.training.trainer import Trainer

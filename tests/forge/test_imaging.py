@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from forge.faces.imaging import BACKDROP, FORMATS, Square, Unusable, decode, read_bytes, resize
+from forge.faces.imaging.decode import BACKDROP, FORMATS, Square, Unusable, decode, read_bytes, resize
 
 
 def picture(width=48, height=32):
@@ -266,7 +266,7 @@ def test_transparency_is_laid_over_grey_strip_by_strip(monkeypatch):
     drawn = np.random.default_rng(0).integers(0, 256, (50, 30, 4), dtype=np.uint8)
     data = encode(Image.fromarray(drawn))
     whole = np.asarray(decode(data).image)
-    monkeypatch.setattr("forge.faces.imaging._STRIP", 7)
+    monkeypatch.setattr("forge.faces.imaging.decode._STRIP", 7)
     assert np.array_equal(np.asarray(decode(data).image), whole)
 
 

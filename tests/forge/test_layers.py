@@ -9,17 +9,12 @@ import forge
 
 ROOT = Path(forge.__file__).parent
 LAYERS = (  # a module belongs to the longest name that it begins with
-    {
-        "forge.errors", "forge.files", "forge.registry", "forge.plugin_imports", "forge.compute", "forge.execution",
-        "forge.checkpoint", "forge.graphs", "forge.distributed", "forge.progress", "forge.interrupt", "forge.marks",
-    },
-    {"forge.faces.rendering"},
-    {"forge.faces", "forge.pictures"},
-    {
-        "forge.networks", "forge.condition", "forge.generator", "forge.synthesis", "forge.showing", "forge.nearest",
-    },
-    {"forge.training", "forge.blending", "forge.self_blended", "forge.hull", "forge.jitter", "forge.quality"},
-)  # fmt: skip
+    {"forge.core"},
+    {"forge.rendering"},
+    {"forge.faces"},
+    {"forge.generators"},
+    {"forge.training", "forge.blending", "forge.quality"},
+)
 
 
 def modules() -> dict[str, Path]:

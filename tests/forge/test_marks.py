@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from forge.compute import Compute
+from forge.core.compute import Compute
+from forge.core.progress import silent
+from forge.core.provenance import SOFTWARE, options, origin
 from forge.faces.export import export
-from forge.generator import TrainedGenerator
-from forge.marks import SOFTWARE, options, origin
-from forge.networks.dcgan import DCGAN, DCGANSettings
-from forge.pictures import write_animation, write_grid
-from forge.progress import silent
-from forge.synthesis import synthesize
+from forge.faces.imaging.grids import write_animation, write_grid
+from forge.generators.artifact import TrainedGenerator
+from forge.generators.dcgan import DCGAN, DCGANSettings
+from forge.generators.sample import synthesize
 from forge.training.settings import TrainingSettings
 from forge.training.task import Training
 from forge.training.train import train

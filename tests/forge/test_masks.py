@@ -7,10 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from forge.errors import CorruptError, InputError
+from forge.core.errors import CorruptError, InputError
+from forge.core.files import digest_file, read_signed_json, write_signed_json
 from forge.faces.faceset import FaceSet
-from forge.faces.writing import FaceSetWriter
-from forge.files import digest_file, read_signed_json, write_signed_json
+from forge.faces.writer import FaceSetWriter
 
 SIDE = 8
 

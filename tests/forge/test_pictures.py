@@ -10,18 +10,28 @@ import torch
 from PIL import Image, ImageDraw
 from torch import nn
 
-from forge import showing
-from forge.condition import Condition
-from forge.errors import InputError
+from forge.core.errors import InputError
 from forge.faces.faceset import FaceSet
-from forge.faces.writing import FaceSetWriter
-from forge.generator import TrainedGenerator, write_generator
-from forge.nearest import closest, nearest
-from forge.networks import GENERATORS
-from forge.networks.base import Architecture, NetworkSettings
-from forge.networks.stylegan_lite import StyledConv
-from forge.pictures import cut_grid, grid, sheet, write_grid
-from forge.showing import Painter, closed_walk, filmstrip, moments, samples, slerp, suspects, walk, write_pictures
+from forge.faces.imaging.grids import cut_grid, grid, sheet, write_grid
+from forge.faces.writer import FaceSetWriter
+from forge.generators import GENERATORS
+from forge.generators import visualize as showing
+from forge.generators.artifact import TrainedGenerator, write_generator
+from forge.generators.base import Architecture, NetworkSettings
+from forge.generators.labels import Condition
+from forge.generators.memorization import closest, nearest
+from forge.generators.stylegan_lite import StyledConv
+from forge.generators.visualize import (
+    Painter,
+    closed_walk,
+    filmstrip,
+    moments,
+    samples,
+    slerp,
+    suspects,
+    walk,
+    write_pictures,
+)
 
 pytestmark = pytest.mark.e2e
 

@@ -4,9 +4,9 @@ import sys
 
 import pytest
 
-from forge.errors import InputError
-from forge.plugin_imports import forget_beside, imported_beside
-from forge.registry import Registry, allow_files, code_files
+from forge.core.errors import InputError
+from forge.core.plugin_imports import forget_beside, imported_beside
+from forge.core.registry import Registry, allow_files, code_files
 
 REGISTRY = Registry("detector", "no.such.group")
 
@@ -86,7 +86,9 @@ def test_a_helper_with_the_name_of_an_installed_module_is_refused_and_the_bench_
     allow_files([f"{tmp_path}/mine.py:Mine"])
     with pytest.raises(InputError, match="has the name of an installed module; rename it"):
         REGISTRY.load(f"{tmp_path}/mine.py:Mine")
-    (tmp_path / "mine.py").write_text("import forge.errors\n\n\nclass Mine:\n    error = forge.errors.InputError\n")
+    (tmp_path / "mine.py").write_text(
+        "import forge.core.errors\n\n\nclass Mine:\n    error = forge.core.errors.InputError\n"
+    )
     (tmp_path / "forge").mkdir()
     (tmp_path / "forge/__init__.py").write_text("raise RuntimeError\n")
     assert imported_beside(tmp_path / "mine.py") == {}

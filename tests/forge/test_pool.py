@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from forge.errors import BenchError
-from forge.faces.pool import ordered, read_ahead
+from forge.core.errors import BenchError
+from forge.faces.parallel import ordered, read_ahead
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 from benchmarks.workflow.stages.prepare import least_photos
-from forge.errors import InputError
+from forge.core.errors import InputError
+from forge.core.progress import Tick
 from forge.faces.crop import FaceCrop, FaceFinder
 from forge.faces.faceset import FaceSet
 from forge.faces.prepare import prepare
 from forge.faces.sources import resolve
-from forge.progress import Tick
 
 pytestmark = pytest.mark.e2e
 

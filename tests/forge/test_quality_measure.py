@@ -5,13 +5,13 @@ from functools import partial
 import numpy as np
 import pytest
 
-from forge.errors import InputError
+from forge.core.errors import InputError
 from forge.quality import built_in
 from forge.quality import measure as module
 from forge.quality.base import Share
 from forge.quality.face_rate import FaceRate
-from forge.quality.labels import Obedience
 from forge.quality.measure import Comparison, Labels, Quality, common_n, compare, drawn, measure
+from forge.quality.obedience import Obedience
 from forge.quality.sliced_wasserstein import sliced_wasserstein
 
 pytestmark = pytest.mark.e2e

@@ -3,11 +3,11 @@
 import pytest
 from test_quality_measure import pictures, quick
 
-from forge.errors import BenchWarning, InputError
+from forge.core.errors import BenchWarning, InputError
+from forge.core.registry import allow_files
 from forge.quality import QUALITY, built_in, load_more
 from forge.quality.measure import Quality, compare
 from forge.quality.metric import Row
-from forge.registry import allow_files
 
 assert quick  # the fixture that leaves the face detector out
 

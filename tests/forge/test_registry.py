@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from forge.errors import InputError, UnknownNameError
-from forge.registry import Registry, allow_files, was_loaded
+from forge.core.errors import InputError, UnknownNameError
+from forge.core.registry import Registry, allow_files, was_loaded
 
 KINDS = Registry("thing", "nobody.things", {"plain": "collections:Counter", "path:": "pathlib:PurePosixPath"})
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from forge.faces.rendering import RenderedFace, _generator, chart, render_person_images, shading
-from forge.faces.rendering.person import draw_person
-from forge.faces.rendering.picture import photograph, sculpt
+from forge.rendering import RenderedFace, _generator, render_person_images, shading
+from forge.rendering import surface as chart
+from forge.rendering.person import draw_person
+from forge.rendering.photograph import photograph, sculpt
 
 pytestmark = pytest.mark.e2e
 
@@ -49,7 +50,7 @@ def test_images_do_not_depend_on_the_split_into_calls(faces):
 def test_bytes_are_the_same_in_another_process_with_any_number_of_threads(faces):
     code = """
 import hashlib, torch
-from forge.faces.rendering import render_person_images
+from forge.rendering import render_person_images
 for threads in (1, 3):
     torch.set_num_threads(threads)
     faces = render_person_images(3, 4, 3, images_per_person=2)

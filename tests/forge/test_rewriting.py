@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from forge.errors import InputError
+from forge.core.errors import InputError
 from forge.faces.faceset import FaceSet
-from forge.faces.rewriting import rewrite
-from forge.faces.writing import FaceSetWriter
+from forge.faces.transform import rewrite
+from forge.faces.writer import FaceSetWriter
 
 
 @pytest.fixture

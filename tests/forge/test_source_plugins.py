@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from forge.errors import InputError
+from forge.core.errors import InputError
+from forge.core.registry import allow_files
 from forge.faces.prepare import prepare
 from forge.faces.sources import resolve
-from forge.registry import allow_files
 
 SOURCE = '''
 """Coloured noise."""

@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from forge.errors import InputError, UnknownNameError
+from forge.core.errors import InputError, UnknownNameError
+from forge.core.registry import allow_files
 from forge.faces.faceset import FaceSet
-from forge.faces.imaging import Unusable, decode
+from forge.faces.imaging.decode import Unusable, decode
 from forge.faces.sources import SOURCES, base, resolve
 from forge.faces.sources.base import Source
-from forge.faces.writing import FaceSetWriter
-from forge.registry import allow_files
+from forge.faces.writer import FaceSetWriter
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
 
@@ -128,7 +128,7 @@ def test_every_source_says_what_is_owed(name):
 def test_importing_the_sources_is_cheap():
     code = (
         "import sys; from forge.faces.sources import SOURCES; [SOURCES.load(n) for n in SOURCES.entries]; "
-        "import forge.faces.intake; "
+        "import forge.faces.ingest; "
         "print([m for m in ('torch', 'torchvision', 'sklearn', 'matplotlib', 'pandas', 'scipy') if m in sys.modules])"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from forge.errors import InputError
-from forge.faces.splitting import DEFAULT_SPLITS, assign, check_fractions
+from forge.core.errors import InputError
+from forge.faces.splits import DEFAULT_SPLITS, assign, check_fractions
 
 
 def groups_of(sizes):

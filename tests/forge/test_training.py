@@ -7,19 +7,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from forge.compute import Compute
-from forge.errors import BenchError, BenchWarning, CorruptError, InputError
+from forge.core.compute import Compute
+from forge.core.errors import BenchError, BenchWarning, CorruptError, InputError
+from forge.core.progress import Tick, silent
+from forge.core.registry import allow_files
 from forge.faces.tensors import flipped, to_float, to_uint8
-from forge.generator import TrainedGenerator, export_averaged
-from forge.networks import GENERATORS
-from forge.networks.dcgan import DCGAN, DCGANSettings
-from forge.progress import Tick, silent
-from forge.registry import allow_files
-from forge.synthesis import regenerate, synthesize
+from forge.generators import GENERATORS
+from forge.generators.artifact import TrainedGenerator, export_averaged
+from forge.generators.dcgan import DCGAN, DCGANSettings
+from forge.generators.sample import regenerate, synthesize
 from forge.training import batches, task
 from forge.training.augment import AUGMENTATIONS, adapted, augment
 from forge.training.callbacks import checkpoint as saving
-from forge.training.objectives import OBJECTIVES, gradient_penalty, zero_centred_penalty
+from forge.training.losses import OBJECTIVES, gradient_penalty, zero_centred_penalty
 from forge.training.settings import TrainingSettings
 from forge.training.train import train
 from forge.training.trainer import Trainer

@@ -13,17 +13,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from forge.checkpoint import load_checkpoint
-from forge.compute import Compute
-from forge.errors import BenchError, InputError
-from forge.generator import TrainedGenerator
-from forge.networks.base import Architecture, NetworkSettings
-from forge.networks.dcgan import DCGAN, Discriminator, Generator
-from forge.progress import Tick, silent
-from forge.synthesis import regenerate, synthesize
+from forge.core.checkpoint import load_checkpoint
+from forge.core.compute import Compute
+from forge.core.errors import BenchError, InputError
+from forge.core.progress import Tick, silent
+from forge.generators.artifact import TrainedGenerator
+from forge.generators.base import Architecture, NetworkSettings
+from forge.generators.dcgan import DCGAN, Discriminator, Generator
+from forge.generators.sample import regenerate, synthesize
 from forge.training.callbacks import checkpoint as saving
 from forge.training.callbacks import monitoring
-from forge.training.health import Action
+from forge.training.monitor.health import Action
 from forge.training.settings import LoopSettings, TrainingSettings
 from forge.training.steps import METHODS, method_of
 from forge.training.steps.adversarial import Adversarial

@@ -9,21 +9,21 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-import forge.files
-from benchmarks.measures.detection import facts_of
-from benchmarks.measures.results import to_csv
+import forge.core.files
+from benchmarks.evaluation.metrics import facts_of
+from benchmarks.evaluation.results import to_csv
+from forge.core.files import csv_cell, visible
 from forge.faces.export import export
 from forge.faces.faceset import FaceSet
 from forge.faces.prepare import prepare
 from forge.faces.sources import resolve
-from forge.faces.writing import FaceSetWriter
-from forge.files import csv_cell, visible
+from forge.faces.writer import FaceSetWriter
 
 FORMULAS = ["=HYPERLINK(1)", "+cmd|' /C calc'!A0", "-cmd", "@SUM(1)", " =1", "\t=1", "\r@x"]
 
 
 def test_the_examples_hold():
-    assert doctest.testmod(forge.files).failed == 0
+    assert doctest.testmod(forge.core.files).failed == 0
 
 
 @pytest.mark.parametrize("text", FORMULAS)

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from benchmarks.measures import metrics
-from benchmarks.measures.bootstrap import tpr_band
+from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation.bootstrap import tpr_band
 
 Floats = NDArray[np.float64]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from jinja2 import Environment, TemplateSyntaxError
 
 from benchmarks.report.sections.base import Section
-from forge.errors import BenchWarning, InputError, UnknownNameError, quoted
-from forge.files import digest_file, digest_json
-from forge.registry import Registry, code_files, is_file_reference, named_file
+from forge.core.errors import BenchWarning, InputError, UnknownNameError, quoted
+from forge.core.files import digest_file, digest_json
+from forge.core.registry import Registry, code_files, is_file_reference, named_file
 
 _HERE = "benchmarks.report.sections"
 SECTIONS = Registry(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from benchmarks.measures.results import Finding
+from benchmarks.evaluation.results import Finding
 from benchmarks.report.run_view import RunView
 from benchmarks.report.sections.base import Content, Section
 

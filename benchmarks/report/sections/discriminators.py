@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from benchmarks.measures.numbers import Estimate, estimate, p_value, signed
-from benchmarks.measures.results import Cell, Comparison, Results
+from benchmarks.evaluation.numbers import Estimate, estimate, p_value, signed
+from benchmarks.evaluation.results import Cell, Comparison, Results
 from benchmarks.protocol import ALPHA
 from benchmarks.report.plot.figure import Figure, FileNames
 from benchmarks.report.plot.plot import nice_axis

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.measures.results import GeneratorFacts
+from benchmarks.evaluation.results import GeneratorFacts
 from benchmarks.report.images import grid_uri, smaller
 from benchmarks.report.plot.elements import series
 from benchmarks.report.plot.figure import Figure, FileNames
 from benchmarks.report.plot.plot import Plot, nice_axis
 from benchmarks.report.run_view import RunView
 from benchmarks.report.sections.base import Content, Section
-from forge.marks import origin
-from forge.pictures import write_grid
+from forge.core.provenance import origin
+from forge.faces.imaging.grids import write_grid
 
 _SAMPLES = 64  # forgeries shown per generator
 _STRIP = 6  # snapshots of a training

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmarks.measures.results import Gap, GroupFact
+from benchmarks.evaluation.results import Gap, GroupFact
 from benchmarks.report.run_view import RunView
 from benchmarks.report.sections.base import Content, Section
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from benchmarks.evaluation.formats import Sheet, interval, rank, standing
+from benchmarks.evaluation.leaderboard import Leaderboard, Spread
 from benchmarks.report.run_view import RunView
 from benchmarks.report.sections.base import Content, Section
-from benchmarks.tables.formats import Sheet, interval, rank, standing
-from benchmarks.tables.leaderboard import Leaderboard, Spread
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from benchmarks.measures.results import Cell
+from benchmarks.evaluation.results import Cell
 from benchmarks.report.images import data_uri
 from benchmarks.report.run_view import RunView
 from benchmarks.report.sections.base import Content, Section

@@ -17,9 +17,9 @@ from benchmarks.report.inputs import Evidence, Sight
 from benchmarks.report.plot.figure import FileNames
 from benchmarks.report.run_view import RunView
 from benchmarks.report.sections.base import Content, Section
-from forge.files import replacing
-from forge.marks import SYNTHETIC, options
-from forge.pictures import sheet
+from forge.core.files import replacing
+from forge.core.provenance import SYNTHETIC, options
+from forge.faces.imaging.grids import sheet
 
 FACES = 6  # forgeries per saliency picture
 ROWS = 12  # detectors per generator

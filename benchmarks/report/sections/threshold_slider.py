@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from benchmarks.measures.numbers import estimate
-from benchmarks.measures.results import Cell
+from benchmarks.evaluation.numbers import estimate
+from benchmarks.evaluation.results import Cell
 from benchmarks.protocol import TrainSet
 from benchmarks.report.focus import with_slider
 from benchmarks.report.run_view import RunView

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.measures.numbers import duration
-from benchmarks.measures.results import DetectorFacts, GeneratorFacts, Results
+from benchmarks.evaluation.numbers import duration
+from benchmarks.evaluation.results import DetectorFacts, GeneratorFacts, Results
 from benchmarks.report.health import health_figures
 from benchmarks.report.plot import curves
 from benchmarks.report.plot.elements import series

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from benchmarks.measures.audit import METADATA, RANDOM
-from benchmarks.measures.numbers import estimate
-from benchmarks.measures.results import Cell, GeneratorFacts, Moment, Results
+from benchmarks.evaluation.audits.audit import METADATA, RANDOM
+from benchmarks.evaluation.numbers import estimate
+from benchmarks.evaluation.results import Cell, GeneratorFacts, Moment, Results
 from benchmarks.protocol import CLEAN, Condition, TrainSet
 from benchmarks.report.plot.elements import series, shorten
 from benchmarks.report.plot.figure import AUC_TICKS, Figure, FileNames, spread_sample

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.measures.audit import METADATA, RANDOM
-from benchmarks.measures.numbers import estimate
-from benchmarks.measures.results import Cell
+from benchmarks.evaluation.audits.audit import METADATA, RANDOM
+from benchmarks.evaluation.column import CONTROLS
+from benchmarks.evaluation.leaderboard import Leaderboard, Line
+from benchmarks.evaluation.numbers import estimate
+from benchmarks.evaluation.results import Cell
+from benchmarks.evaluation.thresholds import FINDS_NOTHING
 from benchmarks.protocol import Condition, condition_of_column, phrase_of_column
 from benchmarks.report.text.summary import finding
-from benchmarks.tables.column import CONTROLS
-from benchmarks.tables.leaderboard import Leaderboard, Line
-from benchmarks.tables.thresholds import FINDS_NOTHING
 
 
 def suite_sentences(board: Leaderboard) -> list[str]:

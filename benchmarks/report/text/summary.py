@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from benchmarks.measures.audit import METADATA, RANDOM, failed
-from benchmarks.measures.numbers import count, estimate, p_value, percent, signed
-from benchmarks.measures.results import Cell, Comparison, Results
+from benchmarks.evaluation.audits.audit import METADATA, RANDOM, failed
+from benchmarks.evaluation.numbers import count, estimate, p_value, percent, signed
+from benchmarks.evaluation.results import Cell, Comparison, Results
 from benchmarks.protocol import ELSEWHERE, TrainSet
 from benchmarks.report.ranking import Key, Pairing, by_pairing, key, paired_test, tiers
-from forge.training.health import SICK
+from forge.training.monitor.health import SICK
 
 SATURATED = 0.99  # what the protocol expects of the same generator
 RANDOM_WEIGHTS = "random"  # origin of the backbone's weights, as the fit of a probe reports it

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from benchmarks.speed.gpu.record import GpuFigure, Mode
 from benchmarks.speed.gpu.run import GpuRun
-from forge.errors import InputError
-from forge.execution import Execution
+from forge.core.errors import InputError
+from forge.core.execution import Execution
 
 PLAIN: Mode = "plain fp32"
 IMPLEMENTED: tuple[Mode, ...] = ("eager fp32", "eager bf16", "graph fp32", "graph bf16")

@@ -25,8 +25,8 @@ from detect.detectors.registry import DETECTORS
 from detect.discriminator_source import Blueprint, DiscriminatorSource
 from detect.scoring import score_view
 from detect.training.loop import Fit
-from forge.compute import Compute, Precision
-from forge.progress import silent
+from forge.core.compute import Compute, Precision
+from forge.core.progress import silent
 
 SHIPPED: Mode = "graph bf16"  # alone at the larger resolutions, where a measurement takes long
 COMPILED: tuple[Mode, ...] = ("compile bf16", "compile graph bf16")

@@ -9,9 +9,9 @@ from pathlib import Path
 from benchmarks.speed.gpu.collect import collect, read_runs, winners
 from benchmarks.speed.gpu.page import render_page
 from benchmarks.speed.gpu.run import GpuRun
-from forge.errors import InputError
-from forge.execution import execution_table
-from forge.files import write_json, write_text
+from forge.core.errors import InputError
+from forge.core.execution import execution_table
+from forge.core.files import write_json, write_text
 
 HEADER = """\
 # How each network is computed where no precision is asked for. precision and graph: on a GPU; whether a training

@@ -16,7 +16,7 @@ import torch
 
 from benchmarks.speed.gpu.record import GpuFigure, Recorder
 from benchmarks.speed.gpu.timing import rate
-from forge.compute import Compute, choose_device
+from forge.core.compute import Compute, choose_device
 
 ROOT = Path(__file__).resolve().parents[3]
 TRIED_ON_A_CPU = "agree and dcgan"  # tests of a dry run

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from forge.files import write_json
+from forge.core.files import write_json
 
 Mode = Literal[
     "plain fp32", "eager fp32", "eager bf16", "graph fp32", "graph bf16", "compile bf16", "compile graph bf16"

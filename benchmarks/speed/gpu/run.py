@@ -27,8 +27,8 @@ from pydantic import BaseModel, ConfigDict
 
 from benchmarks.speed.gpu.plan import Part, plan
 from benchmarks.speed.gpu.record import GpuFigure, PartRecord, Recorder
-from forge.errors import BenchError, InputError, UnknownNameError
-from forge.files import read_json, write_json
+from forge.core.errors import BenchError, InputError, UnknownNameError
+from forge.core.files import read_json, write_json
 
 SCHEMA_VERSION = 1
 REFRESH = 2.0  # seconds between looks at what a running part has left

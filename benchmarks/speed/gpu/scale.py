@@ -13,11 +13,11 @@ import torch
 
 from benchmarks.experiment.configs import shipped
 from benchmarks.speed.gpu.record import Mode
-from forge.compute import Compute
-from forge.condition import Condition
+from forge.core.compute import Compute
 from forge.faces.faceset import FaceSet
-from forge.faces.writing import FaceSetWriter
-from forge.networks import GENERATORS
+from forge.faces.writer import FaceSetWriter
+from forge.generators import GENERATORS
+from forge.generators.labels import Condition
 from forge.training.settings import TrainingSettings
 from forge.training.task import Training
 

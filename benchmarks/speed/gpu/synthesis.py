@@ -13,10 +13,10 @@ import torch
 from benchmarks.speed.gpu.record import GpuFigure, Recorder
 from benchmarks.speed.gpu.scale import noise_set, scale_of, training_of
 from benchmarks.speed.gpu.timing import counting_memory, default_tf32, rate
+from forge.core.progress import silent
 from forge.faces.tensors import to_uint8
-from forge.generator import TrainedGenerator, write_generator
-from forge.progress import silent
-from forge.synthesis import synthesize
+from forge.generators.artifact import TrainedGenerator, write_generator
+from forge.generators.sample import synthesize
 from forge.training.task import Training
 
 PLAIN_BATCH = 64

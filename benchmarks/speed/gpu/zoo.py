@@ -18,20 +18,20 @@ import torch
 
 from benchmarks.speed.gpu.record import GpuFigure, Recorder
 from benchmarks.speed.gpu.scale import training_of
-from forge.compute import derive_seed
-from forge.errors import InputError
+from forge.core.compute import derive_seed
+from forge.core.errors import InputError
+from forge.core.files import read_json, write_json
+from forge.core.progress import Tick, silent
 from forge.faces.faceset import FaceSet
+from forge.faces.imaging.grids import write_grid
 from forge.faces.prepare import prepare
 from forge.faces.sources.base import Source
 from forge.faces.sources.fairface import FairFaceSource
 from forge.faces.sources.rendered import RenderedSource
-from forge.files import read_json, write_json
-from forge.generator import TrainedGenerator, export_averaged
-from forge.pictures import write_grid
-from forge.progress import Tick, silent
+from forge.generators.artifact import TrainedGenerator, export_averaged
+from forge.generators.sample import synthesize
 from forge.quality.measure import Quality
 from forge.quality.sets import Ask, measure_floor, measure_set
-from forge.synthesis import synthesize
 from forge.training.task import hold_out
 from forge.training.train import train
 

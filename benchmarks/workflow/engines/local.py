@@ -14,9 +14,9 @@ from benchmarks.workflow.stage import Activity, Collecting, Context, Job, Stage
 from benchmarks.workflow.stages.evaluate import Evaluate
 from benchmarks.workflow.stages.score import Score
 from benchmarks.workflow.store import DamagedError, Store, write_manifest
-from forge.errors import BenchError, DetectorError, InputError
-from forge.files import explain_os_error, write_text
-from forge.progress import Tick
+from forge.core.errors import BenchError, DetectorError, InputError
+from forge.core.files import explain_os_error, write_text
+from forge.core.progress import Tick
 
 
 class Observer(Protocol):

@@ -13,12 +13,12 @@ from benchmarks.workflow.stages.blend import Blend
 from benchmarks.workflow.stages.external import External, paired
 from benchmarks.workflow.stages.prepare import Prepare
 from benchmarks.workflow.stages.synthesize import Synthesize
-from forge.faces.duplicates import Hashes, Thumbnails, describe, near_duplicates
+from forge.core.files import write_json
+from forge.faces.dedup import Hashes, Thumbnails, describe, near_duplicates
 from forge.faces.faceset import FaceSet, FaceView
-from forge.files import write_json
 
 if TYPE_CHECKING:
-    from benchmarks.measures.results import Finding
+    from benchmarks.evaluation.results import Finding
 
 _BATCH = 2048
 _COMPARED = 1000  # images of each class whose plain numbers are compared
@@ -54,7 +54,7 @@ class Audit(Stage):
 
     def run(self, job: Job) -> Facts:
         """Write findings.json."""
-        from benchmarks.measures.audit import shared_identities, values  # imports pandas
+        from benchmarks.evaluation.audits.audit import shared_identities, values  # imports pandas
 
         real = job.faces(self.data)
         findings = [shared_identities(real.table), _between_splits(real)]
@@ -72,9 +72,9 @@ class Audit(Stage):
 
     def _of_pair(self, job: Job, real_side: External, forged_side: External) -> list[Finding]:
         """Audit an external pair: names, files, handling, content, and copies of what detectors learned from."""
-        from benchmarks.measures.file_cues import FileCues  # all import torch or pandas
-        from benchmarks.measures.handling import content, handling
-        from benchmarks.measures.pairs import file_names, sides, sources
+        from benchmarks.evaluation.audits.file_cues import FileCues  # all import torch or pandas
+        from benchmarks.evaluation.audits.handling import content, handling
+        from benchmarks.evaluation.audits.pairs import file_names, sides, sources
 
         real, forged = job.faces(real_side), job.faces(forged_side)
         samples = [faces.view("test").sample(_COMPARED, 0) for faces in (real, forged)]
@@ -121,7 +121,7 @@ def copied(data: FaceSet, training: Mapping[str, FaceSet], real: FaceSet, forged
 
 def _between_splits(faces: FaceSet) -> Finding:
     """Find photos that stand in two splits of the real faces."""
-    from benchmarks.measures.audit import copies  # imports pandas
+    from benchmarks.evaluation.audits.audit import copies  # imports pandas
 
     whole = faces.view(None)
     splits, ids = (whole.rows[name].to_numpy() for name in ("split", "id"))
@@ -131,7 +131,7 @@ def _between_splits(faces: FaceSet) -> Finding:
 
 def _shared(first: FaceView, second: FaceView, between: str) -> Finding:
     """Find images that stand in two views which must not share any, as they are or mirrored."""
-    from benchmarks.measures.audit import copies  # imports pandas
+    from benchmarks.evaluation.audits.audit import copies  # imports pandas
 
     ids = [view.rows["id"].to_numpy(dtype=str) for view in (first, second)]
     count = len(first)

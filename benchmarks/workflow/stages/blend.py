@@ -8,8 +8,8 @@ from typing import Any
 from benchmarks.experiment.configs import validated
 from benchmarks.workflow.stage import FACES, FaceStage, Facts, Job
 from benchmarks.workflow.stages.prepare import Prepare
-from forge.blending import blend_set
-from forge.networks import GENERATORS
+from forge.blending.blending import blend_set
+from forge.generators import GENERATORS
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

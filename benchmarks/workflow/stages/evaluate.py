@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.protocol import Protocol
 from benchmarks.workflow.stage import Collecting, Facts, Job, Stage
 from benchmarks.workflow.stages.score import Score
-from forge.files import write_json
+from forge.core.files import write_json
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -57,7 +57,7 @@ class Evaluate(Collecting):
         """Write scores.parquet and evaluation.json."""
         import pandas as pd  # all import pandas
 
-        from benchmarks.measures.evaluation import evaluated
+        from benchmarks.evaluation.results_of import evaluated
         from detect.scoring import read_scores, rounded, write_scores
 
         tables = [read_scores(job.path(stage) / "scores.parquet") for stage in self.scores]

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from benchmarks.protocol import EXTERNAL_PREFIX
 from benchmarks.workflow.stage import FACES, FaceStage, Facts, Job
 from forge.faces.faceset import FaceSet
-from forge.faces.pool import ordered
+from forge.faces.parallel import ordered
 from forge.faces.prepare import prepare as prepare_faces
 
 if TYPE_CHECKING:
-    from benchmarks.measures.file_cues import FileCues
+    from benchmarks.evaluation.audits.file_cues import FileCues
     from forge.faces.sources import Source
 
 _SAMPLED, _SAMPLED_AT_ONCE = 400, 50  # files of a side whose handling is looked at
@@ -95,7 +95,7 @@ def paired(stages: Iterable[External]) -> dict[str, tuple[External, External]]:
 
 def count_groups(faces: FaceSet) -> int:
     """Return the number of people and clips of a set: images of one identity or of one photo count once."""
-    from benchmarks.measures.evaluate import identities  # imports pandas
+    from benchmarks.evaluation.evaluate import identities  # imports pandas
 
     known = identities(faces.table)
     return len({name for name in known if name is not None}) + sum(name is None for name in known)
@@ -103,8 +103,8 @@ def count_groups(faces: FaceSet) -> int:
 
 def _sample_cues(source: Source, faces: FaceSet, workers: int) -> FileCues:
     """Measure how a sample of the files of a side was handled; images of one group share an identity."""
-    from benchmarks.measures.evaluate import identities  # both import torch or pandas
-    from benchmarks.measures.file_cues import FileCues, measure
+    from benchmarks.evaluation.audits.file_cues import FileCues, measure
+    from benchmarks.evaluation.evaluate import identities  # both import torch or pandas
 
     rows = faces.view("test").sample(_SAMPLED, 0).rows
     positions = [int(name) for name in rows["id"]]

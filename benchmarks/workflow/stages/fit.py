@@ -19,10 +19,10 @@ from benchmarks.workflow.stages.synthesize import Synthesize
 from benchmarks.workflow.stages.train import Train
 from detect.detectors.registry import DETECTORS
 from detect.discriminator_source import DiscriminatorSource
-from forge.compute import derive_seed
+from forge.core.compute import derive_seed
+from forge.core.registry import is_file_reference, named_file
 from forge.faces.faceset import FaceView
-from forge.networks import GENERATORS
-from forge.registry import is_file_reference, named_file
+from forge.generators import GENERATORS
 
 if TYPE_CHECKING:
     from detect.artifact import TrainedDetector

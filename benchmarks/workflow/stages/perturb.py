@@ -10,7 +10,7 @@ from benchmarks.workflow.stages.blend import Blend
 from benchmarks.workflow.stages.prepare import Prepare
 from benchmarks.workflow.stages.synthesize import Synthesize
 from detect.data.perturb import perturbation
-from forge.faces.rewriting import rewrite
+from forge.faces.transform import rewrite
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

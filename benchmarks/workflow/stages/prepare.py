@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.experiment.settings import DataSettings
 from benchmarks.workflow.stage import FACES, FaceStage, Facts, Job
-from forge.errors import CorruptError, InputError
+from forge.core.errors import CorruptError, InputError
 from forge.faces.faceset import FaceSet
 from forge.faces.prepare import MIN_IMAGES
 from forge.faces.prepare import prepare as prepare_faces
@@ -81,7 +81,7 @@ def least_photos(splits: Mapping[str, float]) -> int:
     Args:
         splits: split -> share of the photos.
     """
-    from forge.training.monitor import FEWEST  # imports torch
+    from forge.training.monitor.observe import FEWEST  # imports torch
 
     share = splits.get("forge", 0.0)
     return max(MIN_IMAGES, math.ceil(FEWEST / share) if share > 0 else 0)

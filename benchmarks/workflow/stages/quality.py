@@ -10,8 +10,8 @@ from benchmarks.workflow.stage import Facts, Job, Stage
 from benchmarks.workflow.stages.blend import Blend
 from benchmarks.workflow.stages.prepare import Prepare
 from benchmarks.workflow.stages.synthesize import Synthesize
-from forge.errors import InputError
-from forge.files import read_json, write_json
+from forge.core.errors import InputError
+from forge.core.files import read_json, write_json
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

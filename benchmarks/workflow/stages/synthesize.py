@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from benchmarks.workflow.stage import FACES, FaceStage, Facts, Job
 from benchmarks.workflow.stages.train import Train
-from forge.networks import GENERATORS
+from forge.generators import GENERATORS
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -54,8 +54,8 @@ class Synthesize(FaceStage):
 
     def run(self, job: Job) -> Facts:
         """Write the FaceSet."""
-        from forge.generator import TrainedGenerator, generator_place  # imports torch
-        from forge.synthesis import synthesize
+        from forge.generators.artifact import TrainedGenerator, generator_place  # imports torch
+        from forge.generators.sample import synthesize
 
         trained = TrainedGenerator.open(
             generator_place(job.path(self.generator), self.snapshot),

@@ -10,8 +10,8 @@ from typing import Any
 from benchmarks.experiment.configs import validated
 from benchmarks.workflow.stage import Context, Facts, Job, Stage
 from benchmarks.workflow.stages.prepare import Prepare
-from forge.files import read_json
-from forge.networks import GENERATORS
+from forge.core.files import read_json
+from forge.generators import GENERATORS
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -61,7 +61,7 @@ class Train(Stage):
 
     def run(self, job: Job) -> Facts:
         """Train; the other processes of a `torchrun` are sent the same call first."""
-        from forge.distributed import World  # imports torch
+        from forge.core.distributed import World  # imports torch
 
         world = World.join(job.context.compute.torch_device)
         world.same((self, dict(job.places), job.out, job.work))
@@ -70,7 +70,7 @@ class Train(Stage):
 
     def train(self, job: Job) -> None:
         """Train in this process."""
-        from forge.condition import Condition  # all import torch or pandas
+        from forge.generators.labels import Condition  # all import torch or pandas
         from forge.training.steps import method_of
         from forge.training.task import Training, hold_out
         from forge.training.train import train
@@ -106,7 +106,7 @@ class Train(Stage):
 
 def follow(context: Context) -> None:
     """Take part in every training that the first process begins, until it says that there are no more."""
-    from forge.distributed import World  # imports torch
+    from forge.core.distributed import World  # imports torch
 
     world = World.join(context.compute.torch_device)
     while (call := world.same(None)) is not None:
@@ -117,6 +117,6 @@ def follow(context: Context) -> None:
 def dismiss(context: Context) -> None:
     """Tell the other processes, if there are any, that there are no more trainings."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # set by `torchrun` and `accelerate launch`
-        from forge.distributed import World  # imports torch
+        from forge.core.distributed import World  # imports torch
 
         World.join(context.compute.torch_device).same(None)

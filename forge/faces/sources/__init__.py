@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forge.errors import InputError, UnknownNameError, quoted
+from forge.core.errors import InputError, UnknownNameError, quoted
+from forge.core.files import digest_file
+from forge.core.registry import Registry, code_files, load_from_file
 from forge.faces.sources.base import Item, Source, printable
-from forge.files import digest_file
-from forge.registry import Registry, code_files, load_from_file
 
 if TYPE_CHECKING:
     from forge.faces.faceset import FaceSet  # brings pyarrow, which a list of sources need not wait for
@@ -42,7 +42,7 @@ def resolve(text: str, **options: Any) -> Source | FaceSet:  # noqa: ANN401 - of
     Args:
         text: a name of `SOURCES`; the path of a FaceSet, of a known layout or of a folder of images; or NAME:PATH. A
             folder that has the name of a source is reached as ./NAME. "path/to/file.py:Class" and
-            "path/to/file.py:Class:PATH" run the file, if this command named it (`forge.registry.allow_files`).
+            "path/to/file.py:Class:PATH" run the file, if this command named it (`forge.core.registry.allow_files`).
         **options: for the source, e.g. seed for "rendered" or identities for "folder".
 
     Returns:

@@ -14,9 +14,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from forge.errors import InputError, quoted
-from forge.faces.imaging import SUFFIXES, read_bytes
-from forge.files import canonical_json, digest_file, digest_json, visible
+from forge.core.errors import InputError, quoted
+from forge.core.files import canonical_json, digest_file, digest_json, visible
+from forge.faces.imaging.decode import SUFFIXES, read_bytes
 
 
 @dataclass(frozen=True)

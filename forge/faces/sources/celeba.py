@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from forge.errors import InputError, quoted
+from forge.core.errors import InputError, quoted
 from forge.faces.sources.base import FileSource, existing_folder, find_images
 
 IMAGES, IDENTITIES, ATTRIBUTES = "img_align_celeba", "identity_CelebA.txt", "list_attr_celeba.txt"

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePath
 from typing import Literal
 
-from forge.errors import InputError
+from forge.core.errors import InputError
 
 Class = Literal["real", "forged"]
 

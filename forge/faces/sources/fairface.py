@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from forge.errors import InputError
+from forge.core.errors import InputError
 from forge.faces.sources.base import FileSource, existing_folder
 from forge.faces.sources.labels import Labels, read_labels
 

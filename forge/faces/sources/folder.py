@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from forge.errors import InputError, quoted
+from forge.core.errors import InputError, quoted
 from forge.faces.sources.base import FileSource, existing_folder, find_images, find_unread, printable
 from forge.faces.sources.labels import Labels, canonical, read_labels
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from forge.errors import InputError, quoted, short
+from forge.core.errors import InputError, quoted, short
 
 FILE_COLUMN = "file"
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from forge.errors import InputError
+from forge.core.errors import InputError
 from forge.faces.sources.base import FileSource, existing_folder, find_images, is_folder, printable
 
 HOW = (

@@ -8,9 +8,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from forge.errors import InputError
+from forge.core.errors import InputError
+from forge.core.files import digest_file, digest_json
 from forge.faces.sources.base import Item, Source
-from forge.files import digest_file, digest_json
 
 ATTRIBUTES = ("glasses", "beard", "smile", "hair_colour", "gender", "age_group", "skin")
 
@@ -25,7 +25,7 @@ class RenderedChunk:
     images_per_person: int
 
     def __iter__(self) -> Iterator[Item]:
-        from forge.faces.rendering import render_person_images  # only processes that render need it
+        from forge.rendering import render_person_images  # only processes that render need it
 
         for first, count in _runs(self.positions):
             faces = render_person_images(
@@ -91,7 +91,7 @@ class RenderedSource(Source):
 @cache
 def _renderer_digest() -> str:
     # its program is its version: nobody can forget to raise a number
-    folder = Path(__file__).parent.parent / "rendering"
+    folder = Path(__file__).resolve().parents[2] / "rendering"
     return digest_json([digest_file(path) for path in sorted(folder.glob("*.py"))])
 
 

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from forge.errors import InputError
-from forge.files import parse_json
+from forge.core.errors import InputError
+from forge.core.files import parse_json
+from forge.training.callbacks.tensorboard import Tracker
 from forge.training.task import Training
-from forge.training.track import Tracker
 from forge.training.trainer import Callback, Trainer
 
 _NEVER = 1 << 62

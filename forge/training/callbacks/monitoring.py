@@ -7,12 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from forge.errors import BenchError
-from forge.files import write_json
-from forge.training.health import Action, decide
-from forge.training.monitor import HealthMonitor, Observed
+from forge.core.errors import BenchError
+from forge.core.files import write_json
+from forge.training.callbacks.tensorboard import Tracker
+from forge.training.monitor.health import Action, decide
+from forge.training.monitor.observe import HealthMonitor, Observed
 from forge.training.task import Training
-from forge.training.track import Tracker
 from forge.training.trainer import SAMPLES, Callback, Trainer
 
 WATCHED = 256  # forged images that the monitor sees

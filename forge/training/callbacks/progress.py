@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from forge.progress import Report, Tick
+from forge.core.progress import Report, Tick
 from forge.training.callbacks.log import rounded
 from forge.training.trainer import Callback, Trainer
 

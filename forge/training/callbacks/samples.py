@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from forge import marks
+from forge.core import provenance as marks
+from forge.faces.imaging.grids import write_grid
 from forge.faces.tensors import to_uint8
-from forge.pictures import write_grid
+from forge.training.callbacks.tensorboard import Tracker
 from forge.training.task import Training
-from forge.training.track import Tracker
 from forge.training.trainer import SAMPLES, Callback, Trainer
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from forge.files import publishing
-from forge.generator import snapshot_name
+from forge.core.files import publishing
+from forge.generators.artifact import snapshot_name
 from forge.training.task import Training
 from forge.training.trainer import Callback, Trainer
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from forge.errors import InputError, quoted
-from forge.networks.base import Architecture
-from forge.registry import Registry
+from forge.core.errors import InputError, quoted
+from forge.core.registry import Registry
+from forge.generators.base import Architecture
 from forge.training.steps.base import TrainingMethod
 
 METHODS = Registry(

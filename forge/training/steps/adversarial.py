@@ -12,16 +12,16 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from forge.compute import Precision
-from forge.errors import InputError
+from forge.core.compute import Precision
+from forge.core.errors import InputError
 from forge.faces.tensors import to_float
 from forge.training.augment import adapted, augment
 from forge.training.batches import Batch
-from forge.training.monitor import aside, gradient_norm
-from forge.training.objectives import OBJECTIVES, gradient_penalty, path_lengths, zero_centred_penalty
+from forge.training.losses import OBJECTIVES, gradient_penalty, path_lengths, zero_centred_penalty
+from forge.training.monitor.observe import aside, gradient_norm
 from forge.training.settings import TrainingSettings
-from forge.training.setup import judges_jointly, move_network, trial_step
 from forge.training.steps.base import StepContext, TrainingMethod
+from forge.training.steps.setup import judges_jointly, move_network, trial_step
 from forge.training.task import Training
 
 ADAPT_EVERY = 4  # discriminator steps between changes of the augmentation probability, as in ADA
@@ -73,7 +73,7 @@ def adversarial_settings(training: Training) -> TrainingSettings:
 
 
 class Adversarial(TrainingMethod):
-    """One generator against one discriminator, under one of the objectives of `forge.training.objectives`."""
+    """One generator against one discriminator, under one of the objectives of `forge.training.losses`."""
 
     Settings = TrainingSettings
     remedy = "lower generator.training.discriminator_lr and generator_lr"

@@ -14,9 +14,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from forge.checkpoint import pack_module, pack_optimizer, unpack_module, unpack_optimizer
-from forge.compute import Precision, derive_seed
-from forge.distributed import World
+from forge.core.checkpoint import pack_module, pack_optimizer, unpack_module, unpack_optimizer
+from forge.core.compute import Precision, derive_seed
+from forge.core.distributed import World
 from forge.faces.tensors import flipped, to_float
 from forge.training.batches import Batch
 from forge.training.readings import Readings

@@ -18,8 +18,8 @@ from detect.classifiers.hmm import HmmClassifier, forward_transitions, log_likel
 from detect.classifiers.kernel import KernelClassifier
 from detect.classifiers.linear import LinearClassifier, objective
 from detect.features.matrix import FeatureMatrix
-from forge.errors import InputError
-from forge.progress import silent
+from forge.core.errors import InputError
+from forge.core.progress import silent
 
 
 class Numbered:

@@ -10,9 +10,9 @@ import detect.data.perturb
 from detect.data.perturb import EQUALISED, LISTED, PERTURBATIONS, ROBUST, perturbation
 from detect.detectors.base import Detector, DetectorSettings
 from detect.scoring import score_view
-from forge.compute import Compute
-from forge.errors import InputError, UnknownNameError
-from forge.registry import allow_files
+from forge.core.compute import Compute
+from forge.core.errors import InputError, UnknownNameError
+from forge.core.registry import allow_files
 
 
 @pytest.fixture(scope="module")

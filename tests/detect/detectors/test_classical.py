@@ -15,8 +15,8 @@ from detect.detectors.registry import DETECTORS
 from detect.features.dct import log_dct, log_dct_bands
 from detect.features.spectrum import azimuthal
 from detect.features.strips import strip_bands
-from forge.compute import Compute
-from forge.errors import CorruptError, InputError
+from forge.core.compute import Compute
+from forge.core.errors import CorruptError, InputError
 
 CHOICES = [
     ("spectrum", {"classifier": "svm-linear"}),

@@ -16,8 +16,8 @@ from detect.detectors.base import FitData
 from detect.detectors.registry import DETECTORS
 from detect.features.cues import trivial_cues
 from detect.features.jpeg import QUALITIES, visible_quality
-from forge.compute import Compute
-from forge.errors import CorruptError
+from forge.core.compute import Compute
+from forge.core.errors import CorruptError
 
 
 class Held:

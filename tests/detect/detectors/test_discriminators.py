@@ -16,9 +16,9 @@ from detect.detectors.discriminator import FineTuned, FromScratch
 from detect.detectors.registry import DETECTORS
 from detect.discriminator_source import Blueprint, DiscriminatorSource, with_weights_of
 from detect.scoring import score_view
-from forge.compute import Compute
-from forge.errors import InputError
-from forge.networks import GENERATORS
+from forge.core.compute import Compute
+from forge.core.errors import InputError
+from forge.generators import GENERATORS
 
 SHORT = {"batch": 8, "max_images": 16, "validate_every": 8}
 

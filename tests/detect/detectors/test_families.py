@@ -16,9 +16,9 @@ from detect.detectors.base import Detector, FitContext, FitData
 from detect.detectors.registry import DETECTORS
 from detect.scoring import score_view
 from detect.training.calibration import fit_platt
-from forge.compute import Compute
+from forge.core.compute import Compute
+from forge.core.progress import silent
 from forge.faces.faceset import FaceSet
-from forge.progress import silent
 
 pytestmark = pytest.mark.e2e
 

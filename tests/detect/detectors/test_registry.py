@@ -18,8 +18,8 @@ from detect.detectors.dct import LogDct, LogDctSettings
 from detect.detectors.image_classifiers import Xception
 from detect.detectors.registry import DETECTORS
 from detect.detectors.timm_network import TimmSettings
-from forge.compute import Compute
-from forge.errors import InputError, UnknownNameError
+from forge.core.compute import Compute
+from forge.core.errors import InputError, UnknownNameError
 
 
 @pytest.mark.parametrize("name", ["dct", "xception"])

@@ -12,14 +12,14 @@ from detect.detectors.base import FitData
 from detect.detectors.registry import DETECTORS
 from detect.detectors.self_blended import SelfBlendedDetector, SelfBlendedSettings
 from detect.scoring import score_view
-from forge.blending import blend_set
-from forge.compute import Compute
-from forge.errors import CorruptError, InputError, UnknownNameError
+from forge.blending.blending import blend_set
+from forge.blending.self_blended import SelfBlended
+from forge.core.compute import Compute
+from forge.core.errors import CorruptError, InputError, UnknownNameError
+from forge.core.files import write_json
+from forge.core.progress import silent
+from forge.core.registry import allow_files, load_from_file
 from forge.faces.faceset import FaceSet
-from forge.files import write_json
-from forge.progress import silent
-from forge.registry import allow_files, load_from_file
-from forge.self_blended import SelfBlended
 
 TINY = f"{Path(__file__).parents[1] / 'tiny.py'}:Tiny"
 allow_files([TINY])

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from detect.detectors.registry import DETECTORS
 from detect.detectors.timm_network import TimmSettings, _head_of, timm_named
 from detect.training.settings import with_defaults
-from forge.errors import InputError, UnknownNameError
+from forge.core.errors import InputError, UnknownNameError
 
 # timm's own networks for tests, one of each kind: statistics over the batch, transformer with learned positions,
 # layer normalisation, no normalisation layers at all, several poolings

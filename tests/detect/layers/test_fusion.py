@@ -9,7 +9,7 @@ from torch import nn
 from detect.detectors.image_classifiers import Xception
 from detect.detectors.timm_network import TimmSettings
 from detect.layers.fusion import fuse_batch_norms
-from forge.compute import Compute
+from forge.core.compute import Compute
 
 
 def settled(network):

@@ -15,9 +15,9 @@ from detect.detectors.image_classifiers import MobileNetV3
 from detect.scoring import score_view
 from detect.training.loop import learning_rate_at
 from detect.training.settings import NetworkSettings
-from forge.compute import Compute
-from forge.errors import BenchError, CorruptError, InputError
-from forge.registry import allow_files, load_from_file
+from forge.core.compute import Compute
+from forge.core.errors import BenchError, CorruptError, InputError
+from forge.core.registry import allow_files, load_from_file
 
 pytestmark = pytest.mark.e2e
 

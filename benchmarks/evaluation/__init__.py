@@ -1,0 +1,1 @@
+"""From score rows to numbers: metrics, intervals, tests, ranks, audits, tables."""

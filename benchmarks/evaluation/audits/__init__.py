@@ -1,0 +1,1 @@
+"""Audits: shortcuts that make a detector look better than it is."""

@@ -1,0 +1,136 @@
+"""What handling leaves in an image file: JPEG grids, clipped levels, borders, corner marks, grey colour, metadata.
+
+These cues say how a file was saved, cropped, marked or converted, and nothing about who or what is pictured. They are
+measured on the file's own pixels, before a photo is cropped and resized for a detector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from detect.features.jpeg import visible_grid
+from forge.faces.imaging.decode import Decoded, Unusable, decode
+from forge.faces.sources.base import Item
+
+Images = NDArray[np.uint8]
+
+CORNER = 8  # pixels a side of the patch that is kept of each corner
+CROP = 96  # pixels a side, at most, of the part in which a JPEG grid is looked for
+WIDEST = 12  # pixels; a wider border is part of the picture
+FLAT = 6  # grey levels by which pixels of one border may differ, after JPEG too
+GRID_COLUMNS = ["jpeg_quality", "grid_row", "grid_column"]
+
+
+@dataclass(frozen=True)
+class FileCues:
+    """Cues of the files of one side of a pair, image by image.
+
+    Attributes:
+        table: one row per image, see `_row`, and `GRID_COLUMNS`.
+        corners: uint8 [n, 4, CORNER, CORNER, 3]: top left, top right, bottom left, bottom right.
+    """
+
+    table: pd.DataFrame
+    corners: Images
+
+    def save(self, folder: Path) -> None:
+        """Write file-cues.parquet and corners.npy."""
+        self.table.to_parquet(folder / "file-cues.parquet", index=False)
+        np.save(folder / "corners.npy", self.corners)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote."""
+        return cls(pd.read_parquet(folder / "file-cues.parquet"), np.load(folder / "corners.npy"))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Join the cues of several chunks of files, in order."""
+        table = pd.concat([part.table for part in parts], ignore_index=True)
+        return cls(table, np.concatenate([part.corners for part in parts]))
+
+
+def measure(items: Iterable[Item]) -> FileCues:
+    """Measure the files of a source; those that cannot be decoded are left out.
+
+    Args:
+        items: images of at least 16 x 16 pixels.
+    """
+    rows, corners, crops = [], [], []
+    for item in items:
+        try:
+            decoded = decode(item.read())
+        except Unusable:
+            continue
+        pixels = np.asarray(decoded.image)
+        rows.append(_row(decoded, pixels))
+        corners.append(_corners(pixels))
+        crops.append(_crop(pixels))
+    table = pd.DataFrame(rows)
+    table[GRID_COLUMNS] = _grids(crops)
+    return FileCues(table, np.stack(corners))
+
+
+def _row(decoded: Decoded, pixels: Images) -> dict[str, object]:
+    """Cues of one image.
+
+    Returns:
+        mode: of the stored pixels; metadata: names, joined; grey: red, green and blue are equal everywhere; darkest,
+        brightest: extreme levels; border: pixels of one colour at each edge (top, bottom, left, right), as text;
+        borders: number of edges that have them.
+    """
+    widths = [_border(side) for side in (pixels, pixels[::-1], pixels.swapaxes(0, 1), pixels.swapaxes(0, 1)[::-1])]
+    levels = np.bincount(pixels.reshape(-1), minlength=256)
+    return {
+        "mode": decoded.mode,
+        "metadata": ", ".join(decoded.metadata),
+        "grey": bool((pixels == pixels[..., :1]).all()),
+        "darkest": int(np.flatnonzero(levels)[0]),
+        "brightest": int(np.flatnonzero(levels)[-1]),
+        "border": " ".join(map(str, widths)),
+        "borders": sum(width > 0 for width in widths),
+    }
+
+
+def _border(pixels: Images) -> int:
+    """Rows of one colour at the top that end at once over most of their length; 0 where there are none.
+
+    A plain background is no border: where it ends, at hair or shoulders, it goes on beside them.
+    """
+    rows = pixels[: WIDEST + 1].astype(np.int16)
+    colour = np.median(rows[0], axis=0)
+    away = np.abs(rows - colour).max(axis=2) > FLAT
+    flat = away.mean(axis=1) <= 0.02
+    width = int(np.argmin(flat)) if not flat.all() else 0
+    return width if width and away[width].mean() >= 0.6 else 0
+
+
+def _corners(pixels: Images) -> Images:
+    top, bottom = pixels[:CORNER], pixels[-CORNER:]
+    return np.stack([part for edge in (top, bottom) for part in (edge[:, :CORNER], edge[:, -CORNER:])])
+
+
+def _crop(pixels: Images) -> Images:
+    """A part near the middle that begins on the file's 8 x 8 grid."""
+    top, left = (max(0, (side - CROP) // 16) * 8 for side in pixels.shape[:2])
+    return pixels[top : top + CROP, left : left + CROP]
+
+
+def _grids(crops: Sequence[Images]) -> NDArray[np.int64]:
+    """Quality and shift of the JPEG grid of each crop, int64 [n, 3]."""
+    grids = np.zeros((len(crops), 3), np.int64)
+    shapes = [crop.shape for crop in crops]
+    for shape in sorted(set(shapes)):
+        members = [i for i, other in enumerate(shapes) if other == shape]
+        for start in range(0, len(members), 32):
+            part = members[start : start + 32]
+            grids[part] = visible_grid(torch.from_numpy(np.stack([crops[i] for i in part]))).numpy()
+    return grids

@@ -1,0 +1,232 @@
+"""Do files of a pair tell the class by how they were handled? Cross-validated, cue by cue, at 99.9 %.
+
+A forgery may be told by its content: colours, sharpness, background, the statistics of its generator. So content is
+reported (`content`) and condemns nothing. What condemns a pair is handling, which has nothing to do with forging and
+which a detector can learn instead of it: a JPEG grid, its quality and its shift; a limit of the values (clipping, a
+shift of brightness); a border; a mark that is the same in every image; grey photos against colour; metadata and pixel
+mode. Copies between the sides are judged in `audit.copies`, formats and sizes in `pairs.sources`.
+
+Each cue is a score per image, learned on four fifths of the images and applied to the fifth, all five times. A cue
+tells the class where its AUC is at least 0.6 and its interval, at 99.9 % shared between all cues (Bonferroni), lies
+above 0.5: an honest pair fails once in a thousand.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.evaluation import delong as statistics
+from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation.audits.file_cues import CORNER, FileCues
+from benchmarks.evaluation.audits.learners import (
+    SAME,
+    VARIES,
+    Labels,
+    Learn,
+    learn_ceiling,
+    learn_floor,
+    learn_linear,
+    learn_mark,
+    learn_shares,
+)
+from benchmarks.evaluation.interval import Interval
+from benchmarks.evaluation.results import Finding
+
+Images = NDArray[np.uint8]
+
+LEVEL = 0.999  # of all cues together, as for other controls
+CUE = 0.6  # AUC from which a cue is worth a word
+FOLDS = 5
+
+
+def handling(real: FileCues, forged: FileCues) -> Finding:
+    """Test whether any cue of handling tells real from forged files.
+
+    Args:
+        real: cues of the real files.
+        forged: cues of the forged ones.
+    """
+    tables = (real.table, forged.table)
+    label = np.repeat([False, True], [len(table) for table in tables])
+
+    def column(*names: str) -> NDArray[Any]:
+        joined = [table[list(names)].astype(str).agg(" ".join, axis=1) for table in tables]
+        return np.concatenate([part.to_numpy(dtype=str) for part in joined])
+
+    groups = _groups(*(table.get("identity") for table in tables))
+    corners = np.concatenate([real.corners, forged.corners])
+    cues: dict[str, tuple[Learn, NDArray[Any]]] = {
+        "JPEG grid": (learn_shares, column("jpeg_quality", "grid_row", "grid_column")),
+        "darkest level": (learn_floor, column("darkest")),
+        "brightest level": (learn_ceiling, column("brightest")),
+        "border": (learn_shares, column("border")),
+        "corner mark": (learn_mark, corners.reshape(len(corners), -1, 3)),
+        "grey stored as colour": (learn_shares, column("grey")),
+        "metadata": (learn_shares, column("metadata")),
+        "pixel mode": (learn_shares, column("mode")),
+    }
+    telling, numbers = [], {}
+    for name, (learn, features) in cues.items():
+        value, interval = judge(label, features, learn, level=1 - (1 - LEVEL) / len(cues), groups=groups)
+        numbers[name] = value
+        if value >= CUE and interval.low > 0.5:
+            detail = _detail(name, features, label)
+            telling.append(f"{name} (AUC {value:.2f} [{interval.low:.2f}, {interval.high:.2f}]{detail})")
+    sentence = (
+        f"How the files were handled tells the class: {'; '.join(telling)}."
+        if telling
+        else "JPEG grid, clipped values, borders, corner marks, grey colour and metadata do not give the class away."
+    )
+    return Finding(audit="handling", passed=not telling, sentence=sentence, numbers=numbers)
+
+
+def content(real: Images, forged: Images, identities: tuple[pd.Series, pd.Series] | None = None) -> Finding:
+    """Report how well trivial cues of the content tell the class; a forgery may be told by its content.
+
+    Args:
+        real: uint8 [n, H, W, 3].
+        forged: uint8 [m, H, W, 3].
+        identities: names of people and clips, [n] and [m], missing where unknown.
+    """
+    from detect.features.cues import trivial_cues
+    from forge.faces.dedup import describe
+
+    label = np.repeat([False, True], [len(real), len(forged)])
+    groups = None if identities is None else _groups(*identities)
+    plain = np.concatenate([trivial_cues(torch.from_numpy(images)).numpy() for images in (real, forged)])
+    grey = np.concatenate([describe(images)[1] for images in (real, forged)])
+    mean_image = grey.reshape(len(grey), 8, 2, 8, 2).mean((2, 4)).reshape(len(grey), 64)
+    cues = {
+        "colour": np.stack([plain[:, 0] - plain[:, 1], plain[:, 2] - plain[:, 1], plain[:, 3:6].std(1)], axis=1),
+        "brightness": plain[:, :3].mean(1, keepdims=True),
+        "contrast": plain[:, 3:6].mean(1, keepdims=True),
+        "sharpness": plain[:, 6:],
+        "mean image": mean_image,
+    }
+    telling, numbers = [], {}
+    for name, features in cues.items():
+        value, interval = judge(label, features, learn_linear, level=LEVEL, groups=groups)
+        numbers[name] = value
+        if value >= CUE and interval.low > 0.5:
+            telling.append(f"{name} (AUC {value:.2f} [{interval.low:.2f}, {interval.high:.2f}])")
+    sentence = (
+        f"Trivial cues of the content tell the class: {'; '.join(telling)}. Forgeries may differ so, or their files "
+        "may have been made otherwise: compare detectors with these numbers."
+        if telling
+        else "Colour, brightness, contrast, sharpness and the mean image do not give the class away."
+    )
+    return Finding(audit="trivial cues", passed=None, sentence=sentence, numbers=numbers)
+
+
+def _groups(*identities: pd.Series | None) -> NDArray[np.object_] | None:
+    """Group of each image, side after side; None where a side knows none."""
+    names: list[str | None] = []
+    for side, column in enumerate(identities):
+        if column is None:
+            return None
+        names += [None if pd.isna(name) or name == "" else f"{side} {name}" for name in column]
+    return np.array(names, dtype=object)
+
+
+def judge(
+    label: Labels,
+    features: NDArray[Any],
+    learn: Learn,
+    *,
+    level: float,
+    groups: NDArray[np.object_] | None = None,
+) -> tuple[float, Interval]:
+    """Cross-validated AUC of a cue with its interval.
+
+    Args:
+        label: whether each image is forged, [n].
+        features: what is learned from, [n] or [n, ...].
+        learn: makes a score of features from features and labels.
+        level: coverage of the interval.
+        groups: name of each image's person or clip, None where it stands alone; a group lies in one fold.
+    """
+    fold = _folds(label, groups)
+    score = np.empty(len(label), np.float64)
+    for number in range(FOLDS):
+        rest = fold != number
+        score[~rest] = learn(features[rest], label[rest])(features[~rest])
+    return metrics.auc(label, score), statistics.auc_interval(label, score, groups=groups, level=level)
+
+
+def _folds(label: Labels, groups: NDArray[np.object_] | None) -> NDArray[np.int64]:
+    """Fold of each image: each class's groups are dealt out in random order."""
+    alone = [f"alone {i}" for i in range(len(label))]
+    names = alone if groups is None else [name or other for name, other in zip(groups, alone, strict=True)]
+    fold = np.empty(len(label), np.int64)
+    for forged in (False, True):
+        members = np.flatnonzero(label == forged)
+        group = np.unique(np.array([names[i] for i in members]), return_inverse=True)[1]
+        fold[members] = np.random.default_rng(0).permutation(group.max() + 1)[group] % FOLDS
+    return fold
+
+
+# --- Words ------------------------------------------------------------------------------------------------------------
+
+
+def _detail(name: str, features: NDArray[Any], label: Labels) -> str:
+    """What a cue consists of, in words."""
+    if name == "corner mark":
+        return f", {_corner(features, label)}"
+    shares = [_shares(features[label == forged]) for forged in (False, True)]
+    value = max(sorted(shares[0].keys() | shares[1].keys()), key=lambda key: abs(_apart(shares, key)))
+    real, forged = (100 * share.get(value, 0.0) for share in shares)
+    return f", {_WORDS[name](value)} in {real:.0f} % of real, {forged:.0f} % of forged"
+
+
+def _shares(values: NDArray[Any]) -> dict[str, float]:
+    return {value: count / len(values) for value, count in Counter(values.tolist()).items()}
+
+
+def _apart(shares: Sequence[Mapping[str, float]], value: str) -> float:
+    """Difference of the shares, with values that say "nothing special" behind all others."""
+    difference = shares[1].get(value, 0.0) - shares[0].get(value, 0.0)
+    return difference if value not in _NOTHING else difference / 1000
+
+
+_NOTHING = ("", "0", "255", "False", "0 0 0", "0 0 0 0", "RGB")
+
+
+def _grid(value: str) -> str:
+    quality, row, column = value.split()
+    if quality == "0":
+        return "none"
+    shift = "" if row == column == "0" else f" shifted by {row} rows and {column} columns"
+    return f"quality {quality}{shift}"
+
+
+_WORDS: dict[str, Callable[[str], str]] = {
+    "JPEG grid": _grid,
+    "darkest level": lambda value: f"values stop at {value}",
+    "brightest level": lambda value: f"values stop at {value}",
+    "border": lambda value: f"{value} px of one colour at top, bottom, left, right",
+    "grey stored as colour": lambda value: "grey" if value == "True" else "colour",
+    "metadata": lambda value: value or "none",
+    "pixel mode": str,
+}
+
+
+def _corner(features: NDArray[Any], label: Labels) -> str:
+    """Which corner holds pixels that are the same in every image of one class."""
+    names = ("top left", "top right", "bottom left", "bottom right")
+    for forged in (True, False):
+        images = features[label == forged]
+        spread = np.abs(images - np.median(images, axis=0)).mean((0, 2))
+        other = features[label != forged]
+        varies = np.abs(other - np.median(other, axis=0)).mean((0, 2)) >= VARIES
+        marked = ((spread <= SAME) & varies).reshape(len(names), CORNER * CORNER).sum(axis=1)
+        if marked.max() >= 4:
+            side = "forged" if forged else "real"
+            return f"{int(marked.max())} pixels {names[int(marked.argmax())]} that are the same in every {side} image"
+    return "pixels that are the same in every image"

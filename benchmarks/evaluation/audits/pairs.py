@@ -1,0 +1,145 @@
+"""Audits of a pair of folders from elsewhere: names, formats and sizes of files, and whether sides are exchanged.
+
+What the pixels say of how files were handled is `handling`'s, copies are `audit.copies`'.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from benchmarks.evaluation.audits.audit import LEVEL, RANDOM, apart
+from benchmarks.evaluation.pooled import mean_auc
+from benchmarks.evaluation.results import Finding
+from benchmarks.protocol import CLEAN, EXTERNAL_PREFIX, TrainSet
+from forge.faces.sources.classes import class_of
+
+TELLING = 0.9  # share of files of one class, against 1 - TELLING of the other, from which a word gives the class away
+GOOD = 0.7  # AUC on generators seen in training from which a detector has learned what forged means
+_COLUMNS = {
+    "source_width": "original width",
+    "source_height": "original height",
+    "source_jpeg_quality": "JPEG quality",
+}
+
+
+def sides(real: str, forged: str) -> Finding:
+    """Test whether the names of the two folders say that the sides are exchanged.
+
+    Args:
+        real: name of the folder given as real photos.
+        forged: name of the folder given as forgeries.
+    """
+    exchanged = class_of(real) == "forged" or class_of(forged) == "real"
+    sentence = (
+        f"The sides may be exchanged: the real photos are in {real!r}, the forgeries in {forged!r}; "
+        "--external wants NAME=REAL,FORGED."
+        if exchanged
+        else "The names of the folders do not contradict their sides."
+    )
+    return Finding(audit="sides", passed=not exchanged, sentence=sentence)
+
+
+def directions(scores: pd.DataFrame) -> list[Finding]:
+    """Warn of pairs on which every good detector scores real photos as more forged than the forgeries.
+
+    Single detectors lie below 0.5 on forgeries of another sort; all of them do where sides are exchanged. A detector is
+    good with an AUC of at least 0.7 on the generators that it was trained on.
+
+    Args:
+        scores: rows of scores.parquet.
+    """
+    plain = scores[(scores["split"] == "test") & (scores["perturbation"] == CLEAN)]
+    elsewhere = plain["source"].str.startswith(EXTERNAL_PREFIX)
+    findings = []
+    for name, pair in plain[elsewhere].groupby("source", sort=True):
+        below, good = [], []
+        for (detector, trained_on), rows in pair.groupby(["detector", "trained_on"], sort=True):
+            fit = plain[~elsewhere & (plain["detector"] == detector) & (plain["trained_on"] == trained_on)]
+            if detector == RANDOM or rows["label"].nunique() < 2 or not _is_good(fit, str(trained_on)):
+                continue
+            good.append(str(detector))
+            tests = [part for _, part in rows.groupby("seed", sort=True)]
+            if mean_auc(tests, level=LEVEL).high < 0.5:
+                below.append(str(detector))
+        if good and below == good:
+            sentence = (
+                f"All detectors that learned ({', '.join(below[:5])}) lie below AUC 0.5: their scores call the real "
+                "photos forged. Either the sides are exchanged, or these forgeries mislead all of them."
+            )
+            findings.append(Finding(audit=f"direction, {name}", passed=None, sentence=sentence))
+    return findings
+
+
+def _is_good(fit: pd.DataFrame, trained_on: str) -> bool:
+    """Whether a fit tells the forgeries it was trained on."""
+    real = fit[fit["generator"] == ""]
+    forged = fit[fit["generator"].isin(TrainSet.parse(trained_on).generators)]
+    if real.empty or forged.empty:
+        return False
+    tests = [pd.concat([real[real["seed"] == seed], part]) for seed, part in forged.groupby("seed", sort=True)]
+    return mean_auc(tests, level=LEVEL).value >= GOOD
+
+
+def file_names(real: Sequence[str], forged: Sequence[str]) -> Finding:
+    """No word of file names may give the class away, for detectors or people who see them.
+
+    Args:
+        real: paths of the real files.
+        forged: paths of the forged ones.
+    """
+    counts = [_words(names) for names in (real, forged)]
+    telling = sorted(
+        word
+        for word in set().union(*counts)
+        if max(counts[0].get(word, 0.0), counts[1].get(word, 0.0)) >= TELLING
+        and min(counts[0].get(word, 0.0), counts[1].get(word, 0.0)) <= 1 - TELLING
+    )
+    sentence = (
+        f"File names tell the class: {', '.join(repr(word) for word in telling[:5])}."
+        if telling
+        else "No word of the file names gives the class away."
+    )
+    return Finding(audit="file names", passed=not telling, sentence=sentence)
+
+
+def _words(names: Sequence[str]) -> Mapping[str, float]:
+    """Word -> share of the names that contain it; numbers count as none."""
+    found: dict[str, int] = {}
+    for name in names:
+        for word in set(re.findall(r"[a-z]+", name.lower())):
+            found[word] = found.get(word, 0) + 1
+    return {word: count / len(names) for word, count in found.items()}
+
+
+def sources(real: pd.DataFrame, forged: pd.DataFrame) -> Finding:
+    """Test whether original format, width, height or JPEG quality gives the class away.
+
+    The size of a file in bytes is a function of its pixels where format and quality are equal: it condemns nothing.
+
+    Args:
+        real: rows of the real set.
+        forged: rows of the forged set, of photos from elsewhere.
+    """
+    telling = []
+    shares = [table["source_format"].value_counts(normalize=True) for table in (real, forged)]
+    for kind in sorted(set(shares[0].index) | set(shares[1].index)):
+        a, b = (float(share.get(kind, 0.0)) for share in shares)
+        if max(a, b) >= TELLING and min(a, b) <= 1 - TELLING:
+            telling.append(f"{kind} ({100 * a:.0f} % of real, {100 * b:.0f} % of forged files)")
+    for column, what in _COLUMNS.items():
+        found = apart(*(table[column].dropna().to_numpy(float) for table in (real, forged)), level=LEVEL)
+        if found:
+            telling.append(f"{what} ({found})")
+    sentence = (
+        f"The files' own properties tell the class: {'; '.join(telling)}."
+        if telling
+        else "Original format, width, height and JPEG quality do not give the class away."
+    )
+    if size := apart(*(table["source_bytes"].dropna().to_numpy(float) for table in (real, forged))):
+        sentence += (
+            f" File sizes differ ({size}): not judged, since of equal format and quality they follow the pixels."
+        )
+    return Finding(audit="source files", passed=not telling, sentence=sentence)

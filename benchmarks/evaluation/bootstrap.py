@@ -1,0 +1,226 @@
+"""Bootstrap intervals of one detector's metrics on one test set, over identities.
+
+What is drawn is in `resampling`. A metric of ranks needs no sorting of each resample: with the rows in order of score,
+a resample is a weight for each row, and counts of true and false positives are running sums of weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from benchmarks.evaluation.interval import Interval, two_sided
+from benchmarks.evaluation.resampling import Draws, Units, percentile, resample, sorted_rows, weights_of_units
+from benchmarks.evaluation.roc import Bools, Floats, Ints, eer
+
+
+def auc_resamples(
+    label: ArrayLike, score: ArrayLike, *, groups: ArrayLike | None = None, resamples: int = 2000, seed: int = 0
+) -> Floats:
+    """AUC of bootstrap resamples over identities, shape [resamples]; sorts once, then O(n) a resample.
+
+    With the rows in order of score, a forged image of weight w contributes w times the weight of the reals below it
+    plus half of those tied with it: two look-ups in the running sum of the real weights. All counts are exact integers.
+    """
+    forged, scores, units = sorted_rows(label, score, groups)
+    real_of, forged_of = _picker(units.of_row[~forged]), _picker(units.of_row[forged])
+    lower, upper = (np.searchsorted(scores[~forged], scores[forged], side) for side in ("left", "right"))
+    tied = bool((lower != upper).any())
+
+    alone = units.strata[1] == 0 and units.strata[2] == lower.size  # every forged row is a unit, in the order of scores
+    kind = np.int32 if forged.size < 2**29 else np.int64  # twice the number of reals has room in it
+
+    def ranks(of_real: Ints) -> tuple[Ints, Ints]:
+        """The weight of the reals below each forged row, tied ones half, and of all reals; twice that with ties."""
+        below = np.zeros((len(of_real), of_real.shape[1] + 1), kind)
+        np.cumsum(of_real, axis=1, out=below[:, 1:])
+        reals = below[:, -1].astype(np.int64)
+        found = below.take(lower, axis=1)
+        return (found + below.take(upper, axis=1), 2 * reals) if tied else (found, reals)
+
+    def values(draws: Draws) -> Floats:
+        if alone:  # each forged row that was drawn adds its rank: no row has to be counted
+            rank, reals = ranks(real_of(weights_of_units(draws[:1])))
+            won = np.array([one.take(drawn).sum(dtype=np.int64) for one, drawn in zip(rank, draws[2], strict=True)])
+            return np.asarray(won / (reals * lower.size))
+        weight = weights_of_units(draws)
+        of_forged = forged_of(weight)
+        rank, reals = ranks(real_of(weight))
+        won = np.einsum("ij,ij->i", rank, of_forged, dtype=np.int64)
+        return np.asarray(won / (reals * of_forged.sum(axis=1, dtype=np.int64)))
+
+    return resample(values, units, resamples, seed, forged.size)
+
+
+def _picker(unit: Ints) -> Callable[[Ints], Ints]:
+    """A function that gives each row the weight of its unit; without a copy where rows are their own units."""
+    if (np.diff(unit) == 1).all():
+        return lambda weight: weight[:, unit[0] : unit[-1] + 1]
+    return lambda weight: weight.take(unit, axis=1)
+
+
+def auc_bootstrap(
+    label: ArrayLike,
+    score: ArrayLike,
+    *,
+    groups: ArrayLike | None = None,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Percentile interval of the AUC from a bootstrap over identities (see the head of this file)."""
+    values = auc_resamples(label, score, groups=groups, resamples=resamples, seed=seed)
+    return percentile(values, level, "bootstrap over identities")
+
+
+def bootstrap_interval(
+    metric: Callable[[Bools, Floats], float | None],
+    label: ArrayLike,
+    score: ArrayLike,
+    *,
+    groups: ArrayLike | None = None,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval | None:
+    """Percentile interval of any metric of (label, score): AP, EER, TPR at FPR, Brier. Stratified, over identities.
+
+    Where every resample gives one and the same value (perfect separation), a percentile interval would have no width.
+    There the interval spans the metric on sets to which z^2 (about 4) units were added at either end of the scores, in
+    either class: for a share of 0 or 1 that is Wilson's interval, and it reads "+ z^2 images" in `method`.
+
+    Returns:
+        The interval, or None where the metric is None on the set itself; resamples where it is None are left out.
+    """
+    two_sided(level)  # checks the level
+    forged, scores, units = sorted_rows(label, score, groups)
+    if metric(forged, scores) is None:
+        return None
+    falling = np.arange(forged.size)[::-1]  # metrics then meet descending scores in every resample and need no sort
+
+    def values(draws: Draws) -> Floats:
+        found = []
+        for one in weights_of_units(draws):
+            rows = np.repeat(falling, one[units.of_row[falling]])
+            found.append(metric(forged[rows], scores[rows]))
+        return np.array(found, dtype=np.float64)  # None becomes NaN
+
+    known = resample(values, units, resamples, seed, forged.size)
+    return _spread(known[~np.isnan(known)], metric, forged, scores, units, level)
+
+
+def eer_bootstrap(
+    label: ArrayLike,
+    score: ArrayLike,
+    *,
+    groups: ArrayLike | None = None,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval | None:
+    """`bootstrap_interval` of `metrics.eer`, all resamples of a chunk at once: three times as fast on 2,000 images.
+
+    A threshold that no drawn row has repeats the point before it, which moves no crossing.
+    """
+    forged, scores, units = sorted_rows(label, score, groups)
+    counts = _roc_counts(forged, scores, units)
+
+    def values(draws: Draws) -> Floats:
+        tpr, fpr = (np.pad(side / side[:, -1:], ((0, 0), (1, 0))) for side in counts(draws))
+        excess = fpr + tpr - 1
+        after = np.argmax(excess >= 0, axis=1)[:, None]
+        (x0, x1), (e0, e1) = (
+            (np.take_along_axis(curve, after - 1, 1)[:, 0], np.take_along_axis(curve, after, 1)[:, 0])
+            for curve in (fpr, excess)
+        )
+        return np.asarray(x0 - e0 / (e1 - e0) * (x1 - x0))
+
+    known = resample(values, units, resamples, seed, forged.size)
+    return _spread(known, eer, forged, scores, units, level)
+
+
+def tpr_band(
+    label: ArrayLike,
+    score: ArrayLike,
+    fpr: Floats,
+    *,
+    groups: ArrayLike | None = None,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> tuple[Floats, Floats]:
+    """Pointwise percentile interval of the largest TPR whose FPR does not exceed each bound, over identities.
+
+    Args:
+        label: 1 forged, 0 real, shape [n].
+        score: higher for forged, shape [n].
+        fpr: bounds in [0, 1], shape [k].
+        groups: identity of each row, shape [n].
+        level: nominal coverage at each bound.
+        resamples: bootstrap size.
+        seed: of the bootstrap.
+
+    Returns:
+        Lower and upper ends, each of shape [k].
+    """
+    two_sided(level)  # checks the level
+    forged, scores, units = sorted_rows(label, score, groups)
+    counts = _roc_counts(forged, scores, units)
+
+    def values(draws: Draws) -> Floats:
+        tp, fp = counts(draws)
+        tpr = np.zeros((len(tp), fpr.size))
+        for i in range(len(tp)):  # the step curve: 0 before the first threshold
+            reached = np.searchsorted(fp[i], fpr * fp[i, -1] + 1e-9, "right")
+            tpr[i] = np.concatenate([[0], tp[i]])[reached] / tp[i, -1]
+        return tpr
+
+    known = resample(values, units, resamples, seed, forged.size)
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return low, high
+
+
+def _roc_counts(forged: Bools, scores: Floats, units: Units) -> Callable[[Draws], tuple[Ints, Ints]]:
+    """A function from draws to true and false positives at every threshold, falling, each of shape [chunk, k].
+
+    With the rows by falling score these are running sums of the weights of each class.
+    """
+    forged_falling, unit_falling = forged[::-1], units.of_row[::-1]
+    ends = np.flatnonzero(np.append(np.diff(scores[::-1]) != 0, True))  # the last row of each threshold
+
+    def counts(draws: Draws) -> tuple[Ints, Ints]:
+        rows = weights_of_units(draws).take(unit_falling, axis=1)
+        tp, fp = (np.cumsum(rows * kind, axis=1)[:, ends] for kind in (forged_falling, ~forged_falling))
+        return tp, fp
+
+    return counts
+
+
+def _spread(
+    known: Floats,
+    metric: Callable[[Bools, Floats], float | None],
+    forged: Bools,
+    scores: Floats,
+    units: Units,
+    level: float,
+) -> Interval | None:
+    """The percentile interval of resamples, or where they all agree that of sets with a few more units."""
+    z = two_sided(level)
+    method = "bootstrap over identities" if units.repeat else "bootstrap"
+    if known.size and np.ptp(known) > 0:
+        return percentile(known, level, method)
+    ends = [value for value in _with_outliers(metric, forged, scores, units, z) if value is not None]
+    return Interval(min(ends), max(ends), f"{method}, + z^2 images", level)
+
+
+def _with_outliers(
+    metric: Callable[[Bools, Floats], float | None], forged: Bools, scores: Floats, units: Units, z: float
+) -> Iterator[float | None]:
+    yield metric(forged, scores)
+    for kind, count in ((False, units.in_real), (True, units.in_forged)):
+        rows = math.ceil(z * z * np.count_nonzero(forged == kind) / count)
+        for score in (scores[0], scores[-1]):
+            yield metric(np.append(forged, np.full(rows, kind)), np.append(scores, np.full(rows, score)))

@@ -1,0 +1,224 @@
+"""From score rows to cells, one detector on one test set: AUC, interval, and what each image adds to its error."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from benchmarks.evaluation import delong as statistics
+from benchmarks.evaluation.delong import Components
+from benchmarks.evaluation.interval import Interval
+from benchmarks.evaluation.roc import Floats, Ints, twice_below
+from benchmarks.protocol import (
+    EXTERNAL_PREFIX,
+    Condition,
+    FitId,
+    Protocol,
+    TestGrid,
+    TestId,
+    TrainSet,
+    choose_interval,
+    column_of,
+    protocol_of_scores,
+)
+from forge.core.errors import InputError
+
+
+class Where(NamedTuple):
+    """Which cell of a column; `trained_on` only in columns where a test set has several trainings."""
+
+    trained_on: str
+    tested_on: str
+    perturbation: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One detector on one test set.
+
+    Attributes:
+        where: which cell of its column.
+        trained_on: what it was trained on.
+        auc: area under the ROC curve.
+        interval: the protocol's.
+        family: of the tested generator, in a column whose mean is over families; else "".
+        influence: what each image adds to the error of the AUC, shape [n].
+        units: the image, or the person, of each entry of `influence`; one number is one and the same in all cells.
+    """
+
+    where: Where
+    trained_on: str
+    auc: float
+    interval: Interval
+    influence: Floats
+    units: Ints
+    family: str = ""
+
+
+def cells_of(scores: pd.DataFrame, protocol: Protocol | None = None) -> dict[str, dict[str, list[Scored]]]:
+    """Detector -> column -> its cells, in the order of what they were trained and tested on.
+
+    Args:
+        scores: rows of scores.parquet, of any number of seeds.
+        protocol: version and families that the rows were measured by; by default this version's.
+
+    Raises:
+        InputError: a score is not finite.
+    """
+    test = scores[scores["split"] == "test"]
+    trained = {str(text): TrainSet.parse(str(text)) for text in test["trained_on"].unique()}
+    grid = TestGrid.of(map(str, test["generator"].unique()), trained.values(), protocol or protocol_of_scores(test))
+    found: dict[str, dict[str, list[Scored]]] = {}
+    for (detector, trained_on, seed, perturbation), real, forged in _fits(test, _finite(test)):
+        training = trained[trained_on]
+        ordered = np.sort(real.scores)
+        for tested_on, group in forged:
+            column = column_of(training, tested_on, perturbation, grid)
+            if column:
+                named_by = trained_on if column in (Condition.MATRIX, "cross") else ""
+                where = Where(named_by, tested_on, perturbation, seed)
+                cell = _cell(where, trained_on, real, group, ordered)
+                if column == Condition.UNSEEN:
+                    cell = replace(cell, family=grid.protocol.family(tested_on))
+                found.setdefault(detector, {}).setdefault(column, []).append(cell)
+    return found
+
+
+def joined(parts: Mapping[str, Mapping[str, Mapping[str, Sequence[Scored]]]]) -> dict[str, dict[str, list[Scored]]]:
+    """The cells of several suites as those of one: each test set is named with its suite, and no image is shared.
+
+    Args:
+        parts: suite -> what `cells_of` returned.
+
+    Raises:
+        InputError: they were run with different seeds, over which no mean can be taken together.
+    """
+    seeds = {name: sorted({c.where.seed for of in cells.values() for cs in of.values() for c in cs})
+             for name, cells in parts.items()}  # fmt: skip
+    first, *rest = seeds.items()
+    for name, found in rest:
+        if found != first[1]:
+            told = " and ".join(f"{one} has the seeds {', '.join(map(str, of))}" for one, of in (first, (name, found)))
+            raise InputError(f"{told}; only suites of the same seeds can be ranked together")
+    together: dict[str, dict[str, list[Scored]]] = {}
+    unit = 0
+    for name, cells in parts.items():
+        most = max((int(c.units.max(initial=0)) for of in cells.values() for cs in of.values() for c in cs), default=0)
+        for detector, of in cells.items():
+            for column, found_cells in of.items():
+                together.setdefault(detector, {}).setdefault(column, []).extend(
+                    replace(c, where=c.where._replace(tested_on=f"{c.where.tested_on}, {name}"), units=c.units + unit)
+                    for c in found_cells
+                )
+        unit += most + 1
+    return together
+
+
+def tests_of(scores: pd.DataFrame) -> dict[str, Scored]:
+    """Every test that the rows hold, whatever column it belongs to, by the name of its `TestId`; else as `cells_of`."""
+    test = scores[scores["split"] == "test"]
+    found = {}
+    for (detector, trained_on, seed, perturbation), real, forged in _fits(test, _finite(test)):
+        ordered = np.sort(real.scores)
+        for tested_on, group in forged:
+            where = Where("", tested_on, perturbation, seed)
+            cell = _cell(where, trained_on, real, group, ordered)
+            fit = FitId(detector, TrainSet.parse(trained_on))
+            found[str(TestId(fit, tested_on, perturbation, seed))] = cell
+    return found
+
+
+def _finite(test: pd.DataFrame) -> Floats:
+    values = test["score"].to_numpy(dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise InputError(f"{int((~np.isfinite(values)).sum())} scores are NaN or infinite; score these images again")
+    return values
+
+
+class _Images(NamedTuple):
+    """Images of one class: their scores, and the unit of each."""
+
+    scores: Floats
+    units: Ints
+
+
+def _fits(
+    test: pd.DataFrame, values: Floats
+) -> Iterator[tuple[tuple[str, str, int, str], _Images, list[tuple[str, _Images]]]]:
+    """Every fit under every perturbation: its scores of the reals, and of the forgeries of each generator."""
+    units = _units(test)
+    names, codes = {}, []
+    foreign = test["source"].where(
+        test["source"].str.startswith(EXTERNAL_PREFIX), ""
+    )  # photos that have forgeries of their own
+    keys = {name: test[name] for name in ("detector", "trained_on", "seed", "perturbation")}
+    for column, values_of in {**keys, "elsewhere": foreign, "generator": test["generator"]}.items():
+        number, known = pd.factorize(values_of, sort=True)  # "" is the first generator
+        names[column] = list(known)
+        codes.append(number)
+    order = np.lexsort(codes[::-1])
+    key = np.stack([code[order] for code in codes], axis=1)
+    starts = np.flatnonzero(np.r_[True, (key[1:] != key[:-1]).any(axis=1)]) if len(key) else np.empty(0, np.intp)
+    fit, real = None, None
+    forged: list[tuple[str, _Images]] = []
+    for start, end in zip(starts, np.r_[starts[1:], len(key)], strict=True):
+        rows, place = order[start:end], key[start]
+        if fit is not None and (place[:-1] != fit).any():
+            if real is not None and forged:
+                yield _named(names, fit), real, forged
+            fit, real, forged = None, None, []
+        fit, images = place[:-1], _Images(values[rows], units[rows])
+        generator = str(names["generator"][place[-1]])
+        if not generator:
+            real = images
+        else:
+            forged.append((generator, images))
+    if fit is not None and real is not None and forged:
+        yield _named(names, fit), real, forged
+
+
+def _named(names: dict[str, list[object]], fit: Ints) -> tuple[str, str, int, str]:
+    detector, trained_on, seed, perturbation = (
+        names[column][i] for column, i in zip(names, fit[:4], strict=False)
+    )  # the rest says where the photos come from
+    return str(detector), str(trained_on), int(str(seed)), str(perturbation)
+
+
+def _units(test: pd.DataFrame) -> Ints:
+    """One number an identity, or an image where the identity is unknown; forgeries of two seeds are two images."""
+    forged = test["generator"].to_numpy() != ""
+    parts = [pd.factorize(test[column])[0].astype(np.int64) for column in ("generator", "source", "sample_id")]
+    parts.append(np.where(forged, pd.factorize(test["seed"])[0] + 1, 0).astype(np.int64))
+    image = parts[0]
+    for part in parts[1:]:
+        image = pd.factorize(image * (int(part.max(initial=0)) + 1) + part)[0].astype(np.int64)
+    who = test["identity"].replace("", np.nan) if len(test) else test["identity"]
+    person = pd.factorize(who)[0].astype(np.int64)  # -1 where unknown
+    return np.where(person >= 0, image.max(initial=0) + 1 + person, image).astype(np.intp)
+
+
+def _cell(where: Where, trained_on: str, real: _Images, forged: _Images, ordered: NDArray[np.float64]) -> Scored:
+    m, n = forged.scores.size, real.scores.size
+    below, lower = twice_below(forged.scores, ordered), twice_below(real.scores, np.sort(forged.scores))
+    found = Components(below / (2 * n), (2 * m - lower) / (2 * m))
+    units = np.concatenate([real.units, forged.units])
+    adds = [(one - found.auc) / math.sqrt(max(1, one.size * (one.size - 1))) for one in (found.real, found.forged)]
+    return Scored(where, trained_on, found.auc, _interval(found, real, forged, units), np.concatenate(adds), units)
+
+
+def _interval(found: Components, real: _Images, forged: _Images, units: Ints) -> Interval:
+    """`statistics.auc_interval`, without sorting again where no person repeats."""
+    m, n = forged.scores.size, real.scores.size
+    if np.unique(units).size < units.size:
+        label = np.repeat([0, 1], [n, m])
+        return statistics.auc_interval(label, np.concatenate([real.scores, forged.scores]), groups=units)
+    if choose_interval(n, m, variance=found.variance, repeated=False, people=0) == "Newcombe":
+        return statistics.auc_newcombe(found.auc, m, n)
+    return statistics.delong_interval(found)

@@ -1,0 +1,184 @@
+"""One column of a table: the means of its detectors over cells and seeds, and the differences of any two."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from benchmarks.evaluation import means as averages
+from benchmarks.evaluation import seed_variance as seeds
+from benchmarks.evaluation.audits.audit import METADATA, RANDOM, TRIVIAL
+from benchmarks.evaluation.cells import Scored
+from benchmarks.evaluation.families import FamilyInterval, new_family
+from benchmarks.evaluation.means import Estimates, SeedMean
+from benchmarks.evaluation.roc import Floats, Ints
+from benchmarks.evaluation.seed_variance import Pool
+
+CONTROLS = (RANDOM, METADATA, TRIVIAL)  # detectors that are there to be compared with
+
+
+@dataclass(frozen=True)
+class _Means:
+    """A detector's means over the cells of a column, one a seed.
+
+    Attributes:
+        seeds: [S].
+        value: mean AUC of each seed, [S]; `low` and `high`: ends of its interval over images.
+        units: of each seed, the images or people that add to its error.
+        influence: what each of them adds.
+    """
+
+    seeds: list[int]
+    value: Floats
+    low: Floats
+    high: Floats
+    units: list[Ints]
+    influence: list[Floats]
+
+
+class Column:
+    """Detectors that have the same cells of one column.
+
+    With several seeds all detectors but the controls say together how much seeds matter (`measures.seeds`): controls
+    learn little or nothing, so that another seed changes little of them.
+
+    Args:
+        cells: detector -> its cells; the same ones for all.
+    """
+
+    def __init__(self, cells: Mapping[str, Sequence[Scored]]) -> None:
+        self._cells = cells
+        self._means = {name: _means(of) for name, of in cells.items()}
+
+    @property
+    def names(self) -> list[str]:
+        """The detectors, sorted."""
+        return sorted(self._means)
+
+    def mean(self, name: str) -> SeedMean:
+        """The mean AUC of a detector over cells and seeds."""
+        return averages.over_seeds(*self._of([name], [1]), None if name in CONTROLS else self._alone)
+
+    def difference(self, a: str, b: str) -> SeedMean:
+        """The mean AUC of a minus that of b, on the same images."""
+        return averages.over_seeds(*self._of([a, b], [1, -1]), self._paired)
+
+    @property
+    def families(self) -> list[str]:
+        """Families of the tested generators, sorted; empty in a column whose mean is over tests."""
+        return sorted({cell.family for cells in self._cells.values() for cell in cells} - {""})
+
+    def mean_of_families(self, name: str) -> FamilyInterval | None:
+        """The interval of a detector's mean AUC for a new family; None with fewer than two families.
+
+        It is never narrower than the interval over images and seeds: a new family adds to their chance.
+        """
+        return self._over_families([name], [1], self.mean(name))
+
+    def difference_of_families(self, a: str, b: str) -> FamilyInterval | None:
+        """The interval of the mean AUC of a minus that of b for a new family; None with fewer than two families."""
+        return self._over_families([a, b], [1, -1], self.difference(a, b))
+
+    def _over_families(self, names: Sequence[str], signs: Sequence[int], fixed: SeedMean) -> FamilyInterval | None:
+        if len(self.families) < 2:
+            return None
+        means, units, influences = [], [], []
+        for family in self.families:
+            parts: list[tuple[float, Scored]] = []
+            for name, sign in zip(names, signs, strict=True):
+                of_family = [cell for cell in self._cells[name] if cell.family == family]
+                # equally many tests per seed: the mean over all of them is the mean over seeds
+                parts += [(sign / len(of_family), cell) for cell in of_family]
+            means.append(sum(weight * cell.auc for weight, cell in parts))
+            units.append(np.concatenate([cell.units for _, cell in parts]))
+            influences.append(np.concatenate([weight * cell.influence for weight, cell in parts]))
+        interval = new_family(means, averages.covariance(units, influences))
+        return interval._replace(
+            low=min(interval.low, fixed.low), high=max(interval.high, fixed.high), p=max(interval.p, fixed.p)
+        )
+
+    @property
+    def _seeds(self) -> int:
+        return len(next(iter(self._means.values())).seeds)
+
+    @property
+    def _learned(self) -> list[str]:
+        """Detectors that say how much seeds matter."""
+        return [name for name in self.names if name not in CONTROLS] if self._means and self._seeds > 1 else []
+
+    @cached_property
+    def _alone(self) -> Pool | None:
+        """Of the detectors' means, which go up and down together where a seed's forgeries are easy or hard for all."""
+        names = self._learned
+        if len(names) < seeds.FEWEST:
+            return None
+        count = seeds.independent([self._means[name].value for name in names])
+        variances = [averages.seed_variance(*self._of([name], [1])) for name in names]
+        return seeds.pooled(variances, self._seeds - 1, (self._seeds - 1) * count)
+
+    @cached_property
+    def _paired(self) -> Pool | None:
+        """Of differences of two detectors: what a seed does to all of them alike is not in there."""
+        names = self._learned
+        if len(names) < seeds.FEWEST:
+            return None
+        pairs = [averages.seed_variance(*self._of(pair, [1, -1])) for pair in itertools.combinations(names, 2)]
+        return seeds.pooled(pairs, self._seeds - 1, (self._seeds - 1) * (len(names) - 1))
+
+    def _of(self, names: Sequence[str], signs: Sequence[int]) -> tuple[Estimates, Floats]:
+        """Some detectors' means of every seed, and the weights that make one sum a seed of them."""
+        means = [self._means[name] for name in names]
+        value, low, high = (np.concatenate([getattr(one, what) for one in means]) for what in ("value", "low", "high"))
+        if len(names) == 1:
+            covariance = _covariance(means)
+        else:
+            place = {name: i * self._seeds for i, name in enumerate(self.names)}
+            chosen = np.concatenate([np.arange(place[name], place[name] + self._seeds) for name in names])
+            covariance = self._shared[np.ix_(chosen, chosen)]
+        return Estimates(value, low, high, covariance), np.hstack([sign * np.eye(self._seeds) for sign in signs])
+
+    @cached_property
+    def _shared(self) -> Floats:
+        """Covariance of the means of all detectors in all seeds."""
+        return _covariance([self._means[name] for name in self.names])
+
+
+def weights_of(families: Sequence[str]) -> list[float]:
+    """Weights of tests in the mean over families of the mean over the tests of each; they add up to one.
+
+    Two generators of one family say together as much as the only one of another, so that twins do not count twice.
+
+    Args:
+        families: of the tested generator of each test; all "" where the mean is over tests.
+
+    >>> weights_of(["conv-gan", "conv-gan", "style-gan"])
+    [0.25, 0.25, 0.5]
+    """
+    count = Counter(families)
+    return [1 / (len(count) * count[family]) for family in families]
+
+
+def _means(cells: Sequence[Scored]) -> _Means:
+    """Collapse the cells of each seed into their mean: its influences are the mean of theirs."""
+    names = sorted({cell.where.seed for cell in cells})
+    means, units, influences = [], [], []
+    for seed in names:
+        own = [cell for cell in cells if cell.where.seed == seed]
+        weights = weights_of([cell.family for cell in own])
+        shared = averages.covariance([cell.units for cell in own], [cell.influence for cell in own])
+        estimates = averages.estimates_of([cell.auc for cell in own], [cell.interval for cell in own], shared)
+        means.append(averages.combine(estimates, weights))
+        units.append(np.concatenate([cell.units for cell in own]))
+        influences.append(np.concatenate([weight * cell.influence for weight, cell in zip(weights, own, strict=True)]))
+    value, low, high = (np.array([getattr(mean, name) for mean in means]) for name in ("value", "low", "high"))
+    return _Means(names, value, low, high, units, influences)
+
+
+def _covariance(means: Sequence[_Means]) -> Floats:
+    """Covariance of the means of all seeds of some detectors, in their order."""
+    return averages.covariance([u for one in means for u in one.units], [i for one in means for i in one.influence])

@@ -1,0 +1,198 @@
+"""Intervals and paired tests for one detector on one test set, as the protocol (version 1) chooses them.
+
+`label`, `score` and their checks are those of `metrics`; `groups` and what is resampled are those of `resampling`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation.bootstrap import auc_bootstrap
+from benchmarks.evaluation.interval import Interval, two_sided
+from benchmarks.evaluation.resampling import codes, units_of
+from benchmarks.evaluation.roc import Floats, check_scores, placements
+from benchmarks.protocol import choose_interval
+from forge.core.errors import InputError
+
+
+class PairedDifference(NamedTuple):
+    """Two detectors on the same images: AUC of a minus AUC of b, its variance, z, two-sided p and interval."""
+
+    difference: float
+    variance: float
+    z: float
+    p: float
+    interval: Interval
+
+
+# --- AUC: DeLong ------------------------------------------------------------------------------------------------------
+
+
+class Components(NamedTuple):
+    """DeLong's structural components of one detector on one test set.
+
+    Attributes:
+        forged: V10, share of the reals below each forged image, shape [m]; the mean is the AUC.
+        real: V01, share of the forgeries above each real image, shape [n]; the mean is the AUC.
+    """
+
+    forged: Floats
+    real: Floats
+
+    @property
+    def auc(self) -> float:
+        """Area under the ROC curve."""
+        return float(self.forged.mean())
+
+    @property
+    def variance(self) -> float:
+        """S10 / m + S01 / n."""
+        return float(self.forged.var(ddof=1) / self.forged.size + self.real.var(ddof=1) / self.real.size)
+
+
+def components(label: ArrayLike, score: ArrayLike) -> Components:
+    """DeLong's structural components (DeLong et al. 1988) in O(n log n), as Sun and Xu 2014; rows in input order."""
+    forged, scores = check_scores(label, score)
+    m = int(np.count_nonzero(forged))
+    n = forged.size - m
+    if min(m, n) < 2:
+        raise InputError(f"DeLong's variance needs 2 images of each class, got {m} forged and {n} real")
+    of_forged, of_real = placements(forged, scores)
+    return Components(of_forged / (2 * n), of_real / (2 * m))
+
+
+def delong_variance(label: ArrayLike, score: ArrayLike) -> float:
+    """Variance of the AUC, S10 / m + S01 / n."""
+    return components(label, score).variance
+
+
+def auc_delong(label: ArrayLike, score: ArrayLike, *, level: float = 0.95) -> Interval:
+    """AUC -+ z sqrt(DeLong's variance), cut to [0, 1]; empty where the classes separate perfectly."""
+    return delong_interval(components(label, score), level=level)
+
+
+def delong_interval(found: Components, *, level: float = 0.95) -> Interval:
+    """`auc_delong` of components that are known already."""
+    value, half = found.auc, two_sided(level) * math.sqrt(found.variance)
+    return Interval(max(0.0, value - half), min(1.0, value + half), "DeLong", level)
+
+
+def delong_paired(label: ArrayLike, score_a: ArrayLike, score_b: ArrayLike, *, level: float = 0.95) -> PairedDifference:
+    """Paired DeLong test of AUC(a) = AUC(b) on the same images in the same order; rows must be independent."""
+    return paired(components(label, score_a), components(label, score_b), level=level)
+
+
+def paired(a: Components, b: Components, *, level: float = 0.95) -> PairedDifference:
+    """Paired DeLong test of two detectors whose components list the same images in the same order.
+
+    Where the variance of the difference vanishes (say, both separate perfectly) an interval of no width would claim
+    too much: then the two Newcombe intervals are combined instead (MOVER, Zou and Donner 2008; conservative, since it
+    ignores that the detectors saw the same images), and the variance is read off the side that faces zero.
+    """
+    difference, z_level = a.auc - b.auc, two_sided(level)
+    variance = Components(a.forged - b.forged, a.real - b.real).variance
+    if variance > 1e-24:  # components are multiples of 1 / 2n: anything below is rounding
+        low, high = (difference + side * z_level * math.sqrt(variance) for side in (-1, 1))
+        interval = Interval(max(-1.0, low), min(1.0, high), "paired DeLong", level)
+    else:
+        of_a, of_b = (auc_newcombe(one.auc, one.forged.size, one.real.size, level=level) for one in (a, b))
+        low = max(-1.0, difference - math.hypot(a.auc - of_a.low, of_b.high - b.auc))
+        high = min(1.0, difference + math.hypot(of_a.high - a.auc, b.auc - of_b.low))
+        interval = Interval(low, high, "Newcombe, combined", level)
+        variance = ((difference - low if difference > 0 else high - difference) / z_level) ** 2
+    z = difference / math.sqrt(variance)
+    return PairedDifference(difference, variance, z, normal_p(z), interval)
+
+
+def normal_p(z: float) -> float:
+    """Two-sided p of a standard normal z: 0.05 at 1.96."""
+    return math.erfc(abs(z) / math.sqrt(2))
+
+
+# --- AUC: Newcombe ----------------------------------------------------------------------------------------------------
+
+
+def auc_newcombe(auc: float, n_forged: int, n_real: int, *, level: float = 0.95) -> Interval:
+    """Score interval of an AUC (Newcombe 2006, method 5): never empty, never outside [0, 1], good at small n.
+
+    Its ends solve |auc - t| = z sqrt(V(t)), with V(t) = t(1 - t)(1 + N(1 - t)/(2 - t) + N t/(1 + t)) / (m n) and
+    N = (m + n)/2 - 1.
+    """
+    from scipy.optimize import brentq
+
+    if not 0 <= auc <= 1:
+        raise InputError(f"auc must lie in [0, 1], got {auc:g}")
+    if min(n_forged, n_real) < 1:
+        raise InputError(f"an AUC needs images of both classes, got {n_forged} forged and {n_real} real")
+    z, extra = two_sided(level), (n_forged + n_real) / 2 - 1
+
+    def excess(t: float) -> float:
+        spread = t * (1 - t) * (1 + extra * ((1 - t) / (2 - t) + t / (1 + t)))
+        return abs(auc - t) - z * math.sqrt(spread / (n_forged * n_real))
+
+    def end(outside: float) -> float:
+        # excess is 0 at an auc of 0 or 1 and below 0 next to it, > 0 at the other end of [0, 1]: one crossing between
+        inside = min(max(auc, 1e-300), np.nextafter(1, 0))
+        return auc if auc == outside else float(brentq(excess, inside, outside, xtol=1e-15))
+
+    return Interval(end(0.0), end(1.0), "Newcombe", level)
+
+
+# --- The protocol's choice --------------------------------------------------------------------------------------------
+
+
+def auc_interval(
+    label: ArrayLike,
+    score: ArrayLike,
+    *,
+    groups: ArrayLike | None = None,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """The protocol's interval of an AUC; `method` says which one it is.
+
+    Newcombe where a class has fewer than 200 images or the classes separate perfectly, inverted or all tied (there
+    resampling and DeLong both give an interval of no width); else a bootstrap over identities where identities repeat;
+    else DeLong. Images of one identity are not independent, so where identities repeat Newcombe counts identities,
+    which is conservative, and also serves where a class has fewer than 30 of them.
+    """
+    forged, scores = check_scores(label, score)
+    units = units_of(forged, codes(groups, forged.size))
+    m = int(np.count_nonzero(forged))
+    method = choose_interval(
+        forged.size - m,
+        m,
+        variance=delong_variance(forged, scores) if min(m, forged.size - m) > 1 else 0.0,
+        repeated=units.repeat,
+        people=min(units.in_real, units.in_forged),
+    )
+    if method == "bootstrap over identities":
+        return auc_bootstrap(forged, scores, groups=groups, level=level, resamples=resamples, seed=seed)
+    if method == "DeLong":
+        return auc_delong(forged, scores, level=level)
+    found = auc_newcombe(metrics.auc(forged, scores), units.in_forged, units.in_real, level=level)
+    return Interval(found.low, found.high, method, level)
+
+
+# --- Families of tests ------------------------------------------------------------------------------------------------
+
+
+def holm(p_values: ArrayLike) -> NDArray[np.float64]:
+    """Holm's step-down adjusted p-values (Holm 1979), in the order given: reject where the result is at most alpha.
+
+    >>> holm([0.01, 0.04, 0.03]).tolist()
+    [0.03, 0.06, 0.06]
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
+        raise InputError("p-values must be a list of numbers in [0, 1]; NaN is not one")
+    order = np.argsort(p)
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1)))
+    return adjusted

@@ -1,0 +1,218 @@
+"""From score rows to cells: one cell a detector, training and test generator."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from benchmarks.evaluation import delong as statistics
+from benchmarks.evaluation import means as averages
+from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation.interval import Interval, two_sided
+from benchmarks.evaluation.metrics import METRICS, load_metrics
+from benchmarks.evaluation.metrics.base import Metric, TestScores
+from benchmarks.evaluation.resampling import codes, units_of
+from benchmarks.evaluation.results import Cell, Comparison
+from benchmarks.evaluation.roc import Floats, Ints
+from benchmarks.protocol import (
+    CLEAN,
+    EXTERNAL_PREFIX,
+    SHUFFLED,
+    Protocol,
+    TestGrid,
+    TrainSet,
+    choose_interval,
+    condition_of,
+)
+from detect.data.views import random_labels
+from forge.core.errors import BenchError, InputError, short
+
+RESAMPLES = 2000
+
+
+def evaluate(
+    scores: pd.DataFrame,
+    measured: Sequence[Metric] | None = None,
+    *,
+    failed: dict[str, str] | None = None,
+    protocol: Protocol | None = None,
+) -> list[Cell]:
+    """Compute every cell that the rows allow.
+
+    Args:
+        scores: rows of scores.parquet, splits `val` and `test`; real rows have an empty generator.
+        measured: metrics of every cell beside its AUC; by default those of the protocol.
+        failed: receives the metrics that failed, id -> why, and lets the others go on; None: a failure is raised.
+        protocol: version and families; by default this version's.
+
+    Returns:
+        Cells in the order of detector, trained_on, seed, perturbation, tested_on.
+
+    Raises:
+        InputError: a detector has no val rows of its training forgeries, scores are not usable, or a metric failed.
+    """
+    cells = []
+    measured = load_metrics() if measured is None else measured
+    tests = TestGrid.of_scores(scores, protocol)
+    for key, rows in scores.groupby(["detector", "trained_on", "seed"], sort=True):
+        detector, trained_on, seed = map(str, key)
+        training = TrainSet.parse(trained_on)
+        if training.variant == SHUFFLED:
+            rows = rows.assign(label=random_labels(rows, 0).astype("int8"))
+        val = rows[(rows["split"] == "val") & (rows["perturbation"] == training.perturbation)]
+        threshold = _threshold(val, detector, training)
+        for perturbation, test in rows[rows["split"] == "test"].groupby("perturbation", sort=True):
+            reals = test[test["generator"] == ""]
+            elsewhere = reals["source"].str.startswith(EXTERNAL_PREFIX)
+            for tested_on, forged in test[test["generator"] != ""].groupby("generator", sort=True):
+                own = reals["source"] == tested_on if str(tested_on).startswith(EXTERNAL_PREFIX) else ~elsewhere
+                if not own.any():
+                    continue  # its real photos could not be scored
+                pair = pd.concat([reals[own], forged], ignore_index=True)
+                names = {
+                    "detector": detector,
+                    "trained_on": trained_on,
+                    "tested_on": str(tested_on),
+                    "perturbation": str(perturbation),
+                    "condition": str(condition_of(training, str(tested_on), str(perturbation), tests)),
+                    "seed": int(seed),
+                }
+                cells.append(_cell(pair, names, threshold, measured, failed))
+    return cells
+
+
+def grid(scores: pd.DataFrame) -> pd.DataFrame:
+    """The rows of tests that means over generators take: without snapshots and external pairs."""
+    return scores[
+        ~scores["generator"].isin(TestGrid.of_scores(scores).beside) & ~scores["source"].str.startswith(EXTERNAL_PREFIX)
+    ]
+
+
+def _threshold(val: pd.DataFrame, detector: str, training: TrainSet) -> float:
+    known = val["generator"].isin(training.generators)
+    if len(val) and not known.any():  # trained elsewhere: its own probabilities are all that was fixed beforehand
+        certain = val["score"][val["probability"] >= 0.5]
+        return float(certain.min()) if len(certain) else float(np.nextafter(val["score"].max(), np.inf))
+    seen = val[(val["generator"] == "") | known]
+    if seen["label"].nunique() < 2:
+        raise InputError(f"{detector} trained on {training} has no val scores of both classes; score val too")
+    return metrics.best_threshold(seen["label"].to_numpy(), seen["score"].to_numpy())
+
+
+def identities(rows: pd.DataFrame) -> NDArray[np.object_]:
+    """The person of each row, None where unknown (such a row is a person of its own)."""
+    column = rows["identity"]
+    return np.array([None if pd.isna(name) or name == "" else name for name in column], dtype=object)
+
+
+def _cell(
+    rows: pd.DataFrame,
+    names: dict[str, Any],
+    threshold: float,
+    measured: Sequence[Metric],
+    failed: dict[str, str] | None,
+) -> Cell:
+    label, score = rows["label"].to_numpy(), rows["score"].to_numpy()
+    groups = identities(rows)
+    test = TestScores(
+        label, score, rows["probability"].to_numpy(), threshold, groups, names["perturbation"], resamples=RESAMPLES
+    )
+    interval = statistics.auc_interval(label, score, groups=groups, resamples=RESAMPLES, seed=0)
+    found: dict[str, float | None] = {}
+    for metric in measured:
+        found |= _fields(metric, test, failed)
+    return Cell(
+        **names,
+        n_real=int((label == 0).sum()),
+        n_forged=int((label == 1).sum()),
+        auc=metrics.auc(label, score),
+        auc_low=interval.low,
+        auc_high=interval.high,
+        auc_method=interval.method,
+        threshold=threshold,
+        **found,
+    )
+
+
+def _fields(metric: Metric, test: TestScores, failed: dict[str, str] | None) -> dict[str, float | None]:
+    """A metric's part of a cell; what a plug-in's code raises is named."""
+    try:
+        return metric.fields(test)
+    except BenchError:
+        raise
+    except Exception as error:  # code of others may raise anything; it is named, and re-raised or recorded
+        why = f"{type(error).__name__}: {short(str(error))}"
+        if failed is None or metric.id in METRICS.entries:
+            raise InputError(f"metric {metric.id} failed: {why}") from error
+        failed[metric.id] = why
+        return {metric.id: None}
+
+
+def compare(scores: pd.DataFrame) -> list[Comparison]:
+    """Compare every two detectors with the same training on the same test images.
+
+    Args:
+        scores: rows of scores.parquet.
+
+    Returns:
+        Paired differences, Holm-adjusted over all of them: DeLong's test where the protocol's intervals of both are
+        DeLong's, else the same test with the intervals that the protocol has for small or perfectly separated sets
+        (`averages.combine`), as in the leaderboard.
+    """
+    usual = ~scores["trained_on"].str.endswith(f":{SHUFFLED}")
+    test = scores[(scores["split"] == "test") & (scores["perturbation"] == CLEAN) & usual]
+    found: list[tuple[tuple[str, str, int], str, str, averages.Mean]] = []
+    for duel, forged in test[test["label"] == 1].groupby(["trained_on", "generator", "seed"], sort=True):
+        trained_on, tested_on, seed = map(str, duel)
+        real = (test["label"] == 0) & (test["trained_on"] == trained_on) & (test["seed"] == int(seed))
+        both = pd.concat([test[real], forged])
+        wide = both.pivot(index=["label", "sample_id"], columns="detector", values="score")
+        wide = wide.dropna(axis=1)  # a detector that was not scored on these forgeries has no test
+        label = wide.index.get_level_values("label").to_numpy()
+        people = both.drop_duplicates(["label", "sample_id"]).set_index(["label", "sample_id"]).loc[wide.index]
+        names = sorted(map(str, wide.columns))
+        estimates = _estimates(label, [wide[name].to_numpy() for name in names], identities(people))
+        for i, j in itertools.combinations(range(len(names)), 2):
+            difference = averages.combine(estimates.of([i, j]), [1, -1])
+            found.append(((trained_on, tested_on, int(seed)), names[i], names[j], difference))
+    if not found:
+        return []
+    adjusted = statistics.holm([paired.p for *_, paired in found])
+    return [
+        Comparison(
+            trained_on=trained_on,
+            tested_on=tested_on,
+            seed=seed,
+            a=a,
+            b=b,
+            difference=paired.value,
+            low=max(-1.0, paired.low),
+            high=min(1.0, paired.high),
+            p_holm=float(p),
+        )
+        for ((trained_on, tested_on, seed), a, b, paired), p in zip(found, adjusted, strict=True)
+    ]
+
+
+def _estimates(label: Ints, scores: Sequence[Floats], people: NDArray[np.object_]) -> averages.Estimates:
+    """AUCs of detectors on the same images, with the protocol's intervals and their covariance."""
+    units = units_of(label == 1, codes(people, label.size))
+    placed = [statistics.components(label, score) for score in scores]
+    added = [averages.influence_of(label, one) for one in placed]
+    covariance = averages.covariance([units.of_row] * len(placed), added)
+    m = int(np.count_nonzero(label == 1))
+    ends = []
+    for i, one in enumerate(placed):
+        method = choose_interval(label.size - m, m, variance=one.variance, repeated=False, people=0)
+        if method == "Newcombe":  # the covariance is over people where they repeat, so only counts are adapted
+            ends.append(statistics.auc_newcombe(one.auc, units.in_forged, units.in_real))
+        else:
+            half = two_sided(0.95) * math.sqrt(covariance[i, i])  # DeLong's, over people where they repeat
+            ends.append(Interval(max(0.0, one.auc - half), min(1.0, one.auc + half), "DeLong", 0.95))
+    return averages.estimates_of([one.auc for one in placed], ends, covariance)

@@ -1,0 +1,229 @@
+"""Means of AUCs over test generators and seeds, and differences of such means, with intervals and tests.
+
+A mean over generators cannot treat its AUCs as independent: all of them share their real images, and two detectors
+share their forgeries too. But every AUC is a sum over images (the influence of an image is its DeLong component minus
+the AUC), so that the covariance of any two AUCs is a sum over the images, or the identities, that both have seen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from benchmarks.evaluation.delong import Components, components, normal_p
+from benchmarks.evaluation.interval import Interval, two_sided
+from benchmarks.evaluation.roc import Floats, Ints
+from benchmarks.evaluation.seed_variance import Pool, SeedVariance
+from forge.core.errors import InputError
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """AUCs that share images.
+
+    Attributes:
+        value: of each, shape [k].
+        low: lower end of its own interval, shape [k].
+        high: upper end, shape [k].
+        covariance: of all of them, shape [k, k].
+        level: of the intervals.
+    """
+
+    value: Floats
+    low: Floats
+    high: Floats
+    covariance: Floats
+    level: float = 0.95
+
+    def of(self, chosen: Sequence[int]) -> Estimates:
+        """Some of them."""
+        where = list(chosen)
+        return Estimates(
+            self.value[where], self.low[where], self.high[where], self.covariance[np.ix_(where, where)], self.level
+        )
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A weighted sum of AUCs.
+
+    Attributes:
+        value: the sum.
+        low: lower end of its interval.
+        high: upper end.
+        p: two-sided, of the sum being zero; for a difference of two means.
+    """
+
+    value: float
+    low: float
+    high: float
+    p: float
+
+
+@dataclass(frozen=True)
+class SeedMean:
+    """A mean over seeds.
+
+    Attributes:
+        value: the mean.
+        low: lower end of an interval that covers the chance of images and of seeds; of images alone with one seed.
+        high: upper end.
+        sd: standard deviation over seeds; None with one seed.
+        share: of the variance that comes from seeds and not from images, in [0, 1]; None with one seed.
+        seeds: how many.
+        p: two-sided, of the mean being zero; for a difference.
+    """
+
+    value: float
+    low: float
+    high: float
+    sd: float | None
+    share: float | None
+    seeds: int
+    p: float
+
+
+def influence(label: ArrayLike, score: ArrayLike) -> Floats:
+    """What each image adds to the error of the AUC, shape [n]; the squares add up to DeLong's variance."""
+    return influence_of(label, components(label, score))
+
+
+def influence_of(label: ArrayLike, found: Components) -> Floats:
+    """`influence` of components that are known already."""
+    forged = np.asarray(label) == 1
+    values = np.empty(forged.size)
+    for rows, of_class in ((forged, found.forged), (~forged, found.real)):
+        values[rows] = (of_class - found.auc) / math.sqrt(of_class.size * (of_class.size - 1))
+    return values
+
+
+def covariance(units: Sequence[Ints], influences: Sequence[Floats]) -> Floats:
+    """Covariance of k AUCs from what each image adds to each of them, shape [k, k], in time linear in the rows.
+
+    Args:
+        units: the image, or the identity, of each row: one number means one and the same in all of them.
+        influences: of `influence`, in the same order.
+    """
+    from scipy import sparse
+
+    if len(units) != len(influences) or any(u.shape != i.shape for u, i in zip(units, influences, strict=True)):
+        raise InputError("units and influences must list the same rows for the same AUCs")
+    row = np.repeat(np.arange(len(units)), [len(one) for one in units])
+    column = np.concatenate(units)
+    if column.size and (column.min() < 0 or column.max() > 8 * column.size):  # far apart: numbered anew
+        _, column = np.unique(column, return_inverse=True)
+    table = sparse.csr_array((np.concatenate(influences), (row, column)), shape=(len(units), int(column.max()) + 1))
+    return np.asarray((table @ table.T).toarray(), dtype=np.float64)
+
+
+def combine(estimates: Estimates, weights: ArrayLike) -> Mean:
+    """A weighted sum of AUCs with its interval: square-and-add of the ends (MOVER, Zou 2008), correlations included.
+
+    With d_j = w_j (value_j - low_j), or w_j (high_j - value_j) where w_j < 0, the lower end is sum - sqrt(d' R d), R
+    the correlations; the upper end is its mirror image. So the ends are asymmetric where those of the AUCs are, and
+    for two AUCs with DeLong's intervals it is the paired DeLong test. An AUC without variance (perfect separation) has
+    no known correlation: there the one is taken that widens the interval, 1 or 0. p follows from the end at zero.
+
+    Args:
+        estimates: the AUCs.
+        weights: of each, shape [k]: 1/k for their mean; negative ones make a difference.
+    """
+    w = np.asarray(weights, dtype=np.float64)
+    if w.shape != estimates.value.shape:
+        raise InputError(f"one weight an AUC: {w.size} weights for {estimates.value.size}")
+    below, above = estimates.value - estimates.low, estimates.high - estimates.value
+    value = float(w @ estimates.value)
+    low = value - _length(estimates.covariance, w * np.where(w > 0, below, above))
+    high = value + _length(estimates.covariance, w * np.where(w > 0, above, below))
+    facing = value - low if value > 0 else high - value
+    z = two_sided(estimates.level) * abs(value) / facing if facing > 0 else math.inf if value else 0.0
+    return Mean(value, low, high, normal_p(z))
+
+
+def _length(covariances: Floats, d: Floats) -> float:
+    """Square root of d' R d, where R are the correlations of `covariances`."""
+    sd = np.sqrt(np.diag(covariances))
+    known = np.outer(sd, sd) > 1e-24  # as in `paired`: anything below is rounding
+    unknown = (np.outer(d, d) > 0).astype(np.float64)
+    correlation = np.where(known, covariances / np.where(known, np.outer(sd, sd), 1.0), unknown)
+    np.fill_diagonal(correlation, 1.0)
+    return math.sqrt(max(0.0, float(d @ correlation @ d)))
+
+
+def seed_variance(estimates: Estimates, weights: ArrayLike) -> SeedVariance:
+    """The variance between the seeds of a sum of AUCs, and what images alone make of it; arguments of `over_seeds`."""
+    w = np.atleast_2d(np.asarray(weights, dtype=np.float64))
+    seeds, of_images = len(w), w @ estimates.covariance @ w.T
+    shared = (of_images.sum() - np.trace(of_images)) / (seeds * (seeds - 1))
+    return SeedVariance(float((w @ estimates.value).var(ddof=1)), max(0.0, float(np.trace(of_images) / seeds - shared)))
+
+
+def over_seeds(estimates: Estimates, weights: ArrayLike, pool: Pool | None = None) -> SeedMean:
+    """Mean over seeds of a sum of AUCs, with an interval for another seed's run on other images.
+
+    With the sums y of S seeds, their variance B between seeds, and the variance of their mean over images I, the
+    variance of the mean is I + s / S, where s = B - (what images alone make of B) is the seeds' own variance, not
+    below zero. B has S - 1 degrees of freedom, I is taken as known, and Satterthwaite's approximation gives those of
+    the sum: few seeds make a wide interval, as they should. A pool moderates B and adds its degrees of freedom.
+
+    Args:
+        estimates: the AUCs of all seeds.
+        weights: of each AUC in the sum of each seed, shape [S, k].
+        pool: what the other detectors of the table say about seeds.
+    """
+    from scipy import stats
+
+    w = np.atleast_2d(np.asarray(weights, dtype=np.float64))
+    seeds = len(w)
+    image = combine(estimates, w.mean(axis=0))
+    if seeds == 1:
+        return SeedMean(image.value, image.low, image.high, None, None, 1, image.p)
+    found = seed_variance(estimates, w)
+    between, freedom = pool.moderated(found, seeds - 1) if pool else (found.between, float(seeds - 1))
+    own = max(0.0, between - found.images)
+    z, halves, ps = two_sided(estimates.level), [], []
+    for half in (image.value - image.low, image.high - image.value):
+        variance = (half / z) ** 2 + own / seeds
+        of_sum = freedom * (variance * seeds / between) ** 2 if own > 0 else math.inf
+        curve = stats.t(of_sum) if math.isfinite(of_sum) else stats.norm()
+        halves.append(float(curve.ppf(0.5 + estimates.level / 2)) * math.sqrt(variance))
+        ps.append(2 * float(curve.sf(abs(image.value) / math.sqrt(variance))) if variance > 0 else float(image.p))
+    total = float((w @ estimates.covariance @ w.T).mean()) + own / seeds
+    return SeedMean(
+        image.value,
+        image.value - halves[0],
+        image.value + halves[1],
+        math.sqrt(found.between),
+        own / seeds / total if total > 0 else 0.0,
+        seeds,
+        ps[0] if image.value > 0 else ps[1],  # of the end that faces zero
+    )
+
+
+def estimates_of(values: Sequence[float], intervals: Sequence[Interval], covariances: Floats) -> Estimates:
+    """AUCs with the intervals that the protocol chose for them, all of one level."""
+    levels = {one.level for one in intervals}
+    if len(levels) != 1 or len(intervals) != len(values) or covariances.shape != (len(values),) * 2:
+        raise InputError("estimates need one interval a value, of one level, and their covariance")
+    low, high = (np.array([getattr(one, end) for one in intervals]) for end in ("low", "high"))
+    return Estimates(np.asarray(values, dtype=np.float64), low, high, covariances, levels.pop())
+
+
+def detectable(errors: ArrayLike, *, level: float = 0.95, power: float = 0.8) -> float:
+    """The smallest difference that a two-sided test finds with a given power: (z_level + z_power) times its error.
+
+    Args:
+        errors: standard errors of differences; their median stands for a table, shape [n].
+        level: of the test.
+        power: the share of studies that find it, in (0, 1).
+    """
+    from statistics import NormalDist
+
+    found = np.asarray(errors, dtype=np.float64)
+    if found.size == 0 or not 0 < power < 1:
+        raise InputError("a detectable difference needs standard errors, and a power in (0, 1)")
+    return float((two_sided(level) + NormalDist().inv_cdf(power)) * np.median(found))

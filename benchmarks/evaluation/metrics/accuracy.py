@@ -1,0 +1,36 @@
+"""Balanced accuracy, at the threshold fixed on validation images and at probability 0.5."""
+
+from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation.metrics.base import Metric, TestScores, Value
+from benchmarks.evaluation.proportions import balanced_interval
+
+
+class BalancedAccuracy(Metric):
+    """(TPR + TNR) / 2 at the threshold fixed on validation images."""
+
+    id = "balanced_accuracy"
+    title = "Balanced accuracy"
+    meaning = "Mean of TPR and TNR at the threshold fixed on validation images."
+    unit = "percent"
+    counted = "fewest"
+
+    def compute(self, test: TestScores) -> Value:
+        """See `metrics.balanced_accuracy`."""
+        return Value(metrics.balanced_accuracy(test.label, test.score, test.threshold))
+
+
+class AccuracyAtHalf(Metric):
+    """(TPR + TNR) / 2 at probability 0.5."""
+
+    id = "accuracy"
+    title = "Balanced accuracy at 0.5"
+    meaning = "Mean of TPR and TNR at calibrated probability 0.5."
+    unit = "percent"
+    interval = True
+
+    def compute(self, test: TestScores) -> Value:
+        """See `metrics.balanced_accuracy`; the interval is that of both classes' proportions."""
+        value = metrics.balanced_accuracy(test.label, test.probability, 0.5)
+        right = (test.probability >= 0.5) == (test.label == 1)
+        ends = balanced_interval(right, test.label, groups=test.groups)
+        return Value(value, ends.low, ends.high)

@@ -1,0 +1,30 @@
+"""Average precision, at the prevalence of the test set and at prevalence 0.5."""
+
+from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation.metrics.base import Metric, TestScores, Value
+
+
+class AveragePrecision(Metric):
+    """Average precision at the test set's prevalence."""
+
+    id = "ap"
+    title = "AP"
+    meaning = "Average precision at the test set's prevalence."
+    unit = "share"
+    shown = False
+
+    def compute(self, test: TestScores) -> Value:
+        """See `metrics.average_precision`."""
+        return Value(metrics.average_precision(test.label, test.score))
+
+
+class AveragePrecisionBalanced(AveragePrecision):
+    """Average precision at prevalence 0.5."""
+
+    id = "ap_balanced"
+    title = "AP at equal prevalence"
+    meaning = "Average precision at prevalence 0.5."
+
+    def compute(self, test: TestScores) -> Value:
+        """See `metrics.average_precision`."""
+        return Value(metrics.average_precision(test.label, test.score, prevalence=0.5))

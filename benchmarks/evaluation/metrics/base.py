@@ -1,0 +1,132 @@
+"""A metric of one detector on one test set: what it may read, what it gives, and how a table shows it.
+
+A metric is one file with one class (or a few), registered in `benchmarks.evaluation.metrics.METRICS`, by an installed
+package (entry points `benchmarks.metrics`), or named by a file: `bench run --metric path/to/file.py:Class`.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from benchmarks.evaluation.roc import Floats, Ints
+from benchmarks.protocol import CLEAN
+
+Unit = Literal["percent", "share", "number"]
+Counted = Literal["all", "fewest", "forged"]
+
+
+class MetricFacts(BaseModel):
+    """What a metric is and how it is shown; stored in results.json, so that a page needs no code of plug-ins."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str = Field(description="its key in the cells of results.json and its column in results.csv")
+    title: str = Field(description="heading of its column on the page")
+    meaning: str = Field(description="its definition in a sentence")
+    better: Literal["higher", "lower"] = Field(description="which values are better")
+    unit: Unit = Field(description="percent: a share of images; share: a mean in [0, 1]; number: anything")
+    counted: Counted = Field(
+        "all", description="images that decide its digits: all, of the smaller class, or forged ones"
+    )
+    interval: bool = Field(False, description="whether cells carry ID_low and ID_high too")
+    shown: bool = Field(False, description="whether the page and report.md have it; results.csv always has it")
+    equal_prevalence: str = Field("", description="id of the same metric at prevalence 0.5, which is shown before it")
+    missing: str = Field("n too small", description="what a table says where it has no value")
+    name: str = Field(description="that loads it: registered, or path/to/file.py:Class")
+
+
+@dataclass(frozen=True)
+class TestScores:
+    """The scores of one detector on one test set.
+
+    Attributes:
+        label: 1 forged, 0 real, shape [n]; both classes are there.
+        score: higher for forged, shape [n].
+        probability: calibrated probability of being forged, in [0, 1], shape [n].
+        threshold: score from which an image is called forged, fixed on validation images.
+        groups: identity of each image, None where unknown, shape [n].
+        perturbation: of the test images; "none": they were left alone.
+        resamples: of a bootstrap.
+    """
+
+    __test__ = False
+
+    label: Ints
+    score: Floats
+    probability: Floats
+    threshold: float
+    groups: NDArray[np.object_]
+    perturbation: str = CLEAN
+    resamples: int = 2000
+
+
+class Value(NamedTuple):
+    """The value of a metric; None: undefined on this test set. `low` and `high`: ends of its 95 % interval, if any."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+class Metric(ABC):
+    """A number per test set."""
+
+    id: ClassVar[str]
+    title: ClassVar[str]
+    meaning: ClassVar[str]
+    better: ClassVar[Literal["higher", "lower"]] = "higher"
+    unit: ClassVar[Unit] = "number"
+    counted: ClassVar[Counted] = "all"
+    interval: ClassVar[bool] = False
+    shown: ClassVar[bool] = True
+    equal_prevalence: ClassVar[str] = ""
+    missing: ClassVar[str] = "n too small"
+
+    @abstractmethod
+    def compute(self, test: TestScores) -> Value:
+        """Compute the metric from the scores alone; the same rows in another order give the same value."""
+
+    @classmethod
+    def facts(cls, name: str = "") -> MetricFacts:
+        """What results.json says of it.
+
+        Args:
+            name: that loads it; by default its id.
+        """
+        fields = MetricFacts.model_fields.keys() - {"name"}
+        return MetricFacts(**{field: getattr(cls, field) for field in fields}, name=name or cls.id)
+
+    def fields(self, test: TestScores) -> dict[str, float | None]:
+        """Its part of a cell: ID, and of a metric with an interval ID_low and ID_high.
+
+        Raises:
+            ValueError: the value is NaN or infinite.
+        """
+        value = self.compute(test)
+        found: dict[str, Any] = {self.id: value.value}
+        if self.interval:
+            found |= {f"{self.id}_low": value.low, f"{self.id}_high": value.high}
+        for name, number in found.items():
+            if number is not None and not np.isfinite(number):
+                raise ValueError(f"{name} is {number}; a metric without a value returns None")
+        return {name: None if number is None else float(number) for name, number in found.items()}
+
+
+def check_id(name: str, taken: frozenset[str]) -> str | None:
+    """Return what is wrong with the id of a metric, or None.
+
+    Args:
+        name: the id.
+        taken: names that cells have already.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name):
+        return f"its id {name[:40]!r} must be lower case letters, digits and _, beginning with a letter"
+    clash = {name, f"{name}_low", f"{name}_high"} & taken
+    return f"its id {name!r} is taken: every result has a field {min(clash)!r} already" if clash else None

@@ -1,0 +1,18 @@
+"""The area under the ROC curve at low false positive rates."""
+
+from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation.metrics.base import Metric, TestScores, Value
+
+
+class PartialAuc(Metric):
+    """McClish-standardised area under the ROC curve over FPR <= 10 %."""
+
+    id = "pauc"
+    title = "pAUC"
+    meaning = "Area under the ROC curve over FPR <= 10 %, standardised after McClish 1989."
+    unit = "share"
+    shown = False
+
+    def compute(self, test: TestScores) -> Value:
+        """See `metrics.partial_auc`."""
+        return Value(metrics.partial_auc(test.label, test.score))

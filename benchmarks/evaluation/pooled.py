@@ -1,0 +1,40 @@
+"""The mean AUC of test sets that share images, straight from their score rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from benchmarks.evaluation import delong as statistics
+from benchmarks.evaluation import means as averages
+from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation.evaluate import identities
+
+
+def people(rows: pd.DataFrame) -> NDArray[np.object_]:
+    """The person of each row, or the image where the person is unknown; forgeries of two seeds are two images."""
+    parts = [rows[name].astype(str) for name in ("generator", "source", "sample_id")]
+    image = parts[0] + "\0" + parts[1] + "\0" + parts[2]
+    image += np.where(rows["generator"] == "", "", "\0" + rows["seed"].astype(str))
+    who = identities(rows)
+    return np.where(pd.isna(who), "\0" + image.to_numpy(dtype=object), who)
+
+
+def mean_auc(tests: Sequence[pd.DataFrame], *, level: float = 0.95) -> averages.Mean:
+    """The mean AUC of test sets with its interval: images and people that stand in several of them count once.
+
+    Args:
+        tests: score rows of one test set each; a column `person`, where there is one, holds what `people` says.
+        level: of the interval.
+    """
+    names = [rows["person"].to_numpy(dtype=object) if "person" in rows else people(rows) for rows in tests]
+    codes = pd.factorize(np.concatenate(names))[0]
+    units = np.split(codes, np.cumsum([len(one) for one in names])[:-1])
+    pairs = [(rows["label"].to_numpy(), rows["score"].to_numpy()) for rows in tests]
+    values = [metrics.auc(*pair) for pair in pairs]
+    ends = [statistics.auc_interval(*pair, groups=unit, level=level) for pair, unit in zip(pairs, units, strict=True)]
+    shared = averages.covariance(units, [averages.influence(*pair) for pair in pairs])
+    return averages.combine(averages.estimates_of(values, ends, shared), [1 / len(tests)] * len(tests))

@@ -1,0 +1,154 @@
+"""Ranks of many detectors over many test sets: Friedman and Nemenyi tests, critical differences, ties, rank intervals.
+
+`scores` are AUCs, or anything higher is better, shape [N, k]: N test sets (blocks), k detectors. Formulas and names
+are those of Demšar 2006 ("Statistical comparisons of classifiers over multiple data sets").
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from benchmarks.evaluation.roc import Bools, Floats
+from forge.core.errors import InputError
+
+
+class Friedman(NamedTuple):
+    """Do the detectors differ at all?
+
+    Attributes:
+        chi2: Friedman's statistic, corrected for ties; k - 1 degrees of freedom.
+        p: of chi2.
+        f: Iman and Davenport's less conservative F; k - 1 and (k - 1)(N - 1) degrees of freedom.
+        p_f: of f.
+        mean_ranks: of each detector over the test sets, 1 is best, shape [k].
+    """
+
+    chi2: float
+    p: float
+    f: float
+    p_f: float
+    mean_ranks: Floats
+
+
+def block_ranks(scores: ArrayLike) -> Floats:
+    """Rank within each test set, 1 for the highest score, ties share their mean rank, shape [N, k].
+
+    >>> block_ranks([[0.9, 0.8, 0.9]]).tolist()
+    [[1.5, 3.0, 1.5]]
+    """
+    from scipy import stats
+
+    return np.asarray(stats.rankdata(-_table(scores), axis=1), dtype=np.float64)
+
+
+def friedman(scores: ArrayLike) -> Friedman:
+    """Friedman's test of equal ranks: chi2 = 12 N / (k (k + 1)) (sum of R_j^2 - k (k + 1)^2 / 4), divided by 1 - ties.
+
+    `ties` is the sum of t^3 - t over groups of t equal scores in a test set, over N k (k^2 - 1). F = (N - 1) chi2 /
+    (N (k - 1) - chi2).
+    """
+    from scipy import stats
+
+    ranks = block_ranks(scores)
+    n, k = ranks.shape
+    mean = ranks.mean(axis=0)
+    sizes = [np.unique(row, return_counts=True)[1] for row in ranks]
+    ties = sum(float((size**3 - size).sum()) for size in sizes) / (n * k * (k * k - 1))
+    if ties >= 1:  # all scores are equal in every test set
+        return Friedman(0.0, 1.0, 0.0, 1.0, mean)
+    chi2 = 12 * n / (k * (k + 1)) * (float((mean**2).sum()) - k * (k + 1) ** 2 / 4) / (1 - ties)
+    rest = n * (k - 1) - chi2
+    f = (n - 1) * chi2 / rest if rest > 1e-9 else math.inf  # one order everywhere
+    return Friedman(
+        chi2,
+        float(stats.chi2.sf(chi2, k - 1)),
+        f,
+        float(stats.f.sf(f, k - 1, (k - 1) * (n - 1))) if n > 1 else 1.0,
+        mean,
+    )
+
+
+def critical_difference(detectors: int, sets: int, *, alpha: float = 0.05) -> float:
+    """Nemenyi: mean ranks that differ by at least this differ significantly, q sqrt(k (k + 1) / (6 N)).
+
+    q is the upper quantile of the studentised range for k groups and infinite degrees of freedom, over sqrt 2.
+    """
+    from scipy import stats
+
+    if detectors < 2 or sets < 1 or not 0 < alpha < 1:
+        raise InputError("a critical difference needs two detectors, a test set, and alpha in (0, 1)")
+    q = float(stats.studentized_range.ppf(1 - alpha, detectors, np.inf)) / math.sqrt(2)
+    return q * math.sqrt(detectors * (detectors + 1) / (6 * sets))
+
+
+def cliques(mean_ranks: ArrayLike, difference: float) -> list[list[int]]:
+    """The bars of a critical-difference diagram: largest runs of detectors whose ranks lie closer than `difference`.
+
+    Returns:
+        Indices by rising rank; runs of one are left out.
+    """
+    ranks = np.asarray(mean_ranks, dtype=np.float64)
+    order = np.argsort(ranks, kind="stable")
+    found, reached = [], 0
+    for start in range(order.size):
+        end = int(np.searchsorted(ranks[order], ranks[order[start]] + difference, "left"))
+        if end > reached and end - start > 1:
+            found.append([int(i) for i in order[start:end]])
+        reached = max(reached, end)
+    return found
+
+
+def shared_ranks(values: Sequence[float], differ: ArrayLike) -> list[int]:
+    """Ranks in which all that cannot be told from the leader share its rank; among the rest the best leads again.
+
+    Args:
+        values: higher is better, shape [k].
+        differ: whether two of them differ significantly, shape [k, k].
+
+    >>> shared_ranks([0.9, 0.7, 0.89], [[0, 1, 0], [1, 0, 1], [0, 1, 0]])
+    [1, 3, 1]
+    """
+    apart = _square(differ, len(values))
+    rest = sorted(range(len(values)), key=lambda i: -values[i])
+    ranks = [0] * len(values)
+    while rest:
+        leader, rank = rest[0], len(values) - len(rest) + 1
+        tier = [i for i in rest if i == leader or not apart[leader, i]]
+        for i in tier:
+            ranks[i] = rank
+        rest = [i for i in rest if i not in tier]
+    return ranks
+
+
+def rank_intervals(values: Sequence[float], differ: ArrayLike) -> list[tuple[int, int]]:
+    """The ranks that the tests leave open to each: 1 + how many are significantly better, k - how many worse.
+
+    With tests adjusted over all pairs (Holm), all true ranks lie in their intervals together with that confidence
+    (Mogstad, Romano, Shaikh and Wilhelm 2024).
+    """
+    apart = _square(differ, len(values))
+    found = []
+    for i, value in enumerate(values):
+        better = sum(bool(apart[i, j]) for j in range(len(values)) if values[j] > value)
+        worse = sum(bool(apart[i, j]) for j in range(len(values)) if values[j] < value)
+        found.append((1 + better, len(values) - worse))
+    return found
+
+
+def _square(differ: ArrayLike, k: int) -> Bools:
+    apart = np.asarray(differ, dtype=bool)
+    if apart.shape != (k, k) or (apart != apart.T).any():
+        raise InputError(f"differ must be a symmetric table of {k} x {k}, got shape {apart.shape}")
+    return apart
+
+
+def _table(scores: ArrayLike) -> Floats:
+    table = np.asarray(scores, dtype=np.float64)
+    if table.ndim != 2 or table.shape[1] < 2 or not np.isfinite(table).all():
+        raise InputError("scores must be a full table of test sets x detectors, two detectors or more; none may miss")
+    return table

@@ -1,0 +1,156 @@
+"""Resamples of identities: the units, their draws, and how often each unit was drawn.
+
+`label`, `score` and their checks are those of `metrics`. `groups` names the identity of every row, shape [n]; None,
+NaN or "" is a row on its own, as is every row where `groups` is None. Everything is deterministic given `seed`.
+
+The unit is the identity with all its rows. Units with real rows only, with forged rows only, and with both (a forgery
+that keeps its source's identity) are three strata, each resampled with replacement to its own number of units. So an
+identity in both classes is drawn jointly, and no resample ever lacks a class.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from benchmarks.evaluation.interval import Interval, two_sided
+from benchmarks.evaluation.roc import Bools, Floats, Ints, check_scores
+from forge.core.errors import InputError
+
+_THREADS = 8
+Draws = list[NDArray[np.int32]]  # of each stratum the units drawn in each resample, by their place in it, [chunk, size]
+_CHUNK = 2**20  # cells of a weight matrix held at once: bounds memory to some tens of MB whatever n is
+
+
+class Units(NamedTuple):
+    """What is resampled.
+
+    Attributes:
+        of_row: unit of each row, shape [n]; numbers 0..k-1, ordered by stratum.
+        strata: units with real rows only, with both, with forged rows only.
+    """
+
+    of_row: Ints
+    strata: tuple[int, int, int]
+
+    @property
+    def in_real(self) -> int:
+        """Units with real rows."""
+        return self.strata[0] + self.strata[1]
+
+    @property
+    def in_forged(self) -> int:
+        """Units with forged rows."""
+        return self.strata[1] + self.strata[2]
+
+    @property
+    def repeat(self) -> bool:
+        """Whether any unit has more than one row."""
+        return self.of_row.size > sum(self.strata)
+
+
+def units_of(forged: Bools, code: Ints) -> Units:
+    """Number the units by stratum and then by first row, so that sorted rows meet their units in memory order."""
+    _, first, code = np.unique(code, return_index=True, return_inverse=True)
+    has_forged = np.bincount(code, weights=forged) > 0
+    has_real = np.bincount(code, weights=~forged) > 0
+    stratum = np.where(has_forged & has_real, 1, np.where(has_forged, 2, 0))
+    number = np.empty(first.size, np.intp)
+    number[np.lexsort((first, stratum))] = np.arange(first.size)
+    sizes = np.bincount(stratum, minlength=3)
+    return Units(number[code], (int(sizes[0]), int(sizes[1]), int(sizes[2])))
+
+
+def codes(groups: ArrayLike | None, rows: int) -> Ints:
+    """One integer an identity, for whatever names identities have."""
+    if groups is None:
+        return np.arange(rows)
+    names = np.asarray(groups)
+    if names.shape != (rows,):
+        raise InputError(f"groups must name one identity a row, shape ({rows},), got shape {names.shape}")
+    if names.dtype.kind in "iu":
+        return names.astype(np.intp)
+    known: dict[Any, int] = {}
+    unnamed = 0
+    codes = np.empty(rows, np.intp)
+    for row, name in enumerate(names.tolist()):
+        if name is None or name == "" or name != name:  # nobody's (NaN is not itself), so a unit of its own
+            unnamed += 1
+            codes[row] = -unnamed
+        else:
+            codes[row] = known.setdefault(name, len(known))
+    return codes
+
+
+def sorted_rows(label: ArrayLike, score: ArrayLike, groups: ArrayLike | None) -> tuple[Bools, Floats, Units]:
+    """Checked rows by rising score, and their units."""
+    forged, scores = check_scores(label, score)
+    order = np.argsort(scores, kind="stable")
+    forged, scores = forged[order], scores[order]
+    if groups is None:  # as `units_of` numbers rows that all stand for themselves
+        reals = forged.size - int(np.count_nonzero(forged))
+        own = np.where(forged, reals + np.cumsum(forged), np.cumsum(~forged)) - 1
+        return forged, scores, Units(own, (reals, 0, forged.size - reals))
+    return forged, scores, units_of(forged, codes(groups, forged.size)[order])
+
+
+def resample(values: Callable[[Draws], Floats], units: Units, resamples: int, seed: int, cells: int) -> Floats:
+    """`values` of what is drawn in each resample, draws of a chunk of them to numbers [chunk], joined.
+
+    Chunks are drawn from seeds of their own, so that threads share the work and the result does not depend on how many.
+
+    Args:
+        values: pure; runs in threads, which pays off where NumPy does the work.
+        units: what is resampled.
+        resamples: how many.
+        seed: of the draws.
+        cells: of the largest array a resample makes in `values`.
+    """
+    if resamples < 1:
+        raise InputError(f"resamples must be at least 1, got {resamples}; 2000 is usual")
+    chunk = max(1, _CHUNK // cells)
+
+    def run(number: int) -> Floats:
+        rng, rows = np.random.default_rng([seed, number]), min(chunk, resamples - number * chunk)
+        return values(
+            [
+                rng.integers(size, size=(rows, size), dtype=np.int32) if size else np.empty((rows, 0), np.int32)
+                for size in units.strata
+            ]
+        )
+
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, _THREADS)) as pool:
+        return np.concatenate(list(pool.map(run, range(-(-resamples // chunk)))))
+
+
+def weights_of_units(draws: Draws) -> Ints:
+    """How often each unit was drawn in each resample, [chunk, units]: multinomial counts a stratum."""
+    found = []
+    for drawn in draws:
+        rows, size = drawn.shape
+        of_all = drawn + size * np.arange(rows, dtype=np.int32)[:, None]
+        found.append(counts_of(of_all.ravel(), rows * size).reshape(rows, size))
+    return np.concatenate(found, axis=1)
+
+
+def counts_of(draws: NDArray[np.int32], size: int) -> NDArray[np.int32]:
+    """How often each of 0..size-1 was drawn, as `numpy.bincount`, which is twice as slow and lets no thread beside it.
+
+    The sum of the rows of a matrix with a single one a column, in the row that was drawn.
+    """
+    from scipy.sparse import csc_array
+
+    ones, starts = np.ones(draws.size, np.int16), np.arange(draws.size + 1, dtype=np.int32)
+    return np.asarray(csc_array((ones, draws, starts), shape=(size, draws.size)) @ ones)
+
+
+def percentile(values: Floats, level: float, method: str) -> Interval:
+    """Return the percentile interval of the values of resamples, named as `method`."""
+    two_sided(level)  # checks the level
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high), method, level)

@@ -1,0 +1,306 @@
+"""The result of a run as data: what results.json and results.csv hold, field by field."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from benchmarks.evaluation.metrics.base import MetricFacts
+from benchmarks.experiment.settings import RunRequest
+from benchmarks.protocol import CLEAN, Condition, TrainSet
+from forge.core.files import csv_cell
+
+# 6: no families, no means; conditions had the words of protocol 1;
+# 5: metrics were fields of cells; 4: accuracy was the share right, calibration at the set's prevalence alone;
+# 3: no moments, no external; 2: cells had no perturbation; 1: comparisons named trainings
+SCHEMA_VERSION = 7
+
+CSV_COLUMNS = (  # then the metrics
+    "detector", "trained_on", "tested_on", "perturbation", "condition", "seed", "n_real", "n_forged", "auc", "auc_low",
+    "auc_high",
+)  # fmt: skip
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Cell(_Record):
+    """One detector on one test set: every number is a function of its rows in scores.parquet."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    detector: str = Field(description="name of the detector")
+    trained_on: str = Field(description='generators whose forgeries it was trained on, joined by "+"; see protocol.py')
+    tested_on: str = Field(description="generator of the test forgeries")
+    perturbation: str = Field(CLEAN, description="what happened to the test images; none: they were left alone")
+    condition: Condition = Field(description="how the test relates to the training; see benchmarks/protocol.py")
+    seed: int = Field(description="seed of the run")
+    n_real: int = Field(description="real test images")
+    n_forged: int = Field(description="forged test images")
+    auc: float = Field(description="area under the ROC curve, Mann-Whitney, ties one half")
+    auc_low: float = Field(description="lower end of its 95 % interval")
+    auc_high: float = Field(description="upper end of its 95 % interval")
+    auc_method: str = Field(description="how the interval was computed: DeLong, Newcombe, bootstrap over identities")
+    threshold: float = Field(description="score threshold fixed on val (best balanced accuracy there)")
+    # metrics: by their ids, of those with an interval ID_low and ID_high too; None: undefined on this test set
+    __pydantic_extra__: dict[str, float | None] = Field(init=False)
+
+    def value(self, metric: str) -> float | None:
+        """Return the value of a metric, or of one end of its interval; None where it is undefined or not measured."""
+        return (self.__pydantic_extra__ or {}).get(metric)
+
+    @property
+    def seen(self) -> bool:
+        """Whether the detector was trained on other forgeries of the tested generator."""
+        return self.condition.seen
+
+    @property
+    def accuracy_is_balanced(self) -> bool:
+        """Whether `accuracy` is the balanced one: not in cells of schema 4, unless the classes are equally large."""
+        return self.value("brier_balanced") is not None or self.n_real == self.n_forged
+
+    def at_equal_prevalence(self, measure: str) -> float | None:
+        """Return brier, ece or log_loss at prevalence 0.5; None where an earlier version did not compute it."""
+        balanced, own = self.value(f"{measure}_balanced"), self.value(measure)
+        return own if balanced is None and self.n_real == self.n_forged else balanced
+
+
+class Finding(_Record):
+    """What one audit found."""
+
+    audit: str = Field(description="what was looked at")
+    passed: bool | None = Field(description="null: there was nothing to pass, or it was not run")
+    sentence: str = Field(description="the verdict")
+    numbers: dict[str, float] = Field({}, description="what it rests on")
+
+
+class GroupFact(_Record):
+    """A detector on the people of one group; see groups.py."""
+
+    detector: str
+    column: str = Field(description="label column of the real faces, e.g. gender")
+    group: str = Field(description="its value")
+    n_real: int = Field(description="real test images of the group")
+    n_forged: int = Field(description="forged test images that carry the label")
+    auc: float | None = Field(description="mean AUC of the group's real faces against all forgeries")
+    auc_low: float | None
+    auc_high: float | None
+    fpr: float | None = Field(description="share of its real faces called forged at the threshold fixed on val")
+    fpr_low: float | None
+    fpr_high: float | None
+    tpr: float | None = Field(description="share called forged of the forgeries with its label; null: too few")
+    tpr_low: float | None
+    tpr_high: float | None
+
+
+class Gap(_Record):
+    """The two groups that lie farthest apart."""
+
+    detector: str
+    column: str
+    measure: str = Field(description="AUC, FPR or TPR")
+    lowest: str = Field(description="group with the lowest value")
+    highest: str = Field(description="group with the highest value")
+    gap: float
+    low: float = Field(description="lower end of its interval, 95 % for all pairs together; above 0: there is a gap")
+    high: float
+
+
+class QualityRow(_Record):
+    """One metric of a generator's forgeries."""
+
+    metric: str
+    value: float | None
+    floor: float | None = Field(description="what held-out reals get against the same reference with the same n")
+    better: str = Field(description="lower, higher, or as the floor")
+    n: int = Field(description="images a side, or images looked at")
+
+
+class GeneratorFacts(_Record):
+    """One generator of the run."""
+
+    name: str
+    seed: int = Field(0, description="of the run")
+    trained: bool = Field(True, description="false: its forgeries are made from real faces, without training")
+    kimg: float = Field(description="thousands of real images shown in training")
+    parameters: dict[str, int] = Field(description="learned values of generator and discriminator")
+    precision: str = Field(description="fp32 or bf16, of the training")
+    seconds: float = Field(description="wall time of the training")
+    log: list[dict[str, float]] = Field(description="training curve: kimg, seconds, d_loss, g_loss, d_accuracy, r1")
+    health: list[dict[str, Any]] = Field(
+        [], description="what the monitor found: kimg, state, reason, readings, action"
+    )
+    condition: dict[str, Any] | None = Field(None, description="label columns it was told: values and shares")
+    weights_sha256: str
+    quality: list[QualityRow] = Field(
+        [], description="how good its forgeries are, beside the floor; see docs/manual/forge.md"
+    )
+    quality_missing: str = Field("", description="why quality could not be measured")
+    extractor: str = Field("", description="name and digest of the feature space of the quality metrics")
+    spectrum: dict[str, list[float]] = Field({}, description="azimuthal log10 power: frequencies, candidate, reference")
+    face_rate: float | None = Field(None, description="share of forged images in which MTCNN finds a face, p >= .9")
+
+
+class Moment(_Record):
+    """A snapshot of a generator's training whose forgeries were tested; its cells have the condition snapshots."""
+
+    name: str = Field(description='as in the cells, e.g. "dcgan@24k"')
+    generator: str
+    kimg: float = Field(description="thousands of real images shown by then")
+    seed: int = Field(description="of the run")
+    quality: list[QualityRow] = Field(description="how good its forgeries are, as of a generator; empty: not measured")
+
+
+class ExternalFacts(_Record):
+    """One side of a pair of folders that nobody here made."""
+
+    name: str = Field(description='as in the cells, e.g. "external:mine"')
+    kind: str = Field(description="real or forged")
+    images: int = Field(description="that were used")
+    groups: int | None = Field(None, description="people and clips: near-equal images count once; null: not counted")
+    rejected: dict[str, int] = Field(description="files not used, by reason")
+    digest: str = Field(description="of pixels and rows")
+
+
+class DetectorFacts(_Record):
+    """One fitted detector of the run."""
+
+    name: str
+    trained_on: str
+    seed: int = Field(0, description="of the run")
+    family: str
+    citation: str
+    variant: str = Field(description="where it departs from the paper")
+    parameters: int = Field(description="learned values")
+    calibration: dict[str, float] = Field(description="probability = sigmoid(a * score + b), fitted on val")
+    images_per_second: float | None = Field(description="scoring speed, end to end, on the recorded device")
+    peak_memory_mb: float | None = Field(description="highest resident memory of the process while scoring")
+    seconds: float = Field(description="wall time of the fit")
+    facts: dict[str, Any] = Field(description="what the fit reports of itself")
+    history: list[dict[str, float]] = Field(description="one mapping a validation")
+
+
+class StageFacts(_Record):
+    """One stage of the run, from its manifest."""
+
+    name: str = Field(description='e.g. "fit dct@dcgan #1"')
+    kind: str = Field("", description='e.g. "fit"; of an earlier version read from the name, as label and seed are')
+    label: str = Field("", description='what was worked on, without the seed, e.g. "dct@dcgan"')
+    seed: int | None = Field(None, description="of everything random in it; null: not known")
+    about: str = Field("", description="generator or detector that decides how long it takes")
+    key: str = Field(description="digest of everything that was asked for")
+    seconds: float = Field(description="wall time when it ran")
+    peak_memory_mb: float | None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_name(cls, values: Any) -> Any:  # noqa: ANN401 - any JSON value
+        """Fill in what an earlier version left in the name."""
+        if not isinstance(values, dict) or values.get("kind") or not isinstance(values.get("name"), str):
+            return values
+        kind, _, subject = values["name"].partition(" ")
+        tag = re.search(r" #(\d+)", subject)
+        label = subject.replace(tag[0], "", 1) if tag else subject
+        about = re.split("[@ ]", label)[0]
+        seed = int(tag[1]) if tag else None
+        return values | {"kind": kind, "label": label, "seed": seed, "about": about}
+
+
+class DataFacts(_Record):
+    """The real faces of the run."""
+
+    name: str
+    digest: str = Field(description="of pixels and rows")
+    licence: str
+    citation: str
+    resolution: int
+    splits: dict[str, int] = Field(description="images a split")
+    rejected: dict[str, int] = Field(description="files not used, by reason")
+    provenance: dict[str, Any]
+    shown: bool = Field(description="whether these faces may be shown in a report (rendered ones, or --show-real)")
+
+
+class Comparison(_Record):
+    """Two detectors on the same images: paired DeLong, Holm-adjusted over all comparisons of the run."""
+
+    trained_on: str = Field(description="generators whose forgeries both were trained on")
+    tested_on: str = Field(description="generator of the test forgeries")
+    seed: int = Field(description="seed of the run")
+    a: str = Field(description='name of one detector, as in the cells, e.g. "disc-probe@dcgan"')
+    b: str = Field(description="name of the other")
+    difference: float = Field(description="AUC of a minus AUC of b")
+    low: float = Field(description="lower end of its 95 % interval")
+    high: float = Field(description="upper end of its 95 % interval")
+    p_holm: float = Field(description="two-sided p, adjusted after Holm")
+
+
+class ColumnMean(_Record):
+    """The mean of a detector in one column of the leaderboard; see benchmarks/evaluation/leaderboard.py."""
+
+    detector: str
+    column: str = Field(description="name of the column, e.g. unseen")
+    auc: float = Field(description="mean AUC over the column's tests and over seeds; in unseen over families first")
+    low: float = Field(description="lower end of its 95 % interval over images and seeds, for these families")
+    high: float
+    family_low: float | None = Field(None, description="lower end of its 95 % interval for a new family")
+    family_high: float | None = Field(None, description="upper end; null: fewer than two families, or protocol 1")
+    balanced_accuracy: float | None = Field(None, description="at the thresholds fixed on val; primary column alone")
+    tpr_at_fpr_1pct: float | None = Field(None, description="primary column alone; null: n too small")
+
+
+class Results(_Record):
+    """Everything a report says, as data."""
+
+    schema_version: int = SCHEMA_VERSION
+    protocol_version: int = Field(1, description="of the measuring protocol; missing: the first")
+    name: str
+    preset: str
+    seed: int
+    seeds: list[int] = Field([], description="of a run that was repeated; empty: one seed")
+    request: RunRequest | None = Field(None, description="what was asked for; null: an earlier version wrote this")
+    command: str = Field(description="the command that asks for it")
+    missing: dict[str, str] = Field({}, description="what failed and is not in the tables: stage -> error")
+    data: DataFacts
+    external: list[ExternalFacts] = Field([], description="folders that detectors were tested on too")
+    generators: list[GeneratorFacts]
+    moments: list[Moment] = Field([], description="snapshots of them that were only tested")
+    detectors: list[DetectorFacts]
+    metrics: list[MetricFacts] = Field([], description="of the cells, beside AUC; empty: schema 5, those of then")
+    families: dict[str, str] = Field({}, description="generator -> family; not named: a family of its own")
+    cells: list[Cell]
+    means: list[ColumnMean] = Field([], description="the leaderboard's means with both intervals; empty: schema 6")
+    comparisons: list[Comparison]
+    audits: list[Finding] = Field([], description="what controls and audits found; a failed one makes it a shortcut")
+    summary: list[str] = Field([], description="sentences that open the page; empty: an earlier version wrote this")
+    notes: list[str] = Field([], description="failed audits and what else must be known beside the summary")
+    groups: list[GroupFact] = Field([], description="detectors by group of people, where faces have labels")
+    gaps: list[Gap] = Field([], description="the largest difference between groups")
+    stages: list[StageFacts]
+    environment: dict[str, str] = Field(description="versions, device, precision, commit")
+
+    @property
+    def suite(self) -> bool:
+        """Whether a leaderboard is the answer: several seeds, a family left out of several, tests from elsewhere."""
+        return bool(self.seeds) or any(
+            cell.condition is Condition.EXTERNAL
+            or (cell.condition is Condition.UNSEEN and len(TrainSet.parse(cell.trained_on).generators) > 1)
+            for cell in self.cells
+        )
+
+
+def to_csv(cells: list[Cell], measured: Sequence[MetricFacts]) -> str:
+    """The cells as CSV text: CSV_COLUMNS, then each metric; six decimals, empty where it is undefined."""
+    columns = [*CSV_COLUMNS, *(one.id for one in measured)]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for cell in cells:
+        values = [getattr(cell, column) for column in CSV_COLUMNS] + [cell.value(one.id) for one in measured]
+        writer.writerow("" if v is None else f"{v:.6f}" if isinstance(v, float) else csv_cell(v) for v in values)
+    return text.getvalue()

@@ -1,0 +1,38 @@
+"""Everything that is measured from the score rows of a run, at once."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from pydantic import BaseModel
+
+from benchmarks.evaluation.audits.audit import controls
+from benchmarks.evaluation.audits.pairs import directions
+from benchmarks.evaluation.evaluate import compare, evaluate, grid
+from benchmarks.evaluation.groups import groups
+from benchmarks.evaluation.metrics import facts_of, load_metrics
+from benchmarks.protocol import Protocol
+from forge.core.errors import BenchWarning
+
+
+def evaluated(rows: pd.DataFrame, more: Sequence[str] = (), protocol: Protocol | None = None) -> dict[str, Any]:
+    """Metrics, cells, comparisons, groups, gaps and audits as plain data: fields of `results.Results`.
+
+    Args:
+        rows: of scores.parquet, val and test.
+        more: metrics beside those of the protocol: names from installed packages, or path/to/file.py:Class.
+        protocol: version and families; by default this version's.
+    """
+    main = grid(rows)
+    failed: dict[str, str] = {}
+    cells = evaluate(rows, load_metrics(more), failed=failed, protocol=protocol)
+    for name, why in failed.items():
+        warnings.warn(f"metric {name} failed and has no value: {why}", BenchWarning, stacklevel=2)
+    described = [one.model_copy(update={"missing": "failed"}) if one.id in failed else one for one in facts_of(more)]
+    facts, gaps = groups(main, cells)
+    found: dict[str, Sequence[BaseModel]] = {"metrics": described, "cells": cells, "comparisons": compare(main)}
+    found |= {"groups": facts, "gaps": gaps, "audits": [*controls(main, protocol), *directions(rows)]}
+    return {name: [one.model_dump(mode="json") for one in records] for name, records in found.items()}

@@ -1,0 +1,98 @@
+"""Detectors that we cannot run: their scores of a suite's test images, from a file.
+
+The images of a suite carry neutral names, digests that say nothing of their class (`image_name`). A file gives one
+score an image; from that and the suite's own rows come rows like those of every other detector, trained "elsewhere".
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.evaluation.score_file import some
+from benchmarks.protocol import CLEAN, ELSEWHERE, TestGrid
+from forge.core.errors import InputError
+
+_LETTER = "i"  # names begin with a letter: a spreadsheet turns 8564066441874575e098 into a number
+
+
+def image_name(source: str, generator: str, seed: int, sample_id: str) -> str:
+    """Return the neutral name of a test image; a real one has the same in every seed, which is -1 for it."""
+    text = "\0".join((source, generator, str(seed if generator else -1), sample_id))
+    return _LETTER + hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def suite_images(scores: pd.DataFrame) -> pd.DataFrame:
+    """The clean test images of a suite, one row an image and seed: the columns of score rows, and `image`.
+
+    Args:
+        scores: rows of scores.parquet.
+    """
+    usual = (scores["split"] == "test") & (scores["perturbation"] == CLEAN)
+    rows = scores[usual & ~scores["generator"].isin(TestGrid.of_scores(scores).snapshots)]
+    rows = rows.drop_duplicates(["source", "generator", "seed", "sample_id"]).reset_index(drop=True)
+    keys = zip(rows["source"], rows["generator"], rows["seed"], rows["sample_id"], strict=True)
+    return rows.assign(image=[image_name(str(a), str(b), int(c), str(d)) for a, b, c, d in keys])
+
+
+def rows_of(submission: pd.DataFrame, images: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Score rows of a submitted detector, as of every other one.
+
+    Args:
+        submission: of `read_submission`.
+        images: of `suite_images`.
+        name: of the detector.
+
+    Raises:
+        InputError: images are missing, are not of the suite, or have another label there.
+    """
+    known = set(images["image"])
+    submission = submission.assign(image=_current(submission["image"], known))
+    given = set(submission["image"])
+    if strange := sorted(given - known):
+        cause = "; a spreadsheet turned names into numbers: import that column as text" if _numeric(strange) else ""
+        raise InputError(
+            f"{len(strange)} of {len(given)} images are not test images of the suite, among them {some(strange)}{cause}"
+            "; `bench export images` gives their names"
+        )
+    if missing := sorted(known - given):
+        raise InputError(f"{len(missing)} of {len(known)} test images have no score, among them {some(missing)}")
+    if (twice := submission["image"][submission["image"].duplicated()]).size:
+        raise InputError(
+            f"{twice.size} images stand twice, under the name of an earlier version too: {some(list(twice))}"
+        )
+    merged = images.drop(columns=["score", "probability"]).merge(submission, on="image", suffixes=("", "_given"))
+    if "label_given" in merged:
+        _check_labels(merged)
+    columns = [column for column in merged.columns if column not in ("image", "label_given")]
+    return merged[columns].assign(
+        detector=name,
+        trained_on=ELSEWHERE,
+        perturbation=CLEAN,
+        probability=np.nan,
+        label=merged["label"].astype("int8"),
+    )
+
+
+def _current(names: pd.Series, known: set[str]) -> list[str]:
+    """Names of images as the export gives them; those of earlier versions had no letter in front."""
+    return [f"{_LETTER}{name}" if name not in known and f"{_LETTER}{name}" in known else name for name in names]
+
+
+def _numeric(names: list[str]) -> bool:
+    """Return whether a name looks like a number that a spreadsheet made of it, such as 8,56407E+113."""
+    return any(name[:1].isdigit() and ("," in name or "+" in name or name.isdigit()) for name in names)
+
+
+def _check_labels(merged: pd.DataFrame) -> None:
+    wrong = merged["label_given"] != merged["label"]
+    if wrong.all():
+        raise InputError(
+            "every label is the wrong way round: forged is 1 and real is 0; are the scores exchanged as well?"
+        )
+    if wrong.any():
+        first = merged[wrong].iloc[0]
+        truth = "forged" if first["label"] else "real"
+        raise InputError(f"{int(wrong.sum())} labels are wrong, among them that of {first['image']}, which is {truth}")

@@ -1,1 +1,0 @@
-"""From stored scores to numbers: point metrics, their intervals, evaluations and audits."""

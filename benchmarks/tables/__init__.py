@@ -1,1 +1,0 @@
-"""Tables of many runs: leaderboards, comparisons, reproductions."""

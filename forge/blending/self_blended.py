@@ -1,0 +1,215 @@
+"""Self-blended images (Shiohara and Yamasaki, CVPR 2022): forgeries made from real faces alone.
+
+A face is copied twice; one copy's colours and detail are changed a little; one copy, the source, is resized and
+shifted a little and laid over the other, the target, through a soft mask of the face. What is left is what every face
+swap leaves: a rim, and an inside that does not quite belong to the outside. No generator is needed.
+
+Numbers are those of github.com/mapooon/SelfBlendedImages, whose lengths belong to a frame two faces wide (about 4.2
+eye distances; 2.4 faces, 5.4 eye distances, high). Departures: the outline comes from five landmarks instead of 81,
+and the mask's waves are larger, since five landmarks vary less than 81; erosion is by a disc, not a square; what comes
+in from outside the frame is mirrored, not black; the sum is rounded, where the repository cuts fractions off and so
+makes every forgery half a grey level darker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from forge.blending.mask import place, soft_mask, wavy
+from forge.blending.ops import brighten, coarsen, move, moved_points, sharpen, shift_hsv, shift_rgb
+from forge.faces.faceset import Images
+
+Pixels = NDArray[np.float32]
+Floats = NDArray[np.float64]
+
+FRAME = np.array([5.4, 4.2])  # height and width of the repository's frame in eye distances
+_MASK_SIDE = (192, 257)  # pixels to which that frame is resized, at random along each axis, before masks are blurred
+_WAVES = 9  # control points of the mask's waves along each axis
+
+# one random number each, in this order; new ones only at the end, so that old seeds keep their images
+_DRAWS = (
+    "altered", "outline", "tinted", "red", "green", "blue", "hue", "saturation", "value", "brightness", "contrast",
+    "detail", "factor", "alpha", "lightness", "shift_y", "shift_x", "scale_y", "scale_x", "side_y", "side_x",
+    "erode", "feather", "sigma", "ratio",
+)  # fmt: skip
+
+
+class SelfBlended(BaseModel):
+    """How self-blended images are made; the defaults are the repository's, for frames of 300 pixels and more.
+
+    Of several values one is drawn, each equally often; ranges and largest changes are drawn from uniformly.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    landmarks: Literal["mtcnn", "average"] = Field(
+        "mtcnn", description="search every face, or take the average one's outline everywhere (no search, less exact)"
+    )
+    altered: Literal["either", "source"] = Field(
+        "either", description="the copy whose colour and detail change; source: nothing outside the mask changes"
+    )
+    forehead: float = Field(0.75, ge=0, le=1, description="how often the outline reaches to the hair, not the brows")
+    rgb_probability: float = Field(0.3, ge=0, le=1, description="of a shift of red, green and blue")
+    rgb_shift: float = Field(20.0, ge=0, le=128, description="largest such shift, grey levels")
+    hue: float = Field(0.6, ge=0, le=180, description="largest turn of the hue, degrees")
+    saturation: float = Field(0.3, ge=0, le=255, description="largest change of the saturation, 255ths")
+    value: float = Field(0.3, ge=0, le=255, description="largest change of the value, grey levels")
+    brightness: float = Field(0.1, ge=0, le=1, description="largest change, share of white")
+    contrast: float = Field(0.1, ge=0, lt=1, description="largest change, share of each value")
+    downscale: tuple[float, ...] = Field(
+        (2, 4), min_length=1, description="factors of the loss of detail, equally often"
+    )
+    sharpen: tuple[float, float] = Field((0.2, 0.5), description="range of its share; as often as a loss of detail")
+    lightness: tuple[float, float] = Field((0.5, 1.0), description="range of the brightness that sharpening leaves")
+    shift: tuple[float, float] = Field(
+        (0.08, 0.126), description="largest move of the source along y and x, eye distances"
+    )
+    scale: float = Field(0.95, gt=0.5, le=1, description="the source shrinks to this at most, or grows by its inverse")
+    waves: float = Field(0.5, ge=0, le=2, description="largest move of a mask's point, eye distances; mostly a sixth")
+    kernel: tuple[int, int] = Field(
+        (5, 25), description="windows that shrink and blur the mask, pixels of a frame of 192 to 256"
+    )
+    sigma: tuple[float, float] = Field((5, 45), description="of the Gaussian in the blurring window, the same pixels")
+    ratios: tuple[float, ...] = Field(
+        (0.25, 0.5, 0.75, 1, 1, 1), min_length=1, description="weights of the source inside the mask"
+    )
+
+    @field_validator("downscale")
+    @classmethod
+    def _shrinks(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if min(value) < 1:
+            raise ValueError("factors must be at least 1")
+        return value
+
+    @field_validator("sharpen", "lightness", "kernel", "sigma")
+    @classmethod
+    def _rises(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not 0 <= value[0] <= value[1]:
+            raise ValueError("must be a range from low to high, not below 0")
+        return value
+
+    @field_validator("sigma")
+    @classmethod
+    def _positive(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[0] <= 0:
+            raise ValueError("must be above 0")
+        return value
+
+    @field_validator("ratios")
+    @classmethod
+    def _shares(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(0 < ratio <= 1 for ratio in value):
+            raise ValueError("must be above 0 and at most 1")
+        return value
+
+
+@dataclass(frozen=True)
+class Blended:
+    """Blends and what they were made of; forged = mask * source + (1 - mask) * target, rounded.
+
+    Attributes:
+        forged: uint8 [N, H, W, 3].
+        target: uint8 [N, H, W, 3], what lies outside the mask: the paper's real counterpart of the blend.
+        source: uint8 [N, H, W, 3], what lies inside.
+        mask: float64 [N, H, W] in 0..1.
+        average: bool [N], where the average face's outline was used.
+    """
+
+    forged: Images
+    target: Images
+    source: Images
+    mask: Floats
+    average: NDArray[np.bool_]
+
+
+def blend(images: Images, landmarks: Floats, seeds: Sequence[int], settings: SelfBlended) -> Blended:
+    """Blend each face with itself; each result depends on its image, landmarks, seed and the settings alone.
+
+    Args:
+        images: uint8 [N, H, H, 3]; not changed.
+        landmarks: [N, 5, 2] in pixels, NaN where no face is known.
+        seeds: one an image.
+        settings: how.
+    """
+    side = images.shape[1]
+    draws = _Draws(seeds)
+    face = place(landmarks, side)
+    changed = _altered(images, draws, settings)
+    of_source = (draws["altered"] < 0.5)[:, None, None, None] | (settings.altered == "source")
+    target = np.where(of_source, images, changed)
+    scale = draws.within(("scale_y", "scale_x"), settings.scale, 1 / settings.scale)
+    shift = draws.within(("shift_y", "shift_x"), -1, 1) * settings.shift * face.unit[:, None]
+    source = _bytes(move(_planes(np.where(of_source, changed, images)), scale, shift))
+    corners = face.outline((draws["outline"] < settings.forehead).astype(np.int64))
+    pixel = face.unit[:, None] * FRAME / np.floor(draws.within(("side_y", "side_x"), *_MASK_SIDE))
+    mask = soft_mask(
+        moved_points(corners, scale, shift, side),
+        erode=draws.odd("erode", *settings.kernel) / 2 * pixel.mean(1),
+        feather=draws.odd("feather", *settings.kernel)[:, None] / 2 * pixel,
+        sigma=draws.within("sigma", *settings.sigma)[:, None] * pixel,
+        moves=wavy(draws.field, settings.waves * face.unit, side),
+        side=side,
+    )
+    mask *= draws.one_of("ratio", settings.ratios)[:, None, None]
+    weight = mask[..., None]
+    forged = np.rint(weight * source + (1 - weight) * target).astype(np.uint8)
+    return Blended(forged, target, source, mask, face.average)
+
+
+class _Draws:
+    """Uniform random numbers of each image, by name; they depend on its seed alone."""
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        sources = [np.random.default_rng(seed) for seed in seeds]
+        self._numbers = np.array([source.random(len(_DRAWS)) for source in sources])
+        self.field = np.array([source.uniform(-1, 1, (2, _WAVES, _WAVES)) for source in sources])
+
+    def __getitem__(self, name: str) -> Floats:
+        return np.asarray(self._numbers[:, _DRAWS.index(name)])
+
+    def within(self, names: str | tuple[str, ...], low: float, high: float) -> Floats:
+        """[N], or [N, n] for several names, uniform in low..high."""
+        numbers = self[names] if isinstance(names, str) else np.stack([self[name] for name in names], axis=1)
+        return low + (high - low) * numbers
+
+    def one_of(self, name: str, values: Sequence[float]) -> Floats:
+        """[N], each value equally often."""
+        return np.asarray(values, np.float64)[(self[name] * len(values)).astype(np.int64)]
+
+    def odd(self, name: str, low: int, high: int) -> Floats:
+        """[N], low, low + 2, ... up to high, equally often."""
+        return self.one_of(name, range(low, high + 1, 2))
+
+
+def _altered(images: Images, draws: _Draws, settings: SelfBlended) -> Images:
+    """The copy that is changed: colour first, then either less detail or more."""
+    pixels = _planes(images)
+    tint = draws.within(("red", "green", "blue"), -settings.rgb_shift, settings.rgb_shift)
+    pixels = shift_rgb(pixels, tint * (draws["tinted"] < settings.rgb_probability)[:, None])
+    hue, saturation, value = (
+        draws.within(name, -most, most)
+        for name, most in (("hue", settings.hue), ("saturation", settings.saturation), ("value", settings.value))
+    )
+    pixels = shift_hsv(pixels, hue, saturation, value)
+    brightness = draws.within("brightness", -settings.brightness, settings.brightness)
+    pixels = brighten(pixels, brightness, draws.within("contrast", -settings.contrast, settings.contrast))
+    finer = draws["detail"] < 0.5
+    alpha, lightness = draws.within("alpha", *settings.sharpen), draws.within("lightness", *settings.lightness)
+    factor = draws.one_of("factor", settings.downscale)
+    pixels[finer] = sharpen(pixels[finer], alpha[finer], lightness[finer])
+    pixels[~finer] = coarsen(pixels[~finer], factor[~finer])
+    return _bytes(pixels)
+
+
+def _planes(images: Images) -> Pixels:
+    return np.ascontiguousarray(np.moveaxis(images, 3, 1), dtype=np.float32)
+
+
+def _bytes(pixels: Pixels) -> Images:
+    return np.ascontiguousarray(np.moveaxis(np.rint(np.clip(pixels, 0, 255)), 1, 3).astype(np.uint8))

@@ -1,0 +1,1 @@
+"""The base of all packages: errors, files, plug-ins, devices, checkpoints, processes."""

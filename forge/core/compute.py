@@ -1,0 +1,191 @@
+"""Where numbers are computed: device, precision, memory allocator, seeds."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from forge.core.errors import InputError, quoted
+from forge.core.execution import Execution
+
+if TYPE_CHECKING:
+    import torch  # four seconds; functions that need it import it, since most commands do not
+
+Precision = Literal["fp32", "bf16"]
+PrecisionAsked = Literal["auto", "fp32", "bf16"]
+PRECISIONS = ("auto", "fp32", "bf16")
+
+
+def tune_allocator() -> None:
+    """Keep freed activations in the process (glibc only; elsewhere nothing happens).
+
+    By default glibc returns large freed blocks to the system, and every training step faults the same pages in again:
+    a StyleGAN step then takes 1.6 times as long on a CPU. Must run before the first large allocation.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    libc = ctypes.CDLL(None)
+    m_trim_threshold, m_top_pad, m_mmap_max = -1, -2, -4
+    libc.mallopt(m_mmap_max, 0)
+    libc.mallopt(m_trim_threshold, 2**31 - 1)
+    libc.mallopt(m_top_pad, 512 << 20)
+
+
+def derive_seed(seed: int, *labels: str | int) -> int:
+    """Return an independent 63-bit seed for one purpose, so that no two parts of a run share random numbers."""
+    text = "/".join(map(str, (seed, *labels)))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Copy a CPU tensor to a device without waiting for what the device is doing."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A device and the precision asked for on it; on a GPU, fp32 then means fp32 and not TF32.
+
+    Attributes:
+        device: "cpu", "cuda" or "cuda:N".
+        precision: "fp32", "bf16", or "auto": what the shipped table says of each network (`forge.core.execution`).
+        threads: processor threads that compute; on a CPU results of a training depend on them.
+    """
+
+    device: str = "cpu"
+    precision: PrecisionAsked = "auto"
+    threads: int = field(default_factory=lambda: default_threads())
+
+    def __post_init__(self) -> None:
+        if self.device.startswith("cuda"):
+            import torch
+
+            # TF32 keeps 10 bits of the mantissa: results would differ from those of a CPU by 1e-3
+            torch.backends.cuda.matmul.allow_tf32 = False
+            torch.backends.cudnn.allow_tf32 = False
+
+    @property
+    def torch_device(self) -> torch.device:
+        """The device as torch names it."""
+        import torch
+
+        return torch.device(self.device)
+
+    def autocast(self, precision: Precision) -> AbstractContextManager[object]:
+        """Mixed precision for the enclosed operations; "fp32" leaves them as they are."""
+        import torch
+
+        return torch.autocast(self.torch_device.type, torch.bfloat16, enabled=precision == "bf16")
+
+    @contextmanager
+    def tensor_cores(self, precision: Precision) -> Iterator[None]:
+        """Let fp32 operations of a GPU run as TF32 where the precision is "bf16": still eight times finer than bf16."""
+        import torch
+
+        products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
+        before = products.allow_tf32, convolutions.allow_tf32
+        if precision == "bf16" and self.torch_device.type == "cuda":
+            products.allow_tf32 = convolutions.allow_tf32 = True
+        try:
+            yield
+        finally:
+            products.allow_tf32, convolutions.allow_tf32 = before
+
+    def decide(self, execution: Execution) -> Precision:
+        """The precision of a network's training: what was asked for, else by rule; never by a measurement.
+
+        Args:
+            execution: how the network is computed, by the shipped table.
+        """
+        if self.precision != "auto":
+            return self.precision
+        preferred = execution.precision if self.device.startswith("cuda") else execution.cpu
+        return preferred if self.has_bf16() else "fp32"
+
+    def numerics(self, execution: Execution) -> dict[str, str | int]:
+        """What the result of a training depends on beside its settings: precision, and on a CPU the threads."""
+        return {"precision": self.decide(execution), "threads": 0 if self.device.startswith("cuda") else self.threads}
+
+    def has_bf16(self) -> bool:
+        """Whether the device has bf16 arithmetic: a GPU from capability 8.0 on, a CPU by its instructions."""
+        if not self.device.startswith("cuda"):
+            return cpu_has_bf16()
+        import torch
+
+        return torch.cuda.get_device_capability(self.torch_device) >= (8, 0)
+
+    def describe(self) -> str:
+        """Name the hardware that numbers depend on: instruction set and threads, or GPU name."""
+        import torch
+
+        if self.torch_device.type == "cuda":
+            return str(torch.cuda.get_device_name(self.torch_device))
+        return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()} {torch.get_num_threads()} threads"
+
+
+def default_threads() -> int:
+    """Processor threads to compute with: OMP_NUM_THREADS where it is set, else one per core this process may use."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    if asked.isdigit() and int(asked) > 0:
+        return int(asked)
+    return cores()
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def set_threads(threads: int) -> None:
+    """Compute with this many processor threads from now on."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+@cache
+def cpu_has_bf16() -> bool:
+    """Whether the processor has instructions for bf16 arithmetic: avx512_bf16 or amx_bf16 (Linux; elsewhere no)."""
+    try:
+        flags = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(encoding="ascii"), re.MULTILINE)
+    except (OSError, UnicodeDecodeError):
+        return False
+    return flags is not None and not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags[1].split())
+
+
+def choose_device(name: str = "auto") -> str:
+    """Resolve "auto", "cpu", "cuda" or "cuda:N" to a device that is there.
+
+    Raises:
+        InputError: the device is not known or not present.
+    """
+    if name == "cpu":
+        return name
+    if name != "auto" and not name.startswith("cuda"):
+        raise InputError(f"device {quoted(name)} is not known; use auto, cpu, cuda or cuda:N")
+    if name == "auto" and platform.system() == "Linux" and not list(Path("/dev").glob("nvidia[0-9]*")):
+        return "cpu"  # spares the seconds that importing torch takes
+    import torch
+
+    if not torch.cuda.is_available():
+        if name == "auto":
+            return "cpu"
+        raise InputError(f"device {quoted(name)} was asked for but torch sees no CUDA GPU here; use --device cpu")
+    if name == "auto":
+        return "cuda"
+    index = name.partition(":")[2]
+    if index and (not index.isdigit() or int(index) >= torch.cuda.device_count()):
+        raise InputError(f"device {quoted(name)} is not there; torch sees {torch.cuda.device_count()} CUDA GPUs")
+    return name

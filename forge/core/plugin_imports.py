@@ -1,0 +1,186 @@
+"""What the Python file of a plug-in imports: the files beside it, and packages that are not installed."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+
+from forge.core.errors import InputError, quoted
+
+OURS = frozenset({"forge", "detect", "benchmarks"})  # whatever lies beside a plug-in, these are the bench's own
+
+
+def imported_beside(path: Path) -> dict[str, Path]:
+    """List the files beside a Python file that it imports, and those that these import.
+
+    The code is read, not run. A package beside it counts with all its Python files, also those below.
+
+    Args:
+        path: the file of the plug-in.
+
+    Returns:
+        Path relative to the plug-in's folder -> file, sorted; the plug-in itself is left out.
+
+    Raises:
+        SyntaxError, ValueError: a file is not Python.
+        OSError: a file cannot be read.
+    """
+    files = {file for _, of in _modules_beside(path).items() for file in of}
+    return {file.relative_to(path.parent).as_posix(): file for file in sorted(files - {path})}
+
+
+def _modules_beside(path: Path) -> dict[str, list[Path]]:
+    """Top-level names that a plug-in or its helpers import from beside it -> their files."""
+    found: dict[str, list[Path]] = {}
+    waiting, read = [path], {path}
+    while waiting:
+        for name in sorted(_imported(ast.parse(waiting.pop().read_bytes())) - found.keys() - OURS):
+            files = _files_of(name, path.parent)
+            if files:
+                found[name] = files
+            waiting += [file for file in files if file not in read]
+            read.update(files)
+    return found
+
+
+def _imported(tree: ast.AST) -> set[str]:
+    """Top-level packages that any line of a file imports."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            names.add(node.module)
+    return {name.partition(".")[0] for name in names}
+
+
+def _files_of(name: str, folder: Path) -> list[Path]:
+    """The files beside a plug-in that importing a name may run, in Python's own order of precedence."""
+    package, module = folder / name, folder / f"{name}.py"
+    if (package / "__init__.py").is_file():
+        return sorted(package.rglob("*.py"))
+    if module.is_file():
+        return [module]
+    if package.is_dir() and not _is_installed(name, folder):  # a namespace, which anything installed hides
+        return sorted(package.rglob("*.py"))
+    return []
+
+
+def _is_installed(name: str, folder: Path) -> bool:
+    """Whether a name can be imported from elsewhere than a folder."""
+    if name in sys.stdlib_module_names:
+        return True
+    known = sys.modules.get(name)
+    try:
+        spec = importlib.util.find_spec(name) if known is None else getattr(known, "__spec__", None)
+    except (ImportError, ValueError):
+        return False
+    if spec is None:
+        return known is not None
+    places = [spec.origin, *(spec.submodule_search_locations or ())]
+    return not any(place and folder in Path(place).resolve().parents for place in places)
+
+
+class _Beside(MetaPathFinder):
+    """Finds the files beside the plug-ins of this process, by the names that these import; nothing else there."""
+
+    def __init__(self) -> None:
+        self.places: dict[str, Path] = {}  # name -> folder of the plug-in
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Find a top-level module; what lies inside a package Python finds by itself."""
+        folder = self.places.get(fullname)
+        if folder is None or path is not None:
+            return None
+        package, module = folder / fullname, folder / f"{fullname}.py"
+        if (package / "__init__.py").is_file():
+            return importlib.util.spec_from_file_location(
+                fullname, package / "__init__.py", submodule_search_locations=[str(package)]
+            )
+        if module.is_file():
+            return importlib.util.spec_from_file_location(fullname, module)
+        namespace = ModuleSpec(fullname, None, is_package=True)
+        namespace.submodule_search_locations = [str(package)]
+        return namespace
+
+
+_finder = _Beside()
+
+
+def serve_beside(path: Path) -> None:
+    """Let a plug-in import the files beside it, while its file runs and later, in its functions.
+
+    Only names that the plug-in or its helpers import are served, so that nothing else in the folder is ever run.
+
+    Raises:
+        InputError: a file beside it has the name of an installed module, or of a file beside another plug-in.
+    """
+    folder = path.parent
+    for name in _modules_beside(path):
+        if _is_installed(name, folder) and _finder.places.get(name) is None:
+            raise InputError(f"{quoted(str(folder / name))} has the name of an installed module; rename it")
+        other = _finder.places.setdefault(name, folder)
+        if other != folder:
+            raise InputError(
+                f"two plug-ins have a file {quoted(name)} beside them, in {other} and in {folder}; rename one"
+            )
+    if _finder not in sys.meta_path:
+        sys.meta_path.append(_finder)
+
+
+def forget_beside() -> None:
+    """Forget the files beside plug-ins of earlier commands of this process."""
+    for name in _finder.places:
+        for module in [module for module in sys.modules if module == name or module.startswith(f"{name}.")]:
+            del sys.modules[module]
+    _finder.places.clear()
+
+
+def unmet_imports(path: Path, attribute: str) -> list[tuple[str, int, str]]:
+    """List imports in functions of a file, and in one of its classes, that cannot be met.
+
+    Those inside `try`, and of files beside this one, are left out.
+
+    Args:
+        path: the file.
+        attribute: name of the class.
+
+    Returns:
+        Name of the function or class, line, and package of each.
+    """
+    unmet = []
+    for outer in ast.parse(path.read_bytes()).body:
+        if not isinstance(outer, ast.ClassDef | ast.FunctionDef):
+            continue  # what stands outside functions was imported already
+        if isinstance(outer, ast.ClassDef) and outer.name != attribute:
+            continue
+        guarded = {inner for node in ast.walk(outer) if isinstance(node, ast.Try) for inner in ast.walk(node)}
+        for node in ast.walk(outer):
+            if node in guarded or not isinstance(node, ast.Import | ast.ImportFrom):
+                continue
+            missing = sorted(name for name in _imported(node) if not _is_importable(name, path.parent))
+            unmet += [(outer.name, node.lineno, package) for package in missing]
+    return unmet
+
+
+def _is_importable(package: str, folder: Path) -> bool:
+    return bool(_files_of(package, folder)) or package in sys.modules or importlib.util.find_spec(package) is not None
+
+
+def classes_in(path: Path) -> list[str]:
+    """Names of the public classes of a Python file, which is read and not run.
+
+    Raises:
+        SyntaxError, ValueError: it is not Python.
+        OSError: it cannot be read.
+    """
+    nodes = ast.parse(path.read_bytes()).body
+    return [node.name for node in nodes if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]

@@ -1,0 +1,227 @@
+"""Names to implementations: lazy "module:attribute" entries, extended by entry points and by files.
+
+A file "path/to/file.py:Attribute" is imported only if this process was told to by a person: `allow_files` is given the
+command line, or the arguments of a Python call. Whatever is read from a disk may only name what is registered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from forge.core.errors import BenchWarning, InputError, UnknownNameError, quoted
+from forge.core.plugin_imports import classes_in, forget_beside, imported_beside, serve_beside, unmet_imports
+
+_allowed: set[Path] = set()
+
+
+def allow_files(texts: Iterable[str], *, anew: bool = False) -> None:
+    """Allow the import of the Python files that these texts name.
+
+    Args:
+        texts: words of a command line or names given in Python, e.g. "dcgan,my.py:MyGAN@24k" or
+            "--generator=my.py:MyGAN"; never anything that was read from a file.
+        anew: forget what was allowed before.
+    """
+    if anew:
+        _allowed.clear()
+        forget_beside()
+    for piece in (piece for text in texts for piece in text.split(",")):
+        name, colon, _ = piece.rpartition(".py:")
+        if colon:
+            # -g my.py:X, -gmy.py:X, --generator=my.py:X and --set detectors.a.network=my.py:X
+            starts = {name, name.rpartition("=")[2], name.partition("=")[2], name[2:] if name.startswith("-") else name}
+            starts |= {start.lstrip("[ '\"") for start in starts}  # --set conditions.robust=[my.py:X]
+            _allowed.update(_resolved(f"{start}.py") for start in starts if start)
+
+
+def _resolved(path: str) -> Path:
+    return Path(path).expanduser().resolve()
+
+
+@dataclass
+class Registry:
+    """Implementations of one kind by name; nothing is imported until it is asked for.
+
+    A name that ends with a colon stands for a family: "timm:" makes "timm:resnet18" known, and what is registered
+    behind it is called with "resnet18".
+
+    Args:
+        kind: what is registered, for messages: "generator", "detector", "source".
+        group: entry-point group through which installed packages add names.
+        entries: name -> "module:attribute".
+        option: name of the option that takes such names, and in the plural of their list; by default the kind.
+    """
+
+    kind: str
+    group: str
+    entries: dict[str, str] = field(default_factory=dict)
+    option: str = ""
+
+    def names(self) -> list[str]:
+        """All names, built-in and installed, sorted."""
+        return sorted({*self.entries, *(point.name for point in entry_points(group=self.group))})
+
+    def target(self, name: str) -> str:
+        """The "module:attribute" behind a name.
+
+        Raises:
+            UnknownNameError: nothing has this name; carries the nearest names.
+            InputError: it is a Python file without the name of a class.
+        """
+        if name.endswith(".py"):
+            raise InputError(f"{self.kind} {quoted(name)} names no class of the file{_its_classes(Path(name))}")
+        if name in self.entries:
+            return self.entries[name]
+        for point in entry_points(group=self.group):
+            if point.name == name:
+                return point.value
+        raise UnknownNameError(self.kind, name, self.names(), see=f"bench list {self.option or self.kind}s")
+
+    def load(self, name: str) -> Any:  # noqa: ANN401 - whatever was registered
+        """Import and return the implementation of a name, or of "path/to/file.py:Attribute".
+
+        Raises:
+            UnknownNameError: nothing has this name.
+            InputError: the file or attribute is not there, or importing it failed.
+        """
+        if is_file_reference(name):
+            return load_from_file(self.option or self.kind, name)
+        family, colon, member = name.partition(":")
+        if colon and member and f"{family}:" in self.names():
+            return self._imported(f"{family}:")(member)
+        return self._imported(name)
+
+    def _imported(self, name: str) -> Any:  # noqa: ANN401 - whatever was registered
+        module, _, attribute = self.target(name).partition(":")
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError, SystemExit) as error:
+            reason = f"it ends the program ({error!r})" if isinstance(error, SystemExit) else str(error)
+            raise InputError(
+                f"{self.kind} {quoted(name)} cannot be loaded from {module}:{attribute}: {reason}"
+            ) from error
+
+
+def is_file_reference(name: str) -> bool:
+    """Whether a name is "path/to/file.py:Attribute" rather than a registered name."""
+    return ".py:" in name
+
+
+def load_from_file(kind: str, reference: str) -> Any:  # noqa: ANN401 - whatever the file defines
+    """Import "path/to/file.py:Attribute", which runs the file's code.
+
+    Raises:
+        InputError: the file was not allowed, is not there, lacks the attribute, or running it failed.
+    """
+    attribute = reference.rpartition(":")[2]
+    path, module_name = _place(reference)
+    if path not in _allowed:
+        raise InputError(
+            f"{kind} {quoted(reference)} is code that a stored file names, and only this command may name code: give "
+            f"it with --{kind} {reference} where the command has that option, else with --plugin {reference}"
+        )
+    if not path.is_file():
+        raise InputError(f"{kind} {quoted(reference)}: there is no file {path}")
+    if module_name in sys.modules:  # one class however often it is asked for
+        _check_imports(path, attribute, kind, reference)
+        return _attribute(sys.modules[module_name], attribute, kind, reference)
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{kind} {quoted(reference)}: {path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        serve_beside(path)
+        spec.loader.exec_module(module)
+    except InputError:
+        del sys.modules[module_name]
+        raise
+    except (Exception, SystemExit) as error:  # a stranger's file may raise anything; it is named and re-raised
+        del sys.modules[module_name]
+        raise InputError(f"{kind} {quoted(reference)}: running {path.name} failed: {quoted(error)}") from error
+    _check_imports(path, attribute, kind, reference)
+    return _attribute(module, attribute, kind, reference)
+
+
+def _its_classes(path: Path) -> str:
+    """The end of a sentence on a file: what to give instead. The file is read, not run."""
+    try:
+        classes = classes_in(path)
+    except OSError:
+        return "; there is no such file"
+    except (SyntaxError, ValueError) as error:
+        return f"; it is not Python: {quoted(str(error))}"
+    named = [f"{path}:{name}" for name in classes]
+    return f"; give one of: {', '.join(named)}" if named else ", and there is none in it"
+
+
+def _check_imports(path: Path, attribute: str, kind: str, reference: str) -> None:
+    """Refuse a class whose methods import what is not installed: they would fail after hours of training.
+
+    An import in a function outside the class may belong to something that is never called; it is warned of.
+
+    Raises:
+        InputError: names the line and the module.
+    """
+    for scope, line, module in unmet_imports(path, attribute):
+        sentence = f"line {line} of {path.name} imports {module!r}, which is not installed here"
+        if scope == attribute:
+            raise InputError(f"{kind} {reference!r}: {sentence}; install it first")
+        warnings.warn(f"{kind} {reference!r}: {sentence}", BenchWarning, stacklevel=3)
+
+
+def code_files(reference: str) -> dict[str, Path]:
+    """The Python files behind "path/to/file.py:Attribute": the file itself and those beside it that it imports.
+
+    Returns:
+        Name -> file: "code", and "code helper.py" for a file beside it.
+
+    Raises:
+        InputError: a file cannot be read, or is not Python.
+    """
+    path, _ = _place(reference)
+    try:
+        beside = imported_beside(path)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"the code of {quoted(reference)} cannot be read: {quoted(str(error))}") from error
+    return {"code": path} | {f"code {name}": file for name, file in beside.items()}
+
+
+def named_file(reference: str) -> str | None:
+    """The reference that this command gave for a stored "path/to/file.py:Attribute": of the same place, else name.
+
+    Returns:
+        A reference that may be loaded, or None where the command names no file of this name.
+    """
+    path, _ = _place(reference)
+    if path in _allowed:
+        return reference
+    others = sorted(allowed for allowed in _allowed if allowed.name == path.name and allowed.is_file())
+    return f"{others[0]}:{reference.rpartition(':')[2]}" if others else None
+
+
+def was_loaded(reference: str) -> bool:
+    """Whether this process has run the file of "path/to/file.py:Attribute" already, because somebody named it."""
+    return _place(reference)[1] in sys.modules
+
+
+def _place(reference: str) -> tuple[Path, str]:
+    """The file of a reference and the module name it gets here."""
+    path = _resolved(reference.rpartition(":")[0])
+    return path, f"bench_plugin_{path.stem}_{hashlib.sha256(bytes(path)).hexdigest()[:8]}"
+
+
+def _attribute(module: ModuleType, attribute: str, kind: str, reference: str) -> Any:  # noqa: ANN401 - as above
+    if not hasattr(module, attribute):
+        raise InputError(f"{kind} {quoted(reference)}: the file defines no {quoted(attribute)}")
+    return getattr(module, attribute)

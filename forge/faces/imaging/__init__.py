@@ -1,0 +1,1 @@
+"""Pixels: decoding, JPEG tables, batched operations, grids."""

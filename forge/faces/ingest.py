@@ -1,0 +1,167 @@
+"""From items of a source to pixels: what worker processes do. Imports no pandas, and torch only to find faces."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forge.faces.crop import FaceCrop, FaceFinder, align
+from forge.faces.dedup import THUMBNAIL, describe
+from forge.faces.imaging.decode import Decoded, Unusable, decode, resize
+from forge.faces.sources.base import Item
+
+_DETECTED_AT_ONCE = 8  # photos; also bounds the memory of decoded ones
+_DETECTED_PIXELS = 32_000_000
+_LEAST_CONTRAST = 1.0  # standard deviation of the thumbnail in grey levels
+
+
+@dataclass(frozen=True)
+class Intake:
+    """How items become images.
+
+    Attributes:
+        resolution: height and width of the results.
+        min_side: reject photos whose shorter side is less, in pixels.
+        crop: find and align the face; None takes the largest square in the middle.
+    """
+
+    resolution: int
+    min_side: int
+    crop: FaceCrop | None = None
+
+
+@dataclass
+class Batch:
+    """What became of a chunk.
+
+    Attributes:
+        images: uint8 [n, resolution, resolution, 3].
+        rows: n table rows: core columns that are known, and attributes.
+        positions: n places in the chunk.
+        hashes: uint64 [n].
+        thumbnails: uint8 [n, 16, 16].
+        notes: n texts on how an image was read, e.g. "first of 2 frames"; mostly empty.
+        rejected: (file, reason, detail) of the others.
+        seen: items in the chunk.
+    """
+
+    images: NDArray[np.uint8]
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
+    hashes: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
+    thumbnails: NDArray[np.uint8] = field(default_factory=lambda: np.empty((0, THUMBNAIL, THUMBNAIL), np.uint8))
+    notes: list[str] = field(default_factory=list)
+    rejected: list[tuple[str, str, str]] = field(default_factory=list)
+    seen: int = 0
+
+
+def take(chunk: Iterable[Item], intake: Intake) -> Batch:
+    """Read, decode, crop and resize the items of a chunk; what cannot be used is listed with its reason."""
+    images: list[NDArray[np.uint8]] = []
+    batch = Batch(np.empty((0, intake.resolution, intake.resolution, 3), np.uint8))
+    for position, item, result in _results(chunk, intake, batch):
+        if isinstance(result, Unusable):
+            batch.rejected.append((item.file, result.reason, result.detail))
+        else:
+            decoded, image = result
+            images.append(image)
+            batch.rows.append(_row(item, decoded))
+            batch.positions.append(position)
+            batch.notes.append(_note(decoded, intake))
+    if images:
+        batch.images = np.stack(images)
+        batch.hashes, batch.thumbnails = describe(batch.images)
+        _drop_blank(batch)
+    return batch
+
+
+Result = tuple[Decoded, NDArray[np.uint8]] | Unusable
+
+
+def _results(chunk: Iterable[Item], intake: Intake, batch: Batch) -> Iterator[tuple[int, Item, Result]]:
+    """Each item and its image, or why there is none; counts items in `batch.seen`."""
+    waiting: list[tuple[int, Item, Decoded]] = []
+    pixels = 0
+    for position, item in enumerate(chunk):
+        batch.seen += 1
+        try:
+            decoded = decode(item.read())
+            _check_size(decoded, intake)
+            if intake.crop is None:
+                yield position, item, (decoded, resize(decoded.image, intake.resolution))
+                continue
+        except Unusable as verdict:
+            yield position, item, verdict
+            continue
+        waiting.append((position, item, decoded))
+        pixels += decoded.width * decoded.height
+        if len(waiting) == _DETECTED_AT_ONCE or pixels > _DETECTED_PIXELS:
+            yield from _aligned(waiting, intake.resolution, intake.crop)
+            waiting, pixels = [], 0
+    if waiting and intake.crop:
+        yield from _aligned(waiting, intake.resolution, intake.crop)
+
+
+def _check_size(decoded: Decoded, intake: Intake) -> None:
+    if min(decoded.width, decoded.height) < intake.min_side:
+        size = f"{decoded.width} x {decoded.height} pixels"
+        raise Unusable("too small", f"{size}, the shorter side must have {intake.min_side}")
+
+
+def _aligned(
+    waiting: list[tuple[int, Item, Decoded]], resolution: int, crop: FaceCrop
+) -> Iterator[tuple[int, Item, Result]]:
+    found = _finder(crop).find([decoded.image for _, _, decoded in waiting])
+    for (position, item, decoded), landmarks in zip(waiting, found, strict=True):
+        result: Result
+        if landmarks is None:
+            result = Unusable("no face", f"none with probability {crop.threshold} or more")
+        else:
+            try:
+                result = decoded, align(decoded.image, landmarks, resolution, crop)
+            except Unusable as verdict:
+                result = verdict
+        yield position, item, result
+
+
+@functools.cache
+def _finder(crop: FaceCrop) -> FaceFinder:
+    return FaceFinder(crop)
+
+
+def _note(decoded: Decoded, intake: Intake) -> str:
+    """What a reader of the result should know of how the image was read."""
+    side = min(decoded.width, decoded.height)
+    notes = [f"enlarged {intake.resolution / side:.3g} times"] if side < intake.resolution else []
+    notes += [f"first of {decoded.frames} frames"] if decoded.frames > 1 else []
+    return ", ".join(notes)
+
+
+def _row(item: Item, decoded: Decoded) -> dict[str, Any]:
+    return {
+        **item.attributes,
+        "identity": item.identity,
+        "source_file": item.file,
+        "source_sha256": decoded.sha256,
+        "source_format": decoded.format,
+        "source_width": decoded.width,
+        "source_height": decoded.height,
+        "source_bytes": decoded.bytes,
+        "source_jpeg_quality": decoded.jpeg_quality,
+    }
+
+
+def _drop_blank(batch: Batch) -> None:
+    contrast = batch.thumbnails.std(axis=(1, 2))
+    for row, value in zip(batch.rows, contrast, strict=True):
+        if value < _LEAST_CONTRAST:
+            batch.rejected.append((row["source_file"], "blank", "all of the picture has nearly one brightness"))
+    kept = np.flatnonzero(contrast >= _LEAST_CONTRAST)
+    batch.notes = [batch.notes[i] for i in kept]
+    batch.rows, batch.positions = [batch.rows[i] for i in kept], [batch.positions[i] for i in kept]
+    batch.images, batch.hashes, batch.thumbnails = batch.images[kept], batch.hashes[kept], batch.thumbnails[kept]

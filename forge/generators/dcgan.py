@@ -1,0 +1,142 @@
+"""DCGAN (Radford, Metz and Chintala 2015): strided convolutions, no pooling, no hidden dense layers.
+
+The upsampler is a setting, since it is what leaves the traces that detectors live on (Odena et al. 2016; Durall et al.
+2020).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Literal, cast
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu, relu
+
+from forge.generators.base import Architecture, NetworkSettings
+from forge.generators.layers import ConditionalBatchNorm, Projection, spectral
+
+Upsampler = Literal["transposed", "nearest", "bilinear", "pixelshuffle"]
+
+
+class DCGANSettings(NetworkSettings):
+    """Settings of DCGAN; the defaults are the paper's."""
+
+    latent: int = Field(100, ge=1, description="length of the latent vector")
+    generator_width: int = Field(64, ge=1, description="channels before the last generator layer (ngf)")
+    discriminator_width: int = Field(64, ge=1, description="channels after the first discriminator layer (ndf)")
+    discriminator_norm: Literal["batch", "none", "spectral"] = Field(
+        "batch", description="the paper has batch norm; gradient penalties want none"
+    )
+    upsample: Upsampler = Field(
+        "transposed",
+        description="how the generator doubles: transposed convolution 4x4 (the paper), convolution 3x3 after nearest "
+        "or bilinear resizing, or pixelshuffle (sub-pixel convolution)",
+    )
+
+
+def initialise(module: nn.Module) -> None:
+    """Set weights as in the paper: convolutions N(0, .02), batch-norm scales N(1, .02)."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    elif isinstance(module, nn.BatchNorm2d) and module.affine:
+        nn.init.normal_(module.weight, 1.0, 0.02)
+
+
+def doubling(inputs: int, outputs: int, upsample: Upsampler, *, bias: bool) -> nn.Module:
+    """A layer that maps [N, inputs, H, W] to [N, outputs, 2 H, 2 W]."""
+    if upsample == "transposed":
+        return nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=bias)
+    if upsample == "pixelshuffle":
+        return nn.Sequential(nn.Conv2d(inputs, 4 * outputs, 3, padding=1, bias=bias), nn.PixelShuffle(2))
+    resize = nn.Upsample(scale_factor=2, mode=upsample)  # bilinear: align_corners off
+    return nn.Sequential(resize, nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias))
+
+
+class Generator(nn.Module):
+    """Latent [N, L] (and labels) to image [N, 3, H, W], doubling from 4x4 up; batch norm is told the labels."""
+
+    def __init__(
+        self, latent: int, width: int, resolution: int, upsample: Upsampler, classes: tuple[int, ...] = ()
+    ) -> None:
+        super().__init__()
+        doublings = int(math.log2(resolution)) - 2
+        channels = [width * min(8, 2 ** (doublings - 1 - i)) for i in range(doublings)]
+        self.entry = nn.ConvTranspose2d(latent, channels[0], 4, bias=False)
+        self.norms = nn.ModuleList(
+            ConditionalBatchNorm(count, classes) if classes else nn.BatchNorm2d(count) for count in channels
+        )
+        ups = [doubling(before, after, upsample, bias=False) for before, after in itertools.pairwise(channels)]
+        self.ups = nn.ModuleList([*ups, doubling(channels[-1], 3, upsample, bias=True)])
+        self.apply(initialise)
+
+    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Make images."""
+        images = self.entry(latents[:, :, None, None])
+        for norm, up in zip(self.norms, self.ups, strict=True):
+            images = up(relu(norm(images) if labels is None else norm(images, labels)))
+        return torch.tanh(images)
+
+
+class Discriminator(nn.Module):
+    """Image [N, 3, H, W] (and labels) to logit [N] through strided convolutions down to 4x4; labels by projection."""
+
+    def __init__(self, width: int, norm: str, resolution: int, classes: tuple[int, ...] = ()) -> None:
+        super().__init__()
+        halvings = int(math.log2(resolution)) - 2
+        channels = [3] + [width * min(8, 2**i) for i in range(halvings)]
+        blocks: list[nn.Module] = []
+        for i, (before, after) in enumerate(itertools.pairwise(channels)):
+            conv = nn.Conv2d(before, after, 4, stride=2, padding=1, bias=norm != "batch" or i == 0)
+            block: list[nn.Module] = [spectral(conv, norm == "spectral")]
+            if norm == "batch" and i > 0:  # the paper leaves the first layer without batch norm
+                block.append(nn.BatchNorm2d(after))
+            blocks.append(nn.Sequential(*block))
+        self.blocks = nn.ModuleList(blocks)
+        self.head = spectral(nn.Conv2d(channels[-1], 1, 4), norm == "spectral")
+        self.projection = Projection(channels[-1], classes) if classes else None
+        # N(0, .02) is small without a norm behind it: logits start near zero and learn slowly, so torch's own scale
+        if norm == "batch":
+            self.apply(initialise)
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Activations after each block, from fine to coarse."""
+        activations = []
+        for block in self.blocks:
+            images = leaky_relu(block(images), 0.2)
+            activations.append(images)
+        return activations
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Compute logits."""
+        features = self.features(images)[-1]
+        logits: Tensor = self.head(features).flatten()
+        if self.projection is None or labels is None:
+            return logits
+        return logits + cast(Tensor, self.projection(features.mean(dim=(2, 3)), labels))
+
+
+class DCGAN(Architecture):
+    """The deep convolutional GAN of 2015."""
+
+    family = "conv-gan"
+    citation = "Radford, Metz, Chintala: Unsupervised Representation Learning with DCGANs, ICLR 2016, arXiv 1511.06434"
+    resolutions = (16, 32, 64, 128, 256)
+    Settings = DCGANSettings
+    settings: DCGANSettings
+
+    def generator(self) -> nn.Module:
+        """A fresh generator."""
+        chosen = self.settings
+        return Generator(chosen.latent, chosen.generator_width, self.resolution, chosen.upsample, self.classes)
+
+    def discriminator(self) -> nn.Module:
+        """A fresh discriminator."""
+        chosen = self.settings
+        return Discriminator(chosen.discriminator_width, chosen.discriminator_norm, self.resolution, self.classes)
+
+    def latents(self, count: int, device: torch.device) -> Tensor:
+        """Standard normal latents [count, latent]."""
+        return torch.randn(count, self.settings.latent, device=device)

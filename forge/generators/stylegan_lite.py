@@ -1,0 +1,311 @@
+"""StyleGAN-lite: the ideas of StyleGAN2 (Karras et al. 2020) in plain PyTorch, sized for minutes instead of weeks.
+
+What is kept: mapping network, modulated convolutions with demodulation, noise inputs, skip generator, residual
+discriminator, [1,3,3,1] filters, equalised learning rates, minibatch standard deviation, style mixing, truncation.
+What is lighter: the first convolution of a resolution runs before the upsampling, at a quarter of the cost.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Literal, cast
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu
+
+from forge.generators.base import Architecture, NetworkSettings
+from forge.generators.layers import (
+    Downsample,
+    EqualConv,
+    EqualLinear,
+    MinibatchDeviation,
+    ModulatedConv,
+    Projection,
+    spectral,
+    upsample,
+)
+
+GAIN = math.sqrt(2)  # of a leaky ReLU
+NOISE_RATE = 0.1  # noise grows this much slower than weights: else speckle hides the faces for the first 40 k images
+
+
+class StyleGANSettings(NetworkSettings):
+    """Settings of StyleGAN-lite; the defaults are StyleGAN2's at a quarter of its channels."""
+
+    latent: int = Field(128, ge=1, description="length of the latent vector z")
+    style: int = Field(128, ge=1, description="length of the style vector w")
+    mapping_layers: int = Field(2, ge=1, description="dense layers from z to w")
+    channels_base: int = Field(2048, ge=16, description="channels at resolution r: base / r, between min and max")
+    channels_min: int = Field(16, ge=1, description="fewest channels of a resolution")
+    channels_max: int = Field(128, ge=1, description="most channels of a resolution")
+    generator: Literal["skip", "residual"] = Field("skip", description="how the generator's resolutions are joined")
+    discriminator: Literal["residual", "plain"] = Field("residual", description="whether blocks have a shortcut")
+    discriminator_scale: float = Field(1.0, gt=0, description="channels of D against those of G")
+    minibatch_group: int = Field(4, ge=1, description="images a group of the minibatch standard deviation; 1: none")
+    mixing: float = Field(0.9, ge=0, le=1, description="probability that a batch mixes two styles in training")
+    noise: bool = Field(True, description="feed noise to every layer")
+    spectral: bool = Field(False, description="spectral norm in the discriminator")
+
+
+def channel_table(settings: StyleGANSettings, resolution: int, scale: float = 1.0) -> dict[int, int]:
+    """Channels of every resolution from 4 up."""
+    sizes = [2**i for i in range(2, int(math.log2(resolution)) + 1)]
+    counts = [min(settings.channels_max, max(settings.channels_min, settings.channels_base // size)) for size in sizes]
+    return {size: max(4, round(count * scale / 4) * 4) for size, count in zip(sizes, counts, strict=True)}
+
+
+class Mapping(nn.Module):
+    """Latent [N, L] and labels to style [N, style]; keeps the mean style for truncation."""
+
+    average: Tensor
+
+    def __init__(self, settings: StyleGANSettings, classes: tuple[int, ...]) -> None:
+        super().__init__()
+        self.embed = nn.ModuleList(nn.Embedding(count, settings.style) for count in classes)
+        widths = [settings.latent + settings.style * len(classes)] + [settings.style] * settings.mapping_layers
+        self.layers = nn.ModuleList(
+            EqualLinear(before, after, gain=GAIN, slower=100.0) for before, after in itertools.pairwise(widths)
+        )
+        self.register_buffer("average", torch.zeros(settings.style))
+
+    def forward(self, latents: Tensor, labels: Tensor | None) -> Tensor:
+        """Map latents [N, L], labels int64 [N, C] to w [N, style]."""
+        parts = [_normalised(latents)]
+        if labels is not None:
+            parts += [_normalised(embed(labels[:, i])) for i, embed in enumerate(self.embed)]
+        w = torch.cat(parts, 1)
+        for layer in self.layers:
+            w = leaky_relu(layer(w), 0.2)
+        if self.training:
+            self.average.lerp_(w.detach().float().mean(0), 0.005)
+        return w
+
+
+def _normalised(values: Tensor) -> Tensor:
+    return values * torch.rsqrt(values.square().mean(1, keepdim=True) + 1e-8)
+
+
+class StyledConv(nn.Module):
+    """Modulated convolution, noise, bias, leaky ReLU."""
+
+    constant: Tensor
+
+    def __init__(self, inputs: int, outputs: int, style: int, size: int, *, noise: bool) -> None:
+        super().__init__()
+        self.convolution = ModulatedConv(inputs, outputs, style, 3, gain=GAIN)
+        self.bias = nn.Parameter(torch.zeros(1, outputs, 1, 1))
+        self.noise_strength = nn.Parameter(torch.zeros(())) if noise else None
+        self.register_buffer("constant", torch.randn(1, 1, size, size))
+
+    def forward(self, images: Tensor, w: Tensor, fixed_noise: bool) -> Tensor:
+        """Map [N, inputs, H, W] to [N, outputs, H, W]."""
+        features, factor = self.convolution(images, w)
+        features = torch.addcmul(self.bias.to(features.dtype), features, cast(Tensor, factor).to(features.dtype))
+        if self.noise_strength is not None:
+            shape = (len(features), 1, *features.shape[2:])
+            # in evaluation drawn on the CPU: a seed then gives the same face on every device
+            source = features.device if self.training else torch.device("cpu")
+            noise = self.constant if fixed_noise else torch.randn(shape, device=source).to(features.device)
+            features = features + (noise * (NOISE_RATE * self.noise_strength)).to(features.dtype)
+        return leaky_relu(features, 0.2)
+
+
+class SynthesisBlock(nn.Module):
+    """One resolution of the generator: convolve, double, convolve; the picture so far is doubled and added to."""
+
+    def __init__(self, inputs: int, outputs: int, settings: StyleGANSettings, size: int, *, last: bool) -> None:
+        super().__init__()
+        self.first = StyledConv(inputs, outputs, settings.style, size // 2, noise=settings.noise)
+        self.second = StyledConv(outputs, outputs, settings.style, size, noise=settings.noise)
+        self.skip = EqualConv(inputs, outputs, 1, bias=False) if settings.generator == "residual" else None
+        self.picture = ToPicture(outputs, settings.style) if settings.generator == "skip" or last else None
+
+    def forward(
+        self, images: Tensor, picture: Tensor | None, w: tuple[Tensor, Tensor, Tensor], fixed_noise: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Map [N, inputs, H/2, W/2] to [N, outputs, H, W]; `picture` is [N, 3, H/2, W/2] or None."""
+        features = self.second(upsample(self.first(images, w[0], fixed_noise)), w[1], fixed_noise)
+        if self.skip is not None:
+            features = (features + upsample(self.skip(images))) * math.sqrt(0.5)
+        if self.picture is None:
+            return features, None
+        colours = self.picture(features, w[2])
+        return features, colours if picture is None else colours + upsample(picture)
+
+
+class ToPicture(nn.Module):
+    """Features to colours, by a modulated 1x1 convolution without demodulation."""
+
+    def __init__(self, inputs: int, style: int) -> None:
+        super().__init__()
+        self.convolution = ModulatedConv(inputs, 3, style, 1, demodulate=False)
+        self.bias = nn.Parameter(torch.zeros(1, 3, 1, 1))
+
+    def forward(self, images: Tensor, w: Tensor) -> Tensor:
+        """Map [N, inputs, H, W] to [N, 3, H, W], fp32."""
+        colours: Tensor = self.convolution(images, w)[0]
+        return colours.float() + self.bias
+
+
+class Generator(nn.Module):
+    """Latents [N, L] to images [N, 3, H, W], about -1..1."""
+
+    def __init__(self, settings: StyleGANSettings, resolution: int, classes: tuple[int, ...]) -> None:
+        super().__init__()
+        table = channel_table(settings, resolution)
+        self.mixing = settings.mixing
+        self.mapping = Mapping(settings, classes)
+        self.constant = nn.Parameter(torch.randn(1, table[4], 4, 4))
+        self.first = StyledConv(table[4], table[4], settings.style, 4, noise=settings.noise)
+        self.picture = ToPicture(table[4], settings.style) if settings.generator == "skip" else None
+        sizes = list(table)
+        self.blocks = nn.ModuleList(
+            SynthesisBlock(table[before], table[size], settings, size, last=size == resolution)
+            for before, size in itertools.pairwise(sizes)
+        )
+
+    @property
+    def layers(self) -> int:
+        """Style inputs: one for every convolution but those to colours."""
+        return 1 + 2 * len(self.blocks)
+
+    def forward(
+        self,
+        latents: Tensor,
+        labels: Tensor | None = None,
+        *,
+        truncation: float = 1.0,
+        fixed_noise: bool = False,
+    ) -> Tensor:
+        """Make images.
+
+        Args:
+            latents: [N, L].
+            labels: int64 [N, C], where the generator is conditional.
+            truncation: 1 leaves styles as they are, 0 gives the mean face (psi of Karras et al. 2019).
+            fixed_noise: the same noise in every image, so that a walk through latents does not flicker.
+        """
+        w = self.mapping(latents, labels)
+        styles = [w] * self.layers
+        if self.training and self.mixing:
+            styles = self._mixed(w, self.mapping(torch.randn_like(latents), labels))
+        if truncation != 1.0:  # w' = mean + psi (w - mean)
+            styles = [self.mapping.average.lerp(style, truncation) for style in styles]
+        return self.synthesise(styles, fixed_noise=fixed_noise)
+
+    def _mixed(self, first: Tensor, second: Tensor) -> list[Tensor]:
+        """Style mixing (Karras et al. 2019, section 3.1), drawn and applied on the device so that nothing waits for it.
+
+        Args:
+            first: styles [N, style] up to a random layer.
+            second: styles [N, style] from there on; with probability 1 - mixing nowhere.
+        """
+        device = first.device
+        cut = torch.randint(1, self.layers, (), device=device)
+        mixes = torch.rand((), device=device) < self.mixing
+        return [torch.where(mixes & (cut <= layer), second, first) for layer in range(self.layers)]
+
+    def with_styles(self, latents: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Images [N, 3, H, W] and the styles [N, layers, style] they were made from, for the path-length penalty."""
+        styles = self.mapping(latents, labels)[:, None].repeat(1, self.layers, 1)
+        return self.synthesise(list(styles.unbind(1))), styles
+
+    def synthesise(self, styles: list[Tensor], *, fixed_noise: bool = False) -> Tensor:
+        """Make images [N, 3, H, W] from one style [N, style] a layer."""
+        images = self.constant.expand(len(styles[0]), -1, -1, -1)
+        if torch.is_autocast_enabled(images.device.type):
+            images = images.to(torch.get_autocast_dtype(images.device.type))
+        images = self.first(images.contiguous(memory_format=torch.channels_last), styles[0], fixed_noise)
+        picture = None if self.picture is None else self.picture(images, styles[1])
+        for i, block in enumerate(self.blocks):
+            after = styles[min(2 * i + 3, self.layers - 1)]
+            images, picture = block(images, picture, (styles[2 * i + 1], styles[2 * i + 2], after), fixed_noise)
+        return cast(Tensor, picture)
+
+
+class DiscriminatorBlock(nn.Module):
+    """Convolve, halve, convolve; with a shortcut."""
+
+    def __init__(self, inputs: int, outputs: int, *, shortcut: bool) -> None:
+        super().__init__()
+        self.first = EqualConv(inputs, inputs, 3, gain=GAIN)
+        self.down = Downsample(inputs)
+        share = math.sqrt(0.5) if shortcut else 1.0  # of the sum; folded into both paths
+        self.second = EqualConv(inputs, outputs, 3, gain=GAIN * share)
+        self.skip = EqualConv(inputs, outputs, 1, gain=share, bias=False) if shortcut else None
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map [N, inputs, H, W] to [N, outputs, H / 2, W / 2]."""
+        features = leaky_relu(self.second(self.down(leaky_relu(self.first(images), 0.2))), 0.2)
+        return features if self.skip is None else features + self.skip(self.down(images))
+
+
+class Discriminator(nn.Module):
+    """Images [N, 3, H, W] to logits [N]; with labels by projection (Miyato and Koyama 2018)."""
+
+    def __init__(self, settings: StyleGANSettings, resolution: int, classes: tuple[int, ...]) -> None:
+        super().__init__()
+        table = channel_table(settings, resolution, settings.discriminator_scale)
+        sizes = list(reversed(table))
+        self.entry = EqualConv(3, table[resolution], 1, gain=GAIN)
+        self.blocks = nn.ModuleList(
+            DiscriminatorBlock(table[size], table[after], shortcut=settings.discriminator == "residual")
+            for size, after in itertools.pairwise(sizes)
+        )
+        grouped = settings.minibatch_group > 1
+        self.deviation = MinibatchDeviation(settings.minibatch_group) if grouped else None
+        self.last = EqualConv(table[4] + grouped, table[4], 3, gain=GAIN)
+        self.dense = EqualLinear(table[4] * 16, table[4], gain=GAIN)
+        self.head = EqualLinear(table[4], 1)
+        self.projection = Projection(table[4], classes) if classes else None
+        if settings.spectral:
+            for module in [m for m in self.modules() if isinstance(m, EqualConv | EqualLinear)]:
+                module.scale = 1.0  # the norm takes the place of the equalised scale
+                spectral(module, True)
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Activations after each block, from fine to coarse."""
+        activations = [leaky_relu(self.entry(images), 0.2)]
+        for block in self.blocks:
+            activations.append(block(activations[-1]))
+        return activations[1:]
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Compute logits."""
+        features = self.features(images)[-1]
+        if self.deviation is not None:
+            features = self.deviation(features)
+        features = leaky_relu(self.last(features), 0.2)
+        features = leaky_relu(self.dense(features.flatten(1)), 0.2)
+        logits: Tensor = self.head(features).flatten()
+        return logits if self.projection is None or labels is None else logits + self.projection(features, labels)
+
+
+class StyleGANLite(Architecture):
+    """A StyleGAN2 that trains in minutes and needs no compiler."""
+
+    family = "style-gan"
+    citation = (
+        "Karras, Laine, Aittala, Hellsten, Lehtinen, Aila: Analyzing and Improving the Image Quality of StyleGAN, "
+        "CVPR 2020, arXiv 1912.04958"
+    )
+    resolutions = (16, 32, 64, 128, 256)
+    conditional = "optional"
+    truncates = True
+    Settings = StyleGANSettings
+    settings: StyleGANSettings
+
+    def generator(self) -> nn.Module:
+        """A fresh generator."""
+        return Generator(self.settings, self.resolution, self.classes)
+
+    def discriminator(self) -> nn.Module:
+        """A fresh discriminator."""
+        return Discriminator(self.settings, self.resolution, self.classes)
+
+    def latents(self, count: int, device: torch.device) -> Tensor:
+        """Standard normal latents [count, latent]."""
+        return torch.randn(count, self.settings.latent, device=device)

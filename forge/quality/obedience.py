@@ -1,0 +1,201 @@
+"""Does a conditional generator draw what its label says? Asked of a small classifier that learns from real images.
+
+Shmelkov, Schmid and Alahari: How good is my GAN? ECCV 2018 ("GAN-test"). Agreement can exceed the accuracy on reals:
+forgeries are often the plainer examples of their class.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from forge.core.compute import derive_seed
+from forge.core.errors import InputError, quoted
+from forge.faces.faceset import Images
+from forge.faces.tensors import to_float, translate
+from forge.quality.base import MIN_IMAGES, Result, Share, check_images
+from forge.quality.metric import QualityMetric, Row, Sides
+
+SIDE = 64  # larger images are averaged down to this
+WIDTHS = (16, 32, 64, 128)
+EPOCHS, BATCH, RATE = 10, 64, 3e-3
+
+Labels = NDArray[Any]  # [n], classes as strings or numbers
+
+
+class ClassObedience(Result):
+    """One class; a share is None where the set has no image of it."""
+
+    accuracy: Share | None = Field(description="on held-out reals of this class")
+    agreement: Share | None = Field(description="on images forged as this class")
+
+
+class Obedience(Result):
+    """How often the classifier sees the label that an image carries."""
+
+    accuracy: Share = Field(description="on held-out reals: what the classifier is worth")
+    agreement: Share = Field(description="on forged images")
+    chance: float = Field(description="share of the held-out reals' commonest class: a classifier that knows nothing")
+    classes: dict[str, ClassObedience]
+    n_training: int
+
+
+def obedience(
+    train_images: Images,
+    train_labels: Labels,
+    held_out_images: Images,
+    held_out_labels: Labels,
+    forged_images: Images,
+    forged_labels: Labels,
+    *,
+    seed: int,
+    device: str = "cpu",
+) -> Obedience:
+    """Train a small network on real images and ask it for the classes of held-out reals and of forgeries.
+
+    Args:
+        train_images: uint8 [n, H, H, 3], real.
+        train_labels: [n], of one column.
+        held_out_images: uint8 [m, H, H, 3], real, not trained on.
+        held_out_labels: [m].
+        forged_images: uint8 [f, H, H, 3].
+        forged_labels: [f], the classes that were asked for.
+        seed: of initial weights, order and shifts.
+        device: where to compute; on a CPU the result is the same for the same number of threads.
+
+    Raises:
+        InputError: unusable images, labels that do not fit them, a single class, or a class without training images.
+    """
+    check_images({"training": train_images, "held_out": held_out_images, "forged": forged_images})
+    sets = {
+        "training": (train_images, train_labels),
+        "held-out": (held_out_images, held_out_labels),
+        "forged": (forged_images, forged_labels),
+    }
+    classes = np.unique(np.asarray(train_labels).astype(str))
+    if len(classes) < 2:
+        raise InputError(
+            f"the training labels have one class ({quoted(str(classes[0]))}); choose a column with at least two"
+        )
+    targets = {name: _codes(name, labels, len(images), classes) for name, (images, labels) in sets.items()}
+    device_type = torch.device(device)
+    with torch.random.fork_rng(devices=[device_type] if device_type.type == "cuda" else []):
+        torch.manual_seed(derive_seed(seed, "obedience"))
+        network = _fit(train_images, targets["training"], len(classes), device)
+    right = {
+        name: _predict(network, images, device) == targets[name]
+        for name, images in (("held-out", held_out_images), ("forged", forged_images))
+    }
+    return Obedience(
+        accuracy=Share.of(int(right["held-out"].sum()), len(right["held-out"])),
+        agreement=Share.of(int(right["forged"].sum()), len(right["forged"])),
+        chance=float(np.bincount(targets["held-out"]).max() / len(held_out_images)),
+        classes={
+            str(name): ClassObedience(
+                accuracy=_share(right["held-out"][targets["held-out"] == code]),
+                agreement=_share(right["forged"][targets["forged"] == code]),
+            )
+            for code, name in enumerate(classes)
+        },
+        n_training=len(train_images),
+    )
+
+
+def _share(right: NDArray[np.bool_]) -> Share | None:
+    return Share.of(int(right.sum()), len(right)) if len(right) else None
+
+
+def _codes(name: str, labels: Labels, count: int, classes: NDArray[np.str_]) -> NDArray[np.int64]:
+    texts = np.asarray(labels).astype(str)
+    if texts.shape != (count,):
+        raise InputError(f"there are {count} {name} images and labels of shape {texts.shape}; give one label an image")
+    if unknown := sorted(set(texts) - set(classes)):
+        raise InputError(
+            f"{name} label {quoted(str(unknown[0]))} has no training images; the classes are {', '.join(classes)}"
+        )
+    return np.searchsorted(classes, texts).astype(np.int64)
+
+
+def _network(classes: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for narrow, wide in zip((3, *WIDTHS), WIDTHS, strict=False):
+        layers += [nn.Conv2d(narrow, wide, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(wide), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(WIDTHS[-1], classes))
+
+
+def _batch(images: Images, device: str) -> Tensor:
+    batch = to_float(torch.from_numpy(np.array(images)).to(device))
+    return F.adaptive_avg_pool2d(batch, SIDE) if batch.shape[-1] > SIDE else batch
+
+
+def _fit(images: Images, targets: NDArray[np.int64], classes: int, device: str) -> nn.Module:
+    network = _network(classes).to(memory_format=torch.channels_last).to(device)
+    steps = max(1, len(images) // BATCH)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=EPOCHS * steps)
+    network.train()
+    for _ in range(EPOCHS):
+        order = torch.randperm(len(images)).numpy()
+        for step in range(steps):
+            some = order[step * BATCH : (step + 1) * BATCH]
+            batch = _batch(images[some], device)
+            logits = network(translate(batch, 1 / 16))
+            loss = F.cross_entropy(logits, torch.from_numpy(targets[some]).to(device))
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+    network.eval()
+    return network
+
+
+@torch.no_grad()
+def _predict(network: nn.Module, images: Images, device: str) -> NDArray[np.int64]:
+    parts = [network(_batch(images[i : i + 256], device)).argmax(1).cpu() for i in range(0, len(images), 256)]
+    return np.asarray(torch.cat(parts).numpy(), np.int64)
+
+
+class ObedienceMetric(QualityMetric):
+    """Whether a conditional generator draws what its labels say, column by column."""
+
+    id = "obedience"
+    title = "labels"
+
+    def measure(self, sides: Sides) -> dict[str, Obedience]:
+        """See `obedience`; all images that have a label are used, a column with fewer than 16 on a side is left out."""
+        found = {}
+        for column, given in sides.labels.items():
+            known = set(given.reference) - {""}
+            if sides.whole.held_out is None or len(known) < 2:
+                continue
+            named = [
+                _labelled(images, texts, known)
+                for images, texts in (
+                    (sides.whole.reference, given.reference),
+                    (sides.whole.held_out, given.held_out),
+                    (sides.whole.candidate, given.candidate),
+                )
+            ]
+            if min(len(texts) for _, texts in named) >= MIN_IMAGES:
+                found[column] = obedience(*named[0], *named[1], *named[2], seed=sides.seed, device=sides.device)
+        return found
+
+    def rows(self, ours: dict[str, Obedience], floor: dict[str, Obedience], n: int) -> list[Row]:
+        """One line a column; the accuracy on held-out reals is the floor."""
+        return [
+            Row(f"label obeyed: {column}", one.agreement.value, one.accuracy.value, "higher", one.agreement.n)
+            for column, one in ours.items()
+        ]
+
+
+def _labelled(images: Images, labels: NDArray[np.str_], wanted: set[str]) -> tuple[Images, NDArray[np.str_]]:
+    if len(images) != len(labels):
+        raise InputError(f"there are {len(images)} images and {len(labels)} labels; give one label an image")
+    known = np.isin(labels, sorted(wanted))
+    return images[known], labels[known]

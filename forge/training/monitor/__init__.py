@@ -1,0 +1,1 @@
+"""Health of a training: observation, metrics, failure modes."""

@@ -1,0 +1,233 @@
+"""How near forged images are to real ones and how varied: cheap numbers for every tick of a training.
+
+Everything is computed from small copies of the images (16 px pixels, and 1024 random features of 32 px), with 256
+images a side, so that a look costs a tenth of a second on one core. The numbers are for watching a training, not for
+publishing: each is read against the same number of real images that are not the reference (`real_baseline`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, conv2d, interpolate, relu
+
+from forge.core.compute import derive_seed
+from forge.faces.tensors import to_float
+
+SAMPLES = 256  # images of each kind a look
+REFERENCE = 1024  # real images that forgeries are compared with
+
+_PIXELS, _FEATURE_PIXELS = 16, 32
+_CHANNELS = (32, 64)
+_DIRECTIONS = 128
+_BINS = 32  # 8 of 256 images in each
+_NEIGHBOUR = 5  # as Naeem et al. 2020
+_CHUNK = 256
+
+
+class RandomFeatures:
+    """A fixed random network of two convolutions: images to 1024 features; nothing is learned or downloaded.
+
+    Args:
+        seed: of the weights.
+        device: where it computes.
+    """
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        source = torch.Generator().manual_seed(derive_seed(seed, "random features"))
+        first, second = _CHANNELS
+        self.weights = [
+            (torch.randn(first, 3, 5, 5, generator=source) / math.sqrt(75)).to(device),
+            (torch.randn(second, first, 3, 3, generator=source) * math.sqrt(2 / (9 * first))).to(device),
+        ]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Features [N, 1024] of images [N, 3, H, W] in -1..1, brought to 32 px."""
+        features = []
+        for part in torch.split(images, _CHUNK):
+            hidden = shrink(part, _FEATURE_PIXELS)
+            for weight in self.weights:
+                hidden = relu(conv2d(hidden, weight, stride=2, padding=weight.shape[-1] // 2))
+            features.append(avg_pool2d(hidden, hidden.shape[-1] // 4).flatten(1))
+        return torch.cat(features)
+
+
+def shrink(images: Tensor, size: int) -> Tensor:
+    """Bring images [N, 3, H, W] to size x size: averaged where they are larger, repeated where smaller."""
+    if images.shape[-1] == size:
+        return images
+    return interpolate(images, size=(size, size), mode="area")
+
+
+def rank(high: Tensor, low: Tensor) -> float:
+    """The chance that one of `high` exceeds one of `low` (area under the ROC curve; ties count half), 0..1."""
+    difference = high[:, None] - low[None, :]
+    return float(((difference > 0).double() + 0.5 * (difference == 0).double()).mean())
+
+
+def diversity(pixels: Tensor) -> float:
+    """Mean Euclidean distance of all pairs of images [N, D], per value: 0 if all are equal."""
+    count = len(pixels)
+    return float(torch.cdist(pixels, pixels).sum()) / (count * (count - 1)) / math.sqrt(pixels.shape[1])
+
+
+def nearest_distances(pixels: Tensor) -> Tensor:
+    """Distance of every image [N, D] to the nearest other one: [N]."""
+    apart = torch.cdist(pixels, pixels)
+    apart.fill_diagonal_(math.inf)
+    return apart.amin(dim=1)
+
+
+def sliced_wasserstein(a: Tensor, b: Tensor, directions: Tensor) -> float:
+    """Mean over directions of the 1-Wasserstein distance of two projected sets (Bonneel et al. 2015).
+
+    Args:
+        a: [N, D].
+        b: [M, D]; the larger set is compared at the quantiles of the smaller.
+        directions: unit vectors [D, K].
+    """
+    smaller, larger = sorted((a @ directions, b @ directions), key=len)
+    smaller, larger = smaller.sort(dim=0).values, larger.sort(dim=0).values
+    at = (torch.arange(len(smaller), device=smaller.device) + 0.5) / len(smaller) * len(larger) - 0.5
+    below = at.floor().long().clamp(0, len(larger) - 1)
+    above = (below + 1).clamp(max=len(larger) - 1)
+    share = (at - below).clamp(0, 1)[:, None]
+    return float((smaller - torch.lerp(larger[below], larger[above], share)).abs().mean())
+
+
+def k_means(points: Tensor, count: int, seed: int, *, rounds: int = 10) -> Tensor:
+    """Centres [count, D] of points [N, D] (Lloyd's algorithm from a random choice of points)."""
+    source = torch.Generator().manual_seed(derive_seed(seed, "bins"))
+    centres = points[torch.randperm(len(points), generator=source)[:count]].clone()
+    for _ in range(rounds):
+        nearest = torch.cdist(points, centres).argmin(dim=1)
+        total = torch.zeros_like(centres).index_add_(0, nearest, points)
+        size = torch.bincount(nearest, minlength=count)[:, None]
+        centres = torch.where(size > 0, total / size.clamp(min=1), centres)
+    return centres
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look at a set of images says; every number but the first two is a share.
+
+    Attributes:
+        diversity: mean distance of two images (16 px, root mean square of -1..1).
+        distance: sliced Wasserstein distance to the reference in standardised random features.
+        coverage: reference images that have one of the set within their own neighbourhood (Naeem et al. 2020).
+        precision: images of the set that lie in the neighbourhood of a reference image (Kynkaanniemi et al. 2019).
+        bins_filled: k-means bins of the reference that hold an image of the set.
+        bins_different: bins whose share differs from the reference's, two-proportion test at 5 % (NDB / K of
+            Richardson and Weiss 2018).
+        near_duplicates: images nearer to another of the set than half the median such distance of real images.
+    """
+
+    diversity: float
+    distance: float
+    coverage: float
+    precision: float
+    bins_filled: float
+    bins_different: float
+    near_duplicates: float
+
+
+class Likeness:
+    """Compares images with a fixed reference of real ones.
+
+    Args:
+        reals: uint8 [N, H, W, 3], at least 16: up to 1024 of them are the reference.
+        others: real images that are not among `reals`, uint8 [M, H, W, 3]: up to 256 of them are measured themselves
+            (`real_baseline`), which is the best that forgeries can reach. None takes them from `reals`, away from the
+            reference.
+        seed: of the choice, the features and the bins.
+        device: where it computes.
+    """
+
+    def __init__(
+        self, reals: NDArray[np.uint8], others: NDArray[np.uint8] | None, *, seed: int, device: torch.device
+    ) -> None:
+        source = torch.Generator().manual_seed(derive_seed(seed, "reference"))
+        order = torch.randperm(len(reals), generator=source).numpy()
+        if others is None:
+            cut = min(SAMPLES, len(reals) // 2)
+            others, order = reals[order[:cut]], order[cut:]
+        else:
+            others = others[torch.randperm(len(others), generator=source)[:SAMPLES].numpy()]
+        self.samples = len(others)
+        self._features = RandomFeatures(seed, device)
+        baseline = to_float(torch.from_numpy(others)).to(device)
+        reference = to_float(torch.from_numpy(reals[order[:REFERENCE]])).to(device)
+        described = self._features(reference)
+        spread = described.std(dim=0)
+        self._mean, self._scale = described.mean(dim=0), spread.clamp(min=float(spread.mean()) / 4)
+        self._reference = self._standardise(described)
+        k = min(_NEIGHBOUR, len(reference) - 1)
+        among = torch.cdist(self._reference, self._reference)
+        self._radius = among.kthvalue(k + 1, dim=1).values  # the nearest one is the image itself
+        bins = min(_BINS, max(2, self.samples // 8), len(reference))
+        self._bins = k_means(self._reference.cpu(), bins, seed).to(device)  # sums on a GPU depend on their order
+        self._shares = self._fill(self._reference)
+        directions = torch.randn(self._reference.shape[1], _DIRECTIONS, generator=source)
+        self._directions = (directions / directions.norm(dim=0)).to(device)
+        self._near = float(nearest_distances(shrink(baseline, _PIXELS).flatten(1)).median()) / 2
+        self.real_baseline = self.look(baseline)
+
+    def look(self, images: Tensor) -> Look:
+        """Look at images [N, 3, H, W] in -1..1; of more than `samples`, the first so many count."""
+        images = images[: self.samples].float()
+        pixels = shrink(images, _PIXELS).flatten(1)
+        described = self._standardise(self._features(images))
+        inside = torch.cdist(self._reference, described) <= self._radius[:, None]
+        shares = self._fill(described)
+        return Look(
+            diversity=diversity(pixels),
+            distance=sliced_wasserstein(described, self._reference, self._directions),
+            coverage=float(inside.any(dim=1).double().mean()),
+            precision=float(inside.any(dim=0).double().mean()),
+            bins_filled=float((shares > 0).double().mean()),
+            bins_different=self._different(shares, len(described)),
+            near_duplicates=float((nearest_distances(pixels) < self._near).double().mean()),
+        )
+
+    def tell_apart(self, forged: Tensor, reals: Tensor) -> float:
+        """How often a small classifier is right that learned from one half and is tested on the other.
+
+        It is ridge regression on the random features and their squares.
+
+        Args:
+            forged: [N, 3, H, W] in -1..1.
+            reals: [M, 3, H, W] in -1..1.
+
+        Returns:
+            Mean of the shares of forged and of real images told right, 0..1.
+        """
+        count = min(len(forged), len(reals), self.samples)
+        points = self._features(torch.cat([forged[:count], reals[:count]])).double()
+        points = torch.cat([points, points.square()], dim=1)
+        points = (points - points.mean(dim=0)) / points.std(dim=0).clamp(min=1e-6)
+        target = torch.ones(2 * count, dtype=torch.float64, device=points.device)
+        target[:count] = -1
+        learn = torch.arange(2 * count, device=points.device) % 2 == 0
+        kernel = points[learn] @ points[learn].T
+        kernel += 0.1 * kernel.diagonal().mean() * torch.eye(len(kernel), dtype=kernel.dtype, device=kernel.device)
+        predicted = points[~learn] @ (points[learn].T @ torch.linalg.solve(kernel, target[learn]))
+        return float((predicted * target[~learn] > 0).double().mean())
+
+    def _standardise(self, features: Tensor) -> Tensor:
+        return (features - self._mean) / self._scale
+
+    def _fill(self, features: Tensor) -> Tensor:
+        """Share of the images in each bin."""
+        nearest = torch.cdist(features, self._bins).argmin(dim=1)
+        return torch.bincount(nearest, minlength=len(self._bins)).double() / len(features)
+
+    def _different(self, shares: Tensor, count: int) -> float:
+        others = len(self._reference)
+        pooled = (shares * count + self._shares * others) / (count + others)
+        error = (pooled * (1 - pooled) * (1 / count + 1 / others)).sqrt().clamp(min=1e-12)
+        return float((((shares - self._shares) / error).abs() > 1.96).double().mean())
