@@ -19,9 +19,19 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from benchmarks.experiment.configs import as_assignments, find_suite, validated
+from benchmarks.experiment.request import changed, nested, read_request
+from benchmarks.experiment.resolve import resolve
+from benchmarks.experiment.settings import Conditions, RunRequest
 from benchmarks.finished import Report, load
 from benchmarks.places import reports_folder, store_folder
-from forge.core.errors import BenchWarning
+from benchmarks.report.publish import refuse_foreign, refuse_other_request
+from benchmarks.terminal import observer_for
+from benchmarks.workflow.runner import execute_run, prepare_run
+from benchmarks.workflow.store import Store
+from forge.core.compute import PRECISIONS, Compute, choose_device, default_threads, set_threads, tune_allocator
+from forge.core.errors import BenchWarning, UnknownNameError
+from forge.core.registry import allow_files
 
 if TYPE_CHECKING:
     from benchmarks.workflow.engines.local import Observer
@@ -97,18 +107,6 @@ def run(
         InputError: what was asked for cannot be done as asked.
         BenchError: a stage failed that nothing can do without.
     """
-    from benchmarks.experiment.configs import find_suite
-    from benchmarks.experiment.request import changed, nested, read_request
-    from benchmarks.experiment.resolve import resolve
-    from benchmarks.experiment.settings import RunRequest
-    from benchmarks.report.publish import refuse_foreign, refuse_other_request
-    from benchmarks.terminal import observer_for
-    from benchmarks.workflow.runner import execute_run, prepare_run
-    from benchmarks.workflow.store import Store
-    from forge.core.compute import PRECISIONS, Compute, choose_device, default_threads, set_threads, tune_allocator
-    from forge.core.errors import UnknownNameError
-    from forge.core.registry import allow_files
-
     tune_allocator()  # a training takes longer without; late is better than never
     if precision not in PRECISIONS:
         raise UnknownNameError("precision", precision, PRECISIONS)
@@ -194,9 +192,6 @@ class Suite:
     """
 
     def __init__(self, file: str | Path) -> None:
-        from benchmarks.experiment.configs import validated
-        from benchmarks.experiment.request import read_request
-        from benchmarks.experiment.settings import Conditions
 
         self.file = Path(file)
         self.request = read_request(self.file)
@@ -209,8 +204,6 @@ class Suite:
         Raises:
             UnknownNameError: neither; carries the nearest.
         """
-        from benchmarks.experiment.configs import find_suite
-
         return cls(find_suite(name))
 
     @property
@@ -248,8 +241,6 @@ class Suite:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the grid that it spans."""
-        from benchmarks.experiment.configs import as_assignments
-
         rows = {
             "generators": ", ".join(self.generators),
             "detectors": ", ".join(self.detectors),

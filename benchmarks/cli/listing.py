@@ -17,6 +17,9 @@ from benchmarks.evaluation.numbers import estimate
 from benchmarks.experiment.configs import suites
 from benchmarks.experiment.request import read_request
 from benchmarks.report.run_report import RunReport, report_folders
+from benchmarks.report.sections import SECTIONS
+from detect.data.perturb import LISTED, PERTURBATIONS, perturbation
+from detect.detectors.registry import DETECTORS
 from forge.core.errors import BenchError, UnknownNameError
 from forge.faces.sources import SOURCES
 from forge.generators import GENERATORS
@@ -60,13 +63,9 @@ def _rows(kind: str, reports: Path) -> list[dict[str, Any]]:
         quality = [{"name": name, "of": "quality", "what": QUALITY.load(name).__doc__} for name in QUALITY.names()]
         return detection + quality
     if kind == "sections":
-        from benchmarks.report.sections import SECTIONS
-
         sections = sorted(((name, SECTIONS.load(name)) for name in SECTIONS.names()), key=lambda pair: pair[1].position)
         return [{"name": name, "position": section.position, "title": section.title} for name, section in sections]
     if kind == "perturbations":
-        from detect.data.perturb import LISTED, PERTURBATIONS, perturbation
-
         names = [*LISTED, *(name for name in PERTURBATIONS.names() if name not in PERTURBATIONS.entries)]
         made = [perturbation(name) for name in names]
         return [{"name": change.name, "title": change.display_name, "what": change.description} for change in made]
@@ -88,8 +87,6 @@ def _registry(kind: str) -> Any:  # noqa: ANN401 - one of three registries
     if kind == "generators":
         return GENERATORS
     if kind == "detectors":
-        from detect.detectors.registry import DETECTORS
-
         return DETECTORS
 
     return SOURCES
@@ -157,7 +154,6 @@ def _runs(reports: Path) -> list[dict[str, Any]]:
 def _leader(report: RunReport) -> str:
     """The first line of the leaderboard: as published, or computed where scores were submitted since."""
     from benchmarks.report.ranked import sheet_of, submitted  # imports pandas
-    from forge.core.errors import BenchError
 
     try:
         there = None if any(submitted(report.folder).glob("*.parquet")) else published_leader(report.folder)

@@ -13,8 +13,8 @@ from rich.table import Table
 from benchmarks.cli.leaderboard import print_sheet
 from benchmarks.cli.streams import console as open_console
 from benchmarks.evaluation import numbers
+from benchmarks.evaluation.metric_facts import MetricFacts
 from benchmarks.evaluation.metrics import METRICS
-from benchmarks.evaluation.metrics.base import MetricFacts
 from benchmarks.evaluation.results import Results
 from benchmarks.protocol import CLEAN
 from benchmarks.report.pairing_table import Column, PairingTable, pairing_table

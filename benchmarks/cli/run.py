@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from benchmarks.cli.outcome import print_outcomes
 from benchmarks.evaluation.numbers import duration
 from benchmarks.experiment.configs import find_suite, parse_assignments
 from benchmarks.experiment.request import changed, each_source, parse_pairs, read_request
@@ -131,6 +130,8 @@ def run(
                     track=track,
                 )
             )
+    from benchmarks.cli.outcome import print_outcomes  # imports pandas
+
     print_outcomes([RunReport(outcome.report) for outcome in outcomes], quiet=quiet, as_json=as_json)
     if failures := [failure for outcome in outcomes for failure in outcome.failures]:
         several = f" and {len(failures) - 1} more" if len(failures) > 1 else ""

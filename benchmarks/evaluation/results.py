@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from benchmarks.evaluation.metrics.base import MetricFacts
+from benchmarks.evaluation.metric_facts import MetricFacts
 from benchmarks.experiment.settings import RunRequest
 from benchmarks.protocol import CLEAN, Condition, TrainSet
 from forge.core.files import csv_cell

@@ -11,10 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
+
+from benchmarks.experiment.names import safe_name
 from benchmarks.inference.photos import Listing, intake_for, read_faces
 from benchmarks.inference.predictor import Predictor, predict
-from forge.core.errors import InputError
+from benchmarks.report.colour import overlay
+from forge.core.errors import InputError, UnknownNameError, quoted
+from forge.core.files import csv_cell, replacing, write_text
 from forge.core.progress import Report, Tick, silent
+from forge.faces.imaging.grids import grid, write_picture
+from forge.faces.sources.base import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,8 +64,6 @@ class PhotoScores:
 
     def frame(self) -> pd.DataFrame:
         """One row per photo with `COLUMNS`; then detector, trained_on and threshold, the same in every row."""
-        import pandas as pd
-
         predictor = self.predictor
         table = pd.DataFrame(list(self.rows), columns=list(COLUMNS)).assign(
             detector=predictor.name, trained_on=predictor.trained_on, threshold=predictor.threshold.score
@@ -68,8 +74,6 @@ class PhotoScores:
 
     def csv(self) -> str:
         """The frame as CSV; cells that a spreadsheet would run as formulas get an apostrophe in front."""
-        from forge.core.files import csv_cell
-
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         table = self.frame()
@@ -103,8 +107,6 @@ class PhotoScores:
 
     def write(self, out: Path, form: str, *, warnings: Sequence[str] = (), explained: str = "") -> None:
         """Write a file in a form of `FORMATS` other than "table"."""
-        from forge.core.files import replacing, write_text
-
         if form == "parquet":
             with replacing(out) as temporary:
                 self.frame().to_parquet(temporary, index=False)
@@ -119,8 +121,6 @@ def form_of(form: str | None, out: Path | None) -> str:
         UnknownNameError: no such form.
         InputError: the form does not suit the place: Parquet needs a file, a table goes to the terminal.
     """
-    from forge.core.errors import UnknownNameError, quoted
-
     if form is not None and form not in FORMATS:
         raise UnknownNameError("format", form, FORMATS)
     if out is None:
@@ -160,8 +160,6 @@ def score_photos(
         source: text field of these pictures.
         report: told after every batch.
     """
-    from forge.faces.sources.base import printable
-
     rows: list[dict[str, Any]] = []
     intake = intake_for(predictor.trained.card.resolution, crop or predictor.crop)
     taken: set[str] = set()
@@ -202,12 +200,6 @@ def _write_pictures(
         source: what goes into the files' text field.
         taken: names that are in use; grows.
     """
-    import numpy as np
-
-    from benchmarks.experiment.names import safe_name
-    from benchmarks.report.colour import overlay
-    from forge.faces.imaging.grids import grid, write_picture
-
     maps = predictor.trained.detector.saliency(faces, compute)
     if maps is None:
         return

@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forge.core.errors import InputError, quoted
+from forge.faces.crop import FaceCrop
+from forge.faces.ingest import Intake, take
+from forge.faces.parallel import ordered
+from forge.faces.sources.base import Item, find_images, find_unread
 
 if TYPE_CHECKING:
     from forge.faces.faceset import Images
@@ -58,9 +62,6 @@ def intake_for(resolution: int, crop: str) -> Intake:
         resolution: height and width of the faces in pixels.
         crop: "none" or "face".
     """
-    from forge.faces.crop import FaceCrop
-    from forge.faces.ingest import Intake
-
     return Intake(resolution, min_side=1, crop=FaceCrop() if crop == "face" else None)
 
 
@@ -72,8 +73,6 @@ def list_photos(paths: Sequence[Path]) -> Listing:
     Raises:
         InputError: a path does not exist, or there is no image.
     """
-    from forge.faces.sources.base import find_images, find_unread
-
     files: list[Path] = []
     unread: dict[Path, str] = {}
     for path in paths:
@@ -100,8 +99,6 @@ def read_faces(files: Sequence[Path], intake: Intake, *, workers: int = 1) -> It
     Raises:
         BenchError: a process was killed, mostly for memory.
     """
-    from forge.faces.parallel import ordered
-
     chunks = [files[start : start + AT_ONCE] for start in range(0, len(files), AT_ONCE)]
     work = functools.partial(_take, intake=intake)
     batches = ordered(work, chunks, workers=workers if len(files) >= _SPAWNED_FROM else 1)
@@ -111,15 +108,10 @@ def read_faces(files: Sequence[Path], intake: Intake, *, workers: int = 1) -> It
 
 def read_face(photo: str | bytes, intake: Intake) -> Faces:
     """Read one photo, a path or the bytes of its file."""
-    from forge.faces.ingest import take
-    from forge.faces.sources.base import Item
-
     return _faces([Path("photo")], take([Item("0", photo)], intake))
 
 
 def _take(chunk: Sequence[Path], intake: Intake) -> Batch:
-    from forge.faces.ingest import take
-    from forge.faces.sources.base import Item
 
     return take([Item(str(number), str(file)) for number, file in enumerate(chunk)], intake)
 

@@ -7,9 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.evaluation.results import Cell, Results, StageFacts
+from benchmarks.experiment.names import short_name, split_adversary
 from benchmarks.inference.threshold import Threshold
 from benchmarks.protocol import ELSEWHERE, FitId, TrainSet
 from benchmarks.report.run_report import RunReport
+from benchmarks.workflow.runner import stage_of, stored_result
+from benchmarks.workflow.store import Store
+from detect.artifact import load_trained
+from detect.detectors.registry import DETECTORS
+from forge.core.errors import InputError, UnknownNameError
+from forge.core.registry import is_file_reference
 
 if TYPE_CHECKING:
     from detect.artifact import TrainedDetector
@@ -66,10 +73,6 @@ def predictor_at(folder: Path, detector: str | None = None, trained_on: str | No
     Raises:
         InputError: no detector there, or something else was chosen.
     """
-    from detect.artifact import load_trained
-    from forge.core.errors import InputError
-    from forge.core.registry import is_file_reference
-
     if trained_on is not None or (detector is not None and not is_file_reference(detector)):
         raise InputError(f"{folder} is one detector already; --detector may only name the file of its class here")
     trained = load_trained(folder, implementation=_plugin(detector))
@@ -102,12 +105,6 @@ def predictor_of(
         InputError: no such run, no such detector, the store no longer holds it, or `max_fpr` is too small for the
             validation images.
     """
-    from benchmarks.experiment.names import short_name
-    from benchmarks.report.run_report import RunReport
-    from benchmarks.workflow.runner import stored_result
-    from benchmarks.workflow.store import Store
-    from detect.artifact import load_trained
-
     report = RunReport.open(run, reports)
     results = report.results
     cell = _choose(report, short_name(detector) if detector else None, trained_on)
@@ -139,8 +136,6 @@ def fit_stage(results: Results, detector: str, trained_on: str, seed: int) -> St
     Raises:
         InputError: the run has no such stage.
     """
-    from benchmarks.workflow.runner import stage_of
-
     return stage_of(results, str(FitId(detector, TrainSet.parse(trained_on))), "fit", "adopt", seed=seed)
 
 
@@ -151,9 +146,6 @@ def crop_of(provenance: dict[str, Any]) -> str:
 
 
 def _plugin(detector: str | None) -> Any:  # noqa: ANN401 - a detector class from a file, or None
-    from benchmarks.experiment.names import split_adversary
-    from detect.detectors.registry import DETECTORS
-    from forge.core.registry import is_file_reference
 
     return DETECTORS.load(split_adversary(detector)[0]) if detector and is_file_reference(detector) else None
 
@@ -176,8 +168,6 @@ def by_merit(report: RunReport) -> list[Cell]:
 
 def _choose(report: RunReport, detector: str | None, trained_on: str | None) -> Cell:
     """Return the first test of what is asked for."""
-    from forge.core.errors import InputError, UnknownNameError
-
     cells = by_merit(report)
     for field, wanted in (("detector", detector), ("trained_on", trained_on)):
         if wanted is not None:

@@ -8,7 +8,7 @@ from statistics import fmean
 
 from benchmarks.evaluation.column import CONTROLS
 from benchmarks.evaluation.leaderboard import Leaderboard
-from benchmarks.evaluation.metrics.base import MetricFacts
+from benchmarks.evaluation.metric_facts import MetricFacts
 from benchmarks.evaluation.results import Cell
 from benchmarks.report.ranking import Key, Pairing, by_pairing, key
 

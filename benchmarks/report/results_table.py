@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation.metric_facts import MetricFacts
 from benchmarks.evaluation.metrics import metrics_of
-from benchmarks.evaluation.metrics.base import MetricFacts
 from benchmarks.evaluation.numbers import estimate, percent_range, share
 from benchmarks.evaluation.results import Cell, Results
 from benchmarks.report.ranking import Key, Rank, key, ranks_of

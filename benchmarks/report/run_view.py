@@ -6,7 +6,7 @@ from functools import cached_property
 
 from benchmarks.evaluation.evaluate import grid
 from benchmarks.evaluation.leaderboard import Leaderboard
-from benchmarks.evaluation.metrics.base import MetricFacts
+from benchmarks.evaluation.metric_facts import MetricFacts
 from benchmarks.evaluation.results import Cell, Results
 from benchmarks.protocol import CLEAN, Condition, TrainSet
 from benchmarks.report.focus import Focus, Measures, focus, measures

@@ -13,7 +13,7 @@ from PIL import Image
 
 from benchmarks.evaluation.cells import cells_of
 from benchmarks.evaluation.leaderboard import ranked
-from benchmarks.evaluation.metrics.base import MetricFacts
+from benchmarks.evaluation.metric_facts import MetricFacts
 from benchmarks.evaluation.reproduce import expected_of
 from benchmarks.evaluation.results import (
     Cell,

@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.evaluation.leaderboard import leaderboard
+from benchmarks.evaluation.metric_facts import MetricFacts
 from benchmarks.evaluation.metrics import METRICS
-from benchmarks.evaluation.metrics.base import MetricFacts
 from benchmarks.evaluation.results import SCHEMA_VERSION, Cell, Results
 from benchmarks.evaluation.results_of import evaluated
 from benchmarks.evaluation.thresholds import means_of, with_thresholds

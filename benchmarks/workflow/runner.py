@@ -13,6 +13,7 @@ from benchmarks.experiment.configs import validated
 from benchmarks.experiment.settings import RunSettings
 from benchmarks.experiment.validate import typed
 from benchmarks.report.publish import publish_report, refuse_foreign, tidy_reports
+from benchmarks.workflow.engines.local import execute
 from benchmarks.workflow.planner import plan
 from benchmarks.workflow.program import program_digest
 from benchmarks.workflow.stage import Context, Stage
@@ -20,9 +21,19 @@ from benchmarks.workflow.stages.external import External
 from benchmarks.workflow.stages.prepare import Prepare
 from benchmarks.workflow.stages.train import dismiss
 from benchmarks.workflow.store import Store
+from detect.data.perturb import PERTURBATIONS
+from detect.detectors.registry import DETECTORS
 from forge.core.compute import Compute
 from forge.core.errors import BenchError, InputError, quoted
 from forge.core.files import digest_json, read_json, write_json
+from forge.core.progress import silent
+from forge.faces.faceset import FaceSet
+from forge.faces.prepare import MIN_IMAGES
+from forge.faces.sources import resolve
+from forge.faces.sources.base import FileSource, Source, printable
+from forge.faces.sources.classes import refuse_mixed
+from forge.faces.sources.folder import FolderSource
+from forge.generators import GENERATORS
 
 if TYPE_CHECKING:
     from benchmarks.workflow.engines.local import Observer
@@ -59,9 +70,6 @@ def prepare_run(settings: RunSettings, *, memory: Path | None = None, compute: C
         InputError: an unknown name, a wrong setting, an impossible resolution, a source that is not there, a folder
             whose sub-folders say that it holds the other class.
     """
-    from forge.faces.faceset import FaceSet
-    from forge.faces.sources import resolve
-
     try:
         settings = _remembered(settings, memory) if memory else typed(settings)
     except SystemExit as error:  # the exit code of a plug-in's file must not be the run's
@@ -80,19 +88,12 @@ def prepare_run(settings: RunSettings, *, memory: Path | None = None, compute: C
 
 def _refuse_mixed(source: Source | FaceSet, *, given_as: Class) -> None:
     """Refuse a folder of photos whose sub-folders say that it holds the other class."""
-    from forge.faces.sources.classes import refuse_mixed
-    from forge.faces.sources.folder import FolderSource
-
     if isinstance(source, FolderSource):
         refuse_mixed(source.root, source.files, given_as=given_as)
 
 
 def _photos(folder: str, *, given_as: Class) -> Source:
     """A folder of one side of an external pair; names and prepared sets are sources of whole runs only."""
-    from forge.faces.prepare import MIN_IMAGES
-    from forge.faces.sources import resolve
-    from forge.faces.sources.base import Source
-
     source = resolve(f"folder:{folder}")
     if not isinstance(source, Source):
         raise InputError(f"--external needs folders of photos; {folder} is a prepared set")
@@ -106,8 +107,6 @@ def _photos(folder: str, *, given_as: Class) -> Source:
 
 def _unread(source: Source) -> str:
     """Half a sentence on files that are not read."""
-    from forge.faces.sources.base import FileSource, printable
-
     unread = source.unread if isinstance(source, FileSource) else {}
     if not unread:
         return ""
@@ -117,9 +116,6 @@ def _unread(source: Source) -> str:
 
 def _remembered(settings: RunSettings, memory: Path) -> RunSettings:
     """`typed`, remembered by what was asked for and by the program that checks it."""
-    from detect.detectors.registry import DETECTORS
-    from forge.generators import GENERATORS
-
     # by reference, not by label: a file's class DCGAN has the label of our own
     asked = {generator.architecture for generator in settings.generators.values()}
     asked |= {request.detector for request in settings.detectors.values()}
@@ -172,7 +168,6 @@ def _recalled(stored: Any, settings: RunSettings, asked_for: str) -> RunSettings
 
 
 def _has_foreign_perturbations(settings: RunSettings) -> bool:
-    from detect.data.perturb import PERTURBATIONS
 
     parts = [part for name in settings.conditions.robust for part in name.split("+")]
     return any(part.rstrip("0123456789.") not in PERTURBATIONS.entries for part in parts)
@@ -214,9 +209,6 @@ def execute_run(
         observer: told what happens.
         track: folder for TensorBoard events of the trainings.
     """
-    from benchmarks.workflow.engines.local import execute
-    from forge.core.progress import silent
-
     target = reports / planned.settings.name
     store.tidy()
     tidy_reports(reports)

@@ -12,8 +12,9 @@ from test_quality_plugins import BRIGHTNESS
 
 from benchmarks.cli.outcome import outcome_table
 from benchmarks.evaluation.evaluate import evaluate
+from benchmarks.evaluation.metric_facts import MetricFacts
 from benchmarks.evaluation.metrics import METRICS, facts_of, load_metrics
-from benchmarks.evaluation.metrics.base import MetricFacts, check_id
+from benchmarks.evaluation.metrics.base import check_id
 from benchmarks.evaluation.results import CSV_COLUMNS, Cell, Results, to_csv
 from benchmarks.evaluation.results_of import evaluated
 from benchmarks.report.digests import write_sums

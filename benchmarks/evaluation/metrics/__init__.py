@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from benchmarks.evaluation.metrics.base import Metric, MetricFacts, check_id
+from benchmarks.evaluation.metric_facts import MetricFacts
+from benchmarks.evaluation.metrics.base import Metric, check_id
 from benchmarks.evaluation.results import Cell, Results
 from forge.core.errors import InputError, quoted
 from forge.core.registry import Registry

@@ -13,33 +13,10 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
+from benchmarks.evaluation.metric_facts import Counted, MetricFacts, Unit
 from benchmarks.evaluation.roc import Floats, Ints
 from benchmarks.protocol import CLEAN
-
-Unit = Literal["percent", "share", "number"]
-Counted = Literal["all", "fewest", "forged"]
-
-
-class MetricFacts(BaseModel):
-    """What a metric is and how it is shown; stored in results.json, so that a page needs no code of plug-ins."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    id: str = Field(description="its key in the cells of results.json and its column in results.csv")
-    title: str = Field(description="heading of its column on the page")
-    meaning: str = Field(description="its definition in a sentence")
-    better: Literal["higher", "lower"] = Field(description="which values are better")
-    unit: Unit = Field(description="percent: a share of images; share: a mean in [0, 1]; number: anything")
-    counted: Counted = Field(
-        "all", description="images that decide its digits: all, of the smaller class, or forged ones"
-    )
-    interval: bool = Field(False, description="whether cells carry ID_low and ID_high too")
-    shown: bool = Field(False, description="whether the page and report.md have it; results.csv always has it")
-    equal_prevalence: str = Field("", description="id of the same metric at prevalence 0.5, which is shown before it")
-    missing: str = Field("n too small", description="what a table says where it has no value")
-    name: str = Field(description="that loads it: registered, or path/to/file.py:Class")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmarks.evaluation.metrics.base import MetricFacts
+from benchmarks.evaluation.metric_facts import MetricFacts
 from benchmarks.report.focus import Measures
 from benchmarks.report.paired_tests import Matrix, matrices
 from benchmarks.report.pairing_table import PairingTable, pairing_table

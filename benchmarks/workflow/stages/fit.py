@@ -18,7 +18,6 @@ from benchmarks.workflow.stages.prepare import Prepare
 from benchmarks.workflow.stages.synthesize import Synthesize
 from benchmarks.workflow.stages.train import Train
 from detect.detectors.registry import DETECTORS
-from detect.discriminator_source import DiscriminatorSource
 from forge.core.compute import derive_seed
 from forge.core.registry import is_file_reference, named_file
 from forge.faces.faceset import FaceView
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from detect.artifact import TrainedDetector
     from detect.data.views import View
     from detect.detectors.base import Detector
+    from detect.discriminator_source import DiscriminatorSource
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -158,6 +158,8 @@ class Fit(FitStage):
     def _adversary(self, job: Job) -> DiscriminatorSource | None:
         if self.adversary is None:
             return None
+        from detect.discriminator_source import DiscriminatorSource  # imports torch
+
         implementation = GENERATORS.load(self.adversary.architecture)
         return DiscriminatorSource(job.path(self.adversary), self.snapshot, implementation)
 
