@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from benchmarks.evaluation.results import Cell
+from benchmarks.evaluation.results import TestResult
 from benchmarks.places import reports_folder, store_folder
 from benchmarks.report.images import file_uri
 from benchmarks.report.run_report import RunReport
@@ -41,7 +41,7 @@ class Report(RunReport):
         import pandas as pd
 
         cells = [cell.model_dump(mode="json") for cell in self.results.cells]
-        return pd.DataFrame(cells, columns=None if cells else list(Cell.model_fields))
+        return pd.DataFrame(cells, columns=None if cells else list(TestResult.model_fields))
 
     @cached_property
     def leaderboard(self) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from benchmarks.evaluation.interval import Interval, two_sided
 from benchmarks.evaluation.metrics import METRICS, load_metrics
 from benchmarks.evaluation.metrics.base import Metric, TestScores
 from benchmarks.evaluation.resampling import codes, units_of
-from benchmarks.evaluation.results import Cell, Comparison
+from benchmarks.evaluation.results import PairedTest, TestResult
 from benchmarks.evaluation.roc import Floats, Ints
 from benchmarks.protocol import (
     CLEAN,
@@ -42,7 +42,7 @@ def evaluate(
     *,
     failed: dict[str, str] | None = None,
     protocol: Protocol | None = None,
-) -> list[Cell]:
+) -> list[TestResult]:
     """Compute every cell that the rows allow.
 
     Args:
@@ -117,7 +117,7 @@ def _cell(
     threshold: float,
     measured: Sequence[Metric],
     failed: dict[str, str] | None,
-) -> Cell:
+) -> TestResult:
     label, score = rows["label"].to_numpy(), rows["score"].to_numpy()
     groups = identities(rows)
     test = TestScores(
@@ -127,7 +127,7 @@ def _cell(
     found: dict[str, float | None] = {}
     for metric in measured:
         found |= _fields(metric, test, failed)
-    return Cell(
+    return TestResult(
         **names,
         n_real=int((label == 0).sum()),
         n_forged=int((label == 1).sum()),
@@ -154,7 +154,7 @@ def _fields(metric: Metric, test: TestScores, failed: dict[str, str] | None) -> 
         return {metric.id: None}
 
 
-def compare(scores: pd.DataFrame) -> list[Comparison]:
+def compare(scores: pd.DataFrame) -> list[PairedTest]:
     """Compare every two detectors with the same training on the same test images.
 
     Args:
@@ -185,7 +185,7 @@ def compare(scores: pd.DataFrame) -> list[Comparison]:
         return []
     adjusted = statistics.holm([paired.p for *_, paired in found])
     return [
-        Comparison(
+        PairedTest(
             trained_on=trained_on,
             tested_on=tested_on,
             seed=seed,

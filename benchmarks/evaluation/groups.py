@@ -18,7 +18,7 @@ import pandas as pd
 from benchmarks.evaluation.interval import Interval
 from benchmarks.evaluation.pooled import mean_auc, people
 from benchmarks.evaluation.proportions import proportion_interval
-from benchmarks.evaluation.results import Cell, Gap, GroupFact
+from benchmarks.evaluation.results import Gap, GroupFact, TestResult
 from benchmarks.protocol import CLEAN, TrainSet
 from detect.scoring import SCORE_COLUMNS
 
@@ -28,7 +28,7 @@ LEVEL = 0.95
 _TECHNICAL = ("service_test",)  # FairFace: the photos on which its authors tested commercial services
 
 
-def groups(scores: pd.DataFrame, cells: Sequence[Cell]) -> tuple[list[GroupFact], list[Gap]]:
+def groups(scores: pd.DataFrame, cells: Sequence[TestResult]) -> tuple[list[GroupFact], list[Gap]]:
     """Every detector by group, over the clean tests of generators that it was not trained on (else of all).
 
     Args:

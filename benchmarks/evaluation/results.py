@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -30,9 +30,10 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Cell(_Record):
+class TestResult(_Record):
     """One detector on one test set: every number is a function of its rows in scores.parquet."""
 
+    __test__: ClassVar = False  # pytest collects classes that are called Test
     model_config = ConfigDict(frozen=True, extra="allow")
 
     detector: str = Field(description="name of the detector")
@@ -147,7 +148,7 @@ class GeneratorFacts(_Record):
     face_rate: float | None = Field(None, description="share of forged images in which MTCNN finds a face, p >= .9")
 
 
-class Moment(_Record):
+class SnapshotFacts(_Record):
     """A snapshot of a generator's training whose forgeries were tested; its cells have the condition snapshots."""
 
     name: str = Field(description='as in the cells, e.g. "dcgan@24k"')
@@ -226,7 +227,7 @@ class DataFacts(_Record):
     shown: bool = Field(description="whether these faces may be shown in a report (rendered ones, or --show-real)")
 
 
-class Comparison(_Record):
+class PairedTest(_Record):
     """Two detectors on the same images: paired DeLong, Holm-adjusted over all comparisons of the run."""
 
     trained_on: str = Field(description="generators whose forgeries both were trained on")
@@ -269,13 +270,13 @@ class Results(_Record):
     data: DataFacts
     external: list[ExternalFacts] = Field([], description="folders that detectors were tested on too")
     generators: list[GeneratorFacts]
-    moments: list[Moment] = Field([], description="snapshots of them that were only tested")
+    moments: list[SnapshotFacts] = Field([], description="snapshots of them that were only tested")
     detectors: list[DetectorFacts]
     metrics: list[MetricFacts] = Field([], description="of the cells, beside AUC; empty: schema 5, those of then")
     families: dict[str, str] = Field({}, description="generator -> family; not named: a family of its own")
-    cells: list[Cell]
+    cells: list[TestResult]
     means: list[ColumnMean] = Field([], description="the leaderboard's means with both intervals; empty: schema 6")
-    comparisons: list[Comparison]
+    comparisons: list[PairedTest]
     audits: list[Finding] = Field([], description="what controls and audits found; a failed one makes it a shortcut")
     summary: list[str] = Field([], description="sentences that open the page; empty: an earlier version wrote this")
     notes: list[str] = Field([], description="failed audits and what else must be known beside the summary")
@@ -294,7 +295,7 @@ class Results(_Record):
         )
 
 
-def to_csv(cells: list[Cell], measured: Sequence[MetricFacts]) -> str:
+def to_csv(cells: list[TestResult], measured: Sequence[MetricFacts]) -> str:
     """The cells as CSV text: CSV_COLUMNS, then each metric; six decimals, empty where it is undefined."""
     columns = [*CSV_COLUMNS, *(one.id for one in measured)]
     text = io.StringIO()

@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 
 from benchmarks.evaluation.column import weights_of
 from benchmarks.evaluation.leaderboard import Leaderboard
-from benchmarks.evaluation.results import Cell, ColumnMean
+from benchmarks.evaluation.results import ColumnMean, TestResult
 
 FINDS_NOTHING = 0.55  # balanced accuracy up to which a threshold is said to find next to nothing; guessing has 0.5
 MEASURES = ("balanced_accuracy", "tpr_at_fpr_1pct")
 
 
-def with_thresholds(board: Leaderboard, cells: Mapping[str, Sequence[Cell]]) -> Leaderboard:
+def with_thresholds(board: Leaderboard, cells: Mapping[str, Sequence[TestResult]]) -> Leaderboard:
     """Return the leaderboard with balanced accuracy and TPR at 1 % FPR, means as the primary column's.
 
     Args:
@@ -24,7 +24,7 @@ def with_thresholds(board: Leaderboard, cells: Mapping[str, Sequence[Cell]]) -> 
         cells: name of a suite -> its cells; of one suite the name does not matter.
     """
     joined = len(cells) > 1
-    by_detector: dict[str, list[tuple[str, Cell]]] = {}
+    by_detector: dict[str, list[tuple[str, TestResult]]] = {}
     for name, of_suite in cells.items():
         for cell in of_suite:
             tested_on = f"{cell.tested_on}, {name}" if joined else cell.tested_on
@@ -40,7 +40,7 @@ def with_thresholds(board: Leaderboard, cells: Mapping[str, Sequence[Cell]]) -> 
     return board.model_copy(update={"lines": lines})
 
 
-def _mean(tests: Sequence[tuple[str, Cell]], measure: str) -> float | None:
+def _mean(tests: Sequence[tuple[str, TestResult]], measure: str) -> float | None:
     """Mean over families and seeds; None where one test has no value."""
     values = [cell.value(measure) for _, cell in tests]
     known = [value for value in values if value is not None]

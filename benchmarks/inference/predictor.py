@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.evaluation.results import Cell, Results, StageFacts
+from benchmarks.evaluation.results import Results, StageFacts, TestResult
 from benchmarks.experiment.names import short_name, split_adversary
 from benchmarks.inference.threshold import Threshold
 from benchmarks.protocol import ELSEWHERE, FitId, TrainSet
@@ -150,7 +150,7 @@ def _plugin(detector: str | None) -> Any:  # noqa: ANN401 - a detector class fro
     return DETECTORS.load(split_adversary(detector)[0]) if detector and is_file_reference(detector) else None
 
 
-def by_merit(report: RunReport) -> list[Cell]:
+def by_merit(report: RunReport) -> list[TestResult]:
     """Sort the tests of a run in the order in which their detectors are offered for a photo, of whatever generator.
 
     The detectors trained on the most generators come first, then the best by the leaderboard; trainings that were
@@ -158,7 +158,7 @@ def by_merit(report: RunReport) -> list[Cell]:
     """
     order = list(report.expected.ranks) if report.expected else []  # best first
 
-    def merit(cell: Cell) -> tuple[bool, int, int, bool]:
+    def merit(cell: TestResult) -> tuple[bool, int, int, bool]:
         training = TrainSet.parse(cell.trained_on)
         rank = order.index(cell.detector) if cell.detector in order else len(order)
         return bool(training.variant), -len(training.generators), rank, not cell.seen
@@ -166,7 +166,7 @@ def by_merit(report: RunReport) -> list[Cell]:
     return sorted(report.results.cells, key=merit)
 
 
-def _choose(report: RunReport, detector: str | None, trained_on: str | None) -> Cell:
+def _choose(report: RunReport, detector: str | None, trained_on: str | None) -> TestResult:
     """Return the first test of what is asked for."""
     cells = by_merit(report)
     for field, wanted in (("detector", detector), ("trained_on", trained_on)):

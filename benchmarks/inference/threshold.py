@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.evaluation.results import Cell
+from benchmarks.evaluation.results import TestResult
 from benchmarks.protocol import ELSEWHERE, EXTERNAL_PREFIX, TrainSet
 from forge.core.errors import InputError
 
@@ -69,7 +69,7 @@ class Threshold:
     def of_run(
         cls,
         trained: TrainedDetector,
-        cell: Cell,
+        cell: TestResult,
         scores: pd.DataFrame | None,
         *,
         max_fpr: float | None = None,
@@ -119,7 +119,7 @@ class Threshold:
         return sentences
 
 
-def _rows_of(scores: pd.DataFrame, cell: Cell) -> pd.DataFrame:
+def _rows_of(scores: pd.DataFrame, cell: TestResult) -> pd.DataFrame:
     """Rows of the detector, training and seed of a result, of images as it was trained on them."""
     change = TrainSet.parse(cell.trained_on).perturbation
     chosen: pd.Series[bool] = scores["perturbation"] == change
@@ -128,7 +128,7 @@ def _rows_of(scores: pd.DataFrame, cell: Cell) -> pd.DataFrame:
     return scores.loc[chosen]
 
 
-def _knows(rows: pd.DataFrame | None, cell: Cell) -> bool:
+def _knows(rows: pd.DataFrame | None, cell: TestResult) -> bool:
     """Whether the validation images hold forgeries of the detector's training; without scores that is supposed."""
     if rows is None:
         return bool(cell.trained_on != ELSEWHERE)

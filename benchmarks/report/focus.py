@@ -9,7 +9,7 @@ from statistics import fmean
 from benchmarks.evaluation.column import CONTROLS
 from benchmarks.evaluation.leaderboard import Leaderboard
 from benchmarks.evaluation.metric_facts import MetricFacts
-from benchmarks.evaluation.results import Cell
+from benchmarks.evaluation.results import TestResult
 from benchmarks.report.ranking import Key, Pairing, by_pairing, key
 
 _CELLS = 6  # panels of one cell each
@@ -32,14 +32,14 @@ class Focus:
         notes: for single, paired and wrong a sentence on the choice; empty where all cells are shown.
     """
 
-    single: list[Cell]
-    paired: list[Cell]
-    errors: list[Cell]
-    wrong: list[Cell]
+    single: list[TestResult]
+    paired: list[TestResult]
+    errors: list[TestResult]
+    wrong: list[TestResult]
     notes: dict[str, str]
 
 
-def focus(cells: Sequence[Cell], board: Leaderboard | None) -> Focus:
+def focus(cells: Sequence[TestResult], board: Leaderboard | None) -> Focus:
     """Choose the hardest cells of a run; of a suite those of its primary column and of the leading detectors."""
     ranked = primary(board, cells) if board else []
     if board is None or not ranked:
@@ -82,12 +82,12 @@ class Measures:
     cells: int
 
 
-def primary(board: Leaderboard, cells: Sequence[Cell]) -> list[Cell]:
+def primary(board: Leaderboard, cells: Sequence[TestResult]) -> list[TestResult]:
     """Return the cells of the primary column of the leaderboard."""
     return [cell for cell in cells if (cell.trained_on, cell.tested_on, cell.perturbation) in board.tests]
 
 
-def measures(board: Leaderboard, cells: Sequence[Cell], measured: Sequence[MetricFacts]) -> Measures | None:
+def measures(board: Leaderboard, cells: Sequence[TestResult], measured: Sequence[MetricFacts]) -> Measures | None:
     """Average the metrics over the cells of the primary column and all seeds; None where there are no such cells.
 
     Args:
@@ -105,7 +105,7 @@ def measures(board: Leaderboard, cells: Sequence[Cell], measured: Sequence[Metri
     return Measures([metric.title for metric in measured], lines, count) if lines else None
 
 
-def _ranged(cells: Sequence[Cell], metric: MetricFacts) -> tuple[str, str]:
+def _ranged(cells: Sequence[TestResult], metric: MetricFacts) -> tuple[str, str]:
     known = [
         cell.at_equal_prevalence(metric.id) if metric.equal_prevalence else cell.value(metric.id) for cell in cells
     ]
@@ -115,7 +115,7 @@ def _ranged(cells: Sequence[Cell], metric: MetricFacts) -> tuple[str, str]:
     return f"{fmean(values):.2f}", f"{min(values):.2f} to {max(values):.2f}"
 
 
-def with_slider(cells: Sequence[Cell], board: Leaderboard | None) -> list[Cell]:
+def with_slider(cells: Sequence[TestResult], board: Leaderboard | None) -> list[TestResult]:
     """Choose the tests of the threshold slider: of a suite those that rank it, the leader first, without controls."""
     if board is None:
         return list(cells)
@@ -124,13 +124,13 @@ def with_slider(cells: Sequence[Cell], board: Leaderboard | None) -> list[Cell]:
     return sorted(ranked, key=lambda cell: (order[cell.detector], -cell.auc)) or list(cells)
 
 
-def hardest(cells: Sequence[Cell], limit: int) -> list[Cell]:
+def hardest(cells: Sequence[TestResult], limit: int) -> list[TestResult]:
     """Choose at most `limit` cells, those of the lowest AUC, in their given order."""
     chosen: set[Key] = {key(cell) for cell in sorted(cells, key=lambda c: c.auc)[:limit]}
     return [cell for cell in cells if key(cell) in chosen]
 
 
-def hardest_pairings(cells: Sequence[Cell], limit: int) -> list[Cell]:
+def hardest_pairings(cells: Sequence[TestResult], limit: int) -> list[TestResult]:
     """Choose the cells of at most `limit` pairings, those whose best detector has the lowest AUC, in given order."""
     groups = by_pairing(cells)
     chosen = sorted(groups, key=lambda pairing: groups[pairing][0].auc)[:limit]

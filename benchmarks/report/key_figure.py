@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.evaluation.leaderboard import Leaderboard, Line
 from benchmarks.evaluation.numbers import estimate
-from benchmarks.evaluation.results import Cell
+from benchmarks.evaluation.results import TestResult
 from benchmarks.report.focus import primary
 from benchmarks.report.pairing_table import ranked_detectors
 from benchmarks.report.plot.figure import Figure, FileNames
@@ -21,7 +21,7 @@ _ROWS = 20  # detectors in one figure
 _SEEN, _UNSEEN = ("s4", "ring"), ("s5", "dot")  # CSS class and shape of tests on seen and unseen generators
 
 
-def results_figure(cells: Sequence[Cell], names: FileNames) -> Figure:
+def results_figure(cells: Sequence[TestResult], names: FileNames) -> Figure:
     """Draw every AUC with its interval, one test per row."""
     styles = colours(cells)
     axis = _auc_axis(min(cell.auc_low for cell in cells), "AUC with 95 % interval")
@@ -37,7 +37,7 @@ def results_figure(cells: Sequence[Cell], names: FileNames) -> Figure:
     return Figure(names("overview"), "Every result with its interval", plot.svg(alt), alt)
 
 
-def pairings_figure(cells: Sequence[Cell], names: FileNames) -> Figure:
+def pairings_figure(cells: Sequence[TestResult], names: FileNames) -> Figure:
     """Draw one row per detector, with a mark and its interval for every pairing of training and test generator."""
     ranked = ranked_detectors(cells)
     chosen = ranked[:_ROWS]
@@ -56,7 +56,7 @@ def pairings_figure(cells: Sequence[Cell], names: FileNames) -> Figure:
     return Figure(names("overview"), title, plot.svg(alt), alt)
 
 
-def leaderboard_figure(board: Leaderboard, cells: Sequence[Cell], names: FileNames) -> Figure:
+def leaderboard_figure(board: Leaderboard, cells: Sequence[TestResult], names: FileNames) -> Figure:
     """Draw one row per detector in the order of the leaderboard: its mean AUC, and a ring for each test generator.
 
     Args:
@@ -97,13 +97,13 @@ def _auc_axis(lowest: float, label: str) -> Axis:
     return Axis(start, 1.0, sorted({*ticks, (0.5, "0.5")}), label)
 
 
-def _mark(cell: Cell) -> Mark:
+def _mark(cell: TestResult) -> Mark:
     style, shape = _SEEN if cell.seen else _UNSEEN
     title = f"{cell.trained_on} → {cell.tested_on}: {estimate(cell.auc, cell.auc_low, cell.auc_high)}"
     return Mark(cell.auc, style, (cell.auc_low, cell.auc_high), shape=shape, thin=True, title=title)
 
 
-def _by_generator(cells: Sequence[Cell], detector: str) -> dict[str, float]:
+def _by_generator(cells: Sequence[TestResult], detector: str) -> dict[str, float]:
     """Return the AUC per test generator, the mean over seeds and trainings."""
     tests = [cell for cell in cells if cell.detector == detector]
     names = sorted({cell.tested_on for cell in tests})
@@ -122,7 +122,7 @@ def _text(line: Line, column: str) -> str:
     return "–" if value is None else str(estimate(value, *_interval(line, column)))
 
 
-def _trained_on(cell: Cell) -> str:
+def _trained_on(cell: TestResult) -> str:
     """Return the start of "dcgan → gan"; empty where the detector was trained on the tested generator alone."""
     if cell.trained_on == cell.tested_on:
         return ""

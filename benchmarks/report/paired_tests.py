@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.evaluation.numbers import p_value, signed
-from benchmarks.evaluation.results import Cell, Comparison
+from benchmarks.evaluation.results import PairedTest, TestResult
 from benchmarks.protocol import ALPHA
 from benchmarks.report.ranking import Pairing, by_pairing, paired_test
 
@@ -33,7 +33,7 @@ class Matrix:
     lines: list[tuple[str, list[Entry | None]]]
 
 
-def matrices(cells: Sequence[Cell], comparisons: Sequence[Comparison]) -> tuple[list[Matrix], str]:
+def matrices(cells: Sequence[TestResult], comparisons: Sequence[PairedTest]) -> tuple[list[Matrix], str]:
     """Lay out the tests of every pairing with more than two detectors; also a sentence on what is left out."""
     groups = {pairing: group for pairing, group in by_pairing(cells).items() if len(group) > 2}
     shown = []
@@ -54,7 +54,7 @@ def matrices(cells: Sequence[Cell], comparisons: Sequence[Comparison]) -> tuple[
     return shown, f"Shown are {' and '.join(left_out)}; results.json has all tests." if left_out else ""
 
 
-def _entry(a: Cell, b: Cell, comparisons: Sequence[Comparison]) -> Entry | None:
+def _entry(a: TestResult, b: TestResult, comparisons: Sequence[PairedTest]) -> Entry | None:
     test = paired_test(a, b, comparisons)
     if test is None:
         return None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.evaluation.numbers import estimate
-from benchmarks.evaluation.results import Cell
+from benchmarks.evaluation.results import TestResult
 from benchmarks.protocol import TrainSet
 from benchmarks.report.ranking import Key, Pairing, Rank, key
 
@@ -42,7 +42,7 @@ class PairingTable:
     order: str
 
 
-def pairing_table(cells: Sequence[Cell], ranks: Mapping[Key, Rank]) -> PairingTable:
+def pairing_table(cells: Sequence[TestResult], ranks: Mapping[Key, Rank]) -> PairingTable:
     """Lay out every AUC as one table."""
     columns = columns_of(cells)
     lines = []
@@ -60,7 +60,7 @@ def pairing_table(cells: Sequence[Cell], ranks: Mapping[Key, Rank]) -> PairingTa
     return PairingTable(spans, columns, lines, f"Best first by the mean AUC over {mean_over}")
 
 
-def columns_of(cells: Sequence[Cell]) -> list[Column]:
+def columns_of(cells: Sequence[TestResult]) -> list[Column]:
     """Return the pairings: those of one training side by side, the generator seen in it first."""
     seen = {Pairing(c.trained_on, c.tested_on, c.seed): c.seen for c in cells}
     order = {name: i for i, name in enumerate(dict.fromkeys(pairing.trained_on for pairing in seen))}
@@ -68,9 +68,9 @@ def columns_of(cells: Sequence[Cell]) -> list[Column]:
     return [Column(pairing, seen[pairing]) for pairing in ranked]
 
 
-def ranked_detectors(cells: Sequence[Cell]) -> list[str]:
+def ranked_detectors(cells: Sequence[TestResult]) -> list[str]:
     """Sort detectors by their mean AUC over the generators that they had not seen; incomplete ones come last."""
-    tests: dict[str, list[Cell]] = {}
+    tests: dict[str, list[TestResult]] = {}
     for cell in cells:
         tests.setdefault(cell.detector, []).append(cell)
     complete = max((len(group) for group in tests.values()), default=0)
@@ -83,7 +83,7 @@ def ranked_detectors(cells: Sequence[Cell]) -> list[str]:
     return sorted(tests, key=merit)
 
 
-def _field(cell: Cell | None, ranks: Mapping[Key, Rank]) -> Field | None:
+def _field(cell: TestResult | None, ranks: Mapping[Key, Rank]) -> Field | None:
     if cell is None:
         return None
     shown, rank = estimate(cell.auc, cell.auc_low, cell.auc_high), ranks[key(cell)]

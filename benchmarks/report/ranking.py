@@ -10,7 +10,7 @@ from typing import NamedTuple
 from benchmarks.evaluation import means as averages
 from benchmarks.evaluation.interval import two_sided
 from benchmarks.evaluation.ranks import shared_ranks
-from benchmarks.evaluation.results import Cell, Comparison
+from benchmarks.evaluation.results import PairedTest, TestResult
 from benchmarks.protocol import ALPHA
 
 
@@ -49,20 +49,20 @@ class Rank:
         return "–" if self.rivals == 1 else f"{self.rank}{'=' if self.tied else ''}"
 
 
-def key(cell: Cell) -> Key:
+def key(cell: TestResult) -> Key:
     """Return the identity of a test result."""
     return Key(cell.detector, cell.trained_on, cell.tested_on, cell.seed)
 
 
-def by_pairing(cells: Iterable[Cell]) -> dict[Pairing, list[Cell]]:
+def by_pairing(cells: Iterable[TestResult]) -> dict[Pairing, list[TestResult]]:
     """Group cells by pairing, the best AUC first; pairings keep the order of the cells."""
-    groups: dict[Pairing, list[Cell]] = {}
+    groups: dict[Pairing, list[TestResult]] = {}
     for cell in cells:
         groups.setdefault(Pairing(cell.trained_on, cell.tested_on, cell.seed), []).append(cell)
     return {pairing: sorted(group, key=lambda c: (-c.auc, c.detector)) for pairing, group in groups.items()}
 
 
-def paired_test(a: Cell, b: Cell, comparisons: Iterable[Comparison]) -> Comparison | None:
+def paired_test(a: TestResult, b: TestResult, comparisons: Iterable[PairedTest]) -> PairedTest | None:
     """The stored test of two cells, seen from `a`; None where there is none."""
     names, pairing = (a.detector, b.detector), Pairing(a.trained_on, a.tested_on, a.seed)
     for test in comparisons:
@@ -76,25 +76,25 @@ def paired_test(a: Cell, b: Cell, comparisons: Iterable[Comparison]) -> Comparis
     return None
 
 
-def tiers(group: list[Cell], comparisons: list[Comparison]) -> list[list[Cell]]:
+def tiers(group: list[TestResult], comparisons: list[PairedTest]) -> list[list[TestResult]]:
     """Split a pairing, best first, into groups that share a rank.
 
     A detector shares the rank of the leader unless a paired test separates the two; among the rest the best detector
     leads again. Detectors without a test are not separated.
     """
     differ = [[a is not b and _differ(a, b, comparisons) for b in group] for a in group]
-    by_rank: dict[int, list[Cell]] = {}
+    by_rank: dict[int, list[TestResult]] = {}
     for cell, rank in zip(group, shared_ranks([cell.auc for cell in group], differ), strict=True):
         by_rank.setdefault(rank, []).append(cell)
     return [by_rank[rank] for rank in sorted(by_rank)]
 
 
-def _differ(a: Cell, b: Cell, comparisons: list[Comparison]) -> bool:
+def _differ(a: TestResult, b: TestResult, comparisons: list[PairedTest]) -> bool:
     test = paired_test(a, b, comparisons)
     return test is not None and test.p_holm < ALPHA
 
 
-def ranks_of(cells: list[Cell], comparisons: list[Comparison]) -> dict[Key, Rank]:
+def ranks_of(cells: list[TestResult], comparisons: list[PairedTest]) -> dict[Key, Rank]:
     """Rank every cell within its pairing."""
     ranks = {}
     for group in by_pairing(cells).values():
@@ -106,14 +106,14 @@ def ranks_of(cells: list[Cell], comparisons: list[Comparison]) -> dict[Key, Rank
     return ranks
 
 
-def detectable(comparisons: list[Comparison]) -> float | None:
+def detectable(comparisons: list[PairedTest]) -> float | None:
     """Return the AUC difference that the median paired test detects with 80 % power, before Holm; None: unknown."""
     errors = [(test.high - test.low) / (2 * two_sided(1 - ALPHA)) for test in comparisons]
     value = averages.detectable(errors) if errors else 0.0
     return value if value > 0 and math.isfinite(value) else None
 
 
-def pairing_title(cell: Cell | Pairing) -> str:
+def pairing_title(cell: TestResult | Pairing) -> str:
     """Name the training and test generators, for a title."""
     if cell.tested_on == cell.trained_on:
         return f"{cell.tested_on} (seen in training)"

@@ -11,7 +11,7 @@ from benchmarks.evaluation import roc as metrics
 from benchmarks.evaluation.metric_facts import MetricFacts
 from benchmarks.evaluation.metrics import metrics_of
 from benchmarks.evaluation.numbers import estimate, percent_range, share
-from benchmarks.evaluation.results import Cell, Results
+from benchmarks.evaluation.results import Results, TestResult
 from benchmarks.report.ranking import Key, Rank, key, ranks_of
 from benchmarks.report.text.summary import Errors, Finding, finding
 from forge.core.errors import InputError
@@ -30,7 +30,7 @@ class Row:
         finding: the class of the AUC: perfect, reliable, often, weak, chance or reversed.
     """
 
-    cell: Cell
+    cell: TestResult
     rank: Rank
     auc: str
     interval: str
@@ -46,7 +46,7 @@ class ScoreIndex:
         clean = clean.sort_values("sample_id", kind="stable")
         self._fits = dict(iter(clean.groupby(["detector", "trained_on", "seed"], sort=True)))
 
-    def __call__(self, cell: Cell) -> pd.DataFrame:
+    def __call__(self, cell: TestResult) -> pd.DataFrame:
         """Return the real rows, and the forged rows of the cell's generator.
 
         Raises:
@@ -65,7 +65,7 @@ class ScoreIndex:
         return rows
 
 
-def errors_of(cells: Sequence[Cell], rows: ScoreIndex) -> dict[Key, Errors]:
+def errors_of(cells: Sequence[TestResult], rows: ScoreIndex) -> dict[Key, Errors]:
     """Count the mistakes of every cell at its threshold."""
     errors = {}
     for cell in cells:
@@ -91,7 +91,7 @@ def shown_metrics(results: Results) -> list[MetricFacts]:
     return [metric for metric in metrics_of(results) if metric.shown]
 
 
-def _row(cell: Cell, rank: Rank, measured: Sequence[MetricFacts]) -> Row:
+def _row(cell: TestResult, rank: Rank, measured: Sequence[MetricFacts]) -> Row:
     shown = estimate(cell.auc, cell.auc_low, cell.auc_high)
     return Row(
         cell=cell,
@@ -103,7 +103,7 @@ def _row(cell: Cell, rank: Rank, measured: Sequence[MetricFacts]) -> Row:
     )
 
 
-def shown_value(cell: Cell, metric: MetricFacts) -> str | None:
+def shown_value(cell: TestResult, metric: MetricFacts) -> str | None:
     """Format a metric of a cell, with its interval; None where it is undefined.
 
     A metric that depends on the prevalence is stated at equal prevalence, and where the classes differ in size at the
@@ -120,7 +120,7 @@ def shown_value(cell: Cell, metric: MetricFacts) -> str | None:
     return _text(value, cell, metric) + (" of all images" if of_all else "")
 
 
-def _text(value: float, cell: Cell, metric: MetricFacts, *, balanced: bool = False) -> str:
+def _text(value: float, cell: TestResult, metric: MetricFacts, *, balanced: bool = False) -> str:
     fewest = min(cell.n_real, cell.n_forged)
     images = {"all": cell.n_real + cell.n_forged, "fewest": fewest, "forged": cell.n_forged}[metric.counted]
     if metric.unit == "share":

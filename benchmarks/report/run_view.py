@@ -7,7 +7,7 @@ from functools import cached_property
 from benchmarks.evaluation.evaluate import grid
 from benchmarks.evaluation.leaderboard import Leaderboard
 from benchmarks.evaluation.metric_facts import MetricFacts
-from benchmarks.evaluation.results import Cell, Results
+from benchmarks.evaluation.results import Results, TestResult
 from benchmarks.protocol import CLEAN, Condition, TrainSet
 from benchmarks.report.focus import Focus, Measures, focus, measures
 from benchmarks.report.inputs import Pictures, ReportInputs
@@ -40,7 +40,7 @@ class RunView:
         self.scores = ScoreIndex(grid(inputs.scores[inputs.scores["perturbation"] == CLEAN]))
 
     @property
-    def cells(self) -> list[Cell]:
+    def cells(self) -> list[TestResult]:
         """The clean test results, those of the first seed where there are several."""
         return self.results.cells
 
@@ -87,7 +87,7 @@ class RunView:
         return histograms(self.focus.single, self.scores, self.file_names)
 
     @cached_property
-    def perturbed(self) -> list[Cell]:
+    def perturbed(self) -> list[TestResult]:
         """Tests on perturbed images, those of all seeds; detectors of a variant train set left out."""
         usual = [cell for cell in self.whole.cells if not TrainSet.parse(cell.trained_on).variant]
         return [cell for cell in usual if cell.condition is Condition.ROBUST]

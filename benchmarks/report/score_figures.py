@@ -13,7 +13,7 @@ from benchmarks.evaluation.evaluate import identities
 from benchmarks.evaluation.interval import wilson
 from benchmarks.evaluation.metrics.calibration import Ece
 from benchmarks.evaluation.numbers import count, estimate, percent
-from benchmarks.evaluation.results import Cell
+from benchmarks.evaluation.results import TestResult
 from benchmarks.report.plot import curves
 from benchmarks.report.plot.elements import series, shorten
 from benchmarks.report.plot.figure import AUC_TICKS, Figure, FileNames, spread_sample
@@ -21,7 +21,7 @@ from benchmarks.report.plot.plot import Axis, Plot, nice_axis
 from benchmarks.report.ranking import by_pairing, key, pairing_title
 from benchmarks.report.results_table import shown_value
 
-Rows = Callable[[Cell], pd.DataFrame]
+Rows = Callable[[TestResult], pd.DataFrame]
 
 _SHARES = [(0.0, "0"), (0.2, "20 %"), (0.4, "40 %"), (0.6, "60 %"), (0.8, "80 %"), (1.0, "100 %")]
 _DET_TICKS = [
@@ -30,12 +30,12 @@ _DET_TICKS = [
 ]  # fmt: skip
 
 
-def colours(cells: Iterable[Cell]) -> dict[str, str]:
+def colours(cells: Iterable[TestResult]) -> dict[str, str]:
     """Return the CSS classes of each detector, the same in every figure."""
     return {name: series(i) for i, name in enumerate(dict.fromkeys(cell.detector for cell in cells))}
 
 
-def roc_figures(cells: Sequence[Cell], rows: Rows, names: FileNames) -> list[Figure]:
+def roc_figures(cells: Sequence[TestResult], rows: Rows, names: FileNames) -> list[Figure]:
     """Draw ROC curves with bands, one panel per pairing of training and test generator."""
     styles, figures = colours(cells), []
     for pairing, ranked in by_pairing(cells).items():
@@ -62,12 +62,12 @@ def roc_figures(cells: Sequence[Cell], rows: Rows, names: FileNames) -> list[Fig
     return figures
 
 
-def _with_auc(cell: Cell) -> str:
+def _with_auc(cell: TestResult) -> str:
     shown = estimate(cell.auc, cell.auc_low, cell.auc_high)
     return f"{shorten(cell.detector, 22)}, AUC {shown}"
 
 
-def det_figures(cells: Sequence[Cell], rows: Rows, names: FileNames) -> list[Figure]:
+def det_figures(cells: Sequence[TestResult], rows: Rows, names: FileNames) -> list[Figure]:
     """Draw DET curves on normal-deviate axes, one panel per pairing of training and test generator."""
     styles, figures = colours(cells), []
     for pairing, ranked in by_pairing(cells).items():
@@ -99,7 +99,7 @@ def det_figures(cells: Sequence[Cell], rows: Rows, names: FileNames) -> list[Fig
     return figures
 
 
-def histograms(cells: Sequence[Cell], rows: Rows, names: FileNames) -> list[Figure]:
+def histograms(cells: Sequence[TestResult], rows: Rows, names: FileNames) -> list[Figure]:
     """Draw the scores of real images above the line and of forgeries below it, one panel per test."""
     figures = []
     for cell in cells:
@@ -135,7 +135,7 @@ def _median(part: pd.DataFrame, label: int) -> float:
     return float(part.loc[part["label"] == label, "score"].median())
 
 
-def calibration_figures(cells: Sequence[Cell], rows: Rows, names: FileNames) -> list[Figure]:
+def calibration_figures(cells: Sequence[TestResult], rows: Rows, names: FileNames) -> list[Figure]:
     """Draw reliability with Wilson intervals, and a histogram of the probabilities, one panel per test."""
     figures = []
     for cell in cells:
@@ -162,5 +162,5 @@ def calibration_figures(cells: Sequence[Cell], rows: Rows, names: FileNames) -> 
     return figures
 
 
-def _parts(cell: Cell) -> tuple[str, str, str]:
+def _parts(cell: TestResult) -> tuple[str, str, str]:
     return cell.detector, cell.trained_on, cell.tested_on

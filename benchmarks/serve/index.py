@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.evaluation.column import CONTROLS
 from benchmarks.evaluation.leader import published_leader
 from benchmarks.evaluation.numbers import estimate
-from benchmarks.evaluation.results import Cell
+from benchmarks.evaluation.results import TestResult
 from benchmarks.experiment.names import short_name
 from benchmarks.inference.predictor import Predictor, by_merit, fit_stage, predictor_at, predictor_of
 from benchmarks.protocol import PRIMARIES, phrase_of_column
@@ -236,7 +236,7 @@ def _leader(folder: Path) -> str:
     return f"{leader.detector}: AUC {shown} {phrase_of_column(leader.column)}{tied}"
 
 
-def _best(cells: Sequence[Cell]) -> str:
+def _best(cells: Sequence[TestResult]) -> str:
     """Name the highest AUC where it counts most: on families left out, else on other generators, else on seen ones."""
     for condition in PRIMARIES:
         tests = [cell for cell in cells if cell.condition == condition and cell.detector not in CONTROLS]

@@ -16,8 +16,6 @@ from benchmarks.evaluation.leaderboard import ranked
 from benchmarks.evaluation.metric_facts import MetricFacts
 from benchmarks.evaluation.reproduce import expected_of
 from benchmarks.evaluation.results import (
-    Cell,
-    Comparison,
     DataFacts,
     DetectorFacts,
     ExternalFacts,
@@ -25,10 +23,12 @@ from benchmarks.evaluation.results import (
     Gap,
     GeneratorFacts,
     GroupFact,
-    Moment,
+    PairedTest,
     QualityRow,
     Results,
+    SnapshotFacts,
     StageFacts,
+    TestResult,
 )
 from benchmarks.evaluation.thresholds import means_of, with_thresholds
 from benchmarks.experiment.names import base_name
@@ -157,8 +157,8 @@ class _Collected:
             moments=[self._snapshot(stage, quality[stage.key]) for stage in report.snapshots if stage.key in quality],
             detectors=[self._detector(stage) for stage in report.fits],
             metrics=[MetricFacts(**facts) for facts in evaluation.get("metrics", ())],
-            cells=[Cell(**cell) for cell in evaluation["cells"]],
-            comparisons=[Comparison(**item) for item in evaluation["comparisons"]],
+            cells=[TestResult(**cell) for cell in evaluation["cells"]],
+            comparisons=[PairedTest(**item) for item in evaluation["comparisons"]],
             groups=[GroupFact(**facts) for facts in evaluation["groups"]],
             gaps=[Gap(**gap) for gap in evaluation["gaps"]],
             audits=[Finding(**finding) for finding in [*evaluation["audits"], *audited]],
@@ -225,9 +225,9 @@ class _Collected:
             weights_sha256=card["weights_sha256"],
         )
 
-    def _snapshot(self, stage: Synthesize, quality: Quality) -> Moment:
+    def _snapshot(self, stage: Synthesize, quality: Quality) -> SnapshotFacts:
         assert stage.snapshot is not None
-        return Moment(
+        return SnapshotFacts(
             name=stage.forger,
             generator=base_name(stage.forger),
             kimg=stage.snapshot,

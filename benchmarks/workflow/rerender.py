@@ -14,7 +14,7 @@ from PIL import Image
 from benchmarks.evaluation.leaderboard import leaderboard
 from benchmarks.evaluation.metric_facts import MetricFacts
 from benchmarks.evaluation.metrics import METRICS
-from benchmarks.evaluation.results import SCHEMA_VERSION, Cell, Results
+from benchmarks.evaluation.results import SCHEMA_VERSION, Results, TestResult
 from benchmarks.evaluation.results_of import evaluated
 from benchmarks.evaluation.thresholds import means_of, with_thresholds
 from benchmarks.experiment.configs import validated
@@ -95,14 +95,14 @@ def _with_kept(found: dict[str, Any], results: Results) -> dict[str, Any]:
     columns = [name for one in kept for name in (one.id, f"{one.id}_low", f"{one.id}_high")]
     stored = {_key(cell): cell for cell in results.cells}
     cells = []
-    for cell in map(Cell.model_validate, found["cells"]):
+    for cell in map(TestResult.model_validate, found["cells"]):
         before = stored.get(_key(cell))
         values = {name: before.value(name) for name in columns if before is not None and before.value(name) is not None}
         cells.append(cell.model_dump(mode="json") | values)
     return found | {"cells": cells, "metrics": [*found["metrics"], *(one.model_dump(mode="json") for one in kept)]}
 
 
-def _key(cell: Cell) -> tuple[str, str, str, str, int]:
+def _key(cell: TestResult) -> tuple[str, str, str, str, int]:
     return cell.detector, cell.trained_on, cell.tested_on, cell.perturbation, cell.seed
 
 

@@ -9,13 +9,13 @@ import pandas as pd
 
 from benchmarks.evaluation.evaluate import compare, evaluate
 from benchmarks.evaluation.results import (
-    Cell,
-    Comparison,
     DataFacts,
     DetectorFacts,
     GeneratorFacts,
+    PairedTest,
     Results,
     StageFacts,
+    TestResult,
 )
 from benchmarks.protocol import TestGrid, TrainSet, condition_of
 from benchmarks.report.inputs import Pictures
@@ -188,7 +188,7 @@ def html_of(folder):
 
 
 def cell(auc, low, high, *, detector="xception", trained_on="dcgan", tested_on="dcgan", n=1000, balanced=0.9):
-    return Cell(
+    return TestResult(
         detector=detector, trained_on=trained_on, tested_on=tested_on,
         condition=_condition(trained_on, tested_on), seed=0, n_real=n, n_forged=n, auc=auc,
         auc_low=low, auc_high=high, auc_method="DeLong", ap=auc, ap_balanced=auc, eer=0.1, eer_low=None, eer_high=None,
@@ -205,7 +205,7 @@ def _condition(trained_on, tested_on):
 
 
 def compared(a, b, difference, p, *, tested_on="dcgan", trained_on="dcgan"):
-    return Comparison(
+    return PairedTest(
         trained_on=trained_on, tested_on=tested_on, seed=0, a=a, b=b, difference=difference, low=difference - 0.01,
         high=difference + 0.01, p_holm=p,
     )  # fmt: skip

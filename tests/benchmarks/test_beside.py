@@ -12,7 +12,7 @@ from synthetic import TINY, call_bench, cell, html_of, run
 from benchmarks.evaluation.cells import cells_of
 from benchmarks.evaluation.evaluate import compare, evaluate, grid
 from benchmarks.evaluation.leaderboard import leaderboard
-from benchmarks.evaluation.results import GeneratorFacts, Moment, QualityRow
+from benchmarks.evaluation.results import GeneratorFacts, QualityRow, SnapshotFacts
 from benchmarks.evaluation.submission import suite_images
 from benchmarks.experiment.configs import parse_assignments
 from benchmarks.experiment.matrix import exams
@@ -341,7 +341,7 @@ def test_the_picture_of_detectability_against_training():
             )
             cells.append(one.model_copy(update={"condition": "snapshots"}) if "@" in tested_on else one)
     results = run(cells)
-    snapshot = Moment(name="dcgan@6k", generator="dcgan", kimg=6, seed=0, quality=[quality])
+    snapshot = SnapshotFacts(name="dcgan@6k", generator="dcgan", kimg=6, seed=0, quality=[quality])
     end = GeneratorFacts(
         name="dcgan",
         kimg=48,

@@ -15,7 +15,7 @@ from benchmarks.evaluation.evaluate import evaluate
 from benchmarks.evaluation.metric_facts import MetricFacts
 from benchmarks.evaluation.metrics import METRICS, facts_of, load_metrics
 from benchmarks.evaluation.metrics.base import check_id
-from benchmarks.evaluation.results import CSV_COLUMNS, Cell, Results, to_csv
+from benchmarks.evaluation.results import CSV_COLUMNS, Results, TestResult, to_csv
 from benchmarks.evaluation.results_of import evaluated
 from benchmarks.report.digests import write_sums
 from benchmarks.report.inputs import ReportInputs
@@ -190,9 +190,9 @@ def test_a_number_of_any_size_has_four_digits():
     facts = MetricFacts(id="cost", name="cost", title="Cost", meaning="", better="lower", unit="number", interval=True)
     base = evaluate(make_scores(ONE, n=60))[0].model_dump()
     values = {"cost": 12345.678, "cost_low": 12000.0, "cost_high": None}
-    assert shown_value(Cell(**base | values), facts) == "1.235e+04"
-    assert shown_value(Cell(**base | values | {"cost_high": 2e4}), facts) == "1.235e+04 [1.2e+04, 2e+04]"
-    assert shown_value(Cell(**base), facts) is None
+    assert shown_value(TestResult(**base | values), facts) == "1.235e+04"
+    assert shown_value(TestResult(**base | values | {"cost_high": 2e4}), facts) == "1.235e+04 [1.2e+04, 2e+04]"
+    assert shown_value(TestResult(**base), facts) is None
 
 
 def test_ids_are_checked_against_the_ends_of_intervals():

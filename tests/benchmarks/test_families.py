@@ -14,7 +14,7 @@ from benchmarks.evaluation.column import Column, weights_of
 from benchmarks.evaluation.families import new_family
 from benchmarks.evaluation.formats import Sheet, markdown, to_csv
 from benchmarks.evaluation.leaderboard import leaderboard
-from benchmarks.evaluation.results import Cell
+from benchmarks.evaluation.results import TestResult
 from benchmarks.evaluation.thresholds import means_of, with_thresholds
 from benchmarks.protocol import Protocol
 from forge.core.errors import InputError
@@ -173,7 +173,7 @@ def _cells(scores, **values):
         ["detector", "trained_on", "generator"]
     ):
         found.append(
-            Cell(
+            TestResult(
                 detector=detector, trained_on=trained_on, tested_on=tested_on, condition="unseen", seed=0, n_real=9,
                 n_forged=9, auc=0.9, auc_low=0.8, auc_high=1.0, auc_method="DeLong", threshold=0.5,
                 **{name: value[tested_on] if isinstance(value, dict) else value for name, value in values.items()},

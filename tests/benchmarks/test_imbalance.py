@@ -14,7 +14,7 @@ from benchmarks.evaluation.evaluate import evaluate
 from benchmarks.evaluation.metrics import METRICS
 from benchmarks.evaluation.metrics.calibration import Ece
 from benchmarks.evaluation.proportions import balanced_interval
-from benchmarks.evaluation.results import Cell, Results
+from benchmarks.evaluation.results import Results, TestResult
 from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.results_table import shown_value, table
 from benchmarks.report.write import write_report
@@ -99,7 +99,7 @@ def test_results_of_earlier_versions_stay_readable():
     results = Results.model_validate(stored)
     first = results.cells[0]
     assert first.at_equal_prevalence("ece") == first.ece and shown_value(first, Ece.facts())
-    uneven_cell = Cell(**(first.model_dump() | {"n_real": first.n_real - 1}))
+    uneven_cell = TestResult(**(first.model_dump() | {"n_real": first.n_real - 1}))
     assert uneven_cell.at_equal_prevalence("ece") is None and first.accuracy_is_balanced
     of_all = table(results.model_copy(update={"cells": [uneven_cell]}))[0].values[3]
     assert of_all.endswith(" of all images")

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from benchmarks.evaluation.metric_facts import MetricFacts
 from benchmarks.evaluation.metrics.base import Metric, check_id
-from benchmarks.evaluation.results import Cell, Results
+from benchmarks.evaluation.results import Results, TestResult
 from forge.core.errors import InputError, quoted
 from forge.core.registry import Registry
 
@@ -46,7 +46,7 @@ def load_metrics(more: Sequence[str] = ()) -> list[Metric]:
         InputError: it is no metric, lacks a field or has a wrong one, or its id is taken.
     """
     ours = [METRICS.load(name)() for name in METRICS.entries]
-    taken = {*dir(Cell), *Cell.model_fields, *(name for metric in ours for name in _columns(metric))}
+    taken = {*dir(TestResult), *TestResult.model_fields, *(name for metric in ours for name in _columns(metric))}
     others = []
     for name in more:
         metric = _loaded(name)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from benchmarks.evaluation.numbers import Estimate, estimate, p_value, signed
-from benchmarks.evaluation.results import Cell, Comparison, Results
+from benchmarks.evaluation.results import PairedTest, Results, TestResult
 from benchmarks.protocol import ALPHA
 from benchmarks.report.plot.figure import Figure, FileNames
 from benchmarks.report.plot.plot import nice_axis
@@ -36,12 +36,12 @@ _WHAT = {
 
 
 @dataclass(frozen=True)
-class PairedTest:
+class ControlledTest:
     """A detector and its control on one set of test forgeries; the difference is detector minus control."""
 
-    cell: Cell
-    control: Cell
-    test: Comparison
+    cell: TestResult
+    control: TestResult
+    test: PairedTest
 
     @property
     def same_generator(self) -> bool:
@@ -65,7 +65,7 @@ class PairedTest:
 class Line:
     """One paired test as text."""
 
-    cell: Cell
+    cell: TestResult
     auc: Estimate
     against: str
     control: Estimate
@@ -106,14 +106,14 @@ def discriminator_content(results: Results, names: FileNames) -> DiscriminatorCo
     derived = [cell for cell in results.cells if _derived(cell)]
     if not derived:
         return None
-    tests: list[PairedTest] = []
+    tests: list[ControlledTest] = []
     missing: dict[str, dict[str, list[str]]] = {}
     for cell in derived:
         for name in (CONTROL, *_MORE.get(family(cell.detector), ())):
             control = _control(cell, results.cells, name)
             test = paired_test(cell, control, results.comparisons) if control else None
             if control is not None and test is not None:
-                tests.append(PairedTest(cell, control, test))
+                tests.append(ControlledTest(cell, control, test))
             elif name == CONTROL:
                 trained = missing.setdefault(_remedy(cell), {}).setdefault(cell.detector, [])
                 trained += [cell.trained_on] if cell.trained_on not in trained else []
@@ -140,16 +140,16 @@ def family(detector: str) -> str:
     return detector.partition("@")[0]
 
 
-def source(cell: Cell) -> str:
+def source(cell: TestResult) -> str:
     """Return the generator whose discriminator a detector starts from."""
     return cell.detector.partition("@")[2] or cell.trained_on
 
 
-def _derived(cell: Cell) -> bool:
+def _derived(cell: TestResult) -> bool:
     return cell.detector.startswith(PREFIX) and family(cell.detector) not in CONTROLS
 
 
-def _control(cell: Cell, cells: Sequence[Cell], name: str) -> Cell | None:
+def _control(cell: TestResult, cells: Sequence[TestResult], name: str) -> TestResult | None:
     """Return the cell of the control `name` with the same network; snapshots of a training share a network."""
     pairing = Pairing(cell.trained_on, cell.tested_on, cell.seed)
     controls = [
@@ -163,7 +163,7 @@ def _control(cell: Cell, cells: Sequence[Cell], name: str) -> Cell | None:
     return min(controls, key=lambda other: (other.detector.partition("@")[2] != wanted, other.detector), default=None)
 
 
-def _remedy(cell: Cell) -> str:
+def _remedy(cell: TestResult) -> str:
     named = cell.detector.partition("@")[2]
     return f"{CONTROL}@{named}" if named else CONTROL
 
@@ -171,7 +171,7 @@ def _remedy(cell: Cell) -> str:
 # --- Words ------------------------------------------------------------------------------------------------------------
 
 
-def _answer(tests: Sequence[PairedTest]) -> list[str]:
+def _answer(tests: Sequence[ControlledTest]) -> list[str]:
     """A count a family, the fair test first: on the discriminator's own generator, and on others."""
     pairs = {(family(paired.cell.detector), paired.against) for paired in tests}
     sentences = []
@@ -198,7 +198,7 @@ def _counted(outcomes: Sequence[int]) -> str:
     return f"{', '.join(counts)} of {n} comparisons"
 
 
-def _sentences(tests: Sequence[PairedTest]) -> list[tuple[str, list[str]]]:
+def _sentences(tests: Sequence[ControlledTest]) -> list[tuple[str, list[str]]]:
     """One sentence a detector, under what it was trained on."""
     sentences: dict[str, list[str]] = {}
     ordered = sorted(tests, key=_subject)
@@ -209,16 +209,16 @@ def _sentences(tests: Sequence[PairedTest]) -> list[tuple[str, list[str]]]:
     return list(sentences.items())
 
 
-def _subject(paired: PairedTest) -> tuple[str, int, str, bool, str]:
+def _subject(paired: ControlledTest) -> tuple[str, int, str, bool, str]:
     """Return what one sentence is about."""
     return paired.cell.trained_on, paired.cell.seed, paired.cell.detector, paired.against != CONTROL, paired.against
 
 
-def _seeds(tests: Sequence[PairedTest]) -> int:
+def _seeds(tests: Sequence[ControlledTest]) -> int:
     return len({paired.cell.seed for paired in tests})
 
 
-def _sentence(detector: str, tests: Sequence[PairedTest]) -> str:
+def _sentence(detector: str, tests: Sequence[ControlledTest]) -> str:
     what = _WHAT.get(family(detector), "")
     named = detector.partition("@")[2]
     if what and named:
@@ -227,7 +227,7 @@ def _sentence(detector: str, tests: Sequence[PairedTest]) -> str:
     return f"{detector}{f', {what},' if what else ''} {'; '.join(clauses)}."
 
 
-def _clause(paired: PairedTest, *, first: bool) -> str:
+def _clause(paired: ControlledTest, *, first: bool) -> str:
     cell = paired.cell
     where = cell.tested_on
     if paired.same_generator:
@@ -252,7 +252,7 @@ def _clause(paired: PairedTest, *, first: bool) -> str:
             return f"on {where} there is no significant difference ({size}{why})"
 
 
-def _size(paired: PairedTest) -> str:
+def _size(paired: ControlledTest) -> str:
     """The difference with its interval; of a significant one the size without its sign."""
     test, sign = paired.test, paired.outcome
     if sign == 0:
@@ -264,14 +264,14 @@ def _size(paired: PairedTest) -> str:
 # --- Figures and table ------------------------------------------------------------------------------------------------
 
 
-def _panels(tests: Sequence[PairedTest]) -> list[tuple[Pairing, list[PairedTest]]]:
-    panels: dict[Pairing, list[PairedTest]] = {}
+def _panels(tests: Sequence[ControlledTest]) -> list[tuple[Pairing, list[ControlledTest]]]:
+    panels: dict[Pairing, list[ControlledTest]] = {}
     for paired in tests:
         panels.setdefault(Pairing(paired.cell.trained_on, paired.cell.tested_on, paired.cell.seed), []).append(paired)
     return list(panels.items())
 
 
-def _figure(pairing: Pairing, tests: Sequence[PairedTest], names: FileNames) -> Figure:
+def _figure(pairing: Pairing, tests: Sequence[ControlledTest], names: FileNames) -> Figure:
     ends = [end for paired in tests for end in (paired.test.low, paired.test.high)]
     axis = nice_axis(min(0.0, *ends), max(0.0, *ends), "difference of AUC from the control, 95 % interval", pad=0.06)
     plot, shown = RowPlot(axis, reference=0.0, reference_label="no difference"), []
@@ -288,7 +288,7 @@ def _figure(pairing: Pairing, tests: Sequence[PairedTest], names: FileNames) -> 
     return Figure(names("scratch", pairing.trained_on, pairing.tested_on), title, plot.svg(alt), alt)
 
 
-def _line(paired: PairedTest) -> Line:
+def _line(paired: ControlledTest) -> Line:
     cell, control, test = paired.cell, paired.control, paired.test
     return Line(
         cell=cell,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from benchmarks.evaluation.results import Cell
+from benchmarks.evaluation.results import TestResult
 from benchmarks.report.images import data_uri
 from benchmarks.report.run_view import RunView
 from benchmarks.report.sections.base import Content, Section
@@ -84,8 +84,8 @@ class MisclassifiedSection(Section):
 
 
 def galleries(
-    cells: Sequence[Cell],
-    rows: Callable[[Cell], pd.DataFrame],
+    cells: Sequence[TestResult],
+    rows: Callable[[TestResult], pd.DataFrame],
     picture: Callable[[str, str], np.ndarray | None],
 ) -> list[Gallery]:
     """Collect real images called forged and forgeries called real, the most confident first.
@@ -110,7 +110,7 @@ def galleries(
 
 
 def _gallery(
-    part: pd.DataFrame, cell: Cell, title: str, limit: int, picture: Callable[[str, str], np.ndarray | None]
+    part: pd.DataFrame, cell: TestResult, title: str, limit: int, picture: Callable[[str, str], np.ndarray | None]
 ) -> Gallery:
     real = bool((part["label"] == 0).all())
     wrong = part[(part["score"] >= cell.threshold) == real]

@@ -11,7 +11,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from benchmarks.evaluation.numbers import estimate
-from benchmarks.evaluation.results import Cell
+from benchmarks.evaluation.results import TestResult
 from benchmarks.protocol import TrainSet
 from benchmarks.report.focus import with_slider
 from benchmarks.report.run_view import RunView
@@ -48,7 +48,7 @@ class ThresholdSection(Section):
         return ThresholdContent(embedded(sliders(cells, run.scores)), left_out)
 
 
-def sliders(cells: Sequence[Cell], rows: Callable[[Cell], pd.DataFrame]) -> list[dict[str, object]]:
+def sliders(cells: Sequence[TestResult], rows: Callable[[TestResult], pd.DataFrame]) -> list[dict[str, object]]:
     """Count errors at many thresholds of each cell, the threshold fixed on validation data among them.
 
     Args:
@@ -65,7 +65,7 @@ def sliders(cells: Sequence[Cell], rows: Callable[[Cell], pd.DataFrame]) -> list
     return [_slider(cell, rows(cell), tested, points) for cell in cells if any(cell is kept for kept in chosen)]
 
 
-def _slider(cell: Cell, part: pd.DataFrame, tested: set[str], points: int) -> dict[str, object]:
+def _slider(cell: TestResult, part: pd.DataFrame, tested: set[str], points: int) -> dict[str, object]:
     label, score = part["label"].to_numpy(), part["score"].to_numpy(dtype=np.float64)
     real, forged = np.sort(score[label == 0]), np.sort(score[label == 1])
     shares = np.linspace(0, 1, points // 2)

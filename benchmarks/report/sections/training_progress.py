@@ -12,7 +12,7 @@ from statistics import fmean
 
 from benchmarks.evaluation.audits.audit import METADATA, RANDOM
 from benchmarks.evaluation.numbers import estimate
-from benchmarks.evaluation.results import Cell, GeneratorFacts, Moment, Results
+from benchmarks.evaluation.results import GeneratorFacts, Results, SnapshotFacts, TestResult
 from benchmarks.protocol import CLEAN, Condition, TrainSet
 from benchmarks.report.plot.elements import series, shorten
 from benchmarks.report.plot.figure import AUC_TICKS, Figure, FileNames, spread_sample
@@ -89,7 +89,11 @@ def progress_content(results: Results, names: FileNames) -> ProgressContent:
 
 
 def _lines(
-    cells: Sequence[Cell], name: str, condition: str, snapshots: Sequence[Moment], ends: Sequence[GeneratorFacts]
+    cells: Sequence[TestResult],
+    name: str,
+    condition: str,
+    snapshots: Sequence[SnapshotFacts],
+    ends: Sequence[GeneratorFacts],
 ) -> dict[str, list[_Point]]:
     """Return the points of each detector along the training; of many detectors a sample, spread over their means."""
     wanted = [
@@ -100,7 +104,7 @@ def _lines(
     kimgs = {snapshot.name: snapshot.kimg for snapshot in snapshots}
     trainings = {cell.trained_on for cell in wanted if cell.tested_on in kimgs}
     end = max((generator.kimg for generator in ends), default=0.0)
-    tests: dict[str, dict[float, list[Cell]]] = {}
+    tests: dict[str, dict[float, list[TestResult]]] = {}
     for cell in wanted:
         at = kimgs.get(cell.tested_on, end if cell.tested_on == name else None)
         if at is not None and cell.trained_on in trainings:
@@ -115,12 +119,12 @@ def _lines(
     return {detector: lines[detector] for detector in spread_sample(best)}
 
 
-def _point(kimg: float, cells: Sequence[Cell], quality: float | None) -> _Point:
+def _point(kimg: float, cells: Sequence[TestResult], quality: float | None) -> _Point:
     auc, low, high = (fmean(getattr(cell, name) for cell in cells) for name in ("auc", "auc_low", "auc_high"))
     return _Point(kimg, quality, auc, low, high)
 
 
-def _qualities(snapshots: Sequence[Moment], ends: Sequence[GeneratorFacts], end: float) -> dict[float, float]:
+def _qualities(snapshots: Sequence[SnapshotFacts], ends: Sequence[GeneratorFacts], end: float) -> dict[float, float]:
     """Return the distance of the forgeries from real faces by thousands of images, the mean over seeds."""
     distances: dict[float, list[float]] = {}
     for kimg, rows in [*((s.kimg, s.quality) for s in snapshots), *((end, g.quality) for g in ends)]:

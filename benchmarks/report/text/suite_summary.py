@@ -8,7 +8,7 @@ from benchmarks.evaluation.audits.audit import METADATA, RANDOM
 from benchmarks.evaluation.column import CONTROLS
 from benchmarks.evaluation.leaderboard import Leaderboard, Line
 from benchmarks.evaluation.numbers import estimate
-from benchmarks.evaluation.results import Cell
+from benchmarks.evaluation.results import TestResult
 from benchmarks.evaluation.thresholds import FINDS_NOTHING
 from benchmarks.protocol import Condition, condition_of_column, phrase_of_column
 from benchmarks.report.text.summary import finding
@@ -47,7 +47,7 @@ def suite_sentences(board: Leaderboard) -> list[str]:
     return sentences
 
 
-def suite_notes(board: Leaderboard, cells: Sequence[Cell]) -> list[str]:
+def suite_notes(board: Leaderboard, cells: Sequence[TestResult]) -> list[str]:
     """Return notes on perturbed images and on results below chance."""
     ranked = [line for line in board.lines if line.rank is not None]
     notes = []

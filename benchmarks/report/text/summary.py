@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from benchmarks.evaluation.audits.audit import METADATA, RANDOM, failed
 from benchmarks.evaluation.numbers import count, estimate, p_value, percent, signed
-from benchmarks.evaluation.results import Cell, Comparison, Results
+from benchmarks.evaluation.results import PairedTest, Results, TestResult
 from benchmarks.protocol import ELSEWHERE, TrainSet
 from benchmarks.report.ranking import Key, Pairing, by_pairing, key, paired_test, tiers
 from forge.training.monitor.health import SICK
@@ -46,7 +46,7 @@ class Summary:
     warnings: tuple[str, ...] = ()
 
 
-def finding(cell: Cell) -> Finding:
+def finding(cell: TestResult) -> Finding:
     """Classify an AUC; its interval decides before its value does."""
     if cell.auc_high < 0.5:
         return "reversed"
@@ -151,13 +151,13 @@ def faces_of(name: str) -> str:
     return name if name.lower().endswith(("faces", "photos", "people", "portraits")) else f"{name} faces"
 
 
-def auc(cell: Cell) -> str:
+def auc(cell: TestResult) -> str:
     """Format an AUC with its interval."""
     shown = estimate(cell.auc, cell.auc_low, cell.auc_high)
     return f"AUC {shown.value} (95\u00a0% interval {shown.low} to {shown.high})"
 
 
-def claim(cell: Cell, faces: str) -> str:
+def claim(cell: TestResult, faces: str) -> str:
     """Describe one cell in a sentence."""
     who, forgeries = cell.detector, f"{cell.tested_on} forgeries"
     if not cell.seen and cell.trained_on != ELSEWHERE and len(TrainSet.parse(cell.trained_on).generators) == 1:
@@ -180,7 +180,7 @@ def claim(cell: Cell, faces: str) -> str:
             return f"{who} scores {forgeries} lower than {faces}{ending[:-1]}, below chance (0.5)."
 
 
-def mistakes(cell: Cell, errors: Errors, subject: str) -> str:
+def mistakes(cell: TestResult, errors: Errors, subject: str) -> str:
     """Describe the mistakes at the threshold in a sentence."""
     alarms = _of(errors.false_alarms, errors.n_real, f"real {subject}", "called forged")
     missed = _of(errors.missed, errors.n_forged, f"{cell.tested_on} forgery", "taken for real", plural="forgeries")
@@ -196,7 +196,7 @@ def _of(hits: int, n: int, what: str, fate: str, *, plural: str | None = None) -
     return f"{count(hits)} of {count(n)} {many} {'is' if hits == 1 else 'are'} {fate}"
 
 
-def _spread(cells: Sequence[Cell], faces: str) -> list[str]:
+def _spread(cells: Sequence[TestResult], faces: str) -> list[str]:
     same = [cell for cell in cells if cell.seen]
     cross = [cell for cell in cells if not cell.seen]
     return [
@@ -205,7 +205,7 @@ def _spread(cells: Sequence[Cell], faces: str) -> list[str]:
     ]
 
 
-def _extremes(cells: list[Cell], where: str, faces: str) -> list[str]:
+def _extremes(cells: list[TestResult], where: str, faces: str) -> list[str]:
     if not cells:
         return []
     if len(cells) == 1:
@@ -216,19 +216,19 @@ def _extremes(cells: list[Cell], where: str, faces: str) -> list[str]:
     return [f"{where}, results range from {auc(low)} for {_who(low)} to {auc(high)} for {_who(high)}."]
 
 
-def _who(cell: Cell) -> str:
+def _who(cell: TestResult) -> str:
     if cell.seen and len(TrainSet.parse(cell.trained_on).generators) == 1:
         return f"{cell.detector} on {cell.tested_on}"
     return f"{cell.detector} trained on {cell.trained_on} and tested on {cell.tested_on}"
 
 
-def _worst_mistakes(cells: Sequence[Cell], errors: Mapping[Key, Errors], subject: str) -> list[str]:
+def _worst_mistakes(cells: Sequence[TestResult], errors: Mapping[Key, Errors], subject: str) -> list[str]:
     worst = min(cells, key=lambda c: c.value("balanced_accuracy") or 0.0)
     sentence = mistakes(worst, errors[key(worst)], subject)
     return [f"{sentence[:-1]} in the worst case ({_who(worst)})."]
 
 
-def _ties(groups: Mapping[Pairing, list[Cell]], comparisons: list[Comparison]) -> list[str]:
+def _ties(groups: Mapping[Pairing, list[TestResult]], comparisons: list[PairedTest]) -> list[str]:
     contested = {pairing: tiers(group, comparisons) for pairing, group in groups.items() if len(group) > 1}
     if len(contested) > _FULL_TESTS:
         tied = sum(len(tier[0]) > 1 for tier in contested.values())
@@ -239,7 +239,7 @@ def _ties(groups: Mapping[Pairing, list[Cell]], comparisons: list[Comparison]) -
     return [_ranking(pairing, tier, comparisons) for pairing, tier in contested.items()]
 
 
-def _ranking(pairing: Pairing, by_rank: list[list[Cell]], comparisons: list[Comparison]) -> str:
+def _ranking(pairing: Pairing, by_rank: list[list[TestResult]], comparisons: list[PairedTest]) -> str:
     first = by_rank[0]
     if pairing.tested_on in TrainSet.parse(pairing.trained_on).generators:
         where = f"On {pairing.tested_on} forgeries"
@@ -253,7 +253,7 @@ def _ranking(pairing: Pairing, by_rank: list[list[Cell]], comparisons: list[Comp
     return f"{where}, {first[0].detector} ranks above {_list(rest)}{test}."
 
 
-def _test(a: Cell, b: Cell, comparisons: list[Comparison], only: bool) -> str:
+def _test(a: TestResult, b: TestResult, comparisons: list[PairedTest], only: bool) -> str:
     test = paired_test(a, b, comparisons)
     if test is None:
         return " (no paired test)"
@@ -267,7 +267,7 @@ def _list(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _reversals(cells: Sequence[Cell]) -> list[str]:
+def _reversals(cells: Sequence[TestResult]) -> list[str]:
     reversed_cells = [cell for cell in cells if finding(cell) == "reversed"]
     if not reversed_cells:
         return []
@@ -279,7 +279,7 @@ def _reversals(cells: Sequence[Cell]) -> list[str]:
     ]
 
 
-def _guesses(cells: Sequence[Cell]) -> list[str]:
+def _guesses(cells: Sequence[TestResult]) -> list[str]:
     at_chance = [cell for cell in cells if finding(cell) == "chance"]
     if not at_chance or len(cells) == 1:
         return []
@@ -288,7 +288,7 @@ def _guesses(cells: Sequence[Cell]) -> list[str]:
     return [f"Not significantly above chance (the interval covers 0.5): {names}{more}."]
 
 
-def _saturation(cells: Sequence[Cell]) -> list[str]:
+def _saturation(cells: Sequence[TestResult]) -> list[str]:
     same = [cell for cell in cells if cell.seen]
     if not same:
         return []
