@@ -160,6 +160,11 @@ def _stored_report(name: str, made_of: set[str], store: Store) -> tuple[Report, 
     stages: dict[str, Stage] = {}
 
     def restore(manifest: Manifest) -> Stage:
+        if not manifest.fields:
+            raise InputError(
+                f"{manifest.stage} in {store.root}/ is of an earlier version, from which no page can be written again; "
+                "use --from-scores"
+            )
         if manifest.key not in stages:
             for key in manifest.inputs.values():
                 if key in known:
