@@ -15,7 +15,7 @@ from rich.tree import Tree
 
 from benchmarks.workflow.engines.local import Observer
 from benchmarks.workflow.stage import Activity
-from forge.core.progress import Tick
+from forge.core.progress import ProgressEvent
 
 LISTED = 24  # stages that are listed one by one where the output is not a terminal
 PLAIN_SECONDS = 15.0  # between progress lines where the output is not a terminal
@@ -30,7 +30,7 @@ class Silent:
     def started(self, stage: Activity) -> None:
         """A stage begins."""
 
-    def progressed(self, stage: Activity, tick: Tick) -> None:
+    def progressed(self, stage: Activity, event: ProgressEvent) -> None:
         """A stage tells how far it is."""
 
     def finished(self, stage: Activity, *, cached: bool, seconds: float) -> None:
@@ -41,24 +41,24 @@ class Silent:
 
 
 class Rate:
-    """Units a second and seconds left, from the ticks of one stage."""
+    """Units a second and seconds left, from the events of one stage."""
 
     def __init__(self) -> None:
         self.first: tuple[float, int] | None = None
 
-    def update(self, tick: Tick) -> tuple[float, float]:
-        """Take a tick; returns (units a second, seconds left), zeros while unknown."""
+    def update(self, event: ProgressEvent) -> tuple[float, float]:
+        """Take a event; returns (units a second, seconds left), zeros while unknown."""
         now = time.monotonic()
-        if self.first is None or tick.done < self.first[1]:
-            self.first = (now, tick.done)
-        elapsed, units = now - self.first[0], tick.done - self.first[1]
+        if self.first is None or event.done < self.first[1]:
+            self.first = (now, event.done)
+        elapsed, units = now - self.first[0], event.done - self.first[1]
         rate = units / elapsed if elapsed > 0 and units > 0 else 0.0
-        return rate, (tick.total - tick.done) / rate if rate else 0.0
+        return rate, (event.total - event.done) / rate if rate else 0.0
 
 
-def readings(tick: Tick) -> str:
-    """The tick's values in a few words."""
-    return "  ".join(f"{name} {value:.3g}" for name, value in tick.values.items())
+def readings(event: ProgressEvent) -> str:
+    """The event's values as text."""
+    return "  ".join(f"{name} {value:.3g}" for name, value in event.values.items())
 
 
 class Plain(Silent):
@@ -83,13 +83,14 @@ class Plain(Silent):
         print(f"{stage.name} …{position}", flush=True)
         self.rate, self.said = Rate(), time.monotonic()
 
-    def progressed(self, stage: Activity, tick: Tick) -> None:
+    def progressed(self, stage: Activity, event: ProgressEvent) -> None:
         """Say how far it is, now and then."""
-        rate, left = self.rate.update(tick)
+        rate, left = self.rate.update(event)
         if time.monotonic() - self.said >= PLAIN_SECONDS:
             self.said = time.monotonic()
             print(
-                f"  {tick.done:,} of {tick.total:,} {tick.unit}, {rate:,.0f}/s, {left:.0f} s left  {readings(tick)}",
+                f"  {event.done:,} of {event.total:,} {event.unit}, {rate:,.0f}/s, {left:.0f} s left  "
+                f"{readings(event)}",
                 flush=True,
             )
 
@@ -110,7 +111,7 @@ class Live(Silent):
         self.console, self.rate = console, Rate()
         self.kinds: dict[str, _Kind] = {}
         self.stage: Activity | None = None
-        self.tick: Tick | None = None
+        self.event: ProgressEvent | None = None
         self.began = time.monotonic()
 
     def planned(self, stages: Sequence[Activity], todo: Collection[str]) -> None:
@@ -122,12 +123,12 @@ class Live(Silent):
 
     def started(self, stage: Activity) -> None:
         """Show the stage at hand."""
-        self.rate, self.stage, self.tick = Rate(), stage, None
+        self.rate, self.stage, self.event = Rate(), stage, None
         self.rates = (0.0, 0.0)
 
-    def progressed(self, stage: Activity, tick: Tick) -> None:
+    def progressed(self, stage: Activity, event: ProgressEvent) -> None:
         """Show how far it is."""
-        self.rates, self.tick = self.rate.update(tick), tick
+        self.rates, self.event = self.rate.update(event), event
 
     def finished(self, stage: Activity, *, cached: bool, seconds: float) -> None:
         """Count it."""
@@ -165,20 +166,20 @@ class Live(Silent):
             branch = tree.add(f"{mark} {name} {count.done}/{count.total}{details}")
             if self.stage is not None and self.stage.kind == name:
                 leaf = branch.add(f"[bold]{escape(self.stage.name)}[/]  {self._now()}")
-                if self.tick is not None and self.tick.note:
-                    leaf.add(f"[dim]{escape(self.tick.note)}[/]")
+                if self.event is not None and self.event.note:
+                    leaf.add(f"[dim]{escape(self.event.note)}[/]")
         return tree
 
     def _now(self) -> str:
         """Progress, speed, time left and readings of the stage at hand, as much as fits."""
-        if self.tick is None or not self.tick.total:
+        if self.event is None or not self.event.total:
             return "[dim]…[/]"
-        share, (rate, left) = self.tick.done / self.tick.total, self.rates
+        share, (rate, left) = self.event.done / self.event.total, self.rates
         full = round(16 * share)
         bar = f"[cyan]{'━' * full}[/][dim]{'━' * (16 - full)}[/] {100 * share:3.0f} %"
-        speed = f"  {rate:,.0f} {self.tick.unit}/s  {_clock(left)} left" if rate else ""
+        speed = f"  {rate:,.0f} {self.event.unit}/s  {_clock(left)} left" if rate else ""
         room = self.console.width - 46 - len(speed) - len(self.stage.name if self.stage else "")
-        shown = readings(self.tick)
+        shown = readings(self.event)
         while shown and len(shown) > room:  # whole readings only
             shown = shown.rpartition("  ")[0]
         return bar + speed + (f"  [dim]{shown}[/]" if shown else "")

@@ -16,7 +16,7 @@ from detect.detectors.base import Detector, FittedDetector, Scores
 from forge.core.compute import Compute
 from forge.core.errors import CorruptError, DetectorError, InputError, quoted, short
 from forge.core.files import replacing
-from forge.core.progress import Report, Tick, silent
+from forge.core.progress import OnProgress, ProgressEvent, silent
 from forge.faces.faceset import FaceView, Images
 from forge.faces.parallel import read_ahead
 
@@ -47,7 +47,7 @@ def score_view(
     *,
     batch: int | None = None,
     perturb: Callable[[Images], Images] | None = None,
-    report: Report = silent,
+    on_progress: OnProgress = silent,
 ) -> Scores:
     """Score every image of a view, in its order.
 
@@ -57,7 +57,7 @@ def score_view(
         compute: device and precision; with precision "auto" a network uses that of its fit.
         batch: images read at a time; by default what suits the device and 64 MB.
         perturb: what happens to the images first; keeps shape and type.
-        report: told about progress.
+        on_progress: told about progress.
 
     Returns:
         float64 [len(view)].
@@ -87,7 +87,7 @@ def score_view(
             raise DetectorError(f"{detector.family} gave image {quoted(str(name))} the score {value:g}, which {reason}")
         scores[done : done + len(part)] = part
         done += len(part)
-        report(Tick(done, len(view)))
+        on_progress(ProgressEvent(done, len(view)))
     return scores
 
 
@@ -102,7 +102,7 @@ def score_table(
     perturbation: str = "none",
     perturb: Callable[[Images], Images] | None = None,
     batch: int | None = None,
-    report: Report = silent,
+    on_progress: OnProgress = silent,
 ) -> pd.DataFrame:
     """Score a view into rows: the columns of `SCORE_COLUMNS`, then the set's attributes.
 
@@ -116,7 +116,7 @@ def score_table(
         perturbation: name of what `perturb` does.
         perturb: what happens to the images first.
         batch: images read at a time; by default what suits the device and 64 MB.
-        report: told about progress.
+        on_progress: told about progress.
 
     Raises:
         InputError: the images have another resolution, or an attribute has the name of a score column.
@@ -127,7 +127,7 @@ def score_table(
         raise InputError(
             f"set {quoted(card.name)} has an attribute {quoted(clash[0])}, the name of a score column; rename it"
         )
-    scores = score_view(trained.detector, view, compute, batch=batch, perturb=perturb, report=report)
+    scores = score_view(trained.detector, view, compute, batch=batch, perturb=perturb, on_progress=on_progress)
     rows = view.rows
     columns = {
         "detector": trained.name,

@@ -54,7 +54,7 @@ def prepare(
             splits=settings.splits,
             seed=settings.seed,
             workers=workers or cores(),
-            report=lambda tick: observer.progressed(stage, tick),
+            on_progress=lambda event: observer.progressed(stage, event),
         )
     _print_card(faces)
 

@@ -23,7 +23,7 @@ from detect.explain import method
 from detect.published import import_published
 from forge.core.compute import Compute, choose_device, cores, tune_allocator
 from forge.core.errors import InputError, UnknownNameError
-from forge.core.progress import Report, Tick
+from forge.core.progress import OnProgress, ProgressEvent
 from forge.generators import GENERATORS
 
 _LISTED = 100  # photos that the terminal's table holds
@@ -72,7 +72,7 @@ def detect(
         explained = (
             f"left as {predictor.name} saw it, right in orange the pixels that its score depends on ({method()})"
         )
-    with _progress() as report:
+    with _progress() as on_progress:
         scored = score_photos(
             predictor,
             photos,
@@ -81,7 +81,7 @@ def detect(
             workers=workers or cores(),
             pictures=pictures,
             source=explained,
-            report=report,
+            on_progress=on_progress,
         )
     if explained:
         looked = any("looked" in row for row in scored.rows)
@@ -100,17 +100,17 @@ def detect(
 
 
 @contextmanager
-def _progress() -> Iterator[Report]:
+def _progress() -> Iterator[OnProgress]:
     """A bar on the error stream while photos are scored, where that is a terminal."""
     console = Console(stderr=True)
     columns = (TextColumn("photos"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("photos", total=None)
 
-        def report(tick: Tick) -> None:
-            bar.update(task, completed=tick.done, total=tick.total)
+        def on_progress(event: ProgressEvent) -> None:
+            bar.update(task, completed=event.done, total=event.total)
 
-        yield report
+        yield on_progress
 
 
 def _folder_for(out: Path, store: Path) -> Path:

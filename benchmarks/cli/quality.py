@@ -46,7 +46,7 @@ def quality(
             fid_weights=fid,
             more=tuple(metric.split(",")) if metric else (),
             device=choose_device(device),
-            report=lambda tick: observer.progressed(stage, tick),
+            on_progress=lambda event: observer.progressed(stage, event),
         )
         floor = measure_floor(real, ask) if alone else None
         comparison = Comparison(forged=floor, floor=floor) if floor else measure_set(candidate, real, ask)

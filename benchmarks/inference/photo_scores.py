@@ -20,7 +20,7 @@ from benchmarks.inference.predictor import Predictor, predict
 from benchmarks.report.colour import overlay
 from forge.core.errors import InputError, UnknownNameError, quoted
 from forge.core.files import csv_cell, replacing, write_text
-from forge.core.progress import Report, Tick, silent
+from forge.core.progress import OnProgress, ProgressEvent, silent
 from forge.faces.imaging.grids import grid, write_picture
 from forge.faces.sources.base import printable
 
@@ -146,7 +146,7 @@ def score_photos(
     workers: int = 1,
     pictures: Path | None = None,
     source: str = "",
-    report: Report = silent,
+    on_progress: OnProgress = silent,
 ) -> PhotoScores:
     """Score photos, a bounded number in memory.
 
@@ -158,7 +158,7 @@ def score_photos(
         workers: processes that read photos.
         pictures: an existing folder that gets a picture per photo of where the detector looked.
         source: text field of these pictures.
-        report: told after every batch.
+        on_progress: told after every batch.
     """
     rows: list[dict[str, Any]] = []
     intake = intake_for(predictor.trained.card.resolution, crop or predictor.crop)
@@ -175,7 +175,7 @@ def score_photos(
             if pictures is not None:
                 _write_pictures(predictor, used, faces.images, compute, pictures, source, taken)
         rows += batch
-        report(Tick(len(rows), len(photos.files), "photos"))
+        on_progress(ProgressEvent(len(rows), len(photos.files), "photos"))
     rows += [{"file": printable(str(file)), "problem": f"not read: {why}"} for file, why in photos.unread.items()]
     return PhotoScores(predictor, rows)
 

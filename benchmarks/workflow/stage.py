@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from forge.core.compute import Compute
 from forge.core.errors import InputError
 from forge.core.files import digest_json
-from forge.core.progress import Report
+from forge.core.progress import OnProgress
 from forge.faces.faceset import FaceSet
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Context:
         source: the real faces.
         compute: device and precision.
         workers: processes that read photos.
-        report: called with progress.
+        on_progress: called with progress.
         track: folder for TensorBoard events, if any are wanted.
         external: name of a pair -> folders of real and of forged photos that detectors are tested on.
     """
@@ -41,7 +41,7 @@ class Context:
     source: Source | FaceSet
     compute: Compute
     workers: int
-    report: Report
+    on_progress: OnProgress
     track: Path | None = None
     external: Mapping[str, tuple[Source, Source]] = field(default_factory=dict)
 

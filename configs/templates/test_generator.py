@@ -82,7 +82,7 @@ def test_it_trains_is_stored_and_makes_the_same_face_again(tmp_path: Path) -> No
     view, compute = photos(tmp_path / "photos").view("forge"), Compute("cpu", "fp32")
     train(Training("my_plugin", FILE, made(32), settings, view, 0, compute, tmp_path / "work"), out, silent)
     trained = TrainedGenerator.open(out, implementation=KIND)
-    forged = synthesize(trained, tmp_path / "forged", counts={"test": 4}, seed=0, report=silent)
+    forged = synthesize(trained, tmp_path / "forged", counts={"test": 4}, seed=0, on_progress=silent)
     images = forged.view("test").read()
     assert images.shape == (4, 32, 32, 3) and len(np.unique(images, axis=0)) == 4
     again = TrainedGenerator.open(out, implementation=KIND)

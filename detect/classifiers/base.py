@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detect.features.matrix import FeatureMatrix, Floats
-from forge.core.progress import Report
+from forge.core.progress import OnProgress
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -27,7 +27,7 @@ class Classifier(ABC):
     """A classifier of feature vectors: a higher score means more likely forged; both classes have the same weight."""
 
     @abstractmethod
-    def fit(self, matrix: FeatureMatrix, *, seed: int, report: Report) -> ClassifierFit:
+    def fit(self, matrix: FeatureMatrix, *, seed: int, on_progress: OnProgress) -> ClassifierFit:
         """Learn from the scaled features of both classes.
 
         Raises:

@@ -6,7 +6,7 @@ import numpy as np
 
 from detect.classifiers.base import Classifier, ClassifierFit, Tensors
 from detect.features.matrix import FeatureMatrix, Floats
-from forge.core.progress import Report
+from forge.core.progress import OnProgress
 
 
 class NaiveBayesClassifier(Classifier):
@@ -21,7 +21,7 @@ class NaiveBayesClassifier(Classifier):
         self.smoothing = smoothing
         self.means = self.variances = np.empty((2, 0))
 
-    def fit(self, matrix: FeatureMatrix, *, seed: int, report: Report) -> ClassifierFit:
+    def fit(self, matrix: FeatureMatrix, *, seed: int, on_progress: OnProgress) -> ClassifierFit:
         """Mean and variance of each feature in each class, in one pass; nothing is random."""
         sums, squares = np.zeros((2, 2, matrix.width))
         for label, block in matrix.blocks():
@@ -64,7 +64,7 @@ class TableClassifier(Classifier):
         self.values = values
         self.ratios: Floats = np.zeros(values)
 
-    def fit(self, matrix: FeatureMatrix, *, seed: int, report: Report) -> ClassifierFit:
+    def fit(self, matrix: FeatureMatrix, *, seed: int, on_progress: OnProgress) -> ClassifierFit:
         """Count; nothing is random."""
         shares = np.array(
             [

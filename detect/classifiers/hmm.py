@@ -13,7 +13,7 @@ from detect.classifiers.base import Classifier, ClassifierFit, Tensors
 from detect.features.matrix import FeatureMatrix, Floats
 from forge.core.compute import derive_seed
 from forge.core.errors import BenchError
-from forge.core.progress import Report, Tick
+from forge.core.progress import OnProgress, ProgressEvent
 
 BLOCK = 256  # sequences scored at a time
 LEAST_VARIANCE = 1e-3  # of a state before the first iteration
@@ -39,7 +39,7 @@ class HmmClassifier(Classifier):
         self.transitions: Floats = np.empty((2, states, states))
         self.means = self.variances = np.empty((2, states, dimensions))
 
-    def fit(self, matrix: FeatureMatrix, *, seed: int, report: Report) -> ClassifierFit:
+    def fit(self, matrix: FeatureMatrix, *, seed: int, on_progress: OnProgress) -> ClassifierFit:
         """Fit both models, each starting with its sequences cut into `states` equal parts.
 
         Raises:
@@ -57,7 +57,9 @@ class HmmClassifier(Classifier):
             done = label * self.iterations
 
             def on_iteration(iteration: int, value: float, done: int = done) -> None:
-                report(Tick(done + iteration, 2 * self.iterations, "iterations", {"log_likelihood": value}))
+                on_progress(
+                    ProgressEvent(done + iteration, 2 * self.iterations, "iterations", {"log_likelihood": value})
+                )
 
             model = self._learn(observations, length, on_iteration)
             self.transitions[label], self.means[label] = model.transmat_, model.means_

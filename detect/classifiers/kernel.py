@@ -9,7 +9,7 @@ import numpy as np
 from detect.classifiers.base import Classifier, ClassifierFit, Tensors
 from detect.features.matrix import FeatureMatrix, Floats
 from forge.core.errors import BenchError
-from forge.core.progress import Report, Tick
+from forge.core.progress import OnProgress, ProgressEvent
 
 CACHE_MB = 512  # libsvm's memory for rows of the kernel matrix
 MAX_ITERATIONS = 2_000_000  # a few times what 8,000 images with shuffled labels take
@@ -29,7 +29,7 @@ class KernelClassifier(Classifier):
         self.weights: Floats = np.empty(0)
         self.intercept = self.gamma = 0.0
 
-    def fit(self, matrix: FeatureMatrix, *, seed: int, report: Report) -> ClassifierFit:
+    def fit(self, matrix: FeatureMatrix, *, seed: int, on_progress: OnProgress) -> ClassifierFit:
         """Fit with scikit-learn's SVC; nothing is random.
 
         Raises:
@@ -38,7 +38,7 @@ class KernelClassifier(Classifier):
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.svm import SVC
 
-        report(Tick(0, 1, "fits"))
+        on_progress(ProgressEvent(0, 1, "fits"))
         rows = np.concatenate([matrix.gather(label) for label in (0, 1)])
         variance = float(rows.var())
         self.gamma = self.asked_gamma or 1 / (matrix.width * (variance or 1.0))
@@ -50,7 +50,7 @@ class KernelClassifier(Classifier):
         self.intercept = float(machine.intercept_[0])
         if not (np.isfinite(self.weights).all() and np.isfinite(self.intercept)):
             raise BenchError(f"the support vector machine is not finite; lower C (now {self.c:g})")
-        report(Tick(1, 1, "fits"))
+        on_progress(ProgressEvent(1, 1, "fits"))
         return ClassifierFit({"support_vectors": len(self.weights), "converged": machine.fit_status_ == 0})
 
     def score(self, rows: Floats) -> Floats:

@@ -13,7 +13,7 @@ from torch.nn.functional import softplus
 from detect.classifiers.base import Classifier, ClassifierFit, Tensors
 from detect.features.matrix import FeatureMatrix, Floats
 from forge.core.errors import BenchError
-from forge.core.progress import Report, Tick
+from forge.core.progress import OnProgress, ProgressEvent
 
 Loss = Literal["logistic", "squared-hinge"]
 
@@ -40,7 +40,7 @@ class LinearClassifier(Classifier):
         self.coefficients: Floats = np.empty(0)
         self.intercept = 0.0
 
-    def fit(self, matrix: FeatureMatrix, *, seed: int, report: Report) -> ClassifierFit:
+    def fit(self, matrix: FeatureMatrix, *, seed: int, on_progress: OnProgress) -> ClassifierFit:
         """Fit from zero; nothing is random.
 
         Raises:
@@ -52,7 +52,7 @@ class LinearClassifier(Classifier):
             np.zeros(matrix.width + 1),
             jac=True,
             method="L-BFGS-B",
-            callback=_Reporter(report, self.max_iterations),
+            callback=_ProgressCallback(on_progress, self.max_iterations),
             options={"maxiter": self.max_iterations, "gtol": self.tolerance, "ftol": 0.0},
         )
         if not np.isfinite(solution.fun):
@@ -114,13 +114,13 @@ def _losses(loss: Loss, against: Tensor) -> tuple[Tensor, Tensor]:
     return excess.square(), 2 * excess
 
 
-class _Reporter:
+class _ProgressCallback:
     """Tells the caller about each iteration of L-BFGS."""
 
-    def __init__(self, report: Report, total: int) -> None:
-        self.report, self.total, self.done = report, total, 0
+    def __init__(self, on_progress: OnProgress, total: int) -> None:
+        self.on_progress, self.total, self.done = on_progress, total, 0
 
     def __call__(self, intermediate_result: object) -> None:
         self.done += 1
         loss = float(getattr(intermediate_result, "fun", float("nan")))
-        self.report(Tick(self.done, self.total, "iterations", {"loss": loss}))
+        self.on_progress(ProgressEvent(self.done, self.total, "iterations", {"loss": loss}))

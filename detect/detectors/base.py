@@ -25,7 +25,7 @@ from detect.data.views import (
 )
 from forge.core.compute import Compute, Precision, derive_seed
 from forge.core.errors import InputError, quoted
-from forge.core.progress import Report
+from forge.core.progress import OnProgress
 from forge.faces.faceset import Images
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class FitContext:
         seed: all randomness of the fit follows from it.
         compute: device and precision.
         work: directory for checkpoints; a fit that finds its own checkpoint there continues it.
-        report: told about progress.
+        on_progress: told about progress.
         discriminator: the training of a generator, for detectors that start from its discriminator.
         fitted: fitted detectors by name, for ensembles.
     """
@@ -149,7 +149,7 @@ class FitContext:
     seed: int
     compute: Compute
     work: Path
-    report: Report
+    on_progress: OnProgress
     discriminator: DiscriminatorSource | None = None
     fitted: Mapping[str, FittedDetector] = field(default_factory=dict)
 

@@ -85,7 +85,7 @@ class FeatureDetector(Detector[F]):
             scaling=self.scaling,
         )
         classifier = self.classifier()
-        outcome = classifier.fit(matrix, seed=context.seed, report=context.report)
+        outcome = classifier.fit(matrix, seed=context.seed, on_progress=context.on_progress)
         self.mean, self.std, self.fitted = matrix.mean, matrix.std, classifier
         real, forged = (
             np.concatenate([self.score(images, context.compute) for images in view.batches(BLOCK)])

@@ -124,7 +124,7 @@ class SelfBlendedDetector(Detector[SelfBlendedSettings]):
         targets = out / "targets" if settings.blending.altered == "either" else None
         if not (out / "blends" / "card.json").is_file():
             shutil.rmtree(out, ignore_errors=True)  # targets without blends: the making was cut short
-            making.write(out / "blends", context.report, targets=targets)
+            making.write(out / "blends", context.on_progress, targets=targets)
         blends = FaceSet.open(out / "blends")
         _refuse_others(blends.card.provenance, making.provenance, out)
         return blends, FaceSet.open(targets) if targets else None

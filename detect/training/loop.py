@@ -32,7 +32,7 @@ from forge.core.errors import BenchError
 from forge.core.execution import execution_of
 from forge.core.graphs import StepGraphs
 from forge.core.interrupt import deferred_interrupt
-from forge.core.progress import Tick
+from forge.core.progress import ProgressEvent
 from forge.faces.faceset import Images
 
 CHECKPOINT_SECONDS = 10.0
@@ -311,7 +311,7 @@ class Fit:
         values = {"loss": self._mean_loss() if state.loss_steps else state.history[-1]["train_loss"]}
         if state.history:
             values["val_auc"] = state.history[-1]["val_auc"]
-        self.context.report(Tick(state.step * size, self.total * size, "images", values))
+        self.context.on_progress(ProgressEvent(state.step * size, self.total * size, "images", values))
         self.next_tick = time.monotonic() + TICK_SECONDS
 
     def _checkpoint(self) -> None:

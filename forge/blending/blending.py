@@ -14,7 +14,7 @@ from forge.blending.mask import Floats, find_landmarks
 from forge.blending.self_blended import Blended, SelfBlended, blend
 from forge.core.compute import derive_seed
 from forge.core.errors import InputError, quoted
-from forge.core.progress import Report, Tick
+from forge.core.progress import OnProgress, ProgressEvent
 from forge.faces.faceset import FaceSet, Indices
 from forge.faces.forgeries import Forged, SourcePart, Sources, Synthesis, write_forgeries
 
@@ -40,7 +40,7 @@ def blend_set(
     *,
     counts: Mapping[str, int],
     seed: int,
-    report: Report,
+    on_progress: OnProgress,
     settings: SelfBlended | None = None,
     masks: bool = False,
 ) -> FaceSet:
@@ -55,7 +55,7 @@ def blend_set(
         out: directory of the set; must not exist.
         counts: images per split, e.g. {"train": 2000, "val": 500, "test": 1000}.
         seed: everything random follows from it.
-        report: called with the progress.
+        on_progress: called with the progress.
         settings: of the blending.
         masks: also store the weight of the copy that was laid over each image, in 255ths. Outside it nothing changes
             where the settings say `altered: source`; else the other copy may be the altered one.
@@ -86,7 +86,7 @@ def blend_set(
         licence=f"altered photos under {card.licence}",
         citation=card.citation,
     )
-    return making.write(out, report, masks=masks)
+    return making.write(out, on_progress, masks=masks)
 
 
 @dataclass(frozen=True)
@@ -120,17 +120,17 @@ class Making:
             "made_from": dict(self.source),
         }
 
-    def write(self, out: Path, report: Report, *, targets: Path | None = None, masks: bool = False) -> FaceSet:
+    def write(self, out: Path, on_progress: OnProgress, *, targets: Path | None = None, masks: bool = False) -> FaceSet:
         """Write the blends, and with `targets` also what they were laid over: the paper's real images.
 
         Args:
             out: directory of the blends; appears only after that of the targets.
-            report: called with the progress.
+            on_progress: called with the progress.
             targets: directory of a set of kind "real" with the target of every blend in the same order.
             masks: store the weight of the source in each blend as its mask.
         """
         parts = self.origin.parts()
-        landmarks = {part.split: self._landmarks(part, report) for part in parts}
+        landmarks = {part.split: self._landmarks(part, on_progress) for part in parts}
         missing = {split: int(np.isnan(points[:, 0, 0]).sum()) for split, points in landmarks.items()}
 
         def make(part: SourcePart, numbers: Indices) -> Forged:
@@ -152,9 +152,9 @@ class Making:
             masks=masks,
             note="blending",
         )
-        return write_forgeries(synthesis, out, report, parts=parts, targets=targets)
+        return write_forgeries(synthesis, out, on_progress, parts=parts, targets=targets)
 
-    def _landmarks(self, part: SourcePart, report: Report) -> Floats:
+    def _landmarks(self, part: SourcePart, on_progress: OnProgress) -> Floats:
         """Landmarks [m, 5, 2] of the m faces that are taken, in order; NaN where no face is known."""
         taken = part.taken
         if self.settings.landmarks != "mtcnn":
@@ -162,7 +162,7 @@ class Making:
         return find_landmarks(
             lambda start: part.faces.read(taken[start : start + BLOCK]),
             len(taken),
-            lambda done: report(Tick(done, len(taken), note="looking for faces")),
+            lambda done: on_progress(ProgressEvent(done, len(taken), note="looking for faces")),
         )
 
     def _blended(self, part: SourcePart, landmarks: Floats, numbers: Indices) -> Blended:

@@ -23,7 +23,7 @@ _LEAVING_SECONDS = 10  # that a process waits at its end for the others
 
 
 @dataclass(frozen=True)
-class World:
+class ProcessGroup:
     """The processes of a training.
 
     Attributes:
@@ -35,7 +35,7 @@ class World:
     size: int = 1
 
     @classmethod
-    def join(cls, device: torch.device) -> World:
+    def join(cls, device: torch.device) -> ProcessGroup:
         """Meet the other processes, if the environment names any (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT)."""
         size = int(os.environ.get("WORLD_SIZE", "1"))
         if size == 1:
@@ -80,8 +80,8 @@ class World:
         if self.size > 1:
             self.average(p.grad for p in network.parameters() if p.grad is not None)
 
-    def same(self, value: Any) -> Any:  # noqa: ANN401 - whatever the first process has
-        """What the first process has, in every process; also a point where all wait for each other."""
+    def broadcast(self, value: Any) -> Any:  # noqa: ANN401 - whatever the first process has
+        """Return the value of the first process in every process; all processes wait here for each other."""
         if self.size == 1:
             return value
         box = [value]

@@ -1,4 +1,4 @@
-"""How far along: what every long-running function tells its caller."""
+"""Progress events that long-running functions send to their caller."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
-class Tick:
-    """One report of progress.
+class ProgressEvent:
+    """State of progress at one moment.
 
     Attributes:
         done: units finished.
@@ -25,8 +25,8 @@ class Tick:
     note: str = ""
 
 
-Report = Callable[[Tick], None]
+OnProgress = Callable[[ProgressEvent], None]
 
 
-def silent(tick: Tick) -> None:
+def silent(event: ProgressEvent) -> None:
     """Ignore progress."""

@@ -9,7 +9,7 @@ from PIL import Image
 
 from forge.core import provenance as marks
 from forge.core.files import csv_cell, publishing
-from forge.core.progress import Report, Tick, silent
+from forge.core.progress import OnProgress, ProgressEvent, silent
 from forge.faces.faceset import FaceSet, FaceView
 from forge.faces.imaging.grids import grid
 
@@ -22,7 +22,7 @@ def contact_sheet(view: FaceView, *, count: int | None = 64, columns: int = 8, g
     return grid(view.head(count).read(), columns=columns, gap=gap)
 
 
-def export(faces: FaceSet, out: Path, *, split: str | None = None, report: Report = silent) -> None:
+def export(faces: FaceSet, out: Path, *, split: str | None = None, on_progress: OnProgress = silent) -> None:
     """Write a set as PNG files, `SPLIT/NUMBER.png`, and `table.csv` with a column `file` and the set's own columns.
 
     Each PNG carries the mark of `forge.core.provenance`; that of a forged set says that the face is synthetic,
@@ -32,7 +32,7 @@ def export(faces: FaceSet, out: Path, *, split: str | None = None, report: Repor
         faces: the set.
         out: directory to be made; appears when everything is written.
         split: only this one.
-        report: told about progress.
+        on_progress: told about progress.
 
     Raises:
         InputError: `out` exists already, or the split has no images.
@@ -47,7 +47,7 @@ def export(faces: FaceSet, out: Path, *, split: str | None = None, report: Repor
         for start in range(0, len(view), _AT_ONCE):
             for name, image in zip(names[start:], view.read(slice(start, start + _AT_ONCE)), strict=False):
                 Image.fromarray(image).save(folder / name, "PNG", **mark)
-            report(Tick(min(start + _AT_ONCE, len(view)), len(view)))
+            on_progress(ProgressEvent(min(start + _AT_ONCE, len(view)), len(view)))
         rows.insert(0, "file", names)
         for name in rows.columns:
             if not is_numeric_dtype(rows[name]):

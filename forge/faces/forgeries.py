@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from forge.core.compute import derive_seed
 from forge.core.errors import InputError, quoted
-from forge.core.progress import Report, Tick
+from forge.core.progress import OnProgress, ProgressEvent
 from forge.faces.faceset import FaceSet, Images, Indices, Masks
 from forge.faces.parallel import read_ahead
 from forge.faces.writer import FaceSetWriter
@@ -229,7 +229,7 @@ class Synthesis:
 def write_forgeries(
     synthesis: Synthesis,
     out: Path,
-    report: Report,
+    on_progress: OnProgress,
     *,
     parts: Sequence[Part] | None = None,
     targets: Path | None = None,
@@ -240,7 +240,7 @@ def write_forgeries(
     Args:
         synthesis: what is made, and how.
         out: directory of the set; must not exist. It appears only after that of the targets.
-        report: called with the progress.
+        on_progress: called with the progress.
         parts: of the origin, if the caller has them already.
         targets: directory of a set of kind "real" with the target of every image, in the same order.
         ahead: make the next batch in a thread while one is written: for a GPU.
@@ -254,7 +254,7 @@ def write_forgeries(
             if real is not None and batch.targets is not None:
                 real.append(batch.targets, _rows("target", part, numbers, batch))
             done += len(numbers)
-            report(Tick(done, synthesis.total, note=synthesis.note))
+            on_progress(ProgressEvent(done, synthesis.total, note=synthesis.note))
     return FaceSet.open(out)
 
 

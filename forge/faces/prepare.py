@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from forge.core.errors import InputError, quoted
 from forge.core.files import canonical_json, parse_json
-from forge.core.progress import Report, Tick, silent
+from forge.core.progress import OnProgress, ProgressEvent, silent
 from forge.faces.crop import FaceCrop
 from forge.faces.dedup import MAX_HAMMING, MIN_CORRELATION, clusters, near_duplicates
 from forge.faces.faceset import CORE_COLUMNS, FaceSet
@@ -62,7 +62,7 @@ def prepare(
     name: str = "",
     least: int = MIN_IMAGES,
     workers: int = 2,
-    report: Report = silent,
+    on_progress: OnProgress = silent,
 ) -> FaceSet:
     """Make a FaceSet of a source's images. The result depends on all arguments but `workers`.
 
@@ -82,7 +82,7 @@ def prepare(
         least: usable images below which nothing is made, at least 20.
         name: of the set; by default the source's, of a folder the folder's.
         workers: processes; small sources are decoded in this one.
-        report: told about progress.
+        on_progress: told about progress.
 
     Raises:
         InputError: wrong arguments, or fewer than 20 usable images, or fewer people than splits, or a folder whose
@@ -93,7 +93,9 @@ def prepare(
     intake = Intake(resolution, min_side or resolution, FaceCrop() if crop == "face" else None)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.", suffix=".partial") as scratch:
-        taken = _first_pass(source, Path(scratch), intake, source.pick(count, seed), workers=workers, report=report)
+        taken = _first_pass(
+            source, Path(scratch), intake, source.pick(count, seed), workers=workers, on_progress=on_progress
+        )
         if isinstance(source, FileSource):
             taken.rejected += [(printable(file), "not read", why) for file, why in source.unread.items()]
         plan = _decide(source, taken, splits, seed=seed, dedupe=dedupe, least=max(least, MIN_IMAGES))
@@ -233,7 +235,7 @@ class _Taken:
 
 
 def _first_pass(
-    source: Source, folder: Path, intake: Intake, positions: Sequence[int], *, workers: int, report: Report
+    source: Source, folder: Path, intake: Intake, positions: Sequence[int], *, workers: int, on_progress: OnProgress
 ) -> _Taken:
     taken = _Taken(folder, intake.resolution)
     parts = [positions[start : start + CHUNK] for start in range(0, len(positions), CHUNK)]
@@ -243,7 +245,7 @@ def _first_pass(
     with (folder / "pixels").open("wb") as pixels, (folder / "rows").open("w", encoding="utf-8") as rows:
         for part, batch in zip(parts, batches, strict=True):
             taken.add(batch, part, pixels, rows)
-            report(Tick(taken.seen, len(positions)))
+            on_progress(ProgressEvent(taken.seen, len(positions)))
     return taken
 
 

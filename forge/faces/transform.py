@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forge.core.errors import InputError, quoted
-from forge.core.progress import Report, Tick, silent
+from forge.core.progress import OnProgress, ProgressEvent, silent
 from forge.faces.faceset import FaceSet, FaceView, Images
 from forge.faces.writer import FaceSetWriter
 
@@ -23,7 +23,7 @@ def rewrite(
     *,
     called: str,
     splits: Sequence[str],
-    report: Report = silent,
+    on_progress: OnProgress = silent,
 ) -> FaceSet:
     """Write some splits of a set with every image changed, in constant memory.
 
@@ -33,7 +33,7 @@ def rewrite(
         change: uint8 [n, H, W, 3] to the same shape.
         called: what provenance calls the change.
         splits: which to write.
-        report: told about progress.
+        on_progress: told about progress.
 
     Raises:
         InputError: the set lacks one of the splits.
@@ -60,5 +60,5 @@ def rewrite(
                 part = FaceView(faces, view.index[start : start + _BATCH])
                 rows = pa.Table.from_pandas(part.rows[schema.names], schema, preserve_index=False).to_pylist()
                 writer.append(change(part.read()), rows)
-                report(Tick(writer.count, total))
+                on_progress(ProgressEvent(writer.count, total))
     return FaceSet.open(out)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from forge.core.compute import derive_seed, to_device
 from forge.core.errors import InputError
-from forge.core.progress import Report
+from forge.core.progress import OnProgress
 from forge.faces.faceset import FaceSet, Images, Indices
 from forge.faces.forgeries import Forged, LatentPart, Latents, Synthesis, write_forgeries
 from forge.faces.tensors import to_uint8
@@ -73,7 +73,7 @@ def synthesize(
     *,
     counts: Mapping[str, int],
     seed: int,
-    report: Report,
+    on_progress: OnProgress,
     averaged: bool = True,
     truncation: float = 1.0,
     mix: Mix = "training",
@@ -86,7 +86,7 @@ def synthesize(
         out: directory of the set; must not exist.
         counts: images per split, e.g. {"train": 2000, "val": 500, "test": 1000}.
         seed: all latents follow from it.
-        report: called with the progress.
+        on_progress: called with the progress.
         averaged: use the averaged weights (else the raw ones).
         truncation: of the styles: 1 none, 0 the mean face; style-based generators only.
         mix: labels of a conditional generator's images (`Condition.draw`); each row of the set records its own.
@@ -129,7 +129,7 @@ def synthesize(
             "kimg": trained.card.kimg,
         },
     )
-    return write_forgeries(synthesis, out, report, ahead=device.startswith("cuda"))
+    return write_forgeries(synthesis, out, on_progress, ahead=device.startswith("cuda"))
 
 
 def _forged(

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from forge.core.compute import derive_seed
 from forge.core.errors import InputError
-from forge.core.progress import Report, Tick, silent
+from forge.core.progress import OnProgress, ProgressEvent, silent
 from forge.faces.faceset import Images
 from forge.quality import built_in, load_more
 from forge.quality.base import MIN_IMAGES, Result, check_images
@@ -100,7 +100,7 @@ def measure(
     labels: Mapping[str, Labels] | None = None,
     fid_weights: Path | None = None,
     more: Sequence[str] = (),
-    report: Report = silent,
+    on_progress: OnProgress = silent,
     device: str = "cpu",
 ) -> Quality:
     """Measure one set of images against a reference; the floor is `measure(held_out, reference)`.
@@ -118,7 +118,7 @@ def measure(
             drawn ones. A column with fewer than 16 labelled images on a side is left out.
         fid_weights: torch-fidelity's Inception weights; without them there is no FID.
         more: metrics of plug-ins, by name or as path/to/file.py:Class.
-        report: told which metric is done.
+        on_progress: told which metric is done.
         device: where to compute.
 
     Raises:
@@ -150,7 +150,7 @@ def measure(
     found: dict[str, Any] = {}
     for count, metric in enumerate([*own, *others], 1):
         found[metric.id] = metric.measure(sides)
-        report(Tick(count, len(own) + len(others), "metrics", note=metric.title))
+        on_progress(ProgressEvent(count, len(own) + len(others), "metrics", note=metric.title))
     return Quality(
         resolution=ours.shape[1],
         n=n,
@@ -176,7 +176,7 @@ def compare(
     labels: Mapping[str, Labels] | None = None,
     fid_weights: Path | None = None,
     more: Sequence[str] = (),
-    report: Report = silent,
+    on_progress: OnProgress = silent,
     device: str = "cpu",
 ) -> Comparison:
     """Measure forged images and, unless it is given, the floor, with the same n and seed.
@@ -193,7 +193,7 @@ def compare(
         labels: see `measure`.
         fid_weights: see `measure`.
         more: see `measure`.
-        report: see `measure`.
+        on_progress: see `measure`.
         device: see `measure`.
 
     Raises:
@@ -211,7 +211,7 @@ def compare(
         labels=labels,
         fid_weights=fid_weights,
         more=more,
-        report=report,
+        on_progress=on_progress,
         device=device,
     )
     if floor is None:
@@ -224,7 +224,7 @@ def compare(
             seed=seed,
             fid_weights=fid_weights,
             more=more,
-            report=report,
+            on_progress=on_progress,
             device=device,
         )
     for field in ("n", "seed", "reference_digest"):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forge.core.errors import InputError
-from forge.core.progress import Report, silent
+from forge.core.progress import OnProgress, silent
 from forge.faces.faceset import FaceSet, FaceView
 from forge.quality.measure import FACE_N, TRAINING_N, Comparison, N, Quality, compare, measure
 from forge.quality.metric import Labels
@@ -26,7 +26,7 @@ class Ask:
         fid_weights: torch-fidelity's Inception weights, for FID and KID.
         more: metrics of plug-ins, by name or as path/to/file.py:Class.
         device: where to compute.
-        report: told which metric is done.
+        on_progress: told which metric is done.
     """
 
     n: int = N
@@ -35,7 +35,7 @@ class Ask:
     fid_weights: Path | None = None
     more: tuple[str, ...] = ()
     device: str = "cpu"
-    report: Report = silent
+    on_progress: OnProgress = silent
 
 
 def measure_floor(real: FaceSet, ask: Ask) -> Quality:
@@ -47,7 +47,7 @@ def measure_floor(real: FaceSet, ask: Ask) -> Quality:
     reference, held_out = (_some(view, ask) for view in sides(real))
     return measure(
         held_out.read(), reference.read(), n=ask.n, face_n=ask.face_n, seed=ask.seed, fid_weights=ask.fid_weights,
-        more=ask.more, device=ask.device, report=ask.report,
+        more=ask.more, device=ask.device, on_progress=ask.on_progress,
     )  # fmt: skip
 
 
@@ -71,7 +71,7 @@ def measure_set(forged: FaceSet, real: FaceSet, ask: Ask, *, floor: Quality | No
     }
     return compare(
         candidate.read(), reference.read(), held_out.read(), floor=floor, n=ask.n, face_n=ask.face_n, seed=ask.seed,
-        labels=labels, fid_weights=ask.fid_weights, more=ask.more, device=ask.device, report=ask.report,
+        labels=labels, fid_weights=ask.fid_weights, more=ask.more, device=ask.device, on_progress=ask.on_progress,
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from forge.core.distributed import World
+from forge.core.distributed import ProcessGroup
 
 
 class Readings(Mapping[str, Tensor]):
@@ -40,9 +40,9 @@ class Readings(Mapping[str, Tensor]):
         else:
             self._values[name] = value.detach().float().reshape(()).clone()
 
-    def average(self, world: World) -> None:
+    def average(self, processes: ProcessGroup) -> None:
         """Replace the values by their means over all processes."""
-        world.average(self._values.values())
+        processes.average(self._values.values())
 
     def fetch(self) -> dict[str, float]:
         """The values as numbers; waits for the device, once for all of them."""

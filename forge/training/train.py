@@ -11,11 +11,11 @@ import torch
 
 from forge.core.checkpoint import load_checkpoint
 from forge.core.compute import Precision
-from forge.core.distributed import World
+from forge.core.distributed import ProcessGroup
 from forge.core.errors import BenchWarning, InputError
 from forge.core.execution import execution_of
 from forge.core.interrupt import deferred_interrupt
-from forge.core.progress import Report
+from forge.core.progress import OnProgress
 from forge.training.callbacks.checkpoint import SaveCheckpoint
 from forge.training.callbacks.log import WriteLog
 from forge.training.callbacks.monitoring import WatchHealth
@@ -30,7 +30,7 @@ from forge.training.task import Training
 from forge.training.trainer import Callback, Trainer
 
 
-def train(training: Training, out: Path, report: Report) -> None:
+def train(training: Training, out: Path, on_progress: OnProgress) -> None:
     """Train a generator, continuing from the checkpoint in `training.work` if there is one, and write it to `out`.
 
     Under `torchrun` or `accelerate launch` all processes call this; the first one writes.
@@ -38,7 +38,7 @@ def train(training: Training, out: Path, report: Report) -> None:
     Args:
         training: what to do.
         out: an existing directory; receives the generator, log.jsonl, health.json, samples/ and snapshots/.
-        report: called with the progress.
+        on_progress: called with the progress.
 
     Raises:
         InputError: the set has fewer than 16 images or is of another resolution; a checkpoint with other settings;
@@ -50,20 +50,20 @@ def train(training: Training, out: Path, report: Report) -> None:
     training = _with_batch_that_fits(training)
     training.work.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng(), deferred_interrupt() as interrupted, explaining_memory(training):
-        world = World.join(training.compute.torch_device)
+        processes = ProcessGroup.join(training.compute.torch_device)
         checkpoint = training.work / "checkpoint.safetensors"
         tensors, state = load_checkpoint(checkpoint) if checkpoint.is_file() else ({}, {})
-        events = Tracker(training.track) if training.track and world.first else None
-        callbacks = default_callbacks(training, report, interrupted, events)
-        trainer = Trainer(training, _precision(training, state), world, callbacks=callbacks)
+        events = Tracker(training.track) if training.track and processes.first else None
+        callbacks = default_callbacks(training, on_progress, interrupted, events)
+        trainer = Trainer(training, _precision(training, state), processes, callbacks=callbacks)
         if state:
             trainer.restore(tensors, state)
         trainer.run()
-        if world.first:
+        if processes.first:
             trainer.publish(out)
             if events:
                 events.close()
-        world.same(None)
+        processes.broadcast(None)
 
 
 def _check(training: Training) -> None:
@@ -104,7 +104,7 @@ def _precision(training: Training, state: Mapping[str, Any]) -> Precision:
 
 
 def default_callbacks(
-    training: Training, report: Report, interrupted: Callable[[], bool], events: Tracker | None
+    training: Training, on_progress: OnProgress, interrupted: Callable[[], bool], events: Tracker | None
 ) -> list[Callback]:
     """What accompanies every training, in the order in which it is called after a step.
 
@@ -113,7 +113,7 @@ def default_callbacks(
 
     Args:
         training: what is trained.
-        report: called with the progress.
+        on_progress: called with the progress.
         interrupted: whether Ctrl-C came.
         events: for TensorBoard.
     """
@@ -121,7 +121,7 @@ def default_callbacks(
     samples = WriteSamples(training, events)
     return [
         WriteLog(training, events),
-        ShowProgress(report, notes=(health.note, samples.note)),
+        ShowProgress(on_progress, notes=(health.note, samples.note)),
         health,
         KeepSnapshots(training),
         samples,

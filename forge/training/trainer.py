@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from forge.core.checkpoint import load_checkpoint, pack_module, refuse_other_settings, save_checkpoint, unpack_module
 from forge.core.compute import Precision, derive_seed
-from forge.core.distributed import World
+from forge.core.distributed import ProcessGroup
 from forge.core.execution import execution_of
 from forge.core.graphs import StepGraphs
 from forge.generators.artifact import settle_batch_norm, write_generator
@@ -72,7 +72,7 @@ class Trainer:
     Args:
         training: what is trained, on what.
         precision: of the networks' arithmetic.
-        world: the processes that train together.
+        processes: the processes that train together.
         callbacks: called around steps, in this order.
         graph: replay steps as CUDA graphs on a GPU; by default what `forge.core.execution` says of the architecture.
         method: the training method; by default what the architecture declares.
@@ -91,17 +91,17 @@ class Trainer:
         self,
         training: Training,
         precision: Precision,
-        world: World | None = None,
+        processes: ProcessGroup | None = None,
         *,
         callbacks: Sequence[Callback] = (),
         graph: bool | None = None,
         method: type[TrainingMethod] | None = None,
     ) -> None:
         self.training, self.settings, self.precision = training, training.settings, precision
-        self.world, self.callbacks = world or World(), callbacks
+        self.processes, self.callbacks = processes or ProcessGroup(), callbacks
         self.device = training.compute.torch_device
         self._graph = execution_of("generators", training.reference).graph if graph is None else graph
-        self.batches = Batches(training, self.world.share(self.settings.batch))
+        self.batches = Batches(training, self.processes.share(self.settings.batch))
         self._method = method or method_of(training.architecture)
         self.values: dict[str, float] = {}
         self.logged, self.resumed = False, False
@@ -114,10 +114,10 @@ class Trainer:
     def _build(self) -> None:
         """Networks, optimisers and averaged weights as they are before the first step."""
         self.step, self.lr_factor = 0, 1.0
-        self.random = StepRandom(self.training.seed, self.world.rank)
+        self.random = StepRandom(self.training.seed, self.processes.rank)
         self.readings = Readings(self.device)
         torch.manual_seed(derive_seed(self.training.seed, "weights"))
-        context = StepContext(self.training, self.precision, self.world, self.random, self.readings)
+        context = StepContext(self.training, self.precision, self.processes, self.random, self.readings)
         self.method = self._method(context)
         self.averaged = AveragedWeights(
             self.method.generator, half_life=self.settings.ema_kimg * 1000, ramp=self.settings.ema_ramp
@@ -127,7 +127,7 @@ class Trainer:
             for name, optimizer in self.method.optimizers().items()
         }
         # several processes wait for each other within a step, which a graph cannot hold
-        enabled = self._graph and self.method.capturable and self.world.size == 1
+        enabled = self._graph and self.method.capturable and self.processes.size == 1
         self._graphs = StepGraphs(self._play, self.device, enabled=enabled)
 
     @property
@@ -144,7 +144,7 @@ class Trainer:
         """Train until the last step; the moments at which callbacks are called are those of `Callback`."""
         for callback in self.callbacks:
             callback.on_start(self)
-        self.world.same(None)
+        self.processes.broadcast(None)
         while self.step < self.steps:
             self.logged = (self.step + 1) % self.settings.log_every == 0 or self.step + 1 == self.steps
             self.advance(measure=self.logged)
@@ -177,7 +177,7 @@ class Trainer:
 
     def fetch(self) -> None:
         """Fetch the readings from the device into `values`, as means over all processes."""
-        self.readings.average(self.world)
+        self.readings.average(self.processes)
         self.values = self.readings.fetch()
 
     @property
@@ -204,7 +204,7 @@ class Trainer:
 
     def save(self, path: Path | None = None) -> None:
         """Write the whole state atomically, by default as the checkpoint that `train` continues from."""
-        if not self.world.first:
+        if not self.processes.first:
             return
         state: dict[str, Any] = {
             "identity": self.training.identity(self.precision),
@@ -260,7 +260,7 @@ class Trainer:
         self.divert(stream, lr_factor)
         for callback in self.callbacks:
             callback.on_rewind(self, state)
-        self.world.same(None)  # all have read the file before the first process writes another
+        self.processes.broadcast(None)  # all have read the file before the first process writes another
         self.save()
 
     def divert(self, stream: int, lr_factor: float) -> None:

@@ -66,7 +66,7 @@ def check_kept(file: Path, place: Path) -> None:
         tar.extractall(place, filter="data")
     folder = place / file.stem
     trained = TrainedGenerator.open(folder)
-    faces = synthesize(trained, place / f"faces-{file.stem}", counts={"test": 70}, seed=0, report=silent)
+    faces = synthesize(trained, place / f"faces-{file.stem}", counts={"test": 70}, seed=0, on_progress=silent)
     assert len(faces) == 70 and faces.view().read().std() > 0
     with pytest.raises(InputError, match="has no discriminator weights: it was exported"):
         trained.discriminator()

@@ -90,7 +90,9 @@ def stored(tmp_path_factory):
     kind = GENERATORS.load("gan")
     generator = folder / "generator"
     _write_generator(kind, generator)
-    faces = synthesize(TrainedGenerator.open(generator), folder / "set", counts={"train": 20}, seed=0, report=silent)
+    faces = synthesize(
+        TrainedGenerator.open(generator), folder / "set", counts={"train": 20}, seed=0, on_progress=silent
+    )
     pixels = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
 
     def report_values():

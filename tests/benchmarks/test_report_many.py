@@ -15,8 +15,10 @@ from benchmarks.report.paired_tests import matrices
 from benchmarks.report.pairing_table import pairing_table, ranked_detectors
 from benchmarks.report.plot.figure import MAX_CURVES, FileNames, spread_sample
 from benchmarks.report.ranking import by_pairing, ranks_of
+from benchmarks.report.run_report import RunReport
 from benchmarks.report.text.summary import _who
 from benchmarks.report.write import write_report
+from forge.core.files import write_json
 
 DETECTORS = ["xception", "resnet50", "meso4", "npr", "dct", "spectrum", "hmm"]
 DETECTORS += ["disc-raw", "disc-probe", "disc-finetune", "disc-scratch"]
@@ -130,8 +132,7 @@ def test_the_picture_has_a_mark_for_every_result(zoo):
 
 @pytest.mark.parametrize("width", [60, 80, 200])
 def test_the_terminal_table_fits(zoo, width):
-    results = zoo[0].model_dump(mode="json")
-    tables, note = outcome_tables(results, width)
+    tables, note = outcome_tables(zoo[0], width)
     console = Console(width=width, file=io.StringIO())
     for table in tables:
         console.print(table)
@@ -141,9 +142,10 @@ def test_the_terminal_table_fits(zoo, width):
     assert text.count("[") == 44 and text.count("★") >= 4 and "results.csv" in note
 
 
-def test_results_of_an_earlier_version_are_shown_without_ranks(zoo):
-    results = zoo[0].model_dump(mode="json") | {"schema_version": 1, "comparisons": [{"a": "x@y", "b": "z@y"}]}
-    tables, note = outcome_tables(results, 100)
+def test_results_of_an_earlier_version_are_shown_without_ranks(zoo, tmp_path):
+    stored = zoo[0].model_dump(mode="json") | {"schema_version": 1, "comparisons": [{"a": "x@y", "b": "z@y"}]}
+    write_json(tmp_path / "results.json", stored)
+    tables, note = outcome_tables(RunReport(tmp_path, note=False).results, 100)
     console = Console(width=100, file=io.StringIO())
     for table in tables:
         console.print(table)
@@ -151,8 +153,7 @@ def test_results_of_an_earlier_version_are_shown_without_ranks(zoo):
 
 
 def test_few_results_keep_every_measure(zoo):
-    results = zoo[0].model_dump(mode="json")
-    (table,), note = outcome_tables(results | {"cells": results["cells"][:4]}, 80)
+    (table,), note = outcome_tables(zoo[0].model_copy(update={"cells": zoo[0].cells[:4]}), 80)
     assert table.row_count == 4 and len(table.columns) == 6 and note == ""
 
 

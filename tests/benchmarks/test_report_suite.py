@@ -4,16 +4,15 @@ import re
 
 import pandas as pd
 import pytest
-from benchmarks.report.threshold import MOST, dials
 from synthetic import NO_PICTURES, Page, html_of, make_results, make_scores
 
 from benchmarks.evaluation.leaderboard import leaderboard
 from benchmarks.report import focus as suite_focus
-from benchmarks.report import suite
 from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.key_figure import leaderboard_figure
 from benchmarks.report.plot.figure import FileNames
-from benchmarks.report.results_table import TestRows, shown_metrics
+from benchmarks.report.results_table import ScoreIndex, shown_metrics
+from benchmarks.report.sections import threshold_slider
 from benchmarks.report.text.suite_summary import suite_notes
 from benchmarks.report.write import write_report
 
@@ -111,7 +110,7 @@ def test_a_mean_over_tests_of_which_some_have_no_value_is_not_taken(finished):
         own = [i for i, cell in enumerate(cells) if cell.detector == "npr" and cell.condition == "unseen"]
         for i, value in zip(own, values, strict=True):
             cells[i] = cells[i].model_copy(update={name: value})
-        table = suite.measures(board, cells, metrics)
+        table = suite_focus.measures(board, cells, metrics)
         return dict(table.lines)["npr"][table.names.index("TPR at 1 % FPR")]
 
     assert shown([0.4, 0.4, 0.7]) == ("0.50", "0.40 to 0.70")
@@ -121,9 +120,9 @@ def test_a_mean_over_tests_of_which_some_have_no_value_is_not_taken(finished):
 def test_sliders_of_unseen_generators_come_first_where_there_are_too_many(finished):
     results, scores, _ = finished
     seen, unseen = (next(cell for cell in results.cells if cell.seen is which) for which in (True, False))
-    rows = TestRows(scores)
+    rows = ScoreIndex(scores)
     # copies that differ in their threshold alone; each slider starts at that of its cell
-    many = [seen.model_copy(update={"threshold": -50.0 - i}) for i in range(MOST)]
+    many = [seen.model_copy(update={"threshold": -50.0 - i}) for i in range(threshold_slider.MAX_TESTS)]
     last = [unseen.model_copy(update={"threshold": 50.0 + i}) for i in range(3)]
-    starts = [slider["thresholds"][slider["start"]] for slider in dials([*many, *last], rows)]
-    assert len(starts) == MOST and sum(start > 0 for start in starts) == 3
+    starts = [slider["thresholds"][slider["start"]] for slider in threshold_slider.sliders([*many, *last], rows)]
+    assert len(starts) == threshold_slider.MAX_TESTS and sum(start > 0 for start in starts) == 3

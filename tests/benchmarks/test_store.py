@@ -116,7 +116,7 @@ class Watch:
     def started(self, stage):
         self.events.append(f"start {stage.name}")
 
-    def progressed(self, stage, tick):
+    def progressed(self, stage, event):
         pass
 
     def finished(self, stage, *, cached, seconds):

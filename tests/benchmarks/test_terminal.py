@@ -7,7 +7,7 @@ from rich.console import Console
 
 from benchmarks.terminal import Live, Plain
 from benchmarks.workflow.stage import Call
-from forge.core.progress import Tick
+from forge.core.progress import ProgressEvent
 
 STAGES = [Call("train", "gan"), Call("train", "dcgan"), Call("fit", "dct@gan")]
 
@@ -32,7 +32,7 @@ def test_a_tree_says_what_is_done_what_is_cached_and_what_goes_on(shown):
     live, text = shown
     live.finished(STAGES[0], cached=True, seconds=0.1)
     live.started(STAGES[1])
-    live.progressed(STAGES[1], Tick(25, 100, values={"d_loss": 1.2345}, note="healthy; samples: newest.png"))
+    live.progressed(STAGES[1], ProgressEvent(25, 100, values={"d_loss": 1.2345}, note="healthy; samples: newest.png"))
     found = text()
     assert "… train 1/2 1 cached" in found and "· fit 0/1" in found
     assert (
@@ -58,7 +58,7 @@ def test_names_are_no_markup(shown):
     live, text = shown
     strange = Call("fit", "[red]x[/]@gan")
     live.started(strange)
-    live.progressed(strange, Tick(1, 2, note="[bold]"))
+    live.progressed(strange, ProgressEvent(1, 2, note="[bold]"))
     assert "[red]x[/]@gan" in text() and "[bold]" in text()
 
 

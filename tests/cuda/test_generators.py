@@ -144,7 +144,7 @@ def test_a_whole_training_publishes_a_generator_whose_faces_a_cpu_makes_too(face
     trained = TrainedGenerator.open(out)
     assert trained.card.precision == ("bf16" if device.type == "cuda" else trained.card.precision)
     sets = [
-        synthesize(trained, tmp_path / where, counts={"test": 100}, seed=1, report=silent, device=where)
+        synthesize(trained, tmp_path / where, counts={"test": 100}, seed=1, on_progress=silent, device=where)
         for where in {"cpu", str(device)}
     ]
     first, last = (made.view().read().astype(int) for made in (sets[0], sets[-1]))

@@ -98,8 +98,8 @@ def make_set(tmp_path) -> Callable[..., FaceSet]:
 
 @pytest.fixture
 def context(tmp_path) -> Callable[..., FitContext]:
-    def make(seed: int = 0, work: str = "work", report=silent, precision="fp32") -> FitContext:
-        return FitContext(seed, Compute("cpu", precision), tmp_path / work, report)
+    def make(seed: int = 0, work: str = "work", on_progress=silent, precision="fp32") -> FitContext:
+        return FitContext(seed, Compute("cpu", precision), tmp_path / work, on_progress)
 
     return make
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from forge.core.compute import Compute
-from forge.core.distributed import World
+from forge.core.distributed import ProcessGroup
 from forge.faces.faceset import FaceSet
 from forge.generators import GENERATORS
 from forge.training.settings import TrainingSettings
@@ -22,28 +22,28 @@ NETWORKS = {
 }  # fmt: skip
 
 
-def train_all(faces: Path, out: Path, world: World) -> dict[str, tuple[list[list[float]], list[float]]]:
+def train_all(faces: Path, out: Path, processes: ProcessGroup) -> dict[str, tuple[list[list[float]], list[float]]]:
     """Name -> losses of every step, averaged over the processes, and the sums of the averaged weights."""
-    return {name: _train(name, faces, out, world) for name in NETWORKS}
+    return {name: _train(name, faces, out, processes) for name in NETWORKS}
 
 
-def _train(name: str, faces: Path, out: Path, world: World) -> tuple[list[list[float]], list[float]]:
+def _train(name: str, faces: Path, out: Path, processes: ProcessGroup) -> tuple[list[list[float]], list[float]]:
     kind = GENERATORS.load(name)
     settings = TrainingSettings(kimg=1, batch=16, r1_gamma=1.0, penalty_every=2, beta1=0.0, beta2=0.99)
     networks = kind(kind.Settings(**NETWORKS[name]), 16)
     view = FaceSet.open(faces).view("forge")
-    trainer = Trainer(Training(name, name, networks, settings, view, 3, Compute("cpu", "fp32"), out), "fp32", world)
+    trainer = Trainer(Training(name, name, networks, settings, view, 3, Compute("cpu", "fp32"), out), "fp32", processes)
     losses = []
     for _ in range(12):
         trainer.advance()
         values = [trainer.readings[key].clone() for key in ("d_loss", "g_loss", "r1")]
-        world.average(values)
+        processes.average(values)
         losses.append([float(value) for value in values])
     return losses, [float(parameter.double().sum()) for parameter in trainer.averaged.network.parameters()]
 
 
 if __name__ == "__main__":
-    joined = World.join(torch.device("cpu"))
+    joined = ProcessGroup.join(torch.device("cpu"))
     result = train_all(Path(sys.argv[1]), Path(sys.argv[2]), joined)
     if joined.first:
         Path(sys.argv[2], f"{joined.size}.json").write_text(json.dumps(result))

@@ -15,7 +15,7 @@ from torch.nn.functional import conv2d, conv_transpose2d, pad
 from forge.core.checkpoint import load_checkpoint
 from forge.core.compute import Compute
 from forge.core.errors import BenchError, InputError
-from forge.core.progress import Tick, silent
+from forge.core.progress import ProgressEvent, silent
 from forge.faces.faceset import FaceSet, FaceView
 from forge.faces.writer import FaceSetWriter
 from forge.generators import GENERATORS
@@ -98,11 +98,11 @@ class Stopped(Exception):  # noqa: N818 - stands for a killed process
 
 
 def stop_after(images: int):
-    def report(tick: Tick) -> None:
-        if tick.done >= images:
+    def on_progress(event: ProgressEvent) -> None:
+        if event.done >= images:
             raise Stopped
 
-    return report
+    return on_progress
 
 
 @pytest.mark.parametrize("name", sorted(SMALL))
@@ -241,7 +241,12 @@ def test_a_conditional_generator_obeys_and_records_its_labels(labelled, tmp_path
     train(training, out, silent)
     trained = TrainedGenerator.open(out)
     faces = synthesize(
-        trained, tmp_path / "set", counts={"test": 100}, seed=0, report=silent, mix={"level": {"low": 3, "high": 1}}
+        trained,
+        tmp_path / "set",
+        counts={"test": 100},
+        seed=0,
+        on_progress=silent,
+        mix={"level": {"low": 3, "high": 1}},
     )
     levels = faces.table["level"].to_numpy()
     bright = faces.read(range(100)).mean(axis=(1, 2, 3))
@@ -250,9 +255,9 @@ def test_a_conditional_generator_obeys_and_records_its_labels(labelled, tmp_path
     assert (regenerate(trained, faces, 70) == faces.read([70])[0]).all()
     assert faces.card.provenance["mix"] == {"level": {"low": 3, "high": 1}}
     with pytest.raises(InputError, match="value of level 'dark' is not known"):
-        synthesize(trained, tmp_path / "no", counts={"test": 1}, seed=0, report=silent, mix={"level": {"dark": 1}})
+        synthesize(trained, tmp_path / "no", counts={"test": 1}, seed=0, on_progress=silent, mix={"level": {"dark": 1}})
     with pytest.raises(InputError, match="cannot be truncated"):
-        synthesize(trained, tmp_path / "no", counts={"test": 1}, seed=0, report=silent, truncation=0.5)
+        synthesize(trained, tmp_path / "no", counts={"test": 1}, seed=0, on_progress=silent, truncation=0.5)
 
 
 def test_conditions_that_cannot_be_are_refused(labelled):

@@ -293,7 +293,7 @@ def real(tmp_path):
 
 
 def test_a_set_of_blends_says_what_it_is(real, tmp_path):
-    faces = blend_set(real, tmp_path / "blends", counts=COUNTS, seed=3, report=silent, settings=AVERAGED)
+    faces = blend_set(real, tmp_path / "blends", counts=COUNTS, seed=3, on_progress=silent, settings=AVERAGED)
     card = faces.card
     assert faces.verify() == [] and card.kind == "forged" and card.splits == COUNTS and card.name == NAME
     assert card.provenance["generator"] == NAME and card.provenance["seed"] == 3
@@ -312,7 +312,7 @@ def test_a_set_of_blends_says_what_it_is(real, tmp_path):
 
 
 def test_more_blends_than_faces_are_all_different(real, tmp_path):
-    faces = blend_set(real, tmp_path / "many", counts={"train": 13}, seed=0, report=silent, settings=AVERAGED)
+    faces = blend_set(real, tmp_path / "many", counts={"train": 13}, seed=0, on_progress=silent, settings=AVERAGED)
     table = faces.table
     assert table["made_from"].value_counts().max() == 3 and table["made_from"].nunique() == 5
     assert list(table["copy"]) == [0] * 5 + [1] * 5 + [2] * 3
@@ -321,19 +321,19 @@ def test_more_blends_than_faces_are_all_different(real, tmp_path):
 
 
 def test_the_same_asked_again_gives_the_same_and_more_begins_alike(real, tmp_path, monkeypatch):
-    first = blend_set(real, tmp_path / "a", counts=COUNTS, seed=0, report=silent, settings=AVERAGED)
+    first = blend_set(real, tmp_path / "a", counts=COUNTS, seed=0, on_progress=silent, settings=AVERAGED)
     monkeypatch.setattr(forge.blending.blending, "BLOCK", 3)
-    again = blend_set(real, tmp_path / "b", counts=COUNTS, seed=0, report=silent, settings=AVERAGED)
-    other = blend_set(real, tmp_path / "c", counts=COUNTS, seed=1, report=silent, settings=AVERAGED)
-    more = blend_set(real, tmp_path / "d", counts={"test": 9}, seed=0, report=silent, settings=AVERAGED)
+    again = blend_set(real, tmp_path / "b", counts=COUNTS, seed=0, on_progress=silent, settings=AVERAGED)
+    other = blend_set(real, tmp_path / "c", counts=COUNTS, seed=1, on_progress=silent, settings=AVERAGED)
+    more = blend_set(real, tmp_path / "d", counts={"test": 9}, seed=0, on_progress=silent, settings=AVERAGED)
     assert first.card.digest == again.card.digest != other.card.digest
     assert np.array_equal(first.view("test").read(), more.view("test").read(slice(0, 3)))
 
 
 def test_faces_that_are_not_found_are_counted(real, tmp_path):
-    faces = blend_set(real, tmp_path / "searched", counts={"val": 4}, seed=0, report=silent)
+    faces = blend_set(real, tmp_path / "searched", counts={"val": 4}, seed=0, on_progress=silent)
     assert faces.card.provenance["faces_not_found"] == {"val": 3}
-    average = blend_set(real, tmp_path / "average", counts={"val": 4}, seed=0, report=silent, settings=AVERAGED)
+    average = blend_set(real, tmp_path / "average", counts={"val": 4}, seed=0, on_progress=silent, settings=AVERAGED)
     assert np.array_equal(faces.read(range(4)), average.read(range(4)))
 
 
@@ -342,13 +342,13 @@ def test_found_landmarks_are_used_for_every_copy(real, tmp_path, monkeypatch):
         return np.repeat((TEMPLATE * 8 + [16, 13])[None], count, axis=0)
 
     monkeypatch.setattr(forge.blending.blending, "find_landmarks", everywhere)
-    faces = blend_set(real, tmp_path / "found", counts={"val": 7}, seed=0, report=silent)
+    faces = blend_set(real, tmp_path / "found", counts={"val": 7}, seed=0, on_progress=silent)
     assert set(faces.table["outline"]) == {"found"} and faces.card.provenance["faces_not_found"] == {"val": 0}
 
 
 def test_what_cannot_be_blended_is_named(real, tmp_path):
     def made(faces=real, counts=COUNTS):
-        return blend_set(faces, tmp_path / "no", counts=counts, seed=0, report=silent, settings=AVERAGED)
+        return blend_set(faces, tmp_path / "no", counts=counts, seed=0, on_progress=silent, settings=AVERAGED)
 
     with pytest.raises(InputError, match="never made from split 'forge'"):
         made(counts={"forge": 1})

@@ -11,7 +11,7 @@ import pytest
 import torch
 from joint_training import train_all
 
-from forge.core.distributed import World
+from forge.core.distributed import ProcessGroup
 from forge.core.errors import InputError
 
 pytestmark = pytest.mark.e2e
@@ -35,7 +35,7 @@ def test_two_processes_give_the_losses_of_one(make_set, tmp_path):
     faces = make_set("faces", {"forge": 80}).path
     launch(2, str(Path(__file__).with_name("joint_training.py")), str(faces), str(tmp_path))
     both = json.loads((tmp_path / "2.json").read_text())
-    for name, (losses, weights) in train_all(faces, tmp_path, World()).items():
+    for name, (losses, weights) in train_all(faces, tmp_path, ProcessGroup()).items():
         two, two_weights = both[name]
         assert torch.allclose(torch.tensor(losses), torch.tensor(two), rtol=2e-3, atol=2e-4)
         assert torch.allclose(torch.tensor(weights), torch.tensor(two_weights), rtol=1e-3, atol=5e-3)
@@ -56,6 +56,6 @@ def test_a_whole_run_in_two_processes_writes_one_report(tmp_path):
 
 
 def test_a_batch_that_cannot_be_divided_is_refused():
-    assert World(1, 2).share(10) == slice(5, 10)
+    assert ProcessGroup(1, 2).share(10) == slice(5, 10)
     with pytest.raises(InputError, match="batch 10 cannot be divided among 4 processes; choose a multiple"):
-        World(0, 4).share(10)
+        ProcessGroup(0, 4).share(10)

@@ -46,12 +46,12 @@ def tampering(real: FaceSet, counts, batch=5) -> Synthesis:
 
 
 def test_forgeries_of_real_faces_say_what_each_was_made_from_and_where(real, tmp_path):
-    ticks = []
+    events = []
     faces = write_forgeries(
-        tampering(real, {"train": 14, "test": 3}), tmp_path / "set", ticks.append, targets=tmp_path / "targets"
+        tampering(real, {"train": 14, "test": 3}), tmp_path / "set", events.append, targets=tmp_path / "targets"
     )
     targets = FaceSet.open(tmp_path / "targets")
-    assert [(tick.done, tick.total) for tick in ticks] == [(5, 17), (10, 17), (14, 17), (17, 17)]
+    assert [(event.done, event.total) for event in events] == [(5, 17), (10, 17), (14, 17), (17, 17)]
     assert faces.verify() == targets.verify() == [] and faces.has_masks and not targets.has_masks
     assert (faces.card.kind, targets.card.kind) == ("forged", "real")
     assert faces.card.attributes == ["made_from", "copy", "edit", "age"]
@@ -101,7 +101,7 @@ def test_blends_may_store_their_masks_without_changing_a_pixel(real, tmp_path):
     settings = SelfBlended(landmarks="average", altered="source")
     sets = [
         blend_set(
-            real, tmp_path / f"{masks}", counts={"train": 9}, seed=3, report=silent, settings=settings, masks=masks
+            real, tmp_path / f"{masks}", counts={"train": 9}, seed=3, on_progress=silent, settings=settings, masks=masks
         )
         for masks in (False, True)
     ]

@@ -75,7 +75,7 @@ def test_what_a_training_and_an_export_write_is_marked(make_set, tmp_path):
         software, source = mark_of(file)
         assert software == SOFTWARE and "From mine after 0." in source and source.endswith("thousand images, seed 3.")
     weights = trained.card.weights_sha256
-    export(synthesize(trained, tmp_path / "set", counts={"test": 3}, seed=0, report=silent), tmp_path / "out")
+    export(synthesize(trained, tmp_path / "set", counts={"test": 3}, seed=0, on_progress=silent), tmp_path / "out")
     files = list((tmp_path / "out").rglob("*.png"))
     assert len(files) == 3
     for file in files:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from benchmarks.workflow.stages.prepare import least_photos
 from forge.core.errors import InputError
-from forge.core.progress import Tick
+from forge.core.progress import ProgressEvent
 from forge.faces.crop import FaceCrop, FaceFinder
 from forge.faces.faceset import FaceSet
 from forge.faces.prepare import prepare
@@ -176,12 +176,12 @@ def test_the_same_set_with_one_worker_or_two(tmp_path, monkeypatch):
     root = photos(tmp_path / "in", 150)
     photo(5).save(root / "zz.jpg", quality=50)
     (root / "labels.csv").write_text("file,hat\n000.png,yes\n")
-    ticks: list[Tick] = []
-    one = make(root, tmp_path / "one", report=ticks.append)
+    events: list[ProgressEvent] = []
+    one = make(root, tmp_path / "one", on_progress=events.append)
     two = make(root, tmp_path / "two", workers=2)
     assert one.card.digest == two.card.digest
     assert one.card.files == two.card.files
-    assert [(tick.done, tick.total) for tick in ticks] == [(64, 151), (128, 151), (151, 151)]
+    assert [(event.done, event.total) for event in events] == [(64, 151), (128, 151), (151, 151)]
     assert make(root, tmp_path / "three", seed=1).card.digest != one.card.digest
 
 
@@ -264,11 +264,11 @@ def test_count_draws_from_all_of_the_source(tmp_path):
 def test_an_interrupt_leaves_nothing(tmp_path):
     photos(tmp_path / "in", 70)
 
-    def stop(tick):
+    def stop(event):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        make(tmp_path / "in", tmp_path / "out", report=stop)
+        make(tmp_path / "in", tmp_path / "out", on_progress=stop)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
 
 

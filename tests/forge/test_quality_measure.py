@@ -128,8 +128,8 @@ def test_too_little_is_refused(sets):
 
 
 def test_progress_is_told(sets):
-    ticks = []
-    measure(sets[2], sets[0], n=16, report=ticks.append)
+    events = []
+    measure(sets[2], sets[0], n=16, on_progress=events.append)
     notes = [metric.title for metric in built_in()]
-    assert [tick.done for tick in ticks] == list(range(1, len(notes) + 1)) and ticks[-1].total == len(notes)
-    assert [tick.note for tick in ticks] == notes
+    assert [event.done for event in events] == list(range(1, len(notes) + 1)) and events[-1].total == len(notes)
+    assert [event.note for event in events] == notes

@@ -9,7 +9,7 @@ import torch
 
 from forge.core.compute import Compute
 from forge.core.errors import BenchError, BenchWarning, CorruptError, InputError
-from forge.core.progress import Tick, silent
+from forge.core.progress import ProgressEvent, silent
 from forge.core.registry import allow_files
 from forge.faces.tensors import flipped, to_float, to_uint8
 from forge.generators import GENERATORS
@@ -173,11 +173,11 @@ class Stopped(Exception):  # noqa: N818 - stands for a killed process
 
 
 def stop_after(images: int):
-    def report(tick: Tick) -> None:
-        if tick.done >= images:
+    def on_progress(event: ProgressEvent) -> None:
+        if event.done >= images:
             raise Stopped
 
-    return report
+    return on_progress
 
 
 @pytest.mark.parametrize("norm", ["none", "batch", "spectral"])
@@ -240,8 +240,8 @@ def test_ctrl_c_saves_first(make_set, tmp_path):
 
     view = make_set("faces", {"forge": 100}).view("forge")
 
-    def interrupt(tick: Tick) -> None:
-        if tick.done == 160:
+    def interrupt(event: ProgressEvent) -> None:
+        if event.done == 160:
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
@@ -249,7 +249,7 @@ def test_ctrl_c_saves_first(make_set, tmp_path):
     seen = []
     out = tmp_path / "out"
     out.mkdir()
-    train(make_training(view, tmp_path / "work"), out, lambda tick: seen.append(tick.done))
+    train(make_training(view, tmp_path / "work"), out, lambda event: seen.append(event.done))
     assert seen[0] == 240  # continues after step 10, where the signal came
 
 
@@ -319,7 +319,7 @@ def test_exported_weights_are_small_and_make_the_same_faces(trained, tmp_path):
     sizes = [(made.path / "weights.safetensors").stat().st_size for made in (half, trained)]
     assert sizes[0] < sizes[1] / 3
     first, second = (
-        synthesize(made, tmp_path / f"set{number}", counts={"test": 64}, seed=0, report=silent)
+        synthesize(made, tmp_path / f"set{number}", counts={"test": 64}, seed=0, on_progress=silent)
         .view()
         .read()
         .astype(int)
@@ -331,16 +331,16 @@ def test_exported_weights_are_small_and_make_the_same_faces(trained, tmp_path):
 
 
 def test_a_forged_set_is_regenerated_from_its_card(trained, tmp_path):
-    faces = synthesize(trained, tmp_path / "forged", counts={"train": 70, "test": 10}, seed=5, report=silent)
+    faces = synthesize(trained, tmp_path / "forged", counts={"train": 70, "test": 10}, seed=5, on_progress=silent)
     assert faces.verify() == [] and faces.card.splits == {"test": 10, "train": 70}
     for position in (0, 69, 75):
         assert (regenerate(trained, faces, position) == faces.read([position])[0]).all()
-    again = synthesize(trained, tmp_path / "again", counts={"train": 70, "test": 10}, seed=5, report=silent)
+    again = synthesize(trained, tmp_path / "again", counts={"train": 70, "test": 10}, seed=5, on_progress=silent)
     assert again.card.digest == faces.card.digest
 
 
 def test_splits_never_share_latents(trained, tmp_path):
-    faces = synthesize(trained, tmp_path / "forged", counts={"train": 64, "val": 64}, seed=5, report=silent)
+    faces = synthesize(trained, tmp_path / "forged", counts={"train": 64, "val": 64}, seed=5, on_progress=silent)
     train = {image.tobytes() for image in faces.view("train").read()}
     assert not train & {image.tobytes() for image in faces.view("val").read()}
 
@@ -348,7 +348,7 @@ def test_splits_never_share_latents(trained, tmp_path):
 def test_raw_and_averaged_weights_differ_and_are_recorded(trained, tmp_path):
     sets = {
         averaged: synthesize(
-            trained, tmp_path / str(averaged), counts={"test": 8}, seed=0, report=silent, averaged=averaged
+            trained, tmp_path / str(averaged), counts={"test": 8}, seed=0, on_progress=silent, averaged=averaged
         )
         for averaged in (True, False)
     }
@@ -408,5 +408,5 @@ def test_the_guide_s_own_generator_works_as_written(make_set, tmp_path):
     with pytest.raises(InputError, match=r"was trained with an architecture from a file; name it: .*tiny.py:Tiny"):
         TrainedGenerator.open(out)  # what is stored never runs code
     opened = TrainedGenerator.open(out, implementation=kind)
-    faces = synthesize(opened, tmp_path / "forged", counts={"test": 5}, seed=0, report=silent)
+    faces = synthesize(opened, tmp_path / "forged", counts={"test": 5}, seed=0, on_progress=silent)
     assert len(faces) == 5

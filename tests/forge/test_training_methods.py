@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from forge.core.checkpoint import load_checkpoint
 from forge.core.compute import Compute
 from forge.core.errors import BenchError, InputError
-from forge.core.progress import Tick, silent
+from forge.core.progress import ProgressEvent, silent
 from forge.generators.artifact import TrainedGenerator
 from forge.generators.base import Architecture, NetworkSettings
 from forge.generators.dcgan import DCGAN, Discriminator, Generator
@@ -154,11 +154,11 @@ class Stopped(Exception):  # noqa: N818 - stands for a killed process
 
 
 def stop_after(images: int):
-    def report(tick: Tick) -> None:
-        if tick.done >= images:
+    def on_progress(event: ProgressEvent) -> None:
+        if event.done >= images:
             raise Stopped
 
-    return report
+    return on_progress
 
 
 def make_training(kind: type[Architecture], view, work: Path, **settings) -> Training:
@@ -199,7 +199,7 @@ def test_another_method_trains_in_the_same_loop_and_continues_to_the_same_bytes(
         trained.card.parameters.keys()
         == method_of(kind)(Trainer(make_training(kind, view, tmp_path / "c"), "fp32").method.context).networks().keys()
     )
-    faces = synthesize(trained, tmp_path / "set", counts={"test": 5}, seed=0, report=silent)
+    faces = synthesize(trained, tmp_path / "set", counts={"test": 5}, seed=0, on_progress=silent)
     assert (regenerate(trained, faces, 3) == faces.read([3])[0]).all()
 
 

@@ -19,7 +19,7 @@ from benchmarks.report.sections.base import Content, Section
 
 _MAX_POINTS = 49  # thresholds of a test set, spread so that both error rates move evenly; fewer where tests are many
 _MIN_POINTS = 25
-_MAX_TESTS = 78  # test sets on one page
+MAX_TESTS = 78  # test sets on one page
 _SPACE = 1100  # thresholds on one page
 
 
@@ -43,8 +43,8 @@ class ThresholdSection(Section):
         if not run.cells:
             return None
         cells = with_slider(run.cells, run.board)
-        more = len(cells) > _MAX_TESTS
-        left_out = f"The first {_MAX_TESTS} of {len(cells)} tests; scores.parquet has them all." if more else ""
+        more = len(cells) > MAX_TESTS
+        left_out = f"The first {MAX_TESTS} of {len(cells)} tests; scores.parquet has them all." if more else ""
         return ThresholdContent(embedded(sliders(cells, run.scores)), left_out)
 
 
@@ -59,7 +59,7 @@ def sliders(cells: Sequence[TestResult], rows: Callable[[TestResult], pd.DataFra
         One mapping per cell: detector, test, real and forged (image counts), auc (text), thresholds rising, `fp` and
         `tp` (images called forged at each, of either class), and `start`, the index of the threshold fixed on val.
     """
-    chosen = sorted(cells, key=lambda cell: cell.seen)[:_MAX_TESTS]
+    chosen = sorted(cells, key=lambda cell: cell.seen)[:MAX_TESTS]
     tested = {cell.tested_on for cell in cells}
     points = max(_MIN_POINTS, min(_MAX_POINTS, _SPACE // max(1, len(chosen))))
     return [_slider(cell, rows(cell), tested, points) for cell in cells if any(cell is kept for kept in chosen)]

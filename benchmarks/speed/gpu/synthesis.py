@@ -56,7 +56,7 @@ def _synthesized(
     trained: TrainedGenerator, folder: Path, numbers: Iterator[int], count: int, device: torch.device
 ) -> None:
     place = folder / str(next(numbers))
-    synthesize(trained, place, counts={"test": count}, seed=0, report=silent, device=str(device))
+    synthesize(trained, place, counts={"test": count}, seed=0, on_progress=silent, device=str(device))
 
 
 @torch.no_grad()

@@ -21,7 +21,7 @@ from benchmarks.speed.gpu.scale import training_of
 from forge.core.compute import derive_seed
 from forge.core.errors import InputError
 from forge.core.files import read_json, write_json
-from forge.core.progress import Tick, silent
+from forge.core.progress import ProgressEvent, silent
 from forge.faces.faceset import FaceSet
 from forge.faces.imaging.grids import write_grid
 from forge.faces.prepare import prepare
@@ -118,15 +118,15 @@ def train_for(
     out.mkdir(parents=True)
     last = [0]
 
-    def report(tick: Tick) -> None:
-        if tick.done * 20 // tick.total > last[0]:
-            last[0] = tick.done * 20 // tick.total
-            recorder.fact("progress", {"images": tick.done, "of": tick.total, "readings": dict(tick.values)})
-            print(f"{tick.done:,} of {tick.total:,} images; {tick.note}", flush=True)
+    def on_progress(event: ProgressEvent) -> None:
+        if event.done * 20 // event.total > last[0]:
+            last[0] = event.done * 20 // event.total
+            recorder.fact("progress", {"images": event.done, "of": event.total, "readings": dict(event.values)})
+            print(f"{event.done:,} of {event.total:,} images; {event.note}", flush=True)
 
     with _interrupted_at(until):
         try:
-            train(hold_out(training), out, report)
+            train(hold_out(training), out, on_progress)
         except KeyboardInterrupt:
             recorder.lacks("whole training", f"stopped by the clock before {kimg:g} thousand images")
     made = finished_or_newest(out)
@@ -187,7 +187,7 @@ def keep(training: Path, work: Path, out: Path, *, command: str) -> Path:
     write_json(folder / "made.json", {"command": command})
     exported = TrainedGenerator.open(folder)
     samples = synthesize(
-        exported, work / f"samples-{name}", counts={"test": 64}, seed=derive_seed(0, "zoo"), report=silent
+        exported, work / f"samples-{name}", counts={"test": 64}, seed=derive_seed(0, "zoo"), on_progress=silent
     )
     write_grid(folder / "samples.png", samples.view().read())
     for place in (training, training.parents[1]):  # of a snapshot: the working directory of its training
@@ -206,7 +206,7 @@ def measure_quality(recorder: Recorder, training: Path, faces: FaceSet, device: 
     trained = TrainedGenerator.open(training)
     forged = synthesize(
         trained, work / f"quality-{trained.card.name}-{faces.resolution}", counts={"test": n}, seed=1,
-        report=silent, device=str(device),
+        on_progress=silent, device=str(device),
     )  # fmt: skip
     ask = Ask(n=n, face_n=face_n, device=str(device))
     reference = work / f"reference-{faces.resolution}.json"

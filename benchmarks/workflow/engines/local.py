@@ -16,7 +16,7 @@ from benchmarks.workflow.stages.score import Score
 from benchmarks.workflow.store import DamagedError, Store, write_manifest
 from forge.core.errors import BenchError, DetectorError, InputError
 from forge.core.files import explain_os_error, write_text
-from forge.core.progress import Tick
+from forge.core.progress import ProgressEvent
 
 
 class Observer(Protocol):
@@ -28,7 +28,7 @@ class Observer(Protocol):
     def started(self, stage: Activity) -> None:
         """Take note that a stage begins."""
 
-    def progressed(self, stage: Activity, tick: Tick) -> None:
+    def progressed(self, stage: Activity, event: ProgressEvent) -> None:
         """Take note of the progress of a stage."""
 
     def finished(self, stage: Activity, *, cached: bool, seconds: float) -> None:
@@ -194,7 +194,7 @@ def _stored(stage: Stage, store: Store, observer: Observer) -> Path | None:
 def _run(stage: Stage, places: Mapping[str, Path], store: Store, context: Context, observer: Observer) -> Path:
     work = store.work(stage.key)
     work.mkdir(parents=True, exist_ok=True)
-    observed = replace(context, report=lambda tick: observer.progressed(stage, tick))
+    observed = replace(context, on_progress=lambda event: observer.progressed(stage, event))
     begin = time.perf_counter()
     reset_peak_memory()
     try:

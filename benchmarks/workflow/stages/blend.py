@@ -52,7 +52,7 @@ class Blend(FaceStage):
             job.out / FACES,
             counts=self.counts,
             seed=self.seed,
-            report=job.context.report,
+            on_progress=job.context.on_progress,
             settings=validated(implementation.Settings, self.blending, where=f"generators.{self.forger}.network"),
         )
         return {"images": len(faces)}

@@ -79,7 +79,7 @@ class External(FaceStage):
             kind=self.side,
             name=self.tested_as,
             workers=job.context.workers,
-            report=job.context.report,
+            on_progress=job.context.on_progress,
         )
         _sample_cues(source, faces, job.context.workers).save(job.out)
         return {"images": len(faces), "groups": count_groups(faces), "rejected": faces.card.rejected}

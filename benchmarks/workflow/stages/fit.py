@@ -129,7 +129,7 @@ class Fit(FitStage):
             seed=self.seed,
             compute=job.compute(self.numerics),
             work=job.work,
-            report=job.context.report,
+            on_progress=job.context.on_progress,
             discriminator=self._adversary(job),
             fitted={name: member.load(job) for name, member in self.members.items()},
         )

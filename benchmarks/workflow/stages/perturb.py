@@ -47,6 +47,6 @@ class Perturb(FaceStage):
             perturbation(self.perturbation),
             called=self.perturbation,
             splits=self.settings["splits"],
-            report=job.context.report,
+            on_progress=job.context.on_progress,
         )
         return {"images": len(faces)}

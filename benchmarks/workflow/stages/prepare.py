@@ -70,7 +70,7 @@ class Prepare(FaceStage):
             seed=self.seed,
             least=least_photos(data.splits),
             workers=job.context.workers,
-            report=job.context.report,
+            on_progress=job.context.on_progress,
         )
         return {"images": len(faces), "rejected": faces.card.rejected}
 

@@ -113,7 +113,7 @@ def _ask(job: Job, asked: dict[str, Any], seed: int) -> Ask:
         more=tuple(asked.get("metrics", ())),
         seed=seed,
         device=job.context.compute.device,
-        report=job.context.report,
+        on_progress=job.context.on_progress,
     )
 
 

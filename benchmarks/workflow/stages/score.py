@@ -138,7 +138,9 @@ class Score(Stage):
             change = None if name == CLEAN else perturbation(part.reference or name)
             start = time.perf_counter()
             tables.append(
-                score_table(trained, view, compute, perturbation=name, perturb=change, report=job.context.report)
+                score_table(
+                    trained, view, compute, perturbation=name, perturb=change, on_progress=job.context.on_progress
+                )
             )
             elapsed = time.perf_counter() - start
             if len(tables) == 1:

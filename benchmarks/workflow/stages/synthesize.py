@@ -69,7 +69,7 @@ class Synthesize(FaceStage):
             averaged=self.weights == "averaged",
             truncation=self.truncation,
             mix=self.mix,
-            report=job.context.report,
+            on_progress=job.context.on_progress,
             device=job.context.compute.device,
         )
         return {"images": len(faces)}

@@ -61,12 +61,12 @@ class Train(Stage):
 
     def run(self, job: Job) -> Facts:
         """Train; the other processes of a `torchrun` are sent the same call first."""
-        from forge.core.distributed import World  # imports torch
+        from forge.core.distributed import ProcessGroup  # imports torch
 
-        world = World.join(job.context.compute.torch_device)
-        world.same((self, dict(job.places), job.out, job.work))
+        processes = ProcessGroup.join(job.context.compute.torch_device)
+        processes.broadcast((self, dict(job.places), job.out, job.work))
         self.train(job)
-        return {"precision": read_json(job.out / "generator.json")["precision"], "processes": world.size}
+        return {"precision": read_json(job.out / "generator.json")["precision"], "processes": processes.size}
 
     def train(self, job: Job) -> None:
         """Train in this process."""
@@ -101,15 +101,15 @@ class Train(Stage):
             codes=codes,
             track=track / f"{self.generator}-{self.key[:8]}" if track else None,
         )
-        train(hold_out(training), job.out, job.context.report)
+        train(hold_out(training), job.out, job.context.on_progress)
 
 
 def follow(context: Context) -> None:
     """Take part in every training that the first process begins, until it says that there are no more."""
-    from forge.core.distributed import World  # imports torch
+    from forge.core.distributed import ProcessGroup  # imports torch
 
-    world = World.join(context.compute.torch_device)
-    while (call := world.same(None)) is not None:
+    processes = ProcessGroup.join(context.compute.torch_device)
+    while (call := processes.broadcast(None)) is not None:
         stage, places, out, work = call
         stage.train(Job(places, Path(out), Path(work), context))
 
@@ -117,6 +117,6 @@ def follow(context: Context) -> None:
 def dismiss(context: Context) -> None:
     """Tell the other processes, if there are any, that there are no more trainings."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # set by `torchrun` and `accelerate launch`
-        from forge.core.distributed import World  # imports torch
+        from forge.core.distributed import ProcessGroup  # imports torch
 
-        World.join(context.compute.torch_device).same(None)
+        ProcessGroup.join(context.compute.torch_device).broadcast(None)

@@ -27,7 +27,7 @@ class SaveCheckpoint(Callback):
             KeyboardInterrupt: Ctrl-C came; the state was saved.
         """
         # several processes must stop at the same step: they ask each other at those that are logged
-        if (trainer.logged or trainer.world.size == 1) and trainer.world.same(self._interrupted()):
+        if (trainer.logged or trainer.processes.size == 1) and trainer.processes.broadcast(self._interrupted()):
             trainer.save()
             raise KeyboardInterrupt
         if time.monotonic() - self._saved > CHECKPOINT_SECONDS:

@@ -42,12 +42,12 @@ class WriteLog(Callback):
         """Begin a log, or drop the lines after the checkpoint that is continued."""
         if trainer.resumed:
             self._cut(trainer)
-        elif trainer.world.first:
+        elif trainer.processes.first:
             self._file.unlink(missing_ok=True)
 
     def on_step(self, trainer: Trainer) -> None:
         """Write a line."""
-        if not (trainer.logged and trainer.world.first):
+        if not (trainer.logged and trainer.processes.first):
             return
         values = rounded(trainer.values)
         now = time.monotonic()
@@ -68,7 +68,7 @@ class WriteLog(Callback):
         (out / "log.jsonl").write_bytes(self._file.read_bytes())
 
     def _cut(self, trainer: Trainer) -> None:
-        if not trainer.world.first:
+        if not trainer.processes.first:
             return
         lines = self._file.read_text(encoding="utf-8").splitlines() if self._file.is_file() else []
         kept = [line for line in lines if step_of(line) <= trainer.step]

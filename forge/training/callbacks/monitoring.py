@@ -71,7 +71,7 @@ class WatchHealth(Callback):
         Raises:
             InputError: they are not, or the images or the generator are not what they should be.
         """
-        if not trainer.world.first:
+        if not trainer.processes.first:
             return
         if not trainer.resumed:
             self._healthy.unlink(missing_ok=True)
@@ -84,12 +84,12 @@ class WatchHealth(Callback):
         Raises:
             BenchError: the training stops here.
         """
-        broken = trainer.logged and trainer.world.same(not trainer.finite)
+        broken = trainer.logged and trainer.processes.broadcast(not trainer.finite)
         if not (broken or trainer.due(self._every)):
             return
         interval = trainer.method.interval_readings()
         trainer.fetch()
-        action = trainer.world.same(self._observe(trainer, interval) if trainer.world.first else None)
+        action = trainer.processes.broadcast(self._observe(trainer, interval) if trainer.processes.first else None)
         if action.step == "stop":
             raise BenchError(
                 f"the training of {self._training.name} was stopped: {action.reason}; {trainer.method.remedy}, "

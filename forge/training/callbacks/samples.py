@@ -31,7 +31,7 @@ class WriteSamples(Callback):
 
     def on_step(self, trainer: Trainer) -> None:
         """Write a grid."""
-        if not (trainer.due(self._every) and trainer.world.first):
+        if not (trainer.due(self._every) and trainer.processes.first):
             return
         faces = to_uint8(trainer.images(trainer.settled(), SAMPLES, "grid")).cpu().numpy()
         moment = f"after {trainer.kimg:.3f} thousand images, seed {self._seed}"  # these weights are not kept

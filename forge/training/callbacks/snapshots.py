@@ -24,13 +24,13 @@ class KeepSnapshots(Callback):
 
     def on_start(self, trainer: Trainer) -> None:
         """Remove what an earlier training left."""
-        if trainer.world.first and not trainer.resumed:
+        if trainer.processes.first and not trainer.resumed:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def on_step(self, trainer: Trainer) -> None:
         """Keep the generator as it is now, if a snapshot is due."""
         for kimg in self._moments:
-            if trainer.step == max(1, round(kimg * 1000 / trainer.images_per_step)) and trainer.world.first:
+            if trainer.step == max(1, round(kimg * 1000 / trainer.images_per_step)) and trainer.processes.first:
                 label = snapshot_name(kimg)
                 target = self._folder / label
                 shutil.rmtree(target, ignore_errors=True)

@@ -233,7 +233,7 @@ class Adversarial(TrainingMethod):
         torch.autograd.backward(loss)
         if plan.penalise:
             self._penalise(real, forged, labels)
-        self.context.world.average_gradients(self.discriminator)
+        self.context.processes.average_gradients(self.discriminator)
         readings = self.context.readings
         if plan.measure:
             readings.record("d_grad_norm", gradient_norm(self.discriminator.parameters()))
@@ -268,7 +268,7 @@ class Adversarial(TrainingMethod):
         torch.autograd.backward(loss)
         if plan.smooth:
             self._smooth_paths(labels)
-        self.context.world.average_gradients(self.generator)
+        self.context.processes.average_gradients(self.generator)
         if plan.measure:
             self.context.readings.record("g_grad_norm", gradient_norm(self.generator.parameters()))
         self.generator_optimizer.step()
@@ -304,10 +304,10 @@ class Adversarial(TrainingMethod):
 
     def _adapt_augmentation(self, real_logits: Tensor, *, change: bool) -> None:
         """Add up the signs of D at real images, and change the augmentation probability every few steps (ADA)."""
-        settings, world, scalars = self.settings, self.context.world, self._scalars
+        settings, processes, scalars = self.settings, self.context.processes, self._scalars
         signs = (real_logits - (self.objective.boundary or 0.0)).sign().sum().reshape(1)
-        world.average([signs])
-        scalars[1].add_(signs[0] * world.size)
+        processes.average([signs])
+        scalars[1].add_(signs[0] * processes.size)
         scalars[2].add_(settings.batch)
         if change:
             probability = adapted(
@@ -333,7 +333,7 @@ class Adversarial(TrainingMethod):
         images, styles = cast(Any, self.generator).with_styles(latents[:half], *given)
         lengths = path_lengths(images, styles)
         mean = lengths.detach().mean().reshape(1)
-        self.context.world.average([mean])
+        self.context.processes.average([mean])
         self._scalars[3:4].lerp_(mean, 0.01)
         penalty = (lengths - self._scalars[3]).square().mean()
         torch.autograd.backward(penalty * (self.settings.path_length * self.settings.path_every))
@@ -342,7 +342,7 @@ class Adversarial(TrainingMethod):
     def interval_readings(self) -> dict[str, float]:
         """The mean accuracy of the discriminator since the last call, as single steps swing."""
         mean = (self._scalars[4] / self._scalars[5].clamp(min=1)).reshape(1)
-        self.context.world.average([mean])
+        self.context.processes.average([mean])
         self._scalars[4:].zero_()
         return {"d_accuracy": float(mean)}
 

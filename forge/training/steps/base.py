@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from forge.core.checkpoint import pack_module, pack_optimizer, unpack_module, unpack_optimizer
 from forge.core.compute import Precision, derive_seed
-from forge.core.distributed import World
+from forge.core.distributed import ProcessGroup
 from forge.faces.tensors import flipped, to_float
 from forge.training.batches import Batch
 from forge.training.readings import Readings
@@ -58,14 +58,14 @@ class StepContext:
     Attributes:
         training: what is trained, on what.
         precision: of the networks' arithmetic.
-        world: the processes that train together.
+        processes: the processes that train together.
         random: seeded for each step by the loop; a step of several parts seeds each part.
         readings: where losses and other numbers are recorded.
     """
 
     training: Training
     precision: Precision
-    world: World
+    processes: ProcessGroup
     random: StepRandom
     readings: Readings
 
@@ -77,7 +77,7 @@ class StepContext:
     @property
     def share(self) -> slice:
         """The part of each batch that this process computes."""
-        return self.world.share(self.training.settings.batch)
+        return self.processes.share(self.training.settings.batch)
 
 
 class TrainingMethod(ABC):
@@ -207,7 +207,7 @@ class TrainingMethod(ABC):
 
         def step(precision: Precision) -> None:
             readings = Readings(training.compute.torch_device)
-            context = StepContext(training, precision, World(), StepRandom(training.seed), readings)
+            context = StepContext(training, precision, ProcessGroup(), StepRandom(training.seed), readings)
             method = cls(context)
             size = (training.settings.batch, training.architecture.resolution, training.architecture.resolution, 3)
             pixels = torch.zeros(size, dtype=torch.uint8, device=context.device)

@@ -64,7 +64,7 @@ def two_classes(real=300, forged=200, width=6, seed=0):
 
 
 def fitted(classifier, matrix, seed=0):
-    found = classifier.fit(matrix, seed=seed, report=silent)
+    found = classifier.fit(matrix, seed=seed, on_progress=silent)
     return classifier, found
 
 

@@ -66,7 +66,7 @@ def test_it_learns_blends_and_never_reads_a_forgery(data, sets, context, monkeyp
     assert set(real.table["split"].iloc[list(positions)]) == {"train", "val"}
     assert summary.facts["network"] == "tiny" and summary.facts["blends"] == 2 * 48 + 24
     assert summary.facts["faces_not_found"] == 48 + 24
-    fresh = blend_set(real, tmp_path / "fresh", counts={"test": 32}, seed=9, report=silent, settings=PLAIN)
+    fresh = blend_set(real, tmp_path / "fresh", counts={"test": 32}, seed=9, on_progress=silent, settings=PLAIN)
     scores = [score_view(detector, faces.view("test"), Compute()) for faces in (real, fresh)]
     assert roc_auc_score(np.repeat([0, 1], 32), np.concatenate(scores)) > 0.95
 

@@ -46,11 +46,11 @@ def weights(detector, tmp_path, name):
 
 
 def stop_at(images):
-    def report(tick):
-        if tick.done >= images:
+    def on_progress(event):
+        if event.done >= images:
             raise Stop
 
-    return report
+    return on_progress
 
 
 @pytest.fixture
@@ -105,9 +105,9 @@ def test_a_resumed_fit_is_the_uninterrupted_one(data, context, tmp_path, every_s
     whole, summary = fitted(Tiny, data, context(0, "whole"), **settings)
     with pytest.raises(Stop):
         fitted(Tiny, data, context(0, "cut", stop_at(interrupt)), **settings)
-    first_tick = []
-    cut, resumed = fitted(Tiny, data, context(0, "cut", lambda tick: first_tick.append(tick.done)), **settings)
-    assert first_tick[0] > min(interrupt, 184)  # it did continue, not start again
+    first_event = []
+    cut, resumed = fitted(Tiny, data, context(0, "cut", lambda event: first_event.append(event.done)), **settings)
+    assert first_event[0] > min(interrupt, 184)  # it did continue, not start again
     assert weights(cut, tmp_path, "x") == weights(whole, tmp_path, "y")
     assert resumed.history == summary.history and resumed.facts == summary.facts
 
@@ -124,7 +124,7 @@ def test_a_deep_network_resumes_bit_for_bit_in_bf16(data, context, tmp_path, eve
 
 def test_a_checkpoint_of_another_fit_is_named(data, context, every_step):
     with pytest.raises(Stop):
-        fitted(Tiny, data, context(0, report=stop_at(16)), **QUICK)
+        fitted(Tiny, data, context(0, on_progress=stop_at(16)), **QUICK)
     with pytest.raises(InputError, match=r"settings\.learning_rate was 0\.02, is 0\.01"):
         fitted(Tiny, data, context(), **QUICK | {"learning_rate": 0.01})
     with pytest.raises(InputError, match="seed was 0, is 7"):
@@ -135,7 +135,7 @@ def test_a_checkpoint_of_another_fit_is_named(data, context, every_step):
 
 def test_a_damaged_checkpoint_is_named(data, context, every_step):
     with pytest.raises(Stop):
-        fitted(Tiny, data, context(0, report=stop_at(16)), **QUICK)
+        fitted(Tiny, data, context(0, on_progress=stop_at(16)), **QUICK)
     state = context().work / "checkpoint.safetensors"
     state.write_bytes(state.read_bytes()[:-40])
     with pytest.raises(CorruptError, match=r"cannot be read.*delete it to start over"):
@@ -144,7 +144,7 @@ def test_a_damaged_checkpoint_is_named(data, context, every_step):
 
 def test_only_the_newest_checkpoint_is_kept(data, context, every_step):
     with pytest.raises(Stop):
-        fitted(Tiny, data, context(0, report=stop_at(152)), **QUICK)
+        fitted(Tiny, data, context(0, on_progress=stop_at(152)), **QUICK)
     assert [file.name for file in context().work.iterdir()] == ["checkpoint.safetensors"]
     stored = load_file(context().work / "checkpoint.safetensors")
     assert {"network.0.weight", "best.0.weight"} <= stored.keys()
