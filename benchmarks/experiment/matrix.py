@@ -1,4 +1,4 @@
-"""Which trainings and tests the conditions of a run ask for."""
+"""Trainings and tests that the conditions of a run ask for."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def exams(settings: RunSettings, detector: str) -> list[Exam]:
 
 def families_of(generators: Mapping[str, GeneratorSettings]) -> dict[str, str]:
     """Generator of a run -> family; one without a family is its own, together with its snapshots."""
-    return {name: one.family or GeneratorId.parse(name).base for name, one in generators.items()}
+    return {name: generator.family or GeneratorId.parse(name).base for name, generator in generators.items()}
 
 
 def _every(settings: RunSettings, variant: str = "") -> TrainSet:
@@ -57,8 +57,8 @@ def _every(settings: RunSettings, variant: str = "") -> TrainSet:
 def _matrix(settings: RunSettings, detector: str) -> list[Exam]:
     """Train on each generator and test on every one."""
     every = tuple(settings.generators)
-    asked = every if settings.conditions.matrix else ()
-    return [Exam(TrainSet.of(name), (*every, *_moments(settings, name, detector))) for name in asked]
+    tested = every if settings.conditions.matrix else ()
+    return [Exam(TrainSet.of(name), (*every, *_moments(settings, name, detector))) for name in tested]
 
 
 def _unseen(settings: RunSettings, detector: str) -> list[Exam]:
@@ -107,8 +107,8 @@ def _external(settings: RunSettings, detector: str) -> list[Exam]:
 
 def _shuffled(settings: RunSettings, detector: str) -> list[Exam]:
     """Train on shuffled labels, a control."""
-    asked = detector in settings.conditions.shuffled
-    return [Exam(_every(settings, SHUFFLED), tuple(settings.generators))] if asked else []
+    is_control = detector in settings.conditions.shuffled
+    return [Exam(_every(settings, SHUFFLED), tuple(settings.generators))] if is_control else []
 
 
 # condition -> what it asks of a detector; a new condition is one entry here and one member of `Condition`
@@ -143,10 +143,10 @@ def _wanted(settings: RunSettings, condition: Condition, detector: str) -> bool:
     return only is None or detector in only
 
 
-def _merged(found: list[Exam]) -> list[Exam]:
+def _merged(exams: list[Exam]) -> list[Exam]:
     """One exam a training: two conditions may ask for the same."""
     merged: dict[TrainSet, Exam] = {}
-    for exam in found:
+    for exam in exams:
         known = merged.get(exam.training, exam)
         merged[exam.training] = Exam(
             exam.training,

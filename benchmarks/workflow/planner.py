@@ -55,7 +55,7 @@ def plan(
     prepare = Prepare(seed=data.seed, data=data, fingerprint=source_fingerprint)
     shared = _Shared(
         prepare=prepare,
-        reference=Reference(asked=_quality(settings), data=prepare),
+        reference=Reference(measured_by=_quality(settings), data=prepare),
         external=_external(settings, external_fingerprints or {}),
         compute=compute or Compute(),
     )
@@ -144,13 +144,13 @@ def _external(
 def _quality(settings: RunSettings) -> dict[str, Any]:
     """Return the settings of the quality metrics; n is at most the number of forged images."""
     images = sum(settings.images.model_dump().values())
-    asked = settings.quality.model_dump(mode="json", exclude_defaults=not settings.quality.metrics)
-    return {"n": 0, "face_n": settings.quality.face_n} | asked | {"n": min(settings.quality.n, images)}
+    quality = settings.quality.model_dump(mode="json", exclude_defaults=not settings.quality.metrics)
+    return {"n": 0, "face_n": settings.quality.face_n} | quality | {"n": min(settings.quality.n, images)}
 
 
 @dataclass(frozen=True)
 class _Shared:
-    """What the repetitions of a run have in common.
+    """Stages and settings that the repetitions of a run share.
 
     Attributes:
         prepare: real faces.
@@ -192,7 +192,7 @@ class _Repetition:
         forged = {name: _forger(settings, name, each, shared) for name, each in settings.generators.items()}
         snapshots = _snapshots(settings, forged)
         quality = [
-            Quality(asked=_quality(settings), data=shared.prepare, forged=stage, reference=shared.reference)
+            Quality(measured_by=_quality(settings), data=shared.prepare, forged=stage, reference=shared.reference)
             for stage in (*forged.values(), *snapshots.values())
         ]
         detectors = _Detectors(settings, shared, forged, snapshots).stages()
@@ -296,10 +296,13 @@ class _Detectors:
             return Adopt(**common, folder=request.detector, files=request.files, resolution=resolution)
         learned = () if request.needs == "nothing" else training.generators
         real: Prepare | Perturb = self.shared.prepare
-        forged: dict[str, Forger | Perturb] = {one: self.forged[one] for one in learned}
+        forged: dict[str, Forger | Perturb] = {generator: self.forged[generator] for generator in learned}
         if training.perturbation != CLEAN:
             real = Perturb(faces=self.shared.prepare, perturbation=training.perturbation)
-            forged = {one: Perturb(faces=self.forged[one], perturbation=training.perturbation) for one in learned}
+            forged = {
+                generator: Perturb(faces=self.forged[generator], perturbation=training.perturbation)
+                for generator in learned
+            }
         if request.needs in ("discriminator", "snapshots"):
             adversary = self._adversary(request.adversary or _last_trained(settings, training))
             if adversary is None:

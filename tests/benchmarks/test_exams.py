@@ -63,13 +63,13 @@ def test_one_family_leaves_nothing_to_train_on():
 
 def test_checked_generators_carry_the_family_of_their_architecture_and_evaluation_reads_it():
     planned = prepare_run(made("conditions.unseen=true"))
-    evaluate = next(stage for stage in planned.stages if stage.kind == "evaluate")
+    evaluate = next(stage for stage in planned.stages if stage.action == "evaluate")
     assert evaluate.settings["families"] == {"dcgan": "conv-gan", "gan": "dense-gan", "cgan": "conv-gan"}
-    assert {stage.label for stage in planned.stages if stage.kind == "fit"} >= {"dct@gan", "dct@cgan+dcgan"}
+    assert {stage.label for stage in planned.stages if stage.action == "fit"} >= {"dct@gan", "dct@cgan+dcgan"}
     renamed = prepare_run(made("conditions.unseen=true", "generators.cgan.family=mine"))
-    keys = [[stage.key for stage in run.stages if stage.kind in ("train", "blend")] for run in (planned, renamed)]
+    keys = [[stage.key for stage in run.stages if stage.action in ("train", "blend")] for run in (planned, renamed)]
     assert keys[0] == keys[1]  # a family is no reason to train again
-    assert "dct@dcgan+gan" in {stage.label for stage in renamed.stages if stage.kind == "fit"}
+    assert "dct@dcgan+gan" in {stage.label for stage in renamed.stages if stage.action == "fit"}
 
 
 def test_what_asks_for_the_union_shares_one_training():
@@ -109,7 +109,7 @@ def test_a_discriminator_of_a_left_out_generator_is_never_used():
         made("conditions={matrix: false, unseen: true}", generators=("gan", "dcgan", "self-blended"),
              detectors=("disc-raw",))
     )  # fmt: skip
-    judges = {stage.name: stage.adversary.subject for stage in planned.stages if stage.kind == "fit"}
+    judges = {stage.name: stage.adversary.subject for stage in planned.stages if stage.action == "fit"}
     assert judges == {
         "fit disc-raw@dcgan+self-blended": "dcgan",
         "fit disc-raw@gan+self-blended": "gan",
