@@ -8,30 +8,35 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.evaluation.metrics import METRICS, load_metrics
 from benchmarks.experiment.configs import validated
 from benchmarks.experiment.matrix import exams, families_of
 from benchmarks.experiment.names import base_name, is_fitted, short_name
 from benchmarks.experiment.settings import Conditions, DetectorRequest, GeneratorSettings, RunSettings
 from benchmarks.protocol import ELSEWHERE, Condition, GeneratorId
+from benchmarks.report.sections import load_sections, section_digests
+from detect.data.perturb import perturbation
+from detect.detectors.registry import DETECTORS
+from forge.blending.blending import Blending
 from forge.core.errors import BenchError, InputError, UnknownNameError, quoted
 from forge.core.files import digest_file
 from forge.core.registry import code_files, is_file_reference, named_file
+from forge.generators import GENERATORS
+from forge.quality import QUALITY, load_more
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from forge.blending.blending import Blending
     from forge.generators.base import Architecture
     from forge.training.settings import LoopSettings
 
 
 def typed(settings: RunSettings) -> RunSettings:
     """Check the settings of every generator and detector by their own types, and write their defaults out."""
-    from detect.detectors.base import Detector
-    from detect.detectors.registry import DETECTORS
+    from detect.detectors.base import Detector  # imports pandas
 
     generators = {
-        name: _generator(name, request, settings.data.resolution) for name, request in settings.generators.items()
+        name: _generator(name, generator, settings.data.resolution) for name, generator in settings.generators.items()
     }
     detectors = {}
     for name, request in settings.detectors.items():
@@ -68,9 +73,7 @@ def _metrics(settings: RunSettings) -> dict[str, Any]:
     Raises:
         UnknownNameError, InputError: one is not known, is no metric, lacks a field, or has an id that is taken.
     """
-    from benchmarks.evaluation.metrics import METRICS, load_metrics
-    from forge.quality import QUALITY, load_more
-    from forge.quality.metric import QualityMetric
+    from forge.quality.metric import QualityMetric  # imports torch
 
     of_quality = []
     for name in settings.metrics:
@@ -102,8 +105,6 @@ def _sections(settings: RunSettings) -> dict[str, Any]:
     """
     if not settings.sections:
         return {}
-    from benchmarks.report.sections import load_sections, section_digests
-
     load_sections(settings.sections)
     return {"section_files": section_digests(settings.sections)}
 
@@ -114,8 +115,6 @@ def _perturbations(conditions: Conditions) -> Conditions:
     Raises:
         UnknownNameError, InputError: one is not known, is no perturbation, or two have one id.
     """
-    from detect.data.perturb import perturbation
-
     files: dict[str, dict[str, str]] = {}
     ids: dict[str, str] = {}
     for reference in conditions.robust:
@@ -168,9 +167,7 @@ def _check_conditions(settings: RunSettings, generators: Mapping[str, GeneratorS
 
 
 def _generator(name: str, generator: GeneratorSettings, resolution: int) -> GeneratorSettings:
-    from forge.blending.blending import Blending
-    from forge.generators import GENERATORS
-    from forge.generators.base import Architecture
+    from forge.generators.base import Architecture  # both import torch
     from forge.training.steps import method_of
 
     implementation = checked_class(
@@ -231,8 +228,7 @@ def _blending(name: str, generator: GeneratorSettings, settings: BaseModel, fami
 
 def _adopted(request: DetectorRequest, resolution: int) -> DetectorRequest:
     """Identify a fitted detector by its card, which holds the digests of all its files."""
-    from detect.artifact import read_card
-    from detect.detectors.registry import DETECTORS
+    from detect.artifact import read_card  # imports pandas
 
     folder = Path(request.detector)
     card = read_card(folder)
