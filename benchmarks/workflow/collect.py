@@ -51,8 +51,8 @@ from forge.core.files import parse_json, read_json
 from forge.faces.faceset import FaceSet, Images
 from forge.faces.imaging.grids import cut_grid
 from forge.generators import GENERATORS
-from forge.generators.artifact import TrainedGenerator, generator_place
-from forge.generators.visualize import Painter, strolls
+from forge.generators.artifact import TrainedGenerator, generator_folder
+from forge.generators.visualize import Painter, interpolations
 from forge.quality.measure import Comparison as QualityComparison
 from forge.quality.measure import Quality as MeasuredQuality
 
@@ -207,7 +207,7 @@ class _Collected:
                 **self._quality(quality),
             )
         place = self.job.path(stage.generator)
-        card = read_json(generator_place(place, stage.snapshot) / "generator.json")
+        card = read_json(generator_folder(place, stage.snapshot) / "generator.json")
         lines = (place / "log.jsonl").read_text(encoding="utf-8").splitlines()
         ticks = [parse_json(line, place / "log.jsonl") for line in lines]
         log = [tick for tick in ticks if tick["kimg"] <= card["kimg"]]
@@ -307,7 +307,7 @@ class _Collected:
     def _filmstrip(self, stage: Synthesize) -> list[tuple[float, Images]]:
         """Return the first eight fixed latents at up to eight snapshots of the training, none after the forgeries."""
         place = self.job.path(stage.generator)
-        kimg = read_json(generator_place(place, stage.snapshot) / "generator.json")["kimg"]
+        kimg = read_json(generator_folder(place, stage.snapshot) / "generator.json")["kimg"]
         grids = sorted(file for file in (place / "samples").glob("*k.png") if _kimg_of(file) <= kimg)
         if not grids:
             return []
@@ -316,9 +316,9 @@ class _Collected:
 
     def _interpolations(self, stage: Synthesize) -> Images:
         """Return faces of the generator that made a forged set, between latents."""
-        place = generator_place(self.job.path(stage.generator), stage.snapshot)
+        place = generator_folder(self.job.path(stage.generator), stage.snapshot)
         implementation = GENERATORS.load(stage.generator.architecture)
-        return strolls(Painter(TrainedGenerator.open(place, implementation=implementation), self.report.seed))
+        return interpolations(Painter(TrainedGenerator.open(place, implementation=implementation), self.report.seed))
 
 
 def _kimg_of(file: Path) -> float:
