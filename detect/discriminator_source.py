@@ -12,7 +12,7 @@ from forge.core.errors import InputError
 from forge.core.files import read_json_object, write_json
 from forge.core.registry import is_file_reference, was_loaded
 from forge.generators import GENERATORS
-from forge.generators.artifact import TrainedGenerator, generator_place
+from forge.generators.artifact import TrainedGenerator, generator_folder
 from forge.generators.base import Architecture
 from forge.generators.layers import MinibatchDeviation
 
@@ -46,7 +46,7 @@ class DiscriminatorSource:
         return [*(self._at(kimg) for kimg in before), self.open()]
 
     def _at(self, snapshot: float | None) -> TrainedGenerator:
-        return TrainedGenerator.open(generator_place(self.training, snapshot), implementation=self.implementation)
+        return TrainedGenerator.open(generator_folder(self.training, snapshot), implementation=self.implementation)
 
 
 @dataclass(frozen=True)

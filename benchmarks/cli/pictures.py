@@ -21,10 +21,10 @@ from forge.core.registry import is_file_reference
 from forge.faces.faceset import FaceSet
 from forge.faces.imaging.grids import Animation
 from forge.generators import GENERATORS
-from forge.generators.artifact import TrainedGenerator, generator_place, snapshot_name
+from forge.generators.artifact import TrainedGenerator, generator_folder, snapshot_name
 from forge.generators.base import Architecture
 from forge.generators.memorization import Distances
-from forge.generators.visualize import Painter, Suspects, suspects, training_place, write_pictures
+from forge.generators.visualize import NearestTraining, Painter, nearest_training, training_folder, write_pictures
 
 FORMATS = ("gif", "apng")
 
@@ -65,7 +65,7 @@ def generator_of_run(run: str, reference: str, *, store: Path, reports: Path) ->
     if name not in known:
         raise UnknownNameError(f"generator of run {report.name}", name, known)
     training = stored_result(results, stage_of(results, name, "train"), Store(store))
-    folder = generator_place(training, snapshot)
+    folder = generator_folder(training, snapshot)
     if snapshot is not None and not folder.is_dir():
         kept = sorted((file.parent.name for file in training.glob("snapshots/*/generator.json")), key=_moment)
         there = f"it kept: {', '.join(kept)}" if kept else "it kept none"
@@ -127,7 +127,7 @@ def show_generator(
         raise UnknownNameError("format", animation, FORMATS)
     trained = TrainedGenerator.open(found.place, implementation=found.implementation)
     faces = FaceSet.open(against) if against else None
-    for stored in (store, training_place(trained)):
+    for stored in (store, training_folder(trained)):
         if out.resolve().is_relative_to(stored.resolve()):
             raise InputError(f"--out {out} lies among the stored results in {stored}; choose another place")
     if out.exists() and not out.is_dir():
@@ -135,11 +135,11 @@ def show_generator(
     out.mkdir(parents=True, exist_ok=True)  # known before the work whether it can be written
     _print_card(trained)
     painter = Painter(trained, seed)
-    copies = suspects(painter, faces) if faces else None
-    for file in write_pictures(painter, out, animation=cast("Animation", animation), found=copies):
+    copies = nearest_training(painter, faces) if faces else None
+    for file in write_pictures(painter, out, animation=cast("Animation", animation), training_neighbours=copies):
         print(file)
     if copies and faces:
-        _print_suspects(copies, faces, trained)
+        _print_nearest(copies, faces, trained)
 
 
 def _print_card(trained: TrainedGenerator) -> None:
@@ -165,20 +165,20 @@ def _print_card(trained: TrainedGenerator) -> None:
 
 def _health(trained: TrainedGenerator) -> str:
     """What the health monitor said last, up to the generator's own moment."""
-    file = training_place(trained) / "health.json"
+    file = training_folder(trained) / "health.json"
     ticks: list[dict[str, Any]] = read_json(file) if file.is_file() else []
     seen = [tick for tick in ticks if tick["kimg"] <= trained.card.kimg]
     return f"{seen[-1]['state']} at {seen[-1]['kimg']:g}k: {seen[-1]['reason']}" if seen else "not watched"
 
 
-def _print_suspects(found: Suspects, faces: FaceSet, trained: TrainedGenerator) -> None:
+def _print_nearest(found: NearestTraining, faces: FaceSet, trained: TrainedGenerator) -> None:
     def line(who: str, distances: Distances) -> str:
         low, middle = distances[0], distances[len(distances) // 2]
         return f"{len(distances)} {who}: nearest {low:.1f}, median {middle:.1f} grey levels from a training face"
 
     print(line("forgeries", found.distances))
-    if len(found.yardstick):
-        print(line("real faces of split test", found.yardstick))
+    if len(found.real_baseline):
+        print(line("real faces of split test", found.real_baseline))
     if faces.card.digest != trained.card.data["digest"]:
         print(f"{faces.path} is not the set that {trained.card.name} was trained on ({trained.card.data['name']})")
     print(

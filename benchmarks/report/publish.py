@@ -70,7 +70,7 @@ def refuse_other_request(target: Path, request: RunRequest, photos: Mapping[str,
     other = ""
     asked = request.model_dump(mode="json")
     if before.get("request") != asked:  # an earlier version wrote none
-        other = f"another run, {quoted(str(before.get('command', '')), most=300)}"
+        other = f"another run, {quoted(str(before.get('command', '')), limit=300)}"
     elif any(keys.get(name, key) != key for name, key in photos.items()):
         other = "the same request with other photos (or of another version)"
     if other:

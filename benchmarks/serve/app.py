@@ -86,7 +86,7 @@ class Pages:
         runs = self.index.runs()
         groups = [("Detectors in folders", self.index.folders)] if self.index.folders else []
         groups += [(run.name, list(run.choices)) for run in runs if run.choices]
-        ready = [one.id for _, choices in groups for one in choices if one.ready]
+        ready = [choice.id for _, choices in groups for choice in choices if choice.ready]
         return self._answered(
             "index.html.j2",
             status,
@@ -188,8 +188,8 @@ def _add_api(app: FastAPI, queue: DetectionQueue) -> None:
     @app.get("/api/runs")
     async def runs() -> Response:
         folders = [
-            {"id": one.id, "detector": one.detector, "trained_on": one.trained_on, "ready": one.ready}
-            for one in queue.index.folders
+            {"id": choice.id, "detector": choice.detector, "trained_on": choice.trained_on, "ready": choice.ready}
+            for choice in queue.index.folders
         ]
         limits = {"bytes": queue.limits.bytes, "pixels": queue.limits.pixels, "formats": FORMATS}
         return JSONResponse({"runs": [run.as_json() for run in queue.index.runs()], "folders": folders} | limits)
@@ -209,12 +209,12 @@ def _add_files(app: FastAPI, index: RunIndex) -> None:
     @app.get("/reports/{name}/{path:path}")
     async def part(name: str, path: str) -> Response:
         file = report_file(index.page_of(name), path or "index.html")
-        kind = _TYPES.get(file.suffix.lower()) or mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+        media_type = _TYPES.get(file.suffix.lower()) or mimetypes.guess_type(file.name)[0] or "application/octet-stream"
         if file.suffix.lower() in (".html", ".svg"):
             text = file.read_text(encoding="utf-8")
             policy = report_policy(text) if file.suffix.lower() == ".html" else picture_policy(text)
-            return Response(text, media_type=kind, headers={"Content-Security-Policy": policy})
-        return FileResponse(file, media_type=kind, headers={"Content-Security-Policy": FILE_POLICY})
+            return Response(text, media_type=media_type, headers={"Content-Security-Policy": policy})
+        return FileResponse(file, media_type=media_type, headers={"Content-Security-Policy": FILE_POLICY})
 
 
 def report_file(folder: Path, path: str) -> Path:
@@ -253,11 +253,11 @@ def _add_errors(app: FastAPI, pages: Pages) -> None:
             return JSONResponse({"error": sentence}, status_code=status, headers=headers)
         return pages.message(HTTPStatus(status).phrase, sentence, status)
 
-    def handled(kind: type[Exception], explain: Callable[[Any], tuple[str, int]]) -> None:
+    def handled(error_class: type[Exception], explain: Callable[[Any], tuple[str, int]]) -> None:
         async def handler(request: Request, error: Exception) -> Response:
             return answered(request, *explain(error))
 
-        app.add_exception_handler(kind, handler)
+        app.add_exception_handler(error_class, handler)
 
     handled(BenchError, lambda error: (str(error), status_of(error)))
     handled(HTTPException, lambda error: (_SENTENCES.get(error.status_code, str(error.detail)), error.status_code))

@@ -32,7 +32,7 @@ class Choice:
         source: the run, or the folder's name.
         detector: its name.
         trained_on: its training forgeries.
-        place: where it is stored.
+        path: where it is stored.
         folder: whether it is a folder with detector.json of its own, and of no run.
     """
 
@@ -40,13 +40,13 @@ class Choice:
     source: str
     detector: str
     trained_on: str
-    place: Path
+    path: Path
     folder: bool = False
 
     @property
     def ready(self) -> bool:
         """Whether its weights are there."""
-        return self.place.is_dir()
+        return self.path.is_dir()
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,11 @@ class Run:
     def as_json(self) -> dict[str, Any]:
         """What /api/runs says of it."""
         plain = {key: value for key, value in vars(self).items() if key not in ("choices", "page")}
-        asked = [
+        choices = [
             {"id": choice.id, "detector": choice.detector, "trained_on": choice.trained_on, "ready": choice.ready}
             for choice in self.choices
         ]
-        return plain | {"choices": asked}
+        return plain | {"choices": choices}
 
 
 class RunIndex:
@@ -123,7 +123,7 @@ class RunIndex:
         """Every detector that can be asked, folders first."""
         return self.folders + [choice for run in self.runs() for choice in run.choices]
 
-    def choose(self, asked: str) -> Choice:
+    def choose(self, wanted: str) -> Choice:
         """The detector with this id, the first one of a run, or with "" the first one that is ready.
 
         Raises:
@@ -131,11 +131,11 @@ class RunIndex:
             InputError: none is ready.
         """
         choices = self.choices()
-        if asked:
+        if wanted:
             for choice in sorted(choices, key=lambda entry: not entry.ready):
-                if asked in (choice.id, choice.source):
+                if wanted in (choice.id, choice.source):
                     return choice
-            raise UnknownNameError("detector", asked, {choice.id for choice in choices})
+            raise UnknownNameError("detector", wanted, {choice.id for choice in choices})
         for choice in choices:
             if choice.ready:
                 return choice
@@ -144,7 +144,7 @@ class RunIndex:
     def stamp(self, choice: Choice) -> tuple[object, ...]:
         """Another value whenever the detector may have become another one."""
         results = self._folder(choice.source) / "results.json"
-        return (choice.id, _stamp(choice.place / "detector.json") if choice.folder else _stamp(results))
+        return (choice.id, _stamp(choice.path / "detector.json") if choice.folder else _stamp(results))
 
     def load(self, choice: Choice) -> Predictor:
         """Load a detector.
@@ -154,7 +154,7 @@ class RunIndex:
             CorruptError: a file of it was changed.
         """
         if choice.folder:
-            return predictor_at(choice.place, self._classes.get(choice.detector))
+            return predictor_at(choice.path, self._classes.get(choice.detector))
         reference = self._classes.get(choice.detector, choice.detector)
         return predictor_of(choice.source, reference, choice.trained_on, self.store, self.reports)
 

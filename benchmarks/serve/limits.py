@@ -116,14 +116,14 @@ async def read_away(request: Request, limits: Limits) -> None:
 
 async def _within(request: Request, limits: Limits) -> AsyncGenerator[bytes, None]:
     """The body as long as it is within the limit; a longer one is read away, none of it kept, and refused."""
-    most, seen = limits.bytes + _AROUND, 0
+    limit, seen = limits.bytes + _AROUND, 0
     async for chunk in request.stream():
         seen += len(chunk)
-        if seen <= most:
+        if seen <= limit:
             yield chunk
-        elif seen > _DRAINED * most:
+        elif seen > _DRAINED * limit:
             break
-    if seen > most:
+    if seen > limit:
         raise _too_large(limits)
 
 
@@ -145,7 +145,7 @@ def check_photo(data: bytes, limits: Limits) -> None:
         warnings.simplefilter("ignore")  # Pillow warns of sizes, which are checked here
         try:
             with Image.open(BytesIO(data), formats=FORMATS) as opened:
-                (width, height), kind = opened.size, opened.format
+                (width, height), image_format = opened.size, opened.format
         except UnidentifiedImageError as error:
             raise Refused(415, "this is not a JPEG, PNG or WebP photo; its content decides, not its name") from error
         except Image.DecompressionBombError as error:
@@ -157,7 +157,7 @@ def check_photo(data: bytes, limits: Limits) -> None:
         raise Refused(
             413, f"the photo has too many pixels: {width} x {height}, at most {_mega(limits.pixels)} are decoded"
         )
-    if kind not in ("PNG", "WEBP") and data.count(_START_OF_SCAN) > MOST_SCANS:
+    if image_format not in ("PNG", "WEBP") and data.count(_START_OF_SCAN) > MOST_SCANS:
         raise Refused(422, f"the photo is a JPEG of more than {MOST_SCANS} scans; save it anew and try again")
 
 

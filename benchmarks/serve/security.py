@@ -141,9 +141,9 @@ def report_policy(page: str) -> str:
     Args:
         page: HTML with a Content-Security-Policy in a meta element; without one no script and no style is allowed.
     """
-    found = _META.search(page[:4096])
+    policy = _META.search(page[:4096])
     allowed = {"style-src": "'none'", "script-src": "'none'"}
-    for directive in found[1].split(";") if found else ():
+    for directive in policy[1].split(";") if policy else ():
         name, _, sources = directive.strip().partition(" ")
         if name in allowed:
             allowed[name] = " ".join(_HASH.findall(sources)) or "'none'"

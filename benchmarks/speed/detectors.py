@@ -35,8 +35,8 @@ def networks(photos: str | None) -> list[Figure]:
         folder = Path(name)
         data = _data(folder, photos).limited(SEEN // 2, 16, 0)
         files = [
-            plain.write_pngs(view.read(), folder / f"{kind}-files")
-            for kind, view in (("real", data.train_real), ("forged", data.train_forged))
+            plain.write_pngs(view.read(), folder / f"{name}-files")
+            for name, view in (("real", data.train_real), ("forged", data.train_forged))
         ]
         detector = _fitted(data, folder, None, 64)
         ours = _rate(lambda: _fitted(data, folder, detector.precision, SEEN))
@@ -72,8 +72,8 @@ def perturbations(photos: str | None) -> list[Figure]:
 
 
 def _fit_seconds(family: str, data: FitData, folder: Path) -> float:
-    kind = DETECTORS.load(family)
-    detector, context = kind(kind.Settings(), RESOLUTION), _context(folder)
+    detector_class = DETECTORS.load(family)
+    detector, context = detector_class(detector_class.Settings(), RESOLUTION), _context(folder)
     return timed(lambda: detector.fit(data, context))
 
 

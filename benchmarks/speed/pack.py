@@ -54,7 +54,7 @@ RESOLUTION, QUALITY, METHOD = 128, 85, 4
 MIB = 1 << 20
 TRAVELS = 63 * MIB  # the tracked tree and the pack; 64 MiB are carried to the machine
 LARGEST = 60 * MIB  # the pack alone
-LEAST = 8_000  # photos
+MIN_PHOTOS = 8_000  # photos
 STEP = 500  # photos; the number is a multiple, so that an edit of the tree rarely changes the pack
 CARD_ROOM = 16 << 10  # bytes kept free for pack.json
 
@@ -79,7 +79,7 @@ def build_pack(
     out: Path,
     *,
     count: int | None = None,
-    least: int = LEAST,
+    min_photos: int = MIN_PHOTOS,
     step: int = STEP,
     room: int | None = None,
     workers: int = 2,
@@ -92,7 +92,7 @@ def build_pack(
         photos: FairFace's folder: `fairface_label_train.csv` and `train/`.
         out: folder of the pack; written beside it and renamed at the end.
         count: number of photos; as many as fit when None.
-        least: fewest photos when `count` is None.
+        min_photos: fewest photos when `count` is None.
         step: photos are added in groups of this size.
         room: largest size of the pack in bytes; what the tracked tree leaves free when None.
         workers: processes that encode photos; the pack does not depend on it.
@@ -115,7 +115,9 @@ def build_pack(
         (folder / WHEELS).mkdir()
         (download or download_wheels)(pins, folder / WHEELS)
         wheels = sum(wheel.stat().st_size for wheel in (folder / WHEELS).iterdir())
-        members = _faces(photos, count=count, least=least, step=step, room=room - wheels - CARD_ROOM, workers=workers)
+        members = _faces(
+            photos, count=count, min_photos=min_photos, step=step, room=room - wheels - CARD_ROOM, workers=workers
+        )
         write_zip(folder / FACES, members)
         card = _card(folder, pins, number=len(members) - 1)
         write_json(folder / CARD, card)
@@ -148,8 +150,8 @@ def download_wheels(pins: Mapping[str, Pin], folder: Path) -> None:
         BenchError: pip cannot; the message carries its last line.
     """
     lines = [f"{name}=={pin.version} --hash={' --hash='.join(pin.hashes)}" for name, pin in pins.items()]
-    with TemporaryDirectory() as place:
-        requirements = Path(place, "requirements.txt")
+    with TemporaryDirectory() as folder_name:
+        requirements = Path(folder_name, "requirements.txt")
         requirements.write_text("\n".join(lines) + "\n", encoding="utf-8")
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", *TARGET]
         command = [*pip, "--require-hashes", "--requirement", str(requirements), "--dest", str(folder)]
@@ -184,13 +186,13 @@ def encode(root: Path, files: Sequence[str]) -> list[bytes]:
     return images
 
 
-def _faces(photos: Path, *, count: int | None, least: int, step: int, room: int, workers: int) -> dict[str, bytes]:
+def _faces(photos: Path, *, count: int | None, min_photos: int, step: int, room: int, workers: int) -> dict[str, bytes]:
     """Name and contents of each file of `faces.zip`: the labels and the first photos of the label file that fit."""
     labels = read_labels(photos / LABELS)
     files = [file for file in labels.rows if (photos / file).is_file()]
-    least = least if count is None else count
-    if len(files) < least:
-        raise InputError(f"{photos} has {len(files):,} photos of its label file; the GPU pack needs {least:,}")
+    min_photos = min_photos if count is None else count
+    if len(files) < min_photos:
+        raise InputError(f"{photos} has {len(files):,} photos of its label file; the GPU pack needs {min_photos:,}")
     files = files[:count]
     chunks = [files[start : start + step] for start in range(0, len(files), step)]
     members: dict[str, bytes] = {}
@@ -201,9 +203,9 @@ def _faces(photos: Path, *, count: int | None, least: int, step: int, room: int,
         missing = zip_bytes(larger) - room
         if missing <= 0:
             members = larger
-        elif len(images) >= least:
+        elif len(images) >= min_photos:
             break
-    if len(members) - 1 < least:
+    if len(members) - 1 < min_photos:
         raise InputError(
             f"a GPU pack with {len(images):,} photos needs {missing / MIB:.2f} MiB more than there is room for; "
             "make the tracked files smaller or the number of photos"
@@ -273,12 +275,12 @@ def _replacing_folder(out: Path) -> Iterator[Path]:
     if out.exists() and not (out / CARD).is_file():
         raise InputError(f"{out} is there and is not a GPU pack; choose another place with --out or remove it first")
     out.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f"{out.name}.", suffix=".partial", dir=out.parent) as place:
-        fresh = Path(place, "new")
+    with TemporaryDirectory(prefix=f"{out.name}.", suffix=".partial", dir=out.parent) as parent:
+        fresh = Path(parent, "new")
         fresh.mkdir()
         yield fresh
         if out.exists():
-            out.rename(Path(place, "old"))
+            out.rename(Path(parent, "old"))
         fresh.rename(out)
 
 

@@ -68,27 +68,36 @@ def measure_gains(compute: Compute, *, seconds: float = 1.0) -> Iterator[Gain]:
         seconds: of each measurement.
     """
     faces = noise_set("real", RESOLUTION, IMAGES, ("forge", "train", "val"))
-    for kind, entries in execution_table().items():
+    for group, entries in execution_table().items():
         for name, entry in entries.items():
-            batch, step = (_generator if kind == "generators" else _detector)(name, faces, compute)
+            batch, step = (_generator if group == "generators" else _detector)(name, faces, compute)
             speeds = {
                 precision: rate(partial(step, precision), compute.torch_device, images=batch, seconds=seconds, steps=2)
                 for precision in ("fp32", "bf16")
             }
-            yield Gain(kind, name, speeds["fp32"], speeds["bf16"], compute.decide(entry))
+            yield Gain(group, name, speeds["fp32"], speeds["bf16"], compute.decide(entry))
 
 
 def _training(name: str, faces: FaceSet, compute: Compute) -> Training:
-    chosen, kind = shipped("generators", name, "quick"), GENERATORS.load(name)
+    chosen, architecture_class = shipped("generators", name, "quick"), GENERATORS.load(name)
     view, condition, codes = faces.view("forge"), None, None
     classes: tuple[tuple[int, ...], ...] = ()
     if name == "cgan":
         condition, view, codes = Condition.of(view, faces.card.attributes[:1])
         classes = (condition.classes,)
-    network, loop = kind.Settings(**chosen["network"]), TrainingSettings(**chosen["training"])
+    network, loop = architecture_class.Settings(**chosen["network"]), TrainingSettings(**chosen["training"])
     work = Path(tempfile.mkdtemp())
     return Training(
-        name, name, kind(network, RESOLUTION, *classes), loop, view, 0, compute, work, condition=condition, codes=codes
+        name,
+        name,
+        architecture_class(network, RESOLUTION, *classes),
+        loop,
+        view,
+        0,
+        compute,
+        work,
+        condition=condition,
+        codes=codes,
     )
 
 
@@ -98,8 +107,10 @@ def _generator(name: str, faces: FaceSet, compute: Compute) -> tuple[int, Callab
 
 
 def _detector(name: str, faces: FaceSet, compute: Compute) -> tuple[int, Callable[[Precision], object]]:
-    kind = DETECTORS.load(name)
-    detector: NetworkDetector[Any] = kind(kind.Settings(**shipped("detectors", name, "quick")), RESOLUTION)
+    detector_class = DETECTORS.load(name)
+    detector: NetworkDetector[Any] = detector_class(
+        detector_class.Settings(**shipped("detectors", name, "quick")), RESOLUTION
+    )
     trained = untrained(_training("dcgan", faces, compute))
     if isinstance(detector, DiscriminatorNetwork):
         detector.source, detector.blueprint = trained, Blueprint.of(trained, RESOLUTION)

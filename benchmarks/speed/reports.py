@@ -34,9 +34,9 @@ def reports(photos: str | None) -> list[Figure]:
     results = Results.model_validate(facts | {"detectors": [], "stages": [], "environment": {}} | figures)
     inputs = ReportInputs(results, scores, Pictures({}, {}, lambda source, sample: None))
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / "report"
-        writing = timed(lambda: write_report(place, inputs))
-        size = (place / "index.html").stat().st_size
+        report_folder = Path(folder) / "report"
+        writing = timed(lambda: write_report(report_folder, inputs))
+        size = (report_folder / "index.html").stat().st_size
     over = f"{len(results.cells)} cells over {len(test):,} scores"
     return [
         Figure("cells, tests, groups and audits from scores", measuring, "s", over),

@@ -74,8 +74,8 @@ def write_detector(folder: Path) -> None:
 def _server(folder: Path) -> Iterator[tuple[int, int]]:
     """A server in a process of its own: its port and its process."""
     command = [sys.executable, "-m", "benchmarks.cli.main", "serve", "--port", "0", "--detector", f"{folder}/xception"]
-    places = ["--reports", f"{folder}/reports", "--store", f"{folder}/runs"]
-    with subprocess.Popen([*command, *places], stdout=subprocess.PIPE, text=True) as process:
+    options = ["--reports", f"{folder}/reports", "--store", f"{folder}/runs"]
+    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True) as process:
         try:
             line = process.stdout.readline() if process.stdout else ""
             yield urlsplit(line.split()[0]).port or 0, process.pid
@@ -90,8 +90,8 @@ def _form(*, explain: bool) -> bytes:
     Image.fromarray(coarse).resize(SIZE, Image.Resampling.BICUBIC).save(data, format="JPEG", quality=90)
     part = f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\n'
     photo = (part % ("photo", '; filename="photo.jpg"')).encode() + data.getvalue()
-    asked = f"\r\n{part % ('explain', '')}{int(explain)}\r\n--{_BOUNDARY}--\r\n"
-    return photo + asked.encode()
+    explanation = f"\r\n{part % ('explain', '')}{int(explain)}\r\n--{_BOUNDARY}--\r\n"
+    return photo + explanation.encode()
 
 
 def _ask(port: int, form: bytes) -> int:

@@ -77,8 +77,8 @@ def score_rows(detectors: list[str], trained: list[str], tested: list[str], imag
         "perturbation": "none",
         "label": np.repeat([0] + [1] * len(tested), half),
     }
-    one = pd.DataFrame(block)
-    whole = pd.concat([one] * len(pairs), ignore_index=True)
+    scores = pd.DataFrame(block)
+    whole = pd.concat([scores] * len(pairs), ignore_index=True)
     whole.insert(0, "detector", np.repeat([detector for detector, _ in pairs], rows))
     whole.insert(1, "trained_on", np.repeat([name for _, name in pairs], rows))
     whole["score"] = rng.normal(size=len(whole)) + whole["label"]

@@ -37,16 +37,16 @@ def dcgan_step(architecture: Architecture, images: Tensor, *labels: Tensor) -> C
         for network in (generator, discriminator)
     ]
     count = len(images)
-    ones, zeros = torch.ones(count, device=device), torch.zeros(count, device=device)
+    real_targets, forged_targets = torch.ones(count, device=device), torch.zeros(count, device=device)
 
     def step() -> None:
         discriminator.zero_grad()
-        backward(binary_cross_entropy_with_logits(discriminator(images, *labels), ones))
+        backward(binary_cross_entropy_with_logits(discriminator(images, *labels), real_targets))
         forged = generator(architecture.latents(count, device), *labels)
-        backward(binary_cross_entropy_with_logits(discriminator(forged.detach(), *labels), zeros))
+        backward(binary_cross_entropy_with_logits(discriminator(forged.detach(), *labels), forged_targets))
         moves[1].step()
         generator.zero_grad()
-        backward(binary_cross_entropy_with_logits(discriminator(forged, *labels), ones))
+        backward(binary_cross_entropy_with_logits(discriminator(forged, *labels), real_targets))
         moves[0].step()
 
     return step
@@ -183,10 +183,10 @@ class _Generator(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         w = self.mapping(latents, None)
-        found = self.first(self.constant.expand(len(w), -1, -1, -1), w)
-        picture = self.picture(found, w)
+        features = self.first(self.constant.expand(len(w), -1, -1, -1), w)
+        picture = self.picture(features, w)
         for block in self.blocks:
             grow, refine, colour = cast(nn.ModuleList, block)
-            found = refine(grow(found, w), w)
-            picture = colour(found, w) + _zero_insertion(picture)
+            features = refine(grow(features, w), w)
+            picture = colour(features, w) + _zero_insertion(picture)
         return cast(Tensor, picture)

@@ -60,11 +60,11 @@ def score(network: nn.Module, files: Sequence[Path], *, batch: int = 64) -> NDAr
     """The plain evaluation loop: logits of a network with one output, [n]."""
     loader = DataLoader(PngFiles(files, [0.0] * len(files)), batch_size=batch, num_workers=WORKERS)
     network.eval()
-    found = []
+    logits = []
     with torch.no_grad():
         for inputs, _ in loader:
-            found.append(network(inputs).flatten().numpy())
-    return np.concatenate(found)
+            logits.append(network(inputs).flatten().numpy())
+    return np.concatenate(logits)
 
 
 def train(

@@ -51,8 +51,8 @@ from forge.core.files import parse_json, read_json
 from forge.faces.faceset import FaceSet, Images
 from forge.faces.imaging.grids import cut_grid
 from forge.generators import GENERATORS
-from forge.generators.artifact import TrainedGenerator, generator_place
-from forge.generators.visualize import Painter, strolls
+from forge.generators.artifact import TrainedGenerator, generator_folder
+from forge.generators.visualize import Painter
 from forge.quality.measure import Comparison as QualityComparison
 from forge.quality.measure import Quality as MeasuredQuality
 
@@ -207,7 +207,7 @@ class _Collected:
                 **self._quality(quality),
             )
         folder = self.job.path(stage.generator)
-        card = read_json(generator_place(folder, stage.snapshot) / "generator.json")
+        card = read_json(generator_folder(folder, stage.snapshot) / "generator.json")
         lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
         ticks = [parse_json(line, folder / "log.jsonl") for line in lines]
         log = [tick for tick in ticks if tick["kimg"] <= card["kimg"]]
@@ -307,7 +307,7 @@ class _Collected:
     def _filmstrip(self, stage: Synthesize) -> list[tuple[float, Images]]:
         """Return the first eight fixed latents at up to eight snapshots of the training, none after the forgeries."""
         folder = self.job.path(stage.generator)
-        kimg = read_json(generator_place(folder, stage.snapshot) / "generator.json")["kimg"]
+        kimg = read_json(generator_folder(folder, stage.snapshot) / "generator.json")["kimg"]
         grids = sorted(file for file in (folder / "samples").glob("*k.png") if _kimg_of(file) <= kimg)
         if not grids:
             return []
@@ -316,7 +316,7 @@ class _Collected:
 
     def _interpolations(self, stage: Synthesize) -> Images:
         """Return faces of the generator that made a forged set, between latents."""
-        folder = generator_place(self.job.path(stage.generator), stage.snapshot)
+        folder = generator_folder(self.job.path(stage.generator), stage.snapshot)
         implementation = GENERATORS.load(stage.generator.architecture)
         return strolls(Painter(TrainedGenerator.open(folder, implementation=implementation), self.report.seed))
 

@@ -38,29 +38,29 @@ _MOST_SQUEEZED = 3.0  # a profile is this much narrower than a full face
 _TO_AFFINE = np.linalg.pinv(np.column_stack([TEMPLATE, np.ones(5)]))  # [3, 5]
 
 
-def find_landmarks(read: Callable[[int], Images], count: int, told: Callable[[int], None]) -> Floats:
+def find_landmarks(read: Callable[[int], Images], count: int, on_done: Callable[[int], None]) -> Floats:
     """Find the main face of each image; costs far more than blending, so once a set.
 
     Args:
         read: gives the images from a position on, some at a time, uint8 [n, H, H, 3].
         count: images in all.
-        told: called with the number of images done.
+        on_done: called with the number of images done.
 
     Returns:
         [count, 5, 2]: x and y in pixels of eyes, nose and corners of the mouth; NaN where no face was found.
     """
     finder = FaceFinder(FINDER)
-    found = np.full((count, 5, 2), np.nan)
+    points = np.full((count, 5, 2), np.nan)
     done = 0
     while done < count:
         images = read(done)
         enlarged = [Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BILINEAR) for image in images]
         for number, landmarks in enumerate(finder.find(enlarged)):
             if landmarks is not None:
-                found[done + number] = landmarks * (images.shape[1] / SIDE)
+                points[done + number] = landmarks * (images.shape[1] / SIDE)
         done += len(images)
-        told(done)
-    return found
+        on_done(done)
+    return points
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,9 @@ class Placed:
     unit: Floats
     average: NDArray[np.bool_]
 
-    def outline(self, kind: NDArray[np.int64]) -> Floats:
-        """Corners of the face's convex outline in pixels, [N, E, 2]; `kind` [N]: 0 up to the brows, 1 to the hair."""
-        return np.asarray(OUTLINES[kind] @ self.affine[:, :2] + self.affine[:, 2:])
+    def outline(self, upper_edge: NDArray[np.int64]) -> Floats:
+        """Return the corners of the convex face outlines in pixels, [N, E, 2]; `upper_edge` [N]: 0 brows, 1 hair."""
+        return np.asarray(OUTLINES[upper_edge] @ self.affine[:, :2] + self.affine[:, 2:])
 
 
 def place(landmarks: Floats, side: int) -> Placed:
@@ -154,8 +154,8 @@ def wavy(field: Floats, reach: Floats, side: int) -> Floats:
         [N, side, side, 2], x and y in pixels, each at most `reach`.
     """
     points = field.shape[-1]
-    place = (np.arange(side) + 0.5) / side * (points - 1)
-    weights = np.exp(-0.5 * (place[:, None] - np.arange(points)) ** 2)
+    positions = (np.arange(side) + 0.5) / side * (points - 1)
+    weights = np.exp(-0.5 * (positions[:, None] - np.arange(points)) ** 2)
     weights /= weights.sum(1, keepdims=True)
     return np.asarray(np.moveaxis(weights @ field @ weights.T, 1, -1) * reach[:, None, None, None])
 

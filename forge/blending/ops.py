@@ -61,12 +61,12 @@ def sharpen(images: Pixels, alpha: Floats, lightness: Floats) -> Pixels:
 def coarsen(images: Pixels, factor: Floats) -> Pixels:
     """Shrink by `factor` to the nearest pixels, enlarge linearly to the old size."""
     side = images.shape[-1]
-    few = np.maximum(np.floor(side / factor), 1)[:, None]
+    smaller = np.maximum(np.floor(side / factor), 1)[:, None]
     ticks = np.arange(side)
-    kept = np.minimum(np.floor(ticks * (side / few)), side - 1)  # which pixel the small image's i-th one is
-    place = np.clip((ticks + 0.5) * (few / side) - 0.5, 0, few - 1)
-    chosen = (kept[:, :, None] == ticks) & (ticks[:, None] < few[:, :, None])
-    both = (_between(place, side) @ chosen.astype(np.float64)).astype(np.float32)
+    kept = np.minimum(np.floor(ticks * (side / smaller)), side - 1)  # which pixel the small image's i-th one is
+    positions = np.clip((ticks + 0.5) * (smaller / side) - 0.5, 0, smaller - 1)
+    chosen = (kept[:, :, None] == ticks) & (ticks[:, None] < smaller[:, :, None])
+    both = (_between(positions, side) @ chosen.astype(np.float64)).astype(np.float32)
     return _apply(images, both, both)
 
 
@@ -80,9 +80,9 @@ def move(images: Pixels, scale: Floats, shift: Floats) -> Pixels:
     """
     side = images.shape[-1]
     ticks, middle = np.arange(side), (side - 1) / 2
-    place = (ticks - middle - shift[:, :, None]) / scale[:, :, None] + middle
-    place = np.clip((side - 1) - abs((side - 1) - abs(place)), 0, side - 1)
-    rows, columns = (_between(place[:, axis], side).astype(np.float32) for axis in (0, 1))
+    positions = (ticks - middle - shift[:, :, None]) / scale[:, :, None] + middle
+    positions = np.clip((side - 1) - abs((side - 1) - abs(positions)), 0, side - 1)
+    rows, columns = (_between(positions[:, axis], side).astype(np.float32) for axis in (0, 1))
     return _apply(images, rows, columns)
 
 
@@ -92,9 +92,9 @@ def moved_points(points: Floats, scale: Floats, shift: Floats, side: int) -> Flo
     return (points - middle) * scale[:, None, ::-1] + middle + shift[:, None, ::-1]
 
 
-def _between(place: Floats, side: int) -> Floats:
+def _between(positions: Floats, side: int) -> Floats:
     """Matrices [N, n, side] that read a row of pixels at places [N, n] in 0..side-1 by linear interpolation."""
-    return np.maximum(0.0, 1 - abs(place[:, :, None] - np.arange(side)))
+    return np.maximum(0.0, 1 - abs(positions[:, :, None] - np.arange(side)))
 
 
 def _apply(images: Pixels, rows: Pixels, columns: Pixels) -> Pixels:

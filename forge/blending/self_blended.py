@@ -193,8 +193,8 @@ def _altered(images: Images, draws: _Draws, settings: SelfBlended) -> Images:
     tint = draws.within(("red", "green", "blue"), -settings.rgb_shift, settings.rgb_shift)
     pixels = shift_rgb(pixels, tint * (draws["tinted"] < settings.rgb_probability)[:, None])
     hue, saturation, value = (
-        draws.within(name, -most, most)
-        for name, most in (("hue", settings.hue), ("saturation", settings.saturation), ("value", settings.value))
+        draws.within(name, -reach, reach)
+        for name, reach in (("hue", settings.hue), ("saturation", settings.saturation), ("value", settings.value))
     )
     pixels = shift_hsv(pixels, hue, saturation, value)
     brightness = draws.within("brightness", -settings.brightness, settings.brightness)

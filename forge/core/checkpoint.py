@@ -93,13 +93,13 @@ def unpack_optimizer(prefix: str, optimizer: torch.optim.Optimizer, tensors: Map
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def refuse_other_settings(saved: dict[str, Any], asked: dict[str, Any], work: Path) -> None:
+def refuse_other_settings(saved: dict[str, Any], requested: dict[str, Any], work: Path) -> None:
     """Compare what a checkpoint was made with to what is asked for now.
 
     Raises:
         InputError: they differ; names every difference.
     """
-    before, now = _flat(saved), _flat(asked)
+    before, now = _flat(saved), _flat(requested)
     changed = [
         f"{key} differs"
         if isinstance(before.get(key), list)

@@ -135,9 +135,9 @@ class Compute:
 
 def default_threads() -> int:
     """Processor threads to compute with: OMP_NUM_THREADS where it is set, else one per core this process may use."""
-    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    if asked.isdigit() and int(asked) > 0:
-        return int(asked)
+    threads = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    if threads.isdigit() and int(threads) > 0:
+        return int(threads)
     return cores()
 
 

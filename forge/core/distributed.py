@@ -66,13 +66,13 @@ class ProcessGroup:
 
     def average(self, tensors: Iterable[Tensor]) -> None:
         """Replace tensors by their means over all processes, in one message."""
-        found = list(tensors)
-        if self.size == 1 or not found:
+        group = list(tensors)
+        if self.size == 1 or not group:
             return
-        flat = torch.cat([tensor.reshape(-1).float() for tensor in found])
+        flat = torch.cat([tensor.reshape(-1).float() for tensor in group])
         distributed.all_reduce(flat)
-        parts = torch.split(flat / self.size, [tensor.numel() for tensor in found])
-        for tensor, part in zip(found, parts, strict=True):
+        parts = torch.split(flat / self.size, [tensor.numel() for tensor in group])
+        for tensor, part in zip(group, parts, strict=True):
             tensor.copy_(part.view_as(tensor))
 
     def average_gradients(self, network: torch.nn.Module) -> None:

@@ -10,28 +10,28 @@ MOST_QUOTED = 80  # characters of a cell, a name or a value that a message repea
 _MOST_WORD, _MOST_MESSAGE = 500, 4000  # of a path, and of a whole message with what a library says in it
 
 
-def short(value: object, *, most: int = MOST_QUOTED) -> str:
-    r"""Return the text of user content for a message, at most `most` characters, control characters escaped.
+def short(value: object, *, limit: int = MOST_QUOTED) -> str:
+    r"""Return the text of user content for a message, at most `limit` characters, control characters escaped.
 
-    >>> print(short("a\tb"), short("x" * 5_000_000, most=5))
+    >>> print(short("a\tb"), short("x" * 5_000_000, limit=5))
     a\tb xxxx…
     """
     text = str(value)
-    text = text if len(text) <= most else f"{text[: most - 1]}…"
+    text = text if len(text) <= limit else f"{text[: limit - 1]}…"
     escaped = "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
-    return escaped if len(escaped) <= most else f"{escaped[: most - 1]}…"
+    return escaped if len(escaped) <= limit else f"{escaped[: limit - 1]}…"
 
 
-def quoted(value: object, *, most: int = MOST_QUOTED) -> str:
-    """Return user content in quotes for a message: at most `most` characters of it, control characters escaped.
+def quoted(value: object, *, limit: int = MOST_QUOTED) -> str:
+    """Return user content in quotes for a message: at most `limit` characters of it, control characters escaped.
 
     >>> print(quoted("xception"), quoted("it's"), quoted(3))
     'xception' "it's" 3
     """
     if not isinstance(value, str):
-        return short(repr(value), most=most)
-    text = repr(value if len(value) <= most else f"{value[: most - 1]}…")
-    return text if len(text) <= most + 2 else f"{text[:most]}…{text[-1]}"
+        return short(repr(value), limit=limit)
+    text = repr(value if len(value) <= limit else f"{value[: limit - 1]}…")
+    return text if len(text) <= limit + 2 else f"{text[:limit]}…{text[-1]}"
 
 
 def _bounded(message: str) -> str:
@@ -83,8 +83,8 @@ class UnknownNameError(InputError):
         names, whole = sorted(known), name
         name = short(name)  # similarity of two texts takes the product of their lengths
         close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-        likeness = [difflib.SequenceMatcher(None, one, name).ratio() for one in close]
-        close = [one for one, ratio in zip(close, likeness, strict=True) if ratio >= 0.85 * likeness[0]]
+        similarity = [difflib.SequenceMatcher(None, candidate, name).ratio() for candidate in close]
+        close = [candidate for candidate, ratio in zip(close, similarity, strict=True) if ratio >= 0.85 * similarity[0]]
         if close:
             hint = f"; did you mean {' or '.join(repr(c) for c in close)}?"
         elif len(names) <= 12:

@@ -39,27 +39,27 @@ class StepGraphs:
         self._pool: Any = None
         self._stream: Any = None
 
-    def __call__(self, kind: Hashable, *inputs: Tensor | None) -> None:
+    def __call__(self, variant: Hashable, *inputs: Tensor | None) -> None:
         """Run one step of this kind; inputs of a kind always have the same shapes."""
         if not self.enabled:
-            self._step(kind, *inputs)
-        elif self._runs[kind] < WARM_UP:
-            self._runs[kind] += 1
-            self._aside(kind, inputs)
+            self._step(variant, *inputs)
+        elif self._runs[variant] < WARM_UP:
+            self._runs[variant] += 1
+            self._aside(variant, inputs)
         else:
             self._fill(inputs)
-            if kind not in self._graphs and not self._captured(kind):
-                self._step(kind, *inputs)
+            if variant not in self._graphs and not self._captured(variant):
+                self._step(variant, *inputs)
             else:
-                self._graphs[kind].replay()
+                self._graphs[variant].replay()
 
-    def _aside(self, kind: Hashable, inputs: tuple[Tensor | None, ...]) -> None:
+    def _aside(self, variant: Hashable, inputs: tuple[Tensor | None, ...]) -> None:
         """Run eagerly on the stream that will be captured, so that autograd ties its nodes to that stream."""
         with torch.cuda.device(self._device):
             self._stream = self._stream or torch.cuda.Stream()  # type: ignore[no-untyped-call]
             self._stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(self._stream):
-                self._step(kind, *inputs)
+                self._step(variant, *inputs)
             torch.cuda.current_stream().wait_stream(self._stream)
 
     def _fill(self, inputs: tuple[Tensor | None, ...]) -> None:
@@ -70,10 +70,10 @@ class StepGraphs:
                 if held is not None and given is not None:
                     held.copy_(given, non_blocking=True)
 
-    def _captured(self, kind: Hashable) -> bool:
+    def _captured(self, variant: Hashable) -> bool:
         """Capture a kind of step; one that cannot be captured switches graphs off for good, and says so."""
         try:
-            self._capture(kind)
+            self._capture(variant)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
@@ -83,9 +83,9 @@ class StepGraphs:
             self.enabled = False
         return self.enabled
 
-    def _capture(self, kind: Hashable) -> None:
+    def _capture(self, variant: Hashable) -> None:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.device(self._device), torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
-            self._step(kind, *self._inputs)
+            self._step(variant, *self._inputs)
         self._pool = self._pool or graph.pool()
-        self._graphs[kind] = graph
+        self._graphs[variant] = graph

@@ -37,16 +37,16 @@ def imported_beside(path: Path) -> dict[str, Path]:
 
 def _modules_beside(path: Path) -> dict[str, list[Path]]:
     """Top-level names that a plug-in or its helpers import from beside it -> their files."""
-    found: dict[str, list[Path]] = {}
+    files_by_name: dict[str, list[Path]] = {}
     waiting, read = [path], {path}
     while waiting:
-        for name in sorted(_imported(ast.parse(waiting.pop().read_bytes())) - found.keys() - OURS):
+        for name in sorted(_imported(ast.parse(waiting.pop().read_bytes())) - files_by_name.keys() - OURS):
             files = _files_of(name, path.parent)
             if files:
-                found[name] = files
+                files_by_name[name] = files
             waiting += [file for file in files if file not in read]
             read.update(files)
-    return found
+    return files_by_name
 
 
 def _imported(tree: ast.AST) -> set[str]:
@@ -83,21 +83,21 @@ def _is_installed(name: str, folder: Path) -> bool:
         return False
     if spec is None:
         return known is not None
-    places = [spec.origin, *(spec.submodule_search_locations or ())]
-    return not any(place and folder in Path(place).resolve().parents for place in places)
+    locations = [spec.origin, *(spec.submodule_search_locations or ())]
+    return not any(location and folder in Path(location).resolve().parents for location in locations)
 
 
 class _Beside(MetaPathFinder):
     """Finds the files beside the plug-ins of this process, by the names that these import; nothing else there."""
 
     def __init__(self) -> None:
-        self.places: dict[str, Path] = {}  # name -> folder of the plug-in
+        self.locations: dict[str, Path] = {}  # name -> folder of the plug-in
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Find a top-level module; what lies inside a package Python finds by itself."""
-        folder = self.places.get(fullname)
+        folder = self.locations.get(fullname)
         if folder is None or path is not None:
             return None
         package, module = folder / fullname, folder / f"{fullname}.py"
@@ -125,9 +125,9 @@ def serve_beside(path: Path) -> None:
     """
     folder = path.parent
     for name in _modules_beside(path):
-        if _is_installed(name, folder) and _finder.places.get(name) is None:
+        if _is_installed(name, folder) and _finder.locations.get(name) is None:
             raise InputError(f"{quoted(str(folder / name))} has the name of an installed module; rename it")
-        other = _finder.places.setdefault(name, folder)
+        other = _finder.locations.setdefault(name, folder)
         if other != folder:
             raise InputError(
                 f"two plug-ins have a file {quoted(name)} beside them, in {other} and in {folder}; rename one"
@@ -138,10 +138,10 @@ def serve_beside(path: Path) -> None:
 
 def forget_beside() -> None:
     """Forget the files beside plug-ins of earlier commands of this process."""
-    for name in _finder.places:
+    for name in _finder.locations:
         for module in [module for module in sys.modules if module == name or module.startswith(f"{name}.")]:
             del sys.modules[module]
-    _finder.places.clear()
+    _finder.locations.clear()
 
 
 def unmet_imports(path: Path, attribute: str) -> list[tuple[str, int, str]]:

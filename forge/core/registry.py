@@ -124,7 +124,7 @@ def load_from_file(kind: str, reference: str) -> Any:  # noqa: ANN401 - whatever
         InputError: the file was not allowed, is not there, lacks the attribute, or running it failed.
     """
     attribute = reference.rpartition(":")[2]
-    path, module_name = _place(reference)
+    path, module_name = _file_and_module(reference)
     if path not in _allowed:
         raise InputError(
             f"{kind} {quoted(reference)} is code that a stored file names, and only this command may name code: give "
@@ -189,7 +189,7 @@ def code_files(reference: str) -> dict[str, Path]:
     Raises:
         InputError: a file cannot be read, or is not Python.
     """
-    path, _ = _place(reference)
+    path, _ = _file_and_module(reference)
     try:
         beside = imported_beside(path)
     except (OSError, SyntaxError, ValueError) as error:
@@ -203,7 +203,7 @@ def named_file(reference: str) -> str | None:
     Returns:
         A reference that may be loaded, or None where the command names no file of this name.
     """
-    path, _ = _place(reference)
+    path, _ = _file_and_module(reference)
     if path in _allowed:
         return reference
     others = sorted(allowed for allowed in _allowed if allowed.name == path.name and allowed.is_file())
@@ -212,10 +212,10 @@ def named_file(reference: str) -> str | None:
 
 def was_loaded(reference: str) -> bool:
     """Whether this process has run the file of "path/to/file.py:Attribute" already, because somebody named it."""
-    return _place(reference)[1] in sys.modules
+    return _file_and_module(reference)[1] in sys.modules
 
 
-def _place(reference: str) -> tuple[Path, str]:
+def _file_and_module(reference: str) -> tuple[Path, str]:
     """The file of a reference and the module name it gets here."""
     path = _resolved(reference.rpartition(":")[0])
     return path, f"bench_plugin_{path.stem}_{hashlib.sha256(bytes(path)).hexdigest()[:8]}"

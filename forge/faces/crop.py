@@ -82,9 +82,9 @@ class FaceFinder:
         scales = [self._scale(image) for image in images]
         canvases = np.stack([self._canvas(image, scale) for image, scale in zip(images, scales, strict=True)])
         with _one_thread():
-            found = self._detect(canvases)
+            faces_by_image = self._detect(canvases)
         out: list[Landmarks | None] = []
-        for image, scale, faces in zip(images, scales, found, strict=True):
+        for image, scale, faces in zip(images, scales, faces_by_image, strict=True):
             # coarser than float noise: the result must not depend on what else is in the batch
             out.append(None if faces is None else np.round(_main_face(*faces, image, scale), 1) * scale)
         return out
@@ -104,20 +104,20 @@ class FaceFinder:
 
     def _detect(self, canvases: NDArray[np.uint8]) -> list[tuple[NDArray[np.float64], Landmarks] | None]:
         """Boxes [n, 4] and landmarks [n, 5, 2] of the faces above the threshold, photo by photo."""
-        found: list[tuple[NDArray[np.float64], Landmarks] | None] = []
+        faces_by_image: list[tuple[NDArray[np.float64], Landmarks] | None] = []
         for faces in self._candidates(canvases):
             sure = [(box, points) for box, chance, points in faces if chance >= self.crop.threshold]
             if not sure:
-                found.append(None)
+                faces_by_image.append(None)
                 continue
             boxes, points = (np.asarray(values, float) - self._margin for values in zip(*sure, strict=True))
-            found.append((boxes, points))
-        return found
+            faces_by_image.append((boxes, points))
+        return faces_by_image
 
     def _candidates(self, canvases: NDArray[np.uint8]) -> list[list[tuple[Any, float, Any]]]:
         """Box, probability and landmarks of every candidate, photo by photo, in pixels of the canvas."""
         try:
-            found = self._network.detect(canvases, landmarks=True)
+            detections = self._network.detect(canvases, landmarks=True)
         except (RuntimeError, IndexError, ValueError):
             # facenet-pytorch fails on a batch when a candidate box of one photo lies wholly outside it
             if len(canvases) == 1:
@@ -125,7 +125,7 @@ class FaceFinder:
             return [self._candidates(canvases[i : i + 1])[0] for i in range(len(canvases))]
         return [
             [] if boxes is None else list(zip(boxes, chances, points, strict=True))
-            for boxes, chances, points in zip(*found, strict=True)
+            for boxes, chances, points in zip(*detections, strict=True)
         ]
 
 

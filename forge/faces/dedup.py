@@ -66,15 +66,15 @@ def near_duplicates(hashes: Hashes, thumbnails: Thumbnails) -> Pairs:
         Positions, int64 [m, 2], the smaller first. Where more than 16 images share a hash, the rest of them are
         compared with the first 16 only, so pairs may be missing between two later ones that are linked by no other.
     """
-    found = [np.empty((0, 2), np.int64)]
+    duplicates = [np.empty((0, 2), np.int64)]
     plain = is_plain(thumbnails)
     for candidates in _candidates(hashes):
         for start in range(0, len(candidates), _AT_ONCE):
             pairs = candidates[start : start + _AT_ONCE]
             threshold = np.where(plain[pairs].all(axis=1), MIN_CORRELATION_PLAIN, MIN_CORRELATION)
             alike = correlate(thumbnails[pairs[:, 0]], thumbnails[pairs[:, 1]]) >= threshold
-            found.append(pairs[alike])
-    return np.unique(np.concatenate(found), axis=0)
+            duplicates.append(pairs[alike])
+    return np.unique(np.concatenate(duplicates), axis=0)
 
 
 def is_plain(thumbnails: Thumbnails) -> NDArray[np.bool_]:

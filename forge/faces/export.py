@@ -61,6 +61,6 @@ def export(faces: FaceSet, out: Path, *, split: str | None = None, on_progress: 
 def source_of(faces: FaceSet) -> str:
     """What an image of a set is and where it comes from, for its mark."""
     card = faces.card
-    kind = "Synthetic image, not a photograph of a person" if card.kind == "forged" else "Image"
+    description = "Synthetic image, not a photograph of a person" if card.kind == "forged" else "Image"
     weights = card.provenance.get("weights_sha256")
-    return f"{kind}. From {card.name}, FaceSet {card.digest}{f', weights {weights}' if weights else ''}."
+    return f"{description}. From {card.name}, FaceSet {card.digest}{f', weights {weights}' if weights else ''}."

@@ -156,7 +156,7 @@ class Sources:
         faces, seed = self.views[split], derive_seed(self.seed, "order", split)
         order = np.random.default_rng(seed).permutation(len(faces)).astype(np.int64)
         types = {"id": "string", "identity": "string", **self.labels}
-        schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in types.items()])
+        schema = pa.schema([(name, pa.type_for_alias(type_name)) for name, type_name in types.items()])
         rows = pa.Table.from_pandas(faces.rows[list(types)].iloc[order], schema, preserve_index=False).to_pylist()
         return SourcePart(split, faces, order, rows, count)
 

@@ -116,8 +116,8 @@ def _check_size(decoded: Decoded, intake: Intake) -> None:
 def _aligned(
     waiting: list[tuple[int, Item, Decoded]], resolution: int, crop: FaceCrop
 ) -> Iterator[tuple[int, Item, Result]]:
-    found = _finder(crop).find([decoded.image for _, _, decoded in waiting])
-    for (position, item, decoded), landmarks in zip(waiting, found, strict=True):
+    landmarks_by_image = _finder(crop).find([decoded.image for _, _, decoded in waiting])
+    for (position, item, decoded), landmarks in zip(waiting, landmarks_by_image, strict=True):
         result: Result
         if landmarks is None:
             result = Unusable("no face", f"none with probability {crop.threshold} or more")

@@ -60,7 +60,7 @@ def prepare(
     min_side: int | None = None,
     kind: Literal["real", "forged"] = "real",
     name: str = "",
-    least: int = MIN_IMAGES,
+    min_images: int = MIN_IMAGES,
     workers: int = 2,
     on_progress: OnProgress = silent,
 ) -> FaceSet:
@@ -79,7 +79,7 @@ def prepare(
         min_side: reject photos whose shorter side has fewer pixels; by default the resolution, since an enlarged
             photo is blurred and a detector would see that.
         kind: what the photos are.
-        least: usable images below which nothing is made, at least 20.
+        min_images: usable images below which nothing is made, at least 20.
         name: of the set; by default the source's, of a folder the folder's.
         workers: processes; small sources are decoded in this one.
         on_progress: told about progress.
@@ -98,7 +98,7 @@ def prepare(
         )
         if isinstance(source, FileSource):
             taken.rejected += [(printable(file), "not read", why) for file, why in source.unread.items()]
-        plan = _decide(source, taken, splits, seed=seed, dedupe=dedupe, least=max(least, MIN_IMAGES))
+        plan = _decide(source, taken, splits, seed=seed, dedupe=dedupe, min_images=max(min_images, MIN_IMAGES))
         provenance = {
             "source": {"name": source.name, "fingerprint": source.identity(), **source.settings()},
             "preparation": {
@@ -212,8 +212,8 @@ class _Taken:
     def add(self, batch: Batch, positions: Sequence[int], pixels: IO[bytes], rows: IO[str]) -> None:
         """Keep a batch; `positions` are those of its chunk in the source."""
         pixels.write(batch.images.data)
-        for row, place in zip(batch.rows, batch.positions, strict=True):
-            row["id"] = f"{positions[place]:07d}"
+        for row, index in zip(batch.rows, batch.positions, strict=True):
+            row["id"] = f"{positions[index]:07d}"
             self.digests.append(bytes.fromhex(row["source_sha256"]))
             name = row["identity"]
             self.person.append(-1 if name is None else self.people.setdefault(name, len(self.people)))
@@ -276,15 +276,15 @@ class _Plan:
 
 
 def _decide(
-    source: Source, taken: _Taken, splits: Mapping[str, float], *, seed: int, dedupe: bool, least: int
+    source: Source, taken: _Taken, splits: Mapping[str, float], *, seed: int, dedupe: bool, min_images: int
 ) -> _Plan:
     total = len(taken)
-    _check_enough(source, taken, total, 0, least)
+    _check_enough(source, taken, total, 0, min_images)
     same, first = _exact(taken.digests)
     pairs = np.concatenate([same, near_duplicates(np.concatenate(taken.hashes), np.concatenate(taken.thumbnails))])
     original = clusters(total, pairs)
     used = original == np.arange(total) if dedupe else np.ones(total, bool)
-    _check_enough(source, taken, int(used.sum()), int(total - used.sum()), least)
+    _check_enough(source, taken, int(used.sum()), int(total - used.sum()), min_images)
 
     person = np.array(taken.person, np.int64)
     group_of, root = _groups(original, person, used)
@@ -307,8 +307,8 @@ def _decide(
 
 def _exact(digests: Sequence[bytes]) -> tuple[Numbers, Numbers]:
     """Pairs (first, later) of the same bytes [m, 2], and for each image the first one with its bytes [n]."""
-    place: dict[bytes, int] = {}
-    first = np.array([place.setdefault(digest, i) for i, digest in enumerate(digests)], np.int64)
+    positions: dict[bytes, int] = {}
+    first = np.array([positions.setdefault(digest, i) for i, digest in enumerate(digests)], np.int64)
     later = np.flatnonzero(first < np.arange(len(first)))
     return np.stack([first[later], later], axis=1), first
 
@@ -325,8 +325,8 @@ def _groups(original: Numbers, person: Numbers, used: NDArray[np.bool_]) -> tupl
     return group_of, members[first]
 
 
-def _check_enough(source: Source, taken: _Taken, usable: int, duplicates: int, least: int) -> None:
-    if usable >= least:
+def _check_enough(source: Source, taken: _Taken, usable: int, duplicates: int, min_images: int) -> None:
+    if usable >= min_images:
         return
     reasons = Counter(reason for _, reason, _ in taken.rejected)
     if duplicates:
@@ -335,7 +335,7 @@ def _check_enough(source: Source, taken: _Taken, usable: int, duplicates: int, l
     example = f" (e.g. {taken.rejected[0][0]}: {': '.join(taken.rejected[0][1:])})" if taken.rejected else ""
     raise InputError(
         f"source {quoted(source.name)}{_where(source)}: {usable} of {taken.seen} images are usable, at least "
-        f"{least} are needed; rejected: {why or 'none'}{example}; add images or correct these"
+        f"{min_images} are needed; rejected: {why or 'none'}{example}; add images or correct these"
     )
 
 

@@ -67,7 +67,7 @@ class FaceSetWriter:
         clash = sorted(set(self.attributes) & set(CORE_COLUMNS))
         if clash:
             raise InputError(f"label column {quoted(clash[0])} has the name of a column every set has; rename it")
-        columns = CORE_COLUMNS | {name: pa.type_for_alias(kind) for name, kind in self.attributes.items()}
+        columns = CORE_COLUMNS | {name: pa.type_for_alias(type_name) for name, type_name in self.attributes.items()}
         self._schema = pa.schema(list(columns.items()))
         self._per_shard = max(1, self.shard_bytes // (self.resolution**2 * 3))
         self._shard_counts: list[int] = []
@@ -85,17 +85,17 @@ class FaceSetWriter:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_class: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
             self._table.close()
             self._close_shard()
-            if kind is None:
+            if error_class is None:
                 self._write_card()
         except BaseException as late:
             self._stack.__exit__(type(late), late, late.__traceback__)
             raise
-        self._stack.__exit__(kind, error, trace)
+        self._stack.__exit__(error_class, error, trace)
 
     @property
     def count(self) -> int:

@@ -168,7 +168,7 @@ def snapshot_name(kimg: float) -> str:
     return f"{kimg:g}k"
 
 
-def generator_place(training: Path, snapshot: float | None) -> Path:
+def generator_folder(training: Path, snapshot: float | None) -> Path:
     """Where a training keeps a generator: the finished one, or the snapshot after so many thousand images."""
     return training if snapshot is None else training / "snapshots" / snapshot_name(snapshot)
 

@@ -56,20 +56,20 @@ class Condition:
         view, texts = FaceView(view.faces, view.index[labelled]), rows[labelled].astype(str)
         values: dict[str, tuple[str, ...]] = {}
         for column in columns:
-            found = tuple(sorted(texts[column].unique()))
-            if len(found) < 2:
-                only = f"only {quoted(found[0])}" if found else "no value at all"
+            column_values = tuple(sorted(texts[column].unique()))
+            if len(column_values) < 2:
+                only = f"only {quoted(column_values[0])}" if column_values else "no value at all"
                 raise InputError(f"label column {quoted(column)} has {only}; a condition needs at least two values")
-            if len(found) > MAX_VALUES:
+            if len(column_values) > MAX_VALUES:
                 raise InputError(
-                    f"label column {quoted(column)} has {len(found)} different values; a condition needs "
+                    f"label column {quoted(column)} has {len(column_values)} different values; a condition needs "
                     f"classes, at most "
                     f"{MAX_VALUES}"
                 )
-            values[column] = found
+            values[column] = column_values
         shares = {
-            column: tuple(float(share) for share in texts[column].value_counts(normalize=True).loc[list(found)])
-            for column, found in values.items()
+            column: tuple(float(share) for share in texts[column].value_counts(normalize=True).loc[list(column_values)])
+            for column, column_values in values.items()
         }
         condition = cls(values, shares)
         return condition, view, condition.encode(texts)
@@ -138,8 +138,8 @@ class Condition:
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """From what `to_json` gave."""
         return cls(
-            {name: tuple(found) for name, found in value["values"].items()},
-            {name: tuple(found) for name, found in value["shares"].items()},
+            {name: tuple(entries) for name, entries in value["values"].items()},
+            {name: tuple(entries) for name, entries in value["shares"].items()},
         )
 
 

@@ -50,13 +50,13 @@ def closest(faces: Images, training: Iterable[Images], *, search: Search = neare
     Returns:
         The training faces, mirrored where that is nearer, uint8 [n, H, W, 3], and their distances, float32 [n].
     """
-    found, distances = np.zeros_like(faces), np.full(len(faces), np.inf, np.float32)
+    neighbours, distances = np.zeros_like(faces), np.full(len(faces), np.inf, np.float32)
     for batch in training:
         for turned in (batch, np.ascontiguousarray(batch[:, :, ::-1])):
             indices, here = search(faces, turned)
             nearer = here < distances
-            found[nearer], distances[nearer] = turned[indices[nearer]], here[nearer]
-    return found, distances
+            neighbours[nearer], distances[nearer] = turned[indices[nearer]], here[nearer]
+    return neighbours, distances
 
 
 def _copies(faces: Images) -> NDArray[np.float32]:

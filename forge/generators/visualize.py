@@ -27,7 +27,7 @@ ROWS = 16  # label combinations that are shown
 LEVELS = (0.0, 0.25, 0.5, 0.7, 1.0)  # of truncation
 MOMENTS, FILMED = 8, 6  # of the training, and latents that are followed through it
 POINTS, FRAMES, MILLISECONDS = 5, 80, 50  # of the walk: latents it passes, frames, time a frame
-SEARCHED, SUSPECTS = 1000, 8  # forgeries that are compared with the training faces, and those that are shown
+SEARCHED, SHOWN_NEAREST = 1000, 8  # forgeries that are compared with the training faces, and those that are shown
 _AT_ONCE, _COMPARED = 64, 4096  # faces made at once, training faces compared at once
 _FINE = 512  # steps between two points, of which a walk takes some
 
@@ -89,23 +89,23 @@ class Painter:
 
     def labels(self, count: int) -> Codes | None:
         """Labels int64 [count, C] that take the most frequent combinations in turn; None where there are none."""
-        found = self.combinations()
-        return None if found is None else np.resize(found, (count, found.shape[1]))
+        combinations = self.combinations()
+        return None if combinations is None else np.resize(combinations, (count, combinations.shape[1]))
 
 
 def samples(painter: Painter) -> Image.Image:
     """64 random faces that nobody chose among; or one row a label combination, of the same latents in each row."""
-    found, condition = painter.combinations(), painter.trained.condition
-    if found is None or condition is None:
+    combinations, condition = painter.combinations(), painter.trained.condition
+    if combinations is None or condition is None:
         return sheet(painter.faces(painter.latents(COLUMNS * COLUMNS, "samples")), columns=COLUMNS)
-    rows = found[np.lexsort(found.T[::-1])]
+    rows = combinations[np.lexsort(combinations.T[::-1])]
     latents = painter.latents(COLUMNS, "samples").repeat(len(rows), 1)
     faces = painter.faces(latents, rows.repeat(COLUMNS, axis=0))
     every = int(np.prod(condition.classes, dtype=object))
     caption = f"{', '.join(condition.values)}; same latents in every row"
     if every > len(rows):
         caption += f"\nthe {len(rows)} most frequent of {every} label combinations"
-    labels = [", ".join(told.values()) for told in condition.decode(rows)]
+    labels = [", ".join(values.values()) for values in condition.decode(rows)]
     return sheet(faces, columns=COLUMNS, caption=caption, labels=labels)
 
 
@@ -136,8 +136,8 @@ def closed_walk(points: Sequence[Tensor], steps: int) -> Tensor:
     fine = torch.stack([slerp(a, b, i / _FINE) for a, b in ways for i in range(_FINE)])
     gone = (fine.roll(-1, 0) - fine).norm(dim=2).cumsum(0)  # after each fine step: points differ in distance
     wanted = torch.arange(steps)[:, None] / steps * gone[-1]
-    places = torch.searchsorted(gone.T.contiguous(), wanted.T.contiguous(), right=True).T.clamp(max=len(fine) - 1)
-    return fine.gather(0, places[:, :, None].expand(-1, -1, fine.shape[2]))
+    indices = torch.searchsorted(gone.T.contiguous(), wanted.T.contiguous(), right=True).T.clamp(max=len(fine) - 1)
+    return fine.gather(0, indices[:, :, None].expand(-1, -1, fine.shape[2]))
 
 
 def walk(painter: Painter) -> Images:
@@ -150,7 +150,7 @@ def walk(painter: Painter) -> Images:
     return np.stack([np.asarray(grid(frame, columns=count)) for frame in frames])
 
 
-def strolls(painter: Painter, *, rows: int = 3, steps: int = COLUMNS) -> Images:
+def interpolations(painter: Painter, *, rows: int = 3, steps: int = COLUMNS) -> Images:
     """Ways from one random latent to another in equal angles, the label of each kept: uint8 [rows * steps, H, W, 3]."""
     start, end = painter.latents(2 * rows, "strolls").chunk(2)
     way = torch.stack([slerp(start, end, i / (steps - 1)) for i in range(steps)], dim=1)
@@ -166,10 +166,10 @@ def truncation(painter: Painter) -> Image.Image:
     return sheet(faces, columns=COLUMNS, caption="truncation", labels=labels)
 
 
-def training_place(trained: TrainedGenerator) -> Path:
+def training_folder(trained: TrainedGenerator) -> Path:
     """The directory of its whole training: its own, or for a snapshot the one that holds it."""
-    place = trained.path.resolve()
-    return place.parents[1] if place.parent.name == "snapshots" else place
+    path = trained.path.resolve()
+    return path.parents[1] if path.parent.name == "snapshots" else path
 
 
 def moments(trained: TrainedGenerator) -> list[tuple[float, Images]]:
@@ -177,7 +177,7 @@ def moments(trained: TrainedGenerator) -> list[tuple[float, Images]]:
 
     Of a snapshot: up to its own moment. Empty where the grids were not kept.
     """
-    grids = sorted((training_place(trained) / "samples").glob("*k.png"))
+    grids = sorted((training_folder(trained) / "samples").glob("*k.png"))
     files = [(moment, file) for file in grids if (moment := float(file.stem.rstrip("k"))) <= trained.card.kimg]
     chosen = sorted(set(np.linspace(0, len(files) - 1, MOMENTS).round().astype(int).tolist())) if files else []
     return [(files[i][0], cut_grid(Image.open(files[i][1]))) for i in chosen]
@@ -191,23 +191,23 @@ def filmstrip(training: Sequence[tuple[float, Images]]) -> Image.Image:
 
 
 @dataclass(frozen=True)
-class Suspects:
+class NearestTraining:
     """The forgeries that are most like a training face.
 
     Attributes:
         picture: eight of them, each above its nearest training face: it shows real photos.
         distances: of all forgeries that were compared to their nearest training face, ascending.
-        yardstick: the same of real faces that were not trained on, ascending; empty where the set has none apart.
+        real_baseline: the same of real faces that were not trained on, ascending; empty where the set has none apart.
         licence: of the photos.
     """
 
     picture: Image.Image
     distances: Distances
-    yardstick: Distances
+    real_baseline: Distances
     licence: str
 
 
-def suspects(painter: Painter, training: FaceSet, *, search: Search = nearest) -> Suspects:
+def nearest_training(painter: Painter, training: FaceSet, *, search: Search = nearest) -> NearestTraining:
     """Compare 1000 random forgeries with the training faces: split "forge" of the set, or all where it has none.
 
     Args:
@@ -229,26 +229,26 @@ def suspects(painter: Painter, training: FaceSet, *, search: Search = nearest) -
         codes = condition.draw(SEARCHED, "training", np.random.default_rng(derive_seed(painter.seed, "nearest labels")))
     forged = painter.faces(painter.latents(SEARCHED, "nearest"), codes)
     view = training.view("forge" if card.splits.get("forge") else None)
-    found, distances = closest(forged, view.batches(_COMPARED), search=search)
+    neighbours, distances = closest(forged, view.batches(_COMPARED), search=search)
     order = distances.argsort(kind="stable")
-    chosen = order[:SUSPECTS]
+    chosen = order[:SHOWN_NEAREST]
     terms = textwrap.fill(f"lower row: real faces of {card.name}, licence: {card.licence}", 72)
     picture = sheet(
-        np.concatenate([forged[chosen], found[chosen]]),
-        columns=SUSPECTS,
+        np.concatenate([forged[chosen], neighbours[chosen]]),
+        columns=SHOWN_NEAREST,
         caption=f"{terms}\npublish this picture only if that licence allows it",
         titles=[f"{distance:.1f}" for distance in distances[chosen]],
         labels=["forged", "training"],
     )
-    yardstick = np.empty(0, np.float32)
+    real_baseline = np.empty(0, np.float32)
     if card.splits.get("forge") and card.splits.get("test"):
         unseen = training.view("test").sample(SEARCHED, painter.seed).read()
-        yardstick = np.sort(closest(unseen, view.batches(_COMPARED), search=search)[1])
-    return Suspects(picture, distances[order], yardstick, card.licence)
+        real_baseline = np.sort(closest(unseen, view.batches(_COMPARED), search=search)[1])
+    return NearestTraining(picture, distances[order], real_baseline, card.licence)
 
 
 def write_pictures(
-    painter: Painter, out: Path, *, animation: Animation = "gif", found: Suspects | None = None
+    painter: Painter, out: Path, *, animation: Animation = "gif", training_neighbours: NearestTraining | None = None
 ) -> list[Path]:
     """Write what can be shown of a generator; the same generator and seed give the same bytes.
 
@@ -256,20 +256,24 @@ def write_pictures(
         painter: makes the faces.
         out: directory; made where missing, older pictures in it are replaced.
         animation: format of the walk.
-        found: suspects to write too; the only picture that shows photos.
+        training_neighbours: of `nearest_training`, to write too: the only picture that shows photos.
 
     Returns:
         The files: samples.png, walk.gif (APNG: walk.png), truncation.png where the generator can be truncated,
-        filmstrip.png where sample grids of its training were kept, nearest.png where `found` was given.
+        filmstrip.png where sample grids of its training were kept, nearest.png where `training_neighbours` was given.
     """
     card = painter.trained.card
     source = marks.origin(card.name, card.weights_sha256)
-    photos = f"Upper row: {source} The lower row shows real faces under the licence: {found.licence}" if found else ""
+    photos = (
+        f"Upper row: {source} The lower row shows real faces under the licence: {training_neighbours.licence}"
+        if training_neighbours
+        else ""
+    )
     pictures = {
         "samples": (samples(painter), source),
         "truncation": (truncation(painter) if painter.trained.architecture.truncates else None, source),
         "filmstrip": (filmstrip(training) if (training := moments(painter.trained)) else None, source),
-        "nearest": (found.picture if found else None, photos),
+        "nearest": (training_neighbours.picture if training_neighbours else None, photos),
     }
     walking = out / ("walk.gif" if animation == "gif" else "walk.png")
     write_animation(walking, walk(painter), milliseconds=MILLISECONDS, source=source, animation=animation)

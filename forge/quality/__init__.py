@@ -49,25 +49,25 @@ def load_more(names: Sequence[str]) -> list[ScalarMetric]:
     """
     from forge.quality.metric import Better, ScalarMetric
 
-    found: list[ScalarMetric] = []
+    metrics: list[ScalarMetric] = []
     for name in names:
         if name in QUALITY.entries:
             raise InputError(f"quality metric {quoted(name)} is measured in every run; leave it out")
-        kind = QUALITY.load(name)
-        if not (isinstance(kind, type) and issubclass(kind, ScalarMetric)):
+        metric_class = QUALITY.load(name)
+        if not (isinstance(metric_class, type) and issubclass(metric_class, ScalarMetric)):
             raise InputError(f"quality metric {quoted(name)} must be a subclass of forge.quality.metric.ScalarMetric")
-        lacking = [field for field in ("id", "title") if not isinstance(getattr(kind, field, None), str)]
-        lacking += sorted(getattr(kind, "__abstractmethods__", ()))
+        lacking = [field for field in ("id", "title") if not isinstance(getattr(metric_class, field, None), str)]
+        lacking += sorted(getattr(metric_class, "__abstractmethods__", ()))
         if lacking:
             raise InputError(f"quality metric {quoted(name)} does not define {', '.join(lacking)}, which every one has")
-        if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", kind.id):
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", metric_class.id):
             raise InputError(f"quality metric {quoted(name)}: its id must be lower case letters, digits and _")
-        if kind.id in QUALITY.entries or kind.id in [one.id for one in found]:
-            raise InputError(f"quality metric {quoted(name)}: its id {quoted(kind.id)} is taken")
-        if kind.better not in get_args(Better):
+        if metric_class.id in QUALITY.entries or metric_class.id in [metric.id for metric in metrics]:
+            raise InputError(f"quality metric {quoted(name)}: its id {quoted(metric_class.id)} is taken")
+        if metric_class.better not in get_args(Better):
             raise InputError(f"quality metric {quoted(name)}: better is one of {', '.join(get_args(Better))}")
         try:
-            found.append(kind())
+            metrics.append(metric_class())
         except Exception as error:  # code of others may raise anything; it is named and re-raised
             raise InputError(f"quality metric {quoted(name)} cannot be made: {quoted(str(error))}") from error
-    return found
+    return metrics

@@ -39,13 +39,13 @@ class Share(Result):
         return cls(hits=hits, n=n, value=hits / n, low=float(interval.low), high=float(interval.high))
 
 
-def check_images(sets: Mapping[str, NDArray[Any]], *, equal_n: bool = False, least: int = MIN_IMAGES) -> None:
+def check_images(sets: Mapping[str, NDArray[Any]], *, equal_n: bool = False, min_images: int = MIN_IMAGES) -> None:
     """Refuse what no metric can use: each set must be uint8 [n, H, H, 3], all of one size.
 
     Args:
         sets: image arrays by the name an error calls them.
         equal_n: all sets must have the same number of images.
-        least: images a set must have.
+        min_images: images a set must have.
 
     Raises:
         InputError: wrong type or shape, too few images, different resolutions or counts.
@@ -55,8 +55,8 @@ def check_images(sets: Mapping[str, NDArray[Any]], *, equal_n: bool = False, lea
             raise InputError(f"{name} images are {images.dtype}; give uint8 pixels in 0..255")
         if images.ndim != 4 or images.shape[3] != 3 or images.shape[1] != images.shape[2]:
             raise InputError(f"{name} images have the shape {images.shape}; give square RGB images [n, H, H, 3]")
-        if len(images) < least:
-            raise InputError(f"{name} has {len(images)} images; measuring needs at least {least}, make more")
+        if len(images) < min_images:
+            raise InputError(f"{name} has {len(images)} images; measuring needs at least {min_images}, make more")
     sides = {name: images.shape[1] for name, images in sets.items()}
     if len(set(sides.values())) > 1:
         listed = ", ".join(f"{name} {side} px" for name, side in sides.items())
@@ -67,8 +67,8 @@ def check_images(sets: Mapping[str, NDArray[Any]], *, equal_n: bool = False, lea
         raise InputError(f"the sets differ in their number of images ({listed}); draw the same number from each")
 
 
-def check_features(sets: Mapping[str, NDArray[Any]], *, least: int = MIN_IMAGES) -> None:
-    """Refuse feature arrays that are not finite [n, D] with one D and at least `least` rows.
+def check_features(sets: Mapping[str, NDArray[Any]], *, min_images: int = MIN_IMAGES) -> None:
+    """Refuse feature arrays that are not finite [n, D] with one D and at least `min_images` rows.
 
     Raises:
         InputError: see above.
@@ -76,8 +76,10 @@ def check_features(sets: Mapping[str, NDArray[Any]], *, least: int = MIN_IMAGES)
     for name, features in sets.items():
         if features.ndim != 2 or not np.issubdtype(features.dtype, np.floating):
             raise InputError(f"{name} features are {features.dtype} {features.shape}; give floats [n, D]")
-        if len(features) < least:
-            raise InputError(f"{name} has {len(features)} rows of features; at least {least} are needed, add images")
+        if len(features) < min_images:
+            raise InputError(
+                f"{name} has {len(features)} rows of features; at least {min_images} are needed, add images"
+            )
         if not np.isfinite(features).all():
             raise InputError(f"{name} features are not finite; check the extractor")
     widths = {name: features.shape[1] for name, features in sets.items()}

@@ -39,7 +39,7 @@ def face_rate(images: Images, *, n: int = 256, seed: int = 0) -> FaceRate:
     Raises:
         InputError: unusable images.
     """
-    check_images({"images": images}, least=1)
+    check_images({"images": images}, min_images=1)
     rng = np.random.default_rng(derive_seed(seed, "face-rate"))
     drawn = images[np.sort(rng.choice(len(images), min(n, len(images)), replace=False))]
     finder = FaceFinder(FaceCrop(detector_side=SIDE, min_face=30))
@@ -68,8 +68,8 @@ class FaceRateMetric(QualityMetric):
     def rows(self, ours: FaceRate, floor: FaceRate, n: int) -> list[Row]:
         """The share at each certainty."""
         return [
-            Row(name, found.value, held_out.value, "higher", found.n)
-            for name, found, held_out in (
+            Row(name, rate.value, held_out.value, "higher", rate.n)
+            for name, rate, held_out in (
                 ("face found, p >= .90", ours.at_90, floor.at_90),
                 ("face found, p >= .95", ours.at_95, floor.at_95),
             )

@@ -90,7 +90,7 @@ def extract(images: Images, *, device: str = "cpu") -> NDArray[np.float32]:
     Raises:
         InputError: unusable images.
     """
-    check_images({"images": images}, least=1)
+    check_images({"images": images}, min_images=1)
     filters = [torch.from_numpy(weights).to(device) for weights in _filters()]
     out = np.empty((len(images), extractor().dimensions), np.float32)
     with torch.backends.cudnn.flags(allow_tf32=False):
@@ -103,16 +103,16 @@ def extract(images: Images, *, device: str = "cpu") -> NDArray[np.float32]:
 
 def _network(images: Tensor, filters: list[Tensor]) -> Tensor:
     x = images.permute(0, 3, 1, 2).float().div(127.5).sub(1)
-    found = []
+    features = []
     for stage, weights in enumerate(filters):
         if stage:
             x = F.avg_pool2d(x, 2)
         x = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), weights)
         x = (x / (x.square().mean(dim=1, keepdim=True).sqrt() + 0.1)).abs()
-        found.append(F.adaptive_avg_pool2d(x, _FIELDS[stage]).flatten(1))
+        features.append(F.adaptive_avg_pool2d(x, _FIELDS[stage]).flatten(1))
         if stage < len(filters) - 1:
-            found.append(x.std(dim=(2, 3)))
-    return torch.cat(found, dim=1)
+            features.append(x.std(dim=(2, 3)))
+    return torch.cat(features, dim=1)
 
 
 def _resized(images: Images) -> Images:

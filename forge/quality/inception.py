@@ -72,7 +72,7 @@ def inception_distances(
 
     subset = min(SUBSET_SIZE, len(candidate))
     try:
-        found = calculate_metrics(
+        values = calculate_metrics(
             input1=_Pixels(candidate),
             input2=_Pixels(reference),
             fid=True,
@@ -91,9 +91,9 @@ def inception_distances(
             f"{weights} does not fit torch-fidelity's Inception network ({first}); --debug shows more"
         ) from error
     return Inception(
-        fid=found["frechet_inception_distance"],
-        kid=found["kernel_inception_distance_mean"],
-        kid_deviation=found["kernel_inception_distance_std"],
+        fid=values["frechet_inception_distance"],
+        kid=values["kernel_inception_distance_mean"],
+        kid_deviation=values["kernel_inception_distance_std"],
         kid_subset_size=subset,
         n=len(candidate),
         weights_sha256=digest_file(weights),

@@ -82,9 +82,9 @@ class Comparison(Result):
             for metric in built_in()
             for row in metric.rows(getattr(ours, metric.id), getattr(real, metric.id), ours.n)
         ]
-        for name, one in ours.more.items():
+        for name, metric in ours.more.items():
             floor = real.more[name].value if name in real.more else None
-            rows.append(Row(one.title, one.value, floor, one.better, ours.n))
+            rows.append(Row(metric.title, metric.value, floor, metric.better, ours.n))
         return rows
 
 
@@ -146,11 +146,11 @@ def measure(
         device=device,
         fid_weights=fid_weights,
     )
-    own, others = built_in(), load_more(more)
-    found: dict[str, Any] = {}
-    for count, metric in enumerate([*own, *others], 1):
-        found[metric.id] = metric.measure(sides)
-        on_progress(ProgressEvent(count, len(own) + len(others), "metrics", note=metric.title))
+    metrics, others = built_in(), load_more(more)
+    values: dict[str, Any] = {}
+    for count, metric in enumerate([*metrics, *others], 1):
+        values[metric.id] = metric.measure(sides)
+        on_progress(ProgressEvent(count, len(metrics) + len(others), "metrics", note=metric.title))
     return Quality(
         resolution=ours.shape[1],
         n=n,
@@ -158,8 +158,8 @@ def measure(
         candidate_digest=_digest(ours),
         reference_digest=_digest(theirs),
         space=FeatureSpace(extractor=extractor()),
-        more={metric.id: found.pop(metric.id) for metric in others},
-        **found,
+        more={metric.id: values.pop(metric.id) for metric in others},
+        **values,
     )
 
 

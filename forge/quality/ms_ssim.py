@@ -61,7 +61,7 @@ def ms_ssim(a: Images, b: Images, *, device: str = "cpu") -> NDArray[np.float64]
     Raises:
         InputError: unusable images, unequal n, or smaller than the window.
     """
-    check_images({"a": a, "b": b}, equal_n=True, least=1)
+    check_images({"a": a, "b": b}, equal_n=True, min_images=1)
     count = scales_for(a.shape[1])
     weights = np.array(WEIGHTS[:count]) / sum(WEIGHTS[:count])
     out = np.empty(len(a))
@@ -70,8 +70,8 @@ def ms_ssim(a: Images, b: Images, *, device: str = "cpu") -> NDArray[np.float64]
         x, y = (torch.from_numpy(luminance(images[some]))[:, None].to(device) for images in (a, b))
         value = torch.ones(len(x), dtype=torch.float64, device=device)
         for scale, weight in enumerate(weights):
-            likeness, contrast = _ssim(x, y)
-            part = likeness if scale == count - 1 else contrast
+            similarity, contrast = _ssim(x, y)
+            part = similarity if scale == count - 1 else contrast
             value *= part.double().clamp(min=0) ** float(weight)
             x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
         out[some] = value.cpu().numpy()

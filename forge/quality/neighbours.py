@@ -66,7 +66,7 @@ def nearest(queries: Features, points: Features, *, k: int = 1) -> tuple[NDArray
     Raises:
         InputError: unusable features, or fewer than k points.
     """
-    check_features({"queries": queries, "points": points}, least=1)
+    check_features({"queries": queries, "points": points}, min_images=1)
     if len(points) < k:
         raise InputError(f"{k} neighbours are asked for among {len(points)} points; ask for at most {len(points)}")
     distance, index = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(points).kneighbors(queries)

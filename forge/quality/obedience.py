@@ -169,7 +169,7 @@ class ObedienceMetric(QualityMetric):
 
     def measure(self, sides: Sides) -> dict[str, Obedience]:
         """See `obedience`; all images that have a label are used, a column with fewer than 16 on a side is left out."""
-        found = {}
+        by_column = {}
         for column, given in sides.labels.items():
             known = set(given.reference) - {""}
             if sides.whole.held_out is None or len(known) < 2:
@@ -183,14 +183,14 @@ class ObedienceMetric(QualityMetric):
                 )
             ]
             if min(len(texts) for _, texts in named) >= MIN_IMAGES:
-                found[column] = obedience(*named[0], *named[1], *named[2], seed=sides.seed, device=sides.device)
-        return found
+                by_column[column] = obedience(*named[0], *named[1], *named[2], seed=sides.seed, device=sides.device)
+        return by_column
 
     def rows(self, ours: dict[str, Obedience], floor: dict[str, Obedience], n: int) -> list[Row]:
         """One line a column; the accuracy on held-out reals is the floor."""
         return [
-            Row(f"label obeyed: {column}", one.agreement.value, one.accuracy.value, "higher", one.agreement.n)
-            for column, one in ours.items()
+            Row(f"label obeyed: {column}", score.agreement.value, score.accuracy.value, "higher", score.agreement.n)
+            for column, score in ours.items()
         ]
 
 

@@ -56,19 +56,19 @@ def background(rng: np.random.Generator, size: int) -> Array:
     """A background, linear RGB [3, size, size]."""
     axis = np.linspace(-1, 1, _GRID, dtype=np.float32)
     x, y = axis[None, :], -axis[:, None]
-    kind = rng.random()
-    if kind < 0.30:
+    choice = rng.random()
+    if choice < 0.30:
         slope = rng.normal(0, 0.35, 2)
         scene = _palette(rng, 0.15) * np.exp(slope[0] * x + slope[1] * y).astype(np.float32)
-    elif kind < 0.62:
+    elif choice < 0.62:
         scene = _room(rng, x, y)
-    elif kind < 0.86:
+    elif choice < 0.86:
         scene = _outdoors(rng, x, y)
     else:
         scene = _bokeh(rng, x, y)
     result = np.maximum(enlarge(scene, size), np.float32(0.002))
     grain = 0.05 * window("cloud", rng, size, size)
-    if kind < 0.30 and rng.random() < 0.6:
+    if choice < 0.30 and rng.random() < 0.6:
         grain = grain + np.float32(rng.uniform(0.0, 0.06)) * window(
             str(rng.choice(("blotch", "curl", "pores"))), rng, size, size
         )

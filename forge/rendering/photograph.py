@@ -86,21 +86,21 @@ def _warmth(kelvin: float) -> Array:
 
 def _light(rng: np.random.Generator, around: Array) -> Light:
     """Draw the light; `around` [3] is the background's mean colour, which the shadows take up."""
-    kind = rng.choice(5, p=(0.36, 0.26, 0.16, 0.10, 0.12))
+    light = rng.choice(5, p=(0.36, 0.26, 0.16, 0.10, 0.12))
     side, high = rng.normal(0, 0.55), rng.uniform(0.15, 0.9)
     key, ambient, softness = 1.0, 0.42, 0.35
-    if kind == 1:  # a window at one side
+    if light == 1:  # a window at one side
         side, high, ambient, softness = rng.choice((-1, 1)) * rng.uniform(0.7, 1.7), rng.uniform(0.0, 0.6), 0.30, 0.45
-    elif kind == 2:  # sun or spot
+    elif light == 2:  # sun or spot
         side, high, key, ambient, softness = rng.normal(0, 0.8), rng.uniform(0.5, 1.2), 1.3, 0.34, 0.16
-    elif kind == 3:  # flash beside the lens
+    elif light == 3:  # flash beside the lens
         side, high, key, ambient, softness = rng.normal(0, 0.12), rng.uniform(0.0, 0.2), 1.2, 0.16, 0.2
-    elif kind == 4:  # overcast
+    elif light == 4:  # overcast
         key, ambient, softness = 0.45, 0.85, 0.7
     colour_of = around / (around.mean() + 1e-3)
     neutral = 0.25 * colour_of + 0.75
     sky = ambient * neutral * _warmth(rng.uniform(4500, 7500))
-    warm = _warmth(rng.uniform(4400, 7000) if kind != 3 else 5600.0)
+    warm = _warmth(rng.uniform(4400, 7000) if light != 3 else 5600.0)
     rim = rng.uniform(0, 0.9) if rng.random() < 0.35 else 0.0
     return Light(
         key=_unit(side, high, 1.0),

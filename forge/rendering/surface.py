@@ -117,10 +117,10 @@ def locate(x: Array, y: Array, z: Array) -> tuple[Array, Array]:
 def sample(maps: Array, grid: Array) -> Array:
     """Bilinear look-up of maps [C, rows, cols] at grid [..., 2]; returns [C, ...]. Beyond the edge the edge counts."""
     flat = torch.from_numpy(np.ascontiguousarray(grid).reshape(1, 1, -1, 2))
-    found = torch.nn.functional.grid_sample(
+    sampled = torch.nn.functional.grid_sample(
         torch.from_numpy(maps)[None], flat, mode="bilinear", padding_mode="border", align_corners=True
     )
-    result: Array = found.numpy().reshape(maps.shape[0], *grid.shape[:-1])
+    result: Array = sampled.numpy().reshape(maps.shape[0], *grid.shape[:-1])
     return result
 
 

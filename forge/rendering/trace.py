@@ -93,8 +93,8 @@ def enlarge(values: Array, size: int) -> Array:
 def _height(radius: Array, start: Array, way: Array, t: Array) -> Array:
     """How far points lie outside the surface (negative inside), to the nearest texel."""
     p = start + t * way
-    grid, own = chart.locate(p[0], p[1], p[2])
-    height: Array = own - chart.sample_near(radius, grid)
+    grid, distance = chart.locate(p[0], p[1], p[2])
+    height: Array = distance - chart.sample_near(radius, grid)
     return height
 
 
@@ -159,8 +159,8 @@ def trace(radius: Array, view: View, light: Array, softness: float) -> Hits:
     start, way = _rays(view, columns[index % view.size], rows[index // view.size])
     for _ in range(2):
         p = start + t * way
-        grid, own = chart.locate(p[0], p[1], p[2])
-        f = own - chart.sample(radius[None], grid)[0]
+        grid, distance = chart.locate(p[0], p[1], p[2])
+        f = distance - chart.sample(radius[None], grid)[0]
         t = t - clip(np.float32(0.75) * f, -0.10, 0.05)
     # inside the outline every pixel is covered, also where a steep wall keeps the last steps from converging
     alpha = np.maximum(np.clip(1.1 - f * np.float32(0.8 * view.scale), 0, 1), np.clip(6 * solid - 5, 0, 1))

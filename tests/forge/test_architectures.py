@@ -19,7 +19,7 @@ from forge.core.progress import ProgressEvent, silent
 from forge.faces.faceset import FaceSet, FaceView
 from forge.faces.writer import FaceSetWriter
 from forge.generators import GENERATORS
-from forge.generators.artifact import TrainedGenerator, generator_place
+from forge.generators.artifact import TrainedGenerator, generator_folder
 from forge.generators.labels import Condition
 from forge.generators.layers import ConditionalBatchNorm, Downsample, MinibatchDeviation, ModulatedConv, upsample
 from forge.generators.sample import regenerate, synthesize
@@ -296,7 +296,7 @@ def test_snapshots_are_generators_of_their_own(labelled, tmp_path):
     train(training, out, silent)
     digests = {}
     for kimg in (0.16, 0.32, None):
-        opened = TrainedGenerator.open(generator_place(out, kimg))
+        opened = TrainedGenerator.open(generator_folder(out, kimg))
         digests[kimg] = opened.card.weights_sha256
         assert opened.card.kimg == pytest.approx(kimg or 0.64)
         assert opened.card.name == ("gan" if kimg is None else f"gan@{kimg:g}k")

@@ -15,7 +15,7 @@ from forge.core.errors import InputError
 from forge.faces.tensors import to_float
 from forge.generators.dcgan import DCGAN, DCGANSettings
 from forge.training.monitor.health import SICK, Diagnosis, Health, HealthSettings, decide
-from forge.training.monitor.metrics import Likeness, diversity, rank, shrink, sliced_wasserstein
+from forge.training.monitor.metrics import RealReference, diversity, rank, shrink, sliced_wasserstein
 from forge.training.monitor.observe import HealthMonitor, Observed, aside, gradient_norm
 from forge.training.settings import TrainingSettings
 from forge.training.task import Training
@@ -337,7 +337,7 @@ def test_shrinking_averages():
 
 
 def test_unseen_real_images_look_real_and_a_few_repeated_ones_do_not():
-    likeness = Likeness(discs(1024, 1), discs(256, 2), seed=0, device=CPU)
+    likeness = RealReference(discs(1024, 1), discs(256, 2), seed=0, device=CPU)
     real = likeness.look(to_float(torch.from_numpy(discs(256, 3))))
     assert real.distance < 1.5 * likeness.real_baseline.distance and real.near_duplicates < 0.1
     assert real.bins_different < 0.2 and abs(real.coverage - likeness.real_baseline.coverage) < 0.15

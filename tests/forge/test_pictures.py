@@ -26,9 +26,9 @@ from forge.generators.visualize import (
     closed_walk,
     filmstrip,
     moments,
+    nearest_training,
     samples,
     slerp,
-    suspects,
     walk,
     write_pictures,
 )
@@ -246,7 +246,7 @@ def test_closest_looks_into_mirrors_and_all_batches():
     assert (found == faces).all() and not distances.any()
 
 
-def test_planted_copies_are_the_first_suspects(dcgan, make_set, tmp_path):
+def test_planted_copies_come_first(dcgan, make_set, tmp_path):
     painter = Painter(dcgan)
     forged = painter.faces(painter.latents(1000, "nearest"))
     rng = np.random.default_rng(0)
@@ -254,15 +254,15 @@ def test_planted_copies_are_the_first_suspects(dcgan, make_set, tmp_path):
     others[20], others[41] = forged[700], forged[31][:, ::-1]
     with FaceSetWriter(tmp_path / "real", "people", "real", 16, "research only", {}) as writer:
         writer.append(others, [{"id": str(i), "split": "forge" if i < 50 else "test"} for i in range(60)])
-    found = suspects(painter, FaceSet.open(tmp_path / "real"))
+    found = nearest_training(painter, FaceSet.open(tmp_path / "real"))
     assert found.distances[:2].tolist() == [0, 0] and found.distances[2] > 1
     pairs = body(found.picture, 8, 2)[:, :2, ::4, ::4]
     assert (pairs[0] == pairs[1]).all() and (pairs[0] == forged[[31, 700]]).all()
-    assert len(found.distances) == 1000 and len(found.yardstick) == 10 and found.licence == "research only"
+    assert len(found.distances) == 1000 and len(found.real_baseline) == 10 and found.licence == "research only"
     with pytest.raises(InputError, match=r"has forged faces of 16 px; comparing .* needs real ones of 16 px"):
-        suspects(painter, make_set("fakes", {"train": 4}, kind="forged"))
+        nearest_training(painter, make_set("fakes", {"train": 4}, kind="forged"))
     with pytest.raises(InputError, match="has real faces of 32 px"):
-        suspects(painter, make_set("large", {"train": 4}, resolution=32))
+        nearest_training(painter, make_set("large", {"train": 4}, resolution=32))
 
 
 @pytest.mark.parametrize("animation", ["gif", "apng"])

@@ -121,9 +121,9 @@ def test_three_images_are_too_few_and_nothing_is_left(tmp_path):
 def test_the_least_number_of_images_can_be_raised(tmp_path):
     root = photos(tmp_path / "in", 26)
     with pytest.raises(InputError, match="26 of 26 images are usable, at least 27 are needed"):
-        make(root, tmp_path / "out", least=least_photos({"forge": 0.6, "train": 0.2, "val": 0.06, "test": 0.14}))
+        make(root, tmp_path / "out", min_images=least_photos({"forge": 0.6, "train": 0.2, "val": 0.06, "test": 0.14}))
     assert least_photos({"forge": 0.9, "train": 0.1}) == 20 == least_photos({"forge": 0.0, "test": 1.0})
-    assert len(make(root, tmp_path / "out", least=1)) == 26
+    assert len(make(root, tmp_path / "out", min_images=1)) == 26
 
 
 def test_copies_do_not_count_as_images(tmp_path):

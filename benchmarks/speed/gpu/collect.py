@@ -60,14 +60,14 @@ def collect(runs: Sequence[GpuRun]) -> Table:
     return {key: table[key] for key in sorted(table)}
 
 
-def winners(table: Table, kind: str) -> dict[str, Execution]:
+def winners(table: Table, group: str) -> dict[str, Execution]:
     """How each network is fastest in training, where both eager steps and graphs were measured.
 
     Args:
         table: of `collect`.
-        kind: "generators" or "detectors".
+        group: "generators" or "detectors".
     """
-    task = {"generators": "train", "detectors": "fit"}[kind]
+    task = {"generators": "train", "detectors": "fit"}[group]
     speeds: dict[str, dict[Mode, list[float]]] = {}
     for (measured_task, network, _), modes in table.items():
         if measured_task == task:
@@ -76,9 +76,9 @@ def winners(table: Table, kind: str) -> dict[str, Execution]:
                     speeds.setdefault(network, {}).setdefault(mode, []).append(math.log(measured.figure.value))
     chosen = {}
     for network, by_mode in speeds.items():
-        most = max(map(len, by_mode.values()))
+        resolutions = max(map(len, by_mode.values()))
         # a mode that was measured at fewer resolutions cannot be compared
-        means = {mode: sum(values) / len(values) for mode, values in by_mode.items() if len(values) == most}
+        means = {mode: sum(values) / len(values) for mode, values in by_mode.items() if len(values) == resolutions}
         if any("graph" in mode for mode in means) and any("eager" in mode for mode in means):
             best = max(means, key=lambda mode: means[mode])
             eager = max((mode for mode in means if "eager" in mode), key=lambda mode: means[mode])

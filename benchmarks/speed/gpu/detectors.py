@@ -120,9 +120,9 @@ class _Measured:
         return textbook_detector.training_step(network, inputs, labels)
 
     def _detector(self, name: str) -> NetworkDetector[Any]:
-        kind = DETECTORS.load(name)
-        detector: NetworkDetector[Any] = kind(
-            kind.Settings(**shipped("detectors", name, scale_of(self.device).preset)), self.resolution
+        detector_class = DETECTORS.load(name)
+        detector: NetworkDetector[Any] = detector_class(
+            detector_class.Settings(**shipped("detectors", name, scale_of(self.device).preset)), self.resolution
         )
         return detector
 

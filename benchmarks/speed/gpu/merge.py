@@ -70,9 +70,9 @@ def render_execution(runs: Sequence[GpuRun]) -> str:
     table = collect(runs)
     devices = ", ".join(sorted({measured.device for modes in table.values() for measured in modes.values()}))
     lines = [HEADER]
-    for kind, entries in execution_table().items():
-        measured = winners(table, kind)
-        lines.append(f"{kind}:")
+    for group, entries in execution_table().items():
+        measured = winners(table, group)
+        lines.append(f"{group}:")
         for name, entry in {**entries, **measured}.items():
             note = f"  # measured: {devices}" if name in measured else ""
             graph, cpu = str(entry.graph).lower(), entries.get(name, entry).cpu

@@ -35,7 +35,7 @@ def render_page(runs: Sequence[GpuRun]) -> str:
         "",
         "| goal, images/s | asked | measured |",
         "|---|---:|---|",
-        *(_goal_row(key, asked, table.get(key, {})) for key, asked in GOALS.items()),
+        *(_goal_row(key, goal, table.get(key, {})) for key, goal in GOALS.items()),
         f"| device busy in these trainings | {BUSY_GOAL:.0%} | {_busy(table)} |",
         "",
         f"| task | network | px | batch | {' | '.join(SHOWN)} | fastest / plain | busy | memory | device, day |",
@@ -48,15 +48,15 @@ def render_page(runs: Sequence[GpuRun]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _goal_row(key: tuple[str, str, int], asked: int, modes: Mapping[Mode, Measured]) -> str:
+def _goal_row(key: tuple[str, str, int], goal: int, modes: Mapping[Mode, Measured]) -> str:
     task, network, resolution = key
     best = _best(modes)
-    said = (
+    measured = (
         "not yet measured"
         if best is None
         else f"{best.figure.value:,.0f}, {best.figure.mode}, {best.device}, {best.date}"
     )
-    return f"| {task} {network} {resolution} px | {asked:,} | {said} |"
+    return f"| {task} {network} {resolution} px | {goal:,} | {measured} |"
 
 
 def _busy(table: Table) -> str:
@@ -102,8 +102,8 @@ def _about(run: GpuRun) -> list[str]:
     for name, part in run.parts.items():
         if name == "tests":
             counted = part.record.facts.get("tests")
-            told = ", ".join(f"{count} {outcome}" for outcome, count in counted.items()) if counted else "no count"
-            about.append(f"Tests: {told}; {part.status} after {part.seconds:.0f} s.")
+            counts = ", ".join(f"{count} {outcome}" for outcome, count in counted.items()) if counted else "no count"
+            about.append(f"Tests: {counts}; {part.status} after {part.seconds:.0f} s.")
         elif name.startswith("zoo ") and (training := part.record.facts.get("training")):
             kept = name.removeprefix("zoo ")
             about.append(f"Trained: {kept} px, {training['kimg']:g} thousand images in {training['precision']}.")

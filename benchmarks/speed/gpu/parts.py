@@ -89,17 +89,17 @@ def tests(recorder: Recorder, setting: Setting) -> None:
             print(line, end="", flush=True)
             if outcome := outcome_in(line):
                 outcomes.setdefault(outcome[0], []).append(outcome[1])
-                recorder.fact("tests", {kind: len(names) for kind, names in sorted(outcomes.items())})
-                recorder.fact("not passed", {kind: outcomes[kind] for kind in outcomes if kind != "passed"})
+                recorder.fact("tests", {outcome: len(names) for outcome, names in sorted(outcomes.items())})
+                recorder.fact("not passed", {outcome: outcomes[outcome] for outcome in outcomes if outcome != "passed"})
     if process.returncode:
         raise RuntimeError(
             f"pytest ended with {process.returncode}: {recorder.record.facts.get('tests', 'no test ran')}"
         )
 
 
-_KIND = "(?P<outcome>PASSED|FAILED|ERROR|SKIPPED)"
-_OUTCOME = re.compile(rf"(?P<test>\S+::\S.*?) {_KIND}\b")
-_OUTCOME_OF_WORKER = re.compile(rf"\[gw\d+\] \[ *\d+%\] {_KIND} (?P<test>\S+::\S.*?)\s*$")
+_OUTCOMES = "(?P<outcome>PASSED|FAILED|ERROR|SKIPPED)"
+_OUTCOME = re.compile(rf"(?P<test>\S+::\S.*?) {_OUTCOMES}\b")
+_OUTCOME_OF_WORKER = re.compile(rf"\[gw\d+\] \[ *\d+%\] {_OUTCOMES} (?P<test>\S+::\S.*?)\s*$")
 
 
 def outcome_in(line: str) -> tuple[str, str] | None:
@@ -195,5 +195,5 @@ def run_part(name: str, recorder: Recorder, setting: Setting) -> None:
     if name in PARTS:
         PARTS[name](recorder, setting)
     else:
-        kind, generator, resolution = name.split()
-        {"zoo": zoo, "quality": quality}[kind](generator, int(resolution))(recorder, setting)
+        part, generator, resolution = name.split()
+        {"zoo": zoo, "quality": quality}[part](generator, int(resolution))(recorder, setting)

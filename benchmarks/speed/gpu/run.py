@@ -153,7 +153,7 @@ class Runner:
         with tempfile.TemporaryDirectory(prefix="bench-gpu-") as folder:
             self._work = Path(folder)
             for number, part in enumerate(self._parts):
-                waiting = sum(one.share for one in self._parts[number:] if not one.background)
+                waiting = sum(other.share for other in self._parts[number:] if not other.background)
                 left = self.run.budget - self._reserve - self._elapsed
                 limit = max(1.0, left if part.background else left * part.share / waiting)
                 process = self._start(part, limit)
@@ -177,8 +177,8 @@ class Runner:
             "seconds": limit,
             "figures": tuple(self.run.figures),
         }
-        place = self._record_of(part)
-        process = self._context.Process(target=_play, args=(part.name, place, setting, self._out / "log.txt"))
+        record_file = self._record_of(part)
+        process = self._context.Process(target=_play, args=(part.name, record_file, setting, self._out / "log.txt"))
         process.start()
         return process
 
@@ -206,9 +206,9 @@ class Runner:
 
     def _refresh(self, part: Part) -> None:
         """Take what a part has left so far into results.json."""
-        place = self._record_of(part)
-        if place.is_file():
-            self.run.parts[part.name].record = PartRecord.model_validate(read_json(place))
+        record_file = self._record_of(part)
+        if record_file.is_file():
+            self.run.parts[part.name].record = PartRecord.model_validate(read_json(record_file))
             self._write()
 
     def _write(self) -> None:
@@ -216,14 +216,14 @@ class Runner:
         write_json(self._out / "results.json", self.run.model_dump(mode="json"))
 
 
-def _play(name: str, place: Path, setting: Mapping[str, Any], log: Path) -> None:
+def _play(name: str, record_file: Path, setting: Mapping[str, Any], log: Path) -> None:
     """Run one part in this process, which leads a group of its own; what it prints goes to the log."""
     os.setsid()
     with log.open("ab", buffering=0) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     print(f"== {name}, at most {setting['seconds']:.0f} s", flush=True)
-    recorder = Recorder(place)
+    recorder = Recorder(record_file)
     try:
         import torch
 

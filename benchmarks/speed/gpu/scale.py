@@ -119,7 +119,7 @@ def training_of(
         label: column of the conditional generator.
         settings: of the loop, over those of the preset.
     """
-    chosen, kind = shipped("generators", name, scale_of(device).preset), GENERATORS.load(name)
+    chosen, architecture_class = shipped("generators", name, scale_of(device).preset), GENERATORS.load(name)
     view, condition, codes = faces.view("forge"), None, None
     classes: tuple[tuple[int, ...], ...] = ()
     if name == "cgan":
@@ -128,7 +128,7 @@ def training_of(
     return Training(
         name=name,
         reference=name,
-        architecture=kind(kind.Settings(**chosen["network"]), resolution, *classes),
+        architecture=architecture_class(architecture_class.Settings(**chosen["network"]), resolution, *classes),
         settings=TrainingSettings(**chosen["training"] | settings),
         view=view,
         seed=0,

@@ -55,8 +55,8 @@ def measure_synthesis(recorder: Recorder, device: torch.device) -> None:
 def _synthesized(
     trained: TrainedGenerator, folder: Path, numbers: Iterator[int], count: int, device: torch.device
 ) -> None:
-    place = folder / str(next(numbers))
-    synthesize(trained, place, counts={"test": count}, seed=0, on_progress=silent, device=str(device))
+    path = folder / str(next(numbers))
+    synthesize(trained, path, counts={"test": count}, seed=0, on_progress=silent, device=str(device))
 
 
 @torch.no_grad()

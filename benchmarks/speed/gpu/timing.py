@@ -61,7 +61,7 @@ class Profile:
     kernels: list[tuple[str, float, float]]
 
 
-def profiled(step: Callable[[], object], device: torch.device, *, steps: int = 10, most: int = 15) -> Profile | None:
+def profiled(step: Callable[[], object], device: torch.device, *, steps: int = 10, listed: int = 15) -> Profile | None:
     """Profile some steps on a GPU; None on a CPU."""
     if device.type != "cuda":
         return None
@@ -77,7 +77,7 @@ def profiled(step: Callable[[], object], device: torch.device, *, steps: int = 1
     for event in events:
         microseconds[event.name] += event.time_range.elapsed_us()
         launches[event.name] += 1
-    dearest = microseconds.most_common(most)
+    dearest = microseconds.most_common(listed)
     kernels = [(name[:120], round(spent / steps, 1), launches[name] / steps) for name, spent in dearest]
     kernels.append(("all", round(sum(microseconds.values()) / steps, 1), sum(launches.values()) / steps))
     return Profile(covered(spans), kernels)

@@ -160,7 +160,7 @@ def finished_or_newest(training: Path) -> Path:
     if (training / "generator.json").is_file():
         return training
     snapshots = (training.parent / f"{training.name}-work" / "snapshots").glob("*k")
-    ordered = sorted(snapshots, key=lambda place: float(place.name.removesuffix("k")))
+    ordered = sorted(snapshots, key=lambda snapshot: float(snapshot.name.removesuffix("k")))
     if not ordered:
         raise InputError(f"{training} is neither a finished training nor has it a snapshot")
     return ordered[-1]
@@ -190,10 +190,10 @@ def keep(training: Path, work: Path, out: Path, *, command: str) -> Path:
         exported, work / f"samples-{name}", counts={"test": 64}, seed=derive_seed(0, "zoo"), on_progress=silent
     )
     write_grid(folder / "samples.png", samples.view().read())
-    for place in (training, training.parents[1]):  # of a snapshot: the working directory of its training
+    for directory in (training, training.parents[1]):  # of a snapshot: the working directory of its training
         for file in ("log.jsonl", "health.json"):
-            if (place / file).is_file():
-                shutil.copy(place / file, folder / file)
+            if (directory / file).is_file():
+                shutil.copy(directory / file, folder / file)
     path = out / f"{name}.tar"
     with tarfile.open(path, "w") as tar:
         tar.add(folder, arcname=name)

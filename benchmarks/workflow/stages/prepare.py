@@ -68,7 +68,7 @@ class Prepare(FaceStage):
             dedupe=data.dedupe,
             splits=data.splits,
             seed=self.seed,
-            least=least_photos(data.splits),
+            min_images=least_photos(data.splits),
             workers=job.context.workers,
             on_progress=job.context.on_progress,
         )

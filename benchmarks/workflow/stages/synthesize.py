@@ -54,11 +54,11 @@ class Synthesize(FaceStage):
 
     def run(self, job: Job) -> Facts:
         """Write the FaceSet."""
-        from forge.generators.artifact import TrainedGenerator, generator_place  # imports torch
+        from forge.generators.artifact import TrainedGenerator, generator_folder  # imports torch
         from forge.generators.sample import synthesize
 
         trained = TrainedGenerator.open(
-            generator_place(job.path(self.generator), self.snapshot),
+            generator_folder(job.path(self.generator), self.snapshot),
             implementation=GENERATORS.load(self.generator.architecture),
         )
         faces = synthesize(

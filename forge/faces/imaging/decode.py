@@ -144,9 +144,9 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Decoded:
         try:
             with Image.open(BytesIO(data), formats=FORMATS) as opened:
                 width, height = opened.size
-                most = max_pixels if _is_plain(opened) else min(max_pixels, MAX_WIDE_PIXELS)
-                if width * height > most:
-                    raise Unusable("too many pixels", f"{width} x {height}, at most {most} pixels are decoded")
+                limit = max_pixels if _is_plain(opened) else min(max_pixels, MAX_WIDE_PIXELS)
+                if width * height > limit:
+                    raise Unusable("too many pixels", f"{width} x {height}, at most {limit} pixels are decoded")
                 quality = _jpeg_quality_of(opened)
                 name = "JPEG" if quality is not None else str(opened.format)
                 mode, frames = opened.mode, _frames_of(opened, name)

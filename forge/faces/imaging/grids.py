@@ -138,8 +138,8 @@ def write_animation(
         if animation == "gif":
             palette = _palette(frames)
             pictures = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
-        kind: marks.Format = "GIF" if animation == "gif" else "PNG"
-        more = {"format": kind, "append_images": pictures[1:], **marks.options(kind, source)}
+        file_format: marks.Format = "GIF" if animation == "gif" else "PNG"
+        more = {"format": file_format, "append_images": pictures[1:], **marks.options(file_format, source)}
         pictures[0].save(temporary, save_all=True, duration=milliseconds, loop=0, **more)
 
 

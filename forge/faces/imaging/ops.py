@@ -43,10 +43,10 @@ def blur(images: Tensor, sigma: float | Tensor) -> Tensor:
     # a sigma of 0 has no reach, so that only the middle, exp(0), remains
     weights = torch.exp(-0.5 * (offset / spread.clamp_min(1e-9)[:, None]).square()) * (offset.abs() <= reach[:, None])
     weights = _quantised(weights / weights.sum(1, keepdim=True)).to(images.device)
-    found = images.double()
+    blurred = images.double()
     for axis in (1, 2):
-        found = _along(axis, found, _reflecting(weights, images.shape[axis]))
-    return _to_uint8(found)
+        blurred = _along(axis, blurred, _reflecting(weights, images.shape[axis]))
+    return _to_uint8(blurred)
 
 
 def rescale(images: Tensor, share: float | Tensor) -> Tensor:
@@ -135,11 +135,11 @@ def jpeg(images: Tensor, quality: int | Tensor, *, workers: int | None = None) -
     """
     pixels = images.cpu().contiguous().numpy()
     wanted = torch.as_tensor(quality).expand(len(pixels)).tolist()
-    found = np.empty_like(pixels)
+    decoded = np.empty_like(pixels)
 
     def code(numbers: Iterable[int]) -> None:
         for number in numbers:
-            found[number] = _coded(pixels[number], wanted[number])
+            decoded[number] = _coded(pixels[number], wanted[number])
 
     threads = min(workers or os.cpu_count() or 1, -(-len(pixels) // JPEGS_A_THREAD))
     if threads > 1:
@@ -147,7 +147,7 @@ def jpeg(images: Tensor, quality: int | Tensor, *, workers: int | None = None) -
         list(_pool(threads).map(code, [range(start, len(pixels), threads) for start in range(threads)]))
     else:
         code(range(len(pixels)))
-    return torch.from_numpy(found).to(images.device)
+    return torch.from_numpy(decoded).to(images.device)
 
 
 def _coded(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
@@ -177,12 +177,12 @@ def _quantised(weights: Tensor) -> Tensor:
 def _reflecting(weights: Tensor, side: int) -> Tensor:
     """The matrices [N, side, side] of filters [N, odd] with reflected edges: b a | a b c | c b."""
     reach = weights.shape[1] // 2
-    place = torch.arange(side)[:, None] + torch.arange(-reach, reach + 1)
-    place = place.remainder(2 * side)
-    place = torch.minimum(place, 2 * side - 1 - place).to(weights.device)
+    column = torch.arange(side)[:, None] + torch.arange(-reach, reach + 1)
+    column = column.remainder(2 * side)
+    column = torch.minimum(column, 2 * side - 1 - column).to(weights.device)
     empty = weights.new_zeros(len(weights), side, side)
-    shape = (len(weights), *place.shape)
-    return empty.scatter_add_(2, place.expand(shape), weights[:, None].expand(shape))
+    shape = (len(weights), *column.shape)
+    return empty.scatter_add_(2, column.expand(shape), weights[:, None].expand(shape))
 
 
 def _triangle(start: Tensor, old: Tensor, new: Tensor, *, span: Tensor | None = None) -> Tensor:
@@ -220,8 +220,8 @@ def _resized(images: Tensor, matrices: list[Tensor]) -> Tensor:
 def _along(axis: int, images: Tensor, matrices: Tensor) -> Tensor:
     """Multiply [N, H, W, 3] along one axis with matrices [N or 1, new, old]."""
     turned = images.transpose(1, axis)
-    found = matrices @ turned.reshape(*turned.shape[:2], -1)
-    return found.view(*found.shape[:2], *turned.shape[2:]).transpose(1, axis)
+    product = matrices @ turned.reshape(*turned.shape[:2], -1)
+    return product.view(*product.shape[:2], *turned.shape[2:]).transpose(1, axis)
 
 
 def _to_uint8(images: Tensor) -> Tensor:

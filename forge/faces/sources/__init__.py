@@ -90,13 +90,13 @@ def _open(path: Path, options: dict[str, Any]) -> FaceSet:
 
 def _from_file(reference: str, path: str | None, options: dict[str, Any]) -> Source:
     """Make the source of a plug-in; its code is part of its identity."""
-    kind = load_from_file("data", reference)
-    if not (isinstance(kind, type) and issubclass(kind, Source)):
+    source_class = load_from_file("data", reference)
+    if not (isinstance(source_class, type) and issubclass(source_class, Source)):
         raise InputError(
             f"data {quoted(reference)} is no source: it must be a subclass of forge.faces.sources.base.Source"
         )
-    _refuse_lacking(reference, sorted(getattr(kind, "__abstractmethods__", ())))
-    source = _made(kind, reference, path, options)
+    _refuse_lacking(reference, sorted(getattr(source_class, "__abstractmethods__", ())))
+    source = _made(source_class, reference, path, options)
     # some say these of the instance, e.g. a licence that depends on the folder
     fields = ("name", "licence", "citation", "attributes")
     _refuse_lacking(reference, [name for name in fields if not hasattr(source, name)])
@@ -113,8 +113,8 @@ def _make(name: str, path: str | None, options: dict[str, Any]) -> Source:
     return _made(SOURCES.load(name), name, path, options)
 
 
-def _made(kind: type[Source], name: str, path: str | None, options: dict[str, Any]) -> Source:
-    takes = inspect.signature(kind).parameters
+def _made(source_class: type[Source], name: str, path: str | None, options: dict[str, Any]) -> Source:
+    takes = inspect.signature(source_class).parameters
     if path is not None:
         if "root" not in takes:
             raise InputError(f"source {quoted(name)} takes no path; use --data {name}")
@@ -123,4 +123,4 @@ def _made(kind: type[Source], name: str, path: str | None, options: dict[str, An
         if option not in takes:
             known = ", ".join(parameter for parameter in takes if parameter != "root") or "none"
             raise InputError(f"source {quoted(name)} has no option {quoted(option)}; it takes: {known}")
-    return kind(**options)
+    return source_class(**options)

@@ -153,12 +153,12 @@ class FileSource(Source):
         """
         digest = hashlib.sha256(canonical_json([self.name, self.settings()]).encode())
         status = {file: _status(self.root / file) for file in sorted(self.files)}
-        whole = sum(one.st_size for one in status.values() if one) <= _WHOLE_BYTES
-        for file, one in status.items():
+        whole = sum(stat.st_size for stat in status.values() if stat) <= _WHOLE_BYTES
+        for file, stat in status.items():
             seen = "unreadable"
-            if one is not None:
+            if stat is not None:
                 with suppress(OSError):
-                    seen = digest_file(self.root / file) if whole else f"{one.st_size} {one.st_mtime_ns}"
+                    seen = digest_file(self.root / file) if whole else f"{stat.st_size} {stat.st_mtime_ns}"
             digest.update(os.fsencode(file) + f"\0{seen}\n".encode())
         for path in self.label_files():
             digest.update(path.read_bytes())

@@ -51,17 +51,19 @@ def read_labels(path: Path) -> Labels:
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
         raise InputError(f"{path} has the column {quoted(twice[0])} {header.count(twice[0])} times; keep one")
-    place = header.index(FILE_COLUMN)
+    file_column = header.index(FILE_COLUMN)
     rows: dict[str, tuple[str | None, ...]] = {}
     for number, line in enumerate(lines, start=2):
         if len(line) != len(header):
             raise InputError(f"{path}, row {number}: {len(line)} cells, but the header has {len(header)}")
-        file = canonical(line[place] or "")
+        file = canonical(line[file_column] or "")
         if file in rows:
             raise InputError(f"{path}, row {number}: {short(file)} is there twice; keep one row a file")
         if file == "." or file.startswith("/") or file.split("/")[0] == "..":
-            raise InputError(f"{path}, row {number}: file {quoted(line[place])} must name a file inside {path.parent}")
-        rows[file] = tuple(cell or None for i, cell in enumerate(line) if i != place)
+            raise InputError(
+                f"{path}, row {number}: file {quoted(line[file_column])} must name a file inside {path.parent}"
+            )
+        rows[file] = tuple(cell or None for i, cell in enumerate(line) if i != file_column)
     return Labels(path, tuple(name for name in header if name != FILE_COLUMN), rows)
 
 

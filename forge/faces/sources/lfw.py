@@ -42,10 +42,10 @@ class LFWSource(FileSource):
 
     def __init__(self, root: Path | str | None = None) -> None:
         above = existing_folder(_default_root() if root is None else root, source=self.name, how=HOW)
-        found = _people_folder(above)
-        if found is None:
+        people_folder = _people_folder(above)
+        if people_folder is None:
             raise InputError(f"source 'lfw': {above} has no folders Name_Name/Name_Name_0001.jpg; {HOW}")
-        self.root = found
+        self.root = people_folder
 
     @classmethod
     def recognises(cls, root: Path) -> bool:

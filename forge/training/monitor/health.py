@@ -31,7 +31,7 @@ SICK: tuple[State, ...] = ("diverged", *_SIGNS)
 class HealthSettings(BaseModel):
     """When a training is called sick, and what happens then.
 
-    Ratios are to as many real images (`Likeness.real_baseline`).
+    Ratios are to as many real images (`RealReference.real_baseline`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -187,16 +187,16 @@ class Diagnosis:
         self._named = lasting[0] if lasting else None
         if lasting:
             return lasting[0], "; ".join(signs[sign] for sign in lasting)
-        likeness = (
+        comparison = (
             f"the forgeries lie {readings['distance']:.1f} times as far from real images as other real images do, with "
             f"{_percent(readings['diversity'])} of their diversity"
         )
         if warming:
-            return "warming", f"the first {self.settings.warming_steps} steps are not judged: {likeness}"
+            return "warming", f"the first {self.settings.warming_steps} steps are not judged: {comparison}"
         suspected = "; ".join(f"{signs[s]} (for {self._lasted[s]} ticks)" for s in signs)
         if self._was_healthy or not (suspected or self._poor(readings)):
-            return "healthy", suspected or likeness
-        return "warming", suspected or f"too early to say: {likeness}"
+            return "healthy", suspected or comparison
+        return "warming", suspected or f"too early to say: {comparison}"
 
     def _lasts(self, sign: State) -> bool:
         """Whether a sign makes a sickness: long enough without progress, or twice as long with it.

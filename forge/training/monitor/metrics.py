@@ -136,7 +136,7 @@ class Look:
     near_duplicates: float
 
 
-class Likeness:
+class RealReference:
     """Compares images with a fixed reference of real ones.
 
     Args:

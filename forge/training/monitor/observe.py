@@ -19,7 +19,7 @@ from forge.core.compute import derive_seed
 from forge.core.errors import InputError
 from forge.faces.tensors import to_float, to_uint8
 from forge.training.monitor.health import Diagnosis, Health, HealthSettings, not_finite
-from forge.training.monitor.metrics import SAMPLES, Likeness, diversity, rank, shrink
+from forge.training.monitor.metrics import SAMPLES, RealReference, diversity, rank, shrink
 
 _FIXED, _FIXED_PIXELS = 64, 8  # what is remembered of the fixed samples until the next tick: 12 kB
 _JUDGED = 128  # images of each kind shown to the discriminator, which is the dearest part of a tick
@@ -110,7 +110,7 @@ class HealthMonitor:
         others = held_out if held_out is not None and len(held_out) >= FEWEST else None
         if others is not None:
             self._reals["held_out"] = _choose(others, seed)
-        self._likeness = Likeness(train_images, others, seed=seed, device=device)
+        self._reference = RealReference(train_images, others, seed=seed, device=device)
         self._fixed: Tensor | None = None
 
     def start_check(self, untrained: Tensor) -> None:
@@ -145,7 +145,7 @@ class HealthMonitor:
                 f"the untrained generator returns values from {low:.3g} to {high:.3g}, real images are -1 to 1; end "
                 "its forward with tanh, or scale its output"
             )
-        right = self._likeness.tell_apart(untrained.float(), reals)
+        right = self._reference.tell_apart(untrained.float(), reals)
         if right < self.settings.start_accuracy:
             raise InputError(
                 f"a small classifier tells the untrained generator's images from the training images in {right:.0%} of "
@@ -211,7 +211,7 @@ class HealthMonitor:
         return readings
 
     def _of_forgeries(self, fresh: Tensor) -> dict[str, float]:
-        look, baseline = self._likeness.look(fresh), self._likeness.real_baseline
+        look, baseline = self._reference.look(fresh), self._reference.real_baseline
         return {
             "diversity": _ratio(look.diversity, baseline.diversity),
             "distance": _ratio(look.distance, baseline.distance),
@@ -227,7 +227,7 @@ class HealthMonitor:
         if before is None:
             return {}
         moved = (to_float(self._fixed) - to_float(before)).square().mean(dim=(1, 2, 3)).sqrt().mean()
-        return {"fixed_change": float(moved) / self._likeness.real_baseline.diversity}
+        return {"fixed_change": float(moved) / self._reference.real_baseline.diversity}
 
 
 def _ratio(value: float, baseline: float) -> float:
