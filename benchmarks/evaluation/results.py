@@ -37,10 +37,12 @@ class TestResult(_Record):
     model_config = ConfigDict(frozen=True, extra="allow")
 
     detector: str = Field(description="name of the detector")
-    trained_on: str = Field(description='generators whose forgeries it was trained on, joined by "+"; see protocol.py')
+    trained_on: str = Field(
+        description='generators whose forgeries it was trained on, joined by "+"; see benchmarks/protocol'
+    )
     tested_on: str = Field(description="generator of the test forgeries")
     perturbation: str = Field(CLEAN, description="what happened to the test images; none: they were left alone")
-    condition: Condition = Field(description="how the test relates to the training; see benchmarks/protocol.py")
+    condition: Condition = Field(description="relation of test to training; see benchmarks/protocol")
     seed: int = Field(description="seed of the run")
     n_real: int = Field(description="real test images")
     n_forged: int = Field(description="forged test images")

@@ -104,7 +104,7 @@ Kimg = Annotated[float, Field(gt=0)]
 
 
 class Conditions(_Settings):
-    """Conditions under which detectors are tested; benchmarks.protocol defines them."""
+    """Conditions under which detectors are tested; their meanings are in benchmarks/protocol/conditions.py."""
 
     matrix: bool = Field(True, description="train on each generator, test on every one: the train x test matrix")
     seen: bool = Field(

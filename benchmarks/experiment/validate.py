@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.evaluation.metrics import METRICS, load_metrics
 from benchmarks.experiment.configs import validated
-from benchmarks.experiment.matrix import exams, families_of
+from benchmarks.experiment.matrix import families_of, planned_fits
 from benchmarks.experiment.names import base_name, is_fitted, short_name
 from benchmarks.experiment.settings import Conditions, DetectorRequest, GeneratorSettings, RunSettings
 from benchmarks.protocol import ELSEWHERE, Condition, GeneratorId
@@ -162,7 +162,7 @@ def _check_conditions(settings: RunSettings, generators: Mapping[str, GeneratorS
             "leave unseen out and rank by matrix"
         )
     checked = settings.model_copy(update={"generators": dict(generators)})
-    if not any(exams(checked, name) for name in settings.detectors):
+    if not any(planned_fits(checked, name) for name in settings.detectors):
         raise InputError("the run asks for no training: conditions leave nothing to do for any detector")
 
 

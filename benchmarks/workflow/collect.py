@@ -52,7 +52,7 @@ from forge.faces.faceset import FaceSet, Images
 from forge.faces.imaging.grids import cut_grid
 from forge.generators import GENERATORS
 from forge.generators.artifact import TrainedGenerator, generator_folder
-from forge.generators.visualize import Painter
+from forge.generators.visualize import Painter, interpolations
 from forge.quality.measure import Comparison as QualityComparison
 from forge.quality.measure import Quality as MeasuredQuality
 
@@ -318,7 +318,7 @@ class _Collected:
         """Return faces of the generator that made a forged set, between latents."""
         folder = generator_folder(self.job.path(stage.generator), stage.snapshot)
         implementation = GENERATORS.load(stage.generator.architecture)
-        return strolls(Painter(TrainedGenerator.open(folder, implementation=implementation), self.report.seed))
+        return interpolations(Painter(TrainedGenerator.open(folder, implementation=implementation), self.report.seed))
 
 
 def _kimg_of(file: Path) -> float:

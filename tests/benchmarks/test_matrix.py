@@ -1,10 +1,10 @@
-"""Which trainings and tests each condition asks for, and the stages that follow."""
+"""Fits and tests that each condition requires, and the stages that follow."""
 
 import pytest
 from requested import compose
 
 from benchmarks.experiment.configs import parse_assignments
-from benchmarks.experiment.matrix import exams
+from benchmarks.experiment.matrix import planned_fits
 from benchmarks.protocol import TrainSet
 from benchmarks.workflow.runner import prepare_run
 from forge.core.errors import InputError
@@ -19,8 +19,8 @@ def made(*assignments, generators=THREE, detectors=("dct", "random")):
 
 
 def texts(*assignments, generators=THREE, detector="dct"):
-    found = exams(made(*assignments, generators=generators), detector)
-    return {str(exam.training): (exam.tests, exam.perturbations) for exam in found}
+    fits = planned_fits(made(*assignments, generators=generators), detector)
+    return {str(fit.train_set): (fit.tests, fit.perturbations) for fit in fits}
 
 
 def test_by_default_every_generator_is_trained_on_and_tested():
