@@ -17,9 +17,10 @@ DATA_FILES = ("results.json", "results.csv", "scores.parquet", "expected.json", 
 _PRINTED = "report.pdf"  # printed from the page on demand, with other bytes every time
 _MAX_BYTES = 1 << 20  # of SHA256SUMS; the largest so far has 4 kB
 _LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
+# version 0.1 wrote the saliency pictures as looking-*.png
 _REPORT_FILE = re.compile(
     r"(index\.html|report\.(md|pdf)|results\.(json|csv)|scores\.parquet|expected\.json|SHA256SUMS"
-    r"|(samples|spectrum|looking)-[^/]+\.png|figures/[^/]+\.svg|(figures/)?\.[^/]+\.[0-9a-f]{8}\.partial)"
+    r"|(samples|spectrum|saliency|looking)-[^/]+\.png|figures/[^/]+\.svg|(figures/)?\.[^/]+\.[0-9a-f]{8}\.partial)"
 )
 
 

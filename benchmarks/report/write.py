@@ -14,7 +14,7 @@ from benchmarks.report.plot.elements import standalone
 from detect.scoring import write_scores
 from forge.core.files import write_json, write_text
 
-_PICTURES = ("samples", "spectrum", "looking")  # what the names of the pictures beside the page begin with
+_PICTURES = ("samples", "spectrum", "saliency", "looking")  # beginnings of the picture names; the last of version 0.1
 
 
 def write_report(directory: Path, inputs: ReportInputs) -> None:

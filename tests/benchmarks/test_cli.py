@@ -41,7 +41,7 @@ def test_a_run_from_nothing_to_a_report_and_on(bench, tmp_path):
     assert "photo not shown" not in page and "data:image/" in page
     assert "Saliency and frequency maps" in page and "Without saliency maps: dct." in page  # the network's are shown
     assert page.count("The same forgeries in grey") == 1
-    assert {"spectrum-dcgan.png", "looking-dcgan.png"} <= {file.name for file in report.iterdir()}
+    assert {"spectrum-dcgan.png", "saliency-dcgan.png"} <= {file.name for file in report.iterdir()}
 
     before = {file: file.stat().st_mtime_ns for file in report.rglob("*")}
     code, out, _ = bench("run", "-g", "dcgan", "-d", "xception,dct", "--set", "detectors.xception.max_images=64", *TINY)

@@ -66,6 +66,12 @@ def test_the_page_stays_small_and_its_tags_close(folder):
     assert all(attrs["href"][1:] in targets for attrs in page.all("a"))
 
 
+def test_many_galleries_are_set_small(folder):
+    assert [attrs["class"] for attrs in Page(html_of(folder)).all("div") if "galleries" in attrs.get("class", "")] == [
+        "galleries crowded"
+    ]
+
+
 def test_the_short_table_comes_first_and_the_long_ones_are_folded(folder):
     text = html_of(folder)
     board = text.index('<table class="heat sortable filtered">')

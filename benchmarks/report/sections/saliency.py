@@ -162,7 +162,7 @@ def _saliency(
     count = min(FACES, len(faces), *(len(sight.saliency[generator]) for sight in shown))
     faces = faces[:count]
     rows = {_title(sight, generator): overlay(faces, sight.saliency[generator][:count]) for sight in shown}
-    name = names("looking", generator) + ".png"
+    name = names("saliency", generator) + ".png"
     every = np.concatenate([smaller(part, 128) for part in (faces, *rows.values())])
     files[name] = sheet(every, columns=count, labels=["forgeries", *rows])
     return SaliencyRows(

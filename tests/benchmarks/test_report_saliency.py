@@ -145,9 +145,11 @@ def test_the_page_shows_it_with_alternative_texts_and_files_beside_it(tmp_path):
     assert sum(alt.startswith("The same forgeries in grey") for alt in alts) == 2
     assert sum(alt.startswith("Weights of the DCT coefficients") for alt in alts) == 2
     assert "input gradients" in "".join(page.text) and "Without saliency maps: dct." in "".join(page.text)
-    linked = re.findall(r"\]\(((?:looking|spectrum)-[^)]+)\)", (tmp_path / "report.md").read_text(encoding="utf-8"))
-    there = {file.name for kind in ("looking", "spectrum") for file in tmp_path.glob(f"{kind}-*.png")}
+    linked = re.findall(r"\]\(((?:saliency|spectrum)-[^)]+)\)", (tmp_path / "report.md").read_text(encoding="utf-8"))
+    there = {file.name for kind in ("saliency", "spectrum") for file in tmp_path.glob(f"{kind}-*.png")}
     assert set(linked) == there and len(there) == 4
-    assert Image.open(tmp_path / "looking-dcgan.png").width > FACES * 64
+    assert Image.open(tmp_path / "saliency-dcgan.png").width > FACES * 64
+    (tmp_path / "looking-dcgan.png").write_bytes(b"")  # as version 0.1 named it
     write_report(tmp_path, ReportInputs(make_results(scores), scores, Pictures(forged, {}, lambda s, i: None)))
-    assert not list(tmp_path.glob("looking-*.png")) and "Saliency and frequency maps" not in html_of(tmp_path)
+    assert not list(tmp_path.glob("looking-*.png"))
+    assert not list(tmp_path.glob("saliency-*.png")) and "Saliency and frequency maps" not in html_of(tmp_path)
