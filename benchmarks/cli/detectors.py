@@ -6,14 +6,15 @@ import textwrap
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 from benchmarks.evaluation.numbers import count
 from benchmarks.experiment.configs import shipped, validated
 from benchmarks.experiment.settings import PRESETS
 from benchmarks.workflow.program import program_digest
+from detect.detectors.facts import MethodFacts, facts_of, facts_of_class
 from detect.detectors.registry import DETECTORS, EXAMPLES
-from forge.core.errors import BenchError
+from forge.core.errors import BenchError, InputError
 from forge.core.files import digest_json, read_json_object, write_json
 
 SIDE = 64  # pixels of the images for which parameters are counted
@@ -29,28 +30,22 @@ def describe(name: str) -> dict[str, Any]:
     Returns:
         `parameters` is None; `count_parameters` counts them. `note` says why there may be no number.
     """
-    implementation = DETECTORS.load(name)
+    try:
+        facts = facts_of(name)
+    except InputError:  # a plug-in whose class says more than its source
+        facts = facts_of_class(DETECTORS.load(name))
     family = name.endswith(":")
-    detector_class = _made_by(implementation) if family else implementation
     return {
         "name": f"{name}NAME" if family else name,
         "example": EXAMPLES.get(name, "") if family else "",
-        "family": name if family else detector_class.family,
-        "what": (implementation.__doc__ or "").strip().split("\n")[0],
-        "citation": getattr(detector_class, "citation", ""),
-        "variant": "; ".join(text for text in (getattr(detector_class, "variant", ""), _random_weights(name)) if text),
+        "family": name if family else facts.family,
+        "what": facts.summary,
+        "citation": facts.citation,
+        "variant": "; ".join(text for text in (facts.variant, _random_weights(name)) if text),
         "input": "" if family else _input(name),
         "parameters": None,
-        "note": _note(detector_class),
+        "note": _note(facts),
     }
-
-
-def _made_by(maker: Any) -> Any:  # noqa: ANN401 - a function from a name to a class, and that class
-    """The class that a family's function says it returns a subclass of."""
-    with suppress(NameError, TypeError):
-        kind = next(iter(get_args(get_type_hints(maker).get("return"))), maker)
-        return get_origin(kind) or kind
-    return maker
 
 
 def _input(name: str) -> str:
@@ -70,16 +65,13 @@ def _random_weights(name: str) -> str:
     return f"random weights at preset {', '.join(presets)}: that says nothing of the method" if presets else ""
 
 
-def _note(kind: Any) -> str:  # noqa: ANN401 - a detector class
+def _note(facts: MethodFacts) -> str:
     """Why a detector has no number of parameters before it is fitted; empty where its network can be built."""
-    from detect.detectors.network import NetworkDetector  # imports torch, which `bench show` needs for few names
-
-    needs = getattr(kind, "needs", "")
-    if needs == "members":
+    if facts.needs == "members":
         return "those of its members"
-    if needs in ("discriminator", "snapshots"):
+    if facts.needs in ("discriminator", "snapshots"):
         return "as the generator's discriminator"
-    return "" if isinstance(kind, type) and issubclass(kind, NetworkDetector) else "counted when fitted"
+    return "" if facts.network else "counted when fitted"
 
 
 def with_parameters(rows: list[dict[str, Any]], store: Path, *, count: bool) -> None:
@@ -90,9 +82,6 @@ def with_parameters(rows: list[dict[str, Any]], store: Path, *, count: bool) -> 
         store: where results lie.
         count: build the networks that are not remembered, which takes some seconds.
     """
-    from benchmarks.experiment.configs import shipped
-    from detect.detectors.registry import DETECTORS
-
     file, program, known = store / MEMORY, program_digest("detect"), dict[str, int]()
     with suppress(BenchError, AttributeError, TypeError, ValueError):  # a damaged memory is made again
         known = {str(key): int(n) for key, n in read_json_object(file).items()} if file.is_file() else {}

@@ -93,8 +93,8 @@ class FineTuned(DiscriminatorNetwork[DiscriminatorSettings]):
     citation = RADFORD
     variant = (
         "no paper compares this under control; labels of a conditional discriminator are left out, and statistics "
+        "over a batch (minibatch standard deviation) are switched off"
     )
-    variant += "over a batch (minibatch standard deviation) are switched off"
 
     def build(self, *, blank: bool = False) -> nn.Module:
         """The discriminator as its training left it."""
