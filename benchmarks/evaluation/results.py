@@ -272,6 +272,7 @@ class Results(_Record):
     data: DataFacts
     external: list[ExternalFacts] = Field([], description="folders that detectors were tested on too")
     generators: list[GeneratorFacts]
+    perturbations: dict[str, str] = Field({}, description="perturbation of test images -> its name on pages")
     moments: list[SnapshotFacts] = Field([], description="snapshots of them that were only tested")
     detectors: list[DetectorFacts]
     metrics: list[MetricFacts] = Field([], description="of the cells, beside AUC; empty: schema 5, those of then")

@@ -32,7 +32,7 @@ from benchmarks.evaluation.results import (
 )
 from benchmarks.evaluation.thresholds import means_of, with_thresholds
 from benchmarks.experiment.names import base_name
-from benchmarks.protocol import Protocol
+from benchmarks.protocol import CLEAN, Protocol
 from benchmarks.report.inputs import Evidence, Pictures, ReportInputs, Sight
 from benchmarks.report.sections import loadable
 from benchmarks.report.write import write_report
@@ -45,6 +45,7 @@ from benchmarks.workflow.stages.quality import Quality
 from benchmarks.workflow.stages.report_parts import ReportParts
 from benchmarks.workflow.stages.synthesize import Synthesize
 from benchmarks.workflow.store import Manifest, read_manifest
+from detect.data.perturb import perturbation
 from detect.explain import spectrum_difference
 from detect.scoring import read_scores
 from forge.core.files import parse_json, read_json
@@ -154,6 +155,7 @@ class _Collected:
             ),
             generators=[self._generator(stage, quality[stage.key]) for stage in report.forged],
             external=[self._external(stage) for stage in report.external],
+            perturbations=self._perturbations(),
             moments=[self._snapshot(stage, quality[stage.key]) for stage in report.snapshots if stage.key in quality],
             detectors=[self._detector(stage) for stage in report.fits],
             metrics=[MetricFacts(**facts) for facts in evaluation.get("metrics", ())],
@@ -165,6 +167,13 @@ class _Collected:
             stages=[self._stage(stage) for stage in report.inputs.values()],
             environment=self.manifests[report.evaluation.key].environment,
         )
+
+    def _perturbations(self) -> dict[str, str]:
+        """Name each perturbation of test images for pages, which are rendered without the code of plug-ins."""
+        parts = {part.perturbation: part for score in self.report.scores for part in score.parts}
+        return {
+            name: perturbation(part.reference or name).display_name for name, part in parts.items() if name != CLEAN
+        }
 
     def pictures(self) -> Pictures:
         """Return what may be shown of the first seed."""

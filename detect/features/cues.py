@@ -24,6 +24,7 @@ def trivial_cues(images: Tensor) -> Tensor:
     pixels = images.double()
     grey = (pixels * pixels.new_tensor(LUMA)).sum(-1)
     neighbours = grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1] + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:]
+    # second derivative: large at edges, small in blurred images; its variance is the usual measure of focus
     laplacian = neighbours - 4 * grey[:, 1:-1, 1:-1]
     sharpness = torch.log(laplacian.flatten(1).var(1, correction=0) + FLATTEST)
     spread = pixels.flatten(1, 2).std(1, correction=0)

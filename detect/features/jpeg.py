@@ -109,13 +109,16 @@ def _distinct(coefficients: Tensor) -> Tensor:
 def _evidence(magnitude: Tensor, table: Tensor) -> Tensor:
     """Log likelihood ratio of one table, [N], without the frequency that speaks most for it."""
     entry = table.to(magnitude)
+    # a hit is a coefficient within `reach` of a multiple of its entry; uniform values hit with the share `by_chance`
     reach = 0.25 * entry.clamp_max(4 * TEETH)
     by_chance = 2 * reach / entry
     steps = magnitude / entry[:, None]
     used = (steps > 0.5) & (entry > 1)[:, None]  # not a multiple of zero
     near = steps.sub_(steps.round()).abs_() < (reach / entry)[:, None]
     hits, tries = (near & used).sum(-1), used.sum(-1)
+    # binomial: hits log(HIT / by_chance) + misses log((1 - HIT) / (1 - by_chance)), per frequency
     each = hits * (HIT / by_chance).log() + (tries - hits) * (math.log(1 - HIT) - (1 - by_chance).log())
+    # a repeated pattern has one strong frequency; a comb has many
     return each.sum(1) - each.amax(1).clamp_min(0)
 
 

@@ -55,6 +55,7 @@ def azimuthal_mean(spectrum: Tensor) -> Tensor:
         [N, R + 1] of the same type, from frequency zero to the corner, R = floor(hypot(H // 2, W // 2)).
     """
     rings = _rings(*spectrum.shape[-2:], spectrum.device)
+    # one scatter for all images: row r of `sums` collects the frequencies of radius r
     sums = spectrum.new_zeros(int(rings.max()) + 1, len(spectrum))
     sums.index_add_(0, rings, spectrum.flatten(1).T)
     return (sums / torch.bincount(rings)[:, None]).T
@@ -78,7 +79,7 @@ def azimuthal(images: Tensor, *, bins: int = 80) -> Tensor:
     side = images.shape[1]
     magnitude = magnitude_spectrum(images) * side  # of the transform that is not normalised, as published
     curve = azimuthal_mean(20 * (magnitude + EPSILON).log())[:, 1:]
-    curve = curve @ _interpolation(curve.shape[1], bins, curve.device)
+    curve = curve @ _interpolation(curve.shape[1], bins, curve.device)  # linear in the values, hence a matrix
     first = curve[:, :1]
     # the logarithm of a magnitude of exactly 1 is 0
     return (curve / torch.where(first.abs() < EPSILON, EPSILON, first)).float()
@@ -111,6 +112,7 @@ def mean_log_spectrum(batches: Iterable[Tensor]) -> Tensor:
 @functools.cache
 @torch.inference_mode(mode=False)  # what is kept here must also serve where gradients are asked for
 def _rings(height: int, width: int, device: torch.device) -> Tensor:
+    """Integer distance of each frequency from zero, int64 [H W]."""
     y, x = torch.arange(height) - height // 2, torch.arange(width) - width // 2
     return torch.hypot(y[:, None].double(), x[None, :].double()).long().flatten().to(device)
 
@@ -121,5 +123,6 @@ def _interpolation(points: int, bins: int, device: torch.device) -> Tensor:
     """The not-a-knot cubic spline through `points` even steps, read at `bins` even steps, as a matrix."""
     from scipy.interpolate import make_interp_spline  # takes a second to import, which listing detectors does not need
 
+    # a spline is linear in its values: splines through the unit vectors are the columns
     spline = make_interp_spline(np.linspace(0, 1, points), np.eye(points), k=3)
     return torch.from_numpy(np.asarray(spline(np.linspace(0, 1, bins))).T.copy()).to(device)

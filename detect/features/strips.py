@@ -28,9 +28,10 @@ def strip_bands(images: Tensor, *, height: int, step: int, bands: tuple[int, int
         outer index, low frequencies first.
     """
     channels = images.permute(0, 3, 1, 2).float()
+    # the transform along rows is the same for all strips that share a row, so it comes before cutting
     across = channels @ cosine_basis(channels.shape[-1], device=channels.device).T
     strips = across.unfold(2, height, step)  # [N, 3, T, W, height]
     power = (strips @ cosine_basis(height, device=channels.device).T).square_()
-    power[..., 0, 0] = 0
+    power[..., 0, 0] = 0  # the mean: brightness is no texture
     pooled = adaptive_avg_pool2d(power.mean(1).transpose(-1, -2), bands)
     return torch.log(pooled + ROUNDING).flatten(2)

@@ -12,7 +12,7 @@ from detect.data.perturb import Perturbation
 
 
 class Fog(Perturbation):
-    id, title, summary = "fog", "fog", "halfway to white"
+    id, title, summary = "fog", "thick fog", "halfway to white"
 
     def change(self, images):
         return images // 2 + WHITE
@@ -31,6 +31,9 @@ def test_a_perturbation_from_a_file_is_scored_under_its_id(tmp_path, monkeypatch
     assert code == 0, err
     results = json.loads((tmp_path / "reports/foggy/results.json").read_text())
     assert {cell["perturbation"] for cell in results["cells"] if cell["condition"] == "robust"} == {"fog", "half"}
+    assert results["perturbations"] == {"fog": "thick fog", "half": "half size"}
+    page = (tmp_path / "reports/foggy/index.html").read_text()
+    assert "thick fog</th>" in page and "half size</th>" in page
 
 
 def test_its_code_is_part_of_the_keys_of_scores_alone(tmp_path, monkeypatch, capsys):

@@ -67,14 +67,16 @@ class RobustnessSection(Section):
             name: {change: fmean(values) for change, values in by_change.items()} for name, by_change in aucs.items()
         }
         changes = [CLEAN, *dict.fromkeys(cell.perturbation for cell in run.perturbed)]
+        # results of an earlier version do not name them
+        names = {change: run.whole.perturbations.get(change, change) for change in changes} | {CLEAN: "clean"}
         order = sorted(means, key=lambda name: (-fmean(v for c, v in means[name].items() if c != CLEAN), name))
         detectors = [name for name in order if name not in (RANDOM, METADATA)]
         ranked = [(name, means[name]) for name in detectors]
         return RobustnessContent(
-            changes=["clean", *changes[1:]],
+            changes=[names[change] for change in changes],
             lines=[(name, [_entry(means[name], change) for change in changes]) for name in order],
-            curves=[_curves(family, ranked, run.file_names) for family in _families(changes)],
-            sentence=_sentence({name: means[name] for name in detectors}, changes[1:]),
+            curves=[_curves(family, names, ranked, run.file_names) for family in _families(changes)],
+            sentence=_sentence({name: means[name] for name in detectors}, names),
         )
 
 
@@ -86,13 +88,18 @@ def _entry(means: dict[str, float], change: str) -> Entry | None:
     return Entry(round(10 * value), f"{value:.3f}", "" if lost is None else f"{lost:+.3f}".replace("-", "−"))
 
 
-def _sentence(means: dict[str, dict[str, float]], changes: Sequence[str]) -> str:
-    """State the mean loss of the hardest perturbation, and the largest loss of a detector."""
+def _sentence(means: dict[str, dict[str, float]], names: dict[str, str]) -> str:
+    """State the mean loss of the hardest perturbation, and the largest loss of a detector.
+
+    Args:
+        means: detector -> perturbation -> mean AUC.
+        names: perturbation -> its name on the page.
+    """
     lost = {
         (change, name): aucs[CLEAN] - aucs[change]
         for name, aucs in means.items()
-        for change in changes
-        if change in aucs and CLEAN in aucs
+        for change in names
+        if change != CLEAN and change in aucs and CLEAN in aucs
     }
     if not lost:
         return ""
@@ -100,8 +107,8 @@ def _sentence(means: dict[str, dict[str, float]], changes: Sequence[str]) -> str
     hardest = max(sorted(typical), key=lambda change: typical[change])
     (change, name), largest = max(sorted(lost.items()), key=lambda item: item[1])
     return (
-        f"Largest mean loss of AUC: {typical[hardest]:.2f} under {hardest}. Largest loss of a detector: {largest:.2f}, "
-        f"{name} under {change}."
+        f"Largest mean loss of AUC: {typical[hardest]:.2f} under {names[hardest]}. "
+        f"Largest loss of a detector: {largest:.2f}, {name} under {names[change]}."
     )
 
 
@@ -119,8 +126,13 @@ def _families(changes: Sequence[str]) -> list[list[str]]:
     return families
 
 
-def _curves(family: Sequence[str], means: Sequence[tuple[str, dict[str, float]]], names: FileNames) -> Figure:
-    ticks = [(float(i), "clean" if change == CLEAN else change) for i, change in enumerate(family)]
+def _curves(
+    family: Sequence[str],
+    names: dict[str, str],
+    means: Sequence[tuple[str, dict[str, float]]],
+    file_names: FileNames,
+) -> Figure:
+    ticks = [(float(i), names[change]) for i, change in enumerate(family)]
     last = len(family) - 1
     plot = Plot(Axis(-0.15, last + 0.15, ticks, "test images"), Axis(0, 1, AUC_TICKS, "mean AUC"), height=190)
     plot.line([-0.15, last + 0.15], [0.5, 0.5], "chance")
@@ -128,9 +140,12 @@ def _curves(family: Sequence[str], means: Sequence[tuple[str, dict[str, float]]]
     for i, (name, aucs) in enumerate(chosen):
         plot.line(list(range(len(family))), [aucs[change] for change in family], series(i))
         for x, change in enumerate(family):
-            plot.dot(x, aucs[change], series(i).split()[0], title=f"{name}, {change}: {aucs[change]:.3f}", radius=2.5)
+            plot.dot(
+                x, aucs[change], series(i).split()[0], title=f"{name}, {names[change]}: {aucs[change]:.3f}", radius=2.5
+            )
         plot.legend(shorten(name, 34), series(i))
-    title = f"Robustness: {', '.join(family[1:])}"
+    changed = ", ".join(names[change] for change in family[1:])
+    title = f"Robustness: {changed}"
     shown = "; ".join(f"{name} from {aucs[family[0]]:.2f} to {aucs[family[-1]]:.2f}" for name, aucs in chosen)
-    alt = f"Mean AUC of detectors on clean images and under {', '.join(family[1:])}: {shown}."
-    return Figure(names("robustness", *family[1:2]), title, plot.svg(alt), alt)
+    alt = f"Mean AUC of detectors on clean images and under {changed}: {shown}."
+    return Figure(file_names("robustness", *family[1:2]), title, plot.svg(alt), alt)
