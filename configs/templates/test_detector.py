@@ -1,4 +1,4 @@
-"""What the bench expects of the detector in my_plugin.py; run with: pytest test_my_plugin.py."""
+"""Tests of the detector in my_plugin.py; run with: pytest test_my_plugin.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What sets the two copies of a self-blended image apart: colour, detail and place; pure functions of a batch.
+"""Differences between the two copies of a self-blended image: colour, detail, position; pure functions of a batch.
 
 Images are float32 [N, 3, H, W] in 0..255, parameters one value an image, [N]. Shiohara and Yamasaki (CVPR 2022) use
 albumentations and OpenCV; these are the same operations for whole batches.

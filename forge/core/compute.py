@@ -1,4 +1,4 @@
-"""Where numbers are computed: device, precision, memory allocator, seeds."""
+"""Compute settings: device, precision, memory allocator, seeds."""
 
 from __future__ import annotations
 

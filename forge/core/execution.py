@@ -1,4 +1,4 @@
-"""How networks are computed: a shipped table, so that a result never depends on a stopwatch."""
+"""Execution of networks (precision, CUDA graphs): a shipped table, so that no result depends on a time measurement."""
 
 from __future__ import annotations
 

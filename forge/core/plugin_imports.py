@@ -1,4 +1,4 @@
-"""What the Python file of a plug-in imports: the files beside it, and packages that are not installed."""
+"""Imports of the Python file of a plug-in: the files beside it, and packages that are not installed."""
 
 from __future__ import annotations
 

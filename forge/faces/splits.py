@@ -1,4 +1,4 @@
-"""Who belongs to which split: people never straddle two, and the same people always land alike."""
+"""Assignment of identities to splits: one identity, one split; the same identities always get the same splits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is shown of a trained generator: samples, a walk through its latents, truncation, its training, its likes."""
+"""Pictures of a trained generator: samples, latent interpolation, truncation, training progress, nearest images."""
 
 from __future__ import annotations
 

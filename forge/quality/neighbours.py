@@ -1,4 +1,4 @@
-"""What nearest neighbours tell: are forgeries plausible, are they diverse, are they copies.
+"""Nearest-neighbour metrics: fidelity, diversity and copying of training images.
 
 Precision, recall: Kynkäänniemi et al.: Improved Precision and Recall Metric. NeurIPS 2019. Density, coverage: Naeem et
 al.: Reliable Fidelity and Diversity Metrics. ICML 2020. AuthPct: Alaa et al.: How Faithful is your Synthetic Data?

@@ -1,4 +1,4 @@
-"""What is painted on a head's map? Height, skin pigments, and opaque things that lie on the skin."""
+"""Paint on the map of a head: height, skin pigments, and opaque things that lie on the skin."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What moves in a face? Eyes, brows and mouth, painted anew for every picture."""
+"""Facial features that move (eyes, brows and mouth), painted anew for every picture."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Who is it? The parameters of an identity, drawn once from (seed, person)."""
+"""Identity: the parameters of a person, drawn once from (seed, person)."""
 
 import bisect
 import itertools

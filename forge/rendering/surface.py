@@ -1,4 +1,4 @@
-"""How is a head's surface laid out on a flat map? Half sphere above the brow, cylinder below it.
+"""Map of the surface of a head: half sphere above the brow, cylinder below it.
 
 A head is star-shaped around its vertical axis, so one radius for every (azimuth, height) describes skull, face, neck
 and hair. Head coordinates are x to the person's left as the camera sees right, y up, z to the front; the unit is half

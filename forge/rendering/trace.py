@@ -1,4 +1,4 @@
-"""Which point of the head does each pixel see? Sphere tracing of the radius map, coarse then fine."""
+"""Sphere tracing of the radius map, coarse then fine: the point of the head that each pixel sees."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""When the memory is too small for a batch: one sentence, with a batch that fits."""
+"""Errors of batches that need too much memory: one sentence, with a batch that fits."""
 
 from __future__ import annotations
 

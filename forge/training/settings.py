@@ -1,4 +1,4 @@
-"""How a generator is trained: settings of the loop, and those of adversarial training."""
+"""Training settings of generators: those of the loop, and those of adversarial training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a training is asked to do: networks, settings, images, labels, seed; and which images are held out."""
+"""Task of a training: networks, settings, images, labels, seed; and the images that are held out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the speed figures compare with must be real training steps of the same size."""
+"""The baselines of the speed figures are real training steps of the same size."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Which steps run eagerly and which from a graph; the graphs themselves need a GPU (tests/cuda)."""
+"""Eager steps and steps replayed from a CUDA graph; the graphs themselves need a GPU (tests/cuda)."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What a source of faces is: an ordered list of items that worker processes can read."""
+"""Base class of face sources: an ordered list of items that worker processes can read."""
 
 from __future__ import annotations
 

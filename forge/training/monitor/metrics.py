@@ -1,4 +1,4 @@
-"""How near forged images are to real ones and how varied: cheap numbers for every tick of a training.
+"""Fidelity and diversity of forgeries: cheap numbers for every observation of a training.
 
 Everything is computed from small copies of the images (16 px pixels, and 1024 random features of 32 px), with 256
 images a side, so that a look costs a tenth of a second on one core. The numbers are for watching a training, not for
