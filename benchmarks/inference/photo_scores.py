@@ -37,7 +37,7 @@ COLUMNS = ("file", "score", "probability", "verdict", "note", "problem", "looked
 
 @dataclass(frozen=True)
 class PhotoScores:
-    """What a detector says of some photos.
+    """Scores of one detector on some photos.
 
     Attributes:
         predictor: the detector.

@@ -32,7 +32,7 @@ _SEEN = 224  # pixels that a face has at least on the page
 
 @dataclass(frozen=True)
 class Answer:
-    """What a detector says of a photo, and what it rests on.
+    """Prediction of a detector for a photo, with threshold, face crop and saliency.
 
     Attributes:
         source: run or folder of the detector.
@@ -71,7 +71,7 @@ class Answer:
     milliseconds: int
 
     def as_json(self) -> dict[str, Any]:
-        """What /api/detect says."""
+        """Return the answer of /api/detect."""
         return asdict(self)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import torch
+from scipy.interpolate import make_interp_spline
 from torch import Tensor
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as OpenCV reads an image in grey
@@ -119,7 +120,5 @@ def _rings(height: int, width: int, device: torch.device) -> Tensor:
 @torch.inference_mode(mode=False)
 def _interpolation(points: int, bins: int, device: torch.device) -> Tensor:
     """The not-a-knot cubic spline through `points` even steps, read at `bins` even steps, as a matrix."""
-    from scipy.interpolate import make_interp_spline  # takes a second to import, which listing detectors does not need
-
     spline = make_interp_spline(np.linspace(0, 1, points), np.eye(points), k=3)
     return torch.from_numpy(np.asarray(spline(np.linspace(0, 1, bins))).T.copy()).to(device)

@@ -1,4 +1,4 @@
-"""Where the face is: five landmarks to a convex outline of the face, and the outline to a soft mask.
+"""Face masks: five landmarks to a convex outline of the face, and the outline to a soft mask.
 
 Lengths are in eye distances (between the middles of the eyes), so that a face of any size in a frame of any size is
 treated alike.

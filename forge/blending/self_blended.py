@@ -41,7 +41,7 @@ _DRAWS = (
 
 
 class SelfBlended(BaseModel):
-    """How self-blended images are made; the defaults are the repository's, for frames of 300 pixels and more.
+    """Settings of self-blended images; the defaults are the repository's, for frames of 300 pixels and more.
 
     Of several values one is drawn, each equally often; ranges and largest changes are drawn from uniformly.
     """

@@ -113,7 +113,7 @@ class Registry:
 
 
 def is_file_reference(name: str) -> bool:
-    """Whether a name is "path/to/file.py:Attribute" rather than a registered name."""
+    """Return whether a name is "path/to/file.py:Attribute" rather than a registered name."""
     return ".py:" in name
 
 
@@ -211,7 +211,7 @@ def named_file(reference: str) -> str | None:
 
 
 def was_loaded(reference: str) -> bool:
-    """Whether this process has run the file of "path/to/file.py:Attribute" already, because somebody named it."""
+    """Return whether this process has already run the file of "path/to/file.py:Attribute"."""
     return _file_and_module(reference)[1] in sys.modules
 
 

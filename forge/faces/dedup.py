@@ -1,4 +1,4 @@
-"""Which images show the same photo: a coarse hash finds candidates, a correlation of thumbnails decides.
+"""Detection of near-duplicate photos: a coarse hash finds candidates, a correlation of thumbnails decides.
 
 Faces aligned alike share much of a coarse hash: among 12,000 FairFace photos at 64 px (72 million pairs), 70,000 pairs
 of different people lie within 7 bits. So the hash alone decides nothing. Of those pairs, every one whose 16 x 16
@@ -20,6 +20,8 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 MAX_HAMMING = 7
 MIN_CORRELATION = 0.97
@@ -97,9 +99,6 @@ def correlate(a: Thumbnails, b: Thumbnails) -> NDArray[np.float32]:
 
 def clusters(count: int, pairs: Pairs) -> NDArray[np.int64]:
     """Join linked positions: the smallest position of each one's cluster, int64 [count]."""
-    from scipy.sparse import coo_array  # a second to import, which sets without copies need not wait for
-    from scipy.sparse.csgraph import connected_components
-
     linked = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
     _, cluster = connected_components(linked, directed=False)
     _, first = np.unique(cluster, return_index=True)

@@ -60,7 +60,7 @@ class FileEntry(BaseModel):
 
 
 class Card(BaseModel):
-    """What a FaceSet is and where it comes from; stored as card.json."""
+    """Contents and origin of a FaceSet; stored as card.json."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     schema_version: int = 1

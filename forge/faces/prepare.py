@@ -160,7 +160,7 @@ def _check(
 
 
 def _display_name(source: Source) -> str:
-    """What people call the set: the source's name, or for any folder of photos the folder's own."""
+    """Return the display name of the set: the source's name, or for a folder of photos the folder's."""
     return str(source.settings()["folder"]) if source.name == "folder" else source.name
 
 
@@ -169,7 +169,7 @@ def _where(source: Source) -> str:
 
 
 def _instead(source: Source) -> str:
-    """What to do about a source without images."""
+    """Return the advice for a source without images."""
     unread = source.unread if isinstance(source, FileSource) else {}
     if not unread:
         return "give a folder that holds some"
@@ -194,7 +194,7 @@ def _describe(intake: Intake) -> dict[str, Any]:
 
 @dataclass
 class _Taken:
-    """What the first pass leaves: scratch files, and what duplicates and splits are decided by."""
+    """Results of the first pass: scratch files, and the data for finding duplicates and assigning splits."""
 
     folder: Path
     resolution: int

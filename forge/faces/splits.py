@@ -1,4 +1,4 @@
-"""Who belongs to which split: people never straddle two, and the same people always land alike."""
+"""Assignment of identities to splits: an identity lies in one split, and the same identity always in the same one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a conditional generator is told: label columns of a set, and their values as numbers."""
+"""Labels of conditional generators: label columns of a set, and their values as numbers."""
 
 from __future__ import annotations
 

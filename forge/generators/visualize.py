@@ -1,4 +1,4 @@
-"""What is shown of a trained generator: samples, a walk through its latents, truncation, its training, its likes."""
+"""Pictures of a trained generator: samples, latent walk, truncation, training progress, nearest training faces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How good the forgeries are, without any download: one metric a file, and `measure` for all of them."""
+"""Quality of forgeries, without any download: one metric per file, and `measure` for all of them."""
 
 from __future__ import annotations
 

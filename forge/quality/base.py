@@ -1,4 +1,4 @@
-"""What the metrics share: checked image arrays, frozen results, shares with an interval."""
+"""Shared parts of the quality metrics: checks of image arrays, frozen results, shares with an interval."""
 
 from __future__ import annotations
 

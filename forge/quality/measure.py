@@ -38,7 +38,7 @@ TRAINING_N = 10_000
 
 
 class FeatureSpace(Result):
-    """Where feature metrics were computed."""
+    """Feature space in which feature metrics were computed."""
 
     extractor: Extractor
     scaling: str = Field("reference mean 0 and deviation 1, dimension by dimension", description="of the features")

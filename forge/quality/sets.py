@@ -17,7 +17,7 @@ from forge.quality.metric import Labels
 
 @dataclass(frozen=True)
 class Ask:
-    """What is measured, and how.
+    """Settings of a measurement.
 
     Attributes:
         n: images a side.
@@ -39,7 +39,7 @@ class Ask:
 
 
 def measure_floor(real: FaceSet, ask: Ask) -> Quality:
-    """What held-out reals get against the split `forge`: the floor of every generator trained on this set.
+    """Measure held-out reals against the split `forge`: the reference of every generator trained on this set.
 
     Raises:
         InputError: the set has no split `forge` or no other split, or too few images.

@@ -1,4 +1,4 @@
-"""What is around the head? A background out of focus, and shoulders in clothes."""
+"""Surroundings of the head: a background out of focus, and shoulders in clothes."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""How do glasses sit on a face? Two lenses on a bent sheet before the eyes, and the arms to the ears."""
+"""Glasses: two lenses on a bent sheet before the eyes, and the arms to the ears."""
 
 import numpy as np
 

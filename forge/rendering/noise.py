@@ -1,4 +1,4 @@
-"""Which random textures do skin, hair and walls share? Periodic tiles, made once from fixed seeds."""
+"""Random textures of skin, hair and walls: periodic tiles, made once from fixed seeds."""
 
 from functools import lru_cache
 from typing import Any

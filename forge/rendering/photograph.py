@@ -1,4 +1,4 @@
-"""What is in one picture? Pose, light, expression, camera of an image, put together with a person."""
+"""Photographs: pose, light, expression and camera of an image, combined with a person."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What colour does a point of the head send to the camera?"""
+"""Shading: the colour that a point of the head sends to the camera."""
 
 from dataclasses import dataclass
 

@@ -30,7 +30,7 @@ class Readings(Mapping[str, Tensor]):
         return iter(self._values)
 
     def __len__(self) -> int:
-        """How many readings there are."""
+        """Return the number of readings."""
         return len(self._values)
 
     def record(self, name: str, value: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""How a generator is trained: settings of the loop, and those of adversarial training."""
+"""Settings of a generator's training: of the loop, and of adversarial training."""
 
 from __future__ import annotations
 

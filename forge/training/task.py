@@ -1,4 +1,4 @@
-"""What a training is asked to do: networks, settings, images, labels, seed; and which images are held out."""
+"""Task of a training: networks, settings, images, labels, seed, and the held-out images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from forge.training.settings import LoopSettings
 
 @dataclass(frozen=True)
 class Training:
-    """What is trained, on what, how and where.
+    """Task of a training: networks, data, settings and device.
 
     Attributes:
         name: what people call the generator.
@@ -64,7 +64,7 @@ class Training:
         return replace(self, settings=self.settings.model_copy(update={"batch": batch}))
 
     def identity(self, precision: Precision) -> dict[str, Any]:
-        """What a checkpoint must agree with to be continued."""
+        """Return the values that a checkpoint must agree with to be continued."""
         return {
             "architecture": self.reference,
             "network": self.architecture.settings.model_dump(mode="json"),

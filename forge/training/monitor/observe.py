@@ -30,7 +30,7 @@ _VISIBLE = 2 / 255  # one grey level, in units of -1..1
 
 @dataclass(frozen=True)
 class Observed:
-    """What the loop hands over at a tick.
+    """Inputs of a health check.
 
     Attributes:
         step: steps played.
@@ -178,11 +178,11 @@ class HealthMonitor:
 
     @property
     def clear(self) -> bool:
-        """Whether the last tick had no sign of any sickness: only such a state is worth returning to."""
+        """Whether the last health check had no sign of a failure mode: only such a state is worth returning to."""
         return self._diagnosis.clear
 
     def state_dict(self) -> dict[str, Any]:
-        """What must be saved with a checkpoint, as plain JSON (about 17 kB)."""
+        """Return the state for a checkpoint, as plain JSON (about 17 kB)."""
         fixed = None if self._fixed is None else base64.b64encode(self._fixed.numpy().tobytes()).decode()
         return {"diagnosis": self._diagnosis.state_dict(), "fixed": fixed}
 

@@ -28,7 +28,7 @@ ADAPT_EVERY = 4  # discriminator steps between changes of the augmentation proba
 
 
 class DiscriminatorStep(NamedTuple):
-    """What a discriminator step computes beside its loss.
+    """Outputs of a discriminator step beside its loss.
 
     Attributes:
         penalise: the gradient penalties.
@@ -42,7 +42,7 @@ class DiscriminatorStep(NamedTuple):
 
 
 class GeneratorStep(NamedTuple):
-    """What a generator step computes beside its loss.
+    """Outputs of a generator step beside its loss.
 
     Attributes:
         smooth: the path-length penalty.
@@ -137,11 +137,11 @@ class Adversarial(TrainingMethod):
         }
 
     def scalars(self) -> Mapping[str, Tensor]:
-        """What adapts, and sums over steps."""
+        """Adaptive values, and sums over steps."""
         return {"scalars": self._scalars}
 
     def plan(self, step: int, *, measure: bool) -> AdversarialPlan:
-        """Which penalties are computed at this step."""
+        """Penalties that are computed at one step."""
         settings = self.settings
         penalties = settings.r1_gamma or settings.r2_gamma or settings.gradient_penalty
         adapts = settings.augment_target is not None

@@ -13,7 +13,7 @@ from forge.training.task import Training
 
 
 def judges_jointly(discriminator: nn.Module, batch: int) -> bool:
-    """Whether real and forged images can be judged as one batch without learning of each other."""
+    """Return whether real and forged images can pass the discriminator as one batch without affecting each other."""
     for module in discriminator.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             return False
