@@ -26,7 +26,7 @@ def cosine_basis(size: int, *, device: torch.device | str = "cpu") -> Tensor:
     k = torch.arange(size, dtype=torch.float64)[:, None]
     n = torch.arange(size, dtype=torch.float64)[None, :]
     basis = math.sqrt(2 / size) * torch.cos(torch.pi * (2 * n + 1) * k / (2 * size))
-    basis[0] /= math.sqrt(2)
+    basis[0] /= math.sqrt(2)  # a(0): the constant row has twice the squared norm of a cosine
     return basis.float().to(device)
 
 
@@ -42,6 +42,7 @@ def dct2(images: Tensor) -> Tensor:
     channels = images.permute(0, 3, 1, 2).float()
     rows = cosine_basis(channels.shape[-2], device=channels.device)
     columns = cosine_basis(channels.shape[-1], device=channels.device)
+    # the transform is separable: C_H X C_W^T
     return rows @ channels @ columns.T
 
 
