@@ -105,19 +105,19 @@ class Plain(Silent):
 
 
 class Live(Silent):
-    """A tree: kinds of stages with how many are done, the stage at hand with its progress, and the time left."""
+    """A tree: actions with how many are done, the stage at hand with its progress, and the time left."""
 
     def __init__(self, console: Console) -> None:
         self.console, self.rate = console, Rate()
-        self.kinds: dict[str, _Kind] = {}
+        self.actions: dict[str, _Kind] = {}
         self.stage: Activity | None = None
         self.event: ProgressEvent | None = None
         self.began = time.monotonic()
 
     def planned(self, stages: Sequence[Activity], todo: Collection[str]) -> None:
-        """Count what there is to do of each kind."""
+        """Count what there is to do of each action."""
         for stage in stages:
-            count = self.kinds.setdefault(stage.kind, _Kind())
+            count = self.actions.setdefault(stage.action, _Kind())
             count.total += 1
             count.todo += stage.key in todo
 
@@ -132,7 +132,7 @@ class Live(Silent):
 
     def finished(self, stage: Activity, *, cached: bool, seconds: float) -> None:
         """Count it."""
-        count = self.kinds.setdefault(stage.kind, _Kind(total=1, todo=1))
+        count = self.actions.setdefault(stage.action, _Kind(total=1, todo=1))
         count.done += 1
         if not cached:
             count.ran += 1
@@ -145,9 +145,9 @@ class Live(Silent):
 
     @property
     def left(self) -> float | None:
-        """Seconds left, from the mean of each kind so far; None while a kind that is to come was not timed."""
+        """Seconds left, from the mean of each action so far; None while an action that is to come was not timed."""
         total = 0.0
-        for count in self.kinds.values():
+        for count in self.actions.values():
             missing = count.todo - count.ran
             if missing > 0 and not count.ran:
                 return None
@@ -158,13 +158,13 @@ class Live(Silent):
         """What is shown now."""
         gone, left = _clock(time.monotonic() - self.began), self.left
         tree = Tree(f"{gone} so far" + ("" if left is None else f", about {_clock(left)} left"), guide_style="dim")
-        for name, count in self.kinds.items():
+        for name, count in self.actions.items():
             mark = "[green]✓[/]" if count.done >= count.total else "[dim]·[/]" if not count.done else "[cyan]…[/]"
             cached = count.done - count.ran
             details = f" [dim]{cached} cached[/]" if cached else ""
             details += f" [dim]{_clock(count.seconds)}[/]" if count.ran else ""
             branch = tree.add(f"{mark} {name} {count.done}/{count.total}{details}")
-            if self.stage is not None and self.stage.kind == name:
+            if self.stage is not None and self.stage.action == name:
                 leaf = branch.add(f"[bold]{escape(self.stage.name)}[/]  {self._now()}")
                 if self.event is not None and self.event.note:
                     leaf.add(f"[dim]{escape(self.event.note)}[/]")
@@ -187,7 +187,7 @@ class Live(Silent):
 
 @dataclass
 class _Kind:
-    """Stages of one kind: how many there are, are to run, are there, and ran, and the seconds that took."""
+    """Stages of one action: how many there are, are to run, are there, and ran, and the seconds that took."""
 
     total: int = 0
     todo: int = 0
@@ -215,7 +215,7 @@ def observer_for(*, quiet: bool) -> Iterator[Observer]:
         with Screen(live, console=console, transient=True, refresh_per_second=4):
             yield live
         ran = [
-            f"{count.ran} {name} {_clock(count.seconds)}" for name, count in live.kinds.items() if count.seconds >= 1
+            f"{count.ran} {name} {_clock(count.seconds)}" for name, count in live.actions.items() if count.seconds >= 1
         ]
         if ran:
             console.print(f"[green]✓[/] [dim]{', '.join(ran)}[/]", highlight=False)

@@ -54,11 +54,11 @@ def _sets(results: Results, store: Store) -> dict[tuple[str, int], FaceSet]:
     """Open FaceSets of a run by generator and seed; real faces are ("", -1), a pair's ("external:NAME real", -1)."""
     sets: dict[tuple[str, int], FaceSet] = {}
     for stage in results.stages:
-        if stage.kind == "external":
+        if stage.action == "external":
             key = f"{EXTERNAL_PREFIX}{stage.label}", -1
-        elif stage.kind == "prepare":
+        elif stage.action == "prepare":
             key = "", -1
-        elif stage.kind in ("synthesize", "blend"):
+        elif stage.action in ("synthesize", "blend"):
             key = stage.label, results.seed if stage.seed is None else stage.seed
         else:
             continue

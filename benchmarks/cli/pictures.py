@@ -11,7 +11,7 @@ from rich.table import Table
 
 from benchmarks.cli.streams import console as open_console
 from benchmarks.experiment.names import base_name, safe_name, short_name, split_snapshot
-from benchmarks.experiment.validate import of_kind
+from benchmarks.experiment.validate import checked_class
 from benchmarks.report.run_report import RunReport
 from benchmarks.workflow.runner import stage_of, stored_result
 from benchmarks.workflow.store import Store
@@ -97,7 +97,7 @@ def _moment(snapshot: str) -> float:
 def _implementation(reference: str | None) -> type[Architecture] | None:
     if reference is None or not is_file_reference(reference):
         return None
-    architecture: type[Architecture] = of_kind("generator", reference, GENERATORS.load(reference), Architecture)
+    architecture: type[Architecture] = checked_class("generator", reference, GENERATORS.load(reference), Architecture)
     return architecture
 
 

@@ -175,10 +175,10 @@ def _print_plan(planned: PlannedRun, state: Mapping[str, str], store: Store, rep
         for row in rows:
             print(f"{row['stage']:<{width}}  {row['key']}  {row['state']}")
     else:
-        for kind in dict.fromkeys(stage.kind for stage in planned.stages):
-            of_kind = [stage for stage in planned.stages if stage.kind == kind]
-            missing = sum(stage in todo for stage in of_kind)
-            print(f"{kind:<10}  {len(of_kind):>6,} stages, {missing:,} to run")
+        for action in dict.fromkeys(stage.action for stage in planned.stages):
+            of_action = [stage for stage in planned.stages if stage.action == action]
+            missing = sum(stage in todo for stage in of_action)
+            print(f"{action:<10}  {len(of_action):>6,} stages, {missing:,} to run")
     if not todo:
         print("nothing to run: all results are there")
         return

@@ -22,7 +22,7 @@ FORMATS = ("table", "md", "html", "csv", "json")
 
 @dataclass(frozen=True)
 class Cost:
-    """What a detector costs: images scored a second, learned values, seconds of the median fit."""
+    """Cost of a detector: images scored per second, learned values, seconds of the median fit."""
 
     images_per_second: float | None
     parameters: int
@@ -38,7 +38,7 @@ class Sheet:
         title: of the suite.
         protocol: version of the measuring protocol.
         costs: by detector; those scored elsewhere have none.
-        verdicts: what audits found, sentences that stand above the table.
+        verdicts: sentences of failed audits, shown above the table.
         only: the columns to show; empty: all.
     """
 
@@ -56,7 +56,7 @@ class Sheet:
 
     @property
     def headings(self) -> list[str]:
-        """Of the columns of `rows`."""
+        """Headings of the columns of `rows`."""
         second = [self.second] if self.second else []
         names = []
         for name in self.columns:
@@ -65,14 +65,14 @@ class Sheet:
 
     @property
     def second(self) -> str:
-        """Heading of the primary column's other interval; empty where there is one interval alone."""
+        """Heading of the second interval of the primary column; empty where there is only one interval."""
         if len(self.board.families) < 2:
             return ""
         return "95 %, these families" if self.board.for_new_family else "95 %, new family"
 
     @property
     def measures(self) -> dict[str, str]:
-        """What detectors do at their thresholds, heading -> field of a line; empty where nothing is known."""
+        """Metrics at the stored thresholds, heading -> field of a line; empty where no line has values."""
         return {
             heading: field
             for heading, field in MEASURES.items()
@@ -81,7 +81,7 @@ class Sheet:
 
     @property
     def rows(self) -> list[list[str]]:
-        """The table as text, best first; what a detector lacks is said and not averaged."""
+        """The table as text, best first; a column with missing tests shows their number instead of a mean."""
         return [self._row(line) for line in self.board.lines]
 
     def _row(self, line: Line) -> list[str]:
@@ -97,53 +97,55 @@ class Sheet:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader has to know, below the table."""
+        """Notes below the table: definitions of values, intervals and ranks."""
         board = self.board
         seeds = f"{len(board.seeds)} seeds" if len(board.seeds) > 1 else "one seed"
-        cover = "images and seeds" if len(board.seeds) > 1 else "images alone: one seed says nothing of another run"
+        cover = "images and seeds" if len(board.seeds) > 1 else "images only: one seed gives no variance between seeds"
         ranked = sum(line.rank is not None and line.detector not in CONTROLS for line in board.lines)
         pooled = len(board.seeds) > 1 and ranked >= FEWEST
-        learned = " All detectors together say how much seeds matter." if pooled else ""
-        found = [
-            f"Mean AUC over the tests of a column, {seeds}, with its 95 % interval over {cover}.{learned} Protocol "
-            f"{self.protocol}.",
+        moderated = (
+            " The between-seed variance is pooled over detectors (moderated variances, Smyth 2004)." if pooled else ""
+        )
+        notes = [
+            f"Mean AUC over the tests of a column, {seeds}, with its 95 % interval over {cover}.{moderated} "
+            f"Protocol {self.protocol}.",
             *_family_notes(board, self.protocol),
-            f"Rank: by {board.primary} ({board.columns[board.primary]}){_scope(board)}; a detector that a paired test "
-            "cannot tell from the leader (Holm over all pairs) shares its rank, in brackets the ranks that the tests "
-            "leave open.",
+            f"Rank: by {board.primary} ({board.columns[board.primary]}){_scope(board)}; a detector that no "
+            "paired test separates from the leader (Holm over all pairs) shares its rank; in brackets the range of "
+            "ranks that the tests do not exclude.",
         ]
         if board.detectable is not None:
-            found.append(f"Minimum detectable difference of two mean AUCs at 80 % power: {board.detectable:.2g}.")
+            notes.append(f"Minimum detectable difference of two mean AUCs at 80 % power: {board.detectable:.2g}.")
         if self.measures:
-            found.append(
+            notes.append(
                 f"Balanced accuracy at the threshold fixed on validation data, and TPR at 1 % FPR, are means over the "
                 f"tests of {board.primary}."
             )
         spreads = [spread for spread in board.spreads if spread.column in self.columns]
         if len(spreads) > 1:
             first, last = spreads[0], spreads[-1]
-            found.append(
-                f"Detectors are told apart best by {first.column} (SD of their values {_by_width(first)}) and worst by "
-                f"{last.column} ({_by_width(last)})."
+            notes.append(
+                "Ratio of the standard deviation between detectors to the median width of their intervals: highest in "
+                f"{first.column} ({_ratio(first)}), lowest in {last.column} ({_ratio(last)})."
             )
         if board.many is not None:
             many = board.many
-            found.append(
+            notes.append(
                 f"Friedman over the {many.sets} test sets: {p_value(many.p)}; Nemenyi: mean ranks that differ by "
                 f"{many.critical_difference:.2f} differ significantly."
             )
-        return found
+        return notes
 
 
 def _family_notes(board: Leaderboard, protocol: int) -> list[str]:
-    """What the two intervals of the primary column mean, or why there is no column of unseen families."""
+    """Explain the two intervals of the primary column, or the absence of a column of unseen families."""
     count = len(board.families)
     if count > 1:
-        headline = "is the headline" if board.for_new_family else f"is the headline from {NEW_FAMILY} families on"
+        order = "is shown first" if board.for_new_family else f"is shown first from {NEW_FAMILY} families on"
         return [
             f"{board.primary} is the mean over {count} families ({', '.join(board.families)}). The interval over "
-            "images and seeds holds for these families; that for a new family adds the variation between families and "
-            f"{headline}."
+            "images and seeds is for these families; the interval for a new family adds the variation between families "
+            f"and {order}."
         ]
     if protocol > 1 and board.primary != Condition.UNSEEN and Condition.UNSEEN not in board.columns:
         return [
@@ -154,59 +156,60 @@ def _family_notes(board: Leaderboard, protocol: int) -> list[str]:
 
 
 def _scope(board: Leaderboard) -> str:
-    """For which families the ranks hold."""
+    """Name the families for which the ranks hold; empty with fewer than two."""
     if len(board.families) < 2:
         return ""
-    apart = [duel for duel in board.duels if duel.p_holm < ALPHA]
-    kept = sum(duel.family_p_holm is not None and duel.family_p_holm < ALPHA for duel in apart)
+    different = [pair for pair in board.duels if pair.p_holm < ALPHA]
+    kept = sum(pair.family_p_holm is not None and pair.family_p_holm < ALPHA for pair in different)
     return (
-        f", for these families, by tests over images and seeds ({kept} of the {len(apart)} pairs that differ also "
+        f", for these families, by tests over images and seeds ({kept} of the {len(different)} pairs that differ also "
         "differ for a new family)"
     )
 
 
-def _by_width(spread: Spread) -> str:
-    times = "" if spread.ratio is None else f", {spread.ratio:.1f} times the width of an interval"
-    return f"{spread.sd:.2g}{times}"
+def _ratio(spread: Spread) -> str:
+    """Format the ratio of a column, with the standard deviation of the detectors' values."""
+    ratio = "" if spread.ratio is None else f"{spread.ratio:.1f}, "
+    return f"{ratio}SD {spread.sd:.2g}"
 
 
 def rank(line: Line) -> str:
-    """The rank with the ranks that tests leave open: 1 (1–3); a dash where cells are missing."""
+    """Format a rank with the range of ranks that the tests do not exclude: 1 (1–3); a dash where tests are missing."""
     if line.rank is None or line.rank_low is None or line.rank_high is None:
         return "–"
     return f"{line.rank}" if line.rank_low == line.rank_high else f"{line.rank} ({line.rank_low}–{line.rank_high})"
 
 
-def standing(found: Standing, *, new_family: bool = False) -> str:
-    """A value with its interval, or how much is missing; a dash where a detector was not in the column at all.
+def standing(mean: Standing, *, new_family: bool = False) -> str:
+    """Format a mean with its interval, or the number of missing tests; a dash where the detector has no test.
 
     Args:
-        found: the value.
+        mean: of a detector in a column.
         new_family: show the interval for a new family where there is one.
     """
-    if not found.cells:
+    if not mean.cells:
         return "–"
-    if found.value is None or found.low is None or found.high is None:
-        return f"{found.missing} of {found.cells + found.missing} missing"
-    if new_family and found.family_low is not None and found.family_high is not None:
-        return str(estimate(found.value, found.family_low, found.family_high))
-    return str(estimate(found.value, found.low, found.high))
+    if mean.value is None or mean.low is None or mean.high is None:
+        return f"{mean.missing} of {mean.cells + mean.missing} missing"
+    if new_family and mean.family_low is not None and mean.family_high is not None:
+        return str(estimate(mean.value, mean.family_low, mean.family_high))
+    return str(estimate(mean.value, mean.low, mean.high))
 
 
-def interval(found: Standing, *, new_family: bool) -> str:
-    """One of the two intervals of a value alone; a dash where there is none."""
-    if found.value is None or (new_family and found.family_low is None):
+def interval(mean: Standing, *, new_family: bool) -> str:
+    """Format one of the two intervals of a mean without its value; a dash where there is none."""
+    if mean.value is None or (new_family and mean.family_low is None):
         return "–"
-    return standing(found, new_family=new_family).partition(" ")[2]
+    return standing(mean, new_family=new_family).partition(" ")[2]
 
 
 def share(value: float | None) -> str:
-    """A share with two decimals; a dash where it is not known."""
+    """Format a share with two decimals; a dash where it is not known."""
     return "–" if value is None else f"{value:.2f}"
 
 
 def markdown(sheet: Sheet) -> str:
-    """A table for a README or a pull request."""
+    """Format the table as Markdown."""
     lines = [f"**{verdict}**" for verdict in sheet.verdicts]
     lines += [""] if lines else []
     lines += [_row(sheet.headings), "|---:|---|" + "---:|" * (len(sheet.headings) - 2)]
@@ -219,7 +222,7 @@ def _row(cells: list[str]) -> str:
 
 
 def html(sheet: Sheet) -> str:
-    """A table for a page; styles are the page's."""
+    """Format the table as HTML without styles."""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in sheet.headings)
     body = []
     for row in sheet.rows:
@@ -233,7 +236,7 @@ def html(sheet: Sheet) -> str:
 
 
 def to_csv(sheet: Sheet) -> str:
-    """One row a detector: rank, then value, ends and spread of every column, six decimals."""
+    """Format the table as CSV, one row per detector: rank, then value, interval and SD of each column, six decimals."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     parts = ("value", "low", "high", "family_low", "family_high", "sd", "missing")
@@ -249,11 +252,11 @@ def to_csv(sheet: Sheet) -> str:
     for line in sheet.board.lines:
         values: list[object] = []
         for name in sheet.board.columns:
-            found = line.columns[name]
-            numbers = (found.value, found.low, found.high, found.family_low, found.family_high, found.sd)
-            values += ["" if number is None else f"{number:.6f}" for number in numbers] + [found.missing]
+            mean = line.columns[name]
+            numbers = (mean.value, mean.low, mean.high, mean.family_low, mean.family_high, mean.sd)
+            values += ["" if number is None else f"{number:.6f}" for number in numbers] + [mean.missing]
         cost = sheet.costs.get(line.detector)
-        ranks = ["" if one is None else one for one in (line.rank, line.rank_low, line.rank_high)]
+        ranks = ["" if rank is None else rank for rank in (line.rank, line.rank_low, line.rank_high)]
         speed = cost.images_per_second if cost and cost.images_per_second is not None else ""
         measured = [getattr(line, field) for field in MEASURES.values()]
         values += ["" if number is None else f"{number:.6f}" for number in measured]
@@ -262,7 +265,7 @@ def to_csv(sheet: Sheet) -> str:
 
 
 def to_json(sheet: Sheet) -> str:
-    """Everything."""
-    found = {"title": sheet.title, "protocol": sheet.protocol, "verdicts": list(sheet.verdicts)}
+    """Format the whole leaderboard, with costs and verdicts, as JSON."""
+    head = {"title": sheet.title, "protocol": sheet.protocol, "verdicts": list(sheet.verdicts)}
     costs = {name: vars(cost) for name, cost in sheet.costs.items()}
-    return json.dumps(found | sheet.board.model_dump(mode="json") | {"costs": costs}, indent=1) + "\n"
+    return json.dumps(head | sheet.board.model_dump(mode="json") | {"costs": costs}, indent=1) + "\n"

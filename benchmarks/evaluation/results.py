@@ -37,10 +37,12 @@ class TestResult(_Record):
     model_config = ConfigDict(frozen=True, extra="allow")
 
     detector: str = Field(description="name of the detector")
-    trained_on: str = Field(description='generators whose forgeries it was trained on, joined by "+"; see protocol.py')
+    trained_on: str = Field(
+        description='generators whose forgeries it was trained on, joined by "+"; see benchmarks/protocol'
+    )
     tested_on: str = Field(description="generator of the test forgeries")
     perturbation: str = Field(CLEAN, description="what happened to the test images; none: they were left alone")
-    condition: Condition = Field(description="how the test relates to the training; see benchmarks/protocol.py")
+    condition: Condition = Field(description="relation of test to training; see benchmarks/protocol")
     seed: int = Field(description="seed of the run")
     n_real: int = Field(description="real test images")
     n_forged: int = Field(description="forged test images")
@@ -191,7 +193,7 @@ class StageFacts(_Record):
     """One stage of the run, from its manifest."""
 
     name: str = Field(description='e.g. "fit dct@dcgan #1"')
-    kind: str = Field("", description='e.g. "fit"; of an earlier version read from the name, as label and seed are')
+    action: str = Field("", description='e.g. "fit"; of an earlier version read from the name, as label and seed are')
     label: str = Field("", description='what was worked on, without the seed, e.g. "dct@dcgan"')
     seed: int | None = Field(None, description="of everything random in it; null: not known")
     about: str = Field("", description="generator or detector that decides how long it takes")
@@ -203,14 +205,14 @@ class StageFacts(_Record):
     @classmethod
     def _read_name(cls, values: Any) -> Any:  # noqa: ANN401 - any JSON value
         """Fill in what an earlier version left in the name."""
-        if not isinstance(values, dict) or values.get("kind") or not isinstance(values.get("name"), str):
+        if not isinstance(values, dict) or values.get("action") or not isinstance(values.get("name"), str):
             return values
-        kind, _, subject = values["name"].partition(" ")
+        action, _, subject = values["name"].partition(" ")
         tag = re.search(r" #(\d+)", subject)
         label = subject.replace(tag[0], "", 1) if tag else subject
         about = re.split("[@ ]", label)[0]
         seed = int(tag[1]) if tag else None
-        return values | {"kind": kind, "label": label, "seed": seed, "about": about}
+        return values | {"action": action, "label": label, "seed": seed, "about": about}
 
 
 class DataFacts(_Record):

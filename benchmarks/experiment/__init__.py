@@ -1,1 +1,1 @@
-"""What is asked for: requests, presets, settings, and the train x test matrix that they make."""
+"""Requests, presets, settings, and the train x test matrix that they make."""

@@ -108,14 +108,14 @@ def validated(model: type[Model], value: Mapping[str, Any], *, where: str) -> Mo
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
-        place = f"'{'.'.join(part for part in (where, short(field)) if part)}'"
+        setting = f"'{'.'.join(part for part in (where, short(field)) if part)}'"
         if first["type"] == "extra_forbidden":
             names = list(model.model_fields)
             close = difflib.get_close_matches(str(first["loc"][-1]), names, n=1, cutoff=0.5)
             hint = f"did you mean {quoted(close[0])}?" if close else f"known: {', '.join(names)}"
-            raise InputError(f"setting {place} is not known; {hint}") from error
+            raise InputError(f"setting {setting} is not known; {hint}") from error
         reason = first["msg"].removeprefix("Value error, ").lower()
-        raise InputError(f"setting {place} cannot be {quoted(first['input'])}: {reason}") from error
+        raise InputError(f"setting {setting} cannot be {quoted(first['input'])}: {reason}") from error
 
 
 def configs_root() -> Path:
@@ -153,10 +153,10 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def shipped(kind: str, name: str, preset: str) -> dict[str, Any]:
+def shipped(section: str, name: str, preset: str) -> dict[str, Any]:
     """The shipped settings of a generator or detector at a preset; empty where nothing is shipped (a plugin)."""
     names = (name, name.partition("@")[0], name.partition(":")[0])  # disc-probe@dcgan, timm:resnet18
-    files = [configs_root() / kind / f"{candidate}.yaml" for candidate in names]
+    files = [configs_root() / section / f"{candidate}.yaml" for candidate in names]
     file = next((file for file in files if file.is_file()), None)
     if file is None:
         return {}
@@ -185,11 +185,11 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
 
 def as_assignments(value: Mapping[str, Any], prefix: str = "") -> list[str]:
     """Turn nested settings back into `a.b=value` texts, values as YAML of one line."""
-    found = []
+    assignments = []
     for key, item in value.items():
         if isinstance(item, Mapping) and item:
-            found += as_assignments(item, f"{prefix}{key}.")
+            assignments += as_assignments(item, f"{prefix}{key}.")
         else:
             text = yaml.safe_dump(item, default_flow_style=True).removesuffix("...\n").strip()
-            found.append(f"{prefix}{key}={text}")
-    return found
+            assignments.append(f"{prefix}{key}={text}")
+    return assignments

@@ -1,4 +1,4 @@
-"""Which trainings and tests the conditions of a run ask for."""
+"""Matrix of a run: the fits of each detector, and the tests and perturbations of each, from the conditions."""
 
 from __future__ import annotations
 
@@ -10,109 +10,109 @@ from benchmarks.protocol import CLEAN, EQUALISED, EXTERNAL_PREFIX, SHUFFLED, Con
 
 
 @dataclass(frozen=True)
-class Exam:
-    """One training of a detector and what it is tested on.
+class PlannedFit:
+    """One fit of a detector and its tests.
 
     Attributes:
-        training: what it is trained on.
-        tests: what it is tested on: generators, their snapshots ("dcgan@24k"), external pairs ("external:NAME").
+        train_set: generators and variant of its training.
+        tests: generators, their snapshots ("dcgan@24k"), external pairs ("external:NAME").
         perturbations: of the test images, "none" for clean ones.
     """
 
-    training: TrainSet
+    train_set: TrainSet
     tests: tuple[str, ...]
     perturbations: tuple[str, ...] = (CLEAN,)
 
 
-def exams(settings: RunSettings, detector: str) -> list[Exam]:
-    """The exams of one detector, each training once.
+def planned_fits(settings: RunSettings, detector: str) -> list[PlannedFit]:
+    """Return the fits of one detector, one per train set.
 
-    A detector that was fitted elsewhere, or is a fixed scorer, has one exam: all generators, clean and perturbed. A run
-    of one family has no `unseen`: nothing would be left to train on.
+    A detector that was fitted elsewhere, or is a fixed scorer, has one entry: all generators, clean and perturbed. A
+    run of one family has no `unseen`: no family would be left to train on.
     """
     request = settings.detectors[detector]
     if request.trained_on:
         tested = tuple(settings.generators)
-        tested += tuple(label for name in tested for label in moments(settings, name))
-        changed = settings.conditions.robust if _wanted(settings, Condition.ROBUST, detector) else ()
+        tested += tuple(label for name in tested for label in snapshots_of(settings, name))
+        changed = settings.conditions.robust if _is_requested(settings, Condition.ROBUST, detector) else ()
         tested += _external_pairs(settings, detector)
-        return [Exam(TrainSet.parse(request.trained_on), tested, (CLEAN, *changed))]
-    trainings: list[Exam] = []
-    for condition, trainings_of in _TRAININGS.items():
-        if _wanted(settings, condition, detector):
-            trainings += trainings_of(settings, detector)
-    return _merged(trainings)
+        return [PlannedFit(TrainSet.parse(request.trained_on), tested, (CLEAN, *changed))]
+    fits: list[PlannedFit] = []
+    for condition, fits_of in _FITS.items():
+        if _is_requested(settings, condition, detector):
+            fits += fits_of(settings, detector)
+    return _merged(fits)
 
 
 def families_of(generators: Mapping[str, GeneratorSettings]) -> dict[str, str]:
-    """Generator of a run -> family; one without a family is its own, together with its snapshots."""
-    return {name: one.family or GeneratorId.parse(name).base for name, one in generators.items()}
+    """Map each generator to its family; one without a family is its own, together with its snapshots."""
+    return {name: request.family or GeneratorId.parse(name).base for name, request in generators.items()}
 
 
 def _every(settings: RunSettings, variant: str = "") -> TrainSet:
-    """The training on all generators."""
+    """Return the train set of all generators."""
     return TrainSet.of(*settings.generators, variant=variant)
 
 
-def _matrix(settings: RunSettings, detector: str) -> list[Exam]:
+def _matrix(settings: RunSettings, detector: str) -> list[PlannedFit]:
     """Train on each generator and test on every one."""
     every = tuple(settings.generators)
-    asked = every if settings.conditions.matrix else ()
-    return [Exam(TrainSet.of(name), (*every, *_moments(settings, name, detector))) for name in asked]
+    trained = every if settings.conditions.matrix else ()
+    return [PlannedFit(TrainSet.of(name), (*every, *_snapshots(settings, name, detector))) for name in trained]
 
 
-def _unseen(settings: RunSettings, detector: str) -> list[Exam]:
+def _unseen(settings: RunSettings, detector: str) -> list[PlannedFit]:
     """Train on all families but one and test on the generators of that one, for each family."""
     families = families_of(settings.generators)
-    trainings = []
+    fits = []
     for left_out in dict.fromkeys(families.values()) if settings.conditions.unseen else ():
         others = [name for name, family in families.items() if family != left_out]
         tested = [name for name, family in families.items() if family == left_out]
         if others:
-            snapshots = [label for name in tested for label in _moments(settings, name, detector)]
-            trainings.append(Exam(TrainSet.of(*others), (*tested, *snapshots)))
-    return trainings
+            snapshots = [label for name in tested for label in _snapshots(settings, name, detector)]
+            fits.append(PlannedFit(TrainSet.of(*others), (*tested, *snapshots)))
+    return fits
 
 
-def _seen(settings: RunSettings, detector: str) -> list[Exam]:
+def _seen(settings: RunSettings, detector: str) -> list[PlannedFit]:
     """Train on all generators and test on each."""
-    return [Exam(_every(settings), tuple(settings.generators))] if settings.conditions.seen else []
+    return [PlannedFit(_every(settings), tuple(settings.generators))] if settings.conditions.seen else []
 
 
-def _robust(settings: RunSettings, detector: str) -> list[Exam]:
+def _robust(settings: RunSettings, detector: str) -> list[PlannedFit]:
     """Train on all generators and test on perturbed images too."""
     changed = settings.conditions.robust
-    return [Exam(_every(settings), tuple(settings.generators), (CLEAN, *changed))] if changed else []
+    return [PlannedFit(_every(settings), tuple(settings.generators), (CLEAN, *changed))] if changed else []
 
 
-def _equalised(settings: RunSettings, detector: str) -> list[Exam]:
-    """Train and test on equalised images, beside the same training on images as they are."""
+def _equalised(settings: RunSettings, detector: str) -> list[PlannedFit]:
+    """Train and test on equalised images, and on unchanged images for comparison."""
     every = tuple(settings.generators)
-    equalised = Exam(_every(settings, EQUALISED), every, (EQUALISED,))
-    return [Exam(_every(settings), every), equalised] if settings.conditions.equalised else []
+    equalised = PlannedFit(_every(settings, EQUALISED), every, (EQUALISED,))
+    return [PlannedFit(_every(settings), every), equalised] if settings.conditions.equalised else []
 
 
-def _budget(settings: RunSettings, detector: str) -> list[Exam]:
-    """Train on few images, beside the same training on all of them."""
+def _budget(settings: RunSettings, detector: str) -> list[PlannedFit]:
+    """Train on few images, and on all of them for comparison."""
     every, budgets = tuple(settings.generators), settings.conditions.budget
-    whole = [Exam(_every(settings), every)] if budgets else []
-    return whole + [Exam(_every(settings, str(images)), every) for images in budgets]
+    whole = [PlannedFit(_every(settings), every)] if budgets else []
+    return whole + [PlannedFit(_every(settings, str(images)), every) for images in budgets]
 
 
-def _external(settings: RunSettings, detector: str) -> list[Exam]:
-    """Test the training on all generators on external pairs."""
+def _external(settings: RunSettings, detector: str) -> list[PlannedFit]:
+    """Test the fit on all generators on external pairs."""
     pairs = _external_pairs(settings, detector)
-    return [Exam(_every(settings), pairs)] if pairs else []
+    return [PlannedFit(_every(settings), pairs)] if pairs else []
 
 
-def _shuffled(settings: RunSettings, detector: str) -> list[Exam]:
+def _shuffled(settings: RunSettings, detector: str) -> list[PlannedFit]:
     """Train on shuffled labels, a control."""
-    asked = detector in settings.conditions.shuffled
-    return [Exam(_every(settings, SHUFFLED), tuple(settings.generators))] if asked else []
+    requested = detector in settings.conditions.shuffled
+    return [PlannedFit(_every(settings, SHUFFLED), tuple(settings.generators))] if requested else []
 
 
-# condition -> what it asks of a detector; a new condition is one entry here and one member of `Condition`
-_TRAININGS: dict[Condition, Callable[[RunSettings, str], list[Exam]]] = {
+# condition -> fits that it requires; a new condition is one entry here and one member of `Condition`
+_FITS: dict[Condition, Callable[[RunSettings, str], list[PlannedFit]]] = {
     Condition.MATRIX: _matrix,
     Condition.UNSEEN: _unseen,
     Condition.SEEN: _seen,
@@ -125,32 +125,32 @@ _TRAININGS: dict[Condition, Callable[[RunSettings, str], list[Exam]]] = {
 
 
 def _external_pairs(settings: RunSettings, detector: str) -> tuple[str, ...]:
-    wanted = _wanted(settings, Condition.EXTERNAL, detector)
-    return tuple(f"{EXTERNAL_PREFIX}{name}" for name in settings.external) if wanted else ()
+    requested = _is_requested(settings, Condition.EXTERNAL, detector)
+    return tuple(f"{EXTERNAL_PREFIX}{name}" for name in settings.external) if requested else ()
 
 
-def moments(settings: RunSettings, generator: str) -> list[str]:
-    """Labels of the snapshots of a generator that are tested."""
+def snapshots_of(settings: RunSettings, generator: str) -> list[str]:
+    """Return the names of the snapshots of a generator that are tested, e.g. "dcgan@24k"."""
     return [str(GeneratorId(generator, kimg)) for kimg in settings.conditions.snapshots.get(generator, ())]
 
 
-def _moments(settings: RunSettings, generator: str, detector: str) -> list[str]:
-    return moments(settings, generator) if _wanted(settings, Condition.SNAPSHOTS, detector) else []
+def _snapshots(settings: RunSettings, generator: str, detector: str) -> list[str]:
+    return snapshots_of(settings, generator) if _is_requested(settings, Condition.SNAPSHOTS, detector) else []
 
 
-def _wanted(settings: RunSettings, condition: Condition, detector: str) -> bool:
+def _is_requested(settings: RunSettings, condition: Condition, detector: str) -> bool:
     only = settings.conditions.only.get(condition)
     return only is None or detector in only
 
 
-def _merged(found: list[Exam]) -> list[Exam]:
-    """One exam a training: two conditions may ask for the same."""
-    merged: dict[TrainSet, Exam] = {}
-    for exam in found:
-        known = merged.get(exam.training, exam)
-        merged[exam.training] = Exam(
-            exam.training,
-            tuple(dict.fromkeys([*known.tests, *exam.tests])),
-            tuple(dict.fromkeys([*known.perturbations, *exam.perturbations])),
+def _merged(fits: list[PlannedFit]) -> list[PlannedFit]:
+    """Merge the fits of one train set: several conditions may require the same fit."""
+    merged: dict[TrainSet, PlannedFit] = {}
+    for fit in fits:
+        known = merged.get(fit.train_set, fit)
+        merged[fit.train_set] = PlannedFit(
+            fit.train_set,
+            tuple(dict.fromkeys([*known.tests, *fit.tests])),
+            tuple(dict.fromkeys([*known.perturbations, *fit.perturbations])),
         )
     return list(merged.values())

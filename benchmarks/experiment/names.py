@@ -11,7 +11,7 @@ from forge.core.registry import is_file_reference
 
 
 def is_fitted(reference: str) -> bool:
-    """Whether a detector is named by the folder of a fitted one, which is used as it is."""
+    """Return whether a detector is named by the folder of a fitted one, which is used as it is."""
     return "/" in reference and (Path(reference) / "detector.json").is_file()
 
 
@@ -48,7 +48,7 @@ def base_name(label: str) -> str:
 
 
 def short_name(reference: str) -> str:
-    """What people call a registered name or a `path/to/file.py:Class`: the name, or the class in lower case."""
+    """Return the short form of a registered name or a `path/to/file.py:Class`: the name, or the class in lower case."""
     return reference.rpartition(":")[2].lower() if is_file_reference(reference) else reference
 
 

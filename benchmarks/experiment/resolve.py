@@ -145,8 +145,8 @@ def _detectors(references: Sequence[str], preset: str, overrides: Mapping[str, A
         if is_fitted(reference):
             _add(chosen, _fitted_name(Path(reference)), DetectorRequest(detector=reference))
             continue
-        for one in [*members, reference]:
-            name, adversary = split_adversary(one)
+        for member in [*members, reference]:
+            name, adversary = split_adversary(member)
             label = f"{short_name(name)}@{adversary}" if adversary else short_name(name)
             # an ensemble has no settings of its own, so what is set for all detectors is meant for its members
             every = {} if name.startswith("mean:") else overrides.get("detector", {})
@@ -196,7 +196,7 @@ def _generators(
     """
     chosen: dict[str, GeneratorSettings] = {}
     snapshots: dict[str, set[float]] = {}
-    told = False
+    conditioned = False
     for label in kept:
         architecture, snapshot = split_snapshot(label)
         if snapshot is not None:
@@ -209,34 +209,34 @@ def _generators(
             raise InputError(f"--generator names {quoted(label)} twice; once is enough")
         defaults = (not is_file_reference(architecture) and shipped("generators", base, preset)) or dict(unknown)
         if condition and (defaults == unknown or "condition" in defaults):
-            defaults, told = defaults | {"condition": list(condition)}, True
+            defaults, conditioned = defaults | {"condition": list(condition)}, True
         value = merged(defaults, overrides.get("generator", {}))
         value = merged(value, overrides.get("generators", {}).get(base, {}))
         for key, instead in (("snapshot", f"--generator {base}@24k"), ("architecture", "--generator NAME")):
             if key in value:
                 raise InputError(f"setting 'generators.{base}.{short(key)}' cannot be set; use {instead}")
-        one = validated(
+        settings = validated(
             GeneratorSettings, {"architecture": architecture, "snapshot": snapshot, **value}, where=f"generators.{base}"
         )
-        chosen[label] = one
-        asked = one.training.get("snapshots_kimg") or []
-        if not isinstance(asked, list | tuple) or not all(isinstance(kimg, int | float) for kimg in asked):
+        chosen[label] = settings
+        kimgs = settings.training.get("snapshots_kimg") or []
+        if not isinstance(kimgs, list | tuple) or not all(isinstance(kimg, int | float) for kimg in kimgs):
             raise InputError(
-                f"setting 'generators.{base}.training.snapshots_kimg' cannot be {quoted(asked)}: it is a list "
+                f"setting 'generators.{base}.training.snapshots_kimg' cannot be {quoted(kimgs)}: it is a list "
                 f"of thousands "
                 "of images, e.g. [12, 24]"
             )
-        snapshots.setdefault(base, set()).update(map(float, asked))
+        snapshots.setdefault(base, set()).update(map(float, kimgs))
         snapshots[base].update([snapshot] if snapshot is not None else [])
-    if condition and not told:
+    if condition and not conditioned:
         raise InputError(f"none of the generators {', '.join(chosen)} takes labels; leave --condition out, or use cgan")
     return {
-        label: one.model_copy(
-            update={"training": one.training | {"snapshots_kimg": sorted(snapshots[base_name(label)])}}
+        label: settings.model_copy(
+            update={"training": settings.training | {"snapshots_kimg": sorted(snapshots[base_name(label)])}}
         )
         if snapshots[base_name(label)]
-        else one
-        for label, one in chosen.items()
+        else settings
+        for label, settings in chosen.items()
     }
 
 

@@ -19,7 +19,7 @@ class _Settings(BaseModel):
 
 
 class DataSettings(_Settings):
-    """Which real faces, and how they are prepared."""
+    """Real faces and their preparation."""
 
     source: str = Field("rendered", description="name, path, or NAME:PATH of the source of real faces")
     options: dict[str, Any] = Field({}, description="of the source, e.g. identities: folders")
@@ -39,7 +39,7 @@ class DataSettings(_Settings):
 
 
 class ImageCounts(_Settings):
-    """How many images of each class detectors see, a split."""
+    """Images of each class and split that detectors see."""
 
     train: int = Field(2000, ge=1)
     val: int = Field(500, ge=1)
@@ -47,7 +47,7 @@ class ImageCounts(_Settings):
 
 
 class QualitySettings(_Settings):
-    """How the quality of forgeries is measured; see `bench quality`."""
+    """Measurement of the quality of forgeries; see `bench quality`."""
 
     n: int = Field(1000, ge=16, description="images a side; fewer where a set has fewer")
     face_n: int = Field(256, ge=1, description="images in which faces are searched")
@@ -104,7 +104,7 @@ Kimg = Annotated[float, Field(gt=0)]
 
 
 class Conditions(_Settings):
-    """Under which conditions detectors are tested; what each means is in benchmarks/protocol.py."""
+    """Conditions under which detectors are tested; their meanings are in benchmarks/protocol/conditions.py."""
 
     matrix: bool = Field(True, description="train on each generator, test on every one: the train x test matrix")
     seen: bool = Field(

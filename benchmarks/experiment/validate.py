@@ -8,45 +8,52 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.evaluation.metrics import METRICS, load_metrics
 from benchmarks.experiment.configs import validated
-from benchmarks.experiment.matrix import exams, families_of
+from benchmarks.experiment.matrix import families_of, planned_fits
 from benchmarks.experiment.names import base_name, is_fitted, short_name
 from benchmarks.experiment.settings import Conditions, DetectorRequest, GeneratorSettings, RunSettings
 from benchmarks.protocol import ELSEWHERE, Condition, GeneratorId
+from benchmarks.report.sections import load_sections, section_digests
+from detect.data.perturb import perturbation
+from detect.detectors.registry import DETECTORS
+from forge.blending.blending import Blending
 from forge.core.errors import BenchError, InputError, UnknownNameError, quoted
 from forge.core.files import digest_file
 from forge.core.registry import code_files, is_file_reference, named_file
+from forge.generators import GENERATORS
+from forge.quality import QUALITY, load_more
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from forge.blending.blending import Blending
     from forge.generators.base import Architecture
     from forge.training.settings import LoopSettings
 
 
 def typed(settings: RunSettings) -> RunSettings:
     """Check the settings of every generator and detector by their own types, and write their defaults out."""
-    from detect.detectors.base import Detector
-    from detect.detectors.registry import DETECTORS
+    from detect.detectors.base import Detector  # imports pandas
 
-    generators = {name: _generator(name, one, settings.data.resolution) for name, one in settings.generators.items()}
+    generators = {
+        name: _generator(name, generator, settings.data.resolution) for name, generator in settings.generators.items()
+    }
     detectors = {}
     for name, request in settings.detectors.items():
         if is_fitted(request.detector):
             detectors[name] = _adopted(request, settings.data.resolution)
             continue
-        kind = of_kind("detector", request.detector, DETECTORS.load(request.detector), Detector)
-        typed = validated(kind.Settings, request.settings, where=f"detectors.{name}")
+        implementation = checked_class("detector", request.detector, DETECTORS.load(request.detector), Detector)
+        typed = validated(implementation.Settings, request.settings, where=f"detectors.{name}")
         if is_file_reference(request.detector):
-            _construct("detector", request.detector, functools.partial(kind, typed, settings.data.resolution))
+            _construct("detector", request.detector, functools.partial(implementation, typed, settings.data.resolution))
         values = typed.model_dump(mode="json")
-        _check_adversary(name, request, kind.needs, generators)
-        checked = {"settings": values, "needs": kind.needs, "files": _digests(request.detector, values)}
-        fixed = {"trained_on": ELSEWHERE} if kind.needs == "nothing" else {}
+        _check_adversary(name, request, implementation.needs, generators)
+        checked = {"settings": values, "needs": implementation.needs, "files": _digests(request.detector, values)}
+        fixed = {"trained_on": ELSEWHERE} if implementation.needs == "nothing" else {}
         detectors[name] = request.model_copy(update=checked | fixed)
     generators = _with_snapshots(generators, detectors)
-    if settings.conditions.snapshots and all(one.trained_on for one in detectors.values()):
+    if settings.conditions.snapshots and all(request.trained_on for request in detectors.values()):
         raise InputError("conditions.snapshots needs a detector that is fitted here; add --detector random")
     _check_conditions(settings, generators)
     return settings.model_copy(
@@ -66,15 +73,15 @@ def _metrics(settings: RunSettings) -> dict[str, Any]:
     Raises:
         UnknownNameError, InputError: one is not known, is no metric, lacks a field, or has an id that is taken.
     """
-    from benchmarks.evaluation.metrics import METRICS, load_metrics
-    from forge.quality import QUALITY, load_more
-    from forge.quality.metric import QualityMetric
+    from forge.quality.metric import QualityMetric  # imports torch
 
     of_quality = []
     for name in settings.metrics:
         if is_file_reference(name):
-            kind = METRICS.load(name)
-            of_quality += [name] if isinstance(kind, type) and issubclass(kind, QualityMetric) else []
+            implementation = METRICS.load(name)
+            of_quality += (
+                [name] if isinstance(implementation, type) and issubclass(implementation, QualityMetric) else []
+            )
         elif name not in METRICS.names() and name in QUALITY.names():
             of_quality.append(name)
         elif name not in METRICS.names():
@@ -98,8 +105,6 @@ def _sections(settings: RunSettings) -> dict[str, Any]:
     """
     if not settings.sections:
         return {}
-    from benchmarks.report.sections import load_sections, section_digests
-
     load_sections(settings.sections)
     return {"section_files": section_digests(settings.sections)}
 
@@ -110,8 +115,6 @@ def _perturbations(conditions: Conditions) -> Conditions:
     Raises:
         UnknownNameError, InputError: one is not known, is no perturbation, or two have one id.
     """
-    from detect.data.perturb import perturbation
-
     files: dict[str, dict[str, str]] = {}
     ids: dict[str, str] = {}
     for reference in conditions.robust:
@@ -127,8 +130,8 @@ def _perturbations(conditions: Conditions) -> Conditions:
 
 
 def _check_conditions(settings: RunSettings, generators: Mapping[str, GeneratorSettings]) -> None:
-    asked = settings.conditions
-    for name, moments in asked.snapshots.items():
+    conditions = settings.conditions
+    for name, moments in conditions.snapshots.items():
         if name not in generators:
             raise InputError(
                 f"conditions.snapshots: {quoted(name)} is not a generator of this run ({', '.join(generators)})"
@@ -143,44 +146,42 @@ def _check_conditions(settings: RunSettings, generators: Mapping[str, GeneratorS
                 )
             if (snapshot := str(GeneratorId(name, kimg))) in generators:
                 raise InputError(f"{snapshot} is a generator of this run; leave it out of conditions.snapshots")
-    for condition in asked.only:
+    for condition in conditions.only:
         if condition not in list(Condition):
             raise UnknownNameError("condition", condition, [str(known) for known in Condition])
-    for name in (*asked.shuffled, *(name for names in asked.only.values() for name in names)):
+    for name in (*conditions.shuffled, *(name for names in conditions.only.values() for name in names)):
         if name not in settings.detectors:
             raise InputError(
                 f"conditions: {quoted(name)} is not a detector of this run ({', '.join(settings.detectors)})"
             )
     families = families_of(generators)
-    if asked.unseen and len(set(families.values())) < 2:
+    if conditions.unseen and len(set(families.values())) < 2:
         raise InputError(
             f"conditions.unseen needs generators of two families or more: it trains on all families but the tested "
             f"one; all here are {next(iter(families.values()), 'missing')}; add a --generator of another family, or "
             "leave unseen out and rank by matrix"
         )
     checked = settings.model_copy(update={"generators": dict(generators)})
-    if not any(exams(checked, name) for name in settings.detectors):
+    if not any(planned_fits(checked, name) for name in settings.detectors):
         raise InputError("the run asks for no training: conditions leave nothing to do for any detector")
 
 
 def _generator(name: str, generator: GeneratorSettings, resolution: int) -> GeneratorSettings:
-    from forge.blending.blending import Blending
-    from forge.generators import GENERATORS
-    from forge.generators.base import Architecture
+    from forge.generators.base import Architecture  # both import torch
     from forge.training.steps import method_of
 
-    found = of_kind(
+    implementation = checked_class(
         "generator", generator.architecture, GENERATORS.load(generator.architecture), Architecture, Blending
     )
-    network = validated(found.Settings, generator.network, where=f"generators.{name}.network")
-    if issubclass(found, Blending):
-        return _blending(name, generator, network, _family(generator, found))
-    training = validated(method_of(found).Settings, generator.training, where=f"generators.{name}.training")
+    network = validated(implementation.Settings, generator.network, where=f"generators.{name}.network")
+    if issubclass(implementation, Blending):
+        return _blending(name, generator, network, _family(generator, implementation))
+    training = validated(method_of(implementation).Settings, generator.training, where=f"generators.{name}.training")
     # refuses a resolution it cannot make, or labels where it takes none; their values are seen in the data
     classes = ((2,) * len(generator.condition),) if generator.condition else ()
-    _construct("generator", generator.architecture, lambda: found(network, resolution, *classes))
+    _construct("generator", generator.architecture, lambda: implementation(network, resolution, *classes))
     _check_snapshots(name, training, generator)
-    if generator.truncation != 1 and not found.truncates:
+    if generator.truncation != 1 and not implementation.truncates:
         raise InputError(f"generator {quoted(name)} cannot be truncated; leave truncation at 1, or use stylegan-lite")
     if generator.mix != "training" and not generator.condition:
         raise InputError(
@@ -188,7 +189,7 @@ def _generator(name: str, generator: GeneratorSettings, resolution: int) -> Gene
         )
     return generator.model_copy(
         update={
-            "family": _family(generator, found),
+            "family": _family(generator, implementation),
             "network": network.model_dump(mode="json"),
             "training": training.model_dump(mode="json"),
             "files": _digests(generator.architecture, network.model_dump()),
@@ -196,7 +197,7 @@ def _generator(name: str, generator: GeneratorSettings, resolution: int) -> Gene
     )
 
 
-def _construct(kind: str, reference: str, make: Callable[[], object]) -> None:
+def _construct(noun: str, reference: str, make: Callable[[], object]) -> None:
     """Make an instance once, so that what a constructor refuses is known before any training.
 
     Raises:
@@ -209,7 +210,7 @@ def _construct(kind: str, reference: str, make: Callable[[], object]) -> None:
     except Exception as error:  # code of others may raise anything; it is named and re-raised
         if not is_file_reference(reference):
             raise
-        raise InputError(f"{kind} {reference!r} cannot be made: {type(error).__name__}: {str(error)[:200]}") from error
+        raise InputError(f"{noun} {reference!r} cannot be made: {type(error).__name__}: {str(error)[:200]}") from error
 
 
 def _family(generator: GeneratorSettings, architecture: type[Architecture | Blending]) -> str:
@@ -226,22 +227,21 @@ def _blending(name: str, generator: GeneratorSettings, settings: BaseModel, fami
 
 
 def _adopted(request: DetectorRequest, resolution: int) -> DetectorRequest:
-    """A fitted detector as it is: identified by its card, which holds the digests of all its files."""
-    from detect.artifact import read_card
-    from detect.detectors.registry import DETECTORS
+    """Identify a fitted detector by its card, which holds the digests of all its files."""
+    from detect.artifact import read_card  # imports pandas
 
-    place = Path(request.detector)
-    card = read_card(place)
+    folder = Path(request.detector)
+    card = read_card(folder)
     if card.resolution != resolution and card.settings.get("input_size") is None:
         raise InputError(
-            f"{place} was fitted at {card.resolution} px and does not resize; use --resolution {card.resolution}"
+            f"{folder} was fitted at {card.resolution} px and does not resize; use --resolution {card.resolution}"
         )
-    files = {"detector.json": digest_file(place / "detector.json")}
+    files = {"detector.json": digest_file(folder / "detector.json")}
     if is_file_reference(card.name):
         reference = named_file(card.name)
         if reference is None:
             raise InputError(
-                f"{place} was fitted with a detector from a file; name that file too: --plugin {card.name}"
+                f"{folder} was fitted with a detector from a file; name that file too: --plugin {card.name}"
             )
         DETECTORS.load(reference)
         files |= _digests(reference, {})
@@ -295,21 +295,21 @@ def _check_snapshots(name: str, training: LoopSettings, generator: GeneratorSett
         )
 
 
-def of_kind(kind: str, reference: str, found: Any, *bases: type) -> Any:  # noqa: ANN401 - a class of either kind
-    """What was found under a name, if it is a class of the right kind.
+def checked_class(noun: str, reference: str, implementation: Any, *bases: type) -> Any:  # noqa: ANN401 - a generator or detector class
+    """Return a loaded class if it is of the right type.
 
     Raises:
-        InputError: it is something else, or does not define all that every class of its kind defines.
+        InputError: it is something else, or does not define all that every such class defines.
     """
-    if not (isinstance(found, type) and issubclass(found, bases)):
+    if not (isinstance(implementation, type) and issubclass(implementation, bases)):
         base = bases[0]
         raise InputError(
-            f"{kind} {quoted(reference)} is no {kind}: it must be a subclass of {base.__module__}.{base.__name__}"
+            f"{noun} {quoted(reference)} is no {noun}: it must be a subclass of {base.__module__}.{base.__name__}"
         )
-    if inspect.isabstract(found):
-        lacking = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
-        raise InputError(f"{kind} {reference!r} does not define {lacking}, which every {kind} has; add what is missing")
-    return found
+    if inspect.isabstract(implementation):
+        lacking = ", ".join(sorted(getattr(implementation, "__abstractmethods__", ())))
+        raise InputError(f"{noun} {reference!r} does not define {lacking}, which every {noun} has; add what is missing")
+    return implementation
 
 
 def _digests(reference: str, values: Mapping[str, Any]) -> dict[str, str]:
@@ -326,4 +326,4 @@ def _strings(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if isinstance(value, str):
             yield key, value
         elif isinstance(value, Mapping):
-            yield from ((f"{key}.{inner}", found) for inner, found in _strings(value))
+            yield from ((f"{key}.{inner}", text) for inner, text in _strings(value))

@@ -104,7 +104,7 @@ class RunIndex:
         self.reports, self.store = reports, store
         self._classes = {short_name(reference): reference for reference in classes}
         self._read: dict[Path, tuple[tuple[int, ...], Run]] = {}
-        self.folders = [_entryat(folder) for folder in folders]
+        self.folders = [_choice_at(folder) for folder in folders]
 
     def runs(self) -> list[Run]:
         """Every run, the latest first."""
@@ -143,7 +143,7 @@ class RunIndex:
 
     def stamp(self, choice: Choice) -> tuple[object, ...]:
         """Another value whenever the detector may have become another one."""
-        results = self.reports / choice.source / "results.json"
+        results = self._folder(choice.source) / "results.json"
         return (choice.id, _stamp(choice.path / "detector.json") if choice.folder else _stamp(results))
 
     def load(self, choice: Choice) -> Predictor:
@@ -166,11 +166,15 @@ class RunIndex:
         """
         for run in self.runs():
             if run.name == name:
-                return self.reports / run.name
+                return self._folder(run.name)
         raise UnknownNameError("run", name, {run.name for run in self.runs()})
 
+    def _folder(self, name: str) -> Path:
+        """Return the folder of a report, which may be a published one."""
+        return next((folder for folder in report_folders(self.reports) if folder.name == name), self.reports / name)
 
-def _entryat(folder: Path) -> Choice:
+
+def _choice_at(folder: Path) -> Choice:
     card = read_card(folder)
     name = card.label or short_name(card.name)
     return Choice(f"folder {folder.resolve().name}", folder.resolve().name, name, card.trained_on, folder, folder=True)
@@ -212,8 +216,8 @@ def _filled(run: Run, report: RunReport, store: Store) -> Run:
     for (detector, trained_on), seed in seeds.items():
         if detector not in CONTROLS:
             stage = fit_stage(results, detector, trained_on, seed)
-            folder = store.place(stage.kind, stage.key)
-            choices.append(Choice(f"{run.name} {detector}@{trained_on}", run.name, detector, trained_on, folder))
+            place = store.folder(stage.action, stage.key)
+            choices.append(Choice(f"{run.name} {detector}@{trained_on}", run.name, detector, trained_on, place))
     return replace(
         run,
         data=f"{results.data.name}, {results.data.resolution} px",

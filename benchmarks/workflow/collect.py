@@ -109,7 +109,7 @@ class _Collected:
 
     @cached_property
     def shown(self) -> bool:
-        """Whether the real faces may be shown."""
+        """True where the real faces may be shown."""
         source = self.faces.card.provenance.get("source")
         name = str(source.get("name")) if isinstance(source, dict) else ""
         return self.report.show_real or name in SHOWN_SOURCES
@@ -183,7 +183,7 @@ class _Collected:
         manifest = self.manifests[stage.key]
         return StageFacts(
             name=stage.name,
-            kind=stage.kind,
+            action=stage.action,
             label=stage.label,
             seed=stage.seed,
             about=stage.about,
@@ -206,10 +206,10 @@ class _Collected:
                 weights_sha256="",
                 **self._quality(quality),
             )
-        place = self.job.path(stage.generator)
-        card = read_json(generator_folder(place, stage.snapshot) / "generator.json")
-        lines = (place / "log.jsonl").read_text(encoding="utf-8").splitlines()
-        ticks = [parse_json(line, place / "log.jsonl") for line in lines]
+        folder = self.job.path(stage.generator)
+        card = read_json(generator_folder(folder, stage.snapshot) / "generator.json")
+        lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+        ticks = [parse_json(line, folder / "log.jsonl") for line in lines]
         log = [tick for tick in ticks if tick["kimg"] <= card["kimg"]]
         return GeneratorFacts(
             name=stage.forger,
@@ -219,7 +219,7 @@ class _Collected:
             precision=card["precision"],
             seconds=log[-1]["seconds"] if log else self.manifests[stage.generator.key].seconds,
             log=log,
-            health=_kept([tick for tick in read_json(place / "health.json") if tick["kimg"] <= card["kimg"]]),
+            health=_kept([tick for tick in read_json(folder / "health.json") if tick["kimg"] <= card["kimg"]]),
             condition=card["condition"],
             **self._quality(quality),
             weights_sha256=card["weights_sha256"],
@@ -306,9 +306,9 @@ class _Collected:
 
     def _filmstrip(self, stage: Synthesize) -> list[tuple[float, Images]]:
         """Return the first eight fixed latents at up to eight snapshots of the training, none after the forgeries."""
-        place = self.job.path(stage.generator)
-        kimg = read_json(generator_folder(place, stage.snapshot) / "generator.json")["kimg"]
-        grids = sorted(file for file in (place / "samples").glob("*k.png") if _kimg_of(file) <= kimg)
+        folder = self.job.path(stage.generator)
+        kimg = read_json(generator_folder(folder, stage.snapshot) / "generator.json")["kimg"]
+        grids = sorted(file for file in (folder / "samples").glob("*k.png") if _kimg_of(file) <= kimg)
         if not grids:
             return []
         chosen = sorted(set(np.linspace(0, len(grids) - 1, _FILMED).round().astype(int)))
@@ -316,9 +316,9 @@ class _Collected:
 
     def _interpolations(self, stage: Synthesize) -> Images:
         """Return faces of the generator that made a forged set, between latents."""
-        place = generator_folder(self.job.path(stage.generator), stage.snapshot)
+        folder = generator_folder(self.job.path(stage.generator), stage.snapshot)
         implementation = GENERATORS.load(stage.generator.architecture)
-        return interpolations(Painter(TrainedGenerator.open(place, implementation=implementation), self.report.seed))
+        return interpolations(Painter(TrainedGenerator.open(folder, implementation=implementation), self.report.seed))
 
 
 def _kimg_of(file: Path) -> float:

@@ -1,4 +1,4 @@
-"""Whether there is a place to write to, and room on the disk, before any work starts."""
+"""Checks of folders and disk space before any work starts."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from benchmarks.experiment.settings import RunSettings
 from forge.core.errors import InputError
 
 
-def check_places(**places: Path) -> None:
+def check_places(**folders: Path) -> None:
     """Refuse folders that cannot be made or written to.
 
     Args:
-        places: by the flag that names each, without its dashes.
+        folders: by the flag that names each, without its dashes.
 
     Raises:
         InputError: names the flag and the folder.
     """
-    for flag, place in places.items():
-        there = _nearest(place)
+    for flag, folder in folders.items():
+        there = _nearest(folder)
         if not there.is_dir():
-            raise InputError(f"--{flag} {place} is not a folder; choose another place")
+            raise InputError(f"--{flag} {folder} is not a folder; choose another place")
         if not os.access(there, os.W_OK | os.X_OK):
-            raise InputError(f"--{flag} {place} cannot be written to; choose another place")
+            raise InputError(f"--{flag} {folder} cannot be written to; choose another place")
 
 
 def check_room(runs: Iterable[RunSettings], store: Path) -> None:
@@ -50,6 +50,6 @@ def _bytes_of(settings: RunSettings) -> int:
     return int(images * settings.data.resolution**2 * 3 * len(settings.generators) * runs)
 
 
-def _nearest(place: Path) -> Path:
+def _nearest(folder: Path) -> Path:
     """The folder itself, or the nearest one above it that exists."""
-    return next(folder for folder in (place, *place.absolute().parents) if folder.exists())
+    return next(folder for folder in (folder, *folder.absolute().parents) if folder.exists())

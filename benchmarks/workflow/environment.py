@@ -1,4 +1,4 @@
-"""What a result was computed with: versions, hardware, commit, memory."""
+"""Environment of a result: versions, hardware, commit, memory."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def describe_environment(compute: Compute) -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """What is installed, without looking for a device."""
-    found = {"python": platform.python_version(), "bench": _version("deepfake-bench")}
-    found |= {name: _version(name) for name in PACKAGES} | {"system": platform.system()}
+    """Return the versions of installed packages, without looking for a device."""
+    installed = {"python": platform.python_version(), "bench": _version("deepfake-bench")}
+    installed |= {name: _version(name) for name in PACKAGES} | {"system": platform.system()}
     if _commit():
-        found["commit"] = _commit()
-    return found
+        installed["commit"] = _commit()
+    return installed
 
 
 def _version(package: str) -> str:

@@ -17,10 +17,10 @@ from benchmarks.workflow.store import Store
 from forge.core.errors import BenchError
 from forge.core.files import digest_json, read_json_object
 
-Likeness = tuple[str, ...]  # what stages that take equally long have in common, the closest first
+Similarity = tuple[str, ...]  # shared by stages of equal duration, the closest first
 _SIZED = ("settings", "network", "training", "images")  # settings on which the duration depends
 
-_OF_NETWORKS = ("train", "fit", "score", "explain")  # kinds whose duration differs too much between networks
+_OF_NETWORKS = ("train", "fit", "score", "explain")  # actions whose duration differs too much between networks
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Forecast:
     Attributes:
         seconds: of all stages that similar ones were timed for.
         timed: how many these are.
-        untimed: the others, each kind and generator or detector once.
+        untimed: the others, each action and generator or detector once.
     """
 
     seconds: float
@@ -49,42 +49,42 @@ def forecast(stages: Iterable[Stage], store: Store, reports: Path) -> Forecast:
     here, elsewhere = _of_store(store), _of_reports(reports)
     total, timed, untimed = 0.0, 0, []
     for stage in stages:
-        likenesses = _likenesses(stage.kind, stage.about, stage.settings)
-        rates = next((times[key] for times in (here, elsewhere) for key in likenesses if key in times), None)
+        similarities = _similarities(stage.action, stage.about, stage.settings)
+        rates = next((times[key] for times in (here, elsewhere) for key in similarities if key in times), None)
         if rates is None:
-            untimed.append(f"{stage.kind} {stage.about}".strip())
+            untimed.append(f"{stage.action} {stage.about}".strip())
         else:
             total, timed = total + median(rates) * stage.work_units, timed + 1
     return Forecast(total, timed, list(dict.fromkeys(untimed)))
 
 
-def _of_store(store: Store) -> dict[Likeness, list[float]]:
-    """Return seconds per unit of work, by likeness; manifests of an earlier version do not say what they are about."""
-    rates: dict[Likeness, list[float]] = {}
+def _of_store(store: Store) -> dict[Similarity, list[float]]:
+    """Return seconds per unit of work, by similarity; manifests of an earlier version do not hold what is needed."""
+    rates: dict[Similarity, list[float]] = {}
     for _, manifest in store.manifests():
         if manifest.fields:
-            for key in _likenesses(manifest.kind, manifest.about, manifest.settings):
+            for key in _similarities(manifest.action, manifest.about, manifest.settings):
                 rates.setdefault(key, []).append(manifest.seconds / manifest.work_units)
     return rates
 
 
-def _of_reports(reports: Path) -> dict[Likeness, list[float]]:
+def _of_reports(reports: Path) -> dict[Similarity, list[float]]:
     """Return the same of published reports, which hold no settings; how many images were scored is not known."""
-    rates: dict[Likeness, list[float]] = {}
+    rates: dict[Similarity, list[float]] = {}
     for folder in report_folders(reports):
         try:
             stages = [StageFacts.model_validate(each) for each in read_json_object(folder / "results.json")["stages"]]
         except (BenchError, KeyError, TypeError, ValidationError):  # of another program, or damaged
             continue
         for stage in stages:
-            for key in ((stage.kind, stage.about), (stage.kind,)) if stage.kind != "score" else ():
+            for key in ((stage.action, stage.about), (stage.action,)) if stage.action != "score" else ():
                 rates.setdefault(key, []).append(stage.seconds)
     return rates
 
 
-def _likenesses(kind: str, about: str, settings: Mapping[str, Any]) -> Sequence[Likeness]:
-    """Return likenesses, from the same work by name and settings to the same kind of work."""
+def _similarities(action: str, about: str, settings: Mapping[str, Any]) -> Sequence[Similarity]:
+    """Return similarities, from the same work by name and settings to the same action."""
     sized = {name: value for name, value in settings.items() if name in _SIZED}
-    if kind in _OF_NETWORKS:
-        return ((kind, about, digest_json(sized)), (kind, about))
-    return ((kind, about), (kind,))
+    if action in _OF_NETWORKS:
+        return ((action, about, digest_json(sized)), (action, about))
+    return ((action, about), (action,))

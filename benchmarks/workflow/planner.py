@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
-from benchmarks.experiment.matrix import Exam, exams, families_of, moments
+from benchmarks.experiment.matrix import PlannedFit, families_of, planned_fits, snapshots_of
 from benchmarks.experiment.names import base_name
 from benchmarks.experiment.settings import GeneratorSettings, RunSettings
 from benchmarks.protocol import CLEAN, EXTERNAL_PREFIX, PROTOCOL_VERSION, GeneratorId, TrainSet
@@ -55,7 +55,7 @@ def plan(
     prepare = Prepare(seed=data.seed, data=data, fingerprint=source_fingerprint)
     shared = _Shared(
         prepare=prepare,
-        reference=Reference(asked=_quality(settings), data=prepare),
+        reference=Reference(measured_by=_quality(settings), data=prepare),
         external=_external(settings, external_fingerprints or {}),
         compute=compute or Compute(),
     )
@@ -144,13 +144,13 @@ def _external(
 def _quality(settings: RunSettings) -> dict[str, Any]:
     """Return the settings of the quality metrics; n is at most the number of forged images."""
     images = sum(settings.images.model_dump().values())
-    asked = settings.quality.model_dump(mode="json", exclude_defaults=not settings.quality.metrics)
-    return {"n": 0, "face_n": settings.quality.face_n} | asked | {"n": min(settings.quality.n, images)}
+    quality = settings.quality.model_dump(mode="json", exclude_defaults=not settings.quality.metrics)
+    return {"n": 0, "face_n": settings.quality.face_n} | quality | {"n": min(settings.quality.n, images)}
 
 
 @dataclass(frozen=True)
 class _Shared:
-    """What the repetitions of a run have in common.
+    """Stages and settings that the repetitions of a run share.
 
     Attributes:
         prepare: real faces.
@@ -192,7 +192,7 @@ class _Repetition:
         forged = {name: _forger(settings, name, each, shared) for name, each in settings.generators.items()}
         snapshots = _snapshots(settings, forged)
         quality = [
-            Quality(asked=_quality(settings), data=shared.prepare, forged=stage, reference=shared.reference)
+            Quality(measured_by=_quality(settings), data=shared.prepare, forged=stage, reference=shared.reference)
             for stage in (*forged.values(), *snapshots.values())
         ]
         detectors = _Detectors(settings, shared, forged, snapshots).stages()
@@ -243,7 +243,7 @@ def _snapshots(settings: RunSettings, forged: Mapping[str, Forger]) -> dict[str,
     for name in settings.conditions.snapshots:
         last = forged[name]
         assert isinstance(last, Synthesize)  # `validate` refuses snapshots of what is not trained
-        for label in moments(settings, name):
+        for label in snapshots_of(settings, name):
             kimg = GeneratorId.parse(label).kimg
             stages[label] = replace(last, forger=label, counts={"test": count}, snapshot=kimg)
     return stages
@@ -271,17 +271,17 @@ class _Detectors:
         stages: list[Stage] = []
         explained = self.settings.seed == (self.settings.seeds or (self.settings.seed,))[0]  # one seed's are shown
         for detector in self.settings.detectors:
-            for exam in exams(self.settings, detector):
-                fit = self._fit(detector, exam.training, fits)
+            for planned in planned_fits(self.settings, detector):
+                fit = self._fit(detector, planned.train_set, fits)
                 if fit is None:
                     continue
-                fits[detector, exam.training] = fit
+                fits[detector, planned.train_set] = fit
                 stages += [stage for stage in fit.inputs.values() if isinstance(stage, Perturb)]
                 stages.append(fit)
-                if explained and not exam.training.variant:
-                    forged = {name: self.forged[name] for name in exam.training.generators if name in self.forged}
+                if explained and not planned.train_set.variant:
+                    forged = {name: self.forged[name] for name in planned.train_set.generators if name in self.forged}
                     stages.append(Explain(detector=fit, forged=forged))
-                stages += self._scores(exam, fit)
+                stages += self._scores(planned, fit)
         return stages
 
     def _fit(
@@ -296,10 +296,13 @@ class _Detectors:
             return Adopt(**common, folder=request.detector, files=request.files, resolution=resolution)
         learned = () if request.needs == "nothing" else training.generators
         real: Prepare | Perturb = self.shared.prepare
-        forged: dict[str, Forger | Perturb] = {one: self.forged[one] for one in learned}
+        forged: dict[str, Forger | Perturb] = {generator: self.forged[generator] for generator in learned}
         if training.perturbation != CLEAN:
             real = Perturb(faces=self.shared.prepare, perturbation=training.perturbation)
-            forged = {one: Perturb(faces=self.forged[one], perturbation=training.perturbation) for one in learned}
+            forged = {
+                generator: Perturb(faces=self.forged[generator], perturbation=training.perturbation)
+                for generator in learned
+            }
         if request.needs in ("discriminator", "snapshots"):
             adversary = self._adversary(request.adversary or _last_trained(settings, training))
             if adversary is None:
@@ -322,22 +325,22 @@ class _Detectors:
         stage = self.forged[generator] if generator else None
         return stage if isinstance(stage, Synthesize) else None
 
-    def _scores(self, exam: Exam, fit: Fit | Adopt) -> Iterator[Score]:
+    def _scores(self, planned: PlannedFit, fit: Fit | Adopt) -> Iterator[Score]:
         """Yield scores: of `val` of what it was trained on, for the threshold; of `test` of what it is tested on."""
         counts = self.settings.images
-        elsewhere = not set(exam.training.generators) & set(self.forged)  # trained on nothing of this run
+        elsewhere = not set(planned.train_set.generators) & set(self.forged)  # trained on nothing of this run
         sets: dict[str, Prepare | Forger] = {"real": self.shared.prepare, **self.forged, **self.snapshots}
         for name, faces in sets.items():
             parts: list[Part] = []
-            if name in ("real", *exam.training.generators) or (elsewhere and name not in self.snapshots):
-                parts.append(Part("val", counts.val, exam.training.perturbation))
-            if name in ("real", *exam.tests):
-                changes = (CLEAN,) if name in self.snapshots else exam.perturbations
+            if name in ("real", *planned.train_set.generators) or (elsewhere and name not in self.snapshots):
+                parts.append(Part("val", counts.val, planned.train_set.perturbation))
+            if name in ("real", *planned.tests):
+                changes = (CLEAN,) if name in self.snapshots else planned.perturbations
                 parts += [_changed_part(self.settings, change) for change in changes]
             if parts:
                 yield Score(seed=self.settings.seed, detector=fit, faces=faces, parts=tuple(parts))
         for name, pair in self.shared.external.items():
-            for side in pair if name in exam.tests else ():
+            for side in pair if name in planned.tests else ():
                 parts = [Part("test", counts.test)]
                 yield Score(seed=self.settings.seed, detector=fit, faces=side, parts=tuple(parts))
 

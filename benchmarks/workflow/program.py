@@ -1,4 +1,4 @@
-"""Which program this is: a digest of its source files, for results that depend on nothing else."""
+"""Digest of the program's source files, for results that depend on nothing else."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ ROOT = Path(__file__).resolve().parents[2]
 @functools.cache
 def program_digest(*folders: str) -> str:
     """Digest of the source files and templates below folders of the checkout or installation, e.g. "forge"."""
-    kinds = {".py", ".j2", ".css", ".js"}
-    files = sorted(file for folder in folders for file in (ROOT / folder).rglob("*") if file.suffix in kinds)
+    suffixes = {".py", ".j2", ".css", ".js"}
+    files = sorted(file for folder in folders for file in (ROOT / folder).rglob("*") if file.suffix in suffixes)
     return digest_json([[file.relative_to(ROOT).as_posix(), digest_file(file)] for file in files])

@@ -37,7 +37,7 @@ def _pair(stage: Score) -> str:
 
 
 def from_checkpoints(wanted: Sequence[Score], store: Store, context: Context, out: Path) -> dict[str, Path]:
-    """Score again with the detectors and the faces that a store keeps; returns the places of the scores by key.
+    """Score again with the detectors and the faces that a store keeps; returns the folders of the scores by key.
 
     Args:
         wanted: stages that score.
@@ -48,24 +48,24 @@ def from_checkpoints(wanted: Sequence[Score], store: Store, context: Context, ou
     Raises:
         InputError: the store has a detector or a set of faces no longer.
     """
-    places = {}
+    folders = {}
     for stage in wanted:
         inputs = {}
         for before in stage.inputs.values():
-            stored = store.find(before.kind, before.key)
+            stored = store.find(before.action, before.key)
             if stored is None:
                 raise InputError(f"{before.name} is not in {store.root}/; run the suite first, or use --from scratch")
             inputs[before.key] = stored
-        places[stage.key] = out / stage.key[:16]
-        places[stage.key].mkdir()
+        folders[stage.key] = out / stage.key[:16]
+        folders[stage.key].mkdir()
         with tempfile.TemporaryDirectory() as work:
-            stage.run(Job(inputs, places[stage.key], Path(work), context))
-    return places
+            stage.run(Job(inputs, folders[stage.key], Path(work), context))
+    return folders
 
 
-def rows(wanted: Collection[Score], places: Mapping[str, Path]) -> pd.DataFrame:
+def rows(wanted: Collection[Score], folders: Mapping[str, Path]) -> pd.DataFrame:
     """Return the score rows of some stages."""
-    tables = [read_scores(places[stage.key] / "scores.parquet") for stage in wanted]
+    tables = [read_scores(folders[stage.key] / "scores.parquet") for stage in wanted]
     return rounded(pd.concat(tables, ignore_index=True))
 
 
@@ -75,8 +75,8 @@ def check_checkpoints(results: Results, store: Store) -> None:
     Raises:
         InputError: no fitted detector of the run is in the store; says how to get them.
     """
-    fits = [stage for stage in results.stages if stage.kind in ("fit", "adopt")]
-    if fits and not any(store.place(stage.kind, stage.key).is_dir() for stage in fits):
+    fits = [stage for stage in results.stages if stage.action in ("fit", "adopt")]
+    if fits and not any(store.folder(stage.action, stage.key).is_dir() for stage in fits):
         raise InputError(
             f"none of the {len(fits)} fitted detectors of {results.name} is in {store.root}/, and a report does not "
             f"contain them; give the --store of the machine that ran it, run it here ({results.command}), or train the "
@@ -92,5 +92,5 @@ def prepare_stage(stages: Sequence[Stage]) -> Prepare:
 def data_of(stages: Sequence[Stage], store: Store) -> str:
     """Return the digest of the real faces of a plan, as a store holds them; empty: it does not."""
     prepare = prepare_stage(stages)
-    stored = store.find(prepare.kind, prepare.key)
+    stored = store.find(prepare.action, prepare.key)
     return FaceSet.open(stored / FACES).card.digest if stored else ""

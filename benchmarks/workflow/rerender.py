@@ -37,8 +37,8 @@ from forge.faces.imaging.grids import cut_grid
 def from_scores(report: RunReport, sections: Sequence[str] = ()) -> None:
     """Compute every number of a report again from its score rows and write its files anew.
 
-    Pictures are those beside the page: samples. What only the store has (the film of a training, saliency, faces that
-    were misjudged) is left out. `expected.json` stays: it is what was published.
+    Pictures are the samples beside the page. What only the store has (filmstrips of trainings, saliency, misclassified
+    faces) is left out. `expected.json` stays: it is what was published.
 
     Args:
         report: of the run.
@@ -51,55 +51,62 @@ def from_scores(report: RunReport, sections: Sequence[str] = ()) -> None:
     folder, results, expected = report.folder, report.results, report.expected
     scores = read_scores(folder / "scores.parquet")  # of whatever digest: they are accepted by this
     protocol = Protocol(results.protocol_version, results.families)
-    found = _with_kept(evaluated(scores, _loadable(results.metrics), protocol), results)
-    known = {one["audit"] for one in found["audits"]}
-    seen = [one.model_dump(mode="json") for one in results.audits if one.audit not in known]  # of images, not of scores
-    found["audits"] += seen
+    evaluation = _with_kept(evaluated(scores, _loadable(results.metrics), protocol), results)
+    known = {finding["audit"] for finding in evaluation["audits"]}
+    of_images = [
+        finding.model_dump(mode="json") for finding in results.audits if finding.audit not in known
+    ]  # of images, not of scores
+    evaluation["audits"] += of_images
     results = validated(
-        Results, results.model_dump(mode="json") | found | {"schema_version": SCHEMA_VERSION}, where=str(folder)
+        Results, results.model_dump(mode="json") | evaluation | {"schema_version": SCHEMA_VERSION}, where=str(folder)
     )
     ranked = with_thresholds(leaderboard(scores, protocol=protocol), {"": results.cells}) if results.cells else None
     results = results.model_copy(update={"means": means_of(ranked) if ranked else []})
     board = ranked if results.suite else None
-    with tempfile.TemporaryDirectory() as place:
-        fresh = Path(place) / "report"
+    with tempfile.TemporaryDirectory() as temporary:
+        fresh = Path(temporary) / "report"
         pictures = _beside(folder, results)
         write_report(fresh, ReportInputs(results, scores, pictures, board, expected, sections))
         publish_report(fresh, folder)
 
 
 def _loadable(measured: Sequence[MetricFacts]) -> list[str]:
-    """Names of the metrics beside those of the protocol that can be computed again.
+    """Return names of the metrics beside those of the protocol that can be computed again.
 
-    One from a file can if this command names the file, one of a package if the package is installed.
+    A metric from a file can if this command names the file, one of a package if the package is installed.
     """
-    found = []
-    for one in measured:
-        if one.id in METRICS.entries:
+    names = []
+    for metric in measured:
+        if metric.id in METRICS.entries:
             continue
-        name = named_file(one.name) if is_file_reference(one.name) else one.name
+        name = named_file(metric.name) if is_file_reference(metric.name) else metric.name
         if name is not None and (is_file_reference(name) or name in METRICS.names()):
-            found.append(name)
-    return found
+            names.append(name)
+    return names
 
 
-def _with_kept(found: dict[str, Any], results: Results) -> dict[str, Any]:
-    """What was computed again, and the stored values of metrics that could not be."""
-    again = {one["id"] for one in found["metrics"]}
-    kept = [one for one in results.metrics if one.id not in again]
+def _with_kept(evaluation: dict[str, Any], results: Results) -> dict[str, Any]:
+    """Add the stored values of metrics that could not be computed again to an evaluation."""
+    computed = {metric["id"] for metric in evaluation["metrics"]}
+    kept = [metric for metric in results.metrics if metric.id not in computed]
     if not kept:
-        return found
-    for one in kept:
-        how = f"name its file with --plugin {one.name}" if is_file_reference(one.name) else f"install {one.name}"
-        warnings.warn(f"metric {one.id} keeps its stored values; to compute them again {how}", BenchWarning, 3)
-    columns = [name for one in kept for name in (one.id, f"{one.id}_low", f"{one.id}_high")]
+        return evaluation
+    for metric in kept:
+        how = (
+            f"name its file with --plugin {metric.name}" if is_file_reference(metric.name) else f"install {metric.name}"
+        )
+        warnings.warn(f"metric {metric.id} keeps its stored values; to compute them again {how}", BenchWarning, 3)
+    columns = [name for metric in kept for name in (metric.id, f"{metric.id}_low", f"{metric.id}_high")]
     stored = {_key(cell): cell for cell in results.cells}
     cells = []
-    for cell in map(TestResult.model_validate, found["cells"]):
+    for cell in map(TestResult.model_validate, evaluation["cells"]):
         before = stored.get(_key(cell))
         values = {name: before.value(name) for name in columns if before is not None and before.value(name) is not None}
         cells.append(cell.model_dump(mode="json") | values)
-    return found | {"cells": cells, "metrics": [*found["metrics"], *(one.model_dump(mode="json") for one in kept)]}
+    return evaluation | {
+        "cells": cells,
+        "metrics": [*evaluation["metrics"], *(metric.model_dump(mode="json") for metric in kept)],
+    }
 
 
 def _key(cell: TestResult) -> tuple[str, str, str, str, int]:
@@ -107,9 +114,9 @@ def _key(cell: TestResult) -> tuple[str, str, str, str, int]:
 
 
 def _beside(folder: Path, results: Results) -> Pictures:
-    """The samples that lie beside a page."""
+    """Read the samples that lie beside a page."""
     names, forged = FileNames(), {}
-    for name in dict.fromkeys(one.name for one in results.generators):
+    for name in dict.fromkeys(generator.name for generator in results.generators):
         file = folder / f"{names('samples', name)}.png"
         if file.is_file():
             forged[name] = np.asarray(cut_grid(Image.open(file)))
@@ -128,26 +135,28 @@ def from_store(report: RunReport, store: Store, context: Callable[[], Context], 
     Raises:
         InputError: the store does not know the report, or no longer has what it was made of.
     """
-    stage, places = _stored_report(report.results.name, {stage.key for stage in report.results.stages}, store)
-    with tempfile.TemporaryDirectory() as place:
-        out, work = Path(place) / "out", Path(place) / "work"
+    stage, folders = _stored_report(report.results.name, {stage.key for stage in report.results.stages}, store)
+    with tempfile.TemporaryDirectory() as temporary:
+        out, work = Path(temporary) / "out", Path(temporary) / "work"
         out.mkdir()
         work.mkdir()
-        write(stage, Job(places, out, work, context()), sections)
+        write(stage, Job(folders, out, work, context()), sections)
         publish_report(out / "report", report.folder)
 
 
 def _stored_report(name: str, made_of: set[str], store: Store) -> tuple[Report, dict[str, Path]]:
-    """Return the newest report stage of a name and of these stages, and key -> place of its inputs.
+    """Return the newest report stage of a name and of these stages, and key -> folder of its inputs.
 
     Raises:
         InputError: the store has no such stage, or no longer all of its inputs.
     """
-    known = {manifest.key: (place, manifest) for place, manifest in store.manifests()}
+    known = {manifest.key: (folder, manifest) for folder, manifest in store.manifests()}
     reports = [
-        (place, manifest)
-        for place, manifest in known.values()
-        if manifest.kind == "report" and manifest.settings["name"] == name and manifest.inputs["evaluation"] in made_of
+        (folder, manifest)
+        for folder, manifest in known.values()
+        if manifest.action == "report"
+        and manifest.settings["name"] == name
+        and manifest.inputs["evaluation"] in made_of
     ]
     if not reports:
         raise InputError(f"{store.root}/ knows no run {quoted(name)}; give its --store, or use --from-scores")
@@ -169,7 +178,7 @@ def _stored_report(name: str, made_of: set[str], store: Store) -> tuple[Report, 
             for key in manifest.inputs.values():
                 if key in known:
                     restore(known[key][1])
-            stages[manifest.key] = Stage.kinds[manifest.kind].restored(manifest.fields, stages, key=manifest.key)
+            stages[manifest.key] = Stage.actions[manifest.action].restored(manifest.fields, stages, key=manifest.key)
         return stages[manifest.key]
 
     stage = restore(report)

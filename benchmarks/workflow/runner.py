@@ -115,14 +115,14 @@ def _unread(source: Source) -> str:
 
 
 def _remembered(settings: RunSettings, memory: Path) -> RunSettings:
-    """`typed`, remembered by what was asked for and by the program that checks it."""
+    """Return checked settings, remembered by request and by the program that checks them."""
     # by reference, not by label: a file's class DCGAN has the label of our own
-    asked = {generator.architecture for generator in settings.generators.values()}
-    asked |= {request.detector for request in settings.detectors.values()}
+    references = {generator.architecture for generator in settings.generators.values()}
+    references |= {request.detector for request in settings.detectors.values()}
     known = {*GENERATORS.entries, *DETECTORS.entries}
-    ours = {name for name in asked if name in known or f"{name.partition(':')[0]}:" in known}
+    ours = {name for name in references if name in known or f"{name.partition(':')[0]}:" in known}
     if (
-        asked != ours
+        references != ours
         or settings.metrics
         or settings.sections
         or _names_files(settings)
@@ -142,7 +142,7 @@ def _remembered(settings: RunSettings, memory: Path) -> RunSettings:
 
 
 def _recalled(stored: Any, settings: RunSettings, asked_for: str) -> RunSettings:  # noqa: ANN401 - any JSON value
-    """Remembered settings, if they are what was written and what is asked for.
+    """Return remembered settings if they are what was written and what is asked for.
 
     Checking fills in the defaults of generators and detectors; all else must stand as it was asked for.
 
@@ -158,8 +158,8 @@ def _recalled(stored: Any, settings: RunSettings, asked_for: str) -> RunSettings
     if checked.model_dump(exclude=filled_in) != settings.model_dump(exclude=filled_in):
         raise InputError("of other settings")
     named = [
-        [(key, one.architecture) for key, one in each.generators.items()]
-        + [(key, one.detector) for key, one in each.detectors.items()]
+        [(key, entry.architecture) for key, entry in each.generators.items()]
+        + [(key, entry.detector) for key, entry in each.detectors.items()]
         for each in (checked, settings)
     ]
     if named[0] != named[1]:
@@ -181,10 +181,10 @@ def _names_files(settings: RunSettings) -> bool:
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """Where the results of a run lie, and what is missing from its report."""
+    """Folders of the results of a run, and what is missing from its report."""
 
     report: Path
-    places: Mapping[str, Path]
+    folders: Mapping[str, Path]
     failures: Sequence[BenchError] = ()
 
 
@@ -217,28 +217,28 @@ def execute_run(
     executed = execute(planned.stages, store, context, observer)
     dismiss(context)
     publish_report(executed.report / "report", target)
-    return RunOutcome(target, executed.places, list(executed.failures.values()))
+    return RunOutcome(target, executed.folders, list(executed.failures.values()))
 
 
-def stage_of(results: Results, label: str, *kinds: str, seed: int | None = None) -> StageFacts:
+def stage_of(results: Results, label: str, *actions: str, seed: int | None = None) -> StageFacts:
     """Return the stage of a run that did something.
 
     Args:
         results: of the run.
         label: what was worked on, e.g. "dct@dcgan".
-        kinds: what was done, e.g. "fit", "adopt".
+        actions: what was done, e.g. "fit", "adopt".
         seed: of the repetition (default: the first).
 
     Raises:
-        InputError: the run had no such stage; names those of the kinds.
+        InputError: the run had no such stage; names those of the actions.
     """
     wanted = results.seed if seed is None else seed
-    stages = [stage for stage in results.stages if stage.kind in kinds]
+    stages = [stage for stage in results.stages if stage.action in actions]
     for stage in stages:
         if stage.label == label and stage.seed in (None, wanted):
             return stage
     there = ", ".join(stage.name for stage in stages)
-    raise InputError(f"{results.name} has no stage {quoted(f'{kinds[0]} {label}')}; it has: {there}")
+    raise InputError(f"{results.name} has no stage {quoted(f'{actions[0]} {label}')}; it has: {there}")
 
 
 def stored_result(results: Results, stage: StageFacts, store: Store) -> Path:
@@ -247,9 +247,9 @@ def stored_result(results: Results, stage: StageFacts, store: Store) -> Path:
     Raises:
         InputError: the store no longer holds it.
     """
-    place = store.find(stage.kind, stage.key)
-    if place is None:
+    folder = store.find(stage.action, stage.key)
+    if folder is None:
         raise InputError(
             f"{stage.name} of {results.name} is not in {store.root}/; give its --store, or run: {results.command}"
         )
-    return place
+    return folder

@@ -27,7 +27,7 @@ Facts = dict[str, Any]  # what a stage records of itself in its manifest
 
 @dataclass(frozen=True)
 class Context:
-    """Where and how a stage runs; none of it changes what is asked for.
+    """Source, device and workers of a stage; none of it changes what is asked for.
 
     Attributes:
         source: the real faces.
@@ -51,20 +51,20 @@ class Job:
     """One call of a stage.
 
     Attributes:
-        places: key -> directory of the result of every input.
+        folders: key -> directory of the result of every input.
         out: an empty directory for the result.
         work: a directory that stays between calls until the result is published.
         context: where and how.
     """
 
-    places: Mapping[str, Path]
+    folders: Mapping[str, Path]
     out: Path
     work: Path
     context: Context
 
     def path(self, stage: Stage) -> Path:
         """Return the directory of an input's result."""
-        return self.places[stage.key]
+        return self.folders[stage.key]
 
     def faces(self, stage: Stage) -> FaceSet:
         """Open the FaceSet of an input."""
@@ -76,10 +76,10 @@ class Job:
 
 
 class Activity(Protocol):
-    """What an observer shows: a stage, or a call of a verb that computes the same."""
+    """Work that an observer shows: a stage, or a call of a verb that computes the same."""
 
     @property
-    def kind(self) -> str:
+    def action(self) -> str:
         """Return what is done, e.g. "train"."""
 
     @property
@@ -96,17 +96,17 @@ class Call:
     """A call of a verb outside of any run, for an observer.
 
     Attributes:
-        kind: what is done, e.g. "prepare".
+        action: what is done, e.g. "prepare".
         subject: to what.
     """
 
-    kind: str
+    action: str
     subject: str
 
     @property
     def name(self) -> str:
         """Return what people see."""
-        return f"{self.kind} {self.subject}"
+        return f"{self.action} {self.subject}"
 
     @property
     def key(self) -> str:
@@ -123,25 +123,25 @@ class Stage(ABC):
     equal, whatever they are called.
 
     Attributes:
-        kind: what is done; begins the name of the folder of its result.
+        action: what is done; begins the name of the folder of its result.
         VERSION: of the code; raised when it computes something else from the same settings.
         optional: whether a report can do without its result.
         seed: of everything random in it.
         repeated: whether the run is repeated with other seeds, so that names show the seed.
     """
 
-    kind: ClassVar[str]
+    action: ClassVar[str]
     VERSION: ClassVar[int]
     optional: ClassVar[bool] = False
-    kinds: ClassVar[dict[str, type[Stage]]] = {}
+    actions: ClassVar[dict[str, type[Stage]]] = {}
 
     seed: int = 0
     repeated: bool = False
 
     def __init_subclass__(cls) -> None:
-        """Register the subclass under its kind."""
-        if "kind" in cls.__dict__:
-            Stage.kinds[cls.kind] = cls
+        """Register the subclass under its action."""
+        if "action" in cls.__dict__:
+            Stage.actions[cls.action] = cls
 
     @property
     @abstractmethod
@@ -170,7 +170,7 @@ class Stage(ABC):
     @property
     def name(self) -> str:
         """Return what people see."""
-        return f"{self.kind} {self.subject}".strip()
+        return f"{self.action} {self.subject}".strip()
 
     @property
     def work_units(self) -> float:
@@ -195,7 +195,7 @@ class Stage(ABC):
         """Return the digest of everything that decides the result; device and engine are not part of it."""
         return digest_json(
             {
-                "kind": self.kind,
+                "kind": self.action,
                 "version": self.VERSION,
                 "settings": self.settings,
                 "seed": self.seed,
@@ -249,7 +249,7 @@ class Stage(ABC):
             stage = cls(**made)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
-                f"the stored stage {cls.kind!r} is of another version, or an input of it is gone ({error}); run it "
+                f"the stored stage {cls.action!r} is of another version, or an input of it is gone ({error}); run it "
                 "again, or use --from-scores"
             ) from error
         stage.__dict__["key"] = key  # a cached property
@@ -276,7 +276,7 @@ class Collecting(Stage):
         Args:
             there: keys of the results there are.
             failures: name of a stage that failed -> its error.
-            replaced: key -> what stands in the place of an input that was reduced itself.
+            replaced: key -> what stands in place of an input that was reduced itself.
         """
 
 

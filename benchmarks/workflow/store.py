@@ -28,12 +28,12 @@ _PARTIAL = re.compile(r"\.[a-z]+-(.+)\.[0-9a-f]{8}\.partial")  # of `publishing`
 
 
 class Manifest(BaseModel):
-    """What a stored result is and how it was computed; stored as manifest.json."""
+    """Description of a stored result and of its computation; stored as manifest.json."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     stage: str = Field(description="name, e.g. 'train dcgan'")
-    kind: str = Field("", description="what was done, e.g. 'train'; of an earlier version the first word of `stage`")
+    action: str = Field("", description="what was done, e.g. 'train'; of an earlier version the first word of `stage`")
     about: str = Field("", description="generator or detector that decides how long it takes")
     fields: dict[str, Any] = Field({}, description="the stage as data, inputs as keys; empty: of an earlier version")
     version: int = Field(description="of the stage's code; a change of meaning raises it")
@@ -51,8 +51,8 @@ class Manifest(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _kind_of_name(cls, values: Any) -> Any:  # noqa: ANN401 - any JSON value
-        if isinstance(values, dict) and not values.get("kind"):
-            return values | {"kind": str(values.get("stage", "")).partition(" ")[0]}
+        if isinstance(values, dict) and not values.get("action"):
+            return values | {"action": str(values.get("stage", "")).partition(" ")[0]}
         return values
 
 
@@ -62,34 +62,34 @@ class Store:
 
     root: Path
 
-    def place(self, kind: str, key: str) -> Path:
+    def folder(self, action: str, key: str) -> Path:
         """Return where the result of a stage lies once it is there."""
-        return self.root / "results" / f"{kind}-{key[:16]}"
+        return self.root / "results" / f"{action}-{key[:16]}"
 
     def work(self, key: str) -> Path:
         """Return where the stage keeps its checkpoints."""
         return self.root / "work" / key[:16]
 
-    def find(self, kind: str, key: str) -> Path | None:
+    def find(self, action: str, key: str) -> Path | None:
         """Return the checked result of a stage; None if it is not there.
 
         Raises:
             DamagedError: it is there but not as it was published.
         """
-        place = self.place(kind, key)
-        if not place.is_dir():
+        folder = self.folder(action, key)
+        if not folder.is_dir():
             return None
-        problem = check(place, kind, key)
+        problem = check(folder, action, key)
         if problem:
-            raise DamagedError(place, problem)
-        return place
+            raise DamagedError(folder, problem)
+        return folder
 
-    def set_aside(self, place: Path) -> Path:
+    def set_aside(self, folder: Path) -> Path:
         """Move a damaged result out of the way, keeping it for whoever wants to look."""
         number = 1
-        while (aside := place.with_name(f"{place.name}.damaged-{number}")).exists():
+        while (aside := folder.with_name(f"{folder.name}.damaged-{number}")).exists():
             number += 1
-        place.rename(aside)
+        folder.rename(aside)
         return aside
 
     @contextmanager
@@ -112,9 +112,9 @@ class Store:
             lock.release()
 
     @contextmanager
-    def publish(self, kind: str, key: str) -> Iterator[Path]:
+    def publish(self, action: str, key: str) -> Iterator[Path]:
         """Yield a directory to fill; becomes the result by one rename when the block ends without an error."""
-        with publishing(self.place(kind, key)) as directory:
+        with publishing(self.folder(action, key)) as directory:
             yield directory
         shutil.rmtree(self.work(key), ignore_errors=True)
 
@@ -125,7 +125,7 @@ class Store:
                 manifest = Manifest.model_validate(read_signed_json(file))
             except (ValidationError, BenchError):
                 continue
-            if file.parent == self.place(manifest.kind, manifest.key):
+            if file.parent == self.folder(manifest.action, manifest.key):
                 yield file.parent, manifest
 
     def tidy(self) -> None:
@@ -150,9 +150,9 @@ class Store:
 class DamagedError(BenchError):
     """A stored result is not what was published."""
 
-    def __init__(self, place: Path, problem: str) -> None:
-        super().__init__(f"{place} is damaged: {problem}")
-        self.place, self.problem = place, problem
+    def __init__(self, folder: Path, problem: str) -> None:
+        super().__init__(f"{folder} is damaged: {problem}")
+        self.folder, self.problem = folder, problem
 
 
 def write_manifest(directory: Path, **fields: Any) -> None:  # noqa: ANN401 - the manifest's fields
@@ -165,28 +165,28 @@ def write_manifest(directory: Path, **fields: Any) -> None:  # noqa: ANN401 - th
     write_signed_json(directory / "manifest.json", Manifest(files=files, **fields).model_dump(mode="json"))
 
 
-def read_manifest(place: Path) -> Manifest:
+def read_manifest(folder: Path) -> Manifest:
     """Read the manifest of a result that `find` returned."""
-    return Manifest.model_validate(read_signed_json(place / "manifest.json"))
+    return Manifest.model_validate(read_signed_json(folder / "manifest.json"))
 
 
-def check(place: Path, kind: str, key: str) -> str | None:
+def check(folder: Path, action: str, key: str) -> str | None:
     """Return what is wrong with the stored result of a stage, or None.
 
     Args:
-        place: its folder.
-        kind: of the stage, e.g. "train".
+        folder: its folder.
+        action: of the stage, e.g. "train".
         key: of the stage.
     """
     try:
-        manifest = read_manifest(place)
+        manifest = read_manifest(folder)
     except (ValidationError, BenchError):
         return "manifest.json is missing or unreadable"
-    if (manifest.kind, manifest.key) != (kind, key):
+    if (manifest.action, manifest.key) != (action, key):
         return f"it is the result of another stage, {manifest.stage[:80]}"
     small = sum(entry.bytes for entry in manifest.files.values()) <= CHECK_BYTES
     for name, entry in manifest.files.items():
-        file = place / name
+        file = folder / name
         if not file.is_file():
             return f"{name} is missing"
         if file.stat().st_size != entry.bytes:

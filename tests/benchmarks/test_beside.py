@@ -15,7 +15,7 @@ from benchmarks.evaluation.leaderboard import leaderboard
 from benchmarks.evaluation.results import GeneratorFacts, QualityRow, SnapshotFacts
 from benchmarks.evaluation.submission import suite_images
 from benchmarks.experiment.configs import parse_assignments
-from benchmarks.experiment.matrix import exams
+from benchmarks.experiment.matrix import planned_fits
 from benchmarks.experiment.resolve import resolve
 from benchmarks.report.plot.figure import FileNames
 from benchmarks.report.sections.training_progress import progress_content
@@ -117,14 +117,14 @@ def made(*assignments, generators=("dcgan", "gan", "self-blended"), external=Non
 
 def test_snapshots_are_tested_by_who_knows_the_end_and_by_who_knows_the_others():
     asked = made("conditions={unseen: true, snapshots: {dcgan: [1, 2]}}")
-    found = {str(exam.training): exam.tests for exam in exams(asked, "dct")}
+    found = {str(fit.train_set): fit.tests for fit in planned_fits(asked, "dct")}
     moments = ("dcgan@1k", "dcgan@2k")
     assert found["dcgan"][-2:] == moments and found["gan+self-blended"] == ("dcgan", *moments)
     assert not [
         name for name, tests in found.items() if "dcgan@1k" in tests and name not in ("dcgan", "gan+self-blended")
     ]
     limited = made("conditions={snapshots: {dcgan: [1]}, only: {snapshots: []}}")
-    assert not [exam for exam in exams(limited, "dct") if "dcgan@1k" in exam.tests]
+    assert not [fit for fit in planned_fits(limited, "dct") if "dcgan@1k" in fit.tests]
 
 
 def test_snapshots_need_no_training_of_their_own_and_only_test_images():
@@ -175,7 +175,7 @@ def test_a_pair_of_folders_is_tested_by_who_knows_all_generators(tmp_path):
     photos(tmp_path / "forged", "JPEG", first=100)
     folders = (str(tmp_path / "real"), str(tmp_path / "forged"))
     asked = made(generators=("dcgan", "gan"), external={"mine": folders})
-    assert {str(exam.training) for exam in exams(asked, "dct") if ELSEWHERE in exam.tests} == {"dcgan+gan"}
+    assert {str(fit.train_set) for fit in planned_fits(asked, "dct") if ELSEWHERE in fit.tests} == {"dcgan+gan"}
     names = [stage.name for stage in prepare_run(asked).stages]
     assert {"external mine real", "external mine forged", f"score dct@dcgan+gan on {ELSEWHERE} real"} <= set(names)
 

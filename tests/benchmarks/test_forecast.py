@@ -17,9 +17,9 @@ DATA = Prepare(data=DataSettings(source="photos"), fingerprint="")
 
 
 def keep(store, stage, seconds):
-    with store.publish(stage.kind, stage.key) as place:
+    with store.publish(stage.action, stage.key) as folder:
         write_manifest(
-            place, stage=stage.name, kind=stage.kind, about=stage.about, fields=stage.described(), version=1,
+            folder, stage=stage.name, action=stage.action, about=stage.about, fields=stage.described(), version=1,
             key=stage.key, settings=stage.settings, inputs={}, seed=stage.seed, environment={}, seconds=seconds,
             peak_memory_mb=None, work_units=stage.work_units,
         )  # fmt: skip

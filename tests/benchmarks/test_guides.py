@@ -59,7 +59,7 @@ def bench(home, smaller, monkeypatch, capsys):
     for module in (configs, compose):
         monkeypatch.setattr(module, "configs_root", lambda: smaller)
     call = call_bench(home, monkeypatch, capsys)
-    monkeypatch.setenv("BENCH_HOME", str(home / "store"))
+    monkeypatch.delenv("BENCH_REPORTS")  # the guides name the default folder, runs/reports
     return call
 
 

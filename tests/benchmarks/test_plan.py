@@ -56,7 +56,7 @@ def test_blends_are_judged_by_discriminators_and_train_none():
         "conditions.seen=false",
         generators=("gan", "self-blended"),
     )
-    fits = {one.name for one in planned.stages if one.kind == "fit"}
+    fits = {one.name for one in planned.stages if one.action == "fit"}
     assert fits == {
         "fit disc-raw@gan", "fit disc-ensemble@gan", "fit disc-raw@gan@gan", "fit disc-raw@gan@self-blended",
         "fit dct@gan", "fit dct@self-blended", "fit mean:dct+disc-raw@gan",
@@ -121,7 +121,7 @@ def test_keys_of_trainings_know_precision_and_threads_and_others_do_not(monkeypa
     assert stage(default, "fit meso4@dcgan").settings["numerics"]["precision"] == "fp32"  # not in the table
     assert stage(default, "fit xception@dcgan").settings["numerics"]["precision"] == "bf16"
     keys = [
-        {one.name: one.key for one in planned.stages if one.kind != "report"}
+        {one.name: one.key for one in planned.stages if one.action != "report"}
         for planned in (default, same, threads, precise)
     ]
     assert keys[0] == keys[1]

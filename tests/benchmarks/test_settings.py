@@ -249,8 +249,8 @@ def test_snapshots_of_one_training_ask_for_one_training():
     assert list(made.generators) == ["dcgan", "dcgan@2k", "dcgan@1.5k"]
     assert {tuple(one.training["snapshots_kimg"]) for one in made.generators.values()} == {(1.5, 2.0)}
     stages = prepare_run(made).stages
-    assert [stage.name for stage in stages if stage.kind == "train"] == ["train dcgan"]
-    assert sum(stage.kind == "synthesize" for stage in stages) == 3
+    assert [stage.name for stage in stages if stage.action == "train"] == ["train dcgan"]
+    assert sum(stage.action == "synthesize" for stage in stages) == 3
 
 
 @pytest.mark.parametrize(

@@ -28,14 +28,14 @@ def publish(store: Store, key: str = "k") -> Path:
         (out / "deep").mkdir()
         (out / "deep" / "log").write_text("x")
         write_manifest(out, **FIELDS)
-    return store.place("train", key)
+    return store.folder("train", key)
 
 
 def test_a_published_result_is_found(tmp_path):
     store = Store(tmp_path)
     assert store.find("train", "k") is None
-    place = publish(store)
-    assert store.find("train", "k") == place
+    folder = publish(store)
+    assert store.find("train", "k") == folder
     assert [manifest.stage for _, manifest in store.manifests()] == ["train x"]
 
 
@@ -137,21 +137,21 @@ class Letter(Stage):
     settings = property(lambda self: {})
 
     def run(self, job):
-        before = "".join((path / "text").read_text() for path in job.places.values())
+        before = "".join((path / "text").read_text() for path in job.folders.values())
         (job.out / "text").write_text(before + self.letter)
         return {"length": len(before) + 1}
 
 
 class First(Letter):
-    kind, VERSION = "first", 1
+    action, VERSION = "first", 1
 
 
 class Second(Letter):
-    kind, VERSION, optional = "second", 1, True
+    action, VERSION, optional = "second", 1, True
 
 
 class Third(Letter):
-    kind, VERSION = "third", 1
+    action, VERSION = "third", 1
 
 
 @pytest.fixture
@@ -164,14 +164,14 @@ def chain():
 
 def run(stages, store):
     watch = Watch()
-    places = local.execute(stages, store, Context(None, Compute(), 1, silent), watch).places
-    return places, watch
+    folders = local.execute(stages, store, Context(None, Compute(), 1, silent), watch).folders
+    return folders, watch
 
 
 def test_a_second_run_finds_everything(tmp_path, chain):
     store = Store(tmp_path)
-    places, watch = run(chain, store)
-    assert (places[chain[-1].key] / "text").read_text() == "abc"
+    folders, watch = run(chain, store)
+    assert (folders[chain[-1].key] / "text").read_text() == "abc"
     assert watch.events == [
         "start first a",
         "ran first a",
@@ -182,7 +182,7 @@ def test_a_second_run_finds_everything(tmp_path, chain):
     ]
     _, again = run(chain, store)
     assert again.events == ["cached first a", "cached second b", "cached third c"]
-    manifest = json.loads((places[chain[1].key] / "manifest.json").read_text())
+    manifest = json.loads((folders[chain[1].key] / "manifest.json").read_text())
     assert manifest["inputs"] == {"before": chain[0].key} and manifest["facts"] == {"length": 2}
 
 
@@ -191,11 +191,11 @@ def test_only_what_is_needed_runs(tmp_path, chain):
 
     store = Store(tmp_path)
     run(chain, store)
-    shutil.rmtree(store.place("first", chain[0].key))
+    shutil.rmtree(store.folder("first", chain[0].key))
     assert local.status(chain, store)[chain[0].key] == "skip: nothing needs it"
     _, watch = run(chain, store)
     assert watch.events == ["cached second b", "cached third c"]
-    shutil.rmtree(store.place("third", chain[2].key))
+    shutil.rmtree(store.folder("third", chain[2].key))
     _, watch = run(chain, store)
     assert watch.events == ["cached second b", "start third c", "ran third c"]
 
@@ -203,13 +203,13 @@ def test_only_what_is_needed_runs(tmp_path, chain):
 def test_a_damaged_result_is_set_aside_and_made_again(tmp_path, chain):
     store = Store(tmp_path)
     run(chain, store)
-    place = store.place("second", chain[1].key)
-    (place / "text").write_text("xx")
+    folder = store.folder("second", chain[1].key)
+    (folder / "text").write_text("xx")
     assert local.status(chain, store)[chain[1].key] == "run: damaged (text was changed)"
-    places, watch = run(chain, store)
-    assert (places[chain[1].key] / "text").read_text() == "ab"
+    folders, watch = run(chain, store)
+    assert (folders[chain[1].key] / "text").read_text() == "ab"
     assert "damaged (text was changed); kept as second-" in watch.notes[0]
-    assert place.with_name(f"{place.name}.damaged-1").is_dir()
+    assert folder.with_name(f"{folder.name}.damaged-1").is_dir()
 
 
 def test_a_failing_stage_keeps_what_was_finished_and_says_where_to_look(tmp_path, chain, monkeypatch):
@@ -250,11 +250,11 @@ def test_two_results_that_were_swapped_are_found_and_made_again(tmp_path, chain)
     run(chain, store)
     other = Second(seed=1, letter="x", before=chain[0])
     run([chain[0], other, Third(letter="c", before=other)], store)
-    places = [store.place("second", stage.key) for stage in (chain[1], other)]
-    places[0].rename(tmp_path / "aside")
-    places[1].rename(places[0])
-    (tmp_path / "aside").rename(places[1])
-    assert list(store.manifests()) == [pair for pair in store.manifests() if pair[0] not in places]
+    folders = [store.folder("second", stage.key) for stage in (chain[1], other)]
+    folders[0].rename(tmp_path / "aside")
+    folders[1].rename(folders[0])
+    (tmp_path / "aside").rename(folders[1])
+    assert list(store.manifests()) == [pair for pair in store.manifests() if pair[0] not in folders]
     for stage in (chain[1], other):
         with pytest.raises(DamagedError, match="it is the result of another stage, second"):
             store.find("second", stage.key)
@@ -265,7 +265,7 @@ def test_two_results_that_were_swapped_are_found_and_made_again(tmp_path, chain)
 
 def test_a_result_in_the_folder_of_another_kind_is_damaged(tmp_path):
     store = Store(tmp_path)
-    publish(store).rename(store.place("fit", "k"))
+    publish(store).rename(store.folder("fit", "k"))
     with pytest.raises(DamagedError, match="it is the result of another stage, train x"):
         store.find("fit", "k")
 
@@ -278,7 +278,7 @@ def test_what_is_damaged_and_kept_is_no_result(tmp_path):
 
 def test_unfinished_results_of_dead_processes_are_removed_and_of_living_ones_kept(tmp_path):
     store = Store(tmp_path)
-    place = publish(store)
+    folder = publish(store)
     halves = [tmp_path / "results" / f".{name}.abcd1234.partial" for name in ("train-k", "fit-other", "fit-busy")]
     for half in halves:
         (half / "deep").mkdir(parents=True)
@@ -289,4 +289,4 @@ def test_unfinished_results_of_dead_processes_are_removed_and_of_living_ones_kep
         store.tidy()
     assert [half.exists() for half in halves] == [False, False, True]
     store.tidy()
-    assert not halves[2].exists() and unknown.is_dir() and store.find("train", "k") == place
+    assert not halves[2].exists() and unknown.is_dir() and store.find("train", "k") == folder

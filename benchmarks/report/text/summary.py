@@ -90,16 +90,12 @@ def summarize(results: Results, errors: Mapping[Key, Errors]) -> Summary:
 
 def warnings(results: Results) -> list[str]:
     """Return reasons not to rely on the numbers: failed audits, missing stages, untrained parts, failed trainings."""
-    return [
-        *(
-            f"SHORTCUT, do not rely on these numbers: {audit.audit}. {audit.sentence}"
-            for audit in failed(results.audits)
-        ),
-        *(f"Missing here: {stage}. {error}." for stage, error in results.missing.items()),
-        *_probes_of_random_weights(results),
-        *_sick(results),
-        *_faceless(results),
+    shortcuts = [
+        f"SHORTCUT, do not rely on these numbers: {audit.audit}. {audit.sentence}" for audit in failed(results.audits)
     ]
+    missing = [f"Missing here: {stage}. {error}." for stage, error in results.missing.items()]
+    per_run = [*shortcuts, *missing, *_probes_of_random_weights(results)]
+    return list(dict.fromkeys([*per_run, *_failure_modes(results), *_faceless(results)]))
 
 
 def _probes_of_random_weights(results: Results) -> list[str]:
@@ -113,30 +109,53 @@ def _probes_of_random_weights(results: Results) -> list[str]:
     ]
 
 
-def _sick(results: Results) -> list[str]:
+def _failure_modes(results: Results) -> list[str]:
     """Warn of generators whose training ended in a failure mode."""
     last = [(entry, entry.health[-1]) for entry in results.generators if entry.health]
+    return _per_seed(
+        [
+            (
+                entry.seed,
+                f"The training of {entry.name}",
+                f" ended {look['state']}: {look['reason']}; results on its images mean little.",
+            )
+            for entry, look in last
+            if look.get("state") in SICK
+        ],
+        repeated=bool(results.seeds),
+    )
+
+
+def _per_seed(warned: Sequence[tuple[int, str, str]], *, repeated: bool) -> list[str]:
+    """Join warnings that differ in the seed alone, so that a repeated run shows each sentence once.
+
+    Args:
+        warned: seed, start and end of each sentence.
+        repeated: the run has several seeds; they are then inserted between start and end.
+    """
+    seeds: dict[tuple[str, str], list[int]] = {}
+    for seed, start, end in warned:
+        seeds.setdefault((start, end), []).append(seed)
+    if not repeated:
+        return [start + end for start, end in seeds]
     return [
-        f"The training of {entry.name}{f' (seed {entry.seed})' if results.seeds else ''} ended {look['state']}: "
-        f"{look['reason']}; results on its images mean little."
-        for entry, look in last
-        if look.get("state") in SICK
+        f"{start} (seed{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}){end}"
+        for (start, end), numbers in seeds.items()
     ]
 
 
 def _faceless(results: Results) -> list[str]:
     """Warn of generators that learned too little for their detection to be meaningful."""
-    sentences = []
+    warned = []
     for generator in results.generators:
         rates = [(row.value, row.floor) for row in generator.quality if row.metric.startswith("face found")][:1]
         for value, reference in rates:
             if value is not None and reference is not None and value < _FACELESS * reference:
-                sentences.append(
-                    f"A face is found in {percent(value, 100)} of the forgeries of {generator.name} and in "
-                    f"{percent(reference, 100)} of the real images: the generator has learned little, and results on "
-                    "its images mean little."
-                )
-    return sentences
+                forged, real = percent(value, 100), percent(reference, 100)
+                start = f"A face is found in {forged} of the forgeries of {generator.name}"
+                end = f" and in {real} of the real images: the generator has learned little, and results on its images "
+                warned.append((generator.seed, start, end + "mean little."))
+    return _per_seed(warned, repeated=bool(results.seeds))
 
 
 def subject_of(name: str) -> str:

@@ -46,7 +46,7 @@ def status(stages: Sequence[Stage], store: Store) -> dict[str, str]:
     state: dict[str, str] = {}
     for stage in stages:
         try:
-            state[stage.key] = "cached" if store.find(stage.kind, stage.key) else "missing"
+            state[stage.key] = "cached" if store.find(stage.action, stage.key) else "missing"
         except DamagedError as error:
             state[stage.key] = f"run: damaged ({error.problem})"
     needed: set[str] = set()
@@ -74,12 +74,12 @@ class Executed:
     """Results of the stages of a run.
 
     Attributes:
-        places: key -> directory, for every stage whose result is there.
+        folders: key -> directory, for every stage whose result is there.
         failures: key -> error, for every stage that failed by itself; what needs it is not there either.
         report: where the last stage's result is.
     """
 
-    places: Mapping[str, Path]
+    folders: Mapping[str, Path]
     failures: Mapping[str, BenchError]
     report: Path
 
@@ -96,7 +96,7 @@ def execute(stages: Sequence[Stage], store: Store, context: Context, observer: O
     Raises:
         BenchError: a stage failed without which there is no report; everything finished before stays in the store.
     """
-    places: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
     failures: dict[str, BenchError] = {}
     lost: set[str] = set()  # keys of what failed and of what needs it
     replaced: dict[str, Stage] = {}
@@ -107,7 +107,7 @@ def execute(stages: Sequence[Stage], store: Store, context: Context, observer: O
         stage = planned
         if failures and isinstance(planned, Collecting):
             reasons = {failed.name: str(failures[failed.key]) for failed in stages if failed.key in failures}
-            usable = {*places} - _unusable(stages, failures)
+            usable = {*folders} - _unusable(stages, failures)
             stage = replaced[planned.key] = planned.without_failed(usable, reasons, replaced)
         elif state[stage.key].startswith("skip"):
             continue
@@ -119,7 +119,7 @@ def execute(stages: Sequence[Stage], store: Store, context: Context, observer: O
         if state.get(stage.key) != "cached":
             observer.started(stage)
         try:
-            places[stage.key] = _ensure(stage, places, store, context, observer)
+            folders[stage.key] = _ensure(stage, folders, store, context, observer)
         except BenchError as error:
             # wrong input is for people to correct first; a full disk fails everything
             if not stage.optional or isinstance(error, InputError) or isinstance(error.__cause__, OSError):
@@ -127,9 +127,9 @@ def execute(stages: Sequence[Stage], store: Store, context: Context, observer: O
             failures[stage.key] = error
             lost.add(stage.key)
             observer.noted(f"{error}; going on without it")
-    if stage.key not in places:
+    if stage.key not in folders:
         raise next(iter(failures.values()))
-    return Executed(places, failures, places[stage.key])
+    return Executed(folders, failures, folders[stage.key])
 
 
 def _unusable(stages: Sequence[Stage], failures: Mapping[str, BenchError]) -> set[str]:
@@ -144,67 +144,67 @@ def _unusable(stages: Sequence[Stage], failures: Mapping[str, BenchError]) -> se
 
 
 def ensure(wanted: Sequence[Stage], store: Store, context: Context, observer: Observer) -> dict[str, Path]:
-    """Compute the results of some stages, and of all that these need, where a store lacks them; returns key -> place.
+    """Compute the results of some stages, and of all that these need, where a store lacks them; returns key -> folder.
 
     Raises:
         BenchError: a stage failed.
     """
-    places: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
 
     def reach(stage: Stage) -> None:
-        if stage.key in places:
+        if stage.key in folders:
             return
         for before in stage.inputs.values():
             reach(before)
-        if store.find(stage.kind, stage.key) is None:
+        if store.find(stage.action, stage.key) is None:
             observer.started(stage)
-        places[stage.key] = _ensure(stage, places, store, context, observer)
+        folders[stage.key] = _ensure(stage, folders, store, context, observer)
 
     for stage in wanted:
         reach(stage)
-    return places
+    return folders
 
 
-def _ensure(stage: Stage, places: Mapping[str, Path], store: Store, context: Context, observer: Observer) -> Path:
+def _ensure(stage: Stage, folders: Mapping[str, Path], store: Store, context: Context, observer: Observer) -> Path:
     def busy() -> None:
         observer.noted(f"another process is working on {stage.name}; waiting for it")
 
     begin = time.perf_counter()
-    place = _stored(stage, store, observer)
-    if place is None:
+    folder = _stored(stage, store, observer)
+    if folder is None:
         with store.claim(stage.key, waiting=busy):
-            place = _stored(stage, store, observer)
-            if place is None:
-                place = _run(stage, places, store, context, observer)
+            folder = _stored(stage, store, observer)
+            if folder is None:
+                folder = _run(stage, folders, store, context, observer)
                 observer.finished(stage, cached=False, seconds=time.perf_counter() - begin)
-                return place
+                return folder
     observer.finished(stage, cached=True, seconds=time.perf_counter() - begin)
-    return place
+    return folder
 
 
 def _stored(stage: Stage, store: Store, observer: Observer) -> Path | None:
     try:
-        return store.find(stage.kind, stage.key)
+        return store.find(stage.action, stage.key)
     except DamagedError as error:
-        aside = store.set_aside(error.place)
+        aside = store.set_aside(error.folder)
         observer.noted(f"the stored result of {stage.name} is damaged ({error.problem}); kept as {aside.name}, redone")
         return None
 
 
-def _run(stage: Stage, places: Mapping[str, Path], store: Store, context: Context, observer: Observer) -> Path:
+def _run(stage: Stage, folders: Mapping[str, Path], store: Store, context: Context, observer: Observer) -> Path:
     work = store.work(stage.key)
     work.mkdir(parents=True, exist_ok=True)
     observed = replace(context, on_progress=lambda event: observer.progressed(stage, event))
     begin = time.perf_counter()
     reset_peak_memory()
     try:
-        with store.publish(stage.kind, stage.key) as out:
-            inputs = {before.key: places[before.key] for before in stage.inputs.values()}
+        with store.publish(stage.action, stage.key) as out:
+            inputs = {before.key: folders[before.key] for before in stage.inputs.values()}
             facts = stage.run(Job(inputs, out, work, observed))
             write_manifest(
                 out,
                 stage=stage.name,
-                kind=stage.kind,
+                action=stage.action,
                 about=stage.about,
                 fields=stage.described(),
                 version=stage.VERSION,
@@ -233,4 +233,4 @@ def _run(stage: Stage, places: Mapping[str, Path], store: Store, context: Contex
             f"{stage.name} failed: {type(error).__name__}: {error}; the details are in {record}; "
             "what was finished before is kept, the same command continues"
         ) from error
-    return store.place(stage.kind, stage.key)
+    return store.folder(stage.action, stage.key)

@@ -34,7 +34,7 @@ class Audit(Stage):
         external: sides of external pairs.
     """
 
-    kind = "audit"
+    action = "audit"
     VERSION = 4
     optional = True
 

@@ -24,7 +24,7 @@ class Blend(FaceStage):
         data: the real faces.
     """
 
-    kind = "blend"
+    action = "blend"
     VERSION = 1
     optional = True
 

@@ -24,7 +24,7 @@ class Evaluate(Collecting):
         scores: of every detector on every set.
     """
 
-    kind = "evaluate"
+    action = "evaluate"
     VERSION = 10
 
     protocol: int

@@ -30,7 +30,7 @@ class Explain(Stage):
         forged: generator -> its forgeries.
     """
 
-    kind = "explain"
+    action = "explain"
     VERSION = 2
     optional = True
 

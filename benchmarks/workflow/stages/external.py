@@ -32,7 +32,7 @@ class External(FaceStage):
         fingerprint: digest of the folder's contents.
     """
 
-    kind = "external"
+    action = "external"
     VERSION = 3
     optional = True
 

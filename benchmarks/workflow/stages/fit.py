@@ -85,7 +85,7 @@ class Fit(FitStage):
         members: the fitted detectors that an ensemble joins.
     """
 
-    kind = "fit"
+    action = "fit"
     VERSION = 3
 
     request: DetectorRequest
@@ -141,7 +141,7 @@ class Fit(FitStage):
     def _pair(self, job: Job, split: str, count: int) -> tuple[View, View]:
         """Real and forged images of a split, as many of each class, at most `count`; generators have equal shares.
 
-        A fixed scorer is given real faces in the place of forged ones.
+        A fixed scorer is given real faces in place of forged ones.
         """
         from detect.data.views import join  # imports pandas
 
@@ -174,7 +174,7 @@ class Adopt(FitStage):
         resolution: of the images it will be given, in pixels.
     """
 
-    kind = "adopt"
+    action = "adopt"
     VERSION = 1
 
     folder: str

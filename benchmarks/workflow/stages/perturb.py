@@ -22,7 +22,7 @@ class Perturb(FaceStage):
         perturbation: name of the perturbation.
     """
 
-    kind = "perturb"
+    action = "perturb"
     VERSION = 1
     optional = True
 

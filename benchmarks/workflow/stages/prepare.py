@@ -25,7 +25,7 @@ class Prepare(FaceStage):
         fingerprint: digest of the source's contents, which stands for the source in the key.
     """
 
-    kind = "prepare"
+    action = "prepare"
     VERSION = 1
 
     data: DataSettings
@@ -39,8 +39,8 @@ class Prepare(FaceStage):
     @property
     def settings(self) -> dict[str, Any]:
         """Return how the photos are prepared, and their digest."""
-        asked = self.data.model_dump(mode="json", exclude={"source", "options", "seed"})
-        return asked | {"fingerprint": self.fingerprint}
+        values = self.data.model_dump(mode="json", exclude={"source", "options", "seed"})
+        return values | {"fingerprint": self.fingerprint}
 
     def run(self, job: Job) -> Facts:
         """Write the FaceSet.

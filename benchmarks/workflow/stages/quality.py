@@ -24,14 +24,14 @@ class Reference(Stage):
     """Quality metrics of held-out real faces, which those of forgeries are compared with.
 
     Attributes:
-        asked: settings of the quality metrics, as JSON values.
+        measured_by: settings of the quality metrics, as JSON values.
         data: the real faces.
     """
 
-    kind = "floor"
+    action = "floor"
     VERSION = 1
 
-    asked: dict[str, Any]
+    measured_by: dict[str, Any]
     data: Prepare
 
     @property
@@ -42,13 +42,13 @@ class Reference(Stage):
     @property
     def settings(self) -> dict[str, Any]:
         """Return the settings of the quality metrics."""
-        return self.asked
+        return self.measured_by
 
     def run(self, job: Job) -> Facts:
         """Write quality.json."""
         from forge.quality.sets import measure_floor  # imports torch
 
-        return _write_measured(job, lambda: measure_floor(job.faces(self.data), _ask(job, self.asked, self.seed)))
+        return _write_measured(job, lambda: measure_floor(job.faces(self.data), _ask(job, self.measured_by, self.seed)))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -56,16 +56,16 @@ class Quality(Stage):
     """Quality metrics of a generator's forgeries, beside the reference.
 
     Attributes:
-        asked: settings of the quality metrics, as JSON values.
+        measured_by: settings of the quality metrics, as JSON values.
         data: the real faces.
         forged: the forgeries.
         reference: the same metrics of held-out real faces.
     """
 
-    kind = "quality"
+    action = "quality"
     VERSION = 1
 
-    asked: dict[str, Any]
+    measured_by: dict[str, Any]
     data: Prepare
     forged: Synthesize | Blend
     reference: Reference = field(metadata={"input": "floor"})
@@ -83,7 +83,7 @@ class Quality(Stage):
     @property
     def settings(self) -> dict[str, Any]:
         """Return the settings of the quality metrics."""
-        return self.asked
+        return self.measured_by
 
     def run(self, job: Job) -> Facts:
         """Write quality.json."""
@@ -97,20 +97,20 @@ class Quality(Stage):
             return measure_set(
                 job.faces(self.forged),
                 job.faces(self.data),
-                _ask(job, self.asked, self.seed),
+                _ask(job, self.measured_by, self.seed),
                 floor=Measured.model_validate(known),
             )
 
         return _write_measured(job, compared)
 
 
-def _ask(job: Job, asked: dict[str, Any], seed: int) -> Ask:
+def _ask(job: Job, measured_by: dict[str, Any], seed: int) -> Ask:
     from forge.quality.sets import Ask  # imports torch
 
     return Ask(
-        n=asked["n"],
-        face_n=asked["face_n"],
-        more=tuple(asked.get("metrics", ())),
+        n=measured_by["n"],
+        face_n=measured_by["face_n"],
+        more=tuple(measured_by.get("metrics", ())),
         seed=seed,
         device=job.context.compute.device,
         on_progress=job.context.on_progress,

@@ -19,7 +19,7 @@ _S = TypeVar("_S", bound=Stage)
 class Report(ReportParts):
     """Results of a run to a report folder."""
 
-    kind = "report"
+    action = "report"
     VERSION = 4
 
     @property

@@ -54,7 +54,7 @@ class Score(Stage):
         parts: what is scored of it.
     """
 
-    kind = "score"
+    action = "score"
     VERSION = 2
     optional = True
 

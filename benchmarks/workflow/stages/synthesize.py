@@ -24,7 +24,7 @@ class Synthesize(FaceStage):
         snapshot: thousands of images of the training; None: its end.
     """
 
-    kind = "synthesize"
+    action = "synthesize"
     VERSION = 2
     optional = True
 

@@ -29,7 +29,7 @@ class Train(Stage):
         data: the real faces.
     """
 
-    kind = "train"
+    action = "train"
     VERSION = 4
     optional = True
 
@@ -64,7 +64,7 @@ class Train(Stage):
         from forge.core.distributed import ProcessGroup  # imports torch
 
         processes = ProcessGroup.join(job.context.compute.torch_device)
-        processes.broadcast((self, dict(job.places), job.out, job.work))
+        processes.broadcast((self, dict(job.folders), job.out, job.work))
         self.train(job)
         return {"precision": read_json(job.out / "generator.json")["precision"], "processes": processes.size}
 
@@ -110,8 +110,8 @@ def follow(context: Context) -> None:
 
     processes = ProcessGroup.join(context.compute.torch_device)
     while (call := processes.broadcast(None)) is not None:
-        stage, places, out, work = call
-        stage.train(Job(places, Path(out), Path(work), context))
+        stage, folders, out, work = call
+        stage.train(Job(folders, Path(out), Path(work), context))
 
 
 def dismiss(context: Context) -> None:

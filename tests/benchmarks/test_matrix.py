@@ -1,10 +1,10 @@
-"""Which trainings and tests each condition asks for, and the stages that follow."""
+"""Fits and tests that each condition requires, and the stages that follow."""
 
 import pytest
 from requested import compose
 
 from benchmarks.experiment.configs import parse_assignments
-from benchmarks.experiment.matrix import exams
+from benchmarks.experiment.matrix import planned_fits
 from benchmarks.protocol import TrainSet
 from benchmarks.workflow.runner import prepare_run
 from forge.core.errors import InputError
@@ -19,8 +19,8 @@ def made(*assignments, generators=THREE, detectors=("dct", "random")):
 
 
 def texts(*assignments, generators=THREE, detector="dct"):
-    found = exams(made(*assignments, generators=generators), detector)
-    return {str(exam.training): (exam.tests, exam.perturbations) for exam in found}
+    fits = planned_fits(made(*assignments, generators=generators), detector)
+    return {str(fit.train_set): (fit.tests, fit.perturbations) for fit in fits}
 
 
 def test_by_default_every_generator_is_trained_on_and_tested():
@@ -63,13 +63,13 @@ def test_one_family_leaves_nothing_to_train_on():
 
 def test_checked_generators_carry_the_family_of_their_architecture_and_evaluation_reads_it():
     planned = prepare_run(made("conditions.unseen=true"))
-    evaluate = next(stage for stage in planned.stages if stage.kind == "evaluate")
+    evaluate = next(stage for stage in planned.stages if stage.action == "evaluate")
     assert evaluate.settings["families"] == {"dcgan": "conv-gan", "gan": "dense-gan", "cgan": "conv-gan"}
-    assert {stage.label for stage in planned.stages if stage.kind == "fit"} >= {"dct@gan", "dct@cgan+dcgan"}
+    assert {stage.label for stage in planned.stages if stage.action == "fit"} >= {"dct@gan", "dct@cgan+dcgan"}
     renamed = prepare_run(made("conditions.unseen=true", "generators.cgan.family=mine"))
-    keys = [[stage.key for stage in run.stages if stage.kind in ("train", "blend")] for run in (planned, renamed)]
+    keys = [[stage.key for stage in run.stages if stage.action in ("train", "blend")] for run in (planned, renamed)]
     assert keys[0] == keys[1]  # a family is no reason to train again
-    assert "dct@dcgan+gan" in {stage.label for stage in renamed.stages if stage.kind == "fit"}
+    assert "dct@dcgan+gan" in {stage.label for stage in renamed.stages if stage.action == "fit"}
 
 
 def test_what_asks_for_the_union_shares_one_training():
@@ -109,7 +109,7 @@ def test_a_discriminator_of_a_left_out_generator_is_never_used():
         made("conditions={matrix: false, unseen: true}", generators=("gan", "dcgan", "self-blended"),
              detectors=("disc-raw",))
     )  # fmt: skip
-    judges = {stage.name: stage.adversary.subject for stage in planned.stages if stage.kind == "fit"}
+    judges = {stage.name: stage.adversary.subject for stage in planned.stages if stage.action == "fit"}
     assert judges == {
         "fit disc-raw@dcgan+self-blended": "dcgan",
         "fit disc-raw@gan+self-blended": "gan",

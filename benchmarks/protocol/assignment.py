@@ -1,0 +1,115 @@
+"""Assignment of each test to a condition and to a column of the leaderboard, by the rules of protocol 1 and 2."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from benchmarks.protocol.conditions import CLEAN, EQUALISED, SHUFFLED, Condition
+from benchmarks.protocol.grid import TestGrid
+from benchmarks.protocol.identifiers import TrainSet
+
+
+def condition_of(train_set: TrainSet, tested_on: str, perturbation: str, grid: TestGrid) -> Condition:
+    """Return the condition of a test.
+
+    With two families, training on one of them leaves the other out: that test is `unseen`, not `matrix`. A detector
+    that was trained elsewhere counts as trained on none of the generators.
+
+    Args:
+        train_set: what the detector was trained on.
+        tested_on: generator, snapshot or external pair of the test forgeries.
+        perturbation: of the test images.
+        grid: the tests of the run.
+    """
+    if tested_on in grid.external:
+        return Condition.EXTERNAL
+    if tested_on in grid.snapshots:
+        return Condition.SNAPSHOTS
+    if train_set.variant == SHUFFLED:
+        return Condition.SHUFFLED
+    if train_set.images is not None:
+        return Condition.BUDGET
+    if perturbation != train_set.perturbation:
+        return Condition.ROBUST
+    if train_set.variant == EQUALISED:
+        return Condition.EQUALISED
+    return Condition(_RULES[grid.protocol.version].relation(train_set, tested_on, grid))
+
+
+def column_of(train_set: TrainSet, tested_on: str, perturbation: str, grid: TestGrid) -> str:
+    """Return the leaderboard's column of a test: its condition, and of budgets the number of images.
+
+    Empty for tests in no column: controls, snapshots, trainings that no condition includes.
+    """
+    condition = condition_of(train_set, tested_on, perturbation, grid)
+    trained = set(train_set.generators)
+    if condition is Condition.BUDGET:
+        return f"{condition} {train_set.images}"
+    if not condition.column:
+        return ""
+    if condition is Condition.EXTERNAL:
+        usual = not train_set.variant and perturbation == CLEAN
+        return condition if usual and trained & grid.generators in (grid.generators, set()) else ""
+    if condition is Condition.ROBUST and train_set.variant:
+        return ""
+    if condition in (Condition.UNSEEN, Condition.MATRIX, Condition.SEEN):
+        return _RULES[grid.protocol.version].column(train_set, tested_on, grid)
+    return condition
+
+
+def _relation_2(train_set: TrainSet, tested_on: str, grid: TestGrid) -> str:
+    """Return how a plain training relates to a tested generator by protocol 2."""
+    trained = set(train_set.generators)
+    if tested_on in trained:
+        return Condition.SEEN
+    if grid.protocol.family(tested_on) in map(grid.protocol.family, trained):
+        return Condition.MATRIX  # a twin of the tested generator was in the training
+    return Condition.UNSEEN if trained == grid.others(tested_on) or not trained & grid.generators else Condition.MATRIX
+
+
+def _column_2(train_set: TrainSet, tested_on: str, grid: TestGrid) -> str:
+    """Return the column of a plain training and test by protocol 2.
+
+    With one family there is no `unseen` column. A detector trained elsewhere is then in `seen`, beside those trained on
+    all generators, so that both are ranked.
+    """
+    relation = _relation_2(train_set, tested_on, grid)
+    if relation == Condition.SEEN:
+        return relation if set(train_set.generators) == grid.generators else ""
+    if relation == Condition.MATRIX:
+        return relation if len(train_set.generators) == 1 else ""
+    return Condition.SEEN if len(grid.families) == 1 and tested_on in grid.generators else relation
+
+
+def _relation_1(train_set: TrainSet, tested_on: str, grid: TestGrid) -> str:
+    """Return how a plain training relates to a tested generator by protocol 1, which knew no families."""
+    trained = set(train_set.generators)
+    if tested_on in trained:
+        return "union" if len(trained) > 1 and trained == grid.generators else "same"
+    if trained == grid.generators - {tested_on} or not trained & grid.generators:
+        return "leave-one-out"
+    return "cross"
+
+
+def _column_1(train_set: TrainSet, tested_on: str, grid: TestGrid) -> str:
+    """Return the column of a plain training and test by protocol 1."""
+    relation = _relation_1(train_set, tested_on, grid)
+    if relation in ("same", "cross"):
+        return relation if len(train_set.generators) == 1 else ""
+    return "same" if relation == "leave-one-out" and grid.generators == {tested_on} else relation
+
+
+class _Rules(NamedTuple):
+    """The rules of one version of the protocol.
+
+    Attributes:
+        relation: condition, or column of protocol 1, of a plain training and a clean test.
+        column: its column in the leaderboard, "" where it has none.
+    """
+
+    relation: Callable[[TrainSet, str, TestGrid], str]
+    column: Callable[[TrainSet, str, TestGrid], str]
+
+
+_RULES = {1: _Rules(_relation_1, _column_1), 2: _Rules(_relation_2, _column_2)}

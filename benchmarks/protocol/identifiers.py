@@ -1,0 +1,127 @@
+"""Names of generators, train sets, fits and tests as types, each with its text form in score rows and stage names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from benchmarks.protocol.conditions import CLEAN, EQUALISED, SHUFFLED
+from forge.core.errors import InputError
+
+ELSEWHERE = "elsewhere"  # train set of a detector that learned nothing here: a fixed scorer, or scores from a file
+
+
+@dataclass(frozen=True, order=True)
+class GeneratorId:
+    """A generator, or a snapshot of its training: "dcgan", "dcgan@24k".
+
+    Attributes:
+        base: name of the training.
+        kimg: thousands of real images that a snapshot had seen; None: the end of the training.
+    """
+
+    base: str
+    kimg: float | None = None
+
+    @classmethod
+    def parse(cls, name: str) -> GeneratorId:
+        """Parse a name; after an "@", text other than a count of thousands belongs to the name."""
+        match = re.fullmatch(r"(.+)@(\d+(?:\.\d+)?)k", name)
+        return cls(match[1], float(match[2])) if match else cls(name)
+
+    def __str__(self) -> str:
+        return self.base if self.kimg is None else f"{self.base}@{self.kimg:g}k"
+
+
+@dataclass(frozen=True, order=True)
+class TrainSet:
+    """Training forgeries of a detector, in the form of the `trained_on` of a score row.
+
+    dcgan               forgeries of one generator
+    cgan+dcgan+gan      forgeries of several, as many in all as of one
+    dcgan:200           only 200 images per class
+    dcgan:equalised     both classes re-encoded as JPEG of one quality last
+    dcgan:shuffled      labels exchanged at random, a control
+    elsewhere           nothing of this run: a fixed scorer, or scores from a file
+
+    Attributes:
+        generators: of the training forgeries, in order of their names.
+        variant: departure from plain training: "" none, "200" images per class, "equalised", "shuffled".
+    """
+
+    generators: tuple[str, ...]
+    variant: str = ""
+
+    @classmethod
+    def of(cls, *generators: str, variant: str = "") -> TrainSet:
+        """Return the train set of these generators, given in any order."""
+        return cls(tuple(sorted(set(generators))), variant)
+
+    @classmethod
+    def parse(cls, trained_on: str) -> TrainSet:
+        """Parse the `trained_on` of a score row; text that follows no rule (a name with "++") is one name.
+
+        Raises:
+            InputError: it is empty.
+        """
+        if not trained_on:
+            raise InputError("trained_on is empty; it names the generators of the training forgeries")
+        names, colon, variant = trained_on.rpartition(":")
+        if not colon or not names or not re.fullmatch(rf"[1-9]\d*|{EQUALISED}|{SHUFFLED}", variant):
+            names, variant = trained_on, ""
+        parts = names.split("+")
+        return cls.of(*parts, variant=variant) if all(parts) else cls((names,), variant)
+
+    def __str__(self) -> str:
+        return "+".join(self.generators) + (f":{self.variant}" if self.variant else "")
+
+    @property
+    def images(self) -> int | None:
+        """Training images per class of a budget variant; None for other variants."""
+        return int(self.variant) if self.variant.isdigit() else None
+
+    @property
+    def perturbation(self) -> str:
+        """Last perturbation of both classes in training: "equalised", or "none"."""
+        return EQUALISED if self.variant == EQUALISED else CLEAN
+
+    def shortened(self, generators: Iterable[str]) -> str:
+        """Return its name among the generators of a run: "all", "all but dcgan", else as it is written."""
+        known = set(generators)
+        missing = known - set(self.generators)
+        if len(self.generators) < 2 or self.variant or not set(self.generators) <= known or len(missing) > 1:
+            return str(self)
+        return f"all but {missing.pop()}" if missing else "all"
+
+
+@dataclass(frozen=True)
+class FitId:
+    """A detector and what it was trained on: "dct@cgan+dcgan"."""
+
+    detector: str
+    train_set: TrainSet
+
+    def __str__(self) -> str:
+        return f"{self.detector}@{self.train_set}"
+
+
+@dataclass(frozen=True)
+class TestId:
+    """One test: "dct@gan on dcgan #0", "dct@gan on dcgan (jpeg75) #0".
+
+    Attributes:
+        fit: the fit, or its name.
+        tested_on: generator, snapshot or external pair.
+        perturbation: of the test images.
+        seed: of the run.
+    """
+
+    fit: FitId | str
+    tested_on: str
+    perturbation: str
+    seed: int
+
+    def __str__(self) -> str:
+        changed = f" ({self.perturbation})" if self.perturbation != CLEAN else ""
+        return f"{self.fit} on {self.tested_on}{changed} #{self.seed}"
