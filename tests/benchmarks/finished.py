@@ -16,7 +16,7 @@ from forge.core.files import write_json
 
 
 def network():
-    """A detector that looks at pixels: a discriminator's network, not fitted."""
+    """Make a detector with gradients: a discriminator's network, not fitted."""
     detector = FromScratch(FromScratch.Settings(), 16)
     detector.blueprint = Blueprint("dcgan", {}, 16)
     detector.network = detector.build().eval()
@@ -24,10 +24,10 @@ def network():
 
 
 def regression():
-    """A detector that does not."""
+    """Make a detector without gradients."""
     detector = LogDct(LogDct.Settings(), 16)
     rng = np.random.default_rng(0)
-    detector.mean, detector.std, detector.fitted = rng.random(768), rng.random(768) + 1, detector.head()
+    detector.mean, detector.std, detector.fitted = rng.random(768), rng.random(768) + 1, detector.classifier()
     detector.fitted.restore({"coefficients": rng.normal(size=768), "intercept": np.zeros(1)})
     return detector
 

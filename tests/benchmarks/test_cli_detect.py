@@ -323,7 +323,7 @@ def test_many_photos_are_read_in_batches_and_processes_with_the_same_result(done
 @pytest.mark.parametrize("trained_on", ["elsewhere", "dcgan"])
 def test_the_rule_of_a_threshold_says_where_the_detector_was_trained(trained_on):
     scores = make_scores({("dct", trained_on): {"dcgan": 2.0}}, n=40)
-    cell = evaluate(scores)[0].model_dump()
+    cell = evaluate(scores)[0]
     trained = SimpleNamespace(calibration=Calibration(1.0, 0.0))
     rule = Threshold.of_run(trained, cell, scores).rule
     assert ("trained elsewhere" in rule) == (trained_on == "elsewhere")
@@ -334,7 +334,7 @@ def test_the_rule_of_a_threshold_says_where_the_detector_was_trained(trained_on)
 
 def test_equal_scores_leave_a_threshold_that_no_photo_reaches():
     scores = make_scores({("dct", "dcgan"): {"dcgan": 2.0}}, n=40).assign(score=1.0)
-    cell = {"detector": "dct", "trained_on": "dcgan", "seed": 0, "threshold": 1.0}
+    cell = SimpleNamespace(detector="dct", trained_on="dcgan", seed=0, threshold=1.0)
     trained = SimpleNamespace(calibration=Calibration(0.0, 0.0))
     threshold = Threshold.of_run(trained, cell, scores, max_fpr=0.1)
     assert threshold.score == np.inf and threshold.probability == 1.0
