@@ -58,7 +58,7 @@ class Pages:
     Args:
         index: runs and detectors.
         limits: which the page tells.
-        local: whether nobody but this machine can ask.
+        local: whether only this machine reaches the server.
     """
 
     def __init__(self, index: RunIndex, limits: Limits, *, local: bool) -> None:

@@ -113,7 +113,7 @@ class DetectionQueue:
             choice: the detector.
             photo: the bytes of its file.
             explain: whether to say where the detector looked.
-            gone: awaited when it is its turn; true: nobody waits for the answer any more.
+            gone: awaited when it is its turn; true: the client has closed the connection.
 
         Raises:
             Refused: the photo cannot be used.

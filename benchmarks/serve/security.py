@@ -136,7 +136,7 @@ def _is_address(name: str) -> bool:
 def report_policy(page: str) -> str:
     """The policy of a report's page: it may use the styles and scripts that its own policy names by their hashes.
 
-    In a sandbox, so that a report that somebody else wrote cannot reach what this server shows and answers.
+    In a sandbox, so that a report of another author cannot reach what this server shows and answers.
 
     Args:
         page: HTML with a Content-Security-Policy in a meta element; without one no script and no style is allowed.

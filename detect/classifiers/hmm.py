@@ -28,7 +28,7 @@ class HmmClassifier(Classifier):
     Args:
         dimensions: length of one observation.
         states: of each model.
-        sequences: most training images a class, a random choice by the seed.
+        sequences: most training images per class, a random choice by the seed.
         iterations: most iterations of Baum-Welch.
         tolerance: least gain of the log likelihood an observation for which it goes on.
     """

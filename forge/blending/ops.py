@@ -1,6 +1,6 @@
 """Colour, detail and geometry operations of self-blended images; pure functions of a batch.
 
-Images are float32 [N, 3, H, W] in 0..255, parameters one value an image, [N]. Shiohara and Yamasaki (CVPR 2022) use
+Images are float32 [N, 3, H, W] in 0..255, parameters one value per image, [N]. Shiohara and Yamasaki (CVPR 2022) use
 albumentations and OpenCV; these are the same operations for whole batches.
 """
 

@@ -134,7 +134,7 @@ def blend(images: Images, landmarks: Floats, seeds: Sequence[int], settings: Sel
     Args:
         images: uint8 [N, H, H, 3]; not changed.
         landmarks: [N, 5, 2] in pixels, NaN where no face is known.
-        seeds: one an image.
+        seeds: one per image.
         settings: how.
     """
     side = images.shape[1]

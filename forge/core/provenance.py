@@ -1,4 +1,4 @@
-"""The mark that forged pictures carry in their files: what made them, and that nobody was photographed."""
+"""Metadata of forged pictures: the generator, and that the face is synthetic."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ def load_from_file(kind: str, reference: str) -> Any:  # noqa: ANN401 - whatever
     except InputError:
         del sys.modules[module_name]
         raise
-    except (Exception, SystemExit) as error:  # a stranger's file may raise anything; it is named and re-raised
+    except (Exception, SystemExit) as error:  # a foreign file may raise anything; it is named and re-raised
         del sys.modules[module_name]
         raise InputError(f"{kind} {quoted(reference)}: running {path.name} failed: {quoted(error)}") from error
     _check_imports(path, attribute, kind, reference)

@@ -20,8 +20,6 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 MAX_HAMMING = 7
 MIN_CORRELATION = 0.97
@@ -99,6 +97,9 @@ def correlate(a: Thumbnails, b: Thumbnails) -> NDArray[np.float32]:
 
 def clusters(count: int, pairs: Pairs) -> NDArray[np.int64]:
     """Join linked positions: the smallest position of each one's cluster, int64 [count]."""
+    from scipy.sparse import coo_array  # a second to import, which sets without copies need not wait for
+    from scipy.sparse.csgraph import connected_components
+
     linked = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
     _, cluster = connected_components(linked, directed=False)
     _, first = np.unique(cluster, return_index=True)

@@ -32,7 +32,7 @@ def export(faces: FaceSet, out: Path, *, split: str | None = None, on_progress: 
         faces: the set.
         out: directory to be made; appears when everything is written.
         split: only this one.
-        on_progress: told about progress.
+        on_progress: called with each progress event.
 
     Raises:
         InputError: `out` exists already, or the split has no images.

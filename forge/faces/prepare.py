@@ -1,7 +1,7 @@
 """From a source of photos to a FaceSet: decode, crop, resize, remove duplicates, split.
 
 Two passes. The first decodes in worker processes and puts pixels and rows into scratch files beside the output;
-memory holds a few hundred bytes an image: a hash, a thumbnail and numbers. Then duplicates and splits are decided on
+memory holds a few hundred bytes per image: a hash, a thumbnail and numbers. Then duplicates and splits are decided on
 everything at once, so that fractions are met and the order of files does not matter. The second pass streams the
 scratch files into the set.
 
@@ -82,7 +82,7 @@ def prepare(
         min_images: usable images below which nothing is made, at least 20.
         name: of the set; by default the source's, of a folder the folder's.
         workers: processes; small sources are decoded in this one.
-        on_progress: told about progress.
+        on_progress: called with each progress event.
 
     Raises:
         InputError: wrong arguments, or fewer than 20 usable images, or fewer people than splits, or a folder whose

@@ -136,7 +136,7 @@ class QualityMetric(ABC):
         Args:
             ours: of the forged images.
             floor: of held-out reals.
-            n: images a side.
+            n: images per side.
         """
         return []
 

@@ -1,4 +1,4 @@
-"""Does a conditional generator draw what its label says? Asked of a small classifier that learns from real images.
+"""Agreement of conditional generators with their labels, by a small classifier that learns from real images.
 
 Shmelkov, Schmid and Alahari: How good is my GAN? ECCV 2018 ("GAN-test"). Agreement can exceed the accuracy on reals:
 forgeries are often the plainer examples of their class.

@@ -20,13 +20,13 @@ class Ask:
     """Settings of a measurement.
 
     Attributes:
-        n: images a side.
+        n: images per side.
         face_n: images in which faces are searched.
         seed: of all draws.
         fid_weights: torch-fidelity's Inception weights, for FID and KID.
         more: metrics of plug-ins, by name or as path/to/file.py:Class.
         device: where to compute.
-        on_progress: told which metric is done.
+        on_progress: called after each metric.
     """
 
     n: int = N

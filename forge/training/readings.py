@@ -1,4 +1,4 @@
-"""Numbers that training steps measure; they stay on the device until somebody asks, since a read waits for a GPU."""
+"""Numbers that training steps measure; they stay on the device until they are read, since a read waits for a GPU."""
 
 from __future__ import annotations
 

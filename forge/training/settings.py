@@ -31,7 +31,7 @@ class LoopSettings(BaseModel):
         ge=0,
         description="thousands of images between looks of the health monitor; 0: 20 looks, at most 50 k apart",
     )
-    health: HealthSettings = Field(HealthSettings(), description="when a training is called sick, and what follows")
+    health: HealthSettings = Field(HealthSettings(), description="thresholds of failure modes, and the reaction")
 
 
 class TrainingSettings(LoopSettings):

@@ -1,7 +1,7 @@
 """Cheap similarity and diversity metrics of forged images, for every check of a training.
 
 Everything is computed from small copies of the images (16 px pixels, and 1024 random features of 32 px), with 256
-images a side, so that a look costs a tenth of a second on one core. The numbers are for watching a training, not for
+images per side, so that a look costs a tenth of a second on one core. The numbers are for watching a training, not for
 publishing: each is read against the same number of real images that are not the reference (`real_baseline`).
 """
 
