@@ -138,7 +138,7 @@ def read_keras(path: Path) -> Layers:
         CorruptError: the file is damaged.
     """
     try:
-        import h5py
+        import h5py  # an extra, which may be missing
     except ImportError as error:
         raise InputError(
             "Keras weights are read with h5py, which is not installed; pip install -e '.[import]', or pip install h5py"

@@ -96,7 +96,7 @@ class HmmClassifier(Classifier):
         self.variances = tensors["variances"]
 
     def _learn(self, observations: Floats, length: int, on_iteration: Callable[[int, float], None]) -> Any:  # noqa: ANN401 - hmmlearn is untyped
-        from hmmlearn.base import ConvergenceMonitor
+        from hmmlearn.base import ConvergenceMonitor  # takes a second to import
         from hmmlearn.hmm import GaussianHMM
 
         class Monitor(ConvergenceMonitor):  # type: ignore[misc]

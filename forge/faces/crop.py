@@ -66,7 +66,7 @@ class FaceFinder:
     """
 
     def __init__(self, crop: FaceCrop) -> None:
-        from facenet_pytorch import MTCNN
+        from facenet_pytorch import MTCNN  # imports torch, which only face detection needs
 
         self.crop = crop
         self._margin = round(crop.detector_side * _MARGIN)

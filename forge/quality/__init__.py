@@ -47,7 +47,7 @@ def load_more(names: Sequence[str]) -> list[ScalarMetric]:
         UnknownNameError: nothing has this name.
         InputError: it is no metric of one number, lacks a field, or two have one id.
     """
-    from forge.quality.metric import Better, ScalarMetric
+    from forge.quality.metric import Better, ScalarMetric  # imports torch
 
     metrics: list[ScalarMetric] = []
     for name in names:

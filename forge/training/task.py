@@ -31,7 +31,7 @@ class Training:
         compute: device and precision.
         work: directory that keeps the checkpoint, log and sample grids between calls.
         held_out: real images that the discriminator never trains on, for the health monitor.
-        condition: what a conditional generator is told.
+        condition: label columns and values of a conditional generator.
         codes: the labels of `view`, int64 [N, C].
         track: folder for TensorBoard events, if any are wanted.
     """

@@ -1,4 +1,4 @@
-"""The monitor of a training: checks the start, looks at the game and at its forgeries at every tick."""
+"""The monitor of a training: checks the start, measures discriminator and forgeries at every check."""
 
 from __future__ import annotations
 
@@ -56,21 +56,21 @@ def aside(
 ) -> Callable[[Tensor], Tensor]:
     """A network to look through without touching it: no gradients, and a copy of its buffers (batch-norm statistics).
 
-    It stays in the mode it is in: in training mode it judges by the statistics of the batch, as in the game.
+    It stays in the mode it is in: in training mode it uses the statistics of the batch, as in a training step.
 
     Args:
         network: the discriminator.
-        autocast: makes the context it computes in, for the precision of the game.
+        autocast: makes the context it computes in, for the precision of the training.
     """
 
     @torch.no_grad()
-    def judge(images: Tensor) -> Tensor:
+    def discriminate(images: Tensor) -> Tensor:
         buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
         with autocast():
             output: Tensor = functional_call(network, buffers, (images,))
         return output.float()
 
-    return judge
+    return discriminate
 
 
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:

@@ -163,7 +163,7 @@ class TrainingMethod(ABC):
         latents = training.architecture.latents(count, self.context.device)
         return (latents, *training.some_labels(count, self.context.device))
 
-    def judge(self, forged: Tensor) -> Callable[[Tensor], Tensor] | None:
+    def discriminate(self, forged: Tensor) -> Callable[[Tensor], Tensor] | None:
         """For the health monitor: images [N, 3, H, W] to logits [N], above 0 for real; None without a discriminator.
 
         Args:
