@@ -58,7 +58,7 @@ def _attribution(logit: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor | 
     (gradient,) = torch.autograd.grad(logit(leaf).sum(), leaf, allow_unused=True)
     if gradient is None or method() == "input gradients":
         return gradient
-    from captum.attr import IntegratedGradients
+    from captum.attr import IntegratedGradients  # an extra, which may be missing
 
     grey = torch.full_like(pixels, 127.5)
     attributed: Tensor = IntegratedGradients(logit).attribute(

@@ -114,7 +114,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     check_checkpoint(path)
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a stranger's file may raise anything; it is named and re-raised
+    except Exception as error:  # a foreign file may raise anything; it is named and re-raised
         reason = " ".join(str(error).split())
         if "weights_only" in reason or "Weights only" in reason:
             raise InputError(
@@ -138,7 +138,7 @@ def read_keras(path: Path) -> Layers:
         CorruptError: the file is damaged.
     """
     try:
-        import h5py
+        import h5py  # an extra, which may be missing
     except ImportError as error:
         raise InputError(
             "Keras weights are read with h5py, which is not installed; pip install -e '.[import]', or pip install h5py"

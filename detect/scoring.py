@@ -57,7 +57,7 @@ def score_view(
         compute: device and precision; with precision "auto" a network uses that of its fit.
         batch: images read at a time; by default what suits the device and 64 MB.
         perturb: what happens to the images first; keeps shape and type.
-        on_progress: told about progress.
+        on_progress: called with each progress event.
 
     Returns:
         float64 [len(view)].
@@ -116,7 +116,7 @@ def score_table(
         perturbation: name of what `perturb` does.
         perturb: what happens to the images first.
         batch: images read at a time; by default what suits the device and 64 MB.
-        on_progress: told about progress.
+        on_progress: called with each progress event.
 
     Raises:
         InputError: the images have another resolution, or an attribute has the name of a score column.

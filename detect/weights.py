@@ -92,7 +92,7 @@ def timm_pretrained(name: str, *, outputs: int = 1, **options: Any) -> nn.Module
     Raises:
         InputError: the weights are neither cached nor reachable.
     """
-    import timm
+    import timm  # takes seconds to import
 
     if not timm.is_model_pretrained(name):
         raise InputError(
@@ -120,7 +120,7 @@ def _brief(error: BaseException) -> str:
 @contextmanager
 def _short_of_patience() -> Iterator[None]:
     """Give up on a network that is not there in seconds; the Hub's client alone would retry for most of a minute."""
-    from huggingface_hub import constants
+    from huggingface_hub import constants  # takes a second to import
 
     before = socket.getdefaulttimeout(), constants.HF_HUB_OFFLINE
     socket.setdefaulttimeout(CONNECT_SECONDS)

@@ -37,7 +37,7 @@ COLUMNS = ("file", "score", "probability", "verdict", "note", "problem", "looked
 
 @dataclass(frozen=True)
 class PhotoScores:
-    """What a detector says of some photos.
+    """Scores of one detector on some photos.
 
     Attributes:
         predictor: the detector.
@@ -158,7 +158,7 @@ def score_photos(
         workers: processes that read photos.
         pictures: an existing folder that gets a picture per photo of where the detector looked.
         source: text field of these pictures.
-        on_progress: told after every batch.
+        on_progress: called after every batch.
     """
     rows: list[dict[str, Any]] = []
     intake = intake_for(predictor.trained.card.resolution, crop or predictor.crop)

@@ -56,7 +56,7 @@ class Faces:
 
 
 def intake_for(resolution: int, crop: str) -> Intake:
-    """How photos become what a detector sees: as `prepare` makes them, of any size.
+    """Return the settings by which photos of any size become images of a set, as `prepare` makes them.
 
     Args:
         resolution: height and width of the faces in pixels.

@@ -49,7 +49,7 @@ class Predictor:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a detector says of one photo.
+    """Prediction of a detector for one photo.
 
     Attributes:
         score: raw score; higher for forged.
@@ -140,7 +140,7 @@ def fit_stage(results: Results, detector: str, trained_on: str, seed: int) -> St
 
 
 def crop_of(provenance: dict[str, Any]) -> str:
-    """How the real faces of a run were cropped: "face" where the card records the settings of a face search."""
+    """Return how the real faces of a run were cropped: "face" where the card records the settings of a face search."""
     preparation = provenance.get("preparation")
     return "face" if isinstance(preparation, dict) and isinstance(preparation.get("crop"), dict) else "none"
 
@@ -204,7 +204,7 @@ def cannot_explain(predictor: Predictor) -> str:
 
 
 def caution(predictor: Predictor) -> str:
-    """What to keep in mind when reading its verdicts."""
+    """Return the caveats of a detector's predictions."""
     if predictor.trained_on in (ELSEWHERE, "published"):  # of imported weights
         return "It was trained elsewhere. On forgeries and photos unlike those it was made with, it may be wrong."
     missing = f", not of {', '.join(predictor.unseen)}" if predictor.unseen else ""

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks.evaluation.interval import wilson
+from benchmarks.evaluation.numbers import percent_range
 from benchmarks.evaluation.results import TestResult
+from benchmarks.evaluation.roc import threshold_at_fpr
 from benchmarks.protocol import ELSEWHERE, EXTERNAL_PREFIX, TrainSet
 from forge.core.errors import InputError
 
@@ -36,8 +39,6 @@ class Rate:
     @property
     def interval(self) -> Interval:
         """95 % interval over images (Wilson)."""
-        from benchmarks.evaluation.interval import wilson
-
         return wilson(self.called, self.images)
 
 
@@ -102,9 +103,7 @@ class Threshold:
         return cls(float(score), probability, rule, () if rows is None else _rates(rows, score))
 
     def sentences(self) -> list[str]:
-        """What a reader of a verdict has to know."""
-        from benchmarks.evaluation.numbers import percent_range
-
+        """Return sentences that explain the threshold to a reader of its predictions."""
         meant = f"a score of {self.score:.4g} or more (probability {self.probability:.3f})"
         if math.isinf(self.score):
             meant = "every photo" if self.score < 0 else "no photo, since equal scores allow no other threshold"
@@ -129,7 +128,7 @@ def _rows_of(scores: pd.DataFrame, cell: TestResult) -> pd.DataFrame:
 
 
 def _knows(rows: pd.DataFrame | None, cell: TestResult) -> bool:
-    """Whether the validation images hold forgeries of the detector's training; without scores that is supposed."""
+    """Return whether the validation images hold forgeries of the detector's training; True without scores."""
     if rows is None:
         return bool(cell.trained_on != ELSEWHERE)
     val = rows[rows["split"] == "val"]
@@ -137,8 +136,6 @@ def _knows(rows: pd.DataFrame | None, cell: TestResult) -> bool:
 
 
 def _bounded(rows: pd.DataFrame | None, max_fpr: float, detector: str) -> tuple[float, str]:
-    from benchmarks.evaluation.roc import threshold_at_fpr
-
     if not 0 < max_fpr < 1:
         raise InputError(f"--max-fpr must lie between 0 and 1, got {max_fpr:g}; 0.01 is usual")
     val = None if rows is None else rows[rows["split"] == "val"]

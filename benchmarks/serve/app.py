@@ -53,12 +53,12 @@ def create_app(index: RunIndex, *, host: str = "127.0.0.1", limits: Limits | Non
 
 
 class Pages:
-    """What people see.
+    """Pages of the server.
 
     Args:
         index: runs and detectors.
         limits: which the page tells.
-        local: whether nobody but this machine can ask.
+        local: whether only this machine reaches the server.
     """
 
     def __init__(self, index: RunIndex, limits: Limits, *, local: bool) -> None:
@@ -148,7 +148,7 @@ async def _judged(request: Request, queue: DetectionQueue, seen: dict[str, Any])
 
 
 def _for_script(request: Request) -> bool:
-    """Whether our script asks, which puts the answer into the page."""
+    """Return whether the page's script sent the request and inserts the answer into the page."""
     return request.headers.get("x-part") == "answer"
 
 

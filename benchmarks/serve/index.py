@@ -45,7 +45,7 @@ class Choice:
 
     @property
     def ready(self) -> bool:
-        """Whether its weights are there."""
+        """Whether the detector's weights are on the disk."""
         return self.path.is_dir()
 
 
@@ -76,7 +76,7 @@ class Run:
     problem: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """What /api/runs says of it."""
+        """Return the entry of the run in the answer of /api/runs."""
         plain = {key: value for key, value in vars(self).items() if key not in ("choices", "page")}
         choices = [
             {"id": choice.id, "detector": choice.detector, "trained_on": choice.trained_on, "ready": choice.ready}

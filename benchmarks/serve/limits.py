@@ -27,7 +27,7 @@ _START_OF_SCAN = b"\xff\xda"
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may cost.
+    """Limits of one request.
 
     Attributes:
         bytes: of a photo.

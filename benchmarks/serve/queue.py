@@ -32,7 +32,7 @@ _SEEN = 224  # pixels that a face has at least on the page
 
 @dataclass(frozen=True)
 class Answer:
-    """What a detector says of a photo, and what it rests on.
+    """Prediction of a detector for a photo, with threshold, face crop and saliency.
 
     Attributes:
         source: run or folder of the detector.
@@ -71,7 +71,7 @@ class Answer:
     milliseconds: int
 
     def as_json(self) -> dict[str, Any]:
-        """What /api/detect says."""
+        """Return the answer of /api/detect."""
         return asdict(self)
 
 
@@ -113,7 +113,7 @@ class DetectionQueue:
             choice: the detector.
             photo: the bytes of its file.
             explain: whether to say where the detector looked.
-            gone: awaited when it is its turn; true: nobody waits for the answer any more.
+            gone: awaited when it is its turn; true: the client has closed the connection.
 
         Raises:
             Refused: the photo cannot be used.

@@ -35,7 +35,7 @@ def names_of(host: str) -> frozenset[str]:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether nobody but this machine reaches what listens there."""
+    """Return whether only this machine reaches a server that listens on the address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -43,7 +43,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_wildcard(host: str) -> bool:
-    """Whether it stands for all addresses of the machine."""
+    """Return whether an address stands for all addresses of the machine."""
     try:
         return ipaddress.ip_address(host).is_unspecified
     except ValueError:
@@ -136,7 +136,7 @@ def _is_address(name: str) -> bool:
 def report_policy(page: str) -> str:
     """The policy of a report's page: it may use the styles and scripts that its own policy names by their hashes.
 
-    In a sandbox, so that a report that somebody else wrote cannot reach what this server shows and answers.
+    In a sandbox, so that a report of another author cannot reach what this server shows and answers.
 
     Args:
         page: HTML with a Content-Security-Policy in a meta element; without one no script and no style is allowed.

@@ -23,7 +23,7 @@ from forge.faces.faceset import FaceSet, Images
 from forge.faces.writer import FaceSetWriter
 
 RESOLUTION = 64
-FACES, HELD_OUT = 4200, 200  # images a class, and those of them for validation
+FACES, HELD_OUT = 4200, 200  # images per class, and those of them for validation
 SEEN = 1024  # images of a network's training and of its scoring
 # what has no network and is to be fitted in seconds
 FITTED = ("dct", "spectrum", "logistic", "svm", "naive-bayes", "hmm", "trivial-cues")

@@ -21,12 +21,14 @@ from benchmarks.speed.statistics import bootstrap, paired_tests, tables
 from forge.core.compute import Compute
 from forge.core.execution import execution_of
 from forge.faces.faceset import FaceSet, Images
+from forge.faces.tensors import to_float
 from forge.faces.writer import FaceSetWriter
 from forge.generators.base import Architecture
 from forge.generators.dcgan import DCGAN, DCGANSettings
 from forge.generators.stylegan_lite import StyleGANLite, StyleGANSettings
 from forge.training.settings import TrainingSettings
 from forge.training.task import Training
+from forge.training.trainer import Trainer
 
 
 def startup(photos: str | None) -> list[Figure]:
@@ -68,9 +70,6 @@ def _prepare(source: str, count: int | None) -> Figure:
 
 def training(photos: str | None) -> list[Figure]:
     """DCGAN training steps, against the plain fp32 loop that tutorials show."""
-    from forge.faces.tensors import to_float
-    from forge.training.settings import TrainingSettings
-
     figures: list[Figure] = []
     for width in (32, 64):
         network = DCGANSettings(latent=100, generator_width=width, discriminator_width=width, discriminator_norm="none")
@@ -88,9 +87,6 @@ def training(photos: str | None) -> list[Figure]:
 
 def style_training(photos: str | None) -> list[Figure]:
     """StyleGAN-lite training steps, against grouped convolutions and zero insertion in fp32."""
-    from forge.faces.tensors import to_float
-    from forge.training.settings import TrainingSettings
-
     chosen = shipped("generators", "stylegan-lite", "quick")
     network = StyleGANSettings(**chosen["network"])
     images = torch.randint(0, 256, (512, 64, 64, 3), dtype=torch.uint8)
@@ -110,8 +106,6 @@ def style_training(photos: str | None) -> list[Figure]:
 
 
 def _game_rate(architecture: Architecture, settings: TrainingSettings, images: Images) -> float:
-    from forge.training.trainer import Trainer
-
     folder = Path(tempfile.mkdtemp())
     try:
         with FaceSetWriter(

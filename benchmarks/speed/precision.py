@@ -38,7 +38,7 @@ WORTHWHILE = 1.2  # bf16 must be this much faster to be worth its coarser arithm
 
 @dataclass(frozen=True)
 class Gain:
-    """What bf16 gives a network here.
+    """Speed of a network's training steps in bf16 and fp32 on this device.
 
     Attributes:
         kind: "generators" or "detectors".

@@ -9,6 +9,7 @@ import pandas as pd
 
 from benchmarks.evaluation.results import DataFacts, Results
 from benchmarks.evaluation.results_of import evaluated
+from benchmarks.report.inputs import Pictures, ReportInputs
 from benchmarks.report.write import write_report
 from benchmarks.speed.figure import Figure, timed
 from benchmarks.speed.statistics import score_rows
@@ -18,8 +19,6 @@ DETECTORS, TRAINED, TESTED, IMAGES = 5, 2, 3, 25_000
 
 def reports(photos: str | None) -> list[Figure]:
     """A report of 30 cells over 500,000 scores."""
-    from benchmarks.report.inputs import Pictures, ReportInputs
-
     names = [f"g{i}" for i in range(TESTED)]
     test = score_rows([f"detector {i}" for i in range(DETECTORS)], names[:TRAINED], names, IMAGES)
     val = test.groupby(["detector", "trained_on", "generator"]).head(500).assign(split="val")

@@ -22,6 +22,7 @@ from PIL import Image
 
 from benchmarks.speed.figure import Figure, timed
 from detect.artifact import DetectorCard, TrainedDetector
+from detect.detectors.image_classifiers import Xception
 from detect.detectors.timm_network import TimmSettings
 
 RESOLUTION = 64
@@ -48,8 +49,6 @@ def serving(photos: str | None) -> list[Figure]:
 
 def write_detector(folder: Path) -> None:
     """An Xception with random weights in a folder with detector.json."""
-    from detect.detectors.image_classifiers import Xception
-
     detector = Xception(TimmSettings(), RESOLUTION)
     detector.network = detector.build().eval()
     card = DetectorCard(

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
+from benchmarks.evaluation.bootstrap import auc_bootstrap
 from benchmarks.evaluation.evaluate import compare
 from benchmarks.evaluation.leaderboard import leaderboard
 from benchmarks.speed.figure import Figure, timed
@@ -21,8 +22,6 @@ ROWS, RESAMPLES, LOOPED = 1_000_000, 2_000, 3
 
 def bootstrap(photos: str | None) -> list[Figure]:
     """2,000 resamples of the AUC over identities, against a loop over scikit-learn's `roc_auc_score`."""
-    from benchmarks.evaluation.bootstrap import auc_bootstrap
-
     rng = np.random.default_rng(0)
     label = np.repeat([0, 1], ROWS // 2)
     score = rng.normal(size=ROWS) + label

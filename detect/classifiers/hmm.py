@@ -28,7 +28,7 @@ class HmmClassifier(Classifier):
     Args:
         dimensions: length of one observation.
         states: of each model.
-        sequences: most training images a class, a random choice by the seed.
+        sequences: most training images per class, a random choice by the seed.
         iterations: most iterations of Baum-Welch.
         tolerance: least gain of the log likelihood an observation for which it goes on.
     """
@@ -96,7 +96,7 @@ class HmmClassifier(Classifier):
         self.variances = tensors["variances"]
 
     def _learn(self, observations: Floats, length: int, on_iteration: Callable[[int, float], None]) -> Any:  # noqa: ANN401 - hmmlearn is untyped
-        from hmmlearn.base import ConvergenceMonitor
+        from hmmlearn.base import ConvergenceMonitor  # takes a second to import
         from hmmlearn.hmm import GaussianHMM
 
         class Monitor(ConvergenceMonitor):  # type: ignore[misc]

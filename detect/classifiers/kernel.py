@@ -35,7 +35,7 @@ class KernelClassifier(Classifier):
         Raises:
             BenchError: the solution is not finite.
         """
-        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.exceptions import ConvergenceWarning  # takes a second to import
         from sklearn.svm import SVC
 
         on_progress(ProgressEvent(0, 1, "fits"))

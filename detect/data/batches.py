@@ -48,7 +48,7 @@ class BalancedBatches:
     Args:
         real: images with label 0.
         forged: images with label 1.
-        size: images a batch, even.
+        size: images per batch, even.
         seed: of the order.
         device: where batches are put together.
         preload_bytes: the largest amount of pixels kept on the device.

@@ -91,8 +91,8 @@ class FitData:
         """A random part of the images, the same for the same seed; a smaller part lies within a larger one.
 
         Args:
-            train: most images a class in train (None: all).
-            val: most images a class in val (None: all).
+            train: most images per class in train (None: all).
+            val: most images per class in val (None: all).
             seed: of the choice.
         """
 
@@ -141,7 +141,7 @@ class FitContext:
         seed: all randomness of the fit follows from it.
         compute: device and precision.
         work: directory for checkpoints; a fit that finds its own checkpoint there continues it.
-        on_progress: told about progress.
+        on_progress: called with each progress event.
         discriminator: the training of a generator, for detectors that start from its discriminator.
         fitted: fitted detectors by name, for ensembles.
     """
@@ -168,10 +168,10 @@ class DetectorSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     limit: int | None = Field(
-        None, ge=2, description="most training images a class, a random choice by the seed; null: all"
+        None, ge=2, description="most training images per class, a random choice by the seed; null: all"
     )
     val_limit: int | None = Field(
-        None, ge=2, description="most validation images a class, a random choice by the seed; null: all"
+        None, ge=2, description="most validation images per class, a random choice by the seed; null: all"
     )
 
 

@@ -22,7 +22,7 @@ class ClassicalSettings(FeatureSettings):
     features: Literal["spectrum", "dct"] = Field(
         "spectrum", description="azimuthal spectrum (Durall 2019), or log-DCT of the whole image (Frank 2020)"
     )
-    bins: int = Field(80, ge=8, le=1024, description="spectrum: values an image")
+    bins: int = Field(80, ge=8, le=1024, description="spectrum: values per image")
 
 
 class LogisticSettings(ClassicalSettings, LinearSettings):

@@ -20,7 +20,7 @@ def input_gradients(critic: nn.Module, images: Tensor) -> Tensor:
     Works where gradients are switched off, and leaves the network's own gradients alone.
 
     Args:
-        critic: maps [N, C, H, W] to one number an image, each from its own image alone.
+        critic: maps [N, C, H, W] to one number per image, each from its own image alone.
         images: float [N, C, H, W].
 
     Returns:

@@ -179,7 +179,7 @@ def _through(stream: nn.Module, layers: Sequence[str], maps: Tensor) -> Tensor:
 class F3NetSettings(TimmSettings):
     """Settings of F3-Net; the defaults are the paper's."""
 
-    batch: int = Field(128, ge=2, multiple_of=2, description="images a step, half of them real")
+    batch: int = Field(128, ge=2, multiple_of=2, description="images per step, half of them real")
     optimizer: Literal["adam", "adamw", "sgd"] = Field("sgd", description="gradient descent with momentum, or Adam")
     learning_rate: float = Field(2e-3, gt=0, le=1, description="after the warm-up")
     middle: int = Field(

@@ -25,7 +25,7 @@ class HmmSettings(FeatureSettings):
         (4, 8),
         description="vertical and horizontal frequency bands of a strip; each gives one log power",
     )
-    sequences: int = Field(2000, ge=1, description="most training images a class, a random choice by the seed")
+    sequences: int = Field(2000, ge=1, description="most training images per class, a random choice by the seed")
     iterations: int = Field(10, ge=1, description="most iterations of Baum-Welch")
     tolerance: float = Field(1e-3, ge=0, description="least gain in log likelihood a strip for which it goes on")
 

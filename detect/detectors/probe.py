@@ -140,7 +140,7 @@ def probe_of(name: str) -> type[Probe[ProbeSettings]]:
     Raises:
         UnknownNameError: timm has no such network.
     """
-    import timm
+    import timm  # takes seconds to import
 
     if name != "facenet" and not timm.is_model(name):
         raise UnknownNameError("backbone", name, [*timm.list_models(), "facenet"])

@@ -30,7 +30,7 @@ class SpectrumSettings(LinearSettings):
 
 
 class AzimuthalSpectrum(FeatureDetector[SpectrumSettings]):
-    """Mean of the log spectrum over each radius, 80 values an image, into a support vector machine."""
+    """Mean of the log spectrum over each radius, 80 values per image, into a support vector machine."""
 
     family = "spectrum"
     citation = (

@@ -58,7 +58,7 @@ class TimmDetector(NetworkDetector[T]):
         Raises:
             InputError: the weights cannot be had or do not fit, or the network takes no images of this size.
         """
-        import timm
+        import timm  # takes seconds to import
 
         weights = "scratch" if blank else self.settings.weights
         configuration = timm.get_pretrained_cfg(self.timm_name)
@@ -122,7 +122,7 @@ class TimmDetector(NetworkDetector[T]):
         network.train()
 
     def _unsuitable(self, error: Exception) -> InputError:
-        import timm
+        import timm  # takes seconds to import
 
         configuration = timm.get_pretrained_cfg(self.timm_name)
         example = f", e.g. its own {configuration.input_size[-1]}" if configuration is not None else ""
@@ -143,7 +143,7 @@ def timm_named(name: str) -> type[TimmDetector[TimmSettings]]:
     Raises:
         UnknownNameError: timm has no such network; carries the nearest names.
     """
-    import timm
+    import timm  # takes seconds to import
 
     known = timm.list_models(pretrained="." in name)
     if name not in known:

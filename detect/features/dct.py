@@ -26,7 +26,7 @@ def cosine_basis(size: int, *, device: torch.device | str = "cpu") -> Tensor:
     k = torch.arange(size, dtype=torch.float64)[:, None]
     n = torch.arange(size, dtype=torch.float64)[None, :]
     basis = math.sqrt(2 / size) * torch.cos(torch.pi * (2 * n + 1) * k / (2 * size))
-    basis[0] /= math.sqrt(2)  # the constant row: sqrt(1/N) makes its norm 1
+    basis[0] /= math.sqrt(2)  # a(0): the constant row has twice the squared norm of a cosine
     return basis.float().to(device)
 
 
@@ -42,7 +42,8 @@ def dct2(images: Tensor) -> Tensor:
     channels = images.permute(0, 3, 1, 2).float()
     rows = cosine_basis(channels.shape[-2], device=channels.device)
     columns = cosine_basis(channels.shape[-1], device=channels.device)
-    return rows @ channels @ columns.T  # separable: C X C^T transforms columns, then rows
+    # the transform is separable: C_H X C_W^T
+    return rows @ channels @ columns.T
 
 
 def log_dct(images: Tensor) -> Tensor:

@@ -87,8 +87,9 @@ def _block_dct(images: Tensor) -> Tensor:
     """Coefficients of Y - 128 in every whole 8 x 8 block without clipped pixels, others 0; float32 [N, 64, blocks]."""
     luma = (images.float() * images.new_tensor(LUMA, dtype=torch.float32)).sum(-1) - 128
     clipped = ((images == 0) | (images == 255)).any(-1)
-    basis = cosine_basis(8, device=images.device)
+    basis = cosine_basis(8, device=images.device)  # JPEG's own scale: its DCT is orthonormal too
     coefficients = (basis @ _blocks(luma) @ basis.T).flatten(2)
+    # clipping to 0..255 moves all coefficients of a block away from their multiples
     coefficients[_blocks(clipped).flatten(2).any(-1)] = 0
     return coefficients.transpose(1, 2).contiguous()
 
@@ -109,16 +110,16 @@ def _distinct(coefficients: Tensor) -> Tensor:
 def _evidence(magnitude: Tensor, table: Tensor) -> Tensor:
     """Log likelihood ratio of one table, [N], without the frequency that speaks most for it."""
     entry = table.to(magnitude)
-    # a hit is a coefficient within `reach` of a multiple of its entry; uniform values hit with the share `by_chance`
+    # tolerance around a multiple: rounding of the pixels (TEETH), at most a quarter of the distance between multiples
     reach = 0.25 * entry.clamp_max(4 * TEETH)
-    by_chance = 2 * reach / entry
+    by_chance = 2 * reach / entry  # probability of a hit for a coefficient that is spread evenly between multiples
     steps = magnitude / entry[:, None]
     used = (steps > 0.5) & (entry > 1)[:, None]  # not a multiple of zero
     near = steps.sub_(steps.round()).abs_() < (reach / entry)[:, None]
     hits, tries = (near & used).sum(-1), used.sum(-1)
-    # binomial: hits log(HIT / by_chance) + misses log((1 - HIT) / (1 - by_chance)), per frequency
+    # binomial log likelihood ratio of each frequency: hit rate HIT under this table, by_chance without it
     each = hits * (HIT / by_chance).log() + (tries - hits) * (math.log(1 - HIT) - (1 - by_chance).log())
-    # a repeated pattern has one strong frequency; a comb has many
+    # without the strongest frequency: a periodic texture has one strong frequency, a JPEG many
     return each.sum(1) - each.amax(1).clamp_min(0)
 
 

@@ -36,7 +36,7 @@ def local_median(images: Tensor, *, masked: bool = False) -> Tensor:
 
     Args:
         images: float [N, C, H, W].
-        masked: count the window's own centre as 0 too, so that a pixel is compared with its neighbours alone
+        masked: count the window's own centre as 0 too, so that the prediction comes from its neighbours alone
             (FerretNet: Liang et al., NeurIPS 2025, algorithm 1).
 
     Returns:
@@ -44,14 +44,17 @@ def local_median(images: Tensor, *, masked: bool = False) -> Tensor:
     """
     framed = pad(images, (1, 1, 1, 1))
     above, middle, below = framed[..., :-2, :], framed[..., 1:-1, :], framed[..., 2:, :]
+    # each column of three pixels, sorted; a window is three neighbouring columns
     low, mid, high = _sorted(above, middle, below)
     centre = low[..., 1:-1], mid[..., 1:-1], high[..., 1:-1]
     if masked:
         # the column through the centre holds (up, 0, down): its minimum, median and maximum without a third sort
         up, down = above[..., 1:-1], below[..., 1:-1]
         small, large = torch.minimum(up, down), torch.maximum(up, down)
+        # the middle column with its centre replaced by 0, sorted
         centre = small.clamp_max(0), _middle_of_ordered(small, large), large.clamp_min(0)
-    # per row of three columns: largest minimum, median of medians, smallest maximum
+    # median of nine = median of (largest minimum, median of medians, smallest maximum): every other value has at least
+    # five of the nine on one side of it
     lows = torch.maximum(torch.maximum(low[..., :-2], centre[0]), low[..., 2:])
     mids = _sorted(mid[..., :-2], centre[1], mid[..., 2:])[1]
     highs = torch.minimum(torch.minimum(high[..., :-2], centre[2]), high[..., 2:])

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import torch
+from scipy.interpolate import make_interp_spline
 from torch import Tensor
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as OpenCV reads an image in grey
@@ -55,7 +56,7 @@ def azimuthal_mean(spectrum: Tensor) -> Tensor:
         [N, R + 1] of the same type, from frequency zero to the corner, R = floor(hypot(H // 2, W // 2)).
     """
     rings = _rings(*spectrum.shape[-2:], spectrum.device)
-    # one scatter for all images: row r of `sums` collects the frequencies of radius r
+    # [rings, N]: one row of sums per ring
     sums = spectrum.new_zeros(int(rings.max()) + 1, len(spectrum))
     sums.index_add_(0, rings, spectrum.flatten(1).T)
     return (sums / torch.bincount(rings)[:, None]).T
@@ -71,7 +72,7 @@ def azimuthal(images: Tensor, *, bins: int = 80) -> Tensor:
 
     Args:
         images: uint8 [N, H, H, 3], H at least 8.
-        bins: values an image.
+        bins: values per image.
 
     Returns:
         float32 [N, bins]; the first value is 1.
@@ -102,6 +103,7 @@ def mean_log_spectrum(batches: Iterable[Tensor]) -> Tensor:
     """
     total, count = torch.zeros(()), 0
     for images in batches:
+        # the logarithm per image, before the mean: bright images would dominate a mean of powers
         logarithms = 20 * (magnitude_spectrum(images) + FLOOR).log10()
         total, count = logarithms.sum(0) + total.to(logarithms.device), count + len(images)
     if not count:
@@ -112,7 +114,7 @@ def mean_log_spectrum(batches: Iterable[Tensor]) -> Tensor:
 @functools.cache
 @torch.inference_mode(mode=False)  # what is kept here must also serve where gradients are asked for
 def _rings(height: int, width: int, device: torch.device) -> Tensor:
-    """Integer distance of each frequency from zero, int64 [H W]."""
+    # frequency zero lies at [H // 2, W // 2] after fftshift
     y, x = torch.arange(height) - height // 2, torch.arange(width) - width // 2
     return torch.hypot(y[:, None].double(), x[None, :].double()).long().flatten().to(device)
 
@@ -121,8 +123,6 @@ def _rings(height: int, width: int, device: torch.device) -> Tensor:
 @torch.inference_mode(mode=False)
 def _interpolation(points: int, bins: int, device: torch.device) -> Tensor:
     """The not-a-knot cubic spline through `points` even steps, read at `bins` even steps, as a matrix."""
-    from scipy.interpolate import make_interp_spline  # takes a second to import, which listing detectors does not need
-
-    # a spline is linear in its values: splines through the unit vectors are the columns
+    # a spline is linear in its data: the splines through the unit vectors are the columns of its matrix
     spline = make_interp_spline(np.linspace(0, 1, points), np.eye(points), k=3)
     return torch.from_numpy(np.asarray(spline(np.linspace(0, 1, bins))).T.copy()).to(device)

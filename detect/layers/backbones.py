@@ -70,7 +70,7 @@ def make_backbone(name: str, weights: str, *, input_size: int | None, seed: int)
 
 
 def _facenet(weights: str) -> Backbone:
-    from facenet_pytorch import InceptionResnetV1
+    from facenet_pytorch import InceptionResnetV1  # imports torchvision, which only this backbone needs
 
     if weights == "hub":
         raise InputError(
@@ -86,7 +86,7 @@ def _facenet(weights: str) -> Backbone:
 
 
 def _timm(name: str, weights: str, input_size: int | None) -> Backbone:
-    import timm
+    import timm  # takes seconds to import
 
     clip = "clip" in name
     outputs = _outputs(name) if clip else 0
@@ -109,7 +109,7 @@ def _timm(name: str, weights: str, input_size: int | None) -> Backbone:
 
 def _outputs(name: str) -> int:
     """Length of the joint embedding of a CLIP network: what its published head gives."""
-    import timm
+    import timm  # takes seconds to import
 
     published = timm.get_pretrained_cfg(name)
     return int(published.num_classes) if published is not None and published.num_classes else 512

@@ -1,4 +1,4 @@
-"""From scores to probabilities: Platt scaling that never turns a ranking round."""
+"""Probabilities from scores: Platt scaling with a slope of 0 or more, which keeps the ranking."""
 
 from __future__ import annotations
 
@@ -56,23 +56,27 @@ def fit_platt(real: Floats, forged: Floats, *, iterations: int = 100, tolerance:
     # a spread within rounding error of the scores' own size is no spread; the slope must be a number
     if scale <= 1e-12 * abs(centre) or scale < np.finfo(np.float64).tiny * 1e6:
         return Calibration(0.0, 0.0)
-    z = (scores - centre) / scale  # Newton's steps then do not depend on the scale of the scores
+    # standardised scores give both parameters about the same curvature, so that Newton converges from 0 for any scale
+    z = (scores - centre) / scale
+    # Platt's smoothed targets: the posterior mean under a uniform prior, which bounds the slope of separable classes
     target = np.repeat([1 / (len(real) + 2), (len(forged) + 1) / (len(forged) + 2)], [len(real), len(forged)])
+    # each class has the total weight 1/2, so that probabilities do not depend on the ratio of the classes
     weight = np.repeat([0.5 / len(real), 0.5 / len(forged)], [len(real), len(forged)])
     a, b = _newton(z, target, weight, iterations, tolerance)
     if a <= 0:  # the loss is convex, so its best slope under a >= 0 is then 0
         return Calibration(0.0, 0.0)
-    return Calibration(a / scale, b - a * centre / scale)  # a z + b in terms of the unscaled scores
+    # a z + b in terms of the raw score
+    return Calibration(a / scale, b - a * centre / scale)
 
 
 def _newton(z: Floats, target: Floats, weight: Floats, iterations: int, tolerance: float) -> tuple[float, float]:
-    """Minimise the weighted cross entropy of sigmoid(a z + b) to the targets; return a and b."""
+    """Minimise the weighted cross-entropy of sigmoid(a z + b) by Newton steps with backtracking; return (a, b)."""
     design = np.stack([z, np.ones_like(z)])
     parameters = np.zeros(2)
 
     def loss(at: Floats) -> float:
         logit = at @ design
-        # -t log p - (1 - t) log(1 - p) for p = sigmoid(logit), without overflow
+        # -t log p - (1 - t) log(1 - p) with p = sigmoid(logit), in a form that cannot overflow
         return float(weight @ (np.logaddexp(0, logit) - target * logit))
 
     value = loss(parameters)
@@ -85,6 +89,8 @@ def _newton(z: Floats, target: Floats, weight: Floats, iterations: int, toleranc
         curvature = (design * (weight * probability * (1 - probability))) @ design.T
         # the ridge keeps the step finite where all probabilities are near 0 or 1
         step = np.linalg.solve(curvature + 1e-12 * np.eye(2), gradient)
+        # Armijo: halve until the loss falls by 1e-4 of what the gradient promises; far from the optimum a full Newton
+        # step can overshoot
         size = 1.0
         # halve the step until the loss falls by 1e-4 of what its slope promises (Armijo)
         while size > 1e-10 and loss(parameters - size * step) > value - 1e-4 * size * float(gradient @ step):

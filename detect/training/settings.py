@@ -23,7 +23,7 @@ class NetworkSettings(DetectorSettings):
     max_images: int | None = Field(
         None, ge=2, description="most images seen in training, repeats counted; null: epochs"
     )
-    batch: int = Field(32, ge=2, multiple_of=2, description="images a step, half of them real")
+    batch: int = Field(32, ge=2, multiple_of=2, description="images per step, half of them real")
     optimizer: Literal["adam", "adamw", "sgd"] = Field(
         "adam", description="Adam with L2, Adam with decoupled weight decay, or gradient descent with momentum and L2"
     )

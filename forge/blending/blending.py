@@ -91,7 +91,7 @@ def blend_set(
 
 @dataclass(frozen=True)
 class Making:
-    """What is to be blended.
+    """Inputs of a blending.
 
     Attributes:
         origin: the real faces, how many images are made of them, and the seed that everything random follows from.
@@ -111,7 +111,7 @@ class Making:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What decides the result, for its card."""
+        """Values that determine the result, for the card."""
         return {
             "generator": NAME,
             "seed": self.origin.seed,

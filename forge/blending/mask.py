@@ -1,4 +1,4 @@
-"""Face masks: from five landmarks to a convex outline of the face, and from the outline to a soft mask.
+"""Face masks: five landmarks to a convex outline of the face, and the outline to a soft mask.
 
 Lengths are in eye distances (between the middles of the eyes), so that a face of any size in a frame of any size is
 treated alike.
@@ -21,8 +21,8 @@ Floats = NDArray[np.float64]
 SIDE = 80  # faces are searched in copies of this side: in 64 px MTCNN misses more, in 128 px it takes twice as long
 FINDER = FaceCrop(threshold=0.9, detector_side=SIDE, min_face=36)
 TEMPLATE = FaceCrop(eye_distance=1.0, eye_height=0.0).template - [0.5, 0.0]  # landmarks around the middle of the eyes
-# landmarks of a face nobody found, in fractions of the frame: between the means of 256 FairFace photos (eyes .36 apart,
-# .30 from the top) and of 256 rendered people (.24, .45)
+# landmarks without a detected face, in fractions of the frame: between the means of 256 FairFace photos (eyes .36
+# apart, .30 from the top) and of 256 rendered people (.24, .45)
 AVERAGE = FaceCrop(eye_distance=0.3, eye_height=0.38).template
 
 # outlines in the coordinates of TEMPLATE, the half right of the nose from the top down; the other half mirrors it
@@ -39,7 +39,7 @@ _TO_AFFINE = np.linalg.pinv(np.column_stack([TEMPLATE, np.ones(5)]))  # [3, 5]
 
 
 def find_landmarks(read: Callable[[int], Images], count: int, on_done: Callable[[int], None]) -> Floats:
-    """Find the main face of each image; costs far more than blending, so once a set.
+    """Find the main face of each image; costs far more than blending, so done once per set.
 
     Args:
         read: gives the images from a position on, some at a time, uint8 [n, H, H, 3].

@@ -1,6 +1,6 @@
-"""Differences between the two copies of a self-blended image: colour, detail, position; pure functions of a batch.
+"""Colour, detail and geometry operations of self-blended images; pure functions of a batch.
 
-Images are float32 [N, 3, H, W] in 0..255, parameters one value an image, [N]. Shiohara and Yamasaki (CVPR 2022) use
+Images are float32 [N, 3, H, W] in 0..255, parameters one value per image, [N]. Shiohara and Yamasaki (CVPR 2022) use
 albumentations and OpenCV; these are the same operations for whole batches.
 """
 
@@ -87,7 +87,7 @@ def move(images: Pixels, scale: Floats, shift: Floats) -> Pixels:
 
 
 def moved_points(points: Floats, scale: Floats, shift: Floats, side: int) -> Floats:
-    """Where `move` takes points [N, E, 2] (x, y), in pixels counted from the frame's corner."""
+    """Return where `move` takes points [N, E, 2] (x, y), in pixels counted from the frame's corner."""
     middle = side / 2
     return (points - middle) * scale[:, None, ::-1] + middle + shift[:, None, ::-1]
 

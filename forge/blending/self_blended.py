@@ -41,7 +41,7 @@ _DRAWS = (
 
 
 class SelfBlended(BaseModel):
-    """How self-blended images are made; the defaults are the repository's, for frames of 300 pixels and more.
+    """Settings of self-blended images; the defaults are the repository's, for frames of 300 pixels and more.
 
     Of several values one is drawn, each equally often; ranges and largest changes are drawn from uniformly.
     """
@@ -134,7 +134,7 @@ def blend(images: Images, landmarks: Floats, seeds: Sequence[int], settings: Sel
     Args:
         images: uint8 [N, H, H, 3]; not changed.
         landmarks: [N, 5, 2] in pixels, NaN where no face is known.
-        seeds: one an image.
+        seeds: one per image.
         settings: how.
     """
     side = images.shape[1]

@@ -1,4 +1,4 @@
-"""Compute settings: device, precision, memory allocator, seeds."""
+"""Device, precision, memory allocator and seeds of a computation."""
 
 from __future__ import annotations
 
@@ -113,11 +113,11 @@ class Compute:
         return preferred if self.has_bf16() else "fp32"
 
     def numerics(self, execution: Execution) -> dict[str, str | int]:
-        """What the result of a training depends on beside its settings: precision, and on a CPU the threads."""
+        """Return what a training's result depends on beside its settings: precision, and on a CPU the threads."""
         return {"precision": self.decide(execution), "threads": 0 if self.device.startswith("cuda") else self.threads}
 
     def has_bf16(self) -> bool:
-        """Whether the device has bf16 arithmetic: a GPU from capability 8.0 on, a CPU by its instructions."""
+        """Return whether the device has bf16 arithmetic: a GPU from capability 8.0 on, a CPU by its instructions."""
         if not self.device.startswith("cuda"):
             return cpu_has_bf16()
         import torch
@@ -157,7 +157,7 @@ def set_threads(threads: int) -> None:
 
 @cache
 def cpu_has_bf16() -> bool:
-    """Whether the processor has instructions for bf16 arithmetic: avx512_bf16 or amx_bf16 (Linux; elsewhere no)."""
+    """Return whether the processor has bf16 instructions: avx512_bf16 or amx_bf16 (Linux; elsewhere no)."""
     try:
         flags = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(encoding="ascii"), re.MULTILINE)
     except (OSError, UnicodeDecodeError):

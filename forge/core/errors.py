@@ -59,11 +59,11 @@ class BenchError(Exception):
 
 
 class BenchWarning(UserWarning):
-    """What a person should know though nothing failed; the command line prints it as one line that begins "note:"."""
+    """Warning for the user although nothing failed; the command line prints it as one line that begins "note:"."""
 
 
 class InputError(BenchError):
-    """What was asked for cannot be done as asked: an unknown name, a wrong value, unusable data."""
+    """Unusable input: an unknown name, a wrong value, unusable data."""
 
     exit_code = 2
 

@@ -1,4 +1,4 @@
-"""Execution of networks (precision, CUDA graphs): a shipped table, so that no result depends on a time measurement."""
+"""Precision and CUDA graphs per network, from a shipped table: results never depend on a time measurement."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Kind = Literal["generators", "detectors"]
 
 
 class Execution(BaseModel):
-    """How one network is computed where no precision is asked for.
+    """Default precision and graph mode of one network.
 
     Attributes:
         precision: of its training on a GPU with bf16 arithmetic; detectors score in the precision of their fit.
@@ -35,5 +35,5 @@ def execution_table() -> dict[Kind, dict[str, Execution]]:
 
 
 def execution_of(kind: Kind, name: str) -> Execution:
-    """How a network is computed; one that the table does not list, a plugin's say, on a GPU in bf16 without graphs."""
+    """Return the execution of a network; one that is not in the table runs on a GPU in bf16 without graphs."""
     return execution_table()[kind].get(name, Execution())

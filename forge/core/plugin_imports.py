@@ -1,4 +1,4 @@
-"""Imports of the Python file of a plug-in: the files beside it, and packages that are not installed."""
+"""Imports of a plug-in's Python file: the files beside it, and packages that are not installed."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _files_of(name: str, folder: Path) -> list[Path]:
 
 
 def _is_installed(name: str, folder: Path) -> bool:
-    """Whether a name can be imported from elsewhere than a folder."""
+    """Return whether a name can be imported from elsewhere than a folder."""
     if name in sys.stdlib_module_names:
         return True
     known = sys.modules.get(name)

@@ -1,4 +1,4 @@
-"""The mark that forged pictures carry in their files: what made them, and that nobody was photographed."""
+"""Metadata of forged pictures: the generator, and that the face is synthetic."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def origin(generator: str, weights_sha256: str = "", *, moment: str = "") -> str
 
 
 def options(format: Format, source: str) -> dict[str, Any]:  # noqa: A002 - as Pillow calls it
-    """What `Image.save` is given so that the file says where it comes from; without dates, so that bytes repeat.
+    """Return the options of `Image.save` that record the origin in the file; without dates, so that bytes repeat.
 
     PNG has text fields Software and Source, GIF a comment, JPEG and WebP the EXIF tags Software and ImageDescription.
 

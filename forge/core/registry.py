@@ -113,7 +113,7 @@ class Registry:
 
 
 def is_file_reference(name: str) -> bool:
-    """Whether a name is "path/to/file.py:Attribute" rather than a registered name."""
+    """Return whether a name is "path/to/file.py:Attribute" rather than a registered name."""
     return ".py:" in name
 
 
@@ -146,7 +146,7 @@ def load_from_file(kind: str, reference: str) -> Any:  # noqa: ANN401 - whatever
     except InputError:
         del sys.modules[module_name]
         raise
-    except (Exception, SystemExit) as error:  # a stranger's file may raise anything; it is named and re-raised
+    except (Exception, SystemExit) as error:  # a foreign file may raise anything; it is named and re-raised
         del sys.modules[module_name]
         raise InputError(f"{kind} {quoted(reference)}: running {path.name} failed: {quoted(error)}") from error
     _check_imports(path, attribute, kind, reference)
@@ -211,7 +211,7 @@ def named_file(reference: str) -> str | None:
 
 
 def was_loaded(reference: str) -> bool:
-    """Whether this process has run the file of "path/to/file.py:Attribute" already, because somebody named it."""
+    """Return whether this process has already run the file of "path/to/file.py:Attribute"."""
     return _file_and_module(reference)[1] in sys.modules
 
 

@@ -29,7 +29,7 @@ Landmarks = NDArray[np.float64]  # [5, 2], x and y in pixels: left eye, right ey
 
 @dataclass(frozen=True)
 class FaceCrop:
-    """How faces are found and cut; recorded in the card.
+    """Settings of the face detection and crop; recorded in the card.
 
     Attributes:
         threshold: least probability of a face, 0..1.
@@ -54,7 +54,7 @@ class FaceCrop:
 
     @property
     def template(self) -> Landmarks:
-        """Where the five landmarks go, in fractions of the output."""
+        """Positions of the five landmarks in the output, in fractions of its side."""
         return np.array([0.5, self.eye_height]) + self.eye_distance * _SHAPE
 
 
@@ -66,7 +66,7 @@ class FaceFinder:
     """
 
     def __init__(self, crop: FaceCrop) -> None:
-        from facenet_pytorch import MTCNN
+        from facenet_pytorch import MTCNN  # imports torch, which only face detection needs
 
         self.crop = crop
         self._margin = round(crop.detector_side * _MARGIN)

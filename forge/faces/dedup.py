@@ -1,4 +1,4 @@
-"""Duplicate photos: a coarse hash finds candidates, a correlation of thumbnails decides.
+"""Detection of near-duplicate photos: a coarse hash finds candidates, a correlation of thumbnails decides.
 
 Faces aligned alike share much of a coarse hash: among 12,000 FairFace photos at 64 px (72 million pairs), 70,000 pairs
 of different people lie within 7 bits. So the hash alone decides nothing. Of those pairs, every one whose 16 x 16

@@ -32,7 +32,7 @@ def export(faces: FaceSet, out: Path, *, split: str | None = None, on_progress: 
         faces: the set.
         out: directory to be made; appears when everything is written.
         split: only this one.
-        on_progress: told about progress.
+        on_progress: called with each progress event.
 
     Raises:
         InputError: `out` exists already, or the split has no images.
@@ -59,7 +59,7 @@ def export(faces: FaceSet, out: Path, *, split: str | None = None, on_progress: 
 
 
 def source_of(faces: FaceSet) -> str:
-    """What an image of a set is and where it comes from, for its mark."""
+    """Return a sentence on the origin of a set's images, for the metadata of a file."""
     card = faces.card
     description = "Synthetic image, not a photograph of a person" if card.kind == "forged" else "Image"
     weights = card.provenance.get("weights_sha256")

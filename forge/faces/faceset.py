@@ -3,7 +3,7 @@
 A FaceSet is a directory:
 
     card.json            what it is: schema, digest, licence, provenance, the digest of every file
-    table.parquet        one row an image: id, split, identity, labels, the source file's own properties
+    table.parquet        one row per image: id, split, identity, labels, the source file's own properties
     images-00000.npy …   uint8 [n, H, W, 3] shards, lossless, readable with `numpy.load(..., mmap_mode="r")`
     masks-00000.npy …    uint8 [n, H, W], where images were altered; a shard per shard of images (sets with masks only)
     rejected.csv         files that were not used, with the reason (real sets only)
@@ -60,7 +60,7 @@ class FileEntry(BaseModel):
 
 
 class Card(BaseModel):
-    """What a FaceSet is and where it comes from; stored as card.json."""
+    """Contents and origin of a FaceSet; stored as card.json."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     schema_version: int = 1

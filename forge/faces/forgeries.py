@@ -108,7 +108,7 @@ class SourcePart:
         return numbers % len(self.order)
 
     def copy_of(self, numbers: Indices) -> Indices:
-        """Which copy of their face these images are, from 0."""
+        """Return the number of the copy of each face, from 0."""
         return numbers // len(self.order)
 
     def read(self, numbers: Indices) -> Images:
@@ -184,7 +184,7 @@ class Forged:
 
 @dataclass(frozen=True)
 class Synthesis:
-    """How images are made from an origin, and what the card says of them.
+    """Images made from an origin, and their entries in the card.
 
     Attributes:
         name: of the set, with which ids begin.

@@ -22,7 +22,7 @@ _LEAST_CONTRAST = 1.0  # standard deviation of the thumbnail in grey levels
 
 @dataclass(frozen=True)
 class Intake:
-    """How items become images.
+    """Settings that turn items into images.
 
     Attributes:
         resolution: height and width of the results.
@@ -37,7 +37,7 @@ class Intake:
 
 @dataclass
 class Batch:
-    """What became of a chunk.
+    """Images and rejections of a chunk.
 
     Attributes:
         images: uint8 [n, resolution, resolution, 3].
@@ -135,7 +135,7 @@ def _finder(crop: FaceCrop) -> FaceFinder:
 
 
 def _note(decoded: Decoded, intake: Intake) -> str:
-    """What a reader of the result should know of how the image was read."""
+    """Return notes on how the image was read."""
     side = min(decoded.width, decoded.height)
     notes = [f"enlarged {intake.resolution / side:.3g} times"] if side < intake.resolution else []
     notes += [f"first of {decoded.frames} frames"] if decoded.frames > 1 else []

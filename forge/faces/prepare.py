@@ -1,7 +1,7 @@
 """From a source of photos to a FaceSet: decode, crop, resize, remove duplicates, split.
 
 Two passes. The first decodes in worker processes and puts pixels and rows into scratch files beside the output;
-memory holds a few hundred bytes an image: a hash, a thumbnail and numbers. Then duplicates and splits are decided on
+memory holds a few hundred bytes per image: a hash, a thumbnail and numbers. Then duplicates and splits are decided on
 everything at once, so that fractions are met and the order of files does not matter. The second pass streams the
 scratch files into the set.
 
@@ -82,7 +82,7 @@ def prepare(
         min_images: usable images below which nothing is made, at least 20.
         name: of the set; by default the source's, of a folder the folder's.
         workers: processes; small sources are decoded in this one.
-        on_progress: told about progress.
+        on_progress: called with each progress event.
 
     Raises:
         InputError: wrong arguments, or fewer than 20 usable images, or fewer people than splits, or a folder whose
@@ -160,7 +160,7 @@ def _check(
 
 
 def _display_name(source: Source) -> str:
-    """What people call the set: the source's name, or for any folder of photos the folder's own."""
+    """Return the display name of the set: the source's name, or for a folder of photos the folder's."""
     return str(source.settings()["folder"]) if source.name == "folder" else source.name
 
 
@@ -169,7 +169,7 @@ def _where(source: Source) -> str:
 
 
 def _instead(source: Source) -> str:
-    """What to do about a source without images."""
+    """Return the advice for a source without images."""
     unread = source.unread if isinstance(source, FileSource) else {}
     if not unread:
         return "give a folder that holds some"
@@ -194,7 +194,7 @@ def _describe(intake: Intake) -> dict[str, Any]:
 
 @dataclass
 class _Taken:
-    """What the first pass leaves: scratch files, and what duplicates and splits are decided by."""
+    """Results of the first pass: scratch files, and the data for finding duplicates and assigning splits."""
 
     folder: Path
     resolution: int

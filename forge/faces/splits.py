@@ -1,4 +1,4 @@
-"""Assignment of identities to splits: one identity, one split; the same identities always get the same splits."""
+"""Assignment of identities to splits: an identity lies in one split, and the same identity always in the same one."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def rewrite(
         change: uint8 [n, H, W, 3] to the same shape.
         called: what provenance calls the change.
         splits: which to write.
-        on_progress: told about progress.
+        on_progress: called with each progress event.
 
     Raises:
         InputError: the set lacks one of the splits.

@@ -23,7 +23,7 @@ SCHEMA_VERSION = 1
 
 
 class GeneratorCard(BaseModel):
-    """What a trained generator is; stored as generator.json."""
+    """Card of a trained generator; stored as generator.json."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     schema_version: int = SCHEMA_VERSION
@@ -164,12 +164,12 @@ def export_averaged(trained: TrainedGenerator, directory: Path) -> GeneratorCard
 
 
 def snapshot_name(kimg: float) -> str:
-    """What a snapshot after so many thousand images is called: "24k"."""
+    """Return the name of a snapshot after `kimg` thousand images: "24k"."""
     return f"{kimg:g}k"
 
 
 def generator_folder(training: Path, snapshot: float | None) -> Path:
-    """Where a training keeps a generator: the finished one, or the snapshot after so many thousand images."""
+    """Return the folder of a training's finished generator, or of the snapshot after so many thousand images."""
     return training if snapshot is None else training / "snapshots" / snapshot_name(snapshot)
 
 

@@ -48,7 +48,7 @@ class Architecture(ABC):
             a time. A class that declares none inherits that of its base class, else its family is its own name.
         conditional: whether it can ("optional"), must ("required") or cannot ("never") be given labels. Networks with
             labels take them as second argument: int64 [N, C], one column a label; a discriminator that is called
-            without them judges the image alone (the health monitor does).
+            without them its logit is of the image alone (the health monitor calls it so).
         trained_by: the training method: a name of `forge.training.steps.METHODS`, or a subclass of `TrainingMethod` in
             the architecture's own file. Only adversarial training needs a discriminator.
         truncates: whether the generator takes `truncation=` and `fixed_noise=` (see stylegan_lite).

@@ -1,4 +1,4 @@
-"""A conditional DCGAN: the generator's batch norm is told the labels, the discriminator judges them by projection."""
+"""Conditional DCGAN: conditional batch norm in the generator, a projection discriminator."""
 
 from __future__ import annotations
 

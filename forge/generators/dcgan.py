@@ -56,7 +56,7 @@ def doubling(inputs: int, outputs: int, upsample: Upsampler, *, bias: bool) -> n
 
 
 class Generator(nn.Module):
-    """Latent [N, L] (and labels) to image [N, 3, H, W], doubling from 4x4 up; batch norm is told the labels."""
+    """Latent [N, L] (and labels) to image [N, 3, H, W], doubling from 4x4 up; conditional batch norm."""
 
     def __init__(
         self, latent: int, width: int, resolution: int, upsample: Upsampler, classes: tuple[int, ...] = ()

@@ -19,7 +19,7 @@ class GANSettings(NetworkSettings):
     latent: int = Field(100, ge=1, description="length of the latent vector")
     generator_widths: tuple[int, ...] = Field((128,), min_length=1, description="hidden layers of the generator")
     discriminator_widths: tuple[int, ...] = Field((128,), min_length=1, description="hidden layers of D")
-    grey: bool = Field(True, description="make and judge one channel, e.g. of digits; else three")
+    grey: bool = Field(True, description="one image channel, e.g. of digits; else three")
     generator_norm: bool = Field(False, description="batch norm after the generator's hidden layers")
     spectral: bool = Field(False, description="spectral norm in the discriminator")
 

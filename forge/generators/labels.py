@@ -85,7 +85,7 @@ class Condition:
         return np.stack(columns, axis=1).astype(np.int64)
 
     def decode(self, codes: Codes) -> list[dict[str, str]]:
-        """Codes int64 [N, C] to one mapping column -> value an image."""
+        """Codes int64 [N, C] to one mapping column -> value per image."""
         return [
             {name: values[code] for (name, values), code in zip(self.values.items(), row, strict=True)} for row in codes
         ]

@@ -28,7 +28,7 @@ class ConditionalBatchNorm(nn.Module):
         self.scales = nn.ModuleList(nn.Embedding(count, channels) for count in classes)
         self.shifts = nn.ModuleList(nn.Embedding(count, channels) for count in classes)
         for embedding in (*self.scales, *self.shifts):
-            nn.init.zeros_(embedding.weight)
+            nn.init.zeros_(embedding.weight)  # scale 1, shift 0: plain batch norm at the start, whatever the label
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         """Normalise [N, C, H, W] given labels int64 [N, columns]."""
@@ -41,7 +41,7 @@ class ConditionalBatchNorm(nn.Module):
 
 
 class Projection(nn.Module):
-    """What a projection discriminator adds to the logit: how well features fit the labels (Miyato and Koyama 2018).
+    """Label term of a projection discriminator's logit (Miyato and Koyama 2018).
 
     Args:
         features: length of the feature vector.
@@ -54,6 +54,7 @@ class Projection(nn.Module):
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
         """Map features [N, F] and labels int64 [N, columns] to [N]: <f, e(y)> / sqrt(F), summed over the columns."""
+        # the inner product of F features of unit variance has the deviation sqrt(F), which would drown the logit
         wanted: Tensor = sum(embed(labels[:, i]) for i, embed in enumerate(self.embeddings))
         return (features * wanted).sum(1) / math.sqrt(features.shape[1])
 
@@ -91,6 +92,7 @@ class EqualConv(nn.Module):
         weight = torch.randn(outputs, inputs, kernel, kernel)
         self.weight = nn.Parameter(weight.to(memory_format=torch.channels_last))
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+        # He's factor at run time, as in EqualLinear; the fan-in of an output pixel is inputs * kernel^2
         self.scale, self.gain, self.padding = gain / math.sqrt(inputs * kernel**2), gain, kernel // 2
 
     def forward(self, images: Tensor) -> Tensor:
@@ -120,7 +122,7 @@ class ModulatedConv(nn.Module):
         super().__init__()
         weight = torch.randn(outputs, inputs, kernel, kernel)
         self.weight = nn.Parameter(weight.to(memory_format=torch.channels_last))
-        self.style = EqualLinear(style, inputs, bias=1.0)
+        self.style = EqualLinear(style, inputs, bias=1.0)  # bias 1: all channels pass unscaled at the start
         self.scale, self.gain, self.demodulate = 1 / math.sqrt(inputs * kernel**2), gain, demodulate
         self.padding = kernel // 2
 
@@ -160,7 +162,7 @@ class Downsample(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         line = torch.tensor([1.0, 3.0, 3.0, 1.0])
-        kernel = torch.outer(line, line) / line.sum() ** 2
+        kernel = torch.outer(line, line) / line.sum() ** 2  # sums to 1: brightness is kept
         self.register_buffer("kernel", kernel.expand(channels, 1, 4, 4).contiguous(), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -175,10 +177,10 @@ class Downsample(nn.Module):
 class MinibatchDeviation(nn.Module):
     """Append a map of how much the images of a group differ (Karras et al. 2018, section 3).
 
-    Groups are neighbours in the batch, so that real and forged images judged as one batch do not mix.
+    Groups are neighbours in the batch, so that real and forged images in one batch do not mix.
 
     Args:
-        group: images a group; a smaller batch is one group, and a batch is cut into groups of the largest size up to
+        group: images per group; a smaller batch is one group, and a batch is cut into groups of the largest size up to
             this that divides it.
     """
 

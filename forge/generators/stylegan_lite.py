@@ -44,7 +44,7 @@ class StyleGANSettings(NetworkSettings):
     generator: Literal["skip", "residual"] = Field("skip", description="how the generator's resolutions are joined")
     discriminator: Literal["residual", "plain"] = Field("residual", description="whether blocks have a shortcut")
     discriminator_scale: float = Field(1.0, gt=0, description="channels of D against those of G")
-    minibatch_group: int = Field(4, ge=1, description="images a group of the minibatch standard deviation; 1: none")
+    minibatch_group: int = Field(4, ge=1, description="images per group of the minibatch standard deviation; 1: none")
     mixing: float = Field(0.9, ge=0, le=1, description="probability that a batch mixes two styles in training")
     noise: bool = Field(True, description="feed noise to every layer")
     spectral: bool = Field(False, description="spectral norm in the discriminator")

@@ -1,4 +1,4 @@
-"""Pictures of a trained generator: samples, latent interpolation, truncation, training progress, nearest images."""
+"""Pictures of a trained generator: samples, latent walk, truncation, training progress, nearest training faces."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Painter:
 
 
 def samples(painter: Painter) -> Image.Image:
-    """64 random faces that nobody chose among; or one row a label combination, of the same latents in each row."""
+    """Make 64 random faces, not selected, or one row of the same latents per label combination."""
     combinations, condition = painter.combinations(), painter.trained.condition
     if combinations is None or condition is None:
         return sheet(painter.faces(painter.latents(COLUMNS * COLUMNS, "samples")), columns=COLUMNS)

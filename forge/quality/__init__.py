@@ -1,4 +1,4 @@
-"""Quality metrics of forgeries, without any download: one metric a file, and `measure` for all of them."""
+"""Quality of forgeries, without any download: one metric per file, and `measure` for all of them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def load_more(names: Sequence[str]) -> list[ScalarMetric]:
         UnknownNameError: nothing has this name.
         InputError: it is no metric of one number, lacks a field, or two have one id.
     """
-    from forge.quality.metric import Better, ScalarMetric
+    from forge.quality.metric import Better, ScalarMetric  # imports torch
 
     metrics: list[ScalarMetric] = []
     for name in names:

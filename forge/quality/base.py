@@ -1,4 +1,4 @@
-"""Shared parts of the metrics: checked image arrays, frozen results, shares with an interval."""
+"""Shared parts of the quality metrics: checks of image arrays, frozen results, shares with an interval."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from forge.core.errors import InputError
 
 MIN_IMAGES = 16
 
-Features = NDArray[np.floating[Any]]  # [n, D], one row an image
+Features = NDArray[np.floating[Any]]  # [n, D], one row per image
 
 
 class Result(BaseModel):
@@ -45,7 +45,7 @@ def check_images(sets: Mapping[str, NDArray[Any]], *, equal_n: bool = False, min
     Args:
         sets: image arrays by the name an error calls them.
         equal_n: all sets must have the same number of images.
-        min_images: images a set must have.
+        min_images: fewest images per set.
 
     Raises:
         InputError: wrong type or shape, too few images, different resolutions or counts.

@@ -1,4 +1,4 @@
-"""In how many images a face detector finds a face.
+"""Share of images in which a face detector finds a face.
 
 The detector is that of `forge.faces.crop` (MTCNN, Zhang et al. 2016; its weights ship with facenet-pytorch). It says
 that there is something like a face, not that the face is a good one: blurred and averaged faces pass as well.

@@ -37,7 +37,7 @@ _IMAGES_AT_ONCE = 32  # activations stay in the cache: with 128 it takes 1.4 tim
 
 
 class Extractor(Result):
-    """Which feature space a number belongs to."""
+    """Feature space of a metric."""
 
     name: str
     sha256: str = Field(description="of the integer weights, from which the network follows")

@@ -68,7 +68,7 @@ def inception_distances(
     """
     check_images({"candidate": candidate, "reference": reference}, equal_n=True)
     check_weights(weights)
-    from torch_fidelity import calculate_metrics
+    from torch_fidelity import calculate_metrics  # an extra, which may be missing
 
     subset = min(SUBSET_SIZE, len(candidate))
     try:

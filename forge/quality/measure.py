@@ -38,7 +38,7 @@ TRAINING_N = 10_000
 
 
 class FeatureSpace(Result):
-    """Where feature metrics were computed."""
+    """Feature space in which feature metrics were computed."""
 
     extractor: Extractor
     scaling: str = Field("reference mean 0 and deviation 1, dimension by dimension", description="of the features")
@@ -49,7 +49,7 @@ class Quality(Result):
 
     schema_version: int = 1
     resolution: int
-    n: int = Field(description="images a side")
+    n: int = Field(description="images per side")
     seed: int
     candidate_digest: str = Field(description="of the images drawn from the candidate, whatever their order")
     reference_digest: str
@@ -118,7 +118,7 @@ def measure(
             drawn ones. A column with fewer than 16 labelled images on a side is left out.
         fid_weights: torch-fidelity's Inception weights; without them there is no FID.
         more: metrics of plug-ins, by name or as path/to/file.py:Class.
-        on_progress: told which metric is done.
+        on_progress: called after each metric.
         device: where to compute.
 
     Raises:
@@ -187,7 +187,7 @@ def compare(
         held_out: real images it was not shown.
         floor: `measure(held_out, reference)` of before; it is the same for all generators of one real set.
         training: as for `measure`; so are the other arguments.
-        n: images a side; the smallest set decides.
+        n: images per side; the smallest set decides.
         face_n: see `measure`.
         seed: see `measure`.
         labels: see `measure`.

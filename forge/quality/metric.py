@@ -56,7 +56,7 @@ class AllImages:
 
 @dataclass(frozen=True)
 class Sides:
-    """What a metric may read; features are computed when they are first asked for.
+    """Inputs of a metric; features are computed at their first use.
 
     Attributes:
         candidate: forged images (or held-out reals, for the floor), drawn, uint8 [n, H, H, 3].
@@ -136,7 +136,7 @@ class QualityMetric(ABC):
         Args:
             ours: of the forged images.
             floor: of held-out reals.
-            n: images a side.
+            n: images per side.
         """
         return []
 

@@ -37,7 +37,7 @@ class Diversity(Result):
 
 
 def scales_for(side: int) -> int:
-    """How many of the five scales fit: the 11 x 11 window must fit into the smallest one.
+    """Return how many of the five scales fit: the 11 x 11 window must fit into the smallest one.
 
     Raises:
         InputError: not even one fits.

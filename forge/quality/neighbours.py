@@ -1,4 +1,4 @@
-"""Nearest-neighbour metrics: fidelity, diversity and copying of training images.
+"""Nearest-neighbour metrics: precision, recall, density, coverage, and copies of training images.
 
 Precision, recall: Kynkäänniemi et al.: Improved Precision and Recall Metric. NeurIPS 2019. Density, coverage: Naeem et
 al.: Reliable Fidelity and Diversity Metrics. ICML 2020. AuthPct: Alaa et al.: How Faithful is your Synthetic Data?
@@ -29,7 +29,7 @@ Distances = NDArray[np.float64]
 
 
 class Neighbourhood(Result):
-    """Whether two clouds of features lie in each other."""
+    """Precision, recall, density and coverage of two sets of features."""
 
     precision: float = Field(description="share of candidates within reach of a reference image: plausible ones")
     recall: float = Field(description="share of reference images within reach of a candidate: what can be made")
@@ -40,7 +40,7 @@ class Neighbourhood(Result):
 
 
 class Memorisation(Result):
-    """Whether candidates lie suspiciously near the training images."""
+    """Copies of training images among candidates: AuthPct and C_T."""
 
     authentic: Share = Field(description="AuthPct: farther from their nearest training image than that from its own")
     c_t: float | None = Field(description="z-score; below -3: nearer to training images than unseen reals are, copies")

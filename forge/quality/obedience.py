@@ -1,4 +1,4 @@
-"""Does a conditional generator draw what its label says? Asked of a small classifier that learns from real images.
+"""Agreement of conditional generators with their labels, by a small classifier that learns from real images.
 
 Shmelkov, Schmid and Alahari: How good is my GAN? ECCV 2018 ("GAN-test"). Agreement can exceed the accuracy on reals:
 forgeries are often the plainer examples of their class.
@@ -37,7 +37,7 @@ class ClassObedience(Result):
 
 
 class Obedience(Result):
-    """How often the classifier sees the label that an image carries."""
+    """Agreement of a label classifier with the labels of the images."""
 
     accuracy: Share = Field(description="on held-out reals: what the classifier is worth")
     agreement: Share = Field(description="on forged images")
@@ -162,7 +162,7 @@ def _predict(network: nn.Module, images: Images, device: str) -> NDArray[np.int6
 
 
 class ObedienceMetric(QualityMetric):
-    """Whether a conditional generator draws what its labels say, column by column."""
+    """Agreement of a conditional generator's images with their labels, per column."""
 
     id = "obedience"
     title = "labels"

@@ -17,16 +17,16 @@ from forge.quality.metric import Labels
 
 @dataclass(frozen=True)
 class Ask:
-    """What is measured, and how.
+    """Settings of a measurement.
 
     Attributes:
-        n: images a side.
+        n: images per side.
         face_n: images in which faces are searched.
         seed: of all draws.
         fid_weights: torch-fidelity's Inception weights, for FID and KID.
         more: metrics of plug-ins, by name or as path/to/file.py:Class.
         device: where to compute.
-        on_progress: told which metric is done.
+        on_progress: called after each metric.
     """
 
     n: int = N
@@ -39,7 +39,7 @@ class Ask:
 
 
 def measure_floor(real: FaceSet, ask: Ask) -> Quality:
-    """What held-out reals get against the split `forge`: the floor of every generator trained on this set.
+    """Measure held-out reals against the split `forge`: the reference of every generator trained on this set.
 
     Raises:
         InputError: the set has no split `forge` or no other split, or too few images.

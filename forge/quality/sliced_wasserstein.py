@@ -30,7 +30,7 @@ class SlicedWasserstein(Result):
 
     levels: dict[int, float] = Field(description="side of the pyramid's level in pixels -> distance")
     mean: float = Field(description="over the levels")
-    n: int = Field(description="images a side")
+    n: int = Field(description="images per side")
     patches: int = Field(description="an image and level")
     directions: int
 

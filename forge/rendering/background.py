@@ -1,4 +1,4 @@
-"""Background out of focus, and shoulders in clothes."""
+"""Surroundings of the head: a background out of focus, and shoulders in clothes."""
 
 import numpy as np
 

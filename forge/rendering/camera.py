@@ -1,4 +1,4 @@
-"""Camera: lens blur, Bayer mosaic, noise, demosaicing, tone curve, JPEG."""
+"""Camera model: lens blur, Bayer mosaic, noise, demosaicing, tone curve, JPEG."""
 
 import io
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Paint on the map of a head: height, skin pigments, and opaque things that lie on the skin."""
+"""Layers painted on a head's surface map: height, skin pigments, and opaque things that lie on the skin."""
 
 from dataclasses import dataclass
 

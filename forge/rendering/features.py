@@ -1,4 +1,4 @@
-"""Facial features that move (eyes, brows and mouth), painted anew for every picture."""
+"""Moving features of a face: eyes, brows and mouth, painted anew for every picture."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from forge.rendering.person import Person
 
 @dataclass(frozen=True)
 class Expression:
-    """What a face does in one picture.
+    """Expression of a face in one picture.
 
     Attributes:
         smile: 0 neutral .. 1 broad.

@@ -1,4 +1,4 @@
-"""Hair: scalp hair and beards as a thick, streaky shell of the same surface."""
+"""Hair: scalp hair and beards as a thick, streaky shell of the head's surface."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Bare head: skull, jaw, neck, ears, the relief of the face, and its pigments."""
+"""Shape of a bare head: skull, jaw, neck, ears, the relief of the face, and its pigments."""
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d

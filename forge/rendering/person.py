@@ -1,4 +1,4 @@
-"""Identity: the parameters of a person, drawn once from (seed, person)."""
+"""Identities: the parameters of a person, drawn once from (seed, person)."""
 
 import bisect
 import itertools
@@ -92,7 +92,7 @@ class Person:
 
     @property
     def age(self) -> float:
-        """How aged the skin is: 0 up to 30 years, 1 at 75."""
+        """Age of the skin: 0 up to 30 years, 1 at 75."""
         return float(np.clip((self.years - 30) / 45, 0, 1))
 
     @property

@@ -1,4 +1,4 @@
-"""Photograph: pose, light, expression and camera of an image, combined with a person."""
+"""Photographs: pose, light, expression and camera of an image, combined with a person."""
 
 from dataclasses import dataclass
 

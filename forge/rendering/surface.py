@@ -1,4 +1,4 @@
-"""Map of the surface of a head: half sphere above the brow, cylinder below it.
+"""Flat map of a head's surface: half sphere above the brow, cylinder below it.
 
 A head is star-shaped around its vertical axis, so one radius for every (azimuth, height) describes skull, face, neck
 and hair. Head coordinates are x to the person's left as the camera sees right, y up, z to the front; the unit is half
@@ -91,7 +91,7 @@ def normals(radius: Array, at: Box = EVERYWHERE) -> Array:
 
 
 def locate(x: Array, y: Array, z: Array) -> tuple[Array, Array]:
-    """Where points in head coordinates lie on the map.
+    """Return the map positions of points in head coordinates.
 
     Args:
         x: coordinates to the right, any shape [...].

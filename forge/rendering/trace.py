@@ -47,7 +47,7 @@ class View:
 
 @dataclass(frozen=True)
 class Hits:
-    """What the pixels see, K of them.
+    """Hit points of K pixels.
 
     Attributes:
         index: flat pixel number, [K] int64.
@@ -91,7 +91,7 @@ def enlarge(values: Array, size: int) -> Array:
 
 
 def _height(radius: Array, start: Array, way: Array, t: Array) -> Array:
-    """How far points lie outside the surface (negative inside), to the nearest texel."""
+    """Return the height of points above the surface (negative inside), to the nearest texel."""
     p = start + t * way
     grid, distance = chart.locate(p[0], p[1], p[2])
     height: Array = distance - chart.sample_near(radius, grid)

@@ -16,7 +16,7 @@ RESIDENT_BYTES = 4 << 30  # a set up to this size is held on the device as one u
 
 
 class Batch(NamedTuple):
-    """What a process computes of one batch of real images.
+    """Real images of a batch that one process uses.
 
     Attributes:
         pixels: uint8 [N, H, W, 3].

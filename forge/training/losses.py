@@ -16,7 +16,7 @@ LossFunction = Callable[[Tensor, Tensor], Tensor]
 
 
 class Objective(NamedTuple):
-    """The two losses of a game; each is minimised by its player.
+    """The two losses of an adversarial training; each network minimises its loss.
 
     Attributes:
         discriminator: loss of D.
@@ -96,29 +96,29 @@ OBJECTIVES = {
 }
 
 
-Judge = Callable[[Tensor], Tensor]
+Discriminator = Callable[[Tensor], Tensor]
 
 
-def zero_centred_penalty(judge: Judge, images: Tensor) -> Tensor:
+def zero_centred_penalty(discriminator: Discriminator, images: Tensor) -> Tensor:
     """Half the mean squared norm of dD/dx: R1 at real images, R2 at forged ones (Mescheder, Geiger, Nowozin 2018).
 
     Args:
-        judge: images [N, 3, H, W] to logits [N].
+        discriminator: images [N, 3, H, W] to logits [N].
         images: need not require gradients.
 
     Returns:
         A scalar that can be differentiated with respect to the discriminator; multiply by gamma.
     """
     images = images.detach().requires_grad_(True)
-    (gradient,) = torch.autograd.grad(judge(images).sum(), images, create_graph=True)
+    (gradient,) = torch.autograd.grad(discriminator(images).sum(), images, create_graph=True)
     return gradient.square().sum(dim=(1, 2, 3)).mean() / 2
 
 
-def gradient_penalty(judge: Judge, real: Tensor, forged: Tensor) -> Tensor:
+def gradient_penalty(discriminator: Discriminator, real: Tensor, forged: Tensor) -> Tensor:
     """WGAN-GP (Gulrajani et al. 2017), eq. 3: mean of (|dD/dx| - 1)^2 at points drawn between real and forged images.
 
     Args:
-        judge: images [N, 3, H, W] to logits [N].
+        discriminator: images [N, 3, H, W] to logits [N].
         real: [N, 3, H, W].
         forged: [N, 3, H, W].
 
@@ -127,7 +127,7 @@ def gradient_penalty(judge: Judge, real: Tensor, forged: Tensor) -> Tensor:
     """
     share = torch.rand(len(real), 1, 1, 1, device=real.device)
     between = torch.lerp(real, forged, share).detach().requires_grad_(True)
-    (gradient,) = torch.autograd.grad(judge(between).sum(), between, create_graph=True)
+    (gradient,) = torch.autograd.grad(discriminator(between).sum(), between, create_graph=True)
     return (gradient.square().sum(dim=(1, 2, 3)).add(1e-12).sqrt() - 1).square().mean()
 
 

@@ -1,4 +1,4 @@
-"""Errors of batches that need too much memory: one sentence, with a batch that fits."""
+"""Error message for a batch that does not fit into memory, with a batch that fits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers that training steps measure; they stay on the device until somebody asks, since a read waits for a GPU."""
+"""Numbers that training steps measure; they stay on the device until they are read, since a read waits for a GPU."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Readings(Mapping[str, Tensor]):
         return iter(self._values)
 
     def __len__(self) -> int:
-        """How many readings there are."""
+        """Return the number of readings."""
         return len(self._values)
 
     def record(self, name: str, value: Tensor) -> None:

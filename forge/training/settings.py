@@ -1,4 +1,4 @@
-"""Training settings of generators: those of the loop, and those of adversarial training."""
+"""Settings of a generator's training: of the loop, and of adversarial training."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ class LoopSettings(BaseModel):
         ge=0,
         description="thousands of images between looks of the health monitor; 0: 20 looks, at most 50 k apart",
     )
-    health: HealthSettings = Field(HealthSettings(), description="when a training is called sick, and what follows")
+    health: HealthSettings = Field(HealthSettings(), description="thresholds of failure modes, and the reaction")
 
 
 class TrainingSettings(LoopSettings):
     """Settings of an adversarial training: the loop's, and those of the steps of both networks."""
 
     objective: Literal["minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "relativistic"] = Field(
-        "non-saturating", description="what the players minimise"
+        "non-saturating", description="losses of discriminator and generator"
     )
-    d_steps: int = Field(1, ge=1, description="discriminator moves a step")
-    g_steps: int = Field(1, ge=1, description="generator moves a step, after the discriminator's")
+    d_steps: int = Field(1, ge=1, description="discriminator updates per training step")
+    g_steps: int = Field(1, ge=1, description="generator updates per training step, after the discriminator's")
     share_forgeries: bool = Field(
-        True, description="with one move each: both judge the same forged images; else each move makes its own"
+        True, description="with one step each: both see the same forged images; else each step makes its own"
     )
     generator_lr: float = Field(2e-4, gt=0, description="Adam's learning rate of the generator")
     discriminator_lr: float = Field(2e-4, gt=0, description="Adam's learning rate of the discriminator")
@@ -58,10 +58,10 @@ class TrainingSettings(LoopSettings):
         0.0, ge=0, description="weight of StyleGAN2's path-length penalty, 2 in the paper; 0: off; style-based only"
     )
     penalty_every: int = Field(
-        16, ge=1, description="discriminator moves between penalties (lazy); weights are scaled up"
+        16, ge=1, description="discriminator updates between penalties (lazy); weights are scaled up"
     )
     path_every: int = Field(
-        4, ge=1, description="generator moves between path-length penalties; the weight is scaled up"
+        4, ge=1, description="generator updates between path-length penalties; the weight is scaled up"
     )
     augment: tuple[Literal["colour", "translation", "cutout"], ...] = Field(
         (), description="what is done to all images, real and forged, before the discriminator sees them"

@@ -1,4 +1,4 @@
-"""Task of a training: networks, settings, images, labels, seed; and the images that are held out."""
+"""Task of a training: networks, settings, images, labels, seed, and the held-out images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from forge.training.settings import LoopSettings
 
 @dataclass(frozen=True)
 class Training:
-    """What is trained, on what, how and where.
+    """Task of a training: networks, data, settings and device.
 
     Attributes:
         name: what people call the generator.
@@ -31,7 +31,7 @@ class Training:
         compute: device and precision.
         work: directory that keeps the checkpoint, log and sample grids between calls.
         held_out: real images that the discriminator never trains on, for the health monitor.
-        condition: what a conditional generator is told.
+        condition: label columns and values of a conditional generator.
         codes: the labels of `view`, int64 [N, C].
         track: folder for TensorBoard events, if any are wanted.
     """
@@ -64,7 +64,7 @@ class Training:
         return replace(self, settings=self.settings.model_copy(update={"batch": batch}))
 
     def identity(self, precision: Precision) -> dict[str, Any]:
-        """What a checkpoint must agree with to be continued."""
+        """Return the values that a checkpoint must agree with to be continued."""
         return {
             "architecture": self.reference,
             "network": self.architecture.settings.model_dump(mode="json"),

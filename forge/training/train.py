@@ -106,7 +106,7 @@ def _precision(training: Training, state: Mapping[str, Any]) -> Precision:
 def default_callbacks(
     training: Training, on_progress: OnProgress, interrupted: Callable[[], bool], events: Tracker | None
 ) -> list[Callback]:
-    """What accompanies every training, in the order in which it is called after a step.
+    """Return the callbacks of every training, in the order of their calls after a step.
 
     The log comes first, so that a line tells what a later callback stops; the checkpoint last, so that it has the state
     that the others leave.

@@ -32,7 +32,7 @@ SAMPLES = 64  # images of a sample grid, and of a batch that makes images for ca
 
 
 class Callback:
-    """What happens around the steps of a training; each method is called at its moment, in all processes.
+    """Hooks around the steps of a training, called in all processes.
 
     The moments: `setup` when the trainer is made; `load_state_dict` if a checkpoint is continued; `on_start` before the
     first step; `on_step` after each step; `on_rewind` after the training returned to an earlier state; `state_dict`
@@ -136,7 +136,7 @@ class Trainer:
         return self.step * self.images_per_step / 1000
 
     def due(self, every_kimg: float) -> bool:
-        """Whether what happens every so many thousand images is due after this step."""
+        """Return whether an action that recurs every so many thousand images is due after this step."""
         every, step = every_kimg * 1000 / self.images_per_step, self.step
         return step == self.steps or int(step / every) > int((step - 1) / every)
 
@@ -182,7 +182,7 @@ class Trainer:
 
     @property
     def finite(self) -> bool:
-        """Whether all values are numbers."""
+        """Return whether all values are finite numbers."""
         return all(map(math.isfinite, self.values.values()))
 
     @torch.no_grad()

@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from scipy.stats import norm
 
-from forge.faces.imaging.decode import ops as batch
+from forge.faces.imaging import ops as batch
 
 BILINEAR = Image.Resampling.BILINEAR
 KEYS = torch.tensor([0, 1, -1, 2**62, -(2**63), 77])

@@ -88,8 +88,8 @@ class Play:
             "d_grad_norm": gradient_norm(self.trainer.method.discriminator.parameters()),
         }
         fresh = self.samples("fresh", self.ticks)
-        judge = aside(self.trainer.method.discriminator)
-        return Observed(self.trainer.step, self.trainer.kimg, readings, self.samples("fixed"), fresh, judge)
+        discriminate = aside(self.trainer.method.discriminator)
+        return Observed(self.trainer.step, self.trainer.kimg, readings, self.samples("fixed"), fresh, discriminate)
 
     def tick(self) -> Health:
         return self.monitor.observe(self.observed())
@@ -167,10 +167,10 @@ def test_resume_makes_the_same_decisions_to_the_bit():
 def test_looking_changes_nothing():
     play = Play(network={"discriminator_norm": "batch"})
     before = {name: tensor.clone() for name, tensor in play.trainer.pack().items()}
-    judge = aside(play.trainer.method.discriminator)
+    discriminate = aside(play.trainer.method.discriminator)
     images = torch.rand(32, 3, 16, 16)
-    first = judge(images)
-    assert torch.equal(first, judge(images)) and not first.requires_grad
+    first = discriminate(images)
+    assert torch.equal(first, discriminate(images)) and not first.requires_grad
     assert all(torch.equal(tensor, before[name]) for name, tensor in play.trainer.pack().items())
     assert torch.equal(
         first, play.trainer.method.discriminator(images).detach()

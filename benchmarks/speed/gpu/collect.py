@@ -61,7 +61,7 @@ def collect(runs: Sequence[GpuRun]) -> Table:
 
 
 def winners(table: Table, group: str) -> dict[str, Execution]:
-    """How each network is fastest in training, where both eager steps and graphs were measured.
+    """Return the fastest execution of each network in training, where both eager steps and graphs were measured.
 
     Args:
         table: of `collect`.

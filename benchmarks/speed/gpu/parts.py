@@ -14,8 +14,22 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.speed.gpu.detectors import measure_compiled_detectors, measure_detectors
 from benchmarks.speed.gpu.record import GpuFigure, Recorder
+from benchmarks.speed.gpu.scale import scale_of
+from benchmarks.speed.gpu.synthesis import measure_synthesis
 from benchmarks.speed.gpu.timing import rate
+from benchmarks.speed.gpu.trainings import measure_compiled_trainings, measure_trainings
+from benchmarks.speed.gpu.zoo import (
+    PUBLISHING,
+    best_rate,
+    finished_or_newest,
+    keep,
+    kimg_for,
+    measure_quality,
+    prepare_faces,
+    train_for,
+)
 from forge.core.compute import Compute, choose_device
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -25,7 +39,7 @@ UNMEASURED = 500.0  # images per second of a training whose speed could not be m
 
 @dataclass(frozen=True)
 class Setting:
-    """Where and how a part runs.
+    """Device, folders and limits of a part.
 
     Attributes:
         device: of the run.
@@ -103,37 +117,28 @@ _OUTCOME_OF_WORKER = re.compile(rf"\[gw\d+\] \[ *\d+%\] {_OUTCOMES} (?P<test>\S+
 
 
 def outcome_in(line: str) -> tuple[str, str] | None:
-    """What a line of `pytest -v` says: "passed", "failed", "error" or "skipped", and the test; None for other lines."""
+    """Parse a line of `pytest -v`: "passed", "failed", "error" or "skipped", and the test; None for other lines."""
     match = _OUTCOME.match(line) or _OUTCOME_OF_WORKER.match(line)
     return (match["outcome"].lower(), match["test"]) if match else None
 
 
 def trainings(recorder: Recorder, setting: Setting) -> None:
     """Speed of trainings."""
-    from benchmarks.speed.gpu.trainings import measure_trainings
-
     measure_trainings(recorder, setting.device)
 
 
 def detectors(recorder: Recorder, setting: Setting) -> None:
     """Speed of fits and of scoring."""
-    from benchmarks.speed.gpu.detectors import measure_detectors
-
     measure_detectors(recorder, setting.device)
 
 
 def synthesis(recorder: Recorder, setting: Setting) -> None:
     """Speed of synthesis."""
-    from benchmarks.speed.gpu.synthesis import measure_synthesis
-
     measure_synthesis(recorder, setting.device)
 
 
 def compiled(recorder: Recorder, setting: Setting) -> None:
     """torch.compile, where it is tried."""
-    from benchmarks.speed.gpu.detectors import measure_compiled_detectors
-    from benchmarks.speed.gpu.trainings import measure_compiled_trainings
-
     measure_compiled_trainings(recorder, setting.device)
     measure_compiled_detectors(recorder, setting.device)
 
@@ -142,9 +147,6 @@ def zoo(name: str, resolution: int) -> Callable[[Recorder, Setting], None]:
     """The part that trains a generator for as long as its time allows, and keeps it."""
 
     def run(recorder: Recorder, setting: Setting) -> None:
-        from benchmarks.speed.gpu.scale import scale_of
-        from benchmarks.speed.gpu.zoo import PUBLISHING, best_rate, keep, kimg_for, prepare_faces, train_for
-
         faces = prepare_faces(setting.pack, setting.work, resolution, setting.device, setting.workers)
         recorder.fact("faces", {"name": faces.card.name, "digest": faces.card.digest, "splits": faces.card.splits})
         kimg = scale_of(setting.device).kimg
@@ -166,8 +168,6 @@ def quality(name: str, resolution: int) -> Callable[[Recorder, Setting], None]:
     """The part that measures a kept generator's forgeries beside the reference."""
 
     def run(recorder: Recorder, setting: Setting) -> None:
-        from benchmarks.speed.gpu.zoo import finished_or_newest, measure_quality, prepare_faces
-
         faces = prepare_faces(setting.pack, setting.work, resolution, setting.device, setting.workers)
         training = finished_or_newest(setting.work / f"{name}-{resolution}")
         measure_quality(recorder, training, faces, setting.device, setting.work)

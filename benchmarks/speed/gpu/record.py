@@ -45,7 +45,7 @@ class GpuFigure(BaseModel):
 
     @property
     def key(self) -> tuple[str, str, int]:
-        """What modes are compared within."""
+        """Task, network and resolution; modes are compared within them."""
         return self.task, self.network, self.resolution
 
 

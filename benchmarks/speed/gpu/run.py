@@ -33,19 +33,11 @@ from forge.core.files import read_json, write_json
 SCHEMA_VERSION = 1
 REFRESH = 2.0  # seconds between looks at what a running part has left
 RESERVE = {True: 25.0, False: 5.0}  # seconds kept for the quality of the last training, on a GPU and on a CPU
-NEEDED = {  # modules that a part imports, by the first word of its name
-    "trainings": ("trainings",),
-    "detectors": ("detectors",),
-    "synthesis": ("synthesis",),
-    "compiled": ("trainings", "detectors"),
-    "zoo": ("zoo",),
-    "quality": ("zoo",),
-}
 ROOT = Path(__file__).resolve().parents[3]
 
 
 class PartResult(BaseModel):
-    """What became of a part.
+    """Outcome of a part.
 
     Attributes:
         status: "done", "failed" (by itself), "cut" (killed at its limit), "running".
@@ -93,7 +85,7 @@ class GpuRun(BaseModel):
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What the first part tells of the device; empty if it failed."""
+        """Facts about the device from the first part; empty if it failed."""
         return self.parts["facts"].record.facts if "facts" in self.parts else {}
 
     @classmethod
@@ -138,9 +130,8 @@ class Runner:
             started=datetime.now(UTC).isoformat(timespec="seconds"), budget=budget, device=device, pack=digest
         )
         self._context = multiprocessing.get_context("forkserver")
-        # imported once for all parts that need it
-        modules = {module for part in self._parts for module in NEEDED.get(part.name.partition(" ")[0], ())}
-        self._context.set_forkserver_preload([f"benchmarks.speed.gpu.{name}" for name in ("parts", *sorted(modules))])
+        # imports torch once for all parts
+        self._context.set_forkserver_preload(["benchmarks.speed.gpu.parts"])
         self._beside: list[tuple[Part, ForkServerProcess, float]] = []
 
     @property
@@ -225,9 +216,10 @@ def _play(name: str, record_file: Path, setting: Mapping[str, Any], log: Path) -
     print(f"== {name}, at most {setting['seconds']:.0f} s", flush=True)
     recorder = Recorder(record_file)
     try:
+        # import torch; the server of forks has imported them already
         import torch
 
-        from benchmarks.speed.gpu.parts import Setting, run_part  # the server of forks has imported it
+        from benchmarks.speed.gpu.parts import Setting, run_part
 
         device = torch.device(setting["device"])
         run_part(name, recorder, Setting(**{**setting, "device": device}))

@@ -26,7 +26,7 @@ LABEL = "letter"  # label column of the noise sets
 
 @dataclass(frozen=True)
 class Scale:
-    """What is measured on a device, and how large.
+    """Sizes of the measurements on a device.
 
     Attributes:
         preset: whose networks and batches are used.
@@ -80,7 +80,7 @@ CPU = Scale(
 
 
 def scale_of(device: torch.device) -> Scale:
-    """What is measured on this device."""
+    """Return the sizes of the measurements on a device."""
     return GPU if device.type == "cuda" else CPU
 
 

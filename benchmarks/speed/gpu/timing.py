@@ -50,7 +50,7 @@ def rate(
 
 @dataclass(frozen=True)
 class Profile:
-    """What a GPU does while steps are played.
+    """Profile of a GPU during training steps.
 
     Attributes:
         busy: share of the time in which at least one kernel or copy runs.

@@ -183,7 +183,7 @@ def _metadata_of(opened: ImageFile.ImageFile) -> tuple[str, ...]:
 
 
 def _container(data: bytes) -> str:
-    """What a file that is no image of `FORMATS` is, by its first bytes."""
+    """Name the format of a file that is no image of `FORMATS`, by its first bytes."""
     if data[4:8] == b"ftyp":
         photo = data[8:12] in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
         return "a HEIC photo; convert it to PNG or JPEG" if photo else "a video; extract its frames as PNG"
@@ -213,7 +213,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _is_plain(image: Image.Image) -> bool:
-    """Whether the header says that pixels need no conversion of several copies."""
+    """Return whether the header says that pixels need no conversion through several copies."""
     return image.mode in _PLAIN_MODES and "transparency" not in image.info
 
 

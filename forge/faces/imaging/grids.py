@@ -25,7 +25,7 @@ def grid(faces: Images, *, columns: int = 8, gap: int = GAP) -> Image.Image:
 
     Args:
         faces: uint8 [n, H, W, 3].
-        columns: faces a row.
+        columns: faces per row.
         gap: white pixels between faces.
 
     Returns:
@@ -61,7 +61,7 @@ def write_grid(path: Path, faces: Images, *, columns: int = 8, source: str = mar
     Args:
         path: of the file.
         faces: uint8 [n, H, W, 3].
-        columns: faces a row.
+        columns: faces per row.
         source: as in `write_picture`.
     """
     with replacing(path) as temporary:
@@ -81,7 +81,7 @@ def sheet(
 
     Args:
         faces: uint8 [n, H, W, 3], row by row.
-        columns: faces a row.
+        columns: faces per row.
         caption: above everything; may have several lines.
         titles: one above each column; none: no such line.
         labels: one to the left of each row; none: no such margin.

@@ -4,7 +4,7 @@ An image gets the same bytes alone, in any batch and on any device: filter weigh
 every sum of products is exact in float64 whatever its order, noise is a hash of a key an image, JPEG always Pillow's.
 Filters are applied as matrices, which suits faces (some hundred pixels a side) and grows with the cube of the side.
 
-Parameters are one number, or one number an image: a tensor [N] on the CPU.
+Parameters are one number, or one number per image: a tensor [N] on the CPU.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def jpeg(images: Tensor, quality: int | Tensor, *, workers: int | None = None) -
     Args:
         images: uint8 [N, H, W, 3].
         quality: 1..100.
-        workers: threads; by default one a core.
+        workers: threads; by default one per core.
 
     Returns:
         A new tensor like `images`.

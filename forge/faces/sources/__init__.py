@@ -79,7 +79,7 @@ def _layout(folder: Path) -> str:
 
 
 def _open(path: Path, options: dict[str, Any]) -> FaceSet:
-    from forge.faces.faceset import FaceSet
+    from forge.faces.faceset import FaceSet  # imports pyarrow and pandas
 
     if options:
         raise InputError(

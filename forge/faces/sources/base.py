@@ -1,4 +1,4 @@
-"""Base class of face sources: an ordered list of items that worker processes can read."""
+"""Base class of the sources of faces: an ordered list of items that worker processes can read."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Source(ABC):
         """A cheap digest of the contents, 64 hexadecimal digits, for cache keys."""
 
     def settings(self) -> dict[str, Any]:
-        """What tells this source from others of its name, JSON values for the card."""
+        """Return the JSON values that identify this source among others of its name, for the card."""
         return {}
 
     def identity(self) -> str:
@@ -248,7 +248,7 @@ def _walk(root: Path, folder: Path, entered: set[tuple[int, int]]) -> Iterator[s
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry is a folder or a link to one."""
+    """Return whether an entry is a folder or a link to one."""
     try:
         return entry.is_dir()
     except OSError:  # a link to itself

@@ -45,7 +45,7 @@ class CelebASource(FileSource):
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
-        """Whether a folder has this layout."""
+        """Return whether a folder has this layout."""
         return any((folder / IMAGES).is_dir() and (folder / IDENTITIES).is_file() for folder in (root, root / "celeba"))
 
     @cached_property

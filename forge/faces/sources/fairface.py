@@ -47,7 +47,7 @@ class FairFaceSource(FileSource):
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
-        """Whether a folder has this layout."""
+        """Return whether a folder has this layout."""
         return any((root / part).is_dir() and _label_file(root, part).is_file() for part in ("train", "val"))
 
     @cached_property

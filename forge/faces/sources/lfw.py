@@ -49,7 +49,7 @@ class LFWSource(FileSource):
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
-        """Whether a folder has this layout, or one below it where unpacking puts it."""
+        """Return whether a folder, or the one below it that unpacking makes, has this layout."""
         return _people_folder(root) is not None
 
     @cached_property
@@ -77,7 +77,7 @@ def _people_folder(root: Path) -> Path | None:
 
 
 def _holds_people(root: Path) -> bool:
-    """Whether the first folders hold photos named after them, and nothing else."""
+    """Return whether the first folders hold only photos that are named after them."""
     if not root.is_dir():
         return False
     try:

@@ -90,7 +90,7 @@ class RenderedSource(Source):
 
 @cache
 def _renderer_digest() -> str:
-    # its program is its version: nobody can forget to raise a number
+    # the digest of the code is the version: no number has to be raised
     folder = Path(__file__).resolve().parents[2] / "rendering"
     return digest_json([digest_file(path) for path in sorted(folder.glob("*.py"))])
 

@@ -1,1 +1,1 @@
-"""Callbacks of a training; one class a file, each a `forge.training.trainer.Callback`."""
+"""Callbacks of a training; one class per file, each a `forge.training.trainer.Callback`."""

@@ -122,7 +122,7 @@ class WatchHealth(Callback):
                 readings=trainer.values | dict(interval),
                 fixed=trainer.images(network, SAMPLES, "grid"),
                 fresh=fresh,
-                discriminator=trainer.method.judge(fresh),
+                discriminator=trainer.method.discriminate(fresh),
             )
         )
         action = decide(health, self._settings, self._roll_backs)

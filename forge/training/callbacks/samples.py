@@ -25,7 +25,7 @@ class WriteSamples(Callback):
         self._folder, self._events = training.work / "samples", events
 
     def note(self) -> str:
-        """Where the newest grid lies."""
+        """Return a note with the path of the newest grid; empty before the first one."""
         newest = self._folder / "newest.png"
         return f"samples: {newest}" if newest.is_file() else ""
 

@@ -24,7 +24,7 @@ class Tracker:
 
     def __init__(self, folder: Path) -> None:
         try:
-            from torch.utils.tensorboard import SummaryWriter
+            from torch.utils.tensorboard import SummaryWriter  # an extra, which may be missing
         except ImportError as error:
             raise InputError("--track needs the package tensorboard: pip install tensorboard") from error
         self._writer: Any = SummaryWriter(str(folder))

@@ -29,7 +29,7 @@ SICK: tuple[State, ...] = ("diverged", *_SIGNS)
 
 
 class HealthSettings(BaseModel):
-    """When a training is called sick, and what happens then.
+    """Thresholds of the failure modes of a training, and the reaction to them.
 
     Ratios are to as many real images (`RealReference.real_baseline`).
     """
@@ -61,7 +61,7 @@ class HealthSettings(BaseModel):
 
 @dataclass(frozen=True)
 class Health:
-    """What a tick found; `dataclasses.asdict` of it is plain JSON.
+    """Result of one health check; `dataclasses.asdict` of it is plain JSON.
 
     Attributes:
         kimg: thousands of real images shown.
@@ -78,7 +78,7 @@ class Health:
 
 @dataclass(frozen=True)
 class Action:
-    """What the loop must do after a tick.
+    """Action of the loop after a health check.
 
     Attributes:
         step: continue; warn; stop; or roll back: to the last checkpoint of a healthy or warming tick, or to the
@@ -95,7 +95,7 @@ class Action:
 
 
 def decide(health: Health, settings: HealthSettings, roll_backs: int) -> Action:
-    """What to do after a tick.
+    """Return the action after a health check.
 
     Divergence stops the training under "warn" too, as nothing can come of it. Overfitting is never rolled back: the
     same images would be learned by heart again.
@@ -138,7 +138,7 @@ class Diagnosis:
         self._named: str | None = None  # the sickness of the last tick
 
     def state_dict(self) -> dict[str, Any]:
-        """What it remembers, as plain JSON."""
+        """Return the state as plain JSON."""
         return {
             "lasted": dict(self._lasted),
             "since": dict(self._since),
@@ -156,7 +156,7 @@ class Diagnosis:
 
     @property
     def clear(self) -> bool:
-        """Whether the last tick had no sign of any sickness."""
+        """Whether the last health check had no sign of a failure mode."""
         return not any(self._lasted.values())
 
     def name(self, readings: Mapping[str, float], *, step: int, kimg: float) -> Health:
@@ -199,7 +199,7 @@ class Diagnosis:
         return "warming", suspected or f"too early to say: {comparison}"
 
     def _lasts(self, sign: State) -> bool:
-        """Whether a sign makes a sickness: long enough without progress, or twice as long with it.
+        """Return whether a symptom has lasted long enough to be reported; twice as long where there is progress.
 
         Memory needs no lack of progress, and a sickness that was named keeps its name while its sign is there.
         """
@@ -269,7 +269,7 @@ def _percent(share: float) -> str:
 
 
 def not_finite(readings: Mapping[str, float], limit: float) -> str:
-    """Why numbers show divergence, in words; empty if they do not.
+    """Describe the divergence that the numbers show; empty if they show none.
 
     Args:
         readings: by name.

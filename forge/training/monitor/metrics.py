@@ -1,7 +1,7 @@
-"""Fidelity and diversity of forgeries: cheap numbers for every observation of a training.
+"""Cheap similarity and diversity metrics of forged images, for every check of a training.
 
 Everything is computed from small copies of the images (16 px pixels, and 1024 random features of 32 px), with 256
-images a side, so that a look costs a tenth of a second on one core. The numbers are for watching a training, not for
+images per side, so that a look costs a tenth of a second on one core. The numbers are for watching a training, not for
 publishing: each is read against the same number of real images that are not the reference (`real_baseline`).
 """
 
@@ -114,7 +114,7 @@ def k_means(points: Tensor, count: int, seed: int, *, rounds: int = 10) -> Tenso
 
 @dataclass(frozen=True)
 class Look:
-    """What one look at a set of images says; every number but the first two is a share.
+    """Metrics of a set of images against the reference; every number but the first two is a share.
 
     Attributes:
         diversity: mean distance of two images (16 px, root mean square of -1..1).
@@ -195,7 +195,7 @@ class RealReference:
         )
 
     def tell_apart(self, forged: Tensor, reals: Tensor) -> float:
-        """How often a small classifier is right that learned from one half and is tested on the other.
+        """Return the accuracy of a small classifier that learned from one half and is tested on the other.
 
         It is ridge regression on the random features and their squares.
 

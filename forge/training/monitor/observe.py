@@ -1,4 +1,4 @@
-"""The monitor of a training: checks the start, looks at the game and at its forgeries at every tick."""
+"""The monitor of a training: checks the start, measures discriminator and forgeries at every check."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _VISIBLE = 2 / 255  # one grey level, in units of -1..1
 
 @dataclass(frozen=True)
 class Observed:
-    """What the loop hands over at a tick.
+    """Inputs of a health check.
 
     Attributes:
         step: steps played.
@@ -56,21 +56,21 @@ def aside(
 ) -> Callable[[Tensor], Tensor]:
     """A network to look through without touching it: no gradients, and a copy of its buffers (batch-norm statistics).
 
-    It stays in the mode it is in: in training mode it judges by the statistics of the batch, as in the game.
+    It stays in the mode it is in: in training mode it uses the statistics of the batch, as in a training step.
 
     Args:
         network: the discriminator.
-        autocast: makes the context it computes in, for the precision of the game.
+        autocast: makes the context it computes in, for the precision of the training.
     """
 
     @torch.no_grad()
-    def judge(images: Tensor) -> Tensor:
+    def discriminate(images: Tensor) -> Tensor:
         buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
         with autocast():
             output: Tensor = functional_call(network, buffers, (images,))
         return output.float()
 
-    return judge
+    return discriminate
 
 
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
@@ -178,11 +178,11 @@ class HealthMonitor:
 
     @property
     def clear(self) -> bool:
-        """Whether the last tick had no sign of any sickness: only such a state is worth returning to."""
+        """Whether the last health check had no sign of a failure mode: only such a state is worth returning to."""
         return self._diagnosis.clear
 
     def state_dict(self) -> dict[str, Any]:
-        """What must be saved with a checkpoint, as plain JSON (about 17 kB)."""
+        """Return the state for a checkpoint, as plain JSON (about 17 kB)."""
         fixed = None if self._fixed is None else base64.b64encode(self._fixed.numpy().tobytes()).decode()
         return {"diagnosis": self._diagnosis.state_dict(), "fixed": fixed}
 

@@ -21,14 +21,14 @@ from forge.training.losses import OBJECTIVES, gradient_penalty, path_lengths, ze
 from forge.training.monitor.observe import aside, gradient_norm
 from forge.training.settings import TrainingSettings
 from forge.training.steps.base import StepContext, TrainingMethod
-from forge.training.steps.setup import judges_jointly, move_network, trial_step
+from forge.training.steps.setup import accepts_joint_batch, move_network, trial_step
 from forge.training.task import Training
 
 ADAPT_EVERY = 4  # discriminator steps between changes of the augmentation probability, as in ADA
 
 
 class DiscriminatorStep(NamedTuple):
-    """What a discriminator step computes beside its loss.
+    """Outputs of a discriminator step beside its loss.
 
     Attributes:
         penalise: the gradient penalties.
@@ -42,7 +42,7 @@ class DiscriminatorStep(NamedTuple):
 
 
 class GeneratorStep(NamedTuple):
-    """What a generator step computes beside its loss.
+    """Outputs of a generator step beside its loss.
 
     Attributes:
         smooth: the path-length penalty.
@@ -91,7 +91,7 @@ class Adversarial(TrainingMethod):
         # path length; [4] sum and [5] number of D's accuracies since the health monitor asked
         self._scalars = torch.tensor([settings.first_probability, 0.0, 0.0, 0.0, 0.0, 0.0], device=self.device)
         share = context.share
-        self.joint = judges_jointly(self.discriminator, share.stop - share.start)
+        self.joint = accepts_joint_batch(self.discriminator, share.stop - share.start)
         # with one step of each, both are computed on the same forged images
         self._together = settings.d_steps == settings.g_steps == 1 and settings.share_forgeries
 
@@ -137,11 +137,11 @@ class Adversarial(TrainingMethod):
         }
 
     def scalars(self) -> Mapping[str, Tensor]:
-        """What adapts, and sums over steps."""
+        """Adaptive values, and sums over steps."""
         return {"scalars": self._scalars}
 
     def plan(self, step: int, *, measure: bool) -> AdversarialPlan:
-        """Which penalties are computed at this step."""
+        """Penalties that are computed at one step."""
         settings = self.settings
         penalties = settings.r1_gamma or settings.r2_gamma or settings.gradient_penalty
         adapts = settings.augment_target is not None
@@ -346,7 +346,7 @@ class Adversarial(TrainingMethod):
         self._scalars[4:].zero_()
         return {"d_accuracy": float(mean)}
 
-    def judge(self, forged: Tensor) -> Callable[[Tensor], Tensor]:
+    def discriminate(self, forged: Tensor) -> Callable[[Tensor], Tensor]:
         """The discriminator with logits above 0 for real, whatever the objective's boundary is."""
         look = aside(self.discriminator, lambda: self.training.compute.autocast(self.context.precision))
         boundary = self.objective.boundary

@@ -53,7 +53,7 @@ class StepRandom:
 
 @dataclass(frozen=True)
 class StepContext:
-    """What the loop gives a method.
+    """Inputs of a training method from the loop.
 
     Attributes:
         training: what is trained, on what.
@@ -71,7 +71,7 @@ class StepContext:
 
     @property
     def device(self) -> torch.device:
-        """Where the training computes."""
+        """Device of the training."""
         return self.training.compute.torch_device
 
     @property
@@ -115,7 +115,7 @@ class TrainingMethod(ABC):
 
     @property
     def capturable(self) -> bool:
-        """Whether a CUDA graph may replay a step: it never seeds torch, and reads no value back from the device."""
+        """Whether a CUDA graph may replay a step: a step never seeds torch, and reads no value back from the device."""
         return False
 
     @abstractmethod
@@ -127,7 +127,7 @@ class TrainingMethod(ABC):
         """All optimisers by name, which no network has."""
 
     def plan(self, step: int, *, measure: bool) -> Hashable:
-        """What distinguishes this step from others, e.g. that it computes a penalty; each plan gets its own CUDA graph.
+        """Return the key of a step's variant, e.g. that it computes a penalty; each variant gets a CUDA graph.
 
         Args:
             step: its number, from 0.
@@ -158,12 +158,12 @@ class TrainingMethod(ABC):
         return {}
 
     def inputs(self, count: int) -> tuple[Tensor, ...]:
-        """What the generator is called with to make `count` images, from torch's random state: latents, labels."""
+        """Draw the generator's inputs for `count` images from torch's random state: latents, labels."""
         training = self.context.training
         latents = training.architecture.latents(count, self.context.device)
         return (latents, *training.some_labels(count, self.context.device))
 
-    def judge(self, forged: Tensor) -> Callable[[Tensor], Tensor] | None:
+    def discriminate(self, forged: Tensor) -> Callable[[Tensor], Tensor] | None:
         """For the health monitor: images [N, 3, H, W] to logits [N], above 0 for real; None without a discriminator.
 
         Args:

@@ -1,4 +1,4 @@
-"""Networks of an adversarial training: put on the device, judged together or apart, tried for their memory."""
+"""Setup of the networks of an adversarial training: device, joint or separate batches, trial of their memory."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from forge.generators.layers import MinibatchDeviation
 from forge.training.task import Training
 
 
-def judges_jointly(discriminator: nn.Module, batch: int) -> bool:
-    """Whether real and forged images can be judged as one batch without learning of each other."""
+def accepts_joint_batch(discriminator: nn.Module, batch: int) -> bool:
+    """Return whether real and forged images can pass the discriminator as one batch without affecting each other."""
     for module in discriminator.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             return False
