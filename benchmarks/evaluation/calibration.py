@@ -1,4 +1,4 @@
-"""How far probabilities can be believed: pure functions of (label, probability), with the conventions of `metrics`.
+"""Calibration of probabilities: pure functions of (label, probability), with the conventions of `roc`.
 
 Every measure is at the prevalence of the set it is given, or with `balanced` at a prevalence of one half: each class
 then weighs the same whatever its size, so that sets of different balance compare.

@@ -1,6 +1,6 @@
-"""Intervals and paired tests for one detector on one test set, as the protocol (version 1) chooses them.
+"""Intervals and paired tests for one detector on one test set, and the choice between them by the protocol.
 
-`label`, `score` and their checks are those of `metrics`; `groups` and what is resampled are those of `resampling`.
+`label`, `score` and their checks are those of `roc`; `groups` and units are those of `resampling`.
 """
 
 from __future__ import annotations
@@ -76,9 +76,9 @@ def auc_delong(label: ArrayLike, score: ArrayLike, *, level: float = 0.95) -> In
     return delong_interval(components(label, score), level=level)
 
 
-def delong_interval(found: Components, *, level: float = 0.95) -> Interval:
-    """`auc_delong` of components that are known already."""
-    value, half = found.auc, two_sided(level) * math.sqrt(found.variance)
+def delong_interval(parts: Components, *, level: float = 0.95) -> Interval:
+    """Return `auc_delong` from computed components."""
+    value, half = parts.auc, two_sided(level) * math.sqrt(parts.variance)
     return Interval(max(0.0, value - half), min(1.0, value + half), "DeLong", level)
 
 
@@ -90,9 +90,9 @@ def delong_paired(label: ArrayLike, score_a: ArrayLike, score_b: ArrayLike, *, l
 def paired(a: Components, b: Components, *, level: float = 0.95) -> PairedDifference:
     """Paired DeLong test of two detectors whose components list the same images in the same order.
 
-    Where the variance of the difference vanishes (say, both separate perfectly) an interval of no width would claim
-    too much: then the two Newcombe intervals are combined instead (MOVER, Zou and Donner 2008; conservative, since it
-    ignores that the detectors saw the same images), and the variance is read off the side that faces zero.
+    Where the variance of the difference is zero (say, both separate perfectly) an interval of no width would be
+    overconfident: then the two Newcombe intervals are combined instead (MOVER, Zou and Donner 2008; conservative, since
+    it ignores that the detectors saw the same images), and the variance is read off the side that faces zero.
     """
     difference, z_level = a.auc - b.auc, two_sided(level)
     variance = Components(a.forged - b.forged, a.real - b.real).variance
@@ -100,7 +100,7 @@ def paired(a: Components, b: Components, *, level: float = 0.95) -> PairedDiffer
         low, high = (difference + side * z_level * math.sqrt(variance) for side in (-1, 1))
         interval = Interval(max(-1.0, low), min(1.0, high), "paired DeLong", level)
     else:
-        of_a, of_b = (auc_newcombe(one.auc, one.forged.size, one.real.size, level=level) for one in (a, b))
+        of_a, of_b = (auc_newcombe(parts.auc, parts.forged.size, parts.real.size, level=level) for parts in (a, b))
         low = max(-1.0, difference - math.hypot(a.auc - of_a.low, of_b.high - b.auc))
         high = min(1.0, difference + math.hypot(of_a.high - a.auc, b.auc - of_b.low))
         interval = Interval(low, high, "Newcombe, combined", level)
@@ -176,8 +176,8 @@ def auc_interval(
         return auc_bootstrap(forged, scores, groups=groups, level=level, resamples=resamples, seed=seed)
     if method == "DeLong":
         return auc_delong(forged, scores, level=level)
-    found = auc_newcombe(metrics.auc(forged, scores), units.in_forged, units.in_real, level=level)
-    return Interval(found.low, found.high, method, level)
+    interval = auc_newcombe(metrics.auc(forged, scores), units.in_forged, units.in_real, level=level)
+    return Interval(interval.low, interval.high, method, level)
 
 
 # --- Families of tests ------------------------------------------------------------------------------------------------

@@ -36,8 +36,8 @@ def proportion_interval(
     if not units.repeat:
         return wilson(int(hits.sum()), hits.size, level=level)
     if count < FEW_UNITS or share in (0.0, 1.0):
-        found = wilson(share * count, count, level=level)
-        return Interval(found.low, found.high, "Wilson over identities", level)
+        interval = wilson(share * count, count, level=level)
+        return Interval(interval.low, interval.high, "Wilson over identities", level)
     rows = np.bincount(units.of_row)
     good = np.bincount(units.of_row, weights=hits)
 

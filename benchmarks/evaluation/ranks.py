@@ -18,7 +18,7 @@ from forge.core.errors import InputError
 
 
 class Friedman(NamedTuple):
-    """Do the detectors differ at all?
+    """Friedman's test of equal mean ranks.
 
     Attributes:
         chi2: Friedman's statistic, corrected for ties; k - 1 degrees of freedom.
@@ -94,17 +94,17 @@ def cliques(mean_ranks: ArrayLike, difference: float) -> list[list[int]]:
     """
     ranks = np.asarray(mean_ranks, dtype=np.float64)
     order = np.argsort(ranks, kind="stable")
-    found, reached = [], 0
+    runs, reached = [], 0
     for start in range(order.size):
         end = int(np.searchsorted(ranks[order], ranks[order[start]] + difference, "left"))
         if end > reached and end - start > 1:
-            found.append([int(i) for i in order[start:end]])
+            runs.append([int(i) for i in order[start:end]])
         reached = max(reached, end)
-    return found
+    return runs
 
 
 def shared_ranks(values: Sequence[float], differ: ArrayLike) -> list[int]:
-    """Ranks in which all that cannot be told from the leader share its rank; among the rest the best leads again.
+    """Rank detectors: those not significantly different from the leader share its rank, and so on for the rest.
 
     Args:
         values: higher is better, shape [k].
@@ -126,18 +126,18 @@ def shared_ranks(values: Sequence[float], differ: ArrayLike) -> list[int]:
 
 
 def rank_intervals(values: Sequence[float], differ: ArrayLike) -> list[tuple[int, int]]:
-    """The ranks that the tests leave open to each: 1 + how many are significantly better, k - how many worse.
+    """Return the range of ranks of each: 1 + the number significantly better, k - the number significantly worse.
 
     With tests adjusted over all pairs (Holm), all true ranks lie in their intervals together with that confidence
     (Mogstad, Romano, Shaikh and Wilhelm 2024).
     """
     apart = _square(differ, len(values))
-    found = []
+    intervals = []
     for i, value in enumerate(values):
         better = sum(bool(apart[i, j]) for j in range(len(values)) if values[j] > value)
         worse = sum(bool(apart[i, j]) for j in range(len(values)) if values[j] < value)
-        found.append((1 + better, len(values) - worse))
-    return found
+        intervals.append((1 + better, len(values) - worse))
+    return intervals
 
 
 def _square(differ: ArrayLike, k: int) -> Bools:

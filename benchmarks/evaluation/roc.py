@@ -79,10 +79,11 @@ def check_scores(
     finite = np.isfinite(scores)
     if not finite.all():
         row = int(np.argmin(finite))
-        kind = "NaN" if np.isnan(scores[row]) else "infinite"
+        description = "NaN" if np.isnan(scores[row]) else "infinite"
         count = np.count_nonzero(~finite)
         raise InputError(
-            f"{name} is {kind} in row {row} ({count} of {scores.size} rows are not finite); score these images again"
+            f"{name} is {description} in row {row} ({count} of {scores.size} rows are not finite); score these images "
+            "again"
         )
     if name == "probability":
         outside = np.flatnonzero((scores < 0) | (scores > 1))

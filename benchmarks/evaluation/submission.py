@@ -1,7 +1,7 @@
-"""Detectors that we cannot run: their scores of a suite's test images, from a file.
+"""Scores of external detectors on the test images of a suite, from a file.
 
-The images of a suite carry neutral names, digests that say nothing of their class (`image_name`). A file gives one
-score an image; from that and the suite's own rows come rows like those of every other detector, trained "elsewhere".
+The images of a suite carry neutral names, digests that do not reveal their class (`image_name`). A file gives one
+score per image; from that and the suite's own rows come rows like those of every other detector, trained "elsewhere".
 """
 
 from __future__ import annotations

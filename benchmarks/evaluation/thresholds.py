@@ -1,4 +1,4 @@
-"""What detectors do at their stored thresholds, beside the AUC by which they are ranked.
+"""Metrics at the stored thresholds of detectors, beside the AUC by which they are ranked.
 
 AUC needs no threshold, so that a detector can lead by AUC while the threshold that it fixed on validation images calls
 nothing forged on generators that it has not seen.

@@ -32,8 +32,8 @@ class Condition(StrEnum):
     @classmethod
     def _missing_(cls, value: object) -> Condition | None:
         """Read the words of protocol 1 in stored results."""
-        column = PROTOCOL_1_COLUMNS.get(value) if isinstance(value, str) else None
-        return cls(column.condition) if column else None
+        earlier = PROTOCOL_1_COLUMNS.get(value) if isinstance(value, str) else None
+        return cls(earlier.condition) if earlier else None
 
     UNSEEN = (
         "unseen",

@@ -156,7 +156,7 @@ def _tidy(reports: Path) -> None:
 
 
 def _same(source: Path, target: Path) -> bool:
-    """Whether a report is there already, whatever else lies beside its files."""
+    """Return whether the folder holds a report, with or without other files."""
     wanted = {file.relative_to(source).as_posix() for file in source.rglob("*") if file.is_file()}
     if wanted != written_files(target) - {_PRINTED}:
         return False
@@ -164,7 +164,7 @@ def _same(source: Path, target: Path) -> bool:
 
 
 def _others(folder: Path) -> list[str]:
-    """What no run wrote: files, links, and folders with nothing in them, but for those that reports have."""
+    """List files, links and empty folders that no run wrote; folders of reports excepted."""
     written = written_files(folder)
     entries = [path for path in sorted(folder.rglob("*")) if path.is_symlink() or not path.is_dir() or _is_empty(path)]
     return [name for path in entries if (name := path.relative_to(folder).as_posix()) not in {*written, "figures"}]
@@ -197,7 +197,7 @@ def _keep_others(target: Path, fresh: Path) -> None:
 
 
 def _taken(fresh: Path, name: str) -> bool:
-    """Whether a new report has something at a path, or a file where the path needs a folder."""
+    """Return whether a new report has a file at a path, or a file in place of one of its folders."""
     parents = [fresh / parent for parent in Path(name).parents if parent != Path()]
     return os.path.lexists(fresh / name) or any(parent.exists() and not parent.is_dir() for parent in parents)
 

@@ -1,6 +1,6 @@
-"""What handling leaves in an image file: JPEG grids, clipped levels, borders, corner marks, grey colour, metadata.
+"""Handling cues of an image file: JPEG grids, clipped levels, borders, corner marks, grey colour, metadata.
 
-These cues say how a file was saved, cropped, marked or converted, and nothing about who or what is pictured. They are
+These cues depend on how a file was saved, cropped, marked or converted, and not on its content. They are
 measured on the file's own pixels, before a photo is cropped and resized for a detector.
 """
 

@@ -45,7 +45,7 @@ class ControlledTest:
 
     @property
     def same_generator(self) -> bool:
-        """Whether the forgeries are of the generator that the discriminator was trained against."""
+        """True where the forgeries are of the generator that the discriminator was trained against."""
         return self.cell.tested_on == source(self.cell)
 
     @property
