@@ -34,7 +34,9 @@ def auc_resamples(
     integer = np.int32 if forged.size < 2**29 else np.int64  # holds twice the number of reals
 
     def ranks(of_real: Ints) -> tuple[Ints, Ints]:
-        """The weight of the reals below each forged row, tied ones half, and of all reals; twice that with ties."""
+        """Return the weight of the reals below each forged row, tied ones half, and of all reals; doubled with ties."""
+        # below[:, i] is the weight of the i lowest reals: a look-up of `lower` counts the reals strictly below a
+        # forged row, one of `upper` those tied with it too; their sum is twice the midrank, so no half is lost
         below = np.zeros((len(of_real), of_real.shape[1] + 1), integer)
         np.cumsum(of_real, axis=1, out=below[:, 1:])
         reals = below[:, -1].astype(np.int64)
@@ -50,6 +52,7 @@ def auc_resamples(
             return np.asarray(wins / (reals * lower.size))
         weight = weights_of_units(draws)
         of_forged = forged_of(weight)
+        # Mann-Whitney U of the resample is the sum over forged rows of weight times rank; int64 keeps it exact
         rank, reals = ranks(real_of(weight))
         wins = np.einsum("ij,ij->i", rank, of_forged, dtype=np.int64)
         return np.asarray(wins / (reals * of_forged.sum(axis=1, dtype=np.int64)))
@@ -131,7 +134,9 @@ def eer_bootstrap(
     counts = _roc_counts(forged, scores, units)
 
     def values(draws: Draws) -> Floats:
+        # operating points of each resample; the padding is the point (0, 0) before the first threshold
         tpr, fpr = (np.pad(side / side[:, -1:], ((0, 0), (1, 0))) for side in counts(draws))
+        # FPR - FNR rises from -1 to 1; the EER lies on the segment whose ends have opposite signs
         excess = fpr + tpr - 1
         after = np.argmax(excess >= 0, axis=1)[:, None]
         (x0, x1), (e0, e1) = (
@@ -176,6 +181,7 @@ def tpr_band(
         tp, fp = counts(draws)
         tpr = np.zeros((len(tp), fpr.size))
         for i in range(len(tp)):  # the step curve: 0 before the first threshold
+            # number of thresholds whose false positives do not exceed the bound; 1e-9 absorbs rounding of the product
             reached = np.searchsorted(fp[i], fpr * fp[i, -1] + 1e-9, "right")
             tpr[i] = np.concatenate([[0], tp[i]])[reached] / tp[i, -1]
         return tpr
@@ -194,6 +200,7 @@ def _roc_counts(forged: Bools, scores: Floats, units: Units) -> Callable[[Draws]
     ends = np.flatnonzero(np.append(np.diff(scores[::-1]) != 0, True))  # the last row of each threshold
 
     def counts(draws: Draws) -> tuple[Ints, Ints]:
+        # a row's weight is that of its unit: an identity is drawn with all of its rows or not at all
         rows = weights_of_units(draws).take(unit_falling, axis=1)
         tp, fp = (np.cumsum(rows * of_class, axis=1)[:, ends] for of_class in (forged_falling, ~forged_falling))
         return tp, fp
@@ -222,6 +229,7 @@ def _with_outliers(
     metric: Callable[[Bools, Floats], float | None], forged: Bools, scores: Floats, units: Units, z: float
 ) -> Iterator[float | None]:
     yield metric(forged, scores)
+    # z^2 units, expressed in rows at the class's mean number of rows per unit, at the lowest and the highest score
     for target, count in ((False, units.in_real), (True, units.in_forged)):
         rows = math.ceil(z * z * np.count_nonzero(forged == target) / count)
         for score in (scores[0], scores[-1]):

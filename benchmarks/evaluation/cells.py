@@ -82,6 +82,7 @@ def cells_of(scores: pd.DataFrame, protocol: Protocol | None = None) -> dict[str
         for tested_on, group in forged:
             column = column_of(training, tested_on, perturbation, grid)
             if column:
+                # elsewhere the column and the tested generator determine the train set
                 named_by = trained_on if column in (Condition.MATRIX, "cross") else ""
                 where = Where(named_by, tested_on, perturbation, seed)
                 cell = _cell(where, trained_on, real, group, ordered)
@@ -165,6 +166,7 @@ def _fits(
         number, known = pd.factorize(values_of, sort=True)  # "" is the first generator
         names[column] = list(known)
         codes.append(number)
+    # one sort by fit, then by generator; each run of equal keys is one set of images
     order = np.lexsort(codes[::-1])
     key = np.stack([code[order] for code in codes], axis=1)
     starts = np.flatnonzero(np.r_[True, (key[1:] != key[:-1]).any(axis=1)]) if len(key) else np.empty(0, np.intp)
@@ -198,19 +200,23 @@ def _units(test: pd.DataFrame) -> Ints:
     forged = test["generator"].to_numpy() != ""
     parts = [pd.factorize(test[column])[0].astype(np.int64) for column in ("generator", "source", "sample_id")]
     parts.append(np.where(forged, pd.factorize(test["seed"])[0] + 1, 0).astype(np.int64))
+    # mixed-radix number of the columns, factorized after each step so that it cannot overflow
     image = parts[0]
     for part in parts[1:]:
         image = pd.factorize(image * (int(part.max(initial=0)) + 1) + part)[0].astype(np.int64)
     who = test["identity"].replace("", np.nan) if len(test) else test["identity"]
     person = pd.factorize(who)[0].astype(np.int64)  # -1 where unknown
+    # people are numbered after all images, so that no person shares a number with an image
     return np.where(person >= 0, image.max(initial=0) + 1 + person, image).astype(np.intp)
 
 
 def _cell(where: Where, trained_on: str, real: _Images, forged: _Images, ordered: NDArray[np.float64]) -> Scored:
     m, n = forged.scores.size, real.scores.size
     below, lower = twice_below(forged.scores, ordered), twice_below(real.scores, np.sort(forged.scores))
+    # placements of each image in the other class; halves come from ties, hence twice the counts
     parts = Components(below / (2 * n), (2 * m - lower) / (2 * m))
     units = np.concatenate([real.units, forged.units])
+    # (component - AUC) / sqrt(size (size - 1)): the squares add up to DeLong's variance, S10 / m + S01 / n
     adds = [(part - parts.auc) / math.sqrt(max(1, part.size * (part.size - 1))) for part in (parts.real, parts.forged)]
     return Scored(where, trained_on, parts.auc, _interval(parts, real, forged, units), np.concatenate(adds), units)
 

@@ -62,6 +62,7 @@ def components(label: ArrayLike, score: ArrayLike) -> Components:
     n = forged.size - m
     if min(m, n) < 2:
         raise InputError(f"DeLong's variance needs 2 images of each class, got {m} forged and {n} real")
+    # placements are twice the counts, so that ties stay integers; dividing by twice the other class's size gives shares
     of_forged, of_real = placements(forged, scores)
     return Components(of_forged / (2 * n), of_real / (2 * m))
 
@@ -95,6 +96,7 @@ def paired(a: Components, b: Components, *, level: float = 0.95) -> PairedDiffer
     it ignores that the detectors saw the same images), and the variance is read off the side that faces zero.
     """
     difference, z_level = a.auc - b.auc, two_sided(level)
+    # components of the difference: their variance contains the covariance of both AUCs
     variance = Components(a.forged - b.forged, a.real - b.real).variance
     if variance > 1e-24:  # components are multiples of 1 / 2n: anything below is rounding
         low, high = (difference + side * z_level * math.sqrt(variance) for side in (-1, 1))
@@ -104,6 +106,7 @@ def paired(a: Components, b: Components, *, level: float = 0.95) -> PairedDiffer
         low = max(-1.0, difference - math.hypot(a.auc - of_a.low, of_b.high - b.auc))
         high = min(1.0, difference + math.hypot(of_a.high - a.auc, b.auc - of_b.low))
         interval = Interval(low, high, "Newcombe, combined", level)
+        # variance for which a symmetric interval would have this end, so that z and p agree with the interval
         variance = ((difference - low if difference > 0 else high - difference) / z_level) ** 2
     z = difference / math.sqrt(variance)
     return PairedDifference(difference, variance, z, normal_p(z), interval)
@@ -192,6 +195,7 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     p = np.asarray(p_values, dtype=np.float64)
     if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
         raise InputError("p-values must be a list of numbers in [0, 1]; NaN is not one")
+    # the i-th smallest of n is multiplied by n - i; the running maximum keeps the order of the p-values
     order = np.argsort(p)
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1)))

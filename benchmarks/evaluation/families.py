@@ -59,10 +59,12 @@ def new_family(means: ArrayLike, covariance: ArrayLike, *, level: float = 0.95) 
     if count < 2 or errors.shape != (count, count):
         raise InputError(f"an interval over families needs two families and their covariance, got {count}")
     scatter = float(values.var(ddof=1)) / count
+    # mean covariance of two families: the error of the shared real images, which s^2 cannot contain
     common = max(0.0, float(errors.sum() - np.trace(errors)) / (count * (count - 1)))
     variance, value = scatter + common, float(values.mean())
     if variance == 0:  # all families agree and no image is in doubt
         return FamilyInterval(value, value, 0.0 if value else 1.0, count)
+    # Satterthwaite: only `scatter` is estimated, with count - 1 degrees
     freedom = (count - 1) * (variance / scatter) ** 2 if scatter > 0 else _NORMAL
     half, p = 0.0, 0.0
     # more degrees of freedom may shrink t by more than the shared errors add: never narrower than without them

@@ -112,6 +112,8 @@ def covariance(units: Sequence[Ints], influences: Sequence[Floats]) -> Floats:
 
     if len(units) != len(influences) or any(u.shape != i.shape for u, i in zip(units, influences, strict=True)):
         raise InputError("units and influences must list the same rows for the same AUCs")
+    # sparse table of AUCs x units; entries of one unit (an identity with several images) are summed, and the product
+    # with its transpose sums influence_i influence_j over the units that both AUCs share
     row = np.repeat(np.arange(len(units)), [len(unit) for unit in units])
     column = np.concatenate(units)
     if column.size and (column.min() < 0 or column.max() > 8 * column.size):  # far apart: numbered anew
@@ -134,12 +136,14 @@ def combine(estimates: Estimates, weights: ArrayLike) -> Mean:
         weights: of each, shape [k]: 1/k for their mean; negative ones make a difference.
     """
     w = np.asarray(weights, dtype=np.float64)
+    # a negative weight exchanges the ends: the lower end of -AUC is minus the upper end of the AUC
     if w.shape != estimates.value.shape:
         raise InputError(f"one weight per AUC: {w.size} weights for {estimates.value.size}")
     below, above = estimates.value - estimates.low, estimates.high - estimates.value
     value = float(w @ estimates.value)
     low = value - _length(estimates.covariance, w * np.where(w > 0, below, above))
     high = value + _length(estimates.covariance, w * np.where(w > 0, above, below))
+    # distance to the end nearer to zero, in units of z: p = 0.05 exactly where that end touches zero
     facing = value - low if value > 0 else high - value
     z = two_sided(estimates.level) * abs(value) / facing if facing > 0 else math.inf if value else 0.0
     return Mean(value, low, high, normal_p(z))
@@ -159,6 +163,8 @@ def seed_variance(estimates: Estimates, weights: ArrayLike) -> SeedVariance:
     """Return the variance of a sum of AUCs between seeds, and the part due to images; arguments as `over_seeds`."""
     w = np.atleast_2d(np.asarray(weights, dtype=np.float64))
     seeds, of_images = len(w), w @ estimates.covariance @ w.T
+    # images that all seeds share (the reals) shift all sums alike and add nothing to their variance: E[sample variance]
+    # is the mean of the variances minus the mean of the covariances
     shared = (of_images.sum() - np.trace(of_images)) / (seeds * (seeds - 1))
     return SeedVariance(float((w @ estimates.value).var(ddof=1)), max(0.0, float(np.trace(of_images) / seeds - shared)))
 
@@ -190,7 +196,9 @@ def over_seeds(estimates: Estimates, weights: ArrayLike, pool: Pool | None = Non
     of_seeds = max(0.0, between - variance_of_seeds.images)
     z, halves, ps = two_sided(estimates.level), [], []
     for half in (image.value - image.low, image.high - image.value):
+        # each end has its own variance, since intervals of AUCs near 1 are asymmetric
         variance = (half / z) ** 2 + of_seeds / seeds
+        # Satterthwaite: only the part `between / seeds` of the variance is estimated, with `freedom` degrees
         of_sum = freedom * (variance * seeds / between) ** 2 if of_seeds > 0 else math.inf
         curve = stats.t(of_sum) if math.isfinite(of_sum) else stats.norm()
         halves.append(float(curve.ppf(0.5 + estimates.level / 2)) * math.sqrt(variance))

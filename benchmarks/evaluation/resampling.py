@@ -57,6 +57,7 @@ class Units(NamedTuple):
 def units_of(forged: Bools, code: Ints) -> Units:
     """Number the units by stratum and then by first row, so that sorted rows meet their units in memory order."""
     _, first, code = np.unique(code, return_index=True, return_inverse=True)
+    # stratum 0: real rows only, 1: rows of both classes, 2: forged rows only
     has_forged = np.bincount(code, weights=forged) > 0
     has_real = np.bincount(code, weights=~forged) > 0
     stratum = np.where(has_forged & has_real, 1, np.where(has_forged, 2, 0))
@@ -133,6 +134,7 @@ def weights_of_units(draws: Draws) -> Ints:
     counts = []
     for drawn in draws:
         rows, size = drawn.shape
+        # shift the draws of each resample into a range of their own and count all resamples at once
         of_all = drawn + size * np.arange(rows, dtype=np.int32)[:, None]
         counts.append(counts_of(of_all.ravel(), rows * size).reshape(rows, size))
     return np.concatenate(counts, axis=1)

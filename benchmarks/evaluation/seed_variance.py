@@ -82,6 +82,7 @@ def pooled(variances: Sequence[SeedVariance], freedom: int, max_degrees: float) 
     if len(variances) < FEWEST:
         return None
     between, images = (np.array(of, dtype=np.float64) for of in zip(*variances, strict=True))
+    # mean excess of the observed variance over that of images: the contribution of seeds to an average detector
     of_seeds = max(0.0, float((between - images).mean()))
     expected = of_seeds + images
     if not (between > 0).any() or not (expected > 0).all():
@@ -89,8 +90,9 @@ def pooled(variances: Sequence[SeedVariance], freedom: int, max_degrees: float) 
     ratio = between / expected
     ratio = np.maximum(ratio, _TINY * (np.median(ratio) or ratio.max()))
     e = np.log(ratio) - digamma(freedom / 2) + math.log(freedom / 2)
+    # Smyth 2004, section 6.2: e has variance trigamma(f / 2) + trigamma(d / 2); what exceeds the first gives d
     scatter = float(e.var(ddof=1) - polygamma(1, freedom / 2))
-    if scatter <= 0:
+    if scatter <= 0:  # no more scatter than chi-squares of f degrees have: one common variance, d is infinite
         return Pool(of_seeds, float(ratio.mean()), math.inf, max_degrees)
     degrees = 2 * _trigamma_inverse(scatter)
     scale = math.exp(float(e.mean() + digamma(degrees / 2)) - math.log(degrees / 2))
@@ -118,6 +120,7 @@ def independent(values: ArrayLike) -> float:
     k = len(table)
     if k < 2:
         return float(k)
+    # two-way analysis of variance (detectors x seeds): the mean squares of seeds and of residuals give r
     common = k * float(table.mean(axis=0).var(ddof=1))
     rest = (k * float(table.var(axis=1, ddof=1).mean()) - common) / (k - 1)
     total = common + (k - 1) * rest
