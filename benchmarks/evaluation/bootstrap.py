@@ -20,7 +20,7 @@ from benchmarks.evaluation.roc import Bools, Floats, Ints, eer
 def auc_resamples(
     label: ArrayLike, score: ArrayLike, *, groups: ArrayLike | None = None, resamples: int = 2000, seed: int = 0
 ) -> Floats:
-    """AUC of bootstrap resamples over identities, shape [resamples]; sorts once, then O(n) a resample.
+    """Compute the AUC of bootstrap resamples over identities, shape [resamples]; sorts once, then O(n) per resample.
 
     With the rows in order of score, a forged image of weight w contributes w times the weight of the reals below it
     plus half of those tied with it: two look-ups in the running sum of the real weights. All counts are exact integers.
@@ -76,7 +76,7 @@ def auc_bootstrap(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """Percentile interval of the AUC from a bootstrap over identities (see the head of this file)."""
+    """Compute the percentile interval of the AUC from a bootstrap over identities (see the head of this file)."""
     values = auc_resamples(label, score, groups=groups, resamples=resamples, seed=seed)
     return percentile(values, level, "bootstrap over identities")
 
@@ -91,7 +91,7 @@ def bootstrap_interval(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Interval | None:
-    """Percentile interval of any metric of (label, score): AP, EER, TPR at FPR, Brier. Stratified, over identities.
+    """Compute the percentile interval of any metric of (label, score), stratified, over identities.
 
     Where every resample gives one and the same value (perfect separation), a percentile interval would have no width.
     There the interval spans the metric on sets to which z^2 (about 4) units were added at either end of the scores, in
@@ -126,7 +126,7 @@ def eer_bootstrap(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Interval | None:
-    """`bootstrap_interval` of `roc.eer`, all resamples of a chunk at once: three times as fast on 2,000 images.
+    """Compute `bootstrap_interval` of `roc.eer` for a chunk of resamples at once: three times as fast on 2,000 images.
 
     A threshold that no drawn row has repeats the point before it, which moves no crossing.
     """
@@ -159,7 +159,7 @@ def tpr_band(
     resamples: int = 2000,
     seed: int = 0,
 ) -> tuple[Floats, Floats]:
-    """Pointwise percentile interval of the largest TPR whose FPR does not exceed each bound, over identities.
+    """Compute the pointwise percentile interval of the largest TPR with an FPR within each bound, over identities.
 
     Args:
         label: 1 forged, 0 real, shape [n].

@@ -61,11 +61,11 @@ class Column:
         return sorted(self._means)
 
     def mean(self, name: str) -> SeedMean:
-        """The mean AUC of a detector over cells and seeds."""
+        """Return the mean AUC of a detector over cells and seeds."""
         return averages.over_seeds(*self._of([name], [1]), None if name in CONTROLS else self._alone)
 
     def difference(self, a: str, b: str) -> SeedMean:
-        """The mean AUC of a minus that of b, on the same images."""
+        """Return the mean AUC of a minus that of b, on the same images."""
         return averages.over_seeds(*self._of([a, b], [1, -1]), self._paired)
 
     @property
@@ -74,14 +74,14 @@ class Column:
         return sorted({cell.family for cells in self._cells.values() for cell in cells} - {""})
 
     def mean_of_families(self, name: str) -> FamilyInterval | None:
-        """The interval of a detector's mean AUC for a new family; None with fewer than two families.
+        """Return the interval of a detector's mean AUC for a new family; None with fewer than two families.
 
         It is never narrower than the interval over images and seeds: a new family adds variation.
         """
         return self._over_families([name], [1], self.mean(name))
 
     def difference_of_families(self, a: str, b: str) -> FamilyInterval | None:
-        """The interval of the mean AUC of a minus that of b for a new family; None with fewer than two families."""
+        """Return the interval of `difference` for a new family; None with fewer than two families."""
         return self._over_families([a, b], [1, -1], self.difference(a, b))
 
     def _over_families(self, names: Sequence[str], signs: Sequence[int], fixed: SeedMean) -> FamilyInterval | None:
@@ -146,12 +146,12 @@ class Column:
 
     @cached_property
     def _shared(self) -> Floats:
-        """Covariance of the means of all detectors in all seeds."""
+        """Return the covariance of the means of all detectors in all seeds."""
         return _covariance([self._means[name] for name in self.names])
 
 
 def weights_of(families: Sequence[str]) -> list[float]:
-    """Weights of tests in the mean over families of the mean over the tests of each; they add up to one.
+    """Return the weights of tests in the mean over families of the mean over the tests of each; they add up to one.
 
     Two generators of one family weigh together as much as the only one of another, so that twins do not count twice.
 
@@ -184,5 +184,5 @@ def _means(cells: Sequence[Scored]) -> _Means:
 
 
 def _covariance(means: Sequence[_Means]) -> Floats:
-    """Covariance of the means of all seeds of some detectors, in their order."""
+    """Return the covariance of the means of all seeds of some detectors, in their order."""
     return averages.covariance([u for mean in means for u in mean.units], [i for mean in means for i in mean.influence])

@@ -56,7 +56,7 @@ class Components(NamedTuple):
 
 
 def components(label: ArrayLike, score: ArrayLike) -> Components:
-    """DeLong's structural components (DeLong et al. 1988) in O(n log n), as Sun and Xu 2014; rows in input order."""
+    """Compute DeLong's structural components (1988) in O(n log n), as Sun and Xu 2014; rows in input order."""
     forged, scores = check_scores(label, score)
     m = int(np.count_nonzero(forged))
     n = forged.size - m
@@ -68,12 +68,12 @@ def components(label: ArrayLike, score: ArrayLike) -> Components:
 
 
 def delong_variance(label: ArrayLike, score: ArrayLike) -> float:
-    """Variance of the AUC, S10 / m + S01 / n."""
+    """Compute the variance of the AUC, S10 / m + S01 / n."""
     return components(label, score).variance
 
 
 def auc_delong(label: ArrayLike, score: ArrayLike, *, level: float = 0.95) -> Interval:
-    """AUC -+ z sqrt(DeLong's variance), cut to [0, 1]; empty where the classes separate perfectly."""
+    """Compute AUC -+ z sqrt(DeLong's variance), cut to [0, 1]; empty where the classes separate perfectly."""
     return delong_interval(components(label, score), level=level)
 
 
@@ -84,12 +84,12 @@ def delong_interval(parts: Components, *, level: float = 0.95) -> Interval:
 
 
 def delong_paired(label: ArrayLike, score_a: ArrayLike, score_b: ArrayLike, *, level: float = 0.95) -> PairedDifference:
-    """Paired DeLong test of AUC(a) = AUC(b) on the same images in the same order; rows must be independent."""
+    """Test AUC(a) = AUC(b) on the same images in the same order (paired DeLong); rows must be independent."""
     return paired(components(label, score_a), components(label, score_b), level=level)
 
 
 def paired(a: Components, b: Components, *, level: float = 0.95) -> PairedDifference:
-    """Paired DeLong test of two detectors whose components list the same images in the same order.
+    """Compute the paired DeLong test of two detectors whose components list the same images in the same order.
 
     Where the variance of the difference is zero (say, both separate perfectly) an interval of no width would be
     overconfident: then the two Newcombe intervals are combined instead (MOVER, Zou and Donner 2008; conservative, since
@@ -113,7 +113,7 @@ def paired(a: Components, b: Components, *, level: float = 0.95) -> PairedDiffer
 
 
 def normal_p(z: float) -> float:
-    """Two-sided p of a standard normal z: 0.05 at 1.96."""
+    """Return the two-sided p of a standard normal z: 0.05 at 1.96."""
     return math.erfc(abs(z) / math.sqrt(2))
 
 
@@ -158,7 +158,7 @@ def auc_interval(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """The protocol's interval of an AUC; `method` says which one it is.
+    """Compute the protocol's interval of an AUC, named in `method`.
 
     Newcombe where a class has fewer than 200 images or the classes separate perfectly, inverted or all tied (there
     resampling and DeLong both give an interval of no width); else a bootstrap over identities where identities repeat;
@@ -187,7 +187,7 @@ def auc_interval(
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
-    """Holm's step-down adjusted p-values (Holm 1979), in the order given: reject where the result is at most alpha.
+    """Adjust p-values by Holm's step-down method (1979), in the order given: reject where the result is at most alpha.
 
     >>> holm([0.01, 0.04, 0.03]).tolist()
     [0.03, 0.06, 0.06]

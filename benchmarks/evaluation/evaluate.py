@@ -201,7 +201,7 @@ def compare(scores: pd.DataFrame) -> list[PairedTest]:
 
 
 def _estimates(label: Ints, scores: Sequence[Floats], people: NDArray[np.object_]) -> averages.Estimates:
-    """AUCs of detectors on the same images, with the protocol's intervals and their covariance."""
+    """Estimate the AUCs of detectors on the same images, with the protocol's intervals and their covariance."""
     units = units_of(label == 1, codes(people, label.size))
     placed = [statistics.components(label, score) for score in scores]
     added = [averages.influence_of(label, parts) for parts in placed]

@@ -268,7 +268,7 @@ def _spreads(lines: Sequence[Line], columns: Sequence[str]) -> list[Spread]:
 
 
 def _many(cells: Mapping[str, Sequence[Scored]]) -> ManyTest | None:
-    """Friedman and Nemenyi over the cells of a column; None with fewer than three detectors or two cells."""
+    """Run Friedman's and Nemenyi's tests over the cells of a column; None below three detectors or two cells."""
     if len(cells) < 3:
         return None
     tables = [_blocks(of) for of in cells.values()]
@@ -285,7 +285,7 @@ def _many(cells: Mapping[str, Sequence[Scored]]) -> ManyTest | None:
 
 
 def _blocks(cells: Sequence[Scored]) -> dict[tuple[object, ...], float]:
-    """AUC of each block of Friedman's test: a test, or where means are over families a family in one seed.
+    """Return the AUC of each block of Friedman's test: a test, or a family in one seed where means are over families.
 
     Generators of one family are not independent blocks, as Friedman's test requires.
     """

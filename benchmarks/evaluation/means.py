@@ -150,7 +150,7 @@ def combine(estimates: Estimates, weights: ArrayLike) -> Mean:
 
 
 def _length(covariances: Floats, d: Floats) -> float:
-    """Square root of d' R d, where R are the correlations of `covariances`."""
+    """Return the square root of d' R d, where R are the correlations of `covariances`."""
     sd = np.sqrt(np.diag(covariances))
     known = np.outer(sd, sd) > 1e-24  # as in `paired`: anything below is rounding
     unknown = (np.outer(d, d) > 0).astype(np.float64)

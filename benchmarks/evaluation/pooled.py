@@ -15,7 +15,7 @@ from benchmarks.evaluation.evaluate import identities
 
 
 def people(rows: pd.DataFrame) -> NDArray[np.object_]:
-    """The person of each row, or the image where the person is unknown; forgeries of two seeds are two images."""
+    """Return the person of each row, or the image where it is unknown; forgeries of two seeds are two images."""
     parts = [rows[name].astype(str) for name in ("generator", "source", "sample_id")]
     image = parts[0] + "\0" + parts[1] + "\0" + parts[2]
     image += np.where(rows["generator"] == "", "", "\0" + rows["seed"].astype(str))
@@ -24,7 +24,7 @@ def people(rows: pd.DataFrame) -> NDArray[np.object_]:
 
 
 def mean_auc(tests: Sequence[pd.DataFrame], *, level: float = 0.95) -> averages.Mean:
-    """The mean AUC of test sets with its interval: images and people that stand in several of them count once.
+    """Compute the mean AUC of test sets with its interval; images and people in several of them count once.
 
     Args:
         tests: score rows of one test set each; a column `person`, where there is one, holds the result of `people`.

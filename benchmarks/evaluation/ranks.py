@@ -47,7 +47,9 @@ def block_ranks(scores: ArrayLike) -> Floats:
 
 
 def friedman(scores: ArrayLike) -> Friedman:
-    """Friedman's test of equal ranks: chi2 = 12 N / (k (k + 1)) (sum of R_j^2 - k (k + 1)^2 / 4), divided by 1 - ties.
+    """Run Friedman's test of equal ranks.
+
+    chi2 = 12 N / (k (k + 1)) (sum of R_j^2 - k (k + 1)^2 / 4), divided by 1 - ties.
 
     `ties` is the sum of t^3 - t over groups of t equal scores in a test set, over N k (k^2 - 1). F = (N - 1) chi2 /
     (N (k - 1) - chi2).
@@ -74,7 +76,7 @@ def friedman(scores: ArrayLike) -> Friedman:
 
 
 def critical_difference(detectors: int, sets: int, *, alpha: float = 0.05) -> float:
-    """Nemenyi: mean ranks that differ by at least this differ significantly, q sqrt(k (k + 1) / (6 N)).
+    """Compute Nemenyi's critical difference of mean ranks, q sqrt(k (k + 1) / (6 N)).
 
     q is the upper quantile of the studentised range for k groups and infinite degrees of freedom, over sqrt 2.
     """
@@ -87,7 +89,7 @@ def critical_difference(detectors: int, sets: int, *, alpha: float = 0.05) -> fl
 
 
 def cliques(mean_ranks: ArrayLike, difference: float) -> list[list[int]]:
-    """The bars of a critical-difference diagram: largest runs of detectors whose ranks lie closer than `difference`.
+    """Return the bars of a critical-difference diagram: largest runs of detectors with ranks closer than `difference`.
 
     Returns:
         Indices by rising rank; runs of one are left out.

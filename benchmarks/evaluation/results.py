@@ -298,7 +298,7 @@ class Results(_Record):
 
 
 def to_csv(cells: list[TestResult], measured: Sequence[MetricFacts]) -> str:
-    """The cells as CSV text: CSV_COLUMNS, then each metric; six decimals, empty where it is undefined."""
+    """Format the cells as CSV: CSV_COLUMNS, then each metric; six decimals, empty where it is undefined."""
     columns = [*CSV_COLUMNS, *(metric.id for metric in measured)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -25,7 +25,7 @@ def image_name(source: str, generator: str, seed: int, sample_id: str) -> str:
 
 
 def suite_images(scores: pd.DataFrame) -> pd.DataFrame:
-    """The clean test images of a suite, one row an image and seed: the columns of score rows, and `image`.
+    """Return the clean test images of a suite, one row per image and seed: columns of score rows, and `image`.
 
     Args:
         scores: rows of scores.parquet.
@@ -77,7 +77,7 @@ def rows_of(submission: pd.DataFrame, images: pd.DataFrame, name: str) -> pd.Dat
 
 
 def _current(names: pd.Series, known: set[str]) -> list[str]:
-    """Names of images as the export gives them; those of earlier versions had no letter in front."""
+    """Return names of images as exported; those of earlier versions had no letter in front."""
     return [f"{_LETTER}{name}" if name not in known and f"{_LETTER}{name}" in known else name for name in names]
 
 

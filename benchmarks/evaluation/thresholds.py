@@ -41,7 +41,7 @@ def with_thresholds(board: Leaderboard, cells: Mapping[str, Sequence[TestResult]
 
 
 def _mean(tests: Sequence[tuple[str, TestResult]], measure: str) -> float | None:
-    """Mean over families and seeds; None where one test has no value."""
+    """Return the mean over families and seeds; None where one test has no value."""
     values = [cell.value(measure) for _, cell in tests]
     known = [value for value in values if value is not None]
     if not known or len(known) < len(values):

@@ -82,7 +82,7 @@ def refuse_other_request(target: Path, request: RunRequest, photos: Mapping[str,
 
 
 def publish_report(source: Path, target: Path) -> None:
-    """Copy a stored report to where people look, replacing an older one whole; nothing happens when it is the same.
+    """Copy a stored report to the reports folder, replacing an older one as a whole; identical reports are kept.
 
     Files in `target` that no run wrote stay there.
 
@@ -203,7 +203,7 @@ def _taken(fresh: Path, name: str) -> bool:
 
 
 def _move_away(target: Path, old: Path) -> None:
-    """Rename the report before; the rest of an interrupted removal is kept, since nothing proves what it was."""
+    """Rename the previous report; the rest of an interrupted removal is kept, since its origin is unknown."""
     if (target / "results.json").is_file() or _is_empty(target):
         target.rename(old)
         return
@@ -215,6 +215,6 @@ def _move_away(target: Path, old: Path) -> None:
 
 
 def _listed(names: list[str]) -> str:
-    """The first names of a list, for a message."""
+    """Return the first names of a list, for a message."""
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(repr(name[:80]) for name in names[:_NAMED]) + more

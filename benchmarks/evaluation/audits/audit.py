@@ -90,7 +90,7 @@ def _chance(test: pd.DataFrame, protocol: Protocol, detector: str, audit: str, f
 
 
 def _chance_groups(rows: pd.DataFrame, protocol: Protocol) -> dict[str, list[pd.DataFrame]]:
-    """Condition and generator -> test sets of a control; by protocol 1 all clean tests of plain trainings together."""
+    """Map condition and generator to test sets of a control; by protocol 1 all clean tests of plain trainings."""
     grid = TestGrid.of_scores(rows, protocol) if len(rows) else TestGrid(frozenset())
     groups: dict[str, list[pd.DataFrame]] = {}
     for (trained_on, _, perturbation), fit in rows.groupby(["trained_on", "seed", "perturbation"], sort=True):
@@ -172,7 +172,7 @@ def _direction(test: pd.DataFrame) -> Finding:
 
 
 def _p(value: float, interval: Interval) -> float:
-    """Two-sided p of the hypothesis AUC = 0.5, from the end of its 95 % interval that is nearer to 0.5."""
+    """Return the two-sided p of AUC = 0.5, from the end of its 95 % interval that is nearer to 0.5."""
     half = value - interval.low if value > 0.5 else interval.high - value
     return statistics.normal_p((value - 0.5) / half * 1.959964) if half > 0 else 1.0
 

@@ -143,7 +143,7 @@ def judge(
     level: float,
     groups: NDArray[np.object_] | None = None,
 ) -> tuple[float, Interval]:
-    """Cross-validated AUC of a cue with its interval.
+    """Compute the cross-validated AUC of a cue with its interval.
 
     Args:
         label: whether each image is forged, [n].
@@ -161,7 +161,7 @@ def judge(
 
 
 def _folds(label: Labels, groups: NDArray[np.object_] | None) -> NDArray[np.int64]:
-    """Fold of each image: each class's groups are dealt out in random order."""
+    """Assign each image to a fold: the groups of each class are distributed in random order."""
     alone = [f"alone {i}" for i in range(len(label))]
     names = alone if groups is None else [name or other for name, other in zip(groups, alone, strict=True)]
     fold = np.empty(len(label), np.int64)
@@ -190,7 +190,7 @@ def _shares(values: NDArray[Any]) -> dict[str, float]:
 
 
 def _apart(shares: Sequence[Mapping[str, float]], value: str) -> float:
-    """Difference of the shares; scaled down for default values, so that they are named last."""
+    """Return the difference of the shares; scaled down for default values, so that they are named last."""
     difference = shares[1].get(value, 0.0) - shares[0].get(value, 0.0)
     return difference if value not in _NOTHING else difference / 1000
 

@@ -21,7 +21,7 @@ MARK_SHARE = 0.5  # of the pixels, at most: a larger part is a background
 
 
 def learn_shares(values: NDArray[Any], forged: Labels) -> Callable[[NDArray[Any]], Floats]:
-    """Log ratio of each value's share among forged and real images, smoothed; 0 for values never seen."""
+    """Learn the log ratio of each value's share among forged and real images, smoothed; 0 for values never seen."""
     counts = [Counter(values[forged == of].tolist()) for of in (True, False)]
     distinct = len(counts[0] | counts[1])
     weight = {
@@ -61,13 +61,13 @@ def _at_floor(darkest: NDArray[np.int64], level: int) -> Floats:
 
 
 def learn_ceiling(values: NDArray[Any], forged: Labels) -> Callable[[NDArray[Any]], Floats]:
-    """`learn_floor` of the brightest levels, upside down."""
+    """Apply `learn_floor` to inverted brightest levels."""
     learned = learn_floor((255 - values.astype(np.int64)).astype(str), forged)
     return lambda fresh: learned((255 - fresh.astype(np.int64)).astype(str))
 
 
 def learn_mark(pixels: NDArray[Any], forged: Labels) -> Callable[[NDArray[Any]], Floats]:
-    """Share of the pixels that show the mark of forged images, less that of real ones.
+    """Learn the share of the pixels that show the mark of forged images, less that of real ones.
 
     A mark is made of pixels, at most half of all, that are the same in every image of one class and vary in the other.
 
@@ -93,7 +93,7 @@ def learn_mark(pixels: NDArray[Any], forged: Labels) -> Callable[[NDArray[Any]],
 
 
 def learn_linear(features: NDArray[Any], forged: Labels) -> Callable[[NDArray[Any]], Floats]:
-    """Logit of a logistic regression on standardised features (scikit-learn, C = 0.1)."""
+    """Learn the logit of a logistic regression on standardised features (scikit-learn, C = 0.1)."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

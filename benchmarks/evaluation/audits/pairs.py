@@ -106,7 +106,7 @@ def file_names(real: Sequence[str], forged: Sequence[str]) -> Finding:
 
 
 def _words(names: Sequence[str]) -> Mapping[str, float]:
-    """Word -> share of the names that contain it; numbers count as none."""
+    """Return word -> share of the names that contain it; numbers are no words."""
     counts: dict[str, int] = {}
     for name in names:
         for word in set(re.findall(r"[a-z]+", name.lower())):
