@@ -1,9 +1,9 @@
-"""The bench from Python: run something, run a suite, open a finished report.
+"""Python interface: run generators against detectors, run a suite, open a finished report.
 
     from benchmarks import Suite, load, run
 
     report = run("dcgan", ["dct", "xception"], data="path/to/photos", preset="smoke")
-    report.leaderboard  # a DataFrame; in a notebook, `report` alone shows what was found
+    report.leaderboard  # a DataFrame; in a notebook, `report` alone shows the summary and the leaderboard
     Suite.open("smoke").run()
     load("dcgan-xception-rendered-quick").cells
 
@@ -71,21 +71,21 @@ def run(
 ) -> Report:
     """Train generators, forge faces, train detectors, score them, write a report: `bench run` as a function.
 
-    What is finished is never computed again, and a run that was stopped continues.
+    Finished stages are never computed again, and an interrupted run continues.
 
     Args:
-        generator: names, comma-separated or as a list; "path/to/file.py:Class" for one of your own.
+        generator: names, comma-separated or as a list; "path/to/file.py:Class" for a plug-in.
         detector: likewise.
-        suite: a shipped suite or a YAML file; everything else given here wins over it.
+        suite: a shipped suite or a YAML file; other arguments override it.
         data: real faces: a folder of photos, or NAME or NAME:PATH of a source (default: rendered).
         preset: smoke, quick, standard or full (default: quick, on a GPU standard).
-        seed: of all randomness (default: 0).
-        seeds: the whole run is repeated with each; the intervals then cover trainings too.
-        conditions: how detectors are tested, e.g. {"unseen": True, "robust": ["jpeg75"]}.
+        seed: random seed of the whole run (default: 0).
+        seeds: repeat the whole run with each; the intervals then cover the variance between trainings too.
+        conditions: conditions of the tests, e.g. {"unseen": True, "robust": ["jpeg75"]}.
         condition: label columns for conditional generators, e.g. "gender".
-        metric: metrics beside those of the protocol; "path/to/file.py:Class" for one of your own.
-        section: sections of the page beside the shipped ones; "path/to/file.py:Class" for one of your own.
-        external: name -> (folder of real photos, folder of forged ones), which nobody here made.
+        metric: metrics beside those of the protocol; "path/to/file.py:Class" for a plug-in.
+        section: sections of the page beside the shipped ones; "path/to/file.py:Class" for a plug-in.
+        external: name -> (folder of real photos, folder of forged ones) from outside the project.
         resolution: pixels (default: the preset's).
         settings: any setting, nested or by dotted name: {"generator.training.kimg": 100}.
         name: of the run and its report folder.
@@ -93,24 +93,24 @@ def run(
         device: auto, cpu, cuda or cuda:N.
         precision: fp32, bf16, or auto: by a shipped table and the processor's instructions.
         threads: processor threads, on which results of a training depend (default: OMP_NUM_THREADS, else all cores).
-        workers: processes that read photos; 1: this one. More start Python anew, so that a script needs
-            `if __name__ == "__main__":` around what it does; a notebook does not.
-        store: where results and checkpoints lie (default: the environment's BENCH_HOME, else runs).
-        reports: where report folders go (default: the environment's BENCH_REPORTS, else reports).
+        workers: processes that read photos; 1: this one. More than one start new interpreters, so that a script needs
+            an `if __name__ == "__main__":` guard; a notebook does not.
+        store: folder of results and checkpoints (default: the environment's BENCH_HOME, else runs).
+        reports: parent folder of reports (default: the environment's BENCH_REPORTS, else reports).
         overwrite: replace a report of the same name that another call made, or the same one of other photos.
         quiet: print nothing.
 
     Returns:
-        The report. What failed beside it is warned of and stands in `Report.missing`.
+        The report. Failed stages raise warnings and are listed in `Report.missing`.
 
     Raises:
-        InputError: what was asked for cannot be done as asked.
-        BenchError: a stage failed that nothing can do without.
+        InputError: the request cannot be carried out.
+        BenchError: a stage failed that the whole run needs.
     """
-    tune_allocator()  # a training takes longer without; late is better than never
+    tune_allocator()  # trainings are slower without it; most effective before the first allocation
     if precision not in PRECISIONS:
         raise UnknownNameError("precision", precision, PRECISIONS)
-    place, folder = Store(store_folder(store)), reports_folder(reports)
+    stages, folder = Store(store_folder(store)), reports_folder(reports)
     file = find_suite(str(suite)) if suite else None
     code = (generator, detector, metric, section, None if data is None else str(data))
     allow_files(entry for names in code for entry in _listed(names))
@@ -133,26 +133,26 @@ def run(
     }
     chosen = choose_device(device)
     request, notes = changed(read_request(file) if file else RunRequest(), values)
-    asked = resolve(request, device=chosen, file=file)
+    plan = resolve(request, device=chosen, file=file)
     compute = Compute(chosen, cast("PrecisionAsked", precision), threads or default_threads())
     set_threads(compute.threads)
-    planned = prepare_run(asked, memory=place.root / "plans", compute=compute)
-    refuse_foreign(folder / asked.name)
+    planned = prepare_run(plan, memory=stages.root / "plans", compute=compute)
+    refuse_foreign(folder / plan.name)
     if not overwrite:
-        refuse_other_request(folder / asked.name, asked.request, planned.photos)
+        refuse_other_request(folder / plan.name, plan.request, planned.photos)
     with observer_for(quiet=quiet) as observer, _noting(observer):
         for note in notes:
             observer.noted(note)
         outcome = execute_run(
             planned,
-            store=place,
+            store=stages,
             reports=folder,
             compute=compute,
             workers=workers,
             observer=observer,
         )
     for failure in outcome.failures:
-        warnings.warn(f"{failure}; the report is there without; the same call tries again", stacklevel=2)
+        warnings.warn(f"{failure}; the report is written without it; the same call tries again", stacklevel=2)
     return Report(outcome.report)
 
 
@@ -228,7 +228,7 @@ class Suite:
 
     @property
     def conditions(self) -> dict[str, Any]:
-        """How detectors are tested, as the file says it."""
+        """Conditions under which detectors are tested, as in the file."""
         return dict(self.request.conditions)
 
     def run(self, generator: Names | None = None, detector: Names | None = None, **options: Any) -> Report:  # noqa: ANN401
@@ -240,7 +240,7 @@ class Suite:
         return f"Suite({str(self.file)!r}): {grid}, seeds {', '.join(map(str, self.seeds))}"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the grid that it spans."""
+        """Show generators, detectors, conditions and seeds as a table in a notebook."""
         rows = {
             "generators": ", ".join(self.generators),
             "detectors": ", ".join(self.detectors),

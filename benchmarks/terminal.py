@@ -22,7 +22,7 @@ PLAIN_SECONDS = 15.0  # between progress lines where the output is not a termina
 
 
 class Silent:
-    """Says nothing."""
+    """Observer that prints nothing."""
 
     def planned(self, stages: Sequence[Activity], todo: Collection[str]) -> None:
         """A run begins; `todo` are the keys of the stages that have no result yet."""
@@ -31,23 +31,23 @@ class Silent:
         """A stage begins."""
 
     def progressed(self, stage: Activity, event: ProgressEvent) -> None:
-        """A stage tells how far it is."""
+        """A stage reports progress."""
 
     def finished(self, stage: Activity, *, cached: bool, seconds: float) -> None:
-        """A stage's result is there."""
+        """The result of a stage is available."""
 
     def noted(self, text: str) -> None:
-        """Something a person should know."""
+        """A note for the user."""
 
 
 class Rate:
-    """Units a second and seconds left, from the events of one stage."""
+    """Units per second and seconds left, from the events of one stage."""
 
     def __init__(self) -> None:
         self.first: tuple[float, int] | None = None
 
     def update(self, event: ProgressEvent) -> tuple[float, float]:
-        """Take a event; returns (units a second, seconds left), zeros while unknown."""
+        """Take an event; return (units per second, seconds left), zeros while unknown."""
         now = time.monotonic()
         if self.first is None or event.done < self.first[1]:
             self.first = (now, event.done)
@@ -62,32 +62,32 @@ def readings(event: ProgressEvent) -> str:
 
 
 class Plain(Silent):
-    """A line a stage and one now and then in between; for logs and pipes."""
+    """One line per stage and one every 15 s in between; for logs and pipes."""
 
     def __init__(self) -> None:
-        self.rate, self.said = Rate(), time.monotonic()
+        self.rate, self.printed = Rate(), time.monotonic()
         self.todo = self.ran = 0
         self.folded = False
 
     def planned(self, stages: Sequence[Activity], todo: Collection[str]) -> None:
-        """Say how much there is to do; many stages that are there already are counted and not listed."""
+        """Print the number of stages to run; many cached stages are counted and not listed."""
         self.todo, there = len(todo), len(stages) - len(todo)
         self.folded = there > LISTED
         if self.folded:
             print(f"{there:,} of {len(stages):,} stages are in the store, {len(todo):,} to run", flush=True)
 
     def started(self, stage: Activity) -> None:
-        """Say what begins."""
+        """Print the stage that begins."""
         self.ran += 1
         position = f" ({self.ran:,} of {self.todo:,})" if self.todo > LISTED else ""
         print(f"{stage.name} …{position}", flush=True)
-        self.rate, self.said = Rate(), time.monotonic()
+        self.rate, self.printed = Rate(), time.monotonic()
 
     def progressed(self, stage: Activity, event: ProgressEvent) -> None:
-        """Say how far it is, now and then."""
+        """Print the progress every 15 s."""
         rate, left = self.rate.update(event)
-        if time.monotonic() - self.said >= PLAIN_SECONDS:
-            self.said = time.monotonic()
+        if time.monotonic() - self.printed >= PLAIN_SECONDS:
+            self.printed = time.monotonic()
             print(
                 f"  {event.done:,} of {event.total:,} {event.unit}, {rate:,.0f}/s, {left:.0f} s left  "
                 f"{readings(event)}",
@@ -95,44 +95,44 @@ class Plain(Silent):
             )
 
     def finished(self, stage: Activity, *, cached: bool, seconds: float) -> None:
-        """Say that it is there."""
+        """Print the end of a stage."""
         if not (cached and self.folded):
             print(f"{stage.name}: {'cached' if cached else f'done in {seconds:.1f} s'}", flush=True)
 
     def noted(self, text: str) -> None:
-        """Say it."""
+        """Print a note."""
         print(text, flush=True)
 
 
 class Live(Silent):
-    """A tree: actions with how many are done, the stage at hand with its progress, and the time left."""
+    """A tree: types of stages with their counts, the current stage with its progress, and the time left."""
 
     def __init__(self, console: Console) -> None:
         self.console, self.rate = console, Rate()
-        self.actions: dict[str, _Kind] = {}
+        self.counts: dict[str, _StageCount] = {}
         self.stage: Activity | None = None
         self.event: ProgressEvent | None = None
         self.began = time.monotonic()
 
     def planned(self, stages: Sequence[Activity], todo: Collection[str]) -> None:
-        """Count what there is to do of each action."""
+        """Count the stages to run of each type."""
         for stage in stages:
-            count = self.actions.setdefault(stage.action, _Kind())
+            count = self.counts.setdefault(stage.action, _StageCount())
             count.total += 1
             count.todo += stage.key in todo
 
     def started(self, stage: Activity) -> None:
-        """Show the stage at hand."""
+        """Show the current stage."""
         self.rate, self.stage, self.event = Rate(), stage, None
         self.rates = (0.0, 0.0)
 
     def progressed(self, stage: Activity, event: ProgressEvent) -> None:
-        """Show how far it is."""
+        """Show the progress."""
         self.rates, self.event = self.rate.update(event), event
 
     def finished(self, stage: Activity, *, cached: bool, seconds: float) -> None:
         """Count it."""
-        count = self.actions.setdefault(stage.action, _Kind(total=1, todo=1))
+        count = self.counts.setdefault(stage.action, _StageCount(total=1, todo=1))
         count.done += 1
         if not cached:
             count.ran += 1
@@ -145,9 +145,9 @@ class Live(Silent):
 
     @property
     def left(self) -> float | None:
-        """Seconds left, from the mean of each action so far; None while an action that is to come was not timed."""
+        """Seconds left, from the mean of each type so far; None while a type of stage still to run has no time."""
         total = 0.0
-        for count in self.actions.values():
+        for count in self.counts.values():
             missing = count.todo - count.ran
             if missing > 0 and not count.ran:
                 return None
@@ -155,10 +155,10 @@ class Live(Silent):
         return total
 
     def __rich__(self) -> Tree:
-        """What is shown now."""
+        """Return the tree as it is now."""
         gone, left = _clock(time.monotonic() - self.began), self.left
         tree = Tree(f"{gone} so far" + ("" if left is None else f", about {_clock(left)} left"), guide_style="dim")
-        for name, count in self.actions.items():
+        for name, count in self.counts.items():
             mark = "[green]✓[/]" if count.done >= count.total else "[dim]·[/]" if not count.done else "[cyan]…[/]"
             cached = count.done - count.ran
             details = f" [dim]{cached} cached[/]" if cached else ""
@@ -171,7 +171,7 @@ class Live(Silent):
         return tree
 
     def _now(self) -> str:
-        """Progress, speed, time left and readings of the stage at hand, as much as fits."""
+        """Progress, speed, time left and readings of the current stage, as much as fits."""
         if self.event is None or not self.event.total:
             return "[dim]…[/]"
         share, (rate, left) = self.event.done / self.event.total, self.rates
@@ -186,8 +186,8 @@ class Live(Silent):
 
 
 @dataclass
-class _Kind:
-    """Stages of one action: how many there are, are to run, are there, and ran, and the seconds that took."""
+class _StageCount:
+    """Counts of the stages of one type: in total, to run, done, run in this call, and the seconds of the latter."""
 
     total: int = 0
     todo: int = 0
@@ -204,7 +204,7 @@ def _clock(seconds: float) -> str:
 
 @contextmanager
 def observer_for(*, quiet: bool) -> Iterator[Observer]:
-    """The observer that suits the output: silent, live on a terminal, plain elsewhere."""
+    """Yield the observer for the output: silent, live on a terminal, plain elsewhere."""
     if quiet:
         yield Silent()
     elif not sys.stdout.isatty():
@@ -215,7 +215,7 @@ def observer_for(*, quiet: bool) -> Iterator[Observer]:
         with Screen(live, console=console, transient=True, refresh_per_second=4):
             yield live
         ran = [
-            f"{count.ran} {name} {_clock(count.seconds)}" for name, count in live.actions.items() if count.seconds >= 1
+            f"{count.ran} {name} {_clock(count.seconds)}" for name, count in live.counts.items() if count.seconds >= 1
         ]
         if ran:
             console.print(f"[green]✓[/] [dim]{', '.join(ran)}[/]", highlight=False)

@@ -1,6 +1,6 @@
 """Bootstrap intervals of one detector's metrics on one test set, over identities.
 
-What is drawn is in `resampling`. A metric of ranks needs no sorting of each resample: with the rows in order of score,
+Units and draws are in `resampling`. A rank metric needs no sorting of each resample: with the rows in order of score,
 a resample is a weight for each row, and counts of true and false positives are running sums of weights.
 """
 
@@ -20,7 +20,7 @@ from benchmarks.evaluation.roc import Bools, Floats, Ints, eer
 def auc_resamples(
     label: ArrayLike, score: ArrayLike, *, groups: ArrayLike | None = None, resamples: int = 2000, seed: int = 0
 ) -> Floats:
-    """AUC of bootstrap resamples over identities, shape [resamples]; sorts once, then O(n) a resample.
+    """Compute the AUC of bootstrap resamples over identities, shape [resamples]; sorts once, then O(n) per resample.
 
     With the rows in order of score, a forged image of weight w contributes w times the weight of the reals below it
     plus half of those tied with it: two look-ups in the running sum of the real weights. All counts are exact integers.
@@ -31,32 +31,37 @@ def auc_resamples(
     tied = bool((lower != upper).any())
 
     alone = units.strata[1] == 0 and units.strata[2] == lower.size  # every forged row is a unit, in the order of scores
-    kind = np.int32 if forged.size < 2**29 else np.int64  # twice the number of reals has room in it
+    integer = np.int32 if forged.size < 2**29 else np.int64  # holds twice the number of reals
 
     def ranks(of_real: Ints) -> tuple[Ints, Ints]:
-        """The weight of the reals below each forged row, tied ones half, and of all reals; twice that with ties."""
-        below = np.zeros((len(of_real), of_real.shape[1] + 1), kind)
+        """Return the weight of the reals below each forged row, tied ones half, and of all reals; doubled with ties."""
+        # below[:, i] is the weight of the i lowest reals: a look-up of `lower` counts the reals strictly below a
+        # forged row, one of `upper` those tied with it too; their sum is twice the midrank, so no half is lost
+        below = np.zeros((len(of_real), of_real.shape[1] + 1), integer)
         np.cumsum(of_real, axis=1, out=below[:, 1:])
         reals = below[:, -1].astype(np.int64)
-        found = below.take(lower, axis=1)
-        return (found + below.take(upper, axis=1), 2 * reals) if tied else (found, reals)
+        ranked = below.take(lower, axis=1)
+        return (ranked + below.take(upper, axis=1), 2 * reals) if tied else (ranked, reals)
 
     def values(draws: Draws) -> Floats:
         if alone:  # each forged row that was drawn adds its rank: no row has to be counted
             rank, reals = ranks(real_of(weights_of_units(draws[:1])))
-            won = np.array([one.take(drawn).sum(dtype=np.int64) for one, drawn in zip(rank, draws[2], strict=True)])
-            return np.asarray(won / (reals * lower.size))
+            wins = np.array(
+                [ranks_of.take(drawn).sum(dtype=np.int64) for ranks_of, drawn in zip(rank, draws[2], strict=True)]
+            )
+            return np.asarray(wins / (reals * lower.size))
         weight = weights_of_units(draws)
         of_forged = forged_of(weight)
+        # Mann-Whitney U of the resample is the sum over forged rows of weight times rank; int64 keeps it exact
         rank, reals = ranks(real_of(weight))
-        won = np.einsum("ij,ij->i", rank, of_forged, dtype=np.int64)
-        return np.asarray(won / (reals * of_forged.sum(axis=1, dtype=np.int64)))
+        wins = np.einsum("ij,ij->i", rank, of_forged, dtype=np.int64)
+        return np.asarray(wins / (reals * of_forged.sum(axis=1, dtype=np.int64)))
 
     return resample(values, units, resamples, seed, forged.size)
 
 
 def _picker(unit: Ints) -> Callable[[Ints], Ints]:
-    """A function that gives each row the weight of its unit; without a copy where rows are their own units."""
+    """Return a function that gives each row the weight of its unit; without a copy where rows are their own units."""
     if (np.diff(unit) == 1).all():
         return lambda weight: weight[:, unit[0] : unit[-1] + 1]
     return lambda weight: weight.take(unit, axis=1)
@@ -71,7 +76,7 @@ def auc_bootstrap(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """Percentile interval of the AUC from a bootstrap over identities (see the head of this file)."""
+    """Compute the percentile interval of the AUC from a bootstrap over identities (see the head of this file)."""
     values = auc_resamples(label, score, groups=groups, resamples=resamples, seed=seed)
     return percentile(values, level, "bootstrap over identities")
 
@@ -86,11 +91,11 @@ def bootstrap_interval(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Interval | None:
-    """Percentile interval of any metric of (label, score): AP, EER, TPR at FPR, Brier. Stratified, over identities.
+    """Compute the percentile interval of any metric of (label, score), stratified, over identities.
 
     Where every resample gives one and the same value (perfect separation), a percentile interval would have no width.
     There the interval spans the metric on sets to which z^2 (about 4) units were added at either end of the scores, in
-    either class: for a share of 0 or 1 that is Wilson's interval, and it reads "+ z^2 images" in `method`.
+    either class: for a share of 0 or 1 that is Wilson's interval; `method` then ends in "+ z^2 images".
 
     Returns:
         The interval, or None where the metric is None on the set itself; resamples where it is None are left out.
@@ -102,11 +107,11 @@ def bootstrap_interval(
     falling = np.arange(forged.size)[::-1]  # metrics then meet descending scores in every resample and need no sort
 
     def values(draws: Draws) -> Floats:
-        found = []
-        for one in weights_of_units(draws):
-            rows = np.repeat(falling, one[units.of_row[falling]])
-            found.append(metric(forged[rows], scores[rows]))
-        return np.array(found, dtype=np.float64)  # None becomes NaN
+        metrics = []
+        for weights in weights_of_units(draws):
+            rows = np.repeat(falling, weights[units.of_row[falling]])
+            metrics.append(metric(forged[rows], scores[rows]))
+        return np.array(metrics, dtype=np.float64)  # None becomes NaN
 
     known = resample(values, units, resamples, seed, forged.size)
     return _spread(known[~np.isnan(known)], metric, forged, scores, units, level)
@@ -121,7 +126,7 @@ def eer_bootstrap(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Interval | None:
-    """`bootstrap_interval` of `metrics.eer`, all resamples of a chunk at once: three times as fast on 2,000 images.
+    """Compute `bootstrap_interval` of `roc.eer` for a chunk of resamples at once: three times as fast on 2,000 images.
 
     A threshold that no drawn row has repeats the point before it, which moves no crossing.
     """
@@ -129,7 +134,9 @@ def eer_bootstrap(
     counts = _roc_counts(forged, scores, units)
 
     def values(draws: Draws) -> Floats:
+        # operating points of each resample; the padding is the point (0, 0) before the first threshold
         tpr, fpr = (np.pad(side / side[:, -1:], ((0, 0), (1, 0))) for side in counts(draws))
+        # FPR - FNR rises from -1 to 1; the EER lies on the segment whose ends have opposite signs
         excess = fpr + tpr - 1
         after = np.argmax(excess >= 0, axis=1)[:, None]
         (x0, x1), (e0, e1) = (
@@ -152,7 +159,7 @@ def tpr_band(
     resamples: int = 2000,
     seed: int = 0,
 ) -> tuple[Floats, Floats]:
-    """Pointwise percentile interval of the largest TPR whose FPR does not exceed each bound, over identities.
+    """Compute the pointwise percentile interval of the largest TPR with an FPR within each bound, over identities.
 
     Args:
         label: 1 forged, 0 real, shape [n].
@@ -174,6 +181,7 @@ def tpr_band(
         tp, fp = counts(draws)
         tpr = np.zeros((len(tp), fpr.size))
         for i in range(len(tp)):  # the step curve: 0 before the first threshold
+            # number of thresholds whose false positives do not exceed the bound; 1e-9 absorbs rounding of the product
             reached = np.searchsorted(fp[i], fpr * fp[i, -1] + 1e-9, "right")
             tpr[i] = np.concatenate([[0], tp[i]])[reached] / tp[i, -1]
         return tpr
@@ -184,7 +192,7 @@ def tpr_band(
 
 
 def _roc_counts(forged: Bools, scores: Floats, units: Units) -> Callable[[Draws], tuple[Ints, Ints]]:
-    """A function from draws to true and false positives at every threshold, falling, each of shape [chunk, k].
+    """Return a function from draws to true and false positives at each threshold, falling, each of shape [chunk, k].
 
     With the rows by falling score these are running sums of the weights of each class.
     """
@@ -192,8 +200,9 @@ def _roc_counts(forged: Bools, scores: Floats, units: Units) -> Callable[[Draws]
     ends = np.flatnonzero(np.append(np.diff(scores[::-1]) != 0, True))  # the last row of each threshold
 
     def counts(draws: Draws) -> tuple[Ints, Ints]:
+        # a row's weight is that of its unit: an identity is drawn with all of its rows or not at all
         rows = weights_of_units(draws).take(unit_falling, axis=1)
-        tp, fp = (np.cumsum(rows * kind, axis=1)[:, ends] for kind in (forged_falling, ~forged_falling))
+        tp, fp = (np.cumsum(rows * of_class, axis=1)[:, ends] for of_class in (forged_falling, ~forged_falling))
         return tp, fp
 
     return counts
@@ -207,7 +216,7 @@ def _spread(
     units: Units,
     level: float,
 ) -> Interval | None:
-    """The percentile interval of resamples, or where they all agree that of sets with a few more units."""
+    """Return the percentile interval of resamples; where all are equal, that of sets with z^2 more units."""
     z = two_sided(level)
     method = "bootstrap over identities" if units.repeat else "bootstrap"
     if known.size and np.ptp(known) > 0:
@@ -220,7 +229,8 @@ def _with_outliers(
     metric: Callable[[Bools, Floats], float | None], forged: Bools, scores: Floats, units: Units, z: float
 ) -> Iterator[float | None]:
     yield metric(forged, scores)
-    for kind, count in ((False, units.in_real), (True, units.in_forged)):
-        rows = math.ceil(z * z * np.count_nonzero(forged == kind) / count)
+    # z^2 units, expressed in rows at the class's mean number of rows per unit, at the lowest and the highest score
+    for target, count in ((False, units.in_real), (True, units.in_forged)):
+        rows = math.ceil(z * z * np.count_nonzero(forged == target) / count)
         for score in (scores[0], scores[-1]):
-            yield metric(np.append(forged, np.full(rows, kind)), np.append(scores, np.full(rows, score)))
+            yield metric(np.append(forged, np.full(rows, target)), np.append(scores, np.full(rows, score)))

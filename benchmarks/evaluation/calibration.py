@@ -1,4 +1,4 @@
-"""How far probabilities can be believed: pure functions of (label, probability), with the conventions of `metrics`.
+"""Calibration of probabilities: pure functions of (label, probability), with the conventions of `roc`.
 
 Every measure is at the prevalence of the set it is given, or with `balanced` at a prevalence of one half: each class
 then weighs the same whatever its size, so that sets of different balance compare.
@@ -30,13 +30,13 @@ class Reliability(NamedTuple):
 
 
 def _weights(forged: Bools, *, balanced: bool) -> Ints:
-    """Weights of images, shape [n], whole numbers; of equal sums over both classes where `balanced`."""
+    """Return integer weights of images, shape [n]; both classes have equal sums where `balanced`."""
     m = int(np.count_nonzero(forged))
     return np.where(forged, forged.size - m, m) if balanced else np.ones(forged.size, np.intp)
 
 
 def brier(label: ArrayLike, probability: ArrayLike, *, balanced: bool = False) -> float:
-    """Mean squared error of the probability, in [0, 1]; lower is better (Brier 1950).
+    """Compute the mean squared error of the probability, in [0, 1]; lower is better (Brier 1950).
 
     Args:
         label: 0 or 1, shape [n].
@@ -48,7 +48,7 @@ def brier(label: ArrayLike, probability: ArrayLike, *, balanced: bool = False) -
 
 
 def log_loss(label: ArrayLike, probability: ArrayLike, *, balanced: bool = False) -> float:
-    """Mean of -log P(true class), in nats; probabilities are clipped to [1e-15, 1 - 1e-15], so it is at most 34.5.
+    """Compute the mean of -log P(true class), in nats; probabilities are clipped to [1e-15, 1 - 1e-15]: at most 34.5.
 
     Args:
         label: 0 or 1, shape [n].
@@ -61,7 +61,7 @@ def log_loss(label: ArrayLike, probability: ArrayLike, *, balanced: bool = False
 
 
 def reliability(label: ArrayLike, probability: ArrayLike, *, bins: int = 15, balanced: bool = False) -> Reliability:
-    """Mean probability and share of forged images in bins of equal mass.
+    """Compute mean probability and share of forged images in bins of equal mass.
 
     Equal probabilities always share a bin: that of their midrank, floor(bins (midrank - 1/2) / n), so the result does
     not depend on the order of rows. Bins therefore differ in size where there are ties, and empty ones are left out.
@@ -82,7 +82,7 @@ def reliability(label: ArrayLike, probability: ArrayLike, *, bins: int = 15, bal
 
 
 def ece(label: ArrayLike, probability: ArrayLike, *, bins: int = 15, balanced: bool = False) -> float:
-    """Expected calibration error, sum over bins of (mass / total) |share of forged - mean probability|, in [0, 1].
+    """Compute the ECE, sum over bins of (mass / total) |share of forged - mean probability|, in [0, 1].
 
     Bins are those of `reliability` (equal mass, ties together); biased upwards at small n, as every binned ECE.
     """

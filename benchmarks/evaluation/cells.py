@@ -1,4 +1,4 @@
-"""From score rows to cells, one detector on one test set: AUC, interval, and what each image adds to its error."""
+"""Cells of a leaderboard from score rows, one per detector and test set: AUC, interval, influence of each image."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from forge.core.errors import InputError
 
 
 class Where(NamedTuple):
-    """Which cell of a column; `trained_on` only in columns where a test set has several trainings."""
+    """Position of a cell in its column; `trained_on` only in columns where a test set has several trainings."""
 
     trained_on: str
     tested_on: str
@@ -44,13 +44,13 @@ class Scored:
     """One detector on one test set.
 
     Attributes:
-        where: which cell of its column.
-        trained_on: what it was trained on.
+        where: position in its column.
+        trained_on: its train set.
         auc: area under the ROC curve.
         interval: the protocol's.
         family: of the tested generator, in a column whose mean is over families; else "".
-        influence: what each image adds to the error of the AUC, shape [n].
-        units: the image, or the person, of each entry of `influence`; one number is one and the same in all cells.
+        influence: contribution of each image to the error of the AUC, shape [n]; the squares add up to its variance.
+        units: image or person of each entry of `influence`; equal numbers in two cells are the same image or person.
     """
 
     where: Where
@@ -63,7 +63,7 @@ class Scored:
 
 
 def cells_of(scores: pd.DataFrame, protocol: Protocol | None = None) -> dict[str, dict[str, list[Scored]]]:
-    """Detector -> column -> its cells, in the order of what they were trained and tested on.
+    """Return detector -> column -> its cells, in the order of train sets and tested generators.
 
     Args:
         scores: rows of scores.parquet, of any number of seeds.
@@ -75,64 +75,67 @@ def cells_of(scores: pd.DataFrame, protocol: Protocol | None = None) -> dict[str
     test = scores[scores["split"] == "test"]
     trained = {str(text): TrainSet.parse(str(text)) for text in test["trained_on"].unique()}
     grid = TestGrid.of(map(str, test["generator"].unique()), trained.values(), protocol or protocol_of_scores(test))
-    found: dict[str, dict[str, list[Scored]]] = {}
+    cells: dict[str, dict[str, list[Scored]]] = {}
     for (detector, trained_on, seed, perturbation), real, forged in _fits(test, _finite(test)):
         training = trained[trained_on]
         ordered = np.sort(real.scores)
         for tested_on, group in forged:
             column = column_of(training, tested_on, perturbation, grid)
             if column:
+                # elsewhere the column and the tested generator determine the train set
                 named_by = trained_on if column in (Condition.MATRIX, "cross") else ""
                 where = Where(named_by, tested_on, perturbation, seed)
                 cell = _cell(where, trained_on, real, group, ordered)
                 if column == Condition.UNSEEN:
                     cell = replace(cell, family=grid.protocol.family(tested_on))
-                found.setdefault(detector, {}).setdefault(column, []).append(cell)
-    return found
+                cells.setdefault(detector, {}).setdefault(column, []).append(cell)
+    return cells
 
 
 def joined(parts: Mapping[str, Mapping[str, Mapping[str, Sequence[Scored]]]]) -> dict[str, dict[str, list[Scored]]]:
-    """The cells of several suites as those of one: each test set is named with its suite, and no image is shared.
+    """Join the cells of several suites: each test set is named with its suite, and suites share no image.
 
     Args:
         parts: suite -> what `cells_of` returned.
 
     Raises:
-        InputError: they were run with different seeds, over which no mean can be taken together.
+        InputError: the suites have different seeds, so that no common mean exists.
     """
     seeds = {name: sorted({c.where.seed for of in cells.values() for cs in of.values() for c in cs})
              for name, cells in parts.items()}  # fmt: skip
     first, *rest = seeds.items()
-    for name, found in rest:
-        if found != first[1]:
-            told = " and ".join(f"{one} has the seeds {', '.join(map(str, of))}" for one, of in (first, (name, found)))
-            raise InputError(f"{told}; only suites of the same seeds can be ranked together")
+    for name, numbers in rest:
+        if numbers != first[1]:
+            lists = " and ".join(
+                f"{suite} has the seeds {', '.join(map(str, of))}" for suite, of in (first, (name, numbers))
+            )
+            raise InputError(f"{lists}; only suites of the same seeds can be ranked together")
     together: dict[str, dict[str, list[Scored]]] = {}
     unit = 0
     for name, cells in parts.items():
-        most = max((int(c.units.max(initial=0)) for of in cells.values() for cs in of.values() for c in cs), default=0)
+        last = max((int(c.units.max(initial=0)) for of in cells.values() for cs in of.values() for c in cs), default=0)
         for detector, of in cells.items():
             for column, found_cells in of.items():
                 together.setdefault(detector, {}).setdefault(column, []).extend(
                     replace(c, where=c.where._replace(tested_on=f"{c.where.tested_on}, {name}"), units=c.units + unit)
                     for c in found_cells
                 )
-        unit += most + 1
+        unit += last + 1
     return together
 
 
 def tests_of(scores: pd.DataFrame) -> dict[str, Scored]:
-    """Every test that the rows hold, whatever column it belongs to, by the name of its `TestId`; else as `cells_of`."""
+    """Return all tests of the rows, in a column or not, by the name of their `TestId`; else as `cells_of`."""
     test = scores[scores["split"] == "test"]
-    found = {}
+    cells = {}
     for (detector, trained_on, seed, perturbation), real, forged in _fits(test, _finite(test)):
         ordered = np.sort(real.scores)
         for tested_on, group in forged:
             where = Where("", tested_on, perturbation, seed)
             cell = _cell(where, trained_on, real, group, ordered)
             fit = FitId(detector, TrainSet.parse(trained_on))
-            found[str(TestId(fit, tested_on, perturbation, seed))] = cell
-    return found
+            cells[str(TestId(fit, tested_on, perturbation, seed))] = cell
+    return cells
 
 
 def _finite(test: pd.DataFrame) -> Floats:
@@ -152,7 +155,7 @@ class _Images(NamedTuple):
 def _fits(
     test: pd.DataFrame, values: Floats
 ) -> Iterator[tuple[tuple[str, str, int, str], _Images, list[tuple[str, _Images]]]]:
-    """Every fit under every perturbation: its scores of the reals, and of the forgeries of each generator."""
+    """Yield each fit under each perturbation: its scores of the reals, and of the forgeries of each generator."""
     units = _units(test)
     names, codes = {}, []
     foreign = test["source"].where(
@@ -163,19 +166,20 @@ def _fits(
         number, known = pd.factorize(values_of, sort=True)  # "" is the first generator
         names[column] = list(known)
         codes.append(number)
+    # one sort by fit, then by generator; each run of equal keys is one set of images
     order = np.lexsort(codes[::-1])
     key = np.stack([code[order] for code in codes], axis=1)
     starts = np.flatnonzero(np.r_[True, (key[1:] != key[:-1]).any(axis=1)]) if len(key) else np.empty(0, np.intp)
     fit, real = None, None
     forged: list[tuple[str, _Images]] = []
     for start, end in zip(starts, np.r_[starts[1:], len(key)], strict=True):
-        rows, place = order[start:end], key[start]
-        if fit is not None and (place[:-1] != fit).any():
+        rows, position = order[start:end], key[start]
+        if fit is not None and (position[:-1] != fit).any():
             if real is not None and forged:
                 yield _named(names, fit), real, forged
             fit, real, forged = None, None, []
-        fit, images = place[:-1], _Images(values[rows], units[rows])
-        generator = str(names["generator"][place[-1]])
+        fit, images = position[:-1], _Images(values[rows], units[rows])
+        generator = str(names["generator"][position[-1]])
         if not generator:
             real = images
         else:
@@ -192,33 +196,37 @@ def _named(names: dict[str, list[object]], fit: Ints) -> tuple[str, str, int, st
 
 
 def _units(test: pd.DataFrame) -> Ints:
-    """One number an identity, or an image where the identity is unknown; forgeries of two seeds are two images."""
+    """Number identities, or images where the identity is unknown; forgeries of two seeds are two images."""
     forged = test["generator"].to_numpy() != ""
     parts = [pd.factorize(test[column])[0].astype(np.int64) for column in ("generator", "source", "sample_id")]
     parts.append(np.where(forged, pd.factorize(test["seed"])[0] + 1, 0).astype(np.int64))
+    # mixed-radix number of the columns, factorized after each step so that it cannot overflow
     image = parts[0]
     for part in parts[1:]:
         image = pd.factorize(image * (int(part.max(initial=0)) + 1) + part)[0].astype(np.int64)
     who = test["identity"].replace("", np.nan) if len(test) else test["identity"]
     person = pd.factorize(who)[0].astype(np.int64)  # -1 where unknown
+    # people are numbered after all images, so that no person shares a number with an image
     return np.where(person >= 0, image.max(initial=0) + 1 + person, image).astype(np.intp)
 
 
 def _cell(where: Where, trained_on: str, real: _Images, forged: _Images, ordered: NDArray[np.float64]) -> Scored:
     m, n = forged.scores.size, real.scores.size
     below, lower = twice_below(forged.scores, ordered), twice_below(real.scores, np.sort(forged.scores))
-    found = Components(below / (2 * n), (2 * m - lower) / (2 * m))
+    # placements of each image in the other class; halves come from ties, hence twice the counts
+    parts = Components(below / (2 * n), (2 * m - lower) / (2 * m))
     units = np.concatenate([real.units, forged.units])
-    adds = [(one - found.auc) / math.sqrt(max(1, one.size * (one.size - 1))) for one in (found.real, found.forged)]
-    return Scored(where, trained_on, found.auc, _interval(found, real, forged, units), np.concatenate(adds), units)
+    # (component - AUC) / sqrt(size (size - 1)): the squares add up to DeLong's variance, S10 / m + S01 / n
+    adds = [(part - parts.auc) / math.sqrt(max(1, part.size * (part.size - 1))) for part in (parts.real, parts.forged)]
+    return Scored(where, trained_on, parts.auc, _interval(parts, real, forged, units), np.concatenate(adds), units)
 
 
-def _interval(found: Components, real: _Images, forged: _Images, units: Ints) -> Interval:
-    """`statistics.auc_interval`, without sorting again where no person repeats."""
+def _interval(parts: Components, real: _Images, forged: _Images, units: Ints) -> Interval:
+    """Return `statistics.auc_interval` without sorting again where no person repeats."""
     m, n = forged.scores.size, real.scores.size
     if np.unique(units).size < units.size:
         label = np.repeat([0, 1], [n, m])
         return statistics.auc_interval(label, np.concatenate([real.scores, forged.scores]), groups=units)
-    if choose_interval(n, m, variance=found.variance, repeated=False, people=0) == "Newcombe":
-        return statistics.auc_newcombe(found.auc, m, n)
-    return statistics.delong_interval(found)
+    if choose_interval(n, m, variance=parts.variance, repeated=False, people=0) == "Newcombe":
+        return statistics.auc_newcombe(parts.auc, m, n)
+    return statistics.delong_interval(parts)

@@ -1,4 +1,4 @@
-"""One column of a table: the means of its detectors over cells and seeds, and the differences of any two."""
+"""Column of a leaderboard: means of its detectors over cells and seeds, and differences of pairs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from benchmarks.evaluation.means import Estimates, SeedMean
 from benchmarks.evaluation.roc import Floats, Ints
 from benchmarks.evaluation.seed_variance import Pool
 
-CONTROLS = (RANDOM, METADATA, TRIVIAL)  # detectors that are there to be compared with
+CONTROLS = (RANDOM, METADATA, TRIVIAL)  # control detectors
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class _Means:
     Attributes:
         seeds: [S].
         value: mean AUC of each seed, [S]; `low` and `high`: ends of its interval over images.
-        units: of each seed, the images or people that add to its error.
-        influence: what each of them adds.
+        units: images or people of each seed.
+        influence: influence of each of them on the mean.
     """
 
     seeds: list[int]
@@ -44,8 +44,8 @@ class _Means:
 class Column:
     """Detectors that have the same cells of one column.
 
-    With several seeds all detectors but the controls say together how much seeds matter (`measures.seeds`): controls
-    learn little or nothing, so that another seed changes little of them.
+    With several seeds the between-seed variance is pooled over all detectors but the controls (`seed_variance`):
+    controls learn little or nothing, so that their variance between seeds is not representative.
 
     Args:
         cells: detector -> its cells; the same ones for all.
@@ -61,11 +61,11 @@ class Column:
         return sorted(self._means)
 
     def mean(self, name: str) -> SeedMean:
-        """The mean AUC of a detector over cells and seeds."""
+        """Return the mean AUC of a detector over cells and seeds."""
         return averages.over_seeds(*self._of([name], [1]), None if name in CONTROLS else self._alone)
 
     def difference(self, a: str, b: str) -> SeedMean:
-        """The mean AUC of a minus that of b, on the same images."""
+        """Return the mean AUC of a minus that of b, on the same images."""
         return averages.over_seeds(*self._of([a, b], [1, -1]), self._paired)
 
     @property
@@ -74,14 +74,14 @@ class Column:
         return sorted({cell.family for cells in self._cells.values() for cell in cells} - {""})
 
     def mean_of_families(self, name: str) -> FamilyInterval | None:
-        """The interval of a detector's mean AUC for a new family; None with fewer than two families.
+        """Return the interval of a detector's mean AUC for a new family; None with fewer than two families.
 
-        It is never narrower than the interval over images and seeds: a new family adds to their chance.
+        It is never narrower than the interval over images and seeds: a new family adds variation.
         """
         return self._over_families([name], [1], self.mean(name))
 
     def difference_of_families(self, a: str, b: str) -> FamilyInterval | None:
-        """The interval of the mean AUC of a minus that of b for a new family; None with fewer than two families."""
+        """Return the interval of `difference` for a new family; None with fewer than two families."""
         return self._over_families([a, b], [1, -1], self.difference(a, b))
 
     def _over_families(self, names: Sequence[str], signs: Sequence[int], fixed: SeedMean) -> FamilyInterval | None:
@@ -108,12 +108,12 @@ class Column:
 
     @property
     def _learned(self) -> list[str]:
-        """Detectors that say how much seeds matter."""
+        """Detectors over which the between-seed variance is pooled."""
         return [name for name in self.names if name not in CONTROLS] if self._means and self._seeds > 1 else []
 
     @cached_property
     def _alone(self) -> Pool | None:
-        """Of the detectors' means, which go up and down together where a seed's forgeries are easy or hard for all."""
+        """Pool of the detectors' means, which are correlated: a seed's forgeries are easy or hard for all detectors."""
         names = self._learned
         if len(names) < seeds.FEWEST:
             return None
@@ -123,7 +123,7 @@ class Column:
 
     @cached_property
     def _paired(self) -> Pool | None:
-        """Of differences of two detectors: what a seed does to all of them alike is not in there."""
+        """Pool of differences of two detectors: effects of a seed that all detectors share cancel."""
         names = self._learned
         if len(names) < seeds.FEWEST:
             return None
@@ -131,27 +131,29 @@ class Column:
         return seeds.pooled(pairs, self._seeds - 1, (self._seeds - 1) * (len(names) - 1))
 
     def _of(self, names: Sequence[str], signs: Sequence[int]) -> tuple[Estimates, Floats]:
-        """Some detectors' means of every seed, and the weights that make one sum a seed of them."""
+        """Return the means of some detectors in each seed, and the weights of their sum in each seed."""
         means = [self._means[name] for name in names]
-        value, low, high = (np.concatenate([getattr(one, what) for one in means]) for what in ("value", "low", "high"))
+        value, low, high = (
+            np.concatenate([getattr(mean, what) for mean in means]) for what in ("value", "low", "high")
+        )
         if len(names) == 1:
             covariance = _covariance(means)
         else:
-            place = {name: i * self._seeds for i, name in enumerate(self.names)}
-            chosen = np.concatenate([np.arange(place[name], place[name] + self._seeds) for name in names])
+            index = {name: i * self._seeds for i, name in enumerate(self.names)}
+            chosen = np.concatenate([np.arange(index[name], index[name] + self._seeds) for name in names])
             covariance = self._shared[np.ix_(chosen, chosen)]
         return Estimates(value, low, high, covariance), np.hstack([sign * np.eye(self._seeds) for sign in signs])
 
     @cached_property
     def _shared(self) -> Floats:
-        """Covariance of the means of all detectors in all seeds."""
+        """Return the covariance of the means of all detectors in all seeds."""
         return _covariance([self._means[name] for name in self.names])
 
 
 def weights_of(families: Sequence[str]) -> list[float]:
-    """Weights of tests in the mean over families of the mean over the tests of each; they add up to one.
+    """Return the weights of tests in the mean over families of the mean over the tests of each; they add up to one.
 
-    Two generators of one family say together as much as the only one of another, so that twins do not count twice.
+    Two generators of one family weigh together as much as the only one of another, so that twins do not count twice.
 
     Args:
         families: of the tested generator of each test; all "" where the mean is over tests.
@@ -168,17 +170,19 @@ def _means(cells: Sequence[Scored]) -> _Means:
     names = sorted({cell.where.seed for cell in cells})
     means, units, influences = [], [], []
     for seed in names:
-        own = [cell for cell in cells if cell.where.seed == seed]
-        weights = weights_of([cell.family for cell in own])
-        shared = averages.covariance([cell.units for cell in own], [cell.influence for cell in own])
-        estimates = averages.estimates_of([cell.auc for cell in own], [cell.interval for cell in own], shared)
+        of_seed = [cell for cell in cells if cell.where.seed == seed]
+        weights = weights_of([cell.family for cell in of_seed])
+        shared = averages.covariance([cell.units for cell in of_seed], [cell.influence for cell in of_seed])
+        estimates = averages.estimates_of([cell.auc for cell in of_seed], [cell.interval for cell in of_seed], shared)
         means.append(averages.combine(estimates, weights))
-        units.append(np.concatenate([cell.units for cell in own]))
-        influences.append(np.concatenate([weight * cell.influence for weight, cell in zip(weights, own, strict=True)]))
+        units.append(np.concatenate([cell.units for cell in of_seed]))
+        influences.append(
+            np.concatenate([weight * cell.influence for weight, cell in zip(weights, of_seed, strict=True)])
+        )
     value, low, high = (np.array([getattr(mean, name) for mean in means]) for name in ("value", "low", "high"))
     return _Means(names, value, low, high, units, influences)
 
 
 def _covariance(means: Sequence[_Means]) -> Floats:
-    """Covariance of the means of all seeds of some detectors, in their order."""
-    return averages.covariance([u for one in means for u in one.units], [i for one in means for i in one.influence])
+    """Return the covariance of the means of all seeds of some detectors, in their order."""
+    return averages.covariance([u for mean in means for u in mean.units], [i for mean in means for i in mean.influence])

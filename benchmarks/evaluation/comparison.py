@@ -57,7 +57,7 @@ def columns(cells: Mapping[str, Mapping[str, Sequence[Scored]]], a: str, b: str)
 
 
 def _column(cells: Mapping[str, Mapping[str, Sequence[Scored]]], name: str, a: str, b: str) -> _Pair:
-    """Two detectors in a column, among all that have the same cells: they say together how much seeds matter."""
+    """Compare two detectors in a column; the between-seed variance is pooled over all detectors with the same cells."""
     alike = {d: of[name] for d, of in cells.items() if _wheres(of.get(name, [])) == _wheres(cells[a][name])}
     return _Pair(cells[a][name], cells[b][name], Column(alike).difference(a, b))
 

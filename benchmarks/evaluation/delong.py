@@ -1,6 +1,6 @@
-"""Intervals and paired tests for one detector on one test set, as the protocol (version 1) chooses them.
+"""Intervals and paired tests for one detector on one test set, and the choice between them by the protocol.
 
-`label`, `score` and their checks are those of `metrics`; `groups` and what is resampled are those of `resampling`.
+`label`, `score` and their checks are those of `roc`; `groups` and units are those of `resampling`.
 """
 
 from __future__ import annotations
@@ -56,61 +56,64 @@ class Components(NamedTuple):
 
 
 def components(label: ArrayLike, score: ArrayLike) -> Components:
-    """DeLong's structural components (DeLong et al. 1988) in O(n log n), as Sun and Xu 2014; rows in input order."""
+    """Compute DeLong's structural components (1988) in O(n log n), as Sun and Xu 2014; rows in input order."""
     forged, scores = check_scores(label, score)
     m = int(np.count_nonzero(forged))
     n = forged.size - m
     if min(m, n) < 2:
         raise InputError(f"DeLong's variance needs 2 images of each class, got {m} forged and {n} real")
+    # placements are twice the counts, so that ties stay integers; dividing by twice the other class's size gives shares
     of_forged, of_real = placements(forged, scores)
     return Components(of_forged / (2 * n), of_real / (2 * m))
 
 
 def delong_variance(label: ArrayLike, score: ArrayLike) -> float:
-    """Variance of the AUC, S10 / m + S01 / n."""
+    """Compute the variance of the AUC, S10 / m + S01 / n."""
     return components(label, score).variance
 
 
 def auc_delong(label: ArrayLike, score: ArrayLike, *, level: float = 0.95) -> Interval:
-    """AUC -+ z sqrt(DeLong's variance), cut to [0, 1]; empty where the classes separate perfectly."""
+    """Compute AUC -+ z sqrt(DeLong's variance), cut to [0, 1]; empty where the classes separate perfectly."""
     return delong_interval(components(label, score), level=level)
 
 
-def delong_interval(found: Components, *, level: float = 0.95) -> Interval:
-    """`auc_delong` of components that are known already."""
-    value, half = found.auc, two_sided(level) * math.sqrt(found.variance)
+def delong_interval(parts: Components, *, level: float = 0.95) -> Interval:
+    """Return `auc_delong` from computed components."""
+    value, half = parts.auc, two_sided(level) * math.sqrt(parts.variance)
     return Interval(max(0.0, value - half), min(1.0, value + half), "DeLong", level)
 
 
 def delong_paired(label: ArrayLike, score_a: ArrayLike, score_b: ArrayLike, *, level: float = 0.95) -> PairedDifference:
-    """Paired DeLong test of AUC(a) = AUC(b) on the same images in the same order; rows must be independent."""
+    """Test AUC(a) = AUC(b) on the same images in the same order (paired DeLong); rows must be independent."""
     return paired(components(label, score_a), components(label, score_b), level=level)
 
 
 def paired(a: Components, b: Components, *, level: float = 0.95) -> PairedDifference:
-    """Paired DeLong test of two detectors whose components list the same images in the same order.
+    """Compute the paired DeLong test of two detectors whose components list the same images in the same order.
 
-    Where the variance of the difference vanishes (say, both separate perfectly) an interval of no width would claim
-    too much: then the two Newcombe intervals are combined instead (MOVER, Zou and Donner 2008; conservative, since it
-    ignores that the detectors saw the same images), and the variance is read off the side that faces zero.
+    Where the variance of the difference is zero (say, both separate perfectly) an interval of no width would be
+    overconfident: then the two Newcombe intervals are combined instead (MOVER, Zou and Donner 2008; conservative, since
+    it ignores that the detectors saw the same images), and the variance is read off the side that faces zero.
     """
     difference, z_level = a.auc - b.auc, two_sided(level)
+    # components of the difference: their variance contains the covariance of both AUCs
     variance = Components(a.forged - b.forged, a.real - b.real).variance
     if variance > 1e-24:  # components are multiples of 1 / 2n: anything below is rounding
         low, high = (difference + side * z_level * math.sqrt(variance) for side in (-1, 1))
         interval = Interval(max(-1.0, low), min(1.0, high), "paired DeLong", level)
     else:
-        of_a, of_b = (auc_newcombe(one.auc, one.forged.size, one.real.size, level=level) for one in (a, b))
+        of_a, of_b = (auc_newcombe(parts.auc, parts.forged.size, parts.real.size, level=level) for parts in (a, b))
         low = max(-1.0, difference - math.hypot(a.auc - of_a.low, of_b.high - b.auc))
         high = min(1.0, difference + math.hypot(of_a.high - a.auc, b.auc - of_b.low))
         interval = Interval(low, high, "Newcombe, combined", level)
+        # variance for which a symmetric interval would have this end, so that z and p agree with the interval
         variance = ((difference - low if difference > 0 else high - difference) / z_level) ** 2
     z = difference / math.sqrt(variance)
     return PairedDifference(difference, variance, z, normal_p(z), interval)
 
 
 def normal_p(z: float) -> float:
-    """Two-sided p of a standard normal z: 0.05 at 1.96."""
+    """Return the two-sided p of a standard normal z: 0.05 at 1.96."""
     return math.erfc(abs(z) / math.sqrt(2))
 
 
@@ -155,7 +158,7 @@ def auc_interval(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """The protocol's interval of an AUC; `method` says which one it is.
+    """Compute the protocol's interval of an AUC, named in `method`.
 
     Newcombe where a class has fewer than 200 images or the classes separate perfectly, inverted or all tied (there
     resampling and DeLong both give an interval of no width); else a bootstrap over identities where identities repeat;
@@ -176,15 +179,15 @@ def auc_interval(
         return auc_bootstrap(forged, scores, groups=groups, level=level, resamples=resamples, seed=seed)
     if method == "DeLong":
         return auc_delong(forged, scores, level=level)
-    found = auc_newcombe(metrics.auc(forged, scores), units.in_forged, units.in_real, level=level)
-    return Interval(found.low, found.high, method, level)
+    interval = auc_newcombe(metrics.auc(forged, scores), units.in_forged, units.in_real, level=level)
+    return Interval(interval.low, interval.high, method, level)
 
 
 # --- Families of tests ------------------------------------------------------------------------------------------------
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
-    """Holm's step-down adjusted p-values (Holm 1979), in the order given: reject where the result is at most alpha.
+    """Adjust p-values by Holm's step-down method (1979), in the order given: reject where the result is at most alpha.
 
     >>> holm([0.01, 0.04, 0.03]).tolist()
     [0.03, 0.06, 0.06]
@@ -192,6 +195,7 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     p = np.asarray(p_values, dtype=np.float64)
     if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
         raise InputError("p-values must be a list of numbers in [0, 1]; NaN is not one")
+    # the i-th smallest of n is multiplied by n - i; the running maximum keeps the order of the p-values
     order = np.argsort(p)
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1)))

@@ -1,4 +1,4 @@
-"""From score rows to cells: one cell a detector, training and test generator."""
+"""Test results and paired tests from score rows."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def evaluate(
     failed: dict[str, str] | None = None,
     protocol: Protocol | None = None,
 ) -> list[TestResult]:
-    """Compute every cell that the rows allow.
+    """Compute the result of each test in the rows.
 
     Args:
         scores: rows of scores.parquet, splits `val` and `test`; real rows have an empty generator.
         measured: metrics of every cell beside its AUC; by default those of the protocol.
-        failed: receives the metrics that failed, id -> why, and lets the others go on; None: a failure is raised.
+        failed: receives the metrics that failed, id -> reason, while others are computed; None: a failure is raised.
         protocol: version and families; by default this version's.
 
     Returns:
@@ -71,10 +71,10 @@ def evaluate(
             reals = test[test["generator"] == ""]
             elsewhere = reals["source"].str.startswith(EXTERNAL_PREFIX)
             for tested_on, forged in test[test["generator"] != ""].groupby("generator", sort=True):
-                own = reals["source"] == tested_on if str(tested_on).startswith(EXTERNAL_PREFIX) else ~elsewhere
-                if not own.any():
+                matching = reals["source"] == tested_on if str(tested_on).startswith(EXTERNAL_PREFIX) else ~elsewhere
+                if not matching.any():
                     continue  # its real photos could not be scored
-                pair = pd.concat([reals[own], forged], ignore_index=True)
+                pair = pd.concat([reals[matching], forged], ignore_index=True)
                 names = {
                     "detector": detector,
                     "trained_on": trained_on,
@@ -88,7 +88,7 @@ def evaluate(
 
 
 def grid(scores: pd.DataFrame) -> pd.DataFrame:
-    """The rows of tests that means over generators take: without snapshots and external pairs."""
+    """Return the rows of tests that means over generators include: without snapshots and external pairs."""
     return scores[
         ~scores["generator"].isin(TestGrid.of_scores(scores).beside) & ~scores["source"].str.startswith(EXTERNAL_PREFIX)
     ]
@@ -106,7 +106,7 @@ def _threshold(val: pd.DataFrame, detector: str, training: TrainSet) -> float:
 
 
 def identities(rows: pd.DataFrame) -> NDArray[np.object_]:
-    """The person of each row, None where unknown (such a row is a person of its own)."""
+    """Return the person of each row, None where unknown (such a row counts as its own person)."""
     column = rows["identity"]
     return np.array([None if pd.isna(name) or name == "" else name for name in column], dtype=object)
 
@@ -124,9 +124,9 @@ def _cell(
         label, score, rows["probability"].to_numpy(), threshold, groups, names["perturbation"], resamples=RESAMPLES
     )
     interval = statistics.auc_interval(label, score, groups=groups, resamples=RESAMPLES, seed=0)
-    found: dict[str, float | None] = {}
+    values: dict[str, float | None] = {}
     for metric in measured:
-        found |= _fields(metric, test, failed)
+        values |= _fields(metric, test, failed)
     return TestResult(
         **names,
         n_real=int((label == 0).sum()),
@@ -136,12 +136,12 @@ def _cell(
         auc_high=interval.high,
         auc_method=interval.method,
         threshold=threshold,
-        **found,
+        **values,
     )
 
 
 def _fields(metric: Metric, test: TestScores, failed: dict[str, str] | None) -> dict[str, float | None]:
-    """A metric's part of a cell; what a plug-in's code raises is named."""
+    """Compute the fields of a metric in a test result; errors of a plug-in's code are named."""
     try:
         return metric.fields(test)
     except BenchError:
@@ -167,9 +167,9 @@ def compare(scores: pd.DataFrame) -> list[PairedTest]:
     """
     usual = ~scores["trained_on"].str.endswith(f":{SHUFFLED}")
     test = scores[(scores["split"] == "test") & (scores["perturbation"] == CLEAN) & usual]
-    found: list[tuple[tuple[str, str, int], str, str, averages.Mean]] = []
-    for duel, forged in test[test["label"] == 1].groupby(["trained_on", "generator", "seed"], sort=True):
-        trained_on, tested_on, seed = map(str, duel)
+    differences: list[tuple[tuple[str, str, int], str, str, averages.Mean]] = []
+    for group, forged in test[test["label"] == 1].groupby(["trained_on", "generator", "seed"], sort=True):
+        trained_on, tested_on, seed = map(str, group)
         real = (test["label"] == 0) & (test["trained_on"] == trained_on) & (test["seed"] == int(seed))
         both = pd.concat([test[real], forged])
         wide = both.pivot(index=["label", "sample_id"], columns="detector", values="score")
@@ -180,10 +180,10 @@ def compare(scores: pd.DataFrame) -> list[PairedTest]:
         estimates = _estimates(label, [wide[name].to_numpy() for name in names], identities(people))
         for i, j in itertools.combinations(range(len(names)), 2):
             difference = averages.combine(estimates.of([i, j]), [1, -1])
-            found.append(((trained_on, tested_on, int(seed)), names[i], names[j], difference))
-    if not found:
+            differences.append(((trained_on, tested_on, int(seed)), names[i], names[j], difference))
+    if not differences:
         return []
-    adjusted = statistics.holm([paired.p for *_, paired in found])
+    adjusted = statistics.holm([paired.p for *_, paired in differences])
     return [
         PairedTest(
             trained_on=trained_on,
@@ -196,23 +196,23 @@ def compare(scores: pd.DataFrame) -> list[PairedTest]:
             high=min(1.0, paired.high),
             p_holm=float(p),
         )
-        for ((trained_on, tested_on, seed), a, b, paired), p in zip(found, adjusted, strict=True)
+        for ((trained_on, tested_on, seed), a, b, paired), p in zip(differences, adjusted, strict=True)
     ]
 
 
 def _estimates(label: Ints, scores: Sequence[Floats], people: NDArray[np.object_]) -> averages.Estimates:
-    """AUCs of detectors on the same images, with the protocol's intervals and their covariance."""
+    """Estimate the AUCs of detectors on the same images, with the protocol's intervals and their covariance."""
     units = units_of(label == 1, codes(people, label.size))
     placed = [statistics.components(label, score) for score in scores]
-    added = [averages.influence_of(label, one) for one in placed]
+    added = [averages.influence_of(label, parts) for parts in placed]
     covariance = averages.covariance([units.of_row] * len(placed), added)
     m = int(np.count_nonzero(label == 1))
     ends = []
-    for i, one in enumerate(placed):
-        method = choose_interval(label.size - m, m, variance=one.variance, repeated=False, people=0)
+    for i, parts in enumerate(placed):
+        method = choose_interval(label.size - m, m, variance=parts.variance, repeated=False, people=0)
         if method == "Newcombe":  # the covariance is over people where they repeat, so only counts are adapted
-            ends.append(statistics.auc_newcombe(one.auc, units.in_forged, units.in_real))
+            ends.append(statistics.auc_newcombe(parts.auc, units.in_forged, units.in_real))
         else:
             half = two_sided(0.95) * math.sqrt(covariance[i, i])  # DeLong's, over people where they repeat
-            ends.append(Interval(max(0.0, one.auc - half), min(1.0, one.auc + half), "DeLong", 0.95))
-    return averages.estimates_of([one.auc for one in placed], ends, covariance)
+            ends.append(Interval(max(0.0, parts.auc - half), min(1.0, parts.auc + half), "DeLong", 0.95))
+    return averages.estimates_of([parts.auc for parts in placed], ends, covariance)

@@ -1,10 +1,10 @@
-"""Does a detector treat people alike? AUC, false alarms and hits by group, and the largest gap.
+"""AUC, FPR and TPR of each detector per group of people, and the largest gap between groups.
 
 A group is a value of a label column of the real faces (gender, age, race). Its AUC sets the real faces of the group
 against all forgeries; FPR is the share of its real faces called forged at the threshold fixed on validation data; TPR
-the share of forgeries called forged that carry the same label, where a generator was told of it. All are means over the
-detector's clean tests; a person or an image that stands in several tests counts once. Intervals are at 95 %; those of
-a gap are widened for having picked the largest of all pairs (Bonferroni) and take the groups as independent.
+the share of forgeries called forged that carry the same label, where a generator was conditioned on it. All are means
+over the detector's clean tests; a person or an image in several tests counts once. Intervals are at 95 %; those of a
+gap are widened for having picked the largest of all pairs (Bonferroni) and take the groups as independent.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from benchmarks.evaluation.results import Gap, GroupFact, TestResult
 from benchmarks.protocol import CLEAN, TrainSet
 from detect.scoring import SCORE_COLUMNS
 
-LEAST = 30  # real images a group; smaller ones are left out
-MOST = 12  # values of a column; more are no groups
+MIN_IMAGES = 30  # real images of a group; smaller groups are left out
+MAX_GROUPS = 12  # values of a label column; columns with more are left out
 LEVEL = 0.95
 _TECHNICAL = ("service_test",)  # FairFace: the photos on which its authors tested commercial services
 
 
 def groups(scores: pd.DataFrame, cells: Sequence[TestResult]) -> tuple[list[GroupFact], list[Gap]]:
-    """Every detector by group, over the clean tests of generators that it was not trained on (else of all).
+    """Evaluate each detector per group, over the clean tests of generators that it was not trained on (else of all).
 
     Args:
         scores: rows of scores.parquet with the label columns of the real faces.
         cells: of the same rows, for their thresholds.
 
     Returns:
-        One fact a detector, column and group; one gap a detector, column and measure; nothing without labels.
+        One fact per detector, column and group; one gap per detector, column and measure; empty without labels.
     """
     test = scores[(scores["split"] == "test") & (scores["perturbation"] == CLEAN)]
     columns = _columns(test)
@@ -46,28 +46,28 @@ def groups(scores: pd.DataFrame, cells: Sequence[TestResult]) -> tuple[list[Grou
     for detector, rows in test.groupby("detector", sort=True) if columns else ():
         pairs = _tests(rows, thresholds)
         for column, values in columns.items():
-            found = [_fact(str(detector), column, value, pairs, len(values)) for value in values if pairs]
-            facts += [fact for fact, _ in found]
-            gaps += _gaps(str(detector), column, found)
+            measured = [_fact(str(detector), column, value, pairs, len(values)) for value in values if pairs]
+            facts += [fact for fact, _ in measured]
+            gaps += _gaps(str(detector), column, measured)
     return facts, gaps
 
 
 def _columns(test: pd.DataFrame) -> dict[str, list[str]]:
-    """Label columns of the real faces with two groups or more that are large enough -> those groups."""
+    """Return the label columns of the real faces with at least two groups of sufficient size -> those groups."""
     real = test[test["generator"] == ""].drop_duplicates(["source", "sample_id"])
-    found = {}
+    groups_of = {}
     for column in test.columns:
-        if column in SCORE_COLUMNS or column in _TECHNICAL or not 1 < real[column].nunique() <= MOST:
+        if column in SCORE_COLUMNS or column in _TECHNICAL or not 1 < real[column].nunique() <= MAX_GROUPS:
             continue
         counts = real[column].value_counts()
-        values = sorted(str(value) for value, count in counts.items() if count >= LEAST)
+        values = sorted(str(value) for value, count in counts.items() if count >= MIN_IMAGES)
         if len(values) > 1:
-            found[str(column)] = values
-    return found
+            groups_of[str(column)] = values
+    return groups_of
 
 
 def _tests(rows: pd.DataFrame, thresholds: Mapping[tuple[str, str, int], float]) -> list[pd.DataFrame]:
-    """The test sets of a detector with what was called forged; of unseen generators where there are any."""
+    """Return the test sets of a detector with its decisions; of unseen generators where there are any."""
     unseen: list[pd.DataFrame] = []
     seen: list[pd.DataFrame] = []
     for key, fit in rows.groupby(["detector", "trained_on", "seed"], sort=True):
@@ -90,26 +90,31 @@ def _fact(
     detector: str, column: str, value: str, pairs: Sequence[pd.DataFrame], count: int
 ) -> tuple[GroupFact, Measured]:
     wide = 1 - (1 - LEVEL) / max(1, count * (count - 1) // 2)
-    own = [pair[(pair["generator"] != "") | (pair[column].astype(str) == value)] for pair in pairs]
-    rows = pd.concat(own)
+    selected = [pair[(pair["generator"] != "") | (pair[column].astype(str) == value)] for pair in pairs]
+    rows = pd.concat(selected)
     real = rows[rows["generator"] == ""]
-    told = rows[(rows["generator"] != "") & (rows[column].astype(str) == value)]
-    found: dict[str, tuple[float, Interval, Interval]] = {"AUC": _mean_auc(own, wide)}
-    for name, part in (("FPR", real), ("TPR", told)):
-        if len(part) >= LEAST:
+    labelled = rows[(rows["generator"] != "") & (rows[column].astype(str) == value)]
+    measured: dict[str, tuple[float, Interval, Interval]] = {"AUC": _mean_auc(selected, wide)}
+    for name, part in (("FPR", real), ("TPR", labelled)):
+        if len(part) >= MIN_IMAGES:
             hits, people = part["called"].to_numpy(), part["person"].to_numpy(dtype=object)
             low, high = (proportion_interval(hits, groups=people, level=level) for level in (LEVEL, wide))
-            found[name] = (float(hits.mean()), low, high)
+            measured[name] = (float(hits.mean()), low, high)
     numbers: dict[str, float | None] = {}
     for name in ("AUC", "FPR", "TPR"):
-        mean, interval = found[name][:2] if name in found else (None, None)
+        mean, interval = measured[name][:2] if name in measured else (None, None)
         ends = (interval.low, interval.high) if interval else (None, None)
         numbers |= dict(zip((name.lower(), f"{name.lower()}_low", f"{name.lower()}_high"), (mean, *ends), strict=True))
     images = real.drop_duplicates("sample_id")
     fact = GroupFact(
-        detector=detector, column=column, group=value, n_real=len(images), n_forged=told["person"].nunique(), **numbers
+        detector=detector,
+        column=column,
+        group=value,
+        n_real=len(images),
+        n_forged=labelled["person"].nunique(),
+        **numbers,
     )
-    return fact, found
+    return fact, measured
 
 
 def _mean_auc(pairs: Sequence[pd.DataFrame], wide: float) -> tuple[float, Interval, Interval]:
@@ -118,11 +123,11 @@ def _mean_auc(pairs: Sequence[pd.DataFrame], wide: float) -> tuple[float, Interv
     return means[0][1].value, usual, gap
 
 
-def _gaps(detector: str, column: str, found: Sequence[tuple[GroupFact, Measured]]) -> list[Gap]:
-    """The two groups that lie farthest apart in each measure."""
+def _gaps(detector: str, column: str, measured: Sequence[tuple[GroupFact, Measured]]) -> list[Gap]:
+    """Return the pair of groups with the largest difference in each measure."""
     gaps = []
     for measure in ("AUC", "FPR", "TPR"):
-        known = [(fact.group, *values[measure]) for fact, values in found if measure in values]
+        known = [(fact.group, *values[measure]) for fact, values in measured if measure in values]
         if len(known) < 2:
             continue
         low, high = max(itertools.permutations(known, 2), key=lambda pair: pair[1][1] - pair[0][1])

@@ -27,7 +27,7 @@ class Interval:
 
 
 def two_sided(level: float) -> float:
-    """The normal quantile of a two-sided interval: 1.96 for 0.95."""
+    """Return the normal quantile of a two-sided interval: 1.96 for 0.95."""
     if not 0 < level < 1:
         raise InputError(f"level must lie in (0, 1), got {level:g}; 0.95 is usual")
     return NormalDist().inv_cdf(0.5 + level / 2)

@@ -1,9 +1,9 @@
-"""The leaderboard: detectors by the mean AUC of each condition, ranked by the primary one, from score rows alone.
+"""Leaderboard: mean AUC of each detector per condition, ranked by the primary condition, from score rows alone.
 
 A column is a condition; its value is the mean AUC over all its cells (test generators, trainings, perturbations) in
-every seed, in `unseen` the mean over families of the mean over their generators. It has two intervals: one covers the
-chance of images and of seeds for these families (`averages`), the other that of a new family too (`families`). Ranks
-are of the primary column and of these families: detectors whose difference from the leader is not significant, in
+every seed, in `unseen` the mean over families of the mean over their generators. It has two intervals: one covers
+sampling of images and of seeds for these families (`means`), the other the variation between families too (`families`).
+Ranks are of the primary column and of these families: detectors whose difference from the leader is not significant, in
 paired tests adjusted after Holm over all pairs, share its rank. A detector that lacks a cell of a column has no value
 there; it is never averaged over the rest.
 """
@@ -49,9 +49,11 @@ class Line(_Record):
     """A detector."""
 
     detector: str
-    rank: int | None = Field(description="in the primary column; detectors not told apart from the leader share it")
-    rank_low: int | None = Field(description="best rank that the tests leave open")
-    rank_high: int | None = Field(description="worst rank that the tests leave open")
+    rank: int | None = Field(
+        description="in the primary column; detectors that no paired test separates from the leader share it"
+    )
+    rank_low: int | None = Field(description="best rank that the tests do not exclude")
+    rank_high: int | None = Field(description="worst rank that the tests do not exclude")
     balanced_accuracy: float | None = Field(
         None, description="mean over the primary column's tests at the thresholds fixed on val; null: not known"
     )
@@ -59,7 +61,7 @@ class Line(_Record):
     columns: dict[str, Standing]
 
 
-class Duel(_Record):
+class PairDifference(_Record):
     """Two detectors in the primary column."""
 
     a: str
@@ -83,7 +85,7 @@ class ManyTest(_Record):
 
 
 class Spread(_Record):
-    """How far a column tells detectors apart."""
+    """Spread of detectors in a column, compared with the width of their intervals."""
 
     column: str
     sd: float = Field(description="standard deviation of the detectors' values")
@@ -93,14 +95,14 @@ class Spread(_Record):
 
 
 class Leaderboard(_Record):
-    """The table."""
+    """The leaderboard of one or several suites."""
 
     primary: str
     seeds: list[int]
     families: list[str] = Field([], description="that the mean of the primary column is over; empty: over tests")
     columns: dict[str, str] = Field(description="name -> what it means")
     lines: list[Line] = Field(description="best first; incomplete ones last")
-    duels: list[Duel]
+    duels: list[PairDifference]
     many: ManyTest | None
     spreads: list[Spread] = Field(description="of every column, the one that separates most first; without controls")
     tests: dict[tuple[str, str, str], str] = Field(
@@ -110,7 +112,7 @@ class Leaderboard(_Record):
 
     @property
     def for_new_family(self) -> bool:
-        """Whether the interval for a new family is the headline: from five families on."""
+        """True where the interval for a new family is shown first: from five families on."""
         return len(self.families) >= NEW_FAMILY
 
 
@@ -129,7 +131,7 @@ def leaderboard(scores: pd.DataFrame, *, primary: str | None = None, protocol: P
 
 
 def ranked(cells: Mapping[str, Mapping[str, Sequence[Scored]]], *, primary: str | None = None) -> Leaderboard:
-    """`leaderboard` of what `cells_of` returned."""
+    """Rank detectors as `leaderboard`, from the result of `cells_of`."""
     known = order_of_columns({column for of in cells.values() for column in of})
     if not known:
         raise InputError("the scores have no test rows of real and forged images; nothing can be ranked")
@@ -146,8 +148,8 @@ def ranked(cells: Mapping[str, Mapping[str, Sequence[Scored]]], *, primary: str 
         for detector, of in cells.items()
     }
     complete = [detector for detector in cells if detector in columns[chosen].names]
-    duels, errors = _duels(columns[chosen])
-    lines = _lines(complete, standings, chosen, duels)
+    differences, errors = _differences(columns[chosen])
+    lines = _lines(complete, standings, chosen, differences)
     rest = sorted(set(cells) - set(complete))
     lines += [Line(detector=name, rank=None, rank_low=None, rank_high=None, columns=standings[name]) for name in rest]
     return Leaderboard(
@@ -161,7 +163,7 @@ def ranked(cells: Mapping[str, Mapping[str, Sequence[Scored]]], *, primary: str 
         },
         columns={name: meaning_of_column(name) for name in known},
         lines=[_within(line) for line in lines],
-        duels=duels,
+        duels=differences,
         many=_many({detector: cells[detector][chosen] for detector in complete}),
         spreads=_spreads(lines, known),
         detectable=averages.detectable(errors) if errors else None,
@@ -169,13 +171,13 @@ def ranked(cells: Mapping[str, Mapping[str, Sequence[Scored]]], *, primary: str 
 
 
 def _primary(cells: Mapping[str, Mapping[str, Sequence[Scored]]], known: Sequence[str]) -> str:
-    """The first of `PRIMARIES` that at least half of the detectors have."""
+    """Return the first of `PRIMARIES` that at least half of the detectors have."""
     common = [name for name in PRIMARIES if 2 * sum(name in of for of in cells.values()) >= len(cells)]
     return next(iter([name for name in common if name in known]), known[0])
 
 
 def _expected(column: str, cells: Mapping[str, Mapping[str, Sequence[Scored]]]) -> list[Where]:
-    """Every cell that any detector has in a column."""
+    """Return all cells that any detector has in a column."""
     return sorted({cell.where for of in cells.values() for cell in of.get(column, [])})
 
 
@@ -191,8 +193,10 @@ def _standing(column: Column, name: str, cells: Sequence[Scored], expected: Sequ
 
 
 def _within(line: Line) -> Line:
-    """A line whose intervals end at 0 and 1; with few seeds a symmetric interval would reach beyond a possible AUC."""
-    return line.model_copy(update={"columns": {name: _within_bounds(one) for name, one in line.columns.items()}})
+    """Clip the intervals of a line to [0, 1]: with few seeds a symmetric interval exceeds the range of an AUC."""
+    return line.model_copy(
+        update={"columns": {name: _within_bounds(standing) for name, standing in line.columns.items()}}
+    )
 
 
 def _within_bounds(standing: Standing) -> Standing:
@@ -200,42 +204,47 @@ def _within_bounds(standing: Standing) -> Standing:
     return standing.model_copy(update={name: min(1.0, max(0.0, end)) for name, end in ends.items()})
 
 
-def _duels(column: Column) -> tuple[list[Duel], list[float]]:
-    """Every two detectors in a column, and the standard errors of their differences."""
+def _differences(column: Column) -> tuple[list[PairDifference], list[float]]:
+    """Return the differences of all pairs of detectors in a column, and the standard errors of these differences."""
     pairs = [(a, b, column.difference(a, b)) for a, b in itertools.combinations(column.names, 2)]
     if not pairs:
         return [], []
     adjusted = holm([difference.p for *_, difference in pairs])
-    duels = [
-        Duel(a=a, b=b, difference=one.value, low=max(-1.0, one.low), high=min(1.0, one.high), p_holm=float(p))
-        for (a, b, one), p in zip(pairs, adjusted, strict=True)
+    differences = [
+        PairDifference(
+            a=a, b=b, difference=mean.value, low=max(-1.0, mean.low), high=min(1.0, mean.high), p_holm=float(p)
+        )
+        for (a, b, mean), p in zip(pairs, adjusted, strict=True)
     ]
     over_families = [column.difference_of_families(a, b) for a, b, _ in pairs]
-    intervals = [one for one in over_families if one is not None]
-    if len(intervals) == len(duels):
-        adjusted = holm([one.p for one in intervals])
-        duels = [
-            duel.model_copy(
+    intervals = [mean for mean in over_families if mean is not None]
+    if len(intervals) == len(differences):
+        adjusted = holm([mean.p for mean in intervals])
+        differences = [
+            pair.model_copy(
                 update={
-                    "family_low": max(-1.0, one.low),
-                    "family_high": min(1.0, one.high),
+                    "family_low": max(-1.0, mean.low),
+                    "family_high": min(1.0, mean.high),
                     "family_p_holm": float(p),
                 }
             )
-            for duel, one, p in zip(duels, intervals, adjusted, strict=True)
+            for pair, mean, p in zip(differences, intervals, adjusted, strict=True)
         ]
-    return duels, [(one.high - one.low) / (2 * two_sided(0.95)) for *_, one in pairs]
+    return differences, [(mean.high - mean.low) / (2 * two_sided(0.95)) for *_, mean in pairs]
 
 
 def _lines(
-    detectors: Sequence[str], standings: Mapping[str, Mapping[str, Standing]], primary: str, duels: Sequence[Duel]
+    detectors: Sequence[str],
+    standings: Mapping[str, Mapping[str, Standing]],
+    primary: str,
+    differences: Sequence[PairDifference],
 ) -> list[Line]:
     values = [math.nan if (value := standings[name][primary].value) is None else value for name in detectors]
-    place = {name: i for i, name in enumerate(detectors)}
+    index = {name: i for i, name in enumerate(detectors)}
     differ = np.zeros((len(detectors), len(detectors)), dtype=bool)
-    for duel in duels:
-        i, j = place[duel.a], place[duel.b]
-        differ[i, j] = differ[j, i] = duel.p_holm < ALPHA
+    for pair in differences:
+        i, j = index[pair.a], index[pair.b]
+        differ[i, j] = differ[j, i] = pair.p_holm < ALPHA
     ranks, intervals = shared_ranks(values, differ), rank_intervals(values, differ)
     lines = [
         Line(detector=name, rank=rank, rank_low=low, rank_high=high, columns=dict(standings[name]))
@@ -245,40 +254,40 @@ def _lines(
 
 
 def _spreads(lines: Sequence[Line], columns: Sequence[str]) -> list[Spread]:
-    """Which columns separate detectors; of those with fewer than three there is nothing to say."""
-    found = []
+    """Return the spread of each column with at least three detectors, the column that separates most first."""
+    spreads = []
     for column in columns:
         there = [line.columns[column] for line in lines if line.detector not in CONTROLS]
-        parts = [(one.value, one.low, one.high) for one in there]
+        parts = [(standing.value, standing.low, standing.high) for standing in there]
         full = np.array([part for part in parts if None not in part], dtype=np.float64).reshape(-1, 3)
         if len(full) > 2:
             sd, width = float(full[:, 0].std(ddof=1)), float(np.median(full[:, 2] - full[:, 1]))
             ratio = sd / width if width > 0 else None
-            found.append(Spread(column=column, sd=sd, width=width, ratio=ratio, detectors=len(full)))
-    return sorted(found, key=lambda one: -(math.inf if one.ratio is None else one.ratio))
+            spreads.append(Spread(column=column, sd=sd, width=width, ratio=ratio, detectors=len(full)))
+    return sorted(spreads, key=lambda standing: -(math.inf if standing.ratio is None else standing.ratio))
 
 
 def _many(cells: Mapping[str, Sequence[Scored]]) -> ManyTest | None:
-    """Friedman and Nemenyi over the cells of a column; None with fewer than three detectors or two cells."""
+    """Run Friedman's and Nemenyi's tests over the cells of a column; None below three detectors or two cells."""
     if len(cells) < 3:
         return None
     tables = [_blocks(of) for of in cells.values()]
     blocks = sorted(tables[0])
     if len(blocks) < 2:
         return None
-    found: Friedman = friedman([[table[block] for table in tables] for block in blocks])
+    test: Friedman = friedman([[table[block] for table in tables] for block in blocks])
     return ManyTest(
         sets=len(blocks),
-        p=found.p_f,
+        p=test.p_f,
         critical_difference=critical_difference(len(cells), len(blocks), alpha=ALPHA),
-        mean_ranks=dict(zip(cells, map(float, found.mean_ranks), strict=True)),
+        mean_ranks=dict(zip(cells, map(float, test.mean_ranks), strict=True)),
     )
 
 
 def _blocks(cells: Sequence[Scored]) -> dict[tuple[object, ...], float]:
-    """AUC of each block of Friedman's test: a test, or where means are over families a family in one seed.
+    """Return the AUC of each block of Friedman's test: a test, or a family in one seed where means are over families.
 
-    Generators of one family are not independent blocks.
+    Generators of one family are not independent blocks, as Friedman's test requires.
     """
     groups: dict[tuple[object, ...], list[float]] = {}
     for cell in cells:

@@ -40,7 +40,7 @@ class Estimates:
     level: float = 0.95
 
     def of(self, chosen: Sequence[int]) -> Estimates:
-        """Some of them."""
+        """Select AUCs by index."""
         where = list(chosen)
         return Estimates(
             self.value[where], self.low[where], self.high[where], self.covariance[np.ix_(where, where)], self.level
@@ -70,10 +70,10 @@ class SeedMean:
 
     Attributes:
         value: the mean.
-        low: lower end of an interval that covers the chance of images and of seeds; of images alone with one seed.
+        low: lower end of an interval over images and seeds; over images alone with one seed.
         high: upper end.
         sd: standard deviation over seeds; None with one seed.
-        share: of the variance that comes from seeds and not from images, in [0, 1]; None with one seed.
+        share: part of the variance that is due to seeds and not to images, in [0, 1]; None with one seed.
         seeds: how many.
         p: two-sided, of the mean being zero; for a difference.
     """
@@ -88,31 +88,33 @@ class SeedMean:
 
 
 def influence(label: ArrayLike, score: ArrayLike) -> Floats:
-    """What each image adds to the error of the AUC, shape [n]; the squares add up to DeLong's variance."""
+    """Return the influence of each image on the AUC, shape [n]; the squares add up to DeLong's variance."""
     return influence_of(label, components(label, score))
 
 
-def influence_of(label: ArrayLike, found: Components) -> Floats:
-    """`influence` of components that are known already."""
+def influence_of(label: ArrayLike, parts: Components) -> Floats:
+    """Return `influence` from computed components."""
     forged = np.asarray(label) == 1
     values = np.empty(forged.size)
-    for rows, of_class in ((forged, found.forged), (~forged, found.real)):
-        values[rows] = (of_class - found.auc) / math.sqrt(of_class.size * (of_class.size - 1))
+    for rows, of_class in ((forged, parts.forged), (~forged, parts.real)):
+        values[rows] = (of_class - parts.auc) / math.sqrt(of_class.size * (of_class.size - 1))
     return values
 
 
 def covariance(units: Sequence[Ints], influences: Sequence[Floats]) -> Floats:
-    """Covariance of k AUCs from what each image adds to each of them, shape [k, k], in time linear in the rows.
+    """Return the covariance of k AUCs from the influences of images, shape [k, k], in time linear in the rows.
 
     Args:
-        units: the image, or the identity, of each row: one number means one and the same in all of them.
+        units: image or identity of each row; equal numbers in two AUCs are the same image or identity.
         influences: of `influence`, in the same order.
     """
     from scipy import sparse
 
     if len(units) != len(influences) or any(u.shape != i.shape for u, i in zip(units, influences, strict=True)):
         raise InputError("units and influences must list the same rows for the same AUCs")
-    row = np.repeat(np.arange(len(units)), [len(one) for one in units])
+    # sparse table of AUCs x units; entries of one unit (an identity with several images) are summed, and the product
+    # with its transpose sums influence_i influence_j over the units that both AUCs share
+    row = np.repeat(np.arange(len(units)), [len(unit) for unit in units])
     column = np.concatenate(units)
     if column.size and (column.min() < 0 or column.max() > 8 * column.size):  # far apart: numbered anew
         _, column = np.unique(column, return_inverse=True)
@@ -121,31 +123,34 @@ def covariance(units: Sequence[Ints], influences: Sequence[Floats]) -> Floats:
 
 
 def combine(estimates: Estimates, weights: ArrayLike) -> Mean:
-    """A weighted sum of AUCs with its interval: square-and-add of the ends (MOVER, Zou 2008), correlations included.
+    """Return a weighted sum of AUCs with its interval: square-and-add of the ends (MOVER, Zou 2008) with correlations.
 
     With d_j = w_j (value_j - low_j), or w_j (high_j - value_j) where w_j < 0, the lower end is sum - sqrt(d' R d), R
     the correlations; the upper end is its mirror image. So the ends are asymmetric where those of the AUCs are, and
-    for two AUCs with DeLong's intervals it is the paired DeLong test. An AUC without variance (perfect separation) has
-    no known correlation: there the one is taken that widens the interval, 1 or 0. p follows from the end at zero.
+    for two AUCs with DeLong's intervals it is the paired DeLong test. The correlation of
+    an AUC without variance (perfect separation) is unknown: the one that widens the interval is used, 1 or 0. p follows
+    from the end nearer to zero.
 
     Args:
         estimates: the AUCs.
         weights: of each, shape [k]: 1/k for their mean; negative ones make a difference.
     """
     w = np.asarray(weights, dtype=np.float64)
+    # a negative weight exchanges the ends: the lower end of -AUC is minus the upper end of the AUC
     if w.shape != estimates.value.shape:
-        raise InputError(f"one weight an AUC: {w.size} weights for {estimates.value.size}")
+        raise InputError(f"one weight per AUC: {w.size} weights for {estimates.value.size}")
     below, above = estimates.value - estimates.low, estimates.high - estimates.value
     value = float(w @ estimates.value)
     low = value - _length(estimates.covariance, w * np.where(w > 0, below, above))
     high = value + _length(estimates.covariance, w * np.where(w > 0, above, below))
+    # distance to the end nearer to zero, in units of z: p = 0.05 exactly where that end touches zero
     facing = value - low if value > 0 else high - value
     z = two_sided(estimates.level) * abs(value) / facing if facing > 0 else math.inf if value else 0.0
     return Mean(value, low, high, normal_p(z))
 
 
 def _length(covariances: Floats, d: Floats) -> float:
-    """Square root of d' R d, where R are the correlations of `covariances`."""
+    """Return the square root of d' R d, where R are the correlations of `covariances`."""
     sd = np.sqrt(np.diag(covariances))
     known = np.outer(sd, sd) > 1e-24  # as in `paired`: anything below is rounding
     unknown = (np.outer(d, d) > 0).astype(np.float64)
@@ -155,25 +160,27 @@ def _length(covariances: Floats, d: Floats) -> float:
 
 
 def seed_variance(estimates: Estimates, weights: ArrayLike) -> SeedVariance:
-    """The variance between the seeds of a sum of AUCs, and what images alone make of it; arguments of `over_seeds`."""
+    """Return the variance of a sum of AUCs between seeds, and the part due to images; arguments as `over_seeds`."""
     w = np.atleast_2d(np.asarray(weights, dtype=np.float64))
     seeds, of_images = len(w), w @ estimates.covariance @ w.T
+    # images that all seeds share (the reals) shift all sums alike and add nothing to their variance: E[sample variance]
+    # is the mean of the variances minus the mean of the covariances
     shared = (of_images.sum() - np.trace(of_images)) / (seeds * (seeds - 1))
     return SeedVariance(float((w @ estimates.value).var(ddof=1)), max(0.0, float(np.trace(of_images) / seeds - shared)))
 
 
 def over_seeds(estimates: Estimates, weights: ArrayLike, pool: Pool | None = None) -> SeedMean:
-    """Mean over seeds of a sum of AUCs, with an interval for another seed's run on other images.
+    """Return the mean over seeds of a sum of AUCs, with an interval for other seeds and other images.
 
     With the sums y of S seeds, their variance B between seeds, and the variance of their mean over images I, the
-    variance of the mean is I + s / S, where s = B - (what images alone make of B) is the seeds' own variance, not
+    variance of the mean is I + s / S, where s = B - (the part of B due to images) is the variance of seeds alone, not
     below zero. B has S - 1 degrees of freedom, I is taken as known, and Satterthwaite's approximation gives those of
-    the sum: few seeds make a wide interval, as they should. A pool moderates B and adds its degrees of freedom.
+    the sum: few seeds give a wide interval. A pool moderates B and adds its degrees of freedom.
 
     Args:
         estimates: the AUCs of all seeds.
         weights: of each AUC in the sum of each seed, shape [S, k].
-        pool: what the other detectors of the table say about seeds.
+        pool: prior of the variance between seeds from all detectors of the table.
     """
     from scipy import stats
 
@@ -182,48 +189,52 @@ def over_seeds(estimates: Estimates, weights: ArrayLike, pool: Pool | None = Non
     image = combine(estimates, w.mean(axis=0))
     if seeds == 1:
         return SeedMean(image.value, image.low, image.high, None, None, 1, image.p)
-    found = seed_variance(estimates, w)
-    between, freedom = pool.moderated(found, seeds - 1) if pool else (found.between, float(seeds - 1))
-    own = max(0.0, between - found.images)
+    variance_of_seeds = seed_variance(estimates, w)
+    between, freedom = (
+        pool.moderated(variance_of_seeds, seeds - 1) if pool else (variance_of_seeds.between, float(seeds - 1))
+    )
+    of_seeds = max(0.0, between - variance_of_seeds.images)
     z, halves, ps = two_sided(estimates.level), [], []
     for half in (image.value - image.low, image.high - image.value):
-        variance = (half / z) ** 2 + own / seeds
-        of_sum = freedom * (variance * seeds / between) ** 2 if own > 0 else math.inf
+        # each end has its own variance, since intervals of AUCs near 1 are asymmetric
+        variance = (half / z) ** 2 + of_seeds / seeds
+        # Satterthwaite: only the part `between / seeds` of the variance is estimated, with `freedom` degrees
+        of_sum = freedom * (variance * seeds / between) ** 2 if of_seeds > 0 else math.inf
         curve = stats.t(of_sum) if math.isfinite(of_sum) else stats.norm()
         halves.append(float(curve.ppf(0.5 + estimates.level / 2)) * math.sqrt(variance))
         ps.append(2 * float(curve.sf(abs(image.value) / math.sqrt(variance))) if variance > 0 else float(image.p))
-    total = float((w @ estimates.covariance @ w.T).mean()) + own / seeds
+    total = float((w @ estimates.covariance @ w.T).mean()) + of_seeds / seeds
     return SeedMean(
         image.value,
         image.value - halves[0],
         image.value + halves[1],
-        math.sqrt(found.between),
-        own / seeds / total if total > 0 else 0.0,
+        math.sqrt(variance_of_seeds.between),
+        of_seeds / seeds / total if total > 0 else 0.0,
         seeds,
         ps[0] if image.value > 0 else ps[1],  # of the end that faces zero
     )
 
 
 def estimates_of(values: Sequence[float], intervals: Sequence[Interval], covariances: Floats) -> Estimates:
-    """AUCs with the intervals that the protocol chose for them, all of one level."""
-    levels = {one.level for one in intervals}
+    """Join AUCs, the intervals that the protocol chose for them (all of one level), and their covariance."""
+    levels = {interval.level for interval in intervals}
     if len(levels) != 1 or len(intervals) != len(values) or covariances.shape != (len(values),) * 2:
-        raise InputError("estimates need one interval a value, of one level, and their covariance")
-    low, high = (np.array([getattr(one, end) for one in intervals]) for end in ("low", "high"))
+        raise InputError("estimates need one interval per value, all of one level, and their covariance")
+    low, high = (np.array([getattr(interval, end) for interval in intervals]) for end in ("low", "high"))
     return Estimates(np.asarray(values, dtype=np.float64), low, high, covariances, levels.pop())
 
 
 def detectable(errors: ArrayLike, *, level: float = 0.95, power: float = 0.8) -> float:
-    """The smallest difference that a two-sided test finds with a given power: (z_level + z_power) times its error.
+    """Return the minimum detectable difference of a two-sided test: (z_level + z_power) times its standard error.
 
     Args:
         errors: standard errors of differences; their median stands for a table, shape [n].
         level: of the test.
-        power: the share of studies that find it, in (0, 1).
+        power: probability of a significant result at this difference, in (0, 1).
     """
     from statistics import NormalDist
 
-    found = np.asarray(errors, dtype=np.float64)
-    if found.size == 0 or not 0 < power < 1:
+    known = np.asarray(errors, dtype=np.float64)
+    if known.size == 0 or not 0 < power < 1:
         raise InputError("a detectable difference needs standard errors, and a power in (0, 1)")
-    return float((two_sided(level) + NormalDist().inv_cdf(power)) * np.median(found))
+    return float((two_sided(level) + NormalDist().inv_cdf(power)) * np.median(known))

@@ -11,7 +11,7 @@ Counted = Literal["all", "fewest", "forged"]
 
 
 class MetricFacts(BaseModel):
-    """What a metric is and how it is shown; stored in results.json, so that a page needs no code of plug-ins."""
+    """Definition and display of a metric; stored in results.json, so that a page needs no code of plug-ins."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -21,10 +21,10 @@ class MetricFacts(BaseModel):
     better: Literal["higher", "lower"] = Field(description="which values are better")
     unit: Unit = Field(description="percent: a share of images; share: a mean in [0, 1]; number: anything")
     counted: Counted = Field(
-        "all", description="images that decide its digits: all, of the smaller class, or forged ones"
+        "all", description="images that determine its number of digits: all, of the smaller class, or forged ones"
     )
     interval: bool = Field(False, description="whether cells carry ID_low and ID_high too")
     shown: bool = Field(False, description="whether the page and report.md have it; results.csv always has it")
     equal_prevalence: str = Field("", description="id of the same metric at prevalence 0.5, which is shown before it")
-    missing: str = Field("n too small", description="what a table says where it has no value")
+    missing: str = Field("n too small", description="text of a table field without value")
     name: str = Field(description="that loads it: registered, or path/to/file.py:Class")

@@ -22,7 +22,7 @@ class Estimate(NamedTuple):
 
 
 def decimals(half_width: float) -> int:
-    """Decimals that show one digit of the uncertainty: 2 to 6, and 2 where nothing is known of it.
+    """Return the decimals that show one digit of the uncertainty: 2 to 6, and 2 where it is unknown.
 
     >>> decimals(0.025), decimals(0.002), decimals(0.0004)
     (2, 3, 4)
@@ -33,7 +33,7 @@ def decimals(half_width: float) -> int:
 
 
 def estimate(value: float, low: float, high: float) -> Estimate:
-    """Round a share and its interval honestly.
+    """Round a share and its interval by their uncertainty.
 
     The ends are rounded outwards. A value that is not perfect never looks so: where rounding would make it 1 (or 0), it
     gets up to four decimals, so that 0.998 and 0.9999 differ, and is cut beyond. Digits are added where an end would
@@ -71,7 +71,7 @@ def _faithful(value: float, low: float, high: float, digits: int) -> bool:
 
 
 def _near(value: float, digits: int) -> float:
-    """Rounded, but to 0 or 1 only where it is exactly that."""
+    """Round, but to 0 or 1 only where the value is exactly that."""
     step = 10.0**-digits
     shown = round(value, digits)
     return shown if value in (0.0, 1.0) or digits == _MAX_DIGITS else min(max(shown, step), 1 - step)
@@ -160,7 +160,7 @@ def p_value(p: float) -> str:
 
 
 def count(n: int) -> str:
-    """An integer with thousands separated.
+    """Format an integer with thousands separated.
 
     >>> count(12345)
     '12,345'
@@ -200,7 +200,7 @@ def duration(seconds: float) -> str:
 
 
 def megabytes(value: float | None) -> str:
-    """Memory, or a dash where it was not measured."""
+    """Format memory, or a dash where it was not measured."""
     if value is None:
         return "–"
     return f"{value / 1000:.1f} GB" if value >= 1000 else f"{value:.0f} MB"

@@ -1,4 +1,4 @@
-"""The mean AUC of test sets that share images, straight from their score rows."""
+"""Mean AUC of test sets that share images, from their score rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.evaluation.evaluate import identities
 
 
 def people(rows: pd.DataFrame) -> NDArray[np.object_]:
-    """The person of each row, or the image where the person is unknown; forgeries of two seeds are two images."""
+    """Return the person of each row, or the image where it is unknown; forgeries of two seeds are two images."""
     parts = [rows[name].astype(str) for name in ("generator", "source", "sample_id")]
     image = parts[0] + "\0" + parts[1] + "\0" + parts[2]
     image += np.where(rows["generator"] == "", "", "\0" + rows["seed"].astype(str))
@@ -24,15 +24,15 @@ def people(rows: pd.DataFrame) -> NDArray[np.object_]:
 
 
 def mean_auc(tests: Sequence[pd.DataFrame], *, level: float = 0.95) -> averages.Mean:
-    """The mean AUC of test sets with its interval: images and people that stand in several of them count once.
+    """Compute the mean AUC of test sets with its interval; images and people in several of them count once.
 
     Args:
-        tests: score rows of one test set each; a column `person`, where there is one, holds what `people` says.
+        tests: score rows of one test set each; a column `person`, where there is one, holds the result of `people`.
         level: of the interval.
     """
     names = [rows["person"].to_numpy(dtype=object) if "person" in rows else people(rows) for rows in tests]
     codes = pd.factorize(np.concatenate(names))[0]
-    units = np.split(codes, np.cumsum([len(one) for one in names])[:-1])
+    units = np.split(codes, np.cumsum([len(of_test) for of_test in names])[:-1])
     pairs = [(rows["label"].to_numpy(), rows["score"].to_numpy()) for rows in tests]
     values = [metrics.auc(*pair) for pair in pairs]
     ends = [statistics.auc_interval(*pair, groups=unit, level=level) for pair, unit in zip(pairs, units, strict=True)]

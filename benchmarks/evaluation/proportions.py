@@ -17,7 +17,7 @@ from forge.core.errors import InputError
 def proportion_interval(
     hit: ArrayLike, *, groups: ArrayLike | None = None, level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> Interval:
-    """Interval of the share of rows that hit: Wilson where rows are independent, else a bootstrap over identities.
+    """Compute the interval of the share of hits: Wilson where rows are independent, else a bootstrap over identities.
 
     Where identities repeat but are few, or all rows agree, it is Wilson's with identities in place of images.
 
@@ -36,8 +36,8 @@ def proportion_interval(
     if not units.repeat:
         return wilson(int(hits.sum()), hits.size, level=level)
     if count < FEW_UNITS or share in (0.0, 1.0):
-        found = wilson(share * count, count, level=level)
-        return Interval(found.low, found.high, "Wilson over identities", level)
+        interval = wilson(share * count, count, level=level)
+        return Interval(interval.low, interval.high, "Wilson over identities", level)
     rows = np.bincount(units.of_row)
     good = np.bincount(units.of_row, weights=hits)
 
@@ -52,7 +52,7 @@ def proportion_interval(
 def balanced_interval(
     hit: ArrayLike, label: ArrayLike, *, groups: ArrayLike | None = None, level: float = 0.95
 ) -> Interval:
-    """Interval of a balanced accuracy, the mean of the shares of hits among real and among forged images.
+    """Compute the interval of a balanced accuracy, the mean of the shares of hits in both classes.
 
     Both shares have the interval of `proportion_interval`; their distances to the ends are added in squares (Newcombe
     1998, method 10, for a mean instead of a difference).

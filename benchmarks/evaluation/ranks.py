@@ -18,7 +18,7 @@ from forge.core.errors import InputError
 
 
 class Friedman(NamedTuple):
-    """Do the detectors differ at all?
+    """Friedman's test of equal mean ranks.
 
     Attributes:
         chi2: Friedman's statistic, corrected for ties; k - 1 degrees of freedom.
@@ -47,7 +47,9 @@ def block_ranks(scores: ArrayLike) -> Floats:
 
 
 def friedman(scores: ArrayLike) -> Friedman:
-    """Friedman's test of equal ranks: chi2 = 12 N / (k (k + 1)) (sum of R_j^2 - k (k + 1)^2 / 4), divided by 1 - ties.
+    """Run Friedman's test of equal ranks.
+
+    chi2 = 12 N / (k (k + 1)) (sum of R_j^2 - k (k + 1)^2 / 4), divided by 1 - ties.
 
     `ties` is the sum of t^3 - t over groups of t equal scores in a test set, over N k (k^2 - 1). F = (N - 1) chi2 /
     (N (k - 1) - chi2).
@@ -74,7 +76,7 @@ def friedman(scores: ArrayLike) -> Friedman:
 
 
 def critical_difference(detectors: int, sets: int, *, alpha: float = 0.05) -> float:
-    """Nemenyi: mean ranks that differ by at least this differ significantly, q sqrt(k (k + 1) / (6 N)).
+    """Compute Nemenyi's critical difference of mean ranks, q sqrt(k (k + 1) / (6 N)).
 
     q is the upper quantile of the studentised range for k groups and infinite degrees of freedom, over sqrt 2.
     """
@@ -87,24 +89,24 @@ def critical_difference(detectors: int, sets: int, *, alpha: float = 0.05) -> fl
 
 
 def cliques(mean_ranks: ArrayLike, difference: float) -> list[list[int]]:
-    """The bars of a critical-difference diagram: largest runs of detectors whose ranks lie closer than `difference`.
+    """Return the bars of a critical-difference diagram: largest runs of detectors with ranks closer than `difference`.
 
     Returns:
         Indices by rising rank; runs of one are left out.
     """
     ranks = np.asarray(mean_ranks, dtype=np.float64)
     order = np.argsort(ranks, kind="stable")
-    found, reached = [], 0
+    runs, reached = [], 0
     for start in range(order.size):
         end = int(np.searchsorted(ranks[order], ranks[order[start]] + difference, "left"))
         if end > reached and end - start > 1:
-            found.append([int(i) for i in order[start:end]])
+            runs.append([int(i) for i in order[start:end]])
         reached = max(reached, end)
-    return found
+    return runs
 
 
 def shared_ranks(values: Sequence[float], differ: ArrayLike) -> list[int]:
-    """Ranks in which all that cannot be told from the leader share its rank; among the rest the best leads again.
+    """Rank detectors: those not significantly different from the leader share its rank, and so on for the rest.
 
     Args:
         values: higher is better, shape [k].
@@ -126,18 +128,18 @@ def shared_ranks(values: Sequence[float], differ: ArrayLike) -> list[int]:
 
 
 def rank_intervals(values: Sequence[float], differ: ArrayLike) -> list[tuple[int, int]]:
-    """The ranks that the tests leave open to each: 1 + how many are significantly better, k - how many worse.
+    """Return the range of ranks of each: 1 + the number significantly better, k - the number significantly worse.
 
     With tests adjusted over all pairs (Holm), all true ranks lie in their intervals together with that confidence
     (Mogstad, Romano, Shaikh and Wilhelm 2024).
     """
     apart = _square(differ, len(values))
-    found = []
+    intervals = []
     for i, value in enumerate(values):
         better = sum(bool(apart[i, j]) for j in range(len(values)) if values[j] > value)
         worse = sum(bool(apart[i, j]) for j in range(len(values)) if values[j] < value)
-        found.append((1 + better, len(values) - worse))
-    return found
+        intervals.append((1 + better, len(values) - worse))
+    return intervals
 
 
 def _square(differ: ArrayLike, k: int) -> Bools:

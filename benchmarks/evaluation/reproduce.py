@@ -1,4 +1,4 @@
-"""Does a table come out again? Every value of expected.json against what stored scores give now."""
+"""Comparison of the published values of a suite (expected.json) with those recomputed from its stored scores."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.evaluation.results import Results
 from benchmarks.protocol import FitId, TestId, TrainSet
 from forge.core.errors import InputError
 
-SAME = 1e-12  # differences up to this are how a processor adds, not what was added
+SAME = 1e-12  # differences up to this come from the order of floating-point sums on other processors
 Status = Literal["IDENTICAL", "WITHIN", "DIFFERS", "MISSING"]
 
 
@@ -25,14 +25,14 @@ class _Record(BaseModel):
 class Value(_Record):
     """One number of a table and its 95 % interval."""
 
-    what: str = Field(description="e.g. 'dct@gan on dcgan #0', or 'dct, leave-one-out'")
+    what: str = Field(description="e.g. 'dct@gan on dcgan #0', or 'dct, unseen'")
     value: float | None
     low: float | None
     high: float | None
 
 
 class Expected(_Record):
-    """What a suite gave when it was published; stored as expected.json."""
+    """Published values of a suite; stored as expected.json."""
 
     name: str
     protocol: int
@@ -40,11 +40,11 @@ class Expected(_Record):
     environment: dict[str, str] = Field(description="versions, device, precision, commit")
     primary: str
     values: list[Value]
-    ranks: dict[str, str] = Field(description="detector -> rank (lowest to highest that tests leave open)")
+    ranks: dict[str, str] = Field(description="detector -> rank (range that the tests do not exclude)")
 
 
 class Verdict(_Record):
-    """One value, then and now."""
+    """One value, published and recomputed."""
 
     what: str
     status: Status
@@ -55,7 +55,7 @@ class Verdict(_Record):
 def expected_of(
     results: Results, cells: Mapping[str, Mapping[str, Sequence[Scored]]], board: Leaderboard | None
 ) -> Expected:
-    """What to expect of a suite: its cells (`cells_of`) and their leaderboard, None without cells."""
+    """Collect the values of a suite from its cells (`cells_of`) and their leaderboard (None without cells)."""
     return Expected(
         name=results.name,
         protocol=results.protocol_version,
@@ -67,25 +67,25 @@ def expected_of(
     )
 
 
-def reproduce(expected: Expected, found: Expected) -> list[Verdict]:
-    """Compare value by value; a rank that changed is a value that DIFFERS.
+def reproduce(expected: Expected, recomputed: Expected) -> list[Verdict]:
+    """Compare value by value; a changed rank is a value that DIFFERS.
 
     Raises:
-        InputError: other data or another protocol: then nothing can be compared.
+        InputError: other data or another protocol, whose values are not comparable.
     """
-    refuse_other(expected, found.protocol, found.data)
-    now = {one.what: one for one in found.values}
-    verdicts = [verdict(one, now.get(one.what)) for one in expected.values]
+    refuse_other(expected, recomputed.protocol, recomputed.data)
+    now = {value.what: value for value in recomputed.values}
+    verdicts = [verdict(value, now.get(value.what)) for value in expected.values]
     for detector, published in expected.ranks.items():
-        same = found.ranks.get(detector) == published
-        there = detector in found.ranks
+        same = recomputed.ranks.get(detector) == published
+        there = detector in recomputed.ranks
         status: Status = "IDENTICAL" if same else "DIFFERS" if there else "MISSING"
         verdicts.append(Verdict(what=f"rank of {detector}", status=status, expected=None, found=None))
     return verdicts
 
 
 def refuse_other(expected: Expected, protocol: int, data: str) -> None:
-    """Refuse to compare what was measured otherwise or on other faces.
+    """Refuse to compare results of another protocol or of other faces.
 
     Raises:
         InputError: another protocol, or other data.
@@ -102,13 +102,13 @@ def refuse_other(expected: Expected, protocol: int, data: str) -> None:
         )
 
 
-def causes(expected: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
-    """What differs between two environments, the likeliest causes of other numbers."""
-    names = sorted(set(expected) | set(found))
+def causes(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """List the differences between two environments, the likeliest causes of other numbers."""
+    names = sorted(set(then) | set(now))
     return [
-        f"{name}: {expected.get(name, 'unknown')} then, {found.get(name, 'unknown')} now"
+        f"{name}: {then.get(name, 'unknown')} then, {now.get(name, 'unknown')} now"
         for name in names
-        if expected.get(name) != found.get(name)
+        if then.get(name) != now.get(name)
     ]
 
 
@@ -131,7 +131,7 @@ def _share(end: float | None) -> float | None:
 
 
 def _covers(then: Value, now: Value) -> bool:
-    """Whether the published interval covers the new value."""
+    """Return whether the published interval covers the new value."""
     if then.low is None or then.high is None or now.value is None:
         return False
     return then.low <= now.value <= then.high
@@ -148,11 +148,11 @@ def _of_cells(cells: Mapping[str, Mapping[str, Sequence[Scored]]]) -> Iterator[V
 
 def _of_columns(board: Leaderboard) -> Iterator[Value]:
     for line in board.lines:
-        for name, found in line.columns.items():
-            yield Value(what=f"{line.detector}, {name}", value=found.value, low=found.low, high=found.high)
-            if found.family_low is not None:
+        for name, mean in line.columns.items():
+            yield Value(what=f"{line.detector}, {name}", value=mean.value, low=mean.low, high=mean.high)
+            if mean.family_low is not None:
                 what = f"{line.detector}, {name}, new family"
-                yield Value(what=what, value=found.value, low=found.family_low, high=found.family_high)
+                yield Value(what=what, value=mean.value, low=mean.family_low, high=mean.family_high)
 
 
 def _ranks(board: Leaderboard) -> dict[str, str]:
@@ -160,11 +160,11 @@ def _ranks(board: Leaderboard) -> dict[str, str]:
 
 
 def counted(verdicts: Sequence[Verdict]) -> dict[str, int]:
-    """Status -> how many."""
+    """Count the verdicts per status."""
     order = ("IDENTICAL", "WITHIN", "DIFFERS", "MISSING")
-    return {status: sum(one.status == status for one in verdicts) for status in order}
+    return {status: sum(verdict.status == status for verdict in verdicts) for status in order}
 
 
 def to_rows(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
-    """As plain data."""
-    return [one.model_dump(mode="json") for one in verdicts]
+    """Convert verdicts to plain data."""
+    return [verdict.model_dump(mode="json") for verdict in verdicts]

@@ -1,7 +1,7 @@
-"""Resamples of identities: the units, their draws, and how often each unit was drawn.
+"""Bootstrap resamples of identities: units, draws, and counts of draws per unit.
 
-`label`, `score` and their checks are those of `metrics`. `groups` names the identity of every row, shape [n]; None,
-NaN or "" is a row on its own, as is every row where `groups` is None. Everything is deterministic given `seed`.
+`label`, `score` and their checks are those of `roc`. `groups` names the identity of every row, shape [n]; None,
+NaN or "" is a unit of its own, as is every row where `groups` is None. Everything is deterministic given `seed`.
 
 The unit is the identity with all its rows. Units with real rows only, with forged rows only, and with both (a forgery
 that keeps its source's identity) are three strata, each resampled with replacement to its own number of units. So an
@@ -28,7 +28,7 @@ _CHUNK = 2**20  # cells of a weight matrix held at once: bounds memory to some t
 
 
 class Units(NamedTuple):
-    """What is resampled.
+    """Units of a bootstrap.
 
     Attributes:
         of_row: unit of each row, shape [n]; numbers 0..k-1, ordered by stratum.
@@ -50,13 +50,14 @@ class Units(NamedTuple):
 
     @property
     def repeat(self) -> bool:
-        """Whether any unit has more than one row."""
+        """True where any unit has more than one row."""
         return self.of_row.size > sum(self.strata)
 
 
 def units_of(forged: Bools, code: Ints) -> Units:
     """Number the units by stratum and then by first row, so that sorted rows meet their units in memory order."""
     _, first, code = np.unique(code, return_index=True, return_inverse=True)
+    # stratum 0: real rows only, 1: rows of both classes, 2: forged rows only
     has_forged = np.bincount(code, weights=forged) > 0
     has_real = np.bincount(code, weights=~forged) > 0
     stratum = np.where(has_forged & has_real, 1, np.where(has_forged, 2, 0))
@@ -67,19 +68,19 @@ def units_of(forged: Bools, code: Ints) -> Units:
 
 
 def codes(groups: ArrayLike | None, rows: int) -> Ints:
-    """One integer an identity, for whatever names identities have."""
+    """Return one integer per identity, for names of any type."""
     if groups is None:
         return np.arange(rows)
     names = np.asarray(groups)
     if names.shape != (rows,):
-        raise InputError(f"groups must name one identity a row, shape ({rows},), got shape {names.shape}")
+        raise InputError(f"groups must name one identity per row, shape ({rows},), got shape {names.shape}")
     if names.dtype.kind in "iu":
         return names.astype(np.intp)
     known: dict[Any, int] = {}
     unnamed = 0
     codes = np.empty(rows, np.intp)
     for row, name in enumerate(names.tolist()):
-        if name is None or name == "" or name != name:  # nobody's (NaN is not itself), so a unit of its own
+        if name is None or name == "" or name != name:  # unknown (NaN differs from itself): a unit of its own
             unnamed += 1
             codes[row] = -unnamed
         else:
@@ -88,21 +89,21 @@ def codes(groups: ArrayLike | None, rows: int) -> Ints:
 
 
 def sorted_rows(label: ArrayLike, score: ArrayLike, groups: ArrayLike | None) -> tuple[Bools, Floats, Units]:
-    """Checked rows by rising score, and their units."""
+    """Check rows and sort them by rising score; return labels, scores and units."""
     forged, scores = check_scores(label, score)
     order = np.argsort(scores, kind="stable")
     forged, scores = forged[order], scores[order]
     if groups is None:  # as `units_of` numbers rows that all stand for themselves
         reals = forged.size - int(np.count_nonzero(forged))
-        own = np.where(forged, reals + np.cumsum(forged), np.cumsum(~forged)) - 1
-        return forged, scores, Units(own, (reals, 0, forged.size - reals))
+        unit = np.where(forged, reals + np.cumsum(forged), np.cumsum(~forged)) - 1
+        return forged, scores, Units(unit, (reals, 0, forged.size - reals))
     return forged, scores, units_of(forged, codes(groups, forged.size)[order])
 
 
 def resample(values: Callable[[Draws], Floats], units: Units, resamples: int, seed: int, cells: int) -> Floats:
-    """`values` of what is drawn in each resample, draws of a chunk of them to numbers [chunk], joined.
+    """Apply `values` to the draws of all resamples, chunk by chunk, and join the results.
 
-    Chunks are drawn from seeds of their own, so that threads share the work and the result does not depend on how many.
+    Each chunk has its own seed, so that the result does not depend on the number of threads.
 
     Args:
         values: pure; runs in threads, which pays off where NumPy does the work.
@@ -129,24 +130,25 @@ def resample(values: Callable[[Draws], Floats], units: Units, resamples: int, se
 
 
 def weights_of_units(draws: Draws) -> Ints:
-    """How often each unit was drawn in each resample, [chunk, units]: multinomial counts a stratum."""
-    found = []
+    """Count the draws of each unit in each resample, [chunk, units]: multinomial per stratum."""
+    counts = []
     for drawn in draws:
         rows, size = drawn.shape
+        # shift the draws of each resample into a range of their own and count all resamples at once
         of_all = drawn + size * np.arange(rows, dtype=np.int32)[:, None]
-        found.append(counts_of(of_all.ravel(), rows * size).reshape(rows, size))
-    return np.concatenate(found, axis=1)
+        counts.append(counts_of(of_all.ravel(), rows * size).reshape(rows, size))
+    return np.concatenate(counts, axis=1)
 
 
 def counts_of(draws: NDArray[np.int32], size: int) -> NDArray[np.int32]:
-    """How often each of 0..size-1 was drawn, as `numpy.bincount`, which is twice as slow and lets no thread beside it.
+    """Count the draws of each of 0..size-1, as `numpy.bincount`, which is twice as slow and holds the GIL.
 
-    The sum of the rows of a matrix with a single one a column, in the row that was drawn.
+    The counts are the row sums of a sparse matrix with one entry per draw, in the row of the drawn number.
     """
     from scipy.sparse import csc_array
 
-    ones, starts = np.ones(draws.size, np.int16), np.arange(draws.size + 1, dtype=np.int32)
-    return np.asarray(csc_array((ones, draws, starts), shape=(size, draws.size)) @ ones)
+    units, starts = np.ones(draws.size, np.int16), np.arange(draws.size + 1, dtype=np.int32)
+    return np.asarray(csc_array((units, draws, starts), shape=(size, draws.size)) @ units)
 
 
 def percentile(values: Floats, level: float, method: str) -> Interval:

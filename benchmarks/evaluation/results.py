@@ -1,4 +1,4 @@
-"""The result of a run as data: what results.json and results.csv hold, field by field."""
+"""Schema of results.json and results.csv, field by field."""
 
 from __future__ import annotations
 
@@ -60,22 +60,22 @@ class TestResult(_Record):
 
     @property
     def seen(self) -> bool:
-        """Whether the detector was trained on other forgeries of the tested generator."""
+        """True where the detector was trained on other forgeries of the tested generator."""
         return self.condition.seen
 
     @property
     def accuracy_is_balanced(self) -> bool:
-        """Whether `accuracy` is the balanced one: not in cells of schema 4, unless the classes are equally large."""
+        """True where `accuracy` is balanced: not in cells of schema 4, unless the classes are equally large."""
         return self.value("brier_balanced") is not None or self.n_real == self.n_forged
 
     def at_equal_prevalence(self, measure: str) -> float | None:
         """Return brier, ece or log_loss at prevalence 0.5; None where an earlier version did not compute it."""
-        balanced, own = self.value(f"{measure}_balanced"), self.value(measure)
-        return own if balanced is None and self.n_real == self.n_forged else balanced
+        balanced, at_own = self.value(f"{measure}_balanced"), self.value(measure)
+        return at_own if balanced is None and self.n_real == self.n_forged else balanced
 
 
 class Finding(_Record):
-    """What one audit found."""
+    """Result of one audit."""
 
     audit: str = Field(description="what was looked at")
     passed: bool | None = Field(description="null: there was nothing to pass, or it was not run")
@@ -103,7 +103,7 @@ class GroupFact(_Record):
 
 
 class Gap(_Record):
-    """The two groups that lie farthest apart."""
+    """The pair of groups with the largest difference."""
 
     detector: str
     column: str
@@ -161,7 +161,7 @@ class SnapshotFacts(_Record):
 
 
 class ExternalFacts(_Record):
-    """One side of a pair of folders that nobody here made."""
+    """One side of an external pair of folders."""
 
     name: str = Field(description='as in the cells, e.g. "external:mine"')
     kind: str = Field(description="real or forged")
@@ -204,7 +204,7 @@ class StageFacts(_Record):
     @model_validator(mode="before")
     @classmethod
     def _read_name(cls, values: Any) -> Any:  # noqa: ANN401 - any JSON value
-        """Fill in what an earlier version left in the name."""
+        """Derive the fields that earlier versions stored in the name only."""
         if not isinstance(values, dict) or values.get("action") or not isinstance(values.get("name"), str):
             return values
         action, _, subject = values["name"].partition(" ")
@@ -258,7 +258,7 @@ class ColumnMean(_Record):
 
 
 class Results(_Record):
-    """Everything a report says, as data."""
+    """All results of a run; the schema of results.json."""
 
     schema_version: int = SCHEMA_VERSION
     protocol_version: int = Field(1, description="of the measuring protocol; missing: the first")
@@ -290,7 +290,7 @@ class Results(_Record):
 
     @property
     def suite(self) -> bool:
-        """Whether a leaderboard is the answer: several seeds, a family left out of several, tests from elsewhere."""
+        """True where the report shows a leaderboard: several seeds, left-out families, or external tests."""
         return bool(self.seeds) or any(
             cell.condition is Condition.EXTERNAL
             or (cell.condition is Condition.UNSEEN and len(TrainSet.parse(cell.trained_on).generators) > 1)
@@ -299,12 +299,12 @@ class Results(_Record):
 
 
 def to_csv(cells: list[TestResult], measured: Sequence[MetricFacts]) -> str:
-    """The cells as CSV text: CSV_COLUMNS, then each metric; six decimals, empty where it is undefined."""
-    columns = [*CSV_COLUMNS, *(one.id for one in measured)]
+    """Format the cells as CSV: CSV_COLUMNS, then each metric; six decimals, empty where it is undefined."""
+    columns = [*CSV_COLUMNS, *(metric.id for metric in measured)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     for cell in cells:
-        values = [getattr(cell, column) for column in CSV_COLUMNS] + [cell.value(one.id) for one in measured]
+        values = [getattr(cell, column) for column in CSV_COLUMNS] + [cell.value(metric.id) for metric in measured]
         writer.writerow("" if v is None else f"{v:.6f}" if isinstance(v, float) else csv_cell(v) for v in values)
     return text.getvalue()

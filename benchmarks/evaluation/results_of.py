@@ -1,4 +1,4 @@
-"""Everything that is measured from the score rows of a run, at once."""
+"""All results that are computed from the score rows of a run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from forge.core.errors import BenchWarning
 
 
 def evaluated(rows: pd.DataFrame, more: Sequence[str] = (), protocol: Protocol | None = None) -> dict[str, Any]:
-    """Metrics, cells, comparisons, groups, gaps and audits as plain data: fields of `results.Results`.
+    """Compute metrics, cells, comparisons, groups, gaps and audits as plain data: fields of `results.Results`.
 
     Args:
         rows: of scores.parquet, val and test.
@@ -31,8 +31,10 @@ def evaluated(rows: pd.DataFrame, more: Sequence[str] = (), protocol: Protocol |
     cells = evaluate(rows, load_metrics(more), failed=failed, protocol=protocol)
     for name, why in failed.items():
         warnings.warn(f"metric {name} failed and has no value: {why}", BenchWarning, stacklevel=2)
-    described = [one.model_copy(update={"missing": "failed"}) if one.id in failed else one for one in facts_of(more)]
+    described = [
+        record.model_copy(update={"missing": "failed"}) if record.id in failed else record for record in facts_of(more)
+    ]
     facts, gaps = groups(main, cells)
-    found: dict[str, Sequence[BaseModel]] = {"metrics": described, "cells": cells, "comparisons": compare(main)}
-    found |= {"groups": facts, "gaps": gaps, "audits": [*controls(main, protocol), *directions(rows)]}
-    return {name: [one.model_dump(mode="json") for one in records] for name, records in found.items()}
+    fields: dict[str, Sequence[BaseModel]] = {"metrics": described, "cells": cells, "comparisons": compare(main)}
+    fields |= {"groups": facts, "gaps": gaps, "audits": [*controls(main, protocol), *directions(rows)]}
+    return {name: [record.model_dump(mode="json") for record in records] for name, records in fields.items()}

@@ -55,7 +55,7 @@ class Confusion(NamedTuple):
 def check_scores(
     label: ArrayLike, score: ArrayLike, *, name: str = "score", both_classes: bool = True
 ) -> tuple[Bools, Floats]:
-    """The one gate for inputs: arrays that every function here can trust, or one sentence about what is wrong.
+    """Validate labels and scores, and convert them to arrays that all functions of this module accept.
 
     Args:
         label: 0 or 1, shape [n].
@@ -79,10 +79,11 @@ def check_scores(
     finite = np.isfinite(scores)
     if not finite.all():
         row = int(np.argmin(finite))
-        kind = "NaN" if np.isnan(scores[row]) else "infinite"
+        description = "NaN" if np.isnan(scores[row]) else "infinite"
         count = np.count_nonzero(~finite)
         raise InputError(
-            f"{name} is {kind} in row {row} ({count} of {scores.size} rows are not finite); score these images again"
+            f"{name} is {description} in row {row} ({count} of {scores.size} rows are not finite); score these images "
+            "again"
         )
     if name == "probability":
         outside = np.flatnonzero((scores < 0) | (scores > 1))
@@ -114,7 +115,7 @@ def _check_share(value: float, name: str, *, closed: bool) -> None:
 
 
 def _counts(forged: Bools, score: Floats) -> tuple[Floats, Ints, Ints]:
-    """Distinct scores, descending, and how many real and forged images score at least that: exact integers."""
+    """Return the distinct scores, descending, and the counts of real and forged images that score at least that."""
     if not (score[:-1] >= score[1:]).all():  # a bootstrap hands over sorted rows thousands of times: sort them once
         order = np.argsort(score)[::-1]
         forged, score = forged[order], score[order]
@@ -124,7 +125,7 @@ def _counts(forged: Bools, score: Floats) -> tuple[Floats, Ints, Ints]:
 
 
 def placements(forged: Bools, score: Floats) -> tuple[Ints, Ints]:
-    """Twice the number of opposite-class images on the right side of each image, a tie counting one: exact integers.
+    """Count twice the opposite-class images on the correct side of each image, a tie counting one: exact integers.
 
     Divided by twice the size of the other class these are DeLong's structural components V10 and V01 (differences of
     midranks in Sun and Xu 2014); their sums are twice the Mann-Whitney U.
@@ -137,7 +138,7 @@ def placements(forged: Bools, score: Floats) -> tuple[Ints, Ints]:
 
 
 def twice_below(queries: Floats, ordered: Floats) -> Ints:
-    """Twice the number of values below each query, a tie counting one: the midrank of the Mann-Whitney statistic.
+    """Count twice the values below each query, a tie counting one: the midrank of the Mann-Whitney statistic.
 
     Args:
         queries: shape [m].
@@ -151,7 +152,7 @@ def twice_below(queries: Floats, ordered: Floats) -> Ints:
 
 
 def auc(label: ArrayLike, score: ArrayLike) -> float:
-    """Area under the ROC curve: P(forged scores above real) + P(tie) / 2, in [0, 1] (Mann-Whitney; O(n log n)).
+    """Compute the area under the ROC curve, P(forged above real) + P(tie) / 2, in [0, 1] (Mann-Whitney; O(n log n)).
 
     >>> auc([0, 0, 1, 1], [0.1, 0.4, 0.4, 0.9])
     0.875
@@ -163,7 +164,7 @@ def auc(label: ArrayLike, score: ArrayLike) -> float:
 
 
 def roc_curve(label: ArrayLike, score: ArrayLike) -> RocCurve:
-    """Every operating point, one a distinct score; a DET curve is (fpr, 1 - tpr) of the same arrays."""
+    """Return all operating points, one per distinct score; a DET curve is (fpr, 1 - tpr) of the same arrays."""
     forged, scores = check_scores(label, score)
     threshold, fp, tp = _counts(forged, scores)
     return RocCurve(
@@ -172,7 +173,7 @@ def roc_curve(label: ArrayLike, score: ArrayLike) -> RocCurve:
 
 
 def average_precision(label: ArrayLike, score: ArrayLike, *, prevalence: float | None = None) -> float:
-    """Average precision, sum over thresholds of (TPR_k - TPR_{k-1}) precision_k, in (0, 1].
+    """Compute average precision, the sum over thresholds of (TPR_k - TPR_{k-1}) precision_k, in (0, 1].
 
     The step-wise sum of scikit-learn, without interpolation. With a prevalence pi the classes are reweighted:
     precision_k = pi TPR_k / (pi TPR_k + (1 - pi) FPR_k), so that sets of different balance compare; chance is pi.
@@ -194,7 +195,7 @@ def average_precision(label: ArrayLike, score: ArrayLike, *, prevalence: float |
 
 
 def eer(label: ArrayLike, score: ArrayLike) -> float:
-    """Equal error rate: FPR where the linearly interpolated ROC crosses FPR = 1 - TPR, in [0, 1]; chance is 0.5.
+    """Compute the equal error rate, the FPR where the interpolated ROC crosses FPR = 1 - TPR, in [0, 1]; chance is 0.5.
 
     >>> eer([0, 0, 1, 1], [0.1, 0.6, 0.4, 0.9])
     0.5
@@ -207,7 +208,7 @@ def eer(label: ArrayLike, score: ArrayLike) -> float:
 
 
 def tpr_at_fpr(label: ArrayLike, score: ArrayLike, bound: float) -> float | None:
-    """The largest TPR of a threshold whose FPR does not exceed the bound; no interpolation, which would exceed it.
+    """Return the largest TPR of a threshold whose FPR does not exceed the bound; without interpolation.
 
     Returns:
         A share in [0, 1], or None ("n too small") where a single false positive already exceeds the bound.
@@ -221,7 +222,7 @@ def tpr_at_fpr(label: ArrayLike, score: ArrayLike, bound: float) -> float | None
 
 
 def partial_auc(label: ArrayLike, score: ArrayLike, *, max_fpr: float = 0.1) -> float:
-    """Area under the ROC for FPR <= max_fpr, standardised so that chance is 0.5 and perfect is 1 (McClish 1989).
+    """Compute the area under the ROC for FPR <= max_fpr, standardised: chance is 0.5, perfect is 1 (McClish 1989).
 
     With area A and b = max_fpr: (1 + (A - b^2 / 2) / (b - b^2 / 2)) / 2, as roc_auc_score(max_fpr=b) in scikit-learn.
     """
@@ -235,7 +236,7 @@ def partial_auc(label: ArrayLike, score: ArrayLike, *, max_fpr: float = 0.1) -> 
 
 
 def confusion(label: ArrayLike, score: ArrayLike, threshold: float) -> Confusion:
-    """Counts at a threshold; the one function that takes a single class too (a group of reals still has an FPR)."""
+    """Count decisions at a threshold; a single class is accepted too (a group of reals still has an FPR)."""
     forged, scores = check_scores(label, score, both_classes=False)
     called = scores >= threshold
     tp, fp = int(np.count_nonzero(called & forged)), int(np.count_nonzero(called & ~forged))
@@ -244,20 +245,20 @@ def confusion(label: ArrayLike, score: ArrayLike, threshold: float) -> Confusion
 
 
 def accuracy(label: ArrayLike, score: ArrayLike, threshold: float) -> float:
-    """Share of images on their own side of the threshold, in [0, 1]; depends on the balance of the set."""
+    """Compute the share of correct decisions at the threshold, in [0, 1]; depends on the balance of the set."""
     forged, scores = check_scores(label, score)
     return float(np.mean((scores >= threshold) == forged))
 
 
 def balanced_accuracy(label: ArrayLike, score: ArrayLike, threshold: float) -> float:
-    """(TPR + 1 - FPR) / 2 at the threshold, in [0, 1]; chance is 0.5 whatever the balance of the set."""
+    """Compute (TPR + 1 - FPR) / 2 at the threshold, in [0, 1]; chance is 0.5 whatever the balance of the set."""
     forged, scores = check_scores(label, score)
     called = scores >= threshold
     return float((called[forged].mean() + 1 - called[~forged].mean()) / 2)
 
 
 def best_threshold(label: ArrayLike, score: ArrayLike) -> float:
-    """The threshold of greatest balanced accuracy. For validation data only: on test data it flatters the detector.
+    """Return the threshold of greatest balanced accuracy, for validation data only: on test data it is optimistic.
 
     Candidates lie midway between adjacent distinct scores, and at the lowest score (everything is called forged), which
     wins only where nothing beats chance. Of equally good ones the widest gap wins, then the lowest threshold.
@@ -274,7 +275,7 @@ def best_threshold(label: ArrayLike, score: ArrayLike) -> float:
 
 
 def threshold_at_fpr(label: ArrayLike, score: ArrayLike, bound: float) -> float | None:
-    """The lowest threshold whose FPR does not exceed the bound. For validation data only.
+    """Return the lowest threshold whose FPR does not exceed the bound. For validation data only.
 
     Lowest of the scores themselves and of the midpoint to the next lower one that would exceed the bound, so that a new
     image is called forged where it lies nearer to those that are. Infinite where equal scores allow no other.

@@ -73,7 +73,7 @@ def some(names: Sequence[str]) -> str:
 
 
 def _image(value: object) -> str:
-    """The name of an image without its folder and its ending."""
+    """Return the name of an image without its folder and its ending."""
     return PurePosixPath(str(value).strip().replace("\\", "/")).name.partition(".")[0]
 
 
@@ -120,7 +120,7 @@ def _trimmed(row: list[str]) -> list[str]:
 
 
 def _text(path: Path) -> str:
-    """The text of a file in UTF-8 or UTF-16."""
+    """Decode a file in UTF-8 or UTF-16."""
     data = path.read_bytes()
     encoding = next((name for mark, name in _MARKS.items() if data.startswith(mark)), "utf-8")
     if encoding == "utf-8" and b"\0" in data[:200]:  # UTF-16 without a mark: every other byte of ASCII is zero
@@ -132,7 +132,7 @@ def _text(path: Path) -> str:
 
 
 def _delimiter(heading: str) -> str:
-    """The delimiter that gives the heading the columns that are needed, else the one that gives most columns."""
+    """Return the delimiter that gives the heading the required columns, else the one that gives most columns."""
     columns = {mark: [cell.strip(' "').lower() for cell in heading.split(mark)] for mark in _DELIMITERS}
     for mark, names in columns.items():
         if SCORE in names and any(name in names for name in NAMES):
@@ -141,7 +141,7 @@ def _delimiter(heading: str) -> str:
 
 
 def _numbers(path: Path, values: pd.Series, images: Sequence[str]) -> np.ndarray:
-    """Scores as float64 [n].
+    """Convert scores to float64 [n].
 
     Raises:
         InputError: one is not a finite number, or has a comma and a point.
@@ -174,7 +174,7 @@ def _number(path: Path, value: object) -> float:
 
 
 def _labels(path: Path, values: pd.Series, images: Sequence[str]) -> list[int]:
-    """Labels as 0 (real) and 1 (forged)."""
+    """Convert labels to 0 (real) and 1 (forged)."""
     labels = []
     for value, image in zip(values, images, strict=True):
         text = str(value).strip().lower()

@@ -1,13 +1,13 @@
-"""How much do seeds matter? Few seeds say little of one detector; all detectors of a table together say more.
+"""Variance between seeds, pooled over the detectors of a table (moderated variances, Smyth 2004).
 
 With S seeds the variance between them has S - 1 degrees of freedom, so that with two an interval of a difference is
-12.7 standard errors wide to each side and no test adjusted over a table finds anything. But all detectors of a table
-went through the same seeds. Smyth 2004 ("Linear models and empirical Bayes methods for assessing differential
-expression", sections 3 and 6.2) learns from many such variances how alike they are, and moderates each towards the
-common one by as much as they are: variances s_i of f degrees of freedom, whose truth scatters as an inverse chi-square
+12.7 standard errors wide to each side and no test adjusted over a table is significant. But all detectors of a table
+were run with the same seeds. Smyth 2004 ("Linear models and empirical Bayes methods for assessing differential
+expression", sections 3 and 6.2) estimates from many such variances how similar they are, and moderates each towards the
+common one accordingly: variances s_i of f degrees of freedom, whose true values scatter as an inverse chi-square
 of d degrees around s, become (d s + f s_i) / (d + f) of d + f degrees. d and s come from mean and variance of log s_i.
-Here s_i is a ratio, the variance found over the one expected of the average detector's seeds and this one's own images,
-since images alone differ by known amounts. As in his program limma no more degrees are claimed than all have together.
+Here s_i is a ratio: the observed variance over the expected one, which is the mean contribution of seeds plus the known
+contribution of this detector's images. As in limma, the degrees never exceed those of all detectors together.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from numpy.typing import ArrayLike
 from forge.core.errors import InputError
 
 FEWEST = 3  # variances below which nothing is pooled
-_TINY = 1e-5  # of the median: a variance that happens to be nothing has no logarithm
+_TINY = 1e-5  # of the median: lower bound of a variance, since zero has no logarithm
 
 
 class SeedVariance(NamedTuple):
-    """The variance of one number over seeds: as found, and what the chance of images alone makes of it."""
+    """The observed variance of one number over seeds, and the part that sampling of images alone explains."""
 
     between: float
     images: float
@@ -35,44 +35,45 @@ class SeedVariance(NamedTuple):
 
 @dataclass(frozen=True)
 class Pool:
-    """What the detectors of a table say together about the variance between seeds.
+    """Prior of the variance between seeds, estimated from all detectors of a table.
 
     Attributes:
-        own: what seeds add to the variance of images, the mean over detectors.
-        scale: s, common ratio of the variance found to the one expected; near 1.
-        degrees: d, how alike the detectors are; infinite: nothing speaks against one variance for all.
-        most: degrees of freedom of all of them together.
+        of_seeds: variance that seeds add to that of images, the mean over detectors.
+        scale: s, common ratio of the observed variance to the expected one; near 1.
+        degrees: d, prior degrees of freedom; large where the detectors' variances are alike, infinite where they are
+            compatible with one common variance.
+        max_degrees: degrees of freedom of all detectors together, an upper bound of a moderated variance's.
     """
 
-    own: float
+    of_seeds: float
     scale: float
     degrees: float
-    most: float
+    max_degrees: float
 
     def moderated(self, variance: SeedVariance, freedom: int) -> tuple[float, float]:
-        """The variance between seeds and its degrees of freedom, moderated.
+        """Return the moderated variance between seeds and its degrees of freedom.
 
         Args:
             variance: of one detector, or of the difference of two.
             freedom: seeds less one.
         """
-        expected = self.own + variance.images
+        expected = self.of_seeds + variance.images
         if expected <= 0:
-            return 0.0, self.most
+            return 0.0, self.max_degrees
         common = self.scale * expected
         if math.isinf(self.degrees):
-            return common, self.most
+            return common, self.max_degrees
         between = (self.degrees * common + freedom * variance.between) / (self.degrees + freedom)
-        return between, min(self.degrees + freedom, self.most)
+        return between, min(self.degrees + freedom, self.max_degrees)
 
 
-def pooled(variances: Sequence[SeedVariance], freedom: int, most: float) -> Pool | None:
-    """Learn from many variances of one kind; None where there are fewer than three, or none of them varies.
+def pooled(variances: Sequence[SeedVariance], freedom: int, max_degrees: float) -> Pool | None:
+    """Estimate the prior of many variances; None where there are fewer than three, or all are zero.
 
     Args:
         variances: of detectors, or of differences of two.
         freedom: seeds less one, of each.
-        most: degrees of freedom of all of them together.
+        max_degrees: degrees of freedom of all of them together.
     """
     from scipy.special import digamma, polygamma
 
@@ -81,23 +82,25 @@ def pooled(variances: Sequence[SeedVariance], freedom: int, most: float) -> Pool
     if len(variances) < FEWEST:
         return None
     between, images = (np.array(of, dtype=np.float64) for of in zip(*variances, strict=True))
-    own = max(0.0, float((between - images).mean()))
-    expected = own + images
+    # mean excess of the observed variance over that of images: the contribution of seeds to an average detector
+    of_seeds = max(0.0, float((between - images).mean()))
+    expected = of_seeds + images
     if not (between > 0).any() or not (expected > 0).all():
         return None
     ratio = between / expected
     ratio = np.maximum(ratio, _TINY * (np.median(ratio) or ratio.max()))
     e = np.log(ratio) - digamma(freedom / 2) + math.log(freedom / 2)
+    # Smyth 2004, section 6.2: e has variance trigamma(f / 2) + trigamma(d / 2); what exceeds the first gives d
     scatter = float(e.var(ddof=1) - polygamma(1, freedom / 2))
-    if scatter <= 0:
-        return Pool(own, float(ratio.mean()), math.inf, most)
+    if scatter <= 0:  # no more scatter than chi-squares of f degrees have: one common variance, d is infinite
+        return Pool(of_seeds, float(ratio.mean()), math.inf, max_degrees)
     degrees = 2 * _trigamma_inverse(scatter)
     scale = math.exp(float(e.mean() + digamma(degrees / 2)) - math.log(degrees / 2))
-    return Pool(own, scale, degrees, most)
+    return Pool(of_seeds, scale, degrees, max_degrees)
 
 
 def _trigamma_inverse(value: float) -> float:
-    """The y > 0 with trigamma(y) = value; trigamma falls from infinity to zero."""
+    """Solve trigamma(y) = value for y > 0; trigamma falls from infinity to zero, so that the root is unique."""
     from scipy.optimize import brentq
     from scipy.special import polygamma
 
@@ -105,10 +108,10 @@ def _trigamma_inverse(value: float) -> float:
 
 
 def independent(values: ArrayLike) -> float:
-    """As how many independent ones k detectors count whose seeds go up and down together, in [1, k].
+    """Return the effective number of independent detectors among k whose values are correlated over seeds, in [1, k].
 
-    A seed that makes its forgeries better makes all detectors worse; then k variances between seeds say little more
-    than one. With the intraclass correlation r of the detectors over seeds it is k / (1 + (k - 1) r^2).
+    A seed with better forgeries lowers the AUC of all detectors; then k variances between seeds hold little more
+    information than one. With the intraclass correlation r of the detectors over seeds it is k / (1 + (k - 1) r^2).
 
     Args:
         values: of k detectors and S seeds, shape [k, S].
@@ -117,6 +120,7 @@ def independent(values: ArrayLike) -> float:
     k = len(table)
     if k < 2:
         return float(k)
+    # two-way analysis of variance (detectors x seeds): the mean squares of seeds and of residuals give r
     common = k * float(table.mean(axis=0).var(ddof=1))
     rest = (k * float(table.var(axis=1, ddof=1).mean()) - common) / (k - 1)
     total = common + (k - 1) * rest

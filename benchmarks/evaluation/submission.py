@@ -1,7 +1,7 @@
-"""Detectors that we cannot run: their scores of a suite's test images, from a file.
+"""Scores of external detectors on the test images of a suite, from a file.
 
-The images of a suite carry neutral names, digests that say nothing of their class (`image_name`). A file gives one
-score an image; from that and the suite's own rows come rows like those of every other detector, trained "elsewhere".
+The images of a suite carry neutral names, digests that do not reveal their class (`image_name`). A file gives one
+score per image; from that and the suite's own rows come rows like those of every other detector, trained "elsewhere".
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def image_name(source: str, generator: str, seed: int, sample_id: str) -> str:
 
 
 def suite_images(scores: pd.DataFrame) -> pd.DataFrame:
-    """The clean test images of a suite, one row an image and seed: the columns of score rows, and `image`.
+    """Return the clean test images of a suite, one row per image and seed: columns of score rows, and `image`.
 
     Args:
         scores: rows of scores.parquet.
@@ -77,7 +77,7 @@ def rows_of(submission: pd.DataFrame, images: pd.DataFrame, name: str) -> pd.Dat
 
 
 def _current(names: pd.Series, known: set[str]) -> list[str]:
-    """Names of images as the export gives them; those of earlier versions had no letter in front."""
+    """Return names of images as exported; those of earlier versions had no letter in front."""
     return [f"{_LETTER}{name}" if name not in known and f"{_LETTER}{name}" in known else name for name in names]
 
 

@@ -1,4 +1,4 @@
-"""What detectors do at their stored thresholds, beside the AUC by which they are ranked.
+"""Metrics at the stored thresholds of detectors, beside the AUC by which they are ranked.
 
 AUC needs no threshold, so that a detector can lead by AUC while the threshold that it fixed on validation images calls
 nothing forged on generators that it has not seen.
@@ -41,7 +41,7 @@ def with_thresholds(board: Leaderboard, cells: Mapping[str, Sequence[TestResult]
 
 
 def _mean(tests: Sequence[tuple[str, TestResult]], measure: str) -> float | None:
-    """Mean over families and seeds; None where one test has no value."""
+    """Return the mean over families and seeds; None where one test has no value."""
     values = [cell.value(measure) for _, cell in tests]
     known = [value for value in values if value is not None]
     if not known or len(known) < len(values):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from benchmarks.protocol.identifiers import GeneratorId, TrainSet
 from forge.core.errors import InputError
@@ -79,6 +79,7 @@ class TestGrid:
         protocol: version and families.
     """
 
+    __test__: ClassVar = False  # pytest collects classes that are called Test
     generators: frozenset[str]
     snapshots: frozenset[str] = frozenset()
     external: frozenset[str] = frozenset()

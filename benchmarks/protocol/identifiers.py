@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from benchmarks.protocol.conditions import CLEAN, EQUALISED, SHUFFLED
 from forge.core.errors import InputError
@@ -117,6 +118,7 @@ class TestId:
         seed: of the run.
     """
 
+    __test__: ClassVar = False  # pytest collects classes that are called Test
     fit: FitId | str
     tested_on: str
     perturbation: str

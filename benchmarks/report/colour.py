@@ -1,4 +1,4 @@
-"""Colours of maps: differences, and where a detector looked; told apart with any colour vision."""
+"""Colours of difference and saliency maps, distinguishable with any colour vision."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def diverging(values: Maps, limit: float) -> Pixels:
 
 
 def overlay(faces: Pixels, saliency: Maps) -> Pixels:
-    """Faces in grey, and over them in orange what a detector's score hangs on.
+    """Draw faces in grey, with the pixels that a detector's score depends on in orange.
 
     Args:
         faces: uint8 [n, H, W, 3].

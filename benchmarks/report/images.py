@@ -16,7 +16,7 @@ _QUALITY = 88
 
 
 def data_uri(image: np.ndarray) -> str:
-    """One picture as a WebP data URI.
+    """Encode a picture as a WebP data URI.
 
     Args:
         image: uint8 [H, W, 3].

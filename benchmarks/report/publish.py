@@ -82,7 +82,7 @@ def refuse_other_request(target: Path, request: RunRequest, photos: Mapping[str,
 
 
 def publish_report(source: Path, target: Path) -> None:
-    """Copy a stored report to where people look, replacing an older one whole; nothing happens when it is the same.
+    """Copy a stored report to the reports folder, replacing an older one as a whole; identical reports are kept.
 
     Files in `target` that no run wrote stay there.
 
@@ -156,7 +156,7 @@ def _tidy(reports: Path) -> None:
 
 
 def _same(source: Path, target: Path) -> bool:
-    """Whether a report is there already, whatever else lies beside its files."""
+    """Return whether the folder holds a report, with or without other files."""
     wanted = {file.relative_to(source).as_posix() for file in source.rglob("*") if file.is_file()}
     if wanted != written_files(target) - {_PRINTED}:
         return False
@@ -164,7 +164,7 @@ def _same(source: Path, target: Path) -> bool:
 
 
 def _others(folder: Path) -> list[str]:
-    """What no run wrote: files, links, and folders with nothing in them, but for those that reports have."""
+    """List files, links and empty folders that no run wrote; folders of reports excepted."""
     written = written_files(folder)
     entries = [path for path in sorted(folder.rglob("*")) if path.is_symlink() or not path.is_dir() or _is_empty(path)]
     return [name for path in entries if (name := path.relative_to(folder).as_posix()) not in {*written, "figures"}]
@@ -197,13 +197,13 @@ def _keep_others(target: Path, fresh: Path) -> None:
 
 
 def _taken(fresh: Path, name: str) -> bool:
-    """Whether a new report has something at a path, or a file where the path needs a folder."""
+    """Return whether a new report has a file at a path, or a file in place of one of its folders."""
     parents = [fresh / parent for parent in Path(name).parents if parent != Path()]
     return os.path.lexists(fresh / name) or any(parent.exists() and not parent.is_dir() for parent in parents)
 
 
 def _move_away(target: Path, old: Path) -> None:
-    """Rename the report before; the rest of an interrupted removal is kept, since nothing proves what it was."""
+    """Rename the previous report; the rest of an interrupted removal is kept, since its origin is unknown."""
     if (target / "results.json").is_file() or _is_empty(target):
         target.rename(old)
         return
@@ -215,6 +215,6 @@ def _move_away(target: Path, old: Path) -> None:
 
 
 def _listed(names: list[str]) -> str:
-    """The first names of a list, for a message."""
+    """Return the first names of a list, for a message."""
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(repr(name[:80]) for name in names[:_NAMED]) + more

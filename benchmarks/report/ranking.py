@@ -63,7 +63,7 @@ def by_pairing(cells: Iterable[TestResult]) -> dict[Pairing, list[TestResult]]:
 
 
 def paired_test(a: TestResult, b: TestResult, comparisons: Iterable[PairedTest]) -> PairedTest | None:
-    """The stored test of two cells, seen from `a`; None where there is none."""
+    """Return the stored test of two cells, with `a` first; None where there is none."""
     names, pairing = (a.detector, b.detector), Pairing(a.trained_on, a.tested_on, a.seed)
     for test in comparisons:
         if Pairing(test.trained_on, test.tested_on, test.seed) != pairing:

@@ -72,7 +72,7 @@ def test_a_detector_that_tells_people_apart_is_caught():
         random_labels(scores, 1) & (scores["generator"] == "").to_numpy() & (scores["detector"] == "strange").to_numpy()
     )
     finding = found(scores.assign(score=scores["score"] + half), "real against real")
-    assert finding.passed is False and finding.sentence.startswith("strange tells one half")
+    assert finding.passed is False and finding.sentence.startswith("strange separates two random halves")
 
 
 def test_scores_of_the_wrong_sign_are_caught():
@@ -89,16 +89,16 @@ def test_a_person_in_two_splits_is_caught():
     assert audit.shared_identities(rows).passed is True
     rows.loc[1, "split"] = "test"
     finding = audit.shared_identities(rows)
-    assert finding.passed is False and finding.sentence == "1 people stand in two splits, among them a."
+    assert finding.passed is False and finding.sentence == "1 people are in two splits, among them a."
     unknown = audit.shared_identities(rows.assign(identity=None))
     assert unknown.passed is True and "unknown" in unknown.sentence
 
 
 def test_copies_are_named():
     place = "two splits of the real faces"
-    assert audit.copies([], place).sentence == f"No photo stands in {place}."
+    assert audit.copies([], place).sentence == f"No photo is in {place}."
     finding = audit.copies([("a", "b"), ("c", "d")], place)
-    assert finding.passed is False and finding.sentence == f"2 photos stand in {place}: a and b, c and d."
+    assert finding.passed is False and finding.sentence == f"2 photos are in {place}: a and b, c and d."
 
 
 @pytest.mark.parametrize(

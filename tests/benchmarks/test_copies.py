@@ -66,4 +66,4 @@ def test_planted_copies_are_named(tmp_path, change, side, planted, where):
     pair = {"real": photos(200), "forged": photos(300)}
     pair[side] += change(planted)
     (finding,) = failed(findings_of(tmp_path, **pair))
-    assert finding.sentence.startswith(f"6 photos stand in {where}")
+    assert finding.sentence.startswith(f"6 photos are in {where}")

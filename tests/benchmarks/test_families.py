@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from benchmarks.report.standings import verdict
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
@@ -17,6 +16,7 @@ from benchmarks.evaluation.leaderboard import leaderboard
 from benchmarks.evaluation.results import TestResult
 from benchmarks.evaluation.thresholds import means_of, with_thresholds
 from benchmarks.protocol import Protocol
+from benchmarks.report.text.suite_summary import suite_sentences
 from forge.core.errors import InputError
 
 FAMILIES = {"cgan": "conv-gan", "dcgan": "conv-gan", "gan": "dense-gan", "style": "style-gan"}
@@ -189,9 +189,12 @@ def test_a_leader_whose_threshold_finds_nothing_is_said_to_be_so():
     judged = with_thresholds(board, {"": low})
     line = judged.lines[0]
     assert line.balanced_accuracy == pytest.approx((0.55 + 0.5 + 0.5) / 3)  # over families, as the AUC
-    assert any("threshold of leads" in sentence and "0.52" in sentence for sentence in verdict(judged))
+    assert any("threshold of leads" in sentence and "0.52" in sentence for sentence in suite_sentences(judged))
     fine = with_thresholds(board, {"": _cells(scores, balanced_accuracy=0.56, tpr_at_fpr_1pct=None)})
-    assert not any("threshold of leads" in sentence for sentence in verdict(fine)) and not verdict(board)[1:]
+    assert (
+        not any("threshold of leads" in sentence for sentence in suite_sentences(fine))
+        and not suite_sentences(board)[1:]
+    )
     assert fine.lines[0].tpr_at_fpr_1pct is None  # undefined in some tests: no mean over the rest
     headings = Sheet(judged, "t", 2, {}).headings
     assert headings[-4:-2] == ["balanced accuracy", "TPR at 1 % FPR"]

@@ -30,7 +30,7 @@ def test_a_known_scatter_of_variances_is_found(freedom, degrees):
     found = truth * rng.chisquare(freedom, truth.size) / freedom
     pool = seeds.pooled([SeedVariance(one, 0.0) for one in found], freedom, math.inf)
     assert pool.degrees == pytest.approx(degrees, rel=0.1)
-    assert pool.scale * pool.own == pytest.approx(0.01, rel=0.05)
+    assert pool.scale * pool.of_seeds == pytest.approx(0.01, rel=0.05)
     between, freedoms = pool.moderated(SeedVariance(0.03, 0.0), freedom)
     assert between == pytest.approx((degrees * 0.01 + freedom * 0.03) / (degrees + freedom), rel=0.1)
     assert freedoms == pytest.approx(degrees + freedom, rel=0.1)

@@ -49,7 +49,7 @@ def test_the_time_left_is_told_once_every_kind_was_timed(shown):
     live.finished(STAGES[0], cached=True, seconds=0.1)
     live.finished(STAGES[1], cached=False, seconds=125.0)
     assert live.left is None and "left" not in text()  # nobody knows how long a fit takes
-    live.actions["fit"].total, live.actions["fit"].todo = 3, 3
+    live.counts["fit"].total, live.counts["fit"].todo = 3, 3
     live.finished(STAGES[2], cached=False, seconds=30.0)
     assert live.left == 60.0 and "about 1:00 left" in text() and "✓ train 2/2 1 cached 2:05" in text()
 

@@ -1,7 +1,7 @@
-"""Is the table to be believed? Controls that must fail, leaks between splits, and what gives a class away for free.
+"""Audits of a run: negative controls, leaks between splits, and plain numbers that predict the class.
 
-Every audit ends in a verdict in words. A failed one makes every page and row of its suite a `shortcut`: what its
-detectors found may be the mistake and not the forgery. Pure functions of score rows, FaceSet rows and images.
+Each audit ends in a sentence. A failed one marks every page and row of its suite as `shortcut`: its detectors may
+have learned the flaw instead of the forgeries. Pure functions of score rows, FaceSet rows and images.
 """
 
 from __future__ import annotations
@@ -24,21 +24,23 @@ from detect.data.views import random_labels
 
 Images = NDArray[np.uint8]
 
-LEVEL = 0.999  # of a control's interval: one that fails condemns its suite; at 0.95 one in twenty would by chance
-CUE = 0.6  # AUC of one plain number from which it is worth a warning, if its interval lies beyond 0.5 too
+LEVEL = (
+    0.999  # of a control's interval: one failure marks the whole suite; at 0.95 one control in twenty fails by chance
+)
+CUE = 0.6  # AUC of a plain number from which it is reported, if its interval excludes 0.5 too
 RANDOM, METADATA, TRIVIAL = "random", "metadata", "trivial-cues"  # the control detectors by name
 
 
 def failed(findings: Sequence[Finding]) -> list[Finding]:
-    """The audits that were not passed: any makes a suite a `shortcut`."""
-    return [one for one in findings if one.passed is False]
+    """Return the failed audits: any of them marks a suite as `shortcut`."""
+    return [finding for finding in findings if finding.passed is False]
 
 
 # --- From score rows --------------------------------------------------------------------------------------------------
 
 
 def controls(scores: pd.DataFrame, protocol: Protocol | None = None) -> list[Finding]:
-    """Every control that score rows allow: random scores, shuffled labels, reals against reals, metadata, direction.
+    """Run all controls that score rows allow: random scores, shuffled labels, reals against reals, metadata, direction.
 
     Args:
         scores: rows of scores.parquet.
@@ -57,11 +59,11 @@ def controls(scores: pd.DataFrame, protocol: Protocol | None = None) -> list[Fin
 
 
 def _chance(test: pd.DataFrame, protocol: Protocol, detector: str, audit: str, fine: str) -> Finding:
-    """A control detector's mean AUC must cover 0.5 in every condition, on every generator.
+    """Test that a control detector's interval covers 0.5 in every condition, on every generator.
 
-    Means over generators would hide a cue that one of them alone gives away, and means over conditions one that only
-    re-encoding brings out. The level is shared by all means (Bonferroni), so that a control that knows nothing fails
-    as rarely as by one interval.
+    A mean over generators would hide a cue of a single one, and a mean over conditions a cue that only re-encoding
+    reveals. The level is divided by the number of means (Bonferroni), so that a control at chance fails as rarely as
+    by one interval.
     """
     groups = _chance_groups(test[test["detector"] == detector], protocol)
     if not groups:
@@ -72,23 +74,23 @@ def _chance(test: pd.DataFrame, protocol: Protocol, detector: str, audit: str, f
     caught = {name: mean for name, mean in means.items() if not mean.low <= 0.5 <= mean.high}
     if len(groups) == 1:
         (mean,) = means.values()
-        said = f"{_said(mean)} over {tests} tests"
-        sentence = f"{detector} {'tells the classes apart' if caught else fine}: {said}."
+        shown = f"{_shown(mean)} over {tests} tests"
+        sentence = f"{detector} {'tells the classes apart' if caught else fine}: {shown}."
         return Finding(audit=audit, passed=not caught, sentence=sentence, numbers=_numbers(mean))
     name, mean = max((caught or means).items(), key=lambda pair: abs(pair[1].value - 0.5))
-    said = f"AUC {mean.value:.3f} [{mean.low:.3f}, {mean.high:.3f}] in {name}"
+    shown = f"AUC {mean.value:.3f} [{mean.low:.3f}, {mean.high:.3f}] in {name}"
     shared = f"{100 * LEVEL:g} % over {len(groups)} means of {tests} tests together"
     more = f", and in {len(caught) - 1} more" if len(caught) > 1 else ""
     sentence = (
-        f"{detector} tells the classes apart: {said}{more} ({shared})."
+        f"{detector} tells the classes apart: {shown}{more} ({shared})."
         if caught
-        else f"{detector} {fine}: farthest from 0.5 is {said} ({shared})."
+        else f"{detector} {fine}: farthest from 0.5 is {shown} ({shared})."
     )
     return Finding(audit=audit, passed=not caught, sentence=sentence, numbers=_numbers(mean))
 
 
 def _chance_groups(rows: pd.DataFrame, protocol: Protocol) -> dict[str, list[pd.DataFrame]]:
-    """Condition and generator -> test sets of a control; by protocol 1 all clean tests of plain trainings together."""
+    """Map condition and generator to test sets of a control; by protocol 1 all clean tests of plain trainings."""
     grid = TestGrid.of_scores(rows, protocol) if len(rows) else TestGrid(frozenset())
     groups: dict[str, list[pd.DataFrame]] = {}
     for (trained_on, _, perturbation), fit in rows.groupby(["trained_on", "seed", "perturbation"], sort=True):
@@ -106,31 +108,31 @@ def _chance_groups(rows: pd.DataFrame, protocol: Protocol) -> dict[str, list[pd.
 
 
 def _pairs(fit: pd.DataFrame) -> list[pd.DataFrame]:
-    """The test sets of one fit: all reals with the forgeries of each generator."""
+    """Return the test sets of one fit: all reals with the forgeries of each generator."""
     real, forged = fit[fit["generator"] == ""], fit[fit["generator"] != ""]
-    return [pd.concat([real, one]) for _, one in forged.groupby("generator", sort=True)] if len(real) else []
+    return [pd.concat([real, part]) for _, part in forged.groupby("generator", sort=True)] if len(real) else []
 
 
 def _shuffled(test: pd.DataFrame) -> Finding:
-    """Detectors trained on random_labels must not predict the random_labels of test images."""
+    """Test that detectors trained on random labels do not predict the random labels of test images."""
     audit, rows = "shuffled labels", test[test["trained_on"].str.endswith(f":{SHUFFLED}")]
     if rows.empty:
         return Finding(audit=audit, passed=None, sentence="Not run: no detector was trained on shuffled labels.")
     rows = rows.assign(label=random_labels(rows, 0).astype("int8"))
     fits = [fit for _, fit in rows.groupby(["detector", "trained_on", "seed"], sort=True)]
-    found = mean_auc(fits, level=LEVEL)
-    passed, said = found.low <= 0.5 <= found.high, _said(found)
+    mean = mean_auc(fits, level=LEVEL)
+    passed, shown = mean.low <= 0.5 <= mean.high, _shown(mean)
     sentence = (
-        f"Labels by the toss of a coin teach nothing: {said} over {len(fits)} fits."
+        f"Detectors trained on random labels do not predict those of test images: {shown} over {len(fits)} fits."
         if passed
-        else f"Coins of test images can be predicted, {said}: they, or the people in them, were seen in training."
+        else f"Random labels of test images are predicted, {shown}: images or people of the test were in the training."
     )
-    return Finding(audit=audit, passed=passed, sentence=sentence, numbers=_numbers(found))
+    return Finding(audit=audit, passed=passed, sentence=sentence, numbers=_numbers(mean))
 
 
 def _halves(test: pd.DataFrame) -> Finding:
-    """No detector may tell one half of the real images from the other; Holm over the detectors."""
-    audit, found = "real against real", {}
+    """Test that no detector separates two random halves of the real images; Holm over the detectors."""
+    audit, estimates = "real against real", {}
     for detector, rows in test[test["generator"] == ""].groupby("detector", sort=True):
         first = rows.groupby(["trained_on", "seed"], sort=True).ngroup() == 0
         fit = rows[first]
@@ -139,22 +141,22 @@ def _halves(test: pd.DataFrame) -> Finding:
             continue
         groups = identities(fit)
         interval = statistics.auc_interval(half, fit["score"].to_numpy(), groups=groups)
-        found[str(detector)] = (metrics.auc(half, fit["score"].to_numpy()), interval)
-    if not found:
+        estimates[str(detector)] = (metrics.auc(half, fit["score"].to_numpy()), interval)
+    if not estimates:
         return Finding(audit=audit, passed=None, sentence="Not run: too few real test images.")
-    p = statistics.holm([_p(value, interval) for value, interval in found.values()])
-    apart = [name for name, adjusted in zip(found, p, strict=True) if adjusted < 1 - LEVEL]
+    p = statistics.holm([_p(value, interval) for value, interval in estimates.values()])
+    apart = [name for name, adjusted in zip(estimates, p, strict=True) if adjusted < 1 - LEVEL]
     sentence = (
-        f"None of {len(found)} detectors tells one half of the real images from the other."
+        f"None of {len(estimates)} detectors separates two random halves of the real images."
         if not apart
-        else f"{', '.join(apart)} tell{'s' if len(apart) == 1 else ''} one half of the real images from the other."
+        else f"{', '.join(apart)} separate{'s' if len(apart) == 1 else ''} two random halves of the real images."
     )
-    numbers = {name: value for name, (value, _) in found.items()}
+    numbers = {name: value for name, (value, _) in estimates.items()}
     return Finding(audit=audit, passed=not apart, sentence=sentence, numbers=numbers)
 
 
 def _direction(test: pd.DataFrame) -> Finding:
-    """On a generator seen in training nothing honest lies below 0.5: scores of the wrong sign do."""
+    """Test that no detector lies below 0.5 on a generator of its training: that is a sign error of its scores."""
     turned = []
     for (detector, trained_on), rows in test.groupby(["detector", "trained_on"], sort=True):
         seen = TrainSet.parse(str(trained_on)).generators
@@ -170,24 +172,24 @@ def _direction(test: pd.DataFrame) -> Finding:
 
 
 def _p(value: float, interval: Interval) -> float:
-    """Two-sided p of an AUC being 0.5, read off the end of its 95 % interval that faces 0.5."""
+    """Return the two-sided p of AUC = 0.5, from the end of its 95 % interval that is nearer to 0.5."""
     half = value - interval.low if value > 0.5 else interval.high - value
     return statistics.normal_p((value - 0.5) / half * 1.959964) if half > 0 else 1.0
 
 
-def _said(found: averages.Mean) -> str:
-    return f"AUC {found.value:.3f} [{found.low:.3f}, {found.high:.3f}] at {100 * LEVEL:g} %"
+def _shown(mean: averages.Mean) -> str:
+    return f"AUC {mean.value:.3f} [{mean.low:.3f}, {mean.high:.3f}] at {100 * LEVEL:g} %"
 
 
-def _numbers(found: averages.Mean) -> dict[str, float]:
-    return {"auc": found.value, "low": found.low, "high": found.high}
+def _numbers(mean: averages.Mean) -> dict[str, float]:
+    return {"auc": mean.value, "low": mean.low, "high": mean.high}
 
 
 # --- From rows of FaceSets --------------------------------------------------------------------------------------------
 
 
 def shared_identities(rows: pd.DataFrame) -> Finding:
-    """No person may stand in two splits.
+    """Test that no person is in two splits.
 
     Args:
         rows: table of the real faces: `identity` and `split`.
@@ -196,26 +198,26 @@ def shared_identities(rows: pd.DataFrame) -> Finding:
     splits = known.groupby("identity")["split"].nunique()
     torn = list(splits[splits > 1].index)
     sentence = (
-        f"Each of {len(splits):,} known identities stands in one split."
+        f"Each of {len(splits):,} known identities is in one split."
         if len(splits)
-        else "Identities are unknown: every photo stands for itself."
+        else "Identities are unknown: each photo counts as its own identity."
     )
     if torn:
-        sentence = f"{len(torn)} people stand in two splits, among them {', '.join(map(str, torn[:3]))}."
+        sentence = f"{len(torn)} people are in two splits, among them {', '.join(map(str, torn[:3]))}."
     return Finding(audit="identities", passed=not torn, sentence=sentence, numbers={"in two splits": float(len(torn))})
 
 
 def copies(pairs: Sequence[tuple[str, str]], between: str) -> Finding:
-    """Near duplicates between two sets of images that must not share any.
+    """Test that two sets of images share no near duplicates.
 
     Args:
         pairs: ids of the images that show the same photo.
-        between: where no photo may stand, e.g. "two splits of the real faces".
+        between: description of the two sets, e.g. "two splits of the real faces".
     """
-    sentence = f"No photo stands in {between}."
+    sentence = f"No photo is in {between}."
     if pairs:
         shown = ", ".join(f"{a} and {b}" for a, b in pairs[:3])
-        sentence = f"{len(pairs)} photos stand in {between}: {shown}."
+        sentence = f"{len(pairs)} photos are in {between}: {shown}."
     numbers = {"pairs": float(len(pairs))}
     return Finding(audit=f"copies in {between}", passed=not pairs, sentence=sentence, numbers=numbers)
 
@@ -235,8 +237,8 @@ def values(real: Images, forged: Images) -> Finding:
     for what, measure in _PLAIN.items():
         a, b = measure(real), measure(forged)
         numbers[what] = metrics.auc(np.repeat([0, 1], [len(a), len(b)]), np.concatenate([a, b]))
-        if found := apart(a, b):
-            telling.append(f"{what} ({found})")
+        if shown := apart(a, b):
+            telling.append(f"{what} ({shown})")
     sentence = (
         f"Plain numbers tell the class: {'; '.join(telling)}. Both classes went through one pipeline, so that this is "
         "a trait of the generator."

@@ -1,6 +1,6 @@
-"""What handling leaves in an image file: JPEG grids, clipped levels, borders, corner marks, grey colour, metadata.
+"""Handling cues of an image file: JPEG grids, clipped levels, borders, corner marks, grey colour, metadata.
 
-These cues say how a file was saved, cropped, marked or converted, and nothing about who or what is pictured. They are
+These cues depend on how a file was saved, cropped, marked or converted, and not on its content. They are
 measured on the file's own pixels, before a photo is cropped and resized for a detector.
 """
 
@@ -80,7 +80,7 @@ def measure(items: Iterable[Item]) -> FileCues:
 
 
 def _row(decoded: Decoded, pixels: Images) -> dict[str, object]:
-    """Cues of one image.
+    """Measure the cues of one image.
 
     Returns:
         mode: of the stored pixels; metadata: names, joined; grey: red, green and blue are equal everywhere; darkest,
@@ -101,7 +101,7 @@ def _row(decoded: Decoded, pixels: Images) -> dict[str, object]:
 
 
 def _border(pixels: Images) -> int:
-    """Rows of one colour at the top that end at once over most of their length; 0 where there are none.
+    """Count the rows of one colour at the top that end at once over most of their length.
 
     A plain background is no border: where it ends, at hair or shoulders, it goes on beside them.
     """
@@ -125,7 +125,7 @@ def _crop(pixels: Images) -> Images:
 
 
 def _grids(crops: Sequence[Images]) -> NDArray[np.int64]:
-    """Quality and shift of the JPEG grid of each crop, int64 [n, 3]."""
+    """Measure quality and shift of the JPEG grid of each crop, int64 [n, 3]."""
     grids = np.zeros((len(crops), 3), np.int64)
     shapes = [crop.shape for crop in crops]
     for shape in sorted(set(shapes)):

@@ -1,14 +1,14 @@
-"""Do files of a pair tell the class by how they were handled? Cross-validated, cue by cue, at 99.9 %.
+"""Audit of handling: whether cues of file handling predict the class, cross-validated per cue, at 99.9 %.
 
-A forgery may be told by its content: colours, sharpness, background, the statistics of its generator. So content is
-reported (`content`) and condemns nothing. What condemns a pair is handling, which has nothing to do with forging and
-which a detector can learn instead of it: a JPEG grid, its quality and its shift; a limit of the values (clipping, a
-shift of brightness); a border; a mark that is the same in every image; grey photos against colour; metadata and pixel
-mode. Copies between the sides are judged in `audit.copies`, formats and sizes in `pairs.sources`.
+A detector may legitimately use content: colours, sharpness, background, the statistics of a generator. Content is
+therefore reported (`content`) and fails no audit. Handling fails it, since it is unrelated to forging and a detector
+can learn it instead: a JPEG grid, its quality and its shift; a limit of the values (clipping, a shift of brightness); a
+border; a mark that is the same in every image; grey photos against colour; metadata and pixel mode. Copies between the
+sides are audited in `audit.copies`, formats and sizes in `pairs.sources`.
 
-Each cue is a score per image, learned on four fifths of the images and applied to the fifth, all five times. A cue
-tells the class where its AUC is at least 0.6 and its interval, at 99.9 % shared between all cues (Bonferroni), lies
-above 0.5: an honest pair fails once in a thousand.
+Each cue is a score per image from five-fold cross-validation. A cue predicts the class where its AUC is at least 0.6
+and its interval, at 99.9 % shared between all cues (Bonferroni), lies above 0.5: a pair without such cues fails once in
+a thousand.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from benchmarks.evaluation.results import Finding
 Images = NDArray[np.uint8]
 
 LEVEL = 0.999  # of all cues together, as for other controls
-CUE = 0.6  # AUC from which a cue is worth a word
+CUE = 0.6  # AUC from which a cue is reported
 FOLDS = 5
 
 
@@ -126,7 +126,7 @@ def content(real: Images, forged: Images, identities: tuple[pd.Series, pd.Series
 
 
 def _groups(*identities: pd.Series | None) -> NDArray[np.object_] | None:
-    """Group of each image, side after side; None where a side knows none."""
+    """Group of each image, side after side; None where a side has no identities."""
     names: list[str | None] = []
     for side, column in enumerate(identities):
         if column is None:
@@ -143,7 +143,7 @@ def judge(
     level: float,
     groups: NDArray[np.object_] | None = None,
 ) -> tuple[float, Interval]:
-    """Cross-validated AUC of a cue with its interval.
+    """Compute the cross-validated AUC of a cue with its interval.
 
     Args:
         label: whether each image is forged, [n].
@@ -161,7 +161,7 @@ def judge(
 
 
 def _folds(label: Labels, groups: NDArray[np.object_] | None) -> NDArray[np.int64]:
-    """Fold of each image: each class's groups are dealt out in random order."""
+    """Assign each image to a fold: the groups of each class are distributed in random order."""
     alone = [f"alone {i}" for i in range(len(label))]
     names = alone if groups is None else [name or other for name, other in zip(groups, alone, strict=True)]
     fold = np.empty(len(label), np.int64)
@@ -172,11 +172,11 @@ def _folds(label: Labels, groups: NDArray[np.object_] | None) -> NDArray[np.int6
     return fold
 
 
-# --- Words ------------------------------------------------------------------------------------------------------------
+# --- Descriptions -----------------------------------------------------------------------------------------------------
 
 
 def _detail(name: str, features: NDArray[Any], label: Labels) -> str:
-    """What a cue consists of, in words."""
+    """Describe a cue: the value whose shares differ most between the classes, or the position of a mark."""
     if name == "corner mark":
         return f", {_corner(features, label)}"
     shares = [_shares(features[label == forged]) for forged in (False, True)]
@@ -190,7 +190,7 @@ def _shares(values: NDArray[Any]) -> dict[str, float]:
 
 
 def _apart(shares: Sequence[Mapping[str, float]], value: str) -> float:
-    """Difference of the shares, with values that say "nothing special" behind all others."""
+    """Return the difference of the shares; scaled down for default values, so that they are named last."""
     difference = shares[1].get(value, 0.0) - shares[0].get(value, 0.0)
     return difference if value not in _NOTHING else difference / 1000
 
@@ -218,7 +218,7 @@ _WORDS: dict[str, Callable[[str], str]] = {
 
 
 def _corner(features: NDArray[Any], label: Labels) -> str:
-    """Which corner holds pixels that are the same in every image of one class."""
+    """Name the corner whose pixels are the same in every image of one class."""
     names = ("top left", "top right", "bottom left", "bottom right")
     for forged in (True, False):
         images = features[label == forged]

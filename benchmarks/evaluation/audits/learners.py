@@ -1,4 +1,4 @@
-"""What is learned of one cue of an image: from values and labels to a score of other images, higher for forged."""
+"""Learners of the handling audit: functions from the values and labels of a cue to a scorer, higher for forged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 Labels = NDArray[np.bool_]
 Learn = Callable[[NDArray[Any], Labels], Callable[[NDArray[Any]], Floats]]  # features, forged -> score of features
 
-NEAR = 16  # levels from 0 or 255 among which values may be said to stop
+NEAR = 16  # levels from 0 or 255 that count as a limit of the values
 STOP_SHARE, BEYOND = 0.2, 0.02  # of a class's images: those that stop at the level, those that go beyond it
 SAME = 4.0  # grey levels: mean distance from the class's median below which a pixel is the same in every image
 VARIES = 12.0  # grey levels: mean distance from which it is not, in the other class
@@ -21,7 +21,7 @@ MARK_SHARE = 0.5  # of the pixels, at most: a larger part is a background
 
 
 def learn_shares(values: NDArray[Any], forged: Labels) -> Callable[[NDArray[Any]], Floats]:
-    """Log ratio of each value's share among forged and real images, smoothed; 0 for values never seen."""
+    """Learn the log ratio of each value's share among forged and real images, smoothed; 0 for values never seen."""
     counts = [Counter(values[forged == of].tolist()) for of in (True, False)]
     distinct = len(counts[0] | counts[1])
     weight = {
@@ -37,9 +37,9 @@ def learn_shares(values: NDArray[Any], forged: Labels) -> Callable[[NDArray[Any]
 def learn_floor(values: NDArray[Any], forged: Labels) -> Callable[[NDArray[Any]], Floats]:
     """Score of a level at which one class's values stop: 1 at it, -1 below, 0 above; negative where it is the reals'.
 
-    Photos reach 0, where exposure piles up dark pixels; clipping and a shift of brightness move the pile inwards. A
-    floor is the darkest level of a fifth of a class's images, at least twice as many as of the next level, below which
-    2 % of them go at most, but more of the other class. Darkest levels that scatter are content.
+    Photos usually reach 0; clipping and a shift of brightness move their darkest level inwards. A floor is the darkest
+    level of at least a fifth of a class's images and of twice as many as the next level, with at most 2 % of the class
+    below it, but more of the other class. Scattered darkest levels are content, not handling.
 
     Args:
         values: darkest levels as texts, [n].
@@ -61,13 +61,13 @@ def _at_floor(darkest: NDArray[np.int64], level: int) -> Floats:
 
 
 def learn_ceiling(values: NDArray[Any], forged: Labels) -> Callable[[NDArray[Any]], Floats]:
-    """`learn_floor` of the brightest levels, upside down."""
+    """Apply `learn_floor` to inverted brightest levels."""
     learned = learn_floor((255 - values.astype(np.int64)).astype(str), forged)
     return lambda fresh: learned((255 - fresh.astype(np.int64)).astype(str))
 
 
 def learn_mark(pixels: NDArray[Any], forged: Labels) -> Callable[[NDArray[Any]], Floats]:
-    """Share of the pixels that show the mark of forged images, less that of real ones.
+    """Learn the share of the pixels that show the mark of forged images, less that of real ones.
 
     A mark is made of pixels, at most half of all, that are the same in every image of one class and vary in the other.
 
@@ -93,7 +93,7 @@ def learn_mark(pixels: NDArray[Any], forged: Labels) -> Callable[[NDArray[Any]],
 
 
 def learn_linear(features: NDArray[Any], forged: Labels) -> Callable[[NDArray[Any]], Floats]:
-    """Logit of a logistic regression on standardised features (scikit-learn, C = 0.1)."""
+    """Learn the logit of a logistic regression on standardised features (scikit-learn, C = 0.1)."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

@@ -1,6 +1,6 @@
-"""Audits of a pair of folders from elsewhere: names, formats and sizes of files, and whether sides are exchanged.
+"""Audits of an external pair of folders: names, formats and sizes of files, and exchanged sides.
 
-What the pixels say of how files were handled is `handling`'s, copies are `audit.copies`'.
+Cues of handling in the pixels are audited in `handling`, copies in `audit.copies`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from benchmarks.evaluation.results import Finding
 from benchmarks.protocol import CLEAN, EXTERNAL_PREFIX, TrainSet
 from forge.faces.sources.classes import class_of
 
-TELLING = 0.9  # share of files of one class, against 1 - TELLING of the other, from which a word gives the class away
-GOOD = 0.7  # AUC on generators seen in training from which a detector has learned what forged means
+TELLING = 0.9  # share of files of one class, against 1 - TELLING of the other, from which a word predicts the class
+GOOD = 0.7  # AUC on generators seen in training from which the direction of a detector is considered known
 _COLUMNS = {
     "source_width": "original width",
     "source_height": "original height",
@@ -45,7 +45,7 @@ def sides(real: str, forged: str) -> Finding:
 def directions(scores: pd.DataFrame) -> list[Finding]:
     """Warn of pairs on which every good detector scores real photos as more forged than the forgeries.
 
-    Single detectors lie below 0.5 on forgeries of another sort; all of them do where sides are exchanged. A detector is
+    Single detectors may lie below 0.5 on unfamiliar forgeries; all of them do where sides are exchanged. A detector is
     good with an AUC of at least 0.7 on the generators that it was trained on.
 
     Args:
@@ -74,7 +74,7 @@ def directions(scores: pd.DataFrame) -> list[Finding]:
 
 
 def _is_good(fit: pd.DataFrame, trained_on: str) -> bool:
-    """Whether a fit tells the forgeries it was trained on."""
+    """Return whether a fit reaches an AUC of 0.7 on the generators it was trained on."""
     real = fit[fit["generator"] == ""]
     forged = fit[fit["generator"].isin(TrainSet.parse(trained_on).generators)]
     if real.empty or forged.empty:
@@ -84,7 +84,7 @@ def _is_good(fit: pd.DataFrame, trained_on: str) -> bool:
 
 
 def file_names(real: Sequence[str], forged: Sequence[str]) -> Finding:
-    """No word of file names may give the class away, for detectors or people who see them.
+    """Test whether a word of the file names predicts the class.
 
     Args:
         real: paths of the real files.
@@ -106,18 +106,18 @@ def file_names(real: Sequence[str], forged: Sequence[str]) -> Finding:
 
 
 def _words(names: Sequence[str]) -> Mapping[str, float]:
-    """Word -> share of the names that contain it; numbers count as none."""
-    found: dict[str, int] = {}
+    """Return word -> share of the names that contain it; numbers are no words."""
+    counts: dict[str, int] = {}
     for name in names:
         for word in set(re.findall(r"[a-z]+", name.lower())):
-            found[word] = found.get(word, 0) + 1
-    return {word: count / len(names) for word, count in found.items()}
+            counts[word] = counts.get(word, 0) + 1
+    return {word: count / len(names) for word, count in counts.items()}
 
 
 def sources(real: pd.DataFrame, forged: pd.DataFrame) -> Finding:
     """Test whether original format, width, height or JPEG quality gives the class away.
 
-    The size of a file in bytes is a function of its pixels where format and quality are equal: it condemns nothing.
+    At equal format and quality the size in bytes is a function of the pixels: it is reported and fails nothing.
 
     Args:
         real: rows of the real set.
@@ -125,14 +125,14 @@ def sources(real: pd.DataFrame, forged: pd.DataFrame) -> Finding:
     """
     telling = []
     shares = [table["source_format"].value_counts(normalize=True) for table in (real, forged)]
-    for kind in sorted(set(shares[0].index) | set(shares[1].index)):
-        a, b = (float(share.get(kind, 0.0)) for share in shares)
+    for file_format in sorted(set(shares[0].index) | set(shares[1].index)):
+        a, b = (float(share.get(file_format, 0.0)) for share in shares)
         if max(a, b) >= TELLING and min(a, b) <= 1 - TELLING:
-            telling.append(f"{kind} ({100 * a:.0f} % of real, {100 * b:.0f} % of forged files)")
+            telling.append(f"{file_format} ({100 * a:.0f} % of real, {100 * b:.0f} % of forged files)")
     for column, what in _COLUMNS.items():
-        found = apart(*(table[column].dropna().to_numpy(float) for table in (real, forged)), level=LEVEL)
-        if found:
-            telling.append(f"{what} ({found})")
+        shown = apart(*(table[column].dropna().to_numpy(float) for table in (real, forged)), level=LEVEL)
+        if shown:
+            telling.append(f"{what} ({shown})")
     sentence = (
         f"The files' own properties tell the class: {'; '.join(telling)}."
         if telling

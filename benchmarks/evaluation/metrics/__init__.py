@@ -75,18 +75,18 @@ def _columns(metric: Metric) -> set[str]:
 def _loaded(name: str) -> Metric:
     if name in METRICS.entries:
         raise InputError(f"metric {quoted(name)} is measured in every run; leave it out")
-    found = METRICS.load(name)
-    if not (isinstance(found, type) and issubclass(found, Metric)):
+    metric_class = METRICS.load(name)
+    if not (isinstance(metric_class, type) and issubclass(metric_class, Metric)):
         raise InputError(
             f"metric {quoted(name)} is no metric: it must be a subclass of benchmarks.evaluation.metrics.base.Metric"
         )
-    lacking = [field for field in ("id", "title", "meaning") if not isinstance(getattr(found, field, None), str)]
-    lacking += sorted(getattr(found, "__abstractmethods__", ()))
+    lacking = [field for field in ("id", "title", "meaning") if not isinstance(getattr(metric_class, field, None), str)]
+    lacking += sorted(getattr(metric_class, "__abstractmethods__", ()))
     if lacking:
         raise InputError(f"metric {quoted(name)} does not define {', '.join(lacking)}, which every metric has")
     try:
-        found.facts(name)
-        metric: Metric = found()
+        metric_class.facts(name)
+        metric: Metric = metric_class()
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

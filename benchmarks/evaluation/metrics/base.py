@@ -1,4 +1,4 @@
-"""A metric of one detector on one test set: what it may read, what it gives, and how a table shows it.
+"""Base class of detection metrics, their input (scores of one test set) and their value.
 
 A metric is one file with one class (or a few), registered in `benchmarks.evaluation.metrics.METRICS`, by an installed
 package (entry points `benchmarks.metrics`), or named by a file: `bench run --metric path/to/file.py:Class`.
@@ -72,7 +72,7 @@ class Metric(ABC):
 
     @classmethod
     def facts(cls, name: str = "") -> MetricFacts:
-        """What results.json says of it.
+        """Return its definition for results.json.
 
         Args:
             name: that loads it; by default its id.
@@ -81,19 +81,19 @@ class Metric(ABC):
         return MetricFacts(**{field: getattr(cls, field) for field in fields}, name=name or cls.id)
 
     def fields(self, test: TestScores) -> dict[str, float | None]:
-        """Its part of a cell: ID, and of a metric with an interval ID_low and ID_high.
+        """Return its fields of a test result: ID, and with an interval ID_low and ID_high.
 
         Raises:
             ValueError: the value is NaN or infinite.
         """
         value = self.compute(test)
-        found: dict[str, Any] = {self.id: value.value}
+        values: dict[str, Any] = {self.id: value.value}
         if self.interval:
-            found |= {f"{self.id}_low": value.low, f"{self.id}_high": value.high}
-        for name, number in found.items():
+            values |= {f"{self.id}_low": value.low, f"{self.id}_high": value.high}
+        for name, number in values.items():
             if number is not None and not np.isfinite(number):
                 raise ValueError(f"{name} is {number}; a metric without a value returns None")
-        return {name: None if number is None else float(number) for name, number in found.items()}
+        return {name: None if number is None else float(number) for name, number in values.items()}
 
 
 def check_id(name: str, taken: frozenset[str]) -> str | None:

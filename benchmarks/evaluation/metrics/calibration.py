@@ -1,6 +1,6 @@
-"""How well probabilities are calibrated: Brier score, expected calibration error, log loss.
+"""Calibration metrics: Brier score, expected calibration error, log loss.
 
-Each at the test set's prevalence and at prevalence 0.5, which is the one that says something of a detector.
+Each at the test set's prevalence and at prevalence 0.5; only the latter is comparable between test sets.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ class CalibrationMetric(Metric):
     missing = "not known"
 
     def compute(self, test: TestScores) -> Value:
-        """See `measures.calibration`."""
+        """Compute the function of `evaluation.calibration`."""
         return Value(type(self).function(test.label, test.probability, balanced=self.balanced))
 
 

@@ -7,7 +7,7 @@ from benchmarks.protocol import CLEAN
 
 
 class EqualErrorRate(Metric):
-    """Where the interpolated ROC curve crosses FPR = 1 - TPR."""
+    """FPR at which the interpolated ROC curve crosses FPR = 1 - TPR."""
 
     id = "eer"
     title = "EER"
@@ -18,9 +18,9 @@ class EqualErrorRate(Metric):
     interval = True
 
     def compute(self, test: TestScores) -> Value:
-        """See `metrics.eer`; the interval is a bootstrap over identities, of clean images alone (0.1 s per test)."""
+        """Compute `roc.eer`; the interval is a bootstrap over identities, for clean images only (0.1 s per test)."""
         value = metrics.eer(test.label, test.score)
         if test.perturbation != CLEAN:
             return Value(value)
-        found = eer_bootstrap(test.label, test.score, groups=test.groups, resamples=test.resamples, seed=0)
-        return Value(value, *((found.low, found.high) if found else ()))
+        interval = eer_bootstrap(test.label, test.score, groups=test.groups, resamples=test.resamples, seed=0)
+        return Value(value, *((interval.low, interval.high) if interval else ()))

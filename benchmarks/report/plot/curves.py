@@ -29,7 +29,7 @@ class Band(NamedTuple):
 def roc_band(
     label: ArrayLike, score: ArrayLike, groups: Sequence[object] | None = None, *, resamples: int = RESAMPLES
 ) -> Band:
-    """Pointwise 95 % band of the TPR over the FPR, from a seeded bootstrap over identities.
+    """Compute the pointwise 95 % band of the TPR over the FPR, from a seeded bootstrap over identities.
 
     Args:
         label: 1 forged, 0 real, shape [n].
@@ -43,12 +43,12 @@ def roc_band(
 
 
 def deviate(share: ArrayLike) -> Floats:
-    """Normal deviates of shares in (0, 1): the axes of a DET curve."""
+    """Return normal deviates of shares in (0, 1): the axes of a DET curve."""
     return np.array([_NORMAL.inv_cdf(float(p)) for p in np.atleast_1d(np.asarray(share, dtype=np.float64))])
 
 
 def det_points(label: ArrayLike, score: ArrayLike) -> tuple[Floats, Floats]:
-    """False alarm and miss rates of every threshold at which both are seen: neither is 0 nor 1."""
+    """Return false alarm and miss rates of all thresholds at which neither is 0 or 1."""
     roc = metrics.roc_curve(label, score)
     fpr, miss = roc.fpr, 1 - roc.tpr
     inside = (fpr > 1e-12) & (fpr < 1 - 1e-12) & (miss > 1e-12) & (miss < 1 - 1e-12)
@@ -87,7 +87,7 @@ class Curve(NamedTuple):
 
 
 def thin(x: ArrayLike, y: ArrayLike, *, points: int = 60) -> Curve:
-    """Average neighbours until at most `points` are left, keeping their range; what is no number is left out."""
+    """Average neighbours until at most `points` are left, keeping their range; NaN values are left out."""
     xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     finite = np.isfinite(xs) & np.isfinite(ys)
     xs, ys = xs[finite], ys[finite]

@@ -45,7 +45,7 @@ class ControlledTest:
 
     @property
     def same_generator(self) -> bool:
-        """Whether the forgeries are of the generator that the discriminator was trained against."""
+        """True where the forgeries are of the generator that the discriminator was trained against."""
         return self.cell.tested_on == source(self.cell)
 
     @property
@@ -199,7 +199,7 @@ def _counted(outcomes: Sequence[int]) -> str:
 
 
 def _sentences(tests: Sequence[ControlledTest]) -> list[tuple[str, list[str]]]:
-    """One sentence a detector, under what it was trained on."""
+    """Write one sentence per detector, by train set."""
     sentences: dict[str, list[str]] = {}
     ordered = sorted(tests, key=_subject)
     for (trained_on, seed, detector, _, _), group in groupby(ordered, key=_subject):
@@ -253,7 +253,7 @@ def _clause(paired: ControlledTest, *, first: bool) -> str:
 
 
 def _size(paired: ControlledTest) -> str:
-    """The difference with its interval; of a significant one the size without its sign."""
+    """Format the difference with its interval; of a significant one the size without its sign."""
     test, sign = paired.test, paired.outcome
     if sign == 0:
         return str(signed(test.difference, test.low, test.high))

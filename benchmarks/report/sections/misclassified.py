@@ -39,7 +39,7 @@ class Gallery:
 
     @property
     def pictured(self) -> bool:
-        """Whether any of them may be shown."""
+        """True where any of the images may be shown."""
         return any(mistake.picture for mistake in self.worst)
 
 
@@ -52,7 +52,7 @@ class MisclassifiedContent(Content):
 
     @property
     def crowded(self) -> bool:
-        """Whether there are so many galleries that they are set small."""
+        """True where galleries are so many that they are shown small."""
         return len(self.galleries) > 8
 
     @property

@@ -42,7 +42,7 @@ class ResultsContent(Content):
 
     @property
     def folded(self) -> bool:
-        """Whether the table of all tests is too long to be read first."""
+        """True where the table of all tests is too long to open the section."""
         return len(self.rows) > OVERVIEW
 
     @property

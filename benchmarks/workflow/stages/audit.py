@@ -120,7 +120,7 @@ def copied(data: FaceSet, training: Mapping[str, FaceSet], real: FaceSet, forged
 
 
 def _between_splits(faces: FaceSet) -> Finding:
-    """Find photos that stand in two splits of the real faces."""
+    """Find photos that are in two splits of the real faces."""
     from benchmarks.evaluation.audits.audit import copies  # imports pandas
 
     whole = faces.view(None)
