@@ -48,8 +48,8 @@ def describe(name: str) -> dict[str, Any]:
 def _made_by(maker: Any) -> Any:  # noqa: ANN401 - a function from a name to a class, and that class
     """The class that a family's function says it returns a subclass of."""
     with suppress(NameError, TypeError):
-        kind = next(iter(get_args(get_type_hints(maker).get("return"))), maker)
-        return get_origin(kind) or kind
+        implementation = next(iter(get_args(get_type_hints(maker).get("return"))), maker)
+        return get_origin(implementation) or implementation
     return maker
 
 
@@ -70,16 +70,20 @@ def _random_weights(name: str) -> str:
     return f"random weights at preset {', '.join(presets)}: that says nothing of the method" if presets else ""
 
 
-def _note(kind: Any) -> str:  # noqa: ANN401 - a detector class
-    """Why a detector has no number of parameters before it is fitted; empty where its network can be built."""
+def _note(implementation: Any) -> str:  # noqa: ANN401 - a detector class
+    """Return the reason why a detector has no number of parameters before its fit; empty where its network is known."""
     from detect.detectors.network import NetworkDetector  # imports torch, which `bench show` needs for few names
 
-    needs = getattr(kind, "needs", "")
+    needs = getattr(implementation, "needs", "")
     if needs == "members":
         return "those of its members"
     if needs in ("discriminator", "snapshots"):
         return "as the generator's discriminator"
-    return "" if isinstance(kind, type) and issubclass(kind, NetworkDetector) else "counted when fitted"
+    return (
+        ""
+        if isinstance(implementation, type) and issubclass(implementation, NetworkDetector)
+        else "counted when fitted"
+    )
 
 
 def with_parameters(rows: list[dict[str, Any]], store: Path, *, count: bool) -> None:

@@ -44,7 +44,8 @@ class Mine(FeatureDetector[LinearSettings]):
         return pixels.float().mean((1, 2))
 
     def classifier(self):
-        return LinearClassifier("logistic", l2=0.01)
+        limits = {"max_iterations": self.settings.max_iterations, "tolerance": self.settings.tolerance}
+        return LinearClassifier("logistic", l2=0.01, **limits)
 """,
     "metric": """
 from benchmarks.evaluation.metrics.base import Metric, Value
