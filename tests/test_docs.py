@@ -1,5 +1,6 @@
 """Links of all Markdown files, and the pages of the site."""
 
+import importlib
 import re
 import subprocess
 import tomllib
@@ -35,6 +36,34 @@ def test_relative_links_lead_somewhere():
         and str((file.parent / link).resolve().relative_to(ROOT)) not in GENERATED
     ]
     assert broken == []
+
+
+def guidance() -> list[Path]:
+    """The pages that describe the present tree; the changelog and results are of their time."""
+    return [file for file in markdown() if "results" not in file.parts and file.name != "CHANGELOG.md"]
+
+
+def test_paths_that_pages_name_exist():
+    named = re.compile(r"`((?:forge|detect|benchmarks|tests|configs|docs)/[\w./-]*\w/?)`")
+    missing = [
+        f"{file.relative_to(ROOT)}: {path}"
+        for file in guidance()
+        for path in named.findall(file.read_text(encoding="utf-8"))
+        if "NAME" not in path and not (ROOT / path).exists()
+    ]
+    assert missing == []
+
+
+def test_modules_that_examples_import_exist_and_have_what_is_imported():
+    imported = re.compile(r"^ *from ((?:forge|detect|benchmarks)[\w.]*) import ([\w, ]+)$", re.MULTILINE)
+    missing = [
+        f"{file.relative_to(ROOT)}: {module}.{name.strip()}"
+        for file in guidance()
+        for module, names in imported.findall(file.read_text(encoding="utf-8"))
+        for name in names.split(",")
+        if not hasattr(importlib.import_module(module), name.strip())
+    ]
+    assert missing == []
 
 
 def pages(entries: list) -> list[str]:

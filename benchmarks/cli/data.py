@@ -35,8 +35,8 @@ def prepare(
 ) -> None:
     """Turn photos (or the renderer) into a FaceSet."""
     options = parse_assignments(assignments or [])
-    asked = {"source": source, "options": options, "count": count, "resolution": resolution, "crop": crop, "seed": seed}
-    settings = validated(DataSettings, asked | {"dedupe": False if keep_duplicates else None}, where="data")
+    given = {"source": source, "options": options, "count": count, "resolution": resolution, "crop": crop, "seed": seed}
+    settings = validated(DataSettings, given | {"dedupe": False if keep_duplicates else None}, where="data")
     opened = resolve(source, **options)
     if isinstance(opened, FaceSet):
         raise InputError(f"{source} is a FaceSet already; `bench data show {source}` shows it")
@@ -91,7 +91,7 @@ def _print_card(faces: object) -> None:
     table = Table(show_header=False, title=f"{card.name}: {card.count} {card.kind} faces, {card.resolution} px")
     table.add_column(style="dim")
     table.add_column()
-    table.add_row("place", str(faces.path))
+    table.add_row("folder", str(faces.path))
     table.add_row("splits", "  ".join(f"{name} {count}" for name, count in card.splits.items()))
     table.add_row("labels", ", ".join(card.attributes) or "none")
     table.add_row("licence", card.licence)

@@ -155,13 +155,13 @@ def _print_table(scored: PhotoScores, warned: Sequence[str], explained: str) -> 
 
 
 def _print_warnings(console: Console, warned: Sequence[str]) -> None:
-    """What forbids to rely on the verdicts stands first."""
+    """Print the warnings that forbid to rely on the predictions, first."""
     for warning in warned:
         console.print(f"[bold red]{escape(warning)}[/]", highlight=False)
 
 
 def _print_summary(scored: PhotoScores, summary: str) -> None:
-    """How many photos are called what, and from which score on."""
+    """Print the number of photos per prediction, and the threshold."""
     console = open_console()
     console.print(f"[bold]{escape(summary)}[/]", highlight=False)
     for sentence in (*scored.predictor.threshold.sentences(), caution(scored.predictor)):

@@ -25,27 +25,27 @@ from forge.faces.sources import SOURCES
 from forge.generators import GENERATORS
 from forge.quality import QUALITY
 
-KINDS = ("generators", "detectors", "metrics", "sections", "perturbations", "sources", "suites", "runs")
+CATEGORIES = ("generators", "detectors", "metrics", "sections", "perturbations", "sources", "suites", "runs")
 
 
-def list_names(kind: str, long: bool, as_json: bool, store: Path, reports: Path) -> None:
+def list_names(category: str, long: bool, as_json: bool, store: Path, reports: Path) -> None:
     """List generators, detectors, metrics, perturbations, sources of real faces, suites, or finished runs."""
-    if kind not in KINDS:
-        raise UnknownNameError("list", kind, KINDS)
-    rows = _rows(kind, reports)
-    if kind == "detectors":
+    if category not in CATEGORIES:
+        raise UnknownNameError("list", category, CATEGORIES)
+    rows = _rows(category, reports)
+    if category == "detectors":
         with_parameters(rows, store, count=long)
     if as_json:
         print(json.dumps(rows, indent=1))
         return
     if not rows:
-        print(f"no {kind} yet")
+        print(f"no {category} yet")
         return
-    if kind == "detectors":
+    if category == "detectors":
         _print_detectors(rows)
         return
 
-    table = Table(title=f"{len(rows)} {kind if len(rows) > 1 else kind[:-1]}", title_justify="left")
+    table = Table(title=f"{len(rows)} {category if len(rows) > 1 else category[:-1]}", title_justify="left")
     for heading in rows[0]:
         table.add_column(heading, overflow="fold")
     for row in rows:
@@ -53,23 +53,23 @@ def list_names(kind: str, long: bool, as_json: bool, store: Path, reports: Path)
     open_console().print(table)
 
 
-def _rows(kind: str, reports: Path) -> list[dict[str, Any]]:
-    if kind == "runs":
+def _rows(category: str, reports: Path) -> list[dict[str, Any]]:
+    if category == "runs":
         return _runs(reports)
-    if kind == "suites":
+    if category == "suites":
         return _suites()
-    if kind == "metrics":
+    if category == "metrics":
         detection = [{"name": name, "of": "detection", "what": METRICS.load(name).meaning} for name in METRICS.names()]
         quality = [{"name": name, "of": "quality", "what": QUALITY.load(name).__doc__} for name in QUALITY.names()]
         return detection + quality
-    if kind == "sections":
+    if category == "sections":
         sections = sorted(((name, SECTIONS.load(name)) for name in SECTIONS.names()), key=lambda pair: pair[1].position)
         return [{"name": name, "position": section.position, "title": section.title} for name, section in sections]
-    if kind == "perturbations":
+    if category == "perturbations":
         names = [*LISTED, *(name for name in PERTURBATIONS.names() if name not in PERTURBATIONS.entries)]
         made = [perturbation(name) for name in names]
         return [{"name": change.name, "title": change.display_name, "what": change.description} for change in made]
-    return [_entry(kind, name) for name in _registry(kind).names()]
+    return [_entry(category, name) for name in _registry(category).names()]
 
 
 def _print_detectors(rows: list[dict[str, Any]]) -> None:
@@ -83,21 +83,21 @@ def _print_detectors(rows: list[dict[str, Any]]) -> None:
     console.print(f"[dim]{len(rows)} detectors; {more}; `bench show NAME` has the settings[/]", highlight=False)
 
 
-def _registry(kind: str) -> Any:  # noqa: ANN401 - one of three registries
-    if kind == "generators":
+def _registry(category: str) -> Any:  # noqa: ANN401 - one of three registries
+    if category == "generators":
         return GENERATORS
-    if kind == "detectors":
+    if category == "detectors":
         return DETECTORS
 
     return SOURCES
 
 
-def _entry(kind: str, name: str) -> dict[str, Any]:
-    if kind == "detectors":
+def _entry(category: str, name: str) -> dict[str, Any]:
+    if category == "detectors":
         return describe(name)
-    implementation = _registry(kind).load(name)
+    implementation = _registry(category).load(name)
     summary = (implementation.__doc__ or "").strip().split("\n")[0]
-    if kind == "generators":
+    if category == "generators":
         sizes = ", ".join(map(str, implementation.resolutions))
         return {"name": name, "what": summary, "pixels": sizes, "citation": implementation.citation}
     return {"name": name, "what": summary, "licence": getattr(implementation, "licence", "")}

@@ -14,23 +14,23 @@ from forge.core.errors import InputError, UnknownNameError, quoted
 from forge.core.files import write_text
 from forge.generators import GENERATORS
 
-KINDS = ("generator", "detector")
+TEMPLATES = ("generator", "detector")
 _FILE, _CLASS = "my_plugin", "MyPlugin"  # what the templates are called in themselves
 _LONGEST = 60
 _TAKEN = ("real", "forged", "elsewhere", "external")  # words with a meaning of their own in tables of results
 _SHORT = ("--set", "generator.training.kimg=2")  # a file has no presets: without it, a training shows a million images
 
 
-def new(kind: str, name: str, out: Path) -> None:
+def new(template: str, name: str, out: Path) -> None:
     """Write NAME.py, a small generator or detector that works, and test_NAME.py, which says what it must keep."""
-    if kind not in KINDS:
-        raise UnknownNameError("kind", kind, KINDS)
+    if template not in TEMPLATES:
+        raise UnknownNameError("template", template, TEMPLATES)
     templates = configs_root() / "templates"
     texts = {
-        out / f"{name}.py": (templates / f"{kind}.py").read_text(encoding="utf-8"),
-        out / f"test_{name}.py": (templates / f"test_{kind}.py").read_text(encoding="utf-8"),
+        out / f"{name}.py": (templates / f"{template}.py").read_text(encoding="utf-8"),
+        out / f"test_{name}.py": (templates / f"test_{template}.py").read_text(encoding="utf-8"),
     }
-    check_name(kind, name, next(iter(texts.values())))
+    check_name(template, name, next(iter(texts.values())))
     for file in texts:
         if file.exists() or file.is_symlink():
             raise InputError(f"{file} exists already; choose another name, or another folder with --out")
@@ -38,17 +38,17 @@ def new(kind: str, name: str, out: Path) -> None:
         write_text(file, renamed(text, name))
     code, test = texts
     reference = f"{code}:{class_name(name)}"
-    named = ["-g", reference, "-d", "dct"] if kind == "generator" else ["-g", "dcgan", "-d", reference]
+    named = ["-g", reference, "-d", "dct"] if template == "generator" else ["-g", "dcgan", "-d", reference]
     print(f"{code} and {test}; next:")
     print(f"  pytest {shlex.quote(str(test))}")
-    print(f"  bench run {shlex.join([*named, '--preset', 'smoke', *(_SHORT if kind == 'generator' else ())])}")
+    print(f"  bench run {shlex.join([*named, '--preset', 'smoke', *(_SHORT if template == 'generator' else ())])}")
 
 
 def renamed(template: str, name: str) -> str:
     """A template with its file, class and name in tables called after `name`."""
     made = class_name(name)
     instead = {_FILE: name, _CLASS: made, _CLASS.lower(): made.lower()}  # `bench detect` asks for the last one
-    return re.sub("|".join(instead), lambda found: instead[found[0]], template)
+    return re.sub("|".join(instead), lambda match: instead[match[0]], template)
 
 
 def class_name(name: str) -> str:
@@ -56,13 +56,13 @@ def class_name(name: str) -> str:
     return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
 
 
-def check_name(kind: str, name: str, template: str) -> None:
+def check_name(template: str, name: str, text: str) -> None:
     """Refuse a name that cannot be a file's and a class's, or that means something else already.
 
     Args:
-        kind: generator or detector.
+        template: generator or detector.
         name: as a person gave it.
-        template: text of the file that is to be made.
+        text: of the file that is to be made.
 
     Raises:
         InputError: says what the name is and what to do.
@@ -71,18 +71,18 @@ def check_name(kind: str, name: str, template: str) -> None:
         raise InputError(
             f"name {quoted(name)} is no Python name: use up to {_LONGEST} letters a to z, digits and _, a "
             f"letter first, "
-            f"e.g. my_{kind}"
+            f"e.g. my_{template}"
         )
     made = class_name(name)
     if keyword.iskeyword(name) or keyword.iskeyword(made):
         raise InputError(f"name {quoted(name)} is a word of Python itself; choose another, e.g. my_{name.lower()}")
-    if made.lower() in _known(kind) or made.lower() in _TAKEN:
+    if made.lower() in _known(template) or made.lower() in _TAKEN:
         raise InputError(
             f"name {quoted(name)} would stand as {quoted(made.lower())} in tables, which means something else "
             f"there already "
-            f"(`bench list {kind}s`); choose another, e.g. my_{name.lower()}"
+            f"(`bench list {template}s`); choose another, e.g. my_{name.lower()}"
         )
-    used = _names_in(template)
+    used = _names_in(text)
     if hidden := sorted({made, f"{made}Settings"} & used):
         raise InputError(f"name {quoted(name)} would hide {hidden[0]}, which the file itself uses; choose another")
     if find_spec(name) is not None and not Path(f"{name}.py").exists():
@@ -91,8 +91,8 @@ def check_name(kind: str, name: str, template: str) -> None:
         )
 
 
-def _known(kind: str) -> set[str]:
-    if kind == "generator":
+def _known(template: str) -> set[str]:
+    if template == "generator":
         return set(GENERATORS.names())
     from detect.detectors.registry import DETECTORS
 

@@ -25,7 +25,7 @@ from benchmarks.report.results_table import shown_metrics, shown_value
 from benchmarks.report.run_report import RunReport
 from benchmarks.report.text.summary import warnings
 
-FEW = 12  # results that one table shows with every measure
+MAX_DETAILED = 12  # results that one table shows with every measure
 _FIELD = 31  # characters of a leaderboard's column: AUC, interval, rank and the gap
 _NAME = 30  # most characters of a detector's name there
 
@@ -76,7 +76,7 @@ def outcome_tables(results: Results, width: int) -> tuple[list[Table], str]:
     Returns:
         The tables, and a note below them.
     """
-    if len(results.cells) <= FEW:
+    if len(results.cells) <= MAX_DETAILED:
         return [outcome_table(results)], ""
     cells = [cell for cell in results.cells if cell.perturbation == CLEAN]
     known = results.schema_version >= 2  # earlier comparisons do not say what their detectors were trained on
@@ -135,8 +135,10 @@ def outcome_table(results: Results) -> Table:
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("detector", no_wrap=True)
     table.add_column("trained → tested", no_wrap=True)
-    measured = [one for one in shown_metrics(results) if one.id in _HEADINGS or one.id not in METRICS.entries]
-    for heading in ("AUC [95 %]", *(_HEADINGS.get(one.id, one.title) for one in measured)):
+    measured = [
+        metric for metric in shown_metrics(results) if metric.id in _HEADINGS or metric.id not in METRICS.entries
+    ]
+    for heading in ("AUC [95 %]", *(_HEADINGS.get(metric.id, metric.title) for metric in measured)):
         table.add_column(escape(heading), justify="right", no_wrap=True)
     for cell in results.cells:
         table.add_row(

@@ -30,21 +30,21 @@ FORMATS = ("gif", "apng")
 
 
 @dataclass(frozen=True)
-class Found:
-    """A trained generator that was asked for.
+class ShownGenerator:
+    """A trained generator whose card and pictures are shown.
 
     Attributes:
-        place: its directory.
-        out: where its pictures go unless told otherwise.
+        folder: of the trained generator.
+        out: default folder of its pictures.
         implementation: its class, where that comes from a file.
     """
 
-    place: Path
+    folder: Path
     out: Path
     implementation: type[Architecture] | None
 
 
-def generator_of_run(run: str, reference: str, *, store: Path, reports: Path) -> Found:
+def generator_of_run(run: str, reference: str, *, store: Path, reports: Path) -> ShownGenerator:
     """Find a generator of a finished run.
 
     Args:
@@ -74,20 +74,20 @@ def generator_of_run(run: str, reference: str, *, store: Path, reports: Path) ->
             f"(`bench run --generator {name}@{snapshot_name(snapshot)}` makes it)"
         )
     label = name if snapshot is None else f"{name}@{snapshot_name(snapshot)}"
-    return Found(folder, Path("pictures") / report.name / label, _implementation(architecture))
+    return ShownGenerator(folder, Path("pictures") / report.name / label, _implementation(architecture))
 
 
-def generator_at(place: Path, reference: str | None) -> Found:
+def generator_at(folder: Path, reference: str | None) -> ShownGenerator:
     """A generator by its directory; `reference` may name the file of its class.
 
     Raises:
         InputError: the reference names no file.
     """
     if reference is not None and not is_file_reference(reference):
-        raise InputError(f"{place} is one generator already; --generator may only name the file of its class here")
-    card = read_json(place / "generator.json")
+        raise InputError(f"{folder} is one generator already; --generator may only name the file of its class here")
+    card = read_json(folder / "generator.json")
     name = card.get("name") if isinstance(card, dict) else None  # a damaged card is refused when it is opened
-    return Found(place, Path("pictures") / safe_name(str(name or place.name)), _implementation(reference))
+    return ShownGenerator(folder, Path("pictures") / safe_name(str(name or folder.name)), _implementation(reference))
 
 
 def _moment(snapshot: str) -> float:
@@ -102,7 +102,7 @@ def _implementation(reference: str | None) -> type[Architecture] | None:
 
 
 def show_generator(
-    found: Found,
+    generator: ShownGenerator,
     out: Path,
     *,
     store: Path,
@@ -113,7 +113,7 @@ def show_generator(
     """Print a generator's card and write its pictures.
 
     Args:
-        found: the generator.
+        generator: with its folder and class.
         out: where the pictures go; neither in the store nor in the training's own directory.
         store: where results lie.
         seed: of all latents.
@@ -125,7 +125,7 @@ def show_generator(
     """
     if animation not in FORMATS:
         raise UnknownNameError("format", animation, FORMATS)
-    trained = TrainedGenerator.open(found.place, implementation=found.implementation)
+    trained = TrainedGenerator.open(generator.folder, implementation=generator.implementation)
     faces = FaceSet.open(against) if against else None
     for stored in (store, training_folder(trained)):
         if out.resolve().is_relative_to(stored.resolve()):
@@ -153,7 +153,7 @@ def _print_card(trained: TrainedGenerator) -> None:
         "data": f"{card.data['name']}, {card.data.get('images', '?')} images",
         "licence": str(card.data["licence"]),
         "labels": "\n".join(f"{name}: {', '.join(values)}" for name, values in labels.items()) or "none",
-        "place": str(trained.path),
+        "folder": str(trained.path),
     }
     table = Table(show_header=False, title=f"trained generator {escape(card.name)}", title_justify="left")
     table.add_column(style="dim", no_wrap=True)
@@ -171,16 +171,15 @@ def _health(trained: TrainedGenerator) -> str:
     return f"{seen[-1]['state']} at {seen[-1]['kimg']:g}k: {seen[-1]['reason']}" if seen else "not watched"
 
 
-def _print_nearest(found: NearestTraining, faces: FaceSet, trained: TrainedGenerator) -> None:
+def _print_nearest(nearest: NearestTraining, faces: FaceSet, trained: TrainedGenerator) -> None:
     def line(who: str, distances: Distances) -> str:
         low, middle = distances[0], distances[len(distances) // 2]
         return f"{len(distances)} {who}: nearest {low:.1f}, median {middle:.1f} grey levels from a training face"
 
-    print(line("forgeries", found.distances))
-    if len(found.real_baseline):
-        print(line("real faces of split test", found.real_baseline))
+    print(line("forgeries", nearest.distances))
+    if len(nearest.real_baseline):
+        print(line("real faces of split test", nearest.real_baseline))
     if faces.card.digest != trained.card.data["digest"]:
         print(f"{faces.path} is not the set that {trained.card.name} was trained on ({trained.card.data['name']})")
-    print(
-        f"nearest.png shows real faces of {faces.card.name}: do not publish it unless {quoted(found.licence)} allows it"
-    )
+    shown = f"nearest.png shows real faces of {faces.card.name}"
+    print(f"{shown}: do not publish it unless {quoted(nearest.licence)} allows it")

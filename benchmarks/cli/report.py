@@ -84,6 +84,6 @@ def _pdf(folder: Path) -> Path:
         command += ["--no-pdf-header-footer", f"--print-to-pdf={target}", (folder / "index.html").resolve().as_uri()]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode or not target.is_file():
-        said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise BenchError(f"{browser} could not print {folder / 'index.html'}: {said}")
+        reason = (done.stderr.strip().splitlines() or ["it printed no reason"])[-1]
+        raise BenchError(f"{browser} could not print {folder / 'index.html'}: {reason}")
     return target

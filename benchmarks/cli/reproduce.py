@@ -1,4 +1,4 @@
-"""`bench reproduce`: whether the published table of a suite comes out again."""
+"""`bench reproduce`: compute a published table again and compare every number."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from benchmarks.workflow.stage import Context, Stage
     from forge.core.compute import Compute
 
-KINDS = ("scores", "checkpoints", "scratch")
+STARTS = ("scores", "checkpoints", "scratch")
 
 
 def reproduce(
@@ -56,8 +56,8 @@ def reproduce(
     as_json: bool,
 ) -> None:
     """Compute a published table again and compare every number; exit code 1 where one DIFFERS or is MISSING."""
-    if start not in KINDS:
-        raise UnknownNameError("--from", start, KINDS)
+    if start not in STARTS:
+        raise UnknownNameError("--from", start, STARTS)
     if start == "scores" and (only or data):
         raise InputError("--only and --data are for --from checkpoints and --from scratch; scores are all compared")
     report = RunReport.open(suite, reports)
@@ -79,13 +79,13 @@ def reproduce(
     planned = _planned(results, data, compute)
     context = Context(planned.source, compute, 1, silent, None, planned.external)
     with observer_for(quiet=quiet or as_json) as observer:
-        place = work if start == "scratch" else store
-        found = _again(expected, planned.stages, only or [], start, place, context, observer)
-    _print(expected, found, describe_environment(compute), everything=True, as_json=as_json)
+        root = work if start == "scratch" else store
+        verdicts = _again(expected, planned.stages, only or [], start, root, context, observer)
+    _print(expected, verdicts, describe_environment(compute), everything=True, as_json=as_json)
 
 
 def _planned(results: Results, data: str | None, compute: Compute) -> PlannedRun:
-    """The stages of a published run as they would be made here."""
+    """Plan the stages of a published run on this machine."""
     if results.request is None:
         raise InputError(
             f"{results.name} was written by an earlier version, without the request that asks for it again; run it "
@@ -114,19 +114,19 @@ def _again(
     stages: Sequence[Stage],
     only: Sequence[str],
     start: str,
-    place: Path,
+    root: Path,
     context: Context,
     observer: Observer,
 ) -> list[Verdict]:
     """Compute the chosen tests again."""
     known = again.tests(stages)
-    chosen = [one for one in expected.values if " #" in one.what and _wanted(one.what, only)]
+    chosen = [value for value in expected.values if " #" in value.what and _wanted(value.what, only)]
     if not chosen:
-        names = [one.what for one in expected.values if " #" in one.what]
-        asked = " or ".join(map(repr, only))
-        raise InputError(f"no test of {expected.name} is called like {asked}; there is {quoted(names[0])}")
-    wanted = {stage.key: stage for one in chosen for stage in known.get(one.what, [])}
-    store = Store(place)
+        names = [value.what for value in expected.values if " #" in value.what]
+        texts = " or ".join(map(repr, only))
+        raise InputError(f"no test of {expected.name} is called like {texts}; there is {quoted(names[0])}")
+    wanted = {stage.key: stage for value in chosen for stage in known.get(value.what, [])}
+    store = Store(root)
     if start == "scratch":
         store.tidy()
         ensure([again.prepare_stage(stages)], store, context, observer)
@@ -137,15 +137,15 @@ def _again(
     refuse_other(expected, PROTOCOL_VERSION, digest)  # before anything is trained or scored
     with tempfile.TemporaryDirectory() as out:
         if start == "scratch":
-            places = ensure(list(wanted.values()), store, context, observer)
+            folders = ensure(list(wanted.values()), store, context, observer)
         else:
-            places = again.from_checkpoints(list(wanted.values()), store, context, Path(out))
-        found = tests_of(again.rows(list(wanted.values()), places)) if wanted else {}
+            folders = again.from_checkpoints(list(wanted.values()), store, context, Path(out))
+        computed = tests_of(again.rows(list(wanted.values()), folders)) if wanted else {}
     verdicts = []
-    for one in chosen:
-        cell = found.get(one.what)
-        now = Value(what=one.what, value=cell.auc, low=cell.interval.low, high=cell.interval.high) if cell else None
-        verdicts.append(verdict(one, now))
+    for value in chosen:
+        cell = computed.get(value.what)
+        now = Value(what=value.what, value=cell.auc, low=cell.interval.low, high=cell.interval.high) if cell else None
+        verdicts.append(verdict(value, now))
     return verdicts
 
 
@@ -161,11 +161,11 @@ def _print(
     if as_json:
         print(encoder.dumps({"counts": counts, "values": to_rows(verdicts)}, indent=1))
     else:
-        for one in verdicts:
-            if everything or one.status != "IDENTICAL":
-                numbers = "" if one.expected is None else f"  {one.expected:.6f} then"
-                numbers += "" if one.found is None else f", {one.found:.6f} now"
-                print(f"{one.status:<9}  {one.what}{numbers}")
+        for result in verdicts:
+            if everything or result.status != "IDENTICAL":
+                numbers = "" if result.expected is None else f"  {result.expected:.6f} then"
+                numbers += "" if result.found is None else f", {result.found:.6f} now"
+                print(f"{result.status:<9}  {result.what}{numbers}")
         print(f"{expected.name}: " + ", ".join(f"{count:,} {status}" for status, count in counts.items() if count))
         if counts["IDENTICAL"] < len(verdicts):
             for cause in causes(expected.environment, expected.environment | environment):

@@ -96,12 +96,12 @@ def run(
     every = [resolve(part, device=chosen, file=suite) for part in parts]
     check_places(store=store, reports=reports)
     check_room(every, store)
-    place = Store(store)
-    runs = [prepare_run(settings, memory=place.root / "plans", compute=compute) for settings in every]
+    opened = Store(store)
+    runs = [prepare_run(settings, memory=opened.root / "plans", compute=compute) for settings in every]
     for settings in every:
         refuse_foreign(reports / settings.name)
     if dry_run:
-        _print_plans(runs, place, reports, as_json=as_json)
+        _print_plans(runs, opened, reports, as_json=as_json)
         return
     for planned in () if overwrite else runs:
         refuse_other_request(reports / planned.settings.name, planned.settings.request, planned.photos)
@@ -122,7 +122,7 @@ def run(
             outcomes.append(
                 execute_run(
                     planned,
-                    store=place,
+                    store=opened,
                     reports=reports,
                     compute=compute,
                     workers=workers or cores(),
@@ -139,7 +139,7 @@ def run(
 
 
 def _own_gpu(device: str) -> str:
-    """Of several GPUs, the one that `torchrun` gives this process."""
+    """Return the GPU that `torchrun` assigns to this process."""
     return f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" and "LOCAL_RANK" in os.environ else device
 
 
@@ -152,8 +152,8 @@ def _print_plans(runs: Sequence[PlannedRun], store: Store, reports: Path, *, as_
 
     states = [status(planned.stages, store) for planned in runs]
     if as_json:
-        found = [_rows(planned, state) for planned, state in zip(runs, states, strict=True)]
-        print(json.dumps(found[0] if len(found) == 1 else found, indent=1))
+        plans = [_rows(planned, state) for planned, state in zip(runs, states, strict=True)]
+        print(json.dumps(plans[0] if len(plans) == 1 else plans, indent=1))
         return
     for planned, state in zip(runs, states, strict=True):
         if len(runs) > 1:

@@ -32,11 +32,11 @@ def show(
     reports: Path,
 ) -> None:
     """Show settings, the table of a finished run, or pictures of a trained generator's faces."""
-    kinds = () if generator else ("generators", "detectors", "sources")
+    categories = () if generator else ("generators", "detectors", "sources")
     family = f"{name.partition(':')[0]}:" if ":" in name and not name.endswith(":") else name  # timm:resnet18
-    kind = next((kind for kind in kinds if {name, family} & set(_registry(kind).names())), None)
+    category = next((category for category in categories if {name, family} & set(_registry(category).names())), None)
     finished = (reports / name / "results.json").is_file()
-    at_path = kind is None and not finished and (Path(name) / "generator.json").is_file()
+    at_path = category is None and not finished and (Path(name) / "generator.json").is_file()
     if at_path or generator:
         from benchmarks.cli.pictures import generator_at, generator_of_run, show_generator  # torch, for pictures alone
 
@@ -48,8 +48,8 @@ def show(
         return
     if out or against:
         raise InputError("--out and --against are for pictures of a trained generator: name one with --generator")
-    if kind:
-        _print_settings(kind, name, preset, store)
+    if category:
+        _print_settings(category, name, preset, store)
         return
     try:
         report = RunReport.open(name, reports)
@@ -65,24 +65,24 @@ def show(
     print_outcomes([report], quiet=False, as_json=False)
 
 
-def _print_settings(kind: str, name: str, preset: str, store: Path) -> None:
+def _print_settings(category: str, name: str, preset: str, store: Path) -> None:
     if preset not in PRESETS:
         raise UnknownNameError("preset", preset, PRESETS)
     console = open_console()
     facts = Table(show_header=False, title=name, title_justify="left", box=None, pad_edge=False)
-    entry = _entry(kind, name)
-    if kind == "detectors":
+    entry = _entry(category, name)
+    if category == "detectors":
         with_parameters([entry], store, count=False)
     for key, value in entry.items():
         if value not in ("", None):
             facts.add_row(f"[dim]{key}[/]", str(value))
     console.print(facts)
-    if kind == "sources":
+    if category == "sources":
         return
-    implementation = _registry(kind).load(name)
-    values = shipped(kind, name, preset)
-    rows = _rows(kind[:-1], implementation.Settings, values) if kind == "detectors" else []
-    if kind == "generators":
+    implementation = _registry(category).load(name)
+    values = shipped(category, name, preset)
+    rows = _rows(category[:-1], implementation.Settings, values) if category == "detectors" else []
+    if category == "generators":
         rows = _rows("generator.network", implementation.Settings, values.get("network", {}))
         rows += _rows("generator.training", TrainingSettings, values.get("training", {}))
         drawn = GeneratorSettings.model_fields.keys() - {"architecture", "network", "training", "files", "snapshot"}

@@ -64,7 +64,7 @@ class Architecture(ABC):
     conditional: ClassVar[Literal["never", "optional", "required"]] = "never"
     trained_by: ClassVar[str | type[Any]] = ADVERSARIAL
     truncates: ClassVar[bool] = False
-    Settings: ClassVar[type[NetworkSettings]]
+    Settings: ClassVar[type[NetworkSettings]] = NetworkSettings
 
     _declares_family: ClassVar[bool] = False
 

@@ -23,7 +23,9 @@ def compare(
     b: Annotated[str, typer.Argument(help="Detector to compare it with.")],
     suite: Annotated[str, typer.Option("--suite", help="Finished run or suite.")],
     column: Annotated[str | None, typer.Option("--column", help="Show every cell of one column, e.g. unseen.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="The picture. [default: pictures/SUITE/A-vs-B.svg]")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File of the picture. [default: pictures/SUITE/A-vs-B.svg]")
+    ] = None,
     reports: options.Reports = options.REPORTS,
     as_json: options.Json = False,
 ) -> None:

@@ -36,7 +36,7 @@ def prepare(
     out: Annotated[Path | None, typer.Option("--out", help="Directory to make. [default: SOURCE-RESOLUTION]")] = None,
     crop: Annotated[str, typer.Option("--crop", help="Crop: none (centre square) or face (find and align).")] = "none",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed of the choice and the splits.")] = 0,
-    workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that read photos; 0: one a core.")] = 0,
+    workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that read photos; 0: one per core.")] = 0,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", help="One option of the source, e.g. identities=folders.")
     ] = None,

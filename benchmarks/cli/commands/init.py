@@ -23,10 +23,10 @@ def init(
         str | None, typer.Option("--data", help="Real faces: NAME, PATH or NAME:PATH. [default: rendered]")
     ] = None,
     generator: Annotated[
-        str | None, typer.Option("--generator", "-g", help=f"Comma-separated. [default: {GENERATORS}]")
+        str | None, typer.Option("--generator", "-g", help=f"Generators, comma-separated. [default: {GENERATORS}]")
     ] = None,
     detector: Annotated[
-        str | None, typer.Option("--detector", "-d", help=f"Comma-separated. [default: {DETECTORS}]")
+        str | None, typer.Option("--detector", "-d", help=f"Detectors, comma-separated. [default: {DETECTORS}]")
     ] = None,
 ) -> None:
     """Write a commented starter suite that `bench run NAME.yaml` accepts."""

@@ -32,7 +32,7 @@ def leaderboard(
         str | None, typer.Option("--by", help="Column that ranks. [default: unseen, else matrix, else seen]")
     ] = None,
     columns: Annotated[
-        str | None, typer.Option("--columns", help="Show these alone, e.g. matrix,robust; csv and json have all.")
+        str | None, typer.Option("--columns", help="Columns to show, e.g. matrix,robust; csv and json have all.")
     ] = None,
     reports: options.Reports = options.REPORTS,
 ) -> None:

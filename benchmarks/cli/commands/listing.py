@@ -12,7 +12,7 @@ from benchmarks.cli.groups import implemented_in
 
 @implemented_in("benchmarks.cli.listing")
 def list_names(
-    kind: Annotated[
+    category: Annotated[
         str,
         typer.Argument(help="Names to list: generators, detectors, metrics, perturbations, sources, suites or runs."),
     ],

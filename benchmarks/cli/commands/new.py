@@ -18,7 +18,7 @@ Examples:
 
 @implemented_in("benchmarks.cli.new")
 def new(
-    kind: Annotated[str, typer.Argument(help="Template: generator or detector.")],
+    template: Annotated[str, typer.Argument(help="Template: generator or detector.")],
     name: Annotated[
         str, typer.Argument(help="Name of the file and its class: my_gan makes my_gan.py with class MyGan.")
     ],

@@ -24,7 +24,7 @@ def quality(
     against: Annotated[
         Path | None, typer.Option("--against", help="Real FaceSet. [default: what the generator was trained on]")
     ] = None,
-    n: Annotated[int, typer.Option("--n", "-n", min=16, help="Images a side.")] = 1000,
+    n: Annotated[int, typer.Option("--n", "-n", min=16, help="Images per side.")] = 1000,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed of all draws.")] = 0,
     metric: Annotated[
         str | None,

@@ -24,7 +24,9 @@ def report(
     run: Annotated[
         str | None,
         typer.Argument(
-            help="Finished run or suite. [default: the last one]", autocompletion=completion.runs, show_default=False
+            help="Name of a finished run or suite. [default: the last one]",
+            autocompletion=completion.runs,
+            show_default=False,
         ),
     ] = None,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
@@ -32,9 +34,9 @@ def report(
         bool, typer.Option("--from-scores", help="Compute every number again from scores.parquet; needs no store.")
     ] = False,
     digests: Annotated[
-        bool, typer.Option("--digests", help="Only write SHA256SUMS anew: accept the files as they are.")
+        bool, typer.Option("--digests", help="Write only SHA256SUMS anew, for the files as they are.")
     ] = False,
-    form: Annotated[str, typer.Option("--format", help="html, or pdf (needs Chromium).")] = "html",
+    form: Annotated[str, typer.Option("--format", help="Format: html, or pdf (needs Chromium).")] = "html",
     store: options.Store = options.STORE,
     reports: options.Reports = options.REPORTS,
     device: options.Device = "auto",

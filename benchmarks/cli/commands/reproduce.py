@@ -1,4 +1,4 @@
-"""`bench reproduce`: whether the published table of a suite comes out again."""
+"""`bench reproduce`: compute a published table again and compare every number."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ def reproduce(
         str,
         typer.Option(
             "--from",
-            help="scores: the stored ones; checkpoints: score again with the stored detectors; scratch: train again.",
+            help="Start: scores (stored), checkpoints (score again with stored detectors) or scratch (train again).",
         ),
     ] = "scores",
     only: Annotated[
         list[str] | None,
-        typer.Option("--only", help="With checkpoints and scratch: tests whose name holds this; repeatable."),
+        typer.Option("--only", help="Tests whose name contains this, with checkpoints and scratch; repeatable."),
     ] = None,
     data: Annotated[
-        str | None, typer.Option("--data", help="With checkpoints and scratch: where the real faces lie here.")
+        str | None, typer.Option("--data", help="Folder of the real faces, with checkpoints and scratch.")
     ] = None,
     against: Annotated[
-        Path | None, typer.Option("--against", help="An expected.json. [default: that of the suite]")
+        Path | None, typer.Option("--against", help="File expected.json to compare with. [default: that of the suite]")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Print every value, not only those that changed.")] = False,
     work: Annotated[
-        Path, typer.Option("--work", help="With scratch: store of the new results; called again, it goes on.")
+        Path, typer.Option("--work", help="Store of the new results, with scratch; another call continues there.")
     ] = Path("runs-again"),
     store: options.Store = options.STORE,
     reports: options.Reports = options.REPORTS,

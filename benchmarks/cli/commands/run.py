@@ -24,7 +24,7 @@ def run(
         str | None,
         typer.Argument(
             metavar="[SUITE|FILE]",
-            help="A shipped suite (`bench list suites`), or a YAML file with the names of the flags; flags win.",
+            help="Name of a suite (`bench list suites`), or YAML file with the names of the flags; flags override it.",
             show_default=False,
             autocompletion=completion.suites,
         ),
@@ -71,9 +71,7 @@ def run(
     ] = None,
     section: Annotated[
         str | None,
-        typer.Option(
-            "--section", help="Sections of the page beside the shipped ones, comma-separated; or path/to/file.py:Class."
-        ),
+        typer.Option("--section", help="Additional sections of the page, comma-separated; or path/to/file.py:Class."),
     ] = None,
     data: Annotated[
         str | None, typer.Option("--data", help="Real faces: NAME, PATH or NAME:PATH. [default: rendered]")
@@ -82,7 +80,7 @@ def run(
         str | None,
         typer.Option(
             "--preset",
-            help="smoke, quick, standard or full. [default: quick, on a GPU standard]",
+            help="Preset: smoke, quick, standard or full. [default: quick, on a GPU standard]",
             autocompletion=completion.presets,
         ),
     ] = None,
@@ -92,7 +90,9 @@ def run(
     seeds: Annotated[
         str | None, typer.Option("--seeds", help="Seeds of a repeated run, comma-separated, e.g. 0,1,2.")
     ] = None,
-    resolution: Annotated[int | None, typer.Option("--resolution", help="Pixels. [default: the preset's]")] = None,
+    resolution: Annotated[
+        int | None, typer.Option("--resolution", help="Height and width in pixels. [default: the preset's]")
+    ] = None,
     device: options.Device = "auto",
     precision: options.PrecisionName = "auto",
     threads: options.Threads = None,
@@ -102,11 +102,13 @@ def run(
     assignments: Annotated[
         list[str] | None, typer.Option("--set", help="One setting, e.g. generator.training.kimg=100; repeatable.")
     ] = None,
-    workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that read photos; 0: one a core.")] = 0,
+    workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that read photos; 0: one per core.")] = 0,
     show_real: Annotated[bool, typer.Option("--show-real", help="Embed photos of --data in the report.")] = False,
     external: Annotated[
         list[str] | None,
-        typer.Option("--external", help="Also test on NAME=REAL_DIR,FORGED_DIR, which nobody here made; repeatable."),
+        typer.Option(
+            "--external", help="Test also on folders of photos from elsewhere: NAME=REAL_DIR,FORGED_DIR; repeatable."
+        ),
     ] = None,
     track: Annotated[
         Path | None, typer.Option("--track", help="Folder for TensorBoard events of the trainings (extra `track`).")
@@ -119,7 +121,9 @@ def run(
             help="Replace a report of this name, of another command or other photos.",
         ),
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done, and why.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the stages and their state without running them.")
+    ] = False,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:

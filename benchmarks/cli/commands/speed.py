@@ -12,7 +12,7 @@ from benchmarks.cli.groups import implemented_in
 
 @implemented_in("benchmarks.cli.speed")
 def speed(
-    only: Annotated[str | None, typer.Option("--only", help="Comma-separated names of measurements.")] = None,
+    only: Annotated[str | None, typer.Option("--only", help="Measurements, comma-separated.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="File to write the figures to as well.")] = None,
     photos: Annotated[str | None, typer.Option("--photos", help="Source for the measurement of prepare.")] = None,
     merge: Annotated[
