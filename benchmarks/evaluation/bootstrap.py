@@ -1,7 +1,7 @@
 """Bootstrap intervals of one detector's metrics on one test set, over identities.
 
-Units and draws are in `resampling`. A rank metric needs no sorting of each resample: with the rows in order of score,
-a resample is a weight for each row, and counts of true and false positives are running sums of weights.
+The resampling scheme is in `resampling`. A metric of ranks needs no sorting of each resample: with the rows in order
+of score, a resample is a weight for each row, and counts of true and false positives are running sums of weights.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from numpy.typing import ArrayLike
 from benchmarks.evaluation.interval import Interval, two_sided
 from benchmarks.evaluation.resampling import Draws, Units, percentile, resample, sorted_rows, weights_of_units
 from benchmarks.evaluation.roc import Bools, Floats, Ints, eer
+
+_BITS = 32  # of a packed pair of counts, for each of them
+_LOWER = (1 << _BITS) - 1
 
 
 def auc_resamples(
@@ -131,18 +134,29 @@ def eer_bootstrap(
     A threshold that no drawn row has repeats the point before it, which moves no crossing.
     """
     forged, scores, units = sorted_rows(label, score, groups)
-    counts = _roc_counts(forged, scores, units)
+    unit_falling = units.of_row[::-1]
+    ends = np.flatnonzero(np.append(np.diff(scores[::-1]) != 0, True))  # the last row of each threshold, falling
+    step = np.where(forged[::-1], 1 << _BITS, 1)
 
     def values(draws: Draws) -> Floats:
-        # operating points of each resample; the padding is the point (0, 0) before the first threshold
-        tpr, fpr = (np.pad(side / side[:, -1:], ((0, 0), (1, 0))) for side in counts(draws))
-        # FPR - FNR rises from -1 to 1; the EER lies on the segment whose ends have opposite signs
-        excess = fpr + tpr - 1
-        after = np.argmax(excess >= 0, axis=1)[:, None]
-        (x0, x1), (e0, e1) = (
-            (np.take_along_axis(curve, after - 1, 1)[:, 0], np.take_along_axis(curve, after, 1)[:, 0])
-            for curve in (fpr, excess)
-        )
+        # one running sum counts both classes: true positives in the upper bits, false positives in the lower ones
+        both = np.cumsum(weights_of_units(draws).take(unit_falling, axis=1) * step, axis=1)
+        positives, negatives = both[:, -1] >> _BITS, both[:, -1] & _LOWER
+
+        def fpr_and_excess(point: Ints) -> tuple[Floats, Floats]:
+            """Return FPR and FPR + TPR - 1 at a point of each curve; 0 is the point before the first threshold."""
+            count = np.where(point > 0, np.take_along_axis(both, ends[point - 1][:, None], axis=1)[:, 0], 0)
+            fpr = (count & _LOWER) / negatives
+            return fpr, fpr + (count >> _BITS) / positives - 1
+
+        # FPR + TPR - 1 rises along a curve, from -1 to 1: bisection finds the two points around its zero, and the EER
+        # lies between them by linear interpolation
+        before, after = np.zeros(len(both), np.intp), np.full(len(both), ends.size)
+        while (after - before > 1).any():
+            middle = (before + after) // 2
+            reached = fpr_and_excess(middle)[1] >= 0
+            before, after = np.where(reached, before, middle), np.where(reached, middle, after)
+        (x0, e0), (x1, e1) = fpr_and_excess(before), fpr_and_excess(after)
         return np.asarray(x0 - e0 / (e1 - e0) * (x1 - x0))
 
     known = resample(values, units, resamples, seed, forged.size)
