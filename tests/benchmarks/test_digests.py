@@ -3,7 +3,9 @@
 import json
 import os
 import random
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -11,6 +13,7 @@ from finished import finished_run
 from published_suite import publish_suite
 from synthetic import call_bench
 
+import benchmarks
 from benchmarks.finished import load
 from benchmarks.report.digests import DATA_FILES, SUMS, check_files, read_sums, write_sums, written_files
 from benchmarks.report.run_report import RunReport
@@ -254,3 +257,18 @@ def test_a_report_that_is_replaced_while_it_is_read_is_read_again(published, mon
     monkeypatch.setattr(digests, "read_sums", lambda folder: read_sums(folder) | {"results.json": "0" * 64})
     with pytest.raises(BenchError, match=r"results\.json was changed"):
         check_files(published, ["results.json"])
+
+
+def test_results_json_is_read_in_one_module_only():
+    """Two others read a few raw fields on purpose: of reports that are to be replaced, and for estimates of time."""
+    package = Path(benchmarks.__file__).parent
+    reads = re.compile(r"(read_json(_object)?|json\.loads?)\([^)\n]*results\.json|results\.json\"?\)?\.read_")
+    readers = {file.relative_to(package).as_posix() for file in package.rglob("*.py") if reads.search(file.read_text())}
+    assert readers == {"report/publish.py", "workflow/forecast.py"}
+    assert "read_json_object(file)" in (package / "report" / "run_report.py").read_text()
+    models = {
+        file.relative_to(package).as_posix()
+        for file in package.rglob("*.py")
+        if re.search(r"\bResults\.model_validate", file.read_text())
+    }
+    assert models == {"report/run_report.py"}
