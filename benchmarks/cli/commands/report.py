@@ -31,7 +31,7 @@ def report(
     ] = None,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     from_scores: Annotated[
-        bool, typer.Option("--from-scores", help="Compute every number again from scores.parquet; needs no store.")
+        bool, typer.Option("--from-scores", help="Compute every number again from scores.parquet, without the store.")
     ] = False,
     digests: Annotated[
         bool, typer.Option("--digests", help="Write only SHA256SUMS anew, for the files as they are.")
@@ -46,4 +46,4 @@ def report(
     ] = None,
     plugin: options.Plugin = None,
 ) -> None:
-    """Write the report of a finished run again, with this version's pages."""
+    """Write the report of a finished run again, with the pages of this version."""

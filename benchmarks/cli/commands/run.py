@@ -100,7 +100,7 @@ def run(
     store: options.Store = options.STORE,
     reports: options.Reports = options.REPORTS,
     assignments: Annotated[
-        list[str] | None, typer.Option("--set", help="One setting, e.g. generator.training.kimg=100; repeatable.")
+        list[str] | None, typer.Option("--set", help="Setting and value, e.g. generator.training.kimg=100; repeatable.")
     ] = None,
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that read photos; 0: one per core.")] = 0,
     show_real: Annotated[bool, typer.Option("--show-real", help="Embed photos of --data in the report.")] = False,
@@ -118,7 +118,7 @@ def run(
         bool,
         typer.Option(
             "--overwrite",
-            help="Replace a report of this name, of another command or other photos.",
+            help="Replace a report of this name that another command or other photos made.",
         ),
     ] = False,
     dry_run: Annotated[

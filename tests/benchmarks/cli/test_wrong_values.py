@@ -48,7 +48,7 @@ WRONG = [
     (("submit", "note.txt", "--suite", SUITE, "--name", "theirs"), "note.txt", "columns image and score"),
     (("submit", "note.txt", "--suite", SUITE, "--name", "a/b"), "'a/b'", "try --name"),
     (("reproduce", SUITE, "--from", "sky"), "'sky'", "known: checkpoints, scores, scratch"),
-    (("reproduce", UNREADABLE, "--from", "scratch"), "--nonsense 3", "command"),
+    (("reproduce", UNREADABLE, "--from", "scratch"), "--nonsense 3", "run it first"),
     (("serve", "--port", "70000"), "'70000'", "bench serve --help"),
     (("serve", "--host", "nowhere.invalid"), "'nowhere.invalid'", "--host"),
     (("doctor", "--store"), "--store", "requires an argument"),
