@@ -17,7 +17,7 @@ from benchmarks.evaluation.results import (
     StageFacts,
     TestResult,
 )
-from benchmarks.protocol import TestGrid, TrainSet, condition_of
+from benchmarks.protocol import PROTOCOL_VERSION, TestGrid, TrainSet, condition_of
 from benchmarks.report.inputs import Pictures
 
 TINY = (
@@ -92,6 +92,7 @@ def make_results(scores, *, name="dcgan-on-rendered", face="rendered", shown=Tru
     ]
     generators = sorted({g for g in scores["generator"] if g})
     return Results(
+        protocol_version=PROTOCOL_VERSION,
         name=name,
         preset="quick",
         seed=0,

@@ -169,7 +169,7 @@ def test_a_detectable_difference_is_found_four_times_in_five():
     [
         (lambda: averages.covariance([np.arange(3)], [np.arange(2.0)]), "same rows"),
         (lambda: averages.combine(averages.Estimates(*np.zeros((3, 1)), np.eye(1)), [1, 1]), "2 weights for 1"),
-        (lambda: averages.estimates_of([0.5], [], np.eye(1)), "one interval a value"),
+        (lambda: averages.estimates_of([0.5], [], np.eye(1)), "one interval per value"),
         (lambda: averages.estimates_of([0.5] * 2, [Interval(0, 1, "", 0.9), Interval(0, 1, "", 0.95)], np.eye(2)),
          "of one level"),
         (lambda: averages.detectable([]), "needs standard errors"),

@@ -102,7 +102,8 @@ def test_a_metric_from_a_file_is_in_results_csv_page_and_report(plugin, tmp_path
     for text in (html_of(tmp_path / "report"), (tmp_path / "report/report.md").read_text()):
         assert "F1 score" in text and shown in text
     again = Results.model_validate(json.loads((tmp_path / "report/results.json").read_text()))
-    assert again == results  # its code is not needed to read it
+    # the code of the metric is not needed to read its values; summary and notes were added when the report was written
+    assert again.model_copy(update={"summary": [], "notes": []}) == results
 
 
 @pytest.mark.parametrize(
@@ -205,7 +206,7 @@ def test_brackets_in_the_title_of_a_metric_are_no_markup(plugin):
     scores = make_scores(ONE, n=60)
     found = evaluated(scores, [f"{plugin}:F1"])
     found["metrics"][-1]["title"] = "rate [/s]"
-    results = make_results(scores).model_dump(mode="json") | found
+    results = Results.model_validate(make_results(scores).model_dump(mode="json") | found)
     console = Console(width=200)
     with console.capture() as captured:
         console.print(outcome_table(results))

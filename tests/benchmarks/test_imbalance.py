@@ -50,7 +50,7 @@ def test_the_terminal_and_the_page_say_so(cell, tmp_path):
 
     console = Console(width=200)
     with console.capture() as captured:
-        console.print(outcome_table(results.model_dump(mode="json")))
+        console.print(outcome_table(results))
     shown = captured.get()
     assert "balanced acc." in shown and "92" not in shown.rpartition("random")[2]
     write_report(tmp_path, ReportInputs(results, scores, NO_PICTURES))
