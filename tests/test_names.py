@@ -19,10 +19,10 @@ FILLERS = {
     *("kind", "kinds", "most", "least", "few", "sickness", "sicknesses", "stroll", "strolls", "suspects", "yardstick"),
     *("duel", "duels", "likeness"),
 }
-MAX_FILLER_SHARE = 0.040  # of all bindings; only goes down, to 0.005
+MAX_FILLER_SHARE = 0.005  # of all bindings
 
 QUESTION_WORDS = {"who", "whom", "whose", "what", "which", "where", "how", "whether", "when", "why"}
-MAX_QUESTIONS = 66  # module docstrings that are an indirect question ("Who may ask the server"); only goes down, to 0
+MAX_QUESTIONS = 0  # module docstrings that are an indirect question ("Who may ask the server")
 
 
 def sources(paths: list[Path]) -> list[Path]:

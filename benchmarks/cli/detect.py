@@ -171,7 +171,6 @@ def _print_summary(scored: PhotoScores, summary: str) -> None:
 def import_weights(name: str, file: Path, out: Path | None, resolution: int | None) -> None:
     """Turn weights that authors published into a detector; nothing in the file is ever run."""
     tune_allocator()
-    from forge.core.errors import InputError
 
     target = out or Path(f"{name}-published")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):

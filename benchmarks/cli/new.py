@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.experiment.configs import configs_root
+from detect.detectors.registry import DETECTORS
 from forge.core.errors import InputError, UnknownNameError, quoted
 from forge.core.files import write_text
 from forge.generators import GENERATORS
@@ -94,7 +95,6 @@ def check_name(template: str, name: str, text: str) -> None:
 def _known(template: str) -> set[str]:
     if template == "generator":
         return set(GENERATORS.names())
-    from detect.detectors.registry import DETECTORS
 
     return {name.removesuffix(":") for name in DETECTORS.names()}
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
 
 from benchmarks.evaluation import roc as metrics
 from benchmarks.evaluation.bootstrap import auc_bootstrap
@@ -126,8 +127,6 @@ def auc_newcombe(auc: float, n_forged: int, n_real: int, *, level: float = 0.95)
     Its ends solve |auc - t| = z sqrt(V(t)), with V(t) = t(1 - t)(1 + N(1 - t)/(2 - t) + N t/(1 + t)) / (m n) and
     N = (m + n)/2 - 1.
     """
-    from scipy.optimize import brentq
-
     if not 0 <= auc <= 1:
         raise InputError(f"auc must lie in [0, 1], got {auc:g}")
     if min(n_forged, n_real) < 1:

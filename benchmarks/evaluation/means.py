@@ -10,9 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import sparse, stats
 
 from benchmarks.evaluation.delong import Components, components, normal_p
 from benchmarks.evaluation.interval import Interval, two_sided
@@ -108,8 +110,6 @@ def covariance(units: Sequence[Ints], influences: Sequence[Floats]) -> Floats:
         units: image or identity of each row; equal numbers in two AUCs are the same image or identity.
         influences: of `influence`, in the same order.
     """
-    from scipy import sparse
-
     if len(units) != len(influences) or any(u.shape != i.shape for u, i in zip(units, influences, strict=True)):
         raise InputError("units and influences must list the same rows for the same AUCs")
     # sparse table of AUCs x units; entries of one unit (an identity with several images) are summed, and the product
@@ -182,8 +182,6 @@ def over_seeds(estimates: Estimates, weights: ArrayLike, pool: Pool | None = Non
         weights: of each AUC in the sum of each seed, shape [S, k].
         pool: prior of the variance between seeds from all detectors of the table.
     """
-    from scipy import stats
-
     w = np.atleast_2d(np.asarray(weights, dtype=np.float64))
     seeds = len(w)
     image = combine(estimates, w.mean(axis=0))
@@ -232,8 +230,6 @@ def detectable(errors: ArrayLike, *, level: float = 0.95, power: float = 0.8) ->
         level: of the test.
         power: probability of a significant result at this difference, in (0, 1).
     """
-    from statistics import NormalDist
-
     known = np.asarray(errors, dtype=np.float64)
     if known.size == 0 or not 0 < power < 1:
         raise InputError("a detectable difference needs standard errors, and a power in (0, 1)")

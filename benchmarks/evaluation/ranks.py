@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import stats
 
 from benchmarks.evaluation.roc import Bools, Floats
 from forge.core.errors import InputError
@@ -41,8 +42,6 @@ def block_ranks(scores: ArrayLike) -> Floats:
     >>> block_ranks([[0.9, 0.8, 0.9]]).tolist()
     [[1.5, 3.0, 1.5]]
     """
-    from scipy import stats
-
     return np.asarray(stats.rankdata(-_table(scores), axis=1), dtype=np.float64)
 
 
@@ -54,8 +53,6 @@ def friedman(scores: ArrayLike) -> Friedman:
     `ties` is the sum of t^3 - t over groups of t equal scores in a test set, over N k (k^2 - 1). F = (N - 1) chi2 /
     (N (k - 1) - chi2).
     """
-    from scipy import stats
-
     ranks = block_ranks(scores)
     n, k = ranks.shape
     mean = ranks.mean(axis=0)
@@ -80,8 +77,6 @@ def critical_difference(detectors: int, sets: int, *, alpha: float = 0.05) -> fl
 
     q is the upper quantile of the studentised range for k groups and infinite degrees of freedom, over sqrt 2.
     """
-    from scipy import stats
-
     if detectors < 2 or sets < 1 or not 0 < alpha < 1:
         raise InputError("a critical difference needs two detectors, a test set, and alpha in (0, 1)")
     q = float(stats.studentized_range.ppf(1 - alpha, detectors, np.inf)) / math.sqrt(2)

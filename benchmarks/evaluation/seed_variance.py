@@ -19,6 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.optimize import brentq
+from scipy.special import digamma, polygamma
 
 from forge.core.errors import InputError
 
@@ -75,8 +77,6 @@ def pooled(variances: Sequence[SeedVariance], freedom: int, max_degrees: float) 
         freedom: seeds less one, of each.
         max_degrees: degrees of freedom of all of them together.
     """
-    from scipy.special import digamma, polygamma
-
     if freedom < 1:
         raise InputError("a variance between seeds needs two seeds")
     if len(variances) < FEWEST:
@@ -101,9 +101,6 @@ def pooled(variances: Sequence[SeedVariance], freedom: int, max_degrees: float) 
 
 def _trigamma_inverse(value: float) -> float:
     """Solve trigamma(y) = value for y > 0; trigamma falls from infinity to zero, so that the root is unique."""
-    from scipy.optimize import brentq
-    from scipy.special import polygamma
-
     return math.exp(brentq(lambda log_y: math.log(polygamma(1, math.exp(log_y)) / value), -20.0, 20.0))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 Maps = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
@@ -42,8 +43,6 @@ def overlay(faces: Pixels, saliency: Maps) -> Pixels:
     Returns:
         uint8 [n, H, W, 3].
     """
-    from scipy.ndimage import gaussian_filter
-
     smooth = gaussian_filter(saliency.astype(np.float64), sigma=(0, *(side / 64 for side in saliency.shape[1:])))
     full = np.quantile(smooth, _VISIBLE, axis=(1, 2), keepdims=True)
     share = np.clip(smooth / np.maximum(full, np.finfo(np.float64).tiny), 0, 1)[..., None] ** 1.5 * 0.95

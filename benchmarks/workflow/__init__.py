@@ -1,1 +1,1 @@
-"""How it is computed: stages, their order, the store of their results, engines."""
+"""Stages of a run, their order, the store of their results, engines."""

@@ -38,6 +38,8 @@ from benchmarks.evaluation.audits.learners import (
 )
 from benchmarks.evaluation.interval import Interval
 from benchmarks.evaluation.results import Finding
+from detect.features.cues import trivial_cues
+from forge.faces.dedup import describe
 
 Images = NDArray[np.uint8]
 
@@ -95,9 +97,6 @@ def content(real: Images, forged: Images, identities: tuple[pd.Series, pd.Series
         forged: uint8 [m, H, W, 3].
         identities: names of people and clips, [n] and [m], missing where unknown.
     """
-    from detect.features.cues import trivial_cues
-    from forge.faces.dedup import describe
-
     label = np.repeat([False, True], [len(real), len(forged)])
     groups = None if identities is None else _groups(*identities)
     plain = np.concatenate([trivial_cues(torch.from_numpy(images)).numpy() for images in (real, forged)])
