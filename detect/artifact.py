@@ -238,7 +238,7 @@ def _implementation(name: str) -> type[Detector[Any]]:
 
 
 def _name_of(detector: Detector[Any], reference: str) -> str:
-    """The name of a detector without a label: the registered one, or for a class from a file its family."""
+    """Return the name of a detector without a label: the registered one, or for a class from a file its family."""
     return detector.family if is_file_reference(reference) else reference
 
 

@@ -32,7 +32,7 @@ class DiscriminatorSource:
     implementation: type[Architecture] | None = None
 
     def open(self) -> TrainedGenerator:
-        """The generator whose discriminator is meant.
+        """Return the generator whose discriminator is meant.
 
         Raises:
             InputError, CorruptError: as `TrainedGenerator.open`.
@@ -40,7 +40,7 @@ class DiscriminatorSource:
         return self._at(self.snapshot)
 
     def history(self) -> list[TrainedGenerator]:
-        """The snapshots taken before that moment, in order, and the moment itself."""
+        """Return the snapshots taken before that moment, in order, and the moment itself."""
         taken = [float(folder.name.removesuffix("k")) for folder in (self.training / "snapshots").glob("*k")]
         before = sorted(kimg for kimg in taken if self.snapshot is None or kimg < self.snapshot)
         return [*(self._at(kimg) for kimg in before), self.open()]
@@ -67,7 +67,7 @@ class Blueprint:
 
     @classmethod
     def of(cls, trained: TrainedGenerator, resolution: int) -> Blueprint:
-        """The blueprint of a trained generator's discriminator.
+        """Return the blueprint of a trained generator's discriminator.
 
         Raises:
             InputError: it was trained on images of another resolution.
@@ -82,7 +82,7 @@ class Blueprint:
         return cls(card.architecture, card.settings, card.resolution, classes)
 
     def build(self) -> nn.Module:
-        """A fresh discriminator: images [N, 3, H, W] in -1..1 to logits [N], high for real.
+        """Return a fresh discriminator: images [N, 3, H, W] in -1..1 to logits [N], high for real.
 
         It scores every image by itself: statistics over a batch would tell a half-real, half-forged training batch
         from the batches of one class that follow.
@@ -119,7 +119,7 @@ def with_weights_of(trained: TrainedGenerator, network: nn.Module) -> nn.Module:
 
 
 def layers(network: nn.Module, images: Tensor) -> list[Tensor]:
-    """Activations of a discriminator's layers, from fine to coarse: [N, C, H, W] or [N, C].
+    """Return activations of a discriminator's layers, from fine to coarse: [N, C, H, W] or [N, C].
 
     Raises:
         InputError: the architecture does not offer them.

@@ -68,7 +68,7 @@ def _attribution(logit: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor | 
 
 
 def spectrum_difference(real: View, forged: View, *, limit: int = 2000) -> Maps:
-    """Mean log power spectrum of forged images minus that of real ones, in decibel.
+    """Return the mean log power spectrum of forged images minus that of real ones, in decibel.
 
     Args:
         real: images of one resolution.

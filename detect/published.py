@@ -103,7 +103,7 @@ def import_published(name: str, file: Path, directory: Path, resolution: int | N
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """Tensors of a `.pth` or `.safetensors` file, out of whatever wraps them; nothing in the file is run.
+    """Return tensors of a `.pth` or `.safetensors` file, out of whatever wraps them; nothing in the file is run.
 
     Raises:
         InputError: it holds more than tensors and plain values, or no tensors, or is too large, see `pickles`.
@@ -183,7 +183,7 @@ def read_keras(path: Path) -> Layers:
 
 
 def meso_tensors(layers: Layers, convolutions: Iterable[str], source: str) -> dict[str, Tensor]:
-    """Weights of a MesoNet with our names, axes and sign.
+    """Return the weights of a MesoNet with our names, axes and sign.
 
     Keras numbers layers in the order in which they were made, from any number on. Its convolutions are [H, W, in, out],
     its dense layers [in, out]; the first dense layer reads rows, columns, channels, ours channels, rows, columns. Its
@@ -215,7 +215,7 @@ def meso_tensors(layers: Layers, convolutions: Iterable[str], source: str) -> di
 
 
 def _numbered(layers: Layers, layer_type: LayerType, names: Iterable[str], source: str) -> Layers:
-    """Layers of one kind in the order of their numbers, under our names."""
+    """Return layers of one kind in the order of their numbers, under our names."""
     axes = dict.fromkeys(ROLES, 1) if layer_type == "batch_normalization" else {"kernel": AXES[layer_type], "bias": 1}
     numbered = {
         int(match[1] or 0): layer

@@ -73,7 +73,7 @@ class PhotoScores:
         return table.astype({"score": "float64", "probability": "float64"})
 
     def csv(self) -> str:
-        """The frame as CSV; cells that a spreadsheet would run as formulas get an apostrophe in front."""
+        """Return the frame as CSV; cells that a spreadsheet would run as formulas get an apostrophe in front."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         table = self.frame()
@@ -115,7 +115,7 @@ class PhotoScores:
 
 
 def form_of(form: str | None, out: Path | None) -> str:
-    """The form of an output: as asked, by the ending of its file, else a table for people.
+    """Return the form of an output: as asked, by the ending of its file, else a table for people.
 
     Raises:
         UnknownNameError: no such form.

@@ -117,7 +117,7 @@ def _take(chunk: Sequence[Path], intake: Intake) -> Batch:
 
 
 def _faces(files: Sequence[Path], batch: Batch) -> Faces:
-    """A batch whose items are named by their numbers."""
+    """Return a batch whose items are named by their numbers."""
     problems, notes = [""] * len(files), [""] * len(files)
     for number, reason, detail in batch.rejected:
         problems[int(number)] = f"{reason}: {detail}" if detail else reason

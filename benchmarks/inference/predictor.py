@@ -197,7 +197,7 @@ def predict(predictor: Predictor, faces: Images, compute: Compute) -> list[Predi
 
 
 def cannot_explain(predictor: Predictor) -> str:
-    """A sentence for a detector that has no map of the pixels behind its score."""
+    """Return a sentence for a detector that has no map of the pixels behind its score."""
     weighs = predictor.trained.detector.frequency_weights() is not None
     more = "; it weighs frequencies, which the run's report shows" if weighs else ""
     return f"{predictor.name} cannot say which pixels its score depends on{more}."

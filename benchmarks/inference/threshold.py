@@ -60,7 +60,7 @@ class Threshold:
 
     @classmethod
     def at_one_half(cls, trained: TrainedDetector) -> Threshold:
-        """The score whose calibrated probability is one half: for detectors that no run gave a threshold."""
+        """Return the score whose calibrated probability is one half: for detectors that no run gave a threshold."""
         calibration = trained.calibration
         constant = -math.inf if calibration.b >= 0 else math.inf  # every photo is called the same
         score = 0.0 - calibration.b / calibration.a if calibration.a else constant
@@ -119,7 +119,7 @@ class Threshold:
 
 
 def _rows_of(scores: pd.DataFrame, cell: TestResult) -> pd.DataFrame:
-    """Rows of the detector, training and seed of a result, of images as it was trained on them."""
+    """Return rows of the detector, training and seed of a result, of images as it was trained on them."""
     change = TrainSet.parse(cell.trained_on).perturbation
     chosen: pd.Series[bool] = scores["perturbation"] == change
     for name in ("detector", "trained_on", "seed"):

@@ -31,7 +31,7 @@ _ON = ("1", "on", "true", "yes")
 
 
 def create_app(index: RunIndex, *, host: str = "127.0.0.1", limits: Limits | None = None, device: str) -> FastAPI:
-    """The server's application.
+    """Return the server's application.
 
     Args:
         index: runs and detectors.
@@ -82,7 +82,7 @@ class Pages:
         problem: str = "",
         status: int = 200,
     ) -> HTMLResponse:
-        """The page, perhaps with an answer or with what went wrong."""
+        """Return the page, perhaps with an answer or with what went wrong."""
         runs = self.index.runs()
         groups = [("Detectors in folders", self.index.folders)] if self.index.folders else []
         groups += [(run.name, list(run.choices)) for run in runs if run.choices]
@@ -100,11 +100,11 @@ class Pages:
         )
 
     def part(self, *, answer: Answer | None = None, problem: str = "", status: int = 200) -> HTMLResponse:
-        """The answer alone, for the script to put into the page."""
+        """Return the answer alone, for the script to put into the page."""
         return self._answered("answer.html.j2", status, answer=answer, problem=problem)
 
     def message(self, title: str, sentence: str, status: int) -> HTMLResponse:
-        """A page that says one sentence."""
+        """Return a page that says one sentence."""
         return self._answered("message.html.j2", status, title=title, sentence=sentence)
 
     def _answered(self, template: str, status: int, **values: Any) -> HTMLResponse:  # noqa: ANN401 - of templates
@@ -112,7 +112,7 @@ class Pages:
 
 
 def chance(probability: float) -> str:
-    """A probability for people, which is never shown as certain unless it is.
+    """Return a probability for people, which is never shown as certain unless it is.
 
     >>> chance(0.41234), chance(0.99997), chance(1e-5), chance(1.0)
     ('0.412', 'more than 0.999', 'less than 0.001', '1')
@@ -218,7 +218,7 @@ def _add_files(app: FastAPI, index: RunIndex) -> None:
 
 
 def report_file(folder: Path, path: str) -> Path:
-    """A file of a report.
+    """Return a file of a report.
 
     Args:
         folder: of the report.
@@ -238,7 +238,7 @@ def report_file(folder: Path, path: str) -> Path:
 
 
 def status_of(error: BenchError) -> int:
-    """The HTTP status of an error."""
+    """Return the HTTP status of an error."""
     if isinstance(error, Refused):
         return error.status
     return 404 if isinstance(error, UnknownNameError) else 409 if isinstance(error, InputError) else 500

@@ -124,7 +124,7 @@ class RunIndex:
         return self.folders + [choice for run in self.runs() for choice in run.choices]
 
     def choose(self, wanted: str) -> Choice:
-        """The detector with this id, the first one of a run, or with "" the first one that is ready.
+        """Return the detector with this id, the first one of a run, or with "" the first one that is ready.
 
         Raises:
             UnknownNameError: there is none.
@@ -159,7 +159,7 @@ class RunIndex:
         return predictor_of(choice.source, reference, choice.trained_on, self.store, self.reports)
 
     def page_of(self, name: str) -> Path:
-        """The folder of a run.
+        """Return the folder of a run.
 
         Raises:
             UnknownNameError: no run of this name has results; other folders are not shown.
@@ -192,7 +192,7 @@ def _stamps_beside(results: Path) -> tuple[int, ...]:
 
 
 def _described(file: Path, store: Path) -> Run:
-    """A run from its results.json; one that cannot be read says so instead of ending the page."""
+    """Return a run from its results.json; one that cannot be read says so instead of ending the page."""
     day = datetime.fromtimestamp(file.stat().st_mtime, UTC).date().isoformat()
     name = os.fsencode(file.parent.name).decode("utf-8", "replace")
     if name != file.parent.name:

@@ -115,7 +115,7 @@ async def read_away(request: Request, limits: Limits) -> None:
 
 
 async def _within(request: Request, limits: Limits) -> AsyncGenerator[bytes, None]:
-    """The body as long as it is within the limit; a longer one is read away, none of it kept, and refused."""
+    """Return the body as long as it is within the limit; a longer one is read away, none of it kept, and refused."""
     limit, seen = limits.bytes + _AROUND, 0
     async for chunk in request.stream():
         seen += len(chunk)

@@ -26,7 +26,7 @@ _STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 
 
 def names_of(host: str) -> frozenset[str]:
-    """The names under which a server that listens on `host` may be asked for."""
+    """Return the names under which a server that listens on `host` may be asked for."""
     names = {host.lower(), *LOOPBACK}
     if is_wildcard(host):
         name = socket.gethostname().lower()
@@ -116,7 +116,7 @@ _HEADERS = (
 
 
 def _parsed(address: str) -> SplitResult | None:
-    """The parts of an address, None where it cannot be read."""
+    """Return the parts of an address, None where it cannot be read."""
     try:
         parts = urlsplit(address)
         _ = parts.hostname, parts.port  # both are read when they are asked for, and may raise
@@ -155,7 +155,7 @@ def report_policy(page: str) -> str:
 
 
 def picture_policy(svg: str) -> str:
-    """The policy of a figure in a file of its own: its style element, nothing else."""
+    """Return the policy of a figure in a file of its own: its style element, nothing else."""
     hashes = _hashes(match[1] for match in _STYLE.finditer(svg)) or "'none'"
     return f"default-src 'none'; style-src {hashes}; frame-ancestors 'none'; sandbox"
 

@@ -23,7 +23,7 @@ from forge.training.losses import zero_centred_penalty
 
 
 def dcgan_step(architecture: Architecture, images: Tensor, *labels: Tensor) -> Callable[[], None]:
-    """The tutorial's step: real and forged judged one after the other, gradients of D kept in G's move.
+    """Return the tutorial's step: real and forged images in separate batches, gradients of D kept in the update of G.
 
     Args:
         architecture: DCGAN.
@@ -53,7 +53,7 @@ def dcgan_step(architecture: Architecture, images: Tensor, *labels: Tensor) -> C
 
 
 def stylegan_step(settings: StyleGANSettings, images: Tensor, penalty_every: int) -> Callable[[], None]:
-    """A StyleGAN2 step without custom kernels: grouped convolutions, zero insertion and a filter for resampling.
+    """Return a StyleGAN2 step without custom kernels: grouped convolutions, zero insertion and a filter for resampling.
 
     Args:
         settings: of the networks; channels as in StyleGAN-lite.

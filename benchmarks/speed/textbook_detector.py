@@ -42,7 +42,7 @@ class PngFiles(Dataset[tuple[Tensor, float]]):
         return len(self.files)
 
     def __getitem__(self, number: int) -> tuple[Tensor, float]:
-        """The image float32 [3, H, W] in -1..1, and its label."""
+        """Return the image float32 [3, H, W] in -1..1, and its label."""
         image = Image.open(self.files[number]).convert("RGB")
         return self.transform(image), self.labels[number]
 
@@ -57,7 +57,7 @@ def write_pngs(images: Images, folder: Path) -> list[Path]:
 
 
 def score(network: nn.Module, files: Sequence[Path], *, batch: int = 64) -> NDArray[np.float32]:
-    """The plain evaluation loop: logits of a network with one output, [n]."""
+    """Run the plain evaluation loop; return the logits of a network with one output, [n]."""
     loader = DataLoader(PngFiles(files, [0.0] * len(files)), batch_size=batch, num_workers=WORKERS)
     network.eval()
     logits = []
@@ -70,7 +70,7 @@ def score(network: nn.Module, files: Sequence[Path], *, batch: int = 64) -> NDAr
 def train(
     network: nn.Module, real: Sequence[Path], forged: Sequence[Path], *, batch: int = 32, learning_rate: float = 2e-4
 ) -> float:
-    """The plain training loop: one pass over all files; returns the last batch's loss."""
+    """Run the plain training loop, one pass over all files; return the last batch's loss."""
     data = PngFiles([*real, *forged], [0.0] * len(real) + [1.0] * len(forged), flip=True)
     loader = DataLoader(data, batch_size=batch, shuffle=True, num_workers=WORKERS, drop_last=True)
     optimizer = torch.optim.Adam(network.parameters(), learning_rate)
@@ -88,7 +88,7 @@ def train(
 def training_step(
     network: nn.Module, inputs: Tensor, labels: Tensor, *, learning_rate: float = 2e-4
 ) -> Callable[[], None]:
-    """The same loop's step without its files: one batch that lies on the device already.
+    """Return the same loop's step without its files: one batch that lies on the device already.
 
     Args:
         network: with one output, on the device.

@@ -36,11 +36,11 @@ class Classifier(ABC):
 
     @abstractmethod
     def score(self, rows: Floats) -> Floats:
-        """Scores of scaled features float64 [n, D], float64 [n]; each row's depends on that row alone."""
+        """Return scores of scaled features float64 [n, D], float64 [n]; each row's depends on that row alone."""
 
     @abstractmethod
     def tensors(self) -> Tensors:
-        """Learned arrays by name."""
+        """Return learned arrays by name."""
 
     @abstractmethod
     def restore(self, tensors: Tensors) -> None:

@@ -22,7 +22,7 @@ class NaiveBayesClassifier(Classifier):
         self.means = self.variances = np.empty((2, 0))
 
     def fit(self, matrix: FeatureMatrix, *, seed: int, on_progress: OnProgress) -> ClassifierFit:
-        """Mean and variance of each feature in each class, in one pass; nothing is random."""
+        """Learn mean and variance of each feature in each class, in one pass; nothing is random."""
         sums, squares = np.zeros((2, 2, matrix.width))
         for label, block in matrix.blocks():
             exact = block.double()
@@ -34,7 +34,7 @@ class NaiveBayesClassifier(Classifier):
         return ClassifierFit()
 
     def score(self, rows: Floats) -> Floats:
-        """Log odds, before calibration far too sure of themselves where features depend on each other."""
+        """Return the log odds, before calibration far too sure of themselves where features depend on each other."""
         real, forged = (
             ((rows - mean) ** 2 / variance).sum(axis=1) + np.log(variance).sum()
             for mean, variance in zip(self.means, self.variances, strict=True)
@@ -77,7 +77,7 @@ class TableClassifier(Classifier):
         return ClassifierFit()
 
     def score(self, rows: Floats) -> Floats:
-        """The table's entry for each row's first feature."""
+        """Return the table's entry for each row's first feature."""
         return self.ratios[rows[:, 0].astype(np.int64)]
 
     def tensors(self) -> Tensors:

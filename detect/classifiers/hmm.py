@@ -74,7 +74,7 @@ class HmmClassifier(Classifier):
         return ClassifierFit(facts, {"iterations": iterations, "log_likelihood": float(np.mean(log_likelihoods))})
 
     def score(self, rows: Floats) -> Floats:
-        """Difference of the log likelihoods divided by the number of observations."""
+        """Return the difference of the log likelihoods divided by the number of observations."""
         sequences = rows.reshape(len(rows), -1, self.dimensions)
         parts = [np.empty(0)]
         for start in range(0, len(sequences), BLOCK):
@@ -121,7 +121,7 @@ class HmmClassifier(Classifier):
 
 
 def forward_transitions(states: int, length: int) -> Floats:
-    """Probabilities of staying in a state and of going on to the next, so that each lasts its share of `length`.
+    """Return probabilities of staying in a state and of going on to the next, so that each lasts its share of `length`.
 
     Returns:
         float64 [states, states]; what is zero stays zero in Baum-Welch.
@@ -133,7 +133,7 @@ def forward_transitions(states: int, length: int) -> Floats:
 
 
 def log_likelihood(sequences: Floats, transitions: Floats, means: Floats, variances: Floats) -> Floats:
-    """The forward algorithm in logarithms, all sequences at once; the first state is where each begins.
+    """Run the forward algorithm in logarithms, all sequences at once; the first state is where each begins.
 
     Args:
         sequences: float64 [n, T, D].

@@ -54,7 +54,7 @@ class KernelClassifier(Classifier):
         return ClassifierFit({"support_vectors": len(self.weights), "converged": machine.fit_status_ == 0})
 
     def score(self, rows: Floats) -> Floats:
-        """Signed distances in units of the margin."""
+        """Return the signed distances in units of the margin."""
         squares = (self.support**2).sum(axis=1)
         distance = (rows**2).sum(axis=1)[:, None] + squares - 2 * rows @ self.support.T
         kernel = np.exp(-self.gamma * np.maximum(distance, 0))

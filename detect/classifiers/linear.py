@@ -68,7 +68,7 @@ class LinearClassifier(Classifier):
         )
 
     def score(self, rows: Floats) -> Floats:
-        """Log odds (logistic) or signed distances in units of the margin (squared hinge)."""
+        """Return the log odds (logistic) or signed distances in units of the margin (squared hinge)."""
         # row by row and not as a matrix product, whose rounding would depend on the number of rows
         scores: Floats = (rows * self.coefficients).sum(axis=1) + self.intercept
         return scores

@@ -80,7 +80,7 @@ def flip_and_shift(pixels: Tensor, generator: torch.Generator, *, flip: bool, sh
 
 
 def cropped(side: int, share: float) -> int:
-    """Pixels that a crop to a share of a side leaves, at least one."""
+    """Return pixels that a crop to a share of a side leaves, at least one."""
     return max(1, round(side * share))
 
 
@@ -103,7 +103,7 @@ def random_crop(pixels: Tensor, corner: Tensor, size: tuple[int, int]) -> Tensor
 
 
 def _taken(pixels: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    """Rows [N, h] and columns [N, w] of each image."""
+    """Return rows [N, h] and columns [N, w] of each image."""
     y, x = to_device(y, pixels.device), to_device(x, pixels.device)
     return pixels[torch.arange(len(pixels), device=pixels.device)[:, None, None], y[:, :, None], x[:, None, :]]
 

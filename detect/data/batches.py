@@ -35,7 +35,7 @@ class _Stream:
         return np.concatenate([self._order(int(number))[within[passes == number]] for number in np.unique(passes)])
 
     def take(self, start: int, count: int) -> Tensor:
-        """Images number `start` to `start + count` of the endless row, uint8 [count, H, W, 3] on the device."""
+        """Return images number `start` to `start + count` of the endless row, uint8 [count, H, W, 3] on the device."""
         return self.feed.take(self._positions(start, count), lambda: self._positions(start + count, count))
 
 
@@ -73,6 +73,6 @@ class BalancedBatches:
         self.labels = torch.cat([torch.zeros(self.half), torch.ones(self.half)]).to(device)
 
     def batch(self, number: int) -> tuple[Tensor, Tensor]:
-        """Return batch `number`: uint8 [size, H, W, 3] and labels float32 [size], 1 = forged."""
+        """Return the batch `number`: uint8 [size, H, W, 3] and labels float32 [size], 1 = forged."""
         start = number * self.half
         return torch.cat([self.real.take(start, self.half), self.forged.take(start, self.half)]), self.labels

@@ -76,7 +76,7 @@ def join(*views: View) -> View:
 
 
 def select(view: View, positions: Indices) -> View:
-    """The images of a view at these positions, in this order."""
+    """Return the images of a view at these positions, in this order."""
     if isinstance(view, FaceView):
         return FaceView(view.faces, view.index[positions])
     return JoinedView(view.parts, view.index[positions])
@@ -101,7 +101,7 @@ def random_labels(rows: pd.DataFrame, seed: int) -> NDArray[np.bool_]:
 
 
 def sets_of(view: View) -> list[FaceSet]:
-    """The sets a view reads from, each once, in order."""
+    """Return the sets a view reads from, each once, in order."""
     parts = [view] if isinstance(view, FaceView) else view.parts
     unique = {id(part.faces): part.faces for part in parts}
     return list(unique.values())
@@ -113,12 +113,12 @@ def resolution_of(view: View) -> int:
 
 
 def splits_of(view: View) -> set[str]:
-    """The splits a view's images belong to."""
+    """Return the splits a view's images belong to."""
     return set(map(str, view.rows["split"].unique()))
 
 
 def digest_of(view: View) -> str:
-    """Digest of exactly these images in this order: the digests of their sets and the positions in them."""
+    """Return the digest of exactly these images in this order: the digests of their sets and the positions in them."""
     parts = [view] if isinstance(view, FaceView) else view.parts
     return digest_json(
         {

@@ -88,7 +88,7 @@ class FitData:
             raise InputError("train_real holds only forged faces and train_forged only real ones; exchange them")
 
     def limited(self, train: int | None, val: int | None, seed: int) -> FitData:
-        """A random part of the images, the same for the same seed; a smaller part lies within a larger one.
+        """Return a random part of the images, the same for the same seed; a smaller part lies within a larger one.
 
         Args:
             train: most images per class in train (None: all).

@@ -62,7 +62,7 @@ class Classical(FeatureDetector[C]):
     variant = "both classes weigh the same; features z-scored by the training images"
 
     def features(self, pixels: Tensor) -> Tensor:
-        """Azimuthal spectrum [N, bins], or log-DCT [N, 3 H W]."""
+        """Return the azimuthal spectrum [N, bins], or log-DCT [N, 3 H W]."""
         return azimuthal(pixels, bins=self.settings.bins) if self.settings.features == "spectrum" else log_dct(pixels)
 
 
@@ -99,7 +99,7 @@ class Svm(Classical[SvmSettings]):
         return super().features(pixels)
 
     def classifier(self) -> Classifier:
-        """The machine that `kernel` names."""
+        """Return the machine that `kernel` names."""
         settings = self.settings
         if settings.kernel == "rbf":
             return KernelClassifier(c=settings.c, gamma=settings.gamma)

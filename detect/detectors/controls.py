@@ -42,7 +42,7 @@ class Random(Detector[DetectorSettings]):
         return FitSummary(facts={"precision": "fp64", "device": "cpu"})
 
     def score(self, images: Images, compute: Compute) -> Scores:
-        """A hash of each image as a number, float64 [n]."""
+        """Return a hash of each image as a number, float64 [n]."""
         key = self.seed.to_bytes(8, "big", signed=True)
         digests = [hashlib.blake2b(image.tobytes(), key=key, digest_size=8).digest() for image in images]
         # the 53 bits that a float64 holds exactly
@@ -76,7 +76,7 @@ class TrivialCues(FeatureDetector[TrivialCuesSettings]):
     citation = OURS
 
     def features(self, pixels: Tensor) -> Tensor:
-        """Mean and standard deviation of each channel, log variance of the Laplacian, [N, 7]."""
+        """Return the mean and standard deviation of each channel, log variance of the Laplacian, [N, 7]."""
         return trivial_cues(pixels)
 
     def classifier(self) -> Classifier:
@@ -99,7 +99,7 @@ class Metadata(FeatureDetector[FeatureSettings]):
     scaling: ClassVar[Scaling] = "none"
 
     def features(self, pixels: Tensor) -> Tensor:
-        """The visible JPEG quality, 0 for none, [N, 1]."""
+        """Return the visible JPEG quality, 0 for none, [N, 1]."""
         return visible_quality(pixels)[:, None].double()
 
     def classifier(self) -> Classifier:

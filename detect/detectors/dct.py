@@ -27,7 +27,7 @@ class LogDct(FeatureDetector[LogDctSettings]):
     variant = "at the set's own resolution (the paper: 128 px); both classes weigh the same whatever their sizes"
 
     def features(self, pixels: Tensor) -> Tensor:
-        """Log-DCT coefficients, [N, 3 H W]."""
+        """Return log-DCT coefficients, [N, 3 H W]."""
         return log_dct(pixels)
 
     def classifier(self) -> Classifier:
@@ -43,7 +43,7 @@ class LogDct(FeatureDetector[LogDctSettings]):
         return self._fitted().tensors()["coefficients"]
 
     def frequency_weights(self) -> NDArray[np.float32]:
-        """Weights of the z-scored coefficients, mean over the channels, float32 [H, W]."""
+        """Return the weights of the z-scored coefficients, mean over the channels, float32 [H, W]."""
         return np.asarray(self.coefficients.reshape(3, self.resolution, -1).mean(axis=0), dtype=np.float32)
 
     @property

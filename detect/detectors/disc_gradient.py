@@ -15,7 +15,7 @@ from detect.training.settings import NetworkSettings
 
 
 def input_gradients(critic: nn.Module, images: Tensor) -> Tensor:
-    """Gradient of the sum of a network's outputs with respect to its input.
+    """Return the gradient of the sum of a network's outputs with respect to its input.
 
     Works where gradients are switched off, and leaves the network's own gradients alone.
 
@@ -100,7 +100,7 @@ class InputGradients(DiscriminatorNetwork[GradientSettings]):
     )
 
     def build(self, *, blank: bool = False) -> nn.Module:
-        """The frozen discriminator and the CNN behind it."""
+        """Return the frozen discriminator and the CNN behind it."""
         return GradientNetwork(self.discriminator(trained=not blank), self.settings.width)
 
     def logits(self, network: nn.Module, inputs: Tensor) -> Tensor:

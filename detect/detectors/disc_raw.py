@@ -82,7 +82,7 @@ class RawDiscriminator(Detector[V]):
         return np.concatenate(parts)
 
     def score(self, images: Images, compute: Compute) -> Scores:
-        """The logit with its sign learned on val; of several snapshots the mean of their calibrated log odds."""
+        """Return the logit with its sign learned on val; of several snapshots the mean of their calibrated log odds."""
         if not self.discriminators:
             raise InputError(f"{self.family} has not been fitted or loaded")
         logits = [

@@ -23,7 +23,7 @@ RADFORD = (
 
 
 def discriminator_source_of(context: FitContext, family: str) -> DiscriminatorSource:
-    """The training that a detector is derived from.
+    """Return the training that a detector is derived from.
 
     Raises:
         InputError: none was named.
@@ -57,7 +57,7 @@ class DiscriminatorNetwork(NetworkDetector[N]):
         return replace(summary, facts=origin(self.source) | summary.facts)
 
     def discriminator(self, *, trained: bool) -> nn.Module:
-        """The discriminator, as it came out of its training or with random weights."""
+        """Return the discriminator, as it came out of its training or with random weights."""
         if self.blueprint is None:
             raise InputError(f"{self.family} has not been fitted or loaded")
         network = self.blueprint.build()
@@ -97,7 +97,7 @@ class FineTuned(DiscriminatorNetwork[DiscriminatorSettings]):
     )
 
     def build(self, *, blank: bool = False) -> nn.Module:
-        """The discriminator as its training left it."""
+        """Return the discriminator as its training left it."""
         return self.discriminator(trained=not blank)
 
 
@@ -109,5 +109,5 @@ class FromScratch(DiscriminatorNetwork[DiscriminatorSettings]):
     variant = "the control that says what the game taught the discriminator; settings are those of disc-finetune"
 
     def build(self, *, blank: bool = False) -> nn.Module:
-        """The discriminator's network as it was before the game."""
+        """Return the discriminator's network as it was before the game."""
         return self.discriminator(trained=False)

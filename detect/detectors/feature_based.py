@@ -60,7 +60,7 @@ class FeatureDetector(Detector[F]):
 
     @abstractmethod
     def features(self, pixels: Tensor) -> Tensor:
-        """Features of uint8 pixels [N, H, W, 3] on any device: float [N, D], a fresh tensor.
+        """Return features of uint8 pixels [N, H, W, 3] on any device: float [N, D], a fresh tensor.
 
         An image's features depend on that image alone.
         """
@@ -102,7 +102,7 @@ class FeatureDetector(Detector[F]):
         return FitSummary([{**outcome.curve, "val_auc": auc}], facts)
 
     def score(self, images: Images, compute: Compute) -> Scores:
-        """Scores of the classifier, float64 [n]."""
+        """Return scores of the classifier, float64 [n]."""
         classifier = self._fitted()
         parts = [classifier.score((raw - self.mean) / self.std) for raw in self._raw(images, compute)]
         return np.concatenate([np.empty(0), *parts])

@@ -35,7 +35,7 @@ def high_pass(maps: Tensor) -> Tensor:
 
 
 def high_pass_channels(maps: Tensor) -> Tensor:
-    """The same along the channels (HFRFC of the paper): float [N, C, H, W] to float32 of the same shape."""
+    """Return the same along the channels (HFRFC of the paper): float [N, C, H, W] to float32 of the same shape."""
     with torch.autocast(maps.device.type, enabled=False):
         return conv2d(maps.float(), _channel_filter(maps.shape[1], maps.device))
 
@@ -130,7 +130,7 @@ def _channel_filter(channels: int, device: torch.device) -> Tensor:
 @functools.cache
 @torch.inference_mode(mode=False)  # what is kept here must also serve a training that follows a scoring
 def _kept(sizes: tuple[int, ...], device: torch.device) -> Tensor:
-    """Weight of each frequency of a transform over axes of these sizes, in its own order: 0, 1/2 or 1."""
+    """Return the weight of each frequency of a transform over axes of these sizes, in its own order: 0, 1/2 or 1."""
     kept = torch.ones(sizes)
     kept[tuple(slice(n // 2 - n // 4, n // 2 + n // 4) for n in sizes)] = 0
     kept = torch.fft.ifftshift(kept)

@@ -16,7 +16,7 @@ TAPS = (3, 64, 64, 64, 128, 256)  # channels of the image, the stem, its pooling
 
 
 def gram(features: Tensor) -> Tensor:
-    """Gram matrix: inner products of all pairs of channels, divided by C H W.
+    """Return the Gram matrix: inner products of all pairs of channels, divided by C H W.
 
     G[n, i, j] = sum over pixels of F[n, i] F[n, j] / (C H W).
 
@@ -68,7 +68,7 @@ class GramNetwork(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Log odds of forged: [N, 3, H, W] to float32 [N]."""
+        """Return the log odds of forged: [N, 3, H, W] to float32 [N]."""
         net: Any = self.resnet
         stem = net.act1(net.bn1(net.conv1(inputs)))
         seen = [inputs, stem, net.maxpool(stem)]

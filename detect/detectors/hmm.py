@@ -60,14 +60,14 @@ class StripHmm(FeatureDetector[HmmSettings]):
             )
 
     def features(self, pixels: Tensor) -> Tensor:
-        """The observations of an image one after the other, [N, strips times bands]."""
+        """Return the observations of an image one after the other, [N, strips times bands]."""
         settings = self.settings
         return strip_bands(
             pixels, height=settings.strip, step=settings.strip - settings.overlap, bands=settings.bands
         ).flatten(1)
 
     def classifier(self) -> Classifier:
-        """The two models."""
+        """Return the two models."""
         settings = self.settings
         return HmmClassifier(
             dimensions=settings.bands[0] * settings.bands[1],

@@ -52,7 +52,7 @@ class Mean(Detector[DetectorSettings]):
         return FitSummary([], facts)
 
     def score(self, images: Images, compute: Compute) -> Scores:
-        """Log odds of the mean probability, float64 [n]."""
+        """Return the log odds of the mean probability, float64 [n]."""
         if not self.members:
             raise InputError(f"{self.family} has not been fitted or loaded")
         odds = []

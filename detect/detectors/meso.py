@@ -160,7 +160,7 @@ class Meso(NetworkDetector[MesoSettings]):
         """Make the network."""
 
     def loss(self, network: MesoNetwork, inputs: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]
-        """Mean squared error of the probability of forged, or cross entropy."""
+        """Return the mean squared error of the probability of forged, or cross entropy."""
         if self.settings.loss_of == "entropy":
             return super().loss(network, inputs, labels)
         return (self.logits(network, inputs).sigmoid() - labels).square().mean()

@@ -102,7 +102,7 @@ class NetworkDetector(Detector[N]):
         return self.precision if compute.precision == "auto" else compute.precision
 
     def part(self, device: torch.device) -> int:
-        """Images to put through the network at a time in scoring on a device."""
+        """Return images to put through the network at a time in scoring on a device."""
         side = self.settings.input_size or self.resolution
         return max(LEAST_PART, PART_PIXELS[device.type] // side**2)
 
@@ -125,7 +125,7 @@ class NetworkDetector(Detector[N]):
         return torch.cat(logits).cpu().double().numpy() if logits else np.empty(0)
 
     def _scorer(self, device: torch.device) -> nn.Module:
-        """The fitted network as it scores on a device; made anew when it is another one than before."""
+        """Return the fitted network as it scores on a device; made anew when it is another one than before."""
         network = self._fitted().to(device)
         if not self.fuses_batch_norms:
             return network

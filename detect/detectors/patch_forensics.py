@@ -33,7 +33,7 @@ class PatchXception(nn.Module):
         self.head = ExactConv2d(CHANNELS[blocks - 1], 2, 1)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Log odds of forged, patch by patch: [N, 3, H, W] to float32 [N, h, w]."""
+        """Return the log odds of forged, patch by patch: [N, 3, H, W] to float32 [N, h, w]."""
         outputs: Tensor = self.head(self.features(inputs))
         return outputs[:, 1] - outputs[:, 0]
 
@@ -71,7 +71,7 @@ class PatchForensics(NetworkDetector[PatchSettings]):
         return PatchXception(self.settings.blocks)
 
     def logits(self, network: nn.Module, inputs: Tensor) -> Tensor:
-        """Log odds of the mean over patches of the probability of forged, float32 [N].
+        """Return the log odds of the mean over patches of the probability of forged, float32 [N].
 
         In the domain of logarithms, so that an image whose patches are all certain still has a finite logit.
         """
@@ -80,6 +80,6 @@ class PatchForensics(NetworkDetector[PatchSettings]):
         return forged - real
 
     def loss(self, network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
-        """Mean cross entropy of all patches, each labelled as its image."""
+        """Return the mean cross entropy of all patches, each labelled as its image."""
         patches = network(inputs)
         return binary_cross_entropy_with_logits(patches, labels[:, None, None].expand_as(patches))

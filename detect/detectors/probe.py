@@ -75,7 +75,7 @@ class Probe(FeatureDetector[P]):
         return make_backbone(self.backbone_name, weights, input_size=self.settings.input_size, seed=seed)
 
     def features(self, pixels: Tensor) -> Tensor:
-        """Embeddings, [N, D]."""
+        """Return embeddings, [N, D]."""
         if self.backbone is None:
             raise InputError(f"{self.family} has not been fitted or loaded")
         self.backbone.network.to(pixels.device)

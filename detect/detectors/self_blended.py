@@ -44,7 +44,7 @@ class SelfBlendedSettings(DetectorSettings):
     @field_validator("options")
     @classmethod
     def _typed(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        """All settings of the network, so that a fit is asked for whole."""
+        """Return all settings of the network, so that a fit is asked for whole."""
         if "network" not in info.data:  # refused already
             return value
         network_type = network_class(info.data["network"])
@@ -59,7 +59,7 @@ class SelfBlendedSettings(DetectorSettings):
 
 
 def network_class(name: str) -> type[NetworkDetector[Any]]:
-    """The detector class of a network.
+    """Return the detector class of a network.
 
     Raises:
         UnknownNameError: nothing is registered under the name.

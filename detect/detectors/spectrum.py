@@ -45,7 +45,7 @@ class AzimuthalSpectrum(FeatureDetector[SpectrumSettings]):
     scaling: ClassVar[Scaling] = "centre"
 
     def features(self, pixels: Tensor) -> Tensor:
-        """The azimuthal spectrum, [N, bins]."""
+        """Return the azimuthal spectrum, [N, bins]."""
         return azimuthal(pixels, bins=self.settings.bins)
 
     def classifier(self) -> Classifier:

@@ -50,7 +50,7 @@ class SpslNetwork(nn.Module):
         return maps
 
     def forward_head(self, maps: Tensor) -> Tensor:
-        """Feature maps to logits [N, 1]."""
+        """Return feature maps to logits [N, 1]."""
         logits: Tensor = self.xception.forward_head(maps)  # type: ignore[operator]
         return logits
 

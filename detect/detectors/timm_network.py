@@ -167,7 +167,7 @@ def timm_named(name: str) -> type[TimmDetector[TimmSettings]]:
 
 
 def _head_of(network: nn.Module) -> list[str]:
-    """Names of the weights that make logits of features; networks with two heads have two of each."""
+    """Return names of the weights that make logits of features; networks with two heads have two of each."""
     heads = network.pretrained_cfg["classifier"]  # type: ignore[index]
     prefixes = [heads] if isinstance(heads, str) else heads or []
     state = network.state_dict()

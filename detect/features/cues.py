@@ -10,7 +10,7 @@ FLATTEST = 0.01  # grey levels squared; keeps the logarithm finite where an imag
 
 
 def trivial_cues(images: Tensor) -> Tensor:
-    """Mean of each channel, standard deviation of each channel, sharpness.
+    """Return the mean of each channel, standard deviation of each channel, sharpness.
 
     Sharpness is log(variance + 0.01) of the Laplacian of the grey image: the sum of a pixel's four neighbours minus
     four times the pixel, without the border.

@@ -12,7 +12,7 @@ EPSILON = 1e-12  # Frank 2020's; keeps the logarithm of an exact zero finite
 
 
 def cosine_basis(size: int, *, device: torch.device | str = "cpu") -> Tensor:
-    """The orthonormal DCT-II as a matrix.
+    """Return the orthonormal DCT-II as a matrix.
 
     C[k, n] = a(k) cos(pi (2n + 1) k / (2N)), a(0) = sqrt(1/N), a(k > 0) = sqrt(2/N); C @ C.T is the identity.
 
@@ -47,7 +47,7 @@ def dct2(images: Tensor) -> Tensor:
 
 
 def log_dct(images: Tensor) -> Tensor:
-    """Logarithm of the absolute DCT coefficients: log(|c| + 1e-12), Frank et al. 2020, section 3.
+    """Return the logarithm of the absolute DCT coefficients: log(|c| + 1e-12), Frank et al. 2020, section 3.
 
     Args:
         images: uint8 [N, H, W, 3], on the scale 0 to 255 (as in RUB-SysSec/GANDCTAnalysis).
@@ -59,7 +59,7 @@ def log_dct(images: Tensor) -> Tensor:
 
 
 def log_dct_bands(images: Tensor, *, bands: int) -> Tensor:
-    """Means of `log_dct` over a grid of bands of neighbouring frequencies.
+    """Return the means of `log_dct` over a grid of bands of neighbouring frequencies.
 
     Args:
         images: uint8 [N, H, W, 3].

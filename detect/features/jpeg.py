@@ -100,7 +100,7 @@ def _blocks(values: Tensor) -> Tensor:
 
 
 def _distinct(coefficients: Tensor) -> Tensor:
-    """Coefficients of each frequency in rising order; 0 where one is the same as the one before when rounded."""
+    """Sort the coefficients of each frequency; 0 where one rounds to the same as the one before."""
     ordered = coefficients.sort(-1).values
     whole = ordered.round()
     ordered[..., 1:][whole[..., 1:] == whole[..., :-1]] = 0
@@ -108,7 +108,7 @@ def _distinct(coefficients: Tensor) -> Tensor:
 
 
 def _evidence(magnitude: Tensor, table: Tensor) -> Tensor:
-    """Log likelihood ratio of one table, [N], without the frequency that speaks most for it."""
+    """Return the log likelihood ratio of one table, [N], without the frequency that speaks most for it."""
     entry = table.to(magnitude)
     # tolerance around a multiple: rounding of the pixels (TEETH), at most a quarter of the distance between multiples
     reach = 0.25 * entry.clamp_max(4 * TEETH)
@@ -125,6 +125,6 @@ def _evidence(magnitude: Tensor, table: Tensor) -> Tensor:
 
 @functools.cache
 def _tables() -> Tensor:
-    """Luminance tables of QUALITIES, int64 [69, 64], row by row."""
+    """Return the luminance tables of QUALITIES, int64 [69, 64], row by row."""
     luminance, _ = ijg_tables()
     return torch.from_numpy(luminance[QUALITIES.start - 1 : QUALITIES.stop - 1].copy())

@@ -76,7 +76,7 @@ class FeatureMatrix:
         return ((label, self._scaled(block)) for label, block in self._raw())
 
     def gather(self, label: int, positions: NDArray[np.int64] | None = None) -> Floats:
-        """The scaled features of one class as one array, float64 [n, D].
+        """Return the scaled features of one class as one array, float64 [n, D].
 
         Args:
             label: 0 real, 1 forged.
@@ -141,7 +141,7 @@ FLAT = 1e-6  # a feature whose standard deviation is below this says nothing and
 
 
 def moments(blocks: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each feature in one pass.
+    """Return the mean and standard deviation of each feature in one pass.
 
     Args:
         blocks: float [N, D] each, at least one row in all.

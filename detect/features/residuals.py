@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate, pad
 
 
 def neighbouring_pixels(images: Tensor) -> Tensor:
-    """Difference of each pixel to the first pixel of its 2 x 2 cell (NPR: Tan et al., CVPR 2024, section 3.2).
+    """Return differences of each pixel to the first pixel of its 2 x 2 cell (NPR: Tan et al., CVPR 2024, section 3.2).
 
     x - up(down(x)), both by a factor of 2 with the nearest pixel: nearest-neighbour halving keeps the pixel at even
     row and column, doubling repeats it.
@@ -29,7 +29,7 @@ def neighbouring_pixels(images: Tensor) -> Tensor:
 
 
 def local_median(images: Tensor, *, masked: bool = False) -> Tensor:
-    """Median of each 3 x 3 window, pixels outside the image counting as 0.
+    """Return the median of each 3 x 3 window, pixels outside the image counting as 0.
 
     The middle of nine numbers is that of three: of the largest minimum, the middle median and the smallest maximum of
     the window's columns. Columns are sorted once for the three windows that share them.
@@ -62,16 +62,16 @@ def local_median(images: Tensor, *, masked: bool = False) -> Tensor:
 
 
 def median_residual(images: Tensor, *, masked: bool = False) -> Tensor:
-    """Difference of each pixel to its local median, see `local_median`; same shape."""
+    """Return the difference of each pixel to its local median, see `local_median`; same shape."""
     return images - local_median(images, masked=masked)
 
 
 def _sorted(a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Minimum, median and maximum of three tensors, element by element."""
+    """Return the minimum, median and maximum of three tensors, element by element."""
     small, large = torch.minimum(a, b), torch.maximum(a, b)
     return torch.minimum(small, c), torch.maximum(small, torch.minimum(large, c)), torch.maximum(large, c)
 
 
 def _middle_of_ordered(small: Tensor, large: Tensor) -> Tensor:
-    """Median of small, 0 and large, where small <= large."""
+    """Return the median of small, 0 and large, where small <= large."""
     return torch.maximum(small, large.clamp_max(0))

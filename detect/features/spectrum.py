@@ -20,7 +20,7 @@ FLOOR = 0.01  # grey levels, below the 0.29 that rounding to 8 bits leaves at ev
 
 
 def grey(images: Tensor) -> Tensor:
-    """Grey images on the scale of the input.
+    """Return grey images on the scale of the input.
 
     Args:
         images: uint8 or float [N, H, W, 3].
@@ -33,7 +33,7 @@ def grey(images: Tensor) -> Tensor:
 
 
 def magnitude_spectrum(images: Tensor) -> Tensor:
-    """Absolute values of the orthonormal two-dimensional Fourier transform of the grey images.
+    """Return the absolute values of the orthonormal two-dimensional Fourier transform of the grey images.
 
     Args:
         images: uint8 [N, H, W, 3].
@@ -47,7 +47,7 @@ def magnitude_spectrum(images: Tensor) -> Tensor:
 
 
 def azimuthal_mean(spectrum: Tensor) -> Tensor:
-    """Mean of a centred spectrum over all frequencies whose distance from zero has the same integer part.
+    """Return the mean of a centred spectrum over all frequencies whose distance from zero has the same integer part.
 
     Args:
         spectrum: float [N, H, W], frequency zero at [H // 2, W // 2].
@@ -63,7 +63,7 @@ def azimuthal_mean(spectrum: Tensor) -> Tensor:
 
 
 def azimuthal(images: Tensor, *, bins: int = 80) -> Tensor:
-    """The feature of Durall et al. 2019, "Unmasking DeepFakes with simple Features", section 3.
+    """Return the feature of Durall et al. 2019, "Unmasking DeepFakes with simple Features", section 3.
 
     Grey, 20 ln(|F| + 1e-8), mean over each integer radius, cubic interpolation to `bins` values from the lowest to the
     highest frequency, division by the first. Departs from github.com/cc-hpc-itwm/DeepFakeDetection in two places: its
@@ -87,7 +87,7 @@ def azimuthal(images: Tensor, *, bins: int = 80) -> Tensor:
 
 
 def mean_log_spectrum(batches: Iterable[Tensor]) -> Tensor:
-    """Mean over a set of the logarithm of each image's spectrum; memory does not grow with the set.
+    """Return the mean over a set of the logarithm of each image's spectrum; memory does not grow with the set.
 
     The difference of two such maps, forged minus real, shows at which frequencies a generator betrays itself.
 
@@ -122,7 +122,7 @@ def _rings(height: int, width: int, device: torch.device) -> Tensor:
 @functools.cache
 @torch.inference_mode(mode=False)
 def _interpolation(points: int, bins: int, device: torch.device) -> Tensor:
-    """The not-a-knot cubic spline through `points` even steps, read at `bins` even steps, as a matrix."""
+    """Return the not-a-knot cubic spline through `points` even steps, read at `bins` even steps, as a matrix."""
     # a spline is linear in its data: the splines through the unit vectors are the columns of its matrix
     spline = make_interp_spline(np.linspace(0, 1, points), np.eye(points), k=3)
     return torch.from_numpy(np.asarray(spline(np.linspace(0, 1, bins))).T.copy()).to(device)

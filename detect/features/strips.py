@@ -12,7 +12,7 @@ ROUNDING = 1 / 12  # grey levels squared: the power that rounding to 8 bits leav
 
 
 def strip_bands(images: Tensor, *, height: int, step: int, bands: tuple[int, int]) -> Tensor:
-    """Log power of each strip's two-dimensional DCT in bands of frequencies.
+    """Return the log power of each strip's two-dimensional DCT in bands of frequencies.
 
     Each strip [height, W] of each channel gets its orthonormal DCT-II without the mean; squares are averaged over the
     channels and over bands of neighbouring coefficients; 1/12 is added before the logarithm.

@@ -38,7 +38,7 @@ class Backbone:
     unit: bool = False
 
     def embed(self, pixels: Tensor) -> Tensor:
-        """Embeddings float32 [N, D] of uint8 pixels [N, H, W, 3], resized with an antialiased bicubic filter."""
+        """Return embeddings float32 [N, D] of uint8 pixels [N, H, W, 3], resized with an antialiased bicubic filter."""
         images = pixels.permute(0, 3, 1, 2).float() / 255
         if images.shape[-1] != self.size:
             images = interpolate(images, size=(self.size, self.size), mode="bicubic", antialias=True).clamp(0, 1)
@@ -108,7 +108,7 @@ def _timm(name: str, weights: str, input_size: int | None) -> Backbone:
 
 
 def _outputs(name: str) -> int:
-    """Length of the joint embedding of a CLIP network: what its published head gives."""
+    """Return length of the joint embedding of a CLIP network: what its published head gives."""
     import timm  # takes seconds to import
 
     published = timm.get_pretrained_cfg(name)

@@ -9,7 +9,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 def fuse_batch_norms(network: nn.Module) -> nn.Module:
-    """A copy of a network whose batch norms are part of the convolutions before them.
+    """Return a copy of a network whose batch norms are part of the convolutions before them.
 
     In evaluation a batch norm is a fixed scale and shift a channel, which the convolution's weights can take over: the
     same but for rounding. Only plain modules are folded, and only where nothing else reads the convolution's output.
@@ -30,7 +30,7 @@ def fuse_batch_norms(network: nn.Module) -> nn.Module:
 
 
 def _pairs(network: nn.Module) -> list[tuple[str, str]]:
-    """Names of modules of which the second alone reads what the first gives, each called once."""
+    """Return names of modules of which the second alone reads what the first gives, each called once."""
     try:
         graph = fx.Tracer().trace(network)
     except Exception:  # noqa: BLE001 - tracing runs any network's code on stand-ins for tensors: it may raise anything

@@ -24,7 +24,7 @@ class Calibration:
 
 
 def validation_auc(real: Floats, forged: Floats) -> float:
-    """Area under the ROC curve: the share of pairs in which the forged image scores higher, ties counting half.
+    """Return area under the ROC curve: the share of pairs in which the forged image scores higher, ties counting half.
 
     Args:
         real: scores of real images, float64 [n].

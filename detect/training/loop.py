@@ -61,7 +61,7 @@ class TrainableNetwork(Protocol):
         """Training loss of a prepared batch, a scalar; labels float32 [N], 1 = forged."""
 
     def part(self, device: torch.device) -> int:
-        """Images to put through the network at a time in scoring on a device."""
+        """Return images to put through the network at a time in scoring on a device."""
 
     def predict(self, network: nn.Module, images: Images, compute: Compute, precision: Precision, part: int) -> Scores:
         """Logits of uint8 images [n, H, W, 3] without gradients, float64 [n]."""
@@ -208,7 +208,7 @@ class Fit:
                     self._tick()
 
     def finish(self) -> tuple[nn.Module, Precision, FitSummary]:
-        """The network with the weights of the best validation, the precision used, and the summary."""
+        """Return the network with the weights of the best validation, the precision used, and the summary."""
         state = self.progress
         self.network.load_state_dict(self.best)
         self.network.eval()

@@ -33,7 +33,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 def learning_rate_at(
     step: int, total: int, settings: NetworkSettings, *, steps_per_pass: int = 1, drops: int = 0
 ) -> float:
-    """Learning rate of a step: a linear warm-up, then as the schedule says.
+    """Return learning rate of a step: a linear warm-up, then as the schedule says.
 
     constant: unchanged. cosine: half a cosine down to `min_learning_rate`. step: times `decay` after every
     `step_epochs` passes, never under `min_learning_rate`. plateau: times `decay` for each drop so far.

@@ -89,7 +89,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def with_defaults(settings: type[Model], **values: Any) -> type[Model]:  # noqa: ANN401 - whatever the fields hold
-    """The same settings with other defaults; ranges and descriptions stay.
+    """Return the same settings with other defaults; ranges and descriptions stay.
 
     Args:
         settings: a class of settings.

@@ -155,7 +155,7 @@ class Making:
         return write_forgeries(synthesis, out, on_progress, parts=parts, targets=targets)
 
     def _landmarks(self, part: SourcePart, on_progress: OnProgress) -> Floats:
-        """Landmarks [m, 5, 2] of the m faces that are taken, in order; NaN where no face is known."""
+        """Return landmarks [m, 5, 2] of the m faces that are taken, in order; NaN where no face is known."""
         taken = part.taken
         if self.settings.landmarks != "mtcnn":
             return np.full((len(taken), 5, 2), np.nan)

@@ -64,7 +64,7 @@ def find_landmarks(read: Callable[[int], Images], count: int, on_done: Callable[
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacedFaces:
     """Faces in their frames.
 
     Attributes:
@@ -82,7 +82,7 @@ class Placed:
         return np.asarray(OUTLINES[upper_edge] @ self.affine[:, :2] + self.affine[:, 2:])
 
 
-def place(landmarks: Floats, side: int) -> Placed:
+def fit_template(landmarks: Floats, side: int) -> PlacedFaces:
     """Lay the template over landmarks by the least-squares affine map.
 
     Args:
@@ -108,18 +108,20 @@ def place(landmarks: Floats, side: int) -> Placed:
     )
     affine = np.where(possible[:, None, None], affine, fallback)
     unit = np.where(possible, unit, np.sqrt(abs(np.linalg.det(fallback[:2]))))
-    return Placed(affine, unit, ~possible)
+    return PlacedFaces(affine, unit, ~possible)
 
 
-def soft_mask(corners: Floats, erode: Floats, feather: Floats, sigma: Floats, moves: Floats, side: int) -> Floats:
-    """Masks of convex outlines: made wavy, shrunk, then blurred at the rim.
+def soft_mask(
+    corners: Floats, erode: Floats, feather: Floats, sigma: Floats, displacement: Floats, side: int
+) -> Floats:
+    """Return masks of convex outlines: deformed, shrunk, then blurred at the rim.
 
     Args:
         corners: [N, E, 2] in pixels, clockwise as seen on the screen.
         erode: [N], how far the rim moves inwards, pixels.
         feather: [N, 2], half width of the blur's window along y and x, pixels.
         sigma: [N, 2], standard deviation of the Gaussian inside that window, pixels.
-        moves: [N, side, side, 2], where each pixel looks instead of at itself: a move (x, y) in pixels.
+        displacement: [N, side, side, 2], from each pixel to the place it is read from, (x, y) in pixels.
         side: of the frame.
 
     Returns:
@@ -127,7 +129,7 @@ def soft_mask(corners: Floats, erode: Floats, feather: Floats, sigma: Floats, mo
         pixel; 1 at the highest place.
     """
     ticks = np.arange(side) + 0.5
-    x, y = ticks[None, None, :] + moves[..., 0], ticks[None, :, None] + moves[..., 1]
+    x, y = ticks[None, None, :] + displacement[..., 0], ticks[None, :, None] + displacement[..., 1]
     depth = np.full((len(corners), side, side), -np.inf)  # beyond the outline; negative inside
     edges = np.roll(corners, -1, axis=1) - corners
     normals = np.stack([edges[..., 1], -edges[..., 0]], axis=-1) / np.linalg.norm(edges, axis=-1, keepdims=True)
@@ -142,8 +144,8 @@ def soft_mask(corners: Floats, erode: Floats, feather: Floats, sigma: Floats, mo
     return np.clip(soft / np.where(highest > 0, highest, 1.0), 0.0, 1.0)
 
 
-def wavy(field: Floats, reach: Floats, side: int) -> Floats:
-    """A smooth random move of every pixel, from one value a control point (Gaussian weights that sum to 1).
+def elastic_field(field: Floats, reach: Floats, side: int) -> Floats:
+    """Return a smooth random move of every pixel, from one value a control point (Gaussian weights that sum to 1).
 
     Args:
         field: [N, 2, G, G] in -1..1, on a grid over the frame.
@@ -161,7 +163,7 @@ def wavy(field: Floats, reach: Floats, side: int) -> Floats:
 
 
 def _windowed_gaussian(half: Floats, sigma: Floats, side: int) -> Floats:
-    """Matrices [N, side, side] that blur a column of pixels with a Gaussian cut off at +-half; rows sum to 1."""
+    """Return matrices [N, side, side] that blur a column of pixels with a Gaussian cut off at +-half; rows sum to 1."""
     from scipy.special import ndtr  # here, so that listing detectors, which reads the settings of blends, stays instant
 
     distance = (np.arange(side)[:, None] - np.arange(side))[None]

@@ -58,7 +58,7 @@ def sharpen(images: Pixels, alpha: Floats, lightness: Floats) -> Pixels:
     return np.asarray(np.clip(images * (1 - a + a * (9 + _each(lightness))) - a * around, 0, 255))
 
 
-def coarsen(images: Pixels, factor: Floats) -> Pixels:
+def downscale_upscale(images: Pixels, factor: Floats) -> Pixels:
     """Shrink by `factor` to the nearest pixels, enlarge linearly to the old size."""
     side = images.shape[-1]
     smaller = np.maximum(np.floor(side / factor), 1)[:, None]
@@ -93,7 +93,7 @@ def moved_points(points: Floats, scale: Floats, shift: Floats, side: int) -> Flo
 
 
 def _between(positions: Floats, side: int) -> Floats:
-    """Matrices [N, n, side] that read a row of pixels at places [N, n] in 0..side-1 by linear interpolation."""
+    """Return matrices [N, n, side] that read a row of pixels at places [N, n] in 0..side-1 by linear interpolation."""
     return np.maximum(0.0, 1 - abs(positions[:, :, None] - np.arange(side)))
 
 

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from forge.blending.mask import place, soft_mask, wavy
-from forge.blending.ops import brighten, coarsen, move, moved_points, sharpen, shift_hsv, shift_rgb
+from forge.blending.mask import elastic_field, fit_template, soft_mask
+from forge.blending.ops import brighten, downscale_upscale, move, moved_points, sharpen, shift_hsv, shift_rgb
 from forge.faces.faceset import Images
 
 Pixels = NDArray[np.float32]
@@ -139,7 +139,7 @@ def blend(images: Images, landmarks: Floats, seeds: Sequence[int], settings: Sel
     """
     side = images.shape[1]
     draws = _Draws(seeds)
-    face = place(landmarks, side)
+    face = fit_template(landmarks, side)
     changed = _altered(images, draws, settings)
     of_source = (draws["altered"] < 0.5)[:, None, None, None] | (settings.altered == "source")
     target = np.where(of_source, images, changed)
@@ -153,7 +153,7 @@ def blend(images: Images, landmarks: Floats, seeds: Sequence[int], settings: Sel
         erode=draws.odd("erode", *settings.kernel) / 2 * pixel.mean(1),
         feather=draws.odd("feather", *settings.kernel)[:, None] / 2 * pixel,
         sigma=draws.within("sigma", *settings.sigma)[:, None] * pixel,
-        moves=wavy(draws.field, settings.waves * face.unit, side),
+        displacement=elastic_field(draws.field, settings.waves * face.unit, side),
         side=side,
     )
     mask *= draws.one_of("ratio", settings.ratios)[:, None, None]
@@ -188,7 +188,7 @@ class _Draws:
 
 
 def _altered(images: Images, draws: _Draws, settings: SelfBlended) -> Images:
-    """The copy that is changed: colour first, then either less detail or more."""
+    """Return the copy that is changed: colour first, then either less detail or more."""
     pixels = _planes(images)
     tint = draws.within(("red", "green", "blue"), -settings.rgb_shift, settings.rgb_shift)
     pixels = shift_rgb(pixels, tint * (draws["tinted"] < settings.rgb_probability)[:, None])
@@ -203,7 +203,7 @@ def _altered(images: Images, draws: _Draws, settings: SelfBlended) -> Images:
     alpha, lightness = draws.within("alpha", *settings.sharpen), draws.within("lightness", *settings.lightness)
     factor = draws.one_of("factor", settings.downscale)
     pixels[finer] = sharpen(pixels[finer], alpha[finer], lightness[finer])
-    pixels[~finer] = coarsen(pixels[~finer], factor[~finer])
+    pixels[~finer] = downscale_upscale(pixels[~finer], factor[~finer])
     return _bytes(pixels)
 
 

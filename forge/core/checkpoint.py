@@ -48,7 +48,7 @@ def load_checkpoint(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor],
 
 
 def pack_module(prefix: str, module: torch.nn.Module) -> dict[str, Tensor]:
-    """A module's parameters and buffers under `prefix.`."""
+    """Return a module's parameters and buffers under `prefix.`."""
     return {f"{prefix}.{name}": tensor for name, tensor in module.state_dict().items()}
 
 
@@ -71,7 +71,7 @@ def unpack_module(prefix: str, module: torch.nn.Module, tensors: Mapping[str, Te
 
 
 def pack_optimizer(prefix: str, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The per-parameter tensors of an optimizer (moments, step counts) under `prefix.`."""
+    """Return the per-parameter tensors of an optimizer (moments, step counts) under `prefix.`."""
     return {
         f"{prefix}.{index}.{name}": torch.as_tensor(value)
         for index, values in optimizer.state_dict()["state"].items()

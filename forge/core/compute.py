@@ -102,7 +102,7 @@ class Compute:
             products.allow_tf32, convolutions.allow_tf32 = before
 
     def decide(self, execution: Execution) -> Precision:
-        """The precision of a network's training: what was asked for, else by rule; never by a measurement.
+        """Return the precision of a network's training: what was asked for, else by rule; never by a measurement.
 
         Args:
             execution: how the network is computed, by the shipped table.
@@ -142,7 +142,7 @@ def default_threads() -> int:
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
+    """Return processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

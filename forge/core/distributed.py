@@ -54,7 +54,7 @@ class ProcessGroup:
         return self.rank == 0
 
     def share(self, batch: int) -> slice:
-        """The part of a batch that this process computes.
+        """Return the part of a batch that this process computes.
 
         Raises:
             InputError: the batch cannot be divided evenly.

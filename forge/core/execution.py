@@ -29,7 +29,7 @@ class Execution(BaseModel):
 
 @cache
 def execution_table() -> dict[Kind, dict[str, Execution]]:
-    """The shipped table, `forge/execution.yaml`: kind of network -> name -> how it runs."""
+    """Return the shipped table, `forge/execution.yaml`: kind of network -> name -> how it runs."""
     raw = yaml.safe_load(files("forge").joinpath("execution.yaml").read_text(encoding="utf-8"))
     return {kind: {name: Execution(**entry) for name, entry in entries.items()} for kind, entries in raw.items()}
 

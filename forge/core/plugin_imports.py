@@ -36,7 +36,7 @@ def imported_beside(path: Path) -> dict[str, Path]:
 
 
 def _modules_beside(path: Path) -> dict[str, list[Path]]:
-    """Top-level names that a plug-in or its helpers import from beside it -> their files."""
+    """Return top-level names that a plug-in or its helpers import from beside it -> their files."""
     files_by_name: dict[str, list[Path]] = {}
     waiting, read = [path], {path}
     while waiting:
@@ -50,7 +50,7 @@ def _modules_beside(path: Path) -> dict[str, list[Path]]:
 
 
 def _imported(tree: ast.AST) -> set[str]:
-    """Top-level packages that any line of a file imports."""
+    """Return top-level packages that any line of a file imports."""
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -61,7 +61,7 @@ def _imported(tree: ast.AST) -> set[str]:
 
 
 def _files_of(name: str, folder: Path) -> list[Path]:
-    """The files beside a plug-in that importing a name may run, in Python's own order of precedence."""
+    """Return the files beside a plug-in that importing a name may run, in Python's own order of precedence."""
     package, module = folder / name, folder / f"{name}.py"
     if (package / "__init__.py").is_file():
         return sorted(package.rglob("*.py"))
@@ -176,7 +176,7 @@ def _is_importable(package: str, folder: Path) -> bool:
 
 
 def classes_in(path: Path) -> list[str]:
-    """Names of the public classes of a Python file, which is read and not run.
+    """Return names of the public classes of a Python file, which is read and not run.
 
     Raises:
         SyntaxError, ValueError: it is not Python.

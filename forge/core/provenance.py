@@ -15,7 +15,7 @@ _EXIF_DESCRIPTION, _EXIF_SOFTWARE = 0x010E, 0x0131
 
 
 def origin(generator: str, weights_sha256: str = "", *, moment: str = "") -> str:
-    """The sentences that tell what forged pictures are.
+    """Return the sentences that tell what forged pictures are.
 
     Args:
         generator: its name.

@@ -68,11 +68,11 @@ class Registry:
     option: str = ""
 
     def names(self) -> list[str]:
-        """All names, built-in and installed, sorted."""
+        """Return all names, built-in and installed, sorted."""
         return sorted({*self.entries, *(point.name for point in entry_points(group=self.group))})
 
     def target(self, name: str) -> str:
-        """The "module:attribute" behind a name.
+        """Return the "module:attribute" behind a name.
 
         Raises:
             UnknownNameError: nothing has this name; carries the nearest names.
@@ -154,7 +154,7 @@ def load_from_file(kind: str, reference: str) -> Any:  # noqa: ANN401 - whatever
 
 
 def _its_classes(path: Path) -> str:
-    """The end of a sentence on a file: what to give instead. The file is read, not run."""
+    """Return the end of a sentence on a file: what to give instead. The file is read, not run."""
     try:
         classes = classes_in(path)
     except OSError:
@@ -181,7 +181,7 @@ def _check_imports(path: Path, attribute: str, kind: str, reference: str) -> Non
 
 
 def code_files(reference: str) -> dict[str, Path]:
-    """The Python files behind "path/to/file.py:Attribute": the file itself and those beside it that it imports.
+    """Return the Python files behind "path/to/file.py:Attribute": the file itself and those beside it that it imports.
 
     Returns:
         Name -> file: "code", and "code helper.py" for a file beside it.
@@ -216,7 +216,7 @@ def was_loaded(reference: str) -> bool:
 
 
 def _file_and_module(reference: str) -> tuple[Path, str]:
-    """The file of a reference and the module name it gets here."""
+    """Return the file of a reference and the module name it gets here."""
     path = _resolved(reference.rpartition(":")[0])
     return path, f"bench_plugin_{path.stem}_{hashlib.sha256(bytes(path)).hexdigest()[:8]}"
 

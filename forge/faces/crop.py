@@ -49,7 +49,7 @@ class FaceCrop:
     most_outside: float = 0.15
 
     def describe(self) -> dict[str, Any]:
-        """JSON values for the card."""
+        """Return JSON values for the card."""
         return {"detector": "MTCNN of facenet-pytorch", "margin": _MARGIN, **asdict(self)}
 
     @property
@@ -103,7 +103,7 @@ class FaceFinder:
         return np.asarray(canvas)
 
     def _detect(self, canvases: NDArray[np.uint8]) -> list[tuple[NDArray[np.float64], Landmarks] | None]:
-        """Boxes [n, 4] and landmarks [n, 5, 2] of the faces above the threshold, photo by photo."""
+        """Return boxes [n, 4] and landmarks [n, 5, 2] of the faces above the threshold, photo by photo."""
         faces_by_image: list[tuple[NDArray[np.float64], Landmarks] | None] = []
         for faces in self._candidates(canvases):
             sure = [(box, points) for box, chance, points in faces if chance >= self.crop.threshold]
@@ -115,7 +115,7 @@ class FaceFinder:
         return faces_by_image
 
     def _candidates(self, canvases: NDArray[np.uint8]) -> list[list[tuple[Any, float, Any]]]:
-        """Box, probability and landmarks of every candidate, photo by photo, in pixels of the canvas."""
+        """Return the box, probability and landmarks of every candidate, photo by photo, in pixels of the canvas."""
         try:
             detections = self._network.detect(canvases, landmarks=True)
         except (RuntimeError, IndexError, ValueError):
@@ -130,7 +130,7 @@ class FaceFinder:
 
 
 def _main_face(boxes: NDArray[np.float64], points: Landmarks, image: Image.Image, scale: float) -> Landmarks:
-    """The landmarks of the face that is large and in the middle: largest side less distance from the centre."""
+    """Return the landmarks of the face that is large and in the middle: largest side less distance from the centre."""
     side = np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2 - np.array(image.size) / scale / 2
     best = int(np.argmax(side - np.hypot(*centre.T)))
@@ -193,7 +193,7 @@ def similarity(template: Landmarks, landmarks: Landmarks) -> tuple[complex, comp
 
 
 def _outside(a: complex, b: complex, size: tuple[int, int]) -> float:
-    """Fraction of the output square that lies outside a photo of this size, on a 32 x 32 grid."""
+    """Return the fraction of the output square that lies outside a photo of this size, on a 32 x 32 grid."""
     ticks = (np.arange(32) + 0.5) / 32
     points = a * (ticks[None, :] + 1j * ticks[:, None]) + b
     inside = (points.real >= 0) & (points.real <= size[0]) & (points.imag >= 0) & (points.imag <= size[1])
@@ -201,7 +201,7 @@ def _outside(a: complex, b: complex, size: tuple[int, int]) -> float:
 
 
 def _padded(image: Image.Image, a: complex, b: complex) -> tuple[Image.Image, int, int]:
-    """The part of a photo that the output square needs, mirrored beyond its edges, and where it begins."""
+    """Return the part of a photo that the output square needs, mirrored beyond its edges, and where it begins."""
     corners = np.array([a * corner + b for corner in (0, 1, 1j, 1 + 1j)])
     left, top = (math.floor(axis.min()) - 3 for axis in (corners.real, corners.imag))
     right, bottom = (math.ceil(axis.max()) + 3 for axis in (corners.real, corners.imag))

@@ -165,7 +165,7 @@ def _shrink(grey: NDArray[np.float32], height: int, width: int) -> NDArray[np.fl
 
 @functools.cache
 def _averaging(size: int, cells: int) -> NDArray[np.float32]:
-    """Matrix [cells, size] that averages pixels over equal cells, weighing by overlap."""
+    """Return the matrix [cells, size] that averages pixels over equal cells, weighing by overlap."""
     edges = np.linspace(0, size, cells + 1)
     pixel = np.arange(size)
     overlap = np.minimum(pixel + 1, edges[1:, None]) - np.maximum(pixel, edges[:-1, None])

@@ -79,7 +79,7 @@ class Card(BaseModel):
     digest: str  # of contents: resolution, pixels, rows and masks; independent of file format versions
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values for card.json; a set without masks says nothing of them, as before there were any."""
+        """Return JSON values for card.json; a set without masks says nothing of them, as before there were any."""
         return self.model_dump(mode="json", exclude=None if self.masks else {"masks"})
 
 
@@ -116,7 +116,7 @@ class FaceView:
         return self.faces.table.iloc[self.index]
 
     def head(self, count: int | None) -> FaceView:
-        """The first `count` images (all when None or fewer)."""
+        """Return the first `count` images (all when None or fewer)."""
         return self if count is None else FaceView(self.faces, self.index[:count])
 
     def sample(self, count: int, seed: int) -> FaceView:
@@ -255,7 +255,7 @@ class FaceSet:
     def _gather(
         self, shards: Sequence[NDArray[np.uint8]], index: Sequence[int] | Indices, shape: tuple[int, ...]
     ) -> NDArray[np.uint8]:
-        """Entries of shards, each of this shape, at positions of the whole set."""
+        """Return entries of shards, each of this shape, at positions of the whole set."""
         wanted = np.asarray(index, dtype=np.int64)
         if wanted.size and (wanted.min() < 0 or wanted.max() >= len(self)):
             raise IndexError(f"positions must be 0..{len(self) - 1}")
@@ -267,7 +267,7 @@ class FaceSet:
         return out
 
     def view(self, split: str | None = None) -> FaceView:
-        """The images of one split, or all.
+        """Return the images of one split, or all.
 
         Raises:
             InputError: the split has no images.
@@ -303,7 +303,7 @@ class FaceSet:
 
 
 def mask_file(number: int) -> str:
-    """The file of the masks that belong to a shard of images."""
+    """Return the file of the masks that belong to a shard of images."""
     return f"masks-{number:05d}.npy"
 
 
@@ -321,7 +321,7 @@ def contents_digest(resolution: int, pixels: str, rows: str, masks: str | None =
 
 
 def row_line(row: Mapping[str, Any]) -> bytes:
-    """A table row as a line of canonical JSON without its nulls, of which the set's digest is made."""
+    """Return a table row as a line of canonical JSON without its nulls, of which the set's digest is made."""
     return (canonical_json({key: value for key, value in row.items() if value is not None}) + "\n").encode()
 
 

@@ -18,7 +18,7 @@ class Readable(Protocol):
     """Images that can be read by position."""
 
     def read(self, positions: Indices | None = None) -> Images:
-        """Images uint8 [n, H, W, 3] at these positions; all by default."""
+        """Return images uint8 [n, H, W, 3] at these positions; all by default."""
 
 
 class PixelFeed:
@@ -43,7 +43,7 @@ class PixelFeed:
         return self._pixels is not None
 
     def take(self, positions: Indices, upcoming: Callable[[], Indices] | None = None) -> Tensor:
-        """Images at these positions.
+        """Return images at these positions.
 
         Args:
             positions: int64 [n].

@@ -33,7 +33,7 @@ class Faces(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, positions: slice | Indices | None = None) -> Images:
-        """Images as uint8 [n, H, H, 3]."""
+        """Return images as uint8 [n, H, H, 3]."""
 
     @property
     def rows(self) -> pd.DataFrame:
@@ -52,7 +52,7 @@ class LatentPart:
     split: str
 
     def row(self, number: int) -> dict[str, Any]:
-        """The number, from which the latent follows."""
+        """Return the number, from which the latent follows."""
         return {"latent_index": number}
 
 
@@ -76,7 +76,7 @@ class Latents:
         _check_counts(self.counts)
 
     def parts(self) -> list[LatentPart]:
-        """The splits."""
+        """Return the splits."""
         return [LatentPart(split) for split in self.counts]
 
 
@@ -112,11 +112,11 @@ class SourcePart:
         return numbers // len(self.order)
 
     def read(self, numbers: Indices) -> Images:
-        """The faces from which these images are made, uint8 [n, H, H, 3]."""
+        """Return the faces from which these images are made, uint8 [n, H, H, 3]."""
         return self.faces.read(self.order[self.face_of(numbers)])
 
     def row(self, number: int) -> dict[str, Any]:
-        """The row of the face, with its id as `made_from`."""
+        """Return the row of the face, with its id as `made_from`."""
         count = len(self.order)
         return {**self.rows[number % count], "made_from": self.rows[number % count]["id"], "copy": number // count}
 
@@ -149,7 +149,7 @@ class Sources:
             raise InputError(f"split {quoted(empty[0])} has no real faces to blend; prepare more photos")
 
     def parts(self) -> list[SourcePart]:
-        """The splits, each with its faces in order."""
+        """Return the splits, each with its faces in order."""
         return [self._part(split, count) for split, count in self.counts.items()]
 
     def _part(self, split: str, count: int) -> SourcePart:

@@ -306,7 +306,7 @@ def _decide(
 
 
 def _exact(digests: Sequence[bytes]) -> tuple[Numbers, Numbers]:
-    """Pairs (first, later) of the same bytes [m, 2], and for each image the first one with its bytes [n]."""
+    """Return pairs (first, later) of the same bytes [m, 2], and for each image the first one with its bytes [n]."""
     positions: dict[bytes, int] = {}
     first = np.array([positions.setdefault(digest, i) for i, digest in enumerate(digests)], np.int64)
     later = np.flatnonzero(first < np.arange(len(first)))

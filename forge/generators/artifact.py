@@ -108,11 +108,11 @@ class TrainedGenerator:
         return network.eval().requires_grad_(False)
 
     def generator(self, *, averaged: bool = True, device: str = "cpu") -> nn.Module:
-        """The generator in evaluation mode, with averaged or raw weights."""
+        """Return the generator in evaluation mode, with averaged or raw weights."""
         return self._network("averaged" if averaged else "raw", self.architecture.generator(), device)
 
     def discriminator(self, *, device: str = "cpu") -> nn.Module:
-        """The discriminator it was trained against, in evaluation mode."""
+        """Return the discriminator it was trained against, in evaluation mode."""
         return self._network("discriminator", self.architecture.discriminator(), device)
 
 

@@ -94,15 +94,15 @@ class Architecture(ABC):
 
     @abstractmethod
     def generator(self) -> nn.Module:
-        """A fresh generator: latents [N, L] (and labels) to images [N, 3, H, W], about -1..1."""
+        """Return a fresh generator: latents [N, L] (and labels) to images [N, 3, H, W], about -1..1."""
 
     @abstractmethod
     def discriminator(self) -> nn.Module:
-        """A fresh discriminator: images [N, 3, H, W] in -1..1 (and labels) to logits [N], high for real."""
+        """Return a fresh discriminator: images [N, 3, H, W] in -1..1 (and labels) to logits [N], high for real."""
 
     @abstractmethod
     def latents(self, count: int, device: torch.device) -> Tensor:
-        """Random latents [count, L] from torch's current random state."""
+        """Return random latents [count, L] from torch's current random state."""
 
 
 def _no_discriminator(self: Architecture) -> nn.Module:

@@ -46,7 +46,7 @@ def initialise(module: nn.Module) -> None:
 
 
 def doubling(inputs: int, outputs: int, upsample: Upsampler, *, bias: bool) -> nn.Module:
-    """A layer that maps [N, inputs, H, W] to [N, outputs, 2 H, 2 W]."""
+    """Return a layer that maps [N, inputs, H, W] to [N, outputs, 2 H, 2 W]."""
     if upsample == "transposed":
         return nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=bias)
     if upsample == "pixelshuffle":
@@ -102,7 +102,7 @@ class Discriminator(nn.Module):
             self.apply(initialise)
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """Activations after each block, from fine to coarse."""
+        """Return activations after each block, from fine to coarse."""
         activations = []
         for block in self.blocks:
             images = leaky_relu(block(images), 0.2)
@@ -128,15 +128,15 @@ class DCGAN(Architecture):
     settings: DCGANSettings
 
     def generator(self) -> nn.Module:
-        """A fresh generator."""
+        """Return a fresh generator."""
         chosen = self.settings
         return Generator(chosen.latent, chosen.generator_width, self.resolution, chosen.upsample, self.classes)
 
     def discriminator(self) -> nn.Module:
-        """A fresh discriminator."""
+        """Return a fresh discriminator."""
         chosen = self.settings
         return Discriminator(chosen.discriminator_width, chosen.discriminator_norm, self.resolution, self.classes)
 
     def latents(self, count: int, device: torch.device) -> Tensor:
-        """Standard normal latents [count, latent]."""
+        """Return standard normal latents [count, latent]."""
         return torch.randn(count, self.settings.latent, device=device)

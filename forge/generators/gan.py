@@ -60,7 +60,7 @@ class Discriminator(nn.Module):
         self.layers = nn.Sequential(*dense(widths, norm=False, limited=settings.spectral, slope=0.2))
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """Activations [N, width] after each hidden layer."""
+        """Return activations [N, width] after each hidden layer."""
         activations, values = [], (images.mean(1) if self.grey else images).flatten(1)
         for layer in self.layers[:-1]:
             values = layer(values)
@@ -83,13 +83,13 @@ class GAN(Architecture):
     settings: GANSettings
 
     def generator(self) -> nn.Module:
-        """A fresh generator."""
+        """Return a fresh generator."""
         return Generator(self.settings, self.resolution)
 
     def discriminator(self) -> nn.Module:
-        """A fresh discriminator."""
+        """Return a fresh discriminator."""
         return Discriminator(self.settings, self.resolution)
 
     def latents(self, count: int, device: torch.device) -> Tensor:
-        """Standard normal latents [count, latent]."""
+        """Return standard normal latents [count, latent]."""
         return torch.randn(count, self.settings.latent, device=device)

@@ -85,7 +85,7 @@ class Condition:
         return np.stack(columns, axis=1).astype(np.int64)
 
     def decode(self, codes: Codes) -> list[dict[str, str]]:
-        """Codes int64 [N, C] to one mapping column -> value per image."""
+        """Return codes int64 [N, C] to one mapping column -> value per image."""
         return [
             {name: values[code] for (name, values), code in zip(self.values.items(), row, strict=True)} for row in codes
         ]
@@ -110,7 +110,7 @@ class Condition:
         return np.stack([rng.choice(len(share), count, p=share) for share in chances], axis=1).astype(np.int64)
 
     def chances(self, mix: Mix) -> list[NDArray[np.float64]]:
-        """The probability of each value, column by column; see `draw`."""
+        """Return the probability of each value, column by column; see `draw`."""
         if mix == "uniform":
             return [np.full(size, 1 / size) for size in self.classes]
         chances = {name: np.array(share) / sum(share) for name, share in self.shares.items()}
@@ -144,7 +144,7 @@ class Condition:
 
 
 def _common(view: FaceView) -> str:
-    """The first label column whose values are few and all frequent."""
+    """Return the first label column whose values are few and all frequent."""
     known = view.faces.card.attributes
     for column in known:
         shares = view.rows[column].value_counts(normalize=True)

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 
 def spectral(layer: nn.Module, wanted: bool) -> nn.Module:
-    """The layer with its weights divided by their largest singular value (Miyato et al. 2018), if wanted."""
+    """Return the layer with its weights divided by their largest singular value (Miyato et al. 2018), if wanted."""
     return nn.utils.spectral_norm(layer) if wanted else layer
 
 

@@ -60,7 +60,7 @@ def closest(faces: Images, training: Iterable[Images], *, search: Search = neare
 
 
 def _copies(faces: Images) -> NDArray[np.float32]:
-    """Small copies float32 [n, D], grey levels around 0."""
+    """Return small copies float32 [n, D], grey levels around 0."""
     parts = []
     for start in range(0, len(faces), _AT_ONCE):
         images = torch.from_numpy(faces[start : start + _AT_ONCE]).permute(0, 3, 1, 2).float()

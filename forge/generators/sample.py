@@ -60,7 +60,7 @@ def forge_block(
 
 
 def block_codes(trained: TrainedGenerator, mix: Mix, *, seed: int, split: str, block: int) -> Codes | None:
-    """The labels of one block, int64 [64, C]; None where the generator is not conditional."""
+    """Return the labels of one block, int64 [64, C]; None where the generator is not conditional."""
     if trained.condition is None:
         return None
     source = np.random.default_rng(derive_seed(seed, "labels", split, block))

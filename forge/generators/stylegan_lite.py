@@ -51,7 +51,7 @@ class StyleGANSettings(NetworkSettings):
 
 
 def channel_table(settings: StyleGANSettings, resolution: int, scale: float = 1.0) -> dict[int, int]:
-    """Channels of every resolution from 4 up."""
+    """Return channels of every resolution from 4 up."""
     sizes = [2**i for i in range(2, int(math.log2(resolution)) + 1)]
     counts = [min(settings.channels_max, max(settings.channels_min, settings.channels_base // size)) for size in sizes]
     return {size: max(4, round(count * scale / 4) * 4) for size, count in zip(sizes, counts, strict=True)}
@@ -267,7 +267,7 @@ class Discriminator(nn.Module):
                 spectral(module, True)
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """Activations after each block, from fine to coarse."""
+        """Return activations after each block, from fine to coarse."""
         activations = [leaky_relu(self.entry(images), 0.2)]
         for block in self.blocks:
             activations.append(block(activations[-1]))
@@ -299,13 +299,13 @@ class StyleGANLite(Architecture):
     settings: StyleGANSettings
 
     def generator(self) -> nn.Module:
-        """A fresh generator."""
+        """Return a fresh generator."""
         return Generator(self.settings, self.resolution, self.classes)
 
     def discriminator(self) -> nn.Module:
-        """A fresh discriminator."""
+        """Return a fresh discriminator."""
         return Discriminator(self.settings, self.resolution, self.classes)
 
     def latents(self, count: int, device: torch.device) -> Tensor:
-        """Standard normal latents [count, latent]."""
+        """Return standard normal latents [count, latent]."""
         return torch.randn(count, self.settings.latent, device=device)

@@ -47,7 +47,7 @@ class Painter:
         self.network = trained.generator()
 
     def latents(self, count: int, picture: str) -> Tensor:
-        """Random latents [count, L]."""
+        """Return random latents [count, L]."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self.seed, "picture", picture))
             return self.trained.architecture.latents(count, torch.device("cpu"))
@@ -123,7 +123,7 @@ def slerp(start: Tensor, end: Tensor, share: float) -> Tensor:
 
 
 def closed_walk(points: Sequence[Tensor], steps: int) -> Tensor:
-    """A walk past latents, in equal steps, that ends one step before it began.
+    """Return a walk past latents, in equal steps, that ends one step before it began.
 
     Args:
         points: latents [N, L] to pass; each of the N walks for itself, starting at its first point.
@@ -141,7 +141,7 @@ def closed_walk(points: Sequence[Tensor], steps: int) -> Tensor:
 
 
 def walk(painter: Painter) -> Images:
-    """Frames uint8 [80, H, W, 3] of a closed walk, six faces side by side (fewer where they are large)."""
+    """Return frames uint8 [80, H, W, 3] of a closed walk, six faces side by side (fewer where they are large)."""
     count = max(2, min(6, 384 // painter.trained.card.resolution))
     way = closed_walk(painter.latents(count * POINTS, "walk").chunk(POINTS), FRAMES)
     codes = painter.labels(count)
@@ -159,7 +159,7 @@ def interpolations(painter: Painter, *, rows: int = 3, steps: int = COLUMNS) -> 
 
 
 def truncation(painter: Painter) -> Image.Image:
-    """Rows of the same latents, from the mean face (0) to no truncation (1)."""
+    """Return rows of the same latents, from the mean face (0) to no truncation (1)."""
     latents, codes = painter.latents(COLUMNS, "truncation"), painter.labels(COLUMNS)
     faces = np.concatenate([painter.faces(latents, codes, truncation=level) for level in LEVELS])
     labels = [f"{level:g}" for level in LEVELS]
@@ -167,7 +167,7 @@ def truncation(painter: Painter) -> Image.Image:
 
 
 def training_folder(trained: TrainedGenerator) -> Path:
-    """The directory of its whole training: its own, or for a snapshot the one that holds it."""
+    """Return the directory of its whole training: its own, or for a snapshot the one that holds it."""
     path = trained.path.resolve()
     return path.parents[1] if path.parent.name == "snapshots" else path
 
@@ -184,7 +184,7 @@ def moments(trained: TrainedGenerator) -> list[tuple[float, Images]]:
 
 
 def filmstrip(training: Sequence[tuple[float, Images]]) -> Image.Image:
-    """The same latents (rows) through the training (columns); `training` as `moments` gives it, not empty."""
+    """Return the same latents (rows) through the training (columns); `training` as `moments` gives it, not empty."""
     faces = np.stack([grid_faces[:FILMED] for _, grid_faces in training], axis=1)
     titles = [f"{kimg:g}k" for kimg, _ in training]
     return sheet(faces.reshape(-1, *faces.shape[2:]), columns=len(training), caption="images shown", titles=titles)

@@ -34,7 +34,7 @@ class Share(Result):
 
     @classmethod
     def of(cls, hits: int, n: int) -> Share:
-        """The share of `hits` among `n` images (at least one)."""
+        """Return the share of `hits` among `n` images (at least one)."""
         interval = binomtest(hits, n).proportion_ci(0.95, method="wilson")
         return cls(hits=hits, n=n, value=hits / n, low=float(interval.low), high=float(interval.high))
 
@@ -88,6 +88,6 @@ def check_features(sets: Mapping[str, NDArray[Any]], *, min_images: int = MIN_IM
 
 
 def luminance(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Grey images [n, H, W] in 0..1 of RGB images [n, H, W, 3], with the weights of ITU-R BT.601."""
+    """Return grey images [n, H, W] in 0..1 of RGB images [n, H, W, 3], with the weights of ITU-R BT.601."""
     weights = np.array([0.299, 0.587, 0.114], np.float32) / 255
     return np.asarray(images.astype(np.float32) @ weights, np.float32)

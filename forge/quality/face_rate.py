@@ -29,7 +29,7 @@ class FaceRate(Result):
 
 
 def face_rate(images: Images, *, n: int = 256, seed: int = 0) -> FaceRate:
-    """Share of images in which MTCNN finds a face with probability >= 0.9, and >= 0.95.
+    """Return the share of images in which MTCNN finds a face with probability >= 0.9, and >= 0.95.
 
     Args:
         images: uint8 [n, H, H, 3].
@@ -66,7 +66,7 @@ class FaceRateMetric(QualityMetric):
         return face_rate(sides.candidate, n=sides.face_n, seed=sides.seed)
 
     def rows(self, ours: FaceRate, floor: FaceRate, n: int) -> list[Row]:
-        """The share at each certainty."""
+        """Return the share at each certainty."""
         return [
             Row(name, rate.value, held_out.value, "higher", rate.n)
             for name, rate, held_out in (

@@ -78,7 +78,7 @@ def extractor() -> Extractor:
 
 @torch.no_grad()
 def extract(images: Images, *, device: str = "cpu") -> NDArray[np.float32]:
-    """Features of images, always computed in fp32.
+    """Return features of images, always computed in fp32.
 
     Args:
         images: uint8 [n, H, H, 3].

@@ -61,7 +61,7 @@ def _block_sums(x: NDArray[np.float64], y: NDArray[np.float64], *, distinct: boo
 
 
 def _mmd(sums: tuple[NDArray[np.float64], ...], sizes: tuple[NDArray[np.int64], ...], kept: NDArray[np.bool_]) -> float:
-    """Unbiased squared MMD of the blocks that are kept."""
+    """Return the unbiased squared MMD of the blocks that are kept."""
     within_a, within_b, across = (block[np.ix_(kept, kept)].sum() for block in sums)
     n, m = (int(size[kept].sum()) for size in sizes)
     return float(within_a / (n * (n - 1)) + within_b / (m * (m - 1)) - 2 * across / (n * m))
@@ -108,7 +108,7 @@ class FrechetMetric(QualityMetric):
         return frechet_distance(sides.features, sides.reference_features)
 
     def rows(self, ours: float, floor: float, n: int) -> list[Row]:
-        """The distance."""
+        """Return the distance."""
         return [Row("Fréchet, random features", ours, floor, "lower", n)]
 
 
@@ -123,5 +123,5 @@ class KernelMetric(QualityMetric):
         return kernel_distance(sides.features, sides.reference_features, seed=sides.seed)
 
     def rows(self, ours: KernelDistance, floor: KernelDistance, n: int) -> list[Row]:
-        """The distance times 1000."""
+        """Return the distance times 1000."""
         return [Row("kernel distance x 1000, random features", 1000 * ours.value, 1000 * floor.value, "lower", n)]

@@ -75,7 +75,7 @@ class Comparison(Result):
     floor: Quality
 
     def rows(self) -> list[Row]:
-        """The metrics, for people: our own, then those of plug-ins."""
+        """Return the metrics, for people: our own, then those of plug-ins."""
         ours, real = self.forged, self.floor
         rows = [
             row
@@ -237,7 +237,7 @@ def compare(
 
 
 def common_n(n: int, **sets: Images) -> int:
-    """The largest number of images up to n that every set has.
+    """Return the largest number of images up to n that every set has.
 
     Raises:
         InputError: unusable images, or n below 16.

@@ -79,7 +79,7 @@ def ms_ssim(a: Images, b: Images, *, device: str = "cpu") -> NDArray[np.float64]
 
 
 def _ssim(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean SSIM and its mean contrast-structure part of grey images [n, 1, H, W] in 0..1, each [n]."""
+    """Return the mean SSIM and its mean contrast-structure part of grey images [n, 1, H, W] in 0..1, each [n]."""
     ticks = torch.arange(WINDOW, dtype=torch.float32, device=x.device) - WINDOW // 2
     window = torch.exp(-(ticks**2) / (2 * SIGMA**2))
     window = (window / window.sum()).view(1, 1, 1, WINDOW)
@@ -93,7 +93,7 @@ def _ssim(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def diversity(images: Images, *, pairs: int = 1000, seed: int = 0, device: str = "cpu") -> Diversity:
-    """Mean MS-SSIM over random pairs of different images of one set.
+    """Return the mean MS-SSIM over random pairs of different images of one set.
 
     Args:
         images: uint8 [n, H, H, 3].
@@ -129,7 +129,7 @@ class DiversityMetric(QualityMetric):
         return diversity(sides.candidate, seed=sides.seed, device=sides.device)
 
     def rows(self, ours: Diversity, floor: Diversity, n: int) -> list[Row]:
-        """The mean over the pairs."""
+        """Return the mean over the pairs."""
         return [Row("MS-SSIM within the set", ours.mean, floor.mean, "as the floor", n)]
 
 

@@ -53,7 +53,7 @@ class Memorisation(Result):
 
 
 def nearest(queries: Features, points: Features, *, k: int = 1) -> tuple[NDArray[np.int64], Distances]:
-    """The k nearest points of each query, e.g. training faces to show beside forged ones.
+    """Return the k nearest points of each query, e.g. training faces to show beside forged ones.
 
     Args:
         queries: [n, D].
@@ -74,13 +74,13 @@ def nearest(queries: Features, points: Features, *, k: int = 1) -> tuple[NDArray
 
 
 def _reach(points: Features, k: int) -> Distances:
-    """Distance of each point to its k-th neighbour other than itself, [n]."""
+    """Return the distance of each point to its k-th neighbour other than itself, [n]."""
     distance, _ = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(points).kneighbors()
     return np.asarray(distance[:, -1], np.float64)
 
 
 def neighbourhood(candidate: Features, reference: Features, *, k: int = K) -> Neighbourhood:
-    """Precision, recall, density and coverage; all are 0..1 but density. Compare at equal n and k only.
+    """Return precision, recall, density and coverage; all are 0..1 but density. Compare at equal n and k only.
 
     Args:
         candidate: [n, D].
@@ -221,6 +221,6 @@ class MemorisationMetric(QualityMetric):
         return memorisation(sides.features, sides.training_features, held_out=sides.held_out_features, seed=sides.seed)
 
     def rows(self, ours: Memorisation, floor: Memorisation, n: int) -> list[Row]:
-        """The share of authentic images, and where held-out images were given the test of copying."""
+        """Return the share of authentic images, and where held-out images were given the test of copying."""
         rows = [Row("authentic (AuthPct)", ours.authentic.value, floor.authentic.value, "as the floor", n)]
         return rows + ([] if ours.c_t is None else [Row("copying C_T, z", ours.c_t, 0.0, "as the floor", n)])

@@ -76,7 +76,7 @@ def measure_set(forged: FaceSet, real: FaceSet, ask: Ask, *, floor: Quality | No
 
 
 def sides(real: FaceSet) -> tuple[FaceView, FaceView]:
-    """The reference (split `forge`) and the held-out images (all other splits) of a real set.
+    """Return the reference (split `forge`) and the held-out images (all other splits) of a real set.
 
     Raises:
         InputError: one of them is empty.

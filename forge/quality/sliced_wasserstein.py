@@ -44,7 +44,7 @@ def sliced_wasserstein(
     directions: int = 512,
     smallest: int = 16,
 ) -> SlicedWasserstein:
-    """Mean L1 distance between sorted projections of 7 x 7 x 3 patches, times 1000.
+    """Return the mean L1 distance between sorted projections of 7 x 7 x 3 patches, times 1000.
 
     Args:
         candidate: uint8 [n, H, H, 3].
@@ -83,7 +83,7 @@ def sliced_wasserstein(
 
 
 def _mean_distance(a: Floats, b: Floats, axes: Floats) -> float:
-    """Mean Wasserstein-1 distance of the projections of [m, 147] descriptors on [k, 147] directions.
+    """Return the mean Wasserstein-1 distance of the projections of [m, 147] descriptors on [k, 147] directions.
 
     The mean difference of sorted values is the area between the distribution functions. Counting in 65,536 cells gives
     it several times as fast as sorting; rounding averages out (on faces the mean agreed to six digits).
@@ -141,13 +141,13 @@ def _smooth(images: Floats, axis: int) -> Floats:
 
 
 def shrink(images: Floats) -> Floats:
-    """The next level of the Gaussian pyramid: [n, H, H, 3] to [n, H/2, H/2, 3] (Burt and Adelson 1983)."""
+    """Return the next level of the Gaussian pyramid: [n, H, H, 3] to [n, H/2, H/2, 3] (Burt and Adelson 1983)."""
     rows = _smooth(images, 1)[:, ::2]
     return _smooth(rows, 2)[:, :, ::2]
 
 
 def enlarge(images: Floats) -> Floats:
-    """A level of the Gaussian pyramid brought back to twice its size: zeros between, smoothed, times four."""
+    """Return a level of the Gaussian pyramid brought back to twice its size: zeros between, smoothed, times four."""
     n, h, w, c = images.shape
     rows = np.zeros((n, 2 * h, w, c), np.float32)
     rows[:, ::2] = images
@@ -168,5 +168,5 @@ class SlicedWassersteinMetric(QualityMetric):
         return sliced_wasserstein(sides.candidate, sides.reference, seed=sides.seed)
 
     def rows(self, ours: SlicedWasserstein, floor: SlicedWasserstein, n: int) -> list[Row]:
-        """The mean over the levels."""
+        """Return the mean over the levels."""
         return [Row("sliced Wasserstein x 1000", ours.mean, floor.mean, "lower", n)]

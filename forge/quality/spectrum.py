@@ -32,7 +32,7 @@ class Spectrum(Result):
 
 
 def azimuthal_profile(images: Images) -> tuple[Profile, Profile]:
-    """Mean power at each distance from the spectrum's centre, averaged over images and directions.
+    """Return the mean power at each distance from the spectrum's centre, averaged over images and directions.
 
     Each grey image loses its mean and is multiplied by a Kaiser window (beta 8); white noise of variance v has the flat
     spectrum v.
@@ -90,5 +90,5 @@ class SpectrumMetric(QualityMetric):
         return spectrum_distance(sides.candidate, sides.reference)
 
     def rows(self, ours: Spectrum, floor: Spectrum, n: int) -> list[Row]:
-        """The distance."""
+        """Return the distance."""
         return [Row("spectrum, log10 difference", ours.distance, floor.distance, "lower", n)]

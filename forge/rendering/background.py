@@ -11,13 +11,13 @@ _GRID = 40  # backgrounds are painted this small and enlarged: cheap, and out of
 
 
 def _palette(rng: np.random.Generator, saturation: float = 0.25) -> Array:
-    """A random linear colour [3, 1, 1]: log-normal brightness, moderate saturation."""
+    """Return a random linear colour [3, 1, 1]: log-normal brightness, moderate saturation."""
     tone = 0.28 * np.exp(rng.normal(0, 0.6))
     return colour(tone * np.exp(rng.normal(0, saturation, 3)))
 
 
 def _room(rng: np.random.Generator, x: Array, y: Array) -> Array:
-    """A wall with a few rectangles: doors, shelves, windows, pictures."""
+    """Return a wall with a few rectangles: doors, shelves, windows, pictures."""
     scene = np.broadcast_to(_palette(rng, 0.10), (3, _GRID, _GRID)).copy()
     for _ in range(int(rng.integers(3, 11))):
         cx, cy = rng.uniform(-1, 1, 2)
@@ -53,7 +53,7 @@ def _bokeh(rng: np.random.Generator, x: Array, y: Array) -> Array:
 
 
 def background(rng: np.random.Generator, size: int) -> Array:
-    """A background, linear RGB [3, size, size]."""
+    """Return a background, linear RGB [3, size, size]."""
     axis = np.linspace(-1, 1, _GRID, dtype=np.float32)
     x, y = axis[None, :], -axis[:, None]
     choice = rng.random()
@@ -79,7 +79,7 @@ def background(rng: np.random.Generator, size: int) -> Array:
 def shoulders(
     rng: np.random.Generator, view: View, light: Light, skin: Array, clothes: Array, sway: float
 ) -> tuple[slice, Array, Array, Array]:
-    """The upper body: an ellipsoid in clothes with an open collar.
+    """Return the upper body: an ellipsoid in clothes with an open collar.
 
     Args:
         rng: this picture's generator (folds, pattern, collar).

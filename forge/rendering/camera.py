@@ -53,7 +53,7 @@ def _blur(light: Array, sigma: float) -> Array:
 
 
 def _demosaic(raw: Array) -> Array:
-    """Bilinear interpolation of an RGGB mosaic [H, W] to [3, H, W]; H and W even."""
+    """Return the bilinear interpolation of an RGGB mosaic [H, W] to [3, H, W]; H and W even."""
     p = np.pad(raw, 1, mode="reflect")
     cross = (p[:-2, 1:-1] + p[2:, 1:-1] + p[1:-1, :-2] + p[1:-1, 2:]) * np.float32(0.25)
     rows = (p[:-2, 1:-1] + p[2:, 1:-1]) * np.float32(0.5)
@@ -126,7 +126,7 @@ def expose(light: Array, camera: Camera) -> np.ndarray:
 
 
 def encode(image: np.ndarray, camera: Camera) -> bytes:
-    """The picture as a JPEG file with the camera's quality and chroma subsampling."""
+    """Return the picture as a JPEG file with the camera's quality and chroma subsampling."""
     file = io.BytesIO()
     Image.fromarray(image).save(file, "JPEG", quality=camera.quality, subsampling=camera.subsampling)
     return file.getvalue()

@@ -58,7 +58,7 @@ class Canvas:
 
 
 def colour(rgb: tuple[float, float, float] | list[float] | Array) -> Array:
-    """A linear RGB colour as [3, 1, 1] float32."""
+    """Return a linear RGB colour as [3, 1, 1] float32."""
     return np.asarray(rgb, np.float32).reshape(3, 1, 1)
 
 

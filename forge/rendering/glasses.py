@@ -15,7 +15,7 @@ def _sheet(person: Person) -> tuple[float, float]:
 
 
 def _lens(person: Person, x: Array, y: Array) -> Array:
-    """Signed distance to the nearer lens's rim on the sheet, about exact near the rim, negative inside."""
+    """Return the signed distance to the nearer lens's rim on the sheet, about exact near the rim, negative inside."""
     wide, high = person.frame_size
     centre, _ = _sheet(person)
     u = np.abs(np.abs(x) - np.float32(0.045 + wide)) * np.float32(1 / wide)

@@ -95,7 +95,7 @@ _STYLES = {
 
 
 def _combed(name: str, rng: np.random.Generator, shear: Array, stretch: float = 1.0) -> Array:
-    """A tile read along strands that lean by `shear` columns, [ROWS, COLS]."""
+    """Return a tile read along strands that lean by `shear` columns, [ROWS, COLS]."""
     top, left = rng.integers(0, TILE, 2)
     rows = (np.arange(chart.ROWS) * stretch).astype(np.int64) + top
     cols = (np.arange(chart.COLS)[None, :] + shear).astype(np.int64) + left

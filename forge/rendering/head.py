@@ -12,7 +12,7 @@ SQUARENESS = 2.3  # exponent of the head's horizontal cross-section; 2 would be 
 
 
 def _profile(knots: list[tuple[float, float]]) -> Array:
-    """A smooth curve of V through about the given (V, value) knots, as [ROWS, 1]."""
+    """Return a smooth curve of V through about the given (V, value) knots, as [ROWS, 1]."""
     V = chart.axes().V
     points = sorted(knots)
     values = np.interp(V, [k[0] for k in points], [k[1] for k in points])
@@ -186,7 +186,7 @@ def _pigments(person: Person, canvas: Canvas, rng: np.random.Generator) -> None:
 
 
 def bare_head(person: Person, rng: np.random.Generator) -> Canvas:
-    """The head without eyes, brows, mouth, hair or beard.
+    """Return the head without eyes, brows, mouth, hair or beard.
 
     Args:
         person: the identity.

@@ -24,7 +24,7 @@ _SPECTRA = {
 
 @lru_cache(maxsize=len(_SPECTRA))
 def tile(name: str) -> Array:
-    """A periodic Gaussian random field with zero mean and unit variance, clipped to ±3.
+    """Return a periodic Gaussian random field with zero mean and unit variance, clipped to ±3.
 
     White noise is multiplied in the Fourier domain by exp(-q²) / q^slope with q the frequency in units of the texture's
     own wavelength, so strands (long one way, fine the other) and blotches come from the same few lines.
@@ -47,7 +47,7 @@ def tile(name: str) -> Array:
 
 
 def window(name: str, rng: np.random.Generator, rows: int, cols: int) -> Array:
-    """A view of `rows` x `cols` texels of a tile at a random place (both at most TILE)."""
+    """Return a view of `rows` x `cols` texels of a tile at a random place (both at most TILE)."""
     top, left = (int(rng.integers(0, TILE - n + 1)) for n in (rows, cols))
     cut: Array = tile(name)[top : top + rows, left : left + cols]
     return cut
@@ -55,7 +55,7 @@ def window(name: str, rng: np.random.Generator, rows: int, cols: int) -> Array:
 
 @lru_cache(maxsize=2)
 def chip(seed: int = 31) -> Array:
-    """Standard normal values of a long read-only strip: sensor noise is cheaper to cut from it than to draw."""
+    """Return standard normal values of a long read-only strip: sensor noise is cheaper to cut from it than to draw."""
     strip = np.random.default_rng(seed).standard_normal(1 << 21, dtype=np.float32)
     strip.setflags(write=False)
     return strip

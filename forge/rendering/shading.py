@@ -48,7 +48,7 @@ def skin_colour(melanin: Array, blood: Array) -> Array:
 
 
 def maps(canvas: Canvas, at: chart.Box = chart.EVERYWHERE) -> Array:
-    """All that shading looks up in a rectangle: normals, colours, gloss, fibre and cavity as [9, rows, cols]."""
+    """Return all that shading looks up in a rectangle: normals, colours, gloss, fibre and cavity as [9, rows, cols]."""
     normal = chart.normals(canvas.radius, at)
     stack = np.empty((9, *normal.shape[1:]), np.float32)
     stack[:3] = normal
@@ -66,7 +66,7 @@ def cosine(direction: Array, normal: Array) -> Array:
 
 
 def diffuse(n_key: Array, n_rim: Array, up: Array, shadow: Array, cavity: Array, light: Light) -> Array:
-    """Light that a matt surface receives, [3, K], from the cosines to the lights and to the sky."""
+    """Return light that a matt surface receives, [3, K], from the cosines to the lights and to the sky."""
     result = np.empty((3, n_key.shape[0]), np.float32)
     hemisphere = 0.5 + 0.5 * up
     rim = np.maximum(n_rim, 0)

@@ -36,7 +36,7 @@ class Axes(NamedTuple):
 
 @lru_cache(maxsize=1)
 def axes() -> Axes:
-    """The fixed axes of the map."""
+    """Return the fixed axes of the map."""
     s = np.linspace(-1, 1, COLS)
     azimuth = 2 * np.arcsin(s)
     V = np.linspace(CROWN, BOTTOM, ROWS)
@@ -125,7 +125,7 @@ def sample(maps: Array, grid: Array) -> Array:
 
 
 def sample_near(radius: Array, grid: Array) -> Array:
-    """The texel of [ROWS, COLS] nearest to grid [..., 2]: rougher than `sample`, and a third of its price."""
+    """Return the texel of [ROWS, COLS] nearest to grid [..., 2]: rougher than `sample`, and a third of its price."""
     col = (grid[..., 0] * np.float32((COLS - 1) / 2) + np.float32(COLS / 2)).astype(np.int32)
     row = (grid[..., 1] * np.float32((ROWS - 1) / 2) + np.float32(ROWS / 2)).astype(np.int32)
     result: Array = radius.ravel().take(row * COLS + col, mode="clip")
@@ -133,21 +133,21 @@ def sample_near(radius: Array, grid: Array) -> Array:
 
 
 def _column(x: float) -> int:
-    """The column where a narrow head's front is at x."""
+    """Return the column where a narrow head's front is at x."""
     return round((math.sin(math.asin(max(-1.0, min(1.0, x / 0.6))) / 2) + 1) * (COLS - 1) / 2)
 
 
 def _row(y: float) -> int:
-    """The row at height y, about (exact below the brow)."""
+    """Return the row at height y, about (exact below the brow)."""
     return round((CROWN - (0.95 * y if y > 0 else y)) * (ROWS - 1) / (CROWN - BOTTOM))
 
 
 def box(x0: float, x1: float, y0: float, y1: float) -> Box:
-    """Rows and columns of the map's front that hold x0..x1, y0..y1 on any head (generous)."""
+    """Return rows and columns of the map's front that hold x0..x1, y0..y1 on any head (generous)."""
     left, right = _column(min(x0, x0 * 0.7)), _column(max(x1, x1 * 0.7))
     return slice(max(_row(y1) - 1, 0), min(_row(y0) + 2, ROWS)), slice(left, right + 1)
 
 
 def mirrored(at: Box) -> Box:
-    """The rectangle on the other half of the face; its columns run the other way."""
+    """Return the rectangle on the other half of the face; its columns run the other way."""
     return at[0], slice(COLS - at[1].stop, COLS - at[1].start)

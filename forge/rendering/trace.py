@@ -67,7 +67,7 @@ class Hits:
 
 
 def _rays(view: View, x: Array, y: Array) -> tuple[Array, Array]:
-    """Points on the plane z = 0 and unit directions to the camera, in head coordinates, [3, N] each."""
+    """Return points on the plane z = 0 and unit directions to the camera, in head coordinates, [3, N] each."""
     start = view.turn.T[:, :1] * x + view.turn.T[:, 1:2] * y
     length = 1 / np.sqrt(x * x + y * y + np.float32(view.distance**2))
     eye = view.turn.T[:, 2:] * np.float32(view.distance)
@@ -75,7 +75,7 @@ def _rays(view: View, x: Array, y: Array) -> tuple[Array, Array]:
 
 
 def enlarge(values: Array, size: int) -> Array:
-    """Bilinear enlargement of [C, n, n] to [C, size, size], cell centres aligned.
+    """Return the bilinear enlargement of [C, n, n] to [C, size, size], cell centres aligned.
 
     Written out because torch's differs in the last bit with the number of threads.
     """

@@ -45,7 +45,7 @@ class Batches:
         self._codes = None if codes is None else torch.from_numpy(codes).to(self._device)
 
     def take(self, number: int) -> Batch:
-        """Batch `number`, counted from the beginning of the training."""
+        """Return the batch `number`, counted from the beginning of the training."""
         positions = self._positions(number)
         pixels = self._feed.take(positions, lambda: self._positions(number + 1))
         labels = None if self._codes is None else self._codes[to_device(torch.from_numpy(positions), self._device)]

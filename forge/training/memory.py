@@ -31,7 +31,7 @@ def explaining_memory(training: Training) -> Iterator[None]:
 
 
 def fitting_batch(training: Training) -> int | None:
-    """The largest half, quarter, ... of the batch whose step fits into memory; None if not even 2 images do."""
+    """Return the largest half, quarter, ... of the batch whose step fits into memory; None if not even 2 images do."""
     precision: Precision = "fp32" if training.compute.precision == "auto" else training.compute.precision
     batch = training.settings.batch // 2
     while batch >= 2:

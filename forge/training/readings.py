@@ -22,7 +22,7 @@ class Readings(Mapping[str, Tensor]):
         self._values: dict[str, Tensor] = {}
 
     def __getitem__(self, name: str) -> Tensor:
-        """The newest value."""
+        """Return the newest value."""
         return self._values[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -45,7 +45,7 @@ class Readings(Mapping[str, Tensor]):
         processes.average(self._values.values())
 
     def fetch(self) -> dict[str, float]:
-        """The values as numbers; waits for the device, once for all of them."""
+        """Return the values as numbers; waits for the device, once for all of them."""
         names = sorted(self._values)
         if not names:
             return {}

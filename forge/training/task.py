@@ -60,7 +60,7 @@ class Training:
         return (torch.from_numpy(self.codes)[chosen].to(device),)
 
     def with_batch(self, batch: int) -> Training:
-        """The same training with another batch size."""
+        """Return the same training with another batch size."""
         return replace(self, settings=self.settings.model_copy(update={"batch": batch}))
 
     def identity(self, precision: Precision) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def _with_batch_that_fits(training: Training) -> Training:
 
 
 def _precision(training: Training, state: Mapping[str, Any]) -> Precision:
-    """The precision of a checkpoint that is continued, where none is asked for."""
+    """Return the precision of a checkpoint that is continued, where none is asked for."""
     if state and training.compute.precision == "auto":
         saved: Precision = state["identity"]["precision"]
         return saved

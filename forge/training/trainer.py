@@ -56,7 +56,7 @@ class Callback:
         """Follow the trainer to an earlier state; None: to the beginning."""
 
     def state_dict(self) -> dict[str, Any]:
-        """JSON values that a checkpoint must hold, under names that no other callback uses."""
+        """Return JSON values that a checkpoint must hold, under names that no other callback uses."""
         return {}
 
     def on_end(self, trainer: Trainer) -> None:
@@ -187,7 +187,7 @@ class Trainer:
 
     @torch.no_grad()
     def images(self, network: nn.Module, count: int, purpose: str, *more: int) -> Tensor:
-        """Forged images [count, 3, H, W] whose inputs and noise follow from the seed and the purpose alone."""
+        """Return forged images [count, 3, H, W] whose inputs and noise follow from the seed and the purpose alone."""
         torch.manual_seed(derive_seed(self.training.seed, purpose, *more))
         parts, was_training = [], network.training
         network.eval()
@@ -198,7 +198,7 @@ class Trainer:
         return torch.cat(parts)
 
     def settled(self) -> nn.Module:
-        """The generator with averaged weights and batch-norm statistics of these."""
+        """Return the generator with averaged weights and batch-norm statistics of these."""
         settle_batch_norm(self.averaged.network, self.method.inputs, self.device)
         return self.averaged.network
 
@@ -218,7 +218,7 @@ class Trainer:
         save_checkpoint(path or self.training.work / "checkpoint.safetensors", self.pack(), state)
 
     def pack(self) -> dict[str, Tensor]:
-        """All tensors of the state by name."""
+        """Return all tensors of the state by name."""
         return {**self.method.pack(), **pack_module("averaged", self.averaged.network)}
 
     def unpack(self, tensors: Mapping[str, Tensor], step: int) -> None:

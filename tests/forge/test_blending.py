@@ -9,8 +9,17 @@ from scipy.ndimage import convolve, distance_transform_edt, gaussian_filter1d, m
 
 import forge.blending.blending
 from forge.blending.blending import NAME, blend_set
-from forge.blending.mask import AVERAGE, OUTLINES, TEMPLATE, _windowed_gaussian, find_landmarks, place, soft_mask, wavy
-from forge.blending.ops import brighten, coarsen, move, moved_points, sharpen, shift_hsv, shift_rgb
+from forge.blending.mask import (
+    AVERAGE,
+    OUTLINES,
+    TEMPLATE,
+    _windowed_gaussian,
+    elastic_field,
+    find_landmarks,
+    fit_template,
+    soft_mask,
+)
+from forge.blending.ops import brighten, downscale_upscale, move, moved_points, sharpen, shift_hsv, shift_rgb
 from forge.blending.self_blended import SelfBlended, blend
 from forge.core.errors import InputError
 from forge.core.progress import silent
@@ -119,7 +128,7 @@ def test_masks_lie_in_0_to_1_and_end_where_the_face_does(side):
     highest = made.mask.max((1, 2))
     assert {round(float(value), 6) for value in highest} == {0.25, 0.5, 0.75, 1.0}
     # the largest outline, moved as far as the source moves, the waves go and the blur reaches
-    face = place(unknown(1), side)
+    face = fit_template(unknown(1), side)
     corners = face.outline(np.array([1]))[0]
     ticks = np.arange(side) + 0.5
     edges = np.roll(corners, -1, 0) - corners
@@ -187,7 +196,7 @@ def test_coarsening_is_nearest_down_and_linear_up(side, factor):
     at = np.stack(np.meshgrid(place_, place_, indexing="ij"))
     for channel in range(3):
         expected = map_coordinates(small[channel].astype(float), at, order=1)
-        np.testing.assert_allclose(coarsen(images, np.array([factor]))[0, channel], expected, atol=1e-3)
+        np.testing.assert_allclose(downscale_upscale(images, np.array([factor]))[0, channel], expected, atol=1e-3)
 
 
 def test_moving_is_linear_interpolation_and_takes_points_along():
@@ -223,7 +232,7 @@ def test_outlines_are_convex_and_hold_the_landmarks():
 def test_the_outline_follows_the_landmarks():
     angle, unit, centre = 0.4, 20.0, np.array([30.0, 28.0])
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    face = place((TEMPLATE @ turn * unit + centre)[None], 64)
+    face = fit_template((TEMPLATE @ turn * unit + centre)[None], 64)
     assert not face.average[0] and face.unit[0] == pytest.approx(unit)
     np.testing.assert_allclose(face.outline(np.array([0]))[0], OUTLINES[0] @ turn * unit + centre, atol=1e-9)
 
@@ -240,7 +249,7 @@ def test_the_outline_follows_the_landmarks():
     ],
 )
 def test_landmarks_no_face_can_have_count_as_none(nonsense):
-    face = place(nonsense[None], 64)
+    face = fit_template(nonsense[None], 64)
     assert face.average[0] and face.unit[0] == pytest.approx(0.3 * 64)
 
 
@@ -269,7 +278,7 @@ def test_the_blur_is_a_gaussian_cut_off():
 
 def test_waves_are_smooth_and_bounded():
     field = np.random.default_rng(0).uniform(-1, 1, (5, 2, 9, 9))
-    moves = wavy(field, np.array([0.0, 1, 2, 4, 8]), 64)
+    moves = elastic_field(field, np.array([0.0, 1, 2, 4, 8]), 64)
     assert (np.abs(moves).max((1, 2, 3)) <= [0, 1, 2, 4, 8]).all() and np.abs(moves[4]).max() > 1
     assert np.abs(np.diff(moves[4], axis=0)).max() < 0.5
 

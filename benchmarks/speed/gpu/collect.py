@@ -51,7 +51,7 @@ def read_runs(files: Iterable[Path]) -> list[GpuRun]:
 
 
 def collect(runs: Sequence[GpuRun]) -> Table:
-    """The newest figure of every task, network, resolution and mode."""
+    """Return the newest figure of every task, network, resolution and mode."""
     table: dict[tuple[str, str, int], dict[Mode, Measured]] = {}
     for run in runs:
         device = str(run.facts.get("device", run.device))

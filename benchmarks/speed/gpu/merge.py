@@ -53,7 +53,7 @@ def merge(files: Sequence[Path], root: Path) -> list[Path]:
 
 
 def with_block(text: str, block: str) -> str:
-    """A page with what stands between the marks replaced.
+    """Return a page with what stands between the marks replaced.
 
     Raises:
         InputError: the page has no marks.
@@ -66,7 +66,7 @@ def with_block(text: str, block: str) -> str:
 
 
 def render_execution(runs: Sequence[GpuRun]) -> str:
-    """The text of forge/execution.yaml: the shipped entries, and the winners of these runs."""
+    """Return the text of forge/execution.yaml: the shipped entries, and the winners of these runs."""
     table = collect(runs)
     devices = ", ".join(sorted({measured.device for modes in table.values() for measured in modes.values()}))
     lines = [HEADER]

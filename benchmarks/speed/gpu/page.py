@@ -22,7 +22,7 @@ BUSY_GOAL = 0.9
 
 
 def render_page(runs: Sequence[GpuRun]) -> str:
-    """The part of the speed page that tells of GPUs, in Markdown."""
+    """Return the part of the speed page that tells of GPUs, in Markdown."""
     table = collect(runs)
     lines = [
         "Each figure: images per second, the median of several rounds; `make gpu` on the device and day of its row. "

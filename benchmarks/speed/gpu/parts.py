@@ -144,7 +144,7 @@ def compiled(recorder: Recorder, setting: Setting) -> None:
 
 
 def zoo(name: str, resolution: int) -> Callable[[Recorder, Setting], None]:
-    """The part that trains a generator for as long as its time allows, and keeps it."""
+    """Return the part that trains a generator for as long as its time allows, and keeps it."""
 
     def run(recorder: Recorder, setting: Setting) -> None:
         faces = prepare_faces(setting.pack, setting.work, resolution, setting.device, setting.workers)
@@ -165,7 +165,7 @@ def zoo(name: str, resolution: int) -> Callable[[Recorder, Setting], None]:
 
 
 def quality(name: str, resolution: int) -> Callable[[Recorder, Setting], None]:
-    """The part that measures a kept generator's forgeries beside the reference."""
+    """Return the part that measures a kept generator's forgeries beside the reference."""
 
     def run(recorder: Recorder, setting: Setting) -> None:
         faces = prepare_faces(setting.pack, setting.work, resolution, setting.device, setting.workers)

@@ -26,7 +26,7 @@ CPU_ZOO = {"stylegan-lite 32": 20, "cgan 32": 15}
 
 
 def plan(*, gpu: bool) -> list[Part]:
-    """The parts on a GPU, or of a dry run on a CPU; what is trained is measured beside the next training."""
+    """Return the parts on a GPU, or of a dry run on a CPU; what is trained is measured beside the next training."""
     first, kept = (GPU, GPU_ZOO) if gpu else (CPU, CPU_ZOO)
     zoo = [
         part

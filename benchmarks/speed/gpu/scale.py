@@ -85,7 +85,7 @@ def scale_of(device: torch.device) -> Scale:
 
 
 def noise_set(kind: Literal["real", "forged"], resolution: int, count: int, splits: tuple[str, ...]) -> FaceSet:
-    """A set of random pixels in a temporary folder: speed does not depend on what the images show."""
+    """Return a set of random pixels in a temporary folder: speed does not depend on what the images show."""
     folder = Path(tempfile.mkdtemp()) / kind
     pixels = np.random.default_rng(0).integers(0, 256, (count, resolution, resolution, 3), dtype=np.uint8)
     with FaceSetWriter(
@@ -108,7 +108,7 @@ def training_of(
     label: str = LABEL,
     **settings: object,
 ) -> Training:
-    """A training of a shipped generator at the scale of the device.
+    """Return a training of a shipped generator at the scale of the device.
 
     Args:
         name: of the generator.

@@ -65,7 +65,7 @@ def _fetched(network: torch.nn.Module, *inputs: torch.Tensor) -> None:
 
 
 def untrained(training: Training) -> TrainedGenerator:
-    """A generator as its training would leave it, from random weights: its speed is that of a trained one."""
+    """Return a generator as its training would leave it, from random weights: its speed is that of a trained one."""
     folder = Path(tempfile.mkdtemp())
     architecture = training.architecture
     write_generator(

@@ -83,7 +83,7 @@ def kimg_for(rate: float, seconds: float) -> float:
 
 
 def best_rate(figures: Sequence[GpuFigure], name: str, resolution: int) -> float | None:
-    """The highest speed that was measured for a training as it is shipped: bf16, eager or as a graph."""
+    """Return the highest speed that was measured for a training as it is shipped: bf16, eager or as a graph."""
     shipped_modes = ("eager bf16", "graph bf16", "eager fp32")
     rates = [f.value for f in figures if f.key == ("train", name, resolution) and f.mode in shipped_modes]
     return max(rates, default=None)
@@ -152,7 +152,7 @@ def _interrupted_at(until: float) -> Iterator[None]:
 
 
 def finished_or_newest(training: Path) -> Path:
-    """The directory of a finished training, or the newest snapshot of one that was stopped.
+    """Return the directory of a finished training, or the newest snapshot of one that was stopped.
 
     Raises:
         InputError: neither is there.

@@ -168,7 +168,7 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Decoded:
 
 
 def _frames_of(opened: ImageFile.ImageFile, name: str) -> int:
-    """Number of frames by the header; an MPO's second image is a preview and not a frame."""
+    """Return the number of frames by the header; an MPO's second image is a preview and not a frame."""
     try:
         return 1 if name == "JPEG" else max(1, int(getattr(opened, "n_frames", 1)))
     except Exception:  # noqa: BLE001 - a damaged later frame raises anything and does not make the first unusable
@@ -249,7 +249,7 @@ class Square(NamedTuple):
 
 
 def centre_square(image: Image.Image) -> Square:
-    """The largest square in the middle of an image."""
+    """Return the largest square in the middle of an image."""
     width, height = image.size
     side = min(width, height)
     return Square((width - side) // 2, (height - side) // 2, side)

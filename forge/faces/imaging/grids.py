@@ -77,7 +77,7 @@ def enlarged(faces: Images) -> Images:
 def sheet(
     faces: Images, *, columns: int, caption: str = "", titles: Sequence[str] = (), labels: Sequence[str] = ()
 ) -> Image.Image:
-    """A grid with writing in its margins; small faces are enlarged.
+    """Return a grid with writing in its margins; small faces are enlarged.
 
     Args:
         faces: uint8 [n, H, W, 3], row by row.

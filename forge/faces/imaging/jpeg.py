@@ -50,7 +50,7 @@ def _nearest_quality(tables: tuple[tuple[int, ...], ...]) -> int:
 
 @functools.cache
 def ijg_tables() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Luminance and chrominance tables of the qualities 1..100, each [100, 64]."""
+    """Return the luminance and chrominance tables of the qualities 1..100, each [100, 64]."""
     quality = np.arange(1, 101)
     scale = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)[:, None]
     luminance, chrominance = (

@@ -175,7 +175,7 @@ def _quantised(weights: Tensor) -> Tensor:
 
 
 def _reflecting(weights: Tensor, side: int) -> Tensor:
-    """The matrices [N, side, side] of filters [N, odd] with reflected edges: b a | a b c | c b."""
+    """Return the matrices [N, side, side] of filters [N, odd] with reflected edges: b a | a b c | c b."""
     reach = weights.shape[1] // 2
     column = torch.arange(side)[:, None] + torch.arange(-reach, reach + 1)
     column = column.remainder(2 * side)
@@ -241,7 +241,7 @@ _ROUNDS = ((30, _signed(0xBF58476D1CE4E5B9)), (27, _signed(0x94D049BB133111EB)))
 
 
 def _splitmix(state: Tensor) -> Tensor:
-    """The output function of splitmix64 on int64 whose bits are those of the unsigned numbers."""
+    """Return the output function of splitmix64 on int64 whose bits are those of the unsigned numbers."""
     for shift, factor in _ROUNDS:
         state = (state ^ _shifted(state, shift)) * factor
     return state ^ _shifted(state, 31)
@@ -254,7 +254,7 @@ def _shifted(state: Tensor, bits: int) -> Tensor:
 
 @functools.cache
 def _quantiles() -> Tensor:
-    """The standard normal quantiles of the middles of 2^16 equal parts, float32."""
+    """Return the standard normal quantiles of the middles of 2^16 equal parts, float32."""
     middles = (torch.arange(LEVELS, dtype=torch.float64) + 0.5) / LEVELS
     quantiles: Tensor = torch.special.ndtri(middles)
     return quantiles.float()

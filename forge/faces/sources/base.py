@@ -76,29 +76,29 @@ class Source(ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """Number of images."""
+        """Return the number of images."""
 
     @abstractmethod
     def chunk(self, positions: Sequence[int]) -> Iterable[Item]:
-        """The items at these positions: picklable; heavy work happens where it is iterated, in a worker process.
+        """Return the items at these positions: picklable; heavy work happens where it is iterated, in a worker process.
 
         A plug-in returns a list of `Item`, since a worker process does not know the classes of its file.
         """
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """A cheap digest of the contents, 64 hexadecimal digits, for cache keys."""
+        """Return a cheap digest of the contents, 64 hexadecimal digits, for cache keys."""
 
     def settings(self) -> dict[str, Any]:
         """Return the JSON values that identify this source among others of its name, for the card."""
         return {}
 
     def identity(self) -> str:
-        """Digest of the contents and of a plug-in's code, which results are stored under."""
+        """Return the digest of the contents and of a plug-in's code, which results are stored under."""
         return digest_json([self.fingerprint(), dict(self.code)]) if self.code else self.fingerprint()
 
     def pick(self, count: int | None, seed: int) -> Sequence[int]:
-        """Positions of `count` images drawn at random without replacement, in order; all when None or fewer."""
+        """Return positions of `count` images drawn at random without replacement, in order; all when None or fewer."""
         if count is None or count >= len(self):
             return range(len(self))
         return sorted(random.Random(seed).sample(range(len(self)), count))
@@ -127,7 +127,7 @@ class FileSource(Source):
         return {}
 
     def label(self, file: str) -> tuple[str | None, Mapping[str, str]]:
-        """Identity and attributes of a file of `files`."""
+        """Return the identity and attributes of a file of `files`."""
         return None, {}
 
     def label_files(self) -> Sequence[Path]:
@@ -138,7 +138,7 @@ class FileSource(Source):
         return len(self.files)
 
     def chunk(self, positions: Sequence[int]) -> list[Item]:
-        """The items at these positions; files are read where `Item.read` is called."""
+        """Return the items at these positions; files are read where `Item.read` is called."""
         return [self._item(self.files[position]) for position in positions]
 
     def _item(self, file: str) -> Item:
@@ -146,7 +146,7 @@ class FileSource(Source):
         return Item(printable(file), os.fspath(self.root / file), identity, attributes)
 
     def fingerprint(self) -> str:
-        """Digest of name and settings, of every file's name and contents, and of the label files.
+        """Return the digest of name and settings, of every file's name and contents, and of the label files.
 
         Above 2 GB it is every file's size and time of change instead of its contents: then a copy of the folder is
         another source. Below, it is the same wherever and whenever it was copied.
@@ -165,7 +165,7 @@ class FileSource(Source):
         return digest.hexdigest()
 
     def settings(self) -> dict[str, Any]:
-        """The folder's name; not its whole path, which may tell who works where."""
+        """Return the folder's name; not its whole path, which may tell who works where."""
         return {"folder": printable(self.root.resolve().name)}
 
 

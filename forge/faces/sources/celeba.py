@@ -59,14 +59,14 @@ class CelebASource(FileSource):
         return self._values[0]
 
     def label(self, file: str) -> tuple[str | None, Mapping[str, str]]:
-        """The person, and "yes" or "no" for each attribute."""
+        """Return the person, and "yes" or "no" for each attribute."""
         names, values = self._values
         key = Path(file).name
         answers = ("yes" if sign > 0 else "no" for sign in values.get(key, b""))
         return self._people.get(key), dict(zip(names, answers, strict=False))
 
     def label_files(self) -> Sequence[Path]:
-        """Identities and attributes."""
+        """Return identities and attributes."""
         return [self.root / IDENTITIES, self.root / ATTRIBUTES]
 
     @cached_property

@@ -42,7 +42,7 @@ class DigitsSource(Source):
         return len(self._digits[1])
 
     def chunk(self, positions: Sequence[int]) -> list[Item]:
-        """The digits at these positions as PNG files."""
+        """Return the digits at these positions as PNG files."""
         return [self._item(position) for position in positions]
 
     def _item(self, position: int) -> Item:
@@ -53,6 +53,6 @@ class DigitsSource(Source):
         return Item(f"digit-{position:04d}.png", file.getvalue(), None, {"digit": str(labels[position])})
 
     def fingerprint(self) -> str:
-        """Digest of the pixels and labels."""
+        """Return the digest of the pixels and labels."""
         images, labels = self._digits
         return hashlib.sha256(f"digits {_VERSION} {SIDE} {labels}".encode() + images.tobytes()).hexdigest()

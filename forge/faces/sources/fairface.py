@@ -67,7 +67,7 @@ class FairFaceSource(FileSource):
         return None, {name: value for name, value in pairs if value is not None}
 
     def label_files(self) -> Sequence[Path]:
-        """The label files that are present."""
+        """Return the label files that are present."""
         return [path for part in ("train", "val") if (path := _label_file(self.root, part)).is_file()]
 
 

@@ -63,7 +63,7 @@ class FolderSource(FileSource):
         return [name for name in self._labels.columns if name != IDENTITY_COLUMN] if self._labels else []
 
     def label(self, file: str) -> tuple[str | None, Mapping[str, str]]:
-        """Identity and attributes of a file."""
+        """Return the identity and attributes of a file."""
         values: dict[str, str] = {}
         if self._labels and (row := self._labels.rows.get(canonical(printable(file)))):
             values = {name: value for name, value in zip(self._labels.columns, row, strict=True) if value is not None}
@@ -74,7 +74,7 @@ class FolderSource(FileSource):
         return identity, values
 
     def label_files(self) -> Sequence[Path]:
-        """The label file."""
+        """Return the label file."""
         return [self._labels.path] if self._labels else []
 
     def settings(self) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class LFWSource(FileSource):
         return find_images(self.root)
 
     def label(self, file: str) -> tuple[str | None, Mapping[str, str]]:
-        """The person, who is the folder."""
+        """Return the person, who is the folder."""
         parts = Path(printable(file)).parts
         return (parts[0] if len(parts) > 1 else None), {}
 

@@ -67,19 +67,19 @@ class RenderedSource(Source):
         return self.count
 
     def pick(self, count: int | None, seed: int) -> Sequence[int]:
-        """The first `count` images: they are independent draws, and people stay whole."""
+        """Return the first `count` images: they are independent draws, and people stay whole."""
         return range(self.count if count is None else count)
 
     def chunk(self, positions: Sequence[int]) -> RenderedChunk:
-        """The images at these positions, not rendered yet."""
+        """Return the images at these positions, not rendered yet."""
         return RenderedChunk(self.seed, positions, self.size, self.images_per_person)
 
     def fingerprint(self) -> str:
-        """Digest of the settings and of the renderer's program."""
+        """Return the digest of the settings and of the renderer's program."""
         return digest_json([self.name, self.settings(), _renderer_digest()])
 
     def settings(self) -> dict[str, Any]:
-        """All options."""
+        """Return all options."""
         return {
             "seed": self.seed,
             "count": self.count,

@@ -35,7 +35,7 @@ class WriteLog(Callback):
         self._seconds = state["seconds"]
 
     def state_dict(self) -> dict[str, Any]:
-        """Seconds of training so far."""
+        """Return seconds of training so far."""
         return {"seconds": self._seconds + time.monotonic() - self._since}
 
     def on_start(self, trainer: Trainer) -> None:
@@ -81,7 +81,7 @@ def rounded(values: Mapping[str, float]) -> dict[str, float]:
 
 
 def step_of(line: str) -> int:
-    """The step of a line of the log; the half line of a killed process is of none that was done."""
+    """Return the step of a line of the log; the half line of a killed process is of none that was done."""
     try:
         return int(parse_json(line, "log.jsonl", finite=False)["step"])
     except (InputError, KeyError, TypeError, ValueError):

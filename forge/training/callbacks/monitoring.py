@@ -49,7 +49,7 @@ class WatchHealth(Callback):
         )
 
     def note(self) -> str:
-        """The newest state."""
+        """Return the newest state."""
         return str(self._observations[-1]["state"]) if self._observations else ""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -58,7 +58,7 @@ class WatchHealth(Callback):
         self._roll_backs, self._observations = state["roll_backs"], state["health"]
 
     def state_dict(self) -> dict[str, Any]:
-        """All observations, and what the monitor remembers."""
+        """Return all observations, and what the monitor remembers."""
         return {
             "health": self._observations,
             "monitor": self._monitor.state_dict(),

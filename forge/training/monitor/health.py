@@ -160,7 +160,7 @@ class Diagnosis:
         return not any(self._lasted.values())
 
     def name(self, readings: Mapping[str, float], *, step: int, kimg: float) -> Health:
-        """The state at a tick.
+        """Return the state at a tick.
 
         Args:
             readings: distance, diversity, coverage, bins_filled, near_duplicates; d_accuracy, d_memory and fixed_change
@@ -231,7 +231,7 @@ class Diagnosis:
         return readings["distance"] > self.settings.poor_distance
 
     def _signs(self, readings: Mapping[str, float]) -> dict[State, str]:
-        """The signs of sickness at this tick, each in words."""
+        """Return the signs of sickness at this tick, each in words."""
         limits, accuracy, signs = self.settings, readings.get("d_accuracy"), dict[State, str]()
         if readings.get("d_memory", 0.5) >= limits.memory:
             signs["overfit"] = (

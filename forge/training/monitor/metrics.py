@@ -47,7 +47,7 @@ class RandomFeatures:
         ]
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Features [N, 1024] of images [N, 3, H, W] in -1..1, brought to 32 px."""
+        """Return features [N, 1024] of images [N, 3, H, W] in -1..1, brought to 32 px."""
         features = []
         for part in torch.split(images, _CHUNK):
             hidden = shrink(part, _FEATURE_PIXELS)
@@ -65,26 +65,26 @@ def shrink(images: Tensor, size: int) -> Tensor:
 
 
 def rank(high: Tensor, low: Tensor) -> float:
-    """The chance that one of `high` exceeds one of `low` (area under the ROC curve; ties count half), 0..1."""
+    """Return the chance that one of `high` exceeds one of `low` (area under the ROC curve; ties count half), 0..1."""
     difference = high[:, None] - low[None, :]
     return float(((difference > 0).double() + 0.5 * (difference == 0).double()).mean())
 
 
 def diversity(pixels: Tensor) -> float:
-    """Mean Euclidean distance of all pairs of images [N, D], per value: 0 if all are equal."""
+    """Return the mean Euclidean distance of all pairs of images [N, D], per value: 0 if all are equal."""
     count = len(pixels)
     return float(torch.cdist(pixels, pixels).sum()) / (count * (count - 1)) / math.sqrt(pixels.shape[1])
 
 
 def nearest_distances(pixels: Tensor) -> Tensor:
-    """Distance of every image [N, D] to the nearest other one: [N]."""
+    """Return the distance of every image [N, D] to the nearest other one: [N]."""
     apart = torch.cdist(pixels, pixels)
     apart.fill_diagonal_(math.inf)
     return apart.amin(dim=1)
 
 
 def sliced_wasserstein(a: Tensor, b: Tensor, directions: Tensor) -> float:
-    """Mean over directions of the 1-Wasserstein distance of two projected sets (Bonneel et al. 2015).
+    """Return the mean over directions of the 1-Wasserstein distance of two projected sets (Bonneel et al. 2015).
 
     Args:
         a: [N, D].
@@ -101,7 +101,7 @@ def sliced_wasserstein(a: Tensor, b: Tensor, directions: Tensor) -> float:
 
 
 def k_means(points: Tensor, count: int, seed: int, *, rounds: int = 10) -> Tensor:
-    """Centres [count, D] of points [N, D] (Lloyd's algorithm from a random choice of points)."""
+    """Return the centres [count, D] of points [N, D] (Lloyd's algorithm from a random choice of points)."""
     source = torch.Generator().manual_seed(derive_seed(seed, "bins"))
     centres = points[torch.randperm(len(points), generator=source)[:count]].clone()
     for _ in range(rounds):
@@ -222,7 +222,7 @@ class RealReference:
         return (features - self._mean) / self._scale
 
     def _fill(self, features: Tensor) -> Tensor:
-        """Share of the images in each bin."""
+        """Return the share of the images in each bin."""
         nearest = torch.cdist(features, self._bins).argmin(dim=1)
         return torch.bincount(nearest, minlength=len(self._bins)).double() / len(features)
 

@@ -20,7 +20,7 @@ METHODS = Registry(
 
 
 def method_of(architecture: Architecture | type[Architecture]) -> type[TrainingMethod]:
-    """The training method that an architecture declares.
+    """Return the training method that an architecture declares.
 
     Raises:
         InputError: it declares something that is no training method.

@@ -61,7 +61,7 @@ class AdversarialPlan(NamedTuple):
 
 
 def adversarial_settings(training: Training) -> TrainingSettings:
-    """The settings of an adversarial training.
+    """Return the settings of an adversarial training.
 
     Raises:
         InputError: it has those of another method.
@@ -112,7 +112,7 @@ class Adversarial(TrainingMethod):
 
     @classmethod
     def trial_step(cls, training: Training) -> Callable[[Precision], None]:
-        """A forward and backward pass of both networks, which take most of the memory."""
+        """Return a forward and backward pass of both networks, which take most of the memory."""
         return trial_step(training)
 
     @property
@@ -130,7 +130,7 @@ class Adversarial(TrainingMethod):
         return {"generator": self.generator, "discriminator": self.discriminator}
 
     def optimizers(self) -> Mapping[str, torch.optim.Optimizer]:
-        """An optimiser for each network."""
+        """Return an optimiser for each network."""
         return {
             "generator_optimizer": self.generator_optimizer,
             "discriminator_optimizer": self.discriminator_optimizer,
@@ -141,7 +141,7 @@ class Adversarial(TrainingMethod):
         return {"scalars": self._scalars}
 
     def plan(self, step: int, *, measure: bool) -> AdversarialPlan:
-        """Penalties that are computed at one step."""
+        """Return penalties that are computed at one step."""
         settings = self.settings
         penalties = settings.r1_gamma or settings.r2_gamma or settings.gradient_penalty
         adapts = settings.augment_target is not None
@@ -275,7 +275,7 @@ class Adversarial(TrainingMethod):
         self.context.readings.record("g_loss", loss)
 
     def _accuracy(self, real: Tensor, forged: Tensor) -> Tensor:
-        """Share of images on the right side of the boundary; without one, of pairs in the right order."""
+        """Return the share of images on the right side of the boundary; without one, of pairs in the right order."""
         boundary = self.objective.boundary
         if boundary is None:
             return (real > forged).float().mean()
@@ -340,14 +340,14 @@ class Adversarial(TrainingMethod):
         self.context.readings.record("path_length", lengths.mean())
 
     def interval_readings(self) -> dict[str, float]:
-        """The mean accuracy of the discriminator since the last call, as single steps swing."""
+        """Return the mean accuracy of the discriminator since the last call, as single steps swing."""
         mean = (self._scalars[4] / self._scalars[5].clamp(min=1)).reshape(1)
         self.context.processes.average([mean])
         self._scalars[4:].zero_()
         return {"d_accuracy": float(mean)}
 
     def discriminate(self, forged: Tensor) -> Callable[[Tensor], Tensor]:
-        """The discriminator with logits above 0 for real, whatever the objective's boundary is."""
+        """Return the discriminator with logits above 0 for real, whatever the objective's boundary is."""
         look = aside(self.discriminator, lambda: self.training.compute.autocast(self.context.precision))
         boundary = self.objective.boundary
         if boundary is None:  # only differences mean something: half way between real and forged

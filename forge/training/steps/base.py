@@ -120,11 +120,11 @@ class TrainingMethod(ABC):
 
     @abstractmethod
     def networks(self) -> Mapping[str, nn.Module]:
-        """All networks by name, the generator as "generator": what a checkpoint holds, and the card counts."""
+        """Return all networks by name, the generator as "generator": what a checkpoint holds, and the card counts."""
 
     @abstractmethod
     def optimizers(self) -> Mapping[str, torch.optim.Optimizer]:
-        """All optimisers by name, which no network has."""
+        """Return all optimisers by name, which no network has."""
 
     def plan(self, step: int, *, measure: bool) -> Hashable:
         """Return the key of a step's variant, e.g. that it computes a penalty; each variant gets a CUDA graph.
@@ -145,7 +145,7 @@ class TrainingMethod(ABC):
         """
 
     def real_images(self, batch: Batch) -> Tensor:
-        """Images of a batch as floats [N, 3, H, W] in -1..1, mirrored at random where the settings say so."""
+        """Return images of a batch as floats [N, 3, H, W] in -1..1, mirrored at random where the settings say so."""
         settings, images = self.context.training.settings, to_float(batch.pixels)
         if settings.flip:
             # drawn for the whole batch, so that several processes mirror the images that one would
@@ -154,7 +154,7 @@ class TrainingMethod(ABC):
         return images
 
     def scalars(self) -> Mapping[str, Tensor]:
-        """Further tensors that a checkpoint must hold, by name; they are restored in place."""
+        """Return further tensors that a checkpoint must hold, by name; they are restored in place."""
         return {}
 
     def inputs(self, count: int) -> tuple[Tensor, ...]:
@@ -176,11 +176,11 @@ class TrainingMethod(ABC):
         return {}
 
     def published(self) -> Mapping[str, nn.Module]:
-        """Networks that are stored with the generator: all others."""
+        """Return networks that are stored with the generator: all others."""
         return {name: network for name, network in self.networks().items() if network is not self.generator}
 
     def pack(self) -> dict[str, Tensor]:
-        """All tensors of the state by name."""
+        """Return all tensors of the state by name."""
         tensors: dict[str, Tensor] = {}
         for name, network in self.networks().items():
             tensors |= pack_module(name, network)
@@ -203,7 +203,7 @@ class TrainingMethod(ABC):
 
     @classmethod
     def trial_step(cls, training: Training) -> Callable[[Precision], None]:
-        """A step on networks of its own, to learn what fits into memory; torch's random state is changed."""
+        """Return a step on networks of its own, to learn what fits into memory; torch's random state is changed."""
 
         def step(precision: Precision) -> None:
             readings = Readings(training.compute.torch_device)

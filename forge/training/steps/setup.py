@@ -29,7 +29,7 @@ def move_network(network: nn.Module, device: torch.device) -> nn.Module:
 
 
 def trial_step(training: Training) -> Callable[[Precision], None]:
-    """A training step on networks of its own, to learn what fits into memory and how long it takes."""
+    """Return a training step on networks of its own, to learn what fits into memory and how long it takes."""
     architecture, device = training.architecture, training.compute.torch_device
     networks: list[nn.Module] = []
 
