@@ -99,10 +99,10 @@ def test_no_flipped_bit_of_a_data_file_passes(published):
 def test_what_python_reads_is_checked_too(published, tmp_path):
     report = load("mine", reports=tmp_path / "reports")
     flip(published / "scores.parquet")
-    with pytest.raises(CorruptError, match="scores.parquet"):
+    with pytest.raises(CorruptError, match=r"scores\.parquet"):
         _ = report.scores
     flip(published / "results.json")
-    with pytest.raises(CorruptError, match="results.json"):
+    with pytest.raises(CorruptError, match=r"results\.json"):
         load("mine", reports=tmp_path / "reports")
 
 
