@@ -18,7 +18,7 @@ from benchmarks.inference.photo_scores import PhotoScores, form_of, score_photos
 from benchmarks.inference.photos import list_photos
 from benchmarks.inference.predictor import cannot_explain, caution, predictor_at, predictor_of
 from benchmarks.report.run_report import RunReport
-from benchmarks.report.text.summary import warnings
+from benchmarks.report.text.run_warnings import warnings
 from detect.explain import method
 from detect.published import import_published
 from forge.core.compute import Compute, choose_device, cores, tune_allocator

@@ -126,7 +126,7 @@ def _short(warning: str) -> str:
 
 
 def _runs(reports: Path) -> list[dict[str, Any]]:
-    from benchmarks.report.text.summary import warnings  # imports pandas
+    from benchmarks.report.text.run_warnings import warnings  # imports pandas
 
     rows = []
     for folder in report_folders(reports):

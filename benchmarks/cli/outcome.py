@@ -23,7 +23,7 @@ from benchmarks.report.ranked import sheet_of
 from benchmarks.report.ranking import ranks_of
 from benchmarks.report.results_table import shown_metrics, shown_value
 from benchmarks.report.run_report import RunReport
-from benchmarks.report.text.summary import warnings
+from benchmarks.report.text.run_warnings import warnings
 
 MAX_DETAILED = 12  # results that one table shows with every measure
 _FIELD = 31  # characters of a leaderboard's column: AUC, interval, rank and the gap

@@ -59,8 +59,7 @@ def test_all_files_are_there_and_data_reads_back(written, many):
     assert {"index.html", "report.md", "results.json", "results.csv", "scores.parquet"} <= names
     assert {"samples-dcgan.png", "samples-stylegan-lite.png"} <= names
     stored = Results.model_validate(read_json(written / "results.json"))
-    assert stored.summary and stored.notes
-    assert stored.model_copy(update={"summary": results.summary, "notes": results.notes}) == results
+    assert stored.summary and stored.model_copy(update={"summary": [], "notes": []}) == results
     pd.testing.assert_frame_equal(read_scores(written / "scores.parquet"), scores)
     with (written / "results.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from synthetic import cell, compared, run
 
 from benchmarks.evaluation import numbers
-from benchmarks.evaluation.results import DetectorFacts, GeneratorFacts
+from benchmarks.evaluation.results import DetectorFacts, GeneratorFacts, QualityRow
 from benchmarks.report import ranking
 from benchmarks.report.plot import curves
 from benchmarks.report.plot.plot import nice_axis
 from benchmarks.report.text import summary
+from benchmarks.report.text.run_warnings import warnings
 
 
 def say(cells, comparisons=(), errors=None, **options):
@@ -272,5 +273,20 @@ def test_a_probe_of_random_weights_is_said_first(family, facts, warned):
         )
         for on in ("dcgan", "cgan")
     ]  # fmt: skip
-    found = summary.warnings(run([cell(0.9, 0.8, 0.95)]).model_copy(update={"detectors": fitted}))
+    found = warnings(run([cell(0.9, 0.8, 0.95)]).model_copy(update={"detectors": fitted}))
     assert [text.startswith("mine probes a network with random weights") for text in found] == [True] * warned
+
+
+def test_a_repeated_run_shows_a_warning_of_several_seeds_once():
+    look = {"kimg": 4.0, "state": "diverged", "reason": "the losses are not finite"}
+    face = QualityRow.model_construct(metric="face found, p >= .90", value=0.1, floor=0.9)
+    trained = [
+        GeneratorFacts.model_construct(name="dcgan", seed=seed, health=[look] if seed != 1 else [], quality=quality)
+        for seed, quality in ((0, [face]), (1, [face]), (2, []))
+    ]
+    results = run([cell(0.9, 0.8, 0.95)]).model_copy(update={"generators": trained, "seeds": [0, 1, 2]})
+    failure, faceless = warnings(results)
+    assert failure.startswith("The training of dcgan (seeds 0, 2) ended diverged: the losses are not finite")
+    assert "of the forgeries of dcgan (seeds 0, 1) and in" in faceless
+    (alone, _) = warnings(results.model_copy(update={"generators": trained[:1], "seeds": []}))
+    assert alone.startswith("The training of dcgan ended diverged")

@@ -11,8 +11,9 @@ from benchmarks.report.ranking import by_pairing
 from benchmarks.report.results_table import errors_of
 from benchmarks.report.run_view import OVERVIEW, RunView
 from benchmarks.report.sections.base import Content, Section
+from benchmarks.report.text.run_warnings import warnings
 from benchmarks.report.text.suite_summary import suite_notes, suite_sentences
-from benchmarks.report.text.summary import Summary, summarize, warnings
+from benchmarks.report.text.summary import Summary, summarize
 
 
 @dataclass(frozen=True)

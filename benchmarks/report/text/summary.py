@@ -6,16 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from benchmarks.evaluation.audits.audit import METADATA, RANDOM, failed
-from benchmarks.evaluation.numbers import count, estimate, p_value, percent, signed
+from benchmarks.evaluation.audits.audit import METADATA, RANDOM
+from benchmarks.evaluation.numbers import count, estimate, p_value, signed
 from benchmarks.evaluation.results import PairedTest, Results, TestResult
 from benchmarks.protocol import ELSEWHERE, TrainSet
 from benchmarks.report.ranking import Key, Pairing, by_pairing, key, paired_test, tiers
-from forge.training.monitor.health import SICK
+from benchmarks.report.text.run_warnings import warnings
 
 SATURATED = 0.99  # what the protocol expects of the same generator
-RANDOM_WEIGHTS = "random"  # origin of the backbone's weights, as the fit of a probe reports it
-_FACELESS = 0.5  # share of forgeries with a face, relative to real images, below which a warning is given
 _FULL_NOTES = 4  # beyond this many cells, a note counts instead of listing
 _FULL_TESTS = 2  # beyond this many pairings, one sentence summarizes the tests
 
@@ -86,76 +84,6 @@ def summarize(results: Results, errors: Mapping[Key, Errors]) -> Summary:
         *_saturation(results.cells),
     ]
     return Summary(sentences, tuple(notes), tuple(warnings(results)))
-
-
-def warnings(results: Results) -> list[str]:
-    """Return reasons not to rely on the numbers: failed audits, missing stages, untrained parts, failed trainings."""
-    shortcuts = [
-        f"SHORTCUT, do not rely on these numbers: {audit.audit}. {audit.sentence}" for audit in failed(results.audits)
-    ]
-    missing = [f"Missing here: {stage}. {error}." for stage, error in results.missing.items()]
-    per_run = [*shortcuts, *missing, *_probes_of_random_weights(results)]
-    return list(dict.fromkeys([*per_run, *_failure_modes(results), *_faceless(results)]))
-
-
-def _probes_of_random_weights(results: Results) -> list[str]:
-    """Warn of probes whose backbone has random weights."""
-    names = [
-        fit.name for fit in results.detectors if "backbone" in fit.facts and fit.facts.get("start") == RANDOM_WEIGHTS
-    ]
-    return [
-        f"{name} probes a network with random weights: its results are not those of the cited method."
-        for name in dict.fromkeys(names)
-    ]
-
-
-def _failure_modes(results: Results) -> list[str]:
-    """Warn of generators whose training ended in a failure mode."""
-    last = [(entry, entry.health[-1]) for entry in results.generators if entry.health]
-    return _per_seed(
-        [
-            (
-                entry.seed,
-                f"The training of {entry.name}",
-                f" ended {look['state']}: {look['reason']}; results on its images mean little.",
-            )
-            for entry, look in last
-            if look.get("state") in SICK
-        ],
-        repeated=bool(results.seeds),
-    )
-
-
-def _per_seed(warned: Sequence[tuple[int, str, str]], *, repeated: bool) -> list[str]:
-    """Join warnings that differ in the seed alone, so that a repeated run shows each sentence once.
-
-    Args:
-        warned: seed, start and end of each sentence.
-        repeated: the run has several seeds; they are then inserted between start and end.
-    """
-    seeds: dict[tuple[str, str], list[int]] = {}
-    for seed, start, end in warned:
-        seeds.setdefault((start, end), []).append(seed)
-    if not repeated:
-        return [start + end for start, end in seeds]
-    return [
-        f"{start} (seed{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}){end}"
-        for (start, end), numbers in seeds.items()
-    ]
-
-
-def _faceless(results: Results) -> list[str]:
-    """Warn of generators that learned too little for their detection to be meaningful."""
-    warned = []
-    for generator in results.generators:
-        rates = [(row.value, row.floor) for row in generator.quality if row.metric.startswith("face found")][:1]
-        for value, reference in rates:
-            if value is not None and reference is not None and value < _FACELESS * reference:
-                forged, real = percent(value, 100), percent(reference, 100)
-                start = f"A face is found in {forged} of the forgeries of {generator.name}"
-                end = f" and in {real} of the real images: the generator has learned little, and results on its images "
-                warned.append((generator.seed, start, end + "mean little."))
-    return _per_seed(warned, repeated=bool(results.seeds))
 
 
 def subject_of(name: str) -> str:
