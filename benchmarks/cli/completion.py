@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from benchmarks.places import reports_folder
+from benchmarks.places import report_roots, reports_folder
 
 
 def generators(incomplete: str) -> list[str]:
@@ -38,8 +38,9 @@ def suites(incomplete: str) -> list[str]:
 
 
 def runs(incomplete: str) -> list[str]:
-    """Finished runs."""
-    names = sorted(file.parent.name for file in reports_folder().glob("*/results.json"))
+    """Finished runs, and published reports."""
+    files = (file for root in report_roots(reports_folder()) for file in root.glob("*/results.json"))
+    names = sorted({file.parent.name for file in files})
     return [name for name in names if name.startswith(incomplete) and not name.startswith(".")]
 
 
