@@ -38,8 +38,8 @@ def suites(incomplete: str) -> list[str]:
 
 
 def runs(incomplete: str) -> list[str]:
-    """Finished runs."""
-    files = [file for root in report_roots(reports_folder()) for file in root.glob("*/results.json")]
+    """Finished runs, and published reports."""
+    files = (file for root in report_roots(reports_folder()) for file in root.glob("*/results.json"))
     names = sorted({file.parent.name for file in files})
     return [name for name in names if name.startswith(incomplete) and not name.startswith(".")]
 

@@ -11,7 +11,7 @@ from benchmarks.cli.main import COMMANDS
 
 REPORTS = Path(__file__).resolve().parents[3] / "reports"
 SUITE = "dcgan-xception-rendered-quick"  # a committed report
-UNREADABLE = "unreadable"  # a copy whose command has an option that this version lacks
+EARLIER = "earlier"  # of an earlier version, without a request; its command has an option that this version lacks
 
 # arguments, then what the sentence must contain: the value, and what to do
 WRONG = [
@@ -48,7 +48,7 @@ WRONG = [
     (("submit", "note.txt", "--suite", SUITE, "--name", "theirs"), "note.txt", "columns image and score"),
     (("submit", "note.txt", "--suite", SUITE, "--name", "a/b"), "'a/b'", "try --name"),
     (("reproduce", SUITE, "--from", "sky"), "'sky'", "known: checkpoints, scores, scratch"),
-    (("reproduce", UNREADABLE, "--from", "scratch"), "--nonsense 3", "run it first"),
+    (("reproduce", EARLIER, "--from", "scratch"), "--nonsense 3", "run it first"),
     (("serve", "--port", "70000"), "'70000'", "bench serve --help"),
     (("serve", "--host", "nowhere.invalid"), "'nowhere.invalid'", "--host"),
     (("doctor", "--store"), "--store", "requires an argument"),
@@ -63,9 +63,9 @@ def bench(tmp_path, monkeypatch, capsys):
     (tmp_path / "me.jpg").write_text("no photo")
     (tmp_path / "here").mkdir()
     shutil.copytree(REPORTS / SUITE, tmp_path / "reports" / SUITE)
-    shutil.copytree(REPORTS / SUITE, tmp_path / "reports" / UNREADABLE)
-    (tmp_path / "reports" / UNREADABLE / "SHA256SUMS").unlink()  # its digests no longer hold
-    file = tmp_path / "reports" / UNREADABLE / "results.json"
+    shutil.copytree(REPORTS / SUITE, tmp_path / "reports" / EARLIER)
+    (tmp_path / "reports" / EARLIER / "SHA256SUMS").unlink()  # its digests no longer hold
+    file = tmp_path / "reports" / EARLIER / "results.json"
     results = json.loads(file.read_text()) | {"command": "bench run --generator dcgan --nonsense 3"}
     file.write_text(json.dumps(results))
     return call_bench(tmp_path, monkeypatch, capsys)
