@@ -271,4 +271,4 @@ def test_results_json_is_read_in_one_module_only():
         for file in package.rglob("*.py")
         if re.search(r"\bResults\.model_validate", file.read_text())
     }
-    assert models == {"report/run_report.py"}
+    assert models == {"report/run_report.py", "speed/reports.py"}  # speed measures the writing of made-up results
