@@ -155,7 +155,7 @@ def test_both_commands_have_help(bench):
     code, out, _ = bench("detect", "import", "-h")
     assert code == 0 and "nothing in the file is ever run" in " ".join(out.split()) and "--out" in out
     code, _, err = bench("detect")
-    assert code == 2 and "Missing argument" in err and " - " not in err
+    assert code == 2 and "missing argument" in err and " - " not in err
     code, _, err = bench("detect", "mine", "x.png", "--explian")
     assert code == 2 and "--explain" in err
 
