@@ -216,8 +216,8 @@ def _filled(run: Run, report: RunReport, store: Store) -> Run:
     for (detector, trained_on), seed in seeds.items():
         if detector not in CONTROLS:
             stage = fit_stage(results, detector, trained_on, seed)
-            place = store.folder(stage.action, stage.key)
-            choices.append(Choice(f"{run.name} {detector}@{trained_on}", run.name, detector, trained_on, place))
+            folder = store.folder(stage.action, stage.key)
+            choices.append(Choice(f"{run.name} {detector}@{trained_on}", run.name, detector, trained_on, folder))
     return replace(
         run,
         data=f"{results.data.name}, {results.data.resolution} px",

@@ -128,11 +128,12 @@ def gradient_penalty(discriminator: Discriminator, real: Tensor, forged: Tensor)
     share = torch.rand(len(real), 1, 1, 1, device=real.device)
     between = torch.lerp(real, forged, share).detach().requires_grad_(True)
     (gradient,) = torch.autograd.grad(discriminator(between).sum(), between, create_graph=True)
+    # the root has no gradient at 0, hence the 1e-12
     return (gradient.square().sum(dim=(1, 2, 3)).add(1e-12).sqrt() - 1).square().mean()
 
 
 def path_lengths(images: Tensor, styles: Tensor) -> Tensor:
-    """How far images move with their styles (Karras et al. 2020, eq. 4): |J^T y| of each image, y random noise.
+    """Return the path length |J^T y| of each image, y random noise (Karras et al. 2020, eq. 4).
 
     Args:
         images: [N, 3, H, W] made from the styles.
@@ -141,6 +142,8 @@ def path_lengths(images: Tensor, styles: Tensor) -> Tensor:
     Returns:
         [N], differentiable with respect to the generator.
     """
+    # noise of variance 1 / (H W), as published: the expected length does not depend on the resolution
     noise = torch.randn_like(images) / (images.shape[2] * images.shape[3]) ** 0.5
+    # J^T y by one backward pass, without the Jacobian J itself
     (gradient,) = torch.autograd.grad((images * noise).sum(), styles, create_graph=True)
     return gradient.square().sum(2).mean(1).sqrt()

@@ -391,8 +391,9 @@ def test_dcgan_has_the_size_of_the_paper_s_network():
 
 
 def test_the_guide_s_own_generator_works_as_written(make_set, tmp_path):
-    guide = (Path(__file__).parents[2] / "forge" / "README.md").read_text()
-    code = guide.split("```python\n")[1].split("```")[0]
+    guide = (Path(__file__).parents[2] / "docs" / "manual" / "forge.md").read_text()
+    blocks = [block.split("```")[0] for block in guide.split("```python\n")[1:]]
+    code = next(block for block in blocks if "class Tiny" in block)
     (tmp_path / "tiny.py").write_text(code)
     reference = f"{tmp_path / 'tiny.py'}:Tiny"
     allow_files([reference])
