@@ -68,13 +68,13 @@ def refuse_other_request(target: Path, request: RunRequest, photos: Mapping[str,
     except (BenchError, LookupError, TypeError, AttributeError):  # one that cannot be read is nothing to keep
         return
     other = ""
-    asked = request.model_dump(mode="json")
-    if before.get("request") != asked:  # an earlier version wrote none
+    requested = request.model_dump(mode="json")
+    if before.get("request") != requested:  # an earlier version wrote none
         other = f"another run, {quoted(str(before.get('command', '')), most=300)}"
     elif any(keys.get(name, key) != key for name, key in photos.items()):
         other = "the same request with other photos (or of another version)"
     if other:
-        mark = digest_json([asked, *photos.items()])[:4]
+        mark = digest_json([requested, *photos.items()])[:4]
         raise InputError(
             f"{target} holds the report of {other}; keep both with --name {target.name}-{mark}, or replace it with "
             "--overwrite"
