@@ -62,7 +62,7 @@ def test_test_images_that_were_trained_on_show_in_shuffled_labels():
     assert found(rows, "shuffled labels").passed is True
     rows["score"] += 0.5 * random_labels(rows, 0)  # what a detector remembers of images that it was fitted on
     finding = found(rows, "shuffled labels")
-    assert finding.passed is False and "were seen in training" in finding.sentence
+    assert finding.passed is False and "were in the training" in finding.sentence
 
 
 def test_a_detector_that_tells_people_apart_is_caught():
