@@ -120,7 +120,7 @@ def test_a_suite_runs_every_condition_and_its_leaderboard_is_made_of_scores(benc
     assert given == set(test.index)  # rendered faces may be shown
     picture = Image.open(tmp_path / "given" / f"{table['image'][0]}.png")
     assert picture.size == (16, 16) and not picture.text
-    table["submit"] = [
+    table["score"] = [
         float(np.asarray(Image.open(tmp_path / "given" / f"{name}.png")).mean()) for name in table["image"]
     ]
     table.to_csv(tmp_path / "bright.csv", index=False)
