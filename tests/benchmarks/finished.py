@@ -27,7 +27,7 @@ def regression():
     """A detector that does not."""
     detector = LogDct(LogDct.Settings(), 16)
     rng = np.random.default_rng(0)
-    detector.mean, detector.std, detector.fitted = rng.random(768), rng.random(768) + 1, detector.head()
+    detector.mean, detector.std, detector.fitted = rng.random(768), rng.random(768) + 1, detector.classifier()
     detector.fitted.restore({"coefficients": rng.normal(size=768), "intercept": np.zeros(1)})
     return detector
 
