@@ -103,7 +103,7 @@ def test_new_files_say_how_they_are_run_and_are_never_replaced(bench, tmp_path):
 @pytest.mark.parametrize(
     ("kind", "name", "sentence"),
     [
-        ("model", "x", "kind 'model' is not known"),
+        ("model", "x", "template 'model' is not known"),
         ("generator", "", "is no Python name"),
         ("generator", "1st", "is no Python name"),
         ("generator", "a-b", "is no Python name"),
