@@ -74,7 +74,7 @@ def refuse_other_request(target: Path, request: RunRequest, photos: Mapping[str,
     elif any(keys.get(name, key) != key for name, key in photos.items()):
         other = "the same request with other photos (or of another version)"
     if other:
-        mark = digest_json([requested, *photos.items()])[:4]
+        mark = digest_json([asked, *photos.items()])[:4]
         raise InputError(
             f"{target} holds the report of {other}; keep both with --name {target.name}-{mark}, or replace it with "
             "--overwrite"
