@@ -44,7 +44,7 @@ def build(photos, tmp_path):
 
     def call(name, **options):
         out = tmp_path / name
-        defaults = {"least": 4, "step": 4, "room": AMPLE, "workers": 1, "download": download}
+        defaults = {"min_photos": 4, "step": 4, "room": AMPLE, "workers": 1, "download": download}
         return out, pack.build_pack(photos, out, **defaults | options)
 
     return call
