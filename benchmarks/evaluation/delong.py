@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
 
 from benchmarks.evaluation import roc as metrics
 from benchmarks.evaluation.bootstrap import auc_bootstrap
@@ -132,6 +131,8 @@ def auc_newcombe(auc: float, n_forged: int, n_real: int, *, level: float = 0.95)
     if min(n_forged, n_real) < 1:
         raise InputError(f"an AUC needs images of both classes, got {n_forged} forged and {n_real} real")
     z, extra = two_sided(level), (n_forged + n_real) / 2 - 1
+
+    from scipy.optimize import brentq  # imports scipy, which most commands do without
 
     def excess(t: float) -> float:
         spread = t * (1 - t) * (1 + extra * ((1 - t) / (2 - t) + t / (1 + t)))

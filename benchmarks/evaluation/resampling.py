@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csc_array
 
 from benchmarks.evaluation.interval import Interval, two_sided
 from benchmarks.evaluation.roc import Bools, Floats, Ints, check_scores
@@ -146,6 +145,8 @@ def counts_of(draws: NDArray[np.int32], size: int) -> NDArray[np.int32]:
 
     The counts are the row sums of a sparse matrix with one entry per draw, in the row of the drawn number.
     """
+    from scipy.sparse import csc_array  # imports scipy, which most commands do without
+
     units, starts = np.ones(draws.size, np.int16), np.arange(draws.size + 1, dtype=np.int32)
     return np.asarray(csc_array((units, draws, starts), shape=(size, draws.size)) @ units)
 

@@ -363,8 +363,10 @@ def test_bad_options_are_named():
     label, score = gaussian(np.random.default_rng(0), 300, 300, auc=0.8)
     bad = {
         "level must lie": lambda: statistics.auc_interval(label, score, level=95),
-        "one identity a row, shape .600,., got shape .2,": lambda: statistics.auc_interval(label, score, groups=[1, 2]),
-        "one identity a row, shape .600,., got shape .3,": lambda: bootstrap.auc_bootstrap(
+        "one identity per row, shape .600,., got shape .2,": lambda: statistics.auc_interval(
+            label, score, groups=[1, 2]
+        ),
+        "one identity per row, shape .600,., got shape .3,": lambda: bootstrap.auc_bootstrap(
             label, score, groups=[1, 2, 3]
         ),
         "resamples must be at least 1": lambda: bootstrap.auc_bootstrap(label, score, resamples=0),
