@@ -38,7 +38,7 @@ LAYERS = (
 # neither of a pair imports the other
 APART = (("benchmarks.api", "benchmarks.cli"), ("benchmarks.serve", "benchmarks.speed"))
 # modules below that import nothing else of forge
-ALONE = ("forge.rendering", "forge.rendering")
+ALONE = ("forge.rendering",)
 
 MAX_LOCAL_IMPORTS = 119  # imports inside functions: torch, pandas and scikit-learn where few calls need them
 

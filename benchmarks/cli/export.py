@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pandas as pd
@@ -47,7 +48,8 @@ def images(suite: str, out: Path, real: bool, store: Path, reports: Path) -> Non
         )
         (temporary / "LICENCE.txt").write_text(text, encoding="utf-8")
     included = "" if (wanted["generator"] == "").any() else " (forged ones alone: --real adds the photos)"
-    print(f"{out}: {len(names):,} images{included}, and scores.csv to fill in; then bench submit {out / 'scores.csv'}")
+    print(f"{out}: {len(names):,} images{included}, and scores.csv to fill in; then:")
+    print(f"  bench submit {shlex.quote(str(out / 'scores.csv'))} --suite {shlex.quote(suite)} --name NAME")
 
 
 def _sets(results: Results, store: Store) -> dict[tuple[str, int], FaceSet]:

@@ -29,7 +29,7 @@ CATEGORIES = ("generators", "detectors", "metrics", "sections", "perturbations",
 
 
 def list_names(category: str, long: bool, as_json: bool, store: Path, reports: Path) -> None:
-    """List generators, detectors, metrics, perturbations, sources of real faces, suites, or finished runs."""
+    """List generators, detectors, metrics, sections, perturbations, sources of real faces, suites, or finished runs."""
     if category not in CATEGORIES:
         raise UnknownNameError("list", category, CATEGORIES)
     rows = _rows(category, reports)

@@ -86,6 +86,11 @@ def reproduce(
 
 def _planned(results: Results, data: str | None, compute: Compute) -> PlannedRun:
     """Plan the stages of a published run on this machine."""
+    if results.protocol_version != PROTOCOL_VERSION:
+        raise InputError(
+            f"{results.name} was measured by protocol {results.protocol_version}, and tests are made again by protocol "
+            f"{PROTOCOL_VERSION}; compare its numbers with --from scores"
+        )
     if results.request is None:
         raise InputError(
             f"{results.name} was written by an earlier version, without the request that asks for it again; run it "

@@ -12,7 +12,17 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @functools.cache
 def program_digest(*folders: str) -> str:
-    """Digest of the source files and templates below folders of the checkout or installation, e.g. "forge"."""
+    """Return a digest of the source files and templates below folders of the checkout or installation.
+
+    Args:
+        folders: e.g. "forge", "benchmarks/report".
+
+    Raises:
+        FileNotFoundError: there is no such folder, as after a move.
+    """
+    for folder in folders:
+        if not (ROOT / folder).is_dir():
+            raise FileNotFoundError(ROOT / folder)
     suffixes = {".py", ".j2", ".css", ".js"}
     files = sorted(file for folder in folders for file in (ROOT / folder).rglob("*") if file.suffix in suffixes)
     return digest_json([[file.relative_to(ROOT).as_posix(), digest_file(file)] for file in files])

@@ -87,6 +87,8 @@ class UnknownNameError(InputError):
         close = [candidate for candidate, ratio in zip(close, similarity, strict=True) if ratio >= 0.85 * similarity[0]]
         if close:
             hint = f"; did you mean {' or '.join(repr(c) for c in close)}?"
+        elif not names:
+            hint = "; none is installed"
         elif len(names) <= 12:
             hint = f"; known: {', '.join(names)}."
         else:

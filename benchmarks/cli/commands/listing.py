@@ -14,7 +14,9 @@ from benchmarks.cli.groups import implemented_in
 def list_names(
     category: Annotated[
         str,
-        typer.Argument(help="Names to list: generators, detectors, metrics, perturbations, sources, suites or runs."),
+        typer.Argument(
+            help="Names to list: generators, detectors, metrics, sections, perturbations, sources, suites or runs."
+        ),
     ],
     long: Annotated[
         bool, typer.Option("--long", "-l", help="Detectors: count parameters too (seconds; remembered in the store).")
@@ -23,4 +25,4 @@ def list_names(
     store: options.Store = options.STORE,
     reports: options.Reports = options.REPORTS,
 ) -> None:
-    """List generators, detectors, metrics, perturbations, sources of real faces, suites, or finished runs."""
+    """List generators, detectors, metrics, sections, perturbations, sources of real faces, suites, or finished runs."""

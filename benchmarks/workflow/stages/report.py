@@ -79,4 +79,4 @@ def _kept(stages: tuple[_S, ...], there: Collection[str]) -> tuple[_S, ...]:
 
 def report_program() -> str:
     """Return the digest of the code that decides how a report looks."""
-    return program_digest("benchmarks/report", "benchmarks/measures", "benchmarks/tables")
+    return program_digest("benchmarks/report", "benchmarks/evaluation")

@@ -8,6 +8,7 @@ import pytest
 from synthetic import call_bench
 
 from benchmarks.cli.main import COMMANDS
+from benchmarks.protocol import PROTOCOL_VERSION
 
 REPORTS = Path(__file__).resolve().parents[3] / "reports"
 SUITE = "dcgan-xception-rendered-quick"  # a committed report
@@ -49,6 +50,7 @@ WRONG = [
     (("submit", "note.txt", "--suite", SUITE, "--name", "a/b"), "'a/b'", "try --name"),
     (("reproduce", SUITE, "--from", "sky"), "'sky'", "known: checkpoints, scores, scratch"),
     (("reproduce", EARLIER, "--from", "scratch"), "--nonsense 3", "run it first"),
+    (("reproduce", SUITE, "--from", "scratch"), "protocol 1", "--from scores"),
     (("serve", "--port", "70000"), "'70000'", "bench serve --help"),
     (("serve", "--host", "nowhere.invalid"), "'nowhere.invalid'", "--host"),
     (("doctor", "--store"), "--store", "requires an argument"),
@@ -66,7 +68,8 @@ def bench(tmp_path, monkeypatch, capsys):
     shutil.copytree(REPORTS / SUITE, tmp_path / "reports" / EARLIER)
     (tmp_path / "reports" / EARLIER / "SHA256SUMS").unlink()  # its digests no longer hold
     file = tmp_path / "reports" / EARLIER / "results.json"
-    results = json.loads(file.read_text()) | {"command": "bench run --generator dcgan --nonsense 3"}
+    earlier = {"command": "bench run --generator dcgan --nonsense 3", "protocol_version": PROTOCOL_VERSION}
+    results = json.loads(file.read_text()) | earlier
     file.write_text(json.dumps(results))
     return call_bench(tmp_path, monkeypatch, capsys)
 
