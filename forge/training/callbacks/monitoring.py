@@ -15,7 +15,6 @@ from forge.training.monitor.observe import HealthMonitor, Observed
 from forge.training.task import Training
 from forge.training.trainer import SAMPLES, Callback, Trainer
 
-WATCHED = 256  # forged images that the monitor sees
 REALS_WATCHED = 1280  # real ones
 
 
@@ -46,6 +45,7 @@ class WatchHealth(Callback):
             held_out.read() if held_out is not None else None,
             seed=training.seed,
             device=trainer.device,
+            watched=trainer.method.watched,
         )
 
     def note(self) -> str:
@@ -76,7 +76,7 @@ class WatchHealth(Callback):
         if not trainer.resumed:
             self._healthy.unlink(missing_ok=True)
         if trainer.step == 0:
-            self._monitor.start_check(trainer.images(trainer.method.generator, WATCHED, "start"))
+            self._monitor.start_check(trainer.images(trainer.method.generator, trainer.method.watched, "start"))
 
     def on_step(self, trainer: Trainer) -> None:
         """Observe if it is time, or if a reading is no number, and do what the policy says.
@@ -114,7 +114,7 @@ class WatchHealth(Callback):
 
     def _observe(self, trainer: Trainer, interval: Mapping[str, float]) -> Action:
         network = trainer.settled()
-        fresh = trainer.images(network, WATCHED, "fresh", trainer.step)
+        fresh = trainer.images(network, trainer.method.watched, "fresh", trainer.step)
         health = self._monitor.observe(
             Observed(
                 step=trainer.step,

@@ -19,6 +19,7 @@ from forge.core.compute import Precision, derive_seed
 from forge.core.distributed import ProcessGroup
 from forge.faces.tensors import flipped, to_float
 from forge.training.batches import Batch
+from forge.training.monitor.metrics import SAMPLES
 from forge.training.readings import Readings
 from forge.training.settings import LoopSettings
 from forge.training.task import Training
@@ -89,11 +90,13 @@ class TrainingMethod(ABC):
     Attributes:
         Settings: of the training; a method adds its own to those of the loop.
         remedy: what to try after a training that failed, in words after which a sentence may go on.
+        watched: forged images of each look of the health monitor; fewer where making them is dear.
         generator: the network that makes images: what is averaged and published.
     """
 
     Settings: ClassVar[type[LoopSettings]] = LoopSettings
     remedy: ClassVar[str] = "lower the learning rate"
+    watched: ClassVar[int] = SAMPLES
     generator: nn.Module
 
     def __init__(self, context: StepContext) -> None:
