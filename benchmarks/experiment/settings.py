@@ -71,6 +71,7 @@ class GeneratorSettings(_Settings):
         None, gt=0, description="thousands of images: the snapshot taken then; null: the end"
     )
     blends: bool = Field(False, description="makes forgeries of real faces and is not trained; filled in when checked")
+    judged: bool = Field(True, description="was trained against a discriminator; filled in when checked")
     family: str = Field(
         "", description="generators of one family are left out of a training together; empty: its architecture's"
     )

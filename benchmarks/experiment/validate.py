@@ -190,6 +190,7 @@ def _generator(name: str, generator: GeneratorSettings, resolution: int) -> Gene
     return generator.model_copy(
         update={
             "family": _family(generator, implementation),
+            "judged": implementation.has_discriminator(),
             "network": network.model_dump(mode="json"),
             "training": training.model_dump(mode="json"),
             "files": _digests(generator.architecture, network.model_dump()),
@@ -223,7 +224,9 @@ def _blending(name: str, generator: GeneratorSettings, settings: BaseModel, fami
     if generator.snapshot is not None:
         raise InputError(f"generator {quoted(name)} is not trained and has no snapshots; use {base_name(name)}")
     network = settings.model_dump(mode="json")
-    return GeneratorSettings(architecture=generator.architecture, network=network, blends=True, family=family)
+    return GeneratorSettings(
+        architecture=generator.architecture, network=network, blends=True, judged=False, family=family
+    )
 
 
 def _adopted(request: DetectorRequest, resolution: int) -> DetectorRequest:
@@ -256,11 +259,11 @@ def _check_adversary(
             f"detector {quoted(name)}: {request.detector} uses no discriminator; leave @{request.adversary} out"
         )
     judges = [request.adversary] if request.adversary else list(generators)  # without a name, those it is trained on
-    trained = [judge for judge in judges if judge not in generators or not generators[judge].blends]
+    trained = [judge for judge in judges if judge not in generators or generators[judge].judged]
     if needs in ("discriminator", "snapshots") and not trained:
         raise InputError(
-            f"detector {quoted(name)} starts from a discriminator and {', '.join(judges)} has none; name a trained "
-            f"generator: {request.detector}@dcgan"
+            f"detector {quoted(name)} starts from a discriminator and {', '.join(judges)} has none; name a "
+            f"generator that has one: {request.detector}@dcgan"
         )
     if request.adversary and request.adversary not in generators:
         raise InputError(
@@ -280,7 +283,7 @@ def _with_snapshots(
     }
     changed = dict(generators)
     for name, generator in generators.items():
-        if base_name(name) in bases and not generator.blends and not generator.training.get("snapshots_kimg"):
+        if base_name(name) in bases and generator.judged and not generator.training.get("snapshots_kimg"):
             quarters = [round(generator.training["kimg"] * part / 4, 3) for part in (1, 2, 3)]
             changed[name] = generator.model_copy(update={"training": generator.training | {"snapshots_kimg": quarters}})
     return changed

@@ -357,7 +357,7 @@ def _changed_part(settings: RunSettings, perturbation: str) -> Part:
 def _last_trained(settings: RunSettings, training: TrainSet) -> str | None:
     """Return the generator of a training whose discriminator is used unless one is named: the last one of the run.
 
-    Blended forgeries have none. A left-out generator's discriminator would have seen what the test must not show.
+    Blends and denoisers have none. A left-out generator's discriminator would have seen what the test must not show.
     """
-    trained = [name for name, each in settings.generators.items() if name in training.generators and not each.blends]
-    return trained[-1] if trained else None
+    judged = [name for name, each in settings.generators.items() if name in training.generators and each.judged]
+    return judged[-1] if judged else None

@@ -351,29 +351,6 @@ def test_averaged_weights_make_images_at_any_number_of_steps(make_set, tmp_path,
     assert averaged < 1.1 * raw  # the first weights faded
 
 
-def test_several_processes_draw_what_one_would(make_set, tmp_path):
-    """Shares of the batch are shares of its times and noise: their gradients average to that of the whole batch."""
-    from forge.core.distributed import ProcessGroup
-    from forge.training.steps.base import StepContext
-
-    view = make_set("faces", {"forge": 40}).view("forge")
-    gradients = []
-    for group in (ProcessGroup(0, 1), ProcessGroup(0, 2), ProcessGroup(1, 2)):
-        training = make_training(view, tmp_path / "w", clip=0, lr=1e-30)
-        trainer = Trainer(training, "fp32")
-        context = trainer.method.context
-        alone = type("Alone", (ProcessGroup,), {"average": lambda self, tensors: None})(group.rank, group.size)
-        trainer.method.context = StepContext(training, context.precision, alone, context.random, context.readings)
-        context.random.shared()
-        whole = trainer.batches.take(0)
-        share = alone.share(16)
-        trainer.method.step(trainer.method.plan(0, measure=True), [type(whole)(whole.pixels[share], None)])
-        gradients.append(torch.cat([p.grad.flatten() for p in trainer.method.generator.parameters()]))
-    assert gradients[0].abs().max() > 0
-    assert torch.allclose(gradients[0], (gradients[1] + gradients[2]) / 2, atol=1e-6)
-    assert not torch.allclose(gradients[1], gradients[2], atol=1e-6)
-
-
 def test_the_learning_rate_warms_up_and_gradients_are_clipped(make_set, tmp_path):
     view = make_set("faces", {"forge": 40}).view("forge")
     trainer = Trainer(make_training(view, tmp_path / "w", warm_up=4, clip=1e-9), "fp32")

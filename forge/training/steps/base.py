@@ -207,14 +207,17 @@ class TrainingMethod(ABC):
     @classmethod
     def trial_step(cls, training: Training) -> Callable[[Precision], None]:
         """Return a step on networks of its own, to learn what fits into memory; torch's random state is changed."""
+        methods: list[TrainingMethod] = []
 
         def step(precision: Precision) -> None:
-            readings = Readings(training.compute.torch_device)
-            context = StepContext(training, precision, ProcessGroup(), StepRandom(training.seed), readings)
-            method = cls(context)
+            if not methods or methods[0].context.precision != precision:
+                readings = Readings(training.compute.torch_device)
+                random = StepRandom(training.seed)
+                methods[:] = [cls(StepContext(training, precision, ProcessGroup(), random, readings))]
+            method = methods[0]
             size = (training.settings.batch, training.architecture.resolution, training.architecture.resolution, 3)
-            pixels = torch.zeros(size, dtype=torch.uint8, device=context.device)
-            labels = training.some_labels(training.settings.batch, context.device)
+            pixels = torch.zeros(size, dtype=torch.uint8, device=method.context.device)
+            labels = training.some_labels(training.settings.batch, method.context.device)
             batch = Batch(pixels, labels[0] if labels else None)
             method.step(method.plan(0, measure=False), [batch] * method.batches_per_step)
 

@@ -151,7 +151,8 @@ class Denoising(TrainingMethod):
 
     def _read_quarters(self, times: Tensor, losses: Tensor) -> None:
         """Record the mean loss of the last steps by quarter of the time: which part of the way is learned."""
-        inside = nn.functional.one_hot((times * QUARTERS).long().clamp(0, QUARTERS - 1), QUARTERS).float()
+        numbers = (times * QUARTERS).long().clamp(0, QUARTERS - 1)
+        inside = (numbers[:, None] == torch.arange(QUARTERS, device=times.device)).float()
         news = torch.stack([losses @ inside, inside.sum(0)])
         self.context.processes.average([news])
         self._quarters.mul_(MEMORY).add_(news)
