@@ -17,7 +17,9 @@ from benchmarks.experiment.configs import shipped
 from benchmarks.experiment.settings import PRESETS, GeneratorSettings
 from benchmarks.report.run_report import RunReport
 from forge.core.errors import InputError, UnknownNameError
-from forge.training.settings import TrainingSettings
+
+# not settings of a run's file: named otherwise, or known only when a request is checked
+_FILLED_IN = {"architecture", "network", "training", "files", "snapshot", "blends", "judged"}
 
 
 def show(
@@ -84,8 +86,11 @@ def _print_settings(category: str, name: str, preset: str, store: Path) -> None:
     rows = _rows(category[:-1], implementation.Settings, values) if category == "detectors" else []
     if category == "generators":
         rows = _rows("generator.network", implementation.Settings, values.get("network", {}))
-        rows += _rows("generator.training", TrainingSettings, values.get("training", {}))
-        drawn = GeneratorSettings.model_fields.keys() - {"architecture", "network", "training", "files", "snapshot"}
+        if hasattr(implementation, "trained_by"):
+            from forge.training.steps import method_of  # torch, for generators alone
+
+            rows += _rows("generator.training", method_of(implementation).Settings, values.get("training", {}))
+        drawn = GeneratorSettings.model_fields.keys() - _FILLED_IN
         listed = drawn if implementation.conditional != "never" else drawn - {"condition", "mix"}
         listed -= set() if implementation.truncates else {"truncation"}
         rows += [row for row in _rows("generator", GeneratorSettings, values) if row[0].partition(".")[2] in listed]

@@ -40,7 +40,7 @@ class UNetSettings(NetworkSettings):
     embedding: int = Field(128, ge=1, description="length of the embedding of time and labels")
     attention: bool = Field(False, description="self-attention between the pixels of the coarsest level")
     unshuffle: bool = Field(
-        True, description="see each 2x2 pixels as one of 12 channels: a third of the cost, and traces of period 2"
+        True, description="see each 2x2 pixels as one of 12 channels: a quarter of the places, and traces of period 2"
     )
 
     def fits(self, resolution: int) -> None:
