@@ -75,7 +75,7 @@ class WatchHealth(Callback):
             return
         if not trainer.resumed:
             self._healthy.unlink(missing_ok=True)
-        if trainer.step == 0:
+        if trainer.step == 0 and trainer.method.starts_tellable:
             self._monitor.start_check(trainer.images(trainer.method.generator, WATCHED, "start"))
 
     def on_step(self, trainer: Trainer) -> None:
