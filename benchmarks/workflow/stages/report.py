@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from benchmarks.workflow.program import program_digest
 from benchmarks.workflow.stage import Facts, Job, Stage
 from benchmarks.workflow.stages.evaluate import Evaluate
+from benchmarks.workflow.stages.forger import Trained
 from benchmarks.workflow.stages.report_parts import ReportParts
-from benchmarks.workflow.stages.synthesize import Synthesize
 
 _S = TypeVar("_S", bound=Stage)
 
@@ -47,7 +47,7 @@ class Report(ReportParts):
     ) -> Report:
         """Return the report of what is there; a training whose forgeries failed is left out."""
         forged, snapshots = _kept(self.forged, there), _kept(self.snapshots, there)
-        used = {stage.generator.key for stage in (*forged, *snapshots) if isinstance(stage, Synthesize)}
+        used = {stage.generator.key for stage in (*forged, *snapshots) if isinstance(stage, Trained)}
         evaluation = replaced.get(self.evaluation.key, self.evaluation)
         assert isinstance(evaluation, Evaluate)
         return replace(
