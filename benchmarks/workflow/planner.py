@@ -281,7 +281,7 @@ class _Detectors:
 
     def stages(self) -> list[Stage]:
         """Return the stages, each after what it needs."""
-        # Filled in the order of the run's detectors: a fusion finds its members here if they were listed before it.
+        # Filled in the order of the run's detectors, in which `resolve` puts members before their fusion.
         fits: dict[tuple[str, TrainSet], Fit | Adopt] = {}
         stages: list[Stage] = []
         explained = self.settings.seed == (self.settings.seeds or (self.settings.seed,))[0]  # one seed's are shown
