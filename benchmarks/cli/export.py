@@ -21,7 +21,7 @@ from forge.faces.faceset import FaceSet
 
 def images(suite: str, out: Path, real: bool, store: Path, reports: Path) -> None:
     """Write every test image as PNG under a name that says nothing of its class, and a scores.csv to fill in."""
-    # `publishing` would take an empty folder, in which somebody may be working.
+    # `publishing` would take an empty folder, which may be in use.
     if out.exists():
         raise InputError(f"{out} exists already; choose another place with --out")
     report = RunReport.open(suite, reports)

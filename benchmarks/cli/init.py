@@ -63,7 +63,7 @@ def _check_name(file: Path) -> None:
 def _names(text: str, option: str) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
-        # Suites are passed around; one that imported code would run it on the machine of whoever opens it.
+        # Suites are passed around; one that imported code would run it on every machine where the suite is opened.
         if is_file_reference(name):
             raise InputError(
                 f"--{option} {quoted(name)} is code, which a suite never imports; leave it out here and add it "

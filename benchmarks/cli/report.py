@@ -45,7 +45,7 @@ def report(
     # results.json.
     finished = RunReport.open(run, reports, checked=from_scores) if run else latest(reports)
     folder = finished.folder
-    # The files as they are: whoever changed them on purpose makes the report whole again.
+    # The files as they are: after a deliberate change the list and the files agree again.
     if digests:
         write_sums(folder)
         print(folder / SUMS)

@@ -147,7 +147,7 @@ def _again(
         name = again.prepare_stage(stages).name
         raise InputError(f"{name} is not in {store.root}/; run the suite first, or use --from scratch")
     refuse_other(expected, PROTOCOL_VERSION, digest)  # before anything is trained or scored
-    with tempfile.TemporaryDirectory() as out:  # scores of --from checkpoints go to a folder that nobody keeps
+    with tempfile.TemporaryDirectory() as out:  # scores of --from checkpoints go to a temporary folder
         if start == "scratch":
             # By key, so that what several tests share is computed once, and a second call continues.
             folders = ensure(list(wanted.values()), store, context, observer)

@@ -66,7 +66,7 @@ def _serve(
     if ready:
         app.state.queue.warm(ready)
     port = listening.getsockname()[1]
-    # An IPv6 address stands in brackets in a URL. Flushed: whoever started this in a script waits for the line.
+    # An IPv6 address stands in brackets in a URL. Flushed: a script that started this waits for the line.
     print(f"http://{f'[{host}]' if ':' in host else host}:{port}/   (Ctrl-C stops it)", flush=True)
     if not is_loopback(host):
         print("Everybody in the network who reaches this machine can see these reports and ask these detectors.")

@@ -74,7 +74,7 @@ def _print_settings(category: str, name: str, preset: str, store: Path) -> None:
     facts = Table(show_header=False, title=name, title_justify="left", box=None, pad_edge=False)
     entry = _entry(category, name)
     if category == "detectors":
-        # None where nobody counted yet; `bench list detectors --long` does
+        # None where they were not counted yet; `bench list detectors --long` does
         with_parameters([entry], store, count=False)
     for key, value in entry.items():
         if value not in ("", None):

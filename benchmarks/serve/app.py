@@ -68,7 +68,7 @@ class Pages:
         self.index = index
         self._templates = Environment(
             loader=PackageLoader("benchmarks.serve"),
-            autoescape=True,  # names of runs and detectors come from folders that anybody may have written
+            autoescape=True,  # names of runs and detectors come from folders of any origin
             undefined=StrictUndefined,  # a misspelt variable is an error, not an empty place on the page
             trim_blocks=True,
             lstrip_blocks=True,
@@ -147,7 +147,7 @@ async def _judged(request: Request, queue: DetectionQueue, seen: dict[str, Any])
             # filled before the detector is looked up: the page shows the choice also where it is unknown
             seen |= {"chosen": upload.fields.get("detector", ""), "explain": explain}
             choice = queue.index.choose(upload.fields.get("detector", ""))
-            # `is_disconnected` is asked when it is this photo's turn: nobody waits for the answer any more.
+            # `is_disconnected` is asked when it is this photo's turn: a closed connection needs no answer.
             return await queue.ask(choice, upload.photo, explain=explain, gone=request.is_disconnected)
     except Refused as error:
         if error.status == HTTPStatus.SERVICE_UNAVAILABLE:

@@ -250,7 +250,7 @@ def _filled(run: Run, report: RunReport, store: Store) -> Run:
 def _leader(folder: Path) -> str:
     """The first line of the leaderboard that was published beside the results, if there are ranks to speak of."""
     leader = published_leader(folder)
-    if leader is None or leader.ranked < 2:  # one ranked detector leads nobody
+    if leader is None or leader.ranked < 2:  # ranks need two detectors
         return ""
     shown = estimate(leader.value, leader.low, leader.high)
     tied = f"; {leader.tied} more cannot be told apart from it" if leader.tied else ""

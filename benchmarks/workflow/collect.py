@@ -125,7 +125,7 @@ class _Collected:
     @cached_property
     def free(self) -> dict[str, FaceSet]:
         """Generator -> forgeries that may be shown: what is blended from photos shows the photos' faces."""
-        # a blended forgery shows parts of a photo, a synthesised face shows nobody
+        # a blended forgery shows parts of a photo, a synthesised face is no photo of a person
         shown = {name: stage for name, stage in self.first.items() if self.shown or isinstance(stage, Synthesize)}
         return {name: self.job.faces(stage) for name, stage in shown.items()}
 

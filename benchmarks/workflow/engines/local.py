@@ -179,8 +179,8 @@ def _ensure(stage: Stage, folders: Mapping[str, Path], store: Store, context: Co
         observer.noted(f"another process is working on {stage.name}; waiting for it")
 
     begin = time.perf_counter()
-    # The first look takes no lock, so that calls whose results are all there wait for nobody. The second look is under
-    # the lock: the process that was waited for has published the result meanwhile.
+    # The first look takes no lock, so that calls whose results are all there do not wait. The second look is under the
+    # lock: the process that was waited for has published the result meanwhile.
     folder = _stored(stage, store, observer)
     if folder is None:
         with store.claim(stage.key, waiting=busy):

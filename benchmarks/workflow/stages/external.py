@@ -99,7 +99,8 @@ def count_groups(faces: FaceSet) -> int:
     """Return the number of people and clips of a set: images of one identity or of one photo count once."""
     from benchmarks.evaluation.evaluate import identities  # imports pandas
 
-    # Bootstrap units: photos of one person or one clip are no independent samples; those of nobody known count singly.
+    # Bootstrap units: photos of one person or one clip are no independent samples; those of unknown people count
+    # singly.
     known = identities(faces.table)
     return len({name for name in known if name is not None}) + sum(name is None for name in known)
 
