@@ -113,7 +113,7 @@ def predictor_of(
     cell = _choose(report, short_name(detector) if detector else None, trained_on)
     fit = fit_stage(results, cell.detector, cell.trained_on, cell.seed)
     trained = load_trained(stored_result(results, fit, Store(store)) / "detector", implementation=_plugin(detector))
-    # Reports of early versions have no scores; the threshold then comes from results.json, without rates.
+    # Without scores.parquet the threshold comes from results.json, without rates.
     has_scores = (report.folder / "scores.parquet").is_file()
     scores = report.scores if max_fpr is not None or has_scores else None
     known = TrainSet.parse(cell.trained_on).generators
@@ -170,8 +170,7 @@ def by_merit(report: RunReport) -> list[TestResult]:
     def merit(cell: TestResult) -> tuple[bool, int, int, bool]:
         training = TrainSet.parse(cell.trained_on)
         rank = order.index(cell.detector) if cell.detector in order else len(order)
-        # False sorts first: usual trainings, then many generators, then rank, then tests on seen generators, whose AUC
-        # a user of the detector reads first.
+        # False sorts first: usual trainings, then many generators, then rank, then tests on seen generators.
         return bool(training.variant), -len(training.generators), rank, not cell.seen
 
     return sorted(report.results.cells, key=merit)

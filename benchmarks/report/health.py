@@ -88,7 +88,7 @@ def _span(stretch: _Stretch) -> str:
 
 def _draw(ticks: Sequence[Mapping[str, Any]], stretches: Sequence[_Stretch], alt: str) -> str:
     x = nice_axis(0.0, ticks[-1]["kimg"], "thousand real images seen")
-    # Readings that no tick has, as of an early version, have no row.
+    # Readings that no tick has get no row.
     rows = [row for row in _READINGS if any(name in tick["readings"] for tick in ticks for name in row.lines)]
     tops = [_STRIP + 28.0]
     for row in rows:

@@ -158,7 +158,6 @@ class RunReport:
         """
         self.check("expected.json", note=False)
         file = self.folder / "expected.json"
-        # absent in reports of early versions, and where nothing was evaluated
         return expected_at(file) if file.exists() else None
 
     def check(self, *names: str, note: bool | None = None) -> None:

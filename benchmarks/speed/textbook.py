@@ -142,7 +142,7 @@ class _GroupedConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1, outputs, 1, 1))
         self.style = nn.Linear(settings.style, inputs)
         self.strength = nn.Parameter(torch.zeros(()))
-        # equalised learning rate: He's constant at run time
+        # equalised learning rate: scaled at run time
         self.scale, self.up, self.last = 1 / math.sqrt(inputs * kernel**2), up, last
         self.noise = settings.noise
 

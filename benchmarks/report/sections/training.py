@@ -89,8 +89,7 @@ def _hardest_first(results: Results) -> list[DetectorFacts]:
 
 def generator_figures(generator: GeneratorFacts, names: FileNames) -> list[Figure]:
     """Draw losses and the accuracy of the discriminator against thousands of images seen; none without a log."""
-    # ticks of other kinds, as of an early version, have no position
-    log = [line for line in generator.log if "kimg" in line]
+    log = [line for line in generator.log if "kimg" in line]  # lines without a position cannot be drawn
     figures = []
     losses = [name for name in ("d_loss", "g_loss") if any(name in line for line in log)]
     where = f"of {generator.name}, trained for {duration(generator.seconds)}"

@@ -43,8 +43,6 @@ def status(stages: Sequence[Stage], store: Store) -> dict[str, str]:
 
     A stage whose result is missing is skipped when everything that would read it is there.
     """
-    # Depth-first from the report, the last stage: what only serves cached results is not computed again, also where the
-    # store no longer has it.
     state: dict[str, str] = {}
     for stage in stages:
         try:
@@ -59,6 +57,8 @@ def status(stages: Sequence[Stage], store: Store) -> dict[str, str]:
             for before in stage.inputs.values():
                 need(before)
 
+    # Depth-first from the report, the last stage: what only serves cached results is not computed again, also where the
+    # store no longer has it.
     need(stages[-1])
     # A damaged result is set aside and computed anew in any case, so that its inputs must be there too.
     for stage in stages:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from benchmarks.evaluation.audits.file_cues import FileCues
     from forge.faces.sources import Source
 
-# 400 are enough to tell how files were handled; 50 at a time bound what a worker process holds.
+# 50 at a time bound what a worker process holds.
 _SAMPLED, _SAMPLED_AT_ONCE = 400, 50  # files of a side whose handling is looked at
 
 

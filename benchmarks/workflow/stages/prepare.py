@@ -56,7 +56,7 @@ class Prepare(FaceStage):
                     f"{source.path} has {source.resolution} px; run with --resolution {source.resolution}, "
                     "or prepare the photos again at the size you want"
                 )
-            if damage := source.verify():  # the whole set is checked here once; later stages trust what is in the store
+            if damage := source.verify():  # checked here once; the copy is checked by the store from then on
                 raise CorruptError(f"{source.path} is damaged: {'; '.join(damage)}; prepare it again")
             # a copy: the store must keep its results when the user's folder changes
             shutil.copytree(source.path, job.out / FACES)
