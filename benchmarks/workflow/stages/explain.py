@@ -15,6 +15,7 @@ from benchmarks.workflow.stages.blend import Blend
 from benchmarks.workflow.stages.fit import Adopt, Fit
 from benchmarks.workflow.stages.synthesize import Synthesize
 
+# The same faces for every detector, so that maps can stand side by side.
 EXPLAINED = 8  # forgeries of each generator that are explained
 _WEIGHTS = "frequency weights"
 
@@ -66,6 +67,7 @@ class Explain(Stage):
         for name, stage in self.forged.items():
             images = job.faces(stage).view("test").head(EXPLAINED).read()
             saliency = detector.saliency(images, job.context.compute)
+            # None: the detector has no gradient to its pixels
             maps |= {f"forged {name}": saliency} if saliency is not None else {}
         weights = detector.frequency_weights()
         maps |= {_WEIGHTS: weights} if weights is not None else {}
