@@ -67,6 +67,7 @@ def generator_of_run(run: str, reference: str, *, store: Path, reports: Path) ->
     training = stored_result(results, stage_of(results, name, "train"), Store(store))
     folder = generator_folder(training, snapshot)
     if snapshot is not None and not folder.is_dir():
+        # numerically: "100k" after "24k"
         kept = sorted((file.parent.name for file in training.glob("snapshots/*/generator.json")), key=_moment)
         there = f"it kept: {', '.join(kept)}" if kept else "it kept none"
         raise InputError(
@@ -74,6 +75,7 @@ def generator_of_run(run: str, reference: str, *, store: Path, reports: Path) ->
             f"(`bench run --generator {name}@{snapshot_name(snapshot)}` makes it)"
         )
     label = name if snapshot is None else f"{name}@{snapshot_name(snapshot)}"
+    # beside the working directory, never in the store
     return ShownGenerator(folder, Path("pictures") / report.name / label, _implementation(architecture))
 
 
@@ -86,6 +88,7 @@ def generator_at(folder: Path, reference: str | None) -> ShownGenerator:
     if reference is not None and not is_file_reference(reference):
         raise InputError(f"{folder} is one generator already; --generator may only name the file of its class here")
     card = read_json(folder / "generator.json")
+    # a damaged card is named by `TrainedGenerator.open`
     name = card.get("name") if isinstance(card, dict) else None  # a damaged card is refused when it is opened
     return ShownGenerator(folder, Path("pictures") / safe_name(str(name or folder.name)), _implementation(reference))
 
@@ -97,6 +100,7 @@ def _moment(snapshot: str) -> float:
 def _implementation(reference: str | None) -> type[Architecture] | None:
     if reference is None or not is_file_reference(reference):
         return None
+    # The class is checked before it is used: a file can name any attribute.
     architecture: type[Architecture] = checked_class("generator", reference, GENERATORS.load(reference), Architecture)
     return architecture
 
@@ -125,8 +129,10 @@ def show_generator(
     """
     if animation not in FORMATS:
         raise UnknownNameError("format", animation, FORMATS)
+    # Opened before the folder is made: a wrong generator leaves no empty folder behind.
     trained = TrainedGenerator.open(generator.folder, implementation=generator.implementation)
     faces = FaceSet.open(against) if against else None
+    # Pictures in the store would be foreign files in a checked result.
     for stored in (store, training_folder(trained)):
         if out.resolve().is_relative_to(stored.resolve()):
             raise InputError(f"--out {out} lies among the stored results in {stored}; choose another place")
@@ -135,6 +141,7 @@ def show_generator(
     out.mkdir(parents=True, exist_ok=True)  # known before the work whether it can be written
     _print_card(trained)
     painter = Painter(trained, seed)
+    # distances and pairs of forgery and nearest training photo
     copies = nearest_training(painter, faces) if faces else None
     for file in write_pictures(painter, out, animation=cast("Animation", animation), training_neighbours=copies):
         print(file)
@@ -165,6 +172,7 @@ def _print_card(trained: TrainedGenerator) -> None:
 
 def _health(trained: TrainedGenerator) -> str:
     """What the health monitor said last, up to the generator's own moment."""
+    # Of the training, not of the snapshot: one file lists all ticks.
     file = training_folder(trained) / "health.json"
     ticks: list[dict[str, Any]] = read_json(file) if file.is_file() else []
     seen = [tick for tick in ticks if tick["kimg"] <= trained.card.kimg]
@@ -173,12 +181,13 @@ def _health(trained: TrainedGenerator) -> str:
 
 def _print_nearest(nearest: NearestTraining, faces: FaceSet, trained: TrainedGenerator) -> None:
     def line(who: str, distances: Distances) -> str:
-        low, middle = distances[0], distances[len(distances) // 2]
+        low, middle = distances[0], distances[len(distances) // 2]  # sorted, the smallest first
         return f"{len(distances)} {who}: nearest {low:.1f}, median {middle:.1f} grey levels from a training face"
 
     print(line("forgeries", nearest.distances))
     if len(nearest.real_baseline):
         print(line("real faces of split test", nearest.real_baseline))
+    # Another set is compared all the same, and said to be another: copies of training photos cannot show there.
     if faces.card.digest != trained.card.data["digest"]:
         print(f"{faces.path} is not the set that {trained.card.name} was trained on ({trained.card.data['name']})")
     shown = f"nearest.png shows real faces of {faces.card.name}"

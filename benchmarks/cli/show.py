@@ -32,10 +32,12 @@ def show(
     reports: Path,
 ) -> None:
     """Show settings, the table of a finished run, or pictures of a trained generator's faces."""
+    # With --generator the name is that of a run, also where a generator is called so.
     categories = () if generator else ("generators", "detectors", "sources")
     family = f"{name.partition(':')[0]}:" if ":" in name and not name.endswith(":") else name  # timm:resnet18
     category = next((category for category in categories if {name, family} & set(_registry(category).names())), None)
     finished = (reports / name / "results.json").is_file()
+    # A name of the bench goes before a run, a run before a folder.
     at_path = category is None and not finished and (Path(name) / "generator.json").is_file()
     if at_path or generator:
         from benchmarks.cli.pictures import generator_at, generator_of_run, show_generator  # torch, for pictures alone
@@ -72,12 +74,13 @@ def _print_settings(category: str, name: str, preset: str, store: Path) -> None:
     facts = Table(show_header=False, title=name, title_justify="left", box=None, pad_edge=False)
     entry = _entry(category, name)
     if category == "detectors":
+        # None where they were not counted yet; `bench list detectors --long` does
         with_parameters([entry], store, count=False)
     for key, value in entry.items():
         if value not in ("", None):
             facts.add_row(f"[dim]{key}[/]", str(value))
     console.print(facts)
-    if category == "sources":
+    if category == "sources":  # sources have options and no settings
         return
     implementation = _registry(category).load(name)
     values = shipped(category, name, preset)
@@ -85,6 +88,7 @@ def _print_settings(category: str, name: str, preset: str, store: Path) -> None:
     if category == "generators":
         rows = _rows("generator.network", implementation.Settings, values.get("network", {}))
         rows += _rows("generator.training", TrainingSettings, values.get("training", {}))
+        # What a run can set beside network and training; the class itself and its files are not settings.
         drawn = GeneratorSettings.model_fields.keys() - {"architecture", "network", "training", "files", "snapshot"}
         listed = drawn if implementation.conditional != "never" else drawn - {"condition", "mix"}
         listed -= set() if implementation.truncates else {"truncation"}
@@ -106,6 +110,7 @@ def _rows(path: str, model: type[BaseModel], values: Mapping[str, Any]) -> list[
         if isinstance(default, BaseModel):
             rows += _rows(f"{path}.{field}", type(default), values.get(field, {}))
         else:
+            # an empty cell for "nothing", in both columns
             shown = ["" if value in (None, (), []) else str(value) for value in (values.get(field, default), default)]
             rows.append((f"{path}.{field}", shown[0], shown[1], info.description or ""))
     return rows

@@ -62,6 +62,8 @@ class Column:
 
     def mean(self, name: str) -> SeedMean:
         """Return the mean AUC of a detector over cells and seeds."""
+        # a control has no between-seed variance like that of detectors: it neither enters a pool nor is moderated by
+        # one
         return averages.over_seeds(*self._of([name], [1]), None if name in CONTROLS else self._alone)
 
     def difference(self, a: str, b: str) -> SeedMean:
@@ -96,8 +98,10 @@ class Column:
                 parts += [(sign / len(of_family), cell) for cell in of_family]
             means.append(sum(weight * cell.auc for weight, cell in parts))
             units.append(np.concatenate([cell.units for _, cell in parts]))
+            # influence is linear: that of a weighted sum of AUCs is the weighted sum of the influences
             influences.append(np.concatenate([weight * cell.influence for weight, cell in parts]))
         interval = new_family(means, averages.covariance(units, influences))
+        # the union of both intervals and the larger p: the claim for new families is never stronger than for these
         return interval._replace(
             low=min(interval.low, fixed.low), high=max(interval.high, fixed.high), p=max(interval.p, fixed.p)
         )
@@ -108,6 +112,7 @@ class Column:
 
     @property
     def _learned(self) -> list[str]:
+        # one seed gives no variance between seeds
         """Detectors over which the between-seed variance is pooled."""
         return [name for name in self.names if name not in CONTROLS] if self._means and self._seeds > 1 else []
 
@@ -117,6 +122,7 @@ class Column:
         names = self._learned
         if len(names) < seeds.FEWEST:
             return None
+        # effective number of detectors: a seed's forgeries are hard or easy for all of them at once
         count = seeds.independent([self._means[name].value for name in names])
         variances = [averages.seed_variance(*self._of([name], [1])) for name in names]
         return seeds.pooled(variances, self._seeds - 1, (self._seeds - 1) * count)
@@ -128,6 +134,7 @@ class Column:
         if len(names) < seeds.FEWEST:
             return None
         pairs = [averages.seed_variance(*self._of(pair, [1, -1])) for pair in itertools.combinations(names, 2)]
+        # k detectors have k (k - 1) / 2 differences, of which only k - 1 are linearly independent
         return seeds.pooled(pairs, self._seeds - 1, (self._seeds - 1) * (len(names) - 1))
 
     def _of(self, names: Sequence[str], signs: Sequence[int]) -> tuple[Estimates, Floats]:
@@ -136,12 +143,14 @@ class Column:
         value, low, high = (
             np.concatenate([getattr(mean, what) for mean in means]) for what in ("value", "low", "high")
         )
+        # of one detector its own covariance is enough; of pairs it is a part of that of all, computed once
         if len(names) == 1:
             covariance = _covariance(means)
         else:
             index = {name: i * self._seeds for i, name in enumerate(self.names)}
             chosen = np.concatenate([np.arange(index[name], index[name] + self._seeds) for name in names])
             covariance = self._shared[np.ix_(chosen, chosen)]
+        # [S, detectors x S]: row s takes the mean of seed s of each detector with its sign
         return Estimates(value, low, high, covariance), np.hstack([sign * np.eye(self._seeds) for sign in signs])
 
     @cached_property
@@ -161,6 +170,7 @@ def weights_of(families: Sequence[str]) -> list[float]:
     >>> weights_of(["conv-gan", "conv-gan", "style-gan"])
     [0.25, 0.25, 0.5]
     """
+    # number of tests of each family; 1 / (families x tests of the family)
     count = Counter(families)
     return [1 / (len(count) * count[family]) for family in families]
 
@@ -170,8 +180,10 @@ def _means(cells: Sequence[Scored]) -> _Means:
     names = sorted({cell.where.seed for cell in cells})
     means, units, influences = [], [], []
     for seed in names:
+        # seed by seed: cells of two seeds share their reals, which `_covariance` finds by the units
         of_seed = [cell for cell in cells if cell.where.seed == seed]
         weights = weights_of([cell.family for cell in of_seed])
+        # covariance of the cells of this seed over their shared images
         shared = averages.covariance([cell.units for cell in of_seed], [cell.influence for cell in of_seed])
         estimates = averages.estimates_of([cell.auc for cell in of_seed], [cell.interval for cell in of_seed], shared)
         means.append(averages.combine(estimates, weights))

@@ -54,6 +54,7 @@ def plan(
         The stages; the last one is the report.
     """
     data = settings.data
+    # Real faces have a seed of their own, so that repetitions with other seeds share them.
     prepare = Prepare(seed=data.seed, data=data, fingerprint=source_fingerprint)
     # forgeries from real faces: their sources must not stand in the real class
     sourced = any(generator.takes_faces for generator in settings.generators.values())
@@ -65,6 +66,7 @@ def plan(
         external=_external(settings, external_fingerprints or {}),
         compute=compute or Compute(),
     )
+    # `seeds` empty: one run with `seed`, whose stage names carry no number.
     repetitions = [
         _Repetition.of(settings.model_copy(update={"seed": seed}), shared)
         for seed in settings.seeds or (settings.seed,)
@@ -72,11 +74,13 @@ def plan(
     sides = tuple(side for pair in shared.external.values() for side in pair)
     forged = tuple(stage for each in repetitions for stage in each.forged.values())
     snapshots = tuple(stage for each in repetitions for stage in each.snapshots.values())
+    # the generator and its snapshots share one training
     trained = _unique(stage.generator for stage in forged if isinstance(stage, Trained))
     quality = tuple(stage for each in repetitions for stage in each.quality)
     detectors = [stage for each in repetitions for stage in each.detectors]
     audit = Audit(data=real, forged=forged, external=sides)
     scores = _unique(stage for stage in detectors if isinstance(stage, Score))
+    # One evaluation over all repetitions: the variance between seeds needs them together.
     evaluate = Evaluate(
         seed=settings.seed,
         protocol=PROTOCOL_VERSION,
@@ -96,6 +100,7 @@ def plan(
         sections=settings.sections,
         section_files=settings.section_files,
         missing={},
+        # part of the key: a page of an earlier version of the templates is never served from the store
         program=report_program(),
         data=real,
         evaluation=evaluate,
@@ -125,6 +130,7 @@ def _by_repetition(repetitions: list[_Repetition]) -> Iterator[Stage]:
 
 def _unique(stages: Iterable[_S]) -> list[_S]:
     """Return the stages, each key once."""
+    # the first position and the last value; stages of one key are equal
     return list({stage.key: stage for stage in stages}.values())
 
 
@@ -139,7 +145,7 @@ def _external(
             side=name,
             resolution=settings.data.resolution,
             crop=settings.data.crop,
-            count=max(settings.images.test, FEWEST_IMAGES),
+            count=max(settings.images.test, FEWEST_IMAGES),  # fewer cannot be a FaceSet, whatever the preset asks for
             fingerprint=fingerprint,
         )
 
@@ -152,7 +158,10 @@ def _external(
 def _quality(settings: RunSettings) -> dict[str, Any]:
     """Return the settings of the quality metrics; n is at most the number of forged images."""
     images = sum(settings.images.model_dump().values())
+    # Defaults are left out unless metrics were added, so that a new field of these settings leaves older keys as they
+    # are.
     quality = settings.quality.model_dump(mode="json", exclude_defaults=not settings.quality.metrics)
+    # "n" last: a preset may ask for more images than the run forges
     return {"n": 0, "face_n": settings.quality.face_n} | quality | {"n": min(settings.quality.n, images)}
 
 
@@ -210,6 +219,7 @@ class _Repetition:
 
     def makers(self) -> Iterator[Stage]:
         """Yield trainings and forgeries."""
+        # A snapshot's Synthesize names the same Train as its generator; `_unique` drops the second one.
         for stage in (*self.forged.values(), *self.snapshots.values()):
             if isinstance(stage, Trained):
                 yield stage.generator
@@ -219,6 +229,7 @@ class _Repetition:
 def _forger(settings: RunSettings, name: str, generator: GeneratorSettings, shared: _Shared) -> Forger:
     """Return the stage that makes a generator's forgeries."""
     counts = settings.images.model_dump(mode="json")
+    # "repeated" is for names alone and in no key
     common: dict[str, Any] = {"seed": settings.seed, "repeated": len(settings.seeds) > 1}
     values = generator.model_dump(mode="json")
     if generator.blends:
@@ -238,6 +249,7 @@ def _forger(settings: RunSettings, name: str, generator: GeneratorSettings, shar
         training=values["training"],
         condition=generator.condition,
         files=generator.files,
+        # a training's result depends on precision and threads, hence they are in its key
         numerics=shared.compute.numerics(execution_of("generators", generator.architecture)),
         data=shared.prepare,
     )
@@ -258,6 +270,8 @@ def _snapshots(settings: RunSettings, forged: Mapping[str, Forger]) -> dict[str,
         assert isinstance(last, Trained)  # `validate` refuses snapshots of what is not trained
         for label in snapshots_of(settings, name):
             kimg = GeneratorId.parse(label).kimg
+            # The same seed: the latents of a snapshot's forgeries are those of the end, so that both show the same
+            # draws.
             stages[label] = replace(last, forger=label, counts={"test": count}, snapshot=kimg)
     return stages
 
@@ -280,6 +294,7 @@ class _Detectors:
 
     def stages(self) -> list[Stage]:
         """Return the stages, each after what it needs."""
+        # Filled in the order of the run's detectors, in which `resolve` puts members before their fusion.
         fits: dict[tuple[str, TrainSet], Fit | Adopt] = {}
         stages: list[Stage] = []
         explained = self.settings.seed == (self.settings.seeds or (self.settings.seed,))[0]  # one seed's are shown
@@ -289,9 +304,10 @@ class _Detectors:
                 if fit is None:
                     continue
                 fits[detector, planned.train_set] = fit
+                # trained on changed images: the changed sets are stages of their own
                 stages += [stage for stage in fit.inputs.values() if isinstance(stage, Perturb)]
                 stages.append(fit)
-                if explained and not planned.train_set.variant:
+                if explained and not planned.train_set.variant:  # no saliency of shuffled, budget and equalised fits
                     forged = {name: self.forged[name] for name in planned.train_set.generators if name in self.forged}
                     stages.append(Explain(detector=fit, forged=forged))
                 stages += self._scores(planned, fit)
@@ -304,12 +320,15 @@ class _Detectors:
         settings, request = self.settings, self.settings.detectors[name]
         common: dict[str, Any] = {"seed": settings.seed, "repeated": len(settings.seeds) > 1}
         common |= {"detector": name, "training": training}
+        # A fixed scorer counts as trained elsewhere as well, but there is no folder that could be taken over.
         if request.trained_on and request.needs != "nothing":
             resolution = settings.data.resolution
             return Adopt(**common, folder=request.detector, files=request.files, resolution=resolution)
         learned = () if request.needs == "nothing" else training.generators
+        # a fixed scorer has no forgeries as inputs: its key is the same whatever the run forges
         real: Reals | Perturb = self.shared.real
         forged: dict[str, Forger | Perturb] = {generator: self.forged[generator] for generator in learned}
+        # Both classes go through the same change: else the change itself would tell them apart.
         if training.perturbation != CLEAN:
             real = Perturb(faces=self.shared.real, perturbation=training.perturbation)
             forged = {
@@ -320,6 +339,7 @@ class _Detectors:
             adversary = self._adversary(request.adversary or _last_trained(settings, training))
             if adversary is None:
                 return None
+            # an input by its key, and the snapshot beside it
             common |= {"adversary": adversary.generator, "snapshot": adversary.snapshot}
         members = request.detector.removeprefix("mean:").split("+") if request.needs == "members" else ()
         if any((member, training) not in fits for member in members):
@@ -341,13 +361,18 @@ class _Detectors:
     def _scores(self, planned: PlannedFit, fit: Fit | Adopt) -> Iterator[Score]:
         """Yield scores: of `val` of what it was trained on, for the threshold; of `test` of what it is tested on."""
         counts = self.settings.images
+        # Without forgeries of this run in its training, the threshold is fixed on `val` of all generators.
         elsewhere = not set(planned.train_set.generators) & set(self.forged)  # trained on nothing of this run
         sets: dict[str, Reals | Forger] = {"real": self.shared.real, **self.forged, **self.snapshots}
         for name, faces in sets.items():
             parts: list[Part] = []
+            # `val` for the threshold: reals, and the forgeries it was trained on. Those of a left-out generator would
+            # leak.
             if name in ("real", *planned.train_set.generators) or (elsewhere and name not in self.snapshots):
+                # changed as in the training, so that the threshold fits what is tested
                 parts.append(Part("val", counts.val, planned.train_set.perturbation))
             if name in ("real", *planned.tests):
+                # snapshots and external pairs answer another question and stay as they are
                 changes = (CLEAN,) if name in self.snapshots else planned.perturbations
                 parts += [_changed_part(self.settings, change) for change in changes]
             if parts:
@@ -363,6 +388,7 @@ def _changed_part(settings: RunSettings, perturbation: str) -> Part:
     files = settings.conditions.perturbation_files.get(perturbation)
     if files is None:
         return Part("test", settings.images.test, perturbation)
+    # the id is the name in tables; the digests make a change of the code another key
     code = {name: digest for name, digest in files.items() if name != "id"}
     return Part("test", settings.images.test, files["id"], reference=perturbation, files=code)
 

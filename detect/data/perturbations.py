@@ -15,6 +15,7 @@ from forge.faces.imaging import ops as batch
 class Jpeg(Perturbation):
     """Compression as JPEG."""
 
+    # chroma at half size: 4:2:0
     id, title, summary = "jpeg", "JPEG", "JPEG at quality {}, chroma at half size"
     strength = Strength("its quality", 1, 100, whole=True)
 
@@ -31,6 +32,7 @@ class Equalised(Perturbation):
 
     def change(self, images: Tensor) -> Tensor:
         """Compress and decode."""
+        # 75: the quality of the protocol's `equalised` column
         return batch.jpeg(images, 75)
 
 
@@ -38,6 +40,7 @@ class Blur(Perturbation):
     """Gaussian blur."""
 
     id, title, summary = "blur", "blur", "Gaussian blur, sigma {} px"
+    # the filter ends at four sigma (`ops.TRUNCATE`), so that 0.1 px is already no blur
     strength = Strength("its sigma in pixels", 0.1, 20)
 
     def change(self, images: Tensor) -> Tensor:
@@ -53,7 +56,9 @@ class Noise(Perturbation):
 
     def change(self, images: Tensor) -> Tensor:
         """Add noise whose key is a digest of the image's pixels."""
+        # 8 bytes of a digest of the image alone: neither its class nor its place in a batch decides its noise
         digests = (blake2b(image.tobytes(), digest_size=8).digest() for image in images.numpy())
+        # signed: the keys of the noise are int64
         keys = torch.tensor([int.from_bytes(digest, "little", signed=True) for digest in digests])
         return batch.noise(images, self.value or 0.0, keys)
 
@@ -66,6 +71,7 @@ class Crop(Perturbation):
 
     def change(self, images: Tensor) -> Tensor:
         """Cut and enlarge."""
+        # percent of the side to a share of it
         return batch.crop(images, (self.value or 0.0) / 100)
 
 
@@ -96,6 +102,7 @@ class Brighter(Perturbation):
 
     def change(self, images: Tensor) -> Tensor:
         """Multiply values by `brightness`, and their distance from the image's mean by `contrast`."""
+        # values beyond 255 are clipped
         return batch.adjust(images, brightness=self.brightness, contrast=self.contrast)
 
 

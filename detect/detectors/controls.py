@@ -43,7 +43,9 @@ class Random(Detector[DetectorSettings]):
 
     def score(self, images: Images, compute: Compute) -> Scores:
         """Return a hash of each image as a number, float64 [n]."""
+        # keyed by the seed: another seed is another random scorer, the same seed the same one
         key = self.seed.to_bytes(8, "big", signed=True)
+        # of the bytes of the image: two copies of a photo get one score, a re-encoded copy another
         digests = [hashlib.blake2b(image.tobytes(), key=key, digest_size=8).digest() for image in images]
         # the 53 bits that a float64 holds exactly
         return np.array([(int.from_bytes(digest, "big") >> 11) / 2**53 for digest in digests], dtype=np.float64)
@@ -100,8 +102,9 @@ class Metadata(FeatureDetector[FeatureSettings]):
 
     def features(self, pixels: Tensor) -> Tensor:
         """Return the visible JPEG quality, 0 for none, [N, 1]."""
+        # TableClassifier counts integers 0..98 and reads the first feature
         return visible_quality(pixels)[:, None].double()
 
     def classifier(self) -> Classifier:
         """Make a table of the frequency of each quality in each class."""
-        return TableClassifier(values=QUALITIES.stop)
+        return TableClassifier(values=QUALITIES.stop)  # one entry per quality and one for none (0)

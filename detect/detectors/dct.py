@@ -44,9 +44,11 @@ class LogDct(FeatureDetector[LogDctSettings]):
 
     def frequency_weights(self) -> NDArray[np.float32]:
         """Return the weights of the z-scored coefficients, mean over the channels, float32 [H, W]."""
+        # [3 H W] to [3, H, W]; z-scored features, so that weights of all coefficients compare
         return np.asarray(self.coefficients.reshape(3, self.resolution, -1).mean(axis=0), dtype=np.float32)
 
     @property
     def intercept(self) -> float:
         """Log odds of an image whose features are all average."""
+        # z-scores of an average image are 0, so only the intercept is left of its log odds
         return float(self._fitted().tensors()["intercept"][0])

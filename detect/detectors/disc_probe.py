@@ -46,6 +46,7 @@ class DiscProbe(FeatureDetector[DiscProbeSettings]):
         """Take the discriminator and learn the regression."""
         source = discriminator_source_of(context, self.family).open()
         self.blueprint = Blueprint.of(source, self.resolution)
+        # frozen, in evaluation mode: features are what the game has taught it and nothing of this fit
         self.discriminator = with_weights_of(source, self.blueprint.build()).requires_grad_(False)
         summary = super().fit(data, context)
         return FitSummary(summary.history, origin(source) | summary.facts)
@@ -56,11 +57,14 @@ class DiscProbe(FeatureDetector[DiscProbeSettings]):
             raise InputError(f"{self.family} has not been fitted or loaded")
         discriminator = self.discriminator.to(pixels.device)
         with torch.inference_mode():
+            # -1..1 as in its own training
             activations = layers(discriminator, pixels.permute(0, 3, 1, 2).float() / 127.5 - 1)
             parts = [
+                # [N, C, H, W] to mean and standard deviation of each channel, [N, 2 C]: positions are averaged out
                 torch.cat([layer.mean(dim=(2, 3)), layer.std(dim=(2, 3))], 1) if layer.ndim == 4 else layer
                 for layer in activations
             ]
+        # a clone outside inference mode: features are scaled in place afterwards
         return torch.cat(parts, 1).clone()
 
     def classifier(self) -> Classifier:
@@ -98,8 +102,10 @@ class RandomProbe(DiscProbe):
         """Take the network as it was before the game and learn the regression."""
         source = discriminator_source_of(context, self.family).open()
         self.blueprint = Blueprint.of(source, self.resolution)
+        # random weights follow from the seed of the fit
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(context.seed)
             self.discriminator = self.blueprint.build().eval().requires_grad_(False)
+        # past DiscProbe's fit, which would take the trained weights
         summary = FeatureDetector.fit(self, data, context)
         return FitSummary(summary.history, origin(source) | summary.facts)

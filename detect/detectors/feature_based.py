@@ -81,12 +81,13 @@ class FeatureDetector(Detector[F]):
             data.train_forged,
             self.features,
             device=context.compute.torch_device,
-            cache_bytes=self.settings.cache_mb << 20,
+            cache_bytes=self.settings.cache_mb << 20,  # MB to bytes
             scaling=self.scaling,
         )
         classifier = self.classifier()
         outcome = classifier.fit(matrix, seed=context.seed, on_progress=context.on_progress)
         self.mean, self.std, self.fitted = matrix.mean, matrix.std, classifier
+        # val is scored by the finished detector, so that nothing of it enters the scaling or the classifier
         real, forged = (
             np.concatenate([self.score(images, context.compute) for images in view.batches(BLOCK)])
             for view in (data.val_real, data.val_forged)
@@ -104,17 +105,20 @@ class FeatureDetector(Detector[F]):
     def score(self, images: Images, compute: Compute) -> Scores:
         """Return scores of the classifier, float64 [n]."""
         classifier = self._fitted()
+        # the scaling of the training images; [n, D]
         parts = [classifier.score((raw - self.mean) / self.std) for raw in self._raw(images, compute)]
         return np.concatenate([np.empty(0), *parts])
 
     def _raw(self, images: Images, compute: Compute) -> Iterator[NDArray[np.float64]]:
         for start in range(0, len(images), BLOCK):
             pixels = torch.from_numpy(np.ascontiguousarray(images[start : start + BLOCK])).to(compute.torch_device)
+            # features may come from a frozen network: no graph is wanted
             with torch.no_grad():
                 yield self.features(pixels).cpu().double().numpy()
 
     def save(self, directory: Path) -> None:
         """Write weights.safetensors: mean and standard deviation of the features, and the classifier's arrays."""
+        # mean and std are stored under names that no classifier uses
         tensors = {"mean": self.mean, "std": self.std} | self._fitted().tensors()
         save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, self._file(directory))
 
@@ -128,6 +132,7 @@ class FeatureDetector(Detector[F]):
         detector = cls(settings, resolution)
         path = cls._file(directory)
         tensors = {name: tensor.numpy() for name, tensor in read_tensors(path).items()}
+        # an unfitted classifier, which takes its arrays from the file
         classifier = detector.classifier()
         try:
             detector.mean, detector.std = tensors["mean"], tensors["std"]

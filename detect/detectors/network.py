@@ -75,12 +75,14 @@ class NetworkDetector(Detector[N]):
         size = self.settings.input_size
         if size is not None and size != inputs.shape[-1]:  # a crop in training is another size than the set's
             inputs = interpolate(inputs, size=(size, size), mode="bilinear", antialias=True)
+        # mean and std in grey levels 0..255, so that uint8 needs no division by 255 first
         mean, std = channel_values(self.mean, inputs.device), channel_values(self.std, inputs.device)
         return (inputs - mean) / std
 
     def logits(self, network: nn.Module, inputs: Tensor) -> Tensor:
         """Run the network on prepared inputs; one float32 logit an image, [N], higher for forged."""
         outputs: Tensor = network(inputs)
+        # [N, 1] to [N]; fp32 outside of autocast, whatever the network computes in
         return outputs.flatten().float()
 
     def loss(self, network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
@@ -118,6 +120,7 @@ class NetworkDetector(Detector[N]):
         """
         logits, device = [], compute.torch_device
         # the device is asked for results once, after all parts are on their way
+        # inference mode: no graph and no version counters; batch norms use stored statistics, as `network` is evaluated
         with torch.inference_mode(), compute.autocast(precision):
             for start in range(0, len(images), part):
                 pixels = to_device(torch.from_numpy(np.ascontiguousarray(images[start : start + part])), device)
@@ -126,15 +129,18 @@ class NetworkDetector(Detector[N]):
 
     def _scorer(self, device: torch.device) -> nn.Module:
         """Return the fitted network as it scores on a device; made anew when it is another one than before."""
+        # moved once; nothing happens where it is there already
         network = self._fitted().to(device)
         if not self.fuses_batch_norms:
             return network
+        # the network object is replaced by a new fit, which must not score with folded weights of the old one
         if self._fused is None or self._fused[0] != (network, device):
             self._fused = (network, device), fuse_batch_norms(network)
         return self._fused[1]
 
     def saliency(self, images: Images, compute: Compute) -> NDArray[np.float32] | None:
         """Compute saliency maps of the logit, float32 [n, H, W]; see `detect.explain`."""
+        # the network as it was trained, not its copy for scoring
         network = self._fitted().to(compute.torch_device)
         return saliency(lambda pixels: self.logits(network, self.prepare(pixels)), images, compute)
 
@@ -149,6 +155,7 @@ class NetworkDetector(Detector[N]):
         detector = cls(settings, resolution)
         detector.recall(directory)
         path = directory / "weights.safetensors"
+        # building draws random weights, which are overwritten: the caller's generator is left alone
         with torch.random.fork_rng(devices=[]):
             network = detector.build(blank=True).to(memory_format=torch.channels_last)
         load_weights(network, read_tensors(path), source=str(path))

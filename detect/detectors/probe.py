@@ -63,6 +63,7 @@ class Probe(FeatureDetector[P]):
         Raises:
             InputError: the backbone's weights cannot be had.
         """
+        # seed: random weights of a control are those of the run's seed
         self.backbone = self._make(self.settings.weights, seed=context.seed)
         start = {"backbone": self.backbone_name, "start": self.settings.weights}
         if self.settings.weights.endswith(".safetensors"):
@@ -79,6 +80,7 @@ class Probe(FeatureDetector[P]):
         if self.backbone is None:
             raise InputError(f"{self.family} has not been fitted or loaded")
         self.backbone.network.to(pixels.device)
+        # a clone: embeddings are made in inference mode, and features are scaled in place afterwards
         return torch.cat([self.backbone.embed(part) for part in torch.split(pixels, EMBEDDED)]).clone()
 
     def classifier(self) -> Classifier:
@@ -98,6 +100,7 @@ class Probe(FeatureDetector[P]):
     def load(cls, directory: Path, settings: P, resolution: int) -> Self:
         """Read what `save` wrote."""
         detector = super().load(directory, settings, resolution)
+        # random, since every weight is read from the detector's own file: nothing is downloaded
         detector.backbone = detector._make("random", seed=0)
         path = directory / BACKBONE_FILE
         load_weights(detector.backbone.network, read_tensors(path), source=str(path))

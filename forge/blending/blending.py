@@ -73,6 +73,7 @@ def blend_set(
     if "forge" in counts:
         raise InputError("self-blended images are never made from split 'forge', which is for generators; leave it out")
     if clash := sorted(set(COLUMNS) & set(card.attributes)):
+        # a column of the blends would overwrite the label
         raise InputError(
             f"label column {quoted(clash[0])} of {real.path} has the name of a column of blends; rename it"
         )
@@ -128,13 +129,14 @@ class Making:
             masks: store the weight of the source in each blend as its mask.
         """
         parts = self.origin.parts()
+        # searched for once per face that is taken; copies of a face share its landmarks
         landmarks = {part.split: self._landmarks(part, on_progress) for part in parts}
         missing = {split: int(np.isnan(points[:, 0, 0]).sum()) for split, points in landmarks.items()}
 
         def make(part: SourcePart, numbers: Indices) -> Forged:
             blended = self._blended(part, landmarks[part.split], numbers)
             outlines = [{"outline": "average" if average else "found"} for average in blended.average]
-            drawn = np.rint(255 * blended.mask).astype(np.uint8) if masks else None
+            drawn = np.rint(255 * blended.mask).astype(np.uint8) if masks else None  # weights 0..1 to 255ths
             return Forged(blended.forged, outlines, drawn, blended.target)
 
         synthesis = Synthesis(
@@ -166,6 +168,7 @@ class Making:
     def _blended(self, part: SourcePart, landmarks: Floats, numbers: Indices) -> Blended:
         """Blend the faces of these numbers; a seed follows from the face and the copy, not from its place."""
         faces, copies = part.face_of(numbers), part.copy_of(numbers)
+        # by id and copy: the n-th blend of a face is the same whatever split sizes or batches it is asked for in
         seeds = [
             derive_seed(self.origin.seed, "blend", part.rows[face]["id"], int(copy))
             for face, copy in zip(faces, copies, strict=True)

@@ -56,7 +56,8 @@ def rewrite(
     with writer:
         for view in views:
             for start in range(0, len(view), _BATCH):
-                part = FaceView(faces, view.index[start : start + _BATCH])
+                part = FaceView(faces, view.index[start : start + _BATCH])  # in the set's own order within each split
+                # through Arrow, whose schema keeps integer columns with nulls integers; pandas makes floats of them
                 rows = pa.Table.from_pandas(part.rows[schema.names], schema, preserve_index=False).to_pylist()
                 writer.append(change(part.read()), rows)
                 on_progress(ProgressEvent(writer.count, total))

@@ -24,11 +24,13 @@ class GANSettings(NetworkSettings):
     spectral: bool = Field(False, description="spectral norm in the discriminator")
 
 
+# norm: batch norm on hidden layers; limited: spectral norm; slope 0 is the plain ReLU
 def dense(widths: list[int], *, norm: bool, limited: bool, slope: float) -> list[nn.Module]:
     """Dense layers with (leaky) ReLU between them, none after the last."""
     layers: list[nn.Module] = []
     for i, (before, after) in enumerate(itertools.pairwise(widths)):
         layers.append(spectral(nn.Linear(before, after), limited))
+        # the last layer gives pixels before tanh, or the logit: a ReLU would cut off one sign of them
         if i < len(widths) - 2:
             layers += [nn.BatchNorm1d(after)] if norm else []
             layers.append(nn.LeakyReLU(slope))
@@ -40,13 +42,14 @@ class Generator(nn.Module):
 
     def __init__(self, settings: GANSettings, resolution: int) -> None:
         super().__init__()
-        self.shape = (1 if settings.grey else 3, resolution, resolution)
+        self.shape = (1 if settings.grey else 3, resolution, resolution)  # [C, H, W]
         widths = [settings.latent, *settings.generator_widths, self.shape[0] * resolution**2]
         self.layers = nn.Sequential(*dense(widths, norm=settings.generator_norm, limited=False, slope=0.0), nn.Tanh())
 
     def forward(self, latents: Tensor) -> Tensor:
         """Make images; grey ones have three equal channels."""
-        images: Tensor = self.layers(latents).unflatten(1, self.shape)
+        images: Tensor = self.layers(latents).unflatten(1, self.shape)  # [N, C, H, W] in -1..1
+        # a view, no copy: memory of one channel, and the gradients of the three equal ones add up in it
         return images.expand(-1, 3, -1, -1)
 
 
@@ -56,13 +59,14 @@ class Discriminator(nn.Module):
     def __init__(self, settings: GANSettings, resolution: int) -> None:
         super().__init__()
         self.grey = settings.grey
+        # three equal channels would only repeat inputs: one of them carries all that a grey image has
         widths = [(1 if settings.grey else 3) * resolution**2, *settings.discriminator_widths, 1]
         self.layers = nn.Sequential(*dense(widths, norm=False, limited=settings.spectral, slope=0.2))
 
     def features(self, images: Tensor) -> list[Tensor]:
         """Return activations [N, width] after each hidden layer."""
-        activations, values = [], (images.mean(1) if self.grey else images).flatten(1)
-        for layer in self.layers[:-1]:
+        activations, values = [], (images.mean(1) if self.grey else images).flatten(1)  # [N, C H W]
+        for layer in self.layers[:-1]:  # without the output layer
             values = layer(values)
             if isinstance(layer, nn.LeakyReLU):
                 activations.append(values)

@@ -15,6 +15,7 @@ def _profile(knots: list[tuple[float, float]]) -> Array:
     """Return a smooth curve of V through about the given (V, value) knots, as [ROWS, 1]."""
     V = chart.axes().V
     points = sorted(knots)
+    # knots in ascending V, as np.interp needs them
     values = np.interp(V, [k[0] for k in points], [k[1] for k in points])
     smooth: Array = gaussian_filter1d(values, 5.0, mode="nearest").astype(np.float32)[:, None]
     return smooth
@@ -52,19 +53,23 @@ def _skull(person: Person) -> Array:
             (-1.8, d * 0.9),
         ]
     )
+    # [ROWS, COLS]: the face's profile before, the skull's behind
     deep = np.where(ax.cos > 0, front, np.float32(0.86)) + np.zeros_like(wide)
+    # superellipse (|x| / wide)^n + (|z| / deep)^n = 1 in polar form: radius = (...)^(-1 / n)
     section = (np.abs(ax.sin) / wide) ** SQUARENESS + (np.abs(ax.cos) / deep) ** SQUARENESS
     flat = section ** np.float32(-1 / SQUARENESS)
     height = 0.85 * person.forehead
+    # above the brow an ellipse from that radius to the skull's height; below, rise is 0
     face = 1 / np.sqrt((ax.flat / flat) ** 2 + (ax.rise / height) ** 2)
     # the neck is a cylinder whose axis lies behind the head's
     back, thick = -0.14, person.neck
+    # a circle of radius `thick` around (0, back), in polar form from the head's axis
     neck = back * ax.cos + np.sqrt(np.maximum(thick**2 - (back * ax.sin) ** 2, 1e-3))
     neck = neck + 0.16 * ramp(ax.V, -1.35, -1.85)[:, None]
     # the lower edge of the jaw climbs from the chin to the ear
     turn = ramp(np.abs(ax.azimuth), 0.15, 1.55)
     edge = (chin - 0.03) + (0.44 - 0.04 * person.flesh) * turn
-    share = ramp(ax.level - edge, -0.075, 0.05)
+    share = ramp(ax.level - edge, -0.075, 0.05)  # 1 above the jaw's edge, 0 below
     radius: Array = (neck + (face - neck) * share).astype(np.float32)
     return radius
 
@@ -78,7 +83,7 @@ def _ears(person: Person, canvas: Canvas) -> None:
         at = (rows, cols)
         a = side * ax.azimuth[cols][None, :]
         y = ax.V[rows][:, None]
-        lean = a - 1.62 - 0.12 * (y + 0.2)
+        lean = a - 1.62 - 0.12 * (y + 0.2)  # distance from the ear's line, which slants backwards
         shell = (
             np.exp(-np.square(lean / 0.14)) * ramp(np.abs(y + 0.2), 0.27, 0.15) * (0.75 + 0.25 * ramp(y, -0.4, -0.05))
         )
@@ -118,7 +123,7 @@ def _nose(person: Person, canvas: Canvas) -> None:
     # the wings end a little higher than the tip
     floor = base + 1.1 * x * x
     under = ramp(y, floor - 0.042, floor + 0.030) * ramp(y, 0.07, -0.10)
-    relief = ridge * np.exp(-0.5 * (x / breadth) ** 2) * under**1.3
+    relief = ridge * np.exp(-0.5 * (x / breadth) ** 2) * under**1.3  # Gaussian across the ridge
     relief += 0.045 * person.nose_tip * person.nose_height * bump(x, y, 0, tip, 0.058, 0.05)
     wing = 0.112 * person.nose_width
     relief += 0.070 * bump(ax, y, wing, base + 0.03, 0.040, 0.042)
@@ -148,6 +153,7 @@ def _wrinkles(person: Person, canvas: Canvas, rng: np.random.Generator) -> None:
     at = chart.box(-0.62, 0.62, -0.45, 0.0)
     x, y = np.abs(canvas.x[at]), canvas.y[at]
     out = x - person.eye_distance - person.eye_size
+    # fans of lines from the corner of the eye outwards
     feet = np.exp(-np.square((out - 0.07) / 0.045)) * (0.5 + 0.5 * np.cos((y - person.eye_height) * 150 + 18 * out))
     feet *= ramp(np.abs(y - person.eye_height), 0.10, 0.03)
     bag = bump(x, y, person.eye_distance, person.eye_height - 0.125, 0.11, 0.018)
@@ -160,7 +166,7 @@ def _wrinkles(person: Person, canvas: Canvas, rng: np.random.Generator) -> None:
 def _pigments(person: Person, canvas: Canvas, rng: np.random.Generator) -> None:
     rows, cols = canvas.radius.shape
     blotch, pores = window("blotch", rng, rows, cols), window("pores", rng, rows, cols)
-    cloud = window("cloud", rng, rows, cols)
+    cloud = window("cloud", rng, rows, cols)  # three scales of texture: blotches, pores and slow clouds
     canvas.melanin += person.melanin * (1 + 0.045 * cloud + 0.03 * blotch) + 0.010 * pores + 0.012 * blotch
     canvas.blood += 0.26 + 0.18 * person.redness + 0.035 * blotch + 0.03 * cloud + 0.014 * pores
     canvas.gloss += 0.42 + 0.06 * pores
@@ -177,6 +183,7 @@ def _pigments(person: Person, canvas: Canvas, rng: np.random.Generator) -> None:
         spots = ramp(window("pores", rng, *x.shape), 1.1, 2.0) * (bump(x, y, 0.22, -0.36, 0.22, 0.13) + 0.25)
         canvas.melanin[at] += 0.30 * person.freckles * spots
     spotted = rng.poisson(0.8 + 2.5 * person.age)
+    # moles, more with age
     for _ in range(int(spotted)):
         mx, my = rng.uniform(-0.45, 0.45), rng.uniform(-1.0, 0.35)
         at = chart.box(mx - 0.06, mx + 0.06, my - 0.06, my + 0.06)

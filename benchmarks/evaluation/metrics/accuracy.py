@@ -12,10 +12,12 @@ class BalancedAccuracy(Metric):
     title = "Balanced accuracy"
     meaning = "Mean of TPR and TNR at the threshold fixed on validation images."
     unit = "percent"
+    # digits by the smaller class, whose share is the less certain one
     counted = "fewest"
 
     def compute(self, test: TestScores) -> Value:
         """See `metrics.balanced_accuracy`."""
+        # the threshold is one of raw scores, not of probabilities
         return Value(metrics.balanced_accuracy(test.label, test.score, test.threshold))
 
 
@@ -30,7 +32,9 @@ class AccuracyAtHalf(Metric):
 
     def compute(self, test: TestScores) -> Value:
         """See `metrics.balanced_accuracy`; the interval is that of both classes' proportions."""
+        # probabilities are calibrated at equal prevalence: at 0.5 both classes are equally likely
         value = metrics.balanced_accuracy(test.label, test.probability, 0.5)
+        # [n]: on the right side of 0.5; balanced accuracy is the mean of its shares in both classes
         right = (test.probability >= 0.5) == (test.label == 1)
         ends = balanced_interval(right, test.label, groups=test.groups)
         return Value(value, ends.low, ends.high)

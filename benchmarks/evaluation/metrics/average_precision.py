@@ -11,10 +11,12 @@ class AveragePrecision(Metric):
     title = "AP"
     meaning = "Average precision at the test set's prevalence."
     unit = "share"
+    # chance is the set's prevalence, so that values of sets of different balance do not compare
     shown = False
 
     def compute(self, test: TestScores) -> Value:
         """See `metrics.average_precision`."""
+        # prevalence None: that of the set, as scikit-learn's average_precision_score
         return Value(metrics.average_precision(test.label, test.score))
 
 
@@ -27,4 +29,5 @@ class AveragePrecisionBalanced(AveragePrecision):
 
     def compute(self, test: TestScores) -> Value:
         """See `metrics.average_precision`."""
+        # reweighted to equal classes: chance is 0.5 in every set
         return Value(metrics.average_precision(test.label, test.score, prevalence=0.5))

@@ -15,4 +15,5 @@ class PartialAuc(Metric):
 
     def compute(self, test: TestScores) -> Value:
         """See `metrics.partial_auc`."""
+        # max_fpr 0.1, the default of the function: the protocol's pAUC is over FPR <= 10 %
         return Value(metrics.partial_auc(test.label, test.score))

@@ -42,6 +42,7 @@ class Blend(FaceStage):
     @property
     def settings(self) -> dict[str, Any]:
         """Return how many forgeries are made, and how."""
+        # "settings" and "generator" are names in stored keys
         return {"counts": self.counts, "settings": self.blending, "generator": self.generator}
 
     def run(self, job: Job) -> Facts:
@@ -53,6 +54,7 @@ class Blend(FaceStage):
             counts=self.counts,
             seed=self.seed,
             on_progress=job.context.on_progress,
+            # checked when planned; the values in the stage are JSON, not the class
             settings=validated(implementation.Settings, self.blending, where=f"generators.{self.forger}.network"),
         )
         return {"images": len(faces)}

@@ -14,6 +14,7 @@ from benchmarks.workflow.stage import Facts, Job, Stage
 from benchmarks.workflow.stages.fit import Adopt, Fit
 from benchmarks.workflow.stages.forger import Forger
 
+# The same faces for every detector, so that maps can stand side by side.
 EXPLAINED = 8  # forgeries of each generator that are explained
 _WEIGHTS = "frequency weights"
 
@@ -65,6 +66,7 @@ class Explain(Stage):
         for name, stage in self.forged.items():
             images = job.faces(stage).view("test").head(EXPLAINED).read()
             saliency = detector.saliency(images, job.context.compute)
+            # None: the detector has no gradient to its pixels
             maps |= {f"forged {name}": saliency} if saliency is not None else {}
         weights = detector.frequency_weights()
         maps |= {_WEIGHTS: weights} if weights is not None else {}

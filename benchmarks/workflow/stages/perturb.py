@@ -36,6 +36,7 @@ class Perturb(FaceStage):
     @property
     def settings(self) -> dict[str, Any]:
         """Return the perturbation and the splits that detectors are fitted on."""
+        # test images are perturbed as they are scored; a stored copy would double the store
         return {"perturbation": self.perturbation, "splits": ["train", "val"]}
 
     def run(self, job: Job) -> Facts:

@@ -27,7 +27,7 @@ class Reference(Stage):
         data: the real faces.
     """
 
-    action = "floor"
+    action = "floor"  # the word of earlier versions, which stored results carry
     VERSION = 1
 
     measured_by: dict[str, Any]
@@ -91,6 +91,7 @@ class Quality(Stage):
 
         def compared() -> BaseModel:
             known = read_json(job.path(self.reference) / "quality.json")
+            # The reals could not be measured; without them a number of the forgeries says nothing.
             if "missing" in known:
                 raise InputError(known["missing"])
             return measure_set(
@@ -109,7 +110,7 @@ def _ask(job: Job, measured_by: dict[str, Any], seed: int) -> Ask:
     return Ask(
         n=measured_by["n"],
         face_n=measured_by["face_n"],
-        more=tuple(measured_by.get("metrics", ())),
+        more=tuple(measured_by.get("metrics", ())),  # absent where none were added, see `_quality` in planner.py
         seed=seed,
         device=job.context.compute.device,
         on_progress=job.context.on_progress,
@@ -121,6 +122,6 @@ def _write_measured(job: Job, measure: Callable[[], BaseModel]) -> Facts:
     try:
         content = measure().model_dump(mode="json")
     except InputError as error:
-        content = {"missing": str(error)}
+        content = {"missing": str(error)}  # published as the reason, in place of numbers
     write_json(job.out / "quality.json", content)
     return {}

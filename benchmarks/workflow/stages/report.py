@@ -30,6 +30,7 @@ class Report(ReportParts):
     @property
     def settings(self) -> dict[str, Any]:
         """Return what the report says of the run, and the program that writes it."""
+        # Absent where there are none: a run without sections keeps its key.
         more = {"sections": list(self.sections), "section_files": self.section_files} if self.sections else {}
         return more | {
             "name": self.run_name,
@@ -47,6 +48,7 @@ class Report(ReportParts):
     ) -> Report:
         """Return the report of what is there; a training whose forgeries failed is left out."""
         forged, snapshots = _kept(self.forged, there), _kept(self.snapshots, there)
+        # an unused training would be listed as a generator without forgeries
         used = {stage.generator.key for stage in (*forged, *snapshots) if isinstance(stage, Trained)}
         evaluation = replaced.get(self.evaluation.key, self.evaluation)
         assert isinstance(evaluation, Evaluate)
@@ -79,4 +81,5 @@ def _kept(stages: tuple[_S, ...], there: Collection[str]) -> tuple[_S, ...]:
 
 def report_program() -> str:
     """Return the digest of the code that decides how a report looks."""
+    # What a template or a metric says changes the page but no stored score: only report and evaluation are digested.
     return program_digest("benchmarks/report", "benchmarks/evaluation")

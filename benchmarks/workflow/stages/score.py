@@ -37,6 +37,7 @@ class Part:
     def as_json(self) -> dict[str, Any]:
         """Return the part as the key holds it."""
         named = {"split": self.split, "count": self.count, "perturbation": self.perturbation}
+        # two names more only where there is a file, so that other keys stay
         return named | ({"reference": self.reference, "files": self.files} if self.reference else {})
 
 
@@ -64,6 +65,7 @@ class Score(Stage):
     @property
     def real(self) -> bool:
         """Return whether the images are real."""
+        # Both classes are scored by stages of their own: a cached set of reals serves every generator.
         return isinstance(self.faces, Reals) or (isinstance(self.faces, External) and self.faces.side == "real")
 
     @property
@@ -133,6 +135,7 @@ class Score(Stage):
         faces, trained, compute = job.faces(self.faces), self.detector.load(job), job.context.compute
         tables, seconds, count = [], 0.0, 0
         for part in self.parts:
+            # The same images for every detector and seed, which paired tests and the variance between seeds rest on.
             view, name = drawn(faces.view(part.split), part.count, part.split), part.perturbation
             change = None if name == CLEAN else perturbation(part.reference or name)
             start = time.perf_counter()
@@ -142,11 +145,12 @@ class Score(Stage):
                 )
             )
             elapsed = time.perf_counter() - start
-            if len(tables) == 1:
+            if len(tables) == 1:  # once per fit and set: the first part's images stand for the others
                 scores = tables[0]["score"].to_numpy()
                 check_batch_independence(trained.detector, view, scores, compute, name=trained.name, perturb=change)
             if change is None:  # the speed of the detector, not of what is done to images
                 seconds += elapsed
                 count += len(view)
         write_scores(pd.concat(tables, ignore_index=True), job.out / "scores.parquet")
+        # images per second; None: nothing but perturbed images
         return {"images_per_second": round(count / seconds, 1) if count else None}

@@ -66,7 +66,7 @@ class Synthesize(FaceStage):
             job.out / FACES,
             counts=self.counts,
             seed=self.seed,
-            averaged=self.weights == "averaged",
+            averaged=self.weights == "averaged",  # moving average of the weights, or the weights of the last step
             truncation=self.truncation,
             mix=self.mix,
             on_progress=job.context.on_progress,

@@ -63,6 +63,8 @@ class Train(Stage):
         """Train; the other processes of a `torchrun` are sent the same call first."""
         from forge.core.distributed import ProcessGroup  # imports torch
 
+        # The first process runs the whole plan; the others sit in `follow` and need to know the call before the first
+        # all-reduce, else all would wait for each other.
         processes = ProcessGroup.join(job.context.compute.torch_device)
         processes.broadcast((self, dict(job.folders), job.out, job.work))
         self.train(job)
@@ -81,9 +83,10 @@ class Train(Stage):
         settings = validated(
             method_of(implementation).Settings, self.training, where=f"generators.{self.generator}.training"
         )
-        view = faces.view("forge")
+        view = faces.view("forge")  # photos that are in none of train, val and test, which detectors see
         condition, codes = None, None
         classes: tuple[tuple[int, ...], ...] = ()  # one-file architectures need not know of labels
+        # Photos without a label in one of the columns are dropped from the view.
         if self.condition:
             condition, view, codes = Condition.of(view, list(self.condition))
             classes = (condition.classes,)
@@ -99,6 +102,7 @@ class Train(Stage):
             work=job.work,
             condition=condition,
             codes=codes,
+            # the key too: TensorBoard would draw two trainings of one name as one curve
             track=track / f"{self.generator}-{self.key[:8]}" if track else None,
         )
         train(hold_out(training), job.out, job.context.on_progress)
@@ -109,6 +113,7 @@ def follow(context: Context) -> None:
     from forge.core.distributed import ProcessGroup  # imports torch
 
     processes = ProcessGroup.join(context.compute.torch_device)
+    # None ends it, sent by `dismiss`. Folders travel as paths: all processes share one disk.
     while (call := processes.broadcast(None)) is not None:
         stage, folders, out, work = call
         stage.train(Job(folders, Path(out), Path(work), context))
@@ -116,6 +121,7 @@ def follow(context: Context) -> None:
 
 def dismiss(context: Context) -> None:
     """Tell the other processes, if there are any, that there are no more trainings."""
+    # Read before the import: a run without `torchrun` whose results are all cached needs no torch.
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # set by `torchrun` and `accelerate launch`
         from forge.core.distributed import ProcessGroup  # imports torch
 

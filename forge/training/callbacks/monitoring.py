@@ -16,6 +16,7 @@ from forge.training.task import Training
 from forge.training.trainer import SAMPLES, Callback, Trainer
 
 WATCHED = 256  # forged images that the monitor sees
+# 1,024 for the reference and 256 to measure it by, see monitor.metrics
 REALS_WATCHED = 1280  # real ones
 
 
@@ -29,6 +30,7 @@ class WatchHealth(Callback):
 
     def __init__(self, training: Training, events: Tracker | None) -> None:
         self._training, self._settings, self._events = training, training.settings.health, events
+        # 20 looks, at most 50 thousand images apart
         self._every = training.settings.health_every_kimg or min(training.settings.kimg / 20, 50.0)
         self._healthy = training.work / "healthy.safetensors"  # the last checkpoint without a sign of a failure
         self._observations: list[dict[str, Any]] = []
@@ -74,6 +76,7 @@ class WatchHealth(Callback):
         if not trainer.processes.first:
             return
         if not trainer.resumed:
+            # of an earlier training in this folder: going back to it would mix two trainings
             self._healthy.unlink(missing_ok=True)
         if trainer.step == 0 and trainer.method.starts_tellable:
             self._monitor.start_check(trainer.images(trainer.method.generator, WATCHED, "start"))
@@ -84,11 +87,15 @@ class WatchHealth(Callback):
         Raises:
             BenchError: the training stops here.
         """
+        # the first process decides for all: one that went another way would leave the others waiting in the next
+        # exchange
         broken = trainer.logged and trainer.processes.broadcast(not trainer.finite)
         if not (broken or trainer.due(self._every)):
             return
+        # means since the last look; asking for them begins the next interval
         interval = trainer.method.interval_readings()
         trainer.fetch()
+        # the first process observes, and all get its action
         action = trainer.processes.broadcast(self._observe(trainer, interval) if trainer.processes.first else None)
         if action.step == "stop":
             raise BenchError(
@@ -98,10 +105,12 @@ class WatchHealth(Callback):
         if action.step == "roll-back":
             self._roll_backs += 1
             trainer.rewind(self._healthy, stream=action.stream, lr_factor=action.lr_factor)
+        # only a state without any sign is kept: from one with a sign the same failure may follow again
         elif self._settings.policy == "roll-back" and self._monitor.clear:
             trainer.save(self._healthy)
 
     def on_rewind(self, trainer: Trainer, state: Mapping[str, Any] | None) -> None:
+        # the observations stay: health.json shows what the roll-back was for
         """Let the monitor forget what came after; observations are kept."""
         if state is None:
             self._monitor = self._fresh_monitor(trainer)
@@ -114,13 +123,14 @@ class WatchHealth(Callback):
 
     def _observe(self, trainer: Trainer, interval: Mapping[str, float]) -> Action:
         network = trainer.settled()
+        # new latents at each step, so that a few lucky ones cannot hide a collapse
         fresh = trainer.images(network, WATCHED, "fresh", trainer.step)
         health = self._monitor.observe(
             Observed(
                 step=trainer.step,
                 kimg=trainer.kimg,
                 readings=trainer.values | dict(interval),
-                fixed=trainer.images(network, SAMPLES, "grid"),
+                fixed=trainer.images(network, SAMPLES, "grid"),  # the same latents at every tick
                 fresh=fresh,
                 discriminator=trainer.method.discriminate(fresh),
             )

@@ -33,9 +33,11 @@ class WriteSamples(Callback):
         """Write a grid."""
         if not (trainer.due(self._every) and trainer.processes.first):
             return
+        # inputs from (seed, "grid"): the same latents at every moment, whatever was drawn for the training
         faces = to_uint8(trainer.images(trainer.settled(), SAMPLES, "grid")).cpu().numpy()
         moment = f"after {trainer.kimg:.3f} thousand images, seed {self._seed}"  # these weights are not kept
         source = marks.origin(self._name, moment=moment)
+        # whole thousands, zero-padded: names sort by time
         write_grid(self._folder / f"{int(trainer.kimg):06d}k.png", faces, source=source)
         write_grid(self._folder / "newest.png", faces, source=source)
         if self._events:

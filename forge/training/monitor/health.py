@@ -106,9 +106,11 @@ def decide(health: Health, settings: HealthSettings, roll_backs: int) -> Action:
         roll_backs: how often this training was rolled back so far.
     """
     if health.state not in SICK:
+        # rates that earlier roll-backs lowered stay low: at the old ones the training fell sick
         return Action("continue", "", settings.roll_back_lr**roll_backs, roll_backs)
     message = f"{health.state} at {health.kimg:.1f} thousand images: {health.reason}"
     if settings.policy == "roll-back" and health.state != "overfit" and roll_backs < settings.roll_backs:
+        # another stream too: with the same numbers the same steps would follow
         factor = settings.roll_back_lr ** (roll_backs + 1)
         return Action("roll-back", f"{message}; going back, learning rates x {factor:g}", factor, roll_backs + 1)
     step: Step = "stop"
@@ -175,16 +177,18 @@ class Diagnosis:
         readings = {**readings, **durations}
         self._follow(readings["distance"])
         signs = self._signs(readings)
+        # untrained networks show several of the signs, which count only after the warm-up
         warming = step <= self.settings.warming_steps
         for sign in _SIGNS:
+            # a gap of one tick starts the count anew: a sign has to last
             self._lasted[sign] = self._lasted[sign] + 1 if sign in signs and not warming else 0
         state, reason = self._state(signs, readings, warming=warming)
-        self._was_healthy |= state == "healthy"
+        self._was_healthy |= state == "healthy"  # stays true, so that later suspicions do not lead back to "warming"
         return Health(kimg, state, reason, readings)
 
     def _state(self, signs: Mapping[State, str], readings: Mapping[str, float], *, warming: bool) -> tuple[State, str]:
         lasting = [sign for sign in _SIGNS if self._lasts(sign)]
-        self._named = lasting[0] if lasting else None
+        self._named = lasting[0] if lasting else None  # keeps its name as long as its sign lasts, see `_lasts`
         if lasting:
             return lasting[0], "; ".join(signs[sign] for sign in lasting)
         comparison = (
@@ -211,11 +215,13 @@ class Diagnosis:
     def _durations(self, accuracy: float, kimg: float) -> dict[str, float]:
         there = {"one": self._always(accuracy), "half": self._tossing(accuracy)}
         for where, holds in there.items():
+            # kimg of the first tick at which it held, without a break since
             before = self._since[where]
             self._since[where] = (kimg if before is None else before) if holds else None
         return {f"kimg_at_{where}": 0.0 if since is None else kimg - since for where, since in self._since.items()}
 
     def _follow(self, distance: float) -> None:
+        # only a clear step counts as progress: noise of the distance would else reset the count for ever
         if self._best is None or distance < self._best * (1 - self.settings.improvement):
             self._best, self._idle = distance, 0
         else:
@@ -239,7 +245,7 @@ class Diagnosis:
                 "cases: it knows them by heart"
             )
         poor, alike = self._poor(readings), self._alike(readings)
-        stands_still = readings.get("fixed_change", 1.0) < limits.still
+        stands_still = readings.get("fixed_change", 1.0) < limits.still  # unknown counts as moving
         so = (
             f"while the forgeries are poor (distance {readings['distance']:.1f} x, coverage "
             f"{_percent(readings['coverage'])} of real images"
@@ -247,6 +253,7 @@ class Diagnosis:
         if accuracy is not None and poor and self._always(accuracy):
             signs["won"] = f"the discriminator is right in {_percent(accuracy)} of cases, {so}"
         if accuracy is not None and poor and self._tossing(accuracy) and (stands_still or not alike):
+            # collapsed forgeries that still move are called collapsed, not a coin toss as well
             signs["coin toss"] = f"the discriminator is right in only {_percent(accuracy)} of cases, {so}"
         if alike:
             signs["collapsed"] = f"the forgeries are too much alike: {alike}"
@@ -259,6 +266,7 @@ class Diagnosis:
             parts.append(f"two of them differ {_percent(readings['diversity'])} as much as real images do")
         if twins > limits.duplicates:
             parts.append(f"{_percent(twins)} are near-duplicates of each other")
+        # empty bins alone may mean different faces; together with twins they mean few
         if readings["bins_filled"] < limits.few_bins and twins > limits.some_duplicates:
             parts.append(f"they fill {_percent(readings['bins_filled'])} of the bins that real images fill")
         return ", ".join(parts)
@@ -275,6 +283,7 @@ def not_finite(readings: Mapping[str, float], limit: float) -> str:
         readings: by name.
         limit: largest size of a loss (a name ending in "loss").
     """
+    # sorted, so that of several the same one is named
     for name, value in sorted(readings.items()):
         if not math.isfinite(value):
             return f"{_WORDS.get(name, name)} is {value}"
