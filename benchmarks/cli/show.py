@@ -96,7 +96,7 @@ def _print_settings(category: str, name: str, preset: str, store: Path) -> None:
 
 
 def _generator_rows(implementation: Any, values: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:  # noqa: ANN401
-    """Settings of a generator: of its network, and where it is trained of its training and of how forgeries are drawn."""
+    """Settings of a generator: of its network and, where it is trained, of its training and of how it is drawn from."""
     from forge.generators.base import Architecture  # both import torch
     from forge.training.steps import method_of
 
