@@ -13,7 +13,7 @@ from torch import Tensor
 
 from detect.training.settings import NetworkSettings
 from forge.core.compute import to_device
-from forge.faces.imaging import ops as batch
+from forge.faces.imaging import ops
 
 
 def augment(pixels: Tensor, generator: torch.Generator, settings: NetworkSettings) -> Tensor:
@@ -47,11 +47,11 @@ def augment(pixels: Tensor, generator: torch.Generator, settings: NetworkSetting
     def within(row: int, ends: tuple[float, float], chosen: Tensor) -> Tensor:
         return ends[0] + (ends[1] - ends[0]) * strength[row, chosen]
 
-    some(0, settings.rescale, lambda old, at: batch.rescale(old, within(0, settings.rescale_range, at)))
-    some(1, settings.blur, lambda old, at: batch.blur(old, within(1, settings.blur_sigma, at)))
-    some(2, settings.noise, lambda old, at: batch.noise(old, within(2, settings.noise_sigma, at), keys[at]))
+    some(0, settings.rescale, lambda old, at: ops.rescale(old, within(0, settings.rescale_range, at)))
+    some(1, settings.blur, lambda old, at: ops.blur(old, within(1, settings.blur_sigma, at)))
+    some(2, settings.noise, lambda old, at: ops.noise(old, within(2, settings.noise_sigma, at), keys[at]))
     low, high = settings.jpeg_quality
-    some(3, settings.jpeg, lambda old, at: batch.jpeg(old, within(3, (low, high + 1), at).long().clamp(max=high)))
+    some(3, settings.jpeg, lambda old, at: ops.jpeg(old, within(3, (low, high + 1), at).long().clamp(max=high)))
     side = cropped(height, settings.crop), cropped(width, settings.crop)
     return random_crop(pixels, corner, side) if side != (height, width) else pixels
 

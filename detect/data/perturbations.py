@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from detect.data.perturb import Perturbation, Strength
-from forge.faces.imaging import ops as batch
+from forge.faces.imaging import ops
 
 
 class Jpeg(Perturbation):
@@ -20,7 +20,7 @@ class Jpeg(Perturbation):
 
     def change(self, images: Tensor) -> Tensor:
         """Compress and decode."""
-        return batch.jpeg(images, int(self.value or 0))
+        return ops.jpeg(images, int(self.value or 0))
 
 
 class Equalised(Perturbation):
@@ -31,7 +31,7 @@ class Equalised(Perturbation):
 
     def change(self, images: Tensor) -> Tensor:
         """Compress and decode."""
-        return batch.jpeg(images, 75)
+        return ops.jpeg(images, 75)
 
 
 class Blur(Perturbation):
@@ -42,7 +42,7 @@ class Blur(Perturbation):
 
     def change(self, images: Tensor) -> Tensor:
         """Convolve with a Gaussian."""
-        return batch.blur(images, self.value or 0.0)
+        return ops.blur(images, self.value or 0.0)
 
 
 class Noise(Perturbation):
@@ -55,7 +55,7 @@ class Noise(Perturbation):
         """Add noise whose key is a digest of the image's pixels."""
         digests = (blake2b(image.tobytes(), digest_size=8).digest() for image in images.numpy())
         keys = torch.tensor([int.from_bytes(digest, "little", signed=True) for digest in digests])
-        return batch.noise(images, self.value or 0.0, keys)
+        return ops.noise(images, self.value or 0.0, keys)
 
 
 class Crop(Perturbation):
@@ -66,7 +66,7 @@ class Crop(Perturbation):
 
     def change(self, images: Tensor) -> Tensor:
         """Cut and enlarge."""
-        return batch.crop(images, (self.value or 0.0) / 100)
+        return ops.crop(images, (self.value or 0.0) / 100)
 
 
 class Half(Perturbation):
@@ -77,7 +77,7 @@ class Half(Perturbation):
 
     def change(self, images: Tensor) -> Tensor:
         """Reduce and enlarge."""
-        return batch.rescale(images, self.share)
+        return ops.rescale(images, self.share)
 
 
 class Quarter(Half):
@@ -96,7 +96,7 @@ class Brighter(Perturbation):
 
     def change(self, images: Tensor) -> Tensor:
         """Multiply values by `brightness`, and their distance from the image's mean by `contrast`."""
-        return batch.adjust(images, brightness=self.brightness, contrast=self.contrast)
+        return ops.adjust(images, brightness=self.brightness, contrast=self.contrast)
 
 
 class Darker(Brighter):

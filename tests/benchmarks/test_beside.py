@@ -154,15 +154,15 @@ def test_snapshots_that_cannot_be_are_refused(snapshots, sentence):
 
 
 def test_snapshots_need_a_detector_that_is_fitted_here(tmp_path, monkeypatch):
-    from benchmarks.experiment import validate as check
+    from benchmarks.experiment import validate
     from benchmarks.experiment.settings import DetectorRequest
 
     asked = made("conditions={snapshots: {dcgan: [1]}}")
     foreign = DetectorRequest(detector="somewhere/fitted", trained_on="progan")
-    monkeypatch.setattr(check, "is_fitted", lambda reference: True)
-    monkeypatch.setattr(check, "_adopted", lambda request, resolution: foreign)
+    monkeypatch.setattr(validate, "is_fitted", lambda reference: True)
+    monkeypatch.setattr(validate, "_adopted", lambda request, resolution: foreign)
     with pytest.raises(InputError, match="needs a detector that is fitted here"):
-        check.typed(asked)
+        validate.typed(asked)
 
 
 def test_a_snapshot_is_generator_or_test_and_not_both():

@@ -7,7 +7,7 @@ import pytest
 from synthetic import NO_PICTURES, call_bench, make_results
 from test_leaderboard import GENERATORS, rows_of, suite, union
 
-from benchmarks.evaluation import comparison as compare
+from benchmarks.evaluation import comparison
 from benchmarks.evaluation.cells import cells_of
 from benchmarks.evaluation.leaderboard import leaderboard
 from benchmarks.report.inputs import ReportInputs
@@ -20,7 +20,7 @@ SCORES = pd.concat([suite(SKILL, seeds=(0, 1)), *ALL, rows_of("good", "gan", 0.9
 
 
 def test_the_primary_column_says_what_the_leaderboard_says():
-    found = {one.what: one for one in compare.columns(cells_of(SCORES), "good", "bad")}
+    found = {one.what: one for one in comparison.columns(cells_of(SCORES), "good", "bad")}
     assert set(found) == {"unseen", "seen"}  # only one of them was trained on gan alone
     (duel,) = leaderboard(SCORES).duels
     one = found["unseen"]
@@ -30,21 +30,21 @@ def test_the_primary_column_says_what_the_leaderboard_says():
 
 
 def test_the_other_way_round_is_the_other_sign():
-    one, other = (compare.columns(cells_of(SCORES), *names)[0] for names in (("good", "bad"), ("bad", "good")))
+    one, other = (comparison.columns(cells_of(SCORES), *names)[0] for names in (("good", "bad"), ("bad", "good")))
     assert (one.difference, one.low, one.high) == pytest.approx((-other.difference, -other.high, -other.low))
     assert one.p_holm == pytest.approx(other.p_holm)
 
 
 def test_every_cell_of_a_column():
     cells = cells_of(SCORES)
-    found = compare.single(cells["good"]["unseen"], cells["bad"]["unseen"])
+    found = comparison.single(cells["good"]["unseen"], cells["bad"]["unseen"])
     assert [one.what for one in found][:2] == ["style, seed 0", "style, seed 1"] and len(found) == 6
     assert all(one.cells == 1 and one.difference > 0 for one in found)
 
 
 def test_names_are_checked():
     with pytest.raises(UnknownNameError, match="did you mean 'good'"):
-        compare.columns(cells_of(SCORES), "god", "bad")
+        comparison.columns(cells_of(SCORES), "god", "bad")
 
 
 def test_the_command_prints_and_draws(tmp_path, monkeypatch, capsys):

@@ -8,7 +8,7 @@ import pytest
 from synthetic import NO_PICTURES, Page, html_of, make_results
 from test_leaderboard import GENERATORS, rows_of
 
-from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation import roc
 from benchmarks.evaluation.evaluate import evaluate
 from benchmarks.evaluation.groups import groups
 from benchmarks.evaluation.interval import wilson
@@ -44,7 +44,7 @@ def test_numbers_are_those_of_the_plain_measures():
         real = test[test["generator"].eq("") & test["hair"].eq(fact.group)]
         forged = test[test["generator"].eq("gan")]
         pair = pd.concat([real, forged])
-        assert fact.auc == pytest.approx(metrics.auc(pair["label"], pair["score"]))
+        assert fact.auc == pytest.approx(roc.auc(pair["label"], pair["score"]))
         called = real["score"] >= cells[0].threshold
         expected = wilson(int(called.sum()), 200)
         assert (fact.fpr, fact.fpr_low, fact.fpr_high) == pytest.approx((called.mean(), expected.low, expected.high))

@@ -11,8 +11,7 @@ import yaml
 from PIL import Image
 from synthetic import call_bench
 
-from benchmarks.experiment import configs
-from benchmarks.experiment import resolve as compose
+from benchmarks.experiment import configs, resolve
 from benchmarks.experiment.configs import configs_root
 
 pytestmark = pytest.mark.e2e
@@ -56,7 +55,7 @@ def smaller(tmp_path_factory):
 
 @pytest.fixture
 def bench(home, smaller, monkeypatch, capsys):
-    for module in (configs, compose):
+    for module in (configs, resolve):
         monkeypatch.setattr(module, "configs_root", lambda: smaller)
     call = call_bench(home, monkeypatch, capsys)
     monkeypatch.delenv("BENCH_REPORTS")  # the guides name the default folder, runs/reports

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.cli import main as cli
+from benchmarks.cli import main
 from benchmarks.workflow.store import write_manifest
 from forge.faces.faceset import FaceSet
 from forge.faces.writer import FaceSetWriter
@@ -39,7 +39,7 @@ def bench(tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", ["bench", "quality", *arguments])
         code = 0
         try:
-            cli.main()
+            main.main()
         except SystemExit as stop:
             code = int(stop.code or 0)
         return code, *capsys.readouterr()

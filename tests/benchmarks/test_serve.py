@@ -18,11 +18,10 @@ from synthetic import call_bench
 
 from benchmarks.cli import serve
 from benchmarks.report.digests import write_sums
-from benchmarks.serve import queue as queues
 from benchmarks.serve.app import create_app
 from benchmarks.serve.index import RunIndex
 from benchmarks.serve.limits import Limits
-from benchmarks.speed import serving as speed_serve
+from benchmarks.speed import serving
 from forge.core.errors import InputError
 from forge.core.files import read_json, write_json
 
@@ -212,7 +211,7 @@ def test_a_detector_in_a_folder_is_offered_and_judges_at_one_half(own):
 
 
 def test_few_detectors_stay_loaded_and_a_run_made_again_is_read_again(own, monkeypatch):
-    monkeypatch.setattr(queues, "KEPT", 1)
+    monkeypatch.setattr("benchmarks.serve.queue.KEPT", 1)
     app = app_of(own)
     queue, loads = app.state.queue, []
     load = queue.index.load
@@ -302,10 +301,10 @@ def test_a_real_server_answers_and_says_nothing_of_the_upload(place, monkeypatch
 
 
 def test_what_speed_measures_is_such_an_upload(client, monkeypatch):
-    monkeypatch.setattr(speed_serve, "SIZE", (400, 320))
-    kind = {"Content-Type": f"multipart/form-data; boundary={speed_serve._BOUNDARY}"}
+    monkeypatch.setattr(serving, "SIZE", (400, 320))
+    kind = {"Content-Type": f"multipart/form-data; boundary={serving._BOUNDARY}"}
     for explain in (False, True):
-        answer = client.post("/api/detect", content=speed_serve._form(explain=explain), headers=kind)
+        answer = client.post("/api/detect", content=serving._form(explain=explain), headers=kind)
         assert answer.status_code == 200 and bool(answer.json()["said"]) == explain
 
 

@@ -24,8 +24,7 @@ from forge.generators.labels import Condition
 from forge.generators.layers import ConditionalBatchNorm, Downsample, MinibatchDeviation, ModulatedConv, upsample
 from forge.generators.sample import regenerate, synthesize
 from forge.training import task
-from forge.training.callbacks import checkpoint as saving
-from forge.training.callbacks import monitoring
+from forge.training.callbacks import checkpoint, monitoring
 from forge.training.callbacks.log import step_of
 from forge.training.losses import OBJECTIVES
 from forge.training.monitor.health import Diagnosis, HealthSettings
@@ -153,7 +152,7 @@ def test_a_killed_training_continues_to_the_same_bytes(labelled, tmp_path, monke
         return make_training(labelled.view("forge"), tmp_path / work, name, columns, network, **settings)
 
     train(training("a"), straight, silent)
-    monkeypatch.setattr(saving, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "CHECKPOINT_SECONDS", 0.0)
     with pytest.raises(Stopped):
         train(training("b"), resumed, stop_after(240))
     train(training("b"), resumed, silent)

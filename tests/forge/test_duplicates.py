@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from forge.faces import dedup as duplicates
+from forge.faces import dedup
 from forge.faces.dedup import MAX_HAMMING, MIN_CORRELATION, clusters, correlate, describe, near_duplicates
 
 
@@ -47,8 +47,8 @@ def test_small_blocks_find_the_same(monkeypatch):
     images = np.concatenate([blobs(60), blobs(60)])
     hashes, thumbnails = describe(images)
     whole = near_duplicates(hashes, thumbnails)
-    monkeypatch.setattr(duplicates, "_BLOCK", 50)
-    monkeypatch.setattr(duplicates, "_AT_ONCE", 7)
+    monkeypatch.setattr(dedup, "_BLOCK", 50)
+    monkeypatch.setattr(dedup, "_AT_ONCE", 7)
     assert np.array_equal(near_duplicates(hashes, thumbnails), whole)
 
 

@@ -14,8 +14,7 @@ from forge.core.errors import InputError
 from forge.faces.faceset import FaceSet
 from forge.faces.imaging.grids import cut_grid, grid, sheet, write_grid
 from forge.faces.writer import FaceSetWriter
-from forge.generators import GENERATORS
-from forge.generators import visualize as showing
+from forge.generators import GENERATORS, visualize
 from forge.generators.artifact import TrainedGenerator, write_generator
 from forge.generators.base import Architecture, NetworkSettings
 from forge.generators.labels import Condition
@@ -167,7 +166,7 @@ def test_the_frames_of_a_walk_have_no_jump_and_do_not_flicker(name, request):
 
 
 def test_truncation_goes_from_one_face_to_many(style):
-    faces = body(showing.truncation(Painter(style)), 8, 5).astype(float)
+    faces = body(visualize.truncation(Painter(style)), 8, 5).astype(float)
     assert (faces[0] == faces[0, 0]).all()
     spread = faces.std(axis=1).mean(axis=(1, 2, 3))
     assert (np.diff(spread) > 0).all()

@@ -1,13 +1,13 @@
 """All metrics at once: equal n on every side, the same answer whatever the order, and a floor that fits."""
 
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from forge.core.errors import InputError
 from forge.quality import built_in
-from forge.quality import measure as module
 from forge.quality.base import Share
 from forge.quality.face_rate import FaceRate
 from forge.quality.measure import Comparison, Labels, Quality, common_n, compare, drawn, measure
@@ -124,7 +124,7 @@ def test_too_little_is_refused(sets):
     with pytest.raises(InputError, match="differ in resolution"):
         measure(forged, reference, training=pictures(20, side=16))
     with pytest.raises(InputError, match=r"FID needs torch-fidelity|is not a file"):
-        measure(forged, reference, fid_weights=module.Path("nowhere.pth"))
+        measure(forged, reference, fid_weights=Path("nowhere.pth"))
 
 
 def test_progress_is_told(sets):

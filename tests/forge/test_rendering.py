@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from forge.rendering import RenderedFace, _generator, render_person_images, shading
-from forge.rendering import surface as chart
+from forge.rendering import RenderedFace, _generator, render_person_images, shading, surface
 from forge.rendering.person import draw_person
 from forge.rendering.photograph import photograph, sculpt
 
@@ -156,7 +155,7 @@ def test_glasses_change_the_eyes_and_nothing_else(glasses):
 
 def test_full_beards_darken_the_chin_of_the_same_head():
     person = replace(draw_person(_generator(8, 0, 0)), gender="male", hair_rgb=(0.02, 0.015, 0.01), melanin=0.1)
-    jaw = chart.box(-0.3, 0.3, -1.05, -0.9)
+    jaw = surface.box(-0.3, 0.3, -1.05, -0.9)
     bare, bearded = (sculpt(replace(person, beard=beard)).stack[3:6, jaw[0], jaw[1]] for beard in ("none", "full"))
     assert bearded.mean() < 0.5 * bare.mean()
 
@@ -170,13 +169,13 @@ def test_melanin_darkens_and_browns_skin():
 
 def test_map_coordinates_invert_positions():
     """A point of a surface is found where it was put, above and below the brow."""
-    ax = chart.axes()
-    radius = (0.8 + 0.1 * np.cos(ax.azimuth)[None, :] * np.ones((chart.ROWS, 1))).astype(np.float32)
-    grid, own = chart.locate(*chart.positions(radius))
+    ax = surface.axes()
+    radius = (0.8 + 0.1 * np.cos(ax.azimuth)[None, :] * np.ones((surface.ROWS, 1))).astype(np.float32)
+    grid, own = surface.locate(*surface.positions(radius))
     inner = (slice(12, -1), slice(15, -15))  # at the crown and behind the head azimuths meet
     assert np.allclose(own, radius, atol=1e-4)
-    assert np.allclose(grid[..., 0][inner], np.linspace(-1, 1, chart.COLS)[None, 15:-15], atol=2e-3)
-    assert np.allclose(grid[..., 1][inner], np.linspace(-1, 1, chart.ROWS)[12:-1, None], atol=2e-3)
+    assert np.allclose(grid[..., 0][inner], np.linspace(-1, 1, surface.COLS)[None, 15:-15], atol=2e-3)
+    assert np.allclose(grid[..., 1][inner], np.linspace(-1, 1, surface.ROWS)[12:-1, None], atol=2e-3)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from forge.generators.dcgan import DCGAN, DCGANSettings
 from forge.generators.sample import regenerate, synthesize
 from forge.training import batches, task
 from forge.training.augment import AUGMENTATIONS, adapted, augment
-from forge.training.callbacks import checkpoint as saving
+from forge.training.callbacks import checkpoint
 from forge.training.losses import OBJECTIVES, gradient_penalty, zero_centred_penalty
 from forge.training.settings import TrainingSettings
 from forge.training.train import train
@@ -188,7 +188,7 @@ def test_a_killed_training_continues_to_the_same_bytes(make_set, tmp_path, monke
     for out in (straight, resumed):
         out.mkdir()
     train(make_training(view, tmp_path / "a", network=network), straight, silent)
-    monkeypatch.setattr(saving, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "CHECKPOINT_SECONDS", 0.0)
     with pytest.raises(Stopped):
         train(make_training(view, tmp_path / "b", network=network), resumed, stop_after(240))
     half_line = '{"step": 15, "kimg": 0.2400'
@@ -213,7 +213,7 @@ def test_another_seed_gives_other_weights(make_set, tmp_path):
 
 
 def test_resume_with_other_settings_is_refused_naming_them(make_set, tmp_path, monkeypatch):
-    monkeypatch.setattr(saving, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "CHECKPOINT_SECONDS", 0.0)
     view = make_set("faces", {"forge": 100}).view("forge")
     with pytest.raises(Stopped):
         train(make_training(view, tmp_path / "work"), tmp_path, stop_after(160))
@@ -224,12 +224,12 @@ def test_resume_with_other_settings_is_refused_naming_them(make_set, tmp_path, m
 
 
 def test_a_truncated_checkpoint_is_named(make_set, tmp_path, monkeypatch):
-    monkeypatch.setattr(saving, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "CHECKPOINT_SECONDS", 0.0)
     view = make_set("faces", {"forge": 100}).view("forge")
     with pytest.raises(Stopped):
         train(make_training(view, tmp_path / "work"), tmp_path, stop_after(160))
-    checkpoint = tmp_path / "work" / "checkpoint.safetensors"
-    checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
+    file = tmp_path / "work" / "checkpoint.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(CorruptError, match=r"checkpoint .* cannot be read .* delete it to start over"):
         train(make_training(view, tmp_path / "work"), tmp_path, silent)
 

@@ -21,8 +21,7 @@ from forge.generators.artifact import TrainedGenerator
 from forge.generators.base import Architecture, NetworkSettings
 from forge.generators.dcgan import DCGAN, Discriminator, Generator
 from forge.generators.sample import regenerate, synthesize
-from forge.training.callbacks import checkpoint as saving
-from forge.training.callbacks import monitoring
+from forge.training.callbacks import checkpoint, monitoring
 from forge.training.monitor.health import Action
 from forge.training.settings import LoopSettings, TrainingSettings
 from forge.training.steps import METHODS, method_of
@@ -182,7 +181,7 @@ def test_another_method_trains_in_the_same_loop_and_continues_to_the_same_bytes(
     for out in (straight, resumed):
         out.mkdir()
     train(make_training(kind, view, tmp_path / "a", snapshots_kimg=(0.48,)), straight, silent)
-    monkeypatch.setattr(saving, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "CHECKPOINT_SECONDS", 0.0)
     with pytest.raises(Stopped):
         train(make_training(kind, view, tmp_path / "b", snapshots_kimg=(0.48,)), resumed, stop_after(400))
     state = load_checkpoint(tmp_path / "b" / "checkpoint.safetensors")[1]

@@ -22,8 +22,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.evaluation import delong as statistics
-from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation import delong, roc
 from benchmarks.evaluation.audits.file_cues import CORNER, FileCues
 from benchmarks.evaluation.audits.learners import (
     SAME,
@@ -156,7 +155,7 @@ def judge(
     for number in range(FOLDS):
         rest = fold != number
         score[~rest] = learn(features[rest], label[rest])(features[~rest])
-    return metrics.auc(label, score), statistics.auc_interval(label, score, groups=groups, level=level)
+    return roc.auc(label, score), delong.auc_interval(label, score, groups=groups, level=level)
 
 
 def _folds(label: Labels, groups: NDArray[np.object_] | None) -> NDArray[np.int64]:
