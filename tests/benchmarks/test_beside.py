@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 from requested import compose, gather
-from synthetic import TINY, call_bench, cell, html_of, run
+from synthetic import TINY, cell, html_of, run
 
 from benchmarks.evaluation.cells import cells_of
 from benchmarks.evaluation.evaluate import compare, evaluate, grid
@@ -190,11 +190,6 @@ def photos(folder, kind, *, count=24, first=0):
         pixels = np.random.default_rng(first + i).integers(0, 256, (5, 5, 3), dtype=np.uint8)
         picture = Image.fromarray(pixels).resize((40, 40), Image.Resampling.BICUBIC)
         picture.save(folder / f"{i:03d}.{kind.lower()}", kind)
-
-
-@pytest.fixture
-def bench(tmp_path, monkeypatch, capsys):
-    return call_bench(tmp_path, monkeypatch, capsys)
 
 
 @pytest.mark.xdist_group("suites")

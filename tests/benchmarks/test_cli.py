@@ -11,16 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from synthetic import TINY, call_bench
+from synthetic import TINY
 
 from benchmarks.protocol import PROTOCOL_VERSION
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture
-def bench(tmp_path, monkeypatch, capsys):
-    return call_bench(tmp_path, monkeypatch, capsys)
 
 
 def test_a_run_from_nothing_to_a_report_and_on(bench, tmp_path):

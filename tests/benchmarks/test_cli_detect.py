@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from finished import finished_run
 from PIL import Image
-from synthetic import call_bench, make_scores
+from synthetic import make_scores
 
 from benchmarks import load
 from benchmarks.evaluation.evaluate import evaluate
@@ -30,11 +30,6 @@ from forge.core.errors import InputError
 from forge.core.files import read_json, write_json
 from forge.core.registry import allow_files
 from forge.generators import GENERATORS
-
-
-@pytest.fixture
-def bench(tmp_path, monkeypatch, capsys):
-    return call_bench(tmp_path, monkeypatch, capsys)
 
 
 @pytest.fixture(scope="module")

@@ -66,11 +66,6 @@ def published(template, tmp_path):
     return shutil.copytree(template, tmp_path / "reports" / "mine")
 
 
-@pytest.fixture
-def bench(tmp_path, monkeypatch, capsys):
-    return call_bench(tmp_path, monkeypatch, capsys)
-
-
 def test_a_report_carries_the_digests_of_all_its_files(published):
     names = {file.relative_to(published).as_posix() for file in published.rglob("*") if file.is_file()}
     assert read_sums(published).keys() == names - {SUMS} >= set(DATA_FILES)

@@ -4,7 +4,7 @@ import json
 
 import pandas as pd
 import pytest
-from synthetic import TINY, call_bench, make_scores
+from synthetic import TINY, make_scores
 
 from benchmarks.evaluation.cells import cells_of
 from benchmarks.evaluation.comparison import columns
@@ -38,11 +38,6 @@ class Dark(Detector):
     def load(cls, directory, settings, resolution):
         return cls(settings, resolution)
 '''
-
-
-@pytest.fixture
-def bench(tmp_path, monkeypatch, capsys):
-    return call_bench(tmp_path, monkeypatch, capsys)
 
 
 def test_a_submission_to_a_suite_of_one_generator_is_ranked_and_compared():

@@ -2,16 +2,8 @@
 
 import json
 
-import pytest
-from synthetic import call_bench
-
 from benchmarks.cli import detectors
 from detect.detectors.registry import DETECTORS, EXAMPLES
-
-
-@pytest.fixture
-def bench(tmp_path, monkeypatch, capsys):
-    return call_bench(tmp_path, monkeypatch, capsys)
 
 
 def test_a_narrow_terminal_shows_every_fact(bench, monkeypatch):

@@ -4,17 +4,11 @@ import ast
 
 import pytest
 from requested import gather
-from synthetic import call_bench
 
 from benchmarks.cli.new import class_name, renamed
 from benchmarks.experiment.configs import configs_root, read_yaml, validated
 from benchmarks.experiment.settings import Conditions, RunRequest
 from benchmarks.workflow.runner import prepare_run
-
-
-@pytest.fixture
-def bench(tmp_path, monkeypatch, capsys):
-    return call_bench(tmp_path, monkeypatch, capsys)
 
 
 def suite_in(file):

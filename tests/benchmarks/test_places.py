@@ -2,18 +2,12 @@
 
 import json
 
-import pytest
-from synthetic import NO_PICTURES, ONE, TINY, call_bench, make_results, make_scores
+from synthetic import NO_PICTURES, ONE, TINY, make_results, make_scores
 
 from benchmarks import load
 from benchmarks.cli import completion
 from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.write import write_report
-
-
-@pytest.fixture
-def bench(tmp_path, monkeypatch, capsys):
-    return call_bench(tmp_path, monkeypatch, capsys)
 
 
 def test_one_variable_moves_each_place(bench, tmp_path, monkeypatch):

@@ -7,18 +7,13 @@ from pathlib import Path
 
 import pytest
 from published_suite import publish_suite
-from synthetic import TINY, call_bench
+from synthetic import TINY
 
 from benchmarks.evaluation.reproduce import causes
 from benchmarks.report.digests import write_sums
 from detect.scoring import read_scores, write_scores
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture
-def bench(tmp_path, monkeypatch, capsys):
-    return call_bench(tmp_path, monkeypatch, capsys)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from synthetic import TINY, Page, call_bench, html_of
+from synthetic import TINY, Page, html_of
 
 from benchmarks.evaluation.submission import suite_images
 from benchmarks.experiment.configs import read_yaml, suites, validated
@@ -56,11 +56,6 @@ class Poor(GAN):
     def generator(self):
         raise RuntimeError("no luck")
 '''
-
-
-@pytest.fixture
-def bench(tmp_path, monkeypatch, capsys):
-    return call_bench(tmp_path, monkeypatch, capsys)
 
 
 @pytest.mark.xdist_group("suites")

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic import TINY, call_bench, make_scores
+from synthetic import TINY, make_scores
 
 from benchmarks.evaluation.evaluate import compare, evaluate
 from benchmarks.evaluation.leaderboard import leaderboard
@@ -74,11 +74,6 @@ class Odd(Bright):
             scores[0] = float("VALUE")
         return scores
 '''
-
-
-@pytest.fixture
-def bench(tmp_path, monkeypatch, capsys):
-    return call_bench(tmp_path, monkeypatch, capsys)
 
 
 @pytest.mark.xdist_group("suites")
