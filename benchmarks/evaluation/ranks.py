@@ -83,23 +83,6 @@ def critical_difference(detectors: int, sets: int, *, alpha: float = 0.05) -> fl
     return q * math.sqrt(detectors * (detectors + 1) / (6 * sets))
 
 
-def cliques(mean_ranks: ArrayLike, difference: float) -> list[list[int]]:
-    """Return the bars of a critical-difference diagram: largest runs of detectors with ranks closer than `difference`.
-
-    Returns:
-        Indices by rising rank; runs of one are left out.
-    """
-    ranks = np.asarray(mean_ranks, dtype=np.float64)
-    order = np.argsort(ranks, kind="stable")
-    runs, reached = [], 0
-    for start in range(order.size):
-        end = int(np.searchsorted(ranks[order], ranks[order[start]] + difference, "left"))
-        if end > reached and end - start > 1:
-            runs.append([int(i) for i in order[start:end]])
-        reached = max(reached, end)
-    return runs
-
-
 def shared_ranks(values: Sequence[float], differ: ArrayLike) -> list[int]:
     """Rank detectors: those not significantly different from the leader share its rank, and so on for the rest.
 

@@ -55,15 +55,6 @@ def test_friedman_without_any_order_and_with_one_order_everywhere():
     assert ranks.friedman([[0.9, 0.8]]).p_f == 1  # one test set decides nothing
 
 
-def test_cliques_are_the_bars_of_the_diagram():
-    assert ranks.cliques([3.143, 2.0, 2.893, 1.964], 1.25) == [[3, 1, 2, 0]]
-    assert ranks.cliques([3.143, 2.0, 2.893, 1.964], 1.0) == [[3, 1, 2], [2, 0]] or ranks.cliques(
-        [3.143, 2.0, 2.893, 1.964], 1.0
-    ) == [[3, 1, 2], [1, 2]]
-    assert ranks.cliques([1, 2, 3], 0.5) == []
-    assert ranks.cliques([1, 1, 4], 0.5) == [[0, 1]]
-
-
 def test_shared_ranks_follow_the_leader_and_not_the_chain():
     apart = np.array([[0, 0, 1], [0, 0, 0], [1, 0, 0]], dtype=bool)  # 0 = 1, 1 = 2, 0 > 2
     assert ranks.shared_ranks([0.9, 0.8, 0.7], apart) == [1, 1, 3]

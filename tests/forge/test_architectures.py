@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from stopping import Stopped, stop_after
 from torch.nn.functional import conv2d, conv_transpose2d, pad
 
 from forge.core.checkpoint import load_checkpoint
 from forge.core.compute import Compute
 from forge.core.errors import BenchError, InputError
-from forge.core.progress import ProgressEvent, silent
+from forge.core.progress import silent
 from forge.faces.faceset import FaceSet, FaceView
 from forge.faces.writer import FaceSetWriter
 from forge.generators import GENERATORS
@@ -90,18 +91,6 @@ def make_training(view, work: Path, name: str, columns=(), network=None, **setti
         condition=condition,
         codes=codes,
     )
-
-
-class Stopped(Exception):  # noqa: N818 - stands for a killed process
-    pass
-
-
-def stop_after(images: int):
-    def on_progress(event: ProgressEvent) -> None:
-        if event.done >= images:
-            raise Stopped
-
-    return on_progress
 
 
 @pytest.mark.parametrize("name", sorted(SMALL))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from stopping import Stopped, stop_after
 
 from forge.core.compute import Compute
 from forge.core.errors import BenchError, BenchWarning, CorruptError, InputError
@@ -166,18 +167,6 @@ def make_training(view, work: Path, **changes) -> task.Training:
         compute=Compute("cpu", changes.pop("precision", "bf16")),
         work=work,
     )
-
-
-class Stopped(Exception):  # noqa: N818 - stands for a killed process
-    pass
-
-
-def stop_after(images: int):
-    def on_progress(event: ProgressEvent) -> None:
-        if event.done >= images:
-            raise Stopped
-
-    return on_progress
 
 
 @pytest.mark.parametrize("norm", ["none", "batch", "spectral"])

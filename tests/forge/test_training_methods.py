@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from stopping import Stopped, stop_after
 from torch import Tensor, nn
 
 from forge.core.checkpoint import load_checkpoint
 from forge.core.compute import Compute
 from forge.core.errors import BenchError, InputError
-from forge.core.progress import ProgressEvent, silent
+from forge.core.progress import silent
 from forge.generators.artifact import TrainedGenerator
 from forge.generators.base import Architecture, NetworkSettings
 from forge.generators.dcgan import DCGAN, Discriminator, Generator
@@ -146,18 +147,6 @@ class Twins(Architecture):
 
     def latents(self, count, device):
         return torch.randn(count, 8, device=device)
-
-
-class Stopped(Exception):  # noqa: N818 - stands for a killed process
-    pass
-
-
-def stop_after(images: int):
-    def on_progress(event: ProgressEvent) -> None:
-        if event.done >= images:
-            raise Stopped
-
-    return on_progress
 
 
 def make_training(kind: type[Architecture], view, work: Path, **settings) -> Training:

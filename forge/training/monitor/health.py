@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,7 +19,6 @@ State = Literal["warming", "healthy", "overfit", "collapsed", "won", "coin toss"
 Policy = Literal["warn", "stop", "roll-back"]
 Step = Literal["continue", "warn", "stop", "roll-back"]
 
-STATES: tuple[State, ...] = get_args(State)
 _SIGNS: tuple[State, ...] = ("overfit", "won", "coin toss", "collapsed")  # the first that lasts names the state
 _WORDS = {
     "d_logit": "a logit of the discriminator", "d_loss": "the discriminator's loss", "g_loss": "the generator's loss",
