@@ -252,9 +252,19 @@ def test_a_training_that_failed_is_said_before_everything_else():
         results = run([cell(0.9, 0.88, 0.92)]).model_copy(update={"generators": [generator]})
         return summary.summarize(results, {ranking.key(c): summary.Errors(1, 9, 1, 9) for c in results.cells}).warnings
 
-    ended = "The training of dcgan ended collapsed: one face; results on its images mean little."
+    ended = "The training of dcgan ended in the state 'collapsed': one face; results on its images mean little."
     assert said("healthy", "collapsed") == (ended,)
     assert said("collapsed", "healthy") == () == said()
+    for state in ("d_at_chance", "coin toss"):  # the second: of an earlier version
+        assert said(state)[0].startswith("The training of dcgan ended in the state 'discriminator at chance': one face")
+
+
+def test_results_with_states_of_earlier_versions_are_read():
+    looks = [{"kimg": 1.0, "state": state, "reason": "poor"} for state in ("warming", "won", "coin toss")]
+    facts = GeneratorFacts(
+        name="dcgan", kimg=1.0, parameters={}, precision="fp32", seconds=1.0, log=[], health=looks, weights_sha256=""
+    )
+    assert [look["state"] for look in facts.health] == ["warming", "d_dominates", "d_at_chance"]
 
 
 @pytest.mark.parametrize(
@@ -286,7 +296,9 @@ def test_a_repeated_run_shows_a_warning_of_several_seeds_once():
     ]
     results = run([cell(0.9, 0.8, 0.95)]).model_copy(update={"generators": trained, "seeds": [0, 1, 2]})
     failure, faceless = warnings(results)
-    assert failure.startswith("The training of dcgan (seeds 0, 2) ended diverged: the losses are not finite")
+    assert failure.startswith(
+        "The training of dcgan (seeds 0, 2) ended in the state 'diverged': the losses are not finite"
+    )
     assert "of the forgeries of dcgan (seeds 0, 1) and in" in faceless
     (alone, _) = warnings(results.model_copy(update={"generators": trained[:1], "seeds": []}))
-    assert alone.startswith("The training of dcgan ended diverged")
+    assert alone.startswith("The training of dcgan ended in the state 'diverged'")

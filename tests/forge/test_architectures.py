@@ -406,13 +406,13 @@ def test_a_roll_back_before_anything_was_healthy_starts_over_and_still_ends(labe
     training = make_training(labelled.view("forge"), tmp_path / "work", "gan", health=health, health_every_kimg=0.16)
     real, seen = monitoring.decide, []
 
-    def sick_at_once(found, settings, roll_backs):
+    def failing_at_once(found, settings, roll_backs):
         seen.append(round(found.kimg, 2))
         if not roll_backs:
             found = type(found)(found.kimg, "diverged", "made up", found.readings)
         return real(found, settings, roll_backs)
 
-    monkeypatch.setattr(monitoring, "decide", sick_at_once)
+    monkeypatch.setattr(monitoring, "decide", failing_at_once)
     out = tmp_path / "out"
     out.mkdir()
     train(training, out, silent)
