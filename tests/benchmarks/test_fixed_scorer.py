@@ -56,7 +56,7 @@ def test_a_fixed_scorer_is_trained_elsewhere(bench, tmp_path):
     code, _, err = bench("run", "-g", "self-blended", "-d", "dct,fixed.py:Dark", "--name", "mine", *TINY, "--quiet")
     assert (code, err) == (0, "")
     results = json.loads((tmp_path / "reports/mine/results.json").read_text())
-    facts = {one["name"]: one for one in results["detectors"]}
+    facts = {entry["name"]: entry for entry in results["detectors"]}
     assert facts["dark"]["trained_on"] == "elsewhere" and facts["dct"]["trained_on"] == "self-blended"
     assert facts["dark"]["calibration"] == {"a": 1.0, "b": 0.0}
     board = json.loads(bench("leaderboard", "mine", "--format", "json")[1])

@@ -172,9 +172,9 @@ def test_cells_are_what_the_statistics_say(n, people):
     scores = pd.concat([rows_of("a", name, skill, n=n, people=people) for name in ("gan", "dcgan")])
     scores["score"] = scores["score"].round(1)
     columns = cells_of(scores, Protocol(1))["a"]  # whose columns hold every test, those of a matrix's diagonal too
-    found = {(cell.trained_on, cell.where.tested_on): cell for of in columns.values() for cell in of}
-    assert len(found) == 6
-    for (trained_on, tested_on), cell in found.items():
+    pairs = {(cell.trained_on, cell.where.tested_on): cell for of in columns.values() for cell in of}
+    assert len(pairs) == 6
+    for (trained_on, tested_on), cell in pairs.items():
         fit = scores[scores["trained_on"].eq(trained_on) & scores["generator"].isin(["", tested_on])]
         label, score = fit["label"].to_numpy(), fit["score"].to_numpy()
         groups = [None if pd.isna(name) else name for name in fit["identity"]] if people else None

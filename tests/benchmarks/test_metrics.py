@@ -167,8 +167,8 @@ def test_tpr_at_fpr_takes_a_false_positive_rate_that_equals_the_bound():
 def test_best_threshold_reaches_the_greatest_balanced_accuracy(data):
     label, score = data
     reachable = [roc.balanced_accuracy(label, score, t) for t in score]
-    found = roc.balanced_accuracy(label, score, roc.best_threshold(label, score))
-    assert found == pytest.approx(max(reachable))
+    accuracy = roc.balanced_accuracy(label, score, roc.best_threshold(label, score))
+    assert accuracy == pytest.approx(max(reachable))
 
 
 def test_best_threshold_is_midway_and_its_ties_are_settled():
@@ -311,12 +311,12 @@ def test_a_threshold_at_a_false_positive_rate_is_the_lowest_that_keeps_it(rows, 
     if len(set(label)) < 2:
         return
     reals = score[label == 0]
-    found = roc.threshold_at_fpr(label, score, bound)
+    threshold = roc.threshold_at_fpr(label, score, bound)
     if 1 / len(reals) > bound + 1e-9:
-        assert found is None
+        assert threshold is None
         return
-    assert (reals >= found).mean() <= bound + 1e-9
-    lower = score[score < found]
+    assert (reals >= threshold).mean() <= bound + 1e-9
+    lower = score[score < threshold]
     if len(lower):  # calling one more distinct score forged breaks the bound
         assert (reals >= lower.max()).mean() > bound - 1e-9
 

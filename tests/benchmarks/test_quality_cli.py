@@ -98,10 +98,10 @@ def test_a_table_beside_the_floor(bench, store):
 @pytest.mark.parametrize("name", ["dcgan", "runs/results/synthesize-1", "runs/results/synthesize-1/faces"])
 def test_json_is_the_model_however_the_set_is_named(bench, store, name):
     code, out, _ = bench(name, "--json", "--n", "20")
-    found = Comparison.model_validate_json(out)
-    assert code == 0 and found.forged.n == found.floor.n == 20
-    assert found.forged.reference_digest == found.floor.reference_digest
-    assert found.forged.memorisation.n_training == 40
+    comparison = Comparison.model_validate_json(out)
+    assert code == 0 and comparison.forged.n == comparison.floor.n == 20
+    assert comparison.forged.reference_digest == comparison.floor.reference_digest
+    assert comparison.forged.memorisation.n_training == 40
 
 
 def test_against_names_the_reference(bench, store, make_set):

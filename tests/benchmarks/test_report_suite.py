@@ -65,8 +65,8 @@ def test_notes_say_who_is_robust_and_what_lies_below_chance(finished):
     results, _, board = finished
     robust, below = suite_notes(board, results.cells)
     assert "xception leads with 0.8" in robust and "npr has 0.5" in robust
-    found = [c for c in results.cells if c.detector == "dct" and not c.seen and c.perturbation == "none"]
-    assert below.startswith(f"{len(found)} of ") and "dct trained on" in below
+    below_chance = [c for c in results.cells if c.detector == "dct" and not c.seen and c.perturbation == "none"]
+    assert below.startswith(f"{len(below_chance)} of ") and "dct trained on" in below
 
 
 def test_other_measures_are_means_with_their_range(finished):
@@ -81,11 +81,11 @@ def test_other_measures_are_means_with_their_range(finished):
 
 def test_the_picture_has_a_row_a_detector_and_a_ring_a_generator(finished):
     results, _, board = finished
-    found = leaderboard_figure(board, results.cells, FileNames())
-    assert found.svg.count('class="dot s4"') == 1 + 4 and found.svg.count('class="ring s5"') == 1 + 4 * 3
-    names = re.findall(r'<text class="name"[^>]*>(\d+)  ([a-z]+)</text>', found.svg)
+    figure = leaderboard_figure(board, results.cells, FileNames())
+    assert figure.svg.count('class="dot s4"') == 1 + 4 and figure.svg.count('class="ring s5"') == 1 + 4 * 3
+    names = re.findall(r'<text class="name"[^>]*>(\d+)  ([a-z]+)</text>', figure.svg)
     assert [name for _, name in names] == [line.detector for line in board.lines]
-    assert all(f"{line.detector} 0." in found.alt for line in board.lines)
+    assert all(f"{line.detector} 0." in figure.alt for line in board.lines)
 
 
 def test_the_page_is_short_and_says_where_the_rest_is(finished, tmp_path):

@@ -26,8 +26,8 @@ def test_a_known_scatter_of_variances_is_found(freedom, degrees):
     """Variances around .01 whose truth is inverse chi-square of d degrees: s is .01 and d comes back."""
     rng = np.random.default_rng(0)
     truth = 0.01 * degrees / rng.chisquare(degrees, 40_000)
-    found = truth * rng.chisquare(freedom, truth.size) / freedom
-    pool = seed_variance.pooled([SeedVariance(one, 0.0) for one in found], freedom, math.inf)
+    estimates = truth * rng.chisquare(freedom, truth.size) / freedom
+    pool = seed_variance.pooled([SeedVariance(variance, 0.0) for variance in estimates], freedom, math.inf)
     assert pool.degrees == pytest.approx(degrees, rel=0.1)
     assert pool.scale * pool.of_seeds == pytest.approx(0.01, rel=0.05)
     between, freedoms = pool.moderated(SeedVariance(0.03, 0.0), freedom)
@@ -45,10 +45,10 @@ def test_images_alone_are_no_seeds():
     """Detectors whose images alone vary, each by another amount: each keeps its own, so that nothing is left over."""
     images = np.geomspace(1e-6, 1e-3, 40)
     rng = np.random.default_rng(1)
-    found = [SeedVariance(float(v * rng.chisquare(4) / 4), float(v)) for v in images]
-    pool = seed_variance.pooled(found, 4, 160)
-    for one in found:
-        assert pool.moderated(one, 4)[0] == pytest.approx(one.images, rel=0.8)
+    estimates = [SeedVariance(float(v * rng.chisquare(4) / 4), float(v)) for v in images]
+    pool = seed_variance.pooled(estimates, 4, 160)
+    for variance in estimates:
+        assert pool.moderated(variance, 4)[0] == pytest.approx(variance.images, rel=0.8)
 
 
 def test_no_more_degrees_than_all_have_together():
@@ -99,22 +99,22 @@ def studies(count, runs, together, scatter, size, *, detectors=11):
             seed_variance.pooled(alone, runs - 1, (runs - 1) * count_of),
             seed_variance.pooled(both, runs - 1, (runs - 1) * (detectors - 1)),
         )
-        found = [
+        estimates = [
             halves(pool, of, runs, level)
             for pool, of, level in ((pools[0], alone, 0.95), (pools[1], both, 0.95), (pools[1], both, 1 - 0.05 / 55))
         ]
         off = np.abs([d.mean() for d, _ in differences])
-        inside = np.abs(y.mean(axis=1)) <= found[0]
-        hit += inside.mean(), (off <= found[1]).mean(), (off <= found[2]).all()
+        inside = np.abs(y.mean(axis=1)) <= estimates[0]
+        hit += inside.mean(), (off <= estimates[1]).mean(), (off <= estimates[2]).all()
     return hit / count
 
 
 def halves(pool, variances, runs, level):
     """`averages.over_seeds` written once more, for many at once: half the width of each interval."""
-    between, freedom = np.array([pool.moderated(one, runs - 1) for one in variances]).T
-    own = np.maximum(0.0, between - [one.images for one in variances])
-    total = ([one.images for one in variances] + own) / runs
-    freedom = np.where(own > 0, freedom * (total * runs / between) ** 2, 1e12)
+    between, freedom = np.array([pool.moderated(variance, runs - 1) for variance in variances]).T
+    between_seeds = np.maximum(0.0, between - [variance.images for variance in variances])
+    total = ([variance.images for variance in variances] + between_seeds) / runs
+    freedom = np.where(between_seeds > 0, freedom * (total * runs / between) ** 2, 1e12)
     return stats.t.ppf(0.5 + level / 2, freedom) * np.sqrt(total)
 
 
@@ -139,13 +139,13 @@ def test_coverage_in_tables_of_few_seeds(runs, together, scatter, size):
 
 def test_the_mean_over_seeds_takes_the_pool():
     value, image = np.array([0.80, 0.84]), 1e-5
-    found = Estimates(
+    estimates = Estimates(
         value, value - 1.959964 * math.sqrt(image), value + 1.959964 * math.sqrt(image), np.eye(2) * image
     )
     pool = seed_variance.pooled([SeedVariance(v, image) for v in (2e-4, 9e-4, 1.4e-3, 3e-5, 6e-4, 1e-3)], 1, 6)
-    variance = means.seed_variance(found, np.eye(2))
+    variance = means.seed_variance(estimates, np.eye(2))
     assert variance.between == pytest.approx(0.0008) and variance.images == pytest.approx(image)
-    alone, together = means.over_seeds(found, np.eye(2)), means.over_seeds(found, np.eye(2), pool)
+    alone, together = means.over_seeds(estimates, np.eye(2)), means.over_seeds(estimates, np.eye(2), pool)
     assert together.high - together.value == pytest.approx(halves(pool, [variance], 2, 0.95)[0], rel=1e-4)
     assert alone.high - alone.low > 3 * (together.high - together.low)
     assert (alone.value, alone.sd) == (together.value, together.sd)

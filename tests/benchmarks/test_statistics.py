@@ -73,15 +73,15 @@ def test_paired_delong_is_that_of_the_covariance_matrix():
     covariance = np.cov(a10, b10) / 70 + np.cov(a01, b01) / 50
     contrast = np.array([1, -1])
     variance = contrast @ covariance @ contrast
-    found = delong.delong_paired(label, a, b)
+    paired = delong.delong_paired(label, a, b)
     difference = roc.auc(label, a) - roc.auc(label, b)
-    assert found.difference == pytest.approx(difference)
-    assert found.variance == pytest.approx(variance)
-    assert found.p == pytest.approx(2 * stats.norm.sf(abs(difference) / math.sqrt(variance)))
+    assert paired.difference == pytest.approx(difference)
+    assert paired.variance == pytest.approx(variance)
+    assert paired.p == pytest.approx(2 * stats.norm.sf(abs(difference) / math.sqrt(variance)))
     low, high = stats.norm.interval(0.95, difference, math.sqrt(variance))
-    assert (found.interval.low, found.interval.high) == pytest.approx((low, high))
+    assert (paired.interval.low, paired.interval.high) == pytest.approx((low, high))
     mirrored = delong.delong_paired(label, b, a)
-    assert (mirrored.difference, mirrored.z, mirrored.p) == pytest.approx((-found.difference, -found.z, found.p))
+    assert (mirrored.difference, mirrored.z, mirrored.p) == pytest.approx((-paired.difference, -paired.z, paired.p))
 
 
 def test_paired_delong_without_variance_does_not_claim_certainty():
@@ -184,13 +184,13 @@ def test_resamples_follow_the_exact_bootstrap_distribution(labels, score, groups
     for draw in itertools.product(*draws):
         rows = np.concatenate([rows for stratum in draw for rows in stratum])
         exact.append(components(label[rows], score[rows])[0].mean())
-    found = bootstrap.auc_resamples(label, score, groups=names, resamples=4001, seed=1)
-    assert found.shape == (4001,)
-    assert set(np.round(found, 9)) <= set(np.round(exact, 9))
+    resamples = bootstrap.auc_resamples(label, score, groups=names, resamples=4001, seed=1)
+    assert resamples.shape == (4001,)
+    assert set(np.round(resamples, 9)) <= set(np.round(exact, 9))
     assert len(set(np.round(exact, 9))) > 3
-    assert found.mean() == pytest.approx(np.mean(exact), abs=4 * np.std(exact) / math.sqrt(4001))
-    assert found.std() == pytest.approx(np.std(exact), rel=0.06)
-    assert stats.kstest(found, exact).statistic < 0.04
+    assert resamples.mean() == pytest.approx(np.mean(exact), abs=4 * np.std(exact) / math.sqrt(4001))
+    assert resamples.std() == pytest.approx(np.std(exact), rel=0.06)
+    assert stats.kstest(resamples, exact).statistic < 0.04
 
 
 def test_bootstrap_is_settled_by_its_seed_and_unnamed_rows_stand_alone():
@@ -324,8 +324,8 @@ def test_coverage_of_the_identity_bootstrap_where_delong_of_rows_fails():
 @pytest.mark.parametrize("level", [0.8, 0.95])
 def test_wilson_agrees_with_scipy(k, n, level):
     expected = stats.binomtest(k, n).proportion_ci(level, method="wilson")
-    found = wilson(k, n, level=level)
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    interval = wilson(k, n, level=level)
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
 def test_proportion_interval_counts_people_where_they_repeat():
@@ -387,8 +387,8 @@ def test_nothing_heavy_is_imported():
 
 @pytest.mark.parametrize(("draws", "size"), [([], 3), ([0], 1), ([2, 0, 2, 2], 4)])
 def test_counts_are_those_of_bincount(draws, size):
-    asked = np.array(draws, dtype=np.int32)
-    assert np.array_equal(resampling.counts_of(asked, size), np.bincount(asked, minlength=size))
+    dtype_drawn = np.array(draws, dtype=np.int32)
+    assert np.array_equal(resampling.counts_of(dtype_drawn, size), np.bincount(dtype_drawn, minlength=size))
 
 
 @pytest.mark.parametrize("tied", [False, True])

@@ -30,7 +30,7 @@ def test_a_plain_step_trains_both_networks(architecture, monkeypatch):
         step = textbook.stylegan_step(SMALL, images, 2)
     else:
         step = textbook.dcgan_step(DCGAN(DCGANSettings(latent=8, generator_width=4, discriminator_width=4), 16), images)
-    weights = [[p for group in one.param_groups for p in group["params"]] for one in optimisers]
+    weights = [[p for group in optimiser.param_groups for p in group["params"]] for optimiser in optimisers]
     before = [[p.detach().clone() for p in network] for network in weights]
     step()
     assert len(weights) == 2

@@ -16,13 +16,13 @@ def blobs(count, seed=0, side=48):
 
 
 def by_brute_force(hashes, thumbnails):
-    found = []
+    counts = []
     for i in range(len(hashes)):
         for j in range(i + 1, len(hashes)):
             near = np.bitwise_count(hashes[i] ^ hashes[j]) <= MAX_HAMMING
             if near and correlate(thumbnails[i : i + 1], thumbnails[j : j + 1])[0] >= MIN_CORRELATION:
-                found.append((i, j))
-    return found
+                counts.append((i, j))
+    return counts
 
 
 @pytest.mark.parametrize("seed", range(3))

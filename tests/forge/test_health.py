@@ -112,22 +112,22 @@ def test_a_healthy_training_has_no_failure_mode_and_passes_the_start_check(seed)
 
 
 def test_a_discriminator_that_dominates_is_named():
-    found = states(6, r1_gamma=0.0, discriminator_lr=5e-3, generator_lr=1e-5)
-    assert found[:2] == ["warming"] * 2  # accuracy near one is normal at first
-    assert found[-1] == "d_dominates" and not {"collapsed", "d_at_chance"} & set(found)
+    states_seen = states(6, r1_gamma=0.0, discriminator_lr=5e-3, generator_lr=1e-5)
+    assert states_seen[:2] == ["warming"] * 2  # accuracy near one is normal at first
+    assert states_seen[-1] == "d_dominates" and not {"collapsed", "d_at_chance"} & set(states_seen)
 
 
 def test_a_discriminator_that_learns_nothing_is_at_chance():
-    found = states(6, discriminator_lr=1e-7, generator_lr=1e-7)
-    assert found[-1] == "d_at_chance" and set(found) == {"warming", "d_at_chance"}
+    states_seen = states(6, discriminator_lr=1e-7, generator_lr=1e-7)
+    assert states_seen[-1] == "d_at_chance" and set(states_seen) == {"warming", "d_at_chance"}
 
 
 def test_forgeries_that_are_all_alike_are_a_collapse():
     """One latent number and four channels cannot make different pictures."""
     play = Play(network={"latent": 1, "generator_width": 4})
-    found = [play.tick() for _ in range(8)]
-    assert found[-1].state == "collapsed" and {health.state for health in found} == {"warming", "collapsed"}
-    assert found[-1].readings["near_duplicates"] > 0.9 and "near-duplicates" in found[-1].reason
+    healths = [play.tick() for _ in range(8)]
+    assert healths[-1].state == "collapsed" and {health.state for health in healths} == {"warming", "collapsed"}
+    assert healths[-1].readings["near_duplicates"] > 0.9 and "near-duplicates" in healths[-1].reason
 
 
 def test_a_learning_rate_of_one_diverges_at_the_first_tick():
@@ -138,30 +138,30 @@ def test_a_learning_rate_of_one_diverges_at_the_first_tick():
 
 def test_sixteen_training_images_are_learned_by_heart():
     play = Play(16, r1_gamma=0.0, network={"discriminator_width": 24}, discriminator_lr=3e-3, generator_lr=4e-3)
-    found = [play.tick() for _ in range(7)]
-    assert found[-1].state == "overfit" and found[0].state == "warming"
-    assert found[-1].readings["d_memory"] > 0.9 > found[0].readings["d_memory"]
-    assert found[-1].readings["d_sign_gap"] == pytest.approx(
-        found[-1].readings["d_sign_train"] - found[-1].readings["d_sign_held_out"]
+    healths = [play.tick() for _ in range(7)]
+    assert healths[-1].state == "overfit" and healths[0].state == "warming"
+    assert healths[-1].readings["d_memory"] > 0.9 > healths[0].readings["d_memory"]
+    assert healths[-1].readings["d_sign_gap"] == pytest.approx(
+        healths[-1].readings["d_sign_train"] - healths[-1].readings["d_sign_held_out"]
     )
 
 
 def test_resume_makes_the_same_decisions_to_the_bit():
     play = Play(health=HealthSettings(warming_steps=0, patience=2), generator_lr=1e-7, discriminator_lr=1e-7)
     seen = [play.observed(10) for _ in range(6)]
-    straight = [play.monitor.observe(one) for one in seen]
+    straight = [play.monitor.observe(observation) for observation in seen]
     assert {health.state for health in straight} >= {"warming", "d_at_chance"}
 
     def monitor():
         return HealthMonitor(play.monitor.settings, discs(1024, 1), discs(256, 2), seed=0, device=CPU)
 
     killed, again, forgetful = monitor(), monitor(), monitor()
-    resumed = [killed.observe(one) for one in seen[:2]]
+    resumed = [killed.observe(observation) for observation in seen[:2]]
     again.load_state_dict(json.loads(json.dumps(killed.state_dict(), allow_nan=False)))
-    resumed += [again.observe(one) for one in seen[2:]]
+    resumed += [again.observe(observation) for observation in seen[2:]]
     assert resumed == straight
     assert again.state_dict() == play.monitor.state_dict()
-    assert [forgetful.observe(one) for one in seen[2:]] != straight[2:]  # the memory matters
+    assert [forgetful.observe(observation) for observation in seen[2:]] != straight[2:]  # the memory matters
 
 
 def test_looking_changes_nothing():
@@ -307,13 +307,13 @@ def test_a_training_without_a_failure_mode_goes_on(policy, state):
 
 
 def test_policies_for_every_failure_mode():
-    found = {
+    steps = {
         policy: {state: decide(health_of(state), HealthSettings(policy=policy), 0).step for state in FAILURE_MODES}
         for policy in ("warn", "stop", "roll-back")
     }
-    assert found["warn"] == dict.fromkeys(FAILURE_MODES, "warn") | {"diverged": "stop"}
-    assert found["stop"] == dict.fromkeys(FAILURE_MODES, "stop")
-    assert found["roll-back"] == dict.fromkeys(FAILURE_MODES, "roll-back") | {"overfit": "warn"}
+    assert steps["warn"] == dict.fromkeys(FAILURE_MODES, "warn") | {"diverged": "stop"}
+    assert steps["stop"] == dict.fromkeys(FAILURE_MODES, "stop")
+    assert steps["roll-back"] == dict.fromkeys(FAILURE_MODES, "roll-back") | {"overfit": "warn"}
 
 
 def test_roll_backs_lower_the_rate_change_the_stream_and_end():

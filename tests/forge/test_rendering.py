@@ -40,10 +40,10 @@ def persons():
 
 def test_images_do_not_depend_on_the_split_into_calls(faces):
     again = render_person_images(3, 5, 1, images_per_person=2) + render_person_images(3, 6, 3, images_per_person=2)
-    for one, other in zip(faces[5:9], again, strict=True):
-        assert one.jpeg == other.jpeg
-        assert np.array_equal(one.image, other.image)
-        assert (one.identity, one.attributes) == (other.identity, other.attributes)
+    for face, other in zip(faces[5:9], again, strict=True):
+        assert face.jpeg == other.jpeg
+        assert np.array_equal(face.image, other.image)
+        assert (face.identity, face.attributes) == (other.identity, other.attributes)
 
 
 def test_bytes_are_the_same_in_another_process_with_any_number_of_threads(faces):
@@ -106,9 +106,9 @@ def test_sensor_left_its_mosaic(faces):
 
 def test_identities_group_images(faces):
     assert [face.identity for face in faces[:5]] == ["person-000000"] * 2 + ["person-000001"] * 2 + ["person-000002"]
-    for one, other in zip(faces[::2], faces[1::2], strict=True):
+    for ours, other in zip(faces[::2], faces[1::2], strict=True):
         for trait in ("beard", "hair_colour", "gender", "age_group", "skin"):
-            assert one.attributes[trait] == other.attributes[trait]
+            assert ours.attributes[trait] == other.attributes[trait]
 
 
 def test_attributes_stay_in_their_vocabulary(faces):
@@ -194,7 +194,7 @@ def test_a_face_detector_finds_the_faces(faces):
         for face in faces[::3]
     ]
     boxes, probabilities = mtcnn.detect(photos)
-    found = [row[0] is not None and row[0] >= 0.9 for row in probabilities]
-    assert np.mean(found) >= 0.9
-    heights = [(row[0][3] - row[0][1]) / 128 for row, ok in zip(boxes, found, strict=True) if ok]
+    is_face = [row[0] is not None and row[0] >= 0.9 for row in probabilities]
+    assert np.mean(is_face) >= 0.9
+    heights = [(row[0][3] - row[0][1]) / 128 for row, ok in zip(boxes, is_face, strict=True) if ok]
     assert 0.5 < np.median(heights) < 0.8

@@ -386,17 +386,17 @@ def test_the_guide_s_own_generator_works_as_written(make_set, tmp_path):
     (tmp_path / "tiny.py").write_text(code)
     reference = f"{tmp_path / 'tiny.py'}:Tiny"
     allow_files([reference])
-    kind = GENERATORS.load(reference)
-    assert GENERATORS.load(reference) is kind  # one class, however often it is asked for
+    generator_class = GENERATORS.load(reference)
+    assert GENERATORS.load(reference) is generator_class  # one class, however often it is asked for
     view = make_set("faces", {"forge": 40}).view("forge")
     settings = TrainingSettings(kimg=0.05, batch=8, log_every=1)
-    architecture = kind(kind.Settings(), 16)
+    architecture = generator_class(generator_class.Settings(), 16)
     out = tmp_path / "out"
     out.mkdir()
     training = task.Training("tiny", reference, architecture, settings, view, 0, Compute(), tmp_path / "work")
     train(training, out, silent)
     with pytest.raises(InputError, match=r"was trained with an architecture from a file; name it: .*tiny.py:Tiny"):
         TrainedGenerator.open(out)  # what is stored never runs code
-    opened = TrainedGenerator.open(out, implementation=kind)
+    opened = TrainedGenerator.open(out, implementation=generator_class)
     faces = synthesize(opened, tmp_path / "forged", counts={"test": 5}, seed=0, on_progress=silent)
     assert len(faces) == 5
