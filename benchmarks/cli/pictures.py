@@ -29,6 +29,7 @@ from forge.generators.memorization import Distances
 from forge.generators.translation.base import Translator
 from forge.generators.translation.pictures import SHOWN, sheet_of
 from forge.generators.visualize import NearestTraining, Painter, nearest_training, training_folder, write_pictures
+from forge.training.monitor.health import state_title
 
 FORMATS = ("gif", "apng")
 
@@ -207,7 +208,7 @@ def _health(trained: TrainedGenerator) -> str:
     file = training_folder(trained) / "health.json"
     ticks: list[dict[str, Any]] = read_json(file) if file.is_file() else []
     seen = [tick for tick in ticks if tick["kimg"] <= trained.card.kimg]
-    return f"{seen[-1]['state']} at {seen[-1]['kimg']:g}k: {seen[-1]['reason']}" if seen else "not watched"
+    return f"{state_title(seen[-1]['state'])} at {seen[-1]['kimg']:g}k: {seen[-1]['reason']}" if seen else "not watched"
 
 
 def _print_nearest(nearest: NearestTraining, faces: FaceSet, trained: TrainedGenerator) -> None:

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from forge.core.errors import InputError, quoted
@@ -103,6 +103,23 @@ class Architecture(ABC):
     @abstractmethod
     def latents(self, count: int, device: torch.device) -> Tensor:
         """Return random latents [count, L] from torch's current random state."""
+
+
+class NormalSettings(NetworkSettings):
+    """Settings of an architecture with standard normal latents."""
+
+    latent: int = Field(100, ge=1, description="length of the latent vector")
+
+
+class NormalArchitecture(Architecture):
+    """An architecture with standard normal latents, `settings.latent` of them."""
+
+    Settings = NormalSettings
+    settings: NormalSettings
+
+    def latents(self, count: int, device: torch.device) -> Tensor:
+        """Return standard normal latents [count, latent]."""
+        return torch.randn(count, self.settings.latent, device=device)
 
 
 def _no_discriminator(self: Architecture) -> nn.Module:

@@ -19,7 +19,7 @@ def checked(detectors, *assignments, generators=("dcgan", "gan")):
 
 
 def stage(planned, name):
-    return next(one for one in planned.stages if one.name == name)
+    return next(stage for stage in planned.stages if stage.name == name)
 
 
 def test_a_discriminator_is_that_of_the_training_forgeries():
@@ -56,12 +56,12 @@ def test_blends_are_judged_by_discriminators_and_train_none():
         "conditions.seen=false",
         generators=("gan", "self-blended"),
     )
-    fits = {one.name for one in planned.stages if one.action == "fit"}
+    fits = {stage.name for stage in planned.stages if stage.action == "fit"}
     assert fits == {
         "fit disc-raw@gan", "fit disc-ensemble@gan", "fit disc-raw@gan@gan", "fit disc-raw@gan@self-blended",
         "fit dct@gan", "fit dct@self-blended", "fit mean:dct+disc-raw@gan",
     }  # fmt: skip
-    assert "score disc-raw@gan on self-blended" in {one.name for one in planned.stages}
+    assert "score disc-raw@gan on self-blended" in {stage.name for stage in planned.stages}
 
 
 def test_a_detector_is_explained_on_the_forgeries_it_was_trained_on():
@@ -97,7 +97,7 @@ def test_what_cannot_be_planned_is_said_before_work_starts(detector, sentence):
 
 def test_an_ensemble_brings_its_members_and_waits_for_them():
     planned = checked(["mean:dct+disc-raw@gan"], generators=("dcgan", "gan"))
-    names = [one.name for one in planned.stages]
+    names = [item.name for item in planned.stages]
     fit = stage(planned, "fit mean:dct+disc-raw@gan@dcgan")
     assert set(fit.inputs) == {"real", "forged dcgan", "member dct", "member disc-raw@gan"}
     assert names.index("fit dct@dcgan") < names.index("fit disc-raw@gan@dcgan") < names.index(fit.name)
@@ -112,16 +112,16 @@ def test_what_is_set_for_all_detectors_reaches_members_and_not_the_ensemble():
 
 def test_keys_of_trainings_know_precision_and_threads_and_others_do_not(monkeypatch):
     monkeypatch.setattr(compute, "cpu_has_bf16", lambda: True)
-    asked = compose(generators=["dcgan"], detectors=["meso4", "xception"], preset="smoke")
+    settings = compose(generators=["dcgan"], detectors=["meso4", "xception"], preset="smoke")
     default, same, threads, precise = (
-        prepare_run(asked, compute=Compute("cpu", precision, number))
+        prepare_run(settings, compute=Compute("cpu", precision, number))
         for precision, number in (("auto", 2), ("auto", 2), ("auto", 1), ("fp32", 2))
     )
     assert stage(default, "train dcgan").settings["numerics"] == {"precision": "bf16", "threads": 2}
     assert stage(default, "fit meso4@dcgan").settings["numerics"]["precision"] == "fp32"  # not in the table
     assert stage(default, "fit xception@dcgan").settings["numerics"]["precision"] == "bf16"
     keys = [
-        {one.name: one.key for one in planned.stages if one.action != "report"}
+        {item.name: item.key for item in planned.stages if item.action != "report"}
         for planned in (default, same, threads, precise)
     ]
     assert keys[0] == keys[1]
@@ -133,6 +133,6 @@ def test_keys_of_trainings_know_precision_and_threads_and_others_do_not(monkeypa
 
 def test_stages_have_names_of_their_own():
     planned = checked(["dct", "disc-raw", "disc-raw@dcgan", "mean:dct+disc-raw"])
-    names = [one.name for one in planned.stages]
+    names = [stage.name for stage in planned.stages]
     assert len(names) == len(set(names))
     assert len(plan(planned.settings, source_fingerprint="f")) == len(names)
