@@ -16,6 +16,7 @@ from benchmarks.cli.streams import console as open_console
 from benchmarks.experiment.configs import shipped
 from benchmarks.experiment.settings import PRESETS, GeneratorSettings
 from benchmarks.report.run_report import RunReport
+from forge.blending.blending import Blending
 from forge.core.errors import InputError, UnknownNameError
 
 
@@ -97,11 +98,10 @@ def _print_settings(category: str, name: str, preset: str, store: Path) -> None:
 
 def _generator_rows(implementation: Any, values: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:  # noqa: ANN401
     """Settings of a generator: of its network and, where it is trained, of its training and of how it is drawn from."""
-    from forge.generators.base import Architecture  # both import torch
-    from forge.training.steps import method_of
+    from forge.training.steps import method_of  # imports torch
 
     rows = _rows("generator.network", implementation.Settings, values.get("network", {}))
-    if not issubclass(implementation, Architecture):
+    if issubclass(implementation, Blending):  # not trained
         return rows
     rows += _rows("generator.training", method_of(implementation).Settings, values.get("training", {}))
     drawn = GeneratorSettings.model_fields.keys() - {"architecture", "network", "training", "files", "snapshot"}

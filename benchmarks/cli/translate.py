@@ -17,7 +17,6 @@ from forge.generators import GENERATORS
 from forge.generators.artifact import TrainedGenerator
 from forge.generators.translate import translate as translate_faces
 from forge.generators.translate import translator_of
-from forge.generators.translation.base import is_translator
 from forge.generators.translation.pictures import SHOWN, translation_sheet
 
 
@@ -81,7 +80,7 @@ def _translator(name: str, generator: str | None, *, store: Path, reports: Path)
         report = RunReport.open(name, reports)
         known = [
             entry.name for entry in report.results.generators
-            if entry.name in GENERATORS.names() and is_translator(GENERATORS.load(entry.name))
+            if entry.name in GENERATORS.names() and getattr(GENERATORS.load(entry.name), "takes_faces", False)
         ]  # fmt: skip
         if len(set(known)) != 1:
             there = f"has {', '.join(sorted(set(known)))}; name one with" if known else "has none; name its file with"

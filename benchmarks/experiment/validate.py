@@ -181,7 +181,6 @@ def _check_conditions(settings: RunSettings, generators: Mapping[str, GeneratorS
 
 def _generator(name: str, generator: GeneratorSettings, resolution: int) -> GeneratorSettings:
     from forge.generators.base import Architecture  # all import torch
-    from forge.generators.translation.base import is_translator
     from forge.training.steps import method_of
 
     implementation = checked_class(
@@ -207,7 +206,7 @@ def _generator(name: str, generator: GeneratorSettings, resolution: int) -> Gene
     return generator.model_copy(
         update={
             "family": _family(generator, implementation),
-            "translates": is_translator(implementation),
+            "translates": implementation.takes_faces,
             "network": network.model_dump(mode="json"),
             "training": training.model_dump(mode="json"),
             # of weights and code: a changed file of the same name is another generator

@@ -51,6 +51,7 @@ class Architecture(ABC):
             without them its logit is of the image alone (the health monitor calls it so).
         trained_by: the training method: a name of `forge.training.steps.METHODS`, or a subclass of `TrainingMethod` in
             the architecture's own file. Only adversarial training needs a discriminator.
+        takes_faces: whether images are made from real faces rather than from latents (translators).
         truncates: whether the generator takes `truncation=` and `fixed_noise=` (see stylegan_lite).
 
     Raises:
@@ -63,6 +64,7 @@ class Architecture(ABC):
     family: ClassVar[str]
     conditional: ClassVar[Literal["never", "optional", "required"]] = "never"
     trained_by: ClassVar[str | type[Any]] = ADVERSARIAL
+    takes_faces: ClassVar[bool] = False
     truncates: ClassVar[bool] = False
     Settings: ClassVar[type[NetworkSettings]] = NetworkSettings
 

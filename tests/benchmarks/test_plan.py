@@ -136,3 +136,41 @@ def test_stages_have_names_of_their_own():
     names = [stage.name for stage in planned.stages]
     assert len(names) == len(set(names))
     assert len(plan(planned.settings, source_fingerprint="f")) == len(names)
+
+
+def test_forgeries_from_real_faces_take_another_half_than_detectors():
+    planned = checked(["dct", "disc-raw"], generators=("dcgan", "pix2pix:colour", "self-blended", "pix2pix:colour@2k"))
+    prepared, halved = (next(s for s in planned.stages if s.action == action) for action in ("prepare", "halve"))
+    for name in ("train dcgan", "train pix2pix:colour"):
+        assert stage(planned, name).inputs["data"] == prepared  # split forge is whole for generators
+    for name in ("translate pix2pix:colour", "translate pix2pix:colour@2k", "blend self-blended"):
+        assert stage(planned, name).inputs["data"] == halved
+    reals = [s.inputs["faces"] for s in planned.stages if s.action == "score" and s.real]
+    reals += [s.inputs["real"] for s in planned.stages if s.action == "fit"]
+    reals += [s.inputs["data"] for s in planned.stages if s.action in ("quality", "floor", "audit")]
+    assert len(reals) > 8 and set(reals) == {halved}
+    assert stage(planned, "translate pix2pix:colour@2k").settings["snapshot"] == 2.0
+    assert stage(planned, "train pix2pix:colour").settings["training"]["snapshots_kimg"] == [2.0]
+    # a translator's discriminator sees the condition too, and judges no image alone
+    assert stage(planned, "fit disc-raw@dcgan").inputs["adversary"] == stage(planned, "train dcgan")
+    assert not [s for s in planned.stages if s.name == "fit disc-raw@pix2pix:colour"]
+
+
+def test_without_forgeries_from_real_faces_nothing_is_halved():
+    assert "halve" not in {s.action for s in checked(["dct"]).stages}
+
+
+@pytest.mark.parametrize(
+    ("generators", "detectors", "assignments", "sentence"),
+    [
+        (("pix2pix:edge",), ["dct"], (), "did you mean 'pix2pix:edges'"),
+        (("pix2pix:colour",), ["dct"], ("generator.truncation=0.5",), "cannot be truncated"),
+        (("pix2pix:colour",), ["dct"], ("generator.mix=uniform",), "takes no labels"),
+        (("pix2pix:colour",), ["disc-raw"], (), "starts from a discriminator of images, and pix2pix:colour has none"),
+        (("pix2pix:super-resolution",), ["dct"], ("generator.network.factor=3",), "network.factor"),
+        (("pix2pix:colour",), ["dct"], ("generator.training.objective=wasserstein",), "training.objective"),
+    ],
+)
+def test_wrong_requests_of_translators_are_refused(generators, detectors, assignments, sentence):
+    with pytest.raises(InputError, match=sentence):
+        checked(detectors, *assignments, generators=generators)

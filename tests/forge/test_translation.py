@@ -148,7 +148,7 @@ def test_lines_are_drawn_at_edges_in_styles_that_differ():
     step[:, 32:] = 30
     first, second = translator.conditions(np.stack([step, step]), [1, 2])
     assert first.min() < 0 and not torch.equal(first, second)
-    assert (first[:, :, :24] == 1).all() and (second[:, :, :24] == 1).all()
+    assert min(first[:, :, :24].min(), second[:, :, :24].min()) > 0.9
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -8,7 +8,6 @@ from typing import Any
 from benchmarks.workflow.stage import FACES, FaceStage, Facts, Job
 from benchmarks.workflow.stages.halve import Reals
 from benchmarks.workflow.stages.train import Train
-from forge.generators import GENERATORS
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -47,15 +46,10 @@ class Translate(FaceStage):
 
     def run(self, job: Job) -> Facts:
         """Write the FaceSet."""
-        from forge.generators.artifact import TrainedGenerator, generator_folder  # imports torch
-        from forge.generators.translate import translate_set
+        from forge.generators.translate import translate_set  # imports torch
 
-        trained = TrainedGenerator.open(
-            generator_folder(job.path(self.generator), self.snapshot),
-            implementation=GENERATORS.load(self.generator.architecture),
-        )
         faces = translate_set(
-            trained,
+            self.generator.trained(job, self.snapshot),
             job.faces(self.data),
             job.out / FACES,
             counts=self.counts,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -60,6 +60,7 @@ class Translator(Architecture):
 
     family = "translation"
     trained_by = "paired"
+    takes_faces = True
     inputs: ClassVar[int]
     outputs: ClassVar[int] = 3
     masks: ClassVar[bool] = False
@@ -126,8 +127,3 @@ class Translator(Architecture):
         raise InputError(
             f"{type(self).__name__} makes forgeries from real faces, not from latents; name a generator such as dcgan"
         )
-
-
-def is_translator(implementation: Any) -> bool:  # noqa: ANN401 - whatever a registry returned
-    """Return whether a registered generator is a class of translators."""
-    return isinstance(implementation, type) and issubclass(implementation, Translator)
