@@ -40,6 +40,7 @@ def groups(scores: pd.DataFrame, cells: Sequence[TestResult]) -> tuple[list[Grou
     """
     test = scores[(scores["split"] == "test") & (scores["perturbation"] == CLEAN)]
     columns = _columns(test)
+    # the threshold of a fit, fixed on val: groups are never given thresholds of their own
     thresholds = {(cell.detector, cell.trained_on, cell.seed): cell.threshold for cell in cells}
     facts: list[GroupFact] = []
     gaps: list[Gap] = []
@@ -54,6 +55,7 @@ def groups(scores: pd.DataFrame, cells: Sequence[TestResult]) -> tuple[list[Grou
 
 def _columns(test: pd.DataFrame) -> dict[str, list[str]]:
     """Return the label columns of the real faces with at least two groups of sufficient size -> those groups."""
+    # each real photo once: score rows repeat it for every detector
     real = test[test["generator"] == ""].drop_duplicates(["source", "sample_id"])
     groups_of = {}
     for column in test.columns:
@@ -75,11 +77,13 @@ def _tests(rows: pd.DataFrame, thresholds: Mapping[tuple[str, str, int], float])
         training, threshold = TrainSet.parse(trained_on), thresholds.get((detector, trained_on, int(seed)))
         if training.variant or threshold is None:
             continue
+        # decisions first: afterwards rows of several fits with different thresholds are joined
         fit = fit.assign(called=fit["score"] >= threshold, person=people(fit))
         real = fit[fit["generator"] == ""]
         for tested_on, forged in fit[fit["generator"] != ""].groupby("generator", sort=True):
             pair = pd.concat([real, forged])
             (seen if str(tested_on) in training.generators else unseen).append(pair)
+    # unseen generators where there are any: on seen ones nearly every detector is perfect and gaps vanish
     return unseen or seen
 
 
@@ -89,7 +93,9 @@ Measured = Mapping[str, tuple[float, Interval, Interval]]  # measure -> value, i
 def _fact(
     detector: str, column: str, value: str, pairs: Sequence[pd.DataFrame], count: int
 ) -> tuple[GroupFact, Measured]:
+    # Bonferroni over the pairs of groups, since the largest of their differences is what is reported
     wide = 1 - (1 - LEVEL) / max(1, count * (count - 1) // 2)
+    # the group's reals against all forgeries: forgeries have labels only where the generator was conditioned
     selected = [pair[(pair["generator"] != "") | (pair[column].astype(str) == value)] for pair in pairs]
     rows = pd.concat(selected)
     real = rows[rows["generator"] == ""]
@@ -98,6 +104,7 @@ def _fact(
     for name, part in (("FPR", real), ("TPR", labelled)):
         if len(part) >= MIN_IMAGES:
             hits, people = part["called"].to_numpy(), part["person"].to_numpy(dtype=object)
+            # people appear in several tests: they are the units of the interval
             low, high = (proportion_interval(hits, groups=people, level=level) for level in (LEVEL, wide))
             measured[name] = (float(hits.mean()), low, high)
     numbers: dict[str, float | None] = {}
@@ -130,8 +137,10 @@ def _gaps(detector: str, column: str, measured: Sequence[tuple[GroupFact, Measur
         known = [(fact.group, *values[measure]) for fact, values in measured if measure in values]
         if len(known) < 2:
             continue
+        # ordered pair (lower, higher) with the largest difference
         low, high = max(itertools.permutations(known, 2), key=lambda pair: pair[1][1] - pair[0][1])
         size = high[1] - low[1]
+        # MOVER (Zou and Donner 2008), groups taken as independent: distances to the facing ends, added in squares
         below = math.hypot(high[1] - high[3].low, low[3].high - low[1])
         above = math.hypot(high[3].high - high[1], low[1] - low[3].low)
         gaps.append(

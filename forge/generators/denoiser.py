@@ -1,4 +1,4 @@
-"""What all processes of the diffusion family share: a network that turns noise into images, and how it is trained.
+"""The base class of the diffusion family: a network that turns noise into images, its loss and its sampler.
 
 A process (`forge.generators.flow`, `forge.generators.ddpm`, or a plug-in's) is a subclass of `Denoiser` with its loss
 and its sampler, and a subclass of `Diffusion` that makes it.

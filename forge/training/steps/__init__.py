@@ -18,6 +18,7 @@ METHODS = Registry(
     {
         "adversarial": "forge.training.steps.adversarial:Adversarial",
         "denoising": "forge.training.steps.denoising:Denoising",
+        "paired": "forge.training.steps.paired:Paired",
     },
 )
 
