@@ -20,7 +20,17 @@ from forge.blending.blending import Blending
 from forge.core.errors import InputError, UnknownNameError
 
 # not settings of a run's file: named otherwise, or known only when a request is checked
-_FILLED_IN = {"architecture", "network", "training", "files", "snapshot", "blends", "translates", "judged"}
+_FILLED_IN = {
+    "architecture",
+    "network",
+    "training",
+    "files",
+    "snapshot",
+    "blends",
+    "translates",
+    "judged",
+    "moves_between",
+}
 
 
 def show(
@@ -110,6 +120,7 @@ def _generator_rows(implementation: Any, values: Mapping[str, Any]) -> list[tupl
     drawn = GeneratorSettings.model_fields.keys() - _FILLED_IN
     listed = drawn if implementation.conditional != "never" else drawn - {"condition", "mix"}
     listed -= set() if implementation.truncates else {"truncation"}
+    listed -= {"one-way": {"direction"}, "two-way": set()}.get(implementation.domains, {"domains", "direction"})
     return rows + [row for row in _rows("generator", GeneratorSettings, values) if row[0].partition(".")[2] in listed]
 
 

@@ -48,7 +48,7 @@ class Condition:
         """
         known = view.faces.card.attributes
         # dict.fromkeys drops repetitions and keeps the order, which is that of the columns of codes
-        columns = list(dict.fromkeys(_common(view) if column == AUTO else column for column in columns))
+        columns = list(dict.fromkeys(common_column(view) if column == AUTO else column for column in columns))
         for column in columns:
             if column not in known:
                 raise UnknownNameError("label column", column, known)
@@ -152,8 +152,21 @@ class Condition:
         )
 
 
-def _common(view: FaceView) -> str:
-    """Return the first label column whose values are few and all frequent."""
+def common_column(
+    view: FaceView,
+    purpose: str = "condition on",
+    remedy: str = "name one with --condition, or use a generator without labels",
+) -> str:
+    """Return the first label column whose values are few and all frequent.
+
+    Args:
+        view: the images.
+        purpose: of the column, for the message where there is none.
+        remedy: for that message.
+
+    Raises:
+        InputError: there is none.
+    """
     known = view.faces.card.attributes
     for column in known:
         # missing labels do not count: shares are among the images that have one
@@ -162,6 +175,5 @@ def _common(view: FaceView) -> str:
             return column
     there = f"its label columns are: {', '.join(known)}" if known else "it has no label columns"
     raise InputError(
-        f"{view.faces.card.name} has no label column with 2 to 10 frequent values to condition on ({there}); "
-        "name one with --condition, or use a generator without labels"
+        f"{view.faces.card.name} has no label column with 2 to 10 frequent values to {purpose} ({there}); {remedy}"
     )

@@ -160,16 +160,18 @@ def upsample(images: Tensor) -> Tensor:
 
 
 class Downsample(nn.Module):
-    """Halve height and width with the filter [1,3,3,1], zeros outside; in fp32 on a CPU, as bf16 is 8 times slower.
+    """Halve height and width with the filter [1,3,3,1]; in fp32 on a CPU, as bf16 is 8 times slower.
 
     Args:
         channels: of the images.
+        reflect: mirror the images at their borders; else zeros are outside.
     """
 
     kernel: Tensor
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, reflect: bool = False) -> None:
         super().__init__()
+        self.reflect = reflect
         line = torch.tensor([1.0, 3.0, 3.0, 1.0])
         kernel = torch.outer(line, line) / line.sum() ** 2  # sums to 1: brightness is kept
         # depthwise: one and the same kernel per channel. It is a constant, so checkpoints leave it out
@@ -178,10 +180,12 @@ class Downsample(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Map [N, C, H, W] to [N, C, H / 2, W / 2]."""
         dtype = torch.float32 if images.device.type == "cpu" else images.dtype
+        channels, padding = images.shape[1], 0 if self.reflect else 1
+        padded = functional.pad(images, (1, 1, 1, 1), mode="reflect") if self.reflect else images
         # autocast would cast both operands to bf16 again. Side (H + 2 - 4) / 2 + 1 = H / 2
         with torch.autocast(images.device.type, enabled=False):
             return functional.conv2d(
-                images.to(dtype), self.kernel.to(dtype), stride=2, padding=1, groups=images.shape[1]
+                padded.to(dtype), self.kernel.to(dtype), stride=2, padding=padding, groups=channels
             ).to(images.dtype)
 
 

@@ -20,6 +20,7 @@ class Translate(FaceStage):
         counts: split -> images.
         weights: averaged or raw.
         snapshot: thousands of images of the training; None: its end.
+        direction: of a translator between domains.
         data: the real faces, halved.
     """
 
@@ -32,6 +33,7 @@ class Translate(FaceStage):
     counts: dict[str, int]
     weights: str
     snapshot: float | None
+    direction: str
     data: Reals
 
     @property
@@ -42,14 +44,17 @@ class Translate(FaceStage):
     @property
     def settings(self) -> dict[str, Any]:
         """Return how many forgeries are made, and by which weights."""
-        return {"counts": self.counts, "weights": self.weights, "snapshot": self.snapshot}
+        # the usual direction is left out, so that keys of before stay
+        direction = {} if self.direction == "forward" else {"direction": self.direction}
+        return {"counts": self.counts, "weights": self.weights, "snapshot": self.snapshot, **direction}
 
     def run(self, job: Job) -> Facts:
         """Write the FaceSet."""
         from forge.generators.translate import translate_set  # imports torch
 
+        trained = self.generator.trained(job, self.snapshot)
         faces = translate_set(
-            self.generator.trained(job, self.snapshot),
+            trained.backward() if self.direction == "backward" else trained,
             job.faces(self.data),
             job.out / FACES,
             counts=self.counts,
