@@ -5,14 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
-
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Self
 
 from forge.core.errors import BenchWarning, InputError, UnknownNameError, quoted
 from forge.faces.faceset import FaceSet, FaceView
-from forge.generators.labels import common_column
+
+if TYPE_CHECKING:
+    import pandas as pd  # takes a second and a half to import
 
 Requested = Mapping[str, Sequence[str]]
 
@@ -78,22 +77,21 @@ class Domains:
                     stacklevel=2,
                 )
         domains = cls(column, source, target)
-        both = np.isin(_text(view.rows[column]).to_numpy(dtype=object), (source, target))
-        return domains, FaceView(view.faces, view.index[both])
+        return domains, domains._within(view, (source, target))
 
     def sources(self, view: FaceView) -> FaceView:
         """Return the faces of a view that are translated."""
-        return self._with(view, self.source)
+        return self._within(view, (self.source,))
 
     def targets(self, view: FaceView) -> FaceView:
         """Return the faces of a view that forgeries should look like."""
-        return self._with(view, self.target)
+        return self._within(view, (self.target,))
 
-    def _with(self, view: FaceView, value: str) -> FaceView:
+    def _within(self, view: FaceView, values: Sequence[str]) -> FaceView:
         if self.column not in view.faces.card.attributes:
             raise UnknownNameError("label column", self.column, view.faces.card.attributes)
-        members = (_text(view.rows[self.column]) == value).to_numpy(dtype=bool, na_value=False)
-        return FaceView(view.faces, view.index[members])
+        members = _text(view.rows[self.column]).isin(list(values))
+        return FaceView(view.faces, view.index[members.to_numpy(dtype=bool)])
 
     def refuse_empty(self, faces: FaceSet, splits: Sequence[str]) -> None:
         """Refuse a set in which a split has no face to translate.
@@ -115,7 +113,7 @@ class Domains:
 
     def moved(self, faces: FaceSet) -> dict[str, Any]:
         """Return the label that a translation changes, of the type that the set's column has."""
-        convert = {"int64": int, "float64": float}.get(faces.label_types[self.column], str)
+        convert = {"int64": int, "double": float}.get(faces.label_types[self.column], str)
         return {self.column: convert(self.target)}
 
     def to_json(self) -> dict[str, list[str]]:
@@ -134,8 +132,8 @@ def _text(cells: pd.Series[Any]) -> pd.Series[Any]:
 
     A column of whole numbers with gaps is one of floats to pandas, whose 3 would be "3.0".
     """
-    if pd.api.types.is_float_dtype(cells):
-        return cells.map(lambda cell: None if pd.isna(cell) else f"{cell:.15g}").astype("string")
+    if cells.dtype.kind == "f":
+        return cells.map(lambda cell: None if cell != cell else f"{cell:.15g}").astype("string")
     return cells.astype("string")
 
 
@@ -167,3 +165,30 @@ def _spelled(column: str, value: str, known: Sequence[str]) -> str:
                 return name
         raise UnknownNameError(f"value of {column}", value, known)
     return value
+
+
+def common_column(
+    view: FaceView,
+    purpose: str = "condition on",
+    remedy: str = "name one with --condition, or use a generator without labels",
+) -> str:
+    """Return the first label column whose values are few and all frequent.
+
+    Args:
+        view: the images.
+        purpose: of the column, for the message where there is none.
+        remedy: for that message.
+
+    Raises:
+        InputError: there is none.
+    """
+    known = view.faces.card.attributes
+    for column in known:
+        # missing labels do not count: shares are among the images that have one
+        shares = view.rows[column].value_counts(normalize=True)
+        if 2 <= len(shares) <= 10 and shares.min() >= 0.05:
+            return column
+    there = f"its label columns are: {', '.join(known)}" if known else "it has no label columns"
+    raise InputError(
+        f"{view.faces.card.name} has no label column with 2 to 10 frequent values to {purpose} ({there}); {remedy}"
+    )

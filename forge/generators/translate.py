@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -121,12 +122,10 @@ def translate_set(
     origin, moved = Sources(views, counts, seed, real.label_types), domains.moved(real) if domains else {}
 
     def make(part: SourcePart, numbers: Indices) -> Forged:
-        copies = part.copy_of(numbers)
-        seeds = [
-            _seed_of(seed, part.rows[face]["id"], int(copy))
-            for face, copy in zip(part.face_of(numbers), copies, strict=True)
-        ]
-        images = _varied(translator, part.read(numbers), copies, seeds)
+        ids = [part.rows[face]["id"] for face in part.face_of(numbers)]
+        copies: list[int] = part.copy_of(numbers).tolist()
+        seeds = [_seed_of(seed, source_id, copy) for source_id, copy in zip(ids, copies, strict=True)]
+        images = _varied(translator, part.read(numbers), ids, copies, seed)
         images, masks = translate(network, translator, images, seeds)
         return Forged(images, [moved] * len(numbers), masks)
 
@@ -162,24 +161,30 @@ def _seed_of(seed: int, source_id: str, copy: int) -> int:
     return derive_seed(seed, "condition", source_id, copy)
 
 
-def _varied(translator: Translator, images: Images, copies: Indices, seeds: Sequence[int]) -> Images:
+def _varied(translator: Translator, images: Images, ids: Sequence[str], copies: Sequence[int], seed: int) -> Images:
     """Return faces to translate: where the condition is the face itself, copies of it are mirrored and moved.
 
-    By whole pixels, so that no resampling is added to the traces of the network. The first copy is the face as it is.
+    By whole pixels, so that no resampling is added to the traces of the network. The first copy is the face as it is;
+    no two copies are alike before all ways of moving a face were used.
 
     Args:
-        translator: of which this is asked.
-        images: uint8 [N, H, W, 3].
-        copies: the number of each copy, [N].
-        seeds: [N].
+        translator: whose input is wanted.
+        images: the faces, uint8 [N, H, W, 3].
+        ids: of the faces.
+        copies: the number of each copy.
+        seed: of the synthesis.
     """
-    if translator.domains == "none" or not copies.any():
+    if translator.domains == "none" or not any(copies):
         return images
-    draws = [np.random.default_rng(derive_seed(seed, "moved")) for seed in seeds]
     reach = max(1, round(_REACH * translator.resolution))
-    # at least one pixel down: no copy is the face itself
-    moves = np.array([(draw.integers(1, reach + 1), *draw.integers((-reach, 0), (reach + 1, 2))) for draw in draws])
-    down, right, mirrored = torch.from_numpy(moves * (copies > 0)[:, None]).T
+    span = range(-reach, reach + 1)
+    ways = np.array([way for way in itertools.product(span, span, (0, 1)) if any(way)])  # down, right, mirrored
+    moves = np.zeros((len(images), 3), np.int64)
+    for number, (source_id, copy) in enumerate(zip(ids, copies, strict=True)):
+        if copy:
+            order = np.random.default_rng(derive_seed(seed, "moved", source_id)).permutation(len(ways))
+            moves[number] = ways[order[(copy - 1) % len(ways)]]
+    down, right, mirrored = torch.from_numpy(moves).T
     pixels = flipped(torch.from_numpy(images).permute(0, 3, 1, 2), mirrored > 0)
     varied: Images = shifted(pixels, down, right).permute(0, 2, 3, 1).contiguous().numpy()
     return varied
@@ -212,10 +217,9 @@ def retranslate(trained: TrainedGenerator, faces: FaceSet, real: FaceSet, positi
     block = faces.table.iloc[members[within // BLOCK * BLOCK :][:BLOCK]]
     places = {key: number for number, key in enumerate(real.table["id"])}
     images = real.read([places[key] for key in block["made_from"]])
-    seeds = [
-        _seed_of(made_by["seed"], key, int(copy)) for key, copy in zip(block["made_from"], block["copy"], strict=True)
-    ]
+    ids, copies = block["made_from"].tolist(), [int(copy) for copy in block["copy"]]
+    seeds = [_seed_of(made_by["seed"], source_id, copy) for source_id, copy in zip(ids, copies, strict=True)]
     network = trained.generator(averaged=made_by["weights"] == "averaged")
-    images = _varied(translator_of(trained), images, block["copy"].to_numpy(np.int64), seeds)
+    images = _varied(translator_of(trained), images, ids, copies, made_by["seed"])
     remade: Images = translate(network, translator_of(trained), images, seeds)[0][within % BLOCK]
     return remade

@@ -13,6 +13,7 @@ from benchmarks.workflow.stages.prepare import Prepare
 from forge.core.files import read_json
 from forge.faces.halves import HALVED
 from forge.generators import GENERATORS
+from forge.generators.domains import Domains
 
 if TYPE_CHECKING:
     from forge.core.distributed import ProcessGroup
@@ -85,8 +86,7 @@ class Train(Stage):
 
     def train(self, job: Job) -> None:
         """Train in this process."""
-        from forge.generators.domains import Domains  # all import torch or pandas
-        from forge.generators.labels import Condition
+        from forge.generators.labels import Condition  # all import torch or pandas
         from forge.training.steps import method_of
         from forge.training.task import Training, hold_out
         from forge.training.train import train
