@@ -25,11 +25,11 @@ from forge.faces.tensors import shifted, to_float
 from forge.generators import GENERATORS
 from forge.generators.artifact import TrainedGenerator
 from forge.generators.dcgan import DCGAN
-from forge.generators.layers import Downsample
+from forge.generators.layers import Downsample, InstanceNorm, _Normalise
 from forge.generators.translate import retranslate, translate, translate_set
 from forge.generators.translation.cyclegan import TwoWayNetwork, cycle_errors
 from forge.generators.translation.pictures import sheet_of
-from forge.generators.translation.resnet import ResNetGenerator, channelwise
+from forge.generators.translation.resnet import ResNetGenerator
 from forge.rendering import render_person_images
 from forge.training.callbacks import checkpoint as saving
 from forge.training.steps.contrastive import Contrastive, PatchHeads, mirrored, patch_nce
@@ -73,9 +73,18 @@ def test_an_image_is_the_same_whatever_stands_beside_it_and_in_every_call(name):
     assert torch.equal(together, again) and torch.allclose(together, alone, atol=1e-5)
 
 
-def test_groups_of_one_channel_are_instance_norm():
-    images = torch.randn(3, 6, 8, 8) * 4 + 1
-    assert torch.allclose(channelwise(6, "instance")(images), nn.InstanceNorm2d(6)(images), atol=1e-5)
+@pytest.mark.parametrize("rectify", [True, False])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_instance_norm_and_relu_in_one_pass_are_those_of_torch(rectify, memory_format):
+    images = (torch.randn(3, 6, 8, 10) * 4 + 1).to(memory_format=memory_format).requires_grad_()
+    weights = torch.randn(3, 6, 8, 10)
+    reference = nn.InstanceNorm2d(6)(images)
+    for result, expected in ((InstanceNorm(rectify=rectify)(images), reference.relu() if rectify else reference),):
+        assert torch.allclose(result, expected, atol=1e-5)
+        gradients = [torch.autograd.grad((output * weights).sum(), images)[0] for output in (result, expected)]
+        assert torch.allclose(*gradients, atol=1e-5)
+    exact = (torch.randn(2, 3, 4, 4, dtype=torch.float64) * 2).requires_grad_()
+    assert torch.autograd.gradcheck(lambda rows: _Normalise.apply(rows.flatten(2).transpose(1, 2), rectify), exact)
 
 
 @pytest.mark.parametrize("antialias", [True, False])

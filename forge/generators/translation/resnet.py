@@ -6,21 +6,19 @@ import itertools
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import relu
 
 from forge.generators.dcgan import Upsampler, doubling
-from forge.generators.layers import Downsample
+from forge.generators.layers import Downsample, InstanceNorm
 from forge.generators.translation.pix2pix import Norm
 
 HALVINGS = 2  # between the size of the image and that of the residual blocks
 
 
-def channelwise(channels: int, norm: Norm) -> nn.Module:
-    """Return instance norm without weights, or nothing.
-
-    As groups of one channel: the same numbers as `nn.InstanceNorm2d`, which on a CPU copies channels-last images.
-    """
-    return nn.GroupNorm(channels, channels, affine=False) if norm == "instance" else nn.Identity()
+def activated(norm: Norm, *, rectify: bool = True) -> nn.Module:
+    """Return instance norm without weights, or none, and ReLU if wanted."""
+    if norm == "instance":
+        return InstanceNorm(rectify=rectify)
+    return nn.ReLU() if rectify else nn.Identity()
 
 
 def reflected(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
@@ -34,12 +32,11 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int, norm: Norm) -> None:
         super().__init__()
         self.first, self.second = reflected(channels, channels, 3), reflected(channels, channels, 3)
-        self.norm = channelwise(channels, norm)  # without weights or state: one serves both places
+        self.activation, self.norm = activated(norm), activated(norm, rectify=False)
 
     def forward(self, features: Tensor) -> Tensor:
         """Map [N, C, H, W] to the same shape."""
-        inner = relu(self.norm(self.first(features)), inplace=True)
-        residue: Tensor = self.norm(self.second(inner))
+        residue: Tensor = self.norm(self.second(self.activation(self.first(features))))
         return features + residue
 
 
@@ -73,7 +70,7 @@ class ResNetGenerator(nn.Module):
         self.ups = nn.ModuleList(
             doubling(before, after, upsample, bias=True) for before, after in itertools.pairwise(reversed(channels))
         )
-        self.norms = nn.ModuleList(channelwise(count, norm) for count in channels)  # by level, without state
+        self.activation = activated(norm)  # without weights or state: one serves all places
         self.exit = reflected(width, 3, 7)
         # the middle one of an odd number: the fifth of nine in the paper
         self.encoding_blocks = (blocks + 1) // 2
@@ -90,10 +87,10 @@ class ResNetGenerator(nn.Module):
             Features [N, C_i, H_i, W_i] with C_i of `feature_channels`; `decode` goes on from the last ones.
         """
         levels = [images]
-        hidden = relu(self.norms[0](self.entry(images)), inplace=True)
-        for down, norm in zip(self.downs, list(self.norms)[1:], strict=True):
+        hidden = self.activation(self.entry(images))
+        for down in self.downs:
             levels.append(down(hidden))
-            hidden = relu(norm(levels[-1]))
+            hidden = self.activation(levels[-1])
         for block in list(self.blocks)[: self.encoding_blocks]:
             hidden = block(hidden)
         return [*levels, hidden]
@@ -102,8 +99,8 @@ class ResNetGenerator(nn.Module):
         """Make images from the features of the middle block."""
         for block in list(self.blocks)[self.encoding_blocks :]:
             hidden = block(hidden)
-        for up, norm in zip(self.ups, list(self.norms)[-2::-1], strict=True):
-            hidden = relu(norm(up(hidden)), inplace=True)
+        for up in self.ups:
+            hidden = self.activation(up(hidden))
         return torch.tanh(self.exit(hidden))
 
     def forward(self, images: Tensor) -> Tensor:
