@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.workflow.stage import FACES, FaceStage, Facts, Job
 from benchmarks.workflow.stages.halve import Reals
 from benchmarks.workflow.stages.train import Train
+from forge.generators.domains import Domains
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -47,6 +49,18 @@ class Translate(FaceStage):
         # the usual direction is left out, so that keys of before stay
         direction = {} if self.direction == "forward" else {"direction": self.direction}
         return {"counts": self.counts, "weights": self.weights, "snapshot": self.snapshot, **direction}
+
+    def moves(self, card: Mapping[str, Any]) -> dict[str, tuple[str, str]] | None:
+        """Return what is made of what: label column -> its value before and after; None without domains.
+
+        Args:
+            card: of the generator.
+        """
+        if not card.get("domains"):
+            return None
+        domains = Domains.from_json(card["domains"])
+        moved = domains.swapped if self.direction == "backward" else domains
+        return {moved.column: (moved.source, moved.target)}
 
     def run(self, job: Job) -> Facts:
         """Write the FaceSet."""
