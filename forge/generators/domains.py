@@ -93,18 +93,20 @@ class Domains:
         members = _text(view.rows[self.column]).isin(list(values))
         return FaceView(view.faces, view.index[members.to_numpy(dtype=bool)])
 
-    def refuse_empty(self, faces: FaceSet, splits: Sequence[str]) -> None:
-        """Refuse a set in which a split has no face to translate.
+    def sources_of(self, views: Mapping[str, FaceView]) -> dict[str, FaceView]:
+        """Return the faces of each split that are translated.
 
         Raises:
-            InputError: names split, column and value.
+            InputError: a split has none; names it, the column and the value.
         """
-        for split in splits:
-            if split in faces.card.splits and not len(self.sources(faces.view(split))):
+        sources = {split: self.sources(view) for split, view in views.items()}
+        for split, view in sources.items():
+            if not len(view):
                 raise InputError(
                     f"split {quoted(split)} has no face with {self.column} {quoted(self.source)} to translate; prepare "
                     "more photos, or name other domains"
                 )
+        return sources
 
     @property
     def swapped(self) -> Self:

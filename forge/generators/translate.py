@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from forge.core.compute import derive_seed
-from forge.core.errors import InputError, quoted
+from forge.core.errors import InputError
 from forge.core.progress import OnProgress
 from forge.faces.faceset import FaceSet, Images, Indices, Masks
 from forge.faces.forgeries import Forged, SourcePart, Sources, Synthesis, write_forgeries
@@ -113,12 +113,7 @@ def translate_set(
     network = trained.generator(averaged=averaged, device=device)
     domains, views = trained.domains, {split: source_view(real, split) for split in counts}
     if domains:
-        views = {split: domains.sources(view) for split, view in views.items()}
-        if empty := [split for split, view in views.items() if not len(view)]:
-            raise InputError(
-                f"split {quoted(empty[0])} has no face with {domains.column} {quoted(domains.source)} to translate; "
-                "prepare more photos, or name other domains"
-            )
+        views = domains.sources_of(views)
     origin, moved = Sources(views, counts, seed, real.label_types), domains.moved(real) if domains else {}
 
     def make(part: SourcePart, numbers: Indices) -> Forged:

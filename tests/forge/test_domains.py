@@ -8,7 +8,9 @@ import torch
 
 from forge.core.compute import Compute
 from forge.core.errors import BenchWarning, InputError, UnknownNameError
-from forge.faces.faceset import FaceSet, FaceView
+from forge.core.progress import silent
+from forge.faces.faceset import FaceSet
+from forge.faces.halves import halve, source_half
 from forge.faces.writer import FaceSetWriter
 from forge.generators import GENERATORS
 from forge.generators.domains import Domains
@@ -166,9 +168,14 @@ def test_held_out_images_are_of_both_domains_and_of_none_that_is_small(tmp_path)
 def test_a_split_without_a_face_to_translate_is_refused(tmp_path):
     faces = labelled(tmp_path / "a", {"a": 20, "b": 20}, extra=("forge", "test"))
     domains, _ = Domains.of(faces.view("forge"), {})
-    domains.refuse_empty(faces, ("test", "val"))  # there is no split val
-    alone = FaceView(faces, np.flatnonzero((faces.table["split"] == "forge") | (faces.table["gender"] == "b")))
-    with FaceSetWriter(tmp_path / "b", "b", "real", 16, "CC0", {}, {"gender": "string"}) as writer:
-        writer.append(alone.read(), alone.rows[["id", "split", "gender"]].to_dict("records"))
-    with pytest.raises(InputError, match="split 'test' has no face with gender 'a' to translate"):
-        domains.refuse_empty(FaceSet.open(tmp_path / "b"), ("test",))
+    views = {"test": faces.view("test"), "forge": faces.view("forge")}
+    assert {split: len(view) for split, view in domains.sources_of(views).items()} == {"test": 20, "forge": 20}
+    views["test"] = domains.targets(views["test"])
+    with pytest.raises(InputError, match="split 'test' has no face with gender 'a' to translate; prepare more photos"):
+        domains.sources_of(views)
+
+
+def test_the_half_that_will_be_translated_is_known_before_the_set_is_halved(tmp_path):
+    faces = labelled(tmp_path / "a", {"a": 20, "b": 20}, extra=("forge", "test"))
+    halved = halve(faces, tmp_path / "halved", silent)
+    assert set(source_half(faces, "test").rows["id"]) == set(halved.view("test-source").rows["id"])

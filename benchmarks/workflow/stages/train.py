@@ -11,7 +11,7 @@ from benchmarks.experiment.configs import validated
 from benchmarks.workflow.stage import Context, Facts, Job, Stage
 from benchmarks.workflow.stages.prepare import Prepare
 from forge.core.files import read_json
-from forge.faces.halves import HALVED
+from forge.faces.halves import HALVED, source_half
 from forge.generators import GENERATORS
 from forge.generators.domains import Domains
 
@@ -107,7 +107,7 @@ class Train(Stage):
         # Faces of other values are dropped; a split without any to translate is refused now, not after the training.
         if self.domains is not None:
             domains, view = Domains.of(view, self.domains)
-            domains.refuse_empty(faces, HALVED)
+            domains.sources_of({split: source_half(faces, split) for split in HALVED if split in faces.card.splits})
         track = job.context.track
         training = Training(
             name=self.generator,
