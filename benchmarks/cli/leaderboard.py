@@ -57,8 +57,9 @@ def print_sheet(sheet: Sheet) -> None:
         table.add_row(*(escape(values[i]) for values in shown.values()), style="bold" if line.rank == 1 else None)
     console.print(table)
     more = f" Not shown for want of width: {', '.join(left_out)}." if left_out else ""
-    dash = "–: cells are missing. " if any("–" in values for values in shown.values()) else ""
-    for note in (*sheet.notes, f"{dash}Intervals of every column: --format md or csv.{more}"):
+    of_auc = ["rank", *sheet.columns]
+    dash = "–: cells are missing. " if any("–" in shown.get(name, ()) for name in of_auc) else ""
+    for note in (*sheet.notes_of(shown), f"{dash}Intervals of every column: --format md or csv.{more}"):
         console.print(f"[dim]{escape(note)}[/]", highlight=False)
 
 

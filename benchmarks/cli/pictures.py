@@ -14,17 +14,22 @@ from benchmarks.experiment.names import base_name, safe_name, short_name, split_
 from benchmarks.experiment.validate import checked_class
 from benchmarks.report.run_report import RunReport
 from benchmarks.workflow.runner import stage_of, stored_result
+from benchmarks.workflow.stage import FACES
 from benchmarks.workflow.store import Store
+from forge.core import provenance as marks
 from forge.core.errors import InputError, UnknownNameError, quoted
 from forge.core.files import read_json
 from forge.core.registry import is_file_reference
 from forge.faces.faceset import FaceSet
-from forge.faces.imaging.grids import Animation
+from forge.faces.imaging.grids import Animation, write_picture
 from forge.generators import GENERATORS
 from forge.generators.artifact import TrainedGenerator, generator_folder, snapshot_name
 from forge.generators.base import Architecture
 from forge.generators.memorization import Distances
+from forge.generators.translation.base import Translator
+from forge.generators.translation.pictures import SHOWN, sheet_of
 from forge.generators.visualize import NearestTraining, Painter, nearest_training, training_folder, write_pictures
+from forge.training.monitor.health import state_title
 
 FORMATS = ("gif", "apng")
 
@@ -37,11 +42,13 @@ class ShownGenerator:
         folder: of the trained generator.
         out: default folder of its pictures.
         implementation: its class, where that comes from a file.
+        faces: the real faces of its run, where it is known by a run that is still stored.
     """
 
     folder: Path
     out: Path
     implementation: type[Architecture] | None
+    faces: Path | None = None
 
 
 def generator_of_run(run: str, reference: str, *, store: Path, reports: Path) -> ShownGenerator:
@@ -76,7 +83,10 @@ def generator_of_run(run: str, reference: str, *, store: Path, reports: Path) ->
         )
     label = name if snapshot is None else f"{name}@{snapshot_name(snapshot)}"
     # beside the working directory, never in the store
-    return ShownGenerator(folder, Path("pictures") / report.name / label, _implementation(architecture))
+    prepared = next((stage for stage in results.stages if stage.action == "prepare"), None)
+    faces = Store(store).find(prepared.action, prepared.key) if prepared else None
+    pictures = Path("pictures") / report.name / safe_name(label)
+    return ShownGenerator(folder, pictures, _implementation(architecture), faces / FACES if faces else None)
 
 
 def generator_at(folder: Path, reference: str | None) -> ShownGenerator:
@@ -132,13 +142,19 @@ def show_generator(
     # Opened before the folder is made: a wrong generator leaves no empty folder behind.
     trained = TrainedGenerator.open(generator.folder, implementation=generator.implementation)
     faces = FaceSet.open(against) if against else None
-    # Pictures in the store would be foreign files in a checked result.
-    for stored in (store, training_folder(trained)):
-        if out.resolve().is_relative_to(stored.resolve()):
-            raise InputError(f"--out {out} lies among the stored results in {stored}; choose another place")
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out} is not a folder; choose another place")
-    out.mkdir(parents=True, exist_ok=True)  # known before the work whether it can be written
+    if isinstance(trained.architecture, Translator):
+        faces = faces or (FaceSet.open(generator.faces) if generator.faces else None)
+        if faces is None:
+            raise InputError(f"{trained.card.name} translates faces; name a FaceSet of some with --against")
+        folder_of_pictures(out, trained, store)
+        _print_card(trained)
+        view = faces.view("test" if "test" in faces.card.splits else None)
+        source = marks.origin(trained.card.name, trained.card.weights_sha256)
+        write_picture(out / "translations.png", sheet_of(trained, view.head(SHOWN).read(), seed), source=source)
+        print(out / "translations.png")
+        print(f"it shows real faces of {faces.card.name}: publish it only if {quoted(faces.card.licence)} allows it")
+        return
+    folder_of_pictures(out, trained, store)
     _print_card(trained)
     painter = Painter(trained, seed)
     # distances and pairs of forgery and nearest training photo
@@ -147,6 +163,22 @@ def show_generator(
         print(file)
     if copies and faces:
         _print_nearest(copies, faces, trained)
+
+
+def folder_of_pictures(out: Path, trained: TrainedGenerator, store: Path) -> Path:
+    """Make the folder that pictures go to: known before the work whether it can be written.
+
+    Raises:
+        InputError: it lies in the store or in the training's own directory, or is no folder.
+    """
+    # Pictures in the store would be foreign files in a checked result.
+    for stored in (store, training_folder(trained)):
+        if out.resolve().is_relative_to(stored.resolve()):
+            raise InputError(f"--out {out} lies among the stored results in {stored}; choose another place")
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out} is not a folder; choose another place")
+    out.mkdir(parents=True, exist_ok=True)
+    return out
 
 
 def _print_card(trained: TrainedGenerator) -> None:
@@ -176,7 +208,7 @@ def _health(trained: TrainedGenerator) -> str:
     file = training_folder(trained) / "health.json"
     ticks: list[dict[str, Any]] = read_json(file) if file.is_file() else []
     seen = [tick for tick in ticks if tick["kimg"] <= trained.card.kimg]
-    return f"{seen[-1]['state']} at {seen[-1]['kimg']:g}k: {seen[-1]['reason']}" if seen else "not watched"
+    return f"{state_title(seen[-1]['state'])} at {seen[-1]['kimg']:g}k: {seen[-1]['reason']}" if seen else "not watched"
 
 
 def _print_nearest(nearest: NearestTraining, faces: FaceSet, trained: TrainedGenerator) -> None:

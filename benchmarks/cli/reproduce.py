@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json as encoder
+import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from benchmarks.experiment.resolve import resolve
 from benchmarks.protocol import PROTOCOL_VERSION, Protocol
 from benchmarks.report.run_report import RunReport, expected_at
 from benchmarks.terminal import observer_for
-from benchmarks.workflow import recompute as again
+from benchmarks.workflow import recompute
 from benchmarks.workflow.engines.local import ensure
 from benchmarks.workflow.environment import describe_environment, versions
 from benchmarks.workflow.recompute import check_checkpoints
@@ -129,7 +129,7 @@ def _again(
     observer: Observer,
 ) -> list[Verdict]:
     """Compute the chosen tests again."""
-    known = again.tests(stages)
+    known = recompute.tests(stages)
     # Tests have " #" and a seed in their names; means and ranks follow from all tests and are compared from scores.
     chosen = [value for value in expected.values if " #" in value.what and _wanted(value.what, only)]
     if not chosen:
@@ -141,10 +141,10 @@ def _again(
     if start == "scratch":  # the work folder is a store of its own, which a killed call may have left
         store.tidy()
         # The real faces first: their digest decides whether anything else is worth computing.
-        ensure([again.prepare_stage(stages)], store, context, observer)
-    digest = again.data_of(stages, store)
+        ensure([recompute.prepare_stage(stages)], store, context, observer)
+    digest = recompute.data_of(stages, store)
     if not digest:
-        name = again.prepare_stage(stages).name
+        name = recompute.prepare_stage(stages).name
         raise InputError(f"{name} is not in {store.root}/; run the suite first, or use --from scratch")
     refuse_other(expected, PROTOCOL_VERSION, digest)  # before anything is trained or scored
     with tempfile.TemporaryDirectory() as out:  # scores of --from checkpoints go to a temporary folder
@@ -152,8 +152,8 @@ def _again(
             # By key, so that what several tests share is computed once, and a second call continues.
             folders = ensure(list(wanted.values()), store, context, observer)
         else:
-            folders = again.from_checkpoints(list(wanted.values()), store, context, Path(out))
-        computed = tests_of(again.rows(list(wanted.values()), folders)) if wanted else {}
+            folders = recompute.from_checkpoints(list(wanted.values()), store, context, Path(out))
+        computed = tests_of(recompute.rows(list(wanted.values()), folders)) if wanted else {}
     verdicts = []
     for value in chosen:  # a test that could not be computed is MISSING, not left out
         cell = computed.get(value.what)
@@ -172,7 +172,7 @@ def _print(
 
     counts = counted(verdicts)
     if as_json:
-        print(encoder.dumps({"counts": counts, "values": to_rows(verdicts)}, indent=1))
+        print(json.dumps({"counts": counts, "values": to_rows(verdicts)}, indent=1))
     else:
         for result in verdicts:
             # IDENTICAL is the expected case and is counted, not listed.

@@ -16,8 +16,8 @@ from benchmarks.cli.streams import console as open_console
 from benchmarks.experiment.configs import shipped
 from benchmarks.experiment.settings import PRESETS, GeneratorSettings
 from benchmarks.report.run_report import RunReport
+from forge.blending.blending import Blending
 from forge.core.errors import InputError, UnknownNameError
-from forge.training.settings import TrainingSettings
 
 
 def show(
@@ -86,13 +86,7 @@ def _print_settings(category: str, name: str, preset: str, store: Path) -> None:
     values = shipped(category, name, preset)
     rows = _rows(category[:-1], implementation.Settings, values) if category == "detectors" else []
     if category == "generators":
-        rows = _rows("generator.network", implementation.Settings, values.get("network", {}))
-        rows += _rows("generator.training", TrainingSettings, values.get("training", {}))
-        # What a run can set beside network and training; the class itself and its files are not settings.
-        drawn = GeneratorSettings.model_fields.keys() - {"architecture", "network", "training", "files", "snapshot"}
-        listed = drawn if implementation.conditional != "never" else drawn - {"condition", "mix"}
-        listed -= set() if implementation.truncates else {"truncation"}
-        rows += [row for row in _rows("generator", GeneratorSettings, values) if row[0].partition(".")[2] in listed]
+        rows = _generator_rows(implementation, values)
     table = Table(title=f"settings at preset {preset}", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("--set", no_wrap=True)
     for heading, share in (("value", 1), ("default", 1), ("what it is", 3)):
@@ -100,6 +94,20 @@ def _print_settings(category: str, name: str, preset: str, store: Path) -> None:
     for row in rows:
         table.add_row(*row)
     console.print(table)
+
+
+def _generator_rows(implementation: Any, values: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:  # noqa: ANN401
+    """Settings of a generator: of its network and, where it is trained, of its training and of how it is drawn from."""
+    from forge.training.steps import method_of  # imports torch
+
+    rows = _rows("generator.network", implementation.Settings, values.get("network", {}))
+    if issubclass(implementation, Blending):  # not trained
+        return rows
+    rows += _rows("generator.training", method_of(implementation).Settings, values.get("training", {}))
+    drawn = GeneratorSettings.model_fields.keys() - {"architecture", "network", "training", "files", "snapshot"}
+    listed = drawn if implementation.conditional != "never" else drawn - {"condition", "mix"}
+    listed -= set() if implementation.truncates else {"truncation"}
+    return rows + [row for row in _rows("generator", GeneratorSettings, values) if row[0].partition(".")[2] in listed]
 
 
 def _rows(path: str, model: type[BaseModel], values: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:

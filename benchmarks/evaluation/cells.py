@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.evaluation import delong as statistics
+from benchmarks.evaluation import delong
 from benchmarks.evaluation.delong import Components
 from benchmarks.evaluation.interval import Interval
 from benchmarks.evaluation.roc import Floats, Ints, twice_below
@@ -241,7 +241,7 @@ def _interval(parts: Components, real: _Images, forged: _Images, units: Ints) ->
     # fewer units than rows: a person or an image repeats
     if np.unique(units).size < units.size:
         label = np.repeat([0, 1], [n, m])
-        return statistics.auc_interval(label, np.concatenate([real.scores, forged.scores]), groups=units)
+        return delong.auc_interval(label, np.concatenate([real.scores, forged.scores]), groups=units)
     if choose_interval(n, m, variance=parts.variance, repeated=False, people=0) == "Newcombe":
-        return statistics.auc_newcombe(parts.auc, m, n)
-    return statistics.delong_interval(parts)
+        return delong.auc_newcombe(parts.auc, m, n)
+    return delong.delong_interval(parts)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation import roc
 from benchmarks.evaluation.bootstrap import auc_bootstrap
 from benchmarks.evaluation.interval import Interval, two_sided
 from benchmarks.evaluation.resampling import codes, units_of
@@ -198,7 +198,7 @@ def auc_interval(
     if method == "DeLong":
         return auc_delong(forged, scores, level=level)
     # counts of units: of rows where nobody repeats, else of people, as if the images of one person were a single image
-    interval = auc_newcombe(metrics.auc(forged, scores), units.in_forged, units.in_real, level=level)
+    interval = auc_newcombe(roc.auc(forged, scores), units.in_forged, units.in_real, level=level)
     return Interval(interval.low, interval.high, method, level)
 
 

@@ -11,9 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.evaluation import delong as statistics
-from benchmarks.evaluation import means as averages
-from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation import delong, means, roc
 from benchmarks.evaluation.interval import Interval, two_sided
 from benchmarks.evaluation.metrics import METRICS, load_metrics
 from benchmarks.evaluation.metrics.base import Metric, TestScores
@@ -113,7 +111,7 @@ def _threshold(val: pd.DataFrame, detector: str, training: TrainSet) -> float:
     if seen["label"].nunique() < 2:
         raise InputError(f"{detector} trained on {training} has no val scores of both classes; score val too")
     # fixed on val before any test image is looked at
-    return metrics.best_threshold(seen["label"].to_numpy(), seen["score"].to_numpy())
+    return roc.best_threshold(seen["label"].to_numpy(), seen["score"].to_numpy())
 
 
 def identities(rows: pd.DataFrame) -> NDArray[np.object_]:
@@ -135,7 +133,7 @@ def _cell(
         label, score, rows["probability"].to_numpy(), threshold, groups, names["perturbation"], resamples=RESAMPLES
     )
     # seed 0: the interval of a test does not depend on what else was evaluated
-    interval = statistics.auc_interval(label, score, groups=groups, resamples=RESAMPLES, seed=0)
+    interval = delong.auc_interval(label, score, groups=groups, resamples=RESAMPLES, seed=0)
     values: dict[str, float | None] = {}
     for metric in measured:
         values |= _fields(metric, test, failed)
@@ -143,7 +141,7 @@ def _cell(
         **names,
         n_real=int((label == 0).sum()),
         n_forged=int((label == 1).sum()),
-        auc=metrics.auc(label, score),
+        auc=roc.auc(label, score),
         auc_low=interval.low,
         auc_high=interval.high,
         auc_method=interval.method,
@@ -180,7 +178,7 @@ def compare(scores: pd.DataFrame) -> list[PairedTest]:
     # fits on shuffled labels predict no class, and differences of two of them mean nothing
     usual = ~scores["trained_on"].str.endswith(f":{SHUFFLED}")
     test = scores[(scores["split"] == "test") & (scores["perturbation"] == CLEAN) & usual]
-    differences: list[tuple[tuple[str, str, int], str, str, averages.Mean]] = []
+    differences: list[tuple[tuple[str, str, int], str, str, means.Mean]] = []
     for group, forged in test[test["label"] == 1].groupby(["trained_on", "generator", "seed"], sort=True):
         trained_on, tested_on, seed = map(str, group)
         # reals scored by fits of this training and seed: paired tests need the same images for every detector
@@ -196,12 +194,12 @@ def compare(scores: pd.DataFrame) -> list[PairedTest]:
         estimates = _estimates(label, [wide[name].to_numpy() for name in names], identities(people))
         for i, j in itertools.combinations(range(len(names)), 2):
             # [1, -1]: AUC of a minus AUC of b, with their covariance over shared images
-            difference = averages.combine(estimates.of([i, j]), [1, -1])
+            difference = means.combine(estimates.of([i, j]), [1, -1])
             differences.append(((trained_on, tested_on, int(seed)), names[i], names[j], difference))
     if not differences:
         return []
     # Holm over all pairs of all test sets: the family is what the table shows
-    adjusted = statistics.holm([paired.p for *_, paired in differences])
+    adjusted = delong.holm([paired.p for *_, paired in differences])
     return [
         PairedTest(
             trained_on=trained_on,
@@ -218,22 +216,22 @@ def compare(scores: pd.DataFrame) -> list[PairedTest]:
     ]
 
 
-def _estimates(label: Ints, scores: Sequence[Floats], people: NDArray[np.object_]) -> averages.Estimates:
+def _estimates(label: Ints, scores: Sequence[Floats], people: NDArray[np.object_]) -> means.Estimates:
     """Estimate the AUCs of detectors on the same images, with the protocol's intervals and their covariance."""
     units = units_of(label == 1, codes(people, label.size))
     # V10 and V01 of each detector, once for all its pairs
-    placed = [statistics.components(label, score) for score in scores]
-    added = [averages.influence_of(label, parts) for parts in placed]
+    placed = [delong.components(label, score) for score in scores]
+    added = [means.influence_of(label, parts) for parts in placed]
     # all detectors have the same rows here, so that units are the same for each
-    covariance = averages.covariance([units.of_row] * len(placed), added)
+    covariance = means.covariance([units.of_row] * len(placed), added)
     m = int(np.count_nonzero(label == 1))
     ends = []
     for i, parts in enumerate(placed):
         # people=0 has no effect without repetitions: the method depends on sizes and variance alone
         method = choose_interval(label.size - m, m, variance=parts.variance, repeated=False, people=0)
         if method == "Newcombe":  # the covariance is over people where they repeat, so only counts are adapted
-            ends.append(statistics.auc_newcombe(parts.auc, units.in_forged, units.in_real))
+            ends.append(delong.auc_newcombe(parts.auc, units.in_forged, units.in_real))
         else:
             half = two_sided(0.95) * math.sqrt(covariance[i, i])  # DeLong's, over people where they repeat
             ends.append(Interval(max(0.0, parts.auc - half), min(1.0, parts.auc + half), "DeLong", 0.95))
-    return averages.estimates_of([parts.auc for parts in placed], ends, covariance)
+    return means.estimates_of([parts.auc for parts in placed], ends, covariance)

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
-from benchmarks.evaluation import means as averages
+from benchmarks.evaluation import means
 from benchmarks.evaluation.cells import Scored, Where, cells_of
 from benchmarks.evaluation.column import CONTROLS, Column
 from benchmarks.evaluation.delong import holm
@@ -170,7 +170,7 @@ def ranked(cells: Mapping[str, Mapping[str, Sequence[Scored]]], *, primary: str 
         duels=differences,
         many=_many({detector: cells[detector][chosen] for detector in complete}),
         spreads=_spreads(lines, known),
-        detectable=averages.detectable(errors) if errors else None,
+        detectable=means.detectable(errors) if errors else None,
     )
 
 

@@ -8,9 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.evaluation import delong as statistics
-from benchmarks.evaluation import means as averages
-from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation import delong, means, roc
 from benchmarks.evaluation.evaluate import identities
 
 
@@ -26,7 +24,7 @@ def people(rows: pd.DataFrame) -> NDArray[np.object_]:
     return np.where(pd.isna(who), "\0" + image.to_numpy(dtype=object), who)
 
 
-def mean_auc(tests: Sequence[pd.DataFrame], *, level: float = 0.95) -> averages.Mean:
+def mean_auc(tests: Sequence[pd.DataFrame], *, level: float = 0.95) -> means.Mean:
     """Compute the mean AUC of test sets with its interval; images and people in several of them count once.
 
     Args:
@@ -39,8 +37,8 @@ def mean_auc(tests: Sequence[pd.DataFrame], *, level: float = 0.95) -> averages.
     # [rows of the test] for each test
     units = np.split(codes, np.cumsum([len(of_test) for of_test in names])[:-1])
     pairs = [(rows["label"].to_numpy(), rows["score"].to_numpy()) for rows in tests]
-    values = [metrics.auc(*pair) for pair in pairs]
-    ends = [statistics.auc_interval(*pair, groups=unit, level=level) for pair, unit in zip(pairs, units, strict=True)]
-    shared = averages.covariance(units, [averages.influence(*pair) for pair in pairs])
+    values = [roc.auc(*pair) for pair in pairs]
+    ends = [delong.auc_interval(*pair, groups=unit, level=level) for pair, unit in zip(pairs, units, strict=True)]
+    shared = means.covariance(units, [means.influence(*pair) for pair in pairs])
     # plain mean over tests: weights 1 / tests, with the covariance of tests that share images
-    return averages.combine(averages.estimates_of(values, ends, shared), [1 / len(tests)] * len(tests))
+    return means.combine(means.estimates_of(values, ends, shared), [1 / len(tests)] * len(tests))

@@ -92,25 +92,9 @@ def critical_difference(detectors: int, sets: int, *, alpha: float = 0.05) -> fl
     # variance of a mean rank under equal detectors is k (k + 1) / (12 N); of a difference of two, twice that
     return q * math.sqrt(detectors * (detectors + 1) / (6 * sets))
 
-
-def cliques(mean_ranks: ArrayLike, difference: float) -> list[list[int]]:
-    """Return the bars of a critical-difference diagram: largest runs of detectors with ranks closer than `difference`.
-
-    Returns:
-        Indices by rising rank; runs of one are left out.
-    """
-    ranks = np.asarray(mean_ranks, dtype=np.float64)
-    order = np.argsort(ranks, kind="stable")
-    runs, reached = [], 0
-    for start in range(order.size):
-        # ranks below start + difference: "left" leaves out one that is exactly the critical difference away
-        end = int(np.searchsorted(ranks[order], ranks[order[start]] + difference, "left"))
-        # a run that ends where an earlier one ended lies within it, so only runs that reach farther are bars of their
-        # own
-        if end > reached and end - start > 1:
-            runs.append([int(i) for i in order[start:end]])
-        reached = max(reached, end)
-    return runs
+    # ranks below start + difference: "left" leaves out one that is exactly the critical difference away
+    # a run that ends where an earlier one ended lies within it, so only runs that reach farther are bars of their
+    # own
 
 
 def shared_ranks(values: Sequence[float], differ: ArrayLike) -> list[int]:

@@ -73,10 +73,16 @@ class GeneratorSettings(_Settings):
     )
     # Fields that are "filled in when checked" are facts of the class, kept so that planning needs no import of it.
     blends: bool = Field(False, description="makes forgeries of real faces and is not trained; filled in when checked")
+    translates: bool = Field(False, description="makes forgeries of real faces and is trained; filled in when checked")
     family: str = Field(
         "", description="generators of one family are left out of a training together; empty: its architecture's"
     )
     files: dict[str, str] = Field({}, description="SHA-256 of the files it depends on, e.g. its code")
+
+    @property
+    def takes_faces(self) -> bool:
+        """Whether its forgeries are made from real faces, which are then no reals of a detector."""
+        return self.blends or self.translates
 
 
 class DetectorRequest(_Settings):

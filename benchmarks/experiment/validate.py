@@ -180,7 +180,7 @@ def _check_conditions(settings: RunSettings, generators: Mapping[str, GeneratorS
 
 
 def _generator(name: str, generator: GeneratorSettings, resolution: int) -> GeneratorSettings:
-    from forge.generators.base import Architecture  # both import torch
+    from forge.generators.base import Architecture  # all import torch
     from forge.training.steps import method_of
 
     implementation = checked_class(
@@ -206,6 +206,7 @@ def _generator(name: str, generator: GeneratorSettings, resolution: int) -> Gene
     return generator.model_copy(
         update={
             "family": _family(generator, implementation),
+            "translates": implementation.takes_faces,
             "network": network.model_dump(mode="json"),
             "training": training.model_dump(mode="json"),
             # of weights and code: a changed file of the same name is another generator
@@ -277,11 +278,11 @@ def _check_adversary(
             f"detector {quoted(name)}: {request.detector} uses no discriminator; leave @{request.adversary} out"
         )
     judges = [request.adversary] if request.adversary else list(generators)  # without a name, those it is trained on
-    trained = [judge for judge in judges if judge not in generators or not generators[judge].blends]
+    trained = [judge for judge in judges if judge not in generators or not generators[judge].takes_faces]
     if needs in ("discriminator", "snapshots") and not trained:
         raise InputError(
-            f"detector {quoted(name)} starts from a discriminator and {', '.join(judges)} has none; name a trained "
-            f"generator: {request.detector}@dcgan"
+            f"detector {quoted(name)} starts from a discriminator of images, and {', '.join(judges)} has none; name a "
+            f"generator that is trained without real faces as input: {request.detector}@dcgan"
         )
     if request.adversary and request.adversary not in generators:
         raise InputError(
@@ -302,7 +303,7 @@ def _with_snapshots(
     }
     changed = dict(generators)
     for name, generator in generators.items():
-        if base_name(name) in bases and not generator.blends and not generator.training.get("snapshots_kimg"):
+        if base_name(name) in bases and not generator.takes_faces and not generator.training.get("snapshots_kimg"):
             # Three points: the end is in any case kept.
             quarters = [round(generator.training["kimg"] * part / 4, 3) for part in (1, 2, 3)]
             changed[name] = generator.model_copy(update={"training": generator.training | {"snapshots_kimg": quarters}})

@@ -40,11 +40,6 @@ class Protocol:
             known = " and ".join(map(str, VERSIONS))
             raise InputError(f"protocol {self.version} is not known; this version evaluates by protocol {known}")
 
-    @property
-    def has_families(self) -> bool:
-        """True where means are taken over families of generators first."""
-        return self.version > 1
-
     def family(self, generator: str) -> str:
         """Return the family of a generator, or of a snapshot by that of its training."""
         base = GeneratorId.parse(generator).base

@@ -14,6 +14,7 @@ import numpy as np
 from benchmarks.report.plot.elements import WIDTH, document, number, path_data, series, text_at
 from benchmarks.report.plot.figure import Figure, FileNames
 from benchmarks.report.plot.plot import Axis, nice_axis
+from forge.training.monitor.health import state_title
 
 # All lengths are pixels of the viewBox; see WIDTH.
 _LEFT, _RIGHT = 8.0, WIDTH - 8.0
@@ -23,13 +24,13 @@ _CURVE = 38.0  # height of a curve within its row
 _LETTER = 6.4  # pixels a letter of a label takes
 
 # colour and height encode the same: a failure mode is the tallest, so that the strip is readable without colour
-_LOOKS = {"warming": ("counts", 0.4), "healthy": ("s0", 0.7)}  # any other state is a failure mode
-_SICK = ("s5", 1.0)
+_LOOKS = {"warming": ("counts", 0.4), "healthy": ("s0", 0.7)}
+_FAILURE = ("s5", 1.0)
 
 
 @dataclass(frozen=True)
 class _Stretch:
-    """Consecutive ticks of one state; `start` is the position of the tick before."""
+    """Consecutive ticks of one state, by its title; `start` is the position of the tick before."""
 
     state: str
     start: float
@@ -75,7 +76,7 @@ def health_figures(generator: str, ticks: Sequence[Mapping[str, Any]], names: Fi
 def _stretches(ticks: Sequence[Mapping[str, Any]]) -> list[_Stretch]:
     stretches, start = [], 0.0
     # Consecutive ticks alone are joined: a state that returns is a stretch of its own.
-    for state, group in itertools.groupby(ticks, key=lambda tick: tick["state"]):
+    for state, group in itertools.groupby(ticks, key=lambda tick: state_title(tick["state"])):
         last = list(group)[-1]
         stretches.append(_Stretch(state, start, last["kimg"], last["reason"]))
         start = last["kimg"]  # a stretch begins where the one before ended: between two ticks nothing was measured
@@ -116,7 +117,7 @@ def _at(x: Axis, values: Sequence[float]) -> np.ndarray:
 def _strip(x: Axis, stretches: Sequence[_Stretch]) -> list[str]:
     parts = []
     for stretch in stretches:
-        look, tall = _LOOKS.get(stretch.state, _SICK)
+        look, tall = _LOOKS.get(stretch.state, _FAILURE)
         left, right = (float(v) for v in _at(x, [stretch.start, stretch.end]))
         high = _STRIP * tall
         parts.append(
@@ -162,7 +163,7 @@ def _row(x: Axis, ticks: Sequence[Mapping[str, Any]], row: _Reading, *, top: flo
 def _legend(stretches: Sequence[_Stretch], reason: str, *, top: float) -> tuple[float, list[str]]:
     parts, y = [], top
     for state in dict.fromkeys(stretch.state for stretch in stretches):
-        look, tall = _LOOKS.get(state, _SICK)
+        look, tall = _LOOKS.get(state, _FAILURE)
         spans = ", ".join(_span(stretch) for stretch in stretches if stretch.state == state)
         high = 12 * tall
         parts.append(

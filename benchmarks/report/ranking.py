@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from benchmarks.evaluation import means as averages
+from benchmarks.evaluation import means
 from benchmarks.evaluation.interval import two_sided
 from benchmarks.evaluation.ranks import shared_ranks
 from benchmarks.evaluation.results import PairedTest, TestResult
@@ -116,8 +116,8 @@ def detectable(comparisons: list[PairedTest]) -> float | None:
     """Return the AUC difference that the median paired test detects with 80 % power, before Holm; None: unknown."""
     # half the interval over the normal quantile is the standard error
     errors = [(test.high - test.low) / (2 * two_sided(1 - ALPHA)) for test in comparisons]
-    value = averages.detectable(errors) if errors else 0.0
-    return value if value > 0 and math.isfinite(value) else None  # no variance: nothing to detect
+    value = means.detectable(errors) if errors else 0.0
+    return value if value > 0 and math.isfinite(value) else None
 
 
 def pairing_title(cell: TestResult | Pairing) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation import roc
 from benchmarks.evaluation.metric_facts import MetricFacts
 from benchmarks.evaluation.metrics import metrics_of
 from benchmarks.evaluation.numbers import estimate, percent_range, share
@@ -74,7 +74,7 @@ def errors_of(cells: Sequence[TestResult], rows: ScoreIndex) -> dict[Key, Errors
     errors = {}
     for cell in cells:
         part = rows(cell)
-        seen = metrics.confusion(part["label"], part["score"], cell.threshold)
+        seen = roc.confusion(part["label"], part["score"], cell.threshold)
         errors[key(cell)] = Errors(seen.fp, cell.n_real, seen.fn, cell.n_forged)
     return errors
 

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from benchmarks.evaluation import calibration
-from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation import calibration, roc
 from benchmarks.evaluation.evaluate import identities
 from benchmarks.evaluation.interval import wilson
 from benchmarks.evaluation.metrics.calibration import Ece
@@ -50,9 +49,9 @@ def roc_figures(cells: Sequence[TestResult], rows: Rows, names: FileNames) -> li
             label, score = part["label"].to_numpy(), part["score"].to_numpy()
             # Identities, since images of one person are no independent samples.
             band = curves.roc_band(label, score, identities(part).tolist())
-            roc = metrics.roc_curve(label, score)
+            curve = roc.roc_curve(label, score)
             plot.band(band.x, band.low, band.high, styles[cell.detector])
-            plot.line(roc.fpr, roc.tpr, styles[cell.detector])
+            plot.line(curve.fpr, curve.tpr, styles[cell.detector])
             plot.legend(_with_auc(cell), styles[cell.detector])
         title = f"ROC: {pairing_title(pairing)}"
         alt = (

@@ -41,6 +41,7 @@ from benchmarks.workflow.stages.blend import Blend
 from benchmarks.workflow.stages.explain import Explain
 from benchmarks.workflow.stages.external import External, count_groups
 from benchmarks.workflow.stages.fit import Adopt, Fit
+from benchmarks.workflow.stages.forger import Forger, Trained
 from benchmarks.workflow.stages.quality import Quality
 from benchmarks.workflow.stages.report_parts import ReportParts
 from benchmarks.workflow.stages.synthesize import Synthesize
@@ -118,14 +119,14 @@ class _Collected:
         return self.report.show_real or name in SHOWN_SOURCES
 
     @cached_property
-    def first(self) -> dict[str, Synthesize | Blend]:
+    def first(self) -> dict[str, Forger]:
         """Generator -> its forgeries of the first seed, whose pictures are shown."""
         return {stage.forger: stage for stage in self.report.forged if stage.seed == self.report.seed}
 
     @cached_property
     def free(self) -> dict[str, FaceSet]:
-        """Generator -> forgeries that may be shown: what is blended from photos shows the photos' faces."""
-        # a blended forgery shows parts of a photo, a synthesised face is no photo of a person
+        """Generator -> forgeries that may be shown: what is made from photos shows the photos' faces."""
+        # a face from a latent is no photo of a person
         shown = {name: stage for name, stage in self.first.items() if self.shown or isinstance(stage, Synthesize)}
         return {name: self.job.faces(stage) for name, stage in shown.items()}
 
@@ -184,12 +185,16 @@ class _Collected:
 
     def pictures(self) -> Pictures:
         """Return what may be shown of the first seed."""
-        trained = {name: stage for name, stage in self.first.items() if isinstance(stage, Synthesize)}
+        # the grids of a translator's training are translated photos; it has no latents to walk between
+        trained = {
+            name: stage for name, stage in self.first.items() if name in self.free and isinstance(stage, Trained)
+        }
+        latent = {name: stage for name, stage in trained.items() if isinstance(stage, Synthesize)}
         return Pictures(
             # the first test images: their latents are random and nobody chose among them
             forged={name: faces.view("test").head(SAMPLES).read() for name, faces in self.free.items()},
             filmstrip={name: self._filmstrip(stage) for name, stage in trained.items()},
-            interpolations={name: self._interpolations(stage) for name, stage in trained.items()},
+            interpolations={name: self._interpolations(stage) for name, stage in latent.items()},
             by_id=_finder([*self.free.values(), *([self.faces] if self.shown else [])]),
             evidence=self._evidence(),
         )
@@ -208,7 +213,7 @@ class _Collected:
             peak_memory_mb=manifest.peak_memory_mb,
         )
 
-    def _generator(self, stage: Synthesize | Blend, quality: Quality) -> GeneratorFacts:
+    def _generator(self, stage: Forger, quality: Quality) -> GeneratorFacts:
         # A blend learns nothing: the fields of a training are empty, its seconds are those of making the images.
         if isinstance(stage, Blend):
             return GeneratorFacts(
@@ -245,7 +250,7 @@ class _Collected:
             weights_sha256=card["weights_sha256"],
         )
 
-    def _snapshot(self, stage: Synthesize, quality: Quality) -> SnapshotFacts:
+    def _snapshot(self, stage: Trained, quality: Quality) -> SnapshotFacts:
         assert stage.snapshot is not None
         return SnapshotFacts(
             name=stage.forger,
@@ -327,7 +332,7 @@ class _Collected:
             weights=weights,
         )
 
-    def _filmstrip(self, stage: Synthesize) -> list[tuple[float, Images]]:
+    def _filmstrip(self, stage: Trained) -> list[tuple[float, Images]]:
         """Return the first eight fixed latents at up to eight snapshots of the training, none after the forgeries."""
         folder = self.job.path(stage.generator)
         kimg = read_json(generator_folder(folder, stage.snapshot) / "generator.json")["kimg"]

@@ -17,6 +17,8 @@ from benchmarks.workflow.stages.evaluate import Evaluate
 from benchmarks.workflow.stages.explain import Explain
 from benchmarks.workflow.stages.external import External
 from benchmarks.workflow.stages.fit import Adopt, Fit
+from benchmarks.workflow.stages.forger import Forger, Trained
+from benchmarks.workflow.stages.halve import Halve, Reals
 from benchmarks.workflow.stages.perturb import Perturb
 from benchmarks.workflow.stages.prepare import Prepare
 from benchmarks.workflow.stages.quality import Quality, Reference
@@ -24,12 +26,12 @@ from benchmarks.workflow.stages.report import Report, report_program
 from benchmarks.workflow.stages.score import Part, Score
 from benchmarks.workflow.stages.synthesize import Synthesize
 from benchmarks.workflow.stages.train import Train
+from benchmarks.workflow.stages.translate import Translate
 from forge.core.compute import Compute
 from forge.core.execution import execution_of
 
 _S = TypeVar("_S", bound=Stage)
 
-Forger = Synthesize | Blend
 FEWEST_IMAGES = 20  # images of a FaceSet, at least
 
 
@@ -54,9 +56,13 @@ def plan(
     data = settings.data
     # Real faces have a seed of their own, so that repetitions with other seeds share them.
     prepare = Prepare(seed=data.seed, data=data, fingerprint=source_fingerprint)
+    # forgeries from real faces: their sources must not stand in the real class
+    sourced = any(generator.takes_faces for generator in settings.generators.values())
+    real: Reals = Halve(data=prepare) if sourced else prepare
     shared = _Shared(
         prepare=prepare,
-        reference=Reference(measured_by=_quality(settings), data=prepare),  # with seed 0: repetitions share it
+        real=real,
+        reference=Reference(measured_by=_quality(settings), data=real),
         external=_external(settings, external_fingerprints or {}),
         compute=compute or Compute(),
     )
@@ -69,10 +75,10 @@ def plan(
     forged = tuple(stage for each in repetitions for stage in each.forged.values())
     snapshots = tuple(stage for each in repetitions for stage in each.snapshots.values())
     # the generator and its snapshots share one training
-    trained = _unique(stage.generator for stage in forged if isinstance(stage, Synthesize))
+    trained = _unique(stage.generator for stage in forged if isinstance(stage, Trained))
     quality = tuple(stage for each in repetitions for stage in each.quality)
     detectors = [stage for each in repetitions for stage in each.detectors]
-    audit = Audit(data=prepare, forged=forged, external=sides)
+    audit = Audit(data=real, forged=forged, external=sides)
     scores = _unique(stage for stage in detectors if isinstance(stage, Score))
     # One evaluation over all repetitions: the variance between seeds needs them together.
     evaluate = Evaluate(
@@ -96,7 +102,7 @@ def plan(
         missing={},
         # part of the key: a page of an earlier version of the templates is never served from the store
         program=report_program(),
-        data=prepare,
+        data=real,
         evaluation=evaluate,
         reference=shared.reference,
         audit=audit,
@@ -111,7 +117,9 @@ def plan(
     )
     # all generators first: what they learned can be looked at while detectors are fitted
     makers = [stage for each in repetitions for stage in each.makers()]
-    return _unique([prepare, *sides, *makers, shared.reference, *_by_repetition(repetitions), audit, evaluate, report])
+    return _unique(
+        [prepare, real, *sides, *makers, shared.reference, *_by_repetition(repetitions), audit, evaluate, report]
+    )
 
 
 def _by_repetition(repetitions: list[_Repetition]) -> Iterator[Stage]:
@@ -162,13 +170,15 @@ class _Shared:
     """Stages and settings that the repetitions of a run share.
 
     Attributes:
-        prepare: real faces.
+        prepare: real faces, as generators learn from them.
+        real: the same for all else: halved where forgeries are made from real faces.
         reference: quality of held-out real faces.
         external: name of an external pair in cells -> its real and its forged side.
         compute: precision and threads.
     """
 
     prepare: Prepare
+    real: Reals
     reference: Reference
     external: Mapping[str, tuple[External, External]]
     compute: Compute
@@ -186,7 +196,7 @@ class _Repetition:
     """
 
     forged: dict[str, Forger]
-    snapshots: dict[str, Synthesize]
+    snapshots: dict[str, Trained]
     quality: list[Quality]
     detectors: list[Stage]
 
@@ -201,7 +211,7 @@ class _Repetition:
         forged = {name: _forger(settings, name, each, shared) for name, each in settings.generators.items()}
         snapshots = _snapshots(settings, forged)
         quality = [
-            Quality(measured_by=_quality(settings), data=shared.prepare, forged=stage, reference=shared.reference)
+            Quality(measured_by=_quality(settings), data=shared.real, forged=stage, reference=shared.reference)
             for stage in (*forged.values(), *snapshots.values())
         ]
         detectors = _Detectors(settings, shared, forged, snapshots).stages()
@@ -211,7 +221,7 @@ class _Repetition:
         """Yield trainings and forgeries."""
         # A snapshot's Synthesize names the same Train as its generator; `_unique` drops the second one.
         for stage in (*self.forged.values(), *self.snapshots.values()):
-            if isinstance(stage, Synthesize):
+            if isinstance(stage, Trained):
                 yield stage.generator
             yield stage
 
@@ -229,7 +239,7 @@ def _forger(settings: RunSettings, name: str, generator: GeneratorSettings, shar
             generator=generator.architecture,
             blending=values["network"],
             counts=counts,
-            data=shared.prepare,
+            data=shared.real,
         )
     train = Train(
         **common,
@@ -243,19 +253,22 @@ def _forger(settings: RunSettings, name: str, generator: GeneratorSettings, shar
         numerics=shared.compute.numerics(execution_of("generators", generator.architecture)),
         data=shared.prepare,
     )
+    if generator.translates:
+        made = {key: values[key] for key in ("weights", "snapshot")}
+        return Translate(**common, forger=name, generator=train, counts=counts, data=shared.real, **made)
     # how forgeries are drawn is no reason to train again
     drawn = {key: values[key] for key in ("mix", "truncation", "weights", "snapshot")}
     return Synthesize(**common, forger=name, generator=train, counts=counts, **drawn)
 
 
-def _snapshots(settings: RunSettings, forged: Mapping[str, Forger]) -> dict[str, Synthesize]:
+def _snapshots(settings: RunSettings, forged: Mapping[str, Forger]) -> dict[str, Trained]:
     """Return the stages that make the test forgeries of snapshots, of the same latents as those of the end."""
     count = max(settings.images.test, settings.quality.n)  # as many as their quality is measured on
-    stages = {}
+    stages: dict[str, Trained] = {}
     for name in settings.conditions.snapshots:
         last = forged[name]
-        assert isinstance(last, Synthesize)  # `validate` refuses snapshots of what is not trained
-        for label in snapshots_of(settings, name):  # `@24k` names a snapshot by thousands of images
+        assert isinstance(last, Trained)  # `validate` refuses snapshots of what is not trained
+        for label in snapshots_of(settings, name):
             kimg = GeneratorId.parse(label).kimg
             # The same seed: the latents of a snapshot's forgeries are those of the end, so that both show the same
             # draws.
@@ -277,7 +290,7 @@ class _Detectors:
     settings: RunSettings
     shared: _Shared
     forged: Mapping[str, Forger]
-    snapshots: Mapping[str, Synthesize]
+    snapshots: Mapping[str, Trained]
 
     def stages(self) -> list[Stage]:
         """Return the stages, each after what it needs."""
@@ -313,11 +326,11 @@ class _Detectors:
             return Adopt(**common, folder=request.detector, files=request.files, resolution=resolution)
         learned = () if request.needs == "nothing" else training.generators
         # a fixed scorer has no forgeries as inputs: its key is the same whatever the run forges
-        real: Prepare | Perturb = self.shared.prepare
+        real: Reals | Perturb = self.shared.real
         forged: dict[str, Forger | Perturb] = {generator: self.forged[generator] for generator in learned}
         # Both classes go through the same change: else the change itself would tell them apart.
         if training.perturbation != CLEAN:
-            real = Perturb(faces=self.shared.prepare, perturbation=training.perturbation)
+            real = Perturb(faces=self.shared.real, perturbation=training.perturbation)
             forged = {
                 generator: Perturb(faces=self.forged[generator], perturbation=training.perturbation)
                 for generator in learned
@@ -350,7 +363,7 @@ class _Detectors:
         counts = self.settings.images
         # Without forgeries of this run in its training, the threshold is fixed on `val` of all generators.
         elsewhere = not set(planned.train_set.generators) & set(self.forged)  # trained on nothing of this run
-        sets: dict[str, Prepare | Forger] = {"real": self.shared.prepare, **self.forged, **self.snapshots}
+        sets: dict[str, Reals | Forger] = {"real": self.shared.real, **self.forged, **self.snapshots}
         for name, faces in sets.items():
             parts: list[Part] = []
             # `val` for the threshold: reals, and the forgeries it was trained on. Those of a left-out generator would
@@ -383,7 +396,9 @@ def _changed_part(settings: RunSettings, perturbation: str) -> Part:
 def _last_trained(settings: RunSettings, training: TrainSet) -> str | None:
     """Return the generator of a training whose discriminator is used unless one is named: the last one of the run.
 
-    Blended forgeries have none. A left-out generator's discriminator would have seen what the test must not show.
+    Forgeries made from real faces have none that judges images alone. A left-out generator's discriminator would have
+    seen what the test must not show.
     """
-    trained = [name for name, each in settings.generators.items() if name in training.generators and not each.blends]
+    makers = settings.generators.items()
+    trained = [name for name, each in makers if name in training.generators and not each.takes_faces]
     return trained[-1] if trained else None

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from detect.training.settings import NetworkSettings
 from forge.core.compute import to_device
-from forge.faces.imaging import ops as batch
+from forge.faces.imaging import ops
 
 
 def augment(pixels: Tensor, generator: torch.Generator, settings: NetworkSettings) -> Tensor:
@@ -50,13 +50,13 @@ def augment(pixels: Tensor, generator: torch.Generator, settings: NetworkSetting
         return ends[0] + (ends[1] - ends[0]) * strength[row, chosen]
 
     # the order of an image's way: resized, blurred, noisy, compressed; JPEG last, as files are saved
-    some(0, settings.rescale, lambda old, at: batch.rescale(old, within(0, settings.rescale_range, at)))
-    some(1, settings.blur, lambda old, at: batch.blur(old, within(1, settings.blur_sigma, at)))
-    some(2, settings.noise, lambda old, at: batch.noise(old, within(2, settings.noise_sigma, at), keys[at]))
+    some(0, settings.rescale, lambda old, at: ops.rescale(old, within(0, settings.rescale_range, at)))
+    some(1, settings.blur, lambda old, at: ops.blur(old, within(1, settings.blur_sigma, at)))
+    some(2, settings.noise, lambda old, at: ops.noise(old, within(2, settings.noise_sigma, at), keys[at]))
     low, high = settings.jpeg_quality
     # quality + share of (high - low + 1), cut to whole numbers: each quality is equally likely; a share next to 1 is
     # clamped
-    some(3, settings.jpeg, lambda old, at: batch.jpeg(old, within(3, (low, high + 1), at).long().clamp(max=high)))
+    some(3, settings.jpeg, lambda old, at: ops.jpeg(old, within(3, (low, high + 1), at).long().clamp(max=high)))
     # the crop comes last: filters still see the pixels beyond its edges
     side = cropped(height, settings.crop), cropped(width, settings.crop)
     return random_crop(pixels, corner, side) if side != (height, width) else pixels

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from detect.data.perturb import Perturbation, Strength
-from forge.faces.imaging import ops as batch
+from forge.faces.imaging import ops
 
 
 class Jpeg(Perturbation):
@@ -21,7 +21,7 @@ class Jpeg(Perturbation):
 
     def change(self, images: Tensor) -> Tensor:
         """Compress and decode."""
-        return batch.jpeg(images, int(self.value or 0))
+        return ops.jpeg(images, int(self.value or 0))
 
 
 class Equalised(Perturbation):
@@ -33,7 +33,7 @@ class Equalised(Perturbation):
     def change(self, images: Tensor) -> Tensor:
         """Compress and decode."""
         # 75: the quality of the protocol's `equalised` column
-        return batch.jpeg(images, 75)
+        return ops.jpeg(images, 75)
 
 
 class Blur(Perturbation):
@@ -45,7 +45,7 @@ class Blur(Perturbation):
 
     def change(self, images: Tensor) -> Tensor:
         """Convolve with a Gaussian."""
-        return batch.blur(images, self.value or 0.0)
+        return ops.blur(images, self.value or 0.0)
 
 
 class Noise(Perturbation):
@@ -60,7 +60,7 @@ class Noise(Perturbation):
         digests = (blake2b(image.tobytes(), digest_size=8).digest() for image in images.numpy())
         # signed: the keys of the noise are int64
         keys = torch.tensor([int.from_bytes(digest, "little", signed=True) for digest in digests])
-        return batch.noise(images, self.value or 0.0, keys)
+        return ops.noise(images, self.value or 0.0, keys)
 
 
 class Crop(Perturbation):
@@ -72,7 +72,7 @@ class Crop(Perturbation):
     def change(self, images: Tensor) -> Tensor:
         """Cut and enlarge."""
         # percent of the side to a share of it
-        return batch.crop(images, (self.value or 0.0) / 100)
+        return ops.crop(images, (self.value or 0.0) / 100)
 
 
 class Half(Perturbation):
@@ -83,7 +83,7 @@ class Half(Perturbation):
 
     def change(self, images: Tensor) -> Tensor:
         """Reduce and enlarge."""
-        return batch.rescale(images, self.share)
+        return ops.rescale(images, self.share)
 
 
 class Quarter(Half):
@@ -103,7 +103,7 @@ class Brighter(Perturbation):
     def change(self, images: Tensor) -> Tensor:
         """Multiply values by `brightness`, and their distance from the image's mean by `contrast`."""
         # values beyond 255 are clipped
-        return batch.adjust(images, brightness=self.brightness, contrast=self.contrast)
+        return ops.adjust(images, brightness=self.brightness, contrast=self.contrast)
 
 
 class Darker(Brighter):

@@ -12,9 +12,8 @@ from torch import Tensor
 
 from detect.classifiers.base import Classifier
 from detect.classifiers.bayes import TableClassifier
-from detect.classifiers.linear import LinearClassifier
 from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, FitSummary, Scores
-from detect.detectors.feature_based import FeatureDetector, FeatureSettings, LinearSettings
+from detect.detectors.feature_based import FeatureDetector, FeatureSettings, RegressionDetector, RegressionSettings
 from detect.features.cues import trivial_cues
 from detect.features.jpeg import QUALITIES, visible_quality
 from detect.features.matrix import Scaling
@@ -65,13 +64,13 @@ class Random(Detector[DetectorSettings]):
         return detector
 
 
-class TrivialCuesSettings(LinearSettings):
+class TrivialCuesSettings(RegressionSettings):
     """Settings of the regression on trivial cues."""
 
     l2: float = Field(1e-4, ge=0, description="weight of the squared norm of the coefficients beside the mean log loss")
 
 
-class TrivialCues(FeatureDetector[TrivialCuesSettings]):
+class TrivialCues(RegressionDetector[TrivialCuesSettings]):
     """Logistic regression on mean colour, contrast and sharpness: the floor that a detector must beat."""
 
     family = "trivial-cues"
@@ -80,13 +79,6 @@ class TrivialCues(FeatureDetector[TrivialCuesSettings]):
     def features(self, pixels: Tensor) -> Tensor:
         """Return the mean and standard deviation of each channel, log variance of the Laplacian, [N, 7]."""
         return trivial_cues(pixels)
-
-    def classifier(self) -> Classifier:
-        """Logistic regression."""
-        settings = self.settings
-        return LinearClassifier(
-            "logistic", l2=settings.l2, max_iterations=settings.max_iterations, tolerance=settings.tolerance
-        )
 
 
 class Metadata(FeatureDetector[FeatureSettings]):

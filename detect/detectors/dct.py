@@ -7,19 +7,17 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from detect.classifiers.base import Classifier
-from detect.classifiers.linear import LinearClassifier
-from detect.detectors.feature_based import FeatureDetector, LinearSettings
+from detect.detectors.feature_based import RegressionDetector, RegressionSettings
 from detect.features.dct import log_dct
 
 
-class LogDctSettings(LinearSettings):
+class LogDctSettings(RegressionSettings):
     """Settings of the log-DCT detector."""
 
     l2: float = Field(0.01, ge=0, description="weight of the squared norm of the coefficients beside the mean log loss")
 
 
-class LogDct(FeatureDetector[LogDctSettings]):
+class LogDct(RegressionDetector[LogDctSettings]):
     """Log-DCT coefficients, z-scored by the training images, into logistic regression with an L2 penalty."""
 
     family = "dct"
@@ -29,13 +27,6 @@ class LogDct(FeatureDetector[LogDctSettings]):
     def features(self, pixels: Tensor) -> Tensor:
         """Return log-DCT coefficients, [N, 3 H W]."""
         return log_dct(pixels)
-
-    def classifier(self) -> Classifier:
-        """Logistic regression."""
-        settings = self.settings
-        return LinearClassifier(
-            "logistic", l2=settings.l2, max_iterations=settings.max_iterations, tolerance=settings.tolerance
-        )
 
     @property
     def coefficients(self) -> NDArray[np.float64]:

@@ -86,7 +86,7 @@ class DctCnn(NetworkDetector[DctCnnSettings]):
     def build(self, *, blank: bool = False) -> nn.Module:
         """Make the network, in a fit with the mean and deviation of its training images."""
         # without a fit (a load) the buffers come from the file
-        network = DctCnnNetwork(self.settings.input_size or self.resolution)
+        network = DctCnnNetwork(self.side)
         if self._moments is not None:
             network.mean.copy_(self._moments[0])
             network.std.copy_(self._moments[1])

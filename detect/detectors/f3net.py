@@ -221,5 +221,5 @@ class F3Net(TimmDetector[F3NetSettings]):
 
     def build(self, *, blank: bool = False) -> nn.Module:
         """Make the network and give both Xceptions the weights that `weights` asks for."""
-        size = self.settings.input_size or self.resolution
+        size = self.side
         return F3Network(size, middle=self.settings.middle, weights="scratch" if blank else self.settings.weights)

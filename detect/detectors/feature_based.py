@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 from detect.classifiers.base import Classifier
+from detect.classifiers.linear import LinearClassifier
 from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, FitSummary, Scores
 from detect.features.matrix import FeatureMatrix, Scaling
 from detect.training.calibration import validation_auc
@@ -41,7 +42,16 @@ class LinearSettings(FeatureSettings):
     tolerance: float = Field(1e-4, gt=0, description="largest absolute gradient at which it stops")
 
 
+class RegressionSettings(LinearSettings):
+    """Settings of detectors with logistic regression."""
+
+    l2: float = Field(
+        0.001, ge=0, description="weight of the squared norm of the coefficients beside the mean log loss"
+    )
+
+
 F = TypeVar("F", bound=FeatureSettings)
+R = TypeVar("R", bound=RegressionSettings)
 
 
 class FeatureDetector(Detector[F]):
@@ -155,3 +165,14 @@ class FeatureDetector(Detector[F]):
         if self.fitted is None:
             raise InputError(f"{self.family} has not been fitted or loaded")
         return self.fitted
+
+
+class RegressionDetector(FeatureDetector[R]):
+    """Logistic regression with an L2 penalty on a feature vector per image; a subclass gives `features`."""
+
+    def classifier(self) -> Classifier:
+        """Make an unfitted logistic regression."""
+        settings = self.settings
+        return LinearClassifier(
+            "logistic", l2=settings.l2, max_iterations=settings.max_iterations, tolerance=settings.tolerance
+        )

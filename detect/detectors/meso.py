@@ -156,11 +156,6 @@ class Meso(NetworkDetector[MesoSettings]):
     mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     any_size = False  # the first dense layer is made for one
 
-    @property
-    def side(self) -> int:
-        """Height and width of the network's input in pixels."""
-        return self.settings.input_size or self.resolution
-
     @abstractmethod
     def build(self, *, blank: bool = False) -> MesoNetwork:
         """Make the network."""

@@ -69,6 +69,11 @@ class NetworkDetector(Detector[N]):
     def recall(self, directory: Path) -> None:
         """Read what `build` needs to know beside the settings; a subclass that needs it stores it in `save`."""
 
+    @property
+    def side(self) -> int:
+        """Height and width of the network's input in pixels."""
+        return self.settings.input_size or self.resolution
+
     def prepare(self, pixels: Tensor) -> Tensor:
         """Turn uint8 [N, H, W, 3] into the network's input: float32 [N, 3, h, w], resized if asked, normalised."""
         inputs = pixels.permute(0, 3, 1, 2).float()  # keeps the memory order, which is channels_last
@@ -105,8 +110,7 @@ class NetworkDetector(Detector[N]):
 
     def part(self, device: torch.device) -> int:
         """Return images to put through the network at a time in scoring on a device."""
-        side = self.settings.input_size or self.resolution
-        return max(LEAST_PART, PART_PIXELS[device.type] // side**2)
+        return max(LEAST_PART, PART_PIXELS[device.type] // self.side**2)
 
     def predict(self, network: nn.Module, images: Images, compute: Compute, precision: Precision, part: int) -> Scores:
         """Logits of images without gradients, float64 [n].

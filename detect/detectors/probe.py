@@ -10,10 +10,8 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from detect.classifiers.base import Classifier
-from detect.classifiers.linear import LinearClassifier
 from detect.detectors.base import FitContext, FitData, FitSummary
-from detect.detectors.feature_based import FeatureDetector, LinearSettings
+from detect.detectors.feature_based import RegressionDetector, RegressionSettings
 from detect.layers.backbones import Backbone, make_backbone
 from detect.weights import load_weights, read_tensors, write_tensors
 from forge.core.errors import InputError, UnknownNameError, quoted
@@ -23,15 +21,12 @@ BACKBONE_FILE = "backbone.safetensors"
 EMBEDDED = 32  # images embedded at a time: a large backbone at 224 px needs much memory for each
 
 
-class ProbeSettings(LinearSettings):
+class ProbeSettings(RegressionSettings):
     """Settings of a linear probe."""
 
     weights: str = Field(
         "hub",
         description="of the backbone: hub (published ones, cached or downloaded), a .safetensors file, or random",
-    )
-    l2: float = Field(
-        0.001, ge=0, description="weight of the squared norm of the coefficients beside the mean log loss"
     )
     input_size: int | None = Field(
         None, ge=16, le=1024, description="pixels fed to the backbone; null: what its weights were trained with"
@@ -48,7 +43,7 @@ class ProbeSettings(LinearSettings):
 P = TypeVar("P", bound=ProbeSettings)
 
 
-class Probe(FeatureDetector[P]):
+class Probe(RegressionDetector[P]):
     """Logistic regression on the embedding of a frozen, pretrained network; `probe:NAME` names it."""
 
     family = "probe"
@@ -82,13 +77,6 @@ class Probe(FeatureDetector[P]):
         self.backbone.network.to(pixels.device)
         # a clone: embeddings are made in inference mode, and features are scaled in place afterwards
         return torch.cat([self.backbone.embed(part) for part in torch.split(pixels, EMBEDDED)]).clone()
-
-    def classifier(self) -> Classifier:
-        """Logistic regression."""
-        settings = self.settings
-        return LinearClassifier(
-            "logistic", l2=settings.l2, max_iterations=settings.max_iterations, tolerance=settings.tolerance
-        )
 
     def save(self, directory: Path) -> None:
         """Write the regression and the backbone, so that the detector needs no other file."""

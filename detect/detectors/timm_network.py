@@ -64,7 +64,7 @@ class TimmDetector(NetworkDetector[T]):
         configuration = timm.get_pretrained_cfg(self.timm_name)
         # networks with learned positions are made for one size, all others take any
         size: dict[str, Any] = (
-            {"img_size": self._side} if configuration is not None and configuration.fixed_input_size else {}
+            {"img_size": self.side} if configuration is not None and configuration.fixed_input_size else {}
         )
         network: nn.Module
         try:
@@ -112,16 +112,12 @@ class TimmDetector(NetworkDetector[T]):
             start["start_sha256"] = digest_file(Path(self.settings.weights).expanduser())
         return FitSummary(summary.history, start | summary.facts)
 
-    @property
-    def _side(self) -> int:
-        return self.settings.input_size or self.resolution
-
     def _try(self, network: nn.Module) -> None:
         """Run one black image, so that a network for larger images fails before the work and in a sentence."""
         try:
             # in evaluation mode: statistics of batch norms must not take in a black image
             with torch.no_grad():
-                self.logits(network.eval(), torch.zeros(1, 3, self._side, self._side))
+                self.logits(network.eval(), torch.zeros(1, 3, self.side, self.side))
         except (AssertionError, ValueError, RuntimeError, IndexError, ZeroDivisionError) as error:
             raise self._unsuitable(error) from error
         network.train()
@@ -133,7 +129,7 @@ class TimmDetector(NetworkDetector[T]):
         example = f", e.g. its own {configuration.input_size[-1]}" if configuration is not None else ""
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         return InputError(
-            f"timm network {self.timm_name} cannot take {self._side} px images: {reason}; set input_size to one that "
+            f"timm network {self.timm_name} cannot take {self.side} px images: {reason}; set input_size to one that "
             f"it can{example}"
         )
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from forge.blending.mask import Floats, find_landmarks
 from forge.blending.self_blended import Blended, SelfBlended, blend
@@ -17,6 +16,7 @@ from forge.core.errors import InputError, quoted
 from forge.core.progress import OnProgress, ProgressEvent
 from forge.faces.faceset import FaceSet, Indices
 from forge.faces.forgeries import Forged, SourcePart, Sources, Synthesis, write_forgeries
+from forge.faces.halves import source_view
 
 NAME = "self-blended"
 BLOCK = 32  # images at once; nothing depends on it
@@ -46,9 +46,9 @@ def blend_set(
 ) -> FaceSet:
     """Write self-blended forgeries of a set's faces, split by split from the real images of the same split.
 
-    Faces are taken in random order, each once before any is taken again; a face taken again is blended otherwise. More
-    images asked for begin with the same ones. Computed on the CPU in NumPy, so that the set's digest does not depend
-    on a device.
+    Of a halved set (`forge.faces.halves`) they are made from the images that are sources. Faces are taken in random
+    order, each once before any is taken again; a face taken again is blended otherwise. More images asked for begin
+    with the same ones. Computed on the CPU in NumPy, so that the set's digest does not depend on a device.
 
     Args:
         real: the real faces.
@@ -77,10 +77,8 @@ def blend_set(
         raise InputError(
             f"label column {quoted(clash[0])} of {real.path} has the name of a column of blends; rename it"
         )
-    schema = pq.read_schema(real.path / "table.parquet")
-    labels = {name: str(schema.field(name).type) for name in card.attributes}
     making = Making(
-        origin=Sources({split: real.view(split) for split in counts}, counts, seed, labels),
+        origin=Sources({split: source_view(real, split) for split in counts}, counts, seed, real.label_types),
         settings=settings or SelfBlended(),
         resolution=card.resolution,
         source={"name": card.name, "digest": card.digest, "licence": card.licence},

@@ -7,7 +7,7 @@ from pathlib import Path
 from pandas.api.types import is_numeric_dtype
 from PIL import Image
 
-from forge.core import provenance as marks
+from forge.core import provenance
 from forge.core.files import csv_cell, publishing
 from forge.core.progress import OnProgress, ProgressEvent, silent
 from forge.faces.faceset import FaceSet, FaceView
@@ -41,7 +41,7 @@ def export(faces: FaceSet, out: Path, *, split: str | None = None, on_progress: 
     rows = view.rows.reset_index(drop=True)
     # position in the whole set, so that files of a split keep their names in an export of all
     names = [f"{part}/{number:07d}.png" for part, number in zip(rows["split"], view.index, strict=True)]
-    mark = marks.options("PNG", source_of(faces))
+    mark = provenance.options("PNG", source_of(faces))
     with publishing(out) as folder:
         for part in sorted(set(rows["split"])):
             (folder / part).mkdir()

@@ -199,6 +199,16 @@ class FaceSet:
         return table
 
     @functools.cached_property
+    def schema(self) -> pa.Schema:
+        """Columns of the table with their Arrow types."""
+        return pq.read_schema(self.path / "table.parquet")
+
+    @property
+    def label_types(self) -> dict[str, str]:
+        """Label columns and their Arrow types, as `FaceSetWriter` takes them."""
+        return {name: str(self.schema.field(name).type) for name in self.card.attributes}
+
+    @functools.cached_property
     def _splits(self) -> NDArray[np.str_]:
         column = pq.read_table(self.path / "table.parquet", columns=["split"], memory_map=True)
         return np.asarray(column["split"].to_numpy(), dtype=str)

@@ -15,16 +15,15 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, relu
 
-from forge.generators.base import Architecture, NetworkSettings
+from forge.generators.base import NormalArchitecture, NormalSettings
 from forge.generators.layers import ConditionalBatchNorm, Projection, spectral
 
 Upsampler = Literal["transposed", "nearest", "bilinear", "pixelshuffle"]
 
 
-class DCGANSettings(NetworkSettings):
+class DCGANSettings(NormalSettings):
     """Settings of DCGAN; the defaults are the paper's."""
 
-    latent: int = Field(100, ge=1, description="length of the latent vector")
     generator_width: int = Field(64, ge=1, description="channels before the last generator layer (ngf)")
     discriminator_width: int = Field(64, ge=1, description="channels after the first discriminator layer (ndf)")
     discriminator_norm: Literal["batch", "none", "spectral"] = Field(
@@ -129,7 +128,7 @@ class Discriminator(nn.Module):
         return logits + cast(Tensor, self.projection(features.mean(dim=(2, 3)), labels))
 
 
-class DCGAN(Architecture):
+class DCGAN(NormalArchitecture):
     """The deep convolutional GAN of 2015."""
 
     family = "conv-gan"
@@ -147,7 +146,3 @@ class DCGAN(Architecture):
         """Return a fresh discriminator."""
         chosen = self.settings
         return Discriminator(chosen.discriminator_width, chosen.discriminator_norm, self.resolution, self.classes)
-
-    def latents(self, count: int, device: torch.device) -> Tensor:
-        """Return standard normal latents [count, latent]."""
-        return torch.randn(count, self.settings.latent, device=device)

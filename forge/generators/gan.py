@@ -5,18 +5,16 @@ from __future__ import annotations
 import itertools
 from typing import cast
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from forge.generators.base import Architecture, NetworkSettings
+from forge.generators.base import NormalArchitecture, NormalSettings
 from forge.generators.layers import spectral
 
 
-class GANSettings(NetworkSettings):
+class GANSettings(NormalSettings):
     """Settings of the fully connected GAN; the defaults are the textbook's 100-128-784 and 784-128-1 in one colour."""
 
-    latent: int = Field(100, ge=1, description="length of the latent vector")
     generator_widths: tuple[int, ...] = Field((128,), min_length=1, description="hidden layers of the generator")
     discriminator_widths: tuple[int, ...] = Field((128,), min_length=1, description="hidden layers of D")
     grey: bool = Field(True, description="one image channel, e.g. of digits; else three")
@@ -77,7 +75,7 @@ class Discriminator(nn.Module):
         return cast(Tensor, self.layers[-1](self.features(images)[-1])).flatten()
 
 
-class GAN(Architecture):
+class GAN(NormalArchitecture):
     """The fully connected GAN of 2014."""
 
     family = "dense-gan"
@@ -93,7 +91,3 @@ class GAN(Architecture):
     def discriminator(self) -> nn.Module:
         """Return a fresh discriminator."""
         return Discriminator(self.settings, self.resolution)
-
-    def latents(self, count: int, device: torch.device) -> Tensor:
-        """Return standard normal latents [count, latent]."""
-        return torch.randn(count, self.settings.latent, device=device)

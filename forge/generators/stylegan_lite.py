@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from forge.generators.base import Architecture, NetworkSettings
+from forge.generators.base import NormalArchitecture, NormalSettings
 from forge.generators.layers import (
     Downsample,
     EqualConv,
@@ -32,7 +32,7 @@ GAIN = math.sqrt(2)  # of a leaky ReLU
 NOISE_RATE = 0.1  # noise grows this much slower than weights: else speckle hides the faces for the first 40 k images
 
 
-class StyleGANSettings(NetworkSettings):
+class StyleGANSettings(NormalSettings):
     """Settings of StyleGAN-lite; the defaults are StyleGAN2's at a quarter of its channels."""
 
     latent: int = Field(128, ge=1, description="length of the latent vector z")
@@ -305,7 +305,7 @@ class Discriminator(nn.Module):
         return logits if self.projection is None or labels is None else logits + self.projection(features, labels)
 
 
-class StyleGANLite(Architecture):
+class StyleGANLite(NormalArchitecture):
     """A StyleGAN2 that trains in minutes and needs no compiler."""
 
     family = "style-gan"
@@ -326,7 +326,3 @@ class StyleGANLite(Architecture):
     def discriminator(self) -> nn.Module:
         """Return a fresh discriminator."""
         return Discriminator(self.settings, self.resolution, self.classes)
-
-    def latents(self, count: int, device: torch.device) -> Tensor:
-        """Return standard normal latents [count, latent]."""
-        return torch.randn(count, self.settings.latent, device=device)

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from forge.core import provenance as marks
+from forge.core import provenance
 from forge.core.compute import derive_seed
 from forge.core.errors import InputError
 from forge.faces.faceset import FaceSet, Images
@@ -277,7 +277,7 @@ def write_pictures(
         filmstrip.png where sample grids of its training were kept, nearest.png where `training_neighbours` was given.
     """
     card = painter.trained.card
-    source = marks.origin(card.name, card.weights_sha256)
+    source = provenance.origin(card.name, card.weights_sha256)
     photos = (
         f"Upper row: {source} The lower row shows real faces under the licence: {training_neighbours.licence}"
         if training_neighbours

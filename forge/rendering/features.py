@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forge.rendering import surface as chart
+from forge.rendering import surface
 from forge.rendering.canvas import Canvas, bump, clip, colour, ramp
 from forge.rendering.noise import Array, window
 from forge.rendering.person import Person
@@ -37,7 +37,7 @@ def eyes(person: Person, mood: Expression, canvas: Canvas) -> None:
     A head is symmetric, so lids are worked out for the eye on the right of the picture and mirrored; irises are not.
     """
     cx, cy, half = person.eye_distance, person.eye_height, person.eye_size
-    right = chart.box(cx - 0.27, cx + 0.30, cy - 0.20, cy + 0.22)
+    right = surface.box(cx - 0.27, cx + 0.30, cy - 0.20, cy + 0.22)
     out, y = canvas.x[right] - cx, canvas.y[right] - cy  # out: towards the temple
     y = y - np.float32(person.eye_tilt) * out
     lids = person.eye_open * mood.lids * (1 - 0.22 * mood.smile)  # eyes narrow in a smile
@@ -61,7 +61,7 @@ def eyes(person: Person, mood: Expression, canvas: Canvas) -> None:
     low *= 0.30 + 0.3 * person.liner
     bulge = 0.045 * bump(out, y, 0, 0.005, 0.085, 0.065) - 0.010 * crease
     red, brown = 0.10 * bump(out, y, 0, 0, half, 0.07), 0.035 * bump(out, y, 0, 0.05, half, 0.04)
-    for side, at in ((1, right), (-1, chart.mirrored(right))):
+    for side, at in ((1, right), (-1, surface.mirrored(right))):
         # writing through a flipped view keeps one set of formulas for both eyes
         turned = (slice(None), slice(None, None, side))
         canvas.radius[at] += bulge[turned]
@@ -78,9 +78,9 @@ def eyes(person: Person, mood: Expression, canvas: Canvas) -> None:
 def _iris(person: Person, mood: Expression, canvas: Canvas, side: int, opening: Array, shade: Array) -> None:
     """Iris, pupil and the light's reflection; `opening` and `shade` belong to the rectangle of `eyes`."""
     cx, cy = side * person.eye_distance, person.eye_height
-    whole = chart.box(person.eye_distance - 0.27, person.eye_distance + 0.30, cy - 0.20, cy + 0.22)
-    whole = whole if side > 0 else chart.mirrored(whole)
-    at = chart.box(cx - 0.12, cx + 0.12, cy - 0.09, cy + 0.09)
+    whole = surface.box(person.eye_distance - 0.27, person.eye_distance + 0.30, cy - 0.20, cy + 0.22)
+    whole = whole if side > 0 else surface.mirrored(whole)
+    at = surface.box(cx - 0.12, cx + 0.12, cy - 0.09, cy + 0.09)
     cut = tuple(slice(a.start - w.start, a.stop - w.start) for a, w in zip(at, whole, strict=True))
     opening, shade = opening[cut], shade[cut]
     # from the pupil, which gaze moves
@@ -102,7 +102,7 @@ def brows(person: Person, mood: Expression, canvas: Canvas, rng: np.random.Gener
     shade = np.asarray(person.hair_rgb) * (0.55 if grey else 0.62) * np.asarray((1.0, 0.92, 0.88))
     shade = np.minimum(shade, (0.11, 0.07, 0.045)) if not grey else shade * 0.6
     cx, cy = person.eye_distance - 0.015, -0.018 + person.brow_height + mood.brows
-    right = chart.box(cx - 0.26, cx + 0.26, cy - 0.12, cy + 0.15)
+    right = surface.box(cx - 0.26, cx + 0.26, cy - 0.12, cy + 0.15)
     out, y = canvas.x[right] - np.float32(cx), canvas.y[right] - np.float32(cy)
     t = clip((out + 0.185) / 0.385, 0, 1)  # 0 at the inner end, 1 at the outer one
     arch = person.brow_arch * np.sin(np.pi * t ** np.float32(1.25)) * 1.2 + 0.02 * (t - 0.4)
@@ -111,7 +111,7 @@ def brows(person: Person, mood: Expression, canvas: Canvas, rng: np.random.Gener
     body = np.exp(-np.square(np.square((y - arch) / thick))) * ramp(out, -0.215, -0.15) * ramp(out, 0.225, 0.10)
     hairs = window("bristle", rng, *out.shape) + 0.5 * window("pores", rng, *out.shape)
     alpha = clip(body * (0.74 + 0.30 * hairs), 0, 0.94)
-    for side, at in ((1, right), (-1, chart.mirrored(right))):
+    for side, at in ((1, right), (-1, surface.mirrored(right))):
         canvas.paint(at, alpha[:, ::side], colour(shade))
         canvas.radius[at] += (0.008 * body)[:, ::side]
         canvas.gloss[at] *= (1 - 0.7 * body)[:, ::side]
@@ -122,7 +122,7 @@ def mouth(person: Person, mood: Expression, canvas: Canvas) -> None:
     smile = mood.smile
     half = person.mouth_width * (1 + 0.20 * smile)  # a smile widens the mouth
     level = -0.755 + person.mouth_height
-    at = chart.box(-0.70, 0.70, level - 0.30, level + 0.60)  # from there up to the cheeks, where folds lie
+    at = surface.box(-0.70, 0.70, level - 0.30, level + 0.60)
     x, y = canvas.x[at], canvas.y[at] - level
     ax = np.abs(x)
     canvas.radius[at] += 0.050 * smile * bump(ax, y, 0.35, 0.30, 0.11, 0.085)
@@ -132,7 +132,7 @@ def mouth(person: Person, mood: Expression, canvas: Canvas) -> None:
     strength = 0.18 + 0.55 * smile + 0.55 * person.age
     canvas.radius[at] -= 0.008 * strength * fold
     canvas.cavity[at] *= 1 - 0.14 * strength * fold
-    at = chart.box(-0.42, 0.42, level - 0.2, level + 0.2)
+    at = surface.box(-0.42, 0.42, level - 0.2, level + 0.2)
     x, y = canvas.x[at], canvas.y[at] - level
     t2 = np.square(x / half)  # squared place across the mouth, 1 at the corners
     along = np.maximum(1 - t2, 0)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from forge.rendering import surface as chart
+from forge.rendering import surface
 from forge.rendering.canvas import Canvas, colour, ramp
 from forge.rendering.noise import Array
 from forge.rendering.person import Person
@@ -29,7 +29,7 @@ def _lens(person: Person, x: Array, y: Array) -> Array:
 
 def cast_shadow(person: Person, canvas: Canvas) -> None:
     """The rims' soft shadow on cheeks and nose."""
-    at = chart.box(-0.62, 0.62, -0.5, 0.12)
+    at = surface.box(-0.62, 0.62, -0.5, 0.12)
     distance = _lens(person, canvas.x[at] * 1.03, canvas.y[at] + 0.03)
     canvas.cavity[at] *= 1 - 0.30 * np.exp(-np.square(distance / (0.022 + person.frame_thickness)))
     if person.glasses == "sun":

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
-from forge.rendering import surface as chart
+from forge.rendering import surface
 from forge.rendering.canvas import Canvas, bump, colour, ramp
 from forge.rendering.noise import TILE, Array, tile, window
 from forge.rendering.person import Person
@@ -97,8 +97,8 @@ _STYLES = {
 def _combed(name: str, rng: np.random.Generator, shear: Array, stretch: float = 1.0) -> Array:
     """Return a tile read along strands that lean by `shear` columns, [ROWS, COLS]."""
     top, left = rng.integers(0, TILE, 2)
-    rows = (np.arange(chart.ROWS) * stretch).astype(np.int64) + top
-    cols = (np.arange(chart.COLS)[None, :] + shear).astype(np.int64) + left
+    rows = (np.arange(surface.ROWS) * stretch).astype(np.int64) + top
+    cols = (np.arange(surface.COLS)[None, :] + shear).astype(np.int64) + left
     combed: Array = tile(name)[rows[:, None] % TILE, cols % TILE]
     return combed
 
@@ -108,7 +108,7 @@ def scalp_hair(person: Person, canvas: Canvas, rng: np.random.Generator) -> None
     if person.style == "bald":
         return
     style = _STYLES[person.style]
-    ax = chart.axes()
+    ax = surface.axes()
     V = ax.V[:, None]
     # a ragged parting line: the hairline is not symmetric where hair is swept to one side
     sweep = style.sweep * math.copysign(1, person.parting)
@@ -123,15 +123,15 @@ def scalp_hair(person: Person, canvas: Canvas, rng: np.random.Generator) -> None
     distance = ((V - edge) / np.sqrt(1 + np.square(slope))).astype(np.float32)
     if style.ends > -2:
         distance = np.minimum(distance, V - np.float32(style.ends) + 0.02 * np.cos(3 * ax.azimuth))
-    rows = np.arange(chart.ROWS, dtype=np.float32)[:, None]
+    rows = np.arange(surface.ROWS, dtype=np.float32)[:, None]
     # how far strands wave from side to side, in columns
     wave = (5 * style.curl + 3.0 * person.waviness * (style.side > 0.05)) * np.sin(rows / 11 + 3 * np.cos(ax.azimuth))
     lean = rows * (0.55 * sweep * np.exp(-np.square(ax.azimuth / 1.2)))[None, :] + wave
     strand, lock = _combed("strand", rng, lean), _combed("lock", rng, lean)
     if style.curl:
-        curl = window("curl", rng, chart.ROWS, chart.COLS)
+        curl = window("curl", rng, surface.ROWS, surface.COLS)
         strand = strand + style.curl * (1.1 * curl - 0.6 * strand)
-        lock = lock + style.curl * (0.5 * window("blotch", rng, chart.ROWS, chart.COLS) + 0.6 * curl - 0.4 * lock)
+        lock = lock + style.curl * (0.5 * window("blotch", rng, surface.ROWS, surface.COLS) + 0.6 * curl - 0.4 * lock)
     # strands meet at the crown, where their noise would stand up as spikes
     lock = lock * (1 - 0.8 * ramp(V, 0.7, 1.1))
     # the silhouette stays smooth; only where hair ends on skin do strands fray
@@ -184,8 +184,8 @@ def beard(person: Person, canvas: Canvas, rng: np.random.Generator) -> None:
     """Stubble, a moustache or a full beard on the lower face."""
     if person.beard == "none":
         return
-    ax = chart.axes()
-    at = chart.box(-0.75, 0.75, -1.5, -0.2)
+    ax = surface.axes()
+    at = surface.box(-0.75, 0.75, -1.5, -0.2)
     x, y = canvas.x[at], canvas.y[at]
     a = np.abs(ax.azimuth[at[1]])[None, :]
     level = -0.755 + person.mouth_height  # V of the line between the lips

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from forge.rendering import surface as chart
+from forge.rendering import surface
 from forge.rendering.canvas import Canvas, bump, ramp
 from forge.rendering.noise import Array, window
 from forge.rendering.person import Person
@@ -13,7 +13,7 @@ SQUARENESS = 2.3  # exponent of the head's horizontal cross-section; 2 would be 
 
 def _profile(knots: list[tuple[float, float]]) -> Array:
     """Return a smooth curve of V through about the given (V, value) knots, as [ROWS, 1]."""
-    V = chart.axes().V
+    V = surface.axes().V
     points = sorted(knots)
     # knots in ascending V, as np.interp needs them
     values = np.interp(V, [k[0] for k in points], [k[1] for k in points])
@@ -23,7 +23,7 @@ def _profile(knots: list[tuple[float, float]]) -> Array:
 
 def _skull(person: Person) -> Array:
     """Radius of skull, jaw and neck without any facial relief."""
-    ax = chart.axes()
+    ax = surface.axes()
     w, jaw, d = person.width, person.width * person.jaw, person.depth
     chin = -1.10 - person.chin_length
     cheek = 0.006 * person.flesh
@@ -75,10 +75,10 @@ def _skull(person: Person) -> Array:
 
 
 def _ears(person: Person, canvas: Canvas) -> None:
-    ax = chart.axes()
+    ax = surface.axes()
     size = 0.03 if person.ears_covered else 0.115 * person.ear
     for side in (-1, 1):
-        cols = slice(0, chart.COLS // 2) if side < 0 else slice(chart.COLS // 2, chart.COLS)
+        cols = slice(0, surface.COLS // 2) if side < 0 else slice(surface.COLS // 2, surface.COLS)
         rows = slice(*(int(np.searchsorted(-ax.V, -v)) for v in (0.12, -0.52)))
         at = (rows, cols)
         a = side * ax.azimuth[cols][None, :]
@@ -94,7 +94,7 @@ def _ears(person: Person, canvas: Canvas) -> None:
 
 def _face_relief(person: Person, canvas: Canvas) -> None:
     """Brow ridge, sockets, cheekbones, temples, chin: everything but nose, eyes and mouth."""
-    at = chart.box(-0.6, 0.6, -1.3, 0.5)
+    at = surface.box(-0.6, 0.6, -1.3, 0.5)
     x, y = np.abs(canvas.x[at]), canvas.y[at]
     relief = -0.050 * bump(x, y, person.eye_distance - 0.01, person.eye_height - 0.005, 0.135, 0.085)
     relief -= 0.035 * bump(x, y, 0.13, person.eye_height + 0.0, 0.06, 0.10)
@@ -111,7 +111,7 @@ def _face_relief(person: Person, canvas: Canvas) -> None:
 
 
 def _nose(person: Person, canvas: Canvas) -> None:
-    at = chart.box(-0.36, 0.36, -0.72, 0.06)
+    at = surface.box(-0.36, 0.36, -0.72, 0.06)
     x, y = canvas.x[at], canvas.y[at]
     ax = np.abs(x)
     base = -0.545 * person.nose_length
@@ -141,7 +141,7 @@ def _wrinkles(person: Person, canvas: Canvas, rng: np.random.Generator) -> None:
     age = person.age
     if age < 0.12:
         return
-    at = chart.box(-0.5, 0.5, 0.05, 0.5)
+    at = surface.box(-0.5, 0.5, 0.05, 0.5)
     x, y = canvas.x[at], canvas.y[at]
     lines = np.zeros_like(x)
     for k in range(int(rng.integers(2, 5))):
@@ -150,7 +150,7 @@ def _wrinkles(person: Person, canvas: Canvas, rng: np.random.Generator) -> None:
         lines += rng.uniform(0.5, 1) * np.exp(-np.square((y - curve) / 0.014)) * ramp(np.abs(x), 0.42, 0.2)
     canvas.radius[at] -= 0.007 * age * lines
     canvas.cavity[at] *= 1 - 0.22 * age * np.minimum(lines, 1)
-    at = chart.box(-0.62, 0.62, -0.45, 0.0)
+    at = surface.box(-0.62, 0.62, -0.45, 0.0)
     x, y = np.abs(canvas.x[at]), canvas.y[at]
     out = x - person.eye_distance - person.eye_size
     # fans of lines from the corner of the eye outwards
@@ -171,7 +171,7 @@ def _pigments(person: Person, canvas: Canvas, rng: np.random.Generator) -> None:
     canvas.blood += 0.26 + 0.18 * person.redness + 0.035 * blotch + 0.03 * cloud + 0.014 * pores
     canvas.gloss += 0.42 + 0.06 * pores
     canvas.radius += (0.0007 + 0.0012 * person.age) * pores + 0.0013 * person.age * blotch
-    at = chart.box(-0.62, 0.62, -1.2, 0.55)
+    at = surface.box(-0.62, 0.62, -1.2, 0.55)
     x, y = np.abs(canvas.x[at]), canvas.y[at]
     canvas.blood[at] += (0.10 + 0.16 * person.redness) * bump(x, y, 0.38, -0.45, 0.13, 0.12)
     canvas.blood[at] += 0.06 * bump(x, y, 0, -1.05, 0.12, 0.08)
@@ -186,7 +186,7 @@ def _pigments(person: Person, canvas: Canvas, rng: np.random.Generator) -> None:
     # moles, more with age
     for _ in range(int(spotted)):
         mx, my = rng.uniform(-0.45, 0.45), rng.uniform(-1.0, 0.35)
-        at = chart.box(mx - 0.06, mx + 0.06, my - 0.06, my + 0.06)
+        at = surface.box(mx - 0.06, mx + 0.06, my - 0.06, my + 0.06)
         size = rng.uniform(0.008, 0.02)
         mole = bump(canvas.x[at], canvas.y[at], mx, my, size, size)
         canvas.melanin[at] += rng.uniform(0.15, 0.5) * mole
@@ -203,7 +203,7 @@ def bare_head(person: Person, rng: np.random.Generator) -> Canvas:
         A canvas with radius, pigments, gloss and cavities.
     """
     radius = _skull(person)
-    x, y, _ = chart.positions(radius)
+    x, y, _ = surface.positions(radius)
     blank = [np.zeros(radius.shape, np.float32) for _ in range(5)]
     canvas = Canvas(
         x, y, radius, blank[0], blank[1], np.zeros((3, *radius.shape), np.float32), blank[2], blank[3], blank[4],
@@ -215,5 +215,5 @@ def bare_head(person: Person, rng: np.random.Generator) -> Canvas:
     _wrinkles(person, canvas, rng)
     _pigments(person, canvas, rng)
     # the neck lies in the shade of the head
-    canvas.cavity *= 1 - 0.12 * ramp(chart.axes().V, -1.12, -1.3)[:, None]
+    canvas.cavity *= 1 - 0.12 * ramp(surface.axes().V, -1.12, -1.3)[:, None]
     return canvas

@@ -4,9 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forge.rendering import background as scenery
-from forge.rendering import features, glasses, hair
-from forge.rendering import surface as chart
+from forge.rendering import background, features, glasses, hair, surface
 from forge.rendering.camera import Camera, encode, expose
 from forge.rendering.canvas import Canvas
 from forge.rendering.features import Expression
@@ -18,7 +16,7 @@ from forge.rendering.trace import View, trace
 
 SMILE_FROM = 0.35  # a smile weaker than this is not called one, and is not drawn
 
-_MOBILE = chart.box(-0.8, 0.8, -1.35, 0.4)  # where eyes, brows, mouth and the folds about them lie
+_MOBILE = surface.box(-0.8, 0.8, -1.35, 0.4)  # where eyes, brows, mouth and the folds about them lie
 
 
 @dataclass(frozen=True)
@@ -165,7 +163,7 @@ def photograph(person: Person, base: Sculpture, rng: np.random.Generator, size: 
     Returns:
         The picture with its JPEG file.
     """
-    scene = scenery.background(rng, size)
+    scene = background.background(rng, size)
     view, camera = _pose(rng, size), _camera(rng, size)
     light = _light(rng, scene.mean(axis=(1, 2)))
     mood = _expression(rng, light.key, view.turn)
@@ -185,7 +183,7 @@ def photograph(person: Person, base: Sculpture, rng: np.random.Generator, size: 
     radiance = shade(stack, hits, light, view.turn)
     clothes = (0.22 * np.exp(rng.normal(0, 0.9)) * np.exp(rng.normal(0, 0.4, 3))).astype(np.float32)
     skin = skin_colour(np.full(1, person.melanin * 1.02, np.float32), np.full(1, 0.34, np.float32))[:, 0]
-    at, body, body_alpha, body_z = scenery.shoulders(
+    at, body, body_alpha, body_z = background.shoulders(
         rng, view, light, skin, np.minimum(clothes, 0.8), -0.25 * float(view.turn[0, 1])
     )
     scene[:, at] += (body - scene[:, at]) * body_alpha

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forge.rendering import surface as chart
+from forge.rendering import surface
 from forge.rendering.canvas import Canvas, colour
 from forge.rendering.noise import Array
 from forge.rendering.trace import Hits
@@ -47,9 +47,9 @@ def skin_colour(melanin: Array, blood: Array) -> Array:
     return result  # log reflectance is linear in both pigments
 
 
-def maps(canvas: Canvas, at: chart.Box = chart.EVERYWHERE) -> Array:
+def maps(canvas: Canvas, at: surface.Box = surface.EVERYWHERE) -> Array:
     """Return all that shading looks up in a rectangle: normals, colours, gloss, fibre and cavity as [9, rows, cols]."""
-    normal = chart.normals(canvas.radius, at)
+    normal = surface.normals(canvas.radius, at)
     stack = np.empty((9, *normal.shape[1:]), np.float32)
     stack[:3] = normal
     skin = skin_colour(canvas.melanin[at], canvas.blood[at])
@@ -94,7 +94,7 @@ def shade(stack: Array, hits: Hits, light: Light, turn: Array) -> Array:
     Returns:
         Linear RGB, [3, K].
     """
-    looked = chart.sample(stack, hits.grid)
+    looked = surface.sample(stack, hits.grid)
     normal, albedo, (gloss, fibre, cavity) = looked[:3], looked[3:6], looked[6:]
     normal *= 1 / np.sqrt(np.einsum("ij,ij->j", normal, normal) + 1e-9)  # interpolated normals are shorter than 1
     # into head coordinates

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import maximum_filter, minimum_filter
 
-from forge.rendering import surface as chart
+from forge.rendering import surface
 from forge.rendering.canvas import clip
 from forge.rendering.noise import Array
 
@@ -95,8 +95,8 @@ def _height(radius: Array, start: Array, way: Array, t: Array) -> Array:
     # nearest texels are enough for a march in cells of three pixels; the last steps interpolate
     """Return the height of points above the surface (negative inside), to the nearest texel."""
     p = start + t * way
-    grid, distance = chart.locate(p[0], p[1], p[2])
-    height: Array = distance - chart.sample_near(radius, grid)
+    grid, distance = surface.locate(p[0], p[1], p[2])
+    height: Array = distance - surface.sample_near(radius, grid)
     return height
 
 
@@ -165,8 +165,8 @@ def trace(radius: Array, view: View, light: Array, softness: float) -> Hits:
     start, way = _rays(view, columns[index % view.size], rows[index // view.size])
     for _ in range(2):  # Newton-like steps towards the surface, from the coarse result
         p = start + t * way
-        grid, distance = chart.locate(p[0], p[1], p[2])
-        f = distance - chart.sample(radius[None], grid)[0]
+        grid, distance = surface.locate(p[0], p[1], p[2])
+        f = distance - surface.sample(radius[None], grid)[0]
         t = t - clip(np.float32(0.75) * f, -0.10, 0.05)
     # inside the outline every pixel is covered, also where a steep wall keeps the last steps from converging
     alpha = np.maximum(np.clip(1.1 - f * np.float32(0.8 * view.scale), 0, 1), np.clip(6 * solid - 5, 0, 1))

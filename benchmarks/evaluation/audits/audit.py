@@ -12,9 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.evaluation import delong as statistics
-from benchmarks.evaluation import means as averages
-from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation import delong, means, roc
 from benchmarks.evaluation.evaluate import identities
 from benchmarks.evaluation.interval import Interval
 from benchmarks.evaluation.pooled import mean_auc
@@ -73,15 +71,15 @@ def _chance(test: pd.DataFrame, protocol: Protocol, detector: str, audit: str, f
     tests = sum(map(len, groups.values()))
     # Bonferroni over the means: all of them cover 0.5 together with probability LEVEL
     level = 1 - (1 - LEVEL) / len(groups)
-    means = {name: mean_auc(cells, level=level) for name, cells in groups.items()}
-    caught = {name: mean for name, mean in means.items() if not mean.low <= 0.5 <= mean.high}
+    mean_by_group = {name: mean_auc(cells, level=level) for name, cells in groups.items()}
+    caught = {name: mean for name, mean in mean_by_group.items() if not mean.low <= 0.5 <= mean.high}
     if len(groups) == 1:
-        (mean,) = means.values()
+        (mean,) = mean_by_group.values()
         shown = f"{_shown(mean)} over {tests} tests"
         sentence = f"{detector} {'tells the classes apart' if caught else fine}: {shown}."
         return Finding(audit=audit, passed=not caught, sentence=sentence, numbers=_numbers(mean))
     # the mean farthest from chance is shown, of the failed ones if there are any
-    name, mean = max((caught or means).items(), key=lambda pair: abs(pair[1].value - 0.5))
+    name, mean = max((caught or mean_by_group).items(), key=lambda pair: abs(pair[1].value - 0.5))
     shown = f"AUC {mean.value:.3f} [{mean.low:.3f}, {mean.high:.3f}] in {name}"
     shared = f"{100 * LEVEL:g} % over {len(groups)} means of {tests} tests together"
     more = f", and in {len(caught) - 1} more" if len(caught) > 1 else ""
@@ -149,12 +147,12 @@ def _halves(test: pd.DataFrame) -> Finding:
             # DeLong's variance needs two images of each half
             continue
         groups = identities(fit)
-        interval = statistics.auc_interval(half, fit["score"].to_numpy(), groups=groups)
-        estimates[str(detector)] = (metrics.auc(half, fit["score"].to_numpy()), interval)
+        interval = delong.auc_interval(half, fit["score"].to_numpy(), groups=groups)
+        estimates[str(detector)] = (roc.auc(half, fit["score"].to_numpy()), interval)
     if not estimates:
         return Finding(audit=audit, passed=None, sentence="Not run: too few real test images.")
     # Holm instead of one test per detector: with many detectors one would fail by chance
-    p = statistics.holm([_p(value, interval) for value, interval in estimates.values()])
+    p = delong.holm([_p(value, interval) for value, interval in estimates.values()])
     # alpha = 1 - LEVEL, as of every control: a failure marks the whole suite
     apart = [name for name, adjusted in zip(estimates, p, strict=True) if adjusted < 1 - LEVEL]
     sentence = (
@@ -187,14 +185,14 @@ def _p(value: float, interval: Interval) -> float:
     """Return the two-sided p of AUC = 0.5, from the end of its 95 % interval that is nearer to 0.5."""
     half = value - interval.low if value > 0.5 else interval.high - value
     # 1.959964: z of the 95 % interval that `auc_interval` gives by default
-    return statistics.normal_p((value - 0.5) / half * 1.959964) if half > 0 else 1.0
+    return delong.normal_p((value - 0.5) / half * 1.959964) if half > 0 else 1.0
 
 
-def _shown(mean: averages.Mean) -> str:
+def _shown(mean: means.Mean) -> str:
     return f"AUC {mean.value:.3f} [{mean.low:.3f}, {mean.high:.3f}] at {100 * LEVEL:g} %"
 
 
-def _numbers(mean: averages.Mean) -> dict[str, float]:
+def _numbers(mean: means.Mean) -> dict[str, float]:
     return {"auc": mean.value, "low": mean.low, "high": mean.high}
 
 
@@ -251,7 +249,7 @@ def values(real: Images, forged: Images) -> Finding:
     for what, measure in _PLAIN.items():
         a, b = measure(real), measure(forged)
         # AUC of one plain number, real 0 and forged 1; far from 0.5 in either direction it tells the class
-        numbers[what] = metrics.auc(np.repeat([0, 1], [len(a), len(b)]), np.concatenate([a, b]))
+        numbers[what] = roc.auc(np.repeat([0, 1], [len(a), len(b)]), np.concatenate([a, b]))
         if shown := apart(a, b):
             telling.append(f"{what} ({shown})")
     sentence = (
@@ -292,7 +290,7 @@ def apart(real: NDArray[np.float64], forged: NDArray[np.float64], *, level: floa
     if min(len(real), len(forged)) < 2:
         return ""
     label, number = np.repeat([0, 1], [len(real), len(forged)]), np.concatenate([real, forged])
-    value, interval = metrics.auc(label, number), statistics.auc_interval(label, number, level=level)
+    value, interval = roc.auc(label, number), delong.auc_interval(label, number, level=level)
     # either direction counts: a detector can learn that forgeries are darker as well as that they are brighter
     strong = max(value, 1 - value) >= CUE and not interval.low <= 0.5 <= interval.high
     return f"AUC {value:.2f} [{interval.low:.2f}, {interval.high:.2f}]" if strong else ""

@@ -22,8 +22,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.evaluation import delong as statistics
-from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation import delong, roc
 from benchmarks.evaluation.audits.file_cues import CORNER, FileCues
 from benchmarks.evaluation.audits.learners import (
     SAME,
@@ -166,7 +165,7 @@ def judge(
         rest = fold != number
         # learned on four fifths, scored on the rest; scores of all folds are ranked together
         score[~rest] = learn(features[rest], label[rest])(features[~rest])
-    return metrics.auc(label, score), statistics.auc_interval(label, score, groups=groups, level=level)
+    return roc.auc(label, score), delong.auc_interval(label, score, groups=groups, level=level)
 
 
 def _folds(label: Labels, groups: NDArray[np.object_] | None) -> NDArray[np.int64]:

@@ -1,6 +1,6 @@
 """Balanced accuracy, at the threshold fixed on validation images and at probability 0.5."""
 
-from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation import roc
 from benchmarks.evaluation.metrics.base import Metric, TestScores, Value
 from benchmarks.evaluation.proportions import balanced_interval
 
@@ -18,7 +18,7 @@ class BalancedAccuracy(Metric):
     def compute(self, test: TestScores) -> Value:
         """See `metrics.balanced_accuracy`."""
         # the threshold is one of raw scores, not of probabilities
-        return Value(metrics.balanced_accuracy(test.label, test.score, test.threshold))
+        return Value(roc.balanced_accuracy(test.label, test.score, test.threshold))
 
 
 class AccuracyAtHalf(Metric):
@@ -33,7 +33,7 @@ class AccuracyAtHalf(Metric):
     def compute(self, test: TestScores) -> Value:
         """See `metrics.balanced_accuracy`; the interval is that of both classes' proportions."""
         # probabilities are calibrated at equal prevalence: at 0.5 both classes are equally likely
-        value = metrics.balanced_accuracy(test.label, test.probability, 0.5)
+        value = roc.balanced_accuracy(test.label, test.probability, 0.5)
         # [n]: on the right side of 0.5; balanced accuracy is the mean of its shares in both classes
         right = (test.probability >= 0.5) == (test.label == 1)
         ends = balanced_interval(right, test.label, groups=test.groups)

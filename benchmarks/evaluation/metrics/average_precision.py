@@ -1,6 +1,6 @@
 """Average precision, at the prevalence of the test set and at prevalence 0.5."""
 
-from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation import roc
 from benchmarks.evaluation.metrics.base import Metric, TestScores, Value
 
 
@@ -17,7 +17,7 @@ class AveragePrecision(Metric):
     def compute(self, test: TestScores) -> Value:
         """See `metrics.average_precision`."""
         # prevalence None: that of the set, as scikit-learn's average_precision_score
-        return Value(metrics.average_precision(test.label, test.score))
+        return Value(roc.average_precision(test.label, test.score))
 
 
 class AveragePrecisionBalanced(AveragePrecision):
@@ -30,4 +30,4 @@ class AveragePrecisionBalanced(AveragePrecision):
     def compute(self, test: TestScores) -> Value:
         """See `metrics.average_precision`."""
         # reweighted to equal classes: chance is 0.5 in every set
-        return Value(metrics.average_precision(test.label, test.score, prevalence=0.5))
+        return Value(roc.average_precision(test.label, test.score, prevalence=0.5))

@@ -1,6 +1,6 @@
 """Equal error rate."""
 
-from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation import roc
 from benchmarks.evaluation.bootstrap import eer_bootstrap
 from benchmarks.evaluation.metrics.base import Metric, TestScores, Value
 from benchmarks.protocol import CLEAN
@@ -21,7 +21,7 @@ class EqualErrorRate(Metric):
     def compute(self, test: TestScores) -> Value:
         """Compute `roc.eer`; the interval is a bootstrap over identities, for clean images only (0.1 s per test)."""
         # threshold of the test set itself: a property of the ranking, no decision that could be taken in advance
-        value = metrics.eer(test.label, test.score)
+        value = roc.eer(test.label, test.score)
         if test.perturbation != CLEAN:
             return Value(value)
         # seed 0, so that the interval of a test does not depend on the tests before it

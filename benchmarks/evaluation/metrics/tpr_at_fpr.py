@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation import roc
 from benchmarks.evaluation.metrics.base import Metric, TestScores, Value
 
 
@@ -20,7 +20,7 @@ class TprAt1Percent(Metric):
     def compute(self, test: TestScores) -> Value:
         """See `metrics.tpr_at_fpr`; None where one false positive exceeds the bound."""
         # no interpolation between thresholds: what is reported can be attained by a threshold
-        return Value(metrics.tpr_at_fpr(test.label, test.score, self.bound))
+        return Value(roc.tpr_at_fpr(test.label, test.score, self.bound))
 
 
 class TprAt01Percent(TprAt1Percent):

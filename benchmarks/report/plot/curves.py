@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation import roc
 from benchmarks.evaluation.bootstrap import tpr_band
 
 Floats = NDArray[np.float64]
@@ -50,8 +50,8 @@ def deviate(share: ArrayLike) -> Floats:
 
 def det_points(label: ArrayLike, score: ArrayLike) -> tuple[Floats, Floats]:
     """Return false alarm and miss rates of all thresholds at which neither is 0 or 1."""
-    roc = metrics.roc_curve(label, score)
-    fpr, miss = roc.fpr, 1 - roc.tpr
+    curve = roc.roc_curve(label, score)
+    fpr, miss = curve.fpr, 1 - curve.tpr
     # The normal deviate of 0 and 1 is infinite.
     inside = (fpr > 1e-12) & (fpr < 1 - 1e-12) & (miss > 1e-12) & (miss < 1 - 1e-12)
     return fpr[inside], miss[inside]
@@ -67,7 +67,7 @@ class Histogram(NamedTuple):
 
 def histogram(label: ArrayLike, score: ArrayLike, *, bins: int = 40) -> Histogram:
     """Bin the scores; the outermost bins hold everything beyond the central 99.8 % of a class."""
-    forged, scores = metrics.check_scores(label, score)
+    forged, scores = roc.check_scores(label, score)
     # of each class by itself: a narrow class must not be squeezed by the tails of the other
     ends = np.quantile(scores[forged], [0.001, 0.999]), np.quantile(scores[~forged], [0.001, 0.999])
     low, high = float(min(e[0] for e in ends)), float(max(e[1] for e in ends))

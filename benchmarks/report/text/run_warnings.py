@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from benchmarks.evaluation.audits.audit import failed
 from benchmarks.evaluation.numbers import percent
 from benchmarks.evaluation.results import Results
-from forge.training.monitor.health import SICK
+from forge.training.monitor.health import FAILURE_MODES, present_state, state_title
 
 RANDOM_WEIGHTS = "random"  # origin of the backbone's weights, as the fit of a probe reports it
 _FACELESS = 0.5  # share of forgeries with a face, relative to real images, below which a warning is given
@@ -44,10 +44,11 @@ def _failure_modes(results: Results) -> list[str]:
             (
                 entry.seed,
                 f"The training of {entry.name}",
-                f" ended {look['state']}: {look['reason']}; results on its images mean little.",
+                f" ended in the state '{state_title(look['state'])}': {look['reason']}; results on its images mean "
+                "little.",
             )
             for entry, look in last
-            if look.get("state") in SICK
+            if present_state(look.get("state", "")) in FAILURE_MODES
         ],
         repeated=bool(results.seeds),
     )

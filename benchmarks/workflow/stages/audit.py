@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.workflow.stage import Facts, Job, Stage
-from benchmarks.workflow.stages.blend import Blend
 from benchmarks.workflow.stages.external import External, paired
-from benchmarks.workflow.stages.prepare import Prepare
-from benchmarks.workflow.stages.synthesize import Synthesize
+from benchmarks.workflow.stages.forger import Forger, Trained
+from benchmarks.workflow.stages.halve import Reals
 from forge.core.files import write_json
 from forge.faces.dedup import Hashes, Thumbnails, describe, near_duplicates
 from forge.faces.faceset import FaceSet, FaceView
@@ -38,8 +37,8 @@ class Audit(Stage):
     VERSION = 4
     optional = True
 
-    data: Prepare
-    forged: tuple[Synthesize | Blend, ...]
+    data: Reals
+    forged: tuple[Forger, ...]
     external: tuple[External, ...]
 
     @property
@@ -60,7 +59,7 @@ class Audit(Stage):
         findings = [shared_identities(real.table), _between_splits(real)]
         for stage in self.forged:
             forged, title = job.faces(stage), stage.subject
-            if isinstance(stage, Synthesize):
+            if isinstance(stage, Trained):
                 between = f"both the training images and the forgeries of {title}"
                 # Split `forge` is what the generator was trained on: a test forgery that equals one of its photos was
                 # memorised.

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.experiment.configs import validated
 from benchmarks.workflow.stage import FACES, FaceStage, Facts, Job
-from benchmarks.workflow.stages.prepare import Prepare
+from benchmarks.workflow.stages.halve import Reals
 from forge.blending.blending import blend_set
 from forge.generators import GENERATORS
 
@@ -21,18 +21,18 @@ class Blend(FaceStage):
         generator: registered name, or path/to/file.py:Class.
         blending: its settings.
         counts: split -> images.
-        data: the real faces.
+        data: the real faces, halved.
     """
 
     action = "blend"
-    VERSION = 1
+    VERSION = 2  # 2: sources are halved from the real class
     optional = True
 
     forger: str
     generator: str
     blending: dict[str, Any]
     counts: dict[str, int]
-    data: Prepare
+    data: Reals
 
     @property
     def label(self) -> str:

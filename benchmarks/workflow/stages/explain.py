@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from benchmarks.workflow.stage import Facts, Job, Stage
-from benchmarks.workflow.stages.blend import Blend
 from benchmarks.workflow.stages.fit import Adopt, Fit
-from benchmarks.workflow.stages.synthesize import Synthesize
+from benchmarks.workflow.stages.forger import Forger
 
 # The same faces for every detector, so that maps can stand side by side.
 EXPLAINED = 8  # forgeries of each generator that are explained
@@ -36,7 +35,7 @@ class Explain(Stage):
     optional = True
 
     detector: Fit | Adopt
-    forged: Mapping[str, Synthesize | Blend]
+    forged: Mapping[str, Forger]
 
     @property
     def label(self) -> str:

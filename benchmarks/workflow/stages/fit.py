@@ -12,10 +12,9 @@ from benchmarks.experiment.names import short_name
 from benchmarks.experiment.settings import DetectorRequest, ImageCounts
 from benchmarks.protocol import SHUFFLED, FitId, TrainSet
 from benchmarks.workflow.stage import Facts, Job, Stage
-from benchmarks.workflow.stages.blend import Blend
+from benchmarks.workflow.stages.forger import Forger
+from benchmarks.workflow.stages.halve import Reals
 from benchmarks.workflow.stages.perturb import Perturb
-from benchmarks.workflow.stages.prepare import Prepare
-from benchmarks.workflow.stages.synthesize import Synthesize
 from benchmarks.workflow.stages.train import Train
 from detect.detectors.registry import DETECTORS
 from forge.core.compute import derive_seed
@@ -91,8 +90,8 @@ class Fit(FitStage):
     request: DetectorRequest
     images: ImageCounts
     numerics: dict[str, Any]
-    real: Prepare | Perturb
-    forged: Mapping[str, Synthesize | Blend | Perturb]
+    real: Reals | Perturb
+    forged: Mapping[str, Forger | Perturb]
     adversary: Train | None = None
     snapshot: float | None = None
     members: Mapping[str, Fit | Adopt] = field(metadata={"input": "member"})

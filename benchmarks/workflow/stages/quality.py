@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.workflow.stage import Facts, Job, Stage
-from benchmarks.workflow.stages.blend import Blend
-from benchmarks.workflow.stages.prepare import Prepare
-from benchmarks.workflow.stages.synthesize import Synthesize
+from benchmarks.workflow.stages.forger import Forger
+from benchmarks.workflow.stages.halve import Reals
 from forge.core.errors import InputError
 from forge.core.files import read_json, write_json
 
@@ -32,7 +31,7 @@ class Reference(Stage):
     VERSION = 1
 
     measured_by: dict[str, Any]
-    data: Prepare
+    data: Reals
 
     @property
     def label(self) -> str:
@@ -66,9 +65,9 @@ class Quality(Stage):
     VERSION = 1
 
     measured_by: dict[str, Any]
-    data: Prepare
-    forged: Synthesize | Blend
-    reference: Reference = field(metadata={"input": "floor"})  # likewise: this name is part of keys
+    data: Reals
+    forged: Forger
+    reference: Reference = field(metadata={"input": "floor"})
 
     @property
     def label(self) -> str:

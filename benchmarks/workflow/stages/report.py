@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from benchmarks.workflow.program import program_digest
 from benchmarks.workflow.stage import Facts, Job, Stage
 from benchmarks.workflow.stages.evaluate import Evaluate
+from benchmarks.workflow.stages.forger import Trained
 from benchmarks.workflow.stages.report_parts import ReportParts
-from benchmarks.workflow.stages.synthesize import Synthesize
 
 _S = TypeVar("_S", bound=Stage)
 
@@ -49,8 +49,8 @@ class Report(ReportParts):
         """Return the report of what is there; a training whose forgeries failed is left out."""
         forged, snapshots = _kept(self.forged, there), _kept(self.snapshots, there)
         # an unused training would be listed as a generator without forgeries
-        used = {stage.generator.key for stage in (*forged, *snapshots) if isinstance(stage, Synthesize)}
-        evaluation = replaced.get(self.evaluation.key, self.evaluation)  # the reduced one, which has another key
+        used = {stage.generator.key for stage in (*forged, *snapshots) if isinstance(stage, Trained)}
+        evaluation = replaced.get(self.evaluation.key, self.evaluation)
         assert isinstance(evaluation, Evaluate)
         return replace(
             self,

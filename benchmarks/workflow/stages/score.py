@@ -8,11 +8,10 @@ from typing import Any
 
 from benchmarks.protocol import CLEAN, TestId
 from benchmarks.workflow.stage import Facts, Job, Stage
-from benchmarks.workflow.stages.blend import Blend
 from benchmarks.workflow.stages.external import External
 from benchmarks.workflow.stages.fit import Adopt, Fit, drawn
-from benchmarks.workflow.stages.prepare import Prepare
-from benchmarks.workflow.stages.synthesize import Synthesize
+from benchmarks.workflow.stages.forger import Forger
+from benchmarks.workflow.stages.halve import Reals
 from detect.data.perturb import perturbation
 
 
@@ -60,21 +59,21 @@ class Score(Stage):
     optional = True
 
     detector: Fit | Adopt
-    faces: Prepare | Synthesize | Blend | External
+    faces: Reals | Forger | External
     parts: tuple[Part, ...]
 
     @property
     def real(self) -> bool:
         """Return whether the images are real."""
         # Both classes are scored by stages of their own: a cached set of reals serves every generator.
-        return isinstance(self.faces, Prepare) or (isinstance(self.faces, External) and self.faces.side == "real")
+        return isinstance(self.faces, Reals) or (isinstance(self.faces, External) and self.faces.side == "real")
 
     @property
     def tested_on(self) -> str:
         """Return the name in cells: a generator, an external pair; "" for the real faces of the run."""
         if isinstance(self.faces, External):
             return self.faces.tested_as
-        return "" if isinstance(self.faces, Prepare) else self.faces.forger
+        return "" if isinstance(self.faces, Reals) else self.faces.forger
 
     @property
     def label(self) -> str:

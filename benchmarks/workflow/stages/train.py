@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.experiment.configs import validated
 from benchmarks.workflow.stage import Context, Facts, Job, Stage
 from benchmarks.workflow.stages.prepare import Prepare
 from forge.core.files import read_json
 from forge.generators import GENERATORS
+
+if TYPE_CHECKING:
+    from forge.core.distributed import ProcessGroup
+    from forge.generators.artifact import TrainedGenerator
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -61,14 +65,19 @@ class Train(Stage):
 
     def run(self, job: Job) -> Facts:
         """Train; the other processes of a `torchrun` are sent the same call first."""
-        from forge.core.distributed import ProcessGroup  # imports torch
-
         # The first process runs the whole plan; the others sit in `follow` and need to know the call before the first
         # all-reduce, else all would wait for each other.
-        processes = ProcessGroup.join(job.context.compute.torch_device)
+        processes = _join(job.context)
         processes.broadcast((self, dict(job.folders), job.out, job.work))
         self.train(job)
         return {"precision": read_json(job.out / "generator.json")["precision"], "processes": processes.size}
+
+    def trained(self, job: Job, snapshot: float | None) -> TrainedGenerator:
+        """Open the generator, or a snapshot of its training."""
+        from forge.generators.artifact import TrainedGenerator, generator_folder  # imports torch
+
+        implementation = GENERATORS.load(self.architecture)
+        return TrainedGenerator.open(generator_folder(job.path(self), snapshot), implementation=implementation)
 
     def train(self, job: Job) -> None:
         """Train in this process."""
@@ -108,11 +117,16 @@ class Train(Stage):
         train(hold_out(training), job.out, job.context.on_progress)
 
 
-def follow(context: Context) -> None:
-    """Take part in every training that the first process begins, until it says that there are no more."""
+def _join(context: Context) -> ProcessGroup:
+    """Join the processes of a `torchrun`; alone, a group of one."""
     from forge.core.distributed import ProcessGroup  # imports torch
 
-    processes = ProcessGroup.join(context.compute.torch_device)
+    return ProcessGroup.join(context.compute.torch_device)
+
+
+def follow(context: Context) -> None:
+    """Take part in every training that the first process begins, until it says that there are no more."""
+    processes = _join(context)
     # None ends it, sent by `dismiss`. Folders travel as paths: all processes share one disk.
     while (call := processes.broadcast(None)) is not None:
         stage, folders, out, work = call
@@ -123,6 +137,4 @@ def dismiss(context: Context) -> None:
     """Tell the other processes, if there are any, that there are no more trainings."""
     # Read before the import: a run without `torchrun` whose results are all cached needs no torch.
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # set by `torchrun` and `accelerate launch`
-        from forge.core.distributed import ProcessGroup  # imports torch
-
-        ProcessGroup.join(context.compute.torch_device).broadcast(None)
+        _join(context).broadcast(None)

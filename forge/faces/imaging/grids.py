@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from forge.core import provenance as marks
+from forge.core import provenance
 from forge.core.files import replacing
 from forge.faces.faceset import Images
 
@@ -55,7 +55,7 @@ def cut_grid(picture: Image.Image, *, columns: int = 8, gap: int = GAP) -> Image
     )
 
 
-def write_grid(path: Path, faces: Images, *, columns: int = 8, source: str = marks.SYNTHETIC) -> None:
+def write_grid(path: Path, faces: Images, *, columns: int = 8, source: str = provenance.SYNTHETIC) -> None:
     """Write a grid of forged faces as a PNG file, atomically.
 
     Args:
@@ -65,7 +65,7 @@ def write_grid(path: Path, faces: Images, *, columns: int = 8, source: str = mar
         source: as in `write_picture`.
     """
     with replacing(path) as temporary:
-        grid(faces, columns=columns).save(temporary, format="PNG", **marks.options("PNG", source))
+        grid(faces, columns=columns).save(temporary, format="PNG", **provenance.options("PNG", source))
 
 
 def enlarged(faces: Images) -> Images:
@@ -118,7 +118,7 @@ def write_picture(path: Path, picture: Image.Image, *, source: str) -> None:
         source: what it shows and where that comes from; goes into the file, see `forge.core.provenance`.
     """
     with replacing(path) as temporary:
-        picture.save(temporary, format="PNG", optimize=True, **marks.options("PNG", source))
+        picture.save(temporary, format="PNG", optimize=True, **provenance.options("PNG", source))
 
 
 def write_animation(
@@ -139,9 +139,9 @@ def write_animation(
             palette = _palette(frames)
             # dithering differs from frame to frame and flickers
             pictures = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
-        file_format: marks.Format = "GIF" if animation == "gif" else "PNG"
-        more = {"format": file_format, "append_images": pictures[1:], **marks.options(file_format, source)}
-        pictures[0].save(temporary, save_all=True, duration=milliseconds, loop=0, **more)  # loop 0: for ever
+        file_format: provenance.Format = "GIF" if animation == "gif" else "PNG"
+        more = {"format": file_format, "append_images": pictures[1:], **provenance.options(file_format, source)}
+        pictures[0].save(temporary, save_all=True, duration=milliseconds, loop=0, **more)
 
 
 def _palette(frames: Images) -> Image.Image:

@@ -10,7 +10,7 @@ from typing import Any
 from forge.core.errors import BenchError
 from forge.core.files import write_json
 from forge.training.callbacks.tensorboard import Tracker
-from forge.training.monitor.health import Action, decide
+from forge.training.monitor.health import Action, decide, present_state, state_title
 from forge.training.monitor.observe import HealthMonitor, Observed
 from forge.training.task import Training
 from forge.training.trainer import SAMPLES, Callback, Trainer
@@ -52,12 +52,13 @@ class WatchHealth(Callback):
 
     def note(self) -> str:
         """Return the newest state."""
-        return str(self._observations[-1]["state"]) if self._observations else ""
+        return state_title(self._observations[-1]["state"]) if self._observations else ""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over all observations."""
         self._monitor.load_state_dict(state["monitor"])
-        self._roll_backs, self._observations = state["roll_backs"], state["health"]
+        self._roll_backs = state["roll_backs"]
+        self._observations = [look | {"state": present_state(look["state"])} for look in state["health"]]
 
     def state_dict(self) -> dict[str, Any]:
         """Return all observations, and what the monitor remembers."""
@@ -78,7 +79,7 @@ class WatchHealth(Callback):
         if not trainer.resumed:
             # of an earlier training in this folder: going back to it would mix two trainings
             self._healthy.unlink(missing_ok=True)
-        if trainer.step == 0:  # a continued training has passed the check already
+        if trainer.step == 0 and trainer.method.starts_tellable:
             self._monitor.start_check(trainer.images(trainer.method.generator, WATCHED, "start"))
 
     def on_step(self, trainer: Trainer) -> None:
@@ -142,5 +143,5 @@ class WatchHealth(Callback):
         if self._events:
             images = round(trainer.kimg * 1000)
             self._events.scalars(images, {f"health/{name}": value for name, value in readings.items()})
-            self._events.text(images, "health", f"{health.state}: {health.reason}")
+            self._events.text(images, "health", f"{state_title(health.state)}: {health.reason}")
         return action
