@@ -34,12 +34,14 @@ class Strength:
         low: smallest value.
         high: largest value.
         whole: whether it is a whole number.
+        falling: whether larger numbers change less: they name what is left (a quality, a share), not the change.
     """
 
     meaning: str
     low: float
     high: float
     whole: bool = False
+    falling: bool = False
 
 
 class Perturbation(ABC):
@@ -184,18 +186,46 @@ def perturbation(name: str) -> Perturbation:
         return Chain([perturbation(part) for part in name.split("+")])
     if is_file_reference(name):
         return _from_file(name)
-    # registered ids end in no digit, so that the number at the end is the strength
-    known = PERTURBATIONS.names()
-    numbered = re.fullmatch(r"([a-z-]+)(\d+(?:\.\d+)?)", name)
+    known, numbered = PERTURBATIONS.names(), split_strength(name)
     if name in known:
         made: Perturbation = PERTURBATIONS.load(name)()
-    elif numbered and numbered[1] in known:
+    elif numbered and numbered[0] in known:
         # a name in several forms ("jpeg075") loads one strength, and `name` writes it in one form
-        made = PERTURBATIONS.load(numbered[1])(float(numbered[2]))
+        made = PERTURBATIONS.load(numbered[0])(numbered[1])
     else:
         installed = [other for other in known if other not in PERTURBATIONS.entries]
         raise UnknownNameError("perturbation", name, [*LISTED, *installed], see="bench list perturbations")
     return made
+
+
+def split_strength(name: str) -> tuple[str, float] | None:
+    """Split "jpeg75" into "jpeg" and 75.0; None for a name without a strength."""
+    # registered ids end in no digit, so that the number at the end is the strength
+    parts = re.fullmatch(r"([a-z-]+)(\d+(?:\.\d+)?)", name)
+    return (parts[1], float(parts[2])) if parts else None
+
+
+def by_strength(names: Sequence[str]) -> list[list[str]]:
+    """Group perturbations that differ in strength only, each group from the weakest change to the strongest.
+
+    Args:
+        names: of perturbations; those without a strength are left out. One of a package that is not installed here is
+            taken to change more with larger numbers.
+    """
+    members: dict[str, list[tuple[float, str]]] = {}
+    for name in names:
+        if parts := split_strength(name):
+            members.setdefault(parts[0], []).append((parts[1], name))
+    known = PERTURBATIONS.names()
+    return [
+        [name for _, name in sorted(group, reverse=identifier in known and _is_falling(identifier))]
+        for identifier, group in members.items()
+    ]
+
+
+def _is_falling(identifier: str) -> bool:
+    strength: Strength | None = PERTURBATIONS.load(identifier).strength
+    return strength is not None and strength.falling
 
 
 def _from_file(reference: str) -> Perturbation:
