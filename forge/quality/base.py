@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy.stats import binomtest
 
 from forge.core.errors import InputError
+from forge.faces.imaging.luma import LUMA
 
 MIN_IMAGES = 16
 
@@ -92,5 +93,5 @@ def check_features(sets: Mapping[str, NDArray[Any]], *, min_images: int = MIN_IM
 
 def luminance(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return grey images [n, H, W] in 0..1 of RGB images [n, H, W, 3], with the weights of ITU-R BT.601."""
-    weights = np.array([0.299, 0.587, 0.114], np.float32) / 255  # 0..255 to 0..1
+    weights = np.array(LUMA, np.float32) / 255  # 0..255 to 0..1
     return np.asarray(images.astype(np.float32) @ weights, np.float32)
