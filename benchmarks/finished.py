@@ -130,7 +130,7 @@ class Report(RunReport):
 
     @cached_property
     def _sheet(self) -> Sheet:
-        from benchmarks.report.ranked import sheet_of  # imports pandas
+        from benchmarks.report.run_leaderboard import sheet_of  # imports pandas
 
         return sheet_of(self)
 

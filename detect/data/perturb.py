@@ -1,7 +1,7 @@
 """Perturbations of test images: base class, registry, and the list of the protocol's robust condition.
 
-A perturbation is one class in one file: a shipped one is in `perturbations.py`, a plug-in's is "path/to/file.py:Class".
-It is a function of one image's pixels and nothing else: the same image is changed in the same way in any batch and any
+A shipped perturbation is a class in `shipped_perturbations.py`, a plug-in's is "path/to/file.py:Class". It is a
+function of one image's pixels and nothing else: the same image is changed in the same way in any batch and any
 order, whichever class it belongs to. Random ones take their numbers from a digest of the pixels.
 """
 
@@ -148,17 +148,17 @@ PERTURBATIONS = Registry(
     "perturbation",
     "detect.perturbations",
     {
-        "jpeg": "detect.data.perturbations:Jpeg",
-        "blur": "detect.data.perturbations:Blur",
-        "noise": "detect.data.perturbations:Noise",
-        "crop": "detect.data.perturbations:Crop",
-        "half": "detect.data.perturbations:Half",
-        "quarter": "detect.data.perturbations:Quarter",
-        "brighter": "detect.data.perturbations:Brighter",
-        "darker": "detect.data.perturbations:Darker",
-        "contrast-up": "detect.data.perturbations:ContrastUp",
-        "contrast-down": "detect.data.perturbations:ContrastDown",
-        "equalised": "detect.data.perturbations:Equalised",
+        "jpeg": "detect.data.shipped_perturbations:Jpeg",
+        "blur": "detect.data.shipped_perturbations:Blur",
+        "noise": "detect.data.shipped_perturbations:Noise",
+        "crop": "detect.data.shipped_perturbations:Crop",
+        "half": "detect.data.shipped_perturbations:Half",
+        "quarter": "detect.data.shipped_perturbations:Quarter",
+        "brighter": "detect.data.shipped_perturbations:Brighter",
+        "darker": "detect.data.shipped_perturbations:Darker",
+        "contrast-up": "detect.data.shipped_perturbations:ContrastUp",
+        "contrast-down": "detect.data.shipped_perturbations:ContrastDown",
+        "equalised": "detect.data.shipped_perturbations:Equalised",
     },
 )
 

@@ -20,8 +20,9 @@ from torch.utils.data import Dataset
 from forge.core.errors import InputError
 from forge.core.files import digest_file
 from forge.faces.faceset import Images
-from forge.quality.base import Result, check_images
+from forge.quality.checks import check_images
 from forge.quality.metric import QualityMetric, Row, Sides
+from forge.quality.result import Result
 
 SUBSETS = 100  # torch-fidelity's defaults for KID, as published values have them
 SUBSET_SIZE = 1000

@@ -20,8 +20,10 @@ from torch.nn import functional as F
 from forge.core.compute import derive_seed
 from forge.core.errors import InputError
 from forge.faces.faceset import Images
-from forge.quality.base import Result, check_images, luminance
+from forge.faces.imaging.luma import luminance
+from forge.quality.checks import check_images
 from forge.quality.metric import QualityMetric, Row, Sides
+from forge.quality.result import Result
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang 2003, from fine to coarse
 WINDOW, SIGMA = 11, 1.5  # Wang's window: 11 x 11 pixels, Gaussian of deviation 1.5

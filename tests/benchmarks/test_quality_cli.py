@@ -12,9 +12,9 @@ from benchmarks.cli import main
 from benchmarks.workflow.store import write_manifest
 from forge.faces.faceset import FaceSet
 from forge.faces.writer import FaceSetWriter
-from forge.quality.base import Share
 from forge.quality.face_rate import FaceRate
 from forge.quality.measure import Comparison, Quality
+from forge.quality.result import Share
 from forge.quality.sliced_wasserstein import sliced_wasserstein
 
 

@@ -17,7 +17,7 @@ from scipy.stats import wasserstein_distance
 
 from forge.core.errors import InputError
 from forge.faces.imaging.decode import decode, resize
-from forge.quality.base import Share, check_features, check_images
+from forge.quality.checks import check_features, check_images
 from forge.quality.face_rate import face_rate
 from forge.quality.features import extract, extractor
 from forge.quality.frechet import BLOCKS, frechet_distance, kernel_distance
@@ -25,6 +25,7 @@ from forge.quality.inception import check_weights, inception_distances
 from forge.quality.ms_ssim import WEIGHTS, diversity, ms_ssim, scales_for, standard_error
 from forge.quality.neighbours import copying, memorisation, nearest, neighbourhood
 from forge.quality.obedience import obedience
+from forge.quality.result import Share
 from forge.quality.sliced_wasserstein import enlarge, shrink, sliced_wasserstein, wasserstein_1
 from forge.quality.spectrum import azimuthal_profile, spectrum_distance
 from forge.rendering import render_person_images
