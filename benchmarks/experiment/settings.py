@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
@@ -11,7 +11,7 @@ from forge.core.errors import quoted
 
 Model = TypeVar("Model", bound=BaseModel)
 Preset = Literal["smoke", "quick", "standard", "full"]
-PRESETS = ("smoke", "quick", "standard", "full")
+PRESETS = get_args(Preset)
 
 
 class _Settings(BaseModel):

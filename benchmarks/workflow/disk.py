@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from benchmarks.experiment.settings import RunSettings
 from benchmarks.workflow.runner import PlannedRun
 from benchmarks.workflow.stages.forger import Forger
 from benchmarks.workflow.store import Store
@@ -31,20 +32,36 @@ def check_places(**folders: Path) -> None:
             raise InputError(f"--{flag} {folder} cannot be written to; choose another place")
 
 
-def check_room(runs: Iterable[PlannedRun], store: Store) -> None:
+def check_room(runs: Sequence[RunSettings], store: Store, plan: Callable[[RunSettings], PlannedRun]) -> None:
     """Refuse runs whose forged images alone, as far as the store lacks them, would fill the disk.
+
+    Args:
+        runs: settings of each.
+        store: of their results.
+        plan: makes the plan of a run; it is asked for only where all sets together would not fit.
 
     Raises:
         InputError: names what is needed and what is there.
     """
-    # A lower bound: checkpoints, photos and scores come on top. By key: runs share sets.
-    needed = sum({key: size for planned in runs for key, size in _missing(planned, store)}.values())
     free = shutil.disk_usage(_nearest(store.root)).free
+    if sum(map(_bytes_of, runs)) <= free:
+        return
+    # A lower bound: checkpoints, photos and scores come on top. By key: runs share sets.
+    needed = sum({key: size for settings in runs for key, size in _missing(plan(settings), store)}.values())
     if needed > free:
         raise InputError(
             f"the forged images need {needed / 2**30:,.1f} GiB and {store.root} has room for {free / 2**30:,.1f}; ask "
             "for fewer (--set images.train=N) or choose another --store"
         )
+
+
+def _bytes_of(settings: RunSettings) -> int:
+    """Return the most bytes that the pixels of all forged sets of a run can take."""
+    images = sum(settings.images.model_dump().values())
+    images += sum(map(len, settings.conditions.snapshots.values())) * settings.images.test
+    # one byte per channel; FaceSets store pixels without compression
+    of_set = images * settings.data.resolution**2 * 3
+    return int(of_set * len(settings.generators) * max(1, len(settings.seeds)))
 
 
 def _missing(planned: PlannedRun, store: Store) -> Iterator[tuple[str, int]]:
@@ -55,7 +72,6 @@ def _missing(planned: PlannedRun, store: Store) -> Iterator[tuple[str, int]]:
     report = planned.stages[-1]
     if store.folder(report.action, report.key).is_dir():
         return
-    # one byte per channel; FaceSets store pixels without compression
     per_image = planned.settings.data.resolution**2 * 3
     for stage in planned.stages:
         if isinstance(stage, Forger) and not store.folder(stage.action, stage.key).is_dir():
