@@ -131,7 +131,7 @@ class Discriminator(nn.Module):
 class DCGAN(NormalArchitecture):
     """The deep convolutional GAN of 2015."""
 
-    family = "conv-gan"
+    family = "conv-gan"  # of generators that share this architecture: another architecture names another family
     citation = "Radford, Metz, Chintala: Unsupervised Representation Learning with DCGANs, ICLR 2016, arXiv 1511.06434"
     resolutions = (16, 32, 64, 128, 256)
     Settings = DCGANSettings

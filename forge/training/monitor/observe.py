@@ -55,9 +55,11 @@ class Observed:
 def aside(
     network: nn.Module, autocast: Callable[[], AbstractContextManager[object]] = nullcontext
 ) -> Callable[[Tensor], Tensor]:
-    """A network to look through without touching it: no gradients, and a copy of its buffers (batch-norm statistics).
+    """Return a function that computes a network's logits and leaves the network as it is.
 
-    It stays in the mode it is in: in training mode it uses the statistics of the batch, as in a training step.
+    It computes no gradients and works on a copy of the buffers (batch-norm statistics).
+
+    The network stays in the mode it is in: in training mode it uses the statistics of the batch, as in a training step.
 
     Args:
         network: the discriminator.
