@@ -242,6 +242,8 @@ def _interval(parts: Components, real: _Images, forged: _Images, units: Ints) ->
     if np.unique(units).size < units.size:
         label = np.repeat([0, 1], [n, m])
         return delong.auc_interval(label, np.concatenate([real.scores, forged.scores]), groups=units)
-    if choose_interval(n, m, variance=parts.variance, repeated=False, people=0) == "Newcombe":
+    # one image has no sample variance, and a class of one is small enough for Newcombe's interval in any case
+    variance = parts.variance if min(m, n) > 1 else 0.0
+    if choose_interval(n, m, variance=variance, repeated=False, people=0) == "Newcombe":
         return delong.auc_newcombe(parts.auc, m, n)
     return delong.delong_interval(parts)

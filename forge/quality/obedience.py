@@ -19,8 +19,9 @@ from forge.core.compute import derive_seed
 from forge.core.errors import InputError, quoted
 from forge.faces.faceset import Images
 from forge.faces.tensors import to_float, translate
-from forge.quality.base import MIN_IMAGES, Result, Share, check_images
+from forge.quality.checks import MIN_IMAGES, check_images
 from forge.quality.metric import QualityMetric, Row, Sides
+from forge.quality.result import Result, Share
 
 SIDE = 64  # larger images are averaged down to this
 WIDTHS = (16, 32, 64, 128)
