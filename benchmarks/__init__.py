@@ -16,6 +16,8 @@ __all__ = ["Report", "Suite", "load", "run"]
 def __getattr__(name: str) -> object:
     """The Python interface, imported when it is asked for: `bench --help` does without."""
     if name in __all__:
+        # Not at the top: `benchmarks.api` imports pandas and, through the runner, much of the program, which a command
+        # that prints its help must not wait for.
         from benchmarks import api
 
         return getattr(api, name)

@@ -111,6 +111,8 @@ def run(
     if precision not in PRECISIONS:
         raise UnknownNameError("precision", precision, PRECISIONS)
     stages, folder = Store(store_folder(store)), reports_folder(reports)
+    # Allowed is code that the arguments of this call name. A suite file is read below and adds nothing to it: what is
+    # read from a disk never names code that is then imported.
     file = find_suite(str(suite)) if suite else None
     code = (generator, detector, metric, section, None if data is None else str(data))
     allow_files(entry for names in code for entry in _listed(names))
@@ -129,14 +131,16 @@ def run(
         "conditions": dict(conditions or {}),
         "external": {label: (str(real), str(forged)) for label, (real, forged) in (external or {}).items()},
         "set": nested(settings or {}),
-        "show_real": show_real or None,
+        "show_real": show_real or None,  # None leaves the value of the suite; False would override its true
     }
     chosen = choose_device(device)
     request, notes = changed(read_request(file) if file else RunRequest(), values)
     plan = resolve(request, device=chosen, file=file)
     compute = Compute(chosen, cast("PrecisionAsked", precision), threads or default_threads())
     set_threads(compute.threads)
+    # Plans of earlier calls lie in the store; see `_remembered` in workflow/runner.py.
     planned = prepare_run(plan, memory=stages.root / "plans", compute=compute)
+    # Both refusals come before any work: hours of training must not end at a folder that may not be replaced.
     refuse_foreign(folder / plan.name)
     if not overwrite:
         refuse_other_request(folder / plan.name, plan.request, planned.photos)
@@ -151,6 +155,7 @@ def run(
             workers=workers,
             observer=observer,
         )
+    # Warnings of Python, outside of `_noting`: a script can filter them or turn them into errors.
     for failure in outcome.failures:
         warnings.warn(f"{failure}; the report is written without it; the same call tries again", stacklevel=2)
     return Report(outcome.report)
@@ -173,7 +178,7 @@ def _noting(observer: Observer) -> Iterator[None]:
 
 
 def _listed(names: Names | None) -> list[str]:
-    texts = names.split(",") if isinstance(names, str) else names or []
+    texts = names.split(",") if isinstance(names, str) else names or []  # as --generator a,b
     return [name.strip() for name in texts if name.strip()]
 
 
@@ -195,6 +200,7 @@ class Suite:
 
         self.file = Path(file)
         self.request = read_request(self.file)
+        # a wrong condition is refused when the file is opened, not when it is run
         validated(Conditions, self.request.conditions, where="conditions")
 
     @classmethod
@@ -224,6 +230,7 @@ class Suite:
     @property
     def seeds(self) -> list[int]:
         """The whole run is repeated with each."""
+        # the seeds that a run of this request has: `seed` stands alone where none are repeated
         return list(self.request.seeds or [self.request.seed or 0])
 
     @property
@@ -244,6 +251,7 @@ class Suite:
         rows = {
             "generators": ", ".join(self.generators),
             "detectors": ", ".join(self.detectors),
+            # of no condition at all, a run trains and tests each generator
             "conditions": "; ".join(as_assignments(self.conditions)) or "matrix=true",
             "seeds": ", ".join(map(str, self.seeds)),
             "real faces": self.request.data or "rendered",

@@ -41,6 +41,7 @@ class Report(RunReport):
         import pandas as pd
 
         cells = [cell.model_dump(mode="json") for cell in self.results.cells]
+        # An empty list gives a frame without columns; its readers may rely on them.
         return pd.DataFrame(cells, columns=None if cells else list(TestResult.model_fields))
 
     @cached_property
@@ -54,6 +55,8 @@ class Report(RunReport):
 
         from benchmarks.evaluation.formats import to_csv
 
+        # By way of the CSV, so that a column has the same name and the same digits here as in `bench leaderboard
+        # --format csv`. `convert_dtypes` keeps ranks whole numbers where a cell is missing.
         return pd.read_csv(io.StringIO(to_csv(self._sheet))).convert_dtypes().set_index("detector")
 
     def detect(
@@ -96,6 +99,7 @@ class Report(RunReport):
         allow_files([detector] if detector else [])  # a Python call may name code, as the command line may
         paths = [photos] if isinstance(photos, str | Path) else photos
         listing = list_photos([Path(path) for path in paths])
+        # a path, which stands for this folder; a bare name would be looked for among all runs
         folder = str(self.folder.resolve())
         predictor = predictor_of(folder, detector, trained_on, store_folder(store), self.folder.parent, max_fpr=max_fpr)
         scored = score_photos(predictor, listing, Compute(choose_device(device)), crop=crop, workers=workers)
@@ -140,6 +144,7 @@ class Report(RunReport):
         try:
             ranks = table(self._sheet)
         except InputError as error:
+            # A run of controls alone, or one whose tests failed, has a page but no ranks.
             ranks = f"<p>{html.escape(str(error))}</p>"
         link = quote(Path(os.path.relpath(self.page)).as_posix())  # notebooks open links from where they lie
         samples = "".join(
@@ -151,6 +156,7 @@ class Report(RunReport):
 
 def _figure(picture: Path, caption: str) -> str:
     """Return a picture as part of the notebook, some tens of kilobytes: it may be opened anywhere."""
+    # inline: a notebook has no style sheet of ours
     text, style = html.escape(caption), "display:inline-block;margin:0 1rem 1rem 0"
     image = f'<img src="{file_uri(picture)}" alt="{text}" width="320">'
     return f'<figure style="{style}">{image}<figcaption>{text}</figcaption></figure>'

@@ -22,4 +22,5 @@ def reports_folder(given: str | Path | None = None) -> Path:
 
 def report_roots(reports: Path) -> list[Path]:
     """Return the folders in which reports are looked for: that of runs, by default also the published ones."""
+    # Only by default: with a folder of reports given, no others are read.
     return [reports, PUBLISHED] if reports == REPORTS else [reports]

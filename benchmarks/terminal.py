@@ -49,11 +49,13 @@ class Rate:
     def update(self, event: ProgressEvent) -> tuple[float, float]:
         """Take an event; return (units per second, seconds left), zeros while unknown."""
         now = time.monotonic()
+        # The count begins again with every phase of a stage (a split, a rolled-back training). The first event is the
+        # origin, not zero: a training that continues from a checkpoint did its first images in an earlier call.
         if self.first is None or event.done < self.first[1]:
             self.first = (now, event.done)
         elapsed, units = now - self.first[0], event.done - self.first[1]
         rate = units / elapsed if elapsed > 0 and units > 0 else 0.0
-        return rate, (event.total - event.done) / rate if rate else 0.0
+        return rate, (event.total - event.done) / rate if rate else 0.0  # in units per second, seconds
 
 
 def readings(event: ProgressEvent) -> str:
@@ -74,6 +76,7 @@ class Plain(Silent):
         self.todo, there = len(todo), len(stages) - len(todo)
         self.folded = there > LISTED
         if self.folded:
+            # flushed, since Python buffers what goes to a pipe or a file
             print(f"{there:,} of {len(stages):,} stages are in the store, {len(todo):,} to run", flush=True)
 
     def started(self, stage: Activity) -> None:
@@ -97,6 +100,7 @@ class Plain(Silent):
     def finished(self, stage: Activity, *, cached: bool, seconds: float) -> None:
         """Print the end of a stage."""
         if not (cached and self.folded):
+            # what `planned` counted in one line is not listed after all
             print(f"{stage.name}: {'cached' if cached else f'done in {seconds:.1f} s'}", flush=True)
 
     def noted(self, text: str) -> None:
@@ -117,6 +121,7 @@ class Live(Silent):
     def planned(self, stages: Sequence[Activity], todo: Collection[str]) -> None:
         """Count the stages to run of each type."""
         for stage in stages:
+            # one branch per action: a suite has hundreds of stages, a terminal some tens of lines
             count = self.counts.setdefault(stage.action, _StageCount())
             count.total += 1
             count.todo += stage.key in todo
@@ -124,7 +129,7 @@ class Live(Silent):
     def started(self, stage: Activity) -> None:
         """Show the current stage."""
         self.rate, self.stage, self.event = Rate(), stage, None
-        self.rates = (0.0, 0.0)
+        self.rates = (0.0, 0.0)  # before the first event there is no speed
 
     def progressed(self, stage: Activity, event: ProgressEvent) -> None:
         """Show the progress."""
@@ -132,6 +137,7 @@ class Live(Silent):
 
     def finished(self, stage: Activity, *, cached: bool, seconds: float) -> None:
         """Count it."""
+        # `ensure` in engines/local.py announces no plan: its stages are counted as they end.
         count = self.counts.setdefault(stage.action, _StageCount(total=1, todo=1))
         count.done += 1
         if not cached:
@@ -150,7 +156,7 @@ class Live(Silent):
         for count in self.counts.values():
             missing = count.todo - count.ran
             if missing > 0 and not count.ran:
-                return None
+                return None  # an unknown time would make the sum an underestimate
             total += missing * count.seconds / count.ran if missing > 0 else 0.0
         return total
 
@@ -175,7 +181,7 @@ class Live(Silent):
         if self.event is None or not self.event.total:
             return "[dim]…[/]"
         share, (rate, left) = self.event.done / self.event.total, self.rates
-        full = round(16 * share)
+        full = round(16 * share)  # the bar has 16 cells
         bar = f"[cyan]{'━' * full}[/][dim]{'━' * (16 - full)}[/] {100 * share:3.0f} %"
         speed = f"  {rate:,.0f} {self.event.unit}/s  {_clock(left)} left" if rate else ""
         room = self.console.width - 46 - len(speed) - len(self.stage.name if self.stage else "")
@@ -212,6 +218,7 @@ def observer_for(*, quiet: bool) -> Iterator[Observer]:
     else:
         console = Console()
         live = Live(console)
+        # `transient` removes the tree at the end, so that the scrollback holds the line below and no half-drawn frame.
         with Screen(live, console=console, transient=True, refresh_per_second=4):
             yield live
         ran = [

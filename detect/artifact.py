@@ -88,6 +88,7 @@ class TrainedDetector:
         with publishing(directory) as temporary:
             self.detector.save(temporary)
             stored = sorted(file for file in temporary.rglob("*") if file.is_file())
+            # digests of every file the detector wrote, subfolders of an ensemble included; the card itself is signed
             files = {file.relative_to(temporary).as_posix(): digest_file(file) for file in stored}
             card = self.card.model_copy(update={"files": files})
             write_signed_json(temporary / "detector.json", card.model_dump(mode="json"))
@@ -126,11 +127,14 @@ def fit_detector(
     if not isinstance(settings, implementation.Settings):
         wanted = implementation.Settings.__name__
         raise InputError(f"detector {quoted(name)} needs settings of {wanted}, not {type(settings).__name__}")
+    # before `limited`: what is refused depends on all the data, not on the random part
     data.check()
     data = data.limited(settings.limit, settings.val_limit, context.seed)
     detector = implementation(settings, data.resolution)
     summary = detector.fit(data, context)
+    # val scores after the fit: they calibrate, and prove that a score depends on its image alone
     val = _val_scores(detector, data, context, label or _name_of(detector, name))
+    # a fixed scorer states log odds; fitting a scale on val would let it learn from forgeries of the run
     calibration = Calibration(1.0, 0.0) if detector.needs == "nothing" else fit_platt(*val)
     card = DetectorCard(
         name=name,
@@ -163,8 +167,10 @@ def load_trained(directory: Path, *, implementation: type[Detector[Any]] | None 
         CorruptError: a file is missing, changed, or was added.
     """
     file, card = directory / "detector.json", read_card(directory)
+    # all files before any is read: a changed file must not be half loaded
     for name, digest in card.files.items():
         part = directory / name
+        # a name with ".." in a forged card must not make a file outside the folder be read
         if not part.resolve().is_relative_to(directory.resolve()) or not part.is_file():
             raise CorruptError(f"{directory} is damaged: {short(name)} is missing; fit the detector again")
         if digest_file(part) != digest:
@@ -177,6 +183,7 @@ def load_trained(directory: Path, *, implementation: type[Detector[Any]] | None 
                 f"{directory} was fitted with a detector from a file; name that file again: --detector {card.name}"
             )
         implementation = _implementation(card.name)
+    # settings of another version: a field that is gone or out of range is named instead of ignored
     try:
         settings = implementation.Settings(**card.settings)
     except ValidationError as error:
@@ -198,6 +205,7 @@ def read_card(directory: Path) -> DetectorCard:
         raise InputError(f"{directory} is not a fitted detector: it has no detector.json")
     raw = read_signed_json(file)
     version = raw.get("schema_version")
+    # an older schema is read, a newer one may hold fields whose meaning is unknown here
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise InputError(f"{file} has schema {version}, this version reads up to {SCHEMA_VERSION}; upgrade")
     try:
@@ -221,11 +229,13 @@ def use_pretrained(trained: TrainedDetector, name: str, resolution: int, seed: i
         InputError: it scores images of its resolution alone.
     """
     card = trained.card
+    # without `input_size` the weights fit one size of image only
     if resolution != card.resolution and card.settings.get("input_size") is None:
         raise InputError(
             f"{trained.name} was fitted at {card.resolution} px and does not resize; use --resolution {card.resolution}"
         )
     trained.detector.resolution = resolution
+    # digests are of the files of the loaded folder, not of a copy under this name
     changed = {"label": name, "resolution": resolution, "seed": seed, "files": {}}
     return TrainedDetector(trained.detector, card.model_copy(update=changed))
 

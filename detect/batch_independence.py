@@ -54,12 +54,15 @@ def check_batch_independence(
     images = view.read(drawn)
     images = perturb(images) if perturb else images
     together = scores[drawn]
+    # `scores` were computed in bf16, where rounding may exceed `allowed`: all are scored again in fp32
     if detector.scoring_precision(compute) == "bf16":
         compute = replace(compute, precision="fp32")
         together = detector.score(images, compute)
     for i, position in enumerate(drawn):
         alone, within = _alone(detector, images[i : i + 1], compute, name), float(together[i])
+        # relative part: rounding grows with the score; spread part: what matters for ranks
         allowed = RELATIVE * max(abs(alone), abs(within)) + SPREAD * float(scores.std())
+        # negated, so that NaN is refused too
         if not abs(alone - within) <= allowed:
             image = quoted(str(view.rows["id"].iloc[position]))
             raise DetectorError(

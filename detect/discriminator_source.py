@@ -41,6 +41,7 @@ class DiscriminatorSource:
 
     def history(self) -> list[TrainedGenerator]:
         """Return the snapshots taken before that moment, in order, and the moment itself."""
+        # folders are called by thousands of images, e.g. "24k"; in order of numbers, not of names ("8k" before "24k")
         taken = [float(folder.name.removesuffix("k")) for folder in (self.training / "snapshots").glob("*k")]
         before = sorted(kimg for kimg in taken if self.snapshot is None or kimg < self.snapshot)
         return [*(self._at(kimg) for kimg in before), self.open()]
@@ -73,11 +74,13 @@ class Blueprint:
             InputError: it was trained on images of another resolution.
         """
         card = trained.card
+        # never resized: a discriminator judges images of the size that its generator made
         if card.resolution != resolution:
             raise InputError(
                 f"the discriminator of {card.name} takes {card.resolution} px and the images have {resolution} px; "
                 "train the generator at their resolution"
             )
+        # labels are left out later, but the network has parameters for them and must be built alike
         classes = trained.condition.classes if trained.condition else ()
         return cls(card.architecture, card.settings, card.resolution, classes)
 
@@ -97,6 +100,7 @@ class Blueprint:
             architecture_class.Settings(**self.settings), self.resolution, *classes
         ).discriminator()
         for layer in network.modules():
+            # groups of one: the deviation over a batch is then that of a single image, which is constant
             if isinstance(layer, MinibatchDeviation):
                 layer.group = 1
         return network
@@ -109,11 +113,13 @@ class Blueprint:
     def read(cls, directory: Path) -> Blueprint:
         """Read what `write` wrote."""
         stored = read_json_object(directory / "discriminator.json")
+        # JSON keeps tuples as lists
         return cls(**stored | {"classes": tuple(stored["classes"])})
 
 
 def with_weights_of(trained: TrainedGenerator, network: nn.Module) -> nn.Module:
     """Give a network that `Blueprint.build` made the weights from the training; returns it in evaluation mode."""
+    # strict: a missing or foreign tensor raises, so that no layer keeps random weights
     network.load_state_dict(trained.discriminator().state_dict())
     return network.eval()
 

@@ -47,19 +47,24 @@ def saliency(logit: Callable[[Tensor], Tensor], images: Images, compute: Compute
         attribution = _attribution(logit, pixels)
         if attribution is None:
             return None
+        # summed over channels: [n, H, W]
         strength = attribution.detach().abs().sum(-1)
         peak = strength.amax(dim=(1, 2), keepdim=True)
+        # tiny: where nothing matters the peak is 0, and 0 / tiny is 0
         maps.append((strength / peak.clamp_min(torch.finfo(torch.float32).tiny)).cpu().numpy().astype(np.float32))
     return np.concatenate(maps) if maps else None
 
 
 def _attribution(logit: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor | None:
+    # a leaf of its own: the caller's pixels get no gradient
     leaf = pixels.detach().clone().requires_grad_()
+    # the sum of logits: each depends on its own image, so that its gradient there is that of one logit
     (gradient,) = torch.autograd.grad(logit(leaf).sum(), leaf, allow_unused=True)
     if gradient is None or method() == "input gradients":
         return gradient
     from captum.attr import IntegratedGradients  # an extra, which may be missing
 
+    # 127.5 is 0 for networks that take -1..1: an image without content
     grey = torch.full_like(pixels, 127.5)
     attributed: Tensor = IntegratedGradients(logit).attribute(
         leaf, baselines=grey, n_steps=STEPS, internal_batch_size=4 * BLOCK
@@ -79,6 +84,7 @@ def spectrum_difference(real: View, forged: View, *, limit: int = 2000) -> Maps:
         float32 [H, W], the zero frequency in the middle; above 0 where forgeries have more power.
     """
     means = [mean_log_spectrum(_first(view, limit)) for view in (forged, real)]
+    # a difference of logarithms is a ratio of powers
     return (means[0] - means[1]).cpu().numpy().astype(np.float32)
 
 

@@ -40,6 +40,7 @@ def check_checkpoint(path: Path) -> None:
     if zipfile.is_zipfile(path):
         _check_zip(path)
         return
+    # four pickles follow each other at the start of the older format, before the raw storages
     with path.open("rb") as stream:
         for number in range(_LEGACY_PICKLES):
             if number and not stream.peek(1):
@@ -51,6 +52,7 @@ def _check_zip(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
+            # of the directory, before anything is unpacked: a small zip can hold gigabytes
             unpacked = sum(entry.file_size for entry in entries)
             if unpacked > MAX_BYTES:
                 raise InputError(f"weights file {path} unpacks to {unpacked:,} bytes; at most {MAX_BYTES:,} are read")
@@ -65,6 +67,7 @@ def _check_zip(path: Path) -> None:
 
 def _check_pickle(stream: BinaryIO, path: Path) -> None:
     """Follow one pickle without making any object: only the size of tuples is kept."""
+    # stack and memo hold sizes in place of objects: 1 for anything but a tuple, `_MARK` for a mark
     stack: list[int] = []
     memo: dict[int, int] = {}
     try:
@@ -74,12 +77,14 @@ def _check_pickle(stream: BinaryIO, path: Path) -> None:
             name = opcode.name
             if name in _PUTS:
                 memo[int(argument or 0)] = stack[-1]
-            elif name == "MEMOIZE":
+            elif name == "MEMOIZE":  # protocol 4 numbers the memo by its length
                 memo[len(memo)] = stack[-1]
             elif name in _GETS:
+                # an entry that was never stored has size 1; unpickling itself refuses it later
                 stack.append(memo.get(int(argument or 0), 1))
             else:
                 _apply(opcode, stack)
+            # checked at each step: size doubles with every tuple of two tuples, so that it is caught long before 2^60
             if stack and stack[-1] > MAX_TUPLE:
                 raise InputError(f"weights file {path} holds tuples within tuples without end; it is no state_dict")
     except (ValueError, IndexError) as error:
@@ -92,9 +97,10 @@ def _apply(opcode: pickletools.OpcodeInfo, stack: list[int]) -> None:
     """Take from the stack what an opcode takes and put what it puts; a tuple has the size of its members."""
     before, size = opcode.stack_before, 1
     if pickletools.markobject in before:
+        # everything above the mark belongs to the new object; `size` of a tuple counts its members' members
         while (item := stack.pop()) != _MARK:
             size += item
-        before = before[: before.index(pickletools.markobject)]
+        before = before[: before.index(pickletools.markobject)]  # below the mark
     for _ in before:
         size += stack.pop()
     for result in opcode.stack_after:

@@ -80,6 +80,7 @@ def import_published(name: str, file: Path, directory: Path, resolution: int | N
         {"input_size": published.input_size, **published.settings(tensors)}
     )
     detector = implementation(settings, resolution or published.input_size)
+    # the network's random weights are replaced at once: the caller's generator must not be moved by them
     with torch.random.fork_rng(devices=[]):
         detector.network = detector.build(blank=True).eval()
     load_weights(detector.network, tensors, source=f"weights file {file}")
@@ -109,6 +110,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         InputError: it holds more than tensors and plain values, or no tensors, or is too large, see `pickles`.
         CorruptError: it cannot be read.
     """
+    # safetensors holds nothing but tensors; a pickle is checked for its size before it is opened
     if path.suffix == ".safetensors":
         return _unwrapped(read_tensors(path), path)
     check_checkpoint(path)
@@ -154,17 +156,21 @@ def read_keras(path: Path) -> Layers:
         objects += 1
         if objects > MAX_OBJECTS:
             raise InputError(f"weights file {path} holds more than {MAX_OBJECTS:,} objects; it is another network")
+        # "layer/.../role:0" (Keras appends the number of the variable); some files have no ":0"
         layer, _, role = (
             path_inside.rpartition(":")[0].partition("/") if ":" in path_inside else path_inside.partition("/")
         )
         if not isinstance(item, h5py.Dataset) or not role:
             return
+        # an external or virtual dataset reads other files of this machine when it is opened
         if item.external or item.is_virtual:
             raise InputError(f"weights file {path} is refused: {path_inside} is a piece of another file")
+        # numbers of at most 8 bytes: strings, references and compound types are no weights
         if item.dtype.kind not in "fiub" or item.dtype.itemsize > _WIDEST:
             raise InputError(
                 f"weights file {path}: {path_inside} holds {item.dtype}, not numbers; it is another network"
             )
+        # counted over the file: many small arrays can be as large as one
         numbers += item.size or 0
         if item.size is None or numbers > LARGEST:
             raise InputError(
@@ -174,6 +180,7 @@ def read_keras(path: Path) -> Layers:
 
     try:
         with h5py.File(path, "r") as stored:
+            # a soft or external link is not followed: `visititems` follows hard links alone
             link = stored.get("model_weights", getlink=True)
             (stored["model_weights"] if isinstance(link, h5py.HardLink) else stored).visititems(take)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
@@ -198,6 +205,7 @@ def meso_tensors(layers: Layers, convolutions: Iterable[str], source: str) -> di
         InputError: layers of another network.
     """
     convs = _numbered(layers, "conv2d", convolutions, source)
+    # [H, W, in, out] to PyTorch's [out, in, H, W]
     tensors = {f"{name}.weight": layer["kernel"].transpose(3, 2, 0, 1) for name, layer in convs.items()}
     tensors |= {f"{name}.bias": layer["bias"] for name, layer in convs.items()}
     norms = _numbered(layers, "batch_normalization", [f"norms.{stage}" for stage in range(4)], source)
@@ -205,19 +213,24 @@ def meso_tensors(layers: Layers, convolutions: Iterable[str], source: str) -> di
     dense = _numbered(layers, "dense", ("hidden", "head"), source)
     kernel = dense["hidden"]["kernel"]
     channels = len(norms["norms.3"]["gamma"])
+    # the dense layer reads side x side x channels
     side = round((len(kernel) / channels) ** 0.5)
     if side * side * channels != len(kernel):
         raise InputError(f"{source}: its first dense layer reads {len(kernel)} numbers, which is no square map")
+    # rows of the kernel from (y, x, channel), as Keras flattens, to (channel, y, x), as PyTorch does
     by_channel = kernel.reshape(side, side, channels, -1).transpose(2, 0, 1, 3).reshape(len(kernel), -1)
     tensors |= {"hidden.weight": by_channel.T, "hidden.bias": dense["hidden"]["bias"]}
+    # logit of real to logit of forged
     tensors |= {"head.weight": -dense["head"]["kernel"].T, "head.bias": -dense["head"]["bias"]}
     return {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in tensors.items()}
 
 
 def _numbered(layers: Layers, layer_type: LayerType, names: Iterable[str], source: str) -> Layers:
     """Return layers of one kind in the order of their numbers, under our names."""
+    # one axis for gamma, beta and the moving statistics; kernels as AXES says
     axes = dict.fromkeys(ROLES, 1) if layer_type == "batch_normalization" else {"kernel": AXES[layer_type], "bias": 1}
     numbered = {
+        # a layer without a number is the first one Keras made
         int(match[1] or 0): layer
         for name, layer in layers.items()
         if (match := re.fullmatch(rf"{layer_type}(?:_(\d+))?", name))
@@ -227,6 +240,7 @@ def _numbered(layers: Layers, layer_type: LayerType, names: Iterable[str], sourc
         raise InputError(
             f"{source} has {len(numbered)} layers {layer_type} and should have {len(wanted)}; it is another network"
         )
+    # roles and axes of every layer, so that transposing cannot fail or silently fit
     if any({role: values.ndim for role, values in layer.items()} != axes for layer in numbered.values()):
         raise InputError(f"{source}: a layer {layer_type} does not hold {', '.join(axes)}, each with its usual axes")
     return {name: numbered[number] for name, number in zip(wanted, sorted(numbered), strict=True)}
@@ -234,12 +248,14 @@ def _numbered(layers: Layers, layer_type: LayerType, names: Iterable[str], sourc
 
 def _unwrapped(loaded: object, path: Path) -> dict[str, Tensor]:
     for _ in range(DEEPEST):
+        # peel off {"model": {"state_dict": ...}}; bounded, since a dictionary may contain itself
         inner = next((key for key in WRAPPERS if key in loaded), None) if isinstance(loaded, Mapping) else None
         if not isinstance(loaded, Mapping) or inner is None:
             break
         loaded = loaded[inner]
     if not isinstance(loaded, Mapping) or not all(isinstance(value, Tensor) for value in loaded.values()) or not loaded:
         raise InputError(f"weights file {path} holds no tensors by name; published weights are a state_dict")
+    # torch.nn.DataParallel puts "module." before every name
     return {str(name).removeprefix("module."): value for name, value in loaded.items()}
 
 

@@ -66,6 +66,7 @@ def score_view(
         InputError: the images have another resolution.
         DetectorError: a score is not finite or beyond `LARGEST`, or the detector returned another number of scores.
     """
+    # no resizing here: a detector decides itself (`input_size`) what becomes of images of another size
     if resolution_of(view) != detector.resolution:
         raise InputError(
             f"{detector.family} was fitted at {detector.resolution} px and cannot score {resolution_of(view)} px "
@@ -74,8 +75,10 @@ def score_view(
     scores = np.empty(len(view))
     done = 0
     if batch is None:
+        # 3 bytes a pixel: at 1,024 px a batch on a GPU is 21 images, not 2,048
         batch = max(1, min(BATCH[compute.torch_device.type], BATCH_BYTES // (3 * resolution_of(view) ** 2)))
     batches = view.batches(batch)
+    # on a GPU the next batch is read while this one is computed
     for images in read_ahead(batches) if compute.torch_device.type == "cuda" else batches:
         part = detector.score(perturb(images) if perturb else images, compute)
         if part.shape != (len(images),):
@@ -127,6 +130,7 @@ def score_table(
         raise InputError(
             f"set {quoted(card.name)} has an attribute {quoted(clash[0])}, the name of a score column; rename it"
         )
+    # finite and one per image: `score_view` has raised otherwise
     scores = score_view(trained.detector, view, compute, batch=batch, perturb=perturb, on_progress=on_progress)
     rows = view.rows
     columns = {
@@ -139,6 +143,7 @@ def score_table(
         "generator": generator_of(card) if generator is None else generator,
         "split": rows["split"].to_numpy(),
         "perturbation": perturbation,
+        # a label that is given counts before the kind of the set
         "label": (card.kind == "forged") if label is None else label,
         "score": scores,
         "probability": trained.calibration.probability(scores),
@@ -155,13 +160,17 @@ def rounded(table: pd.DataFrame) -> pd.DataFrame:
     would become equal. Metrics of ranks (AUC, EER, AP, TPR at an FPR) are those of the float64 scores either way.
     """
     scores = table["score"].to_numpy(dtype=np.float64)
+    # to float32 and back: what a reader of the file would get
     with np.errstate(over="ignore", under="ignore"):
         single = scores.astype(np.float32).astype(np.float64)
     keys = [name for name in ("detector", "trained_on", "seed", "split", "perturbation") if name in table]
     groups = table.groupby(keys, sort=False).ngroup().to_numpy()
+    # by group, and within it by score: only neighbours can become equal by rounding
     order = np.lexsort((scores, groups))
+    # neighbours of one group that differ, and of these the pairs that rounding makes equal
     neighbours = (groups[order][1:] == groups[order][:-1]) & (scores[order][1:] != scores[order][:-1])
     merged = neighbours & (single[order][1:] == single[order][:-1])
+    # one merged pair keeps the whole group exact, so that all its ranks come from one precision; so does an overflow
     kept = np.isin(groups, np.unique(groups[order][1:][merged])) | ~np.isfinite(single)
     probability = table["probability"].astype("float32").astype("float64")
     return table.assign(score=np.where(kept, scores, single), probability=probability)

@@ -35,6 +35,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise InputError(f"weights file {path} does not exist")
     with path.open("rb") as file:
         start = file.read(9)
+    # a zip (.pth of today), pickles of protocols 2 and 4, or no JSON header after the 8 bytes of its length
     if path.suffix != ".safetensors" or start[:2] in (b"PK", b"\x80\x02", b"\x80\x04") or start[8:9] != b"{":
         raise InputError(
             f"weights file {path} is not safetensors; pickles (.pth, .pt, .bin) can run code and are never opened: "
@@ -63,6 +64,7 @@ def load_weights(network: nn.Module, tensors: dict[str, Tensor], *, source: str,
         InputError: names missing or unknown, or a shape that differs; the first few are named.
     """
     state = network.state_dict()
+    # a head for another number of classes stays random; every other tensor must fit
     kept = [name for name in head if name not in tensors or tensors[name].shape != state[name].shape]
     # an old PyTorch did not store this counter, and nothing in evaluation reads it
     counters = {name for name in state if name.endswith("num_batches_tracked")} - set(tensors)
@@ -77,6 +79,7 @@ def load_weights(network: nn.Module, tensors: dict[str, Tensor], *, source: str,
         more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise InputError(f"{source} does not fit {type(network).__name__}: {'; '.join(wrong[:3])}{more}")
     # load_state_dict copies in place, so each parameter keeps its memory format
+    # names of `state` that are neither given nor kept are the counters above
     network.load_state_dict({**state, **{name: value for name, value in tensors.items() if name not in kept}})
     return kept
 
@@ -123,10 +126,12 @@ def _short_of_patience() -> Iterator[None]:
     from huggingface_hub import constants  # takes a second to import
 
     before = socket.getdefaulttimeout(), constants.HF_HUB_OFFLINE
+    # for sockets that are opened without a timeout of their own
     socket.setdefaulttimeout(CONNECT_SECONDS)
     try:
         # behind a proxy a direct connection proves nothing, so the Hub's client is then left to find out
         if not getproxies() and "HF_ENDPOINT" not in os.environ:
+            # a setting of the user to be offline stays as it is
             constants.HF_HUB_OFFLINE = before[1] or not _reachable("huggingface.co")
         yield
     finally:

@@ -10,6 +10,7 @@ from benchmarks.places import report_roots, reports_folder
 
 def generators(incomplete: str) -> list[str]:
     """Generators; after a comma the next one."""
+    # Imported here: completion runs with every press of Tab, and each module has names of its own kind.
     from forge.generators import GENERATORS
 
     return _listed(incomplete, GENERATORS.entries)
@@ -39,11 +40,14 @@ def suites(incomplete: str) -> list[str]:
 
 def runs(incomplete: str) -> list[str]:
     """Finished runs, and published reports."""
+    # by name alone: opening every report would take longer than a person waits for a completion
     files = (file for root in report_roots(reports_folder()) for file in root.glob("*/results.json"))
     names = sorted({file.parent.name for file in files})
+    # what begins with "." is a report that is being written
     return [name for name in names if name.startswith(incomplete) and not name.startswith(".")]
 
 
 def _listed(incomplete: str, known: Iterable[str]) -> list[str]:
+    # Names are comma-separated in one word of the shell: what stands before the last comma is kept.
     before, comma, last = incomplete.rpartition(",")
     return [f"{before}{comma}{name}" for name in known if name.startswith(last)]

@@ -36,12 +36,15 @@ def prepare(
     """Turn photos (or the renderer) into a FaceSet."""
     options = parse_assignments(assignments or [])
     given = {"source": source, "options": options, "count": count, "resolution": resolution, "crop": crop, "seed": seed}
+    # None leaves `dedupe` to its default, which depends on the source.
     settings = validated(DataSettings, given | {"dedupe": False if keep_duplicates else None}, where="data")
     opened = resolve(source, **options)
-    if isinstance(opened, FaceSet):
+    if isinstance(opened, FaceSet):  # copying one would look like preparing it again
         raise InputError(f"{source} is a FaceSet already; `bench data show {source}` shows it")
+    # a name without the path: two sources of one name need --out
     target = out or Path(safe_name(f"{settings.source_name}-{resolution}"))
     stage = Call("prepare", settings.source_name)
+    # A call of a verb is shown as a stage that runs alone.
     with observer_for(quiet=False) as observer:
         observer.started(stage)
         faces = prepare_faces(
@@ -53,6 +56,7 @@ def prepare(
             dedupe=settings.dedupe,
             splits=settings.splits,
             seed=settings.seed,
+            # 0 on the command line means all cores.
             workers=workers or cores(),
             on_progress=lambda event: observer.progressed(stage, event),
         )
@@ -64,6 +68,7 @@ def show(faces: Path, out: Path | None, count: int, split: str | None) -> None:
     opened = FaceSet.open(faces)
     _print_card(opened)
     sheet = out or Path(f"{faces.resolve().name}-faces.png")
+    # at least two rows on a sheet of 20
     faces_shown = contact_sheet(opened.view(split), count=count, columns=10 if count >= 20 else 5)
     write_picture(sheet, faces_shown, source=source_of(opened))
     print(f"contact sheet: {sheet}")
@@ -74,6 +79,7 @@ def verify(faces: Path) -> None:
     opened = FaceSet.open(faces)
     wrong = opened.verify()
     if wrong:
+        # An error, so that a script sees exit code 1.
         raise CorruptError(f"{faces} is damaged: {'; '.join(wrong)}")
     print(f"{faces}: {len(opened)} images are what was written (digest {opened.card.digest[:12]})")
 
@@ -97,7 +103,7 @@ def _print_card(faces: object) -> None:
     table.add_row("licence", card.licence)
     if card.citation:
         table.add_row("cite", card.citation)
-    if card.rejected:
+    if card.rejected:  # rejected photos are counted on the card and listed beside it
         reasons = "  ".join(f"{reason} {count}" for reason, count in card.rejected.items())
         table.add_row("not used", f"{reasons} (rejected.csv lists them)")
     table.add_row("digest", card.digest)

@@ -48,26 +48,30 @@ def detect(
     as_json: bool,
 ) -> None:
     """Score photos: score, calibrated probability, and the verdict at a threshold fixed on validation images."""
-    tune_allocator()
+    tune_allocator()  # before torch allocates
 
     if as_json and form not in (None, "json"):
         raise InputError(f"--json and --format {form} exclude each other")
-    form = form_of("json" if as_json else form, out)
+    form = form_of("json" if as_json else form, out)  # the format follows the ending of --out unless it is named
     if crop not in (None, "none", "face"):
         raise UnknownNameError("crop", crop, ("none", "face"))
     for reference in generator or []:
         GENERATORS.load(reference)  # a discriminator from a file is built only if its file was named
+    # A run of that name goes first; a folder is a detector only if it has the card of one.
     at_path = not (reports / run / "results.json").is_file() and (Path(run) / "detector.json").is_file()
     if at_path:
+        # The threshold for a rate is a quantile of validation scores, which lie in the store and not in the folder.
         if max_fpr is not None:
             raise InputError(f"--max-fpr needs validation scores, which the folder {run} does not have; name a run")
         predictor = predictor_at(Path(run), detector, trained_on)
     else:
         predictor = predictor_of(run, detector, trained_on, store, reports, max_fpr=max_fpr)
+    # before any photo is read: a path that does not exist is a mistake of the command line
     photos = list_photos(images)
     pictures, explained = None, ""
     if explain or explain_to is not None:
         default = Path("pictures") / safe_name(predictor.source) / safe_name(f"{predictor.name}@{predictor.trained_on}")
+        # Beside the folder that the command runs in, like all pictures; never in the store, whose folders are checked.
         pictures = _folder_for(explain_to or default, store)  # known before the work whether it can be written
         explained = (
             f"left as {predictor.name} saw it, right in orange the pixels that its score depends on ({method()})"
@@ -83,10 +87,13 @@ def detect(
             source=explained,
             on_progress=on_progress,
         )
+    # Pictures exist only for detectors with gradients, and only for photos that could be used.
     if explained:
         looked = any("looked" in row for row in scored.rows)
         explained = f"Where it looked: {explained}." if looked else cannot_explain(predictor) if scored.used else ""
+    # a folder of its own has no audits that could have failed
     warned = [] if at_path else warnings(RunReport.open(run, reports).results)
+    # Three outputs: a file with a summary on the terminal, a table, or data alone on standard output for a pipe.
     if out is not None:
         scored.write(out, form, warnings=warned, explained=explained)
         _print_warnings(open_console(), warned)
@@ -94,18 +101,19 @@ def detect(
     elif form == "table":
         _print_table(scored, warned, explained)
     else:
+        # `end`: the text ends with a line feed already
         print(scored.csv() if form == "csv" else scored.json(warnings=warned, explained=explained), end="")
-    if not scored.used:
+    if not scored.used:  # after the output: it says of each file why
         raise InputError(f"none of the {len(photos)} files could be used")
 
 
 @contextmanager
 def _progress() -> Iterator[OnProgress]:
     """A bar on the error stream while photos are scored, where that is a terminal."""
-    console = Console(stderr=True)
+    console = Console(stderr=True)  # results may be piped, a bar must not get among them
     columns = (TextColumn("photos"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("photos", total=None)
+        task = bar.add_task("photos", total=None)  # the number of photos is known with the first event
 
         def on_progress(event: ProgressEvent) -> None:
             bar.update(task, completed=event.done, total=event.total)
@@ -119,6 +127,7 @@ def _folder_for(out: Path, store: Path) -> Path:
     Raises:
         InputError: it lies in the store, or is no folder.
     """
+    # The store holds what `find` compares byte by byte; a foreign file there is no result.
     if out.resolve().is_relative_to(store.resolve()):
         raise InputError(f"{out} lies among the stored results in {store}; choose another place with --explain-to")
     if out.exists() and not out.is_dir():
@@ -132,7 +141,7 @@ def _print_table(scored: PhotoScores, warned: Sequence[str], explained: str) -> 
     predictor, console = scored.predictor, open_console()
     title = f"{predictor.name} trained on {predictor.trained_on} ({predictor.source})"
     table = Table(title=escape(title), title_justify="left")
-    table.add_column("file", overflow="fold")
+    table.add_column("file", overflow="fold")  # long names wrap, so that no number is cut
     for heading in ("score", "probability forged", "verdict"):
         table.add_column(heading, justify="right")
     for row in scored.rows[:_LISTED]:
@@ -148,8 +157,10 @@ def _print_table(scored: PhotoScores, warned: Sequence[str], explained: str) -> 
         console.print(f"… and {more:,} more; all of them: --out scores.csv", highlight=False)
     if explained:
         console.print(explained, highlight=False, markup=False)
+        # pictures of the photos that the table lists; the others are in the same folder
         for row in scored.rows[:_LISTED]:
             if "looked" in row:
+                # `soft_wrap`: a path that is broken into lines cannot be copied
                 console.print(row["looked"], highlight=False, markup=False, soft_wrap=True)
     _print_summary(scored, f"{scored.summary}.")
 
@@ -173,6 +184,7 @@ def import_weights(name: str, file: Path, out: Path | None, resolution: int | No
     tune_allocator()
 
     target = out or Path(f"{name}-published")
+    # An existing detector is never replaced by other weights.
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"{target} exists already; choose another place with --out")
     card = import_published(name, file, target, resolution).card

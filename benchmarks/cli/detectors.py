@@ -30,6 +30,7 @@ def describe(name: str) -> dict[str, Any]:
     Returns:
         `parameters` is None; `count_parameters` counts them. `note` says why there may be no number.
     """
+    # Facts are read from the class's source where possible, so that a list of all detectors imports no torch.
     try:
         facts = facts_of(name)
     except InputError:  # a plug-in whose class says more than its source
@@ -42,7 +43,7 @@ def describe(name: str) -> dict[str, Any]:
         "what": facts.summary,
         "citation": facts.citation,
         "variant": "; ".join(text for text in (facts.variant, _random_weights(name)) if text),
-        "input": "" if family else _input(name),
+        "input": "" if family else _input(name),  # of a family each member has its own
         "parameters": None,
         "note": _note(facts),
     }
@@ -82,13 +83,14 @@ def with_parameters(rows: list[dict[str, Any]], store: Path, *, count: bool) -> 
         store: where results lie.
         count: build the networks that are not remembered, which takes some seconds.
     """
+    # Keyed by name, settings and the digest of detect/: a change of the code counts again.
     file, program, known = store / MEMORY, program_digest("detect"), dict[str, int]()
     with suppress(BenchError, AttributeError, TypeError, ValueError):  # a damaged memory is made again
         known = {str(key): int(n) for key, n in read_json_object(file).items()} if file.is_file() else {}
-    remembered = dict(known)
+    remembered = dict(known)  # a copy, to see whether anything changed
     for row in rows:
         name = row["name"]
-        if row["note"] or row["example"]:
+        if row["note"] or row["example"]:  # nothing to count: a note says why, or a family is not one network
             continue
         key = f"{name} {digest_json([program, shipped('detectors', name, 'full')])[:16]}"
         if count and key not in known:
@@ -97,6 +99,7 @@ def with_parameters(rows: list[dict[str, Any]], store: Path, *, count: bool) -> 
             except BenchError as error:  # say, a network that cannot be built without a file of weights
                 row["note"] = f"not counted, {error}"
         row["parameters"] = known.get(key)
+        # Counted each time, not remembered.
         if name not in DETECTORS.entries:
             known.pop(key, None)  # a plugin's code can change without this program noticing
     if known != remembered:
@@ -109,7 +112,8 @@ def count_parameters(name: str) -> int:
 
     detector_class = DETECTORS.load(name)
     settings = validated(detector_class.Settings, shipped("detectors", name, "full"), where=f"detectors.{name}")
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):  # counting draws weights; the caller's random numbers must not change by it
+        # without pretrained weights, which would be downloaded
         network = detector_class(settings, SIDE).build(blank=True)
     return sum(parameter.numel() for parameter in network.parameters())
 
@@ -117,12 +121,14 @@ def count_parameters(name: str) -> int:
 def blocks(rows: list[dict[str, Any]], width: int) -> Iterator[str]:
     """A block of lines for each detector, wrapped to the width of the terminal; the first line is its name."""
     for row in rows:
+        # Only where name and family differ, as of a network of timm, is the family named too.
         head = row["name"] if row["family"] in (row["name"], row["name"].partition("NAME")[0]) else ""
         head = head or f"{row['name']} (family {row['family']})"
         if row["example"]:
             head += f", e.g. {row['example']}"
         lines = [row["what"], _figures(row), row["citation"], f"Here: {row['variant']}" if row["variant"] else ""]
         filled = [
+            # "timm:resnet-50" must not break at its hyphen
             textwrap.fill(line, width, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
             for line in lines
             if line

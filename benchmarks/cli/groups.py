@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 P = ParamSpec("P")
+# begins with a dash, which `safe_name` strips from names
 UNNAMED = "-"  # the command that is meant where none is named; no run, generator or detector can have this name
 
 
@@ -23,6 +24,7 @@ def implemented_in(module: str) -> Callable[[Callable[P, None]], Callable[P, Non
 
     def decorate(declaration: Callable[P, None]) -> Callable[P, None]:
         @functools.wraps(declaration)
+        # wraps the signature too, from which Typer makes the options
         def call(*args: P.args, **kwargs: P.kwargs) -> None:
             getattr(import_module(module), declaration.__name__)(*args, **kwargs)
 
@@ -41,6 +43,7 @@ class LazyCommand(TyperCommand):
     """
 
     def __init__(self, name: str, target: str, summary: str) -> None:
+        # `short_help` serves the list of all commands, so that listing them imports none.
         super().__init__(name, callback=None, short_help=summary, rich_markup_mode=None)
         self.target = target
 
@@ -49,12 +52,14 @@ class LazyCommand(TyperCommand):
         module_name, _, attribute = self.target.partition(":")
         module = import_module(module_name)
         implementation = getattr(module, attribute)
+        # A Typer app is a group (data, detect, export); a function becomes a command with the examples of its module.
         if isinstance(implementation, typer.Typer):
             return typer.main.get_command(implementation)
         app = typer.Typer(add_completion=False, rich_markup_mode=None)
         app.command(self.name, epilog=getattr(module, "EXAMPLES", None))(implementation)
         return typer.main.get_command(app)
 
+    # click makes the context, then invokes the command of that context: the imported one, with its options.
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:  # noqa: ANN401
         """Make a context of the imported command, which is then the one that runs."""
         return self.load().make_context(info_name, args, parent=parent, **extra)
@@ -65,6 +70,7 @@ class Unnamed(TyperCommand):
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:  # noqa: ANN401
         """A context in the place of the group's own."""
+        # The context of the group is skipped, so that usage reads "bench detect RUN" and not "bench detect - RUN".
         return super().make_context(parent.info_name, args, parent=parent.parent, **extra)
 
 
@@ -73,12 +79,14 @@ class WithDefault(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer's or click's own context
         """Put the unnamed command first where none is named."""
+        # A run called like a command would be taken for it; its path can be given instead.
         named = bool(args) and (args[0] in self.commands or args[0] in ctx.help_option_names)
         return super().parse_args(ctx, args if named else [UNNAMED, *args])
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - as above
         """The help of the unnamed command, and the other commands below it."""
         command = self.commands[UNNAMED]
+        # `resilient_parsing`: help needs no arguments
         with command.make_context(UNNAMED, [], parent=ctx, resilient_parsing=True) as inner:
             command.format_usage(inner, formatter)
             command.format_help_text(inner, formatter)

@@ -23,8 +23,10 @@ def leaderboard(suite: list[str], form: str, by: str | None, columns: str | None
     """Rank detectors from the stored scores of every image: means, intervals, ties, what is missing."""
     if form not in formats.FORMATS:
         raise UnknownNameError("format", form, formats.FORMATS)
+    # Of several suites one table, over all of them.
     sheet = sheet_of(*(RunReport.open(name, reports) for name in suite), by=by)
     if columns is not None:
+        # After ranking: columns that are not shown still rank, and JSON and CSV hold all.
         only = tuple(name.strip() for name in columns.split(","))
         for name in only:
             if name not in sheet.board.columns:
@@ -32,7 +34,7 @@ def leaderboard(suite: list[str], form: str, by: str | None, columns: str | None
         sheet = replace(sheet, only=only)
     if form != "table":
         texts = {"md": formats.markdown, "html": formats.html, "csv": formats.to_csv, "json": formats.to_json}
-        print(texts[form](sheet), end="")
+        print(texts[form](sheet), end="")  # `end`: the texts end with a line feed
         return
     print_sheet(sheet)
 
@@ -42,18 +44,22 @@ def print_sheet(sheet: Sheet) -> None:
     console = open_console()
     for verdict in sheet.verdicts:
         console.print(f"[bold red]{escape(verdict)}[/]")
+    # Columns are dropped from the right until the table fits; their names are printed below it.
     shown, left_out = _fitting(sheet, console.width)
     table = Table(title=escape(sheet.title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading, values in shown.items():
         left = heading == "detector"
+        # `min_width`: rich would shrink a column that must not wrap
         width = max(len(part) for part in (*values, *_heading(heading).split("\n")))
         table.add_column(_heading(heading), justify="left" if left else "right", no_wrap=True, min_width=width)
     for i, line in enumerate(sheet.board.lines):
+        # all that share the first rank are bold
         table.add_row(*(escape(values[i]) for values in shown.values()), style="bold" if line.rank == 1 else None)
     console.print(table)
     more = f" Not shown for want of width: {', '.join(left_out)}." if left_out else ""
-    dash = "–: cells are missing. " if any("–" in values for values in shown.values()) else ""
-    for note in (*sheet.notes, f"{dash}Intervals of every column: --format md or csv.{more}"):
+    of_auc = ["rank", *sheet.columns]
+    dash = "–: cells are missing. " if any("–" in shown.get(name, ()) for name in of_auc) else ""
+    for note in (*sheet.notes_of(shown), f"{dash}Intervals of every column: --format md or csv.{more}"):
         console.print(f"[dim]{escape(note)}[/]", highlight=False)
 
 
@@ -76,6 +82,7 @@ def _fitting(sheet: Sheet, width: int) -> tuple[dict[str, list[str]], list[str]]
     more |= {name: [_short(line.columns[name]) for line in board.lines] for name in others}
     more["images/s"] = [_speed(sheet, line.detector) for line in board.lines]
     left_out: list[str] = []
+    # Once a column did not fit, narrower ones after it are left out too: the order of columns is that of importance.
     for name, values in more.items():
         if sum(_width(*column) for column in (shown | {name: values}).items()) <= width - 2 and not left_out:
             shown[name] = values
@@ -85,7 +92,7 @@ def _fitting(sheet: Sheet, width: int) -> tuple[dict[str, list[str]], list[str]]
 
 
 def _width(heading: str, values: list[str]) -> int:
-    return max(len(part) for part in (*values, *_heading(heading).split("\n"))) + 2
+    return max(len(part) for part in (*values, *_heading(heading).split("\n"))) + 2  # one space on each side
 
 
 def _heading(name: str) -> str:

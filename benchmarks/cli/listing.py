@@ -34,10 +34,11 @@ def list_names(category: str, long: bool, as_json: bool, store: Path, reports: P
         raise UnknownNameError("list", category, CATEGORIES)
     rows = _rows(category, reports)
     if category == "detectors":
-        with_parameters(rows, store, count=long)
+        with_parameters(rows, store, count=long)  # only detectors have a number that is expensive to know
     if as_json:
         print(json.dumps(rows, indent=1))
         return
+    # A sentence instead of a table without rows; as JSON it is an empty list.
     if not rows:
         print(f"no {category} yet")
         return
@@ -45,6 +46,7 @@ def list_names(category: str, long: bool, as_json: bool, store: Path, reports: P
         _print_detectors(rows)
         return
 
+    # "1 run", not "1 runs"
     table = Table(title=f"{len(rows)} {category if len(rows) > 1 else category[:-1]}", title_justify="left")
     for heading in rows[0]:
         table.add_column(heading, overflow="fold")
@@ -66,6 +68,7 @@ def _rows(category: str, reports: Path) -> list[dict[str, Any]]:
         sections = sorted(((name, SECTIONS.load(name)) for name in SECTIONS.names()), key=lambda pair: pair[1].position)
         return [{"name": name, "position": section.position, "title": section.title} for name, section in sections]
     if category == "perturbations":
+        # Shipped ones in their order of strength, then those of plug-ins.
         names = [*LISTED, *(name for name in PERTURBATIONS.names() if name not in PERTURBATIONS.entries)]
         made = [perturbation(name) for name in names]
         return [{"name": change.name, "title": change.display_name, "what": change.description} for change in made]
@@ -75,8 +78,10 @@ def _rows(category: str, reports: Path) -> list[dict[str, Any]]:
 def _print_detectors(rows: list[dict[str, Any]]) -> None:
     console = open_console()
     for block in blocks(rows, min(console.width, 100)):
+        # The first line alone is bold; markup in names is text.
         head, _, rest = block.partition("\n")
         console.print(f"[bold]{escape(head)}[/]\n{escape(rest)}\n", highlight=False, soft_wrap=True)
+    # The hint is for those alone that --long would count.
     unknown = any(row["parameters"] is None and not row["note"] and not row["example"] for row in rows)
     counted = f"parameters at preset full, for images of {SIDE} px"
     more = "`bench list detectors --long` counts parameters" if unknown else counted
@@ -129,8 +134,10 @@ def _runs(reports: Path) -> list[dict[str, Any]]:
     from benchmarks.report.text.run_warnings import warnings  # imports pandas
 
     rows = []
+    # Damaged reports are listed as such: one of them must not hide the others.
     for folder in report_folders(reports):
         try:
+            # `note=False`: what is odd in a report is said where it is opened, not in a list
             report = RunReport(folder, note=False)
             results = report.results
         except BenchError:
@@ -156,6 +163,7 @@ def _leader(report: RunReport) -> str:
     from benchmarks.report.ranked import sheet_of, submitted  # imports pandas
 
     try:
+        # The published line is read from a file; ranking anew reads all scores, which takes seconds.
         there = None if any(submitted(report.folder).glob("*.parquet")) else published_leader(report.folder)
         if there is not None:
             value = str(estimate(there.value, there.low, there.high))

@@ -20,7 +20,7 @@ from forge.core.errors import BenchError, BenchWarning, InputError, quoted
 from forge.core.files import explain_os_error
 from forge.core.registry import allow_files
 
-INTERRUPTED = 130
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 # command: (module:attribute, summary for the list of commands), imported when it is called
 COMMANDS = {
@@ -31,6 +31,7 @@ COMMANDS = {
     "show": ("benchmarks.cli.commands.show:show", "Show settings, results, or faces of a trained generator."),
     "data": ("benchmarks.cli.commands.data:app", "Prepare, show, verify and export sets of faces."),
     "detect": ("benchmarks.cli.commands.detect:app", "Score photos with a trained detector; import weights."),
+    "translate": ("benchmarks.cli.commands.translate:translate", "Translate photos with a trained translator."),
     "quality": ("benchmarks.cli.commands.quality:quality", "Measure forged faces against real ones."),
     "report": ("benchmarks.cli.commands.report:report", "Write the report of a finished run again."),
     "leaderboard": ("benchmarks.cli.commands.leaderboard:leaderboard", "Rank the detectors of a run or suite."),
@@ -47,6 +48,7 @@ COMMANDS = {
 class _Bench(TyperGroup):
     """The program's group: its commands are imported one by one."""
 
+    # typer makes the group; its commands are added to it
     def __init__(self, **attributes: Any) -> None:  # noqa: ANN401 - typer's own
         super().__init__(**attributes)
         self.commands.update({name: LazyCommand(name, *where) for name, where in COMMANDS.items()})
@@ -56,9 +58,10 @@ app = typer.Typer(
     name="bench",
     cls=_Bench,
     help="Train face generators, train forgery detectors, and measure honestly how well forged faces are told "
+    # `no_args_is_help`: the program alone prints its help.
     "from real ones.\n\nStart with: bench run --generator dcgan --detector xception",
     no_args_is_help=True,
-    pretty_exceptions_enable=False,
+    pretty_exceptions_enable=False,  # tracebacks are printed by `_fail` alone
     rich_markup_mode=None,  # its renderer alone takes longer to import than the help may take
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Any command takes --debug to show tracebacks.",
@@ -86,18 +89,20 @@ def root(
 
 def main() -> None:
     """Run the command line; exit codes: 0 done, 1 a stage failed, 2 bad input, 130 interrupted."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings():  # undone at the end: a process may call this several times
         warnings.showwarning = _show_warning
         _run()
 
 
 def _run() -> None:
+    # Taken out before Typer sees it, so that it may stand anywhere on the line.
     debug = "--debug" in sys.argv or bool(os.environ.get("BENCH_DEBUG"))
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    # Only files that this command line names may be imported as code; what a process allowed before is forgotten.
     allow_files(sys.argv[1:], anew=True)
     keep_streams()
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        sys.exit(app(standalone_mode=False) or 0)  # not standalone: Typer would print errors and end the process itself
     except (SystemExit, KeyboardInterrupt) as stop:
         if isinstance(stop, SystemExit) and stop.code != INTERRUPTED:  # which Typer makes of Ctrl-C, if it sees it
             raise
@@ -149,7 +154,7 @@ def _show_warning(
 def _fail(error: BenchError, debug: bool) -> None:
     if debug:
         traceback.print_exception(error)
-    print(f"error: {error}", file=sys.stderr)
+    print(f"error: {error}", file=sys.stderr)  # standard error: output stays what a script parses
     sys.exit(error.exit_code)
 
 

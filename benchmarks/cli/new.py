@@ -27,16 +27,18 @@ def new(template: str, name: str, out: Path) -> None:
     if template not in TEMPLATES:
         raise UnknownNameError("template", template, TEMPLATES)
     templates = configs_root() / "templates"
+    # Both texts are made before anything is written: a missing template leaves no half a plug-in.
     texts = {
         out / f"{name}.py": (templates / f"{template}.py").read_text(encoding="utf-8"),
         out / f"test_{name}.py": (templates / f"test_{template}.py").read_text(encoding="utf-8"),
     }
     check_name(template, name, next(iter(texts.values())))
     for file in texts:
-        if file.exists() or file.is_symlink():
+        if file.exists() or file.is_symlink():  # a dangling link too
             raise InputError(f"{file} exists already; choose another name, or another folder with --out")
     for file, text in texts.items():
         write_text(file, renamed(text, name))
+    # Commands to copy: the test first, then a run short enough to see that it works.
     code, test = texts
     reference = f"{code}:{class_name(name)}"
     named = ["-g", reference, "-d", "dct"] if template == "generator" else ["-g", "dcgan", "-d", reference]
@@ -48,6 +50,7 @@ def new(template: str, name: str, out: Path) -> None:
 def renamed(template: str, name: str) -> str:
     """A template with its file, class and name in tables called after `name`."""
     made = class_name(name)
+    # One pass with all three names: a replacement must not be replaced again.
     instead = {_FILE: name, _CLASS: made, _CLASS.lower(): made.lower()}  # `bench detect` asks for the last one
     return re.sub("|".join(instead), lambda match: instead[match[0]], template)
 
@@ -68,6 +71,7 @@ def check_name(template: str, name: str, text: str) -> None:
     Raises:
         InputError: says what the name is and what to do.
     """
+    # ASCII: the name becomes a file, a module, a class and a column of tables.
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or len(name) > _LONGEST:
         raise InputError(
             f"name {quoted(name)} is no Python name: use up to {_LONGEST} letters a to z, digits and _, a "
@@ -77,6 +81,7 @@ def check_name(template: str, name: str, text: str) -> None:
     made = class_name(name)
     if keyword.iskeyword(name) or keyword.iskeyword(made):
         raise InputError(f"name {quoted(name)} is a word of Python itself; choose another, e.g. my_{name.lower()}")
+    # Tables name a class in lower case; two of one name could not be told apart.
     if made.lower() in _known(template) or made.lower() in _TAKEN:
         raise InputError(
             f"name {quoted(name)} would stand as {quoted(made.lower())} in tables, which means something else "
@@ -86,6 +91,7 @@ def check_name(template: str, name: str, text: str) -> None:
     used = _names_in(text)
     if hidden := sorted({made, f"{made}Settings"} & used):
         raise InputError(f"name {quoted(name)} would hide {hidden[0]}, which the file itself uses; choose another")
+    # "torch.py" in the working directory would be imported instead of the library
     if find_spec(name) is not None and not Path(f"{name}.py").exists():
         raise InputError(
             f"name {quoted(name)} is that of an installed module, which the file would hide; choose another"
@@ -96,6 +102,7 @@ def _known(template: str) -> set[str]:
     if template == "generator":
         return set(GENERATORS.names())
 
+    # "timm:" stands for a family; its bare name means the same there
     return {name.removesuffix(":") for name in DETECTORS.names()}
 
 
@@ -109,4 +116,5 @@ def _names_in(template: str) -> set[str]:
             names.add(node.asname or node.name)
         elif isinstance(node, ast.ClassDef | ast.FunctionDef):
             names.add(node.name)
+    # `MyPlugin` and `MyPluginSettings` become the new names
     return {name for name in names if not name.startswith(_CLASS)}

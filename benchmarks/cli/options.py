@@ -10,6 +10,7 @@ import typer
 from benchmarks import places
 
 Store = Annotated[
+    # --store wins over the variable, the variable over the default
     Path, typer.Option("--store", envvar=places.STORE_VARIABLE, help="Folder of results and checkpoints.")
 ]
 Reports = Annotated[Path, typer.Option("--reports", envvar=places.REPORTS_VARIABLE, help="Folder of the reports.")]

@@ -25,6 +25,7 @@ from benchmarks.report.results_table import shown_metrics, shown_value
 from benchmarks.report.run_report import RunReport
 from benchmarks.report.text.run_warnings import warnings
 
+# More rows than this do not fit on a screen together with the lines before them.
 MAX_DETAILED = 12  # results that one table shows with every measure
 _FIELD = 31  # characters of a leaderboard's column: AUC, interval, rank and the gap
 _NAME = 30  # most characters of a detector's name there
@@ -33,6 +34,7 @@ _NAME = 30  # most characters of a detector's name there
 def print_outcomes(reports: Sequence[RunReport], *, quiet: bool, as_json: bool) -> None:
     """Print the cells of a finished run and where its report lies; of several runs, also the table over all of them."""
     if as_json:
+        # One object for one run, a list for several: scripts of one run need not unpack.
         outcomes = [_as_json(report) for report in reports]
         print(json.dumps(outcomes[0] if len(outcomes) == 1 else outcomes))
         return
@@ -41,6 +43,7 @@ def print_outcomes(reports: Sequence[RunReport], *, quiet: bool, as_json: bool) 
     for report in reports:
         _print(report)
     if len(reports) > 1:
+        # Several sources are one question: how a detector ranks over all of them.
         print_sheet(sheet_of(*reports))
         print(f"next: bench leaderboard {' '.join(report.name for report in reports)} --format md")
 
@@ -53,9 +56,10 @@ def _as_json(report: RunReport) -> dict[str, Any]:
 def _print(report: RunReport) -> None:
     results, console = report.results, open_console()
     for warning in warnings(results):
-        console.print(f"[bold red]{escape(warning)}[/]", highlight=False)
+        console.print(f"[bold red]{escape(warning)}[/]", highlight=False)  # markup in names of plug-ins is text
     if results.suite:
         print_sheet(sheet_of(report))
+        # `soft_wrap`: a path broken into lines cannot be copied
         console.print(f"report: [bold]{report.page}[/]", highlight=False, soft_wrap=True)
         console.print(f"[dim]next: bench leaderboard {report.name} --format md[/]", highlight=False, soft_wrap=True)
         return
@@ -65,7 +69,7 @@ def _print(report: RunReport) -> None:
     if note:
         console.print(f"[dim]{note}[/]", highlight=False)
     console.print(f"report: [bold]{report.page}[/]", highlight=False, soft_wrap=True)
-    test = results.cells[0]
+    test = results.cells[0]  # counts are equal in all cells of a plain run
     console.print(f"[dim]test images: {test.n_real} real, {test.n_forged} forged per generator[/]")
     console.print(f"[dim]next: bench detect {report.name} PHOTO…[/]", highlight=False, soft_wrap=True)
 
@@ -78,12 +82,15 @@ def outcome_tables(results: Results, width: int) -> tuple[list[Table], str]:
     """
     if len(results.cells) <= MAX_DETAILED:
         return [outcome_table(results)], ""
+    # Perturbed cells are in results.csv; here they would hide the clean ones.
     cells = [cell for cell in results.cells if cell.perturbation == CLEAN]
     known = results.schema_version >= 2  # earlier comparisons do not say what their detectors were trained on
     board = pairing_table(cells, ranks_of(cells, results.comparisons))
     names = [shorten(name, _NAME) for name, _ in board.lines]
+    # At least one column, also on a narrow terminal: rich then folds it.
     fitting = max(1, (width - max(map(len, names))) // _FIELD)
     tables, title = [], results.name
+    # the heading of a training stands above its first part alone
     for trained_on, chosen in _parts(board.columns, fitting):
         title += f"\ntrained on {trained_on}: AUC, 95 % interval{', rank' if known else ''}"
         tables.append(_leaderboard_table(board, names, chosen, title=title, ranked=known))
@@ -94,6 +101,7 @@ def outcome_tables(results: Results, width: int) -> tuple[list[Table], str]:
 
 def _parts(columns: list[Column], fitting: int) -> Iterator[tuple[str, list[int]]]:
     """The columns of each training, as many at a time as fit."""
+    # in the order of the columns, each training once
     for trained_on in dict.fromkeys(column.pairing.trained_on for column in columns):
         chosen = [i for i, column in enumerate(columns) if column.pairing.trained_on == trained_on]
         for start in range(0, len(chosen), fitting):
@@ -119,6 +127,7 @@ def _leaderboard_table(board: PairingTable, names: list[str], chosen: list[int],
             if field is None:
                 texts.append("[dim]not run[/]")
                 continue
+            # Non-breaking spaces pad the rank, so that rich keeps the column's width.
             rank = f"  {'★' if field.leads else ' '}{field.rank:\u00a0<3}" if ranked and field.rank != "–" else ""
             texts.append(f"{escape(f'{field.auc} {field.interval}')}[dim]{rank}[/]")
         table.add_row(escape(name), *texts)
@@ -135,6 +144,7 @@ def outcome_table(results: Results) -> Table:
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("detector", no_wrap=True)
     table.add_column("trained → tested", no_wrap=True)
+    # Of the protocol's metrics the few that have a heading here; those of plug-ins were asked for and are all shown.
     measured = [
         metric for metric in shown_metrics(results) if metric.id in _HEADINGS or metric.id not in METRICS.entries
     ]
@@ -155,4 +165,5 @@ _HEADINGS = {"eer": "EER", "tpr_at_fpr_1pct": "TPR@1%", "balanced_accuracy": "ba
 
 def _short(value: str | None, metric: MetricFacts) -> str:
     """A value without its interval."""
+    # the column is narrow
     return metric.missing.replace("n too small", "small n") if value is None else value.partition(" [")[0]

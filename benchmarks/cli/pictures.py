@@ -14,17 +14,22 @@ from benchmarks.experiment.names import base_name, safe_name, short_name, split_
 from benchmarks.experiment.validate import checked_class
 from benchmarks.report.run_report import RunReport
 from benchmarks.workflow.runner import stage_of, stored_result
+from benchmarks.workflow.stage import FACES
 from benchmarks.workflow.store import Store
+from forge.core import provenance as marks
 from forge.core.errors import InputError, UnknownNameError, quoted
 from forge.core.files import read_json
 from forge.core.registry import is_file_reference
 from forge.faces.faceset import FaceSet
-from forge.faces.imaging.grids import Animation
+from forge.faces.imaging.grids import Animation, write_picture
 from forge.generators import GENERATORS
 from forge.generators.artifact import TrainedGenerator, generator_folder, snapshot_name
 from forge.generators.base import Architecture
 from forge.generators.memorization import Distances
+from forge.generators.translation.base import Translator
+from forge.generators.translation.pictures import SHOWN, sheet_of
 from forge.generators.visualize import NearestTraining, Painter, nearest_training, training_folder, write_pictures
+from forge.training.monitor.health import state_title
 
 FORMATS = ("gif", "apng")
 
@@ -37,11 +42,13 @@ class ShownGenerator:
         folder: of the trained generator.
         out: default folder of its pictures.
         implementation: its class, where that comes from a file.
+        faces: the real faces of its run, where it is known by a run that is still stored.
     """
 
     folder: Path
     out: Path
     implementation: type[Architecture] | None
+    faces: Path | None = None
 
 
 def generator_of_run(run: str, reference: str, *, store: Path, reports: Path) -> ShownGenerator:
@@ -67,6 +74,7 @@ def generator_of_run(run: str, reference: str, *, store: Path, reports: Path) ->
     training = stored_result(results, stage_of(results, name, "train"), Store(store))
     folder = generator_folder(training, snapshot)
     if snapshot is not None and not folder.is_dir():
+        # numerically: "100k" after "24k"
         kept = sorted((file.parent.name for file in training.glob("snapshots/*/generator.json")), key=_moment)
         there = f"it kept: {', '.join(kept)}" if kept else "it kept none"
         raise InputError(
@@ -74,7 +82,11 @@ def generator_of_run(run: str, reference: str, *, store: Path, reports: Path) ->
             f"(`bench run --generator {name}@{snapshot_name(snapshot)}` makes it)"
         )
     label = name if snapshot is None else f"{name}@{snapshot_name(snapshot)}"
-    return ShownGenerator(folder, Path("pictures") / report.name / label, _implementation(architecture))
+    # beside the working directory, never in the store
+    prepared = next((stage for stage in results.stages if stage.action == "prepare"), None)
+    faces = Store(store).find(prepared.action, prepared.key) if prepared else None
+    pictures = Path("pictures") / report.name / safe_name(label)
+    return ShownGenerator(folder, pictures, _implementation(architecture), faces / FACES if faces else None)
 
 
 def generator_at(folder: Path, reference: str | None) -> ShownGenerator:
@@ -86,6 +98,7 @@ def generator_at(folder: Path, reference: str | None) -> ShownGenerator:
     if reference is not None and not is_file_reference(reference):
         raise InputError(f"{folder} is one generator already; --generator may only name the file of its class here")
     card = read_json(folder / "generator.json")
+    # a damaged card is named by `TrainedGenerator.open`
     name = card.get("name") if isinstance(card, dict) else None  # a damaged card is refused when it is opened
     return ShownGenerator(folder, Path("pictures") / safe_name(str(name or folder.name)), _implementation(reference))
 
@@ -97,6 +110,7 @@ def _moment(snapshot: str) -> float:
 def _implementation(reference: str | None) -> type[Architecture] | None:
     if reference is None or not is_file_reference(reference):
         return None
+    # The class is checked before it is used: a file can name any attribute.
     architecture: type[Architecture] = checked_class("generator", reference, GENERATORS.load(reference), Architecture)
     return architecture
 
@@ -125,21 +139,46 @@ def show_generator(
     """
     if animation not in FORMATS:
         raise UnknownNameError("format", animation, FORMATS)
+    # Opened before the folder is made: a wrong generator leaves no empty folder behind.
     trained = TrainedGenerator.open(generator.folder, implementation=generator.implementation)
     faces = FaceSet.open(against) if against else None
-    for stored in (store, training_folder(trained)):
-        if out.resolve().is_relative_to(stored.resolve()):
-            raise InputError(f"--out {out} lies among the stored results in {stored}; choose another place")
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out} is not a folder; choose another place")
-    out.mkdir(parents=True, exist_ok=True)  # known before the work whether it can be written
+    if isinstance(trained.architecture, Translator):
+        faces = faces or (FaceSet.open(generator.faces) if generator.faces else None)
+        if faces is None:
+            raise InputError(f"{trained.card.name} translates faces; name a FaceSet of some with --against")
+        folder_of_pictures(out, trained, store)
+        _print_card(trained)
+        view = faces.view("test" if "test" in faces.card.splits else None)
+        source = marks.origin(trained.card.name, trained.card.weights_sha256)
+        write_picture(out / "translations.png", sheet_of(trained, view.head(SHOWN).read(), seed), source=source)
+        print(out / "translations.png")
+        print(f"it shows real faces of {faces.card.name}: publish it only if {quoted(faces.card.licence)} allows it")
+        return
+    folder_of_pictures(out, trained, store)
     _print_card(trained)
     painter = Painter(trained, seed)
+    # distances and pairs of forgery and nearest training photo
     copies = nearest_training(painter, faces) if faces else None
     for file in write_pictures(painter, out, animation=cast("Animation", animation), training_neighbours=copies):
         print(file)
     if copies and faces:
         _print_nearest(copies, faces, trained)
+
+
+def folder_of_pictures(out: Path, trained: TrainedGenerator, store: Path) -> Path:
+    """Make the folder that pictures go to: known before the work whether it can be written.
+
+    Raises:
+        InputError: it lies in the store or in the training's own directory, or is no folder.
+    """
+    # Pictures in the store would be foreign files in a checked result.
+    for stored in (store, training_folder(trained)):
+        if out.resolve().is_relative_to(stored.resolve()):
+            raise InputError(f"--out {out} lies among the stored results in {stored}; choose another place")
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out} is not a folder; choose another place")
+    out.mkdir(parents=True, exist_ok=True)
+    return out
 
 
 def _print_card(trained: TrainedGenerator) -> None:
@@ -165,20 +204,22 @@ def _print_card(trained: TrainedGenerator) -> None:
 
 def _health(trained: TrainedGenerator) -> str:
     """What the health monitor said last, up to the generator's own moment."""
+    # Of the training, not of the snapshot: one file lists all ticks.
     file = training_folder(trained) / "health.json"
     ticks: list[dict[str, Any]] = read_json(file) if file.is_file() else []
     seen = [tick for tick in ticks if tick["kimg"] <= trained.card.kimg]
-    return f"{seen[-1]['state']} at {seen[-1]['kimg']:g}k: {seen[-1]['reason']}" if seen else "not watched"
+    return f"{state_title(seen[-1]['state'])} at {seen[-1]['kimg']:g}k: {seen[-1]['reason']}" if seen else "not watched"
 
 
 def _print_nearest(nearest: NearestTraining, faces: FaceSet, trained: TrainedGenerator) -> None:
     def line(who: str, distances: Distances) -> str:
-        low, middle = distances[0], distances[len(distances) // 2]
+        low, middle = distances[0], distances[len(distances) // 2]  # sorted, the smallest first
         return f"{len(distances)} {who}: nearest {low:.1f}, median {middle:.1f} grey levels from a training face"
 
     print(line("forgeries", nearest.distances))
     if len(nearest.real_baseline):
         print(line("real faces of split test", nearest.real_baseline))
+    # Another set is compared all the same, and said to be another: copies of training photos cannot show there.
     if faces.card.digest != trained.card.data["digest"]:
         print(f"{faces.path} is not the set that {trained.card.name} was trained on ({trained.card.data['name']})")
     shown = f"nearest.png shows real faces of {faces.card.name}"

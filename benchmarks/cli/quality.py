@@ -35,6 +35,7 @@ def quality(
     tune_allocator()
 
     candidate = open_set(faces, store)
+    # A real set alone is measured against itself: what held-out reals get is what forgeries can reach at best.
     alone = against is None and candidate.card.kind == "real"
     real = candidate if alone else open_set(str(against), store) if against else trained_on(candidate, store)
     stage = Call("quality", candidate.card.name)
@@ -49,8 +50,9 @@ def quality(
             on_progress=lambda event: observer.progressed(stage, event),
         )
         floor = measure_floor(real, ask) if alone else None
+        # both sides of the comparison are then the same measurement
         comparison = Comparison(forged=floor, floor=floor) if floor else measure_set(candidate, real, ask)
-    if as_json:
+    if as_json:  # progress was silent, so that output is JSON alone
         print((comparison.floor if alone else comparison).model_dump_json(indent=1))
         return
     _print(comparison.rows(), f"{candidate.card.name} against {real.card.name}, {candidate.resolution} px")
@@ -66,8 +68,9 @@ def open_set(name: str, store: Path) -> FaceSet:
         InputError: there is none, or several generators have the name.
     """
     if Path(name).is_dir():
-        inner = Path(name) / FACES
+        inner = Path(name) / FACES  # a stage's result holds its set in a folder of this name
         return FaceSet.open(inner if inner.is_dir() else Path(name))
+    # By the name of the stage: the store has results of any number of runs.
     made = [folder / FACES for folder, manifest in Store(store).manifests() if manifest.stage == f"synthesize {name}"]
     if not made:
         raise InputError(f"{name} is neither a FaceSet directory nor a generator whose forgeries lie in {store}")
@@ -82,6 +85,7 @@ def trained_on(forged: FaceSet, store: Path) -> FaceSet:
     Raises:
         InputError: its card does not say, or the set is not in the store.
     """
+    # The digest of the real set, which the training wrote into the card of its forgeries.
     source = forged.card.provenance.get("trained_on")
     digest = source.get("digest") if isinstance(source, dict) else None
     if digest is None:
@@ -109,4 +113,4 @@ def _print(rows: list[Row], title: str) -> None:
 def _number(value: float | None) -> str:
     if value is None:
         return "–"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"  # few digits, so that columns stay narrow

@@ -41,19 +41,24 @@ def report(
     """Write the report of a finished run again, with this version's pages."""
     if form not in FORMATS:
         raise UnknownNameError("format", form, FORMATS)
+    # Only --from-scores needs data files that match their digests: it computes from them. `rerender` checks
+    # results.json.
     finished = RunReport.open(run, reports, checked=from_scores) if run else latest(reports)
     folder = finished.folder
+    # The files as they are: after a deliberate change the list and the files agree again.
     if digests:
         write_sums(folder)
         print(folder / SUMS)
         return
     sections = [name.strip() for name in (section or "").split(",") if name.strip()]
-    if from_scores:
+    if from_scores:  # opened anew, with its own checks
         rerender.from_scores(RunReport(folder), sections)
     else:
         try:
+            # a function: choosing a device imports torch, which a store without the run need not wait for
             rerender.from_store(finished, Store(store), lambda: _context(device, store), sections)
         except InputError as error:
+            # Without the store the page cannot be written again, but it can still be opened and printed.
             if form == "html" and not show:
                 raise
             print(f"the page stays as it is: {error}")
@@ -70,6 +75,7 @@ def report(
 def _context(device: str, store: Path) -> Context:
 
     compute = Compute(choose_device(device))
+    # of the kinds of source, the one that needs no files
     return Context(resolve("rendered"), compute, 1, silent)  # a report reads no source of photos
 
 
@@ -79,11 +85,14 @@ def _pdf(folder: Path) -> Path:
     if browser is None:
         raise InputError("--format pdf prints with Chromium, which is not installed here; try apt install chromium")
     target = folder / "report.pdf"
+    # A profile of its own: a Chromium that is already open would take the call over and print nothing.
     with tempfile.TemporaryDirectory() as profile:
+        # --no-sandbox: in containers Chromium cannot set up its own; the page is a local file of ours
         command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}"]
         command += ["--no-pdf-header-footer", f"--print-to-pdf={target}", (folder / "index.html").resolve().as_uri()]
+        # printing a large page takes seconds; a hung browser is ended
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    if done.returncode or not target.is_file():
+    if done.returncode or not target.is_file():  # it may exit with 0 without having printed
         reason = (done.stderr.strip().splitlines() or ["it printed no reason"])[-1]
         raise BenchError(f"{browser} could not print {folder / 'index.html'}: {reason}")
     return target

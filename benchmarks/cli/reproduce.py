@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json as encoder
+import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from benchmarks.experiment.resolve import resolve
 from benchmarks.protocol import PROTOCOL_VERSION, Protocol
 from benchmarks.report.run_report import RunReport, expected_at
 from benchmarks.terminal import observer_for
-from benchmarks.workflow import recompute as again
+from benchmarks.workflow import recompute
 from benchmarks.workflow.engines.local import ensure
 from benchmarks.workflow.environment import describe_environment, versions
 from benchmarks.workflow.recompute import check_checkpoints
@@ -58,10 +58,11 @@ def reproduce(
     """Compute a published table again and compare every number; exit code 1 where one DIFFERS or is MISSING."""
     if start not in STARTS:
         raise UnknownNameError("--from", start, STARTS)
+    # Scores are compared whole, which takes seconds; a part of them would not be the published table.
     if start == "scores" and (only or data):
         raise InputError("--only and --data are for --from checkpoints and --from scratch; scores are all compared")
     report = RunReport.open(suite, reports)
-    report.check()
+    report.check()  # files first: numbers computed from changed files say nothing
     expected = expected_at(against) if against else report.expected
     if expected is None:
         raise InputError(f"{report.folder / 'expected.json'} does not exist; `bench run` writes it beside a report")
@@ -74,11 +75,14 @@ def reproduce(
     chosen = choose_device(device)
     if start == "checkpoints":
         check_checkpoints(results, Store(store))
+    # The published precision is in the plan: "auto" decides as the shipped table does.
     compute = Compute(chosen, "auto", threads or default_threads())
     set_threads(compute.threads)
     planned = _planned(results, data, compute)
+    # one process: only --from scratch reads photos
     context = Context(planned.source, compute, 1, silent, None, planned.external)
     with observer_for(quiet=quiet or as_json) as observer:
+        # Another store for scratch: results of the run itself would be found cached and compared with themselves.
         root = work if start == "scratch" else store
         verdicts = _again(expected, planned.stages, only or [], start, root, context, observer)
     _print(expected, verdicts, describe_environment(compute), everything=True, as_json=as_json)
@@ -100,6 +104,7 @@ def _planned(results: Results, data: str | None, compute: Compute) -> PlannedRun
     try:
         return prepare_run(settings, compute=compute)
     except InputError as error:
+        # The message of a missing source is completed only where --data is the remedy.
         if data or repr(settings.data.source) not in str(error):
             raise
         where = f"--data PATH says where the photos of {results.data.name} lie here"
@@ -124,7 +129,8 @@ def _again(
     observer: Observer,
 ) -> list[Verdict]:
     """Compute the chosen tests again."""
-    known = again.tests(stages)
+    known = recompute.tests(stages)
+    # Tests have " #" and a seed in their names; means and ranks follow from all tests and are compared from scores.
     chosen = [value for value in expected.values if " #" in value.what and _wanted(value.what, only)]
     if not chosen:
         names = [value.what for value in expected.values if " #" in value.what]
@@ -132,22 +138,24 @@ def _again(
         raise InputError(f"no test of {expected.name} is called like {texts}; there is {quoted(names[0])}")
     wanted = {stage.key: stage for value in chosen for stage in known.get(value.what, [])}
     store = Store(root)
-    if start == "scratch":
+    if start == "scratch":  # the work folder is a store of its own, which a killed call may have left
         store.tidy()
-        ensure([again.prepare_stage(stages)], store, context, observer)
-    digest = again.data_of(stages, store)
+        # The real faces first: their digest decides whether anything else is worth computing.
+        ensure([recompute.prepare_stage(stages)], store, context, observer)
+    digest = recompute.data_of(stages, store)
     if not digest:
-        name = again.prepare_stage(stages).name
+        name = recompute.prepare_stage(stages).name
         raise InputError(f"{name} is not in {store.root}/; run the suite first, or use --from scratch")
     refuse_other(expected, PROTOCOL_VERSION, digest)  # before anything is trained or scored
-    with tempfile.TemporaryDirectory() as out:
+    with tempfile.TemporaryDirectory() as out:  # scores of --from checkpoints go to a temporary folder
         if start == "scratch":
+            # By key, so that what several tests share is computed once, and a second call continues.
             folders = ensure(list(wanted.values()), store, context, observer)
         else:
-            folders = again.from_checkpoints(list(wanted.values()), store, context, Path(out))
-        computed = tests_of(again.rows(list(wanted.values()), folders)) if wanted else {}
+            folders = recompute.from_checkpoints(list(wanted.values()), store, context, Path(out))
+        computed = tests_of(recompute.rows(list(wanted.values()), folders)) if wanted else {}
     verdicts = []
-    for value in chosen:
+    for value in chosen:  # a test that could not be computed is MISSING, not left out
         cell = computed.get(value.what)
         now = Value(what=value.what, value=cell.auc, low=cell.interval.low, high=cell.interval.high) if cell else None
         verdicts.append(verdict(value, now))
@@ -164,16 +172,18 @@ def _print(
 
     counts = counted(verdicts)
     if as_json:
-        print(encoder.dumps({"counts": counts, "values": to_rows(verdicts)}, indent=1))
+        print(json.dumps({"counts": counts, "values": to_rows(verdicts)}, indent=1))
     else:
         for result in verdicts:
+            # IDENTICAL is the expected case and is counted, not listed.
             if everything or result.status != "IDENTICAL":
                 numbers = "" if result.expected is None else f"  {result.expected:.6f} then"
                 numbers += "" if result.found is None else f", {result.found:.6f} now"
                 print(f"{result.status:<9}  {result.what}{numbers}")
         print(f"{expected.name}: " + ", ".join(f"{count:,} {status}" for status, count in counts.items() if count))
+        # The environment of the report overlaid with this one: only entries that differ are causes.
         if counts["IDENTICAL"] < len(verdicts):
             for cause in causes(expected.environment, expected.environment | environment):
                 print(f"  possible cause: {cause}")
-    if counts["DIFFERS"] or counts["MISSING"]:
+    if counts["DIFFERS"] or counts["MISSING"]:  # after the table: exit code 1 for scripts
         raise BenchError(f"{counts['DIFFERS']} values differ and {counts['MISSING']} are missing")

@@ -71,7 +71,7 @@ def run(
         raise UnknownNameError("precision", precision, PRECISIONS)
     compute = Compute(_own_gpu(choose_device(device)), cast("PrecisionAsked", precision), threads or default_threads())
     set_threads(compute.threads)
-    chosen = compute.device
+    chosen = compute.device  # "auto" resolved, as notes and presets need it
     flags = {
         "generator": generator,
         "detector": detector,
@@ -86,26 +86,32 @@ def run(
         "seeds": seeds.split(",") if seeds else None,
         "resolution": resolution,
         "name": name,
-        "show_real": show_real or None,
+        "show_real": show_real or None,  # None leaves a suite's `show_real: true`
         "external": parse_pairs(external or ()),
         "set": parse_assignments(assignments or []),
     }
     suite = find_suite(file) if file else None
     request, notes = changed(read_request(suite) if suite else RunRequest(), flags)
+    # a suite may name several sources of real faces: one run each
     parts = each_source(request, suite.stem if suite else "run")
     every = [resolve(part, device=chosen, file=suite) for part in parts]
+    # Cheap checks of places before planning, which reads all photos' names and imports torch.
     check_places(store=store, reports=reports)
     check_room(every, store)
     opened = Store(store)
+    # All of them are planned before the first one starts: a mistake in the third source shows at once.
     runs = [prepare_run(settings, memory=opened.root / "plans", compute=compute) for settings in every]
     for settings in every:
         refuse_foreign(reports / settings.name)
+    # A dry run ends before the refusals that --overwrite lifts, since it replaces nothing.
     if dry_run:
         _print_plans(runs, opened, reports, as_json=as_json)
         return
     for planned in () if overwrite else runs:
         refuse_other_request(reports / planned.settings.name, planned.settings.request, planned.photos)
 
+    # RANK is set by `torchrun`. The first process runs everything; the others take part in its trainings alone, and in
+    # the same order of runs.
     if int(os.environ.get("RANK", "0")):
         for planned in runs:
             _follow(planned, compute)
@@ -133,6 +139,7 @@ def run(
     from benchmarks.cli.outcome import print_outcomes  # imports pandas
 
     print_outcomes([RunReport(outcome.report) for outcome in outcomes], quiet=quiet, as_json=as_json)
+    # After the reports are written and named: exit code 1, since what was asked for is not all there.
     if failures := [failure for outcome in outcomes for failure in outcome.failures]:
         several = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
         raise BenchError(f"{failures[0]}{several}; the report is there without; the same command tries again")
@@ -140,16 +147,19 @@ def run(
 
 def _own_gpu(device: str) -> str:
     """Return the GPU that `torchrun` assigns to this process."""
+    # each process computes on the GPU of its number on this machine
     return f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" and "LOCAL_RANK" in os.environ else device
 
 
 def _follow(planned: PlannedRun, compute: Compute) -> None:
     """Join the first process in its trainings; it alone writes and reports."""
+    # nothing but trainings: no workers, no external pairs, no events
     follow(Context(planned.source, compute, 1, silent))
 
 
 def _print_plans(runs: Sequence[PlannedRun], store: Store, reports: Path, *, as_json: bool) -> None:
 
+    # The store is looked at, nothing is run or locked.
     states = [status(planned.stages, store) for planned in runs]
     if as_json:
         plans = [_rows(planned, state) for planned, state in zip(runs, states, strict=True)]
@@ -162,6 +172,7 @@ def _print_plans(runs: Sequence[PlannedRun], store: Store, reports: Path, *, as_
 
 
 def _rows(planned: PlannedRun, state: Mapping[str, str]) -> list[dict[str, str]]:
+    # the 16 digits are those of the folder in the store
     return [{"stage": stage.name, "key": stage.key[:16], "state": state[stage.key]} for stage in planned.stages]
 
 
@@ -170,6 +181,7 @@ def _print_plan(planned: PlannedRun, state: Mapping[str, str], store: Store, rep
     todo = [stage for stage in planned.stages if state[stage.key].startswith("run")]
     expected = forecast(todo, store, reports)
     rows = _rows(planned, state)
+    # A suite has hundreds of stages: then counts per action.
     if len(rows) <= _LISTED:
         width = max(len(row["stage"]) for row in rows)
         for row in rows:
@@ -186,7 +198,7 @@ def _print_plan(planned: PlannedRun, state: Mapping[str, str], store: Store, rep
     if expected.timed:
         time = f"about {duration(expected.seconds)} on this machine, from the times of {expected.timed:,} like them"
     print(f"to run: {len(todo):,} of {len(rows):,} stages; {time}")
-    if expected.untimed:
+    if expected.untimed:  # eight names fit on a line or two
         more = f" and {len(expected.untimed) - 8} more" if len(expected.untimed) > 8 else ""
         print(f"never timed here: {', '.join(expected.untimed[:8])}{more}")
 

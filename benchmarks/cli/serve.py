@@ -18,6 +18,7 @@ from forge.core.errors import InputError, quoted
 from forge.core.registry import is_file_reference
 from forge.generators import GENERATORS
 
+# module -> package of the extra: the names under which they are imported and installed differ
 _NEEDED = {"fastapi": "fastapi", "uvicorn": "uvicorn", "python_multipart": "python-multipart"}
 
 
@@ -34,8 +35,10 @@ def serve(
 ) -> None:
     """Show all runs and reports in a browser, and try a detector on a photo; for this machine alone unless --host."""
     check_extra()
+    # Before detectors are loaded, which takes seconds: a port that is taken is said at once.
     listening = listen(host, port)
     try:
+        # closed also where a detector cannot be loaded
         _serve(listening, host, detector or [], generator or [], (max_mb, max_megapixels), store, reports, device)
     finally:
         listening.close()
@@ -52,23 +55,27 @@ def _serve(
     device: str,
 ) -> None:
     for reference in generators:
+        # `load` runs the file and keeps its class under the name that the detector's card holds
         GENERATORS.load(reference)  # a discriminator from a file is built only if its file was named
     classes = [name for name in detectors if is_file_reference(name)]
     folders = [Path(name) for name in detectors if not is_file_reference(name)]
     index = RunIndex(reports, store, folders=folders, classes=classes)
     limits = Limits(bytes=round(1e6 * sizes[0]), pixels=round(1e6 * sizes[1]))
     app = create_app(index, host=host, limits=limits, device=choose_device(device))
-    ready = next((choice for choice in index.choices() if choice.ready), None)
+    ready = next((choice for choice in index.choices() if choice.ready), None)  # the one that the page preselects
     if ready:
         app.state.queue.warm(ready)
     port = listening.getsockname()[1]
+    # An IPv6 address stands in brackets in a URL. Flushed: a script that started this waits for the line.
     print(f"http://{f'[{host}]' if ':' in host else host}:{port}/   (Ctrl-C stops it)", flush=True)
     if not is_loopback(host):
         print("Everybody in the network who reaches this machine can see these reports and ask these detectors.")
+    # No access log: who read which page is not written down. Three seconds for answers under way.
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3
     )
     try:
+        # the socket is bound already: port 0 has its number, and errors were told in one sentence
         uvicorn.Server(config).run(sockets=[listening])
     except KeyboardInterrupt:
         print("stopped")
@@ -99,6 +106,7 @@ def listen(host: str, port: int) -> socket.socket:
         InputError: the port is taken or not allowed, or the host is not this machine.
     """
     try:
+        # the family, IPv4 or IPv6, follows from the address
         family, socket_type, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError as error:
         raise InputError(f"--host {quoted(host)} is not known as an address: {error.strerror}") from error
@@ -106,7 +114,7 @@ def listen(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was just left can be taken again
     try:
         listening.bind(address)
-        listening.listen(128)
+        listening.listen(128)  # connections that wait to be accepted; the queue refuses what is too much
     except OSError as error:
         listening.close()
         if error.errno == errno.EADDRINUSE:
@@ -114,6 +122,7 @@ def listen(host: str, port: int) -> socket.socket:
                 f"port {port} of {host} is taken by another program; choose one with --port, or --port 0 for a free one"
             ) from error
         if error.errno == errno.EACCES:
+            # ports below 1024 belong to root
             raise InputError(f"port {port} is not allowed here; choose one from 1024 on with --port") from error
         raise InputError(f"--host {host} --port {port} cannot be listened at: {error.strerror}") from error
     return listening

@@ -16,8 +16,8 @@ from benchmarks.cli.streams import console as open_console
 from benchmarks.experiment.configs import shipped
 from benchmarks.experiment.settings import PRESETS, GeneratorSettings
 from benchmarks.report.run_report import RunReport
+from forge.blending.blending import Blending
 from forge.core.errors import InputError, UnknownNameError
-from forge.training.settings import TrainingSettings
 
 
 def show(
@@ -32,10 +32,12 @@ def show(
     reports: Path,
 ) -> None:
     """Show settings, the table of a finished run, or pictures of a trained generator's faces."""
+    # With --generator the name is that of a run, also where a generator is called so.
     categories = () if generator else ("generators", "detectors", "sources")
     family = f"{name.partition(':')[0]}:" if ":" in name and not name.endswith(":") else name  # timm:resnet18
     category = next((category for category in categories if {name, family} & set(_registry(category).names())), None)
     finished = (reports / name / "results.json").is_file()
+    # A name of the bench goes before a run, a run before a folder.
     at_path = category is None and not finished and (Path(name) / "generator.json").is_file()
     if at_path or generator:
         from benchmarks.cli.pictures import generator_at, generator_of_run, show_generator  # torch, for pictures alone
@@ -72,23 +74,19 @@ def _print_settings(category: str, name: str, preset: str, store: Path) -> None:
     facts = Table(show_header=False, title=name, title_justify="left", box=None, pad_edge=False)
     entry = _entry(category, name)
     if category == "detectors":
+        # None where they were not counted yet; `bench list detectors --long` does
         with_parameters([entry], store, count=False)
     for key, value in entry.items():
         if value not in ("", None):
             facts.add_row(f"[dim]{key}[/]", str(value))
     console.print(facts)
-    if category == "sources":
+    if category == "sources":  # sources have options and no settings
         return
     implementation = _registry(category).load(name)
     values = shipped(category, name, preset)
     rows = _rows(category[:-1], implementation.Settings, values) if category == "detectors" else []
     if category == "generators":
-        rows = _rows("generator.network", implementation.Settings, values.get("network", {}))
-        rows += _rows("generator.training", TrainingSettings, values.get("training", {}))
-        drawn = GeneratorSettings.model_fields.keys() - {"architecture", "network", "training", "files", "snapshot"}
-        listed = drawn if implementation.conditional != "never" else drawn - {"condition", "mix"}
-        listed -= set() if implementation.truncates else {"truncation"}
-        rows += [row for row in _rows("generator", GeneratorSettings, values) if row[0].partition(".")[2] in listed]
+        rows = _generator_rows(implementation, values)
     table = Table(title=f"settings at preset {preset}", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("--set", no_wrap=True)
     for heading, share in (("value", 1), ("default", 1), ("what it is", 3)):
@@ -96,6 +94,20 @@ def _print_settings(category: str, name: str, preset: str, store: Path) -> None:
     for row in rows:
         table.add_row(*row)
     console.print(table)
+
+
+def _generator_rows(implementation: Any, values: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:  # noqa: ANN401
+    """Settings of a generator: of its network and, where it is trained, of its training and of how it is drawn from."""
+    from forge.training.steps import method_of  # imports torch
+
+    rows = _rows("generator.network", implementation.Settings, values.get("network", {}))
+    if issubclass(implementation, Blending):  # not trained
+        return rows
+    rows += _rows("generator.training", method_of(implementation).Settings, values.get("training", {}))
+    drawn = GeneratorSettings.model_fields.keys() - {"architecture", "network", "training", "files", "snapshot"}
+    listed = drawn if implementation.conditional != "never" else drawn - {"condition", "mix"}
+    listed -= set() if implementation.truncates else {"truncation"}
+    return rows + [row for row in _rows("generator", GeneratorSettings, values) if row[0].partition(".")[2] in listed]
 
 
 def _rows(path: str, model: type[BaseModel], values: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
@@ -106,6 +118,7 @@ def _rows(path: str, model: type[BaseModel], values: Mapping[str, Any]) -> list[
         if isinstance(default, BaseModel):
             rows += _rows(f"{path}.{field}", type(default), values.get(field, {}))
         else:
+            # an empty cell for "nothing", in both columns
             shown = ["" if value in (None, (), []) else str(value) for value in (values.get(field, default), default)]
             rows.append((f"{path}.{field}", shown[0], shown[1], info.description or ""))
     return rows

@@ -22,6 +22,7 @@ def speed(only: str | None, json_file: Path | None, photos: str | None, merge: l
             print(path)
         return
     tune_allocator()
+    # an unknown name before the first measurement, which takes minutes
     names = [name.strip() for name in only.split(",")] if only else list(MEASUREMENTS)
     for name in names:
         if name not in MEASUREMENTS:
@@ -35,7 +36,7 @@ def speed(only: str | None, json_file: Path | None, photos: str | None, merge: l
     table.add_column("figure", justify="right")
     table.add_column("how", overflow="fold")
     for figure in figures:
-        digits = 0 if figure.value >= 100 else 1 if figure.value >= 10 else 2
+        digits = 0 if figure.value >= 100 else 1 if figure.value >= 10 else 2  # three significant digits below 1,000
         table.add_row(figure.what, f"{figure.value:,.{digits}f} {figure.unit}", figure.how)
     open_console().print(table)
     if json_file:

@@ -18,6 +18,7 @@ def console() -> Console:
     """A console for tables: as wide as the terminal, and in a log wide enough that no number is cut."""
     from rich.console import Console
 
+    # `COLUMNS` is how a person, or a test, says how wide the output shall be.
     known = sys.stdout.isatty() or "COLUMNS" in os.environ
     return Console(width=None if known else LOG_WIDTH)
 
@@ -33,6 +34,7 @@ class LastingStream:
         self._inner, self._gone = inner, False
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the stream has
+        # Reached only for names that this class does not define, such as `encoding`, `isatty` and `buffer`.
         return getattr(self._inner, name)
 
     def write(self, text: str) -> int:
@@ -40,9 +42,10 @@ class LastingStream:
         if not self._gone:
             try:
                 return self._inner.write(text)
+            # SIGPIPE is ignored by Python: a reader that left is an exception of the next write.
             except BrokenPipeError:
                 self._leave()
-        return len(text)
+        return len(text)  # as if written: callers compare it with the length
 
     def flush(self) -> None:
         """Flush what was written, if anybody reads it."""
@@ -54,6 +57,7 @@ class LastingStream:
 
     def _leave(self) -> None:
         self._gone = True
+        # The descriptor itself is replaced: at exit Python flushes the stream again, and would print an error about it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), self._inner.fileno())  # nothing more to say, at exit neither
 
 
@@ -61,7 +65,7 @@ def keep_streams() -> None:
     """Give this process standard streams that last: closed ones become os.devnull."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is None:
+        if stream is None:  # None: the process was started with this stream closed
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
         elif not isinstance(stream, LastingStream):
             setattr(sys, name, LastingStream(stream))

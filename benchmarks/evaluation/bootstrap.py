@@ -29,7 +29,9 @@ def auc_resamples(
     plus half of those tied with it: two look-ups in the running sum of the real weights. All counts are exact integers.
     """
     forged, scores, units = sorted_rows(label, score, groups)
+    # rows rise by score, so that the rows of each class do too; a unit's weight is looked up once per row
     real_of, forged_of = _picker(units.of_row[~forged]), _picker(units.of_row[forged])
+    # [m]: reals strictly below, and reals at most equal to, each forged row; they differ where scores tie
     lower, upper = (np.searchsorted(scores[~forged], scores[forged], side) for side in ("left", "right"))
     tied = bool((lower != upper).any())
 
@@ -57,6 +59,7 @@ def auc_resamples(
         # Mann-Whitney U of the resample is the sum over forged rows of weight times rank; int64 keeps it exact
         rank, reals = ranks(real_of(weight))
         wins = np.einsum("ij,ij->i", rank, of_forged, dtype=np.int64)
+        # U over (weight of reals) (weight of forgeries); with ties both U and the weight of reals are doubled
         return np.asarray(wins / (reals * of_forged.sum(axis=1, dtype=np.int64)))
 
     return resample(values, units, resamples, seed, forged.size)
@@ -103,6 +106,7 @@ def bootstrap_interval(
         The interval, or None where the metric is None on the set itself; resamples where it is None are left out.
     """
     two_sided(level)  # checks the level
+    # order and ties do not change when rows are repeated, so that rows are sorted once for all resamples
     forged, scores, units = sorted_rows(label, score, groups)
     if metric(forged, scores) is None:
         return None
@@ -111,11 +115,13 @@ def bootstrap_interval(
     def values(draws: Draws) -> Floats:
         metrics = []
         for weights in draws.weights:
+            # each row as often as its unit was drawn, in falling order of scores
             rows = np.repeat(falling, weights[units.of_row[falling]])
             metrics.append(metric(forged[rows], scores[rows]))
         return np.array(metrics, dtype=np.float64)  # None becomes NaN
 
     known = resample(values, units, resamples, seed, forged.size)
+    # percentiles of what is defined: a TPR at a bound, for instance, is None in resamples with too few reals
     return _spread(known[~np.isnan(known)], metric, forged, scores, units, level)
 
 
@@ -141,12 +147,14 @@ def eer_bootstrap(
         # FPR + TPR - 1 rises along a curve, from -1 to 1: bisection finds the two points around its zero, and the EER
         # lies between them by linear interpolation
         before, after = np.zeros(draws.resamples, np.intp), np.full(draws.resamples, ends.size)
+        # all curves are bisected together: log2(k) look-ups each instead of whole curves in floating point
         while (after - before > 1).any():
             middle = (before + after) // 2
             reached = np.add(*at(middle)) - 1 >= 0
             before, after = np.where(reached, before, middle), np.where(reached, middle, after)
         (x0, y0), (x1, y1) = at(before), at(after)
         e0, e1 = x0 + y0 - 1, x1 + y1 - 1
+        # zero of the excess between both points; e1 - e0 is positive, for a curve crosses from below 0 to 0 or above
         return np.asarray(x0 - e0 / (e1 - e0) * (x1 - x0))
 
     known = resample(values, units, resamples, seed, forged.size)
@@ -236,6 +244,7 @@ def tpr_band(
         return tpr
 
     known = resample(values, units, resamples, seed, forged.size)
+    # percentiles bound by bound, shape [k]: pointwise, so that a whole curve leaves the band more often than 1 - level
     low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return low, high
 
@@ -268,9 +277,11 @@ def _spread(
     """Return the percentile interval of resamples; where all are equal, that of sets with z^2 more units."""
     z = two_sided(level)
     method = "bootstrap over identities" if units.repeat else "bootstrap"
+    # np.ptp: maximum minus minimum; 0 where no resample differs from another
     if known.size and np.ptp(known) > 0:
         return percentile(known, level, method)
     ends = [value for value in _with_outliers(metric, forged, scores, units, z) if value is not None]
+    # the value of the set itself is among them, so that the interval always holds it
     return Interval(min(ends), max(ends), f"{method}, + z^2 images", level)
 
 
@@ -280,6 +291,8 @@ def _with_outliers(
     yield metric(forged, scores)
     # z^2 units, expressed in rows at the class's mean number of rows per unit, at the lowest and the highest score
     for target, count in ((False, units.in_real), (True, units.in_forged)):
+        # Wilson's interval of k of n is centred at (k + z^2 / 2) / (n + z^2): as if z^2 images had been added
         rows = math.ceil(z * z * np.count_nonzero(forged == target) / count)
+        # at the lowest and the highest score of the set: an added row there ties with the outermost one
         for score in (scores[0], scores[-1]):
             yield metric(np.append(forged, np.full(rows, target)), np.append(scores, np.full(rows, score)))

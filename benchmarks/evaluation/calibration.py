@@ -31,6 +31,7 @@ class Reliability(NamedTuple):
 
 def _weights(forged: Bools, *, balanced: bool) -> Ints:
     """Return integer weights of images, shape [n]; both classes have equal sums where `balanced`."""
+    # m forged images weigh n each and n real ones m each: equal sums m n, in integers, so that bins are exact
     m = int(np.count_nonzero(forged))
     return np.where(forged, forged.size - m, m) if balanced else np.ones(forged.size, np.intp)
 
@@ -44,6 +45,7 @@ def brier(label: ArrayLike, probability: ArrayLike, *, balanced: bool = False) -
         balanced: at a prevalence of one half, each class weighing the same; otherwise at that of this set.
     """
     forged, p = check_scores(label, probability, name="probability")
+    # bool minus float: the squared distance to 0 or 1
     return float(np.average((p - forged) ** 2, weights=_weights(forged, balanced=balanced)))
 
 
@@ -56,6 +58,7 @@ def log_loss(label: ArrayLike, probability: ArrayLike, *, balanced: bool = False
         balanced: as in `brier`.
     """
     forged, p = check_scores(label, probability, name="probability")
+    # P(true class): p of a forgery, 1 - p of a real image; the clip bounds the loss of one certain error to 34.5 nats
     losses = -np.log(np.clip(np.where(forged, p, 1 - p), 1e-15, 1 - 1e-15))
     return float(np.average(losses, weights=_weights(forged, balanced=balanced)))
 
@@ -73,9 +76,11 @@ def reliability(label: ArrayLike, probability: ArrayLike, *, bins: int = 15, bal
         balanced: as in `brier`; mass, midranks and shares are then those of the weighted images.
     """
     binned = _binned(label, probability, bins, balanced=balanced)
+    # number of images of each bin, unweighted even where `balanced`
     images = np.bincount(binned.bin_of, weights=binned.images).astype(np.intp)
     used = images > 0
     mass = np.bincount(binned.bin_of, weights=binned.mass)[used]
+    # sum of weight times probability in each bin; divided by the mass it is the mean probability
     claimed = np.bincount(binned.bin_of, weights=binned.probability * binned.mass)[used]
     hits = np.bincount(binned.bin_of, weights=binned.forged)[used]
     return Reliability(claimed / mass, hits / mass, images[used])
@@ -87,6 +92,7 @@ def ece(label: ArrayLike, probability: ArrayLike, *, bins: int = 15, balanced: b
     Bins are those of `reliability` (equal mass, ties together); biased upwards at small n, as every binned ECE.
     """
     binned = _binned(label, probability, bins, balanced=balanced)
+    # (share of forged - mean probability) times mass, bin by bin: the division by the mass cancels against the weight
     excess = np.bincount(binned.bin_of, weights=binned.forged - binned.probability * binned.mass)
     return float(np.abs(excess).sum() / binned.mass.sum())
 
@@ -113,10 +119,13 @@ def _binned(label: ArrayLike, probability: ArrayLike, bins: int, *, balanced: bo
         raise InputError(f"bins must be at least 1, got {bins}")
     labels, p = check_scores(label, probability, name="probability")
     m = int(np.count_nonzero(labels))
+    # integer weight of an image of each class, as in `_weights`
     of_forged, of_real = (labels.size - m, m) if balanced else (1, 1)
+    # images of one probability are one entry, hence in one bin
     values, group, images = np.unique(p, return_inverse=True, return_counts=True)
     forged = np.bincount(group, weights=labels, minlength=values.size).astype(np.intp)
     mass = of_forged * forged + of_real * (images - forged)
+    # cumulative mass up to and including each value: exact integers, so that bins do not depend on rounding
     end = np.cumsum(mass)
     bin_of = (bins * (2 * end - mass)) // (2 * end[-1])  # 2 end - mass is twice (midrank - 1/2)
     return _Binned(bin_of, values, mass, of_forged * forged, images)

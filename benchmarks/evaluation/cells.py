@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.evaluation import delong as statistics
+from benchmarks.evaluation import delong
 from benchmarks.evaluation.delong import Components
 from benchmarks.evaluation.interval import Interval
 from benchmarks.evaluation.roc import Floats, Ints, twice_below
@@ -78,6 +78,7 @@ def cells_of(scores: pd.DataFrame, protocol: Protocol | None = None) -> dict[str
     cells: dict[str, dict[str, list[Scored]]] = {}
     for (detector, trained_on, seed, perturbation), real, forged in _fits(test, _finite(test)):
         training = trained[trained_on]
+        # sorted once for all generators: their forgeries are compared with the same reals
         ordered = np.sort(real.scores)
         for tested_on, group in forged:
             column = column_of(training, tested_on, perturbation, grid)
@@ -101,6 +102,7 @@ def joined(parts: Mapping[str, Mapping[str, Mapping[str, Sequence[Scored]]]]) ->
     Raises:
         InputError: the suites have different seeds, so that no common mean exists.
     """
+    # seeds of each suite; a mean over seeds needs the same number of cells in each of them
     seeds = {name: sorted({c.where.seed for of in cells.values() for cs in of.values() for c in cs})
              for name, cells in parts.items()}  # fmt: skip
     first, *rest = seeds.items()
@@ -113,6 +115,7 @@ def joined(parts: Mapping[str, Mapping[str, Mapping[str, Sequence[Scored]]]]) ->
     together: dict[str, dict[str, list[Scored]]] = {}
     unit = 0
     for name, cells in parts.items():
+        # largest number of a unit in this suite; the next suite's numbers begin behind it, since suites share no image
         last = max((int(c.units.max(initial=0)) for of in cells.values() for cs in of.values() for c in cs), default=0)
         for detector, of in cells.items():
             for column, found_cells in of.items():
@@ -140,6 +143,7 @@ def tests_of(scores: pd.DataFrame) -> dict[str, Scored]:
 
 def _finite(test: pd.DataFrame) -> Floats:
     values = test["score"].to_numpy(dtype=np.float64)
+    # checked once for all cells, in place of `check_scores` in each
     if not np.isfinite(values).all():
         raise InputError(f"{int((~np.isfinite(values)).sum())} scores are NaN or infinite; score these images again")
     return values
@@ -158,28 +162,34 @@ def _fits(
     """Yield each fit under each perturbation: its scores of the reals, and of the forgeries of each generator."""
     units = units_of_images(test)
     names, codes = {}, []
+    # external photos belong to their own forgeries alone; the real photos of the run to all its generators
     foreign = test["source"].where(
         test["source"].str.startswith(EXTERNAL_PREFIX), ""
     )  # photos that have forgeries of their own
     keys = {name: test[name] for name in ("detector", "trained_on", "seed", "perturbation")}
     for column, values_of in {**keys, "elsewhere": foreign, "generator": test["generator"]}.items():
+        # categories become numbers in sorted order; "" sorts before every name, so reals come before forgeries
         number, known = pd.factorize(values_of, sort=True)  # "" is the first generator
         names[column] = list(known)
         codes.append(number)
     # one sort by fit, then by generator; each run of equal keys is one set of images
+    # lexsort takes the most significant key last
     order = np.lexsort(codes[::-1])
     key = np.stack([code[order] for code in codes], axis=1)
+    # a run begins where any key differs from that of the row before; [rows, keys] compared by rows
     starts = np.flatnonzero(np.r_[True, (key[1:] != key[:-1]).any(axis=1)]) if len(key) else np.empty(0, np.intp)
     fit, real = None, None
     forged: list[tuple[str, _Images]] = []
     for start, end in zip(starts, np.r_[starts[1:], len(key)], strict=True):
         rows, position = order[start:end], key[start]
+        # next fit: hand over the last one, if it has both classes
         if fit is not None and (position[:-1] != fit).any():
             if real is not None and forged:
                 yield _named(names, fit), real, forged
             fit, real, forged = None, None, []
         fit, images = position[:-1], _Images(values[rows], units[rows])
         generator = str(names["generator"][position[-1]])
+        # an empty generator: these are the reals, which sort first within a fit
         if not generator:
             real = images
         else:
@@ -202,11 +212,14 @@ def units_of_images(test: pd.DataFrame) -> Ints:
         pd.factorize(test[column], use_na_sentinel=False)[0].astype(np.int64)
         for column in ("generator", "source", "sample_id")
     ]
+    # a real photo is the same image in every seed (0), a forgery of another seed another image
     parts.append(np.where(forged, pd.factorize(test["seed"])[0] + 1, 0).astype(np.int64))
     # mixed-radix number of the columns, factorized after each step so that it cannot overflow
     image = parts[0]
     for part in parts[1:]:
+        # number of the pair (image, part): distinct pairs give distinct numbers, made dense again at once
         image = pd.factorize(image * (int(part.max(initial=0)) + 1) + part)[0].astype(np.int64)
+    # an empty name is no identity: such rows would otherwise count as one person with many images
     who = test["identity"].replace("", np.nan) if len(test) else test["identity"]
     person = pd.factorize(who)[0].astype(np.int64)  # -1 where unknown
     # people are numbered after all images, so that no person shares a number with an image
@@ -215,6 +228,7 @@ def units_of_images(test: pd.DataFrame) -> Ints:
 
 def _cell(where: Where, trained_on: str, real: _Images, forged: _Images, ordered: NDArray[np.float64]) -> Scored:
     m, n = forged.scores.size, real.scores.size
+    # twice the counts of reals below each forged image, and of forgeries below each real one, [m] and [n]
     below, lower = twice_below(forged.scores, ordered), twice_below(real.scores, np.sort(forged.scores))
     # placements of each image in the other class; halves come from ties, hence twice the counts
     parts = Components(below / (2 * n), (2 * m - lower) / (2 * m))
@@ -227,9 +241,10 @@ def _cell(where: Where, trained_on: str, real: _Images, forged: _Images, ordered
 def _interval(parts: Components, real: _Images, forged: _Images, units: Ints) -> Interval:
     """Return `statistics.auc_interval` without sorting again where no person repeats."""
     m, n = forged.scores.size, real.scores.size
+    # fewer units than rows: a person or an image repeats
     if np.unique(units).size < units.size:
         label = np.repeat([0, 1], [n, m])
-        return statistics.auc_interval(label, np.concatenate([real.scores, forged.scores]), groups=units)
+        return delong.auc_interval(label, np.concatenate([real.scores, forged.scores]), groups=units)
     if choose_interval(n, m, variance=parts.variance, repeated=False, people=0) == "Newcombe":
-        return statistics.auc_newcombe(parts.auc, m, n)
-    return statistics.delong_interval(parts)
+        return delong.auc_newcombe(parts.auc, m, n)
+    return delong.delong_interval(parts)

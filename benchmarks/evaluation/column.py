@@ -10,8 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from benchmarks.evaluation import means as averages
-from benchmarks.evaluation import seed_variance as seeds
+from benchmarks.evaluation import means, seed_variance
 from benchmarks.evaluation.audits.audit import METADATA, RANDOM, TRIVIAL
 from benchmarks.evaluation.cells import Scored
 from benchmarks.evaluation.families import FamilyInterval, new_family
@@ -62,11 +61,13 @@ class Column:
 
     def mean(self, name: str) -> SeedMean:
         """Return the mean AUC of a detector over cells and seeds."""
-        return averages.over_seeds(*self._of([name], [1]), None if name in CONTROLS else self._alone)
+        # a control has no between-seed variance like that of detectors: it neither enters a pool nor is moderated by
+        # one
+        return means.over_seeds(*self._of([name], [1]), None if name in CONTROLS else self._alone)
 
     def difference(self, a: str, b: str) -> SeedMean:
         """Return the mean AUC of a minus that of b, on the same images."""
-        return averages.over_seeds(*self._of([a, b], [1, -1]), self._paired)
+        return means.over_seeds(*self._of([a, b], [1, -1]), self._paired)
 
     @property
     def families(self) -> list[str]:
@@ -87,17 +88,19 @@ class Column:
     def _over_families(self, names: Sequence[str], signs: Sequence[int], fixed: SeedMean) -> FamilyInterval | None:
         if len(self.families) < 2:
             return None
-        means, units, influences = [], [], []
+        sums, units, influences = [], [], []
         for family in self.families:
             parts: list[tuple[float, Scored]] = []
             for name, sign in zip(names, signs, strict=True):
                 of_family = [cell for cell in self._cells[name] if cell.family == family]
                 # equally many tests per seed: the mean over all of them is the mean over seeds
                 parts += [(sign / len(of_family), cell) for cell in of_family]
-            means.append(sum(weight * cell.auc for weight, cell in parts))
+            sums.append(sum(weight * cell.auc for weight, cell in parts))
             units.append(np.concatenate([cell.units for _, cell in parts]))
+            # influence is linear: that of a weighted sum of AUCs is the weighted sum of the influences
             influences.append(np.concatenate([weight * cell.influence for weight, cell in parts]))
-        interval = new_family(means, averages.covariance(units, influences))
+        interval = new_family(sums, means.covariance(units, influences))
+        # the union of both intervals and the larger p: the claim for new families is never stronger than for these
         return interval._replace(
             low=min(interval.low, fixed.low), high=max(interval.high, fixed.high), p=max(interval.p, fixed.p)
         )
@@ -108,6 +111,7 @@ class Column:
 
     @property
     def _learned(self) -> list[str]:
+        # one seed gives no variance between seeds
         """Detectors over which the between-seed variance is pooled."""
         return [name for name in self.names if name not in CONTROLS] if self._means and self._seeds > 1 else []
 
@@ -115,33 +119,37 @@ class Column:
     def _alone(self) -> Pool | None:
         """Pool of the detectors' means, which are correlated: a seed's forgeries are easy or hard for all detectors."""
         names = self._learned
-        if len(names) < seeds.FEWEST:
+        if len(names) < seed_variance.FEWEST:
             return None
-        count = seeds.independent([self._means[name].value for name in names])
-        variances = [averages.seed_variance(*self._of([name], [1])) for name in names]
-        return seeds.pooled(variances, self._seeds - 1, (self._seeds - 1) * count)
+        # effective number of detectors: a seed's forgeries are hard or easy for all of them at once
+        count = seed_variance.independent([self._means[name].value for name in names])
+        variances = [means.seed_variance(*self._of([name], [1])) for name in names]
+        return seed_variance.pooled(variances, self._seeds - 1, (self._seeds - 1) * count)
 
     @cached_property
     def _paired(self) -> Pool | None:
         """Pool of differences of two detectors: effects of a seed that all detectors share cancel."""
         names = self._learned
-        if len(names) < seeds.FEWEST:
+        if len(names) < seed_variance.FEWEST:
             return None
-        pairs = [averages.seed_variance(*self._of(pair, [1, -1])) for pair in itertools.combinations(names, 2)]
-        return seeds.pooled(pairs, self._seeds - 1, (self._seeds - 1) * (len(names) - 1))
+        pairs = [means.seed_variance(*self._of(pair, [1, -1])) for pair in itertools.combinations(names, 2)]
+        # k detectors have k (k - 1) / 2 differences, of which only k - 1 are linearly independent
+        return seed_variance.pooled(pairs, self._seeds - 1, (self._seeds - 1) * (len(names) - 1))
 
     def _of(self, names: Sequence[str], signs: Sequence[int]) -> tuple[Estimates, Floats]:
         """Return the means of some detectors in each seed, and the weights of their sum in each seed."""
-        means = [self._means[name] for name in names]
+        selected = [self._means[name] for name in names]
         value, low, high = (
-            np.concatenate([getattr(mean, what) for mean in means]) for what in ("value", "low", "high")
+            np.concatenate([getattr(mean, what) for mean in selected]) for what in ("value", "low", "high")
         )
+        # of one detector its own covariance is enough; of pairs it is a part of that of all, computed once
         if len(names) == 1:
-            covariance = _covariance(means)
+            covariance = _covariance(selected)
         else:
             index = {name: i * self._seeds for i, name in enumerate(self.names)}
             chosen = np.concatenate([np.arange(index[name], index[name] + self._seeds) for name in names])
             covariance = self._shared[np.ix_(chosen, chosen)]
+        # [S, detectors x S]: row s takes the mean of seed s of each detector with its sign
         return Estimates(value, low, high, covariance), np.hstack([sign * np.eye(self._seeds) for sign in signs])
 
     @cached_property
@@ -161,6 +169,7 @@ def weights_of(families: Sequence[str]) -> list[float]:
     >>> weights_of(["conv-gan", "conv-gan", "style-gan"])
     [0.25, 0.25, 0.5]
     """
+    # number of tests of each family; 1 / (families x tests of the family)
     count = Counter(families)
     return [1 / (len(count) * count[family]) for family in families]
 
@@ -168,21 +177,25 @@ def weights_of(families: Sequence[str]) -> list[float]:
 def _means(cells: Sequence[Scored]) -> _Means:
     """Collapse the cells of each seed into their mean: its influences are the mean of theirs."""
     names = sorted({cell.where.seed for cell in cells})
-    means, units, influences = [], [], []
+    combined, units, influences = [], [], []
     for seed in names:
+        # seed by seed: cells of two seeds share their reals, which `_covariance` finds by the units
         of_seed = [cell for cell in cells if cell.where.seed == seed]
         weights = weights_of([cell.family for cell in of_seed])
-        shared = averages.covariance([cell.units for cell in of_seed], [cell.influence for cell in of_seed])
-        estimates = averages.estimates_of([cell.auc for cell in of_seed], [cell.interval for cell in of_seed], shared)
-        means.append(averages.combine(estimates, weights))
+        # covariance of the cells of this seed over their shared images
+        shared = means.covariance([cell.units for cell in of_seed], [cell.influence for cell in of_seed])
+        estimates = means.estimates_of([cell.auc for cell in of_seed], [cell.interval for cell in of_seed], shared)
+        combined.append(means.combine(estimates, weights))
         units.append(np.concatenate([cell.units for cell in of_seed]))
         influences.append(
             np.concatenate([weight * cell.influence for weight, cell in zip(weights, of_seed, strict=True)])
         )
-    value, low, high = (np.array([getattr(mean, name) for mean in means]) for name in ("value", "low", "high"))
+    value, low, high = (np.array([getattr(mean, name) for mean in combined]) for name in ("value", "low", "high"))
     return _Means(names, value, low, high, units, influences)
 
 
-def _covariance(means: Sequence[_Means]) -> Floats:
+def _covariance(of_detectors: Sequence[_Means]) -> Floats:
     """Return the covariance of the means of all seeds of some detectors, in their order."""
-    return averages.covariance([u for mean in means for u in mean.units], [i for mean in means for i in mean.influence])
+    return means.covariance(
+        [u for mean in of_detectors for u in mean.units], [i for mean in of_detectors for i in mean.influence]
+    )

@@ -52,12 +52,14 @@ def columns(cells: Mapping[str, Mapping[str, Sequence[Scored]]], a: str, b: str)
     for name in (a, b):
         if name not in cells:
             raise UnknownNameError("detector", name, cells)
+    # only columns with the same cells for both: otherwise their means are over different tests
     shared = [name for name in cells[a] if _wheres(cells[a][name]) == _wheres(cells[b].get(name, []))]
     return _compared({name: _column(cells, name, a, b) for name in shared})
 
 
 def _column(cells: Mapping[str, Mapping[str, Sequence[Scored]]], name: str, a: str, b: str) -> _Pair:
     """Compare two detectors in a column; the between-seed variance is pooled over all detectors with the same cells."""
+    # the pool needs detectors with equal cells, as in the leaderboard, so that both pages show the same difference
     alike = {d: of[name] for d, of in cells.items() if _wheres(of.get(name, [])) == _wheres(cells[a][name])}
     return _Pair(cells[a][name], cells[b][name], Column(alike).difference(a, b))
 
@@ -88,6 +90,7 @@ def _wheres(cells: Sequence[Scored]) -> set[object]:
 
 
 def _compared(pairs: Mapping[str, _Pair]) -> list[Difference]:
+    # the family is the table that is shown
     adjusted = holm([pair.difference.p for pair in pairs.values()])
     return [
         Difference(
@@ -95,7 +98,7 @@ def _compared(pairs: Mapping[str, _Pair]) -> list[Difference]:
             a=float(np.mean([cell.auc for cell in pair.of_a])),
             b=float(np.mean([cell.auc for cell in pair.of_b])),
             difference=pair.difference.value,
-            low=max(-1.0, pair.difference.low),
+            low=max(-1.0, pair.difference.low),  # AUCs differ by at most one
             high=min(1.0, pair.difference.high),
             p_holm=float(p),
             cells=len(pair.of_a),

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation import roc
 from benchmarks.evaluation.bootstrap import auc_resamples
 from benchmarks.evaluation.interval import Interval, two_sided
 from benchmarks.evaluation.resampling import codes, percentile, units_of
@@ -53,14 +53,18 @@ class Components(NamedTuple):
     @property
     def variance(self) -> float:
         """S10 / m + S01 / n."""
+        # sample variances (ddof 1) of the components: S10 over forgeries, S01 over reals (DeLong et al. 1988)
         return float(self.forged.var(ddof=1) / self.forged.size + self.real.var(ddof=1) / self.real.size)
 
 
 def components(label: ArrayLike, score: ArrayLike) -> Components:
     """Compute DeLong's structural components (1988) in O(n log n), as Sun and Xu 2014; rows in input order."""
     forged, scores = check_scores(label, score)
+    # scores are compared and never subtracted, so that any monotone change of them leaves components and AUC as they
+    # are
     m = int(np.count_nonzero(forged))
     n = forged.size - m
+    # with one image of a class the sample variance of its components is 0 / 0
     if min(m, n) < 2:
         raise InputError(f"DeLong's variance needs 2 images of each class, got {m} forged and {n} real")
     # placements are twice the counts, so that ties stay integers; dividing by twice the other class's size gives shares
@@ -81,6 +85,7 @@ def auc_delong(label: ArrayLike, score: ArrayLike, *, level: float = 0.95) -> In
 def delong_interval(parts: Components, *, level: float = 0.95) -> Interval:
     """Return `auc_delong` from computed components."""
     value, half = parts.auc, two_sided(level) * math.sqrt(parts.variance)
+    # the normal approximation is symmetric and may leave [0, 1] near a perfect AUC
     return Interval(max(0.0, value - half), min(1.0, value + half), "DeLong", level)
 
 
@@ -96,6 +101,7 @@ def paired(a: Components, b: Components, *, level: float = 0.95) -> PairedDiffer
     overconfident: then the two Newcombe intervals are combined instead (MOVER, Zou and Donner 2008; conservative, since
     it ignores that the detectors saw the same images), and the variance is read off the side that faces zero.
     """
+    # paired: images that are hard for both detectors move both AUCs alike and cancel in the difference
     difference, z_level = a.auc - b.auc, two_sided(level)
     # components of the difference: their variance contains the covariance of both AUCs
     variance = Components(a.forged - b.forged, a.real - b.real).variance
@@ -103,18 +109,23 @@ def paired(a: Components, b: Components, *, level: float = 0.95) -> PairedDiffer
         low, high = (difference + side * z_level * math.sqrt(variance) for side in (-1, 1))
         interval = Interval(max(-1.0, low), min(1.0, high), "paired DeLong", level)
     else:
+        # MOVER: each end combines the distances of a and b to the ends that move the difference in that direction, as
+        # if independent; paired detectors are positively correlated as a rule, hence conservative
         of_a, of_b = (auc_newcombe(parts.auc, parts.forged.size, parts.real.size, level=level) for parts in (a, b))
         low = max(-1.0, difference - math.hypot(a.auc - of_a.low, of_b.high - b.auc))
         high = min(1.0, difference + math.hypot(of_a.high - a.auc, b.auc - of_b.low))
         interval = Interval(low, high, "Newcombe, combined", level)
         # variance for which a symmetric interval would have this end, so that z and p agree with the interval
         variance = ((difference - low if difference > 0 else high - difference) / z_level) ** 2
+    # never 0 / 0: in the second branch the Newcombe intervals have a width, so that the side that faces zero is not
+    # empty
     z = difference / math.sqrt(variance)
     return PairedDifference(difference, variance, z, normal_p(z), interval)
 
 
 def normal_p(z: float) -> float:
     """Return the two-sided p of a standard normal z: 0.05 at 1.96."""
+    # erfc keeps full precision in the tail, where 1 - cdf would round to 0
     return math.erfc(abs(z) / math.sqrt(2))
 
 
@@ -131,19 +142,24 @@ def auc_newcombe(auc: float, n_forged: int, n_real: int, *, level: float = 0.95)
         raise InputError(f"auc must lie in [0, 1], got {auc:g}")
     if min(n_forged, n_real) < 1:
         raise InputError(f"an AUC needs images of both classes, got {n_forged} forged and {n_real} real")
+    # N = (m + n) / 2 - 1 of the formula
     z, extra = two_sided(level), (n_forged + n_real) / 2 - 1
 
     from scipy.optimize import brentq  # imports scipy, which most commands do without
 
     def excess(t: float) -> float:
+        # V(t) m n: Hanley and McNeil's variance (1982), with m - 1 and n - 1 replaced by their mean N
         spread = t * (1 - t) * (1 + extra * ((1 - t) / (2 - t) + t / (1 + t)))
+        # the score interval takes the variance at t and not at the estimate: at an AUC of 1 it has a width
         return abs(auc - t) - z * math.sqrt(spread / (n_forged * n_real))
 
     def end(outside: float) -> float:
         # excess is 0 at an auc of 0 or 1 and below 0 next to it, > 0 at the other end of [0, 1]: one crossing between
+        # brentq needs a change of sign between its ends, and at exactly 0 or 1 excess is 0: start just inside
         inside = min(max(auc, 1e-300), np.nextafter(1, 0))
         return auc if auc == outside else float(brentq(excess, inside, outside, xtol=1e-15))
 
+    # the lower end is sought towards 0, the upper one towards 1; an end that the AUC has reached stays there
     return Interval(end(0.0), end(1.0), "Newcombe", level)
 
 
@@ -180,12 +196,14 @@ def auc_intervals(
 ) -> list[Interval]:
     """Compute `auc_interval` at several levels at once."""
     forged, scores = check_scores(label, score)
+    # identities as integers, and rows of both classes that share one as one unit
     units = units_of(forged, codes(groups, forged.size))
     m = int(np.count_nonzero(forged))
     parts = components(forged, scores) if min(m, forged.size - m) > 1 else None
     method = choose_interval(
         forged.size - m,
         m,
+        # below two images of a class DeLong's variance does not exist; 0 makes the choice fall on Newcombe
         variance=parts.variance if parts else 0.0,
         repeated=units.repeat,
         people=min(units.in_real, units.in_forged),
@@ -195,7 +213,8 @@ def auc_intervals(
         return [percentile(values, level, method) for level in levels]
     if method == "DeLong" and parts:
         return [delong_interval(parts, level=level) for level in levels]
-    value = metrics.auc(forged, scores)
+    value = roc.auc(forged, scores)
+    # counts of units: of rows where nobody repeats, else of people, as if the images of one person were a single image
     ends = [auc_newcombe(value, units.in_forged, units.in_real, level=level) for level in levels]
     return [Interval(interval.low, interval.high, method, interval.level) for interval in ends]
 
@@ -214,6 +233,7 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
         raise InputError("p-values must be a list of numbers in [0, 1]; NaN is not one")
     # the i-th smallest of n is multiplied by n - i; the running maximum keeps the order of the p-values
     order = np.argsort(p)
+    # step-down: the j-th smallest p is compared with alpha / (n - j + 1), since j - 1 hypotheses are rejected by then
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1)))
     return adjusted

@@ -12,9 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.evaluation import delong as statistics
-from benchmarks.evaluation import means as averages
-from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation import delong, means, roc
 from benchmarks.evaluation.interval import Interval, two_sided
 from benchmarks.evaluation.metrics import METRICS, load_metrics
 from benchmarks.evaluation.metrics.base import Metric, TestScores
@@ -34,6 +32,7 @@ from benchmarks.protocol import (
 from detect.data.views import random_labels
 from forge.core.errors import BenchError, InputError, short
 
+# resamples of every bootstrap here: percentiles of the ends of 95 % intervals then lie 50 values inside
 RESAMPLES = 2000
 
 
@@ -62,10 +61,14 @@ def evaluate(
     measured = load_metrics() if measured is None else measured
     tests = TestGrid.of_scores(scores, protocol)
     columns = _Columns.of(scores)
+    # one fit: its threshold comes from its own val rows and holds for all its tests
     for (detector, trained_on, seed), fit in fits_of(scores):
         training = TrainSet.parse(trained_on)
+        # the same bits as those it was trained with (`random_labels`, seed 0): the control asks whether they can be
+        # predicted
         if training.variant == SHUFFLED:
             columns.label[fit] = random_labels(scores.iloc[fit], 0)
+        # val rows as the detector was trained: an equalised fit has its threshold from equalised images
         val = fit[columns.split.equal(fit, "val") & columns.perturbation.equal(fit, training.perturbation)]
         known = scores[["generator", "score", "probability"]].iloc[val].assign(label=columns.label[val])
         threshold = _threshold(known, detector, training)
@@ -74,6 +77,7 @@ def evaluate(
             real = columns.generator.equal(test, "")
             reals, elsewhere = test[real], columns.foreign[test[real]]
             for tested_on, forged in columns.generator.parts(test[~real]):
+                # an external pair has its own real photos; generators of the run are tested against the run's
                 external = tested_on.startswith(EXTERNAL_PREFIX)
                 matching = reals[columns.source.equal(reals, tested_on) if external else ~elsewhere]
                 if not matching.size:
@@ -170,14 +174,19 @@ def grid(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def _threshold(val: pd.DataFrame, detector: str, training: TrainSet) -> float:
+    # forgeries of generators in training only: a threshold chosen on val forgeries of the tested generator would leak
+    # it
     known = val["generator"].isin(training.generators)
     if len(val) and not known.any():  # trained elsewhere: its own probabilities are all that was fixed beforehand
+        # the lowest score of probability 0.5; without one, just above the highest score, so that nothing is called
+        # forged
         certain = val["score"][val["probability"] >= 0.5]
         return float(certain.min()) if len(certain) else float(np.nextafter(val["score"].max(), np.inf))
     seen = val[(val["generator"] == "") | known]
     if seen["label"].nunique() < 2:
         raise InputError(f"{detector} trained on {training} has no val scores of both classes; score val too")
-    return metrics.best_threshold(seen["label"].to_numpy(), seen["score"].to_numpy())
+    # fixed on val before any test image is looked at
+    return roc.best_threshold(seen["label"].to_numpy(), seen["score"].to_numpy())
 
 
 def identities(rows: pd.DataFrame) -> NDArray[np.object_]:
@@ -191,7 +200,8 @@ def _cell(
     test: TestScores, names: dict[str, Any], measured: Sequence[Metric], failed: dict[str, str] | None
 ) -> TestResult:
     label, score = test.label, test.score
-    interval = statistics.auc_interval(label, score, groups=test.groups, resamples=RESAMPLES, seed=0)
+    # seed 0: the interval of a test does not depend on what else was evaluated
+    interval = delong.auc_interval(label, score, groups=test.groups, resamples=RESAMPLES, seed=0)
     values: dict[str, float | None] = {}
     for metric in measured:
         values |= _fields(metric, test, failed)
@@ -199,7 +209,7 @@ def _cell(
         **names,
         n_real=int((label == 0).sum()),
         n_forged=int((label == 1).sum()),
-        auc=metrics.auc(label, score),
+        auc=roc.auc(label, score),
         auc_low=interval.low,
         auc_high=interval.high,
         auc_method=interval.method,
@@ -213,7 +223,7 @@ def _fields(metric: Metric, test: TestScores, failed: dict[str, str] | None) -> 
     try:
         return metric.fields(test)
     except BenchError:
-        raise
+        raise  # our own errors have their sentence already
     except Exception as error:  # code of others may raise anything; it is named, and re-raised or recorded
         why = f"{type(error).__name__}: {short(str(error))}"
         if failed is None or metric.id in METRICS.entries:
@@ -233,25 +243,31 @@ def compare(scores: pd.DataFrame) -> list[PairedTest]:
         DeLong's, else the same test with the intervals that the protocol has for small or perfectly separated sets
         (`averages.combine`), as in the leaderboard.
     """
+    # fits on shuffled labels predict no class, and differences of two of them mean nothing
     usual = ~scores["trained_on"].str.endswith(f":{SHUFFLED}")
     test = scores[(scores["split"] == "test") & (scores["perturbation"] == CLEAN) & usual]
-    differences: list[tuple[tuple[str, str, int], str, str, averages.Mean]] = []
+    differences: list[tuple[tuple[str, str, int], str, str, means.Mean]] = []
     for group, forged in test[test["label"] == 1].groupby(["trained_on", "generator", "seed"], sort=True):
         trained_on, tested_on, seed = map(str, group)
+        # reals scored by fits of this training and seed: paired tests need the same images for every detector
         real = (test["label"] == 0) & (test["trained_on"] == trained_on) & (test["seed"] == int(seed))
         both = pd.concat([test[real], forged])
+        # rows: images, columns: detectors; both keys, since a real and a forged image may have one id
         wide = both.pivot(index=["label", "sample_id"], columns="detector", values="score")
         wide = wide.dropna(axis=1)  # a detector that was not scored on these forgeries has no test
         label = wide.index.get_level_values("label").to_numpy()
+        # the identity of each image in the order of `wide`
         people = both.drop_duplicates(["label", "sample_id"]).set_index(["label", "sample_id"]).loc[wide.index]
         names = sorted(map(str, wide.columns))
         estimates = _estimates(label, [wide[name].to_numpy() for name in names], identities(people))
         for i, j in itertools.combinations(range(len(names)), 2):
-            difference = averages.combine(estimates.of([i, j]), [1, -1])
+            # [1, -1]: AUC of a minus AUC of b, with their covariance over shared images
+            difference = means.combine(estimates.of([i, j]), [1, -1])
             differences.append(((trained_on, tested_on, int(seed)), names[i], names[j], difference))
     if not differences:
         return []
-    adjusted = statistics.holm([paired.p for *_, paired in differences])
+    # Holm over all pairs of all test sets: the family is what the table shows
+    adjusted = delong.holm([paired.p for *_, paired in differences])
     return [
         PairedTest(
             trained_on=trained_on,
@@ -268,19 +284,22 @@ def compare(scores: pd.DataFrame) -> list[PairedTest]:
     ]
 
 
-def _estimates(label: Ints, scores: Sequence[Floats], people: NDArray[np.object_]) -> averages.Estimates:
+def _estimates(label: Ints, scores: Sequence[Floats], people: NDArray[np.object_]) -> means.Estimates:
     """Estimate the AUCs of detectors on the same images, with the protocol's intervals and their covariance."""
     units = units_of(label == 1, codes(people, label.size))
-    placed = [statistics.components(label, score) for score in scores]
-    added = [averages.influence_of(label, parts) for parts in placed]
-    covariance = averages.covariance([units.of_row] * len(placed), added)
+    # V10 and V01 of each detector, once for all its pairs
+    placed = [delong.components(label, score) for score in scores]
+    added = [means.influence_of(label, parts) for parts in placed]
+    # all detectors have the same rows here, so that units are the same for each
+    covariance = means.covariance([units.of_row] * len(placed), added)
     m = int(np.count_nonzero(label == 1))
     ends = []
     for i, parts in enumerate(placed):
+        # people=0 has no effect without repetitions: the method depends on sizes and variance alone
         method = choose_interval(label.size - m, m, variance=parts.variance, repeated=False, people=0)
         if method == "Newcombe":  # the covariance is over people where they repeat, so only counts are adapted
-            ends.append(statistics.auc_newcombe(parts.auc, units.in_forged, units.in_real))
+            ends.append(delong.auc_newcombe(parts.auc, units.in_forged, units.in_real))
         else:
             half = two_sided(0.95) * math.sqrt(covariance[i, i])  # DeLong's, over people where they repeat
             ends.append(Interval(max(0.0, parts.auc - half), min(1.0, parts.auc + half), "DeLong", 0.95))
-    return averages.estimates_of([parts.auc for parts in placed], ends, covariance)
+    return means.estimates_of([parts.auc for parts in placed], ends, covariance)

@@ -58,6 +58,7 @@ def new_family(means: ArrayLike, covariance: ArrayLike, *, level: float = 0.95) 
     count = values.size
     if count < 2 or errors.shape != (count, count):
         raise InputError(f"an interval over families needs two families and their covariance, got {count}")
+    # s^2 / F of the head of this file
     scatter = float(values.var(ddof=1)) / count
     # mean covariance of two families: the error of the shared real images, which s^2 cannot contain
     common = max(0.0, float(errors.sum() - np.trace(errors)) / (count * (count - 1)))
@@ -71,5 +72,6 @@ def new_family(means: ArrayLike, covariance: ArrayLike, *, level: float = 0.95) 
     for part, degrees in ((variance, min(freedom, _NORMAL)), (scatter, count - 1.0)):
         if part > 0:
             half = max(half, float(stdtrit(degrees, 0.5 + level / 2)) * math.sqrt(part))
+            # both tails of Student's t: twice the lower one at -|t|
             p = max(p, 2 * float(stdtr(degrees, -abs(value) / math.sqrt(part))))
     return FamilyInterval(value - half, value + half, p, count)

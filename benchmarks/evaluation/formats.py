@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from html import escape
 
@@ -17,6 +17,10 @@ from benchmarks.protocol import ALPHA, NEW_FAMILY, Condition
 from forge.core.files import csv_cell
 
 MEASURES = {"balanced accuracy": "balanced_accuracy", "TPR at 1 % FPR": "tpr_at_fpr_1pct"}
+_MEASURE_NOTES = {
+    "balanced accuracy": "Balanced accuracy at the threshold fixed on validation data",
+    "TPR at 1 % FPR": "TPR at 1 % FPR",
+}
 FORMATS = ("table", "md", "html", "csv", "json")
 
 
@@ -97,7 +101,15 @@ class Sheet:
 
     @property
     def notes(self) -> list[str]:
-        """Notes below the table: definitions of values, intervals and ranks."""
+        """Notes below a table of all columns."""
+        return self.notes_of(self.headings)
+
+    def notes_of(self, shown: Collection[str]) -> list[str]:
+        """Return notes below a table: definitions of values, intervals and ranks.
+
+        Args:
+            shown: headings of the columns that the table shows; the others have no note.
+        """
         board = self.board
         seeds = f"{len(board.seeds)} seeds" if len(board.seeds) > 1 else "one seed"
         cover = "images and seeds" if len(board.seeds) > 1 else "images only: one seed gives no variance between seeds"
@@ -109,19 +121,18 @@ class Sheet:
         notes = [
             f"Mean AUC over the tests of a column, {seeds}, with its 95 % interval over {cover}.{moderated} "
             f"Protocol {self.protocol}.",
-            *_family_notes(board, self.protocol),
+            *_family_notes(board, self.protocol, two_intervals=self.second in shown),
             f"Rank: by {board.primary} ({board.columns[board.primary]}){_scope(board)}; a detector that no "
             "paired test separates from the leader (Holm over all pairs) shares its rank; in brackets the range of "
             "ranks that the tests do not exclude.",
         ]
         if board.detectable is not None:
             notes.append(f"Minimum detectable difference of two mean AUCs at 80 % power: {board.detectable:.2g}.")
-        if self.measures:
-            notes.append(
-                f"Balanced accuracy at the threshold fixed on validation data, and TPR at 1 % FPR, are means over the "
-                f"tests of {board.primary}."
-            )
-        spreads = [spread for spread in board.spreads if spread.column in self.columns]
+        measures = [_MEASURE_NOTES[heading] for heading in self.measures if heading in shown]
+        if measures:
+            text = f"{', and '.join(measures)}, are means" if len(measures) > 1 else f"{measures[0]} is a mean"
+            notes.append(f"{text} over the tests of {board.primary}.")
+        spreads = [spread for spread in board.spreads if spread.column in shown]
         if len(spreads) > 1:
             first, last = spreads[0], spreads[-1]
             notes.append(
@@ -137,15 +148,18 @@ class Sheet:
         return notes
 
 
-def _family_notes(board: Leaderboard, protocol: int) -> list[str]:
-    """Explain the two intervals of the primary column, or the absence of a column of unseen families."""
+def _family_notes(board: Leaderboard, protocol: int, *, two_intervals: bool) -> list[str]:
+    """Explain the intervals of the primary column that are shown, or the absence of a column of unseen families."""
     count = len(board.families)
     if count > 1:
+        mean = f"{board.primary} is the mean over {count} families ({', '.join(board.families)})."
+        if not two_intervals:
+            interval = "a new family and includes the variation between families"
+            return [f"{mean} Its interval is for {interval if board.for_new_family else 'these families'}."]
         order = "is shown first" if board.for_new_family else f"is shown first from {NEW_FAMILY} families on"
         return [
-            f"{board.primary} is the mean over {count} families ({', '.join(board.families)}). The interval over "
-            "images and seeds is for these families; the interval for a new family adds the variation between families "
-            f"and {order}."
+            f"{mean} The interval over images and seeds is for these families; the interval for a new family adds the "
+            f"variation between families and {order}."
         ]
     if protocol > 1 and board.primary != Condition.UNSEEN and Condition.UNSEEN not in board.columns:
         return [

@@ -44,6 +44,7 @@ def groups(scores: pd.DataFrame, cells: Sequence[TestResult]) -> tuple[list[Grou
     """
     test = scores[(scores["split"] == "test") & (scores["perturbation"] == CLEAN)]
     columns = _columns(test)
+    # the threshold of a fit, fixed on val: groups are never given thresholds of their own
     thresholds = {(cell.detector, cell.trained_on, cell.seed): cell.threshold for cell in cells}
     facts: list[GroupFact] = []
     gaps: list[Gap] = []
@@ -60,6 +61,7 @@ def groups(scores: pd.DataFrame, cells: Sequence[TestResult]) -> tuple[list[Grou
 
 def _columns(test: pd.DataFrame) -> dict[str, list[str]]:
     """Return the label columns of the real faces with at least two groups of sufficient size -> those groups."""
+    # each real photo once: score rows repeat it for every detector
     real = test[test["generator"] == ""].drop_duplicates(["source", "sample_id"])
     groups_of = {}
     for column in test.columns:
@@ -122,11 +124,13 @@ def _tests(
         training, threshold = TrainSet.parse(trained_on), thresholds.get((detector, trained_on, seed))
         if training.variant or threshold is None:
             continue
+        # decisions first: afterwards rows of several fits with different thresholds are joined
         rows.called[fit] = rows.score[fit] >= threshold
         real, forged = fit[rows.real[fit]], fit[~rows.real[fit]]
         for number in np.unique(generator[forged][generator[forged] >= 0]):
             of = seen if str(names[number]) in training.generators else unseen
             of.setdefault(detector, []).append((real, forged[generator[forged] == number]))
+    # unseen generators where there are any: on seen ones nearly every detector is perfect and gaps vanish
     return dict(sorted((seen | unseen).items()))
 
 
@@ -137,7 +141,9 @@ def _fact(
     rows: _Rows, detector: str, column: str, values: Sequence[str], chosen: int, pairs: Pairs
 ) -> tuple[GroupFact, Measured]:
     count, of_group = len(values), rows.group[column] == chosen
+    # Bonferroni over the pairs of groups, since the largest of their differences is what is reported
     wide = 1 - (1 - LEVEL) / max(1, count * (count - 1) // 2)
+    # the group's reals against all forgeries: forgeries have labels only where the generator was conditioned
     selected = [(real[of_group[real]], forged) for real, forged in pairs]
     measured: dict[str, tuple[float, Interval, Interval]] = {
         "AUC": _mean_auc(rows, [np.concatenate(pair) for pair in selected], wide)
@@ -147,6 +153,7 @@ def _fact(
     for name, part in (("FPR", of_real), ("TPR", of_forged)):
         if len(part) >= MIN_IMAGES:
             hits = rows.called[part]
+            # people appear in several tests: they are the units of the interval
             usual, gap = proportion_intervals(hits, [LEVEL, wide], groups=rows.person[part])
             measured[name] = (float(hits.mean()), usual, gap)
     numbers: dict[str, float | None] = {}
@@ -180,8 +187,10 @@ def _gaps(detector: str, column: str, measured: Sequence[tuple[GroupFact, Measur
         known = [(fact.group, *values[measure]) for fact, values in measured if measure in values]
         if len(known) < 2:
             continue
+        # ordered pair (lower, higher) with the largest difference
         low, high = max(itertools.permutations(known, 2), key=lambda pair: pair[1][1] - pair[0][1])
         size = high[1] - low[1]
+        # MOVER (Zou and Donner 2008), groups taken as independent: distances to the facing ends, added in squares
         below = math.hypot(high[1] - high[3].low, low[3].high - low[1])
         above = math.hypot(high[3].high - high[1], low[1] - low[3].low)
         gaps.append(

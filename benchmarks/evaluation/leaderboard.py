@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
-from benchmarks.evaluation import means as averages
+from benchmarks.evaluation import means
 from benchmarks.evaluation.cells import Scored, Where, cells_of
 from benchmarks.evaluation.column import CONTROLS, Column
 from benchmarks.evaluation.delong import holm
@@ -139,6 +139,8 @@ def ranked(cells: Mapping[str, Mapping[str, Sequence[Scored]]], *, primary: str 
     if chosen not in known:
         raise InputError(f"the scores have no column {quoted(chosen)}; they have: {', '.join(known)}")
     expected = {name: _expected(name, cells) for name in known}
+    # a column compares detectors that have all its cells: a mean over the tests at hand would favour whoever lacks hard
+    # ones
     columns = {
         name: Column({d: of[name] for d, of in cells.items() if len(of.get(name, [])) == len(expected[name])})
         for name in known
@@ -148,8 +150,10 @@ def ranked(cells: Mapping[str, Mapping[str, Sequence[Scored]]], *, primary: str 
         for detector, of in cells.items()
     }
     complete = [detector for detector in cells if detector in columns[chosen].names]
+    # tests of the ranking column alone; other columns are descriptive and not ranked
     differences, errors = _differences(columns[chosen])
     lines = _lines(complete, standings, chosen, differences)
+    # incomplete detectors are shown last, without a rank
     rest = sorted(set(cells) - set(complete))
     lines += [Line(detector=name, rank=None, rank_low=None, rank_high=None, columns=standings[name]) for name in rest]
     return Leaderboard(
@@ -166,12 +170,13 @@ def ranked(cells: Mapping[str, Mapping[str, Sequence[Scored]]], *, primary: str 
         duels=differences,
         many=_many({detector: cells[detector][chosen] for detector in complete}),
         spreads=_spreads(lines, known),
-        detectable=averages.detectable(errors) if errors else None,
+        detectable=means.detectable(errors) if errors else None,
     )
 
 
 def _primary(cells: Mapping[str, Mapping[str, Sequence[Scored]]], known: Sequence[str]) -> str:
     """Return the first of `PRIMARIES` that at least half of the detectors have."""
+    # a column that few detectors have would leave most without a rank
     common = [name for name in PRIMARIES if 2 * sum(name in of for of in cells.values()) >= len(cells)]
     return next(iter([name for name in common if name in known]), known[0])
 
@@ -209,6 +214,7 @@ def _differences(column: Column) -> tuple[list[PairDifference], list[float]]:
     pairs = [(a, b, column.difference(a, b)) for a, b in itertools.combinations(column.names, 2)]
     if not pairs:
         return [], []
+    # p-values of the differences over images and seeds, adjusted over all pairs of the table
     adjusted = holm([difference.p for *_, difference in pairs])
     differences = [
         PairDifference(
@@ -217,6 +223,7 @@ def _differences(column: Column) -> tuple[list[PairDifference], list[float]]:
         for (a, b, mean), p in zip(pairs, adjusted, strict=True)
     ]
     over_families = [column.difference_of_families(a, b) for a, b, _ in pairs]
+    # only where every pair has one: Holm's family must be all pairs or none
     intervals = [mean for mean in over_families if mean is not None]
     if len(intervals) == len(differences):
         adjusted = holm([mean.p for mean in intervals])
@@ -230,6 +237,7 @@ def _differences(column: Column) -> tuple[list[PairDifference], list[float]]:
             )
             for pair, mean, p in zip(differences, intervals, adjusted, strict=True)
         ]
+    # half the width over z: the standard error that a normal interval of this width would have
     return differences, [(mean.high - mean.low) / (2 * two_sided(0.95)) for *_, mean in pairs]
 
 
@@ -241,6 +249,7 @@ def _lines(
 ) -> list[Line]:
     values = [math.nan if (value := standings[name][primary].value) is None else value for name in detectors]
     index = {name: i for i, name in enumerate(detectors)}
+    # [k, k], symmetric: whether the adjusted test of a pair is significant
     differ = np.zeros((len(detectors), len(detectors)), dtype=bool)
     for pair in differences:
         i, j = index[pair.a], index[pair.b]
@@ -259,11 +268,13 @@ def _spreads(lines: Sequence[Line], columns: Sequence[str]) -> list[Spread]:
     for column in columns:
         there = [line.columns[column] for line in lines if line.detector not in CONTROLS]
         parts = [(standing.value, standing.low, standing.high) for standing in there]
+        # rows of value, low, high: [detectors with a value, 3]
         full = np.array([part for part in parts if None not in part], dtype=np.float64).reshape(-1, 3)
         if len(full) > 2:
             sd, width = float(full[:, 0].std(ddof=1)), float(np.median(full[:, 2] - full[:, 1]))
             ratio = sd / width if width > 0 else None
             spreads.append(Spread(column=column, sd=sd, width=width, ratio=ratio, detectors=len(full)))
+    # a column without width separates all of them: infinite, hence first
     return sorted(spreads, key=lambda standing: -(math.inf if standing.ratio is None else standing.ratio))
 
 
@@ -272,9 +283,11 @@ def _many(cells: Mapping[str, Sequence[Scored]]) -> ManyTest | None:
     if len(cells) < 3:
         return None
     tables = [_blocks(of) for of in cells.values()]
+    # complete detectors have the same blocks, so that those of the first are those of all
     blocks = sorted(tables[0])
     if len(blocks) < 2:
         return None
+    # [N, k]: blocks by detectors
     test: Friedman = friedman([[table[block] for table in tables] for block in blocks])
     return ManyTest(
         sets=len(blocks),

@@ -99,6 +99,7 @@ def influence_of(label: ArrayLike, parts: Components) -> Floats:
     forged = np.asarray(label) == 1
     values = np.empty(forged.size)
     for rows, of_class in ((forged, parts.forged), (~forged, parts.real)):
+        # divided so that the sum of squares is sample variance / size of each class: S10 / m + S01 / n
         values[rows] = (of_class - parts.auc) / math.sqrt(of_class.size * (of_class.size - 1))
     return values
 
@@ -110,6 +111,7 @@ def covariance(units: Sequence[Ints], influences: Sequence[Floats]) -> Floats:
         units: image or identity of each row; equal numbers in two AUCs are the same image or identity.
         influences: of `influence`, in the same order.
     """
+    # equal shapes: an influence is of exactly one row, and rows are matched by their units
     if len(units) != len(influences) or any(u.shape != i.shape for u, i in zip(units, influences, strict=True)):
         raise InputError("units and influences must list the same rows for the same AUCs")
     # sparse table of AUCs x units; entries of one unit (an identity with several images) are summed, and the product
@@ -118,6 +120,7 @@ def covariance(units: Sequence[Ints], influences: Sequence[Floats]) -> Floats:
     column = np.concatenate(units)
     if column.size and (column.min() < 0 or column.max() > 8 * column.size):  # far apart: numbered anew
         _, column = np.unique(column, return_inverse=True)
+    # [k, units]: far fewer entries than cells, since a test has only its own images
     table = sparse.csr_array((np.concatenate(influences), (row, column)), shape=(len(units), int(column.max()) + 1))
     return np.asarray((table @ table.T).toarray(), dtype=np.float64)
 
@@ -140,7 +143,9 @@ def combine(estimates: Estimates, weights: ArrayLike) -> Mean:
     if w.shape != estimates.value.shape:
         raise InputError(f"one weight per AUC: {w.size} weights for {estimates.value.size}")
     below, above = estimates.value - estimates.low, estimates.high - estimates.value
+    # w @ value: with weights 1/k the mean, with [1, -1] a difference
     value = float(w @ estimates.value)
+    # where w > 0 a lower AUC lowers the sum, where w < 0 a higher one does: each takes the distance in that direction
     low = value - _length(estimates.covariance, w * np.where(w > 0, below, above))
     high = value + _length(estimates.covariance, w * np.where(w > 0, above, below))
     # distance to the end nearer to zero, in units of z: p = 0.05 exactly where that end touches zero
@@ -151,21 +156,27 @@ def combine(estimates: Estimates, weights: ArrayLike) -> Mean:
 
 def _length(covariances: Floats, d: Floats) -> float:
     """Return the square root of d' R d, where R are the correlations of `covariances`."""
+    # [k] standard deviations over images
     sd = np.sqrt(np.diag(covariances))
     known = np.outer(sd, sd) > 1e-24  # as in `paired`: anything below is rounding
+    # perfect separation: sign of d_i d_j decides between correlation 1 and 0, whichever makes d' R d larger
     unknown = (np.outer(d, d) > 0).astype(np.float64)
     correlation = np.where(known, covariances / np.where(known, np.outer(sd, sd), 1.0), unknown)
     np.fill_diagonal(correlation, 1.0)
+    # correlations of estimated covariances may be just outside [-1, 1]: a negative square is rounding
     return math.sqrt(max(0.0, float(d @ correlation @ d)))
 
 
 def seed_variance(estimates: Estimates, weights: ArrayLike) -> SeedVariance:
     """Return the variance of a sum of AUCs between seeds, and the part due to images; arguments as `over_seeds`."""
     w = np.atleast_2d(np.asarray(weights, dtype=np.float64))
+    # covariance over images of the sums of any two seeds, [S, S]
     seeds, of_images = len(w), w @ estimates.covariance @ w.T
     # images that all seeds share (the reals) shift all sums alike and add nothing to their variance: E[sample variance]
     # is the mean of the variances minus the mean of the covariances
+    # mean covariance of two different seeds: the sum of the entries off the diagonal over their number
     shared = (of_images.sum() - np.trace(of_images)) / (seeds * (seeds - 1))
+    # a difference of estimates may come out negative; the contribution of images is at least zero
     return SeedVariance(float((w @ estimates.value).var(ddof=1)), max(0.0, float(np.trace(of_images) / seeds - shared)))
 
 
@@ -185,12 +196,14 @@ def over_seeds(estimates: Estimates, weights: ArrayLike, pool: Pool | None = Non
     w = np.atleast_2d(np.asarray(weights, dtype=np.float64))
     seeds = len(w)
     image = combine(estimates, w.mean(axis=0))
+    # with one seed nothing is known of other seeds: the interval is over images alone
     if seeds == 1:
         return SeedMean(image.value, image.low, image.high, None, None, 1, image.p)
     variance_of_seeds = seed_variance(estimates, w)
     between, freedom = (
         pool.moderated(variance_of_seeds, seeds - 1) if pool else (variance_of_seeds.between, float(seeds - 1))
     )
+    # method of moments: observed variance less what images explain; negative estimates are cut at zero
     of_seeds = max(0.0, between - variance_of_seeds.images)
     z, halves, ps = two_sided(estimates.level), [], []
     for half in (image.value - image.low, image.high - image.value):
@@ -201,6 +214,7 @@ def over_seeds(estimates: Estimates, weights: ArrayLike, pool: Pool | None = Non
         curve = stats.t(of_sum) if math.isfinite(of_sum) else stats.norm()
         halves.append(float(curve.ppf(0.5 + estimates.level / 2)) * math.sqrt(variance))
         ps.append(2 * float(curve.sf(abs(image.value) / math.sqrt(variance))) if variance > 0 else float(image.p))
+    # variance of the mean over images (mean of the whole covariance matrix), plus that over seeds
     total = float((w @ estimates.covariance @ w.T).mean()) + of_seeds / seeds
     return SeedMean(
         image.value,
@@ -219,6 +233,7 @@ def estimates_of(values: Sequence[float], intervals: Sequence[Interval], covaria
     if len(levels) != 1 or len(intervals) != len(values) or covariances.shape != (len(values),) * 2:
         raise InputError("estimates need one interval per value, all of one level, and their covariance")
     low, high = (np.array([getattr(interval, end) for interval in intervals]) for end in ("low", "high"))
+    # one level: intervals of different coverage cannot be combined
     return Estimates(np.asarray(values, dtype=np.float64), low, high, covariances, levels.pop())
 
 
@@ -233,4 +248,6 @@ def detectable(errors: ArrayLike, *, level: float = 0.95, power: float = 0.8) ->
     known = np.asarray(errors, dtype=np.float64)
     if known.size == 0 or not 0 < power < 1:
         raise InputError("a detectable difference needs standard errors, and a power in (0, 1)")
+    # a true difference of (z_level + z_power) errors is significant with probability `power`; the other tail is
+    # neglected
     return float((two_sided(level) + NormalDist().inv_cdf(power)) * np.median(known))

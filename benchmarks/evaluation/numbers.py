@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-Z95 = 1.959963984540054
+Z95 = 1.959963984540054  # two-sided normal quantile of 95 %
 _MIN_DIGITS, _MAX_DIGITS = 2, 6
 _NEAR_ONE_DIGITS = 4  # that distinguish values near 1
 
@@ -29,6 +29,7 @@ def decimals(half_width: float) -> int:
     """
     if not half_width > 0:
         return _MIN_DIGITS
+    # -floor(log10(half width)) is the place of its first digit
     return min(max(-math.floor(math.log10(half_width)), _MIN_DIGITS), _MAX_DIGITS)
 
 
@@ -47,7 +48,9 @@ def estimate(value: float, low: float, high: float) -> Estimate:
     >>> str(estimate(0.999996, 0.99868, 1.0))
     '0.9999 [0.9986, 1]'
     """
+    # half the width: the uncertainty of the value
     digits = decimals((high - low) / 2)
+    # until no rounded number says what the exact one does not: on 0.5 ("guessing"), or a value outside its interval
     while digits < _MAX_DIGITS and not _faithful(value, low, high, digits):
         digits += 1
     value_digits = digits
@@ -66,18 +69,22 @@ def _end(exact: float, shown: float, digits: int) -> str:
 
 def _faithful(value: float, low: float, high: float, digits: int) -> bool:
     ends = _down(low, digits), _up(high, digits)
+    # an end on 0.5 reads as "compatible with guessing" and must be exact
     guessing = all((exact == 0.5) == (shown == 0.5) for exact, shown in zip((low, high), ends, strict=True))
     return guessing and ends[0] <= _near(value, digits) <= ends[1]
 
 
 def _near(value: float, digits: int) -> float:
     """Round, but to 0 or 1 only where the value is exactly that."""
+    # a value of 0.9996 with three decimals becomes 0.999 and not 1.000
     step = 10.0**-digits
     shown = round(value, digits)
+    # at six decimals the text is as exact as a report gets
     return shown if value in (0.0, 1.0) or digits == _MAX_DIGITS else min(max(shown, step), 1 - step)
 
 
 def _down(value: float, digits: int) -> float:
+    # multiplying by a power of ten may give 98.99999999: rounded to 6 places before the floor; ends move outwards
     return max(0.0, math.floor(round(value * 10**digits, 6)) / 10**digits) if value >= 0 else -_up(-value, digits)
 
 
@@ -95,6 +102,7 @@ def share(value: float, n: int) -> str:
     >>> share(0.00312, 2000), share(0.1847, 200), share(1e-9, 2000)
     ('0.003', '0.18', '< 0.0001')
     """
+    # binomial error: the largest a mean of n values in [0, 1] with this mean can have
     digits = min(decimals(Z95 * math.sqrt(max(value * (1 - value), 0) / n)), 4)
     if value > 0 and round(value, digits) == 0:
         return f"< {10.0**-digits:.{digits}f}"
@@ -109,6 +117,7 @@ def percent(value: float, n: int) -> str:
     """
     if value in (0.0, 1.0):
         return f"{100 * value:.0f} %"
+    # per cent has two decimals fewer than a share
     digits = max(decimals(Z95 * math.sqrt(value * (1 - value) / n)) - 2, 1 if n >= 200 else 0)
     while digits < _MAX_DIGITS and round(100 * value, digits) in (0.0, 100.0):
         digits += 1
@@ -137,6 +146,7 @@ def signed(value: float, low: float, high: float) -> Estimate:
     >>> str(signed(0.012, 0.002, 0.022)), str(signed(-0.01, -0.02, 0.001))
     ('+0.012 [+0.002, +0.022]', '−0.01 [−0.02, 0.00]')
     """
+    # an interval that excludes zero must not seem to touch it after rounding
     digits = decimals((high - low) / 2)
     while digits < _MAX_DIGITS and (low > 0 or high < 0) and 0 in (round(low, digits), round(high, digits)):
         digits += 1
@@ -145,6 +155,7 @@ def signed(value: float, low: float, high: float) -> Estimate:
 
 def _sign(value: float, digits: int) -> str:
     text = f"{value:+.{digits}f}"
+    # -0.00 is printed without its sign; a true minus instead of a hyphen
     return text[1:] if float(text) == 0 else text.replace("-", "−")
 
 
@@ -214,6 +225,7 @@ def near_one(value: float) -> str:
     """
     if value in (0.0, 1.0):
         return f"{value:.0f}"
+    # decimals that are needed to see the distance from 1 (or 0): 0.998 needs three
     needed = math.ceil(-math.log10(min(value, 1 - value)) - 1e-9)
     digits = min(max(needed, _MIN_DIGITS), _NEAR_ONE_DIGITS)
     return _fixed(_near(value, digits), digits)

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from benchmarks.evaluation import delong as statistics
-from benchmarks.evaluation import means as averages
-from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation import delong, means, roc
 from benchmarks.evaluation.cells import units_of_images
 from benchmarks.evaluation.roc import Floats, Ints
 
@@ -19,7 +17,7 @@ def people(rows: pd.DataFrame) -> Ints:
     return units_of_images(rows)
 
 
-def mean_auc(tests: Sequence[pd.DataFrame], *, level: float = 0.95) -> averages.Mean:
+def mean_auc(tests: Sequence[pd.DataFrame], *, level: float = 0.95) -> means.Mean:
     """Compute the mean AUC of test sets with its interval; images and people in several of them count once.
 
     Args:
@@ -30,6 +28,7 @@ def mean_auc(tests: Sequence[pd.DataFrame], *, level: float = 0.95) -> averages.
         together = people(pd.concat(tests, ignore_index=True))
     else:
         together = np.concatenate([rows["person"].to_numpy() for rows in tests])
+    # [rows of the test] for each test
     persons = np.split(together, np.cumsum([len(rows) for rows in tests])[:-1])
     labels, scores = ([rows[name].to_numpy() for rows in tests] for name in ("label", "score"))
     return mean_auc_at(labels, scores, persons, [level])[0]
@@ -37,16 +36,17 @@ def mean_auc(tests: Sequence[pd.DataFrame], *, level: float = 0.95) -> averages.
 
 def mean_auc_at(
     labels: Sequence[Ints], scores: Sequence[Floats], persons: Sequence[Ints], levels: Sequence[float]
-) -> list[averages.Mean]:
+) -> list[means.Mean]:
     """Compute `mean_auc` at several levels at once, from the columns of each test set."""
     sizes = [len(of_test) for of_test in persons]
+    # one numbering over all tests: equal numbers are the same person or image, whose influences add up
     units = np.split(pd.factorize(np.concatenate(persons))[0], np.cumsum(sizes)[:-1])
     pairs = list(zip(labels, scores, strict=True))
-    values = [metrics.auc(*pair) for pair in pairs]
-    ends = [statistics.auc_intervals(*pair, levels, groups=unit) for pair, unit in zip(pairs, units, strict=True)]
-    shared = averages.covariance(units, [averages.influence(*pair) for pair in pairs])
+    values = [roc.auc(*pair) for pair in pairs]
+    ends = [delong.auc_intervals(*pair, levels, groups=unit) for pair, unit in zip(pairs, units, strict=True)]
+    shared = means.covariance(units, [means.influence(*pair) for pair in pairs])
+    # plain mean over tests: weights 1 / tests, with the covariance of tests that share images
     weights = [1 / len(pairs)] * len(pairs)
     return [
-        averages.combine(averages.estimates_of(values, of_level, shared), weights)
-        for of_level in zip(*ends, strict=True)
+        means.combine(means.estimates_of(values, of_level, shared), weights) for of_level in zip(*ends, strict=True)
     ]

@@ -42,14 +42,19 @@ def proportion_intervals(
     units = units_of(np.zeros(hits.size, dtype=bool), codes(groups, hits.size))  # one class: a single stratum
     share, count = float(hits.mean()), sum(units.strata)
     if not units.repeat:
+        # each unit is one row: independent Bernoulli trials
         return [wilson(int(hits.sum()), hits.size, level=level) for level in levels]
+    # a percentile bootstrap over few people covers too little, and over rows that all agree it has no width; a share of
+    # people in place of images is conservative
     if count < FEW_UNITS or share in (0.0, 1.0):
         ends = [wilson(share * count, count, level=level) for level in levels]
         return [Interval(end.low, end.high, "Wilson over identities", end.level) for end in ends]
+    # rows and hits of each unit: [units]
     rows = np.bincount(units.of_row)
     good = np.bincount(units.of_row, weights=hits)
 
     def values(draws: Draws) -> Floats:
+        # [chunk, units]; a ratio, since the number of rows of a resample varies with the people drawn
         weight = draws.weights
         return np.asarray((weight @ good) / (weight @ rows))
 
@@ -74,12 +79,14 @@ def balanced_interval(
     hits, forged = np.asarray(hit, dtype=bool), np.asarray(label) == 1
     people = None if groups is None else np.asarray(groups)
     shares, ends = [], []
+    # class by class, each in its own interval: TPR and TNR are shares of different images
     for of_class in (forged, ~forged):
         shares.append(float(hits[of_class].mean()))
         ends.append(
             proportion_interval(hits[of_class], groups=None if people is None else people[of_class], level=level)
         )
     middle = sum(shares) / 2
+    # distance from the value to each end; halved, since the balanced accuracy is half the sum of both shares
     low, high = (
         math.hypot(*(share - getattr(end, name) for share, end in zip(shares, ends, strict=True))) / 2
         for name in ("low", "high")

@@ -74,9 +74,11 @@ def reproduce(expected: Expected, recomputed: Expected) -> list[Verdict]:
         InputError: other data or another protocol, whose values are not comparable.
     """
     refuse_other(expected, recomputed.protocol, recomputed.data)
+    # by name: published values that are computed no longer are MISSING, new ones are no verdict
     now = {value.what: value for value in recomputed.values}
     verdicts = [verdict(value, now.get(value.what)) for value in expected.values]
     for detector, published in expected.ranks.items():
+        # a rank with its range is a text: compared as it is printed
         same = recomputed.ranks.get(detector) == published
         there = detector in recomputed.ranks
         status: Status = "IDENTICAL" if same else "DIFFERS" if there else "MISSING"
@@ -117,8 +119,10 @@ def verdict(then: Value, now: Value | None) -> Verdict:
     if now is None:
         return Verdict(what=then.what, status="MISSING", expected=then.value, found=None)
     # reports published earlier hold ends of intervals beyond 0 and 1
+    # both are clipped, so that an end of 1 agrees with an earlier one beyond it
     pairs = ((then.value, now.value), (_share(then.low), _share(now.low)), (_share(then.high), _share(now.high)))
     status: Status = "DIFFERS"
+    # value and both ends: an equal AUC with another interval is not IDENTICAL
     if all(a == b or (a is not None and b is not None and abs(a - b) <= SAME) for a, b in pairs):
         status = "IDENTICAL"
     elif None not in (then.low, then.high, now.value) and _covers(then, now):

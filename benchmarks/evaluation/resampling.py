@@ -102,11 +102,13 @@ class Draws:
 
 def units_of(forged: Bools, code: Ints) -> Units:
     """Number the units by stratum and then by first row, so that sorted rows meet their units in memory order."""
+    # first row of each code, and the codes renumbered 0..k-1
     _, first, code = np.unique(code, return_index=True, return_inverse=True)
     # stratum 0: real rows only, 1: rows of both classes, 2: forged rows only
     has_forged = np.bincount(code, weights=forged) > 0
     has_real = np.bincount(code, weights=~forged) > 0
     stratum = np.where(has_forged & has_real, 1, np.where(has_forged, 2, 0))
+    # new number of each code: by stratum, then by first row; draws of a stratum are then a contiguous range of columns
     number = np.empty(first.size, np.intp)
     number[np.lexsort((first, stratum))] = np.arange(first.size)
     sizes = np.bincount(stratum, minlength=3)
@@ -116,7 +118,7 @@ def units_of(forged: Bools, code: Ints) -> Units:
 def codes(groups: ArrayLike | None, rows: int) -> Ints:
     """Return one integer per identity, for names of any type."""
     if groups is None:
-        return np.arange(rows)
+        return np.arange(rows)  # every row is an identity of its own
     names = np.asarray(groups)
     if names.shape != (rows,):
         raise InputError(f"groups must name one identity per row, shape ({rows},), got shape {names.shape}")
@@ -124,16 +126,19 @@ def codes(groups: ArrayLike | None, rows: int) -> Ints:
         return names.astype(np.intp)
     code, known = pd.factorize(names)  # -1: None or NaN
     unknown = np.append(pd.Index(known).isin([""]), True)[code]
-    return np.where(unknown, -np.cumsum(unknown), code)  # unknown: a unit of its own
+    # unknown: a unit of its own, numbered below zero: no clash with the numbers of known names
+    return np.where(unknown, -np.cumsum(unknown), code)
 
 
 def sorted_rows(label: ArrayLike, score: ArrayLike, groups: ArrayLike | None) -> tuple[Bools, Floats, Units]:
     """Check rows and sort them by rising score; return labels, scores and units."""
     forged, scores = check_scores(label, score)
+    # stable: equal scores keep the order of the rows, so that a draw means the same unit whichever sort NumPy picks
     order = np.argsort(scores, kind="stable")
     forged, scores = forged[order], scores[order]
     if groups is None:  # as `units_of` numbers rows that all stand for themselves
         reals = forged.size - int(np.count_nonzero(forged))
+        # reals are numbered before forgeries, each class in the order of its scores
         unit = np.where(forged, reals + np.cumsum(forged), np.cumsum(~forged)) - 1
         return forged, scores, Units(unit, (reals, 0, forged.size - reals))
     return forged, scores, units_of(forged, codes(groups, forged.size)[order])
@@ -153,15 +158,18 @@ def resample(values: Callable[[Draws], Floats], units: Units, resamples: int, se
     """
     if resamples < 1:
         raise InputError(f"resamples must be at least 1, got {resamples}; 2000 is usual")
+    # arrays of a chunk have at most about 2^20 cells, but at least one resample is made at a time
     chunk = max(1, _CHUNK // cells)
     chunks = _kept if resamples * sum(units.strata) <= _KEPT else _chunks
 
     with ThreadPoolExecutor(min(os.cpu_count() or 1, _THREADS)) as pool:
+        # map keeps the order of chunks, whichever thread ends first
         return np.concatenate(list(pool.map(values, chunks(units.strata, resamples, chunk, seed))))
 
 
 def _chunks(strata: tuple[int, int, int], resamples: int, chunk: int, seed: int) -> Iterator[Draws]:
     starts = range(0, resamples, chunk)
+    # the last chunk may be shorter; its draws depend on the seed and its number alone
     return (Draws(strata, min(chunk, resamples - start), (seed, number)) for number, start in enumerate(starts))
 
 
@@ -178,6 +186,7 @@ def counts_of(draws: NDArray[np.int32], size: int) -> NDArray[np.int32]:
     """
     from scipy.sparse import csc_array  # imports scipy, which most commands do without
 
+    # column j holds one entry in row draws[j]: the products with ones are the counts, in one pass of compiled code
     units, starts = np.ones(draws.size, np.int16), np.arange(draws.size + 1, dtype=np.int32)
     return np.asarray(csc_array((units, draws, starts), shape=(size, draws.size)) @ units)
 
@@ -185,5 +194,6 @@ def counts_of(draws: NDArray[np.int32], size: int) -> NDArray[np.int32]:
 def percentile(values: Floats, level: float, method: str) -> Interval:
     """Return the percentile interval of the values of resamples, named as `method`."""
     two_sided(level)  # checks the level
+    # equal tails: (1 - level) / 2 of the resamples lie beyond each end
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high), method, level)

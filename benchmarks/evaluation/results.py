@@ -8,12 +8,13 @@ import re
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from benchmarks.evaluation.metric_facts import MetricFacts
 from benchmarks.experiment.settings import RunRequest
 from benchmarks.protocol import CLEAN, Condition, TrainSet
 from forge.core.files import csv_cell
+from forge.training.monitor.health import present_state
 
 # 6: no families, no means; conditions had the words of protocol 1;
 # 5: metrics were fields of cells; 4: accuracy was the share right, calibration at the set's prevalence alone;
@@ -137,7 +138,7 @@ class GeneratorFacts(_Record):
     seconds: float = Field(description="wall time of the training")
     log: list[dict[str, float]] = Field(description="training curve: kimg, seconds, d_loss, g_loss, d_accuracy, r1")
     health: list[dict[str, Any]] = Field(
-        [], description="what the monitor found: kimg, state, reason, readings, action"
+        [], description="ticks of the health monitor: kimg, state, reason, readings, action"
     )
     condition: dict[str, Any] | None = Field(None, description="label columns it was told: values and shares")
     weights_sha256: str
@@ -148,6 +149,12 @@ class GeneratorFacts(_Record):
     extractor: str = Field("", description="name and digest of the feature space of the quality metrics")
     spectrum: dict[str, list[float]] = Field({}, description="azimuthal log10 power: frequencies, candidate, reference")
     face_rate: float | None = Field(None, description="share of forged images in which MTCNN finds a face, p >= .9")
+
+    @field_validator("health")
+    @classmethod
+    def _present_states(cls, ticks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Replace names of states that earlier versions stored."""
+        return [tick | {"state": present_state(tick["state"])} if "state" in tick else tick for tick in ticks]
 
 
 class SnapshotFacts(_Record):

@@ -73,9 +73,11 @@ def check_scores(
         )
     if labels.size == 0:
         raise InputError(f"label and {name} are empty; a metric needs real and forged images")
+    # NaN is neither 0 nor 1 and is found here too
     wrong = np.flatnonzero((labels != 0) & (labels != 1))
     if wrong.size:
         raise InputError(f"label must be 0 (real) or 1 (forged), found {labels[wrong[0]]:g} in row {wrong[0]}")
+    # NaN compares false with everything and would silently take an arbitrary rank
     finite = np.isfinite(scores)
     if not finite.all():
         row = int(np.argmin(finite))
@@ -117,10 +119,13 @@ def _check_share(value: float, name: str, *, closed: bool) -> None:
 def _counts(forged: Bools, score: Floats) -> tuple[Floats, Ints, Ints]:
     """Return the distinct scores, descending, and the counts of real and forged images that score at least that."""
     if not (score[:-1] >= score[1:]).all():  # a bootstrap hands over sorted rows thousands of times: sort them once
+        # rising order reversed: falling scores; the order among ties does not matter, since they count as one threshold
         order = np.argsort(score)[::-1]
         forged, score = forged[order], score[order]
+    # position of the last row of each run of equal scores: a threshold lets in all rows that score as much, or none
     last = np.flatnonzero(np.append(score[1:] != score[:-1], True))
     tp = np.cumsum(forged, dtype=np.intp)[last]
+    # at position p the rows 0..p score at least the threshold, p + 1 in all, of which tp are forged
     return score[last], last + 1 - tp, tp
 
 
@@ -133,7 +138,8 @@ def placements(forged: Bools, score: Floats) -> tuple[Ints, Ints]:
     Returns:
         Per forged image the reals below it, shape [m]; per real image the forgeries above it, shape [n]; input order.
     """
-    above, below = score[forged], score[~forged]
+    above, below = score[forged], score[~forged]  # [m] and [n]
+    # of a real image the forgeries above it: all, less those below it, ties counting one half on both sides
     return twice_below(above, np.sort(below)), 2 * above.size - twice_below(below, np.sort(above))
 
 
@@ -147,6 +153,7 @@ def twice_below(queries: Floats, ordered: Floats) -> Ints:
     order = np.argsort(queries)  # binary search is several times faster where neighbouring queries are close
     rising = queries[order]
     twice = np.empty(queries.size, np.intp)
+    # left: values strictly below; right: those at most equal; the sum counts a tie once, that is one half of twice
     twice[order] = np.searchsorted(ordered, rising, "left") + np.searchsorted(ordered, rising, "right")
     return twice
 
@@ -159,6 +166,7 @@ def auc(label: ArrayLike, score: ArrayLike) -> float:
     """
     forged, scores = check_scores(label, score)
     m = int(np.count_nonzero(forged))
+    # twice the Mann-Whitney U as an exact integer: one rounding, in the division
     twice = twice_below(scores[forged], np.sort(scores[~forged])).sum()
     return float(twice / (2 * m * (forged.size - m)))
 
@@ -167,6 +175,7 @@ def roc_curve(label: ArrayLike, score: ArrayLike) -> RocCurve:
     """Return all operating points, one per distinct score; a DET curve is (fpr, 1 - tpr) of the same arrays."""
     forged, scores = check_scores(label, score)
     threshold, fp, tp = _counts(forged, scores)
+    # the point (0, 0) has the threshold +inf; the lowest score gives (1, 1), so that the curve spans the unit square
     return RocCurve(
         np.concatenate([[np.inf], threshold]), np.concatenate([[0], fp / fp[-1]]), np.concatenate([[0], tp / tp[-1]])
     )
@@ -185,12 +194,15 @@ def average_precision(label: ArrayLike, score: ArrayLike, *, prevalence: float |
     """
     forged, scores = check_scores(label, score)
     _, fp, tp = _counts(forged, scores)
+    # shares of each class, independent of the balance of the set
     tpr, fpr = tp / tp[-1], fp / fp[-1]
     if prevalence is None:
         precision = tp / (tp + fp)
     else:
         _check_share(prevalence, "prevalence", closed=False)
+        # Bayes: P(forged | called forged) at prevalence pi
         precision = prevalence * tpr / (prevalence * tpr + (1 - prevalence) * fpr)
+    # recall steps times precision at their right end: no interpolation, which would be optimistic
     return float(np.sum(np.diff(tpr, prepend=0.0) * precision))
 
 
@@ -202,7 +214,9 @@ def eer(label: ArrayLike, score: ArrayLike) -> float:
     """
     roc = roc_curve(label, score)
     excess = roc.fpr + roc.tpr - 1  # rises strictly from -1 to 1, so there is one crossing
+    # first point at or past the crossing; k >= 1, since excess starts at -1
     k = int(np.argmax(excess >= 0))
+    # linear interpolation between neighbours; the denominator is positive, since each threshold adds at least one image
     t = -excess[k - 1] / (excess[k] - excess[k - 1])
     return float(roc.fpr[k - 1] + t * (roc.fpr[k] - roc.fpr[k - 1]))
 
@@ -215,9 +229,11 @@ def tpr_at_fpr(label: ArrayLike, score: ArrayLike, bound: float) -> float | None
     """
     _check_share(bound, "FPR bound", closed=True)
     forged, _ = check_scores(label, score)
+    # the smallest positive FPR is 1 / n: a bound below it is met by no false positive at all and would say nothing
     if 1 / np.count_nonzero(~forged) > bound:
         return None
     roc = roc_curve(label, score)
+    # fpr rises with repetitions: the last point within the bound has the largest TPR there
     return float(roc.tpr[np.searchsorted(roc.fpr, bound, "right") - 1])
 
 
@@ -228,9 +244,12 @@ def partial_auc(label: ArrayLike, score: ArrayLike, *, max_fpr: float = 0.1) -> 
     """
     _check_share(max_fpr, "max_fpr", closed=True)
     roc = roc_curve(label, score)
+    # first point beyond the bound; the curve is cut there on the straight line to it
     stop = int(np.searchsorted(roc.fpr, max_fpr, "right"))
+    # where max_fpr is 1 there is no such point, and interp returns the last TPR
     edge = np.interp(max_fpr, roc.fpr[stop - 1 : stop + 1], roc.tpr[stop - 1 : stop + 1])
     area = np.trapezoid(np.append(roc.tpr[:stop], edge), np.append(roc.fpr[:stop], max_fpr))
+    # area under the diagonal up to max_fpr; max_fpr itself is the area of a perfect curve
     chance = max_fpr**2 / 2
     return float((1 + (area - chance) / (max_fpr - chance)) / 2)
 
@@ -247,6 +266,7 @@ def confusion(label: ArrayLike, score: ArrayLike, threshold: float) -> Confusion
 def accuracy(label: ArrayLike, score: ArrayLike, threshold: float) -> float:
     """Compute the share of correct decisions at the threshold, in [0, 1]; depends on the balance of the set."""
     forged, scores = check_scores(label, score)
+    # `called` and `forged` agree: true positives and true negatives
     return float(np.mean((scores >= threshold) == forged))
 
 
@@ -264,10 +284,14 @@ def best_threshold(label: ArrayLike, score: ArrayLike) -> float:
     wins only where nothing beats chance. Of equally good ones the widest gap wins, then the lowest threshold.
     """
     forged, scores = check_scores(label, score)
+    # high: each distinct score as threshold, falling; fp, tp: counts at and above it, shape [k]
     high, fp, tp = _counts(forged, scores)
+    # next lower score: any threshold in (low, high] calls the same images forged; below the lowest there is none
     low = np.append(high[1:], high[-1])
+    # TPR - FPR = tp / m - fp / n, times m n
     gain = tp * fp[-1] - fp * tp[-1]  # balanced accuracy as an exact integer, so that ties are ties
     gap = high / 2 - low / 2  # halves first: the difference of two large scores could overflow
+    # the last key sorts first: greatest gain, then widest gap, then lowest threshold
     best = np.lexsort((high, -gap, -gain))[0]
     middle = high[best] / 2 + low[best] / 2
     # Between two neighbouring floats the midpoint can round onto the lower one, which would be on the wrong side.
@@ -286,12 +310,15 @@ def threshold_at_fpr(label: ArrayLike, score: ArrayLike, bound: float) -> float 
     _check_share(bound, "FPR bound", closed=True)
     forged, scores = check_scores(label, score)
     high, fp, _ = _counts(forged, scores)
+    # fp[-1] is the number of reals; 1e-9 lets a bound of 0.01 pass with 100 reals despite rounding of the product
     if fp[-1] * bound < 1 - 1e-9:
         return None
     kept = int(np.count_nonzero(fp <= fp[-1] * bound + 1e-9))  # fp rises
     if kept == 0:
+        # even the highest score is that of too many reals: nothing may be called forged
         return float(np.inf)
     if kept == len(high):
+        # every real image may be called forged (bound 1): the lowest score is the threshold
         return float(high[-1])
     middle = high[kept - 1] / 2 + high[kept] / 2
     return float(middle if high[kept] < middle <= high[kept - 1] else high[kept - 1])

@@ -59,12 +59,14 @@ class Pool:
             variance: of one detector, or of the difference of two.
             freedom: seeds less one.
         """
+        # what this number's variance should be: the seeds' part is common to all, the images' part is known for each
         expected = self.of_seeds + variance.images
         if expected <= 0:
             return 0.0, self.max_degrees
         common = self.scale * expected
         if math.isinf(self.degrees):
             return common, self.max_degrees
+        # posterior mean of 1 / variance, inverted: weights are degrees of freedom (Smyth 2004, section 3)
         between = (self.degrees * common + freedom * variance.between) / (self.degrees + freedom)
         return between, min(self.degrees + freedom, self.max_degrees)
 
@@ -85,22 +87,27 @@ def pooled(variances: Sequence[SeedVariance], freedom: int, max_degrees: float) 
     # mean excess of the observed variance over that of images: the contribution of seeds to an average detector
     of_seeds = max(0.0, float((between - images).mean()))
     expected = of_seeds + images
+    # without any variation over seeds, or any expected one, there is no ratio to pool
     if not (between > 0).any() or not (expected > 0).all():
         return None
     ratio = between / expected
     ratio = np.maximum(ratio, _TINY * (np.median(ratio) or ratio.max()))
+    # the logarithm of a chi-square over its f degrees has mean digamma(f / 2) - log(f / 2): subtracted, e is unbiased
+    # for log of the true ratio
     e = np.log(ratio) - digamma(freedom / 2) + math.log(freedom / 2)
     # Smyth 2004, section 6.2: e has variance trigamma(f / 2) + trigamma(d / 2); what exceeds the first gives d
     scatter = float(e.var(ddof=1) - polygamma(1, freedom / 2))
     if scatter <= 0:  # no more scatter than chi-squares of f degrees have: one common variance, d is infinite
         return Pool(of_seeds, float(ratio.mean()), math.inf, max_degrees)
     degrees = 2 * _trigamma_inverse(scatter)
+    # s of Smyth's equation: mean of e, corrected by the same terms of the prior's d degrees
     scale = math.exp(float(e.mean() + digamma(degrees / 2)) - math.log(degrees / 2))
     return Pool(of_seeds, scale, degrees, max_degrees)
 
 
 def _trigamma_inverse(value: float) -> float:
     """Solve trigamma(y) = value for y > 0; trigamma falls from infinity to zero, so that the root is unique."""
+    # in logarithms: trigamma spans many orders of magnitude, and brentq needs a bracket that holds them all
     return math.exp(brentq(lambda log_y: math.log(polygamma(1, math.exp(log_y)) / value), -20.0, 20.0))
 
 
@@ -118,8 +125,11 @@ def independent(values: ArrayLike) -> float:
     if k < 2:
         return float(k)
     # two-way analysis of variance (detectors x seeds): the mean squares of seeds and of residuals give r
+    # [S] means over detectors; k times their variance is the mean square of seeds
     common = k * float(table.mean(axis=0).var(ddof=1))
+    # what is left of the variance within detectors: the mean square of residuals
     rest = (k * float(table.var(axis=1, ddof=1).mean()) - common) / (k - 1)
     total = common + (k - 1) * rest
+    # negative estimates of the correlation are cut: no table holds more than k independent detectors
     correlation = min(1.0, max(0.0, (common - rest) / total)) if total > 0 else 0.0
     return k / (1 + (k - 1) * correlation**2)

@@ -20,7 +20,9 @@ _LETTER = "i"  # names begin with a letter: a spreadsheet turns 8564066441874575
 
 def image_name(source: str, generator: str, seed: int, sample_id: str) -> str:
     """Return the neutral name of a test image; a real one has the same in every seed, which is -1 for it."""
+    # the seed is part of a forgery's name, since each seed has forgeries of its own; a zero byte separates the parts
     text = "\0".join((source, generator, str(seed if generator else -1), sample_id))
+    # 20 hexadecimal digits are 80 bits: no two images of a suite share a name by chance
     return _LETTER + hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
@@ -31,6 +33,7 @@ def suite_images(scores: pd.DataFrame) -> pd.DataFrame:
         scores: rows of scores.parquet.
     """
     usual = (scores["split"] == "test") & (scores["perturbation"] == CLEAN)
+    # external pairs stay, snapshots do not: they are points of a curve for detectors trained in the run
     rows = scores[usual & ~scores["generator"].isin(TestGrid.of_scores(scores).snapshots)]
     rows = rows.drop_duplicates(["source", "generator", "seed", "sample_id"]).reset_index(drop=True)
     keys = zip(rows["source"], rows["generator"], rows["seed"], rows["sample_id"], strict=True)
@@ -49,6 +52,7 @@ def rows_of(submission: pd.DataFrame, images: pd.DataFrame, name: str) -> pd.Dat
         InputError: images are missing, are not of the suite, or have another label there.
     """
     known = set(images["image"])
+    # names of an earlier export are accepted
     submission = submission.assign(image=_current(submission["image"], known))
     given = set(submission["image"])
     if strange := sorted(given - known):
@@ -63,6 +67,7 @@ def rows_of(submission: pd.DataFrame, images: pd.DataFrame, name: str) -> pd.Dat
         raise InputError(
             f"{twice.size} images stand twice, under the name of an earlier version too: {some(list(twice))}"
         )
+    # both sides hold the same images by now; a real photo has one row per seed and gets its score in each
     merged = images.drop(columns=["score", "probability"]).merge(submission, on="image", suffixes=("", "_given"))
     if "label_given" in merged:
         _check_labels(merged)
@@ -71,7 +76,7 @@ def rows_of(submission: pd.DataFrame, images: pd.DataFrame, name: str) -> pd.Dat
         detector=name,
         trained_on=ELSEWHERE,
         perturbation=CLEAN,
-        probability=np.nan,
+        probability=np.nan,  # a foreign score has no calibration
         label=merged["label"].astype("int8"),
     )
 
@@ -88,6 +93,7 @@ def _numeric(names: list[str]) -> bool:
 
 def _check_labels(merged: pd.DataFrame) -> None:
     wrong = merged["label_given"] != merged["label"]
+    # all of them wrong is a convention, some of them wrong are errors: different advice
     if wrong.all():
         raise InputError(
             "every label is the wrong way round: forged is 1 and real is 0; are the scores exchanged as well?"

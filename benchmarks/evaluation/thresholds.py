@@ -23,11 +23,13 @@ def with_thresholds(board: Leaderboard, cells: Mapping[str, Sequence[TestResult]
         board: the leaderboard.
         cells: name of a suite -> its cells; of one suite the name does not matter.
     """
+    # cells of joined suites are called as `cells.joined` calls them
     joined = len(cells) > 1
     by_detector: dict[str, list[tuple[str, TestResult]]] = {}
     for name, of_suite in cells.items():
         for cell in of_suite:
             tested_on = f"{cell.tested_on}, {name}" if joined else cell.tested_on
+            # tests that are not in the primary column have no family there, not even the empty one
             family = board.tests.get((cell.trained_on, tested_on, cell.perturbation))
             if family is not None:
                 by_detector.setdefault(cell.detector, []).append((family, cell))
@@ -44,6 +46,7 @@ def _mean(tests: Sequence[tuple[str, TestResult]], measure: str) -> float | None
     """Return the mean over families and seeds; None where one test has no value."""
     values = [cell.value(measure) for _, cell in tests]
     known = [value for value in values if value is not None]
+    # a mean over the tests that happen to have a value would differ from detector to detector
     if not known or len(known) < len(values):
         return None
     weights = weights_of([family for family, _ in tests])  # equally many tests per seed: the mean over seeds too

@@ -31,14 +31,17 @@ def planned_fits(settings: RunSettings, detector: str) -> list[PlannedFit]:
     run of one family has no `unseen`: no family would be left to train on.
     """
     request = settings.detectors[detector]
+    # Nothing to fit means no train sets to vary: one entry with all tests, whatever conditions ask for trainings.
     if request.trained_on:
         tested = tuple(settings.generators)
         tested += tuple(label for name in tested for label in snapshots_of(settings, name))
         changed = settings.conditions.robust if _is_requested(settings, Condition.ROBUST, detector) else ()
         tested += _external_pairs(settings, detector)
+        # "elsewhere", or generators that its card names, which decides its conditions
         return [PlannedFit(TrainSet.parse(request.trained_on), tested, (CLEAN, *changed))]
     fits: list[PlannedFit] = []
     for condition, fits_of in _FITS.items():
+        # `only` restricts a condition to some detectors.
         if _is_requested(settings, condition, detector):
             fits += fits_of(settings, detector)
     return _merged(fits)
@@ -46,6 +49,7 @@ def planned_fits(settings: RunSettings, detector: str) -> list[PlannedFit]:
 
 def families_of(generators: Mapping[str, GeneratorSettings]) -> dict[str, str]:
     """Map each generator to its family; one without a family is its own, together with its snapshots."""
+    # a generator without a family shares nothing with others, but does with its own snapshots
     return {name: request.family or GeneratorId.parse(name).base for name, request in generators.items()}
 
 
@@ -65,9 +69,11 @@ def _unseen(settings: RunSettings, detector: str) -> list[PlannedFit]:
     """Train on all families but one and test on the generators of that one, for each family."""
     families = families_of(settings.generators)
     fits = []
+    # families in the order of their first generators
     for left_out in dict.fromkeys(families.values()) if settings.conditions.unseen else ():
         others = [name for name, family in families.items() if family != left_out]
         tested = [name for name, family in families.items() if family == left_out]
+        # The whole family is left out: its other members are near copies of the tested one.
         if others:
             snapshots = [label for name in tested for label in _snapshots(settings, name, detector)]
             fits.append(PlannedFit(TrainSet.of(*others), (*tested, *snapshots)))
@@ -82,12 +88,14 @@ def _seen(settings: RunSettings, detector: str) -> list[PlannedFit]:
 def _robust(settings: RunSettings, detector: str) -> list[PlannedFit]:
     """Train on all generators and test on perturbed images too."""
     changed = settings.conditions.robust
+    # Clean first: the gap to it is what the column explains.
     return [PlannedFit(_every(settings), tuple(settings.generators), (CLEAN, *changed))] if changed else []
 
 
 def _equalised(settings: RunSettings, detector: str) -> list[PlannedFit]:
     """Train and test on equalised images, and on unchanged images for comparison."""
     every = tuple(settings.generators)
+    # two fits: what detectors gain from coding artefacts is the difference
     equalised = PlannedFit(_every(settings, EQUALISED), every, (EQUALISED,))
     return [PlannedFit(_every(settings), every), equalised] if settings.conditions.equalised else []
 
@@ -96,6 +104,7 @@ def _budget(settings: RunSettings, detector: str) -> list[PlannedFit]:
     """Train on few images, and on all of them for comparison."""
     every, budgets = tuple(settings.generators), settings.conditions.budget
     whole = [PlannedFit(_every(settings), every)] if budgets else []
+    # the number of images is the variant: "dct@dcgan+gan:200"
     return whole + [PlannedFit(_every(settings, str(images)), every) for images in budgets]
 
 
@@ -108,6 +117,7 @@ def _external(settings: RunSettings, detector: str) -> list[PlannedFit]:
 def _shuffled(settings: RunSettings, detector: str) -> list[PlannedFit]:
     """Train on shuffled labels, a control."""
     requested = detector in settings.conditions.shuffled
+    # the same tests as the fit with true labels, which it is a control of
     return [PlannedFit(_every(settings, SHUFFLED), tuple(settings.generators))] if requested else []
 
 
@@ -124,6 +134,7 @@ _FITS: dict[Condition, Callable[[RunSettings, str], list[PlannedFit]]] = {
 }
 
 
+# A pair is a test and no training: it changes no fit.
 def _external_pairs(settings: RunSettings, detector: str) -> tuple[str, ...]:
     requested = _is_requested(settings, Condition.EXTERNAL, detector)
     return tuple(f"{EXTERNAL_PREFIX}{name}" for name in settings.external) if requested else ()
@@ -146,6 +157,8 @@ def _is_requested(settings: RunSettings, condition: Condition, detector: str) ->
 def _merged(fits: list[PlannedFit]) -> list[PlannedFit]:
     """Merge the fits of one train set: several conditions may require the same fit."""
     merged: dict[TrainSet, PlannedFit] = {}
+    # One fit, scored on the union of what each condition asks for. The order of first appearance keeps keys of scores
+    # stable.
     for fit in fits:
         known = merged.get(fit.train_set, fit)
         merged[fit.train_set] = PlannedFit(

@@ -12,17 +12,18 @@ from forge.core.registry import is_file_reference
 
 def is_fitted(reference: str) -> bool:
     """Return whether a detector is named by the folder of a fitted one, which is used as it is."""
-    return "/" in reference and (Path(reference) / "detector.json").is_file()
+    return "/" in reference and (Path(reference) / "detector.json").is_file()  # a bare name is always a registered one
 
 
 def split_adversary(reference: str) -> tuple[str, str]:
     """Split "disc-probe@dcgan@24k" into "disc-probe" and "dcgan@24k"; without a generator the second is empty."""
     if is_file_reference(reference):
+        # "@" may stand in the path, so that only the part behind the class is split
         file, _, attribute = reference.rpartition(":")
         attribute, _, adversary = attribute.partition("@")
         return f"{file}:{attribute}", adversary
     if reference.startswith("mean:"):
-        return reference, ""
+        return reference, ""  # the members may have generators of their own
     name, _, adversary = reference.partition("@")
     return name, adversary
 
@@ -33,7 +34,7 @@ def split_snapshot(reference: str) -> tuple[str, float | None]:
     Raises:
         InputError: what follows the "@" is no count of thousand images.
     """
-    name, at, moment = reference.rpartition("@")
+    name, at, moment = reference.rpartition("@")  # the last "@": one before it belongs to a path
     if not at or (is_file_reference(reference) and ".py:" in moment):  # an @ in the path of a file
         return reference, None
     parsed = GeneratorId.parse(reference)
@@ -54,12 +55,16 @@ def short_name(reference: str) -> str:
 
 def source_name(source: str) -> str:
     """Return a source without its path: fairface of fairface:photos and of photos/fairface, mine of my.py:Mine."""
+    # A file: the class names it, as with detectors and generators.
     if is_file_reference(source):
         return source.rpartition(".py:")[2].partition(":")[0].lower()
+    # the part before a colon is a kind of source, without one it is a path
     name = source.partition(":")[0] if ":" in source else Path(source).name
     return name or source
 
 
 def safe_name(text: str) -> str:
     """A name that every file system takes: other characters become `-`."""
+    # Letters of any script stay; what is stripped would hide a file (.) or look like a flag (-). 100 leaves room for
+    # endings.
     return re.sub(r"[^\w.+@-]+", "-", text).strip("-.")[:100] or "run"

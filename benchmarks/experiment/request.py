@@ -14,6 +14,7 @@ from benchmarks.protocol import PROTOCOL_VERSION
 from forge.core.errors import InputError, quoted
 from forge.core.registry import is_file_reference
 
+# In the order in which the command is written.
 _FLAGS = (
     "generator",
     "detector",
@@ -37,6 +38,7 @@ def read_request(file: Path) -> RunRequest:
         InputError: a value that cannot be, another protocol, or a file of code: a YAML never imports code.
     """
     request = validated(RunRequest, read_yaml(file), where=str(file))
+    # Whatever can name code: files are passed around, a command line is given by the user.
     code = (*request.generator, *request.detector, *request.metric, *request.section, request.data, *request.sources)
     for name in code:
         if name and is_file_reference(name):
@@ -68,22 +70,26 @@ def changed(request: RunRequest, values: Mapping[str, Any]) -> tuple[RunRequest,
     """
     given = {key: value for key, value in values.items() if value is not None and value != {}}
     content = request.model_dump()
-    if "data" in given:
+    if "data" in given:  # a flag asks for one source, in place of all of a suite
         content["sources"] = ()
     if "seed" in given and "seeds" in given:
         raise InputError(f"seed {given['seed']} and seeds {list(given['seeds'])} exclude each other; give either")
+    # Whichever is given replaces both of the suite: a run has either.
     for key, other in (("seed", "seeds"), ("seeds", "seed")):
         if key in given:
             content[other] = None
+    # Merged at every depth: a flag adds to a suite's settings and does not drop the others.
     for key in ("set", "conditions", "external"):
         if key in given:
             given[key] = merged(content[key], given[key])
     added = {field: given.pop(key) for key, field in _ADDED.items() if key in given}
     checked = validated(RunRequest, content | given, where="")
+    # Each list is validated alone first, since a flag is one text of several names.
     for field, names in added.items():
         both = [*getattr(checked, field), *getattr(validated(RunRequest, {field: names}, where="add"), field)]
         checked = validated(RunRequest, checked.model_dump() | {field: both}, where="")
-    _check_pairs(checked.external)
+    _check_pairs(checked.external)  # here and not in the model: a stored request may name folders of another machine
+    # A suite's conditions may name its own detectors; with others chosen, those would be unknown names.
     if "detector" not in given:
         return checked, []
     conditions, left_out = narrowed(checked.conditions, checked.detector)
@@ -98,7 +104,7 @@ def each_source(request: RunRequest, name: str) -> list[RunRequest]:
         request: with data or sources.
         name: begins the names, where the request has none.
     """
-    if len(request.sources) < 2:
+    if len(request.sources) < 2:  # one source needs no name of its own
         data = {"data": request.sources[0], "sources": ()} if request.sources else {}
         return [request.model_copy(update=data)]
     return [
@@ -119,6 +125,7 @@ def narrowed(conditions: Mapping[str, Any], detectors: Sequence[str]) -> tuple[d
     Returns:
         The conditions, and the detectors that were taken out of them.
     """
+    # Members of a fusion may be named too, and a detector by its short name without the generator behind "@".
     members = [part for name in detectors for part in (name, *name.removeprefix("mean:").split("+"))]
     known = {*members, *(short_name(split_adversary(name)[0]) for name in members)}
     absent: set[str] = set()
@@ -148,6 +155,7 @@ def parse_pairs(texts: Iterable[str]) -> dict[str, tuple[str, str]]:
 
 def _parse_pair(text: str) -> tuple[str, tuple[str, str]]:
     """Split NAME=REAL_DIR,FORGED_DIR into a name and two folders, whose names may hold commas."""
+    # Folders may hold commas: every comma is a candidate, and only splits into two existing folders count.
     name, equals, folders = text.partition("=")
     commas = [at for at, letter in enumerate(folders) if letter == ","]
     splits = [(folders[:at], folders[at + 1 :]) for at in commas]
@@ -157,7 +165,7 @@ def _parse_pair(text: str) -> tuple[str, tuple[str, str]]:
     existing = [(real, forged) for real, forged in splits if Path(real).is_dir() and Path(forged).is_dir()]
     if len(existing) > 1:
         raise InputError(f"--external {name} can be read in {len(existing)} ways; give it as external in a YAML file")
-    return name, (existing or splits)[0]
+    return name, (existing or splits)[0]  # none exists: the first split, whose folders the next check names as missing
 
 
 def _check_pairs(external: Mapping[str, tuple[str, str]]) -> None:
@@ -169,7 +177,7 @@ def _check_pairs(external: Mapping[str, tuple[str, str]]) -> None:
 
 def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Turn settings with dotted names into nested ones: {"a.b": 1} -> {"a": {"b": 1}}."""
-    return parse_assignments(as_assignments(settings))
+    return parse_assignments(as_assignments(settings))  # by way of the texts of --set, so that both forms mean the same
 
 
 def command_of(request: RunRequest, file: Path | None = None) -> str:
@@ -179,9 +187,11 @@ def command_of(request: RunRequest, file: Path | None = None) -> str:
         request: of the run.
         file: the YAML file that it began from; of a shipped suite the command says its name and what differs.
     """
+    # by path: a file of the user that is called like a shipped suite is not it
     suite = file is not None and suites().get(file.stem) == file
     base = read_request(file) if suite and file else RunRequest()
     parts = ["bench", "run", *([file.stem] if suite and file else [])]
+    # Only what differs from where the command begins: defaults and the suite's own values are left out.
     for flag in _FLAGS:
         value = getattr(request, flag)
         if value != getattr(base, flag) and value not in (None, ()):
@@ -189,6 +199,8 @@ def command_of(request: RunRequest, file: Path | None = None) -> str:
     known = {*as_assignments({"conditions": base.conditions}), *as_assignments(base.set)}
     assignments = (*as_assignments({"conditions": request.conditions}), *as_assignments(request.set))
     for assignment in assignments:
+        # A condition that the suite has and the request lacks cannot be said by a flag; `request` in results.json holds
+        # it.
         if assignment not in known and assignment != "conditions={}":
             parts += ["--set", assignment]
     for name, (real, forged) in request.external.items():

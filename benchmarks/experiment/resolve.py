@@ -46,11 +46,13 @@ def resolve(request: RunRequest, *, device: str = "cpu", file: Path | None = Non
         UnknownNameError: a preset or section that does not exist; generators and detectors are checked by the caller.
         InputError: a value of the wrong type or range; names the field, the value and the fix.
     """
+    # The preset goes into the request: stored with it, the run made again on another device is the same.
     if request.preset is None:  # what the device decides here it may not decide elsewhere
         request = request.model_copy(update={"preset": "quick" if device == "cpu" else "standard"})
     preset, generators, detectors, name = str(request.preset), request.generator, request.detector, request.name
     if preset not in PRESETS:
         raise UnknownNameError("preset", preset, PRESETS)
+    # Checked here and not in the model: a suite may leave them to the flags.
     for option, names in (("generator", generators), ("detector", detectors)):
         if not names:
             raise InputError(f"no {option} was named; give --{option} NAME (`bench list {option}s` shows all)")
@@ -65,6 +67,7 @@ def resolve(request: RunRequest, *, device: str = "cpu", file: Path | None = Non
         )
     if name is not None and safe_name(name) != name:
         raise InputError(f"name {quoted(name)} cannot name a folder everywhere; try --name {safe_name(name)}")
+    # `conditions` of a request and `--set conditions.…` are one section; the flag wins.
     overrides = merged({"conditions": request.conditions} if request.conditions else {}, request.set)
     source, resolution, seeds = request.data or "rendered", request.resolution, request.seeds or ()
     condition, external = request.condition, request.external
@@ -72,19 +75,24 @@ def resolve(request: RunRequest, *, device: str = "cpu", file: Path | None = Non
     for what, entries in (("generators", generators), ("detectors", detectors), ("seeds", seeds)):
         if len(entries) > LIMITS[what]:
             raise InputError(f"{len(entries):,} {what} are named; a run has at most {LIMITS[what]:,}")
+    # Least to most specific: the preset's sizes, then the source, then what was set.
     size = read_yaml(configs_root() / "presets.yaml")[preset]
     data = merged(merged(size["data"], {"source": source}), overrides.get("data", {}))
+    # --resolution wins over --set data.resolution.
     if resolution is not None:
         data["resolution"] = resolution
     images = merged(size["images"], overrides.get("images", {}))
     quality = merged(size.get("quality", {}), overrides.get("quality", {}))
     chosen_detectors = _detectors(detectors, preset, overrides)
     conditions = validated(Conditions, overrides.get("conditions", {}), where="conditions")
+    # Detectors and conditions first: they name snapshots that trainings must keep.
     kept = [request.adversary for request in chosen_detectors.values() if request.adversary]
     kept += [str(GeneratorId(name, kimg)) for name, moments in conditions.snapshots.items() for kimg in moments]
+    # what a preset trains a plug-in's generator with, which has no file of its own
     length = {"training": size["training"]} if "training" in size else {}
     chosen_generators = _generators(generators, preset, condition, overrides, kept=kept, unknown=length)
     bases = {base_name(label) for label in chosen_generators}
+    # Settings of a name that the run does not have would be without effect, and are mostly typing errors.
     for section, known in (("generators", bases), ("detectors", chosen_detectors)):
         for label in overrides.get(section, {}):
             if label not in known:
@@ -97,7 +105,9 @@ def resolve(request: RunRequest, *, device: str = "cpu", file: Path | None = Non
     return RunSettings(
         name=name or default_name(chosen_generators, chosen_detectors, checked, preset, seeds),
         preset=cast(Preset, preset),
+        # With several seeds `seed` is the first: pages show its pictures, and its fits are explained.
         seed=seeds[0] if seeds else request.seed or 0,
+        # one seed alone is no repetition: names of stages stay without a number
         seeds=tuple(seeds) if len(seeds) > 1 else (),
         data=checked,
         images=validated(ImageCounts, images, where="images"),
@@ -120,6 +130,7 @@ def _check_sections(overrides: Mapping[str, Any]) -> None:
     Raises:
         UnknownNameError, InputError: names the section and what belongs into it.
     """
+    # "generator" and "detector" are for all, the plural for one of them by name.
     for section, value in overrides.items():
         if section not in SECTIONS:
             raise UnknownNameError("section of --set", section, SECTIONS)
@@ -141,8 +152,9 @@ def _detectors(references: Sequence[str], preset: str, overrides: Mapping[str, A
     """Settings of every detector by label; the members of an ensemble stand before it."""
     chosen: dict[str, DetectorRequest] = {}
     for reference in references:
+        # The members are detectors of the run too, with settings and rows of their own.
         members = reference.removeprefix("mean:").split("+") if reference.startswith("mean:") else []
-        if is_fitted(reference):
+        if is_fitted(reference):  # adopted as it is: no settings, and its name is that of its folder
             _add(chosen, _fitted_name(Path(reference)), DetectorRequest(detector=reference))
             continue
         for member in [*members, reference]:
@@ -150,6 +162,7 @@ def _detectors(references: Sequence[str], preset: str, overrides: Mapping[str, A
             label = f"{short_name(name)}@{adversary}" if adversary else short_name(name)
             # an ensemble has no settings of its own, so what is set for all detectors is meant for its members
             every = {} if name.startswith("mean:") else overrides.get("detector", {})
+            # Least to most specific: shipped, for all detectors, for this one.
             value = merged(shipped("detectors", label, preset), every)
             value = merged(value, overrides.get("detectors", {}).get(label, {}))
             _add(chosen, label, DetectorRequest(detector=name, adversary=adversary, settings=value))
@@ -162,7 +175,7 @@ def _add(chosen: dict[str, DetectorRequest], label: str, request: DetectorReques
     Raises:
         InputError: another detector has the name.
     """
-    if chosen.setdefault(label, request) != request:
+    if chosen.setdefault(label, request) != request:  # frozen models compare by value
         raise InputError(
             f"two detectors of the run are called {label!r} ({chosen[label].detector} and {request.detector}); give a "
             "class or folder of your own another name"
@@ -197,21 +210,27 @@ def _generators(
     chosen: dict[str, GeneratorSettings] = {}
     snapshots: dict[str, set[float]] = {}
     conditioned = False
+    # Known before the loop: one training serves all snapshots of its generator.
     for label in kept:
         architecture, snapshot = split_snapshot(label)
         if snapshot is not None:
             snapshots.setdefault(short_name(architecture), set()).add(snapshot)
     for reference in references:
         architecture, snapshot = split_snapshot(reference)
+        # A generator from a file is called by its class in lower case.
         base = short_name(architecture)
         label = str(GeneratorId(base, snapshot))
         if label in chosen:
             raise InputError(f"--generator names {quoted(label)} twice; once is enough")
+        # A file shares its class's name with a shipped generator perhaps, but not its settings.
         defaults = (not is_file_reference(architecture) and shipped("generators", base, preset)) or dict(unknown)
+        # Labels go to conditional generators and to those of plug-ins, which may take labels; others ignore
+        # --condition.
         if condition and (defaults == unknown or "condition" in defaults):
             defaults, conditioned = defaults | {"condition": list(condition)}, True
         value = merged(defaults, overrides.get("generator", {}))
         value = merged(value, overrides.get("generators", {}).get(base, {}))
+        # Both follow from the name on the command line; set here, they would contradict it.
         for key, instead in (("snapshot", f"--generator {base}@24k"), ("architecture", "--generator NAME")):
             if key in value:
                 raise InputError(f"setting 'generators.{base}.{short(key)}' cannot be set; use {instead}")
@@ -219,6 +238,7 @@ def _generators(
             GeneratorSettings, {"architecture": architecture, "snapshot": snapshot, **value}, where=f"generators.{base}"
         )
         chosen[label] = settings
+        # checked before the training's own settings are, since they are merged with other snapshots
         kimgs = settings.training.get("snapshots_kimg") or []
         if not isinstance(kimgs, list | tuple) or not all(isinstance(kimg, int | float) for kimg in kimgs):
             raise InputError(
@@ -227,9 +247,11 @@ def _generators(
                 "of images, e.g. [12, 24]"
             )
         snapshots.setdefault(base, set()).update(map(float, kimgs))
+        # the snapshot that makes forgeries is kept as well
         snapshots[base].update([snapshot] if snapshot is not None else [])
     if condition and not conditioned:
         raise InputError(f"none of the generators {', '.join(chosen)} takes labels; leave --condition out, or use cgan")
+    # Every generator of one training lists all its snapshots: equal settings make equal keys, hence one training.
     return {
         label: settings.model_copy(
             update={"training": settings.training | {"snapshots_kimg": sorted(snapshots[base_name(label)])}}
@@ -240,6 +262,7 @@ def _generators(
     }
 
 
+# Named by contents, not by date: the same request finds the same report and store.
 def default_name(
     generators: Mapping[str, Any],
     detectors: Mapping[str, Any],
@@ -258,4 +281,5 @@ def default_name(
 
 def _listed(names: Collection[str], what: str) -> str:
     text = "+".join(names)
+    # four digits: enough for a few lists beside each other in one folder
     return text if len(text) <= _LONG_LIST else f"{len(names)}-{what}-{digest_json(list(names))[:4]}"

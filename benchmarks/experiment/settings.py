@@ -15,6 +15,7 @@ PRESETS = ("smoke", "quick", "standard", "full")
 
 
 class _Settings(BaseModel):
+    # Frozen, since settings are keys; unknown names are refused, since a misspelt one would be ignored.
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
@@ -70,11 +71,18 @@ class GeneratorSettings(_Settings):
     snapshot: float | None = Field(
         None, gt=0, description="thousands of images: the snapshot taken then; null: the end"
     )
+    # Fields that are "filled in when checked" are facts of the class, kept so that planning needs no import of it.
     blends: bool = Field(False, description="makes forgeries of real faces and is not trained; filled in when checked")
+    translates: bool = Field(False, description="makes forgeries of real faces and is trained; filled in when checked")
     family: str = Field(
         "", description="generators of one family are left out of a training together; empty: its architecture's"
     )
     files: dict[str, str] = Field({}, description="SHA-256 of the files it depends on, e.g. its code")
+
+    @property
+    def takes_faces(self) -> bool:
+        """Whether its forgeries are made from real faces, which are then no reals of a detector."""
+        return self.blends or self.translates
 
 
 class DetectorRequest(_Settings):
@@ -114,6 +122,7 @@ class Conditions(_Settings):
         False, description="train on all families of generators but one, test on the generators of that family"
     )
     robust: tuple[str, ...] = Field((), description="perturbations of the test images; trained on all generators")
+    # Digests by name and not in a list: two perturbations may come from one file.
     perturbation_files: dict[str, dict[str, str]] = Field(
         {}, description="perturbation from a file -> its id, and the SHA-256 of its code"
     )
@@ -127,6 +136,7 @@ class Conditions(_Settings):
     only: dict[str, tuple[str, ...]] = Field({}, description="condition -> the detectors it is limited to")
 
 
+# One rule for flags ("a,b"), YAML (a list or a text) and Python (either).
 def _names(value: object) -> object:
     """Split "a, b" into names; a list stays one."""
     if isinstance(value, str):
@@ -135,11 +145,12 @@ def _names(value: object) -> object:
         return value
     names = tuple(name.strip() if isinstance(name, str) else name for name in value)
     names = tuple(name for name in names if name != "")
-    if value and not names:
+    if value and not names:  # "," alone; an empty default is not a list that names nothing
         raise ValueError("it names nothing")
     return names
 
 
+# runs before validation of the tuple, since it receives text
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 
 
@@ -170,6 +181,7 @@ class RunRequest(_Settings):
     show_real: bool = Field(False, description="embed photos of the real faces in the report")
     set: dict[str, Any] = Field({}, description="any setting, nested, e.g. {generator: {training: {kimg: 100}}}")
 
+    # Runs over several sources are named after them; equal names would be one report folder.
     @field_validator("sources")
     @classmethod
     def _told_apart(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
@@ -178,6 +190,7 @@ class RunRequest(_Settings):
             raise ValueError(f"two of its sources are called {quoted(twice[0])}; name a folder otherwise")
         return sources
 
+    # Before validation: an empty list is valid as a tuple, and would silently mean one seed.
     @field_validator("seeds", mode="before")
     @classmethod
     def _distinct(cls, seeds: object) -> object:
@@ -197,7 +210,7 @@ class RunSettings(_Settings):
     seeds: tuple[Seed, ...] = Field((), description="the whole run is repeated with each of these; empty: with seed")
     data: DataSettings
     images: ImageCounts
-    quality: QualitySettings = QualitySettings()
+    quality: QualitySettings = QualitySettings()  # the field defaults of quality, which a preset need not name
     generators: dict[str, GeneratorSettings]
     detectors: dict[str, DetectorRequest]
     conditions: Conditions = Conditions()
@@ -207,6 +220,7 @@ class RunSettings(_Settings):
     section_files: dict[str, str] = Field({}, description="SHA-256 of the code and templates of sections from files")
     external: dict[str, External] = Field({}, description="pairs of folders that detectors are tested on")
     show_real: bool = False
+    # written into results.json, from which `bench reproduce` plans again
     request: RunRequest = Field(description="what these settings were made from")
     command: str = Field("", description="the command that asks for it")
 

@@ -35,23 +35,28 @@ def typed(settings: RunSettings) -> RunSettings:
     """Check the settings of every generator and detector by their own types, and write their defaults out."""
     from detect.detectors.base import Detector  # imports pandas
 
+    # Generators first: the checks of detectors ask which generator is trained.
     generators = {
         name: _generator(name, generator, settings.data.resolution) for name, generator in settings.generators.items()
     }
     detectors = {}
     for name, request in settings.detectors.items():
-        if is_fitted(request.detector):
+        if is_fitted(request.detector):  # a folder: its settings are its card's
             detectors[name] = _adopted(request, settings.data.resolution)
             continue
         implementation = checked_class("detector", request.detector, DETECTORS.load(request.detector), Detector)
         typed = validated(implementation.Settings, request.settings, where=f"detectors.{name}")
+        # Constructed once: code of others may refuse in its constructor what its settings allow.
         if is_file_reference(request.detector):
             _construct("detector", request.detector, functools.partial(implementation, typed, settings.data.resolution))
         values = typed.model_dump(mode="json")
         _check_adversary(name, request, implementation.needs, generators)
+        # Defaults are written out: a default that changes in a later version changes the key.
         checked = {"settings": values, "needs": implementation.needs, "files": _digests(request.detector, values)}
+        # a fixed scorer learns nothing from this run's forgeries
         fixed = {"trained_on": ELSEWHERE} if implementation.needs == "nothing" else {}
         detectors[name] = request.model_copy(update=checked | fixed)
+    # After the detectors: they may ask for snapshots that no generator was told to keep.
     generators = _with_snapshots(generators, detectors)
     if settings.conditions.snapshots and all(request.trained_on for request in detectors.values()):
         raise InputError("conditions.snapshots needs a detector that is fitted here; add --detector random")
@@ -76,6 +81,7 @@ def _metrics(settings: RunSettings) -> dict[str, Any]:
     from forge.quality.metric import QualityMetric  # imports torch
 
     of_quality = []
+    # One option for two registries: a name is a metric of detection unless it is known as one of quality alone.
     for name in settings.metrics:
         if is_file_reference(name):
             implementation = METRICS.load(name)
@@ -87,10 +93,12 @@ def _metrics(settings: RunSettings) -> dict[str, Any]:
         elif name not in METRICS.names():
             raise UnknownNameError("metric", name, [*METRICS.names(), *QUALITY.names()], see="bench list metrics")
     of_detection = [name for name in settings.metrics if name not in of_quality]
+    # Loading refuses ids that are taken, before any work.
     load_metrics(of_detection)
     load_more(of_quality)
 
     def code(names: Sequence[str]) -> dict[str, str]:
+        # "name key": several metrics may come from files that import modules of one name
         return {f"{name} {key}": digest for name in names for key, digest in _digests(name, {}).items()}
 
     quality = settings.quality.model_copy(update={"metrics": tuple(of_quality), "files": code(of_quality)})
@@ -117,12 +125,14 @@ def _perturbations(conditions: Conditions) -> Conditions:
     """
     files: dict[str, dict[str, str]] = {}
     ids: dict[str, str] = {}
+    # Two references may be one perturbation, whose columns would have one name.
     for reference in conditions.robust:
         name = perturbation(reference).name  # refuses what is not known
         if name in ids:
             raise InputError(f"conditions.robust: {quoted(ids[name])} and {quoted(reference)} are both {quoted(name)}")
         ids[name] = reference
         if is_file_reference(reference):
+            # of "my.py:Mine+jpeg75" the part from a file
             parts = [part for part in reference.split("+") if is_file_reference(part)]
             code = {f"{part} {key}": digest for part in parts for key, digest in _digests(part, {}).items()}
             files[reference] = {"id": name, **code}
@@ -138,6 +148,7 @@ def _check_conditions(settings: RunSettings, generators: Mapping[str, GeneratorS
             )
         if generators[name].blends or generators[name].snapshot is not None:
             raise InputError(f"conditions.snapshots: {quoted(name)} has no snapshots; name a generator that is trained")
+        # The end of the training is tested as the generator itself.
         for kimg in moments:
             if kimg >= generators[name].training["kimg"]:
                 raise InputError(
@@ -161,23 +172,28 @@ def _check_conditions(settings: RunSettings, generators: Mapping[str, GeneratorS
             f"one; all here are {next(iter(families.values()), 'missing')}; add a --generator of another family, or "
             "leave unseen out and rank by matrix"
         )
+    # With families filled in, as the plan will see it.
     checked = settings.model_copy(update={"generators": dict(generators)})
+    # Conditions can be switched off one by one; with none left a run would end without a table.
     if not any(planned_fits(checked, name) for name in settings.detectors):
         raise InputError("the run asks for no training: conditions leave nothing to do for any detector")
 
 
 def _generator(name: str, generator: GeneratorSettings, resolution: int) -> GeneratorSettings:
-    from forge.generators.base import Architecture  # both import torch
+    from forge.generators.base import Architecture  # all import torch
     from forge.training.steps import method_of
 
     implementation = checked_class(
         "generator", generator.architecture, GENERATORS.load(generator.architecture), Architecture, Blending
     )
     network = validated(implementation.Settings, generator.network, where=f"generators.{name}.network")
+    # Blends are no architecture: they have no training, so that most settings below do not apply.
     if issubclass(implementation, Blending):
         return _blending(name, generator, network, _family(generator, implementation))
+    # Each method of training has settings of its own.
     training = validated(method_of(implementation).Settings, generator.training, where=f"generators.{name}.training")
     # refuses a resolution it cannot make, or labels where it takes none; their values are seen in the data
+    # two labels a column stand for any number: the data are not read yet
     classes = ((2,) * len(generator.condition),) if generator.condition else ()
     _construct("generator", generator.architecture, lambda: implementation(network, resolution, *classes))
     _check_snapshots(name, training, generator)
@@ -190,8 +206,10 @@ def _generator(name: str, generator: GeneratorSettings, resolution: int) -> Gene
     return generator.model_copy(
         update={
             "family": _family(generator, implementation),
+            "translates": implementation.takes_faces,
             "network": network.model_dump(mode="json"),
             "training": training.model_dump(mode="json"),
+            # of weights and code: a changed file of the same name is another generator
             "files": _digests(generator.architecture, network.model_dump()),
         }
     )
@@ -207,6 +225,7 @@ def _construct(noun: str, reference: str, make: Callable[[], object]) -> None:
         make()
     except BenchError:
         raise
+    # An error of shipped code keeps its traceback: it is a bug, not an input.
     except Exception as error:  # code of others may raise anything; it is named and re-raised
         if not is_file_reference(reference):
             raise
@@ -223,6 +242,7 @@ def _blending(name: str, generator: GeneratorSettings, settings: BaseModel, fami
     if generator.snapshot is not None:
         raise InputError(f"generator {quoted(name)} is not trained and has no snapshots; use {base_name(name)}")
     network = settings.model_dump(mode="json")
+    # All else stays at its default, so that settings for all generators do not enter the key.
     return GeneratorSettings(architecture=generator.architecture, network=network, blends=True, family=family)
 
 
@@ -232,11 +252,13 @@ def _adopted(request: DetectorRequest, resolution: int) -> DetectorRequest:
 
     folder = Path(request.detector)
     card = read_card(folder)
+    # networks with an input size resize by themselves
     if card.resolution != resolution and card.settings.get("input_size") is None:
         raise InputError(
             f"{folder} was fitted at {card.resolution} px and does not resize; use --resolution {card.resolution}"
         )
     files = {"detector.json": digest_file(folder / "detector.json")}
+    # Its class comes from a file, which the card names but may not import.
     if is_file_reference(card.name):
         reference = named_file(card.name)
         if reference is None:
@@ -256,11 +278,11 @@ def _check_adversary(
             f"detector {quoted(name)}: {request.detector} uses no discriminator; leave @{request.adversary} out"
         )
     judges = [request.adversary] if request.adversary else list(generators)  # without a name, those it is trained on
-    trained = [judge for judge in judges if judge not in generators or not generators[judge].blends]
+    trained = [judge for judge in judges if judge not in generators or not generators[judge].takes_faces]
     if needs in ("discriminator", "snapshots") and not trained:
         raise InputError(
-            f"detector {quoted(name)} starts from a discriminator and {', '.join(judges)} has none; name a trained "
-            f"generator: {request.detector}@dcgan"
+            f"detector {quoted(name)} starts from a discriminator of images, and {', '.join(judges)} has none; name a "
+            f"generator that is trained without real faces as input: {request.detector}@dcgan"
         )
     if request.adversary and request.adversary not in generators:
         raise InputError(
@@ -275,19 +297,21 @@ def _with_snapshots(
 ) -> dict[str, GeneratorSettings]:
     """Let trainings keep snapshots at their quarters, where a detector asks for snapshots and none are kept."""
     asking = [request for request in detectors.values() if request.needs == "snapshots"]
+    # Without a named adversary every generator may be the one.
     bases = {
         base_name(name) for request in asking for name in ([request.adversary] if request.adversary else generators)
     }
     changed = dict(generators)
     for name, generator in generators.items():
-        if base_name(name) in bases and not generator.blends and not generator.training.get("snapshots_kimg"):
+        if base_name(name) in bases and not generator.takes_faces and not generator.training.get("snapshots_kimg"):
+            # Three points: the end is in any case kept.
             quarters = [round(generator.training["kimg"] * part / 4, 3) for part in (1, 2, 3)]
             changed[name] = generator.model_copy(update={"training": generator.training | {"snapshots_kimg": quarters}})
     return changed
 
 
 def _check_snapshots(name: str, training: LoopSettings, generator: GeneratorSettings) -> None:
-    if generator.snapshot is not None and generator.snapshot > training.kimg:
+    if generator.snapshot is not None and generator.snapshot > training.kimg:  # equal: the snapshot at the end
         raise InputError(
             f"generator {quoted(name)}: the training shows {training.kimg:g} thousand images; ask for an "
             f"earlier snapshot or "
@@ -301,6 +325,7 @@ def checked_class(noun: str, reference: str, implementation: Any, *bases: type) 
     Raises:
         InputError: it is something else, or does not define all that every such class defines.
     """
+    # A file reference can name a function, or a class of the other kind.
     if not (isinstance(implementation, type) and issubclass(implementation, bases)):
         base = bases[0]
         raise InputError(
@@ -314,6 +339,7 @@ def checked_class(noun: str, reference: str, implementation: Any, *bases: type) 
 
 def _digests(reference: str, values: Mapping[str, Any]) -> dict[str, str]:
     """Digests of the files that code comes from and of the files that settings name: their contents are asked for."""
+    # A setting that is the path of a file stands for its contents.
     named = {key: Path(value) for key, value in _strings(values)}
     if is_file_reference(reference):
         named |= code_files(reference)

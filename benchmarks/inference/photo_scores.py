@@ -30,8 +30,11 @@ if TYPE_CHECKING:
     from forge.core.compute import Compute
     from forge.faces.faceset import Images
 
+# The first is for terminals; the others are the endings of files.
 FORMATS = ("table", "csv", "json", "parquet")
+# small faces are enlarged by whole factors
 SEEN = 256  # least height of a picture's halves in pixels
+# the order of the columns in files, also where a run of photos fills none of them
 COLUMNS = ("file", "score", "probability", "verdict", "note", "problem", "looked")
 
 
@@ -57,7 +60,7 @@ class PhotoScores:
     def summary(self) -> str:
         """One line: how many photos are called what."""
         forged = sum(row.get("verdict") == "forged" for row in self.rows)
-        unused = len(self.rows) - self.used
+        unused = len(self.rows) - self.used  # unread, without a face, or damaged
         photos = f"{len(self.rows):,} photo{'s' if len(self.rows) != 1 else ''}"
         left = f", {unused:,} not used" if unused else ""
         return f"{photos}: {forged:,} called forged, {self.used - forged:,} real{left}"
@@ -68,17 +71,20 @@ class PhotoScores:
         table = pd.DataFrame(list(self.rows), columns=list(COLUMNS)).assign(
             detector=predictor.name, trained_on=predictor.trained_on, threshold=predictor.threshold.score
         )
+        # text columns are text in every row, so that Parquet has one type for them
         texts = [name for name in COLUMNS if name not in ("score", "probability")]
         table[texts] = table[texts].fillna("")
         return table.astype({"score": "float64", "probability": "float64"})
 
     def csv(self) -> str:
         """Return the frame as CSV; cells that a spreadsheet would run as formulas get an apostrophe in front."""
+        # Cell by cell, so that text passes through `csv_cell`.
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         table = self.frame()
         writer.writerow(table.columns)
         for row in table.itertuples(index=False):
+            # an empty cell, where pandas would write "nan"
             values = ("" if isinstance(value, float) and math.isnan(value) else value for value in row)
             writer.writerow([csv_cell(value) if isinstance(value, str) else value for value in values])
         return text.getvalue()
@@ -92,6 +98,7 @@ class PhotoScores:
         """
         predictor = self.predictor
         threshold = predictor.threshold
+        # infinite where equal scores allow no threshold; JSON has no such number
         finite = threshold.score if math.isfinite(threshold.score) else None
         rates = [vars(rate) | {"low": rate.interval.low, "high": rate.interval.high} for rate in threshold.rates]
         content = {
@@ -103,6 +110,7 @@ class PhotoScores:
             "summary": self.summary,
             "images": list(self.rows),
         }
+        # refused rather than written as NaN, which is no JSON
         return json.dumps(content | ({"explained": explained} if explained else {}), indent=1, allow_nan=False) + "\n"
 
     def write(self, out: Path, form: str, *, warnings: Sequence[str] = (), explained: str = "") -> None:
@@ -127,12 +135,13 @@ def form_of(form: str | None, out: Path | None) -> str:
         if form == "parquet":
             raise InputError("--format parquet needs a file; name it with --out")
         return form or "table"
+    # The ending decides only where no format is named.
     ending = out.suffix.removeprefix(".").lower()
     if form is None and ending not in FORMATS[1:]:
         raise InputError(f"--out {quoted(str(out))}: its name ends in none of .csv, .json, .parquet; give --format")
     if form == "table":
         raise InputError("--format table goes to the terminal; for a file use --format csv, json or parquet")
-    if out.is_dir() or not out.parent.is_dir():
+    if out.is_dir() or not out.parent.is_dir():  # before any photo is read
         raise InputError(f"--out {quoted(str(out))}: {'is a folder' if out.is_dir() else 'its folder does not exist'}")
     return form or ending
 
@@ -161,13 +170,15 @@ def score_photos(
         on_progress: called after every batch.
     """
     rows: list[dict[str, Any]] = []
+    # As in the run's preparation, unless the call says otherwise.
     intake = intake_for(predictor.trained.card.resolution, crop or predictor.crop)
     taken: set[str] = set()
     for faces in read_faces(photos.files, intake, workers=workers):
         batch: list[dict[str, Any]] = []
         for file, problem, note in zip(faces.files, faces.problems, faces.notes, strict=True):
-            row = {"file": printable(str(file))}
+            row = {"file": printable(str(file))}  # control characters of a file name are spelled out: it is printed
             batch.append(row | ({"problem": problem} if problem else {"note": note} if note else {}))
+        # `faces.images` holds the usable ones alone, in the same order.
         used = [row for row in batch if "problem" not in row]
         if used:
             for row, prediction in zip(used, predict(predictor, faces.images, compute), strict=True):
@@ -176,6 +187,7 @@ def score_photos(
                 _write_pictures(predictor, used, faces.images, compute, pictures, source, taken)
         rows += batch
         on_progress(ProgressEvent(len(rows), len(photos.files), "photos"))
+    # What could not be a photo stands at the end, with its reason; none is silently dropped.
     rows += [{"file": printable(str(file)), "problem": f"not read: {why}"} for file, why in photos.unread.items()]
     return PhotoScores(predictor, rows)
 
@@ -203,14 +215,15 @@ def _write_pictures(
     maps = predictor.trained.detector.saliency(faces, compute)
     if maps is None:
         return
-    times = max(1, -(-SEEN // faces.shape[1]))
+    times = max(1, -(-SEEN // faces.shape[1]))  # rounded up, to at least SEEN pixels
     for row, face, marked in zip(rows, faces, overlay(faces, maps), strict=True):
+        # Photos of several folders may have one name.
         stem = safe_name(Path(row["file"]).stem)
         number = 1
         while (name := f"{stem}-{number}" if number > 1 else stem) in taken:
             number += 1
         taken.add(name)
-        pair = np.stack([face, marked]).repeat(times, axis=1).repeat(times, axis=2)
+        pair = np.stack([face, marked]).repeat(times, axis=1).repeat(times, axis=2)  # [2, H * times, W * times, 3]
         path = out / f"{name}.png"
         write_picture(path, grid(pair, columns=2), source=f"{row['file']}: {source}")
         row["looked"] = str(path)

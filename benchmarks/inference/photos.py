@@ -62,6 +62,7 @@ def intake_for(resolution: int, crop: str) -> Intake:
         resolution: height and width of the faces in pixels.
         crop: "none" or "face".
     """
+    # No least size: a person's photo is judged however small it is, and its enlargement is noted.
     return Intake(resolution, min_side=1, crop=FaceCrop() if crop == "face" else None)
 
 
@@ -77,6 +78,7 @@ def list_photos(paths: Sequence[Path]) -> Listing:
     unread: dict[Path, str] = {}
     for path in paths:
         if path.is_dir():
+            # relative paths of `find_images`, as the user named the folder
             files += [path / file for file in find_images(path)]
             unread |= {path / file: why for file, why in find_unread(path).items()}
         elif path.exists():
@@ -99,8 +101,10 @@ def read_faces(files: Sequence[Path], intake: Intake, *, workers: int = 1) -> It
     Raises:
         BenchError: a process was killed, mostly for memory.
     """
+    # Chunks by position, so that results are in the order of the files whatever process read them.
     chunks = [files[start : start + AT_ONCE] for start in range(0, len(files), AT_ONCE)]
     work = functools.partial(_take, intake=intake)
+    # starting processes takes longer than a few photos
     batches = ordered(work, chunks, workers=workers if len(files) >= _SPAWNED_FROM else 1)
     for chunk, batch in zip(chunks, batches, strict=True):
         yield _faces(chunk, batch)
@@ -108,17 +112,19 @@ def read_faces(files: Sequence[Path], intake: Intake, *, workers: int = 1) -> It
 
 def read_face(photo: str | bytes, intake: Intake) -> Faces:
     """Read one photo, a path or the bytes of its file."""
-    return _faces([Path("photo")], take([Item("0", photo)], intake))
+    return _faces([Path("photo")], take([Item("0", photo)], intake))  # a stand-in: an upload has no path
 
 
 def _take(chunk: Sequence[Path], intake: Intake) -> Batch:
 
+    # Numbered within the chunk: the batch names its rejects by these numbers.
     return take([Item(str(number), str(file)) for number, file in enumerate(chunk)], intake)
 
 
 def _faces(files: Sequence[Path], batch: Batch) -> Faces:
     """Return a batch whose items are named by their numbers."""
     problems, notes = [""] * len(files), [""] * len(files)
+    # Usable ones are in `positions`, the others in `rejected`; each photo is in one of them.
     for number, reason, detail in batch.rejected:
         problems[int(number)] = f"{reason}: {detail}" if detail else reason
     for position, note in zip(batch.positions, batch.notes, strict=True):

@@ -75,7 +75,9 @@ def predictor_at(folder: Path, detector: str | None = None, trained_on: str | No
     """
     if trained_on is not None or (detector is not None and not is_file_reference(detector)):
         raise InputError(f"{folder} is one detector already; --detector may only name the file of its class here")
+    # A folder's class may come from a file; the card only says which.
     trained = load_trained(folder, implementation=_plugin(detector))
+    # Folders know no run: no validation scores, no preparation, no other generators.
     return Predictor(
         trained, trained.name, trained.trained_on, Threshold.at_one_half(trained), "none", folder.resolve().name
     )
@@ -107,9 +109,11 @@ def predictor_of(
     """
     report = RunReport.open(run, reports)
     results = report.results
+    # Of the cells of a fit any does: all have its training, seed and threshold.
     cell = _choose(report, short_name(detector) if detector else None, trained_on)
     fit = fit_stage(results, cell.detector, cell.trained_on, cell.seed)
     trained = load_trained(stored_result(results, fit, Store(store)) / "detector", implementation=_plugin(detector))
+    # Without scores.parquet the threshold comes from results.json, without rates.
     has_scores = (report.folder / "scores.parquet").is_file()
     scores = report.scores if max_fpr is not None or has_scores else None
     known = TrainSet.parse(cell.trained_on).generators
@@ -119,7 +123,8 @@ def predictor_of(
         cell.trained_on,
         Threshold.of_run(trained, cell, scores, max_fpr=max_fpr),
         crop_of(results.data.provenance),
-        results.name,
+        results.name,  # the run's own name: the folder may have been renamed
+        # each once over seeds, in the order of the run
         tuple(dict.fromkeys(fact.name for fact in results.generators if fact.name not in known)),
     )
 
@@ -136,17 +141,20 @@ def fit_stage(results: Results, detector: str, trained_on: str, seed: int) -> St
     Raises:
         InputError: the run has no such stage.
     """
+    # FitId writes the label that the stage has
     return stage_of(results, str(FitId(detector, TrainSet.parse(trained_on))), "fit", "adopt", seed=seed)
 
 
 def crop_of(provenance: dict[str, Any]) -> str:
     """Return how the real faces of a run were cropped: "face" where the card records the settings of a face search."""
+    # The card of the real faces records how they were prepared; a set given as data may record nothing.
     preparation = provenance.get("preparation")
     return "face" if isinstance(preparation, dict) and isinstance(preparation.get("crop"), dict) else "none"
 
 
 def _plugin(detector: str | None) -> Any:  # noqa: ANN401 - a detector class from a file, or None
 
+    # the adversary behind "@" is no part of the class's file
     return DETECTORS.load(split_adversary(detector)[0]) if detector and is_file_reference(detector) else None
 
 
@@ -156,11 +164,13 @@ def by_merit(report: RunReport) -> list[TestResult]:
     The detectors trained on the most generators come first, then the best by the leaderboard; trainings that were
     unusual come last.
     """
+    # the leaderboard's order, as published
     order = list(report.expected.ranks) if report.expected else []  # best first
 
     def merit(cell: TestResult) -> tuple[bool, int, int, bool]:
         training = TrainSet.parse(cell.trained_on)
         rank = order.index(cell.detector) if cell.detector in order else len(order)
+        # False sorts first: usual trainings, then many generators, then rank, then tests on seen generators.
         return bool(training.variant), -len(training.generators), rank, not cell.seen
 
     return sorted(report.results.cells, key=merit)
@@ -171,6 +181,7 @@ def _choose(report: RunReport, detector: str | None, trained_on: str | None) -> 
     cells = by_merit(report)
     for field, wanted in (("detector", detector), ("trained_on", trained_on)):
         if wanted is not None:
+            # names that are left after the fields before, so that the message offers what is there
             names = {str(getattr(cell, field)) for cell in cells}
             if wanted not in names:
                 raise UnknownNameError(f"{field.replace('_', '-')} of run {report.results.name}", wanted, names)
@@ -191,6 +202,7 @@ def predict(predictor: Predictor, faces: Images, compute: Compute) -> list[Predi
     scores = predictor.trained.detector.score(faces, compute)
     probabilities = predictor.trained.calibration.probability(scores)
     return [
+        # At the threshold itself a photo is called forged, as in the evaluation.
         Prediction(float(score), float(probability), "forged" if score >= predictor.threshold.score else "real")
         for score, probability in zip(scores, probabilities, strict=True)
     ]
@@ -205,6 +217,7 @@ def cannot_explain(predictor: Predictor) -> str:
 
 def caution(predictor: Predictor) -> str:
     """Return the caveats of a detector's predictions."""
+    # "published": of weights that their authors trained
     if predictor.trained_on in (ELSEWHERE, "published"):  # of imported weights
         return "It was trained elsewhere. On forgeries and photos unlike those it was made with, it may be wrong."
     missing = f", not of {', '.join(predictor.unseen)}" if predictor.unseen else ""

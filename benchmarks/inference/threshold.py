@@ -39,7 +39,7 @@ class Rate:
     @property
     def interval(self) -> Interval:
         """95 % interval over images (Wilson)."""
-        return wilson(self.called, self.images)
+        return wilson(self.called, self.images)  # repeated people are not known here
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,8 @@ class Threshold:
         """Return the score whose calibrated probability is one half: for detectors that no run gave a threshold."""
         calibration = trained.calibration
         constant = -math.inf if calibration.b >= 0 else math.inf  # every photo is called the same
+        # Platt scaling: probability = 1 / (1 + exp(-(a score + b))), one half at -b / a. "0.0 -" avoids a negative
+        # zero.
         score = 0.0 - calibration.b / calibration.a if calibration.a else constant
         return cls(score, 0.5, "even odds by its calibration; no run has fixed a threshold for it")
 
@@ -87,15 +89,18 @@ class Threshold:
             InputError: one false positive is more than `max_fpr`, or `max_fpr` is not in (0, 1).
         """
         rows = None if scores is None else _rows_of(scores, cell)
-        score = cell.threshold
+        score = cell.threshold  # the run's, which the table uses too
         rule = "highest balanced accuracy on the validation images"
+        # Fitted elsewhere: no forgeries of its training are in `val`, so that balanced accuracy was no rule.
         if not _knows(rows, cell):
             rule = "the lowest score on validation images with a probability of 0.5 or more; it was trained elsewhere"
         if max_fpr is not None:
             score, rule = _bounded(rows, max_fpr, cell.detector)
+        # How many images the rule was applied to, since a threshold on few is a rough one.
         elif rows is not None and _knows(rows, cell):
             counts = rows[rows["split"] == "val"]["label"].value_counts()
             rule += f" ({counts.get(0, 0):,} real, {counts.get(1, 0):,} forged)"
+        # The calibration of an infinite score would be a limit; it is written out.
         if math.isinf(score):  # above or below every score
             probability = 0.0 if score < 0 else 1.0
         else:
@@ -106,6 +111,7 @@ class Threshold:
         """Return sentences that explain the threshold to a reader of its predictions."""
         meant = f"a score of {self.score:.4g} or more (probability {self.probability:.3f})"
         if math.isinf(self.score):
+            # for a reader an infinite number explains nothing
             meant = "every photo" if self.score < 0 else "no photo, since equal scores allow no other threshold"
         sentences = [f"Forged means {meant}: {self.rule}."]
         if self.rates:
@@ -120,6 +126,7 @@ class Threshold:
 
 def _rows_of(scores: pd.DataFrame, cell: TestResult) -> pd.DataFrame:
     """Return rows of the detector, training and seed of a result, of images as it was trained on them."""
+    # A detector trained on equalised images has its threshold on such images.
     change = TrainSet.parse(cell.trained_on).perturbation
     chosen: pd.Series[bool] = scores["perturbation"] == change
     for name in ("detector", "trained_on", "seed"):
@@ -130,7 +137,7 @@ def _rows_of(scores: pd.DataFrame, cell: TestResult) -> pd.DataFrame:
 def _knows(rows: pd.DataFrame | None, cell: TestResult) -> bool:
     """Return whether the validation images hold forgeries of the detector's training; True without scores."""
     if rows is None:
-        return bool(cell.trained_on != ELSEWHERE)
+        return bool(cell.trained_on != ELSEWHERE)  # without rows the name decides
     val = rows[rows["split"] == "val"]
     return bool(val["generator"].isin(TrainSet.parse(cell.trained_on).generators).any())
 
@@ -139,10 +146,11 @@ def _bounded(rows: pd.DataFrame | None, max_fpr: float, detector: str) -> tuple[
     if not 0 < max_fpr < 1:
         raise InputError(f"--max-fpr must lie between 0 and 1, got {max_fpr:g}; 0.01 is usual")
     val = None if rows is None else rows[rows["split"] == "val"]
-    if val is None or val.empty:
+    if val is None or val.empty:  # no scores at all, or of another fit
         raise InputError(f"--max-fpr needs the validation scores of {detector}, which the run does not have")
-    reals = int((val["label"] == 0).sum())
+    reals = int((val["label"] == 0).sum())  # errors among reals alone count
     score = threshold_at_fpr(val["label"], val["score"], max_fpr)
+    # None: even one false positive is a larger share than was asked for.
     if score is None:
         raise InputError(
             f"--max-fpr {max_fpr:g} cannot be kept on {reals:,} real validation images, of which one is "
@@ -152,10 +160,12 @@ def _bounded(rows: pd.DataFrame | None, max_fpr: float, detector: str) -> tuple[
 
 
 def _rates(rows: pd.DataFrame, score: float) -> tuple[Rate, ...]:
+    # External photos are left out: their rates are of other sources than the run's.
     test = rows[(rows["split"] == "test") & ~rows["source"].str.startswith(EXTERNAL_PREFIX)]
     rates = [
         Rate(str(name) or "real", int((part["score"] >= score).sum()), len(part))
         for name, part in test.groupby("generator", sort=True)
         if not str(name).startswith(EXTERNAL_PREFIX)
     ]
+    # a stable sort: real first, generators in the order of their names
     return tuple(sorted(rates, key=lambda rate: rate.name != "real"))

@@ -22,18 +22,24 @@ def condition_of(train_set: TrainSet, tested_on: str, perturbation: str, grid: T
         perturbation: of the test images.
         grid: the tests of the run.
     """
+    # the first case that holds decides, so that every test has exactly one condition and enters one mean at most
     if tested_on in grid.external:
         return Condition.EXTERNAL
+    # before the variants: a snapshot is a point of a training curve, whatever the detector was trained on
     if tested_on in grid.snapshots:
         return Condition.SNAPSHOTS
     if train_set.variant == SHUFFLED:
         return Condition.SHUFFLED
+    # budget, robust and equalised tests have generators that were seen in training: the relation of training and
+    # generator would put them into `seen` and mix their AUCs with those of plain tests
     if train_set.images is not None:
         return Condition.BUDGET
+    # an equalised training tested on clean images is changed too: its own perturbation is "equalised", not "none"
     if perturbation != train_set.perturbation:
         return Condition.ROBUST
     if train_set.variant == EQUALISED:
         return Condition.EQUALISED
+    # plain trainings and unchanged images are left: only these differ between the versions of the protocol
     return Condition(_RULES[grid.protocol.version].relation(train_set, tested_on, grid))
 
 
@@ -44,13 +50,18 @@ def column_of(train_set: TrainSet, tested_on: str, perturbation: str, grid: Test
     """
     condition = condition_of(train_set, tested_on, perturbation, grid)
     trained = set(train_set.generators)
+    # one column per number of images; `Condition.BUDGET` itself has no text of a column and would be left out below
     if condition is Condition.BUDGET:
         return f"{condition} {train_set.images}"
+    # controls and snapshots: in no mean by which detectors are ranked
     if not condition.column:
         return ""
     if condition is Condition.EXTERNAL:
+        # all generators of the run, or none of them (elsewhere): a detector that was trained on a part of them would be
+        # compared on the same photos with detectors that were trained on more
         usual = not train_set.variant and perturbation == CLEAN
         return condition if usual and trained & grid.generators in (grid.generators, set()) else ""
+    # severity curves are of plain trainings: a budget or equalised one would change two things at once
     if condition is Condition.ROBUST and train_set.variant:
         return ""
     if condition in (Condition.UNSEEN, Condition.MATRIX, Condition.SEEN):
@@ -63,8 +74,11 @@ def _relation_2(train_set: TrainSet, tested_on: str, grid: TestGrid) -> str:
     trained = set(train_set.generators)
     if tested_on in trained:
         return Condition.SEEN
+    # family by family and not name by name: with dcgan in the training its twin cgan is not an unseen mechanism
     if grid.protocol.family(tested_on) in map(grid.protocol.family, trained):
         return Condition.MATRIX  # a twin of the tested generator was in the training
+    # exactly all other families, or nothing of this run: detectors of the column `unseen` have had training sets of one
+    # composition, and a training on a part of the other families is not among them
     return Condition.UNSEEN if trained == grid.others(tested_on) or not trained & grid.generators else Condition.MATRIX
 
 
@@ -76,8 +90,10 @@ def _column_2(train_set: TrainSet, tested_on: str, grid: TestGrid) -> str:
     """
     relation = _relation_2(train_set, tested_on, grid)
     if relation == Condition.SEEN:
+        # trained on it and on some others, but not on all: no column
         return relation if set(train_set.generators) == grid.generators else ""
     if relation == Condition.MATRIX:
+        # the train x test matrix is of single generators; other trainings that saw a twin are in no column
         return relation if len(train_set.generators) == 1 else ""
     return Condition.SEEN if len(grid.families) == 1 and tested_on in grid.generators else relation
 
@@ -96,7 +112,9 @@ def _column_1(train_set: TrainSet, tested_on: str, grid: TestGrid) -> str:
     """Return the column of a plain training and test by protocol 1."""
     relation = _relation_1(train_set, tested_on, grid)
     if relation in ("same", "cross"):
+        # the matrix of protocol 1 is of single generators too; a training on a few of them is in no column
         return relation if len(train_set.generators) == 1 else ""
+    # with one generator nothing can be left out: only a detector from elsewhere gets here, and is ranked in `same`
     return "same" if relation == "leave-one-out" and grid.generators == {tested_on} else relation
 
 

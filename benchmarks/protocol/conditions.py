@@ -24,6 +24,7 @@ class Condition(StrEnum):
 
     def __new__(cls, value: str, meaning: str = "", column: str = "", phrase: str = "") -> Condition:
         """Make a member whose value is its name in files and columns."""
+        # a member is its value as text, so that it is written to files and compared with columns as it is
         member = str.__new__(cls, value)
         member._value_ = value
         member.meaning, member.column, member.phrase = meaning, column, phrase
@@ -32,9 +33,11 @@ class Condition(StrEnum):
     @classmethod
     def _missing_(cls, value: object) -> Condition | None:
         """Read the words of protocol 1 in stored results."""
+        # called for an unknown value: "leave-one-out" and the like become the condition that their tests have now
         earlier = PROTOCOL_1_COLUMNS.get(value) if isinstance(value, str) else None
         return cls(earlier.condition) if earlier else None
 
+    # value, definition, tests of the column's mean, phrase; the order of the members is that of the columns on pages
     UNSEEN = (
         "unseen",
         "trained on all families of generators but that of the tested generator, or elsewhere",
@@ -130,6 +133,7 @@ def condition_of_column(name: str) -> Condition:
     Raises:
         ValueError: no such column.
     """
+    # "budget 200" is the condition `budget`; other columns are called as their condition, or by a word of protocol 1
     return Condition(name.partition(" ")[0])
 
 
@@ -143,6 +147,7 @@ def meaning_of_column(name: str) -> str:
 
 def order_of_columns(names: Iterable[str]) -> list[str]:
     """Sort columns as the protocol lists its conditions, those of protocol 1 first; budgets last, smallest first."""
+    # budgets are in no list and come last; by length first, so that "budget 50" is before "budget 200"
     order = {name: i for i, name in enumerate([*PROTOCOL_1_COLUMNS, *map(str, Condition)])}
     return sorted(names, key=lambda name: (order.get(name, len(order)), len(name), name))
 
@@ -151,5 +156,6 @@ def phrase_of_column(name: str) -> str:
     """Return the end of the sentence "AUC 0.9 …"."""
     if name in PROTOCOL_1_COLUMNS:
         return PROTOCOL_1_COLUMNS[name].phrase
+    # "budget 200" is no value of the enumeration: such a column is named instead
     known = name in Condition._value2member_map_
     return (Condition(name).phrase if known else "") or f"in the column {name}"

@@ -40,14 +40,10 @@ class Protocol:
             known = " and ".join(map(str, VERSIONS))
             raise InputError(f"protocol {self.version} is not known; this version evaluates by protocol {known}")
 
-    @property
-    def has_families(self) -> bool:
-        """True where means are taken over families of generators first."""
-        return self.version > 1
-
     def family(self, generator: str) -> str:
         """Return the family of a generator, or of a snapshot by that of its training."""
         base = GeneratorId.parse(generator).base
+        # a snapshot "dcgan@24k" is of the family of dcgan unless it is named itself
         return self.families.get(generator) or self.families.get(base) or base
 
     def refuse_other(self, other: Protocol, names: tuple[str, str]) -> None:
@@ -97,12 +93,16 @@ class TestGrid:
         names = {name for name in tested if name}
         trained = {name for train_set in train_sets for name in train_set.generators}
         external = frozenset(name for name in names if name.startswith(EXTERNAL_PREFIX))
+        # a snapshot that detectors were trained on is a generator like any other; and a name with "@24k" is a snapshot
+        # only beside a training of its base in the run
         snapshots = frozenset(
             name
             for name in names - external - trained
             if (parsed := GeneratorId.parse(name)).kimg is not None and parsed.base in trained
         )
         rest = names - external - snapshots
+        # a generator that nothing was trained on is left out of means beside others that were; with detectors from
+        # elsewhere alone nothing was trained on any, and all of them count
         return cls(frozenset(rest & trained or rest), snapshots, external, protocol or Protocol())
 
     @classmethod
@@ -136,5 +136,7 @@ def protocol_of_scores(scores: pd.DataFrame) -> Protocol:
     """Return this version's protocol with the families that a column `family` of score rows names, if there is one."""
     if "family" not in scores:
         return Protocol()
+    # real images have an empty generator, which belongs to no family
     pairs = scores[scores["generator"] != ""][["generator", "family"]].drop_duplicates()
+    # an empty family is not passed on: that generator is then a family of its own
     return Protocol(families={str(name): str(family) for name, family in pairs.itertuples(index=False) if family})

@@ -28,6 +28,7 @@ class GeneratorId:
     @classmethod
     def parse(cls, name: str) -> GeneratorId:
         """Parse a name; after an "@", text other than a count of thousands belongs to the name."""
+        # the first group is greedy: of "a@1k@2k" only the last part is the snapshot
         match = re.fullmatch(r"(.+)@(\d+(?:\.\d+)?)k", name)
         return cls(match[1], float(match[2])) if match else cls(name)
 
@@ -57,6 +58,7 @@ class TrainSet:
     @classmethod
     def of(cls, *generators: str, variant: str = "") -> TrainSet:
         """Return the train set of these generators, given in any order."""
+        # sorted and without repetitions: one training has one text form, by which score rows are grouped
         return cls(tuple(sorted(set(generators))), variant)
 
     @classmethod
@@ -69,9 +71,11 @@ class TrainSet:
         if not trained_on:
             raise InputError("trained_on is empty; it names the generators of the training forgeries")
         names, colon, variant = trained_on.rpartition(":")
+        # a name may contain a colon (external:mine): only a known variant after the last one is split off
         if not colon or not names or not re.fullmatch(rf"[1-9]\d*|{EQUALISED}|{SHUFFLED}", variant):
             names, variant = trained_on, ""
         parts = names.split("+")
+        # "a++b" has an empty part: taken as one name, so that writing it again gives the same text
         return cls.of(*parts, variant=variant) if all(parts) else cls((names,), variant)
 
     def __str__(self) -> str:
@@ -91,6 +95,8 @@ class TrainSet:
         """Return its name among the generators of a run: "all", "all but dcgan", else as it is written."""
         known = set(generators)
         missing = known - set(self.generators)
+        # shortened only where the text stays unambiguous: a variant, a foreign generator or two missing ones need it
+        # whole
         if len(self.generators) < 2 or self.variant or not set(self.generators) <= known or len(missing) > 1:
             return str(self)
         return f"all but {missing.pop()}" if missing else "all"

@@ -27,8 +27,10 @@ def diverging(values: Maps, limit: float) -> Pixels:
     Returns:
         uint8 [H, W, 3].
     """
+    # Equal steps, not a continuous scale: few colours make a small file without visible loss.
     steps = np.round(np.clip(values / limit, -1, 1) * LEVELS) / LEVELS
-    positions = (steps.astype(np.float64) + 1) / 2 * (len(_STOPS) - 1)
+    positions = (steps.astype(np.float64) + 1) / 2 * (len(_STOPS) - 1)  # -1..1 to 0..4, the positions of the five stops
+    # Interpolated per channel, [H, W] each.
     channels = [np.interp(positions, np.arange(len(_STOPS)), _STOPS[:, channel]) for channel in range(3)]
     return np.stack(channels, axis=-1).round().astype(np.uint8)
 
@@ -43,8 +45,11 @@ def overlay(faces: Pixels, saliency: Maps) -> Pixels:
     Returns:
         uint8 [n, H, W, 3].
     """
+    # Smoothed over a 64th of the side, so that regions are seen and not single pixels.
     smooth = gaussian_filter(saliency.astype(np.float64), sigma=(0, *(side / 64 for side in saliency.shape[1:])))
     full = np.quantile(smooth, _VISIBLE, axis=(1, 2), keepdims=True)
+    # `tiny` keeps a map of zeros from dividing by zero. The exponent keeps small values dark; .95 leaves the face
+    # visible.
     share = np.clip(smooth / np.maximum(full, np.finfo(np.float64).tiny), 0, 1)[..., None] ** 1.5 * 0.95
     grey = 50 + 0.75 * (faces @ _LUMA)[..., None]  # orange over black would look brown
     mixed = (1 - share) * grey + share * _LIGHT

@@ -12,6 +12,7 @@ from benchmarks.evaluation.metric_facts import MetricFacts
 from benchmarks.evaluation.results import TestResult
 from benchmarks.report.ranking import Key, Pairing, by_pairing, key
 
+# All of them bound the page's length and size.
 _CELLS = 6  # panels of one cell each
 _PAIRINGS = 5  # panels of one pairing each
 _GALLERIES = 16
@@ -41,6 +42,7 @@ class Focus:
 
 def focus(cells: Sequence[TestResult], board: Leaderboard | None) -> Focus:
     """Choose the hardest cells of a run; of a suite those of its primary column and of the leading detectors."""
+    # A suite without ranks (only controls, or no primary cell) is shown like a run.
     ranked = primary(board, cells) if board else []
     if board is None or not ranked:
         parts = {
@@ -50,14 +52,17 @@ def focus(cells: Sequence[TestResult], board: Leaderboard | None) -> Focus:
         }
         nouns = {"single": "results", "paired": "pairings", "wrong": "results"}
         notes = {
+            # The choice is named wherever one was made.
             name: ""
             if len(part) == len(cells)
             else f"The {nouns[name]} with the lowest AUC, {len(part)} of {len(cells)} results; {_ALL}"
             for name, part in parts.items()
         }
         return Focus(parts["single"], parts["paired"], parts["paired"], parts["wrong"], notes)
+    # controls are ranked too, but not shown in panels
     leaders = [line.detector for line in board.lines if line.rank is not None and line.detector not in CONTROLS]
     tests = {name: [cell for cell in ranked if cell.detector == name] for name in leaders}
+    # The leader's histogram, the leaders' galleries, the curves of all.
     best, first = leaders[:_LEADERS], leaders[:1]
     where = f"The {board.primary} tests"
     return Focus(
@@ -84,6 +89,7 @@ class Measures:
 
 def primary(board: Leaderboard, cells: Sequence[TestResult]) -> list[TestResult]:
     """Return the cells of the primary column of the leaderboard."""
+    # By identity of the tests, not by condition: the board says itself which cells its primary mean is over.
     return [cell for cell in cells if (cell.trained_on, cell.tested_on, cell.perturbation) in board.tests]
 
 
@@ -101,6 +107,7 @@ def measures(board: Leaderboard, cells: Sequence[TestResult], measured: Sequence
         tests = [cell for cell in ranked if cell.detector == line.detector]
         if tests:
             lines.append((line.detector, [_ranged(tests, metric) for metric in measured]))
+    # detectors have equally many unless some failed; the heading names the highest number
     count = max((sum(cell.detector == name for cell in ranked) for name, _ in lines), default=0)
     return Measures([metric.title for metric in measured], lines, count) if lines else None
 
@@ -110,6 +117,7 @@ def _ranged(cells: Sequence[TestResult], metric: MetricFacts) -> tuple[str, str]
         cell.at_equal_prevalence(metric.id) if metric.equal_prevalence else cell.value(metric.id) for cell in cells
     ]
     values = [value for value in known if value is not None]
+    # A mean over the cells that happen to have a value could not be compared between detectors.
     if len(values) < len(cells):
         return metric.missing, ""
     return f"{fmean(values):.2f}", f"{min(values):.2f} to {max(values):.2f}"
@@ -121,11 +129,13 @@ def with_slider(cells: Sequence[TestResult], board: Leaderboard | None) -> list[
         return list(cells)
     order = {line.detector: i for i, line in enumerate(board.lines) if line.detector not in CONTROLS}
     ranked = [cell for cell in primary(board, cells) if cell.detector in order]
+    # without ranked cells the slider has all of them
     return sorted(ranked, key=lambda cell: (order[cell.detector], -cell.auc)) or list(cells)
 
 
 def hardest(cells: Sequence[TestResult], limit: int) -> list[TestResult]:
     """Choose at most `limit` cells, those of the lowest AUC, in their given order."""
+    # the order of the page stays; only the choice is by AUC
     chosen: set[Key] = {key(cell) for cell in sorted(cells, key=lambda c: c.auc)[:limit]}
     return [cell for cell in cells if key(cell) in chosen]
 
@@ -133,5 +143,6 @@ def hardest(cells: Sequence[TestResult], limit: int) -> list[TestResult]:
 def hardest_pairings(cells: Sequence[TestResult], limit: int) -> list[TestResult]:
     """Choose the cells of at most `limit` pairings, those whose best detector has the lowest AUC, in given order."""
     groups = by_pairing(cells)
+    # groups are sorted best first: the first cell is the pairing's best detector
     chosen = sorted(groups, key=lambda pairing: groups[pairing][0].auc)[:limit]
     return [cell for cell in cells if Pairing(cell.trained_on, cell.tested_on, cell.seed) in chosen]

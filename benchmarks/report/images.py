@@ -38,7 +38,7 @@ def file_uri(file: Path, *, side: int = 512) -> str:
     """A picture file as a WebP data URI, made smaller where it is wider or higher than `side` pixels."""
     with Image.open(file) as opened:
         picture = opened.convert("RGB")
-    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS)  # keeps the aspect ratio, never enlarges
     return _encode(picture)
 
 
@@ -53,6 +53,7 @@ def map_uri(colours: np.ndarray) -> str:
 
 def smaller(faces: np.ndarray, side: int) -> np.ndarray:
     """Shrink faces that are larger than `side` pixels; others are returned as they are."""
+    # One resolution for a whole set, so that one test is enough.
     if max(faces.shape[1:3]) <= side:
         return faces
     return np.stack(

@@ -79,9 +79,9 @@ class ReportInputs:
         sections: additional sections of the page, by registered name or as path/to/file.py:Class.
     """
 
-    results: Results
+    results: Results  # with tests of all seeds, since ranks and expected values need them; `RunView` reduces them
     scores: pd.DataFrame
     pictures: Pictures
-    board: Leaderboard | None = None
+    board: Leaderboard | None = None  # None for a plain run, whose means are computed all the same
     expected: Expected | None = None
     sections: Sequence[str] = ()

@@ -18,6 +18,7 @@ from benchmarks.report.plot.row_plot import Mark, RowPlot
 from benchmarks.report.score_figures import colours
 
 _ROWS = 20  # detectors in one figure
+# Colour and shape both say it, for readers who do not see one of them.
 _SEEN, _UNSEEN = ("s4", "ring"), ("s5", "dot")  # CSS class and shape of tests on seen and unseen generators
 
 
@@ -28,6 +29,7 @@ def results_figure(cells: Sequence[TestResult], names: FileNames) -> Figure:
     plot, shown = RowPlot(axis), []
     for cell in cells:
         arrow = f"{_trained_on(cell)}{cell.tested_on}"
+        # with one detector its name in each row would say nothing
         name = arrow if len(styles) == 1 < len(cells) else f"{cell.detector}: {arrow}"
         text = str(estimate(cell.auc, cell.auc_low, cell.auc_high))
         style = styles[cell.detector].split()[0]
@@ -41,6 +43,7 @@ def pairings_figure(cells: Sequence[TestResult], names: FileNames) -> Figure:
     """Draw one row per detector, with a mark and its interval for every pairing of training and test generator."""
     ranked = ranked_detectors(cells)
     chosen = ranked[:_ROWS]
+    # of what is drawn: a detector that is left out must not stretch the axis
     lowest = min(cell.auc_low for cell in cells if cell.detector in chosen)
     legend = [("generator seen in training", *_SEEN), ("never seen", *_UNSEEN)]
     plot, shown = RowPlot(_auc_axis(lowest, "AUC with 95 % interval"), legend=legend), []
@@ -49,6 +52,7 @@ def pairings_figure(cells: Sequence[TestResult], names: FileNames) -> Figure:
         plot.row(name, "", [_mark(cell) for cell in tests])
         shown.append(f"{name}: " + ", ".join(f"{c.trained_on} to {c.tested_on} {c.auc:.3f}" for c in tests))
     alt = f"AUC of each detector on each pairing of training and test generator. {'; '.join(shown)}."
+    # Rows are joined over seeds; the title says so.
     seeds = len({cell.seed for cell in cells})
     title = "Each detector on every generator" + (f", {seeds} seeds" if seeds > 1 else "")
     if len(ranked) > _ROWS:
@@ -64,11 +68,13 @@ def leaderboard_figure(board: Leaderboard, cells: Sequence[TestResult], names: F
         cells: those of all seeds.
         names: gives the figure its file name.
     """
+    # Incomplete detectors have no mean and no row.
     lines = [line for line in board.lines if line.columns[board.primary].value is not None]
     chosen = lines[:_ROWS]
     tests = primary(board, cells)
     means = {line.detector: _by_generator(tests, line.detector) for line in chosen}
     drawn = [auc for of_detector in means.values() for auc in of_detector.values()]
+    # rings and intervals must both fit
     lowest = min([*drawn, *(_interval(line, board.primary)[0] for line in chosen)], default=0.5)
     legend = [("mean, 95 % interval", "s4", "dot"), ("one test generator", "s5", "ring")]
     plot, shown = RowPlot(_auc_axis(lowest, f"AUC, {board.primary}"), legend=legend), []
@@ -78,6 +84,7 @@ def leaderboard_figure(board: Leaderboard, cells: Sequence[TestResult], names: F
         rings = [
             Mark(auc, "s5", shape="ring", title=f"{tested}: {auc:.3f}") for tested, auc in means[line.detector].items()
         ]
+        # drawn last, above the rings
         mean = Mark(line.columns[board.primary].value or 0.0, "s4", _interval(line, board.primary))
         plot.row(name, text, [*rings, mean])
         shown.append(f"{line.detector} {text}")
@@ -90,9 +97,11 @@ def leaderboard_figure(board: Leaderboard, cells: Sequence[TestResult], names: F
 
 def _auc_axis(lowest: float, label: str) -> Axis:
     """Return an AUC axis from a round value below `lowest` and 0.5 up to 1, with a tick at 0.5."""
+    # -0.01: a value on a round number gets the step below, so that its mark is not on the edge
     low = float(np.floor(min(lowest, 0.5) * 10 - 0.01) / 10)
     step = 0.1 if low >= 0.3 else 0.2
     start = max(0.0, round(np.floor(low / step + 1e-9) * step, 1))
+    # a set: 0.5 may be a step already, and is a tick in any case
     ticks = {(round(float(tick), 1), f"{tick:.1f}") for tick in np.arange(start, 1.001, step)}
     return Axis(start, 1.0, sorted({*ticks, (0.5, "0.5")}), label)
 
@@ -107,12 +116,14 @@ def _by_generator(cells: Sequence[TestResult], detector: str) -> dict[str, float
     """Return the AUC per test generator, the mean over seeds and trainings."""
     tests = [cell for cell in cells if cell.detector == detector]
     names = sorted({cell.tested_on for cell in tests})
+    # every generator counts once
     return {name: fmean(cell.auc for cell in tests if cell.tested_on == name) for name in names}
 
 
 def _interval(line: Line, column: str) -> tuple[float, float]:
     """Return the ends of an interval, clipped to the range of an AUC."""
     standing = line.columns[column]
+    # intervals of means are symmetric and may leave 0..1
     return max(0.0, standing.low or 0.0), min(1.0, standing.high or 0.0)
 
 
@@ -124,6 +135,6 @@ def _text(line: Line, column: str) -> str:
 
 def _trained_on(cell: TestResult) -> str:
     """Return the start of "dcgan → gan"; empty where the detector was trained on the tested generator alone."""
-    if cell.trained_on == cell.tested_on:
+    if cell.trained_on == cell.tested_on:  # trained on the tested generator alone needs no arrow
         return ""
     return "all → " if cell.seen else f"{cell.trained_on} → "

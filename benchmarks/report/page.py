@@ -36,11 +36,13 @@ class Page:
     def figures(self) -> list[Figure]:
         """Every figure, in the order of the page."""
         shown = [figure for content in self._contents for figure in content.figures]
+        # One figure may be shown by two sections; its file is written once.
         return list({figure.name: figure for figure in shown}.values())
 
     @property
     def pictures(self) -> dict[str, Callable[[Path], None]]:
         """Every picture file beside the page: name -> function that writes it."""
+        # Written by `write_report`, after every section was built.
         return {name: write for content in self._contents for name, write in content.pictures.items()}
 
     @property
@@ -60,14 +62,17 @@ def build(inputs: ReportInputs) -> Page:
         InputError: scores do not belong to the results, or a section of a plug-in fails.
     """
     run = RunView(inputs)
+    # In the order of the page: names of figures are given out in this order, so that a report written twice has equal
+    # files.
     blocks = [Block(section, _data(section, run)) for section in load_sections(inputs.sections)]
     return Page(run, [block for block in blocks if block.data is not None])
 
 
 def _data(section: Section, run: RunView) -> Any:  # noqa: ANN401 - each section has its own data
+    # Errors of shipped sections are bugs and keep their traceback.
     if section.id in SECTIONS.entries:
         return section.build(run)
-    try:
+    try:  # BenchErrors of a plug-in are sentences already
         data = section.build(run)
     except BenchError:
         raise
@@ -75,6 +80,7 @@ def _data(section: Section, run: RunView) -> Any:  # noqa: ANN401 - each section
         raise InputError(
             f"section {quoted(section.id)} failed: {type(error).__name__}: {quoted(str(error))}"
         ) from error
+    # without a template `build` must return text
     return data if data is None or section.template else _paragraphs(section, data)
 
 
@@ -90,4 +96,5 @@ def _paragraphs(section: Section, data: object) -> list[str]:
             f"section {quoted(section.id)} returns {type(data).__name__}; without a template it returns a string or a "
             "list of strings"
         )
+    # `str.__str__` of the base class: a subclass could return itself unescaped
     return [str.__str__(text) for text in texts]  # Markup too becomes plain text, which is escaped

@@ -10,6 +10,7 @@ from benchmarks.evaluation.results import PairedTest, TestResult
 from benchmarks.protocol import ALPHA
 from benchmarks.report.ranking import Pairing, by_pairing, paired_test
 
+# pairings in the order of the results; each matrix is a table of its own
 _MATRICES = 6  # pairings whose tests are shown
 _RIVALS = 16  # detectors whose tests are shown
 
@@ -35,6 +36,7 @@ class Matrix:
 
 def matrices(cells: Sequence[TestResult], comparisons: Sequence[PairedTest]) -> tuple[list[Matrix], str]:
     """Lay out the tests of every pairing with more than two detectors; also a sentence on what is left out."""
+    # with two detectors the one test stands in the results
     groups = {pairing: group for pairing, group in by_pairing(cells).items() if len(group) > 2}
     shown = []
     for pairing, group in list(groups.items())[:_MATRICES]:
@@ -42,11 +44,13 @@ def matrices(cells: Sequence[TestResult], comparisons: Sequence[PairedTest]) -> 
         rivals = group[:_RIVALS]
         lines = []
         for i, a in enumerate(rivals[:-1]):
+            # Each test once, above the diagonal; the first column would be empty and is dropped.
             entries = [None if j <= i else _entry(a, b, tests) for j, b in enumerate(rivals)][1:]
             lines.append((a.detector, entries))
         shown.append(Matrix(pairing, [cell.detector for cell in rivals[1:]], lines))
     left_out = []
     if len(groups) > _MATRICES:
+        # the stored results have them, the page says so
         left_out.append(f"the first {_MATRICES} of {len(groups)} pairings")
     largest = max((len(group) for group in groups.values()), default=0)
     if largest > _RIVALS:

@@ -47,6 +47,7 @@ def pairing_table(cells: Sequence[TestResult], ranks: Mapping[Key, Rank]) -> Pai
     columns = columns_of(cells)
     lines = []
     for detector in ranked_detectors(cells):
+        # The seed is part of a pairing: repetitions are columns of their own here.
         tests = {Pairing(c.trained_on, c.tested_on, c.seed): c for c in cells if c.detector == detector}
         lines.append((detector, [_field(tests.get(column.pairing), ranks) for column in columns]))
     trained = list(dict.fromkeys(column.pairing.trained_on for column in columns))
@@ -63,6 +64,7 @@ def pairing_table(cells: Sequence[TestResult], ranks: Mapping[Key, Rank]) -> Pai
 def columns_of(cells: Sequence[TestResult]) -> list[Column]:
     """Return the pairings: those of one training side by side, the generator seen in it first."""
     seen = {Pairing(c.trained_on, c.tested_on, c.seed): c.seen for c in cells}
+    # In the order of first appearance, which is the order of the plan.
     order = {name: i for i, name in enumerate(dict.fromkeys(pairing.trained_on for pairing in seen))}
     ranked = sorted(seen, key=lambda p: (order[p.trained_on], not seen[p], p.tested_on, p.seed))
     return [Column(pairing, seen[pairing]) for pairing in ranked]
@@ -73,9 +75,10 @@ def ranked_detectors(cells: Sequence[TestResult]) -> list[str]:
     tests: dict[str, list[TestResult]] = {}
     for cell in cells:
         tests.setdefault(cell.detector, []).append(cell)
-    complete = max((len(group) for group in tests.values()), default=0)
+    complete = max((len(group) for group in tests.values()), default=0)  # the most tests any detector has
     unseen = any(not cell.seen for cell in cells)
 
+    # Sorts complete ones first; of equal means the name decides, so that the order is stable.
     def merit(name: str) -> tuple[bool, float, str]:
         counted = [cell.auc for cell in tests[name] if not unseen or not cell.seen]
         return len(tests[name]) < complete, -float(np.mean(counted)) if counted else 0.0, name
@@ -87,5 +90,6 @@ def _field(cell: TestResult | None, ranks: Mapping[Key, Rank]) -> Field | None:
     if cell is None:
         return None
     shown, rank = estimate(cell.auc, cell.auc_low, cell.auc_high), ranks[key(cell)]
-    leads = rank.rank == 1 and rank.rivals > 1
+    leads = rank.rank == 1 and rank.rivals > 1  # with rivals only
+    # a step of colour per 0.1 of AUC
     return Field(round(10 * cell.auc), shown.value, f"[{shown.low}, {shown.high}]", str(rank), leads)

@@ -35,8 +35,10 @@ def sheet_of(*reports: RunReport, by: str | None = None) -> Sheet:
     protocols = {report.name: Protocol(report.results.protocol_version, report.results.families) for report in reports}
     first, *others = protocols.items()
     for name, protocol in others:
+        # Means over tests of two protocols mean different things.
         first[1].refuse_other(protocol, (first[0], name))
     cells = {report.name: cells_of(scores_of(report), protocols[report.name]) for report in reports}
+    # detectors are joined by name over reports
     board = ranked(joined(cells) if len(cells) > 1 else next(iter(cells.values())), primary=by)
     board = with_thresholds(board, {report.name: report.results.cells for report in reports})
     warnings = []
@@ -50,13 +52,14 @@ def sheet_of(*reports: RunReport, by: str | None = None) -> Sheet:
 
 def scores_of(report: RunReport) -> pd.DataFrame:
     """Return the score rows of a report, and those submitted to it."""
+    # Submitted rows are read with each ranking: a removed file takes its detector out again.
     others = map(read_scores, sorted(submitted(report.folder).glob("*.parquet")))
     return pd.concat([report.scores, *others], ignore_index=True)
 
 
 def submitted(folder: Path) -> Path:
     """Return where submitted scores lie: beside a report folder, which a run replaces whole."""
-    return folder.with_name(f"{folder.name}-submitted")
+    return folder.with_name(f"{folder.name}-submitted")  # not inside: a run that is made again exchanges the folder
 
 
 def _costs(fits: Sequence[DetectorFacts]) -> dict[str, Cost]:
@@ -66,5 +69,6 @@ def _costs(fits: Sequence[DetectorFacts]) -> dict[str, Cost]:
         of_name = [fit for fit in fits if fit.name == name]
         speeds = [fit.images_per_second for fit in of_name if fit.images_per_second is not None]
         speed = median(speeds) if speeds else None
+        # the parameters of all fits are equal, their times are not
         costs[name] = Cost(speed, of_name[0].parameters, median(fit.seconds for fit in of_name))
     return costs

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from benchmarks.evaluation import means as averages
+from benchmarks.evaluation import means
 from benchmarks.evaluation.interval import two_sided
 from benchmarks.evaluation.ranks import shared_ranks
 from benchmarks.evaluation.results import PairedTest, TestResult
@@ -46,6 +46,7 @@ class Rank:
     rivals: int
 
     def __str__(self) -> str:
+        # alone in its pairing it has no rank
         return "–" if self.rivals == 1 else f"{self.rank}{'=' if self.tied else ''}"
 
 
@@ -63,6 +64,7 @@ def by_pairing(cells: Iterable[TestResult]) -> dict[Pairing, list[TestResult]]:
     groups: dict[Pairing, list[TestResult]] = {}
     for cell in cells:
         groups.setdefault(_pairing(cell), []).append(cell)
+    # of equal AUC by name, so that pages are stable
     return {pairing: sorted(group, key=lambda c: (-c.auc, c.detector)) for pairing, group in groups.items()}
 
 
@@ -70,11 +72,13 @@ def paired_test(a: TestResult, b: TestResult, comparisons: Iterable[PairedTest])
     """Return the stored test of two cells, with `a` first; None where there is none."""
     names, pairing = (a.detector, b.detector), _pairing(a)
     for test in comparisons:
+        # Stored once, in either order of the two.
         if _pairing(test) != pairing:
             continue
         if (test.a, test.b) == names:
             return test
         if (test.b, test.a) == names:
+            # Turned around: the sign of the difference, and the ends of the interval exchanged.
             flipped = {"a": test.b, "b": test.a, "difference": -test.difference, "low": -test.high, "high": -test.low}
             return test.model_copy(update=flipped)
     return None
@@ -90,6 +94,7 @@ def tiers(group: list[TestResult], comparisons: list[PairedTest]) -> list[list[T
 
 
 def _tiers(group: list[TestResult], apart: set[tuple[Pairing, frozenset[str]]]) -> list[list[TestResult]]:
+    # symmetric, false on the diagonal
     differ = [
         [a is not b and (_pairing(a), frozenset((a.detector, b.detector))) in apart for b in group] for a in group
     ]
@@ -106,6 +111,7 @@ def _apart(comparisons: Iterable[PairedTest]) -> set[tuple[Pairing, frozenset[st
 
 def ranks_of(cells: list[TestResult], comparisons: list[PairedTest]) -> dict[Key, Rank]:
     """Rank every cell within its pairing."""
+    # After two that share rank 1 comes rank 3.
     ranks, apart = {}, _apart(comparisons)
     for group in by_pairing(cells).values():
         before = 0
@@ -118,8 +124,9 @@ def ranks_of(cells: list[TestResult], comparisons: list[PairedTest]) -> dict[Key
 
 def detectable(comparisons: list[PairedTest]) -> float | None:
     """Return the AUC difference that the median paired test detects with 80 % power, before Holm; None: unknown."""
+    # half the interval over the normal quantile is the standard error
     errors = [(test.high - test.low) / (2 * two_sided(1 - ALPHA)) for test in comparisons]
-    value = averages.detectable(errors) if errors else 0.0
+    value = means.detectable(errors) if errors else 0.0
     return value if value > 0 and math.isfinite(value) else None
 
 

@@ -18,6 +18,7 @@ from benchmarks.report.text import markdown
 from forge.core.errors import InputError, quoted
 
 _TEMPLATES = Path(__file__).parent / "templates"
+# Without a template a section is paragraphs of text, in both forms.
 _PARAGRAPHS = "{% for text in data %}<p>{{ text }}</p>\n{% endfor %}"
 _TEXT_PARAGRAPHS = "## {{ section.title }}\n\n{% for text in data %}\n{{ text }}\n\n{% endfor %}"
 
@@ -29,6 +30,7 @@ def html(page: Page) -> str:
     style = _asset("colours.css", "figure.css", "page.css")
     script = _asset("page.js")
     parts = [
+        # Each section is rendered by itself, and its text is safe by then: it was escaped inside.
         (block.section, Markup(_rendered(environment, block, block.section.template or _PARAGRAPHS, page)))
         for block in page.blocks
     ]
@@ -37,6 +39,7 @@ def html(page: Page) -> str:
         run=page.run,
         results=page.run.results,
         style=Markup(style),
+        # The policy of the page allows this style and this script by their digests, and nothing else.
         style_digest=_digest(style),
         script=Markup(script),
         script_digest=_digest(script),
@@ -45,10 +48,12 @@ def html(page: Page) -> str:
 
 def text(page: Page) -> str:
     """Return report.md."""
+    # autoescape is for HTML
     environment = _environment(autoescape=False, finalize=markdown.escape)  # Markdown: `finalize` escapes every value
     environment.globals["fenced"] = markdown.fenced
     parts = [f"# {markdown.escape(page.run.results.name)}"]
     for block in page.blocks:
+        # a section with a page template alone has no part in report.md
         template = block.section.text_template or ("" if block.section.template else _TEXT_PARAGRAPHS)
         parts.append(_rendered(environment, block, template, page).strip())
     parts.append("The full report is index.html; every number can be recomputed from scores.parquet.")
@@ -61,6 +66,7 @@ def styles() -> str:
 
 
 def _environment(**options: Any) -> Environment:  # noqa: ANN401 - options of Jinja2
+    # A missing variable is an error of the template, not an empty place on a page.
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, **options
     )
@@ -77,15 +83,16 @@ def _rendered(environment: Environment, block: Block, template: str, page: Page)
     section = block.section
     values = {"data": block.data, "run": page.run, "results": page.run.results, "section": section}
     try:
+        # From text, not by name: templates of plug-ins lie beside their code, outside of this loader.
         return environment.from_string(section.source(template)).render(values)
     except TemplateError as error:
-        if section.id in SECTIONS.entries:
+        if section.id in SECTIONS.entries:  # of a shipped section it is a bug
             raise
         raise InputError(f"a template of section {quoted(section.id)} fails: {quoted(str(error))}") from error
 
 
 def _svg(figure: Figure) -> Markup:
-    return Markup(figure.svg)
+    return Markup(figure.svg)  # drawn by this program, texts in it escaped when drawn
 
 
 def _digest(text: str) -> str:

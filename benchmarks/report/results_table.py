@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation import roc
 from benchmarks.evaluation.metric_facts import MetricFacts
 from benchmarks.evaluation.metrics import metrics_of
 from benchmarks.evaluation.numbers import estimate, percent_range, share
@@ -42,7 +42,9 @@ class ScoreIndex:
     """Score rows by test: the clean test images of each fit, grouped once."""
 
     def __init__(self, scores: pd.DataFrame) -> None:
+        # Clean test rows alone: perturbed ones are other images of the same ids.
         clean = scores[(scores["perturbation"] == "none") & (scores["split"] == "test")]
+        # by id, so that curves and galleries do not depend on the order in which images were scored
         clean = clean.sort_values("sample_id", kind="stable")
         self._fits = dict(iter(clean.groupby(["detector", "trained_on", "seed"], sort=True)))
 
@@ -53,7 +55,9 @@ class ScoreIndex:
             InputError: the scores do not belong to the results.
         """
         fit = self._fits.get((cell.detector, cell.trained_on, cell.seed))
+        # Reals have no generator: all of the fit belong to each of its tests.
         rows = fit[(fit["label"] == 0) | (fit["generator"] == cell.tested_on)] if fit is not None else None
+        # Scores of another run beside these results would give plausible curves: counts are compared, and refused.
         if rows is None or (int((rows["label"] == 0).sum()), int((rows["label"] == 1).sum())) != (
             cell.n_real,
             cell.n_forged,
@@ -70,7 +74,7 @@ def errors_of(cells: Sequence[TestResult], rows: ScoreIndex) -> dict[Key, Errors
     errors = {}
     for cell in cells:
         part = rows(cell)
-        seen = metrics.confusion(part["label"], part["score"], cell.threshold)
+        seen = roc.confusion(part["label"], part["score"], cell.threshold)
         errors[key(cell)] = Errors(seen.fp, cell.n_real, seen.fn, cell.n_forged)
     return errors
 
@@ -78,6 +82,7 @@ def errors_of(cells: Sequence[TestResult], rows: ScoreIndex) -> dict[Key, Errors
 def table(results: Results) -> list[Row]:
     """Return the rows of the table: pairing after pairing, the best detector first."""
     ranks = ranks_of(results.cells, results.comparisons)
+    # First appearance decides the order of pairings, which is that of the plan.
     order = {name: i for i, name in enumerate(dict.fromkeys((c.trained_on, c.tested_on) for c in results.cells))}
     ordered = sorted(
         results.cells, key=lambda c: (order[c.trained_on, c.tested_on], c.seed, ranks[key(c)].rank, -c.auc)
@@ -88,7 +93,7 @@ def table(results: Results) -> list[Row]:
 
 def shown_metrics(results: Results) -> list[MetricFacts]:
     """Return the metrics that tables show, in the order of their columns."""
-    return [metric for metric in metrics_of(results) if metric.shown]
+    return [metric for metric in metrics_of(results) if metric.shown]  # the others are in CSV and JSON
 
 
 def _row(cell: TestResult, rank: Rank, measured: Sequence[MetricFacts]) -> Row:
@@ -112,18 +117,22 @@ def shown_value(cell: TestResult, metric: MetricFacts) -> str | None:
     value = cell.value(metric.id)
     if value is None:
         return None
+    # With classes of one size both prevalences are the same, and one number is enough.
     if metric.equal_prevalence and cell.n_real != cell.n_forged:
         of_set = f"{_text(value, cell, metric)} at the set's prevalence"
         equal = cell.value(metric.equal_prevalence)
         return of_set if equal is None else f"{_text(equal, cell, metric, balanced=True)} ({of_set})"
+    # results of that schema counted all images, not each class alike
     of_all = metric.id == "accuracy" and not cell.accuracy_is_balanced  # schema 4
     return _text(value, cell, metric) + (" of all images" if of_all else "")
 
 
 def _text(value: float, cell: TestResult, metric: MetricFacts, *, balanced: bool = False) -> str:
     fewest = min(cell.n_real, cell.n_forged)
+    # how many images a value is a share of decides its digits
     images = {"all": cell.n_real + cell.n_forged, "fewest": fewest, "forged": cell.n_forged}[metric.counted]
     if metric.unit == "share":
+        # balanced: each class counts as much as the smaller one has images
         return share(value, 2 * fewest if balanced else images)
     low, high = cell.value(f"{metric.id}_low"), cell.value(f"{metric.id}_high")
     if metric.unit == "percent":

@@ -43,6 +43,7 @@ class RunReport:
     def __init__(self, folder: str | Path, *, checked: bool = True, note: bool = True) -> None:
         self.folder = Path(folder)
         self._checked, self._note = checked, note
+        # SHA256SUMS alone is a damaged report, which the checks name; it is not "no report".
         if not any((self.folder / name).exists() for name in ("results.json", SUMS)):
             raise InputError(f"{self.folder} is no report: it has no results.json; `bench list runs` shows those here")
 
@@ -59,6 +60,8 @@ class RunReport:
             InputError: there is none, and which ones there are; or its results.json is not readable.
             CorruptError: its results.json was changed after the report was written.
         """
+        # A name in the given folders first, then a path: a folder of that name in the working directory does not hide a
+        # run.
         for folder in (*(root / name for root in report_roots(reports)), Path(name)):
             if (folder / "results.json").exists() or (folder / SUMS).exists():
                 report = cls(folder, checked=checked)
@@ -113,17 +116,20 @@ class RunReport:
         """
         file = self.folder / "results.json"
         if self._checked:
+            # digests before content: a changed file is named as such and not by what is wrong in it
             self.check(file.name)
         content = read_json_object(file)
+        # Fields of the first version: what lacks one is another program's JSON.
         if not content.keys() >= _REQUIRED:
             raise InputError(f"{file} is damaged, or of another program; run it again")
         version = content.get("schema_version")
-        if isinstance(version, int) and version > SCHEMA_VERSION:
+        if isinstance(version, int) and version > SCHEMA_VERSION:  # upwards only: earlier schemas are read, see below
             raise InputError(f"{file} has schema {version}, this version reads up to {SCHEMA_VERSION}; upgrade")
         if not isinstance(version, int) or version < 2:  # its paired tests have other fields, which nothing reads
-            content |= {"comparisons": []}
+            content |= {"comparisons": []}  # shown without tests: they named no training
         try:
             return Results.model_validate(content)
+        # The first problem, cut: the file may be anything.
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(map(str, first["loc"]))[:80]
@@ -139,7 +145,7 @@ class RunReport:
         """
         from detect.scoring import read_scores  # imports pandas
 
-        self.check("scores.parquet", note=False)
+        self.check("scores.parquet", note=False)  # noted once, when results.json was read
         return read_scores(self.folder / "scores.parquet")
 
     @cached_property
@@ -177,6 +183,7 @@ class RunReport:
 def report_folders(reports: Path) -> list[Path]:
     """Return the folders of finished runs, by name; hidden ones are reports that a process is writing."""
     files = [file for root in report_roots(reports) for file in root.glob("*/results.json")]
+    # reversed: of one name the first root wins, as in `open`
     folders = {file.parent.name: file.parent for file in reversed(files) if not file.parent.name.startswith(".")}
     return [folders[name] for name in sorted(folders)]
 
@@ -201,4 +208,5 @@ def latest(reports: Path) -> RunReport:
     files: Sequence[Path] = [folder / "results.json" for folder in report_folders(reports)]
     if not files:
         raise InputError(f"no run finished yet in {reports}/; start with bench run -g dcgan -d xception")
+    # by date, of equal dates by name; unchecked, since its page is only opened
     return RunReport(max(files, key=lambda file: (file.stat().st_mtime, file)).parent, checked=False)

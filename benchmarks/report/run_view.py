@@ -33,10 +33,12 @@ class RunView:
 
     def __init__(self, inputs: ReportInputs) -> None:
         self.whole = inputs.results
+        # Sections read clean results by default; what they show of other tests they take from `whole`.
         self.results = _clean(inputs.results)
         self.pictures: Pictures = inputs.pictures
         self.board: Leaderboard | None = inputs.board
         self.file_names = FileNames()
+        # without snapshots and external pairs, which have sections of their own
         self.scores = ScoreIndex(grid(inputs.scores[inputs.scores["perturbation"] == CLEAN]))
 
     @property
@@ -72,12 +74,13 @@ class RunView:
     @cached_property
     def focus(self) -> Focus:
         """The tests that get panels of their own."""
+        # Once, since several sections ask for it and names of figures are given once.
         return focus(self.cells, self.board)
 
     @cached_property
     def measures(self) -> Measures | None:
         """Means of the other metrics per detector; None where every test has its own row instead."""
-        if self.board is None or len(self.rows) <= OVERVIEW:
+        if self.board is None or len(self.rows) <= OVERVIEW:  # a table of every test is short enough to be read
             return None
         return measures(self.board, self.whole.cells, self.metrics)
 
@@ -101,6 +104,7 @@ def _clean(results: Results) -> Results:
         if cell.perturbation == CLEAN
         and cell.condition not in (Condition.SNAPSHOTS, Condition.EXTERNAL)
         and not TrainSet.parse(cell.trained_on).variant
+        # Repetitions have fits of equal names; pictures and facts of one seed are shown.
         and (not results.seeds or cell.seed == results.seed)
     ]
     of_seed = {

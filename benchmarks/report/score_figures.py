@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from benchmarks.evaluation import calibration
-from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation import calibration, roc
 from benchmarks.evaluation.evaluate import identities
 from benchmarks.evaluation.interval import wilson
 from benchmarks.evaluation.metrics.calibration import Ece
@@ -30,6 +29,7 @@ _DET_TICKS = [
 ]  # fmt: skip
 
 
+# by order of detectors in the results, so that a colour means the same detector in all panels
 def colours(cells: Iterable[TestResult]) -> dict[str, str]:
     """Return the CSS classes of each detector, the same in every figure."""
     return {name: series(i) for i, name in enumerate(dict.fromkeys(cell.detector for cell in cells))}
@@ -39,18 +39,19 @@ def roc_figures(cells: Sequence[TestResult], rows: Rows, names: FileNames) -> li
     """Draw ROC curves with bands, one panel per pairing of training and test generator."""
     styles, figures = colours(cells), []
     for pairing, ranked in by_pairing(cells).items():
-        group = spread_sample(ranked)
+        group = spread_sample(ranked)  # of more detectors than colours an even choice
         plot = Plot(
             Axis(0, 1, _SHARES, "real images called forged (FPR)"), Axis(0, 1, _SHARES, "forgeries found (TPR)")
         )
-        plot.line([0, 1], [0, 1], "chance")
+        plot.line([0, 1], [0, 1], "chance")  # the diagonal: guessing
         for cell in group:
             part = rows(cell)
             label, score = part["label"].to_numpy(), part["score"].to_numpy()
+            # Identities, since images of one person are no independent samples.
             band = curves.roc_band(label, score, identities(part).tolist())
-            roc = metrics.roc_curve(label, score)
+            curve = roc.roc_curve(label, score)
             plot.band(band.x, band.low, band.high, styles[cell.detector])
-            plot.line(roc.fpr, roc.tpr, styles[cell.detector])
+            plot.line(curve.fpr, curve.tpr, styles[cell.detector])
             plot.legend(_with_auc(cell), styles[cell.detector])
         title = f"ROC: {pairing_title(pairing)}"
         alt = (
@@ -73,20 +74,23 @@ def det_figures(cells: Sequence[TestResult], rows: Rows, names: FileNames) -> li
     for pairing, ranked in by_pairing(cells).items():
         group = spread_sample(ranked)
         points = {key(cell): curves.det_points(rows(cell)["label"], rows(cell)["score"]) for cell in group}
+        # the part of the plane that has curves; detectors below chance need all of it
         top = 0.6 if all(cell.auc > 0.5 for cell in group) else 0.995
         ticks = [tick for tick in _DET_TICKS if tick[0] <= top]
         if top > 0.9:
+            # too close to their neighbours where the axis is long
             ticks = [tick for tick in ticks if tick[0] not in (0.05, 0.95)]
         x = Axis(0.0005, top, ticks, "real images called forged (FPR)", curves.deviate)
         y = Axis(0.0005, top, ticks, "forgeries missed (1 − TPR)", curves.deviate)
         plot, shown = Plot(x, y), []
+        # the line where both rates are equal; its crossing with a curve is the EER
         equal = np.geomspace(0.0005, top, 2)
         plot.line(equal, equal, "chance")
         for cell in group:
             fpr, miss = points[key(cell)]
             inside = (fpr <= top) & (miss <= top)
             eer = f"EER {percent(cell.value('eer') or 0.0, min(cell.n_real, cell.n_forged))}"
-            if not len(fpr):
+            if not len(fpr):  # perfect separation has no point inside
                 eer += ", not drawn"
             plot.line(fpr[inside], miss[inside], styles[cell.detector])
             plot.legend(f"{shorten(cell.detector, 18)}, {eer}", styles[cell.detector])
@@ -105,19 +109,20 @@ def histograms(cells: Sequence[TestResult], rows: Rows, names: FileNames) -> lis
     for cell in cells:
         part = rows(cell)
         bins = curves.histogram(part["label"], part["score"])
+        # One scale up and down, so that both classes compare by eye.
         peak = float(max(bins.real.max(), bins.forged.max()))
         x = nice_axis(float(bins.edges[0]), float(bins.edges[-1]), "score (higher: more forged)", pad=0.04)
         half = nice_axis(0, peak * 1.12, "", max_steps=3)
         ticks = sorted(
             {(side * t, f"{t:.0%}".replace("%", " %") if t else "0") for t, _ in half.ticks for side in (-1, 1)}
         )
-        if any(round(100 * t) != round(100 * t, 6) for t, _ in ticks):
+        if any(round(100 * t) != round(100 * t, 6) for t, _ in ticks):  # ticks that are no whole percents get a decimal
             ticks = [(t, f"{abs(t) * 100:.1f} %" if t else "0") for t, _ in ticks]
         plot = Plot(x, Axis(-half.high, half.high, ticks, "share of the class"), height=190)
         plot.bars(bins.edges, bins.real, "real")
         plot.bars(bins.edges, -bins.forged, "forged")
-        plot.line([x.low, x.high], [0, 0], "base")
-        if x.low < cell.threshold < x.high:
+        plot.line([x.low, x.high], [0, 0], "base")  # the base line above the bars
+        if x.low < cell.threshold < x.high:  # a threshold outside of the scores has no line
             plot.line([cell.threshold] * 2, [-half.high, half.high], "cut")
         plot.legend(f"real, {count(cell.n_real)} images (above the line)", "real", mark="square")
         plot.legend(f"forged, {count(cell.n_forged)} images (below the line)", "forged", mark="square")
@@ -143,11 +148,14 @@ def calibration_figures(cells: Sequence[TestResult], rows: Rows, names: FileName
         label, probability = part["label"].to_numpy(), part["probability"].to_numpy()
         bins = calibration.reliability(label, probability)
         x = Axis(0, 1, AUC_TICKS, "claimed probability of forged")
+        # Below zero is room for the histogram of probabilities, on the same horizontal axis.
         y = Axis(-0.28, 1, AUC_TICKS, "share that is forged")  # below 0: the histogram
         plot = Plot(x, y, height=262)
         plot.line([0, 1], [0, 1], "chance")
         claimed = np.histogram(probability, np.linspace(0, 1, 21))[0]
+        # The highest bar takes 0.2 of the axis, from its lower end up.
         plot.bars(np.linspace(0, 1, 21), claimed / claimed.max() * 0.2 - 0.28, "counts", base=-0.28)
+        # bins of equal mass, see `reliability`
         for p, forged, n in zip(bins.probability, bins.forged, bins.images, strict=True):
             hits = round(float(forged * n))
             ends = wilson(hits, int(n))

@@ -30,7 +30,9 @@ def write_report(directory: Path, inputs: ReportInputs) -> None:
     Raises:
         InputError: scores lack a column or do not belong to the results, or a section of a plug-in fails.
     """
+    # Before any file is written: a section that fails leaves the folder as it was.
     page = build(inputs)
+    # into results.json, for those who read no page
     opening = {"summary": list(page.summary.sentences), "notes": [*page.summary.warnings, *page.summary.notes]}
     results, styles = inputs.results.model_copy(update=opening), render.styles()
     kept = set()
@@ -42,6 +44,7 @@ def write_report(directory: Path, inputs: ReportInputs) -> None:
         kept.add(directory / name)
         write_picture(directory / name)
     earlier = {file for prefix in _PICTURES for file in directory.glob(f"{prefix}-*.png")}
+    # Only figures and pictures of a report are removed; other files belong to people.
     for stale in {*directory.glob("figures/*.svg"), *earlier} - kept:
         stale.unlink()
     write_scores(inputs.scores, directory / "scores.parquet")
@@ -49,6 +52,6 @@ def write_report(directory: Path, inputs: ReportInputs) -> None:
     write_text(directory / "results.csv", to_csv(results.cells, metrics_of(results)))
     write_text(directory / "report.md", render.text(page))
     write_text(directory / "index.html", render.html(page))
-    if inputs.expected is not None:
+    if inputs.expected is not None:  # None: the report has none, and its file, if any, is left alone
         write_json(directory / "expected.json", inputs.expected.model_dump(mode="json"))
-    write_sums(directory)
+    write_sums(directory)  # last: it lists the others

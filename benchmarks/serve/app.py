@@ -23,6 +23,7 @@ from forge.core.compute import Compute
 from forge.core.errors import BenchError, InputError, UnknownNameError
 from forge.core.files import explain_os_error
 
+# One style sheet for all pages; colours first, since the others use its variables.
 _STYLES = ("report/templates/colours.css", "report/templates/page.css", "serve/static/serve.css")
 # what reports consist of; nothing else is handed out, whatever lies there
 _TYPES = {".md": "text/plain", ".csv": "text/csv", ".parquet": "application/vnd.apache.parquet"}
@@ -41,11 +42,13 @@ def create_app(index: RunIndex, *, host: str = "127.0.0.1", limits: Limits | Non
     """
     limits = limits or Limits()
     app = FastAPI(title="bench serve", docs_url=None, redoc_url=None, openapi_url=None)  # its pages load from elsewhere
+    # one device for all requests: detectors are loaded onto it once
     queue = DetectionQueue(index, limits, Compute(device))
     app.state.queue = queue
     pages = Pages(index, limits, local=is_loopback(host))
     app.add_middleware(SecurityHeaders, host=host)
     _add_pages(app, queue, pages)
+    # Pages, API, files: no two of them share a path, so that the order does not decide which route answers.
     _add_api(app, queue)
     _add_files(app, index)
     _add_errors(app, pages)
@@ -65,8 +68,8 @@ class Pages:
         self.index = index
         self._templates = Environment(
             loader=PackageLoader("benchmarks.serve"),
-            autoescape=True,
-            undefined=StrictUndefined,
+            autoescape=True,  # names of runs and detectors come from folders of any origin
+            undefined=StrictUndefined,  # a misspelt variable is an error, not an empty place on the page
             trim_blocks=True,
             lstrip_blocks=True,
         )
@@ -83,9 +86,10 @@ class Pages:
         status: int = 200,
     ) -> HTMLResponse:
         """Return the page, perhaps with an answer or with what went wrong."""
-        runs = self.index.runs()
+        runs = self.index.runs()  # read again with every request: runs finish while the server runs
         groups = [("Detectors in folders", self.index.folders)] if self.index.folders else []
         groups += [(run.name, list(run.choices)) for run in runs if run.choices]
+        # the first of these is preselected
         ready = [choice.id for _, choices in groups for choice in choices if choice.ready]
         return self._answered(
             "index.html.j2",
@@ -93,6 +97,7 @@ class Pages:
             runs=runs,
             groups=groups,
             ready=ready,
+            # The form keeps what was chosen, also on the page of an error.
             chosen=chosen or next(iter(ready), ""),
             explain=explain,
             answer=answer,
@@ -119,30 +124,34 @@ def chance(probability: float) -> str:
     """
     if probability in (0.0, 1.0):
         return f"{probability:.0f}"
-    if round(probability, 3) == 1:
+    if round(probability, 3) == 1:  # rounding to three digits would print 1.000 for what is not certain
         return "more than 0.999"
     return f"{probability:.3f}" if round(probability, 3) > 0 else "less than 0.001"
 
 
 def _score(value: float) -> str:
-    return f"{value:.3g}".replace("-", "−")
+    return f"{value:.3g}".replace("-", "−")  # the sign of typography, which a screen reader reads as minus
 
 
 def _path_part(name: str) -> str:
-    return quote(name, safe="")
+    return quote(name, safe="")  # "/" too: a name is one part of the path
 
 
 async def _judged(request: Request, queue: DetectionQueue, seen: dict[str, Any]) -> Answer:
     """Read a form and answer it; `seen` receives what the form chose, also where this fails."""
     try:
+        # The place is taken before a byte of the body is read, and given back when the answer is there or refused.
         with queue.admitted():
             upload = await read_upload(request, queue.limits)
             explain = upload.fields.get("explain", "").lower() in _ON
+            # filled before the detector is looked up: the page shows the choice also where it is unknown
             seen |= {"chosen": upload.fields.get("detector", ""), "explain": explain}
             choice = queue.index.choose(upload.fields.get("detector", ""))
+            # `is_disconnected` is asked when it is this photo's turn: a closed connection needs no answer.
             return await queue.ask(choice, upload.photo, explain=explain, gone=request.is_disconnected)
     except Refused as error:
         if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            # other refusals have read the body already, or its form was no upload of a browser
             await read_away(request, queue.limits)
         raise
 
@@ -157,9 +166,10 @@ def _add_pages(app: FastAPI, queue: DetectionQueue, pages: Pages) -> None:
     async def index() -> Response:
         return pages.front_page()
 
+    # The address of the form, opened or reloaded by hand, leads back to the form.
     @app.get("/try")
     async def form() -> Response:
-        return RedirectResponse("/#try", status_code=303)
+        return RedirectResponse("/#try", status_code=303)  # 303: the browser asks with GET
 
     @app.post("/try")
     async def judged(request: Request) -> Response:
@@ -167,12 +177,15 @@ def _add_pages(app: FastAPI, queue: DetectionQueue, pages: Pages) -> None:
         try:
             answer = await _judged(request, queue, seen)
         except BenchError as error:
+            # Without a script a form's answer is a page of its own; it then holds the form again, with the error.
             if _for_script(request):
-                raise
+                raise  # the handlers below answer in the form that the request asked for
             return pages.front_page(**seen, problem=str(error), status=status_of(error))
         return pages.part(answer=answer) if _for_script(request) else pages.front_page(**seen, answer=answer)
 
+    # Read once: a page never shows styles of another version than its own.
     styles = b"".join((package_files("benchmarks") / name).read_bytes() for name in _STYLES)
+    # In a file of its own, since the policy of these pages allows no inline script.
     script = (package_files("benchmarks") / "serve/static/try.js").read_bytes()
 
     @app.get("/static/serve.css")
@@ -203,17 +216,22 @@ def _add_api(app: FastAPI, queue: DetectionQueue) -> None:
 def _add_files(app: FastAPI, index: RunIndex) -> None:
     @app.get("/reports/{name}")
     async def whole(name: str) -> Response:
-        index.page_of(name)
+        index.page_of(name)  # unknown names end here with 404, before they become a redirect
+        # With the slash at the end, links of the page to files beside it resolve within its folder. 307 keeps the
+        # method.
         return RedirectResponse(f"/reports/{_path_part(name)}/", status_code=307)
 
     @app.get("/reports/{name}/{path:path}")
     async def part(name: str, path: str) -> Response:
         file = report_file(index.page_of(name), path or "index.html")
+        # a type that the browser is not left to guess (nosniff)
         media_type = _TYPES.get(file.suffix.lower()) or mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+        # These two can hold scripts and styles: each gets the policy of its own content.
         if file.suffix.lower() in (".html", ".svg"):
             text = file.read_text(encoding="utf-8")
             policy = report_policy(text) if file.suffix.lower() == ".html" else picture_policy(text)
             return Response(text, media_type=media_type, headers={"Content-Security-Policy": policy})
+        # data and bitmaps: nothing in them may run
         return FileResponse(file, media_type=media_type, headers={"Content-Security-Policy": FILE_POLICY})
 
 
@@ -227,10 +245,13 @@ def report_file(folder: Path, path: str) -> Path:
     Raises:
         Refused: it is not there, is hidden, is none of the kinds that reports consist of, or lies outside.
     """
+    # One sentence for every reason: an answer must not tell which files exist outside of reports.
     missing = Refused(404, "this report has no such file")
     parts = Path(path).parts
+    # "\0" ends a path in C, "\\" separates on Windows, "." begins what is hidden
     if "\0" in path or "\\" in path or any(part.startswith((".", "/")) for part in parts):
         raise missing
+    # links are followed before the check: what they point to must lie in the report too
     file = (folder / path).resolve()
     if not file.is_relative_to(folder.resolve()) or file.suffix.lower() not in _SHOWN or not file.is_file():
         raise missing
@@ -241,13 +262,15 @@ def status_of(error: BenchError) -> int:
     """Return the HTTP status of an error."""
     if isinstance(error, Refused):
         return error.status
+    # 409: the request is right, the state of the store is not
     return 404 if isinstance(error, UnknownNameError) else 409 if isinstance(error, InputError) else 500
 
 
 def _add_errors(app: FastAPI, pages: Pages) -> None:
     def answered(request: Request, sentence: str, status: int) -> Response:
-        headers = {"Retry-After": "2"} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+        headers = {"Retry-After": "2"} if status == HTTPStatus.SERVICE_UNAVAILABLE else None  # seconds
         if _for_script(request):
+            # Three readers: the page's script inserts a part, programs want JSON, people a page.
             return pages.part(problem=sentence, status=status)
         if request.url.path.startswith("/api/"):
             return JSONResponse({"error": sentence}, status_code=status, headers=headers)
@@ -259,9 +282,12 @@ def _add_errors(app: FastAPI, pages: Pages) -> None:
 
         app.add_exception_handler(error_class, handler)
 
+    # The most derived class wins in Starlette, so that the order of these lines does not matter.
     handled(BenchError, lambda error: (str(error), status_of(error)))
+    # sentences of the framework are replaced where this server has one
     handled(HTTPException, lambda error: (_SENTENCES.get(error.status_code, str(error.detail)), error.status_code))
     handled(OSError, lambda error: (str(explain_os_error(error)), 500))
+    # no text of the exception: it may hold paths of this machine
     handled(Exception, lambda error: (f"this should not happen: {type(error).__name__}", 500))
 
 

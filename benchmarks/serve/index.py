@@ -46,6 +46,7 @@ class Choice:
     @property
     def ready(self) -> bool:
         """Whether the detector's weights are on the disk."""
+        # asked on the disk with each page: a run that is deleted from the store must not be offered
         return self.path.is_dir()
 
 
@@ -77,6 +78,7 @@ class Run:
 
     def as_json(self) -> dict[str, Any]:
         """Return the entry of the run in the answer of /api/runs."""
+        # choices are listed below without their paths
         plain = {key: value for key, value in vars(self).items() if key not in ("choices", "page")}
         choices = [
             {"id": choice.id, "detector": choice.detector, "trained_on": choice.trained_on, "ready": choice.ready}
@@ -102,21 +104,26 @@ class RunIndex:
         self, reports: Path, store: Path, *, folders: Sequence[Path] = (), classes: Sequence[str] = ()
     ) -> None:
         self.reports, self.store = reports, store
+        # the page sends the short name of a class; loading needs the file that the command line named
         self._classes = {short_name(reference): reference for reference in classes}
+        # results.json -> its stamps and what was read; parsed again only when a stamp changed
         self._read: dict[Path, tuple[tuple[int, ...], Run]] = {}
         self.folders = [_choice_at(folder) for folder in folders]
 
     def runs(self) -> list[Run]:
         """Every run, the latest first."""
         read: dict[Path, tuple[tuple[int, ...], Run]] = {}
+        # A new dictionary each time, so that deleted reports are forgotten.
         for file in (folder / "results.json" for folder in report_folders(self.reports)):
             try:
+                # Another stamp of results.json, of expected.json or of the digests means that the run was made again.
                 stamp = _stamp(file) + _stamps_beside(file)
             except OSError:  # replaced at this moment by the run that made it
                 continue
             known = self._read.get(file)
             read[file] = known if known and known[0] == stamp else (stamp, _described(file, self.store))
         self._read = read
+        # by time of modification, negative for the latest first
         return [run for _, run in sorted(read.values(), key=lambda entry: (-entry[0][0], entry[1].name))]
 
     def choices(self) -> list[Choice]:
@@ -132,6 +139,7 @@ class RunIndex:
         """
         choices = self.choices()
         if wanted:
+            # An id names one detector exactly; a run's name means its first one that is ready.
             for choice in sorted(choices, key=lambda entry: not entry.ready):
                 if wanted in (choice.id, choice.source):
                     return choice
@@ -144,6 +152,7 @@ class RunIndex:
     def stamp(self, choice: Choice) -> tuple[object, ...]:
         """Another value whenever the detector may have become another one."""
         results = self._folder(choice.source) / "results.json"
+        # By the files that a run replaces: the queue keys loaded detectors by it and loads a replaced one again.
         return (choice.id, _stamp(choice.path / "detector.json") if choice.folder else _stamp(results))
 
     def load(self, choice: Choice) -> Predictor:
@@ -167,10 +176,12 @@ class RunIndex:
         for run in self.runs():
             if run.name == name:
                 return self._folder(run.name)
+        # with the names that were looked through
         raise UnknownNameError("run", name, {run.name for run in self.runs()})
 
     def _folder(self, name: str) -> Path:
         """Return the folder of a report, which may be a published one."""
+        # the order of `report_folders`; a report of runs goes before a published one of the same name
         return next((folder for folder in report_folders(self.reports) if folder.name == name), self.reports / name)
 
 
@@ -182,6 +193,7 @@ def _choice_at(folder: Path) -> Choice:
 
 def _stamp(file: Path) -> tuple[int, ...]:
     status = file.stat()
+    # a file written in place and one renamed into place both change one of these
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
@@ -194,6 +206,8 @@ def _stamps_beside(results: Path) -> tuple[int, ...]:
 def _described(file: Path, store: Path) -> Run:
     """Return a run from its results.json; one that cannot be read says so instead of ending the page."""
     day = datetime.fromtimestamp(file.stat().st_mtime, UTC).date().isoformat()
+    # A folder's name may be any bytes. JSON and pages are UTF-8: such a name is shown with marks and cannot be asked
+    # for.
     name = os.fsencode(file.parent.name).decode("utf-8", "replace")
     if name != file.parent.name:
         return Run(name, day, problem="the name of its folder is not UTF-8; rename it")
@@ -202,6 +216,7 @@ def _described(file: Path, store: Path) -> Run:
         return _filled(run, RunReport(file.parent, note=False), Store(store))
     except BenchError as error:
         return replace(run, problem=str(error))
+    # Whatever a foreign results.json makes the readers raise; its text is cut, since it may quote the file.
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, OSError) as error:
         cause = f"{type(error).__name__}: {error}"[:80]
         return replace(run, problem=f"results.json is damaged or of another version ({cause})")
@@ -209,13 +224,15 @@ def _described(file: Path, store: Path) -> Run:
 
 def _filled(run: Run, report: RunReport, store: Store) -> Run:
     results = report.results
+    # Best first: a detector's first cell decides which seed's fit is offered.
     seeds: dict[tuple[str, str], int] = {}
     for cell in by_merit(report):
         seeds.setdefault((cell.detector, cell.trained_on), cell.seed)
     choices = []
     for (detector, trained_on), seed in seeds.items():
-        if detector not in CONTROLS:
+        if detector not in CONTROLS:  # random scores and the like say nothing of a photo
             stage = fit_stage(results, detector, trained_on, seed)
+            # The folder is computed, not looked for: `ready` asks whether it is there.
             folder = store.folder(stage.action, stage.key)
             choices.append(Choice(f"{run.name} {detector}@{trained_on}", run.name, detector, trained_on, folder))
     return replace(
@@ -233,7 +250,7 @@ def _filled(run: Run, report: RunReport, store: Store) -> Run:
 def _leader(folder: Path) -> str:
     """The first line of the leaderboard that was published beside the results, if there are ranks to speak of."""
     leader = published_leader(folder)
-    if leader is None or leader.ranked < 2:
+    if leader is None or leader.ranked < 2:  # ranks need two detectors
         return ""
     shown = estimate(leader.value, leader.low, leader.high)
     tied = f"; {leader.tied} more cannot be told apart from it" if leader.tied else ""
@@ -242,6 +259,7 @@ def _leader(folder: Path) -> str:
 
 def _best(cells: Sequence[TestResult]) -> str:
     """Name the highest AUC where it counts most: on families left out, else on other generators, else on seen ones."""
+    # In the order of importance: the first condition that the run has.
     for condition in PRIMARIES:
         tests = [cell for cell in cells if cell.condition == condition and cell.detector not in CONTROLS]
         if tests:

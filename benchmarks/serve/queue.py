@@ -27,6 +27,7 @@ from forge.core.compute import Compute
 from forge.faces.faceset import Images
 
 KEPT = 4  # detectors in memory
+# faces of 64 px would be thumbnails on a screen
 _SEEN = 224  # pixels that a face has at least on the page
 
 
@@ -86,9 +87,10 @@ class DetectionQueue:
 
     def __init__(self, index: RunIndex, limits: Limits, compute: Compute) -> None:
         self.index, self.limits, self.compute = index, limits, compute
-        self._turn = asyncio.Lock()
+        self._turn = asyncio.Lock()  # fair: asyncio wakes waiters in the order of their arrival
         self._worker = ThreadPoolExecutor(1, "judge")  # one thread: what torch and its allocator keep, they keep once
         self._inside = 0
+        # oldest first; keyed by stamp, so that a replaced detector is another key
         self._predictors: OrderedDict[tuple[object, ...], Predictor] = OrderedDict()
 
     @contextmanager
@@ -98,6 +100,7 @@ class DetectionQueue:
         Raises:
             Refused: there is none left.
         """
+        # Counted without a lock: all of it runs in the one thread of the event loop.
         if self._inside >= self.limits.inside:
             raise Refused(503, f"{self._inside} photos are waiting already; try again in a moment")
         self._inside += 1
@@ -120,20 +123,24 @@ class DetectionQueue:
             BenchError: the detector cannot be loaded.
         """
         async with self._turn:
+            # Asked as late as possible: the one before may have taken seconds, in which people leave.
             if await gone():
                 raise Refused(400, "the connection was closed before it was this photo's turn")
             loop = asyncio.get_running_loop()
+            # the event loop keeps answering pages meanwhile
             return await loop.run_in_executor(self._worker, self.judge, choice, photo, explain)
 
     def judge(self, choice: Choice, photo: bytes, explain: bool = False) -> Answer:
         """Judge a photo here and now; see `ask`."""
         begin = time.perf_counter()
+        # In the worker's turn, so that at most one photo is decoded at a time.
         check_photo(photo, self.limits)
-        predictor = self._loaded(choice)
+        predictor = self._loaded(choice)  # loading takes seconds the first time
+        # prepared as the run prepared its faces, else its threshold would not hold
         read = read_face(photo, intake_for(predictor.trained.card.resolution, predictor.crop))
         if read.problems[0]:
             raise Refused(422, f"the photo cannot be used: {read.problems[0]}")
-        (prediction,) = predict(predictor, read.images, self.compute)
+        (prediction,) = predict(predictor, read.images, self.compute)  # a batch of one
         saliency, said = self._explained(predictor, read.images) if explain else (None, "")
         threshold, note = predictor.threshold, read.notes[0]
         return Answer(
@@ -141,7 +148,7 @@ class DetectionQueue:
             detector=predictor.name,
             trained_on=predictor.trained_on,
             **vars(prediction),
-            threshold=threshold.score if math.isfinite(threshold.score) else None,
+            threshold=threshold.score if math.isfinite(threshold.score) else None,  # JSON has no infinity
             turning=threshold.probability,
             rule=threshold.rule,
             crop=predictor.crop,
@@ -163,10 +170,11 @@ class DetectionQueue:
             predict(predictor, face, self.compute)
             self._explained(predictor, face)
 
-        self._worker.submit(use)
+        self._worker.submit(use)  # the one worker: an upload that comes meanwhile waits until it is loaded
 
     def _loaded(self, choice: Choice) -> Predictor:
         key = self.index.stamp(choice)
+        # Taken out and put back at the end: the order of the dictionary is that of last use.
         predictor = self._predictors.pop(key, None) or self.index.load(choice)
         self._predictors[key] = predictor
         while len(self._predictors) > KEPT:
@@ -182,7 +190,8 @@ class DetectionQueue:
 
 def _png(image: Images) -> str:
     """A face uint8 [H, W, 3] as a data URI, enlarged by a whole factor where it is small: its pixels stay visible."""
-    times = max(1, -(-_SEEN // image.shape[0]))
+    times = max(1, -(-_SEEN // image.shape[0]))  # whole factors keep pixels square and sharp; -(-a // b) rounds up
     data = BytesIO()
+    # level 3: the answer stays on this machine, time matters more than bytes
     Image.fromarray(image.repeat(times, axis=0).repeat(times, axis=1)).save(data, format="PNG", compress_level=3)
     return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()

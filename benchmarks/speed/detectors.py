@@ -22,7 +22,7 @@ from forge.core.progress import silent
 from forge.faces.faceset import FaceSet, Images
 from forge.faces.writer import FaceSetWriter
 
-RESOLUTION = 64
+RESOLUTION = 64  # of all networks, so that their figures compare
 FACES, HELD_OUT = 4200, 200  # images per class, and those of them for validation
 SEEN = 1024  # images of a network's training and of its scoring
 # what has no network and is to be fitted in seconds
@@ -33,13 +33,15 @@ def networks(photos: str | None) -> list[Figure]:
     """Xception from FaceSets and from PNG files of the same images: whole trainings, and scoring."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        data = _data(folder, photos).limited(SEEN // 2, 16, 0)
+        data = _data(folder, photos).limited(SEEN // 2, 16, 0)  # both classes together are SEEN images
         files = [
             plain.write_pngs(view.read(), folder / f"{name}-files")
             for name, view in (("real", data.train_real), ("forged", data.train_forged))
         ]
+        # A short fit first: it finds the precision that the timed fits then use, and warms up what is made once.
         detector = _fitted(data, folder, None, 64)
         ours = _rate(lambda: _fitted(data, folder, detector.precision, SEEN))
+        # `build` gives the same network with new random weights to the plain loop.
         theirs = _rate(lambda: plain.train(detector.build(), *files))
         scored = _rate(lambda: [score_view(detector, view, Compute()) for view in (data.train_real, data.train_forged)])
         network = detector.build()
@@ -67,6 +69,7 @@ def perturbations(photos: str | None) -> list[Figure]:
     with tempfile.TemporaryDirectory() as name:
         images = _images(Path(name), photos, SEEN)
     how = f"{len(images)} images of {RESOLUTION} px"
+    # `partial`: a lambda in a loop would call the last name
     rates = {name: _rate(partial(perturbation(name), images)) for name in LISTED}
     return [Figure(f"perturbation {name}", rate, "images/s", how) for name, rate in rates.items()]
 
@@ -79,6 +82,7 @@ def _fit_seconds(family: str, data: FitData, folder: Path) -> float:
 
 def _rate(call: Callable[[], object]) -> float:
     """Images a second of a call that handles `SEEN` of them."""
+    # The median of few repeats: one that another process disturbed does not count.
     return SEEN / statistics.median(timed(call) for _ in range(REPEATS))
 
 
@@ -102,6 +106,7 @@ def _data(folder: Path, photos: str | None) -> FitData:
     """Faces, and as forgeries the same faces made smaller and enlarged back."""
     images = _images(folder, photos, FACES)
     real = _written(folder / "real", "real", images)
+    # forged images whose traces any detector learns: the speed is measured, not the detector
     forged = _written(folder / "forged", "forged", perturbation("half")(images))
     return FitData(real.view("train"), forged.view("train"), real.view("val"), forged.view("val"))
 

@@ -34,6 +34,7 @@ class Figure:
 def run_bench(*arguments: str) -> float:
     """Wall seconds of one `bench` command in a process of its own."""
     begin = time.perf_counter()
+    # a process of its own, as users start it: imports are part of the time
     command = [sys.executable, "-m", "benchmarks.cli.main", *arguments]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - begin

@@ -40,9 +40,10 @@ def startup(photos: str | None) -> list[Figure]:
 def smoke(photos: str | None) -> list[Figure]:
     """A whole smoke run, and the same command again."""
     with tempfile.TemporaryDirectory() as folder:
+        # folders of its own: nothing cached, nothing left behind
         folders = ("--store", f"{folder}/runs", "--reports", f"{folder}/reports", "--quiet")
         run = ("run", "--generator", "dcgan", "--detector", "xception", "--preset", "smoke", *folders)
-        first, again = run_bench(*run), run_bench(*run)
+        first, again = run_bench(*run), run_bench(*run)  # the second run finds all results
     return [
         Figure("run --preset smoke", first, "s", "whole process, empty store"),
         Figure("the same again, all cached", again, "s", "whole process"),
@@ -73,8 +74,9 @@ def training(photos: str | None) -> list[Figure]:
     figures: list[Figure] = []
     for width in (32, 64):
         network = DCGANSettings(latent=100, generator_width=width, discriminator_width=width, discriminator_norm="none")
+        # no mirroring: the plain loop has none
         loop = TrainingSettings(**{**shipped("generators", "dcgan", "full")["training"], "batch": 64, "flip": False})
-        images = torch.randint(0, 256, (512, 64, 64, 3), dtype=torch.uint8)
+        images = torch.randint(0, 256, (512, 64, 64, 3), dtype=torch.uint8)  # noise, uint8 [n, H, W, 3]
         ours = _game_rate(DCGAN(network, 64), loop, images.numpy())
         plain = _rate(textbook.dcgan_step(DCGAN(network, 64), to_float(images[:64]).contiguous()), 64)
         how = "whole steps of 64, 64 px, R1 every 16, averaged weights"
@@ -121,7 +123,8 @@ def _game_rate(architecture: Architecture, settings: TrainingSettings, images: I
 
 
 def _rate(step: Callable[[], object], batch: int, steps: int = 16) -> float:
-    step()
+    step()  # the first step allocates and chooses kernels
+    # each of REPEATS rounds times `steps` steps
     seconds = [timed(lambda: [step() for _ in range(steps)]) for _ in range(REPEATS)]
     return batch * steps / statistics.median(seconds)
 
@@ -136,6 +139,7 @@ def measures(photos: str | None) -> list[Figure]:
     return [*bootstrap(photos), *paired_tests(photos), *tables(photos)]
 
 
+# Each takes the source of photos, whether it uses it or not, so that they are called alike.
 MEASUREMENTS: dict[str, Callable[[str | None], list[Figure]]] = {
     "startup": startup,
     "smoke": smoke,

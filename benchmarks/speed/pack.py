@@ -45,6 +45,7 @@ PACKAGES = (
     "annotated-types", "facenet-pytorch", "hmmlearn", "pydantic", "pydantic-core", "typing-extensions",
     "typing-inspection",
 )  # fmt: skip
+# CPython 3.12 on x86-64 Linux, as `download_wheels` says.
 TARGET = ["--python-version", "3.12", "--implementation", "cp"]
 TARGET += [part for abi in ("cp312", "abi3", "none") for part in ("--abi", abi)]
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64", "manylinux1_x86_64", "any")
@@ -110,15 +111,17 @@ def build_pack(
     if not (photos / LABELS).is_file():
         raise InputError(f"{photos} has no {LABELS}; name FairFace's folder with --photos or set BENCH_FACES")
     pins = read_pins(lock)
+    # tracked files and pack travel together
     room = min(LARGEST, TRAVELS - tracked_bytes(ROOT)) if room is None else room
     with _replacing_folder(out) as folder:
         (folder / WHEELS).mkdir()
+        # Wheels first: photos get the room that they leave.
         (download or download_wheels)(pins, folder / WHEELS)
         wheels = sum(wheel.stat().st_size for wheel in (folder / WHEELS).iterdir())
         members = _faces(
             photos, count=count, min_photos=min_photos, step=step, room=room - wheels - CARD_ROOM, workers=workers
-        )
-        write_zip(folder / FACES, members)
+        )  # the label file counts as one member
+        write_zip(folder / FACES, members)  # sizes were computed by `zip_bytes`, so that it fits
         card = _card(folder, pins, number=len(members) - 1)
         write_json(folder / CARD, card)
     return card
@@ -136,6 +139,7 @@ def read_pins(lock: Path, packages: Sequence[str] = PACKAGES) -> dict[str, Pin]:
     text = lock.read_text(encoding="utf-8")
     pins = {}
     for name in packages:
+        # As pip-compile writes it: name==version, a backslash, then one hash per line.
         entry = re.search(rf"^{re.escape(name)}==([^\s;]+).*\\\n((?:[ \t]+--hash=.+\n)+)", text, re.MULTILINE)
         if entry is None:
             raise InputError(f"{lock} has no version with hashes of {quoted(name)}, which the GPU machine lacks")
@@ -153,6 +157,7 @@ def download_wheels(pins: Mapping[str, Pin], folder: Path) -> None:
     with TemporaryDirectory() as folder_name:
         requirements = Path(folder_name, "requirements.txt")
         requirements.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        # no dependencies: each is in the list; no source packages: nothing is built there
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", *TARGET]
         command = [*pip, "--require-hashes", "--requirement", str(requirements), "--dest", str(folder)]
         process = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -177,7 +182,7 @@ def encode(root: Path, files: Sequence[str]) -> list[bytes]:
     images = []
     for file in files:
         try:
-            pixels = resize(decode(read_bytes(root / file)).image, RESOLUTION)
+            pixels = resize(decode(read_bytes(root / file)).image, RESOLUTION)  # decoded as `prepare` does it
         except Unusable as error:
             raise InputError(f"{root / file} cannot be used ({error.reason}); remove it") from error
         encoded = BytesIO()
@@ -193,17 +198,19 @@ def _faces(photos: Path, *, count: int | None, min_photos: int, step: int, room:
     min_photos = min_photos if count is None else count
     if len(files) < min_photos:
         raise InputError(f"{photos} has {len(files):,} photos of its label file; the GPU pack needs {min_photos:,}")
-    files = files[:count]
+    files = files[:count]  # None: all of them
+    # In the order of the label file: the same photos whatever the number of processes.
     chunks = [files[start : start + step] for start in range(0, len(files), step)]
     members: dict[str, bytes] = {}
     images: list[bytes] = []
     for chunk in ordered(partial(encode, photos), chunks, workers=workers):
         images += chunk
+        # Measured with labels and names, which take room too.
         larger = _members(labels, files[: len(images)], images)
         missing = zip_bytes(larger) - room
-        if missing <= 0:
+        if missing <= 0:  # the largest number so far that fits
             members = larger
-        elif len(images) >= min_photos:
+        elif len(images) >= min_photos:  # enough photos, and the next group does not fit
             break
     if len(members) - 1 < min_photos:
         raise InputError(
@@ -214,6 +221,7 @@ def _faces(photos: Path, *, count: int | None, min_photos: int, step: int, room:
 
 
 def _members(labels: Labels, files: Sequence[str], images: Sequence[bytes]) -> dict[str, bytes]:
+    # the label file names files as they are in the pack
     names = [str(Path(file).with_suffix(".webp")) for file in files]
     text = StringIO()
     table = csv.writer(text, lineterminator="\n")
@@ -224,13 +232,14 @@ def _members(labels: Labels, files: Sequence[str], images: Sequence[bytes]) -> d
 
 def zip_bytes(members: Mapping[str, bytes]) -> int:
     """Size of what `write_zip` writes: headers of 30 and 46 bytes and two names a member, and 22 bytes at the end."""
+    # local header, entry of the directory, end record
     return sum(30 + 46 + 2 * len(name.encode()) + len(content) for name, content in members.items()) + 22
 
 
 def write_zip(path: Path, members: Mapping[str, bytes]) -> None:
     """Write a zip file, not compressed, whose bytes depend on the names and contents of its members alone."""
     with ZipFile(path, "w", ZIP_STORED) as archive:
-        for name in sorted(members):
+        for name in sorted(members):  # sorted: the order in memory does not matter
             member = ZipInfo(name)  # of 1980-01-01
             member.create_system, member.external_attr = 3, 0o644 << 16  # alike on every system
             archive.writestr(member, members[name])
@@ -245,20 +254,23 @@ def tracked_bytes(root: Path) -> int:
     Raises:
         InputError: not a git checkout.
     """
+    # -z: names may hold anything
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, check=False)
     if listed.returncode:
         raise InputError(f"{root} is not a git checkout: how much room its files leave for the pack is unknown")
     paths = [root / os.fsdecode(name) for name in listed.stdout.split(b"\0") if name]
-    return sum(path.lstat().st_size for path in paths if path.is_file())
+    return sum(path.lstat().st_size for path in paths if path.is_file())  # lstat: a link counts as a link
 
 
 def _card(folder: Path, pins: Mapping[str, Pin], *, number: int) -> dict[str, Any]:
+    # Without pack.json itself, which is written after it.
     files = {
         path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": digest_file(path)}
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
     encoding = {"width": RESOLUTION, "height": RESOLUTION, "filter": "Lanczos", "format": "WebP", "quality": QUALITY}
+    # Libraries are part of the digest: another encoder gives other bytes.
     encoding |= {"method": METHOD, "pillow": PIL.__version__, "libwebp": features.version("webp")}
     source = {"source": FairFaceSource.name, "licence": FairFaceSource.licence, "citation": FairFaceSource.citation}
     card = {
@@ -272,14 +284,16 @@ def _card(folder: Path, pins: Mapping[str, Pin], *, number: int) -> dict[str, An
 @contextmanager
 def _replacing_folder(out: Path) -> Iterator[Path]:
     """Yield a fresh folder that takes the place of `out` when the block ends without an error."""
-    if out.exists() and not (out / CARD).is_file():
+    if out.exists() and not (out / CARD).is_file():  # an earlier pack is replaced, nothing else
         raise InputError(f"{out} is there and is not a GPU pack; choose another place with --out or remove it first")
     out.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the pack, hence on its file system: a rename cannot cross one.
     with TemporaryDirectory(prefix=f"{out.name}.", suffix=".partial", dir=out.parent) as parent:
         fresh = Path(parent, "new")
         fresh.mkdir()
         yield fresh
         if out.exists():
+            # The earlier pack goes into the temporary folder and is removed with it.
             out.rename(Path(parent, "old"))
         fresh.rename(out)
 

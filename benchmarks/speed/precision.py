@@ -67,6 +67,7 @@ def measure_gains(compute: Compute, *, seconds: float = 1.0) -> Iterator[Gain]:
         compute: a CPU.
         seconds: of each measurement.
     """
+    # One set for all networks: its splits serve generators and detectors.
     faces = noise_set("real", RESOLUTION, IMAGES, ("forge", "train", "val"))
     for group, entries in execution_table().items():
         for name, entry in entries.items():
@@ -82,7 +83,7 @@ def _training(name: str, faces: FaceSet, compute: Compute) -> Training:
     chosen, architecture_class = shipped("generators", name, "quick"), GENERATORS.load(name)
     view, condition, codes = faces.view("forge"), None, None
     classes: tuple[tuple[int, ...], ...] = ()
-    if name == "cgan":
+    if name == "cgan":  # the conditional generator takes labels
         condition, view, codes = Condition.of(view, faces.card.attributes[:1])
         classes = (condition.classes,)
     network, loop = architecture_class.Settings(**chosen["network"]), TrainingSettings(**chosen["training"])
@@ -111,13 +112,16 @@ def _detector(name: str, faces: FaceSet, compute: Compute) -> tuple[int, Callabl
     detector: NetworkDetector[Any] = detector_class(
         detector_class.Settings(**shipped("detectors", name, "quick")), RESOLUTION
     )
+    # also where it is not used: the context of every fit is made alike
     trained = untrained(_training("dcgan", faces, compute))
     if isinstance(detector, DiscriminatorNetwork):
         detector.source, detector.blueprint = trained, Blueprint.of(trained, RESOLUTION)
-    torch.manual_seed(0)
+    torch.manual_seed(0)  # the same weights in both precisions
     network = detector.build().to(memory_format=torch.channels_last)
+    # noise on both sides: real and forged are the same pixels
     data = FitData(*(faces.view(split) for split in ("train", "train", "val", "val")))
     context = FitContext(0, compute, Path(tempfile.mkdtemp()), silent, discriminator=DiscriminatorSource(trained.path))
+    # a copy each: steps of one must not train the other
     fits = {precision: Fit(detector, copy.deepcopy(network), data, context) for precision in ("fp32", "bf16")}
 
     def step(precision: Precision) -> None:

@@ -20,10 +20,12 @@ DETECTORS, TRAINED, TESTED, IMAGES = 5, 2, 3, 25_000
 def reports(photos: str | None) -> list[Figure]:
     """A report of 30 cells over 500,000 scores."""
     names = [f"g{i}" for i in range(TESTED)]
+    # Two trainings and three tests: seen and unseen generators.
     test = score_rows([f"detector {i}" for i in range(DETECTORS)], names[:TRAINED], names, IMAGES)
+    # some validation rows, for the thresholds
     val = test.groupby(["detector", "trained_on", "generator"]).head(500).assign(split="val")
     scores = pd.concat([test, val], ignore_index=True)
-    figures: dict[str, object] = {}
+    figures: dict[str, object] = {}  # filled by the timed call, which returns nothing
     measuring = timed(lambda: figures.update(evaluated(scores)))
     data = DataFacts(
         name="faces", digest="0" * 64, licence="CC0-1.0", citation="", resolution=64, splits={}, rejected={},

@@ -27,6 +27,7 @@ from detect.detectors.timm_network import TimmSettings
 
 RESOLUTION = 64
 SIZE = (1600, 1200)  # pixels of the photo
+# requests before timing; requests timed; uploads at once; uploads for the growth of memory
 WARM, TIMED, AT_ONCE, UPLOADS = 10, 30, 50, 500
 _BOUNDARY = "photo-boundary"
 
@@ -36,6 +37,7 @@ def serving(photos: str | None) -> list[Figure]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_detector(folder / "xception")
+        # A process of its own, as it is used: client and server do not share an interpreter.
         with _server(folder) as (port, process):
             plain, explained = _form(explain=False), _form(explain=True)
             figures = [
@@ -72,17 +74,20 @@ def write_detector(folder: Path) -> None:
 @contextmanager
 def _server(folder: Path) -> Iterator[tuple[int, int]]:
     """A server in a process of its own: its port and its process."""
+    # port 0: one that is free
     command = [sys.executable, "-m", "benchmarks.cli.main", "serve", "--port", "0", "--detector", f"{folder}/xception"]
     options = ["--reports", f"{folder}/reports", "--store", f"{folder}/runs"]
     with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True) as process:
         try:
+            # the first line is the address, printed when the socket listens
             line = process.stdout.readline() if process.stdout else ""
             yield urlsplit(line.split()[0]).port or 0, process.pid
         finally:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGINT)  # Ctrl-C, which uvicorn answers by closing
 
 
 def _form(*, explain: bool) -> bytes:
+    # Smooth noise: a photo of plain noise would be a JPEG several times as large.
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (SIZE[1] // 40, SIZE[0] // 40, 3), dtype=np.uint8)
     data = BytesIO()
@@ -95,12 +100,12 @@ def _form(*, explain: bool) -> bytes:
 
 def _ask(port: int, form: bytes) -> int:
     """Post a form; the status of the answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)  # seconds: fifty uploads wait in one queue
     try:
         headers = {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
         connection.request("POST", "/api/detect", form, headers)
         response = connection.getresponse()
-        json.loads(response.read())
+        json.loads(response.read())  # the answer is read to its end and is JSON
         return response.status
     finally:
         connection.close()
@@ -111,6 +116,7 @@ def _how(what: str) -> str:
 
 
 def _median(port: int, form: bytes) -> float:
+    # The first requests load the network and its kernels.
     for _ in range(WARM):
         _ask(port, form)
     return 1000 * statistics.median(timed(lambda: _ask(port, form)) for _ in range(TIMED))
@@ -120,7 +126,7 @@ def _at_once(port: int, form: bytes) -> list[Figure]:
     with ThreadPoolExecutor(AT_ONCE) as many:
         statuses: list[int] = []
         seconds = timed(lambda: statuses.extend(many.map(lambda _: _ask(port, form), range(AT_ONCE))))
-    failed = sum(status != 200 for status in statuses)
+    failed = sum(status != 200 for status in statuses)  # refused ones are counted, not raised
     how = f"{failed} of {AT_ONCE} uploads at the same time failed"
     return [
         Figure(f"{AT_ONCE} uploads at once", seconds, "s", how),
@@ -145,4 +151,5 @@ def _resident(process: int) -> float | None:
     file = Path(f"/proc/{process}/statm")
     if not file.is_file():
         return None
+    # the second field of statm is resident pages
     return int(file.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6

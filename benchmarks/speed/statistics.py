@@ -32,6 +32,7 @@ def bootstrap(photos: str | None) -> list[Figure]:
         figures.append(Figure(f"bootstrap of AUC, {name}", seconds, "s", f"{RESAMPLES:,} resamples of {ROWS:,} scores"))
 
     def loop() -> None:
+        # A loop of all resamples would take minutes: a few are timed and multiplied.
         for _ in range(LOOPED):
             drawn = rng.integers(ROWS, size=ROWS)
             roc_auc_score(label[drawn], score[drawn])
@@ -63,7 +64,8 @@ def tables(photos: str | None) -> list[Figure]:
 def score_rows(detectors: list[str], trained: list[str], tested: list[str], images: int) -> pd.DataFrame:
     """Random score rows: `images` a test set, half of them real."""
     rng, half = np.random.default_rng(0), images // 2
-    sets = ["", *tested]
+    sets = ["", *tested]  # "" is the set of real images
+    # Every fit is tested on every set, in one block of rows that is repeated.
     pairs = list(itertools.product(detectors, trained))
     rows = len(sets) * half
     block = {
@@ -80,6 +82,6 @@ def score_rows(detectors: list[str], trained: list[str], tested: list[str], imag
     whole = pd.concat([scores] * len(pairs), ignore_index=True)
     whole.insert(0, "detector", np.repeat([detector for detector, _ in pairs], rows))
     whole.insert(1, "trained_on", np.repeat([name for _, name in pairs], rows))
-    whole["score"] = rng.normal(size=len(whole)) + whole["label"]
-    whole["probability"] = 1 / (1 + np.exp(-whole["score"]))
+    whole["score"] = rng.normal(size=len(whole)) + whole["label"]  # one standard deviation apart: AUC about 0.76
+    whole["probability"] = 1 / (1 + np.exp(-whole["score"]))  # as calibrated scores would have it
     return whole.astype({"seed": "int64", "label": "int8"})

@@ -63,7 +63,7 @@ def stylegan_step(settings: StyleGANSettings, images: Tensor, penalty_every: int
     resolution, device = images.shape[2], images.device
     generator = _Generator(settings, resolution).to(device)
     discriminator = Discriminator(settings, resolution, ())
-    for block in discriminator.blocks:
+    for block in discriminator.blocks:  # resampling by filters, as the paper's code without its kernels
         block.down = _FilterThenSkip()
     discriminator.to(device)
     moves = [
@@ -77,10 +77,11 @@ def stylegan_step(settings: StyleGANSettings, images: Tensor, penalty_every: int
 
     def step() -> None:
         discriminator.zero_grad()
-        with torch.no_grad():
+        with torch.no_grad():  # no graph for D's step
             forged = forge()
         backward(softplus(-discriminator(images)).mean() + softplus(discriminator(forged)).mean())
         moves[1].step()
+        # R1 of the paper, lazily: every `penalty_every` steps, times that number.
         if done[0] % penalty_every == 0:
             discriminator.zero_grad()
             backward(zero_centred_penalty(discriminator, images) * penalty_every)
@@ -95,11 +96,13 @@ def stylegan_step(settings: StyleGANSettings, images: Tensor, penalty_every: int
 
 @cache
 def _filter(gain: float, device: torch.device) -> Tensor:
+    # The binomial filter [1, 3, 3, 1], outer product of sum 64.
     line = torch.tensor([1.0, 3.0, 3.0, 1.0], device=device)
     return torch.outer(line, line) / 64 * gain
 
 
 def _filtered(images: Tensor, before: int, after: int, gain: float = 1.0) -> Tensor:
+    # One filter per channel: images [N, C, H, W].
     channels = images.shape[1]
     padded = functional.pad(images, (before, after, before, after))
     return functional.conv2d(padded, _filter(gain, images.device).expand(channels, 1, 4, 4), groups=channels)
@@ -107,7 +110,9 @@ def _filtered(images: Tensor, before: int, after: int, gain: float = 1.0) -> Ten
 
 def _zero_insertion(images: Tensor) -> Tensor:
     count, channels, height, width = images.shape
+    # a zero after each row and column
     spread = functional.pad(images.reshape(count, channels, height, 1, width, 1), (0, 1, 0, 0, 0, 1))
+    # gain 4: three of four pixels are zero
     return _filtered(spread.reshape(count, channels, 2 * height, 2 * width), 2, 1, 4.0)
 
 
@@ -132,23 +137,29 @@ class _GroupedConv(nn.Module):
         last: bool = False,
     ) -> None:
         super().__init__()
+        # [1, outputs, inputs, k, k]: the first axis becomes the image's
         self.weight = nn.Parameter(torch.randn(1, outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(1, outputs, 1, 1))
         self.style = nn.Linear(settings.style, inputs)
         self.strength = nn.Parameter(torch.zeros(()))
+        # equalised learning rate: scaled at run time
         self.scale, self.up, self.last = 1 / math.sqrt(inputs * kernel**2), up, last
         self.noise = settings.noise
 
     def forward(self, images: Tensor, w: Tensor) -> Tensor:
         count, inputs, height, width = images.shape
         _, outputs, _, kernel, _ = self.weight.shape
+        # modulated: [N, outputs, inputs, k, k]
         weight = self.scale * self.weight * self.style(w)[:, None, :, None, None]
         if not self.last:
+            # demodulated over inputs and kernel
             weight = weight * torch.rsqrt(weight.square().sum((2, 3, 4), keepdim=True) + 1e-8)
-        grouped = images.reshape(1, count * inputs, height, width)
+        grouped = images.reshape(1, count * inputs, height, width)  # all images as groups of one convolution
         if self.up:
+            # transposed convolution wants inputs first
             turned = weight.transpose(1, 2).reshape(count * inputs, outputs, kernel, kernel)
             features = functional.conv_transpose2d(grouped, turned, stride=2, groups=count)
+            # without padding a transposed 3 x 3 convolution of stride 2 gives 2 h + 1 rows
             features = _filtered(features.reshape(count, outputs, 2 * height + 1, 2 * width + 1), 1, 1, 4.0)
         else:
             flat = weight.reshape(count * outputs, inputs, kernel, kernel)
@@ -158,7 +169,7 @@ class _GroupedConv(nn.Module):
             return features + self.bias
         if self.noise:
             features = features + self.strength * torch.randn(count, 1, *features.shape[2:], device=features.device)
-        return leaky_relu(features + self.bias, 0.2) * math.sqrt(2)
+        return leaky_relu(features + self.bias, 0.2) * math.sqrt(2)  # sqrt(2) keeps the variance behind the leaky ReLU
 
 
 class _Generator(nn.Module):
@@ -178,7 +189,7 @@ class _Generator(nn.Module):
                     _GroupedConv(table[size], 3, settings, 1, last=True),
                 ]
             )
-            for before, size in itertools.pairwise(sizes)
+            for before, size in itertools.pairwise(sizes)  # each block doubles the size of the one before
         )
 
     def forward(self, latents: Tensor) -> Tensor:
@@ -188,5 +199,6 @@ class _Generator(nn.Module):
         for block in self.blocks:
             grow, refine, colour = cast(nn.ModuleList, block)
             features = refine(grow(features, w), w)
+            # the picture of the smaller size is enlarged and added
             picture = colour(features, w) + _zero_insertion(picture)
         return cast(Tensor, picture)

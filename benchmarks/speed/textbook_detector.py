@@ -35,7 +35,7 @@ class PngFiles(Dataset[tuple[Tensor, float]]):
     def __init__(self, files: Sequence[Path], labels: Sequence[float], *, flip: bool = False) -> None:
         self.files, self.labels = files, labels
         mirrored = [transforms.RandomHorizontalFlip()] if flip else []
-        normalised = transforms.Normalize([0.5] * 3, [0.5] * 3)
+        normalised = transforms.Normalize([0.5] * 3, [0.5] * 3)  # mean and standard deviation .5: 0..1 becomes -1..1
         self.transform = transforms.Compose([*mirrored, transforms.ToTensor(), normalised])
 
     def __len__(self) -> int:
@@ -43,7 +43,7 @@ class PngFiles(Dataset[tuple[Tensor, float]]):
 
     def __getitem__(self, number: int) -> tuple[Tensor, float]:
         """Return the image float32 [3, H, W] in -1..1, and its label."""
-        image = Image.open(self.files[number]).convert("RGB")
+        image = Image.open(self.files[number]).convert("RGB")  # decoded at each access, as public code does
         return self.transform(image), self.labels[number]
 
 
@@ -62,7 +62,7 @@ def score(network: nn.Module, files: Sequence[Path], *, batch: int = 64) -> NDAr
     network.eval()
     logits = []
     with torch.no_grad():
-        for inputs, _ in loader:
+        for inputs, _ in loader:  # labels are not needed
             logits.append(network(inputs).flatten().numpy())
     return np.concatenate(logits)
 
@@ -72,6 +72,7 @@ def train(
 ) -> float:
     """Run the plain training loop, one pass over all files; return the last batch's loss."""
     data = PngFiles([*real, *forged], [0.0] * len(real) + [1.0] * len(forged), flip=True)
+    # drop_last: a smaller batch at the end would be another shape
     loader = DataLoader(data, batch_size=batch, shuffle=True, num_workers=WORKERS, drop_last=True)
     optimizer = torch.optim.Adam(network.parameters(), learning_rate)
     network.train()
@@ -81,7 +82,7 @@ def train(
         loss = binary_cross_entropy_with_logits(network(inputs).flatten(), labels.float())
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        last = loss.item()
+        last = loss.item()  # `item` waits for the device at each step, as public loops do
     return last
 
 

@@ -41,6 +41,7 @@ from benchmarks.workflow.stages.blend import Blend
 from benchmarks.workflow.stages.explain import Explain
 from benchmarks.workflow.stages.external import External, count_groups
 from benchmarks.workflow.stages.fit import Adopt, Fit
+from benchmarks.workflow.stages.forger import Forger, Trained
 from benchmarks.workflow.stages.quality import Quality
 from benchmarks.workflow.stages.report_parts import ReportParts
 from benchmarks.workflow.stages.synthesize import Synthesize
@@ -73,14 +74,16 @@ def write(report: ReportParts, job: Job, sections: Sequence[str] = ()) -> None:
     collected = _Collected(report, job)
     results = collected.results()
     scores = read_scores(job.path(report.evaluation) / "scores.parquet")
+    # `ranked` and the page use the same cells, computed from the same score rows that are published beside them: what
+    # `bench reproduce` computes again from those rows is identical.
     cells = cells_of(scores, Protocol(results.protocol_version, results.families))
     board = with_thresholds(ranked(cells), {"": results.cells}) if cells else None
     inputs = ReportInputs(
         results.model_copy(update={"means": means_of(board) if board else []}),
         scores,
         collected.pictures(),
-        board=board if results.suite else None,
-        expected=expected_of(results, cells, board),
+        board=board if results.suite else None,  # means are in results.json of every run; only suites show ranks
+        expected=expected_of(results, cells, board),  # what `bench reproduce` compares with
         sections=[*loadable(report.sections), *sections],
     )
     write_report(job.out / "report", inputs)
@@ -116,13 +119,14 @@ class _Collected:
         return self.report.show_real or name in SHOWN_SOURCES
 
     @cached_property
-    def first(self) -> dict[str, Synthesize | Blend]:
+    def first(self) -> dict[str, Forger]:
         """Generator -> its forgeries of the first seed, whose pictures are shown."""
         return {stage.forger: stage for stage in self.report.forged if stage.seed == self.report.seed}
 
     @cached_property
     def free(self) -> dict[str, FaceSet]:
-        """Generator -> forgeries that may be shown: what is blended from photos shows the photos' faces."""
+        """Generator -> forgeries that may be shown: what is made from photos shows the photos' faces."""
+        # a face from a latent is no photo of a person
         shown = {name: stage for name, stage in self.first.items() if self.shown or isinstance(stage, Synthesize)}
         return {name: self.job.faces(stage) for name, stage in shown.items()}
 
@@ -131,7 +135,7 @@ class _Collected:
         report, card = self.report, self.faces.card
         evaluation = read_json(self.job.path(report.evaluation) / "evaluation.json")
         audited = read_json(self.job.path(report.audit) / "findings.json") if report.audit else []
-        quality = {stage.forged.key: stage for stage in report.quality}
+        quality = {stage.forged.key: stage for stage in report.quality}  # forged set -> the stage that measured it
         return Results(
             name=report.run_name,
             preset=report.preset,
@@ -140,6 +144,8 @@ class _Collected:
             request=report.request,
             command=report.command,
             missing=report.missing,
+            # The version that was evaluated: a page written again from a store may be of an earlier one than this
+            # program's.
             protocol_version=report.evaluation.protocol,
             families=report.evaluation.families,
             data=DataFacts(
@@ -153,6 +159,7 @@ class _Collected:
                 provenance=card.provenance,
                 shown=self.shown,
             ),
+            # by seed too: every repetition has generators of its own
             generators=[self._generator(stage, quality[stage.key]) for stage in report.forged],
             external=[self._external(stage) for stage in report.external],
             perturbations=self._perturbations(),
@@ -170,6 +177,7 @@ class _Collected:
 
     def _perturbations(self) -> dict[str, str]:
         """Name each perturbation of test images for pages, which are rendered without the code of plug-ins."""
+        # A part from a file carries its reference, which is what can be loaded; tables and pages know its id.
         parts = {part.perturbation: part for score in self.report.scores for part in score.parts}
         return {
             name: perturbation(part.reference or name).display_name for name, part in parts.items() if name != CLEAN
@@ -177,19 +185,23 @@ class _Collected:
 
     def pictures(self) -> Pictures:
         """Return what may be shown of the first seed."""
-        trained = {name: stage for name, stage in self.first.items() if isinstance(stage, Synthesize)}
+        # the grids of a translator's training are translated photos; it has no latents to walk between
+        trained = {
+            name: stage for name, stage in self.first.items() if name in self.free and isinstance(stage, Trained)
+        }
+        latent = {name: stage for name, stage in trained.items() if isinstance(stage, Synthesize)}
         return Pictures(
             # the first test images: their latents are random and nobody chose among them
             forged={name: faces.view("test").head(SAMPLES).read() for name, faces in self.free.items()},
             filmstrip={name: self._filmstrip(stage) for name, stage in trained.items()},
-            interpolations={name: self._interpolations(stage) for name, stage in trained.items()},
+            interpolations={name: self._interpolations(stage) for name, stage in latent.items()},
             by_id=_finder([*self.free.values(), *([self.faces] if self.shown else [])]),
             evidence=self._evidence(),
         )
 
     def _stage(self, stage: Stage) -> StageFacts:
         """Describe a stage by the name it has here: another run may have computed it."""
-        manifest = self.manifests[stage.key]
+        manifest = self.manifests[stage.key]  # of whichever run computed it
         return StageFacts(
             name=stage.name,
             action=stage.action,
@@ -197,11 +209,12 @@ class _Collected:
             seed=stage.seed,
             about=stage.about,
             key=stage.key,
-            seconds=manifest.seconds,
+            seconds=manifest.seconds,  # of the call that finished it, on the machine that did
             peak_memory_mb=manifest.peak_memory_mb,
         )
 
-    def _generator(self, stage: Synthesize | Blend, quality: Quality) -> GeneratorFacts:
+    def _generator(self, stage: Forger, quality: Quality) -> GeneratorFacts:
+        # A blend learns nothing: the fields of a training are empty, its seconds are those of making the images.
         if isinstance(stage, Blend):
             return GeneratorFacts(
                 name=stage.forger,
@@ -216,16 +229,19 @@ class _Collected:
                 **self._quality(quality),
             )
         folder = self.job.path(stage.generator)
+        # of the snapshot that the forgeries were drawn from
         card = read_json(generator_folder(folder, stage.snapshot) / "generator.json")
         lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
         ticks = [parse_json(line, folder / "log.jsonl") for line in lines]
+        # Forgeries of an early snapshot stand beside the log up to it: what the training did later is not theirs.
         log = [tick for tick in ticks if tick["kimg"] <= card["kimg"]]
         return GeneratorFacts(
             name=stage.forger,
             seed=stage.seed,
-            kimg=card["kimg"],
+            kimg=card["kimg"],  # thousands of training images shown so far
             parameters=card["parameters"],
             precision=card["precision"],
+            # the log adds up the calls of a resumed training; a manifest has the last call alone
             seconds=log[-1]["seconds"] if log else self.manifests[stage.generator.key].seconds,
             log=log,
             health=_kept([tick for tick in read_json(folder / "health.json") if tick["kimg"] <= card["kimg"]]),
@@ -234,7 +250,7 @@ class _Collected:
             weights_sha256=card["weights_sha256"],
         )
 
-    def _snapshot(self, stage: Synthesize, quality: Quality) -> SnapshotFacts:
+    def _snapshot(self, stage: Trained, quality: Quality) -> SnapshotFacts:
         assert stage.snapshot is not None
         return SnapshotFacts(
             name=stage.forger,
@@ -259,7 +275,7 @@ class _Collected:
     def _quality(self, stage: Quality) -> dict[str, Any]:
         """Return the quality of a generator's forgeries as fields of its facts."""
         stored = read_json(self.job.path(stage) / "quality.json")
-        if "missing" in stored:
+        if "missing" in stored:  # sets too small to measure are no error, see stages/quality.py
             return {"quality_missing": stored["missing"]}
         measured = MeasuredQuality.model_validate(stored["forged"])
         extractor = measured.space.extractor
@@ -272,7 +288,9 @@ class _Collected:
 
     def _detector(self, stage: Fit | Adopt) -> DetectorFacts:
         card = read_json(self.job.path(stage) / "detector" / "detector.json")
+        # One fit is scored on many sets, each timed alone: the median keeps one slow start out.
         scored = [self.manifests[score.key] for score in self.report.scores if score.detector.key == stage.key]
+        # None: nothing but perturbed images, which are not timed
         speeds = [speed for each in scored if (speed := each.facts["images_per_second"]) is not None]
         peaks = [each.peak_memory_mb for each in scored if each.peak_memory_mb is not None]
         return DetectorFacts(
@@ -293,6 +311,7 @@ class _Collected:
 
     def _evidence(self) -> Evidence:
         """Return where the detectors of the first seed look, and the spectra of forged and real test faces."""
+        # of one seed, whose pictures are shown
         explained = [stage for stage in self.report.explanations if stage.detector.seed == self.report.seed]
         real = self.faces.view("test")
         return Evidence(
@@ -313,14 +332,16 @@ class _Collected:
             weights=weights,
         )
 
-    def _filmstrip(self, stage: Synthesize) -> list[tuple[float, Images]]:
+    def _filmstrip(self, stage: Trained) -> list[tuple[float, Images]]:
         """Return the first eight fixed latents at up to eight snapshots of the training, none after the forgeries."""
         folder = self.job.path(stage.generator)
         kimg = read_json(generator_folder(folder, stage.snapshot) / "generator.json")["kimg"]
         grids = sorted(file for file in (folder / "samples").glob("*k.png") if _kimg_of(file) <= kimg)
         if not grids:
             return []
+        # Evenly spaced, the first and the last included; fewer grids than places give each once.
         chosen = sorted(set(np.linspace(0, len(grids) - 1, _FILMED).round().astype(int)))
+        # [H, W, 3] grid -> faces [n, h, w, 3], of which the first eight fixed latents
         return [(_kimg_of(grids[i]), cut_grid(Image.open(grids[i]))[:_FILMED]) for i in chosen]
 
     def _interpolations(self, stage: Synthesize) -> Images:
@@ -336,12 +357,14 @@ def _kimg_of(file: Path) -> float:
 
 def _kept(ticks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the ticks that were not rolled back."""
+    # A rolled-back training goes on from an earlier count: ticks that a later one does not exceed were undone.
     return [dict(tick) for i, tick in enumerate(ticks) if all(later["kimg"] > tick["kimg"] for later in ticks[i + 1 :])]
 
 
 def _finder(sets: Sequence[FaceSet]) -> Callable[[str, str], Images | None]:
     """Return a function (set, id) -> image, or None where it may not be shown."""
     by_name = {faces.card.name: faces for faces in sets}
+    # once per set: pages ask for some tens of images among thousands of ids
     positions = {name: {key: i for i, key in enumerate(faces.table["id"])} for name, faces in by_name.items()}
 
     def find(source: str, sample_id: str) -> Images | None:

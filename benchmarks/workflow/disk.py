@@ -24,6 +24,7 @@ def check_places(**folders: Path) -> None:
         there = _nearest(folder)
         if not there.is_dir():
             raise InputError(f"--{flag} {folder} is not a folder; choose another place")
+        # a folder takes new entries only where it can both be written to and entered
         if not os.access(there, os.W_OK | os.X_OK):
             raise InputError(f"--{flag} {folder} cannot be written to; choose another place")
 
@@ -34,6 +35,7 @@ def check_room(runs: Iterable[RunSettings], store: Path) -> None:
     Raises:
         InputError: names what is needed and what is there.
     """
+    # A lower bound: checkpoints, photos and scores come on top.
     needed = sum(_bytes_of(settings) for settings in runs)
     free = shutil.disk_usage(_nearest(store)).free
     if needed > free:
@@ -47,9 +49,11 @@ def _bytes_of(settings: RunSettings) -> int:
     """Bytes of the pixels of all forged sets of a run."""
     images = sum(settings.images.model_dump().values())
     runs = max(1, len(settings.seeds))
+    # one byte per channel; FaceSets store pixels without compression
     return int(images * settings.data.resolution**2 * 3 * len(settings.generators) * runs)
 
 
 def _nearest(folder: Path) -> Path:
     """The folder itself, or the nearest one above it that exists."""
+    # a relative folder has only "." above it, hence absolute
     return next(folder for folder in (folder, *folder.absolute().parents) if folder.exists())

@@ -26,9 +26,10 @@ def describe_environment(compute: Compute) -> dict[str, str]:
 
 def versions() -> dict[str, str]:
     """Return the versions of installed packages, without looking for a device."""
+    # Recorded, not part of any key: the same stage of another machine counts as the same result.
     installed = {"python": platform.python_version(), "bench": _version("deepfake-bench")}
     installed |= {name: _version(name) for name in PACKAGES} | {"system": platform.system()}
-    if _commit():
+    if _commit():  # no commit at all in an installed wheel
         installed["commit"] = _commit()
     return installed
 
@@ -44,10 +45,12 @@ def _version(package: str) -> str:
 def _commit() -> str:
     """The commit of this checkout, with a `+` where it has changes; empty outside of one."""
     root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
+    if not (root / ".git").exists():  # in a worktree `.git` is a file
         return ""
+    # A checkout without git, or one of another owner, costs the entry and no error.
     with suppress(OSError, subprocess.SubprocessError):
         run = ["git", "-C", str(root)]
+        # bounded: no run waits for a slow file system
         head = subprocess.run([*run, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
         dirty = subprocess.run([*run, "status", "--porcelain"], capture_output=True, text=True, timeout=5, check=True)
         return head.stdout.strip()[:12] + ("+" if dirty.stdout.strip() else "")
@@ -57,7 +60,7 @@ def _commit() -> str:
 def reset_peak_memory() -> None:
     """Start counting the highest resident memory anew (Linux; elsewhere the count is since the process began)."""
     with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # proc(5): 5 resets VmHWM to the current size
 
 
 def peak_memory_mb() -> float | None:
@@ -65,5 +68,5 @@ def peak_memory_mb() -> float | None:
     with suppress(OSError, ValueError, IndexError):
         for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
             if line.startswith("VmHWM"):
-                return round(int(line.split()[1]) / 1024, 1)
+                return round(int(line.split()[1]) / 1024, 1)  # the kernel gives kB
     return None

@@ -49,17 +49,20 @@ def forecast(stages: Iterable[Stage], store: Store, reports: Path) -> Forecast:
     here, elsewhere = _of_store(store), _of_reports(reports)
     total, timed, untimed = 0.0, 0, []
     for stage in stages:
+        # All of this machine's times first, the closest similarity first: a less similar stage here says more than the
+        # same stage on another machine.
         similarities = _similarities(stage.action, stage.about, stage.settings)
         rates = next((times[key] for times in (here, elsewhere) for key in similarities if key in times), None)
         if rates is None:
             untimed.append(f"{stage.action} {stage.about}".strip())
         else:
-            total, timed = total + median(rates) * stage.work_units, timed + 1
+            total, timed = total + median(rates) * stage.work_units, timed + 1  # rates are seconds per unit of work
     return Forecast(total, timed, list(dict.fromkeys(untimed)))
 
 
 def _of_store(store: Store) -> dict[Similarity, list[float]]:
     """Return seconds per unit of work, by similarity; manifests of an earlier version do not hold what is needed."""
+    # A stage is filed under each of its similarities, so that a look-up finds the closest one that has any time.
     rates: dict[Similarity, list[float]] = {}
     for _, manifest in store.manifests():
         if manifest.fields:
@@ -77,6 +80,8 @@ def _of_reports(reports: Path) -> dict[Similarity, list[float]]:
         except (BenchError, KeyError, TypeError, ValidationError):  # of another program, or damaged
             continue
         for stage in stages:
+            # Manifests divide by images; a report does not hold how many a score stage had. All other stages have one
+            # unit.
             for key in ((stage.action, stage.about), (stage.action,)) if stage.action != "score" else ():
                 rates.setdefault(key, []).append(stage.seconds)
     return rates
@@ -86,5 +91,6 @@ def _similarities(action: str, about: str, settings: Mapping[str, Any]) -> Seque
     """Return similarities, from the same work by name and settings to the same action."""
     sized = {name: value for name, value in settings.items() if name in _SIZED}
     if action in _OF_NETWORKS:
+        # No fall-back to the action alone, for the reason that `_OF_NETWORKS` gives.
         return ((action, about, digest_json(sized)), (action, about))
     return ((action, about), (action,))

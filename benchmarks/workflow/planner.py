@@ -17,6 +17,8 @@ from benchmarks.workflow.stages.evaluate import Evaluate
 from benchmarks.workflow.stages.explain import Explain
 from benchmarks.workflow.stages.external import External
 from benchmarks.workflow.stages.fit import Adopt, Fit
+from benchmarks.workflow.stages.forger import Forger, Trained
+from benchmarks.workflow.stages.halve import Halve, Reals
 from benchmarks.workflow.stages.perturb import Perturb
 from benchmarks.workflow.stages.prepare import Prepare
 from benchmarks.workflow.stages.quality import Quality, Reference
@@ -24,12 +26,12 @@ from benchmarks.workflow.stages.report import Report, report_program
 from benchmarks.workflow.stages.score import Part, Score
 from benchmarks.workflow.stages.synthesize import Synthesize
 from benchmarks.workflow.stages.train import Train
+from benchmarks.workflow.stages.translate import Translate
 from forge.core.compute import Compute
 from forge.core.execution import execution_of
 
 _S = TypeVar("_S", bound=Stage)
 
-Forger = Synthesize | Blend
 FEWEST_IMAGES = 20  # images of a FaceSet, at least
 
 
@@ -52,13 +54,19 @@ def plan(
         The stages; the last one is the report.
     """
     data = settings.data
+    # Real faces have a seed of their own, so that repetitions with other seeds share them.
     prepare = Prepare(seed=data.seed, data=data, fingerprint=source_fingerprint)
+    # forgeries from real faces: their sources must not stand in the real class
+    sourced = any(generator.takes_faces for generator in settings.generators.values())
+    real: Reals = Halve(data=prepare) if sourced else prepare
     shared = _Shared(
         prepare=prepare,
-        reference=Reference(measured_by=_quality(settings), data=prepare),
+        real=real,
+        reference=Reference(measured_by=_quality(settings), data=real),
         external=_external(settings, external_fingerprints or {}),
         compute=compute or Compute(),
     )
+    # `seeds` empty: one run with `seed`, whose stage names carry no number.
     repetitions = [
         _Repetition.of(settings.model_copy(update={"seed": seed}), shared)
         for seed in settings.seeds or (settings.seed,)
@@ -66,11 +74,13 @@ def plan(
     sides = tuple(side for pair in shared.external.values() for side in pair)
     forged = tuple(stage for each in repetitions for stage in each.forged.values())
     snapshots = tuple(stage for each in repetitions for stage in each.snapshots.values())
-    trained = _unique(stage.generator for stage in forged if isinstance(stage, Synthesize))
+    # the generator and its snapshots share one training
+    trained = _unique(stage.generator for stage in forged if isinstance(stage, Trained))
     quality = tuple(stage for each in repetitions for stage in each.quality)
     detectors = [stage for each in repetitions for stage in each.detectors]
-    audit = Audit(data=prepare, forged=forged, external=sides)
+    audit = Audit(data=real, forged=forged, external=sides)
     scores = _unique(stage for stage in detectors if isinstance(stage, Score))
+    # One evaluation over all repetitions: the variance between seeds needs them together.
     evaluate = Evaluate(
         seed=settings.seed,
         protocol=PROTOCOL_VERSION,
@@ -90,8 +100,9 @@ def plan(
         sections=settings.sections,
         section_files=settings.section_files,
         missing={},
+        # part of the key: a page of an earlier version of the templates is never served from the store
         program=report_program(),
-        data=prepare,
+        data=real,
         evaluation=evaluate,
         reference=shared.reference,
         audit=audit,
@@ -106,7 +117,9 @@ def plan(
     )
     # all generators first: what they learned can be looked at while detectors are fitted
     makers = [stage for each in repetitions for stage in each.makers()]
-    return _unique([prepare, *sides, *makers, shared.reference, *_by_repetition(repetitions), audit, evaluate, report])
+    return _unique(
+        [prepare, real, *sides, *makers, shared.reference, *_by_repetition(repetitions), audit, evaluate, report]
+    )
 
 
 def _by_repetition(repetitions: list[_Repetition]) -> Iterator[Stage]:
@@ -117,6 +130,7 @@ def _by_repetition(repetitions: list[_Repetition]) -> Iterator[Stage]:
 
 def _unique(stages: Iterable[_S]) -> list[_S]:
     """Return the stages, each key once."""
+    # the first position and the last value; stages of one key are equal
     return list({stage.key: stage for stage in stages}.values())
 
 
@@ -131,7 +145,7 @@ def _external(
             side=name,
             resolution=settings.data.resolution,
             crop=settings.data.crop,
-            count=max(settings.images.test, FEWEST_IMAGES),
+            count=max(settings.images.test, FEWEST_IMAGES),  # fewer cannot be a FaceSet, whatever the preset asks for
             fingerprint=fingerprint,
         )
 
@@ -144,7 +158,10 @@ def _external(
 def _quality(settings: RunSettings) -> dict[str, Any]:
     """Return the settings of the quality metrics; n is at most the number of forged images."""
     images = sum(settings.images.model_dump().values())
+    # Defaults are left out unless metrics were added, so that a new field of these settings leaves older keys as they
+    # are.
     quality = settings.quality.model_dump(mode="json", exclude_defaults=not settings.quality.metrics)
+    # "n" last: a preset may ask for more images than the run forges
     return {"n": 0, "face_n": settings.quality.face_n} | quality | {"n": min(settings.quality.n, images)}
 
 
@@ -153,13 +170,15 @@ class _Shared:
     """Stages and settings that the repetitions of a run share.
 
     Attributes:
-        prepare: real faces.
+        prepare: real faces, as generators learn from them.
+        real: the same for all else: halved where forgeries are made from real faces.
         reference: quality of held-out real faces.
         external: name of an external pair in cells -> its real and its forged side.
         compute: precision and threads.
     """
 
     prepare: Prepare
+    real: Reals
     reference: Reference
     external: Mapping[str, tuple[External, External]]
     compute: Compute
@@ -177,7 +196,7 @@ class _Repetition:
     """
 
     forged: dict[str, Forger]
-    snapshots: dict[str, Synthesize]
+    snapshots: dict[str, Trained]
     quality: list[Quality]
     detectors: list[Stage]
 
@@ -192,7 +211,7 @@ class _Repetition:
         forged = {name: _forger(settings, name, each, shared) for name, each in settings.generators.items()}
         snapshots = _snapshots(settings, forged)
         quality = [
-            Quality(measured_by=_quality(settings), data=shared.prepare, forged=stage, reference=shared.reference)
+            Quality(measured_by=_quality(settings), data=shared.real, forged=stage, reference=shared.reference)
             for stage in (*forged.values(), *snapshots.values())
         ]
         detectors = _Detectors(settings, shared, forged, snapshots).stages()
@@ -200,8 +219,9 @@ class _Repetition:
 
     def makers(self) -> Iterator[Stage]:
         """Yield trainings and forgeries."""
+        # A snapshot's Synthesize names the same Train as its generator; `_unique` drops the second one.
         for stage in (*self.forged.values(), *self.snapshots.values()):
-            if isinstance(stage, Synthesize):
+            if isinstance(stage, Trained):
                 yield stage.generator
             yield stage
 
@@ -209,6 +229,7 @@ class _Repetition:
 def _forger(settings: RunSettings, name: str, generator: GeneratorSettings, shared: _Shared) -> Forger:
     """Return the stage that makes a generator's forgeries."""
     counts = settings.images.model_dump(mode="json")
+    # "repeated" is for names alone and in no key
     common: dict[str, Any] = {"seed": settings.seed, "repeated": len(settings.seeds) > 1}
     values = generator.model_dump(mode="json")
     if generator.blends:
@@ -218,7 +239,7 @@ def _forger(settings: RunSettings, name: str, generator: GeneratorSettings, shar
             generator=generator.architecture,
             blending=values["network"],
             counts=counts,
-            data=shared.prepare,
+            data=shared.real,
         )
     train = Train(
         **common,
@@ -228,23 +249,29 @@ def _forger(settings: RunSettings, name: str, generator: GeneratorSettings, shar
         training=values["training"],
         condition=generator.condition,
         files=generator.files,
+        # a training's result depends on precision and threads, hence they are in its key
         numerics=shared.compute.numerics(execution_of("generators", generator.architecture)),
         data=shared.prepare,
     )
+    if generator.translates:
+        made = {key: values[key] for key in ("weights", "snapshot")}
+        return Translate(**common, forger=name, generator=train, counts=counts, data=shared.real, **made)
     # how forgeries are drawn is no reason to train again
     drawn = {key: values[key] for key in ("mix", "truncation", "weights", "snapshot")}
     return Synthesize(**common, forger=name, generator=train, counts=counts, **drawn)
 
 
-def _snapshots(settings: RunSettings, forged: Mapping[str, Forger]) -> dict[str, Synthesize]:
+def _snapshots(settings: RunSettings, forged: Mapping[str, Forger]) -> dict[str, Trained]:
     """Return the stages that make the test forgeries of snapshots, of the same latents as those of the end."""
     count = max(settings.images.test, settings.quality.n)  # as many as their quality is measured on
-    stages = {}
+    stages: dict[str, Trained] = {}
     for name in settings.conditions.snapshots:
         last = forged[name]
-        assert isinstance(last, Synthesize)  # `validate` refuses snapshots of what is not trained
+        assert isinstance(last, Trained)  # `validate` refuses snapshots of what is not trained
         for label in snapshots_of(settings, name):
             kimg = GeneratorId.parse(label).kimg
+            # The same seed: the latents of a snapshot's forgeries are those of the end, so that both show the same
+            # draws.
             stages[label] = replace(last, forger=label, counts={"test": count}, snapshot=kimg)
     return stages
 
@@ -263,10 +290,11 @@ class _Detectors:
     settings: RunSettings
     shared: _Shared
     forged: Mapping[str, Forger]
-    snapshots: Mapping[str, Synthesize]
+    snapshots: Mapping[str, Trained]
 
     def stages(self) -> list[Stage]:
         """Return the stages, each after what it needs."""
+        # Filled in the order of the run's detectors, in which `resolve` puts members before their fusion.
         fits: dict[tuple[str, TrainSet], Fit | Adopt] = {}
         stages: list[Stage] = []
         explained = self.settings.seed == (self.settings.seeds or (self.settings.seed,))[0]  # one seed's are shown
@@ -276,9 +304,10 @@ class _Detectors:
                 if fit is None:
                     continue
                 fits[detector, planned.train_set] = fit
+                # trained on changed images: the changed sets are stages of their own
                 stages += [stage for stage in fit.inputs.values() if isinstance(stage, Perturb)]
                 stages.append(fit)
-                if explained and not planned.train_set.variant:
+                if explained and not planned.train_set.variant:  # no saliency of shuffled, budget and equalised fits
                     forged = {name: self.forged[name] for name in planned.train_set.generators if name in self.forged}
                     stages.append(Explain(detector=fit, forged=forged))
                 stages += self._scores(planned, fit)
@@ -291,14 +320,17 @@ class _Detectors:
         settings, request = self.settings, self.settings.detectors[name]
         common: dict[str, Any] = {"seed": settings.seed, "repeated": len(settings.seeds) > 1}
         common |= {"detector": name, "training": training}
+        # A fixed scorer counts as trained elsewhere as well, but there is no folder that could be taken over.
         if request.trained_on and request.needs != "nothing":
             resolution = settings.data.resolution
             return Adopt(**common, folder=request.detector, files=request.files, resolution=resolution)
         learned = () if request.needs == "nothing" else training.generators
-        real: Prepare | Perturb = self.shared.prepare
+        # a fixed scorer has no forgeries as inputs: its key is the same whatever the run forges
+        real: Reals | Perturb = self.shared.real
         forged: dict[str, Forger | Perturb] = {generator: self.forged[generator] for generator in learned}
+        # Both classes go through the same change: else the change itself would tell them apart.
         if training.perturbation != CLEAN:
-            real = Perturb(faces=self.shared.prepare, perturbation=training.perturbation)
+            real = Perturb(faces=self.shared.real, perturbation=training.perturbation)
             forged = {
                 generator: Perturb(faces=self.forged[generator], perturbation=training.perturbation)
                 for generator in learned
@@ -307,6 +339,7 @@ class _Detectors:
             adversary = self._adversary(request.adversary or _last_trained(settings, training))
             if adversary is None:
                 return None
+            # an input by its key, and the snapshot beside it
             common |= {"adversary": adversary.generator, "snapshot": adversary.snapshot}
         members = request.detector.removeprefix("mean:").split("+") if request.needs == "members" else ()
         if any((member, training) not in fits for member in members):
@@ -328,13 +361,18 @@ class _Detectors:
     def _scores(self, planned: PlannedFit, fit: Fit | Adopt) -> Iterator[Score]:
         """Yield scores: of `val` of what it was trained on, for the threshold; of `test` of what it is tested on."""
         counts = self.settings.images
+        # Without forgeries of this run in its training, the threshold is fixed on `val` of all generators.
         elsewhere = not set(planned.train_set.generators) & set(self.forged)  # trained on nothing of this run
-        sets: dict[str, Prepare | Forger] = {"real": self.shared.prepare, **self.forged, **self.snapshots}
+        sets: dict[str, Reals | Forger] = {"real": self.shared.real, **self.forged, **self.snapshots}
         for name, faces in sets.items():
             parts: list[Part] = []
+            # `val` for the threshold: reals, and the forgeries it was trained on. Those of a left-out generator would
+            # leak.
             if name in ("real", *planned.train_set.generators) or (elsewhere and name not in self.snapshots):
+                # changed as in the training, so that the threshold fits what is tested
                 parts.append(Part("val", counts.val, planned.train_set.perturbation))
             if name in ("real", *planned.tests):
+                # snapshots and external pairs answer another question and stay as they are
                 changes = (CLEAN,) if name in self.snapshots else planned.perturbations
                 parts += [_changed_part(self.settings, change) for change in changes]
             if parts:
@@ -350,6 +388,7 @@ def _changed_part(settings: RunSettings, perturbation: str) -> Part:
     files = settings.conditions.perturbation_files.get(perturbation)
     if files is None:
         return Part("test", settings.images.test, perturbation)
+    # the id is the name in tables; the digests make a change of the code another key
     code = {name: digest for name, digest in files.items() if name != "id"}
     return Part("test", settings.images.test, files["id"], reference=perturbation, files=code)
 
@@ -357,7 +396,9 @@ def _changed_part(settings: RunSettings, perturbation: str) -> Part:
 def _last_trained(settings: RunSettings, training: TrainSet) -> str | None:
     """Return the generator of a training whose discriminator is used unless one is named: the last one of the run.
 
-    Blended forgeries have none. A left-out generator's discriminator would have seen what the test must not show.
+    Forgeries made from real faces have none that judges images alone. A left-out generator's discriminator would have
+    seen what the test must not show.
     """
-    trained = [name for name, each in settings.generators.items() if name in training.generators and not each.blends]
+    makers = settings.generators.items()
+    trained = [name for name, each in makers if name in training.generators and not each.takes_faces]
     return trained[-1] if trained else None

@@ -21,8 +21,10 @@ def program_digest(*folders: str) -> str:
         FileNotFoundError: there is no such folder, as after a move.
     """
     for folder in folders:
+        # rglob below a missing folder finds nothing: the digest would silently never change again
         if not (ROOT / folder).is_dir():
             raise FileNotFoundError(ROOT / folder)
     suffixes = {".py", ".j2", ".css", ".js"}
+    # Sorted, with forward slashes: directory order and path style differ between systems and must not change a key.
     files = sorted(file for folder in folders for file in (ROOT / folder).rglob("*") if file.suffix in suffixes)
     return digest_json([[file.relative_to(ROOT).as_posix(), digest_file(file)] for file in files])

@@ -56,7 +56,9 @@ def from_checkpoints(wanted: Sequence[Score], store: Store, context: Context, ou
             if stored is None:
                 raise InputError(f"{before.name} is not in {store.root}/; run the suite first, or use --from scratch")
             inputs[before.key] = stored
-        folders[stage.key] = out / stage.key[:16]
+        folders[stage.key] = out / stage.key[:16]  # the names that the store uses for keys
+        # A stage gets the folders of its inputs by hand, without the engine: nothing is claimed or published, so that
+        # the store stays as it is.
         folders[stage.key].mkdir()
         with tempfile.TemporaryDirectory() as work:
             stage.run(Job(inputs, folders[stage.key], Path(work), context))
@@ -66,6 +68,7 @@ def from_checkpoints(wanted: Sequence[Score], store: Store, context: Context, ou
 def rows(wanted: Collection[Score], folders: Mapping[str, Path]) -> pd.DataFrame:
     """Return the score rows of some stages."""
     tables = [read_scores(folders[stage.key] / "scores.parquet") for stage in wanted]
+    # as the evaluation stores them: unrounded scores would differ in the last digit
     return rounded(pd.concat(tables, ignore_index=True))
 
 
@@ -76,6 +79,7 @@ def check_checkpoints(results: Results, store: Store) -> None:
         InputError: no fitted detector of the run is in the store; says how to get them.
     """
     fits = [stage for stage in results.stages if stage.action in ("fit", "adopt")]
+    # by the folder alone: whether its files are whole is checked when they are read
     if fits and not any(store.folder(stage.action, stage.key).is_dir() for stage in fits):
         raise InputError(
             f"none of the {len(fits)} fitted detectors of {results.name} is in {store.root}/, and a report does not "

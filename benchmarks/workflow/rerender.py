@@ -57,12 +57,16 @@ def from_scores(report: RunReport, sections: Sequence[str] = ()) -> None:
         finding.model_dump(mode="json") for finding in results.audits if finding.audit not in known
     ]  # of images, not of scores
     evaluation["audits"] += of_images
+    # Evaluated values replace stored ones key by key; what is not computed from scores (facts of trainings,
+    # environment) stays. Validation refuses a mixture that this version could not read again.
     results = validated(
         Results, results.model_dump(mode="json") | evaluation | {"schema_version": SCHEMA_VERSION}, where=str(folder)
     )
+    # "" stands for the one suite where several may be ranked together
     ranked = with_thresholds(leaderboard(scores, protocol=protocol), {"": results.cells}) if results.cells else None
     results = results.model_copy(update={"means": means_of(ranked) if ranked else []})
     board = ranked if results.suite else None
+    # Written beside and exchanged at the end: an error in between leaves the old report whole.
     with tempfile.TemporaryDirectory() as temporary:
         fresh = Path(temporary) / "report"
         pictures = _beside(folder, results)
@@ -77,7 +81,7 @@ def _loadable(measured: Sequence[MetricFacts]) -> list[str]:
     """
     names = []
     for metric in measured:
-        if metric.id in METRICS.entries:
+        if metric.id in METRICS.entries:  # those of the protocol are always computed
             continue
         name = named_file(metric.name) if is_file_reference(metric.name) else metric.name
         if name is not None and (is_file_reference(name) or name in METRICS.names()):
@@ -98,6 +102,7 @@ def _with_kept(evaluation: dict[str, Any], results: Results) -> dict[str, Any]:
         warnings.warn(f"metric {metric.id} keeps its stored values; to compute them again {how}", BenchWarning, 3)
     columns = [name for metric in kept for name in (metric.id, f"{metric.id}_low", f"{metric.id}_high")]
     stored = {_key(cell): cell for cell in results.cells}
+    # Columns that no metric of this call wrote: the value and, where it has one, its interval.
     cells = []
     for cell in map(TestResult.model_validate, evaluation["cells"]):
         before = stored.get(_key(cell))
@@ -115,11 +120,14 @@ def _key(cell: TestResult) -> tuple[str, str, str, str, int]:
 
 def _beside(folder: Path, results: Results) -> Pictures:
     """Read the samples that lie beside a page."""
+    # Names are drawn in the order in which the writer drew them: two generators whose names differ in punctuation alone
+    # get the same number behind as then.
     names, forged = FileNames(), {}
     for name in dict.fromkeys(generator.name for generator in results.generators):
         file = folder / f"{names('samples', name)}.png"
         if file.is_file():
             forged[name] = np.asarray(cut_grid(Image.open(file)))
+    # without the store there is no pixel of any single face
     return Pictures(forged=forged, filmstrip={}, by_id=lambda source, sample: None)
 
 
@@ -135,6 +143,7 @@ def from_store(report: RunReport, store: Store, context: Callable[[], Context], 
     Raises:
         InputError: the store does not know the report, or no longer has what it was made of.
     """
+    # the stages of the report tell runs of one name apart
     stage, folders = _stored_report(report.results.name, {stage.key for stage in report.results.stages}, store)
     with tempfile.TemporaryDirectory() as temporary:
         out, work = Path(temporary) / "out", Path(temporary) / "work"
@@ -150,6 +159,7 @@ def _stored_report(name: str, made_of: set[str], store: Store) -> tuple[Report, 
     Raises:
         InputError: the store has no such stage, or no longer all of its inputs.
     """
+    # all manifests once: keys point at keys
     known = {manifest.key: (folder, manifest) for folder, manifest in store.manifests()}
     reports = [
         (folder, manifest)
@@ -160,6 +170,7 @@ def _stored_report(name: str, made_of: set[str], store: Store) -> tuple[Report, 
     ]
     if not reports:
         raise InputError(f"{store.root}/ knows no run {quoted(name)}; give its --store, or use --from-scores")
+    # the last one that was written; its program may have been any version
     _, report = max(reports, key=lambda pair: (pair[0] / "manifest.json").stat().st_mtime)
     missing = [label for label, key in report.inputs.items() if key not in known]
     if missing:
@@ -175,9 +186,12 @@ def _stored_report(name: str, made_of: set[str], store: Store) -> tuple[Report, 
                 "use --from-scores"
             )
         if manifest.key not in stages:
+            # Inputs first: `restored` looks them up in `stages`, and refuses a stage of which one is gone.
             for key in manifest.inputs.values():
                 if key in known:
                     restore(known[key][1])
+            # Under the stored key: this version may compute another one from the same fields, and folders are found by
+            # the stored one.
             stages[manifest.key] = Stage.actions[manifest.action].restored(manifest.fields, stages, key=manifest.key)
         return stages[manifest.key]
 

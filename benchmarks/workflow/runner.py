@@ -54,6 +54,7 @@ class PlannedRun:
     @property
     def photos(self) -> dict[str, str]:
         """Name -> key of the stages that read photos; another key means other photos, or another version."""
+        # Compared when a report is about to be replaced: with the same request, other keys mean other photos.
         return {stage.name: stage.key for stage in self.stages if isinstance(stage, Prepare | External)}
 
 
@@ -74,10 +75,13 @@ def prepare_run(settings: RunSettings, *, memory: Path | None = None, compute: C
         settings = _remembered(settings, memory) if memory else typed(settings)
     except SystemExit as error:  # the exit code of a plug-in's file must not be the run's
         raise InputError(f"a plug-in ends the program ({error!r}); raise an exception in its file instead") from error
+    # before planning: the key of the first stage holds the digest of the photos
     source = resolve(settings.data.source, **settings.data.options)
     _refuse_mixed(source, given_as="real")
+    # Contents, not the path: the same photos in another folder are found cached.
     fingerprint = source.card.digest if isinstance(source, FaceSet) else source.identity()
     pairs = {
+        # both sides are opened now, so that an empty folder is refused before trainings begin
         name: (_photos(pair.real, given_as="real"), _photos(pair.forged, given_as="forged"))
         for name, pair in settings.external.items()
     }
@@ -120,6 +124,7 @@ def _remembered(settings: RunSettings, memory: Path) -> RunSettings:
     references = {generator.architecture for generator in settings.generators.values()}
     references |= {request.detector for request in settings.detectors.values()}
     known = {*GENERATORS.entries, *DETECTORS.entries}
+    # "timm:resnet18" is ours where the family "timm:" is registered.
     ours = {name for name in references if name in known or f"{name.partition(':')[0]}:" in known}
     if (
         references != ours
@@ -129,14 +134,16 @@ def _remembered(settings: RunSettings, memory: Path) -> RunSettings:
         or _has_foreign_perturbations(settings)
     ):
         return typed(settings)  # code and files from elsewhere can change without this program noticing
+    # Any change of the program makes the memory void: what is a valid setting may have changed.
     program = program_digest("forge", "detect", "benchmarks")
     asked_for = digest_json([settings.model_dump(mode="json"), program])
-    file = memory / f"{asked_for[:16]}.json"
+    file = memory / f"{asked_for[:16]}.json"  # 64 bits name the file; the whole digest inside is compared
     if file.is_file():
         with suppress(InputError):  # one that is damaged, or of other settings, is made again
             return _recalled(read_json(file), settings, asked_for)
     checked = typed(settings)
     values = checked.model_dump(mode="json")
+    # The digest guards against edits by hand: values from this file enter keys unchecked by the networks' classes.
     write_json(file, {"asked": asked_for, "checked": values, "digest": digest_json([asked_for, values])})
     return checked
 
@@ -155,6 +162,8 @@ def _recalled(stored: Any, settings: RunSettings, asked_for: str) -> RunSettings
         raise InputError("changed since it was written")
     checked = validated(RunSettings, stored["checked"], where="")
     filled_in = {"generators", "detectors"}
+    # Both checks keep a memory of one request from answering for another: apart from defaults that checking fills in,
+    # every value, name and class must be the requested one.
     if checked.model_dump(exclude=filled_in) != settings.model_dump(exclude=filled_in):
         raise InputError("of other settings")
     named = [
@@ -169,11 +178,13 @@ def _recalled(stored: Any, settings: RunSettings, asked_for: str) -> RunSettings
 
 def _has_foreign_perturbations(settings: RunSettings) -> bool:
 
+    # "jpeg75+blur1" joins two; the figures behind a name are its strength.
     parts = [part for name in settings.conditions.robust for part in name.split("+")]
     return any(part.rstrip("0123456789.") not in PERTURBATIONS.entries for part in parts)
 
 
 def _names_files(settings: RunSettings) -> bool:
+    # A setting that is a path (weights to start from) can change its content under the same name.
     values = [value for request in settings.detectors.values() for value in request.settings.values()]
     values += [value for generator in settings.generators.values() for value in generator.network.values()]
     return any(isinstance(value, str) and Path(value).is_file() for value in values)
@@ -210,12 +221,14 @@ def execute_run(
         track: folder for TensorBoard events of the trainings.
     """
     target = reports / planned.settings.name
+    # In this order: leftovers of killed calls are removed first, then the target is refused, then work begins.
     store.tidy()
     tidy_reports(reports)
     refuse_foreign(target)
+    # progress is silent here; the engine puts the observer's in for each stage
     context = Context(planned.source, compute, workers, silent, track, planned.external)
     executed = execute(planned.stages, store, context, observer)
-    dismiss(context)
+    dismiss(context)  # the other processes of a `torchrun` wait in `follow`
     publish_report(executed.report / "report", target)
     return RunOutcome(target, executed.folders, list(executed.failures.values()))
 
@@ -232,6 +245,7 @@ def stage_of(results: Results, label: str, *actions: str, seed: int | None = Non
     Raises:
         InputError: the run had no such stage; names those of the actions.
     """
+    # Stages that repetitions share (preparing photos) have seed None.
     wanted = results.seed if seed is None else seed
     stages = [stage for stage in results.stages if stage.action in actions]
     for stage in stages:

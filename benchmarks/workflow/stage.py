@@ -20,6 +20,7 @@ from forge.faces.faceset import FaceSet
 if TYPE_CHECKING:
     from forge.faces.sources import Source
 
+# The layout of stored results: renaming it would orphan every store.
 FACES = "faces"  # folder of a stage's FaceSet in its result
 
 Facts = dict[str, Any]  # what a stage records of itself in its manifest
@@ -72,6 +73,7 @@ class Job:
 
     def compute(self, numerics: Mapping[str, Any]) -> Compute:
         """Return the device in the precision that a stage's key holds."""
+        # Not what this call asked for: a key with bf16 must hold a bf16 result, also where the call said "auto".
         return replace(self.context.compute, precision=numerics["precision"])
 
 
@@ -114,6 +116,7 @@ class Call:
         return self.name
 
 
+# `eq=False` keeps dataclass from generating a comparison by fields, which would hide `__eq__` below.
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Stage(ABC):
     """One step of a run. A subclass declares its inputs as fields, and as settings all else that decides its result.
@@ -140,7 +143,7 @@ class Stage(ABC):
 
     def __init_subclass__(cls) -> None:
         """Register the subclass under its action."""
-        if "action" in cls.__dict__:
+        if "action" in cls.__dict__:  # abstract bases in between have no action
             Stage.actions[cls.action] = cls
 
     @property
@@ -175,13 +178,14 @@ class Stage(ABC):
     @property
     def work_units(self) -> float:
         """Return how much there is to do, for forecasts: images of a stage that scores, else 1."""
-        return 1.0
+        return 1.0  # seconds per unit are what similar stages share
 
     @cached_property
     def inputs(self) -> dict[str, Stage]:
         """Return the stages whose results it reads, by the names under which the key holds them."""
         inputs: dict[str, Stage] = {}
         for name, value in self._values():
+            # The names are part of the key: they say which role an input has, not only that it is one.
             if isinstance(value, Stage):
                 inputs[name] = value
             elif isinstance(value, Mapping):
@@ -195,10 +199,11 @@ class Stage(ABC):
         """Return the digest of everything that decides the result; device and engine are not part of it."""
         return digest_json(
             {
-                "kind": self.action,
+                "kind": self.action,  # "kind": the word of the first stores; another one would change every key
                 "version": self.VERSION,
                 "settings": self.settings,
                 "seed": self.seed,
+                # keys of inputs hold keys of theirs: one digest stands for the whole history
                 "inputs": {name: stage.key for name, stage in self.inputs.items()},
             }
         )
@@ -213,7 +218,7 @@ class Stage(ABC):
 
     def described(self) -> dict[str, Any]:
         """Return all fields as JSON values, inputs as keys, for `restored`."""
-        hints = get_type_hints(type(self))
+        hints = get_type_hints(type(self))  # annotations are text (PEP 563); resolved once for all fields
         values: dict[str, Any] = {}
         for each in fields(self):
             value = getattr(self, each.name)
@@ -240,7 +245,7 @@ class Stage(ABC):
         try:
             for each in fields(cls):
                 if each.name not in values:
-                    continue
+                    continue  # a field that a later version added: its default
                 value = values[each.name]
                 if _is_input(hints[each.name]):
                     made[each.name] = _stages_of(value, known)
@@ -252,6 +257,8 @@ class Stage(ABC):
                 f"the stored stage {cls.action!r} is of another version, or an input of it is gone ({error}); run it "
                 "again, or use --from-scores"
             ) from error
+        # `key` is a cached property, and the class is frozen: the value goes into the instance's dictionary, where the
+        # property looks first.
         stage.__dict__["key"] = key  # a cached property
         return stage
 
@@ -283,6 +290,7 @@ class Collecting(Stage):
 def _keys_of(value: Any) -> Any:  # noqa: ANN401 - a stage, a mapping or a tuple of stages, or None
     if isinstance(value, Mapping):
         return {name: stage.key for name, stage in value.items()}
+    # `value and …`: an optional input is None, and stays None.
     return [stage.key for stage in value] if isinstance(value, tuple) else value and value.key
 
 
@@ -293,6 +301,7 @@ def _stages_of(value: Any, known: Mapping[str, Stage]) -> Any:  # noqa: ANN401 -
 
 
 def _is_input(hint: Any) -> bool:  # noqa: ANN401 - a type
+    # X | None, tuple[X, ...] and Mapping[str, X] carry theirs in __args__
     if isinstance(hint, type) and issubclass(hint, Stage):
         return True
     return any(_is_input(part) for part in getattr(hint, "__args__", ()))

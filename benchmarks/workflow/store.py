@@ -51,6 +51,7 @@ class Manifest(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _kind_of_name(cls, values: Any) -> Any:  # noqa: ANN401 - any JSON value
+        # Manifests of earlier versions have no "action".
         if isinstance(values, dict) and not values.get("action"):
             return values | {"action": str(values.get("stage", "")).partition(" ")[0]}
         return values
@@ -64,6 +65,7 @@ class Store:
 
     def folder(self, action: str, key: str) -> Path:
         """Return where the result of a stage lies once it is there."""
+        # 64 bits of the key keep paths short; `check` compares the whole key in the manifest.
         return self.root / "results" / f"{action}-{key[:16]}"
 
     def work(self, key: str) -> Path:
@@ -76,7 +78,7 @@ class Store:
         Raises:
             DamagedError: it is there but not as it was published.
         """
-        folder = self.folder(action, key)
+        folder = self.folder(action, key)  # `publishing` fills a hidden folder beside it: what has this name is whole
         if not folder.is_dir():
             return None
         problem = check(folder, action, key)
@@ -87,6 +89,7 @@ class Store:
     def set_aside(self, folder: Path) -> Path:
         """Move a damaged result out of the way, keeping it for whoever wants to look."""
         number = 1
+        # The number grows: a second damage must not overwrite the evidence of the first.
         while (aside := folder.with_name(f"{folder.name}.damaged-{number}")).exists():
             number += 1
         folder.rename(aside)
@@ -101,6 +104,7 @@ class Store:
             waiting: called once if another process holds it.
         """
         lock = self._lock(key)
+        # A lock of the operating system, not a file that exists: after `kill -9` the next call gets it at once.
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -116,27 +120,33 @@ class Store:
         """Yield a directory to fill; becomes the result by one rename when the block ends without an error."""
         with publishing(self.folder(action, key)) as directory:
             yield directory
+        # After the rename, so that a kill in between leaves a result and useless checkpoints, never neither.
         shutil.rmtree(self.work(key), ignore_errors=True)
 
     def manifests(self) -> Iterator[tuple[Path, Manifest]]:
         """Yield every stored result with a readable manifest, in the folder that its key names, so none set aside."""
+        # sorted, since directory order differs between file systems
         for file in sorted(self.root.glob("results/*/manifest.json")):
             try:
                 manifest = Manifest.model_validate(read_signed_json(file))
             except (ValidationError, BenchError):
                 continue
+            # a damaged result keeps its manifest under another folder's name
             if file.parent == self.folder(manifest.action, manifest.key):
                 yield file.parent, manifest
 
     def tidy(self) -> None:
         """Remove the unfinished results of killed processes: those whose key no living process has claimed."""
+        # A partial folder whose lock is free belongs to a dead process; one whose lock is taken is being filled right
+        # now.
         for left in self.root.glob("results/.*.partial"):
             name = _PARTIAL.fullmatch(left.name)
-            if name is None or not left.is_dir():
+            if name is None or not left.is_dir():  # not made by `publishing`; nothing else is ever removed
                 continue
             lock = self._lock(name[1])
             try:
                 with lock.acquire(timeout=0):
+                    # under the lock, so that no other call starts to fill it meanwhile
                     shutil.rmtree(left, ignore_errors=True)
             except Timeout:
                 continue
@@ -157,6 +167,7 @@ class DamagedError(BenchError):
 
 def write_manifest(directory: Path, **fields: Any) -> None:  # noqa: ANN401 - the manifest's fields
     """Describe every file in `directory` and write manifest.json there."""
+    # manifest.json is not among them yet: it is written last and carries its own digest.
     files = {
         str(file.relative_to(directory)): FileEntry(bytes=file.stat().st_size, sha256=digest_file(file))
         for file in sorted(directory.rglob("*"))
@@ -182,9 +193,11 @@ def check(folder: Path, action: str, key: str) -> str | None:
         manifest = read_manifest(folder)
     except (ValidationError, BenchError):
         return "manifest.json is missing or unreadable"
+    # two keys that share 16 digits, or a folder that was renamed by hand
     if (manifest.action, manifest.key) != (action, key):
         return f"it is the result of another stage, {manifest.stage[:80]}"
     small = sum(entry.bytes for entry in manifest.files.values()) <= CHECK_BYTES
+    # Size first, which costs one stat: a cut-off copy is found without reading it.
     for name, entry in manifest.files.items():
         file = folder / name
         if not file.is_file():

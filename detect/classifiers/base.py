@@ -49,4 +49,5 @@ class Classifier(ABC):
     @property
     def parameters(self) -> int:
         """Number of learned values."""
+        # intercepts and scales count too: whatever is stored is a learned value
         return sum(int(np.size(array)) for array in self.tensors().values())

@@ -23,22 +23,26 @@ class NaiveBayesClassifier(Classifier):
 
     def fit(self, matrix: FeatureMatrix, *, seed: int, on_progress: OnProgress) -> ClassifierFit:
         """Learn mean and variance of each feature in each class, in one pass; nothing is random."""
-        sums, squares = np.zeros((2, 2, matrix.width))
+        sums, squares = np.zeros((2, 2, matrix.width))  # [class, feature]
         for label, block in matrix.blocks():
+            # float64: the difference of squares below cancels most digits of float32
             exact = block.double()
             sums[label] += exact.sum(0).cpu().numpy()
             squares[label] += exact.square().sum(0).cpu().numpy()
-        counts = np.array(matrix.counts)[:, None]
+        counts = np.array(matrix.counts)[:, None]  # [2, 1]
         self.means = sums / counts
+        # E[x^2] - E[x]^2; negative only by rounding
         self.variances = np.maximum(squares / counts - self.means**2, 0) + self.smoothing
         return ClassifierFit()
 
     def score(self, rows: Floats) -> Floats:
         """Return the log odds, before calibration far too sure of themselves where features depend on each other."""
         real, forged = (
+            # -2 log density without its constant: sum of (x - m)^2 / v + log v over the features, [n]
             ((rows - mean) ** 2 / variance).sum(axis=1) + np.log(variance).sum()
             for mean, variance in zip(self.means, self.variances, strict=True)
         )
+        # half of it is a log density; log odds at equal prevalence are forged minus real
         scores: Floats = 0.5 * (real - forged)
         return scores
 
@@ -66,12 +70,15 @@ class TableClassifier(Classifier):
 
     def fit(self, matrix: FeatureMatrix, *, seed: int, on_progress: OnProgress) -> ClassifierFit:
         """Count; nothing is random."""
+        # [2, values]: share of the class's images with each value
         shares = np.array(
             [
                 np.bincount(matrix.gather(label)[:, 0].astype(np.int64), minlength=self.values) / matrix.counts[label]
                 for label in (0, 1)
             ]
         )
+        # d = 1 / (images of the smaller class): a value that only one class has gets a finite ratio, and one that
+        # neither has gets log 1 = 0
         real, forged = np.log(shares + 1 / min(matrix.counts))
         self.ratios = forged - real
         return ClassifierFit()

@@ -39,13 +39,17 @@ class KernelClassifier(Classifier):
         from sklearn.svm import SVC
 
         on_progress(ProgressEvent(0, 1, "fits"))
+        # [n, D] in float64, real first; libsvm computes its kernel rows from it
         rows = np.concatenate([matrix.gather(label) for label in (0, 1)])
         variance = float(rows.var())
+        # scikit-learn's "scale"; features that are all equal have no variance and any gamma will do
         self.gamma = self.asked_gamma or 1 / (matrix.width * (variance or 1.0))
+        # "balanced": C times n / (2 n_k) for class k, so that both classes weigh the same
         machine = SVC(C=self.c, gamma=self.gamma, class_weight="balanced", cache_size=CACHE_MB, max_iter=MAX_ITERATIONS)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # told in the facts
             machine.fit(rows, np.repeat([0, 1], matrix.counts))
+        # alpha_i y_i of the support vectors, forged positive: positive scores are forged
         self.support, self.weights = rows[machine.support_], np.ascontiguousarray(machine.dual_coef_[0])
         self.intercept = float(machine.intercept_[0])
         if not (np.isfinite(self.weights).all() and np.isfinite(self.intercept)):
@@ -56,7 +60,9 @@ class KernelClassifier(Classifier):
     def score(self, rows: Floats) -> Floats:
         """Return the signed distances in units of the margin."""
         squares = (self.support**2).sum(axis=1)
+        # |x|^2 + |s|^2 - 2 x s, [n, S]: one matrix product in place of all differences [n, S, D]
         distance = (rows**2).sum(axis=1)[:, None] + squares - 2 * rows @ self.support.T
+        # rounding may make the distance of equal vectors slightly negative, and the kernel larger than 1
         kernel = np.exp(-self.gamma * np.maximum(distance, 0))
         scores: Floats = (kernel * self.weights).sum(axis=1) + self.intercept
         return scores

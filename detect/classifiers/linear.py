@@ -46,6 +46,7 @@ class LinearClassifier(Classifier):
         Raises:
             BenchError: the loss is no longer finite.
         """
+        # C sum(losses) + |w|^2 / 2, divided by C n: the mean loss and |w|^2 / (2 C n)
         l2 = 1 / (2 * self.c * sum(matrix.counts)) if self.l2 is None else self.l2
         solution = minimize(
             lambda at: objective(matrix, self.loss, at, l2),
@@ -53,6 +54,7 @@ class LinearClassifier(Classifier):
             jac=True,
             method="L-BFGS-B",
             callback=_ProgressCallback(on_progress, self.max_iterations),
+            # ftol 0: only the gradient ends it, so that the result does not depend on how flat the loss is
             options={"maxiter": self.max_iterations, "gtol": self.tolerance, "ftol": 0.0},
         )
         if not np.isfinite(solution.fun):
@@ -61,6 +63,7 @@ class LinearClassifier(Classifier):
             )
         self.coefficients, self.intercept = solution.x[:-1], float(solution.x[-1])
         iterations = int(solution.nit)
+        # L-BFGS also ends at max_iterations or where its line search finds no lower point: told in the facts
         converged = bool(np.abs(solution.jac).max() <= self.tolerance)
         return ClassifierFit(
             {"iterations": iterations, "converged": converged},
@@ -91,25 +94,31 @@ def objective(matrix: FeatureMatrix, loss: Loss, at: Floats, l2: float) -> tuple
         at: coefficients and, last, the intercept; float64 [D + 1].
         l2: weight of the penalty.
     """
+    # products in the blocks' own type, sums over images in float64
     w = torch.from_numpy(at[:-1]).to(matrix.device, matrix.dtype)
     value = torch.zeros((), dtype=torch.float64, device=matrix.device)
     gradient = torch.zeros(matrix.width + 1, dtype=torch.float64, device=matrix.device)
     for label, rows in matrix.blocks():
+        # y = 2 label - 1, so that -y f is sign times f; each class has the total weight 1/2
         sign, weight = 1 - 2 * label, 0.5 / matrix.counts[label]
         against = sign * ((rows @ w).double() + at[-1])  # how far a score is on the wrong side
         losses, slopes = _losses(loss, against)
         value += weight * losses.sum()
+        # d loss / d f = -y slope, and -y is sign
         slope = sign * weight * slopes
         gradient[:-1] += rows.T @ slope.to(rows.dtype)
         gradient[-1] += slope.sum()
     whole = gradient.cpu().numpy()
+    # derivative of l2 |w|^2; the intercept is left out
     whole[:-1] += 2 * l2 * at[:-1]
     return float(value) + l2 * float(at[:-1] @ at[:-1]), whole
 
 
 def _losses(loss: Loss, against: Tensor) -> tuple[Tensor, Tensor]:
     if loss == "logistic":
+        # log(1 + exp(u)) and its derivative sigmoid(u), u = -y f
         return softplus(against), torch.sigmoid(against)
+    # max(0, 1 + u)^2 and its derivative: differentiable, unlike the hinge, hence fit for L-BFGS
     excess = (1 + against).clamp_min(0)
     return excess.square(), 2 * excess
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from detect.training.settings import NetworkSettings
 from forge.core.compute import to_device
-from forge.faces.imaging import ops as batch
+from forge.faces.imaging import ops
 
 
 def augment(pixels: Tensor, generator: torch.Generator, settings: NetworkSettings) -> Tensor:
@@ -33,25 +33,31 @@ def augment(pixels: Tensor, generator: torch.Generator, settings: NetworkSetting
     count, height, width = pixels.shape[:3]
     # drawn before all else, as in fits from the time when there was nothing else
     pixels = flip_and_shift(pixels, generator, flip=settings.flip, shift=round(settings.shift * height))
-    happens = torch.rand(4, count, generator=generator, dtype=torch.float64)
-    strength = torch.rand(4, count, generator=generator, dtype=torch.float64)
+    happens = torch.rand(4, count, generator=generator, dtype=torch.float64)  # occurrence of each operation
+    strength = torch.rand(4, count, generator=generator, dtype=torch.float64)  # strength within its range
     corner = torch.rand(2, count, generator=generator, dtype=torch.float64)
-    keys = torch.randint(1 << 62, (count,), generator=generator)
+    keys = torch.randint(1 << 62, (count,), generator=generator)  # int64: one key of noise per image
 
     def some(row: int, probability: float, change: Callable[[Tensor, Tensor], Tensor]) -> None:
         chosen = (happens[row] < probability).nonzero().flatten()
+        # only images that are changed are copied and processed
         if len(chosen):
             positions = to_device(chosen, pixels.device)
+            # in place: `pixels` is a new tensor since `flip_and_shift`
             pixels[positions] = change(pixels[positions], chosen)
 
     def within(row: int, ends: tuple[float, float], chosen: Tensor) -> Tensor:
         return ends[0] + (ends[1] - ends[0]) * strength[row, chosen]
 
-    some(0, settings.rescale, lambda old, at: batch.rescale(old, within(0, settings.rescale_range, at)))
-    some(1, settings.blur, lambda old, at: batch.blur(old, within(1, settings.blur_sigma, at)))
-    some(2, settings.noise, lambda old, at: batch.noise(old, within(2, settings.noise_sigma, at), keys[at]))
+    # the order of an image's way: resized, blurred, noisy, compressed; JPEG last, as files are saved
+    some(0, settings.rescale, lambda old, at: ops.rescale(old, within(0, settings.rescale_range, at)))
+    some(1, settings.blur, lambda old, at: ops.blur(old, within(1, settings.blur_sigma, at)))
+    some(2, settings.noise, lambda old, at: ops.noise(old, within(2, settings.noise_sigma, at), keys[at]))
     low, high = settings.jpeg_quality
-    some(3, settings.jpeg, lambda old, at: batch.jpeg(old, within(3, (low, high + 1), at).long().clamp(max=high)))
+    # quality + share of (high - low + 1), cut to whole numbers: each quality is equally likely; a share next to 1 is
+    # clamped
+    some(3, settings.jpeg, lambda old, at: ops.jpeg(old, within(3, (low, high + 1), at).long().clamp(max=high)))
+    # the crop comes last: filters still see the pixels beyond its edges
     side = cropped(height, settings.crop), cropped(width, settings.crop)
     return random_crop(pixels, corner, side) if side != (height, width) else pixels
 
@@ -70,11 +76,13 @@ def flip_and_shift(pixels: Tensor, generator: torch.Generator, *, flip: bool, sh
     """
     count, height, width = pixels.shape[:3]
     # always drawn, so that switching one operation off leaves the random numbers of the other as they were
+    # on the CPU generator, whatever the device: the same seed gives the same numbers everywhere
     mirrored = torch.rand(count, generator=generator) < 0.5
     moves = torch.randint(-shift, shift + 1, (2, count, 1), generator=generator)
-    y = _reflect(torch.arange(height) + moves[0], height)
-    x = _reflect(torch.arange(width) + moves[1], width)
+    y = _reflect(torch.arange(height) + moves[0], height)  # source row of each row, [N, H]
+    x = _reflect(torch.arange(width) + moves[1], width)  # source column of each column, [N, W]
     if flip:
+        # the mirrored image takes the reflected and shifted columns from the other side
         x = torch.where(mirrored[:, None], width - 1 - x, x)
     return _taken(pixels, y, x)
 
@@ -96,6 +104,7 @@ def random_crop(pixels: Tensor, corner: Tensor, size: tuple[int, int]) -> Tensor
         A new tensor [N, *size, C] of the same type and device.
     """
     positions = [
+        # whole - part + 1 positions, each equally likely; [N, part]
         (share * (whole - part + 1)).long().clamp(max=whole - part)[:, None] + torch.arange(part)
         for share, whole, part in zip(corner, pixels.shape[1:3], size, strict=True)
     ]
@@ -105,9 +114,11 @@ def random_crop(pixels: Tensor, corner: Tensor, size: tuple[int, int]) -> Tensor
 def _taken(pixels: Tensor, y: Tensor, x: Tensor) -> Tensor:
     """Return rows [N, h] and columns [N, w] of each image."""
     y, x = to_device(y, pixels.device), to_device(x, pixels.device)
+    # [N, 1, 1], [N, h, 1] and [N, 1, w] broadcast to [N, h, w]; the channels follow
     return pixels[torch.arange(len(pixels), device=pixels.device)[:, None, None], y[:, :, None], x[:, None, :]]
 
 
 def _reflect(position: Tensor, size: int) -> Tensor:
     position = position.abs()
+    # mirrored about the outermost pixel, which is not repeated; enough for moves below `size`
     return torch.where(position >= size, 2 * (size - 1) - position, position)

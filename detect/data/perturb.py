@@ -64,6 +64,7 @@ class Perturbation(ABC):
         Raises:
             InputError: it is missing, out of range, or not expected.
         """
+        # a strength where none is wanted is as wrong as none where one is
         if (value is None) != (self.strength is None):
             wanted = f"a number, {self.strength.meaning}" if self.strength else "no number"
             raise InputError(f"perturbation {quoted(self.id)} needs {wanted}, behind its name")
@@ -101,6 +102,7 @@ class Perturbation(ABC):
         import torch  # takes a second to import, which listing perturbations does not need
 
         changed = np.empty_like(images)
+        # images of a part are changed together; operations work in float64, eight bytes a value
         step = max(1, PART_VALUES // max(1, int(np.prod(images.shape[1:]))))
         for start in range(0, len(images), step):
             part = torch.from_numpy(np.array(images[start : start + step]))  # a copy: torch takes no read-only arrays
@@ -114,6 +116,7 @@ class Chain(Perturbation):
     id, title, summary = "chain", "chain", "several perturbations, one after the other"
 
     def __init__(self, parts: Sequence[Perturbation]) -> None:
+        # no strength of its own: those of the parts are in its name
         super().__init__()
         self.parts = parts
 
@@ -157,6 +160,7 @@ PERTURBATIONS = Registry(
     },
 )
 
+# the protocol's list: sigma of noise in grey levels of 255, of blur in pixels, crop in percent of the side
 ROBUST = (
     *("jpeg90", "jpeg75", "jpeg50", "jpeg30", "blur1", "blur2", "half", "quarter", "noise2", "noise5", "noise10"),
     *("crop80", "brighter", "darker", "contrast-up", "contrast-down"),
@@ -180,11 +184,13 @@ def perturbation(name: str) -> Perturbation:
         return Chain([perturbation(part) for part in name.split("+")])
     if is_file_reference(name):
         return _from_file(name)
+    # registered ids end in no digit, so that the number at the end is the strength
     known = PERTURBATIONS.names()
     numbered = re.fullmatch(r"([a-z-]+)(\d+(?:\.\d+)?)", name)
     if name in known:
         made: Perturbation = PERTURBATIONS.load(name)()
     elif numbered and numbered[1] in known:
+        # a name in several forms ("jpeg075") loads one strength, and `name` writes it in one form
         made = PERTURBATIONS.load(numbered[1])(float(numbered[2]))
     else:
         installed = [other for other in known if other not in PERTURBATIONS.entries]
@@ -203,6 +209,7 @@ def _from_file(reference: str) -> Perturbation:
     if lacking or loaded.__abstractmethods__:
         missing = ", ".join([*lacking, *sorted(loaded.__abstractmethods__)])
         raise InputError(f"perturbation {quoted(reference)} does not define {missing}; add what is missing")
+    # the id becomes part of names in tables: "none" is the name of clean images, "+" joins parts
     if not re.fullmatch(r"[a-z]+(-[a-z]+)*", loaded.id) or loaded.id in PERTURBATIONS.names() or loaded.id == "none":
         raise InputError(
             f"perturbation {quoted(reference)} has the id {quoted(loaded.id)}, which is taken or holds more than "

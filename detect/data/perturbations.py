@@ -9,18 +9,19 @@ import torch
 from torch import Tensor
 
 from detect.data.perturb import Perturbation, Strength
-from forge.faces.imaging import ops as batch
+from forge.faces.imaging import ops
 
 
 class Jpeg(Perturbation):
     """Compression as JPEG."""
 
+    # chroma at half size: 4:2:0
     id, title, summary = "jpeg", "JPEG", "JPEG at quality {}, chroma at half size"
     strength = Strength("its quality", 1, 100, whole=True)
 
     def change(self, images: Tensor) -> Tensor:
         """Compress and decode."""
-        return batch.jpeg(images, int(self.value or 0))
+        return ops.jpeg(images, int(self.value or 0))
 
 
 class Equalised(Perturbation):
@@ -31,18 +32,20 @@ class Equalised(Perturbation):
 
     def change(self, images: Tensor) -> Tensor:
         """Compress and decode."""
-        return batch.jpeg(images, 75)
+        # 75: the quality of the protocol's `equalised` column
+        return ops.jpeg(images, 75)
 
 
 class Blur(Perturbation):
     """Gaussian blur."""
 
     id, title, summary = "blur", "blur", "Gaussian blur, sigma {} px"
+    # the filter ends at four sigma (`ops.TRUNCATE`), so that 0.1 px is already no blur
     strength = Strength("its sigma in pixels", 0.1, 20)
 
     def change(self, images: Tensor) -> Tensor:
         """Convolve with a Gaussian."""
-        return batch.blur(images, self.value or 0.0)
+        return ops.blur(images, self.value or 0.0)
 
 
 class Noise(Perturbation):
@@ -53,9 +56,11 @@ class Noise(Perturbation):
 
     def change(self, images: Tensor) -> Tensor:
         """Add noise whose key is a digest of the image's pixels."""
+        # 8 bytes of a digest of the image alone: neither its class nor its place in a batch decides its noise
         digests = (blake2b(image.tobytes(), digest_size=8).digest() for image in images.numpy())
+        # signed: the keys of the noise are int64
         keys = torch.tensor([int.from_bytes(digest, "little", signed=True) for digest in digests])
-        return batch.noise(images, self.value or 0.0, keys)
+        return ops.noise(images, self.value or 0.0, keys)
 
 
 class Crop(Perturbation):
@@ -66,7 +71,8 @@ class Crop(Perturbation):
 
     def change(self, images: Tensor) -> Tensor:
         """Cut and enlarge."""
-        return batch.crop(images, (self.value or 0.0) / 100)
+        # percent of the side to a share of it
+        return ops.crop(images, (self.value or 0.0) / 100)
 
 
 class Half(Perturbation):
@@ -77,7 +83,7 @@ class Half(Perturbation):
 
     def change(self, images: Tensor) -> Tensor:
         """Reduce and enlarge."""
-        return batch.rescale(images, self.share)
+        return ops.rescale(images, self.share)
 
 
 class Quarter(Half):
@@ -96,7 +102,8 @@ class Brighter(Perturbation):
 
     def change(self, images: Tensor) -> Tensor:
         """Multiply values by `brightness`, and their distance from the image's mean by `contrast`."""
-        return batch.adjust(images, brightness=self.brightness, contrast=self.contrast)
+        # values beyond 255 are clipped
+        return ops.adjust(images, brightness=self.brightness, contrast=self.contrast)
 
 
 class Darker(Brighter):

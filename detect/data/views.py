@@ -34,9 +34,12 @@ class JoinedView:
         """Return images as uint8 [n, H, W, 3], in the order asked for (all of the view by default)."""
         wanted = self.index if positions is None else self.index[positions]
         size = self.parts[0].faces.resolution
+        # memory of the images that were asked for alone, not of the sets
         out = np.empty((len(wanted), size, size, 3), np.uint8)
+        # part k holds the positions offsets[k] <= position < offsets[k + 1]
         offsets = np.cumsum([0, *map(len, self.parts)])
         part_of = np.searchsorted(offsets, wanted, side="right") - 1
+        # one read per part; `here` are the rows of `out` that come from it
         for number in np.unique(part_of):
             here = np.flatnonzero(part_of == number)
             out[here] = self.parts[number].read(wanted[here] - offsets[number])
@@ -50,6 +53,7 @@ class JoinedView:
     @property
     def rows(self) -> pd.DataFrame:
         """The tables' rows of this view, in its order; a column that one set lacks is null there."""
+        # rows of the parts laid end to end, then in the order of this view
         return pd.concat([part.rows for part in self.parts], ignore_index=True).iloc[self.index]
 
 
@@ -68,7 +72,9 @@ def join(*views: View) -> View:
     parts: list[FaceView] = []
     orders: list[Indices] = []
     for view in views:
+        # number of the first image of this view's parts among those collected so far
         start = sum(map(len, parts))
+        # joined views are taken apart, so that views never nest
         inner = (view,) if isinstance(view, FaceView) else view.parts
         orders.append(start + (np.arange(len(view), dtype=np.int64) if isinstance(view, FaceView) else view.index))
         parts.extend(inner)
@@ -79,6 +85,7 @@ def select(view: View, positions: Indices) -> View:
     """Return the images of a view at these positions, in this order."""
     if isinstance(view, FaceView):
         return FaceView(view.faces, view.index[positions])
+    # the same parts, so that the digest still names the sets that are read
     return JoinedView(view.parts, view.index[positions])
 
 
@@ -91,18 +98,22 @@ def random_labels(rows: pd.DataFrame, seed: int) -> NDArray[np.bool_]:
         rows: of a FaceSet's table or of scores.parquet: `identity`, and `id` or `sample_id`.
         seed: of the labels.
     """
+    # one bit per identity: people must not be on both sides, or labels could be learned from other photos of them
     names = rows["identity"].astype("string").fillna("").to_numpy(dtype=str)
+    # rows of a set call it `id`, score rows `sample_id`; both give the same bit
     ids = rows["id" if "id" in rows else "sample_id"].astype("string").to_numpy(dtype=str)
     texts = (
         f"{seed} person {name}" if name else f"{seed} image {image_id}"
         for name, image_id in zip(names, ids, strict=True)
     )
+    # parity of the first byte of SHA-256: a fair bit that depends on nothing but the text
     return np.array([hashlib.sha256(text.encode()).digest()[0] % 2 for text in texts], dtype=bool)
 
 
 def sets_of(view: View) -> list[FaceSet]:
     """Return the sets a view reads from, each once, in order."""
     parts = [view] if isinstance(view, FaceView) else view.parts
+    # by identity of the object: two sets may have equal names
     unique = {id(part.faces): part.faces for part in parts}
     return list(unique.values())
 
@@ -119,6 +130,7 @@ def splits_of(view: View) -> set[str]:
 
 def digest_of(view: View) -> str:
     """Return the digest of exactly these images in this order: the digests of their sets and the positions in them."""
+    # positions alone would be equal for other images, digests of sets alone for another choice of images
     parts = [view] if isinstance(view, FaceView) else view.parts
     return digest_json(
         {
@@ -129,6 +141,7 @@ def digest_of(view: View) -> str:
 
 
 def _digest(index: Indices) -> str:
+    # little-endian 64-bit integers, whatever the platform's own are
     return hashlib.sha256(np.ascontiguousarray(index, dtype="<i8").tobytes()).hexdigest()
 
 

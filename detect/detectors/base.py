@@ -60,6 +60,7 @@ class FitData:
     @property
     def generators(self) -> str:
         """The generators seen in training, joined by "+"."""
+        # the set's name where a card names no generator; real sets have none
         names = {generator_of(faces.card) for faces in sets_of(self.train_forged)} - {""}
         return "+".join(sorted(names))
 
@@ -72,17 +73,20 @@ class FitData:
         for role, view in self.views.items():
             if not len(view):
                 raise InputError(f"{role} has no images; a detector needs real and forged faces in train and in val")
+            # sets and not images: every image of a set has the set's resolution
             sizes = {faces.resolution for faces in sets_of(view)}
             if sizes != {self.resolution}:
                 raise InputError(
                     f"{role} has {'/'.join(map(str, sorted(sizes)))} px images, train_real {self.resolution} px; "
                     "prepare or synthesize them at one resolution"
                 )
+            # "train" or "val": a test image in a fit would make its test meaningless
             allowed = role.partition("_")[0]
             if strange := sorted(splits_of(view) - {allowed}):
                 raise InputError(
                     f"{role} holds images of split {quoted(strange[0])}; only {quoted(allowed)} may be used here"
                 )
+        # both exchanged: mixed sets on one side are possible, as with shuffled labels
         classes = [{faces.card.kind for faces in sets_of(view)} for view in (self.train_real, self.train_forged)]
         if classes == [{"forged"}, {"real"}]:
             raise InputError("train_real holds only forged faces and train_forged only real ones; exchange them")
@@ -100,7 +104,9 @@ class FitData:
             view = self.views[role]
             if count is None or count >= len(view):
                 return view
+            # a permutation per role: a smaller limit takes a prefix of the same order, hence a part of a larger one
             order = np.random.default_rng(derive_seed(seed, "limit", role)).permutation(len(view))
+            # in the order of the set, so that reading goes forward in the memory map
             return select(view, np.sort(order[:count]))
 
         return FitData(
@@ -114,6 +120,7 @@ class FitData:
         """
         shuffled: dict[str, View] = {}
         for split in ("train", "val"):
+            # reals and forgeries together, then dealt by random bits: both classes hold both kinds
             both = join(self.views[f"{split}_real"], self.views[f"{split}_forged"])
             forged = random_labels(both.rows, seed)
             shuffled |= {f"{split}_real": select(both, np.flatnonzero(~forged))}
@@ -199,10 +206,12 @@ class Detector(ABC, Generic[S]):
     def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401 - keywords of the class statement
         """Take `Settings` from the type argument of the base class, unless the class sets it itself."""
         super().__init_subclass__(**options)
+        # an explicit `Settings` counts before a type argument
         if "Settings" in cls.__dict__:
             return
         for base in cls.__dict__.get("__orig_bases__", ()):
             for argument in get_args(base):
+                # an unbound type variable stands for its bound
                 settings = argument.__bound__ if isinstance(argument, TypeVar) else argument
                 if isinstance(settings, type) and issubclass(settings, DetectorSettings):
                     cls.Settings = settings
@@ -249,6 +258,7 @@ class Detector(ABC, Generic[S]):
 
     def scoring_precision(self, compute: Compute) -> Precision:
         """Return the arithmetic that `score` uses: how far scores may differ between batches of different sizes."""
+        # detectors on features compute in fp32 unless asked otherwise; networks override this
         return "fp32" if compute.precision == "auto" else compute.precision
 
     def frequency_weights(self) -> NDArray[np.float32] | None:

@@ -11,7 +11,13 @@ from detect.classifiers.base import Classifier
 from detect.classifiers.bayes import NaiveBayesClassifier
 from detect.classifiers.kernel import KernelClassifier
 from detect.classifiers.linear import LinearClassifier
-from detect.detectors.feature_based import FeatureDetector, FeatureSettings, LinearSettings
+from detect.detectors.feature_based import (
+    FeatureDetector,
+    FeatureSettings,
+    LinearSettings,
+    RegressionDetector,
+    RegressionSettings,
+)
 from detect.features.dct import log_dct, log_dct_bands
 from detect.features.spectrum import azimuthal
 
@@ -25,10 +31,8 @@ class ClassicalSettings(FeatureSettings):
     bins: int = Field(80, ge=8, le=1024, description="spectrum: values per image")
 
 
-class LogisticSettings(ClassicalSettings, LinearSettings):
+class LogisticSettings(ClassicalSettings, RegressionSettings):
     """Settings of logistic regression."""
-
-    l2: float = Field(0.001, ge=0, description="weight of the squared norm of the coefficients beside the mean loss")
 
 
 class SvmSettings(ClassicalSettings, LinearSettings):
@@ -63,21 +67,15 @@ class Classical(FeatureDetector[C]):
 
     def features(self, pixels: Tensor) -> Tensor:
         """Return the azimuthal spectrum [N, bins], or log-DCT [N, 3 H W]."""
+        # [N, 80] or, at 64 px, [N, 12288]
         return azimuthal(pixels, bins=self.settings.bins) if self.settings.features == "spectrum" else log_dct(pixels)
 
 
-class Logistic(Classical[LogisticSettings]):
+class Logistic(Classical[LogisticSettings], RegressionDetector[LogisticSettings]):
     """Logistic regression with an L2 penalty on the spectrum or the log-DCT of an image."""
 
     family = "logistic"
     citation = "Cox, The Regression Analysis of Binary Sequences, Journal of the Royal Statistical Society B, 1958"
-
-    def classifier(self) -> Classifier:
-        """Logistic regression."""
-        settings = self.settings
-        return LinearClassifier(
-            "logistic", l2=settings.l2, max_iterations=settings.max_iterations, tolerance=settings.tolerance
-        )
 
 
 class Svm(Classical[SvmSettings]):
@@ -95,6 +93,7 @@ class Svm(Classical[SvmSettings]):
         """As for every textbook classifier, but band means [N, 3 bands^2] for the Gaussian kernel on log-DCT."""
         settings = self.settings
         if settings.features == "dct" and settings.kernel == "rbf":
+            # distances over all coefficients are mostly noise, which means over bands average out; [N, 3 bands^2]
             return log_dct_bands(pixels, bands=settings.bands)
         return super().features(pixels)
 

@@ -12,9 +12,8 @@ from torch import Tensor
 
 from detect.classifiers.base import Classifier
 from detect.classifiers.bayes import TableClassifier
-from detect.classifiers.linear import LinearClassifier
 from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, FitSummary, Scores
-from detect.detectors.feature_based import FeatureDetector, FeatureSettings, LinearSettings
+from detect.detectors.feature_based import FeatureDetector, FeatureSettings, RegressionDetector, RegressionSettings
 from detect.features.cues import trivial_cues
 from detect.features.jpeg import QUALITIES, visible_quality
 from detect.features.matrix import Scaling
@@ -43,7 +42,9 @@ class Random(Detector[DetectorSettings]):
 
     def score(self, images: Images, compute: Compute) -> Scores:
         """Return a hash of each image as a number, float64 [n]."""
+        # keyed by the seed: another seed is another random scorer, the same seed the same one
         key = self.seed.to_bytes(8, "big", signed=True)
+        # of the bytes of the image: two copies of a photo get one score, a re-encoded copy another
         digests = [hashlib.blake2b(image.tobytes(), key=key, digest_size=8).digest() for image in images]
         # the 53 bits that a float64 holds exactly
         return np.array([(int.from_bytes(digest, "big") >> 11) / 2**53 for digest in digests], dtype=np.float64)
@@ -63,13 +64,13 @@ class Random(Detector[DetectorSettings]):
         return detector
 
 
-class TrivialCuesSettings(LinearSettings):
+class TrivialCuesSettings(RegressionSettings):
     """Settings of the regression on trivial cues."""
 
     l2: float = Field(1e-4, ge=0, description="weight of the squared norm of the coefficients beside the mean log loss")
 
 
-class TrivialCues(FeatureDetector[TrivialCuesSettings]):
+class TrivialCues(RegressionDetector[TrivialCuesSettings]):
     """Logistic regression on mean colour, contrast and sharpness: the floor that a detector must beat."""
 
     family = "trivial-cues"
@@ -78,13 +79,6 @@ class TrivialCues(FeatureDetector[TrivialCuesSettings]):
     def features(self, pixels: Tensor) -> Tensor:
         """Return the mean and standard deviation of each channel, log variance of the Laplacian, [N, 7]."""
         return trivial_cues(pixels)
-
-    def classifier(self) -> Classifier:
-        """Logistic regression."""
-        settings = self.settings
-        return LinearClassifier(
-            "logistic", l2=settings.l2, max_iterations=settings.max_iterations, tolerance=settings.tolerance
-        )
 
 
 class Metadata(FeatureDetector[FeatureSettings]):
@@ -100,8 +94,9 @@ class Metadata(FeatureDetector[FeatureSettings]):
 
     def features(self, pixels: Tensor) -> Tensor:
         """Return the visible JPEG quality, 0 for none, [N, 1]."""
+        # TableClassifier counts integers 0..98 and reads the first feature
         return visible_quality(pixels)[:, None].double()
 
     def classifier(self) -> Classifier:
         """Make a table of the frequency of each quality in each class."""
-        return TableClassifier(values=QUALITIES.stop)
+        return TableClassifier(values=QUALITIES.stop)  # one entry per quality and one for none (0)

@@ -7,19 +7,17 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from detect.classifiers.base import Classifier
-from detect.classifiers.linear import LinearClassifier
-from detect.detectors.feature_based import FeatureDetector, LinearSettings
+from detect.detectors.feature_based import RegressionDetector, RegressionSettings
 from detect.features.dct import log_dct
 
 
-class LogDctSettings(LinearSettings):
+class LogDctSettings(RegressionSettings):
     """Settings of the log-DCT detector."""
 
     l2: float = Field(0.01, ge=0, description="weight of the squared norm of the coefficients beside the mean log loss")
 
 
-class LogDct(FeatureDetector[LogDctSettings]):
+class LogDct(RegressionDetector[LogDctSettings]):
     """Log-DCT coefficients, z-scored by the training images, into logistic regression with an L2 penalty."""
 
     family = "dct"
@@ -30,13 +28,6 @@ class LogDct(FeatureDetector[LogDctSettings]):
         """Return log-DCT coefficients, [N, 3 H W]."""
         return log_dct(pixels)
 
-    def classifier(self) -> Classifier:
-        """Logistic regression."""
-        settings = self.settings
-        return LinearClassifier(
-            "logistic", l2=settings.l2, max_iterations=settings.max_iterations, tolerance=settings.tolerance
-        )
-
     @property
     def coefficients(self) -> NDArray[np.float64]:
         """Weights of the z-scored features, float64 [3 H W], channel by channel: a map of what points to forgery."""
@@ -44,9 +35,11 @@ class LogDct(FeatureDetector[LogDctSettings]):
 
     def frequency_weights(self) -> NDArray[np.float32]:
         """Return the weights of the z-scored coefficients, mean over the channels, float32 [H, W]."""
+        # [3 H W] to [3, H, W]; z-scored features, so that weights of all coefficients compare
         return np.asarray(self.coefficients.reshape(3, self.resolution, -1).mean(axis=0), dtype=np.float32)
 
     @property
     def intercept(self) -> float:
         """Log odds of an image whose features are all average."""
+        # z-scores of an average image are 0, so only the intercept is left of its log odds
         return float(self._fitted().tensors()["intercept"][0])

@@ -29,6 +29,7 @@ class DctCnnNetwork(nn.Module):
 
     def __init__(self, size: int, *, outputs: int = 1) -> None:
         super().__init__()
+        # moments of the training images, stored with the weights
         self.register_buffer("mean", torch.zeros(3 * size * size))
         self.register_buffer("std", torch.ones(3 * size * size))
         self.layers = nn.Sequential(
@@ -41,8 +42,10 @@ class DctCnnNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Float [N, 3, H, H] in 0..255 to logits float32 [N, outputs]."""
+        # fp32: the logarithm of a coefficient near 0 needs more than the 8 bits of bf16
         with torch.autocast(images.device.type, enabled=False):
             z = (log_dct(images.permute(0, 2, 3, 1)) - self.mean) / self.std
+        # [N, 3 H H] back to [N, 3, H, H]: an image of coefficients, lowest frequency at the top left
         features = self.layers(z.view(images.shape))
         with torch.autocast(images.device.type, enabled=False):
             logits: Tensor = self.fc(features.float())
@@ -82,7 +85,8 @@ class DctCnn(NetworkDetector[DctCnnSettings]):
 
     def build(self, *, blank: bool = False) -> nn.Module:
         """Make the network, in a fit with the mean and deviation of its training images."""
-        network = DctCnnNetwork(self.settings.input_size or self.resolution)
+        # without a fit (a load) the buffers come from the file
+        network = DctCnnNetwork(self.side)
         if self._moments is not None:
             network.mean.copy_(self._moments[0])
             network.std.copy_(self._moments[1])
@@ -90,6 +94,7 @@ class DctCnn(NetworkDetector[DctCnnSettings]):
 
     def fit(self, data: FitData, context: FitContext) -> FitSummary:
         """Measure the features of `train` in one pass, then train the network."""
+        # before `build`, which takes the moments
         self._moments = moments(self._features(data, context))
         return super().fit(data, context)
 
@@ -97,4 +102,5 @@ class DctCnn(NetworkDetector[DctCnnSettings]):
         for view in (data.train_real, data.train_forged):
             for images in view.batches(BLOCK):
                 pixels = torch.from_numpy(images).to(context.compute.torch_device)
+                # `prepare` gives [N, 3, H, W] in grey levels, `log_dct` wants channels last
                 yield log_dct(self.prepare(pixels).permute(0, 2, 3, 1))

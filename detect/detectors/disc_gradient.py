@@ -26,7 +26,9 @@ def input_gradients(critic: nn.Module, images: Tensor) -> Tensor:
     Returns:
         float32 [N, C, H, W], without history.
     """
+    # leaves inference mode too: its tensors cannot be part of a graph
     with torch.inference_mode(mode=False), torch.enable_grad():
+        # a leaf without history; the sum over images gives each image the gradient of its own output
         leaf = images.detach().clone().requires_grad_()
         (outputs,) = torch.autograd.grad(critic(leaf).sum(), leaf)
     return outputs.detach().float()
@@ -41,6 +43,7 @@ def as_picture(gradients: Tensor) -> Tensor:
     low = gradients.amin(dim=(1, 2, 3), keepdim=True)
     span = gradients.amax(dim=(1, 2, 3), keepdim=True) - low
     # rounded to 8 bits as in the paper: what is smaller than a step is noise of the arithmetic
+    # tiny: a constant image has a span of 0 and becomes 0 / tiny = 0, that is -1
     return ((gradients - low) / span.clamp_min(torch.finfo(torch.float32).tiny) * 255).round() / 127.5 - 1
 
 
@@ -54,7 +57,9 @@ class GradientNetwork(nn.Module):
 
     def __init__(self, critic: nn.Module, width: int) -> None:
         super().__init__()
+        # frozen: only the CNN learns, as in the paper
         self.critic = critic.eval().requires_grad_(False)
+        # four halvings; [N, width, H/2, W/2] to [N, 4 width, H/16, W/16]
         channels = [3, width, 2 * width, 4 * width, 4 * width]
         stages: list[nn.Module] = []
         for before, after in pairwise(channels):
@@ -71,6 +76,7 @@ class GradientNetwork(nn.Module):
 
     def train(self, mode: bool = True) -> Self:
         """Switch the CNN; the critic stays as it is."""
+        # `train()` reaches all submodules: batch norms of the critic keep their statistics
         super().train(mode)
         self.critic.eval()
         return self
@@ -79,6 +85,7 @@ class GradientNetwork(nn.Module):
         """Judge images."""
         with torch.autocast(images.device.type, enabled=False):  # gradients of 8 bits would be noise
             picture = as_picture(input_gradients(self.critic, images.float()))
+        # global mean over pixels: [N, 4 width] to one logit
         outputs: Tensor = self.head(self.stages(picture).mean(dim=(2, 3))).flatten()
         return outputs
 
@@ -105,4 +112,5 @@ class InputGradients(DiscriminatorNetwork[GradientSettings]):
 
     def logits(self, network: nn.Module, inputs: Tensor) -> Tensor:
         """Logits of the CNN, float32 [N]."""
+        # not that of DiscriminatorNetwork: this logit is the CNN's and already high for forged
         return NetworkDetector.logits(self, network, inputs)

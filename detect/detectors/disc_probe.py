@@ -6,14 +6,11 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from detect.classifiers.base import Classifier
-from detect.classifiers.linear import LinearClassifier
 from detect.detectors.base import FitContext, FitData, FitSummary, Needs
 from detect.detectors.discriminator import RADFORD, discriminator_source_of, origin
-from detect.detectors.feature_based import FeatureDetector, LinearSettings
+from detect.detectors.feature_based import RegressionDetector, RegressionSettings
 from detect.discriminator_source import Blueprint, layers, with_weights_of
 from detect.weights import load_weights, read_tensors, write_tensors
 from forge.core.errors import InputError
@@ -21,15 +18,7 @@ from forge.core.errors import InputError
 FEATURES_FILE = "features.safetensors"
 
 
-class DiscProbeSettings(LinearSettings):
-    """Settings of the probe."""
-
-    l2: float = Field(
-        0.001, ge=0, description="weight of the squared norm of the coefficients beside the mean log loss"
-    )
-
-
-class DiscProbe(FeatureDetector[DiscProbeSettings]):
+class DiscProbe(RegressionDetector[RegressionSettings]):
     """Mean and spread of every channel of every layer of the frozen discriminator, into logistic regression."""
 
     family = "disc-probe"
@@ -46,6 +35,7 @@ class DiscProbe(FeatureDetector[DiscProbeSettings]):
         """Take the discriminator and learn the regression."""
         source = discriminator_source_of(context, self.family).open()
         self.blueprint = Blueprint.of(source, self.resolution)
+        # frozen, in evaluation mode: features are what the game has taught it and nothing of this fit
         self.discriminator = with_weights_of(source, self.blueprint.build()).requires_grad_(False)
         summary = super().fit(data, context)
         return FitSummary(summary.history, origin(source) | summary.facts)
@@ -56,19 +46,15 @@ class DiscProbe(FeatureDetector[DiscProbeSettings]):
             raise InputError(f"{self.family} has not been fitted or loaded")
         discriminator = self.discriminator.to(pixels.device)
         with torch.inference_mode():
+            # -1..1 as in its own training
             activations = layers(discriminator, pixels.permute(0, 3, 1, 2).float() / 127.5 - 1)
             parts = [
+                # [N, C, H, W] to mean and standard deviation of each channel, [N, 2 C]: positions are averaged out
                 torch.cat([layer.mean(dim=(2, 3)), layer.std(dim=(2, 3))], 1) if layer.ndim == 4 else layer
                 for layer in activations
             ]
+        # a clone outside inference mode: features are scaled in place afterwards
         return torch.cat(parts, 1).clone()
-
-    def classifier(self) -> Classifier:
-        """Logistic regression."""
-        settings = self.settings
-        return LinearClassifier(
-            "logistic", l2=settings.l2, max_iterations=settings.max_iterations, tolerance=settings.tolerance
-        )
 
     def save(self, directory: Path) -> None:
         """Write the regression, and the discriminator it reads."""
@@ -78,7 +64,7 @@ class DiscProbe(FeatureDetector[DiscProbeSettings]):
             write_tensors(directory / FEATURES_FILE, self.discriminator.state_dict())
 
     @classmethod
-    def load(cls, directory: Path, settings: DiscProbeSettings, resolution: int) -> Self:
+    def load(cls, directory: Path, settings: RegressionSettings, resolution: int) -> Self:
         """Read what `save` wrote."""
         detector = super().load(directory, settings, resolution)
         detector.blueprint = Blueprint.read(directory)
@@ -98,8 +84,10 @@ class RandomProbe(DiscProbe):
         """Take the network as it was before the game and learn the regression."""
         source = discriminator_source_of(context, self.family).open()
         self.blueprint = Blueprint.of(source, self.resolution)
+        # random weights follow from the seed of the fit
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(context.seed)
             self.discriminator = self.blueprint.build().eval().requires_grad_(False)
-        summary = FeatureDetector.fit(self, data, context)
+        # past DiscProbe's fit, which would take the trained weights
+        summary = RegressionDetector.fit(self, data, context)
         return FitSummary(summary.history, origin(source) | summary.facts)

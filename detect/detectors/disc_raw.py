@@ -50,13 +50,17 @@ class RawDiscriminator(Detector[V]):
         history: list[dict[str, float]] = []
         for snapshot in snapshots:
             discriminator = with_weights_of(snapshot, self.blueprint.build())
+            # on val: the sign and scale must not come from test images
             real, forged = (
                 self._logits(discriminator, view, context.compute) for view in (data.val_real, data.val_forged)
             )
+            # minus the logit: a discriminator's is high for real, a score is high for forged
             auc = validation_auc(-real, -forged)
+            # below 0.5 on val the logit points the other way: it is turned, and the sign recorded
             sign = 1 if auc >= 0.5 else -1
             self.discriminators.append(discriminator)
             self.signs.append(sign)
+            # of the score with its sign, so that the slope is positive; needed to average snapshots of different scales
             self.scales.append(fit_platt(-sign * real, -sign * forged))
             history.append({"kimg": snapshot.card.kimg, "val_auc": auc, "sign": sign})
         facts: dict[str, Any] = origin(snapshots[-1]) | {
@@ -77,6 +81,7 @@ class RawDiscriminator(Detector[V]):
         with torch.inference_mode():
             for start in range(0, len(images), BLOCK):
                 pixels = torch.from_numpy(np.ascontiguousarray(images[start : start + BLOCK])).to(compute.torch_device)
+                # uint8 to -1..1, the range of the game
                 inputs = pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
                 parts.append(discriminator(inputs).float().cpu().double().numpy().reshape(-1))
         return np.concatenate(parts)
@@ -86,11 +91,14 @@ class RawDiscriminator(Detector[V]):
         if not self.discriminators:
             raise InputError(f"{self.family} has not been fitted or loaded")
         logits = [
+            # [n] for each snapshot
             -sign * self._logits_of(discriminator, images, compute)
             for discriminator, sign in zip(self.discriminators, self.signs, strict=True)
         ]
+        # one snapshot: the raw logit; the calibration of every detector follows outside
         if len(logits) == 1:
             return logits[0]
+        # log odds, since logits of two snapshots have different scales; the mean is the geometric mean of the odds
         odds = [scale.a * logit + scale.b for scale, logit in zip(self.scales, logits, strict=True)]
         return np.asarray(np.mean(odds, axis=0), dtype=np.float64)
 
@@ -98,6 +106,7 @@ class RawDiscriminator(Detector[V]):
         """Write weights.safetensors, discriminator.json and verdict.json."""
         if self.blueprint is None:
             raise InputError(f"{self.family} has not been fitted or loaded")
+        # weights of snapshot i under "i."
         tensors = {
             f"{i}.{name}": t
             for i, discriminator in enumerate(self.discriminators)
@@ -155,6 +164,7 @@ class SnapshotEnsemble(RawDiscriminator[EnsembleSettings]):
                 f"{self.family} needs snapshots of the training of {snapshots[0].card.name}; keep some: "
                 "--set generator.training.snapshots_kimg=[12,24,36]"
             )
+        # evenly spread over the training, first and last included; a set, since rounding may choose one twice
         chosen = sorted(
             set(np.linspace(0, len(snapshots) - 1, min(self.settings.moments, len(snapshots))).round().astype(int))
         )

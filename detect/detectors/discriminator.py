@@ -52,6 +52,7 @@ class DiscriminatorNetwork(NetworkDetector[N]):
     def fit(self, data: FitData, context: FitContext) -> FitSummary:
         """Train the network; records which discriminator it was derived from."""
         self.source = discriminator_source_of(context, self.family).open()
+        # refuses another resolution before anything is trained
         self.blueprint = Blueprint.of(self.source, self.resolution)
         summary = super().fit(data, context)
         return replace(summary, facts=origin(self.source) | summary.facts)
@@ -61,12 +62,14 @@ class DiscriminatorNetwork(NetworkDetector[N]):
         if self.blueprint is None:
             raise InputError(f"{self.family} has not been fitted or loaded")
         network = self.blueprint.build()
+        # by a fit alone: after a load the weights come from the detector's own file
         if trained and self.source is not None:
             with_weights_of(self.source, network)
         return network
 
     def logits(self, network: nn.Module, inputs: Tensor) -> Tensor:
         """Logits, float32 [N], high for forged: a discriminator's own are high for real."""
+        # the sign of the score alone: the network and its weights are the discriminator's
         return -super().logits(network, inputs)
 
     def save(self, directory: Path) -> None:

@@ -33,8 +33,10 @@ def triangular_bands(size: int, edges: Sequence[float]) -> Tensor:
         float32 [len(edges) - 1, size, size] of 0 and 1.
     """
     index = torch.arange(size)
+    # sum of indices of each coefficient, [1, size, size]; it grows with the frequency
     diagonal = (index[:, None] + index)[None]
     low, high = torch.tensor(edges[:-1]).view(-1, 1, 1), torch.tensor(edges[1:]).view(-1, 1, 1)
+    # half-open bands: each coefficient belongs to exactly one of them
     return ((diagonal >= low) & (diagonal < high)).float()
 
 
@@ -57,16 +59,22 @@ class Decomposition(nn.Module):
 
     def __init__(self, size: int) -> None:
         super().__init__()
+        # i + j < s / 2.82 holds s^2 / 16 coefficients, i + j < s / 2 holds s^2 / 8 (areas of triangles)
         bands = triangular_bands(size, (0, size / 2.82, size / 2, 2 * size))
         self.register_buffer("basis", cosine_basis(size), persistent=False)
+        # [4, 1, s, s], broadcast over channels; a fourth band lets everything pass
         self.register_buffer("bands", torch.cat([bands, torch.ones(1, size, size)])[:, None], persistent=False)
+        # small but not 0: each mask starts near its fixed band and can move in both directions
         self.weights = nn.Parameter(0.1 * torch.randn(4, 1, size, size))
 
     def forward(self, images: Tensor) -> Tensor:
         """Float [N, 3, H, H] to float32 [N, 12, H, H], band by band."""
         with torch.autocast(images.device.type, enabled=False):
+            # D X D^T for each channel: [N, 3, s, s]
             spectrum = self.basis @ images.float() @ self.basis.T
+            # [N, 4, 3, s, s]: fixed part plus learned part of each filter
             parts = spectrum[:, None] * (self.bands + mask(self.weights))
+            # inverse D^T Y D; bands and channels become 12 channels
             return (self.basis.T @ parts @ self.basis).flatten(1, 2)
 
 
@@ -83,7 +91,9 @@ class LocalStatistics(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         basis = cosine_basis(WINDOW)
+        # [100, 1, 10, 10]: kernel (i, j) is the outer product of the cosines i and j
         kernels = torch.einsum("iy,jx->ijyx", basis, basis).reshape(-1, 1, WINDOW, WINDOW)
+        # seven edges from 0 to 20 of the diagonal index, which ends at 18
         bands = triangular_bands(WINDOW, [2 * WINDOW * band / BANDS for band in range(BANDS + 1)])
         self.register_buffer("kernels", kernels, persistent=False)
         self.register_buffer("bands", bands, persistent=False)
@@ -93,10 +103,13 @@ class LocalStatistics(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Float [N, 3, H, H] in -1..1 to float32 [N, 6, h, h], h what Xception's first layer makes of H."""
         with torch.autocast(images.device.type, enabled=False):
+            # grey levels 0..255: FLOOR and rounding are in these units
             grey = ((images.float() * self.luma).sum(1, keepdim=True) + 1) * 127.5
+            # padding that gives exactly the size of Xception's first layer (3 x 3, stride 2, no padding), even or odd
             spectrum = conv2d(grey, self.kernels, stride=STRIDE, padding=3 + images.shape[-1] % 2).abs()
             # |c m| summed over a band, for all bands at once
             filters = (self.bands + mask(self.weights)).abs().reshape(BANDS, -1, 1, 1)
+            # log10 of each band's sum, [N, 6, h, h]
             return (conv2d(spectrum, filters) + FLOOR).log10()
 
 
@@ -112,22 +125,27 @@ class MixBlock(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        # 1 x 1 convolutions: the projections of attention
         self.queries = nn.ModuleList(nn.Conv2d(channels, channels, 1) for _ in range(2))
         self.keys = nn.ModuleList(nn.Conv2d(channels, channels, 1) for _ in range(2))
         self.passed = nn.ModuleList(
             nn.Sequential(nn.Conv2d(channels, channels, 1, groups=channels), nn.BatchNorm2d(channels)) for _ in range(2)
         )
         # behind the normalisation, which would undo a factor before it
+        # 0: mixing starts as the identity, and each gate learns how much to let in, in -1..1
         self.gates = nn.Parameter(torch.zeros(2))
 
     def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         """Two maps [N, C, h, h] to two of the same shape."""
         both = (first, second)
+        # side by side along the width, so that one product sums over both streams; [N, C, h, 2 h]
         q = torch.cat([layer(maps) for layer, maps in zip(self.queries, both, strict=True)], dim=3)
         k = torch.cat([layer(maps) for layer, maps in zip(self.keys, both, strict=True)], dim=3)
+        # [N, C, h, h]: rows of the map against rows, each normalised to sum 1
         attention = torch.softmax(q @ k.transpose(2, 3), dim=-1)
         gates = mask(self.gates)
         to_first, to_second = self.passed
+        # elementwise: the attention weighs the other stream's features, which needs square maps
         return first + gates[0] * to_first(second * attention), second + gates[1] * to_second(first * attention)
 
 
@@ -143,6 +161,7 @@ class F3Network(nn.Module):
     def __init__(self, size: int, *, middle: int, weights: str = "scratch") -> None:
         super().__init__()
         self.decomposition, self.statistics = Decomposition(size), LocalStatistics()
+        # 12 channels of bands, 6 of statistics
         self.streams = nn.ModuleList(xception(channels, middle=middle, weights=weights) for channels in (12, BANDS))
         # the statistics already have half the size
         first_layer: nn.Conv2d = self.streams[1].conv1  # type: ignore[assignment]
@@ -150,7 +169,7 @@ class F3Network(nn.Module):
         for stream in self.streams:
             stream.fc = nn.Identity()
         self.mid, self.high = MixBlock(728), MixBlock(1024)
-        self.fc = nn.Linear(2 * 2048, 1)
+        self.fc = nn.Linear(2 * 2048, 1)  # 2,048 pooled features of each stream
 
     def forward_features(self, images: Tensor) -> Tensor:
         """Float [N, 3, H, H] in -1..1 to pooled features [N, 4096]."""
@@ -202,5 +221,5 @@ class F3Net(TimmDetector[F3NetSettings]):
 
     def build(self, *, blank: bool = False) -> nn.Module:
         """Make the network and give both Xceptions the weights that `weights` asks for."""
-        size = self.settings.input_size or self.resolution
+        size = self.side
         return F3Network(size, middle=self.settings.middle, weights="scratch" if blank else self.settings.weights)

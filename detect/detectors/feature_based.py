@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 from detect.classifiers.base import Classifier
+from detect.classifiers.linear import LinearClassifier
 from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, FitSummary, Scores
 from detect.features.matrix import FeatureMatrix, Scaling
 from detect.training.calibration import validation_auc
@@ -41,7 +42,16 @@ class LinearSettings(FeatureSettings):
     tolerance: float = Field(1e-4, gt=0, description="largest absolute gradient at which it stops")
 
 
+class RegressionSettings(LinearSettings):
+    """Settings of detectors with logistic regression."""
+
+    l2: float = Field(
+        0.001, ge=0, description="weight of the squared norm of the coefficients beside the mean log loss"
+    )
+
+
 F = TypeVar("F", bound=FeatureSettings)
+R = TypeVar("R", bound=RegressionSettings)
 
 
 class FeatureDetector(Detector[F]):
@@ -81,12 +91,13 @@ class FeatureDetector(Detector[F]):
             data.train_forged,
             self.features,
             device=context.compute.torch_device,
-            cache_bytes=self.settings.cache_mb << 20,
+            cache_bytes=self.settings.cache_mb << 20,  # MB to bytes
             scaling=self.scaling,
         )
         classifier = self.classifier()
         outcome = classifier.fit(matrix, seed=context.seed, on_progress=context.on_progress)
         self.mean, self.std, self.fitted = matrix.mean, matrix.std, classifier
+        # val is scored by the finished detector, so that nothing of it enters the scaling or the classifier
         real, forged = (
             np.concatenate([self.score(images, context.compute) for images in view.batches(BLOCK)])
             for view in (data.val_real, data.val_forged)
@@ -104,17 +115,20 @@ class FeatureDetector(Detector[F]):
     def score(self, images: Images, compute: Compute) -> Scores:
         """Return scores of the classifier, float64 [n]."""
         classifier = self._fitted()
+        # the scaling of the training images; [n, D]
         parts = [classifier.score((raw - self.mean) / self.std) for raw in self._raw(images, compute)]
         return np.concatenate([np.empty(0), *parts])
 
     def _raw(self, images: Images, compute: Compute) -> Iterator[NDArray[np.float64]]:
         for start in range(0, len(images), BLOCK):
             pixels = torch.from_numpy(np.ascontiguousarray(images[start : start + BLOCK])).to(compute.torch_device)
+            # features may come from a frozen network: no graph is wanted
             with torch.no_grad():
                 yield self.features(pixels).cpu().double().numpy()
 
     def save(self, directory: Path) -> None:
         """Write weights.safetensors: mean and standard deviation of the features, and the classifier's arrays."""
+        # mean and std are stored under names that no classifier uses
         tensors = {"mean": self.mean, "std": self.std} | self._fitted().tensors()
         save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, self._file(directory))
 
@@ -128,6 +142,7 @@ class FeatureDetector(Detector[F]):
         detector = cls(settings, resolution)
         path = cls._file(directory)
         tensors = {name: tensor.numpy() for name, tensor in read_tensors(path).items()}
+        # an unfitted classifier, which takes its arrays from the file
         classifier = detector.classifier()
         try:
             detector.mean, detector.std = tensors["mean"], tensors["std"]
@@ -150,3 +165,14 @@ class FeatureDetector(Detector[F]):
         if self.fitted is None:
             raise InputError(f"{self.family} has not been fitted or loaded")
         return self.fitted
+
+
+class RegressionDetector(FeatureDetector[R]):
+    """Logistic regression with an L2 penalty on a feature vector per image; a subclass gives `features`."""
+
+    def classifier(self) -> Classifier:
+        """Make an unfitted logistic regression."""
+        settings = self.settings
+        return LinearClassifier(
+            "logistic", l2=settings.l2, max_iterations=settings.max_iterations, tolerance=settings.tolerance
+        )

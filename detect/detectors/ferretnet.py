@@ -17,11 +17,13 @@ class TwoScales(nn.Module):
     def __init__(self, before: int, after: int, stride: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(before, after, 3, stride, padding=1, groups=before, bias=False)
+        # dilation 2 with padding 2 has the same output size as dilation 1 with padding 1, so that both can be added
         self.conv2 = nn.Conv2d(before, after, 3, stride, padding=2, dilation=2, groups=before, bias=False)
         self.conv3 = nn.Conv2d(after, after, 1, bias=False)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map [N, before, H, W] to [N, after, ceil(H / stride), ceil(W / stride)]."""
+        # [N, after, H', W'] at two scales, added before channels mix
         outputs: Tensor = self.conv3(self.conv1(inputs) + self.conv2(inputs))
         return outputs
 
@@ -54,6 +56,7 @@ class Block(nn.Module):
         )
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or before != after:
+            # the identity fits only where neither size nor channels change
             self.shortcut = nn.Sequential(nn.Conv2d(before, after, 1, stride), nn.BatchNorm2d(after))
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -74,17 +77,20 @@ class FerretNetwork(nn.Module):
     def __init__(self, width: int = 32) -> None:
         super().__init__()
         self.cbr1 = _stem(3, width // 2, stride=1)
-        self.cbr2 = _stem(width // 2, width, stride=2)
+        self.cbr2 = _stem(width // 2, width, stride=2)  # half the resolution
         self.feature = nn.Sequential(
             _stage(width, 2 * width),
             _stage(2 * width, 4 * width),
             nn.Conv2d(4 * width, 4 * width, 1, bias=False),
         )
+        # the last layer in fp32; dropout 0.2 acts in training alone
         self.logit = nn.Sequential(nn.Dropout(0.2), ExactLinear(4 * width, 1))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map normalised images [N, 3, H, W] to logits float32 [N, 1]."""
+        # the residual of the normalised image: the mask is 0 there, the mean colour, see below
         x = self.cbr2(self.cbr1(median_residual(inputs, masked=True)))
+        # mean over pixels: [N, 4 width], for images of every size
         logits: Tensor = self.logit(self.feature(x).mean(dim=(2, 3)))
         return logits
 

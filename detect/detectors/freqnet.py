@@ -28,8 +28,10 @@ def high_pass(maps: Tensor) -> Tensor:
     """
     size = tuple(maps.shape[-2:])
     with torch.autocast(maps.device.type, enabled=False):
+        # a real map's spectrum is Hermitian: half of its columns hold all of it; [N, C, H, W // 2 + 1]
         spectrum = torch.fft.rfft2(maps.float())
         kept = _kept(size, maps.device)[:, : spectrum.shape[-1]]
+        # s: an odd width cannot be told from the spectrum's width
         filtered: Tensor = torch.fft.irfft2(spectrum * kept, s=size)
     return filtered
 
@@ -59,8 +61,10 @@ class SpectralConv(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Float [N, C, H, W] to the same."""
-        real, imaginary = self.real.weight, self.imaginary.weight
+        real, imaginary = self.real.weight, self.imaginary.weight  # [C, C, 1, 1] each
+        # both products in one convolution: A x and B x, [N, C, H, W] each
         plain, mirrored = conv2d(maps, torch.cat([real + imaginary, real - imaginary]) / 2).chunk(2, dim=1)
+        # R maps pixel i to -i mod n: flipping gives n - 1 - i, and rolling by one n - i
         return plain + mirrored.flip(-2, -1).roll((1, 1), (-2, -1))
 
 
@@ -72,6 +76,7 @@ class FreqNetwork(nn.Module):
 
         super().__init__()
         block: Any = Bottleneck  # timm's annotation asks for a block and means its class
+        # stages 1 and 2 of ResNet50: 3 and 4 bottlenecks, 64 to 256 and 256 to 512 channels
         residual = ResNet(block, (3, 4), channels=(64, 128), num_classes=1, zero_init_last=False)
         self.convs = nn.ModuleList(
             nn.Conv2d(inputs, outputs, 1, stride)
@@ -94,6 +99,7 @@ class FreqNetwork(nn.Module):
     def forward_features(self, images: Tensor) -> Tensor:
         """Float [N, 3, H, W] to pooled features [N, 512]."""
         maps = self._stage(0, images, channels=True)
+        # channels are filtered in the first two stages only, before ResNet's layers
         maps = self._stage(1, maps, channels=True)
         maps = self.layer1(self.pool(maps))
         maps = self._stage(2, maps, channels=False)
@@ -111,6 +117,7 @@ class FreqNetwork(nn.Module):
         return self.forward_head(self.forward_features(images))
 
     def _stage(self, number: int, maps: Tensor, *, channels: bool) -> Tensor:
+        # ReLU after the filter: its output has both signs
         maps = relu(self.convs[number](relu(high_pass(maps))))
         if channels:
             maps = relu(high_pass_channels(maps))
@@ -122,6 +129,7 @@ class FreqNetwork(nn.Module):
 def _channel_filter(channels: int, device: torch.device) -> Tensor:
     """The filter along the channels as the kernels of a 1 x 1 convolution, several times as fast as transforms."""
     kept = _kept((channels,), device)[: channels // 2 + 1, None]
+    # the columns of the identity are the unit vectors; their filtered versions are the columns of the matrix
     spectrum = torch.fft.rfft(torch.eye(channels, device=device), dim=0)
     rows: Tensor = torch.fft.irfft(spectrum * kept, n=channels, dim=0)
     return rows[:, :, None, None]
@@ -132,9 +140,11 @@ def _channel_filter(channels: int, device: torch.device) -> Tensor:
 def _kept(sizes: tuple[int, ...], device: torch.device) -> Tensor:
     """Return the weight of each frequency of a transform over axes of these sizes, in its own order: 0, 1/2 or 1."""
     kept = torch.ones(sizes)
+    # the centred half of each axis: from -n/4 to n/4 - 1 around frequency zero at n // 2
     kept[tuple(slice(n // 2 - n // 4, n // 2 + n // 4) for n in sizes)] = 0
     kept = torch.fft.ifftshift(kept)
     axes = tuple(range(len(sizes)))
+    # mean of the block and its mirror image about frequency zero: weights of 1/2 at its edge
     symmetric: Tensor = (kept + kept.flip(axes).roll((1,) * len(sizes), axes)) / 2
     return symmetric.to(device)
 

@@ -26,9 +26,9 @@ def gram(features: Tensor) -> Tensor:
     Returns:
         float32 [N, 1, C, C].
     """
-    flat = features.flatten(2).float()
+    flat = features.flatten(2).float()  # [N, C, H W]
     with torch.autocast(flat.device.type, enabled=False):  # sums over thousands of pixels need more than 8 bits
-        products = flat @ flat.transpose(1, 2)
+        products = flat @ flat.transpose(1, 2)  # [N, C, C]
     return (products / (flat.shape[1] * flat.shape[2])).unsqueeze(1)
 
 
@@ -42,6 +42,7 @@ class GramBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.align = _block(channels, 32, stride=1)
+        # the Gram matrix is read as an image of one channel, 32 x 32
         self.refine = nn.Sequential(_block(1, 16, stride=2), _block(16, 32, stride=2))
 
     def forward(self, features: Tensor) -> Tensor:
@@ -57,6 +58,7 @@ class GramNetwork(nn.Module):
         import timm  # takes seconds to import, which listing detectors does not need
 
         super().__init__()
+        # timm's ResNets would otherwise start residual branches at zero, which torchvision's do not
         self.resnet = timm.create_model("resnet18", pretrained=False, num_classes=0, zero_init_last=False)
         self.blocks = nn.ModuleList([GramBlock(channels) for channels in TAPS])
         self.scale = nn.Parameter(torch.ones(1))  # of all Gram features, beside those of ResNet18
@@ -64,6 +66,7 @@ class GramNetwork(nn.Module):
         self.dropout = nn.Dropout(0.5)
         self.head = ExactLinear(512, 2)
         for module in self.blocks.modules():
+            # fan_out: keeps the size of gradients through ReLU layers (He et al. 2015), as in ResNet18
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
@@ -71,13 +74,15 @@ class GramNetwork(nn.Module):
         """Return the log odds of forged: [N, 3, H, W] to float32 [N]."""
         net: Any = self.resnet
         stem = net.act1(net.bn1(net.conv1(inputs)))
+        # inputs of the six blocks; `TAPS` are their channels
         seen = [inputs, stem, net.maxpool(stem)]
         for stage in (net.layer1, net.layer2, net.layer3):
             seen.append(stage(seen[-1]))
-        last = net.layer4(seen[-1]).mean(dim=(2, 3))
+        last = net.layer4(seen[-1]).mean(dim=(2, 3))  # [N, 512]
         grams = [self.scale * block(maps) for block, maps in zip(self.blocks, seen, strict=True)]
         hidden = self.dropout(self.hidden(torch.cat([last, *grams], dim=1)).relu())
         outputs: Tensor = self.head(hidden)
+        # difference of two logits: log odds of a softmax over real and forged
         return outputs[:, 1] - outputs[:, 0]
 
 

@@ -31,6 +31,7 @@ class HmmSettings(FeatureSettings):
 
     @model_validator(mode="after")
     def _sensible(self) -> HmmSettings:
+        # otherwise the step is zero or negative and strips never reach the bottom
         if self.overlap >= self.strip:
             raise ValueError(f"overlap must be smaller than strip ({self.strip})")
         if not (1 <= self.bands[0] <= self.strip and 1 <= self.bands[1] <= 64):
@@ -52,6 +53,7 @@ class StripHmm(FeatureDetector[HmmSettings]):
 
     def __init__(self, settings: HmmSettings, resolution: int) -> None:
         super().__init__(settings, resolution)
+        # height minus strip, over the step, plus the first one
         strips = (resolution - settings.strip) // (settings.strip - settings.overlap) + 1
         if strips < settings.states:
             raise InputError(
@@ -62,6 +64,7 @@ class StripHmm(FeatureDetector[HmmSettings]):
     def features(self, pixels: Tensor) -> Tensor:
         """Return the observations of an image one after the other, [N, strips times bands]."""
         settings = self.settings
+        # [N, strips, bands] to [N, strips x bands]
         return strip_bands(
             pixels, height=settings.strip, step=settings.strip - settings.overlap, bands=settings.bands
         ).flatten(1)

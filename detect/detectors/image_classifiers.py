@@ -29,6 +29,7 @@ class ConvNextTiny(TimmDetector[TimmSettings]):
     family = "convnext-tiny"
     citation = "Liu et al., A ConvNet for the 2020s, CVPR 2022"
     variant = RECIPE + "; AdamW"
+    # AdamW and 0.05 are ConvNeXt's own (Liu et al. 2022)
     Settings = with_defaults(TimmSettings, optimizer="adamw", weight_decay=0.05)
     timm_name = "convnext_tiny"
     mean, std = IMAGENET_MEAN, IMAGENET_STD

@@ -46,6 +46,7 @@ class Mean(Detector[DetectorSettings]):
                 self.members.append(context.fitted[name])
                 continue
             settings = DETECTORS.load(name).Settings()
+            # a folder each: two members would otherwise continue each other's checkpoints
             member_context = replace(context, work=context.work / str(len(self.members)))
             self.members.append(fit_detector(name, settings, data, member_context))
         facts: dict[str, Any] = {"members": ", ".join(self.names), "device": context.compute.describe()}
@@ -58,9 +59,11 @@ class Mean(Detector[DetectorSettings]):
         odds = []
         for member in self.members:
             scores, scale = member.detector.score(images, compute), member.calibration
+            # log odds of each member's calibrated probability, [n]
             odds.append(scale.a * scores + scale.b)
-        stacked = np.stack(odds)
+        stacked = np.stack(odds)  # [members, n]
         # log(mean p) - log(mean (1 - p)): a probability that rounds to 1 still ranks above a smaller one
+        # log p = -log(1 + exp(-odds)), summed as probabilities over the members; the factor 1 / members cancels below
         forged = np.logaddexp.reduce(-np.logaddexp(0, -stacked), axis=0)
         real = np.logaddexp.reduce(-np.logaddexp(0, stacked), axis=0)
         return np.asarray(forged - real, dtype=np.float64)
@@ -104,6 +107,7 @@ def mean_of(members: str) -> type[Mean]:
     for name in names:
         if name.startswith("mean:") or ".py:" in name:
             raise InputError(
+                # files hold code, which a stored ensemble must not name
                 f"detector 'mean:{members}' cannot contain {quoted(name)}; join registered detectors by name"
             )
     return type("Mean", (Mean,), {"names": names, "__doc__": Mean.__doc__, "__module__": __name__})

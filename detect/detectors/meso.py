@@ -34,6 +34,7 @@ class Inception(nn.Module):
         self.exits = nn.ModuleList(
             [
                 nn.Conv2d(width, width, 3, padding=dilation, dilation=dilation)
+                # padding equals dilation: a 3 x 3 kernel keeps the size at every dilation
                 for dilation, width in enumerate(widths[1:], start=1)
             ]
         )
@@ -58,10 +59,12 @@ class MesoNetwork(nn.Module):
         # Keras: momentum .99 means that a hundredth of the new statistics is taken over
         self.norms = nn.ModuleList([nn.BatchNorm2d(stage.out_channels, eps=1e-3, momentum=0.01) for stage in stages])
         for pool in POOLS:
+            # what `same_max_pool` leaves of the side
             side = math.ceil(side / pool)
         self.hidden = nn.Linear(stages[-1].out_channels * side * side, 16)
         self.dropout = nn.Dropout(0.5)
         self.head = ExactLinear(16, 1)
+        # Keras' defaults: Glorot uniform weights and zero biases
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
                 nn.init.xavier_uniform_(module.weight)
@@ -71,6 +74,7 @@ class MesoNetwork(nn.Module):
         """Map images [N, 3, side, side] in 0..1 to logits [N, 1]."""
         x = inputs
         for convolution, norm, pool in zip(self.convolutions, self.norms, POOLS, strict=True):
+            # the order of the authors: ReLU, then normalisation, then pooling
             x = same_max_pool(norm(convolution(x).relu()), pool)
         x = self.dropout(x.flatten(1))
         x = self.dropout(leaky_relu(self.hidden(x), 0.1))
@@ -100,9 +104,11 @@ def same_max_pool(inputs: Tensor, size: int) -> Tensor:
     Returns:
         [N, C, ceil(H / size), ceil(W / size)], as with `padding="same"` in Keras.
     """
+    # pixels missing to a whole number of windows
     height, width = (-length % size for length in inputs.shape[-2:])
     if height or width:
         around = (width // 2, width - width // 2, height // 2, height - height // 2)
+        # -inf never wins a maximum; zero would beat negative values after the normalisation
         inputs = pad(inputs, around, value=-math.inf)
     return max_pool2d(inputs, size)
 
@@ -150,11 +156,6 @@ class Meso(NetworkDetector[MesoSettings]):
     mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     any_size = False  # the first dense layer is made for one
 
-    @property
-    def side(self) -> int:
-        """Height and width of the network's input in pixels."""
-        return self.settings.input_size or self.resolution
-
     @abstractmethod
     def build(self, *, blank: bool = False) -> MesoNetwork:
         """Make the network."""
@@ -163,6 +164,7 @@ class Meso(NetworkDetector[MesoSettings]):
         """Return the mean squared error of the probability of forged, or cross entropy."""
         if self.settings.loss_of == "entropy":
             return super().loss(network, inputs, labels)
+        # gradient of the squared error vanishes where the probability is certain and wrong, unlike that of the entropy
         return (self.logits(network, inputs).sigmoid() - labels).square().mean()
 
 

@@ -69,18 +69,25 @@ class NetworkDetector(Detector[N]):
     def recall(self, directory: Path) -> None:
         """Read what `build` needs to know beside the settings; a subclass that needs it stores it in `save`."""
 
+    @property
+    def side(self) -> int:
+        """Height and width of the network's input in pixels."""
+        return self.settings.input_size or self.resolution
+
     def prepare(self, pixels: Tensor) -> Tensor:
         """Turn uint8 [N, H, W, 3] into the network's input: float32 [N, 3, h, w], resized if asked, normalised."""
         inputs = pixels.permute(0, 3, 1, 2).float()  # keeps the memory order, which is channels_last
         size = self.settings.input_size
         if size is not None and size != inputs.shape[-1]:  # a crop in training is another size than the set's
             inputs = interpolate(inputs, size=(size, size), mode="bilinear", antialias=True)
+        # mean and std in grey levels 0..255, so that uint8 needs no division by 255 first
         mean, std = channel_values(self.mean, inputs.device), channel_values(self.std, inputs.device)
         return (inputs - mean) / std
 
     def logits(self, network: nn.Module, inputs: Tensor) -> Tensor:
         """Run the network on prepared inputs; one float32 logit an image, [N], higher for forged."""
         outputs: Tensor = network(inputs)
+        # [N, 1] to [N]; fp32 outside of autocast, whatever the network computes in
         return outputs.flatten().float()
 
     def loss(self, network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
@@ -103,8 +110,7 @@ class NetworkDetector(Detector[N]):
 
     def part(self, device: torch.device) -> int:
         """Return images to put through the network at a time in scoring on a device."""
-        side = self.settings.input_size or self.resolution
-        return max(LEAST_PART, PART_PIXELS[device.type] // side**2)
+        return max(LEAST_PART, PART_PIXELS[device.type] // self.side**2)
 
     def predict(self, network: nn.Module, images: Images, compute: Compute, precision: Precision, part: int) -> Scores:
         """Logits of images without gradients, float64 [n].
@@ -118,6 +124,7 @@ class NetworkDetector(Detector[N]):
         """
         logits, device = [], compute.torch_device
         # the device is asked for results once, after all parts are on their way
+        # inference mode: no graph and no version counters; batch norms use stored statistics, as `network` is evaluated
         with torch.inference_mode(), compute.autocast(precision):
             for start in range(0, len(images), part):
                 pixels = to_device(torch.from_numpy(np.ascontiguousarray(images[start : start + part])), device)
@@ -126,15 +133,18 @@ class NetworkDetector(Detector[N]):
 
     def _scorer(self, device: torch.device) -> nn.Module:
         """Return the fitted network as it scores on a device; made anew when it is another one than before."""
+        # moved once; nothing happens where it is there already
         network = self._fitted().to(device)
         if not self.fuses_batch_norms:
             return network
+        # the network object is replaced by a new fit, which must not score with folded weights of the old one
         if self._fused is None or self._fused[0] != (network, device):
             self._fused = (network, device), fuse_batch_norms(network)
         return self._fused[1]
 
     def saliency(self, images: Images, compute: Compute) -> NDArray[np.float32] | None:
         """Compute saliency maps of the logit, float32 [n, H, W]; see `detect.explain`."""
+        # the network as it was trained, not its copy for scoring
         network = self._fitted().to(compute.torch_device)
         return saliency(lambda pixels: self.logits(network, self.prepare(pixels)), images, compute)
 
@@ -149,6 +159,7 @@ class NetworkDetector(Detector[N]):
         detector = cls(settings, resolution)
         detector.recall(directory)
         path = directory / "weights.safetensors"
+        # building draws random weights, which are overwritten: the caller's generator is left alone
         with torch.random.fork_rng(devices=[]):
             network = detector.build(blank=True).to(memory_format=torch.channels_last)
         load_weights(network, read_tensors(path), source=str(path))

@@ -25,16 +25,21 @@ class NprNetwork(nn.Module):
         super().__init__()
         whole: Any = timm.create_model("resnet50", pretrained=False, num_classes=0, zero_init_last=False)
         self.conv1 = nn.Conv2d(3, 64, 3, stride=2, padding=1, bias=False)
+        # the stem is not ResNet50's (3 x 3 in place of 7 x 7), hence initialised here as timm does its own
         nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
+        # 64 channels, as the stem has
         self.bn1 = whole.bn1
         self.maxpool = whole.maxpool
         self.layer1, self.layer2 = whole.layer1, whole.layer2
+        # 512 channels after stage 2
         self.fc1 = ExactLinear(512, 1)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map images [N, 3, H, W] to logits float32 [N, 1]; a last odd row or column is left out."""
+        # the factor is that of the authors' code
         x = neighbouring_pixels(inputs) * (2 / 3)
         x = self.maxpool(self.bn1(self.conv1(x)).relu())
+        # [N, 256, h, w], then [N, 512, h / 2, w / 2]
         x = self.layer2(self.layer1(x))
         logits: Tensor = self.fc1(x.mean(dim=(2, 3)))
         return logits

@@ -25,16 +25,19 @@ class PatchXception(nn.Module):
         import timm  # takes seconds to import, which listing detectors does not need
 
         super().__init__()
+        # whole network made, its first blocks kept: names and initialisation are Xception's
         whole = timm.create_model("legacy_xception", pretrained=False, num_classes=0)
         names = [*STEM, *(f"block{number}" for number in range(1, blocks + 1))]
         self.features = nn.Sequential()
         for name in names:
             self.features.add_module(name, getattr(whole, name))
+        # 1 x 1: each output is of one patch alone, as wide as the blocks look
         self.head = ExactConv2d(CHANNELS[blocks - 1], 2, 1)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the log odds of forged, patch by patch: [N, 3, H, W] to float32 [N, h, w]."""
         outputs: Tensor = self.head(self.features(inputs))
+        # two logits per patch; their difference is the log odds of a softmax; [N, h, w]
         return outputs[:, 1] - outputs[:, 0]
 
 
@@ -75,11 +78,13 @@ class PatchForensics(NetworkDetector[PatchSettings]):
 
         In the domain of logarithms, so that an image whose patches are all certain still has a finite logit.
         """
-        patches = network(inputs).flatten(1)
+        patches = network(inputs).flatten(1)  # [N, patches]
+        # log of the sum over patches of p and of 1 - p; their difference is the log odds of the mean p
         forged, real = (logsigmoid(sign * patches).logsumexp(1) for sign in (1, -1))
         return forged - real
 
     def loss(self, network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
         """Return the mean cross entropy of all patches, each labelled as its image."""
+        # no pooling before the loss: each patch learns from its image's label, as in the paper
         patches = network(inputs)
         return binary_cross_entropy_with_logits(patches, labels[:, None, None].expand_as(patches))

@@ -10,10 +10,8 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from detect.classifiers.base import Classifier
-from detect.classifiers.linear import LinearClassifier
 from detect.detectors.base import FitContext, FitData, FitSummary
-from detect.detectors.feature_based import FeatureDetector, LinearSettings
+from detect.detectors.feature_based import RegressionDetector, RegressionSettings
 from detect.layers.backbones import Backbone, make_backbone
 from detect.weights import load_weights, read_tensors, write_tensors
 from forge.core.errors import InputError, UnknownNameError, quoted
@@ -23,15 +21,12 @@ BACKBONE_FILE = "backbone.safetensors"
 EMBEDDED = 32  # images embedded at a time: a large backbone at 224 px needs much memory for each
 
 
-class ProbeSettings(LinearSettings):
+class ProbeSettings(RegressionSettings):
     """Settings of a linear probe."""
 
     weights: str = Field(
         "hub",
         description="of the backbone: hub (published ones, cached or downloaded), a .safetensors file, or random",
-    )
-    l2: float = Field(
-        0.001, ge=0, description="weight of the squared norm of the coefficients beside the mean log loss"
     )
     input_size: int | None = Field(
         None, ge=16, le=1024, description="pixels fed to the backbone; null: what its weights were trained with"
@@ -48,7 +43,7 @@ class ProbeSettings(LinearSettings):
 P = TypeVar("P", bound=ProbeSettings)
 
 
-class Probe(FeatureDetector[P]):
+class Probe(RegressionDetector[P]):
     """Logistic regression on the embedding of a frozen, pretrained network; `probe:NAME` names it."""
 
     family = "probe"
@@ -63,6 +58,7 @@ class Probe(FeatureDetector[P]):
         Raises:
             InputError: the backbone's weights cannot be had.
         """
+        # seed: random weights of a control are those of the run's seed
         self.backbone = self._make(self.settings.weights, seed=context.seed)
         start = {"backbone": self.backbone_name, "start": self.settings.weights}
         if self.settings.weights.endswith(".safetensors"):
@@ -79,14 +75,8 @@ class Probe(FeatureDetector[P]):
         if self.backbone is None:
             raise InputError(f"{self.family} has not been fitted or loaded")
         self.backbone.network.to(pixels.device)
+        # a clone: embeddings are made in inference mode, and features are scaled in place afterwards
         return torch.cat([self.backbone.embed(part) for part in torch.split(pixels, EMBEDDED)]).clone()
-
-    def classifier(self) -> Classifier:
-        """Logistic regression."""
-        settings = self.settings
-        return LinearClassifier(
-            "logistic", l2=settings.l2, max_iterations=settings.max_iterations, tolerance=settings.tolerance
-        )
 
     def save(self, directory: Path) -> None:
         """Write the regression and the backbone, so that the detector needs no other file."""
@@ -98,6 +88,7 @@ class Probe(FeatureDetector[P]):
     def load(cls, directory: Path, settings: P, resolution: int) -> Self:
         """Read what `save` wrote."""
         detector = super().load(directory, settings, resolution)
+        # random, since every weight is read from the detector's own file: nothing is downloaded
         detector.backbone = detector._make("random", seed=0)
         path = directory / BACKBONE_FILE
         load_weights(detector.backbone.network, read_tensors(path), source=str(path))

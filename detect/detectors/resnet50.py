@@ -52,10 +52,12 @@ class ResNet50NoDown(ResNet50):
         "from random weights with blur, JPEG and noise in training; the paper: weights imagenet, and also cut-out, "
         "geometric and colour changes"
     )
+    # crops of 96 out of 256 pixels
     Settings = with_defaults(WangSettings, crop=0.375, noise=0.2)
 
     def adapt(self, network: nn.Module) -> None:
         """Let the stem and the pooling look at every pixel: stride 1 in both, as in the authors' code."""
         super().adapt(network)
+        # stride 1 in place of 2 twice: maps are four times as large along each side
         network.conv1.stride = (1, 1)  # type: ignore[assignment]
         network.maxpool.stride = 1  # type: ignore[assignment]

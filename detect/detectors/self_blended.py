@@ -48,6 +48,7 @@ class SelfBlendedSettings(DetectorSettings):
         if "network" not in info.data:  # refused already
             return value
         network_type = network_class(info.data["network"])
+        # limits are applied before `fit`, to the reals; those of the network inside would have no effect
         if given := sorted({"limit", "val_limit"} & {key for key, item in value.items() if item is not None}):
             raise ValueError(f"{given[0]} belongs to self-blended itself: set it there")
         try:
@@ -96,6 +97,7 @@ class SelfBlendedDetector(Detector[SelfBlendedSettings]):
         """
         settings = self.settings
         blends, targets = self._blended(data, context)
+        # reals of the fit: the targets of the blends, where these differ from the photos themselves
         real = {split: targets.view(split) if targets else data.views[f"{split}_real"] for split in ("train", "val")}
         inside = FitData(real["train"], blends.view("train"), real["val"], blends.view("val"))
         summary = self.inner.fit(inside, context)
@@ -112,16 +114,19 @@ class SelfBlendedDetector(Detector[SelfBlendedSettings]):
         making = Making(
             origin=Sources(
                 views={"train": data.train_real, "val": data.val_real},
+                # val once per face: as many blends as reals
                 counts={"train": settings.copies * len(data.train_real), "val": len(data.val_real)},
                 seed=derive_seed(context.seed, "self-blended"),
             ),
             settings=settings.blending,
             resolution=data.resolution,
+            # a digest of the photos: blends of other faces in the folder are refused, not reused
             source={"train": digest_of(data.train_real), "val": digest_of(data.val_real)},
             licence="for the fit alone: altered photos, under the licence of the faces they were made from",
         )
         out = context.work / "self-blended"
         targets = out / "targets" if settings.blending.altered == "either" else None
+        # without a card the blends are incomplete or not there
         if not (out / "blends" / "card.json").is_file():
             shutil.rmtree(out, ignore_errors=True)  # targets without blends: the making was cut short
             making.write(out / "blends", context.on_progress, targets=targets)

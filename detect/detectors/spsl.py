@@ -24,8 +24,10 @@ def phase_image(images: Tensor) -> Tensor:
     Returns:
         float32 [N, 1, H, W] with mean square 1 (the transforms are orthonormal); 0 for a black image.
     """
+    # float64: phases of small coefficients would be those of rounding; [N, 1, H, W], mean of the channels in 0..1
     grey = (images.double().mean(1, keepdim=True) + 1) / 2
     spectrum = torch.fft.rfft2(grey, norm="ortho")
+    # magnitude 1 with the phase kept; a coefficient of exactly 0 has no phase and stays 0
     phase = spectrum / spectrum.abs().clamp_min(MIN_MAGNITUDE)
     image: Tensor = torch.fft.irfft2(phase, s=grey.shape[-2:], norm="ortho")
     return image.float()
@@ -45,6 +47,7 @@ class SpslNetwork(nn.Module):
 
     def forward_features(self, images: Tensor) -> Tensor:
         """Float [N, 3, H, W] in -1..1 to feature maps [N, 2048, h, w]."""
+        # [N, 4, H, W]: the phase image is the fourth channel
         four = torch.cat([images, phase_image(images)], dim=1)
         maps: Tensor = self.xception.forward_features(four)  # type: ignore[operator]
         return maps

@@ -64,7 +64,7 @@ class TimmDetector(NetworkDetector[T]):
         configuration = timm.get_pretrained_cfg(self.timm_name)
         # networks with learned positions are made for one size, all others take any
         size: dict[str, Any] = (
-            {"img_size": self._side} if configuration is not None and configuration.fixed_input_size else {}
+            {"img_size": self.side} if configuration is not None and configuration.fixed_input_size else {}
         )
         network: nn.Module
         try:
@@ -74,10 +74,12 @@ class TimmDetector(NetworkDetector[T]):
                 network = timm.create_model(self.timm_name, pretrained=False, num_classes=1, **size)
         except (AssertionError, ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:
             raise self._unsuitable(error) from error
+        # before a file's weights, which may bring a head of their own; timm's are loaded by then, with a new head
         self.adapt(network)
         if weights not in ("scratch", "imagenet"):
             path = Path(weights).expanduser()
             load_weights(network, read_tensors(path), source=f"weights file {path}", head=_head_of(network))
+        # not of a blank network: the size was tried in the fit
         if not blank:
             self._try(network)
         return network
@@ -90,11 +92,13 @@ class TimmDetector(NetworkDetector[T]):
         """
         parameters_by_name = dict(network.named_parameters())
         for name in _head_of(network):
+            # biases keep what timm gave them
             if name.endswith("weight"):
                 normal_(parameters_by_name[name], std=0.02)
 
     def logits(self, network: nn.Module, inputs: Tensor) -> Tensor:
         """Logits, float32 [N]; the head is computed in fp32, since a logit of 8 bits ties where nothing is equal."""
+        # features in the network's precision, the head in fp32
         features = network.forward_features(inputs)  # type: ignore[operator]
         with torch.autocast(inputs.device.type, enabled=False):
             outputs: Tensor = network.forward_head(_in_fp32(features))  # type: ignore[operator]
@@ -108,15 +112,12 @@ class TimmDetector(NetworkDetector[T]):
             start["start_sha256"] = digest_file(Path(self.settings.weights).expanduser())
         return FitSummary(summary.history, start | summary.facts)
 
-    @property
-    def _side(self) -> int:
-        return self.settings.input_size or self.resolution
-
     def _try(self, network: nn.Module) -> None:
         """Run one black image, so that a network for larger images fails before the work and in a sentence."""
         try:
+            # in evaluation mode: statistics of batch norms must not take in a black image
             with torch.no_grad():
-                self.logits(network.eval(), torch.zeros(1, 3, self._side, self._side))
+                self.logits(network.eval(), torch.zeros(1, 3, self.side, self.side))
         except (AssertionError, ValueError, RuntimeError, IndexError, ZeroDivisionError) as error:
             raise self._unsuitable(error) from error
         network.train()
@@ -128,7 +129,7 @@ class TimmDetector(NetworkDetector[T]):
         example = f", e.g. its own {configuration.input_size[-1]}" if configuration is not None else ""
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         return InputError(
-            f"timm network {self.timm_name} cannot take {self._side} px images: {reason}; set input_size to one that "
+            f"timm network {self.timm_name} cannot take {self.side} px images: {reason}; set input_size to one that "
             f"it can{example}"
         )
 
@@ -178,5 +179,6 @@ def _head_of(network: nn.Module) -> list[str]:
 
 def _in_fp32(features: Any) -> Any:  # noqa: ANN401 - a tensor, or for a few networks several
     if isinstance(features, list | tuple):
+        # several outputs, e.g. those of a distilled network with two heads
         return type(features)(_in_fp32(part) for part in features)
     return features.float()

@@ -58,6 +58,7 @@ class FeatureMatrix:
         self._features, self.dtype = features, torch.float32
         self.width = self._of(real.read(slice(0, 1))).shape[1]
         self.dtype = torch.float64 if self.width <= EXACT else torch.float32
+        # bytes of all features; beyond the limit each pass over `blocks` computes them again
         self.cached = sum(self.counts) * self.width * self.dtype.itemsize <= cache_bytes
         raw = list(self._raw()) if self.cached else None
         self.mean, self.std = self._moments(raw if raw is not None else self._raw())
@@ -160,5 +161,6 @@ def moments(blocks: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
     if not count:
         raise ValueError("the mean of no features is not defined")
     mean = total / count
+    # E[x^2] - E[x]^2 in one pass; negative only by rounding
     std = (squares / count - mean.square()).clamp_min(0).sqrt()
     return mean, torch.where(std < FLAT, 1.0, std)

@@ -40,10 +40,12 @@ class Backbone:
     def embed(self, pixels: Tensor) -> Tensor:
         """Return embeddings float32 [N, D] of uint8 pixels [N, H, W, 3], resized with an antialiased bicubic filter."""
         images = pixels.permute(0, 3, 1, 2).float() / 255
+        # bicubic overshoots at edges: back into the range that the backbone was trained with
         if images.shape[-1] != self.size:
             images = interpolate(images, size=(self.size, self.size), mode="bicubic", antialias=True).clamp(0, 1)
         mean, std = (images.new_tensor(values).view(1, 3, 1, 1) for values in (self.mean, self.std))
         with torch.inference_mode():
+            # float(): embeddings leave in fp32 whatever the backbone computes in; maps become rows, [N, D]
             embeddings: Tensor = self.network((images - mean) / std).float().flatten(1)
         return normalize(embeddings) if self.unit else embeddings
 
@@ -60,9 +62,11 @@ def make_backbone(name: str, weights: str, *, input_size: int | None, seed: int)
     Raises:
         InputError: an unknown name, weights that cannot be had, or a file that does not fit.
     """
+    # random weights of a backbone must not depend on what was drawn before, nor move the caller's generator
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = _facenet(weights) if name == FACENET else _timm(name, weights, input_size)
+    # evaluation: batch norms with stored statistics, so that an embedding depends on its image alone
     backbone.network.eval().requires_grad_(False)
     if input_size is None:
         return backbone
@@ -79,6 +83,7 @@ def _facenet(weights: str) -> Backbone:
         )
     network = InceptionResnetV1(pretrained=None)
     if weights != "random":
+        # the classifier of VGGFace2's identities is not part of the embedding
         tensors = {key: value for key, value in read_tensors(Path(weights)).items() if not key.startswith("logits.")}
         load_weights(network, tensors, source=f"weights file {weights}")
     spread = 128 / 255  # its inputs are (pixel - 127.5) / 128
@@ -89,6 +94,7 @@ def _timm(name: str, weights: str, input_size: int | None) -> Backbone:
     import timm  # takes seconds to import
 
     clip = "clip" in name
+    # CLIP is compared by its projected embedding, other networks by what precedes their classifier (0 outputs)
     outputs = _outputs(name) if clip else 0
     published = timm.get_pretrained_cfg(name)
     # networks with learned positions are made for one size, all others take any
@@ -112,6 +118,7 @@ def _outputs(name: str) -> int:
     import timm  # takes seconds to import
 
     published = timm.get_pretrained_cfg(name)
+    # 512 is the joint dimension of CLIP's ViT-B
     return int(published.num_classes) if published is not None and published.num_classes else 512
 
 
@@ -123,6 +130,7 @@ def _own_names(network: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tens
     state = network.state_dict()
     heads = network.pretrained_cfg.get("classifier") or ()  # type: ignore[union-attr, operator]
     names = (heads,) if isinstance(heads, str) else tuple(heads)
+    # tensors of a classifier that this network does not have; all others must fit, see `load_weights`
     return {
         key: value
         for key, value in tensors.items()

@@ -11,6 +11,7 @@ class ExactLinear(nn.Linear):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map [N, in_features] to float32 [N, out_features]."""
+        # bf16 has 8 bits of mantissa: logits near 4 would be multiples of 1/32, and images would tie
         with torch.autocast(inputs.device.type, enabled=False):
             return super().forward(inputs.float())
 

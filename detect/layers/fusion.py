@@ -23,7 +23,9 @@ def fuse_batch_norms(network: nn.Module) -> nn.Module:
     copied = copy.deepcopy(network)
     for first, second in _pairs(copied):
         convolution, norm = copied.get_submodule(first), copied.get_submodule(second)
+        # exact types: a subclass may do more in `forward` than the two folded layers
         if type(convolution) is nn.Conv2d and type(norm) is nn.BatchNorm2d and norm.running_mean is not None:
+            # w' = w gamma / sqrt(var + eps), b' = beta + (b - mean) gamma / sqrt(var + eps)
             copied.set_submodule(first, fuse_conv_bn_eval(convolution, norm))
             copied.set_submodule(second, nn.Identity())
     return copied
@@ -40,8 +42,10 @@ def _pairs(network: nn.Module) -> list[tuple[str, str]]:
     pairs = []
     for node in calls:
         before = node.args[0] if node.args else None
+        # one user: folding changes the convolution's output, which another reader would notice
         if isinstance(before, fx.Node) and before.op == "call_module" and len(before.users) == 1:
             names = str(before.target), str(node.target)
+            # a module that is called twice has another input the second time
             if all(targets.count(name) == 1 for name in names):
                 pairs.append(names)
     return pairs

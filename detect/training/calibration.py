@@ -71,7 +71,7 @@ def fit_platt(real: Floats, forged: Floats, *, iterations: int = 100, tolerance:
 
 def _newton(z: Floats, target: Floats, weight: Floats, iterations: int, tolerance: float) -> tuple[float, float]:
     """Minimise the weighted cross-entropy of sigmoid(a z + b) by Newton steps with backtracking; return (a, b)."""
-    design = np.stack([z, np.ones_like(z)])
+    design = np.stack([z, np.ones_like(z)])  # [2, n]
     parameters = np.zeros(2)
 
     def loss(at: Floats) -> float:

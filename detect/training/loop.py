@@ -114,6 +114,7 @@ def fit_network(
         InputError, CorruptError: the checkpoint in `context.work` is of another fit, or damaged.
     """
     device = context.compute.torch_device
+    # weights depend on the seed alone, not on what was drawn before the fit; the generators are put back afterwards
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         _seed(device, derive_seed(context.seed, "initial weights"))
         network = detector.build().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -152,6 +153,7 @@ class Fit:
             seed=derive_seed(context.seed, "batches"),
             device=self.device,
         )
+        # an epoch is a pass over the larger class
         self.total = self.settings.epochs * self.batches.steps_per_pass
         if self.settings.max_images is not None:
             self.total = min(self.total, max(1, self.settings.max_images // self.settings.batch))
@@ -159,6 +161,7 @@ class Fit:
         between = self.batches.steps_per_pass if every is None else max(1, every // self.settings.batch)
         # evenly spaced, so that the last validation falls on the last step and none just before it
         self.between = -(-self.total // max(1, round(self.total / between)))
+        # frozen parts (a critic, for instance) need no gradient, and clipping must not count them
         self.trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
         self.optimizer = make_optimizer(self.trained, self.settings)
         # running statistics start as the plain mean of the first batches: their initial variance of 1 would otherwise
@@ -173,10 +176,12 @@ class Fit:
         enabled = graph and self.settings.optimizer != "sgd"
         self._graphs = StepGraphs(self._learn, self.device, enabled=enabled)
         self.progress = Progress()
+        # on the device: reading a loss back at each step would make a GPU wait for it
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self.best: dict[str, Tensor] = {}
         self.precision: Precision = "fp32"
         self.file = context.work / "checkpoint.safetensors"
+        # a checkpoint is continued only by a fit that asked for exactly this
         self.made_with = {
             "settings": detector.settings.model_dump(mode="json"),
             "data": data.describe(),
@@ -200,6 +205,7 @@ class Fit:
                 validate = state.step % self.between == 0 or state.step == self.total
                 if validate:
                     self._validate()
+                # the last step needs no checkpoint: its result follows at once
                 if interrupted() or (time.monotonic() >= self.next_checkpoint and state.step < self.total):
                     self._checkpoint()
                 if interrupted():
@@ -226,6 +232,7 @@ class Fit:
     def advance(self) -> None:
         """Train on one batch."""
         state, seed = self.progress, self.context.seed
+        # dropout and other noise of the network: a function of seed and step, hence the same after a resume
         _seed(self.device, derive_seed(seed, "network noise", state.step))
         pixels, labels = self.batches.batch(state.step)
         pixels = augment(pixels, torch.Generator().manual_seed(derive_seed(seed, "augment", state.step)), self.settings)
@@ -234,6 +241,7 @@ class Fit:
         set_learning_rate(self.optimizer, rate)
         self.network.train()
         for layer, momentum in self.norms:
+            # momentum 1 / (step + 1): the running mean of all batches so far, until the layer's own momentum is larger
             layer.momentum = max(momentum, 1 / (state.step + 1))
         if self._settling:  # a graph would hold the momentum of the step it was captured in
             self._learn(None, pixels, labels)
@@ -244,15 +252,17 @@ class Fit:
 
     @property
     def _settling(self) -> bool:
-        return any(layer.momentum != momentum for layer, momentum in self.norms)
+        return any(layer.momentum != momentum for layer, momentum in self.norms)  # in the first 1 / momentum steps
 
     def _learn(self, _variant: None, pixels: Tensor, labels: Tensor) -> None:
         """Loss, gradients and the optimizer's step of one batch: what a CUDA graph holds."""
+        # None instead of zeros: the first backward pass then writes in place of adding
         self.optimizer.zero_grad(set_to_none=True)
         loss = self._backward(self.network, pixels, labels, self.precision)
         if self.settings.clip is not None:
             nn.utils.clip_grad_norm_(self.trained, self.settings.clip)
         self.optimizer.step()
+        # summed without leaving the device; read at validations and ticks
         self.loss_sum += loss
 
     def _backward(self, network: nn.Module, pixels: Tensor, labels: Tensor, precision: Precision) -> Tensor:
@@ -270,11 +280,14 @@ class Fit:
         loss = float(np.logaddexp(0, real).mean() + np.logaddexp(0, -forged).mean()) / 2
         seen = state.step * self.settings.batch
         state.history.append({"images": seen, "train_loss": train_loss, "val_loss": loss, "val_auc": auc})
+        # counted by AUC alone: a lower loss at the same AUC is no gain for patience
         state.stale = 0 if auc > state.best_auc else state.stale + 1
         if self.settings.schedule == "plateau" and state.stale == self.settings.patience:
             state.stale, state.drops = 0, state.drops + 1
+        # of equal AUCs, common at 1.000, the lower loss is the better separated fit
         if (auc, -loss) > (state.best_auc, -state.best_loss):
             state.best_auc, state.best_loss, state.best_step = auc, loss, state.step
+            # on the CPU and cloned: training goes on in the same tensors
             self.best = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
         state.loss_steps = 0
         self.loss_sum.zero_()

@@ -17,6 +17,7 @@ def make_optimizer(parameters: list[nn.Parameter], settings: NetworkSettings) ->
     rate = torch.tensor(settings.learning_rate, device=device) if device.type == "cuda" else settings.learning_rate
     if settings.optimizer == "sgd":
         return torch.optim.SGD(parameters, rate, settings.momentum, weight_decay=decay, fused=True)
+    # L2 of adam is added to the gradient, that of adamw is subtracted from the weights (Loshchilov and Hutter 2019)
     optimizer_class: type[torch.optim.Adam] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer]
     return optimizer_class(parameters, lr=rate, weight_decay=decay, fused=True, capturable=device.type == "cuda")
 
@@ -24,6 +25,7 @@ def make_optimizer(parameters: list[nn.Parameter], settings: NetworkSettings) ->
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Change the learning rate of all parameters, in place where it is a tensor."""
     for group in optimizer.param_groups:
+        # in place: a captured graph reads this very tensor
         if isinstance(group["lr"], torch.Tensor):
             group["lr"].fill_(rate)
         else:
@@ -47,9 +49,11 @@ def learning_rate_at(
     """
     warm = round(total * settings.warmup)
     peak, low = settings.learning_rate, settings.min_learning_rate
+    # step + 1 of warm + 1: the first step has a rate above zero, and the first step after the warm-up has the peak
     if step < warm:
         return peak * (step + 1) / (warm + 1)
     if settings.schedule == "cosine":
+        # half a cosine from the peak after the warm-up towards `low` (Loshchilov and Hutter 2017, without restarts)
         return low + (peak - low) * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
     if settings.schedule == "step":
         return max(low, peak * settings.decay ** (step // (settings.step_epochs * steps_per_pass)))

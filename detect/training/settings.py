@@ -40,6 +40,7 @@ class NetworkSettings(DetectorSettings):
     min_learning_rate: float = Field(
         0.0, ge=0, description="where cosine ends, what step does not go below, and under which plateau stops the fit"
     )
+    # a share of the steps and not a number: short fits warm up too
     warmup: float = Field(0.05, ge=0, lt=1, description="share of all steps in which the learning rate rises from 0")
     clip: float | None = Field(1.0, gt=0, description="largest norm of the gradient; null: no limit")
     validate_every: int | None = Field(
@@ -69,6 +70,7 @@ class NetworkSettings(DetectorSettings):
     @field_validator("rescale_range", "blur_sigma", "noise_sigma", "jpeg_quality")
     @classmethod
     def _ordered(cls, ends: tuple[float, float], info: ValidationInfo) -> tuple[float, float]:
+        # bounds that hold for the operation: shares above 0, sigma in pixels, and levels or qualities up to 255
         low, high = {"rescale_range": (0.05, 1.0), "blur_sigma": (0.0, 50.0)}.get(info.field_name or "", (0.0, 255.0))
         if not low <= ends[0] <= ends[1] <= high:
             raise ValueError(f"must be [lowest, highest] within {low:g} to {high:g}, not {list(ends)}")
@@ -76,6 +78,7 @@ class NetworkSettings(DetectorSettings):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
+        # a floor above the start would raise the rate instead of bounding it
         if self.min_learning_rate > self.learning_rate:
             raise ValueError(
                 f"min_learning_rate {self.min_learning_rate:g} is above learning_rate {self.learning_rate:g}"
@@ -101,9 +104,11 @@ def with_defaults(settings: type[Model], **values: Any) -> type[Model]:  # noqa:
     Raises:
         pydantic.ValidationError: a field that is not there, or a default outside its range.
     """
+    # validated once, so that a default outside its range fails when the class is made
     checked = settings.model_validate(values)
     fields: dict[str, Any] = {}
     for name in values:
+        # a copy of the field keeps its bounds and description; only the default is another
         field = copy.copy(settings.model_fields[name])
         field.default = getattr(checked, name)
         fields[name] = (field.annotation, field)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from forge.blending.mask import Floats, find_landmarks
 from forge.blending.self_blended import Blended, SelfBlended, blend
@@ -17,6 +16,7 @@ from forge.core.errors import InputError, quoted
 from forge.core.progress import OnProgress, ProgressEvent
 from forge.faces.faceset import FaceSet, Indices
 from forge.faces.forgeries import Forged, SourcePart, Sources, Synthesis, write_forgeries
+from forge.faces.halves import source_view
 
 NAME = "self-blended"
 BLOCK = 32  # images at once; nothing depends on it
@@ -46,9 +46,9 @@ def blend_set(
 ) -> FaceSet:
     """Write self-blended forgeries of a set's faces, split by split from the real images of the same split.
 
-    Faces are taken in random order, each once before any is taken again; a face taken again is blended otherwise. More
-    images asked for begin with the same ones. Computed on the CPU in NumPy, so that the set's digest does not depend
-    on a device.
+    Of a halved set (`forge.faces.halves`) they are made from the images that are sources. Faces are taken in random
+    order, each once before any is taken again; a face taken again is blended otherwise. More images asked for begin
+    with the same ones. Computed on the CPU in NumPy, so that the set's digest does not depend on a device.
 
     Args:
         real: the real faces.
@@ -73,13 +73,12 @@ def blend_set(
     if "forge" in counts:
         raise InputError("self-blended images are never made from split 'forge', which is for generators; leave it out")
     if clash := sorted(set(COLUMNS) & set(card.attributes)):
+        # a column of the blends would overwrite the label
         raise InputError(
             f"label column {quoted(clash[0])} of {real.path} has the name of a column of blends; rename it"
         )
-    schema = pq.read_schema(real.path / "table.parquet")
-    labels = {name: str(schema.field(name).type) for name in card.attributes}
     making = Making(
-        origin=Sources({split: real.view(split) for split in counts}, counts, seed, labels),
+        origin=Sources({split: source_view(real, split) for split in counts}, counts, seed, real.label_types),
         settings=settings or SelfBlended(),
         resolution=card.resolution,
         source={"name": card.name, "digest": card.digest, "licence": card.licence},
@@ -130,13 +129,14 @@ class Making:
             masks: store the weight of the source in each blend as its mask.
         """
         parts = self.origin.parts()
+        # searched for once per face that is taken; copies of a face share its landmarks
         landmarks = {part.split: self._landmarks(part, on_progress) for part in parts}
         missing = {split: int(np.isnan(points[:, 0, 0]).sum()) for split, points in landmarks.items()}
 
         def make(part: SourcePart, numbers: Indices) -> Forged:
             blended = self._blended(part, landmarks[part.split], numbers)
             outlines = [{"outline": "average" if average else "found"} for average in blended.average]
-            drawn = np.rint(255 * blended.mask).astype(np.uint8) if masks else None
+            drawn = np.rint(255 * blended.mask).astype(np.uint8) if masks else None  # weights 0..1 to 255ths
             return Forged(blended.forged, outlines, drawn, blended.target)
 
         synthesis = Synthesis(
@@ -168,6 +168,7 @@ class Making:
     def _blended(self, part: SourcePart, landmarks: Floats, numbers: Indices) -> Blended:
         """Blend the faces of these numbers; a seed follows from the face and the copy, not from its place."""
         faces, copies = part.face_of(numbers), part.copy_of(numbers)
+        # by id and copy: the n-th blend of a face is the same whatever split sizes or batches it is asked for in
         seeds = [
             derive_seed(self.origin.seed, "blend", part.rows[face]["id"], int(copy))
             for face, copy in zip(faces, copies, strict=True)

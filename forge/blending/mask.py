@@ -35,6 +35,8 @@ OUTLINES = np.array([[*half, *((-x, y) for x, y in reversed(half))] for half in 
 
 _SMALLEST, _LARGEST = 0.06, 0.8  # eye distance of a face that can be, in sides of the frame
 _MOST_SQUEEZED = 3.0  # a profile is this much narrower than a full face
+# rows (x, y, 1) of the template times the wanted map give the landmarks; the pseudo-inverse solves that by least
+# squares for any face with one product
 _TO_AFFINE = np.linalg.pinv(np.column_stack([TEMPLATE, np.ones(5)]))  # [3, 5]
 
 
@@ -57,6 +59,7 @@ def find_landmarks(read: Callable[[int], Images], count: int, on_done: Callable[
         enlarged = [Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BILINEAR) for image in images]
         for number, landmarks in enumerate(finder.find(enlarged)):
             if landmarks is not None:
+                # pixels of the enlarged copy to pixels of the image
                 points[done + number] = landmarks * (images.shape[1] / SIDE)
         done += len(images)
         on_done(done)
@@ -79,6 +82,7 @@ class PlacedFaces:
 
     def outline(self, upper_edge: NDArray[np.int64]) -> Floats:
         """Return the corners of the convex face outlines in pixels, [N, E, 2]; `upper_edge` [N]: 0 brows, 1 hair."""
+        # [N, E, 2] @ [N, 2, 2] + [N, 1, 2]
         return np.asarray(OUTLINES[upper_edge] @ self.affine[:, :2] + self.affine[:, 2:])
 
 
@@ -92,18 +96,21 @@ def fit_template(landmarks: Floats, side: int) -> PlacedFaces:
     Returns:
         The faces; landmarks that no face can have (mirrored, outside, tiny, squeezed) count as no face.
     """
-    fallback = _TO_AFFINE @ (AVERAGE * side)
-    known = np.asarray(np.isfinite(landmarks).all((1, 2)))
+    fallback = _TO_AFFINE @ (AVERAGE * side)  # [3, 2], the average face in a frame of this side
+    known = np.asarray(np.isfinite(landmarks).all((1, 2)))  # [N]
+    # NaN are replaced before the product, not after it: 0 times NaN is NaN, and it would spread over the row
     affine = np.where(known[:, None, None], _TO_AFFINE @ np.where(known[:, None, None], landmarks, 0.0), fallback)
+    # singular values [N, 2], largest first: pixels an eye distance, along the most and the least stretched direction
     sizes = np.linalg.svd(affine[:, :2], compute_uv=False)
-    unit = np.sqrt(sizes.prod(1))
+    unit = np.sqrt(sizes.prod(1))  # geometric mean of the two, the root of |det|
+    # row 2 is the middle of the eyes, row 1 the step of one eye distance downwards
     centre = affine[:, 2] + affine[:, 1] / 2  # about the nose
     possible = (
         known
-        & (np.linalg.det(affine[:, :2]) > 0)
+        & (np.linalg.det(affine[:, :2]) > 0)  # turned, but not mirrored
         & (unit > _SMALLEST * side)
         & (unit < _LARGEST * side)
-        & (sizes[:, 0] < _MOST_SQUEEZED * sizes[:, 1])
+        & (sizes[:, 0] < _MOST_SQUEEZED * sizes[:, 1])  # not seen nearly from the side
         & ((centre > 0) & (centre < side)).all(1)
     )
     affine = np.where(possible[:, None, None], affine, fallback)
@@ -128,18 +135,24 @@ def soft_mask(
         float64 [N, side, side] in 0..1, exactly 0 farther from the outline than the largest move, the window and a
         pixel; 1 at the highest place.
     """
-    ticks = np.arange(side) + 0.5
-    x, y = ticks[None, None, :] + displacement[..., 0], ticks[None, :, None] + displacement[..., 1]
+    ticks = np.arange(side) + 0.5  # centres of the pixels
+    x, y = ticks[None, None, :] + displacement[..., 0], ticks[None, :, None] + displacement[..., 1]  # [N, side, side]
+    # the signed distance to a convex outline is the largest of the distances to its edges' lines: exact inside and
+    # beside an edge, too small only beyond a corner
     depth = np.full((len(corners), side, side), -np.inf)  # beyond the outline; negative inside
-    edges = np.roll(corners, -1, axis=1) - corners
+    edges = np.roll(corners, -1, axis=1) - corners  # [N, E, 2]
+    # y points down and the corners run clockwise, so that (dy, -dx) points outwards
     normals = np.stack([edges[..., 1], -edges[..., 0]], axis=-1) / np.linalg.norm(edges, axis=-1, keepdims=True)
-    offsets = (normals * corners).sum(-1)
+    offsets = (normals * corners).sum(-1)  # [N, E]; a point p is n.p - offset beyond the line
     for edge in range(corners.shape[1]):
         nx, ny, offset = (v[:, edge, None, None] for v in (normals[..., 0], normals[..., 1], offsets))
         np.maximum(depth, nx * x + ny * y - offset, out=depth)
+    # a ramp one pixel wide around the shrunk rim, so that the mask does not jump with whole pixels
     hard = np.clip(0.5 - depth - erode[:, None, None], 0.0, 1.0)
+    # [N, side, side] each
     rows, columns = (_windowed_gaussian(feather[:, axis], sigma[:, axis], side) for axis in (0, 1))
-    soft = rows @ hard @ columns.swapaxes(1, 2)
+    soft = rows @ hard @ columns.swapaxes(1, 2)  # separable: down the columns, then along the rows
+    # divided by the maximum as the repository does: a small face under a wide blur would else never reach 1
     highest = soft.max((1, 2), keepdims=True)
     return np.clip(soft / np.where(highest > 0, highest, 1.0), 0.0, 1.0)
 
@@ -156,9 +169,12 @@ def elastic_field(field: Floats, reach: Floats, side: int) -> Floats:
         [N, side, side, 2], x and y in pixels, each at most `reach`.
     """
     points = field.shape[-1]
-    positions = (np.arange(side) + 0.5) / side * (points - 1)
+    positions = (np.arange(side) + 0.5) / side * (points - 1)  # of the pixels, in steps between control points
+    # [side, G]; one step is one standard deviation
     weights = np.exp(-0.5 * (positions[:, None] - np.arange(points)) ** 2)
+    # weights that are positive and sum to 1 give averages: no move exceeds the largest value times reach
     weights /= weights.sum(1, keepdims=True)
+    # [N, 2, side, side] to [N, side, side, 2]
     return np.asarray(np.moveaxis(weights @ field @ weights.T, 1, -1) * reach[:, None, None, None])
 
 
@@ -166,8 +182,10 @@ def _windowed_gaussian(half: Floats, sigma: Floats, side: int) -> Floats:
     """Return matrices [N, side, side] that blur a column of pixels with a Gaussian cut off at +-half; rows sum to 1."""
     from scipy.special import ndtr  # here, so that listing detectors, which reads the settings of blends, stays instant
 
-    distance = (np.arange(side)[:, None] - np.arange(side))[None]
+    distance = (np.arange(side)[:, None] - np.arange(side))[None]  # [1, side, side]
     half, sigma = half[:, None, None], sigma[:, None, None]
+    # the part of each pixel that lies inside the window, and the Gaussian's mass over it: windows of any width in
+    # pixels, also below 1, where a sampled kernel of whole pixels would jump
     low, high = np.maximum(distance - 0.5, -half), np.minimum(distance + 0.5, half)
     weights = np.where(high > low, ndtr(high / sigma) - ndtr(low / sigma), 0.0)
-    return np.asarray(weights / weights.sum(-1, keepdims=True))
+    return np.asarray(weights / weights.sum(-1, keepdims=True))  # normalised, also where the frame cuts the window off

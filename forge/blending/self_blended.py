@@ -57,6 +57,7 @@ class SelfBlended(BaseModel):
     forehead: float = Field(0.75, ge=0, le=1, description="how often the outline reaches to the hair, not the brows")
     rgb_probability: float = Field(0.3, ge=0, le=1, description="of a shift of red, green and blue")
     rgb_shift: float = Field(20.0, ge=0, le=128, description="largest such shift, grey levels")
+    # 0.3 of OpenCV's hue, which counts 2 degrees
     hue: float = Field(0.6, ge=0, le=180, description="largest turn of the hue, degrees")
     saturation: float = Field(0.3, ge=0, le=255, description="largest change of the saturation, 255ths")
     value: float = Field(0.3, ge=0, le=255, description="largest change of the value, grey levels")
@@ -67,15 +68,18 @@ class SelfBlended(BaseModel):
     )
     sharpen: tuple[float, float] = Field((0.2, 0.5), description="range of its share; as often as a loss of detail")
     lightness: tuple[float, float] = Field((0.5, 1.0), description="range of the brightness that sharpening leaves")
+    # the repository's .015 of the height and .03 of the width of FRAME: .015 * 5.4 = .08, .03 * 4.2 = .126
     shift: tuple[float, float] = Field(
         (0.08, 0.126), description="largest move of the source along y and x, eye distances"
     )
     scale: float = Field(0.95, gt=0.5, le=1, description="the source shrinks to this at most, or grows by its inverse")
     waves: float = Field(0.5, ge=0, le=2, description="largest move of a mask's point, eye distances; mostly a sixth")
+    # odd widths in pixels of the mask that the repository resizes before it blurs, see _MASK_SIDE
     kernel: tuple[int, int] = Field(
         (5, 25), description="windows that shrink and blur the mask, pixels of a frame of 192 to 256"
     )
     sigma: tuple[float, float] = Field((5, 45), description="of the Gaussian in the blurring window, the same pixels")
+    # the repository's list: half of all blends are full ones
     ratios: tuple[float, ...] = Field(
         (0.25, 0.5, 0.75, 1, 1, 1), min_length=1, description="weights of the source inside the mask"
     )
@@ -103,6 +107,7 @@ class SelfBlended(BaseModel):
 
     @field_validator("ratios")
     @classmethod
+    # 0 would give a forgery that is the target itself, labelled as forged
     def _shares(cls, value: tuple[float, ...]) -> tuple[float, ...]:
         if not all(0 < ratio <= 1 for ratio in value):
             raise ValueError("must be above 0 and at most 1")
@@ -137,27 +142,34 @@ def blend(images: Images, landmarks: Floats, seeds: Sequence[int], settings: Sel
         seeds: one per image.
         settings: how.
     """
-    side = images.shape[1]
+    side = images.shape[1]  # of the square images, pixels
     draws = _Draws(seeds)
     face = fit_template(landmarks, side)
     changed = _altered(images, draws, settings)
+    # bool [N, 1, 1, 1]; the repository alters source or target with equal chances
     of_source = (draws["altered"] < 0.5)[:, None, None, None] | (settings.altered == "source")
+    # the target stays in place; only the source is moved
     target = np.where(of_source, images, changed)
     scale = draws.within(("scale_y", "scale_x"), settings.scale, 1 / settings.scale)
+    # [N, 2], pixels along y and x
     shift = draws.within(("shift_y", "shift_x"), -1, 1) * settings.shift * face.unit[:, None]
+    # rounded to bytes before the blend, as the repository's operations return bytes
     source = _bytes(move(_planes(np.where(of_source, changed, images)), scale, shift))
     corners = face.outline((draws["outline"] < settings.forehead).astype(np.int64))
+    # [N, 2]: pixels of these images for one pixel of the repository's mask, along y and x
     pixel = face.unit[:, None] * FRAME / np.floor(draws.within(("side_y", "side_x"), *_MASK_SIDE))
     mask = soft_mask(
-        moved_points(corners, scale, shift, side),
+        moved_points(corners, scale, shift, side),  # the mask moves with the source it cuts out
+        # the repository blurs the mask and keeps what is still at its maximum: half a window is eroded
         erode=draws.odd("erode", *settings.kernel) / 2 * pixel.mean(1),
         feather=draws.odd("feather", *settings.kernel)[:, None] / 2 * pixel,
         sigma=draws.within("sigma", *settings.sigma)[:, None] * pixel,
         displacement=elastic_field(draws.field, settings.waves * face.unit, side),
         side=side,
     )
+    # after the mask was normalised: inside, the weight of the source is exactly the drawn ratio
     mask *= draws.one_of("ratio", settings.ratios)[:, None, None]
-    weight = mask[..., None]
+    weight = mask[..., None]  # [N, H, W, 1]
     forged = np.rint(weight * source + (1 - weight) * target).astype(np.uint8)
     return Blended(forged, target, source, mask, face.average)
 
@@ -166,8 +178,10 @@ class _Draws:
     """Uniform random numbers of each image, by name; they depend on its seed alone."""
 
     def __init__(self, seeds: Sequence[int]) -> None:
+        # one generator an image: what is drawn for it does not depend on its neighbours in the batch
         sources = [np.random.default_rng(seed) for seed in seeds]
         self._numbers = np.array([source.random(len(_DRAWS)) for source in sources])
+        # drawn last, so that more names in _DRAWS would move it
         self.field = np.array([source.uniform(-1, 1, (2, _WAVES, _WAVES)) for source in sources])
 
     def __getitem__(self, name: str) -> Floats:
@@ -180,6 +194,7 @@ class _Draws:
 
     def one_of(self, name: str, values: Sequence[float]) -> Floats:
         """[N], each value equally often."""
+        # numbers are below 1, so the index stays below len(values)
         return np.asarray(values, np.float64)[(self[name] * len(values)).astype(np.int64)]
 
     def odd(self, name: str, low: int, high: int) -> Floats:
@@ -191,6 +206,7 @@ def _altered(images: Images, draws: _Draws, settings: SelfBlended) -> Images:
     """Return the copy that is changed: colour first, then either less detail or more."""
     pixels = _planes(images)
     tint = draws.within(("red", "green", "blue"), -settings.rgb_shift, settings.rgb_shift)
+    # zero for images without a tint, [N, 3]
     pixels = shift_rgb(pixels, tint * (draws["tinted"] < settings.rgb_probability)[:, None])
     hue, saturation, value = (
         draws.within(name, -reach, reach)
@@ -199,7 +215,7 @@ def _altered(images: Images, draws: _Draws, settings: SelfBlended) -> Images:
     pixels = shift_hsv(pixels, hue, saturation, value)
     brightness = draws.within("brightness", -settings.brightness, settings.brightness)
     pixels = brighten(pixels, brightness, draws.within("contrast", -settings.contrast, settings.contrast))
-    finer = draws["detail"] < 0.5
+    finer = draws["detail"] < 0.5  # as OneOf of the repository: sharper or coarser, equally often
     alpha, lightness = draws.within("alpha", *settings.sharpen), draws.within("lightness", *settings.lightness)
     factor = draws.one_of("factor", settings.downscale)
     pixels[finer] = sharpen(pixels[finer], alpha[finer], lightness[finer])

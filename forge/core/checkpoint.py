@@ -22,6 +22,8 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[st
     """Write tensors and JSON state as one file, by one rename: it is the old one or the new one, never half."""
     # one key only: safetensors writes several in an order that changes from run to run
     header = {"checkpoint": json.dumps({"schema_version": SCHEMA_VERSION, "state": state})}
+    # safetensors takes contiguous tensors alone; load_state_dict copies into the module's own layout again,
+    # channels_last for instance
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
         save_file(stored, temporary, metadata=header)
@@ -38,8 +40,10 @@ def load_checkpoint(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor],
         with safe_open(path, framework="pt", device=device) as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        # a diverged training has readings that are no numbers
         inside = parse_json(header["checkpoint"], path, finite=False)
         version, state = inside["schema_version"], inside["state"]
+    # InputError: of parse_json, where the header is no JSON
     except (SafetensorError, KeyError, TypeError, OSError, InputError) as error:
         raise CorruptError(f"checkpoint {path} cannot be read ({error}); delete it to start over") from error
     if version > SCHEMA_VERSION:
@@ -60,6 +64,7 @@ def unpack_module(prefix: str, module: torch.nn.Module, tensors: Mapping[str, Te
     """
     mine = {name.removeprefix(f"{prefix}."): t for name, t in tensors.items() if name.startswith(f"{prefix}.")}
     wanted = module.state_dict()
+    # both sides: a missing tensor and one too many are equally signs of another network
     for name in sorted(wanted.keys() | mine.keys()):
         have = tuple(mine[name].shape) if name in mine else "nothing"
         want = tuple(wanted[name].shape) if name in wanted else "nothing"
@@ -73,6 +78,7 @@ def unpack_module(prefix: str, module: torch.nn.Module, tensors: Mapping[str, Te
 def pack_optimizer(prefix: str, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Return the per-parameter tensors of an optimizer (moments, step counts) under `prefix.`."""
     return {
+        # the index counts parameters over all groups, as optimizer.state_dict does
         f"{prefix}.{index}.{name}": torch.as_tensor(value)
         for index, values in optimizer.state_dict()["state"].items()
         for name, value in values.items()
@@ -85,11 +91,12 @@ def unpack_optimizer(prefix: str, optimizer: torch.optim.Optimizer, tensors: Map
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         if key.startswith(f"{prefix}."):
-            index, _, name = key.removeprefix(f"{prefix}.").partition(".")
+            index, _, name = key.removeprefix(f"{prefix}.").partition(".")  # names of a state hold no dot
             like = parameters[int(index)]
             # fused optimizers walk the memory of weight and moment side by side, so both need one layout
             fits = tensor.shape == like.shape
             state.setdefault(int(index), {})[name] = torch.empty_like(like).copy_(tensor) if fits else tensor
+    # rates and betas come from the settings of now; only moments and counts are restored
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
@@ -101,6 +108,7 @@ def refuse_other_settings(saved: dict[str, Any], requested: dict[str, Any], work
     """
     before, now = _flat(saved), _flat(requested)
     changed = [
+        # lists may be as long as the set; that they differ is all that helps
         f"{key} differs"
         if isinstance(before.get(key), list)
         else f"{key} was {quoted(before.get(key))}, is {quoted(now.get(key))}"

@@ -35,20 +35,23 @@ def tune_allocator() -> None:
     if platform.libc_ver()[0] != "glibc":
         return
     libc = ctypes.CDLL(None)
-    m_trim_threshold, m_top_pad, m_mmap_max = -1, -2, -4
-    libc.mallopt(m_mmap_max, 0)
-    libc.mallopt(m_trim_threshold, 2**31 - 1)
-    libc.mallopt(m_top_pad, 512 << 20)
+    m_trim_threshold, m_top_pad, m_mmap_max = -1, -2, -4  # numbers of <malloc.h>
+    libc.mallopt(m_mmap_max, 0)  # no block from mmap, which free would give back at once
+    libc.mallopt(m_trim_threshold, 2**31 - 1)  # nothing is trimmed from the heap's end below 2 GiB
+    libc.mallopt(m_top_pad, 512 << 20)  # the heap grows by 512 MiB at a time
 
 
 def derive_seed(seed: int, *labels: str | int) -> int:
     """Return an independent 63-bit seed for one purpose, so that no two parts of a run share random numbers."""
+    # separated, so that labels ("a", "bc") and ("ab", "c") give different texts
     text = "/".join(map(str, (seed, *labels)))
+    # 63 bits fit torch's and NumPy's signed seeds
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     """Copy a CPU tensor to a device without waiting for what the device is doing."""
+    # only a copy from pinned memory runs beside the computation; from pageable memory the call waits
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
@@ -107,6 +110,7 @@ class Compute:
         Args:
             execution: how the network is computed, by the shipped table.
         """
+        # what was asked for holds, also where the hardware only emulates it
         if self.precision != "auto":
             return self.precision
         preferred = execution.precision if self.device.startswith("cuda") else execution.cpu
@@ -114,6 +118,7 @@ class Compute:
 
     def numerics(self, execution: Execution) -> dict[str, str | int]:
         """Return what a training's result depends on beside its settings: precision, and on a CPU the threads."""
+        # on a GPU the threads change nothing
         return {"precision": self.decide(execution), "threads": 0 if self.device.startswith("cuda") else self.threads}
 
     def has_bf16(self) -> bool:
@@ -122,7 +127,7 @@ class Compute:
             return cpu_has_bf16()
         import torch
 
-        return torch.cuda.get_device_capability(self.torch_device) >= (8, 0)
+        return torch.cuda.get_device_capability(self.torch_device) >= (8, 0)  # Ampere
 
     def describe(self) -> str:
         """Name the hardware that numbers depend on: instruction set and threads, or GPU name."""
@@ -135,12 +140,13 @@ class Compute:
 
 def default_threads() -> int:
     """Processor threads to compute with: OMP_NUM_THREADS where it is set, else one per core this process may use."""
-    threads = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    threads = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # may list one number for each level of nesting
     if threads.isdigit() and int(threads) > 0:
         return int(threads)
     return cores()
 
 
+# a container or taskset may allow fewer than the machine has
 def cores() -> int:
     """Return processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -148,7 +154,7 @@ def cores() -> int:
 
 def set_threads(threads: int) -> None:
     """Compute with this many processor threads from now on."""
-    os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # for child processes, and for torch where it is imported later
     if "torch" in sys.modules:
         import torch
 
@@ -160,7 +166,7 @@ def cpu_has_bf16() -> bool:
     """Return whether the processor has bf16 instructions: avx512_bf16 or amx_bf16 (Linux; elsewhere no)."""
     try:
         flags = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(encoding="ascii"), re.MULTILINE)
-    except (OSError, UnicodeDecodeError):
+    except (OSError, UnicodeDecodeError):  # not Linux
         return False
     return flags is not None and not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags[1].split())
 
@@ -175,6 +181,7 @@ def choose_device(name: str = "auto") -> str:
         return name
     if name != "auto" and not name.startswith("cuda"):
         raise InputError(f"device {quoted(name)} is not known; use auto, cpu, cuda or cuda:N")
+    # without a device file no driver can find a GPU
     if name == "auto" and platform.system() == "Linux" and not list(Path("/dev").glob("nvidia[0-9]*")):
         return "cpu"  # spares the seconds that importing torch takes
     import torch

@@ -17,7 +17,7 @@ def short(value: object, *, limit: int = MOST_QUOTED) -> str:
     a\tb xxxx…
     """
     text = str(value)
-    text = text if len(text) <= limit else f"{text[: limit - 1]}…"
+    text = text if len(text) <= limit else f"{text[: limit - 1]}…"  # cut first: escaping may be asked of megabytes
     escaped = "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
     return escaped if len(escaped) <= limit else f"{escaped[: limit - 1]}…"
 
@@ -30,15 +30,18 @@ def quoted(value: object, *, limit: int = MOST_QUOTED) -> str:
     """
     if not isinstance(value, str):
         return short(repr(value), limit=limit)
+    # cut before repr, which would copy and escape all of it
     text = repr(value if len(value) <= limit else f"{value[: limit - 1]}…")
+    # escapes may have made it longer than the limit again
     return text if len(text) <= limit + 2 else f"{text[:limit]}…{text[-1]}"
 
 
 def _bounded(message: str) -> str:
     if len(message) <= _MOST_WORD:
         return message
+    # words first: a long one, e.g. a dumped line of a file, has no place to break
     text = re.sub(rf"\S{{{_MOST_WORD},}}", lambda word: short(word[0]), message)
-    half = _MOST_MESSAGE // 2
+    half = _MOST_MESSAGE // 2  # a message says what happened at its beginning and what to do at its end
     return text if len(text) <= _MOST_MESSAGE else f"{text[:half]} … {text[-half:]}"
 
 
@@ -84,6 +87,7 @@ class UnknownNameError(InputError):
         name = short(name)  # similarity of two texts takes the product of their lengths
         close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         similarity = [difflib.SequenceMatcher(None, candidate, name).ratio() for candidate in close]
+        # only names about as close as the closest: a far third guess misleads
         close = [candidate for candidate, ratio in zip(close, similarity, strict=True) if ratio >= 0.85 * similarity[0]]
         if close:
             hint = f"; did you mean {' or '.join(repr(c) for c in close)}?"

@@ -36,4 +36,5 @@ def execution_table() -> dict[Kind, dict[str, Execution]]:
 
 def execution_of(kind: Kind, name: str) -> Execution:
     """Return the execution of a network; one that is not in the table runs on a GPU in bf16 without graphs."""
+    # a plug-in's step may read values back or change shapes, which a graph cannot hold: off unless the table says so
     return execution_table()[kind].get(name, Execution())

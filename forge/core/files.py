@@ -30,6 +30,7 @@ MAX_JSON_DIGITS = 40  # of an integer; the state of a 128-bit random generator h
 
 def canonical_json(value: Any) -> str:  # noqa: ANN401 - any JSON value
     """Return the one JSON text of a value: sorted keys, no spaces, no NaN."""
+    # each choice fixes what JSON leaves open; with any of them open, equal values could have different digests
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
@@ -44,7 +45,7 @@ def digest_file(path: Path) -> str:
     Raises:
         InputError: `path` is a directory, a FIFO or a device.
     """
-    with open_regular(path) as file:
+    with open_regular(path) as file:  # a FIFO would never end
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -56,11 +57,13 @@ def open_regular(path: Path) -> BufferedReader:
         OSError: it does not exist or may not be read.
     """
     try:
+        # O_NONBLOCK: opening a FIFO would wait for a writer. O_CLOEXEC: child processes do not inherit it
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         if error.errno == errno.ENXIO:  # a socket, or a device without hardware
             raise InputError(f"{path} is not a regular file; remove it, or put the file there") from error
         raise
+    # asked of the open descriptor: between a check of the path and its opening the file could be exchanged
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise InputError(f"{path} is not a regular file; remove it, or put the file there")
@@ -80,10 +83,11 @@ def sync(path: Path) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` that takes its place when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    # beside the target, as a rename is atomic within one file system only; the random part keeps two writers apart
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         yield temporary
-        sync(temporary)
+        sync(temporary)  # before the rename: after a power cut, the new name must not show an empty file
         temporary.replace(path)
     finally:
         with suppress(OSError):
@@ -103,6 +107,7 @@ def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - any JSON value
 
 def write_signed_json(path: Path, value: dict[str, Any]) -> None:
     """Write an object as JSON with the digest of its content, `sha256`, which `read_signed_json` compares."""
+    # a value that was read with an old digest is signed without it
     content = {key: part for key, part in value.items() if key != DIGEST}
     write_json(path, content | {DIGEST: digest_json(content)})
 
@@ -116,6 +121,7 @@ def read_signed_json(path: Path) -> dict[str, Any]:
     """
     value = read_json_object(path)
     digest = value.pop(DIGEST, None)
+    # files of earlier versions carry no digest and pass
     if digest is not None and digest != digest_json(value):
         raise CorruptError(f"{path} is damaged: it was changed after it was written")
     return value
@@ -145,6 +151,7 @@ def csv_cell(value: object) -> object:
     if not isinstance(value, str):
         return value
     text = visible(value)
+    # spreadsheets skip blanks before a formula
     first = text.lstrip()[:1] or " "
     formula = first in "=@" or (first in "+-" and not _number(text))
     return f"'{text}" if formula else text
@@ -167,6 +174,7 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - any JSON value
     """
     try:
         with open_regular(path) as file:
+            # one byte more tells "exactly the limit" from "beyond it" without reading further
             data = file.read(MAX_JSON_BYTES + 1)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist") from error
@@ -205,6 +213,7 @@ def parse_json(text: str, origin: object, *, finite: bool = True) -> Any:  # noq
         InputError: not JSON, or beyond the bounds; names `origin`.
     """
 
+    # converting n digits takes about n^2 steps, so that a long number alone would hang the reader
     def integer(digits: str) -> int:
         if len(digits) > MAX_JSON_DIGITS:
             raise ValueError(f"an integer has {len(digits):,} digits")
@@ -212,6 +221,7 @@ def parse_json(text: str, origin: object, *, finite: bool = True) -> Any:  # noq
 
     def number(digits: str) -> float:
         value = float(digits)
+        # 1e999 is valid JSON and becomes infinite
         if finite and not math.isfinite(value):
             raise ValueError(f"the number {digits[:20]} is not finite")
         return value
@@ -219,6 +229,7 @@ def parse_json(text: str, origin: object, *, finite: bool = True) -> Any:  # noq
     try:
         value = json.loads(text, parse_int=integer, parse_float=number, parse_constant=number)
         _check_depth(value)
+        # a search of the text first, as encoding the whole value costs as much as parsing it
         if re.search(r"\\u[dD][89a-fA-F]", text):  # half a character: neither a page nor a terminal can print it
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError as error:
@@ -232,6 +243,7 @@ def parse_json(text: str, origin: object, *, finite: bool = True) -> Any:  # noq
 
 def _check_depth(value: Any) -> None:  # noqa: ANN401 - any JSON value
     """Raise RecursionError where lists and objects nest deeper than MAX_JSON_DEPTH."""
+    # level by level: a recursive check would overflow on just what it looks for
     level = [value] if isinstance(value, (dict, list)) else []
     for _ in range(MAX_JSON_DEPTH):
         children = (child for parent in level for child in (parent.values() if isinstance(parent, dict) else parent))
@@ -255,6 +267,7 @@ def publishing(final: Path) -> Iterator[Path]:
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary = final.with_name(f".{final.name}.{uuid.uuid4().hex[:8]}.partial")
     temporary.mkdir()
+    # files, then the directory, then the rename, then the parent: after a power cut `final` is whole or absent
     try:
         yield temporary
         for file in temporary.rglob("*"):
@@ -274,6 +287,7 @@ def explain_os_error(error: OSError) -> BenchError:
     if error.errno == errno.ENOSPC:
         return BenchError(f"the disk is full{where}; free some space and run the same command again, it continues")
     if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG):
+        # ENOTDIR, EEXIST: a file lies where a folder is needed
         return InputError(f"this place cannot be used{where}: {error.strerror}; choose another one")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return InputError(f"no permission to write or read{where}; choose another place with --store or --reports")

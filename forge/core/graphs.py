@@ -35,7 +35,7 @@ class StepGraphs:
         """Forget all graphs: tensors that a step works on were replaced, or a number in it changed."""
         self._graphs: dict[Hashable, Any] = {}
         self._runs: Counter[Hashable] = Counter()
-        self._inputs: list[Tensor | None] = []
+        self._inputs: list[Tensor | None] = []  # static tensors that every graph reads its inputs from
         self._pool: Any = None
         self._stream: Any = None
 
@@ -43,11 +43,14 @@ class StepGraphs:
         """Run one step of this kind; inputs of a kind always have the same shapes."""
         if not self.enabled:
             self._step(variant, *inputs)
+        # counted for each kind: a rare one, such as a step with a penalty, has warm-up steps of its own
         elif self._runs[variant] < WARM_UP:
             self._runs[variant] += 1
             self._aside(variant, inputs)
         else:
             self._fill(inputs)
+            # a capture records without computing, so the step itself is the first replay; where it failed, it runs
+            # eagerly
             if variant not in self._graphs and not self._captured(variant):
                 self._step(variant, *inputs)
             else:
@@ -57,6 +60,7 @@ class StepGraphs:
         """Run eagerly on the stream that will be captured, so that autograd ties its nodes to that stream."""
         with torch.cuda.device(self._device):
             self._stream = self._stream or torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            # waits in both directions: the step sees what was queued before it, and what follows sees the step
             self._stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(self._stream):
                 self._step(variant, *inputs)
@@ -64,17 +68,18 @@ class StepGraphs:
 
     def _fill(self, inputs: tuple[Tensor | None, ...]) -> None:
         if not self._inputs:
+            # copies: the caller's tensors will be freed or reused
             self._inputs = [None if given is None else given.clone() for given in inputs]
         else:
             for held, given in zip(self._inputs, inputs, strict=True):
                 if held is not None and given is not None:
-                    held.copy_(given, non_blocking=True)
+                    held.copy_(given, non_blocking=True)  # the address stays, which is all that a graph knows
 
     def _captured(self, variant: Hashable) -> bool:
         """Capture a kind of step; one that cannot be captured switches graphs off for good, and says so."""
         try:
             self._capture(variant)
-        except torch.OutOfMemoryError:
+        except torch.OutOfMemoryError:  # no matter of graphs; explained to people elsewhere
             raise
         except RuntimeError as error:
             cause = str(error).partition("\n")[0]
@@ -85,6 +90,7 @@ class StepGraphs:
 
     def _capture(self, variant: Hashable) -> None:
         graph = torch.cuda.CUDAGraph()
+        # one memory pool for all graphs, since only one of them runs at a time
         with torch.cuda.device(self._device), torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
             self._step(variant, *self._inputs)
         self._pool = self._pool or graph.pool()

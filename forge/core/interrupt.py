@@ -15,20 +15,22 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
 
     Outside the main thread signals cannot be caught, and the function says no for ever.
     """
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():  # Python delivers signals to the main thread alone
         yield lambda: False
         return
     interrupted = False
 
     def note(number: int, frame: FrameType | None) -> None:
         nonlocal interrupted
-        if interrupted:
+        if interrupted:  # the step hangs, or the person does not want to wait
             raise KeyboardInterrupt
         interrupted = True
 
+    # SIGTERM is what schedulers and `kill` send before they kill
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield lambda: interrupted
     finally:
+        # given back also after an error, or a later Ctrl-C would only set a flag that nobody reads
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -40,6 +40,7 @@ def _modules_beside(path: Path) -> dict[str, list[Path]]:
     files_by_name: dict[str, list[Path]] = {}
     waiting, read = [path], {path}
     while waiting:
+        # names already followed are left out, so that files which import each other end the search
         for name in sorted(_imported(ast.parse(waiting.pop().read_bytes())) - files_by_name.keys() - OURS):
             files = _files_of(name, path.parent)
             if files:
@@ -55,6 +56,7 @@ def _imported(tree: ast.AST) -> set[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
+        # relative imports: a plug-in's file is in no package, so Python refuses them by itself
         elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
             names.add(node.module)
     return {name.partition(".")[0] for name in names}
@@ -64,7 +66,7 @@ def _files_of(name: str, folder: Path) -> list[Path]:
     """Return the files beside a plug-in that importing a name may run, in Python's own order of precedence."""
     package, module = folder / name, folder / f"{name}.py"
     if (package / "__init__.py").is_file():
-        return sorted(package.rglob("*.py"))
+        return sorted(package.rglob("*.py"))  # any of them may be imported by the package
     if module.is_file():
         return [module]
     if package.is_dir() and not _is_installed(name, folder):  # a namespace, which anything installed hides
@@ -80,10 +82,11 @@ def _is_installed(name: str, folder: Path) -> bool:
     try:
         spec = importlib.util.find_spec(name) if known is None else getattr(known, "__spec__", None)
     except (ImportError, ValueError):
-        return False
+        return False  # find_spec fails on a name whose module has no usable spec
     if spec is None:
-        return known is not None
+        return known is not None  # in memory without a spec, as __main__: taken
     locations = [spec.origin, *(spec.submodule_search_locations or ())]
+    # a module that lies in the plug-in's folder was found there, e.g. by an earlier command of this process
     return not any(location and folder in Path(location).resolve().parents for location in locations)
 
 
@@ -98,6 +101,7 @@ class _Beside(MetaPathFinder):
     ) -> ModuleSpec | None:
         """Find a top-level module; what lies inside a package Python finds by itself."""
         folder = self.locations.get(fullname)
+        # path is given for submodules only
         if folder is None or path is not None:
             return None
         package, module = folder / fullname, folder / f"{fullname}.py"
@@ -107,6 +111,7 @@ class _Beside(MetaPathFinder):
             )
         if module.is_file():
             return importlib.util.spec_from_file_location(fullname, module)
+        # a folder without __init__.py: no code of its own, only a place to search
         namespace = ModuleSpec(fullname, None, is_package=True)
         namespace.submodule_search_locations = [str(package)]
         return namespace
@@ -125,6 +130,7 @@ def serve_beside(path: Path) -> None:
     """
     folder = path.parent
     for name in _modules_beside(path):
+        # the finder comes last, so the installed module would be imported in place of the file
         if _is_installed(name, folder) and _finder.locations.get(name) is None:
             raise InputError(f"{quoted(str(folder / name))} has the name of an installed module; rename it")
         other = _finder.locations.setdefault(name, folder)
@@ -133,12 +139,14 @@ def serve_beside(path: Path) -> None:
                 f"two plug-ins have a file {quoted(name)} beside them, in {other} and in {folder}; rename one"
             )
     if _finder not in sys.meta_path:
+        # appended, not put first: no file beside a plug-in can replace a module that is installed
         sys.meta_path.append(_finder)
 
 
 def forget_beside() -> None:
     """Forget the files beside plug-ins of earlier commands of this process."""
     for name in _finder.locations:
+        # submodules too, or the next command would see a mix of old and new files
         for module in [module for module in sys.modules if module == name or module.startswith(f"{name}.")]:
             del sys.modules[module]
     _finder.locations.clear()
@@ -162,6 +170,7 @@ def unmet_imports(path: Path, attribute: str) -> list[tuple[str, int, str]]:
             continue  # what stands outside functions was imported already
         if isinstance(outer, ast.ClassDef) and outer.name != attribute:
             continue
+        # an import inside `try` is one that the author expects to fail
         guarded = {inner for node in ast.walk(outer) if isinstance(node, ast.Try) for inner in ast.walk(node)}
         for node in ast.walk(outer):
             if node in guarded or not isinstance(node, ast.Import | ast.ImportFrom):

@@ -38,10 +38,11 @@ def options(format: Format, source: str) -> dict[str, Any]:  # noqa: A002 - as P
     if format == "PNG":
         info = PngInfo()
         info.add_text("Software", SOFTWARE)
-        info.add_itxt("Source", source)
+        info.add_itxt("Source", source)  # iTXt is UTF-8; tEXt, of add_text, is Latin-1
         return {"pnginfo": info}
     if format == "GIF":
         return {"comment": f"{SOFTWARE}: {source}".encode()}
+    # JPEG and WebP
     exif = Image.Exif()
     exif[_EXIF_DESCRIPTION], exif[_EXIF_SOFTWARE] = source, SOFTWARE
     return {"exif": exif}

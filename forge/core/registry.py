@@ -21,7 +21,7 @@ from typing import Any
 from forge.core.errors import BenchWarning, InputError, UnknownNameError, quoted
 from forge.core.plugin_imports import classes_in, forget_beside, imported_beside, serve_beside, unmet_imports
 
-_allowed: set[Path] = set()
+_allowed: set[Path] = set()  # resolved paths, so that two spellings of one file are one
 
 
 def allow_files(texts: Iterable[str], *, anew: bool = False) -> None:
@@ -35,6 +35,7 @@ def allow_files(texts: Iterable[str], *, anew: bool = False) -> None:
     if anew:
         _allowed.clear()
         forget_beside()
+    # all readings of a word are allowed: each names a file that the person typed in any case
     for piece in (piece for text in texts for piece in text.split(",")):
         name, colon, _ = piece.rpartition(".py:")
         if colon:
@@ -80,6 +81,7 @@ class Registry:
         """
         if name.endswith(".py"):
             raise InputError(f"{self.kind} {quoted(name)} names no class of the file{_its_classes(Path(name))}")
+        # built-in names first: an installed package cannot take one over
         if name in self.entries:
             return self.entries[name]
         for point in entry_points(group=self.group):
@@ -97,7 +99,7 @@ class Registry:
         if is_file_reference(name):
             return load_from_file(self.option or self.kind, name)
         family, colon, member = name.partition(":")
-        if colon and member and f"{family}:" in self.names():
+        if colon and member and f"{family}:" in self.names():  # a family, e.g. "timm:" for "timm:resnet18"
             return self._imported(f"{family}:")(member)
         return self._imported(name)
 
@@ -105,7 +107,7 @@ class Registry:
         module, _, attribute = self.target(name).partition(":")
         try:
             return getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError, SystemExit) as error:
+        except (ImportError, AttributeError, SystemExit) as error:  # modules of others may call sys.exit
             reason = f"it ends the program ({error!r})" if isinstance(error, SystemExit) else str(error)
             raise InputError(
                 f"{self.kind} {quoted(name)} cannot be loaded from {module}:{attribute}: {reason}"
@@ -125,6 +127,7 @@ def load_from_file(kind: str, reference: str) -> Any:  # noqa: ANN401 - whatever
     """
     attribute = reference.rpartition(":")[2]
     path, module_name = _file_and_module(reference)
+    # compared by resolved path: a stored relative name cannot reach a file of the same name elsewhere
     if path not in _allowed:
         raise InputError(
             f"{kind} {quoted(reference)} is code that a stored file names, and only this command may name code: give "
@@ -133,18 +136,19 @@ def load_from_file(kind: str, reference: str) -> Any:  # noqa: ANN401 - whatever
     if not path.is_file():
         raise InputError(f"{kind} {quoted(reference)}: there is no file {path}")
     if module_name in sys.modules:  # one class however often it is asked for
-        _check_imports(path, attribute, kind, reference)
+        _check_imports(path, attribute, kind, reference)  # the attribute may be another than at the first time
         return _attribute(sys.modules[module_name], attribute, kind, reference)
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
         raise InputError(f"{kind} {quoted(reference)}: {path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
+    # before it runs, as Python itself does: dataclasses and pickle look their own module up there
     sys.modules[module_name] = module
     try:
         serve_beside(path)
         spec.loader.exec_module(module)
     except InputError:
-        del sys.modules[module_name]
+        del sys.modules[module_name]  # half a module must not be taken for a whole one the next time
         raise
     except (Exception, SystemExit) as error:  # a foreign file may raise anything; it is named and re-raised
         del sys.modules[module_name]
@@ -218,6 +222,7 @@ def was_loaded(reference: str) -> bool:
 def _file_and_module(reference: str) -> tuple[Path, str]:
     """Return the file of a reference and the module name it gets here."""
     path = _resolved(reference.rpartition(":")[0])
+    # the digest of the whole path: plug-ins of one name in two folders are two modules
     return path, f"bench_plugin_{path.stem}_{hashlib.sha256(bytes(path)).hexdigest()[:8]}"
 
 

@@ -22,7 +22,7 @@ from forge.faces.imaging.decode import Unusable
 # 395 FairFace photos as MTCNN sees them, after Procrustes alignment, made symmetric
 _SHAPE = np.array([(-0.5, 0.0), (0.5, 0.0), (0.0, 0.57), (-0.45, 1.058), (0.45, 1.058)])
 _MARGIN = 0.3  # around the photo in which the face is searched, as a fraction of its longest side
-_MOST_PIXELS_PER_OUTPUT_PIXEL = 16
+_MOST_PIXELS_PER_OUTPUT_PIXEL = 16  # along each side
 
 Landmarks = NDArray[np.float64]  # [5, 2], x and y in pixels: left eye, right eye, nose, left and right mouth corner
 
@@ -69,7 +69,7 @@ class FaceFinder:
         from facenet_pytorch import MTCNN  # imports torch, which only face detection needs
 
         self.crop = crop
-        self._margin = round(crop.detector_side * _MARGIN)
+        self._margin = round(crop.detector_side * _MARGIN)  # in pixels of the shrunk photo
         self._network = MTCNN(min_face_size=crop.min_face, device="cpu").eval()
 
     def chances(self, images: Sequence[Image.Image]) -> list[float]:
@@ -90,14 +90,15 @@ class FaceFinder:
         return out
 
     def _scale(self, image: Image.Image) -> float:
-        return max(1.0, max(image.size) / self.crop.detector_side)
+        return max(1.0, max(image.size) / self.crop.detector_side)  # at least 1: small photos are not enlarged
 
     def _canvas(self, image: Image.Image, scale: float) -> NDArray[np.uint8]:
         # facenet-pytorch cuts a candidate box at the picture's edge and stretches what is left, which shifts the
         # landmarks of faces near an edge by up to a fifth of the face; a margin keeps boxes whole
         side = self.crop.detector_side + 2 * self._margin
-        canvas = Image.new("RGB", (side, side), (128, 128, 128))
+        canvas = Image.new("RGB", (side, side), (128, 128, 128))  # mid-grey around the photo
         width, height = (max(1, round(edge / scale)) for edge in image.size)
+        # reducing_gap: a fast box reduction first, to three times the size or more, then the filter
         small = image if scale == 1 else image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0)
         canvas.paste(small, (self._margin, self._margin))
         return np.asarray(canvas)
@@ -110,6 +111,7 @@ class FaceFinder:
             if not sure:
                 faces_by_image.append(None)
                 continue
+            # back to the photo without its margin
             boxes, points = (np.asarray(values, float) - self._margin for values in zip(*sure, strict=True))
             faces_by_image.append((boxes, points))
         return faces_by_image
@@ -120,6 +122,7 @@ class FaceFinder:
             detections = self._network.detect(canvases, landmarks=True)
         except (RuntimeError, IndexError, ValueError):
             # facenet-pytorch fails on a batch when a candidate box of one photo lies wholly outside it
+            # one by one, so that only the photo at fault has no face
             if len(canvases) == 1:
                 return [[]]
             return [self._candidates(canvases[i : i + 1])[0] for i in range(len(canvases))]
@@ -165,16 +168,19 @@ def align(image: Image.Image, landmarks: Landmarks, resolution: int, crop: FaceC
     Raises:
         Unusable: "too small" when the face would have to be enlarged; "face cut off".
     """
+    # w = a z + b with z in the unit square of the output and w in the photo's pixels
     a, b = similarity(crop.template, landmarks)
     side = abs(a)  # of the output, in the photo's pixels
-    if side < resolution:
+    if side < resolution:  # enlarged faces are blurred, which a detector could tell
         raise Unusable("too small", f"the face's square is {side:.0f} pixels wide, {resolution} are needed")
     outside = _outside(a, b, image.size)
     if outside > crop.most_outside:
         raise Unusable("face cut off", f"{outside:.0%} of the face's square lie outside the photo")
+    # the photo is read at about its own density and shrunk afterwards: bicubic sampling at the output's density would
+    # alias
     fine = resolution * min(math.ceil(side / resolution), _MOST_PIXELS_PER_OUTPUT_PIXEL)
     part, left, top = _padded(image, a, b)
-    step, shift = a / fine, b - complex(left, top)
+    step, shift = a / fine, b - complex(left, top)  # a step of one fine pixel, and the origin within the part
     # PIL maps pixels of the output to the photo: x' = a x + b y + c, y' = d x + e y + f
     affine = (step.real, -step.imag, shift.real, step.imag, step.real, shift.imag)
     turned = part.transform((fine, fine), Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC)
@@ -186,15 +192,16 @@ def similarity(template: Landmarks, landmarks: Landmarks) -> tuple[complex, comp
 
     a = sum conj(z - mean z) (w - mean w) / sum |z - mean z|^2 (Umeyama 1991 for the plane, without reflection).
     """
-    z, w = (points[:, 0] + 1j * points[:, 1] for points in (template, landmarks))
+    z, w = (points[:, 0] + 1j * points[:, 1] for points in (template, landmarks))  # [5] each
     centred = z - z.mean()
+    # the argument of a turns, its modulus scales; a mirror image cannot be written so
     a = (centred.conj() * (w - w.mean())).sum() / (abs(centred) ** 2).sum()
     return complex(a), complex(w.mean() - a * z.mean())
 
 
 def _outside(a: complex, b: complex, size: tuple[int, int]) -> float:
     """Return the fraction of the output square that lies outside a photo of this size, on a 32 x 32 grid."""
-    ticks = (np.arange(32) + 0.5) / 32
+    ticks = (np.arange(32) + 0.5) / 32  # centres of the cells
     points = a * (ticks[None, :] + 1j * ticks[:, None]) + b
     inside = (points.real >= 0) & (points.real <= size[0]) & (points.imag >= 0) & (points.imag <= size[1])
     return float(1 - inside.mean())
@@ -202,7 +209,8 @@ def _outside(a: complex, b: complex, size: tuple[int, int]) -> float:
 
 def _padded(image: Image.Image, a: complex, b: complex) -> tuple[Image.Image, int, int]:
     """Return the part of a photo that the output square needs, mirrored beyond its edges, and where it begins."""
-    corners = np.array([a * corner + b for corner in (0, 1, 1j, 1 + 1j)])
+    corners = np.array([a * corner + b for corner in (0, 1, 1j, 1 + 1j)])  # of the unit square
+    # bicubic reaches two pixels beyond; one to spare
     left, top = (math.floor(axis.min()) - 3 for axis in (corners.real, corners.imag))
     right, bottom = (math.ceil(axis.max()) + 3 for axis in (corners.real, corners.imag))
     width, height = image.size

@@ -48,10 +48,10 @@ def describe(images: NDArray[np.uint8]) -> tuple[Hashes, Thumbnails]:
         64-bit difference hashes, uint64 [n] (is a cell of an 8 x 9 grid brighter than its left neighbour?), and grey
         thumbnails, uint8 [n, 16, 16].
     """
-    grey = images.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
-    cells = _shrink(grey, 8, 9)
+    grey = images.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)  # [n, H, W], weights of ITU-R BT.601
+    cells = _shrink(grey, 8, 9)  # [n, 8, 9]: 9 cells a row have 8 neighbours
     bits = (cells[:, :, 1:] > cells[:, :, :-1]).reshape(len(images), 64)
-    hashes = np.packbits(bits, axis=1).view(np.uint64).reshape(len(images))
+    hashes = np.packbits(bits, axis=1).view(np.uint64).reshape(len(images))  # 8 bytes are one uint64
     return hashes, np.rint(_shrink(grey, THUMBNAIL, THUMBNAIL)).astype(np.uint8)
 
 
@@ -74,12 +74,13 @@ def near_duplicates(hashes: Hashes, thumbnails: Thumbnails) -> Pairs:
             threshold = np.where(plain[pairs].all(axis=1), MIN_CORRELATION_PLAIN, MIN_CORRELATION)
             alike = correlate(thumbnails[pairs[:, 0]], thumbnails[pairs[:, 1]]) >= threshold
             duplicates.append(pairs[alike])
-    return np.unique(np.concatenate(duplicates), axis=0)
+    return np.unique(np.concatenate(duplicates), axis=0)  # several bands find the same pair
 
 
 def is_plain(thumbnails: Thumbnails) -> NDArray[np.bool_]:
     """Return which thumbnails [n, 16, 16] have one brightness over a fifth of them, bool [n]."""
     flat = thumbnails.reshape(len(thumbnails), THUMBNAIL**2)
+    # int16: differences of uint8 would wrap around
     commonest = np.array([np.bincount(values, minlength=256).argmax() for values in flat], np.int16)
     near = np.abs(flat.astype(np.int16) - commonest.reshape(-1, 1)) <= PLAIN_LEVELS
     return np.asarray(near.mean(axis=1) >= PLAIN_SHARE)
@@ -89,6 +90,7 @@ def correlate(a: Thumbnails, b: Thumbnails) -> NDArray[np.float32]:
     """Pearson's correlation of thumbnails, pair by pair: [n]; 0 where one has no contrast (below one grey level)."""
     x, y = (t.reshape(len(t), THUMBNAIL**2).astype(np.float32) for t in (a, b))
     x, y = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=1, keepdims=True)
+    # below one grey level of spread, the correlation is that of rounding errors
     spread = [np.sqrt((t * t).mean(axis=1)) for t in (x, y)]
     covariance = (x * y).mean(axis=1)
     visible = (spread[0] >= 1) & (spread[1] >= 1)
@@ -102,21 +104,25 @@ def clusters(count: int, pairs: Pairs) -> NDArray[np.int64]:
 
     linked = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
     _, cluster = connected_components(linked, directed=False)
-    _, first = np.unique(cluster, return_index=True)
+    _, first = np.unique(cluster, return_index=True)  # the smallest position of each cluster
     return np.asarray(first[cluster], np.int64)
 
 
 def _candidates(hashes: Hashes) -> Iterator[Pairs]:
     """Pairs of positions whose hashes differ in at most MAX_HAMMING bits, in blocks, some more than once."""
     values, where, size = np.unique(hashes, return_inverse=True, return_counts=True)
+    # positions sorted by hash: those of hash h are members[start[h] : start[h] + size[h]]
     members = np.argsort(where, kind="stable")
     start = np.cumsum(size) - size
+    # the first, the second, ... member of each hash against all later ones; beyond _PER_HASH the pairs would grow with
+    # the square of the copies
     for first in range(_PER_HASH):  # pairs within one hash
         group = np.flatnonzero(size > first + 1)
         later = size[group] - first - 1
         a = np.repeat(members[start[group] + first], later)
         b = members[_ranges(start[group] + first + 1, later)]
         yield np.stack([a, b], axis=1)
+    # all nu x nv combinations of the first members of both: `step` counts them, quotient and remainder tell the pair
     for u, v in _near_values(values):  # pairs across two hashes
         nu, nv = np.minimum(size[u], _PER_HASH), np.minimum(size[v], _PER_HASH)
         pair = np.repeat(np.arange(len(u)), nu * nv)
@@ -133,34 +139,38 @@ def _near_values(values: Hashes) -> Iterator[tuple[Pairs, Pairs]]:
     exactly and with each one bit flipped.
     """
     for band in range(_BANDS):
+        # 16 bits of each hash
         keys = ((values >> np.uint64(band * _BAND_BITS)) & np.uint64((1 << _BAND_BITS) - 1)).astype(np.int64)
         order = np.argsort(keys, kind="stable")
+        # images with the key k are order[edges[k] : edges[k + 1]]
         edges = np.searchsorted(keys[order], np.arange((1 << _BAND_BITS) + 1))
-        for flip in (0, *(1 << bit for bit in range(_BAND_BITS))):
+        for flip in (0, *(1 << bit for bit in range(_BAND_BITS))):  # itself, and all keys one bit away
             partner = keys ^ flip
             sizes = edges[partner + 1] - edges[partner]
             for some in _blocks(sizes):
                 u = np.repeat(some, sizes[some])
                 v = order[_ranges(edges[partner[some]], sizes[some])]
+                # u < v: each pair once in a band; then the whole hashes are compared
                 near = (u < v) & (np.bitwise_count(values[u] ^ values[v]) <= MAX_HAMMING)
                 yield u[near], v[near]
 
 
 def _blocks(sizes: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
     """Split positions into runs whose sizes sum to about _BLOCK."""
+    # runs bound the memory: a popular key alone may have millions of partners
     number = np.cumsum(sizes) // _BLOCK
     yield from np.split(np.arange(len(sizes)), np.flatnonzero(np.diff(number)) + 1)
 
 
 def _ranges(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     """Concatenate arange(start, start + length)."""
-    before = np.cumsum(lengths) - lengths
+    before = np.cumsum(lengths) - lengths  # what comes before each run
     return np.asarray(np.arange(lengths.sum()) + np.repeat(starts - before, lengths), np.int64)
 
 
 def _shrink(grey: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
     down, across = _averaging(grey.shape[1], height), _averaging(grey.shape[2], width)
-    return np.asarray(down @ grey @ across.T)
+    return np.asarray(down @ grey @ across.T)  # [n, height, width]
 
 
 @functools.cache
@@ -168,5 +178,6 @@ def _averaging(size: int, cells: int) -> NDArray[np.float32]:
     """Return the matrix [cells, size] that averages pixels over equal cells, weighing by overlap."""
     edges = np.linspace(0, size, cells + 1)
     pixel = np.arange(size)
+    # length of each pixel that lies in each cell
     overlap = np.minimum(pixel + 1, edges[1:, None]) - np.maximum(pixel, edges[:-1, None])
-    return np.asarray(np.clip(overlap, 0, None) * cells / size, np.float32)
+    return np.asarray(np.clip(overlap, 0, None) * cells / size, np.float32)  # rows sum to 1

@@ -7,7 +7,7 @@ from pathlib import Path
 from pandas.api.types import is_numeric_dtype
 from PIL import Image
 
-from forge.core import provenance as marks
+from forge.core import provenance
 from forge.core.files import csv_cell, publishing
 from forge.core.progress import OnProgress, ProgressEvent, silent
 from forge.faces.faceset import FaceSet, FaceView
@@ -39,17 +39,20 @@ def export(faces: FaceSet, out: Path, *, split: str | None = None, on_progress: 
     """
     view = faces.view(split)
     rows = view.rows.reset_index(drop=True)
+    # position in the whole set, so that files of a split keep their names in an export of all
     names = [f"{part}/{number:07d}.png" for part, number in zip(rows["split"], view.index, strict=True)]
-    mark = marks.options("PNG", source_of(faces))
+    mark = provenance.options("PNG", source_of(faces))
     with publishing(out) as folder:
         for part in sorted(set(rows["split"])):
             (folder / part).mkdir()
         for start in range(0, len(view), _AT_ONCE):
+            # strict off: the names go on beyond this batch
             for name, image in zip(names[start:], view.read(slice(start, start + _AT_ONCE)), strict=False):
                 Image.fromarray(image).save(folder / name, "PNG", **mark)
             on_progress(ProgressEvent(min(start + _AT_ONCE, len(view)), len(view)))
         rows.insert(0, "file", names)
         for name in rows.columns:
+            # numbers stay numbers; text from label files may hold formulas
             if not is_numeric_dtype(rows[name]):
                 rows[name] = rows[name].map(csv_cell, na_action="ignore")
         rows.rename(columns=csv_cell).to_csv(folder / TABLE, index=False, lineterminator="\n")

@@ -157,6 +157,7 @@ class FaceSet:
         except CorruptError:
             raise
         except InputError as error:
+            # an unreadable card is damage here: the file is the set's own
             raise CorruptError(f"{path} is damaged: {error}") from error
         version = raw.get("schema_version")
         if isinstance(version, int) and version > SCHEMA_VERSION:
@@ -167,6 +168,7 @@ class FaceSet:
             first = error.errors()[0]
             field_name = ".".join(map(str, first["loc"]))
             raise CorruptError(f"{file} is damaged: field {field_name}: {first['msg']}") from error
+        # sizes alone, which cost nothing: truncated copies show at once, changed bytes in `verify`
         for name, entry in card.files.items():
             part = path / name
             if not part.is_file():
@@ -192,8 +194,19 @@ class FaceSet:
     @functools.cached_property
     def table(self) -> pd.DataFrame:
         """One row an image, in the order of the images."""
+        # in memory once: tables are small beside pixels
         table: pd.DataFrame = pq.read_table(self.path / "table.parquet", memory_map=True).to_pandas()
         return table
+
+    @functools.cached_property
+    def schema(self) -> pa.Schema:
+        """Columns of the table with their Arrow types."""
+        return pq.read_schema(self.path / "table.parquet")
+
+    @property
+    def label_types(self) -> dict[str, str]:
+        """Label columns and their Arrow types, as `FaceSetWriter` takes them."""
+        return {name: str(self.schema.field(name).type) for name in self.card.attributes}
 
     @functools.cached_property
     def _splits(self) -> NDArray[np.str_]:
@@ -203,10 +216,12 @@ class FaceSet:
     @functools.cached_property
     def _shards(self) -> list[Images]:
         names = sorted(name for name in self.card.files if name.startswith("images-"))
+        # mapped: pages are read as images are asked for
         return [np.load(self.path / name, mmap_mode="r") for name in names]
 
     @functools.cached_property
     def _offsets(self) -> Indices:
+        # first position of each shard, and the total
         return np.cumsum([0, *(len(shard) for shard in self._shards)], dtype=np.int64)
 
     def read(self, index: Sequence[int] | Indices) -> Images:
@@ -257,10 +272,12 @@ class FaceSet:
     ) -> NDArray[np.uint8]:
         """Return entries of shards, each of this shape, at positions of the whole set."""
         wanted = np.asarray(index, dtype=np.int64)
+        # negative positions would silently read from the end
         if wanted.size and (wanted.min() < 0 or wanted.max() >= len(self)):
             raise IndexError(f"positions must be 0..{len(self) - 1}")
         out = np.empty((len(wanted), *shape), np.uint8)
-        shard_of = np.searchsorted(self._offsets, wanted, side="right") - 1
+        shard_of = np.searchsorted(self._offsets, wanted, side="right") - 1  # shard of each position
+        # one gather a shard: fancy indexing of a memory map reads only the rows asked for
         for shard in np.unique(shard_of):
             here = np.flatnonzero(shard_of == shard)
             out[here] = shards[shard][wanted[here] - self._offsets[shard]]
@@ -287,6 +304,7 @@ class FaceSet:
             for name, entry in self.card.files.items()
             if digest_file(self.path / name) != entry.sha256
         ]
+        # only when all files are as written: counts and digests of damaged ones would say less
         if not wrong and (len(self.table) != len(self) or self._offsets[-1] != len(self)):
             wrong.append(f"the card says {len(self)} images, table {len(self.table)}, shards {self._offsets[-1]}")
         if not wrong and self.has_masks:
@@ -297,6 +315,7 @@ class FaceSet:
         else:
             masks = None
         pixels = _digest_of(self._shards) if not wrong else ""
+        # the set's digest is of contents: computed anew from pixels, rows and masks as they are now
         if not wrong and contents_digest(self.resolution, pixels, _row_digest(self.table), masks) != self.card.digest:
             wrong.append("card.json was changed: its digest is not that of the images and rows")
         return wrong
@@ -310,7 +329,7 @@ def mask_file(number: int) -> str:
 def _digest_of(shards: Sequence[NDArray[np.uint8]]) -> str:
     contents = hashlib.sha256()
     for shard in shards:
-        contents.update(shard.data)
+        contents.update(shard.data)  # a view of the mapped bytes, no copy
     return contents.hexdigest()
 
 
@@ -322,6 +341,7 @@ def contents_digest(resolution: int, pixels: str, rows: str, masks: str | None =
 
 def row_line(row: Mapping[str, Any]) -> bytes:
     """Return a table row as a line of canonical JSON without its nulls, of which the set's digest is made."""
+    # null and absent are one: a column added later leaves the digest of older rows as it was
     return (canonical_json({key: value for key, value in row.items() if value is not None}) + "\n").encode()
 
 

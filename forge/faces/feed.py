@@ -34,6 +34,7 @@ class PixelFeed:
     def __init__(self, view: Readable, device: torch.device, *, resident: bool) -> None:
         self._view, self._device = view, device
         self._pixels = torch.from_numpy(view.read()).to(device) if resident else None
+        # one thread: batches are read in the order in which they are asked for
         self._reader = ThreadPoolExecutor(1) if not resident and device.type == "cuda" else None
         self._ahead: tuple[Indices, Future[Tensor]] | None = None
 
@@ -56,13 +57,14 @@ class PixelFeed:
             return self._pixels[to_device(torch.from_numpy(positions), self._device)]
         if self._reader is None:
             return torch.from_numpy(self._view.read(positions)).to(self._device)
+        # after a roll-back the batch that was read ahead is not the one asked for, and is dropped
         known = self._ahead is not None and np.array_equal(self._ahead[0], positions)
         pinned = self._ahead[1].result() if self._ahead is not None and known else self._read(positions)
         self._ahead = None
         if upcoming is not None:
             following = upcoming()
             self._ahead = following, self._reader.submit(self._read, following)
-        return pinned.to(self._device, non_blocking=True)
+        return pinned.to(self._device, non_blocking=True)  # torch keeps the pinned memory until the copy is done
 
     def _read(self, positions: Indices) -> Tensor:
         return torch.from_numpy(self._view.read(positions)).pin_memory()

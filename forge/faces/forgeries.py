@@ -101,6 +101,7 @@ class SourcePart:
     @property
     def taken(self) -> Indices:
         """Positions of the faces that are taken at all."""
+        # the only faces that have to be searched or read
         return self.order[: self.count]
 
     def face_of(self, numbers: Indices) -> Indices:
@@ -154,9 +155,11 @@ class Sources:
 
     def _part(self, split: str, count: int) -> SourcePart:
         faces, seed = self.views[split], derive_seed(self.seed, "order", split)
+        # a permutation of all faces, not a draw of `count`: a larger set begins with the same faces
         order = np.random.default_rng(seed).permutation(len(faces)).astype(np.int64)
         types = {"id": "string", "identity": "string", **self.labels}
         schema = pa.schema([(name, pa.type_for_alias(type_name)) for name, type_name in types.items()])
+        # the schema keeps types that pandas does not: null in an integer column
         rows = pa.Table.from_pandas(faces.rows[list(types)].iloc[order], schema, preserve_index=False).to_pylist()
         return SourcePart(split, faces, order, rows, count)
 
@@ -220,6 +223,7 @@ class Synthesis:
     def batches(self, parts: Sequence[Part]) -> Iterator[tuple[Part, Indices, Forged]]:
         """Make all images, batch by batch."""
         for part in parts:
+            # split by split, so that batches never mix parts
             count = self.origin.counts[part.split]
             for start in range(0, count, self.batch):
                 numbers = np.arange(start, min(start + self.batch, count))
@@ -247,6 +251,7 @@ def write_forgeries(
     """
     done, made = 0, synthesis.batches(synthesis.origin.parts() if parts is None else parts)
     with ExitStack() as stack:
+        # contexts end in reverse: the targets are published before the forgeries, which name them
         forged = stack.enter_context(_writer(synthesis, out, "forged"))
         real = stack.enter_context(_writer(synthesis, targets, "real")) if targets else None
         for part, numbers, batch in read_ahead(made) if ahead else made:

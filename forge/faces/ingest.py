@@ -16,7 +16,7 @@ from forge.faces.imaging.decode import Decoded, Unusable, decode, resize
 from forge.faces.sources.base import Item
 
 _DETECTED_AT_ONCE = 8  # photos; also bounds the memory of decoded ones
-_DETECTED_PIXELS = 32_000_000
+_DETECTED_PIXELS = 32_000_000  # decoded pixels that wait, 96 MB as RGB
 _LEAST_CONTRAST = 1.0  # standard deviation of the thumbnail in grey levels
 
 
@@ -74,7 +74,7 @@ def take(chunk: Iterable[Item], intake: Intake) -> Batch:
             batch.positions.append(position)
             batch.notes.append(_note(decoded, intake))
     if images:
-        batch.images = np.stack(images)
+        batch.images = np.stack(images)  # [n, resolution, resolution, 3]
         batch.hashes, batch.thumbnails = describe(batch.images)
         _drop_blank(batch)
     return batch
@@ -90,6 +90,8 @@ def _results(chunk: Iterable[Item], intake: Intake, batch: Batch) -> Iterator[tu
     for position, item in enumerate(chunk):
         batch.seen += 1
         try:
+            # decoded one at a time where no face is searched, so that memory holds one photo; the detector works on
+            # some at once
             decoded = decode(item.read())
             _check_size(decoded, intake)
             if intake.crop is None:
@@ -129,6 +131,7 @@ def _aligned(
         yield position, item, result
 
 
+# once a process: the detector's weights are loaded for its first chunk alone
 @functools.cache
 def _finder(crop: FaceCrop) -> FaceFinder:
     return FaceFinder(crop)
@@ -137,6 +140,7 @@ def _finder(crop: FaceCrop) -> FaceFinder:
 def _note(decoded: Decoded, intake: Intake) -> str:
     """Return notes on how the image was read."""
     side = min(decoded.width, decoded.height)
+    # a resolution above the photo's side, where min_side allows it
     notes = [f"enlarged {intake.resolution / side:.3g} times"] if side < intake.resolution else []
     notes += [f"first of {decoded.frames} frames"] if decoded.frames > 1 else []
     return ", ".join(notes)
@@ -157,6 +161,7 @@ def _row(item: Item, decoded: Decoded) -> dict[str, Any]:
 
 
 def _drop_blank(batch: Batch) -> None:
+    # blank pictures have equal hashes and no correlation: duplicates among them could not be told
     contrast = batch.thumbnails.std(axis=(1, 2))
     for row, value in zip(batch.rows, contrast, strict=True):
         if value < _LEAST_CONTRAST:

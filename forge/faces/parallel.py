@@ -42,7 +42,7 @@ def ordered(work: Callable[[T], R], chunks: Iterable[T], *, workers: int) -> Ite
     try:
         for chunk in chunks:
             pending.append(pool.submit(work, chunk))
-            if len(pending) >= 2 * workers:
+            if len(pending) >= 2 * workers:  # bounds the results that wait for their turn
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
@@ -51,7 +51,7 @@ def ordered(work: Callable[[T], R], chunks: Iterable[T], *, workers: int) -> Ite
             "a worker process was killed, most likely because memory ran out; use fewer workers or smaller photos"
         ) from error
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(cancel_futures=True)  # also when the caller stops early: what was not begun is dropped
 
 
 def _prepare_worker() -> None:
@@ -63,15 +63,15 @@ def _prepare_worker() -> None:
 
 def _leave_with(sentinel: int) -> None:
     """End this process when its parent does, even by `kill -9`."""
-    wait([sentinel])
-    os._exit(1)
+    wait([sentinel])  # readable once the parent is gone
+    os._exit(1)  # not sys.exit, which would end this thread only
 
 
 def read_ahead(batches: Iterable[T]) -> Iterator[T]:
     """Yield batches in order, each read by a thread while the one before it is being used."""
-    source, end = iter(batches), object()
+    source, end = iter(batches), object()  # an object of its own: a batch can be anything else
     with ThreadPoolExecutor(1) as reader:
         coming = reader.submit(next, source, end)
         while (batch := coming.result()) is not end:
-            coming = reader.submit(next, source, end)
+            coming = reader.submit(next, source, end)  # begun before the yield, so that it runs while the batch is used
             yield cast(T, batch)

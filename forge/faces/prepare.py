@@ -92,12 +92,14 @@ def prepare(
     dedupe = source.dedupe if dedupe is None else dedupe
     intake = Intake(resolution, min_side or resolution, FaceCrop() if crop == "face" else None)
     out.parent.mkdir(parents=True, exist_ok=True)
+    # beside the output, so on a disk that will hold the set anyway
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.", suffix=".partial") as scratch:
         taken = _first_pass(
             source, Path(scratch), intake, source.pick(count, seed), workers=workers, on_progress=on_progress
         )
         if isinstance(source, FileSource):
             taken.rejected += [(printable(file), "not read", why) for file, why in source.unread.items()]
+        # after everything was seen: neither duplicates nor fractions can be decided on a part
         plan = _decide(source, taken, splits, seed=seed, dedupe=dedupe, min_images=max(min_images, MIN_IMAGES))
         provenance = {
             "source": {"name": source.name, "fingerprint": source.identity(), **source.settings()},
@@ -213,12 +215,13 @@ class _Taken:
         """Keep a batch; `positions` are those of its chunk in the source."""
         pixels.write(batch.images.data)
         for row, index in zip(batch.rows, batch.positions, strict=True):
-            row["id"] = f"{positions[index]:07d}"
+            row["id"] = f"{positions[index]:07d}"  # the place in the source: stays the same with other settings
             self.digests.append(bytes.fromhex(row["source_sha256"]))
             name = row["identity"]
+            # people are numbered as they come: memory holds each name once
             self.person.append(-1 if name is None else self.people.setdefault(name, len(self.people)))
         if batch.rows:
-            rows.write(canonical_json(batch.rows) + "\n")
+            rows.write(canonical_json(batch.rows) + "\n")  # a line a batch, beside the batch's pixels
         self.hashes.append(batch.hashes)
         self.thumbnails.append(batch.thumbnails)
         self.rejected += batch.rejected
@@ -230,7 +233,7 @@ class _Taken:
         with (self.folder / "pixels").open("rb") as pixels, (self.folder / "rows").open(encoding="utf-8") as lines:
             for line in lines:
                 rows = parse_json(line, lines.name)
-                raw = pixels.read(len(rows) * math.prod(shape))
+                raw = pixels.read(len(rows) * math.prod(shape))  # n * H * W * 3 bytes
                 yield np.frombuffer(raw, np.uint8).reshape(len(rows), *shape), rows
 
 
@@ -279,18 +282,21 @@ def _decide(
     source: Source, taken: _Taken, splits: Mapping[str, float], *, seed: int, dedupe: bool, min_images: int
 ) -> _Plan:
     total = len(taken)
+    # before the search for duplicates: an error on too few images needs none
     _check_enough(source, taken, total, 0, min_images)
     same, first = _exact(taken.digests)
     pairs = np.concatenate([same, near_duplicates(np.concatenate(taken.hashes), np.concatenate(taken.thumbnails))])
     original = clusters(total, pairs)
-    used = original == np.arange(total) if dedupe else np.ones(total, bool)
+    used = original == np.arange(total) if dedupe else np.ones(total, bool)  # the first of each cluster
     _check_enough(source, taken, int(used.sum()), int(total - used.sum()), min_images)
 
+    # images that are not used still link: a removed copy joins two people, see the module
     person = np.array(taken.person, np.int64)
     group_of, root = _groups(original, person, used)
     names = list(taken.people)
+    # a lasting name for each group: the person's, else the digest of its first file, so that more images leave it alone
     keys = [names[person[i]] if person[i] >= 0 else taken.digests[i].hex() for i in root]
-    split = np.full(total, "", dtype="U8")
+    split = np.full(total, "", dtype="U8")  # "U8": long enough for every split; "" where not used
     split[used] = assign(group_of, keys, splits, seed=seed)
 
     both = (person >= 0) & (person[original] >= 0)
@@ -308,6 +314,7 @@ def _decide(
 def _exact(digests: Sequence[bytes]) -> tuple[Numbers, Numbers]:
     """Return pairs (first, later) of the same bytes [m, 2], and for each image the first one with its bytes [n]."""
     positions: dict[bytes, int] = {}
+    # setdefault gives the first position of each digest
     first = np.array([positions.setdefault(digest, i) for i, digest in enumerate(digests)], np.int64)
     later = np.flatnonzero(first < np.arange(len(first)))
     return np.stack([first[later], later], axis=1), first
@@ -317,10 +324,12 @@ def _groups(original: Numbers, person: Numbers, used: NDArray[np.bool_]) -> tupl
     """Join images by duplication and by identity: group number of each used image, first used image of each group."""
     known = np.flatnonzero(person >= 0)
     _, first, inverse = np.unique(person[known], return_index=True, return_inverse=True)
+    # edges (first image of the person, image) and (original, image): connected components are the groups
     same_person = np.stack([known[first][inverse], known], axis=1)
     same_photo = np.stack([original, np.arange(len(original))], axis=1)
     root = clusters(len(original), np.concatenate([same_photo, same_person]))
     members = np.flatnonzero(used)
+    # numbered 0..n-1 over the used images
     _, first, group_of = np.unique(root[members], return_index=True, return_inverse=True)
     return group_of, members[first]
 
@@ -348,7 +357,7 @@ def _second_pass(taken: _Taken, plan: _Plan, writer: FaceSetWriter) -> None:
     originals: dict[int, str] = {}  # number -> file of those that have copies
     start = 0
     for images, rows in taken.batches():
-        numbers = range(start, start + len(rows))
+        numbers = range(start, start + len(rows))  # numbers count over all batches, as in `_Plan`
         start += len(rows)
         for number, row in zip(numbers, rows, strict=True):
             row["split"] = str(plan.split[number])

@@ -26,7 +26,7 @@ def check_fractions(fractions: Mapping[str, float]) -> None:
         if not fraction > 0:
             raise InputError(f"splits gives {short(name)} the fraction {fraction}; it must be above 0, or leave it out")
     total = sum(fractions.values())
-    if not abs(total - 1) < 1e-6:
+    if not abs(total - 1) < 1e-6:  # decimal fractions such as .7 + .2 + .1 are not exact
         raise InputError(f"the fractions of splits sum to {total:g}; they must sum to 1")
 
 
@@ -57,11 +57,13 @@ def assign(
             f"there are {len(keys)} different people (or unrelated images), too few for {len(names)} splits "
             f"({', '.join(fractions)}) that share none; add people or ask for fewer splits"
         )
+    # a hash, not a shuffle: one more group takes its own place and leaves the order of the others as it is
     order = sorted(range(len(keys)), key=lambda group: hashlib.sha256(f"{seed}/{keys[group]}".encode()).digest())
-    sizes = np.bincount(groups, minlength=len(keys))[order]
-    middle = (np.cumsum(sizes) - sizes / 2) / sizes.sum()
-    cuts = np.cumsum(list(fractions.values()))[:-1]
+    sizes = np.bincount(groups, minlength=len(keys))[order]  # images a group, in that order
+    middle = (np.cumsum(sizes) - sizes / 2) / sizes.sum()  # place of each group's middle image in 0..1
+    cuts = np.cumsum(list(fractions.values()))[:-1]  # without the last, which is 1
     split_of = np.empty(len(keys), np.int64)
+    # a group belongs where its middle lies: never cut, and a large group misses a fraction by half its size at most
     split_of[order] = _fill(np.searchsorted(cuts, middle, side="right"), sizes, len(names))
     return names[split_of[groups]]
 
@@ -70,6 +72,7 @@ def _fill(split: NDArray[np.int64], sizes: NDArray[np.int64], count: int) -> NDA
     """Give each empty split the smallest group of the split that has most groups."""
     for empty in range(count):
         if not (split == empty).any():
+            # the split that can spare a group
             donor = np.flatnonzero(split == np.bincount(split, minlength=count).argmax())
             split[donor[sizes[donor].argmin()]] = empty
     return split

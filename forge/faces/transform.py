@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from forge.core.errors import InputError, quoted
 from forge.core.progress import OnProgress, ProgressEvent, silent
@@ -41,7 +40,6 @@ def rewrite(
     card = faces.card
     if missing := [split for split in splits if split not in card.splits]:
         raise InputError(f"{faces.path} has no split {quoted(missing[0])}; it has: {', '.join(card.splits)}")
-    schema = pq.read_schema(faces.path / "table.parquet")
     writer = FaceSetWriter(
         out,
         name=card.name,
@@ -50,14 +48,16 @@ def rewrite(
         licence=card.licence,
         citation=card.citation,
         provenance=card.provenance | {"changed": called, "made_from": {"name": card.name, "digest": card.digest}},
-        attributes={name: str(schema.field(name).type) for name in card.attributes},
+        attributes=faces.label_types,
     )
+    schema = faces.schema
     views = [faces.view(split) for split in splits]
     total = sum(map(len, views))
     with writer:
         for view in views:
             for start in range(0, len(view), _BATCH):
-                part = FaceView(faces, view.index[start : start + _BATCH])
+                part = FaceView(faces, view.index[start : start + _BATCH])  # in the set's own order within each split
+                # through Arrow, whose schema keeps integer columns with nulls integers; pandas makes floats of them
                 rows = pa.Table.from_pandas(part.rows[schema.names], schema, preserve_index=False).to_pylist()
                 writer.append(change(part.read()), rows)
                 on_progress(ProgressEvent(writer.count, total))

@@ -73,6 +73,7 @@ class FaceSetWriter:
         self._shard_counts: list[int] = []
         self._splits: dict[str, int] = {}
         self._rejected: list[tuple[str, str, str]] = []
+        # of the contents, while they pass by: nothing is read again
         self._pixels, self._rows = hashlib.sha256(), hashlib.sha256()
         self._mask_digest = hashlib.sha256()
         self._file: Any = None
@@ -88,11 +89,13 @@ class FaceSetWriter:
         self, error_class: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
+            # in this order, and before the rename: the card holds sizes and digests of closed files
             self._table.close()
             self._close_shard()
             if error_class is None:
                 self._write_card()
         except BaseException as late:
+            # an error in closing goes to `publishing` as well, which then removes the directory
             self._stack.__exit__(type(late), late, late.__traceback__)
             raise
         self._stack.__exit__(error_class, error, trace)
@@ -127,6 +130,7 @@ class FaceSetWriter:
             self._append_pixels(
                 np.ascontiguousarray(images[part]), None if masks is None else np.ascontiguousarray(masks[part])
             )
+        # through Arrow: the digest is of the rows as the table has them, not as they were given
         table = pa.Table.from_pylist(
             [{name: row.get(name) for name in self._schema.names} for row in rows], schema=self._schema
         )
@@ -141,6 +145,7 @@ class FaceSetWriter:
 
     def _append_pixels(self, images: Images, masks: Masks | None) -> None:
         while len(images):
+            # shards are full but for the last, whatever the sizes of batches: equal images give equal files
             if self._file is None or self._shard_counts[-1] == self._per_shard:
                 self._close_shard()
                 self._open_shard(len(self._shard_counts))
@@ -159,7 +164,7 @@ class FaceSetWriter:
         self._file = (self._directory / f"images-{number:05d}.npy").open("wb")
         if self.masks:
             self._mask_file = (self._directory / mask_file(number)).open("wb")
-        self._write_headers(0)
+        self._write_headers(0)  # the count is not known before the shard is full
 
     def _write_headers(self, count: int) -> None:
         # numpy leaves room for a 21-digit first axis, so a header rewritten with the final count keeps its length
@@ -179,6 +184,7 @@ class FaceSetWriter:
         self._file = self._mask_file = None
 
     def _write_card(self) -> None:
+        # no file where nothing was rejected, so that sets without rejections have no empty one
         if self._rejected:
             with (self._directory / "rejected.csv").open("w", newline="", encoding="utf-8") as file:
                 writer = csv.writer(file, lineterminator="\n")
@@ -189,10 +195,10 @@ class FaceSetWriter:
             reasons[reason] = reasons.get(reason, 0) + 1
         files = {
             file.name: FileEntry(bytes=file.stat().st_size, sha256=digest_file(file))
-            for file in sorted(self._directory.iterdir())
+            for file in sorted(self._directory.iterdir())  # without card.json, which is written last and signs itself
         }
         card = Card(
-            schema_version=SCHEMA_VERSION if self.masks else 1,
+            schema_version=SCHEMA_VERSION if self.masks else 1,  # a set without masks stays readable for older versions
             name=self.name,
             kind=self.kind,
             resolution=self.resolution,

@@ -19,7 +19,7 @@ from forge.generators import GENERATORS
 from forge.generators.base import FAMILY_PATTERN, Architecture
 from forge.generators.labels import Condition
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 1  # of generator.json; `open` refuses cards of a later one
 
 
 class GeneratorCard(BaseModel):
@@ -34,12 +34,12 @@ class GeneratorCard(BaseModel):
     resolution: int
     condition: dict[str, Any] | None = None  # of a conditional generator: values and shares of its label columns
     seed: int
-    kimg: float
+    kimg: float  # thousands of images that the training showed before these weights were taken
     training: dict[str, Any]
     data: dict[str, Any]  # name, digest and licence of the set it was trained on
     precision: str
     parameters: dict[str, int]
-    weights_sha256: str
+    weights_sha256: str  # of weights.safetensors; `open` compares it before any tensor is used
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ class TrainedGenerator:
         if not file.is_file():
             raise InputError(f"{path} is not a trained generator: it has no generator.json")
         raw = read_signed_json(file)
+        # before the fields are validated: a newer card may have fields that extra="forbid" would report as damage
         if isinstance(raw.get("schema_version"), int) and raw["schema_version"] > SCHEMA_VERSION:
             raise InputError(
                 f"{path} has generator schema {raw['schema_version']}, this version reads {SCHEMA_VERSION}; upgrade"
@@ -78,12 +79,15 @@ class TrainedGenerator:
         if digest_file(path / "weights.safetensors") != card.weights_sha256:
             raise CorruptError(f"{path}/weights.safetensors was changed since the training; train again")
         if implementation is None:
+            # a reference to a file was written by whoever made the directory: importing it here would run their code,
+            # so the caller has to name the file
             if is_file_reference(card.architecture):
                 raise InputError(
                     f"{path} was trained with an architecture from a file; name it: --generator {card.architecture}"
                 )
             implementation = GENERATORS.load(card.architecture)
         condition = Condition.from_json(card.condition) if card.condition else None
+        # the card keeps plain values; types and ranges are those of the architecture's own Settings
         try:
             settings = implementation.Settings(**card.settings)
         except ValidationError as error:
@@ -101,11 +105,12 @@ class TrainedGenerator:
 
     def _network(self, prefix: str, network: nn.Module, device: str) -> nn.Module:
         tensors, _ = load_checkpoint(self.path / "weights.safetensors", device)
+        # a network without any tensor has nothing that could be missing
         if network.state_dict() and not any(name.startswith(f"{prefix}.") for name in tensors):
             raise InputError(f"{self.path} has no {prefix} weights: it was exported with the averaged ones alone")
         network = network.to(device)
         unpack_module(prefix, network, tensors)
-        return network.eval().requires_grad_(False)
+        return network.eval().requires_grad_(False)  # batch norm then uses the statistics of settle_batch_norm
 
     def generator(self, *, averaged: bool = True, device: str = "cpu") -> nn.Module:
         """Return the generator in evaluation mode, with averaged or raw weights."""
@@ -129,10 +134,12 @@ def write_generator(
         others: further networks of the training by name; "discriminator" is what `TrainedGenerator` opens.
     """
     weights = directory / "weights.safetensors"
+    # all networks share one file; the prefix before the first dot tells their tensors apart
     tensors: dict[str, Tensor] = {}
     for name, network in {"averaged": averaged, "raw": raw, **others}.items():
         tensors |= pack_module(name, network)
     save_checkpoint(weights, {name: tensor.cpu() for name, tensor in tensors.items()}, {})
+    # weights first, card last: a directory that was left between the two has no card and does not open
     whole = GeneratorCard(weights_sha256=digest_file(weights), **card)
     write_signed_json(directory / "generator.json", whole.model_dump(mode="json"))
     return whole
@@ -151,6 +158,7 @@ def export_averaged(trained: TrainedGenerator, directory: Path) -> GeneratorCard
         The card that was written; its digest is that of the smaller file.
     """
     tensors, _ = load_checkpoint(trained.path / "weights.safetensors")
+    # half precision for floats only: counters such as num_batches_tracked are int64 and must stay so
     averaged = {
         name: tensor.half() if tensor.is_floating_point() else tensor
         for name, tensor in tensors.items()
@@ -187,15 +195,18 @@ def settle_batch_norm(generator: nn.Module, inputs: Callable[[int], tuple[Tensor
     norms = [m for m in generator.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     if not norms:
         return
+    # put back at the end: the momentum is the architecture's, None only the way to measure
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
+        # None makes torch average all batches alike; with a momentum the last few of the 16 would count most
         norm.momentum = None  # a cumulative mean
     generator.train()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        # fixed seed: equal weights give equal statistics, whenever a snapshot of them is taken
         torch.manual_seed(0)
         for _ in range(16):
-            generator(*inputs(64))
+            generator(*inputs(64))  # 16 x 64 = 1,024 images
     generator.eval()
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from forge.core.errors import InputError, quoted
@@ -51,6 +51,7 @@ class Architecture(ABC):
             without them its logit is of the image alone (the health monitor calls it so).
         trained_by: the training method: a name of `forge.training.steps.METHODS`, or a subclass of `TrainingMethod` in
             the architecture's own file. Only adversarial training needs a discriminator.
+        takes_faces: whether images are made from real faces rather than from latents (translators).
         truncates: whether the generator takes `truncation=` and `fixed_noise=` (see stylegan_lite).
 
     Raises:
@@ -63,6 +64,7 @@ class Architecture(ABC):
     family: ClassVar[str]
     conditional: ClassVar[Literal["never", "optional", "required"]] = "never"
     trained_by: ClassVar[str | type[Any]] = ADVERSARIAL
+    takes_faces: ClassVar[bool] = False
     truncates: ClassVar[bool] = False
     Settings: ClassVar[type[NetworkSettings]] = NetworkSettings
 
@@ -103,6 +105,23 @@ class Architecture(ABC):
     @abstractmethod
     def latents(self, count: int, device: torch.device) -> Tensor:
         """Return random latents [count, L] from torch's current random state."""
+
+
+class NormalSettings(NetworkSettings):
+    """Settings of an architecture with standard normal latents."""
+
+    latent: int = Field(100, ge=1, description="length of the latent vector")
+
+
+class NormalArchitecture(Architecture):
+    """An architecture with standard normal latents, `settings.latent` of them."""
+
+    Settings = NormalSettings
+    settings: NormalSettings
+
+    def latents(self, count: int, device: torch.device) -> Tensor:
+        """Return standard normal latents [count, latent]."""
+        return torch.randn(count, self.settings.latent, device=device)
 
 
 def _no_discriminator(self: Architecture) -> nn.Module:

@@ -15,16 +15,15 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, relu
 
-from forge.generators.base import Architecture, NetworkSettings
+from forge.generators.base import NormalArchitecture, NormalSettings
 from forge.generators.layers import ConditionalBatchNorm, Projection, spectral
 
 Upsampler = Literal["transposed", "nearest", "bilinear", "pixelshuffle"]
 
 
-class DCGANSettings(NetworkSettings):
+class DCGANSettings(NormalSettings):
     """Settings of DCGAN; the defaults are the paper's."""
 
-    latent: int = Field(100, ge=1, description="length of the latent vector")
     generator_width: int = Field(64, ge=1, description="channels before the last generator layer (ngf)")
     discriminator_width: int = Field(64, ge=1, description="channels after the first discriminator layer (ndf)")
     discriminator_norm: Literal["batch", "none", "spectral"] = Field(
@@ -39,6 +38,7 @@ class DCGANSettings(NetworkSettings):
 
 def initialise(module: nn.Module) -> None:
     """Set weights as in the paper: convolutions N(0, .02), batch-norm scales N(1, .02)."""
+    # biases keep torch's initialisation
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
     elif isinstance(module, nn.BatchNorm2d) and module.affine:
@@ -48,8 +48,11 @@ def initialise(module: nn.Module) -> None:
 def doubling(inputs: int, outputs: int, upsample: Upsampler, *, bias: bool) -> nn.Module:
     """Return a layer that maps [N, inputs, H, W] to [N, outputs, 2 H, 2 W]."""
     if upsample == "transposed":
+        # output side (H - 1) 2 - 2 + 4 = 2 H. The kernel is a multiple of the stride, so that each output pixel sums
+        # equally many taps: with kernel 3 a checkerboard would be built in (Odena et al. 2016)
         return nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=bias)
     if upsample == "pixelshuffle":
+        # the convolution gives [N, 4 outputs, H, W]; PixelShuffle moves groups of 4 channels to 2 x 2 pixels
         return nn.Sequential(nn.Conv2d(inputs, 4 * outputs, 3, padding=1, bias=bias), nn.PixelShuffle(2))
     resize = nn.Upsample(scale_factor=2, mode=upsample)  # bilinear: align_corners off
     return nn.Sequential(resize, nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias))
@@ -62,22 +65,25 @@ class Generator(nn.Module):
         self, latent: int, width: int, resolution: int, upsample: Upsampler, classes: tuple[int, ...] = ()
     ) -> None:
         super().__init__()
-        doublings = int(math.log2(resolution)) - 2
+        doublings = int(math.log2(resolution)) - 2  # 4 * 2^doublings = resolution
+        # 8 width at the coarse end, halved with each doubling to `width` before the last; beyond 64 px the 8 is
+        # repeated
         channels = [width * min(8, 2 ** (doublings - 1 - i)) for i in range(doublings)]
-        self.entry = nn.ConvTranspose2d(latent, channels[0], 4, bias=False)
+        self.entry = nn.ConvTranspose2d(latent, channels[0], 4, bias=False)  # [N, L, 1, 1] to [N, channels[0], 4, 4]
         self.norms = nn.ModuleList(
             ConditionalBatchNorm(count, classes) if classes else nn.BatchNorm2d(count) for count in channels
         )
+        # no bias before batch norm, which subtracts it again with the channel's mean; the layer to colours has no norm
         ups = [doubling(before, after, upsample, bias=False) for before, after in itertools.pairwise(channels)]
         self.ups = nn.ModuleList([*ups, doubling(channels[-1], 3, upsample, bias=True)])
         self.apply(initialise)
 
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """Make images."""
-        images = self.entry(latents[:, :, None, None])
+        images = self.entry(latents[:, :, None, None])  # [N, channels[0], 4, 4]
         for norm, up in zip(self.norms, self.ups, strict=True):
             images = up(relu(norm(images) if labels is None else norm(images, labels)))
-        return torch.tanh(images)
+        return torch.tanh(images)  # -1..1, the range of real images in training
 
 
 class Discriminator(nn.Module):
@@ -85,17 +91,19 @@ class Discriminator(nn.Module):
 
     def __init__(self, width: int, norm: str, resolution: int, classes: tuple[int, ...] = ()) -> None:
         super().__init__()
-        halvings = int(math.log2(resolution)) - 2
+        halvings = int(math.log2(resolution)) - 2  # of the resolution, down to 4x4
+        # width, doubled with each halving up to 8 width
         channels = [3] + [width * min(8, 2**i) for i in range(halvings)]
         blocks: list[nn.Module] = []
         for i, (before, after) in enumerate(itertools.pairwise(channels)):
+            # the bias is left out where batch norm follows, which would subtract it with the mean
             conv = nn.Conv2d(before, after, 4, stride=2, padding=1, bias=norm != "batch" or i == 0)
             block: list[nn.Module] = [spectral(conv, norm == "spectral")]
             if norm == "batch" and i > 0:  # the paper leaves the first layer without batch norm
                 block.append(nn.BatchNorm2d(after))
             blocks.append(nn.Sequential(*block))
         self.blocks = nn.ModuleList(blocks)
-        self.head = spectral(nn.Conv2d(channels[-1], 1, 4), norm == "spectral")
+        self.head = spectral(nn.Conv2d(channels[-1], 1, 4), norm == "spectral")  # [N, C, 4, 4] to [N, 1, 1, 1]
         self.projection = Projection(channels[-1], classes) if classes else None
         # N(0, .02) is small without a norm behind it: logits start near zero and learn slowly, so torch's own scale
         if norm == "batch":
@@ -105,20 +113,22 @@ class Discriminator(nn.Module):
         """Return activations after each block, from fine to coarse."""
         activations = []
         for block in self.blocks:
-            images = leaky_relu(block(images), 0.2)
+            images = leaky_relu(block(images), 0.2)  # [N, C, H / 2^i, W / 2^i]
             activations.append(images)
         return activations
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Compute logits."""
-        features = self.features(images)[-1]
+        features = self.features(images)[-1]  # [N, C, 4, 4]
         logits: Tensor = self.head(features).flatten()
         if self.projection is None or labels is None:
             return logits
+        # logit = psi(phi(x)) + <e(y), phi(x)> (Miyato and Koyama 2018); psi sees phi at all 4x4 places, the label term
+        # their mean [N, C]
         return logits + cast(Tensor, self.projection(features.mean(dim=(2, 3)), labels))
 
 
-class DCGAN(Architecture):
+class DCGAN(NormalArchitecture):
     """The deep convolutional GAN of 2015."""
 
     family = "conv-gan"
@@ -136,7 +146,3 @@ class DCGAN(Architecture):
         """Return a fresh discriminator."""
         chosen = self.settings
         return Discriminator(chosen.discriminator_width, chosen.discriminator_norm, self.resolution, self.classes)
-
-    def latents(self, count: int, device: torch.device) -> Tensor:
-        """Return standard normal latents [count, latent]."""
-        return torch.randn(count, self.settings.latent, device=device)

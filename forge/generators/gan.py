@@ -5,18 +5,16 @@ from __future__ import annotations
 import itertools
 from typing import cast
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from forge.generators.base import Architecture, NetworkSettings
+from forge.generators.base import NormalArchitecture, NormalSettings
 from forge.generators.layers import spectral
 
 
-class GANSettings(NetworkSettings):
+class GANSettings(NormalSettings):
     """Settings of the fully connected GAN; the defaults are the textbook's 100-128-784 and 784-128-1 in one colour."""
 
-    latent: int = Field(100, ge=1, description="length of the latent vector")
     generator_widths: tuple[int, ...] = Field((128,), min_length=1, description="hidden layers of the generator")
     discriminator_widths: tuple[int, ...] = Field((128,), min_length=1, description="hidden layers of D")
     grey: bool = Field(True, description="one image channel, e.g. of digits; else three")
@@ -24,11 +22,13 @@ class GANSettings(NetworkSettings):
     spectral: bool = Field(False, description="spectral norm in the discriminator")
 
 
+# norm: batch norm on hidden layers; limited: spectral norm; slope 0 is the plain ReLU
 def dense(widths: list[int], *, norm: bool, limited: bool, slope: float) -> list[nn.Module]:
     """Dense layers with (leaky) ReLU between them, none after the last."""
     layers: list[nn.Module] = []
     for i, (before, after) in enumerate(itertools.pairwise(widths)):
         layers.append(spectral(nn.Linear(before, after), limited))
+        # the last layer gives pixels before tanh, or the logit: a ReLU would cut off one sign of them
         if i < len(widths) - 2:
             layers += [nn.BatchNorm1d(after)] if norm else []
             layers.append(nn.LeakyReLU(slope))
@@ -40,13 +40,14 @@ class Generator(nn.Module):
 
     def __init__(self, settings: GANSettings, resolution: int) -> None:
         super().__init__()
-        self.shape = (1 if settings.grey else 3, resolution, resolution)
+        self.shape = (1 if settings.grey else 3, resolution, resolution)  # [C, H, W]
         widths = [settings.latent, *settings.generator_widths, self.shape[0] * resolution**2]
         self.layers = nn.Sequential(*dense(widths, norm=settings.generator_norm, limited=False, slope=0.0), nn.Tanh())
 
     def forward(self, latents: Tensor) -> Tensor:
         """Make images; grey ones have three equal channels."""
-        images: Tensor = self.layers(latents).unflatten(1, self.shape)
+        images: Tensor = self.layers(latents).unflatten(1, self.shape)  # [N, C, H, W] in -1..1
+        # a view, no copy: memory of one channel, and the gradients of the three equal ones add up in it
         return images.expand(-1, 3, -1, -1)
 
 
@@ -56,13 +57,14 @@ class Discriminator(nn.Module):
     def __init__(self, settings: GANSettings, resolution: int) -> None:
         super().__init__()
         self.grey = settings.grey
+        # three equal channels would only repeat inputs: one of them carries all that a grey image has
         widths = [(1 if settings.grey else 3) * resolution**2, *settings.discriminator_widths, 1]
         self.layers = nn.Sequential(*dense(widths, norm=False, limited=settings.spectral, slope=0.2))
 
     def features(self, images: Tensor) -> list[Tensor]:
         """Return activations [N, width] after each hidden layer."""
-        activations, values = [], (images.mean(1) if self.grey else images).flatten(1)
-        for layer in self.layers[:-1]:
+        activations, values = [], (images.mean(1) if self.grey else images).flatten(1)  # [N, C H W]
+        for layer in self.layers[:-1]:  # without the output layer
             values = layer(values)
             if isinstance(layer, nn.LeakyReLU):
                 activations.append(values)
@@ -73,7 +75,7 @@ class Discriminator(nn.Module):
         return cast(Tensor, self.layers[-1](self.features(images)[-1])).flatten()
 
 
-class GAN(Architecture):
+class GAN(NormalArchitecture):
     """The fully connected GAN of 2014."""
 
     family = "dense-gan"
@@ -89,7 +91,3 @@ class GAN(Architecture):
     def discriminator(self) -> nn.Module:
         """Return a fresh discriminator."""
         return Discriminator(self.settings, self.resolution)
-
-    def latents(self, count: int, device: torch.device) -> Tensor:
-        """Return standard normal latents [count, latent]."""
-        return torch.randn(count, self.settings.latent, device=device)

@@ -47,15 +47,19 @@ class Condition:
             InputError: a column with fewer than two or more than 100 values.
         """
         known = view.faces.card.attributes
+        # dict.fromkeys drops repetitions and keeps the order, which is that of the columns of codes
         columns = list(dict.fromkeys(_common(view) if column == AUTO else column for column in columns))
         for column in columns:
             if column not in known:
                 raise UnknownNameError("label column", column, known)
         rows = view.rows[list(columns)]
+        # an image must have all labels: a missing one would be encoded as -1, which is no row of an embedding
         labelled = rows.notna().all(axis=1).to_numpy()
+        # as text, whatever the column's type: cards store it and mixes on the command line name it
         view, texts = FaceView(view.faces, view.index[labelled]), rows[labelled].astype(str)
         values: dict[str, tuple[str, ...]] = {}
         for column in columns:
+            # sorted, so that codes do not depend on the order of the images
             column_values = tuple(sorted(texts[column].unique()))
             if len(column_values) < 2:
                 only = f"only {quoted(column_values[0])}" if column_values else "no value at all"
@@ -68,6 +72,7 @@ class Condition:
                 )
             values[column] = column_values
         shares = {
+            # value_counts sorts by frequency; .loc brings the shares into the order of the codes
             column: tuple(float(share) for share in texts[column].value_counts(normalize=True).loc[list(column_values)])
             for column, column_values in values.items()
         }
@@ -81,6 +86,7 @@ class Condition:
 
     def encode(self, rows: pd.DataFrame) -> Codes:
         """Labels of a table to codes int64 [N, C]."""
+        # pandas gives -1 to a value outside `categories`
         columns = [pd.Categorical(rows[name], categories=values).codes for name, values in self.values.items()]
         return np.stack(columns, axis=1).astype(np.int64)
 
@@ -107,12 +113,14 @@ class Condition:
             InputError: weights that are negative or all zero.
         """
         chances = self.chances(mix)
+        # columns are drawn independently: correlations between labels of the training set are not kept
         return np.stack([rng.choice(len(share), count, p=share) for share in chances], axis=1).astype(np.int64)
 
     def chances(self, mix: Mix) -> list[NDArray[np.float64]]:
         """Return the probability of each value, column by column; see `draw`."""
         if mix == "uniform":
             return [np.full(size, 1 / size) for size in self.classes]
+        # divided by their sum again: rng.choice refuses probabilities that miss 1 by more than rounding
         chances = {name: np.array(share) / sum(share) for name, share in self.shares.items()}
         if not isinstance(mix, str):
             for column, weights in mix.items():
@@ -122,6 +130,7 @@ class Condition:
                     if value not in self.values[column]:
                         raise UnknownNameError(f"value of {column}", value, self.values[column])
                 wanted = np.array([float(weights.get(value, 0.0)) for value in self.values[column]])
+                # checked before the division, which an all-zero mix would turn into NaN
                 if wanted.min() < 0 or wanted.sum() <= 0:
                     raise InputError(f"the mix of {quoted(column)} must be weights of 0 or more that are not all 0")
                 chances[column] = wanted / wanted.sum()
@@ -147,6 +156,7 @@ def _common(view: FaceView) -> str:
     """Return the first label column whose values are few and all frequent."""
     known = view.faces.card.attributes
     for column in known:
+        # missing labels do not count: shares are among the images that have one
         shares = view.rows[column].value_counts(normalize=True)
         if 2 <= len(shares) <= 10 and shares.min() >= 0.05:
             return column

@@ -11,6 +11,8 @@ from torch.nn import functional
 
 def spectral(layer: nn.Module, wanted: bool) -> nn.Module:
     """Return the layer with its weights divided by their largest singular value (Miyato et al. 2018), if wanted."""
+    # torch estimates the singular value by one power iteration at each forward in training mode; its vectors are
+    # buffers and so part of every checkpoint
     return nn.utils.spectral_norm(layer) if wanted else layer
 
 
@@ -24,7 +26,7 @@ class ConditionalBatchNorm(nn.Module):
 
     def __init__(self, channels: int, classes: tuple[int, ...]) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.norm = nn.BatchNorm2d(channels, affine=False)  # scale and shift come from the labels
         self.scales = nn.ModuleList(nn.Embedding(count, channels) for count in classes)
         self.shifts = nn.ModuleList(nn.Embedding(count, channels) for count in classes)
         for embedding in (*self.scales, *self.shifts):
@@ -32,9 +34,10 @@ class ConditionalBatchNorm(nn.Module):
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         """Normalise [N, C, H, W] given labels int64 [N, columns]."""
-        scale = 1 + sum(embed(labels[:, i]) for i, embed in enumerate(self.scales))
-        shift = sum(embed(labels[:, i]) for i, embed in enumerate(self.shifts))
+        scale = 1 + sum(embed(labels[:, i]) for i, embed in enumerate(self.scales))  # [N, C], one term a label column
+        shift = sum(embed(labels[:, i]) for i, embed in enumerate(self.shifts))  # [N, C]
         normalised: Tensor = self.norm(images)
+        # one pass over the images instead of two; the embeddings are fp32, the images may be bf16 under autocast
         return torch.addcmul(
             shift[:, :, None, None].to(normalised.dtype), normalised, scale[:, :, None, None].to(normalised.dtype)
         )
@@ -50,12 +53,12 @@ class Projection(nn.Module):
 
     def __init__(self, features: int, classes: tuple[int, ...]) -> None:
         super().__init__()
-        self.embeddings = nn.ModuleList(nn.Embedding(count, features) for count in classes)
+        self.embeddings = nn.ModuleList(nn.Embedding(count, features) for count in classes)  # e(y) of each column
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
         """Map features [N, F] and labels int64 [N, columns] to [N]: <f, e(y)> / sqrt(F), summed over the columns."""
         # the inner product of F features of unit variance has the deviation sqrt(F), which would drown the logit
-        wanted: Tensor = sum(embed(labels[:, i]) for i, embed in enumerate(self.embeddings))
+        wanted: Tensor = sum(embed(labels[:, i]) for i, embed in enumerate(self.embeddings))  # [N, F]
         return (features * wanted).sum(1) / math.sqrt(features.shape[1])
 
 
@@ -90,8 +93,10 @@ class EqualConv(nn.Module):
     def __init__(self, inputs: int, outputs: int, kernel: int, *, gain: float = 1.0, bias: bool = True) -> None:
         super().__init__()
         weight = torch.randn(outputs, inputs, kernel, kernel)
+        # the memory layout of the images (see `Generator.synthesise`), or each convolution would transpose its weights
         self.weight = nn.Parameter(weight.to(memory_format=torch.channels_last))
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+        # odd kernels with half their side of padding keep H and W
         # He's factor at run time, as in EqualLinear; the fan-in of an output pixel is inputs * kernel^2
         self.scale, self.gain, self.padding = gain / math.sqrt(inputs * kernel**2), gain, kernel // 2
 
@@ -133,7 +138,8 @@ class ModulatedConv(nn.Module):
             The convolved images [N, outputs, H, W] and the factor [N, outputs, 1, 1] that still has to scale them (None
             where there is no demodulation), for the caller to fuse with what follows.
         """
-        style = self.style(w)
+        style = self.style(w)  # s, [N, inputs]
+        # with demodulation the gain is part of the factor below; without it nothing scales the result later
         weight = self.weight * (self.scale * (1.0 if self.demodulate else self.gain))
         convolved = functional.conv2d(images * style[:, :, None, None].to(images.dtype), weight, padding=self.padding)
         if not self.demodulate:
@@ -141,12 +147,15 @@ class ModulatedConv(nn.Module):
         # Weights of an image are w'[o, i, k] = s[i] w[o, i, k]; demodulation divides output channel o by the root of
         # the sum over i and k of w'^2, which is the sum over i of s[i]^2 times the sum over k of w[o, i, k]^2: one
         # matrix product for the whole batch. In fp32, as squares of bf16 lose half their digits.
-        power = functional.linear(style.float().square(), weight.float().square().sum(dim=(2, 3)))
+        power = functional.linear(style.float().square(), weight.float().square().sum(dim=(2, 3)))  # [N, outputs]
+        # 1e-8 as in StyleGAN2: rsqrt stays finite where a style is all zeros
         return convolved, (self.gain * torch.rsqrt(power + 1e-8))[:, :, None, None]
 
 
 def upsample(images: Tensor) -> Tensor:
     """Double height and width with the filter [1,3,3,1] (as bilinear interpolation; edges are repeated)."""
+    # with align_corners off, output pixels lie 1/4 and 3/4 of the way between inputs: weights 3/4 and 1/4, which are
+    # the even and the odd taps of [1,3,3,1] / 4
     return functional.interpolate(images, scale_factor=2, mode="bilinear", align_corners=False)
 
 
@@ -163,11 +172,13 @@ class Downsample(nn.Module):
         super().__init__()
         line = torch.tensor([1.0, 3.0, 3.0, 1.0])
         kernel = torch.outer(line, line) / line.sum() ** 2  # sums to 1: brightness is kept
+        # depthwise: one and the same kernel per channel. It is a constant, so checkpoints leave it out
         self.register_buffer("kernel", kernel.expand(channels, 1, 4, 4).contiguous(), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map [N, C, H, W] to [N, C, H / 2, W / 2]."""
         dtype = torch.float32 if images.device.type == "cpu" else images.dtype
+        # autocast would cast both operands to bf16 again. Side (H + 2 - 4) / 2 + 1 = H / 2
         with torch.autocast(images.device.type, enabled=False):
             return functional.conv2d(
                 images.to(dtype), self.kernel.to(dtype), stride=2, padding=1, groups=images.shape[1]
@@ -192,8 +203,10 @@ class MinibatchDeviation(nn.Module):
         """Map [N, C, H, W] to [N, C + 1, H, W]."""
         count, channels, height, width = images.shape
         size = next(size for size in range(min(self.group, count), 0, -1) if count % size == 0)
+        # [G, size, C, H, W], fp32: variances of bf16 lose too many digits
         grouped = images.float().reshape(-1, size, channels, height, width)
         # the standard deviation of each feature over the group, averaged over features and pixels: one number per group
+        # 1e-8 under the root: at 0 its slope is infinite, and a group of equal images would have NaN gradients
         deviation = (grouped.var(1, unbiased=False) + 1e-8).sqrt().mean(dim=(1, 2, 3))
-        plane = deviation.repeat_interleave(size)[:, None, None, None].expand(-1, 1, height, width)
+        plane = deviation.repeat_interleave(size)[:, None, None, None].expand(-1, 1, height, width)  # [N, 1, H, W]
         return torch.cat([images, plane.to(images.dtype)], 1)

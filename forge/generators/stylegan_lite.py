@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from forge.generators.base import Architecture, NetworkSettings
+from forge.generators.base import NormalArchitecture, NormalSettings
 from forge.generators.layers import (
     Downsample,
     EqualConv,
@@ -32,7 +32,7 @@ GAIN = math.sqrt(2)  # of a leaky ReLU
 NOISE_RATE = 0.1  # noise grows this much slower than weights: else speckle hides the faces for the first 40 k images
 
 
-class StyleGANSettings(NetworkSettings):
+class StyleGANSettings(NormalSettings):
     """Settings of StyleGAN-lite; the defaults are StyleGAN2's at a quarter of its channels."""
 
     latent: int = Field(128, ge=1, description="length of the latent vector z")
@@ -52,7 +52,7 @@ class StyleGANSettings(NetworkSettings):
 
 def channel_table(settings: StyleGANSettings, resolution: int, scale: float = 1.0) -> dict[int, int]:
     """Return channels of every resolution from 4 up."""
-    sizes = [2**i for i in range(2, int(math.log2(resolution)) + 1)]
+    sizes = [2**i for i in range(2, int(math.log2(resolution)) + 1)]  # 4, 8, ..., resolution
     counts = [min(settings.channels_max, max(settings.channels_min, settings.channels_base // size)) for size in sizes]
     return {size: max(4, round(count * scale / 4) * 4) for size, count in zip(sizes, counts, strict=True)}
 
@@ -65,26 +65,31 @@ class Mapping(nn.Module):
     def __init__(self, settings: StyleGANSettings, classes: tuple[int, ...]) -> None:
         super().__init__()
         self.embed = nn.ModuleList(nn.Embedding(count, settings.style) for count in classes)
+        # the embeddings are appended to z
         widths = [settings.latent + settings.style * len(classes)] + [settings.style] * settings.mapping_layers
         self.layers = nn.ModuleList(
             EqualLinear(before, after, gain=GAIN, slower=100.0) for before, after in itertools.pairwise(widths)
         )
+        # running mean of w, the centre of truncation; a buffer, so that it is stored with the weights
         self.register_buffer("average", torch.zeros(settings.style))
 
     def forward(self, latents: Tensor, labels: Tensor | None) -> Tensor:
         """Map latents [N, L], labels int64 [N, C] to w [N, style]."""
+        # z and each embedding have mean square 1, so that at the start neither outweighs the other in w
         parts = [_normalised(latents)]
         if labels is not None:
             parts += [_normalised(embed(labels[:, i])) for i, embed in enumerate(self.embed)]
         w = torch.cat(parts, 1)
         for layer in self.layers:
             w = leaky_relu(layer(w), 0.2)
+        # decay 0.995, StyleGAN2's; not in evaluation, where sampling must not move the centre, and outside of the graph
         if self.training:
             self.average.lerp_(w.detach().float().mean(0), 0.005)
         return w
 
 
 def _normalised(values: Tensor) -> Tensor:
+    # 1e-8: a vector of zeros stays zero instead of NaN
     return values * torch.rsqrt(values.square().mean(1, keepdim=True) + 1e-8)
 
 
@@ -97,15 +102,18 @@ class StyledConv(nn.Module):
         super().__init__()
         self.convolution = ModulatedConv(inputs, outputs, style, 3, gain=GAIN)
         self.bias = nn.Parameter(torch.zeros(1, outputs, 1, 1))
+        # one strength a layer, 0 at first: noise comes in only as far as it lowers the loss
         self.noise_strength = nn.Parameter(torch.zeros(())) if noise else None
+        # what `fixed_noise` uses; a buffer, so that a stored generator repeats its pictures
         self.register_buffer("constant", torch.randn(1, 1, size, size))
 
     def forward(self, images: Tensor, w: Tensor, fixed_noise: bool) -> Tensor:
         """Map [N, inputs, H, W] to [N, outputs, H, W]."""
-        features, factor = self.convolution(images, w)
+        features, factor = self.convolution(images, w)  # factor: [N, outputs, 1, 1]
+        # demodulation and bias in one pass over the features
         features = torch.addcmul(self.bias.to(features.dtype), features, cast(Tensor, factor).to(features.dtype))
         if self.noise_strength is not None:
-            shape = (len(features), 1, *features.shape[2:])
+            shape = (len(features), 1, *features.shape[2:])  # [N, 1, H, W]: the same noise for all channels
             # in evaluation drawn on the CPU: a seed then gives the same face on every device
             source = features.device if self.training else torch.device("cpu")
             noise = self.constant if fixed_noise else torch.randn(shape, device=source).to(features.device)
@@ -118,6 +126,7 @@ class SynthesisBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, settings: StyleGANSettings, size: int, *, last: bool) -> None:
         super().__init__()
+        # the first convolution runs before the doubling, so its noise has half the side
         self.first = StyledConv(inputs, outputs, settings.style, size // 2, noise=settings.noise)
         self.second = StyledConv(outputs, outputs, settings.style, size, noise=settings.noise)
         self.skip = EqualConv(inputs, outputs, 1, bias=False) if settings.generator == "residual" else None
@@ -129,8 +138,11 @@ class SynthesisBlock(nn.Module):
         """Map [N, inputs, H/2, W/2] to [N, outputs, H, W]; `picture` is [N, 3, H/2, W/2] or None."""
         features = self.second(upsample(self.first(images, w[0], fixed_noise)), w[1], fixed_noise)
         if self.skip is not None:
+            # bilinear doubling and a 1x1 convolution commute; convolving first costs a quarter. The sum of two signals
+            # of variance 1 has variance 2, hence sqrt(1/2)
             features = (features + upsample(self.skip(images))) * math.sqrt(0.5)
         if self.picture is None:
+            # skip generator (Karras et al. 2020, section 4.1): the picture is the sum of the colours of all resolutions
             return features, None
         colours = self.picture(features, w[2])
         return features, colours if picture is None else colours + upsample(picture)
@@ -147,6 +159,8 @@ class ToPicture(nn.Module):
     def forward(self, images: Tensor, w: Tensor) -> Tensor:
         """Map [N, inputs, H, W] to [N, 3, H, W], fp32."""
         colours: Tensor = self.convolution(images, w)[0]
+        # fp32 from here on: the sum over resolutions has to resolve grey levels, and a step of bf16 near 1 is half of
+        # one
         return colours.float() + self.bias
 
 
@@ -158,7 +172,7 @@ class Generator(nn.Module):
         table = channel_table(settings, resolution)
         self.mixing = settings.mixing
         self.mapping = Mapping(settings, classes)
-        self.constant = nn.Parameter(torch.randn(1, table[4], 4, 4))
+        self.constant = nn.Parameter(torch.randn(1, table[4], 4, 4))  # the same learnt input for every image
         self.first = StyledConv(table[4], table[4], settings.style, 4, noise=settings.noise)
         self.picture = ToPicture(table[4], settings.style) if settings.generator == "skip" else None
         sizes = list(table)
@@ -204,8 +218,9 @@ class Generator(nn.Module):
             second: styles [N, style] from there on; with probability 1 - mixing nowhere.
         """
         device = first.device
-        cut = torch.randint(1, self.layers, (), device=device)
+        cut = torch.randint(1, self.layers, (), device=device)  # 1 .. layers - 1: both styles get a layer
         mixes = torch.rand((), device=device) < self.mixing
+        # torch.where with device tensors instead of `if`: reading `cut` on the host would wait for the GPU
         return [torch.where(mixes & (cut <= layer), second, first) for layer in range(self.layers)]
 
     def with_styles(self, latents: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -215,12 +230,16 @@ class Generator(nn.Module):
 
     def synthesise(self, styles: list[Tensor], *, fixed_noise: bool = False) -> Tensor:
         """Make images [N, 3, H, W] from one style [N, style] a layer."""
-        images = self.constant.expand(len(styles[0]), -1, -1, -1)
+        images = self.constant.expand(len(styles[0]), -1, -1, -1)  # [N, C, 4, 4]
+        # autocast covers convolutions, not the product with the style before them: an fp32 constant would keep the
+        # first modulation in fp32
         if torch.is_autocast_enabled(images.device.type):
             images = images.to(torch.get_autocast_dtype(images.device.type))
         images = self.first(images.contiguous(memory_format=torch.channels_last), styles[0], fixed_noise)
         picture = None if self.picture is None else self.picture(images, styles[1])
         for i, block in enumerate(self.blocks):
+            # as in StyleGAN2, colours take the style of the convolution that follows; the last block has none after it
+            # and takes its own second one
             after = styles[min(2 * i + 3, self.layers - 1)]
             images, picture = block(images, picture, (styles[2 * i + 1], styles[2 * i + 2], after), fixed_noise)
         return cast(Tensor, picture)
@@ -248,6 +267,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, settings: StyleGANSettings, resolution: int, classes: tuple[int, ...]) -> None:
         super().__init__()
+        # may be wider or narrower than the generator's
         table = channel_table(settings, resolution, settings.discriminator_scale)
         sizes = list(reversed(table))
         self.entry = EqualConv(3, table[resolution], 1, gain=GAIN)
@@ -257,8 +277,8 @@ class Discriminator(nn.Module):
         )
         grouped = settings.minibatch_group > 1
         self.deviation = MinibatchDeviation(settings.minibatch_group) if grouped else None
-        self.last = EqualConv(table[4] + grouped, table[4], 3, gain=GAIN)
-        self.dense = EqualLinear(table[4] * 16, table[4], gain=GAIN)
+        self.last = EqualConv(table[4] + grouped, table[4], 3, gain=GAIN)  # one channel more for the deviation
+        self.dense = EqualLinear(table[4] * 16, table[4], gain=GAIN)  # 4x4 places, flattened
         self.head = EqualLinear(table[4], 1)
         self.projection = Projection(table[4], classes) if classes else None
         if settings.spectral:
@@ -271,20 +291,21 @@ class Discriminator(nn.Module):
         activations = [leaky_relu(self.entry(images), 0.2)]
         for block in self.blocks:
             activations.append(block(activations[-1]))
+        # the 1x1 entry sees single pixels, no structure: it does not count as a block
         return activations[1:]
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Compute logits."""
-        features = self.features(images)[-1]
+        features = self.features(images)[-1]  # [N, C, 4, 4]
         if self.deviation is not None:
             features = self.deviation(features)
         features = leaky_relu(self.last(features), 0.2)
-        features = leaky_relu(self.dense(features.flatten(1)), 0.2)
+        features = leaky_relu(self.dense(features.flatten(1)), 0.2)  # [N, C]
         logits: Tensor = self.head(features).flatten()
         return logits if self.projection is None or labels is None else logits + self.projection(features, labels)
 
 
-class StyleGANLite(Architecture):
+class StyleGANLite(NormalArchitecture):
     """A StyleGAN2 that trains in minutes and needs no compiler."""
 
     family = "style-gan"
@@ -305,7 +326,3 @@ class StyleGANLite(Architecture):
     def discriminator(self) -> nn.Module:
         """Return a fresh discriminator."""
         return Discriminator(self.settings, self.resolution, self.classes)
-
-    def latents(self, count: int, device: torch.device) -> Tensor:
-        """Return standard normal latents [count, latent]."""
-        return torch.randn(count, self.settings.latent, device=device)

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from forge.core import provenance as marks
+from forge.core import provenance
 from forge.core.compute import derive_seed
 from forge.core.errors import InputError
 from forge.faces.faceset import FaceSet, Images
@@ -48,6 +48,7 @@ class Painter:
 
     def latents(self, count: int, picture: str) -> Tensor:
         """Return random latents [count, L]."""
+        # from seed and name alone: one picture's latents do not depend on which others were painted before
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self.seed, "picture", picture))
             return self.trained.architecture.latents(count, torch.device("cpu"))
@@ -70,7 +71,7 @@ class Painter:
             torch.manual_seed(derive_seed(self.seed, "noise"))  # of networks that make their own
             for start in range(0, len(latents), _AT_ONCE):
                 here = slice(start, start + _AT_ONCE)
-                given = () if codes is None else (torch.from_numpy(codes[here]),)
+                given = () if codes is None else (torch.from_numpy(codes[here]),)  # [n, C]
                 parts.append(to_uint8(self.network(latents[here], *given, **more)).numpy())
         return np.concatenate(parts)
 
@@ -81,15 +82,18 @@ class Painter:
         """
         if self.trained.condition is None:
             return None
+        # exact, not only greedy: of a combination among the best `limit`, the beginning is among the best beginnings,
+        # as any `limit` better beginnings with the same end would beat it. Cost stays limit x values per column
         best: list[tuple[float, tuple[int, ...]]] = [(1.0, ())]
         for shares in self.trained.condition.chances("training"):  # the best of all continue the best so far
             longer = [(p * float(share), (*codes, code)) for p, codes in best for code, share in enumerate(shares)]
-            best = sorted(longer, key=lambda entry: (-entry[0], entry[1]))[:limit]
+            best = sorted(longer, key=lambda entry: (-entry[0], entry[1]))[:limit]  # ties by code, for equal pictures
         return np.array([codes for _, codes in best], np.int64)
 
     def labels(self, count: int) -> Codes | None:
         """Labels int64 [count, C] that take the most frequent combinations in turn; None where there are none."""
         combinations = self.combinations()
+        # np.resize repeats the rows from the first on
         return None if combinations is None else np.resize(combinations, (count, combinations.shape[1]))
 
 
@@ -98,9 +102,11 @@ def samples(painter: Painter) -> Image.Image:
     combinations, condition = painter.combinations(), painter.trained.condition
     if combinations is None or condition is None:
         return sheet(painter.faces(painter.latents(COLUMNS * COLUMNS, "samples")), columns=COLUMNS)
+    # lexsort takes the last key as the first to sort by, so the columns are reversed: rows are grouped by column 0
     rows = combinations[np.lexsort(combinations.T[::-1])]
-    latents = painter.latents(COLUMNS, "samples").repeat(len(rows), 1)
+    latents = painter.latents(COLUMNS, "samples").repeat(len(rows), 1)  # [rows * 8, L], row by row
     faces = painter.faces(latents, rows.repeat(COLUMNS, axis=0))
+    # Python integers: the product over many columns may exceed int64
     every = int(np.prod(condition.classes, dtype=object))
     caption = f"{', '.join(condition.values)}; same latents in every row"
     if every > len(rows):
@@ -117,7 +123,8 @@ def slerp(start: Tensor, end: Tensor, share: float) -> Tensor:
         end: where share is 1.
         share: of the way, 0..1.
     """
-    cosine = torch.nn.functional.cosine_similarity(start, end, dim=1)
+    cosine = torch.nn.functional.cosine_similarity(start, end, dim=1)  # [N]
+    # the formula divides by sin(angle), which is 0 for parallel and opposite latents
     angle = torch.acos(cosine.clamp(-0.9999, 0.9999))[:, None]
     return (torch.sin((1 - share) * angle) * start + torch.sin(share * angle) * end) / torch.sin(angle)
 
@@ -133,18 +140,22 @@ def closed_walk(points: Sequence[Tensor], steps: int) -> Tensor:
         Latents [steps, N, L].
     """
     ways = zip(points, [*points[1:], points[0]], strict=True)
-    fine = torch.stack([slerp(a, b, i / _FINE) for a, b in ways for i in range(_FINE)])
+    fine = torch.stack([slerp(a, b, i / _FINE) for a, b in ways for i in range(_FINE)])  # [points * 512, N, L]
+    # each of the N walks has its own lengths, [points * 512, N]
     gone = (fine.roll(-1, 0) - fine).norm(dim=2).cumsum(0)  # after each fine step: points differ in distance
-    wanted = torch.arange(steps)[:, None] / steps * gone[-1]
+    wanted = torch.arange(steps)[:, None] / steps * gone[-1]  # [steps, N]
+    # searchsorted works along the last axis, hence the transpositions; it finds the fine point at or just before the
+    # wanted length. The clamp guards against rounding in the sum
     indices = torch.searchsorted(gone.T.contiguous(), wanted.T.contiguous(), right=True).T.clamp(max=len(fine) - 1)
     return fine.gather(0, indices[:, :, None].expand(-1, -1, fine.shape[2]))
 
 
 def walk(painter: Painter) -> Images:
     """Return frames uint8 [80, H, W, 3] of a closed walk, six faces side by side (fewer where they are large)."""
-    count = max(2, min(6, 384 // painter.trained.card.resolution))
-    way = closed_walk(painter.latents(count * POINTS, "walk").chunk(POINTS), FRAMES)
+    count = max(2, min(6, 384 // painter.trained.card.resolution))  # at most 384 px wide, at least two faces
+    way = closed_walk(painter.latents(count * POINTS, "walk").chunk(POINTS), FRAMES)  # [80, count, L]
     codes = painter.labels(count)
+    # step by step, so that the faces of a frame follow each other
     faces = painter.faces(way.flatten(0, 1), None if codes is None else np.tile(codes, (len(way), 1)))
     frames = np.split(enlarged(faces), len(way))
     return np.stack([np.asarray(grid(frame, columns=count)) for frame in frames])
@@ -153,7 +164,7 @@ def walk(painter: Painter) -> Images:
 def interpolations(painter: Painter, *, rows: int = 3, steps: int = COLUMNS) -> Images:
     """Ways from one random latent to another in equal angles, the label of each kept: uint8 [rows * steps, H, W, 3]."""
     start, end = painter.latents(2 * rows, "strolls").chunk(2)
-    way = torch.stack([slerp(start, end, i / (steps - 1)) for i in range(steps)], dim=1)
+    way = torch.stack([slerp(start, end, i / (steps - 1)) for i in range(steps)], dim=1)  # [rows, steps, L]
     codes = painter.labels(rows)
     return painter.faces(way.flatten(0, 1), None if codes is None else codes.repeat(steps, axis=0))
 
@@ -169,7 +180,7 @@ def truncation(painter: Painter) -> Image.Image:
 def training_folder(trained: TrainedGenerator) -> Path:
     """Return the directory of its whole training: its own, or for a snapshot the one that holds it."""
     path = trained.path.resolve()
-    return path.parents[1] if path.parent.name == "snapshots" else path
+    return path.parents[1] if path.parent.name == "snapshots" else path  # <training>/snapshots/<moment>
 
 
 def moments(trained: TrainedGenerator) -> list[tuple[float, Images]]:
@@ -179,13 +190,14 @@ def moments(trained: TrainedGenerator) -> list[tuple[float, Images]]:
     """
     grids = sorted((training_folder(trained) / "samples").glob("*k.png"))
     files = [(moment, file) for file in grids if (moment := float(file.stem.rstrip("k"))) <= trained.card.kimg]
+    # evenly spread, first and last included; the set drops repetitions where there are fewer grids than moments
     chosen = sorted(set(np.linspace(0, len(files) - 1, MOMENTS).round().astype(int).tolist())) if files else []
     return [(files[i][0], cut_grid(Image.open(files[i][1]))) for i in chosen]
 
 
 def filmstrip(training: Sequence[tuple[float, Images]]) -> Image.Image:
     """Return the same latents (rows) through the training (columns); `training` as `moments` gives it, not empty."""
-    faces = np.stack([grid_faces[:FILMED] for _, grid_faces in training], axis=1)
+    faces = np.stack([grid_faces[:FILMED] for _, grid_faces in training], axis=1)  # [FILMED, moments, H, W, 3]
     titles = [f"{kimg:g}k" for kimg, _ in training]
     return sheet(faces.reshape(-1, *faces.shape[2:]), columns=len(training), caption="images shown", titles=titles)
 
@@ -230,6 +242,7 @@ def nearest_training(painter: Painter, training: FaceSet, *, search: Search = ne
     forged = painter.faces(painter.latents(SEARCHED, "nearest"), codes)
     view = training.view("forge" if card.splits.get("forge") else None)
     neighbours, distances = closest(forged, view.batches(_COMPARED), search=search)
+    # stable: equal distances keep the order of the draw, so the picture's bytes repeat
     order = distances.argsort(kind="stable")
     chosen = order[:SHOWN_NEAREST]
     terms = textwrap.fill(f"lower row: real faces of {card.name}, licence: {card.licence}", 72)
@@ -241,6 +254,7 @@ def nearest_training(painter: Painter, training: FaceSet, *, search: Search = ne
         labels=["forged", "training"],
     )
     real_baseline = np.empty(0, np.float32)
+    # only with a split "forge" is it known which real faces the generator did not see
     if card.splits.get("forge") and card.splits.get("test"):
         unseen = training.view("test").sample(SEARCHED, painter.seed).read()
         real_baseline = np.sort(closest(unseen, view.batches(_COMPARED), search=search)[1])
@@ -263,7 +277,7 @@ def write_pictures(
         filmstrip.png where sample grids of its training were kept, nearest.png where `training_neighbours` was given.
     """
     card = painter.trained.card
-    source = marks.origin(card.name, card.weights_sha256)
+    source = provenance.origin(card.name, card.weights_sha256)
     photos = (
         f"Upper row: {source} The lower row shows real faces under the licence: {training_neighbours.licence}"
         if training_neighbours

@@ -51,6 +51,7 @@ def load_more(names: Sequence[str]) -> list[ScalarMetric]:
 
     metrics: list[ScalarMetric] = []
     for name in names:
+        # a second measurement would appear as `more` under the name of a field
         if name in QUALITY.entries:
             raise InputError(f"quality metric {quoted(name)} is measured in every run; leave it out")
         metric_class = QUALITY.load(name)
@@ -66,6 +67,7 @@ def load_more(names: Sequence[str]) -> list[ScalarMetric]:
             raise InputError(f"quality metric {quoted(name)}: its id {quoted(metric_class.id)} is taken")
         if metric_class.better not in get_args(Better):
             raise InputError(f"quality metric {quoted(name)}: better is one of {', '.join(get_args(Better))}")
+        # made here, not at its turn: a class that cannot be made fails before minutes of measuring
         try:
             metrics.append(metric_class())
         except Exception as error:  # code of others may raise anything; it is named and re-raised

@@ -35,6 +35,8 @@ class Share(Result):
     @classmethod
     def of(cls, hits: int, n: int) -> Share:
         """Return the share of `hits` among `n` images (at least one)."""
+        # Wilson's interval stays inside 0..1 and has a width also at 0 and n hits, where the normal one shrinks to a
+        # point
         interval = binomtest(hits, n).proportion_ci(0.95, method="wilson")
         return cls(hits=hits, n=n, value=hits / n, low=float(interval.low), high=float(interval.high))
 
@@ -51,6 +53,7 @@ def check_images(sets: Mapping[str, NDArray[Any]], *, equal_n: bool = False, min
         InputError: wrong type or shape, too few images, different resolutions or counts.
     """
     for name, images in sets.items():
+        # floats are refused rather than guessed at: 0..1 and 0..255 cannot be told apart for sure
         if images.dtype != np.uint8:
             raise InputError(f"{name} images are {images.dtype}; give uint8 pixels in 0..255")
         if images.ndim != 4 or images.shape[3] != 3 or images.shape[1] != images.shape[2]:
@@ -89,5 +92,5 @@ def check_features(sets: Mapping[str, NDArray[Any]], *, min_images: int = MIN_IM
 
 def luminance(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return grey images [n, H, W] in 0..1 of RGB images [n, H, W, 3], with the weights of ITU-R BT.601."""
-    weights = np.array([0.299, 0.587, 0.114], np.float32) / 255
+    weights = np.array([0.299, 0.587, 0.114], np.float32) / 255  # 0..255 to 0..1
     return np.asarray(images.astype(np.float32) @ weights, np.float32)

@@ -46,6 +46,7 @@ def face_rate(images: Images, *, n: int = 256, seed: int = 0) -> FaceRate:
     chances: list[float] = []
     for start in range(0, len(drawn), _IMAGES_AT_ONCE):
         some = [Image.fromarray(image) for image in drawn[start : start + _IMAGES_AT_ONCE]]
+        # probability of the surest face of each image, 0 where there is none
         chances += finder.chances([image.resize((SIDE, SIDE), Image.Resampling.BILINEAR) for image in some])
     sure = np.array(chances)
     return FaceRate(

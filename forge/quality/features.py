@@ -30,7 +30,7 @@ from forge.quality.base import Result, check_images
 NAME = "random-conv-v1"
 SIDE = 64
 RESIZE = f"to {SIDE} px, bilinear with antialiasing (Pillow)"
-_CHANNELS = (3, 16, 32, 32, 16)
+_CHANNELS = (3, 16, 32, 32, 16)  # RGB, then the width of each stage
 _FIELDS = (1, 1, 2, 4)  # cells a side over which each stage is averaged
 _SEED = 20_180_227
 _IMAGES_AT_ONCE = 32  # activations stay in the cache: with 128 it takes 1.4 times as long
@@ -60,7 +60,9 @@ def _filters() -> list[NDArray[np.float32]]:
     for stage, integers in enumerate(_integers()):
         weights = integers.astype(np.float64)
         if stage == 0:
+            # three quarters of the first filters lose their mean, channel by channel, so that constant colour gives 0
             weights[len(weights) // 4 :] -= weights[len(weights) // 4 :].mean(axis=(2, 3), keepdims=True)
+        # squared norm 2, what He's initialisation has on average
         weights *= np.sqrt(2 / (weights**2).sum(axis=(1, 2, 3), keepdims=True))
         out.append(weights.astype(np.float32))
     return out
@@ -71,7 +73,7 @@ def extractor() -> Extractor:
     """Name, hash, resize rule and dimensions of the feature space."""
     digest = hashlib.sha256()
     for weights in _integers():
-        digest.update(weights.astype("<i2").tobytes())
+        digest.update(weights.astype("<i2").tobytes())  # little-endian, so that the hash does not depend on the machine
     pooled = sum(wide * cells**2 for wide, cells in zip(_CHANNELS[1:], _FIELDS, strict=True))
     return Extractor(name=NAME, sha256=digest.hexdigest(), resize=RESIZE, dimensions=pooled + sum(_CHANNELS[1:4]))
 
@@ -93,6 +95,7 @@ def extract(images: Images, *, device: str = "cpu") -> NDArray[np.float32]:
     check_images({"images": images}, min_images=1)
     filters = [torch.from_numpy(weights).to(device) for weights in _filters()]
     out = np.empty((len(images), extractor().dimensions), np.float32)
+    # TF32 keeps 10 bits of the factors, about three digits: features would differ between GPUs and CPUs
     with torch.backends.cudnn.flags(allow_tf32=False):
         for start in range(0, len(images), _IMAGES_AT_ONCE):
             some = slice(start, start + _IMAGES_AT_ONCE)
@@ -102,17 +105,20 @@ def extract(images: Images, *, device: str = "cpu") -> NDArray[np.float32]:
 
 
 def _network(images: Tensor, filters: list[Tensor]) -> Tensor:
-    x = images.permute(0, 3, 1, 2).float().div(127.5).sub(1)
+    x = images.permute(0, 3, 1, 2).float().div(127.5).sub(1)  # [n, 3, 64, 64] in -1..1
     features = []
     for stage, weights in enumerate(filters):
         if stage:
-            x = F.avg_pool2d(x, 2)
+            x = F.avg_pool2d(x, 2)  # halves the side: 64, 32, 16, 8
+        # mirrored, as zeros would draw a frame around every image
         x = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), weights)
+        # divided by the root mean square over channels, place by place: local contrast drops out. 0.1 bounds the factor
+        # in flat places, where only noise would be amplified
         x = (x / (x.square().mean(dim=1, keepdim=True).sqrt() + 0.1)).abs()
-        features.append(F.adaptive_avg_pool2d(x, _FIELDS[stage]).flatten(1))
-        if stage < len(filters) - 1:
+        features.append(F.adaptive_avg_pool2d(x, _FIELDS[stage]).flatten(1))  # [n, C * cells^2]
+        if stage < len(filters) - 1:  # the last stage has too few places for a deviation
             features.append(x.std(dim=(2, 3)))
-    return torch.cat(features, dim=1)
+    return torch.cat(features, dim=1)  # [n, 512]
 
 
 def _resized(images: Images) -> Images:

@@ -22,7 +22,7 @@ from forge.faces.faceset import Images
 from forge.quality.base import Result, check_images
 from forge.quality.metric import QualityMetric, Row, Sides
 
-SUBSETS = 100
+SUBSETS = 100  # torch-fidelity's defaults for KID, as published values have them
 SUBSET_SIZE = 1000
 
 
@@ -70,7 +70,7 @@ def inception_distances(
     check_weights(weights)
     from torch_fidelity import calculate_metrics  # an extra, which may be missing
 
-    subset = min(SUBSET_SIZE, len(candidate))
+    subset = min(SUBSET_SIZE, len(candidate))  # a subset cannot be larger than the sets
     try:
         values = calculate_metrics(
             input1=_Pixels(candidate),
@@ -79,7 +79,7 @@ def inception_distances(
             kid=True,
             kid_subsets=SUBSETS,
             kid_subset_size=subset,
-            rng_seed=seed % 2**32,
+            rng_seed=seed % 2**32,  # 32 bits
             feature_extractor_weights_path=str(weights),
             cuda=device != "cpu",
             save_cpu_ram=True,  # no worker processes: the images are in memory already
@@ -91,6 +91,7 @@ def inception_distances(
             f"{weights} does not fit torch-fidelity's Inception network ({first}); --debug shows more"
         ) from error
     return Inception(
+        # torch-fidelity gives KID as it is, not times 1000
         fid=values["frechet_inception_distance"],
         kid=values["kernel_inception_distance_mean"],
         kid_deviation=values["kernel_inception_distance_std"],
@@ -114,6 +115,7 @@ def check_weights(weights: Path) -> None:
         raise InputError("FID needs torch-fidelity; install it with: pip install -e '.[fid]'") from error
     if not weights.is_file():
         raise InputError(f"{weights} is not a file; --fid takes torch-fidelity's Inception weights (.pth)")
+    # weights_only refuses pickled code; torch-fidelity itself loads the file afterwards without that guard
     try:
         torch.load(weights, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:

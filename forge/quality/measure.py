@@ -32,9 +32,9 @@ from forge.quality.obedience import Obedience
 from forge.quality.sliced_wasserstein import SlicedWasserstein
 from forge.quality.spectrum import Spectrum
 
-N = 1000
-FACE_N = 256
-TRAINING_N = 10_000
+N = 1000  # images a side; most metrics depend on it
+FACE_N = 256  # fewer, as the detector finds about 30 faces a second on a core
+TRAINING_N = 10_000  # bounds the matrix of distances and the time of memorisation
 
 
 class FeatureSpace(Result):
@@ -126,9 +126,11 @@ def measure(
             or no torch-fidelity.
     """
     given = {"candidate": candidate, "reference": reference}
+    # before any work: every side gives the same number, since most metrics depend on it
     n = common_n(n, **given, **({} if held_out is None else {"held-out": held_out}))
     if training is not None:
         check_images({"training": training, "reference": reference})
+    # before the other metrics, which take minutes, not after them
     if fid_weights is not None:
         check_weights(fid_weights)
     if labels and held_out is None:
@@ -137,8 +139,10 @@ def measure(
     sides = Sides(
         candidate=ours,
         reference=theirs,
+        # all that was shown counts, not n: a copy of an image that was not drawn is a copy too
         training=drawn(reference if training is None else training, TRAINING_N, seed),
         held_out=None if held_out is None else drawn(held_out, n, seed),
+        # label obedience learns from all images, not from the drawn ones
         whole=AllImages(candidate, reference, held_out),
         labels=labels or {},
         face_n=face_n,
@@ -158,6 +162,7 @@ def measure(
         candidate_digest=_digest(ours),
         reference_digest=_digest(theirs),
         space=FeatureSpace(extractor=extractor()),
+        # popped before **values: what is left are the fields of Quality
         more={metric.id: values.pop(metric.id) for metric in others},
         **values,
     )
@@ -227,6 +232,7 @@ def compare(
             on_progress=on_progress,
             device=device,
         )
+    # another n, seed or reference gives other values for equal images: the comparison would show that difference
     for field in ("n", "seed", "reference_digest"):
         if getattr(floor, field) != getattr(forged, field):
             raise InputError(
@@ -256,10 +262,12 @@ def drawn(images: Images, n: int, seed: int) -> Images:
         n: how many.
         seed: of the draw.
     """
+    # sorted by content before the draw: a shuffled or rewritten set gives the same n images
     order = np.array(sorted(range(len(images)), key=lambda i: _digest(images[i])))
     rng = np.random.default_rng(derive_seed(seed, "quality"))
+    # positions are sorted again: the images stay in that order
     return np.array(images[order[np.sort(rng.choice(len(images), min(n, len(images)), replace=False))]])
 
 
 def _digest(images: NDArray[np.uint8]) -> str:
-    return hashlib.blake2b(images.tobytes(), digest_size=16).hexdigest()
+    return hashlib.blake2b(images.tobytes(), digest_size=16).hexdigest()  # 128 bits

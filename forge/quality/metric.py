@@ -90,6 +90,7 @@ class Sides:
     @cached_property
     def features(self) -> Features:
         """Of the candidate, float [n, D], scaled."""
+        # scaled by the reference, never by itself: a candidate that is shifted or too narrow has to stay so
         return self._scale(extract(self.candidate, device=self.device))
 
     @cached_property
@@ -116,6 +117,8 @@ class Sides:
         """Brings each dimension to mean 0 and deviation 1 of the reference; constant ones keep their scale."""
         reference = self._reference
         mean, deviation = reference.mean(axis=0, dtype=np.float64), reference.std(axis=0, dtype=np.float64)
+        # a dimension that is constant on the reference has a deviation of rounding errors, and dividing by it would let
+        # it outweigh all others
         deviation[deviation < 1e-6] = 1.0
         return lambda features: (features - mean) / deviation
 
@@ -163,10 +166,11 @@ class ScalarMetric(QualityMetric):
         problem, value = "", None
         try:
             value = self.compute(sides)
-            if value is not None and not np.isfinite(value):
+            if value is not None and not np.isfinite(value):  # NaN and infinity are no JSON numbers
                 problem, value = f"its value is {value}; a metric without one returns None", None
         except Exception as error:  # noqa: BLE001 - code of others may raise anything; the other metrics go on
             problem = f"{type(error).__name__}: {error}"
         if problem:
+            # stack level 3: the caller of forge.quality.measure.measure
             warnings.warn(f"quality metric {self.id} failed and has no value: {short(problem)}", BenchWarning, 3)
         return Scalar(title=self.title, better=self.better, value=None if value is None else float(value))

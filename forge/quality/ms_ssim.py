@@ -21,7 +21,8 @@ from forge.quality.base import Result, check_images, luminance
 from forge.quality.metric import QualityMetric, Row, Sides
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang 2003, from fine to coarse
-WINDOW, SIGMA = 11, 1.5
+WINDOW, SIGMA = 11, 1.5  # Wang's window: 11 x 11 pixels, Gaussian of deviation 1.5
+# (K1 L)^2 and (K2 L)^2 of Wang et al. with K1 = .01, K2 = .03, L = 1
 C1, C2 = 0.01**2, 0.03**2  # for grey levels in 0..1
 _PAIRS_AT_ONCE = 16  # all maps stay in the cache: with 128 it takes four times as long
 
@@ -44,7 +45,7 @@ def scales_for(side: int) -> int:
     """
     if side < WINDOW:
         raise InputError(f"the images have {side} px; MS-SSIM needs at least {WINDOW}")
-    return sum(side >> scale >= WINDOW for scale in range(len(WEIGHTS)))
+    return sum(side >> scale >= WINDOW for scale in range(len(WEIGHTS)))  # side after `scale` halvings
 
 
 def ms_ssim(a: Images, b: Images, *, device: str = "cpu") -> NDArray[np.float64]:
@@ -63,16 +64,19 @@ def ms_ssim(a: Images, b: Images, *, device: str = "cpu") -> NDArray[np.float64]
     """
     check_images({"a": a, "b": b}, equal_n=True, min_images=1)
     count = scales_for(a.shape[1])
+    # the weights that are left sum to 1 again, or fewer scales would raise the product
     weights = np.array(WEIGHTS[:count]) / sum(WEIGHTS[:count])
     out = np.empty(len(a))
     for start in range(0, len(a), _PAIRS_AT_ONCE):
         some = slice(start, start + _PAIRS_AT_ONCE)
-        x, y = (torch.from_numpy(luminance(images[some]))[:, None].to(device) for images in (a, b))
+        x, y = (torch.from_numpy(luminance(images[some]))[:, None].to(device) for images in (a, b))  # [n, 1, H, W]
+        # up to five factors below 1 with small exponents: fp64 keeps their product exact enough
         value = torch.ones(len(x), dtype=torch.float64, device=device)
         for scale, weight in enumerate(weights):
             similarity, contrast = _ssim(x, y)
+            # MS-SSIM = l_M^w_M times the product of cs_j^w_j: luminance counts at the coarsest scale alone
             part = similarity if scale == count - 1 else contrast
-            value *= part.double().clamp(min=0) ** float(weight)
+            value *= part.double().clamp(min=0) ** float(weight)  # a fractional power of a negative number is NaN
             x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
         out[some] = value.cpu().numpy()
     return out
@@ -80,13 +84,15 @@ def ms_ssim(a: Images, b: Images, *, device: str = "cpu") -> NDArray[np.float64]
 
 def _ssim(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean SSIM and its mean contrast-structure part of grey images [n, 1, H, W] in 0..1, each [n]."""
-    ticks = torch.arange(WINDOW, dtype=torch.float32, device=x.device) - WINDOW // 2
+    ticks = torch.arange(WINDOW, dtype=torch.float32, device=x.device) - WINDOW // 2  # -5..5
     window = torch.exp(-(ticks**2) / (2 * SIGMA**2))
     window = (window / window.sum()).view(1, 1, 1, WINDOW)
-    stacked = torch.cat([x, y, x * x, y * y, x * y])
+    stacked = torch.cat([x, y, x * x, y * y, x * y])  # [5 n, 1, H, W]: one convolution for all five local means
+    # separable; without padding [5 n, 1, H - 10, W - 10]
     smooth = F.conv2d(F.conv2d(stacked, window), window.transpose(2, 3))
     mean_x, mean_y, square_x, square_y, product = smooth.chunk(5)
-    variances = square_x - mean_x**2 + square_y - mean_y**2
+    variances = square_x - mean_x**2 + square_y - mean_y**2  # E[x^2] - E[x]^2, both images together
+    # contrast times structure is one quotient where C3 = C2 / 2, Wang's choice
     contrast = (2 * (product - mean_x * mean_y) + C2) / (variances + C2)
     light = (2 * mean_x * mean_y + C1) / (mean_x**2 + mean_y**2 + C1)
     return (light * contrast).mean(dim=(1, 2, 3)), contrast.mean(dim=(1, 2, 3))
@@ -107,6 +113,7 @@ def diversity(images: Images, *, pairs: int = 1000, seed: int = 0, device: str =
     check_images({"images": images})
     rng = np.random.default_rng(derive_seed(seed, "ms-ssim"))
     first = rng.integers(0, len(images), pairs)
+    # first plus 1 .. n - 1: never the image itself
     second = (first + rng.integers(1, len(images), pairs)) % len(images)
     values = ms_ssim(images[first], images[second], device=device)
     return Diversity(

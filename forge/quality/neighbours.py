@@ -20,7 +20,7 @@ from forge.core.errors import InputError
 from forge.quality.base import Features, Result, Share, check_features
 from forge.quality.metric import QualityMetric, Row, Sides
 
-K = 5
+K = 5  # neighbours that span a neighbourhood, as Naeem et al. take
 CELLS = 5
 _MEGABYTES = 64  # of distances held at once
 _LEAST_IN_CELL = 10
@@ -69,12 +69,14 @@ def nearest(queries: Features, points: Features, *, k: int = 1) -> tuple[NDArray
     check_features({"queries": queries, "points": points}, min_images=1)
     if len(points) < k:
         raise InputError(f"{k} neighbours are asked for among {len(points)} points; ask for at most {len(points)}")
+    # brute force is exact, and in hundreds of dimensions a tree would visit nearly every point as well
     distance, index = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(points).kneighbors(queries)
     return index.astype(np.int64), distance.astype(np.float64)
 
 
 def _reach(points: Features, k: int) -> Distances:
     """Return the distance of each point to its k-th neighbour other than itself, [n]."""
+    # without an argument, sklearn leaves each point out of its own neighbours
     distance, _ = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(points).kneighbors()
     return np.asarray(distance[:, -1], np.float64)
 
@@ -93,20 +95,24 @@ def neighbourhood(candidate: Features, reference: Features, *, k: int = K) -> Ne
     check_features({"candidate": candidate, "reference": reference})
     if not 1 <= k < min(len(candidate), len(reference)):
         raise InputError(f"k is {k}; it must be at least 1 and below the number of images")
+    # radii [m] and [n]: the balls whose union stands for the manifold of each set
     around_reference, around_candidate = _reach(reference, k), _reach(candidate, k)
-    covered, reached = np.zeros((2, len(reference)), bool)
+    covered, reached = np.zeros((2, len(reference)), bool)  # both bool [m], filled chunk by chunk
     plausible = inside = start = 0
+    # [c, m]: the whole matrix of distances is never in memory
     for distance in pairwise_distances_chunked(candidate, reference, working_memory=_MEGABYTES):
         rows = slice(start, start + len(distance))
-        within = distance <= around_reference
-        plausible += int(within.any(axis=1).sum())
-        inside += int(within.sum())
-        covered |= within.any(axis=0)
+        within = distance <= around_reference  # [c, m]: candidate i lies in the ball of reference j
+        plausible += int(within.any(axis=1).sum())  # precision: in at least one ball
+        inside += int(within.sum())  # density: in how many balls
+        covered |= within.any(axis=0)  # coverage: reference j has a candidate in its ball
+        # recall has the balls around the candidates: reference j lies in at least one of them
         reached |= (distance <= around_candidate[rows, None]).any(axis=0)
         start += len(distance)
     return Neighbourhood(
         precision=plausible / len(candidate),
         recall=float(reached.mean()),
+        # 1 / (k n) times the number of (candidate, ball) pairs: about 1 where both sets have one distribution
         density=inside / (k * len(candidate)),
         coverage=float(covered.mean()),
         k=k,
@@ -138,13 +144,15 @@ def copying(
         InputError: unusable features.
     """
     check_features({"candidate": candidate, "held_out": held_out, "training": training})
-    state = derive_seed(seed, "copying") % 2**32
+    state = derive_seed(seed, "copying") % 2**32  # sklearn takes seeds of 32 bits
+    # cells come from the training images alone, so that no candidate shapes the cell it is judged in
     clusters = KMeans(min(cells, len(training)), n_init=1, random_state=state).fit(training.astype(np.float64))
     owners = [clusters.predict(features.astype(np.float64)) for features in (candidate, held_out)]
     scores, weights = [], []
     for cell in range(clusters.n_clusters):
         near, unseen = candidate[owners[0] == cell], held_out[owners[1] == cell]
         if min(len(near), len(unseen)) >= _LEAST_IN_CELL:
+            # distances to training images of the same cell, as in the paper
             scores.append(_nearness(near, unseen, training[clusters.labels_ == cell]))
             weights.append(len(unseen))
     if not scores:
@@ -154,8 +162,11 @@ def copying(
 
 def _nearness(candidate: Features, held_out: Features, training: Features) -> float:
     """z-score of the Mann-Whitney U of distances to the nearest training image; negative: candidates are nearer."""
-    (_, ours), (_, theirs) = nearest(candidate, training), nearest(held_out, training)
+    (_, ours), (_, theirs) = nearest(candidate, training), nearest(held_out, training)  # [m, 1], [n, 1]
+    # U counts the pairs in which the candidate is farther. Where both have one distribution it has the mean m n / 2 and
+    # the variance m n (m + n + 1) / 12
     m, n = len(candidate), len(held_out)
+    # only U is used, so the costly exact p-value is not wanted
     wins = mannwhitneyu(ours[:, 0], theirs[:, 0], method="asymptotic").statistic
     return float((wins - m * n / 2) / np.sqrt(m * n * (m + n + 1) / 12))
 
@@ -177,6 +188,7 @@ def memorisation(
     """
     check_features({"candidate": candidate, "training": training})
     index, distance = nearest(candidate, training)
+    # a candidate is a copy where it is nearer to a training image than that image's own nearest neighbour is
     authentic = distance[:, 0] > _reach(training, 1)[index[:, 0]]
     c_t, used, unseen = None, None, None
     if held_out is not None:

@@ -85,16 +85,18 @@ def obedience(
         )
     targets = {name: _codes(name, labels, len(images), classes) for name, (images, labels) in sets.items()}
     device_type = torch.device(device)
+    # the initial weights, the order and the shifts follow from the seed alone; the caller's random state is given back
     with torch.random.fork_rng(devices=[device_type] if device_type.type == "cuda" else []):
         torch.manual_seed(derive_seed(seed, "obedience"))
         network = _fit(train_images, targets["training"], len(classes), device)
     right = {
-        name: _predict(network, images, device) == targets[name]
+        name: _predict(network, images, device) == targets[name]  # bool [m], [f]
         for name, images in (("held-out", held_out_images), ("forged", forged_images))
     }
     return Obedience(
         accuracy=Share.of(int(right["held-out"].sum()), len(right["held-out"])),
         agreement=Share.of(int(right["forged"].sum()), len(right["forged"])),
+        # of the held-out reals, since the accuracy is measured on them
         chance=float(np.bincount(targets["held-out"]).max() / len(held_out_images)),
         classes={
             str(name): ClassObedience(
@@ -119,23 +121,25 @@ def _codes(name: str, labels: Labels, count: int, classes: NDArray[np.str_]) -> 
         raise InputError(
             f"{name} label {quoted(str(unknown[0]))} has no training images; the classes are {', '.join(classes)}"
         )
-    return np.searchsorted(classes, texts).astype(np.int64)
+    return np.searchsorted(classes, texts).astype(np.int64)  # classes are sorted, as np.unique returns them
 
 
 def _network(classes: int) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for narrow, wide in zip((3, *WIDTHS), WIDTHS, strict=False):
+    for narrow, wide in zip((3, *WIDTHS), WIDTHS, strict=False):  # 3 to 16, 16 to 32, ..., each halves the side
         layers += [nn.Conv2d(narrow, wide, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(wide), nn.ReLU()]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(WIDTHS[-1], classes))
 
 
 def _batch(images: Images, device: str) -> Tensor:
     batch = to_float(torch.from_numpy(np.array(images)).to(device))
+    # area means, so that large images do not alias
     return F.adaptive_avg_pool2d(batch, SIDE) if batch.shape[-1] > SIDE else batch
 
 
 def _fit(images: Images, targets: NDArray[np.int64], classes: int, device: str) -> nn.Module:
     network = _network(classes).to(memory_format=torch.channels_last).to(device)
+    # the last, incomplete batch is left out: batch norm on a few images is noise; a new order each epoch evens it out
     steps = max(1, len(images) // BATCH)
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=EPOCHS * steps)
@@ -145,7 +149,7 @@ def _fit(images: Images, targets: NDArray[np.int64], classes: int, device: str) 
         for step in range(steps):
             some = order[step * BATCH : (step + 1) * BATCH]
             batch = _batch(images[some], device)
-            logits = network(translate(batch, 1 / 16))
+            logits = network(translate(batch, 1 / 16))  # by up to 1/16 of the side
             loss = F.cross_entropy(logits, torch.from_numpy(targets[some]).to(device))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -171,7 +175,8 @@ class ObedienceMetric(QualityMetric):
         """See `obedience`; all images that have a label are used, a column with fewer than 16 on a side is left out."""
         by_column = {}
         for column, given in sides.labels.items():
-            known = set(given.reference) - {""}
+            known = set(given.reference) - {""}  # the empty label stands for an unknown one
+            # without held-out images nothing would tell obedience from the classifier's own errors
             if sides.whole.held_out is None or len(known) < 2:
                 continue
             named = [
@@ -197,5 +202,5 @@ class ObedienceMetric(QualityMetric):
 def _labelled(images: Images, labels: NDArray[np.str_], wanted: set[str]) -> tuple[Images, NDArray[np.str_]]:
     if len(images) != len(labels):
         raise InputError(f"there are {len(images)} images and {len(labels)} labels; give one label an image")
-    known = np.isin(labels, sorted(wanted))
+    known = np.isin(labels, sorted(wanted))  # labels that the reference lacks cannot be learnt
     return images[known], labels[known]

@@ -65,6 +65,7 @@ def measure_set(forged: FaceSet, real: FaceSet, ask: Ask, *, floor: Quality | No
     """
     reference, held_out = (_some(view, ask) for view in sides(real))
     candidate = _some(forged.view(), ask)
+    # labels of one side only cannot be compared
     columns = [name for name in forged.card.attributes if name in real.card.attributes]
     labels = {
         name: Labels(_texts(candidate, name), _texts(reference, name), _texts(held_out, name)) for name in columns
@@ -86,13 +87,16 @@ def sides(real: FaceSet) -> tuple[FaceView, FaceView]:
         raise InputError(
             f"{real.path} needs a split 'forge' and held-out images (train, val, test); prepare it with such splits"
         )
+    # sorted: the table is then read in its own order
     return real.view("forge"), FaceView(real, np.sort(np.concatenate(others)))
 
 
 def _some(view: FaceView, ask: Ask) -> FaceView:
     """As many as can be used: a million images need not be read for a draw of a thousand."""
+    # `measure` draws again, at most n a side and TRAINING_N for memorisation; labels use all that is read here
     return view.sample(max(ask.n, TRAINING_N), ask.seed)
 
 
 def _texts(view: FaceView, column: str) -> NDArray[np.str_]:
+    # missing labels become "", which obedience leaves out
     return np.asarray(view.rows[column].fillna("").astype(str).to_numpy(str))

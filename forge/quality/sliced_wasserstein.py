@@ -17,10 +17,10 @@ from forge.faces.faceset import Images
 from forge.quality.base import Result, check_images
 from forge.quality.metric import QualityMetric, Row, Sides
 
-PATCH = 7
+PATCH = 7  # side of a patch, as in the paper
 _IMAGES_AT_ONCE = 128
 _DIRECTIONS_AT_ONCE = 64
-_CELLS = 2**16
+_CELLS = 2**16  # as many as uint16 can count
 
 Floats = NDArray[np.float32]
 
@@ -63,11 +63,13 @@ def sliced_wasserstein(
         raise InputError(f"the images have {side} px; sliced Wasserstein needs at least {PATCH}")
     levels: dict[int, float] = {}
     while True:
+        # one stream a level: deeper levels draw the same whether or not there are finer ones
         rng = np.random.default_rng(derive_seed(seed, "sliced-wasserstein", depth))
-        corners = rng.integers(0, side - PATCH + 1, (2, len(candidate), patches))
-        axes = rng.standard_normal((directions, PATCH * PATCH * 3)).astype(np.float32)
-        axes /= np.linalg.norm(axes, axis=1, keepdims=True)
-        last = side % 2 == 1 or side // 2 < smallest
+        corners = rng.integers(0, side - PATCH + 1, (2, len(candidate), patches))  # [y or x, n, patches]
+        axes = rng.standard_normal((directions, PATCH * PATCH * 3)).astype(np.float32)  # [512, 147]
+        axes /= np.linalg.norm(axes, axis=1, keepdims=True)  # Gaussian vectors of length 1 are uniform on the sphere
+        last = side % 2 == 1 or side // 2 < smallest  # an odd side cannot be halved and doubled back
+        # the same places on both sides, [n * patches, 147] each
         a, b = (_descriptors(images, depth, corners, last=last) for images in (candidate, reference))
         levels[side] = 1000 * _mean_distance(a, b, axes)
         if last:
@@ -89,10 +91,10 @@ def _mean_distance(a: Floats, b: Floats, axes: Floats) -> float:
     it several times as fast as sorting; rounding averages out (on faces the mean agreed to six digits).
     """
     total = 0.0
-    x, y = np.empty((2, _DIRECTIONS_AT_ONCE, len(a)), np.float32)
+    x, y = np.empty((2, _DIRECTIONS_AT_ONCE, len(a)), np.float32)  # reused by every block of directions: [64, m]
     for start in range(0, len(axes), _DIRECTIONS_AT_ONCE):
         some = axes[start : start + _DIRECTIONS_AT_ONCE]
-        np.matmul(some, a.T, out=x[: len(some)])
+        np.matmul(some, a.T, out=x[: len(some)])  # [k, 147] @ [147, m]
         np.matmul(some, b.T, out=y[: len(some)])
         total += sum(wasserstein_1(*pair) for pair in zip(x[: len(some)], y[: len(some)], strict=True))
     return total / len(axes)
@@ -103,8 +105,10 @@ def wasserstein_1(x: Floats, y: Floats) -> float:
     low, high = min(x.min(), y.min()), max(x.max(), y.max())
     if low == high:
         return 0.0
-    scale = (_CELLS - 1) / (high - low)
+    scale = (_CELLS - 1) / (high - low)  # cells per unit
+    # rounded to the nearest cell
     counts = [np.bincount(((values - low) * scale + 0.5).astype(np.uint16), minlength=_CELLS) for values in (x, y)]
+    # integral of |F_x - F_y|: the difference of cumulative counts, times the width 1 / scale, over the m values
     return float(np.abs(np.cumsum(counts[0] - counts[1])).sum() / (scale * len(x)))
 
 
@@ -115,15 +119,18 @@ def _descriptors(images: Images, depth: int, corners: NDArray[np.int64], *, last
     for start in range(0, count, _IMAGES_AT_ONCE):
         some = slice(start, start + _IMAGES_AT_ONCE)
         level = images[some].astype(np.float32)
-        for _ in range(depth):
+        for _ in range(depth):  # Gaussian level
             level = shrink(level)
         if not last:
-            level = level - enlarge(shrink(level))
-        windows = sliding_window_view(level, (PATCH, PATCH), axis=(1, 2))
-        out[some] = windows[np.arange(len(level))[:, None], corners[0, some], corners[1, some]]
+            level = level - enlarge(shrink(level))  # Laplacian level: what the next coarser one does not hold
+        windows = sliding_window_view(level, (PATCH, PATCH), axis=(1, 2))  # a view, [n, H - 6, W - 6, 3, 7, 7]
+        out[some] = windows[np.arange(len(level))[:, None], corners[0, some], corners[1, some]]  # [n, patches, 3, 7, 7]
+    # of each channel over the whole set, float64 sums
     mean = out.mean(axis=(0, 1, 3, 4), keepdims=True, dtype=np.float64).astype(np.float32)
     out -= mean
+    # einsum squares and sums without a second array of this size
     deviation = np.sqrt(np.einsum("npcyx,npcyx->c", out, out, dtype=np.float64) / (out.size / 3))
+    # a constant channel stays 0 instead of becoming NaN
     out /= np.where(deviation > 0, deviation, 1).astype(np.float32)[:, None, None]
     return out.reshape(count * patches, -1)
 
@@ -142,13 +149,14 @@ def _smooth(images: Floats, axis: int) -> Floats:
 
 def shrink(images: Floats) -> Floats:
     """Return the next level of the Gaussian pyramid: [n, H, H, 3] to [n, H/2, H/2, 3] (Burt and Adelson 1983)."""
-    rows = _smooth(images, 1)[:, ::2]
+    rows = _smooth(images, 1)[:, ::2]  # every second row: smoothed before it is dropped, or fine detail would alias
     return _smooth(rows, 2)[:, :, ::2]
 
 
 def enlarge(images: Floats) -> Floats:
     """Return a level of the Gaussian pyramid brought back to twice its size: zeros between, smoothed, times four."""
     n, h, w, c = images.shape
+    # three of four values are zeros, hence the factor four; even sides keep data on even places also when mirrored
     rows = np.zeros((n, 2 * h, w, c), np.float32)
     rows[:, ::2] = images
     rows = _smooth(rows, 1)

@@ -14,7 +14,7 @@ from forge.faces.faceset import Images
 from forge.quality.base import Result, check_images, luminance
 from forge.quality.metric import QualityMetric, Row, Sides
 
-KAISER_BETA = 8.0
+KAISER_BETA = 8.0  # side lobes fall below -50 dB: edges of the frame do not leak into high frequencies
 _IMAGES_AT_ONCE = 256
 _LEAST_POWER = 1e-12  # far below the 1e-6 that rounding to 8 bits leaves
 
@@ -48,16 +48,20 @@ def azimuthal_profile(images: Images) -> tuple[Profile, Profile]:
     """
     check_images({"images": images})
     side = images.shape[1]
-    window = np.outer(*[np.kaiser(side, KAISER_BETA).astype(np.float32)] * 2)
+    window = np.outer(*[np.kaiser(side, KAISER_BETA).astype(np.float32)] * 2)  # [H, H]
     power = np.zeros((side, side))
     for start in range(0, len(images), _IMAGES_AT_ONCE):
         grey = luminance(images[start : start + _IMAGES_AT_ONCE])
+        # a mean that is left would pass through the window and outshine the lowest frequencies
         grey -= grey.mean(axis=(1, 2), keepdims=True)
+        # |F|^2, summed over images, [H, H]
         power += (np.abs(scipy.fft.fft2(grey * window)) ** 2).sum(axis=0, dtype=np.float64)
+    # divided by the window's energy: for white noise of variance v, E|F|^2 = v times the sum of the squared window
     power /= len(images) * float((window.astype(np.float64) ** 2).sum())
-    steps = scipy.fft.fftfreq(side, 1 / side)
-    radius = np.rint(np.hypot(steps[:, None], steps[None, :])).astype(int).ravel()
-    mean = np.bincount(radius, power.ravel()) / np.bincount(radius)
+    steps = scipy.fft.fftfreq(side, 1 / side)  # whole frequencies 0, 1, ..., -1 in cycles an image
+    radius = np.rint(np.hypot(steps[:, None], steps[None, :])).astype(int).ravel()  # rings one frequency wide, [H * H]
+    mean = np.bincount(radius, power.ravel()) / np.bincount(radius)  # mean over each ring
+    # in the logarithm: octaves far below the image's own power count as much as those near it
     return np.arange(1, len(mean)) / side, np.log10(mean[1:] + _LEAST_POWER)
 
 

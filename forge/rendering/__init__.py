@@ -37,6 +37,7 @@ class RenderedFace:
 
 def _generator(seed: int, purpose: int, index: int) -> np.random.Generator:
     """Independent streams for persons (purpose 0) and pictures (purpose 1) of a seed."""
+    # SeedSequence mixes the three numbers: neighbouring seeds and indices give unrelated streams
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, purpose, index))))
 
 
@@ -83,6 +84,8 @@ def render_person_images(
     faces = []
     number = -1
     for index in range(first, first + count):
+        # a head is modelled once for its pictures in a row; a range that begins within a person models it anew, from
+        # the same stream and so alike
         if index // images_per_person != number:
             number = index // images_per_person
             person = draw_person(_generator(seed, 0, number))

@@ -12,7 +12,7 @@ _GRID = 40  # backgrounds are painted this small and enlarged: cheap, and out of
 
 def _palette(rng: np.random.Generator, saturation: float = 0.25) -> Array:
     """Return a random linear colour [3, 1, 1]: log-normal brightness, moderate saturation."""
-    tone = 0.28 * np.exp(rng.normal(0, 0.6))
+    tone = 0.28 * np.exp(rng.normal(0, 0.6))  # linear light, median 0.28
     return colour(tone * np.exp(rng.normal(0, saturation, 3)))
 
 
@@ -54,9 +54,10 @@ def _bokeh(rng: np.random.Generator, x: Array, y: Array) -> Array:
 
 def background(rng: np.random.Generator, size: int) -> Array:
     """Return a background, linear RGB [3, size, size]."""
-    axis = np.linspace(-1, 1, _GRID, dtype=np.float32)
-    x, y = axis[None, :], -axis[:, None]
+    axis = np.linspace(-1, 1, _GRID, dtype=np.float32)  # -1..1
+    x, y = axis[None, :], -axis[:, None]  # [1, 40] and [40, 1]; y up
     choice = rng.random()
+    # a plain wall with a gradient, a room, outdoors, lights
     if choice < 0.30:
         slope = rng.normal(0, 0.35, 2)
         scene = _palette(rng, 0.15) * np.exp(slope[0] * x + slope[1] * y).astype(np.float32)
@@ -93,17 +94,21 @@ def shoulders(
         The rows it lies in, its radiance [3, rows, cols], its coverage and its camera z [rows, cols].
     """
     columns, rows = view.plane()
+    # the first row that is 1.02 head units below the brow or lower; no body is drawn above it
     from_row = int(np.searchsorted(-rows, 1.02))
     at = slice(from_row, view.size)
-    x, y = columns[None, :] - np.float32(sway), rows[at][:, None]
+    x, y = columns[None, :] - np.float32(sway), rows[at][:, None]  # [1, W], [rows, 1]
+    # centre height, half axes across, up and to the front, and depth of the centre, head units
     cy, sx, sy, sz, back = -2.70, 1.66, 1.36, 0.66, -0.24
     u, v = x / np.float32(sx), (y - np.float32(cy)) / np.float32(sy)
+    # 1 - u^2 - v^2 of the ellipsoid: above 0 inside its outline
     # trapezius: the outline rises towards the neck
     inside = 1 - u * u * (1 + 0.15 * u * u) - v * v + 0.42 * np.exp(-np.square(x / 0.42)) * ramp(v, 0.2, 1.0)
-    depth = np.sqrt(np.maximum(inside, 1e-4))
+    depth = np.sqrt(np.maximum(inside, 1e-4))  # z of the front surface over its half axis
     z = back + sz * depth
-    alpha = np.clip(inside * np.float32(0.6 * view.scale), 0, 1)
+    alpha = np.clip(inside * np.float32(0.6 * view.scale), 0, 1)  # a ramp about as wide as a pixel
     folds = window("lock", rng, view.size, view.size)[: x.shape[1], : y.shape[0]].T
+    # gradient of the ellipsoid's equation, tilted by folds
     n = np.stack([u / sx + 0.10 * folds, v / sy + 0.06 * folds, depth / sz + 0 * folds])
     n *= 1 / np.sqrt(np.einsum("ijk,ijk->jk", n, n))
     wide, deep = rng.uniform(0.40, 0.62), rng.uniform(0.12, 0.75)
@@ -112,11 +117,11 @@ def shoulders(
     base = colour(clothes) * (1 + 0.10 * folds)
     if rng.random() < 0.3:
         period = rng.uniform(0.05, 0.16)
-        stripe = np.sin((y if rng.random() < 0.5 else x) * np.float32(6.283 / period) + 0.8 * folds)
+        stripe = np.sin((y if rng.random() < 0.5 else x) * np.float32(6.283 / period) + 0.8 * folds)  # 2 pi / period
         base = base * (1 + np.float32(rng.uniform(0.2, 0.7)) * np.tanh(3 * stripe))
     albedo = colour(skin) + (base - colour(skin)) * cloth
     flat = n.reshape(3, -1)
-    shadow = 1 - 0.55 * bump(x, y, 0, -1.30, 0.5, 0.25)
+    shadow = 1 - 0.55 * bump(x, y, 0, -1.30, 0.5, 0.25)  # darker below the chin
     shadow = shadow * (1 - 0.35 * np.exp(-np.square((collar - 1.0) / 0.10)))
     lit = diffuse(cosine(light.key, flat), cosine(light.rim, flat), flat[1], shadow.ravel(), shadow.ravel(), light)
-    return at, (albedo * lit.reshape(3, *x.shape[:0], *n.shape[1:])).astype(np.float32), alpha, z
+    return at, (albedo * lit.reshape(3, *x.shape[:0], *n.shape[1:])).astype(np.float32), alpha, z  # [3, rows, W]

@@ -51,10 +51,12 @@ class Canvas:
             alpha: opacity 0..1, shaped like the rectangle.
             rgb: linear colour, [3, 1, 1] or [3, rows, cols].
         """
+        # "over" for colours that are not premultiplied (Porter and Duff 1984): the new layer's part of the joint
+        # opacity a + o (1 - a) is a over that; 1e-4 where both are 0
         self.cover[:, at[0], at[1]] += (rgb - self.cover[:, at[0], at[1]]) * np.minimum(
             alpha / (self.opacity[at] * (1 - alpha) + alpha + 1e-4), 1
         )
-        self.opacity[at] += (1 - self.opacity[at]) * alpha
+        self.opacity[at] += (1 - self.opacity[at]) * alpha  # o + (1 - o) a
 
 
 def colour(rgb: tuple[float, float, float] | list[float] | Array) -> Array:
@@ -64,7 +66,7 @@ def colour(rgb: tuple[float, float, float] | list[float] | Array) -> Array:
 
 def bump(x: Array, y: Array, cx: float, cy: float, sx: float, sy: float) -> Array:
     """Gaussian exp(-((x - cx)/sx)²/2 - ((y - cy)/sy)²/2)."""
-    u = (x - np.float32(cx)) * np.float32(0.70710678 / sx)
+    u = (x - np.float32(cx)) * np.float32(0.70710678 / sx)  # 1 / sqrt(2)
     v = (y - np.float32(cy)) * np.float32(0.70710678 / sy)
     power = u * u + v * v
     np.negative(power, out=power)
@@ -81,11 +83,12 @@ def clip(value: Array, low: float, high: float) -> Array:
 def ramp(value: Array, low: float | Array, high: float | Array) -> Array:
     """Smooth step from 0 at `low` to 1 at `high` (cubic); low may exceed high."""
     k = 1 / (high - low)
+    # t = (value - low) / (high - low), in place: this runs dozens of times a picture
     t = np.asarray(value * np.asarray(k, np.float32), np.float32)
     t -= np.asarray(low * k, np.float32)
     np.maximum(t, 0, out=t)
     np.minimum(t, 1, out=t)
-    result: Array = t * t
+    result: Array = t * t  # t^2 (3 - 2 t)
     t *= -2
     t += 3
     result *= t

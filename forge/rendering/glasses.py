@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from forge.rendering import surface as chart
+from forge.rendering import surface
 from forge.rendering.canvas import Canvas, colour, ramp
 from forge.rendering.noise import Array
 from forge.rendering.person import Person
@@ -11,23 +11,25 @@ from forge.rendering.trace import View
 
 def _sheet(person: Person) -> tuple[float, float]:
     """Height of the lenses' centre and depth of the sheet at the bridge, head units."""
-    return person.eye_height - 0.035, person.depth + 0.085
+    return person.eye_height - 0.035, person.depth + 0.085  # a little below the middle of the eyes, and before the face
 
 
 def _lens(person: Person, x: Array, y: Array) -> Array:
     """Return the signed distance to the nearer lens's rim on the sheet, about exact near the rim, negative inside."""
+    # a superellipse |u|^n + |v|^n = 1 (2 round, larger squarer); both lenses at once by |x|
     wide, high = person.frame_size
     centre, _ = _sheet(person)
     u = np.abs(np.abs(x) - np.float32(0.045 + wide)) * np.float32(1 / wide)
     v = np.abs(y - np.float32(centre)) * np.float32(1 / high)
     n = np.float32(person.frame_shape)
+    # times the smaller half axis: about a length near the rim
     result: Array = ((u**n + v**n + 1e-9) ** np.float32(1 / n) - 1) * np.float32(min(wide, high))
     return result
 
 
 def cast_shadow(person: Person, canvas: Canvas) -> None:
     """The rims' soft shadow on cheeks and nose."""
-    at = chart.box(-0.62, 0.62, -0.5, 0.12)
+    at = surface.box(-0.62, 0.62, -0.5, 0.12)
     distance = _lens(person, canvas.x[at] * 1.03, canvas.y[at] + 0.03)
     canvas.cavity[at] *= 1 - 0.30 * np.exp(-np.square(distance / (0.022 + person.frame_thickness)))
     if person.glasses == "sun":
@@ -50,7 +52,8 @@ def wear(person: Person, view: View, scene: Array, head_z: Array, glare: Array, 
     wide, high = person.frame_size
     outer = 0.045 + 2 * wide
     sag = 0.30
-    hinge = front - sag * outer**2
+    hinge = front - sag * outer**2  # depth of the sheet where the arms begin
+    # a box around the glasses, projected: only its pixels are computed
     corners = np.array(
         [
             [s * (outer + 0.06), centre + v, z]
@@ -63,12 +66,13 @@ def wear(person: Person, view: View, scene: Array, head_z: Array, glare: Array, 
     px, py, _ = view.project(corners)
     c0, c1 = max(0, int(px.min()) - 2), min(view.size, int(px.max()) + 3)
     r0, r1 = max(0, int(py.min()) - 2), min(view.size, int(py.max()) + 3)
-    if c1 - c0 < 4 or r1 - r0 < 4:
+    if c1 - c0 < 4 or r1 - r0 < 4:  # nearly edge-on or outside the picture
         return
     columns, rows = view.plane()
     x, y = columns[None, c0:c1], rows[r0:r1, None]
     # intersect the rays with the sheet z = front - sag x² in head coordinates; two fixed-point steps are enough
-    into = view.turn.T
+    into = view.turn.T  # inverse of a rotation
+    # where each ray crosses the camera's plane z = 0, in head coordinates
     start = into[:, 0, None, None] * x + into[:, 1, None, None] * y
     way = into[:, 2, None, None] * np.float32(view.distance) - start
     depth: Array | float = front - 0.02
@@ -76,7 +80,7 @@ def wear(person: Person, view: View, scene: Array, head_z: Array, glare: Array, 
         gx, gy, _gz = start + way * ((depth - start[2]) / way[2])
         depth = front - sag * gx * gx
     distance = _lens(person, gx, gy)
-    fuzz = 0.7 / view.scale
+    fuzz = 0.7 / view.scale  # 0.7 pixels in head units: edges are as soft as the picture can show
     thick = person.frame_thickness
     inside = ramp(distance, fuzz, -fuzz)
     patch = scene[:, r0:r1, c0:c1]
@@ -114,9 +118,11 @@ def wear(person: Person, view: View, scene: Array, head_z: Array, glare: Array, 
         ex, ey, ez = view.project(ends)
         ax, ay = (np.arange(c0, c1) + 0.5 - ex[0])[None, :], (np.arange(r0, r1) + 0.5 - ey[0])[:, None]
         dx, dy = ex[1] - ex[0], ey[1] - ey[0]
+        # nearest place on the arm's line, 0 at the hinge, 1 at the ear
         along = np.clip((ax * dx + ay * dy) / (dx * dx + dy * dy + 1e-3), 0, 1)
         off = np.hypot(ax - along * dx, ay - along * dy)
-        near = ez[0] + along * (ez[1] - ez[0]) + 0.03
+        near = ez[0] + along * (ez[1] - ez[0]) + 0.03  # camera z along the arm, 0.03 nearer to the camera
+        # hidden where the head is nearer to the camera
         arm = ramp(off, thick * view.scale + 0.6, thick * view.scale - 0.6) * ramp(
             near - head_z[r0:r1, c0:c1], -0.01, 0.02
         )

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from forge.rendering import surface as chart
+from forge.rendering import surface
 from forge.rendering.canvas import Canvas, bump, ramp
 from forge.rendering.noise import Array, window
 from forge.rendering.person import Person
@@ -13,8 +13,9 @@ SQUARENESS = 2.3  # exponent of the head's horizontal cross-section; 2 would be 
 
 def _profile(knots: list[tuple[float, float]]) -> Array:
     """Return a smooth curve of V through about the given (V, value) knots, as [ROWS, 1]."""
-    V = chart.axes().V
+    V = surface.axes().V
     points = sorted(knots)
+    # knots in ascending V, as np.interp needs them
     values = np.interp(V, [k[0] for k in points], [k[1] for k in points])
     smooth: Array = gaussian_filter1d(values, 5.0, mode="nearest").astype(np.float32)[:, None]
     return smooth
@@ -22,7 +23,7 @@ def _profile(knots: list[tuple[float, float]]) -> Array:
 
 def _skull(person: Person) -> Array:
     """Radius of skull, jaw and neck without any facial relief."""
-    ax = chart.axes()
+    ax = surface.axes()
     w, jaw, d = person.width, person.width * person.jaw, person.depth
     chin = -1.10 - person.chin_length
     cheek = 0.006 * person.flesh
@@ -52,33 +53,37 @@ def _skull(person: Person) -> Array:
             (-1.8, d * 0.9),
         ]
     )
+    # [ROWS, COLS]: the face's profile before, the skull's behind
     deep = np.where(ax.cos > 0, front, np.float32(0.86)) + np.zeros_like(wide)
+    # superellipse (|x| / wide)^n + (|z| / deep)^n = 1 in polar form: radius = (...)^(-1 / n)
     section = (np.abs(ax.sin) / wide) ** SQUARENESS + (np.abs(ax.cos) / deep) ** SQUARENESS
     flat = section ** np.float32(-1 / SQUARENESS)
     height = 0.85 * person.forehead
+    # above the brow an ellipse from that radius to the skull's height; below, rise is 0
     face = 1 / np.sqrt((ax.flat / flat) ** 2 + (ax.rise / height) ** 2)
     # the neck is a cylinder whose axis lies behind the head's
     back, thick = -0.14, person.neck
+    # a circle of radius `thick` around (0, back), in polar form from the head's axis
     neck = back * ax.cos + np.sqrt(np.maximum(thick**2 - (back * ax.sin) ** 2, 1e-3))
     neck = neck + 0.16 * ramp(ax.V, -1.35, -1.85)[:, None]
     # the lower edge of the jaw climbs from the chin to the ear
     turn = ramp(np.abs(ax.azimuth), 0.15, 1.55)
     edge = (chin - 0.03) + (0.44 - 0.04 * person.flesh) * turn
-    share = ramp(ax.level - edge, -0.075, 0.05)
+    share = ramp(ax.level - edge, -0.075, 0.05)  # 1 above the jaw's edge, 0 below
     radius: Array = (neck + (face - neck) * share).astype(np.float32)
     return radius
 
 
 def _ears(person: Person, canvas: Canvas) -> None:
-    ax = chart.axes()
+    ax = surface.axes()
     size = 0.03 if person.ears_covered else 0.115 * person.ear
     for side in (-1, 1):
-        cols = slice(0, chart.COLS // 2) if side < 0 else slice(chart.COLS // 2, chart.COLS)
+        cols = slice(0, surface.COLS // 2) if side < 0 else slice(surface.COLS // 2, surface.COLS)
         rows = slice(*(int(np.searchsorted(-ax.V, -v)) for v in (0.12, -0.52)))
         at = (rows, cols)
         a = side * ax.azimuth[cols][None, :]
         y = ax.V[rows][:, None]
-        lean = a - 1.62 - 0.12 * (y + 0.2)
+        lean = a - 1.62 - 0.12 * (y + 0.2)  # distance from the ear's line, which slants backwards
         shell = (
             np.exp(-np.square(lean / 0.14)) * ramp(np.abs(y + 0.2), 0.27, 0.15) * (0.75 + 0.25 * ramp(y, -0.4, -0.05))
         )
@@ -89,7 +94,7 @@ def _ears(person: Person, canvas: Canvas) -> None:
 
 def _face_relief(person: Person, canvas: Canvas) -> None:
     """Brow ridge, sockets, cheekbones, temples, chin: everything but nose, eyes and mouth."""
-    at = chart.box(-0.6, 0.6, -1.3, 0.5)
+    at = surface.box(-0.6, 0.6, -1.3, 0.5)
     x, y = np.abs(canvas.x[at]), canvas.y[at]
     relief = -0.050 * bump(x, y, person.eye_distance - 0.01, person.eye_height - 0.005, 0.135, 0.085)
     relief -= 0.035 * bump(x, y, 0.13, person.eye_height + 0.0, 0.06, 0.10)
@@ -106,7 +111,7 @@ def _face_relief(person: Person, canvas: Canvas) -> None:
 
 
 def _nose(person: Person, canvas: Canvas) -> None:
-    at = chart.box(-0.36, 0.36, -0.72, 0.06)
+    at = surface.box(-0.36, 0.36, -0.72, 0.06)
     x, y = canvas.x[at], canvas.y[at]
     ax = np.abs(x)
     base = -0.545 * person.nose_length
@@ -118,7 +123,7 @@ def _nose(person: Person, canvas: Canvas) -> None:
     # the wings end a little higher than the tip
     floor = base + 1.1 * x * x
     under = ramp(y, floor - 0.042, floor + 0.030) * ramp(y, 0.07, -0.10)
-    relief = ridge * np.exp(-0.5 * (x / breadth) ** 2) * under**1.3
+    relief = ridge * np.exp(-0.5 * (x / breadth) ** 2) * under**1.3  # Gaussian across the ridge
     relief += 0.045 * person.nose_tip * person.nose_height * bump(x, y, 0, tip, 0.058, 0.05)
     wing = 0.112 * person.nose_width
     relief += 0.070 * bump(ax, y, wing, base + 0.03, 0.040, 0.042)
@@ -136,7 +141,7 @@ def _wrinkles(person: Person, canvas: Canvas, rng: np.random.Generator) -> None:
     age = person.age
     if age < 0.12:
         return
-    at = chart.box(-0.5, 0.5, 0.05, 0.5)
+    at = surface.box(-0.5, 0.5, 0.05, 0.5)
     x, y = canvas.x[at], canvas.y[at]
     lines = np.zeros_like(x)
     for k in range(int(rng.integers(2, 5))):
@@ -145,9 +150,10 @@ def _wrinkles(person: Person, canvas: Canvas, rng: np.random.Generator) -> None:
         lines += rng.uniform(0.5, 1) * np.exp(-np.square((y - curve) / 0.014)) * ramp(np.abs(x), 0.42, 0.2)
     canvas.radius[at] -= 0.007 * age * lines
     canvas.cavity[at] *= 1 - 0.22 * age * np.minimum(lines, 1)
-    at = chart.box(-0.62, 0.62, -0.45, 0.0)
+    at = surface.box(-0.62, 0.62, -0.45, 0.0)
     x, y = np.abs(canvas.x[at]), canvas.y[at]
     out = x - person.eye_distance - person.eye_size
+    # fans of lines from the corner of the eye outwards
     feet = np.exp(-np.square((out - 0.07) / 0.045)) * (0.5 + 0.5 * np.cos((y - person.eye_height) * 150 + 18 * out))
     feet *= ramp(np.abs(y - person.eye_height), 0.10, 0.03)
     bag = bump(x, y, person.eye_distance, person.eye_height - 0.125, 0.11, 0.018)
@@ -160,12 +166,12 @@ def _wrinkles(person: Person, canvas: Canvas, rng: np.random.Generator) -> None:
 def _pigments(person: Person, canvas: Canvas, rng: np.random.Generator) -> None:
     rows, cols = canvas.radius.shape
     blotch, pores = window("blotch", rng, rows, cols), window("pores", rng, rows, cols)
-    cloud = window("cloud", rng, rows, cols)
+    cloud = window("cloud", rng, rows, cols)  # three scales of texture: blotches, pores and slow clouds
     canvas.melanin += person.melanin * (1 + 0.045 * cloud + 0.03 * blotch) + 0.010 * pores + 0.012 * blotch
     canvas.blood += 0.26 + 0.18 * person.redness + 0.035 * blotch + 0.03 * cloud + 0.014 * pores
     canvas.gloss += 0.42 + 0.06 * pores
     canvas.radius += (0.0007 + 0.0012 * person.age) * pores + 0.0013 * person.age * blotch
-    at = chart.box(-0.62, 0.62, -1.2, 0.55)
+    at = surface.box(-0.62, 0.62, -1.2, 0.55)
     x, y = np.abs(canvas.x[at]), canvas.y[at]
     canvas.blood[at] += (0.10 + 0.16 * person.redness) * bump(x, y, 0.38, -0.45, 0.13, 0.12)
     canvas.blood[at] += 0.06 * bump(x, y, 0, -1.05, 0.12, 0.08)
@@ -177,9 +183,10 @@ def _pigments(person: Person, canvas: Canvas, rng: np.random.Generator) -> None:
         spots = ramp(window("pores", rng, *x.shape), 1.1, 2.0) * (bump(x, y, 0.22, -0.36, 0.22, 0.13) + 0.25)
         canvas.melanin[at] += 0.30 * person.freckles * spots
     spotted = rng.poisson(0.8 + 2.5 * person.age)
+    # moles, more with age
     for _ in range(int(spotted)):
         mx, my = rng.uniform(-0.45, 0.45), rng.uniform(-1.0, 0.35)
-        at = chart.box(mx - 0.06, mx + 0.06, my - 0.06, my + 0.06)
+        at = surface.box(mx - 0.06, mx + 0.06, my - 0.06, my + 0.06)
         size = rng.uniform(0.008, 0.02)
         mole = bump(canvas.x[at], canvas.y[at], mx, my, size, size)
         canvas.melanin[at] += rng.uniform(0.15, 0.5) * mole
@@ -196,7 +203,7 @@ def bare_head(person: Person, rng: np.random.Generator) -> Canvas:
         A canvas with radius, pigments, gloss and cavities.
     """
     radius = _skull(person)
-    x, y, _ = chart.positions(radius)
+    x, y, _ = surface.positions(radius)
     blank = [np.zeros(radius.shape, np.float32) for _ in range(5)]
     canvas = Canvas(
         x, y, radius, blank[0], blank[1], np.zeros((3, *radius.shape), np.float32), blank[2], blank[3], blank[4],
@@ -208,5 +215,5 @@ def bare_head(person: Person, rng: np.random.Generator) -> Canvas:
     _wrinkles(person, canvas, rng)
     _pigments(person, canvas, rng)
     # the neck lies in the shade of the head
-    canvas.cavity *= 1 - 0.12 * ramp(chart.axes().V, -1.12, -1.3)[:, None]
+    canvas.cavity *= 1 - 0.12 * ramp(surface.axes().V, -1.12, -1.3)[:, None]
     return canvas

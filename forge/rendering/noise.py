@@ -37,17 +37,20 @@ def tile(name: str) -> Array:
     """
     seed, across, along, slope = _SPECTRA[name]
     white = np.random.default_rng(seed).standard_normal((TILE, TILE))
+    # 1/2 at the texture's own wavelength
     q = np.hypot(np.fft.fftfreq(TILE)[:, None] * along, np.fft.rfftfreq(TILE)[None, :] * across) / 2
     # a floor under q keeps the lowest frequencies of a 1/f field finite
+    # real white noise, filtered by a real, even function, stays real; the FFT makes the tile periodic
     field = np.fft.irfft2(np.fft.rfft2(white) * np.exp(-(q**2)) / np.maximum(q, 0.25) ** slope, s=(TILE, TILE))
     field = (field - field.mean()) / field.std()
     result: Array = np.clip(field, -3, 3).astype(np.float32)
-    result.setflags(write=False)
+    result.setflags(write=False)  # shared by the cache: a painter that wrote into it would change every later head
     return result
 
 
 def window(name: str, rng: np.random.Generator, rows: int, cols: int) -> Array:
     """Return a view of `rows` x `cols` texels of a tile at a random place (both at most TILE)."""
+    # within the tile, so that it is a view and nothing is copied
     top, left = (int(rng.integers(0, TILE - n + 1)) for n in (rows, cols))
     cut: Array = tile(name)[top : top + rows, left : left + cols]
     return cut

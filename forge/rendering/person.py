@@ -136,17 +136,20 @@ def draw_person(rng: np.random.Generator) -> Person:
     """
 
     def around(mean: float, spread: float) -> float:
-        return mean + spread * max(-2.2, min(2.2, rng.standard_normal()))
+        return mean + spread * max(-2.2, min(2.2, rng.standard_normal()))  # within 2.2 deviations: no impossible faces
 
     male = bool(rng.random() < 0.5)
+    # shifts means only, so that the ranges of both overlap
     sex = 1.0 if male else 0.0
     years = float(
         (rng.uniform(18, 35), rng.uniform(35, 55), rng.uniform(55, 78))[int(rng.choice(3, p=(0.4, 0.34, 0.26)))]
     )
+    # thirds of light, medium and dark skin, with gaps in which the thresholds of `skin` lie
     melanin = float((rng.uniform(0, 0.2), rng.uniform(0.26, 0.52), rng.uniform(0.62, 1.0))[int(rng.integers(3))])
     flesh = around(0, 1)
     style = _style(rng, male, years, melanin)
     colour = _hair_colour(rng, melanin, years)
+    # the colour's brightness, then its channels
     shade = np.asarray(HAIR_COLOURS[colour]) * np.exp(rng.normal(0, 0.22)) * np.exp(rng.normal(0, 0.06, 3))
     beard = _choice(rng, {"none": 0.42, "stubble": 0.22, "moustache": 0.12, "full": 0.24}) if male else "none"
     light_eyes = rng.random() < max(0.05, 0.75 - 2 * melanin)

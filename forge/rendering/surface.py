@@ -37,10 +37,10 @@ class Axes(NamedTuple):
 @lru_cache(maxsize=1)
 def axes() -> Axes:
     """Return the fixed axes of the map."""
-    s = np.linspace(-1, 1, COLS)
-    azimuth = 2 * np.arcsin(s)
+    s = np.linspace(-1, 1, COLS)  # sin(azimuth / 2)
+    azimuth = 2 * np.arcsin(s)  # -pi..pi, columns densest at the front
     V = np.linspace(CROWN, BOTTOM, ROWS)
-    elevation = 2 * np.arctan(np.maximum(V, 0) / CROWN)[:, None]
+    elevation = 2 * np.arctan(np.maximum(V, 0) / CROWN)[:, None]  # V = CROWN tan(elevation / 2)
     parts = (
         azimuth,
         np.sin(azimuth),
@@ -63,7 +63,7 @@ def positions(radius: Array, at: Box = EVERYWHERE) -> Array:
     rows, cols = at
     radius = radius[at]
     p = np.empty((3, *radius.shape), np.float32)
-    out = radius * ax.flat[rows]
+    out = radius * ax.flat[rows]  # horizontal part of the radius
     np.multiply(out, ax.sin[cols], out=p[0])
     np.multiply(radius, ax.rise[rows], out=p[1])
     p[1] += ax.level[rows]
@@ -77,10 +77,12 @@ def normals(radius: Array, at: Box = EVERYWHERE) -> Array:
     On the map's own edge the neighbour's normal is repeated, on a rectangle's inner edge too.
     """
     p = positions(radius, at)
+    # [3, rows - 2, cols - 2]: p(j + 1) - p(j - 1) along both axes
     across = p[:, 1:-1, 2:] - p[:, 1:-1, :-2]
     down = p[:, 2:, 1:-1] - p[:, :-2, 1:-1]
     n = np.empty_like(p)
     core = n[:, 1:-1, 1:-1]
+    # components of down x across, in place
     for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
         np.multiply(down[j], across[k], out=core[i])
         core[i] -= down[k] * across[j]
@@ -107,9 +109,12 @@ def locate(x: Array, y: Array, z: Array) -> tuple[Array, Array]:
     above = np.maximum(y, 0)
     radius = np.sqrt(axial2 + above * above)
     grid = np.empty((*x.shape, 2), np.float32)
+    # sin(azimuth / 2) = x / sqrt(2 r (r + z)) with r = sqrt(x^2 + z^2): a half-angle formula without a call of atan
     grid[..., 0] = x / np.sqrt(2 * (axial2 + axial * z) + np.float32(1e-6))
     # below the brow the first term vanishes, above it the second
+    # tan(elevation / 2) = sin / (1 + cos) = above / (radius + axial)
     V = CROWN * above / (radius + axial + np.float32(1e-6)) + np.minimum(y, 0)
+    # V from CROWN..BOTTOM to -1..1, downwards
     grid[..., 1] = np.minimum((CROWN - V) * np.float32(2 / (CROWN - BOTTOM)) - 1, 1)
     return grid, radius
 
@@ -126,6 +131,7 @@ def sample(maps: Array, grid: Array) -> Array:
 
 def sample_near(radius: Array, grid: Array) -> Array:
     """Return the texel of [ROWS, COLS] nearest to grid [..., 2]: rougher than `sample`, and a third of its price."""
+    # + half: rounds to the nearest texel
     col = (grid[..., 0] * np.float32((COLS - 1) / 2) + np.float32(COLS / 2)).astype(np.int32)
     row = (grid[..., 1] * np.float32((ROWS - 1) / 2) + np.float32(ROWS / 2)).astype(np.int32)
     result: Array = radius.ravel().take(row * COLS + col, mode="clip")
@@ -134,6 +140,7 @@ def sample_near(radius: Array, grid: Array) -> Array:
 
 def _column(x: float) -> int:
     """Return the column where a narrow head's front is at x."""
+    # as if the head's radius were 0.6
     return round((math.sin(math.asin(max(-1.0, min(1.0, x / 0.6))) / 2) + 1) * (COLS - 1) / 2)
 
 
@@ -144,6 +151,7 @@ def _row(y: float) -> int:
 
 def box(x0: float, x1: float, y0: float, y1: float) -> Box:
     """Return rows and columns of the map's front that hold x0..x1, y0..y1 on any head (generous)."""
+    # on a wider head the same x lies nearer to the middle column: as far as at 0.7 x of the narrow one
     left, right = _column(min(x0, x0 * 0.7)), _column(max(x1, x1 * 0.7))
     return slice(max(_row(y1) - 1, 0), min(_row(y0) + 2, ROWS)), slice(left, right + 1)
 

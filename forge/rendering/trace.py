@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import maximum_filter, minimum_filter
 
-from forge.rendering import surface as chart
+from forge.rendering import surface
 from forge.rendering.canvas import clip
 from forge.rendering.noise import Array
 
@@ -41,7 +41,7 @@ class View:
     def project(self, points: Array) -> tuple[Array, Array, Array]:
         """Picture column, row (pixels) and camera z of head points [3, ...]."""
         x, y, z = np.einsum("ij,j...->i...", self.turn, points)
-        zoom = self.scale * self.distance / (self.distance - z)
+        zoom = self.scale * self.distance / (self.distance - z)  # perspective: nearer points are larger
         return x * zoom + self.shift[0] + self.size / 2, self.size / 2 + self.shift[1] - y * zoom, z
 
 
@@ -68,8 +68,9 @@ class Hits:
 
 def _rays(view: View, x: Array, y: Array) -> tuple[Array, Array]:
     """Return points on the plane z = 0 and unit directions to the camera, in head coordinates, [3, N] each."""
+    # the plane z = 0 of the camera, turned into head coordinates by the inverse rotation
     start = view.turn.T[:, :1] * x + view.turn.T[:, 1:2] * y
-    length = 1 / np.sqrt(x * x + y * y + np.float32(view.distance**2))
+    length = 1 / np.sqrt(x * x + y * y + np.float32(view.distance**2))  # 1 over the length of the way to the camera
     eye = view.turn.T[:, 2:] * np.float32(view.distance)
     return start, (eye - start) * length
 
@@ -91,10 +92,11 @@ def enlarge(values: Array, size: int) -> Array:
 
 
 def _height(radius: Array, start: Array, way: Array, t: Array) -> Array:
+    # nearest texels are enough for a march in cells of three pixels; the last steps interpolate
     """Return the height of points above the surface (negative inside), to the nearest texel."""
     p = start + t * way
-    grid, distance = chart.locate(p[0], p[1], p[2])
-    height: Array = distance - chart.sample_near(radius, grid)
+    grid, distance = surface.locate(p[0], p[1], p[2])
+    height: Array = distance - surface.sample_near(radius, grid)
     return height
 
 
@@ -113,8 +115,8 @@ def _march(radius: Array, start: Array, way: Array) -> tuple[Array, Array]:
         The parameter of the crossing or of the nearest approach, and 1 where there is a crossing or one within a
         pixel, both [N].
     """
-    t = np.full(start.shape[1], 1.0, np.float32)
-    outer, inner = t, np.full_like(t, -9)
+    t = np.full(start.shape[1], 1.0, np.float32)  # one head unit before the plane; rays walk away from the camera
+    outer, inner = t, np.full_like(t, -9)  # -9: not inside yet
     nearest, nearest_t = np.full_like(t, 9), t
     for _ in range(12):
         f = _height(radius, start, way, t)
@@ -123,6 +125,8 @@ def _march(radius: Array, start: Array, way: Array) -> tuple[Array, Array]:
         outer = np.where(inside, outer, t)
         closer = f < nearest
         nearest, nearest_t = np.where(closer, f, nearest), np.where(closer, t, nearest_t)
+        # 0.8 of the height along the radius, which is never less than the distance to the surface. Once inside: half
+        # way between the last point outside and the last one inside
         t = np.where(inner > -9, np.float32(0.5) * (outer + inner), t - clip(np.float32(0.8) * f, 0.04, 0.3))
     crossed = inner > -9
     return np.where(crossed, t, nearest_t), crossed.astype(np.float32)
@@ -145,22 +149,24 @@ def trace(radius: Array, view: View, light: Array, softness: float) -> Hits:
     start, way = _rays(view, x, y)
     best_t, hit = _march(radius, start, way)
     shadow = np.ones_like(best_t)
+    # height above the surface on the way to the light, over the width of the penumbra there: below 0 in full shadow
     for reach in (0.06, 0.14, 0.30):
         f = _height(radius, start + np.float32(reach) * light[:, None], way, best_t)
         np.minimum(shadow, f * np.float32(1 / (softness * reach + 0.012)) + 0.75, out=shadow)
     shadow = np.clip(shadow, 0, 1)
     # a ray that lost its way under the chin is surrounded by rays that did not
     padded = np.pad(hit.reshape(cells, cells), 1, mode="edge")
+    # closing: a maximum filter, then a minimum filter
     hit = minimum_filter(maximum_filter(padded, 3), 3)[1:-1, 1:-1].ravel()
     coarse = enlarge(np.stack([best_t, hit, shadow]).reshape(3, cells, cells), view.size).reshape(3, -1)
     index = np.flatnonzero(coarse[1] > 0)
     t, solid, shadow = (plane.take(index) for plane in coarse)
     columns, rows = view.plane()
     start, way = _rays(view, columns[index % view.size], rows[index // view.size])
-    for _ in range(2):
+    for _ in range(2):  # Newton-like steps towards the surface, from the coarse result
         p = start + t * way
-        grid, distance = chart.locate(p[0], p[1], p[2])
-        f = distance - chart.sample(radius[None], grid)[0]
+        grid, distance = surface.locate(p[0], p[1], p[2])
+        f = distance - surface.sample(radius[None], grid)[0]
         t = t - clip(np.float32(0.75) * f, -0.10, 0.05)
     # inside the outline every pixel is covered, also where a steep wall keeps the last steps from converging
     alpha = np.maximum(np.clip(1.1 - f * np.float32(0.8 * view.scale), 0, 1), np.clip(6 * solid - 5, 0, 1))

@@ -19,6 +19,7 @@ class AveragedWeights:
 
     def __init__(self, network: nn.Module, *, half_life: float, ramp: float) -> None:
         self._trained, self._half_life, self._ramp = network, half_life, ramp
+        # in evaluation mode for good: batch norm then uses the statistics that settle_batch_norm measures
         self.network = copy.deepcopy(network).requires_grad_(False).eval()
         self._buffers = _buffers_by_type(self.network, network)
 
@@ -32,9 +33,13 @@ class AveragedWeights:
             shown: images shown since the beginning of the training.
             images: of these in this step.
         """
+        # a ramp in proportion to the images seen: after n images the average spans about the last ramp * n of them, so
+        # the random initial weights do not last for a whole half-life
         half_life = min(self._half_life, shown * self._ramp)
-        weight = 1 - 0.5 ** (images / half_life) if half_life > 0 else 1.0
+        weight = 1 - 0.5 ** (images / half_life) if half_life > 0 else 1.0  # 1 copies the present weights
+        # foreach: one launch for all parameters; a loop over hundreds of small tensors would keep a GPU waiting
         torch._foreach_lerp_(list(self.network.parameters()), list(self._trained.parameters()), weight)
+        # buffers are copied, not averaged: the mean of batch-norm statistics is not the statistic of the mean weights
         for averaged, current in self._buffers:
             torch._foreach_copy_(averaged, current)
 

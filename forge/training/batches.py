@@ -39,7 +39,7 @@ class Batches:
         view, self._device = training.view, training.compute.torch_device
         self._count, self._batch, self._seed, self._share = len(view), training.settings.batch, training.seed, share
         self._orders: dict[int, Tensor] = {}  # epoch -> order of the images, of the newest epochs
-        size = len(view) * view.faces.resolution**2 * 3
+        size = len(view) * view.faces.resolution**2 * 3  # bytes of all pixels, uint8
         self._feed = PixelFeed(view, self._device, resident=size <= RESIDENT_BYTES)
         codes = training.codes
         self._codes = None if codes is None else torch.from_numpy(codes).to(self._device)
@@ -47,6 +47,7 @@ class Batches:
     def take(self, number: int) -> Batch:
         """Return the batch `number`, counted from the beginning of the training."""
         positions = self._positions(number)
+        # the positions of the next batch let the feed load it while this one is computed
         pixels = self._feed.take(positions, lambda: self._positions(number + 1))
         labels = None if self._codes is None else self._codes[to_device(torch.from_numpy(positions), self._device)]
         return Batch(pixels, labels)
@@ -54,8 +55,11 @@ class Batches:
     def _positions(self, number: int) -> Indices:
         epoch, position = divmod(number, self._count // self._batch)  # what is left of an epoch is not shown
         if epoch not in self._orders:
+            # the epoch before stays: while its last batch is used, the first of the next one is loaded already
             self._orders = {key: order for key, order in self._orders.items() if key >= epoch - 1}
+            # from (seed, epoch) and a generator on the CPU: a continued training and every process get the same order
             source = torch.Generator().manual_seed(derive_seed(self._seed, "order", epoch))
             self._orders[epoch] = torch.randperm(self._count, generator=source)
         start = position * self._batch
+        # all processes cut their shares from one batch
         return cast(Indices, self._orders[epoch][start : start + self._batch][self._share].numpy())

@@ -33,21 +33,26 @@ class Objective(NamedTuple):
 
 def cross_entropy_discriminator(real: Tensor, forged: Tensor) -> Tensor:
     """Goodfellow et al. 2014, eq. 1: minimise -log D(x) - log(1 - D(G(z))), with D = sigmoid(logit)."""
+    # -log sigmoid(x) = softplus(-x) and -log(1 - sigmoid(x)) = softplus(x): finite for any logit, where the logarithm
+    # of a sigmoid that rounds to 0 is not
     return softplus(-real).mean() + softplus(forged).mean()
 
 
 def minimax_generator(real: Tensor, forged: Tensor) -> Tensor:
     """Goodfellow et al. 2014, eq. 1: minimise log(1 - D(G(z))); its gradient fades while D wins."""
+    # the negative of D's second term; for confident D (forged far below 0) the slope sigmoid(forged) is near 0
     return -softplus(forged).mean()
 
 
 def non_saturating_generator(real: Tensor, forged: Tensor) -> Tensor:
     """Goodfellow et al. 2014, section 3: minimise -log D(G(z))."""
+    # slope -sigmoid(-forged): near -1 just where D is confident
     return softplus(-forged).mean()
 
 
 def least_squares_discriminator(real: Tensor, forged: Tensor) -> Tensor:
     """LSGAN (Mao et al. 2017), eq. 9: (D(x) - 1)^2 / 2 + D(G(z))^2 / 2."""
+    # targets 1 for real and 0 for forged; halved as in the paper
     return ((real - 1).square().mean() + forged.square().mean()) / 2
 
 
@@ -58,6 +63,7 @@ def least_squares_generator(real: Tensor, forged: Tensor) -> Tensor:
 
 def hinge_discriminator(real: Tensor, forged: Tensor) -> Tensor:
     """Hinge loss (Lim and Ye 2017; Miyato et al. 2018): max(0, 1 - D(x)) + max(0, 1 + D(G(z)))."""
+    # no gradient beyond the margins: D stops where real logits exceed 1 and forged ones -1
     return relu(1 - real).mean() + relu(1 + forged).mean()
 
 
@@ -78,6 +84,7 @@ def wasserstein_generator(real: Tensor, forged: Tensor) -> Tensor:
 
 def relativistic_discriminator(real: Tensor, forged: Tensor) -> Tensor:
     """Relativistic pairing (Jolicoeur-Martineau 2018; R3GAN, Huang et al. 2024): softplus(-(D(x) - D(G(z))))."""
+    # pairs of one real and one forged image: only the difference of their logits is trained
     return softplus(forged - real).mean()
 
 
@@ -91,6 +98,7 @@ OBJECTIVES = {
     "non-saturating": Objective(cross_entropy_discriminator, non_saturating_generator),
     "least-squares": Objective(least_squares_discriminator, least_squares_generator, boundary=0.5),
     "hinge": Objective(hinge_discriminator, hinge_generator),
+    # least squares aims at 0 and 1, so that 0.5 divides the two
     "wasserstein": Objective(wasserstein_discriminator, wasserstein_generator, boundary=None),
     "relativistic": Objective(relativistic_discriminator, relativistic_generator, relative=True, boundary=None),
 }
@@ -109,8 +117,12 @@ def zero_centred_penalty(discriminator: Discriminator, images: Tensor) -> Tensor
     Returns:
         A scalar that can be differentiated with respect to the discriminator; multiply by gamma.
     """
+    # a leaf of its own: the gradient ends at the pixels instead of running on into the generator
     images = images.detach().requires_grad_(True)
+    # each logit depends on its own image, so the gradient of the sum [N, 3, H, W] holds all gradients dD(x_i)/dx_i
+    # (batch norm in D would mix them). create_graph, since the penalty is differentiated once more
     (gradient,) = torch.autograd.grad(discriminator(images).sum(), images, create_graph=True)
+    # |gradient|^2 over the pixels of an image, [N], then the mean
     return gradient.square().sum(dim=(1, 2, 3)).mean() / 2
 
 
@@ -125,7 +137,7 @@ def gradient_penalty(discriminator: Discriminator, real: Tensor, forged: Tensor)
     Returns:
         A scalar that can be differentiated with respect to the discriminator; multiply by lambda.
     """
-    share = torch.rand(len(real), 1, 1, 1, device=real.device)
+    share = torch.rand(len(real), 1, 1, 1, device=real.device)  # one share an image
     between = torch.lerp(real, forged, share).detach().requires_grad_(True)
     (gradient,) = torch.autograd.grad(discriminator(between).sum(), between, create_graph=True)
     # the root has no gradient at 0, hence the 1e-12
@@ -146,4 +158,5 @@ def path_lengths(images: Tensor, styles: Tensor) -> Tensor:
     noise = torch.randn_like(images) / (images.shape[2] * images.shape[3]) ** 0.5
     # J^T y by one backward pass, without the Jacobian J itself
     (gradient,) = torch.autograd.grad((images * noise).sum(), styles, create_graph=True)
+    # over each layer's style, mean over layers, as in StyleGAN2's code, where w is repeated for every layer
     return gradient.square().sum(2).mean(1).sqrt()

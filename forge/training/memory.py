@@ -19,9 +19,10 @@ def explaining_memory(training: Training) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # of which torch's out-of-memory error is one
+        # the words of torch's CPU allocator, which raises a plain RuntimeError
         if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
             raise
-        fits = fitting_batch(training)
+        fits = fitting_batch(training)  # on the same device, beside what the failed training still holds
         advice = f"batch {fits} fits" if fits else "not even a batch of 2 fits: choose a smaller network"
         raise BenchError(
             f"the memory of {training.compute.device} is too small for batch {training.settings.batch} of "
@@ -32,6 +33,7 @@ def explaining_memory(training: Training) -> Iterator[None]:
 
 def fitting_batch(training: Training) -> int | None:
     """Return the largest half, quarter, ... of the batch whose step fits into memory; None if not even 2 images do."""
+    # fp32 takes at least as much as what "auto" may choose: the advice errs on the safe side
     precision: Precision = "fp32" if training.compute.precision == "auto" else training.compute.precision
     batch = training.settings.batch // 2
     while batch >= 2:
@@ -43,6 +45,7 @@ def fitting_batch(training: Training) -> int | None:
 
 
 def _fits(step: Callable[[Precision], None], precision: Precision) -> bool:
+    # blocks that the failed step left in torch's cache could be too fragmented for the smaller one
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     try:

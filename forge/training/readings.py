@@ -36,8 +36,10 @@ class Readings(Mapping[str, Tensor]):
     def record(self, name: str, value: Tensor) -> None:
         """Keep a scalar, always in the same memory: CUDA graphs of all kinds of step write to it."""
         if name in self._values:
+            # a graph that was captured with this tensor goes on writing to its address
             self._values[name].copy_(value.detach())
         else:
+            # a copy: the value may lie in memory that the next replay of a graph overwrites
             self._values[name] = value.detach().float().reshape(()).clone()
 
     def average(self, processes: ProcessGroup) -> None:
@@ -49,9 +51,11 @@ class Readings(Mapping[str, Tensor]):
         names = sorted(self._values)
         if not names:
             return {}
+        # stacked first, so that one transfer brings all of them
         values: list[float] = torch.stack([self._values[name] for name in names]).tolist()
         return dict(zip(names, values, strict=True))
 
     def restore(self, values: Mapping[str, float]) -> None:
         """Take over what `fetch` gave."""
+        # float32, as `record` makes them
         self._values = {name: torch.tensor(value, device=self._device) for name, value in values.items()}

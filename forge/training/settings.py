@@ -19,6 +19,7 @@ class LoopSettings(BaseModel):
     ema_kimg: float = Field(
         10.0, ge=0, description="half-life of the averaged weights in thousands of images; 0 switches averaging off"
     )
+    # 0.05 as in StyleGAN2-ADA
     ema_ramp: float = Field(0.05, ge=0, description="early on, the half-life is at most this share of the images seen")
     flip: bool = Field(True, description="mirror real images at random")
     snapshots_kimg: tuple[float, ...] = Field(
@@ -45,6 +46,7 @@ class TrainingSettings(LoopSettings):
     share_forgeries: bool = Field(
         True, description="with one step each: both see the same forged images; else each step makes its own"
     )
+    # the defaults of Adam are those of DCGAN (Radford et al. 2015): 2e-4, beta1 0.5
     generator_lr: float = Field(2e-4, gt=0, description="Adam's learning rate of the generator")
     discriminator_lr: float = Field(2e-4, gt=0, description="Adam's learning rate of the discriminator")
     beta1: float = Field(0.5, ge=0, lt=1, description="Adam's decay of the mean gradient")
@@ -57,6 +59,8 @@ class TrainingSettings(LoopSettings):
     path_length: float = Field(
         0.0, ge=0, description="weight of StyleGAN2's path-length penalty, 2 in the paper; 0: off; style-based only"
     )
+    # lazy regularisation (Karras et al. 2020, section 3.1): a penalty that is computed at every k-th update with k
+    # times its weight has the same mean gradient at a fraction of the cost; 16 and 4 are the published intervals
     penalty_every: int = Field(
         16, ge=1, description="discriminator updates between penalties (lazy); weights are scaled up"
     )
@@ -75,12 +79,14 @@ class TrainingSettings(LoopSettings):
     augment_kimg: float = Field(
         100.0, gt=0, description="thousands of images in which the probability can go from 0 to 1"
     )
+    # above 0.8 augmentations leak into the forgeries (Karras et al. 2020, "Training GANs with limited data")
     augment_most: float = Field(0.8, ge=0, le=1, description="the adapted probability stays at or below this")
 
     @model_validator(mode="after")
     def _adapts_something(self) -> Self:
         if self.augment_target is not None and not self.augment:
             raise ValueError("augment_target adapts nothing; name augmentations, e.g. augment=[colour, translation]")
+        # ADA reads overfitting from the sign of D at real images; these two objectives fix differences of logits alone
         if self.augment_target is not None and self.objective in ("wasserstein", "relativistic"):
             raise ValueError(
                 f"augment_target needs the sign of a logit, which objective {self.objective} does not give"
@@ -92,4 +98,4 @@ class TrainingSettings(LoopSettings):
         """The augmentation probability at the first step."""
         if self.augment_probability is not None:
             return self.augment_probability
-        return 1.0 if self.augment_target is None else 0.0
+        return 1.0 if self.augment_target is None else 0.0  # adapting starts without augmentation, as ADA does

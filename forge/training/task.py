@@ -56,7 +56,7 @@ class Training:
         """
         if self.codes is None:
             return ()
-        chosen = torch.randint(len(self.codes), (count,))
+        chosen = torch.randint(len(self.codes), (count,))  # from the CPU's stream: one order of labels on every device
         return (torch.from_numpy(self.codes)[chosen].to(device),)
 
     def with_batch(self, batch: int) -> Training:
@@ -64,6 +64,8 @@ class Training:
         return replace(self, settings=self.settings.model_copy(update={"batch": batch}))
 
     def identity(self, precision: Precision) -> dict[str, Any]:
+        # precision is among them: a checkpoint in bf16 that goes on in fp32 is not what one uninterrupted training
+        # gives
         """Return the values that a checkpoint must agree with to be continued."""
         return {
             "architecture": self.reference,
@@ -72,6 +74,7 @@ class Training:
             "resolution": self.architecture.resolution,
             "data": self.view.faces.card.digest,
             "images": len(self.view),
+            # the columns alone: their values follow from the set's digest
             "condition": list(self.condition.values) if self.condition else [],
             "seed": self.seed,
             "precision": precision,
@@ -80,15 +83,17 @@ class Training:
 
 def hold_out(training: Training) -> Training:
     """Set a twentieth of the images aside (at most 256, where that is 16 or more) for the health monitor."""
-    count = min(256, len(training.view) // 20)
+    count = min(256, len(training.view) // 20)  # 256 is also what the monitor compares at a time
+    # with fewer, shares of held-out images say nothing, and a small set loses training images it needs
     if count < 16:
         return training
+    # a stream of its own, so that the choice does not depend on what else is drawn
     order = np.random.default_rng(derive_seed(training.seed, "held out")).permutation(len(training.view))
-    aside, kept = np.sort(order[:count]), np.sort(order[count:])
+    aside, kept = np.sort(order[:count]), np.sort(order[count:])  # sorted: both views keep the order of the set
     faces, index = training.view.faces, training.view.index
     return replace(
         training,
         view=FaceView(faces, index[kept]),
         held_out=FaceView(faces, index[aside]),
-        codes=None if training.codes is None else training.codes[kept],
+        codes=None if training.codes is None else training.codes[kept],  # labels stay beside their images
     )

@@ -49,9 +49,11 @@ def train(training: Training, out: Path, on_progress: OnProgress) -> None:
     _check(training)
     training = _with_batch_that_fits(training)
     training.work.mkdir(parents=True, exist_ok=True)
+    # the trainer seeds torch's global generator at every step; fork_rng gives the caller's state back
     with torch.random.fork_rng(), deferred_interrupt() as interrupted, explaining_memory(training):
         processes = ProcessGroup.join(training.compute.torch_device)
         checkpoint = training.work / "checkpoint.safetensors"
+        # ({}, {}) stands for a training that has not begun; every process reads the same file
         tensors, state = load_checkpoint(checkpoint) if checkpoint.is_file() else ({}, {})
         events = Tracker(training.track) if training.track and processes.first else None
         callbacks = default_callbacks(training, on_progress, interrupted, events)
@@ -63,6 +65,7 @@ def train(training: Training, out: Path, on_progress: OnProgress) -> None:
             trainer.publish(out)
             if events:
                 events.close()
+        # a barrier: the other processes stay until the first has written the result
         processes.broadcast(None)
 
 
@@ -72,6 +75,7 @@ def _check(training: Training) -> None:
         raise InputError(f"the set {view.faces.path} has {view.faces.resolution} px, the generator wants {size}")
     if len(view) < FEWEST:
         raise InputError(f"{len(view)} training images are too few; prepare more, at least {FEWEST} are needed")
+    # before the networks are built and any file is written
     method_of(training.architecture).check(training)
     beyond = [kimg for kimg in settings.snapshots_kimg if not 0 < kimg <= settings.kimg]
     if beyond:
@@ -96,6 +100,7 @@ def _with_batch_that_fits(training: Training) -> Training:
 
 def _precision(training: Training, state: Mapping[str, Any]) -> Precision:
     """Return the precision of a checkpoint that is continued, where none is asked for."""
+    # "auto" may decide otherwise on another GPU or version: what was begun is continued in its own precision
     if state and training.compute.precision == "auto":
         saved: Precision = state["identity"]["precision"]
         return saved

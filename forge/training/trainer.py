@@ -163,6 +163,7 @@ class Trainer:
         """
         self.random.step = self.step
         self.random.shared()
+        self._set_rates()
         # a graph measures at every step: that costs little, and one graph less
         plan = self.method.plan(self.step, measure=measure or self._graphs.enabled)
         count = self.method.batches_per_step
@@ -266,10 +267,15 @@ class Trainer:
     def divert(self, stream: int, lr_factor: float) -> None:
         """Go on with another stream of random numbers, at a share of the learning rates of the settings."""
         self.random.stream, self.lr_factor = stream, lr_factor
+        self._set_rates()
+        self._graphs.clear()  # a graph holds the rates it was captured with
+
+    def _set_rates(self) -> None:
+        """Set the learning rates of the step at hand: those of the settings, times the schedule, times the factor."""
+        factor = self.lr_factor * self.method.rate_factor(self.step / self.steps)
         for name, optimizer in self.method.optimizers().items():
             for group, rate in zip(optimizer.param_groups, self._rates[name], strict=True):
-                group["lr"] = rate * lr_factor
-        self._graphs.clear()  # a graph holds the rates it was captured with
+                group["lr"] = rate * factor
 
     def publish(self, out: Path) -> None:
         """Write the finished generator, and what the callbacks have of the training."""

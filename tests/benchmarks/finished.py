@@ -42,10 +42,10 @@ def finished_run(folder):
             seed=0, trained_on="dcgan", data=[], calibration={"a": 1.0, "b": 0.0}, parameters=1, facts={}, history=[],
         )  # fmt: skip
         stages.append(StageFacts(name=f"fit {name}@dcgan", key=name * 16, seconds=1.0, peak_memory_mb=None))
-        with Store(folder / "runs").publish("fit", name * 16) as place:
-            TrainedDetector(detector, card).save(place / "detector")
+        with Store(folder / "runs").publish("fit", name * 16) as folder_of_fit:
+            TrainedDetector(detector, card).save(folder_of_fit / "detector")
             write_manifest(
-                place, stage=f"fit {name}@dcgan", version=1, key=name * 16, settings={}, inputs={}, seed=0,
+                folder_of_fit, stage=f"fit {name}@dcgan", version=1, key=name * 16, settings={}, inputs={}, seed=0,
                 environment={}, seconds=1.0, peak_memory_mb=None,
             )  # fmt: skip
     results = results.model_copy(update={"stages": stages})

@@ -28,7 +28,7 @@ TINY = (
 
 def call_bench(tmp_path, monkeypatch, capsys):
     """A function that calls `bench …` in this process, in an empty folder; it returns (exit code, stdout, stderr)."""
-    from benchmarks.cli import main as cli
+    from benchmarks.cli import main
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BENCH_HOME", raising=False)
@@ -38,7 +38,7 @@ def call_bench(tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", ["bench", *arguments])
         code = 0
         try:
-            cli.main()
+            main.main()
         except SystemExit as stop:
             code = int(stop.code or 0)
         out, err = capsys.readouterr()

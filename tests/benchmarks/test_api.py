@@ -41,19 +41,19 @@ def done(tmp_path_factory):
 
 
 @pytest.fixture
-def asked(done, tmp_path, monkeypatch):
+def asked_run(done, tmp_path, monkeypatch):
     """Runs that compute nothing: a function's calls are collected, and each ends with the same small report."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BENCH_HOME", raising=False)
     monkeypatch.delenv("BENCH_REPORTS", raising=False)
-    found = []
+    rows = []
 
     def executed(planned, **options):
-        found.append((planned, options))
-        return RunOutcome(done, {}, [BenchError("fit x: it failed")] if len(found) > 1 else [])
+        rows.append((planned, options))
+        return RunOutcome(done, {}, [BenchError("fit x: it failed")] if len(rows) > 1 else [])
 
     monkeypatch.setattr("benchmarks.api.execute_run", executed)
-    return found
+    return rows
 
 
 def test_the_interface_is_imported_only_when_asked_for():
@@ -66,7 +66,7 @@ def test_the_interface_is_imported_only_when_asked_for():
         benchmarks.rum  # noqa: B018
 
 
-def test_arguments_become_the_settings_of_a_run_and_its_command(asked, done, tmp_path):
+def test_arguments_become_the_settings_of_a_run_and_its_command(asked_run, done, tmp_path):
     for side in ("real", "forged"):
         (tmp_path / side).mkdir()
         for i in range(20):
@@ -76,7 +76,7 @@ def test_arguments_become_the_settings_of_a_run_and_its_command(asked, done, tmp
     more = {"external": {"theirs": ("real", "forged")}, "name": "mine", "resolution": 16, "quiet": True}
     report = run(["dcgan"], "dct, random", preset="smoke", seed=3, conditions=conditions, settings=settings, **more)
     assert isinstance(report, Report) and report.folder == done
-    planned, options = asked[0]
+    planned, options = asked_run[0]
     made = planned.settings
     assert list(made.generators) == ["dcgan"] and list(made.detectors) == ["dct", "random"] and made.seed == 3
     assert made.generators["dcgan"].training["kimg"] == 2 and made.images.train == 40 and made.data.resolution == 16
@@ -88,17 +88,17 @@ def test_arguments_become_the_settings_of_a_run_and_its_command(asked, done, tmp
         run("dcgan", "dct", preset="smoke", quiet=True)
 
 
-def test_several_seeds_are_part_of_the_request(asked):
+def test_several_seeds_are_part_of_the_request(asked_run):
     run("dcgan", "dct", preset="smoke", seeds=range(2), name="twice", quiet=True)
-    made = asked[0][0].settings
+    made = asked_run[0][0].settings
     assert made.seeds == (0, 1) and made.name == "twice"
     assert "--seeds 0,1 --name twice" in made.command and made.request.seeds == (0, 1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         run("dcgan", "dct", preset="smoke", seeds=[7], quiet=True)
         Suite.open("smoke").run(detector="dct,random", seeds=[4, 5], settings={"conditions.shuffled": []}, quiet=True)
-    assert asked[1][0].settings.seed == 7 and asked[1][0].settings.seeds == ()
-    again = asked[2][0].settings
+    assert asked_run[1][0].settings.seed == 7 and asked_run[1][0].settings.seeds == ()
+    again = asked_run[2][0].settings
     assert again.seeds == (4, 5) and list(again.detectors) == ["dct", "random"] and again.conditions.unseen
 
 
@@ -120,10 +120,10 @@ def test_several_seeds_are_part_of_the_request(asked):
         ((), {"suite": "smoky"}, "suite 'smoky' is not known; did you mean 'smoke'"),
     ],
 )
-def test_mistakes_are_the_sentences_of_the_command_line(asked, arguments, options, sentence):
+def test_mistakes_are_the_sentences_of_the_command_line(asked_run, arguments, options, sentence):
     with pytest.raises(InputError, match=sentence):
         run(*arguments, quiet=True, **options)
-    assert not asked
+    assert not asked_run
 
 
 def test_a_suite_shows_its_grid(tmp_path):
@@ -181,7 +181,7 @@ def test_a_report_of_another_protocol_is_shown_without_a_ranking(tmp_path):
     assert "protocol 0 is not known" in report._repr_html_() and report.summary
 
 
-def test_notes_are_printed_and_the_report_of_another_call_is_kept(asked, done, tmp_path, monkeypatch, capsys):
+def test_notes_are_printed_and_the_report_of_another_call_is_kept(asked_run, done, tmp_path, monkeypatch, capsys):
     def executed(planned, **options):
         warnings.warn("batch 32 is lowered to 16", BenchWarning, stacklevel=1)
         return RunOutcome(done, {}, [])

@@ -10,8 +10,8 @@ from benchmarks.protocol import Protocol
 from detect.data.views import random_labels
 
 
-def found(scores, name):
-    return next(one for one in audit.controls(scores) if one.audit == name)
+def finding_of(scores, name):
+    return next(entry for entry in audit.controls(scores) if entry.audit == name)
 
 
 def honest(**skill):
@@ -22,25 +22,25 @@ def test_an_honest_suite_passes_every_control():
     whole = f"{union(*GENERATORS)}:shuffled"
     scores = pd.concat([honest(), rows_of("good", whole, 0.5), rows_of("good", "gan", {"gan": 0.99})])
     findings = audit.controls(scores)
-    assert [one.passed for one in findings] == [True] * 5 and audit.failed(findings) == []
+    assert [entry.passed for entry in findings] == [True] * 5 and audit.failed(findings) == []
     assert "AUC 0." in findings[0].sentence and findings[0].numbers["low"] < 0.5 < findings[0].numbers["high"]
 
 
 def test_controls_that_were_not_run_are_said_not_to_have_been():
-    findings = {one.audit: one for one in audit.controls(suite({"good": 0.9}))}
+    findings = {entry.audit: entry for entry in audit.controls(suite({"good": 0.9}))}
     for name in ("random scores", "metadata", "shuffled labels"):
         assert findings[name].passed is None and findings[name].sentence.startswith("Not run")
 
 
 @pytest.mark.parametrize(("control", "name"), [("random", "random scores"), ("metadata", "metadata")])
 def test_a_control_that_tells_the_classes_apart_is_caught(control, name):
-    finding = found(honest(**{control: 0.6}), name)
+    finding = finding_of(honest(**{control: 0.6}), name)
     assert finding.passed is False and f"{control} tells the classes apart: AUC 0." in finding.sentence
 
 
 @pytest.mark.parametrize(("control", "name"), [("random", "random scores"), ("metadata", "metadata")])
 def test_a_control_below_chance_is_caught_too(control, name):
-    finding = found(honest(**{control: 0.4}), name)
+    finding = finding_of(honest(**{control: 0.4}), name)
     assert finding.passed is False and finding.numbers["high"] < 0.5
 
 
@@ -48,40 +48,40 @@ def test_a_control_is_judged_in_every_condition_and_on_every_generator():
     """One generator that gives itself away after re-encoding must not drown in the mean of all tests."""
     whole = union(*GENERATORS)
     odd = rows_of("metadata", f"{whole}:equalised", {"gan": 0.75}, perturbation="equalised", n=400)
-    finding = found(pd.concat([honest(), odd]), "metadata")
+    finding = finding_of(pd.concat([honest(), odd]), "metadata")
     assert finding.passed is False and "in equalised on gan" in finding.sentence
     changed = rows_of("metadata", whole, {"style": 0.75}, perturbation="jpeg30", n=400)
-    assert "in robust on style" in found(pd.concat([honest(), changed]), "metadata").sentence
+    assert "in robust on style" in finding_of(pd.concat([honest(), changed]), "metadata").sentence
     # protocol 1 took the mean of all clean tests, and its published tables are judged so
-    older = {one.audit: one for one in audit.controls(pd.concat([honest(), odd, changed]), Protocol(1))}
+    older = {entry.audit: entry for entry in audit.controls(pd.concat([honest(), odd, changed]), Protocol(1))}
     assert older["metadata"].passed is True
 
 
 def test_test_images_that_were_trained_on_show_in_shuffled_labels():
     rows = rows_of("good", f"{union(*GENERATORS)}:shuffled", 0.5)
-    assert found(rows, "shuffled labels").passed is True
+    assert finding_of(rows, "shuffled labels").passed is True
     rows["score"] += 0.5 * random_labels(rows, 0)  # what a detector remembers of images that it was fitted on
-    finding = found(rows, "shuffled labels")
+    finding = finding_of(rows, "shuffled labels")
     assert finding.passed is False and "were in the training" in finding.sentence
 
 
 def test_a_detector_that_tells_people_apart_is_caught():
     scores = suite({"good": 0.9, "strange": 0.9})
-    assert found(scores, "real against real").passed is True
+    assert finding_of(scores, "real against real").passed is True
     half = (
         random_labels(scores, 1) & (scores["generator"] == "").to_numpy() & (scores["detector"] == "strange").to_numpy()
     )
-    finding = found(scores.assign(score=scores["score"] + half), "real against real")
+    finding = finding_of(scores.assign(score=scores["score"] + half), "real against real")
     assert finding.passed is False and finding.sentence.startswith("strange separates two random halves")
 
 
 def test_scores_of_the_wrong_sign_are_caught():
     scores = rows_of("good", "gan", {"gan": 0.95})
-    assert found(scores, "direction").passed is True
-    finding = found(scores.assign(score=-scores["score"]), "direction")
+    assert finding_of(scores, "direction").passed is True
+    finding = finding_of(scores.assign(score=-scores["score"]), "direction")
     assert finding.passed is False and "good trained on gan" in finding.sentence
     below = rows_of("good", "gan", {"gan": 0.95, "dcgan": 0.2})  # on a generator never seen that is a finding, no fault
-    assert found(below, "direction").passed is True
+    assert finding_of(below, "direction").passed is True
 
 
 def test_a_person_in_two_splits_is_caught():
@@ -95,10 +95,10 @@ def test_a_person_in_two_splits_is_caught():
 
 
 def test_copies_are_named():
-    place = "two splits of the real faces"
-    assert audit.copies([], place).sentence == f"No photo is in {place}."
-    finding = audit.copies([("a", "b"), ("c", "d")], place)
-    assert finding.passed is False and finding.sentence == f"2 photos are in {place}: a and b, c and d."
+    source = "two splits of the real faces"
+    assert audit.copies([], source).sentence == f"No photo is in {source}."
+    finding = audit.copies([("a", "b"), ("c", "d")], source)
+    assert finding.passed is False and finding.sentence == f"2 photos are in {source}: a and b, c and d."
 
 
 @pytest.mark.parametrize(

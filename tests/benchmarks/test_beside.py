@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 from requested import compose, gather
-from synthetic import TINY, call_bench, cell, html_of, run
+from synthetic import TINY, cell, html_of, run
 
 from benchmarks.evaluation.cells import cells_of
 from benchmarks.evaluation.evaluate import compare, evaluate, grid
@@ -66,7 +66,7 @@ def suite():
 
 
 def test_photos_from_elsewhere_are_compared_with_their_own_forgeries_alone():
-    cells = {(one.trained_on, one.tested_on): one for one in evaluate(suite())}
+    cells = {(entry.trained_on, entry.tested_on): entry for entry in evaluate(suite())}
     pair = cells["dcgan+gan", ELSEWHERE]
     # against the reals of the run, whose scores lie 100 lower, everything from elsewhere would look forged
     assert pair.condition == "external" and (pair.n_real, pair.n_forged) == (60, 60) and 0.5 < pair.auc < 0.8
@@ -83,7 +83,7 @@ def test_a_leaderboard_gives_them_a_column_or_none_and_no_mean_changes():
     for name in ("unseen", "seen"):
         assert whole.lines[0].columns[name] == without.lines[0].columns[name]
     assert "external" in whole.columns and "external" not in without.columns
-    pair = next(one for one in evaluate(scores) if one.tested_on == ELSEWHERE)
+    pair = next(entry for entry in evaluate(scores) if entry.tested_on == ELSEWHERE)
     assert whole.lines[0].columns["external"].value == pytest.approx(pair.auc)
 
 
@@ -92,10 +92,10 @@ def test_a_test_that_could_not_be_scored_takes_no_other_with_it():
     other = scores.assign(detector="npr")
     other = other[~((other["generator"] == "gan") & (other["split"] == "test"))]  # reals scored, these forgeries not
     both = pd.concat([scores, other], ignore_index=True)
-    assert {(one.a, one.b) for one in compare(grid(both)) if one.tested_on == "dcgan"} == {("dct", "npr")}
-    assert not [one for one in compare(grid(both)) if one.tested_on == "gan"]
+    assert {(entry.a, entry.b) for entry in compare(grid(both)) if entry.tested_on == "dcgan"} == {("dct", "npr")}
+    assert not [entry for entry in compare(grid(both)) if entry.tested_on == "gan"]
     alone = scores[~((scores["source"] == ELSEWHERE) & (scores["generator"] == ""))]
-    assert ELSEWHERE not in {one.tested_on for one in evaluate(alone)}
+    assert ELSEWHERE not in {entry.tested_on for entry in evaluate(alone)}
 
 
 def test_the_grid_is_what_is_left():
@@ -116,12 +116,14 @@ def made(*assignments, generators=("dcgan", "gan", "self-blended"), external=Non
 
 
 def test_snapshots_are_tested_by_who_knows_the_end_and_by_who_knows_the_others():
-    asked = made("conditions={unseen: true, snapshots: {dcgan: [1, 2]}}")
-    found = {str(fit.train_set): fit.tests for fit in planned_fits(asked, "dct")}
+    run_request = made("conditions={unseen: true, snapshots: {dcgan: [1, 2]}}")
+    tests_by_set = {str(fit.train_set): fit.tests for fit in planned_fits(run_request, "dct")}
     moments = ("dcgan@1k", "dcgan@2k")
-    assert found["dcgan"][-2:] == moments and found["gan+self-blended"] == ("dcgan", *moments)
+    assert tests_by_set["dcgan"][-2:] == moments and tests_by_set["gan+self-blended"] == ("dcgan", *moments)
     assert not [
-        name for name, tests in found.items() if "dcgan@1k" in tests and name not in ("dcgan", "gan+self-blended")
+        name
+        for name, tests in tests_by_set.items()
+        if "dcgan@1k" in tests and name not in ("dcgan", "gan+self-blended")
     ]
     limited = made("conditions={snapshots: {dcgan: [1]}, only: {snapshots: []}}")
     assert not [fit for fit in planned_fits(limited, "dct") if "dcgan@1k" in fit.tests]
@@ -133,7 +135,7 @@ def test_snapshots_need_no_training_of_their_own_and_only_test_images():
     snapshot, end = stages["synthesize dcgan@1k"], stages["synthesize dcgan"]
     assert snapshot.inputs == end.inputs and snapshot.seed == end.seed  # one training, the same latents
     assert set(snapshot.settings["counts"]) == {"test"} and snapshot.settings["snapshot"] == 1
-    assert [one["split"] for one in stages["score dct@dcgan on dcgan@1k"].settings["asked"]] == ["test"]
+    assert [entry["split"] for entry in stages["score dct@dcgan on dcgan@1k"].settings["asked"]] == ["test"]
     assert snapshot in planned.stages[-1].snapshots and "quality dcgan@1k" in stages
 
 
@@ -154,15 +156,15 @@ def test_snapshots_that_cannot_be_are_refused(snapshots, sentence):
 
 
 def test_snapshots_need_a_detector_that_is_fitted_here(tmp_path, monkeypatch):
-    from benchmarks.experiment import validate as check
+    from benchmarks.experiment import validate
     from benchmarks.experiment.settings import DetectorRequest
 
-    asked = made("conditions={snapshots: {dcgan: [1]}}")
+    run_request = made("conditions={snapshots: {dcgan: [1]}}")
     foreign = DetectorRequest(detector="somewhere/fitted", trained_on="progan")
-    monkeypatch.setattr(check, "is_fitted", lambda reference: True)
-    monkeypatch.setattr(check, "_adopted", lambda request, resolution: foreign)
+    monkeypatch.setattr(validate, "is_fitted", lambda reference: True)
+    monkeypatch.setattr(validate, "_adopted", lambda request, resolution: foreign)
     with pytest.raises(InputError, match="needs a detector that is fitted here"):
-        check.typed(asked)
+        validate.typed(run_request)
 
 
 def test_a_snapshot_is_generator_or_test_and_not_both():
@@ -174,9 +176,9 @@ def test_a_pair_of_folders_is_tested_by_who_knows_all_generators(tmp_path):
     photos(tmp_path / "real", "JPEG")
     photos(tmp_path / "forged", "JPEG", first=100)
     folders = (str(tmp_path / "real"), str(tmp_path / "forged"))
-    asked = made(generators=("dcgan", "gan"), external={"mine": folders})
-    assert {str(fit.train_set) for fit in planned_fits(asked, "dct") if ELSEWHERE in fit.tests} == {"dcgan+gan"}
-    names = [stage.name for stage in prepare_run(asked).stages]
+    run_request = made(generators=("dcgan", "gan"), external={"mine": folders})
+    assert {str(fit.train_set) for fit in planned_fits(run_request, "dct") if ELSEWHERE in fit.tests} == {"dcgan+gan"}
+    names = [stage.name for stage in prepare_run(run_request).stages]
     assert {"external mine real", "external mine forged", f"score dct@dcgan+gan on {ELSEWHERE} real"} <= set(names)
 
 
@@ -192,11 +194,6 @@ def photos(folder, kind, *, count=24, first=0):
         picture.save(folder / f"{i:03d}.{kind.lower()}", kind)
 
 
-@pytest.fixture
-def bench(tmp_path, monkeypatch, capsys):
-    return call_bench(tmp_path, monkeypatch, capsys)
-
-
 @pytest.mark.xdist_group("suites")
 def test_a_run_with_a_pair_from_elsewhere_and_a_snapshot(bench, tmp_path):
     photos(tmp_path / "real", "JPEG")
@@ -205,13 +202,13 @@ def test_a_run_with_a_pair_from_elsewhere_and_a_snapshot(bench, tmp_path):
     code, _, err = bench(*command, "--external", "mine=real,forged", "--quiet")
     assert (code, err) == (0, "")
     results = json.loads((tmp_path / "reports" / "r" / "results.json").read_text())
-    cells = {one["tested_on"]: one for one in results["cells"]}
+    cells = {entry["tested_on"]: entry for entry in results["cells"]}
     assert cells["gan@0.5k"]["condition"] == "snapshots" and cells[ELSEWHERE]["condition"] == "external"
-    assert [(one["name"], one["kimg"]) for one in results["moments"]] == [("gan@0.5k", 0.5)]
-    assert [(one["kind"], one["images"]) for one in results["external"]] == [("real", 24), ("forged", 24)]
+    assert [(entry["name"], entry["kimg"]) for entry in results["moments"]] == [("gan@0.5k", 0.5)]
+    assert [(entry["kind"], entry["images"]) for entry in results["external"]] == [("real", 24), ("forged", 24)]
     assert "--external mine=real,forged" in results["command"] and "snapshots" in results["command"]
     # JPEG against PNG: what a detector finds may be that
-    audits = {one["audit"]: one for one in results["audits"]}
+    audits = {entry["audit"]: entry for entry in results["audits"]}
     assert audits[f"source files, {ELSEWHERE}"]["passed"] is False
     assert audits[f"file names, {ELSEWHERE}"]["passed"] is not False
     assert audits[f"handling, {ELSEWHERE}"]["passed"] is False  # the JPEG grid is in the pixels, too
@@ -336,10 +333,10 @@ def test_the_picture_of_detectability_against_training():
     cells = []
     for detector, trained_on, early, late in tests:
         for tested_on, auc in (("dcgan@6k", early), ("dcgan", late)):
-            one = cell(
+            entry = cell(
                 auc, auc - 0.02, min(1.0, auc + 0.02), detector=detector, trained_on=trained_on, tested_on=tested_on
             )
-            cells.append(one.model_copy(update={"condition": "snapshots"}) if "@" in tested_on else one)
+            cells.append(entry.model_copy(update={"condition": "snapshots"}) if "@" in tested_on else entry)
     results = run(cells)
     snapshot = SnapshotFacts(name="dcgan@6k", generator="dcgan", kimg=6, seed=0, quality=[quality])
     end = GeneratorFacts(
@@ -353,11 +350,11 @@ def test_the_picture_of_detectability_against_training():
         quality=[quality],
     )
     results = results.model_copy(update={"moments": [snapshot], "generators": [end]})
-    found = progress_content(results, FileNames())
-    assert [figure.name for figure in found.figures] == [
+    content = progress_content(results, FileNames())
+    assert [figure.name for figure in content.figures] == [
         "progress-dcgan-unseen", "progress-dcgan-quality", "progress-dcgan-seen"
     ]  # fmt: skip
-    others = found.figures[0].alt
+    others = content.figures[0].alt
     assert "dct from 0.95 after 6 k to 0.60" in others and "npr from 0.40 after 6 k to 0.90" in others
-    assert "harder to detect for 1 and easier for 1 of the 2 detectors" in found.sentences[0]
+    assert "harder to detect for 1 and easier for 1 of the 2 detectors" in content.sentences[0]
     assert progress_content(results.model_copy(update={"moments": []}), FileNames()).figures == []

@@ -11,16 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from synthetic import TINY, call_bench
+from synthetic import TINY
 
 from benchmarks.protocol import PROTOCOL_VERSION
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture
-def bench(tmp_path, monkeypatch, capsys):
-    return call_bench(tmp_path, monkeypatch, capsys)
 
 
 def test_a_run_from_nothing_to_a_report_and_on(bench, tmp_path):
@@ -345,8 +340,8 @@ def test_show_makes_pictures_of_a_run_s_generator(bench, tmp_path):
 
 def test_doctor_says_what_is_here(bench):
     code, out, _ = bench("doctor", "--json")
-    found = {row["what"]: row for row in json.loads(out)}
-    assert code == 0 and found["torch"]["advice"] == "" and "device" in found and "store" in found
+    rows = {row["what"]: row for row in json.loads(out)}
+    assert code == 0 and rows["torch"]["advice"] == "" and "device" in rows and "store" in rows
 
 
 def test_data_verbs(bench, tmp_path):

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from finished import finished_run
 from PIL import Image
-from synthetic import call_bench, make_scores
+from synthetic import make_scores
 
 from benchmarks import load
 from benchmarks.evaluation.evaluate import evaluate
@@ -30,11 +30,6 @@ from forge.core.errors import InputError
 from forge.core.files import read_json, write_json
 from forge.core.registry import allow_files
 from forge.generators import GENERATORS
-
-
-@pytest.fixture
-def bench(tmp_path, monkeypatch, capsys):
-    return call_bench(tmp_path, monkeypatch, capsys)
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +72,8 @@ def test_a_detector_that_cannot_say_where_it_looked_says_so(done):
 
 def test_pictures_stay_out_of_the_store(done):
     Path("file").write_text("")
-    for place, message in (("runs/x", "lies among the stored results"), ("file", "file is not a folder")):
-        code, out, err = done("detect", "mine", "me.png", "-d", "disc-scratch", "--explain-to", place)
+    for path, message in (("runs/x", "lies among the stored results"), ("file", "file is not a folder")):
+        code, out, err = done("detect", "mine", "me.png", "-d", "disc-scratch", "--explain-to", path)
         assert code == 2 and message in err and err.count("\n") == 1 and out == ""
 
 
@@ -86,9 +81,9 @@ def test_a_detector_in_a_folder_judges_at_one_half(done):
     folder = next(file.parent for file in Path("runs/results").glob("fit-*/detector/network.json"))
     shutil.copytree(folder, "own", dirs_exist_ok=True)
     code, out, err = done("detect", "own", "me.png", "you.png", "--json")
-    found = json.loads(out)
-    assert (code, err) == (0, "") and found["detector"] == "disc-scratch" and found["trained_on"] == "dcgan"
-    assert all(row["verdict"] == ("forged" if row["probability"] >= 0.5 else "real") for row in found["images"])
+    answer = json.loads(out)
+    assert (code, err) == (0, "") and answer["detector"] == "disc-scratch" and answer["trained_on"] == "dcgan"
+    assert all(row["verdict"] == ("forged" if row["probability"] >= 0.5 else "real") for row in answer["images"])
     code, out, _ = done("detect", "own", "me.png")
     assert code == 0 and "even odds by its calibration" in " ".join(out.split())
     code, _, err = done("detect", "own", "me.png", "-d", "dct")
@@ -163,16 +158,16 @@ def test_both_commands_have_help(bench):
 @pytest.fixture
 def published(monkeypatch):
     """A stand-in for `import_published` that notes what it is asked for."""
-    asked = []
+    requests = []
 
     def import_published(name, file, directory, resolution=None):
-        asked.append((name, file, directory, resolution))
+        requests.append((name, file, directory, resolution))
         if not file.is_file():
             raise InputError(f"weights file {file} does not exist")
         return SimpleNamespace(card=SimpleNamespace(name=name, parameters=27_977, resolution=resolution or 256))
 
     monkeypatch.setattr("benchmarks.cli.detect.import_published", import_published)
-    return asked
+    return requests
 
 
 def test_import_says_how_to_go_on(bench, published, tmp_path):
@@ -244,20 +239,20 @@ def test_enlarged_photos_and_first_frames_are_said(done, tmp_path):
 
 def test_the_verdicts_come_with_threshold_its_source_and_error_rates(done):
     code, out, err = done("detect", "mine", "me.png", "you.png", "more", "-d", "dct", "--json")
-    found = json.loads(out)
+    answer = json.loads(out)
     cell = next(cell for cell in read_json(Path("reports/mine/results.json"))["cells"] if cell["detector"] == "dct")
-    assert (code, err) == (0, "") and found["threshold"]["score"] == cell["threshold"]
+    assert (code, err) == (0, "") and answer["threshold"]["score"] == cell["threshold"]
     scores = read_scores(Path("reports/mine/scores.parquet"))
     test = scores[(scores.detector == "dct") & (scores.split == "test")]
-    for rate in found["called_forged"]:
+    for rate in answer["called_forged"]:
         part = test[test.generator == ("" if rate["name"] == "real" else rate["name"])]
         assert (rate["images"], rate["called"]) == (len(part), (part.score >= cell["threshold"]).sum())
         assert rate["low"] <= rate["called"] / rate["images"] <= rate["high"]
-    assert [rate["name"] for rate in found["called_forged"]] == ["real", "dcgan"]
+    assert [rate["name"] for rate in answer["called_forged"]] == ["real", "dcgan"]
     code, out, _ = done("detect", "mine", "me.png", "you.png", "more", "-d", "dct")
     flat = " ".join(out.split())
     assert f"Forged means a score of {cell['threshold']:.4g} or more" in flat and "(20 real, 20 forged)" in flat
-    assert "of 20 real" in flat and found["summary"] in flat and found["summary"].startswith("3 photos: ")
+    assert "of 20 real" in flat and answer["summary"] in flat and answer["summary"].startswith("3 photos: ")
 
 
 def test_a_false_positive_rate_can_be_asked_for(done):

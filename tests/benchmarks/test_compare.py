@@ -7,7 +7,7 @@ import pytest
 from synthetic import NO_PICTURES, call_bench, make_results
 from test_leaderboard import GENERATORS, rows_of, suite, union
 
-from benchmarks.evaluation import comparison as compare
+from benchmarks.evaluation import comparison
 from benchmarks.evaluation.cells import cells_of
 from benchmarks.evaluation.leaderboard import leaderboard
 from benchmarks.report.inputs import ReportInputs
@@ -20,31 +20,31 @@ SCORES = pd.concat([suite(SKILL, seeds=(0, 1)), *ALL, rows_of("good", "gan", 0.9
 
 
 def test_the_primary_column_says_what_the_leaderboard_says():
-    found = {one.what: one for one in compare.columns(cells_of(SCORES), "good", "bad")}
-    assert set(found) == {"unseen", "seen"}  # only one of them was trained on gan alone
+    by_column = {column.what: column for column in comparison.columns(cells_of(SCORES), "good", "bad")}
+    assert set(by_column) == {"unseen", "seen"}  # only one of them was trained on gan alone
     (duel,) = leaderboard(SCORES).duels
-    one = found["unseen"]
-    assert (one.difference, one.low, one.high) == pytest.approx((-duel.difference, -duel.high, -duel.low))
-    assert one.p_holm < 0.05 < found["seen"].p_holm and one.cells == 6
-    assert one.a - one.b == pytest.approx(one.difference)
+    column = by_column["unseen"]
+    assert (column.difference, column.low, column.high) == pytest.approx((-duel.difference, -duel.high, -duel.low))
+    assert column.p_holm < 0.05 < by_column["seen"].p_holm and column.cells == 6
+    assert column.a - column.b == pytest.approx(column.difference)
 
 
 def test_the_other_way_round_is_the_other_sign():
-    one, other = (compare.columns(cells_of(SCORES), *names)[0] for names in (("good", "bad"), ("bad", "good")))
-    assert (one.difference, one.low, one.high) == pytest.approx((-other.difference, -other.high, -other.low))
-    assert one.p_holm == pytest.approx(other.p_holm)
+    column, other = (comparison.columns(cells_of(SCORES), *names)[0] for names in (("good", "bad"), ("bad", "good")))
+    assert (column.difference, column.low, column.high) == pytest.approx((-other.difference, -other.high, -other.low))
+    assert column.p_holm == pytest.approx(other.p_holm)
 
 
 def test_every_cell_of_a_column():
     cells = cells_of(SCORES)
-    found = compare.single(cells["good"]["unseen"], cells["bad"]["unseen"])
-    assert [one.what for one in found][:2] == ["style, seed 0", "style, seed 1"] and len(found) == 6
-    assert all(one.cells == 1 and one.difference > 0 for one in found)
+    differences = comparison.single(cells["good"]["unseen"], cells["bad"]["unseen"])
+    assert [column.what for column in differences][:2] == ["style, seed 0", "style, seed 1"] and len(differences) == 6
+    assert all(column.cells == 1 and column.difference > 0 for column in differences)
 
 
 def test_names_are_checked():
     with pytest.raises(UnknownNameError, match="did you mean 'good'"):
-        compare.columns(cells_of(SCORES), "god", "bad")
+        comparison.columns(cells_of(SCORES), "god", "bad")
 
 
 def test_the_command_prints_and_draws(tmp_path, monkeypatch, capsys):

@@ -89,8 +89,8 @@ def plugin(tmp_path):
 
 def test_a_metric_from_a_file_is_in_results_csv_page_and_report(plugin, tmp_path):
     reference, scores = f"{plugin}:F1", make_scores(ONE, n=60)
-    found = evaluated(scores, [reference])
-    results = Results.model_validate(make_results(scores).model_dump() | found)
+    measured = evaluated(scores, [reference])
+    results = Results.model_validate(make_results(scores).model_dump() | measured)
     cell, test = results.cells[0], scores[scores["split"] == "test"]
     wanted = f1_score(test["label"], test["score"] >= cell.threshold)
     assert cell.value("f1") == pytest.approx(wanted) and results.metrics[-1].name == reference
@@ -135,15 +135,15 @@ def test_two_of_one_id_and_what_cannot_be_computed_are_named(plugin):
 
 def test_a_metric_that_fails_costs_its_own_values_alone(plugin):
     with pytest.warns(BenchWarning, match="metric f1 failed and has no value: RuntimeError: no such thing"):
-        found = evaluated(make_scores(ONE, n=60), [f"{plugin}:Raising"])
-    assert found["metrics"][-1]["missing"] == "failed" and found["cells"][0]["f1"] is None
-    assert found["cells"][0]["eer"] is not None
+        results = evaluated(make_scores(ONE, n=60), [f"{plugin}:Raising"])
+    assert results["metrics"][-1]["missing"] == "failed" and results["cells"][0]["f1"] is None
+    assert results["cells"][0]["eer"] is not None
 
 
 def test_a_report_made_again_from_its_scores_keeps_what_it_cannot_compute(plugin, tmp_path, monkeypatch, capsys):
     bench, scores = call_bench(tmp_path, monkeypatch, capsys), make_scores(ONE, n=60)
-    found = evaluated(scores, ["my.py:F1"])
-    results = Results.model_validate(make_results(scores, name="mine").model_dump() | found)
+    measured = evaluated(scores, ["my.py:F1"])
+    results = Results.model_validate(make_results(scores, name="mine").model_dump() | measured)
     write_report(tmp_path / "reports/mine", ReportInputs(results, scores, NO_PICTURES))
     write_sums(tmp_path / "reports/mine")
     file = tmp_path / "reports/mine/results.json"
@@ -179,12 +179,14 @@ def test_the_command_line_takes_and_checks_metrics(plugin, tmp_path, monkeypatch
 
 def test_the_protocol_s_metrics_are_described_and_ordered():
     facts = facts_of()
-    assert [one.id for one in facts] == list(METRICS.entries) and all(one.title and one.meaning for one in facts)
-    assert [one.title for one in facts if one.shown][:3] == ["EER", "TPR at 1 % FPR", "Balanced accuracy"]
+    assert [metric.id for metric in facts] == list(METRICS.entries) and all(
+        metric.title and metric.meaning for metric in facts
+    )
+    assert [metric.title for metric in facts if metric.shown][:3] == ["EER", "TPR at 1 % FPR", "Balanced accuracy"]
     columns = to_csv([], facts).strip().split(",")
     assert columns == [*CSV_COLUMNS, *METRICS.entries]
-    known = {one.id for one in facts}
-    assert all(one.equal_prevalence in known | {""} for one in facts)
+    known = {metric.id for metric in facts}
+    assert all(metric.equal_prevalence in known | {""} for metric in facts)
 
 
 def test_a_number_of_any_size_has_four_digits():
@@ -204,9 +206,9 @@ def test_ids_are_checked_against_the_ends_of_intervals():
 
 def test_brackets_in_the_title_of_a_metric_are_no_markup(plugin):
     scores = make_scores(ONE, n=60)
-    found = evaluated(scores, [f"{plugin}:F1"])
-    found["metrics"][-1]["title"] = "rate [/s]"
-    results = Results.model_validate(make_results(scores).model_dump(mode="json") | found)
+    measured = evaluated(scores, [f"{plugin}:F1"])
+    measured["metrics"][-1]["title"] = "rate [/s]"
+    results = Results.model_validate(make_results(scores).model_dump(mode="json") | measured)
     console = Console(width=200)
     with console.capture() as captured:
         console.print(outcome_table(results))

@@ -66,11 +66,6 @@ def published(template, tmp_path):
     return shutil.copytree(template, tmp_path / "reports" / "mine")
 
 
-@pytest.fixture
-def bench(tmp_path, monkeypatch, capsys):
-    return call_bench(tmp_path, monkeypatch, capsys)
-
-
 def test_a_report_carries_the_digests_of_all_its_files(published):
     names = {file.relative_to(published).as_posix() for file in published.rglob("*") if file.is_file()}
     assert read_sums(published).keys() == names - {SUMS} >= set(DATA_FILES)
@@ -186,9 +181,9 @@ def test_hostile_json_ends_every_verb_in_one_sentence(name, what, published, ben
 @pytest.mark.parametrize("what", [*HOSTILE, "directory", "fifo"])
 @pytest.mark.parametrize("name", ["results.json", "expected.json"])
 def test_one_bad_report_does_not_fail_the_index(name, what, template, tmp_path):
-    place = finished_run(tmp_path)
-    put(shutil.copytree(template, place / "reports" / "bad") / name, what)
-    index = RunIndex(place / "reports", place / "runs")
+    folder = finished_run(tmp_path)
+    put(shutil.copytree(template, folder / "reports" / "bad") / name, what)
+    index = RunIndex(folder / "reports", folder / "runs")
     with TestClient(create_app(index, device="cpu"), base_url="http://127.0.0.1") as client:
         page, told = client.get("/"), client.get("/api/runs")
     assert page.status_code == told.status_code == 200
@@ -197,10 +192,10 @@ def test_one_bad_report_does_not_fail_the_index(name, what, template, tmp_path):
 
 
 def test_the_index_names_a_changed_report_and_a_name_that_is_not_utf8(template, tmp_path):
-    place = finished_run(tmp_path)
-    bad = shutil.copytree(template, place / "reports" / "bad")
-    shutil.copytree(template, place / "reports" / os.fsdecode(b"caf\xe9"))
-    index = RunIndex(place / "reports", place / "runs")
+    folder = finished_run(tmp_path)
+    bad = shutil.copytree(template, folder / "reports" / "bad")
+    shutil.copytree(template, folder / "reports" / os.fsdecode(b"caf\xe9"))
+    index = RunIndex(folder / "reports", folder / "runs")
     assert sum(bool(run.problem) for run in index.runs()) == 1
     flip(bad / "expected.json")  # results.json stays as it was when it was first read
     with TestClient(create_app(index, device="cpu"), base_url="http://127.0.0.1") as client:
@@ -211,8 +206,8 @@ def test_the_index_names_a_changed_report_and_a_name_that_is_not_utf8(template, 
 
 @pytest.mark.parametrize("what", [*HOSTILE, "directory", "fifo"])
 def test_hostile_cards_and_manifests_end_in_one_sentence(what, tmp_path, monkeypatch, capsys, make_set):
-    bench, place = call_bench(tmp_path, monkeypatch, capsys), finished_run(tmp_path)
-    fit = next(place.glob("runs/results/fit-dct*"))
+    bench, folder = call_bench(tmp_path, monkeypatch, capsys), finished_run(tmp_path)
+    fit = next(folder.glob("runs/results/fit-dct*"))
     (tmp_path / "generator").mkdir()
     (tmp_path / "generator" / "generator.json").touch()
     faces = make_set("faces", {"train": 4}).path

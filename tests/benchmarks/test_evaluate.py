@@ -91,9 +91,9 @@ def test_comparisons_pair_the_same_images_and_are_adjusted():
     better = rows("better", shift=2.5)
     worse = better.assign(detector="worse", score=better["score"] + np.random.default_rng(5).normal(0, 3, len(better)))
     twin = worse.assign(detector="twin")
-    found = compare(pd.concat([better, worse.sample(frac=1, random_state=1), twin]))
-    assert len(found) == 6
-    by_names = {(c.tested_on, c.a, c.b): c for c in found}
+    pairs = compare(pd.concat([better, worse.sample(frac=1, random_state=1), twin]))
+    assert len(pairs) == 6
+    by_names = {(c.tested_on, c.a, c.b): c for c in pairs}
     gap = by_names["a", "better", "worse"]
     cells = {(c.detector, c.tested_on): c.auc for c in evaluate(pd.concat([better, worse]))}
     assert gap.difference == pytest.approx(cells["better", "a"] - cells["worse", "a"])

@@ -168,18 +168,18 @@ def test_a_run_of_one_family_says_what_ranks_it():
 
 def _cells(scores, **values):
     """Cells of the tests of score rows with these metrics."""
-    found = []
+    inside = []
     for (detector, trained_on, tested_on), _ in scores[scores["label"] == 1].groupby(
         ["detector", "trained_on", "generator"]
     ):
-        found.append(
+        inside.append(
             TestResult(
                 detector=detector, trained_on=trained_on, tested_on=tested_on, condition="unseen", seed=0, n_real=9,
                 n_forged=9, auc=0.9, auc_low=0.8, auc_high=1.0, auc_method="DeLong", threshold=0.5,
                 **{name: value[tested_on] if isinstance(value, dict) else value for name, value in values.items()},
             )
         )  # fmt: skip
-    return found
+    return inside
 
 
 def test_a_leader_whose_threshold_finds_nothing_is_said_to_be_so():

@@ -4,7 +4,7 @@ import json
 
 import pandas as pd
 import pytest
-from synthetic import TINY, call_bench, make_scores
+from synthetic import TINY, make_scores
 
 from benchmarks.evaluation.cells import cells_of
 from benchmarks.evaluation.comparison import columns
@@ -40,11 +40,6 @@ class Dark(Detector):
 '''
 
 
-@pytest.fixture
-def bench(tmp_path, monkeypatch, capsys):
-    return call_bench(tmp_path, monkeypatch, capsys)
-
-
 def test_a_submission_to_a_suite_of_one_generator_is_ranked_and_compared():
     scores = make_scores({("good", "gan"): {"gan": 1.5}, ("bad", "gan"): {"gan": 0.5}}, n=60)
     images = suite_images(scores)
@@ -61,7 +56,7 @@ def test_a_fixed_scorer_is_trained_elsewhere(bench, tmp_path):
     code, _, err = bench("run", "-g", "self-blended", "-d", "dct,fixed.py:Dark", "--name", "mine", *TINY, "--quiet")
     assert (code, err) == (0, "")
     results = json.loads((tmp_path / "reports/mine/results.json").read_text())
-    facts = {one["name"]: one for one in results["detectors"]}
+    facts = {entry["name"]: entry for entry in results["detectors"]}
     assert facts["dark"]["trained_on"] == "elsewhere" and facts["dct"]["trained_on"] == "self-blended"
     assert facts["dark"]["calibration"] == {"a": 1.0, "b": 0.0}
     board = json.loads(bench("leaderboard", "mine", "--format", "json")[1])

@@ -44,8 +44,8 @@ def test_stages_take_what_their_like_took(tmp_path):
         keep(store, fit("dct@gan", seed=seed), seconds)
     keep(store, fit("dct@gan", limit=2), 500.0)
     keep(store, fit("npr@gan"), 7.0)
-    found = forecast([fit("dct@dcgan", seed=3), fit("npr@gan+dcgan:200")], store, tmp_path / "none")
-    assert found.seconds == pytest.approx(20 + 7) and found.timed == 2 and found.untimed == []
+    forecasts = forecast([fit("dct@dcgan", seed=3), fit("npr@gan+dcgan:200")], store, tmp_path / "none")
+    assert forecasts.seconds == pytest.approx(20 + 7) and forecasts.timed == 2 and forecasts.untimed == []
     # other settings: any fit of the same detector
     assert forecast([fit("dct@dcgan", limit=3)], store, tmp_path).seconds == pytest.approx(40)  # median of four
 
@@ -66,6 +66,6 @@ def test_reports_stand_in_and_what_was_never_timed_is_named(tmp_path):
     (tmp_path / "reports" / "three").mkdir()
     slow = [{"name": "fit dct@gan", "seconds": 90.0} | STORED, {"name": "prepare faces", "seconds": "long"}]
     (tmp_path / "reports" / "three" / "results.json").write_text(json.dumps({"stages": slow}))
-    asked = [fit("dct@dcgan"), DATA, fit("xception@gan", seed=1), fit("xception@gan", seed=2)]
-    found = forecast(asked, Store(tmp_path / "runs"), tmp_path / "reports")
-    assert found.seconds == pytest.approx(8) and found.timed == 2 and found.untimed == ["fit xception"]
+    asked_stages = [fit("dct@dcgan"), DATA, fit("xception@gan", seed=1), fit("xception@gan", seed=2)]
+    forecasts = forecast(asked_stages, Store(tmp_path / "runs"), tmp_path / "reports")
+    assert forecasts.seconds == pytest.approx(8) and forecasts.timed == 2 and forecasts.untimed == ["fit xception"]

@@ -11,8 +11,7 @@ import yaml
 from PIL import Image
 from synthetic import call_bench
 
-from benchmarks.experiment import configs
-from benchmarks.experiment import resolve as compose
+from benchmarks.experiment import configs, resolve
 from benchmarks.experiment.configs import configs_root
 
 pytestmark = pytest.mark.e2e
@@ -28,14 +27,14 @@ SMALLER["quality"] = {"n": 32, "face_n": 1}
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     """A folder with what the guides suppose: photos, and a pair of folders from elsewhere; and one store for all."""
-    place = tmp_path_factory.mktemp("guides")
+    home_folder = tmp_path_factory.mktemp("guides")
     for number, (folder, count) in enumerate({"photos": 112, "theirs/real": 20, "theirs/forged": 20}.items()):
-        (place / folder).mkdir(parents=True)
+        (home_folder / folder).mkdir(parents=True)
         for i in range(count):
             pixels = np.random.default_rng([number, i]).integers(0, 256, (5, 5, 3), dtype=np.uint8)
             picture = Image.fromarray(pixels).resize((40, 40), Image.Resampling.BICUBIC)
-            picture.save(place / folder / f"{i:03d}.png")
-    return place
+            picture.save(home_folder / folder / f"{i:03d}.png")
+    return home_folder
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +55,7 @@ def smaller(tmp_path_factory):
 
 @pytest.fixture
 def bench(home, smaller, monkeypatch, capsys):
-    for module in (configs, compose):
+    for module in (configs, resolve):
         monkeypatch.setattr(module, "configs_root", lambda: smaller)
     call = call_bench(home, monkeypatch, capsys)
     monkeypatch.delenv("BENCH_REPORTS")  # the guides name the default folder, runs/reports
@@ -81,10 +80,10 @@ def run_command(line, bench):
 def test_a_guide_does_what_it_says(name, bench, home):
     text = (GUIDES / f"{name}.md").read_text(encoding="utf-8")
     blocks = BLOCK.findall(text)
-    assert blocks and {kind for kind, _ in blocks} <= {"console", "sh", "python"}
+    assert blocks and {language for language, _ in blocks} <= {"console", "sh", "python"}
     names: dict[str, object] = {}
-    for kind, block in blocks:
-        if kind == "python":
+    for language, block in blocks:
+        if language == "python":
             exec(compile(block, f"{name}.md", "exec"), names)
         else:
             for line in block.strip().splitlines():

@@ -16,7 +16,7 @@ TICKS = [
     tick(6.0, "warming", d_sign_train=0.5, d_sign_held_out=0.4, diversity=0.5, coverage=0.1),
     tick(12.0, "healthy", d_sign_train=0.6, d_sign_held_out=0.5, diversity=0.9, coverage=0.6),
     tick(18.0, "healthy", d_sign_train=0.7, d_sign_held_out=0.5, diversity=1.2, coverage=0.7),
-    tick(48.0, "coin toss", d_sign_train=0.9, d_sign_held_out=0.1, diversity=0.25, coverage=0.05),
+    tick(48.0, "d_at_chance", d_sign_train=0.9, d_sign_held_out=0.1, diversity=0.25, coverage=0.05),
 ]
 
 
@@ -31,18 +31,25 @@ def words(svg) -> list[str]:
 
 def test_states_are_said_in_words_for_people_and_screen_readers():
     figure, svg = drawn(TICKS)
-    assert {"warming: 0 to 6", "healthy: 6 to 18", "coin toss: 18 to 48", "coin toss"} <= set(words(svg))
-    assert svg.get("aria-label") == figure.alt and "coin toss 18 to 48" in figure.alt and figure.name == "health-dcgan"
+    title = "discriminator at chance"
+    assert {"warming: 0 to 6", "healthy: 6 to 18", f"{title}: 18 to 48", title} <= set(words(svg))
+    assert svg.get("aria-label") == figure.alt and f"{title} 18 to 48" in figure.alt
+    assert figure.name == "health-dcgan"
     titles = [title.text for title in svg.iter("title")]
-    assert titles[-1] == "coin toss 18 to 48: <because> of coin toss" and len(titles) == 3
+    assert titles[-1] == "discriminator at chance 18 to 48: <because> of d_at_chance" and len(titles) == 3
 
 
-def test_a_stretch_is_as_long_as_it_lasted_and_a_sick_one_the_tallest():
+def test_states_of_earlier_versions_have_the_present_titles():
+    earlier = [tick | {"state": "coin toss"} if tick["state"] == "d_at_chance" else tick for tick in TICKS]
+    assert drawn(earlier)[0].svg == drawn(TICKS)[0].svg
+
+
+def test_a_stretch_is_as_long_as_it_lasted_and_a_failure_mode_the_tallest():
     _, svg = drawn(TICKS)
-    warming, healthy, sick = [rect for rect in svg.iter("rect") if rect.find("title") is not None]
-    wide = [float(rect.get("width")) + 1 for rect in (warming, healthy, sick)]
+    warming, healthy, failure = [rect for rect in svg.iter("rect") if rect.find("title") is not None]
+    wide = [float(rect.get("width")) + 1 for rect in (warming, healthy, failure)]
     assert wide[1] / wide[0] == pytest.approx(2, rel=0.01) and wide[2] / wide[0] == pytest.approx(5, rel=0.01)
-    assert float(sick.get("height")) > float(healthy.get("height")) > float(warming.get("height"))
+    assert float(failure.get("height")) > float(healthy.get("height")) > float(warming.get("height"))
 
 
 def test_curves_end_at_the_last_reading_in_proportion():

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.evaluation import delong as statistics
-from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation import delong, roc
 from benchmarks.evaluation.cells import cells_of, joined
 from benchmarks.evaluation.leaderboard import leaderboard, ranked
 from benchmarks.protocol import Protocol, TrainSet
@@ -65,7 +64,7 @@ def test_the_primary_value_is_the_mean_over_what_was_left_out():
     direct = []
     for left in GENERATORS:
         fit = own[own["trained_on"] == union(*(name for name in GENERATORS if name != left))]
-        direct.append(metrics.auc(fit["label"], fit["score"]))
+        direct.append(roc.auc(fit["label"], fit["score"]))
     best = board.lines[0].columns["unseen"]
     assert best.value == pytest.approx(np.mean(direct)) and best.low < best.value < best.high
     assert (best.cells, best.missing, best.sd) == (3, 0, None)
@@ -80,7 +79,7 @@ def test_reals_that_are_shared_widen_the_mean():
     best = leaderboard(scores).lines[0].columns["unseen"]
     variances = []
     for _, fit in scores.groupby("trained_on"):
-        variances.append(statistics.delong_variance(fit["label"], fit["score"]))
+        variances.append(delong.delong_variance(fit["label"], fit["score"]))
     independent = 2 * 1.96 * math.sqrt(sum(variances)) / 3
     assert independent * 1.1 < best.high - best.low < independent * math.sqrt(3)
 
@@ -173,17 +172,17 @@ def test_cells_are_what_the_statistics_say(n, people):
     scores = pd.concat([rows_of("a", name, skill, n=n, people=people) for name in ("gan", "dcgan")])
     scores["score"] = scores["score"].round(1)
     columns = cells_of(scores, Protocol(1))["a"]  # whose columns hold every test, those of a matrix's diagonal too
-    found = {(cell.trained_on, cell.where.tested_on): cell for of in columns.values() for cell in of}
-    assert len(found) == 6
-    for (trained_on, tested_on), cell in found.items():
+    pairs = {(cell.trained_on, cell.where.tested_on): cell for of in columns.values() for cell in of}
+    assert len(pairs) == 6
+    for (trained_on, tested_on), cell in pairs.items():
         fit = scores[scores["trained_on"].eq(trained_on) & scores["generator"].isin(["", tested_on])]
         label, score = fit["label"].to_numpy(), fit["score"].to_numpy()
         groups = [None if pd.isna(name) else name for name in fit["identity"]] if people else None
-        expected = statistics.auc_interval(label, score, groups=groups)
-        assert cell.auc == pytest.approx(metrics.auc(label, score), abs=1e-12)
+        expected = delong.auc_interval(label, score, groups=groups)
+        assert cell.auc == pytest.approx(roc.auc(label, score), abs=1e-12)
         assert (cell.interval.low, cell.interval.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
         assert cell.interval.method == expected.method
-        assert (cell.influence**2).sum() == pytest.approx(statistics.delong_variance(label, score))
+        assert (cell.influence**2).sum() == pytest.approx(delong.delong_variance(label, score))
 
 
 def test_scores_that_are_no_numbers_are_refused():

@@ -2,16 +2,8 @@
 
 import json
 
-import pytest
-from synthetic import call_bench
-
-from benchmarks.cli import detectors as listing
+from benchmarks.cli import detectors
 from detect.detectors.registry import DETECTORS, EXAMPLES
-
-
-@pytest.fixture
-def bench(tmp_path, monkeypatch, capsys):
-    return call_bench(tmp_path, monkeypatch, capsys)
 
 
 def test_a_narrow_terminal_shows_every_fact(bench, monkeypatch):
@@ -46,7 +38,7 @@ def test_the_list_says_which_preset_gives_random_weights(bench):
 
 def test_parameters_are_counted_once_and_remembered(bench, monkeypatch, tmp_path):
     counted = []
-    monkeypatch.setattr(listing, "count_parameters", lambda name: counted.append(name) or 1234)
+    monkeypatch.setattr(detectors, "count_parameters", lambda name: counted.append(name) or 1234)
     assert "1,234 parameters" in bench("list", "detectors", "--long")[1]
     assert "xception" in counted and "dct" not in counted and "mean:NAME" not in counted
     assert not [name for name in counted if name.startswith("disc-")]  # theirs are the generator's discriminator's
@@ -55,7 +47,7 @@ def test_parameters_are_counted_once_and_remembered(bench, monkeypatch, tmp_path
     assert rows["xception"]["parameters"] == 1234 and rows["dct"]["note"] == "counted when fitted"
     assert "1234" in bench("show", "xception")[1]
     assert bench("list", "detectors", "--long")[0] == 0 and counted == before
-    memory = tmp_path / "runs" / listing.MEMORY
+    memory = tmp_path / "runs" / detectors.MEMORY
     for damage in ("[]", "{", '{"xception": null}'):
         memory.write_text(damage)
         assert "counts parameters" in bench("list", "detectors")[1]
@@ -67,13 +59,15 @@ def test_what_cannot_be_counted_says_why(bench, monkeypatch):
     def refuse(name):
         raise InputError(f"{name} needs a file of weights")
 
-    monkeypatch.setattr(listing, "count_parameters", refuse)
+    monkeypatch.setattr(detectors, "count_parameters", refuse)
     rows = {row["name"]: row for row in json.loads(bench("list", "detectors", "--long", "--json")[1])}
     assert rows["xception"]["note"] == "not counted, xception needs a file of weights"
 
 
 def test_the_count_is_that_of_the_network():
-    assert listing.count_parameters("xception") == 20_809_001  # Chollet's 20.8 M without its classifier, and one logit
+    assert (
+        detectors.count_parameters("xception") == 20_809_001
+    )  # Chollet's 20.8 M without its classifier, and one logit
 
 
 def test_a_member_of_a_family_can_be_shown(bench, monkeypatch):

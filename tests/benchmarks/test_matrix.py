@@ -45,8 +45,8 @@ def test_unseen_leaves_out_a_family_and_tests_on_its_generators():
 
 
 def test_snapshots_are_tested_with_the_family_that_is_left_out():
-    found = texts(UNSEEN, FAMILIES, "conditions.snapshots={dcgan: [1, 2]}")
-    assert found["gan"] == (("dcgan", "cgan", "dcgan@1k", "dcgan@2k"), ("none",))
+    planned = texts(UNSEEN, FAMILIES, "conditions.snapshots={dcgan: [1, 2]}")
+    assert planned["gan"] == (("dcgan", "cgan", "dcgan@1k", "dcgan@2k"), ("none",))
 
 
 def test_trainings_of_two_conditions_are_shared():
@@ -73,9 +73,11 @@ def test_checked_generators_carry_the_family_of_their_architecture_and_evaluatio
 
 
 def test_what_asks_for_the_union_shares_one_training():
-    found = texts("conditions={matrix: false, robust: [jpeg75, blur1], equalised: true, budget: [50], shuffled: [dct]}")
+    planned = texts(
+        "conditions={matrix: false, robust: [jpeg75, blur1], equalised: true, budget: [50], shuffled: [dct]}"
+    )
     union = "cgan+dcgan+gan"
-    assert found == {
+    assert planned == {
         union: (THREE, ("none", "jpeg75", "blur1")),
         f"{union}:equalised": (THREE, ("equalised",)),
         f"{union}:50": (THREE, ("none",)),
@@ -94,9 +96,9 @@ def test_stages_of_a_union_read_every_generator_and_val_of_no_other():
     stages = {stage.name: stage for stage in planned.stages}
     fit = stages["fit dct@gan+gan@2k"]  # a snapshot is of the family of its training
     assert set(fit.inputs) == {"real", "forged gan", "forged gan@2k"}
-    asked = {name: [one["split"] for one in stage.settings["asked"]] for name, stage in stages.items()
+    splits = {name: [item["split"] for item in stage.settings["asked"]] for name, stage in stages.items()
              if name.startswith("score dct@gan+gan@2k on")}  # fmt: skip
-    assert asked == {
+    assert splits == {
         "score dct@gan+gan@2k on real": ["val", "test"],
         "score dct@gan+gan@2k on gan": ["val"],
         "score dct@gan+gan@2k on gan@2k": ["val"],
@@ -122,8 +124,10 @@ def test_equalised_images_are_fitted_and_scored_alike():
     planned = prepare_run(made("conditions={matrix: false, equalised: true}", generators=("gan",), detectors=("dct",)))
     stages = {stage.name: stage for stage in planned.stages}
     fit = stages["fit dct@gan:equalised"]
-    assert {one.name for one in fit.inputs.values()} == {"perturb rendered equalised", "perturb gan equalised"}
-    assert {one["perturbation"] for one in stages["score dct@gan:equalised on gan"].settings["asked"]} == {"equalised"}
+    assert {item.name for item in fit.inputs.values()} == {"perturb rendered equalised", "perturb gan equalised"}
+    assert {item["perturbation"] for item in stages["score dct@gan:equalised on gan"].settings["asked"]} == {
+        "equalised"
+    }
     names = [stage.name for stage in planned.stages]
     assert names.index("perturb gan equalised") < names.index(fit.name)
 

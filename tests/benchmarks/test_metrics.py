@@ -12,9 +12,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import stats
 from sklearn import metrics as sk
 
-from benchmarks.evaluation import bootstrap, calibration
-from benchmarks.evaluation import delong as statistics
-from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation import bootstrap, calibration, delong, roc
 from forge.core.errors import InputError
 
 rng = np.random.default_rng(11)
@@ -45,23 +43,21 @@ def probability(score):
 
 @each_set
 def test_agrees_with_scikit_learn(label, score):
-    assert metrics.auc(label, score) == pytest.approx(sk.roc_auc_score(label, score), abs=1e-12)
-    assert metrics.average_precision(label, score) == pytest.approx(sk.average_precision_score(label, score), abs=1e-12)
+    assert roc.auc(label, score) == pytest.approx(sk.roc_auc_score(label, score), abs=1e-12)
+    assert roc.average_precision(label, score) == pytest.approx(sk.average_precision_score(label, score), abs=1e-12)
     for bound in (0.01, 0.1, 0.37):
         expected = sk.roc_auc_score(label, score, max_fpr=bound)
-        assert metrics.partial_auc(label, score, max_fpr=bound) == pytest.approx(expected, abs=1e-12)
+        assert roc.partial_auc(label, score, max_fpr=bound) == pytest.approx(expected, abs=1e-12)
     p = probability(score)
     assert calibration.brier(label, p) == pytest.approx(sk.brier_score_loss(label, p))
     assert calibration.log_loss(label, p) == pytest.approx(sk.log_loss(label, p))
-    assert metrics.accuracy(label, score, 0.4) == pytest.approx(sk.accuracy_score(label, score >= 0.4))
-    assert metrics.balanced_accuracy(label, score, 0.4) == pytest.approx(
-        sk.balanced_accuracy_score(label, score >= 0.4)
-    )
+    assert roc.accuracy(label, score, 0.4) == pytest.approx(sk.accuracy_score(label, score >= 0.4))
+    assert roc.balanced_accuracy(label, score, 0.4) == pytest.approx(sk.balanced_accuracy_score(label, score >= 0.4))
     fpr, tpr, thresholds = sk.roc_curve(label, score, drop_intermediate=False)
-    for ours, theirs in zip(metrics.roc_curve(label, score), (thresholds, fpr, tpr), strict=True):
+    for ours, theirs in zip(roc.roc_curve(label, score), (thresholds, fpr, tpr), strict=True):
         np.testing.assert_allclose(ours, theirs)
     tn, fp, fn, tp = sk.confusion_matrix(label, score >= 0.4).ravel()
-    assert metrics.confusion(label, score, 0.4) == (tp, fp, tn, fn)
+    assert roc.confusion(label, score, 0.4) == (tp, fp, tn, fn)
 
 
 @each_set
@@ -69,10 +65,10 @@ def test_average_precision_at_half_is_that_of_reweighted_classes(label, score):
     label = np.asarray(label)
     weight = np.where(label == 1, 1 / label.sum(), 1 / (1 - label).sum())
     expected = sk.average_precision_score(label, score, sample_weight=weight)
-    assert metrics.average_precision(label, score, prevalence=0.5) == pytest.approx(expected, abs=1e-12)
+    assert roc.average_precision(label, score, prevalence=0.5) == pytest.approx(expected, abs=1e-12)
     share = float(label.mean())
-    at_own = metrics.average_precision(label, score, prevalence=share)
-    assert at_own == pytest.approx(metrics.average_precision(label, score), abs=1e-12)
+    at_own = roc.average_precision(label, score, prevalence=share)
+    assert at_own == pytest.approx(roc.average_precision(label, score), abs=1e-12)
 
 
 @given(labelled)
@@ -80,7 +76,7 @@ def test_auc_is_the_share_of_pairs_in_order(data):
     label, score = data
     forged, real = score[label == 1], score[label == 0]
     pairs = [(f > r) + 0.5 * (f == r) for f, r in itertools.product(forged, real)]
-    assert metrics.auc(label, score) == pytest.approx(np.mean(pairs), abs=1e-14)
+    assert roc.auc(label, score) == pytest.approx(np.mean(pairs), abs=1e-14)
 
 
 @given(labelled, st.randoms(use_true_random=False))
@@ -89,11 +85,11 @@ def test_ranking_metrics_ignore_monotone_transforms_and_row_order(data, random):
     order = list(range(label.size))
     random.shuffle(order)
     for metric in (
-        metrics.auc,
-        metrics.average_precision,
-        metrics.eer,
-        metrics.partial_auc,
-        lambda a, b: metrics.tpr_at_fpr(a, b, 0.2),
+        roc.auc,
+        roc.average_precision,
+        roc.eer,
+        roc.partial_auc,
+        lambda a, b: roc.tpr_at_fpr(a, b, 0.2),
     ):
         assert metric(label[order], np.exp(score[order] / 3)) == metric(label, score)
 
@@ -101,25 +97,25 @@ def test_ranking_metrics_ignore_monotone_transforms_and_row_order(data, random):
 @given(labelled)
 def test_swapping_the_classes_mirrors(data):
     label, score = data
-    assert metrics.auc(1 - label, score) == pytest.approx(1 - metrics.auc(label, score), abs=1e-14)
-    assert metrics.auc(label, -score) == pytest.approx(1 - metrics.auc(label, score), abs=1e-14)
-    assert metrics.eer(label, -score) == pytest.approx(1 - metrics.eer(label, score), abs=1e-12)
-    assert metrics.eer(1 - label, -score) == pytest.approx(metrics.eer(label, score), abs=1e-12)
+    assert roc.auc(1 - label, score) == pytest.approx(1 - roc.auc(label, score), abs=1e-14)
+    assert roc.auc(label, -score) == pytest.approx(1 - roc.auc(label, score), abs=1e-14)
+    assert roc.eer(label, -score) == pytest.approx(1 - roc.eer(label, score), abs=1e-12)
+    assert roc.eer(1 - label, -score) == pytest.approx(roc.eer(label, score), abs=1e-12)
 
 
 def test_constant_scores_are_chance():
     label, score = SETS["constant"]
-    assert metrics.auc(label, score) == 0.5
-    assert metrics.eer(label, score) == 0.5
-    assert metrics.partial_auc(label, score) == pytest.approx(0.5)
-    assert metrics.average_precision(label, score, prevalence=0.3) == pytest.approx(0.3)
+    assert roc.auc(label, score) == 0.5
+    assert roc.eer(label, score) == 0.5
+    assert roc.partial_auc(label, score) == pytest.approx(0.5)
+    assert roc.average_precision(label, score, prevalence=0.3) == pytest.approx(0.3)
 
 
 @given(labelled)
 def test_eer_lies_on_the_interpolated_roc_and_between_neighbouring_operating_points(data):
     label, score = data
-    value = metrics.eer(label, score)
-    _, fpr, tpr = metrics.roc_curve(label, score)
+    value = roc.eer(label, score)
+    _, fpr, tpr = roc.roc_curve(label, score)
     # Independent of the implementation: both error rates as functions of the position along the curve, by bisection.
     position = np.arange(fpr.size)
     low, high = 0.0, fpr.size - 1.0
@@ -138,8 +134,8 @@ def test_eer_of_two_gaussians_is_the_closed_form():
     label = np.repeat([0, 1], 4000)
     for shift in (0.5, 2.0, 4.0):
         score = np.concatenate([quantiles, quantiles + shift])
-        assert metrics.eer(label, score) == pytest.approx(grid.cdf(-shift / 2), abs=5e-4)
-        assert metrics.auc(label, score) == pytest.approx(grid.cdf(shift / 2**0.5), abs=5e-4)
+        assert roc.eer(label, score) == pytest.approx(grid.cdf(-shift / 2), abs=5e-4)
+        assert roc.auc(label, score) == pytest.approx(grid.cdf(shift / 2**0.5), abs=5e-4)
 
 
 @given(labelled)
@@ -148,7 +144,7 @@ def test_tpr_at_fpr_never_exceeds_its_bound_and_rises_with_it(data):
     forged, real = score[label == 1], score[label == 0]
     previous = 0.0
     for bound in (0.03, 0.1, 0.25, 0.5, 1.0):
-        value = metrics.tpr_at_fpr(label, score, bound)
+        value = roc.tpr_at_fpr(label, score, bound)
         if 1 / real.size > bound:
             assert value is None
             continue
@@ -161,36 +157,36 @@ def test_tpr_at_fpr_never_exceeds_its_bound_and_rises_with_it(data):
 def test_tpr_at_fpr_takes_a_false_positive_rate_that_equals_the_bound():
     score = np.concatenate([np.arange(100.0), [70.5, 50.0]])  # 29 reals lie above 70.5
     label = np.repeat([0, 1], [100, 2])
-    assert metrics.tpr_at_fpr(label, score, 0.29) == 0.5
-    assert metrics.tpr_at_fpr(label, score, 0.28) == 0.0
-    assert metrics.tpr_at_fpr(label, score, 0.01) == 0.0
-    assert metrics.tpr_at_fpr(label, score, 0.0099) is None
+    assert roc.tpr_at_fpr(label, score, 0.29) == 0.5
+    assert roc.tpr_at_fpr(label, score, 0.28) == 0.0
+    assert roc.tpr_at_fpr(label, score, 0.01) == 0.0
+    assert roc.tpr_at_fpr(label, score, 0.0099) is None
 
 
 @given(labelled)
 def test_best_threshold_reaches_the_greatest_balanced_accuracy(data):
     label, score = data
-    reachable = [metrics.balanced_accuracy(label, score, t) for t in score]
-    found = metrics.balanced_accuracy(label, score, metrics.best_threshold(label, score))
-    assert found == pytest.approx(max(reachable))
+    reachable = [roc.balanced_accuracy(label, score, t) for t in score]
+    accuracy = roc.balanced_accuracy(label, score, roc.best_threshold(label, score))
+    assert accuracy == pytest.approx(max(reachable))
 
 
 def test_best_threshold_is_midway_and_its_ties_are_settled():
-    assert metrics.best_threshold([0, 1], [1, 4]) == 2.5
+    assert roc.best_threshold([0, 1], [1, 4]) == 2.5
     # 0|1 0|1: cutting at 1.5 and at 6 are equally good; the wider gap wins, and among equal gaps the lower threshold
-    assert metrics.best_threshold([0, 1, 0, 1], [1, 2, 4, 8]) == 6
-    assert metrics.best_threshold([0, 1, 0, 1], [1, 2, 3, 4]) == 1.5
-    assert metrics.best_threshold([1, 0], [1, 4]) == 1  # nothing beats chance: everything is called forged
+    assert roc.best_threshold([0, 1, 0, 1], [1, 2, 4, 8]) == 6
+    assert roc.best_threshold([0, 1, 0, 1], [1, 2, 3, 4]) == 1.5
+    assert roc.best_threshold([1, 0], [1, 4]) == 1  # nothing beats chance: everything is called forged
     neighbour = np.nextafter(1.0, 2.0)
-    assert metrics.best_threshold([0, 1], [1.0, neighbour]) == neighbour
+    assert roc.best_threshold([0, 1], [1.0, neighbour]) == neighbour
     with np.errstate(all="raise"):  # the gap itself would overflow
-        assert metrics.best_threshold([0, 1], [-1.7e308, 1.7e308]) == 0
+        assert roc.best_threshold([0, 1], [-1.7e308, 1.7e308]) == 0
 
 
 def test_confusion_rates_of_one_class_alone():
-    reals = metrics.confusion([0, 0, 0, 0], [0.1, 0.6, 0.5, 0.2], 0.5)
+    reals = roc.confusion([0, 0, 0, 0], [0.1, 0.6, 0.5, 0.2], 0.5)
     assert (reals.fpr, reals.tpr) == (0.5, None)
-    assert metrics.confusion([1, 1], [0.1, 0.6], 0.5).tpr == 0.5
+    assert roc.confusion([1, 1], [0.1, 0.6], 0.5).tpr == 0.5
 
 
 def test_reliability_of_distinct_probabilities_has_equal_bins():
@@ -244,19 +240,19 @@ BAD = {
     "no forged": ([0, 0, 0], [0.1, 0.2, 0.3], r"no forged images \(label 1\) among 3 rows"),
 }
 TAKES_SCORES = {
-    "auc": metrics.auc,
-    "roc_curve": metrics.roc_curve,
-    "average_precision": metrics.average_precision,
-    "eer": metrics.eer,
-    "tpr_at_fpr": lambda label, score: metrics.tpr_at_fpr(label, score, 0.5),
-    "partial_auc": metrics.partial_auc,
-    "accuracy": lambda label, score: metrics.accuracy(label, score, 0.5),
-    "balanced_accuracy": lambda label, score: metrics.balanced_accuracy(label, score, 0.5),
-    "best_threshold": metrics.best_threshold,
-    "delong_variance": statistics.delong_variance,
-    "auc_interval": statistics.auc_interval,
+    "auc": roc.auc,
+    "roc_curve": roc.roc_curve,
+    "average_precision": roc.average_precision,
+    "eer": roc.eer,
+    "tpr_at_fpr": lambda label, score: roc.tpr_at_fpr(label, score, 0.5),
+    "partial_auc": roc.partial_auc,
+    "accuracy": lambda label, score: roc.accuracy(label, score, 0.5),
+    "balanced_accuracy": lambda label, score: roc.balanced_accuracy(label, score, 0.5),
+    "best_threshold": roc.best_threshold,
+    "delong_variance": delong.delong_variance,
+    "auc_interval": delong.auc_interval,
     "auc_bootstrap": bootstrap.auc_bootstrap,
-    "bootstrap_interval": lambda label, score: bootstrap.bootstrap_interval(metrics.eer, label, score),
+    "bootstrap_interval": lambda label, score: bootstrap.bootstrap_interval(roc.eer, label, score),
 }
 TAKES_PROBABILITIES = {"brier": calibration.brier, "log_loss": calibration.log_loss, "ece": calibration.ece}
 
@@ -281,10 +277,10 @@ def test_bad_probability_is_one_clear_sentence(function, label, score, message):
 def test_bad_options_are_named():
     label, score = [0, 1], [0.1, 0.2]
     for call in (
-        lambda: metrics.tpr_at_fpr(label, score, 0),
-        lambda: metrics.partial_auc(label, score, max_fpr=1.5),
-        lambda: metrics.average_precision(label, score, prevalence=1),
-        lambda: metrics.average_precision(label, score, prevalence=float("nan")),
+        lambda: roc.tpr_at_fpr(label, score, 0),
+        lambda: roc.partial_auc(label, score, max_fpr=1.5),
+        lambda: roc.average_precision(label, score, prevalence=1),
+        lambda: roc.average_precision(label, score, prevalence=float("nan")),
         lambda: calibration.ece(label, score, bins=0),
     ):
         with pytest.raises(InputError, match=r"must (lie in \(0, 1|be at least 1)"):
@@ -297,12 +293,12 @@ def test_metrics_leave_their_inputs_alone(data):
     label, score = data
     assume(label.size > 4)
     before = label.copy(), score.copy()
-    metrics.auc(label, score), metrics.eer(label, score), metrics.best_threshold(label, score)
-    statistics.auc_interval(label, score), bootstrap.auc_resamples(label, score, resamples=3)
+    roc.auc(label, score), roc.eer(label, score), roc.best_threshold(label, score)
+    delong.auc_interval(label, score), bootstrap.auc_resamples(label, score, resamples=3)
     np.testing.assert_array_equal(before, (label, score))
 
 
-@pytest.mark.parametrize("module", [metrics, statistics])
+@pytest.mark.parametrize("module", [roc, delong])
 def test_examples_in_docstrings(module):
     result = doctest.testmod(module)
     assert result.attempted > 0
@@ -315,12 +311,12 @@ def test_a_threshold_at_a_false_positive_rate_is_the_lowest_that_keeps_it(rows, 
     if len(set(label)) < 2:
         return
     reals = score[label == 0]
-    found = metrics.threshold_at_fpr(label, score, bound)
+    threshold = roc.threshold_at_fpr(label, score, bound)
     if 1 / len(reals) > bound + 1e-9:
-        assert found is None
+        assert threshold is None
         return
-    assert (reals >= found).mean() <= bound + 1e-9
-    lower = score[score < found]
+    assert (reals >= threshold).mean() <= bound + 1e-9
+    lower = score[score < threshold]
     if len(lower):  # calling one more distinct score forged breaks the bound
         assert (reals >= lower.max()).mean() > bound - 1e-9
 

@@ -84,12 +84,12 @@ def bounded(what: str):
 def stored(tmp_path_factory):
     """Every kind of stored file, as (file, function that reads everything it says)."""
     folder = tmp_path_factory.mktemp("stored")
-    place = finished_run(folder / "finished")
+    folder_of_run = finished_run(folder / "finished")
     report = publish_suite(folder / "suite")
-    fit = next((place / "runs/results").glob("fit-dct*"))
-    kind = GENERATORS.load("gan")
+    fit = next((folder_of_run / "runs/results").glob("fit-dct*"))
+    architecture = GENERATORS.load("gan")
     generator = folder / "generator"
-    _write_generator(kind, generator)
+    _write_generator(architecture, generator)
     faces = synthesize(
         TrainedGenerator.open(generator), folder / "set", counts={"train": 20}, seed=0, on_progress=silent
     )
@@ -104,9 +104,9 @@ def stored(tmp_path_factory):
         ]  # fmt: skip
 
     def fitted():
-        found = Store(place / "runs").find("fit", "dct" * 16)
-        trained = load_trained(found / "detector")
-        return [read_manifest(found), trained.card, trained.detector.score(pixels, Compute("cpu")).tolist()]
+        stored = Store(folder_of_run / "runs").find("fit", "dct" * 16)
+        trained = load_trained(stored / "detector")
+        return [read_manifest(stored), trained.card, trained.detector.score(pixels, Compute("cpu")).tolist()]
 
     def opened():
         trained = TrainedGenerator.open(generator)
@@ -234,12 +234,12 @@ def test_runs_that_are_killed_at_random_end_with_the_same_bytes(tmp_path):
             assert "Traceback" not in out, out
         _finish(_start(folder))
         for name in ("results.csv", "scores.parquet", "expected.json"):
-            one, other = (place / "reports/killed" / name for place in (straight, folder))
-            assert one.read_bytes() == other.read_bytes(), (number, name)
+            first, other = (folder_of_run / "reports/killed" / name for folder_of_run in (straight, folder))
+            assert first.read_bytes() == other.read_bytes(), (number, name)
         assert not list((folder / "runs/results").glob(".*.partial")) and not list((folder / "reports").glob(".*"))
         shutil.rmtree(folder)
 
 
 def test_mutations_repeat_with_their_seed():
-    one, other = ([mutate(b"a: 1\nb: [2, 3]\n", random.Random(seed)) for seed in range(50)] for _ in range(2))
-    assert one == other and len(set(one)) > 30
+    first, other = ([mutate(b"a: 1\nb: [2, 3]\n", random.Random(seed)) for seed in range(50)] for _ in range(2))
+    assert first == other and len(set(first)) > 30

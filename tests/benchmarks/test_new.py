@@ -4,7 +4,6 @@ import ast
 
 import pytest
 from requested import gather
-from synthetic import call_bench
 
 from benchmarks.cli.new import class_name, renamed
 from benchmarks.experiment.configs import configs_root, read_yaml, validated
@@ -12,25 +11,20 @@ from benchmarks.experiment.settings import Conditions, RunRequest
 from benchmarks.workflow.runner import prepare_run
 
 
-@pytest.fixture
-def bench(tmp_path, monkeypatch, capsys):
-    return call_bench(tmp_path, monkeypatch, capsys)
-
-
 def suite_in(file):
-    found = validated(RunRequest, read_yaml(file), where=str(file))
-    validated(Conditions, found.conditions, where="conditions")
-    return found
+    suite = validated(RunRequest, read_yaml(file), where=str(file))
+    validated(Conditions, suite.conditions, where="conditions")
+    return suite
 
 
 def test_a_starter_suite_is_one_that_a_run_accepts(bench, tmp_path):
     code, out, err = bench("init")
     assert (code, err) == (0, "") and "next: bench run suite.yaml --preset smoke" in out
-    found = suite_in(tmp_path / "suite.yaml")
-    assert found.generator == ("gan", "dcgan") and found.conditions["unseen"] is True
+    suite = suite_in(tmp_path / "suite.yaml")
+    assert suite.generator == ("gan", "dcgan") and suite.conditions["unseen"] is True
 
-    asked = gather(tmp_path / "suite.yaml", {}, [], "cpu")
-    assert asked.name == "suite" and len(prepare_run(asked).stages) > 20
+    gathered = gather(tmp_path / "suite.yaml", {}, [], "cpu")
+    assert gathered.name == "suite" and len(prepare_run(gathered).stages) > 20
     before = (tmp_path / "suite.yaml").read_bytes()
     code, _, err = bench("init")
     assert code == 2 and "suite.yaml exists already" in err and (tmp_path / "suite.yaml").read_bytes() == before
@@ -46,10 +40,10 @@ def test_every_line_of_the_starter_suite_that_is_commented_out_is_right_too():
     from benchmarks.experiment.configs import parse_yaml
 
     value = parse_yaml(whole.replace("$generator", "[gan, dcgan]").replace("$detector", "[dct]"), where="suite")
-    found = validated(RunRequest, value, where="suite")
-    assert found.external["theirs"] == ("path/to/real", "path/to/forged") and found.set["images"] == {"train": 500}
-    asked = validated(Conditions, found.conditions, where="conditions")
-    assert asked.equalised and asked.budget == (50, 200) and asked.only == {"budget": ("dct",)}
+    suite = validated(RunRequest, value, where="suite")
+    assert suite.external["theirs"] == ("path/to/real", "path/to/forged") and suite.set["images"] == {"train": 500}
+    conditions = validated(Conditions, suite.conditions, where="conditions")
+    assert conditions.equalised and conditions.budget == (50, 200) and conditions.only == {"budget": ("dct",)}
 
 
 def test_flags_fill_the_suite_in_whatever_they_contain(bench, tmp_path):
@@ -58,9 +52,9 @@ def test_flags_fill_the_suite_in_whatever_they_contain(bench, tmp_path):
     (odd / "1.png").write_bytes(b"")
     code, _, err = bench("init", "mine.yml", "--data", str(odd), "-g", "dcgan", "-d", "dct, disc-probe@dcgan")
     assert (code, err) == (0, "")
-    found = suite_in(tmp_path / "mine.yml")
-    assert (found.generator, found.detector) == (("dcgan",), ("dct", "disc-probe@dcgan")) and found.data == str(odd)
-    assert found.conditions["unseen"] is False  # there is nothing to leave
+    suite = suite_in(tmp_path / "mine.yml")
+    assert (suite.generator, suite.detector) == (("dcgan",), ("dct", "disc-probe@dcgan")) and suite.data == str(odd)
+    assert suite.conditions["unseen"] is False  # there is nothing to leave
 
 
 @pytest.mark.parametrize(

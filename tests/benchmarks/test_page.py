@@ -21,14 +21,14 @@ STRANGE = '<b>"dct" & co</b>/😀'
 
 @pytest.fixture(scope="module")
 def browser():
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    if found is None:
+    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    if browser is None:
         assert not os.environ.get("CI"), "CI has to have Chromium"
         pytest.skip("no Chromium here: apt install chromium")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+        opened = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox", "--disable-gpu"])
         yield opened
         opened.close()
 
@@ -42,13 +42,13 @@ def folder(tmp_path_factory):
             others = "+".join(sorted({"dcgan", "gan", "cgan"} - {left}))
             skill[detector, others] = {left: level, **dict.fromkeys(others.split("+"), 3.0)}
     scores = make_scores(skill, n=80)
-    place = tmp_path_factory.mktemp("page") / "report"
+    folder = tmp_path_factory.mktemp("page") / "report"
     results = make_results(scores, name="a <suite>")
     robust = [cell.model_copy(update={"perturbation": p, "condition": Condition.ROBUST, "auc": cell.auc - 0.1})
               for cell in results.cells for p in ("jpeg75", "jpeg30")]  # fmt: skip
     results = results.model_copy(update={"cells": [*results.cells, *robust]})
-    write_report(place, ReportInputs(results, scores, NO_PICTURES, board=leaderboard(scores)))
-    return place
+    write_report(folder, ReportInputs(results, scores, NO_PICTURES, board=leaderboard(scores)))
+    return folder
 
 
 class Visit:
@@ -162,8 +162,8 @@ def test_everybody_can_read_it(browser, folder, scheme, width):
     with Visit(browser, folder, **options) as page:
         for summary in page.locator("summary").all():
             summary.click()
-        found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa"]}).response["violations"]
-        assert [(one["id"], one["nodes"][0]["html"][:200]) for one in found] == []
+        violations = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa"]}).response["violations"]
+        assert [(entry["id"], entry["nodes"][0]["html"][:200]) for entry in violations] == []
         # nothing but tables in frames of their own is wider than the screen
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
         dark = page.evaluate("getComputedStyle(document.body).backgroundColor")

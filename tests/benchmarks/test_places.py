@@ -2,18 +2,12 @@
 
 import json
 
-import pytest
-from synthetic import NO_PICTURES, ONE, TINY, call_bench, make_results, make_scores
+from synthetic import NO_PICTURES, ONE, TINY, make_results, make_scores
 
 from benchmarks import load
 from benchmarks.cli import completion
 from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.write import write_report
-
-
-@pytest.fixture
-def bench(tmp_path, monkeypatch, capsys):
-    return call_bench(tmp_path, monkeypatch, capsys)
 
 
 def test_one_variable_moves_each_place(bench, tmp_path, monkeypatch):
@@ -23,10 +17,10 @@ def test_one_variable_moves_each_place(bench, tmp_path, monkeypatch):
     assert bench("show", "mine")[0] == 2  # not in reports/
     monkeypatch.setenv("BENCH_HOME", str(tmp_path / "kept"))
     monkeypatch.setenv("BENCH_REPORTS", str(elsewhere))
-    found = {row["what"]: row for row in json.loads(bench("doctor", "--json")[1])}
+    rows = {row["what"]: row for row in json.loads(bench("doctor", "--json")[1])}
     places = {"store": ("BENCH_HOME", tmp_path / "kept"), "reports": ("BENCH_REPORTS", elsewhere)}
-    for what, (variable, place) in places.items():
-        assert found[what]["found"].startswith(f"{place} (") and variable in found[what]["advice"]
+    for what, (variable, folder) in places.items():
+        assert rows[what]["found"].startswith(f"{folder} (") and variable in rows[what]["advice"]
     assert [run["name"] for run in json.loads(bench("list", "runs", "--json")[1])] == ["mine"]
     assert load("mine").name == "mine" and completion.runs("mi") == ["mine"]
     assert json.loads(bench("list", "runs", "--json", "--reports", "none")[1]) == []  # a flag wins

@@ -19,7 +19,7 @@ def checked(detectors, *assignments, generators=("dcgan", "gan")):
 
 
 def stage(planned, name):
-    return next(one for one in planned.stages if one.name == name)
+    return next(stage for stage in planned.stages if stage.name == name)
 
 
 def test_a_discriminator_is_that_of_the_training_forgeries():
@@ -56,12 +56,12 @@ def test_blends_are_judged_by_discriminators_and_train_none():
         "conditions.seen=false",
         generators=("gan", "self-blended"),
     )
-    fits = {one.name for one in planned.stages if one.action == "fit"}
+    fits = {stage.name for stage in planned.stages if stage.action == "fit"}
     assert fits == {
         "fit disc-raw@gan", "fit disc-ensemble@gan", "fit disc-raw@gan@gan", "fit disc-raw@gan@self-blended",
         "fit dct@gan", "fit dct@self-blended", "fit mean:dct+disc-raw@gan",
     }  # fmt: skip
-    assert "score disc-raw@gan on self-blended" in {one.name for one in planned.stages}
+    assert "score disc-raw@gan on self-blended" in {stage.name for stage in planned.stages}
 
 
 def test_a_detector_is_explained_on_the_forgeries_it_was_trained_on():
@@ -97,7 +97,7 @@ def test_what_cannot_be_planned_is_said_before_work_starts(detector, sentence):
 
 def test_an_ensemble_brings_its_members_and_waits_for_them():
     planned = checked(["mean:dct+disc-raw@gan"], generators=("dcgan", "gan"))
-    names = [one.name for one in planned.stages]
+    names = [item.name for item in planned.stages]
     fit = stage(planned, "fit mean:dct+disc-raw@gan@dcgan")
     assert set(fit.inputs) == {"real", "forged dcgan", "member dct", "member disc-raw@gan"}
     assert names.index("fit dct@dcgan") < names.index("fit disc-raw@gan@dcgan") < names.index(fit.name)
@@ -112,16 +112,16 @@ def test_what_is_set_for_all_detectors_reaches_members_and_not_the_ensemble():
 
 def test_keys_of_trainings_know_precision_and_threads_and_others_do_not(monkeypatch):
     monkeypatch.setattr(compute, "cpu_has_bf16", lambda: True)
-    asked = compose(generators=["dcgan"], detectors=["meso4", "xception"], preset="smoke")
+    settings = compose(generators=["dcgan"], detectors=["meso4", "xception"], preset="smoke")
     default, same, threads, precise = (
-        prepare_run(asked, compute=Compute("cpu", precision, number))
+        prepare_run(settings, compute=Compute("cpu", precision, number))
         for precision, number in (("auto", 2), ("auto", 2), ("auto", 1), ("fp32", 2))
     )
     assert stage(default, "train dcgan").settings["numerics"] == {"precision": "bf16", "threads": 2}
     assert stage(default, "fit meso4@dcgan").settings["numerics"]["precision"] == "fp32"  # not in the table
     assert stage(default, "fit xception@dcgan").settings["numerics"]["precision"] == "bf16"
     keys = [
-        {one.name: one.key for one in planned.stages if one.action != "report"}
+        {item.name: item.key for item in planned.stages if item.action != "report"}
         for planned in (default, same, threads, precise)
     ]
     assert keys[0] == keys[1]
@@ -133,6 +133,44 @@ def test_keys_of_trainings_know_precision_and_threads_and_others_do_not(monkeypa
 
 def test_stages_have_names_of_their_own():
     planned = checked(["dct", "disc-raw", "disc-raw@dcgan", "mean:dct+disc-raw"])
-    names = [one.name for one in planned.stages]
+    names = [stage.name for stage in planned.stages]
     assert len(names) == len(set(names))
     assert len(plan(planned.settings, source_fingerprint="f")) == len(names)
+
+
+def test_forgeries_from_real_faces_take_another_half_than_detectors():
+    planned = checked(["dct", "disc-raw"], generators=("dcgan", "pix2pix:colour", "self-blended", "pix2pix:colour@2k"))
+    prepared, halved = (next(s for s in planned.stages if s.action == action) for action in ("prepare", "halve"))
+    for name in ("train dcgan", "train pix2pix:colour"):
+        assert stage(planned, name).inputs["data"] == prepared  # split forge is whole for generators
+    for name in ("translate pix2pix:colour", "translate pix2pix:colour@2k", "blend self-blended"):
+        assert stage(planned, name).inputs["data"] == halved
+    reals = [s.inputs["faces"] for s in planned.stages if s.action == "score" and s.real]
+    reals += [s.inputs["real"] for s in planned.stages if s.action == "fit"]
+    reals += [s.inputs["data"] for s in planned.stages if s.action in ("quality", "floor", "audit")]
+    assert len(reals) > 8 and set(reals) == {halved}
+    assert stage(planned, "translate pix2pix:colour@2k").settings["snapshot"] == 2.0
+    assert stage(planned, "train pix2pix:colour").settings["training"]["snapshots_kimg"] == [2.0]
+    # a translator's discriminator sees the condition too, and judges no image alone
+    assert stage(planned, "fit disc-raw@dcgan").inputs["adversary"] == stage(planned, "train dcgan")
+    assert not [s for s in planned.stages if s.name == "fit disc-raw@pix2pix:colour"]
+
+
+def test_without_forgeries_from_real_faces_nothing_is_halved():
+    assert "halve" not in {s.action for s in checked(["dct"]).stages}
+
+
+@pytest.mark.parametrize(
+    ("generators", "detectors", "assignments", "sentence"),
+    [
+        (("pix2pix:edge",), ["dct"], (), "did you mean 'pix2pix:edges'"),
+        (("pix2pix:colour",), ["dct"], ("generator.truncation=0.5",), "cannot be truncated"),
+        (("pix2pix:colour",), ["dct"], ("generator.mix=uniform",), "takes no labels"),
+        (("pix2pix:colour",), ["disc-raw"], (), "starts from a discriminator of images, and pix2pix:colour has none"),
+        (("pix2pix:super-resolution",), ["dct"], ("generator.network.factor=3",), "network.factor"),
+        (("pix2pix:colour",), ["dct"], ("generator.training.objective=wasserstein",), "training.objective"),
+    ],
+)
+def test_wrong_requests_of_translators_are_refused(generators, detectors, assignments, sentence):
+    with pytest.raises(InputError, match=sentence):
+        checked(detectors, *assignments, generators=generators)

@@ -142,8 +142,8 @@ class Importing(Looker):
 def test_what_a_plugin_lacks_is_one_sentence_before_any_work(option, name, sentence, tmp_path, monkeypatch, capsys):
     call = call_bench(tmp_path, monkeypatch, capsys)
     (tmp_path / "half.py").write_text(HALF)
-    asked = {"-g": "gan", "-d": "dct"} | {option: f"half.py:{name}"}
-    code, _, err = call("run", *(word for pair in asked.items() for word in pair), "--preset", "smoke")
+    options = {"-g": "gan", "-d": "dct"} | {option: f"half.py:{name}"}
+    code, _, err = call("run", *(word for pair in options.items() for word in pair), "--preset", "smoke")
     assert code == 2 and f"half.py:{name}' " in err.replace(":'", "' ").replace("': ", "' ") and sentence in err
     assert err.count("\n") == 1 and not list((tmp_path).glob("runs/results/*"))
 
@@ -160,7 +160,7 @@ def test_a_generator_from_an_installed_package_runs_by_its_name(tmp_path, monkey
     code, _, err = bench(*command, "--name", "own", "--quiet")
     assert code == 0, err
     results = json.loads((tmp_path / "reports" / "own" / "results.json").read_text())
-    assert [one["name"] for one in results["generators"]] == ["dots"]
+    assert [entry["name"] for entry in results["generators"]] == ["dots"]
     assert list(results["generators"][0]["condition"]["values"]) == ["smile"]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.cli import main as cli
+from benchmarks.cli import main
 from benchmarks.workflow.store import write_manifest
 from forge.faces.faceset import FaceSet
 from forge.faces.writer import FaceSetWriter
@@ -39,7 +39,7 @@ def bench(tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", ["bench", "quality", *arguments])
         code = 0
         try:
-            cli.main()
+            main.main()
         except SystemExit as stop:
             code = int(stop.code or 0)
         return code, *capsys.readouterr()
@@ -98,10 +98,10 @@ def test_a_table_beside_the_floor(bench, store):
 @pytest.mark.parametrize("name", ["dcgan", "runs/results/synthesize-1", "runs/results/synthesize-1/faces"])
 def test_json_is_the_model_however_the_set_is_named(bench, store, name):
     code, out, _ = bench(name, "--json", "--n", "20")
-    found = Comparison.model_validate_json(out)
-    assert code == 0 and found.forged.n == found.floor.n == 20
-    assert found.forged.reference_digest == found.floor.reference_digest
-    assert found.forged.memorisation.n_training == 40
+    comparison = Comparison.model_validate_json(out)
+    assert code == 0 and comparison.forged.n == comparison.floor.n == 20
+    assert comparison.forged.reference_digest == comparison.floor.reference_digest
+    assert comparison.forged.memorisation.n_training == 40
 
 
 def test_against_names_the_reference(bench, store, make_set):

@@ -21,14 +21,14 @@ DEMSAR = np.array([
 
 
 def test_friedman_gives_the_worked_example():
-    found = ranks.friedman(DEMSAR)
-    assert found.mean_ranks.round(3).tolist() == [3.143, 2.0, 2.893, 1.964]
+    result = ranks.friedman(DEMSAR)
+    assert result.mean_ranks.round(3).tolist() == [3.143, 2.0, 2.893, 1.964]
     n, k = DEMSAR.shape
-    chi2 = 12 * n / (k * (k + 1)) * ((found.mean_ranks**2).sum() - k * (k + 1) ** 2 / 4)
+    chi2 = 12 * n / (k * (k + 1)) * ((result.mean_ranks**2).sum() - k * (k + 1) ** 2 / 4)
     assert round(chi2, 2) == 9.28 and round((n - 1) * chi2 / (n * (k - 1) - chi2), 2) == 3.69  # printed, without ties
     expected = stats.friedmanchisquare(*DEMSAR.T)  # with ties
-    assert found.chi2 == pytest.approx(expected.statistic) and found.p == pytest.approx(expected.pvalue)
-    assert found.f == pytest.approx(13 * found.chi2 / (42 - found.chi2)) and found.p_f < found.p < 0.05
+    assert result.chi2 == pytest.approx(expected.statistic) and result.p == pytest.approx(expected.pvalue)
+    assert result.f == pytest.approx(13 * result.chi2 / (42 - result.chi2)) and result.p_f < result.p < 0.05
 
 
 def test_critical_differences_are_those_printed():
@@ -53,15 +53,6 @@ def test_friedman_without_any_order_and_with_one_order_everywhere():
     same = ranks.friedman(np.tile([0.9, 0.8, 0.7], (5, 1)))
     assert same.f == math.inf and same.p_f == 0 and same.chi2 == pytest.approx(10)  # N (k - 1)
     assert ranks.friedman([[0.9, 0.8]]).p_f == 1  # one test set decides nothing
-
-
-def test_cliques_are_the_bars_of_the_diagram():
-    assert ranks.cliques([3.143, 2.0, 2.893, 1.964], 1.25) == [[3, 1, 2, 0]]
-    assert ranks.cliques([3.143, 2.0, 2.893, 1.964], 1.0) == [[3, 1, 2], [2, 0]] or ranks.cliques(
-        [3.143, 2.0, 2.893, 1.964], 1.0
-    ) == [[3, 1, 2], [1, 2]]
-    assert ranks.cliques([1, 2, 3], 0.5) == []
-    assert ranks.cliques([1, 1, 4], 0.5) == [[0, 1]]
 
 
 def test_shared_ranks_follow_the_leader_and_not_the_chain():

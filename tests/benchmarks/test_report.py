@@ -35,7 +35,7 @@ def many():
 
 
 @pytest.fixture(scope="module")
-def one():
+def single_run():
     scores = make_scores(ONE)
     return make_results(scores), scores
 
@@ -77,17 +77,17 @@ def test_same_inputs_same_bytes(many, written, tmp_path):
         assert (tmp_path / "b" / name).read_bytes() == data, name
 
 
-def test_rows_in_another_order_draw_the_same_figures(one, tmp_path):
-    results, scores = one
+def test_rows_in_another_order_draw_the_same_figures(single_run, tmp_path):
+    results, scores = single_run
     write_report(tmp_path / "a", ReportInputs(results, scores, NO_PICTURES))
     write_report(tmp_path / "b", ReportInputs(results, scores.sample(frac=1, random_state=3), NO_PICTURES))
     assert html_of(tmp_path / "a") == html_of(tmp_path / "b")
 
 
-def test_a_second_report_leaves_no_stale_figures(many, one, tmp_path):
+def test_a_second_report_leaves_no_stale_figures(many, single_run, tmp_path):
     write_report(tmp_path, ReportInputs(*many, NO_PICTURES))
     before = set(tmp_path.glob("figures/*.svg"))
-    write_report(tmp_path, ReportInputs(*one, NO_PICTURES))
+    write_report(tmp_path, ReportInputs(*single_run, NO_PICTURES))
     after = set(tmp_path.glob("figures/*.svg"))
     linked = set(re.findall(r"\]\((figures/[^)]+)\)", (tmp_path / "report.md").read_text(encoding="utf-8")))
     assert len(after) < len(before)
@@ -190,24 +190,24 @@ def test_a_large_matrix_stays_small_and_says_what_it_leaves_out(tmp_path):
         assert said in text
 
 
-def test_photos_are_shown_only_where_by_id_gives_them(one, tmp_path):
-    asked = []
+def test_photos_are_shown_only_where_by_id_gives_them(single_run, tmp_path):
+    positions = []
 
     def by_id(source, sample):
-        asked.append((source, sample))
+        positions.append((source, sample))
         return None if source == "rendered" else faces(1)[0]
 
-    write_report(tmp_path, ReportInputs(*one, Pictures({}, {}, by_id)))
+    write_report(tmp_path, ReportInputs(*single_run, Pictures({}, {}, by_id)))
     page = Page(html_of(tmp_path))
     shown = [attrs["alt"] for attrs in page.all("img")]
     assert shown and all(alt.startswith("Forged face dcgan-test-") for alt in shown)
     hidden = [text for text in page.text if text == "--show-real"]
-    assert len(hidden) == sum(source == "rendered" for source, _ in asked) == 6
-    assert {source for source, _ in asked} == {"rendered", "dcgan"}
+    assert len(hidden) == sum(source == "rendered" for source, _ in positions) == 6
+    assert {source for source, _ in positions} == {"rendered", "dcgan"}
 
 
-def test_the_worst_mistakes_are_the_most_confident_ones(one, tmp_path):
-    results, scores = one
+def test_the_worst_mistakes_are_the_most_confident_ones(single_run, tmp_path):
+    results, scores = single_run
     write_report(tmp_path, ReportInputs(results, scores, NO_PICTURES))
     test = scores[scores["split"] == "test"]
     false_alarms = test[(test["label"] == 0)].nlargest(6, "score")["sample_id"].tolist()
@@ -216,8 +216,8 @@ def test_the_worst_mistakes_are_the_most_confident_ones(one, tmp_path):
     assert ids == false_alarms + missed
 
 
-def test_a_run_without_cells_still_makes_a_page(one, tmp_path):
-    results, scores = one
+def test_a_run_without_cells_still_makes_a_page(single_run, tmp_path):
+    results, scores = single_run
     empty = results.model_copy(update={"cells": [], "comparisons": [], "detectors": [], "generators": []})
     write_report(tmp_path, ReportInputs(empty, scores, NO_PICTURES))
     Page(html_of(tmp_path))
@@ -233,8 +233,8 @@ def test_n_too_small_is_said(tmp_path):
     assert "| n too small |" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
-def test_scores_of_another_run_are_refused(one, tmp_path):
-    results, scores = one
+def test_scores_of_another_run_are_refused(single_run, tmp_path):
+    results, scores = single_run
     with pytest.raises(InputError, match="scores hold other test images"):
         write_report(tmp_path, ReportInputs(results, scores.iloc[:-5], NO_PICTURES))
 

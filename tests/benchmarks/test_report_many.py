@@ -45,15 +45,15 @@ def folder(zoo, tmp_path_factory):
         for name in DETECTORS
     ]
     spectra = {g: rng.normal(0, 1, (64, 64)).astype(np.float32) for g in GENERATORS}
-    place = tmp_path_factory.mktemp("zoo")
+    folder = tmp_path_factory.mktemp("zoo")
     pictures = Pictures(
         forged={g: rng.integers(0, 256, (64, 64, 64, 3), np.uint8) for g in GENERATORS},  # noise compresses worst
         filmstrip={g: [(10.0 * i, faces(8, i)) for i in range(8)] for g in GENERATORS},
         by_id=lambda source, sample: None if source == "rendered" else faces(1, len(sample))[0],
         evidence=Evidence(spectra, sights, "input gradients"),
     )
-    write_report(place, ReportInputs(*zoo, pictures))
-    return place
+    write_report(folder, ReportInputs(*zoo, pictures))
+    return folder
 
 
 def test_the_page_stays_small_and_its_tags_close(folder):
@@ -114,8 +114,8 @@ def test_the_order_is_that_of_generators_not_seen(zoo):
 
 
 def test_all_tests_are_in_the_matrices_once(zoo):
-    found, left_out = matrices(zoo[0].cells, zoo[0].comparisons)
-    entries = [entry for matrix in found for _, line in matrix.lines for entry in line if entry]
+    tables, left_out = matrices(zoo[0].cells, zoo[0].comparisons)
+    entries = [entry for matrix in tables for _, line in matrix.lines for entry in line if entry]
     assert len(entries) == len(zoo[0].comparisons) == 220 and left_out == ""
     assert sum(entry.differ for entry in entries) == sum(test.p_holm < 0.05 for test in zoo[0].comparisons)
     assert not any(entry.difference.startswith("−") for entry in entries)  # rows and columns are best first

@@ -17,11 +17,13 @@ from benchmarks.report.write import write_report
 
 def spectrum(side=64, *, peaks=(), noise=0.2, seed=0):
     """Noise and peaks (across, down, height) at both of their places, symmetric as spectra of real images are."""
-    found = np.random.default_rng(seed).normal(0, noise, (side, side))
+    noise_map = np.random.default_rng(seed).normal(0, noise, (side, side))
     for across, down, height in peaks:
         for sign in (1, -1):
-            found[round(sign * down * side + side / 2) % side, round(sign * across * side + side / 2) % side] += height
-    return found.astype(np.float32)
+            noise_map[round(sign * down * side + side / 2) % side, round(sign * across * side + side / 2) % side] += (
+                height
+            )
+    return noise_map.astype(np.float32)
 
 
 @pytest.mark.parametrize(("across", "down"), [(0.5, 0.0), (0.5, 0.5), (0.25, 0.0), (0.125, 0.25)])

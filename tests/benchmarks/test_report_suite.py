@@ -7,7 +7,7 @@ import pytest
 from synthetic import NO_PICTURES, Page, html_of, make_results, make_scores
 
 from benchmarks.evaluation.leaderboard import leaderboard
-from benchmarks.report import focus as suite_focus
+from benchmarks.report.focus import focus, measures, with_slider
 from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.key_figure import leaderboard_figure
 from benchmarks.report.plot.figure import FileNames
@@ -40,38 +40,38 @@ def test_what_leads_is_drawn_in_full(finished):
     results, _, board = finished
     assert [line.detector for line in board.lines] == ["npr", "xception", "random", "dct"]
     cells = [cell for cell in results.cells if cell.perturbation == "none"]
-    focus = suite_focus.focus(cells, board)
-    assert {cell.detector for cell in focus.single} == {"npr"} and len(focus.single) == 2
-    assert {cell.detector for cell in focus.wrong} == {"npr", "xception"} and len(focus.wrong) == 6
-    assert {(cell.trained_on, cell.tested_on) for cell in focus.paired} == {
+    shown = focus(cells, board)
+    assert {cell.detector for cell in shown.single} == {"npr"} and len(shown.single) == 2
+    assert {cell.detector for cell in shown.wrong} == {"npr", "xception"} and len(shown.wrong) == 6
+    assert {(cell.trained_on, cell.tested_on) for cell in shown.paired} == {
         ("gan+style", "dcgan"), ("dcgan+style", "gan"), ("dcgan+gan", "style"),
     }  # fmt: skip
-    assert "npr, which leads" in focus.notes["single"] and "unseen" in focus.notes["paired"]
-    turned = suite_focus.with_slider(cells, board)
+    assert "npr, which leads" in shown.notes["single"] and "unseen" in shown.notes["paired"]
+    turned = with_slider(cells, board)
     assert [cell.detector for cell in turned] == ["npr"] * 3 + ["xception"] * 3 + ["dct"] * 3  # no control
 
 
 def test_a_run_without_a_table_shows_its_hardest_results(finished):
     results, _, _ = finished
     cells = [cell for cell in results.cells if cell.perturbation == "none"]
-    focus = suite_focus.focus(cells, None)
-    assert len(focus.single) == 6 and "lowest AUC, 6 of 84" in focus.notes["single"]
-    assert max(cell.auc for cell in focus.single) <= sorted(cell.auc for cell in cells)[5]
-    assert suite_focus.focus(cells[:3], None).notes == {"single": "", "paired": "", "wrong": ""}
-    assert suite_focus.with_slider(cells, None) == cells
+    shown = focus(cells, None)
+    assert len(shown.single) == 6 and "lowest AUC, 6 of 84" in shown.notes["single"]
+    assert max(cell.auc for cell in shown.single) <= sorted(cell.auc for cell in cells)[5]
+    assert focus(cells[:3], None).notes == {"single": "", "paired": "", "wrong": ""}
+    assert with_slider(cells, None) == cells
 
 
 def test_notes_say_who_is_robust_and_what_lies_below_chance(finished):
     results, _, board = finished
     robust, below = suite_notes(board, results.cells)
     assert "xception leads with 0.8" in robust and "npr has 0.5" in robust
-    found = [c for c in results.cells if c.detector == "dct" and not c.seen and c.perturbation == "none"]
-    assert below.startswith(f"{len(found)} of ") and "dct trained on" in below
+    below_chance = [c for c in results.cells if c.detector == "dct" and not c.seen and c.perturbation == "none"]
+    assert below.startswith(f"{len(below_chance)} of ") and "dct trained on" in below
 
 
 def test_other_measures_are_means_with_their_range(finished):
     results, _, board = finished
-    table = suite_focus.measures(board, results.cells, shown_metrics(results))
+    table = measures(board, results.cells, shown_metrics(results))
     assert [name for name, _ in table.lines] == [line.detector for line in board.lines] and table.cells == 3
     of = [c.eer for c in results.cells if c.detector == "npr" and c.condition == "unseen"]
     eer = dict(table.lines)["npr"][table.names.index("EER")]
@@ -81,11 +81,11 @@ def test_other_measures_are_means_with_their_range(finished):
 
 def test_the_picture_has_a_row_a_detector_and_a_ring_a_generator(finished):
     results, _, board = finished
-    found = leaderboard_figure(board, results.cells, FileNames())
-    assert found.svg.count('class="dot s4"') == 1 + 4 and found.svg.count('class="ring s5"') == 1 + 4 * 3
-    names = re.findall(r'<text class="name"[^>]*>(\d+)  ([a-z]+)</text>', found.svg)
+    figure = leaderboard_figure(board, results.cells, FileNames())
+    assert figure.svg.count('class="dot s4"') == 1 + 4 and figure.svg.count('class="ring s5"') == 1 + 4 * 3
+    names = re.findall(r'<text class="name"[^>]*>(\d+)  ([a-z]+)</text>', figure.svg)
     assert [name for _, name in names] == [line.detector for line in board.lines]
-    assert all(f"{line.detector} 0." in found.alt for line in board.lines)
+    assert all(f"{line.detector} 0." in figure.alt for line in board.lines)
 
 
 def test_the_page_is_short_and_says_where_the_rest_is(finished, tmp_path):
@@ -110,7 +110,7 @@ def test_a_mean_over_tests_of_which_some_have_no_value_is_not_taken(finished):
         own = [i for i, cell in enumerate(cells) if cell.detector == "npr" and cell.condition == "unseen"]
         for i, value in zip(own, values, strict=True):
             cells[i] = cells[i].model_copy(update={name: value})
-        table = suite_focus.measures(board, cells, metrics)
+        table = measures(board, cells, metrics)
         return dict(table.lines)["npr"][table.names.index("TPR at 1 % FPR")]
 
     assert shown([0.4, 0.4, 0.7]) == ("0.50", "0.40 to 0.70")

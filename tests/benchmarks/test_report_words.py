@@ -21,8 +21,8 @@ from benchmarks.report.text.run_warnings import warnings
 
 
 def say(cells, comparisons=(), errors=None, **options):
-    found = errors or {ranking.key(c): summary.Errors(12, c.n_real, 1, c.n_forged) for c in cells}
-    said = summary.summarize(run(cells, comparisons, **options), found)
+    counts = errors or {ranking.key(c): summary.Errors(12, c.n_real, 1, c.n_forged) for c in cells}
+    said = summary.summarize(run(cells, comparisons, **options), counts)
     return summary.Summary(
         *(tuple(text.replace("\u00a0", " ") for text in part) for part in (said.sentences, said.notes, said.warnings))
     )
@@ -52,8 +52,8 @@ def say(cells, comparisons=(), errors=None, **options):
     ],
 )  # fmt: skip
 def test_one_cell_in_words(auc, low, high, expected):
-    found = say([cell(auc, low, high)]).sentences[0]
-    assert found == expected
+    sentence = say([cell(auc, low, high)]).sentences[0]
+    assert sentence == expected
 
 
 @pytest.mark.parametrize(
@@ -68,8 +68,8 @@ def test_one_cell_in_words(auc, low, high, expected):
     ],
 )  # fmt: skip
 def test_mistakes_are_counted_in_images(errors, expected):
-    one = cell(0.99, 0.98, 0.995)
-    second = say([one], errors={ranking.key(one): errors}).sentences[1]
+    single = cell(0.99, 0.98, 0.995)
+    second = say([single], errors={ranking.key(single): errors}).sentences[1]
     assert second == f"At the threshold fixed on validation data, {expected}"
 
 
@@ -89,13 +89,13 @@ def test_detectors_that_cannot_be_told_apart_are_not_ranked():
 
 def test_reversed_cues_are_named_and_not_flipped():
     cells = [cell(0.99, 0.98, 0.995), cell(0.3, 0.27, 0.33, tested_on="stylegan")]
-    found = say(cells)
-    assert "AUC 0.30 (95 % interval 0.27 to 0.33), below chance" in found.sentences[1]
-    assert "xception, trained on dcgan only, scores stylegan forgeries" in found.sentences[1]
+    sentences = say(cells)
+    assert "AUC 0.30 (95 % interval 0.27 to 0.33), below chance" in sentences.sentences[1]
+    assert "xception, trained on dcgan only, scores stylegan forgeries" in sentences.sentences[1]
     assert any(
-        note.startswith("Below chance: xception trained on dcgan and tested on stylegan.") for note in found.notes
+        note.startswith("Below chance: xception trained on dcgan and tested on stylegan.") for note in sentences.notes
     )
-    assert "0.70" not in " ".join([*found.sentences, *found.notes])
+    assert "0.70" not in " ".join([*sentences.sentences, *sentences.notes])
 
 
 def test_saturation_is_said_only_where_it_is_so():
@@ -130,16 +130,16 @@ def test_ranks_are_shared_with_the_leader_and_skip_those_before():
         compared("a", "b", 0.01, 0.5), compared("a", "c", 0.02, 0.01), compared("a", "d", 0.03, 0.01),
         compared("c", "d", 0.01, 0.7), compared("b", "c", 0.01, 0.01),
     ]  # fmt: skip
-    found = ranking.ranks_of(group, tests)
-    assert [str(found[ranking.key(c)]) for c in group] == ["1=", "1=", "3=", "3="]
+    ranks = ranking.ranks_of(group, tests)
+    assert [str(ranks[ranking.key(c)]) for c in group] == ["1=", "1=", "3=", "3="]
     assert str(ranking.ranks_of(group[:1], [])[ranking.key(group[0])]) == "–"
 
 
 def test_a_comparison_turns_round():
     a, b = cell(0.9, 0.8, 0.95, detector="z"), cell(0.8, 0.7, 0.9, detector="a")
-    found = ranking.paired_test(a, b, [compared("a", "z", -0.1, 0.01)])
-    assert found is not None
-    assert (found.difference, round(found.low, 6), round(found.high, 6)) == (0.1, 0.09, 0.11)
+    test = ranking.paired_test(a, b, [compared("a", "z", -0.1, 0.01)])
+    assert test is not None
+    assert (test.difference, round(test.low, 6), round(test.high, 6)) == (0.1, 0.09, 0.11)
     assert ranking.paired_test(a, b, [compared("a", "z", -0.1, 0.01, tested_on="other")]) is None
 
 
@@ -178,8 +178,8 @@ def test_per_cent_is_100_only_where_every_image_is_right(n, data):
 
 @pytest.mark.parametrize("name", ["benchmarks.evaluation.numbers", "benchmarks.report.text.markdown"])
 def test_examples_in_docstrings(name):
-    found = doctest.testmod(importlib.import_module(name))
-    assert found.attempted and not found.failed
+    outcome = doctest.testmod(importlib.import_module(name))
+    assert outcome.attempted and not outcome.failed
 
 
 def test_the_roc_band_holds_the_curve_and_is_wider_for_few_people():
@@ -207,8 +207,8 @@ def test_a_perfect_curve_has_no_det_points_and_a_tied_one_few():
 def test_histogram_counts_every_image_of_a_class_once():
     rng = np.random.default_rng(0)
     label = rng.integers(0, 2, 500)
-    found = curves.histogram(label, rng.standard_cauchy(500))  # far outliers go to the outermost bins
-    assert found.real.sum() == pytest.approx(1) and found.forged.sum() == pytest.approx(1)
+    bins = curves.histogram(label, rng.standard_cauchy(500))  # far outliers go to the outermost bins
+    assert bins.real.sum() == pytest.approx(1) and bins.forged.sum() == pytest.approx(1)
     assert curves.histogram([0, 1], [3.0, 3.0]).real.sum() == 1
 
 
@@ -229,10 +229,10 @@ def test_simplified_lines_keep_their_ends_and_stay_close(points):
 
 
 def test_thinning_keeps_the_range_and_drops_what_is_no_number():
-    found = curves.thin(np.arange(1000.0), np.where(np.arange(1000) == 500, np.nan, np.arange(1000.0)), points=50)
-    assert found.thinned and len(found.x) == 50
-    assert found.low[0] == 0 and found.high[-1] == 999
-    assert np.isfinite(found.mean).all()
+    points = curves.thin(np.arange(1000.0), np.where(np.arange(1000) == 500, np.nan, np.arange(1000.0)), points=50)
+    assert points.thinned and len(points.x) == 50
+    assert points.low[0] == 0 and points.high[-1] == 999
+    assert np.isfinite(points.mean).all()
 
 
 def test_ticks_are_round_and_inside():
@@ -252,9 +252,19 @@ def test_a_training_that_failed_is_said_before_everything_else():
         results = run([cell(0.9, 0.88, 0.92)]).model_copy(update={"generators": [generator]})
         return summary.summarize(results, {ranking.key(c): summary.Errors(1, 9, 1, 9) for c in results.cells}).warnings
 
-    ended = "The training of dcgan ended collapsed: one face; results on its images mean little."
+    ended = "The training of dcgan ended in the state 'collapsed': one face; results on its images mean little."
     assert said("healthy", "collapsed") == (ended,)
     assert said("collapsed", "healthy") == () == said()
+    for state in ("d_at_chance", "coin toss"):  # the second: of an earlier version
+        assert said(state)[0].startswith("The training of dcgan ended in the state 'discriminator at chance': one face")
+
+
+def test_results_with_states_of_earlier_versions_are_read():
+    looks = [{"kimg": 1.0, "state": state, "reason": "poor"} for state in ("warming", "won", "coin toss")]
+    facts = GeneratorFacts(
+        name="dcgan", kimg=1.0, parameters={}, precision="fp32", seconds=1.0, log=[], health=looks, weights_sha256=""
+    )
+    assert [look["state"] for look in facts.health] == ["warming", "d_dominates", "d_at_chance"]
 
 
 @pytest.mark.parametrize(
@@ -273,8 +283,8 @@ def test_a_probe_of_random_weights_is_said_first(family, facts, warned):
         )
         for on in ("dcgan", "cgan")
     ]  # fmt: skip
-    found = warnings(run([cell(0.9, 0.8, 0.95)]).model_copy(update={"detectors": fitted}))
-    assert [text.startswith("mine probes a network with random weights") for text in found] == [True] * warned
+    texts = warnings(run([cell(0.9, 0.8, 0.95)]).model_copy(update={"detectors": fitted}))
+    assert [text.startswith("mine probes a network with random weights") for text in texts] == [True] * warned
 
 
 def test_a_repeated_run_shows_a_warning_of_several_seeds_once():
@@ -286,7 +296,9 @@ def test_a_repeated_run_shows_a_warning_of_several_seeds_once():
     ]
     results = run([cell(0.9, 0.8, 0.95)]).model_copy(update={"generators": trained, "seeds": [0, 1, 2]})
     failure, faceless = warnings(results)
-    assert failure.startswith("The training of dcgan (seeds 0, 2) ended diverged: the losses are not finite")
+    assert failure.startswith(
+        "The training of dcgan (seeds 0, 2) ended in the state 'diverged': the losses are not finite"
+    )
     assert "of the forgeries of dcgan (seeds 0, 1) and in" in faceless
     (alone, _) = warnings(results.model_copy(update={"generators": trained[:1], "seeds": []}))
-    assert alone.startswith("The training of dcgan ended diverged")
+    assert alone.startswith("The training of dcgan ended in the state 'diverged'")

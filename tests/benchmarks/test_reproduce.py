@@ -7,18 +7,13 @@ from pathlib import Path
 
 import pytest
 from published_suite import publish_suite
-from synthetic import TINY, call_bench
+from synthetic import TINY
 
 from benchmarks.evaluation.reproduce import causes
 from benchmarks.report.digests import write_sums
 from detect.scoring import read_scores, write_scores
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture
-def bench(tmp_path, monkeypatch, capsys):
-    return call_bench(tmp_path, monkeypatch, capsys)
 
 
 @pytest.fixture
@@ -45,14 +40,14 @@ def test_it_comes_out_again_to_the_last_digit_without_torch(published, bench):
 
 def test_scores_that_were_changed_show(published, bench):
     scores = read_scores(published / "scores.parquet")
-    one = scores["detector"].eq("good") & scores["trained_on"].eq("dcgan+gan") & scores["split"].eq("test")
-    first = scores[one & scores["label"].eq(1)].index[0]
+    chosen = scores["detector"].eq("good") & scores["trained_on"].eq("dcgan+gan") & scores["split"].eq("test")
+    first = scores[chosen & scores["label"].eq(1)].index[0]
     scores.loc[first, "score"] = -9.0  # one image
     write_scores(scores, published / "scores.parquet")
     accept(published)
     code, out, err = bench("reproduce", "mine")
     assert code == 0 and "WITHIN     good@dcgan+gan on style #0" in out and "3 WITHIN" in out
-    scores.loc[one, "score"] *= -1
+    scores.loc[chosen, "score"] *= -1
     write_scores(scores, published / "scores.parquet")
     accept(published)
     code, out, err = bench("reproduce", "mine")
@@ -92,8 +87,8 @@ def test_a_test_is_computed_again_from_checkpoints_and_from_nothing(bench, tmp_p
     # another value was published: this one lies beside it
     file = tmp_path / "reports" / "r" / "expected.json"
     expected = json.loads(file.read_text())
-    for one in expected["values"]:
-        one |= {"value": 0.25, "low": 0.2, "high": 0.3}
+    for row in expected["values"]:
+        row |= {"value": 0.25, "low": 0.2, "high": 0.3}
     expected["environment"]["numpy"] = "0.1"
     file.write_text(json.dumps(expected))
     accept(file.parent)
@@ -124,7 +119,7 @@ def test_other_data_is_refused_before_anything_is_trained(bench, tmp_path):
     assert bench(*arguments)[0] == 0
     code, out, err = bench("reproduce", "r", "--from", "scratch", "--data", "digits")
     assert code == 2 and "prepare the same photos with the same settings first" in err
-    results = sorted(place.name.partition("-")[0] for place in (tmp_path / "runs-again" / "results").iterdir())
+    results = sorted(folder.name.partition("-")[0] for folder in (tmp_path / "runs-again" / "results").iterdir())
     assert results == ["prepare"] and "train" not in out
 
 
@@ -181,7 +176,7 @@ def test_results_of_protocol_1_are_shown_by_its_own_rules(published, bench):
     assert (code, board["protocol"], board["primary"]) == (0, 1, "leave-one-out") and "unseen" not in board["columns"]
     assert board["lines"][0]["columns"]["leave-one-out"]["family_low"] is None
     code, out, _ = bench("compare", "good", "bad", "--suite", "mine", "--json")
-    assert code == 0 and [one["what"] for one in json.loads(out)] == ["leave-one-out"]
+    assert code == 0 and [row["what"] for row in json.loads(out)] == ["leave-one-out"]
 
 
 @pytest.mark.parametrize("command", [("leaderboard", "mine"), ("compare", "good", "bad", "--suite", "mine")])

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from benchmarks.evaluation import means as averages
-from benchmarks.evaluation import seed_variance as seeds
+from benchmarks.evaluation import means, seed_variance
 from benchmarks.evaluation.means import Estimates
 from benchmarks.evaluation.seed_variance import Pool, SeedVariance
 from forge.core.errors import InputError
@@ -18,8 +17,8 @@ pytestmark = pytest.mark.e2e
 
 def test_trigamma_is_inverted():
     for y in (1e-3, 0.5, 1.0, 7.0, 400.0):
-        assert seeds._trigamma_inverse(float(special.polygamma(1, y))) == pytest.approx(y)
-    assert seeds._trigamma_inverse(math.pi**2 / 6) == pytest.approx(1)
+        assert seed_variance._trigamma_inverse(float(special.polygamma(1, y))) == pytest.approx(y)
+    assert seed_variance._trigamma_inverse(math.pi**2 / 6) == pytest.approx(1)
 
 
 @pytest.mark.parametrize(("freedom", "degrees"), [(1, 4.0), (2, 4.0), (4, 10.0)])
@@ -27,8 +26,8 @@ def test_a_known_scatter_of_variances_is_found(freedom, degrees):
     """Variances around .01 whose truth is inverse chi-square of d degrees: s is .01 and d comes back."""
     rng = np.random.default_rng(0)
     truth = 0.01 * degrees / rng.chisquare(degrees, 40_000)
-    found = truth * rng.chisquare(freedom, truth.size) / freedom
-    pool = seeds.pooled([SeedVariance(one, 0.0) for one in found], freedom, math.inf)
+    estimates = truth * rng.chisquare(freedom, truth.size) / freedom
+    pool = seed_variance.pooled([SeedVariance(variance, 0.0) for variance in estimates], freedom, math.inf)
     assert pool.degrees == pytest.approx(degrees, rel=0.1)
     assert pool.scale * pool.of_seeds == pytest.approx(0.01, rel=0.05)
     between, freedoms = pool.moderated(SeedVariance(0.03, 0.0), freedom)
@@ -38,7 +37,7 @@ def test_a_known_scatter_of_variances_is_found(freedom, degrees):
 
 def test_equal_variances_are_taken_for_one():
     """Ratios that scatter less than chance alone would make them: every one is the mean, with all degrees there are."""
-    pool = seeds.pooled([SeedVariance(value, 0.001) for value in (0.010, 0.011, 0.012, 0.011)], 2, 8)
+    pool = seed_variance.pooled([SeedVariance(value, 0.001) for value in (0.010, 0.011, 0.012, 0.011)], 2, 8)
     assert pool.degrees == math.inf and pool.moderated(SeedVariance(0.03, 0.001), 2) == pytest.approx((0.011, 8))
 
 
@@ -46,34 +45,34 @@ def test_images_alone_are_no_seeds():
     """Detectors whose images alone vary, each by another amount: each keeps its own, so that nothing is left over."""
     images = np.geomspace(1e-6, 1e-3, 40)
     rng = np.random.default_rng(1)
-    found = [SeedVariance(float(v * rng.chisquare(4) / 4), float(v)) for v in images]
-    pool = seeds.pooled(found, 4, 160)
-    for one in found:
-        assert pool.moderated(one, 4)[0] == pytest.approx(one.images, rel=0.8)
+    estimates = [SeedVariance(float(v * rng.chisquare(4) / 4), float(v)) for v in images]
+    pool = seed_variance.pooled(estimates, 4, 160)
+    for variance in estimates:
+        assert pool.moderated(variance, 4)[0] == pytest.approx(variance.images, rel=0.8)
 
 
 def test_no_more_degrees_than_all_have_together():
     values = np.geomspace(1e-3, 1e-1, 12)
-    pool = seeds.pooled([SeedVariance(v, 0.0) for v in values], 2, 3.0)
+    pool = seed_variance.pooled([SeedVariance(v, 0.0) for v in values], 2, 3.0)
     assert pool.moderated(SeedVariance(0.01, 0.0), 2)[1] == 3.0
 
 
 def test_what_says_nothing_is_not_pooled():
-    assert seeds.pooled([SeedVariance(0.1, 0.0)] * 2, 1, 2) is None
-    assert seeds.pooled([SeedVariance(0.0, 0.1)] * 5, 1, 5) is None
+    assert seed_variance.pooled([SeedVariance(0.1, 0.0)] * 2, 1, 2) is None
+    assert seed_variance.pooled([SeedVariance(0.0, 0.1)] * 5, 1, 5) is None
     assert Pool(0.0, 1.0, math.inf, 5).moderated(SeedVariance(0.0, 0.0), 1) == (0.0, 5)
     with pytest.raises(InputError, match="two seeds"):
-        seeds.pooled([SeedVariance(0.1, 0.0)] * 5, 0, 5)
+        seed_variance.pooled([SeedVariance(0.1, 0.0)] * 5, 0, 5)
 
 
 def test_detectors_that_go_together_count_less():
     rng = np.random.default_rng(2)
     alone, common = rng.normal(size=(10, 400)), rng.normal(size=400)
-    assert seeds.independent(alone) == pytest.approx(10, rel=0.05)
-    assert seeds.independent(alone * 0.01 + common) == pytest.approx(1, rel=0.05)
-    half = seeds.independent(alone + common)  # correlation .5
+    assert seed_variance.independent(alone) == pytest.approx(10, rel=0.05)
+    assert seed_variance.independent(alone * 0.01 + common) == pytest.approx(1, rel=0.05)
+    half = seed_variance.independent(alone + common)  # correlation .5
     assert half == pytest.approx(10 / (1 + 9 / 4), rel=0.15)
-    assert seeds.independent([[0.5, 0.7]]) == 1 and seeds.independent([[0.5, 0.5], [0.6, 0.6]]) == 2
+    assert seed_variance.independent([[0.5, 0.7]]) == 1 and seed_variance.independent([[0.5, 0.5], [0.6, 0.6]]) == 2
 
 
 def studies(count, runs, together, scatter, size, *, detectors=11):
@@ -92,30 +91,30 @@ def studies(count, runs, together, scatter, size, *, detectors=11):
         effect = effect + math.sqrt(1 - together) * rng.normal(size=(detectors, runs))
         y = (np.broadcast_to(spread, detectors)[:, None]) * effect
         y = y + np.sqrt(image)[:, None] * rng.normal(size=y.shape)
-        count_of = seeds.independent(y)
+        count_of = seed_variance.independent(y)
         alone = [SeedVariance(float(v), i) for v, i in zip(y.var(axis=1, ddof=1), image, strict=True)]
         differences = [(y[a] - y[b], image[a] + image[b]) for a, b in pairs]
         both = [SeedVariance(float(d.var(ddof=1)), i) for d, i in differences]
         pools = (
-            seeds.pooled(alone, runs - 1, (runs - 1) * count_of),
-            seeds.pooled(both, runs - 1, (runs - 1) * (detectors - 1)),
+            seed_variance.pooled(alone, runs - 1, (runs - 1) * count_of),
+            seed_variance.pooled(both, runs - 1, (runs - 1) * (detectors - 1)),
         )
-        found = [
+        estimates = [
             halves(pool, of, runs, level)
             for pool, of, level in ((pools[0], alone, 0.95), (pools[1], both, 0.95), (pools[1], both, 1 - 0.05 / 55))
         ]
         off = np.abs([d.mean() for d, _ in differences])
-        inside = np.abs(y.mean(axis=1)) <= found[0]
-        hit += inside.mean(), (off <= found[1]).mean(), (off <= found[2]).all()
+        inside = np.abs(y.mean(axis=1)) <= estimates[0]
+        hit += inside.mean(), (off <= estimates[1]).mean(), (off <= estimates[2]).all()
     return hit / count
 
 
 def halves(pool, variances, runs, level):
     """`averages.over_seeds` written once more, for many at once: half the width of each interval."""
-    between, freedom = np.array([pool.moderated(one, runs - 1) for one in variances]).T
-    own = np.maximum(0.0, between - [one.images for one in variances])
-    total = ([one.images for one in variances] + own) / runs
-    freedom = np.where(own > 0, freedom * (total * runs / between) ** 2, 1e12)
+    between, freedom = np.array([pool.moderated(variance, runs - 1) for variance in variances]).T
+    between_seeds = np.maximum(0.0, between - [variance.images for variance in variances])
+    total = ([variance.images for variance in variances] + between_seeds) / runs
+    freedom = np.where(between_seeds > 0, freedom * (total * runs / between) ** 2, 1e12)
     return stats.t.ppf(0.5 + level / 2, freedom) * np.sqrt(total)
 
 
@@ -140,13 +139,13 @@ def test_coverage_in_tables_of_few_seeds(runs, together, scatter, size):
 
 def test_the_mean_over_seeds_takes_the_pool():
     value, image = np.array([0.80, 0.84]), 1e-5
-    found = Estimates(
+    estimates = Estimates(
         value, value - 1.959964 * math.sqrt(image), value + 1.959964 * math.sqrt(image), np.eye(2) * image
     )
-    pool = seeds.pooled([SeedVariance(v, image) for v in (2e-4, 9e-4, 1.4e-3, 3e-5, 6e-4, 1e-3)], 1, 6)
-    variance = averages.seed_variance(found, np.eye(2))
+    pool = seed_variance.pooled([SeedVariance(v, image) for v in (2e-4, 9e-4, 1.4e-3, 3e-5, 6e-4, 1e-3)], 1, 6)
+    variance = means.seed_variance(estimates, np.eye(2))
     assert variance.between == pytest.approx(0.0008) and variance.images == pytest.approx(image)
-    alone, together = averages.over_seeds(found, np.eye(2)), averages.over_seeds(found, np.eye(2), pool)
+    alone, together = means.over_seeds(estimates, np.eye(2)), means.over_seeds(estimates, np.eye(2), pool)
     assert together.high - together.value == pytest.approx(halves(pool, [variance], 2, 0.95)[0], rel=1e-4)
     assert alone.high - alone.low > 3 * (together.high - together.low)
     assert (alone.value, alone.sd) == (together.value, together.sd)

@@ -18,11 +18,10 @@ from synthetic import call_bench
 
 from benchmarks.cli import serve
 from benchmarks.report.digests import write_sums
-from benchmarks.serve import queue as queues
 from benchmarks.serve.app import create_app
 from benchmarks.serve.index import RunIndex
 from benchmarks.serve.limits import Limits
-from benchmarks.speed import serving as speed_serve
+from benchmarks.speed import serving
 from forge.core.errors import InputError
 from forge.core.files import read_json, write_json
 
@@ -30,31 +29,31 @@ DCT, DISC = "mine dct@dcgan", "mine disc-scratch@dcgan"
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def home_folder(tmp_path_factory):
     folder = finished_run(tmp_path_factory.mktemp("served"))
     page = "<!doctype html><html><head></head><body>the report</body></html>"
     (folder / "reports/mine/index.html").write_text(page, encoding="utf-8")
     return folder
 
 
-def app_of(place, **settings):
-    return create_app(RunIndex(place / "reports", place / "runs"), device="cpu", **settings)
+def app_of(home_folder, **settings):
+    return create_app(RunIndex(home_folder / "reports", home_folder / "runs"), device="cpu", **settings)
 
 
 @pytest.fixture(scope="module")
-def client(place):
-    with TestClient(app_of(place), base_url="http://127.0.0.1:8000") as found:
-        yield found
+def client(home_folder):
+    with TestClient(app_of(home_folder), base_url="http://127.0.0.1:8000") as test_client:
+        yield test_client
 
 
 @pytest.fixture
-def own(place, tmp_path):
+def own_folder(home_folder, tmp_path):
     """A copy of the run that a test may change."""
-    shutil.copytree(place, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(home_folder, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 
-def asked(client, photo, url="/api/detect", headers=None, **fields):
+def ask(client, photo, url="/api/detect", headers=None, **fields):
     return client.post(url, files={"photo": ("me.jpg", photo)}, data=fields, headers=headers)
 
 
@@ -68,13 +67,13 @@ class Tags(HTMLParser):
         self.found.append((tag, dict(attrs)))
 
 
-def test_an_answer_is_that_of_bench_detect_on_the_same_file(client, place, tmp_path, monkeypatch, capsys):
+def test_an_answer_is_that_of_bench_detect_on_the_same_file(client, home_folder, tmp_path, monkeypatch, capsys):
     bench = call_bench(tmp_path, monkeypatch, capsys)
-    monkeypatch.chdir(place)
+    monkeypatch.chdir(home_folder)
     for detector in ("dct", "disc-scratch"):
         code, out, _ = bench("detect", "mine", "me.png", "-d", detector, "--json")
         (row,) = json.loads(out)["images"]
-        answer = asked(client, (place / "me.png").read_bytes(), detector=f"mine {detector}@dcgan").json()
+        answer = ask(client, (home_folder / "me.png").read_bytes(), detector=f"mine {detector}@dcgan").json()
         assert code == 0 and {key: answer[key] for key in ("score", "probability", "verdict")} == {
             key: row[key] for key in ("score", "probability", "verdict")
         }
@@ -82,55 +81,55 @@ def test_an_answer_is_that_of_bench_detect_on_the_same_file(client, place, tmp_p
         assert answer["verdict"] == ("forged" if answer["score"] >= answer["threshold"] else "real")
 
 
-def test_a_photo_is_turned_upright_as_its_camera_says(client, place):
-    upright = Image.open(place / "me.png")
+def test_a_photo_is_turned_upright_as_its_camera_says(client, home_folder):
+    upright = Image.open(home_folder / "me.png")
     turned, exif = io.BytesIO(), Image.Exif()
     exif[0x0112] = 6  # shown after turning it clockwise
     upright.transpose(Image.Transpose.ROTATE_90).save(turned, format="PNG", exif=exif)
-    first, second = (asked(client, data).json() for data in ((place / "me.png").read_bytes(), turned.getvalue()))
+    first, second = (ask(client, data).json() for data in ((home_folder / "me.png").read_bytes(), turned.getvalue()))
     assert (first["score"], first["seen"]) == (second["score"], second["seen"])
 
 
-def test_an_answer_shows_what_was_seen_and_where_the_detector_looked(client, place):
-    photo = (place / "me.png").read_bytes()
-    looked = asked(client, photo, detector=DISC, explain="1").json()
+def test_an_answer_shows_what_was_seen_and_where_the_detector_looked(client, home_folder):
+    photo = (home_folder / "me.png").read_bytes()
+    looked = ask(client, photo, detector=DISC, explain="1").json()
     assert all(looked[key].startswith("data:image/png;base64,") for key in ("seen", "saliency"))
     assert looked["seen"] != looked["saliency"] and "gradients" in looked["said"]
-    cannot = asked(client, photo, detector=DCT, explain="1").json()
+    cannot = ask(client, photo, detector=DCT, explain="1").json()
     assert cannot["saliency"] is None and "dct cannot say which pixels its score depends on" in cannot["said"]
-    assert asked(client, photo, detector=DISC).json()["saliency"] is None
+    assert ask(client, photo, detector=DISC).json()["saliency"] is None
 
 
-def test_without_a_script_the_form_is_answered_by_a_whole_page(client, place):
-    page = asked(client, (place / "me.png").read_bytes(), "/try", detector=DISC, explain="1")
+def test_without_a_script_the_form_is_answered_by_a_whole_page(client, home_folder):
+    page = ask(client, (home_folder / "me.png").read_bytes(), "/try", detector=DISC, explain="1")
     tags = Tags(page.text).found
     assert page.status_code == 200 and sum(tag == "article" for tag, _ in tags) == 1
     assert ("option", {"value": DISC, "selected": None}) in tags
     assert any(tag == "input" and "checked" in attrs for tag, attrs in tags)
     (form,) = [attrs for tag, attrs in tags if tag == "form"]
     assert (form["action"], form["method"], form["enctype"]) == ("/try", "post", "multipart/form-data")
-    refused = asked(client, b"hello", "/try", detector=DCT)
+    refused = ask(client, b"hello", "/try", detector=DCT)
     assert refused.status_code == 415 and "not a JPEG, PNG or WebP" in refused.text and "<form" in refused.text
     assert ("option", {"value": DCT, "selected": None}) in Tags(refused.text).found
 
 
-def test_the_script_gets_the_answer_alone(client, place):
-    part = asked(client, (place / "me.png").read_bytes(), "/try", headers={"X-Part": "answer"})
+def test_the_script_gets_the_answer_alone(client, home_folder):
+    part = ask(client, (home_folder / "me.png").read_bytes(), "/try", headers={"X-Part": "answer"})
     assert part.status_code == 200 and "<article" in part.text and "<html" not in part.text
-    problem = asked(client, b"", "/try", headers={"X-Part": "answer"})
+    problem = ask(client, b"", "/try", headers={"X-Part": "answer"})
     assert problem.status_code == 400 and 'role="alert"' in problem.text and "<html" not in problem.text
 
 
-def test_pages_name_no_remote_address_and_no_inline_code(client, place):
-    for page in (client.get("/"), asked(client, (place / "me.png").read_bytes(), "/try"), client.get("/gone")):
+def test_pages_name_no_remote_address_and_no_inline_code(client, home_folder):
+    for page in (client.get("/"), ask(client, (home_folder / "me.png").read_bytes(), "/try"), client.get("/gone")):
         for tag, attrs in Tags(page.text).found:
             assert tag != "style" and "style" not in attrs and not [name for name in attrs if name.startswith("on")]
             addresses = [attrs[name] or "" for name in ("src", "href", "action") if name in attrs]
             assert all(address.startswith(("/", "#", "data:")) for address in addresses)
             assert not (tag == "script" and "src" not in attrs)
-    for name, kind in (("serve.css", "text/css"), ("try.js", "text/javascript")):
-        found = client.get(f"/static/{name}")
-        assert found.headers["content-type"].startswith(kind) and "http" not in found.text
+    for name, media_type in (("serve.css", "text/css"), ("try.js", "text/javascript")):
+        response = client.get(f"/static/{name}")
+        assert response.headers["content-type"].startswith(media_type) and "http" not in response.text
 
 
 def test_runs_are_listed_with_their_best_result(client):
@@ -142,32 +141,34 @@ def test_runs_are_listed_with_their_best_result(client):
         ["dcgan"],
     )
     assert run["best"].startswith("dct: AUC 0.") and "generators it was trained on" in run["best"]
-    assert [choice["id"] for choice in run["choices"]] == [DCT, DISC] and all(one["ready"] for one in run["choices"])
+    assert [choice["id"] for choice in run["choices"]] == [DCT, DISC] and all(
+        choice_of_run["ready"] for choice_of_run in run["choices"]
+    )
     page = client.get("/").text
     assert 'href="/reports/mine/"' in page and run["best"] in page
 
 
-def test_a_published_leaderboard_speaks_for_its_run(own):
+def test_a_published_leaderboard_speaks_for_its_run(own_folder):
     values = [
         {"what": f"{name}, cross", "value": value, "low": value - 0.02, "high": value + 0.02}
         for name, value in (("a", 0.9), ("b", 0.91), ("c", 0.6))
     ]
     ranks = {"a": "1 (1–2)", "b": "1 (1–2)", "c": "3"}
     told = {"name": "mine", "protocol": 1, "data": "ab" * 32, "environment": {}, "primary": "cross"}
-    write_json(own / "reports/mine/expected.json", told | {"values": values, "ranks": ranks})
-    write_sums(own / "reports/mine")
-    (run,) = RunIndex(own / "reports", own / "runs").runs()
+    write_json(own_folder / "reports/mine/expected.json", told | {"values": values, "ranks": ranks})
+    write_sums(own_folder / "reports/mine")
+    (run,) = RunIndex(own_folder / "reports", own_folder / "runs").runs()
     assert (
         run.best == "b: AUC 0.91 [0.89, 0.93] on generators it was not trained on; 1 more cannot be told apart from it"
     )
 
 
-def test_names_of_runs_are_text_and_never_markup(own):
-    results = read_json(own / "reports/mine/results.json")
+def test_names_of_runs_are_text_and_never_markup(own_folder):
+    results = read_json(own_folder / "reports/mine/results.json")
     results["data"]["name"] = "<script>alert(1)</script>"
     results["generators"][0]["name"] = '"><img src=x onerror=alert(2)>'
-    write_json(own / "reports/a<b>&'c/results.json", results)
-    with TestClient(app_of(own), base_url="http://127.0.0.1") as client:
+    write_json(own_folder / "reports/a<b>&'c/results.json", results)
+    with TestClient(app_of(own_folder), base_url="http://127.0.0.1") as client:
         page = client.get("/").text
     tags = Tags(page).found
     assert "alert(1)" in page and not any(tag == "img" and "onerror" in attrs for tag, attrs in tags)
@@ -175,63 +176,63 @@ def test_names_of_runs_are_text_and_never_markup(own):
     assert "<b>&'c" not in page
 
 
-def test_a_damaged_run_is_listed_as_such_beside_the_others(own):
-    (own / "reports/broken").mkdir()
-    (own / "reports/broken/results.json").write_text("{", encoding="utf-8")
-    write_json(own / "reports/strange/results.json", {"cells": 3})
-    runs = {run.name: run for run in RunIndex(own / "reports", own / "runs").runs()}
+def test_a_damaged_run_is_listed_as_such_beside_the_others(own_folder):
+    (own_folder / "reports/broken").mkdir()
+    (own_folder / "reports/broken/results.json").write_text("{", encoding="utf-8")
+    write_json(own_folder / "reports/strange/results.json", {"cells": 3})
+    runs = {run.name: run for run in RunIndex(own_folder / "reports", own_folder / "runs").runs()}
     assert runs["broken"].problem and runs["strange"].problem and not runs["mine"].problem
-    with TestClient(app_of(own), base_url="http://127.0.0.1") as client:
+    with TestClient(app_of(own_folder), base_url="http://127.0.0.1") as client:
         assert client.get("/").text.count("Cannot be read") == 2
 
 
-def test_without_detectors_the_page_says_how_to_get_one(own, place):
-    photo = (place / "me.png").read_bytes()
-    with TestClient(app_of(own / "more"), base_url="http://127.0.0.1") as client:
+def test_without_detectors_the_page_says_how_to_get_one(own_folder, home_folder):
+    photo = (home_folder / "me.png").read_bytes()
+    with TestClient(app_of(own_folder / "more"), base_url="http://127.0.0.1") as client:
         page = client.get("/").text
         assert "No detector can be asked yet" in page and "bench run --generator" in page and "<form" not in page
-        refused = asked(client, photo)
+        refused = ask(client, photo)
         assert refused.status_code == 409 and "`bench run` trains some" in refused.json()["error"]
-    shutil.rmtree(own / "runs")  # a report from elsewhere
-    with TestClient(app_of(own), base_url="http://127.0.0.1") as client:
+    shutil.rmtree(own_folder / "runs")  # a report from elsewhere
+    with TestClient(app_of(own_folder), base_url="http://127.0.0.1") as client:
         assert "finished elsewhere" in client.get("/").text
-        refused = asked(client, photo, detector=DCT)
+        refused = ask(client, photo, detector=DCT)
         assert refused.status_code == 409 and "is not in" in refused.json()["error"]
-        unknown = asked(client, photo, detector="mine dtc@dcgan")
+        unknown = ask(client, photo, detector="mine dtc@dcgan")
         assert unknown.status_code == 404 and f"did you mean '{DCT}'" in unknown.json()["error"]
 
 
-def test_a_detector_in_a_folder_is_offered_and_judges_at_one_half(own):
-    folder = next(file.parent for file in own.glob("runs/results/fit-*/detector/network.json"))
-    index = RunIndex(own / "none", own / "runs", folders=[folder])
+def test_a_detector_in_a_folder_is_offered_and_judges_at_one_half(own_folder):
+    folder = next(file.parent for file in own_folder.glob("runs/results/fit-*/detector/network.json"))
+    index = RunIndex(own_folder / "none", own_folder / "runs", folders=[folder])
     with TestClient(create_app(index, device="cpu"), base_url="http://127.0.0.1") as client:
-        answer = asked(client, (own / "me.png").read_bytes()).json()
+        answer = ask(client, (own_folder / "me.png").read_bytes()).json()
     assert answer["detector"] == "disc-scratch" and (answer["threshold"], answer["turning"]) == (0, 0.5)
     with pytest.raises(InputError, match=r"no detector\.json"):
-        RunIndex(own, own, folders=[own])
+        RunIndex(own_folder, own_folder, folders=[own_folder])
 
 
-def test_few_detectors_stay_loaded_and_a_run_made_again_is_read_again(own, monkeypatch):
-    monkeypatch.setattr(queues, "KEPT", 1)
-    app = app_of(own)
+def test_few_detectors_stay_loaded_and_a_run_made_again_is_read_again(own_folder, monkeypatch):
+    monkeypatch.setattr("benchmarks.serve.queue.KEPT", 1)
+    app = app_of(own_folder)
     queue, loads = app.state.queue, []
     load = queue.index.load
     monkeypatch.setattr(queue.index, "load", lambda choice: loads.append(choice.id) or load(choice))
-    photo = (own / "me.png").read_bytes()
+    photo = (own_folder / "me.png").read_bytes()
     with TestClient(app, base_url="http://127.0.0.1") as client:
         for detector in (DCT, DCT, DISC, DCT):
-            assert asked(client, photo, detector=detector).status_code == 200
+            assert ask(client, photo, detector=detector).status_code == 200
         assert loads == [DCT, DISC, DCT]
-        results = read_json(own / "reports/mine/results.json")
+        results = read_json(own_folder / "reports/mine/results.json")
         for cell in results["cells"]:
             cell["threshold"] = 1e9
-        write_json(own / "reports/mine/results.json", results)
-        write_sums(own / "reports/mine")
-        assert asked(client, photo, detector=DCT).json()["threshold"] == 1e9
+        write_json(own_folder / "reports/mine/results.json", results)
+        write_sums(own_folder / "reports/mine")
+        assert ask(client, photo, detector=DCT).json()["threshold"] == 1e9
 
 
-def test_many_at_once_are_answered_one_after_another(place, monkeypatch):
-    app = app_of(place)
+def test_many_at_once_are_answered_one_after_another(home_folder, monkeypatch):
+    app = app_of(home_folder)
     judge, inside, most = app.state.queue.judge, [], []
 
     def watched(*arguments):
@@ -243,20 +244,20 @@ def test_many_at_once_are_answered_one_after_another(place, monkeypatch):
             inside.pop()
 
     monkeypatch.setattr(app.state.queue, "judge", watched)
-    photo = (place / "me.png").read_bytes()
+    photo = (home_folder / "me.png").read_bytes()
 
     async def rush():
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-            return await asyncio.gather(*(asked(client, photo, detector=DCT) for _ in range(50)))
+            return await asyncio.gather(*(ask(client, photo, detector=DCT) for _ in range(50)))
 
     answers = asyncio.run(rush())
     assert {answer.status_code for answer in answers} == {200} and len({a.json()["score"] for a in answers}) == 1
     assert most == [1] * 50
 
 
-def test_beyond_the_queue_a_sentence_says_to_try_again(place, monkeypatch):
-    app = app_of(place, limits=Limits(inside=3))
+def test_beyond_the_queue_a_sentence_says_to_try_again(home_folder, monkeypatch):
+    app = app_of(home_folder, limits=Limits(inside=3))
     judge, full = app.state.queue.judge, threading.Event()
 
     def held(*arguments):
@@ -264,17 +265,17 @@ def test_beyond_the_queue_a_sentence_says_to_try_again(place, monkeypatch):
         return judge(*arguments)
 
     monkeypatch.setattr(app.state.queue, "judge", held)
-    photo = (place / "me.png").read_bytes()
+    photo = (home_folder / "me.png").read_bytes()
 
     async def rush():
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-            waiting = [asyncio.create_task(asked(client, photo)) for _ in range(5)]
+            waiting = [asyncio.create_task(ask(client, photo)) for _ in range(5)]
             done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             assert {task.result().status_code for task in done} == {503}
             full.set()
             answers = await asyncio.gather(*waiting)
-            return answers, await asked(client, photo)
+            return answers, await ask(client, photo)
 
     answers, later = asyncio.run(rush())
     assert sorted(answer.status_code for answer in answers) == [200] * 3 + [503] * 2 and later.status_code == 200
@@ -282,16 +283,16 @@ def test_beyond_the_queue_a_sentence_says_to_try_again(place, monkeypatch):
     assert "3 photos are waiting already" in refused.json()["error"] and refused.headers["retry-after"]
 
 
-def test_a_real_server_answers_and_says_nothing_of_the_upload(place, monkeypatch, capfd):
+def test_a_real_server_answers_and_says_nothing_of_the_upload(home_folder, monkeypatch, capfd):
     servers, run = [], uvicorn.Server.run
     monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: servers.append(self) or run(self, sockets))
     listening = serve.listen("127.0.0.1", 0)
     port = listening.getsockname()[1]
-    arguments = (listening, "127.0.0.1", [], [], (10, 40), place / "runs", place / "reports", "cpu")
+    arguments = (listening, "127.0.0.1", [], [], (10, 40), home_folder / "runs", home_folder / "reports", "cpu")
     thread = threading.Thread(target=serve._serve, args=arguments)
     thread.start()
     with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:  # connections wait until it is up
-        for photo, status in (((place / "me.png").read_bytes(), 200), (b"hello", 415), (bytes(20_000_000), 413)):
+        for photo, status in (((home_folder / "me.png").read_bytes(), 200), (b"hello", 415), (bytes(20_000_000), 413)):
             answer = client.post("/api/detect", files={"photo": ("holiday.jpg", photo)}, data={"detector": DCT})
             assert answer.status_code == status and "server" not in answer.headers
     servers[0].should_exit = True
@@ -302,10 +303,10 @@ def test_a_real_server_answers_and_says_nothing_of_the_upload(place, monkeypatch
 
 
 def test_what_speed_measures_is_such_an_upload(client, monkeypatch):
-    monkeypatch.setattr(speed_serve, "SIZE", (400, 320))
-    kind = {"Content-Type": f"multipart/form-data; boundary={speed_serve._BOUNDARY}"}
+    monkeypatch.setattr(serving, "SIZE", (400, 320))
+    media_type = {"Content-Type": f"multipart/form-data; boundary={serving._BOUNDARY}"}
     for explain in (False, True):
-        answer = client.post("/api/detect", content=speed_serve._form(explain=explain), headers=kind)
+        answer = client.post("/api/detect", content=serving._form(explain=explain), headers=media_type)
         assert answer.status_code == 200 and bool(answer.json()["said"]) == explain
 
 

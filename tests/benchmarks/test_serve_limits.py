@@ -23,7 +23,7 @@ LIMITS = Limits(bytes=300_000, pixels=1_000_000)
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def home_folder(tmp_path_factory):
     folder = finished_run(tmp_path_factory.mktemp("guarded"))
     (folder / "secret.json").write_text("{}", encoding="utf-8")
     report = folder / "reports/mine"
@@ -39,15 +39,15 @@ def place(tmp_path_factory):
     return folder
 
 
-def client_of(place, **settings):
-    app = create_app(RunIndex(place / "reports", place / "runs"), device="cpu", limits=LIMITS, **settings)
+def client_of(home_folder, **settings):
+    app = create_app(RunIndex(home_folder / "reports", home_folder / "runs"), device="cpu", limits=LIMITS, **settings)
     return TestClient(app, base_url="http://127.0.0.1:8000")
 
 
 @pytest.fixture(scope="module")
-def client(place):
-    with client_of(place) as found:
-        yield found
+def client(home_folder):
+    with client_of(home_folder) as test_client:
+        yield test_client
 
 
 def page_with(policy):
@@ -70,13 +70,13 @@ def header_of(width, height):
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-def asked(client, photo, name="me.png", **more):
+def ask(client, photo, name="me.png", **more):
     return client.post("/api/detect", files={"photo": (name, photo)}, **more)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_the_content_of_a_file_decides_and_not_its_name(client, kind):
-    assert asked(client, encoded(kind), name="notes.txt").status_code == 200
+    assert ask(client, encoded(kind), name="notes.txt").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_the_content_of_a_file_decides_and_not_its_name(client, kind):
     ids=range(13),
 )
 def test_what_cannot_be_judged_is_refused_with_a_sentence(client, photo, status, said):
-    answer = asked(client, photo)
+    answer = ask(client, photo)
     sentence = answer.json()["error"]
     assert answer.status_code == status and said in sentence and "\n" not in sentence and "Traceback" not in sentence
 
@@ -128,7 +128,7 @@ def test_a_progressive_photo_is_no_attack():
 
 
 def test_a_body_that_is_too_large_is_refused_without_being_kept(client):
-    answer = asked(client, bytes(2_000_000))
+    answer = ask(client, bytes(2_000_000))
     assert answer.status_code == 413 and "at most 0.3 MB" in answer.json()["error"]
     sent = []
 
@@ -138,8 +138,8 @@ def test_a_body_that_is_too_large_is_refused_without_being_kept(client):
             sent.append(1)
             yield bytes(10_000)
 
-    kind = {"Content-Type": "multipart/form-data; boundary=x"}  # its length is not said beforehand
-    assert client.post("/api/detect", content=endless(), headers=kind).status_code == 413
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}  # its length is not said beforehand
+    assert client.post("/api/detect", content=endless(), headers=headers).status_code == 413
 
 
 @pytest.mark.parametrize(
@@ -158,15 +158,15 @@ def test_what_is_no_form_with_a_photo_is_refused(client, body, kind, status):
     assert answer.status_code == status and answer.json()["error"]
 
 
-def test_an_upload_never_becomes_a_file(place, monkeypatch):
+def test_an_upload_never_becomes_a_file(home_folder, monkeypatch):
     def rollover(self):
         raise AssertionError("written to a disk")
 
     monkeypatch.setattr(tempfile.SpooledTemporaryFile, "rollover", rollover)
-    index = RunIndex(place / "reports", place / "runs")
+    index = RunIndex(home_folder / "reports", home_folder / "runs")
     with TestClient(create_app(index, device="cpu"), base_url="http://127.0.0.1") as client:
         photo = encoded("PNG", (800, 800))
-        assert len(photo) > 1_500_000 and asked(client, photo).status_code == 200
+        assert len(photo) > 1_500_000 and ask(client, photo).status_code == 200
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "evil.example:8000"])
@@ -201,12 +201,12 @@ def test_loopback_has_its_usual_names(client, host):
     assert client.get("/", headers={"Host": host}).status_code == 200
 
 
-def test_other_hosts_are_taken_only_where_they_were_asked_for(place):
-    with client_of(place, host="lab.example") as client:
+def test_other_hosts_are_taken_only_where_they_were_asked_for(home_folder):
+    with client_of(home_folder, host="lab.example") as client:
         assert client.get("/", headers={"Host": "lab.example:80"}).status_code == 200
         assert client.get("/", headers={"Host": "10.0.0.7"}).status_code == 403
         assert "open to everybody in the network" in client.get("/", headers={"Host": "lab.example"}).text
-    with client_of(place, host="0.0.0.0") as client:  # an address cannot be pointed elsewhere, a name can
+    with client_of(home_folder, host="0.0.0.0") as client:  # an address cannot be pointed elsewhere, a name can
         assert client.get("/", headers={"Host": "10.0.0.7:8000"}).status_code == 200
         assert client.get("/", headers={"Host": "evil.example"}).status_code == 403
     assert "localhost" in names_of("lab.example")
@@ -224,7 +224,7 @@ def test_other_hosts_are_taken_only_where_they_were_asked_for(place):
     ],
 )
 def test_forms_of_other_sites_are_refused(client, headers, status):
-    assert asked(client, encoded("PNG"), headers=headers).status_code == status
+    assert ask(client, encoded("PNG"), headers=headers).status_code == status
 
 
 def test_every_answer_carries_a_strict_policy(client):
@@ -276,6 +276,6 @@ def test_nothing_but_files_of_reports_is_handed_out(client, path):
 @pytest.mark.parametrize(
     "path", ["../../secret.json", "/etc/hostname", "figures/../../../secret.json", "out.json", "a\\b"]
 )
-def test_a_path_out_of_its_report_is_missing(place, path):
+def test_a_path_out_of_its_report_is_missing(home_folder, path):
     with pytest.raises(Refused, match="no such file"):
-        report_file(place / "reports/mine", path)
+        report_file(home_folder / "reports/mine", path)

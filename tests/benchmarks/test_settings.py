@@ -20,8 +20,8 @@ FLAGS = {"generator": "dcgan", "detector": "dct"}
 
 
 def settings(*assignments, **changes):
-    asked = {"generators": ["dcgan"], "detectors": ["dct"], "preset": "smoke"} | changes
-    return compose(overrides=parse_assignments(assignments), **asked)
+    values = {"generators": ["dcgan"], "detectors": ["dct"], "preset": "smoke"} | changes
+    return compose(overrides=parse_assignments(assignments), **values)
 
 
 def test_set_wins_over_the_preset_and_the_preset_over_the_defaults():
@@ -223,13 +223,13 @@ def test_several_generators_give_the_whole_matrix():
 def test_a_changed_plugin_file_is_noticed_even_under_a_shipped_label(tmp_path):
     plugin = tmp_path / "mine.py"
     allow_files([f"{plugin}:Dct"])
-    found = []
+    messages = []
     for body in ("pass", "variant = 'changed'"):
         plugin.write_text(f"from detect.detectors.dct import LogDct\n\n\nclass Dct(LogDct):\n    {body}\n")
         planned = prepare_run(settings(detectors=[f"{plugin}:Dct"]), memory=tmp_path / "plans")
-        found.append({stage.name: stage.key for stage in planned.stages})
-    assert found[0]["train dcgan"] == found[1]["train dcgan"]
-    assert found[0]["fit dct@dcgan"] != found[1]["fit dct@dcgan"]
+        messages.append({stage.name: stage.key for stage in planned.stages})
+    assert messages[0]["train dcgan"] == messages[1]["train dcgan"]
+    assert messages[0]["fit dct@dcgan"] != messages[1]["fit dct@dcgan"]
 
 
 def test_remembered_settings_are_those_that_were_checked_and_damage_is_mended(tmp_path):
@@ -247,7 +247,7 @@ def test_remembered_settings_are_those_that_were_checked_and_damage_is_mended(tm
 def test_snapshots_of_one_training_ask_for_one_training():
     made = settings(generators=["dcgan", "dcgan@2k", "dcgan@1.5k"])
     assert list(made.generators) == ["dcgan", "dcgan@2k", "dcgan@1.5k"]
-    assert {tuple(one.training["snapshots_kimg"]) for one in made.generators.values()} == {(1.5, 2.0)}
+    assert {tuple(generator.training["snapshots_kimg"]) for generator in made.generators.values()} == {(1.5, 2.0)}
     stages = prepare_run(made).stages
     assert [stage.name for stage in stages if stage.action == "train"] == ["train dcgan"]
     assert sum(stage.action == "synthesize" for stage in stages) == 3
@@ -272,6 +272,6 @@ def test_generators_that_cannot_be_are_refused_before_work_starts(generators, as
 
 def test_a_condition_goes_to_generators_that_take_labels():
     made = settings(generators=["dcgan", "cgan", "stylegan-lite"], condition=["smile"])
-    assert [one.condition for one in made.generators.values()] == [(), ("smile",), ("smile",)]
+    assert [generator.condition for generator in made.generators.values()] == [(), ("smile",), ("smile",)]
     with pytest.raises(InputError, match="none of the generators dcgan takes labels"):
         settings(generators=["dcgan"], condition=["smile"])

@@ -12,9 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
-from benchmarks.evaluation import bootstrap, proportions, resampling
-from benchmarks.evaluation import delong as statistics
-from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation import bootstrap, delong, proportions, resampling, roc
 from benchmarks.evaluation.interval import wilson
 from forge.core.errors import InputError
 
@@ -53,8 +51,8 @@ def test_delong_variance_is_that_of_the_definition(seed):
     score = rng.normal(size=label.size) if seed % 2 else rng.integers(0, 5, label.size).astype(float)
     v10, v01 = components(label, score)
     expected = np.var(v10, ddof=1) / v10.size + np.var(v01, ddof=1) / v01.size
-    assert statistics.delong_variance(label, score) == pytest.approx(expected, rel=1e-12)
-    interval = statistics.auc_delong(label, score, level=0.9)
+    assert delong.delong_variance(label, score) == pytest.approx(expected, rel=1e-12)
+    interval = delong.auc_delong(label, score, level=0.9)
     half = 1.6448536269514722 * math.sqrt(expected)
     assert interval.low == pytest.approx(max(0, v10.mean() - half))
     assert interval.high == pytest.approx(min(1, v10.mean() + half))
@@ -62,7 +60,7 @@ def test_delong_variance_is_that_of_the_definition(seed):
 
 def test_delong_of_a_set_small_enough_for_paper():
     # reals 1 3, forged 2 4 5: psi = [1 0; 1 1; 1 1], V10 = 1/2 1 1, V01 = 1 2/3; variances 1/12 and 1/18
-    variance = statistics.delong_variance([0, 0, 1, 1, 1], [1, 3, 2, 4, 5])
+    variance = delong.delong_variance([0, 0, 1, 1, 1], [1, 3, 2, 4, 5])
     assert variance == pytest.approx(1 / 12 / 3 + 1 / 18 / 2)
 
 
@@ -75,27 +73,27 @@ def test_paired_delong_is_that_of_the_covariance_matrix():
     covariance = np.cov(a10, b10) / 70 + np.cov(a01, b01) / 50
     contrast = np.array([1, -1])
     variance = contrast @ covariance @ contrast
-    found = statistics.delong_paired(label, a, b)
-    difference = metrics.auc(label, a) - metrics.auc(label, b)
-    assert found.difference == pytest.approx(difference)
-    assert found.variance == pytest.approx(variance)
-    assert found.p == pytest.approx(2 * stats.norm.sf(abs(difference) / math.sqrt(variance)))
+    paired = delong.delong_paired(label, a, b)
+    difference = roc.auc(label, a) - roc.auc(label, b)
+    assert paired.difference == pytest.approx(difference)
+    assert paired.variance == pytest.approx(variance)
+    assert paired.p == pytest.approx(2 * stats.norm.sf(abs(difference) / math.sqrt(variance)))
     low, high = stats.norm.interval(0.95, difference, math.sqrt(variance))
-    assert (found.interval.low, found.interval.high) == pytest.approx((low, high))
-    mirrored = statistics.delong_paired(label, b, a)
-    assert (mirrored.difference, mirrored.z, mirrored.p) == pytest.approx((-found.difference, -found.z, found.p))
+    assert (paired.interval.low, paired.interval.high) == pytest.approx((low, high))
+    mirrored = delong.delong_paired(label, b, a)
+    assert (mirrored.difference, mirrored.z, mirrored.p) == pytest.approx((-paired.difference, -paired.z, paired.p))
 
 
 def test_paired_delong_without_variance_does_not_claim_certainty():
     label = np.repeat([1, 0], 50)
     perfect = label * 2.0
-    same = statistics.delong_paired(label, perfect, perfect + 1)
+    same = delong.delong_paired(label, perfect, perfect + 1)
     assert (same.difference, same.z, same.p) == (0, 0, 1)
     assert same.interval.low < 0 < same.interval.high
-    alone = statistics.auc_newcombe(1.0, 50, 50)
+    alone = delong.auc_newcombe(1.0, 50, 50)
     assert (same.interval.low, same.interval.high) == pytest.approx((alone.low - 1, 1 - alone.low))
     small, large = (
-        statistics.delong_paired(y := np.repeat([1, 0], n), y * 1.0, np.zeros(2 * n)) for n in (2, 50)
+        delong.delong_paired(y := np.repeat([1, 0], n), y * 1.0, np.zeros(2 * n)) for n in (2, 50)
     )  # perfect against constant: a difference of 1/2
     assert small.p > 0.05
     assert small.interval.low < 0
@@ -110,8 +108,8 @@ def test_paired_delong_holds_its_size_and_finds_a_difference():
         label = np.repeat([1, 0], 150)
         common = rng.normal(size=300) + label
         a, b = (common + rng.normal(size=300) for _ in range(2))
-        null += statistics.delong_paired(label, a, b).p < 0.05
-        power += statistics.delong_paired(label, common, b).p < 0.05
+        null += delong.delong_paired(label, a, b).p < 0.05
+        power += delong.delong_paired(label, common, b).p < 0.05
     assert 0.02 <= null / 400 <= 0.09  # nominal .05; 400 studies have a standard error of .011
     assert power / 400 > 0.5
 
@@ -121,20 +119,20 @@ def test_paired_delong_holds_its_size_and_finds_a_difference():
 
 @given(auc=st.floats(0, 1), m=st.integers(1, 3000), n=st.integers(1, 3000), level=st.sampled_from([0.8, 0.95, 0.99]))
 def test_newcombe_solves_its_equation_and_is_symmetric(auc, m, n, level):
-    interval = statistics.auc_newcombe(auc, m, n, level=level)
+    interval = delong.auc_newcombe(auc, m, n, level=level)
     assert 0 <= interval.low <= auc <= interval.high <= 1
     z = stats.norm.ppf((1 + level) / 2)
     N = (m + n) / 2 - 1
     for t in (interval.low, interval.high):
         variance = t * (1 - t) * (1 + N * (1 - t) / (2 - t) + N * t / (1 + t)) / (m * n)
         assert abs(auc - t) == pytest.approx(z * math.sqrt(variance), abs=1e-7)
-    mirrored = statistics.auc_newcombe(1 - auc, m, n, level=level)
+    mirrored = delong.auc_newcombe(1 - auc, m, n, level=level)
     assert (mirrored.low, mirrored.high) == pytest.approx((1 - interval.high, 1 - interval.low), abs=1e-7)
 
 
 def test_newcombe_of_perfect_separation_is_not_empty():
     for m, n in ((2, 2), (20, 30), (1000, 1000)):
-        top = statistics.auc_newcombe(1.0, m, n)
+        top = delong.auc_newcombe(1.0, m, n)
         assert top.high == 1
         assert 0 < top.low < 1
         # Divided by 1 - t > 0 the equation has this one root left; brentq finds it on its own.
@@ -145,15 +143,15 @@ def test_newcombe_of_perfect_separation_is_not_empty():
             1,
         )
         assert top.low == pytest.approx(root, abs=1e-12)
-        bottom = statistics.auc_newcombe(0.0, m, n)
+        bottom = delong.auc_newcombe(0.0, m, n)
         assert bottom.low == 0
         assert bottom.high == pytest.approx(1 - root)
-    assert statistics.auc_newcombe(1.0, 1, 1).low < 0.5  # one image of each class shows next to nothing
+    assert delong.auc_newcombe(1.0, 1, 1).low < 0.5  # one image of each class shows next to nothing
 
 
 def test_newcombe_narrows_with_images_and_widens_with_level():
     def width(n, level):
-        interval = statistics.auc_newcombe(0.9, n, n, level=level)
+        interval = delong.auc_newcombe(0.9, n, n, level=level)
         return interval.high - interval.low
 
     assert width(20, 0.95) > width(50, 0.95) > width(500, 0.95)
@@ -186,13 +184,13 @@ def test_resamples_follow_the_exact_bootstrap_distribution(labels, score, groups
     for draw in itertools.product(*draws):
         rows = np.concatenate([rows for stratum in draw for rows in stratum])
         exact.append(components(label[rows], score[rows])[0].mean())
-    found = bootstrap.auc_resamples(label, score, groups=names, resamples=4001, seed=1)
-    assert found.shape == (4001,)
-    assert set(np.round(found, 9)) <= set(np.round(exact, 9))
+    resamples = bootstrap.auc_resamples(label, score, groups=names, resamples=4001, seed=1)
+    assert resamples.shape == (4001,)
+    assert set(np.round(resamples, 9)) <= set(np.round(exact, 9))
     assert len(set(np.round(exact, 9))) > 3
-    assert found.mean() == pytest.approx(np.mean(exact), abs=4 * np.std(exact) / math.sqrt(4001))
-    assert found.std() == pytest.approx(np.std(exact), rel=0.06)
-    assert stats.kstest(found, exact).statistic < 0.04
+    assert resamples.mean() == pytest.approx(np.mean(exact), abs=4 * np.std(exact) / math.sqrt(4001))
+    assert resamples.std() == pytest.approx(np.std(exact), rel=0.06)
+    assert stats.kstest(resamples, exact).statistic < 0.04
 
 
 def test_bootstrap_is_settled_by_its_seed_and_unnamed_rows_stand_alone():
@@ -208,22 +206,22 @@ def test_bootstrap_is_settled_by_its_seed_and_unnamed_rows_stand_alone():
 def test_bootstrap_of_independent_rows_agrees_with_delong():
     label, score = gaussian(np.random.default_rng(4), 400, 600, auc=0.85)
     spread = bootstrap.auc_resamples(label, score).std()
-    assert spread == pytest.approx(math.sqrt(statistics.delong_variance(label, score)), rel=0.08)
+    assert spread == pytest.approx(math.sqrt(delong.delong_variance(label, score)), rel=0.08)
 
 
 def test_generic_bootstrap_of_the_auc_agrees_with_the_fast_one():
     label, score, groups = identities(np.random.default_rng(6), 40, 6, auc=0.85)
     fast = bootstrap.auc_bootstrap(label, score, groups=groups, resamples=1000)
-    generic = bootstrap.bootstrap_interval(metrics.auc, label, score, groups=groups, resamples=1000, seed=9)
+    generic = bootstrap.bootstrap_interval(roc.auc, label, score, groups=groups, resamples=1000, seed=9)
     assert (generic.low, generic.high) == pytest.approx((fast.low, fast.high), abs=0.01)
-    rows = bootstrap.bootstrap_interval(metrics.auc, label, score, resamples=1000)
+    rows = bootstrap.bootstrap_interval(roc.auc, label, score, resamples=1000)
     assert generic.high - generic.low > 1.2 * (rows.high - rows.low)
     assert (generic.method, rows.method) == ("bootstrap over identities", "bootstrap")
 
 
 @pytest.mark.parametrize(
     "metric",
-    [metrics.eer, metrics.average_precision, metrics.partial_auc, lambda a, b: metrics.tpr_at_fpr(a, b, 0.1)],
+    [roc.eer, roc.average_precision, roc.partial_auc, lambda a, b: roc.tpr_at_fpr(a, b, 0.1)],
 )
 def test_generic_bootstrap_surrounds_the_metric(metric):
     label, score = gaussian(np.random.default_rng(7), 150, 150, auc=0.85)
@@ -234,18 +232,18 @@ def test_generic_bootstrap_surrounds_the_metric(metric):
 
 def test_generic_bootstrap_is_none_where_the_set_is_too_small_for_the_metric():
     label, score = gaussian(np.random.default_rng(7), 50, 50, auc=0.85)
-    assert bootstrap.bootstrap_interval(lambda a, b: metrics.tpr_at_fpr(a, b, 0.01), label, score) is None
+    assert bootstrap.bootstrap_interval(lambda a, b: roc.tpr_at_fpr(a, b, 0.01), label, score) is None
 
 
 def test_generic_bootstrap_of_perfect_separation_is_not_empty():
     label = np.repeat([1, 0], [300, 500])
-    eer = bootstrap.bootstrap_interval(metrics.eer, label, label * 1.0 + np.linspace(0, 0.5, 800), resamples=20)
+    eer = bootstrap.bootstrap_interval(roc.eer, label, label * 1.0 + np.linspace(0, 0.5, 800), resamples=20)
     assert eer.low == 0
     # z^2 units on the wrong side of n: Wilson's upper end of 0 / n, for the smaller class
     assert eer.high == pytest.approx(wilson(0, 300).high, rel=0.05)
     assert eer.method == "bootstrap, + z^2 images"
     groups = np.arange(800) // 10
-    people = bootstrap.bootstrap_interval(metrics.eer, label, label * 1.0, groups=groups, resamples=20)
+    people = bootstrap.bootstrap_interval(roc.eer, label, label * 1.0, groups=groups, resamples=20)
     assert people.high > 5 * eer.high  # 30 and 50 identities know less than 300 and 500 independent images
 
 
@@ -255,30 +253,30 @@ def test_generic_bootstrap_of_perfect_separation_is_not_empty():
 def test_auc_interval_chooses_as_the_protocol_says():
     rng = np.random.default_rng(1)
     large, small = gaussian(rng, 200, 200, auc=0.9), gaussian(rng, 199, 900, auc=0.9)
-    assert statistics.auc_interval(*large) == statistics.auc_delong(*large)
-    assert statistics.auc_interval(*small) == statistics.auc_newcombe(metrics.auc(*small), 199, 900)
+    assert delong.auc_interval(*large) == delong.auc_delong(*large)
+    assert delong.auc_interval(*small) == delong.auc_newcombe(roc.auc(*small), 199, 900)
     label = large[0]
     for score, low, high in ((label, 0.990, 1), (-label, 0, 0.010), (label * 0, 0.444, 0.556)):
-        interval = statistics.auc_interval(label, score)
+        interval = delong.auc_interval(label, score)
         assert interval.method == "Newcombe"
         assert interval.low == pytest.approx(low, abs=0.001)
         assert interval.high == pytest.approx(high, abs=0.001)
     unique = [f"photo {i}" for i in range(400)]
-    assert statistics.auc_interval(*large, groups=unique).method == "DeLong"
+    assert delong.auc_interval(*large, groups=unique).method == "DeLong"
 
 
 def test_auc_interval_with_repeated_identities():
     rng = np.random.default_rng(1)
     label, score, groups = identities(rng, 40, 20, auc=0.9)
-    interval = statistics.auc_interval(label, score, groups=groups, resamples=200, seed=3)
+    interval = delong.auc_interval(label, score, groups=groups, resamples=200, seed=3)
     assert interval == bootstrap.auc_bootstrap(label, score, groups=groups, resamples=200, seed=3)
     assert interval.method == "bootstrap over identities"
     few_label, few_score, few_groups = identities(rng, 10, 40, auc=0.9)
-    few = statistics.auc_interval(few_label, few_score, groups=few_groups)
-    expected = statistics.auc_newcombe(metrics.auc(few_label, few_score), 300, 10)
+    few = delong.auc_interval(few_label, few_score, groups=few_groups)
+    expected = delong.auc_newcombe(roc.auc(few_label, few_score), 300, 10)
     assert (few.low, few.high, few.method) == (expected.low, expected.high, "Newcombe over identities")
-    perfect = statistics.auc_interval(label, label, groups=groups)
-    assert perfect.low == statistics.auc_newcombe(1.0, 300, 40).low  # 40 people are not 800 independent images
+    perfect = delong.auc_interval(label, label, groups=groups)
+    assert perfect.low == delong.auc_newcombe(1.0, 300, 40).low  # 40 people are not 800 independent images
 
 
 # Binomial bound: of 400 studies at a true coverage of .95 the share that covers has a standard error of .011, so .91
@@ -294,15 +292,15 @@ def coverage(one_study, truth):
 @pytest.mark.parametrize("auc", [0.7, 0.9])
 def test_coverage_of_delong_and_newcombe(n, auc):
     rng = np.random.default_rng(n)
-    assert 0.91 <= coverage(lambda: statistics.auc_delong(*gaussian(rng, n, n, auc=auc)), auc) <= 0.99
-    newcombe = lambda: statistics.auc_newcombe(metrics.auc(*gaussian(rng, n, n, auc=auc)), n, n)  # noqa: E731
+    assert 0.91 <= coverage(lambda: delong.auc_delong(*gaussian(rng, n, n, auc=auc)), auc) <= 0.99
+    newcombe = lambda: delong.auc_newcombe(roc.auc(*gaussian(rng, n, n, auc=auc)), n, n)  # noqa: E731
     assert 0.91 <= coverage(newcombe, auc) <= 0.99
 
 
 def test_coverage_at_a_high_auc_and_few_images_is_why_newcombe_is_there():
     rng = np.random.default_rng(2)
-    assert coverage(lambda: statistics.auc_delong(*gaussian(rng, 50, 50, auc=0.99)), 0.99) < 0.85
-    assert coverage(lambda: statistics.auc_interval(*gaussian(rng, 50, 50, auc=0.99)), 0.99) >= 0.93
+    assert coverage(lambda: delong.auc_delong(*gaussian(rng, 50, 50, auc=0.99)), 0.99) < 0.85
+    assert coverage(lambda: delong.auc_interval(*gaussian(rng, 50, 50, auc=0.99)), 0.99) >= 0.93
 
 
 def test_coverage_of_the_identity_bootstrap_where_delong_of_rows_fails():
@@ -310,10 +308,10 @@ def test_coverage_of_the_identity_bootstrap_where_delong_of_rows_fails():
     rows, people = 0, 0
     for _ in range(STUDIES):
         label, score, groups = identities(rng, 60, 10, auc=0.85)
-        interval = statistics.auc_interval(label, score, groups=groups, resamples=400)
+        interval = delong.auc_interval(label, score, groups=groups, resamples=400)
         assert interval.method == "bootstrap over identities"
         people += interval.low <= 0.85 <= interval.high
-        naive = statistics.auc_delong(label, score)
+        naive = delong.auc_delong(label, score)
         rows += naive.low <= 0.85 <= naive.high
     assert 0.90 <= people / STUDIES <= 0.99  # a percentile interval over 60 people covers about .93
     assert rows / STUDIES < 0.85
@@ -326,8 +324,8 @@ def test_coverage_of_the_identity_bootstrap_where_delong_of_rows_fails():
 @pytest.mark.parametrize("level", [0.8, 0.95])
 def test_wilson_agrees_with_scipy(k, n, level):
     expected = stats.binomtest(k, n).proportion_ci(level, method="wilson")
-    found = wilson(k, n, level=level)
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    interval = wilson(k, n, level=level)
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
 def test_proportion_interval_counts_people_where_they_repeat():
@@ -349,7 +347,7 @@ def test_proportion_interval_counts_people_where_they_repeat():
 @given(st.lists(st.floats(0, 1), max_size=12))
 @settings(max_examples=50)
 def test_holm_is_the_smallest_level_that_rejects(p_values):
-    adjusted = statistics.holm(p_values)
+    adjusted = delong.holm(p_values)
     for alpha in (0.01, 0.05, 0.3, 0.8):
         rejected = set()
         for step, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
@@ -362,22 +360,20 @@ def test_holm_is_the_smallest_level_that_rejects(p_values):
 def test_bad_options_are_named():
     label, score = gaussian(np.random.default_rng(0), 300, 300, auc=0.8)
     bad = {
-        "level must lie": lambda: statistics.auc_interval(label, score, level=95),
-        "one identity per row, shape .600,., got shape .2,": lambda: statistics.auc_interval(
-            label, score, groups=[1, 2]
-        ),
+        "level must lie": lambda: delong.auc_interval(label, score, level=95),
+        "one identity per row, shape .600,., got shape .2,": lambda: delong.auc_interval(label, score, groups=[1, 2]),
         "one identity per row, shape .600,., got shape .3,": lambda: bootstrap.auc_bootstrap(
             label, score, groups=[1, 2, 3]
         ),
         "resamples must be at least 1": lambda: bootstrap.auc_bootstrap(label, score, resamples=0),
-        "2 images of each class, got 1 forged and 2 real": lambda: statistics.delong_variance([0, 0, 1], [1, 2, 3]),
-        "label has 600 rows and score has 599": lambda: statistics.delong_paired(label, score, score[1:]),
-        "auc must lie": lambda: statistics.auc_newcombe(1.2, 5, 5),
-        "got 0 forged and 5 real": lambda: statistics.auc_newcombe(1, 0, 5),
+        "2 images of each class, got 1 forged and 2 real": lambda: delong.delong_variance([0, 0, 1], [1, 2, 3]),
+        "label has 600 rows and score has 599": lambda: delong.delong_paired(label, score, score[1:]),
+        "auc must lie": lambda: delong.auc_newcombe(1.2, 5, 5),
+        "got 0 forged and 5 real": lambda: delong.auc_newcombe(1, 0, 5),
         "0 <= successes <= n": lambda: wilson(3, 2),
         "n > 0": lambda: wilson(0, 0),
         "hit must be": lambda: proportions.proportion_interval([]),
-        "p-values must": lambda: statistics.holm([0.5, math.nan]),
+        "p-values must": lambda: delong.holm([0.5, math.nan]),
     }
     for message, call in bad.items():
         with pytest.raises(InputError, match=message):
@@ -391,8 +387,8 @@ def test_nothing_heavy_is_imported():
 
 @pytest.mark.parametrize(("draws", "size"), [([], 3), ([0], 1), ([2, 0, 2, 2], 4)])
 def test_counts_are_those_of_bincount(draws, size):
-    asked = np.array(draws, dtype=np.int32)
-    assert np.array_equal(resampling.counts_of(asked, size), np.bincount(asked, minlength=size))
+    dtype_drawn = np.array(draws, dtype=np.int32)
+    assert np.array_equal(resampling.counts_of(dtype_drawn, size), np.bincount(dtype_drawn, minlength=size))
 
 
 @pytest.mark.parametrize("tied", [False, True])
@@ -404,7 +400,7 @@ def test_the_fast_interval_of_the_eer_is_the_plain_one(tied, people, apart):
     score = rng.normal(size=90) + apart * label
     score = np.round(score) if tied else score
     groups = None if people is None else rng.integers(people, size=90).astype(str)
-    plain = bootstrap.bootstrap_interval(metrics.eer, label, score, groups=groups, resamples=300)
+    plain = bootstrap.bootstrap_interval(roc.eer, label, score, groups=groups, resamples=300)
     fast = bootstrap.eer_bootstrap(label, score, groups=groups, resamples=300)
     assert (fast.method, fast.level) == (plain.method, plain.level)
     assert (fast.low, fast.high) == pytest.approx((plain.low, plain.high), abs=1e-12)

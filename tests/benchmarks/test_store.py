@@ -258,8 +258,8 @@ def test_two_results_that_were_swapped_are_found_and_made_again(tmp_path, chain)
     for stage in (chain[1], other):
         with pytest.raises(DamagedError, match="it is the result of another stage, second"):
             store.find("second", stage.key)
-    found, watch = run(chain, store)
-    assert (found[chain[1].key] / "text").read_text() == "ab"
+    built, watch = run(chain, store)
+    assert (built[chain[1].key] / "text").read_text() == "ab"
     assert "damaged (it is the result of another stage, second x)" in watch.notes[0]
 
 

@@ -47,12 +47,12 @@ def test_scores_become_rows_that_are_ranked(tmp_path):
 def test_names_of_files_are_as_good_and_the_order_does_not_matter(tmp_path):
     table = filled().sample(frac=1, random_state=0).rename(columns={"image": "file"})
     table["file"] = "some/where/" + table["file"] + ".png"
-    found = rows_of(read_submission(written(tmp_path, table)), IMAGES, "theirs")
+    rows = rows_of(read_submission(written(tmp_path, table)), IMAGES, "theirs")
     expected = rows_of(read_submission(written(tmp_path, filled())), IMAGES, "theirs")
-    pd.testing.assert_frame_equal(found, expected)
+    pd.testing.assert_frame_equal(rows, expected)
     table.to_parquet(tmp_path / "theirs.parquet")
     again = rows_of(read_submission(tmp_path / "theirs.parquet"), IMAGES, "theirs")
-    pd.testing.assert_frame_equal(found, again)
+    pd.testing.assert_frame_equal(rows, again)
 
 
 def test_labels_may_stand_beside_and_are_checked(tmp_path):
@@ -198,9 +198,9 @@ def test_a_flipped_byte_of_parquet_is_refused_in_a_sentence_or_read(tmp_path):
     filled().head(30).to_parquet(path)
     good = path.read_bytes()
     rng = np.random.default_rng(0)
-    for place in [*range(len(good) - 700, len(good)), *rng.integers(0, len(good), 100)]:
+    for position in [*range(len(good) - 700, len(good)), *rng.integers(0, len(good), 100)]:
         bad = bytearray(good)
-        bad[place] ^= 1 << int(rng.integers(8))
+        bad[position] ^= 1 << int(rng.integers(8))
         path.write_bytes(bytes(bad))
         try:
             read_submission(path)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from synthetic import TINY, Page, call_bench, html_of
+from synthetic import TINY, Page, html_of
 
 from benchmarks.evaluation.submission import suite_images
 from benchmarks.experiment.configs import read_yaml, suites, validated
@@ -58,11 +58,6 @@ class Poor(GAN):
 '''
 
 
-@pytest.fixture
-def bench(tmp_path, monkeypatch, capsys):
-    return call_bench(tmp_path, monkeypatch, capsys)
-
-
 @pytest.mark.xdist_group("suites")
 def test_a_suite_runs_every_condition_and_its_leaderboard_is_made_of_scores(bench, tmp_path):
     (tmp_path / "mine.yaml").write_text(SUITE)
@@ -82,7 +77,7 @@ def test_a_suite_runs_every_condition_and_its_leaderboard_is_made_of_scores(benc
     assert unseen["family_low"] <= unseen["low"] <= unseen["auc"] <= unseen["high"] <= unseen["family_high"]
     assert unseen["balanced_accuracy"] is not None and means["dct", "seen"]["balanced_accuracy"] is None
     assert set(cells["condition"]) == {"seen", "unseen", "robust", "equalised", "budget", "shuffled"}
-    assert {(one["name"], one["seed"]) for one in results["generators"]} == {
+    assert {(entry["name"], entry["seed"]) for entry in results["generators"]} == {
         (name, seed) for name in ("gan", "self-blended") for seed in (3, 4)
     }
     # a discriminator exists for one generator alone; budgets were limited to dct
@@ -96,7 +91,7 @@ def test_a_suite_runs_every_condition_and_its_leaderboard_is_made_of_scores(benc
     assert 'id="leaderboard"' in text and "2 of 4 missing" in text and 'id="audits"' in text
     assert "random cannot tell" in text and "for random on" not in text  # what is to find nothing is no news
     assert "## Leaderboard" in (folder / "report.md").read_text(encoding="utf-8")
-    audits = {one["audit"]: one["passed"] for one in results["audits"]}
+    audits = {entry["audit"]: entry["passed"] for entry in results["audits"]}
     assert audits["shuffled labels"] is not None and audits["copies in two splits of the real images"] is True
 
     board = json.loads(bench("leaderboard", "mine", "--format", "json")[1])
@@ -164,12 +159,12 @@ def test_a_detector_that_fails_leaves_the_others_their_report(bench, tmp_path, m
 def test_a_generator_that_fails_leaves_the_others_theirs(bench, tmp_path):
     """A detector that should have been tested on its forgeries is tested on those there are."""
     (tmp_path / "poor.py").write_text(POOR)
-    asked = ("run", "-g", "gan,poor.py:Poor,self-blended", "-d", "dct", "--name", "most", *TINY, "--quiet")
-    code, _, err = bench(*asked)
+    command = ("run", "-g", "gan,poor.py:Poor,self-blended", "-d", "dct", "--name", "most", *TINY, "--quiet")
+    code, _, err = bench(*command)
     assert code == 1 and "train poor failed: RuntimeError: no luck" in err and "the report is there without" in err
     results = json.loads((tmp_path / "reports/most/results.json").read_text())
     assert {cell["tested_on"] for cell in results["cells"]} == {"gan", "self-blended"}
-    assert [one["name"] for one in results["generators"]] == ["gan", "self-blended"]
+    assert [entry["name"] for entry in results["generators"]] == ["gan", "self-blended"]
     assert list(results["missing"]) == ["train poor"]
 
 
@@ -220,7 +215,7 @@ def test_a_suite_of_two_sources_is_two_reports_and_one_table(bench, tmp_path):
     (tmp_path / "two.yaml").write_text(text)
     code, out, err = bench("run", "two.yaml", *TINY, "--json")
     assert (code, err) == (0, "")
-    assert [Path(one["report"]).name for one in json.loads(out)] == ["two-rendered", "two-digits"]
+    assert [Path(entry["report"]).name for entry in json.loads(out)] == ["two-rendered", "two-digits"]
     for name in ("rendered", "digits"):
         results = json.loads((tmp_path / "reports" / f"two-{name}" / "results.json").read_text())
         assert results["data"]["name"] == name

@@ -33,15 +33,15 @@ def test_a_tree_says_what_is_done_what_is_cached_and_what_goes_on(shown):
     live.finished(STAGES[0], cached=True, seconds=0.1)
     live.started(STAGES[1])
     live.progressed(STAGES[1], ProgressEvent(25, 100, values={"d_loss": 1.2345}, note="healthy; samples: newest.png"))
-    found = text()
-    assert "… train 1/2 1 cached" in found and "· fit 0/1" in found
+    printed = text()
+    assert "… train 1/2 1 cached" in printed and "· fit 0/1" in printed
     assert (
-        "train dcgan" in found
-        and "25 %" in found
-        and "d_loss 1.23" in found
-        and "healthy; samples: newest.png" in found
+        "train dcgan" in printed
+        and "25 %" in printed
+        and "d_loss 1.23" in printed
+        and "healthy; samples: newest.png" in printed
     )
-    assert max(map(len, found.splitlines())) <= 100
+    assert max(map(len, printed.splitlines())) <= 100
 
 
 def test_the_time_left_is_told_once_every_kind_was_timed(shown):

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.speed import detectors as speed_detectors
-from benchmarks.speed import textbook, textbook_detector
+from benchmarks.speed import detectors, textbook, textbook_detector
 from detect.data.perturb import perturbation
 from detect.detectors.image_classifiers import Xception
 from detect.detectors.timm_network import TimmSettings
@@ -31,7 +30,7 @@ def test_a_plain_step_trains_both_networks(architecture, monkeypatch):
         step = textbook.stylegan_step(SMALL, images, 2)
     else:
         step = textbook.dcgan_step(DCGAN(DCGANSettings(latent=8, generator_width=4, discriminator_width=4), 16), images)
-    weights = [[p for group in one.param_groups for p in group["params"]] for one in optimisers]
+    weights = [[p for group in optimiser.param_groups for p in group["params"]] for optimiser in optimisers]
     before = [[p.detach().clone() for p in network] for network in weights]
     step()
     assert len(weights) == 2
@@ -82,10 +81,10 @@ def test_the_plain_training_loop_learns(faces, tmp_path):
 
 
 def test_the_sets_that_detectors_are_timed_on(monkeypatch, tmp_path, faces):
-    monkeypatch.setattr(speed_detectors, "HELD_OUT", 2)
-    monkeypatch.setattr(speed_detectors, "RESOLUTION", 32)
-    monkeypatch.setattr(speed_detectors, "_images", lambda folder, photos, count: faces)
-    data = speed_detectors._data(tmp_path, None)
+    monkeypatch.setattr(detectors, "HELD_OUT", 2)
+    monkeypatch.setattr(detectors, "RESOLUTION", 32)
+    monkeypatch.setattr(detectors, "_images", lambda folder, photos, count: faces)
+    data = detectors._data(tmp_path, None)
     data.check()
     assert np.array_equal(data.train_real.read(), faces[:3])
     assert np.array_equal(data.val_forged.read(), perturbation("half")(faces[3:]))

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic import TINY, call_bench, make_scores
+from synthetic import TINY, make_scores
 
 from benchmarks.evaluation.evaluate import compare, evaluate
 from benchmarks.evaluation.leaderboard import leaderboard
@@ -76,11 +76,6 @@ class Odd(Bright):
 '''
 
 
-@pytest.fixture
-def bench(tmp_path, monkeypatch, capsys):
-    return call_bench(tmp_path, monkeypatch, capsys)
-
-
 @pytest.mark.xdist_group("suites")
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
@@ -99,7 +94,7 @@ def test_a_detector_without_usable_scores_is_left_out_by_name(bench, tmp_path, n
     assert code == 1
     results = json.loads((tmp_path / "reports/both/results.json").read_text())
     assert {cell["detector"] for cell in results["cells"]} == {"dct", "bright"}
-    assert {one["name"] for one in results["detectors"]} == {"dct", "bright"}
+    assert {item["name"] for item in results["detectors"]} == {"dct", "bright"}
     assert pd.Series(list(results["missing"].values())).str.contains(sentence).all()
     assert pd.Series([err.replace("\n", " ")]).str.contains(sentence).all()
     assert set(read_scores(tmp_path / "reports/both/scores.parquet")["detector"]) == {"dct", "bright"}
@@ -112,11 +107,11 @@ def test_a_run_keeps_the_ranks_of_scores_of_any_scale(bench, tmp_path):
     code, _, err = bench("run", "-g", "gan", "-d", detectors, "--name", "scaled", *TINY, "--quiet")
     assert (code, err) == (0, "")
     cells = json.loads((tmp_path / "reports/scaled/results.json").read_text())["cells"]
-    found = {cell["detector"]: cell for cell in cells}
+    by_detector = {cell["detector"]: cell for cell in cells}
     for name in ("auc", "auc_low", "auc_high", "eer", "balanced_accuracy"):
-        values = [found[detector][name] for detector in ("bright", "large", "small")]
+        values = [by_detector[detector][name] for detector in ("bright", "large", "small")]
         assert values == pytest.approx([values[0]] * 3), name
-    assert found["small"]["brier"] == pytest.approx(found["bright"]["brier"])
+    assert by_detector["small"]["brier"] == pytest.approx(by_detector["bright"]["brier"])
 
 
 @pytest.mark.parametrize("change", [lambda s: 1e9 + s / 1000, lambda s: 1e-50 * s, lambda s: 1e30 * s])
@@ -126,9 +121,11 @@ def test_scores_of_any_scale_keep_their_ranks(tmp_path, change):
     changed = table.assign(score=change(table["score"]))
     path = tmp_path / "scores.parquet"
     write_scores(rounded(changed), path)
-    found, expected = evaluate(read_scores(path)), evaluate(rounded(table))
+    computed, expected = evaluate(read_scores(path)), evaluate(rounded(table))
     for name in ("auc", "auc_low", "auc_high", "ap", "eer", "pauc", "balanced_accuracy"):
-        assert [getattr(one, name) for one in found] == pytest.approx([getattr(one, name) for one in expected]), name
+        assert [getattr(item, name) for item in computed] == pytest.approx(
+            [getattr(item, name) for item in expected]
+        ), name
     assert compare(read_scores(path))[0].p_holm == pytest.approx(compare(rounded(table))[0].p_holm)
     boards = [leaderboard(scores).lines for scores in (read_scores(path), rounded(table))]
     assert [line.rank for line in boards[0]] == [line.rank for line in boards[1]]

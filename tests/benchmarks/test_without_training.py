@@ -4,16 +4,11 @@ import json
 import shutil
 
 import pytest
-from synthetic import TINY, call_bench
+from synthetic import TINY
 
 from forge.faces.faceset import FaceSet
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture
-def bench(tmp_path, monkeypatch, capsys):
-    return call_bench(tmp_path, monkeypatch, capsys)
 
 
 def test_blends_are_a_test_column_and_a_fitted_detector_is_used_as_it_is(bench, tmp_path):

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 from requested import compose
-from synthetic import TINY, call_bench
+from synthetic import TINY
 
 from benchmarks.cli.streams import LastingStream
 from benchmarks.experiment.configs import MOST_NODES, parse_yaml
@@ -21,11 +21,6 @@ pytestmark = pytest.mark.e2e
 
 BENCH = (sys.executable, "-m", "benchmarks.cli.main")
 RUN = ("run", "-g", "dcgan", "-d", "dct", "--preset", "smoke", "--dry-run")
-
-
-@pytest.fixture
-def bench(tmp_path, monkeypatch, capsys):
-    return call_bench(tmp_path, monkeypatch, capsys)
 
 
 @pytest.mark.parametrize(

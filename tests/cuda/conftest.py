@@ -53,7 +53,7 @@ def faces(tmp_path_factory) -> Callable[[str], FaceSet]:
             ) as writer:
                 for split, count in {"forge": 320, "train": 96, "val": 48, "test": 64}.items():
                     coarse = rng.integers(0, 256, (count, 8, 8, 3)).astype(np.uint8)
-                    images = np.asarray([np.kron(one, np.ones((4, 4, 1))) for one in coarse])
+                    images = np.asarray([np.kron(block, np.ones((4, 4, 1))) for block in coarse])
                     images += 12 * (np.indices((32, 32)).sum(0) % 2)[None, :, :, None] * (kind == "forged")
                     rows = [{"id": f"{split}-{i}", "split": split, "letter": "ab"[i % 2]} for i in range(count)]
                     writer.append(images.clip(0, 255).astype(np.uint8), rows)

@@ -33,10 +33,10 @@ OTHERS = ("disc-raw", "disc-probe", "dct", "spectrum", "logistic", "svm", "naive
 @pytest.fixture(scope="session")
 def adversary(tmp_path_factory) -> DiscriminatorSource:
     """An untrained dcgan: what its discriminator judges does not matter here."""
-    folder, kind = tmp_path_factory.mktemp("dcgan"), GENERATORS.load("dcgan")
-    settings = kind.Settings(latent=8, generator_width=4, discriminator_width=8)
+    folder, implementation = tmp_path_factory.mktemp("dcgan"), GENERATORS.load("dcgan")
+    settings = implementation.Settings(latent=8, generator_width=4, discriminator_width=8)
     torch.manual_seed(0)
-    architecture = kind(settings, 32)
+    architecture = implementation(settings, 32)
     write_generator(
         folder, raw=architecture.generator(), averaged=architecture.generator(),
         discriminator=architecture.discriminator(),
@@ -51,13 +51,13 @@ def adversary(tmp_path_factory) -> DiscriminatorSource:
 @pytest.fixture
 def fit(data, device, adversary, tmp_path):
     def run(name: str, work: str, *, precision: str = "fp32", where: str | None = None, **options):
-        kind = DETECTORS.load(name)
+        implementation = DETECTORS.load(name)
         short = {"max_images": 320, "validate_every": 160} | options if name in NETWORKS else {}
-        detector = kind(kind.Settings(**shipped("detectors", name, "smoke") | short), 32)
-        place: Path = tmp_path / work
-        place.mkdir(exist_ok=True)
+        detector = implementation(implementation.Settings(**shipped("detectors", name, "smoke") | short), 32)
+        device_name: Path = tmp_path / work
+        device_name.mkdir(exist_ok=True)
         compute = Compute(where or str(device), precision)
-        return detector, detector.fit(data, FitContext(0, compute, place, silent, discriminator=adversary))
+        return detector, detector.fit(data, FitContext(0, compute, device_name, silent, discriminator=adversary))
 
     return run
 
@@ -72,7 +72,7 @@ def test_a_fit_in_bf16_is_finite_and_its_scores_agree_with_a_cpu(fit, data, devi
     assert np.isfinite(losses(summary)).all()
     assert isinstance(detector, NetworkDetector)
     places = (str(device), "cpu")
-    on_device, on_cpu = (score_view(detector, data.val_forged, Compute(place, "fp32")) for place in places)
+    on_device, on_cpu = (score_view(detector, data.val_forged, Compute(device_name, "fp32")) for device_name in places)
     assert np.linalg.norm(on_device - on_cpu) < 2e-3 * np.linalg.norm(on_cpu)
 
 
@@ -81,8 +81,8 @@ def test_detectors_without_a_network_of_their_own_score_alike(fit, data, device,
     detector, _ = fit(name, "work")
     other, _ = fit(name, "other", where="cpu")
     on_device, on_cpu = (
-        score_view(made, data.val_forged, Compute(place, "fp32"))
-        for made, place in ((detector, str(device)), (other, "cpu"))
+        score_view(made, data.val_forged, Compute(device_name, "fp32"))
+        for made, device_name in ((detector, str(device)), (other, "cpu"))
     )
     assert np.linalg.norm(on_device - on_cpu) < 1e-2 * np.linalg.norm(on_cpu)
 
@@ -91,7 +91,7 @@ def test_detectors_without_a_network_of_their_own_score_alike(fit, data, device,
 def test_graphs_fit_what_eager_steps_fit(fit, device, monkeypatch, name):
     summaries = {}
     for graph in (False, True):
-        monkeypatch.setattr(loop, "execution_of", lambda kind, name, graph=graph: Execution(graph=graph))
+        monkeypatch.setattr(loop, "execution_of", lambda implementation, name, graph=graph: Execution(graph=graph))
         summaries[graph] = fit(name, f"work-{graph}")[1]
     assert losses(summaries[True]) == pytest.approx(losses(summaries[False]), rel=2e-3, abs=2e-3)
 

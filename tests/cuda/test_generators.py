@@ -43,15 +43,16 @@ SEVERAL = {  # what a step may also do
 
 
 def make_training(faces, device, work, name: str, precision="fp32", **settings) -> Training:
-    kind, view = GENERATORS.load(name), faces("real").view("forge")
+    architecture, view = GENERATORS.load(name), faces("real").view("forge")
     condition = codes = None
     classes: tuple[tuple[int, ...], ...] = ()
     if name == "cgan":
         condition, view, codes = Condition.of(view, ["letter"])
         classes = (condition.classes,)
     return Training(
-        name, name, kind(kind.Settings(**SMALL[name]), 32, *classes), TrainingSettings(**RECIPE | settings), view, 3,
-        Compute(str(device), precision), work, condition=condition, codes=codes,
+        name, name, architecture(architecture.Settings(**SMALL[name]), 32, *classes),
+        TrainingSettings(**RECIPE | settings), view, 3, Compute(str(device), precision), work, condition=condition,
+        codes=codes,
     )  # fmt: skip
 
 
@@ -65,8 +66,8 @@ def play(training: Training, steps: int, precision: str = "fp32") -> list[dict[s
 
 
 def assert_close(first: list[dict[str, float]], second: list[dict[str, float]], tolerance: float = 1e-3) -> None:
-    for step, (one, other) in enumerate(zip(first, second, strict=True)):
-        assert one == pytest.approx(other, rel=tolerance, abs=tolerance), f"step {step}"
+    for step, (ours, other) in enumerate(zip(first, second, strict=True)):
+        assert ours == pytest.approx(other, rel=tolerance, abs=tolerance), f"step {step}"
 
 
 def distance(value: torch.Tensor, reference: torch.Tensor) -> float:
@@ -107,7 +108,7 @@ def test_graphs_play_the_game_that_eager_steps_play(faces, device, tmp_path, mon
     plain, settings = SEVERAL.get(name, (name, {}))
     readings = {}
     for graph in (False, True):
-        monkeypatch.setattr(trainer, "execution_of", lambda kind, name, graph=graph: Execution(graph=graph))
+        monkeypatch.setattr(trainer, "execution_of", lambda architecture, name, graph=graph: Execution(graph=graph))
         readings[graph] = play(make_training(faces, device, tmp_path, plain, **settings), 24)
     assert_close(readings[True], readings[False])
 

@@ -122,13 +122,13 @@ def trained_judge(architecture, real: FaceSet, forged: FaceSet, *, steps: int) -
 
 def write_training(path: Path, sets: tuple[FaceSet, FaceSet], *, name: str = "dcgan", **settings) -> Path:
     """A finished training with one snapshot, as `forge.training` leaves it, of a narrow network."""
-    kind = GENERATORS.load(name)
-    options = kind.Settings(**settings)
-    architecture = kind(options, 32)
-    for place, kimg, steps in ((path, 2.0, 40), (path / "snapshots" / "1k", 1.0, 20)):
-        place.mkdir(parents=True)
+    generator_class = GENERATORS.load(name)
+    options = generator_class.Settings(**settings)
+    architecture = generator_class(options, 32)
+    for folder, kimg, steps in ((path, 2.0, 40), (path / "snapshots" / "1k", 1.0, 20)):
+        folder.mkdir(parents=True)
         write_generator(
-            place,
+            folder,
             raw=architecture.generator(),
             averaged=architecture.generator(),
             discriminator=trained_judge(architecture, *sets, steps=steps),
@@ -142,8 +142,8 @@ def write_training(path: Path, sets: tuple[FaceSet, FaceSet], *, name: str = "dc
 
 @pytest.fixture(scope="session")
 def source(sets, tmp_path_factory) -> DiscriminatorSource:
-    place = tmp_path_factory.mktemp("training") / "dcgan"
-    return DiscriminatorSource(write_training(place, sets, generator_width=4, discriminator_width=8))
+    folder = tmp_path_factory.mktemp("training") / "dcgan"
+    return DiscriminatorSource(write_training(folder, sets, generator_width=4, discriminator_width=8))
 
 
 @pytest.fixture

@@ -93,9 +93,9 @@ def test_limit_takes_nested_random_parts_and_is_recorded(data, context):
     assert len(few.train_real) == len(few.train_forged) == 10 and len(few.val_real) == 3
     assert set(few.train_real.index) < set(more.train_real.index)
     assert set(few.train_real.index) != set(data.train_real.head(10).index)
-    found = fit_detector("dct", LogDctSettings(limit=10), data, context(4))
-    assert [entry["images"] for entry in found.card.data] == [10, 10, 24, 24]
-    assert found.card.data[0]["digest"] == few.describe()[0]["digest"] != data.describe()[0]["digest"]
+    artifact = fit_detector("dct", LogDctSettings(limit=10), data, context(4))
+    assert [entry["images"] for entry in artifact.card.data] == [10, 10, 24, 24]
+    assert artifact.card.data[0]["digest"] == few.describe()[0]["digest"] != data.describe()[0]["digest"]
 
 
 def test_several_generators_are_one_view(data, context, make_set):
@@ -107,8 +107,8 @@ def test_several_generators_are_one_view(data, context, make_set):
     assert list(picked.rows["id"]) == list(both.rows["id"].iloc[[50, 3, 47, 48]])
     again = join(picked, data.train_real)
     assert np.array_equal(again.read(slice(0, 5))[:4], picked.read()) and len(again) == 52
-    found = fit_detector("dct", LogDctSettings(), FitData(**data.views | {"train_forged": both}), context())
-    assert found.trained_on == "chess" and found.card.data[1]["images"] == 96
+    artifact = fit_detector("dct", LogDctSettings(), FitData(**data.views | {"train_forged": both}), context())
+    assert artifact.trained_on == "chess" and artifact.card.data[1]["images"] == 96
 
 
 # storing
@@ -158,14 +158,14 @@ def test_a_newer_schema_and_a_damaged_card_are_refused(trained, tmp_path):
 
 def test_a_stored_detector_never_makes_code_run(data, context, tmp_path):
     allow_files([TINY])
-    found = fit_detector(TINY, DETECTORS.load(TINY).Settings(batch=8, epochs=1), data, context())
-    assert found.name == "tiny" and found.card.name == TINY
-    found.save(tmp_path / "stored")
+    artifact = fit_detector(TINY, DETECTORS.load(TINY).Settings(batch=8, epochs=1), data, context())
+    assert artifact.name == "tiny" and artifact.card.name == TINY
+    artifact.save(tmp_path / "stored")
     with pytest.raises(InputError, match=r"name that file again: --detector .*tiny\.py:Tiny"):
         load_trained(tmp_path / "stored")
-    loaded = load_trained(tmp_path / "stored", implementation=type(found.detector))
+    loaded = load_trained(tmp_path / "stored", implementation=type(artifact.detector))
     images = data.val_real.read()
-    assert np.array_equal(loaded.detector.score(images, Compute()), found.detector.score(images, Compute()))
+    assert np.array_equal(loaded.detector.score(images, Compute()), artifact.detector.score(images, Compute()))
 
 
 # scoring

@@ -28,9 +28,9 @@ def train_all(faces: Path, out: Path, processes: ProcessGroup) -> dict[str, tupl
 
 
 def _train(name: str, faces: Path, out: Path, processes: ProcessGroup) -> tuple[list[list[float]], list[float]]:
-    kind = GENERATORS.load(name)
+    architecture = GENERATORS.load(name)
     settings = TrainingSettings(kimg=1, batch=16, r1_gamma=1.0, penalty_every=2, beta1=0.0, beta2=0.99)
-    networks = kind(kind.Settings(**NETWORKS[name]), 16)
+    networks = architecture(architecture.Settings(**NETWORKS[name]), 16)
     view = FaceSet.open(faces).view("forge")
     trainer = Trainer(Training(name, name, networks, settings, view, 3, Compute("cpu", "fp32"), out), "fp32", processes)
     losses = []

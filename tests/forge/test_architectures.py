@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from stopping import Stopped, stop_after
 from torch.nn.functional import conv2d, conv_transpose2d, pad
 
 from forge.core.checkpoint import load_checkpoint
 from forge.core.compute import Compute
 from forge.core.errors import BenchError, InputError
-from forge.core.progress import ProgressEvent, silent
+from forge.core.progress import silent
 from forge.faces.faceset import FaceSet, FaceView
 from forge.faces.writer import FaceSetWriter
 from forge.generators import GENERATORS
@@ -24,8 +25,7 @@ from forge.generators.labels import Condition
 from forge.generators.layers import ConditionalBatchNorm, Downsample, MinibatchDeviation, ModulatedConv, upsample
 from forge.generators.sample import regenerate, synthesize
 from forge.training import task
-from forge.training.callbacks import checkpoint as saving
-from forge.training.callbacks import monitoring
+from forge.training.callbacks import checkpoint, monitoring
 from forge.training.callbacks.log import step_of
 from forge.training.losses import OBJECTIVES
 from forge.training.monitor.health import Diagnosis, HealthSettings
@@ -45,8 +45,8 @@ SMALL = {
 
 
 def build(name: str, resolution: int = 16, classes: tuple[int, ...] = (), **network):
-    kind = GENERATORS.load(name)
-    return kind(kind.Settings(**(SMALL[name] | network)), resolution, classes)
+    architecture = GENERATORS.load(name)
+    return architecture(architecture.Settings(**(SMALL[name] | network)), resolution, classes)
 
 
 @pytest.fixture
@@ -93,18 +93,6 @@ def make_training(view, work: Path, name: str, columns=(), network=None, **setti
     )
 
 
-class Stopped(Exception):  # noqa: N818 - stands for a killed process
-    pass
-
-
-def stop_after(images: int):
-    def on_progress(event: ProgressEvent) -> None:
-        if event.done >= images:
-            raise Stopped
-
-    return on_progress
-
-
 @pytest.mark.parametrize("name", sorted(SMALL))
 @pytest.mark.parametrize("resolution", [16, 32, 64])
 def test_networks_map_latents_to_images_to_logits(name, resolution):
@@ -115,7 +103,7 @@ def test_networks_map_latents_to_images_to_logits(name, resolution):
     discriminator = made.discriminator()
     assert images.shape == (5, 3, resolution, resolution)
     assert discriminator(images, *given).shape == (5,)
-    assert all(len(found) == 5 for found in discriminator.features(images))
+    assert all(len(activations) == 5 for activations in discriminator.features(images))
 
 
 RECIPES = {
@@ -153,7 +141,7 @@ def test_a_killed_training_continues_to_the_same_bytes(labelled, tmp_path, monke
         return make_training(labelled.view("forge"), tmp_path / work, name, columns, network, **settings)
 
     train(training("a"), straight, silent)
-    monkeypatch.setattr(saving, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "CHECKPOINT_SECONDS", 0.0)
     with pytest.raises(Stopped):
         train(training("b"), resumed, stop_after(240))
     train(training("b"), resumed, silent)
@@ -170,8 +158,8 @@ def test_every_upsampler_doubles_and_says_so_in_the_card(upsample):
 
 def test_the_textbook_gan_has_the_textbook_s_size():
     """100-128-784 and 784-128-1, one channel: weights and biases."""
-    kind = GENERATORS.load("gan")
-    made = kind(kind.Settings(), 28)
+    architecture = GENERATORS.load("gan")
+    made = architecture(architecture.Settings(), 28)
     count = [sum(p.numel() for p in network.parameters()) for network in (made.generator(), made.discriminator())]
     assert count == [100 * 128 + 128 + 128 * 784 + 784, 784 * 128 + 128 + 128 + 1]
     images = made.generator()(made.latents(2, torch.device("cpu")))
@@ -182,12 +170,12 @@ def test_modulated_convolution_equals_the_grouped_one():
     """Against equation 1 and 3 of Karras et al. 2020 with weights of their own for each image."""
     layer = ModulatedConv(6, 4, 5, 3, gain=math.sqrt(2))
     images, w = torch.randn(3, 6, 8, 8), torch.randn(3, 5)
-    found, factor = layer(images, w)
+    changed, factor = layer(images, w)
     style = layer.style(w)
     weight = layer.weight[None] * style[:, None, :, None, None] / math.sqrt(6 * 9)
     weight = weight * torch.rsqrt(weight.square().sum((2, 3, 4), keepdim=True) * (6 * 9) / (6 * 9) + 1e-8)
     expected = conv2d(images.reshape(1, 18, 8, 8), weight.reshape(12, 6, 3, 3), padding=1, groups=3).reshape(3, 4, 8, 8)
-    assert torch.allclose(found * factor, expected * math.sqrt(2), atol=1e-4)
+    assert torch.allclose(changed * factor, expected * math.sqrt(2), atol=1e-4)
 
 
 def test_resampling_is_the_1331_filter():
@@ -204,9 +192,9 @@ def test_minibatch_deviation_sees_only_its_group():
     layer = MinibatchDeviation(4)
     images = torch.randn(8, 2, 4, 4)
     images[4:] = images[4]
-    found = layer(images)[:, 2, 0, 0]
+    values = layer(images)[:, 2, 0, 0]
     expected = images[:4].var(0, unbiased=False).add(1e-8).sqrt().mean()
-    assert torch.allclose(found[:4], expected.expand(4)) and found[4:].max() < 2e-4
+    assert torch.allclose(values[:4], expected.expand(4)) and values[4:].max() < 2e-4
     assert layer(torch.randn(6, 2, 4, 4)).shape == (6, 3, 4, 4)  # groups of three
 
 
@@ -319,11 +307,11 @@ def test_a_roll_back_returns_to_the_healthy_checkpoint_with_other_random_numbers
     training = make_training(labelled.view("forge"), tmp_path / "work", "gan", health=health, health_every_kimg=0.16)
     real, seen = monitoring.decide, []
 
-    def once_sick(found, settings, roll_backs):
-        seen.append((round(found.kimg, 2), roll_backs))
-        if found.kimg > 0.4 and not roll_backs:
-            found = type(found)(found.kimg, "collapsed", "made up", found.readings)
-        return real(found, settings, roll_backs)
+    def once_sick(health_seen, settings, roll_backs):
+        seen.append((round(health_seen.kimg, 2), roll_backs))
+        if health_seen.kimg > 0.4 and not roll_backs:
+            health_seen = type(health_seen)(health_seen.kimg, "collapsed", "made up", health_seen.readings)
+        return real(health_seen, settings, roll_backs)
 
     monkeypatch.setattr(monitoring, "decide", once_sick)
     out = tmp_path / "out"
@@ -401,13 +389,13 @@ def test_tracking_writes_tensorboard_events(labelled, tmp_path, monkeypatch):
     out.mkdir()
     training = replace(make_training(labelled.view("forge"), tmp_path / "work", "gan"), track=events)
     train(training, out, silent)
-    found = accumulator.EventAccumulator(str(events))
-    found.Reload()
-    losses = found.Scalars("d_loss")
+    recorded = accumulator.EventAccumulator(str(events))
+    recorded.Reload()
+    losses = recorded.Scalars("d_loss")
     logged = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert [event.step for event in losses] == [round(1000 * line["kimg"]) for line in logged]
     assert [event.value for event in losses] == pytest.approx([line["d_loss"] for line in logged])
-    assert {"health/distance", "health/diversity"} <= set(found.Tags()["scalars"]) and found.Tags()["images"]
+    assert {"health/distance", "health/diversity"} <= set(recorded.Tags()["scalars"]) and recorded.Tags()["images"]
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(InputError, match="--track needs the package tensorboard: pip install tensorboard"):
         train(replace(training, work=tmp_path / "other"), out, silent)
@@ -418,13 +406,13 @@ def test_a_roll_back_before_anything_was_healthy_starts_over_and_still_ends(labe
     training = make_training(labelled.view("forge"), tmp_path / "work", "gan", health=health, health_every_kimg=0.16)
     real, seen = monitoring.decide, []
 
-    def sick_at_once(found, settings, roll_backs):
-        seen.append(round(found.kimg, 2))
+    def failing_at_once(health_seen, settings, roll_backs):
+        seen.append(round(health_seen.kimg, 2))
         if not roll_backs:
-            found = type(found)(found.kimg, "diverged", "made up", found.readings)
-        return real(found, settings, roll_backs)
+            health_seen = type(health_seen)(health_seen.kimg, "diverged", "made up", health_seen.readings)
+        return real(health_seen, settings, roll_backs)
 
-    monkeypatch.setattr(monitoring, "decide", sick_at_once)
+    monkeypatch.setattr(monitoring, "decide", failing_at_once)
     out = tmp_path / "out"
     out.mkdir()
     train(training, out, silent)

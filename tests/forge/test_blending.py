@@ -286,8 +286,8 @@ def test_waves_are_smooth_and_bounded():
 def test_no_landmarks_in_noise():
     images = np.random.default_rng(0).integers(0, 256, (3, 48, 48, 3), dtype=np.uint8)
     told: list[int] = []
-    found = find_landmarks(lambda start: images[start : start + 2], 3, told.append)
-    assert np.isnan(found).all() and told == [2, 3]
+    landmarks = find_landmarks(lambda start: images[start : start + 2], 3, told.append)
+    assert np.isnan(landmarks).all() and told == [2, 3]
 
 
 # the set

@@ -51,8 +51,8 @@ def test_a_whole_run_in_two_processes_writes_one_report(tmp_path):
     launch(2, "-m", "benchmarks.cli.main", *command, *places)
     assert (tmp_path / "reports" / "two" / "index.html").is_file()
     manifests = [json.loads(file.read_text()) for file in Path(tmp_path, "runs").rglob("manifest.json")]
-    trained = [one for one in manifests if one["stage"].startswith("train ")]
-    assert len(trained) == 1 and all(one["facts"]["processes"] == 2 for one in trained)
+    trained = [manifest for manifest in manifests if manifest["stage"].startswith("train ")]
+    assert len(trained) == 1 and all(manifest["facts"]["processes"] == 2 for manifest in trained)
 
 
 def test_a_batch_that_cannot_be_divided_is_refused():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from forge.faces import dedup as duplicates
+from forge.faces import dedup
 from forge.faces.dedup import MAX_HAMMING, MIN_CORRELATION, clusters, correlate, describe, near_duplicates
 
 
@@ -16,13 +16,13 @@ def blobs(count, seed=0, side=48):
 
 
 def by_brute_force(hashes, thumbnails):
-    found = []
+    counts = []
     for i in range(len(hashes)):
         for j in range(i + 1, len(hashes)):
             near = np.bitwise_count(hashes[i] ^ hashes[j]) <= MAX_HAMMING
             if near and correlate(thumbnails[i : i + 1], thumbnails[j : j + 1])[0] >= MIN_CORRELATION:
-                found.append((i, j))
-    return found
+                counts.append((i, j))
+    return counts
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -47,8 +47,8 @@ def test_small_blocks_find_the_same(monkeypatch):
     images = np.concatenate([blobs(60), blobs(60)])
     hashes, thumbnails = describe(images)
     whole = near_duplicates(hashes, thumbnails)
-    monkeypatch.setattr(duplicates, "_BLOCK", 50)
-    monkeypatch.setattr(duplicates, "_AT_ONCE", 7)
+    monkeypatch.setattr(dedup, "_BLOCK", 50)
+    monkeypatch.setattr(dedup, "_AT_ONCE", 7)
     assert np.array_equal(near_duplicates(hashes, thumbnails), whole)
 
 

@@ -63,10 +63,10 @@ def test_shard_boundaries(tmp_path, count):
 
 
 def test_digest_is_of_contents_not_of_how_they_were_written(tmp_path):
-    one, _ = write(tmp_path / "one", per_shard=10, block=7)
+    first, _ = write(tmp_path / "one", per_shard=10, block=7)
     other, _ = write(tmp_path / "other", per_shard=4, block=23)
     changed, _ = write(tmp_path / "changed", seed=1)
-    assert one.card.digest == other.card.digest != changed.card.digest
+    assert first.card.digest == other.card.digest != changed.card.digest
 
 
 @pytest.mark.parametrize("name", ["images-00000.npy", "images-00002.npy", "table.parquet", "rejected.csv"])

@@ -40,6 +40,10 @@ def test_every_generator_declares_the_family_that_the_protocol_gives_it():
         "cgan": "conv-gan",
         "dcgan": "conv-gan",
         "gan": "dense-gan",
+        "pix2pix:colour": "translation",
+        "pix2pix:edges": "translation",
+        "pix2pix:inpainting": "translation",
+        "pix2pix:super-resolution": "translation",
         "self-blended": "blending",
         "stylegan-lite": "style-gan",
     }

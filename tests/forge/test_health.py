@@ -14,7 +14,7 @@ from forge.core.compute import Compute, derive_seed
 from forge.core.errors import InputError
 from forge.faces.tensors import to_float
 from forge.generators.dcgan import DCGAN, DCGANSettings
-from forge.training.monitor.health import SICK, Diagnosis, Health, HealthSettings, decide
+from forge.training.monitor.health import FAILURE_MODES, Diagnosis, Health, HealthSettings, decide, state_title
 from forge.training.monitor.metrics import RealReference, diversity, rank, shrink, sliced_wasserstein
 from forge.training.monitor.observe import HealthMonitor, Observed, aside, gradient_norm
 from forge.training.settings import TrainingSettings
@@ -101,7 +101,7 @@ def states(ticks: int, *args, **kwargs) -> list[str]:
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_a_healthy_training_is_never_called_sick_and_passes_the_start_check(seed):
+def test_a_healthy_training_has_no_failure_mode_and_passes_the_start_check(seed):
     play = Play(seed=seed)
     play.monitor.start_check(play.samples("start"))
     healths = [play.tick() for _ in range(8)]
@@ -111,23 +111,23 @@ def test_a_healthy_training_is_never_called_sick_and_passes_the_start_check(seed
     assert healths[-1].readings["distance"] < healths[0].readings["distance"] / 2
 
 
-def test_a_discriminator_that_wins_is_named():
-    found = states(6, r1_gamma=0.0, discriminator_lr=5e-3, generator_lr=1e-5)
-    assert found[:2] == ["warming"] * 2  # accuracy near one is normal at first
-    assert found[-1] == "won" and not {"collapsed", "coin toss"} & set(found)
+def test_a_discriminator_that_dominates_is_named():
+    states_seen = states(6, r1_gamma=0.0, discriminator_lr=5e-3, generator_lr=1e-5)
+    assert states_seen[:2] == ["warming"] * 2  # accuracy near one is normal at first
+    assert states_seen[-1] == "d_dominates" and not {"collapsed", "d_at_chance"} & set(states_seen)
 
 
-def test_a_discriminator_that_learns_nothing_is_a_coin_toss():
-    found = states(6, discriminator_lr=1e-7, generator_lr=1e-7)
-    assert found[-1] == "coin toss" and set(found) == {"warming", "coin toss"}
+def test_a_discriminator_that_learns_nothing_is_at_chance():
+    states_seen = states(6, discriminator_lr=1e-7, generator_lr=1e-7)
+    assert states_seen[-1] == "d_at_chance" and set(states_seen) == {"warming", "d_at_chance"}
 
 
 def test_forgeries_that_are_all_alike_are_a_collapse():
     """One latent number and four channels cannot make different pictures."""
     play = Play(network={"latent": 1, "generator_width": 4})
-    found = [play.tick() for _ in range(8)]
-    assert found[-1].state == "collapsed" and {health.state for health in found} == {"warming", "collapsed"}
-    assert found[-1].readings["near_duplicates"] > 0.9 and "near-duplicates" in found[-1].reason
+    healths = [play.tick() for _ in range(8)]
+    assert healths[-1].state == "collapsed" and {health.state for health in healths} == {"warming", "collapsed"}
+    assert healths[-1].readings["near_duplicates"] > 0.9 and "near-duplicates" in healths[-1].reason
 
 
 def test_a_learning_rate_of_one_diverges_at_the_first_tick():
@@ -138,30 +138,30 @@ def test_a_learning_rate_of_one_diverges_at_the_first_tick():
 
 def test_sixteen_training_images_are_learned_by_heart():
     play = Play(16, r1_gamma=0.0, network={"discriminator_width": 24}, discriminator_lr=3e-3, generator_lr=4e-3)
-    found = [play.tick() for _ in range(7)]
-    assert found[-1].state == "overfit" and found[0].state == "warming"
-    assert found[-1].readings["d_memory"] > 0.9 > found[0].readings["d_memory"]
-    assert found[-1].readings["d_sign_gap"] == pytest.approx(
-        found[-1].readings["d_sign_train"] - found[-1].readings["d_sign_held_out"]
+    healths = [play.tick() for _ in range(7)]
+    assert healths[-1].state == "overfit" and healths[0].state == "warming"
+    assert healths[-1].readings["d_memory"] > 0.9 > healths[0].readings["d_memory"]
+    assert healths[-1].readings["d_sign_gap"] == pytest.approx(
+        healths[-1].readings["d_sign_train"] - healths[-1].readings["d_sign_held_out"]
     )
 
 
 def test_resume_makes_the_same_decisions_to_the_bit():
     play = Play(health=HealthSettings(warming_steps=0, patience=2), generator_lr=1e-7, discriminator_lr=1e-7)
     seen = [play.observed(10) for _ in range(6)]
-    straight = [play.monitor.observe(one) for one in seen]
-    assert {health.state for health in straight} >= {"warming", "coin toss"}
+    straight = [play.monitor.observe(observation) for observation in seen]
+    assert {health.state for health in straight} >= {"warming", "d_at_chance"}
 
     def monitor():
         return HealthMonitor(play.monitor.settings, discs(1024, 1), discs(256, 2), seed=0, device=CPU)
 
     killed, again, forgetful = monitor(), monitor(), monitor()
-    resumed = [killed.observe(one) for one in seen[:2]]
+    resumed = [killed.observe(observation) for observation in seen[:2]]
     again.load_state_dict(json.loads(json.dumps(killed.state_dict(), allow_nan=False)))
-    resumed += [again.observe(one) for one in seen[2:]]
+    resumed += [again.observe(observation) for observation in seen[2:]]
     assert resumed == straight
     assert again.state_dict() == play.monitor.state_dict()
-    assert [forgetful.observe(one) for one in seen[2:]] != straight[2:]  # the memory matters
+    assert [forgetful.observe(observation) for observation in seen[2:]] != straight[2:]  # the memory matters
 
 
 def test_looking_changes_nothing():
@@ -252,21 +252,37 @@ def test_an_even_game_with_good_forgeries_is_healthy():
     assert set(diagnose(*[{"d_accuracy": 1.0}] * 9)) == {"healthy"}
 
 
-@pytest.mark.parametrize(("accuracy", "state"), [(0.5, "coin toss"), (1.0, "won"), (0.75, "warming")])
+@pytest.mark.parametrize(("accuracy", "state"), [(0.5, "d_at_chance"), (1.0, "d_dominates"), (0.75, "warming")])
 def test_poor_forgeries_need_a_lopsided_game_to_be_called(accuracy, state):
     assert diagnose(*[POOR | {"d_accuracy": accuracy}] * 4)[-1] == state
 
 
 def test_progress_buys_time_but_not_for_ever():
     better = [POOR | {"d_accuracy": 1.0, "distance": 40 * 0.8**i} for i in range(6)]
-    assert diagnose(*better) == ["warming"] * 3 + ["won"] * 3  # twice the patience
-    assert diagnose(*[POOR | {"d_accuracy": 1.0}] * 3) == ["warming", "warming", "won"]
+    assert diagnose(*better) == ["warming"] * 3 + ["d_dominates"] * 3  # twice the patience
+    assert diagnose(*[POOR | {"d_accuracy": 1.0}] * 3) == ["warming", "warming", "d_dominates"]
 
 
-def test_one_bad_tick_is_no_sickness_and_a_sick_training_can_recover():
+def test_one_bad_tick_is_no_failure_mode_and_a_training_can_recover():
     bad = {"near_duplicates": 0.9}
     assert diagnose({}, {}, bad, {}, bad, {}) == ["healthy"] * 6
     assert diagnose({}, {}, bad, bad, bad, {}) == ["healthy"] * 3 + ["collapsed"] * 2 + ["healthy"]
+
+
+def test_states_of_earlier_versions_are_read():
+    settings = HealthSettings(warming_steps=0, patience=2)
+    straight, resumed = Diagnosis(settings), Diagnosis(settings)
+    for i in range(3):
+        straight.name(GOOD | POOR | {"d_accuracy": 0.5}, step=i + 1, kimg=i + 1.0)
+    stored = json.loads(json.dumps(straight.state_dict()))
+    assert stored["named"] == "d_at_chance"
+    lasted = stored["lasted"]
+    earlier = {"lasted": {"won": lasted.pop("d_dominates"), "coin toss": lasted.pop("d_at_chance"), **lasted}}
+    resumed.load_state_dict(stored | earlier | {"named": "coin toss"})
+    assert resumed.state_dict() == straight.state_dict()
+    titles = ["discriminator dominates", "discriminator at chance", "collapsed"]
+    assert [state_title(state) for state in ("won", "coin toss", "collapsed")] == titles
+    assert [state_title(state) for state in ("d_dominates", "d_at_chance", "collapsed")] == titles
 
 
 def test_nothing_but_divergence_is_called_while_warming():
@@ -279,30 +295,30 @@ def test_how_long_the_accuracy_has_been_at_one_is_told():
     assert [(t["kimg_at_one"], t["kimg_at_half"]) for t in ticks] == [(0, 0), (3, 0), (0, 0)]
 
 
-def ill(state: str) -> Health:
+def health_of(state: str) -> Health:
     return Health(12.0, state, "of a reason", {})
 
 
 @pytest.mark.parametrize("policy", ["warn", "stop", "roll-back"])
 @pytest.mark.parametrize("state", ["warming", "healthy"])
-def test_a_training_that_is_not_sick_goes_on(policy, state):
-    action = decide(ill(state), HealthSettings(policy=policy), 1)
+def test_a_training_without_a_failure_mode_goes_on(policy, state):
+    action = decide(health_of(state), HealthSettings(policy=policy), 1)
     assert (action.step, action.reason, action.lr_factor, action.stream) == ("continue", "", 0.5, 1)
 
 
-def test_policies_for_every_sickness():
-    found = {
-        policy: {state: decide(ill(state), HealthSettings(policy=policy), 0).step for state in SICK}
+def test_policies_for_every_failure_mode():
+    steps = {
+        policy: {state: decide(health_of(state), HealthSettings(policy=policy), 0).step for state in FAILURE_MODES}
         for policy in ("warn", "stop", "roll-back")
     }
-    assert found["warn"] == dict.fromkeys(SICK, "warn") | {"diverged": "stop"}
-    assert found["stop"] == dict.fromkeys(SICK, "stop")
-    assert found["roll-back"] == dict.fromkeys(SICK, "roll-back") | {"overfit": "warn"}
+    assert steps["warn"] == dict.fromkeys(FAILURE_MODES, "warn") | {"diverged": "stop"}
+    assert steps["stop"] == dict.fromkeys(FAILURE_MODES, "stop")
+    assert steps["roll-back"] == dict.fromkeys(FAILURE_MODES, "roll-back") | {"overfit": "warn"}
 
 
 def test_roll_backs_lower_the_rate_change_the_stream_and_end():
     settings = HealthSettings(policy="roll-back", roll_backs=2, roll_back_lr=0.5)
-    actions = [decide(ill("collapsed"), settings, n) for n in range(3)]
+    actions = [decide(health_of("collapsed"), settings, n) for n in range(3)]
     assert [(a.step, a.lr_factor, a.stream) for a in actions] == [
         ("roll-back", 0.5, 1),
         ("roll-back", 0.25, 2),

@@ -75,12 +75,12 @@ def test_bad_images_have_one_countable_reason(name):
 @pytest.mark.parametrize("seed", range(3))
 def test_no_damage_escapes_as_another_exception(seed):
     rng = np.random.default_rng(seed)
-    for kind in ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM"):
-        whole = encode(picture(), kind)
+    for name_of_format in ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM"):
+        whole = encode(picture(), name_of_format)
         for _ in range(20):
             data = bytearray(whole)
-            for place in rng.integers(0, len(data), rng.integers(1, 20)):
-                data[place] = rng.integers(256)
+            for position in rng.integers(0, len(data), rng.integers(1, 20)):
+                data[position] = rng.integers(256)
             try:
                 decode(bytes(data), max_pixels=10_000_000)
             except Unusable as verdict:
@@ -203,8 +203,8 @@ def test_an_icc_profile_changes_nothing():
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_jpeg_quality_is_recovered_exactly(mode):
     image = Image.fromarray(NOISE[:16, :16]).convert(mode)
-    found = [decode(encode(image, "JPEG", quality=quality)).jpeg_quality for quality in range(1, 101)]
-    assert found == list(range(1, 101))
+    qualities = [decode(encode(image, "JPEG", quality=quality)).jpeg_quality for quality in range(1, 101)]
+    assert qualities == list(range(1, 101))
 
 
 def test_jpeg_quality_of_foreign_tables_is_the_nearest():

@@ -14,8 +14,7 @@ from forge.core.errors import InputError
 from forge.faces.faceset import FaceSet
 from forge.faces.imaging.grids import cut_grid, grid, sheet, write_grid
 from forge.faces.writer import FaceSetWriter
-from forge.generators import GENERATORS
-from forge.generators import visualize as showing
+from forge.generators import GENERATORS, visualize
 from forge.generators.artifact import TrainedGenerator, write_generator
 from forge.generators.base import Architecture, NetworkSettings
 from forge.generators.labels import Condition
@@ -84,8 +83,8 @@ def write(place: Path, kind: type[Architecture], condition: Condition | None = N
 
 @pytest.fixture
 def style(tmp_path):
-    kind = GENERATORS.load("stylegan-lite")
-    return write(tmp_path / "style", kind, latent=32, style=8, channels_base=64, channels_min=4, channels_max=8)
+    architecture = GENERATORS.load("stylegan-lite")
+    return write(tmp_path / "style", architecture, latent=32, style=8, channels_base=64, channels_min=4, channels_max=8)
 
 
 @pytest.fixture
@@ -96,14 +95,14 @@ def dcgan(tmp_path):
 @pytest.fixture
 def written(monkeypatch):
     """What is written into pictures: (x, y, text)."""
-    found, draw = [], ImageDraw.ImageDraw.text
+    texts, draw = [], ImageDraw.ImageDraw.text
 
     def text(self, xy, text, *more, **settings):
-        found.append((*xy, text))
+        texts.append((*xy, text))
         return draw(self, xy, text, *more, **settings)
 
     monkeypatch.setattr(ImageDraw.ImageDraw, "text", text)
-    return found
+    return texts
 
 
 def body(picture: Image.Image, columns: int, rows: int, side: int = 64):
@@ -167,7 +166,7 @@ def test_the_frames_of_a_walk_have_no_jump_and_do_not_flicker(name, request):
 
 
 def test_truncation_goes_from_one_face_to_many(style):
-    faces = body(showing.truncation(Painter(style)), 8, 5).astype(float)
+    faces = body(visualize.truncation(Painter(style)), 8, 5).astype(float)
     assert (faces[0] == faces[0, 0]).all()
     spread = faces.std(axis=1).mean(axis=(1, 2, 3))
     assert (np.diff(spread) > 0).all()
@@ -205,9 +204,9 @@ def test_a_filmstrip_runs_from_first_to_last(tmp_path, written):
     for kimg in range(1, 25):
         write_grid(trained.path / "samples" / f"{kimg:06d}k.png", flat([kimg * 10] * 64))
     write_grid(trained.path / "samples" / "newest.png", flat([0] * 64))
-    found = moments(trained)  # the card says 20 thousand
-    assert [kimg for kimg, _ in found] == [1, 4, 6, 9, 12, 15, 17, 20]
-    picture = body(filmstrip(found), 8, 6)
+    moment_list = moments(trained)  # the card says 20 thousand
+    assert [kimg for kimg, _ in moment_list] == [1, 4, 6, 9, 12, 15, 17, 20]
+    picture = body(filmstrip(moment_list), 8, 6)
     assert (picture[:, :, 0, 0, 0] == np.array([[10, 40, 60, 90, 120, 150, 170, 200]])).all()
     titles = sorted(written[1:])
     assert [text for *_, text in titles] == ["1k", "4k", "6k", "9k", "12k", "15k", "17k", "20k"]
@@ -242,8 +241,8 @@ def test_closest_looks_into_mirrors_and_all_batches():
     rng = np.random.default_rng(0)
     training = rng.integers(0, 256, (30, 16, 16, 3), dtype=np.uint8)
     faces = np.stack([training[25], training[4][:, ::-1]])
-    found, distances = closest(faces, np.array_split(training, 4))
-    assert (found == faces).all() and not distances.any()
+    closest_images, distances = closest(faces, np.array_split(training, 4))
+    assert (closest_images == faces).all() and not distances.any()
 
 
 def test_planted_copies_come_first(dcgan, make_set, tmp_path):
@@ -254,11 +253,11 @@ def test_planted_copies_come_first(dcgan, make_set, tmp_path):
     others[20], others[41] = forged[700], forged[31][:, ::-1]
     with FaceSetWriter(tmp_path / "real", "people", "real", 16, "research only", {}) as writer:
         writer.append(others, [{"id": str(i), "split": "forge" if i < 50 else "test"} for i in range(60)])
-    found = nearest_training(painter, FaceSet.open(tmp_path / "real"))
-    assert found.distances[:2].tolist() == [0, 0] and found.distances[2] > 1
-    pairs = body(found.picture, 8, 2)[:, :2, ::4, ::4]
+    nearest = nearest_training(painter, FaceSet.open(tmp_path / "real"))
+    assert nearest.distances[:2].tolist() == [0, 0] and nearest.distances[2] > 1
+    pairs = body(nearest.picture, 8, 2)[:, :2, ::4, ::4]
     assert (pairs[0] == pairs[1]).all() and (pairs[0] == forged[[31, 700]]).all()
-    assert len(found.distances) == 1000 and len(found.real_baseline) == 10 and found.licence == "research only"
+    assert len(nearest.distances) == 1000 and len(nearest.real_baseline) == 10 and nearest.licence == "research only"
     with pytest.raises(InputError, match=r"has forged faces of 16 px; comparing .* needs real ones of 16 px"):
         nearest_training(painter, make_set("fakes", {"train": 4}, kind="forged"))
     with pytest.raises(InputError, match="has real faces of 32 px"):

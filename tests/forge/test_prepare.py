@@ -177,21 +177,21 @@ def test_the_same_set_with_one_worker_or_two(tmp_path, monkeypatch):
     photo(5).save(root / "zz.jpg", quality=50)
     (root / "labels.csv").write_text("file,hat\n000.png,yes\n")
     events: list[ProgressEvent] = []
-    one = make(root, tmp_path / "one", on_progress=events.append)
+    first = make(root, tmp_path / "one", on_progress=events.append)
     two = make(root, tmp_path / "two", workers=2)
-    assert one.card.digest == two.card.digest
-    assert one.card.files == two.card.files
+    assert first.card.digest == two.card.digest
+    assert first.card.files == two.card.files
     assert [(event.done, event.total) for event in events] == [(64, 151), (128, 151), (151, 151)]
-    assert make(root, tmp_path / "three", seed=1).card.digest != one.card.digest
+    assert make(root, tmp_path / "three", seed=1).card.digest != first.card.digest
 
 
 def test_splits_do_not_depend_on_names_or_order(tmp_path):
     photos(tmp_path / "in", 40)
-    one = make(tmp_path / "in", tmp_path / "one")
+    first = make(tmp_path / "in", tmp_path / "one")
     for path in (tmp_path / "in").iterdir():
         path.rename(path.with_name(path.name[::-1].replace("gnp.", "x.", 1) + ".png"))
     other = make(tmp_path / "in", tmp_path / "other")
-    splits = [faces.table.set_index("source_sha256")["split"].sort_index() for faces in (one, other)]
+    splits = [faces.table.set_index("source_sha256")["split"].sort_index() for faces in (first, other)]
     assert splits[0].equals(splits[1])
 
 
@@ -299,9 +299,9 @@ def test_real_photos_with_and_without_face_search(tmp_path):
     assert set(faces.card.rejected) <= {"no face", "face cut off"}
     assert faces.card.provenance["preparation"]["crop"]["threshold"] == 0.95
     large = [Image.fromarray(image).resize((256, 256), Image.Resampling.BICUBIC) for image in faces.view().read()]
-    found = [landmarks / 256 for landmarks in FaceFinder(FaceCrop()).find(large) if landmarks is not None]
-    assert len(found) >= 0.9 * len(faces)
-    assert np.median(np.abs(np.stack(found) - FaceCrop().template)) < 0.03
+    face_landmarks = [landmarks / 256 for landmarks in FaceFinder(FaceCrop()).find(large) if landmarks is not None]
+    assert len(face_landmarks) >= 0.9 * len(faces)
+    assert np.median(np.abs(np.stack(face_landmarks) - FaceCrop().template)) < 0.03
     assert FaceSet.open(faces.path).verify() == []
 
 

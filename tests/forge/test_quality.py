@@ -125,9 +125,9 @@ def test_sliced_wasserstein_against_sorting_all_patches():
     axes = np.random.default_rng(5).standard_normal((4000, 147))
     axes /= np.linalg.norm(axes, axis=1, keepdims=True)
     x, y = (np.sort(described(images) @ axes.T, axis=0) for images in (a, b))
-    found = sliced_wasserstein(a, b, patches=1, directions=4000)
-    assert found.levels.keys() == {7}
-    assert found.mean == pytest.approx(1000 * np.abs(x - y).mean(), rel=0.02)
+    value = sliced_wasserstein(a, b, patches=1, directions=4000)
+    assert value.levels.keys() == {7}
+    assert value.mean == pytest.approx(1000 * np.abs(x - y).mean(), rel=0.02)
 
 
 def test_sliced_wasserstein_orders_and_is_deterministic():
@@ -308,14 +308,16 @@ def test_kernel_distance_against_a_double_loop():
 
 
 def test_kernel_distance_is_unbiased_and_its_error_honest():
-    found = []
+    estimates = []
     for seed in range(40):
         rng = np.random.default_rng(seed)
-        found.append(kernel_distance(rng.standard_normal((240, 8)), rng.standard_normal((240, 8)), seed=seed))
-    values, errors = (np.array([getattr(one, name) for one in found]) for name in ("value", "standard_error"))
+        estimates.append(kernel_distance(rng.standard_normal((240, 8)), rng.standard_normal((240, 8)), seed=seed))
+    values, errors = (
+        np.array([getattr(estimate, name) for estimate in estimates]) for name in ("value", "standard_error")
+    )
     assert abs(values.mean()) < 3 * values.std() / np.sqrt(40)
     assert 0.7 < errors.mean() / values.std() < 2
-    assert (values < 0).any() and found[0].subsets == BLOCKS
+    assert (values < 0).any() and estimates[0].subsets == BLOCKS
 
 
 # --- neighbours -----------------------------------------------------------------------------------------------------
@@ -331,12 +333,12 @@ def test_neighbourhood_against_brute_force(seed, k, shift):
         return np.sort(cdist(points, points), axis=1)[:, k]  # column 0 is the point itself
 
     between = cdist(fake, real)
-    found = neighbourhood(fake, real, k=k)
+    scores = neighbourhood(fake, real, k=k)
     within = between <= reach(real)
-    assert found.precision == pytest.approx(within.any(1).mean())
-    assert found.density == pytest.approx(within.sum() / k / 31)
-    assert found.coverage == pytest.approx(within.any(0).mean())
-    assert found.recall == pytest.approx((between <= reach(fake)[:, None]).any(0).mean())
+    assert scores.precision == pytest.approx(within.any(1).mean())
+    assert scores.density == pytest.approx(within.sum() / k / 31)
+    assert scores.coverage == pytest.approx(within.any(0).mean())
+    assert scores.recall == pytest.approx((between <= reach(fake)[:, None]).any(0).mean())
 
 
 def test_neighbourhood_tells_lost_modes_from_lost_quality():
@@ -369,13 +371,13 @@ def clouds():
 def test_authenticity_is_zero_for_copies_and_against_brute_force():
     training, fresh, unseen = clouds()
     assert memorisation(training[:100], training).authentic.value == 0
-    found = memorisation(fresh, training, held_out=unseen)
+    result = memorisation(fresh, training, held_out=unseen)
     between, within = cdist(fresh, training), cdist(training, training)
     np.fill_diagonal(within, np.inf)
     expected = between.min(1) > within.min(1)[between.argmin(1)]
-    assert found.authentic.hits == expected.sum() and 0.3 < found.authentic.value < 0.8
-    assert found.median_distance == pytest.approx(np.median(between.min(1)))
-    assert found.median_distance_held_out == pytest.approx(np.median(cdist(unseen, training).min(1)))
+    assert result.authentic.hits == expected.sum() and 0.3 < result.authentic.value < 0.8
+    assert result.median_distance == pytest.approx(np.median(between.min(1)))
+    assert result.median_distance_held_out == pytest.approx(np.median(cdist(unseen, training).min(1)))
     assert memorisation(fresh, training).c_t is None
 
 
@@ -405,8 +407,8 @@ def test_c_t_of_one_cell_is_the_z_score_of_won_pairs():
 def test_face_rate_is_one_for_faces_and_zero_for_noise():
     people = render_person_images(0, 0, 4, size=144, images_per_person=1)
     faces = np.stack([resize(decode(face.jpeg).image, 64) for face in people])
-    found = face_rate(faces)
-    assert found.at_90.value == 1 and found.at_95.n == 4 and found.at_90.low < 0.6
+    rate = face_rate(faces)
+    assert rate.at_90.value == 1 and rate.at_95.n == 4 and rate.at_90.low < 0.6
     assert face_rate(pictures(4, side=64), n=2).at_90 == Share.of(0, 2)
 
 
@@ -449,10 +451,10 @@ def test_obedience_leaves_torchs_random_state_alone_and_refuses_bad_labels():
 @pytest.fixture
 def fidelity(monkeypatch):
     """A stand-in for torch-fidelity that remembers what it was asked."""
-    asked = {}
+    requests = {}
 
     def calculate_metrics(**options):
-        asked.update(options)
+        requests.update(options)
         return {
             "frechet_inception_distance": 12.5,
             "kernel_inception_distance_mean": 0.01,
@@ -460,15 +462,15 @@ def fidelity(monkeypatch):
         }
 
     monkeypatch.setitem(sys.modules, "torch_fidelity", types.SimpleNamespace(calculate_metrics=calculate_metrics))
-    return asked
+    return requests
 
 
 def test_fid_asks_torch_fidelity_with_the_local_weights(fidelity, tmp_path):
     weights = tmp_path / "inception.pth"
     torch.save({"w": torch.zeros(1)}, weights)
     images = pictures(20)
-    found = inception_distances(images, pictures(20, seed=1), weights=weights, seed=3)
-    assert (found.fid, found.kid, found.n, found.kid_subset_size) == (12.5, 0.01, 20, 20)
+    distances = inception_distances(images, pictures(20, seed=1), weights=weights, seed=3)
+    assert (distances.fid, distances.kid, distances.n, distances.kid_subset_size) == (12.5, 0.01, 20, 20)
     assert fidelity["feature_extractor_weights_path"] == str(weights) and fidelity["cuda"] is False
     assert fidelity["fid"] and fidelity["kid"] and fidelity["rng_seed"] == 3
     given = fidelity["input1"]

@@ -1,13 +1,13 @@
 """All metrics at once: equal n on every side, the same answer whatever the order, and a floor that fits."""
 
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from forge.core.errors import InputError
 from forge.quality import built_in
-from forge.quality import measure as module
 from forge.quality.base import Share
 from forge.quality.face_rate import FaceRate
 from forge.quality.measure import Comparison, Labels, Quality, common_n, compare, drawn, measure
@@ -46,13 +46,19 @@ def sets():
 
 def test_n_is_the_same_everywhere_and_the_smallest_set_decides(sets):
     reference, held_out, forged = sets
-    found = measure(forged, reference, held_out=held_out, n=2048, face_n=24)
-    counts = (found.n, found.sliced_wasserstein.n, found.spectrum.n, found.ms_ssim.n, found.ms_ssim_reference.n)
+    quality = measure(forged, reference, held_out=held_out, n=2048, face_n=24)
+    counts = (
+        quality.n,
+        quality.sliced_wasserstein.n,
+        quality.spectrum.n,
+        quality.ms_ssim.n,
+        quality.ms_ssim_reference.n,
+    )
     assert counts == (40,) * 5
-    assert (found.neighbourhood.n, found.kernel_random_features.n, found.memorisation.n) == (40,) * 3
-    assert (found.memorisation.n_held_out, found.memorisation.n_training) == (40, 48)
-    assert found.face_rate.at_90.n == 24 and found.resolution == 32
-    assert found.space.extractor.sha256 and found.obedience == {} and found.inception is None
+    assert (quality.neighbourhood.n, quality.kernel_random_features.n, quality.memorisation.n) == (40,) * 3
+    assert (quality.memorisation.n_held_out, quality.memorisation.n_training) == (40, 48)
+    assert quality.face_rate.at_90.n == 24 and quality.resolution == 32
+    assert quality.space.extractor.sha256 and quality.obedience == {} and quality.inception is None
     assert common_n(30, a=reference, b=forged) == 30
 
 
@@ -74,9 +80,9 @@ def test_a_draw_has_no_image_twice(sets):
 def test_floor_is_reused_only_where_it_fits(sets):
     reference, held_out, forged = sets
     floor = measure(held_out, reference, n=32)
-    found = compare(forged, reference, held_out, floor=floor, n=32)
-    assert found == compare(forged, reference, held_out, n=32)
-    assert Comparison.model_validate_json(found.model_dump_json()) == found
+    comparison = compare(forged, reference, held_out, floor=floor, n=32)
+    assert comparison == compare(forged, reference, held_out, n=32)
+    assert Comparison.model_validate_json(comparison.model_dump_json()) == comparison
     with pytest.raises(InputError, match="floor was measured with n 32, not 40"):
         compare(forged, reference, held_out, floor=floor)
     with pytest.raises(InputError, match="floor was measured with seed 0, not 1"):
@@ -96,8 +102,8 @@ def test_rows_show_every_metric_beside_its_floor(sets):
 
 def test_copies_are_seen(sets):
     reference, held_out, _ = sets
-    found = measure(reference[:32], reference, held_out=held_out, n=32)
-    assert found.memorisation.authentic.value == 0 and found.memorisation.c_t < -3
+    comparison = measure(reference[:32], reference, held_out=held_out, n=32)
+    assert comparison.memorisation.authentic.value == 0 and comparison.memorisation.c_t < -3
     other = measure(held_out, reference, training=held_out, n=32)
     assert other.memorisation.authentic.value == 0
 
@@ -107,8 +113,8 @@ def test_labels_need_held_out_images_and_unknown_ones_are_left_out(sets, monkeyp
     names = [np.resize(["a", "b", ""], len(images)) for images in (forged, reference, held_out)]
     with pytest.raises(InputError, match="needs held-out images"):
         measure(forged, reference, labels={"kind": Labels(*names)})
-    found = measure(forged, reference, held_out=held_out, labels={"kind": Labels(*names)}, n=32)
-    obeyed = found.obedience["kind"]
+    comparison = measure(forged, reference, held_out=held_out, labels={"kind": Labels(*names)}, n=32)
+    obeyed = comparison.obedience["kind"]
     assert isinstance(obeyed, Obedience) and set(obeyed.classes) == {"a", "b"}
     assert (obeyed.n_training, obeyed.agreement.n) == (32, 27)
     with pytest.raises(InputError, match="48 labels"):
@@ -124,7 +130,7 @@ def test_too_little_is_refused(sets):
     with pytest.raises(InputError, match="differ in resolution"):
         measure(forged, reference, training=pictures(20, side=16))
     with pytest.raises(InputError, match=r"FID needs torch-fidelity|is not a file"):
-        measure(forged, reference, fid_weights=module.Path("nowhere.pth"))
+        measure(forged, reference, fid_weights=Path("nowhere.pth"))
 
 
 def test_progress_is_told(sets):

@@ -67,16 +67,16 @@ def plugin(tmp_path):
 def test_a_metric_from_a_file_has_a_value_a_floor_and_a_line(plugin):
     reference, held_out = pictures(40, seed=1), pictures(40, seed=2)
     forged = reference // 2
-    found = compare(forged, reference, held_out, n=40, more=[f"{plugin}:Brightness"])
-    row = found.rows()[-1]
+    comparison = compare(forged, reference, held_out, n=40, more=[f"{plugin}:Brightness"])
+    row = comparison.rows()[-1]
     assert row == Row("brightness difference", row.value, row.floor, "lower", 40)
     assert row.value == pytest.approx(abs(forged.mean() - reference.mean()))
     assert row.floor == pytest.approx(abs(held_out.mean() - reference.mean()))
-    stored = Quality.model_validate_json(found.forged.model_dump_json())
-    assert stored == found.forged  # its code is not needed to read it
+    stored = Quality.model_validate_json(comparison.forged.model_dump_json())
+    assert stored == comparison.forged  # its code is not needed to read it
     with pytest.warns(BenchWarning, match="quality metric brightness failed and has no value: its value is inf"):
         failed = compare(forged, reference, held_out, n=40, more=[f"{plugin}:Infinite"])
-    assert failed.rows()[-1].value is None and failed.rows()[:-1] == found.rows()[:-1]
+    assert failed.rows()[-1].value is None and failed.rows()[:-1] == comparison.rows()[:-1]
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from forge.rendering import RenderedFace, _generator, render_person_images, shading
-from forge.rendering import surface as chart
+from forge.rendering import RenderedFace, _generator, render_person_images, shading, surface
 from forge.rendering.person import draw_person
 from forge.rendering.photograph import photograph, sculpt
 
@@ -41,10 +40,10 @@ def persons():
 
 def test_images_do_not_depend_on_the_split_into_calls(faces):
     again = render_person_images(3, 5, 1, images_per_person=2) + render_person_images(3, 6, 3, images_per_person=2)
-    for one, other in zip(faces[5:9], again, strict=True):
-        assert one.jpeg == other.jpeg
-        assert np.array_equal(one.image, other.image)
-        assert (one.identity, one.attributes) == (other.identity, other.attributes)
+    for face, other in zip(faces[5:9], again, strict=True):
+        assert face.jpeg == other.jpeg
+        assert np.array_equal(face.image, other.image)
+        assert (face.identity, face.attributes) == (other.identity, other.attributes)
 
 
 def test_bytes_are_the_same_in_another_process_with_any_number_of_threads(faces):
@@ -107,9 +106,9 @@ def test_sensor_left_its_mosaic(faces):
 
 def test_identities_group_images(faces):
     assert [face.identity for face in faces[:5]] == ["person-000000"] * 2 + ["person-000001"] * 2 + ["person-000002"]
-    for one, other in zip(faces[::2], faces[1::2], strict=True):
+    for ours, other in zip(faces[::2], faces[1::2], strict=True):
         for trait in ("beard", "hair_colour", "gender", "age_group", "skin"):
-            assert one.attributes[trait] == other.attributes[trait]
+            assert ours.attributes[trait] == other.attributes[trait]
 
 
 def test_attributes_stay_in_their_vocabulary(faces):
@@ -156,7 +155,7 @@ def test_glasses_change_the_eyes_and_nothing_else(glasses):
 
 def test_full_beards_darken_the_chin_of_the_same_head():
     person = replace(draw_person(_generator(8, 0, 0)), gender="male", hair_rgb=(0.02, 0.015, 0.01), melanin=0.1)
-    jaw = chart.box(-0.3, 0.3, -1.05, -0.9)
+    jaw = surface.box(-0.3, 0.3, -1.05, -0.9)
     bare, bearded = (sculpt(replace(person, beard=beard)).stack[3:6, jaw[0], jaw[1]] for beard in ("none", "full"))
     assert bearded.mean() < 0.5 * bare.mean()
 
@@ -170,13 +169,13 @@ def test_melanin_darkens_and_browns_skin():
 
 def test_map_coordinates_invert_positions():
     """A point of a surface is found where it was put, above and below the brow."""
-    ax = chart.axes()
-    radius = (0.8 + 0.1 * np.cos(ax.azimuth)[None, :] * np.ones((chart.ROWS, 1))).astype(np.float32)
-    grid, own = chart.locate(*chart.positions(radius))
+    ax = surface.axes()
+    radius = (0.8 + 0.1 * np.cos(ax.azimuth)[None, :] * np.ones((surface.ROWS, 1))).astype(np.float32)
+    grid, own = surface.locate(*surface.positions(radius))
     inner = (slice(12, -1), slice(15, -15))  # at the crown and behind the head azimuths meet
     assert np.allclose(own, radius, atol=1e-4)
-    assert np.allclose(grid[..., 0][inner], np.linspace(-1, 1, chart.COLS)[None, 15:-15], atol=2e-3)
-    assert np.allclose(grid[..., 1][inner], np.linspace(-1, 1, chart.ROWS)[12:-1, None], atol=2e-3)
+    assert np.allclose(grid[..., 0][inner], np.linspace(-1, 1, surface.COLS)[None, 15:-15], atol=2e-3)
+    assert np.allclose(grid[..., 1][inner], np.linspace(-1, 1, surface.ROWS)[12:-1, None], atol=2e-3)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +194,7 @@ def test_a_face_detector_finds_the_faces(faces):
         for face in faces[::3]
     ]
     boxes, probabilities = mtcnn.detect(photos)
-    found = [row[0] is not None and row[0] >= 0.9 for row in probabilities]
-    assert np.mean(found) >= 0.9
-    heights = [(row[0][3] - row[0][1]) / 128 for row, ok in zip(boxes, found, strict=True) if ok]
+    is_face = [row[0] is not None and row[0] >= 0.9 for row in probabilities]
+    assert np.mean(is_face) >= 0.9
+    heights = [(row[0][3] - row[0][1]) / 128 for row, ok in zip(boxes, is_face, strict=True) if ok]
     assert 0.5 < np.median(heights) < 0.8

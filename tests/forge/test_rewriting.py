@@ -29,7 +29,7 @@ def test_images_change_and_rows_stay(faces, tmp_path):
     for split in ("train", "val"):
         assert (changed.view(split).read() == 255 - faces.view(split).read()).all()
         columns = ["id", "split", "identity", "hair", "age"]
-        left, right = (one.view(split).rows[columns].reset_index(drop=True) for one in (changed, faces))
+        left, right = (face_set.view(split).rows[columns].reset_index(drop=True) for face_set in (changed, faces))
         assert left.equals(right)
     card = changed.card
     assert (card.name, card.kind, card.licence, card.citation) == ("faces", "real", "CC0", "me")

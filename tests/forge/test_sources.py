@@ -117,12 +117,12 @@ def test_a_file_with_a_source_runs_only_where_allowed(tmp_path):
 
 @pytest.mark.parametrize("name", ["rendered", "folder", "fairface", "lfw", "celeba", "digits"])
 def test_every_source_says_what_is_owed(name):
-    kind = SOURCES.load(name)
-    assert issubclass(kind, Source)
-    assert kind.name == name
+    source_class = SOURCES.load(name)
+    assert issubclass(source_class, Source)
+    assert source_class.name == name
     if name != "folder":
-        assert kind.licence
-        assert kind.citation or name == "rendered"
+        assert source_class.licence
+        assert source_class.citation or name == "rendered"
 
 
 def test_importing_the_sources_is_cheap():

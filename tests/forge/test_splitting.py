@@ -26,10 +26,10 @@ def test_groups_stay_whole():
 def test_the_order_of_groups_does_not_matter_and_the_seed_does():
     keys = [f"p{i}" for i in range(100)]
     order = np.random.default_rng(2).permutation(100)
-    one = assign(np.arange(100), keys, DEFAULT_SPLITS, seed=0)
+    first = assign(np.arange(100), keys, DEFAULT_SPLITS, seed=0)
     other = assign(np.arange(100), [keys[i] for i in order], DEFAULT_SPLITS, seed=0)
-    assert dict(zip(keys, one, strict=True)) == dict(zip([keys[i] for i in order], other, strict=True))
-    assert (assign(np.arange(100), keys, DEFAULT_SPLITS, seed=1) != one).mean() > 0.3
+    assert dict(zip(keys, first, strict=True)) == dict(zip([keys[i] for i in order], other, strict=True))
+    assert (assign(np.arange(100), keys, DEFAULT_SPLITS, seed=1) != first).mean() > 0.3
 
 
 def test_one_more_person_moves_few():

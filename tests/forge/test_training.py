@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from stopping import Stopped, stop_after
 
 from forge.core.compute import Compute
 from forge.core.errors import BenchError, BenchWarning, CorruptError, InputError
@@ -18,7 +19,7 @@ from forge.generators.dcgan import DCGAN, DCGANSettings
 from forge.generators.sample import regenerate, synthesize
 from forge.training import batches, task
 from forge.training.augment import AUGMENTATIONS, adapted, augment
-from forge.training.callbacks import checkpoint as saving
+from forge.training.callbacks import checkpoint
 from forge.training.losses import OBJECTIVES, gradient_penalty, zero_centred_penalty
 from forge.training.settings import TrainingSettings
 from forge.training.train import train
@@ -168,18 +169,6 @@ def make_training(view, work: Path, **changes) -> task.Training:
     )
 
 
-class Stopped(Exception):  # noqa: N818 - stands for a killed process
-    pass
-
-
-def stop_after(images: int):
-    def on_progress(event: ProgressEvent) -> None:
-        if event.done >= images:
-            raise Stopped
-
-    return on_progress
-
-
 @pytest.mark.parametrize("norm", ["none", "batch", "spectral"])
 def test_a_killed_training_continues_to_the_same_bytes(make_set, tmp_path, monkeypatch, norm):
     view = make_set("faces", {"forge": 100}).view("forge")
@@ -188,7 +177,7 @@ def test_a_killed_training_continues_to_the_same_bytes(make_set, tmp_path, monke
     for out in (straight, resumed):
         out.mkdir()
     train(make_training(view, tmp_path / "a", network=network), straight, silent)
-    monkeypatch.setattr(saving, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "CHECKPOINT_SECONDS", 0.0)
     with pytest.raises(Stopped):
         train(make_training(view, tmp_path / "b", network=network), resumed, stop_after(240))
     half_line = '{"step": 15, "kimg": 0.2400'
@@ -213,7 +202,7 @@ def test_another_seed_gives_other_weights(make_set, tmp_path):
 
 
 def test_resume_with_other_settings_is_refused_naming_them(make_set, tmp_path, monkeypatch):
-    monkeypatch.setattr(saving, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "CHECKPOINT_SECONDS", 0.0)
     view = make_set("faces", {"forge": 100}).view("forge")
     with pytest.raises(Stopped):
         train(make_training(view, tmp_path / "work"), tmp_path, stop_after(160))
@@ -224,12 +213,12 @@ def test_resume_with_other_settings_is_refused_naming_them(make_set, tmp_path, m
 
 
 def test_a_truncated_checkpoint_is_named(make_set, tmp_path, monkeypatch):
-    monkeypatch.setattr(saving, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "CHECKPOINT_SECONDS", 0.0)
     view = make_set("faces", {"forge": 100}).view("forge")
     with pytest.raises(Stopped):
         train(make_training(view, tmp_path / "work"), tmp_path, stop_after(160))
-    checkpoint = tmp_path / "work" / "checkpoint.safetensors"
-    checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
+    file = tmp_path / "work" / "checkpoint.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(CorruptError, match=r"checkpoint .* cannot be read .* delete it to start over"):
         train(make_training(view, tmp_path / "work"), tmp_path, silent)
 
@@ -397,17 +386,17 @@ def test_the_guide_s_own_generator_works_as_written(make_set, tmp_path):
     (tmp_path / "tiny.py").write_text(code)
     reference = f"{tmp_path / 'tiny.py'}:Tiny"
     allow_files([reference])
-    kind = GENERATORS.load(reference)
-    assert GENERATORS.load(reference) is kind  # one class, however often it is asked for
+    generator_class = GENERATORS.load(reference)
+    assert GENERATORS.load(reference) is generator_class  # one class, however often it is asked for
     view = make_set("faces", {"forge": 40}).view("forge")
     settings = TrainingSettings(kimg=0.05, batch=8, log_every=1)
-    architecture = kind(kind.Settings(), 16)
+    architecture = generator_class(generator_class.Settings(), 16)
     out = tmp_path / "out"
     out.mkdir()
     training = task.Training("tiny", reference, architecture, settings, view, 0, Compute(), tmp_path / "work")
     train(training, out, silent)
     with pytest.raises(InputError, match=r"was trained with an architecture from a file; name it: .*tiny.py:Tiny"):
         TrainedGenerator.open(out)  # what is stored never runs code
-    opened = TrainedGenerator.open(out, implementation=kind)
+    opened = TrainedGenerator.open(out, implementation=generator_class)
     faces = synthesize(opened, tmp_path / "forged", counts={"test": 5}, seed=0, on_progress=silent)
     assert len(faces) == 5

@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from stopping import Stopped, stop_after
 from torch import Tensor, nn
 
 from forge.core.checkpoint import load_checkpoint
 from forge.core.compute import Compute
 from forge.core.errors import BenchError, InputError
-from forge.core.progress import ProgressEvent, silent
+from forge.core.progress import silent
 from forge.generators.artifact import TrainedGenerator
 from forge.generators.base import Architecture, NetworkSettings
 from forge.generators.dcgan import DCGAN, Discriminator, Generator
 from forge.generators.sample import regenerate, synthesize
-from forge.training.callbacks import checkpoint as saving
-from forge.training.callbacks import monitoring
+from forge.training.callbacks import checkpoint, monitoring
 from forge.training.monitor.health import Action
 from forge.training.settings import LoopSettings, TrainingSettings
 from forge.training.steps import METHODS, method_of
@@ -149,18 +149,6 @@ class Twins(Architecture):
         return torch.randn(count, 8, device=device)
 
 
-class Stopped(Exception):  # noqa: N818 - stands for a killed process
-    pass
-
-
-def stop_after(images: int):
-    def on_progress(event: ProgressEvent) -> None:
-        if event.done >= images:
-            raise Stopped
-
-    return on_progress
-
-
 def make_training(kind: type[Architecture], view, work: Path, **settings) -> Training:
     chosen = {"kimg": 0.96, "batch": 16, "log_every": 3, "sample_every_kimg": 0.3, "ema_kimg": 0.1} | settings
     return Training(
@@ -182,7 +170,7 @@ def test_another_method_trains_in_the_same_loop_and_continues_to_the_same_bytes(
     for out in (straight, resumed):
         out.mkdir()
     train(make_training(kind, view, tmp_path / "a", snapshots_kimg=(0.48,)), straight, silent)
-    monkeypatch.setattr(saving, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "CHECKPOINT_SECONDS", 0.0)
     with pytest.raises(Stopped):
         train(make_training(kind, view, tmp_path / "b", snapshots_kimg=(0.48,)), resumed, stop_after(400))
     state = load_checkpoint(tmp_path / "b" / "checkpoint.safetensors")[1]

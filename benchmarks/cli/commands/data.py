@@ -9,6 +9,7 @@ import typer
 
 from benchmarks.cli.groups import implemented_in
 
+# An app of its own: `bench data` is a group of commands.
 app = typer.Typer(
     add_completion=False,
     help="Prepare, show, verify and export sets of faces.",

@@ -20,10 +20,11 @@ Examples:
 """
 
 
+# Without the name of a command it scores photos; `import` is the other command.
 app = typer.Typer(add_completion=False, cls=WithDefault, rich_markup_mode=None, epilog=EXAMPLES)
 
 
-@app.command(UNNAMED, cls=Unnamed, hidden=True)
+@app.command(UNNAMED, cls=Unnamed, hidden=True)  # shown as the group itself, see groups.py
 @implemented_in("benchmarks.cli.detect")
 def detect(
     run: Annotated[

@@ -10,6 +10,7 @@ import typer
 from benchmarks.cli import options
 from benchmarks.cli.groups import implemented_in
 
+# one command, but a group: others can be added without renaming it
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
 

@@ -8,6 +8,7 @@ import typer
 
 from benchmarks.cli.groups import implemented_in
 
+# used by cli/init.py too; here, since the help names them and must not import it
 GENERATORS, DETECTORS = "gan,dcgan", "dct,spectrum,trivial-cues,random"  # small, and known to work
 EXAMPLES = """\b
 Examples:

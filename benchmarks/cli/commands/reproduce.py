@@ -46,7 +46,7 @@ def reproduce(
     everything: Annotated[bool, typer.Option("--all", help="Print every value, not only those that changed.")] = False,
     work: Annotated[
         Path, typer.Option("--work", help="Store of the new results, with scratch; another call continues there.")
-    ] = Path("runs-again"),
+    ] = Path("runs-again"),  # not the store: results of a reproduction must not mix with those of the run
     store: options.Store = options.STORE,
     reports: options.Reports = options.REPORTS,
     device: options.Device = "auto",

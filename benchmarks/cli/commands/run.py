@@ -10,6 +10,8 @@ import typer
 from benchmarks.cli import completion, options
 from benchmarks.cli.groups import implemented_in
 
+# `\b` keeps click from joining the lines that follow into one paragraph. The same marker begins EXAMPLES of all
+# commands.
 EXAMPLES = """\b
 Examples:
   bench run --generator dcgan --detector xception
@@ -84,6 +86,7 @@ def run(
             autocompletion=completion.presets,
         ),
     ] = None,
+    # None, not a default: only what was given may override a suite.
     seed: Annotated[
         int | None, typer.Option("--seed", min=0, max=2**32 - 1, help="Random seed of the whole run. [default: 0]")
     ] = None,
@@ -102,6 +105,7 @@ def run(
     assignments: Annotated[
         list[str] | None, typer.Option("--set", help="Setting and value, e.g. generator.training.kimg=100; repeatable.")
     ] = None,
+    # results do not depend on the number of processes
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that read photos; 0: one per core.")] = 0,
     show_real: Annotated[bool, typer.Option("--show-real", help="Embed photos of --data in the report.")] = False,
     external: Annotated[

@@ -22,7 +22,7 @@ Examples:
 def serve(
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, help="Port to listen at; 0 takes a free one.")
-    ] = 8000,
+    ] = 8000,  # 0 is printed with the port that the system chose
     host: Annotated[
         str, typer.Option("--host", help="Address to listen at; 0.0.0.0 lets everybody in the network in.")
     ] = "127.0.0.1",

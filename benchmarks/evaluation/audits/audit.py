@@ -12,9 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.evaluation import delong as statistics
-from benchmarks.evaluation import means as averages
-from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation import delong, means, roc
 from benchmarks.evaluation.evaluate import identities
 from benchmarks.evaluation.interval import Interval
 from benchmarks.evaluation.pooled import mean_auc, people
@@ -61,6 +59,7 @@ def controls(scores: pd.DataFrame, protocol: Protocol | None = None) -> list[Fin
     rules = protocol or protocol_of_scores(scores)
     test = scores.loc[scores["split"] == "test", _NEEDED]
     test = test.assign(person=people(test))  # of all rows at once; its columns are fewer, and are taken apart often
+    # fits on all images of plain trainings; names with a colon are budgets, equalised and shuffled trainings
     plain = test[(test["perturbation"] == CLEAN) & ~test["trained_on"].str.contains(":")]
     return [
         _chance(test, rules, RANDOM, "random scores", "cannot tell the classes apart, as it must not"),
@@ -80,17 +79,20 @@ def _chance(test: pd.DataFrame, protocol: Protocol, detector: str, audit: str, f
     """
     groups = _chance_groups(test[test["detector"] == detector], protocol)
     if not groups:
+        # no finding and no pass: a suite without the control must not look as if it had passed
         return Finding(audit=audit, passed=None, sentence=f"Not run: the suite has no detector {detector!r}.")
     tests = sum(map(len, groups.values()))
+    # Bonferroni over the means: all of them cover 0.5 together with probability LEVEL
     level = 1 - (1 - LEVEL) / len(groups)
-    means = {name: mean_auc(cells, level=level) for name, cells in groups.items()}
-    caught = {name: mean for name, mean in means.items() if not mean.low <= 0.5 <= mean.high}
+    mean_by_group = {name: mean_auc(cells, level=level) for name, cells in groups.items()}
+    caught = {name: mean for name, mean in mean_by_group.items() if not mean.low <= 0.5 <= mean.high}
     if len(groups) == 1:
-        (mean,) = means.values()
+        (mean,) = mean_by_group.values()
         shown = f"{_shown(mean)} over {tests} tests"
         sentence = f"{detector} {'tells the classes apart' if caught else fine}: {shown}."
         return Finding(audit=audit, passed=not caught, sentence=sentence, numbers=_numbers(mean))
-    name, mean = max((caught or means).items(), key=lambda pair: abs(pair[1].value - 0.5))
+    # the mean farthest from chance is shown, of the failed ones if there are any
+    name, mean = max((caught or mean_by_group).items(), key=lambda pair: abs(pair[1].value - 0.5))
     shown = f"AUC {mean.value:.3f} [{mean.low:.3f}, {mean.high:.3f}] in {name}"
     shared = f"{100 * LEVEL:g} % over {len(groups)} means of {tests} tests together"
     more = f", and in {len(caught) - 1} more" if len(caught) > 1 else ""
@@ -108,6 +110,7 @@ def _chance_groups(rows: pd.DataFrame, protocol: Protocol) -> dict[str, list[pd.
     groups: dict[str, list[pd.DataFrame]] = {}
     for (trained_on, _, perturbation), fit in rows.groupby(["trained_on", "seed", "perturbation"], sort=True):
         train_set = TrainSet.parse(str(trained_on))
+        # shuffled labels have a control of their own, `_shuffled`
         if train_set.variant == SHUFFLED:
             continue
         if protocol.version == 1 and (train_set.variant or perturbation != CLEAN):
@@ -132,6 +135,7 @@ def _shuffled(test: pd.DataFrame) -> Finding:
     audit, rows = "shuffled labels", test[test["trained_on"].str.endswith(f":{SHUFFLED}")]
     if rows.empty:
         return Finding(audit=audit, passed=None, sentence="Not run: no detector was trained on shuffled labels.")
+    # the same digest-based bits as in the fit: predictable only where images or people of the test were in the training
     rows = rows.assign(label=random_labels(rows, 0).astype("int8"))
     fits = [fit for _, fit in rows.groupby(["detector", "trained_on", "seed"], sort=True)]
     mean = mean_auc(fits, level=LEVEL)
@@ -148,17 +152,22 @@ def _halves(test: pd.DataFrame) -> Finding:
     """Test that no detector separates two random halves of the real images; Holm over the detectors."""
     audit, estimates = "real against real", {}
     for detector, rows in test[test["generator"] == ""].groupby("detector", sort=True):
+        # one fit per detector: several would test one sample of halves several times
         first = rows.groupby(["trained_on", "seed"], sort=True).ngroup() == 0
         fit = rows[first]
+        # seed 1: other bits than those of the shuffled labels, which are of seed 0
         half = random_labels(fit, 1)
         if min(half.sum(), (~half).sum()) < 2:
+            # DeLong's variance needs two images of each half
             continue
         groups = identities(fit)
-        interval = statistics.auc_interval(half, fit["score"].to_numpy(), groups=groups)
-        estimates[str(detector)] = (metrics.auc(half, fit["score"].to_numpy()), interval)
+        interval = delong.auc_interval(half, fit["score"].to_numpy(), groups=groups)
+        estimates[str(detector)] = (roc.auc(half, fit["score"].to_numpy()), interval)
     if not estimates:
         return Finding(audit=audit, passed=None, sentence="Not run: too few real test images.")
-    p = statistics.holm([_p(value, interval) for value, interval in estimates.values()])
+    # Holm instead of one test per detector: with many detectors one would fail by chance
+    p = delong.holm([_p(value, interval) for value, interval in estimates.values()])
+    # alpha = 1 - LEVEL, as of every control: a failure marks the whole suite
     apart = [name for name, adjusted in zip(estimates, p, strict=True) if adjusted < 1 - LEVEL]
     sentence = (
         f"None of {len(estimates)} detectors separates two random halves of the real images."
@@ -176,6 +185,7 @@ def _direction(test: pd.DataFrame) -> Finding:
     for (detector, trained_on), rows in wanted.groupby(["detector", "trained_on"], sort=True):
         seen = TrainSet.parse(str(trained_on)).generators
         pairs = [pair for _, fit in rows.groupby("seed") for pair in _pairs(fit) if set(pair["generator"]) & set(seen)]
+        # seen generators only: below 0.5 on unseen ones is a finding about them, no error of sign
         if str(detector) != RANDOM and pairs and mean_auc(pairs, level=LEVEL).high < 0.5:
             turned.append(f"{detector} trained on {trained_on}")
     sentence = (
@@ -189,14 +199,15 @@ def _direction(test: pd.DataFrame) -> Finding:
 def _p(value: float, interval: Interval) -> float:
     """Return the two-sided p of AUC = 0.5, from the end of its 95 % interval that is nearer to 0.5."""
     half = value - interval.low if value > 0.5 else interval.high - value
-    return statistics.normal_p((value - 0.5) / half * 1.959964) if half > 0 else 1.0
+    # 1.959964: z of the 95 % interval that `auc_interval` gives by default
+    return delong.normal_p((value - 0.5) / half * 1.959964) if half > 0 else 1.0
 
 
-def _shown(mean: averages.Mean) -> str:
+def _shown(mean: means.Mean) -> str:
     return f"AUC {mean.value:.3f} [{mean.low:.3f}, {mean.high:.3f}] at {100 * LEVEL:g} %"
 
 
-def _numbers(mean: averages.Mean) -> dict[str, float]:
+def _numbers(mean: means.Mean) -> dict[str, float]:
     return {"auc": mean.value, "low": mean.low, "high": mean.high}
 
 
@@ -209,6 +220,7 @@ def shared_identities(rows: pd.DataFrame) -> Finding:
     Args:
         rows: table of the real faces: `identity` and `split`.
     """
+    # unknown identities are None and may repeat: they are no person in two splits
     known = rows[[name is not None for name in identities(rows)]]
     splits = known.groupby("identity")["split"].nunique()
     torn = list(splits[splits > 1].index)
@@ -251,7 +263,8 @@ def values(real: Images, forged: Images) -> Finding:
     telling, numbers = [], {}
     for what, measure in _PLAIN.items():
         a, b = measure(real), measure(forged)
-        numbers[what] = metrics.auc(np.repeat([0, 1], [len(a), len(b)]), np.concatenate([a, b]))
+        # AUC of one plain number, real 0 and forged 1; far from 0.5 in either direction it tells the class
+        numbers[what] = roc.auc(np.repeat([0, 1], [len(a), len(b)]), np.concatenate([a, b]))
         if shown := apart(a, b):
             telling.append(f"{what} ({shown})")
     sentence = (
@@ -292,6 +305,7 @@ def apart(real: NDArray[np.float64], forged: NDArray[np.float64], *, level: floa
     if min(len(real), len(forged)) < 2:
         return ""
     label, number = np.repeat([0, 1], [len(real), len(forged)]), np.concatenate([real, forged])
-    value, interval = metrics.auc(label, number), statistics.auc_interval(label, number, level=level)
+    value, interval = roc.auc(label, number), delong.auc_interval(label, number, level=level)
+    # either direction counts: a detector can learn that forgeries are darker as well as that they are brighter
     strong = max(value, 1 - value) >= CUE and not interval.low <= 0.5 <= interval.high
     return f"AUC {value:.2f} [{interval.low:.2f}, {interval.high:.2f}]" if strong else ""

@@ -64,6 +64,7 @@ def measure(items: Iterable[Item]) -> FileCues:
     Args:
         items: images of at least 16 x 16 pixels.
     """
+    # crops are kept until the end: their grids are looked for together, in batches of equal shape
     rows, corners, crops = [], [], []
     for item in items:
         try:
@@ -87,12 +88,13 @@ def _row(decoded: Decoded, pixels: Images) -> dict[str, object]:
         brightest: extreme levels; border: pixels of one colour at each edge (top, bottom, left, right), as text;
         borders: number of edges that have them.
     """
+    # each edge becomes the top: mirrored for the bottom, transposed for left and right
     widths = [_border(side) for side in (pixels, pixels[::-1], pixels.swapaxes(0, 1), pixels.swapaxes(0, 1)[::-1])]
-    levels = np.bincount(pixels.reshape(-1), minlength=256)
+    levels = np.bincount(pixels.reshape(-1), minlength=256)  # [256], all channels together
     return {
         "mode": decoded.mode,
         "metadata": ", ".join(decoded.metadata),
-        "grey": bool((pixels == pixels[..., :1]).all()),
+        "grey": bool((pixels == pixels[..., :1]).all()),  # [H, W, 3] against [H, W, 1]
         "darkest": int(np.flatnonzero(levels)[0]),
         "brightest": int(np.flatnonzero(levels)[-1]),
         "border": " ".join(map(str, widths)),
@@ -105,11 +107,16 @@ def _border(pixels: Images) -> int:
 
     A plain background is no border: where it ends, at hair or shoulders, it goes on beside them.
     """
+    # int16: differences of uint8 would wrap around; one row more than the widest border, to see it end
     rows = pixels[: WIDEST + 1].astype(np.int16)
+    # the median, so that single pixels that compression changed do not move it; [3]
     colour = np.median(rows[0], axis=0)
+    # a pixel is of another colour where any channel differs by more than FLAT; [rows, W]
     away = np.abs(rows - colour).max(axis=2) > FLAT
     flat = away.mean(axis=1) <= 0.02
+    # argmin: the first row that is not flat; all flat up to WIDEST: part of the picture
     width = int(np.argmin(flat)) if not flat.all() else 0
+    # a border ends at once: most of the next row is of another colour
     return width if width and away[width].mean() >= 0.6 else 0
 
 
@@ -120,6 +127,7 @@ def _corners(pixels: Images) -> Images:
 
 def _crop(pixels: Images) -> Images:
     """A part near the middle that begins on the file's 8 x 8 grid."""
+    # (side - CROP) / 2 rounded down to a multiple of 8, so that a grid that starts at the file's corner is not shifted
     top, left = (max(0, (side - CROP) // 16) * 8 for side in pixels.shape[:2])
     return pixels[top : top + CROP, left : left + CROP]
 
@@ -128,6 +136,7 @@ def _grids(crops: Sequence[Images]) -> NDArray[np.int64]:
     """Measure quality and shift of the JPEG grid of each crop, int64 [n, 3]."""
     grids = np.zeros((len(crops), 3), np.int64)
     shapes = [crop.shape for crop in crops]
+    # images of one shape stack into one batch; at most 32, since each is tried at 64 offsets of the grid
     for shape in sorted(set(shapes)):
         members = [i for i, other in enumerate(shapes) if other == shape]
         for start in range(0, len(members), 32):

@@ -22,8 +22,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.evaluation import delong as statistics
-from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation import delong, roc
 from benchmarks.evaluation.audits.file_cues import CORNER, FileCues
 from benchmarks.evaluation.audits.learners import (
     SAME,
@@ -59,10 +58,12 @@ def handling(real: FileCues, forged: FileCues) -> Finding:
     label = np.repeat([False, True], [len(table) for table in tables])
 
     def column(*names: str) -> NDArray[Any]:
+        # several columns as one text: their combination is the cue, e.g. a quality at a shift of the grid
         joined = [table[list(names)].astype(str).agg(" ".join, axis=1) for table in tables]
         return np.concatenate([part.to_numpy(dtype=str) for part in joined])
 
     groups = _groups(*(table.get("identity") for table in tables))
+    # [n, 4, 8, 8, 3] to [n, 256, 3]: positions of all four corners
     corners = np.concatenate([real.corners, forged.corners])
     cues: dict[str, tuple[Learn, NDArray[Any]]] = {
         "JPEG grid": (learn_shares, column("jpeg_quality", "grid_row", "grid_column")),
@@ -76,8 +77,10 @@ def handling(real: FileCues, forged: FileCues) -> Finding:
     }
     telling, numbers = [], {}
     for name, (learn, features) in cues.items():
+        # Bonferroni: eight cues share one error of a thousandth
         value, interval = judge(label, features, learn, level=1 - (1 - LEVEL) / len(cues), groups=groups)
         numbers[name] = value
+        # one-sided: a learned score below 0.5 on new folds is chance, not a cue
         if value >= CUE and interval.low > 0.5:
             detail = _detail(name, features, label)
             telling.append(f"{name} (AUC {value:.2f} [{interval.low:.2f}, {interval.high:.2f}]{detail})")
@@ -101,8 +104,11 @@ def content(real: Images, forged: Images, identities: tuple[pd.Series, pd.Series
     groups = None if identities is None else _groups(*identities)
     plain = np.concatenate([trivial_cues(torch.from_numpy(images)).numpy() for images in (real, forged)])
     grey = np.concatenate([describe(images)[1] for images in (real, forged)])
+    # 16 x 16 grey thumbnails averaged to 8 x 8: 64 features, few enough for a linear learner; [n, 8, 2, 8, 2]
     mean_image = grey.reshape(len(grey), 8, 2, 8, 2).mean((2, 4)).reshape(len(grey), 64)
+    # the first six cues are means and deviations of R, G, B, the last is sharpness
     cues = {
+        # differences to green: independent of brightness
         "colour": np.stack([plain[:, 0] - plain[:, 1], plain[:, 2] - plain[:, 1], plain[:, 3:6].std(1)], axis=1),
         "brightness": plain[:, :3].mean(1, keepdims=True),
         "contrast": plain[:, 3:6].mean(1, keepdims=True),
@@ -130,6 +136,7 @@ def _groups(*identities: pd.Series | None) -> NDArray[np.object_] | None:
     for side, column in enumerate(identities):
         if column is None:
             return None
+        # the side is part of the name: folds are made within a class
         names += [None if pd.isna(name) or name == "" else f"{side} {name}" for name in column]
     return np.array(names, dtype=object)
 
@@ -152,21 +159,26 @@ def judge(
         groups: name of each image's person or clip, None where it stands alone; a group lies in one fold.
     """
     fold = _folds(label, groups)
+    # out of fold: no image is scored by a learner that has seen it, or another image of its person
     score = np.empty(len(label), np.float64)
     for number in range(FOLDS):
         rest = fold != number
+        # learned on four fifths, scored on the rest; scores of all folds are ranked together
         score[~rest] = learn(features[rest], label[rest])(features[~rest])
-    return metrics.auc(label, score), statistics.auc_interval(label, score, groups=groups, level=level)
+    return roc.auc(label, score), delong.auc_interval(label, score, groups=groups, level=level)
 
 
 def _folds(label: Labels, groups: NDArray[np.object_] | None) -> NDArray[np.int64]:
     """Assign each image to a fold: the groups of each class are distributed in random order."""
     alone = [f"alone {i}" for i in range(len(label))]
+    # an image without a group is a group of its own
     names = alone if groups is None else [name or other for name, other in zip(groups, alone, strict=True)]
     fold = np.empty(len(label), np.int64)
     for forged in (False, True):
+        # class by class, so that every fold has images of both
         members = np.flatnonzero(label == forged)
         group = np.unique(np.array([names[i] for i in members]), return_inverse=True)[1]
+        # random order of groups modulo 5: folds of nearly equal numbers of groups, the same in every run
         fold[members] = np.random.default_rng(0).permutation(group.max() + 1)[group] % FOLDS
     return fold
 
@@ -191,6 +203,7 @@ def _shares(values: NDArray[Any]) -> dict[str, float]:
 def _apart(shares: Sequence[Mapping[str, float]], value: str) -> float:
     """Return the difference of the shares; scaled down for default values, so that they are named last."""
     difference = shares[1].get(value, 0.0) - shares[0].get(value, 0.0)
+    # a default value (no border, no metadata) is named only where nothing else differs
     return difference if value not in _NOTHING else difference / 1000
 
 
@@ -221,10 +234,13 @@ def _corner(features: NDArray[Any], label: Labels) -> str:
     names = ("top left", "top right", "bottom left", "bottom right")
     for forged in (True, False):
         images = features[label == forged]
+        # [positions]: mean distance from the class's median over images and channels, in grey levels
         spread = np.abs(images - np.median(images, axis=0)).mean((0, 2))
         other = features[label != forged]
         varies = np.abs(other - np.median(other, axis=0)).mean((0, 2)) >= VARIES
+        # pixels of a mark in each corner: the same in this class and varying in the other
         marked = ((spread <= SAME) & varies).reshape(len(names), CORNER * CORNER).sum(axis=1)
+        # four pixels, as `learn_mark` asks: fewer may agree by chance
         if marked.max() >= 4:
             side = "forged" if forged else "real"
             return f"{int(marked.max())} pixels {names[int(marked.argmax())]} that are the same in every {side} image"

@@ -22,7 +22,9 @@ MARK_SHARE = 0.5  # of the pixels, at most: a larger part is a background
 
 def learn_shares(values: NDArray[Any], forged: Labels) -> Callable[[NDArray[Any]], Floats]:
     """Learn the log ratio of each value's share among forged and real images, smoothed; 0 for values never seen."""
+    # counts of each value among forged (0) and real (1) images
     counts = [Counter(values[forged == of].tolist()) for of in (True, False)]
+    # Laplace smoothing: one image of each distinct value is added to both classes, so that no share is 0
     distinct = len(counts[0] | counts[1])
     weight = {
         value: float(
@@ -31,6 +33,7 @@ def learn_shares(values: NDArray[Any], forged: Labels) -> Callable[[NDArray[Any]
         )
         for value in counts[0] | counts[1]
     }
+    # a value never seen says nothing: ratio 1, logarithm 0
     return lambda fresh: np.array([weight.get(value, 0.0) for value in fresh.tolist()])
 
 
@@ -45,9 +48,12 @@ def learn_floor(values: NDArray[Any], forged: Labels) -> Callable[[NDArray[Any]]
         values: darkest levels as texts, [n].
         forged: bool [n].
     """
+    # levels come as texts, as the values of every cue in `handling.handling`
     darkest = values.astype(np.int64)
     for of in (True, False):
+        # [levels]: share of the class's images with each darkest level
         share = np.bincount(darkest[forged == of], minlength=NEAR + 2) / max(1, (forged == of).sum())
+        # level 0 is left out: that photos reach 0 is usual and no sign of handling
         level = 1 + int(share[1 : NEAR + 1].argmax())
         stops = share[level] >= max(STOP_SHARE, 2 * share[level + 1]) and share[:level].sum() <= BEYOND
         if stops and (darkest[forged != of] < level).mean() > BEYOND:
@@ -76,6 +82,7 @@ def learn_mark(pixels: NDArray[Any], forged: Labels) -> Callable[[NDArray[Any]],
         forged: bool [n].
     """
     medians, spreads = {}, {}
+    # median image of each class, [positions, 3], and mean distance of its images from it, [positions]
     for of in (False, True):
         medians[of] = np.median(pixels[forged == of], axis=0)
         spreads[of] = np.abs(pixels[forged == of] - medians[of]).mean((0, 2))
@@ -84,7 +91,9 @@ def learn_mark(pixels: NDArray[Any], forged: Labels) -> Callable[[NDArray[Any]],
     def score(fresh: NDArray[Any]) -> Floats:
         total = np.zeros(len(fresh))
         for of, mark in marks.items():
+            # fewer than four pixels agree by chance; more than half of them are a background
             if 4 <= mark.sum() <= MARK_SHARE * len(mark):
+                # all channels within twice the tolerance of the class's median: [images, pixels of the mark]
                 near = np.abs(fresh[:, mark] - medians[of][mark]).max(axis=2) <= 2 * SAME
                 total += (1 if of else -1) * near.mean(axis=1)
         return total
@@ -98,5 +107,6 @@ def learn_linear(features: NDArray[Any], forged: Labels) -> Callable[[NDArray[An
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    # C = 0.1: a stronger penalty than scikit-learn's default of 1, for up to 64 features
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500)).fit(features, forged)
     return lambda fresh: np.asarray(model.decision_function(fresh), np.float64)

@@ -32,6 +32,7 @@ def sides(real: str, forged: str) -> Finding:
         real: name of the folder given as real photos.
         forged: name of the folder given as forgeries.
     """
+    # only a name that contradicts its side; most folders are called after neither class
     exchanged = class_of(real) == "forged" or class_of(forged) == "real"
     sentence = (
         f"The sides may be exchanged: the real photos are in {real!r}, the forgeries in {forged!r}; "
@@ -57,13 +58,17 @@ def directions(scores: pd.DataFrame) -> list[Finding]:
     for name, pair in plain[elsewhere].groupby("source", sort=True):
         below, good = [], []
         for (detector, trained_on), rows in pair.groupby(["detector", "trained_on"], sort=True):
+            # how this fit does on generators of the run: its direction is known where it is good there
             fit = plain[~elsewhere & (plain["detector"] == detector) & (plain["trained_on"] == trained_on)]
             if detector == RANDOM or rows["label"].nunique() < 2 or not _is_good(fit, str(trained_on)):
                 continue
             good.append(str(detector))
+            # seed by seed: fits of two seeds are two detectors, whose scores have different scales
             tests = [part for _, part in rows.groupby("seed", sort=True)]
+            # the whole interval below 0.5, at 99.9 %
             if mean_auc(tests, level=LEVEL).high < 0.5:
                 below.append(str(detector))
+        # one good detector that ranks the pair the right way is enough to clear it
         if good and below == good:
             sentence = (
                 f"All detectors that learned ({', '.join(below[:5])}) lie below AUC 0.5: their scores call the real "
@@ -76,6 +81,7 @@ def directions(scores: pd.DataFrame) -> list[Finding]:
 def _is_good(fit: pd.DataFrame, trained_on: str) -> bool:
     """Return whether a fit reaches an AUC of 0.7 on the generators it was trained on."""
     real = fit[fit["generator"] == ""]
+    # generators of its training: on others a low AUC says nothing of its direction
     forged = fit[fit["generator"].isin(TrainSet.parse(trained_on).generators)]
     if real.empty or forged.empty:
         return False
@@ -94,6 +100,7 @@ def file_names(real: Sequence[str], forged: Sequence[str]) -> Finding:
     telling = sorted(
         word
         for word in set().union(*counts)
+        # in at least 90 % of one class's names and at most 10 % of the other's
         if max(counts[0].get(word, 0.0), counts[1].get(word, 0.0)) >= TELLING
         and min(counts[0].get(word, 0.0), counts[1].get(word, 0.0)) <= 1 - TELLING
     )
@@ -109,6 +116,7 @@ def _words(names: Sequence[str]) -> Mapping[str, float]:
     """Return word -> share of the names that contain it; numbers are no words."""
     counts: dict[str, int] = {}
     for name in names:
+        # a set: a word counts once per name; letters only, since numbers differ from file to file
         for word in set(re.findall(r"[a-z]+", name.lower())):
             counts[word] = counts.get(word, 0) + 1
     return {word: count / len(names) for word, count in counts.items()}
@@ -130,6 +138,7 @@ def sources(real: pd.DataFrame, forged: pd.DataFrame) -> Finding:
         if max(a, b) >= TELLING and min(a, b) <= 1 - TELLING:
             telling.append(f"{file_format} ({100 * a:.0f} % of real, {100 * b:.0f} % of forged files)")
     for column, what in _COLUMNS.items():
+        # missing values are left out: PNG files have no JPEG quality
         shown = apart(*(table[column].dropna().to_numpy(float) for table in (real, forged)), level=LEVEL)
         if shown:
             telling.append(f"{what} ({shown})")

@@ -46,11 +46,13 @@ def load_metrics(more: Sequence[str] = ()) -> list[Metric]:
         InputError: it is no metric, lacks a field or has a wrong one, or its id is taken.
     """
     ours = [METRICS.load(name)() for name in METRICS.entries]
+    # fields of a test result beside the metrics: a metric of the same name would replace them in results.json
     taken = {*dir(TestResult), *TestResult.model_fields, *(name for metric in ours for name in _columns(metric))}
     others = []
     for name in more:
         metric = _loaded(name)
         if problem := check_id(metric.id, frozenset(taken)):
+            # its interval's columns too: a later metric may not be called as one of them
             raise InputError(f"metric {quoted(name)}: {problem}")
         taken |= _columns(metric)
         others.append(metric)
@@ -60,6 +62,7 @@ def load_metrics(more: Sequence[str] = ()) -> list[Metric]:
 def facts_of(more: Sequence[str] = ()) -> list[MetricFacts]:
     """Return what results.json says of these metrics; as `load_metrics`."""
     names = [*METRICS.entries, *more]
+    # the file's order of METRICS, then that of `more`: both lists are parallel
     return [metric.facts(name) for metric, name in zip(load_metrics(more), names, strict=True)]
 
 
@@ -74,18 +77,21 @@ def _columns(metric: Metric) -> set[str]:
 
 def _loaded(name: str) -> Metric:
     if name in METRICS.entries:
+        # given twice it would be measured twice
         raise InputError(f"metric {quoted(name)} is measured in every run; leave it out")
     metric_class = METRICS.load(name)
     if not (isinstance(metric_class, type) and issubclass(metric_class, Metric)):
         raise InputError(
             f"metric {quoted(name)} is no metric: it must be a subclass of benchmarks.evaluation.metrics.base.Metric"
         )
+    # class attributes that are only annotated in `Metric`: without them a class can be defined but not described
     lacking = [field for field in ("id", "title", "meaning") if not isinstance(getattr(metric_class, field, None), str)]
     lacking += sorted(getattr(metric_class, "__abstractmethods__", ()))
     if lacking:
         raise InputError(f"metric {quoted(name)} does not define {', '.join(lacking)}, which every metric has")
     try:
         metric_class.facts(name)
+        # made here once, so that a metric that cannot be made fails before the run and not after it
         metric: Metric = metric_class()
     except ValidationError as error:
         first = error.errors()[0]

@@ -1,6 +1,6 @@
 """Balanced accuracy, at the threshold fixed on validation images and at probability 0.5."""
 
-from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation import roc
 from benchmarks.evaluation.metrics.base import Metric, TestScores, Value
 from benchmarks.evaluation.proportions import balanced_interval
 
@@ -12,11 +12,13 @@ class BalancedAccuracy(Metric):
     title = "Balanced accuracy"
     meaning = "Mean of TPR and TNR at the threshold fixed on validation images."
     unit = "percent"
+    # digits by the smaller class, whose share is the less certain one
     counted = "fewest"
 
     def compute(self, test: TestScores) -> Value:
         """See `metrics.balanced_accuracy`."""
-        return Value(metrics.balanced_accuracy(test.label, test.score, test.threshold))
+        # the threshold is one of raw scores, not of probabilities
+        return Value(roc.balanced_accuracy(test.label, test.score, test.threshold))
 
 
 class AccuracyAtHalf(Metric):
@@ -30,7 +32,9 @@ class AccuracyAtHalf(Metric):
 
     def compute(self, test: TestScores) -> Value:
         """See `metrics.balanced_accuracy`; the interval is that of both classes' proportions."""
-        value = metrics.balanced_accuracy(test.label, test.probability, 0.5)
+        # probabilities are calibrated at equal prevalence: at 0.5 both classes are equally likely
+        value = roc.balanced_accuracy(test.label, test.probability, 0.5)
+        # [n]: on the right side of 0.5; balanced accuracy is the mean of its shares in both classes
         right = (test.probability >= 0.5) == (test.label == 1)
         ends = balanced_interval(right, test.label, groups=test.groups)
         return Value(value, ends.low, ends.high)

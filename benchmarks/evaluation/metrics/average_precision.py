@@ -1,6 +1,6 @@
 """Average precision, at the prevalence of the test set and at prevalence 0.5."""
 
-from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation import roc
 from benchmarks.evaluation.metrics.base import Metric, TestScores, Value
 
 
@@ -11,11 +11,13 @@ class AveragePrecision(Metric):
     title = "AP"
     meaning = "Average precision at the test set's prevalence."
     unit = "share"
+    # chance is the set's prevalence, so that values of sets of different balance do not compare
     shown = False
 
     def compute(self, test: TestScores) -> Value:
         """See `metrics.average_precision`."""
-        return Value(metrics.average_precision(test.label, test.score))
+        # prevalence None: that of the set, as scikit-learn's average_precision_score
+        return Value(roc.average_precision(test.label, test.score))
 
 
 class AveragePrecisionBalanced(AveragePrecision):
@@ -27,4 +29,5 @@ class AveragePrecisionBalanced(AveragePrecision):
 
     def compute(self, test: TestScores) -> Value:
         """See `metrics.average_precision`."""
-        return Value(metrics.average_precision(test.label, test.score, prevalence=0.5))
+        # reweighted to equal classes: chance is 0.5 in every set
+        return Value(roc.average_precision(test.label, test.score, prevalence=0.5))

@@ -33,7 +33,7 @@ class TestScores:
         resamples: of a bootstrap.
     """
 
-    __test__ = False
+    __test__ = False  # pytest collects classes that are called Test
 
     label: Ints
     score: Floats
@@ -64,6 +64,7 @@ class Metric(ABC):
     interval: ClassVar[bool] = False
     shown: ClassVar[bool] = True
     equal_prevalence: ClassVar[str] = ""
+    # a bound of the FPR that one false positive exceeds is the usual cause of a missing value
     missing: ClassVar[str] = "n too small"
 
     @abstractmethod
@@ -77,6 +78,7 @@ class Metric(ABC):
         Args:
             name: that loads it; by default its id.
         """
+        # the name under which it is loaded again is no attribute of the class
         fields = MetricFacts.model_fields.keys() - {"name"}
         return MetricFacts(**{field: getattr(cls, field) for field in fields}, name=name or cls.id)
 
@@ -87,10 +89,12 @@ class Metric(ABC):
             ValueError: the value is NaN or infinite.
         """
         value = self.compute(test)
+        # a metric with an interval always has three fields, so that columns do not depend on values
         values: dict[str, Any] = {self.id: value.value}
         if self.interval:
             values |= {f"{self.id}_low": value.low, f"{self.id}_high": value.high}
         for name, number in values.items():
+            # NaN would pass through means and JSON unseen; None is shown and left out
             if number is not None and not np.isfinite(number):
                 raise ValueError(f"{name} is {number}; a metric without a value returns None")
         return {name: None if number is None else float(number) for name, number in values.items()}
@@ -103,7 +107,9 @@ def check_id(name: str, taken: frozenset[str]) -> str | None:
         name: the id.
         taken: names that cells have already.
     """
+    # the id is a column of results.csv and a key of JSON, hence lower case without signs
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name):
         return f"its id {name[:40]!r} must be lower case letters, digits and _, beginning with a letter"
+    # its value and both ends of its interval are fields
     clash = {name, f"{name}_low", f"{name}_high"} & taken
     return f"its id {name!r} is taken: every result has a field {min(clash)!r} already" if clash else None

@@ -16,10 +16,12 @@ class CalibrationMetric(Metric):
     function: ClassVar[Callable[..., float]]
     balanced: ClassVar[bool] = False
     better = "lower"
+    # missing in results of earlier versions, not for want of images
     missing = "not known"
 
     def compute(self, test: TestScores) -> Value:
         """Compute the function of `evaluation.calibration`."""
+        # type(self): a function stored in a class would otherwise be bound to the metric as its first argument
         return Value(type(self).function(test.label, test.probability, balanced=self.balanced))
 
 
@@ -30,6 +32,7 @@ class Brier(CalibrationMetric):
     id = "brier"
     title = "Brier"
     meaning = "Brier score: mean squared error of the calibrated probability."
+    # mean of squares in [0, 1]; 0.25 is that of a constant probability of 0.5
     unit = "share"
     equal_prevalence = "brier_balanced"
 
@@ -52,6 +55,7 @@ class Ece(CalibrationMetric):
     id = "ece"
     title = "ECE"
     meaning = "Expected calibration error: mean distance of probability and share of forgeries over 15 equal-mass bins."
+    # bins of equal mass: those of equal width would be nearly empty between confident probabilities near 0 and 1
     unit = "share"
     equal_prevalence = "ece_balanced"
 
@@ -74,6 +78,7 @@ class LogLoss(CalibrationMetric):
     id = "log_loss"
     title = "Log loss"
     meaning = "Mean negative log likelihood of the calibrated probability, in nats."
+    # not bounded by 1: a certain error costs up to 34.5 nats
     unit = "number"
     equal_prevalence = "log_loss_balanced"
     shown = False

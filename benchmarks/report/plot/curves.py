@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from benchmarks.evaluation import roc as metrics
+from benchmarks.evaluation import roc
 from benchmarks.evaluation.bootstrap import tpr_band
 
 Floats = NDArray[np.float64]
@@ -37,8 +37,9 @@ def roc_band(
         groups: identity of each image, None where unknown (such an image is drawn on its own).
         resamples: bootstrap size.
     """
+    # Dense below FPR 0.1, where the curve rises and the numbers of interest lie.
     grid = np.union1d(np.linspace(0, 1, 61), np.geomspace(1e-3, 0.1, 24))
-    names = None if groups is None else np.array(groups, dtype=object)
+    names = None if groups is None else np.array(groups, dtype=object)  # object: strings and None in one array
     return Band(grid, *tpr_band(label, score, grid, groups=names, resamples=resamples))
 
 
@@ -49,8 +50,9 @@ def deviate(share: ArrayLike) -> Floats:
 
 def det_points(label: ArrayLike, score: ArrayLike) -> tuple[Floats, Floats]:
     """Return false alarm and miss rates of all thresholds at which neither is 0 or 1."""
-    roc = metrics.roc_curve(label, score)
-    fpr, miss = roc.fpr, 1 - roc.tpr
+    curve = roc.roc_curve(label, score)
+    fpr, miss = curve.fpr, 1 - curve.tpr
+    # The normal deviate of 0 and 1 is infinite.
     inside = (fpr > 1e-12) & (fpr < 1 - 1e-12) & (miss > 1e-12) & (miss < 1 - 1e-12)
     return fpr[inside], miss[inside]
 
@@ -65,13 +67,14 @@ class Histogram(NamedTuple):
 
 def histogram(label: ArrayLike, score: ArrayLike, *, bins: int = 40) -> Histogram:
     """Bin the scores; the outermost bins hold everything beyond the central 99.8 % of a class."""
-    forged, scores = metrics.check_scores(label, score)
+    forged, scores = roc.check_scores(label, score)
+    # of each class by itself: a narrow class must not be squeezed by the tails of the other
     ends = np.quantile(scores[forged], [0.001, 0.999]), np.quantile(scores[~forged], [0.001, 0.999])
     low, high = float(min(e[0] for e in ends)), float(max(e[1] for e in ends))
-    if high - low < 1e-9 * max(1.0, abs(low)):
+    if high - low < 1e-9 * max(1.0, abs(low)):  # all scores equal: any width shows the one bar
         low, high = low - 0.5, high + 0.5
     edges = np.linspace(low, high, bins + 1)
-    inside = np.clip(scores, low, high)
+    inside = np.clip(scores, low, high)  # what lies outside is counted in the outermost bin, so that shares sum to 1
     real, fake = (np.histogram(inside[mask], edges)[0] / mask.sum() for mask in (~forged, forged))
     return Histogram(edges, real, fake)
 
@@ -93,6 +96,7 @@ def thin(x: ArrayLike, y: ArrayLike, *, points: int = 60) -> Curve:
     xs, ys = xs[finite], ys[finite]
     if xs.size <= points:
         return Curve(xs, ys, ys, ys, False)
+    # parts of nearly equal length, each at least one point
     xparts, yparts = np.array_split(xs, points), np.array_split(ys, points)
     mean, low, high = (np.array([f(part) for part in yparts]) for f in (np.mean, np.min, np.max))
     return Curve(np.array([part.mean() for part in xparts]), mean, low, high, True)
@@ -107,6 +111,7 @@ def simplify(points: NDArray[np.float64], *, tolerance: float = 0.7) -> NDArray[
     """
     if len(points) < 3:
         return points
+    # Iterative: a recursion would go as deep as the curve is long.
     keep = np.zeros(len(points), dtype=bool)
     keep[[0, -1]] = True
     stack = [(0, len(points) - 1)]
@@ -117,11 +122,12 @@ def simplify(points: NDArray[np.float64], *, tolerance: float = 0.7) -> NDArray[
         inner, a, b = points[start + 1 : stop], points[start], points[stop]
         along = b - a
         squared = float(along @ along)
+        # The share along the segment, clipped to its ends; a segment of no length is its point.
         share = np.clip((inner - a) @ along / squared, 0, 1) if squared > 0 else np.zeros(len(inner))
         far = np.hypot(*(inner - a - share[:, None] * along).T)  # to the segment: a line may turn back on itself
         worst = int(np.argmax(far))
         if far[worst] > tolerance:
             middle = start + 1 + worst
             keep[middle] = True
-            stack += [(start, middle), (middle, stop)]
+            stack += [(start, middle), (middle, stop)]  # each half is simplified between its own ends
     return points[keep]

@@ -39,8 +39,10 @@ class FileNames:
 
     def __call__(self, *parts: str) -> str:
         """Return a new name made of parts."""
+        # Lower case: file systems of some machines take "A" and "a" for one file.
         base = "-".join(re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-")[:40] or "x" for part in parts)
         name, number = base, 2
+        # Numbered in the order of calls, which is that of the page and the same each time.
         while name in self._used:
             name, number = f"{base}-{number}", number + 1
         self._used.add(name)
@@ -49,5 +51,6 @@ class FileNames:
 
 def spread_sample(ranked: Sequence[Item]) -> list[Item]:
     """Choose at most `MAX_CURVES` items of a ranking: the best, the worst, and an even choice between them."""
+    # a set, since rounding may choose one twice
     chosen = sorted(set(np.linspace(0, len(ranked) - 1, min(MAX_CURVES, len(ranked))).round().astype(int)))
     return [ranked[i] for i in chosen]

@@ -70,6 +70,7 @@ class RowPlot:
             marks: drawn in their order.
         """
         top = self._top + _ROW * len(self._rows)
+        # letters that fit beside a value, and without one
         texts = [text_at(_LEFT, top + 14, shorten(name, 34 if value else 46), style="name")]
         if value:
             texts.append(text_at(_RIGHT, top + 14, value, anchor="end", style="value"))
@@ -82,7 +83,7 @@ class RowPlot:
             label: description of the figure for screen readers.
         """
         bottom = self._top + _ROW * len(self._rows)
-        body = [*self._samples(), *self._scale(bottom), *self._rows]
+        body = [*self._samples(), *self._scale(bottom), *self._rows]  # lines behind marks
         return document(WIDTH, bottom + _FOOTER, label, "".join(body))
 
     def _x(self, value: float) -> float:
@@ -92,7 +93,7 @@ class RowPlot:
         parts = []
         if mark.interval:
             low, high = (number(self._x(end)) for end in mark.interval)
-            line = "thin" if mark.thin else "line"
+            line = "thin" if mark.thin else "line"  # a thin one where several share a row
             parts.append(f'<path class="{line} {mark.style}" d="M{low} {number(y)}H{high}"/>')
             if mark.caps:
                 top = number(y - 4)
@@ -105,12 +106,13 @@ class RowPlot:
         parts, left = [], _LEFT
         for name, style, shape in self._legend:
             parts += [_point(left + 5, 8, style, shape), text_at(left + 14, 12, name, style="name")]
-            left += 30 + _LETTER * len(name)
+            left += 30 + _LETTER * len(name)  # spaced by estimated width
         return parts
 
     def _scale(self, bottom: float) -> list[str]:
         """Return vertical lines behind the rows, the reference dotted, with their texts."""
         top, parts = self._top - 4, []
+        # The reference is drawn by its tick where it is one, and labelled wherever it lies on the axis.
         shown = self.axis.low <= self.reference <= self.axis.high
         for value, text in self.axis.ticks:
             style = "chance" if value == self.reference else "grid"
@@ -120,12 +122,12 @@ class RowPlot:
         parts.append(text_at(_RIGHT, bottom + 31, self.axis.label, anchor="end", style="label"))
         if shown:
             x = self._x(self.reference)
-            side = "start" if x < WIDTH / 2 else "end"
+            side = "start" if x < WIDTH / 2 else "end"  # turned inwards, so that the label stays inside the figure
             parts.append(text_at(x, top - 6, self.reference_label, anchor=side, style="tick"))
         return parts
 
 
 def _point(x: float, y: float, style: str, shape: str, title: str = "") -> str:
-    radius = 4.5 if shape == "dot" else 3.7
+    radius = 4.5 if shape == "dot" else 3.7  # a ring has its stroke outside of its radius
     point = f'class="{shape} {style}" cx="{number(x)}" cy="{number(y)}" r="{number(radius)}"'
     return f"<circle {point}>{title}</circle>" if title else f"<circle {point}/>"

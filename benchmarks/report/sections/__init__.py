@@ -38,6 +38,7 @@ SECTIONS = Registry(
     },
 )
 _FIELDS = ("id", "title", "position", "template", "text_template")
+# a section of such an id would be found by the page's script, or by its links, in place of the element
 _RESERVED = {"filter", "filtered", "dials"}  # ids of elements on the page
 
 
@@ -59,6 +60,7 @@ def load_sections(more: Sequence[str] = ()) -> list[Section]:
             raise InputError(f"section {quoted(name)}: its id {quoted(section.id)} is taken; choose another")
         taken.add(section.id)
         sections.append(section)
+    # equal positions keep the order: shipped ones first, then as they were named
     return sorted(sections, key=lambda section: section.position)  # a stable sort
 
 
@@ -91,6 +93,7 @@ def section_digests(more: Sequence[str]) -> dict[str, str]:
             digests[f"{name} {key}"] = digest_file(file)
         for template in (section.template, section.text_template):
             if template.endswith(".j2"):
+                # a template in a file is part of the section's code
                 digests[f"{name} {template}"] = digest_json(section.source(template))
     return digests
 
@@ -98,6 +101,7 @@ def section_digests(more: Sequence[str]) -> dict[str, str]:
 def _loaded(name: str) -> Section:
     if name in SECTIONS.entries:
         raise InputError(f"section {quoted(name)} is part of every report; leave it out")
+    # A path without a class is left to the registry, whose message names the classes of the file.
     if not is_file_reference(name) and name not in SECTIONS.names() and not name.endswith(".py"):
         raise UnknownNameError("section", name, [n for n in SECTIONS.names() if n not in SECTIONS.entries])
     section = SECTIONS.load(name)
@@ -107,7 +111,7 @@ def _loaded(name: str) -> Section:
         )
     if problem := _problem(section):
         raise InputError(f"section {quoted(name)} {problem}")
-    try:
+    try:  # no arguments: a section reads everything from the run
         return section()
     except Exception as error:  # code of others may raise anything; it is named and re-raised
         raise InputError(f"section {quoted(name)} cannot be made: {quoted(str(error))}") from error
@@ -121,12 +125,13 @@ def _problem(section: type[Section]) -> str:
         return f"does not define {', '.join(lacking)}, which every section has"
     if not all(isinstance(getattr(section, field), str) for field in _FIELDS if field != "position"):
         return "must have strings as id, title, template and text_template"
-    if not re.fullmatch(r"[a-z][a-z0-9-]{0,39}", section.id):
+    if not re.fullmatch(r"[a-z][a-z0-9-]{0,39}", section.id):  # becomes an id on the page and an anchor in links
         return f"has the id {quoted(section.id)}; an id is lower-case letters, digits and -, beginning with a letter"
     if not isinstance(section.position, int | float):
         return f"has the position {quoted(str(section.position))}, which is no number"
     for template in (section.template, section.text_template):
         try:
+            # parsed alone: undefined variables show when it is rendered
             Environment(autoescape=True).parse(section.source(template))
         except OSError:
             return f"names the template {quoted(Path(template).name)}, which is not beside its file"

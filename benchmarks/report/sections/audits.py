@@ -29,5 +29,6 @@ class AuditsSection(Section):
         audits = run.results.audits
         if not audits:
             return None
+        # "values, dcgan #1": an audit of one repetition's forgeries.
         repeated = [audit for audit in audits if re.search(r" #\d+$", audit.audit)]
         return AuditsContent([audit for audit in audits if audit not in repeated], repeated)

@@ -70,6 +70,6 @@ class Section(ABC):
         Raises:
             OSError: there is no such file.
         """
-        if not template.endswith(".j2"):
+        if not template.endswith(".j2"):  # also an inline template of one line, which never ends so
             return template
         return (Path(inspect.getfile(cls)).parent / template).read_text(encoding="utf-8")

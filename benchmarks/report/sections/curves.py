@@ -37,10 +37,12 @@ class CurvesSection(Section):
     def build(self, run: RunView) -> CurvesContent:
         """Draw the curves; a histogram that is the key figure is not drawn again."""
         focus, names = run.focus, run.file_names
+        # the choice is mentioned only where a panel has one
         crowded = any(len(group) > MAX_CURVES for group in by_pairing(run.cells).values())
         return CurvesContent(
             roc=score_figures.roc_figures(focus.paired, run.scores, names),
             det=score_figures.det_figures(focus.errors, run.scores, names),
+            # with one test its histogram is the figure beside the summary
             scores=run.histograms if len(run.cells) > 1 else [],
             calibration=score_figures.calibration_figures(focus.single, run.scores, names),
             chosen=f"Of more than {MAX_CURVES} detectors, the best, the worst and an even choice between are drawn."

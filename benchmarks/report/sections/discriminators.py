@@ -46,6 +46,7 @@ class ControlledTest:
     @property
     def same_generator(self) -> bool:
         """True where the forgeries are of the generator that the discriminator was trained against."""
+        # `source`: by its name, or by its training where no generator is named
         return self.cell.tested_on == source(self.cell)
 
     @property
@@ -56,7 +57,7 @@ class ControlledTest:
     @property
     def outcome(self) -> int:
         """1 better than the control, -1 worse, 0 no significant difference."""
-        if self.test.p_holm >= ALPHA:
+        if self.test.p_holm >= ALPHA:  # after Holm over the table, so that one of many is not significant by chance
             return 0
         return 1 if self.test.difference > 0 else -1
 
@@ -109,14 +110,17 @@ def discriminator_content(results: Results, names: FileNames) -> DiscriminatorCo
     tests: list[ControlledTest] = []
     missing: dict[str, dict[str, list[str]]] = {}
     for cell in derived:
+        # Every family has the network from random weights as its control; a probe has a second one.
         for name in (CONTROL, *_MORE.get(family(cell.detector), ())):
             control = _control(cell, results.cells, name)
+            # None: no such cell, or not tested in pairs
             test = paired_test(cell, control, results.comparisons) if control else None
             if control is not None and test is not None:
                 tests.append(ControlledTest(cell, control, test))
-            elif name == CONTROL:
+            elif name == CONTROL:  # a missing second control is no gap: the first one is enough to judge
                 trained = missing.setdefault(_remedy(cell), {}).setdefault(cell.detector, [])
                 trained += [cell.trained_on] if cell.trained_on not in trained else []
+    # its own generator first
     tests.sort(key=lambda t: (t.cell.trained_on, t.cell.seed, not t.same_generator, t.cell.tested_on))
     panels = _panels(tests)
     return DiscriminatorContent(
@@ -142,10 +146,12 @@ def family(detector: str) -> str:
 
 def source(cell: TestResult) -> str:
     """Return the generator whose discriminator a detector starts from."""
+    # of "disc-probe@dcgan@24k" the generator with its snapshot
     return cell.detector.partition("@")[2] or cell.trained_on
 
 
 def _derived(cell: TestResult) -> bool:
+    # controls begin with the same prefix
     return cell.detector.startswith(PREFIX) and family(cell.detector) not in CONTROLS
 
 
@@ -157,9 +163,11 @@ def _control(cell: TestResult, cells: Sequence[TestResult], name: str) -> TestRe
         for other in cells
         if family(other.detector) == name
         and Pairing(other.trained_on, other.tested_on, other.seed) == pairing
+        # without the snapshot: network and training size are the same
         and source(other).partition("@")[0] == source(cell).partition("@")[0]
     ]
     wanted = cell.detector.partition("@")[2]
+    # one that names the same generator before one that starts from the training
     return min(controls, key=lambda other: (other.detector.partition("@")[2] != wanted, other.detector), default=None)
 
 
@@ -175,6 +183,7 @@ def _answer(tests: Sequence[ControlledTest]) -> list[str]:
     """A count a family, the fair test first: on the discriminator's own generator, and on others."""
     pairs = {(family(paired.cell.detector), paired.against) for paired in tests}
     sentences = []
+    # FAIR first: like its control it trains the whole network.
     for name, against in sorted(pairs, key=lambda pair: (pair[0] != FAIR, pair[0], pair[1] != CONTROL)):
         group = [t for t in tests if (family(t.cell.detector), t.against) == (name, against)]
         parts = []
@@ -193,6 +202,7 @@ def _counted(outcomes: Sequence[int]) -> str:
     n = len(outcomes)
     words = {1: "better than the control", -1: "worse than the control", 0: "no significant difference"}
     if len(set(outcomes)) == 1:
+        # two comparisons are "both", more are counted
         return words[outcomes[0]] + {1: "", 2: " in both comparisons"}.get(n, f" in all {n} comparisons")
     counts = [f"{word} in {outcomes.count(sign)}" for sign, word in words.items() if sign in outcomes]
     return f"{', '.join(counts)} of {n} comparisons"
@@ -202,6 +212,7 @@ def _sentences(tests: Sequence[ControlledTest]) -> list[tuple[str, list[str]]]:
     """Write one sentence per detector, by train set."""
     sentences: dict[str, list[str]] = {}
     ordered = sorted(tests, key=_subject)
+    # `groupby` needs sorted neighbours, hence the same key twice
     for (trained_on, seed, detector, _, _), group in groupby(ordered, key=_subject):
         part = sorted(group, key=lambda t: (not t.same_generator, t.cell.tested_on))
         title = f"Trained on {trained_on} forgeries" + (f", seed {seed}" if _seeds(tests) > 1 else "")
@@ -220,7 +231,7 @@ def _seeds(tests: Sequence[ControlledTest]) -> int:
 
 def _sentence(detector: str, tests: Sequence[ControlledTest]) -> str:
     what = _WHAT.get(family(detector), "")
-    named = detector.partition("@")[2]
+    named = detector.partition("@")[2]  # "disc-probe@dcgan": whose discriminator it is
     if what and named:
         what += f" ({named}’s)"
     clauses = [_clause(paired, first=i == 0) for i, paired in enumerate(tests)]
@@ -235,7 +246,7 @@ def _clause(paired: ControlledTest, *, first: bool) -> str:
     elif cell.seen:
         where += ", seen in training,"
     size = _size(paired)
-    network = CONTROLS[paired.against] if first else "it"
+    network = CONTROLS[paired.against] if first else "it"  # the first clause names the control, the others say "it"
     match paired.outcome:
         case 1:
             return f"beats {network} on {where} by {size}" if first else f"on {where} it beats it by {size}"
@@ -243,6 +254,7 @@ def _clause(paired: ControlledTest, *, first: bool) -> str:
             return f"falls behind {network} on {where} by {size}" if first else f"on {where} it falls behind by {size}"
         case _:
             why = ""
+            # Two reasons why a difference is not significant that are not "there is none".
             if min(cell.auc, paired.control.auc) >= _NOTHING_LEFT:
                 why = "; both are nearly perfect there, which leaves nothing to tell apart"
             elif not paired.test.low <= 0 <= paired.test.high:
@@ -257,7 +269,7 @@ def _size(paired: ControlledTest) -> str:
     test, sign = paired.test, paired.outcome
     if sign == 0:
         return str(signed(test.difference, test.low, test.high))
-    low, high = sorted((sign * test.low, sign * test.high))
+    low, high = sorted((sign * test.low, sign * test.high))  # turned with the sign, the ends exchange places
     return str(signed(sign * test.difference, low, high)).replace("+", "")
 
 
@@ -273,9 +285,10 @@ def _panels(tests: Sequence[ControlledTest]) -> list[tuple[Pairing, list[Control
 
 def _figure(pairing: Pairing, tests: Sequence[ControlledTest], names: FileNames) -> Figure:
     ends = [end for paired in tests for end in (paired.test.low, paired.test.high)]
+    # 0 is always on the axis
     axis = nice_axis(min(0.0, *ends), max(0.0, *ends), "difference of AUC from the control, 95 % interval", pad=0.06)
     plot, shown = RowPlot(axis, reference=0.0, reference_label="no difference"), []
-    for paired in sorted(tests, key=lambda t: -t.test.difference):
+    for paired in sorted(tests, key=lambda t: -t.test.difference):  # best first
         test = paired.test
         text = str(signed(test.difference, test.low, test.high))
         name = paired.cell.detector + (f" (to {paired.against})" if paired.against != CONTROL else "")

@@ -22,6 +22,7 @@ _SAMPLES = 64  # forgeries shown per generator
 _STRIP = 6  # snapshots of a training
 _GRID_SIDE = 128  # pixels of a face in samples-*.png
 _SPECTRA = 4  # generators in the figure of spectra
+# others are distances, or ratios that may exceed 1
 _SHARES = ("face found", "label obeyed", "authentic")  # metrics that are read as percentages
 
 
@@ -101,6 +102,7 @@ class ForgeriesSection(Section):
 
 def _forgeries(generator: GeneratorFacts, run: RunView) -> Forgeries:
     pictures, name = run.pictures, generator.name
+    # empty where the real photos that it blends may not be shown
     faces = pictures.forged[name][:_SAMPLES] if len(pictures.forged.get(name, ())) else None
     strip = pictures.filmstrip.get(name, [])
     if len(strip) > _STRIP:  # the first, the last and an even choice between
@@ -110,6 +112,7 @@ def _forgeries(generator: GeneratorFacts, run: RunView) -> Forgeries:
         samples=None if faces is None else grid_uri(faces),
         faces=faces,
         shown=0 if faces is None else len(faces),
+        # A name is taken also where there are no faces, so that numbers do not depend on what may be shown.
         file=run.file_names("samples", name) + ".png",
         strip=[(kimg, grid_uri(images[:8])) for kimg, images in strip if len(images)],
         interpolations=grid_uri(pictures.interpolations[name]) if name in pictures.interpolations else None,
@@ -117,16 +120,18 @@ def _forgeries(generator: GeneratorFacts, run: RunView) -> Forgeries:
 
 
 def _writer(faces: np.ndarray, generator: GeneratorFacts) -> Callable[[Path], None]:
+    # into the file's text field: synthetic, by which generator and weights
     source = origin(generator.name, generator.weights_sha256)
     return lambda path: write_grid(path, smaller(faces, _GRID_SIDE), source=source)
 
 
 def quality_table(generators: list[GeneratorFacts]) -> QualityTable:
     """Lay out the quality metrics of every generator."""
-    measured = [generator for generator in generators if generator.quality]
+    measured = [generator for generator in generators if generator.quality]  # sets too small have a reason instead
     metrics = list(dict.fromkeys(row.metric for generator in measured for row in generator.quality))
     lines = []
     for metric in metrics:
+        # A plug-in's metric may be measured for some generators only.
         rows = [next((row for row in g.quality if row.metric == metric), None) for g in measured]
         known = next(row for row in rows if row is not None)
         numbers = [None if row is None else row.value for row in rows]
@@ -151,7 +156,7 @@ def quality_table(generators: list[GeneratorFacts]) -> QualityTable:
 def _text(metric: str, value: float | None) -> str | None:
     if value is None:
         return None
-    if metric.startswith(_SHARES):
+    if metric.startswith(_SHARES):  # by the beginning of the name, which may go on with settings
         return f"{100 * value:.1f} %"
     return f"{value:.3g}".replace("-", "−") if abs(value) < 1000 else f"{value:,.0f}"
 
@@ -159,9 +164,9 @@ def _text(metric: str, value: float | None) -> str | None:
 def _best(better: str, values: list[float | None]) -> int | None:
     known = [value for value in values if value is not None]
     if len(known) < 2 or better not in ("lower", "higher"):
-        return None
+        return None  # a metric without direction, or nothing to compare with
     best = min(known) if better == "lower" else max(known)
-    return values.index(best) if known.count(best) == 1 else None
+    return values.index(best) if known.count(best) == 1 else None  # a tie has no best
 
 
 def spectrum_figures(generators: list[GeneratorFacts], names: FileNames) -> list[Figure]:
@@ -169,6 +174,7 @@ def spectrum_figures(generators: list[GeneratorFacts], names: FileNames) -> list
     measured = [generator for generator in generators if generator.spectrum]
     if not measured:
         return []
+    # Reals are measured with each generator on the same images: the first one's profile stands for all.
     real = measured[0].spectrum
     profiles = {"real images": real["reference"]} | {g.name: g.spectrum["candidate"] for g in measured}
     values = [value for profile in profiles.values() for value in profile]

@@ -35,15 +35,17 @@ class GroupsSection(Section):
 
 def _largest(gaps: list[Gap]) -> list[Gap]:
     """Choose the gaps to show: all, or of many the largest that chance does not explain."""
+    # A lower end above 0: the gap is not explained by chance.
     return gaps if len(gaps) <= _GAPS else sorted((g for g in gaps if g.low > 0), key=lambda g: -g.gap)[:_GAPS]
 
 
 def _groups(run: RunView) -> list[GroupFact]:
     """Choose the groups to show: all, or of many those of the detectors that lead the suite."""
     groups = run.results.groups
-    if run.board is None or len(groups) <= _ROWS:
+    if run.board is None or len(groups) <= _ROWS:  # without a board there is no order to choose by
         return groups
     order = {line.detector: i for i, line in enumerate(run.board.lines)}
     ranked = sorted(groups, key=lambda group: order.get(group.detector, len(order)))
+    # whole detectors, never a part of one's groups
     rows_per_detector = sum(group.detector == ranked[0].detector for group in ranked)
     return ranked[: max(1, _ROWS // rows_per_detector) * rows_per_detector]

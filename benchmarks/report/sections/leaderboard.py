@@ -45,15 +45,18 @@ def leaderboard_content(board: Leaderboard, protocol: int) -> LeaderboardContent
     """Lay out a leaderboard, the primary column first."""
     names = [board.primary, *(name for name in board.columns if name != board.primary)]
     lines = []
-    for line in board.lines:
+    for line in board.lines:  # every field is text: the template does no arithmetic
         fields = []
         for name in names:
+            # value, space, interval: split again, since the page sets them on two lines
             column, text = line.columns[name], standing(line.columns[name], new_family=board.for_new_family)
             value, _, ends = text.partition(" ")
+            # both intervals of the primary column: the headline's, and the other one by name
             if name == board.primary and column.family_low is not None:
                 ends += f"; {'these families' if board.for_new_family else 'new family'} "
                 ends += interval(column, new_family=not board.for_new_family)
             if column.value is None:
+                # "missing": some of its tests failed; "not run": the run asked for none
                 fields.append(Mean(None, *(("missing", text) if column.cells else ("not run", ""))))
             else:
                 fields.append(Mean(round(10 * column.value), value, ends))

@@ -95,8 +95,9 @@ def galleries(
         rows: test rows of a cell.
         picture: image of (source set name, sample id), None where it may not be shown.
     """
+    # one gallery of reals per fit, one of forgeries per test
     count = len({(cell.detector, cell.trained_on, cell.seed) for cell in cells}) + len(cells)
-    limit = max(1, min(_ROW, _ALL // max(1, count)))
+    limit = max(1, min(_ROW, _ALL // max(1, count)))  # at least one mistake each
     shown, seen = [], set()
     for cell in cells:
         part = rows(cell)
@@ -113,12 +114,15 @@ def _gallery(
     part: pd.DataFrame, cell: TestResult, title: str, limit: int, picture: Callable[[str, str], np.ndarray | None]
 ) -> Gallery:
     real = bool((part["label"] == 0).all())
+    # `>=` the threshold is called forged: wrong for reals, right for forgeries.
     wrong = part[(part["score"] >= cell.threshold) == real]
+    # most confident first: reals from the top, forgeries from the bottom; ids break ties
     worst = wrong.sort_values(["score", "sample_id"], ascending=[not real, True], kind="stable").head(limit)
     items = []
     for source, sample, score, probability in zip(
         worst["source"], worst["sample_id"], worst["score"], worst["probability"], strict=True
     ):
+        # None: of a set that may not be shown; its id and score are listed all the same
         image = picture(str(source), str(sample))
         uri = None if image is None else data_uri(image)
         items.append(Mistake(str(sample), float(score), float(probability), uri))

@@ -54,7 +54,9 @@ class ProvenanceSection(Section):
         data = run.results.data
         order = {name: i for i, name in enumerate(SPLITS)}
         return ProvenanceContent(
+            # splits of other names, as in an external set, come last
             splits=sorted(data.splits.items(), key=lambda item: (order.get(item[0], len(order)), item[0])),
+            # sorted, so that equal facts give an equal page
             provenance=json.dumps(data.provenance, indent=1, sort_keys=True, ensure_ascii=False),
             fits=_fits(run.results.detectors),
             cited=_cited(run.results.detectors),
@@ -66,6 +68,7 @@ class ProvenanceSection(Section):
 def _fits(detectors: list[DetectorFacts]) -> list[DetectorFacts]:
     if len(detectors) <= _FITS:
         return detectors
+    # reversed twice: the first fit of each name, in the first one's place
     return list({fit.name: fit for fit in reversed(detectors)}.values())[::-1]
 
 
@@ -79,6 +82,7 @@ def _cited(detectors: list[DetectorFacts]) -> list[CitedDetector]:
 def _stage_types(stages: list[StageFacts]) -> list[tuple[str, int, float]]:
     seconds: dict[str, list[float]] = {}
     for stage in stages:
+        # the action is the first word of a stage's name
         seconds.setdefault(stage.name.partition(" ")[0], []).append(stage.seconds)
     return [(name, len(values), sum(values)) for name, values in seconds.items()]
 
@@ -93,7 +97,7 @@ def fit_report(detector: DetectorFacts) -> str:
 
 
 def _fact(value: object) -> str:
-    if isinstance(value, bool):
+    if isinstance(value, bool):  # before the numbers: a bool is an int
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}"

@@ -25,4 +25,5 @@ class ReadingSection(Section):
     def build(self, run: RunView) -> ReadingContent:
         """Collect the conditions to define."""
         shown = {row.cell.condition for row in run.rows}
+        # In the order of the protocol; conditions that no shown test has need no definition.
         return ReadingContent([condition for condition in Condition if condition in shown])

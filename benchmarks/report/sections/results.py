@@ -43,13 +43,14 @@ class ResultsContent(Content):
     @property
     def folded(self) -> bool:
         """True where the table of all tests is too long to open the section."""
-        return len(self.rows) > OVERVIEW
+        return len(self.rows) > OVERVIEW  # then the section is closed when the page opens
 
     @property
     def groups(self) -> list[list[Row]]:
         """The rows of each pairing of training and test generator."""
         groups: dict[tuple[str, str, int], list[Row]] = {}
         for row in self.rows:
+            # rows are sorted by pairing already
             groups.setdefault((row.cell.trained_on, row.cell.tested_on, row.cell.seed), []).append(row)
         return list(groups.values())
 
@@ -68,6 +69,7 @@ class ResultsSection(Section):
         return ResultsContent(
             rows=run.rows,
             metrics=run.metrics,
+            # with one pairing the table of metrics says the same
             pairings=pairing_table(cells, ranks_of(cells, comparisons)) if len(by_pairing(cells)) > 1 else None,
             measures=run.measures,
             tests=tests,

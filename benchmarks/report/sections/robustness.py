@@ -15,6 +15,7 @@ from benchmarks.report.plot.plot import Axis, Plot
 from benchmarks.report.run_view import RunView
 from benchmarks.report.sections.base import Content, Section
 
+# Numbers of the other families are amounts of the change; these two name what is left: quality, and share of the image.
 _FALLING = ("jpeg", "crop")  # families whose larger numbers change less
 
 
@@ -52,6 +53,7 @@ class RobustnessSection(Section):
         """Lay out the tests on perturbed images, those of all seeds; None without any."""
         if not run.perturbed:
             return None
+        # Losses compare the same fits and tests with and without the change, seed by seed.
         tested = {(cell.detector, cell.trained_on, cell.tested_on, cell.seed) for cell in run.perturbed}
         clean = [
             cell
@@ -66,10 +68,13 @@ class RobustnessSection(Section):
         means = {
             name: {change: fmean(values) for change, values in by_change.items()} for name, by_change in aucs.items()
         }
+        # clean first, then in the order of the request
         changes = [CLEAN, *dict.fromkeys(cell.perturbation for cell in run.perturbed)]
         # results of an earlier version do not name them
         names = {change: run.whole.perturbations.get(change, change) for change in changes} | {CLEAN: "clean"}
+        # by the mean over changes; equal means by name
         order = sorted(means, key=lambda name: (-fmean(v for c, v in means[name].items() if c != CLEAN), name))
+        # Controls are in the table, but a curve at 0.5 and their losses say nothing.
         detectors = [name for name in order if name not in (RANDOM, METADATA)]
         ranked = [(name, means[name]) for name in detectors]
         return RobustnessContent(
@@ -84,6 +89,7 @@ def _entry(means: dict[str, float], change: str) -> Entry | None:
     if change not in means:
         return None
     value = means[change]
+    # without its clean test there is no loss to state
     lost = value - means[CLEAN] if CLEAN in means and change != CLEAN else None
     return Entry(round(10 * value), f"{value:.3f}", "" if lost is None else f"{lost:+.3f}".replace("-", "−"))
 
@@ -103,7 +109,9 @@ def _sentence(means: dict[str, dict[str, float]], names: dict[str, str]) -> str:
     }
     if not lost:
         return ""
+    # The mean over detectors of each change's loss.
     typical = {change: fmean(v for (c, _), v in lost.items() if c == change) for change in {c for c, _ in lost}}
+    # sorted before the maximum: a set has no order, and equal losses must give the same sentence each time
     hardest = max(sorted(typical), key=lambda change: typical[change])
     (change, name), largest = max(sorted(lost.items()), key=lambda item: item[1])
     return (
@@ -118,6 +126,7 @@ def _families(changes: Sequence[str]) -> list[list[str]]:
     for change in changes:
         if parts := re.fullmatch(r"([a-z]+)(\d+(?:\.\d+)?)", change):
             members.setdefault(parts[1], []).append((float(parts[2]), change))
+    # One strength alone is no curve.
     families = []
     for name, family in members.items():
         ordered = [change for _, change in sorted(family, reverse=name in _FALLING)]
@@ -134,12 +143,15 @@ def _curves(
 ) -> Figure:
     ticks = [(float(i), names[change]) for i, change in enumerate(family)]
     last = len(family) - 1
+    # Positions are equidistant: strengths of different families have no common scale.
     plot = Plot(Axis(-0.15, last + 0.15, ticks, "test images"), Axis(0, 1, AUC_TICKS, "mean AUC"), height=190)
     plot.line([-0.15, last + 0.15], [0.5, 0.5], "chance")
+    # of detectors with all strengths; a gap would look like a value
     chosen = spread_sample([(name, aucs) for name, aucs in means if all(change in aucs for change in family)])
     for i, (name, aucs) in enumerate(chosen):
         plot.line(list(range(len(family))), [aucs[change] for change in family], series(i))
         for x, change in enumerate(family):
+            # A dot takes the colour of its line and no dash.
             plot.dot(
                 x, aucs[change], series(i).split()[0], title=f"{name}, {names[change]}: {aucs[change]:.3f}", radius=2.5
             )

@@ -25,6 +25,7 @@ FACES = 6  # forgeries per saliency picture
 ROWS = 12  # detectors per generator
 GENERATORS = 4
 WEIGHTS = 6  # maps of weights
+# as many as the saliency maps were computed of
 _SAMPLES = 64  # forgeries that saliency maps may be of
 _LARGEST = 256  # pixels of a map's side on the page
 
@@ -80,6 +81,7 @@ class SaliencySection(Section):
 
     def build(self, run: RunView) -> SaliencyContent | None:
         """Lay out the maps of the run; None where nothing was explained."""
+        # the first ones: the maps are in their order
         forged = {name: faces[:_SAMPLES] for name, faces in run.pictures.forged.items()}
         return saliency_content(
             run.pictures.evidence, forged, run.file_names, name=run.whole.name, broadest=run.board is not None
@@ -98,13 +100,16 @@ def saliency_content(
         name: of the run, which marks the pictures.
         broadest: show of each detector only the fit that was trained on the largest number of generators.
     """
+    # A suite has a fit per detector and training: one per detector is shown, the one that knows most generators.
     shown = _broadest(evidence) if broadest else evidence
     files: dict[str, Image.Image] = {}
     spectra = [_spectrum(name, evidence, names, files) for name in list(evidence.spectra)[:GENERATORS]]
+    # A generator whose faces may not be shown has no pictures, and then no maps either.
     explained = [name for name in forged if len(forged[name]) and _explaining(shown, name)]
     weighing = [sight for sight in evidence.sights if sight.weights is not None]
     if not (spectra or explained or weighing):
         return None
+    # Over all fits, not only those shown: a detector counts as without maps only where no fit has one.
     with_saliency = {sight.detector for sight in evidence.sights if sight.saliency}
     return SaliencyContent(
         method=evidence.method,
@@ -127,6 +132,7 @@ def saliency_content(
 def _broadest(evidence: Evidence) -> Evidence:
     plain = [sight for sight in evidence.sights if not TrainSet.parse(sight.trained_on).variant]
     chosen: dict[str, Sight] = {}
+    # of equally many generators the first fit of the run
     for sight in sorted(plain, key=lambda s: -len(TrainSet.parse(s.trained_on).generators)):  # a stable sort
         chosen.setdefault(sight.detector, sight)
     return replace(evidence, sights=list(chosen.values()))
@@ -145,11 +151,13 @@ def _explaining(evidence: Evidence, generator: str) -> list[Sight]:
 
 def _spectrum(generator: str, evidence: Evidence, names: FileNames, files: dict[str, Image.Image]) -> HeatMap:
     difference = evidence.spectra[generator]
+    # The scale comes from the map itself and is rounded, so that its ends are numbers to read.
     limit = round_up(usual(difference))
     colours = diverging(strongest(difference, _LARGEST), limit)
     title = f"Spectrum of {generator} forgeries minus that of real images"
     finding = in_words(difference)
     name = names("spectrum", generator) + ".png"
+    # the file is enlarged without smoothing: one frequency stays one square
     files[name] = Image.fromarray(colours).resize((256, 256), Image.Resampling.NEAREST)
     alt = f"{title}, in decibels, frequency zero in the middle. {finding}"
     return HeatMap(title, map_uri(colours), alt, finding, f"{limit:g} dB", name)
@@ -159,10 +167,12 @@ def _saliency(
     generator: str, faces: Pixels, sights: Sequence[Sight], names: FileNames, files: dict[str, Image.Image]
 ) -> SaliencyRows:
     shown = sights[:ROWS]
+    # Maps may be fewer than faces; all rows have one length.
     count = min(FACES, len(faces), *(len(sight.saliency[generator]) for sight in shown))
     faces = faces[:count]
     rows = {_title(sight, generator): overlay(faces, sight.saliency[generator][:count]) for sight in shown}
     name = names("saliency", generator) + ".png"
+    # of the picture file; on the page they are smaller
     every = np.concatenate([smaller(part, 128) for part in (faces, *rows.values())])
     files[name] = sheet(every, columns=count, labels=["forgeries", *rows])
     return SaliencyRows(
@@ -193,6 +203,7 @@ def _weights(sight: Sight) -> HeatMap:
 def _writer(image: Image.Image, source: str) -> Callable[[Path], None]:
     def write(path: Path) -> None:
         with replacing(path) as temporary:
+            # `options`: the text field that marks the picture as synthetic
             image.save(temporary, format="PNG", optimize=True, **options("PNG", source))
 
     return write

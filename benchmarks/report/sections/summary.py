@@ -41,9 +41,11 @@ class SummarySection(Section):
     def build(self, run: RunView) -> SummaryContent:
         """Summarize the run, a suite by its leaderboard."""
         sentences = suite_sentences(run.board) if run.board else []
+        # A board without ranks has no sentences: it is then summarized like a run.
         if run.board and sentences:
             notes = suite_notes(run.board, run.cells)
             summary = Summary(tuple(sentences), tuple(notes), tuple(warnings(run.results)))
+            # tests of all seeds, since the board averages over them
             figure: Figure | None = leaderboard_figure(run.board, run.whole.cells, run.file_names)
         else:
             summary = summarize(run.results, errors_of(run.cells, run.scores))
@@ -54,10 +56,12 @@ class SummarySection(Section):
 def _key_figure(run: RunView) -> Figure | None:
     """Draw the one histogram, every result, or a row per detector."""
     cells = [row.cell for row in run.rows]
+    # One result: its histogram says more than one mark on an axis.
     if len(cells) < 2:
         return run.histograms[0] if cells else None
     if len(cells) > OVERVIEW and len(by_pairing(cells)) > 1:
         return pairings_figure(cells, run.file_names)
+    # Chosen by AUC, shown in the order of the table.
     chosen = hardest(cells, OVERVIEW)
     return results_figure([cell for cell in cells if cell in chosen], run.file_names)
 

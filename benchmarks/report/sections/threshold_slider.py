@@ -19,6 +19,7 @@ from benchmarks.report.sections.base import Content, Section
 
 _MAX_POINTS = 49  # thresholds of a test set, spread so that both error rates move evenly; fewer where tests are many
 _MIN_POINTS = 25
+# More than this many tests with the fewest thresholds each would go beyond _SPACE.
 MAX_TESTS = 78  # test sets on one page
 _SPACE = 1100  # thresholds on one page
 
@@ -59,18 +60,23 @@ def sliders(cells: Sequence[TestResult], rows: Callable[[TestResult], pd.DataFra
         One mapping per cell: detector, test, real and forged (image counts), auc (text), thresholds rising, `fp` and
         `tp` (images called forged at each, of either class), and `start`, the index of the threshold fixed on val.
     """
+    # Tests on unseen generators first: False sorts before True.
     chosen = sorted(cells, key=lambda cell: cell.seen)[:MAX_TESTS]
     tested = {cell.tested_on for cell in cells}
+    # Few tests have many thresholds each, many tests few.
     points = max(_MIN_POINTS, min(_MAX_POINTS, _SPACE // max(1, len(chosen))))
+    # in the order given; `is`, since equal results may be two tests
     return [_slider(cell, rows(cell), tested, points) for cell in cells if any(cell is kept for kept in chosen)]
 
 
 def _slider(cell: TestResult, part: pd.DataFrame, tested: set[str], points: int) -> dict[str, object]:
     label, score = part["label"].to_numpy(), part["score"].to_numpy(dtype=np.float64)
     real, forged = np.sort(score[label == 0]), np.sort(score[label == 1])
+    # Half of the thresholds are quantiles of each class: both error rates move in even steps.
     shares = np.linspace(0, 1, points // 2)
     candidates = np.concatenate([np.quantile(real, shares), np.quantile(forged, shares), [cell.threshold]])
-    thresholds = np.unique(candidates)
+    thresholds = np.unique(candidates)  # sorted, each once
+    # At this one nothing is called forged.
     thresholds = np.append(thresholds, np.nextafter(thresholds[-1], np.inf))  # above all scores
     start = int(np.searchsorted(thresholds, cell.threshold))
     return {
@@ -79,7 +85,9 @@ def _slider(cell: TestResult, part: pd.DataFrame, tested: set[str], points: int)
         "auc": str(estimate(cell.auc, cell.auc_low, cell.auc_high)),
         "real": real.size,
         "forged": forged.size,
+        # four digits keep the page small; counts are of the exact values
         "thresholds": [float(f"{value:.4g}") for value in thresholds],
+        # "left": a score equal to the threshold counts as forged.
         "fp": [int(real.size - n) for n in np.searchsorted(real, thresholds, "left")],
         "tp": [int(forged.size - n) for n in np.searchsorted(forged, thresholds, "left")],
         "start": start,
@@ -89,4 +97,5 @@ def _slider(cell: TestResult, part: pd.DataFrame, tested: set[str], points: int)
 def embedded(values: Sequence[dict[str, object]]) -> Markup:
     """Return JSON for an element of the page, which no name in it can end."""
     text = json.dumps(values, separators=(",", ":"), ensure_ascii=False)
+    # In a script element a "</script>" in a name would end it; JSON reads the escapes back.
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))

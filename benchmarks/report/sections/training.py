@@ -49,6 +49,7 @@ class TrainingSection(Section):
 
     def build(self, run: RunView) -> TrainingContent:
         """Draw the training curves."""
+        # one order for the figures and for the sentence on what is left out
         names, generators, fits = run.file_names, run.results.generators, _hardest_first(run.results)
         return TrainingContent(
             generators=[
@@ -82,12 +83,13 @@ def _hardest_first(results: Results) -> list[DetectorFacts]:
     if len(results.detectors) <= _SHOWN:
         return results.detectors
     aucs = {(c.detector, c.trained_on): c.auc for c in results.cells if c.seen}
+    # fits whose own generator was not tested come last
     return sorted(results.detectors, key=lambda fit: aucs.get((fit.name, fit.trained_on), 1.0))
 
 
 def generator_figures(generator: GeneratorFacts, names: FileNames) -> list[Figure]:
     """Draw losses and the accuracy of the discriminator against thousands of images seen; none without a log."""
-    log = [line for line in generator.log if "kimg" in line]
+    log = [line for line in generator.log if "kimg" in line]  # lines without a position cannot be drawn
     figures = []
     losses = [name for name in ("d_loss", "g_loss") if any(name in line for line in log)]
     where = f"of {generator.name}, trained for {duration(generator.seconds)}"
@@ -109,11 +111,13 @@ def detector_figures(detector: DetectorFacts, names: FileNames) -> list[Figure]:
     log = detector.history
     if len(log) < 2:
         return []
+    # Methods count their progress differently; without any count the lines are numbered.
     progress = next((name for name in _PROGRESS if all(name in line for line in log)), None)
     if progress is None:
         progress, log = "step", [{**line, "step": float(i + 1)} for i, line in enumerate(log)]
     known = dict.fromkeys(name for line in log for name in line)
     figures = []
+    # by the ending of the name: a plug-in may log losses of its own
     for heading, ending in (("Loss", "loss"), ("Validation AUC", "auc")):
         chosen = [name for name in known if name.endswith(ending)]
         if chosen:
@@ -127,20 +131,23 @@ def _figure(
     log: Sequence[Mapping[str, float]], progress: str, x_label: str, chosen: Sequence[str], title: str, name: str
 ) -> Figure:
     lines = {
+        # A reading may be missing in some lines.
         key: curves.thin([line[progress] for line in log if key in line], [line[key] for line in log if key in line])
         for key in chosen
     }
     shown = {key: curve for key, curve in lines.items() if len(curve.x)}
     seen = [line[progress] for line in log]
+    # The axis begins at 0, also where the log begins later.
     x = nice_axis(min(0.0, *seen), max(seen), x_label)
     plot = Plot(x, _vertical(chosen[0], shown), height=170)
+    # 0.5 is guessing for the discriminator, as for a detector.
     if chosen[0] == "d_accuracy":
         plot.line([x.low, x.high], [0.5, 0.5], "chance")
     for i, (key, curve) in enumerate(shown.items()):
-        if curve.thinned:
+        if curve.thinned:  # the range of what each point stands for
             plot.band(curve.x, curve.low, curve.high, series(i))
         plot.line(curve.x, curve.mean, series(i))
-        if len(curve.x) <= 12:
+        if len(curve.x) <= 12:  # few points are shown one by one, since a line between them is a guess
             for px, py in zip(curve.x, curve.mean, strict=True):
                 plot.dot(px, py, series(i).split()[0], radius=2.5)
         label = _LABELS.get(key, key.replace("_", " "))
@@ -155,6 +162,7 @@ def _vertical(first: str, lines: Mapping[str, curves.Curve]) -> Axis:
         return Axis(0, 1, _SHARES, "share of images judged right")
     low = min((float(curve.low.min()) for curve in lines.values()), default=0.0)
     high = max((float(curve.high.max()) for curve in lines.values()), default=1.0)
+    # An AUC near 1 would be a line at the frame: the axis begins below .98.
     if first.endswith("auc"):
         return nice_axis(min(low, 0.98) - 0.005, 1.0, "AUC", max_steps=4)
     return nice_axis(min(low, 0.0), high, "loss", max_steps=4)

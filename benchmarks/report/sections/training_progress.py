@@ -75,6 +75,7 @@ def progress_content(results: Results, names: FileNames) -> ProgressContent:
     for name in dict.fromkeys(snapshot.generator for snapshot in results.moments):
         ends = [generator for generator in results.generators if generator.name == name]
         snapshots = [snapshot for snapshot in results.moments if snapshot.generator == name]
+        # Two figures per generator: detectors that never saw it, and those that know its end.
         for condition in (_OTHERS, _SAME):
             lines = _lines(results.cells, name, condition, snapshots, ends)
             if not lines:
@@ -96,25 +97,29 @@ def _lines(
     ends: Sequence[GeneratorFacts],
 ) -> dict[str, list[_Point]]:
     """Return the points of each detector along the training; of many detectors a sample, spread over their means."""
+    # Clean tests of plain fits, with the generator in the training or not, as the condition says.
     wanted = [
         cell for cell in cells if cell.perturbation == CLEAN and cell.detector not in (RANDOM, METADATA)
         if not TrainSet.parse(cell.trained_on).variant
         if (name in TrainSet.parse(cell.trained_on).generators) == (condition == _SAME)
     ]  # fmt: skip
     kimgs = {snapshot.name: snapshot.kimg for snapshot in snapshots}
+    # Fits that were tested on a snapshot; the same fits give the point of the end.
     trainings = {cell.trained_on for cell in wanted if cell.tested_on in kimgs}
     end = max((generator.kimg for generator in ends), default=0.0)
     tests: dict[str, dict[float, list[TestResult]]] = {}
     for cell in wanted:
-        at = kimgs.get(cell.tested_on, end if cell.tested_on == name else None)
+        at = kimgs.get(cell.tested_on, end if cell.tested_on == name else None)  # None: another generator's test
         if at is not None and cell.trained_on in trainings:
             tests.setdefault(cell.detector, {}).setdefault(at, []).append(cell)
     quality = _qualities(snapshots, ends, end)
     lines = {
         detector: [_point(kimg, group, quality.get(kimg)) for kimg, group in sorted(points.items())]
         for detector, points in tests.items()
+        # One point is no curve.
         if len(points) > 1
     }
+    # best first, of which a sample is drawn
     best = sorted(lines, key=lambda name: -fmean(point.auc for point in lines[name]))
     return {detector: lines[detector] for detector in spread_sample(best)}
 
@@ -127,6 +132,7 @@ def _point(kimg: float, cells: Sequence[TestResult], quality: float | None) -> _
 def _qualities(snapshots: Sequence[SnapshotFacts], ends: Sequence[GeneratorFacts], end: float) -> dict[float, float]:
     """Return the distance of the forgeries from real faces by thousands of images, the mean over seeds."""
     distances: dict[float, list[float]] = {}
+    # The end of the training stands with the snapshots, at its number of images.
     for kimg, rows in [*((s.kimg, s.quality) for s in snapshots), *((end, g.quality) for g in ends)]:
         distances.setdefault(kimg, []).extend(
             row.value for row in rows if row.metric == QUALITY and row.value is not None
@@ -143,6 +149,7 @@ def _against_images(name: str, where: str, condition: str, lines: dict[str, list
     plot = Plot(Axis(-0.2, last + 0.2, ticks, f"real images seen by {name}"), Axis(0, 1, AUC_TICKS, "AUC"), height=200)
     plot.line([-0.2, last + 0.2], [0.5, 0.5], "chance")
     for i, (detector, line) in enumerate(lines.items()):
+        # points of several detectors stand side by side, not on one another
         x = [position[point.kimg] + 0.05 * (i - (len(lines) - 1) / 2) for point in line]
         _draw(plot, i, detector, line, x)
     title = f"{name} in training: {where}"
@@ -156,6 +163,7 @@ def _against_quality(name: str, where: str, lines: dict[str, list[_Point]], name
     plot = Plot(x, Axis(0, 1, AUC_TICKS, "AUC"), height=200)
     plot.line([x.low, x.high], [0.5, 0.5], "chance")
     for i, (detector, line) in enumerate(lines.items()):
+        # by quality: the order of the training may go back and forth
         ordered = sorted(line, key=lambda point: point.quality or 0.0)
         _draw(plot, i, detector, ordered, [point.quality or 0.0 for point in ordered], titled=False)
     title = f"{name} by the quality of its forgeries: {where}"
@@ -185,6 +193,8 @@ def _in_words(lines: dict[str, list[_Point]]) -> str:
 
 def _sentence(name: str, where: str, lines: dict[str, list[_Point]]) -> str:
     """Count the detectors for which the forgeries of the end are harder than those of the first snapshot."""
+    # Intervals that do not overlap are a stricter criterion than a test of the difference. The end's AUC is the lower
+    # one where its forgeries are harder to detect.
     harder = sum(line[-1].high < line[0].low for line in lines.values())
     easier = sum(line[-1].low > line[0].high for line in lines.values())
     first, last = (next(iter(lines.values()))[i].kimg for i in (0, -1))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from benchmarks.evaluation.audits.audit import failed
 from benchmarks.evaluation.numbers import percent
 from benchmarks.evaluation.results import Results
-from forge.training.monitor.health import SICK
+from forge.training.monitor.health import FAILURE_MODES, present_state, state_title
 
 RANDOM_WEIGHTS = "random"  # origin of the backbone's weights, as the fit of a probe reports it
 _FACELESS = 0.5  # share of forgeries with a face, relative to real images, below which a warning is given
@@ -18,6 +18,7 @@ def warnings(results: Results) -> list[str]:
     shortcuts = [
         f"SHORTCUT, do not rely on these numbers: {audit.audit}. {audit.sentence}" for audit in failed(results.audits)
     ]
+    # without this a table that lacks a failed stage would look complete
     missing = [f"Missing here: {stage}. {error}." for stage, error in results.missing.items()]
     per_run = [*shortcuts, *missing, *_probes_of_random_weights(results)]
     return list(dict.fromkeys([*per_run, *_failure_modes(results), *_faceless(results)]))
@@ -36,16 +37,18 @@ def _probes_of_random_weights(results: Results) -> list[str]:
 
 def _failure_modes(results: Results) -> list[str]:
     """Warn of generators whose training ended in a failure mode."""
+    # the state at the end: a failure mode that passed is on the health figure
     last = [(entry, entry.health[-1]) for entry in results.generators if entry.health]
     return _per_seed(
         [
             (
                 entry.seed,
                 f"The training of {entry.name}",
-                f" ended {look['state']}: {look['reason']}; results on its images mean little.",
+                f" ended in the state '{state_title(look['state'])}': {look['reason']}; results on its images mean "
+                "little.",
             )
             for entry, look in last
-            if look.get("state") in SICK
+            if present_state(look.get("state", "")) in FAILURE_MODES
         ],
         repeated=bool(results.seeds),
     )
@@ -58,6 +61,7 @@ def _per_seed(warned: Sequence[tuple[int, str, str]], *, repeated: bool) -> list
         warned: seed, start and end of each sentence.
         repeated: the run has several seeds; they are then inserted between start and end.
     """
+    # Keyed by the sentence, without its seed.
     seeds: dict[tuple[str, str], list[int]] = {}
     for seed, start, end in warned:
         seeds.setdefault((start, end), []).append(seed)
@@ -73,8 +77,10 @@ def _faceless(results: Results) -> list[str]:
     """Warn of generators that learned too little for their detection to be meaningful."""
     warned = []
     for generator in results.generators:
+        # several rows may begin so; the first one decides
         rates = [(row.value, row.floor) for row in generator.quality if row.metric.startswith("face found")][:1]
         for value, reference in rates:
+            # relative to reals, in which faces may be missed as well
             if value is not None and reference is not None and value < _FACELESS * reference:
                 forged, real = percent(value, 100), percent(reference, 100)
                 start = f"A face is found in {forged} of the forgeries of {generator.name}"

@@ -16,6 +16,7 @@ from benchmarks.report.text.summary import finding
 
 def suite_sentences(board: Leaderboard) -> list[str]:
     """Summarize a leaderboard in two sentences: the leader with its mean AUC, and its AUC on seen generators."""
+    # a board of unranked detectors has nothing to open with
     ranked = [line for line in board.lines if line.rank is not None]
     if not ranked:
         return []
@@ -28,14 +29,17 @@ def suite_sentences(board: Leaderboard) -> list[str]:
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         lead += f"; no paired test separates it from {shown}"
     sentences = [f"{lead}. {len(ranked)} detectors are ranked."]
+    # a high AUC with a useless threshold would mislead readers
     if best.balanced_accuracy is not None and best.balanced_accuracy <= FINDS_NOTHING:
         sentences.append(
             f"The threshold of {best.detector}, fixed on validation data, finds next to nothing there: its balanced "
             f"accuracy is {best.balanced_accuracy:.2f}, and guessing has 0.50."
         )
+    # Columns on seen generators, of either protocol, that do not rank.
     columns = (name for name in board.columns if condition_of_column(name).seen and name != board.primary)
     seen = next((name for name in columns if best.columns[name].value is not None), None)
     if seen:
+        # controls are expected at chance
         means = [line.columns[seen].value or 0.0 for line in ranked if line.detector not in CONTROLS]
         count = sum(value >= 0.99 for value in means)
         sentences.append(
@@ -59,9 +63,11 @@ def suite_notes(board: Leaderboard, cells: Sequence[TestResult]) -> list[str]:
         note = f"On perturbed images (JPEG, blur, noise and others) {toughest.detector} leads"
         note += f" with {mean_in_words(toughest, Condition.ROBUST)}"
         best = ranked[0]
+        # the leader of the primary column beside the leader under perturbation
         if best is not toughest and best in robust:
             note += f"; {best.detector} has {mean_in_words(best, Condition.ROBUST)}"
         notes.append(f"{note}.")
+    # Controls below chance by luck are no finding.
     unseen = [cell for cell in cells if cell.detector not in (RANDOM, METADATA) and not cell.seen]
     below = [cell for cell in unseen if finding(cell) == "reversed"]
     if below:
@@ -81,5 +87,6 @@ def mean_in_words(line: Line, column: str) -> str:
     standing = line.columns[column]
     if standing.value is None or standing.low is None or standing.high is None:
         return "no value"
+    # A non-breaking space before the sign keeps number and sign on one line.
     shown = estimate(standing.value, standing.low, standing.high)
     return f"{shown.value} (95\u00a0% interval {shown.low} to {shown.high})"

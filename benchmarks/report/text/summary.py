@@ -46,6 +46,7 @@ class Summary:
 
 def finding(cell: TestResult) -> Finding:
     """Classify an AUC; its interval decides before its value does."""
+    # Below and around chance by the interval, above it by the value.
     if cell.auc_high < 0.5:
         return "reversed"
     if cell.auc_low <= 0.5:
@@ -69,13 +70,17 @@ def summarize(results: Results, errors: Mapping[Key, Errors]) -> Summary:
         empty = "This run has no results: no detector was scored on a test set."
         return Summary((empty,), (), tuple(warnings(results)))
     faces, subject = faces_of(results.data.name), subject_of(results.data.name)
+    # Controls are compared in audits; sentences are on detectors. With controls alone there is nothing else to speak
+    # of.
     tested = [cell for cell in results.cells if cell.detector not in (RANDOM, METADATA)]  # without negative controls
     results = results.model_copy(update={"cells": tested or results.cells})
     groups = by_pairing(results.cells)
+    # One pairing: one sentence on the best, one on its mistakes. Several: ranges, and the worst mistakes.
     if len(groups) == 1:
         best = next(iter(groups.values()))[0]
         sentences: tuple[str, ...] = (claim(best, faces), mistakes(best, errors[key(best)], subject))
     else:
+        # at most two, the ranges before the mistakes
         sentences = (*_spread(results.cells, faces), *_worst_mistakes(results.cells, errors, subject))[:2]
     notes = [
         *_reversals(results.cells),
@@ -107,6 +112,7 @@ def auc(cell: TestResult) -> str:
 def claim(cell: TestResult, faces: str) -> str:
     """Describe one cell in a sentence."""
     who, forgeries = cell.detector, f"{cell.tested_on} forgeries"
+    # "only": trained on one other generator.
     if not cell.seen and cell.trained_on != ELSEWHERE and len(TrainSet.parse(cell.trained_on).generators) == 1:
         who = f"{who}, trained on {cell.trained_on} only,"
     ending = f": {auc(cell)}."
@@ -122,6 +128,7 @@ def claim(cell: TestResult, faces: str) -> str:
         case "weak":
             return f"{who} separates {forgeries} from {faces} only weakly{ending}"
         case "chance":
+            # ending without its full stop
             return f"{who} does not exceed chance significantly on {forgeries}{ending[:-1]}, which covers 0.5."
         case "reversed":
             return f"{who} scores {forgeries} lower than {faces}{ending[:-1]}, below chance (0.5)."
@@ -158,7 +165,7 @@ def _extremes(cells: list[TestResult], where: str, faces: str) -> list[str]:
     if len(cells) == 1:
         return [claim(cells[0], faces)]
     low, high = (pick(cells, key=lambda c: c.auc) for pick in (min, max))
-    if low.auc == high.auc:
+    if low.auc == high.auc:  # all equal, mostly all 1
         return [f"{where}, all {len(cells)} measurements agree: {auc(low)}."]
     return [f"{where}, results range from {auc(low)} for {_who(low)} to {auc(high)} for {_who(high)}."]
 
@@ -170,11 +177,12 @@ def _who(cell: TestResult) -> str:
 
 
 def _worst_mistakes(cells: Sequence[TestResult], errors: Mapping[Key, Errors], subject: str) -> list[str]:
-    worst = min(cells, key=lambda c: c.value("balanced_accuracy") or 0.0)
+    worst = min(cells, key=lambda c: c.value("balanced_accuracy") or 0.0)  # undefined counts as the worst
     sentence = mistakes(worst, errors[key(worst)], subject)
     return [f"{sentence[:-1]} in the worst case ({_who(worst)})."]
 
 
+# A pairing of one detector has no tie.
 def _ties(groups: Mapping[Pairing, list[TestResult]], comparisons: list[PairedTest]) -> list[str]:
     contested = {pairing: tiers(group, comparisons) for pairing, group in groups.items() if len(group) > 1}
     if len(contested) > _FULL_TESTS:
@@ -193,6 +201,7 @@ def _ranking(pairing: Pairing, by_rank: list[list[TestResult]], comparisons: lis
     else:
         where = f"On {pairing.tested_on} forgeries, after training on {pairing.trained_on}"
     if len(first) > 1:
+        # Names of the first tier only; the table has the rest.
         names = _list([cell.detector for cell in first])
         return f"{where}, {names} are not separated{_test(first[0], first[1], comparisons, len(first) == 2)}."
     rest = [cell.detector for tier in by_rank[1:] for cell in tier]
@@ -204,7 +213,7 @@ def _test(a: TestResult, b: TestResult, comparisons: list[PairedTest], only: boo
     test = paired_test(a, b, comparisons)
     if test is None:
         return " (no paired test)"
-    if not only:
+    if not only:  # a difference is stated only where the sentence is about two detectors
         return " (paired DeLong tests, Holm-adjusted, at 5 %)"
     shown = signed(test.difference, test.low, test.high)
     return f" (difference of AUC {shown.value}, {shown.low} to {shown.high}; {p_value(test.p_holm)})"
@@ -228,7 +237,7 @@ def _reversals(cells: Sequence[TestResult]) -> list[str]:
 
 def _guesses(cells: Sequence[TestResult]) -> list[str]:
     at_chance = [cell for cell in cells if finding(cell) == "chance"]
-    if not at_chance or len(cells) == 1:
+    if not at_chance or len(cells) == 1:  # a single result says so in its own sentence
         return []
     names = "; ".join(_who(cell) for cell in at_chance[:_FULL_NOTES])
     more = f" and {len(at_chance) - _FULL_NOTES} more" if len(at_chance) > _FULL_NOTES else ""
@@ -236,6 +245,7 @@ def _guesses(cells: Sequence[TestResult]) -> list[str]:
 
 
 def _saturation(cells: Sequence[TestResult]) -> list[str]:
+    # Expected at 0.99 by the protocol; both sides are worth a note.
     same = [cell for cell in cells if cell.seen]
     if not same:
         return []

@@ -44,10 +44,10 @@ def read_runs(files: Iterable[Path]) -> list[GpuRun]:
     runs = []
     for file in files:
         run = GpuRun.read(file)
-        if not run.device.startswith("cuda"):
+        if not run.device.startswith("cuda"):  # a dry run tests the programs, not the device
             raise InputError(f"{file} is of a dry run on {run.device}; its figures say nothing about a GPU")
         runs.append(run)
-    return sorted(runs, key=lambda run: run.started)
+    return sorted(runs, key=lambda run: run.started)  # a later run replaces figures of an earlier one
 
 
 def collect(runs: Sequence[GpuRun]) -> Table:
@@ -56,6 +56,7 @@ def collect(runs: Sequence[GpuRun]) -> Table:
     for run in runs:
         device = str(run.facts.get("device", run.device))
         for figure in run.figures:
+            # Later runs win, mode by mode; dates and devices stay with each figure.
             table.setdefault(figure.key, {})[figure.mode] = Measured(figure, device, run.started[:10])
     return {key: table[key] for key in sorted(table)}
 
@@ -73,15 +74,19 @@ def winners(table: Table, group: str) -> dict[str, Execution]:
         if measured_task == task:
             for mode, measured in modes.items():
                 if mode in IMPLEMENTED:
+                    # logarithms: the mean over resolutions is of ratios
                     speeds.setdefault(network, {}).setdefault(mode, []).append(math.log(measured.figure.value))
     chosen = {}
     for network, by_mode in speeds.items():
         resolutions = max(map(len, by_mode.values()))
         # a mode that was measured at fewer resolutions cannot be compared
         means = {mode: sum(values) / len(values) for mode, values in by_mode.items() if len(values) == resolutions}
+        # Without both there is no choice to make; the shipped entry stays.
         if any("graph" in mode for mode in means) and any("eager" in mode for mode in means):
             best = max(means, key=lambda mode: means[mode])
             eager = max((mode for mode in means if "eager" in mode), key=lambda mode: means[mode])
+            # eager unless a graph gains enough for its memory
             best = best if means[best] > means[eager] + math.log(WORTHWHILE) else eager
+            # "graph bf16": how, and in which precision
             chosen[network] = Execution(precision=best.rpartition(" ")[2], graph="graph" in best)
     return chosen

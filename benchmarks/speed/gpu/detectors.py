@@ -37,7 +37,7 @@ def measure_detectors(recorder: Recorder, device: torch.device) -> None:
     for resolution in scale_of(device).resolutions:
         measured = _Measured(recorder, device, resolution)
         for name in scale_of(device).detectors:
-            with default_tf32():
+            with default_tf32():  # the settings that people run plain code with
                 measured.fit(name, "plain fp32")
                 measured.score(name, "plain fp32")
             for mode in scale_of(device).modes if resolution == scale_of(device).resolutions[0] else (SHIPPED,):
@@ -67,6 +67,7 @@ class _Measured:
         real, forged = noise_set("real", resolution, count, splits), noise_set("forged", resolution, count, splits)
         self.data = FitData(real.view("train"), forged.view("train"), real.view("val"), forged.view("val"))
         faces = noise_set("real", resolution, 16, ("forge",))
+        # One untrained discriminator for all detectors that start from one.
         self.adversary = DiscriminatorSource(
             untrained(training_of("dcgan", resolution, faces, device, Path(tempfile.mkdtemp()))).path
         )
@@ -81,6 +82,7 @@ class _Measured:
             return
 
         def make() -> Callable[[], object]:
+            # The constructor decides the precision by the shipped table; the mode overrides it.
             step = Fit(detector, network, self.data, context, graph="graph" in mode)
             step.precision = cast(Precision, mode.rpartition(" ")[2])
             if "compile" in mode:
@@ -100,6 +102,7 @@ class _Measured:
             def plain() -> None:
                 with torch.no_grad():
                     for part in torch.split(images, 256):
+                        # uint8 [n, H, W, 3] to float32 [n, 3, H, W] in -1..1
                         inputs = part.permute(0, 3, 1, 2).contiguous().to(self.device).float().div(127.5).sub(1)
                         detector.logits(network, inputs).cpu()
 
@@ -112,10 +115,11 @@ class _Measured:
         self._record("score", name, mode, len(view), lambda: lambda: score_view(detector, view, compute))
 
     def _plain_fit(self, network: torch.nn.Module, batch: int) -> Callable[[], object]:
-        network.to(memory_format=torch.contiguous_format)
+        network.to(memory_format=torch.contiguous_format)  # PyTorch's default layout; ours is channels last
         sides = (self.data.train_real, self.data.train_forged)
         pixels = np.concatenate([side.read(np.arange(batch // 2)) for side in sides])
         inputs = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().to(self.device).float().div(127.5).sub(1)
+        # as many of each class, as in a batch of ours
         labels = torch.repeat_interleave(torch.tensor([0.0, 1.0]), batch // 2).to(self.device)
         return textbook_detector.training_step(network, inputs, labels)
 
@@ -130,7 +134,7 @@ class _Measured:
         if isinstance(detector, DiscriminatorNetwork):
             detector.source = self.adversary.open()
             detector.blueprint = Blueprint.of(detector.source, self.resolution)
-        torch.manual_seed(0)
+        torch.manual_seed(0)  # the same weights in every mode
         network: torch.nn.Module = detector.build().to(self.device)
         return network.to(memory_format=torch.channels_last)
 
@@ -138,7 +142,7 @@ class _Measured:
         return FitContext(0, Compute(str(self.device)), Path(tempfile.mkdtemp()), silent, discriminator=self.adversary)
 
     def _record(self, task: Task, name: str, mode: Mode, images: int, make: Callable[[], Callable[[], object]]) -> None:
-        gc.collect()
+        gc.collect()  # memory of the mode before must not count in this one's peak
         begin = time.perf_counter()
         try:
             with counting_memory(self.device) as memory:
@@ -149,8 +153,10 @@ class _Measured:
                     step()
                 prepared = time.perf_counter() - begin
                 seconds = scale_of(self.device).seconds
+                # A whole round between two waits for the device, so that launches are not timed one by one.
                 steps = (16 if task == "fit" else 1) if on_gpu else 1
                 value = rate(step, self.device, images=images, seconds=seconds, steps=steps, warm_up=1)
+                # After the rates: the profiler slows the steps.
                 seen = profiled(step, self.device, steps=steps)
                 self.recorder.figure(
                     GpuFigure(

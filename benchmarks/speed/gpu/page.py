@@ -69,6 +69,7 @@ def _busy(table: Table) -> str:
 
 
 def _best(modes: Mapping[Mode, Measured]) -> Measured | None:
+    # Of modes that can be chosen; compiled networks and the plain loop are for comparison.
     implemented = [measured for mode, measured in modes.items() if mode in IMPLEMENTED]
     return max(implemented, key=lambda measured: measured.figure.value, default=None)
 
@@ -107,6 +108,7 @@ def _about(run: GpuRun) -> list[str]:
         elif name.startswith("zoo ") and (training := part.record.facts.get("training")):
             kept = name.removeprefix("zoo ")
             about.append(f"Trained: {kept} px, {training['kimg']:g} thousand images in {training['precision']}.")
+    # a part that was cut has figures too, which its status qualifies
     unfinished = [f"{name} ({part.status})" for name, part in run.parts.items() if part.status != "done"]
     if unfinished:
         about.append(f"Not finished: {', '.join(unfinished)}.")

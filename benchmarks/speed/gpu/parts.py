@@ -75,13 +75,16 @@ def facts(recorder: Recorder, setting: Setting) -> None:
         recorder.fact("cudnn", torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
         query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
         recorder.fact("driver", subprocess.run(query, capture_output=True, text=True, check=False).stdout.strip())
+    # 8192: large enough to fill a GPU; small on a CPU, for a dry run.
     size = 8192 if device.type == "cuda" else 512
     left, right = (torch.randn(size, size, device=device).bfloat16() for _ in range(2))
     products = rate(lambda: left @ right, device, images=1, seconds=0.3)
+    # a product takes 2 n^3 operations
     recorder.fact("bf16 matrix product TFLOP/s", round(products * 2 * size**3 / 1e12, 2))
     source = torch.randn(size, size, 8, device=device)
     target = torch.empty_like(source)
     copies = rate(lambda: target.copy_(source), device, images=1, seconds=0.3)
+    # each byte is read and written
     recorder.fact("copy GB/s, read and written", round(copies * 2 * source.nbytes / 1e9, 1))
 
 
@@ -90,8 +93,10 @@ def tests(recorder: Recorder, setting: Setting) -> None:
     chosen = [] if setting.device.type == "cuda" else ["-k", TRIED_ON_A_CPU]
     # a process of tests needs some seconds to start and a context on the device
     processes = min(setting.workers, 12) if setting.device.type == "cuda" else 0
+    # A dry run starts no worker processes.
     parallel = ["-n", str(processes), "--dist", "load"] if processes else []
     command = [sys.executable, "-m", "pytest", "-v", "--tb=short", "-m", "cuda", "tests/cuda", "-p", "no:cacheprovider"]
+    # one thread each: the processes share the cores
     environment = os.environ | {"BENCH_DEVICE": str(setting.device), "OMP_NUM_THREADS": "1"}
     outcomes: dict[str, list[str]] = {}
     # read as it comes: what passed is known when the tests are cut
@@ -102,6 +107,7 @@ def tests(recorder: Recorder, setting: Setting) -> None:
         for line in process.stdout or ():
             print(line, end="", flush=True)
             if outcome := outcome_in(line):
+                # Written at every line, since the part may be killed at the next.
                 outcomes.setdefault(outcome[0], []).append(outcome[1])
                 recorder.fact("tests", {outcome: len(names) for outcome, names in sorted(outcomes.items())})
                 recorder.fact("not passed", {outcome: outcomes[outcome] for outcome in outcomes if outcome != "passed"})
@@ -112,6 +118,7 @@ def tests(recorder: Recorder, setting: Setting) -> None:
 
 
 _OUTCOMES = "(?P<outcome>PASSED|FAILED|ERROR|SKIPPED)"
+# Two forms: of pytest alone the test stands first, of pytest-xdist the worker.
 _OUTCOME = re.compile(rf"(?P<test>\S+::\S.*?) {_OUTCOMES}\b")
 _OUTCOME_OF_WORKER = re.compile(rf"\[gw\d+\] \[ *\d+%\] {_OUTCOMES} (?P<test>\S+::\S.*?)\s*$")
 
@@ -151,7 +158,9 @@ def zoo(name: str, resolution: int) -> Callable[[Recorder, Setting], None]:
         recorder.fact("faces", {"name": faces.card.name, "digest": faces.card.digest, "splits": faces.card.splits})
         kimg = scale_of(setting.device).kimg
         if kimg is None:
+            # the fastest way that this run measured, less a margin; see `kimg_for`
             kimg = kimg_for(best_rate(setting.figures, name, resolution) or UNMEASURED, setting.seconds)
+        # by a monotonic clock, which no adjustment of the time moves
         until = time.monotonic() + setting.seconds - PUBLISHING
         out = train_for(recorder, setting.device, name, faces, kimg=kimg, work=setting.work, until=until)
         command = (
@@ -191,9 +200,9 @@ def run_part(name: str, recorder: Recorder, setting: Setting) -> None:
     Raises:
         InputError: the device is not there.
     """
-    choose_device(str(setting.device))
+    choose_device(str(setting.device))  # a device that is not there fails here, not in the first kernel
     if name in PARTS:
         PARTS[name](recorder, setting)
     else:
-        part, generator, resolution = name.split()
+        part, generator, resolution = name.split()  # "zoo dcgan 64"
         {"zoo": zoo, "quality": quality}[part](generator, int(resolution))(recorder, setting)

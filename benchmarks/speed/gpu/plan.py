@@ -19,6 +19,7 @@ class Part(NamedTuple):
     background: bool = False
 
 
+# Shares of the time, not seconds: a budget of another size is divided alike.
 GPU = {"facts": 4, "tests": 85, "trainings": 45, "detectors": 85, "synthesis": 14, "compiled": 45}
 GPU_ZOO = {"stylegan-lite 64": 90, "stylegan-lite 128": 120, "dcgan 64": 35, "cgan 64": 35}
 CPU = {"facts": 2, "tests": 25, "trainings": 10, "detectors": 20, "synthesis": 6, "compiled": 1}

@@ -32,7 +32,7 @@ class GpuFigure(BaseModel):
         note: what else to know.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid")  # a results.json of another version is refused, not half read
     task: Task
     network: str
     resolution: int
@@ -73,11 +73,12 @@ class Recorder:
 
     def __init__(self, path: Path) -> None:
         self.path, self.record = path, PartRecord()
-        self._write()
+        self._write()  # an empty record: the part began
 
     def figure(self, figure: GpuFigure) -> None:
         """Add a measured number."""
         self.record.figures.append(figure)
+        # Printed as well: the log of a cut run then has the figures.
         share = "" if figure.busy is None else f", busy {figure.busy:.0%}"
         print(f"{' '.join(map(str, figure.key))} px {figure.mode}: {figure.value:,.0f} images/s{share}", flush=True)
         self._write()
@@ -94,4 +95,4 @@ class Recorder:
         self._write()
 
     def _write(self) -> None:
-        write_json(self.path, self.record.model_dump(mode="json"))
+        write_json(self.path, self.record.model_dump(mode="json"))  # whole or not there, however the process ends

@@ -97,7 +97,7 @@ class GpuRun(BaseModel):
         """
         try:
             return cls.model_validate(read_json(path))
-        except ValueError as error:
+        except ValueError as error:  # pydantic's error is a ValueError
             raise InputError(f"{path} is no results.json of `make gpu`: {error}"[:300]) from error
 
 
@@ -125,10 +125,13 @@ class Runner:
         self._device, self._out, self._pack = device, out, pack
         self._begin = time.monotonic()
         card = pack / "pack.json"
+        # the results name the pack that they were measured with
         digest = read_json(card)["digest"] if card.is_file() else ""
         self.run = GpuRun(
             started=datetime.now(UTC).isoformat(timespec="seconds"), budget=budget, device=device, pack=digest
         )
+        # Not fork: CUDA cannot be used in a fork of a process that has used it. Not spawn: each part would import torch
+        # anew.
         self._context = multiprocessing.get_context("forkserver")
         # imports torch once for all parts
         self._context.set_forkserver_preload(["benchmarks.speed.gpu.parts"])
@@ -144,14 +147,18 @@ class Runner:
         with tempfile.TemporaryDirectory(prefix="bench-gpu-") as folder:
             self._work = Path(folder)
             for number, part in enumerate(self._parts):
+                # What is left is divided among the parts that still have to run: one that ends early leaves its time to
+                # the others.
                 waiting = sum(other.share for other in self._parts[number:] if not other.background)
                 left = self.run.budget - self._reserve - self._elapsed
+                # at least a second, so that a part without time is cut and not skipped silently
                 limit = max(1.0, left if part.background else left * part.share / waiting)
                 process = self._start(part, limit)
                 if part.background:
                     self._beside.append((part, process, time.monotonic()))
                 else:
                     self._finish(part, process, time.monotonic(), limit)
+            # Beside parts are waited for at the end; none is cut while parts in front run.
             for part, process, begin in self._beside:
                 self._finish(part, process, begin, max(1.0, self.run.budget - self._elapsed))
         return self.run
@@ -166,7 +173,7 @@ class Runner:
             "pack": self._pack,
             "workers": os.cpu_count() or 1,
             "seconds": limit,
-            "figures": tuple(self.run.figures),
+            "figures": tuple(self.run.figures),  # figures of parts before, from which trainings take their length
         }
         record_file = self._record_of(part)
         process = self._context.Process(target=_play, args=(part.name, record_file, setting, self._out / "log.txt"))
@@ -180,17 +187,20 @@ class Runner:
         """Wait for a part, from now on at most `limit` seconds, and write down what became of it."""
         deadline = time.monotonic() + limit
         while process.exitcode is None and time.monotonic() < deadline:
+            # woken by the end of the process, at the latest after REFRESH
             process.join(min(REFRESH, max(0.01, deadline - time.monotonic())))
             self._refresh(part)
         cut = process.exitcode is None
         if cut:
             with suppress(ProcessLookupError):
+                # SIGKILL: a part that hangs in native code handles no other signal.
                 os.killpg(process.pid or 0, signal.SIGKILL)  # its own group, with all that it started
             process.join()
         self._refresh(part)
         result = self.run.parts[part.name]
         result.seconds = round(time.monotonic() - begin, 1)
         result.status = "cut" if cut else "failed" if process.exitcode else "done"
+        # moved from the facts to the part's own field
         result.error = str(result.record.facts.pop("error", "")) if result.status == "failed" else ""
         print(f"{part.name}: {result.status} after {result.seconds:.0f} s {result.error}", flush=True)
         self._write()
@@ -199,6 +209,7 @@ class Runner:
         """Take what a part has left so far into results.json."""
         record_file = self._record_of(part)
         if record_file.is_file():
+            # written whole by the part, so that a look never sees half of it
             self.run.parts[part.name].record = PartRecord.model_validate(read_json(record_file))
             self._write()
 
@@ -209,9 +220,10 @@ class Runner:
 
 def _play(name: str, record_file: Path, setting: Mapping[str, Any], log: Path) -> None:
     """Run one part in this process, which leads a group of its own; what it prints goes to the log."""
+    # A group of its own: killing it takes test processes and workers of the part with it.
     os.setsid()
     with log.open("ab", buffering=0) as file:
-        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 1)  # descriptors, not `sys.stdout`: libraries in C print too
         os.dup2(file.fileno(), 2)
     print(f"== {name}, at most {setting['seconds']:.0f} s", flush=True)
     recorder = Recorder(record_file)
@@ -223,7 +235,7 @@ def _play(name: str, record_file: Path, setting: Mapping[str, Any], log: Path) -
 
         device = torch.device(setting["device"])
         run_part(name, recorder, Setting(**{**setting, "device": device}))
-    except BaseException as error:
+    except BaseException as error:  # also `SystemExit` and Ctrl-C: the record says how the part ended
         traceback.print_exc()
         recorder.fact("error", f"{type(error).__name__}: {error}"[:500])
         raise SystemExit(1) from error
@@ -236,7 +248,7 @@ def main() -> int:
         if device != "cpu" and not device.startswith("cuda"):
             raise InputError(f"DEVICE={device} is not known; use cuda, cuda:N or cpu")
         out = Path(os.environ.get("OUT") or ROOT / "build" / "gpu")
-        (out / "log.txt").unlink(missing_ok=True)
+        (out / "log.txt").unlink(missing_ok=True)  # one log per run
         chosen = tuple(name.strip() for name in os.environ.get("PARTS", "").split(",") if name.strip())
         budget = float(os.environ.get("BUDGET", "540"))
         run = Runner(device, out, budget=budget, pack=Path(os.environ.get("PACK") or ROOT / ".gpu"), chosen=chosen)()
@@ -247,6 +259,7 @@ def main() -> int:
         print(f"BUDGET={os.environ.get('BUDGET')} is no number of seconds", file=sys.stderr)
         return 2
     print(json.dumps({name: part.status for name, part in run.parts.items()}, indent=1))
+    # a part that was cut is expected where the budget is small
     return 1 if any(part.status == "failed" for part in run.parts.values()) else 0
 
 

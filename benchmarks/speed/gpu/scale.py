@@ -65,6 +65,7 @@ GPU = Scale(
     compiled=(("dcgan", 64), ("stylegan-lite", 64), ("xception", 64), ("npr", 64)),
     kimg=None,
 )
+# Enough to call every function once.
 CPU = Scale(
     preset="smoke",
     generators=(("cgan", 32), ("stylegan-lite", 32)),
@@ -86,12 +87,13 @@ def scale_of(device: torch.device) -> Scale:
 
 def noise_set(kind: Literal["real", "forged"], resolution: int, count: int, splits: tuple[str, ...]) -> FaceSet:
     """Return a set of random pixels in a temporary folder: speed does not depend on what the images show."""
+    # Written through `FaceSetWriter`: reading is timed as it is in a run.
     folder = Path(tempfile.mkdtemp()) / kind
     pixels = np.random.default_rng(0).integers(0, 256, (count, resolution, resolution, 3), dtype=np.uint8)
     with FaceSetWriter(
         folder, kind, kind, resolution, licence="none", provenance={}, attributes={LABEL: "string"}
     ) as writer:
-        for split in splits:
+        for split in splits:  # each split holds the same pixels under other ids
             writer.append(
                 pixels, [{"id": f"{split}{i}", "split": split, LABEL: "ab"[i % 2]} for i in range(len(pixels))]
             )
@@ -122,6 +124,7 @@ def training_of(
     chosen, architecture_class = shipped("generators", name, scale_of(device).preset), GENERATORS.load(name)
     view, condition, codes = faces.view("forge"), None, None
     classes: tuple[tuple[int, ...], ...] = ()
+    # The conditional generator alone takes labels.
     if name == "cgan":
         condition, view, codes = Condition.of(view, [label])
         classes = (condition.classes,)
@@ -129,7 +132,7 @@ def training_of(
         name=name,
         reference=name,
         architecture=architecture_class(architecture_class.Settings(**chosen["network"]), resolution, *classes),
-        settings=TrainingSettings(**chosen["training"] | settings),
+        settings=TrainingSettings(**chosen["training"] | settings),  # settings of the call win over the preset's
         view=view,
         seed=0,
         compute=Compute(str(device)),

@@ -29,8 +29,10 @@ def measure_synthesis(recorder: Recorder, device: torch.device) -> None:
         faces = noise_set("real", resolution, 128, ("forge",))
         training = training_of(name, resolution, faces, device, Path(tempfile.mkdtemp()))
         trained = untrained(training)
+        # a counter, since each call needs a folder that is not there
         whole = partial(_synthesized, trained, Path(tempfile.mkdtemp()), itertools.count(), scale.samples, device)
         network = trained.generator(device=str(device))
+        # Drawn once: the plain figure is of the network alone.
         latents = trained.architecture.latents(PLAIN_BATCH, device)
         labels = () if training.codes is None else (torch.from_numpy(training.codes[:PLAIN_BATCH]).to(device),)
         plain = partial(_fetched, network, latents, *labels)
@@ -73,6 +75,7 @@ def untrained(training: Training) -> TrainedGenerator:
         raw=architecture.generator(),
         averaged=architecture.generator(),
         discriminator=architecture.discriminator(),
+        # What loading reads; a training fills in more.
         card={
             "name": training.name, "architecture": training.reference,
             "settings": architecture.settings.model_dump(mode="json"), "resolution": architecture.resolution,

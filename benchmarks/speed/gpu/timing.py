@@ -34,12 +34,14 @@ def rate(
         steps: per round; the device is waited for between rounds only.
         warm_up: steps before the first round.
     """
+    # First steps allocate, choose kernels and compile.
     for _ in range(warm_up):
         step()
     wait(device)
     rounds: list[float] = []
     begin = time.perf_counter()
     while len(rounds) < ROUNDS or time.perf_counter() - begin < seconds:
+        # The device works asynchronously: the clock is read when it has done all steps of the round.
         start = time.perf_counter()
         for _ in range(steps):
             step()
@@ -70,6 +72,7 @@ def profiled(step: Callable[[], object], device: torch.device, *, steps: int = 1
         for _ in range(steps):
             step()
         wait(device)
+    # kernels and copies; events of the processor are left out
     events = [event for event in profiler.events() if event.device_type.name == "CUDA"]
     spans = sorted((event.time_range.start, event.time_range.end) for event in events)
     microseconds: Counter[str] = Counter()
@@ -79,6 +82,7 @@ def profiled(step: Callable[[], object], device: torch.device, *, steps: int = 1
         launches[event.name] += 1
     dearest = microseconds.most_common(listed)
     kernels = [(name[:120], round(spent / steps, 1), launches[name] / steps) for name, spent in dearest]
+    # the sum may exceed the time: kernels overlap on streams
     kernels.append(("all", round(sum(microseconds.values()) / steps, 1), sum(launches.values()) / steps))
     return Profile(covered(spans), kernels)
 
@@ -92,6 +96,7 @@ def covered(spans: list[tuple[float, float]]) -> float | None:
     if not spans:
         return None
     inside, reached = 0.0, spans[0][0]
+    # One pass over spans sorted by start; what overlaps counts once.
     for start, end in spans:
         inside += max(0.0, end - max(start, reached))
         reached = max(reached, end)
@@ -101,7 +106,7 @@ def covered(spans: list[tuple[float, float]]) -> float | None:
 @contextmanager
 def counting_memory(device: torch.device) -> Iterator[Callable[[], float | None]]:
     """Count the memory that torch reserves on a GPU; the function that is given tells the most so far in MiB."""
-    if device.type == "cuda":
+    if device.type == "cuda":  # reserved by earlier measurements would count in this one's peak
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
     yield lambda: round(torch.cuda.max_memory_reserved(device) / 2**20, 1) if device.type == "cuda" else None
@@ -110,6 +115,7 @@ def counting_memory(device: torch.device) -> Iterator[Callable[[], float | None]
 @contextmanager
 def default_tf32() -> Iterator[None]:
     """PyTorch's own settings, which allow TF32 in convolutions: what plain code runs with."""
+    # The bench turns TF32 off for fp32; plain code would not.
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = True
     try:

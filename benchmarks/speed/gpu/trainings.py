@@ -33,11 +33,12 @@ class Compiled(Adversarial):
 
     def __init__(self, context: StepContext) -> None:
         super().__init__(context)
+        # Not `network.compile()`: penalties differentiate twice through the eager network.
         self._compiled = torch.compile(self.generator), torch.compile(self.discriminator)
 
     def _call(self, network: int, values: Tensor, labels: Tensor | None) -> Tensor:
         given = () if labels is None else (labels,)
-        with self.training.compute.autocast(self.context.precision):
+        with self.training.compute.autocast(self.context.precision):  # as the eager step does it
             return cast(Tensor, self._compiled[network](values, *given))
 
     def _forge(self, latents: Tensor, labels: Tensor | None) -> Tensor:
@@ -74,18 +75,19 @@ def _training(name: str, resolution: int, device: torch.device) -> Training:
 
 def _record(recorder: Recorder, training: Training, mode: Mode, make: Callable[[], Callable[[], object]]) -> None:
     device, size, batch = training.compute.torch_device, training.architecture.resolution, training.settings.batch
-    gc.collect()
+    gc.collect()  # cyclic references of the mode before hold its memory
     every = adversarial_settings(training).penalty_every
     begin = time.perf_counter()
     try:
         with counting_memory(device) as memory:
-            step = make()
+            step = make()  # networks, optimisers and graphs are made here, within the count of memory
             # whole periods of the lazy penalty; every kind of step has run often enough to be captured
             first = 4 * every if mode.partition(" ")[0] in ("graph", "compile") and device.type == "cuda" else 2
             for _ in range(first):
                 step()
             prepared = time.perf_counter() - begin
             seconds = scale_of(device).seconds
+            # whole periods of the penalty, else rounds would hold different numbers of it
             value = rate(step, device, images=batch, seconds=seconds, steps=every if seconds else 2, warm_up=1)
             seen = profiled(step, device, steps=every)
             note = f"first {first} steps with all that is made once: {prepared:.1f} s"
@@ -108,6 +110,7 @@ def _step(training: Training, mode: Mode, method: type[TrainingMethod] | None = 
 
 def _plain_step(training: Training, device: torch.device) -> Callable[[], object]:
     batch = training.settings.batch
+    # the same batch at each step: reading is not part of the plain loop
     real = to_float(torch.from_numpy(training.view.read(range(batch)))).contiguous().to(device)  # type: ignore[arg-type]
     network = training.architecture.settings
     if isinstance(network, StyleGANSettings):

@@ -56,12 +56,12 @@ def prepare_faces(pack: Path, work: Path, resolution: int, device: torch.device,
         workers: processes.
     """
     out = work / f"faces-{resolution}"
-    if (out / "card.json").is_file():
+    if (out / "card.json").is_file():  # made by the part before of the same resolution
         return FaceSet.open(out)
     archive, count = pack / "faces.zip", None
     if archive.is_file() and device.type == "cuda":
         photos = work / "fairface"
-        if not photos.is_dir():
+        if not photos.is_dir():  # unpacked once for all resolutions
             with ZipFile(archive) as file:
                 file.extractall(photos)
         source: Source = FairFaceSource(photos)
@@ -85,6 +85,7 @@ def kimg_for(rate: float, seconds: float) -> float:
 def best_rate(figures: Sequence[GpuFigure], name: str, resolution: int) -> float | None:
     """Return the highest speed that was measured for a training as it is shipped: bf16, eager or as a graph."""
     shipped_modes = ("eager bf16", "graph bf16", "eager fp32")
+    # modes that `bench run` would choose
     rates = [f.value for f in figures if f.key == ("train", name, resolution) and f.mode in shipped_modes]
     return max(rates, default=None)
 
@@ -107,18 +108,21 @@ def train_for(
         The directory of the generator.
     """
     resolution = faces.resolution
+    # photos have labels of people, the rendered faces others
     label = "gender" if "gender" in faces.card.attributes else faces.card.attributes[0]
+    # Snapshots, since a training that is stopped is kept at the newest of them.
     training = training_of(
         name, resolution, faces, device, work / f"{name}-{resolution}-work", label=label,
         kimg=kimg, snapshots_kimg=tuple(round(kimg * share, 3) for share in SNAPSHOTS),
         sample_every_kimg=max(kimg / 8, 0.5), **AUGMENT,
     )  # fmt: skip
     out = work / f"{name}-{resolution}"
-    shutil.rmtree(out, ignore_errors=True)
+    shutil.rmtree(out, ignore_errors=True)  # of a call of the same part before: nothing is continued here
     out.mkdir(parents=True)
     last = [0]
 
     def on_progress(event: ProgressEvent) -> None:
+        # A note at each twentieth, so that the record is not written with every step.
         if event.done * 20 // event.total > last[0]:
             last[0] = event.done * 20 // event.total
             recorder.fact("progress", {"images": event.done, "of": event.total, "readings": dict(event.values)})
@@ -127,11 +131,12 @@ def train_for(
     with _interrupted_at(until):
         try:
             train(hold_out(training), out, on_progress)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt:  # raised by `_interrupted_at`; the checkpoint is saved by then
             recorder.lacks("whole training", f"stopped by the clock before {kimg:g} thousand images")
     made = finished_or_newest(out)
     card = read_json(made / "generator.json")
     recorder.fact("training", {"kimg": card["kimg"], "parameters": card["parameters"], "precision": card["precision"]})
+    # Of a finished training, else of the one that was stopped.
     for file in (out / "health.json", training.work / "health.json"):
         if file.is_file():
             recorder.fact("health", [{key: look[key] for key in ("kimg", "state")} for look in read_json(file)])
@@ -142,12 +147,13 @@ def train_for(
 @contextmanager
 def _interrupted_at(until: float) -> Iterator[None]:
     """Ctrl-C at a time, which a training answers by saving its checkpoint."""
+    # SIGALRM becomes SIGINT, so that the training ends on the path that Ctrl-C takes.
     previous = signal.signal(signal.SIGALRM, lambda number, frame: os.kill(os.getpid(), signal.SIGINT))
     signal.setitimer(signal.ITIMER_REAL, max(0.1, until - time.monotonic()))
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)  # off before the handler is given back, so that none fires in between
         signal.signal(signal.SIGALRM, previous)
 
 
@@ -160,6 +166,7 @@ def finished_or_newest(training: Path) -> Path:
     if (training / "generator.json").is_file():
         return training
     snapshots = (training.parent / f"{training.name}-work" / "snapshots").glob("*k")
+    # numerically: "100k" after "24k"
     ordered = sorted(snapshots, key=lambda snapshot: float(snapshot.name.removesuffix("k")))
     if not ordered:
         raise InputError(f"{training} is neither a finished training nor has it a snapshot")
@@ -183,10 +190,11 @@ def keep(training: Path, work: Path, out: Path, *, command: str) -> Path:
     folder = work / "kept" / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    export_averaged(trained, folder)
+    export_averaged(trained, folder)  # averaged weights in half precision, which make the forgeries
     write_json(folder / "made.json", {"command": command})
+    # Samples of the exported weights, not of those in memory: they show what the file makes.
     exported = TrainedGenerator.open(folder)
-    samples = synthesize(
+    samples = synthesize(  # a seed of its own, that no run draws test forgeries with
         exported, work / f"samples-{name}", counts={"test": 64}, seed=derive_seed(0, "zoo"), on_progress=silent
     )
     write_grid(folder / "samples.png", samples.view().read())
@@ -209,6 +217,7 @@ def measure_quality(recorder: Recorder, training: Path, faces: FaceSet, device: 
         on_progress=silent, device=str(device),
     )  # fmt: skip
     ask = Ask(n=n, face_n=face_n, device=str(device))
+    # the reference depends on the faces alone: measured once per resolution
     reference = work / f"reference-{faces.resolution}.json"
     if reference.is_file():
         floor = Quality.model_validate(read_json(reference))
@@ -225,4 +234,4 @@ def measure_quality(recorder: Recorder, training: Path, faces: FaceSet, device: 
 
 
 def _plain(value: float | None) -> float | None:
-    return None if value is None or not np.isfinite(value) else round(float(value), 5)
+    return None if value is None or not np.isfinite(value) else round(float(value), 5)  # NaN is no JSON

@@ -57,13 +57,16 @@ def status(stages: Sequence[Stage], store: Store) -> dict[str, str]:
             for before in stage.inputs.values():
                 need(before)
 
+    # Depth-first from the report, the last stage: what only serves cached results is not computed again, also where the
+    # store no longer has it.
     need(stages[-1])
+    # A damaged result is set aside and computed anew in any case, so that its inputs must be there too.
     for stage in stages:
         if state[stage.key].startswith("run"):
             need(stage)
     for stage in stages:
         if state[stage.key] == "missing":
-            work = store.work(stage.key).is_dir()
+            work = store.work(stage.key).is_dir()  # left by a call that was stopped or killed
             reason = "run: continue from its checkpoint" if work else "run: no result yet"
             state[stage.key] = reason if stage.key in needed else "skip: nothing needs it"
     return state
@@ -99,24 +102,28 @@ def execute(stages: Sequence[Stage], store: Store, context: Context, observer: O
     folders: dict[str, Path] = {}
     failures: dict[str, BenchError] = {}
     lost: set[str] = set()  # keys of what failed and of what needs it
-    replaced: dict[str, Stage] = {}
+    replaced: dict[str, Stage] = {}  # key of a reduced stage before -> the stage after
     state = status(stages, store)
     needed = [stage for stage in stages if not state[stage.key].startswith("skip")]
     observer.planned(needed, {stage.key for stage in needed if state[stage.key] != "cached"})
     for planned in stages:
+        # Evaluation and report shrink to what is there; a changed input changes their key, so that a later call without
+        # failures computes both anew instead of finding the reduced ones.
         stage = planned
         if failures and isinstance(planned, Collecting):
             reasons = {failed.name: str(failures[failed.key]) for failed in stages if failed.key in failures}
+            # scores of a fit that is unusable on one set are left out on all
             usable = {*folders} - _unusable(stages, failures)
             stage = replaced[planned.key] = planned.without_failed(usable, reasons, replaced)
         elif state[stage.key].startswith("skip"):
             continue
+        # A cached result is used although an input of it failed this time: it was made when the input was there.
         elif state[stage.key] != "cached" and any(before.key in lost for before in stage.inputs.values()):
             lost.add(stage.key)
             continue
-        if isinstance(stage, Evaluate) and not stage.scores:
+        if isinstance(stage, Evaluate) and not stage.scores:  # there is no table to write a report of
             break
-        if state.get(stage.key) != "cached":
+        if state.get(stage.key) != "cached":  # a reduced stage has a key that `state` does not know
             observer.started(stage)
         try:
             folders[stage.key] = _ensure(stage, folders, store, context, observer)
@@ -127,7 +134,7 @@ def execute(stages: Sequence[Stage], store: Store, context: Context, observer: O
             failures[stage.key] = error
             lost.add(stage.key)
             observer.noted(f"{error}; going on without it")
-    if stage.key not in folders:
+    if stage.key not in folders:  # the loop ended before the report: the first failure is the reason
         raise next(iter(failures.values()))
     return Executed(folders, failures, folders[stage.key])
 
@@ -139,6 +146,8 @@ def _unusable(stages: Sequence[Stage], failures: Mapping[str, BenchError]) -> se
         for stage in stages
         if isinstance(stage, Score) and isinstance(failures.get(stage.key), DetectorError)
     }
+    # By fit, not by score: a mean over the sets that happened to work could not be compared with other detectors'
+    # means.
     readers = {stage.key for stage in stages if any(before.key in fits for before in stage.inputs.values())}
     return fits | readers
 
@@ -154,7 +163,7 @@ def ensure(wanted: Sequence[Stage], store: Store, context: Context, observer: Ob
     def reach(stage: Stage) -> None:
         if stage.key in folders:
             return
-        for before in stage.inputs.values():
+        for before in stage.inputs.values():  # post-order: inputs first
             reach(before)
         if store.find(stage.action, stage.key) is None:
             observer.started(stage)
@@ -170,6 +179,8 @@ def _ensure(stage: Stage, folders: Mapping[str, Path], store: Store, context: Co
         observer.noted(f"another process is working on {stage.name}; waiting for it")
 
     begin = time.perf_counter()
+    # The first look takes no lock, so that calls whose results are all there do not wait. The second look is under the
+    # lock: the process that was waited for has published the result meanwhile.
     folder = _stored(stage, store, observer)
     if folder is None:
         with store.claim(stage.key, waiting=busy):
@@ -186,18 +197,21 @@ def _stored(stage: Stage, store: Store, observer: Observer) -> Path | None:
     try:
         return store.find(stage.action, stage.key)
     except DamagedError as error:
-        aside = store.set_aside(error.folder)
+        aside = store.set_aside(error.folder)  # renamed, not deleted: the key is free again and nothing is lost
         observer.noted(f"the stored result of {stage.name} is damaged ({error.problem}); kept as {aside.name}, redone")
         return None
 
 
 def _run(stage: Stage, folders: Mapping[str, Path], store: Store, context: Context, observer: Observer) -> Path:
+    # Not temporary: a killed call leaves its checkpoints here, and the next one of the same key continues from them.
     work = store.work(stage.key)
     work.mkdir(parents=True, exist_ok=True)
     observed = replace(context, on_progress=lambda event: observer.progressed(stage, event))
     begin = time.perf_counter()
-    reset_peak_memory()
+    reset_peak_memory()  # the peak of this stage, not of an earlier one in this process
     try:
+        # One rename publishes result and manifest together. The manifest is written last, since it lists every other
+        # file.
         with store.publish(stage.action, stage.key) as out:
             inputs = {before.key: folders[before.key] for before in stage.inputs.values()}
             facts = stage.run(Job(inputs, out, work, observed))
@@ -218,7 +232,7 @@ def _run(stage: Stage, folders: Mapping[str, Path], store: Store, context: Conte
                 work_units=stage.work_units,
                 facts=facts,
             )
-    except BenchError:
+    except BenchError:  # says already what to do
         raise
     except OSError as error:
         raise explain_os_error(error) from error
@@ -227,6 +241,7 @@ def _run(stage: Stage, folders: Mapping[str, Path], store: Store, context: Conte
             f"{stage.name} failed: its code ends the program ({error!r}); raise an exception in the file instead"
         ) from error
     except Exception as error:
+        # `work` outlives the failure; `out` is removed when the block is left.
         record = work / "error.txt"
         write_text(record, traceback.format_exc())
         raise BenchError(

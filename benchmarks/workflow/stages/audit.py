@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.workflow.stage import Facts, Job, Stage
-from benchmarks.workflow.stages.blend import Blend
 from benchmarks.workflow.stages.external import External, paired
-from benchmarks.workflow.stages.prepare import Prepare
-from benchmarks.workflow.stages.synthesize import Synthesize
+from benchmarks.workflow.stages.forger import Forger, Trained
+from benchmarks.workflow.stages.halve import Reals
 from forge.core.files import write_json
 from forge.faces.dedup import Hashes, Thumbnails, describe, near_duplicates
 from forge.faces.faceset import FaceSet, FaceView
@@ -20,7 +19,7 @@ from forge.faces.faceset import FaceSet, FaceView
 if TYPE_CHECKING:
     from benchmarks.evaluation.results import Finding
 
-_BATCH = 2048
+_BATCH = 2048  # images at a time, so that a set of any size is hashed in constant memory
 _COMPARED = 1000  # images of each class whose plain numbers are compared
 
 
@@ -38,8 +37,8 @@ class Audit(Stage):
     VERSION = 4
     optional = True
 
-    data: Prepare
-    forged: tuple[Synthesize | Blend, ...]
+    data: Reals
+    forged: tuple[Forger, ...]
     external: tuple[External, ...]
 
     @property
@@ -60,9 +59,12 @@ class Audit(Stage):
         findings = [shared_identities(real.table), _between_splits(real)]
         for stage in self.forged:
             forged, title = job.faces(stage), stage.subject
-            if isinstance(stage, Synthesize):
+            if isinstance(stage, Trained):
                 between = f"both the training images and the forgeries of {title}"
+                # Split `forge` is what the generator was trained on: a test forgery that equals one of its photos was
+                # memorised.
                 findings.append(_shared(real.view("forge"), forged.view("test"), between))
+            # Seed 0 in every run: findings of two runs on the same faces are of the same images.
             pair = (faces.view("test").sample(_COMPARED, 0).read() for faces in (real, forged))
             findings.append(values(*pair).model_copy(update={"audit": f"values, {title}"}))
         for sides in paired(self.external).values():
@@ -90,10 +92,12 @@ class Audit(Stage):
             sources(real.table, forged.table),
             names,
             handling(*(FileCues.load(job.path(side)) for side in (real_side, forged_side))),
+            # identities keep frames of one clip together in the split of this classifier
             content(samples[0].read(), samples[1].read(), (samples[0].rows["identity"], samples[1].rows["identity"])),
         ]
         titled = [finding.model_copy(update={"audit": f"{finding.audit}, {title}"}) for finding in findings]
         training = {stage.subject: job.faces(stage) for stage in self.forged}
+        # Copies make an external test easier than it looks: what a detector learned from must not be in it.
         return [*titled, *copied(job.faces(self.data), training, real, forged)]
 
 
@@ -125,6 +129,7 @@ def _between_splits(faces: FaceSet) -> Finding:
 
     whole = faces.view(None)
     splits, ids = (whole.rows[name].to_numpy() for name in ("split", "id"))
+    # duplicates within one split leak nothing
     pairs = [(str(ids[a]), str(ids[b])) for a, b in near_duplicates(*_described(whole)) if splits[a] != splits[b]]
     return copies(pairs, "two splits of the real images")
 
@@ -136,13 +141,16 @@ def _shared(first: FaceView, second: FaceView, between: str) -> Finding:
     ids = [view.rows["id"].to_numpy(dtype=str) for view in (first, second)]
     count = len(first)
     pairs = set()
+    # Generators are trained with mirrored photos too, so that a mirrored copy is a copy.
     for mirrored in (False, True):
         described = (_described(first), _described(second, mirrored=mirrored))
+        # One search over both views: rows below `count` are the first view's. Pairs within a view are dropped.
         hashes, thumbnails = (np.concatenate([part[i] for part in described]) for i in (0, 1))
         pairs |= {(a, b - count) for a, b in near_duplicates(hashes, thumbnails).tolist() if a < count <= b}
     return copies([(str(ids[0][a]), str(ids[1][b])) for a, b in sorted(pairs)], between)
 
 
 def _described(view: FaceView, *, mirrored: bool = False) -> tuple[Hashes, Thumbnails]:
+    # [n, H, W, 3], reversed along the width
     parts = [describe(images[:, :, ::-1] if mirrored else images) for images in view.batches(_BATCH)]
     return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])

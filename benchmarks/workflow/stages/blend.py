@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.experiment.configs import validated
 from benchmarks.workflow.stage import FACES, FaceStage, Facts, Job
-from benchmarks.workflow.stages.prepare import Prepare
+from benchmarks.workflow.stages.halve import Reals
 from forge.blending.blending import blend_set
 from forge.generators import GENERATORS
 
@@ -21,18 +21,18 @@ class Blend(FaceStage):
         generator: registered name, or path/to/file.py:Class.
         blending: its settings.
         counts: split -> images.
-        data: the real faces.
+        data: the real faces, halved.
     """
 
     action = "blend"
-    VERSION = 1
+    VERSION = 2  # 2: sources are halved from the real class
     optional = True
 
     forger: str
     generator: str
     blending: dict[str, Any]
     counts: dict[str, int]
-    data: Prepare
+    data: Reals
 
     @property
     def label(self) -> str:
@@ -42,6 +42,7 @@ class Blend(FaceStage):
     @property
     def settings(self) -> dict[str, Any]:
         """Return how many forgeries are made, and how."""
+        # "settings" and "generator" are names in stored keys
         return {"counts": self.counts, "settings": self.blending, "generator": self.generator}
 
     def run(self, job: Job) -> Facts:
@@ -53,6 +54,7 @@ class Blend(FaceStage):
             counts=self.counts,
             seed=self.seed,
             on_progress=job.context.on_progress,
+            # checked when planned; the values in the stage are JSON, not the class
             settings=validated(implementation.Settings, self.blending, where=f"generators.{self.forger}.network"),
         )
         return {"images": len(faces)}

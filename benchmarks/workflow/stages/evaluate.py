@@ -41,6 +41,7 @@ class Evaluate(Collecting):
     @property
     def settings(self) -> dict[str, Any]:
         """Return the version of the protocol, the families and the metrics beside those of the protocol."""
+        # absent without metrics, so that keys of runs without any stay
         more = {"metrics": list(self.metrics), "files": self.metric_files} if self.metrics else {}
         return {"protocol": self.protocol, "families": self.families, **more}
 
@@ -49,6 +50,8 @@ class Evaluate(Collecting):
     ) -> Evaluate:
         """Return the evaluation of the scores there are; a detector without its val scores has no threshold."""
         missing = [stage for stage in self.scores if stage.key not in there]
+        # Without a threshold a detector has no accuracy and no group rates: all of its rows are left out, not some
+        # columns.
         without_threshold = {stage.detector.key for stage in missing if stage.fixes_threshold}
         kept = [stage for stage in self.scores if stage.key in there and stage.detector.key not in without_threshold]
         return replace(self, scores=tuple(kept))
@@ -61,6 +64,7 @@ class Evaluate(Collecting):
         from detect.scoring import read_scores, rounded, write_scores
 
         tables = [read_scores(job.path(stage) / "scores.parquet") for stage in self.scores]
+        # rounded before they are measured: the published rows give the published numbers exactly
         rows = rounded(pd.concat(tables, ignore_index=True))
         write_scores(rows, job.out / "scores.parquet")
         evaluation = evaluated(rows, self.metrics, Protocol(self.protocol, self.families))

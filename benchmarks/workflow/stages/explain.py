@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from benchmarks.workflow.stage import Facts, Job, Stage
-from benchmarks.workflow.stages.blend import Blend
 from benchmarks.workflow.stages.fit import Adopt, Fit
-from benchmarks.workflow.stages.synthesize import Synthesize
+from benchmarks.workflow.stages.forger import Forger
 
+# The same faces for every detector, so that maps can stand side by side.
 EXPLAINED = 8  # forgeries of each generator that are explained
 _WEIGHTS = "frequency weights"
 
@@ -35,7 +35,7 @@ class Explain(Stage):
     optional = True
 
     detector: Fit | Adopt
-    forged: Mapping[str, Synthesize | Blend]
+    forged: Mapping[str, Forger]
 
     @property
     def label(self) -> str:
@@ -66,6 +66,7 @@ class Explain(Stage):
         for name, stage in self.forged.items():
             images = job.faces(stage).view("test").head(EXPLAINED).read()
             saliency = detector.saliency(images, job.context.compute)
+            # None: the detector has no gradient to its pixels
             maps |= {f"forged {name}": saliency} if saliency is not None else {}
         weights = detector.frequency_weights()
         maps |= {_WEIGHTS: weights} if weights is not None else {}

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from benchmarks.evaluation.audits.file_cues import FileCues
     from forge.faces.sources import Source
 
+# 50 at a time bound what a worker process holds.
 _SAMPLED, _SAMPLED_AT_ONCE = 400, 50  # files of a side whose handling is looked at
 
 
@@ -67,14 +68,14 @@ class External(FaceStage):
 
     def run(self, job: Job) -> Facts:
         """Write the FaceSet, and what a sample of the files says of how they were handled."""
-        source = job.context.external[self.pair][self.side == "forged"]
+        source = job.context.external[self.pair][self.side == "forged"]  # (real, forged): False is 0
         faces = prepare_faces(
             source,
             job.out / FACES,
             resolution=self.resolution,
-            count=min(self.count, len(source)),
+            count=min(self.count, len(source)),  # a folder may hold fewer photos than the preset tests
             crop=self.crop,
-            splits={"test": 1.0},
+            splits={"test": 1.0},  # nothing is learned from an external pair
             dedupe=False,  # frames of one clip stay, as one group
             kind=self.side,
             name=self.tested_as,
@@ -90,6 +91,7 @@ def paired(stages: Iterable[External]) -> dict[str, tuple[External, External]]:
     sides: dict[str, dict[str, External]] = {}
     for stage in stages:
         sides.setdefault(stage.pair, {})[stage.side] = stage
+    # a side that failed takes its pair with it
     return {pair: (both["real"], both["forged"]) for pair, both in sides.items() if len(both) == 2}
 
 
@@ -97,6 +99,8 @@ def count_groups(faces: FaceSet) -> int:
     """Return the number of people and clips of a set: images of one identity or of one photo count once."""
     from benchmarks.evaluation.evaluate import identities  # imports pandas
 
+    # Bootstrap units: photos of one person or one clip are no independent samples; those of unknown people count
+    # singly.
     known = identities(faces.table)
     return len({name for name in known if name is not None}) + sum(name is None for name in known)
 
@@ -107,7 +111,7 @@ def _sample_cues(source: Source, faces: FaceSet, workers: int) -> FileCues:
     from benchmarks.evaluation.evaluate import identities  # both import torch or pandas
 
     rows = faces.view("test").sample(_SAMPLED, 0).rows
-    positions = [int(name) for name in rows["id"]]
+    positions = [int(name) for name in rows["id"]]  # the id of a prepared face is its position in the source
     chunks = [positions[start : start + _SAMPLED_AT_ONCE] for start in range(0, len(positions), _SAMPLED_AT_ONCE)]
     parts = ordered(measure, [list(source.chunk(chunk)) for chunk in chunks], workers=workers if len(chunks) > 2 else 1)
     cues = FileCues.joined(list(parts))

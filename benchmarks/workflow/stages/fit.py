@@ -12,10 +12,9 @@ from benchmarks.experiment.names import short_name
 from benchmarks.experiment.settings import DetectorRequest, ImageCounts
 from benchmarks.protocol import SHUFFLED, FitId, TrainSet
 from benchmarks.workflow.stage import Facts, Job, Stage
-from benchmarks.workflow.stages.blend import Blend
+from benchmarks.workflow.stages.forger import Forger
+from benchmarks.workflow.stages.halve import Reals
 from benchmarks.workflow.stages.perturb import Perturb
-from benchmarks.workflow.stages.prepare import Prepare
-from benchmarks.workflow.stages.synthesize import Synthesize
 from benchmarks.workflow.stages.train import Train
 from detect.detectors.registry import DETECTORS
 from forge.core.compute import derive_seed
@@ -91,8 +90,8 @@ class Fit(FitStage):
     request: DetectorRequest
     images: ImageCounts
     numerics: dict[str, Any]
-    real: Prepare | Perturb
-    forged: Mapping[str, Synthesize | Blend | Perturb]
+    real: Reals | Perturb
+    forged: Mapping[str, Forger | Perturb]
     adversary: Train | None = None
     snapshot: float | None = None
     members: Mapping[str, Fit | Adopt] = field(metadata={"input": "member"})
@@ -100,10 +99,12 @@ class Fit(FitStage):
     @property
     def settings(self) -> dict[str, Any]:
         """Return the detector, its settings and the size of its training set."""
+        # "needs" follows from the class, and where it was trained the files say: neither is part of the key.
         settings = self.request.model_dump(mode="json", exclude={"needs", "trained_on"})
         settings["images"] = self.images.model_dump(mode="json")
         settings["trained_on"] = str(self.training)
         settings["numerics"] = self.numerics
+        # only where it means something, so that other detectors' keys are without it
         return settings | ({"snapshot": self.snapshot} if self.adversary else {})
 
     def implementation(self) -> type[Detector[Any]] | None:
@@ -118,13 +119,15 @@ class Fit(FitStage):
         images, limit = self.images.model_dump(), self.training.images
         views: dict[str, View] = {}
         for split in ("train", "val"):
+            # A budget bounds `val` too, on which the detector is calibrated.
             count = min(images[split], limit or images[split])
             views[f"{split}_real"], views[f"{split}_forged"] = self._pair(job, split, count)
         data = FitData(**views)
-        if self.training.variant == SHUFFLED:
+        if self.training.variant == SHUFFLED:  # the same shuffle for every detector and seed
             data = data.with_shuffled_labels(0)
         reference, adversary = self.request.detector, self.request.adversary
         typed = validated(DETECTORS.load(reference).Settings, self.request.settings, where=f"detectors.{reference}")
+        # Precision and threads of the key, not of the call: a cached result and a new one must be the same.
         context = FitContext(
             seed=self.seed,
             compute=job.compute(self.numerics),
@@ -133,6 +136,7 @@ class Fit(FitStage):
             discriminator=self._adversary(job),
             fitted={name: member.load(job) for name, member in self.members.items()},
         )
+        # pages name such a detector after the generator whose discriminator it contains
         label = f"{short_name(reference)}@{adversary}" if adversary else ""
         trained = fit_detector(reference, typed, data, context, trained_on=str(self.training), label=label)
         trained.save(job.out / "detector")
@@ -147,16 +151,21 @@ class Fit(FitStage):
 
         real = job.faces(self.real).view(split)
         if not self.forged:
+            # it calibrates on nothing: both classes are given so that the interface is one
             drawn_real = drawn(real, min(count, len(real)), split)
             return drawn_real, drawn_real
         forged = [job.faces(self.forged[name]).view(split) for name in self.training.generators]
+        # As many reals as forgeries, and of each generator the same number up to one: a detector must not learn a base
+        # rate or the largest generator.
         size = min(count, len(real), len(forged) * min(map(len, forged)))
+        # the remainder goes to the first ones, one each
         shares = [size // len(forged) + (number < size % len(forged)) for number in range(len(forged))]
+        # fewer images than generators: some have no share
         parts = [drawn(view, share, split) for view, share in zip(forged, shares, strict=True) if share]
         return drawn(real, size, split), parts[0] if len(parts) == 1 else join(*parts)
 
     def _adversary(self, job: Job) -> DiscriminatorSource | None:
-        if self.adversary is None:
+        if self.adversary is None:  # most detectors read no discriminator
             return None
         from detect.discriminator_source import DiscriminatorSource  # imports torch
 
@@ -190,8 +199,10 @@ class Adopt(FitStage):
         """Return the class that this command names for a detector from a file; None: its stored name is enough."""
         from detect.artifact import read_card  # imports pandas
 
+        # the reference in the card may be a path on the machine that fitted it
         name = read_card(Path(self.folder)).name
         reference = named_file(name) if is_file_reference(name) else None
+        # None: `load_trained` finds a registered name by itself
         return DETECTORS.load(reference) if reference else None
 
     def run(self, job: Job) -> Facts:
@@ -206,4 +217,4 @@ class Adopt(FitStage):
 
 def drawn(view: FaceView, count: int, split: str) -> FaceView:
     """Return the same images for every detector and every seed of a run, so that scores can be paired."""
-    return view.sample(count, derive_seed(0, "draw", split))
+    return view.sample(count, derive_seed(0, "draw", split))  # seed 0, not the run's: by split alone

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.workflow.stage import FACES, FaceStage, Facts, Job
-from benchmarks.workflow.stages.blend import Blend
-from benchmarks.workflow.stages.prepare import Prepare
-from benchmarks.workflow.stages.synthesize import Synthesize
+from benchmarks.workflow.stages.forger import Forger
+from benchmarks.workflow.stages.halve import Reals
 from detect.data.perturb import perturbation
 from forge.faces.transform import rewrite
 
@@ -26,7 +25,7 @@ class Perturb(FaceStage):
     VERSION = 1
     optional = True
 
-    faces: Prepare | Synthesize | Blend
+    faces: Reals | Forger
     perturbation: str
 
     @property
@@ -37,6 +36,7 @@ class Perturb(FaceStage):
     @property
     def settings(self) -> dict[str, Any]:
         """Return the perturbation and the splits that detectors are fitted on."""
+        # test images are perturbed as they are scored; a stored copy would double the store
         return {"perturbation": self.perturbation, "splits": ["train", "val"]}
 
     def run(self, job: Job) -> Facts:

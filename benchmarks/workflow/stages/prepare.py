@@ -39,6 +39,7 @@ class Prepare(FaceStage):
     @property
     def settings(self) -> dict[str, Any]:
         """Return how the photos are prepared, and their digest."""
+        # The fingerprint stands for the source: where photos lie changes no key. The seed is in every key by itself.
         values = self.data.model_dump(mode="json", exclude={"source", "options", "seed"})
         return values | {"fingerprint": self.fingerprint}
 
@@ -55,8 +56,9 @@ class Prepare(FaceStage):
                     f"{source.path} has {source.resolution} px; run with --resolution {source.resolution}, "
                     "or prepare the photos again at the size you want"
                 )
-            if damage := source.verify():
+            if damage := source.verify():  # checked here once; the copy is checked by the store from then on
                 raise CorruptError(f"{source.path} is damaged: {'; '.join(damage)}; prepare it again")
+            # a copy: the store must keep its results when the user's folder changes
             shutil.copytree(source.path, job.out / FACES)
             return {"images": len(source)}
         faces = prepare_faces(
@@ -68,7 +70,7 @@ class Prepare(FaceStage):
             dedupe=data.dedupe,
             splits=data.splits,
             seed=self.seed,
-            min_images=least_photos(data.splits),
+            min_images=least_photos(data.splits),  # too few fail here, where the photos are named, not in the training
             workers=job.context.workers,
             on_progress=job.context.on_progress,
         )

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.workflow.stage import Facts, Job, Stage
-from benchmarks.workflow.stages.blend import Blend
-from benchmarks.workflow.stages.prepare import Prepare
-from benchmarks.workflow.stages.synthesize import Synthesize
+from benchmarks.workflow.stages.forger import Forger
+from benchmarks.workflow.stages.halve import Reals
 from forge.core.errors import InputError
 from forge.core.files import read_json, write_json
 
@@ -28,11 +27,11 @@ class Reference(Stage):
         data: the real faces.
     """
 
-    action = "floor"
+    action = "floor"  # the word of earlier versions, which stored results carry
     VERSION = 1
 
     measured_by: dict[str, Any]
-    data: Prepare
+    data: Reals
 
     @property
     def label(self) -> str:
@@ -66,8 +65,8 @@ class Quality(Stage):
     VERSION = 1
 
     measured_by: dict[str, Any]
-    data: Prepare
-    forged: Synthesize | Blend
+    data: Reals
+    forged: Forger
     reference: Reference = field(metadata={"input": "floor"})
 
     @property
@@ -92,6 +91,7 @@ class Quality(Stage):
 
         def compared() -> BaseModel:
             known = read_json(job.path(self.reference) / "quality.json")
+            # The reals could not be measured; without them a number of the forgeries says nothing.
             if "missing" in known:
                 raise InputError(known["missing"])
             return measure_set(
@@ -110,7 +110,7 @@ def _ask(job: Job, measured_by: dict[str, Any], seed: int) -> Ask:
     return Ask(
         n=measured_by["n"],
         face_n=measured_by["face_n"],
-        more=tuple(measured_by.get("metrics", ())),
+        more=tuple(measured_by.get("metrics", ())),  # absent where none were added, see `_quality` in planner.py
         seed=seed,
         device=job.context.compute.device,
         on_progress=job.context.on_progress,
@@ -122,6 +122,6 @@ def _write_measured(job: Job, measure: Callable[[], BaseModel]) -> Facts:
     try:
         content = measure().model_dump(mode="json")
     except InputError as error:
-        content = {"missing": str(error)}
+        content = {"missing": str(error)}  # published as the reason, in place of numbers
     write_json(job.out / "quality.json", content)
     return {}

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from benchmarks.workflow.program import program_digest
 from benchmarks.workflow.stage import Facts, Job, Stage
 from benchmarks.workflow.stages.evaluate import Evaluate
+from benchmarks.workflow.stages.forger import Trained
 from benchmarks.workflow.stages.report_parts import ReportParts
-from benchmarks.workflow.stages.synthesize import Synthesize
 
 _S = TypeVar("_S", bound=Stage)
 
@@ -30,6 +30,7 @@ class Report(ReportParts):
     @property
     def settings(self) -> dict[str, Any]:
         """Return what the report says of the run, and the program that writes it."""
+        # Absent where there are none: a run without sections keeps its key.
         more = {"sections": list(self.sections), "section_files": self.section_files} if self.sections else {}
         return more | {
             "name": self.run_name,
@@ -47,7 +48,8 @@ class Report(ReportParts):
     ) -> Report:
         """Return the report of what is there; a training whose forgeries failed is left out."""
         forged, snapshots = _kept(self.forged, there), _kept(self.snapshots, there)
-        used = {stage.generator.key for stage in (*forged, *snapshots) if isinstance(stage, Synthesize)}
+        # an unused training would be listed as a generator without forgeries
+        used = {stage.generator.key for stage in (*forged, *snapshots) if isinstance(stage, Trained)}
         evaluation = replaced.get(self.evaluation.key, self.evaluation)
         assert isinstance(evaluation, Evaluate)
         return replace(
@@ -79,4 +81,5 @@ def _kept(stages: tuple[_S, ...], there: Collection[str]) -> tuple[_S, ...]:
 
 def report_program() -> str:
     """Return the digest of the code that decides how a report looks."""
+    # What a template or a metric says changes the page but no stored score: only report and evaluation are digested.
     return program_digest("benchmarks/report", "benchmarks/evaluation")

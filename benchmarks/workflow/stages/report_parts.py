@@ -8,15 +8,14 @@ from typing import TypeVar
 from benchmarks.experiment.settings import RunRequest
 from benchmarks.workflow.stage import Collecting, Stage
 from benchmarks.workflow.stages.audit import Audit
-from benchmarks.workflow.stages.blend import Blend
 from benchmarks.workflow.stages.evaluate import Evaluate
 from benchmarks.workflow.stages.explain import Explain
 from benchmarks.workflow.stages.external import External
 from benchmarks.workflow.stages.fit import Adopt, Fit
-from benchmarks.workflow.stages.prepare import Prepare
+from benchmarks.workflow.stages.forger import Forger, Trained
+from benchmarks.workflow.stages.halve import Reals
 from benchmarks.workflow.stages.quality import Quality, Reference
 from benchmarks.workflow.stages.score import Score
-from benchmarks.workflow.stages.synthesize import Synthesize
 from benchmarks.workflow.stages.train import Train
 
 _S = TypeVar("_S", bound=Stage)
@@ -61,13 +60,13 @@ class ReportParts(Collecting):
     section_files: dict[str, str]
     missing: dict[str, str]
     program: str
-    data: Prepare
+    data: Reals
     evaluation: Evaluate
     reference: Reference
     audit: Audit | None
     trained: tuple[Train, ...]
-    forged: tuple[Synthesize | Blend, ...]
-    snapshots: tuple[Synthesize, ...]
+    forged: tuple[Forger, ...]
+    snapshots: tuple[Trained, ...]
     quality: tuple[Quality, ...]
     fits: tuple[Fit | Adopt, ...]
     scores: tuple[Score, ...]

@@ -8,11 +8,10 @@ from typing import Any
 
 from benchmarks.protocol import CLEAN, TestId
 from benchmarks.workflow.stage import Facts, Job, Stage
-from benchmarks.workflow.stages.blend import Blend
 from benchmarks.workflow.stages.external import External
 from benchmarks.workflow.stages.fit import Adopt, Fit, drawn
-from benchmarks.workflow.stages.prepare import Prepare
-from benchmarks.workflow.stages.synthesize import Synthesize
+from benchmarks.workflow.stages.forger import Forger
+from benchmarks.workflow.stages.halve import Reals
 from detect.data.perturb import perturbation
 
 
@@ -38,6 +37,7 @@ class Part:
     def as_json(self) -> dict[str, Any]:
         """Return the part as the key holds it."""
         named = {"split": self.split, "count": self.count, "perturbation": self.perturbation}
+        # two names more only where there is a file, so that other keys stay
         return named | ({"reference": self.reference, "files": self.files} if self.reference else {})
 
 
@@ -59,20 +59,21 @@ class Score(Stage):
     optional = True
 
     detector: Fit | Adopt
-    faces: Prepare | Synthesize | Blend | External
+    faces: Reals | Forger | External
     parts: tuple[Part, ...]
 
     @property
     def real(self) -> bool:
         """Return whether the images are real."""
-        return isinstance(self.faces, Prepare) or (isinstance(self.faces, External) and self.faces.side == "real")
+        # Both classes are scored by stages of their own: a cached set of reals serves every generator.
+        return isinstance(self.faces, Reals) or (isinstance(self.faces, External) and self.faces.side == "real")
 
     @property
     def tested_on(self) -> str:
         """Return the name in cells: a generator, an external pair; "" for the real faces of the run."""
         if isinstance(self.faces, External):
             return self.faces.tested_as
-        return "" if isinstance(self.faces, Prepare) else self.faces.forger
+        return "" if isinstance(self.faces, Reals) else self.faces.forger
 
     @property
     def label(self) -> str:
@@ -134,6 +135,7 @@ class Score(Stage):
         faces, trained, compute = job.faces(self.faces), self.detector.load(job), job.context.compute
         tables, seconds, count = [], 0.0, 0
         for part in self.parts:
+            # The same images for every detector and seed, which paired tests and the variance between seeds rest on.
             view, name = drawn(faces.view(part.split), part.count, part.split), part.perturbation
             change = None if name == CLEAN else perturbation(part.reference or name)
             start = time.perf_counter()
@@ -143,11 +145,12 @@ class Score(Stage):
                 )
             )
             elapsed = time.perf_counter() - start
-            if len(tables) == 1:
+            if len(tables) == 1:  # once per fit and set: the first part's images stand for the others
                 scores = tables[0]["score"].to_numpy()
                 check_batch_independence(trained.detector, view, scores, compute, name=trained.name, perturb=change)
             if change is None:  # the speed of the detector, not of what is done to images
                 seconds += elapsed
                 count += len(view)
         write_scores(pd.concat(tables, ignore_index=True), job.out / "scores.parquet")
+        # images per second; None: nothing but perturbed images
         return {"images_per_second": round(count / seconds, 1) if count else None}

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from benchmarks.workflow.stage import FACES, FaceStage, Facts, Job
 from benchmarks.workflow.stages.train import Train
-from forge.generators import GENERATORS
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -54,19 +53,14 @@ class Synthesize(FaceStage):
 
     def run(self, job: Job) -> Facts:
         """Write the FaceSet."""
-        from forge.generators.artifact import TrainedGenerator, generator_folder  # imports torch
-        from forge.generators.sample import synthesize
+        from forge.generators.sample import synthesize  # imports torch
 
-        trained = TrainedGenerator.open(
-            generator_folder(job.path(self.generator), self.snapshot),
-            implementation=GENERATORS.load(self.generator.architecture),
-        )
         faces = synthesize(
-            trained,
+            self.generator.trained(job, self.snapshot),
             job.out / FACES,
             counts=self.counts,
             seed=self.seed,
-            averaged=self.weights == "averaged",
+            averaged=self.weights == "averaged",  # moving average of the weights, or the weights of the last step
             truncation=self.truncation,
             mix=self.mix,
             on_progress=job.context.on_progress,

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.experiment.configs import validated
 from benchmarks.workflow.stage import Context, Facts, Job, Stage
 from benchmarks.workflow.stages.prepare import Prepare
 from forge.core.files import read_json
 from forge.generators import GENERATORS
+
+if TYPE_CHECKING:
+    from forge.core.distributed import ProcessGroup
+    from forge.generators.artifact import TrainedGenerator
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -61,12 +65,19 @@ class Train(Stage):
 
     def run(self, job: Job) -> Facts:
         """Train; the other processes of a `torchrun` are sent the same call first."""
-        from forge.core.distributed import ProcessGroup  # imports torch
-
-        processes = ProcessGroup.join(job.context.compute.torch_device)
+        # The first process runs the whole plan; the others sit in `follow` and need to know the call before the first
+        # all-reduce, else all would wait for each other.
+        processes = _join(job.context)
         processes.broadcast((self, dict(job.folders), job.out, job.work))
         self.train(job)
         return {"precision": read_json(job.out / "generator.json")["precision"], "processes": processes.size}
+
+    def trained(self, job: Job, snapshot: float | None) -> TrainedGenerator:
+        """Open the generator, or a snapshot of its training."""
+        from forge.generators.artifact import TrainedGenerator, generator_folder  # imports torch
+
+        implementation = GENERATORS.load(self.architecture)
+        return TrainedGenerator.open(generator_folder(job.path(self), snapshot), implementation=implementation)
 
     def train(self, job: Job) -> None:
         """Train in this process."""
@@ -81,9 +92,10 @@ class Train(Stage):
         settings = validated(
             method_of(implementation).Settings, self.training, where=f"generators.{self.generator}.training"
         )
-        view = faces.view("forge")
+        view = faces.view("forge")  # photos that are in none of train, val and test, which detectors see
         condition, codes = None, None
         classes: tuple[tuple[int, ...], ...] = ()  # one-file architectures need not know of labels
+        # Photos without a label in one of the columns are dropped from the view.
         if self.condition:
             condition, view, codes = Condition.of(view, list(self.condition))
             classes = (condition.classes,)
@@ -99,16 +111,23 @@ class Train(Stage):
             work=job.work,
             condition=condition,
             codes=codes,
+            # the key too: TensorBoard would draw two trainings of one name as one curve
             track=track / f"{self.generator}-{self.key[:8]}" if track else None,
         )
         train(hold_out(training), job.out, job.context.on_progress)
 
 
-def follow(context: Context) -> None:
-    """Take part in every training that the first process begins, until it says that there are no more."""
+def _join(context: Context) -> ProcessGroup:
+    """Join the processes of a `torchrun`; alone, a group of one."""
     from forge.core.distributed import ProcessGroup  # imports torch
 
-    processes = ProcessGroup.join(context.compute.torch_device)
+    return ProcessGroup.join(context.compute.torch_device)
+
+
+def follow(context: Context) -> None:
+    """Take part in every training that the first process begins, until it says that there are no more."""
+    processes = _join(context)
+    # None ends it, sent by `dismiss`. Folders travel as paths: all processes share one disk.
     while (call := processes.broadcast(None)) is not None:
         stage, folders, out, work = call
         stage.train(Job(folders, Path(out), Path(work), context))
@@ -116,7 +135,6 @@ def follow(context: Context) -> None:
 
 def dismiss(context: Context) -> None:
     """Tell the other processes, if there are any, that there are no more trainings."""
+    # Read before the import: a run without `torchrun` whose results are all cached needs no torch.
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # set by `torchrun` and `accelerate launch`
-        from forge.core.distributed import ProcessGroup  # imports torch
-
-        ProcessGroup.join(context.compute.torch_device).broadcast(None)
+        _join(context).broadcast(None)

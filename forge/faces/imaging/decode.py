@@ -32,7 +32,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF")
 SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .webp .bmp .dib .tif .tiff .gif .ppm .pgm .pbm .pnm .avif".split()  # noqa: SIM905
 )
-MAX_PIXELS = 100_000_000
+MAX_PIXELS = 100_000_000  # 300 MB as RGB
 MAX_BYTES = 100_000_000
 MAX_WIDE_PIXELS = 40_000_000  # with transparency or 16 bits, which take several copies to convert
 MAX_TEXT_BYTES = 4_000_000  # of a PNM file that spells its pixels as text: a second for each million
@@ -142,6 +142,7 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Decoded:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns about pixel counts, which are checked here, and odd metadata
         try:
+            # only these decoders are tried: Pillow has more, and that of EPS would run Ghostscript
             with Image.open(BytesIO(data), formats=FORMATS) as opened:
                 width, height = opened.size
                 limit = max_pixels if _is_plain(opened) else min(max_pixels, MAX_WIDE_PIXELS)
@@ -150,7 +151,7 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Decoded:
                 quality = _jpeg_quality_of(opened)
                 name = "JPEG" if quality is not None else str(opened.format)
                 mode, frames = opened.mode, _frames_of(opened, name)
-                opened.load()
+                opened.load()  # decodes the pixels; all damage shows here
                 metadata = _metadata_of(opened)
                 image = _upright(_to_rgb(opened), opened)
         except Unusable:
@@ -192,6 +193,7 @@ def _container(data: bytes) -> str:
 
 def _explain(error: Exception) -> tuple[str, str]:
     text = str(error) or repr(error)
+    # Pillow and its codecs have many words for it
     cut = isinstance(error, EOFError) or any(
         sign in text.lower() for sign in ("truncat", "unexpected end", "not enough", "broken data stream")
     )
@@ -220,6 +222,7 @@ def _is_plain(image: Image.Image) -> bool:
 def _over_backdrop(image: Image.Image) -> Image.Image:
     """Lay an image with transparency over the backdrop, some rows at a time, so that one copy of it suffices."""
     out = Image.new("RGB", image.size)
+    # 1,024 rows at a time: a whole image at once would need several RGBA copies of itself
     for top in range(0, image.height, _STRIP):
         box = (0, top, image.width, min(top + _STRIP, image.height))
         strip = image.crop(box).convert("RGBA")
@@ -275,5 +278,5 @@ def _jpeg_quality_of(opened: ImageFile.ImageFile) -> int | None:
     # an MPO (two JPEGs in one file, from phones) is a JPEG as well
     if not isinstance(opened, JpegImagePlugin.JpegImageFile):
         return None
-    tables = opened.quantization
+    tables = opened.quantization  # by number of the table: luminance is 0
     return estimate_jpeg_quality(tuple(tuple(tables[key]) for key in sorted(tables)))

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from forge.core import provenance as marks
+from forge.core import provenance
 from forge.core.files import replacing
 from forge.faces.faceset import Images
 
@@ -33,7 +33,7 @@ def grid(faces: Images, *, columns: int = 8, gap: int = GAP) -> Image.Image:
     """
     count, height, width, _ = faces.shape
     columns = min(columns, count)
-    rows = -(-count // columns)
+    rows = -(-count // columns)  # rounded up
     sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
     for i, face in enumerate(faces):
         top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
@@ -44,7 +44,7 @@ def grid(faces: Images, *, columns: int = 8, gap: int = GAP) -> Image.Image:
 def cut_grid(picture: Image.Image, *, columns: int = 8, gap: int = GAP) -> Images:
     """Cut a full grid of square faces, as `grid` makes it, back into its faces, uint8 [n, H, W, 3]."""
     pixels = np.asarray(picture.convert("RGB"))
-    side = (pixels.shape[1] + gap) // columns - gap
+    side = (pixels.shape[1] + gap) // columns - gap  # columns * side + (columns - 1) * gap is the width
     rows = (pixels.shape[0] + gap) // (side + gap)
     return np.stack(
         [
@@ -55,7 +55,7 @@ def cut_grid(picture: Image.Image, *, columns: int = 8, gap: int = GAP) -> Image
     )
 
 
-def write_grid(path: Path, faces: Images, *, columns: int = 8, source: str = marks.SYNTHETIC) -> None:
+def write_grid(path: Path, faces: Images, *, columns: int = 8, source: str = provenance.SYNTHETIC) -> None:
     """Write a grid of forged faces as a PNG file, atomically.
 
     Args:
@@ -65,12 +65,12 @@ def write_grid(path: Path, faces: Images, *, columns: int = 8, source: str = mar
         source: as in `write_picture`.
     """
     with replacing(path) as temporary:
-        grid(faces, columns=columns).save(temporary, format="PNG", **marks.options("PNG", source))
+        grid(faces, columns=columns).save(temporary, format="PNG", **provenance.options("PNG", source))
 
 
 def enlarged(faces: Images) -> Images:
     """Small faces uint8 [n, H, W, 3] at the smallest whole multiple of their size that has 64 pixels; others as is."""
-    factor = max(1, -(-SEEN // faces.shape[1]))
+    factor = max(1, -(-SEEN // faces.shape[1]))  # rounded up
     return faces.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
@@ -118,7 +118,7 @@ def write_picture(path: Path, picture: Image.Image, *, source: str) -> None:
         source: what it shows and where that comes from; goes into the file, see `forge.core.provenance`.
     """
     with replacing(path) as temporary:
-        picture.save(temporary, format="PNG", optimize=True, **marks.options("PNG", source))
+        picture.save(temporary, format="PNG", optimize=True, **provenance.options("PNG", source))
 
 
 def write_animation(
@@ -137,9 +137,10 @@ def write_animation(
     with replacing(path) as temporary:
         if animation == "gif":
             palette = _palette(frames)
+            # dithering differs from frame to frame and flickers
             pictures = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
-        file_format: marks.Format = "GIF" if animation == "gif" else "PNG"
-        more = {"format": file_format, "append_images": pictures[1:], **marks.options(file_format, source)}
+        file_format: provenance.Format = "GIF" if animation == "gif" else "PNG"
+        more = {"format": file_format, "append_images": pictures[1:], **provenance.options(file_format, source)}
         pictures[0].save(temporary, save_all=True, duration=milliseconds, loop=0, **more)
 
 
@@ -150,5 +151,5 @@ def _palette(frames: Images) -> Image.Image:
     dithered, faces flicker.
     """
     pixels = frames.reshape(-1, 3)
-    pixels = pixels[:: max(1, len(pixels) // _PALETTE_PIXELS)]
+    pixels = pixels[:: max(1, len(pixels) // _PALETTE_PIXELS)]  # every n-th, about 65,536 in all
     return Image.fromarray(pixels[None]).quantize(256, Image.Quantize.MEDIANCUT, kmeans=3)

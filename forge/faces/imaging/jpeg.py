@@ -20,7 +20,7 @@ _LUMINANCE = np.array(
         [72, 92, 95, 98, 112, 100, 103, 99],
     ]
 )
-_CHROMINANCE = np.full((8, 8), 99)
+_CHROMINANCE = np.full((8, 8), 99)  # K.2 is 99 but for its upper left quarter
 _CHROMINANCE[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
 
 
@@ -43,15 +43,16 @@ def estimate_jpeg_quality(tables: tuple[tuple[int, ...], ...]) -> int:
 @functools.lru_cache(maxsize=1024)
 def _nearest_quality(tables: tuple[tuple[int, ...], ...]) -> int:
     distance = np.zeros(100)
-    for reference, table in zip(ijg_tables(), tables, strict=False):
+    for reference, table in zip(ijg_tables(), tables, strict=False):  # a grey JPEG has one table
         distance += np.abs(reference - np.array(table)).sum(axis=1)
-    return int(distance.argmin()) + 1
+    return int(distance.argmin()) + 1  # qualities begin at 1
 
 
 @functools.cache
 def ijg_tables() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the luminance and chrominance tables of the qualities 1..100, each [100, 64]."""
     quality = np.arange(1, 101)
+    # whole numbers, as libjpeg divides: 5000 / q is rounded down
     scale = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)[:, None]
     luminance, chrominance = (
         np.clip((base.reshape(1, 64) * scale + 50) // 100, 1, 255) for base in (_LUMINANCE, _CHROMINANCE)

@@ -38,9 +38,10 @@ def blur(images: Tensor, sigma: float | Tensor) -> Tensor:
         A new tensor like `images`.
     """
     spread = _each(sigma)
-    reach = (TRUNCATE * spread + 0.5).floor()
-    offset = torch.arange(-int(reach.max()), int(reach.max()) + 1, dtype=torch.float64)
+    reach = (TRUNCATE * spread + 0.5).floor()  # [N]
+    offset = torch.arange(-int(reach.max()), int(reach.max()) + 1, dtype=torch.float64)  # [K], of the largest sigma
     # a sigma of 0 has no reach, so that only the middle, exp(0), remains
+    # [N, K]; taps beyond an image's own reach are zero, so that it gets the bytes it would get alone
     weights = torch.exp(-0.5 * (offset / spread.clamp_min(1e-9)[:, None]).square()) * (offset.abs() <= reach[:, None])
     weights = _quantised(weights / weights.sum(1, keepdim=True)).to(images.device)
     blurred = images.double()
@@ -59,8 +60,8 @@ def rescale(images: Tensor, share: float | Tensor) -> Tensor:
     Returns:
         A new tensor like `images`.
     """
-    sides = [torch.full_like(_each(share), images.shape[axis]) for axis in (1, 2)]
-    small = [(side * _each(share) + 0.5).floor().clamp_min(1) for side in sides]
+    sides = [torch.full_like(_each(share), images.shape[axis]) for axis in (1, 2)]  # [N] each
+    small = [(side * _each(share) + 0.5).floor().clamp_min(1) for side in sides]  # whole pixels, rounded half up
     zero = torch.zeros_like(small[0])
     shrunk = _resized(images, [_triangle(zero, *pair) for pair in zip(sides, small, strict=True)])
     return _resized(shrunk, [_triangle(zero, *pair) for pair in zip(small, sides, strict=True)])
@@ -80,6 +81,7 @@ def crop(images: Tensor, share: float) -> Tensor:
     for side in images.shape[1:3]:
         kept = max(1, int(side * share + 0.5))
         whole, start = torch.tensor([float(side)]), torch.tensor([float((side - kept) // 2)])
+        # whole pixels, so that the box is the one Pillow gets
         matrices.append(_triangle(start, whole, whole, span=torch.tensor([float(kept)])))
     return _resized(images, matrices)
 
@@ -99,9 +101,11 @@ def noise(images: Tensor, sigma: float | Tensor, keys: Tensor) -> Tensor:
         A new tensor like `images`.
     """
     device, values = images.device, images.shape[1:].numel()
+    # 64 bits give four values of 16 bits
     position = torch.arange(1, -(-values // 4) + 1, device=device)
+    # splitmix64: the state of value i is key + i * golden, so that all are computed at once
     bits = _splitmix(keys.to(device)[:, None] + position * _GOLDEN)
-    level = bits.view(torch.int16)[:, :values].to(torch.int64) + LEVELS // 2
+    level = bits.view(torch.int16)[:, :values].to(torch.int64) + LEVELS // 2  # int16 -32768..32767 to 0..65535
     spread = _each(sigma).float().to(device).view(-1, 1, 1, 1)
     return _to_uint8(_quantiles().to(device)[level].view(images.shape) * spread + images)
 
@@ -119,6 +123,7 @@ def adjust(images: Tensor, *, brightness: float = 1.0, contrast: float = 1.0) ->
     """
     # the sum of whole numbers is exact, so the mean does not depend on who adds it up
     mean = images.sum((1, 2, 3), dtype=torch.int64).double() / images.shape[1:].numel()
+    # contrast keeps the mean: c x + (1 - c) mean
     return _to_uint8((images.double() * contrast + (1 - contrast) * mean.view(-1, 1, 1, 1)) * brightness)
 
 
@@ -144,6 +149,7 @@ def jpeg(images: Tensor, quality: int | Tensor, *, workers: int | None = None) -
     threads = min(workers or os.cpu_count() or 1, -(-len(pixels) // JPEGS_A_THREAD))
     if threads > 1:
         # one long row of images each: handing over single ones costs more than coding them
+        # list: errors of threads are raised here
         list(_pool(threads).map(code, [range(start, len(pixels), threads) for start in range(threads)]))
     else:
         code(range(len(pixels)))
@@ -171,6 +177,7 @@ def _each(value: float | Tensor) -> Tensor:
 
 
 def _quantised(weights: Tensor) -> Tensor:
+    # whole multiples of 2^-22. They need not sum to 1 exactly; the error is far below half a grey level
     return (weights * WEIGHT_UNIT + 0.5).floor() / WEIGHT_UNIT
 
 
@@ -178,10 +185,12 @@ def _reflecting(weights: Tensor, side: int) -> Tensor:
     """Return the matrices [N, side, side] of filters [N, odd] with reflected edges: b a | a b c | c b."""
     reach = weights.shape[1] // 2
     column = torch.arange(side)[:, None] + torch.arange(-reach, reach + 1)
+    # reflection repeats with twice the side: 0 .. side - 1 forwards, then backwards
     column = column.remainder(2 * side)
     column = torch.minimum(column, 2 * side - 1 - column).to(weights.device)
     empty = weights.new_zeros(len(weights), side, side)
     shape = (len(weights), *column.shape)
+    # added, as several taps of a wide filter may fall on one pixel near an edge
     return empty.scatter_add_(2, column.expand(shape), weights[:, None].expand(shape))
 
 
@@ -200,10 +209,12 @@ def _triangle(start: Tensor, old: Tensor, new: Tensor, *, span: Tensor | None = 
     start, old, new = start.double(), old.double(), new.double()
     row = torch.arange(int(new.max()), dtype=torch.float64)
     column = torch.arange(int(old.max()), dtype=torch.float64)
-    scale = (old if span is None else span.double()) / new
-    centre = start[:, None] + (row + 0.5) * scale[:, None]
+    scale = (old if span is None else span.double()) / new  # old pixels a new one spans
+    centre = start[:, None] + (row + 0.5) * scale[:, None]  # of each new pixel, in old pixels
     narrow = 1 / scale.clamp_min(1)  # enlarging interpolates between neighbours, shrinking averages over more
+    # from pixel centres, in units of the triangle's half width
     distance = (column - centre[:, :, None] + 0.5) * narrow[:, None, None]
+    # columns beyond an image's own side do not count: images of several sizes share one matrix
     weights = (1 - distance.abs()).clamp_min_(0) * (column < old[:, None])[:, None, :]
     weights /= weights.sum(2, keepdim=True).clamp_min_(1e-9)  # rows that no image of this size has may be empty
     return _quantised(weights * (row < new[:, None])[:, :, None])
@@ -211,7 +222,7 @@ def _triangle(start: Tensor, old: Tensor, new: Tensor, *, span: Tensor | None = 
 
 def _resized(images: Tensor, matrices: list[Tensor]) -> Tensor:
     """Apply matrices along height and width; like Pillow across first, and to 8 bits after each."""
-    for axis in (2, 1):
+    for axis in (2, 1):  # matrices[0] is for axis 1, height
         matrix = matrices[axis - 1].to(images.device)
         images = _to_uint8(_along(axis, images.double(), matrix))
     return images
@@ -220,7 +231,7 @@ def _resized(images: Tensor, matrices: list[Tensor]) -> Tensor:
 def _along(axis: int, images: Tensor, matrices: Tensor) -> Tensor:
     """Multiply [N, H, W, 3] along one axis with matrices [N or 1, new, old]."""
     turned = images.transpose(1, axis)
-    product = matrices @ turned.reshape(*turned.shape[:2], -1)
+    product = matrices @ turned.reshape(*turned.shape[:2], -1)  # [N, new, other * 3]
     return product.view(*product.shape[:2], *turned.shape[2:]).transpose(1, axis)
 
 
@@ -233,6 +244,7 @@ def _to_uint8(images: Tensor) -> Tensor:
 
 
 def _signed(constant: int) -> int:
+    # two's complement: torch multiplies int64 modulo 2^64 as if unsigned
     return constant - (1 << 64) if constant >> 63 else constant
 
 
@@ -249,12 +261,12 @@ def _splitmix(state: Tensor) -> Tensor:
 
 def _shifted(state: Tensor, bits: int) -> Tensor:
     """Shift right and fill with zeros; torch's own shift of int64 repeats the sign."""
-    return (state >> bits) & ((1 << (64 - bits)) - 1)
+    return (state >> bits) & ((1 << (64 - bits)) - 1)  # the mask clears the repeated sign bits
 
 
 @functools.cache
 def _quantiles() -> Tensor:
     """Return the standard normal quantiles of the middles of 2^16 equal parts, float32."""
-    middles = (torch.arange(LEVELS, dtype=torch.float64) + 0.5) / LEVELS
+    middles = (torch.arange(LEVELS, dtype=torch.float64) + 0.5) / LEVELS  # of equal parts, so that the ends stay finite
     quantiles: Tensor = torch.special.ndtri(middles)
     return quantiles.float()

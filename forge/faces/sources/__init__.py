@@ -54,6 +54,7 @@ def resolve(text: str, **options: Any) -> Source | FaceSet:  # noqa: ANN401 - of
     """
     if reference := _FILE_REFERENCE.fullmatch(text):
         return _from_file(reference[1], reference[2], options)
+    # names before paths: a folder that has the name of a source is given as ./NAME
     if text in SOURCES.names():
         return _make(text, None, options)
     name, colon, path = text.partition(":")
@@ -63,7 +64,7 @@ def resolve(text: str, **options: Any) -> Source | FaceSet:  # noqa: ANN401 - of
         return _make(name, path, options)
     given = Path(text).expanduser()
     if text and given.is_dir():
-        if (given / "card.json").is_file():
+        if (given / "card.json").is_file():  # a FaceSet is known by its card
             return _open(given, options)
         return _make(_layout(given), text, options)
     if text and given.exists():
@@ -75,6 +76,7 @@ def resolve(text: str, **options: Any) -> Source | FaceSet:  # noqa: ANN401 - of
 
 
 def _layout(folder: Path) -> str:
+    # the fallback last: every layout is a folder of images, too
     return next((name for name in LAYOUTS if SOURCES.load(name).recognises(folder)), "folder")
 
 
@@ -114,7 +116,7 @@ def _make(name: str, path: str | None, options: dict[str, Any]) -> Source:
 
 
 def _made(source_class: type[Source], name: str, path: str | None, options: dict[str, Any]) -> Source:
-    takes = inspect.signature(source_class).parameters
+    takes = inspect.signature(source_class).parameters  # options are those of the class's own constructor
     if path is not None:
         if "root" not in takes:
             raise InputError(f"source {quoted(name)} takes no path; use --data {name}")

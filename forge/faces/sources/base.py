@@ -101,6 +101,7 @@ class Source(ABC):
         """Return positions of `count` images drawn at random without replacement, in order; all when None or fewer."""
         if count is None or count >= len(self):
             return range(len(self))
+        # sorted: read in the order of the disk, and chunks then hold neighbours
         return sorted(random.Random(seed).sample(range(len(self)), count))
 
 
@@ -152,6 +153,7 @@ class FileSource(Source):
         another source. Below, it is the same wherever and whenever it was copied.
         """
         digest = hashlib.sha256(canonical_json([self.name, self.settings()]).encode())
+        # by name: the source's order does not count
         status = {file: _status(self.root / file) for file in sorted(self.files)}
         whole = sum(stat.st_size for stat in status.values() if stat) <= _WHOLE_BYTES
         for file, stat in status.items():
@@ -159,6 +161,7 @@ class FileSource(Source):
             if stat is not None:
                 with suppress(OSError):
                     seen = digest_file(self.root / file) if whole else f"{stat.st_size} {stat.st_mtime_ns}"
+            # no name holds \0, so that name and digest cannot be confused
             digest.update(os.fsencode(file) + f"\0{seen}\n".encode())
         for path in self.label_files():
             digest.update(path.read_bytes())
@@ -178,6 +181,7 @@ def _status(path: Path) -> os.stat_result | None:
 
 def printable(name: str) -> str:
     r"""Spell a file name so that it can be stored and shown: bytes that are no text and controls become `\xNN`."""
+    # bytes that are no UTF-8 come as surrogates, which no file could store
     return visible(name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
 
 
@@ -223,6 +227,7 @@ def unread(file: str) -> str | None:
     if suffix in SUFFIXES or suffix in UNREAD:
         return UNREAD.get(suffix)
     # .jpg_large, .png!w700
+    # what follows a known suffix is no letter or digit
     renamed = any(suffix.startswith(known) and not suffix[len(known)].isalnum() for known in SUFFIXES)
     return f"its name ends in {suffix}; rename it" if renamed else None
 
@@ -230,7 +235,7 @@ def unread(file: str) -> str | None:
 def _walk(root: Path, folder: Path, entered: set[tuple[int, int]]) -> Iterator[str]:
     try:
         status = folder.stat()
-        if (status.st_dev, status.st_ino) in entered:
+        if (status.st_dev, status.st_ino) in entered:  # device and inode are the same however a folder is reached
             return
         entered.add((status.st_dev, status.st_ino))
         entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))

@@ -61,7 +61,8 @@ class CelebASource(FileSource):
     def label(self, file: str) -> tuple[str | None, Mapping[str, str]]:
         """Return the person, and "yes" or "no" for each attribute."""
         names, values = self._values
-        key = Path(file).name
+        key = Path(file).name  # label files name photos without their folder
+        # a photo without a row has no attributes
         answers = ("yes" if sign > 0 else "no" for sign in values.get(key, b""))
         return self._people.get(key), dict(zip(names, answers, strict=False))
 
@@ -85,10 +86,10 @@ class CelebASource(FileSource):
         """Names, and 1 or 0 for each of them, a byte each: 200,000 photos have 8 million values."""
         path = self.root / ATTRIBUTES
         lines = _lines(path)
-        names = lines[1].split() if len(lines) > 1 else []
+        names = lines[1].split() if len(lines) > 1 else []  # line 1 is the number of photos, line 2 the names
         values = {}
         for number, line in enumerate(lines[2:], start=3):
-            file, *cells = line.split() or [""]
+            file, *cells = line.split() or [""]  # an empty line fails the next check instead of this one
             if len(cells) != len(names) or not set(cells) <= {"1", "-1"}:
                 raise InputError(f"{path}, line {number}: not a file and {len(names)} values of 1 or -1")
             values[file] = bytes(cell == "1" for cell in cells)

@@ -30,13 +30,14 @@ def class_of(name: str) -> Class | None:
     Args:
         name: of one folder, without its path.
     """
+    # whole words: "surreal" is not "real"
     words = {word for word in re.split(r"[^a-z]+", name.lower()) if word} - _SPLITS
     classes: set[Class] = set()
     if words & _REAL:
         classes.add("real")
     if words & _FORGED or (len(words) == 1 and words <= _ALONE):
         classes.add("forged")
-    return classes.pop() if len(classes) == 1 else None
+    return classes.pop() if len(classes) == 1 else None  # names that say both say nothing
 
 
 def refuse_mixed(root: Path, files: Iterable[str], *, given_as: Class) -> None:
@@ -50,6 +51,7 @@ def refuse_mixed(root: Path, files: Iterable[str], *, given_as: Class) -> None:
     Raises:
         InputError: a sub-folder's name says the other class; for forgeries only where another says forged.
     """
+    # every folder above an image, but not the root
     folders = {parent for file in files for parent in PurePath(file).parents if parent.name}
     by_class: dict[Class | None, list[PurePath]] = {"real": [], "forged": []}
     for folder in sorted(folders):
@@ -57,6 +59,7 @@ def refuse_mixed(root: Path, files: Iterable[str], *, given_as: Class) -> None:
     real, forged = by_class["real"], by_class["forged"]
     if not forged or (given_as == "forged" and not real):
         return
+    # the folder beside the forged one, as in 0_real and 1_fake, else any that says real
     first = root / forged[0]
     partner = next((root / folder for folder in real if folder.parent == forged[0].parent), None)
     partner = partner or (root / real[0] if real else None)

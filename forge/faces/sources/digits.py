@@ -36,7 +36,7 @@ class DigitsSource(Source):
         from sklearn.datasets import load_digits  # seconds, and a list of sources needs none of it
 
         data = load_digits()
-        return np.rint(data.images * (255 / 16)).astype(np.uint8), data.target.tolist()
+        return np.rint(data.images * (255 / 16)).astype(np.uint8), data.target.tolist()  # levels 0..16
 
     def __len__(self) -> int:
         return len(self._digits[1])

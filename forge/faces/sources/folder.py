@@ -65,12 +65,13 @@ class FolderSource(FileSource):
     def label(self, file: str) -> tuple[str | None, Mapping[str, str]]:
         """Return the identity and attributes of a file."""
         values: dict[str, str] = {}
+        # label files may spell paths of another system
         if self._labels and (row := self._labels.rows.get(canonical(printable(file)))):
             values = {name: value for name, value in zip(self._labels.columns, row, strict=True) if value is not None}
         identity = values.pop(IDENTITY_COLUMN, None)
         if self.identities == "folders":
             parts = Path(printable(file)).parts
-            identity = parts[0] if len(parts) > 1 else None
+            identity = parts[0] if len(parts) > 1 else None  # a photo beside the folders is of no known person
         return identity, values
 
     def label_files(self) -> Sequence[Path]:
@@ -88,6 +89,7 @@ class FolderSource(FileSource):
         if not present:
             return None
         labels = read_labels(present[0])
+        # rows without a file are an error: a typing mistake would else leave photos without labels unnoticed
         there = {canonical(printable(file)) for file in self.files}
         absent = [file for file in labels.rows if file not in there]
         if absent:

@@ -56,20 +56,21 @@ def read_labels(path: Path) -> Labels:
     for number, line in enumerate(lines, start=2):
         if len(line) != len(header):
             raise InputError(f"{path}, row {number}: {len(line)} cells, but the header has {len(header)}")
-        file = canonical(line[file_column] or "")
+        file = canonical(line[file_column] or "")  # before the comparison: two spellings of one file are two rows
         if file in rows:
             raise InputError(f"{path}, row {number}: {short(file)} is there twice; keep one row a file")
+        # a row must stay inside the folder
         if file == "." or file.startswith("/") or file.split("/")[0] == "..":
             raise InputError(
                 f"{path}, row {number}: file {quoted(line[file_column])} must name a file inside {path.parent}"
             )
-        rows[file] = tuple(cell or None for i, cell in enumerate(line) if i != file_column)
+        rows[file] = tuple(cell or None for i, cell in enumerate(line) if i != file_column)  # empty cells: no label
     return Labels(path, tuple(name for name in header if name != FILE_COLUMN), rows)
 
 
 def _csv(path: Path) -> Iterator[Sequence[str | None]]:
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")  # "-sig": without the byte-order mark that spreadsheets write
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 (byte {error.start}: {error.reason}); save it as UTF-8") from error
     except OSError as error:
@@ -77,7 +78,7 @@ def _csv(path: Path) -> Iterator[Sequence[str | None]]:
     lines = csv.reader(StringIO(text, newline=""), strict=True)
     try:
         yield next(lines, [])
-        yield from (line for line in lines if line)
+        yield from (line for line in lines if line)  # csv gives empty lines as []
     except csv.Error as error:
         raise InputError(f"{path}, line {lines.line_num}, is not CSV: {error}") from error
 

@@ -68,6 +68,7 @@ def _default_root() -> Path:
     return Path(os.environ.get("SCIKIT_LEARN_DATA", "~/scikit_learn_data")).expanduser() / "lfw_home"
 
 
+# the given folder and lfw_home below it, then the names that archives unpack to
 def _people_folder(root: Path) -> Path | None:
     for outer in _FOLDERS[:2]:
         for inner in _FOLDERS:
@@ -86,6 +87,7 @@ def _holds_people(root: Path) -> bool:
         named = all(_named_after(root / name) for name in folders[:_MOST_FOLDERS_TRIED])
     except OSError:  # a folder that cannot be listed is not LFW's
         return False
+    # folders named after people: without an underscore in any, another data set has this pattern
     return named and any("_" in name for name in folders)
 
 

@@ -99,6 +99,7 @@ def _runs(positions: Sequence[int]) -> Iterator[tuple[int, int]]:
     """Split ascending positions into (first, count) of consecutive ones."""
     start = 0
     for end in range(1, len(positions) + 1):
+        # `render_person_images` keeps a person's head between neighbouring images, so long runs are cheap
         if end == len(positions) or positions[end] != positions[end - 1] + 1:
             yield positions[start], end - start
             start = end

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from forge.training.trainer import Callback, Trainer
 
-CHECKPOINT_SECONDS = 10.0
+CHECKPOINT_SECONDS = 10.0  # what a kill loses at most, about
 
 
 class SaveCheckpoint(Callback):
@@ -29,7 +29,8 @@ class SaveCheckpoint(Callback):
         # several processes must stop at the same step: they ask each other at those that are logged
         if (trainer.logged or trainer.processes.size == 1) and trainer.processes.broadcast(self._interrupted()):
             trainer.save()
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt  # after the save: the next call continues at this step
+        # wall time differs between processes, but `save` writes in the first alone and waits for none
         if time.monotonic() - self._saved > CHECKPOINT_SECONDS:
             trainer.save()
             self._saved = time.monotonic()

@@ -15,7 +15,7 @@ from forge.training.callbacks.tensorboard import Tracker
 from forge.training.task import Training
 from forge.training.trainer import Callback, Trainer
 
-_NEVER = 1 << 62
+_NEVER = 1 << 62  # later than any step, so that `_cut` drops the line
 
 
 class WriteLog(Callback):
@@ -51,12 +51,15 @@ class WriteLog(Callback):
             return
         values = rounded(trainer.values)
         now = time.monotonic()
+        # summed over calls: the clock of a training that was continued does not count the time between
         self._seconds += now - self._since
         self._since = now
         line = {"step": trainer.step, "kimg": round(trainer.kimg, 3), "seconds": round(self._seconds, 2), **values}
+        # opened for each line: a killed process leaves at most half a line, see `step_of`
         with self._file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         if self._events:
+            # TensorBoard's axis is in real images, which trainings with different batches share
             self._events.scalars(round(trainer.kimg * 1000), values)
 
     def on_rewind(self, trainer: Trainer, state: Mapping[str, Any] | None) -> None:
@@ -71,12 +74,14 @@ class WriteLog(Callback):
         if not trainer.processes.first:
             return
         lines = self._file.read_text(encoding="utf-8").splitlines() if self._file.is_file() else []
+        # later lines were written after the checkpoint, and their steps are done again
         kept = [line for line in lines if step_of(line) <= trainer.step]
         self._file.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
 
 def rounded(values: Mapping[str, float]) -> dict[str, float]:
     """Finite values to five digits after the point."""
+    # NaN and infinity are no JSON
     return {name: round(value, 5) for name, value in values.items() if math.isfinite(value)}
 
 
@@ -84,5 +89,5 @@ def step_of(line: str) -> int:
     """Return the step of a line of the log; the half line of a killed process is of none that was done."""
     try:
         return int(parse_json(line, "log.jsonl", finite=False)["step"])
-    except (InputError, KeyError, TypeError, ValueError):
+    except (InputError, KeyError, TypeError, ValueError):  # e.g. the half line that a kill left
         return _NEVER

@@ -10,12 +10,13 @@ from typing import Any
 from forge.core.errors import BenchError
 from forge.core.files import write_json
 from forge.training.callbacks.tensorboard import Tracker
-from forge.training.monitor.health import Action, decide
+from forge.training.monitor.health import Action, decide, present_state, state_title
 from forge.training.monitor.observe import HealthMonitor, Observed
 from forge.training.task import Training
 from forge.training.trainer import SAMPLES, Callback, Trainer
 
 WATCHED = 256  # forged images that the monitor sees
+# 1,024 for the reference and 256 to measure it by, see monitor.metrics
 REALS_WATCHED = 1280  # real ones
 
 
@@ -29,6 +30,7 @@ class WatchHealth(Callback):
 
     def __init__(self, training: Training, events: Tracker | None) -> None:
         self._training, self._settings, self._events = training, training.settings.health, events
+        # 20 looks, at most 50 thousand images apart
         self._every = training.settings.health_every_kimg or min(training.settings.kimg / 20, 50.0)
         self._healthy = training.work / "healthy.safetensors"  # the last checkpoint without a sign of a failure
         self._observations: list[dict[str, Any]] = []
@@ -50,12 +52,13 @@ class WatchHealth(Callback):
 
     def note(self) -> str:
         """Return the newest state."""
-        return str(self._observations[-1]["state"]) if self._observations else ""
+        return state_title(self._observations[-1]["state"]) if self._observations else ""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over all observations."""
         self._monitor.load_state_dict(state["monitor"])
-        self._roll_backs, self._observations = state["roll_backs"], state["health"]
+        self._roll_backs = state["roll_backs"]
+        self._observations = [look | {"state": present_state(look["state"])} for look in state["health"]]
 
     def state_dict(self) -> dict[str, Any]:
         """Return all observations, and what the monitor remembers."""
@@ -74,8 +77,9 @@ class WatchHealth(Callback):
         if not trainer.processes.first:
             return
         if not trainer.resumed:
+            # of an earlier training in this folder: going back to it would mix two trainings
             self._healthy.unlink(missing_ok=True)
-        if trainer.step == 0:
+        if trainer.step == 0 and trainer.method.starts_tellable:
             self._monitor.start_check(trainer.images(trainer.method.generator, WATCHED, "start"))
 
     def on_step(self, trainer: Trainer) -> None:
@@ -84,11 +88,15 @@ class WatchHealth(Callback):
         Raises:
             BenchError: the training stops here.
         """
+        # the first process decides for all: one that went another way would leave the others waiting in the next
+        # exchange
         broken = trainer.logged and trainer.processes.broadcast(not trainer.finite)
         if not (broken or trainer.due(self._every)):
             return
+        # means since the last look; asking for them begins the next interval
         interval = trainer.method.interval_readings()
         trainer.fetch()
+        # the first process observes, and all get its action
         action = trainer.processes.broadcast(self._observe(trainer, interval) if trainer.processes.first else None)
         if action.step == "stop":
             raise BenchError(
@@ -98,10 +106,12 @@ class WatchHealth(Callback):
         if action.step == "roll-back":
             self._roll_backs += 1
             trainer.rewind(self._healthy, stream=action.stream, lr_factor=action.lr_factor)
+        # only a state without any sign is kept: from one with a sign the same failure may follow again
         elif self._settings.policy == "roll-back" and self._monitor.clear:
             trainer.save(self._healthy)
 
     def on_rewind(self, trainer: Trainer, state: Mapping[str, Any] | None) -> None:
+        # the observations stay: health.json shows what the roll-back was for
         """Let the monitor forget what came after; observations are kept."""
         if state is None:
             self._monitor = self._fresh_monitor(trainer)
@@ -114,13 +124,14 @@ class WatchHealth(Callback):
 
     def _observe(self, trainer: Trainer, interval: Mapping[str, float]) -> Action:
         network = trainer.settled()
+        # new latents at each step, so that a few lucky ones cannot hide a collapse
         fresh = trainer.images(network, WATCHED, "fresh", trainer.step)
         health = self._monitor.observe(
             Observed(
                 step=trainer.step,
                 kimg=trainer.kimg,
                 readings=trainer.values | dict(interval),
-                fixed=trainer.images(network, SAMPLES, "grid"),
+                fixed=trainer.images(network, SAMPLES, "grid"),  # the same latents at every tick
                 fresh=fresh,
                 discriminator=trainer.method.discriminate(fresh),
             )
@@ -132,5 +143,5 @@ class WatchHealth(Callback):
         if self._events:
             images = round(trainer.kimg * 1000)
             self._events.scalars(images, {f"health/{name}": value for name, value in readings.items()})
-            self._events.text(images, "health", f"{health.state}: {health.reason}")
+            self._events.text(images, "health", f"{state_title(health.state)}: {health.reason}")
         return action

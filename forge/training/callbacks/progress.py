@@ -23,6 +23,7 @@ class ShowProgress(Callback):
     def on_step(self, trainer: Trainer) -> None:
         """Report."""
         if trainer.logged and trainer.processes.first:
+            # images, also where several batches make a step
             done, total = (count * trainer.images_per_step for count in (trainer.step, trainer.steps))
             note = "; ".join(text for text in (note() for note in self._notes) if text)
             self._on_progress(ProgressEvent(done, total, values=rounded(trainer.values), note=note))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from forge.core import provenance as marks
+from forge.core import provenance
 from forge.faces.imaging.grids import write_grid
 from forge.faces.tensors import to_uint8
 from forge.training.callbacks.tensorboard import Tracker
@@ -33,9 +33,11 @@ class WriteSamples(Callback):
         """Write a grid."""
         if not (trainer.due(self._every) and trainer.processes.first):
             return
+        # inputs from (seed, "grid"): the same latents at every moment, whatever was drawn for the training
         faces = to_uint8(trainer.images(trainer.settled(), SAMPLES, "grid")).cpu().numpy()
         moment = f"after {trainer.kimg:.3f} thousand images, seed {self._seed}"  # these weights are not kept
-        source = marks.origin(self._name, moment=moment)
+        source = provenance.origin(self._name, moment=moment)
+        # whole thousands, zero-padded: names sort by time
         write_grid(self._folder / f"{int(trainer.kimg):06d}k.png", faces, source=source)
         write_grid(self._folder / "newest.png", faces, source=source)
         if self._events:

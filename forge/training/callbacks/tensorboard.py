@@ -40,7 +40,7 @@ class Tracker:
 
     def picture(self, images: int, file: Path) -> None:
         """Record a sample grid."""
-        self._writer.add_image("samples", np.asarray(Image.open(file)), images, dataformats="HWC")
+        self._writer.add_image("samples", np.asarray(Image.open(file)), images, dataformats="HWC")  # [H, W, 3]
 
     def close(self) -> None:
         """Write out what is pending."""

@@ -1,9 +1,10 @@
 """Is the training healthy: a state in one word, a reason in one sentence, and what to do about it.
 
 The states: *warming* (too early to say), *healthy*, *overfit* (the discriminator knows the training images by heart),
-*collapsed* (forgeries are all alike), *won* (the discriminator always tells, and the forgeries are poor and get no
-better), *coin toss* (it cannot tell although the forgeries are poor and get no better), *diverged* (numbers have left
-all bounds). docs/manual/forge.md lists what triggers each and which trainings the thresholds were set on.
+*collapsed* (forgeries are all alike), *d_dominates* (the discriminator is right nearly always, and the forgeries are
+poor and get no better), *d_at_chance* (its accuracy is one half although the forgeries are poor and get no better),
+*diverged* (numbers have left all bounds). docs/manual/forge.md lists what triggers each and which trainings the
+thresholds were set on.
 """
 
 from __future__ import annotations
@@ -11,21 +12,38 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-State = Literal["warming", "healthy", "overfit", "collapsed", "won", "coin toss", "diverged"]
+State = Literal["warming", "healthy", "overfit", "collapsed", "d_dominates", "d_at_chance", "diverged"]
 Policy = Literal["warn", "stop", "roll-back"]
 Step = Literal["continue", "warn", "stop", "roll-back"]
 
-STATES: tuple[State, ...] = get_args(State)
-_SIGNS: tuple[State, ...] = ("overfit", "won", "coin toss", "collapsed")  # the first that lasts names the state
+# the first that lasts names the state
+_SIGNS: tuple[State, ...] = ("overfit", "d_dominates", "d_at_chance", "collapsed")
 _WORDS = {
     "d_logit": "a logit of the discriminator", "d_loss": "the discriminator's loss", "g_loss": "the generator's loss",
     "d_grad_norm": "the discriminator's gradient norm", "g_grad_norm": "the generator's gradient norm",
 }  # fmt: skip
-SICK: tuple[State, ...] = ("diverged", *_SIGNS)
+FAILURE_MODES: tuple[State, ...] = ("diverged", *_SIGNS)
+_TITLES = {"d_dominates": "discriminator dominates", "d_at_chance": "discriminator at chance"}
+_EARLIER_STATES = {"won": "d_dominates", "coin toss": "d_at_chance"}  # in files of versions up to 0.2
+
+
+def present_state(state: str) -> str:
+    """Return the present name of a stored state, which earlier versions may have written."""
+    return _EARLIER_STATES.get(state, state)
+
+
+def state_title(state: str) -> str:
+    """Return a state as people read it.
+
+    >>> state_title("d_at_chance"), state_title("healthy")
+    ('discriminator at chance', 'healthy')
+    """
+    name = present_state(state)
+    return _TITLES.get(name, name)
 
 
 class HealthSettings(BaseModel):
@@ -36,13 +54,13 @@ class HealthSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    policy: Policy = Field("warn", description="what to do about a sick training: warn, stop, or roll-back")
+    policy: Policy = Field("warn", description="reaction to a failure mode: warn, stop, or roll-back")
     roll_backs: int = Field(2, ge=0, description="returns to the last healthy checkpoint before the training stops")
     roll_back_lr: float = Field(0.5, gt=0, le=1, description="factor on both learning rates at each roll-back")
     warming_steps: int = Field(250, ge=0, description="steps during which nothing but divergence is called")
     patience: int = Field(3, ge=1, description="ticks in a row that a sign must last; divergence needs one")
     won_accuracy: float = Field(0.9, gt=0.5, le=1, description="discriminator accuracy from here on counts as always")
-    coin_margin: float = Field(0.06, gt=0, lt=0.5, description="accuracy within 1/2 +- this counts as a coin toss")
+    coin_margin: float = Field(0.06, gt=0, lt=0.5, description="accuracy of at most 1/2 + this counts as chance")
     poor_distance: float = Field(
         4.0, gt=1, description="forgeries are poor if their distance ratio is above this and ..."
     )
@@ -105,10 +123,12 @@ def decide(health: Health, settings: HealthSettings, roll_backs: int) -> Action:
         settings: with the policy.
         roll_backs: how often this training was rolled back so far.
     """
-    if health.state not in SICK:
+    if health.state not in FAILURE_MODES:
+        # rates that earlier roll-backs lowered stay low: at the old ones the training fell sick
         return Action("continue", "", settings.roll_back_lr**roll_backs, roll_backs)
-    message = f"{health.state} at {health.kimg:.1f} thousand images: {health.reason}"
+    message = f"{state_title(health.state)} at {health.kimg:.1f} thousand images: {health.reason}"
     if settings.policy == "roll-back" and health.state != "overfit" and roll_backs < settings.roll_backs:
+        # another stream too: with the same numbers the same steps would follow
         factor = settings.roll_back_lr ** (roll_backs + 1)
         return Action("roll-back", f"{message}; going back, learning rates x {factor:g}", factor, roll_backs + 1)
     step: Step = "stop"
@@ -135,7 +155,7 @@ class Diagnosis:
         self._best: float | None = None  # lowest distance so far
         self._idle = 0  # ticks since the distance last got better
         self._was_healthy = False
-        self._named: str | None = None  # the sickness of the last tick
+        self._named: str | None = None  # the failure mode of the last tick
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as plain JSON."""
@@ -150,9 +170,11 @@ class Diagnosis:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave."""
-        self._lasted, self._since = dict(state["lasted"]), dict(state["since"])
+        self._lasted = {present_state(sign): ticks for sign, ticks in state["lasted"].items()}
+        self._since = dict(state["since"])
         self._best, self._idle = state["best"], state["idle"]
-        self._was_healthy, self._named = state["was_healthy"], state["named"]
+        self._was_healthy = state["was_healthy"]
+        self._named = None if state["named"] is None else present_state(state["named"])
 
     @property
     def clear(self) -> bool:
@@ -175,16 +197,18 @@ class Diagnosis:
         readings = {**readings, **durations}
         self._follow(readings["distance"])
         signs = self._signs(readings)
+        # untrained networks show several of the signs, which count only after the warm-up
         warming = step <= self.settings.warming_steps
         for sign in _SIGNS:
+            # a gap of one tick starts the count anew: a sign has to last
             self._lasted[sign] = self._lasted[sign] + 1 if sign in signs and not warming else 0
         state, reason = self._state(signs, readings, warming=warming)
-        self._was_healthy |= state == "healthy"
+        self._was_healthy |= state == "healthy"  # stays true, so that later suspicions do not lead back to "warming"
         return Health(kimg, state, reason, readings)
 
     def _state(self, signs: Mapping[State, str], readings: Mapping[str, float], *, warming: bool) -> tuple[State, str]:
         lasting = [sign for sign in _SIGNS if self._lasts(sign)]
-        self._named = lasting[0] if lasting else None
+        self._named = lasting[0] if lasting else None  # keeps its name as long as its sign lasts, see `_lasts`
         if lasting:
             return lasting[0], "; ".join(signs[sign] for sign in lasting)
         comparison = (
@@ -201,7 +225,7 @@ class Diagnosis:
     def _lasts(self, sign: State) -> bool:
         """Return whether a symptom has lasted long enough to be reported; twice as long where there is progress.
 
-        Memory needs no lack of progress, and a sickness that was named keeps its name while its sign is there.
+        Memory needs no lack of progress, and a failure mode that was named keeps its name while its sign is there.
         """
         ticks, patience = self._lasted[sign], self.settings.patience
         if sign == self._named and ticks:
@@ -209,29 +233,31 @@ class Diagnosis:
         return ticks >= patience * 2 or (ticks >= patience and (sign == "overfit" or self._idle >= patience))
 
     def _durations(self, accuracy: float, kimg: float) -> dict[str, float]:
-        there = {"one": self._always(accuracy), "half": self._tossing(accuracy)}
+        there = {"one": self._dominates(accuracy), "half": self._at_chance(accuracy)}
         for where, holds in there.items():
+            # kimg of the first tick at which it held, without a break since
             before = self._since[where]
             self._since[where] = (kimg if before is None else before) if holds else None
         return {f"kimg_at_{where}": 0.0 if since is None else kimg - since for where, since in self._since.items()}
 
     def _follow(self, distance: float) -> None:
+        # only a clear step counts as progress: noise of the distance would else reset the count for ever
         if self._best is None or distance < self._best * (1 - self.settings.improvement):
             self._best, self._idle = distance, 0
         else:
             self._idle += 1
 
-    def _always(self, accuracy: float) -> bool:
+    def _dominates(self, accuracy: float) -> bool:
         return accuracy >= self.settings.won_accuracy
 
-    def _tossing(self, accuracy: float) -> bool:
+    def _at_chance(self, accuracy: float) -> bool:
         return accuracy <= 0.5 + self.settings.coin_margin
 
     def _poor(self, readings: Mapping[str, float]) -> bool:
         return readings["distance"] > self.settings.poor_distance
 
     def _signs(self, readings: Mapping[str, float]) -> dict[State, str]:
-        """Return the signs of sickness at this tick, each in words."""
+        """Return the signs of failure modes at this tick, each in words."""
         limits, accuracy, signs = self.settings, readings.get("d_accuracy"), dict[State, str]()
         if readings.get("d_memory", 0.5) >= limits.memory:
             signs["overfit"] = (
@@ -239,15 +265,16 @@ class Diagnosis:
                 "cases: it knows them by heart"
             )
         poor, alike = self._poor(readings), self._alike(readings)
-        stands_still = readings.get("fixed_change", 1.0) < limits.still
+        stands_still = readings.get("fixed_change", 1.0) < limits.still  # unknown counts as moving
         so = (
             f"while the forgeries are poor (distance {readings['distance']:.1f} x, coverage "
             f"{_percent(readings['coverage'])} of real images"
         ) + (f") and got no better for {self._idle} ticks" if self._idle else ")")
-        if accuracy is not None and poor and self._always(accuracy):
-            signs["won"] = f"the discriminator is right in {_percent(accuracy)} of cases, {so}"
-        if accuracy is not None and poor and self._tossing(accuracy) and (stands_still or not alike):
-            signs["coin toss"] = f"the discriminator is right in only {_percent(accuracy)} of cases, {so}"
+        if accuracy is not None and poor and self._dominates(accuracy):
+            signs["d_dominates"] = f"the discriminator is right in {_percent(accuracy)} of cases, {so}"
+        if accuracy is not None and poor and self._at_chance(accuracy) and (stands_still or not alike):
+            # collapsed forgeries that still move are called collapsed, not a coin toss as well
+            signs["d_at_chance"] = f"the discriminator is right in only {_percent(accuracy)} of cases, {so}"
         if alike:
             signs["collapsed"] = f"the forgeries are too much alike: {alike}"
         return signs
@@ -259,6 +286,7 @@ class Diagnosis:
             parts.append(f"two of them differ {_percent(readings['diversity'])} as much as real images do")
         if twins > limits.duplicates:
             parts.append(f"{_percent(twins)} are near-duplicates of each other")
+        # empty bins alone may mean different faces; together with twins they mean few
         if readings["bins_filled"] < limits.few_bins and twins > limits.some_duplicates:
             parts.append(f"they fill {_percent(readings['bins_filled'])} of the bins that real images fill")
         return ", ".join(parts)
@@ -275,6 +303,7 @@ def not_finite(readings: Mapping[str, float], limit: float) -> str:
         readings: by name.
         limit: largest size of a loss (a name ending in "loss").
     """
+    # sorted, so that of several the same one is named
     for name, value in sorted(readings.items()):
         if not math.isfinite(value):
             return f"{_WORDS.get(name, name)} is {value}"

@@ -22,9 +22,9 @@ from forge.faces.tensors import to_float
 SAMPLES = 256  # images of each kind a look
 REFERENCE = 1024  # real images that forgeries are compared with
 
-_PIXELS, _FEATURE_PIXELS = 16, 32
-_CHANNELS = (32, 64)
-_DIRECTIONS = 128
+_PIXELS, _FEATURE_PIXELS = 16, 32  # sides of the copies for distances of pixels and for features
+_CHANNELS = (32, 64)  # of the two convolutions; 64 x 4 x 4 = 1024 features
+_DIRECTIONS = 128  # of sliced Wasserstein
 _BINS = 32  # 8 of 256 images in each
 _NEIGHBOUR = 5  # as Naeem et al. 2020
 _CHUNK = 256
@@ -42,18 +42,20 @@ class RandomFeatures:
         source = torch.Generator().manual_seed(derive_seed(seed, "random features"))
         first, second = _CHANNELS
         self.weights = [
-            (torch.randn(first, 3, 5, 5, generator=source) / math.sqrt(75)).to(device),
+            (torch.randn(first, 3, 5, 5, generator=source) / math.sqrt(75)).to(device),  # fan-in 3 x 5 x 5
+            # He's factor behind a ReLU, fan-in 9 x 32
             (torch.randn(second, first, 3, 3, generator=source) * math.sqrt(2 / (9 * first))).to(device),
         ]
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return features [N, 1024] of images [N, 3, H, W] in -1..1, brought to 32 px."""
         features = []
+        # in parts, as activations of 1,024 images at once would not stay in the cache
         for part in torch.split(images, _CHUNK):
-            hidden = shrink(part, _FEATURE_PIXELS)
+            hidden = shrink(part, _FEATURE_PIXELS)  # [n, 3, 32, 32]
             for weight in self.weights:
-                hidden = relu(conv2d(hidden, weight, stride=2, padding=weight.shape[-1] // 2))
-            features.append(avg_pool2d(hidden, hidden.shape[-1] // 4).flatten(1))
+                hidden = relu(conv2d(hidden, weight, stride=2, padding=weight.shape[-1] // 2))  # 32 to 16 to 8
+            features.append(avg_pool2d(hidden, hidden.shape[-1] // 4).flatten(1))  # [n, 64, 4, 4] to [n, 1024]
         return torch.cat(features)
 
 
@@ -66,20 +68,22 @@ def shrink(images: Tensor, size: int) -> Tensor:
 
 def rank(high: Tensor, low: Tensor) -> float:
     """Return the chance that one of `high` exceeds one of `low` (area under the ROC curve; ties count half), 0..1."""
-    difference = high[:, None] - low[None, :]
+    difference = high[:, None] - low[None, :]  # [N, M], all pairs
     return float(((difference > 0).double() + 0.5 * (difference == 0).double()).mean())
 
 
 def diversity(pixels: Tensor) -> float:
     """Return the mean Euclidean distance of all pairs of images [N, D], per value: 0 if all are equal."""
     count = len(pixels)
+    # the diagonal is 0, so that dividing by N (N - 1) gives the mean over different images; the root of D makes it a
+    # root mean square per value
     return float(torch.cdist(pixels, pixels).sum()) / (count * (count - 1)) / math.sqrt(pixels.shape[1])
 
 
 def nearest_distances(pixels: Tensor) -> Tensor:
     """Return the distance of every image [N, D] to the nearest other one: [N]."""
     apart = torch.cdist(pixels, pixels)
-    apart.fill_diagonal_(math.inf)
+    apart.fill_diagonal_(math.inf)  # not itself
     return apart.amin(dim=1)
 
 
@@ -92,7 +96,9 @@ def sliced_wasserstein(a: Tensor, b: Tensor, directions: Tensor) -> float:
         directions: unit vectors [D, K].
     """
     smaller, larger = sorted((a @ directions, b @ directions), key=len)
-    smaller, larger = smaller.sort(dim=0).values, larger.sort(dim=0).values
+    smaller, larger = smaller.sort(dim=0).values, larger.sort(dim=0).values  # [N, K], each direction for itself
+    # the i-th of N sorted values stands for the quantile (i + 1/2) / N, whose place among M sorted ones lies between
+    # two of them
     at = (torch.arange(len(smaller), device=smaller.device) + 0.5) / len(smaller) * len(larger) - 0.5
     below = at.floor().long().clamp(0, len(larger) - 1)
     above = (below + 1).clamp(max=len(larger) - 1)
@@ -103,11 +109,13 @@ def sliced_wasserstein(a: Tensor, b: Tensor, directions: Tensor) -> float:
 def k_means(points: Tensor, count: int, seed: int, *, rounds: int = 10) -> Tensor:
     """Return the centres [count, D] of points [N, D] (Lloyd's algorithm from a random choice of points)."""
     source = torch.Generator().manual_seed(derive_seed(seed, "bins"))
+    # on the CPU: the same choice on every device
     centres = points[torch.randperm(len(points), generator=source)[:count]].clone()
     for _ in range(rounds):
         nearest = torch.cdist(points, centres).argmin(dim=1)
-        total = torch.zeros_like(centres).index_add_(0, nearest, points)
+        total = torch.zeros_like(centres).index_add_(0, nearest, points)  # sums of the points of each centre
         size = torch.bincount(nearest, minlength=count)[:, None]
+        # a centre that lost its points stays where it is
         centres = torch.where(size > 0, total / size.clamp(min=1), centres)
     return centres
 
@@ -152,6 +160,7 @@ class RealReference:
         self, reals: NDArray[np.uint8], others: NDArray[np.uint8] | None, *, seed: int, device: torch.device
     ) -> None:
         source = torch.Generator().manual_seed(derive_seed(seed, "reference"))
+        # reference and baseline come from different images: a reference measured on itself would have distance 0
         order = torch.randperm(len(reals), generator=source).numpy()
         if others is None:
             cut = min(SAMPLES, len(reals) // 2)
@@ -164,24 +173,30 @@ class RealReference:
         reference = to_float(torch.from_numpy(reals[order[:REFERENCE]])).to(device)
         described = self._features(reference)
         spread = described.std(dim=0)
+        # features that hardly vary on real images would dominate all distances after the division: a quarter of the
+        # mean spread is the least divisor
         self._mean, self._scale = described.mean(dim=0), spread.clamp(min=float(spread.mean()) / 4)
         self._reference = self._standardise(described)
-        k = min(_NEIGHBOUR, len(reference) - 1)
-        among = torch.cdist(self._reference, self._reference)
+        k = min(_NEIGHBOUR, len(reference) - 1)  # small sets have fewer others
+        among = torch.cdist(self._reference, self._reference)  # [R, R]
         self._radius = among.kthvalue(k + 1, dim=1).values  # the nearest one is the image itself
+        # at least 8 images a bin, so that shares can be compared
         bins = min(_BINS, max(2, self.samples // 8), len(reference))
         self._bins = k_means(self._reference.cpu(), bins, seed).to(device)  # sums on a GPU depend on their order
         self._shares = self._fill(self._reference)
         directions = torch.randn(self._reference.shape[1], _DIRECTIONS, generator=source)
-        self._directions = (directions / directions.norm(dim=0)).to(device)
+        self._directions = (directions / directions.norm(dim=0)).to(device)  # unit vectors in the columns, [1024, K]
+        # half of what is usual among real images, so that real ones seldom count as duplicates
         self._near = float(nearest_distances(shrink(baseline, _PIXELS).flatten(1)).median()) / 2
-        self.real_baseline = self.look(baseline)
+        self.real_baseline = self.look(baseline)  # what as many real images reach
 
     def look(self, images: Tensor) -> Look:
         """Look at images [N, 3, H, W] in -1..1; of more than `samples`, the first so many count."""
         images = images[: self.samples].float()
         pixels = shrink(images, _PIXELS).flatten(1)
         described = self._standardise(self._features(images))
+        # [R, N]: the image lies within the reference image's neighbourhood. any over N is coverage, any over R
+        # precision
         inside = torch.cdist(self._reference, described) <= self._radius[:, None]
         shares = self._fill(described)
         return Look(
@@ -208,13 +223,18 @@ class RealReference:
         """
         count = min(len(forged), len(reals), self.samples)
         points = self._features(torch.cat([forged[:count], reals[:count]])).double()
+        # squares too: noise and photos may agree in the means of features and differ in their spread
         points = torch.cat([points, points.square()], dim=1)
         points = (points - points.mean(dim=0)) / points.std(dim=0).clamp(min=1e-6)
         target = torch.ones(2 * count, dtype=torch.float64, device=points.device)
-        target[:count] = -1
+        target[:count] = -1  # the forged ones come first
+        # every second one: both halves hold as many of each kind
         learn = torch.arange(2 * count, device=points.device) % 2 == 0
+        # dual ridge regression: with 256 images and 2,048 features, the kernel X X^T [n, n] is the smaller system
         kernel = points[learn] @ points[learn].T
+        # a tenth of the mean diagonal on the diagonal: scale-free, and solvable where images repeat
         kernel += 0.1 * kernel.diagonal().mean() * torch.eye(len(kernel), dtype=kernel.dtype, device=kernel.device)
+        # w = X^T (K + lambda I)^-1 y
         predicted = points[~learn] @ (points[learn].T @ torch.linalg.solve(kernel, target[learn]))
         return float((predicted * target[~learn] > 0).double().mean())
 
@@ -228,6 +248,8 @@ class RealReference:
 
     def _different(self, shares: Tensor, count: int) -> float:
         others = len(self._reference)
+        # two-proportion z-test with pooled share
         pooled = (shares * count + self._shares * others) / (count + others)
+        # a bin that is empty on both sides has error 0 and does not differ
         error = (pooled * (1 - pooled) * (1 / count + 1 / others)).sqrt().clamp(min=1e-12)
         return float((((shares - self._shares) / error).abs() > 1.96).double().mean())

@@ -65,6 +65,7 @@ def aside(
 
     @torch.no_grad()
     def discriminate(images: Tensor) -> Tensor:
+        # functional_call writes batch-norm statistics into these copies, not into the network
         buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
         with autocast():
             output: Tensor = functional_call(network, buffers, (images,))
@@ -107,11 +108,12 @@ class HealthMonitor:
         self.settings, self._device = settings, device
         self._diagnosis = Diagnosis(settings)
         self._reals = {"train": _choose(train_images, seed)}
+        # of fewer, shares and ranks are noise
         others = held_out if held_out is not None and len(held_out) >= FEWEST else None
         if others is not None:
             self._reals["held_out"] = _choose(others, seed)
         self._reference = RealReference(train_images, others, seed=seed, device=device)
-        self._fixed: Tensor | None = None
+        self._fixed: Tensor | None = None  # small copies of the fixed samples at the last tick
 
     def start_check(self, untrained: Tensor) -> None:
         """Before the first step: the images are photos, the generator's are of their kind, and the two can be told.
@@ -130,6 +132,7 @@ class HealthMonitor:
                 f"the generator makes images of shape {list(untrained.shape[1:])}, training images have "
                 f"{list(reals.shape[1:])}; its forward must return [N, 3, height, width] at the set's resolution"
             )
+        # the median over images: single even ones, such as a black frame, are no reason to refuse a set
         if float(reals.std(dim=(1, 2, 3)).median()) < _VISIBLE:
             raise InputError(
                 f"most training images show one even colour (levels {int(train.min())} to {int(train.max())} of 0 to "
@@ -145,6 +148,8 @@ class HealthMonitor:
                 f"the untrained generator returns values from {low:.3g} to {high:.3g}, real images are -1 to 1; end "
                 "its forward with tanh, or scale its output"
             )
+        # an untrained generator makes no photos: where even a linear classifier on random features cannot tell its
+        # output from the training images, these are no photos either
         right = self._reference.tell_apart(untrained.float(), reals)
         if right < self.settings.start_accuracy:
             raise InputError(
@@ -166,11 +171,13 @@ class HealthMonitor:
             `near_duplicates` as shares (`Look` explains them). `fixed_change`: how far the fixed samples moved since
             the last tick, in mean distances of two real images.
         """
+        # readings of the loop take precedence: its d_accuracy is a mean over many steps
         readings = self._of_discriminator(observed) | {k: float(v) for k, v in observed.readings.items()}
         broken = not_finite(readings, self.settings.exploded)
         if not broken and not bool(torch.isfinite(observed.fresh).all()):
             broken = "forged images contain values that are no numbers"
         if broken:
+            # observations are stored as JSON, which has no NaN
             finite = {name: value for name, value in readings.items() if math.isfinite(value)}
             return Health(observed.kimg, "diverged", broken, finite)
         readings |= self._of_forgeries(observed.fresh) | self._change(observed.fixed)
@@ -183,6 +190,7 @@ class HealthMonitor:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state for a checkpoint, as plain JSON (about 17 kB)."""
+        # one byte a value, in base64, for the JSON of a checkpoint
         fixed = None if self._fixed is None else base64.b64encode(self._fixed.numpy().tobytes()).decode()
         return {"diagnosis": self._diagnosis.state_dict(), "fixed": fixed}
 
@@ -191,7 +199,7 @@ class HealthMonitor:
         self._diagnosis.load_state_dict(state["diagnosis"])
         self._fixed = None
         if state["fixed"] is not None:
-            raw = np.frombuffer(base64.b64decode(state["fixed"]), np.uint8).copy()
+            raw = np.frombuffer(base64.b64decode(state["fixed"]), np.uint8).copy()  # a copy, as frombuffer is read-only
             self._fixed = torch.from_numpy(raw).reshape(-1, _FIXED_PIXELS, _FIXED_PIXELS, 3)
 
     def _of_discriminator(self, observed: Observed) -> dict[str, float]:
@@ -203,7 +211,9 @@ class HealthMonitor:
         }
         logits["forged"] = discriminate(observed.fresh[:_JUDGED].float())
         readings = {f"d_sign_{name}": float((some > 0).double().mean()) for name, some in logits.items()}
+        # the mean of both kinds' shares, so that it does not depend on how many of each were shown
         readings["d_logit"] = max(float(some.abs().max()) for some in logits.values())
+        # 1/2: no better than chance
         readings["d_accuracy"] = (readings["d_sign_train"] + 1 - readings["d_sign_forged"]) / 2
         if "held_out" in logits:
             readings["d_sign_gap"] = readings["d_sign_train"] - readings["d_sign_held_out"]
@@ -223,9 +233,11 @@ class HealthMonitor:
         }
 
     def _change(self, fixed: Tensor) -> dict[str, float]:
+        # [64, 8, 8, 3] uint8
         before, self._fixed = self._fixed, to_uint8(shrink(fixed[:_FIXED].float(), _FIXED_PIXELS)).cpu()
         if before is None:
             return {}
+        # root mean square over pixels, mean over samples
         moved = (to_float(self._fixed) - to_float(before)).square().mean(dim=(1, 2, 3)).sqrt().mean()
         return {"fixed_change": float(moved) / self._reference.real_baseline.diversity}
 
@@ -235,5 +247,6 @@ def _ratio(value: float, baseline: float) -> float:
 
 
 def _choose(images: NDArray[np.uint8], seed: int) -> Tensor:
+    # a fixed choice for the whole training: ticks differ by the networks, not by the images
     source = np.random.default_rng(derive_seed(seed, "watched"))
     return torch.from_numpy(images[source.permutation(len(images))[:SAMPLES]])

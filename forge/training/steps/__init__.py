@@ -15,7 +15,10 @@ from forge.training.steps.base import TrainingMethod
 METHODS = Registry(
     "training method",
     "forge.training_methods",
-    {"adversarial": "forge.training.steps.adversarial:Adversarial"},
+    {
+        "adversarial": "forge.training.steps.adversarial:Adversarial",
+        "paired": "forge.training.steps.paired:Paired",
+    },
 )
 
 

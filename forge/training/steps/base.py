@@ -89,11 +89,13 @@ class TrainingMethod(ABC):
     Attributes:
         Settings: of the training; a method adds its own to those of the loop.
         remedy: what to try after a training that failed, in words after which a sentence may go on.
+        starts_tellable: whether images of an untrained generator differ from real ones, which the monitor checks.
         generator: the network that makes images: what is averaged and published.
     """
 
     Settings: ClassVar[type[LoopSettings]] = LoopSettings
     remedy: ClassVar[str] = "lower the learning rate"
+    starts_tellable: ClassVar[bool] = True
     generator: nn.Module
 
     def __init__(self, context: StepContext) -> None:
@@ -107,6 +109,10 @@ class TrainingMethod(ABC):
             InputError: says what cannot be, and what to do.
         """
         return
+
+    def rate_factor(self, progress: float) -> float:
+        """Return the factor on all learning rates when this share of the steps is done, 0..1; by default always 1."""
+        return 1.0
 
     @property
     def batches_per_step(self) -> int:

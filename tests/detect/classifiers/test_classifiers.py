@@ -64,8 +64,8 @@ def two_classes(real=300, forged=200, width=6, seed=0):
 
 
 def fitted(classifier, matrix, seed=0):
-    found = classifier.fit(matrix, seed=seed, on_progress=silent)
-    return classifier, found
+    fit = classifier.fit(matrix, seed=seed, on_progress=silent)
+    return classifier, fit
 
 
 def labelled(matrix):
@@ -117,10 +117,10 @@ def test_a_feature_that_is_no_number_is_named(value, name):
 
 def test_logistic_is_at_scikit_learns_optimum():
     matrix = design_of(*two_classes())
-    classifier, found = fitted(LinearClassifier("logistic", c=0.3, max_iterations=500, tolerance=1e-9), matrix)
+    classifier, outcome = fitted(LinearClassifier("logistic", c=0.3, max_iterations=500, tolerance=1e-9), matrix)
     rows, labels = labelled(matrix)
     expected = LogisticRegression(C=0.3, class_weight="balanced", tol=1e-10, max_iter=5000).fit(rows, labels)
-    assert found.facts["converged"] is True
+    assert outcome.facts["converged"] is True
     np.testing.assert_allclose(classifier.score(rows), expected.decision_function(rows), atol=1e-5)
 
 
@@ -149,12 +149,12 @@ def test_the_gradient_is_that_of_the_objective(loss):
 @pytest.mark.parametrize("gamma", [None, 0.3])
 def test_kernel_scores_are_scikit_learns(gamma):
     matrix = design_of(*two_classes())
-    classifier, found = fitted(KernelClassifier(c=2.0, gamma=gamma), matrix)
+    classifier, outcome = fitted(KernelClassifier(c=2.0, gamma=gamma), matrix)
     rows, labels = labelled(matrix)
     expected = SVC(C=2.0, gamma=gamma or "scale", class_weight="balanced").fit(rows, labels)
     fresh = np.random.default_rng(5).normal(size=(50, 6))
     np.testing.assert_allclose(classifier.score(fresh), expected.decision_function(fresh), atol=1e-9)
-    assert found.facts == {"support_vectors": int(expected.n_support_.sum()), "converged": True}
+    assert outcome.facts == {"support_vectors": int(expected.n_support_.sum()), "converged": True}
 
 
 # naive Bayes
@@ -189,8 +189,8 @@ def test_the_forward_algorithm_is_hmmlearns(length):
     model = random_model()
     sequences = np.random.default_rng(1).normal(size=(20, length, 3)) * 4
     variances = np.diagonal(model.covars_, axis1=1, axis2=2)
-    found = log_likelihood(sequences, model.transmat_, model.means_, variances)
-    np.testing.assert_allclose(found, [model.score(sequence) for sequence in sequences], rtol=1e-10)
+    likelihood = log_likelihood(sequences, model.transmat_, model.means_, variances)
+    np.testing.assert_allclose(likelihood, [model.score(sequence) for sequence in sequences], rtol=1e-10)
 
 
 def test_models_of_known_chains_tell_them_apart():
@@ -198,12 +198,12 @@ def test_models_of_known_chains_tell_them_apart():
     rng = np.random.RandomState(0)
     classes = [np.array([m.sample(8, random_state=rng)[0].ravel() for _ in range(120)]) for m in models]
     matrix = design_of(*(part[:60] for part in classes), scaling="none")
-    classifier, found = fitted(
+    classifier, outcome = fitted(
         HmmClassifier(dimensions=3, states=4, sequences=40, iterations=8, tolerance=1e-4), matrix
     )
     scores = np.concatenate([classifier.score(part[60:]) for part in classes])
     assert roc_auc_score(np.repeat([0, 1], 60), scores) > 0.95
-    assert found.facts["sequences_real"] == 40
+    assert outcome.facts["sequences_real"] == 40
     np.testing.assert_allclose(classifier.transitions.sum(axis=2), 1)
     assert (classifier.transitions[:, ~(np.eye(4, dtype=bool) | np.eye(4, k=1, dtype=bool))] == 0).all()
     sure = [log_likelihood(classes[1][60:].reshape(60, 8, 3), *(part[label] for part in parts)) for label in (0, 1)

@@ -71,18 +71,18 @@ def augmented(seed=0, count=64, size=16, **settings):
 @pytest.fixture
 def strengths(monkeypatch):
     """What each operation was asked for, in place of the operation."""
-    asked = {}
+    arguments = {}
 
     def spy(name):
         def record(pixels, *parameters):
-            asked[name] = parameters
+            arguments[name] = parameters
             return pixels
 
         return record
 
     for name in ON:
-        monkeypatch.setattr(detect.data.augment.batch, name, spy(name))
-    return asked
+        monkeypatch.setattr(detect.data.augment.ops, name, spy(name))
+    return arguments
 
 
 def test_with_every_degradation_off_only_flip_and_shift_are_left():

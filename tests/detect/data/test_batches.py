@@ -12,9 +12,9 @@ def batches(data, **options):
 
 
 def test_half_real_half_forged_and_every_image_once_a_pass(data):
-    found = batches(data)
-    parts = [found.batch(number) for number in range(found.steps_per_pass)]
-    assert found.steps_per_pass == 12
+    shuffled = batches(data)
+    parts = [shuffled.batch(number) for number in range(shuffled.steps_per_pass)]
+    assert shuffled.steps_per_pass == 12
     for role, half in (("train_real", slice(0, 4)), ("train_forged", slice(4, 8))):
         seen = np.concatenate([pixels[half].numpy() for pixels, _ in parts])
         assert sorted(map(bytes, seen)) == sorted(map(bytes, data.views[role].read()))
@@ -23,9 +23,9 @@ def test_half_real_half_forged_and_every_image_once_a_pass(data):
 
 def test_the_smaller_class_comes_round_again(data):
     few = type(data)(data.train_real, select(data.train_forged, np.arange(5)), data.val_real, data.val_forged)
-    found = batches(few)
-    assert found.steps_per_pass == 12
-    seen = np.concatenate([found.batch(number)[0][4:].numpy() for number in range(5)])  # 20 = 4 passes over 5 images
+    shuffled = batches(few)
+    assert shuffled.steps_per_pass == 12
+    seen = np.concatenate([shuffled.batch(number)[0][4:].numpy() for number in range(5)])  # 20 = 4 passes over 5 images
     _, times = np.unique(seen.reshape(20, -1), axis=0, return_counts=True)
     assert times.tolist() == [4] * 5
 

@@ -17,9 +17,9 @@ from forge.core.registry import allow_files
 
 @pytest.fixture(scope="module")
 def images(sets):
-    found = sets[0].view("test").read()[:12]
-    found.setflags(write=False)  # as images of a memory map are
-    return found
+    images = sets[0].view("test").read()[:12]
+    images.setflags(write=False)  # as images of a memory map are
+    return images
 
 
 def test_the_list_is_the_protocols():
@@ -36,19 +36,19 @@ def test_the_list_is_the_protocols():
 @pytest.mark.parametrize("name", LISTED)
 def test_what_comes_out_depends_on_the_image_alone(name, images):
     change = perturbation(name)
-    found = change(images)
-    assert found.dtype == np.uint8 and found.shape == images.shape
-    assert (found != images).any(axis=(1, 2, 3)).all()
-    assert np.array_equal(change(images), found)
-    assert np.array_equal(change(images[::-1]), found[::-1])
-    assert np.array_equal(np.concatenate([change(images[i : i + 1]) for i in range(12)]), found)
+    changed = change(images)
+    assert changed.dtype == np.uint8 and changed.shape == images.shape
+    assert (changed != images).any(axis=(1, 2, 3)).all()
+    assert np.array_equal(change(images), changed)
+    assert np.array_equal(change(images[::-1]), changed[::-1])
+    assert np.array_equal(np.concatenate([change(images[i : i + 1]) for i in range(12)]), changed)
 
 
 def test_large_batches_are_changed_part_by_part(images, monkeypatch):
     whole = {name: perturbation(name)(images) for name in ("blur1", "noise5", "jpeg50")}
     monkeypatch.setattr(detect.data.perturb, "PART_VALUES", 32 * 32 * 3 * 5)
-    for name, found in whole.items():
-        assert np.array_equal(perturbation(name)(images), found)
+    for name, changed in whole.items():
+        assert np.array_equal(perturbation(name)(images), changed)
 
 
 def test_noise_has_its_sigma_and_another_image_other_noise(images):

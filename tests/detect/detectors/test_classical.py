@@ -35,8 +35,8 @@ CHOICES = [
 
 
 def fitted(name, data, context, **settings):
-    kind = DETECTORS.load(name)
-    detector = kind(kind.Settings(**settings), data.resolution)
+    implementation = DETECTORS.load(name)
+    detector = implementation(implementation.Settings(**settings), data.resolution)
     return detector, detector.fit(data, context)
 
 
@@ -78,8 +78,8 @@ def test_spectrum_is_the_published_machine(data, context, sets):
 
 def test_strip_bands_are_a_loop_over_scipys_transform():
     images = np.random.default_rng(0).integers(0, 256, (2, 20, 16, 3), dtype=np.uint8)
-    found = strip_bands(torch.from_numpy(images), height=8, step=4, bands=(4, 8)).numpy()
-    assert found.shape == (2, 4, 32)
+    observed = strip_bands(torch.from_numpy(images), height=8, step=4, bands=(4, 8)).numpy()
+    assert observed.shape == (2, 4, 32)
     for number, image in enumerate(images):
         for strip in range(4):
             power = np.zeros((8, 16))
@@ -88,7 +88,7 @@ def test_strip_bands_are_a_loop_over_scipys_transform():
                 part[0, 0] = 0
                 power += part / 3
             bands = power.reshape(4, 2, 8, 2).mean(axis=(1, 3))
-            np.testing.assert_allclose(found[number, strip], np.log(bands + 1 / 12).ravel(), rtol=1e-4, atol=1e-4)
+            np.testing.assert_allclose(observed[number, strip], np.log(bands + 1 / 12).ravel(), rtol=1e-4, atol=1e-4)
 
 
 def test_brightness_of_strips_does_not_show():
@@ -106,24 +106,24 @@ def test_dct_bands_are_means_over_a_grid(bands):
 
 def test_weights_of_another_family_are_refused(data, context, tmp_path):
     fitted("logistic", data, context())[0].save(tmp_path)
-    kind = DETECTORS.load("svm")
+    implementation = DETECTORS.load("svm")
     with pytest.raises(CorruptError, match=r"weights\.safetensors was not written by svm: it has no 'support'"):
-        kind.load(tmp_path, kind.Settings(), 32)
+        implementation.load(tmp_path, implementation.Settings(), 32)
 
 
 def test_not_fitted_and_settings_of_another_family():
-    kind = DETECTORS.load("svm")
+    implementation = DETECTORS.load("svm")
     with pytest.raises(InputError, match="svm has not been fitted or loaded"):
-        kind(kind.Settings(), 32).score(np.zeros((1, 32, 32, 3), np.uint8), Compute())
+        implementation(implementation.Settings(), 32).score(np.zeros((1, 32, 32, 3), np.uint8), Compute())
     with pytest.raises(TypeError, match="Svm needs SvmSettings, not DetectorSettings"):
-        kind(DetectorSettings(), 32)
+        implementation(DetectorSettings(), 32)
 
 
 def test_too_few_strips_for_the_states():
-    kind = DETECTORS.load("hmm")
+    implementation = DETECTORS.load("hmm")
     with pytest.raises(InputError, match=r"hmm: a 16 px image has 3 strips of 8 px .* fewer than the 5 states; lower"):
-        kind(kind.Settings(), 16)
+        implementation(implementation.Settings(), 16)
     with pytest.raises(ValidationError, match=r"overlap must be smaller than strip \(8\)"):
-        kind.Settings(overlap=8)
+        implementation.Settings(overlap=8)
     with pytest.raises(ValidationError, match=r"at most strip \(8\) vertically"):
-        kind.Settings(bands=(9, 8))
+        implementation.Settings(bands=(9, 8))

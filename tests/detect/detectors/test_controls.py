@@ -63,8 +63,8 @@ def seen(images):
 
 
 def fitted(name, real, forged, context, seed=0):
-    kind = DETECTORS.load(name)
-    detector = kind(kind.Settings(), real.shape[1])
+    implementation = DETECTORS.load(name)
+    detector = implementation(implementation.Settings(), real.shape[1])
     summary = detector.fit(FitData(Held(real), Held(forged), Held(real), Held(forged)), context(seed))
     return detector, summary
 
@@ -80,9 +80,9 @@ def auc(detector, real, forged):
 @pytest.mark.parametrize("subsampling", [0, 2])
 @pytest.mark.parametrize("quality", [40, 50, 75, 90, 95])
 def test_a_jpegs_quality_is_seen(quality, subsampling):
-    found = seen(saved(textured(24), quality, subsampling))
-    assert (found > 0).mean() > 0.95
-    assert np.abs(np.median(found) - quality) <= 1
+    quality_seen = seen(saved(textured(24), quality, subsampling))
+    assert (quality_seen > 0).mean() > 0.95
+    assert np.abs(np.median(quality_seen) - quality) <= 1
 
 
 def plain(size=64):

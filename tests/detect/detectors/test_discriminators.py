@@ -70,16 +70,18 @@ def test_the_ensemble_joins_every_kept_moment(data, context, source, sets):
 
 
 def test_an_ensemble_without_snapshots_says_how_to_keep_some(data, context, make_training, tmp_path):
-    place = make_training(generator_width=4, discriminator_width=4)
-    (place / "snapshots").rename(tmp_path / "gone")
+    folder = make_training(generator_width=4, discriminator_width=4)
+    (folder / "snapshots").rename(tmp_path / "gone")
     with pytest.raises(InputError, match=r"needs snapshots of the training of dcgan.*snapshots_kimg"):
-        fitted(SnapshotEnsemble, data, context(), DiscriminatorSource(place))
+        fitted(SnapshotEnsemble, data, context(), DiscriminatorSource(folder))
 
 
 def test_fine_tuning_starts_from_the_game_and_the_control_does_not(data, context, source):
     stored = source.open().discriminator().state_dict()
-    for kind, same in ((FineTuned, True), (FromScratch, False)):
-        detector, summary = fitted(kind, data, context(0, kind.__name__), source, **SHORT, learning_rate=1e-12)
+    for implementation, same in ((FineTuned, True), (FromScratch, False)):
+        detector, summary = fitted(
+            implementation, data, context(0, implementation.__name__), source, **SHORT, learning_rate=1e-12
+        )
         weights = detector.network.state_dict()
         name = "blocks.0.0.weight"
         assert torch.allclose(weights[name], stored[name], atol=1e-6) is same
@@ -95,9 +97,9 @@ def test_fine_tuned_scores_are_high_for_forged_from_the_first_step(data, context
 
 @pytest.mark.parametrize("name", ["disc-raw", "disc-finetune", "disc-gradient", "disc-ensemble"])
 def test_without_a_generator_it_says_which_flag_is_missing(name, data, context):
-    kind = DETECTORS.load(name)
+    implementation = DETECTORS.load(name)
     with pytest.raises(InputError, match=f"name the generator: {name}@dcgan"):
-        kind(kind.Settings(), 32).fit(data, context())
+        implementation(implementation.Settings(), 32).fit(data, context())
 
 
 def test_a_discriminator_of_another_resolution_is_refused(source):
@@ -106,17 +108,17 @@ def test_a_discriminator_of_another_resolution_is_refused(source):
 
 
 def test_a_loaded_detector_needs_nothing_of_the_training(data, context, sets, make_training, tmp_path):
-    place = make_training(generator_width=4, discriminator_width=4)
+    folder = make_training(generator_width=4, discriminator_width=4)
     settings = FineTuned.Settings(**SHORT)
     trained = fit_detector(
         "disc-finetune",
         settings,
         data,
-        replace(context(), discriminator=DiscriminatorSource(place)),
+        replace(context(), discriminator=DiscriminatorSource(folder)),
         label="disc-finetune@dcgan",
     )
     trained.save(tmp_path / "stored")
-    place.rename(tmp_path / "gone")
+    folder.rename(tmp_path / "gone")
     loaded = load_trained(tmp_path / "stored")
     assert loaded.name == "disc-finetune@dcgan"
     images = sets[0].view("test").read()
@@ -128,8 +130,8 @@ def test_a_loaded_detector_needs_nothing_of_the_training(data, context, sets, ma
 )
 def test_every_image_is_judged_by_itself(name, settings):
     """A training batch is half real, half forged: statistics over the batch would tell the halves apart."""
-    kind = GENERATORS.load(name)
-    network = Blueprint(name, kind.Settings(**settings).model_dump(mode="json"), 32).build().eval()
+    implementation = GENERATORS.load(name)
+    network = Blueprint(name, implementation.Settings(**settings).model_dump(mode="json"), 32).build().eval()
     images = torch.rand(6, 3, 32, 32) * 2 - 1
     with torch.no_grad():
         torch.testing.assert_close(network(images)[:2], network(images[:2]), atol=1e-5, rtol=1e-5)
@@ -147,8 +149,8 @@ def test_input_gradients_are_those_of_a_formula():
 
     images = torch.randn(3, 3, 8, 8)
     with torch.inference_mode():
-        found = input_gradients(Cubes(), images.clone())
-    torch.testing.assert_close(found, 3 * images**2)
+        gradients = input_gradients(Cubes(), images.clone())
+    torch.testing.assert_close(gradients, 3 * images**2)
 
 
 def test_gradients_become_pictures_of_256_levels():

@@ -55,8 +55,8 @@ def fit_once(plain_sets, source, tmp_path_factory):
 
     @functools.cache
     def get(name: str) -> tuple[Detector, set[str]]:
-        kind = DETECTORS.load(name)
-        settings = kind.Settings(**shipped("detectors", name, "smoke") | SHORTER.get(name, {}))
+        method = DETECTORS.load(name)
+        settings = method.Settings(**shipped("detectors", name, "smoke") | SHORTER.get(name, {}))
         context = FitContext(0, Compute("cpu", "fp32"), tmp_path_factory.mktemp("work"), silent, discriminator=source)
         read: dict[Path, set[int]] = {}
         original = FaceSet.read
@@ -65,7 +65,7 @@ def fit_once(plain_sets, source, tmp_path_factory):
             read.setdefault(self.path, set()).update(map(int, index))
             return original(self, index)
 
-        detector = kind(settings, data.resolution)
+        detector = method(settings, data.resolution)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(FaceSet, "read", spy)
             detector.fit(data, context)
@@ -105,7 +105,7 @@ def test_saved_and_loaded_it_scores_bit_for_bit_the_same(name, fit_once, plain_s
 def test_scores_do_not_depend_on_the_company_of_an_image(name, fit_once, plain_sets):
     images = np.concatenate([faces.view("test").read()[:6] for faces in plain_sets])
     detector = fit_once(name)[0]
-    together, alone = detector.score(images, Compute()), [detector.score(one[None], Compute())[0] for one in images]
+    together, alone = detector.score(images, Compute()), [detector.score(image[None], Compute())[0] for image in images]
     spread = max(1.0, float(np.abs(together).max()))
     np.testing.assert_allclose(alone, together, atol=2e-4 * spread)
 
@@ -119,9 +119,9 @@ def test_scores_are_finite_and_can_be_calibrated(name, fit_once, plain_sets):
 
 @each()
 def test_a_detector_says_what_it_is_and_describes_every_setting(name):
-    kind = DETECTORS.load(name)
-    assert kind.family and any(year in kind.citation for year in ("19", "20")) and kind.__doc__
-    assert all(field.description for field in kind.Settings.model_fields.values())
+    method = DETECTORS.load(name)
+    assert method.family and any(year in method.citation for year in ("19", "20")) and method.__doc__
+    assert all(field.description for field in method.Settings.model_fields.values())
 
 
 def test_shuffled_labels_teach_a_family_nothing(sets, source, tmp_path):
@@ -131,8 +131,8 @@ def test_shuffled_labels_teach_a_family_nothing(sets, source, tmp_path):
     for name in ("dct", "spectrum", "svm", "naive-bayes", "hmm", "disc-probe"):
         aucs = []
         for seed in range(3):
-            kind = DETECTORS.load(name)
-            detector = kind(kind.Settings(**shipped("detectors", name, "smoke")), data.resolution)
+            method = DETECTORS.load(name)
+            detector = method(method.Settings(**shipped("detectors", name, "smoke")), data.resolution)
             context = FitContext(seed, Compute("cpu", "fp32"), tmp_path / f"{name}{seed}", silent, discriminator=source)
             detector.fit(data.with_shuffled_labels(seed), replace(context, seed=seed))
             scores = np.concatenate([score_view(detector, faces.view("test"), Compute()) for faces in sets])

@@ -52,8 +52,8 @@ def test_dct_cnn_sees_z_scores_of_its_training_images(data, context):
     detector.network(detector.prepare(torch.from_numpy(train)))
     z = seen[0].flatten(1)
     assert z.mean(0).abs().max() < 1e-3 and (z.std(0, correction=0) - 1).abs().max() < 1e-3
-    found = log_dct(torch.from_numpy(train))
-    torch.testing.assert_close(found.mean(0), detector.network.mean, rtol=0, atol=1e-3)
+    computed = log_dct(torch.from_numpy(train))
+    torch.testing.assert_close(computed.mean(0), detector.network.mean, rtol=0, atol=1e-3)
 
 
 def test_dct_cnn_transforms_in_fp32_under_autocast():
@@ -89,9 +89,9 @@ def test_an_xception_starts_from_a_file_of_timms(tmp_path, channels, middle):
     assert torch.equal(network.block12.skip.weight, source.block12.skip.weight)
     # the same grey image in every channel gives the same maps
     grey = images()[:, :1]
-    expected, found = source.conv1(grey.expand(-1, 3, -1, -1)), network.conv1(grey.expand(-1, channels, -1, -1))
+    expected, computed = source.conv1(grey.expand(-1, 3, -1, -1)), network.conv1(grey.expand(-1, channels, -1, -1))
     if channels % 3 == 0:
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+        torch.testing.assert_close(computed, expected, rtol=0, atol=1e-5)
     assert torch.equal(network.conv1.weight[:, :3] * (channels / 3), source.conv1.weight) or channels % 3
 
 
@@ -127,7 +127,7 @@ def test_bands_without_masks_sum_to_the_image_and_the_open_one_is_it():
 
 def test_local_statistics_are_those_of_a_loop():
     module, pixels = f3net.LocalStatistics(), images(1, 33)
-    found = module(pixels)[0].detach().numpy()
+    computed = module(pixels)[0].detach().numpy()
     grey = (pixels[0].double().numpy().transpose(1, 2, 0) @ [0.299, 0.587, 0.114] + 1) * 127.5
     padded = np.pad(grey, 4)
     i, j = np.indices((10, 10))
@@ -137,7 +137,7 @@ def test_local_statistics_are_those_of_a_loop():
         for band in range(6):
             inside = (i + j >= 20 / 6 * band) & (i + j < 20 / 6 * (band + 1))
             expected = np.log10(np.abs(window * (inside + learned[band])).sum() + 0.01)
-            assert found[band, y, x] == pytest.approx(expected, abs=1e-4)
+            assert computed[band, y, x] == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize("size", [32, 33, 40, 62, 64, 70])
@@ -178,12 +178,12 @@ def test_f3net_has_two_xceptions_two_mixers_and_its_masks():
 @pytest.mark.parametrize("size", [16, 15])
 def test_the_phase_image_is_numpys(size):
     pixels = images(3, size)
-    found = phase_image(pixels)
+    computed = phase_image(pixels)
     grey = (pixels.double().numpy().mean(1) + 1) / 2
     # norm="ortho" multiplies what numpy gives by the side
     expected = np.fft.ifft2(np.exp(1j * np.angle(np.fft.fft2(grey)))).real * size
-    np.testing.assert_allclose(found[:, 0].numpy(), expected, atol=1e-6)
-    torch.testing.assert_close(found.square().mean((1, 2, 3)), torch.ones(3))
+    np.testing.assert_allclose(computed[:, 0].numpy(), expected, atol=1e-6)
+    torch.testing.assert_close(computed.square().mean((1, 2, 3)), torch.ones(3))
 
 
 def test_phase_tells_neither_contrast_nor_company():
@@ -194,9 +194,9 @@ def test_phase_tells_neither_contrast_nor_company():
 
 def test_flat_images_have_a_plain_phase():
     flat = torch.stack([torch.full((3, 16, 16), value) for value in (-1.0, 0.0, 1.0)])
-    found = phase_image(flat)
-    assert torch.isfinite(found).all() and not found[0].any()
-    assert found[1:].std((1, 2, 3)).max() < 1e-3  # only frequency zero is there
+    computed = phase_image(flat)
+    assert torch.isfinite(computed).all() and not computed[0].any()
+    assert computed[1:].std((1, 2, 3)).max() < 1e-3  # only frequency zero is there
 
 
 def test_spsl_is_xception_without_its_middle():
@@ -224,8 +224,8 @@ def numpy_high_pass(maps, axes):
 @pytest.mark.parametrize("shape", [(2, 3, 16, 16), (1, 8, 15, 10), (1, 5, 7, 9)])
 def test_high_passes_are_those_of_the_authors_steps(shape):
     maps = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    for found, axes in ((freqnet.high_pass(maps), (2, 3)), (freqnet.high_pass_channels(maps), (1,))):
-        np.testing.assert_allclose(found.numpy(), numpy_high_pass(maps.double().numpy(), axes), atol=1e-5)
+    for computed, axes in ((freqnet.high_pass(maps), (2, 3)), (freqnet.high_pass_channels(maps), (1,))):
+        np.testing.assert_allclose(computed.numpy(), numpy_high_pass(maps.double().numpy(), axes), atol=1e-5)
 
 
 def test_a_constant_image_has_no_high_frequencies():

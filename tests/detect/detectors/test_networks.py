@@ -26,15 +26,15 @@ def size_of(network: nn.Module) -> int:
 
 
 def detector(name: str, side: int = 32, **settings):
-    kind = DETECTORS.load(name)
-    return kind(kind.Settings(**settings), side)
+    method = DETECTORS.load(name)
+    return method(method.Settings(**settings), side)
 
 
 @pytest.mark.parametrize("name", OWN)
 def test_it_says_what_it_is_and_where_it_departs(name):
-    kind = DETECTORS.load(name)
-    assert kind.family == name and "20" in kind.citation and kind.variant and kind.__doc__
-    assert all(field.description for field in kind.Settings.model_fields.values())
+    method = DETECTORS.load(name)
+    assert method.family == name and "20" in method.citation and method.variant and method.__doc__
+    assert all(field.description for field in method.Settings.model_fields.values())
 
 
 def test_published_numbers_of_parameters():
@@ -104,15 +104,15 @@ def test_a_patch_sees_as_much_as_it_says(blocks, seen):
 
 def test_an_image_is_judged_by_the_mean_probability_of_its_patches():
     patches = torch.tensor([[[-2.0, 1.0], [0.5, 3.0]], [[4.0, -4.0], [0.0, 0.0]]])
-    found = detector("patch-forensics").logits(lambda inputs: patches, torch.zeros(2, 3, 8, 8))
+    logits = detector("patch-forensics").logits(lambda inputs: patches, torch.zeros(2, 3, 8, 8))
     mean = torch.sigmoid(patches).mean((1, 2))
-    torch.testing.assert_close(found, torch.log(mean / (1 - mean)))
+    torch.testing.assert_close(logits, torch.log(mean / (1 - mean)))
 
 
 def test_certain_patches_give_finite_logits():
     patches = torch.tensor([[[300.0]], [[-300.0]]])
-    found = detector("patch-forensics").logits(lambda inputs: patches, torch.zeros(2, 3, 8, 8))
-    torch.testing.assert_close(found, torch.tensor([300.0, -300.0]))
+    logits = detector("patch-forensics").logits(lambda inputs: patches, torch.zeros(2, 3, 8, 8))
+    torch.testing.assert_close(logits, torch.tensor([300.0, -300.0]))
 
 
 def test_the_loss_is_the_cross_entropy_of_each_patch():

@@ -24,9 +24,9 @@ from forge.core.errors import InputError, UnknownNameError
 
 @pytest.mark.parametrize("name", ["dct", "xception"])
 def test_a_detector_says_what_it_is_and_describes_every_setting(name):
-    kind = DETECTORS.load(name)
-    assert kind.family == name and "20" in kind.citation and kind.__doc__
-    assert all(field.description for field in kind.Settings.model_fields.values())
+    implementation = DETECTORS.load(name)
+    assert implementation.family == name and "20" in implementation.citation and implementation.__doc__
+    assert all(field.description for field in implementation.Settings.model_fields.values())
 
 
 def heavy_after(code):

@@ -85,7 +85,7 @@ def test_the_real_images_are_the_targets_of_the_blends_or_the_reals_themselves(d
     unchanged = [np.array_equal(image, reals[made]) for image, made in zip(images, rows["made_from"], strict=True)]
     assert 24 < sum(unchanged) < 72  # the target is the changed copy in half of the blends
     pairs = zip(rows["made_from"], paper.train_forged.rows["made_from"], strict=True)
-    assert all(one == other for one, other in pairs)
+    assert all(ours == other for ours, other in pairs)
     for inside in fitted:
         inside.check()
 
@@ -106,11 +106,11 @@ def test_an_interrupted_fit_reuses_its_blends(data, context, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(Stop):
         patch.setattr(Tiny, "fit", stop)
         SelfBlendedDetector(either, 32).fit(data, context())
-    place = context().work / "self-blended"
-    before = {file: file.stat().st_mtime_ns for file in place.rglob("*") if file.is_file()}
+    folder = context().work / "self-blended"
+    before = {file: file.stat().st_mtime_ns for file in folder.rglob("*") if file.is_file()}
     assert {file.parent.name for file in before} == {"blends", "targets"}
     SelfBlendedDetector(either, 32).fit(data, context())
-    assert {file: file.stat().st_mtime_ns for file in place.rglob("*") if file.is_file()} == before
+    assert {file: file.stat().st_mtime_ns for file in folder.rglob("*") if file.is_file()} == before
     with pytest.raises(InputError, match="made with another seed"):
         SelfBlendedDetector(either, 32).fit(data, context(5))
     with pytest.raises(InputError, match="made with another blending"):

@@ -17,16 +17,16 @@ TINY = ("test_resnet", "test_vit", "test_convnext", "test_nfnet", "test_byobnet"
 
 
 def made(name: str, side: int = 32, **settings):
-    kind = timm_named(name)
-    return kind(kind.Settings(**settings), side)
+    implementation = timm_named(name)
+    return implementation(implementation.Settings(**settings), side)
 
 
 def test_any_network_of_timm_has_a_name():
-    kind = DETECTORS.load("timm:test_resnet")
-    assert kind is timm_named("test_resnet") and kind.family == "timm:test_resnet"
-    assert "test_resnet" in kind.citation and kind.variant and kind.__doc__
+    implementation = DETECTORS.load("timm:test_resnet")
+    assert implementation is timm_named("test_resnet") and implementation.family == "timm:test_resnet"
+    assert "test_resnet" in implementation.citation and implementation.variant and implementation.__doc__
     configuration = timm.get_pretrained_cfg("test_resnet")
-    assert (kind.mean, kind.std) == (configuration.mean, configuration.std)
+    assert (implementation.mean, implementation.std) == (configuration.mean, configuration.std)
 
 
 def test_published_weights_are_named_by_their_tag():
@@ -90,12 +90,16 @@ def test_positions_of_another_size_are_named(tmp_path):
 
 
 def test_defaults_keep_ranges_and_descriptions():
-    kind = with_defaults(TimmSettings, learning_rate=0.5, batch=64)
-    assert (kind().learning_rate, kind().batch, kind.__name__) == (0.5, 64, "TimmSettings")
-    before, after = (settings.model_fields["learning_rate"] for settings in (TimmSettings, kind))
+    settings_class = with_defaults(TimmSettings, learning_rate=0.5, batch=64)
+    assert (settings_class().learning_rate, settings_class().batch, settings_class.__name__) == (
+        0.5,
+        64,
+        "TimmSettings",
+    )
+    before, after = (settings.model_fields["learning_rate"] for settings in (TimmSettings, settings_class))
     assert after.description == before.description
     with pytest.raises(ValidationError, match="less than or equal to 1"):
-        kind(learning_rate=2)
+        settings_class(learning_rate=2)
     with pytest.raises(ValidationError, match="learning_rat"):
         with_defaults(TimmSettings, learning_rat=0.5)
     with pytest.raises(ValidationError, match="multiple of 2"):

@@ -19,9 +19,9 @@ def test_log_dct_is_the_logarithm_of_scipys():
     images = np.random.default_rng(1).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
     coefficients = np.abs(dctn(images.transpose(0, 3, 1, 2).astype(float), axes=(2, 3), norm="ortho")).reshape(4, -1)
     clear = coefficients > 0.5  # below, float32 rounding shows in the logarithm
-    found = log_dct(torch.from_numpy(images)).numpy()
-    assert found.shape == (4, 768) and clear.mean() > 0.95
-    np.testing.assert_allclose(found[clear], np.log(coefficients + 1e-12)[clear], atol=1e-3)
+    computed = log_dct(torch.from_numpy(images)).numpy()
+    assert computed.shape == (4, 768) and clear.mean() > 0.95
+    np.testing.assert_allclose(computed[clear], np.log(coefficients + 1e-12)[clear], atol=1e-3)
 
 
 def test_a_black_image_has_finite_features():

@@ -22,11 +22,11 @@ def some_images(seed: int, height: int, width: int, count: int = 2) -> torch.Ten
 @settings(max_examples=25, deadline=None)
 def test_neighbouring_pixels_against_a_loop(seed, height, width):
     images = some_images(seed, height, width)
-    found = neighbouring_pixels(images).numpy()
-    assert found.shape == (2, 3, height // 2 * 2, width // 2 * 2)
-    for y, x in np.ndindex(found.shape[2:]):
+    computed = neighbouring_pixels(images).numpy()
+    assert computed.shape == (2, 3, height // 2 * 2, width // 2 * 2)
+    for y, x in np.ndindex(computed.shape[2:]):
         expected = images[:, :, y, x] - images[:, :, y // 2 * 2, x // 2 * 2]
-        assert np.array_equal(found[:, :, y, x], expected.numpy())
+        assert np.array_equal(computed[:, :, y, x], expected.numpy())
 
 
 def test_what_was_doubled_by_the_nearest_pixel_leaves_nothing():
@@ -47,11 +47,11 @@ def test_local_median_against_scipy(seed, height, width):
 def test_masked_median_against_a_loop(seed, height, width):
     images = some_images(seed, height, width)
     framed = np.pad(images.numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)))
-    found = local_median(images, masked=True).numpy()
+    computed = local_median(images, masked=True).numpy()
     for y, x in np.ndindex(height, width):
         window = framed[:, :, y : y + 3, x : x + 3].reshape(2, 3, 9).copy()
         window[:, :, 4] = 0
-        assert np.array_equal(found[:, :, y, x], np.median(window, axis=2))
+        assert np.array_equal(computed[:, :, y, x], np.median(window, axis=2))
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -66,7 +66,7 @@ def test_median_residual_is_what_is_left(masked):
 @pytest.mark.parametrize("function", [neighbouring_pixels, median_residual])
 def test_memory_order_and_gradients_pass_through(function):
     images = torch.rand(2, 3, 8, 8).to(memory_format=torch.channels_last).requires_grad_()
-    found = function(images)
-    assert found.is_contiguous(memory_format=torch.channels_last)
-    (found**2).sum().backward()
+    computed = function(images)
+    assert computed.is_contiguous(memory_format=torch.channels_last)
+    (computed**2).sum().backward()
     assert images.grad is not None and images.grad.isfinite().all() and images.grad.abs().sum() > 0

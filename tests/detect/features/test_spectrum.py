@@ -32,9 +32,9 @@ def wave(size, y, x, strength=50):
 def test_magnitudes_are_numpys(size):
     images = noise(size=size)
     expected = np.abs(np.fft.fftshift(np.fft.fft2(as_grey(images)), axes=(1, 2))) / size
-    found = magnitude_spectrum(torch.from_numpy(images))
-    np.testing.assert_allclose(found.numpy(), expected, atol=1e-9)
-    assert found[:, size // 2, size // 2].numpy() == pytest.approx(as_grey(images).mean((1, 2)) * size)
+    computed = magnitude_spectrum(torch.from_numpy(images))
+    np.testing.assert_allclose(computed.numpy(), expected, atol=1e-9)
+    assert computed[:, size // 2, size // 2].numpy() == pytest.approx(as_grey(images).mean((1, 2)) * size)
 
 
 @given(st.integers(0, 1000), st.integers(4, 20))
@@ -75,11 +75,11 @@ def test_the_azimuthal_mean_is_that_of_a_loop(shape):
 @pytest.mark.parametrize(("size", "bins"), [(16, 80), (64, 80), (64, 20)])
 def test_the_feature_is_that_of_the_published_steps(size, bins):
     images = noise(2, size)
-    found = azimuthal(torch.from_numpy(images), bins=bins)
-    assert found.dtype == torch.float32 and found.shape == (2, bins)
+    computed = azimuthal(torch.from_numpy(images), bins=bins)
+    assert computed.dtype == torch.float32 and computed.shape == (2, bins)
     y, x = np.indices((size, size)) - size // 2
     ring = np.hypot(y, x).astype(int)
-    for image, features in zip(as_grey(images), found.numpy(), strict=True):
+    for image, features in zip(as_grey(images), computed.numpy(), strict=True):
         logarithms = 20 * np.log(np.abs(np.fft.fftshift(np.fft.fft2(image)) + 1e-8))
         curve = np.array([logarithms[ring == r].mean() for r in range(1, ring.max() + 1)])
         at, wanted = np.linspace(0, bins, len(curve)), np.linspace(0, bins, bins)
@@ -121,8 +121,8 @@ def test_the_mean_log_spectrum_is_numpys_however_the_set_is_cut():
     magnitude = np.abs(np.fft.fftshift(np.fft.fft2(as_grey(images)), axes=(1, 2))) / 16
     expected = (20 * np.log10(magnitude + 0.01)).mean(0)
     for cuts in ([10], [1, 4, 5], [3, 7]):
-        found = mean_log_spectrum(torch.from_numpy(images).split(cuts))
-        np.testing.assert_allclose(found.numpy(), expected, atol=1e-9)
+        computed = mean_log_spectrum(torch.from_numpy(images).split(cuts))
+        np.testing.assert_allclose(computed.numpy(), expected, atol=1e-9)
 
 
 def test_the_difference_of_mean_log_spectra_shows_where_an_artefact_is():

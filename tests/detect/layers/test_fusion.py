@@ -32,12 +32,12 @@ def norms(network):
 def test_a_folded_network_is_the_same_function(name, before, after):
     network = settled(timm.create_model(name, num_classes=1))
     weights = {key: value.clone() for key, value in network.state_dict().items()}
-    found = fuse_batch_norms(network)
-    assert (norms(network), norms(found)) == (before, after)
+    fused = fuse_batch_norms(network)
+    assert (norms(network), norms(fused)) == (before, after)
     inputs = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
         expected = network(inputs)
-        torch.testing.assert_close(found(inputs), expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
+        torch.testing.assert_close(fused(inputs), expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
     assert all(torch.equal(value, weights[key]) for key, value in network.state_dict().items())
 
 
@@ -63,10 +63,10 @@ class Untraceable(nn.Sequential):
 
 def test_only_what_is_safe_is_folded():
     network = settled(Branching())
-    found = fuse_batch_norms(network)
-    assert isinstance(found.norms[3], nn.Identity) and norms(found) == 3
+    fused = fuse_batch_norms(network)
+    assert isinstance(fused.norms[3], nn.Identity) and norms(fused) == 3
     inputs = torch.rand(2, 4, 5, 5)
-    torch.testing.assert_close(found(inputs), network(inputs))
+    torch.testing.assert_close(fused(inputs), network(inputs))
     without = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4, track_running_stats=False)).eval()
     assert norms(fuse_batch_norms(without)) == 1
     assert norms(fuse_batch_norms(settled(Untraceable(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))))) == 1

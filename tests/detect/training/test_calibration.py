@@ -12,7 +12,7 @@ from detect.training.calibration import fit_platt
 def test_it_is_logistic_regression_on_smoothed_targets():
     rng = np.random.default_rng(0)
     real, forged = rng.normal(10, 2, 60), rng.normal(12, 2, 40)
-    found = fit_platt(real, forged)
+    platt = fit_platt(real, forged)
     # each smoothed target t is t images forged and 1 - t real; classes weigh the same
     low, high = 1 / 62, 41 / 42
     x = np.tile(np.concatenate([real, forged]), 2)[:, None]
@@ -20,15 +20,15 @@ def test_it_is_logistic_regression_on_smoothed_targets():
     weight = np.concatenate([np.full(60, 1 / 60), np.full(40, 1 / 40)])
     y, w = np.repeat([1, 0], 100), np.concatenate([target * weight, (1 - target) * weight])
     expected = LogisticRegression(C=1e12, tol=1e-12, max_iter=10_000).fit(x, y, sample_weight=w * 1e3)
-    assert found.a == pytest.approx(expected.coef_[0, 0], rel=1e-4)
-    assert found.b == pytest.approx(expected.intercept_[0], rel=1e-4)
+    assert platt.a == pytest.approx(expected.coef_[0, 0], rel=1e-4)
+    assert platt.b == pytest.approx(expected.intercept_[0], rel=1e-4)
 
 
 @pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
 def test_perfectly_separated_classes_stay_finite_and_ordered(scale):
-    found = fit_platt(np.array([-3.0, -2, -2.5, -2.2]) * scale, np.array([4.0, 5, 4.5, 4.2]) * scale)
-    probability = found.probability(np.array([-2.0, 0.5, 4.0]) * scale)
-    assert np.isfinite([found.a, found.b]).all() and 0.1 < probability[0] < 0.3 and 0.7 < probability[2] < 0.9
+    platt = fit_platt(np.array([-3.0, -2, -2.5, -2.2]) * scale, np.array([4.0, 5, 4.5, 4.2]) * scale)
+    probability = platt.probability(np.array([-2.0, 0.5, 4.0]) * scale)
+    assert np.isfinite([platt.a, platt.b]).all() and 0.1 < probability[0] < 0.3 and 0.7 < probability[2] < 0.9
     assert probability[0] < probability[1] < probability[2]
 
 
@@ -38,8 +38,8 @@ def test_constant_scores_say_nothing(value):
 
 
 def test_scores_that_rank_the_wrong_way_are_never_turned_round():
-    found = fit_platt(np.array([1.0, 2, 3, 4]), np.array([-1.0, -2, -3, -4]))
-    assert found.a == 0 and found.probability(np.array([-9.0, 9.0])).tolist() == [0.5, 0.5]
+    platt = fit_platt(np.array([1.0, 2, 3, 4]), np.array([-1.0, -2, -3, -4]))
+    assert platt.a == 0 and platt.probability(np.array([-9.0, 9.0])).tolist() == [0.5, 0.5]
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30), st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30))

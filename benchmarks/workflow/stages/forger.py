@@ -1,0 +1,10 @@
+"""The stages that make forged faces, as one type."""
+
+from __future__ import annotations
+
+from benchmarks.workflow.stages.blend import Blend
+from benchmarks.workflow.stages.synthesize import Synthesize
+from benchmarks.workflow.stages.translate import Translate
+
+Trained = Synthesize | Translate  # by a generator that was trained
+Forger = Trained | Blend

@@ -1,0 +1,61 @@
+"""The stage that makes forged faces from real ones with a trained translator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.workflow.stage import FACES, FaceStage, Facts, Job
+from benchmarks.workflow.stages.halve import Reals
+from benchmarks.workflow.stages.train import Train
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Translate(FaceStage):
+    """Translator and real faces to forged FaceSet.
+
+    Attributes:
+        forger: name of the generator in the run, with its snapshot, e.g. "pix2pix:edges@24k".
+        generator: its training.
+        counts: split -> images.
+        weights: averaged or raw.
+        snapshot: thousands of images of the training; None: its end.
+        data: the real faces, halved.
+    """
+
+    action = "translate"
+    VERSION = 1
+    optional = True
+
+    forger: str
+    generator: Train
+    counts: dict[str, int]
+    weights: str
+    snapshot: float | None
+    data: Reals
+
+    @property
+    def label(self) -> str:
+        """Return the generator with its snapshot."""
+        return self.forger
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return how many forgeries are made, and by which weights."""
+        return {"counts": self.counts, "weights": self.weights, "snapshot": self.snapshot}
+
+    def run(self, job: Job) -> Facts:
+        """Write the FaceSet."""
+        from forge.generators.translate import translate_set  # imports torch
+
+        faces = translate_set(
+            self.generator.trained(job, self.snapshot),
+            job.faces(self.data),
+            job.out / FACES,
+            counts=self.counts,
+            seed=self.seed,
+            averaged=self.weights == "averaged",
+            on_progress=job.context.on_progress,
+            device=job.context.compute.device,
+        )
+        return {"images": len(faces)}

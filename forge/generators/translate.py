@@ -1,0 +1,179 @@
+"""Forgeries of a trained translator as a FaceSet, each traceable to the real face it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from forge.core.compute import derive_seed
+from forge.core.errors import InputError
+from forge.core.progress import OnProgress
+from forge.faces.faceset import FaceSet, Images, Indices, Masks
+from forge.faces.forgeries import Forged, SourcePart, Sources, Synthesis, write_forgeries
+from forge.faces.halves import source_view
+from forge.generators.artifact import TrainedGenerator
+from forge.generators.translation.base import Translator
+
+BLOCK = 64  # faces that pass the network at once; the last bits of a network's result depend on it
+
+
+def translator_of(trained: TrainedGenerator) -> Translator:
+    """Return the architecture of a trained translator.
+
+    Raises:
+        InputError: the generator makes images from latents.
+    """
+    if not isinstance(trained.architecture, Translator):
+        raise InputError(
+            f"{trained.card.name} makes images from latents, not from faces; name a translator such as pix2pix:edges"
+        )
+    return trained.architecture
+
+
+@torch.no_grad()
+def translate(
+    network: nn.Module, translator: Translator, images: Images, seeds: Sequence[int]
+) -> tuple[Images, Masks | None]:
+    """Translate faces.
+
+    Args:
+        network: the translator's generator in evaluation mode.
+        translator: its architecture.
+        images: uint8 [N, H, W, 3] of its resolution.
+        seeds: of the condition of each, [N].
+
+    Returns:
+        uint8 [N, H, W, 3]; and masks uint8 [N, H, W], 255 where pixels are forged, where the translator has them.
+
+    Raises:
+        InputError: images of another size.
+    """
+    size = translator.resolution
+    if images.shape[1:] != (size, size, 3):
+        raise InputError(f"faces of {images.shape[2]} x {images.shape[1]} px; the translator was trained at {size} px")
+    device = next(network.parameters()).device
+    forged, masks = [], []
+    for start in range(0, len(images), BLOCK):
+        part = slice(start, start + BLOCK)
+        conditions = translator.conditions(images[part], seeds[part]).to(device)
+        forged.append(translator.finish(network(conditions).float().cpu(), conditions.cpu()).numpy())
+        hole = translator.hole(conditions)
+        if hole is not None:
+            masks.append((hole[:, 0] > 0).to(torch.uint8).mul(255).cpu().numpy())
+    return np.concatenate(forged), np.concatenate(masks) if masks else None
+
+
+def translate_set(
+    trained: TrainedGenerator,
+    real: FaceSet,
+    out: Path,
+    *,
+    counts: Mapping[str, int],
+    seed: int,
+    on_progress: OnProgress,
+    averaged: bool = True,
+    device: str = "cpu",
+) -> FaceSet:
+    """Write translations of a set's faces, split by split from the real images of the same split, in fp32.
+
+    Of a halved set (`forge.faces.halves`) they are made from the images that are sources. Faces are taken in random
+    order, each once before any is taken again; a face taken again is given another condition.
+
+    Args:
+        trained: the translator.
+        real: the real faces.
+        out: directory of the set; must not exist.
+        counts: images per split, e.g. {"train": 2000, "val": 500, "test": 1000}.
+        seed: everything random follows from it.
+        on_progress: called with the progress.
+        averaged: use the averaged weights (else the raw ones).
+        device: where to compute.
+
+    Returns:
+        The set. Rows carry identity and labels of the real face, its id (`made_from`) and which translation of it this
+        is (`copy`).
+
+    Raises:
+        InputError: nothing asked for, a forged set, a split without images, another resolution, no translator.
+    """
+    translator, card = translator_of(trained), real.card
+    if card.kind != "real":
+        raise InputError(f"{real.path} holds forged faces; translations are made from real ones")
+    if card.resolution != translator.resolution:
+        raise InputError(f"{real.path} has {card.resolution} px, the translator was trained at {translator.resolution}")
+    network = trained.generator(averaged=averaged, device=device)
+    origin = Sources({split: source_view(real, split) for split in counts}, counts, seed, real.label_types)
+
+    def make(part: SourcePart, numbers: Indices) -> Forged:
+        seeds = [
+            _seed_of(seed, part.rows[face]["id"], int(copy))
+            for face, copy in zip(part.face_of(numbers), part.copy_of(numbers), strict=True)
+        ]
+        images, masks = translate(network, translator, part.read(numbers), seeds)
+        return Forged(images, [{}] * len(numbers), masks)
+
+    synthesis = Synthesis(
+        name=trained.card.name,
+        origin=origin,
+        make=make,
+        batch=BLOCK,
+        columns={},
+        resolution=card.resolution,
+        licence=f"altered photos under {card.licence}",
+        provenance={
+            "generator": trained.card.name,
+            "architecture": trained.card.architecture,
+            "weights_sha256": trained.card.weights_sha256,
+            "weights": "averaged" if averaged else "raw",
+            "seed": seed,
+            "block": BLOCK,
+            "trained_on": trained.card.data,
+            "kimg": trained.card.kimg,
+            "made_from": {"name": card.name, "digest": card.digest, "licence": card.licence},
+        },
+        citation=card.citation,
+        masks=translator.masks,
+        note="translating",
+    )
+    return write_forgeries(synthesis, out, on_progress)
+
+
+def _seed_of(seed: int, source_id: str, copy: int) -> int:
+    """Return the seed of a condition: it follows from the face and the copy, not from the place in the set."""
+    return derive_seed(seed, "condition", source_id, copy)
+
+
+def retranslate(trained: TrainedGenerator, faces: FaceSet, real: FaceSet, position: int) -> Images:
+    """Make one image of a translated set again from its card and the faces it was made from, uint8 [H, W, 3].
+
+    Args:
+        trained: the translator.
+        faces: the translated set.
+        real: the faces it was made from.
+        position: of the image.
+
+    Raises:
+        InputError: the set was made by other weights, or from other faces.
+    """
+    made_by = faces.card.provenance
+    if made_by.get("weights_sha256") != trained.card.weights_sha256:
+        raise InputError(f"{faces.path} was made by other weights than those in {trained.path}")
+    if made_by["made_from"]["digest"] != real.card.digest:
+        raise InputError(f"{faces.path} was made from other faces than those in {real.path}")
+    # the block in which the image was made, since the last bits depend on what is computed at once
+    split = faces.table["split"].iloc[position]
+    members = np.flatnonzero((faces.table["split"] == split).to_numpy())
+    within = int(np.flatnonzero(members == position)[0])
+    block = faces.table.iloc[members[within // BLOCK * BLOCK :][:BLOCK]]
+    places = {key: number for number, key in enumerate(real.table["id"])}
+    images = real.read([places[key] for key in block["made_from"]])
+    seeds = [
+        _seed_of(made_by["seed"], key, int(copy)) for key, copy in zip(block["made_from"], block["copy"], strict=True)
+    ]
+    network = trained.generator(averaged=made_by["weights"] == "averaged")
+    remade: Images = translate(network, translator_of(trained), images, seeds)[0][within % BLOCK]
+    return remade
