@@ -19,6 +19,9 @@ from benchmarks.report.run_report import RunReport
 from forge.blending.blending import Blending
 from forge.core.errors import InputError, UnknownNameError
 
+# not settings of a run's file: named otherwise, or known only when a request is checked
+_FILLED_IN = {"architecture", "network", "training", "files", "snapshot", "blends", "translates", "judged"}
+
 
 def show(
     name: str,
@@ -104,7 +107,7 @@ def _generator_rows(implementation: Any, values: Mapping[str, Any]) -> list[tupl
     if issubclass(implementation, Blending):  # not trained
         return rows
     rows += _rows("generator.training", method_of(implementation).Settings, values.get("training", {}))
-    drawn = GeneratorSettings.model_fields.keys() - {"architecture", "network", "training", "files", "snapshot"}
+    drawn = GeneratorSettings.model_fields.keys() - _FILLED_IN
     listed = drawn if implementation.conditional != "never" else drawn - {"condition", "mix"}
     listed -= set() if implementation.truncates else {"truncation"}
     return rows + [row for row in _rows("generator", GeneratorSettings, values) if row[0].partition(".")[2] in listed]

@@ -73,6 +73,7 @@ class GeneratorSettings(_Settings):
     )
     # Fields that are "filled in when checked" are facts of the class, kept so that planning needs no import of it.
     blends: bool = Field(False, description="makes forgeries of real faces and is not trained; filled in when checked")
+    judged: bool = Field(True, description="was trained against a discriminator; filled in when checked")
     translates: bool = Field(False, description="makes forgeries of real faces and is trained; filled in when checked")
     family: str = Field(
         "", description="generators of one family are left out of a training together; empty: its architecture's"

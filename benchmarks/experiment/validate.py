@@ -207,6 +207,7 @@ def _generator(name: str, generator: GeneratorSettings, resolution: int) -> Gene
         update={
             "family": _family(generator, implementation),
             "translates": implementation.takes_faces,
+            "judged": implementation.has_discriminator() and not implementation.takes_faces,
             "network": network.model_dump(mode="json"),
             "training": training.model_dump(mode="json"),
             # of weights and code: a changed file of the same name is another generator
@@ -243,7 +244,9 @@ def _blending(name: str, generator: GeneratorSettings, settings: BaseModel, fami
         raise InputError(f"generator {quoted(name)} is not trained and has no snapshots; use {base_name(name)}")
     network = settings.model_dump(mode="json")
     # All else stays at its default, so that settings for all generators do not enter the key.
-    return GeneratorSettings(architecture=generator.architecture, network=network, blends=True, family=family)
+    return GeneratorSettings(
+        architecture=generator.architecture, network=network, blends=True, judged=False, family=family
+    )
 
 
 def _adopted(request: DetectorRequest, resolution: int) -> DetectorRequest:
@@ -278,11 +281,11 @@ def _check_adversary(
             f"detector {quoted(name)}: {request.detector} uses no discriminator; leave @{request.adversary} out"
         )
     judges = [request.adversary] if request.adversary else list(generators)  # without a name, those it is trained on
-    trained = [judge for judge in judges if judge not in generators or not generators[judge].takes_faces]
+    trained = [judge for judge in judges if judge not in generators or generators[judge].judged]
     if needs in ("discriminator", "snapshots") and not trained:
         raise InputError(
             f"detector {quoted(name)} starts from a discriminator of images, and {', '.join(judges)} has none; name a "
-            f"generator that is trained without real faces as input: {request.detector}@dcgan"
+            f"generator that has one: {request.detector}@dcgan"
         )
     if request.adversary and request.adversary not in generators:
         raise InputError(
@@ -303,7 +306,7 @@ def _with_snapshots(
     }
     changed = dict(generators)
     for name, generator in generators.items():
-        if base_name(name) in bases and not generator.takes_faces and not generator.training.get("snapshots_kimg"):
+        if base_name(name) in bases and generator.judged and not generator.training.get("snapshots_kimg"):
             # Three points: the end is in any case kept.
             quarters = [round(generator.training["kimg"] * part / 4, 3) for part in (1, 2, 3)]
             changed[name] = generator.model_copy(update={"training": generator.training | {"snapshots_kimg": quarters}})

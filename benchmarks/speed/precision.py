@@ -28,8 +28,7 @@ from forge.core.progress import silent
 from forge.faces.faceset import FaceSet
 from forge.generators import GENERATORS
 from forge.generators.labels import Condition
-from forge.training.settings import TrainingSettings
-from forge.training.steps.setup import trial_step
+from forge.training.steps import method_of
 from forge.training.task import Training
 
 RESOLUTION, IMAGES = 64, 128
@@ -86,7 +85,10 @@ def _training(name: str, faces: FaceSet, compute: Compute) -> Training:
     if name == "cgan":  # the conditional generator takes labels
         condition, view, codes = Condition.of(view, faces.card.attributes[:1])
         classes = (condition.classes,)
-    network, loop = architecture_class.Settings(**chosen["network"]), TrainingSettings(**chosen["training"])
+    network, loop = (
+        architecture_class.Settings(**chosen["network"]),
+        method_of(architecture_class).Settings(**chosen["training"]),
+    )
     work = Path(tempfile.mkdtemp())
     return Training(
         name,
@@ -104,7 +106,7 @@ def _training(name: str, faces: FaceSet, compute: Compute) -> Training:
 
 def _generator(name: str, faces: FaceSet, compute: Compute) -> tuple[int, Callable[[Precision], object]]:
     training = _training(name, faces, compute)
-    return training.settings.batch, trial_step(training)
+    return training.settings.batch, method_of(training.architecture).trial_step(training)
 
 
 def _detector(name: str, faces: FaceSet, compute: Compute) -> tuple[int, Callable[[Precision], object]]:

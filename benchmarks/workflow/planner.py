@@ -396,9 +396,8 @@ def _changed_part(settings: RunSettings, perturbation: str) -> Part:
 def _last_trained(settings: RunSettings, training: TrainSet) -> str | None:
     """Return the generator of a training whose discriminator is used unless one is named: the last one of the run.
 
-    Forgeries made from real faces have none that judges images alone. A left-out generator's discriminator would have
-    seen what the test must not show.
+    Denoisers have none, and forgeries made from real faces none that judges images alone. A left-out generator's
+    discriminator would have seen what the test must not show.
     """
-    makers = settings.generators.items()
-    trained = [name for name, each in makers if name in training.generators and not each.takes_faces]
-    return trained[-1] if trained else None
+    judged = [name for name, each in settings.generators.items() if name in training.generators and each.judged]
+    return judged[-1] if judged else None

@@ -1,4 +1,4 @@
-"""Generator architectures by name; one file each: generator, discriminator, settings."""
+"""Generator architectures by name; one file each: networks and settings."""
 
 from forge.core.registry import Registry
 
@@ -8,6 +8,8 @@ GENERATORS = Registry(
     {
         "cgan": "forge.generators.cgan:CGAN",
         "dcgan": "forge.generators.dcgan:DCGAN",
+        "ddpm": "forge.generators.ddpm:DDPM",
+        "flow": "forge.generators.flow:Flow",
         "gan": "forge.generators.gan:GAN",
         "pix2pix:colour": "forge.generators.translation.colour:Colour",
         "pix2pix:edges": "forge.generators.translation.edges:Edges",

@@ -89,10 +89,17 @@ class Architecture(ABC):
             can = ", ".join(map(str, self.resolutions))
             raise InputError(f"resolution {resolution} is not possible with {name}; it makes {can} px")
         if classes and self.conditional == "never":
-            raise InputError(f"{name} takes no labels; leave the condition out, or use cgan or stylegan-lite")
+            raise InputError(
+                f"{name} takes no labels; leave the condition out, or use another generator, e.g. cgan or flow"
+            )
         if not classes and self.conditional == "required":
             raise InputError(f"{name} needs labels; name label columns, e.g. --condition gender")
         self.settings, self.resolution, self.classes = settings, resolution, classes
+
+    @classmethod
+    def has_discriminator(cls) -> bool:
+        """Return whether there is a network that judges images, for detectors to start from."""
+        return cls.discriminator is not _no_discriminator
 
     @abstractmethod
     def generator(self) -> nn.Module:

@@ -295,6 +295,8 @@ def test_show_tells_the_settings_of_a_preset(bench, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     code, out, _ = bench("show", "dcgan", "--preset", "smoke")
     assert code == 0 and "generator.training.kimg" in out and "generator.network.latent" in out
+    code, out, _ = bench("show", "flow", "--preset", "smoke")
+    assert code == 0 and "generator.training.warm_up" in out and "d_steps" not in out and "judged" not in out
 
 
 def test_show_makes_pictures_of_a_run_s_generator(bench, tmp_path):

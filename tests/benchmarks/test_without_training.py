@@ -37,8 +37,16 @@ def test_blends_are_a_test_column_and_a_fitted_detector_is_used_as_it_is(bench, 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("-g", "self-blended", "-d", "disc-raw"), "self-blended has none; name a trained generator: disc-raw@dcgan"),
-        (("-g", "gan,self-blended", "-d", "disc-raw@self-blended"), "self-blended has none; name a trained generator"),
+        (
+            ("-g", "self-blended", "-d", "disc-raw"),
+            "self-blended has none; name a generator that has one: disc-raw@dcgan",
+        ),
+        (("-g", "flow,self-blended", "-d", "disc-raw"), "flow, self-blended has none; name a generator that has one"),
+        (("-g", "gan,flow", "-d", "disc-raw@flow"), "flow has none; name a generator that has one"),
+        (
+            ("-g", "gan,self-blended", "-d", "disc-raw@self-blended"),
+            "self-blended has none; name a generator that has",
+        ),
         (("-g", "self-blended@2k", "-d", "dct"), "is not trained and has no snapshots; use self-blended"),
         (("-g", "self-blended", "-d", "dct", "--set", "generator.network.hue=999"), "less than or equal to 180"),
     ],

@@ -1,8 +1,9 @@
-"""Twelve steps of two small trainings, by one process or by several: `python joint_training.py FACES OUT`."""
+"""Twelve steps of some small trainings, by one process or by several: `python joint_training.py FACES OUT`."""
 
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -10,7 +11,7 @@ from forge.core.compute import Compute
 from forge.core.distributed import ProcessGroup
 from forge.faces.faceset import FaceSet
 from forge.generators import GENERATORS
-from forge.training.settings import TrainingSettings
+from forge.training.steps import method_of
 from forge.training.task import Training
 from forge.training.trainer import Trainer
 
@@ -19,6 +20,7 @@ NETWORKS = {
     "stylegan-lite": {
         "latent": 8, "style": 8, "channels_base": 64, "channels_min": 4, "channels_max": 8, "noise": False, "mixing": 0,
     },
+    "flow": {"widths": [8, 8], "embedding": 8},
 }  # fmt: skip
 
 
@@ -29,14 +31,16 @@ def train_all(faces: Path, out: Path, processes: ProcessGroup) -> dict[str, tupl
 
 def _train(name: str, faces: Path, out: Path, processes: ProcessGroup) -> tuple[list[list[float]], list[float]]:
     architecture = GENERATORS.load(name)
-    settings = TrainingSettings(kimg=1, batch=16, r1_gamma=1.0, penalty_every=2, beta1=0.0, beta2=0.99)
+    chosen: dict[str, Any] = {"kimg": 1, "batch": 16, "beta1": 0.0, "beta2": 0.99}
+    chosen |= {"lr": 2e-3, "warm_up": 2} if name == "flow" else {"r1_gamma": 1.0, "penalty_every": 2}
+    settings = method_of(architecture).Settings(**chosen)
     networks = architecture(architecture.Settings(**NETWORKS[name]), 16)
     view = FaceSet.open(faces).view("forge")
     trainer = Trainer(Training(name, name, networks, settings, view, 3, Compute("cpu", "fp32"), out), "fp32", processes)
     losses = []
     for _ in range(12):
         trainer.advance()
-        values = [trainer.readings[key].clone() for key in ("d_loss", "g_loss", "r1")]
+        values = [trainer.readings[key].clone() for key in sorted(trainer.readings)]
         processes.average(values)
         losses.append([float(value) for value in values])
     return losses, [float(parameter.double().sum()) for parameter in trainer.averaged.network.parameters()]

@@ -39,6 +39,8 @@ def test_every_generator_declares_the_family_that_the_protocol_gives_it():
     assert families == {
         "cgan": "conv-gan",
         "dcgan": "conv-gan",
+        "ddpm": "diffusion",
+        "flow": "diffusion",
         "gan": "dense-gan",
         "pix2pix:colour": "translation",
         "pix2pix:edges": "translation",

@@ -23,6 +23,7 @@ _LABELS = {
     "d_loss": "discriminator loss", "g_loss": "generator loss", "d_accuracy": "discriminator accuracy",
     "train_loss": "loss on training data", "val_loss": "loss on validation data", "val_auc": "AUC on validation data",
     "loss": "loss on training data", "val_accuracy": "accuracy on validation data",
+    **{f"quarter{i}_loss": f"loss at times {(i - 1) / 4:g} to {i / 4:g}" for i in range(1, 5)},
 }  # fmt: skip
 
 
@@ -91,7 +92,7 @@ def generator_figures(generator: GeneratorFacts, names: FileNames) -> list[Figur
     """Draw losses and the accuracy of the discriminator against thousands of images seen; none without a log."""
     log = [line for line in generator.log if "kimg" in line]  # lines without a position cannot be drawn
     figures = []
-    losses = [name for name in ("d_loss", "g_loss") if any(name in line for line in log)]
+    losses = [name for name in dict.fromkeys(name for line in log for name in line) if name.endswith("loss")]
     where = f"of {generator.name}, trained for {duration(generator.seconds)}"
     if losses and len(log) > 1:
         figures.append(

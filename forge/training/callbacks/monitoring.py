@@ -15,7 +15,6 @@ from forge.training.monitor.observe import HealthMonitor, Observed
 from forge.training.task import Training
 from forge.training.trainer import SAMPLES, Callback, Trainer
 
-WATCHED = 256  # forged images that the monitor sees
 # 1,024 for the reference and 256 to measure it by, see monitor.metrics
 REALS_WATCHED = 1280  # real ones
 
@@ -48,6 +47,7 @@ class WatchHealth(Callback):
             held_out.read() if held_out is not None else None,
             seed=training.seed,
             device=trainer.device,
+            watched=trainer.method.watched,
         )
 
     def note(self) -> str:
@@ -80,7 +80,7 @@ class WatchHealth(Callback):
             # of an earlier training in this folder: going back to it would mix two trainings
             self._healthy.unlink(missing_ok=True)
         if trainer.step == 0 and trainer.method.starts_tellable:
-            self._monitor.start_check(trainer.images(trainer.method.generator, WATCHED, "start"))
+            self._monitor.start_check(trainer.images(trainer.method.generator, trainer.method.watched, "start"))
 
     def on_step(self, trainer: Trainer) -> None:
         """Observe if it is time, or if a reading is no number, and do what the policy says.
@@ -125,7 +125,7 @@ class WatchHealth(Callback):
     def _observe(self, trainer: Trainer, interval: Mapping[str, float]) -> Action:
         network = trainer.settled()
         # new latents at each step, so that a few lucky ones cannot hide a collapse
-        fresh = trainer.images(network, WATCHED, "fresh", trainer.step)
+        fresh = trainer.images(network, trainer.method.watched, "fresh", trainer.step)
         health = self._monitor.observe(
             Observed(
                 step=trainer.step,

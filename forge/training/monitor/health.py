@@ -1,10 +1,11 @@
-"""Is the training healthy: a state in one word, a reason in one sentence, and what to do about it.
+"""The health of a training: a state in one word, a reason in one sentence, and what to do about it.
 
 The states: *warming* (too early to say), *healthy*, *overfit* (the discriminator knows the training images by heart),
 *collapsed* (forgeries are all alike), *d_dominates* (the discriminator is right nearly always, and the forgeries are
 poor and get no better), *d_at_chance* (its accuracy is one half although the forgeries are poor and get no better),
-*diverged* (numbers have left all bounds). docs/manual/forge.md lists what triggers each and which trainings the
-thresholds were set on.
+*diverged* (numbers have left all bounds); and of trainings without a discriminator *blank* (forgeries of one even
+colour) and *noise* (forgeries that are still the noise they are made from). docs/manual/forge.md lists what triggers
+each and which trainings the thresholds were set on.
 """
 
 from __future__ import annotations
@@ -16,15 +17,20 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-State = Literal["warming", "healthy", "overfit", "collapsed", "d_dominates", "d_at_chance", "diverged"]
+State = Literal[
+    "warming", "healthy", "overfit", "collapsed", "d_dominates", "d_at_chance", "blank", "noise", "diverged"
+]
 Policy = Literal["warn", "stop", "roll-back"]
 Step = Literal["continue", "warn", "stop", "roll-back"]
 
+# trainings without a discriminator: what their forgeries are when nothing was learned, relative to training images
+_BLANK, _NOISE = 0.1, 0.5  # less contrast; less correlation of neighbouring pixels
 # the first that lasts names the state
-_SIGNS: tuple[State, ...] = ("overfit", "d_dominates", "d_at_chance", "collapsed")
+_SIGNS: tuple[State, ...] = ("overfit", "d_dominates", "d_at_chance", "blank", "noise", "collapsed")
 _WORDS = {
     "d_logit": "a logit of the discriminator", "d_loss": "the discriminator's loss", "g_loss": "the generator's loss",
     "d_grad_norm": "the discriminator's gradient norm", "g_grad_norm": "the generator's gradient norm",
+    "grad_norm": "the gradient norm", "loss": "the loss",
 }  # fmt: skip
 FAILURE_MODES: tuple[State, ...] = ("diverged", *_SIGNS)
 _TITLES = {"d_dominates": "discriminator dominates", "d_at_chance": "discriminator at chance"}
@@ -170,7 +176,8 @@ class Diagnosis:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave."""
-        self._lasted = {present_state(sign): ticks for sign, ticks in state["lasted"].items()}
+        # an earlier version knew fewer signs
+        self._lasted |= {present_state(sign): ticks for sign, ticks in state["lasted"].items()}
         self._since = dict(state["since"])
         self._best, self._idle = state["best"], state["idle"]
         self._was_healthy = state["was_healthy"]
@@ -273,8 +280,10 @@ class Diagnosis:
         if accuracy is not None and poor and self._dominates(accuracy):
             signs["d_dominates"] = f"the discriminator is right in {_percent(accuracy)} of cases, {so}"
         if accuracy is not None and poor and self._at_chance(accuracy) and (stands_still or not alike):
-            # collapsed forgeries that still move are called collapsed, not a coin toss as well
+            # collapsed forgeries that still move are called collapsed, not at chance as well
             signs["d_at_chance"] = f"the discriminator is right in only {_percent(accuracy)} of cases, {so}"
+        if accuracy is None:
+            signs |= _unlearned(readings)
         if alike:
             signs["collapsed"] = f"the forgeries are too much alike: {alike}"
         return signs
@@ -290,6 +299,20 @@ class Diagnosis:
         if readings["bins_filled"] < limits.few_bins and twins > limits.some_duplicates:
             parts.append(f"they fill {_percent(readings['bins_filled'])} of the bins that real images fill")
         return ", ".join(parts)
+
+
+def _unlearned(readings: Mapping[str, float]) -> dict[State, str]:
+    """Return the signs of a training without a discriminator that has learned nothing."""
+    signs = dict[State, str]()
+    contrast, smoothness = readings.get("contrast", 1.0), readings.get("smoothness", 1.0)
+    if contrast < _BLANK:
+        signs["blank"] = f"the forgeries are of one even colour: {_percent(contrast)} of the contrast of real images"
+    elif smoothness < _NOISE:
+        signs["noise"] = (
+            f"the forgeries are noise: neighbouring pixels are {_percent(max(0.0, smoothness))} as alike as in real "
+            "images"
+        )
+    return signs
 
 
 def _percent(share: float) -> str:

@@ -80,6 +80,21 @@ def diversity(pixels: Tensor) -> float:
     return float(torch.cdist(pixels, pixels).sum()) / (count * (count - 1)) / math.sqrt(pixels.shape[1])
 
 
+def smoothness(images: Tensor) -> float:
+    """Return the mean correlation of pixels with their right and lower neighbours: near 1 in photos, 0 in noise.
+
+    Args:
+        images: [N, C, H, W]; each image's own mean is taken off, and one without contrast counts as 0.
+    """
+    centred = images.double() - images.double().mean(dim=(1, 2, 3), keepdim=True)
+    power = centred.square().mean(dim=(1, 2, 3))
+    beside = [
+        (centred[..., 1:] * centred[..., :-1]).mean(dim=(1, 2, 3)),
+        (centred[..., 1:, :] * centred[..., :-1, :]).mean(dim=(1, 2, 3)),
+    ]
+    return float((sum(beside) / 2 / power.clamp(min=1e-6)).mean())
+
+
 def nearest_distances(pixels: Tensor) -> Tensor:
     """Return the distance of every image [N, D] to the nearest other one: [N]."""
     apart = torch.cdist(pixels, pixels)
@@ -154,19 +169,26 @@ class RealReference:
             reference.
         seed: of the choice, the features and the bins.
         device: where it computes.
+        samples: images of a look; as many real ones are measured themselves.
     """
 
     def __init__(
-        self, reals: NDArray[np.uint8], others: NDArray[np.uint8] | None, *, seed: int, device: torch.device
+        self,
+        reals: NDArray[np.uint8],
+        others: NDArray[np.uint8] | None,
+        *,
+        seed: int,
+        device: torch.device,
+        samples: int = SAMPLES,
     ) -> None:
         source = torch.Generator().manual_seed(derive_seed(seed, "reference"))
         # reference and baseline come from different images: a reference measured on itself would have distance 0
         order = torch.randperm(len(reals), generator=source).numpy()
         if others is None:
-            cut = min(SAMPLES, len(reals) // 2)
+            cut = min(samples, len(reals) // 2)
             others, order = reals[order[:cut]], order[cut:]
         else:
-            others = others[torch.randperm(len(others), generator=source)[:SAMPLES].numpy()]
+            others = others[torch.randperm(len(others), generator=source)[:samples].numpy()]
         self.samples = len(others)
         self._features = RandomFeatures(seed, device)
         baseline = to_float(torch.from_numpy(others)).to(device)

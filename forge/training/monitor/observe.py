@@ -19,7 +19,7 @@ from forge.core.compute import derive_seed
 from forge.core.errors import InputError
 from forge.faces.tensors import to_float, to_uint8
 from forge.training.monitor.health import Diagnosis, Health, HealthSettings, not_finite
-from forge.training.monitor.metrics import SAMPLES, RealReference, diversity, rank, shrink
+from forge.training.monitor.metrics import SAMPLES, RealReference, diversity, rank, shrink, smoothness
 
 _FIXED, _FIXED_PIXELS = 64, 8  # what is remembered of the fixed samples until the next tick: 12 kB
 _JUDGED = 128  # images of each kind shown to the discriminator, which is the dearest part of a tick
@@ -38,7 +38,8 @@ class Observed:
         readings: of the loop; d_loss, g_loss, r1, d_grad_norm ... are kept as they are. d_accuracy should be the mean
             over the steps since the last tick, as single steps swing; without it the signs of this tick are used.
         fixed: forged images [N, 3, H, W] in -1..1, of the same latents at every tick.
-        fresh: 256 forged images [N, 3, H, W] in -1..1, of new latents, by the weights that will be published.
+        fresh: forged images [N, 3, H, W] in -1..1, of new latents, by the weights that will be published;
+            as many as are watched.
         discriminator: images [N, 3, H, W] to logits [N], above 0 for real; must not change the training (`aside`). None
             where there is none; then nothing is said of it.
     """
@@ -89,6 +90,7 @@ class HealthMonitor:
             is not seen.
         seed: of all choices.
         device: where forged images come from.
+        watched: forged images of a look.
 
     Raises:
         InputError: fewer than 16 training images.
@@ -102,6 +104,7 @@ class HealthMonitor:
         *,
         seed: int,
         device: torch.device,
+        watched: int = SAMPLES,
     ) -> None:
         if len(train_images) < FEWEST:
             raise InputError(f"{len(train_images)} training images are too few to watch a training; use {FEWEST}")
@@ -112,7 +115,9 @@ class HealthMonitor:
         others = held_out if held_out is not None and len(held_out) >= FEWEST else None
         if others is not None:
             self._reals["held_out"] = _choose(others, seed)
-        self._reference = RealReference(train_images, others, seed=seed, device=device)
+        self._reference = RealReference(train_images, others, seed=seed, device=device, samples=watched)
+        reals = to_float(self._reals["train"])
+        self._smoothness, self._contrast = smoothness(reals), _contrast(reals)
         self._fixed: Tensor | None = None  # small copies of the fixed samples at the last tick
 
     def start_check(self, untrained: Tensor) -> None:
@@ -168,7 +173,9 @@ class HealthMonitor:
             a held-out one: 1/2 none is remembered, 1 all are), `d_logit` (largest size of a logit), `kimg_at_one` and
             `kimg_at_half` (how long its accuracy has been there). Of the fresh forgeries: `diversity`, `distance`,
             `coverage`, `precision` and `bins_filled` as ratios to as many real images, `bins_different` and
-            `near_duplicates` as shares (`Look` explains them). `fixed_change`: how far the fixed samples moved since
+            `near_duplicates` as shares (`Look` explains them); `smoothness` and
+            `contrast`, how alike neighbouring pixels are and how far values spread within an image, as ratios to
+            training images. `fixed_change`: how far the fixed samples moved since
             the last tick, in mean distances of two real images.
         """
         # readings of the loop take precedence: its d_accuracy is a mean over many steps
@@ -230,6 +237,8 @@ class HealthMonitor:
             "bins_filled": _ratio(look.bins_filled, baseline.bins_filled),
             "bins_different": look.bins_different,
             "near_duplicates": look.near_duplicates,
+            "smoothness": _ratio(smoothness(fresh), self._smoothness),
+            "contrast": _ratio(_contrast(fresh), self._contrast),
         }
 
     def _change(self, fixed: Tensor) -> dict[str, float]:
@@ -240,6 +249,11 @@ class HealthMonitor:
         # root mean square over pixels, mean over samples
         moved = (to_float(self._fixed) - to_float(before)).square().mean(dim=(1, 2, 3)).sqrt().mean()
         return {"fixed_change": float(moved) / self._reference.real_baseline.diversity}
+
+
+def _contrast(images: Tensor) -> float:
+    """Return the median over images [N, C, H, W] of the standard deviation of their values."""
+    return float(images.float().std(dim=(1, 2, 3)).median())
 
 
 def _ratio(value: float, baseline: float) -> float:

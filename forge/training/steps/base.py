@@ -19,6 +19,7 @@ from forge.core.compute import Precision, derive_seed
 from forge.core.distributed import ProcessGroup
 from forge.faces.tensors import flipped, to_float
 from forge.training.batches import Batch
+from forge.training.monitor.metrics import SAMPLES
 from forge.training.readings import Readings
 from forge.training.settings import LoopSettings
 from forge.training.task import Training
@@ -89,12 +90,14 @@ class TrainingMethod(ABC):
     Attributes:
         Settings: of the training; a method adds its own to those of the loop.
         remedy: what to try after a training that failed, in words after which a sentence may go on.
+        watched: forged images of each look of the health monitor; fewer where making them is dear.
         starts_tellable: whether images of an untrained generator differ from real ones, which the monitor checks.
         generator: the network that makes images: what is averaged and published.
     """
 
     Settings: ClassVar[type[LoopSettings]] = LoopSettings
     remedy: ClassVar[str] = "lower the learning rate"
+    watched: ClassVar[int] = SAMPLES
     starts_tellable: ClassVar[bool] = True
     generator: nn.Module
 
@@ -210,14 +213,17 @@ class TrainingMethod(ABC):
     @classmethod
     def trial_step(cls, training: Training) -> Callable[[Precision], None]:
         """Return a step on networks of its own, to learn what fits into memory; torch's random state is changed."""
+        methods: list[TrainingMethod] = []
 
         def step(precision: Precision) -> None:
-            readings = Readings(training.compute.torch_device)
-            context = StepContext(training, precision, ProcessGroup(), StepRandom(training.seed), readings)
-            method = cls(context)
+            if not methods or methods[0].context.precision != precision:
+                readings = Readings(training.compute.torch_device)
+                random = StepRandom(training.seed)
+                methods[:] = [cls(StepContext(training, precision, ProcessGroup(), random, readings))]
+            method = methods[0]
             size = (training.settings.batch, training.architecture.resolution, training.architecture.resolution, 3)
-            pixels = torch.zeros(size, dtype=torch.uint8, device=context.device)
-            labels = training.some_labels(training.settings.batch, context.device)
+            pixels = torch.zeros(size, dtype=torch.uint8, device=method.context.device)
+            labels = training.some_labels(training.settings.batch, method.context.device)
             batch = Batch(pixels, labels[0] if labels else None)
             method.step(method.plan(0, measure=False), [batch] * method.batches_per_step)
 

@@ -1,0 +1,87 @@
+"""The base class of the diffusion family: a network that turns noise into images, its loss and its sampler.
+
+A process (`forge.generators.flow`, `forge.generators.ddpm`, or a plug-in's) is a subclass of `Denoiser` with its loss
+and its sampler, and a subclass of `Diffusion` that makes it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from forge.generators.base import Architecture
+from forge.generators.unet import UNet, UNetSettings
+
+
+class Denoiser(nn.Module, ABC):
+    """A network with a loss, whose forward makes images of latents; the latents are the noise it starts from.
+
+    Args:
+        network: predicts from images [N, 3, H, W], times [N] and labels int64 [N, C].
+        resolution: height and width of the images.
+    """
+
+    def __init__(self, network: nn.Module, resolution: int) -> None:
+        super().__init__()
+        self.network, self.resolution = network, resolution
+
+    @abstractmethod
+    def times(self, count: int, device: torch.device) -> Tensor:
+        """Draw the times [count], 0..1, at which a training asks, from torch's random state."""
+
+    @abstractmethod
+    def loss(self, images: Tensor, times: Tensor, noise: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return the loss of each image, [N]; random numbers come as arguments alone.
+
+        Args:
+            images: real ones, [N, 3, H, W] in -1..1.
+            times: [N], of `times`.
+            noise: standard normal, [N, 3, H, W].
+            labels: int64 [N, C] of a conditional generator.
+        """
+
+    @abstractmethod
+    def sample(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Turn standard normal noise [N, 3, H, W] into images [N, 3, H, W], always alike for the same noise."""
+
+    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Make images.
+
+        Args:
+            latents: standard normal, [N, 3 * H * W].
+            labels: int64 [N, C], where the generator is conditional.
+
+        Returns:
+            [N, 3, H, W] in -1..1.
+        """
+        noise = latents.reshape(-1, 3, self.resolution, self.resolution)
+        return self.sample(noise, labels).clamp(-1, 1)
+
+
+class Diffusion(Architecture):
+    """An architecture whose generator is a `Denoiser`; subclasses make it."""
+
+    family = "diffusion"
+    resolutions = (16, 28, 32, 64, 128, 256)
+    conditional = "optional"
+    trained_by = "denoising"
+    Settings = UNetSettings
+    settings: UNetSettings
+
+    def __init__(self, settings: UNetSettings, resolution: int, classes: tuple[int, ...] = ()) -> None:
+        super().__init__(settings, resolution, classes)
+        settings.fits(resolution)
+
+    @abstractmethod
+    def generator(self) -> Denoiser:
+        """Return a fresh generator."""
+
+    def network(self) -> UNet:
+        """Return a fresh U-Net."""
+        return UNet(self.settings, self.classes)
+
+    def latents(self, count: int, device: torch.device) -> Tensor:
+        """Return standard normal latents [count, 3 * H * W]."""
+        return torch.randn(count, 3 * self.resolution**2, device=device)
