@@ -141,6 +141,9 @@ class GeneratorFacts(_Record):
         [], description="ticks of the health monitor: kimg, state, reason, readings, action"
     )
     condition: dict[str, Any] | None = Field(None, description="label columns it was told: values and shares")
+    domains: dict[str, tuple[str, str]] | None = Field(
+        None, description="of a translator between domains: label column -> its value before and after"
+    )
     weights_sha256: str
     quality: list[QualityRow] = Field(
         [], description="how good its forgeries are, beside the floor; see docs/manual/forge.md"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
@@ -63,6 +64,14 @@ class GeneratorSettings(_Settings):
     network: dict[str, Any] = Field({}, description="settings of the architecture")
     training: dict[str, Any] = Field({}, description="settings of the training loop")
     condition: tuple[str, ...] = Field((), description="label columns that a conditional generator is told")
+    domains: dict[str, tuple[str, str]] = Field(
+        {},
+        description="label column -> its values before and after, of a translator between domains; empty: the two most "
+        "frequent values of the first column with few",
+    )
+    direction: Literal["forward", "backward"] = Field(
+        "forward", description="of the domains; backward is possible where both directions are learned (cyclegan)"
+    )
     mix: Literal["training", "uniform"] | dict[str, dict[str, float]] = Field(
         "training", description="labels of its forgeries: as in training, uniform, or column -> value -> weight"
     )
@@ -75,10 +84,24 @@ class GeneratorSettings(_Settings):
     blends: bool = Field(False, description="makes forgeries of real faces and is not trained; filled in when checked")
     judged: bool = Field(True, description="was trained against a discriminator; filled in when checked")
     translates: bool = Field(False, description="makes forgeries of real faces and is trained; filled in when checked")
+    moves_between: bool = Field(False, description="translates between domains of faces; filled in when checked")
     family: str = Field(
         "", description="generators of one family are left out of a training together; empty: its architecture's"
     )
     files: dict[str, str] = Field({}, description="SHA-256 of the files it depends on, e.g. its code")
+
+    @field_validator("domains", mode="before")
+    @classmethod
+    def _pair(cls, value: Any) -> Any:  # noqa: ANN401 - what YAML gave
+        """Check that one column and two values are named; YAML's truth values are the words that stood there."""
+        pairs = list(value.values()) if isinstance(value, Mapping) else [None]
+        if len(pairs) > 1 or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
+            raise ValueError("name one label column and two of its values, e.g. {gender: [Female, Male]}")
+        words = {True: "yes", False: "no"}
+        return {
+            str(column): tuple(words[name] if isinstance(name, bool) else str(name) for name in pair)
+            for column, pair in value.items()
+        }
 
     @property
     def takes_faces(self) -> bool:

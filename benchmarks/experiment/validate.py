@@ -203,10 +203,12 @@ def _generator(name: str, generator: GeneratorSettings, resolution: int) -> Gene
         raise InputError(
             f"generator {quoted(name)} takes no labels; leave the mix at 'training', or name a --condition"
         )
+    _check_domains(name, generator, implementation)
     return generator.model_copy(
         update={
             "family": _family(generator, implementation),
             "translates": implementation.takes_faces,
+            "moves_between": implementation.domains != "none",
             "judged": implementation.has_discriminator() and not implementation.takes_faces,
             "network": network.model_dump(mode="json"),
             "training": training.model_dump(mode="json"),
@@ -214,6 +216,22 @@ def _generator(name: str, generator: GeneratorSettings, resolution: int) -> Gene
             "files": _digests(generator.architecture, network.model_dump()),
         }
     )
+
+
+def _check_domains(name: str, generator: GeneratorSettings, implementation: type[Architecture]) -> None:
+    """Refuse domains where there are none, and a direction that is not learned.
+
+    Raises:
+        InputError: says which.
+    """
+    if generator.domains and implementation.domains == "none":
+        raise InputError(
+            f"generator {quoted(name)} does not translate between domains; set generators.NAME.domains for one that "
+            "does, e.g. fastcut or cyclegan"
+        )
+    if generator.direction == "backward" and implementation.domains != "two-way":
+        remedy = "exchange the values of its domains, or use cyclegan" if implementation.takes_faces else "use cyclegan"
+        raise InputError(f"generator {quoted(name)} has no backward direction; {remedy}")
 
 
 def _construct(noun: str, reference: str, make: Callable[[], object]) -> None:

@@ -45,6 +45,7 @@ from benchmarks.workflow.stages.forger import Forger, Trained
 from benchmarks.workflow.stages.quality import Quality
 from benchmarks.workflow.stages.report_parts import ReportParts
 from benchmarks.workflow.stages.synthesize import Synthesize
+from benchmarks.workflow.stages.translate import Translate
 from benchmarks.workflow.store import Manifest, read_manifest
 from detect.data.perturb import perturbation
 from detect.explain import spectrum_difference
@@ -246,6 +247,7 @@ class _Collected:
             log=log,
             health=_kept([tick for tick in read_json(folder / "health.json") if tick["kimg"] <= card["kimg"]]),
             condition=card["condition"],
+            domains=stage.moves(card) if isinstance(stage, Translate) else None,
             **self._quality(quality),
             weights_sha256=card["weights_sha256"],
         )

@@ -248,13 +248,14 @@ def _forger(settings: RunSettings, name: str, generator: GeneratorSettings, shar
         network=values["network"],
         training=values["training"],
         condition=generator.condition,
+        domains=values["domains"] if generator.moves_between else None,
         files=generator.files,
         # a training's result depends on precision and threads, hence they are in its key
         numerics=shared.compute.numerics(execution_of("generators", generator.architecture)),
         data=shared.prepare,
     )
     if generator.translates:
-        made = {key: values[key] for key in ("weights", "snapshot")}
+        made = {key: values[key] for key in ("weights", "snapshot", "direction")}
         return Translate(**common, forger=name, generator=train, counts=counts, data=shared.real, **made)
     # how forgeries are drawn is no reason to train again
     drawn = {key: values[key] for key in ("mix", "truncation", "weights", "snapshot")}

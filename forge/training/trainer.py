@@ -101,8 +101,8 @@ class Trainer:
         self.processes, self.callbacks = processes or ProcessGroup(), callbacks
         self.device = training.compute.torch_device
         self._graph = execution_of("generators", training.reference).graph if graph is None else graph
-        self.batches = Batches(training, self.processes.share(self.settings.batch))
         self._method = method or method_of(training.architecture)
+        self.batches = Batches(training, self.processes.share(self.settings.batch), self._method.views(training))
         self.values: dict[str, float] = {}
         self.logged, self.resumed = False, False
         self._build()
@@ -298,6 +298,7 @@ class Trainer:
                 "settings": training.architecture.settings.model_dump(mode="json"),
                 "resolution": training.architecture.resolution,
                 "condition": training.condition.to_json() if training.condition else None,
+                "domains": training.domains.to_json() if training.domains else None,
                 "seed": training.seed,
                 "kimg": self.kimg,
                 "training": self.settings.model_dump(mode="json"),

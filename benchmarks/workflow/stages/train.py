@@ -13,7 +13,9 @@ from benchmarks.experiment.configs import validated
 from benchmarks.workflow.stage import Context, Facts, Job, Stage
 from benchmarks.workflow.stages.prepare import Prepare
 from forge.core.files import read_json
+from forge.faces.halves import HALVED
 from forge.generators import GENERATORS
+from forge.generators.domains import Domains
 
 if TYPE_CHECKING:
     from forge.core.distributed import ProcessGroup
@@ -30,6 +32,7 @@ class Train(Stage):
         network: settings of the architecture.
         training: settings of the training.
         condition: label columns that it is conditioned on.
+        domains: label column -> values of source and target domain, of an unpaired translator; None: it has none.
         files: SHA-256 of the files it depends on.
         numerics: precision and threads, which decide the result.
         data: the real faces.
@@ -44,6 +47,7 @@ class Train(Stage):
     network: dict[str, Any]
     training: dict[str, Any]
     condition: tuple[str, ...]
+    domains: dict[str, list[str]] | None
     files: dict[str, str]
     numerics: dict[str, Any]
     data: Prepare
@@ -61,6 +65,7 @@ class Train(Stage):
             "network": self.network,
             "training": self.training,
             "condition": list(self.condition),
+            **({} if self.domains is None else {"domains": self.domains}),
             "files": self.files,
             "numerics": self.numerics,
         }
@@ -96,12 +101,16 @@ class Train(Stage):
             method_of(implementation).Settings, self.training, where=f"generators.{self.generator}.training"
         )
         view = faces.view("forge")  # photos that are in none of train, val and test, which detectors see
-        condition, codes = None, None
+        condition, codes, domains = None, None, None
         classes: tuple[tuple[int, ...], ...] = ()  # one-file architectures need not know of labels
         # Photos without a label in one of the columns are dropped from the view.
         if self.condition:
             condition, view, codes = Condition.of(view, list(self.condition))
             classes = (condition.classes,)
+        # Faces of other values are dropped; a split without any to translate is refused now, not after the training.
+        if self.domains is not None:
+            domains, view = Domains.of(view, self.domains)
+            domains.refuse_empty(faces, HALVED)
         track = job.context.track
         training = Training(
             name=self.generator,
@@ -114,6 +123,7 @@ class Train(Stage):
             work=job.work,
             condition=condition,
             codes=codes,
+            domains=domains,
             # the key too: TensorBoard would draw two trainings of one name as one curve
             track=track / f"{self.generator}-{self.key[:8]}" if track else None,
         )

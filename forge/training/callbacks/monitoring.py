@@ -40,10 +40,11 @@ class WatchHealth(Callback):
         self._monitor = self._fresh_monitor(trainer)
 
     def _fresh_monitor(self, trainer: Trainer) -> HealthMonitor:
-        training, held_out = self._training, self._training.held_out
+        training = self._training
+        view, held_out = trainer.method.expected()
         return HealthMonitor(
             self._settings,
-            training.view.sample(REALS_WATCHED, training.seed).read(),
+            view.sample(REALS_WATCHED, training.seed).read(),
             held_out.read() if held_out is not None else None,
             seed=training.seed,
             device=trainer.device,
