@@ -52,6 +52,9 @@ class QualitySettings(_Settings):
 
     n: int = Field(1000, ge=16, description="images a side; fewer where a set has fewer")
     face_n: int = Field(256, ge=1, description="images in which faces are searched")
+    usefulness: bool = Field(
+        True, description="train label classifiers on forgeries of generators that are told labels; about a minute each"
+    )
     metrics: tuple[str, ...] = Field((), description="metrics of plug-ins; filled in from --metric when checked")
     files: dict[str, str] = Field({}, description="SHA-256 of the code of metrics from files")
 

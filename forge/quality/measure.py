@@ -31,6 +31,7 @@ from forge.quality.neighbours import Memorisation, Neighbourhood
 from forge.quality.obedience import Obedience
 from forge.quality.sliced_wasserstein import SlicedWasserstein
 from forge.quality.spectrum import Spectrum
+from forge.quality.usefulness import Usefulness
 
 N = 1000  # images a side; most metrics depend on it
 FACE_N = 256  # fewer, as the detector finds about 30 faces a second on a core
@@ -64,6 +65,7 @@ class Quality(Result):
     memorisation: Memorisation
     face_rate: FaceRate
     obedience: dict[str, Obedience] = Field({}, description="of a conditional generator, by label column")
+    usefulness: dict[str, Usefulness] = Field({}, description="of labelled forgeries as training images, by column")
     inception: Inception | None = None
     more: dict[str, Scalar] = Field({}, description="metrics of plug-ins, by id")
 
@@ -100,6 +102,7 @@ def measure(
     labels: Mapping[str, Labels] | None = None,
     fid_weights: Path | None = None,
     more: Sequence[str] = (),
+    usefulness: bool = True,
     on_progress: OnProgress = silent,
     device: str = "cpu",
 ) -> Quality:
@@ -118,6 +121,7 @@ def measure(
             drawn ones. A column with fewer than 16 labelled images on a side is left out.
         fid_weights: torch-fidelity's Inception weights; without them there is no FID.
         more: metrics of plug-ins, by name or as path/to/file.py:Class.
+        usefulness: train label classifiers on forgeries that have labels; about a minute a column.
         on_progress: called after each metric.
         device: where to compute.
 
@@ -149,6 +153,7 @@ def measure(
         seed=seed,
         device=device,
         fid_weights=fid_weights,
+        usefulness=usefulness,
     )
     metrics, others = built_in(), load_more(more)
     values: dict[str, Any] = {}
@@ -181,6 +186,7 @@ def compare(
     labels: Mapping[str, Labels] | None = None,
     fid_weights: Path | None = None,
     more: Sequence[str] = (),
+    usefulness: bool = True,
     on_progress: OnProgress = silent,
     device: str = "cpu",
 ) -> Comparison:
@@ -198,6 +204,7 @@ def compare(
         labels: see `measure`.
         fid_weights: see `measure`.
         more: see `measure`.
+        usefulness: see `measure`.
         on_progress: see `measure`.
         device: see `measure`.
 
@@ -216,6 +223,7 @@ def compare(
         labels=labels,
         fid_weights=fid_weights,
         more=more,
+        usefulness=usefulness,
         on_progress=on_progress,
         device=device,
     )

@@ -27,6 +27,7 @@ SECTIONS = Registry(
         "training-progress": f"{_HERE}.training_progress:TrainingProgressSection",
         "discriminators": f"{_HERE}.discriminators:DiscriminatorSection",
         "forgeries": f"{_HERE}.forgeries:ForgeriesSection",
+        "usefulness": f"{_HERE}.usefulness:UsefulnessSection",
         "saliency": f"{_HERE}.saliency:SaliencySection",
         "curves": f"{_HERE}.curves:CurvesSection",
         "training": f"{_HERE}.training:TrainingSection",
