@@ -262,6 +262,7 @@ def _forger(settings: RunSettings, name: str, generator: GeneratorSettings, shar
         training=values["training"],
         condition=generator.condition,
         files=generator.files,
+        training_seed=generator.seed,
         # a training's result depends on precision and threads, hence they are in its key
         numerics=shared.compute.numerics(execution_of("generators", generator.architecture)),
         data=shared.prepare,

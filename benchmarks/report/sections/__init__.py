@@ -25,6 +25,7 @@ SECTIONS = Registry(
         "threshold": f"{_HERE}.threshold_slider:ThresholdSection",
         "robustness": f"{_HERE}.robustness:RobustnessSection",
         "training-progress": f"{_HERE}.training_progress:TrainingProgressSection",
+        "variants": f"{_HERE}.variants:VariantsSection",
         "discriminators": f"{_HERE}.discriminators:DiscriminatorSection",
         "forgeries": f"{_HERE}.forgeries:ForgeriesSection",
         "usefulness": f"{_HERE}.usefulness:UsefulnessSection",
