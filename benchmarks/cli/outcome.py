@@ -19,9 +19,9 @@ from benchmarks.evaluation.results import Results
 from benchmarks.protocol import CLEAN, TrainSet
 from benchmarks.report.pairing_table import Column, PairingTable, pairing_table
 from benchmarks.report.plot.elements import shorten
-from benchmarks.report.ranked import sheet_of
 from benchmarks.report.ranking import ranks_of
 from benchmarks.report.results_table import shown_metrics, shown_value
+from benchmarks.report.run_leaderboard import sheet_of
 from benchmarks.report.run_report import RunReport
 from benchmarks.report.text.run_warnings import warnings
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import get_args
 
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
@@ -14,6 +16,7 @@ from benchmarks.evaluation.results import UsefulnessRow
 from benchmarks.evaluation.usefulness import usefulness_rows
 from benchmarks.terminal import observer_for
 from benchmarks.workflow.stage import FACES, Call
+from benchmarks.workflow.stages.forger import Forger
 from benchmarks.workflow.store import Store
 from forge.core.compute import choose_device, tune_allocator
 from forge.core.errors import InputError
@@ -21,6 +24,9 @@ from forge.faces.faceset import FaceSet
 from forge.quality.measure import Comparison
 from forge.quality.metric import Row
 from forge.quality.sets import Ask, measure_floor, measure_set
+
+FORGERS = tuple(stage.action for stage in get_args(Forger))  # actions of stages whose result is a set of forgeries
+_SEED = re.compile(r" #\d+$")  # behind the name of a generator in a run that is repeated with other seeds
 
 
 def quality(
@@ -50,7 +56,7 @@ def quality(
             seed=seed,
             fid_weights=fid,
             usefulness=usefulness,
-            more=tuple(metric.split(",")) if metric else (),
+            more=tuple(name.strip() for name in (metric or "").split(",") if name.strip()),
             device=choose_device(device),
             on_progress=lambda event: observer.progressed(stage, event),
         )
@@ -71,14 +77,21 @@ def quality(
 def open_set(name: str, store: Path) -> FaceSet:
     """Open a FaceSet by directory, by the directory of the stage that made it, or by a generator's name in the store.
 
+    Of a run that is repeated with other seeds, "dcgan #1" is the set of seed 1.
+
     Raises:
         InputError: there is none, or several generators have the name.
     """
     if Path(name).is_dir():
         inner = Path(name) / FACES  # a stage's result holds its set in a folder of this name
         return FaceSet.open(inner if inner.is_dir() else Path(name))
-    # By the name of the stage: the store has results of any number of runs.
-    made = [folder / FACES for folder, manifest in Store(store).manifests() if manifest.stage == f"synthesize {name}"]
+    # By the name of the stage, with its seed where a run has several: the store has results of any number of runs.
+    made = [
+        folder / FACES
+        for folder, manifest in Store(store).manifests()
+        if manifest.action in FORGERS
+        and name in (subject := manifest.stage.removeprefix(f"{manifest.action} "), _SEED.sub("", subject))
+    ]
     if not made:
         raise InputError(f"{name} is neither a FaceSet directory nor a generator whose forgeries lie in {store}")
     if len(made) > 1:

@@ -97,12 +97,12 @@ def run(
     every = [resolve(part, device=chosen, file=suite) for part in parts]
     # Cheap checks of places before planning, which reads all photos' names and imports torch.
     check_places(store=store, reports=reports)
-    check_room(every, store)
     opened = Store(store)
     # All of them are planned before the first one starts: a mistake in the third source shows at once.
     runs = [prepare_run(settings, memory=opened.root / "plans", compute=compute) for settings in every]
     for settings in every:
         refuse_foreign(reports / settings.name)
+    check_room(runs, opened)
     # A dry run ends before the refusals that --overwrite lifts, since it replaces nothing.
     if dry_run:
         _print_plans(runs, opened, reports, as_json=as_json)

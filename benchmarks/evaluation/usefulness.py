@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from benchmarks.evaluation.results import Design, UsefulnessRow
 
 if TYPE_CHECKING:
-    from forge.quality.base import SeedMean
+    from forge.quality.result import SeedMean
     from forge.quality.usefulness import Usefulness  # imports torch
 
 

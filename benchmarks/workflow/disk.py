@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from benchmarks.experiment.settings import RunSettings
+from benchmarks.workflow.runner import PlannedRun
+from benchmarks.workflow.stages.forger import Forger
+from benchmarks.workflow.store import Store
 from forge.core.errors import InputError
 
 
@@ -29,28 +31,35 @@ def check_places(**folders: Path) -> None:
             raise InputError(f"--{flag} {folder} cannot be written to; choose another place")
 
 
-def check_room(runs: Iterable[RunSettings], store: Path) -> None:
-    """Refuse runs whose forged images alone would fill the disk.
+def check_room(runs: Iterable[PlannedRun], store: Store) -> None:
+    """Refuse runs whose forged images alone, as far as the store lacks them, would fill the disk.
 
     Raises:
         InputError: names what is needed and what is there.
     """
-    # A lower bound: checkpoints, photos and scores come on top.
-    needed = sum(_bytes_of(settings) for settings in runs)
-    free = shutil.disk_usage(_nearest(store)).free
+    # A lower bound: checkpoints, photos and scores come on top. By key: runs share sets.
+    needed = sum({key: size for planned in runs for key, size in _missing(planned, store)}.values())
+    free = shutil.disk_usage(_nearest(store.root)).free
     if needed > free:
         raise InputError(
-            f"the forged images need {needed / 2**30:,.1f} GiB and {store} has room for {free / 2**30:,.1f}; ask for "
-            "fewer (--set images.train=N) or choose another --store"
+            f"the forged images need {needed / 2**30:,.1f} GiB and {store.root} has room for {free / 2**30:,.1f}; ask "
+            "for fewer (--set images.train=N) or choose another --store"
         )
 
 
-def _bytes_of(settings: RunSettings) -> int:
-    """Bytes of the pixels of all forged sets of a run."""
-    images = sum(settings.images.model_dump().values())
-    runs = max(1, len(settings.seeds))
+def _missing(planned: PlannedRun, store: Store) -> Iterator[tuple[str, int]]:
+    """Yield key and bytes of pixels of every forged set that the store lacks and the run will make.
+
+    Results count by their folders: checking their files as well would read the whole store before any work.
+    """
+    report = planned.stages[-1]
+    if store.folder(report.action, report.key).is_dir():
+        return
     # one byte per channel; FaceSets store pixels without compression
-    return int(images * settings.data.resolution**2 * 3 * len(settings.generators) * runs)
+    per_image = planned.settings.data.resolution**2 * 3
+    for stage in planned.stages:
+        if isinstance(stage, Forger) and not store.folder(stage.action, stage.key).is_dir():
+            yield stage.key, sum(stage.counts.values()) * per_image
 
 
 def _nearest(folder: Path) -> Path:

@@ -73,8 +73,8 @@ class Mapping(nn.Module):
         # running mean of w, the centre of truncation; a buffer, so that it is stored with the weights
         self.register_buffer("average", torch.zeros(settings.style))
 
-    def forward(self, latents: Tensor, labels: Tensor | None) -> Tensor:
-        """Map latents [N, L], labels int64 [N, C] to w [N, style]."""
+    def forward(self, latents: Tensor, labels: Tensor | None, *, averages: bool = True) -> Tensor:
+        """Map latents [N, L], labels int64 [N, C] to w [N, style]; in training the mean style follows if `averages`."""
         # z and each embedding have mean square 1, so that at the start neither outweighs the other in w
         parts = [_normalised(latents)]
         if labels is not None:
@@ -83,7 +83,7 @@ class Mapping(nn.Module):
         for layer in self.layers:
             w = leaky_relu(layer(w), 0.2)
         # decay 0.995, StyleGAN2's; not in evaluation, where sampling must not move the centre, and outside of the graph
-        if self.training:
+        if self.training and averages:
             self.average.lerp_(w.detach().float().mean(0), 0.005)
         return w
 
@@ -205,7 +205,8 @@ class Generator(nn.Module):
         w = self.mapping(latents, labels)
         styles = [w] * self.layers
         if self.training and self.mixing:
-            styles = self._mixed(w, self.mapping(torch.randn_like(latents), labels))
+            # the mean follows the first styles alone, as in StyleGAN2-ADA: it moves once a batch
+            styles = self._mixed(w, self.mapping(torch.randn_like(latents), labels, averages=False))
         if truncation != 1.0:  # w' = mean + psi (w - mean)
             styles = [self.mapping.average.lerp(style, truncation) for style in styles]
         return self.synthesise(styles, fixed_noise=fixed_noise)

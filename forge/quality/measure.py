@@ -20,15 +20,16 @@ from forge.core.errors import InputError
 from forge.core.progress import OnProgress, ProgressEvent, silent
 from forge.faces.faceset import Images
 from forge.quality import built_in, load_more
-from forge.quality.base import MIN_IMAGES, Result, check_images
+from forge.quality.checks import MIN_IMAGES, check_images
 from forge.quality.face_rate import FaceRate
 from forge.quality.features import Extractor, extractor
 from forge.quality.frechet import KernelDistance
 from forge.quality.inception import Inception, check_weights
-from forge.quality.metric import AllImages, Labels, Row, Scalar, Sides
+from forge.quality.metric import AllImages, Labels, Row, Scalar, ScalarMetric, Sides
 from forge.quality.ms_ssim import Diversity
 from forge.quality.neighbours import Memorisation, Neighbourhood
 from forge.quality.obedience import Obedience
+from forge.quality.result import Result
 from forge.quality.sliced_wasserstein import SlicedWasserstein
 from forge.quality.spectrum import Spectrum
 from forge.quality.usefulness import Usefulness
@@ -67,7 +68,7 @@ class Quality(Result):
     obedience: dict[str, Obedience] = Field({}, description="of a conditional generator, by label column")
     usefulness: dict[str, Usefulness] = Field({}, description="of labelled forgeries as training images, by column")
     inception: Inception | None = None
-    more: dict[str, Scalar] = Field({}, description="metrics of plug-ins, by id")
+    more: dict[str, Scalar] = Field({}, description="metrics of one number, by id; those of plug-ins too")
 
 
 class Comparison(Result):
@@ -77,11 +78,12 @@ class Comparison(Result):
     floor: Quality
 
     def rows(self) -> list[Row]:
-        """Return the metrics, for people: our own, then those of plug-ins."""
+        """Return the metrics, for people: those with a field of `Quality`, then those of one number."""
         ours, real = self.forged, self.floor
         rows = [
             row
             for metric in built_in()
+            if not isinstance(metric, ScalarMetric)
             for row in metric.rows(getattr(ours, metric.id), getattr(real, metric.id), ours.n)
         ]
         for name, metric in ours.more.items():
@@ -155,11 +157,13 @@ def measure(
         fid_weights=fid_weights,
         usefulness=usefulness,
     )
-    metrics, others = built_in(), load_more(more)
-    values: dict[str, Any] = {}
-    for count, metric in enumerate([*metrics, *others], 1):
-        values[metric.id] = metric.measure(sides)
-        on_progress(ProgressEvent(count, len(metrics) + len(others), "metrics", note=metric.title))
+    metrics = [*built_in(), *load_more(more)]
+    fields: dict[str, Any] = {}
+    scalars: dict[str, Scalar] = {}
+    for count, metric in enumerate(metrics, 1):
+        # a metric of one number needs no field of its own in `Quality`
+        (scalars if isinstance(metric, ScalarMetric) else fields)[metric.id] = metric.measure(sides)
+        on_progress(ProgressEvent(count, len(metrics), "metrics", note=metric.title))
     return Quality(
         resolution=ours.shape[1],
         n=n,
@@ -167,9 +171,8 @@ def measure(
         candidate_digest=_digest(ours),
         reference_digest=_digest(theirs),
         space=FeatureSpace(extractor=extractor()),
-        # popped before **values: what is left are the fields of Quality
-        more={metric.id: values.pop(metric.id) for metric in others},
-        **values,
+        more=scalars,
+        **fields,
     )
 
 

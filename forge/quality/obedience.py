@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from forge.core.compute import derive_seed
 from forge.core.errors import InputError, quoted
 from forge.faces.faceset import Images
-from forge.quality.base import MIN_IMAGES, Result, Share, check_images
+from forge.quality.checks import MIN_IMAGES, check_images
 from forge.quality.label_classifier import LabelColumn, as_batch, codes, fit, labelled, network_of, predict
 from forge.quality.metric import QualityMetric, Row, Sides
+from forge.quality.result import Result, Share
 
 EPOCHS, BATCH = 10, 64
 

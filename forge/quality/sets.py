@@ -17,7 +17,7 @@ from forge.quality.metric import Labels
 
 @dataclass(frozen=True)
 class Ask:
-    """Settings of a measurement.
+    """Request for a measurement: of how many images, by which metrics beside the built-in ones, and where.
 
     Attributes:
         n: images per side.

@@ -24,9 +24,10 @@ from torch import Tensor
 
 from forge.core.compute import derive_seed
 from forge.faces.faceset import Images
-from forge.quality.base import Result, SeedMean, check_images
+from forge.quality.checks import check_images
 from forge.quality.label_classifier import LabelColumn, as_batch, codes, fit, labelled, network_of, predict
 from forge.quality.metric import Labels, QualityMetric, Row, Sides
+from forge.quality.result import Result, SeedMean
 
 SIDE = 32  # pixels; a quarter of the cost of 64
 BATCH = 64

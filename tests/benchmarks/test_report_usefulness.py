@@ -8,7 +8,7 @@ from benchmarks.evaluation.usefulness import usefulness_rows
 from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.page import build
 from benchmarks.report.render import html, text
-from forge.quality.base import SeedMean
+from forge.quality.result import SeedMean
 from forge.quality.usefulness import Gain, Usefulness
 
 BOTH = {("xception", "cgan+dcgan"): {"cgan": 2.0, "dcgan": 2.0}}

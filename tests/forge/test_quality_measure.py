@@ -8,10 +8,10 @@ import pytest
 
 from forge.core.errors import InputError
 from forge.quality import built_in
-from forge.quality.base import Share
 from forge.quality.face_rate import FaceRate
 from forge.quality.measure import Comparison, Labels, Quality, common_n, compare, drawn, measure
 from forge.quality.obedience import Obedience
+from forge.quality.result import Share
 from forge.quality.sliced_wasserstein import sliced_wasserstein
 
 pytestmark = pytest.mark.e2e

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from forge.quality.base import SeedMean
 from forge.quality.metric import AllImages, Labels, Sides
+from forge.quality.result import SeedMean
 from forge.quality.usefulness import FEWEST, RATIO, UsefulnessMetric, _counts, usefulness
 
 pytestmark = pytest.mark.e2e

@@ -13,6 +13,7 @@ from benchmarks.cli.groups import implemented_in
 EXAMPLES = """\b
 Examples:
   bench quality dcgan
+  bench quality "dcgan #1"              (seed 1 of a run with several seeds)
   bench quality path/to/forged --against path/to/real -n 2000
   bench quality path/to/real            (the floor alone: held-out reals)
 """

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from benchmarks.evaluation import delong, means, roc
 from benchmarks.evaluation.evaluate import identities
-from benchmarks.evaluation.interval import Interval
-from benchmarks.evaluation.pooled import mean_auc
+from benchmarks.evaluation.interval import Interval, two_sided
+from benchmarks.evaluation.pooled import mean_auc, people
 from benchmarks.evaluation.results import Finding
 from benchmarks.protocol import CLEAN, SHUFFLED, Protocol, TestGrid, TrainSet, condition_of, protocol_of_scores
 from detect.data.views import random_labels
@@ -26,6 +26,18 @@ LEVEL = (
     0.999  # of a control's interval: one failure marks the whole suite; at 0.95 one control in twenty fails by chance
 )
 CUE = 0.6  # AUC of a plain number from which it is reported, if its interval excludes 0.5 too
+_NEEDED = [
+    "detector",
+    "trained_on",
+    "seed",
+    "perturbation",
+    "generator",
+    "source",
+    "sample_id",
+    "identity",
+    "label",
+    "score",
+]
 RANDOM, METADATA, TRIVIAL = "random", "metadata", "trivial-cues"  # the control detectors by name
 
 
@@ -45,7 +57,8 @@ def controls(scores: pd.DataFrame, protocol: Protocol | None = None) -> list[Fin
         protocol: version and families; by default this version's.
     """
     rules = protocol or protocol_of_scores(scores)
-    test = scores[scores["split"] == "test"]
+    test = scores.loc[scores["split"] == "test", _NEEDED]
+    test = test.assign(person=people(test))  # of all rows at once; its columns are fewer, and are taken apart often
     # fits on all images of plain trainings; names with a colon are budgets, equalised and shuffled trainings
     plain = test[(test["perturbation"] == CLEAN) & ~test["trained_on"].str.contains(":")]
     return [
@@ -112,6 +125,7 @@ def _chance_groups(rows: pd.DataFrame, protocol: Protocol) -> dict[str, list[pd.
 
 def _pairs(fit: pd.DataFrame) -> list[pd.DataFrame]:
     """Return the test sets of one fit: all reals with the forgeries of each generator."""
+    fit = fit[["generator", "label", "score", "person"]]
     real, forged = fit[fit["generator"] == ""], fit[fit["generator"] != ""]
     return [pd.concat([real, part]) for _, part in forged.groupby("generator", sort=True)] if len(real) else []
 
@@ -167,7 +181,8 @@ def _halves(test: pd.DataFrame) -> Finding:
 def _direction(test: pd.DataFrame) -> Finding:
     """Test that no detector lies below 0.5 on a generator of its training: that is a sign error of its scores."""
     turned = []
-    for (detector, trained_on), rows in test.groupby(["detector", "trained_on"], sort=True):
+    wanted = test[["detector", "trained_on", "seed", "generator", "label", "score", "person"]]
+    for (detector, trained_on), rows in wanted.groupby(["detector", "trained_on"], sort=True):
         seen = TrainSet.parse(str(trained_on)).generators
         pairs = [pair for _, fit in rows.groupby("seed") for pair in _pairs(fit) if set(pair["generator"]) & set(seen)]
         # seen generators only: below 0.5 on unseen ones is a finding about them, no error of sign
@@ -182,10 +197,10 @@ def _direction(test: pd.DataFrame) -> Finding:
 
 
 def _p(value: float, interval: Interval) -> float:
-    """Return the two-sided p of AUC = 0.5, from the end of its 95 % interval that is nearer to 0.5."""
+    """Return the two-sided p of AUC = 0.5, from the end of its interval that is nearer to 0.5."""
     half = value - interval.low if value > 0.5 else interval.high - value
-    # 1.959964: z of the 95 % interval that `auc_interval` gives by default
-    return delong.normal_p((value - 0.5) / half * 1.959964) if half > 0 else 1.0
+    # half a width is z standard errors, so that (value - 0.5) / half is in units of z
+    return delong.normal_p((value - 0.5) / half * two_sided(interval.level)) if half > 0 else 1.0
 
 
 def _shown(mean: means.Mean) -> str:

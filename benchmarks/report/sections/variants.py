@@ -19,7 +19,7 @@ from benchmarks.report.plot.figure import AUC_TICKS, Figure, FileNames, spread_s
 from benchmarks.report.plot.plot import Axis, Plot
 from benchmarks.report.run_view import RunView
 from benchmarks.report.sections.base import Content, Section
-from forge.quality.base import SeedMean
+from forge.quality.result import SeedMean
 
 Unit = tuple[int, int]  # seed of the run, number of the choice
 

@@ -254,9 +254,13 @@ def _saturation(cells: Sequence[TestResult]) -> list[str]:
     if len(high) == len(same):
         others = "; results on unseen generators do."
         tail = others if len(same) < len(cells) else "; add a second generator to measure this."
+        detectors = sorted({cell.detector for cell in same})
+        several = len(detectors) > 1
+        who = "Every detector" if several else detectors[0]
+        better = "which detector is better, nor " if several else ""  # one detector has no rival here
         return [
-            "Nearly every detector reaches an AUC of 0.99 on the generator seen in training: such a result does not "
-            f"show which detector is better, nor whether it generalizes{tail}"
+            f"{who} reaches an AUC of 0.99 on the generator seen in training: such a result does not show {better}"
+            f"whether it generalizes{tail}"
         ]
     low = [cell for cell in same if cell.auc < SATURATED]
     names = "; ".join(_who(cell) for cell in low[:_FULL_NOTES])

@@ -28,7 +28,7 @@ class Reference(Stage):
     """
 
     action = "floor"  # the word of earlier versions, which stored results carry
-    VERSION = 1
+    VERSION = 2  # 2: the standard error of MS-SSIM takes pairs that share an image as dependent
 
     measured_by: dict[str, Any]
     data: Reals
@@ -62,7 +62,7 @@ class Quality(Stage):
     """
 
     action = "quality"
-    VERSION = 1
+    VERSION = 2  # 2: the standard error of MS-SSIM takes pairs that share an image as dependent
 
     measured_by: dict[str, Any]
     data: Reals

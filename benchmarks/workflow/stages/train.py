@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,7 +82,8 @@ class Train(Stage):
         # all-reduce, else all would wait for each other.
         processes = _join(job.context)
         processes.broadcast((self, dict(job.folders), job.out, job.work))
-        self.train(job)
+        with _joint(self):
+            self.train(job)
         return {"precision": read_json(job.out / "generator.json")["precision"], "processes": processes.size}
 
     def trained(self, job: Job, snapshot: float | None) -> TrainedGenerator:
@@ -138,14 +141,33 @@ def _join(context: Context) -> ProcessGroup:
 def follow(context: Context) -> None:
     """Take part in every training that the first process begins, until it says that there are no more."""
     processes = _join(context)
-    # None ends it, sent by `dismiss`. Folders travel as paths: all processes share one disk.
+    # None ends it, sent by `leading`. Folders travel as paths: all processes share one disk.
     while (call := processes.broadcast(None)) is not None:
         stage, folders, out, work = call
         stage.train(Job(folders, Path(out), Path(work), context))
 
 
-def dismiss(context: Context) -> None:
-    """Tell the other processes, if there are any, that there are no more trainings."""
-    # Read before the import: a run without `torchrun` whose results are all cached needs no torch.
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # set by `torchrun` and `accelerate launch`
-        _join(context).broadcast(None)
+@contextmanager
+def leading(context: Context) -> Iterator[None]:
+    """Run a plan at the head of the other processes, if there are any, and tell them at its end to stop.
+
+    Also where the plan fails, but not where a training of it failed: the others then wait in the middle of that
+    training for sums of gradients, and a message to them would never be taken. Whoever launched them ends them.
+    """
+    try:
+        yield
+    finally:
+        # Read before the import: a run without `torchrun` whose results are all cached needs no torch.
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not _FAILED:  # set by `torchrun` and `accelerate launch`
+            _join(context).broadcast(None)
+
+
+_FAILED: set[str] = set()  # keys of the trainings that failed in this process
+
+
+@contextmanager
+def _joint(stage: Train) -> Iterator[None]:
+    """Note whether a training of several processes ended as it should."""
+    _FAILED.add(stage.key)
+    yield
+    _FAILED.discard(stage.key)  # not reached after an error

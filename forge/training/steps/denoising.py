@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from forge.core.errors import InputError
 from forge.generators.denoiser import Denoiser
 from forge.training.batches import Batch
+from forge.training.decay import linear_decay
 from forge.training.settings import LoopSettings
 from forge.training.steps.base import StepContext, TrainingMethod
 from forge.training.steps.setup import move_network
@@ -35,6 +36,9 @@ class DenoisingSettings(LoopSettings):
     beta1: float = Field(0.9, ge=0, lt=1, description="AdamW's decay of the mean gradient")
     beta2: float = Field(0.99, ge=0, lt=1, description="AdamW's decay of the mean squared gradient")
     warm_up: int = Field(100, ge=0, description="steps in which the learning rate rises from 0")
+    decay: float = Field(
+        0.0, ge=0, le=1, description="last share of the training in which the learning rate falls to 0 on a line"
+    )
     clip: float = Field(1.0, ge=0, description="longest gradient, as a norm over all weights; 0: any")
 
 
@@ -97,8 +101,15 @@ class Denoising(TrainingMethod):
 
     @property
     def capturable(self) -> bool:
-        """A step draws for the whole batch from the state it finds, and reads nothing back."""
-        return True
+        """A step draws for the whole batch from the state it finds, and reads nothing back.
+
+        A graph holds the rates it was captured with, so that one whose rate falls cannot be replayed.
+        """
+        return not self.settings.decay
+
+    def rate_factor(self, progress: float) -> float:
+        """Return the factor of the learning rate: 1, then down a line to 0."""
+        return linear_decay(progress, self.settings.decay)
 
     def networks(self) -> Mapping[str, nn.Module]:
         """The generator alone."""

@@ -18,6 +18,7 @@ from forge.core.errors import InputError
 from forge.faces.tensors import to_uint8
 from forge.generators.translation.base import TranslationNetwork, Translator
 from forge.training.batches import Batch
+from forge.training.decay import linear_decay
 from forge.training.losses import OBJECTIVES
 from forge.training.monitor.observe import gradient_norm
 from forge.training.settings import LoopSettings
@@ -96,8 +97,7 @@ class Paired(TrainingMethod):
 
     def rate_factor(self, progress: float) -> float:
         """Keep the learning rates, then let them fall to 0 on a line."""
-        decay = self.settings.decay
-        return 1.0 if not decay else min(1.0, (1 - progress) / decay)
+        return linear_decay(progress, self.settings.decay)
 
     def inputs(self, count: int) -> tuple[Tensor, ...]:
         """Make the conditions of random photos: of held-out ones, where there are any."""
