@@ -243,8 +243,11 @@ def compare(scores: pd.DataFrame) -> list[PairedTest]:
         DeLong's, else the same test with the intervals that the protocol has for small or perfectly separated sets
         (`averages.combine`), as in the leaderboard.
     """
-    # fits on shuffled labels predict no class, and differences of two of them mean nothing
-    usual = ~scores["trained_on"].str.endswith(f":{SHUFFLED}")
+    # fits on shuffled labels predict no class, and differences of two of them mean nothing; those on choices of models
+    # are averaged over choices, and would make the family of tests many times as large
+    train_sets = {text: TrainSet.parse(str(text)) for text in scores["trained_on"].unique()}
+    left_out = [text for text, of in train_sets.items() if of.variant == SHUFFLED or of.choice is not None]
+    usual = ~scores["trained_on"].isin(left_out)
     test = scores[(scores["split"] == "test") & (scores["perturbation"] == CLEAN) & usual]
     differences: list[tuple[tuple[str, str, int], str, str, means.Mean]] = []
     for group, forged in test[test["label"] == 1].groupby(["trained_on", "generator", "seed"], sort=True):

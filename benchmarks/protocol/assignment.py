@@ -30,6 +30,9 @@ def condition_of(train_set: TrainSet, tested_on: str, perturbation: str, grid: T
         return Condition.SNAPSHOTS
     if train_set.variant == SHUFFLED:
         return Condition.SHUFFLED
+    # the same training without a choice would be of `matrix` or `seen`: these means are over other trainings
+    if train_set.choice is not None:
+        return Condition.VARIANTS
     # robust, budget and equalised tests have generators that were seen in training: the relation of training and
     # generator would put them into `seen` and mix their AUCs with those of plain tests
     # an equalised training tested on clean images is changed too: its own perturbation is "equalised", not "none"

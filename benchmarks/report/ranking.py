@@ -11,7 +11,7 @@ from benchmarks.evaluation import means
 from benchmarks.evaluation.interval import two_sided
 from benchmarks.evaluation.ranks import shared_ranks
 from benchmarks.evaluation.results import PairedTest, TestResult
-from benchmarks.protocol import ALPHA
+from benchmarks.protocol import ALPHA, TrainSet
 
 
 class Key(NamedTuple):
@@ -134,4 +134,4 @@ def pairing_title(cell: TestResult | Pairing) -> str:
     """Name the training and test generators, for a title."""
     if cell.tested_on == cell.trained_on:
         return f"{cell.tested_on} (seen in training)"
-    return f"trained on {cell.trained_on}, tested on {cell.tested_on}"
+    return f"trained on {TrainSet.parse(cell.trained_on).readable}, tested on {cell.tested_on}"

@@ -32,6 +32,7 @@ from forge.quality.obedience import Obedience
 from forge.quality.result import Result
 from forge.quality.sliced_wasserstein import SlicedWasserstein
 from forge.quality.spectrum import Spectrum
+from forge.quality.usefulness import Usefulness
 
 N = 1000  # images a side; most metrics depend on it
 FACE_N = 256  # fewer, as the detector finds about 30 faces a second on a core
@@ -65,6 +66,7 @@ class Quality(Result):
     memorisation: Memorisation
     face_rate: FaceRate
     obedience: dict[str, Obedience] = Field({}, description="of a conditional generator, by label column")
+    usefulness: dict[str, Usefulness] = Field({}, description="of labelled forgeries as training images, by column")
     inception: Inception | None = None
     more: dict[str, Scalar] = Field({}, description="metrics of one number, by id; those of plug-ins too")
 
@@ -102,6 +104,7 @@ def measure(
     labels: Mapping[str, Labels] | None = None,
     fid_weights: Path | None = None,
     more: Sequence[str] = (),
+    usefulness: bool = True,
     on_progress: OnProgress = silent,
     device: str = "cpu",
 ) -> Quality:
@@ -120,6 +123,7 @@ def measure(
             drawn ones. A column with fewer than 16 labelled images on a side is left out.
         fid_weights: torch-fidelity's Inception weights; without them there is no FID.
         more: metrics of plug-ins, by name or as path/to/file.py:Class.
+        usefulness: train label classifiers on forgeries that have labels; about a minute a column.
         on_progress: called after each metric.
         device: where to compute.
 
@@ -151,6 +155,7 @@ def measure(
         seed=seed,
         device=device,
         fid_weights=fid_weights,
+        usefulness=usefulness,
     )
     metrics = [*built_in(), *load_more(more)]
     fields: dict[str, Any] = {}
@@ -184,6 +189,7 @@ def compare(
     labels: Mapping[str, Labels] | None = None,
     fid_weights: Path | None = None,
     more: Sequence[str] = (),
+    usefulness: bool = True,
     on_progress: OnProgress = silent,
     device: str = "cpu",
 ) -> Comparison:
@@ -201,6 +207,7 @@ def compare(
         labels: see `measure`.
         fid_weights: see `measure`.
         more: see `measure`.
+        usefulness: see `measure`.
         on_progress: see `measure`.
         device: see `measure`.
 
@@ -219,6 +226,7 @@ def compare(
         labels=labels,
         fid_weights=fid_weights,
         more=more,
+        usefulness=usefulness,
         on_progress=on_progress,
         device=device,
     )

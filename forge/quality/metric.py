@@ -41,11 +41,19 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Labels:
-    """One column of labels, image by image, for `labels.obedience`; an empty label is an unknown one."""
+    """One column of labels, image by image; an empty label is an unknown one.
+
+    Attributes:
+        candidate: of the forged images.
+        reference: of the real images the generator was to imitate.
+        held_out: of the real images it was not shown.
+        inherited: whether the forged images have the labels of photos they were made from, not those asked for.
+    """
 
     candidate: NDArray[np.str_]
     reference: NDArray[np.str_]
     held_out: NDArray[np.str_]
+    inherited: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,7 @@ class Sides:
         seed: of every draw.
         device: where to compute.
         fid_weights: torch-fidelity's Inception weights; None: there are none.
+        usefulness: whether classifiers are trained on forgeries that have labels, which takes a minute a column.
     """
 
     candidate: Images
@@ -86,6 +95,7 @@ class Sides:
     seed: int = 0
     device: str = "cpu"
     fid_weights: Path | None = None
+    usefulness: bool = True
 
     @property
     def n(self) -> int:

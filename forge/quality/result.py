@@ -1,8 +1,13 @@
-"""Results of quality metrics: frozen models, and shares of images with an interval."""
+"""Results of quality metrics: frozen models, shares of images and means over seeds with an interval."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
+from scipy.special import stdtrit
 from scipy.stats import binomtest
 
 
@@ -28,3 +33,20 @@ class Share(Result):
         # point
         interval = binomtest(hits, n).proportion_ci(0.95, method="wilson")
         return cls(hits=hits, n=n, value=hits / n, low=float(interval.low), high=float(interval.high))
+
+
+class SeedMean(Result):
+    """Mean over seeds with Student's 95 % interval of it; all else, the test images too, is held fixed."""
+
+    value: float
+    low: float
+    high: float
+    seeds: list[float] = Field(description="value of each seed")
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> SeedMean:
+        """Return the mean of at least two values; of paired seeds give the differences."""
+        mean = float(np.mean(values))
+        # mean +- t s / sqrt(S) with S - 1 degrees of freedom: the deviation of few seeds is itself uncertain
+        half = float(stdtrit(len(values) - 1, 0.975)) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+        return cls(value=mean, low=mean - half, high=mean + half, seeds=[float(value) for value in values])

@@ -8,6 +8,7 @@ from statistics import fmean
 
 from benchmarks.evaluation.numbers import duration
 from benchmarks.evaluation.results import DetectorFacts, GeneratorFacts, Results
+from benchmarks.protocol import TrainSet
 from benchmarks.report.health import health_figures
 from benchmarks.report.plot import curves
 from benchmarks.report.plot.elements import series
@@ -129,7 +130,7 @@ def detector_figures(detector: DetectorFacts, names: FileNames) -> list[Figure]:
     for heading, ending in (("Loss", "loss"), ("Validation AUC", "auc")):
         chosen = [name for name in known if name.endswith(ending)]
         if chosen:
-            title = f"{heading} of {detector.name}, trained on {detector.trained_on}"
+            title = f"{heading} of {detector.name}, trained on {TrainSet.parse(detector.trained_on).readable}"
             name = names("fit", ending, detector.name, detector.trained_on)
             figures.append(_figure(log, progress, _PROGRESS[progress], chosen, title, name))
     return figures

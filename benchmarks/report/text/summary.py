@@ -173,7 +173,7 @@ def _extremes(cells: list[TestResult], where: str, faces: str) -> list[str]:
 def _who(cell: TestResult) -> str:
     if cell.seen and len(TrainSet.parse(cell.trained_on).generators) == 1:
         return f"{cell.detector} on {cell.tested_on}"
-    return f"{cell.detector} trained on {cell.trained_on} and tested on {cell.tested_on}"
+    return f"{cell.detector} trained on {TrainSet.parse(cell.trained_on).readable} and tested on {cell.tested_on}"
 
 
 def _worst_mistakes(cells: Sequence[TestResult], errors: Mapping[Key, Errors], subject: str) -> list[str]:
@@ -196,10 +196,11 @@ def _ties(groups: Mapping[Pairing, list[TestResult]], comparisons: list[PairedTe
 
 def _ranking(pairing: Pairing, by_rank: list[list[TestResult]], comparisons: list[PairedTest]) -> str:
     first = by_rank[0]
-    if pairing.tested_on in TrainSet.parse(pairing.trained_on).generators:
+    train_set = TrainSet.parse(pairing.trained_on)
+    if pairing.tested_on in train_set.generators:
         where = f"On {pairing.tested_on} forgeries"
     else:
-        where = f"On {pairing.tested_on} forgeries, after training on {pairing.trained_on}"
+        where = f"On {pairing.tested_on} forgeries, after training on {train_set.readable}"
     if len(first) > 1:
         # Names of the first tier only; the table has the rest.
         names = _list([cell.detector for cell in first])

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.experiment.configs import validated
+from benchmarks.experiment.names import short_name
 from benchmarks.workflow.stage import Context, Facts, Job, Stage
 from benchmarks.workflow.stages.prepare import Prepare
+from forge.core.compute import derive_seed
 from forge.core.files import read_json
 from forge.faces.halves import HALVED
 from forge.generators import GENERATORS
@@ -35,6 +37,7 @@ class Train(Stage):
         domains: label column -> values of source and target domain, of an unpaired translator; None: it has none.
         files: SHA-256 of the files it depends on.
         numerics: precision and threads, which decide the result.
+        training_seed: 0: random numbers of `seed`; else others for each number.
         data: the real faces.
     """
 
@@ -50,6 +53,7 @@ class Train(Stage):
     domains: dict[str, list[str]] | None
     files: dict[str, str]
     numerics: dict[str, Any]
+    training_seed: int = 0
     data: Prepare
 
     @property
@@ -58,9 +62,16 @@ class Train(Stage):
         return self.generator
 
     @property
+    def about(self) -> str:
+        """Return the architecture, which its variants share."""
+        return short_name(self.architecture)
+
+    @property
     def settings(self) -> dict[str, Any]:
         """Return architecture, its settings and those of its training."""
-        return {
+        # absent where it says nothing, so that other trainings keep their keys
+        repeated = {"training_seed": self.training_seed} if self.training_seed else {}
+        return repeated | {
             "architecture": self.architecture,
             "network": self.network,
             "training": self.training,
@@ -118,7 +129,7 @@ class Train(Stage):
             architecture=implementation(network, faces.resolution, *classes),
             settings=settings,
             view=view,
-            seed=self.seed,
+            seed=derive_seed(self.seed, "training", self.training_seed) if self.training_seed else self.seed,
             compute=job.compute(self.numerics),
             work=job.work,
             condition=condition,
