@@ -126,6 +126,17 @@ RECIPES = {
         {"generator": "residual", "discriminator": "plain", "spectral": True},
         {"g_steps": 2},
     ),
+    "dcgan, san, excitation, schedule": (
+        "dcgan",
+        {"head": "san", "excitation": 4},
+        {"schedule": {"lr": 0.2, "penalty": 0.1, "beta2": 0.999, "ema": 3.0}},
+    ),
+    # 16 of 40 steps at 8 px: the training is killed at step 15, one before it grows
+    "stylegan-lite, san, excitation, growth": (
+        "stylegan-lite",
+        {"head": "san", "excitation": 4, "growth": 0.4, "noise": False},
+        {"schedule": {"lr": 0.2}},
+    ),
 }
 
 
