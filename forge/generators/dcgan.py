@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, relu
 
-from forge.generators.base import NormalArchitecture, NormalSettings
+from forge.generators.base import NormalArchitecture, NormalSettings, is_off
 from forge.generators.excitation import SkipExcitation, check_source
 from forge.generators.layers import ConditionalBatchNorm, Projection, spectral
 from forge.generators.san import DirectionHead
@@ -36,12 +36,15 @@ class DCGANSettings(NormalSettings):
         description="how the generator doubles: transposed convolution 4x4 (the paper), convolution 3x3 after nearest "
         "or bilinear resizing, or pixelshuffle (sub-pixel convolution)",
     )
-    # None: as before the setting existed, so that trainings of before continue
     head: Literal["san"] | None = Field(
-        None, description="last layer of the discriminator; san: a direction of length 1 with a loss of its own"
+        None,
+        exclude_if=is_off,
+        description="last layer of the discriminator; san: a direction of length 1 with a loss of its own",
     )
     excitation: int | None = Field(
-        None, description="side of the feature maps that weigh the channels of the finest ones (FastGAN), e.g. 4"
+        None,
+        exclude_if=is_off,
+        description="side of the feature maps that weigh the channels of the finest ones (FastGAN), e.g. 4",
     )
 
 

@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from forge.generators.base import NormalSettings
+from forge.generators.base import NormalSettings, is_off
 
 
 class StyleGANSettings(NormalSettings):
@@ -26,15 +26,18 @@ class StyleGANSettings(NormalSettings):
     mixing: float = Field(0.9, ge=0, le=1, description="probability that a batch mixes two styles in training")
     noise: bool = Field(True, description="feed noise to every layer")
     spectral: bool = Field(False, description="spectral norm in the discriminator")
-    # None: as before the settings existed, so that trainings of before continue
     head: Literal["san"] | None = Field(
-        None, description="last layer of the discriminator; san: a direction of length 1 with a loss of its own"
+        None,
+        exclude_if=is_off,
+        description="last layer of the discriminator; san: a direction of length 1 with a loss of its own",
     )
     excitation: int | None = Field(
-        None, description="side of the feature maps that weigh the channels of the finest ones (FastGAN), e.g. 8"
+        None,
+        exclude_if=is_off,
+        description="side of the feature maps that weigh the channels of the finest ones (FastGAN), e.g. 8",
     )
     growth: float | None = Field(
-        None, gt=0, lt=1, description="share of the steps at half the resolution, which come first"
+        None, exclude_if=is_off, gt=0, lt=1, description="share of the steps at half the resolution, which come first"
     )
 
     @model_validator(mode="after")

@@ -160,6 +160,18 @@ def test_a_killed_training_continues_to_the_same_bytes(labelled, tmp_path, monke
         assert (straight / file).read_bytes() == (resumed / file).read_bytes(), file
 
 
+@pytest.mark.parametrize("mode", ["json", "python"])
+def test_options_that_are_off_are_not_stored_so_that_keys_and_checkpoints_of_before_hold(mode):
+    options = {"head", "excitation", "growth"}
+    for name, on in (("dcgan", {"excitation": 4}), ("stylegan-lite", {"excitation": 4, "growth": 0.5})):
+        plain = build(name).settings.model_dump(mode=mode)
+        assert not options & plain.keys()
+        chosen = build(name, head="san", **on).settings.model_dump(mode=mode)
+        assert chosen == plain | on | {"head": "san"}
+    assert "schedule" not in TrainingSettings().model_dump(mode=mode)
+    assert TrainingSettings(schedule={"lr": 0.1}).model_dump(mode=mode)["schedule"]["lr"] == 0.1
+
+
 @pytest.mark.parametrize("upsample", ["transposed", "nearest", "bilinear", "pixelshuffle"])
 def test_every_upsampler_doubles_and_says_so_in_the_card(upsample):
     made = build("dcgan", 32, upsample=upsample)
