@@ -127,6 +127,17 @@ RECIPES = {
         {"generator": "residual", "discriminator": "plain", "spectral": True},
         {"g_steps": 2},
     ),
+    "dcgan, san, excitation, schedule": (
+        "dcgan",
+        {"head": "san", "excitation": 4},
+        {"schedule": {"lr": 0.2, "penalty": 0.1, "beta2": 0.999, "ema": 3.0}},
+    ),
+    # 16 of 40 steps at 8 px: the training is killed at step 15, one before it grows
+    "stylegan-lite, san, excitation, growth": (
+        "stylegan-lite",
+        {"head": "san", "excitation": 4, "growth": 0.4, "noise": False},
+        {"schedule": {"lr": 0.2}},
+    ),
 }
 
 
@@ -148,6 +159,18 @@ def test_a_killed_training_continues_to_the_same_bytes(labelled, tmp_path, monke
     train(training("b"), resumed, silent)
     for file in ("weights.safetensors", "generator.json", "samples/newest.png", "health.json"):
         assert (straight / file).read_bytes() == (resumed / file).read_bytes(), file
+
+
+@pytest.mark.parametrize("mode", ["json", "python"])
+def test_options_that_are_off_are_not_stored_so_that_keys_and_checkpoints_of_before_hold(mode):
+    options = {"head", "excitation", "growth"}
+    for name, on in (("dcgan", {"excitation": 4}), ("stylegan-lite", {"excitation": 4, "growth": 0.5})):
+        plain = build(name).settings.model_dump(mode=mode)
+        assert not options & plain.keys()
+        chosen = build(name, head="san", **on).settings.model_dump(mode=mode)
+        assert chosen == plain | on | {"head": "san"}
+    assert "schedule" not in TrainingSettings().model_dump(mode=mode)
+    assert TrainingSettings(schedule={"lr": 0.1}).model_dump(mode=mode)["schedule"]["lr"] == 0.1
 
 
 @pytest.mark.parametrize("upsample", ["transposed", "nearest", "bilinear", "pixelshuffle"])
