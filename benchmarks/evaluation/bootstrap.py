@@ -167,14 +167,17 @@ _At = Callable[[Ints], tuple[Floats, Floats]]  # point of each curve, 0 before t
 def _summed(forged: Bools, ends: Ints, units: Units) -> Callable[[Draws], _At]:
     """Return a function from draws to the FPR and TPR at a point of each resample's curve, for any units."""
     unit_falling = units.of_row[::-1]
+    # a forged row adds 2^32 and a real one 1, each times its weight: one cumulative sum in place of two
     step = np.where(forged[::-1], 1 << _BITS, 1)
 
     def of(draws: Draws) -> _At:
         # one running sum counts both classes: true positives in the upper bits, false positives in the lower ones
         both = np.cumsum(draws.weights.take(unit_falling, axis=1) * step, axis=1)
+        # totals of each resample: [chunk]; never zero, since each stratum is drawn to its own size
         positives, negatives = both[:, -1] >> _BITS, both[:, -1] & _LOWER
 
         def at(point: Ints) -> tuple[Floats, Floats]:
+            # point p is the state after the p-th threshold; 0 has called nothing forged
             count = np.where(point > 0, np.take_along_axis(both, ends[point - 1][:, None], axis=1)[:, 0], 0)
             return (count & _LOWER) / negatives, (count >> _BITS) / positives
 
@@ -189,6 +192,7 @@ def _looked_up(forged: Bools, ends: Ints, units: Units) -> Callable[[Draws], _At
     So their running sums are those of the units, whatever the scores: all metrics and detectors share them.
     """
     reals, forgeries = units.strata[0], units.strata[2]
+    # rows of each class below the threshold of each point of the curve, [k + 1]; all rows lie below that of point 0
     above = np.cumsum(forged[::-1])[ends]  # forged rows from each threshold on
     forged_below = np.append(forgeries, forgeries - above)
     reals_below = np.append(reals, reals - (ends + 1 - above))
@@ -198,6 +202,7 @@ def _looked_up(forged: Bools, ends: Ints, units: Units) -> Callable[[Draws], _At
         every = np.arange(draws.resamples)
 
         def at(point: Ints) -> tuple[Floats, Floats]:
+            # a resample has as many rows of a class as the set: all of them less those below are called forged
             fp, tp = reals - of_reals[every, reals_below[point]], forgeries - of_forged[every, forged_below[point]]
             return fp / reals, tp / forgeries
 

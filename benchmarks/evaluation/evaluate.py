@@ -191,9 +191,8 @@ def _threshold(val: pd.DataFrame, detector: str, training: TrainSet) -> float:
 
 def identities(rows: pd.DataFrame) -> NDArray[np.object_]:
     """Return the person of each row, None where unknown (such a row counts as its own person)."""
-    names = rows["identity"].to_numpy(dtype=object, copy=True)
-    names[(rows["identity"].isna() | (rows["identity"] == "")).to_numpy(dtype=bool)] = None
-    return names
+    column = rows["identity"]
+    return np.array([None if pd.isna(name) or name == "" else name for name in column], dtype=object)
 
 
 def _cell(

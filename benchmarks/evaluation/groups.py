@@ -17,10 +17,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from benchmarks.evaluation.cells import units_of_images
 from benchmarks.evaluation.evaluate import fits_of
 from benchmarks.evaluation.interval import Interval
-from benchmarks.evaluation.pooled import mean_auc_at, people
-from benchmarks.evaluation.proportions import proportion_intervals
+from benchmarks.evaluation.pooled import mean_auc_at
+from benchmarks.evaluation.proportions import proportion_interval
 from benchmarks.evaluation.results import Gap, GroupFact, TestResult
 from benchmarks.evaluation.roc import Bools, Floats, Ints
 from benchmarks.protocol import CLEAN, TrainSet
@@ -82,7 +83,7 @@ class _Rows(NamedTuple):
         label: 1 forged, 0 real.
         score: of the detector.
         called: whether it is called forged; filled in by `_tests`.
-        person: of `people`.
+        person: of `units_of_images`.
         image: number of its id.
         group: label column -> place of its label among the groups, -1: none of them.
     """
@@ -102,7 +103,7 @@ class _Rows(NamedTuple):
             label=test["label"].to_numpy(),
             score=test["score"].to_numpy(),
             called=np.zeros(len(test), bool),
-            person=people(test),
+            person=units_of_images(test),
             image=pd.factorize(test["sample_id"])[0],
             group={
                 name: pd.Index(values).get_indexer(pd.Index(test[name].astype(str))) for name, values in columns.items()
@@ -152,9 +153,9 @@ def _fact(
     of_forged = np.concatenate([forged[of_group[forged]] for _, forged in selected])
     for name, part in (("FPR", of_real), ("TPR", of_forged)):
         if len(part) >= MIN_IMAGES:
-            hits = rows.called[part]
+            hits, persons = rows.called[part], rows.person[part]
             # people appear in several tests: they are the units of the interval
-            usual, gap = proportion_intervals(hits, [LEVEL, wide], groups=rows.person[part])
+            usual, gap = (proportion_interval(hits, groups=persons, level=level) for level in (LEVEL, wide))
             measured[name] = (float(hits.mean()), usual, gap)
     numbers: dict[str, float | None] = {}
     for name in ("AUC", "FPR", "TPR"):

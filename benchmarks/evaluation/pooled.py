@@ -12,23 +12,15 @@ from benchmarks.evaluation.cells import units_of_images
 from benchmarks.evaluation.roc import Floats, Ints
 
 
-def people(rows: pd.DataFrame) -> Ints:
-    """Number the person of each row, or the image where it is unknown; forgeries of two seeds are two images."""
-    return units_of_images(rows)
-
-
 def mean_auc(tests: Sequence[pd.DataFrame], *, level: float = 0.95) -> means.Mean:
     """Compute the mean AUC of test sets with its interval; images and people in several of them count once.
 
     Args:
-        tests: score rows of one test set each; a column `person`, where there is one, holds the result of `people`.
+        tests: score rows of one test set each.
         level: of the interval.
     """
-    if any("person" not in rows for rows in tests):
-        together = people(pd.concat(tests, ignore_index=True))
-    else:
-        together = np.concatenate([rows["person"].to_numpy() for rows in tests])
-    # [rows of the test] for each test
+    # one numbering over all tests: equal numbers are the same person or image, whose influences add up
+    together = units_of_images(pd.concat(tests, ignore_index=True))
     persons = np.split(together, np.cumsum([len(rows) for rows in tests])[:-1])
     labels, scores = ([rows[name].to_numpy() for rows in tests] for name in ("label", "score"))
     return mean_auc_at(labels, scores, persons, [level])[0]

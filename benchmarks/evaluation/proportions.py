@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -29,13 +28,6 @@ def proportion_interval(
         resamples: bootstrap size.
         seed: of the bootstrap.
     """
-    return proportion_intervals(hit, [level], groups=groups, resamples=resamples, seed=seed)[0]
-
-
-def proportion_intervals(
-    hit: ArrayLike, levels: Sequence[float], *, groups: ArrayLike | None = None, resamples: int = 2000, seed: int = 0
-) -> list[Interval]:
-    """Compute `proportion_interval` at several levels at once."""
     hits = np.asarray(hit, dtype=bool)
     if hits.ndim != 1 or hits.size == 0:
         raise InputError(f"hit must be a list with one entry an image, got shape {hits.shape}")
@@ -43,12 +35,12 @@ def proportion_intervals(
     share, count = float(hits.mean()), sum(units.strata)
     if not units.repeat:
         # each unit is one row: independent Bernoulli trials
-        return [wilson(int(hits.sum()), hits.size, level=level) for level in levels]
+        return wilson(int(hits.sum()), hits.size, level=level)
     # a percentile bootstrap over few people covers too little, and over rows that all agree it has no width; a share of
     # people in place of images is conservative
     if count < FEW_UNITS or share in (0.0, 1.0):
-        ends = [wilson(share * count, count, level=level) for level in levels]
-        return [Interval(end.low, end.high, "Wilson over identities", end.level) for end in ends]
+        interval = wilson(share * count, count, level=level)
+        return Interval(interval.low, interval.high, "Wilson over identities", level)
     # rows and hits of each unit: [units]
     rows = np.bincount(units.of_row)
     good = np.bincount(units.of_row, weights=hits)
@@ -59,7 +51,7 @@ def proportion_intervals(
         return np.asarray((weight @ good) / (weight @ rows))
 
     shares = resample(values, units, resamples, seed, count)
-    return [percentile(shares, level, "bootstrap over identities") for level in levels]
+    return percentile(shares, level, "bootstrap over identities")
 
 
 def balanced_interval(

@@ -14,10 +14,9 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from benchmarks.evaluation.interval import Interval, two_sided
@@ -62,7 +61,7 @@ class Draws:
     Args:
         strata: of `Units`.
         resamples: how many.
-        seed: of the draws; of whatever number of threads, they are the same.
+        seed: of the bootstrap, and number of the chunk: the draws depend on nothing else.
     """
 
     def __init__(self, strata: tuple[int, int, int], resamples: int, seed: tuple[int, int]) -> None:
@@ -87,12 +86,14 @@ class Draws:
         drawn = self.of_stratum[stratum]
         rows, size = drawn.shape
         # shift the draws of each resample into a range of their own and count all resamples at once
+        # draws of resample r lie in r size .. (r + 1) size - 1; [resamples, size]
         of_all = drawn + size * np.arange(rows, dtype=np.int32)[:, None]
         return np.asarray(counts_of(of_all.ravel(), rows * size).reshape(rows, size))
 
     @cached_property
     def running(self) -> tuple[NDArray[np.int32], ...]:
         """Of each stratum the weight of its first 0, 1, ... units in each resample, [resamples, size + 1]."""
+        # column i holds the weight of the i lowest units, column 0 that of none
         sums = []
         for stratum, size in enumerate(self._strata):
             sums.append(np.zeros((self.resamples, size + 1), np.int32))
@@ -124,10 +125,17 @@ def codes(groups: ArrayLike | None, rows: int) -> Ints:
         raise InputError(f"groups must name one identity per row, shape ({rows},), got shape {names.shape}")
     if names.dtype.kind in "iu":
         return names.astype(np.intp)
-    code, known = pd.factorize(names)  # -1: None or NaN
-    unknown = np.append(pd.Index(known).isin([""]), True)[code]
-    # unknown: a unit of its own, numbered below zero: no clash with the numbers of known names
-    return np.where(unknown, -np.cumsum(unknown), code)
+    known: dict[Any, int] = {}
+    unnamed = 0
+    codes = np.empty(rows, np.intp)
+    for row, name in enumerate(names.tolist()):
+        if name is None or name == "" or name != name:  # unknown (NaN differs from itself): a unit of its own
+            unnamed += 1
+            # below zero: no clash with the numbers of known names
+            codes[row] = -unnamed
+        else:
+            codes[row] = known.setdefault(name, len(known))
+    return codes
 
 
 def sorted_rows(label: ArrayLike, score: ArrayLike, groups: ArrayLike | None) -> tuple[Bools, Floats, Units]:
@@ -160,22 +168,24 @@ def resample(values: Callable[[Draws], Floats], units: Units, resamples: int, se
         raise InputError(f"resamples must be at least 1, got {resamples}; 2000 is usual")
     # arrays of a chunk have at most about 2^20 cells, but at least one resample is made at a time
     chunk = max(1, _CHUNK // cells)
+    # draws depend on the sizes of the strata alone: those of small sets are kept, others fill the memory
     chunks = _kept if resamples * sum(units.strata) <= _KEPT else _chunks
 
     with ThreadPoolExecutor(min(os.cpu_count() or 1, _THREADS)) as pool:
-        # map keeps the order of chunks, whichever thread ends first
+        # ceil(resamples / chunk) chunks; map keeps their order, whichever thread ends first
         return np.concatenate(list(pool.map(values, chunks(units.strata, resamples, chunk, seed))))
 
 
 def _chunks(strata: tuple[int, int, int], resamples: int, chunk: int, seed: int) -> Iterator[Draws]:
+    """Yield the draws of all resamples, at most `chunk` of them at a time."""
     starts = range(0, resamples, chunk)
     # the last chunk may be shorter; its draws depend on the seed and its number alone
     return (Draws(strata, min(chunk, resamples - start), (seed, number)) for number, start in enumerate(starts))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=1)
 def _kept(strata: tuple[int, int, int], resamples: int, chunk: int, seed: int) -> list[Draws]:
-    """Return `_chunks` for several bootstraps: metrics and detectors on the same images share their draws."""
+    """Return `_chunks`, and keep them for the next bootstrap: metrics and detectors on the same images share draws."""
     return list(_chunks(strata, resamples, chunk, seed))
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from benchmarks.evaluation import delong, means, roc
 from benchmarks.evaluation.evaluate import identities
 from benchmarks.evaluation.interval import Interval, two_sided
-from benchmarks.evaluation.pooled import mean_auc, people
+from benchmarks.evaluation.pooled import mean_auc
 from benchmarks.evaluation.results import Finding
 from benchmarks.protocol import CLEAN, SHUFFLED, Protocol, TestGrid, TrainSet, condition_of, protocol_of_scores
 from detect.data.views import random_labels
@@ -26,18 +26,6 @@ LEVEL = (
     0.999  # of a control's interval: one failure marks the whole suite; at 0.95 one control in twenty fails by chance
 )
 CUE = 0.6  # AUC of a plain number from which it is reported, if its interval excludes 0.5 too
-_NEEDED = [
-    "detector",
-    "trained_on",
-    "seed",
-    "perturbation",
-    "generator",
-    "source",
-    "sample_id",
-    "identity",
-    "label",
-    "score",
-]
 RANDOM, METADATA, TRIVIAL = "random", "metadata", "trivial-cues"  # the control detectors by name
 
 
@@ -57,8 +45,7 @@ def controls(scores: pd.DataFrame, protocol: Protocol | None = None) -> list[Fin
         protocol: version and families; by default this version's.
     """
     rules = protocol or protocol_of_scores(scores)
-    test = scores.loc[scores["split"] == "test", _NEEDED]
-    test = test.assign(person=people(test))  # of all rows at once; its columns are fewer, and are taken apart often
+    test = scores[scores["split"] == "test"]
     # fits on all images of plain trainings; names with a colon are budgets, equalised and shuffled trainings
     plain = test[(test["perturbation"] == CLEAN) & ~test["trained_on"].str.contains(":")]
     return [
@@ -125,7 +112,6 @@ def _chance_groups(rows: pd.DataFrame, protocol: Protocol) -> dict[str, list[pd.
 
 def _pairs(fit: pd.DataFrame) -> list[pd.DataFrame]:
     """Return the test sets of one fit: all reals with the forgeries of each generator."""
-    fit = fit[["generator", "label", "score", "person"]]
     real, forged = fit[fit["generator"] == ""], fit[fit["generator"] != ""]
     return [pd.concat([real, part]) for _, part in forged.groupby("generator", sort=True)] if len(real) else []
 
@@ -181,8 +167,7 @@ def _halves(test: pd.DataFrame) -> Finding:
 def _direction(test: pd.DataFrame) -> Finding:
     """Test that no detector lies below 0.5 on a generator of its training: that is a sign error of its scores."""
     turned = []
-    wanted = test[["detector", "trained_on", "seed", "generator", "label", "score", "person"]]
-    for (detector, trained_on), rows in wanted.groupby(["detector", "trained_on"], sort=True):
+    for (detector, trained_on), rows in test.groupby(["detector", "trained_on"], sort=True):
         seen = TrainSet.parse(str(trained_on)).generators
         pairs = [pair for _, fit in rows.groupby("seed") for pair in _pairs(fit) if set(pair["generator"]) & set(seen)]
         # seen generators only: below 0.5 on unseen ones is a finding about them, no error of sign
