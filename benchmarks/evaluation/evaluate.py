@@ -240,7 +240,7 @@ def compare(scores: pd.DataFrame) -> list[PairedTest]:
     Returns:
         Paired differences, Holm-adjusted over all of them: DeLong's test where the protocol's intervals of both are
         DeLong's, else the same test with the intervals that the protocol has for small or perfectly separated sets
-        (`averages.combine`), as in the leaderboard.
+        (`means.combine`), as in the leaderboard.
     """
     # fits on shuffled labels predict no class, and differences of two of them mean nothing; those on choices of models
     # are averaged over choices, and would make the family of tests many times as large
