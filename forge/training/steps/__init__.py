@@ -17,6 +17,7 @@ METHODS = Registry(
     "forge.training_methods",
     {
         "adversarial": "forge.training.steps.adversarial:Adversarial",
+        "autoencoding": "forge.training.steps.autoencoding:Autoencoding",
         "denoising": "forge.training.steps.denoising:Denoising",
         "paired": "forge.training.steps.paired:Paired",
     },
