@@ -92,13 +92,14 @@ def hold_out(training: Training) -> Training:
     Without domains, all images are one.
     """
     view, domains = training.view, training.domains
-    parts = [view.index]
+    parts = [np.ones(len(view), bool)]
     if domains:
-        parts = [domains.sources(view).index, domains.targets(view).index]
-    aside = np.concatenate([_aside(part, training.seed, number) for number, part in enumerate(parts)])
-    if not len(aside):
+        parts = [np.isin(view.index, domain.index) for domain in (domains.sources(view), domains.targets(view))]
+    members = np.zeros(len(view), bool)  # a mask, so that both views keep the order of the set
+    for number, part in enumerate(parts):
+        members[_aside(np.flatnonzero(part), training.seed, number)] = True
+    if not members.any():
         return training
-    members = np.isin(view.index, aside)  # both views keep the order of the set
     return replace(
         training,
         view=FaceView(view.faces, view.index[~members]),
