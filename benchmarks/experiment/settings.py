@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
@@ -12,7 +12,7 @@ from forge.core.errors import quoted
 
 Model = TypeVar("Model", bound=BaseModel)
 Preset = Literal["smoke", "quick", "standard", "full"]
-PRESETS = ("smoke", "quick", "standard", "full")
+PRESETS = get_args(Preset)
 
 
 class _Settings(BaseModel):
@@ -53,6 +53,9 @@ class QualitySettings(_Settings):
 
     n: int = Field(1000, ge=16, description="images a side; fewer where a set has fewer")
     face_n: int = Field(256, ge=1, description="images in which faces are searched")
+    usefulness: bool = Field(
+        True, description="train label classifiers on forgeries of generators that are told labels; about a minute each"
+    )
     metrics: tuple[str, ...] = Field((), description="metrics of plug-ins; filled in from --metric when checked")
     files: dict[str, str] = Field({}, description="SHA-256 of the code of metrics from files")
 
@@ -63,6 +66,11 @@ class GeneratorSettings(_Settings):
     architecture: str = Field(description="registered name, or path/to/file.py:Class (command line only)")
     network: dict[str, Any] = Field({}, description="settings of the architecture")
     training: dict[str, Any] = Field({}, description="settings of the training loop")
+    seed: int = Field(
+        0,
+        ge=0,
+        description="distinguishes trainings of equal settings; 0: random numbers of the run's seed, else others",
+    )
     condition: tuple[str, ...] = Field((), description="label columns that a conditional generator is told")
     domains: dict[str, tuple[str, str]] = Field(
         {},
@@ -152,6 +160,10 @@ class Conditions(_Settings):
     )
     equalised: bool = Field(False, description="both classes end with one JPEG quality, in training and in the test")
     budget: tuple[Annotated[int, Field(gt=0)], ...] = Field((), description="numbers of training images a class")
+    variants: tuple[Annotated[int, Field(gt=0)], ...] = Field(
+        (), description="numbers of models of a family to train on; tested on its other models and on other families"
+    )
+    choices: int = Field(3, ge=1, le=100, description="of these models, each number in so many ways")
     snapshots: dict[str, tuple[Kimg, ...]] = Field(
         {},
         description="generator -> thousands of images; its forgeries at these moments of its training are tested too",

@@ -31,6 +31,7 @@ from benchmarks.evaluation.results import (
     TestResult,
 )
 from benchmarks.evaluation.thresholds import means_of, with_thresholds
+from benchmarks.evaluation.usefulness import usefulness_rows
 from benchmarks.experiment.names import base_name
 from benchmarks.protocol import CLEAN, Protocol
 from benchmarks.report.inputs import Evidence, Pictures, ReportInputs, Sight
@@ -283,6 +284,7 @@ class _Collected:
         extractor = measured.space.extractor
         return {
             "quality": [QualityRow(**row._asdict()) for row in QualityComparison.model_validate(stored).rows()],
+            "usefulness": usefulness_rows(measured.usefulness),
             "extractor": f"{extractor.name}, sha256 {extractor.sha256[:16]}",
             "spectrum": measured.spectrum.model_dump(include={"frequencies", "candidate", "reference"}),
             "face_rate": measured.face_rate.at_90.value,

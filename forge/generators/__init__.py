@@ -19,5 +19,6 @@ GENERATORS = Registry(
         "pix2pix:super-resolution": "forge.generators.translation.super_resolution:SuperResolution",
         "self-blended": "forge.blending.blending:Blending",
         "stylegan-lite": "forge.generators.stylegan_lite:StyleGANLite",
+        "vae": "forge.generators.vae:VAE",
     },
 )

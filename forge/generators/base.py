@@ -29,6 +29,14 @@ def check_family(family: str) -> str:
     return family
 
 
+def is_off(setting: object) -> bool:
+    """Return whether an option is off (None): it is then left out of stored settings, as before there was the option.
+
+    So a training without it keeps its key and its checkpoint; for `pydantic.Field(None, exclude_if=is_off)`.
+    """
+    return setting is None
+
+
 class NetworkSettings(BaseModel):
     """Settings of a network; architectures add their own."""
 

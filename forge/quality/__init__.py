@@ -26,6 +26,7 @@ QUALITY = Registry(
         "memorisation": "forge.quality.neighbours:MemorisationMetric",
         "face_rate": "forge.quality.face_rate:FaceRateMetric",
         "obedience": "forge.quality.obedience:ObedienceMetric",
+        "usefulness": "forge.quality.usefulness:UsefulnessMetric",
         "inception": "forge.quality.inception:InceptionMetric",
     },
     option="metric",

@@ -20,17 +20,19 @@ from forge.core.errors import InputError
 from forge.core.progress import OnProgress, ProgressEvent, silent
 from forge.faces.faceset import Images
 from forge.quality import built_in, load_more
-from forge.quality.base import MIN_IMAGES, Result, check_images
+from forge.quality.checks import MIN_IMAGES, check_images
 from forge.quality.face_rate import FaceRate
 from forge.quality.features import Extractor, extractor
 from forge.quality.frechet import KernelDistance
 from forge.quality.inception import Inception, check_weights
-from forge.quality.metric import AllImages, Labels, Row, Scalar, Sides
+from forge.quality.metric import AllImages, Labels, Row, Scalar, ScalarMetric, Sides
 from forge.quality.ms_ssim import Diversity
 from forge.quality.neighbours import Memorisation, Neighbourhood
 from forge.quality.obedience import Obedience
+from forge.quality.result import Result
 from forge.quality.sliced_wasserstein import SlicedWasserstein
 from forge.quality.spectrum import Spectrum
+from forge.quality.usefulness import Usefulness
 
 N = 1000  # images a side; most metrics depend on it
 FACE_N = 256  # fewer, as the detector finds about 30 faces a second on a core
@@ -64,8 +66,9 @@ class Quality(Result):
     memorisation: Memorisation
     face_rate: FaceRate
     obedience: dict[str, Obedience] = Field({}, description="of a conditional generator, by label column")
+    usefulness: dict[str, Usefulness] = Field({}, description="of labelled forgeries as training images, by column")
     inception: Inception | None = None
-    more: dict[str, Scalar] = Field({}, description="metrics of plug-ins, by id")
+    more: dict[str, Scalar] = Field({}, description="metrics of one number, by id; those of plug-ins too")
 
 
 class Comparison(Result):
@@ -75,11 +78,12 @@ class Comparison(Result):
     floor: Quality
 
     def rows(self) -> list[Row]:
-        """Return the metrics, for people: our own, then those of plug-ins."""
+        """Return the metrics, for people: those with a field of `Quality`, then those of one number."""
         ours, real = self.forged, self.floor
         rows = [
             row
             for metric in built_in()
+            if not isinstance(metric, ScalarMetric)
             for row in metric.rows(getattr(ours, metric.id), getattr(real, metric.id), ours.n)
         ]
         for name, metric in ours.more.items():
@@ -100,6 +104,7 @@ def measure(
     labels: Mapping[str, Labels] | None = None,
     fid_weights: Path | None = None,
     more: Sequence[str] = (),
+    usefulness: bool = True,
     on_progress: OnProgress = silent,
     device: str = "cpu",
 ) -> Quality:
@@ -118,6 +123,7 @@ def measure(
             drawn ones. A column with fewer than 16 labelled images on a side is left out.
         fid_weights: torch-fidelity's Inception weights; without them there is no FID.
         more: metrics of plug-ins, by name or as path/to/file.py:Class.
+        usefulness: train label classifiers on forgeries that have labels; about a minute a column.
         on_progress: called after each metric.
         device: where to compute.
 
@@ -149,12 +155,15 @@ def measure(
         seed=seed,
         device=device,
         fid_weights=fid_weights,
+        usefulness=usefulness,
     )
-    metrics, others = built_in(), load_more(more)
-    values: dict[str, Any] = {}
-    for count, metric in enumerate([*metrics, *others], 1):
-        values[metric.id] = metric.measure(sides)
-        on_progress(ProgressEvent(count, len(metrics) + len(others), "metrics", note=metric.title))
+    metrics = [*built_in(), *load_more(more)]
+    fields: dict[str, Any] = {}
+    scalars: dict[str, Scalar] = {}
+    for count, metric in enumerate(metrics, 1):
+        # a metric of one number needs no field of its own in `Quality`
+        (scalars if isinstance(metric, ScalarMetric) else fields)[metric.id] = metric.measure(sides)
+        on_progress(ProgressEvent(count, len(metrics), "metrics", note=metric.title))
     return Quality(
         resolution=ours.shape[1],
         n=n,
@@ -162,9 +171,8 @@ def measure(
         candidate_digest=_digest(ours),
         reference_digest=_digest(theirs),
         space=FeatureSpace(extractor=extractor()),
-        # popped before **values: what is left are the fields of Quality
-        more={metric.id: values.pop(metric.id) for metric in others},
-        **values,
+        more=scalars,
+        **fields,
     )
 
 
@@ -181,6 +189,7 @@ def compare(
     labels: Mapping[str, Labels] | None = None,
     fid_weights: Path | None = None,
     more: Sequence[str] = (),
+    usefulness: bool = True,
     on_progress: OnProgress = silent,
     device: str = "cpu",
 ) -> Comparison:
@@ -198,6 +207,7 @@ def compare(
         labels: see `measure`.
         fid_weights: see `measure`.
         more: see `measure`.
+        usefulness: see `measure`.
         on_progress: see `measure`.
         device: see `measure`.
 
@@ -216,6 +226,7 @@ def compare(
         labels=labels,
         fid_weights=fid_weights,
         more=more,
+        usefulness=usefulness,
         on_progress=on_progress,
         device=device,
     )

@@ -17,7 +17,7 @@ from forge.quality.metric import Labels
 
 @dataclass(frozen=True)
 class Ask:
-    """Settings of a measurement.
+    """Request for a measurement: of how many images, by which metrics beside the built-in ones, and where.
 
     Attributes:
         n: images per side.
@@ -25,6 +25,7 @@ class Ask:
         seed: of all draws.
         fid_weights: torch-fidelity's Inception weights, for FID and KID.
         more: metrics of plug-ins, by name or as path/to/file.py:Class.
+        usefulness: train label classifiers on forgeries that have labels of their own.
         device: where to compute.
         on_progress: called after each metric.
     """
@@ -34,6 +35,7 @@ class Ask:
     seed: int = 0
     fid_weights: Path | None = None
     more: tuple[str, ...] = ()
+    usefulness: bool = True
     device: str = "cpu"
     on_progress: OnProgress = silent
 
@@ -67,12 +69,15 @@ def measure_set(forged: FaceSet, real: FaceSet, ask: Ask, *, floor: Quality | No
     candidate = _some(forged.view(), ask)
     # labels of one side only cannot be compared
     columns = [name for name in forged.card.attributes if name in real.card.attributes]
+    inherited = "made_from" in forged.card.attributes  # translations and blends: labels of the photo
     labels = {
-        name: Labels(_texts(candidate, name), _texts(reference, name), _texts(held_out, name)) for name in columns
+        name: Labels(_texts(candidate, name), _texts(reference, name), _texts(held_out, name), inherited)
+        for name in columns
     }
     return compare(
         candidate.read(), reference.read(), held_out.read(), floor=floor, n=ask.n, face_n=ask.face_n, seed=ask.seed,
-        labels=labels, fid_weights=ask.fid_weights, more=ask.more, device=ask.device, on_progress=ask.on_progress,
+        labels=labels, fid_weights=ask.fid_weights, more=ask.more, usefulness=ask.usefulness, device=ask.device,
+        on_progress=ask.on_progress,
     )  # fmt: skip
 
 

@@ -164,13 +164,16 @@ class Trainer:
         self.random.step = self.step
         self.random.shared()
         self._set_rates()
+        progress = self.step / self.steps
+        self.method.begin_step(progress)
         # a graph measures at every step: that costs little, and one graph less
         plan = self.method.plan(self.step, measure=measure or self._graphs.enabled)
         count = self.method.batches_per_step
         batches = [self.batches.take(self.step * count + i) for i in range(count)]
         self._graphs(plan, *(tensor for batch in batches for tensor in batch))
         self.step += 1
-        self.averaged.update(self.step * self.settings.batch * count, self.settings.batch * count)
+        shown = self.settings.batch * count
+        self.averaged.update(self.step * shown, shown, self.method.ema_factor(progress))
 
     def _play(self, plan: Any, *tensors: Tensor | None) -> None:  # noqa: ANN401 - the method's
         pairs = zip(tensors[::2], tensors[1::2], strict=True)

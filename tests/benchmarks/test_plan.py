@@ -219,3 +219,16 @@ def test_wrong_requests_of_translators_between_domains_are_refused(generators, a
 def test_domains_of_one_generator_beside_others():
     planned = checked(["dct"], "generators.fastcut.domains={a: [b, c]}", generators=("dcgan", "fastcut"))
     assert stage(planned, "train fastcut").settings["domains"] == {"a": ["b", "c"]}
+
+
+def test_only_forgeries_with_labels_of_their_own_train_classifiers():
+    asked = parse_assignments(["quality.usefulness=true", "conditions.snapshots={cgan: [2]}"])
+    made = compose(
+        generators=("dcgan", "cgan", "self-blended"), detectors=["dct"], preset="smoke", condition=("hair_colour",),
+        overrides=asked,
+    )  # fmt: skip
+    measured = {stage.label: stage.measured_by for stage in prepare_run(made).stages if stage.action == "quality"}
+    assert [label for label, settings in measured.items() if settings.get("usefulness")] == ["cgan"]
+    # where nobody asks, or there are no labels, the key says nothing of it
+    assert "usefulness" not in measured["dcgan"] and "usefulness" not in measured["cgan@2k"]
+    assert all("usefulness" not in stage.settings for stage in checked(["dct"], generators=("cgan",)).stages)

@@ -43,6 +43,7 @@ def test_every_generator_declares_the_family_that_the_protocol_gives_it():
         "ddpm": "diffusion",
         "fastcut": "translation",
         "flow": "diffusion",
+        "vae": "autoencoder",
         "gan": "dense-gan",
         "pix2pix:colour": "translation",
         "pix2pix:edges": "translation",

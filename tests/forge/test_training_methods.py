@@ -221,7 +221,7 @@ def test_what_is_not_adversarial_has_no_discriminator_and_says_so(make_set, tmp_
 
 
 def test_a_method_is_a_registered_name_or_a_class():
-    assert METHODS.names() == ["adversarial", "contrastive", "cycle", "denoising", "paired"]
+    assert METHODS.names() == ["adversarial", "autoencoding", "contrastive", "cycle", "denoising", "paired"]
     assert method_of(DCGAN) is Adversarial
     wrong = type("Wrong", (Twins,), {"trained_by": nn.Module})
     with pytest.raises(InputError, match=r"one of adversarial, .*denoising, paired, or a subclass of .*TrainingMethod"):

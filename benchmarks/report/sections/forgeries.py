@@ -23,7 +23,7 @@ _STRIP = 6  # snapshots of a training
 _GRID_SIDE = 128  # pixels of a face in samples-*.png
 _SPECTRA = 4  # generators in the figure of spectra
 # others are distances, or ratios that may exceed 1
-_SHARES = ("face found", "label obeyed", "authentic")  # metrics that are read as percentages
+_SHARES = ("face found", "label obeyed", "trained on forgeries", "authentic")  # metrics that are read as percentages
 
 
 @dataclass(frozen=True)

@@ -80,8 +80,9 @@ class WatchHealth(Callback):
         if not trainer.resumed:
             # of an earlier training in this folder: going back to it would mix two trainings
             self._healthy.unlink(missing_ok=True)
-        if trainer.step == 0 and trainer.method.starts_tellable:
-            self._monitor.start_check(trainer.images(trainer.method.generator, trainer.method.watched, "start"))
+        if trainer.step == 0:
+            untrained = trainer.images(trainer.method.generator, trainer.method.watched, "start")
+            self._monitor.start_check(untrained, tellable=trainer.method.starts_tellable)
 
     def on_step(self, trainer: Trainer) -> None:
         """Observe if it is time, or if a reading is no number, and do what the policy says.

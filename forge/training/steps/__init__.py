@@ -17,6 +17,7 @@ METHODS = Registry(
     "forge.training_methods",
     {
         "adversarial": "forge.training.steps.adversarial:Adversarial",
+        "autoencoding": "forge.training.steps.autoencoding:Autoencoding",
         "contrastive": "forge.training.steps.contrastive:Contrastive",
         "cycle": "forge.training.steps.cycle:Cycle",
         "denoising": "forge.training.steps.denoising:Denoising",

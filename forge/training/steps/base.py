@@ -127,6 +127,14 @@ class TrainingMethod(ABC):
         """Return the factor on all learning rates when this share of the steps is done, 0..1; by default always 1."""
         return 1.0
 
+    def ema_factor(self, progress: float) -> float:
+        """Return the factor on the half-life of the averaged weights when this share is done; by default always 1."""
+        return 1.0
+
+    def begin_step(self, progress: float) -> None:
+        """Set what changes over the training, before each step; it must follow from this share of the steps alone."""
+        return
+
     @property
     def batches_per_step(self) -> int:
         """Batches of real images that one step takes."""

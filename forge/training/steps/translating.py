@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from forge.core.errors import InputError
 from forge.faces.faceset import FaceView
 from forge.generators.translation.base import Translator
+from forge.training.decay import linear_decay
 from forge.training.losses import OBJECTIVES
 from forge.training.monitor.observe import gradient_norm
 from forge.training.settings import LoopSettings
@@ -74,8 +75,7 @@ class Translating(TrainingMethod):
 
     def rate_factor(self, progress: float) -> float:
         """Keep the learning rates, then let them fall to 0 on a line."""
-        decay = self.settings.decay
-        return 1.0 if not decay else min(1.0, (1 - progress) / decay)
+        return linear_decay(progress, self.settings.decay)
 
     def sources(self) -> FaceView:
         """Return the faces that are translated for sample grids and the monitor: held-out ones, where there are any."""
