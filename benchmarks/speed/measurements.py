@@ -13,6 +13,7 @@ import torch
 
 from benchmarks.experiment.configs import shipped
 from benchmarks.speed import textbook
+from benchmarks.speed.autoencoders import autoencoder_training
 from benchmarks.speed.detectors import families, networks, perturbations
 from benchmarks.speed.figure import REPEATS, Figure, prepared, run_bench, timed
 from benchmarks.speed.reports import reports
@@ -148,6 +149,7 @@ MEASUREMENTS: dict[str, Callable[[str | None], list[Figure]]] = {
     "preparing": preparing,
     "training": training,
     "style-training": style_training,
+    "autoencoder-training": autoencoder_training,
     "detectors": detectors,
     "perturbing": perturbations,
     "statistics": measures,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.speed import detectors, textbook, textbook_detector
+from benchmarks.speed import autoencoders, detectors, textbook, textbook_detector
 from detect.data.perturb import perturbation
 from detect.detectors.image_classifiers import Xception
 from detect.detectors.timm_network import TimmSettings
@@ -13,6 +13,7 @@ from forge.generators.dcgan import DCGAN, DCGANSettings
 from forge.generators.layers import Downsample, upsample
 from forge.generators.stylegan_lite import Generator
 from forge.generators.stylegan_settings import StyleGANSettings
+from forge.generators.vae import VAE, VAESettings
 
 SMALL = StyleGANSettings(latent=8, style=8, channels_base=64, channels_min=4, channels_max=8, mixing=0)
 
@@ -49,6 +50,22 @@ def test_the_plain_generator_has_our_channels():
 
     assert kernels(ours) == kernels(plain)
     assert plain(torch.randn(2, 8)).shape == (2, 3, 32, 32)
+
+
+def test_the_plain_autoencoder_learns_and_has_our_coarse_levels(monkeypatch):
+    settings = VAESettings(widths=(16, 16), latent=8)
+    torch.manual_seed(0)
+    network, images = autoencoders.PlainVAE(settings, 16), torch.rand(8, 3, 16, 16) * 2 - 1
+    ours = VAE(settings, 16).generator()
+    assert network.posterior.weight.shape == ours.posterior.weight.shape  # the same grid, of the same channels
+    assert network.decode(network.encode(images)[0]).shape == images.shape
+    losses: list[float] = []
+    step = autoencoders.plain_step(settings, images, 0.1)
+    backward = torch.autograd.backward
+    monkeypatch.setattr(torch.autograd, "backward", lambda loss: (losses.append(loss.item()), backward(loss)))
+    for _ in range(20):
+        step()
+    assert losses[-1] < 0.8 * losses[0]
 
 
 @pytest.mark.parametrize("size", [4, 8])
