@@ -4,6 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# where the environment asks Python to keep no bytecode, each of the many processes of the tests would compile torch anew:
+# 4 to 10 seconds a process
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup demo test test-quick test-slow coverage wheel-check lint docs speed gpu gpu-pack gpu-check clean
 .DELETE_ON_ERROR:
 
