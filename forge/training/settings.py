@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from forge.training.monitor.health import HealthSettings
+from forge.training.monitor.thresholds import HealthSettings
 
 
 class LoopSettings(BaseModel):

@@ -15,15 +15,20 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from forge.core.errors import InputError
-from forge.faces.tensors import to_uint8
+from forge.faces.faceset import Indices
+from forge.faces.tensors import to_float, to_uint8
 from forge.generators.translation.base import TranslationNetwork, Translator
 from forge.training.batches import Batch
 from forge.training.losses import OBJECTIVES
 from forge.training.monitor.observe import gradient_norm
+from forge.training.monitor.thresholds import TranslationThresholds
+from forge.training.monitor.translation import paired_readings
 from forge.training.settings import LoopSettings
 from forge.training.steps.base import StepContext, TrainingMethod
 from forge.training.steps.setup import move_network
 from forge.training.task import Training
+
+READ = 64  # photos whose translations a health check reads
 
 
 class PairedSettings(LoopSettings):
@@ -38,6 +43,9 @@ class PairedSettings(LoopSettings):
     beta2: float = Field(0.999, ge=0, lt=1, description="Adam's decay of the mean squared gradient")
     l1_weight: float = Field(100.0, ge=0, description="weight of the L1 distance to the photo; 0: the game alone")
     gan_weight: float = Field(1.0, ge=0, description="weight of the game in the generator's loss; 0: L1 alone")
+    health: TranslationThresholds = Field(
+        TranslationThresholds(), description="thresholds of failure modes, and the reaction"
+    )
     decay: float = Field(
         0.5, ge=0, le=1, description="last share of the training in which the learning rates fall to 0 on a line"
     )
@@ -99,13 +107,39 @@ class Paired(TrainingMethod):
         decay = self.settings.decay
         return 1.0 if not decay else min(1.0, (1 - progress) / decay)
 
+    @property
+    def guided(self) -> bool:
+        """The L1 distance leads the generator where the discriminator says the same of all its images."""
+        return self.settings.l1_weight > 0
+
+    def generator_readings(self, generator: nn.Module) -> dict[str, float]:
+        """Compare translations of some photos, held-out ones where there are any, with these photos."""
+        assert isinstance(generator, TranslationNetwork)
+        chosen, seeds = self._drawn(READ)
+        pixels = (self.context.training.held_out or self.context.training.view).read(chosen)
+        photos = to_float(torch.from_numpy(pixels)).to(self.context.device)
+        conditions = self.translator.conditions(pixels, seeds).to(self.context.device)
+        outputs = generator.predict(conditions).float()
+        return paired_readings(
+            self.translator.decode(outputs, conditions),
+            photos,
+            outputs=outputs,
+            targets=self.translator.target(photos),
+            start=self.translator.untrained(conditions),
+            hole=self.translator.hole(conditions),
+        )
+
     def inputs(self, count: int) -> tuple[Tensor, ...]:
         """Make the conditions of random photos: of held-out ones, where there are any."""
+        chosen, seeds = self._drawn(count)
+        photos = (self.context.training.held_out or self.context.training.view).read(chosen)
+        return (self.translator.conditions(photos, seeds).to(self.context.device),)
+
+    def _drawn(self, count: int) -> tuple[Indices, list[int]]:
+        """Draw places of photos and seeds of their conditions from torch's random state."""
         training = self.context.training
-        view = training.held_out or training.view
-        chosen = torch.randint(len(view), (count,)).numpy()
-        seeds = torch.randint(2**31, (count,)).tolist()
-        return (self.translator.conditions(view.read(chosen), seeds).to(self.context.device),)
+        chosen = torch.randint(len(training.held_out or training.view), (count,)).numpy()
+        return chosen, torch.randint(2**31, (count,)).tolist()
 
     def step(self, plan: Hashable, batches: Sequence[Batch]) -> None:
         """Train the discriminator, then the generator, on the same forgeries."""
