@@ -122,8 +122,9 @@ class QualityRow(_Record):
     metric: str
     value: float | None
     floor: float | None = Field(description="what held-out reals get against the same reference with the same n")
-    better: str = Field(description="lower, higher, or as the floor")
+    better: str = Field(description="lower, higher, as the floor, or neither")
     n: int = Field(description="images a side, or images looked at")
+    reference: str = Field("", description="what the floor is of, where not of held-out reals, e.g. grey photo")
 
 
 class GeneratorFacts(_Record):

@@ -127,6 +127,7 @@ def translate_set(
         provenance={
             "generator": trained.card.name,
             "architecture": trained.card.architecture,
+            "settings": translator.settings.model_dump(mode="json"),
             "weights_sha256": trained.card.weights_sha256,
             "weights": "averaged" if averaged else "raw",
             "seed": seed,
@@ -145,6 +146,32 @@ def translate_set(
 def _seed_of(seed: int, source_id: str, copy: int) -> int:
     """Return the seed of a condition: it follows from the face and the copy, not from the place in the set."""
     return derive_seed(seed, "condition", source_id, copy)
+
+
+@torch.no_grad()
+def untrained(translator: Translator, images: Images, seeds: Sequence[int]) -> Images | None:
+    """Return what the conditions of faces give without learning, uint8 [N, H, W, 3]; None: nothing.
+
+    Args:
+        translator: an architecture; none of its networks is used.
+        images: the faces, uint8 [N, H, W, 3] of its resolution.
+        seeds: of the condition of each, [N].
+    """
+    made = []
+    for start in range(0, len(images), BLOCK):
+        part = slice(start, start + BLOCK)
+        conditions = translator.conditions(images[part], seeds[part])
+        plain = translator.untrained(conditions)
+        if plain is None:
+            return None
+        made.append(translator.finish(plain.float(), conditions).numpy())
+    return np.concatenate(made) if made else None
+
+
+def seeds_of(faces: FaceSet, positions: Indices) -> list[int]:
+    """Return the seeds of the conditions of some images of a translated set."""
+    seed, rows = faces.card.provenance["seed"], faces.table.iloc[positions]
+    return [_seed_of(seed, key, int(copy)) for key, copy in zip(rows["made_from"], rows["copy"], strict=True)]
 
 
 def retranslate(trained: TrainedGenerator, faces: FaceSet, real: FaceSet, position: int) -> Images:
@@ -168,12 +195,9 @@ def retranslate(trained: TrainedGenerator, faces: FaceSet, real: FaceSet, positi
     split = faces.table["split"].iloc[position]
     members = np.flatnonzero((faces.table["split"] == split).to_numpy())
     within = int(np.flatnonzero(members == position)[0])
-    block = faces.table.iloc[members[within // BLOCK * BLOCK :][:BLOCK]]
+    numbers = members[within // BLOCK * BLOCK :][:BLOCK]
     places = {key: number for number, key in enumerate(real.table["id"])}
-    images = real.read([places[key] for key in block["made_from"]])
-    seeds = [
-        _seed_of(made_by["seed"], key, int(copy)) for key, copy in zip(block["made_from"], block["copy"], strict=True)
-    ]
+    images, seeds = real.read([places[key] for key in faces.table["made_from"].iloc[numbers]]), seeds_of(faces, numbers)
     network = trained.generator(averaged=made_by["weights"] == "averaged")
     remade: Images = translate(network, translator_of(trained), images, seeds)[0][within % BLOCK]
     return remade

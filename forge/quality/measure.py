@@ -18,12 +18,15 @@ from pydantic import Field
 from forge.core.compute import derive_seed
 from forge.core.errors import InputError
 from forge.core.progress import OnProgress, ProgressEvent, silent
-from forge.faces.faceset import Images
+from forge.faces.faceset import Images, Indices
 from forge.quality import built_in, load_more
 from forge.quality.base import MIN_IMAGES, Result, check_images
+from forge.quality.changed import Changed
 from forge.quality.face_rate import FaceRate
 from forge.quality.features import Extractor, extractor
+from forge.quality.fidelity import Fidelity
 from forge.quality.frechet import KernelDistance
+from forge.quality.identity import IdentityKept
 from forge.quality.inception import Inception, check_weights
 from forge.quality.metric import AllImages, Labels, Row, Scalar, Sides
 from forge.quality.ms_ssim import Diversity
@@ -31,6 +34,7 @@ from forge.quality.neighbours import Memorisation, Neighbourhood
 from forge.quality.obedience import Obedience
 from forge.quality.sliced_wasserstein import SlicedWasserstein
 from forge.quality.spectrum import Spectrum
+from forge.quality.translations import People, Translations
 
 N = 1000  # images a side; most metrics depend on it
 FACE_N = 256  # fewer, as the detector finds about 30 faces a second on a core
@@ -64,6 +68,9 @@ class Quality(Result):
     memorisation: Memorisation
     face_rate: FaceRate
     obedience: dict[str, Obedience] = Field({}, description="of a conditional generator, by label column")
+    fidelity: Fidelity | None = Field(None, description="of translations to their targets")
+    changed: Changed | None = Field(None, description="of forgeries made from real faces")
+    identity: IdentityKept | None = Field(None, description="likewise")
     inception: Inception | None = None
     more: dict[str, Scalar] = Field({}, description="metrics of plug-ins, by id")
 
@@ -98,6 +105,8 @@ def measure(
     face_n: int = FACE_N,
     seed: int = 0,
     labels: Mapping[str, Labels] | None = None,
+    translations: Translations | None = None,
+    people: People | None = None,
     fid_weights: Path | None = None,
     more: Sequence[str] = (),
     on_progress: OnProgress = silent,
@@ -116,6 +125,8 @@ def measure(
         seed: of all draws.
         labels: by column, the classes asked of a conditional generator; all images that have one are used, not only the
             drawn ones. A column with fewer than 16 labelled images on a side is left out.
+        translations: the candidate, or a part of it, beside the real faces that it was made from.
+        people: who is on the real images, for the metrics of translations.
         fid_weights: torch-fidelity's Inception weights; without them there is no FID.
         more: metrics of plug-ins, by name or as path/to/file.py:Class.
         on_progress: called after each metric.
@@ -145,6 +156,8 @@ def measure(
         # label obedience learns from all images, not from the drawn ones
         whole=AllImages(candidate, reference, held_out),
         labels=labels or {},
+        translations=None if translations is None else translations.of(_drawn_of(translations.forged, n, seed)),
+        people=people,
         face_n=face_n,
         seed=seed,
         device=device,
@@ -179,6 +192,8 @@ def compare(
     face_n: int = FACE_N,
     seed: int = 0,
     labels: Mapping[str, Labels] | None = None,
+    translations: Translations | None = None,
+    people: People | None = None,
     fid_weights: Path | None = None,
     more: Sequence[str] = (),
     on_progress: OnProgress = silent,
@@ -196,6 +211,8 @@ def compare(
         face_n: see `measure`.
         seed: see `measure`.
         labels: see `measure`.
+        translations: see `measure`.
+        people: see `measure`.
         fid_weights: see `measure`.
         more: see `measure`.
         on_progress: see `measure`.
@@ -214,6 +231,8 @@ def compare(
         face_n=face_n,
         seed=seed,
         labels=labels,
+        translations=translations,
+        people=people,
         fid_weights=fid_weights,
         more=more,
         on_progress=on_progress,
@@ -262,11 +281,16 @@ def drawn(images: Images, n: int, seed: int) -> Images:
         n: how many.
         seed: of the draw.
     """
+    return np.array(images[_drawn_of(images, n, seed)])
+
+
+def _drawn_of(images: Images, n: int, seed: int) -> Indices:
+    """Return the positions of the images that `drawn` draws, in the order of their contents."""
     # sorted by content before the draw: a shuffled or rewritten set gives the same n images
     order = np.array(sorted(range(len(images)), key=lambda i: _digest(images[i])))
     rng = np.random.default_rng(derive_seed(seed, "quality"))
     # positions are sorted again: the images stay in that order
-    return np.array(images[order[np.sort(rng.choice(len(images), min(n, len(images)), replace=False))]])
+    return order[np.sort(rng.choice(len(images), min(n, len(images)), replace=False))]
 
 
 def _digest(images: NDArray[np.uint8]) -> str:

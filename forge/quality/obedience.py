@@ -44,6 +44,7 @@ class Obedience(Result):
     chance: float = Field(description="share of the held-out reals' commonest class: a classifier that knows nothing")
     classes: dict[str, ClassObedience]
     n_training: int
+    inherited: bool = Field(False, description="whether nothing was asked for: labels are those of the source photos")
 
 
 def obedience(
@@ -188,15 +189,20 @@ class ObedienceMetric(QualityMetric):
                 )
             ]
             if min(len(texts) for _, texts in named) >= MIN_IMAGES:
-                by_column[column] = obedience(*named[0], *named[1], *named[2], seed=sides.seed, device=sides.device)
+                score = obedience(*named[0], *named[1], *named[2], seed=sides.seed, device=sides.device)
+                inherited = sides.translations is not None and column in sides.translations.inherited
+                by_column[column] = score.model_copy(update={"inherited": inherited})
         return by_column
 
     def rows(self, ours: dict[str, Obedience], floor: dict[str, Obedience], n: int) -> list[Row]:
         """One line a column; the accuracy on held-out reals is the floor."""
         return [
-            Row(f"label obeyed: {column}", score.agreement.value, score.accuracy.value, "higher", score.agreement.n)
+            Row(
+                f"label {'kept' if score.inherited else 'obeyed'}: {column}",
+                score.agreement.value, score.accuracy.value, "higher", score.agreement.n,
+            )
             for column, score in ours.items()
-        ]
+        ]  # fmt: skip
 
 
 def _labelled(images: Images, labels: NDArray[np.str_], wanted: set[str]) -> tuple[Images, NDArray[np.str_]]:

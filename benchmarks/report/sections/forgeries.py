@@ -23,7 +23,7 @@ _STRIP = 6  # snapshots of a training
 _GRID_SIDE = 128  # pixels of a face in samples-*.png
 _SPECTRA = 4  # generators in the figure of spectra
 # others are distances, or ratios that may exceed 1
-_SHARES = ("face found", "label obeyed", "authentic")  # metrics that are read as percentages
+_SHARES = ("face found", "label obeyed", "label kept", "authentic", "changed share")  # read as percentages
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,25 @@ class QualityTable:
 
 
 @dataclass(frozen=True)
+class TranslationTable:
+    """Metrics of forgeries beside the real images that they were made from, by generators.
+
+    Attributes:
+        generators: their names.
+        lines: metric, what is better, and of each generator its value and what it stands beside (None: no value).
+    """
+
+    generators: list[str]
+    lines: list[tuple[str, str, list[tuple[str, str] | None]]]
+
+
+@dataclass(frozen=True)
 class ForgeriesContent(Content):
     """Forgeries per generator, their quality, and their spectra."""
 
     forgeries: list[Forgeries]
     quality: QualityTable
+    translations: TranslationTable | None
     spectra: list[Figure]
 
     @property
@@ -96,6 +110,7 @@ class ForgeriesSection(Section):
         return ForgeriesContent(
             forgeries=[_forgeries(generator, run) for generator in generators],
             quality=quality_table(generators),
+            translations=translation_table(generators),
             spectra=spectrum_figures(generators[:_SPECTRA], run.file_names),
         )
 
@@ -128,7 +143,8 @@ def _writer(faces: np.ndarray, generator: GeneratorFacts) -> Callable[[Path], No
 def quality_table(generators: list[GeneratorFacts]) -> QualityTable:
     """Lay out the quality metrics of every generator."""
     measured = [generator for generator in generators if generator.quality]  # sets too small have a reason instead
-    metrics = list(dict.fromkeys(row.metric for generator in measured for row in generator.quality))
+    # rows with a reference of their own are those of translations, which have a table of their own
+    metrics = list(dict.fromkeys(row.metric for g in measured for row in g.quality if not row.reference))
     lines = []
     for metric in metrics:
         # A plug-in's metric may be measured for some generators only.
@@ -151,6 +167,25 @@ def quality_table(generators: list[GeneratorFacts]) -> QualityTable:
         extractor=next((generator.extractor for generator in measured), ""),
         missing={g.name: g.quality_missing for g in generators if g.quality_missing},
     )
+
+
+def translation_table(generators: list[GeneratorFacts]) -> TranslationTable | None:
+    """Lay out the metrics of forgeries beside their sources; None: no generator made its forgeries from real images."""
+    beside = {g.name: {row.metric: row for row in g.quality if row.reference} for g in generators}
+    measured = {name: rows for name, rows in beside.items() if rows}
+    if not measured:
+        return None
+    metrics = dict.fromkeys(metric for rows in measured.values() for metric in rows)
+    lines = []
+    for metric in metrics:
+        rows = [of_generator.get(metric) for of_generator in measured.values()]
+        better = next(row.better for row in rows if row is not None)
+        fields = [
+            None if row is None else (_text(metric, row.value) or "", f"{row.reference} {_text(metric, row.floor)}")
+            for row in rows
+        ]
+        lines.append((metric, "" if better == "neither" else better, fields))
+    return TranslationTable(list(measured), lines)
 
 
 def _text(metric: str, value: float | None) -> str | None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from benchmarks.workflow.stage import FACES, FaceStage, Facts, Job
 from benchmarks.workflow.stages.halve import Reals
 from benchmarks.workflow.stages.train import Train
+
+if TYPE_CHECKING:
+    from forge.generators.translation.base import Translator
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -24,7 +27,7 @@ class Translate(FaceStage):
     """
 
     action = "translate"
-    VERSION = 1
+    VERSION = 2  # 2: the card has the settings of the architecture
     optional = True
 
     forger: str
@@ -43,6 +46,11 @@ class Translate(FaceStage):
     def settings(self) -> dict[str, Any]:
         """Return how many forgeries are made, and by which weights."""
         return {"counts": self.counts, "weights": self.weights, "snapshot": self.snapshot}
+
+    def translator(self, resolution: int) -> Translator:
+        """Return the architecture that makes the forgeries, without weights."""
+        # a translator: others are planned as `Synthesize`
+        return cast("Translator", self.generator.untrained(resolution))
 
     def run(self, job: Job) -> Facts:
         """Write the FaceSet."""

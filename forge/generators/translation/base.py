@@ -56,6 +56,7 @@ class Translator(Architecture):
         inputs: channels of a condition.
         outputs: channels of outputs, predictions and targets.
         masks: whether `hole` says which pixels are forged; the forgeries are stored with these masks.
+        restores: whether the face itself is what an image should be, as of its own drawing.
         without_learning: what `untrained` returns, a noun.
     """
 
@@ -65,6 +66,7 @@ class Translator(Architecture):
     inputs: ClassVar[int]
     outputs: ClassVar[int] = 3
     masks: ClassVar[bool] = False
+    restores: ClassVar[bool] = True
     without_learning: ClassVar[str] = "condition"
 
     @abstractmethod
