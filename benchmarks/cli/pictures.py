@@ -83,7 +83,7 @@ def generator_of_run(run: str, reference: str, *, store: Path, reports: Path) ->
         )
     label = name if snapshot is None else f"{name}@{snapshot_name(snapshot)}"
     # beside the working directory, never in the store
-    prepared = next((stage for stage in results.stages if stage.action == "prepare"), None)
+    prepared = next((stage for stage in results.stages if stage.action in ("prepare", "halve")), None)
     faces = Store(store).find(prepared.action, prepared.key) if prepared else None
     pictures = Path("pictures") / report.name / safe_name(label)
     return ShownGenerator(folder, pictures, _implementation(architecture), faces / FACES if faces else None)

@@ -20,7 +20,7 @@ from benchmarks.evaluation.results import PairedTest, TestResult
 from benchmarks.evaluation.roc import Floats, Ints
 from benchmarks.protocol import (
     CLEAN,
-    EXTERNAL_PREFIX,
+    OWN_REALS,
     SHUFFLED,
     Protocol,
     TestGrid,
@@ -72,10 +72,10 @@ def evaluate(
         threshold = _threshold(val, detector, training)
         for perturbation, test in rows[rows["split"] == "test"].groupby("perturbation", sort=True):
             reals = test[test["generator"] == ""]
-            elsewhere = reals["source"].str.startswith(EXTERNAL_PREFIX)
+            elsewhere = reals["source"].str.startswith(OWN_REALS)
             for tested_on, forged in test[test["generator"] != ""].groupby("generator", sort=True):
-                # an external pair has its own real photos; generators of the run are tested against the run's
-                matching = reals["source"] == tested_on if str(tested_on).startswith(EXTERNAL_PREFIX) else ~elsewhere
+                # external pairs and sources have their own real photos; generators are tested against the run's
+                matching = reals["source"] == tested_on if str(tested_on).startswith(OWN_REALS) else ~elsewhere
                 if not matching.any():
                     continue  # its real photos could not be scored
                 pair = pd.concat([reals[matching], forged], ignore_index=True)
@@ -92,9 +92,9 @@ def evaluate(
 
 
 def grid(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of tests that means over generators include: without snapshots and external pairs."""
+    """Return the rows of tests that means over generators include: without snapshots, external pairs and sources."""
     return scores[
-        ~scores["generator"].isin(TestGrid.of_scores(scores).beside) & ~scores["source"].str.startswith(EXTERNAL_PREFIX)
+        ~scores["generator"].isin(TestGrid.of_scores(scores).beside) & ~scores["source"].str.startswith(OWN_REALS)
     ]
 
 

@@ -36,6 +36,8 @@ class Forgeries:
     shown: int
     file: str
     strip: list[tuple[float, str]]
+    sources: str | None
+    rows: str
     interpolations: str | None
 
 
@@ -122,6 +124,8 @@ def _forgeries(generator: GeneratorFacts, run: RunView) -> Forgeries:
     strip = pictures.filmstrip.get(name, [])
     if len(strip) > _STRIP:  # the first, the last and an even choice between
         strip = [strip[i] for i in np.linspace(0, len(strip) - 1, _STRIP).round().astype(int)]
+    sources = pictures.sources.get(name)
+    rows = ["photo", "condition", "forgery"] if generator.trained else ["photo", "forgery"]  # a blend has no condition
     return Forgeries(
         generator=generator,
         samples=None if faces is None else grid_uri(faces),
@@ -130,6 +134,8 @@ def _forgeries(generator: GeneratorFacts, run: RunView) -> Forgeries:
         # A name is taken also where there are no faces, so that numbers do not depend on what may be shown.
         file=run.file_names("samples", name) + ".png",
         strip=[(kimg, grid_uri(images[:8])) for kimg, images in strip if len(images)],
+        sources=None if sources is None else grid_uri(sources, columns=len(sources) // len(rows)),
+        rows=", ".join(rows),
         interpolations=grid_uri(pictures.interpolations[name]) if name in pictures.interpolations else None,
     )
 
@@ -175,7 +181,9 @@ def translation_table(generators: list[GeneratorFacts]) -> TranslationTable | No
     measured = {name: rows for name, rows in beside.items() if rows}
     if not measured:
         return None
-    metrics = dict.fromkeys(metric for rows in measured.values() for metric in rows)
+    # the longest list first: its order has the metrics that others lack in their places
+    ordered = sorted(measured.values(), key=len, reverse=True)
+    metrics = dict.fromkeys(metric for rows in ordered for metric in rows)
     lines = []
     for metric in metrics:
         rows = [of_generator.get(metric) for of_generator in measured.values()]
