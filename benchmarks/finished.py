@@ -92,11 +92,13 @@ class Report(RunReport):
             InputError: a photo does not exist, no such detector, or the store no longer holds it.
         """
         from benchmarks.inference.photo_scores import score_photos  # all import torch or pandas
-        from benchmarks.inference.photos import list_photos
+        from benchmarks.inference.photos import check_crop, list_photos
         from benchmarks.inference.predictor import caution, predictor_of
         from forge.core.compute import Compute, choose_device
 
         allow_files([detector] if detector else [])  # a Python call may name code, as the command line may
+        if crop is not None:
+            check_crop(crop)  # before a detector is loaded
         paths = [photos] if isinstance(photos, str | Path) else photos
         listing = list_photos([Path(path) for path in paths])
         # a path, which stands for this folder; a bare name would be looked for among all runs
@@ -128,7 +130,7 @@ class Report(RunReport):
 
     @cached_property
     def _sheet(self) -> Sheet:
-        from benchmarks.report.ranked import sheet_of  # imports pandas
+        from benchmarks.report.run_leaderboard import sheet_of  # imports pandas
 
         return sheet_of(self)
 

@@ -91,11 +91,8 @@ class Plain(Silent):
         rate, left = self.rate.update(event)
         if time.monotonic() - self.printed >= PLAIN_SECONDS:
             self.printed = time.monotonic()
-            print(
-                f"  {event.done:,} of {event.total:,} {event.unit}, {rate:,.0f}/s, {left:.0f} s left  "
-                f"{readings(event)}",
-                flush=True,
-            )
+            speed = f", {rate:,.0f}/s, {_clock(left)} left" if rate else ""
+            print(f"  {event.done:,} of {event.total:,} {event.unit}{speed}  {readings(event)}", flush=True)
 
     def finished(self, stage: Activity, *, cached: bool, seconds: float) -> None:
         """Print the end of a stage."""

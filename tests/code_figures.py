@@ -1,4 +1,7 @@
-"""Figures of the source code, for docs/results/code.md: `python tests/code_figures.py [ROOT]`."""
+"""Figures of the source code, for docs/results/code.md: `python tests/code_figures.py [ROOT [PACKAGE ...]]`.
+
+ROOT is a checkout, ours by default or of another project; each PACKAGE is a folder in it.
+"""
 
 import ast
 import io
@@ -6,6 +9,7 @@ import statistics
 import sys
 import tokenize
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from test_names import bindings, is_filler, is_question
@@ -41,11 +45,27 @@ def percent(part: int, whole: int) -> str:
     return f"{100 * part / max(1, whole):.1f} %"
 
 
-def figures(root: Path) -> dict[str, str]:
-    """Return the rows of the table for a checkout."""
-    files = [file for package in PACKAGES for file in sorted((root / package).rglob("*.py"))]
-    texts = [file.read_text(encoding="utf-8") for file in files]
-    trees = [ast.parse(text) for text in texts]
+def parsed(files: list[Path]) -> dict[Path, tuple[str, ast.Module]]:
+    """Return text and syntax tree of each file that this Python can parse."""
+    modules = {}
+    for file in files:
+        try:
+            with tokenize.open(file) as stream:
+                text = stream.read()
+            modules[file] = text, ast.parse(text)
+        except (SyntaxError, ValueError) as error:  # ValueError: wrong encoding, null bytes
+            print(f"left out: {file}: {error}", file=sys.stderr)
+    return modules
+
+
+def figures(root: Path, packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """Return the rows of the table for some packages of a checkout."""
+    paths = [file for package in packages for file in sorted((root / package).rglob("*.py"))]
+    modules = parsed(paths)
+    files = list(modules)
+    texts = [text for text, _ in modules.values()]
+    trees = [tree for _, tree in modules.values()]
+    left_out = {"files left out, not parsed": f"{len(paths) - len(files)}"} if len(files) < len(paths) else {}
     nodes = [node for tree in trees for node in ast.walk(tree)]
     functions = [node for node in nodes if isinstance(node, FUNCTIONS)]
     public = [node for tree in trees for node in public_definitions(tree)]
@@ -63,6 +83,7 @@ def figures(root: Path) -> dict[str, str]:
     loose = [node for node in nodes if isinstance(node, ast.Subscript) and ast.unparse(node) == "dict[str, Any]"]
     return {
         "files": f"{len(files)}",
+        **left_out,
         "lines": f"{lines:,}",
         "public functions and classes with a docstring": percent(
             sum(bool(ast.get_docstring(x)) for x in public), len(public)
@@ -81,6 +102,16 @@ def figures(root: Path) -> dict[str, str]:
     }
 
 
-if __name__ == "__main__":
-    for row, value in figures(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[1]).items():
+def main(arguments: list[str]) -> None:
+    """Print the rows for ROOT, and for its folders PACKAGE in place of ours."""
+    root = Path(arguments[0]) if arguments else Path(__file__).resolve().parents[1]
+    packages = arguments[1:] or PACKAGES
+    missing = [package for package in packages if not (root / package).is_dir()]
+    if missing:
+        sys.exit(f"no such folder in {root}: {', '.join(missing)}")
+    for row, value in figures(root, packages).items():
         print(f"| {row} | {value} |")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

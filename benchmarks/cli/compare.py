@@ -18,8 +18,8 @@ from benchmarks.protocol import Protocol
 from benchmarks.report.plot.elements import standalone
 from benchmarks.report.plot.plot import nice_axis
 from benchmarks.report.plot.row_plot import Mark, RowPlot
-from benchmarks.report.ranked import scores_of
 from benchmarks.report.render import styles
+from benchmarks.report.run_leaderboard import scores_of
 from benchmarks.report.run_report import RunReport
 from forge.core.errors import InputError, UnknownNameError
 from forge.core.files import write_text

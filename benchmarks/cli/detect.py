@@ -15,14 +15,14 @@ from benchmarks.cli.streams import console as open_console
 from benchmarks.evaluation.numbers import count
 from benchmarks.experiment.names import safe_name
 from benchmarks.inference.photo_scores import PhotoScores, form_of, score_photos
-from benchmarks.inference.photos import list_photos
+from benchmarks.inference.photos import check_crop, list_photos
 from benchmarks.inference.predictor import cannot_explain, caution, predictor_at, predictor_of
 from benchmarks.report.run_report import RunReport
 from benchmarks.report.text.run_warnings import warnings
 from detect.explain import method
 from detect.published import import_published
 from forge.core.compute import Compute, choose_device, cores, tune_allocator
-from forge.core.errors import InputError, UnknownNameError
+from forge.core.errors import InputError
 from forge.core.progress import OnProgress, ProgressEvent
 from forge.generators import GENERATORS
 
@@ -53,8 +53,8 @@ def detect(
     if as_json and form not in (None, "json"):
         raise InputError(f"--json and --format {form} exclude each other")
     form = form_of("json" if as_json else form, out)  # the format follows the ending of --out unless it is named
-    if crop not in (None, "none", "face"):
-        raise UnknownNameError("crop", crop, ("none", "face"))
+    if crop is not None:
+        check_crop(crop)  # before a detector is loaded
     for reference in generator or []:
         GENERATORS.load(reference)  # a discriminator from a file is built only if its file was named
     # A run of that name goes first; a folder is a detector only if it has the card of one.

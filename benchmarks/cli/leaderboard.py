@@ -14,7 +14,7 @@ from benchmarks.evaluation import formats
 from benchmarks.evaluation.formats import Sheet, interval, rank, share, standing
 from benchmarks.evaluation.leaderboard import Standing
 from benchmarks.evaluation.numbers import near_one
-from benchmarks.report.ranked import sheet_of
+from benchmarks.report.run_leaderboard import sheet_of
 from benchmarks.report.run_report import RunReport
 from forge.core.errors import UnknownNameError
 

@@ -160,7 +160,7 @@ def _runs(reports: Path) -> list[dict[str, Any]]:
 
 def _leader(report: RunReport) -> str:
     """The first line of the leaderboard: as published, or computed where scores were submitted since."""
-    from benchmarks.report.ranked import sheet_of, submitted  # imports pandas
+    from benchmarks.report.run_leaderboard import sheet_of, submitted  # imports pandas
 
     try:
         # The published line is read from a file; ranking anew reads all scores, which takes seconds.

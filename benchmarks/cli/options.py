@@ -39,5 +39,8 @@ Plugin = Annotated[
         help="Class, as path/to/file.py:Class, that a run or detector needs; only named code is imported.",
     ),
 ]
+Backward = Annotated[
+    bool, typer.Option("--backward", help="Opposite direction of a translator that learned both, as cyclegan.")
+]
 STORE = places.STORE
 REPORTS = places.REPORTS

@@ -16,12 +16,12 @@ from benchmarks.evaluation import numbers
 from benchmarks.evaluation.metric_facts import MetricFacts
 from benchmarks.evaluation.metrics import METRICS
 from benchmarks.evaluation.results import Results
-from benchmarks.protocol import CLEAN, Condition
+from benchmarks.protocol import CLEAN, Condition, TrainSet
 from benchmarks.report.pairing_table import Column, PairingTable, pairing_table
 from benchmarks.report.plot.elements import shorten
-from benchmarks.report.ranked import sheet_of
 from benchmarks.report.ranking import ranks_of
 from benchmarks.report.results_table import shown_metrics, shown_value
+from benchmarks.report.run_leaderboard import sheet_of
 from benchmarks.report.run_report import RunReport
 from benchmarks.report.text.run_warnings import warnings
 
@@ -154,7 +154,7 @@ def outcome_table(results: Results) -> Table:
     for cell in results.cells:
         table.add_row(
             cell.detector,
-            f"{cell.trained_on} → {cell.tested_on}{_changed(cell.perturbation)}",
+            f"{TrainSet.parse(cell.trained_on).readable} → {cell.tested_on}{_changed(cell.perturbation)}",
             escape(str(numbers.estimate(cell.auc, cell.auc_low, cell.auc_high))),
             *(escape(_short(shown_value(cell, metric), metric)) for metric in measured),
         )

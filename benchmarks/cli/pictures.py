@@ -21,13 +21,14 @@ from forge.core.errors import InputError, UnknownNameError, quoted
 from forge.core.files import read_json
 from forge.core.registry import is_file_reference
 from forge.faces.faceset import FaceSet
+from forge.faces.halves import source_view
 from forge.faces.imaging.grids import Animation, write_picture
 from forge.generators import GENERATORS
 from forge.generators.artifact import TrainedGenerator, generator_folder, snapshot_name
 from forge.generators.base import Architecture
 from forge.generators.memorization import Distances
 from forge.generators.translation.base import Translator
-from forge.generators.translation.pictures import SHOWN, sheet_of
+from forge.generators.translation.pictures import sheet_of
 from forge.generators.visualize import NearestTraining, Painter, nearest_training, training_folder, write_pictures
 from forge.training.monitor.health import state_title
 
@@ -83,7 +84,8 @@ def generator_of_run(run: str, reference: str, *, store: Path, reports: Path) ->
         )
     label = name if snapshot is None else f"{name}@{snapshot_name(snapshot)}"
     # beside the working directory, never in the store
-    prepared = next((stage for stage in results.stages if stage.action in ("prepare", "halve")), None)
+    # halved where forgeries are made from faces: then the report needs no other set of them
+    prepared = next((stage for stage in results.stages if stage.action in ("halve", "prepare")), None)
     faces = Store(store).find(prepared.action, prepared.key) if prepared else None
     pictures = Path("pictures") / report.name / safe_name(label)
     return ShownGenerator(folder, pictures, _implementation(architecture), faces / FACES if faces else None)
@@ -123,6 +125,7 @@ def show_generator(
     seed: int,
     animation: str,
     against: Path | None,
+    backward: bool = False,
 ) -> None:
     """Print a generator's card and write its pictures.
 
@@ -133,6 +136,7 @@ def show_generator(
         seed: of all latents.
         animation: gif or apng.
         against: a FaceSet of the faces it was trained on, to look for copies of them.
+        backward: show the opposite direction of a translator that learned both.
 
     Raises:
         InputError: a place where pictures must not or cannot go; a set it cannot be compared with.
@@ -141,6 +145,7 @@ def show_generator(
         raise UnknownNameError("format", animation, FORMATS)
     # Opened before the folder is made: a wrong generator leaves no empty folder behind.
     trained = TrainedGenerator.open(generator.folder, implementation=generator.implementation)
+    trained = trained.backward() if backward else trained
     faces = FaceSet.open(against) if against else None
     if isinstance(trained.architecture, Translator):
         faces = faces or (FaceSet.open(generator.faces) if generator.faces else None)
@@ -148,9 +153,9 @@ def show_generator(
             raise InputError(f"{trained.card.name} translates faces; name a FaceSet of some with --against")
         folder_of_pictures(out, trained, store)
         _print_card(trained)
-        view = faces.view("test" if "test" in faces.card.splits else None)
+        view = source_view(faces, "test") if "test" in faces.card.splits else faces.view()
         source = marks.origin(trained.card.name, trained.card.weights_sha256)
-        write_picture(out / "translations.png", sheet_of(trained, view.head(SHOWN).read(), seed), source=source)
+        write_picture(out / "translations.png", sheet_of(trained, view, seed), source=source)
         print(out / "translations.png")
         print(f"it shows real faces of {faces.card.name}: publish it only if {quoted(faces.card.licence)} allows it")
         return
@@ -182,7 +187,7 @@ def folder_of_pictures(out: Path, trained: TrainedGenerator, store: Path) -> Pat
 
 
 def _print_card(trained: TrainedGenerator) -> None:
-    card = trained.card
+    card, domains = trained.card, trained.domains
     labels = trained.condition.values if trained.condition else {}
     rows = {
         "architecture": f"{card.architecture}, {card.resolution} px",
@@ -192,6 +197,7 @@ def _print_card(trained: TrainedGenerator) -> None:
         "data": f"{card.data['name']}, {card.data.get('images', '?')} images",
         "licence": str(card.data["licence"]),
         "labels": "\n".join(f"{name}: {', '.join(values)}" for name, values in labels.items()) or "none",
+        **({"domains": f"{domains.column}: {domains.source} to {domains.target}"} if domains else {}),
         "folder": str(trained.path),
     }
     table = Table(show_header=False, title=f"trained generator {escape(card.name)}", title_justify="left")

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import get_args
 
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.cli.streams import console as open_console
+from benchmarks.evaluation.numbers import signed
+from benchmarks.evaluation.results import UsefulnessRow
+from benchmarks.evaluation.usefulness import usefulness_rows
 from benchmarks.experiment.configs import validated
 from benchmarks.terminal import observer_for
 from benchmarks.workflow.stage import FACES, Call
+from benchmarks.workflow.stages.forger import Forger
 from benchmarks.workflow.store import Store
 from forge.core.compute import choose_device, tune_allocator
 from forge.core.errors import InputError
@@ -22,6 +28,9 @@ from forge.quality.measure import Comparison
 from forge.quality.metric import Row
 from forge.quality.sets import Ask, measure_floor, measure_set
 
+FORGERS = tuple(stage.action for stage in get_args(Forger))  # actions of stages whose result is a set of forgeries
+_SEED = re.compile(r" #\d+$")  # behind the name of a generator in a run that is repeated with other seeds
+
 
 def quality(
     faces: str,
@@ -30,6 +39,7 @@ def quality(
     seed: int,
     metric: str | None,
     fid: Path | None,
+    usefulness: bool,
     store: Path,
     device: str,
     as_json: bool,
@@ -48,7 +58,8 @@ def quality(
             n=n,
             seed=seed,
             fid_weights=fid,
-            more=tuple(metric.split(",")) if metric else (),
+            usefulness=usefulness,
+            more=tuple(name.strip() for name in (metric or "").split(",") if name.strip()),
             device=choose_device(device),
             on_progress=lambda event: observer.progressed(stage, event),
         )
@@ -63,6 +74,8 @@ def quality(
         print((comparison.floor if alone else comparison).model_dump_json(indent=1))
         return
     _print(comparison.rows(), f"{candidate.card.name} against {real.card.name}, {candidate.resolution} px")
+    if not alone:
+        _print_usefulness(usefulness_rows(comparison.forged.usefulness), candidate)
     space = comparison.floor.space.extractor
     print(f"features: {space.name}, sha256 {space.sha256[:16]}, images {space.resize}")
     print(f"floor: held-out reals of {real.card.name} against its split 'forge', with the same n and seed {seed}")
@@ -71,15 +84,21 @@ def quality(
 def open_set(name: str, store: Path) -> FaceSet:
     """Open a FaceSet by directory, by the directory of the stage that made it, or by a generator's name in the store.
 
+    Of a run that is repeated with other seeds, "dcgan #1" is the set of seed 1.
+
     Raises:
         InputError: there is none, or several generators have the name.
     """
     if Path(name).is_dir():
         inner = Path(name) / FACES  # a stage's result holds its set in a folder of this name
         return FaceSet.open(inner if inner.is_dir() else Path(name))
-    # By the name of the stage: the store has results of any number of runs.
-    stages = {f"{action} {name}" for action in ("synthesize", "translate", "blend")}
-    made = [folder / FACES for folder, manifest in Store(store).manifests() if manifest.stage in stages]
+    # By the name of the stage, with its seed where a run has several: the store has results of any number of runs.
+    made = [
+        folder / FACES
+        for folder, manifest in Store(store).manifests()
+        if manifest.action in FORGERS
+        and name in (subject := manifest.stage.removeprefix(f"{manifest.action} "), _SEED.sub("", subject))
+    ]
     if not made:
         raise InputError(f"{name} is neither a FaceSet directory nor a generator whose forgeries lie in {store}")
     if len(made) > 1:
@@ -135,6 +154,29 @@ def _print(rows: list[Row], title: str) -> None:
     for row in rows:
         beside = f" ({row.reference})" if row.reference else ""  # what the second number is of, if not held-out reals
         table.add_row(escape(row.metric + beside), _number(row.value), _number(row.floor), row.better, f"{row.n:,}")
+    open_console().print(table)
+
+
+def _print_usefulness(rows: list[UsefulnessRow], forged: FaceSet) -> None:
+    """Print what label classifiers gain from the forgeries, or why that was not measured."""
+    if not rows:
+        why = "a label has too few images, or it was switched off"
+        if not forged.card.provenance.get("mix"):  # how the labels of a conditional generator were drawn
+            why = "they have no labels of their own, as those of a conditional generator have (cgan)"
+        print(f"forgeries as training images: not measured; {why}")
+        return
+    title = f"label classifiers with and without forgeries, balanced accuracy on {rows[0].n_test:,} held-out reals"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("label", no_wrap=True)
+    table.add_column("training images", no_wrap=True)
+    for heading in ("without", "with", "difference, 95 %"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        joined = "or" if row.design == "in place" else "+"
+        ratio = " (10 : 1)" if row.design == "unbalanced" else ""
+        images = f"{row.reals:,} real{ratio} {joined} {row.forgeries:,} forged"
+        difference = str(signed(row.difference, row.low, row.high))
+        table.add_row(escape(row.column), images, f"{row.without:.3f}", f"{row.augmented:.3f}", escape(difference))
     open_console().print(table)
 
 

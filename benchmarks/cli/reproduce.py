@@ -134,6 +134,8 @@ def _again(
     chosen = [value for value in expected.values if " #" in value.what and _wanted(value.what, only)]
     if not chosen:
         names = [value.what for value in expected.values if " #" in value.what]
+        if not names:
+            raise InputError(f"the published table of {expected.name} has no tests: there is nothing to compute again")
         texts = " or ".join(map(repr, only))
         raise InputError(f"no test of {expected.name} is called like {texts}; there is {quoted(names[0])}")
     wanted = {stage.key: stage for value in chosen for stage in known.get(value.what, [])}

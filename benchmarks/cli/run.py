@@ -97,8 +97,8 @@ def run(
     every = [resolve(part, device=chosen, file=suite) for part in parts]
     # Cheap checks of places before planning, which reads all photos' names and imports torch.
     check_places(store=store, reports=reports)
-    check_room(every, store)
     opened = Store(store)
+    check_room(every, opened, lambda settings: prepare_run(settings, compute=compute))
     # All of them are planned before the first one starts: a mistake in the third source shows at once.
     runs = [prepare_run(settings, memory=opened.root / "plans", compute=compute) for settings in every]
     for settings in every:

@@ -20,7 +20,17 @@ from forge.blending.blending import Blending
 from forge.core.errors import InputError, UnknownNameError
 
 # not settings of a run's file: named otherwise, or known only when a request is checked
-_FILLED_IN = {"architecture", "network", "training", "files", "snapshot", "blends", "translates", "judged"}
+_FILLED_IN = {
+    "architecture",
+    "network",
+    "training",
+    "files",
+    "snapshot",
+    "blends",
+    "translates",
+    "judged",
+    "moves_between",
+}
 
 
 def show(
@@ -31,6 +41,7 @@ def show(
     seed: int,
     animation: str,
     against: Path | None,
+    backward: bool,
     store: Path,
     reports: Path,
 ) -> None:
@@ -49,10 +60,13 @@ def show(
             trained = generator_at(Path(name), generator)
         else:
             trained = generator_of_run(name, str(generator), store=store, reports=reports)
-        show_generator(trained, out or trained.out, store=store, seed=seed, animation=animation, against=against)
+        out = out or trained.out
+        show_generator(trained, out, store=store, seed=seed, animation=animation, against=against, backward=backward)
         return
-    if out or against:
-        raise InputError("--out and --against are for pictures of a trained generator: name one with --generator")
+    if out or against or backward:
+        raise InputError(
+            "--out, --against and --backward are for pictures of a trained generator: name one with --generator"
+        )
     if category:
         _print_settings(category, name, preset, store)
         return
@@ -110,6 +124,7 @@ def _generator_rows(implementation: Any, values: Mapping[str, Any]) -> list[tupl
     drawn = GeneratorSettings.model_fields.keys() - _FILLED_IN
     listed = drawn if implementation.conditional != "never" else drawn - {"condition", "mix"}
     listed -= set() if implementation.truncates else {"truncation"}
+    listed -= {"one-way": {"direction"}, "two-way": set()}.get(implementation.domains, {"domains", "direction"})
     return rows + [row for row in _rows("generator", GeneratorSettings, values) if row[0].partition(".")[2] in listed]
 
 
@@ -122,6 +137,8 @@ def _rows(path: str, model: type[BaseModel], values: Mapping[str, Any]) -> list[
             rows += _rows(f"{path}.{field}", type(default), values.get(field, {}))
         else:
             # an empty cell for "nothing", in both columns
-            shown = ["" if value in (None, (), []) else str(value) for value in (values.get(field, default), default)]
+            shown = [
+                "" if value in (None, (), [], {}) else str(value) for value in (values.get(field, default), default)
+            ]
             rows.append((f"{path}.{field}", shown[0], shown[1], info.description or ""))
     return rows

@@ -8,7 +8,7 @@ from benchmarks.cli.leaderboard import print_sheet
 from benchmarks.evaluation.score_file import read_submission
 from benchmarks.evaluation.submission import rows_of, suite_images
 from benchmarks.experiment.names import safe_name
-from benchmarks.report.ranked import sheet_of, submitted
+from benchmarks.report.run_leaderboard import sheet_of, submitted
 from benchmarks.report.run_report import RunReport
 from detect.scoring import write_scores
 from forge.core.errors import InputError, quoted

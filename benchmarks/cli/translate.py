@@ -27,6 +27,7 @@ def translate(
     crop: str,
     out: Path | None,
     seed: int,
+    backward: bool,
     store: Path,
     reports: Path,
 ) -> None:
@@ -35,6 +36,7 @@ def translate(
         raise UnknownNameError("crop", crop, ("none", "face"))
     shown = _translator(name, generator, store=store, reports=reports)
     trained = TrainedGenerator.open(shown.folder, implementation=shown.implementation)
+    trained = trained.backward() if backward else trained
     translator, network = translator_of(trained), trained.generator()
     listing = list_photos(images)
     folder = folder_of_pictures(out or shown.out, trained, store)
@@ -59,7 +61,12 @@ def translate(
             print(target)
         if not used:
             picture = translation_sheet(
-                network, translator, faces.images[:SHOWN], seeds[:SHOWN], caption=f"{trained.card.name}: forged"
+                network,
+                translator,
+                faces.images[:SHOWN],
+                seeds[:SHOWN],
+                caption=f"{trained.card.name}: forged",
+                domains=trained.domains,
             )
             write_picture(folder / "sheet.png", picture, source=source)
             print(folder / "sheet.png")

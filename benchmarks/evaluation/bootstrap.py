@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from benchmarks.evaluation.interval import Interval, two_sided
-from benchmarks.evaluation.resampling import Draws, Units, percentile, resample, sorted_rows, weights_of_units
+from benchmarks.evaluation.resampling import Draws, Units, percentile, resample, sorted_rows
 from benchmarks.evaluation.roc import Bools, Floats, Ints, eer
 
 _BITS = 32  # of a packed pair of counts, for each of them
@@ -50,12 +50,11 @@ def auc_resamples(
 
     def values(draws: Draws) -> Floats:
         if alone:  # each forged row that was drawn adds its rank: no row has to be counted
-            rank, reals = ranks(real_of(weights_of_units(draws[:1])))
-            wins = np.array(
-                [ranks_of.take(drawn).sum(dtype=np.int64) for ranks_of, drawn in zip(rank, draws[2], strict=True)]
-            )
+            rank, reals = ranks(real_of(draws.weights_in(0)))
+            drawn = draws.of_stratum[2]
+            wins = np.array([of.take(rows).sum(dtype=np.int64) for of, rows in zip(rank, drawn, strict=True)])
             return np.asarray(wins / (reals * lower.size))
-        weight = weights_of_units(draws)
+        weight = draws.weights
         of_forged = forged_of(weight)
         # Mann-Whitney U of the resample is the sum over forged rows of weight times rank; int64 keeps it exact
         rank, reals = ranks(real_of(weight))
@@ -115,7 +114,7 @@ def bootstrap_interval(
 
     def values(draws: Draws) -> Floats:
         metrics = []
-        for weights in weights_of_units(draws):
+        for weights in draws.weights:
             # each row as often as its unit was drawn, in falling order of scores
             rows = np.repeat(falling, weights[units.of_row[falling]])
             metrics.append(metric(forged[rows], scores[rows]))
@@ -140,38 +139,76 @@ def eer_bootstrap(
     A threshold that no drawn row has repeats the point before it, which moves no crossing.
     """
     forged, scores, units = sorted_rows(label, score, groups)
-    unit_falling = units.of_row[::-1]
     ends = np.flatnonzero(np.append(np.diff(scores[::-1]) != 0, True))  # the last row of each threshold, falling
-    # a forged row adds 2^32 and a real one 1, each times its weight: one cumulative sum in place of two
-    step = np.where(forged[::-1], 1 << _BITS, 1)
+    counts = _looked_up(forged, ends, units) if not units.repeat else _summed(forged, ends, units)
 
     def values(draws: Draws) -> Floats:
-        # one running sum counts both classes: true positives in the upper bits, false positives in the lower ones
-        both = np.cumsum(weights_of_units(draws).take(unit_falling, axis=1) * step, axis=1)
-        # totals of each resample: [chunk]; never zero, since each stratum is drawn to its own size
-        positives, negatives = both[:, -1] >> _BITS, both[:, -1] & _LOWER
-
-        def fpr_and_excess(point: Ints) -> tuple[Floats, Floats]:
-            """Return FPR and FPR + TPR - 1 at a point of each curve; 0 is the point before the first threshold."""
-            # point p is the state after the p-th threshold; 0 has called nothing forged
-            count = np.where(point > 0, np.take_along_axis(both, ends[point - 1][:, None], axis=1)[:, 0], 0)
-            fpr = (count & _LOWER) / negatives
-            return fpr, fpr + (count >> _BITS) / positives - 1
-
+        at = counts(draws)
         # FPR + TPR - 1 rises along a curve, from -1 to 1: bisection finds the two points around its zero, and the EER
         # lies between them by linear interpolation
-        before, after = np.zeros(len(both), np.intp), np.full(len(both), ends.size)
+        before, after = np.zeros(draws.resamples, np.intp), np.full(draws.resamples, ends.size)
         # all curves are bisected together: log2(k) look-ups each instead of whole curves in floating point
         while (after - before > 1).any():
             middle = (before + after) // 2
-            reached = fpr_and_excess(middle)[1] >= 0
+            reached = np.add(*at(middle)) - 1 >= 0
             before, after = np.where(reached, before, middle), np.where(reached, middle, after)
-        (x0, e0), (x1, e1) = fpr_and_excess(before), fpr_and_excess(after)
+        (x0, y0), (x1, y1) = at(before), at(after)
+        e0, e1 = x0 + y0 - 1, x1 + y1 - 1
         # zero of the excess between both points; e1 - e0 is positive, for a curve crosses from below 0 to 0 or above
         return np.asarray(x0 - e0 / (e1 - e0) * (x1 - x0))
 
     known = resample(values, units, resamples, seed, forged.size)
     return _spread(known, eer, forged, scores, units, level)
+
+
+_At = Callable[[Ints], tuple[Floats, Floats]]  # point of each curve, 0 before the first threshold -> its FPR and TPR
+
+
+def _summed(forged: Bools, ends: Ints, units: Units) -> Callable[[Draws], _At]:
+    """Return a function from draws to the FPR and TPR at a point of each resample's curve, for any units."""
+    unit_falling = units.of_row[::-1]
+    # a forged row adds 2^32 and a real one 1, each times its weight: one cumulative sum in place of two
+    step = np.where(forged[::-1], 1 << _BITS, 1)
+
+    def of(draws: Draws) -> _At:
+        # one running sum counts both classes: true positives in the upper bits, false positives in the lower ones
+        both = np.cumsum(draws.weights.take(unit_falling, axis=1) * step, axis=1)
+        # totals of each resample: [chunk]; never zero, since each stratum is drawn to its own size
+        positives, negatives = both[:, -1] >> _BITS, both[:, -1] & _LOWER
+
+        def at(point: Ints) -> tuple[Floats, Floats]:
+            # point p is the state after the p-th threshold; 0 has called nothing forged
+            count = np.where(point > 0, np.take_along_axis(both, ends[point - 1][:, None], axis=1)[:, 0], 0)
+            return (count & _LOWER) / negatives, (count >> _BITS) / positives
+
+        return at
+
+    return of
+
+
+def _looked_up(forged: Bools, ends: Ints, units: Units) -> Callable[[Draws], _At]:
+    """Return `_summed` for units of one row each: they are numbered by rising score within their class.
+
+    So their running sums are those of the units, whatever the scores: all metrics and detectors share them.
+    """
+    reals, forgeries = units.strata[0], units.strata[2]
+    # rows of each class below the threshold of each point of the curve, [k + 1]; all rows lie below that of point 0
+    above = np.cumsum(forged[::-1])[ends]  # forged rows from each threshold on
+    forged_below = np.append(forgeries, forgeries - above)
+    reals_below = np.append(reals, reals - (ends + 1 - above))
+
+    def of(draws: Draws) -> _At:
+        of_reals, _, of_forged = draws.running
+        every = np.arange(draws.resamples)
+
+        def at(point: Ints) -> tuple[Floats, Floats]:
+            # a resample has as many rows of a class as the set: all of them less those below are called forged
+            fp, tp = reals - of_reals[every, reals_below[point]], forgeries - of_forged[every, forged_below[point]]
+            return fp / reals, tp / forgeries
+
+        return at
+
+    return of
 
 
 def tpr_band(
@@ -227,7 +264,7 @@ def _roc_counts(forged: Bools, scores: Floats, units: Units) -> Callable[[Draws]
 
     def counts(draws: Draws) -> tuple[Ints, Ints]:
         # a row's weight is that of its unit: an identity is drawn with all of its rows or not at all
-        rows = weights_of_units(draws).take(unit_falling, axis=1)
+        rows = draws.weights.take(unit_falling, axis=1)
         tp, fp = (np.cumsum(rows * of_class, axis=1)[:, ends] for of_class in (forged_falling, ~forged_falling))
         return tp, fp
 

@@ -160,7 +160,7 @@ def _fits(
     test: pd.DataFrame, values: Floats
 ) -> Iterator[tuple[tuple[str, str, int, str], _Images, list[tuple[str, _Images]]]]:
     """Yield each fit under each perturbation: its scores of the reals, and of the forgeries of each generator."""
-    units = _units(test)
+    units = units_of_images(test)
     names, codes = {}, []
     # external photos and sources belong to their own forgeries alone; the real photos of the run to all its generators
     foreign = test["source"].where(
@@ -205,10 +205,13 @@ def _named(names: dict[str, list[object]], fit: Ints) -> tuple[str, str, int, st
     return str(detector), str(trained_on), int(str(seed)), str(perturbation)
 
 
-def _units(test: pd.DataFrame) -> Ints:
+def units_of_images(test: pd.DataFrame) -> Ints:
     """Number identities, or images where the identity is unknown; forgeries of two seeds are two images."""
     forged = test["generator"].to_numpy() != ""
-    parts = [pd.factorize(test[column])[0].astype(np.int64) for column in ("generator", "source", "sample_id")]
+    parts = [
+        pd.factorize(test[column], use_na_sentinel=False)[0].astype(np.int64)
+        for column in ("generator", "source", "sample_id")
+    ]
     # a real photo is the same image in every seed (0), a forgery of another seed another image
     parts.append(np.where(forged, pd.factorize(test["seed"])[0] + 1, 0).astype(np.int64))
     # mixed-radix number of the columns, factorized after each step so that it cannot overflow
@@ -242,6 +245,8 @@ def _interval(parts: Components, real: _Images, forged: _Images, units: Ints) ->
     if np.unique(units).size < units.size:
         label = np.repeat([0, 1], [n, m])
         return delong.auc_interval(label, np.concatenate([real.scores, forged.scores]), groups=units)
-    if choose_interval(n, m, variance=parts.variance, repeated=False, people=0) == "Newcombe":
+    # one image has no sample variance, and a class of one is small enough for Newcombe's interval in any case
+    variance = parts.variance if min(m, n) > 1 else 0.0
+    if choose_interval(n, m, variance=variance, repeated=False, people=0) == "Newcombe":
         return delong.auc_newcombe(parts.auc, m, n)
     return delong.delong_interval(parts)

@@ -6,15 +6,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from benchmarks.evaluation import roc
-from benchmarks.evaluation.bootstrap import auc_bootstrap
+from benchmarks.evaluation.bootstrap import auc_resamples
 from benchmarks.evaluation.interval import Interval, two_sided
-from benchmarks.evaluation.resampling import codes, units_of
+from benchmarks.evaluation.resampling import codes, percentile, units_of
 from benchmarks.evaluation.roc import Floats, check_scores, placements
 from benchmarks.protocol import choose_interval
 from forge.core.errors import InputError
@@ -181,25 +182,41 @@ def auc_interval(
     else DeLong. Images of one identity are not independent, so where identities repeat Newcombe counts identities,
     which is conservative, and also serves where a class has fewer than 30 of them.
     """
+    return auc_intervals(label, score, [level], groups=groups, resamples=resamples, seed=seed)[0]
+
+
+def auc_intervals(
+    label: ArrayLike,
+    score: ArrayLike,
+    levels: Sequence[float],
+    *,
+    groups: ArrayLike | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> list[Interval]:
+    """Compute `auc_interval` at several levels at once."""
     forged, scores = check_scores(label, score)
     # identities as integers, and rows of both classes that share one as one unit
     units = units_of(forged, codes(groups, forged.size))
     m = int(np.count_nonzero(forged))
+    parts = components(forged, scores) if min(m, forged.size - m) > 1 else None
     method = choose_interval(
         forged.size - m,
         m,
         # below two images of a class DeLong's variance does not exist; 0 makes the choice fall on Newcombe
-        variance=delong_variance(forged, scores) if min(m, forged.size - m) > 1 else 0.0,
+        variance=parts.variance if parts else 0.0,
         repeated=units.repeat,
         people=min(units.in_real, units.in_forged),
     )
     if method == "bootstrap over identities":
-        return auc_bootstrap(forged, scores, groups=groups, level=level, resamples=resamples, seed=seed)
-    if method == "DeLong":
-        return auc_delong(forged, scores, level=level)
+        values = auc_resamples(forged, scores, groups=groups, resamples=resamples, seed=seed)
+        return [percentile(values, level, method) for level in levels]
+    if method == "DeLong" and parts:
+        return [delong_interval(parts, level=level) for level in levels]
+    value = roc.auc(forged, scores)
     # counts of units: of rows where nobody repeats, else of people, as if the images of one person were a single image
-    interval = auc_newcombe(roc.auc(forged, scores), units.in_forged, units.in_real, level=level)
-    return Interval(interval.low, interval.high, method, level)
+    ends = [auc_newcombe(value, units.in_forged, units.in_real, level=level) for level in levels]
+    return [Interval(interval.low, interval.high, method, interval.level) for interval in ends]
 
 
 # --- Families of tests ------------------------------------------------------------------------------------------------

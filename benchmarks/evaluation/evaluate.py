@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from benchmarks.evaluation.metrics import METRICS, load_metrics
 from benchmarks.evaluation.metrics.base import Metric, TestScores
 from benchmarks.evaluation.resampling import codes, units_of
 from benchmarks.evaluation.results import PairedTest, TestResult
-from benchmarks.evaluation.roc import Floats, Ints
+from benchmarks.evaluation.roc import Bools, Floats, Ints
 from benchmarks.protocol import (
     CLEAN,
     OWN_REALS,
@@ -59,36 +60,110 @@ def evaluate(
     cells = []
     measured = load_metrics() if measured is None else measured
     tests = TestGrid.of_scores(scores, protocol)
+    columns = _Columns.of(scores)
     # one fit: its threshold comes from its own val rows and holds for all its tests
-    for key, rows in scores.groupby(["detector", "trained_on", "seed"], sort=True):
-        detector, trained_on, seed = map(str, key)
+    for (detector, trained_on, seed), fit in fits_of(scores):
         training = TrainSet.parse(trained_on)
         # the same bits as those it was trained with (`random_labels`, seed 0): the control asks whether they can be
         # predicted
         if training.variant == SHUFFLED:
-            rows = rows.assign(label=random_labels(rows, 0).astype("int8"))
+            columns.label[fit] = random_labels(scores.iloc[fit], 0)
         # val rows as the detector was trained: an equalised fit has its threshold from equalised images
-        val = rows[(rows["split"] == "val") & (rows["perturbation"] == training.perturbation)]
-        threshold = _threshold(val, detector, training)
-        for perturbation, test in rows[rows["split"] == "test"].groupby("perturbation", sort=True):
-            reals = test[test["generator"] == ""]
-            elsewhere = reals["source"].str.startswith(OWN_REALS)
-            for tested_on, forged in test[test["generator"] != ""].groupby("generator", sort=True):
+        val = fit[columns.split.equal(fit, "val") & columns.perturbation.equal(fit, training.perturbation)]
+        known = scores[["generator", "score", "probability"]].iloc[val].assign(label=columns.label[val])
+        threshold = _threshold(known, detector, training)
+        tests_of_fit = fit[columns.split.equal(fit, "test")]
+        for perturbation, test in columns.perturbation.parts(tests_of_fit):
+            real = columns.generator.equal(test, "")
+            reals, elsewhere = test[real], columns.foreign[test[real]]
+            for tested_on, forged in columns.generator.parts(test[~real]):
                 # external pairs and sources have their own real photos; generators are tested against the run's
-                matching = reals["source"] == tested_on if str(tested_on).startswith(OWN_REALS) else ~elsewhere
-                if not matching.any():
+                foreign = tested_on.startswith(OWN_REALS)
+                matching = reals[columns.source.equal(reals, tested_on) if foreign else ~elsewhere]
+                if not matching.size:
                     continue  # its real photos could not be scored
-                pair = pd.concat([reals[matching], forged], ignore_index=True)
                 names = {
                     "detector": detector,
                     "trained_on": trained_on,
-                    "tested_on": str(tested_on),
-                    "perturbation": str(perturbation),
-                    "condition": str(condition_of(training, str(tested_on), str(perturbation), tests)),
-                    "seed": int(seed),
+                    "tested_on": tested_on,
+                    "perturbation": perturbation,
+                    "condition": str(condition_of(training, tested_on, perturbation, tests)),
+                    "seed": seed,
                 }
-                cells.append(_cell(pair, names, threshold, measured, failed))
+                pair = columns.scores(np.concatenate([matching, forged]), perturbation, threshold)
+                cells.append(_cell(pair, names, measured, failed))
     return cells
+
+
+@dataclass(frozen=True)
+class _Names:
+    """A column of names as numbers, since a large table is taken apart many times: names rise with the numbers."""
+
+    code: Ints
+    names: list[str]
+
+    @classmethod
+    def of(cls, column: pd.Series[str]) -> _Names:
+        code, names = pd.factorize(column, sort=True)
+        return cls(code, [str(name) for name in names])
+
+    def equal(self, rows: Ints, name: str) -> Bools:
+        """Return which of the rows have a name."""
+        return np.asarray(self.code[rows] == (self.names.index(name) if name in self.names else len(self.names)))
+
+    def parts(self, rows: Ints) -> Iterator[tuple[str, Ints]]:
+        """Yield every name of the rows, sorted, with its rows."""
+        code = self.code[rows]
+        for number in np.unique(code[code >= 0]):
+            yield self.names[number], rows[code == number]
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Columns of score rows, [n]; `foreign`: photos that have forgeries of their own."""
+
+    split: _Names
+    perturbation: _Names
+    generator: _Names
+    source: _Names
+    foreign: Bools
+    label: Ints
+    score: Floats
+    probability: Floats
+    person: NDArray[np.object_]
+
+    @classmethod
+    def of(cls, scores: pd.DataFrame) -> _Columns:
+        return cls(
+            split=_Names.of(scores["split"]),
+            perturbation=_Names.of(scores["perturbation"]),
+            generator=_Names.of(scores["generator"]),
+            source=_Names.of(scores["source"]),
+            foreign=scores["source"].str.startswith(OWN_REALS).to_numpy(dtype=bool),
+            label=scores["label"].to_numpy(copy=True),
+            score=scores["score"].to_numpy(),
+            probability=scores["probability"].to_numpy(),
+            person=identities(scores),
+        )
+
+    def scores(self, rows: Ints, perturbation: str, threshold: float) -> TestScores:
+        """Return the scores of one test set."""
+        return TestScores(
+            self.label[rows],
+            self.score[rows],
+            self.probability[rows],
+            threshold,
+            self.person[rows],
+            perturbation,
+            resamples=RESAMPLES,
+        )
+
+
+def fits_of(scores: pd.DataFrame) -> list[tuple[tuple[str, str, int], Ints]]:
+    """Return detector, training and seed of every fit, sorted, and the places of its rows."""
+    places: dict[Any, Any] = scores.groupby(["detector", "trained_on", "seed"]).indices
+    fits = [((str(key[0]), str(key[1]), int(key[2])), np.asarray(rows)) for key, rows in places.items()]
+    return sorted(fits, key=lambda fit: fit[0])
 
 
 def grid(scores: pd.DataFrame) -> pd.DataFrame:
@@ -121,19 +196,11 @@ def identities(rows: pd.DataFrame) -> NDArray[np.object_]:
 
 
 def _cell(
-    rows: pd.DataFrame,
-    names: dict[str, Any],
-    threshold: float,
-    measured: Sequence[Metric],
-    failed: dict[str, str] | None,
+    test: TestScores, names: dict[str, Any], measured: Sequence[Metric], failed: dict[str, str] | None
 ) -> TestResult:
-    label, score = rows["label"].to_numpy(), rows["score"].to_numpy()
-    groups = identities(rows)
-    test = TestScores(
-        label, score, rows["probability"].to_numpy(), threshold, groups, names["perturbation"], resamples=RESAMPLES
-    )
+    label, score = test.label, test.score
     # seed 0: the interval of a test does not depend on what else was evaluated
-    interval = delong.auc_interval(label, score, groups=groups, resamples=RESAMPLES, seed=0)
+    interval = delong.auc_interval(label, score, groups=test.groups, resamples=RESAMPLES, seed=0)
     values: dict[str, float | None] = {}
     for metric in measured:
         values |= _fields(metric, test, failed)
@@ -145,7 +212,7 @@ def _cell(
         auc_low=interval.low,
         auc_high=interval.high,
         auc_method=interval.method,
-        threshold=threshold,
+        threshold=test.threshold,
         **values,
     )
 
@@ -173,10 +240,13 @@ def compare(scores: pd.DataFrame) -> list[PairedTest]:
     Returns:
         Paired differences, Holm-adjusted over all of them: DeLong's test where the protocol's intervals of both are
         DeLong's, else the same test with the intervals that the protocol has for small or perfectly separated sets
-        (`averages.combine`), as in the leaderboard.
+        (`means.combine`), as in the leaderboard.
     """
-    # fits on shuffled labels predict no class, and differences of two of them mean nothing
-    usual = ~scores["trained_on"].str.endswith(f":{SHUFFLED}")
+    # fits on shuffled labels predict no class, and differences of two of them mean nothing; those on choices of models
+    # are averaged over choices, and would make the family of tests many times as large
+    train_sets = {text: TrainSet.parse(str(text)) for text in scores["trained_on"].unique()}
+    left_out = [text for text, of in train_sets.items() if of.variant == SHUFFLED or of.choice is not None]
+    usual = ~scores["trained_on"].isin(left_out)
     test = scores[(scores["split"] == "test") & (scores["perturbation"] == CLEAN) & usual]
     differences: list[tuple[tuple[str, str, int], str, str, means.Mean]] = []
     for group, forged in test[test["label"] == 1].groupby(["trained_on", "generator", "seed"], sort=True):

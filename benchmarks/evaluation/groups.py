@@ -12,13 +12,18 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
+from benchmarks.evaluation.cells import units_of_images
+from benchmarks.evaluation.evaluate import fits_of
 from benchmarks.evaluation.interval import Interval
-from benchmarks.evaluation.pooled import mean_auc, people
+from benchmarks.evaluation.pooled import mean_auc_at
 from benchmarks.evaluation.proportions import proportion_interval
 from benchmarks.evaluation.results import Gap, GroupFact, TestResult
+from benchmarks.evaluation.roc import Bools, Floats, Ints
 from benchmarks.protocol import CLEAN, TrainSet
 from detect.scoring import SCORE_COLUMNS
 
@@ -44,10 +49,12 @@ def groups(scores: pd.DataFrame, cells: Sequence[TestResult]) -> tuple[list[Grou
     thresholds = {(cell.detector, cell.trained_on, cell.seed): cell.threshold for cell in cells}
     facts: list[GroupFact] = []
     gaps: list[Gap] = []
-    for detector, rows in test.groupby("detector", sort=True) if columns else ():
-        pairs = _tests(rows, thresholds)
+    if not columns:
+        return facts, gaps
+    rows = _Rows.of(test, columns)
+    for detector, pairs in _tests(test, rows, thresholds).items():
         for column, values in columns.items():
-            measured = [_fact(str(detector), column, value, pairs, len(values)) for value in values if pairs]
+            measured = [_fact(rows, detector, column, values, i, pairs) for i in range(len(values))]
             facts += [fact for fact, _ in measured]
             gaps += _gaps(str(detector), column, measured)
     return facts, gaps
@@ -68,66 +75,110 @@ def _columns(test: pd.DataFrame) -> dict[str, list[str]]:
     return groups_of
 
 
-def _tests(rows: pd.DataFrame, thresholds: Mapping[tuple[str, str, int], float]) -> list[pd.DataFrame]:
-    """Return the test sets of a detector with its decisions; of unseen generators where there are any."""
-    unseen: list[pd.DataFrame] = []
-    seen: list[pd.DataFrame] = []
-    for key, fit in rows.groupby(["detector", "trained_on", "seed"], sort=True):
-        detector, trained_on, seed = map(str, key)
-        training, threshold = TrainSet.parse(trained_on), thresholds.get((detector, trained_on, int(seed)))
+class _Rows(NamedTuple):
+    """Columns of the rows of clean tests as numbers, [n]: each group of each detector is a selection of many rows.
+
+    Attributes:
+        real: whether the face is real.
+        label: 1 forged, 0 real.
+        score: of the detector.
+        called: whether it is called forged; filled in by `_tests`.
+        person: of `units_of_images`.
+        image: number of its id.
+        group: label column -> place of its label among the groups, -1: none of them.
+    """
+
+    real: Bools
+    label: Ints
+    score: Floats
+    called: Bools
+    person: Ints
+    image: Ints
+    group: dict[str, Ints]
+
+    @classmethod
+    def of(cls, test: pd.DataFrame, columns: Mapping[str, Sequence[str]]) -> _Rows:
+        return cls(
+            real=(test["generator"] == "").to_numpy(dtype=bool),
+            label=test["label"].to_numpy(),
+            score=test["score"].to_numpy(),
+            called=np.zeros(len(test), bool),
+            person=units_of_images(test),
+            image=pd.factorize(test["sample_id"])[0],
+            group={
+                name: pd.Index(values).get_indexer(pd.Index(test[name].astype(str))) for name, values in columns.items()
+            },
+        )
+
+
+Pairs = Sequence[tuple[Ints, Ints]]  # of each test set the places of its real and of its forged rows
+
+
+def _tests(
+    test: pd.DataFrame, rows: _Rows, thresholds: Mapping[tuple[str, str, int], float]
+) -> dict[str, list[tuple[Ints, Ints]]]:
+    """Return detector -> its test sets, those of unseen generators where there are any; fill in its decisions."""
+    unseen: dict[str, list[tuple[Ints, Ints]]] = {}
+    seen: dict[str, list[tuple[Ints, Ints]]] = {}
+    generator, names = pd.factorize(test["generator"], sort=True)
+    for (detector, trained_on, seed), fit in fits_of(test):
+        training, threshold = TrainSet.parse(trained_on), thresholds.get((detector, trained_on, seed))
         if training.variant or threshold is None:
             continue
         # decisions first: afterwards rows of several fits with different thresholds are joined
-        fit = fit.assign(called=fit["score"] >= threshold, person=people(fit))
-        real = fit[fit["generator"] == ""]
-        for tested_on, forged in fit[fit["generator"] != ""].groupby("generator", sort=True):
-            pair = pd.concat([real, forged])
-            (seen if str(tested_on) in training.generators else unseen).append(pair)
+        rows.called[fit] = rows.score[fit] >= threshold
+        real, forged = fit[rows.real[fit]], fit[~rows.real[fit]]
+        for number in np.unique(generator[forged][generator[forged] >= 0]):
+            of = seen if str(names[number]) in training.generators else unseen
+            of.setdefault(detector, []).append((real, forged[generator[forged] == number]))
     # unseen generators where there are any: on seen ones nearly every detector is perfect and gaps vanish
-    return unseen or seen
+    return dict(sorted((seen | unseen).items()))
 
 
 Measured = Mapping[str, tuple[float, Interval, Interval]]  # measure -> value, interval at 95 %, and one for gaps
 
 
 def _fact(
-    detector: str, column: str, value: str, pairs: Sequence[pd.DataFrame], count: int
+    rows: _Rows, detector: str, column: str, values: Sequence[str], chosen: int, pairs: Pairs
 ) -> tuple[GroupFact, Measured]:
+    count, of_group = len(values), rows.group[column] == chosen
     # Bonferroni over the pairs of groups, since the largest of their differences is what is reported
     wide = 1 - (1 - LEVEL) / max(1, count * (count - 1) // 2)
     # the group's reals against all forgeries: forgeries have labels only where the generator was conditioned
-    selected = [pair[(pair["generator"] != "") | (pair[column].astype(str) == value)] for pair in pairs]
-    rows = pd.concat(selected)
-    real = rows[rows["generator"] == ""]
-    labelled = rows[(rows["generator"] != "") & (rows[column].astype(str) == value)]
-    measured: dict[str, tuple[float, Interval, Interval]] = {"AUC": _mean_auc(selected, wide)}
-    for name, part in (("FPR", real), ("TPR", labelled)):
+    selected = [(real[of_group[real]], forged) for real, forged in pairs]
+    measured: dict[str, tuple[float, Interval, Interval]] = {
+        "AUC": _mean_auc(rows, [np.concatenate(pair) for pair in selected], wide)
+    }
+    of_real = np.concatenate([real for real, _ in selected])
+    of_forged = np.concatenate([forged[of_group[forged]] for _, forged in selected])
+    for name, part in (("FPR", of_real), ("TPR", of_forged)):
         if len(part) >= MIN_IMAGES:
-            hits, people = part["called"].to_numpy(), part["person"].to_numpy(dtype=object)
+            hits, persons = rows.called[part], rows.person[part]
             # people appear in several tests: they are the units of the interval
-            low, high = (proportion_interval(hits, groups=people, level=level) for level in (LEVEL, wide))
-            measured[name] = (float(hits.mean()), low, high)
+            usual, gap = (proportion_interval(hits, groups=persons, level=level) for level in (LEVEL, wide))
+            measured[name] = (float(hits.mean()), usual, gap)
     numbers: dict[str, float | None] = {}
     for name in ("AUC", "FPR", "TPR"):
         mean, interval = measured[name][:2] if name in measured else (None, None)
         ends = (interval.low, interval.high) if interval else (None, None)
         numbers |= dict(zip((name.lower(), f"{name.lower()}_low", f"{name.lower()}_high"), (mean, *ends), strict=True))
-    images = real.drop_duplicates("sample_id")
     fact = GroupFact(
         detector=detector,
         column=column,
-        group=value,
-        n_real=len(images),
-        n_forged=labelled["person"].nunique(),
+        group=values[chosen],
+        n_real=np.unique(rows.image[of_real]).size,
+        n_forged=np.unique(rows.person[of_forged]).size,
         **numbers,
     )
     return fact, measured
 
 
-def _mean_auc(pairs: Sequence[pd.DataFrame], wide: float) -> tuple[float, Interval, Interval]:
-    means = [(level, mean_auc(pairs, level=level)) for level in (LEVEL, wide)]
-    usual, gap = (Interval(mean.low, mean.high, "mean", level) for level, mean in means)
-    return means[0][1].value, usual, gap
+def _mean_auc(rows: _Rows, tests: Sequence[Ints], wide: float) -> tuple[float, Interval, Interval]:
+    levels = (LEVEL, wide)
+    labels, persons = ([column[of] for of in tests] for column in (rows.label, rows.person))
+    means = mean_auc_at(labels, [rows.score[of] for of in tests], persons, levels)
+    usual, gap = (Interval(mean.low, mean.high, "mean", level) for level, mean in zip(levels, means, strict=True))
+    return means[0].value, usual, gap
 
 
 def _gaps(detector: str, column: str, measured: Sequence[tuple[GroupFact, Measured]]) -> list[Gap]:

@@ -156,6 +156,7 @@ def ranked(cells: Mapping[str, Mapping[str, Sequence[Scored]]], *, primary: str 
     # incomplete detectors are shown last, without a rank
     rest = sorted(set(cells) - set(complete))
     lines += [Line(detector=name, rank=None, rank_low=None, rank_high=None, columns=standings[name]) for name in rest]
+    lines = [_within(line) for line in lines]
     return Leaderboard(
         primary=chosen,
         seeds=sorted({where.seed for where in expected[chosen]}),
@@ -166,7 +167,7 @@ def ranked(cells: Mapping[str, Mapping[str, Sequence[Scored]]], *, primary: str 
             for cell in of.get(chosen, [])
         },
         columns={name: meaning_of_column(name) for name in known},
-        lines=[_within(line) for line in lines],
+        lines=lines,
         duels=differences,
         many=_many({detector: cells[detector][chosen] for detector in complete}),
         spreads=_spreads(lines, known),

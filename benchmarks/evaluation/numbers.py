@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-Z95 = 1.959963984540054  # two-sided normal quantile of 95 %
+from benchmarks.evaluation.interval import two_sided
+
+Z95 = two_sided(0.95)
 _MIN_DIGITS, _MAX_DIGITS = 2, 6
 _NEAR_ONE_DIGITS = 4  # that distinguish values near 1
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from benchmarks.evaluation.interval import Interval, wilson
-from benchmarks.evaluation.resampling import Draws, codes, percentile, resample, units_of, weights_of_units
+from benchmarks.evaluation.resampling import Draws, codes, percentile, resample, units_of
 from benchmarks.evaluation.roc import Floats
 from benchmarks.protocol import FEW_UNITS
 from forge.core.errors import InputError
@@ -47,7 +47,7 @@ def proportion_interval(
 
     def values(draws: Draws) -> Floats:
         # [chunk, units]; a ratio, since the number of rows of a resample varies with the people drawn
-        weight = weights_of_units(draws)
+        weight = draws.weights
         return np.asarray((weight @ good) / (weight @ rows))
 
     shares = resample(values, units, resamples, seed, count)

@@ -11,8 +11,9 @@ identity in both classes is drawn jointly, and no resample ever lacks a class.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,8 +24,8 @@ from benchmarks.evaluation.roc import Bools, Floats, Ints, check_scores
 from forge.core.errors import InputError
 
 _THREADS = 8
-Draws = list[NDArray[np.int32]]  # of each stratum the units drawn in each resample, by their place in it, [chunk, size]
 _CHUNK = 2**20  # cells of a weight matrix held at once: bounds memory to some tens of MB whatever n is
+_KEPT = 2**22  # cells of all draws of a bootstrap that are kept for the next one: 2,000 resamples of 2,000 units, 50 MB
 
 
 class Units(NamedTuple):
@@ -52,6 +53,52 @@ class Units(NamedTuple):
     def repeat(self) -> bool:
         """True where any unit has more than one row."""
         return self.of_row.size > sum(self.strata)
+
+
+class Draws:
+    """The units that some resamples drew, computed when asked for.
+
+    Args:
+        strata: of `Units`.
+        resamples: how many.
+        seed: of the bootstrap, and number of the chunk: the draws depend on nothing else.
+    """
+
+    def __init__(self, strata: tuple[int, int, int], resamples: int, seed: tuple[int, int]) -> None:
+        self._strata, self.resamples, self._seed = strata, resamples, seed
+
+    @cached_property
+    def of_stratum(self) -> list[NDArray[np.int32]]:
+        """Of each stratum the units drawn in each resample, by their place in it, [resamples, size]."""
+        rng, rows = np.random.default_rng(self._seed), self.resamples
+        return [
+            rng.integers(size, size=(rows, size), dtype=np.int32) if size else np.empty((rows, 0), np.int32)
+            for size in self._strata
+        ]
+
+    @cached_property
+    def weights(self) -> Ints:
+        """How often each resample drew each unit, [resamples, units]: multinomial per stratum."""
+        return np.concatenate([self.weights_in(stratum) for stratum in range(3)], axis=1)
+
+    def weights_in(self, stratum: int) -> Ints:
+        """Return the weights of the units of one stratum, [resamples, size]."""
+        drawn = self.of_stratum[stratum]
+        rows, size = drawn.shape
+        # shift the draws of each resample into a range of their own and count all resamples at once
+        # draws of resample r lie in r size .. (r + 1) size - 1; [resamples, size]
+        of_all = drawn + size * np.arange(rows, dtype=np.int32)[:, None]
+        return np.asarray(counts_of(of_all.ravel(), rows * size).reshape(rows, size))
+
+    @cached_property
+    def running(self) -> tuple[NDArray[np.int32], ...]:
+        """Of each stratum the weight of its first 0, 1, ... units in each resample, [resamples, size + 1]."""
+        # column i holds the weight of the i lowest units, column 0 that of none
+        sums = []
+        for stratum, size in enumerate(self._strata):
+            sums.append(np.zeros((self.resamples, size + 1), np.int32))
+            np.cumsum(self.weights_in(stratum), axis=1, out=sums[-1][:, 1:])
+        return tuple(sums)
 
 
 def units_of(forged: Bools, code: Ints) -> Units:
@@ -121,32 +168,25 @@ def resample(values: Callable[[Draws], Floats], units: Units, resamples: int, se
         raise InputError(f"resamples must be at least 1, got {resamples}; 2000 is usual")
     # arrays of a chunk have at most about 2^20 cells, but at least one resample is made at a time
     chunk = max(1, _CHUNK // cells)
-
-    def run(number: int) -> Floats:
-        # the last chunk may be shorter; its draws depend on the seed and its number alone
-        rng, rows = np.random.default_rng([seed, number]), min(chunk, resamples - number * chunk)
-        return values(
-            [
-                rng.integers(size, size=(rows, size), dtype=np.int32) if size else np.empty((rows, 0), np.int32)
-                for size in units.strata
-            ]
-        )
+    # draws depend on the sizes of the strata alone: those of small sets are kept, others fill the memory
+    chunks = _kept if resamples * sum(units.strata) <= _KEPT else _chunks
 
     with ThreadPoolExecutor(min(os.cpu_count() or 1, _THREADS)) as pool:
         # ceil(resamples / chunk) chunks; map keeps their order, whichever thread ends first
-        return np.concatenate(list(pool.map(run, range(-(-resamples // chunk)))))
+        return np.concatenate(list(pool.map(values, chunks(units.strata, resamples, chunk, seed))))
 
 
-def weights_of_units(draws: Draws) -> Ints:
-    """Count the draws of each unit in each resample, [chunk, units]: multinomial per stratum."""
-    counts = []
-    for drawn in draws:
-        rows, size = drawn.shape
-        # shift the draws of each resample into a range of their own and count all resamples at once
-        # draws of resample r lie in r size .. (r + 1) size - 1; [chunk, size]
-        of_all = drawn + size * np.arange(rows, dtype=np.int32)[:, None]
-        counts.append(counts_of(of_all.ravel(), rows * size).reshape(rows, size))
-    return np.concatenate(counts, axis=1)
+def _chunks(strata: tuple[int, int, int], resamples: int, chunk: int, seed: int) -> Iterator[Draws]:
+    """Yield the draws of all resamples, at most `chunk` of them at a time."""
+    starts = range(0, resamples, chunk)
+    # the last chunk may be shorter; its draws depend on the seed and its number alone
+    return (Draws(strata, min(chunk, resamples - start), (seed, number)) for number, start in enumerate(starts))
+
+
+@lru_cache(maxsize=1)
+def _kept(strata: tuple[int, int, int], resamples: int, chunk: int, seed: int) -> list[Draws]:
+    """Return `_chunks`, and keep them for the next bootstrap: metrics and detectors on the same images share draws."""
+    return list(_chunks(strata, resamples, chunk, seed))
 
 
 def counts_of(draws: NDArray[np.int32], size: int) -> NDArray[np.int32]:

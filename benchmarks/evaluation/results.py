@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -20,6 +20,8 @@ from forge.training.monitor.health import present_state
 # 5: metrics were fields of cells; 4: accuracy was the share right, calibration at the set's prevalence alone;
 # 3: no moments, no external; 2: cells had no perturbation; 1: comparisons named trainings
 SCHEMA_VERSION = 7
+
+Design = Literal["in place", "balanced", "unbalanced"]
 
 CSV_COLUMNS = (  # then the metrics
     "detector", "trained_on", "tested_on", "perturbation", "condition", "seed", "n_real", "n_forged", "auc", "auc_low",
@@ -127,6 +129,26 @@ class QualityRow(_Record):
     reference: str = Field("", description="what the floor is of, where not of held-out reals, e.g. grey photo")
 
 
+class UsefulnessRow(_Record):
+    """Label classifiers trained with and without a generator's forgeries, tested on held-out reals; see docs."""
+
+    column: str = Field(description="label column of the real faces, e.g. gender")
+    design: Design = Field(
+        description="forgeries in place of real images, added to a balanced set, or to the rare label of one"
+    )
+    reals: int = Field(description="real training images, of the classifier that has any")
+    forgeries: int = Field(description="forged training images, of the classifier that has any")
+    without: float = Field(description="balanced accuracy of the classifier without forgeries, mean over seeds")
+    augmented: float = Field(description="of the one with forgeries")
+    difference: float = Field(description="mean over paired seeds of the classifiers")
+    low: float = Field(description="lower end of its 95 % interval over these seeds")
+    high: float
+    seeds: int
+    labels: int = Field(description="how many there are; 1 / labels is chance")
+    rare: str = Field(description="the label that is rare in an unbalanced set")
+    n_test: int = Field(description="held-out reals that all classifiers are tested on")
+
+
 class GeneratorFacts(_Record):
     """One generator of the run."""
 
@@ -143,11 +165,15 @@ class GeneratorFacts(_Record):
         [], description="ticks of the health monitor: kimg, state, reason, readings, action"
     )
     condition: dict[str, Any] | None = Field(None, description="label columns it was told: values and shares")
+    domains: dict[str, tuple[str, str]] | None = Field(
+        None, description="of a translator between domains: label column -> its value before and after"
+    )
     weights_sha256: str
     quality: list[QualityRow] = Field(
         [], description="how good its forgeries are, beside the floor; see docs/manual/forge.md"
     )
     quality_missing: str = Field("", description="why quality could not be measured")
+    usefulness: list[UsefulnessRow] = Field([], description="its forgeries as training images; empty: not measured")
     extractor: str = Field("", description="name and digest of the feature space of the quality metrics")
     spectrum: dict[str, list[float]] = Field({}, description="azimuthal log10 power: frequencies, candidate, reference")
     face_rate: float | None = Field(None, description="share of forged images in which MTCNN finds a face, p >= .9")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from benchmarks.experiment.settings import GeneratorSettings, RunSettings
 from benchmarks.protocol import (
     CLEAN,
@@ -16,6 +18,7 @@ from benchmarks.protocol import (
     GeneratorId,
     TrainSet,
 )
+from forge.core.compute import derive_seed
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,35 @@ def _budget(settings: RunSettings, detector: str) -> list[PlannedFit]:
     return whole + [PlannedFit(_every(settings, str(images)), every) for images in budgets]
 
 
+def _variants(settings: RunSettings, detector: str) -> list[PlannedFit]:
+    """Train on some models of a family, in several choices, and test on its other models and on other families.
+
+    Each choice takes the models in another order: its first k are trained on, and those that no number of models
+    reaches are tested, the same ones for all k. Orders are one random order, rotated, so that choices share as few
+    models as can be.
+    """
+    numbers = settings.conditions.variants
+    families = families_of(settings.generators)
+    fits = []
+    for family in families_with_more(settings.generators, max(numbers, default=0)) if numbers else ():
+        models = [name for name, other in families.items() if other == family]
+        others = [name for name, other in families.items() if other != family]
+        # of the run's seed: repetitions choose anew, so that the interval over them is over choices too
+        order = np.random.default_rng(derive_seed(settings.seed, "variants", family)).permutation(len(models))
+        choices = min(settings.conditions.choices, len(models))
+        for number in range(choices):
+            rotated = [models[i] for i in np.roll(order, -(number * len(models) // choices))]
+            tested = (*rotated[max(numbers) :], *others)
+            fits += [PlannedFit(TrainSet.of_choice(number + 1, rotated[:k]), tested) for k in sorted(set(numbers))]
+    return fits
+
+
+def families_with_more(generators: Mapping[str, GeneratorSettings], models: int) -> list[str]:
+    """Return the families that have more than a number of generators, in the order of their first ones."""
+    families = list(families_of(generators).values())
+    return [family for family in dict.fromkeys(families) if families.count(family) > models]
+
+
 def _external(settings: RunSettings, detector: str) -> list[PlannedFit]:
     """Test the fit on all generators on external pairs."""
     pairs = _external_pairs(settings, detector)
@@ -145,6 +177,7 @@ _FITS: dict[Condition, Callable[[RunSettings, str], list[PlannedFit]]] = {
     Condition.ROBUST: _robust,
     Condition.EQUALISED: _equalised,
     Condition.BUDGET: _budget,
+    Condition.VARIANTS: _variants,
     Condition.EXTERNAL: _external,
     Condition.PAIRED: _paired,
     Condition.SHUFFLED: _shuffled,

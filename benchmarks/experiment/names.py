@@ -9,6 +9,8 @@ from benchmarks.protocol import GeneratorId
 from forge.core.errors import InputError, quoted
 from forge.core.registry import is_file_reference
 
+_NAME_BYTES = 100
+
 
 def is_fitted(reference: str) -> bool:
     """Return whether a detector is named by the folder of a fitted one, which is used as it is."""
@@ -65,6 +67,8 @@ def source_name(source: str) -> str:
 
 def safe_name(text: str) -> str:
     """A name that every file system takes: other characters become `-`."""
-    # Letters of any script stay; what is stripped would hide a file (.) or look like a flag (-). 100 leaves room for
-    # endings.
-    return re.sub(r"[^\w.+@-]+", "-", text).strip("-.")[:100] or "run"
+    # Letters of any script stay; what is stripped would hide a file (.) or look like a flag (-).
+    allowed = re.sub(r"[^\w.+@-]+", "-", text).strip("-.")
+    # In bytes of UTF-8, as file systems count (at most 255): 100 leave room for endings. A letter that is cut in half
+    # is dropped, and the cut may bare a "-" again.
+    return allowed.encode()[:_NAME_BYTES].decode(errors="ignore").rstrip("-.") or "run"

@@ -22,6 +22,7 @@ from benchmarks.experiment.settings import (
     RunRequest,
     RunSettings,
 )
+from benchmarks.experiment.variants import Variant, variants_of
 from benchmarks.protocol import GeneratorId
 from forge.core.errors import InputError, UnknownNameError, quoted, short
 from forge.core.files import digest_json
@@ -31,7 +32,8 @@ LIMITS = {"generators": 100, "detectors": 200, "seeds": 100}  # of one run, far 
 _LONG_LIST = 40  # characters of a list of names in the name of a run
 
 
-SECTIONS = ("data", "images", "quality", "conditions", "generator", "generators", "detector", "detectors")
+SECTIONS = ("data", "images", "quality", "conditions", "generator", "generators", "variants", "detector", "detectors")
+_BY_NAME = ("generators", "variants", "detectors")  # sections that hold settings by the name of one
 
 
 def resolve(request: RunRequest, *, device: str = "cpu", file: Path | None = None) -> RunSettings:
@@ -91,9 +93,10 @@ def resolve(request: RunRequest, *, device: str = "cpu", file: Path | None = Non
     # what a preset trains a plug-in's generator with, which has no file of its own
     length = {"training": size["training"]} if "training" in size else {}
     chosen_generators = _generators(generators, preset, condition, overrides, kept=kept, unknown=length)
-    bases = {base_name(label) for label in chosen_generators}
+    named = {short_name(split_snapshot(reference)[0]) for reference in generators}
+    bases = {base_name(label) for label in chosen_generators} | named
     # Settings of a name that the run does not have would be without effect, and are mostly typing errors.
-    for section, known in (("generators", bases), ("detectors", chosen_detectors)):
+    for section, known in (("generators", bases), ("variants", named), ("detectors", chosen_detectors)):
         for label in overrides.get(section, {}):
             if label not in known:
                 raise UnknownNameError(f"--set {section} name", label, known)
@@ -134,7 +137,7 @@ def _check_sections(overrides: Mapping[str, Any]) -> None:
     for section, value in overrides.items():
         if section not in SECTIONS:
             raise UnknownNameError("section of --set", section, SECTIONS)
-        entries = value.items() if section in ("generators", "detectors") and isinstance(value, Mapping) else ()
+        entries = value.items() if section in _BY_NAME and isinstance(value, Mapping) else ()
         for name, entry in [(section, value), *((f"{section}.{label}", inner) for label, inner in entries)]:
             if not isinstance(entry, Mapping):
                 instead = FLAGS.get(name, f"--set {name}.SETTING=VALUE")
@@ -219,9 +222,6 @@ def _generators(
         architecture, snapshot = split_snapshot(reference)
         # A generator from a file is called by its class in lower case.
         base = short_name(architecture)
-        label = str(GeneratorId(base, snapshot))
-        if label in chosen:
-            raise InputError(f"--generator names {quoted(label)} twice; once is enough")
         # A file shares its class's name with a shipped generator perhaps, but not its settings.
         defaults = (not is_file_reference(architecture) and shipped("generators", base, preset)) or dict(unknown)
         # Labels go to conditional generators and to those of plug-ins, which may take labels; others ignore
@@ -230,25 +230,20 @@ def _generators(
             defaults, conditioned = defaults | {"condition": list(condition)}, True
         value = merged(defaults, overrides.get("generator", {}))
         value = merged(value, overrides.get("generators", {}).get(base, {}))
-        # Both follow from the name on the command line; set here, they would contradict it.
-        for key, instead in (("snapshot", f"--generator {base}@24k"), ("architecture", "--generator NAME")):
-            if key in value:
-                raise InputError(f"setting 'generators.{base}.{short(key)}' cannot be set; use {instead}")
-        settings = validated(
-            GeneratorSettings, {"architecture": architecture, "snapshot": snapshot, **value}, where=f"generators.{base}"
-        )
-        chosen[label] = settings
-        # checked before the training's own settings are, since they are merged with other snapshots
-        kimgs = settings.training.get("snapshots_kimg") or []
-        if not isinstance(kimgs, list | tuple) or not all(isinstance(kimg, int | float) for kimg in kimgs):
-            raise InputError(
-                f"setting 'generators.{base}.training.snapshots_kimg' cannot be {quoted(kimgs)}: it is a list "
-                f"of thousands "
-                "of images, e.g. [12, 24]"
-            )
-        snapshots.setdefault(base, set()).update(map(float, kimgs))
-        # the snapshot that makes forgeries is kept as well
-        snapshots[base].update([snapshot] if snapshot is not None else [])
+        grid = overrides.get("variants", {}).get(base)
+        models = [Variant(base, {})] if grid is None else variants_of(base, grid, limit=LIMITS["generators"])
+        for name, differing in models:
+            label = str(GeneratorId(name, snapshot))
+            if label in chosen:
+                raise InputError(f"--generator names {quoted(label)} twice; once is enough")
+            # of a variant: what all variants share, what it differs in, and what is set for it alone
+            alone = overrides.get("generators", {}).get(name, {}) if grid is not None else {}
+            chosen[label] = _checked(architecture, snapshot, name, merged(merged(value, differing), alone))
+            snapshots.setdefault(name, set()).update(_kept_snapshots(chosen[label], name))
+            # the snapshot that makes forgeries is kept as well
+            snapshots[name].update([snapshot] if snapshot is not None else [])
+    if len(chosen) > LIMITS["generators"]:
+        raise InputError(f"{len(chosen):,} generators are named; a run has at most {LIMITS['generators']:,}")
     if condition and not conditioned:
         raise InputError(f"none of the generators {', '.join(chosen)} takes labels; leave --condition out, or use cgan")
     # Every generator of one training lists all its snapshots: equal settings make equal keys, hence one training.
@@ -260,6 +255,32 @@ def _generators(
         else settings
         for label, settings in chosen.items()
     }
+
+
+def _checked(architecture: str, snapshot: float | None, name: str, value: Mapping[str, Any]) -> GeneratorSettings:
+    """Check the settings of a generator.
+
+    Raises:
+        InputError: a value that cannot be, or one that follows from the name on the command line.
+    """
+    # set here, they would contradict the name
+    for key, instead in (("snapshot", f"--generator {name}@24k"), ("architecture", "--generator NAME")):
+        if key in value:
+            raise InputError(f"setting 'generators.{name}.{short(key)}' cannot be set; use {instead}")
+    content = {"architecture": architecture, "snapshot": snapshot, **value}
+    return validated(GeneratorSettings, content, where=f"generators.{name}")
+
+
+def _kept_snapshots(settings: GeneratorSettings, name: str) -> list[float]:
+    """Return the snapshots that a generator's own settings keep, in thousands of images."""
+    # checked before the training's own settings are, since they are merged with other snapshots
+    kimgs = settings.training.get("snapshots_kimg") or []
+    if not isinstance(kimgs, list | tuple) or not all(isinstance(kimg, int | float) for kimg in kimgs):
+        raise InputError(
+            f"setting 'generators.{name}.training.snapshots_kimg' cannot be {quoted(kimgs)}: it is a list of thousands "
+            "of images, e.g. [12, 24]"
+        )
+    return list(map(float, kimgs))
 
 
 # Named by contents, not by date: the same request finds the same report and store.

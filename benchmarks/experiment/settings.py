@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
@@ -11,7 +12,7 @@ from forge.core.errors import quoted
 
 Model = TypeVar("Model", bound=BaseModel)
 Preset = Literal["smoke", "quick", "standard", "full"]
-PRESETS = ("smoke", "quick", "standard", "full")
+PRESETS = get_args(Preset)
 
 
 class _Settings(BaseModel):
@@ -52,6 +53,9 @@ class QualitySettings(_Settings):
 
     n: int = Field(1000, ge=16, description="images a side; fewer where a set has fewer")
     face_n: int = Field(256, ge=1, description="images in which faces are searched")
+    usefulness: bool = Field(
+        True, description="train label classifiers on forgeries of generators that are told labels; about a minute each"
+    )
     metrics: tuple[str, ...] = Field((), description="metrics of plug-ins; filled in from --metric when checked")
     files: dict[str, str] = Field({}, description="SHA-256 of the code of metrics from files")
 
@@ -62,7 +66,20 @@ class GeneratorSettings(_Settings):
     architecture: str = Field(description="registered name, or path/to/file.py:Class (command line only)")
     network: dict[str, Any] = Field({}, description="settings of the architecture")
     training: dict[str, Any] = Field({}, description="settings of the training loop")
+    seed: int = Field(
+        0,
+        ge=0,
+        description="distinguishes trainings of equal settings; 0: random numbers of the run's seed, else others",
+    )
     condition: tuple[str, ...] = Field((), description="label columns that a conditional generator is told")
+    domains: dict[str, tuple[str, str]] = Field(
+        {},
+        description="label column -> its values before and after, of a translator between domains; empty: the two most "
+        "frequent values of the first column with few",
+    )
+    direction: Literal["forward", "backward"] = Field(
+        "forward", description="of the domains; backward is possible where both directions are learned (cyclegan)"
+    )
     mix: Literal["training", "uniform"] | dict[str, dict[str, float]] = Field(
         "training", description="labels of its forgeries: as in training, uniform, or column -> value -> weight"
     )
@@ -75,10 +92,24 @@ class GeneratorSettings(_Settings):
     blends: bool = Field(False, description="makes forgeries of real faces and is not trained; filled in when checked")
     judged: bool = Field(True, description="was trained against a discriminator; filled in when checked")
     translates: bool = Field(False, description="makes forgeries of real faces and is trained; filled in when checked")
+    moves_between: bool = Field(False, description="translates between domains of faces; filled in when checked")
     family: str = Field(
         "", description="generators of one family are left out of a training together; empty: its architecture's"
     )
     files: dict[str, str] = Field({}, description="SHA-256 of the files it depends on, e.g. its code")
+
+    @field_validator("domains", mode="before")
+    @classmethod
+    def _pair(cls, value: Any) -> Any:  # noqa: ANN401 - what YAML gave
+        """Check that one column and two values are named; YAML's truth values are the words that stood there."""
+        pairs = list(value.values()) if isinstance(value, Mapping) else [None]
+        if len(pairs) > 1 or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
+            raise ValueError("name one label column and two of its values, e.g. {gender: [Female, Male]}")
+        words = {True: "yes", False: "no"}
+        return {
+            str(column): tuple(words[name] if isinstance(name, bool) else str(name) for name in pair)
+            for column, pair in value.items()
+        }
 
     @property
     def takes_faces(self) -> bool:
@@ -134,6 +165,10 @@ class Conditions(_Settings):
     )
     equalised: bool = Field(False, description="both classes end with one JPEG quality, in training and in the test")
     budget: tuple[Annotated[int, Field(gt=0)], ...] = Field((), description="numbers of training images a class")
+    variants: tuple[Annotated[int, Field(gt=0)], ...] = Field(
+        (), description="numbers of models of a family to train on; tested on its other models and on other families"
+    )
+    choices: int = Field(3, ge=1, le=100, description="of these models, each number in so many ways")
     snapshots: dict[str, tuple[Kimg, ...]] = Field(
         {},
         description="generator -> thousands of images; its forgeries at these moments of its training are tested too",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.evaluation.metrics import METRICS, load_metrics
 from benchmarks.experiment.configs import validated
-from benchmarks.experiment.matrix import families_of, planned_fits
+from benchmarks.experiment.matrix import families_of, families_with_more, planned_fits
 from benchmarks.experiment.names import base_name, is_fitted, short_name
 from benchmarks.experiment.settings import Conditions, DetectorRequest, GeneratorSettings, RunSettings
 from benchmarks.protocol import ELSEWHERE, Condition, GeneratorId
@@ -172,6 +173,13 @@ def _check_conditions(settings: RunSettings, generators: Mapping[str, GeneratorS
             f"one; all here are {next(iter(families.values()), 'missing')}; add a --generator of another family, or "
             "leave unseen out and rank by matrix"
         )
+    largest = max(conditions.variants, default=0)
+    if largest and not families_with_more(generators, largest):
+        family, size = Counter(families.values()).most_common(1)[0]
+        raise InputError(
+            f"conditions.variants trains on {largest} models of a family and tests on its other ones; the largest "
+            f"family here, {family}, has {size}: name more variants, e.g. --set variants.dcgan.seed=[0,1,2]"
+        )
     # With families filled in, as the plan will see it.
     checked = settings.model_copy(update={"generators": dict(generators)})
     # Conditions can be switched off one by one; with none left a run would end without a table.
@@ -203,10 +211,12 @@ def _generator(name: str, generator: GeneratorSettings, resolution: int) -> Gene
         raise InputError(
             f"generator {quoted(name)} takes no labels; leave the mix at 'training', or name a --condition"
         )
+    _check_domains(name, generator, implementation)
     return generator.model_copy(
         update={
             "family": _family(generator, implementation),
             "translates": implementation.takes_faces,
+            "moves_between": implementation.domains != "none",
             "judged": implementation.has_discriminator() and not implementation.takes_faces,
             "network": network.model_dump(mode="json"),
             "training": training.model_dump(mode="json"),
@@ -214,6 +224,22 @@ def _generator(name: str, generator: GeneratorSettings, resolution: int) -> Gene
             "files": _digests(generator.architecture, network.model_dump()),
         }
     )
+
+
+def _check_domains(name: str, generator: GeneratorSettings, implementation: type[Architecture]) -> None:
+    """Refuse domains where there are none, and a direction that is not learned.
+
+    Raises:
+        InputError: says which.
+    """
+    if generator.domains and implementation.domains == "none":
+        raise InputError(
+            f"generator {quoted(name)} does not translate between domains; set generators.NAME.domains for one that "
+            "does, e.g. fastcut or cyclegan"
+        )
+    if generator.direction == "backward" and implementation.domains != "two-way":
+        remedy = "exchange the values of its domains, or use cyclegan" if implementation.takes_faces else "use cyclegan"
+        raise InputError(f"generator {quoted(name)} has no backward direction; {remedy}")
 
 
 def _construct(noun: str, reference: str, make: Callable[[], object]) -> None:
@@ -242,6 +268,8 @@ def _blending(name: str, generator: GeneratorSettings, settings: BaseModel, fami
     """Forgeries made from reals: what is set for all generators about training and drawing does not apply."""
     if generator.snapshot is not None:
         raise InputError(f"generator {quoted(name)} is not trained and has no snapshots; use {base_name(name)}")
+    if generator.seed:
+        raise InputError(f"generator {quoted(name)} is not trained; leave its seed out, or repeat the run: --seeds 0,1")
     network = settings.model_dump(mode="json")
     # All else stays at its default, so that settings for all generators do not enter the key.
     return GeneratorSettings(

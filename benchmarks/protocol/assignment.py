@@ -33,13 +33,17 @@ def condition_of(train_set: TrainSet, tested_on: str, perturbation: str, grid: T
         return Condition.SNAPSHOTS
     if train_set.variant == SHUFFLED:
         return Condition.SHUFFLED
-    # budget, robust and equalised tests have generators that were seen in training: the relation of training and
+    # the same training without a choice would be of `matrix` or `seen`: these means are over other trainings
+    if train_set.choice is not None:
+        return Condition.VARIANTS
+    # robust, budget and equalised tests have generators that were seen in training: the relation of training and
     # generator would put them into `seen` and mix their AUCs with those of plain tests
-    if train_set.images is not None:
-        return Condition.BUDGET
     # an equalised training tested on clean images is changed too: its own perturbation is "equalised", not "none"
     if perturbation != train_set.perturbation:
         return Condition.ROBUST
+    # after the perturbation: a mean over clean tests of a budget must not contain perturbed ones
+    if train_set.images is not None:
+        return Condition.BUDGET
     if train_set.variant == EQUALISED:
         return Condition.EQUALISED
     # plain trainings and unchanged images are left: only these differ between the versions of the protocol

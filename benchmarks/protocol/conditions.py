@@ -82,6 +82,11 @@ class Condition(StrEnum):
         "after one JPEG quality for both classes",
     )
     BUDGET = ("budget", "trained on few images")
+    VARIANTS = (
+        "variants",
+        "trained on some models of a family, with as many images in all, and tested on its other models or on other "
+        "families",
+    )
     SNAPSHOTS = ("snapshots", "tested on forgeries of a generator at earlier points of its training")
     SHUFFLED = ("shuffled", "control: trained with labels exchanged at random")
 

@@ -13,6 +13,10 @@ from forge.core.errors import InputError
 ELSEWHERE = "elsewhere"  # train set of a detector that learned nothing here: a fixed scorer, or scores from a file
 
 
+_NAMED = 6  # generators that a text for people names
+_CHOICE = "choice"  # begins the variant of a train set of the condition `variants`
+
+
 @dataclass(frozen=True, order=True)
 class GeneratorId:
     """A generator, or a snapshot of its training: "dcgan", "dcgan@24k".
@@ -45,11 +49,12 @@ class TrainSet:
     dcgan:200           only 200 images per class
     dcgan:equalised     both classes re-encoded as JPEG of one quality last
     dcgan:shuffled      labels exchanged at random, a control
+    dcgan-a+dcgan-b:choice1   these models of a family, chosen first: see the condition `variants`
     elsewhere           nothing of this run: a fixed scorer, or scores from a file
 
     Attributes:
         generators: of the training forgeries, in order of their names.
-        variant: departure from plain training: "" none, "200" images per class, "equalised", "shuffled".
+        variant: departure from plain training: "" none, "200" images per class, "equalised", "shuffled", "choice1".
     """
 
     generators: tuple[str, ...]
@@ -72,7 +77,7 @@ class TrainSet:
             raise InputError("trained_on is empty; it names the generators of the training forgeries")
         names, colon, variant = trained_on.rpartition(":")
         # a name may contain a colon (external:mine): only a known variant after the last one is split off
-        if not colon or not names or not re.fullmatch(rf"[1-9]\d*|{EQUALISED}|{SHUFFLED}", variant):
+        if not colon or not names or not re.fullmatch(rf"[1-9]\d*|{EQUALISED}|{SHUFFLED}|{_CHOICE}[1-9]\d*", variant):
             names, variant = trained_on, ""
         parts = names.split("+")
         # "a++b" has an empty part: taken as one name, so that writing it again gives the same text
@@ -82,9 +87,32 @@ class TrainSet:
         return "+".join(self.generators) + (f":{self.variant}" if self.variant else "")
 
     @property
+    def readable(self) -> str:
+        """Return its name for sentences and tables: as it is written, of more than six generators two and a number.
+
+        >>> TrainSet.of(*"abcdefgh", variant="equalised").readable
+        'a, b and 6 more:equalised'
+        """
+        if len(self.generators) <= _NAMED:
+            return str(self)
+        variant = f":{self.variant}" if self.variant else ""
+        return f"{', '.join(self.generators[:2])} and {len(self.generators) - 2} more{variant}"
+
+    @property
     def images(self) -> int | None:
         """Training images per class of a budget variant; None for other variants."""
         return int(self.variant) if self.variant.isdigit() else None
+
+    @property
+    def choice(self) -> int | None:
+        """Number of a choice of models, from 1, that the condition `variants` made; None for other trainings."""
+        number = self.variant.removeprefix(_CHOICE)
+        return int(number) if number != self.variant else None
+
+    @classmethod
+    def of_choice(cls, number: int, generators: Iterable[str]) -> TrainSet:
+        """Return the train set of models that were chosen; choices are numbered from 1."""
+        return cls.of(*generators, variant=f"{_CHOICE}{number}")
 
     @property
     def perturbation(self) -> str:

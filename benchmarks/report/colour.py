@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from forge.faces.imaging.luma import LUMA
+
 Maps = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
 
@@ -13,7 +15,6 @@ LEVELS = 16  # steps of a difference to either side of zero: few colours compres
 # blue, near white, orange: the page's own colours of real and forged; lightness falls to both sides of zero
 _STOPS = np.array([(8, 48, 107), (66, 146, 198), (247, 247, 245), (241, 150, 70), (127, 39, 4)], dtype=np.float64)
 _LIGHT = np.array([255.0, 92.0, 0.0])  # what a detector looked at
-_LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 _VISIBLE = 0.99  # the quantile of a map that is shown in full colour: single pixels would leave the others dark
 
 
@@ -51,6 +52,6 @@ def overlay(faces: Pixels, saliency: Maps) -> Pixels:
     # `tiny` keeps a map of zeros from dividing by zero. The exponent keeps small values dark; .95 leaves the face
     # visible.
     share = np.clip(smooth / np.maximum(full, np.finfo(np.float64).tiny), 0, 1)[..., None] ** 1.5 * 0.95
-    grey = 50 + 0.75 * (faces @ _LUMA)[..., None]  # orange over black would look brown
+    grey = 50 + 0.75 * (faces @ np.array(LUMA))[..., None]  # orange over black would look brown
     mixed = (1 - share) * grey + share * _LIGHT
     return np.asarray(mixed.round(), dtype=np.uint8)

@@ -11,7 +11,7 @@ from benchmarks.evaluation import means
 from benchmarks.evaluation.interval import two_sided
 from benchmarks.evaluation.ranks import shared_ranks
 from benchmarks.evaluation.results import PairedTest, TestResult
-from benchmarks.protocol import ALPHA
+from benchmarks.protocol import ALPHA, TrainSet
 
 
 class Key(NamedTuple):
@@ -55,21 +55,25 @@ def key(cell: TestResult) -> Key:
     return Key(cell.detector, cell.trained_on, cell.tested_on, cell.seed)
 
 
+def _pairing(of: TestResult | PairedTest) -> Pairing:
+    return Pairing(of.trained_on, of.tested_on, of.seed)
+
+
 def by_pairing(cells: Iterable[TestResult]) -> dict[Pairing, list[TestResult]]:
     """Group cells by pairing, the best AUC first; pairings keep the order of the cells."""
     groups: dict[Pairing, list[TestResult]] = {}
     for cell in cells:
-        groups.setdefault(Pairing(cell.trained_on, cell.tested_on, cell.seed), []).append(cell)
+        groups.setdefault(_pairing(cell), []).append(cell)
     # of equal AUC by name, so that pages are stable
     return {pairing: sorted(group, key=lambda c: (-c.auc, c.detector)) for pairing, group in groups.items()}
 
 
 def paired_test(a: TestResult, b: TestResult, comparisons: Iterable[PairedTest]) -> PairedTest | None:
     """Return the stored test of two cells, with `a` first; None where there is none."""
-    names, pairing = (a.detector, b.detector), Pairing(a.trained_on, a.tested_on, a.seed)
+    names, pairing = (a.detector, b.detector), _pairing(a)
     for test in comparisons:
         # Stored once, in either order of the two.
-        if Pairing(test.trained_on, test.tested_on, test.seed) != pairing:
+        if _pairing(test) != pairing:
             continue
         if (test.a, test.b) == names:
             return test
@@ -86,26 +90,32 @@ def tiers(group: list[TestResult], comparisons: list[PairedTest]) -> list[list[T
     A detector shares the rank of the leader unless a paired test separates the two; among the rest the best detector
     leads again. Detectors without a test are not separated.
     """
+    return _tiers(group, _apart(comparisons))
+
+
+def _tiers(group: list[TestResult], apart: set[tuple[Pairing, frozenset[str]]]) -> list[list[TestResult]]:
     # symmetric, false on the diagonal
-    differ = [[a is not b and _differ(a, b, comparisons) for b in group] for a in group]
+    differ = [
+        [a is not b and (_pairing(a), frozenset((a.detector, b.detector))) in apart for b in group] for a in group
+    ]
     by_rank: dict[int, list[TestResult]] = {}
     for cell, rank in zip(group, shared_ranks([cell.auc for cell in group], differ), strict=True):
         by_rank.setdefault(rank, []).append(cell)
     return [by_rank[rank] for rank in sorted(by_rank)]
 
 
-def _differ(a: TestResult, b: TestResult, comparisons: list[PairedTest]) -> bool:
-    test = paired_test(a, b, comparisons)
-    return test is not None and test.p_holm < ALPHA
+def _apart(comparisons: Iterable[PairedTest]) -> set[tuple[Pairing, frozenset[str]]]:
+    """Return the pairs of detectors that a paired test separates; a suite has thousands."""
+    return {(_pairing(test), frozenset((test.a, test.b))) for test in comparisons if test.p_holm < ALPHA}
 
 
 def ranks_of(cells: list[TestResult], comparisons: list[PairedTest]) -> dict[Key, Rank]:
     """Rank every cell within its pairing."""
     # After two that share rank 1 comes rank 3.
-    ranks = {}
+    ranks, apart = {}, _apart(comparisons)
     for group in by_pairing(cells).values():
         before = 0
-        for tier in tiers(group, comparisons):
+        for tier in _tiers(group, apart):
             for cell in tier:
                 ranks[key(cell)] = Rank(before + 1, len(tier) > 1, len(group))
             before += len(tier)
@@ -124,4 +134,4 @@ def pairing_title(cell: TestResult | Pairing) -> str:
     """Name the training and test generators, for a title."""
     if cell.tested_on == cell.trained_on:
         return f"{cell.tested_on} (seen in training)"
-    return f"trained on {cell.trained_on}, tested on {cell.tested_on}"
+    return f"trained on {TrainSet.parse(cell.trained_on).readable}, tested on {cell.tested_on}"

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 from markupsafe import Markup
 
 from benchmarks.evaluation import numbers
+from benchmarks.protocol import TrainSet
 from benchmarks.report.page import Block, Page
 from benchmarks.report.plot.figure import Figure
 from benchmarks.report.sections import SECTIONS
@@ -71,6 +72,7 @@ def _environment(**options: Any) -> Environment:  # noqa: ANN401 - options of Ji
         loader=FileSystemLoader(_TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, **options
     )
     environment.globals["numbers"] = numbers
+    environment.filters["train_set"] = lambda trained_on: TrainSet.parse(trained_on).readable
     return environment
 
 

@@ -113,7 +113,13 @@ class Pages:
         return self._answered("message.html.j2", status, title=title, sentence=sentence)
 
     def _answered(self, template: str, status: int, **values: Any) -> HTMLResponse:  # noqa: ANN401 - of templates
-        return HTMLResponse(self._templates.get_template(template).render(values), status_code=status)
+        text = self._templates.get_template(template).render(values)
+        return HTMLResponse(text, status_code=status, headers=_retry(status))
+
+
+def _retry(status: int) -> dict[str, str] | None:
+    """Return the header that tells a client when to ask a busy server again, in seconds (RFC 9110, 10.2.3)."""
+    return {"Retry-After": "2"} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
 
 
 def chance(probability: float) -> str:
@@ -268,12 +274,11 @@ def status_of(error: BenchError) -> int:
 
 def _add_errors(app: FastAPI, pages: Pages) -> None:
     def answered(request: Request, sentence: str, status: int) -> Response:
-        headers = {"Retry-After": "2"} if status == HTTPStatus.SERVICE_UNAVAILABLE else None  # seconds
         if _for_script(request):
             # Three readers: the page's script inserts a part, programs want JSON, people a page.
             return pages.part(problem=sentence, status=status)
         if request.url.path.startswith("/api/"):
-            return JSONResponse({"error": sentence}, status_code=status, headers=headers)
+            return JSONResponse({"error": sentence}, status_code=status, headers=_retry(status))
         return pages.message(HTTPStatus(status).phrase, sentence, status)
 
     def handled(error_class: type[Exception], explain: Callable[[Any], tuple[str, int]]) -> None:

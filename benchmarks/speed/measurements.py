@@ -25,7 +25,8 @@ from forge.faces.tensors import to_float
 from forge.faces.writer import FaceSetWriter
 from forge.generators.base import Architecture
 from forge.generators.dcgan import DCGAN, DCGANSettings
-from forge.generators.stylegan_lite import StyleGANLite, StyleGANSettings
+from forge.generators.stylegan_lite import StyleGANLite
+from forge.generators.stylegan_settings import StyleGANSettings
 from forge.training.settings import TrainingSettings
 from forge.training.task import Training
 from forge.training.trainer import Trainer

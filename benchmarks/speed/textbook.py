@@ -18,7 +18,8 @@ from torch.nn import functional
 from torch.nn.functional import binary_cross_entropy_with_logits, leaky_relu, softplus
 
 from forge.generators.base import Architecture
-from forge.generators.stylegan_lite import Discriminator, Mapping, StyleGANSettings, channel_table
+from forge.generators.stylegan_lite import Discriminator, Mapping
+from forge.generators.stylegan_settings import StyleGANSettings, channel_table
 from forge.training.losses import zero_centred_penalty
 
 

@@ -31,6 +31,7 @@ from benchmarks.evaluation.results import (
     TestResult,
 )
 from benchmarks.evaluation.thresholds import means_of, with_thresholds
+from benchmarks.evaluation.usefulness import usefulness_rows
 from benchmarks.experiment.names import base_name
 from benchmarks.protocol import CLEAN, Protocol
 from benchmarks.report.inputs import Evidence, Pictures, ReportInputs, Sight
@@ -255,6 +256,7 @@ class _Collected:
             log=log,
             health=_kept([tick for tick in read_json(folder / "health.json") if tick["kimg"] <= card["kimg"]]),
             condition=card["condition"],
+            domains=stage.moves(card) if isinstance(stage, Translate) else None,
             **self._quality(quality),
             weights_sha256=card["weights_sha256"],
         )
@@ -290,6 +292,7 @@ class _Collected:
         extractor = measured.space.extractor
         return {
             "quality": [QualityRow(**row._asdict()) for row in QualityComparison.model_validate(stored).rows()],
+            "usefulness": usefulness_rows(measured.usefulness),
             "extractor": f"{extractor.name}, sha256 {extractor.sha256[:16]}",
             "spectrum": measured.spectrum.model_dump(include={"frequencies", "candidate", "reference"}),
             "face_rate": measured.face_rate.at_90.value,

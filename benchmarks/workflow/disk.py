@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.experiment.settings import RunSettings
+from benchmarks.workflow.runner import PlannedRun
+from benchmarks.workflow.stages.forger import Forger
+from benchmarks.workflow.store import Store
 from forge.core.errors import InputError
 
 
@@ -29,28 +32,50 @@ def check_places(**folders: Path) -> None:
             raise InputError(f"--{flag} {folder} cannot be written to; choose another place")
 
 
-def check_room(runs: Iterable[RunSettings], store: Path) -> None:
-    """Refuse runs whose forged images alone would fill the disk.
+def check_room(runs: Sequence[RunSettings], store: Store, plan: Callable[[RunSettings], PlannedRun]) -> None:
+    """Refuse runs whose forged images alone, as far as the store lacks them, would fill the disk.
+
+    Args:
+        runs: settings of each.
+        store: of their results.
+        plan: makes the plan of a run; it is asked for only where all sets together would not fit.
 
     Raises:
         InputError: names what is needed and what is there.
     """
-    # A lower bound: checkpoints, photos and scores come on top.
-    needed = sum(_bytes_of(settings) for settings in runs)
-    free = shutil.disk_usage(_nearest(store)).free
+    free = shutil.disk_usage(_nearest(store.root)).free
+    if sum(map(_bytes_of, runs)) <= free:
+        return
+    # A lower bound: checkpoints, photos and scores come on top. By key: runs share sets.
+    needed = sum({key: size for settings in runs for key, size in _missing(plan(settings), store)}.values())
     if needed > free:
         raise InputError(
-            f"the forged images need {needed / 2**30:,.1f} GiB and {store} has room for {free / 2**30:,.1f}; ask for "
-            "fewer (--set images.train=N) or choose another --store"
+            f"the forged images need {needed / 2**30:,.1f} GiB and {store.root} has room for {free / 2**30:,.1f}; ask "
+            "for fewer (--set images.train=N) or choose another --store"
         )
 
 
 def _bytes_of(settings: RunSettings) -> int:
-    """Bytes of the pixels of all forged sets of a run."""
+    """Return the most bytes that the pixels of all forged sets of a run can take."""
     images = sum(settings.images.model_dump().values())
-    runs = max(1, len(settings.seeds))
+    images += sum(map(len, settings.conditions.snapshots.values())) * settings.images.test
     # one byte per channel; FaceSets store pixels without compression
-    return int(images * settings.data.resolution**2 * 3 * len(settings.generators) * runs)
+    of_set = images * settings.data.resolution**2 * 3
+    return int(of_set * len(settings.generators) * max(1, len(settings.seeds)))
+
+
+def _missing(planned: PlannedRun, store: Store) -> Iterator[tuple[str, int]]:
+    """Yield key and bytes of pixels of every forged set that the store lacks and the run will make.
+
+    Results count by their folders: checking their files as well would read the whole store before any work.
+    """
+    report = planned.stages[-1]
+    if store.folder(report.action, report.key).is_dir():
+        return
+    per_image = planned.settings.data.resolution**2 * 3
+    for stage in planned.stages:
+        if isinstance(stage, Forger) and not store.folder(stage.action, stage.key).is_dir():
+            yield stage.key, sum(stage.counts.values()) * per_image
 
 
 def _nearest(folder: Path) -> Path:

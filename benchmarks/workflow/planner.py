@@ -156,14 +156,24 @@ def _external(
     }
 
 
-def _quality(settings: RunSettings) -> dict[str, Any]:
-    """Return the settings of the quality metrics; n is at most the number of forged images."""
+def _quality(settings: RunSettings, generator: GeneratorSettings | None = None) -> dict[str, Any]:
+    """Return the settings of the quality metrics; n is at most the number of forged images.
+
+    Args:
+        settings: of the run.
+        generator: whose forgeries are measured; None: real faces, or a snapshot.
+    """
     images = sum(settings.images.model_dump().values())
     # Defaults are left out unless metrics were added, so that a new field of these settings leaves older keys as they
     # are.
-    quality = settings.quality.model_dump(mode="json", exclude_defaults=not settings.quality.metrics)
+    quality = settings.quality.model_dump(
+        mode="json", exclude={"usefulness"}, exclude_defaults=not settings.quality.metrics
+    )
+    # only where forgeries have labels of their own: other keys stay as they are
+    labelled = generator is not None and bool(generator.condition) and not generator.takes_faces
+    more = {"usefulness": True} if labelled and settings.quality.usefulness else {}
     # "n" last: a preset may ask for more images than the run forges
-    return {"n": 0, "face_n": settings.quality.face_n} | quality | {"n": min(settings.quality.n, images)}
+    return {"n": 0, "face_n": settings.quality.face_n} | quality | {"n": min(settings.quality.n, images)} | more
 
 
 @dataclass(frozen=True)
@@ -212,8 +222,11 @@ class _Repetition:
         forged = {name: _forger(settings, name, each, shared) for name, each in settings.generators.items()}
         snapshots = _snapshots(settings, forged)
         quality = [
-            Quality(measured_by=_quality(settings), data=shared.real, forged=stage, reference=shared.reference)
-            for stage in (*forged.values(), *snapshots.values())
+            Quality(measured_by=measured_by, data=shared.real, forged=stage, reference=shared.reference)
+            for stage, measured_by in [
+                *((stage, _quality(settings, settings.generators[name])) for name, stage in forged.items()),
+                *((stage, _quality(settings)) for stage in snapshots.values()),
+            ]
         ]
         detectors = _Detectors(settings, shared, forged, snapshots).stages()
         return cls(forged, snapshots, quality, detectors)
@@ -249,13 +262,15 @@ def _forger(settings: RunSettings, name: str, generator: GeneratorSettings, shar
         network=values["network"],
         training=values["training"],
         condition=generator.condition,
+        domains=values["domains"] if generator.moves_between else None,
         files=generator.files,
+        training_seed=generator.seed,
         # a training's result depends on precision and threads, hence they are in its key
         numerics=shared.compute.numerics(execution_of("generators", generator.architecture)),
         data=shared.prepare,
     )
     if generator.translates:
-        made = {key: values[key] for key in ("weights", "snapshot")}
+        made = {key: values[key] for key in ("weights", "snapshot", "direction")}
         return Translate(**common, forger=name, generator=train, counts=counts, data=shared.real, **made)
     # how forgeries are drawn is no reason to train again
     drawn = {key: values[key] for key in ("mix", "truncation", "weights", "snapshot")}

@@ -25,7 +25,7 @@ from benchmarks.report.publish import publish_report
 from benchmarks.report.run_report import RunReport
 from benchmarks.report.write import write_report
 from benchmarks.workflow.collect import write
-from benchmarks.workflow.stage import Context, Job, Stage
+from benchmarks.workflow.stage import Context, Facts, Job, Stage
 from benchmarks.workflow.stages.report import Report
 from benchmarks.workflow.store import Manifest, Store
 from detect.scoring import read_scores
@@ -153,6 +153,34 @@ def from_store(report: RunReport, store: Store, context: Callable[[], Context], 
         publish_report(out / "report", report.folder)
 
 
+class Removed(Stage):
+    """An input of a stored stage that the store no longer has: a report reads nothing of it.
+
+    Args:
+        key: its key.
+        label: of the stage that read it; stages that are named after an input have its label.
+    """
+
+    def __init__(self, key: str, label: str) -> None:
+        super().__init__()
+        self.__dict__["key"] = key  # a cached property of a frozen class
+        self.__dict__["_label"] = label
+
+    @property
+    def label(self) -> str:
+        """Return the label."""
+        return str(self.__dict__["_label"])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return nothing: they were removed with the result."""
+        return {}
+
+    def run(self, job: Job) -> Facts:
+        """Refuse: nothing is computed of a stage whose settings are gone."""
+        raise InputError(f"the stage {self.key[:16]} was removed from the store; run the whole run again")
+
+
 def _stored_report(name: str, made_of: set[str], store: Store) -> tuple[Report, dict[str, Path]]:
     """Return the newest report stage of a name and of these stages, and key -> folder of its inputs.
 
@@ -186,10 +214,13 @@ def _stored_report(name: str, made_of: set[str], store: Store) -> tuple[Report, 
                 "use --from-scores"
             )
         if manifest.key not in stages:
-            # Inputs first: `restored` looks them up in `stages`, and refuses a stage of which one is gone.
+            # Inputs first: `restored` looks them up in `stages`.
             for key in manifest.inputs.values():
                 if key in known:
                     restore(known[key][1])
+                else:
+                    label = manifest.stage.removeprefix(f"{manifest.action} ")
+                    stages.setdefault(key, Removed(key, label))
             # Under the stored key: this version may compute another one from the same fields, and folders are found by
             # the stored one.
             stages[manifest.key] = Stage.actions[manifest.action].restored(manifest.fields, stages, key=manifest.key)

@@ -19,7 +19,7 @@ from benchmarks.workflow.program import program_digest
 from benchmarks.workflow.stage import Context, Stage
 from benchmarks.workflow.stages.external import External
 from benchmarks.workflow.stages.prepare import Prepare
-from benchmarks.workflow.stages.train import dismiss
+from benchmarks.workflow.stages.train import leading
 from benchmarks.workflow.store import Store
 from detect.data.perturb import PERTURBATIONS
 from detect.detectors.registry import DETECTORS
@@ -227,8 +227,8 @@ def execute_run(
     refuse_foreign(target)
     # progress is silent here; the engine puts the observer's in for each stage
     context = Context(planned.source, compute, workers, silent, track, planned.external)
-    executed = execute(planned.stages, store, context, observer)
-    dismiss(context)  # the other processes of a `torchrun` wait in `follow`
+    with leading(context):
+        executed = execute(planned.stages, store, context, observer)
     publish_report(executed.report / "report", target)
     return RunOutcome(target, executed.folders, list(executed.failures.values()))
 

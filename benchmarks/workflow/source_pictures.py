@@ -7,7 +7,7 @@ import numpy as np
 from benchmarks.workflow.stages.forger import Forger
 from benchmarks.workflow.stages.translate import Translate
 from forge.faces.faceset import FaceSet, Images
-from forge.generators.translate import seeds_of
+from forge.generators.translate import inputs_of
 from forge.generators.translation.pictures import visible
 
 
@@ -24,11 +24,10 @@ def beside_sources(stage: Forger, forged: FaceSet, real: FaceSet, *, count: int)
         Rows one after the other: faces, conditions (of a translator alone), forgeries.
     """
     shown = forged.view("test").head(count)
-    at = {key: number for number, key in enumerate(real.table["id"])}
-    photos = real.read([at[key] for key in shown.rows["made_from"]])
+    translator = stage.translator(real.resolution) if isinstance(stage, Translate) else None
+    photos, seeds = inputs_of(forged, shown.index, real, translator)
     rows = [photos, shown.read()]
-    if isinstance(stage, Translate):
+    if translator is not None and translator.domains == "none":
         # made again: a condition follows from the face and the seed, and is stored nowhere
-        conditions = stage.translator(real.resolution).conditions(photos, seeds_of(forged, shown.index))
-        rows.insert(1, visible(conditions))
+        rows.insert(1, visible(translator.conditions(photos, seeds)))
     return np.concatenate(rows)

@@ -1,7 +1,7 @@
 """Perturbations of test images: base class, registry, and the list of the protocol's robust condition.
 
-A perturbation is one class in one file: a shipped one is in `perturbations.py`, a plug-in's is "path/to/file.py:Class".
-It is a function of one image's pixels and nothing else: the same image is changed in the same way in any batch and any
+A shipped perturbation is a class in `shipped_perturbations.py`, a plug-in's is "path/to/file.py:Class". It is a
+function of one image's pixels and nothing else: the same image is changed in the same way in any batch and any
 order, whichever class it belongs to. Random ones take their numbers from a digest of the pixels.
 """
 
@@ -34,12 +34,14 @@ class Strength:
         low: smallest value.
         high: largest value.
         whole: whether it is a whole number.
+        falling: whether larger numbers change less: they name what is left (a quality, a share), not the change.
     """
 
     meaning: str
     low: float
     high: float
     whole: bool = False
+    falling: bool = False
 
 
 class Perturbation(ABC):
@@ -146,17 +148,17 @@ PERTURBATIONS = Registry(
     "perturbation",
     "detect.perturbations",
     {
-        "jpeg": "detect.data.perturbations:Jpeg",
-        "blur": "detect.data.perturbations:Blur",
-        "noise": "detect.data.perturbations:Noise",
-        "crop": "detect.data.perturbations:Crop",
-        "half": "detect.data.perturbations:Half",
-        "quarter": "detect.data.perturbations:Quarter",
-        "brighter": "detect.data.perturbations:Brighter",
-        "darker": "detect.data.perturbations:Darker",
-        "contrast-up": "detect.data.perturbations:ContrastUp",
-        "contrast-down": "detect.data.perturbations:ContrastDown",
-        "equalised": "detect.data.perturbations:Equalised",
+        "jpeg": "detect.data.shipped_perturbations:Jpeg",
+        "blur": "detect.data.shipped_perturbations:Blur",
+        "noise": "detect.data.shipped_perturbations:Noise",
+        "crop": "detect.data.shipped_perturbations:Crop",
+        "half": "detect.data.shipped_perturbations:Half",
+        "quarter": "detect.data.shipped_perturbations:Quarter",
+        "brighter": "detect.data.shipped_perturbations:Brighter",
+        "darker": "detect.data.shipped_perturbations:Darker",
+        "contrast-up": "detect.data.shipped_perturbations:ContrastUp",
+        "contrast-down": "detect.data.shipped_perturbations:ContrastDown",
+        "equalised": "detect.data.shipped_perturbations:Equalised",
     },
 )
 
@@ -184,18 +186,46 @@ def perturbation(name: str) -> Perturbation:
         return Chain([perturbation(part) for part in name.split("+")])
     if is_file_reference(name):
         return _from_file(name)
-    # registered ids end in no digit, so that the number at the end is the strength
-    known = PERTURBATIONS.names()
-    numbered = re.fullmatch(r"([a-z-]+)(\d+(?:\.\d+)?)", name)
+    known, numbered = PERTURBATIONS.names(), split_strength(name)
     if name in known:
         made: Perturbation = PERTURBATIONS.load(name)()
-    elif numbered and numbered[1] in known:
+    elif numbered and numbered[0] in known:
         # a name in several forms ("jpeg075") loads one strength, and `name` writes it in one form
-        made = PERTURBATIONS.load(numbered[1])(float(numbered[2]))
+        made = PERTURBATIONS.load(numbered[0])(numbered[1])
     else:
         installed = [other for other in known if other not in PERTURBATIONS.entries]
         raise UnknownNameError("perturbation", name, [*LISTED, *installed], see="bench list perturbations")
     return made
+
+
+def split_strength(name: str) -> tuple[str, float] | None:
+    """Split "jpeg75" into "jpeg" and 75.0; None for a name without a strength."""
+    # registered ids end in no digit, so that the number at the end is the strength
+    parts = re.fullmatch(r"([a-z-]+)(\d+(?:\.\d+)?)", name)
+    return (parts[1], float(parts[2])) if parts else None
+
+
+def by_strength(names: Sequence[str]) -> list[list[str]]:
+    """Group perturbations that differ in strength only, each group from the weakest change to the strongest.
+
+    Args:
+        names: of perturbations; those without a strength are left out. One of a package that is not installed here is
+            taken to change more with larger numbers.
+    """
+    members: dict[str, list[tuple[float, str]]] = {}
+    for name in names:
+        if parts := split_strength(name):
+            members.setdefault(parts[0], []).append((parts[1], name))
+    known = PERTURBATIONS.names()
+    return [
+        [name for _, name in sorted(group, reverse=identifier in known and _is_falling(identifier))]
+        for identifier, group in members.items()
+    ]
+
+
+def _is_falling(identifier: str) -> bool:
+    strength: Strength | None = PERTURBATIONS.load(identifier).strength
+    return strength is not None and strength.falling
 
 
 def _from_file(reference: str) -> Perturbation:

@@ -12,8 +12,9 @@ from torch.nn.functional import conv2d
 
 from detect.detectors.timm_network import TimmDetector, TimmSettings
 from detect.features.dct import cosine_basis
-from detect.features.spectrum import LUMA
+from detect.layers.headed import HeadedNetwork
 from detect.layers.xception import xception
+from forge.faces.imaging.luma import LUMA
 
 WINDOW, STRIDE, BANDS = 10, 2, 6  # of the local statistics
 FLOOR = 0.01  # grey levels; a window's band holds 4 from rounding to 8 bits alone
@@ -149,7 +150,7 @@ class MixBlock(nn.Module):
         return first + gates[0] * to_first(second * attention), second + gates[1] * to_second(first * attention)
 
 
-class F3Network(nn.Module):
+class F3Network(HeadedNetwork):
     """Both streams, mixed after Xception's blocks 7 and 12, and one logit from their pooled features.
 
     Args:
@@ -183,10 +184,6 @@ class F3Network(nn.Module):
         """Pooled features to logits [N, 1]."""
         logits: Tensor = self.fc(features)
         return logits
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits [N, 1]."""
-        return self.forward_head(self.forward_features(images))
 
 
 def _through(stream: nn.Module, layers: Sequence[str], maps: Tensor) -> Tensor:

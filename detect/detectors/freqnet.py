@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, relu
 
 from detect.detectors.network import NetworkDetector
+from detect.layers.headed import HeadedNetwork
 from detect.training.settings import NetworkSettings
 
 
@@ -68,7 +69,7 @@ class SpectralConv(nn.Module):
         return plain + mirrored.flip(-2, -1).roll((1, 1), (-2, -1))
 
 
-class FreqNetwork(nn.Module):
+class FreqNetwork(HeadedNetwork):
     """The paper's network with one logit; 1,850,433 parameters."""
 
     def __init__(self) -> None:
@@ -111,10 +112,6 @@ class FreqNetwork(nn.Module):
         """Pooled features to logits [N, 1]."""
         logits: Tensor = self.fc(features)
         return logits
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits [N, 1]."""
-        return self.forward_head(self.forward_features(images))
 
     def _stage(self, number: int, maps: Tensor, *, channels: bool) -> Tensor:
         # ReLU after the filter: its output has both signs

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from detect.data.views import digest_of
@@ -15,7 +17,7 @@ from detect.detectors.network import NetworkDetector
 from detect.detectors.registry import DETECTORS
 from forge.blending.blending import Making
 from forge.blending.self_blended import SelfBlended
-from forge.core.compute import Compute, derive_seed
+from forge.core.compute import Compute, Precision, derive_seed
 from forge.core.errors import CorruptError, InputError, quoted
 from forge.core.files import read_json_object, write_json
 from forge.core.registry import is_file_reference
@@ -137,6 +139,18 @@ class SelfBlendedDetector(Detector[SelfBlendedSettings]):
     def score(self, images: Images, compute: Compute) -> Scores:
         """Logits of the network, float64 [n]."""
         return self.inner.score(images, compute)
+
+    def scoring_precision(self, compute: Compute) -> Precision:
+        """Return the network's precision."""
+        return self.inner.scoring_precision(compute)
+
+    def saliency(self, images: Images, compute: Compute) -> NDArray[np.float32] | None:
+        """Compute saliency maps of the network's logit, float32 [n, H, W]."""
+        return self.inner.saliency(images, compute)
+
+    def frequency_weights(self) -> NDArray[np.float32] | None:
+        """Return the network's weights of frequencies, float32 [H, W], or None."""
+        return self.inner.frequency_weights()
 
     def save(self, directory: Path) -> None:
         """Write the network's files and self-blended.json."""

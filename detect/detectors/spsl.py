@@ -7,6 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from detect.detectors.timm_network import TimmDetector, TimmSettings
+from detect.layers.headed import HeadedNetwork
 from detect.layers.xception import xception
 
 MIN_MAGNITUDE = 1e-6  # of a coefficient's magnitude at which it still has a phase; below, rounding would choose one
@@ -33,7 +34,7 @@ def phase_image(images: Tensor) -> Tensor:
     return image.float()
 
 
-class SpslNetwork(nn.Module):
+class SpslNetwork(HeadedNetwork):
     """Four channels into an Xception.
 
     Args:
@@ -52,14 +53,10 @@ class SpslNetwork(nn.Module):
         maps: Tensor = self.xception.forward_features(four)  # type: ignore[operator]
         return maps
 
-    def forward_head(self, maps: Tensor) -> Tensor:
-        """Return feature maps to logits [N, 1]."""
-        logits: Tensor = self.xception.forward_head(maps)  # type: ignore[operator]
+    def forward_head(self, features: Tensor) -> Tensor:
+        """Map feature maps [N, 2048, h, w] to logits [N, 1]."""
+        logits: Tensor = self.xception.forward_head(features)  # type: ignore[operator]
         return logits
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits [N, 1]."""
-        return self.forward_head(self.forward_features(images))
 
 
 class SpslSettings(TimmSettings):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+from forge.faces.imaging.luma import LUMA
+
 FLATTEST = 0.01  # grey levels squared; keeps the logarithm finite where an image is one colour
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from detect.features.dct import cosine_basis
 from forge.faces.imaging.jpeg import ijg_tables
+from forge.faces.imaging.luma import LUMA
 
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as JPEG defines Y
 QUALITIES = range(30, 99)  # below is never used, above most of the table is 1
 TEETH = 0.9  # distance from a multiple that rounding of Y, R, G and B to integers explains; its deviation is 0.35
 HIT = 0.9  # probability of it, with room for other decoders

@@ -138,7 +138,9 @@ class FeatureMatrix:
         return InputError("the sum of a feature over the training images overflows; scale the detector's features()")
 
 
-FLAT = 1e-6  # a feature whose standard deviation is below this says nothing and is only centred
+# A feature whose standard deviation is below this, or below this share of its mean, says nothing and is only centred.
+# One pass leaves a constant feature a deviation of about 1e-8 of its mean by rounding.
+FLAT = 1e-6
 
 
 def moments(blocks: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
@@ -163,4 +165,4 @@ def moments(blocks: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
     mean = total / count
     # E[x^2] - E[x]^2 in one pass; negative only by rounding
     std = (squares / count - mean.square()).clamp_min(0).sqrt()
-    return mean, torch.where(std < FLAT, 1.0, std)
+    return mean, torch.where(std < FLAT * mean.abs().clamp_min(1), 1.0, std)

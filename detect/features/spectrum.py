@@ -14,7 +14,8 @@ import torch
 from scipy.interpolate import make_interp_spline
 from torch import Tensor
 
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as OpenCV reads an image in grey
+from forge.faces.imaging.luma import LUMA
+
 EPSILON = 1e-8  # Durall 2019's; keeps the logarithm of an exact zero finite
 FLOOR = 0.01  # grey levels, below the 0.29 that rounding to 8 bits leaves at every frequency
 

@@ -16,7 +16,8 @@ WARM_UP = 3  # eager steps of a kind before its capture: optimizers and librarie
 class StepGraphs:
     """Run a training step eagerly, or from its CUDA graph once it has run a few times.
 
-    A step may come in several kinds, for example with and without a gradient penalty; each gets a graph of its own.
+    A step may come in several kinds, for example with and without a gradient penalty; each gets a graph of its own, and
+    tensors of its own that the graph reads its inputs from.
     Random numbers follow from `torch.manual_seed` before the call, in a graph as without one.
 
     Args:
@@ -35,7 +36,7 @@ class StepGraphs:
         """Forget all graphs: tensors that a step works on were replaced, or a number in it changed."""
         self._graphs: dict[Hashable, Any] = {}
         self._runs: Counter[Hashable] = Counter()
-        self._inputs: list[Tensor | None] = []  # static tensors that every graph reads its inputs from
+        self._inputs: dict[Hashable, list[Tensor | None]] = {}  # of each kind: what its graph reads its inputs from
         self._pool: Any = None
         self._stream: Any = None
 
@@ -48,7 +49,7 @@ class StepGraphs:
             self._runs[variant] += 1
             self._aside(variant, inputs)
         else:
-            self._fill(inputs)
+            self._fill(variant, inputs)
             # a capture records without computing, so the step itself is the first replay; where it failed, it runs
             # eagerly
             if variant not in self._graphs and not self._captured(variant):
@@ -66,12 +67,20 @@ class StepGraphs:
                 self._step(variant, *inputs)
             torch.cuda.current_stream().wait_stream(self._stream)
 
-    def _fill(self, inputs: tuple[Tensor | None, ...]) -> None:
-        if not self._inputs:
+    def _fill(self, variant: Hashable, inputs: tuple[Tensor | None, ...]) -> None:
+        """Copy inputs into the tensors of their kind.
+
+        Raises:
+            ValueError: another number of inputs than before, or one is None where there was a tensor or the reverse:
+                the graph would read an old tensor in its place.
+        """
+        if variant not in self._inputs:
             # copies: the caller's tensors will be freed or reused
-            self._inputs = [None if given is None else given.clone() for given in inputs]
+            self._inputs[variant] = [None if given is None else given.clone() for given in inputs]
         else:
-            for held, given in zip(self._inputs, inputs, strict=True):
+            for held, given in zip(self._inputs[variant], inputs, strict=True):
+                if (held is None) != (given is None):
+                    raise ValueError(f"inputs of the step {variant} are {'given' if held is None else 'missing'} now")
                 if held is not None and given is not None:
                     held.copy_(given, non_blocking=True)  # the address stays, which is all that a graph knows
 
@@ -92,6 +101,6 @@ class StepGraphs:
         graph = torch.cuda.CUDAGraph()
         # one memory pool for all graphs, since only one of them runs at a time
         with torch.cuda.device(self._device), torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
-            self._step(variant, *self._inputs)
+            self._step(variant, *self._inputs[variant])
         self._pool = self._pool or graph.pool()
         self._graphs[variant] = graph

@@ -21,6 +21,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from forge.faces.imaging.luma import LUMA
+
 MAX_HAMMING = 7
 MIN_CORRELATION = 0.97
 MIN_CORRELATION_PLAIN = 0.998  # where both images are plain
@@ -48,7 +50,7 @@ def describe(images: NDArray[np.uint8]) -> tuple[Hashes, Thumbnails]:
         64-bit difference hashes, uint64 [n] (is a cell of an 8 x 9 grid brighter than its left neighbour?), and grey
         thumbnails, uint8 [n, 16, 16].
     """
-    grey = images.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)  # [n, H, W], weights of ITU-R BT.601
+    grey = images.astype(np.float32) @ np.array(LUMA, np.float32)  # [n, H, W]
     cells = _shrink(grey, 8, 9)  # [n, 8, 9]: 9 cells a row have 8 neighbours
     bits = (cells[:, :, 1:] > cells[:, :, :-1]).reshape(len(images), 64)
     hashes = np.packbits(bits, axis=1).view(np.uint64).reshape(len(images))  # 8 bytes are one uint64

@@ -62,6 +62,26 @@ def assign_sources(identities: NDArray[np.str_]) -> NDArray[np.bool_]:
     return chosen[group]
 
 
+def source_half(faces: FaceSet, split: str) -> FaceView:
+    """Return the images of a split that halving makes sources.
+
+    Args:
+        faces: real faces that are not halved yet.
+        split: one of `HALVED`.
+
+    Raises:
+        InputError: the split has faces of one person only.
+    """
+    view = faces.view(split)
+    # an image of nobody known is a person of its own: then its id stands for the identity
+    known = view.rows["identity"].fillna("").to_numpy(dtype=object)
+    people = np.where(known == "", view.rows["id"].to_numpy(dtype=object), known)
+    try:
+        return FaceView(faces, view.index[assign_sources(people.astype(str))])
+    except InputError as error:
+        raise InputError(f"split {quoted(split)}: {error}") from error
+
+
 def halve(faces: FaceSet, out: Path, on_progress: OnProgress) -> FaceSet:
     """Write the set with the splits train, val and test halved by identity; the other half is "train-source" and so on.
 
@@ -79,16 +99,8 @@ def halve(faces: FaceSet, out: Path, on_progress: OnProgress) -> FaceSet:
     if any(name.endswith(_SUFFIX) for name in card.splits):
         raise InputError(f"{faces.path} is halved already")
     splits = table["split"].to_numpy(dtype=object).copy()
-    for split in HALVED:
-        inside = np.flatnonzero(splits == split)
-        if len(inside):
-            # an image of nobody known is a person of its own: then its id stands for the identity
-            known = table["identity"].iloc[inside].fillna("").to_numpy(dtype=object)
-            people = np.where(known == "", table["id"].iloc[inside].to_numpy(dtype=object), known)
-            try:
-                splits[inside[assign_sources(people.astype(str))]] = source_split(split)
-            except InputError as error:
-                raise InputError(f"split {quoted(split)}: {error}") from error
+    for split in set(HALVED) & set(card.splits):
+        splits[source_half(faces, split).index] = source_split(split)
     rows = table.assign(split=splits)[faces.schema.names]
     writer = FaceSetWriter(
         out,

@@ -40,6 +40,7 @@ from forge.faces.splits import DEFAULT_SPLITS, assign, check_fractions
 from forge.faces.writer import FaceSetWriter
 
 MIN_IMAGES = 20
+CLUSTER_PREFIX = "cluster-"  # of the identity of images that are copies of each other and of no known person
 RESOLUTIONS = (16, 1024)
 CHUNK = 64
 ALONE = 12  # chunks up to which other processes would still start when this one is done
@@ -89,8 +90,10 @@ def prepare(
             sub-folders say that it holds the other class.
     """
     _check(source, out, resolution=resolution, count=count, crop=crop, splits=splits, workers=workers, kind=kind)
+    if min_side is not None and min_side < 1:
+        raise InputError(f"min_side is {min_side}; it must be at least 1 pixel")
     dedupe = source.dedupe if dedupe is None else dedupe
-    intake = Intake(resolution, min_side or resolution, FaceCrop() if crop == "face" else None)
+    intake = Intake(resolution, resolution if min_side is None else min_side, FaceCrop() if crop == "face" else None)
     out.parent.mkdir(parents=True, exist_ok=True)
     # beside the output, so on a disk that will hold the set anyway
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.", suffix=".partial") as scratch:
@@ -378,4 +381,4 @@ def _handle_copy(
         reason = "exact duplicate" if plan.exact[number] else "near duplicate"
         writer.reject(row["source_file"], reason, f"of {file}" + (", which has another identity" if other else ""))
     elif row["identity"] is None and not plan.dedupe:
-        row["identity"] = f"cluster-{original:07d}"
+        row["identity"] = f"{CLUSTER_PREFIX}{original:07d}"

@@ -42,3 +42,24 @@ def translate(images: Tensor, ratio: float = 0.125) -> Tensor:
     padded = torch.nn.functional.pad(images, (1, 1, 1, 1)).permute(0, 2, 3, 1)  # [N, H + 2, W + 2, 3]
     batch = torch.arange(count, device=device)[:, None, None]
     return padded[batch, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)  # [N, H, W, 3] to [N, 3, H, W]
+
+
+def shifted(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
+    """Move each image [N, 3, H, W] by whole pixels; what comes in at an edge is the image, mirrored.
+
+    Args:
+        images: of any type.
+        down: int64 [N], between -(H - 1) and H - 1.
+        right: int64 [N], between -(W - 1) and W - 1.
+    """
+    count, _, height, width = images.shape
+    rows = _mirrored(torch.arange(height, device=images.device) - down[:, None], height)  # [N, H]
+    columns = _mirrored(torch.arange(width, device=images.device) - right[:, None], width)  # [N, W]
+    batch = torch.arange(count, device=images.device)[:, None, None]
+    # channels last, so that a pixel is read as a whole
+    return images.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def _mirrored(positions: Tensor, size: int) -> Tensor:
+    """Reflect positions beyond 0..size - 1 at the first and the last one, which are not repeated."""
+    return (size - 1) - (size - 1 - positions.abs()).abs()

@@ -7,8 +7,10 @@ GENERATORS = Registry(
     "forge.generators",
     {
         "cgan": "forge.generators.cgan:CGAN",
+        "cyclegan": "forge.generators.translation.cyclegan:CycleGAN",
         "dcgan": "forge.generators.dcgan:DCGAN",
         "ddpm": "forge.generators.ddpm:DDPM",
+        "fastcut": "forge.generators.translation.fastcut:FastCUT",
         "flow": "forge.generators.flow:Flow",
         "gan": "forge.generators.gan:GAN",
         "pix2pix:colour": "forge.generators.translation.colour:Colour",
@@ -17,5 +19,6 @@ GENERATORS = Registry(
         "pix2pix:super-resolution": "forge.generators.translation.super_resolution:SuperResolution",
         "self-blended": "forge.blending.blending:Blending",
         "stylegan-lite": "forge.generators.stylegan_lite:StyleGANLite",
+        "vae": "forge.generators.vae:VAE",
     },
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from forge.core.files import digest_file, read_signed_json, write_signed_json
 from forge.core.registry import is_file_reference
 from forge.generators import GENERATORS
 from forge.generators.base import FAMILY_PATTERN, Architecture
+from forge.generators.domains import Domains
 from forge.generators.labels import Condition
 
 SCHEMA_VERSION = 1  # of generator.json; `open` refuses cards of a later one
@@ -33,6 +34,7 @@ class GeneratorCard(BaseModel):
     settings: dict[str, Any]
     resolution: int
     condition: dict[str, Any] | None = None  # of a conditional generator: values and shares of its label columns
+    domains: dict[str, tuple[str, str]] | None = None  # of an unpaired translator: column -> (source, target)
     seed: int
     kimg: float  # thousands of images that the training showed before these weights were taken
     training: dict[str, Any]
@@ -40,6 +42,10 @@ class GeneratorCard(BaseModel):
     precision: str
     parameters: dict[str, int]
     weights_sha256: str  # of weights.safetensors; `open` compares it before any tensor is used
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values for generator.json; only translators between domains say which."""
+        return self.model_dump(mode="json", exclude=None if self.domains else {"domains"})
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,24 @@ class TrainedGenerator:
         return cls(path, card, implementation(settings, card.resolution, *classes), condition)
 
     @property
+    def domains(self) -> Domains | None:
+        """What is translated into what, of a translator between domains of faces."""
+        return Domains.from_json(self.card.domains) if self.card.domains else None
+
+    def backward(self) -> TrainedGenerator:
+        """Return the same generator in the opposite direction.
+
+        Raises:
+            InputError: it has one direction only.
+        """
+        domains = self.domains
+        if domains is None or self.architecture.domains != "two-way":
+            raise InputError(f"{self.card.name} translates in one direction only; cyclegan learns both")
+        # the architecture of a card is that of the training: a reversed one loads the same weights
+        card = self.card.model_copy(update={"domains": domains.swapped.to_json()})
+        return replace(self, card=card, architecture=self.architecture.backward())
+
+    @property
     def family(self) -> str:
         """The family of the generator: of its card, else of its architecture."""
         return self.card.family or self.architecture.family
@@ -141,7 +165,7 @@ def write_generator(
     save_checkpoint(weights, {name: tensor.cpu() for name, tensor in tensors.items()}, {})
     # weights first, card last: a directory that was left between the two has no card and does not open
     whole = GeneratorCard(weights_sha256=digest_file(weights), **card)
-    write_signed_json(directory / "generator.json", whole.model_dump(mode="json"))
+    write_signed_json(directory / "generator.json", whole.to_json())
     return whole
 
 
@@ -167,7 +191,7 @@ def export_averaged(trained: TrainedGenerator, directory: Path) -> GeneratorCard
     weights = directory / "weights.safetensors"
     save_checkpoint(weights, averaged, {})
     card = trained.card.model_copy(update={"weights_sha256": digest_file(weights)})
-    write_signed_json(directory / "generator.json", card.model_dump(mode="json"))
+    write_signed_json(directory / "generator.json", card.to_json())
     return card
 
 

@@ -29,6 +29,14 @@ def check_family(family: str) -> str:
     return family
 
 
+def is_off(setting: object) -> bool:
+    """Return whether an option is off (None): it is then left out of stored settings, as before there was the option.
+
+    So a training without it keeps its key and its checkpoint; for `pydantic.Field(None, exclude_if=is_off)`.
+    """
+    return setting is None
+
+
 class NetworkSettings(BaseModel):
     """Settings of a network; architectures add their own."""
 
@@ -52,6 +60,7 @@ class Architecture(ABC):
         trained_by: the training method: a name of `forge.training.steps.METHODS`, or a subclass of `TrainingMethod` in
             the architecture's own file. Only adversarial training needs a discriminator.
         takes_faces: whether images are made from real faces rather than from latents (translators).
+        domains: of a translator without pairs: whether it learns one direction between two domains of faces, or both.
         truncates: whether the generator takes `truncation=` and `fixed_noise=` (see stylegan_lite).
 
     Raises:
@@ -65,6 +74,7 @@ class Architecture(ABC):
     conditional: ClassVar[Literal["never", "optional", "required"]] = "never"
     trained_by: ClassVar[str | type[Any]] = ADVERSARIAL
     takes_faces: ClassVar[bool] = False
+    domains: ClassVar[Literal["none", "one-way", "two-way"]] = "none"
     truncates: ClassVar[bool] = False
     Settings: ClassVar[type[NetworkSettings]] = NetworkSettings
 
@@ -100,6 +110,14 @@ class Architecture(ABC):
     def has_discriminator(cls) -> bool:
         """Return whether there is a network that judges images, for detectors to start from."""
         return cls.discriminator is not _no_discriminator
+
+    def backward(self) -> Architecture:
+        """Return the same architecture, whose generators translate the other way: of `domains` "two-way" alone.
+
+        Raises:
+            InputError: it has one direction.
+        """
+        raise InputError(f"{type(self).__name__} has one direction only")
 
     @abstractmethod
     def generator(self) -> nn.Module:

@@ -8,7 +8,7 @@ from forge.generators.dcgan import DCGAN
 class CGAN(DCGAN):
     """DCGAN on labels: class-conditional batch norm (Dumoulin et al. 2017), projection (Miyato and Koyama 2018)."""
 
-    family = "conv-gan"
+    family = "conv-gan"  # its twin dcgan is in it: neither is unseen to a detector that was trained on the other
     citation = (
         "Mirza, Osindero: Conditional Generative Adversarial Nets, arXiv 1411.1784; "
         "Miyato, Koyama: cGANs with Projection Discriminator, ICLR 2018, arXiv 1802.05637"

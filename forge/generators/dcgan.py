@@ -15,8 +15,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, relu
 
-from forge.generators.base import NormalArchitecture, NormalSettings
+from forge.generators.base import NormalArchitecture, NormalSettings, is_off
+from forge.generators.excitation import SkipExcitation, check_source
 from forge.generators.layers import ConditionalBatchNorm, Projection, spectral
+from forge.generators.san import DirectionHead
 
 Upsampler = Literal["transposed", "nearest", "bilinear", "pixelshuffle"]
 
@@ -33,6 +35,16 @@ class DCGANSettings(NormalSettings):
         "transposed",
         description="how the generator doubles: transposed convolution 4x4 (the paper), convolution 3x3 after nearest "
         "or bilinear resizing, or pixelshuffle (sub-pixel convolution)",
+    )
+    head: Literal["san"] | None = Field(
+        None,
+        exclude_if=is_off,
+        description="last layer of the discriminator; san: a direction of length 1 with a loss of its own",
+    )
+    excitation: int | None = Field(
+        None,
+        exclude_if=is_off,
+        description="side of the feature maps that weigh the channels of the finest ones (FastGAN), e.g. 4",
     )
 
 
@@ -62,7 +74,14 @@ class Generator(nn.Module):
     """Latent [N, L] (and labels) to image [N, 3, H, W], doubling from 4x4 up; conditional batch norm."""
 
     def __init__(
-        self, latent: int, width: int, resolution: int, upsample: Upsampler, classes: tuple[int, ...] = ()
+        self,
+        latent: int,
+        width: int,
+        resolution: int,
+        upsample: Upsampler,
+        classes: tuple[int, ...] = (),
+        *,
+        excitation: int | None = None,
     ) -> None:
         super().__init__()
         doublings = int(math.log2(resolution)) - 2  # 4 * 2^doublings = resolution
@@ -76,20 +95,40 @@ class Generator(nn.Module):
         # no bias before batch norm, which subtracts it again with the channel's mean; the layer to colours has no norm
         ups = [doubling(before, after, upsample, bias=False) for before, after in itertools.pairwise(channels)]
         self.ups = nn.ModuleList([*ups, doubling(channels[-1], 3, upsample, bias=True)])
+        # position of the maps that the link comes from: 0 for 4x4, 1 for 8x8; -1 for no link
+        self.source = -1 if excitation is None else int(math.log2(excitation)) - 2
+        self.link = None if excitation is None else SkipExcitation(channels[self.source], channels[-1], equalised=False)
         self.apply(initialise)
 
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """Make images."""
         images = self.entry(latents[:, :, None, None])  # [N, channels[0], 4, 4]
-        for norm, up in zip(self.norms, self.ups, strict=True):
-            images = up(relu(norm(images) if labels is None else norm(images, labels)))
+        for i, (norm, up) in enumerate(zip(self.norms, self.ups, strict=True)):
+            images = relu(norm(images) if labels is None else norm(images, labels))
+            if i == self.source:
+                coarse = images
+            if self.link is not None and i == len(self.ups) - 1:
+                images = self.link(coarse, images)
+            images = up(images)
         return torch.tanh(images)  # -1..1, the range of real images in training
+
+
+def last_layer(channels: int, norm: str, head: str | None) -> nn.Module:
+    """Return the layer that maps features [N, channels, 4, 4] to logits, one an image."""
+    if head is None:
+        return spectral(nn.Conv2d(channels, 1, 4), norm == "spectral")  # [N, C, 4, 4] to [N, 1, 1, 1]
+    # the spectral norm of one row is its length, which is 1 already. Deviation and scale are those of torch's own
+    # convolution: uniform in +-1 / sqrt(F) over F inputs, so that the row's length is 1 / sqrt(3)
+    count = channels * 16
+    return nn.Sequential(nn.Flatten(1), DirectionHead(count, deviation=(3 * count) ** -0.5, scale=3**-0.5))
 
 
 class Discriminator(nn.Module):
     """Image [N, 3, H, W] (and labels) to logit [N] through strided convolutions down to 4x4; labels by projection."""
 
-    def __init__(self, width: int, norm: str, resolution: int, classes: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, width: int, norm: str, resolution: int, classes: tuple[int, ...] = (), *, head: str | None = None
+    ) -> None:
         super().__init__()
         halvings = int(math.log2(resolution)) - 2  # of the resolution, down to 4x4
         # width, doubled with each halving up to 8 width
@@ -103,7 +142,7 @@ class Discriminator(nn.Module):
                 block.append(nn.BatchNorm2d(after))
             blocks.append(nn.Sequential(*block))
         self.blocks = nn.ModuleList(blocks)
-        self.head = spectral(nn.Conv2d(channels[-1], 1, 4), norm == "spectral")  # [N, C, 4, 4] to [N, 1, 1, 1]
+        self.head = last_layer(channels[-1], norm, head)
         self.projection = Projection(channels[-1], classes) if classes else None
         # N(0, .02) is small without a norm behind it: logits start near zero and learn slowly, so torch's own scale
         if norm == "batch":
@@ -131,18 +170,35 @@ class Discriminator(nn.Module):
 class DCGAN(NormalArchitecture):
     """The deep convolutional GAN of 2015."""
 
-    family = "conv-gan"
+    family = "conv-gan"  # of generators that share this architecture: another architecture names another family
     citation = "Radford, Metz, Chintala: Unsupervised Representation Learning with DCGANs, ICLR 2016, arXiv 1511.06434"
     resolutions = (16, 32, 64, 128, 256)
     Settings = DCGANSettings
     settings: DCGANSettings
 
+    def __init__(self, settings: DCGANSettings, resolution: int, classes: tuple[int, ...] = ()) -> None:
+        super().__init__(settings, resolution, classes)
+        check_source(settings.excitation, resolution // 2)  # the last layer doubles and gives colours
+
     def generator(self) -> nn.Module:
         """Return a fresh generator."""
         chosen = self.settings
-        return Generator(chosen.latent, chosen.generator_width, self.resolution, chosen.upsample, self.classes)
+        return Generator(
+            chosen.latent,
+            chosen.generator_width,
+            self.resolution,
+            chosen.upsample,
+            self.classes,
+            excitation=chosen.excitation,
+        )
 
     def discriminator(self) -> nn.Module:
         """Return a fresh discriminator."""
         chosen = self.settings
-        return Discriminator(chosen.discriminator_width, chosen.discriminator_norm, self.resolution, self.classes)
+        return Discriminator(
+            chosen.discriminator_width,
+            chosen.discriminator_norm,
+            self.resolution,
+            self.classes,
+            head=chosen.head,
+        )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from forge.core.errors import InputError, UnknownNameError, quoted
 from forge.faces.faceset import FaceView
+from forge.generators.domains import common_column
 
 AUTO = "auto"
 MAX_VALUES = 100  # more different values than this are measurements or names, not classes
@@ -48,7 +49,7 @@ class Condition:
         """
         known = view.faces.card.attributes
         # dict.fromkeys drops repetitions and keeps the order, which is that of the columns of codes
-        columns = list(dict.fromkeys(_common(view) if column == AUTO else column for column in columns))
+        columns = list(dict.fromkeys(common_column(view) if column == AUTO else column for column in columns))
         for column in columns:
             if column not in known:
                 raise UnknownNameError("label column", column, known)
@@ -150,18 +151,3 @@ class Condition:
             {name: tuple(entries) for name, entries in value["values"].items()},
             {name: tuple(entries) for name, entries in value["shares"].items()},
         )
-
-
-def _common(view: FaceView) -> str:
-    """Return the first label column whose values are few and all frequent."""
-    known = view.faces.card.attributes
-    for column in known:
-        # missing labels do not count: shares are among the images that have one
-        shares = view.rows[column].value_counts(normalize=True)
-        if 2 <= len(shares) <= 10 and shares.min() >= 0.05:
-            return column
-    there = f"its label columns are: {', '.join(known)}" if known else "it has no label columns"
-    raise InputError(
-        f"{view.faces.card.name} has no label column with 2 to 10 frequent values to condition on ({there}); "
-        "name one with --condition, or use a generator without labels"
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -160,16 +161,18 @@ def upsample(images: Tensor) -> Tensor:
 
 
 class Downsample(nn.Module):
-    """Halve height and width with the filter [1,3,3,1], zeros outside; in fp32 on a CPU, as bf16 is 8 times slower.
+    """Halve height and width with the filter [1,3,3,1]; in fp32 on a CPU, as bf16 is 8 times slower.
 
     Args:
         channels: of the images.
+        reflect: mirror the images at their borders; else zeros are outside.
     """
 
     kernel: Tensor
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, reflect: bool = False) -> None:
         super().__init__()
+        self.reflect = reflect
         line = torch.tensor([1.0, 3.0, 3.0, 1.0])
         kernel = torch.outer(line, line) / line.sum() ** 2  # sums to 1: brightness is kept
         # depthwise: one and the same kernel per channel. It is a constant, so checkpoints leave it out
@@ -178,11 +181,60 @@ class Downsample(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Map [N, C, H, W] to [N, C, H / 2, W / 2]."""
         dtype = torch.float32 if images.device.type == "cpu" else images.dtype
+        channels, padding = images.shape[1], 0 if self.reflect else 1
+        padded = functional.pad(images, (1, 1, 1, 1), mode="reflect") if self.reflect else images
         # autocast would cast both operands to bf16 again. Side (H + 2 - 4) / 2 + 1 = H / 2
         with torch.autocast(images.device.type, enabled=False):
             return functional.conv2d(
-                images.to(dtype), self.kernel.to(dtype), stride=2, padding=1, groups=images.shape[1]
+                padded.to(dtype), self.kernel.to(dtype), stride=2, padding=padding, groups=channels
             ).to(images.dtype)
+
+
+class _Normalise(torch.autograd.Function):
+    """Instance norm and, if wanted, ReLU of rows [N, P, C]: P pixels of C channels."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, rectify: bool) -> Tensor:  # noqa: ANN401 - torch's
+        centred = rows - rows.mean(1, keepdim=True)
+        # over pixels, [N, 1, C]; biased, as instance norm has it
+        scale = torch.rsqrt((centred * centred).mean(1, keepdim=True) + 1e-5)
+        normalised = centred.mul_(scale)
+        ctx.save_for_backward(normalised, scale)
+        ctx.rectify = rectify
+        return normalised.clamp_min(0) if rectify else normalised
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401 - torch's
+        normalised, scale = ctx.saved_tensors
+        if ctx.rectify:
+            gradient = torch.ops.aten.threshold_backward(gradient, normalised, 0)  # 0 where ReLU was
+        # y = (x - m) s: dx = s (g - mean(g) - y mean(g y)), where the last two terms come from m and s
+        mean, along = gradient.mean(1, keepdim=True), (gradient * normalised).mean(1, keepdim=True)
+        return torch.addcmul(gradient - mean, normalised, along, value=-1).mul_(scale), None
+
+
+class InstanceNorm(nn.Module):
+    """Instance norm without weights (Ulyanov et al. 2016), and ReLU in the same pass.
+
+    On a CPU in fp32: torch copies channels-last images for its instance norm, and its ReLU keeps another copy for the
+    gradient. Elsewhere torch's own is fast.
+
+    Args:
+        rectify: whether ReLU follows.
+    """
+
+    def __init__(self, *, rectify: bool) -> None:
+        super().__init__()
+        self.rectify = rectify
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalise [N, C, H, W] over H and W."""
+        if images.device.type != "cpu":
+            normalised = functional.instance_norm(images)
+            return functional.relu(normalised, inplace=True) if self.rectify else normalised
+        rows = images.float().permute(0, 2, 3, 1)  # of channels-last images this moves no byte
+        flat: Tensor = _Normalise.apply(rows.flatten(1, 2), self.rectify)
+        return flat.reshape(rows.shape).permute(0, 3, 1, 2).to(images.dtype)
 
 
 class MinibatchDeviation(nn.Module):

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Literal, cast
+from typing import cast
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from forge.generators.base import NormalArchitecture, NormalSettings
+from forge.generators.base import NormalArchitecture
+from forge.generators.excitation import SkipExcitation, check_source
+from forge.generators.growth import Growing, HalfEntry, begin_at_zero
 from forge.generators.layers import (
     Downsample,
     EqualConv,
@@ -27,34 +28,11 @@ from forge.generators.layers import (
     spectral,
     upsample,
 )
+from forge.generators.san import DirectionHead
+from forge.generators.stylegan_settings import StyleGANSettings, channel_table
 
 GAIN = math.sqrt(2)  # of a leaky ReLU
 NOISE_RATE = 0.1  # noise grows this much slower than weights: else speckle hides the faces for the first 40 k images
-
-
-class StyleGANSettings(NormalSettings):
-    """Settings of StyleGAN-lite; the defaults are StyleGAN2's at a quarter of its channels."""
-
-    latent: int = Field(128, ge=1, description="length of the latent vector z")
-    style: int = Field(128, ge=1, description="length of the style vector w")
-    mapping_layers: int = Field(2, ge=1, description="dense layers from z to w")
-    channels_base: int = Field(2048, ge=16, description="channels at resolution r: base / r, between min and max")
-    channels_min: int = Field(16, ge=1, description="fewest channels of a resolution")
-    channels_max: int = Field(128, ge=1, description="most channels of a resolution")
-    generator: Literal["skip", "residual"] = Field("skip", description="how the generator's resolutions are joined")
-    discriminator: Literal["residual", "plain"] = Field("residual", description="whether blocks have a shortcut")
-    discriminator_scale: float = Field(1.0, gt=0, description="channels of D against those of G")
-    minibatch_group: int = Field(4, ge=1, description="images per group of the minibatch standard deviation; 1: none")
-    mixing: float = Field(0.9, ge=0, le=1, description="probability that a batch mixes two styles in training")
-    noise: bool = Field(True, description="feed noise to every layer")
-    spectral: bool = Field(False, description="spectral norm in the discriminator")
-
-
-def channel_table(settings: StyleGANSettings, resolution: int, scale: float = 1.0) -> dict[int, int]:
-    """Return channels of every resolution from 4 up."""
-    sizes = [2**i for i in range(2, int(math.log2(resolution)) + 1)]  # 4, 8, ..., resolution
-    counts = [min(settings.channels_max, max(settings.channels_min, settings.channels_base // size)) for size in sizes]
-    return {size: max(4, round(count * scale / 4) * 4) for size, count in zip(sizes, counts, strict=True)}
 
 
 class Mapping(nn.Module):
@@ -73,8 +51,8 @@ class Mapping(nn.Module):
         # running mean of w, the centre of truncation; a buffer, so that it is stored with the weights
         self.register_buffer("average", torch.zeros(settings.style))
 
-    def forward(self, latents: Tensor, labels: Tensor | None) -> Tensor:
-        """Map latents [N, L], labels int64 [N, C] to w [N, style]."""
+    def forward(self, latents: Tensor, labels: Tensor | None, *, averages: bool = True) -> Tensor:
+        """Map latents [N, L], labels int64 [N, C] to w [N, style]; in training the mean style follows if `averages`."""
         # z and each embedding have mean square 1, so that at the start neither outweighs the other in w
         parts = [_normalised(latents)]
         if labels is not None:
@@ -83,7 +61,7 @@ class Mapping(nn.Module):
         for layer in self.layers:
             w = leaky_relu(layer(w), 0.2)
         # decay 0.995, StyleGAN2's; not in evaluation, where sampling must not move the centre, and outside of the graph
-        if self.training:
+        if self.training and averages:
             self.average.lerp_(w.detach().float().mean(0), 0.005)
         return w
 
@@ -131,16 +109,27 @@ class SynthesisBlock(nn.Module):
         self.second = StyledConv(outputs, outputs, settings.style, size, noise=settings.noise)
         self.skip = EqualConv(inputs, outputs, 1, bias=False) if settings.generator == "residual" else None
         self.picture = ToPicture(outputs, settings.style) if settings.generator == "skip" or last else None
+        self.link: SkipExcitation | None = None
 
     def forward(
-        self, images: Tensor, picture: Tensor | None, w: tuple[Tensor, Tensor, Tensor], fixed_noise: bool
+        self,
+        images: Tensor,
+        picture: Tensor | None,
+        w: tuple[Tensor, Tensor, Tensor],
+        fixed_noise: bool,
+        coarse: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """Map [N, inputs, H/2, W/2] to [N, outputs, H, W]; `picture` is [N, 3, H/2, W/2] or None."""
+        """Map [N, inputs, H/2, W/2] to [N, outputs, H, W]; `picture` is [N, 3, H/2, W/2] or None.
+
+        `coarse` are the maps that the link comes from, where the block has one.
+        """
         features = self.second(upsample(self.first(images, w[0], fixed_noise)), w[1], fixed_noise)
         if self.skip is not None:
             # bilinear doubling and a 1x1 convolution commute; convolving first costs a quarter. The sum of two signals
             # of variance 1 has variance 2, hence sqrt(1/2)
             features = (features + upsample(self.skip(images))) * math.sqrt(0.5)
+        if self.link is not None and coarse is not None:
+            features = self.link(coarse, features)
         if self.picture is None:
             # skip generator (Karras et al. 2020, section 4.1): the picture is the sum of the colours of all resolutions
             return features, None
@@ -164,7 +153,7 @@ class ToPicture(nn.Module):
         return colours.float() + self.bias
 
 
-class Generator(nn.Module):
+class Generator(Growing):
     """Latents [N, L] to images [N, 3, H, W], about -1..1."""
 
     def __init__(self, settings: StyleGANSettings, resolution: int, classes: tuple[int, ...]) -> None:
@@ -180,6 +169,13 @@ class Generator(nn.Module):
             SynthesisBlock(table[before], table[size], settings, size, last=size == resolution)
             for before, size in itertools.pairwise(sizes)
         )
+        last = cast(SynthesisBlock, self.blocks[-1])
+        self.source = settings.excitation  # side of the maps that the link comes from
+        if self.source is not None:
+            last.link = SkipExcitation(table[self.source], table[resolution], equalised=True)
+        self.growth = settings.growth
+        if self.growth is not None:
+            begin_at_zero(cast(ToPicture, last.picture).convolution)
 
     @property
     def layers(self) -> int:
@@ -205,7 +201,8 @@ class Generator(nn.Module):
         w = self.mapping(latents, labels)
         styles = [w] * self.layers
         if self.training and self.mixing:
-            styles = self._mixed(w, self.mapping(torch.randn_like(latents), labels))
+            # the mean follows the first styles alone, as in StyleGAN2-ADA: it moves once a batch
+            styles = self._mixed(w, self.mapping(torch.randn_like(latents), labels, averages=False))
         if truncation != 1.0:  # w' = mean + psi (w - mean)
             styles = [self.mapping.average.lerp(style, truncation) for style in styles]
         return self.synthesise(styles, fixed_noise=fixed_noise)
@@ -237,12 +234,16 @@ class Generator(nn.Module):
             images = images.to(torch.get_autocast_dtype(images.device.type))
         images = self.first(images.contiguous(memory_format=torch.channels_last), styles[0], fixed_noise)
         picture = None if self.picture is None else self.picture(images, styles[1])
-        for i, block in enumerate(self.blocks):
+        coarse = images
+        for i, block in enumerate(self.blocks if self.grown else self.blocks[:-1]):
             # as in StyleGAN2, colours take the style of the convolution that follows; the last block has none after it
             # and takes its own second one
             after = styles[min(2 * i + 3, self.layers - 1)]
-            images, picture = block(images, picture, (styles[2 * i + 1], styles[2 * i + 2], after), fixed_noise)
-        return cast(Tensor, picture)
+            images, picture = block(images, picture, (styles[2 * i + 1], styles[2 * i + 2], after), fixed_noise, coarse)
+            if images.shape[2] == self.source:
+                coarse = images
+        # not grown: of the resolution it will have, as the picture of half the side will be doubled then
+        return cast(Tensor, picture) if self.grown else upsample(cast(Tensor, picture))
 
 
 class DiscriminatorBlock(nn.Module):
@@ -262,7 +263,7 @@ class DiscriminatorBlock(nn.Module):
         return features if self.skip is None else features + self.skip(self.down(images))
 
 
-class Discriminator(nn.Module):
+class Discriminator(Growing):
     """Images [N, 3, H, W] to logits [N]; with labels by projection (Miyato and Koyama 2018)."""
 
     def __init__(self, settings: StyleGANSettings, resolution: int, classes: tuple[int, ...]) -> None:
@@ -279,20 +280,30 @@ class Discriminator(nn.Module):
         self.deviation = MinibatchDeviation(settings.minibatch_group) if grouped else None
         self.last = EqualConv(table[4] + grouped, table[4], 3, gain=GAIN)  # one channel more for the deviation
         self.dense = EqualLinear(table[4] * 16, table[4], gain=GAIN)  # 4x4 places, flattened
-        self.head = EqualLinear(table[4], 1)
+        self.head = EqualLinear(table[4], 1) if settings.head is None else DirectionHead(table[4])
         self.projection = Projection(table[4], classes) if classes else None
         if settings.spectral:
             for module in [m for m in self.modules() if isinstance(m, EqualConv | EqualLinear)]:
                 module.scale = 1.0  # the norm takes the place of the equalised scale
                 spectral(module, True)
+        self.growth = settings.growth
+        self.half_entry: HalfEntry | None = None
+        if self.growth is not None:
+            first = cast(DiscriminatorBlock, self.blocks[0])
+            begin_at_zero(first.second, first.skip)
+            self.half_entry = HalfEntry(table[sizes[1]], gain=GAIN)
 
     def features(self, images: Tensor) -> list[Tensor]:
         """Return activations after each block, from fine to coarse."""
-        activations = [leaky_relu(self.entry(images), 0.2)]
-        for block in self.blocks:
-            activations.append(block(activations[-1]))
+        activations = [leaky_relu(self.entry(images), 0.2)] if self.grown else []
+        for i, block in enumerate(self.blocks):
+            if i > 0 or self.half_entry is None:
+                activations.append(block(activations[-1]))
+            else:
+                half = self.half_entry(images)
+                activations.append(half + block(activations[-1]) if self.grown else half)
         # the 1x1 entry sees single pixels, no structure: it does not count as a block
-        return activations[1:]
+        return activations[-len(self.blocks) :]
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Compute logits."""
@@ -318,6 +329,10 @@ class StyleGANLite(NormalArchitecture):
     truncates = True
     Settings = StyleGANSettings
     settings: StyleGANSettings
+
+    def __init__(self, settings: StyleGANSettings, resolution: int, classes: tuple[int, ...] = ()) -> None:
+        super().__init__(settings, resolution, classes)
+        check_source(settings.excitation, resolution)
 
     def generator(self) -> nn.Module:
         """Return a fresh generator."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,9 +16,11 @@ from forge.core.progress import OnProgress
 from forge.faces.faceset import FaceSet, Images, Indices, Masks
 from forge.faces.forgeries import Forged, SourcePart, Sources, Synthesis, write_forgeries
 from forge.faces.halves import source_view
+from forge.faces.tensors import flipped, shifted
 from forge.generators.artifact import TrainedGenerator
 from forge.generators.translation.base import Translator
 
+_REACH = 0.06  # share of the side by which copies are moved, as far as in training
 BLOCK = 64  # faces that pass the network at once; the last bits of a network's result depend on it
 
 
@@ -80,8 +83,9 @@ def translate_set(
 ) -> FaceSet:
     """Write translations of a set's faces, split by split from the real images of the same split, in fp32.
 
-    Of a halved set (`forge.faces.halves`) they are made from the images that are sources. Faces are taken in random
-    order, each once before any is taken again; a face taken again is given another condition.
+    Of a halved set (`forge.faces.halves`) they are made from the images that are sources, and by a translator between
+    domains from those of its source domain. Faces are taken in random order, each once before any is taken again. A
+    face taken again is given another condition; where its condition is the face itself, it is mirrored and moved.
 
     Args:
         trained: the translator.
@@ -95,10 +99,11 @@ def translate_set(
 
     Returns:
         The set. Rows carry identity and labels of the real face, its id (`made_from`) and which translation of it this
-        is (`copy`).
+        is (`copy`); the label that tells the domains apart is that of the target domain.
 
     Raises:
         InputError: nothing asked for, a forged set, a split without images, another resolution, no translator.
+        UnknownNameError: the set lacks the label column of the domains.
     """
     translator, card = translator_of(trained), real.card
     if card.kind != "real":
@@ -106,15 +111,18 @@ def translate_set(
     if card.resolution != translator.resolution:
         raise InputError(f"{real.path} has {card.resolution} px, the translator was trained at {translator.resolution}")
     network = trained.generator(averaged=averaged, device=device)
-    origin = Sources({split: source_view(real, split) for split in counts}, counts, seed, real.label_types)
+    domains, views = trained.domains, {split: source_view(real, split) for split in counts}
+    if domains:
+        views = domains.sources_of(views)
+    origin, moved = Sources(views, counts, seed, real.label_types), domains.moved(real) if domains else {}
 
     def make(part: SourcePart, numbers: Indices) -> Forged:
-        seeds = [
-            _seed_of(seed, part.rows[face]["id"], int(copy))
-            for face, copy in zip(part.face_of(numbers), part.copy_of(numbers), strict=True)
-        ]
-        images, masks = translate(network, translator, part.read(numbers), seeds)
-        return Forged(images, [{}] * len(numbers), masks)
+        ids = [part.rows[face]["id"] for face in part.face_of(numbers)]
+        copies: list[int] = part.copy_of(numbers).tolist()
+        seeds = [_seed_of(seed, source_id, copy) for source_id, copy in zip(ids, copies, strict=True)]
+        images = _varied(translator, part.read(numbers), ids, copies, seed)
+        images, masks = translate(network, translator, images, seeds)
+        return Forged(images, [moved] * len(numbers), masks)
 
     synthesis = Synthesis(
         name=trained.card.name,
@@ -135,6 +143,7 @@ def translate_set(
             "trained_on": trained.card.data,
             "kimg": trained.card.kimg,
             "made_from": {"name": card.name, "digest": card.digest, "licence": card.licence},
+            **({"domains": domains.to_json()} if domains else {}),
         },
         citation=card.citation,
         masks=translator.masks,
@@ -146,6 +155,35 @@ def translate_set(
 def _seed_of(seed: int, source_id: str, copy: int) -> int:
     """Return the seed of a condition: it follows from the face and the copy, not from the place in the set."""
     return derive_seed(seed, "condition", source_id, copy)
+
+
+def _varied(translator: Translator, images: Images, ids: Sequence[str], copies: Sequence[int], seed: int) -> Images:
+    """Return faces to translate: where the condition is the face itself, copies of it are mirrored and moved.
+
+    By whole pixels, so that no resampling is added to the traces of the network. The first copy is the face as it is;
+    no two copies are alike before all ways of moving a face were used.
+
+    Args:
+        translator: whose input is wanted.
+        images: the faces, uint8 [N, H, W, 3].
+        ids: of the faces.
+        copies: the number of each copy.
+        seed: of the synthesis.
+    """
+    if translator.domains == "none" or not any(copies):
+        return images
+    reach = max(1, round(_REACH * translator.resolution))
+    span = range(-reach, reach + 1)
+    ways = np.array([way for way in itertools.product(span, span, (0, 1)) if any(way)])  # down, right, mirrored
+    moves = np.zeros((len(images), 3), np.int64)
+    for number, (source_id, copy) in enumerate(zip(ids, copies, strict=True)):
+        if copy:
+            order = np.random.default_rng(derive_seed(seed, "moved", source_id)).permutation(len(ways))
+            moves[number] = ways[order[(copy - 1) % len(ways)]]
+    down, right, mirrored = torch.from_numpy(moves).T
+    pixels = flipped(torch.from_numpy(images).permute(0, 3, 1, 2), mirrored > 0)
+    varied: Images = shifted(pixels, down, right).permute(0, 2, 3, 1).contiguous().numpy()
+    return varied
 
 
 @torch.no_grad()
@@ -168,10 +206,24 @@ def untrained(translator: Translator, images: Images, seeds: Sequence[int]) -> I
     return np.concatenate(made) if made else None
 
 
-def seeds_of(faces: FaceSet, positions: Indices) -> list[int]:
-    """Return the seeds of the conditions of some images of a translated set."""
-    seed, rows = faces.card.provenance["seed"], faces.table.iloc[positions]
-    return [_seed_of(seed, key, int(copy)) for key, copy in zip(rows["made_from"], rows["copy"], strict=True)]
+def inputs_of(
+    faces: FaceSet, positions: Indices, real: FaceSet, translator: Translator | None = None
+) -> tuple[Images, list[int]]:
+    """Return what some images of a set were made from: faces as they were taken, and the seeds of their conditions.
+
+    Args:
+        faces: translated, or blended.
+        positions: of the images.
+        real: the faces that they were made from.
+        translator: the architecture that made them; None: they were blended.
+    """
+    rows, seed, places = faces.table.iloc[positions], faces.card.provenance["seed"], dict[str, int]()
+    places |= {key: number for number, key in enumerate(real.table["id"])}
+    ids, copies = rows["made_from"].tolist(), [int(copy) for copy in rows["copy"]]
+    images = real.read([places[key] for key in ids])
+    if translator is not None:
+        images = _varied(translator, images, ids, copies, seed)
+    return images, [_seed_of(seed, source_id, copy) for source_id, copy in zip(ids, copies, strict=True)]
 
 
 def retranslate(trained: TrainedGenerator, faces: FaceSet, real: FaceSet, position: int) -> Images:
@@ -191,13 +243,16 @@ def retranslate(trained: TrainedGenerator, faces: FaceSet, real: FaceSet, positi
         raise InputError(f"{faces.path} was made by other weights than those in {trained.path}")
     if made_by["made_from"]["digest"] != real.card.digest:
         raise InputError(f"{faces.path} was made from other faces than those in {real.path}")
+    domains = trained.domains
+    if domains and domains.to_json() != made_by["domains"]:
+        trained = trained.backward()
     # the block in which the image was made, since the last bits depend on what is computed at once
     split = faces.table["split"].iloc[position]
     members = np.flatnonzero((faces.table["split"] == split).to_numpy())
     within = int(np.flatnonzero(members == position)[0])
     numbers = members[within // BLOCK * BLOCK :][:BLOCK]
-    places = {key: number for number, key in enumerate(real.table["id"])}
-    images, seeds = real.read([places[key] for key in faces.table["made_from"].iloc[numbers]]), seeds_of(faces, numbers)
+    translator = translator_of(trained)
+    images, seeds = inputs_of(faces, numbers, real, translator)
     network = trained.generator(averaged=made_by["weights"] == "averaged")
-    remade: Images = translate(network, translator_of(trained), images, seeds)[0][within % BLOCK]
+    remade: Images = translate(network, translator, images, seeds)[0][within % BLOCK]
     return remade

@@ -29,6 +29,7 @@ QUALITY = Registry(
         "fidelity": "forge.quality.fidelity:FidelityMetric",
         "changed": "forge.quality.changed:ChangedMetric",
         "identity": "forge.quality.identity:IdentityMetric",
+        "usefulness": "forge.quality.usefulness:UsefulnessMetric",
         "inception": "forge.quality.inception:InceptionMetric",
     },
     option="metric",

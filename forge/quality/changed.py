@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from forge.faces.faceset import Images
-from forge.quality.base import Result
 from forge.quality.metric import QualityMetric, Row, Sides
+from forge.quality.result import Result
 from forge.quality.translations import Translations
 
 

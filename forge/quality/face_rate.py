@@ -12,8 +12,9 @@ from PIL import Image
 from forge.core.compute import derive_seed
 from forge.faces.crop import FaceCrop, FaceFinder
 from forge.faces.faceset import Images
-from forge.quality.base import Result, Share, check_images
+from forge.quality.checks import check_images
 from forge.quality.metric import QualityMetric, Row, Sides
+from forge.quality.result import Result, Share
 
 SIDE = 128  # smaller images are enlarged to this, larger ones shrunk: MTCNN's smallest windows miss faces of 64 px
 RESIZE = f"to {SIDE} px, bilinear (Pillow)"

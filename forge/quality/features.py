@@ -25,7 +25,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from forge.faces.faceset import Images
-from forge.quality.base import Result, check_images
+from forge.quality.checks import check_images
+from forge.quality.result import Result
 
 NAME = "random-conv-v1"
 SIDE = 64

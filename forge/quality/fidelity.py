@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from forge.faces.faceset import Images, Masks
-from forge.quality.base import Result, check_images, luminance
+from forge.faces.imaging.luma import luminance
+from forge.quality.checks import check_images
 from forge.quality.metric import QualityMetric, Row, Sides
 from forge.quality.ms_ssim import WINDOW, ms_ssim, scales_for, ssim_map
+from forge.quality.result import Result
 from forge.quality.translations import Beside, Translations
 
 LEAST_ERROR = 1 / 12  # mean squared error of rounding to whole levels: PSNR is at most 58.9 dB, also of equal images

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from forge.core.compute import derive_seed
-from forge.quality.base import Features, Result, check_features
+from forge.quality.checks import Features, check_features
 from forge.quality.metric import QualityMetric, Row, Sides
+from forge.quality.result import Result
 
 BLOCKS = 8  # of the jackknife
 

@@ -23,10 +23,12 @@ from scipy.linalg import eigh
 
 from forge.core.compute import derive_seed
 from forge.faces.faceset import Images
+from forge.faces.imaging.luma import luminance
 from forge.faces.imaging.ops import adjust, blur, jpeg
-from forge.quality.base import Features, Result, luminance
+from forge.quality.checks import Features
 from forge.quality.features import extract
 from forge.quality.metric import QualityMetric, Row, Sides
+from forge.quality.result import Result
 
 FITTED = 1000  # photos that the embedding is made from; more change it little
 COPIES = 2  # of each photo

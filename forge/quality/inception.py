@@ -8,6 +8,7 @@ weights-inception-2015-12-05-6726825d.pth) are named by whoever asks.
 from __future__ import annotations
 
 import pickle
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,9 @@ from torch.utils.data import Dataset
 from forge.core.errors import InputError
 from forge.core.files import digest_file
 from forge.faces.faceset import Images
-from forge.quality.base import Result, check_images
+from forge.quality.checks import check_images
 from forge.quality.metric import QualityMetric, Row, Sides
+from forge.quality.result import Result
 
 SUBSETS = 100  # torch-fidelity's defaults for KID, as published values have them
 SUBSET_SIZE = 1000
@@ -71,20 +73,23 @@ def inception_distances(
     from torch_fidelity import calculate_metrics  # an extra, which may be missing
 
     subset = min(SUBSET_SIZE, len(candidate))  # a subset cannot be larger than the sets
+    on_gpu = device != "cpu"
     try:
-        values = calculate_metrics(
-            input1=_Pixels(candidate),
-            input2=_Pixels(reference),
-            fid=True,
-            kid=True,
-            kid_subsets=SUBSETS,
-            kid_subset_size=subset,
-            rng_seed=seed % 2**32,  # 32 bits
-            feature_extractor_weights_path=str(weights),
-            cuda=device != "cpu",
-            save_cpu_ram=True,  # no worker processes: the images are in memory already
-            verbose=False,
-        )
+        # torch-fidelity takes the current GPU and no number of one
+        with torch.cuda.device(torch.device(device)) if on_gpu else nullcontext():
+            values = calculate_metrics(
+                input1=_Pixels(candidate),
+                input2=_Pixels(reference),
+                fid=True,
+                kid=True,
+                kid_subsets=SUBSETS,
+                kid_subset_size=subset,
+                rng_seed=seed % 2**32,  # 32 bits
+                feature_extractor_weights_path=str(weights),
+                cuda=on_gpu,
+                save_cpu_ram=True,  # no worker processes: the images are in memory already
+                verbose=False,
+            )
     except (RuntimeError, KeyError, TypeError) as error:
         first = str(error).splitlines()[0]
         raise InputError(

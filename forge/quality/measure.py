@@ -20,21 +20,23 @@ from forge.core.errors import InputError
 from forge.core.progress import OnProgress, ProgressEvent, silent
 from forge.faces.faceset import Images, Indices
 from forge.quality import built_in, load_more
-from forge.quality.base import MIN_IMAGES, Result, check_images
 from forge.quality.changed import Changed
+from forge.quality.checks import MIN_IMAGES, check_images
 from forge.quality.face_rate import FaceRate
 from forge.quality.features import Extractor, extractor
 from forge.quality.fidelity import Fidelity
 from forge.quality.frechet import KernelDistance
 from forge.quality.identity import IdentityKept
 from forge.quality.inception import Inception, check_weights
-from forge.quality.metric import AllImages, Labels, Row, Scalar, Sides
+from forge.quality.metric import AllImages, Labels, Row, Scalar, ScalarMetric, Sides
 from forge.quality.ms_ssim import Diversity
 from forge.quality.neighbours import Memorisation, Neighbourhood
 from forge.quality.obedience import Obedience
+from forge.quality.result import Result
 from forge.quality.sliced_wasserstein import SlicedWasserstein
 from forge.quality.spectrum import Spectrum
 from forge.quality.translations import People, Translations
+from forge.quality.usefulness import Usefulness
 
 N = 1000  # images a side; most metrics depend on it
 FACE_N = 256  # fewer, as the detector finds about 30 faces a second on a core
@@ -71,8 +73,9 @@ class Quality(Result):
     fidelity: Fidelity | None = Field(None, description="of translations to their targets")
     changed: Changed | None = Field(None, description="of forgeries made from real faces")
     identity: IdentityKept | None = Field(None, description="likewise")
+    usefulness: dict[str, Usefulness] = Field({}, description="of labelled forgeries as training images, by column")
     inception: Inception | None = None
-    more: dict[str, Scalar] = Field({}, description="metrics of plug-ins, by id")
+    more: dict[str, Scalar] = Field({}, description="metrics of one number, by id; those of plug-ins too")
 
 
 class Comparison(Result):
@@ -82,11 +85,12 @@ class Comparison(Result):
     floor: Quality
 
     def rows(self) -> list[Row]:
-        """Return the metrics, for people: our own, then those of plug-ins."""
+        """Return the metrics, for people: those with a field of `Quality`, then those of one number."""
         ours, real = self.forged, self.floor
         rows = [
             row
             for metric in built_in()
+            if not isinstance(metric, ScalarMetric)
             for row in metric.rows(getattr(ours, metric.id), getattr(real, metric.id), ours.n)
         ]
         for name, metric in ours.more.items():
@@ -109,6 +113,7 @@ def measure(
     people: People | None = None,
     fid_weights: Path | None = None,
     more: Sequence[str] = (),
+    usefulness: bool = True,
     on_progress: OnProgress = silent,
     device: str = "cpu",
 ) -> Quality:
@@ -129,6 +134,7 @@ def measure(
         people: who is on the real images, for the metrics of translations.
         fid_weights: torch-fidelity's Inception weights; without them there is no FID.
         more: metrics of plug-ins, by name or as path/to/file.py:Class.
+        usefulness: train label classifiers on forgeries that have labels; about a minute a column.
         on_progress: called after each metric.
         device: where to compute.
 
@@ -162,12 +168,15 @@ def measure(
         seed=seed,
         device=device,
         fid_weights=fid_weights,
+        usefulness=usefulness,
     )
-    metrics, others = built_in(), load_more(more)
-    values: dict[str, Any] = {}
-    for count, metric in enumerate([*metrics, *others], 1):
-        values[metric.id] = metric.measure(sides)
-        on_progress(ProgressEvent(count, len(metrics) + len(others), "metrics", note=metric.title))
+    metrics = [*built_in(), *load_more(more)]
+    fields: dict[str, Any] = {}
+    scalars: dict[str, Scalar] = {}
+    for count, metric in enumerate(metrics, 1):
+        # a metric of one number needs no field of its own in `Quality`
+        (scalars if isinstance(metric, ScalarMetric) else fields)[metric.id] = metric.measure(sides)
+        on_progress(ProgressEvent(count, len(metrics), "metrics", note=metric.title))
     return Quality(
         resolution=ours.shape[1],
         n=n,
@@ -175,9 +184,8 @@ def measure(
         candidate_digest=_digest(ours),
         reference_digest=_digest(theirs),
         space=FeatureSpace(extractor=extractor()),
-        # popped before **values: what is left are the fields of Quality
-        more={metric.id: values.pop(metric.id) for metric in others},
-        **values,
+        more=scalars,
+        **fields,
     )
 
 
@@ -196,6 +204,7 @@ def compare(
     people: People | None = None,
     fid_weights: Path | None = None,
     more: Sequence[str] = (),
+    usefulness: bool = True,
     on_progress: OnProgress = silent,
     device: str = "cpu",
 ) -> Comparison:
@@ -215,6 +224,7 @@ def compare(
         people: see `measure`.
         fid_weights: see `measure`.
         more: see `measure`.
+        usefulness: see `measure`.
         on_progress: see `measure`.
         device: see `measure`.
 
@@ -235,6 +245,7 @@ def compare(
         people=people,
         fid_weights=fid_weights,
         more=more,
+        usefulness=usefulness,
         on_progress=on_progress,
         device=device,
     )

@@ -1,7 +1,9 @@
 """A metric of a set of images against another: what it may read, what it gives, and its lines in a table.
 
 A metric is a class in a file of its own, registered in `forge.quality.QUALITY`, by an installed package (entry points
-`forge.quality`), or named by a file: `bench run --metric path/to/file.py:Class`.
+`forge.quality`), or named by a file: `bench run --metric path/to/file.py:Class`. A metric of one number
+(`ScalarMetric`) is stored by its id in `Quality.more`; one whose result has several fields has a field of its own in
+`forge.quality.measure.Quality`.
 """
 
 from __future__ import annotations
@@ -20,8 +22,9 @@ from pydantic import Field
 
 from forge.core.errors import BenchWarning, short
 from forge.faces.faceset import Images
-from forge.quality.base import Features, Result
+from forge.quality.checks import Features
 from forge.quality.features import extract
+from forge.quality.result import Result
 from forge.quality.translations import People, Translations
 
 Better = Literal["lower", "higher", "as the floor", "neither"]
@@ -40,11 +43,19 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Labels:
-    """One column of labels, image by image, for `labels.obedience`; an empty label is an unknown one."""
+    """One column of labels, image by image; an empty label is an unknown one.
+
+    Attributes:
+        candidate: of the forged images.
+        reference: of the real images the generator was to imitate.
+        held_out: of the real images it was not shown.
+        inherited: whether the forged images have the labels of photos they were made from, not those asked for.
+    """
 
     candidate: NDArray[np.str_]
     reference: NDArray[np.str_]
     held_out: NDArray[np.str_]
+    inherited: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,7 +69,9 @@ class AllImages:
 
 @dataclass(frozen=True)
 class Sides:
-    """Inputs of a metric; features are computed at their first use.
+    """Everything that a metric may read: the two sets of images that it compares, and what belongs to them.
+
+    Features are computed at their first use and shared by all metrics.
 
     Attributes:
         candidate: forged images (or held-out reals, for the floor), drawn, uint8 [n, H, H, 3].
@@ -73,6 +86,7 @@ class Sides:
         seed: of every draw.
         device: where to compute.
         fid_weights: torch-fidelity's Inception weights; None: there are none.
+        usefulness: whether classifiers are trained on forgeries that have labels, which takes a minute a column.
     """
 
     candidate: Images
@@ -87,6 +101,7 @@ class Sides:
     seed: int = 0
     device: str = "cpu"
     fid_weights: Path | None = None
+    usefulness: bool = True
 
     @property
     def n(self) -> int:
@@ -130,7 +145,7 @@ class Sides:
 
 
 class QualityMetric(ABC):
-    """A metric; its result is one field of `forge.quality.measure.Quality`, or of a plug-in's an entry of `more`."""
+    """A metric; its result is a field of `forge.quality.measure.Quality` of the name `id`."""
 
     id: ClassVar[str]
     title: ClassVar[str]
@@ -151,7 +166,7 @@ class QualityMetric(ABC):
 
 
 class Scalar(Result):
-    """The value of a plug-in's metric, and how a table shows it."""
+    """The value of a metric of one number, and how a table shows it."""
 
     title: str
     better: Better
@@ -159,7 +174,7 @@ class Scalar(Result):
 
 
 class ScalarMetric(QualityMetric):
-    """A metric that is one number: all that a plug-in has to define."""
+    """A metric that is one number, stored by its id in `Quality.more`; all that a plug-in has to define."""
 
     better: ClassVar[Better] = "lower"
 

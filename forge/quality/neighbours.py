@@ -17,8 +17,9 @@ from sklearn.neighbors import NearestNeighbors
 
 from forge.core.compute import derive_seed
 from forge.core.errors import InputError
-from forge.quality.base import Features, Result, Share, check_features
+from forge.quality.checks import Features, check_features
 from forge.quality.metric import QualityMetric, Row, Sides
+from forge.quality.result import Result, Share
 
 K = 5  # neighbours that span a neighbourhood, as Naeem et al. take
 CELLS = 5

@@ -6,27 +6,25 @@ forgeries are often the plainer examples of their class.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from forge.core.compute import derive_seed
 from forge.core.errors import InputError, quoted
 from forge.faces.faceset import Images
-from forge.faces.tensors import to_float, translate
-from forge.quality.base import MIN_IMAGES, Result, Share, check_images
+from forge.quality.checks import MIN_IMAGES, check_images
+from forge.quality.label_classifier import LabelColumn, as_batch, codes, fit, labelled, network_of, predict
 from forge.quality.metric import QualityMetric, Row, Sides
+from forge.quality.result import Result, Share
 
-SIDE = 64  # larger images are averaged down to this
-WIDTHS = (16, 32, 64, 128)
-EPOCHS, BATCH, RATE = 10, 64, 3e-3
-
-Labels = NDArray[Any]  # [n], classes as strings or numbers
+EPOCHS, BATCH = 10, 64
+Role = Literal["obeyed", "kept", "moved"]  # what agreement means: the label was asked for, or is the source's, or not
 
 
 class ClassObedience(Result):
@@ -44,16 +42,16 @@ class Obedience(Result):
     chance: float = Field(description="share of the held-out reals' commonest class: a classifier that knows nothing")
     classes: dict[str, ClassObedience]
     n_training: int
-    inherited: bool = Field(False, description="whether nothing was asked for: labels are those of the source photos")
+    role: Role = Field("obeyed", description="kept: labels are those of the source photos; moved: of a target domain")
 
 
 def obedience(
     train_images: Images,
-    train_labels: Labels,
+    train_labels: LabelColumn,
     held_out_images: Images,
-    held_out_labels: Labels,
+    held_out_labels: LabelColumn,
     forged_images: Images,
-    forged_labels: Labels,
+    forged_labels: LabelColumn,
     *,
     seed: int,
     device: str = "cpu",
@@ -84,7 +82,7 @@ def obedience(
         raise InputError(
             f"the training labels have one class ({quoted(str(classes[0]))}); choose a column with at least two"
         )
-    targets = {name: _codes(name, labels, len(images), classes) for name, (images, labels) in sets.items()}
+    targets = {name: codes(name, labels, len(images), classes) for name, (images, labels) in sets.items()}
     device_type = torch.device(device)
     # the initial weights, the order and the shifts follow from the seed alone; the caller's random state is given back
     with torch.random.fork_rng(devices=[device_type] if device_type.type == "cuda" else []):
@@ -114,56 +112,24 @@ def _share(right: NDArray[np.bool_]) -> Share | None:
     return Share.of(int(right.sum()), len(right)) if len(right) else None
 
 
-def _codes(name: str, labels: Labels, count: int, classes: NDArray[np.str_]) -> NDArray[np.int64]:
-    texts = np.asarray(labels).astype(str)
-    if texts.shape != (count,):
-        raise InputError(f"there are {count} {name} images and labels of shape {texts.shape}; give one label an image")
-    if unknown := sorted(set(texts) - set(classes)):
-        raise InputError(
-            f"{name} label {quoted(str(unknown[0]))} has no training images; the classes are {', '.join(classes)}"
-        )
-    return np.searchsorted(classes, texts).astype(np.int64)  # classes are sorted, as np.unique returns them
-
-
-def _network(classes: int) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for narrow, wide in zip((3, *WIDTHS), WIDTHS, strict=False):  # 3 to 16, 16 to 32, ..., each halves the side
-        layers += [nn.Conv2d(narrow, wide, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(wide), nn.ReLU()]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(WIDTHS[-1], classes))
-
-
-def _batch(images: Images, device: str) -> Tensor:
-    batch = to_float(torch.from_numpy(np.array(images)).to(device))
-    # area means, so that large images do not alias
-    return F.adaptive_avg_pool2d(batch, SIDE) if batch.shape[-1] > SIDE else batch
-
-
 def _fit(images: Images, targets: NDArray[np.int64], classes: int, device: str) -> nn.Module:
-    network = _network(classes).to(memory_format=torch.channels_last).to(device)
+    network = network_of(classes, device)
     # the last, incomplete batch is left out: batch norm on a few images is noise; a new order each epoch evens it out
     steps = max(1, len(images) // BATCH)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=EPOCHS * steps)
-    network.train()
-    for _ in range(EPOCHS):
-        order = torch.randperm(len(images)).numpy()
-        for step in range(steps):
-            some = order[step * BATCH : (step + 1) * BATCH]
-            batch = _batch(images[some], device)
-            logits = network(translate(batch, 1 / 16))  # by up to 1/16 of the side
-            loss = F.cross_entropy(logits, torch.from_numpy(targets[some]).to(device))
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-    network.eval()
+
+    def batches() -> Iterator[tuple[Tensor, Tensor]]:
+        for _ in range(EPOCHS):
+            order = torch.randperm(len(images)).numpy()
+            for step in range(steps):
+                some = order[step * BATCH : (step + 1) * BATCH]
+                yield as_batch(images[some], device), torch.from_numpy(targets[some]).to(device)
+
+    fit(network, batches(), EPOCHS * steps)
     return network
 
 
-@torch.no_grad()
 def _predict(network: nn.Module, images: Images, device: str) -> NDArray[np.int64]:
-    parts = [network(_batch(images[i : i + 256], device)).argmax(1).cpu() for i in range(0, len(images), 256)]
-    return np.asarray(torch.cat(parts).numpy(), np.int64)
+    return predict(network, (as_batch(images[i : i + 256], device) for i in range(0, len(images), 256)))
 
 
 class ObedienceMetric(QualityMetric):
@@ -181,7 +147,7 @@ class ObedienceMetric(QualityMetric):
             if sides.whole.held_out is None or len(known) < 2:
                 continue
             named = [
-                _labelled(images, texts, known)
+                labelled(images, texts, known)
                 for images, texts in (
                     (sides.whole.reference, given.reference),
                     (sides.whole.held_out, given.held_out),
@@ -190,23 +156,22 @@ class ObedienceMetric(QualityMetric):
             ]
             if min(len(texts) for _, texts in named) >= MIN_IMAGES:
                 score = obedience(*named[0], *named[1], *named[2], seed=sides.seed, device=sides.device)
-                inherited = sides.translations is not None and column in sides.translations.inherited
-                by_column[column] = score.model_copy(update={"inherited": inherited})
+                by_column[column] = score.model_copy(update={"role": _role(sides, column)})
         return by_column
 
     def rows(self, ours: dict[str, Obedience], floor: dict[str, Obedience], n: int) -> list[Row]:
         """One line a column; the accuracy on held-out reals is the floor."""
         return [
             Row(
-                f"label {'kept' if score.inherited else 'obeyed'}: {column}",
+                f"label {score.role}: {column}",
                 score.agreement.value, score.accuracy.value, "higher", score.agreement.n,
             )
             for column, score in ours.items()
         ]  # fmt: skip
 
 
-def _labelled(images: Images, labels: NDArray[np.str_], wanted: set[str]) -> tuple[Images, NDArray[np.str_]]:
-    if len(images) != len(labels):
-        raise InputError(f"there are {len(images)} images and {len(labels)} labels; give one label an image")
-    known = np.isin(labels, sorted(wanted))  # labels that the reference lacks cannot be learnt
-    return images[known], labels[known]
+def _role(sides: Sides, column: str) -> Role:
+    """Return what agreement with a column means: between domains, the column of the domains alone is moved."""
+    if sides.translations is not None:
+        return "kept" if column in sides.translations.inherited else "moved"
+    return "kept" if sides.labels[column].inherited else "obeyed"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from forge.core.errors import InputError
 from forge.core.progress import OnProgress, silent
 from forge.faces.faceset import FaceSet, FaceView
-from forge.generators.translate import seeds_of, untrained
+from forge.generators.translate import inputs_of, untrained
 from forge.generators.translation.base import Translator
 from forge.quality.measure import FACE_N, TRAINING_N, Comparison, N, Quality, compare, measure
 from forge.quality.metric import Labels
@@ -20,7 +20,7 @@ from forge.quality.translations import People, Translations
 
 @dataclass(frozen=True)
 class Ask:
-    """Settings of a measurement.
+    """Request for a measurement: of how many images, by which metrics beside the built-in ones, and where.
 
     Attributes:
         n: images per side.
@@ -28,6 +28,7 @@ class Ask:
         seed: of all draws.
         fid_weights: torch-fidelity's Inception weights, for FID and KID.
         more: metrics of plug-ins, by name or as path/to/file.py:Class.
+        usefulness: train label classifiers on forgeries that have labels of their own.
         device: where to compute.
         on_progress: called after each metric.
     """
@@ -37,6 +38,7 @@ class Ask:
     seed: int = 0
     fid_weights: Path | None = None
     more: tuple[str, ...] = ()
+    usefulness: bool = True
     device: str = "cpu"
     on_progress: OnProgress = silent
 
@@ -73,14 +75,16 @@ def measure_set(
     candidate = _some(forged.view(), ask)
     # labels of one side only cannot be compared
     columns = [name for name in forged.card.attributes if name in real.card.attributes]
+    inherited = "made_from" in forged.card.attributes  # translations and blends: labels of the photo
     labels = {
-        name: Labels(_texts(candidate, name), _texts(reference, name), _texts(held_out, name)) for name in columns
+        name: Labels(_texts(candidate, name), _texts(reference, name), _texts(held_out, name), inherited)
+        for name in columns
     }
     return compare(
         candidate.read(), reference.read(), held_out.read(), floor=floor, n=ask.n, face_n=ask.face_n, seed=ask.seed,
         labels=labels, translations=translations_of(forged, real, ask, translator),
         people=People(_texts(reference, "identity"), _texts(held_out, "identity")), fid_weights=ask.fid_weights,
-        more=ask.more, device=ask.device, on_progress=ask.on_progress,
+        more=ask.more, usefulness=ask.usefulness, device=ask.device, on_progress=ask.on_progress,
     )  # fmt: skip
 
 
@@ -102,7 +106,7 @@ def translations_of(
         return None
     candidate, at = _some(forged.view(), ask), {key: number for number, key in enumerate(real.table["id"])}
     origins = FaceView(real, np.array([at[key] for key in candidate.rows["made_from"]], np.int64))
-    sources = origins.read()
+    sources, seeds = inputs_of(forged, candidate.index, real, translator)
     # a column that differs from the source's in one image was asked for
     inherited = {
         name for name in set(forged.card.attributes) & set(real.card.attributes)
@@ -112,7 +116,7 @@ def translations_of(
         forged=candidate.read(),
         sources=sources,
         restores=translator is not None and translator.restores,
-        untrained=None if translator is None else untrained(translator, sources, seeds_of(forged, candidate.index)),
+        untrained=None if translator is None else untrained(translator, sources, seeds),
         without_learning="" if translator is None else translator.without_learning,
         masks=candidate.read_masks() if forged.has_masks else None,
         inherited=frozenset(inherited),

@@ -14,8 +14,9 @@ from pydantic import Field
 from forge.core.compute import derive_seed
 from forge.core.errors import InputError
 from forge.faces.faceset import Images
-from forge.quality.base import Result, check_images
+from forge.quality.checks import check_images
 from forge.quality.metric import QualityMetric, Row, Sides
+from forge.quality.result import Result
 
 PATCH = 7  # side of a patch, as in the paper
 _IMAGES_AT_ONCE = 128

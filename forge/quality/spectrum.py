@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from forge.faces.faceset import Images
-from forge.quality.base import Result, check_images, luminance
+from forge.faces.imaging.luma import luminance
+from forge.quality.checks import check_images
 from forge.quality.metric import QualityMetric, Row, Sides
+from forge.quality.result import Result
 
 KAISER_BETA = 8.0  # side lobes fall below -50 dB: edges of the frame do not leak into high frequencies
 _IMAGES_AT_ONCE = 256

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from forge.faces.faceset import Images, Indices, Masks
-from forge.quality.base import Result
+from forge.quality.result import Result
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Rendered faces: an endless, deterministic stream of photographs of people who do not exist.
 
-Heads are modelled as one radius map (`chart`, `head`, `hair`, `features`), traced and lit (`trace`, `shading`,
-`scenery`, `glasses`), and taken by a simulated camera (`camera`). Everything is procedural; nothing is loaded.
+Heads are modelled as one radius map (`surface`, `head`, `hair`, `features`), traced and lit (`trace`, `shading`,
+`background`, `glasses`), and taken by a simulated camera (`camera`). Everything is procedural; nothing is loaded.
 """
 
 from dataclasses import dataclass

@@ -14,7 +14,7 @@ class Canvas:
 
     Attributes:
         x, y: where a texel of the bare head lies seen from the front, in head units; painters place features with it.
-        radius: the surface, see `chart`.
+        radius: the map of `surface`.
         melanin, blood: pigments, 0 none; they become a colour only at the end.
         cover, opacity: colour [3, ROWS, COLS], not premultiplied, and how much of the skin it hides.
         gloss: strength of the highlight, 1 for oily skin.

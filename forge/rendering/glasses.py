@@ -70,7 +70,7 @@ def wear(person: Person, view: View, scene: Array, head_z: Array, glare: Array, 
         return
     columns, rows = view.plane()
     x, y = columns[None, c0:c1], rows[r0:r1, None]
-    # intersect the rays with the sheet z = front - sag x² in head coordinates; two fixed-point steps are enough
+    # intersect the rays with the sheet z = front - sag x² in head coordinates; three fixed-point steps are enough
     into = view.turn.T  # inverse of a rotation
     # where each ray crosses the camera's plane z = 0, in head coordinates
     start = into[:, 0, None, None] * x + into[:, 1, None, None] * y

@@ -24,7 +24,7 @@ class AveragedWeights:
         self._buffers = _buffers_by_type(self.network, network)
 
     @torch.no_grad()
-    def update(self, shown: int, images: int) -> None:
+    def update(self, shown: int, images: int, factor: float = 1.0) -> None:
         """Move towards the present weights after a step (half-life and ramp as in StyleGAN2-ADA).
 
         After h images the old weights count half, so that a step of n images keeps 0.5^(n / h) of them.
@@ -32,10 +32,11 @@ class AveragedWeights:
         Args:
             shown: images shown since the beginning of the training.
             images: of these in this step.
+            factor: on the half-life, of a schedule.
         """
         # a ramp in proportion to the images seen: after n images the average spans about the last ramp * n of them, so
         # the random initial weights do not last for a whole half-life
-        half_life = min(self._half_life, shown * self._ramp)
+        half_life = min(self._half_life * factor, shown * self._ramp)
         weight = 1 - 0.5 ** (images / half_life) if half_life > 0 else 1.0  # 1 copies the present weights
         # foreach: one launch for all parameters; a loop over hundreds of small tensors would keep a GPU waiting
         torch._foreach_lerp_(list(self.network.parameters()), list(self._trained.parameters()), weight)

@@ -96,9 +96,9 @@ def relativistic_generator(real: Tensor, forged: Tensor) -> Tensor:
 OBJECTIVES = {
     "minimax": Objective(cross_entropy_discriminator, minimax_generator),
     "non-saturating": Objective(cross_entropy_discriminator, non_saturating_generator),
+    # least squares aims at 0 and 1, so that 0.5 divides the two
     "least-squares": Objective(least_squares_discriminator, least_squares_generator, boundary=0.5),
     "hinge": Objective(hinge_discriminator, hinge_generator),
-    # least squares aims at 0 and 1, so that 0.5 divides the two
     "wasserstein": Objective(wasserstein_discriminator, wasserstein_generator, boundary=None),
     "relativistic": Objective(relativistic_discriminator, relativistic_generator, relative=True, boundary=None),
 }

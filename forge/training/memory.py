@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -22,7 +23,10 @@ def explaining_memory(training: Training) -> Iterator[None]:
         # the words of torch's CPU allocator, which raises a plain RuntimeError
         if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
             raise
-        fits = fitting_batch(training)  # on the same device, beside what the failed training still holds
+        # The error holds the frames of the failed step, and these its activations, which would take the room of the
+        # trials.
+        traceback.clear_frames(error.__traceback__)
+        fits = fitting_batch(training)  # on the same device
         advice = f"batch {fits} fits" if fits else "not even a batch of 2 fits: choose a smaller network"
         raise BenchError(
             f"the memory of {training.compute.device} is too small for batch {training.settings.batch} of "

@@ -6,7 +6,9 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from forge.generators.base import is_off
 from forge.training.monitor.thresholds import HealthSettings
+from forge.training.schedule import ScheduleSettings
 
 
 class LoopSettings(BaseModel):
@@ -66,6 +68,11 @@ class TrainingSettings(LoopSettings):
     )
     path_every: int = Field(
         4, ge=1, description="generator updates between path-length penalties; the weight is scaled up"
+    )
+    schedule: ScheduleSettings | None = Field(
+        None,
+        exclude_if=is_off,
+        description="values at the end of the training, reached along half a cosine (R3GAN); none: all stay",
     )
     augment: tuple[Literal["colour", "translation", "cutout"], ...] = Field(
         (), description="what is done to all images, real and forged, before the discriminator sees them"

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from forge.core.compute import Compute, Precision, derive_seed
-from forge.faces.faceset import FaceView
+from forge.faces.faceset import FaceView, Indices
 from forge.generators.base import Architecture
+from forge.generators.domains import Domains
 from forge.generators.labels import Codes, Condition
 from forge.training.settings import LoopSettings
 
@@ -33,6 +34,7 @@ class Training:
         held_out: real images that the discriminator never trains on, for the health monitor.
         condition: label columns and values of a conditional generator.
         codes: the labels of `view`, int64 [N, C].
+        domains: of an unpaired translation: what is translated into what; `view` and `held_out` have faces of both.
         track: folder for TensorBoard events, if any are wanted.
     """
 
@@ -47,6 +49,7 @@ class Training:
     held_out: FaceView | None = None
     condition: Condition | None = None
     codes: Codes | None = None
+    domains: Domains | None = None
     track: Path | None = None
 
     def some_labels(self, count: int, device: torch.device) -> tuple[Tensor, ...]:
@@ -67,6 +70,7 @@ class Training:
         # precision is among them: a checkpoint in bf16 that goes on in fp32 is not what one uninterrupted training
         # gives
         """Return the values that a checkpoint must agree with to be continued."""
+        domains = {"domains": self.domains.to_json()} if self.domains else {}
         return {
             "architecture": self.reference,
             "network": self.architecture.settings.model_dump(mode="json"),
@@ -76,24 +80,40 @@ class Training:
             "images": len(self.view),
             # the columns alone: their values follow from the set's digest
             "condition": list(self.condition.values) if self.condition else [],
+            **domains,
             "seed": self.seed,
             "precision": precision,
         }
 
 
 def hold_out(training: Training) -> Training:
-    """Set a twentieth of the images aside (at most 256, where that is 16 or more) for the health monitor."""
-    count = min(256, len(training.view) // 20)  # 256 is also what the monitor compares at a time
-    # with fewer, shares of held-out images say nothing, and a small set loses training images it needs
-    if count < 16:
+    """Set images aside for the health monitor: of each domain a twentieth, at most 256, where that is 16 or more.
+
+    Without domains, all images are one.
+    """
+    view, domains = training.view, training.domains
+    parts = [np.ones(len(view), bool)]
+    if domains:
+        parts = [np.isin(view.index, domain.index) for domain in (domains.sources(view), domains.targets(view))]
+    members = np.zeros(len(view), bool)  # a mask, so that both views keep the order of the set
+    for number, part in enumerate(parts):
+        members[_aside(np.flatnonzero(part), training.seed, number)] = True
+    if not members.any():
         return training
-    # a stream of its own, so that the choice does not depend on what else is drawn
-    order = np.random.default_rng(derive_seed(training.seed, "held out")).permutation(len(training.view))
-    aside, kept = np.sort(order[:count]), np.sort(order[count:])  # sorted: both views keep the order of the set
-    faces, index = training.view.faces, training.view.index
     return replace(
         training,
-        view=FaceView(faces, index[kept]),
-        held_out=FaceView(faces, index[aside]),
-        codes=None if training.codes is None else training.codes[kept],  # labels stay beside their images
+        view=FaceView(view.faces, view.index[~members]),
+        held_out=FaceView(view.faces, view.index[members]),
+        codes=None if training.codes is None else training.codes[~members],  # labels stay beside their images
     )
+
+
+def _aside(positions: Indices, seed: int, number: int) -> Indices:
+    """Return the positions of a domain that are held out."""
+    count = min(256, len(positions) // 20)  # 256 is also what the monitor compares at a time
+    # with fewer, shares of held-out images say nothing, and a small set loses training images it needs
+    if count < 16:
+        return positions[:0]
+    # a stream of its own, so that the choice does not depend on what else is drawn
+    stream = ("held out", number) if number else ("held out",)
+    return positions[np.random.default_rng(derive_seed(seed, *stream)).permutation(len(positions))[:count]]

@@ -101,8 +101,8 @@ class Trainer:
         self.processes, self.callbacks = processes or ProcessGroup(), callbacks
         self.device = training.compute.torch_device
         self._graph = execution_of("generators", training.reference).graph if graph is None else graph
-        self.batches = Batches(training, self.processes.share(self.settings.batch))
         self._method = method or method_of(training.architecture)
+        self.batches = Batches(training, self.processes.share(self.settings.batch), self._method.views(training))
         self.values: dict[str, float] = {}
         self.logged, self.resumed = False, False
         self._build()
@@ -164,13 +164,16 @@ class Trainer:
         self.random.step = self.step
         self.random.shared()
         self._set_rates()
+        progress = self.step / self.steps
+        self.method.begin_step(progress)
         # a graph measures at every step: that costs little, and one graph less
         plan = self.method.plan(self.step, measure=measure or self._graphs.enabled)
         count = self.method.batches_per_step
         batches = [self.batches.take(self.step * count + i) for i in range(count)]
         self._graphs(plan, *(tensor for batch in batches for tensor in batch))
         self.step += 1
-        self.averaged.update(self.step * self.settings.batch * count, self.settings.batch * count)
+        shown = self.settings.batch * count
+        self.averaged.update(self.step * shown, shown, self.method.ema_factor(progress))
 
     def _play(self, plan: Any, *tensors: Tensor | None) -> None:  # noqa: ANN401 - the method's
         pairs = zip(tensors[::2], tensors[1::2], strict=True)
@@ -308,6 +311,7 @@ class Trainer:
                 "settings": training.architecture.settings.model_dump(mode="json"),
                 "resolution": training.architecture.resolution,
                 "condition": training.condition.to_json() if training.condition else None,
+                "domains": training.domains.to_json() if training.domains else None,
                 "seed": training.seed,
                 "kimg": self.kimg,
                 "training": self.settings.model_dump(mode="json"),

@@ -127,7 +127,7 @@ MISTAKES = [
     (("show", "xcepion"), "run 'xcepion' is not known in reports/; no run finished yet"),
     (("show", "no-run", "-g", "dcgan"), "run 'no-run' is not known in reports/; no run finished yet"),
     (("show", "."), ". is neither a report nor a trained generator: it has no results.json and no generator.json"),
-    (("show", "dcgan", "--out", "x"), "--out and --against are for pictures of a trained generator"),
+    (("show", "dcgan", "--out", "x"), "--out, --against and --backward are for pictures of a trained generator"),
     (("detect", "no-run", "x.jpg"), "run 'no-run' is not known in reports/; no run finished yet"),
     (("data", "verify", "nowhere"), "nowhere is not a FaceSet: it has no card.json; `bench data prepare` makes one"),
     (("data", "prepare", "nowhere"), "nowhere"),

@@ -26,7 +26,7 @@ from detect.detectors.discriminator import FromScratch
 from detect.discriminator_source import Blueprint
 from detect.scoring import read_scores
 from detect.training.calibration import Calibration
-from forge.core.errors import InputError
+from forge.core.errors import InputError, UnknownNameError
 from forge.core.files import read_json, write_json
 from forge.core.registry import allow_files
 from forge.generators import GENERATORS
@@ -309,6 +309,8 @@ def test_many_photos_are_read_in_batches_and_processes_with_the_same_result(done
     assert np.allclose(one["score"], other["score"], rtol=0, atol=1e-6)
     frame = load("mine", reports="reports").detect(["more"], detector="disc-scratch", store="runs", device="cpu")
     assert np.allclose(frame["score"], one["score"]) and any("Forged means" in note for note in frame.attrs["notes"])
+    with pytest.raises(UnknownNameError, match="crop 'square' is not known"):
+        load("mine", reports="reports").detect(["more"], crop="square", store="runs", device="cpu")
     trained = load("mine", reports="reports").detector("disc-scratch", store="runs")
     assert trained.name == "disc-scratch" and trained.trained_on == "dcgan"
     for number in range(9):

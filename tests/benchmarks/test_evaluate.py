@@ -149,3 +149,13 @@ def test_shuffled_labels_are_compared_with_nothing():
     shuffled = [rows(name, trained_on="a:shuffled") for name in names]
     assert {test.trained_on for test in compare(pd.concat([*plain, *shuffled]))} == {"a"}
     assert compare(pd.concat(shuffled)) == []
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("few", [0, 1])
+def test_one_image_of_a_class_has_newcombes_interval_and_no_warning(few):
+    scores = rows(generators=("a",), n=30)
+    test = scores[scores["split"] == "test"]
+    kept = pd.concat([test[test["label"] == few].head(1), test[test["label"] != few]])
+    (cells,) = cells_of(pd.concat([scores[scores["split"] == "val"], kept]))["dct"].values()
+    assert cells[0].interval.method.startswith("Newcombe") and 0 <= cells[0].interval.low < cells[0].interval.high <= 1

@@ -19,7 +19,7 @@ from benchmarks.speed.gpu.page import render_page
 from benchmarks.speed.gpu.parts import outcome_in
 from benchmarks.speed.gpu.plan import plan
 from benchmarks.speed.gpu.record import GpuFigure, PartRecord
-from benchmarks.speed.gpu.run import GpuRun, PartResult
+from benchmarks.speed.gpu.run import GpuRun, PartResult, main
 from benchmarks.speed.gpu.zoo import best_rate, finished_or_newest, kimg_for
 from forge.core.errors import InputError
 from forge.core.execution import Execution
@@ -103,12 +103,21 @@ def _read(path: Path) -> bytes:
     [
         ({"DEVICE": "tpu"}, "DEVICE=tpu is not known; use cuda, cuda:N or cpu"),
         ({"PARTS": "test"}, "did you mean 'tests'"),
-        ({"BUDGET": "long"}, "BUDGET=long is no number of seconds"),
+        ({"BUDGET": "long"}, "BUDGET=long is no positive number of seconds"),
+        ({"BUDGET": "0"}, "BUDGET=0 is no positive number of seconds"),
     ],
 )
 def test_a_wrong_environment_is_one_sentence(tmp_path, environment, sentence):
     process = run_script(tmp_path, **{"DEVICE": "cpu"} | environment)
     assert process.returncode == 2 and sentence in process.stderr and "Traceback" not in process.stderr
+
+
+def test_an_error_of_a_part_is_not_blamed_on_the_budget(tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmarks.speed.gpu.run.Runner.__call__", lambda runner: int("no number"))
+    for name, text in {"DEVICE": "cpu", "OUT": str(tmp_path), "BUDGET": "60"}.items():
+        monkeypatch.setenv(name, text)
+    with pytest.raises(ValueError, match="no number"):
+        main()
 
 
 # figures

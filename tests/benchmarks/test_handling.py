@@ -4,6 +4,7 @@ import re
 from io import BytesIO
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -186,6 +187,18 @@ def test_frames_of_few_clips_are_few_images():
     alone, _ = handling.judge(label, cue, learn_shares, level=0.999)
     value, interval = handling.judge(label, cue, learn_shares, level=0.999, groups=groups)
     assert alone > 0.99 and value < 0.6 and interval.method == "Newcombe over identities"
+
+
+def test_a_person_on_both_sides_is_one_group():
+    names = pd.Series(["anna", "ben", None, "cluster-0000003"])
+    real, forged = np.split(handling._groups(names, names), 2)
+    assert list(real[:3]) == list(forged[:3]) and real[2] is None
+    assert real[3] != forged[3]  # copies of a side are numbered within it
+    label = np.repeat([False, True], 40)
+    people = np.array([f"person {i % 10}" for i in range(80)], dtype=object)
+    fold = handling._folds(label, people)
+    assert all(len(set(fold[people == name])) == 1 for name in people)
+    assert all(set(fold[label == forged]) == set(range(handling.FOLDS)) for forged in (False, True))
 
 
 def test_scattered_darkest_levels_are_content_and_a_floor_is_handling():

@@ -174,3 +174,61 @@ def test_without_forgeries_from_real_faces_nothing_is_halved():
 def test_wrong_requests_of_translators_are_refused(generators, detectors, assignments, sentence):
     with pytest.raises(InputError, match=sentence):
         checked(detectors, *assignments, generators=generators)
+
+
+def test_domains_are_part_of_the_training_and_the_direction_is_not():
+    def keys(*assignments):
+        planned = checked(["dct"], *assignments, generators=("cyclegan",))
+        return {action: stage(planned, f"{action} cyclegan").key for action in ("train", "translate")}
+
+    plain, named = keys(), keys("generator.domains={gender: [Female, Male]}")
+    swapped = keys("generator.domains={gender: [Male, Female]}")
+    assert len({plain["train"], named["train"], swapped["train"]}) == 3
+    backward = keys("generator.domains={gender: [Female, Male]}", "generator.direction=backward")
+    assert backward["train"] == named["train"] and backward["translate"] != named["translate"]
+    # YAML reads bare words as truth values and numbers
+    assert keys("generator.domains={smile: [yes, no]}") == keys('generator.domains={smile: ["yes", "no"]}')
+    assert keys("generator.domains={age: [1, 2]}") == keys('generator.domains={age: ["1", "2"]}')
+    others = checked(["dct"], generators=("dcgan", "pix2pix:colour"))
+    assert all("domains" not in stage(others, f"train {name}").settings for name in ("dcgan", "pix2pix:colour"))
+    assert "direction" not in stage(others, "translate pix2pix:colour").settings
+
+
+@pytest.mark.parametrize(
+    ("generators", "assignments", "sentence"),
+    [
+        (("fastcut",), ("generator.domains={gender: [Female]}",), "name one label column and two of its values"),
+        (("fastcut",), ("generator.domains={gender: Female}",), "name one label column and two of its values"),
+        (("fastcut",), ("generator.domains={a: [b, c], d: [e, f]}",), "name one label column and two of its values"),
+        (("fastcut",), ("generator.domains=gender",), "name one label column and two of its values"),
+        (("dcgan", "fastcut"), ("generator.domains={a: [b, c]}",), "'dcgan' does not translate between domains"),
+        (("pix2pix:colour",), ("generator.domains={a: [b, c]}",), "set generators.NAME.domains for one that does"),
+        (("fastcut",), ("generator.direction=backward",), "exchange the values of its domains, or use cyclegan"),
+        (("dcgan",), ("generator.direction=backward",), "'dcgan' has no backward direction; use cyclegan"),
+        (("cyclegan",), ("generator.direction=sideways",), "generators.cyclegan.direction"),
+        (("fastcut",), ("generator.network.blocks=0",), "network.blocks"),
+        (("cyclegan",), ("generator.training.pool=-1",), "training.pool"),
+        (("fastcat",), (), "did you mean 'fastcut'"),
+    ],
+)
+def test_wrong_requests_of_translators_between_domains_are_refused(generators, assignments, sentence):
+    with pytest.raises(InputError, match=sentence):
+        checked(["dct"], *assignments, generators=generators)
+
+
+def test_domains_of_one_generator_beside_others():
+    planned = checked(["dct"], "generators.fastcut.domains={a: [b, c]}", generators=("dcgan", "fastcut"))
+    assert stage(planned, "train fastcut").settings["domains"] == {"a": ["b", "c"]}
+
+
+def test_only_forgeries_with_labels_of_their_own_train_classifiers():
+    asked = parse_assignments(["quality.usefulness=true", "conditions.snapshots={cgan: [2]}"])
+    made = compose(
+        generators=("dcgan", "cgan", "self-blended"), detectors=["dct"], preset="smoke", condition=("hair_colour",),
+        overrides=asked,
+    )  # fmt: skip
+    measured = {stage.label: stage.measured_by for stage in prepare_run(made).stages if stage.action == "quality"}
+    assert [label for label, settings in measured.items() if settings.get("usefulness")] == ["cgan"]
+    # where nobody asks, or there are no labels, the key says nothing of it
+    assert "usefulness" not in measured["dcgan"] and "usefulness" not in measured["cgan@2k"]
+    assert all("usefulness" not in stage.settings for stage in checked(["dct"], generators=("cgan",)).stages)

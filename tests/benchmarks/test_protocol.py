@@ -112,7 +112,7 @@ def test_protocols_do_not_mix():
         ("dcgan", "dcgan", "jpeg75", "robust", "robust"),
         ("dcgan", "gan", "noise5", "robust", "robust"),
         ("dcgan:200", "dcgan", "none", "budget", "budget 200"),
-        ("dcgan:200", "dcgan", "jpeg75", "budget", "budget 200"),
+        ("dcgan:200", "dcgan", "jpeg75", "robust", ""),
         ("dcgan:equalised", "dcgan", "equalised", "equalised", "equalised"),
         ("dcgan:equalised", "dcgan", "none", "robust", ""),
         ("dcgan:shuffled", "dcgan", "none", "shuffled", ""),

@@ -12,9 +12,9 @@ from benchmarks.cli import main
 from benchmarks.workflow.store import write_manifest
 from forge.faces.faceset import FaceSet
 from forge.faces.writer import FaceSetWriter
-from forge.quality.base import Share
 from forge.quality.face_rate import FaceRate
 from forge.quality.measure import Comparison, Quality
+from forge.quality.result import Share
 from forge.quality.sliced_wasserstein import sliced_wasserstein
 
 
@@ -87,6 +87,22 @@ def store(bench):
     return real, forged
 
 
+METRICS = """
+from forge.quality.metric import ScalarMetric
+
+
+class One(ScalarMetric):
+    id, title = "one", "One"
+
+    def compute(self, sides):
+        return 1.0
+
+
+class Two(One):
+    id, title = "two", "Two"
+"""
+
+
 def test_a_table_beside_the_floor(bench, store):
     code, out, err = bench("dcgan")
     assert (code, err) == (0, "")
@@ -102,6 +118,32 @@ def test_json_is_the_model_however_the_set_is_named(bench, store, name):
     assert code == 0 and comparison.forged.n == comparison.floor.n == 20
     assert comparison.forged.reference_digest == comparison.floor.reference_digest
     assert comparison.forged.memorisation.n_training == 40
+
+
+def test_names_of_metrics_may_have_spaces_around_them(bench, store):
+    file = Path("mine.py")
+    file.write_text(METRICS)
+    code, out, _ = bench("dcgan", "--json", "--metric", "mine.py:One, mine.py:Two,")
+    assert code == 0 and set(json.loads(out)["forged"]["more"]) == {"one", "two"}
+
+
+def test_a_set_of_a_repeated_run_is_named_with_its_seed(bench, store):
+    made = {"trained_on": {"digest": store[0].card.digest}}
+    stored("synthesize gan #3", "synthesize-3", kind="forged", splits={"test": 20}, provenance=made, seed=3)
+    code, out, _ = bench("gan", "--json")  # one of them: no seed is needed
+    assert code == 0 and Comparison.model_validate_json(out).forged.n == 20
+    stored("synthesize gan #4", "synthesize-4", kind="forged", splits={"test": 24}, provenance=made, seed=4)
+    code, out, _ = bench("gan #4", "--json")
+    assert code == 0 and Comparison.model_validate_json(out).forged.n == 24
+    code, _, err = bench("gan")
+    assert code == 2 and "2 sets by gan" in err
+
+
+@pytest.mark.parametrize("action", ["translate", "blend"])
+def test_sets_that_are_made_of_photos_are_found_by_name(bench, store, action):
+    made = {"trained_on": {"digest": store[0].card.digest}}
+    stored(f"{action} edges", f"{action}-1", kind="forged", splits={"test": 20}, provenance=made, seed=3)
+    assert bench("edges", "--json")[0] == 0
 
 
 def test_against_names_the_reference(bench, store, make_set):

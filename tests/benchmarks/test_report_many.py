@@ -2,6 +2,7 @@
 
 import io
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from benchmarks.report.pairing_table import pairing_table, ranked_detectors
 from benchmarks.report.plot.figure import MAX_CURVES, FileNames, spread_sample
 from benchmarks.report.ranking import by_pairing, ranks_of
 from benchmarks.report.run_report import RunReport
+from benchmarks.report.sections.training import _hardest_first
 from benchmarks.report.text.summary import _who
 from benchmarks.report.write import write_report
 from forge.core.files import write_json
@@ -170,3 +172,23 @@ def test_results_of_one_generator_and_of_all_have_names_of_their_own():
     assert len(set(names)) == len(cells) == 6
     assert {"gan", "dcgan", "gan → dcgan", "dcgan → gan", "all → gan", "all → dcgan"} == set(names)
     assert len({_who(cell) for cell in cells}) == 6
+
+
+def test_fits_are_sorted_by_the_mean_over_the_generators_and_seed_of_their_training():
+    def fit(name, seed):
+        return SimpleNamespace(name=name, trained_on="a+b", seed=seed)
+
+    def cell(name, seed, auc):
+        return SimpleNamespace(detector=name, trained_on="a+b", seed=seed, auc=auc, seen=True)
+
+    fits = [fit("even", 0), fit("odd", 0), fit("odd", 1), fit("late", 0), fit("untested", 0)]
+    cells = [
+        *(cell("even", 0, auc) for auc in (0.8, 0.8)),
+        *(cell("odd", 0, auc) for auc in (0.5, 0.9)),
+        *(cell("odd", 1, auc) for auc in (0.9, 0.9)),
+        *(cell("late", 0, auc) for auc in (0.95, 0.6)),
+    ]
+    ordered = _hardest_first(SimpleNamespace(detectors=fits, cells=cells))
+    assert [(each.name, each.seed) for each in ordered] == [
+        ("odd", 0), ("late", 0), ("even", 0), ("odd", 1), ("untested", 0),
+    ]  # fmt: skip

@@ -107,6 +107,10 @@ def test_a_test_is_computed_again_from_checkpoints_and_from_nothing(bench, tmp_p
     ):
         code, _, err = bench("reproduce", "r", *words)
         assert code == 2 and sentence in err
+    empty = tmp_path / "empty.json"
+    empty.write_text(json.dumps(expected | {"values": []}))
+    code, _, err = bench("reproduce", "r", "--from", "checkpoints", "--against", str(empty))
+    assert code == 2 and "the published table of r has no tests" in err
     file.write_text(json.dumps(expected | {"data": "0" * 64}))
     accept(file.parent)
     code, _, err = bench("reproduce", "r", "--from", "checkpoints")

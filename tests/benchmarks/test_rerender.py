@@ -54,6 +54,18 @@ def test_scores_alone_give_every_number_again(bench, finished):
     assert now == pytest.approx(1 - was)
 
 
+@pytest.mark.xdist_group("rerender")
+def test_results_that_the_page_does_not_read_may_be_gone(bench, finished):
+    equalised = ("--set", "conditions.equalised=true", "--name", "e", "--quiet")
+    assert bench("run", "-g", "gan", "-d", "dct", *TINY, *equalised)[0] == 0
+    changed = list((finished / "runs" / "results").glob("perturb-*"))
+    for folder in changed:
+        shutil.rmtree(folder)
+    page = (finished / "reports" / "e" / "index.html").read_bytes()
+    assert changed and bench("report", "e")[::2] == (0, "")
+    assert (finished / "reports" / "e" / "index.html").read_bytes() == page
+
+
 SECTION = """
 from benchmarks.report.sections.base import Section
 

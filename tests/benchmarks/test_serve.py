@@ -273,6 +273,10 @@ def test_beyond_the_queue_a_sentence_says_to_try_again(home_folder, monkeypatch)
             waiting = [asyncio.create_task(ask(client, photo)) for _ in range(5)]
             done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             assert {task.result().status_code for task in done} == {503}
+            form = {"data": {"detector": DCT}, "files": {"photo": ("me.png", photo)}}
+            same = {"origin": "http://127.0.0.1"}
+            pages = [await client.post("/try", headers=same | part, **form) for part in ({}, {"x-part": "answer"})]
+            assert [(page.status_code, page.headers["retry-after"]) for page in pages] == [(503, "2")] * 2
             full.set()
             answers = await asyncio.gather(*waiting)
             return answers, await ask(client, photo)

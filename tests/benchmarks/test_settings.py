@@ -173,6 +173,10 @@ def test_assignments_go_there_and_back():
 def test_names_suit_every_file_system():
     assert safe_name("a/b:c<é>..") == "a-b-c-é"
     assert safe_name("///") == "run"
+    for letter in "aé人𠀀":  # letters of 1 to 4 bytes; file systems count bytes
+        name = safe_name("x" + letter * 200)
+        assert 97 <= len(name.encode()) <= 100 and safe_name(name) == name
+    assert safe_name("a" * 99 + "-b") == "a" * 99  # nothing is bared by the cut that would be stripped next time
     made = settings(source="folder:/some/where/My Photos")
     assert default_name(made.generators, made.detectors, made.data, "smoke") == "dcgan-dct-folder-smoke"
 

@@ -40,6 +40,17 @@ def test_no_interval_of_a_mean_auc_leaves_0_to_1(sheet):
         assert -1 <= duel["low"] <= duel["high"] <= 1
 
 
+def test_the_spread_of_a_column_compares_with_the_widths_that_are_shown():
+    scores = suite({"good": 0.9, "fair": 0.7, "bad": 0.1}, seeds=(0, 1), n=60)
+    later = (scores["seed"] == 1) & (scores["label"] == 1)
+    scores.loc[later, "score"] += scores.loc[later, "detector"].map({"good": 2.0, "fair": 1.0, "bad": -2.0})
+    board = leaderboard(scores)
+    (spread,) = board.spreads
+    standings = [line.columns[spread.column] for line in board.lines]
+    assert {0.0, 1.0} & {end for standing in standings for end in (standing.low, standing.high)}
+    assert spread.width == np.median([standing.high - standing.low for standing in standings])
+
+
 def test_a_report_published_with_wider_intervals_is_still_reproduced():
     then = Value(what="svm, union", value=0.9, low=0.5, high=1.248)
     assert verdict(then, then.model_copy(update={"high": 1.0})).status == "IDENTICAL"

@@ -81,3 +81,12 @@ def test_a_log_counts_what_is_there_where_it_is_much(capsys):
     many.planned(stages, {stage.key for stage in stages})
     many.started(stages[0])
     assert capsys.readouterr().out == "score dct on 0 … (1 of 30)\n"
+
+
+def test_a_log_tells_speed_and_time_left_once_they_are_known(capsys, monkeypatch):
+    plain, now = Plain(), iter([100.0, 100.0, 100.0, 120.0, 120.0, 120.0])
+    plain.printed = 0.0
+    monkeypatch.setattr("benchmarks.terminal.time.monotonic", lambda: next(now))
+    plain.progressed(Call("train", "gan"), ProgressEvent(1_000, 9_000, "images"))
+    plain.progressed(Call("train", "gan"), ProgressEvent(3_000, 9_000, "images"))
+    assert capsys.readouterr().out == "  1,000 of 9,000 images  \n  3,000 of 9,000 images, 100/s, 1:00 left  \n"

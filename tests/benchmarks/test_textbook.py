@@ -11,7 +11,8 @@ from detect.detectors.timm_network import TimmSettings
 from forge.core.compute import Compute
 from forge.generators.dcgan import DCGAN, DCGANSettings
 from forge.generators.layers import Downsample, upsample
-from forge.generators.stylegan_lite import Generator, StyleGANSettings
+from forge.generators.stylegan_lite import Generator
+from forge.generators.stylegan_settings import StyleGANSettings
 
 SMALL = StyleGANSettings(latent=8, style=8, channels_base=64, channels_min=4, channels_max=8, mixing=0)
 

@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from forge.core.errors import BenchError, InputError
 from forge.core.progress import silent
 from forge.faces.faceset import FaceSet, FaceView
 from forge.faces.writer import FaceSetWriter
-from forge.generators import GENERATORS
+from forge.generators import GENERATORS, stylegan_lite
 from forge.generators.artifact import TrainedGenerator, generator_folder
 from forge.generators.labels import Condition
 from forge.generators.layers import ConditionalBatchNorm, Downsample, MinibatchDeviation, ModulatedConv, upsample
@@ -127,6 +128,17 @@ RECIPES = {
         {"generator": "residual", "discriminator": "plain", "spectral": True},
         {"g_steps": 2},
     ),
+    "dcgan, san, excitation, schedule": (
+        "dcgan",
+        {"head": "san", "excitation": 4},
+        {"schedule": {"lr": 0.2, "penalty": 0.1, "beta2": 0.999, "ema": 3.0}},
+    ),
+    # 16 of 40 steps at 8 px: the training is killed at step 15, one before it grows
+    "stylegan-lite, san, excitation, growth": (
+        "stylegan-lite",
+        {"head": "san", "excitation": 4, "growth": 0.4, "noise": False},
+        {"schedule": {"lr": 0.2}},
+    ),
 }
 
 
@@ -148,6 +160,18 @@ def test_a_killed_training_continues_to_the_same_bytes(labelled, tmp_path, monke
     train(training("b"), resumed, silent)
     for file in ("weights.safetensors", "generator.json", "samples/newest.png", "health.json"):
         assert (straight / file).read_bytes() == (resumed / file).read_bytes(), file
+
+
+@pytest.mark.parametrize("mode", ["json", "python"])
+def test_options_that_are_off_are_not_stored_so_that_keys_and_checkpoints_of_before_hold(mode):
+    options = {"head", "excitation", "growth"}
+    for name, on in (("dcgan", {"excitation": 4}), ("stylegan-lite", {"excitation": 4, "growth": 0.5})):
+        plain = build(name).settings.model_dump(mode=mode)
+        assert not options & plain.keys()
+        chosen = build(name, head="san", **on).settings.model_dump(mode=mode)
+        assert chosen == plain | on | {"head": "san"}
+    assert "schedule" not in TrainingSettings().model_dump(mode=mode)
+    assert TrainingSettings(schedule={"lr": 0.1}).model_dump(mode=mode)["schedule"]["lr"] == 0.1
 
 
 @pytest.mark.parametrize("upsample", ["transposed", "nearest", "bilinear", "pixelshuffle"])
@@ -341,6 +365,43 @@ def test_a_batch_too_large_for_the_memory_names_one_that_fits(labelled, tmp_path
     training = make_training(labelled.view("forge"), tmp_path / "work", "gan")
     with pytest.raises(BenchError, match=r"too small for batch 16 of gan at 16 px; batch 4 fits .*training.batch=4"):
         train(training, tmp_path, silent)
+
+
+def test_a_smaller_batch_is_tried_without_the_activations_of_the_failed_step(labelled, tmp_path, monkeypatch):
+    held = []
+
+    def advance(self, *, measure=False):
+        activations = torch.zeros(1000)
+        held.append(weakref.ref(activations))
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    alive = []
+    monkeypatch.setattr(
+        Adversarial, "trial_step", lambda training: lambda precision: alive.append(held and held[0]() is not None)
+    )
+    monkeypatch.setattr(Trainer, "advance", advance)
+    with pytest.raises(BenchError, match="batch 8 fits"):
+        train(make_training(labelled.view("forge"), tmp_path / "work", "gan"), tmp_path, silent)
+    assert alive[-1] is False
+
+
+@pytest.mark.parametrize("mixing", [0.0, 0.9])
+def test_the_mean_style_moves_once_a_batch_with_style_mixing_too(mixing):
+    torch.manual_seed(0)
+    network = stylegan_lite.StyleGANLite(stylegan_lite.StyleGANSettings(mixing=mixing), 16).generator()
+    latents = torch.randn(8, 128)[:, : network.mapping.layers[0].weight.shape[1]]
+    expected = 0.005 * network.mapping.eval()(latents, None).mean(0)  # the mean begins at 0
+    network.train()(latents)
+    torch.testing.assert_close(network.mapping.average, expected)
+
+
+def test_samples_of_a_fraction_of_a_thousand_images_have_names_of_their_own(labelled, tmp_path):
+    training = make_training(labelled.view("forge"), tmp_path / "work", "gan", kimg=0.064, sample_every_kimg=0.016)
+    out = tmp_path / "out"
+    out.mkdir()
+    train(training, out, silent)
+    grids = sorted(file.name for file in (out / "samples").glob("*k.png"))
+    assert grids == ["000000.016k.png", "000000.032k.png", "000000.048k.png", "000000.064k.png"]
 
 
 def test_steps_of_both_players_count_real_images_once(labelled, tmp_path):

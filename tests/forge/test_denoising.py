@@ -368,6 +368,19 @@ def test_the_learning_rate_warms_up_and_gradients_are_clipped(make_set, tmp_path
     assert trainer.readings["grad_norm"] > 1e-9  # read before it is clipped
 
 
+def test_the_learning_rate_falls_to_zero_in_the_last_share(make_set, tmp_path):
+    view = make_set("faces", {"forge": 40}).view("forge")
+    trainer = Trainer(make_training(view, tmp_path / "d", warm_up=0, decay=0.5), "fp32")
+    rates = []
+    for _ in range(trainer.steps):  # 20
+        trainer.advance()
+        rates.append(trainer.method.optimizer.param_groups[0]["lr"])
+    np.testing.assert_allclose(rates, 1e-3 * np.minimum(1, (1 - np.arange(20) / 20) / 0.5))
+    assert not trainer.method.capturable  # a graph would keep the rate it was captured with
+    with pytest.raises(ValidationError, match="decay"):
+        DenoisingSettings(kimg=1, decay=1.5)
+
+
 def photos(count: int) -> np.ndarray:
     """Smooth random images, uint8 [count, 16, 16, 3]."""
     coarse = torch.rand(count, 3, 4, 4, generator=torch.Generator().manual_seed(0))

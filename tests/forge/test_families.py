@@ -38,9 +38,12 @@ def test_every_generator_declares_the_family_that_the_protocol_gives_it():
     families = {name: GENERATORS.load(name).family for name in GENERATORS.names()}
     assert families == {
         "cgan": "conv-gan",
+        "cyclegan": "translation",
         "dcgan": "conv-gan",
         "ddpm": "diffusion",
+        "fastcut": "translation",
         "flow": "diffusion",
+        "vae": "autoencoder",
         "gan": "dense-gan",
         "pix2pix:colour": "translation",
         "pix2pix:edges": "translation",

@@ -22,7 +22,7 @@ class Recorded(StepGraphs):
         self.captures += 1
 
         class Replay:
-            replay = staticmethod(lambda: self._step(kind, *self._inputs))
+            replay = staticmethod(lambda: self._step(kind, *self._inputs[kind]))
 
         self._graphs[kind] = Replay
 
@@ -44,6 +44,18 @@ def test_each_kind_is_captured_once_after_its_warm_up_and_sees_new_inputs():
     graphs.clear()
     graphs("plain", torch.tensor(1.0), None)
     assert graphs.captures == 2  # warms up anew
+
+
+def test_kinds_with_other_inputs_share_none():
+    seen = []
+    graphs = Recorded(lambda kind, *values: seen.append((kind, [None if v is None else float(v) for v in values])))
+    for number in range(WARM_UP + 2):
+        graphs("plain", torch.tensor(float(number)), None)
+        graphs("labels", torch.tensor(float(number)), torch.tensor(7.0 + number))
+        graphs("two", torch.tensor(float(number)))
+    assert seen[-3:] == [("plain", [4.0, None]), ("labels", [4.0, 11.0]), ("two", [4.0])]
+    with pytest.raises(ValueError, match="inputs of the step plain are given now"):
+        graphs("plain", torch.tensor(0.0), torch.tensor(0.0))
 
 
 def test_a_step_that_cannot_be_captured_runs_eagerly_and_says_so():

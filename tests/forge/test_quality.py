@@ -2,6 +2,7 @@
 
 import sys
 import types
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -16,14 +17,15 @@ from scipy.stats import wasserstein_distance
 
 from forge.core.errors import InputError
 from forge.faces.imaging.decode import decode, resize
-from forge.quality.base import Share, check_features, check_images
+from forge.quality.checks import check_features, check_images
 from forge.quality.face_rate import face_rate
 from forge.quality.features import extract, extractor
 from forge.quality.frechet import BLOCKS, frechet_distance, kernel_distance
 from forge.quality.inception import check_weights, inception_distances
-from forge.quality.ms_ssim import WEIGHTS, diversity, ms_ssim, scales_for
+from forge.quality.ms_ssim import WEIGHTS, diversity, ms_ssim, scales_for, standard_error
 from forge.quality.neighbours import copying, memorisation, nearest, neighbourhood
 from forge.quality.obedience import obedience
+from forge.quality.result import Share
 from forge.quality.sliced_wasserstein import enlarge, shrink, sliced_wasserstein, wasserstein_1
 from forge.quality.spectrum import azimuthal_profile, spectrum_distance
 from forge.rendering import render_person_images
@@ -217,6 +219,21 @@ def test_diversity_falls_when_images_repeat():
     assert diversity(varied) == diversity(varied) != diversity(varied, seed=1)
     with pytest.raises(InputError, match="at least 11"):
         diversity(pictures(16, side=8))
+
+
+def test_the_standard_error_of_pairs_that_share_images_is_the_deviation_of_their_mean():
+    rng = np.random.default_rng(0)
+    means, errors, independent = [], [], []
+    for _ in range(400):  # 1,000 pairs of 200 images; a pair's value is the sum of what its images add, and noise
+        first = rng.integers(0, 200, 1000)
+        second = (first + rng.integers(1, 200, 1000)) % 200
+        of_image = rng.normal(0, 1, 200)
+        values = of_image[first] + of_image[second] + rng.normal(0, 1, 1000)
+        means.append(values.mean())
+        errors.append(standard_error(values, first, second))
+        independent.append(values.std() / np.sqrt(1000))
+    assert np.mean(errors) == pytest.approx(np.std(means), rel=0.1)
+    assert np.mean(independent) < 0.5 * np.std(means)
 
 
 # --- features -------------------------------------------------------------------------------------------------------
@@ -476,6 +493,15 @@ def test_fid_asks_torch_fidelity_with_the_local_weights(fidelity, tmp_path):
     given = fidelity["input1"]
     assert len(given) == 20 and given[4].dtype == torch.uint8
     np.testing.assert_array_equal(given[4].permute(1, 2, 0), images[4])
+
+
+def test_fid_is_computed_on_the_gpu_that_was_named(fidelity, tmp_path, monkeypatch):
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "device", lambda device: chosen.append(device) or nullcontext())
+    weights = tmp_path / "inception.pth"
+    torch.save({"w": torch.zeros(1)}, weights)
+    inception_distances(pictures(20), pictures(20, seed=1), weights=weights, device="cuda:1")
+    assert chosen == [torch.device("cuda:1")] and fidelity["cuda"] is True
 
 
 def test_fid_refuses_what_is_missing(fidelity, tmp_path, monkeypatch):

@@ -6,8 +6,8 @@ from test_quality_measure import pictures, quick
 from forge.core.errors import BenchWarning, InputError
 from forge.core.registry import allow_files
 from forge.quality import QUALITY, built_in, load_more
-from forge.quality.measure import Quality, compare
-from forge.quality.metric import Row
+from forge.quality.measure import Comparison, Quality, compare
+from forge.quality.metric import Row, ScalarMetric
 
 assert quick  # the fixture that leaves the face detector out
 
@@ -97,6 +97,27 @@ def test_what_is_no_metric_of_one_number_is_named(plugin, names, sentence):
         load_more(["face_rate"])
 
 
-def test_every_metric_of_our_own_is_a_field_of_the_result():
-    assert [metric.id for metric in built_in()] == list(QUALITY.entries)
-    assert set(QUALITY.entries) <= set(Quality.model_fields) and all(metric.title for metric in built_in())
+def test_every_metric_of_our_own_is_one_number_or_a_field_of_the_result():
+    metrics = built_in()
+    assert [metric.id for metric in metrics] == list(QUALITY.entries) and all(metric.title for metric in metrics)
+    for metric in metrics:
+        assert isinstance(metric, ScalarMetric) != (metric.id in Quality.model_fields), metric.id
+
+
+class Built(ScalarMetric):
+    """A built-in metric of one number: one file and its line in the registry."""
+
+    id, title = "built", "built in"
+
+    def compute(self, sides):
+        return float(len(sides.candidate))
+
+
+def test_a_built_in_metric_of_one_number_needs_no_field(monkeypatch):
+    monkeypatch.setitem(QUALITY.entries, "built", f"{__name__}:Built")
+    comparison = compare(pictures(20), pictures(20, seed=1), pictures(20, seed=2), n=16)
+    assert comparison.forged.more["built"].value == 16
+    assert Quality.model_validate_json(comparison.forged.model_dump_json()) == comparison.forged
+    assert Row("built in", 16.0, 16.0, "lower", 16) in comparison.rows()
+    earlier = comparison.forged.model_copy(update={"more": {}})  # stored before the metric was there
+    assert Comparison(forged=earlier, floor=earlier).rows()

@@ -221,9 +221,10 @@ def test_what_is_not_adversarial_has_no_discriminator_and_says_so(make_set, tmp_
 
 
 def test_a_method_is_a_registered_name_or_a_class():
-    assert METHODS.names() == ["adversarial", "denoising", "paired"] and method_of(DCGAN) is Adversarial
+    assert METHODS.names() == ["adversarial", "autoencoding", "contrastive", "cycle", "denoising", "paired"]
+    assert method_of(DCGAN) is Adversarial
     wrong = type("Wrong", (Twins,), {"trained_by": nn.Module})
-    with pytest.raises(InputError, match=r"one of adversarial, denoising, paired, or a subclass of .*TrainingMethod"):
+    with pytest.raises(InputError, match=r"one of adversarial, .*denoising, paired, or a subclass of .*TrainingMethod"):
         method_of(wrong)
     with pytest.raises(InputError, match="training method 'adversrial' is not known; did you mean 'adversarial'"):
         method_of(type("Wrong", (Twins,), {"trained_by": "adversrial"}))

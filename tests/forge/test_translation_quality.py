@@ -10,10 +10,10 @@ from test_translation import made, photos
 from forge.core.errors import InputError
 from forge.core.progress import silent
 from forge.faces.halves import halve
+from forge.faces.imaging.luma import luminance
 from forge.generators.artifact import TrainedGenerator, write_generator
 from forge.generators.translate import translate_set, untrained
 from forge.quality import built_in
-from forge.quality.base import luminance
 from forge.quality.changed import ChangedMetric, changed
 from forge.quality.fidelity import FidelityMetric, fidelity, psnr, ssim
 from forge.quality.identity import IdentityMetric, Known, changed_copies, fit_embedding, identity_kept
@@ -164,22 +164,28 @@ def test_other_forgeries_have_no_such_lines():
     assert ChangedMetric().measure(with_pairs(pairs)).value == 0
 
 
-@pytest.mark.parametrize("inherited", [True, False])
-def test_a_label_of_the_source_is_kept_and_another_is_obeyed(inherited):
+@pytest.mark.parametrize("role", ["kept", "moved", "obeyed"])
+def test_a_label_of_the_source_is_kept_one_of_a_domain_moved_and_another_obeyed(role):
     rng = np.random.default_rng(0)
     names = np.array(["left", "right"])[rng.integers(0, 2, 64)]
     images = np.full((64, 16, 16, 3), 60, np.uint8)
     for image, name in zip(images, names, strict=True):
         image[:, :8] += 120 * (name == "left")
         image[:, 8:] += 120 * (name == "right")
-    pairs = Translations(images, images, inherited=frozenset({"side"} if inherited else ()))
+    pairs = Translations(images, images, inherited=frozenset({"side"} if role == "kept" else ()))
     sides = Sides(
-        images, images, images, images, AllImages(images, images, images), {"side": Labels(names, names, names)}, pairs
+        images,
+        images,
+        images,
+        images,
+        AllImages(images, images, images),
+        {"side": Labels(names, names, names)},
+        None if role == "obeyed" else pairs,
     )
     metric = ObedienceMetric()
     scores = metric.measure(sides)
     (row,) = metric.rows(scores, scores, 64)
-    assert row.metric == ("label kept: side" if inherited else "label obeyed: side")
+    assert row.metric == f"label {role}: side"
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from benchmarks.cli.groups import implemented_in
 EXAMPLES = """\b
 Examples:
   bench quality dcgan
+  bench quality "dcgan #1"              (seed 1 of a run with several seeds)
   bench quality path/to/forged --against path/to/real -n 2000
   bench quality path/to/real            (the floor alone: held-out reals)
 """
@@ -31,6 +32,10 @@ def quality(
         typer.Option("--metric", help="Metrics of plug-ins, comma-separated: names or path/to/file.py:Class."),
     ] = None,
     fid: Annotated[Path | None, typer.Option("--fid", help="Inception weights of torch-fidelity (.pth).")] = None,
+    usefulness: Annotated[
+        bool,
+        typer.Option(help="Train label classifiers on forgeries that have labels; about a minute a column."),
+    ] = True,
     store: options.Store = options.STORE,
     device: options.Device = "auto",
     as_json: options.Json = False,

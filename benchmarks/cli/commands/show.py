@@ -41,6 +41,7 @@ def show(
     against: Annotated[
         Path | None, typer.Option("--against", help="FaceSet it was trained on: show the forgeries nearest to a photo.")
     ] = None,
+    backward: options.Backward = False,
     store: options.Store = options.STORE,
     reports: options.Reports = options.REPORTS,
 ) -> None:

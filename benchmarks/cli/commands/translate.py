@@ -15,6 +15,7 @@ Examples:
   bench translate my-run me.jpg --generator pix2pix:colour
   bench translate my-run holiday/ --crop face --out pictures/coloured -g pix2pix:colour
   bench translate path/to/trained-generator me.jpg
+  bench translate my-run me.jpg -g cyclegan --backward
 """
 
 
@@ -30,6 +31,7 @@ def translate(
         Path | None, typer.Option("--out", help="Folder of the forgeries. [default: pictures/RUN/GENERATOR]")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed of the conditions.")] = 0,
+    backward: options.Backward = False,
     store: options.Store = options.STORE,
     reports: options.Reports = options.REPORTS,
 ) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from benchmarks.evaluation import delong, means, roc
 from benchmarks.evaluation.evaluate import identities
-from benchmarks.evaluation.interval import Interval
+from benchmarks.evaluation.interval import Interval, two_sided
 from benchmarks.evaluation.pooled import mean_auc
 from benchmarks.evaluation.results import Finding
 from benchmarks.protocol import (
@@ -201,10 +201,10 @@ def _direction(test: pd.DataFrame) -> Finding:
 
 
 def _p(value: float, interval: Interval) -> float:
-    """Return the two-sided p of AUC = 0.5, from the end of its 95 % interval that is nearer to 0.5."""
+    """Return the two-sided p of AUC = 0.5, from the end of its interval that is nearer to 0.5."""
     half = value - interval.low if value > 0.5 else interval.high - value
-    # 1.959964: z of the 95 % interval that `auc_interval` gives by default
-    return delong.normal_p((value - 0.5) / half * 1.959964) if half > 0 else 1.0
+    # half a width is z standard errors, so that (value - 0.5) / half is in units of z
+    return delong.normal_p((value - 0.5) / half * two_sided(interval.level)) if half > 0 else 1.0
 
 
 def _shown(mean: means.Mean) -> str:

@@ -39,6 +39,7 @@ from benchmarks.evaluation.interval import Interval
 from benchmarks.evaluation.results import Finding
 from detect.features.cues import trivial_cues
 from forge.faces.dedup import describe
+from forge.faces.prepare import CLUSTER_PREFIX
 
 Images = NDArray[np.uint8]
 
@@ -131,13 +132,20 @@ def content(real: Images, forged: Images, identities: tuple[pd.Series, pd.Series
 
 
 def _groups(*identities: pd.Series | None) -> NDArray[np.object_] | None:
-    """Group of each image, side after side; None where a side has no identities."""
+    """Group of each image, side after side; None where a side has no identities.
+
+    A person on both sides is one group. A group that the preparation named after a copy ("cluster-0000012") is numbered
+    within its own side and stays there.
+    """
     names: list[str | None] = []
     for side, column in enumerate(identities):
         if column is None:
             return None
-        # the side is part of the name: folds are made within a class
-        names += [None if pd.isna(name) or name == "" else f"{side} {name}" for name in column]
+        for name in column:
+            if pd.isna(name) or name == "":
+                names.append(None)
+            else:
+                names.append(f"0 {name} of side {side}" if name.startswith(CLUSTER_PREFIX) else f"0 {name}")
     return np.array(names, dtype=object)
 
 
@@ -169,18 +177,19 @@ def judge(
 
 
 def _folds(label: Labels, groups: NDArray[np.object_] | None) -> NDArray[np.int64]:
-    """Assign each image to a fold: the groups of each class are distributed in random order."""
+    """Assign each image to a fold: groups of real, of forged and of both kinds of images in random order."""
     alone = [f"alone {i}" for i in range(len(label))]
     # an image without a group is a group of its own
     names = alone if groups is None else [name or other for name, other in zip(groups, alone, strict=True)]
-    fold = np.empty(len(label), np.int64)
-    for forged in (False, True):
-        # class by class, so that every fold has images of both
-        members = np.flatnonzero(label == forged)
-        group = np.unique(np.array([names[i] for i in members]), return_inverse=True)[1]
+    known, group = np.unique(np.array(names, dtype=str), return_inverse=True)
+    # 1: real images alone, 2: forged ones, 3: both; kind by kind, so that every fold has images of both classes
+    kind = np.isin(np.arange(len(known)), group[~label]) + 2 * np.isin(np.arange(len(known)), group[label])
+    fold_of_group = np.empty(len(known), np.int64)
+    for kind_number in np.unique(kind):
+        members = np.flatnonzero(kind == kind_number)
         # random order of groups modulo 5: folds of nearly equal numbers of groups, the same in every run
-        fold[members] = np.random.default_rng(0).permutation(group.max() + 1)[group] % FOLDS
-    return fold
+        fold_of_group[members] = np.random.default_rng(0).permutation(len(members)) % FOLDS
+    return fold_of_group[group]
 
 
 # --- Descriptions -----------------------------------------------------------------------------------------------------

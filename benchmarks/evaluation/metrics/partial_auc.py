@@ -14,6 +14,6 @@ class PartialAuc(Metric):
     shown = False
 
     def compute(self, test: TestScores) -> Value:
-        """See `metrics.partial_auc`."""
+        """See `roc.partial_auc`."""
         # max_fpr 0.1, the default of the function: the protocol's pAUC is over FPR <= 10 %
         return Value(roc.partial_auc(test.label, test.score))

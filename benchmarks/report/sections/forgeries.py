@@ -23,7 +23,9 @@ _STRIP = 6  # snapshots of a training
 _GRID_SIDE = 128  # pixels of a face in samples-*.png
 _SPECTRA = 4  # generators in the figure of spectra
 # others are distances, or ratios that may exceed 1
-_SHARES = ("face found", "label obeyed", "label kept", "authentic", "changed share")  # read as percentages
+_SHARES = (  # metrics that are read as percentages
+    "face found", "label obeyed", "label kept", "label moved", "trained on forgeries", "authentic", "changed share",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,9 @@ def _forgeries(generator: GeneratorFacts, run: RunView) -> Forgeries:
     if len(strip) > _STRIP:  # the first, the last and an even choice between
         strip = [strip[i] for i in np.linspace(0, len(strip) - 1, _STRIP).round().astype(int)]
     sources = pictures.sources.get(name)
-    rows = ["photo", "condition", "forgery"] if generator.trained else ["photo", "forgery"]  # a blend has no condition
+    # a blend has no condition, and between domains it is the photo
+    plain = not generator.trained or generator.domains is not None
+    rows = ["photo", "forgery"] if plain else ["photo", "condition", "forgery"]
     return Forgeries(
         generator=generator,
         samples=None if faces is None else grid_uri(faces),

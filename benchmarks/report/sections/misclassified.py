@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.evaluation.results import TestResult
+from benchmarks.protocol import TrainSet
 from benchmarks.report.images import data_uri
 from benchmarks.report.run_view import RunView
 from benchmarks.report.sections.base import Content, Section
@@ -101,7 +102,8 @@ def galleries(
     shown, seen = [], set()
     for cell in cells:
         part = rows(cell)
-        fit = cell.detector if cell.trained_on == cell.tested_on else f"{cell.detector}, trained on {cell.trained_on}"
+        training = TrainSet.parse(cell.trained_on).readable
+        fit = cell.detector if cell.trained_on == cell.tested_on else f"{cell.detector}, trained on {training}"
         if (cell.detector, cell.trained_on, cell.seed) not in seen:
             seen.add((cell.detector, cell.trained_on, cell.seed))
             shown.append(_gallery(part[part["label"] == 0], cell, f"{fit}: real images called forged", limit, picture))

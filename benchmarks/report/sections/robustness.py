@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -14,9 +13,7 @@ from benchmarks.report.plot.figure import AUC_TICKS, Figure, FileNames, spread_s
 from benchmarks.report.plot.plot import Axis, Plot
 from benchmarks.report.run_view import RunView
 from benchmarks.report.sections.base import Content, Section
-
-# Numbers of the other families are amounts of the change; these two name what is left: quality, and share of the image.
-_FALLING = ("jpeg", "crop")  # families whose larger numbers change less
+from detect.data.perturb import by_strength
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,12 @@ class RobustnessSection(Section):
         return RobustnessContent(
             changes=[names[change] for change in changes],
             lines=[(name, [_entry(means[name], change) for change in changes]) for name in order],
-            curves=[_curves(family, names, ranked, run.file_names) for family in _families(changes)],
+            # the weakest first after clean images; one strength alone is no curve
+            curves=[
+                _curves([CLEAN, *family], names, ranked, run.file_names)
+                for family in by_strength(changes)
+                if len(family) > 1
+            ],
             sentence=_sentence({name: means[name] for name in detectors}, names),
         )
 
@@ -118,21 +120,6 @@ def _sentence(means: dict[str, dict[str, float]], names: dict[str, str]) -> str:
         f"Largest mean loss of AUC: {typical[hardest]:.2f} under {names[hardest]}. "
         f"Largest loss of a detector: {largest:.2f}, {name} under {names[change]}."
     )
-
-
-def _families(changes: Sequence[str]) -> list[list[str]]:
-    """Group perturbations that differ in strength only, the weakest first after clean images; three points or more."""
-    members: dict[str, list[tuple[float, str]]] = {}
-    for change in changes:
-        if parts := re.fullmatch(r"([a-z]+)(\d+(?:\.\d+)?)", change):
-            members.setdefault(parts[1], []).append((float(parts[2]), change))
-    # One strength alone is no curve.
-    families = []
-    for name, family in members.items():
-        ordered = [change for _, change in sorted(family, reverse=name in _FALLING)]
-        if len(ordered) > 1:
-            families.append([CLEAN, *ordered])
-    return families
 
 
 def _curves(

@@ -194,7 +194,7 @@ def _title(sight: Sight, generator: str) -> str:
 def _weights(sight: Sight) -> HeatMap:
     values = np.asarray(sight.weights, dtype=np.float32)
     limit = round_up(usual(values))
-    title = f"{sight.detector}, trained on {sight.trained_on}"
+    title = f"{sight.detector}, trained on {TrainSet.parse(sight.trained_on).readable}"
     finding = balance(values)
     alt = f"Weights of the DCT coefficients in {title}, coarse at the upper left. {finding}"
     return HeatMap(title, map_uri(diverging(strongest(values, _LARGEST), limit)), alt, finding, f"{limit:g}")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from benchmarks.evaluation.numbers import duration
 from benchmarks.evaluation.results import DetectorFacts, GeneratorFacts, Results
+from benchmarks.protocol import TrainSet
 from benchmarks.report.health import health_figures
 from benchmarks.report.plot import curves
 from benchmarks.report.plot.elements import series
@@ -67,7 +69,7 @@ class TrainingSection(Section):
             ],
             left_out={
                 "generators": _first(_SHOWN, len(generators)),
-                "detectors": f"The {_SHOWN} of {len(fits)} fits with the lowest AUC on their own generator."
+                "detectors": f"The {_SHOWN} of {len(fits)} fits with the lowest AUC on generators of their training."
                 if len(fits) > _SHOWN
                 else "",
                 "more_detectors": _first(_FOLDED, len(fits) - _SHOWN),
@@ -80,12 +82,18 @@ def _first(shown: int, total: int) -> str:
 
 
 def _hardest_first(results: Results) -> list[DetectorFacts]:
-    """Sort many fits by the AUC on the generator that they were trained on, the lowest first; keep the order of few."""
+    """Sort many fits by the mean AUC on the generators that they were trained on, lowest first; keep the order of few.
+
+    Repetitions with other seeds are fits of their own.
+    """
     if len(results.detectors) <= _SHOWN:
         return results.detectors
-    aucs = {(c.detector, c.trained_on): c.auc for c in results.cells if c.seen}
-    # fits whose own generator was not tested come last
-    return sorted(results.detectors, key=lambda fit: aucs.get((fit.name, fit.trained_on), 1.0))
+    seen_aucs: dict[tuple[str, str, int], list[float]] = {}
+    for cell in results.cells:
+        if cell.seen:
+            seen_aucs.setdefault((cell.detector, cell.trained_on, cell.seed), []).append(cell.auc)
+    # fits whose own generators were not tested come last
+    return sorted(results.detectors, key=lambda fit: fmean(seen_aucs.get((fit.name, fit.trained_on, fit.seed), [1.0])))
 
 
 def generator_figures(generator: GeneratorFacts, names: FileNames) -> list[Figure]:
@@ -122,7 +130,7 @@ def detector_figures(detector: DetectorFacts, names: FileNames) -> list[Figure]:
     for heading, ending in (("Loss", "loss"), ("Validation AUC", "auc")):
         chosen = [name for name in known if name.endswith(ending)]
         if chosen:
-            title = f"{heading} of {detector.name}, trained on {detector.trained_on}"
+            title = f"{heading} of {detector.name}, trained on {TrainSet.parse(detector.trained_on).readable}"
             name = names("fit", ending, detector.name, detector.trained_on)
             figures.append(_figure(log, progress, _PROGRESS[progress], chosen, title, name))
     return figures

@@ -10,7 +10,7 @@ from benchmarks.evaluation.leaderboard import Leaderboard, Line
 from benchmarks.evaluation.numbers import estimate
 from benchmarks.evaluation.results import TestResult
 from benchmarks.evaluation.thresholds import FINDS_NOTHING
-from benchmarks.protocol import Condition, condition_of_column, phrase_of_column
+from benchmarks.protocol import Condition, TrainSet, condition_of_column, phrase_of_column
 from benchmarks.report.text.summary import finding
 
 
@@ -73,9 +73,10 @@ def suite_notes(board: Leaderboard, cells: Sequence[TestResult]) -> list[str]:
     if below:
         worst = min(below, key=lambda cell: cell.auc)
         shown = estimate(worst.auc, worst.auc_low, worst.auc_high)
+        training = TrainSet.parse(worst.trained_on).readable
         notes.append(
             f"{len(below)} of {len(unseen)} results on unseen generators are below chance, the lowest is "
-            f"{worst.detector} trained on {worst.trained_on} and tested on {worst.tested_on}, {shown}. The "
+            f"{worst.detector} trained on {training} and tested on {worst.tested_on}, {shown}. The "
             "learned cues of forgery are more frequent in the real images there. The values are not inverted, since "
             "that would use the labels of the test."
         )

@@ -173,7 +173,7 @@ def _extremes(cells: list[TestResult], where: str, faces: str) -> list[str]:
 def _who(cell: TestResult) -> str:
     if cell.seen and len(TrainSet.parse(cell.trained_on).generators) == 1:
         return f"{cell.detector} on {cell.tested_on}"
-    return f"{cell.detector} trained on {cell.trained_on} and tested on {cell.tested_on}"
+    return f"{cell.detector} trained on {TrainSet.parse(cell.trained_on).readable} and tested on {cell.tested_on}"
 
 
 def _worst_mistakes(cells: Sequence[TestResult], errors: Mapping[Key, Errors], subject: str) -> list[str]:
@@ -196,10 +196,11 @@ def _ties(groups: Mapping[Pairing, list[TestResult]], comparisons: list[PairedTe
 
 def _ranking(pairing: Pairing, by_rank: list[list[TestResult]], comparisons: list[PairedTest]) -> str:
     first = by_rank[0]
-    if pairing.tested_on in TrainSet.parse(pairing.trained_on).generators:
+    train_set = TrainSet.parse(pairing.trained_on)
+    if pairing.tested_on in train_set.generators:
         where = f"On {pairing.tested_on} forgeries"
     else:
-        where = f"On {pairing.tested_on} forgeries, after training on {pairing.trained_on}"
+        where = f"On {pairing.tested_on} forgeries, after training on {train_set.readable}"
     if len(first) > 1:
         # Names of the first tier only; the table has the rest.
         names = _list([cell.detector for cell in first])
@@ -253,9 +254,13 @@ def _saturation(cells: Sequence[TestResult]) -> list[str]:
     if len(high) == len(same):
         others = "; results on unseen generators do."
         tail = others if len(same) < len(cells) else "; add a second generator to measure this."
+        detectors = sorted({cell.detector for cell in same})
+        several = len(detectors) > 1
+        who = "Every detector" if several else detectors[0]
+        better = "which detector is better, nor " if several else ""  # one detector has no rival here
         return [
-            "Nearly every detector reaches an AUC of 0.99 on the generator seen in training: such a result does not "
-            f"show which detector is better, nor whether it generalizes{tail}"
+            f"{who} reaches an AUC of 0.99 on the generator seen in training: such a result does not show {better}"
+            f"whether it generalizes{tail}"
         ]
     low = [cell for cell in same if cell.auc < SATURATED]
     names = "; ".join(_who(cell) for cell in low[:_FULL_NOTES])

@@ -9,6 +9,7 @@ killed at its limit takes no other with it; the time it did not use goes to thos
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 import os
 import signal
@@ -241,6 +242,21 @@ def _play(name: str, record_file: Path, setting: Mapping[str, Any], log: Path) -
         raise SystemExit(1) from error
 
 
+def _budget(text: str) -> float:
+    """Return the budget in seconds.
+
+    Raises:
+        InputError: it is no positive number.
+    """
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise InputError(f"BUDGET={text} is no positive number of seconds")
+    return seconds
+
+
 def main() -> int:
     """Run as the environment says: OUT, DEVICE, BUDGET, PARTS, PACK; return the exit code."""
     try:
@@ -250,14 +266,11 @@ def main() -> int:
         out = Path(os.environ.get("OUT") or ROOT / "build" / "gpu")
         (out / "log.txt").unlink(missing_ok=True)  # one log per run
         chosen = tuple(name.strip() for name in os.environ.get("PARTS", "").split(",") if name.strip())
-        budget = float(os.environ.get("BUDGET", "540"))
+        budget = _budget(os.environ.get("BUDGET", "540"))
         run = Runner(device, out, budget=budget, pack=Path(os.environ.get("PACK") or ROOT / ".gpu"), chosen=chosen)()
     except BenchError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    except ValueError:
-        print(f"BUDGET={os.environ.get('BUDGET')} is no number of seconds", file=sys.stderr)
-        return 2
     print(json.dumps({name: part.status for name, part in run.parts.items()}, indent=1))
     # a part that was cut is expected where the budget is small
     return 1 if any(part.status == "failed" for part in run.parts.values()) else 0

@@ -19,7 +19,7 @@ from benchmarks.speed.gpu.scale import noise_set, scale_of, training_of
 from benchmarks.speed.gpu.timing import counting_memory, default_tf32, profiled, rate
 from forge.core.compute import Precision
 from forge.faces.tensors import to_float
-from forge.generators.stylegan_lite import StyleGANSettings
+from forge.generators.stylegan_settings import StyleGANSettings
 from forge.training.steps.adversarial import Adversarial, adversarial_settings
 from forge.training.steps.base import StepContext, TrainingMethod
 from forge.training.task import Training

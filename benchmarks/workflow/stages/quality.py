@@ -30,7 +30,7 @@ class Reference(Stage):
     """
 
     action = "floor"  # the word of earlier versions, which stored results carry
-    VERSION = 1
+    VERSION = 2  # 2: the standard error of MS-SSIM takes pairs that share an image as dependent
 
     measured_by: dict[str, Any]
     data: Reals
@@ -64,7 +64,7 @@ class Quality(Stage):
     """
 
     action = "quality"
-    VERSION = 1
+    VERSION = 2  # 2: the standard error of MS-SSIM takes pairs that share an image as dependent
 
     measured_by: dict[str, Any]
     data: Reals
@@ -116,6 +116,7 @@ def _ask(job: Job, measured_by: dict[str, Any], seed: int) -> Ask:
         n=measured_by["n"],
         face_n=measured_by["face_n"],
         more=tuple(measured_by.get("metrics", ())),  # absent where none were added, see `_quality` in planner.py
+        usefulness=measured_by.get("usefulness", False),  # likewise
         seed=seed,
         device=job.context.compute.device,
         on_progress=job.context.on_progress,

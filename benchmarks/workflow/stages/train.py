@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.experiment.configs import validated
+from benchmarks.experiment.names import short_name
 from benchmarks.workflow.stage import Context, Facts, Job, Stage
 from benchmarks.workflow.stages.prepare import Prepare
+from forge.core.compute import derive_seed
 from forge.core.files import read_json
+from forge.faces.halves import HALVED, source_half
 from forge.generators import GENERATORS
+from forge.generators.domains import Domains
 
 if TYPE_CHECKING:
     from forge.core.distributed import ProcessGroup
@@ -29,8 +35,10 @@ class Train(Stage):
         network: settings of the architecture.
         training: settings of the training.
         condition: label columns that it is conditioned on.
+        domains: label column -> values of source and target domain, of an unpaired translator; None: it has none.
         files: SHA-256 of the files it depends on.
         numerics: precision and threads, which decide the result.
+        training_seed: 0: random numbers of `seed`; else others for each number.
         data: the real faces.
     """
 
@@ -43,8 +51,10 @@ class Train(Stage):
     network: dict[str, Any]
     training: dict[str, Any]
     condition: tuple[str, ...]
+    domains: dict[str, list[str]] | None
     files: dict[str, str]
     numerics: dict[str, Any]
+    training_seed: int = 0
     data: Prepare
 
     @property
@@ -53,13 +63,21 @@ class Train(Stage):
         return self.generator
 
     @property
+    def about(self) -> str:
+        """Return the architecture, which its variants share."""
+        return short_name(self.architecture)
+
+    @property
     def settings(self) -> dict[str, Any]:
         """Return architecture, its settings and those of its training."""
-        return {
+        # absent where it says nothing, so that other trainings keep their keys
+        repeated = {"training_seed": self.training_seed} if self.training_seed else {}
+        return repeated | {
             "architecture": self.architecture,
             "network": self.network,
             "training": self.training,
             "condition": list(self.condition),
+            **({} if self.domains is None else {"domains": self.domains}),
             "files": self.files,
             "numerics": self.numerics,
         }
@@ -70,7 +88,8 @@ class Train(Stage):
         # all-reduce, else all would wait for each other.
         processes = _join(job.context)
         processes.broadcast((self, dict(job.folders), job.out, job.work))
-        self.train(job)
+        with _joint(self):
+            self.train(job)
         return {"precision": read_json(job.out / "generator.json")["precision"], "processes": processes.size}
 
     def untrained(self, resolution: int, *classes: tuple[int, ...]) -> Architecture:
@@ -100,12 +119,16 @@ class Train(Stage):
             method_of(implementation).Settings, self.training, where=f"generators.{self.generator}.training"
         )
         view = faces.view("forge")  # photos that are in none of train, val and test, which detectors see
-        condition, codes = None, None
+        condition, codes, domains = None, None, None
         classes: tuple[tuple[int, ...], ...] = ()  # one-file architectures need not know of labels
         # Photos without a label in one of the columns are dropped from the view.
         if self.condition:
             condition, view, codes = Condition.of(view, list(self.condition))
             classes = (condition.classes,)
+        # Faces of other values are dropped; a split without any to translate is refused now, not after the training.
+        if self.domains is not None:
+            domains, view = Domains.of(view, self.domains)
+            domains.sources_of({split: source_half(faces, split) for split in HALVED if split in faces.card.splits})
         track = job.context.track
         training = Training(
             name=self.generator,
@@ -113,11 +136,12 @@ class Train(Stage):
             architecture=self.untrained(faces.resolution, *classes),
             settings=settings,
             view=view,
-            seed=self.seed,
+            seed=derive_seed(self.seed, "training", self.training_seed) if self.training_seed else self.seed,
             compute=job.compute(self.numerics),
             work=job.work,
             condition=condition,
             codes=codes,
+            domains=domains,
             # the key too: TensorBoard would draw two trainings of one name as one curve
             track=track / f"{self.generator}-{self.key[:8]}" if track else None,
         )
@@ -134,14 +158,33 @@ def _join(context: Context) -> ProcessGroup:
 def follow(context: Context) -> None:
     """Take part in every training that the first process begins, until it says that there are no more."""
     processes = _join(context)
-    # None ends it, sent by `dismiss`. Folders travel as paths: all processes share one disk.
+    # None ends it, sent by `leading`. Folders travel as paths: all processes share one disk.
     while (call := processes.broadcast(None)) is not None:
         stage, folders, out, work = call
         stage.train(Job(folders, Path(out), Path(work), context))
 
 
-def dismiss(context: Context) -> None:
-    """Tell the other processes, if there are any, that there are no more trainings."""
-    # Read before the import: a run without `torchrun` whose results are all cached needs no torch.
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # set by `torchrun` and `accelerate launch`
-        _join(context).broadcast(None)
+@contextmanager
+def leading(context: Context) -> Iterator[None]:
+    """Run a plan at the head of the other processes, if there are any, and tell them at its end to stop.
+
+    Also where the plan fails, but not where a training of it failed: the others then wait in the middle of that
+    training for sums of gradients, and a message to them would never be taken. Whoever launched them ends them.
+    """
+    try:
+        yield
+    finally:
+        # Read before the import: a run without `torchrun` whose results are all cached needs no torch.
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not _FAILED:  # set by `torchrun` and `accelerate launch`
+            _join(context).broadcast(None)
+
+
+_FAILED: set[str] = set()  # keys of the trainings that failed in this process
+
+
+@contextmanager
+def _joint(stage: Train) -> Iterator[None]:
+    """Note whether a training of several processes ended as it should."""
+    _FAILED.add(stage.key)
+    yield
+    _FAILED.discard(stage.key)  # not reached after an error

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from benchmarks.workflow.stage import FACES, FaceStage, Facts, Job
 from benchmarks.workflow.stages.halve import Reals
 from benchmarks.workflow.stages.train import Train
+from forge.generators.domains import Domains
 
 if TYPE_CHECKING:
     from forge.generators.translation.base import Translator
@@ -23,6 +25,7 @@ class Translate(FaceStage):
         counts: split -> images.
         weights: averaged or raw.
         snapshot: thousands of images of the training; None: its end.
+        direction: of a translator between domains.
         data: the real faces, halved.
     """
 
@@ -35,6 +38,7 @@ class Translate(FaceStage):
     counts: dict[str, int]
     weights: str
     snapshot: float | None
+    direction: str
     data: Reals
 
     @property
@@ -45,7 +49,21 @@ class Translate(FaceStage):
     @property
     def settings(self) -> dict[str, Any]:
         """Return how many forgeries are made, and by which weights."""
-        return {"counts": self.counts, "weights": self.weights, "snapshot": self.snapshot}
+        # the usual direction is left out, so that keys of before stay
+        direction = {} if self.direction == "forward" else {"direction": self.direction}
+        return {"counts": self.counts, "weights": self.weights, "snapshot": self.snapshot, **direction}
+
+    def moves(self, card: Mapping[str, Any]) -> dict[str, tuple[str, str]] | None:
+        """Return what is made of what: label column -> its value before and after; None without domains.
+
+        Args:
+            card: of the generator.
+        """
+        if not card.get("domains"):
+            return None
+        domains = Domains.from_json(card["domains"])
+        moved = domains.swapped if self.direction == "backward" else domains
+        return {moved.column: (moved.source, moved.target)}
 
     def translator(self, resolution: int) -> Translator:
         """Return the architecture that makes the forgeries, without weights."""
@@ -56,8 +74,9 @@ class Translate(FaceStage):
         """Write the FaceSet."""
         from forge.generators.translate import translate_set  # imports torch
 
+        trained = self.generator.trained(job, self.snapshot)
         faces = translate_set(
-            self.generator.trained(job, self.snapshot),
+            trained.backward() if self.direction == "backward" else trained,
             job.faces(self.data),
             job.out / FACES,
             counts=self.counts,

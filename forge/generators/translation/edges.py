@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from forge.faces.imaging.luma import LUMA
 from forge.generators.translation.base import Floats
 from forge.generators.translation.pix2pix import Pix2Pix
 
-_WEIGHTS = np.array([0.299, 0.587, 0.114])  # of luma, ITU-R BT.601
+_WEIGHTS = np.array(LUMA)
 
 
 class Edges(Pix2Pix):

@@ -40,10 +40,11 @@ class WatchHealth(Callback):
         self._monitor = self._fresh_monitor(trainer)
 
     def _fresh_monitor(self, trainer: Trainer) -> HealthMonitor:
-        training, held_out = self._training, self._training.held_out
+        training = self._training
+        view, held_out = trainer.method.expected()
         return HealthMonitor(
             self._settings,
-            training.view.sample(REALS_WATCHED, training.seed).read(),
+            view.sample(REALS_WATCHED, training.seed).read(),
             held_out.read() if held_out is not None else None,
             seed=training.seed,
             device=trainer.device,
@@ -80,8 +81,9 @@ class WatchHealth(Callback):
         if not trainer.resumed:
             # of an earlier training in this folder: going back to it would mix two trainings
             self._healthy.unlink(missing_ok=True)
-        if trainer.step == 0 and trainer.method.starts_tellable:
-            self._monitor.start_check(trainer.images(trainer.method.generator, trainer.method.watched, "start"))
+        if trainer.step == 0:
+            untrained = trainer.images(trainer.method.generator, trainer.method.watched, "start")
+            self._monitor.start_check(untrained, tellable=trainer.method.starts_tellable)
 
     def on_step(self, trainer: Trainer) -> None:
         """Observe if it is time, or if a reading is no number, and do what the policy says.

@@ -37,8 +37,9 @@ class WriteSamples(Callback):
         faces = to_uint8(trainer.images(trainer.settled(), SAMPLES, "grid")).cpu().numpy()
         moment = f"after {trainer.kimg:.3f} thousand images, seed {self._seed}"  # these weights are not kept
         source = provenance.origin(self._name, moment=moment)
-        # whole thousands, zero-padded: names sort by time
-        write_grid(self._folder / f"{int(trainer.kimg):06d}k.png", faces, source=source)
+        # whole thousands, zero-padded: names sort by time; single images where several grids lie in one thousand
+        label = f"{int(trainer.kimg):06d}" if self._every >= 1 else f"{trainer.kimg:010.3f}"
+        write_grid(self._folder / f"{label}k.png", faces, source=source)
         write_grid(self._folder / "newest.png", faces, source=source)
         if self._events:
             self._events.picture(round(trainer.kimg * 1000), self._folder / "newest.png")

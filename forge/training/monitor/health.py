@@ -1,6 +1,7 @@
 """The health of a training: a state in one word, a reason in one sentence, and what to do about it.
 
-The states: *warming* (too early to say), *healthy*, *overfit* (the discriminator knows the training images by heart),
+The states: *warming* (too early to say), *healthy*, *overfit* (the discriminator knows the training images by heart;
+without one: forgeries are copies of them),
 *collapsed* (forgeries are all alike), *d_dominates* (the discriminator is right nearly always, and the forgeries are
 poor and get no better), *d_at_chance* (its accuracy is one half although the forgeries are poor and get no better),
 *diverged* (numbers have left all bounds); of trainings without a discriminator *blank* (forgeries of one even colour)
@@ -23,6 +24,8 @@ Step = Literal["continue", "warn", "stop", "roll-back"]
 
 # trainings without a discriminator: what their forgeries are when nothing was learned, relative to training images
 _BLANK, _NOISE = 0.1, 0.5  # less contrast; less correlation of neighbouring pixels
+_COPIED = 0.5  # overfit: share of copies of training images, see `RealReference.copied`
+_SILENT = 1.0  # nats per image below which codes say nothing; a thousandth of a face's
 # the first that lasts names the state
 _SIGNS: tuple[State, ...] = (
     "overfit", "d_dominates", "d_at_chance", "blank", "noise", "does_nothing", "colours_inverted", "one_output",
@@ -174,8 +177,9 @@ class Diagnosis:
         """Return the state at a tick.
 
         Args:
-            readings: distance, diversity, coverage, bins_filled, near_duplicates; d_accuracy, d_memory and fixed_change
-                where they are known; of translators those of `forge.training.monitor.translation`.
+            readings: distance, diversity, coverage, bins_filled, near_duplicates; d_accuracy, d_memory, fixed_change,
+                copied and information where they are known; of translators those of
+                `forge.training.monitor.translation`.
             step: steps played.
             kimg: thousands of real images shown.
 
@@ -268,8 +272,9 @@ class Diagnosis:
             signs["d_at_chance"] = f"the discriminator is right in only {_percent(accuracy)} of cases, {so}"
         if accuracy is None:
             signs |= _unlearned(readings)
-        if alike:
-            signs["collapsed"] = f"the forgeries are too much alike: {alike}"
+        reasons = [_silent(readings), f"the forgeries are too much alike: {alike}" if alike else ""]
+        if any(reasons):
+            signs["collapsed"] = "; ".join(filter(None, reasons))
         if isinstance(limits, TranslationThresholds):
             signs |= translation_signs(readings, limits)
         return signs
@@ -288,8 +293,13 @@ class Diagnosis:
 
 
 def _unlearned(readings: Mapping[str, float]) -> dict[State, str]:
-    """Return the signs of a training without a discriminator that has learned nothing."""
+    """Return the signs of a training without a discriminator that has learned nothing, or nothing but copies."""
     signs = dict[State, str]()
+    if readings.get("copied", 0.0) >= _COPIED:
+        signs["overfit"] = (
+            f"{_percent(readings['copied'])} of the forgeries are copies of training images: at most half as far from "
+            "one as unseen real images are"
+        )
     contrast, smoothness = readings.get("contrast", 1.0), readings.get("smoothness", 1.0)
     if contrast < _BLANK:
         signs["blank"] = f"the forgeries are of one even colour: {_percent(contrast)} of the contrast of real images"
@@ -299,6 +309,14 @@ def _unlearned(readings: Mapping[str, float]) -> dict[State, str]:
             "images"
         )
     return signs
+
+
+def _silent(readings: Mapping[str, float]) -> str:
+    """Describe a posterior collapse (Bowman et al. 2016); empty where there are no codes, or they say something."""
+    information = readings.get("information", math.inf)
+    if information >= _SILENT:
+        return ""
+    return f"posterior collapse: the codes of images hold {information:.2g} nats, and the decoder does without them"
 
 
 def _percent(share: float) -> str:

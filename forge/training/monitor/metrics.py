@@ -95,6 +95,17 @@ def smoothness(images: Tensor) -> float:
     return float((sum(beside) / 2 / power.clamp(min=1e-6)).mean())
 
 
+def ridge_weights(points: Tensor, target: Tensor) -> Tensor:
+    """Return the weights [D] of a ridge regression of targets [N] on points [N, D], in float64."""
+    # dual ridge regression: with 256 images and 2,048 features, the kernel X X^T [n, n] is the smaller system
+    kernel = points @ points.T
+    # a tenth of the mean diagonal on the diagonal: scale-free, and solvable where images repeat
+    kernel += 0.1 * kernel.diagonal().mean() * torch.eye(len(kernel), dtype=kernel.dtype, device=kernel.device)
+    # w = X^T (K + lambda I)^-1 y
+    weights: Tensor = points.T @ torch.linalg.solve(kernel, target)
+    return weights
+
+
 def nearest_distances(pixels: Tensor) -> Tensor:
     """Return the distance of every image [N, D] to the nearest other one: [N]."""
     apart = torch.cdist(pixels, pixels)
@@ -184,6 +195,10 @@ class RealReference:
         source = torch.Generator().manual_seed(derive_seed(seed, "reference"))
         # reference and baseline come from different images: a reference measured on itself would have distance 0
         order = torch.randperm(len(reals), generator=source).numpy()
+        # copies of 16 px of all training images and of their mirror images, as trainings mirror at random
+        trained = shrink(to_float(torch.from_numpy(reals)), _PIXELS)
+        self._trained = torch.cat([trained, trained.flip(3)]).flatten(1).to(device)
+        self._unseen = others is not None
         if others is None:
             cut = min(samples, len(reals) // 2)
             others, order = reals[order[:cut]], order[cut:]
@@ -211,6 +226,8 @@ class RealReference:
         # half of what is usual among real images, so that real ones seldom count as duplicates
         self._near = float(nearest_distances(shrink(baseline, _PIXELS).flatten(1)).median()) / 2
         self.real_baseline = self.look(baseline)  # what as many real images reach
+        # half of what is usual among images that nothing was trained on
+        self._copy = float(self._to_trained(baseline).median()) / 2
 
     def look(self, images: Tensor) -> Look:
         """Look at images [N, 3, H, W] in -1..1; of more than `samples`, the first so many count."""
@@ -230,6 +247,23 @@ class RealReference:
             bins_different=self._different(shares, len(described)),
             near_duplicates=float((nearest_distances(pixels) < self._near).double().mean()),
         )
+
+    def copied(self, images: Tensor) -> float | None:
+        """Return the share of images that are copies of training images; None without unseen real images.
+
+        A copy is at most half as far from the nearest training image (or its mirror image) as the median of unseen real
+        images is, by 16 px pixels: forgeries that are only blurred are nearer to everything than photos are, but not
+        by that much.
+
+        Args:
+            images: [N, 3, H, W] in -1..1.
+        """
+        if not self._unseen:
+            return None
+        return float((self._to_trained(images[: self.samples].float()) <= self._copy).double().mean())
+
+    def _to_trained(self, images: Tensor) -> Tensor:
+        return torch.cdist(shrink(images, _PIXELS).flatten(1), self._trained).amin(dim=1)
 
     def tell_apart(self, forged: Tensor, reals: Tensor) -> float:
         """Return the accuracy of a small classifier that learned from one half and is tested on the other.
@@ -252,12 +286,7 @@ class RealReference:
         target[:count] = -1  # the forged ones come first
         # every second one: both halves hold as many of each kind
         learn = torch.arange(2 * count, device=points.device) % 2 == 0
-        # dual ridge regression: with 256 images and 2,048 features, the kernel X X^T [n, n] is the smaller system
-        kernel = points[learn] @ points[learn].T
-        # a tenth of the mean diagonal on the diagonal: scale-free, and solvable where images repeat
-        kernel += 0.1 * kernel.diagonal().mean() * torch.eye(len(kernel), dtype=kernel.dtype, device=kernel.device)
-        # w = X^T (K + lambda I)^-1 y
-        predicted = points[~learn] @ (points[learn].T @ torch.linalg.solve(kernel, target[learn]))
+        predicted = points[~learn] @ ridge_weights(points[learn], target[learn])
         return float((predicted * target[~learn] > 0).double().mean())
 
     def _standardise(self, features: Tensor) -> Tensor:

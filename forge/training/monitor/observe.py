@@ -56,9 +56,11 @@ class Observed:
 def aside(
     network: nn.Module, autocast: Callable[[], AbstractContextManager[object]] = nullcontext
 ) -> Callable[[Tensor], Tensor]:
-    """A network to look through without touching it: no gradients, and a copy of its buffers (batch-norm statistics).
+    """Return a function that computes a network's logits and leaves the network as it is.
 
-    It stays in the mode it is in: in training mode it uses the statistics of the batch, as in a training step.
+    It computes no gradients and works on a copy of the buffers (batch-norm statistics).
+
+    The network stays in the mode it is in: in training mode it uses the statistics of the batch, as in a training step.
 
     Args:
         network: the discriminator.
@@ -123,11 +125,12 @@ class HealthMonitor:
         self._smoothness, self._contrast = smoothness(reals), _contrast(reals)
         self._fixed: Tensor | None = None  # small copies of the fixed samples at the last tick
 
-    def start_check(self, untrained: Tensor) -> None:
+    def start_check(self, untrained: Tensor, *, tellable: bool = True) -> None:
         """Before the first step: the images are photos, the generator's are of their kind, and the two can be told.
 
         Args:
             untrained: 256 images [N, 3, H, W] of the untrained generator, about -1..1.
+            tellable: whether the two must differ.
 
         Raises:
             InputError: training images without content, or all the same; forged images of another shape, not finite,
@@ -158,7 +161,7 @@ class HealthMonitor:
             )
         # an untrained generator makes no photos: where even a linear classifier on random features cannot tell its
         # output from the training images, these are no photos either
-        right = self._reference.tell_apart(untrained.float(), reals)
+        right = self._reference.tell_apart(untrained.float(), reals) if tellable else 1.0
         if right < self.settings.start_accuracy:
             raise InputError(
                 f"a small classifier tells the untrained generator's images from the training images in {right:.0%} of "
@@ -178,7 +181,8 @@ class HealthMonitor:
             `coverage`, `precision` and `bins_filled` as ratios to as many real images, `bins_different` and
             `near_duplicates` as shares (`Look` explains them); `smoothness` and
             `contrast`, how alike neighbouring pixels are and how far values spread within an image, as ratios to
-            training images. `fixed_change`: how far the fixed samples moved since
+            training images. Without a discriminator, and with held-out images: `copied`, the share that are copies of
+            training images (`RealReference.copied`). `fixed_change`: how far the fixed samples moved since
             the last tick, in mean distances of two real images.
         """
         # readings of the loop take precedence: its d_accuracy is a mean over many steps
@@ -191,6 +195,9 @@ class HealthMonitor:
             finite = {name: value for name, value in readings.items() if math.isfinite(value)}
             return Health(observed.kimg, "diverged", broken, finite)
         readings |= self._of_forgeries(observed.fresh) | self._change(observed.fixed)
+        copied = None if observed.discriminator else self._reference.copied(observed.fresh)
+        if copied is not None:
+            readings["copied"] = copied
         return self._diagnosis.name(readings, step=observed.step, kimg=observed.kimg)
 
     @property

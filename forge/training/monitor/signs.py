@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from forge.training.monitor.thresholds import State, TranslationThresholds
 
-_MOVED = 0.5  # share of outputs that a classifier of the domains places in the target, from which something was done
+_MOVED = 0.25  # share of images that a classifier of the domains sees change sides, from which something was done
 
 
 def translation_signs(readings: Mapping[str, float], limits: TranslationThresholds) -> dict[State, str]:
@@ -29,9 +29,10 @@ def translation_signs(readings: Mapping[str, float], limits: TranslationThreshol
     if diversity < limits.one_output:
         signs["one_output"] = f"two outputs differ {_percent(diversity)} as much as they should, whatever goes in"
     if hides_source(readings, limits.hidden):
+        clean, saved = (_percent(readings[name] / 2) for name in ("cycle_error", "cycle_error_jpeg"))  # of -1..1
         signs["hides_source"] = (
-            f"JPEG of quality 75 between the two ways raises the error of the way back from "
-            f"{_percent(readings['cycle_error'])} to {_percent(readings['cycle_error_jpeg'])} of the range of values"
+            f"JPEG of quality 75 between the two ways raises the error of the way back from {clean} to {saved} of the "
+            "range of values"
         )
     return signs
 
@@ -43,7 +44,7 @@ def hides_source(readings: Mapping[str, float], limit: float) -> bool:
     reads a hidden signal fails: its error grows by `limit` times that change or more, and to twice what it was or more.
 
     Args:
-        readings: of `cycle_readings`; without them nothing is said.
+        readings: with `cycle_error`, `cycle_error_jpeg` and `jpeg_error`; without them nothing is said.
         limit: see above.
     """
     if not {"cycle_error", "cycle_error_jpeg", "jpeg_error"} <= readings.keys():

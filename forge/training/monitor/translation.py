@@ -4,30 +4,26 @@ A training method returns some of them from `generator_readings`; `health.Diagno
 
     change                  mean abs(G(x) - x) over the mean abs difference of two different x
     change_of_needed        mean abs(G(x) - start) over mean abs(goal - start), where a start needs no learning
-    domain_moved            share of G(x) that a classifier of the two domains places in the target, 0..1
+    domain_moved            share of G(x) on the side of the target domain, less that of x, by a classifier of domains
     luminance_correlation   median correlation of the luminance of x and of G(x), -1..1
     outputs_diversity       diversity of outputs over that of what they should be
-    cycle_error             mean abs(F(G(x)) - x) as a share of the range of values
+    cycle_error             mean abs(F(G(x)) - x), of values in -1..1 (`forge.generators.translation.cyclegan`)
     cycle_error_jpeg        the same with G(x) saved as JPEG of quality 75 in between
     jpeg_error              mean abs difference that saving makes to G(x)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
-from forge.faces.imaging.ops import jpeg
-from forge.faces.tensors import to_float, to_uint8
-from forge.training.monitor.metrics import shrink
+from forge.training.monitor.metrics import RandomFeatures, ridge_weights, shrink
 
+READ = 64  # photos whose translations a health check reads
 _PIXELS = 16  # side of the copies for distances of two images, as those of `metrics.Look`
 _LUMA = (0.299, 0.587, 0.114)  # of ITU-R BT.601
-_QUALITY = 75
-_TINY = 1e-6
+_TINY, _EQUAL = 1e-6, 1e-4
 
 
 def paired_readings(
@@ -56,28 +52,38 @@ def paired_readings(
 def unpaired_readings(images: Tensor, photos: Tensor) -> dict[str, float]:
     """Compare translations [N, 3, H, W] in -1..1 with the photos that went in, which are no targets."""
     # each photo with the next one: N pairs of different photos
-    between = mean_change(photos, photos.roll(1, 0))
-    return {
-        "change": mean_change(images, photos) / max(between, _TINY),
-        "luminance_correlation": luminance_correlation(images, photos),
-        "outputs_diversity": common_diversity(images) / max(common_diversity(photos), _TINY),
-    }
+    between, variety = mean_change(photos, photos.roll(1, 0)), common_diversity(photos)
+    readings = {"luminance_correlation": luminance_correlation(images, photos)}
+    # a domain of one face has no two photos to compare with
+    if between > _EQUAL:
+        readings["change"] = mean_change(images, photos) / between
+    if variety > _EQUAL:
+        readings["outputs_diversity"] = common_diversity(images) / variety
+    return readings
 
 
-def cycle_readings(images: Tensor, photos: Tensor, back: Callable[[Tensor], Tensor]) -> dict[str, float]:
-    """Measure what the way back needs that JPEG removes (Chu et al. 2017, arXiv 1712.02950).
+class DomainClassifier:
+    """Tells two domains of faces apart: ridge regression on random features, as `RealReference.tell_apart`.
 
     Args:
-        images: translations, [N, 3, H, W] in -1..1.
-        photos: what they were made of.
-        back: the translator of the other direction.
+        sources: faces of the source domain, [N, 3, H, W] in -1..1.
+        targets: of the target domain, [M, 3, H, W].
+        seed: of the features.
     """
-    saved = to_float(jpeg(to_uint8(images), _QUALITY))
-    return {
-        "cycle_error": mean_change(back(images), photos),
-        "cycle_error_jpeg": mean_change(back(saved), photos),
-        "jpeg_error": mean_change(saved, images),
-    }
+
+    def __init__(self, sources: Tensor, targets: Tensor, *, seed: int) -> None:
+        count = min(len(sources), len(targets))
+        self._features = RandomFeatures(seed, sources.device)
+        points = self._features(torch.cat([sources[:count], targets[:count]])).double()
+        self._mean, self._scale = points.mean(dim=0), points.std(dim=0).clamp(min=1e-6)
+        sides = torch.ones(2 * count, dtype=torch.float64, device=points.device)
+        sides[:count] = -1  # the sources come first
+        self._weights = ridge_weights((points - self._mean) / self._scale, sides)
+
+    def share(self, images: Tensor) -> float:
+        """Return the share of images [N, 3, H, W] that are on the side of the target domain."""
+        points = (self._features(images.float()).double() - self._mean) / self._scale
+        return float((points @ self._weights > 0).double().mean())
 
 
 def mean_change(images: Tensor, others: Tensor, hole: Tensor | None = None) -> float:

@@ -17,6 +17,9 @@ METHODS = Registry(
     "forge.training_methods",
     {
         "adversarial": "forge.training.steps.adversarial:Adversarial",
+        "autoencoding": "forge.training.steps.autoencoding:Autoencoding",
+        "contrastive": "forge.training.steps.contrastive:Contrastive",
+        "cycle": "forge.training.steps.cycle:Cycle",
         "denoising": "forge.training.steps.denoising:Denoising",
         "paired": "forge.training.steps.paired:Paired",
     },

@@ -7,7 +7,7 @@ that a GPU always has work waiting.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,49 +15,24 @@ from torch import Tensor, nn
 from forge.core.compute import Precision
 from forge.core.errors import InputError
 from forge.faces.tensors import to_float
+from forge.generators.growth import Growing
+from forge.generators.san import logits_along_directions
 from forge.training.augment import adapted, augment
 from forge.training.batches import Batch
-from forge.training.losses import OBJECTIVES, gradient_penalty, path_lengths, zero_centred_penalty
+from forge.training.losses import (
+    OBJECTIVES,
+    gradient_penalty,
+    path_lengths,
+    wasserstein_discriminator,
+    zero_centred_penalty,
+)
 from forge.training.monitor.observe import aside, gradient_norm
+from forge.training.schedule import ScheduleSettings, cosine
 from forge.training.settings import TrainingSettings
+from forge.training.steps.adversarial_plan import AdversarialPlan, DiscriminatorStep, GeneratorStep, plan_of
 from forge.training.steps.base import StepContext, TrainingMethod
 from forge.training.steps.setup import accepts_joint_batch, move_network, trial_step
 from forge.training.task import Training
-
-ADAPT_EVERY = 4  # discriminator steps between changes of the augmentation probability, as in ADA
-
-
-class DiscriminatorStep(NamedTuple):
-    """Outputs of a discriminator step beside its loss.
-
-    Attributes:
-        penalise: the gradient penalties.
-        adapt: a change of the augmentation probability.
-        measure: the norm of the gradient.
-    """
-
-    penalise: bool
-    adapt: bool
-    measure: bool
-
-
-class GeneratorStep(NamedTuple):
-    """Outputs of a generator step beside its loss.
-
-    Attributes:
-        smooth: the path-length penalty.
-        measure: the norm of the gradient.
-    """
-
-    smooth: bool
-    measure: bool
-
-
-class AdversarialPlan(NamedTuple):
-    """The discriminator steps and the generator steps of one step."""
-
-    discriminator: tuple[DiscriminatorStep, ...]
-    generator: tuple[GeneratorStep, ...]
 
 
 def adversarial_settings(training: Training) -> TrainingSettings:
@@ -94,6 +69,7 @@ class Adversarial(TrainingMethod):
         self.joint = accepts_joint_batch(self.discriminator, share.stop - share.start)
         # with one step of each, both are computed on the same forged images
         self._together = settings.d_steps == settings.g_steps == 1 and settings.share_forgeries
+        self._schedule, self._penalty_factor = settings.schedule or ScheduleSettings(), 1.0
 
     def _adam(self, network: nn.Module, rate: float) -> torch.optim.Adam:
         betas = (self.settings.beta1, self.settings.beta2)
@@ -122,8 +98,28 @@ class Adversarial(TrainingMethod):
 
     @property
     def capturable(self) -> bool:
-        """Several steps of a kind are seeded one by one, which a CUDA graph cannot hold."""
-        return self._together
+        """Several steps of a kind are seeded one by one, which a CUDA graph cannot hold; nor can it hold a schedule."""
+        changing = self._schedule.model_copy(update={"ema": None})  # averaging is no part of a step
+        return self._together and changing == ScheduleSettings()
+
+    def rate_factor(self, progress: float) -> float:
+        """Follow the schedule of the learning rates."""
+        return cosine(1.0, self._schedule.lr, progress)
+
+    def ema_factor(self, progress: float) -> float:
+        """Follow the schedule of the averaging."""
+        return cosine(1.0, self._schedule.ema, progress)
+
+    def begin_step(self, progress: float) -> None:
+        """Follow the schedules of penalties and beta2, and let the networks grow."""
+        self._penalty_factor = cosine(1.0, self._schedule.penalty, progress)
+        beta2 = cosine(self.settings.beta2, self._schedule.beta2, progress)
+        for optimizer in self.optimizers().values():
+            for group in optimizer.param_groups:
+                group["betas"] = (self.settings.beta1, beta2)
+        for network in (self.generator, self.discriminator):
+            if isinstance(network, Growing):
+                network.follow(progress)
 
     def networks(self) -> Mapping[str, nn.Module]:
         """Generator and discriminator."""
@@ -142,29 +138,12 @@ class Adversarial(TrainingMethod):
 
     def plan(self, step: int, *, measure: bool) -> AdversarialPlan:
         """Return penalties that are computed at one step."""
-        settings = self.settings
-        penalties = settings.r1_gamma or settings.r2_gamma or settings.gradient_penalty
-        adapts = settings.augment_target is not None
-        d_numbers = range(step * settings.d_steps, (step + 1) * settings.d_steps)
-        g_numbers = range(step * settings.g_steps, (step + 1) * settings.g_steps)
-        return AdversarialPlan(
-            tuple(
-                DiscriminatorStep(
-                    penalise=bool(penalties) and number % settings.penalty_every == 0,
-                    adapt=adapts and (number + 1) % ADAPT_EVERY == 0,
-                    measure=measure,
-                )
-                for number in d_numbers
-            ),
-            tuple(
-                GeneratorStep(bool(settings.path_length) and number % settings.path_every == 0, measure)
-                for number in g_numbers
-            ),
-        )
+        grown = not isinstance(self.generator, Growing) or self.generator.grown
+        return plan_of(self.settings, step, grown=grown, measure=measure)
 
     def step(self, plan: Hashable, batches: Sequence[Batch]) -> None:
         """Train the discriminator, then the generator."""
-        d_plans, g_plans = cast(AdversarialPlan, plan)
+        d_plans, g_plans, _ = cast(AdversarialPlan, plan)
         if self._together:
             self._step_together(d_plans[0], g_plans[0], batches[0])
         else:
@@ -223,12 +202,15 @@ class Adversarial(TrainingMethod):
             plan: what else is computed.
         """
         self.discriminator.requires_grad_(True)
-        if self.joint:
-            both = None if labels is None else torch.cat([labels, labels])
-            real_logits, forged_logits = self._logits(torch.cat([real, forged]), both).chunk(2)
-        else:
-            real_logits, forged_logits = self._logits(real, labels), self._logits(forged, labels)
+        with logits_along_directions(self.discriminator) as along:
+            if self.joint:
+                both = None if labels is None else torch.cat([labels, labels])
+                real_logits, forged_logits = self._logits(torch.cat([real, forged]), both).chunk(2)
+            else:
+                real_logits, forged_logits = self._logits(real, labels), self._logits(forged, labels)
         loss = self.objective.discriminator(real_logits, forged_logits)
+        if along:  # SAN: the direction of the last layer has the Wasserstein loss, and nothing else does
+            loss = loss + wasserstein_discriminator(*torch.cat(along).chunk(2))
         self.discriminator_optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         if plan.penalise:
@@ -299,7 +281,8 @@ class Adversarial(TrainingMethod):
                 with self.training.compute.tensor_cores(self.context.precision):
                     value = penalty()
                     # lazy regularisation: a penalty at every n-th step counts n times (Karras et al. 2020, appendix B)
-                    torch.autograd.backward(value * (weight * settings.penalty_every))
+                    factor = weight * self._penalty_factor * settings.penalty_every
+                    torch.autograd.backward(value * factor)
                 self.context.readings.record(name, value)
 
     def _adapt_augmentation(self, real_logits: Tensor, *, change: bool) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from forge.core.checkpoint import pack_module, pack_optimizer, unpack_module, unpack_optimizer
 from forge.core.compute import Precision, derive_seed
 from forge.core.distributed import ProcessGroup
+from forge.faces.faceset import FaceView
 from forge.faces.tensors import flipped, to_float
 from forge.training.batches import Batch
 from forge.training.monitor.metrics import SAMPLES
@@ -113,9 +114,26 @@ class TrainingMethod(ABC):
         """
         return
 
+    @classmethod
+    def views(cls, training: Training) -> Sequence[FaceView]:
+        """Return the images whose batches a step takes in turn; by default all that is trained on."""
+        return [training.view]
+
+    def expected(self) -> tuple[FaceView, FaceView | None]:
+        """Return real images that forgeries should look like, trained on and held out, for the health monitor."""
+        return self.context.training.view, self.context.training.held_out
+
     def rate_factor(self, progress: float) -> float:
         """Return the factor on all learning rates when this share of the steps is done, 0..1; by default always 1."""
         return 1.0
+
+    def ema_factor(self, progress: float) -> float:
+        """Return the factor on the half-life of the averaged weights when this share is done; by default always 1."""
+        return 1.0
+
+    def begin_step(self, progress: float) -> None:
+        """Set what changes over the training, before each step; it must follow from this share of the steps alone."""
+        return
 
     @property
     def batches_per_step(self) -> int:

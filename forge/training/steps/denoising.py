@@ -6,48 +6,25 @@ read back from the device.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import NamedTuple, cast
+from collections.abc import Hashable, Mapping, Sequence
+from typing import cast
 
 import torch
-from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from forge.core.errors import InputError
 from forge.generators.denoiser import Denoiser
 from forge.training.batches import Batch
-from forge.training.settings import LoopSettings
-from forge.training.steps.base import StepContext, TrainingMethod
-from forge.training.steps.setup import move_network
+from forge.training.steps.base import StepContext
+from forge.training.steps.descent import Descent, DescentPlan, DescentSettings
 from forge.training.task import Training
 
 QUARTERS = 4  # of the time from 0 to 1, in which losses are read
 MEMORY = 0.98  # share of the losses by quarter that a step keeps
 
 
-class DenoisingSettings(LoopSettings):
-    """Settings of a denoising training: the loop's, and those of AdamW (Loshchilov and Hutter 2019)."""
-
-    lr: float = Field(1e-3, gt=0, description="AdamW's learning rate")
-    weight_decay: float = Field(0.0, ge=0, description="AdamW's decay of all weights")
-    beta1: float = Field(0.9, ge=0, lt=1, description="AdamW's decay of the mean gradient")
-    beta2: float = Field(0.99, ge=0, lt=1, description="AdamW's decay of the mean squared gradient")
-    warm_up: int = Field(100, ge=0, description="steps in which the learning rate rises from 0")
-    clip: float = Field(1.0, ge=0, description="longest gradient, as a norm over all weights; 0: any")
-
-
-class DenoisingPlan(NamedTuple):
-    """What decides a step beside its batch.
-
-    Attributes:
-        rate: share of the learning rate.
-        measure: whether the norm of the gradient is recorded.
-    """
-
-    rate: float
-    measure: bool
+class DenoisingSettings(DescentSettings):
+    """Settings of a denoising training."""
 
 
 def denoising_settings(training: Training) -> DenoisingSettings:
@@ -62,64 +39,45 @@ def denoising_settings(training: Training) -> DenoisingSettings:
     return training.settings
 
 
-class Denoising(TrainingMethod):
-    """One network that learns to denoise; its averaged weights make the images.
+class Denoising(Descent):
+    """One network that learns to denoise.
 
     Attributes:
         watched: fewer than of a GAN, whose images take one pass of the network and not twenty.
     """
 
     Settings = DenoisingSettings
-    remedy = "lower generator.training.lr, or raise its warm_up"
     watched = 128
+    generator: Denoiser
 
     def __init__(self, context: StepContext) -> None:
-        super().__init__(context)
-        self.settings = settings = denoising_settings(context.training)
-        architecture, device = context.training.architecture, context.device
+        self.settings = denoising_settings(context.training)
+        architecture = context.training.architecture
         generator = architecture.generator()
         if not isinstance(generator, Denoiser):
             raise InputError(
                 f"{type(architecture).__name__} is trained by denoising, but its generator() returns "
                 f"{type(generator).__name__}; return a subclass of forge.generators.denoiser.Denoiser"
             )
-        self.generator: Denoiser = cast(Denoiser, move_network(generator, device))
-        self.optimizer = torch.optim.AdamW(
-            self.generator.parameters(),
-            settings.lr,
-            (settings.beta1, settings.beta2),
-            weight_decay=settings.weight_decay,
-            fused=True,
-            capturable=device.type == "cuda",
-        )
+        super().__init__(context, generator, self.settings)
         # sums of losses, and numbers of images, by quarter of the time; older steps fade
-        self._quarters = torch.zeros(2, QUARTERS, device=device)
+        self._quarters = torch.zeros(2, QUARTERS, device=context.device)
 
     @property
     def capturable(self) -> bool:
-        """A step draws for the whole batch from the state it finds, and reads nothing back."""
-        return True
+        """A step draws for the whole batch from the state it finds, and reads nothing back.
 
-    def networks(self) -> Mapping[str, nn.Module]:
-        """The generator alone."""
-        return {"generator": self.generator}
-
-    def optimizers(self) -> Mapping[str, torch.optim.Optimizer]:
-        """Return the optimiser of the generator."""
-        return {"generator_optimizer": self.optimizer}
+        A graph holds the rates it was captured with, so that one whose rate falls cannot be replayed.
+        """
+        return not self.settings.decay
 
     def scalars(self) -> Mapping[str, Tensor]:
         """Losses by quarter."""
         return {"quarters": self._quarters}
 
-    def plan(self, step: int, *, measure: bool) -> DenoisingPlan:
-        """Return the share of the learning rate at a step; each of the first steps is a variant of its own."""
-        return DenoisingPlan(min(1.0, (step + 1) / max(1, self.settings.warm_up)), measure)
-
     def step(self, plan: Hashable, batches: Sequence[Batch]) -> None:
         """Train for one step."""
-        plan, batch = cast(DenoisingPlan, plan), batches[0]
-        context, readings = self.context, self.context.readings
+        batch, context = batches[0], self.context
         real = self.real_images(batch)
         # drawn for the whole batch, so that several processes see what one would
         times = self.generator.times(self.settings.batch, context.device)[context.share]
@@ -127,27 +85,8 @@ class Denoising(TrainingMethod):
         context.random.local()  # for what a network draws itself
         with context.training.compute.autocast(context.precision):
             losses = self.generator.loss(real, times, noise, batch.labels).float()
-        loss = losses.mean()
-        self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        context.processes.average_gradients(self.generator)
-        norm = nn.utils.clip_grad_norm_(self.generator.parameters(), self.settings.clip or math.inf)
-        with self._rate(plan.rate):
-            self.optimizer.step()
-        readings.record("loss", loss)
-        if plan.measure:
-            readings.record("grad_norm", norm)
+        self.descend(losses.mean(), cast(DescentPlan, plan))
         self._read_quarters(times, losses.detach())
-
-    @contextmanager
-    def _rate(self, share: float) -> Iterator[None]:
-        """Lower the learning rates for the enclosed step."""
-        rates = [group["lr"] for group in self.optimizer.param_groups]
-        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * share
-        yield
-        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate
 
     def _read_quarters(self, times: Tensor, losses: Tensor) -> None:
         """Record the mean loss of the last steps by quarter of the time: which part of the way is learned."""

@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 
 import detect.data.perturb
-from detect.data.perturb import EQUALISED, LISTED, PERTURBATIONS, ROBUST, perturbation
+from detect.data.perturb import (
+    EQUALISED,
+    LISTED,
+    PERTURBATIONS,
+    ROBUST,
+    Perturbation,
+    Strength,
+    by_strength,
+    perturbation,
+)
 from detect.detectors.base import Detector, DetectorSettings
 from detect.scoring import score_view
 from forge.core.compute import Compute
@@ -25,12 +34,35 @@ def images(sets):
 def test_the_list_is_the_protocols():
     protocol = "jpeg90 jpeg75 jpeg50 jpeg30 blur1 blur2 half quarter noise2 noise5 noise10 crop80"
     assert " ".join(ROBUST).startswith(protocol)
-    assert (*ROBUST, EQUALISED) == LISTED
+    assert LISTED[: len(ROBUST) + 1] == (*ROBUST, EQUALISED)
     made = [perturbation(name) for name in LISTED]
     assert [change.name for change in made] == list(LISTED)
     for words in ([change.description for change in made], [change.display_name for change in made]):
         assert all(words) and len(set(words)) == len(words)
     assert {type(change).id for change in made} == set(PERTURBATIONS.names())
+
+
+class WebPicture(Perturbation):
+    """A perturbation of a package, whose number says what is left."""
+
+    id, title, summary = "web-p", "WebP", "WebP at quality {}"
+    strength = Strength("its quality", 1, 100, falling=True)
+
+    def change(self, images):
+        return images.clone()
+
+
+def test_strengths_are_sorted_from_the_weakest_change_by_what_the_class_says(monkeypatch):
+    monkeypatch.setitem(PERTURBATIONS.entries, "web-p", f"{__name__}:WebPicture")
+    names = ["jpeg30", "jpeg90", "half", "noise10", "noise2", "crop80", "web-p5", "crop95", "web-p50", "glare1.5"]
+    assert by_strength([*names, "glare0.5", "blur1+jpeg75"]) == [
+        ["jpeg90", "jpeg30"],
+        ["noise2", "noise10"],
+        ["crop95", "crop80"],
+        ["web-p50", "web-p5"],
+        ["glare0.5", "glare1.5"],  # of a package that is not here
+    ]
+    assert ["jpeg90", "jpeg75", "jpeg50", "jpeg30"] in by_strength(ROBUST)
 
 
 @pytest.mark.parametrize("name", LISTED)

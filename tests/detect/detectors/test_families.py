@@ -125,7 +125,7 @@ def test_a_detector_says_what_it_is_and_describes_every_setting(name):
 
 
 def test_shuffled_labels_teach_a_family_nothing(sets, source, tmp_path):
-    """The protocol's control; networks share one loop, which test_fitting.py shuffles."""
+    """The protocol's control; networks share one loop, which the tests of detect.training shuffle."""
     real, forged = sets
     data = FitData(real.view("train"), forged.view("train"), real.view("val"), forged.view("val"))
     for name in ("dct", "spectrum", "svm", "naive-bayes", "hmm", "disc-probe"):

@@ -139,6 +139,17 @@ def test_stored_and_loaded_it_scores_bit_for_bit_the_same(data, context, sets, t
     assert loaded.card.settings["options"]["learning_rate"] == 0.02
 
 
+def test_precision_saliency_and_weights_of_frequencies_are_the_networks(monkeypatch):
+    detector = SelfBlendedDetector(SelfBlendedSettings(network="tiny"), 16)
+    maps, weights = np.ones((2, 16, 16), np.float32), np.zeros((16, 16), np.float32)
+    monkeypatch.setattr(detector.inner, "scoring_precision", lambda compute: "bf16")
+    monkeypatch.setattr(detector.inner, "saliency", lambda images, compute: maps)
+    monkeypatch.setattr(detector.inner, "frequency_weights", lambda: weights)
+    assert detector.scoring_precision(Compute()) == "bf16"
+    assert detector.saliency(np.zeros((2, 16, 16, 3), np.uint8), Compute()) is maps
+    assert detector.frequency_weights() is weights
+
+
 def test_a_stored_network_of_another_name_is_refused(data, context, tmp_path):
     detector = SelfBlendedDetector(settings(), 32)
     detector.fit(data, context())

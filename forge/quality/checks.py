@@ -1,4 +1,4 @@
-"""Shared parts of the quality metrics: checks of image arrays, frozen results, shares with an interval."""
+"""Checks of images and features before they are measured."""
 
 from __future__ import annotations
 
@@ -7,38 +7,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
-from scipy.stats import binomtest
 
 from forge.core.errors import InputError
 
 MIN_IMAGES = 16
 
 Features = NDArray[np.floating[Any]]  # [n, D], one row per image
-
-
-class Result(BaseModel):
-    """A measured result: frozen, and no field but the documented ones."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Share(Result):
-    """A share of images with Wilson's 95 % interval."""
-
-    hits: int
-    n: int
-    value: float = Field(description="hits / n, 0..1")
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, hits: int, n: int) -> Share:
-        """Return the share of `hits` among `n` images (at least one)."""
-        # Wilson's interval stays inside 0..1 and has a width also at 0 and n hits, where the normal one shrinks to a
-        # point
-        interval = binomtest(hits, n).proportion_ci(0.95, method="wilson")
-        return cls(hits=hits, n=n, value=hits / n, low=float(interval.low), high=float(interval.high))
 
 
 def check_images(sets: Mapping[str, NDArray[Any]], *, equal_n: bool = False, min_images: int = MIN_IMAGES) -> None:
@@ -88,9 +62,3 @@ def check_features(sets: Mapping[str, NDArray[Any]], *, min_images: int = MIN_IM
     widths = {name: features.shape[1] for name, features in sets.items()}
     if len(set(widths.values())) > 1:
         raise InputError(f"the features differ in dimension ({widths}); extract both with the same extractor")
-
-
-def luminance(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return grey images [n, H, W] in 0..1 of RGB images [n, H, W, 3], with the weights of ITU-R BT.601."""
-    weights = np.array([0.299, 0.587, 0.114], np.float32) / 255  # 0..255 to 0..1
-    return np.asarray(images.astype(np.float32) @ weights, np.float32)

@@ -17,7 +17,7 @@ class Jpeg(Perturbation):
 
     # chroma at half size: 4:2:0
     id, title, summary = "jpeg", "JPEG", "JPEG at quality {}, chroma at half size"
-    strength = Strength("its quality", 1, 100, whole=True)
+    strength = Strength("its quality", 1, 100, whole=True, falling=True)
 
     def change(self, images: Tensor) -> Tensor:
         """Compress and decode."""
@@ -67,7 +67,7 @@ class Crop(Perturbation):
     """The middle of the image, enlarged to the size of the whole."""
 
     id, title, summary = "crop", "crop", "the middle {} % of each side, enlarged back"
-    strength = Strength("the percentage kept", 10, 100)
+    strength = Strength("the percentage kept", 10, 100, falling=True)
 
     def change(self, images: Tensor) -> Tensor:
         """Cut and enlarge."""
