@@ -69,9 +69,9 @@ def _sets(results: Results, store: Store) -> dict[tuple[str, int], FaceSet]:
     for stage in results.stages:
         if stage.action == "external":
             key = f"{EXTERNAL_PREFIX}{stage.label}", -1
-        elif stage.action == "prepare":
+        elif stage.action in ("prepare", "halve"):
             key = "", -1
-        elif stage.action in ("synthesize", "blend"):
+        elif stage.action in ("synthesize", "translate", "blend"):
             # a run with one seed stores it in results.seed
             key = stage.label, results.seed if stage.seed is None else stage.seed
         else:

@@ -16,7 +16,7 @@ from benchmarks.evaluation import numbers
 from benchmarks.evaluation.metric_facts import MetricFacts
 from benchmarks.evaluation.metrics import METRICS
 from benchmarks.evaluation.results import Results
-from benchmarks.protocol import CLEAN, TrainSet
+from benchmarks.protocol import CLEAN, Condition, TrainSet
 from benchmarks.report.pairing_table import Column, PairingTable, pairing_table
 from benchmarks.report.plot.elements import shorten
 from benchmarks.report.ranking import ranks_of
@@ -69,7 +69,8 @@ def _print(report: RunReport) -> None:
     if note:
         console.print(f"[dim]{note}[/]", highlight=False)
     console.print(f"report: [bold]{report.page}[/]", highlight=False, soft_wrap=True)
-    test = results.cells[0]  # counts are equal in all cells of a plain run
+    # counts are equal in all other cells of a plain run
+    test = next((cell for cell in results.cells if cell.condition is not Condition.PAIRED), results.cells[0])
     console.print(f"[dim]test images: {test.n_real} real, {test.n_forged} forged per generator[/]")
     console.print(f"[dim]next: bench detect {report.name} PHOTO…[/]", highlight=False, soft_wrap=True)
 
@@ -82,8 +83,8 @@ def outcome_tables(results: Results, width: int) -> tuple[list[Table], str]:
     """
     if len(results.cells) <= MAX_DETAILED:
         return [outcome_table(results)], ""
-    # Perturbed cells are in results.csv; here they would hide the clean ones.
-    cells = [cell for cell in results.cells if cell.perturbation == CLEAN]
+    # Perturbed cells are in results.csv, those beside sources on the page; here they would hide the others.
+    cells = [cell for cell in results.cells if cell.perturbation == CLEAN and cell.condition is not Condition.PAIRED]
     known = results.schema_version >= 2  # earlier comparisons do not say what their detectors were trained on
     board = pairing_table(cells, ranks_of(cells, results.comparisons))
     names = [shorten(name, _NAME) for name, _ in board.lines]

@@ -14,6 +14,7 @@ from benchmarks.cli.streams import console as open_console
 from benchmarks.evaluation.numbers import signed
 from benchmarks.evaluation.results import UsefulnessRow
 from benchmarks.evaluation.usefulness import usefulness_rows
+from benchmarks.experiment.configs import validated
 from benchmarks.terminal import observer_for
 from benchmarks.workflow.stage import FACES, Call
 from benchmarks.workflow.stages.forger import Forger
@@ -21,6 +22,8 @@ from benchmarks.workflow.store import Store
 from forge.core.compute import choose_device, tune_allocator
 from forge.core.errors import InputError
 from forge.faces.faceset import FaceSet
+from forge.generators import GENERATORS
+from forge.generators.translation.base import Translator
 from forge.quality.measure import Comparison
 from forge.quality.metric import Row
 from forge.quality.sets import Ask, measure_floor, measure_set
@@ -62,7 +65,11 @@ def quality(
         )
         floor = measure_floor(real, ask) if alone else None
         # both sides of the comparison are then the same measurement
-        comparison = Comparison(forged=floor, floor=floor) if floor else measure_set(candidate, real, ask)
+        comparison = (
+            Comparison(forged=floor, floor=floor)
+            if floor
+            else measure_set(candidate, real, ask, translator=translator_named(candidate))
+        )
     if as_json:  # progress was silent, so that output is JSON alone
         print((comparison.floor if alone else comparison).model_dump_json(indent=1))
         return
@@ -100,22 +107,41 @@ def open_set(name: str, store: Path) -> FaceSet:
 
 
 def trained_on(forged: FaceSet, store: Path) -> FaceSet:
-    """The real set in the store that a forged set's generator was trained on.
+    """The real set in the store that a forged set's generator was trained on, or that it was blended from.
 
     Raises:
         InputError: its card does not say, or the set is not in the store.
     """
-    # The digest of the real set, which the training wrote into the card of its forgeries.
-    source = forged.card.provenance.get("trained_on")
+    # The digest of the real set, which the training wrote into the card of its forgeries; blends name their sources.
+    made_by = forged.card.provenance
+    source = made_by.get("trained_on") or made_by.get("made_from")
     digest = source.get("digest") if isinstance(source, dict) else None
     if digest is None:
         raise InputError(f"the card of {forged.path} does not say what was imitated; name the real set with --against")
     for place, manifest in Store(store).manifests():
-        if manifest.action == "prepare" and (real := FaceSet.open(place / FACES)).card.digest == digest:
+        if manifest.action in ("prepare", "halve") and (real := FaceSet.open(place / FACES)).card.digest == digest:
             return real
     raise InputError(
         f"the real set {forged.path} was trained on (digest {digest[:12]}) is not in {store}; name it with --against"
     )
+
+
+def translator_named(forged: FaceSet) -> Translator | None:
+    """Return the architecture in the card of a translated set; None: it is none, or of a file, which cards do not run.
+
+    Without it translations are measured beside their sources, but not beside what needs no learning.
+    """
+    made_by = forged.card.provenance
+    name = made_by.get("architecture")
+    # an earlier version wrote no settings, and the defaults may be others
+    if not isinstance(name, str) or name not in GENERATORS.names() or "settings" not in made_by:
+        return None
+    implementation = GENERATORS.load(name)
+    if not issubclass(implementation, Translator):
+        return None
+    settings = validated(implementation.Settings, made_by["settings"], where=str(forged.path / "card.json"))
+    translator: Translator = implementation(settings, forged.resolution)
+    return translator
 
 
 def _print(rows: list[Row], title: str) -> None:
@@ -126,7 +152,8 @@ def _print(rows: list[Row], title: str) -> None:
     table.add_column("better")
     table.add_column("n", justify="right")
     for row in rows:
-        table.add_row(escape(row.metric), _number(row.value), _number(row.floor), row.better, f"{row.n:,}")
+        beside = f" ({row.reference})" if row.reference else ""  # what the second number is of, if not held-out reals
+        table.add_row(escape(row.metric + beside), _number(row.value), _number(row.floor), row.better, f"{row.n:,}")
     open_console().print(table)
 
 

@@ -143,10 +143,10 @@ def _again(
     if start == "scratch":  # the work folder is a store of its own, which a killed call may have left
         store.tidy()
         # The real faces first: their digest decides whether anything else is worth computing.
-        ensure([recompute.prepare_stage(stages)], store, context, observer)
+        ensure([recompute.reals_stage(stages)], store, context, observer)
     digest = recompute.data_of(stages, store)
     if not digest:
-        name = recompute.prepare_stage(stages).name
+        name = recompute.reals_stage(stages).name
         raise InputError(f"{name} is not in {store.root}/; run the suite first, or use --from scratch")
     refuse_other(expected, PROTOCOL_VERSION, digest)  # before anything is trained or scored
     with tempfile.TemporaryDirectory() as out:  # scores of --from checkpoints go to a temporary folder

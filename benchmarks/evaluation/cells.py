@@ -16,7 +16,7 @@ from benchmarks.evaluation.delong import Components
 from benchmarks.evaluation.interval import Interval
 from benchmarks.evaluation.roc import Floats, Ints, twice_below
 from benchmarks.protocol import (
-    EXTERNAL_PREFIX,
+    OWN_REALS,
     Condition,
     FitId,
     Protocol,
@@ -162,9 +162,9 @@ def _fits(
     """Yield each fit under each perturbation: its scores of the reals, and of the forgeries of each generator."""
     units = units_of_images(test)
     names, codes = {}, []
-    # external photos belong to their own forgeries alone; the real photos of the run to all its generators
+    # external photos and sources belong to their own forgeries alone; the real photos of the run to all its generators
     foreign = test["source"].where(
-        test["source"].str.startswith(EXTERNAL_PREFIX), ""
+        test["source"].str.startswith(OWN_REALS), ""
     )  # photos that have forgeries of their own
     keys = {name: test[name] for name in ("detector", "trained_on", "seed", "perturbation")}
     for column, values_of in {**keys, "elsewhere": foreign, "generator": test["generator"]}.items():

@@ -21,7 +21,7 @@ from benchmarks.evaluation.results import PairedTest, TestResult
 from benchmarks.evaluation.roc import Bools, Floats, Ints
 from benchmarks.protocol import (
     CLEAN,
-    EXTERNAL_PREFIX,
+    OWN_REALS,
     SHUFFLED,
     Protocol,
     TestGrid,
@@ -77,9 +77,9 @@ def evaluate(
             real = columns.generator.equal(test, "")
             reals, elsewhere = test[real], columns.foreign[test[real]]
             for tested_on, forged in columns.generator.parts(test[~real]):
-                # an external pair has its own real photos; generators of the run are tested against the run's
-                external = tested_on.startswith(EXTERNAL_PREFIX)
-                matching = reals[columns.source.equal(reals, tested_on) if external else ~elsewhere]
+                # external pairs and sources have their own real photos; generators are tested against the run's
+                foreign = tested_on.startswith(OWN_REALS)
+                matching = reals[columns.source.equal(reals, tested_on) if foreign else ~elsewhere]
                 if not matching.size:
                     continue  # its real photos could not be scored
                 names = {
@@ -139,7 +139,7 @@ class _Columns:
             perturbation=_Names.of(scores["perturbation"]),
             generator=_Names.of(scores["generator"]),
             source=_Names.of(scores["source"]),
-            foreign=scores["source"].str.startswith(EXTERNAL_PREFIX).to_numpy(dtype=bool),
+            foreign=scores["source"].str.startswith(OWN_REALS).to_numpy(dtype=bool),
             label=scores["label"].to_numpy(copy=True),
             score=scores["score"].to_numpy(),
             probability=scores["probability"].to_numpy(),
@@ -167,9 +167,9 @@ def fits_of(scores: pd.DataFrame) -> list[tuple[tuple[str, str, int], Ints]]:
 
 
 def grid(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of tests that means over generators include: without snapshots and external pairs."""
+    """Return the rows of tests that means over generators include: without snapshots, external pairs and sources."""
     return scores[
-        ~scores["generator"].isin(TestGrid.of_scores(scores).beside) & ~scores["source"].str.startswith(EXTERNAL_PREFIX)
+        ~scores["generator"].isin(TestGrid.of_scores(scores).beside) & ~scores["source"].str.startswith(OWN_REALS)
     ]
 
 

@@ -124,8 +124,9 @@ class QualityRow(_Record):
     metric: str
     value: float | None
     floor: float | None = Field(description="what held-out reals get against the same reference with the same n")
-    better: str = Field(description="lower, higher, or as the floor")
+    better: str = Field(description="lower, higher, as the floor, or neither")
     n: int = Field(description="images a side, or images looked at")
+    reference: str = Field("", description="what the floor is of, where not of held-out reals, e.g. grey photo")
 
 
 class UsefulnessRow(_Record):
@@ -154,6 +155,7 @@ class GeneratorFacts(_Record):
     name: str
     seed: int = Field(0, description="of the run")
     trained: bool = Field(True, description="false: its forgeries are made from real faces, without training")
+    from_faces: bool = Field(False, description="its forgeries are made from real faces: translated, or blended")
     kimg: float = Field(description="thousands of real images shown in training")
     parameters: dict[str, int] = Field(description="learned values of generator and discriminator")
     precision: str = Field(description="fp32 or bf16, of the training")

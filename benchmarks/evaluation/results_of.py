@@ -14,7 +14,7 @@ from benchmarks.evaluation.audits.pairs import directions
 from benchmarks.evaluation.evaluate import compare, evaluate, grid
 from benchmarks.evaluation.groups import groups
 from benchmarks.evaluation.metrics import facts_of, load_metrics
-from benchmarks.protocol import Protocol
+from benchmarks.protocol import PAIRED_PREFIX, Protocol
 from forge.core.errors import BenchWarning
 
 
@@ -26,7 +26,7 @@ def evaluated(rows: pd.DataFrame, more: Sequence[str] = (), protocol: Protocol |
         more: metrics beside those of the protocol: names from installed packages, or path/to/file.py:Class.
         protocol: version and families; by default this version's.
     """
-    main = grid(rows)
+    main, paired = grid(rows), rows[rows["source"].str.startswith(PAIRED_PREFIX)]
     failed: dict[str, str] = {}
     cells = evaluate(rows, load_metrics(more), failed=failed, protocol=protocol)
     for name, why in failed.items():
@@ -35,6 +35,7 @@ def evaluated(rows: pd.DataFrame, more: Sequence[str] = (), protocol: Protocol |
         record.model_copy(update={"missing": "failed"}) if record.id in failed else record for record in facts_of(more)
     ]
     facts, gaps = groups(main, cells)
+    audits = controls(main, protocol, paired if len(paired) else None)
     fields: dict[str, Sequence[BaseModel]] = {"metrics": described, "cells": cells, "comparisons": compare(main)}
-    fields |= {"groups": facts, "gaps": gaps, "audits": [*controls(main, protocol), *directions(rows)]}
+    fields |= {"groups": facts, "gaps": gaps, "audits": [*audits, *directions(rows)]}
     return {name: [record.model_dump(mode="json") for record in records] for name, records in fields.items()}

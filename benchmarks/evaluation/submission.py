@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.evaluation.score_file import some
-from benchmarks.protocol import CLEAN, ELSEWHERE, TestGrid
+from benchmarks.protocol import CLEAN, ELSEWHERE, PAIRED_PREFIX, TestGrid
 from forge.core.errors import InputError
 
 _LETTER = "i"  # names begin with a letter: a spreadsheet turns 8564066441874575e098 into a number
@@ -33,8 +33,11 @@ def suite_images(scores: pd.DataFrame) -> pd.DataFrame:
         scores: rows of scores.parquet.
     """
     usual = (scores["split"] == "test") & (scores["perturbation"] == CLEAN)
-    # external pairs stay, snapshots do not: they are points of a curve for detectors trained in the run
-    rows = scores[usual & ~scores["generator"].isin(TestGrid.of_scores(scores).snapshots)]
+    # External pairs stay, snapshots do not: they are points of a curve for detectors trained in the run. Tests beside
+    # sources do not either: their forgeries are there already, and their real images are no reals of other tests.
+    grid = TestGrid.of_scores(scores)
+    beside = scores["generator"].isin(grid.snapshots | grid.paired) | scores["source"].str.startswith(PAIRED_PREFIX)
+    rows = scores[usual & ~beside]
     rows = rows.drop_duplicates(["source", "generator", "seed", "sample_id"]).reset_index(drop=True)
     keys = zip(rows["source"], rows["generator"], rows["seed"], rows["sample_id"], strict=True)
     return rows.assign(image=[image_name(str(a), str(b), int(c), str(d)) for a, b, c, d in keys])

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.experiment.settings import GeneratorSettings, RunSettings
-from benchmarks.protocol import CLEAN, EQUALISED, EXTERNAL_PREFIX, SHUFFLED, Condition, GeneratorId, TrainSet
+from benchmarks.protocol import (
+    CLEAN,
+    EQUALISED,
+    EXTERNAL_PREFIX,
+    PAIRED_PREFIX,
+    SHUFFLED,
+    Condition,
+    GeneratorId,
+    TrainSet,
+)
 from forge.core.compute import derive_seed
 
 
@@ -18,7 +27,8 @@ class PlannedFit:
 
     Attributes:
         train_set: generators and variant of its training.
-        tests: generators, their snapshots ("dcgan@24k"), external pairs ("external:NAME").
+        tests: generators, their snapshots ("dcgan@24k"), external pairs ("external:NAME"), generators beside the
+            sources of their forgeries ("paired:NAME").
         perturbations: of the test images, "none" for clean ones.
     """
 
@@ -39,7 +49,7 @@ def planned_fits(settings: RunSettings, detector: str) -> list[PlannedFit]:
         tested = tuple(settings.generators)
         tested += tuple(label for name in tested for label in snapshots_of(settings, name))
         changed = settings.conditions.robust if _is_requested(settings, Condition.ROBUST, detector) else ()
-        tested += _external_pairs(settings, detector)
+        tested += _external_pairs(settings, detector) + _beside_sources(settings, detector)
         # "elsewhere", or generators that its card names, which decides its conditions
         return [PlannedFit(TrainSet.parse(request.trained_on), tested, (CLEAN, *changed))]
     fits: list[PlannedFit] = []
@@ -146,6 +156,12 @@ def _external(settings: RunSettings, detector: str) -> list[PlannedFit]:
     return [PlannedFit(_every(settings), pairs)] if pairs else []
 
 
+def _paired(settings: RunSettings, detector: str) -> list[PlannedFit]:
+    """Test the fit on all generators on forgeries beside the photos that they were made from."""
+    tested = _beside_sources(settings, detector)
+    return [PlannedFit(_every(settings), tested)] if tested else []
+
+
 def _shuffled(settings: RunSettings, detector: str) -> list[PlannedFit]:
     """Train on shuffled labels, a control."""
     requested = detector in settings.conditions.shuffled
@@ -163,6 +179,7 @@ _FITS: dict[Condition, Callable[[RunSettings, str], list[PlannedFit]]] = {
     Condition.BUDGET: _budget,
     Condition.VARIANTS: _variants,
     Condition.EXTERNAL: _external,
+    Condition.PAIRED: _paired,
     Condition.SHUFFLED: _shuffled,
 }
 
@@ -171,6 +188,15 @@ _FITS: dict[Condition, Callable[[RunSettings, str], list[PlannedFit]]] = {
 def _external_pairs(settings: RunSettings, detector: str) -> tuple[str, ...]:
     requested = _is_requested(settings, Condition.EXTERNAL, detector)
     return tuple(f"{EXTERNAL_PREFIX}{name}" for name in settings.external) if requested else ()
+
+
+def _beside_sources(settings: RunSettings, detector: str) -> tuple[str, ...]:
+    """Return the tests beside sources: those of all generators whose forgeries are made from real faces."""
+    # beside `seen`: it asks for no training of its own
+    conditions = settings.conditions
+    requested = conditions.paired and conditions.seen and _is_requested(settings, Condition.PAIRED, detector)
+    made = [name for name, generator in settings.generators.items() if generator.takes_faces] if requested else []
+    return tuple(f"{PAIRED_PREFIX}{name}" for name in made)
 
 
 def snapshots_of(settings: RunSettings, generator: str) -> list[str]:

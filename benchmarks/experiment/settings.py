@@ -158,6 +158,11 @@ class Conditions(_Settings):
     perturbation_files: dict[str, dict[str, str]] = Field(
         {}, description="perturbation from a file -> its id, and the SHA-256 of its code"
     )
+    paired: bool = Field(
+        True,
+        description="beside `seen`: test forgeries made from real faces against these faces too, the same photo before "
+        "and after",
+    )
     equalised: bool = Field(False, description="both classes end with one JPEG quality, in training and in the test")
     budget: tuple[Annotated[int, Field(gt=0)], ...] = Field((), description="numbers of training images a class")
     variants: tuple[Annotated[int, Field(gt=0)], ...] = Field(

@@ -12,7 +12,7 @@ from benchmarks.evaluation.interval import wilson
 from benchmarks.evaluation.numbers import percent_range
 from benchmarks.evaluation.results import TestResult
 from benchmarks.evaluation.roc import threshold_at_fpr
-from benchmarks.protocol import ELSEWHERE, EXTERNAL_PREFIX, TrainSet
+from benchmarks.protocol import ELSEWHERE, OWN_REALS, TrainSet
 from forge.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -160,12 +160,12 @@ def _bounded(rows: pd.DataFrame | None, max_fpr: float, detector: str) -> tuple[
 
 
 def _rates(rows: pd.DataFrame, score: float) -> tuple[Rate, ...]:
-    # External photos are left out: their rates are of other sources than the run's.
-    test = rows[(rows["split"] == "test") & ~rows["source"].str.startswith(EXTERNAL_PREFIX)]
+    # External photos and sources of forgeries are left out: their rates are of other images than the real class's.
+    test = rows[(rows["split"] == "test") & ~rows["source"].str.startswith(OWN_REALS)]
     rates = [
         Rate(str(name) or "real", int((part["score"] >= score).sum()), len(part))
         for name, part in test.groupby("generator", sort=True)
-        if not str(name).startswith(EXTERNAL_PREFIX)
+        if not str(name).startswith(OWN_REALS)
     ]
     # a stable sort: real first, generators in the order of their names
     return tuple(sorted(rates, key=lambda rate: rate.name != "real"))

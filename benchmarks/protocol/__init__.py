@@ -19,7 +19,15 @@ from benchmarks.protocol.conditions import (
     order_of_columns,
     phrase_of_column,
 )
-from benchmarks.protocol.grid import EXTERNAL_PREFIX, PROTOCOL_VERSION, Protocol, TestGrid, protocol_of_scores
+from benchmarks.protocol.grid import (
+    EXTERNAL_PREFIX,
+    OWN_REALS,
+    PAIRED_PREFIX,
+    PROTOCOL_VERSION,
+    Protocol,
+    TestGrid,
+    protocol_of_scores,
+)
 from benchmarks.protocol.identifiers import ELSEWHERE, FitId, GeneratorId, TestId, TrainSet
 from benchmarks.protocol.intervals import ALPHA, FEW_UNITS, NEW_FAMILY, SMALL_CLASS, IntervalMethod, choose_interval
 
@@ -31,6 +39,8 @@ __all__ = [
     "EXTERNAL_PREFIX",
     "FEW_UNITS",
     "NEW_FAMILY",
+    "OWN_REALS",
+    "PAIRED_PREFIX",
     "PRIMARIES",
     "PROTOCOL_VERSION",
     "SHUFFLED",

@@ -25,6 +25,9 @@ def condition_of(train_set: TrainSet, tested_on: str, perturbation: str, grid: T
     # the first case that holds decides, so that every test has exactly one condition and enters one mean at most
     if tested_on in grid.external:
         return Condition.EXTERNAL
+    # whatever the training: these tests have real images of their own, and are reported apart
+    if tested_on in grid.paired:
+        return Condition.PAIRED
     # before the variants: a snapshot is a point of a training curve, whatever the detector was trained on
     if tested_on in grid.snapshots:
         return Condition.SNAPSHOTS
@@ -60,7 +63,7 @@ def column_of(train_set: TrainSet, tested_on: str, perturbation: str, grid: Test
     # controls and snapshots: in no mean by which detectors are ranked
     if not condition.column:
         return ""
-    if condition is Condition.EXTERNAL:
+    if condition in (Condition.EXTERNAL, Condition.PAIRED):
         # all generators of the run, or none of them (elsewhere): a detector that was trained on a part of them would be
         # compared on the same photos with detectors that were trained on more
         usual = not train_set.variant and perturbation == CLEAN

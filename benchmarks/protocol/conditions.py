@@ -69,6 +69,12 @@ class Condition(StrEnum):
         "trained on all generators, tested on photos and forgeries from outside the project",
         "on photos and forgeries from elsewhere",
     )
+    PAIRED = (
+        "paired",
+        "the real images are the photos that the tested forgeries were made from: the same photo before and after",
+        "trained on all generators, tested on forgeries made from real faces and these faces; in no other mean",
+        "on forgeries beside the photos they were made from",
+    )
     EQUALISED = (
         "equalised",
         "both classes end with one JPEG quality, in training and in the test",

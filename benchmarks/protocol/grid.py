@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 PROTOCOL_VERSION = 2
 VERSIONS = (1, 2)  # whose rules `assignment` has
 EXTERNAL_PREFIX = "external:"  # prefix of a pair of folders from outside the project, as source and as generator
+PAIRED_PREFIX = "paired:"  # prefix of a test of forgeries beside the photos they were made from, likewise
+OWN_REALS = (EXTERNAL_PREFIX, PAIRED_PREFIX)  # of tests whose real images belong to no other test
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,13 @@ class Protocol:
 
 @dataclass(frozen=True)
 class TestGrid:
-    """The tests of a run by type: generators, snapshots, external pairs.
+    """The tests of a run by type: generators, snapshots, external pairs, forgeries beside their sources.
 
     Attributes:
         generators: test generators that means are over.
         snapshots: snapshots of their trainings that nothing was trained on.
         external: names of external pairs.
+        paired: names of tests of forgeries beside their sources, e.g. "paired:pix2pix:edges".
         protocol: version and families.
     """
 
@@ -80,10 +83,11 @@ class TestGrid:
     snapshots: frozenset[str] = frozenset()
     external: frozenset[str] = frozenset()
     protocol: Protocol = field(default_factory=Protocol)
+    paired: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, tested: Iterable[str], train_sets: Iterable[TrainSet], protocol: Protocol | None = None) -> TestGrid:
-        """Sort tested names into generators, snapshots and external pairs.
+        """Sort tested names into generators, snapshots, external pairs and tests beside sources.
 
         Args:
             tested: generators of the test forgeries; "" is left out.
@@ -92,18 +96,20 @@ class TestGrid:
         """
         names = {name for name in tested if name}
         trained = {name for train_set in train_sets for name in train_set.generators}
-        external = frozenset(name for name in names if name.startswith(EXTERNAL_PREFIX))
+        external, paired = (
+            frozenset(name for name in names if name.startswith(prefix)) for prefix in (EXTERNAL_PREFIX, PAIRED_PREFIX)
+        )
         # a snapshot that detectors were trained on is a generator like any other; and a name with "@24k" is a snapshot
         # only beside a training of its base in the run
         snapshots = frozenset(
             name
-            for name in names - external - trained
+            for name in names - external - paired - trained
             if (parsed := GeneratorId.parse(name)).kimg is not None and parsed.base in trained
         )
-        rest = names - external - snapshots
+        rest = names - external - paired - snapshots
         # a generator that nothing was trained on is left out of means beside others that were; with detectors from
         # elsewhere alone nothing was trained on any, and all of them count
-        return cls(frozenset(rest & trained or rest), snapshots, external, protocol or Protocol())
+        return cls(frozenset(rest & trained or rest), snapshots, external, protocol or Protocol(), paired)
 
     @classmethod
     def of_scores(cls, scores: pd.DataFrame, protocol: Protocol | None = None) -> TestGrid:
@@ -129,7 +135,7 @@ class TestGrid:
     @property
     def beside(self) -> frozenset[str]:
         """Tests that means over generators leave out."""
-        return self.snapshots | self.external
+        return self.snapshots | self.external | self.paired
 
 
 def protocol_of_scores(scores: pd.DataFrame) -> Protocol:

@@ -102,7 +102,7 @@ def _clean(results: Results) -> Results:
         cell
         for cell in results.cells
         if cell.perturbation == CLEAN
-        and cell.condition not in (Condition.SNAPSHOTS, Condition.EXTERNAL)
+        and cell.condition not in (Condition.SNAPSHOTS, Condition.EXTERNAL, Condition.PAIRED)
         and not TrainSet.parse(cell.trained_on).variant
         # Repetitions have fits of equal names; pictures and facts of one seed are shown.
         and (not results.seeds or cell.seed == results.seed)

@@ -37,6 +37,7 @@ from benchmarks.protocol import CLEAN, Protocol
 from benchmarks.report.inputs import Evidence, Pictures, ReportInputs, Sight
 from benchmarks.report.sections import loadable
 from benchmarks.report.write import write_report
+from benchmarks.workflow.source_pictures import beside_sources
 from benchmarks.workflow.stage import Job, Stage
 from benchmarks.workflow.stages.blend import Blend
 from benchmarks.workflow.stages.explain import Explain
@@ -196,6 +197,11 @@ class _Collected:
             # the first test images: their latents are random and nobody chose among them
             forged={name: faces.view("test").head(SAMPLES).read() for name, faces in self.free.items()},
             filmstrip={name: self._filmstrip(stage) for name, stage in trained.items()},
+            sources={
+                name: beside_sources(self.first[name], faces, self.faces, count=_FILMED)
+                for name, faces in self.free.items()
+                if not isinstance(self.first[name], Synthesize)
+            },
             interpolations={name: self._interpolations(stage) for name, stage in latent.items()},
             by_id=_finder([*self.free.values(), *([self.faces] if self.shown else [])]),
             evidence=self._evidence(),
@@ -222,6 +228,7 @@ class _Collected:
                 name=stage.forger,
                 seed=stage.seed,
                 trained=False,
+                from_faces=True,
                 kimg=0,
                 parameters={},
                 precision="fp32",
@@ -240,6 +247,7 @@ class _Collected:
         return GeneratorFacts(
             name=stage.forger,
             seed=stage.seed,
+            from_faces=isinstance(stage, Translate),
             kimg=card["kimg"],  # thousands of training images shown so far
             parameters=card["parameters"],
             precision=card["precision"],

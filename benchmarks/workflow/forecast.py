@@ -20,7 +20,8 @@ from forge.core.files import digest_json, read_json_object
 Similarity = tuple[str, ...]  # shared by stages of equal duration, the closest first
 _SIZED = ("settings", "network", "training", "images")  # settings on which the duration depends
 
-_OF_NETWORKS = ("train", "fit", "score", "explain")  # actions whose duration differs too much between networks
+# actions whose duration differs too much between networks
+_OF_NETWORKS = ("train", "fit", "score", "score-pairs", "explain")
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def _of_reports(reports: Path) -> dict[Similarity, list[float]]:
         for stage in stages:
             # Manifests divide by images; a report does not hold how many a score stage had. All other stages have one
             # unit.
-            for key in ((stage.action, stage.about), (stage.action,)) if stage.action != "score" else ():
+            for key in ((stage.action, stage.about), (stage.action,)) if not stage.action.startswith("score") else ():
                 rates.setdefault(key, []).append(stage.seconds)
     return rates
 

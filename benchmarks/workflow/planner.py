@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 from benchmarks.experiment.matrix import PlannedFit, families_of, planned_fits, snapshots_of
 from benchmarks.experiment.names import base_name
 from benchmarks.experiment.settings import GeneratorSettings, RunSettings
-from benchmarks.protocol import CLEAN, EXTERNAL_PREFIX, PROTOCOL_VERSION, GeneratorId, TrainSet
+from benchmarks.protocol import CLEAN, EXTERNAL_PREFIX, PAIRED_PREFIX, PROTOCOL_VERSION, GeneratorId, TrainSet
 from benchmarks.workflow.stage import Stage
 from benchmarks.workflow.stages.audit import Audit
 from benchmarks.workflow.stages.blend import Blend
@@ -24,6 +24,7 @@ from benchmarks.workflow.stages.prepare import Prepare
 from benchmarks.workflow.stages.quality import Quality, Reference
 from benchmarks.workflow.stages.report import Report, report_program
 from benchmarks.workflow.stages.score import Part, Score
+from benchmarks.workflow.stages.score_pairs import ScorePairs
 from benchmarks.workflow.stages.synthesize import Synthesize
 from benchmarks.workflow.stages.train import Train
 from benchmarks.workflow.stages.translate import Translate
@@ -392,6 +393,13 @@ class _Detectors:
                 parts += [_changed_part(self.settings, change) for change in changes]
             if parts:
                 yield Score(seed=self.settings.seed, detector=fit, faces=faces, parts=tuple(parts))
+        for name, faces in self.forged.items():
+            if f"{PAIRED_PREFIX}{name}" in planned.tests:
+                assert not isinstance(faces, Synthesize)  # only generators that take faces have such tests
+                parts = [Part("test", counts.test)]
+                yield ScorePairs(
+                    seed=self.settings.seed, detector=fit, faces=faces, parts=tuple(parts), data=self.shared.real
+                )
         for name, pair in self.shared.external.items():
             for side in pair if name in planned.tests else ():
                 parts = [Part("test", counts.test)]

@@ -11,8 +11,10 @@ import pandas as pd
 from benchmarks.evaluation.results import Results
 from benchmarks.workflow.stage import FACES, Context, Job, Stage
 from benchmarks.workflow.stages.external import External
+from benchmarks.workflow.stages.halve import Halve, Reals
 from benchmarks.workflow.stages.prepare import Prepare
 from benchmarks.workflow.stages.score import Score
+from benchmarks.workflow.stages.score_pairs import ScorePairs
 from benchmarks.workflow.store import Store
 from detect.scoring import read_scores, rounded
 from forge.core.errors import InputError
@@ -26,6 +28,9 @@ def tests(stages: Sequence[Stage]) -> dict[str, list[Score]]:
     reals = {(stage.detector.key, _pair(stage)): stage for stage in scores if stage.real}
     by_name: dict[str, list[Score]] = {}
     for stage in scores:
+        if isinstance(stage, ScorePairs):  # scores both classes itself
+            by_name |= {str(test): [stage] for test in stage.tests()}
+            continue
         real = reals.get((stage.detector.key, _pair(stage)))
         if real is not None:
             by_name |= {str(test): [real, stage] for test in stage.tests()}
@@ -88,13 +93,14 @@ def check_checkpoints(results: Results, store: Store) -> None:
         )
 
 
-def prepare_stage(stages: Sequence[Stage]) -> Prepare:
-    """Return the stage of a plan that prepares the real faces."""
-    return next(stage for stage in stages if isinstance(stage, Prepare))
+def reals_stage(stages: Sequence[Stage]) -> Reals:
+    """Return the stage of a plan whose result is the real faces of its report: halved where forgeries need sources."""
+    halved: list[Reals] = [stage for stage in stages if isinstance(stage, Halve)]
+    return halved[0] if halved else next(stage for stage in stages if isinstance(stage, Prepare))
 
 
 def data_of(stages: Sequence[Stage], store: Store) -> str:
     """Return the digest of the real faces of a plan, as a store holds them; empty: it does not."""
-    prepare = prepare_stage(stages)
-    stored = store.find(prepare.action, prepare.key)
+    reals = reals_stage(stages)
+    stored = store.find(reals.action, reals.key)
     return FaceSet.open(stored / FACES).card.digest if stored else ""

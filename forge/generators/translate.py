@@ -135,6 +135,7 @@ def translate_set(
         provenance={
             "generator": trained.card.name,
             "architecture": trained.card.architecture,
+            "settings": translator.settings.model_dump(mode="json"),
             "weights_sha256": trained.card.weights_sha256,
             "weights": "averaged" if averaged else "raw",
             "seed": seed,
@@ -185,6 +186,46 @@ def _varied(translator: Translator, images: Images, ids: Sequence[str], copies: 
     return varied
 
 
+@torch.no_grad()
+def untrained(translator: Translator, images: Images, seeds: Sequence[int]) -> Images | None:
+    """Return what the conditions of faces give without learning, uint8 [N, H, W, 3]; None: nothing.
+
+    Args:
+        translator: an architecture; none of its networks is used.
+        images: the faces, uint8 [N, H, W, 3] of its resolution.
+        seeds: of the condition of each, [N].
+    """
+    made = []
+    for start in range(0, len(images), BLOCK):
+        part = slice(start, start + BLOCK)
+        conditions = translator.conditions(images[part], seeds[part])
+        plain = translator.untrained(conditions)
+        if plain is None:
+            return None
+        made.append(translator.finish(plain.float(), conditions).numpy())
+    return np.concatenate(made) if made else None
+
+
+def inputs_of(
+    faces: FaceSet, positions: Indices, real: FaceSet, translator: Translator | None = None
+) -> tuple[Images, list[int]]:
+    """Return what some images of a set were made from: faces as they were taken, and the seeds of their conditions.
+
+    Args:
+        faces: translated, or blended.
+        positions: of the images.
+        real: the faces that they were made from.
+        translator: the architecture that made them; None: they were blended.
+    """
+    rows, seed, places = faces.table.iloc[positions], faces.card.provenance["seed"], dict[str, int]()
+    places |= {key: number for number, key in enumerate(real.table["id"])}
+    ids, copies = rows["made_from"].tolist(), [int(copy) for copy in rows["copy"]]
+    images = real.read([places[key] for key in ids])
+    if translator is not None:
+        images = _varied(translator, images, ids, copies, seed)
+    return images, [_seed_of(seed, source_id, copy) for source_id, copy in zip(ids, copies, strict=True)]
+
+
 def retranslate(trained: TrainedGenerator, faces: FaceSet, real: FaceSet, position: int) -> Images:
     """Make one image of a translated set again from its card and the faces it was made from, uint8 [H, W, 3].
 
@@ -209,12 +250,9 @@ def retranslate(trained: TrainedGenerator, faces: FaceSet, real: FaceSet, positi
     split = faces.table["split"].iloc[position]
     members = np.flatnonzero((faces.table["split"] == split).to_numpy())
     within = int(np.flatnonzero(members == position)[0])
-    block = faces.table.iloc[members[within // BLOCK * BLOCK :][:BLOCK]]
-    places = {key: number for number, key in enumerate(real.table["id"])}
-    images = real.read([places[key] for key in block["made_from"]])
-    ids, copies = block["made_from"].tolist(), [int(copy) for copy in block["copy"]]
-    seeds = [_seed_of(made_by["seed"], source_id, copy) for source_id, copy in zip(ids, copies, strict=True)]
+    numbers = members[within // BLOCK * BLOCK :][:BLOCK]
+    translator = translator_of(trained)
+    images, seeds = inputs_of(faces, numbers, real, translator)
     network = trained.generator(averaged=made_by["weights"] == "averaged")
-    images = _varied(translator_of(trained), images, ids, copies, made_by["seed"])
-    remade: Images = translate(network, translator_of(trained), images, seeds)[0][within % BLOCK]
+    remade: Images = translate(network, translator, images, seeds)[0][within % BLOCK]
     return remade

@@ -18,12 +18,15 @@ from pydantic import Field
 from forge.core.compute import derive_seed
 from forge.core.errors import InputError
 from forge.core.progress import OnProgress, ProgressEvent, silent
-from forge.faces.faceset import Images
+from forge.faces.faceset import Images, Indices
 from forge.quality import built_in, load_more
+from forge.quality.changed import Changed
 from forge.quality.checks import MIN_IMAGES, check_images
 from forge.quality.face_rate import FaceRate
 from forge.quality.features import Extractor, extractor
+from forge.quality.fidelity import Fidelity
 from forge.quality.frechet import KernelDistance
+from forge.quality.identity import IdentityKept
 from forge.quality.inception import Inception, check_weights
 from forge.quality.metric import AllImages, Labels, Row, Scalar, ScalarMetric, Sides
 from forge.quality.ms_ssim import Diversity
@@ -32,6 +35,7 @@ from forge.quality.obedience import Obedience
 from forge.quality.result import Result
 from forge.quality.sliced_wasserstein import SlicedWasserstein
 from forge.quality.spectrum import Spectrum
+from forge.quality.translations import People, Translations
 from forge.quality.usefulness import Usefulness
 
 N = 1000  # images a side; most metrics depend on it
@@ -66,6 +70,9 @@ class Quality(Result):
     memorisation: Memorisation
     face_rate: FaceRate
     obedience: dict[str, Obedience] = Field({}, description="of a conditional generator, by label column")
+    fidelity: Fidelity | None = Field(None, description="of translations to their targets")
+    changed: Changed | None = Field(None, description="of forgeries made from real faces")
+    identity: IdentityKept | None = Field(None, description="likewise")
     usefulness: dict[str, Usefulness] = Field({}, description="of labelled forgeries as training images, by column")
     inception: Inception | None = None
     more: dict[str, Scalar] = Field({}, description="metrics of one number, by id; those of plug-ins too")
@@ -102,6 +109,8 @@ def measure(
     face_n: int = FACE_N,
     seed: int = 0,
     labels: Mapping[str, Labels] | None = None,
+    translations: Translations | None = None,
+    people: People | None = None,
     fid_weights: Path | None = None,
     more: Sequence[str] = (),
     usefulness: bool = True,
@@ -121,6 +130,8 @@ def measure(
         seed: of all draws.
         labels: by column, the classes asked of a conditional generator; all images that have one are used, not only the
             drawn ones. A column with fewer than 16 labelled images on a side is left out.
+        translations: the candidate, or a part of it, beside the real faces that it was made from.
+        people: who is on the real images, for the metrics of translations.
         fid_weights: torch-fidelity's Inception weights; without them there is no FID.
         more: metrics of plug-ins, by name or as path/to/file.py:Class.
         usefulness: train label classifiers on forgeries that have labels; about a minute a column.
@@ -151,6 +162,8 @@ def measure(
         # label obedience learns from all images, not from the drawn ones
         whole=AllImages(candidate, reference, held_out),
         labels=labels or {},
+        translations=None if translations is None else translations.of(_drawn_of(translations.forged, n, seed)),
+        people=people,
         face_n=face_n,
         seed=seed,
         device=device,
@@ -187,6 +200,8 @@ def compare(
     face_n: int = FACE_N,
     seed: int = 0,
     labels: Mapping[str, Labels] | None = None,
+    translations: Translations | None = None,
+    people: People | None = None,
     fid_weights: Path | None = None,
     more: Sequence[str] = (),
     usefulness: bool = True,
@@ -205,6 +220,8 @@ def compare(
         face_n: see `measure`.
         seed: see `measure`.
         labels: see `measure`.
+        translations: see `measure`.
+        people: see `measure`.
         fid_weights: see `measure`.
         more: see `measure`.
         usefulness: see `measure`.
@@ -224,6 +241,8 @@ def compare(
         face_n=face_n,
         seed=seed,
         labels=labels,
+        translations=translations,
+        people=people,
         fid_weights=fid_weights,
         more=more,
         usefulness=usefulness,
@@ -273,11 +292,16 @@ def drawn(images: Images, n: int, seed: int) -> Images:
         n: how many.
         seed: of the draw.
     """
+    return np.array(images[_drawn_of(images, n, seed)])
+
+
+def _drawn_of(images: Images, n: int, seed: int) -> Indices:
+    """Return the positions of the images that `drawn` draws, in the order of their contents."""
     # sorted by content before the draw: a shuffled or rewritten set gives the same n images
     order = np.array(sorted(range(len(images)), key=lambda i: _digest(images[i])))
     rng = np.random.default_rng(derive_seed(seed, "quality"))
     # positions are sorted again: the images stay in that order
-    return np.array(images[order[np.sort(rng.choice(len(images), min(n, len(images)), replace=False))]])
+    return order[np.sort(rng.choice(len(images), min(n, len(images)), replace=False))]
 
 
 def _digest(images: NDArray[np.uint8]) -> str:

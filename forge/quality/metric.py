@@ -25,18 +25,20 @@ from forge.faces.faceset import Images
 from forge.quality.checks import Features
 from forge.quality.features import extract
 from forge.quality.result import Result
+from forge.quality.translations import People, Translations
 
-Better = Literal["lower", "higher", "as the floor"]
+Better = Literal["lower", "higher", "as the floor", "neither"]
 
 
 class Row(NamedTuple):
-    """One line of a table that people read."""
+    """One line of a table that people read; `reference` says what the floor is of where it is not of held-out reals."""
 
     metric: str
     value: float | None
     floor: float | None
     better: Better
     n: int
+    reference: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ class Sides:
         held_out: real images it was not shown, drawn, at most n; None: there are none.
         whole: the images before they were drawn.
         labels: by column, the labels of `whole`.
+        translations: forgeries beside the real faces that they were made from, drawn; None: they were made from none.
+        people: who is on the real images of `whole`; None: not said.
         face_n: images in which faces are searched.
         seed: of every draw.
         device: where to compute.
@@ -91,6 +95,8 @@ class Sides:
     held_out: Images | None
     whole: AllImages
     labels: Mapping[str, Labels] = field(default_factory=dict)
+    translations: Translations | None = None
+    people: People | None = None
     face_n: int = 256
     seed: int = 0
     device: str = "cpu"
@@ -152,7 +158,7 @@ class QualityMetric(ABC):
         """Its lines in a table for people; none by default.
 
         Args:
-            ours: of the forged images.
+            ours: of the forged images; None where such a set is not measured, also of `floor`.
             floor: of held-out reals.
             n: images per side.
         """

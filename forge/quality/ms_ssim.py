@@ -78,7 +78,7 @@ def ms_ssim(a: Images, b: Images, *, device: str = "cpu") -> NDArray[np.float64]
         # up to five factors below 1 with small exponents: fp64 keeps their product exact enough
         value = torch.ones(len(x), dtype=torch.float64, device=device)
         for scale, weight in enumerate(weights):
-            similarity, contrast = _ssim(x, y)
+            similarity, contrast = (each.mean(dim=(1, 2, 3)) for each in ssim_map(x, y))  # [n]
             # MS-SSIM = l_M^w_M times the product of cs_j^w_j: luminance counts at the coarsest scale alone
             part = similarity if scale == count - 1 else contrast
             value *= part.double().clamp(min=0) ** float(weight)  # a fractional power of a negative number is NaN
@@ -87,8 +87,13 @@ def ms_ssim(a: Images, b: Images, *, device: str = "cpu") -> NDArray[np.float64]
     return out
 
 
-def _ssim(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean SSIM and its mean contrast-structure part of grey images [n, 1, H, W] in 0..1, each [n]."""
+def ssim_map(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Return SSIM and its contrast-structure part in every window that lies in the image, each [n, 1, H - 10, W - 10].
+
+    Args:
+        x: grey images [n, 1, H, W] in 0..1.
+        y: as many others.
+    """
     ticks = torch.arange(WINDOW, dtype=torch.float32, device=x.device) - WINDOW // 2  # -5..5
     window = torch.exp(-(ticks**2) / (2 * SIGMA**2))
     window = (window / window.sum()).view(1, 1, 1, WINDOW)
@@ -100,7 +105,7 @@ def _ssim(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     # contrast times structure is one quotient where C3 = C2 / 2, Wang's choice
     contrast = (2 * (product - mean_x * mean_y) + C2) / (variances + C2)
     light = (2 * mean_x * mean_y + C1) / (mean_x**2 + mean_y**2 + C1)
-    return (light * contrast).mean(dim=(1, 2, 3)), contrast.mean(dim=(1, 2, 3))
+    return light * contrast, contrast
 
 
 def standard_error(

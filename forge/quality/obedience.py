@@ -7,6 +7,7 @@ forgeries are often the plainer examples of their class.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from forge.quality.metric import QualityMetric, Row, Sides
 from forge.quality.result import Result, Share
 
 EPOCHS, BATCH = 10, 64
+Role = Literal["obeyed", "kept", "moved"]  # what agreement means: the label was asked for, or is the source's, or not
 
 
 class ClassObedience(Result):
@@ -40,6 +42,7 @@ class Obedience(Result):
     chance: float = Field(description="share of the held-out reals' commonest class: a classifier that knows nothing")
     classes: dict[str, ClassObedience]
     n_training: int
+    role: Role = Field("obeyed", description="kept: labels are those of the source photos; moved: of a target domain")
 
 
 def obedience(
@@ -152,12 +155,23 @@ class ObedienceMetric(QualityMetric):
                 )
             ]
             if min(len(texts) for _, texts in named) >= MIN_IMAGES:
-                by_column[column] = obedience(*named[0], *named[1], *named[2], seed=sides.seed, device=sides.device)
+                score = obedience(*named[0], *named[1], *named[2], seed=sides.seed, device=sides.device)
+                by_column[column] = score.model_copy(update={"role": _role(sides, column)})
         return by_column
 
     def rows(self, ours: dict[str, Obedience], floor: dict[str, Obedience], n: int) -> list[Row]:
         """One line a column; the accuracy on held-out reals is the floor."""
         return [
-            Row(f"label obeyed: {column}", score.agreement.value, score.accuracy.value, "higher", score.agreement.n)
+            Row(
+                f"label {score.role}: {column}",
+                score.agreement.value, score.accuracy.value, "higher", score.agreement.n,
+            )
             for column, score in ours.items()
-        ]
+        ]  # fmt: skip
+
+
+def _role(sides: Sides, column: str) -> Role:
+    """Return what agreement with a column means: between domains, the column of the domains alone is moved."""
+    if sides.translations is not None:
+        return "kept" if column in sides.translations.inherited else "moved"
+    return "kept" if sides.labels[column].inherited else "obeyed"

@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 from forge.core.errors import InputError
 from forge.core.progress import OnProgress, silent
 from forge.faces.faceset import FaceSet, FaceView
+from forge.generators.translate import inputs_of, untrained
+from forge.generators.translation.base import Translator
 from forge.quality.measure import FACE_N, TRAINING_N, Comparison, N, Quality, compare, measure
 from forge.quality.metric import Labels
+from forge.quality.translations import People, Translations
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,9 @@ def measure_floor(real: FaceSet, ask: Ask) -> Quality:
     )  # fmt: skip
 
 
-def measure_set(forged: FaceSet, real: FaceSet, ask: Ask, *, floor: Quality | None = None) -> Comparison:
+def measure_set(
+    forged: FaceSet, real: FaceSet, ask: Ask, *, floor: Quality | None = None, translator: Translator | None = None
+) -> Comparison:
     """Measure a set of forgeries against the real set it imitates; labels that both have are checked.
 
     Args:
@@ -61,6 +66,7 @@ def measure_set(forged: FaceSet, real: FaceSet, ask: Ask, *, floor: Quality | No
         real: what the generator was trained on.
         ask: what is measured.
         floor: `measure_floor(real, ask)` of before.
+        translator: the architecture that made the forgeries from real faces, if it was one.
 
     Raises:
         InputError: as `measure_floor`; a floor of another n, seed or reference.
@@ -76,9 +82,45 @@ def measure_set(forged: FaceSet, real: FaceSet, ask: Ask, *, floor: Quality | No
     }
     return compare(
         candidate.read(), reference.read(), held_out.read(), floor=floor, n=ask.n, face_n=ask.face_n, seed=ask.seed,
-        labels=labels, fid_weights=ask.fid_weights, more=ask.more, usefulness=ask.usefulness, device=ask.device,
-        on_progress=ask.on_progress,
+        labels=labels, translations=translations_of(forged, real, ask, translator),
+        people=People(_texts(reference, "identity"), _texts(held_out, "identity")), fid_weights=ask.fid_weights,
+        more=ask.more, usefulness=ask.usefulness, device=ask.device, on_progress=ask.on_progress,
     )  # fmt: skip
+
+
+def translations_of(
+    forged: FaceSet, real: FaceSet, ask: Ask, translator: Translator | None = None
+) -> Translations | None:
+    """Lay forgeries beside the real faces that they were made from; None where they were made from none of this set.
+
+    Args:
+        forged: made by a translator, or blended.
+        real: with the faces that they were made from, halved or not.
+        ask: how many are wanted.
+        translator: the architecture that made them; None: not known, as of blends.
+    """
+    named = [forged.card.provenance.get(role) for role in ("made_from", "trained_on")]
+    digests = [source.get("digest") for source in named if isinstance(source, dict)]
+    # halving leaves ids as they are: the set that the translator was trained on holds the sources too
+    if "made_from" not in forged.card.attributes or real.card.digest not in digests:
+        return None
+    candidate, at = _some(forged.view(), ask), {key: number for number, key in enumerate(real.table["id"])}
+    origins = FaceView(real, np.array([at[key] for key in candidate.rows["made_from"]], np.int64))
+    sources, seeds = inputs_of(forged, candidate.index, real, translator)
+    # a column that differs from the source's in one image was asked for
+    inherited = {
+        name for name in set(forged.card.attributes) & set(real.card.attributes)
+        if (_texts(candidate, name) == _texts(origins, name)).all()
+    }  # fmt: skip
+    return Translations(
+        forged=candidate.read(),
+        sources=sources,
+        restores=translator is not None and translator.restores,
+        untrained=None if translator is None else untrained(translator, sources, seeds),
+        without_learning="" if translator is None else translator.without_learning,
+        masks=candidate.read_masks() if forged.has_masks else None,
+        inherited=frozenset(inherited),
+    )
 
 
 def sides(real: FaceSet) -> tuple[FaceView, FaceView]:

@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from forge.generators.base import is_off
-from forge.training.monitor.health import HealthSettings
+from forge.training.monitor.thresholds import HealthSettings
 from forge.training.schedule import ScheduleSettings
 
 

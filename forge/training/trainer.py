@@ -201,6 +201,16 @@ class Trainer:
         network.train(was_training)
         return torch.cat(parts)
 
+    @torch.no_grad()
+    def generator_readings(self, network: nn.Module) -> dict[str, float]:
+        """Return what the method reads of a generator, from the same inputs at every call."""
+        torch.manual_seed(derive_seed(self.training.seed, "readings"))
+        was_training = network.training
+        network.eval()
+        readings = self.method.generator_readings(network)
+        network.train(was_training)
+        return readings
+
     def settled(self) -> nn.Module:
         """Return the generator with averaged weights and batch-norm statistics of these."""
         settle_batch_norm(self.averaged.network, self.method.inputs, self.device)

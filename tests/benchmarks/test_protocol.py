@@ -37,6 +37,7 @@ FOUR = TestGrid(
     frozenset({"gan@2k"}),
     frozenset({"external:mine"}),
     Protocol(families=FAMILIES),
+    frozenset({"paired:gan"}),
 )
 
 
@@ -118,6 +119,10 @@ def test_protocols_do_not_mix():
         ("dcgan", "gan@2k", "none", "snapshots", ""),
         ("cgan+dcgan+gan+other", "external:mine", "none", "external", "external"),
         ("elsewhere", "external:mine", "none", "external", "external"),
+        ("cgan+dcgan+gan+other", "paired:gan", "none", "paired", "paired"),
+        ("elsewhere", "paired:gan", "none", "paired", "paired"),
+        ("dcgan", "paired:gan", "none", "paired", ""),
+        ("dcgan:200", "paired:gan", "none", "paired", ""),
         ("dcgan", "external:mine", "none", "external", ""),
         ("cgan+dcgan+gan+other:200", "external:mine", "none", "external", ""),
     ],

@@ -76,7 +76,9 @@ def test_a_suite_runs_every_condition_and_its_leaderboard_is_made_of_scores(benc
     unseen = means["dct", "unseen"]
     assert unseen["family_low"] <= unseen["low"] <= unseen["auc"] <= unseen["high"] <= unseen["family_high"]
     assert unseen["balanced_accuracy"] is not None and means["dct", "seen"]["balanced_accuracy"] is None
-    assert set(cells["condition"]) == {"seen", "unseen", "robust", "equalised", "budget", "shuffled"}
+    assert set(cells["condition"]) == {
+        "seen", "unseen", "robust", "equalised", "budget", "shuffled", "paired",
+    }  # fmt: skip
     assert {(entry["name"], entry["seed"]) for entry in results["generators"]} == {
         (name, seed) for name in ("gan", "self-blended") for seed in (3, 4)
     }
@@ -163,7 +165,7 @@ def test_a_generator_that_fails_leaves_the_others_theirs(bench, tmp_path):
     code, _, err = bench(*command)
     assert code == 1 and "train poor failed: RuntimeError: no luck" in err and "the report is there without" in err
     results = json.loads((tmp_path / "reports/most/results.json").read_text())
-    assert {cell["tested_on"] for cell in results["cells"]} == {"gan", "self-blended"}
+    assert {cell["tested_on"] for cell in results["cells"]} == {"gan", "self-blended", "paired:self-blended"}
     assert [entry["name"] for entry in results["generators"]] == ["gan", "self-blended"]
     assert list(results["missing"]) == ["train poor"]
 

@@ -29,7 +29,8 @@ from forge.training import task
 from forge.training.callbacks import checkpoint, monitoring
 from forge.training.callbacks.log import step_of
 from forge.training.losses import OBJECTIVES
-from forge.training.monitor.health import Diagnosis, HealthSettings
+from forge.training.monitor.health import Diagnosis
+from forge.training.monitor.thresholds import HealthSettings
 from forge.training.settings import TrainingSettings
 from forge.training.steps.adversarial import Adversarial
 from forge.training.train import train

@@ -26,9 +26,10 @@ from forge.generators.labels import Condition
 from forge.generators.sample import regenerate, synthesize
 from forge.generators.unet import UNet, UNetSettings, time_waves
 from forge.training.callbacks import checkpoint as saving
-from forge.training.monitor.health import Diagnosis, HealthSettings
+from forge.training.monitor.health import Diagnosis
 from forge.training.monitor.metrics import smoothness
 from forge.training.monitor.observe import HealthMonitor, Observed
+from forge.training.monitor.thresholds import HealthSettings
 from forge.training.settings import TrainingSettings
 from forge.training.steps import method_of
 from forge.training.steps.denoising import Denoising, DenoisingSettings

@@ -17,7 +17,16 @@ from benchmarks.evaluation.evaluate import identities
 from benchmarks.evaluation.interval import Interval, two_sided
 from benchmarks.evaluation.pooled import mean_auc
 from benchmarks.evaluation.results import Finding
-from benchmarks.protocol import CLEAN, SHUFFLED, Protocol, TestGrid, TrainSet, condition_of, protocol_of_scores
+from benchmarks.protocol import (
+    CLEAN,
+    PAIRED_PREFIX,
+    SHUFFLED,
+    Protocol,
+    TestGrid,
+    TrainSet,
+    condition_of,
+    protocol_of_scores,
+)
 from detect.data.views import random_labels
 
 Images = NDArray[np.uint8]
@@ -37,20 +46,24 @@ def failed(findings: Sequence[Finding]) -> list[Finding]:
 # --- From score rows --------------------------------------------------------------------------------------------------
 
 
-def controls(scores: pd.DataFrame, protocol: Protocol | None = None) -> list[Finding]:
+def controls(
+    scores: pd.DataFrame, protocol: Protocol | None = None, paired: pd.DataFrame | None = None
+) -> list[Finding]:
     """Run all controls that score rows allow: random scores, shuffled labels, reals against reals, metadata, direction.
 
     Args:
         scores: rows of scores.parquet.
         protocol: version and families; by default this version's.
+        paired: rows of forgeries beside their sources, on which the control detectors are tested too; None: none.
     """
     rules = protocol or protocol_of_scores(scores)
     test = scores[scores["split"] == "test"]
     # fits on all images of plain trainings; names with a colon are budgets, equalised and shuffled trainings
     plain = test[(test["perturbation"] == CLEAN) & ~test["trained_on"].str.contains(":")]
+    tested = test if paired is None else pd.concat([test, paired[paired["split"] == "test"]])
     return [
-        _chance(test, rules, RANDOM, "random scores", "cannot tell the classes apart, as it must not"),
-        _chance(test, rules, METADATA, "metadata", "finds nothing left of file format, size and JPEG quality"),
+        _chance(tested, rules, RANDOM, "random scores", "cannot tell the classes apart, as it must not"),
+        _chance(tested, rules, METADATA, "metadata", "finds nothing left of file format, size and JPEG quality"),
         _shuffled(test),
         _halves(plain),
         _direction(plain),
@@ -111,9 +124,15 @@ def _chance_groups(rows: pd.DataFrame, protocol: Protocol) -> dict[str, list[pd.
 
 
 def _pairs(fit: pd.DataFrame) -> list[pd.DataFrame]:
-    """Return the test sets of one fit: all reals with the forgeries of each generator."""
+    """Return the test sets of one fit: the forgeries of each generator with all reals, or with their own sources."""
     real, forged = fit[fit["generator"] == ""], fit[fit["generator"] != ""]
-    return [pd.concat([real, part]) for _, part in forged.groupby("generator", sort=True)] if len(real) else []
+    sources = real["source"].str.startswith(PAIRED_PREFIX)
+    pairs = []
+    for name, part in forged.groupby("generator", sort=True):
+        matching = real[real["source"] == name] if str(name).startswith(PAIRED_PREFIX) else real[~sources]
+        if len(matching):
+            pairs.append(pd.concat([matching, part]))
+    return pairs
 
 
 def _shuffled(test: pd.DataFrame) -> Finding:

@@ -13,7 +13,7 @@ import pandas as pd
 from benchmarks.evaluation.audits.audit import LEVEL, RANDOM, apart
 from benchmarks.evaluation.pooled import mean_auc
 from benchmarks.evaluation.results import Finding
-from benchmarks.protocol import CLEAN, EXTERNAL_PREFIX, TrainSet
+from benchmarks.protocol import CLEAN, EXTERNAL_PREFIX, PAIRED_PREFIX, TrainSet
 from forge.faces.sources.classes import class_of
 
 TELLING = 0.9  # share of files of one class, against 1 - TELLING of the other, from which a word predicts the class
@@ -52,7 +52,9 @@ def directions(scores: pd.DataFrame) -> list[Finding]:
     Args:
         scores: rows of scores.parquet.
     """
-    plain = scores[(scores["split"] == "test") & (scores["perturbation"] == CLEAN)]
+    # without sources, which are real images of one test alone
+    usual = (scores["split"] == "test") & ~scores["source"].str.startswith(PAIRED_PREFIX)
+    plain = scores[usual & (scores["perturbation"] == CLEAN)]
     elsewhere = plain["source"].str.startswith(EXTERNAL_PREFIX)
     findings = []
     for name, pair in plain[elsewhere].groupby("source", sort=True):

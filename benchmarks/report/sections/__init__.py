@@ -22,6 +22,7 @@ SECTIONS = Registry(
         "summary": f"{_HERE}.summary:SummarySection",
         "leaderboard": f"{_HERE}.leaderboard:LeaderboardSection",
         "results": f"{_HERE}.results:ResultsSection",
+        "paired": f"{_HERE}.paired:PairedSection",
         "threshold": f"{_HERE}.threshold_slider:ThresholdSection",
         "robustness": f"{_HERE}.robustness:RobustnessSection",
         "training-progress": f"{_HERE}.training_progress:TrainingProgressSection",

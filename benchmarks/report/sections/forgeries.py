@@ -23,7 +23,9 @@ _STRIP = 6  # snapshots of a training
 _GRID_SIDE = 128  # pixels of a face in samples-*.png
 _SPECTRA = 4  # generators in the figure of spectra
 # others are distances, or ratios that may exceed 1
-_SHARES = ("face found", "label obeyed", "trained on forgeries", "authentic")  # metrics that are read as percentages
+_SHARES = (  # metrics that are read as percentages
+    "face found", "label obeyed", "label kept", "label moved", "trained on forgeries", "authentic", "changed share",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Forgeries:
     shown: int
     file: str
     strip: list[tuple[float, str]]
+    sources: str | None
+    rows: str
     interpolations: str | None
 
 
@@ -62,11 +66,25 @@ class QualityTable:
 
 
 @dataclass(frozen=True)
+class TranslationTable:
+    """Metrics of forgeries beside the real images that they were made from, by generators.
+
+    Attributes:
+        generators: their names.
+        lines: metric, what is better, and of each generator its value and what it stands beside (None: no value).
+    """
+
+    generators: list[str]
+    lines: list[tuple[str, str, list[tuple[str, str] | None]]]
+
+
+@dataclass(frozen=True)
 class ForgeriesContent(Content):
     """Forgeries per generator, their quality, and their spectra."""
 
     forgeries: list[Forgeries]
     quality: QualityTable
+    translations: TranslationTable | None
     spectra: list[Figure]
 
     @property
@@ -96,6 +114,7 @@ class ForgeriesSection(Section):
         return ForgeriesContent(
             forgeries=[_forgeries(generator, run) for generator in generators],
             quality=quality_table(generators),
+            translations=translation_table(generators),
             spectra=spectrum_figures(generators[:_SPECTRA], run.file_names),
         )
 
@@ -107,6 +126,10 @@ def _forgeries(generator: GeneratorFacts, run: RunView) -> Forgeries:
     strip = pictures.filmstrip.get(name, [])
     if len(strip) > _STRIP:  # the first, the last and an even choice between
         strip = [strip[i] for i in np.linspace(0, len(strip) - 1, _STRIP).round().astype(int)]
+    sources = pictures.sources.get(name)
+    # a blend has no condition, and between domains it is the photo
+    plain = not generator.trained or generator.domains is not None
+    rows = ["photo", "forgery"] if plain else ["photo", "condition", "forgery"]
     return Forgeries(
         generator=generator,
         samples=None if faces is None else grid_uri(faces),
@@ -115,6 +138,8 @@ def _forgeries(generator: GeneratorFacts, run: RunView) -> Forgeries:
         # A name is taken also where there are no faces, so that numbers do not depend on what may be shown.
         file=run.file_names("samples", name) + ".png",
         strip=[(kimg, grid_uri(images[:8])) for kimg, images in strip if len(images)],
+        sources=None if sources is None else grid_uri(sources, columns=len(sources) // len(rows)),
+        rows=", ".join(rows),
         interpolations=grid_uri(pictures.interpolations[name]) if name in pictures.interpolations else None,
     )
 
@@ -128,7 +153,8 @@ def _writer(faces: np.ndarray, generator: GeneratorFacts) -> Callable[[Path], No
 def quality_table(generators: list[GeneratorFacts]) -> QualityTable:
     """Lay out the quality metrics of every generator."""
     measured = [generator for generator in generators if generator.quality]  # sets too small have a reason instead
-    metrics = list(dict.fromkeys(row.metric for generator in measured for row in generator.quality))
+    # rows with a reference of their own are those of translations, which have a table of their own
+    metrics = list(dict.fromkeys(row.metric for g in measured for row in g.quality if not row.reference))
     lines = []
     for metric in metrics:
         # A plug-in's metric may be measured for some generators only.
@@ -151,6 +177,27 @@ def quality_table(generators: list[GeneratorFacts]) -> QualityTable:
         extractor=next((generator.extractor for generator in measured), ""),
         missing={g.name: g.quality_missing for g in generators if g.quality_missing},
     )
+
+
+def translation_table(generators: list[GeneratorFacts]) -> TranslationTable | None:
+    """Lay out the metrics of forgeries beside their sources; None: no generator made its forgeries from real images."""
+    beside = {g.name: {row.metric: row for row in g.quality if row.reference} for g in generators}
+    measured = {name: rows for name, rows in beside.items() if rows}
+    if not measured:
+        return None
+    # the longest list first: its order has the metrics that others lack in their places
+    ordered = sorted(measured.values(), key=len, reverse=True)
+    metrics = dict.fromkeys(metric for rows in ordered for metric in rows)
+    lines = []
+    for metric in metrics:
+        rows = [of_generator.get(metric) for of_generator in measured.values()]
+        better = next(row.better for row in rows if row is not None)
+        fields = [
+            None if row is None else (_text(metric, row.value) or "", f"{row.reference} {_text(metric, row.floor)}")
+            for row in rows
+        ]
+        lines.append((metric, "" if better == "neither" else better, fields))
+    return TranslationTable(list(measured), lines)
 
 
 def _text(metric: str, value: float | None) -> str | None:

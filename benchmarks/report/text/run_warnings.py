@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from benchmarks.evaluation.audits.audit import failed
 from benchmarks.evaluation.numbers import percent
 from benchmarks.evaluation.results import Results
-from forge.training.monitor.health import FAILURE_MODES, present_state, state_title
+from forge.training.monitor.health import FAILURE_MODES, REMARKS, present_state, state_title
 
 RANDOM_WEIGHTS = "random"  # origin of the backbone's weights, as the fit of a probe reports it
 _FACELESS = 0.5  # share of forgeries with a face, relative to real images, below which a warning is given
@@ -48,7 +48,7 @@ def _failure_modes(results: Results) -> list[str]:
                 "little.",
             )
             for entry, look in last
-            if present_state(look.get("state", "")) in FAILURE_MODES
+            if present_state(look.get("state", "")) in set(FAILURE_MODES) - set(REMARKS)
         ],
         repeated=bool(results.seeds),
     )

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.workflow.stage import Facts, Job, Stage
 from benchmarks.workflow.stages.forger import Forger
 from benchmarks.workflow.stages.halve import Reals
+from benchmarks.workflow.stages.synthesize import Synthesize
+from benchmarks.workflow.stages.translate import Translate
 from forge.core.errors import InputError
 from forge.core.files import read_json, write_json
 
@@ -81,8 +83,9 @@ class Quality(Stage):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Return the settings of the quality metrics."""
-        return self.measured_by
+        """Return the settings of the quality metrics, and whether forgeries are laid beside their sources."""
+        # absent for other forgeries, so that their keys stay
+        return self.measured_by | ({} if isinstance(self.forged, Synthesize) else {"beside_sources": True})
 
     def run(self, job: Job) -> Facts:
         """Write quality.json."""
@@ -94,11 +97,13 @@ class Quality(Stage):
             # The reals could not be measured; without them a number of the forgeries says nothing.
             if "missing" in known:
                 raise InputError(known["missing"])
+            real, forged = job.faces(self.data), self.forged
             return measure_set(
-                job.faces(self.forged),
-                job.faces(self.data),
+                job.faces(forged),
+                real,
                 _ask(job, self.measured_by, self.seed),
                 floor=Measured.model_validate(known),
+                translator=forged.translator(real.resolution) if isinstance(forged, Translate) else None,
             )
 
         return _write_measured(job, compared)

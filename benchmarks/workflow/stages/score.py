@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.protocol import CLEAN, TestId
 from benchmarks.workflow.stage import Facts, Job, Stage
@@ -13,6 +14,11 @@ from benchmarks.workflow.stages.fit import Adopt, Fit, drawn
 from benchmarks.workflow.stages.forger import Forger
 from benchmarks.workflow.stages.halve import Reals
 from detect.data.perturb import perturbation
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from forge.faces.faceset import FaceView
 
 
 @dataclass(frozen=True)
@@ -121,6 +127,17 @@ class Score(Stage):
             if part.split == "test"
         ]
 
+    def views(self, job: Job) -> Iterator[tuple[Part, FaceView]]:
+        """Yield what is scored."""
+        faces = job.faces(self.faces)
+        for part in self.parts:
+            # The same images for every detector and seed, which paired tests and the variance between seeds rest on.
+            yield part, drawn(faces.view(part.split), part.count, part.split)
+
+    def finished(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows as they are stored."""
+        return rows
+
     def run(self, job: Job) -> Facts:
         """Write scores.parquet.
 
@@ -132,11 +149,10 @@ class Score(Stage):
         from detect.batch_independence import check_batch_independence
         from detect.scoring import score_table, write_scores
 
-        faces, trained, compute = job.faces(self.faces), self.detector.load(job), job.context.compute
+        trained, compute = self.detector.load(job), job.context.compute
         tables, seconds, count = [], 0.0, 0
-        for part in self.parts:
-            # The same images for every detector and seed, which paired tests and the variance between seeds rest on.
-            view, name = drawn(faces.view(part.split), part.count, part.split), part.perturbation
+        for part, view in self.views(job):
+            name = part.perturbation
             change = None if name == CLEAN else perturbation(part.reference or name)
             start = time.perf_counter()
             tables.append(
@@ -151,6 +167,6 @@ class Score(Stage):
             if change is None:  # the speed of the detector, not of what is done to images
                 seconds += elapsed
                 count += len(view)
-        write_scores(pd.concat(tables, ignore_index=True), job.out / "scores.parquet")
+        write_scores(self.finished(pd.concat(tables, ignore_index=True)), job.out / "scores.parquet")
         # images per second; None: nothing but perturbed images
         return {"images_per_second": round(count / seconds, 1) if count else None}

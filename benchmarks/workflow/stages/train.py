@@ -22,6 +22,7 @@ from forge.generators.domains import Domains
 if TYPE_CHECKING:
     from forge.core.distributed import ProcessGroup
     from forge.generators.artifact import TrainedGenerator
+    from forge.generators.base import Architecture
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -91,6 +92,13 @@ class Train(Stage):
             self.train(job)
         return {"precision": read_json(job.out / "generator.json")["precision"], "processes": processes.size}
 
+    def untrained(self, resolution: int, *classes: tuple[int, ...]) -> Architecture:
+        """Make the architecture for images of this size, and of a conditional one for these numbers of values."""
+        implementation = GENERATORS.load(self.architecture)
+        network = validated(implementation.Settings, self.network, where=f"generators.{self.generator}.network")
+        architecture: Architecture = implementation(network, resolution, *classes)
+        return architecture
+
     def trained(self, job: Job, snapshot: float | None) -> TrainedGenerator:
         """Open the generator, or a snapshot of its training."""
         from forge.generators.artifact import TrainedGenerator, generator_folder  # imports torch
@@ -107,7 +115,6 @@ class Train(Stage):
 
         faces = job.faces(self.data)
         implementation = GENERATORS.load(self.architecture)
-        network = validated(implementation.Settings, self.network, where=f"generators.{self.generator}.network")
         settings = validated(
             method_of(implementation).Settings, self.training, where=f"generators.{self.generator}.training"
         )
@@ -126,7 +133,7 @@ class Train(Stage):
         training = Training(
             name=self.generator,
             reference=self.architecture,
-            architecture=implementation(network, faces.resolution, *classes),
+            architecture=self.untrained(faces.resolution, *classes),
             settings=settings,
             view=view,
             seed=derive_seed(self.seed, "training", self.training_seed) if self.training_seed else self.seed,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from benchmarks.workflow.stage import FACES, FaceStage, Facts, Job
 from benchmarks.workflow.stages.halve import Reals
 from benchmarks.workflow.stages.train import Train
 from forge.generators.domains import Domains
+
+if TYPE_CHECKING:
+    from forge.generators.translation.base import Translator
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -27,7 +30,7 @@ class Translate(FaceStage):
     """
 
     action = "translate"
-    VERSION = 1
+    VERSION = 2  # 2: the card has the settings of the architecture
     optional = True
 
     forger: str
@@ -61,6 +64,11 @@ class Translate(FaceStage):
         domains = Domains.from_json(card["domains"])
         moved = domains.swapped if self.direction == "backward" else domains
         return {moved.column: (moved.source, moved.target)}
+
+    def translator(self, resolution: int) -> Translator:
+        """Return the architecture that makes the forgeries, without weights."""
+        # a translator: others are planned as `Synthesize`
+        return cast("Translator", self.generator.untrained(resolution))
 
     def run(self, job: Job) -> Facts:
         """Write the FaceSet."""

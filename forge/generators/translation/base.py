@@ -56,6 +56,8 @@ class Translator(Architecture):
         inputs: channels of a condition.
         outputs: channels of outputs, predictions and targets.
         masks: whether `hole` says which pixels are forged; the forgeries are stored with these masks.
+        restores: whether the face itself is what an image should be, as of its own drawing.
+        without_learning: what `untrained` returns, a noun.
     """
 
     family = "translation"
@@ -64,6 +66,8 @@ class Translator(Architecture):
     inputs: ClassVar[int]
     outputs: ClassVar[int] = 3
     masks: ClassVar[bool] = False
+    restores: ClassVar[bool] = True
+    without_learning: ClassVar[str] = "condition"
 
     @abstractmethod
     def condition(self, image: NDArray[np.uint8], source: np.random.Generator) -> Floats:
@@ -105,6 +109,14 @@ class Translator(Architecture):
     def decode(self, predictions: Tensor, conditions: Tensor) -> Tensor:
         """Turn predictions [N, outputs, H, W] into images [N, 3, H, W] in -1..1."""
         return predictions
+
+    def untrained(self, conditions: Tensor) -> Tensor | None:
+        """Return the images [N, 3, H, W] in -1..1 that conditions give without learning, e.g. bicubic enlargement.
+
+        Translations are measured beside them. By default a condition of three channels is itself such an image; None:
+        the condition shows no face, as a drawing.
+        """
+        return conditions if self.inputs == 3 else None
 
     def finish(self, images: Tensor, conditions: Tensor) -> Tensor:
         """Turn images [N, 3, H, W] into the bytes that are stored, uint8 [N, H, W, 3]."""

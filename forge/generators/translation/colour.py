@@ -19,6 +19,7 @@ class Colour(Pix2Pix):
     """Predict a* and b* from L*: the only forged information is chroma, and the lightness of the forgery is real."""
 
     inputs, outputs = 1, 2
+    without_learning = "grey photo"
 
     def condition(self, image: NDArray[np.uint8], source: np.random.Generator) -> Floats:
         """Return the lightness in 255ths, scaled to -1..1 [1, H, W]."""
@@ -34,6 +35,11 @@ class Colour(Pix2Pix):
         with torch.no_grad():
             lab = into_gamut(lab)
         return lab_to_rgb(lab).clamp(0, 1) * 2 - 1
+
+    def untrained(self, conditions: Tensor) -> Tensor:
+        """Return the grey photos: chroma 0 everywhere."""
+        grey = conditions.new_zeros(len(conditions), 2, *conditions.shape[2:])
+        return self.decode(grey, conditions)
 
     def finish(self, images: Tensor, conditions: Tensor) -> Tensor:
         """Round to bytes whose lightness is exactly the condition's."""

@@ -75,7 +75,7 @@ class CycleGAN(Unpaired):
 
 
 @torch.no_grad()
-def cycle_errors(network: TwoWayNetwork, images: Tensor) -> tuple[float, float]:
+def cycle_errors(network: TwoWayNetwork, images: Tensor) -> tuple[float, float, float]:
     """Measure how well faces are restored from their forgeries, and how well if those are coded as JPEG in between.
 
     A generator that must restore a face hides it in the forgery as a faint pattern of high frequency (Chu et al. 2017,
@@ -86,11 +86,10 @@ def cycle_errors(network: TwoWayNetwork, images: Tensor) -> tuple[float, float]:
         images: faces [N, 3, H, W] in -1..1.
 
     Returns:
-        Mean absolute differences between faces and restored faces in -1..1, without and with JPEG at quality 75.
+        Mean absolute differences between faces and restored faces in -1..1, without and with JPEG at quality 75, and
+        between forgeries and their JPEG.
     """
-    forged = to_uint8(network.towards(images))  # both as bytes: what is stored is what is attacked
-    plain, coded = (
-        (network.returning(to_float(pixels)).float() - images).abs().mean()
-        for pixels in (forged, jpeg(forged, JPEG_QUALITY))
-    )
-    return float(plain), float(coded)
+    pixels = to_uint8(network.towards(images))  # both as bytes: what is stored is what is attacked
+    forged, saved = to_float(pixels), to_float(jpeg(pixels, JPEG_QUALITY))
+    plain, coded = ((network.returning(each).float() - images).abs().mean() for each in (forged, saved))
+    return float(plain), float(coded), float((forged - saved).abs().mean())

@@ -50,6 +50,7 @@ class Inpainting(Pix2Pix):
     """Fill the hole of a photo. The loss is on the hole alone, and so is the forgery."""
 
     inputs, masks = 4, True
+    without_learning = "mean colour of the rest"
 
     def condition(self, image: NDArray[np.uint8], source: np.random.Generator) -> Floats:
         """Return the photo with its hole in grey, and the hole as 1 on -1 [4, H, W]."""
@@ -70,6 +71,13 @@ class Inpainting(Pix2Pix):
     def hole(self, conditions: Tensor) -> Tensor:
         """Return the hole [N, 1, H, W]."""
         return (conditions[:, 3:] > 0).to(conditions.dtype)
+
+    def untrained(self, conditions: Tensor) -> Tensor:
+        """Fill each hole with the mean colour of the pixels around it."""
+        hole, pixels = self.hole(conditions), conditions[:, :3]
+        rest = 1 - hole
+        mean = (pixels * rest).sum((2, 3), keepdim=True) / rest.sum((2, 3), keepdim=True).clamp(min=1)  # [N, 3, 1, 1]
+        return torch.where(hole > 0, mean, pixels)
 
     def compose(self, outputs: Tensor, conditions: Tensor) -> Tensor:
         """Lay the photo over all but the hole."""

@@ -36,6 +36,7 @@ class SuperResolution(Pix2Pix):
     """
 
     inputs = 3
+    without_learning = "bicubic enlargement"
     Settings = SuperResolutionSettings
     settings: SuperResolutionSettings
 
@@ -63,6 +64,10 @@ class SuperResolution(Pix2Pix):
         # back-projection (Irani and Peleg 1991): what the average of a block lacks is added to all of its pixels
         missing = small - avg_pool2d(detailed, factor)
         return detailed + missing.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+
+    def untrained(self, conditions: Tensor) -> Tensor:
+        """Return bicubic enlargements with the block averages of their inputs: what a network of no detail makes."""
+        return self.compose(torch.zeros_like(conditions), conditions).clamp(-1, 1)
 
     def finish(self, images: Tensor, conditions: Tensor) -> Tensor:
         """Round to bytes whose block sums are exactly those of the input."""

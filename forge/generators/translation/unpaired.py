@@ -42,6 +42,8 @@ class Unpaired(Translator):
     resolutions = (16, 32, 64, 128, 256)
     domains: ClassVar[Literal["none", "one-way", "two-way"]] = "one-way"
     inputs = 3
+    restores = False
+    without_learning = "face itself"
     Settings = UnpairedSettings
     settings: UnpairedSettings
 

@@ -49,6 +49,7 @@ class WatchHealth(Callback):
             seed=training.seed,
             device=trainer.device,
             watched=trainer.method.watched,
+            guided=trainer.method.guided,
         )
 
     def note(self) -> str:
@@ -132,7 +133,7 @@ class WatchHealth(Callback):
             Observed(
                 step=trainer.step,
                 kimg=trainer.kimg,
-                readings=trainer.values | dict(interval),
+                readings=trainer.values | dict(interval) | trainer.generator_readings(network),
                 fixed=trainer.images(network, SAMPLES, "grid"),  # the same latents at every tick
                 fresh=fresh,
                 discriminator=trainer.method.discriminate(fresh),

@@ -4,9 +4,10 @@ The states: *warming* (too early to say), *healthy*, *overfit* (the discriminato
 without one: forgeries are copies of them),
 *collapsed* (forgeries are all alike), *d_dominates* (the discriminator is right nearly always, and the forgeries are
 poor and get no better), *d_at_chance* (its accuracy is one half although the forgeries are poor and get no better),
-*diverged* (numbers have left all bounds); and of trainings without a discriminator *blank* (forgeries of one even
-colour) and *noise* (forgeries that are still the noise they are made from). docs/manual/forge.md lists what triggers
-each and which trainings the thresholds were set on.
+*diverged* (numbers have left all bounds); of trainings without a discriminator *blank* (forgeries of one even colour)
+and *noise* (forgeries that are still the noise they are made from); and of translators *does_nothing*,
+*colours_inverted*, *one_output* (the same image whatever goes in) and *hides_source* (the way back reads what nobody
+sees). docs/manual/forge.md lists what triggers each and which trainings the thresholds were set on.
 """
 
 from __future__ import annotations
@@ -16,12 +17,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from forge.training.monitor.signs import translation_signs
+from forge.training.monitor.thresholds import HealthSettings, State, TranslationThresholds
 
-State = Literal[
-    "warming", "healthy", "overfit", "collapsed", "d_dominates", "d_at_chance", "blank", "noise", "diverged"
-]
-Policy = Literal["warn", "stop", "roll-back"]
 Step = Literal["continue", "warn", "stop", "roll-back"]
 
 # trainings without a discriminator: what their forgeries are when nothing was learned, relative to training images
@@ -29,14 +27,27 @@ _BLANK, _NOISE = 0.1, 0.5  # less contrast; less correlation of neighbouring pix
 _COPIED = 0.5  # overfit: share of copies of training images, see `RealReference.copied`
 _SILENT = 1.0  # nats per image below which codes say nothing; a thousandth of a face's
 # the first that lasts names the state
-_SIGNS: tuple[State, ...] = ("overfit", "d_dominates", "d_at_chance", "blank", "noise", "collapsed")
+_SIGNS: tuple[State, ...] = (
+    "overfit", "d_dominates", "d_at_chance", "blank", "noise", "does_nothing", "colours_inverted", "one_output",
+    "collapsed", "hides_source",
+)  # fmt: skip
+# the same would come again after a roll-back: the images are learned by heart again, and hiding pays off in a cycle
+_NOT_ROLLED_BACK: tuple[State, ...] = ("overfit", "hides_source")
 _WORDS = {
     "d_logit": "a logit of the discriminator", "d_loss": "the discriminator's loss", "g_loss": "the generator's loss",
     "d_grad_norm": "the discriminator's gradient norm", "g_grad_norm": "the generator's gradient norm",
     "grad_norm": "the gradient norm", "loss": "the loss",
 }  # fmt: skip
 FAILURE_MODES: tuple[State, ...] = ("diverged", *_SIGNS)
-_TITLES = {"d_dominates": "discriminator dominates", "d_at_chance": "discriminator at chance"}
+REMARKS: tuple[State, ...] = ("hides_source",)  # states of trainings whose images are as good as others
+_TITLES = {
+    "d_dominates": "discriminator dominates",
+    "d_at_chance": "discriminator at chance",
+    "does_nothing": "does nothing",
+    "colours_inverted": "colours inverted",
+    "one_output": "one output for all",
+    "hides_source": "hides its source",
+}
 _EARLIER_STATES = {"won": "d_dominates", "coin toss": "d_at_chance"}  # in files of versions up to 0.2
 
 
@@ -53,37 +64,6 @@ def state_title(state: str) -> str:
     """
     name = present_state(state)
     return _TITLES.get(name, name)
-
-
-class HealthSettings(BaseModel):
-    """Thresholds of the failure modes of a training, and the reaction to them.
-
-    Ratios are to as many real images (`RealReference.real_baseline`).
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    policy: Policy = Field("warn", description="reaction to a failure mode: warn, stop, or roll-back")
-    roll_backs: int = Field(2, ge=0, description="returns to the last healthy checkpoint before the training stops")
-    roll_back_lr: float = Field(0.5, gt=0, le=1, description="factor on both learning rates at each roll-back")
-    warming_steps: int = Field(250, ge=0, description="steps during which nothing but divergence is called")
-    patience: int = Field(3, ge=1, description="ticks in a row that a sign must last; divergence needs one")
-    won_accuracy: float = Field(0.9, gt=0.5, le=1, description="discriminator accuracy from here on counts as always")
-    coin_margin: float = Field(0.06, gt=0, lt=0.5, description="accuracy of at most 1/2 + this counts as chance")
-    poor_distance: float = Field(
-        4.0, gt=1, description="forgeries are poor if their distance ratio is above this and ..."
-    )
-    improvement: float = Field(0.05, ge=0, lt=1, description="a distance this much below the best so far is progress")
-    still: float = Field(0.05, ge=0, description="the generator stands still if fixed samples move less than this")
-    low_diversity: float = Field(0.4, ge=0, le=1, description="collapsed if the diversity is below this ratio")
-    duplicates: float = Field(0.6, gt=0, le=1, description="collapsed if more are near-duplicates of each other")
-    few_bins: float = Field(0.35, ge=0, le=1, description="collapsed if the ratio of filled bins is below this and ...")
-    some_duplicates: float = Field(0.2, ge=0, le=1, description="... more than this share are near-duplicates")
-    memory: float = Field(0.8, gt=0.5, le=1, description="overfit if training reals outrank held-out ones this often")
-    exploded: float = Field(1000.0, gt=0, description="diverged if a loss is larger than this")
-    start_accuracy: float = Field(
-        0.9, gt=0.5, le=1, description="share that a small classifier must get right before the first step"
-    )
 
 
 @dataclass(frozen=True)
@@ -124,8 +104,8 @@ class Action:
 def decide(health: Health, settings: HealthSettings, roll_backs: int) -> Action:
     """Return the action after a health check.
 
-    Divergence stops the training under "warn" too, as nothing can come of it. Overfitting is never rolled back: the
-    same images would be learned by heart again.
+    Divergence stops the training under "warn" too, as nothing can come of it. Overfitting and hiding are never rolled
+    back: the same images would be learned by heart again. Hiding is no reason to stop either: the images are as good.
 
     Args:
         health: of the tick.
@@ -136,12 +116,12 @@ def decide(health: Health, settings: HealthSettings, roll_backs: int) -> Action:
         # rates that earlier roll-backs lowered stay low: at the old ones the training fell sick
         return Action("continue", "", settings.roll_back_lr**roll_backs, roll_backs)
     message = f"{state_title(health.state)} at {health.kimg:.1f} thousand images: {health.reason}"
-    if settings.policy == "roll-back" and health.state != "overfit" and roll_backs < settings.roll_backs:
+    if settings.policy == "roll-back" and health.state not in _NOT_ROLLED_BACK and roll_backs < settings.roll_backs:
         # another stream too: with the same numbers the same steps would follow
         factor = settings.roll_back_lr ** (roll_backs + 1)
         return Action("roll-back", f"{message}; going back, learning rates x {factor:g}", factor, roll_backs + 1)
     step: Step = "stop"
-    if health.state == "overfit" and settings.policy == "roll-back":
+    if health.state in REMARKS or (health.state in _NOT_ROLLED_BACK and settings.policy == "roll-back"):
         step = "warn"
     elif settings.policy == "roll-back":
         message = f"{message}; it was rolled back {roll_backs} times already"
@@ -155,10 +135,12 @@ class Diagnosis:
 
     Args:
         settings: the thresholds.
+        guided: whether the generator also follows a loss beside the game, e.g. the distance to a target. Then a
+            discriminator that is always right is only noted, as the other loss still leads somewhere.
     """
 
-    def __init__(self, settings: HealthSettings) -> None:
-        self.settings = settings
+    def __init__(self, settings: HealthSettings, *, guided: bool = False) -> None:
+        self.settings, self._guided = settings, guided
         self._lasted: dict[str, int] = dict.fromkeys(_SIGNS, 0)  # ticks in a row with this sign
         self._since: dict[str, float | None] = {"one": None, "half": None}  # kimg from which D's accuracy was there
         self._best: float | None = None  # lowest distance so far
@@ -196,7 +178,8 @@ class Diagnosis:
 
         Args:
             readings: distance, diversity, coverage, bins_filled, near_duplicates; d_accuracy, d_memory, fixed_change,
-                copied and information where they are known.
+                copied and information where they are known; of translators those of
+                `forge.training.monitor.translation`.
             step: steps played.
             kimg: thousands of real images shown.
 
@@ -225,6 +208,8 @@ class Diagnosis:
             f"the forgeries lie {readings['distance']:.1f} times as far from real images as other real images do, with "
             f"{_percent(readings['diversity'])} of their diversity"
         )
+        if self._guided and self._dominates(readings.get("d_accuracy", 0.0)):
+            comparison += "; the discriminator is nearly always right, which is harmless beside another loss"
         if warming:
             return "warming", f"the first {self.settings.warming_steps} steps are not judged: {comparison}"
         suspected = "; ".join(f"{signs[s]} (for {self._lasted[s]} ticks)" for s in signs)
@@ -280,7 +265,7 @@ class Diagnosis:
             f"while the forgeries are poor (distance {readings['distance']:.1f} x, coverage "
             f"{_percent(readings['coverage'])} of real images"
         ) + (f") and got no better for {self._idle} ticks" if self._idle else ")")
-        if accuracy is not None and poor and self._dominates(accuracy):
+        if accuracy is not None and poor and self._dominates(accuracy) and not self._guided:
             signs["d_dominates"] = f"the discriminator is right in {_percent(accuracy)} of cases, {so}"
         if accuracy is not None and poor and self._at_chance(accuracy) and (stands_still or not alike):
             # collapsed forgeries that still move are called collapsed, not at chance as well
@@ -290,6 +275,8 @@ class Diagnosis:
         reasons = [_silent(readings), f"the forgeries are too much alike: {alike}" if alike else ""]
         if any(reasons):
             signs["collapsed"] = "; ".join(filter(None, reasons))
+        if isinstance(limits, TranslationThresholds):
+            signs |= translation_signs(readings, limits)
         return signs
 
     def _alike(self, readings: Mapping[str, float]) -> str:

@@ -95,6 +95,17 @@ def smoothness(images: Tensor) -> float:
     return float((sum(beside) / 2 / power.clamp(min=1e-6)).mean())
 
 
+def ridge_weights(points: Tensor, target: Tensor) -> Tensor:
+    """Return the weights [D] of a ridge regression of targets [N] on points [N, D], in float64."""
+    # dual ridge regression: with 256 images and 2,048 features, the kernel X X^T [n, n] is the smaller system
+    kernel = points @ points.T
+    # a tenth of the mean diagonal on the diagonal: scale-free, and solvable where images repeat
+    kernel += 0.1 * kernel.diagonal().mean() * torch.eye(len(kernel), dtype=kernel.dtype, device=kernel.device)
+    # w = X^T (K + lambda I)^-1 y
+    weights: Tensor = points.T @ torch.linalg.solve(kernel, target)
+    return weights
+
+
 def nearest_distances(pixels: Tensor) -> Tensor:
     """Return the distance of every image [N, D] to the nearest other one: [N]."""
     apart = torch.cdist(pixels, pixels)
@@ -275,12 +286,7 @@ class RealReference:
         target[:count] = -1  # the forged ones come first
         # every second one: both halves hold as many of each kind
         learn = torch.arange(2 * count, device=points.device) % 2 == 0
-        # dual ridge regression: with 256 images and 2,048 features, the kernel X X^T [n, n] is the smaller system
-        kernel = points[learn] @ points[learn].T
-        # a tenth of the mean diagonal on the diagonal: scale-free, and solvable where images repeat
-        kernel += 0.1 * kernel.diagonal().mean() * torch.eye(len(kernel), dtype=kernel.dtype, device=kernel.device)
-        # w = X^T (K + lambda I)^-1 y
-        predicted = points[~learn] @ (points[learn].T @ torch.linalg.solve(kernel, target[learn]))
+        predicted = points[~learn] @ ridge_weights(points[learn], target[learn])
         return float((predicted * target[~learn] > 0).double().mean())
 
     def _standardise(self, features: Tensor) -> Tensor:

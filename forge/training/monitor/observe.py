@@ -18,8 +18,9 @@ from torch.func import functional_call
 from forge.core.compute import derive_seed
 from forge.core.errors import InputError
 from forge.faces.tensors import to_float, to_uint8
-from forge.training.monitor.health import Diagnosis, Health, HealthSettings, not_finite
+from forge.training.monitor.health import Diagnosis, Health, not_finite
 from forge.training.monitor.metrics import SAMPLES, RealReference, diversity, rank, shrink, smoothness
+from forge.training.monitor.thresholds import HealthSettings
 
 _FIXED, _FIXED_PIXELS = 64, 8  # what is remembered of the fixed samples until the next tick: 12 kB
 _JUDGED = 128  # images of each kind shown to the discriminator, which is the dearest part of a tick
@@ -93,6 +94,7 @@ class HealthMonitor:
         seed: of all choices.
         device: where forged images come from.
         watched: forged images of a look.
+        guided: see `TrainingMethod.guided`.
 
     Raises:
         InputError: fewer than 16 training images.
@@ -107,11 +109,12 @@ class HealthMonitor:
         seed: int,
         device: torch.device,
         watched: int = SAMPLES,
+        guided: bool = False,
     ) -> None:
         if len(train_images) < FEWEST:
             raise InputError(f"{len(train_images)} training images are too few to watch a training; use {FEWEST}")
         self.settings, self._device = settings, device
-        self._diagnosis = Diagnosis(settings)
+        self._diagnosis = Diagnosis(settings, guided=guided)
         self._reals = {"train": _choose(train_images, seed)}
         # of fewer, shares and ranks are noise
         others = held_out if held_out is not None and len(held_out) >= FEWEST else None

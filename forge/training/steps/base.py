@@ -202,6 +202,19 @@ class TrainingMethod(ABC):
         """For the health monitor: readings over all steps since the last call, which single steps do not give."""
         return {}
 
+    @property
+    def guided(self) -> bool:
+        """Whether the generator also follows a loss beside the game; then a discriminator may dominate harmlessly."""
+        return False
+
+    def generator_readings(self, generator: nn.Module) -> dict[str, float]:
+        """For the health monitor: readings of the generator that it knows by name, see `forge.training.monitor`.
+
+        Args:
+            generator: the averaged one, in evaluation mode; torch is seeded alike at every call.
+        """
+        return {}
+
     def published(self) -> Mapping[str, nn.Module]:
         """Return networks that are stored with the generator: all others."""
         return {name: network for name, network in self.networks().items() if network is not self.generator}

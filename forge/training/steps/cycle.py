@@ -188,8 +188,10 @@ class Cycle(Unpaired):
         readings.record("cycle_loss", cycle)
         readings.record("g_loss", loss)
 
-    def interval_readings(self) -> dict[str, float]:
+    def generator_readings(self, generator: nn.Module) -> dict[str, float]:
         """Return also how well faces are restored, and how well from forgeries that went through JPEG."""
+        assert isinstance(generator, TwoWayNetwork)
         faces = to_float(torch.from_numpy(self.sources().head(_CYCLED).read())).to(self.context.device)
-        plain, coded = cycle_errors(self.generator, faces)
-        return {**super().interval_readings(), "cycle_error": plain, "cycle_error_jpeg": coded}
+        plain, coded, saved = cycle_errors(generator, faces)
+        errors = {"cycle_error": plain, "cycle_error_jpeg": coded, "jpeg_error": saved}
+        return super().generator_readings(generator) | errors

@@ -15,10 +15,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from forge.core.errors import InputError
-from forge.faces.tensors import to_uint8
+from forge.faces.tensors import to_float, to_uint8
 from forge.generators.translation.base import TranslationNetwork
 from forge.training.batches import Batch
 from forge.training.monitor.observe import gradient_norm
+from forge.training.monitor.translation import READ, paired_readings
 from forge.training.steps.base import StepContext
 from forge.training.steps.setup import move_network
 from forge.training.steps.translating import Translating, TranslationSettings, settings_of
@@ -77,6 +78,27 @@ class Paired(Translating):
             "generator_optimizer": self.generator_optimizer,
             "discriminator_optimizer": self.discriminator_optimizer,
         }
+
+    @property
+    def guided(self) -> bool:
+        """The L1 distance leads the generator where the discriminator says the same of all its images."""
+        return self.settings.l1_weight > 0
+
+    def generator_readings(self, generator: nn.Module) -> dict[str, float]:
+        """Compare translations of some photos, held-out ones where there are any, with these photos."""
+        assert isinstance(generator, TranslationNetwork)
+        pixels, seeds = self.drawn(READ)
+        photos = to_float(torch.from_numpy(pixels)).to(self.context.device)
+        conditions = self.translator.conditions(pixels, seeds).to(self.context.device)
+        outputs = generator.predict(conditions).float()
+        return paired_readings(
+            self.translator.decode(outputs, conditions),
+            photos,
+            outputs=outputs,
+            targets=self.translator.target(photos),
+            start=self.translator.untrained(conditions),
+            hole=self.translator.hole(conditions),
+        )
 
     def step(self, plan: Hashable, batches: Sequence[Batch]) -> None:
         """Train the discriminator, then the generator, on the same forgeries."""

@@ -10,11 +10,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from forge.core.errors import InputError
-from forge.faces.faceset import FaceView
+from forge.faces.faceset import FaceView, Images
 from forge.generators.translation.base import Translator
 from forge.training.decay import linear_decay
 from forge.training.losses import OBJECTIVES
 from forge.training.monitor.observe import gradient_norm
+from forge.training.monitor.thresholds import TranslationThresholds
 from forge.training.settings import LoopSettings
 from forge.training.steps.base import StepContext, TrainingMethod
 from forge.training.task import Training
@@ -32,6 +33,9 @@ class TranslationSettings(LoopSettings):
     discriminator_lr: float = Field(2e-4, gt=0, description="Adam's learning rate of the discriminator")
     beta1: float = Field(0.5, ge=0, lt=1, description="Adam's decay of the mean gradient")
     beta2: float = Field(0.999, ge=0, lt=1, description="Adam's decay of the mean squared gradient")
+    health: TranslationThresholds = Field(
+        TranslationThresholds(), description="thresholds of failure modes, and the reaction"
+    )
     decay: float = Field(
         0.5, ge=0, le=1, description="last share of the training in which the learning rates fall to 0 on a line"
     )
@@ -83,10 +87,13 @@ class Translating(TrainingMethod):
 
     def inputs(self, count: int) -> tuple[Tensor, ...]:
         """Make the conditions of random faces."""
+        return (self.translator.conditions(*self.drawn(count)).to(self.context.device),)
+
+    def drawn(self, count: int) -> tuple[Images, list[int]]:
+        """Draw faces to translate, and the seeds of their conditions, from torch's random state."""
         view = self.sources()
         chosen = torch.randint(len(view), (count,)).numpy()
-        seeds = torch.randint(2**31, (count,)).tolist()
-        return (self.translator.conditions(view.read(chosen), seeds).to(self.context.device),)
+        return view.read(chosen), torch.randint(2**31, (count,)).tolist()
 
     def update_discriminator(
         self,

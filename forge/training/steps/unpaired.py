@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import torch
 from pydantic import Field
@@ -10,10 +11,12 @@ from torch import Tensor, nn
 
 from forge.core.errors import InputError
 from forge.faces.faceset import FaceView
-from forge.faces.tensors import shifted
+from forge.faces.tensors import shifted, to_float
 from forge.generators.domains import Domains
 from forge.training.batches import Batch
+from forge.training.monitor.metrics import SAMPLES
 from forge.training.monitor.observe import FEWEST, aside
+from forge.training.monitor.translation import READ, DomainClassifier, unpaired_readings
 from forge.training.steps.base import StepContext
 from forge.training.steps.setup import move_network
 from forge.training.steps.translating import Translating, TranslationSettings
@@ -76,6 +79,23 @@ class Unpaired(Translating):
         training, domains = self.context.training, domains_of(self.context.training)
         held_out = domains.sources(training.held_out) if training.held_out else None
         return held_out if held_out is not None and len(held_out) else domains.sources(training.view)
+
+    def generator_readings(self, generator: nn.Module) -> dict[str, float]:
+        """Compare translations of some faces with these, and ask a classifier of the domains for their sides."""
+        faces, seeds = self.drawn(READ)
+        conditions = self.translator.conditions(faces, seeds).to(self.context.device)
+        images = generator(conditions).float()
+        before, after = (self._domain_classifier.share(each) for each in (conditions, images))
+        return unpaired_readings(images, conditions) | {"domain_moved": after - before}
+
+    @cached_property
+    def _domain_classifier(self) -> DomainClassifier:
+        training, domains = self.context.training, domains_of(self.context.training)
+        sides = [
+            to_float(torch.from_numpy(view.sample(SAMPLES, training.seed).read())).to(self.context.device)
+            for view in (domains.sources(training.view), domains.targets(training.view))
+        ]
+        return DomainClassifier(*sides, seed=training.seed)
 
     def varied(self, batch: Batch) -> Tensor:
         """Return faces of a batch [N, 3, H, W] in -1..1, mirrored and moved at random, each by itself."""
