@@ -169,7 +169,8 @@ def test_a_generator_that_fails_leaves_the_others_theirs(bench, tmp_path):
     code, _, err = bench(*command)
     assert code == 1 and "train poor failed: RuntimeError: no luck" in err and "the report is there without" in err
     results = json.loads((tmp_path / "reports/most/results.json").read_text())
-    assert {cell["tested_on"] for cell in results["cells"]} == {"gan", "self-blended", "paired:self-blended"}
+    # the fit on all generators went with one of them, and with it the test beside sources
+    assert {cell["tested_on"] for cell in results["cells"]} == {"gan", "self-blended"}
     assert [entry["name"] for entry in results["generators"]] == ["gan", "self-blended"]
     assert list(results["missing"]) == ["train poor"]
 
