@@ -118,8 +118,8 @@ def trained_on(forged: FaceSet, store: Path) -> FaceSet:
     digest = source.get("digest") if isinstance(source, dict) else None
     if digest is None:
         raise InputError(f"the card of {forged.path} does not say what was imitated; name the real set with --against")
-    for place, manifest in Store(store).manifests():
-        if manifest.action in ("prepare", "halve") and (real := FaceSet.open(place / FACES)).card.digest == digest:
+    for folder, manifest in Store(store).manifests():
+        if manifest.action in ("prepare", "halve") and (real := FaceSet.open(folder / FACES)).card.digest == digest:
             return real
     raise InputError(
         f"the real set {forged.path} was trained on (digest {digest[:12]}) is not in {store}; name it with --against"

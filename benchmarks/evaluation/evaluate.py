@@ -160,9 +160,9 @@ class _Columns:
 
 
 def fits_of(scores: pd.DataFrame) -> list[tuple[tuple[str, str, int], Ints]]:
-    """Return detector, training and seed of every fit, sorted, and the places of its rows."""
-    places: dict[Any, Any] = scores.groupby(["detector", "trained_on", "seed"]).indices
-    fits = [((str(key[0]), str(key[1]), int(key[2])), np.asarray(rows)) for key, rows in places.items()]
+    """Return detector, training and seed of every fit, sorted, and the positions of its rows."""
+    rows_of: dict[Any, Any] = scores.groupby(["detector", "trained_on", "seed"]).indices
+    fits = [((str(key[0]), str(key[1]), int(key[2])), np.asarray(rows)) for key, rows in rows_of.items()]
     return sorted(fits, key=lambda fit: fit[0])
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from benchmarks.evaluation import numbers
 from benchmarks.protocol import TrainSet
@@ -72,6 +72,8 @@ def _environment(**options: Any) -> Environment:  # noqa: ANN401 - options of Ji
         loader=FileSystemLoader(_TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, **options
     )
     environment.globals["numbers"] = numbers
+    # a name may be broken after its colon ("pix2pix:inpainting"), in a narrow column
+    environment.filters["breakable"] = lambda name: Markup(str(escape(name)).replace(":", ":<wbr>"))
     environment.filters["train_set"] = lambda trained_on: TrainSet.parse(trained_on).readable
     return environment
 

@@ -90,7 +90,7 @@ class PlainVAE(nn.Module):
         # the level that our network does not have, since it sees 2x2 pixels as one
         widths = (settings.widths[0] // 2, *settings.widths) if settings.unshuffle else settings.widths
         self.shape = (widths[-1], resolution // 2 ** (len(widths) - 1), resolution // 2 ** (len(widths) - 1))
-        places = self.shape[0] * self.shape[1] * self.shape[2]
+        activations = self.shape[0] * self.shape[1] * self.shape[2]
         down: list[nn.Module] = [nn.Conv2d(3, widths[0], 3, padding=1)]
         up: list[nn.Module] = [_Block(widths[-1])]
         for fine, coarse in itertools.pairwise(widths):
@@ -98,7 +98,10 @@ class PlainVAE(nn.Module):
         for coarse, fine in itertools.pairwise(reversed(widths)):
             up += [nn.Upsample(scale_factor=2), nn.Conv2d(coarse, fine, 1), _Block(fine)]
         self.down, self.up = nn.Sequential(*down, *_ending(widths[-1])), nn.Sequential(*up, *_ending(widths[0]))
-        self.posterior, self.entry = nn.Linear(places, 2 * settings.latent), nn.Linear(settings.latent, places)
+        self.posterior, self.entry = (
+            nn.Linear(activations, 2 * settings.latent),
+            nn.Linear(settings.latent, activations),
+        )
         self.exit = nn.Conv2d(widths[0], 3, 3, padding=1)
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:

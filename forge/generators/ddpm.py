@@ -8,18 +8,16 @@ Ho 2022), from either of which the image follows. The schedule is a function, an
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from forge.generators.denoiser import Denoiser, Diffusion
+from forge.generators.denoiser import Denoiser, Diffusion, Predictor
 from forge.generators.unet import UNetSettings
 
 Prediction = Literal["epsilon", "v"]
-Predictor = Callable[[Tensor, float], Tensor]
 OFFSET = 0.008  # keeps the first steps from being too small (Nichol and Dhariwal 2021, section 3.2)
 # At t = 1 alpha is 0, and noise alone says nothing of the image: (x_t - sigma e) / alpha is 0 / 0, while v is -x there
 # and stays of use (Lin et al. 2024). So a sampler on e starts a little earlier, where alpha is .03.
@@ -116,13 +114,7 @@ class DDPMGenerator(Denoiser):
 
     def sample(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
         """Remove the noise [N, 3, H, W] step by step."""
-
-        def predict(noisy: Tensor, time: float) -> Tensor:
-            times = torch.full((len(noisy),), time, device=noisy.device)
-            predicted: Tensor = self.network(noisy, times, labels)
-            return predicted
-
-        return ddim(predict, noise, steps=self.settings.steps, prediction=self.settings.prediction)
+        return ddim(self.predictor(labels), noise, steps=self.settings.steps, prediction=self.settings.prediction)
 
 
 class DDPM(Diffusion):

@@ -7,12 +7,15 @@ and its sampler, and a subclass of `Diffusion` that makes it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from forge.generators.base import Architecture
 from forge.generators.unet import UNet, UNetSettings
+
+Predictor = Callable[[Tensor, float], Tensor]  # images [N, 3, H, W] and the time of all of them to a prediction
 
 
 class Denoiser(nn.Module, ABC):
@@ -45,6 +48,16 @@ class Denoiser(nn.Module, ABC):
     @abstractmethod
     def sample(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
         """Turn standard normal noise [N, 3, H, W] into images [N, 3, H, W], always alike for the same noise."""
+
+    def predictor(self, labels: Tensor | None) -> Predictor:
+        """Return the network as samplers call it: of images [N, 3, H, W], and one time for all of them."""
+
+        def predict(images: Tensor, time: float) -> Tensor:
+            times = torch.full((len(images),), time, device=images.device)
+            predicted: Tensor = self.network(images, times, labels)
+            return predicted
+
+        return predict
 
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """Make images.

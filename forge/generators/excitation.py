@@ -13,7 +13,7 @@ from torch.nn.functional import adaptive_avg_pool2d, silu
 from forge.core.errors import InputError
 from forge.generators.layers import EqualLinear
 
-PLACES = 4  # side of the coarse maps after pooling, as in the paper
+POOLED = 4  # side of the coarse maps after pooling, as in the paper
 
 
 class SkipExcitation(nn.Module):
@@ -32,13 +32,13 @@ class SkipExcitation(nn.Module):
         super().__init__()
         # on 4x4 places, a 4x4 convolution without padding is a dense layer
         dense = EqualLinear if equalised else nn.Linear
-        self.first, self.second = dense(coarse * PLACES**2, fine), dense(fine, fine)
+        self.first, self.second = dense(coarse * POOLED**2, fine), dense(fine, fine)
         nn.init.zeros_(self.second.weight)
         nn.init.zeros_(self.second.bias)
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """Weigh the channels of fine maps [N, fine, H, W], given coarse ones [N, coarse, h, h] with h >= 4."""
-        pooled = adaptive_avg_pool2d(coarse, PLACES).flatten(1)
+        pooled = adaptive_avg_pool2d(coarse, POOLED).flatten(1)
         factor: Tensor = 2 * self.second(silu(self.first(pooled))).sigmoid()  # [N, fine], in 0..2
         return fine * factor[:, :, None, None].to(fine.dtype)
 

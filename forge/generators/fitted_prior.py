@@ -18,7 +18,7 @@ from torch.nn.functional import one_hot
 # weight of a step in the moments: 1/200, so that they span the last 200 steps; of early steps 4 / (t + 4), so that the
 # moments span the last quarter of the training and the first, random codes fade
 _WEIGHT, _EARLY = 0.005, 4
-_LEAST = 1e-6  # variance along an axis; rounding may leave less, or less than none
+_MIN_VARIANCE = 1e-6  # variance along an axis; rounding may leave less, or less than none
 
 
 class FittedPrior(nn.Module):
@@ -76,17 +76,17 @@ class FittedPrior(nn.Module):
         """Return means [N or 1, L], and the symmetric root of the covariance [L, L] with its inverse, in float64."""
         mean, length = self.mean.double(), self.length
         covariance = self.second.double() - torch.outer(mean, mean)
-        means, own = mean[None, :length], covariance[:length, :length]
+        means, spread = mean[None, :length], covariance[:length, :length]
         if labels is not None:
             # z given y: E[z] + A (y - E[y]) with A = cov(z, y) cov(y)^+, of covariance cov(z) - A cov(y, z). The
             # pseudo-inverse, since the values of a column add up to 1
             across = covariance[:length, length:]
             matrix = across @ torch.linalg.pinv(covariance[length:, length:], rtol=1e-4, hermitian=True)
             given = self._one_hot(labels, mean)
-            means, own = means + (given - mean[length:]) @ matrix.T, own - matrix @ across.T
-        values, axes = torch.linalg.eigh(own)
+            means, spread = means + (given - mean[length:]) @ matrix.T, spread - matrix @ across.T
+        values, axes = torch.linalg.eigh(spread)
         # the symmetric root V diag(sqrt(values)) V^T is unique, where the signs of single axes are not
-        scales = values.clamp(min=_LEAST).sqrt()
+        scales = values.clamp(min=_MIN_VARIANCE).sqrt()
         return means, (axes * scales) @ axes.T, (axes / scales) @ axes.T
 
     def _one_hot(self, labels: Tensor | None, like: Tensor) -> Tensor:

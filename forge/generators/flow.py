@@ -1,22 +1,20 @@
 """Flow matching on straight paths (Lipman et al. 2023), also called rectified flow (Liu et al. 2023).
 
 An image x and noise z are joined by the path x_t = (1 - t) z + t x, whose velocity is x - z at every time t. A network
-learns the mean velocity at each place and time; who follows it from noise at t = 0 arrives among images at t = 1.
+learns the mean velocity at each state and time; who follows it from noise at t = 0 arrives among images at t = 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from forge.generators.denoiser import Denoiser, Diffusion
+from forge.generators.denoiser import Denoiser, Diffusion, Predictor
 from forge.generators.unet import UNetSettings
 
-Velocity = Callable[[Tensor, float], Tensor]
 Solver = Literal["euler", "heun"]
 
 
@@ -40,27 +38,27 @@ def between(noise: Tensor, images: Tensor, times: Tensor) -> Tensor:
     return torch.lerp(noise, images, times.reshape(-1, *[1] * (images.dim() - 1)).to(images.dtype))
 
 
-def integrate(velocity: Velocity, start: Tensor, *, steps: int, solver: Solver) -> Tensor:
+def integrate(velocity: Predictor, start: Tensor, *, steps: int, solver: Solver) -> Tensor:
     """Follow a velocity field from t = 0 to t = 1 in equal steps.
 
     Args:
-        velocity: of places [N, ...] at a time.
-        start: places at t = 0.
+        velocity: of states [N, ...] at a time.
+        start: states at t = 0.
         steps: their number.
         solver: euler is of first order, heun (the mean of the velocities at both ends of an Euler step) of second.
 
     Returns:
-        Places at t = 1.
+        States at t = 1.
     """
-    place, length = start, 1 / steps
+    state, length = start, 1 / steps
     for step in range(steps):
-        first = velocity(place, step / steps)
+        first = velocity(state, step / steps)
         if solver == "euler":
-            place = place + length * first
+            state = state + length * first
         else:
-            second = velocity(place + length * first, (step + 1) / steps)
-            place = place + length * (first + second) / 2
-    return place
+            second = velocity(state + length * first, (step + 1) / steps)
+            state = state + length * (first + second) / 2
+    return state
 
 
 class FlowGenerator(Denoiser):
@@ -83,13 +81,7 @@ class FlowGenerator(Denoiser):
 
     def sample(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
         """Follow the velocity from noise [N, 3, H, W] to images [N, 3, H, W]."""
-
-        def velocity(place: Tensor, time: float) -> Tensor:
-            times = torch.full((len(place),), time, device=place.device)
-            predicted: Tensor = self.network(place, times, labels)
-            return predicted
-
-        return integrate(velocity, noise, steps=self.settings.steps, solver=self.settings.solver)
+        return integrate(self.predictor(labels), noise, steps=self.settings.steps, solver=self.settings.solver)
 
 
 class Flow(Diffusion):

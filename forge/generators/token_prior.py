@@ -67,7 +67,7 @@ class TokenPrior(nn.Module):
     def __init__(self, codes: int, count: int, *, width: int, blocks: int, classes: tuple[int, ...] = ()) -> None:
         super().__init__()
         self.count = count
-        self.tokens, self.places = nn.Embedding(codes, width), nn.Parameter(0.02 * torch.randn(count, width))
+        self.tokens, self.positions = nn.Embedding(codes, width), nn.Parameter(0.02 * torch.randn(count, width))
         self.start = nn.Parameter(torch.zeros(width))  # stands before the first token
         self.labels = nn.ModuleList(nn.Embedding(values, width) for values in classes)
         self.blocks = nn.ModuleList(Block(width) for _ in range(blocks))
@@ -96,14 +96,14 @@ class TokenPrior(nn.Module):
         shares = _normal_shares(latents)  # uniform in 0..1
         features, cache = self._start(len(latents), labels), Cache()
         tokens: list[Tensor] = []
-        for place in range(self.count):
-            if place:
+        for position in range(self.count):
+            if position:
                 features = self.tokens(tokens[-1])[:, None]
-            logits, cache = self._advance(features, place, cache)
+            logits, cache = self._advance(features, position, cache)
             edges = _cumulative(logits[:, 0], temperature)
             # the token in whose part of 0..1 the share lies
             tokens.append(
-                torch.searchsorted(edges, shares[:, place, None].contiguous(), right=True)[:, 0].clamp(
+                torch.searchsorted(edges, shares[:, position, None].contiguous(), right=True)[:, 0].clamp(
                     max=edges.shape[1] - 1
                 )
             )
@@ -133,8 +133,8 @@ class TokenPrior(nn.Module):
         features = torch.cat([self._start(len(tokens), labels), self.tokens(tokens[:, :-1])], 1)
         return self._advance(features, 0, [])[0]
 
-    def _advance(self, features: Tensor, place: int, cache: Cache) -> tuple[Tensor, Cache]:
-        features = features + self.places[place : place + features.shape[1]]
+    def _advance(self, features: Tensor, position: int, cache: Cache) -> tuple[Tensor, Cache]:
+        features = features + self.positions[position : position + features.shape[1]]
         kept: Cache = []
         for number, block in enumerate(self.blocks):
             features, pair = cast(Block, block)(features, cache[number] if cache else None)

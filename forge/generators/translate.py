@@ -217,10 +217,10 @@ def inputs_of(
         real: the faces that they were made from.
         translator: the architecture that made them; None: they were blended.
     """
-    rows, seed, places = faces.table.iloc[positions], faces.card.provenance["seed"], dict[str, int]()
-    places |= {key: number for number, key in enumerate(real.table["id"])}
+    rows, seed, numbers = faces.table.iloc[positions], faces.card.provenance["seed"], dict[str, int]()
+    numbers |= {key: row for row, key in enumerate(real.table["id"])}
     ids, copies = rows["made_from"].tolist(), [int(copy) for copy in rows["copy"]]
-    images = real.read([places[key] for key in ids])
+    images = real.read([numbers[key] for key in ids])
     if translator is not None:
         images = _varied(translator, images, ids, copies, seed)
     return images, [_seed_of(seed, source_id, copy) for source_id, copy in zip(ids, copies, strict=True)]

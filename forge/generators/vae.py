@@ -47,11 +47,11 @@ class GaussianAutoencoder(Autoencoder):
     def __init__(self, settings: VAESettings, resolution: int, classes: tuple[int, ...] = ()) -> None:
         super().__init__(resolution)
         self.side, self.width = settings.side(resolution), settings.widths[-1]
-        places = self.width * self.side**2
+        activations = self.width * self.side**2
         self.encoder, self.decoder = Encoder(settings), Decoder(settings, guessing=settings.shortcut)
         self.shortcut = LinearShortcut(settings.latent, resolution) if settings.shortcut else None
-        self.posterior = nn.Linear(places, 2 * settings.latent)
-        self.entry = nn.Linear(settings.latent, places)
+        self.posterior = nn.Linear(activations, 2 * settings.latent)
+        self.entry = nn.Linear(settings.latent, activations)
         if settings.shortcut:
             nn.init.zeros_(self.posterior.weight)
             nn.init.zeros_(self.posterior.bias)
@@ -130,8 +130,8 @@ class VAE(Autoencoding):
 
     def generator(self) -> Autoencoder:
         """Return a fresh generator."""
-        kind = QuantisedAutoencoder if self.settings.codes else GaussianAutoencoder
-        return kind(self.settings, self.resolution, self.classes)
+        autoencoder = QuantisedAutoencoder if self.settings.codes else GaussianAutoencoder
+        return autoencoder(self.settings, self.resolution, self.classes)
 
     def latents(self, count: int, device: torch.device) -> Tensor:
         """Return standard normal latents: [count, latent], or one for each token."""

@@ -306,3 +306,9 @@ def test_a_repeated_run_shows_a_warning_of_several_seeds_once():
     assert "of the forgeries of dcgan (seeds 0, 1) and in" in faceless
     (alone, _) = warnings(results.model_copy(update={"generators": trained[:1], "seeds": []}))
     assert alone.startswith("The training of dcgan ended in the state 'diverged'")
+    several = [trained[1].model_copy(update={"name": name, "seed": 0}) for name in ("dcgan", "flow", "vae")]
+    (joined,) = warnings(results.model_copy(update={"generators": several, "seeds": []}))
+    assert joined == (
+        "A face is found in 10 % of the forgeries of dcgan, flow and vae and in 90 % of the real images: these "
+        "generators have learned little, and results on their images mean little."
+    )

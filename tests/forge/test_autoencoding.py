@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from levels import check_levels, faces_of_two_levels
 from pydantic import ValidationError
 from stopping import Stopped, stop_after
 from torch import nn
@@ -433,12 +434,7 @@ def test_few_faces_stay_finite(make_set, tmp_path, images, batch):
 
 @pytest.mark.parametrize("kind", ["gaussian", "tokens"])
 def test_labels_decide_the_brightness_of_bright_and_dark_images(tmp_path, kind):
-    bright = np.random.default_rng(0).integers(0, 2, 96)
-    with FaceSetWriter(tmp_path / "set", "set", "real", 16, "CC0", {}, {"level": "string"}) as writer:
-        rows = [{"id": str(i), "split": "forge", "level": ("low", "high")[bright[i]]} for i in range(96)]
-        images = np.full((96, 16, 16, 3), 30, np.uint8) + (190 * bright).astype(np.uint8)[:, None, None, None]
-        images += np.random.default_rng(1).integers(0, 6, images.shape).astype(np.uint8)
-        writer.append(images, rows)
+    faces_of_two_levels(tmp_path / "set")
     view, out = FaceSet.open(tmp_path / "set").view("forge"), tmp_path / "out"
     out.mkdir()
     health = {"start_accuracy": 0.51}
@@ -446,11 +442,7 @@ def test_labels_decide_the_brightness_of_bright_and_dark_images(tmp_path, kind):
                              health_every_kimg=4, ema_kimg=0.3, health=health)  # fmt: skip
     train(training, out, silent)
     trained = TrainedGenerator.open(out)
-    faces = synthesize(trained, tmp_path / "forged", counts={"test": 64}, seed=0, on_progress=silent, mix="uniform")
-    levels, means = faces.table["level"].to_numpy(), faces.read(range(64)).mean(axis=(1, 2, 3))
-    assert {"low", "high"} == set(levels)
-    assert means[levels == "high"].mean() - means[levels == "low"].mean() > 100
-    assert (regenerate(trained, faces, 5) == faces.read([5])[0]).all()
+    check_levels(trained, tmp_path / "forged")
 
 
 def test_a_trained_autoencoder_encodes_and_decodes_photos(make_set, tmp_path):

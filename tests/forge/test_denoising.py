@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from levels import check_levels, faces_of_two_levels
 from pydantic import ValidationError
+from stopping import Stopped, stop_after
 from torch import nn
 
 from forge.core.checkpoint import load_checkpoint
 from forge.core.compute import Compute
 from forge.core.errors import InputError
-from forge.core.progress import ProgressEvent, silent
+from forge.core.progress import silent
 from forge.faces.tensors import to_float
 from forge.generators import GENERATORS
 from forge.generators.artifact import TrainedGenerator
@@ -261,18 +263,6 @@ def test_a_plugin_whose_generator_has_no_loss_is_refused(make_set, tmp_path):
         Trainer(training, "fp32")
 
 
-class Stopped(Exception):  # noqa: N818 - stands for a killed process
-    pass
-
-
-def stop_after(images: int):
-    def on_progress(event: ProgressEvent) -> None:
-        if event.done >= images:
-            raise Stopped
-
-    return on_progress
-
-
 @pytest.mark.parametrize("name", sorted(KINDS))
 def test_a_stopped_training_continues_to_the_same_bytes_and_forgeries_can_be_made_again(
     make_set, tmp_path, monkeypatch, name
@@ -300,14 +290,8 @@ def test_a_stopped_training_continues_to_the_same_bytes_and_forgeries_can_be_mad
 def test_labels_are_embedded_and_recorded(tmp_path, make_set):
     """Bright and dark images: after a short training the label decides the brightness."""
     from forge.faces.faceset import FaceSet
-    from forge.faces.writer import FaceSetWriter
 
-    bright = np.random.default_rng(0).integers(0, 2, 96)
-    with FaceSetWriter(tmp_path / "set", "set", "real", 16, "CC0", {}, {"level": "string"}) as writer:
-        rows = [{"id": str(i), "split": "forge", "level": ("low", "high")[bright[i]]} for i in range(96)]
-        images = np.full((96, 16, 16, 3), 30, np.uint8) + (190 * bright).astype(np.uint8)[:, None, None, None]
-        images += np.random.default_rng(1).integers(0, 6, images.shape).astype(np.uint8)
-        writer.append(images, rows)
+    faces_of_two_levels(tmp_path / "set")
     view = FaceSet.open(tmp_path / "set").view("forge")
     out = tmp_path / "out"
     out.mkdir()
@@ -316,11 +300,7 @@ def test_labels_are_embedded_and_recorded(tmp_path, make_set):
                              health_every_kimg=3, ema_kimg=0.3, health=health)  # fmt: skip
     train(training, out, silent)
     trained = TrainedGenerator.open(out)
-    faces = synthesize(trained, tmp_path / "forged", counts={"test": 64}, seed=0, on_progress=silent, mix="uniform")
-    levels, means = faces.table["level"].to_numpy(), faces.read(range(64)).mean(axis=(1, 2, 3))
-    assert {"low", "high"} == set(levels)
-    assert means[levels == "high"].mean() - means[levels == "low"].mean() > 100
-    assert (regenerate(trained, faces, 5) == faces.read([5])[0]).all()
+    check_levels(trained, tmp_path / "forged")
     with pytest.raises(InputError, match="cannot be truncated"):
         synthesize(trained, tmp_path / "no", counts={"test": 1}, seed=0, on_progress=silent, truncation=0.5)
 

@@ -185,7 +185,7 @@ def test_the_mirrored_step_is_the_plain_one_for_a_network_that_is_mirror_symmetr
             if parameter.ndim == 4:
                 parameter.copy_((parameter + parameter.flip(3)) / 2)
         images = faces_of(4, 16)
-        sites = [torch.randperm(places)[:8] for places in method._places(images)]
+        sites = [torch.randperm(count)[:8] for count in method._site_counts(images)]
         plain_features = method.body.features(images)
         plain = method._nce(images, method.generator(images), plain_features, sites)
         turned = method._nce(images, method.generator(images.flip(3)), None, sites)

@@ -140,7 +140,7 @@ def _figure(name: str, column: str, rows: Sequence[UsefulnessRow], names: FileNa
     plot = Plot(Axis(-0.4, len(sizes) - 0.6, ticks, "real training images"), y, height=180)
     plot.line([-0.4, len(sizes) - 0.6], [0, 0], "chance")
     for i, (design, points) in enumerate(gains.items()):
-        x = [place + 0.08 * (i - 0.5) for place in range(len(points))]  # side by side, not on one another
+        x = [position + 0.08 * (i - 0.5) for position in range(len(points))]  # side by side, not on one another
         style = series(i)
         plot.strokes(x, [row.low for row in points], [row.high for row in points], style.split()[0])
         plot.line(x, [row.difference for row in points], style)

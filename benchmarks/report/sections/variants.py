@@ -25,10 +25,10 @@ Unit = tuple[int, int]  # seed of the run, number of the choice
 
 
 class _Relation(NamedTuple):
-    """The tests of one curve: a family that was trained on, and whether its own other models are tested."""
+    """The tests of one curve: a family that was trained on, and whether other models of it are tested."""
 
     family: str
-    own: bool
+    within: bool
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def variants_content(results: Results, names: FileNames) -> VariantsContent | No
     protocol = Protocol(results.protocol_version, results.families)
     curves, tables = [], []
     for relation, lines in _by_relation(cells, protocol).items():
-        title = f"Other models of {relation.family}" if relation.own else f"Families other than {relation.family}"
+        title = f"Other models of {relation.family}" if relation.within else f"Families other than {relation.family}"
         # best first, of which a sample is drawn; the table has all
         ranked = sorted(lines, key=lambda name: -np.mean([np.mean(list(of.values())) for of in lines[name].values()]))
         curves.append(_figure(title, relation, {name: lines[name] for name in spread_sample(ranked)}, names))
@@ -126,7 +126,7 @@ def _by_relation(cells: Sequence[TestResult], protocol: Protocol) -> dict[_Relat
         grouped[relation, cell.detector, len(train_set.generators), unit].append(cell)
     lines: dict[_Relation, dict[str, Line]] = {}
     # the other models of a family before other families
-    for (relation, detector, number, unit), tests in sorted(grouped.items(), key=lambda group: not group[0][0].own):
+    for (relation, detector, number, unit), tests in sorted(grouped.items(), key=lambda group: not group[0][0].within):
         # of several other families each weighs alike, as in the column `unseen`
         weights = weights_of([protocol.family(test.tested_on) for test in tests])
         mean = sum(weight * test.auc for weight, test in zip(weights, tests, strict=True))
@@ -173,8 +173,8 @@ def _models(number: int) -> str:
 def _figure(title: str, relation: _Relation, lines: Mapping[str, Line], names: FileNames) -> Figure:
     """Draw the AUC at each number of models; numbers are equidistant, since they are doublings."""
     numbers = sorted({number for line in lines.values() for number in line})
-    place = {number: float(i) for i, number in enumerate(numbers)}
-    ticks = [(place[number], count(number)) for number in numbers]
+    position = {number: float(i) for i, number in enumerate(numbers)}
+    ticks = [(position[number], count(number)) for number in numbers]
     ends = (-0.3, len(numbers) - 0.7)
     plot = Plot(
         Axis(*ends, ticks, f"models of {relation.family} in training"), Axis(0, 1, AUC_TICKS, "AUC"), height=200
@@ -185,7 +185,7 @@ def _figure(title: str, relation: _Relation, lines: Mapping[str, Line], names: F
         style = series(i)
         means = {number: _mean(line[number]) for number in sorted(line)}
         # side by side, not on one another
-        x = [place[number] + 0.05 * (i - (len(lines) - 1) / 2) for number in means]
+        x = [position[number] + 0.05 * (i - (len(lines) - 1) / 2) for number in means]
         plot.strokes(x, [mean[1] for mean in means.values()], [mean[2] for mean in means.values()], style.split()[0])
         plot.line(x, [mean[0] for mean in means.values()], style)
         for left, (number, mean) in zip(x, means.items(), strict=True):
@@ -194,4 +194,4 @@ def _figure(title: str, relation: _Relation, lines: Mapping[str, Line], names: F
         plot.legend(shorten(detector, 34), style)
         described.append(f"{detector} " + ", ".join(f"{mean[0]:.2f} of {_models(n)}" for n, mean in means.items()))
     alt = f"{title}: AUC by the number of models in training. {'; '.join(described)}."
-    return Figure(names("variants", relation.family, "own" if relation.own else "others"), title, plot.svg(alt), alt)
+    return Figure(names("variants", relation.family, "own" if relation.within else "others"), title, plot.svg(alt), alt)

@@ -75,7 +75,8 @@ def _per_seed(warned: Sequence[tuple[int, str, str]], *, repeated: bool) -> list
 
 def _faceless(results: Results) -> list[str]:
     """Warn of generators that learned too little for their detection to be meaningful."""
-    warned = []
+    # generators of the same rates share a sentence
+    names: dict[tuple[int, str, str], list[str]] = {}
     for generator in results.generators:
         # several rows may begin so; the first one decides
         rates = [(row.value, row.floor) for row in generator.quality if row.metric.startswith("face found")][:1]
@@ -83,7 +84,21 @@ def _faceless(results: Results) -> list[str]:
             # relative to reals, in which faces may be missed as well
             if value is not None and reference is not None and value < _FACELESS * reference:
                 forged, real = percent(value, 100), percent(reference, 100)
-                start = f"A face is found in {forged} of the forgeries of {generator.name}"
-                end = f" and in {real} of the real images: the generator has learned little, and results on its images "
-                warned.append((generator.seed, start, end + "mean little."))
+                names.setdefault((generator.seed, forged, real), []).append(generator.name)
+    warned = []
+    for (seed, forged, real), of_rates in names.items():
+        who = "the generator has learned little, and results on its images mean little."
+        if len(of_rates) > 1:
+            who = "these generators have learned little, and results on their images mean little."
+        start = f"A face is found in {forged} of the forgeries of {enumerated(of_rates)}"
+        warned.append((seed, start, f" and in {real} of the real images: {who}"))
     return _per_seed(warned, repeated=bool(results.seeds))
+
+
+def enumerated(names: Sequence[str]) -> str:
+    """Return names as a sentence lists them.
+
+    >>> enumerated(["a"]), enumerated(["a", "b", "c"])
+    ('a', 'a, b and c')
+    """
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -11,7 +11,7 @@ from benchmarks.evaluation.numbers import count, estimate, p_value, signed
 from benchmarks.evaluation.results import PairedTest, Results, TestResult
 from benchmarks.protocol import ELSEWHERE, TrainSet
 from benchmarks.report.ranking import Key, Pairing, by_pairing, key, paired_test, tiers
-from benchmarks.report.text.run_warnings import warnings
+from benchmarks.report.text.run_warnings import enumerated, warnings
 
 SATURATED = 0.99  # what the protocol expects of the same generator
 _FULL_NOTES = 4  # beyond this many cells, a note counts instead of listing
@@ -203,11 +203,11 @@ def _ranking(pairing: Pairing, by_rank: list[list[TestResult]], comparisons: lis
         where = f"On {pairing.tested_on} forgeries, after training on {train_set.readable}"
     if len(first) > 1:
         # Names of the first tier only; the table has the rest.
-        names = _list([cell.detector for cell in first])
+        names = enumerated([cell.detector for cell in first])
         return f"{where}, {names} are not separated{_test(first[0], first[1], comparisons, len(first) == 2)}."
     rest = [cell.detector for tier in by_rank[1:] for cell in tier]
     test = _test(first[0], by_rank[1][0], comparisons, len(rest) == 1)
-    return f"{where}, {first[0].detector} ranks above {_list(rest)}{test}."
+    return f"{where}, {first[0].detector} ranks above {enumerated(rest)}{test}."
 
 
 def _test(a: TestResult, b: TestResult, comparisons: list[PairedTest], only: bool) -> str:
@@ -218,10 +218,6 @@ def _test(a: TestResult, b: TestResult, comparisons: list[PairedTest], only: boo
         return " (paired DeLong tests, Holm-adjusted, at 5 %)"
     shown = signed(test.difference, test.low, test.high)
     return f" (difference of AUC {shown.value}, {shown.low} to {shown.high}; {p_value(test.p_holm)})"
-
-
-def _list(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _reversals(cells: Sequence[TestResult]) -> list[str]:

@@ -72,7 +72,7 @@ def sources_of(forged: FaceView, real: FaceSet) -> FaceView:
         InputError: they are not in the set.
     """
     wanted = set(forged.rows["made_from"])
-    places = np.flatnonzero(real.table["id"].isin(wanted).to_numpy())
-    if len(places) < len(wanted):
-        raise InputError(f"{real.path} lacks {len(wanted) - len(places)} of the photos that forgeries were made from")
-    return FaceView(real, places)
+    positions = np.flatnonzero(real.table["id"].isin(wanted).to_numpy())
+    if len(positions) < len(wanted):
+        raise InputError(f"{real.path} lacks {len(wanted) - len(positions)} of the photos that forgeries are made from")
+    return FaceView(real, positions)

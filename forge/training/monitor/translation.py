@@ -123,8 +123,8 @@ def common_diversity(values: Tensor, hole: Tensor | None = None) -> float:
     squares = kept.square() @ inside.T
     # sum over m_i m_j of (y_i - y_j)^2, as products of matrices: [N, N]
     apart = (squares + squares.T - 2 * kept @ kept.T).clamp(min=0)
-    places = inside @ inside.T
-    pairs = (places > 0) & ~torch.eye(len(places), dtype=torch.bool, device=places.device)
+    shared = inside @ inside.T
+    pairs = (shared > 0) & ~torch.eye(len(shared), dtype=torch.bool, device=shared.device)
     if not bool(pairs.any()):
         return 0.0
-    return float((apart[pairs] / places[pairs]).sqrt().mean())
+    return float((apart[pairs] / shared[pairs]).sqrt().mean())

@@ -42,16 +42,16 @@ class AutoencodingSettings(DescentSettings):
     )
 
 
-def distances(decoded: Tensor, images: Tensor, kind: Distance) -> Tensor:
+def distances(decoded: Tensor, images: Tensor, measure: Distance) -> Tensor:
     """Return the distance of each reconstruction, [N]: a sum over all values of an image.
 
     Args:
         decoded: [N, 3, H, W].
         images: likewise.
-        kind: "l2": sum of d^2 / 2; "l1": sum of |d|.
+        measure: "l2": sum of d^2 / 2; "l1": sum of |d|.
     """
     differences = decoded - images
-    return (differences.square() / 2 if kind == "l2" else differences.abs()).flatten(1).sum(1)
+    return (differences.square() / 2 if measure == "l2" else differences.abs()).flatten(1).sum(1)
 
 
 def laplacian_distances(decoded: Tensor, images: Tensor, levels: int = 3) -> Tensor:

@@ -1,4 +1,4 @@
-"""Contrastive translation: what is at a place of the forgery must be told from what is elsewhere in the face.
+"""Contrastive translation: what is at a site of the forgery must be told from what is elsewhere in the face.
 
 FastCUT (Park et al. 2020): a game in the target domain, and PatchNCE (eq. 3 and 4) between the encoder's features of a
 face and of its forgery. There is no second generator and nothing to restore the face from.
@@ -18,7 +18,6 @@ from forge.core.errors import InputError
 from forge.generators.translation.base import TranslationNetwork
 from forge.generators.translation.resnet import ResNetGenerator
 from forge.training.batches import Batch
-from forge.training.monitor.observe import gradient_norm
 from forge.training.steps.base import StepContext
 from forge.training.steps.setup import move_network
 from forge.training.steps.unpaired import Unpaired, UnpairedSettings
@@ -128,7 +127,7 @@ class Contrastive(Unpaired):
         context, measure = self.context, bool(plan)
         faces, targets = (self.varied(batch) for batch in batches)
         mirror = self.settings.flip_equivariance and bool(torch.rand(()) < 0.5)
-        sites = [torch.randperm(places)[: self.settings.sites] for places in self._places(faces)]
+        sites = [torch.randperm(count)[: self.settings.sites] for count in self._site_counts(faces)]
         context.random.local()
         with context.training.compute.autocast(context.precision):
             features = self.body.features(faces.flip(3) if mirror else faces)
@@ -140,10 +139,10 @@ class Contrastive(Unpaired):
         self.count_accuracy(accuracy)
         self._g_step(faces, forged, None if mirror else features, sites, measure=measure)
 
-    def _places(self, images: Tensor) -> list[int]:
-        """Return the number of places of each level: of the pixels, of both halvings, of the middle block."""
-        places = images.shape[2] * images.shape[3]
-        return [places, places // 4, places // 16, places // 16]
+    def _site_counts(self, images: Tensor) -> list[int]:
+        """Return the number of sites of each level: of the pixels, of both halvings, of the middle block."""
+        pixels = images.shape[2] * images.shape[3]
+        return [pixels, pixels // 4, pixels // 16, pixels // 16]
 
     def _g_step(
         self,
@@ -163,7 +162,7 @@ class Contrastive(Unpaired):
             sites: of each level.
             measure: also read the norm of the gradient.
         """
-        settings, readings = self.settings, self.context.readings
+        settings = self.settings
         self.discriminator.requires_grad_(False)
         logits = self.logits(self.discriminator, forged)
         game = self.objective.generator(logits, logits)
@@ -171,17 +170,9 @@ class Contrastive(Unpaired):
         if settings.nce_weight:
             nce = self._nce(faces, forged, features, sites)
             loss = loss + settings.nce_weight * nce
-        for optimizer in (self.generator_optimizer, self.heads_optimizer):
-            optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        for network in (self.generator, self.heads):
-            self.context.processes.average_gradients(network)
-        if measure:
-            readings.record("g_grad_norm", gradient_norm(self.generator.parameters()))
-        for optimizer in (self.generator_optimizer, self.heads_optimizer):
-            optimizer.step()
-        readings.record("gan_loss", game)
-        readings.record("g_loss", loss)
+        self.context.readings.record("gan_loss", game)
+        optimizers = [self.generator_optimizer, self.heads_optimizer]
+        self.update_generator(loss, [self.generator, self.heads], optimizers, measure=measure)
 
     def _nce(self, faces: Tensor, forged: Tensor, features: Sequence[Tensor] | None, sites: Sequence[Tensor]) -> Tensor:
         """Return PatchNCE as the mean over levels; also read, as share of what guessing gives."""
@@ -191,7 +182,7 @@ class Contrastive(Unpaired):
                 of_face = self.body.features(faces) if features is None else features
                 keys = self.heads(of_face, sites)
             of_forgery = self.body.features(forged)
-            if features is None:  # a place of the face is at the opposite column of the mirrored forgery
+            if features is None:  # a site of the face is at the opposite column of the mirrored forgery
                 sites = [mirrored(chosen, images.shape[3]) for chosen, images in zip(sites, of_forgery, strict=True)]
             queries = self.heads(of_forgery, sites)
         losses = [patch_nce(query, key, self.settings.temperature) for query, key in zip(queries, keys, strict=True)]

@@ -16,7 +16,6 @@ from forge.core.errors import InputError
 from forge.faces.tensors import to_float
 from forge.generators.translation.cyclegan import TwoWayNetwork, cycle_errors
 from forge.training.batches import Batch
-from forge.training.monitor.observe import gradient_norm
 from forge.training.steps.base import StepContext
 from forge.training.steps.setup import move_network
 from forge.training.steps.unpaired import Unpaired, UnpairedSettings
@@ -63,15 +62,15 @@ class ImagePool:
         if not size:
             return forged
         chances, slots = torch.rand(count).tolist(), torch.randint(size, (count,)).tolist()
-        given = forged.clone()
+        given, filled = forged.clone(), int(self.filled)  # read back once, not for each image
         for number, (chance, slot) in enumerate(zip(chances, slots, strict=True)):
-            filled = int(self.filled)
             if filled < size:  # the first ones fill it, and pass
                 self.images[filled].copy_(forged[number])
-                self.filled.add_(1)
+                filled += 1
             elif chance < 0.5:
                 given[number].copy_(self.images[slot])
                 self.images[slot].copy_(forged[number])
+        self.filled.fill_(filled)
         return given
 
 
@@ -169,24 +168,19 @@ class Cycle(Unpaired):
             kept: the identity loss of both directions.
             measure: also read the norm of the gradient.
         """
-        settings, readings, game = self.settings, self.context.readings, torch.zeros(())
+        settings, readings, games = self.settings, self.context.readings, list[Tensor]()
         for network, images in ((self.discriminator, forged), (self.source_discriminator, forged_sources)):
             network.requires_grad_(False)
             logits = self.logits(network, images)
-            game = game.to(logits.device) + self.objective.generator(logits, logits)
+            games.append(self.objective.generator(logits, logits))
+        game = torch.stack(games).sum()
         loss = game + settings.cycle_weight * cycle
         if kept is not None:
             loss = loss + settings.identity_weight * kept
             readings.record("identity_loss", kept)
-        self.generator_optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        self.context.processes.average_gradients(self.generator)
-        if measure:
-            readings.record("g_grad_norm", gradient_norm(self.generator.parameters()))
-        self.generator_optimizer.step()
         readings.record("gan_loss", game)
         readings.record("cycle_loss", cycle)
-        readings.record("g_loss", loss)
+        self.update_generator(loss, [self.generator], [self.generator_optimizer], measure=measure)
 
     def generator_readings(self, generator: nn.Module) -> dict[str, float]:
         """Return also how well faces are restored, and how well from forgeries that went through JPEG."""

@@ -18,7 +18,6 @@ from forge.core.errors import InputError
 from forge.faces.tensors import to_float, to_uint8
 from forge.generators.translation.base import TranslationNetwork
 from forge.training.batches import Batch
-from forge.training.monitor.observe import gradient_norm
 from forge.training.monitor.translation import READ, paired_readings
 from forge.training.steps.base import StepContext
 from forge.training.steps.setup import move_network
@@ -116,15 +115,11 @@ class Paired(Translating):
             self._d_step(conditions, targets, forged.detach(), measure=measure)
         self._g_step(conditions, targets, forged, measure=measure)
 
-    def _logits(self, conditions: Tensor, outputs: Tensor) -> Tensor:
-        with self.context.training.compute.autocast(self.context.precision):
-            logits: Tensor = self.discriminator(torch.cat([conditions, outputs], 1))
-        return logits.float()
-
     def _d_step(self, conditions: Tensor, targets: Tensor, forged: Tensor, *, measure: bool) -> None:
         self.discriminator.requires_grad_(True)
         # instance norm does not mix images: real and forged ones pass as one batch
-        logits = self._logits(torch.cat([conditions, conditions]), torch.cat([targets, forged]))
+        pairs = torch.cat([torch.cat([conditions, conditions]), torch.cat([targets, forged])], 1)
+        logits = self.logits(self.discriminator, pairs)
         accuracy = self.update_discriminator(self.discriminator, self.discriminator_optimizer, logits, measure=measure)
         self.count_accuracy(accuracy)
 
@@ -136,18 +131,12 @@ class Paired(Translating):
         l1 = distance.mean() if hole is None else distance.sum() / (hole.sum() * distance.shape[1]).clamp(min=1)
         loss = settings.l1_weight * l1
         if settings.gan_weight:
-            logits = self._logits(conditions, forged)
+            logits = self.logits(self.discriminator, torch.cat([conditions, forged], 1))
             game = self.objective.generator(logits, logits)
             readings.record("gan_loss", game)
             loss = loss + settings.gan_weight * game
-        self.generator_optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        self.context.processes.average_gradients(self.generator)
-        if measure:
-            readings.record("g_grad_norm", gradient_norm(self.generator.parameters()))
-        self.generator_optimizer.step()
         readings.record("l1", l1)
-        readings.record("g_loss", loss)
+        self.update_generator(loss, [self.generator], [self.generator_optimizer], measure=measure)
 
     def interval_readings(self) -> dict[str, float]:
         """Return the mean accuracy of the discriminator since the last call, where there is a game."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Literal, TypeVar
 
 import torch
@@ -130,6 +130,34 @@ class Translating(TrainingMethod):
         readings.record(f"{prefix}_loss", loss)
         readings.record(f"{prefix}_accuracy", accuracy)
         return accuracy
+
+    def update_generator(
+        self, loss: Tensor, networks: Sequence[nn.Module], optimizers: Sequence[torch.optim.Optimizer], *, measure: bool
+    ) -> None:
+        """Move the generator and what is trained with it, and read the loss.
+
+        Args:
+            loss: a scalar.
+            networks: the generator first.
+            optimizers: of their weights.
+            measure: also read the norm of the generator's gradient.
+        """
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        for network in networks:
+            self.context.processes.average_gradients(network)
+        if measure:
+            self.context.readings.record("g_grad_norm", gradient_norm(networks[0].parameters()))
+        for optimizer in optimizers:
+            optimizer.step()
+        self.context.readings.record("g_loss", loss)
+
+    def logits(self, discriminator: nn.Module, images: Tensor) -> Tensor:
+        """Return logits [N, patches] in fp32."""
+        with self.context.training.compute.autocast(self.context.precision):
+            logits: Tensor = discriminator(images)
+        return logits.float()
 
     def count_accuracy(self, accuracy: Tensor) -> None:
         """Remember the accuracy of a step for the health monitor."""

@@ -105,12 +105,6 @@ class Unpaired(Translating):
         moves = torch.randint(-reach, reach + 1, (2, self.settings.batch), device=self.context.device)[:, share]
         return shifted(images, moves[0], moves[1]) if reach else images
 
-    def logits(self, discriminator: nn.Module, images: Tensor) -> Tensor:
-        """Return logits [N, patches] in fp32."""
-        with self.context.training.compute.autocast(self.context.precision):
-            logits: Tensor = discriminator(images)
-        return logits.float()
-
     def discriminate(self, forged: Tensor) -> Callable[[Tensor], Tensor]:
         """Return the discriminator of the target domain, by the mean logit of an image's patches."""
         training, boundary = self.context.training, self.objective.boundary or 0.0

@@ -1,0 +1,159 @@
+"""From settings to the stages of detectors: what each is fitted on, and what it scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.experiment.matrix import PlannedFit, planned_fits
+from benchmarks.experiment.settings import RunSettings
+from benchmarks.protocol import CLEAN, PAIRED_PREFIX, TrainSet
+from benchmarks.workflow.stage import Stage
+from benchmarks.workflow.stages.explain import Explain
+from benchmarks.workflow.stages.external import External
+from benchmarks.workflow.stages.fit import Adopt, Fit
+from benchmarks.workflow.stages.forger import Forger, Trained
+from benchmarks.workflow.stages.halve import Reals
+from benchmarks.workflow.stages.perturb import Perturb
+from benchmarks.workflow.stages.score import Part, Score
+from benchmarks.workflow.stages.score_pairs import ScorePairs
+from benchmarks.workflow.stages.synthesize import Synthesize
+from forge.core.compute import Compute
+from forge.core.execution import execution_of
+
+
+@dataclass(frozen=True)
+class DetectorPlan:
+    """The detectors of one seed: fitted on what the conditions ask for, explained, scored.
+
+    Attributes:
+        settings: of the run, with the seed of the repetition.
+        real: real faces, halved where forgeries are made from them.
+        external: name of an external pair in cells -> its real and its forged side.
+        compute: precision and threads.
+        forged: generator -> its forgeries.
+        snapshots: snapshot that is only tested -> its forgeries.
+    """
+
+    settings: RunSettings
+    real: Reals
+    external: Mapping[str, tuple[External, External]]
+    compute: Compute
+    forged: Mapping[str, Forger]
+    snapshots: Mapping[str, Trained]
+
+    def stages(self) -> list[Stage]:
+        """Return the stages, each after what it needs."""
+        # Filled in the order of the run's detectors, in which `resolve` puts members before their fusion.
+        fits: dict[tuple[str, TrainSet], Fit | Adopt] = {}
+        stages: list[Stage] = []
+        explained = self.settings.seed == (self.settings.seeds or (self.settings.seed,))[0]  # one seed's are shown
+        for detector in self.settings.detectors:
+            for planned in planned_fits(self.settings, detector):
+                fit = self._fit(detector, planned.train_set, fits)
+                if fit is None:
+                    continue
+                fits[detector, planned.train_set] = fit
+                # trained on changed images: the changed sets are stages of their own
+                stages += [stage for stage in fit.inputs.values() if isinstance(stage, Perturb)]
+                stages.append(fit)
+                if explained and not planned.train_set.variant:  # no saliency of shuffled, budget and equalised fits
+                    forged = {name: self.forged[name] for name in planned.train_set.generators if name in self.forged}
+                    stages.append(Explain(detector=fit, forged=forged))
+                stages += self._scores(planned, fit)
+        return stages
+
+    def _fit(
+        self, name: str, training: TrainSet, fits: Mapping[tuple[str, TrainSet], Fit | Adopt]
+    ) -> Fit | Adopt | None:
+        """Return the stage of a fitted detector; None: it cannot be fitted, for want of a discriminator or a member."""
+        settings, request = self.settings, self.settings.detectors[name]
+        common: dict[str, Any] = {"seed": settings.seed, "repeated": len(settings.seeds) > 1}
+        common |= {"detector": name, "training": training}
+        # A fixed scorer counts as trained elsewhere as well, but there is no folder that could be taken over.
+        if request.trained_on and request.needs != "nothing":
+            resolution = settings.data.resolution
+            return Adopt(**common, folder=request.detector, files=request.files, resolution=resolution)
+        learned = () if request.needs == "nothing" else training.generators
+        # a fixed scorer has no forgeries as inputs: its key is the same whatever the run forges
+        real: Reals | Perturb = self.real
+        forged: dict[str, Forger | Perturb] = {generator: self.forged[generator] for generator in learned}
+        # Both classes go through the same change: else the change itself would tell them apart.
+        if training.perturbation != CLEAN:
+            real = Perturb(faces=self.real, perturbation=training.perturbation)
+            forged = {
+                generator: Perturb(faces=self.forged[generator], perturbation=training.perturbation)
+                for generator in learned
+            }
+        if request.needs in ("discriminator", "snapshots"):
+            adversary = self._adversary(request.adversary or _last_trained(settings, training))
+            if adversary is None:
+                return None
+            # an input by its key, and the snapshot beside it
+            common |= {"adversary": adversary.generator, "snapshot": adversary.snapshot}
+        members = request.detector.removeprefix("mean:").split("+") if request.needs == "members" else ()
+        if any((member, training) not in fits for member in members):
+            return None
+        return Fit(
+            **common,
+            request=request,
+            images=settings.images,
+            numerics=self.compute.numerics(execution_of("detectors", request.detector)),
+            real=real,
+            forged=forged,
+            members={member: fits[member, training] for member in members},
+        )
+
+    def _adversary(self, generator: str | None) -> Synthesize | None:
+        stage = self.forged[generator] if generator else None
+        return stage if isinstance(stage, Synthesize) else None
+
+    def _scores(self, planned: PlannedFit, fit: Fit | Adopt) -> Iterator[Score]:
+        """Yield scores: of `val` of what it was trained on, for the threshold; of `test` of what it is tested on."""
+        counts = self.settings.images
+        # Without forgeries of this run in its training, the threshold is fixed on `val` of all generators.
+        elsewhere = not set(planned.train_set.generators) & set(self.forged)  # trained on nothing of this run
+        sets: dict[str, Reals | Forger] = {"real": self.real, **self.forged, **self.snapshots}
+        for name, faces in sets.items():
+            parts: list[Part] = []
+            # `val` for the threshold: reals, and the forgeries it was trained on. Those of a left-out generator would
+            # leak.
+            if name in ("real", *planned.train_set.generators) or (elsewhere and name not in self.snapshots):
+                # changed as in the training, so that the threshold fits what is tested
+                parts.append(Part("val", counts.val, planned.train_set.perturbation))
+            if name in ("real", *planned.tests):
+                # snapshots and external pairs answer another question and stay as they are
+                changes = (CLEAN,) if name in self.snapshots else planned.perturbations
+                parts += [_changed_part(self.settings, change) for change in changes]
+            if parts:
+                yield Score(seed=self.settings.seed, detector=fit, faces=faces, parts=tuple(parts))
+        for name, faces in self.forged.items():
+            if f"{PAIRED_PREFIX}{name}" in planned.tests:
+                assert not isinstance(faces, Synthesize)  # only generators that take faces have such tests
+                parts = [Part("test", counts.test)]
+                yield ScorePairs(seed=self.settings.seed, detector=fit, faces=faces, parts=tuple(parts), data=self.real)
+        for name, pair in self.external.items():
+            for side in pair if name in planned.tests else ():
+                parts = [Part("test", counts.test)]
+                yield Score(seed=self.settings.seed, detector=fit, faces=side, parts=tuple(parts))
+
+
+def _changed_part(settings: RunSettings, perturbation: str) -> Part:
+    """Return the test part of a perturbation; of one from a file the code is part of its key."""
+    files = settings.conditions.perturbation_files.get(perturbation)
+    if files is None:
+        return Part("test", settings.images.test, perturbation)
+    # the id is the name in tables; the digests make a change of the code another key
+    code = {name: digest for name, digest in files.items() if name != "id"}
+    return Part("test", settings.images.test, files["id"], reference=perturbation, files=code)
+
+
+def _last_trained(settings: RunSettings, training: TrainSet) -> str | None:
+    """Return the generator of a training whose discriminator is used unless one is named: the last one of the run.
+
+    Denoisers have none, and forgeries made from real faces none that judges images alone. A left-out generator's
+    discriminator would have seen what the test must not show.
+    """
+    judged = [name for name, each in settings.generators.items() if name in training.generators and each.judged]
+    return judged[-1] if judged else None
