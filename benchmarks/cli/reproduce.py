@@ -180,7 +180,7 @@ def _print(
             # IDENTICAL is the expected case and is counted, not listed.
             if everything or result.status != "IDENTICAL":
                 numbers = "" if result.expected is None else f"  {result.expected:.6f} then"
-                numbers += "" if result.found is None else f", {result.found:.6f} now"
+                numbers += "" if result.recomputed is None else f", {result.recomputed:.6f} now"
                 print(f"{result.status:<9}  {result.what}{numbers}")
         print(f"{expected.name}: " + ", ".join(f"{count:,} {status}" for status, count in counts.items() if count))
         # The environment of the report overlaid with this one: only entries that differ are causes.

@@ -173,7 +173,7 @@ def _scope(board: Leaderboard) -> str:
     """Name the families for which the ranks hold; empty with fewer than two."""
     if len(board.families) < 2:
         return ""
-    different = [pair for pair in board.duels if pair.p_holm < ALPHA]
+    different = [pair for pair in board.differences if pair.p_holm < ALPHA]
     kept = sum(pair.family_p_holm is not None and pair.family_p_holm < ALPHA for pair in different)
     return (
         f", for these families, by tests over images and seeds ({kept} of the {len(different)} pairs that differ also "

@@ -102,7 +102,7 @@ class Leaderboard(_Record):
     families: list[str] = Field([], description="that the mean of the primary column is over; empty: over tests")
     columns: dict[str, str] = Field(description="name -> what it means")
     lines: list[Line] = Field(description="best first; incomplete ones last")
-    duels: list[PairDifference]
+    differences: list[PairDifference]
     many: ManyTest | None
     spreads: list[Spread] = Field(description="of every column, the one that separates most first; without controls")
     tests: dict[tuple[str, str, str], str] = Field(
@@ -168,7 +168,7 @@ def ranked(cells: Mapping[str, Mapping[str, Sequence[Scored]]], *, primary: str 
         },
         columns={name: meaning_of_column(name) for name in known},
         lines=lines,
-        duels=differences,
+        differences=differences,
         many=_many({detector: cells[detector][chosen] for detector in complete}),
         spreads=_spreads(lines, known),
         detectable=means.detectable(errors) if errors else None,

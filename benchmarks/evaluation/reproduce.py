@@ -49,7 +49,7 @@ class Verdict(_Record):
     what: str
     status: Status
     expected: float | None
-    found: float | None
+    recomputed: float | None
 
 
 def expected_of(
@@ -82,7 +82,7 @@ def reproduce(expected: Expected, recomputed: Expected) -> list[Verdict]:
         same = recomputed.ranks.get(detector) == published
         there = detector in recomputed.ranks
         status: Status = "IDENTICAL" if same else "DIFFERS" if there else "MISSING"
-        verdicts.append(Verdict(what=f"rank of {detector}", status=status, expected=None, found=None))
+        verdicts.append(Verdict(what=f"rank of {detector}", status=status, expected=None, recomputed=None))
     return verdicts
 
 
@@ -117,7 +117,7 @@ def causes(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
 def verdict(then: Value, now: Value | None) -> Verdict:
     """Compare one value: IDENTICAL to the last digit, WITHIN the published interval, or it DIFFERS or is MISSING."""
     if now is None:
-        return Verdict(what=then.what, status="MISSING", expected=then.value, found=None)
+        return Verdict(what=then.what, status="MISSING", expected=then.value, recomputed=None)
     # reports published earlier hold ends of intervals beyond 0 and 1
     # both are clipped, so that an end of 1 agrees with an earlier one beyond it
     pairs = ((then.value, now.value), (_share(then.low), _share(now.low)), (_share(then.high), _share(now.high)))
@@ -127,7 +127,7 @@ def verdict(then: Value, now: Value | None) -> Verdict:
         status = "IDENTICAL"
     elif None not in (then.low, then.high, now.value) and _covers(then, now):
         status = "WITHIN"
-    return Verdict(what=then.what, status=status, expected=then.value, found=now.value)
+    return Verdict(what=then.what, status=status, expected=then.value, recomputed=now.value)
 
 
 def _share(end: float | None) -> float | None:

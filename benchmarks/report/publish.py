@@ -70,16 +70,16 @@ def refuse_other_request(target: Path, request: RunRequest, photos: Mapping[str,
     except (BenchError, LookupError, TypeError, AttributeError):  # one that cannot be read is nothing to keep
         return
     other = ""
-    asked = request.model_dump(mode="json")
+    requested = request.model_dump(mode="json")
     # Compared as JSON, the form in which it was stored.
-    if before.get("request") != asked:  # an earlier version wrote none
+    if before.get("request") != requested:  # an earlier version wrote none
         other = f"another run, {quoted(str(before.get('command', '')), limit=300)}"
     # a stage that the report does not know has no other key
     elif any(keys.get(name, key) != key for name, key in photos.items()):
         other = "the same request with other photos (or of another version)"
     if other:
         # from request and photos: the same call proposes the same name each time
-        mark = digest_json([asked, *photos.items()])[:4]
+        mark = digest_json([requested, *photos.items()])[:4]
         raise InputError(
             f"{target} holds the report of {other}; keep both with --name {target.name}-{mark}, or replace it with "
             "--overwrite"

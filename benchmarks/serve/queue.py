@@ -49,7 +49,7 @@ class Answer:
         resolution: pixels of what the detector saw.
         seen: what it saw, a data URI (PNG).
         saliency: the same with what the score hangs on in orange, or None.
-        said: how that was found, or why there is none; "" where it was not asked for.
+        explanation: how that was found, or why there is none; "" where it was not asked for.
         caution: what to keep in mind.
         milliseconds: that the answer took, without waiting.
     """
@@ -67,7 +67,7 @@ class Answer:
     resolution: int
     seen: str
     saliency: str | None
-    said: str
+    explanation: str
     caution: str
     milliseconds: int
 
@@ -141,7 +141,7 @@ class DetectionQueue:
         if read.problems[0]:
             raise Refused(422, f"the photo cannot be used: {read.problems[0]}")
         (prediction,) = predict(predictor, read.images, self.compute)  # a batch of one
-        saliency, said = self._explained(predictor, read.images) if explain else (None, "")
+        saliency, explanation = self._explained(predictor, read.images) if explain else (None, "")
         threshold, note = predictor.threshold, read.notes[0]
         return Answer(
             source=choice.source,
@@ -155,7 +155,7 @@ class DetectionQueue:
             resolution=read.images.shape[1],
             seen=_png(read.images[0]),
             saliency=saliency,
-            said=said,
+            explanation=explanation,
             caution=f"The photo was read as: {note}. {caution(predictor)}" if note else caution(predictor),
             milliseconds=round(1000 * (time.perf_counter() - begin)),
         )

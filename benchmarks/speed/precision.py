@@ -23,7 +23,7 @@ from detect.detectors.registry import DETECTORS
 from detect.discriminator_source import Blueprint, DiscriminatorSource
 from detect.training.loop import Fit
 from forge.core.compute import Compute, Precision
-from forge.core.execution import Kind, execution_table
+from forge.core.execution import Networks, execution_table
 from forge.core.progress import silent
 from forge.faces.faceset import FaceSet
 from forge.generators import GENERATORS
@@ -40,14 +40,14 @@ class Gain:
     """Speed of a network's training steps in bf16 and fp32 on this device.
 
     Attributes:
-        kind: "generators" or "detectors".
+        networks: "generators" or "detectors".
         name: of the network.
         fp32: images per second of its training steps.
         bf16: likewise.
         shipped: what the table makes of it on this CPU.
     """
 
-    kind: Kind
+    networks: Networks
     name: str
     fp32: float
     bf16: float

@@ -34,6 +34,7 @@ def versions() -> dict[str, str]:
     return installed
 
 
+@cache
 def _version(package: str) -> str:
     try:
         return version(package)

@@ -82,7 +82,7 @@ class DetectorError(BenchError):
 class UnknownNameError(InputError):
     """A name that nothing is registered under; the message carries the nearest known names."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], *, see: str | None = None) -> None:
+    def __init__(self, noun: str, name: str, known: Iterable[str], *, see: str | None = None) -> None:
         names, whole = sorted(known), name
         name = short(name)  # similarity of two texts takes the product of their lengths
         close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
@@ -98,5 +98,5 @@ class UnknownNameError(InputError):
         else:
             hint = "."
         tail = f" `{see}` shows all {len(names)}" if see and names else ""
-        super().__init__(f"{kind} {quoted(whole)} is not known{hint}{tail}")
-        self.kind, self.name, self.known = kind, whole, names
+        super().__init__(f"{noun} {quoted(whole)} is not known{hint}{tail}")
+        self.noun, self.name, self.known = noun, whole, names

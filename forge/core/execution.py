@@ -9,7 +9,7 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-Kind = Literal["generators", "detectors"]
+Networks = Literal["generators", "detectors"]
 
 
 class Execution(BaseModel):
@@ -28,13 +28,13 @@ class Execution(BaseModel):
 
 
 @cache
-def execution_table() -> dict[Kind, dict[str, Execution]]:
-    """Return the shipped table, `forge/execution.yaml`: kind of network -> name -> how it runs."""
+def execution_table() -> dict[Networks, dict[str, Execution]]:
+    """Return the shipped table, `forge/execution.yaml`: generators or detectors -> name -> how it runs."""
     raw = yaml.safe_load(files("forge").joinpath("execution.yaml").read_text(encoding="utf-8"))
-    return {kind: {name: Execution(**entry) for name, entry in entries.items()} for kind, entries in raw.items()}
+    return {key: {name: Execution(**entry) for name, entry in entries.items()} for key, entries in raw.items()}
 
 
-def execution_of(kind: Kind, name: str) -> Execution:
+def execution_of(networks: Networks, name: str) -> Execution:
     """Return the execution of a network; one that is not in the table runs on a GPU in bf16 without graphs."""
     # a plug-in's step may read values back or change shapes, which a graph cannot hold: off unless the table says so
-    return execution_table()[kind].get(name, Execution())
+    return execution_table()[networks].get(name, Execution())

@@ -57,13 +57,13 @@ class Registry:
     behind it is called with "resnet18".
 
     Args:
-        kind: what is registered, for messages: "generator", "detector", "source".
+        noun: what is registered, for messages: "generator", "detector", "source".
         group: entry-point group through which installed packages add names.
         entries: name -> "module:attribute".
-        option: name of the option that takes such names, and in the plural of their list; by default the kind.
+        option: name of the option that takes such names, and in the plural of their list; by default the noun.
     """
 
-    kind: str
+    noun: str
     group: str
     entries: dict[str, str] = field(default_factory=dict)
     option: str = ""
@@ -80,14 +80,14 @@ class Registry:
             InputError: it is a Python file without the name of a class.
         """
         if name.endswith(".py"):
-            raise InputError(f"{self.kind} {quoted(name)} names no class of the file{_its_classes(Path(name))}")
+            raise InputError(f"{self.noun} {quoted(name)} names no class of the file{_its_classes(Path(name))}")
         # built-in names first: an installed package cannot take one over
         if name in self.entries:
             return self.entries[name]
         for point in entry_points(group=self.group):
             if point.name == name:
                 return point.value
-        raise UnknownNameError(self.kind, name, self.names(), see=f"bench list {self.option or self.kind}s")
+        raise UnknownNameError(self.noun, name, self.names(), see=f"bench list {self.option or self.noun}s")
 
     def load(self, name: str) -> Any:  # noqa: ANN401 - whatever was registered
         """Import and return the implementation of a name, or of "path/to/file.py:Attribute".
@@ -97,7 +97,7 @@ class Registry:
             InputError: the file or attribute is not there, or importing it failed.
         """
         if is_file_reference(name):
-            return load_from_file(self.option or self.kind, name)
+            return load_from_file(self.option or self.noun, name)
         family, colon, member = name.partition(":")
         if colon and member and f"{family}:" in self.names():  # a family, e.g. "timm:" for "timm:resnet18"
             return self._imported(f"{family}:")(member)
@@ -110,7 +110,7 @@ class Registry:
         except (ImportError, AttributeError, SystemExit) as error:  # modules of others may call sys.exit
             reason = f"it ends the program ({error!r})" if isinstance(error, SystemExit) else str(error)
             raise InputError(
-                f"{self.kind} {quoted(name)} cannot be loaded from {module}:{attribute}: {reason}"
+                f"{self.noun} {quoted(name)} cannot be loaded from {module}:{attribute}: {reason}"
             ) from error
 
 
@@ -119,7 +119,7 @@ def is_file_reference(name: str) -> bool:
     return ".py:" in name
 
 
-def load_from_file(kind: str, reference: str) -> Any:  # noqa: ANN401 - whatever the file defines
+def load_from_file(noun: str, reference: str) -> Any:  # noqa: ANN401 - whatever the file defines
     """Import "path/to/file.py:Attribute", which runs the file's code.
 
     Raises:
@@ -130,17 +130,17 @@ def load_from_file(kind: str, reference: str) -> Any:  # noqa: ANN401 - whatever
     # compared by resolved path: a stored relative name cannot reach a file of the same name elsewhere
     if path not in _allowed:
         raise InputError(
-            f"{kind} {quoted(reference)} is code that a stored file names, and only this command may name code: give "
-            f"it with --{kind} {reference} where the command has that option, else with --plugin {reference}"
+            f"{noun} {quoted(reference)} is code that a stored file names, and only this command may name code: give "
+            f"it with --{noun} {reference} where the command has that option, else with --plugin {reference}"
         )
     if not path.is_file():
-        raise InputError(f"{kind} {quoted(reference)}: there is no file {path}")
+        raise InputError(f"{noun} {quoted(reference)}: there is no file {path}")
     if module_name in sys.modules:  # one class however often it is asked for
-        _check_imports(path, attribute, kind, reference)  # the attribute may be another than at the first time
-        return _attribute(sys.modules[module_name], attribute, kind, reference)
+        _check_imports(path, attribute, noun, reference)  # the attribute may be another than at the first time
+        return _attribute(sys.modules[module_name], attribute, noun, reference)
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
-        raise InputError(f"{kind} {quoted(reference)}: {path} is not a Python file")
+        raise InputError(f"{noun} {quoted(reference)}: {path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     # before it runs, as Python itself does: dataclasses and pickle look their own module up there
     sys.modules[module_name] = module
@@ -152,9 +152,9 @@ def load_from_file(kind: str, reference: str) -> Any:  # noqa: ANN401 - whatever
         raise
     except (Exception, SystemExit) as error:  # a foreign file may raise anything; it is named and re-raised
         del sys.modules[module_name]
-        raise InputError(f"{kind} {quoted(reference)}: running {path.name} failed: {quoted(error)}") from error
-    _check_imports(path, attribute, kind, reference)
-    return _attribute(module, attribute, kind, reference)
+        raise InputError(f"{noun} {quoted(reference)}: running {path.name} failed: {quoted(error)}") from error
+    _check_imports(path, attribute, noun, reference)
+    return _attribute(module, attribute, noun, reference)
 
 
 def _its_classes(path: Path) -> str:
@@ -169,7 +169,7 @@ def _its_classes(path: Path) -> str:
     return f"; give one of: {', '.join(named)}" if named else ", and there is none in it"
 
 
-def _check_imports(path: Path, attribute: str, kind: str, reference: str) -> None:
+def _check_imports(path: Path, attribute: str, noun: str, reference: str) -> None:
     """Refuse a class whose methods import what is not installed: they would fail after hours of training.
 
     An import in a function outside the class may belong to something that is never called; it is warned of.
@@ -180,8 +180,8 @@ def _check_imports(path: Path, attribute: str, kind: str, reference: str) -> Non
     for scope, line, module in unmet_imports(path, attribute):
         sentence = f"line {line} of {path.name} imports {module!r}, which is not installed here"
         if scope == attribute:
-            raise InputError(f"{kind} {reference!r}: {sentence}; install it first")
-        warnings.warn(f"{kind} {reference!r}: {sentence}", BenchWarning, stacklevel=3)
+            raise InputError(f"{noun} {reference!r}: {sentence}; install it first")
+        warnings.warn(f"{noun} {reference!r}: {sentence}", BenchWarning, stacklevel=3)
 
 
 def code_files(reference: str) -> dict[str, Path]:
@@ -226,7 +226,7 @@ def _file_and_module(reference: str) -> tuple[Path, str]:
     return path, f"bench_plugin_{path.stem}_{hashlib.sha256(bytes(path)).hexdigest()[:8]}"
 
 
-def _attribute(module: ModuleType, attribute: str, kind: str, reference: str) -> Any:  # noqa: ANN401 - as above
+def _attribute(module: ModuleType, attribute: str, noun: str, reference: str) -> Any:  # noqa: ANN401 - as above
     if not hasattr(module, attribute):
-        raise InputError(f"{kind} {quoted(reference)}: the file defines no {quoted(attribute)}")
+        raise InputError(f"{noun} {quoted(reference)}: the file defines no {quoted(attribute)}")
     return getattr(module, attribute)

@@ -23,6 +23,7 @@ from benchmarks.report.inputs import Pictures
 TINY = (
     "--preset", "smoke", "--set", "data.count=160", "--set", "data.resolution=16",
     "--set", "generator.training.kimg=1", "--set", "images={train: 32, val: 16, test: 24}",
+    "--set", "quality={n: 16, face_n: 1, usefulness: false}",
 )  # fmt: skip
 
 

@@ -22,9 +22,9 @@ SCORES = pd.concat([suite(SKILL, seeds=(0, 1)), *ALL, rows_of("good", "gan", 0.9
 def test_the_primary_column_says_what_the_leaderboard_says():
     by_column = {column.what: column for column in comparison.columns(cells_of(SCORES), "good", "bad")}
     assert set(by_column) == {"unseen", "seen"}  # only one of them was trained on gan alone
-    (duel,) = leaderboard(SCORES).duels
+    (pair,) = leaderboard(SCORES).differences
     column = by_column["unseen"]
-    assert (column.difference, column.low, column.high) == pytest.approx((-duel.difference, -duel.high, -duel.low))
+    assert (column.difference, column.low, column.high) == pytest.approx((-pair.difference, -pair.high, -pair.low))
     assert column.p_holm < 0.05 < by_column["seen"].p_holm and column.cells == 6
     assert column.a - column.b == pytest.approx(column.difference)
 

@@ -50,6 +50,7 @@ def test_a_submission_to_a_suite_of_one_generator_is_ranked_and_compared():
     assert [row.what for row in columns(cells_of(both), "theirs", "good")] == ["seen"]
 
 
+@pytest.mark.e2e
 @pytest.mark.xdist_group("suites")
 def test_a_fixed_scorer_is_trained_elsewhere(bench, tmp_path):
     (tmp_path / "fixed.py").write_text(CODE)

@@ -69,8 +69,8 @@ def test_the_primary_value_is_the_mean_over_what_was_left_out():
     assert best.value == pytest.approx(np.mean(direct)) and best.low < best.value < best.high
     assert (best.cells, best.missing, best.sd) == (3, 0, None)
     assert [(line.rank, line.rank_low, line.rank_high) for line in board.lines] == [(1, 1, 1), (2, 2, 2)]
-    (duel,) = board.duels
-    assert (duel.a, duel.b) == ("bad", "good") and duel.difference < 0 and duel.high < 0 and duel.p_holm < 1e-6
+    (pair,) = board.differences
+    assert (pair.a, pair.b) == ("bad", "good") and pair.difference < 0 and pair.high < 0 and pair.p_holm < 1e-6
 
 
 def test_reals_that_are_shared_widen_the_mean():
@@ -98,7 +98,7 @@ def test_a_detector_that_lacks_a_cell_is_not_averaged():
     board = leaderboard(lacking)
     assert [(line.detector, line.rank) for line in board.lines] == [("whole", 1), ("part", None)]
     part = board.lines[1].columns["unseen"]
-    assert (part.value, part.cells, part.missing) == (None, 2, 1) and board.duels == []
+    assert (part.value, part.cells, part.missing) == (None, 2, 1) and board.differences == []
 
 
 def test_seeds_widen_the_interval_by_what_they_differ():

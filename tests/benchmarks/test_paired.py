@@ -84,7 +84,7 @@ def test_no_other_number_changes(plain, paired):
     assert compare(grid(paired)) == compare(grid(plain)) and len(grid(paired)) == len(plain)
     before, after = leaderboard(plain), leaderboard(paired)
     assert set(after.columns) - set(before.columns) == {"paired"} and before.primary == after.primary
-    assert after.duels == before.duels and after.many == before.many
+    assert after.differences == before.differences and after.many == before.many
     for old, new in zip(before.lines, after.lines, strict=True):
         assert {name: new.columns[name] for name in old.columns} == old.columns
     assert list(after.columns)[-1] == "paired"

@@ -17,6 +17,8 @@ from forge.quality.measure import Comparison, Quality
 from forge.quality.result import Share
 from forge.quality.sliced_wasserstein import sliced_wasserstein
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture
 def bench(tmp_path, monkeypatch, capsys):

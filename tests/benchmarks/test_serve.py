@@ -94,9 +94,9 @@ def test_an_answer_shows_what_was_seen_and_where_the_detector_looked(client, hom
     photo = (home_folder / "me.png").read_bytes()
     looked = ask(client, photo, detector=DISC, explain="1").json()
     assert all(looked[key].startswith("data:image/png;base64,") for key in ("seen", "saliency"))
-    assert looked["seen"] != looked["saliency"] and "gradients" in looked["said"]
+    assert looked["seen"] != looked["saliency"] and "gradients" in looked["explanation"]
     cannot = ask(client, photo, detector=DCT, explain="1").json()
-    assert cannot["saliency"] is None and "dct cannot say which pixels its score depends on" in cannot["said"]
+    assert cannot["saliency"] is None and "dct cannot say which pixels its score depends on" in cannot["explanation"]
     assert ask(client, photo, detector=DISC).json()["saliency"] is None
 
 
@@ -311,7 +311,7 @@ def test_what_speed_measures_is_such_an_upload(client, monkeypatch):
     media_type = {"Content-Type": f"multipart/form-data; boundary={serving._BOUNDARY}"}
     for explain in (False, True):
         answer = client.post("/api/detect", content=serving._form(explain=explain), headers=media_type)
-        assert answer.status_code == 200 and bool(answer.json()["said"]) == explain
+        assert answer.status_code == 200 and bool(answer.json()["explanation"]) == explain
 
 
 def test_a_port_in_use_is_one_sentence_and_zero_takes_a_free_one(tmp_path, monkeypatch, capsys):

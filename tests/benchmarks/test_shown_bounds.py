@@ -36,8 +36,8 @@ def test_no_interval_of_a_mean_auc_leaves_0_to_1(sheet):
     assert min(ends) == 0.0 and max(ends) == 1.0
     row = next(csv.DictReader(io.StringIO(formats.to_csv(sheet))))
     assert float(row["unseen high"]) == 1.0
-    for duel in json.loads(formats.to_json(sheet))["duels"]:
-        assert -1 <= duel["low"] <= duel["high"] <= 1
+    for pair in json.loads(formats.to_json(sheet))["differences"]:
+        assert -1 <= pair["low"] <= pair["high"] <= 1
 
 
 def test_the_spread_of_a_column_compares_with_the_widths_that_are_shown():

@@ -183,6 +183,7 @@ def training(view, work, task="edges", resolution=16, **settings):
     )  # fmt: skip
 
 
+@pytest.mark.e2e
 def test_a_translator_trains_is_continued_to_the_same_bytes_and_remakes_its_forgeries(make_set, tmp_path, monkeypatch):
     real = make_set("faces", {"forge": 100, "train": 40, "test": 150})
     straight, resumed = tmp_path / "straight", tmp_path / "resumed"

@@ -256,6 +256,7 @@ def test_what_a_forgery_hides_of_its_face_shows_as_an_error_after_jpeg():
 # --- training
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("name", NAMES)
 def test_a_translator_is_continued_to_the_same_bytes_and_remakes_its_forgeries(name, tmp_path, monkeypatch):
     splits = ("forge", "train", "test")
@@ -370,6 +371,7 @@ def test_the_two_domains_are_mirrored_and_moved_apart_from_each_other(name, tmp_
     assert len({image.numpy().tobytes() for image in first}) > 3 and not torch.equal(first, second)
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("name", NAMES)
 def test_faces_of_one_colour_become_faces_of_another_and_stay_who_they_are(name, tmp_path):
     """Red faces to green ones, each with a pattern of its own: the truth is the same pattern in green."""

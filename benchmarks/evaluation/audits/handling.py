@@ -182,11 +182,11 @@ def _folds(label: Labels, groups: NDArray[np.object_] | None) -> NDArray[np.int6
     # an image without a group is a group of its own
     names = alone if groups is None else [name or other for name, other in zip(groups, alone, strict=True)]
     known, group = np.unique(np.array(names, dtype=str), return_inverse=True)
-    # 1: real images alone, 2: forged ones, 3: both; kind by kind, so that every fold has images of both classes
-    kind = np.isin(np.arange(len(known)), group[~label]) + 2 * np.isin(np.arange(len(known)), group[label])
+    # 1: real images alone, 2: forged ones, 3: both; one after another, so that every fold has images of both classes
+    classes = np.isin(np.arange(len(known)), group[~label]) + 2 * np.isin(np.arange(len(known)), group[label])
     fold_of_group = np.empty(len(known), np.int64)
-    for kind_number in np.unique(kind):
-        members = np.flatnonzero(kind == kind_number)
+    for value in np.unique(classes):
+        members = np.flatnonzero(classes == value)
         # random order of groups modulo 5: folds of nearly equal numbers of groups, the same in every run
         fold_of_group[members] = np.random.default_rng(0).permutation(len(members)) % FOLDS
     return fold_of_group[group]
