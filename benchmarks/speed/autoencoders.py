@@ -3,55 +3,26 @@
 from __future__ import annotations
 
 import itertools
-import statistics
-import tempfile
 from collections.abc import Callable
-from functools import partial
-from pathlib import Path
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks.experiment.configs import shipped
-from benchmarks.speed.figure import REPEATS, Figure, timed
-from benchmarks.speed.gpu.scale import noise_set
-from forge.core.compute import Compute
-from forge.core.execution import execution_of
+from benchmarks.speed.beside import beside_plain, first_batch, training_at_quick
+from benchmarks.speed.figure import Figure
 from forge.faces.tensors import to_float
-from forge.generators import GENERATORS
 from forge.generators.vae import VAESettings, divergences
 from forge.training.steps.autoencoding import AutoencodingSettings
-from forge.training.task import Training
-from forge.training.trainer import Trainer
-
-RESOLUTION, STEPS = 64, 16
 
 
 def autoencoder_training(photos: str | None) -> list[Figure]:
-    """VAE training steps at preset quick; rounds of both loops take turns, since other work comes and goes."""
-    chosen = shipped("generators", "vae", "quick")
-    network, loop = VAESettings(**chosen["network"]), AutoencodingSettings(**chosen["training"])
-    architecture, faces = GENERATORS.load("vae")(network, RESOLUTION), noise_set("real", RESOLUTION, 512, ("forge",))
-    training = Training("vae", "vae", architecture, loop, faces.view("forge"), 0, Compute(), Path(tempfile.mkdtemp()))
-    steps: list[Callable[[], object]] = [
-        Trainer(training, training.compute.decide(execution_of("generators", "vae"))).advance,
-        plain_step(network, to_float(torch.from_numpy(training.view.read(slice(loop.batch)))), loop.beta),
-    ]
-    for step in steps:
-        step()  # the first step allocates and chooses kernels
-    rounds = [[timed(partial(_repeat, step)) for step in steps] for _ in range(REPEATS)]
-    ours, plain = (loop.batch * STEPS / statistics.median(seconds) for seconds in zip(*rounds, strict=True))
-    ratio = statistics.median(theirs / mine for mine, theirs in rounds)
-    return [
-        Figure("VAE training", ours, "images/s", "whole steps, 64 px, preset quick, averaged weights"),
-        Figure("VAE against plain fp32", ratio, "x", f"full resolution, contiguous memory: {plain:.0f} images/s"),
-    ]
-
-
-def _repeat(step: Callable[[], object]) -> None:
-    for _ in range(STEPS):
-        step()
+    """VAE training steps."""
+    training = training_at_quick("vae")
+    settings, loop = training.architecture.settings, training.settings
+    assert isinstance(settings, VAESettings) and isinstance(loop, AutoencodingSettings)
+    plain = plain_step(settings, to_float(torch.from_numpy(first_batch(training))), loop.beta)
+    return beside_plain(training, plain, "VAE", "full resolution, contiguous memory")
 
 
 def plain_step(settings: VAESettings, images: Tensor, beta: float) -> Callable[[], None]:

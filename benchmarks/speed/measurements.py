@@ -15,10 +15,12 @@ from benchmarks.experiment.configs import shipped
 from benchmarks.speed import textbook
 from benchmarks.speed.autoencoders import autoencoder_training
 from benchmarks.speed.detectors import families, networks, perturbations
+from benchmarks.speed.diffusion import flow_training
 from benchmarks.speed.figure import REPEATS, Figure, prepared, run_bench, timed
 from benchmarks.speed.reports import reports
 from benchmarks.speed.serving import serving
 from benchmarks.speed.statistics import bootstrap, paired_tests, tables
+from benchmarks.speed.translators import translator_training
 from forge.core.compute import Compute
 from forge.core.execution import execution_of
 from forge.faces.faceset import FaceSet, Images
@@ -150,6 +152,8 @@ MEASUREMENTS: dict[str, Callable[[str | None], list[Figure]]] = {
     "training": training,
     "style-training": style_training,
     "autoencoder-training": autoencoder_training,
+    "translator-training": translator_training,
+    "flow-training": flow_training,
     "detectors": detectors,
     "perturbing": perturbations,
     "statistics": measures,

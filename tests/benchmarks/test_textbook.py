@@ -4,22 +4,44 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.speed import autoencoders, detectors, textbook, textbook_detector
+from benchmarks.speed import autoencoders, detectors, diffusion, textbook, textbook_detector, translators
 from detect.data.perturb import perturbation
 from detect.detectors.image_classifiers import Xception
 from detect.detectors.timm_network import TimmSettings
 from forge.core.compute import Compute
 from forge.generators.dcgan import DCGAN, DCGANSettings
-from forge.generators.layers import Downsample, upsample
+from forge.generators.flow import FlowSettings
+from forge.generators.layers import Downsample, InstanceNorm, upsample
 from forge.generators.stylegan_lite import Generator
 from forge.generators.stylegan_settings import StyleGANSettings
+from forge.generators.translation.edges import Edges
+from forge.generators.translation.fastcut import FastCUT, FastCUTSettings
+from forge.generators.translation.pix2pix import Pix2PixSettings
 from forge.generators.vae import VAE, VAESettings
+from forge.training.steps.contrastive import ContrastiveSettings
 
 SMALL = StyleGANSettings(latent=8, style=8, channels_base=64, channels_min=4, channels_max=8, mixing=0)
 
 
-@pytest.mark.parametrize("architecture", ["stylegan", "dcgan"])
-def test_a_plain_step_trains_both_networks(architecture, monkeypatch):
+PLAIN = ["stylegan", "dcgan", "pix2pix", "fastcut"]
+
+
+def plain(architecture, images):
+    """The plain step of a game, on small networks."""
+    if architecture == "stylegan":
+        return textbook.stylegan_step(SMALL, images, 2)
+    if architecture == "dcgan":
+        settings = DCGANSettings(latent=8, generator_width=4, discriminator_width=4)
+        return textbook.dcgan_step(DCGAN(settings, 16), images)
+    if architecture == "pix2pix":
+        edges = Edges(Pix2PixSettings(generator_width=4, discriminator_width=4), 16)
+        return translators.pix2pix_step(edges, images[:, :1], images)
+    fastcut = FastCUT(FastCUTSettings(generator_width=4, blocks=1, discriminator_width=4), 16)
+    return translators.fastcut_step(fastcut, images, images.flip(0), ContrastiveSettings(sites=8, head_width=8))
+
+
+@pytest.mark.parametrize("architecture", PLAIN)
+def test_a_plain_step_trains_all_networks(architecture, monkeypatch):
     optimisers, adam = [], torch.optim.Adam
 
     def recorded(parameters, *arguments, **options):
@@ -28,14 +50,11 @@ def test_a_plain_step_trains_both_networks(architecture, monkeypatch):
 
     monkeypatch.setattr(torch.optim, "Adam", recorded)
     images = torch.rand(4, 3, 16, 16) * 2 - 1
-    if architecture == "stylegan":
-        step = textbook.stylegan_step(SMALL, images, 2)
-    else:
-        step = textbook.dcgan_step(DCGAN(DCGANSettings(latent=8, generator_width=4, discriminator_width=4), 16), images)
+    step = plain(architecture, images)
     weights = [[p for group in optimiser.param_groups for p in group["params"]] for optimiser in optimisers]
     before = [[p.detach().clone() for p in network] for network in weights]
     step()
-    assert len(weights) == 2
+    assert len(weights) == (3 if architecture == "fastcut" else 2)  # the heads that compare patches
     for network, start in zip(weights, before, strict=True):
         moved = [not torch.equal(p, old) for p, old in zip(network, start, strict=True)]
         assert sum(moved) > len(moved) / 2
@@ -66,6 +85,30 @@ def test_the_plain_autoencoder_learns_and_has_our_coarse_levels(monkeypatch):
     for _ in range(20):
         step()
     assert losses[-1] < 0.8 * losses[0]
+
+
+def test_the_plain_translators_compute_what_ours_do():
+    translator = FastCUT(FastCUTSettings(generator_width=4, blocks=1, discriminator_width=4), 16)
+    images = torch.rand(2, 3, 16, 16) * 2 - 1
+    discriminator = translator.discriminator()
+    expected = discriminator(images)
+    assert torch.allclose(translators.as_published(discriminator)(images), expected, atol=1e-5)
+    body = translator.body()
+    expected = [level.shape for level in body.features(images)]
+    published = translators.as_published(body)
+    # the filter stands after the convolution, so that values differ
+    assert [level.shape for level in published.features(images)] == expected
+    assert not [module for module in published.modules() if isinstance(module, InstanceNorm)]
+
+
+def test_the_plain_flow_learns(monkeypatch):
+    torch.manual_seed(0)
+    images, losses = torch.zeros(8, 3, 16, 16), []
+    step = diffusion.flow_step(FlowSettings(widths=(16, 16)), images)
+    monkeypatch.setattr(diffusion, "backward", lambda loss: (losses.append(loss.item()), loss.backward()))
+    for _ in range(100):
+        step()
+    assert np.mean(losses[-5:]) < 0.9 * losses[0]
 
 
 @pytest.mark.parametrize("size", [4, 8])

@@ -16,6 +16,7 @@ from torch.nn.functional import leaky_relu, relu
 
 from forge.generators.base import NetworkSettings
 from forge.generators.dcgan import Upsampler, doubling, initialise
+from forge.generators.layers import InstanceNorm
 from forge.generators.translation.base import Translator
 
 Norm = Literal["instance", "none"]
@@ -33,9 +34,9 @@ class Pix2PixSettings(NetworkSettings):
     )
 
 
-def normed(channels: int, norm: Norm) -> nn.Module:
+def normed(norm: Norm) -> nn.Module:
     """Return instance norm without weights, as CycleGAN and pix2pix use it, or nothing."""
-    return nn.InstanceNorm2d(channels) if norm == "instance" else nn.Identity()
+    return InstanceNorm(rectify=False) if norm == "instance" else nn.Identity()
 
 
 class UNet(nn.Module):
@@ -56,7 +57,7 @@ class UNet(nn.Module):
         self.downs = nn.ModuleList(nn.Conv2d(before, after, 4, stride=2, padding=1) for before, after in pairs)
         # no norm after the first layer, nor at the bottleneck, where an instance of few pixels would lose its mean
         self.down_norms = nn.ModuleList(
-            normed(after, settings.norm if 0 < i < halvings - 1 else "none") for i, after in enumerate(channels)
+            normed(settings.norm if 0 < i < halvings - 1 else "none") for i in range(halvings)
         )
         ups, up_norms = [], []
         for i in reversed(range(halvings)):
@@ -64,7 +65,7 @@ class UNet(nn.Module):
             before = channels[i] * (1 if i == halvings - 1 else 2)
             after = channels[i - 1] if i else outputs
             ups.append(doubling(before, after, settings.upsample, bias=True))
-            up_norms.append(normed(after, settings.norm if i else "none"))
+            up_norms.append(normed(settings.norm if i else "none"))
         self.ups, self.up_norms = nn.ModuleList(ups), nn.ModuleList(up_norms)
         self.apply(initialise)
 
@@ -97,7 +98,7 @@ class PatchDiscriminator(nn.Module):
         for i, (before, after) in enumerate(itertools.pairwise(widths)):
             stride = 2 if i < layers else 1
             conv = nn.Conv2d(before, after, 4, stride=stride, padding=1)
-            blocks.append(nn.Sequential(conv, normed(after, norm if i else "none")))
+            blocks.append(nn.Sequential(conv, normed(norm if i else "none")))
         self.blocks = nn.ModuleList(blocks)
         self.head = nn.Conv2d(widths[-1], 1, 4, padding=1)
         self.apply(initialise)
