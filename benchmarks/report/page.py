@@ -69,17 +69,17 @@ def build(inputs: ReportInputs) -> Page:
 
 
 def _data(section: Section, run: RunView) -> Any:  # noqa: ANN401 - each section has its own data
-    # Errors of shipped sections are bugs and keep their traceback.
     if section.id in SECTIONS.entries:
-        return section.build(run)
-    try:  # BenchErrors of a plug-in are sentences already
-        data = section.build(run)
-    except BenchError:
-        raise
-    except Exception as error:  # code of others may raise anything; it is named and re-raised
-        raise InputError(
-            f"section {quoted(section.id)} failed: {type(error).__name__}: {quoted(str(error))}"
-        ) from error
+        data = section.build(run)  # errors of shipped sections are bugs and keep their traceback
+    else:
+        try:  # BenchErrors of a plug-in are sentences already
+            data = section.build(run)
+        except BenchError:
+            raise
+        except Exception as error:  # code of others may raise anything; it is named and re-raised
+            raise InputError(
+                f"section {quoted(section.id)} failed: {type(error).__name__}: {quoted(str(error))}"
+            ) from error
     # without a template `build` must return text
     return data if data is None or section.template else _paragraphs(section, data)
 

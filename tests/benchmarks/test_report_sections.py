@@ -146,6 +146,14 @@ def test_text_of_a_section_without_template_is_escaped_even_if_it_calls_itself_m
     assert "## Words of mine" in text and r"\*stars\*" in text and "<b>" not in text
 
 
+def test_a_shipped_section_may_be_a_sentence_too(plugin, finished, monkeypatch):
+    inputs = ReportInputs(*finished, NO_PICTURES, sections=[plugin("Words")])
+    (words,) = (section for section in load_sections(inputs.sections) if section.id == "words")
+    monkeypatch.setattr("benchmarks.report.page.load_sections", lambda references: [words])
+    monkeypatch.setattr(SECTIONS, "entries", {**SECTIONS.entries, "words": "shipped"})
+    assert [block.data for block in build(inputs).blocks] == [["<b>bold</b> & *stars*"]]
+
+
 def test_a_section_with_nothing_to_show_is_left_out(plugin, finished):
     page = build(ReportInputs(*finished, NO_PICTURES, sections=[plugin("Nothing")]))
     assert "nothing" not in {block.section.id for block in page.blocks}

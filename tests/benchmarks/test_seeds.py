@@ -110,7 +110,7 @@ def studies(count, runs, together, scatter, size, *, detectors=11):
 
 
 def halves(pool, variances, runs, level):
-    """`averages.over_seeds` written once more, for many at once: half the width of each interval."""
+    """`means.over_seeds` written once more, for many at once: half the width of each interval."""
     between, freedom = np.array([pool.moderated(variance, runs - 1) for variance in variances]).T
     between_seeds = np.maximum(0.0, between - [variance.images for variance in variances])
     total = ([variance.images for variance in variances] + between_seeds) / runs
