@@ -28,7 +28,7 @@ def translator_training(photos: str | None) -> list[Figure]:
     conditions, targets = edges.conditions(pixels, range(len(pixels))), to_float(torch.from_numpy(pixels)).contiguous()
     faces = to_float(torch.from_numpy(first_batch(unpaired))).contiguous()
     contrastive = cast(ContrastiveSettings, unpaired.settings)
-    apart = "real and forged images apart, norm and ReLU apart, drawings ready"
+    apart = "real and forged images apart, drawings ready"
     filtered = "real and forged images apart, faces encoded twice, filters after convolutions at full size"
     return [
         *beside_plain(paired, pix2pix_step(edges, conditions, targets), "pix2pix:edges", apart),

@@ -20,7 +20,7 @@ from forge.generators.artifact import TrainedGenerator
 from forge.generators.dcgan import DCGAN
 from forge.generators.sample import synthesize
 from forge.generators.translate import retranslate, translate, translate_set
-from forge.generators.translation.pix2pix import PatchDiscriminator, patch_layers
+from forge.generators.translation.pix2pix import PatchDiscriminator, normed, patch_layers
 from forge.training.callbacks import checkpoint as saving
 from forge.training.steps import method_of
 from forge.training.steps.paired import Paired
@@ -149,6 +149,16 @@ def test_lines_are_drawn_at_edges_in_styles_that_differ():
     first, second = translator.conditions(np.stack([step, step]), [1, 2])
     assert first.min() < 0 and not torch.equal(first, second)
     assert min(first[:, :, :24].min(), second[:, :, :24].min()) > 0.9
+
+
+@pytest.mark.parametrize("norm", ["instance", "group", "none"])
+def test_norms_take_one_image_at_a_time_and_instance_norm_alone_forgets_the_strength_of_a_channel(norm):
+    images = torch.randn(2, 16, 6, 6)
+    layer = normed(norm)
+    assert torch.allclose(layer(images), torch.cat([layer(image) for image in images.split(1)]), atol=1e-6)
+    louder = images * torch.linspace(1, 3, 16)[:, None, None]
+    same = torch.allclose(layer(louder), layer(images), atol=1e-3)
+    assert same == (norm == "instance")
 
 
 @pytest.mark.parametrize("task", TASKS)

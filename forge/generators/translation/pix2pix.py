@@ -16,10 +16,10 @@ from torch.nn.functional import leaky_relu, relu
 
 from forge.generators.base import NetworkSettings
 from forge.generators.dcgan import Upsampler, doubling, initialise
-from forge.generators.layers import InstanceNorm
+from forge.generators.layers import GroupNorm, InstanceNorm
 from forge.generators.translation.base import Translator
 
-Norm = Literal["instance", "none"]
+Norm = Literal["instance", "group", "none"]
 
 
 class Pix2PixSettings(NetworkSettings):
@@ -27,7 +27,10 @@ class Pix2PixSettings(NetworkSettings):
 
     generator_width: int = Field(32, ge=1, description="channels of the finest U-Net level (the paper: 64)")
     discriminator_width: int = Field(32, ge=1, description="channels after the first discriminator layer (64)")
-    norm: Norm = Field("instance", description="per image; the paper's batch norm at batch size 1 is this")
+    generator_norm: Norm = Field(
+        "group", description="per image; instance (the paper's batch norm at batch size 1) leaves specks in a face"
+    )
+    discriminator_norm: Norm = Field("instance", description="likewise, of the discriminator")
     upsample: Upsampler = Field("transposed", description="how the decoder doubles; the paper: transposed 4x4")
     discriminator_layers: int | None = Field(
         None, ge=1, le=5, description="strided layers of D; by default 1 at 32 px, 2 at 64 (34 px patches), else 3 (70)"
@@ -35,7 +38,9 @@ class Pix2PixSettings(NetworkSettings):
 
 
 def normed(norm: Norm) -> nn.Module:
-    """Return instance norm without weights, as CycleGAN and pix2pix use it, or nothing."""
+    """Return a norm without weights, or nothing."""
+    if norm == "group":
+        return GroupNorm()
     return InstanceNorm(rectify=False) if norm == "instance" else nn.Identity()
 
 
@@ -57,7 +62,7 @@ class UNet(nn.Module):
         self.downs = nn.ModuleList(nn.Conv2d(before, after, 4, stride=2, padding=1) for before, after in pairs)
         # no norm after the first layer, nor at the bottleneck, where an instance of few pixels would lose its mean
         self.down_norms = nn.ModuleList(
-            normed(settings.norm if 0 < i < halvings - 1 else "none") for i in range(halvings)
+            normed(settings.generator_norm if 0 < i < halvings - 1 else "none") for i in range(halvings)
         )
         ups, up_norms = [], []
         for i in reversed(range(halvings)):
@@ -65,7 +70,7 @@ class UNet(nn.Module):
             before = channels[i] * (1 if i == halvings - 1 else 2)
             after = channels[i - 1] if i else outputs
             ups.append(doubling(before, after, settings.upsample, bias=True))
-            up_norms.append(normed(settings.norm if i else "none"))
+            up_norms.append(normed(settings.generator_norm if i else "none"))
         self.ups, self.up_norms = nn.ModuleList(ups), nn.ModuleList(up_norms)
         self.apply(initialise)
 
@@ -132,5 +137,5 @@ class Pix2Pix(Translator):
         """Return a fresh discriminator of condition and output together [N, inputs + outputs, H, W]."""
         layers = self.settings.discriminator_layers or patch_layers(self.resolution)
         return PatchDiscriminator(
-            self.inputs + self.outputs, self.settings.discriminator_width, layers, self.settings.norm
+            self.inputs + self.outputs, self.settings.discriminator_width, layers, self.settings.discriminator_norm
         )

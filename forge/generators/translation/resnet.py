@@ -9,16 +9,16 @@ from torch import Tensor, nn
 
 from forge.generators.dcgan import Upsampler, doubling
 from forge.generators.layers import Downsample, InstanceNorm
-from forge.generators.translation.pix2pix import Norm
+from forge.generators.translation.pix2pix import Norm, normed
 
 HALVINGS = 2  # between the size of the image and that of the residual blocks
 
 
 def activated(norm: Norm, *, rectify: bool = True) -> nn.Module:
-    """Return instance norm without weights, or none, and ReLU if wanted."""
+    """Return a norm without weights, or none, and ReLU if wanted."""
     if norm == "instance":
         return InstanceNorm(rectify=rectify)
-    return nn.ReLU() if rectify else nn.Identity()
+    return nn.Sequential(normed(norm), nn.ReLU()) if rectify else normed(norm)
 
 
 def reflected(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
