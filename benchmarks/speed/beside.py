@@ -52,14 +52,15 @@ def beside_plain(training: Training, plain: Callable[[], object], title: str, ho
         how: the plain loop differs.
     """
     decided = training.compute.decide(execution_of("generators", training.reference))
-    steps: list[Callable[[], object]] = [Trainer(training, decided).advance, plain]
+    trainer = Trainer(training, decided)
+    steps: list[Callable[[], object]] = [trainer.advance, plain]
     for step in steps:
         step()  # the first step allocates and chooses kernels
     rounds = [[timed(partial(_repeat, step)) for step in steps] for _ in range(REPEATS)]
-    images = training.settings.batch * STEPS
+    images = trainer.images_per_step * STEPS  # of both domains, where there are two
     ours, theirs = (images / statistics.median(seconds) for seconds in zip(*rounds, strict=True))
     ratio = statistics.median(plain_seconds / seconds for seconds, plain_seconds in rounds)
-    size = f"whole steps of {training.settings.batch}, {training.architecture.resolution} px, preset quick"
+    size = f"whole steps of {trainer.images_per_step}, {training.architecture.resolution} px, preset quick"
     return [
         Figure(f"{title} training", ours, "images/s", f"{size}, {decided}, averaged weights"),
         Figure(f"{title} against plain fp32", ratio, "x", f"{how}: {theirs:.0f} images/s"),

@@ -33,7 +33,10 @@ WHERE = ("--store", "s", "--reports", "r")
 def test_a_run_between_domains_is_reported_shown_and_used_on_own_photos(bench, tmp_path):
     domains = "generator.domains={gender: [female, male]}"
     # one photo a person, so that both genders are in the few photos of each half
-    short = ("data.options.images_per_person=1", "generator.training.kimg=0.5", "quality.n=32", "quality.face_n=1")
+    short = (
+        "data.options.images_per_person=1", "data.resolution=16", "generator.training.kimg=0.5", "quality.n=32",
+        "quality.face_n=1",
+    )  # fmt: skip
     options = [part for setting in (domains, *short) for part in ("--set", setting)]
     code, _, err = bench(*RUN, *options)
     assert code == 0, err
@@ -54,14 +57,14 @@ def test_a_run_between_domains_is_reported_shown_and_used_on_own_photos(bench, t
     assert sorted(set(faces.table["gender"]).pop() for faces in back) == ["female", "male"]
 
     code, out, err = bench("show", "moved", "-g", "cyclegan", *WHERE, "--out", "shown")
-    assert code == 0 and "female to male" in out and Image.open(tmp_path / "shown/translations.png").width > 8 * 32, err
+    assert code == 0 and "female to male" in out and Image.open(tmp_path / "shown/translations.png").width > 8 * 16, err
     photo = real.read([0])[0].repeat(2, 0).repeat(2, 1)
     Image.fromarray(photo).save(tmp_path / "me.png")
     for flags, folder in (((), "one"), (("--backward",), "two")):
         code, _, err = bench("translate", "moved", "me.png", *WHERE, "--out", folder, *flags)
         assert code == 0, err
     one, two = (np.asarray(Image.open(tmp_path / folder / "me.png")) for folder in ("one", "two"))
-    assert one.shape == (32, 32, 3) and (one != two).any()
+    assert one.shape == (16, 16, 3) and (one != two).any()
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from synthetic import call_bench
+from synthetic import ROUGH_QUALITY, call_bench
 
 pytestmark = pytest.mark.e2e
 
@@ -26,7 +26,7 @@ RUN = ("run", "-g", "gan", "-d", "dct", "--preset", "smoke", "--set", "condition
 def test_a_perturbation_from_a_file_is_scored_under_its_id(tmp_path, monkeypatch, capsys):
     call = call_bench(tmp_path, monkeypatch, capsys)
     (tmp_path / "fog.py").write_text(FOG)
-    small = ["--set", "generator.training.kimg=0.2", "--set", "data.count=120", "--quiet"]
+    small = ["--set", "generator.training.kimg=0.2", "--set", "data.count=120", "--quiet", *ROUGH_QUALITY]
     code, _, err = call(*RUN, *small, "--name", "foggy")
     assert code == 0, err
     results = json.loads((tmp_path / "reports/foggy/results.json").read_text())

@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from synthetic import call_bench
+from synthetic import ROUGH_QUALITY, call_bench
 from test_detection_metrics import F1
 
 pytestmark = pytest.mark.e2e
@@ -156,7 +156,7 @@ def test_a_generator_from_an_installed_package_runs_by_its_name(tmp_path, monkey
     assert "dots" in bench("list", "generators")[1]
     settings = ["--set", "generator.training.kimg=0.5", "--set", "generator.training.batch=16"]
     settings += ["--set", "generator.network.width=8", "--set", "data.count=160", "--set", "images.train=16"]
-    command = ["run", "-g", "dots", "-d", "dct", "--preset", "smoke", "--condition", "smile", *settings]
+    command = ["run", "-g", "dots", "-d", "dct", "--preset", "smoke", "--condition", "smile", *settings, *ROUGH_QUALITY]
     code, _, err = bench(*command, "--name", "own", "--quiet")
     assert code == 0, err
     results = json.loads((tmp_path / "reports" / "own" / "results.json").read_text())
@@ -206,7 +206,16 @@ def test_a_fitted_plugin_detector_is_used_again_under_its_own_name(tmp_path, mon
     call = call_bench(tmp_path, monkeypatch, capsys)
     (tmp_path / "bright.py").write_text(BESIDE)
     (tmp_path / "helper.py").write_text("SIGN = 1\n")
-    small = ["--preset", "smoke", "--set", "generator.training.kimg=0.2", "--set", "data.count=120", "--quiet"]
+    small = [
+        "--preset",
+        "smoke",
+        "--set",
+        "generator.training.kimg=0.2",
+        "--set",
+        "data.count=120",
+        "--quiet",
+        *ROUGH_QUALITY,
+    ]
     (tmp_path / "my.py").write_text(F1)
     code, _, err = call("run", "-g", "gan", "-d", "bright.py:Bright", *small, "--name", "first", "--metric", "my.py:F1")
     assert code == 0, err

@@ -45,7 +45,7 @@ def test_two_processes_give_the_losses_of_one(make_set, tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="names the loopback interface as Linux does")
 def test_a_whole_run_in_two_processes_writes_one_report(tmp_path):
     settings = ["--set", "generator.training.kimg=0.5", "--set", "images.train=16", "--set", "data.count=160"]
-    settings += ["--set", "data.resolution=16"]
+    settings += ["--set", "data.resolution=16", "--set", "quality={n: 16, face_n: 1}"]
     command = ["run", "--generator", "gan", "--detector", "dct", "--preset", "smoke", "--quiet", *settings]
     places = ["--store", str(tmp_path / "runs"), "--reports", str(tmp_path / "reports"), "--name", "two"]
     launch(2, "-m", "benchmarks.cli.main", *command, *places)
