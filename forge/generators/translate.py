@@ -120,7 +120,7 @@ def translate_set(
         ids = [part.rows[face]["id"] for face in part.face_of(numbers)]
         copies: list[int] = part.copy_of(numbers).tolist()
         seeds = [_seed_of(seed, source_id, copy) for source_id, copy in zip(ids, copies, strict=True)]
-        images = _varied(translator, part.read(numbers), ids, copies, seed)
+        images = varied(translator, part.read(numbers), ids, copies, seed)
         images, masks = translate(network, translator, images, seeds)
         return Forged(images, [moved] * len(numbers), masks)
 
@@ -157,7 +157,7 @@ def _seed_of(seed: int, source_id: str, copy: int) -> int:
     return derive_seed(seed, "condition", source_id, copy)
 
 
-def _varied(translator: Translator, images: Images, ids: Sequence[str], copies: Sequence[int], seed: int) -> Images:
+def varied(translator: Translator, images: Images, ids: Sequence[str], copies: Sequence[int], seed: int) -> Images:
     """Return faces to translate: where the condition is the face itself, copies of it are mirrored and moved.
 
     By whole pixels, so that no resampling is added to the traces of the network. The first copy is the face as it is;
@@ -182,8 +182,8 @@ def _varied(translator: Translator, images: Images, ids: Sequence[str], copies: 
             moves[number] = ways[order[(copy - 1) % len(ways)]]
     down, right, mirrored = torch.from_numpy(moves).T
     pixels = flipped(torch.from_numpy(images).permute(0, 3, 1, 2), mirrored > 0)
-    varied: Images = shifted(pixels, down, right).permute(0, 2, 3, 1).contiguous().numpy()
-    return varied
+    moved: Images = shifted(pixels, down, right).permute(0, 2, 3, 1).contiguous().numpy()
+    return moved
 
 
 @torch.no_grad()
@@ -222,7 +222,7 @@ def inputs_of(
     ids, copies = rows["made_from"].tolist(), [int(copy) for copy in rows["copy"]]
     images = real.read([numbers[key] for key in ids])
     if translator is not None:
-        images = _varied(translator, images, ids, copies, seed)
+        images = varied(translator, images, ids, copies, seed)
     return images, [_seed_of(seed, source_id, copy) for source_id, copy in zip(ids, copies, strict=True)]
 
 

@@ -28,6 +28,7 @@ QUALITY = Registry(
         "obedience": "forge.quality.obedience:ObedienceMetric",
         "fidelity": "forge.quality.fidelity:FidelityMetric",
         "changed": "forge.quality.changed:ChangedMetric",
+        "truth": "forge.quality.truth:TruthMetric",
         "identity": "forge.quality.identity:IdentityMetric",
         "usefulness": "forge.quality.usefulness:UsefulnessMetric",
         "inception": "forge.quality.inception:InceptionMetric",

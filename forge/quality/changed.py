@@ -27,18 +27,18 @@ class Changed(Result):
 
 def changed(pairs: Translations) -> Changed:
     """Return how far translations differ from their sources."""
-    apart = _apart(pairs.forged, pairs.sources)  # [n, H, H]
+    distances = apart(pairs.forged, pairs.sources)  # [n, H, H]
     inside = None if pairs.masks is None else pairs.masks > 0
     return Changed(
-        value=float(apart.mean()),
-        value_hole=float(apart[inside].mean()) if inside is not None and inside.any() else None,
+        value=float(distances.mean()),
+        value_hole=float(distances[inside].mean()) if inside is not None and inside.any() else None,
         # sources are in random order, so that neighbours are two photos like any others
-        two_photos=float(_apart(pairs.sources, np.roll(pairs.sources, 1, axis=0)).mean()),
+        two_photos=float(apart(pairs.sources, np.roll(pairs.sources, 1, axis=0)).mean()),
         n=len(pairs),
     )
 
 
-def _apart(a: Images, b: Images) -> NDArray[np.float32]:
+def apart(a: Images, b: Images) -> NDArray[np.float32]:
     """Return mean absolute differences over channels, as shares of 255, [n, H, W]."""
     return np.asarray(np.abs(a.astype(np.float32) - b.astype(np.float32)).mean(axis=3) / 255, np.float32)
 

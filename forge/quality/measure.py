@@ -36,6 +36,7 @@ from forge.quality.result import Result
 from forge.quality.sliced_wasserstein import SlicedWasserstein
 from forge.quality.spectrum import Spectrum
 from forge.quality.translations import People, Translations
+from forge.quality.truth import Truth
 from forge.quality.usefulness import Usefulness
 
 N = 1000  # images a side; most metrics depend on it
@@ -72,7 +73,8 @@ class Quality(Result):
     obedience: dict[str, Obedience] = Field({}, description="of a conditional generator, by label column")
     fidelity: Fidelity | None = Field(None, description="of translations to their targets")
     changed: Changed | None = Field(None, description="of forgeries made from real faces")
-    identity: IdentityKept | None = Field(None, description="likewise")
+    truth: Truth | None = Field(None, description="of translations of rendered people, whose truth is known")
+    identity: IdentityKept | None = Field(None, description="of forgeries made from real faces")
     usefulness: dict[str, Usefulness] = Field({}, description="of labelled forgeries as training images, by column")
     inception: Inception | None = None
     more: dict[str, Scalar] = Field({}, description="metrics of one number, by id; those of plug-ins too")

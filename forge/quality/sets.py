@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from forge.core.errors import InputError
 from forge.core.progress import OnProgress, silent
-from forge.faces.faceset import FaceSet, FaceView
-from forge.generators.translate import inputs_of, untrained
+from forge.faces.faceset import FaceSet, FaceView, Images, Indices
+from forge.faces.sources.counterfactual import faces_with, has_truth
+from forge.generators.domains import Domains
+from forge.generators.translate import inputs_of, untrained, varied
 from forge.generators.translation.base import Translator
 from forge.quality.measure import FACE_N, TRAINING_N, Comparison, N, Quality, compare, measure
 from forge.quality.metric import Labels
-from forge.quality.translations import People, Translations
+from forge.quality.translations import People, Translations, Truths
 
 
 @dataclass(frozen=True)
@@ -119,8 +121,29 @@ def translations_of(
         untrained=None if translator is None else untrained(translator, sources, seeds),
         without_learning="" if translator is None else translator.without_learning,
         masks=candidate.read_masks() if forged.has_masks else None,
+        truth=None if translator is None else _truth_of(forged, candidate, real, translator),
         inherited=frozenset(inherited),
     )
+
+
+def _truth_of(forged: FaceSet, candidate: FaceView, real: FaceSet, translator: Translator) -> Truths | None:
+    """Return what translations between domains of rendered people should be."""
+    asked_for = forged.card.provenance.get("domains")
+    if not asked_for:
+        return None
+    domains = Domains.from_json(asked_for)
+    if not has_truth(real, domains.column, domains.target):
+        return None
+    ids, copies = (candidate.rows[name].tolist() for name in ("made_from", "copy"))
+
+    def truth(chosen: Indices) -> tuple[Images, NDArray[np.bool_]]:
+        some = [ids[number] for number in chosen]
+        faces, shown = faces_with(real, some, domains.column, domains.target)
+        # a face that was taken again was mirrored and moved
+        moved = varied(translator, faces, some, [int(copies[n]) for n in chosen], forged.card.provenance["seed"])
+        return moved, shown
+
+    return truth
 
 
 def sides(real: FaceSet) -> tuple[FaceView, FaceView]:

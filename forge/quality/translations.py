@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -10,6 +11,8 @@ from pydantic import Field
 
 from forge.faces.faceset import Images, Indices, Masks
 from forge.quality.result import Result
+
+Truths = Callable[[Indices], tuple[Images, NDArray[np.bool_]]]
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,8 @@ class Translations:
         untrained: what the conditions give without learning, e.g. the grey photos; None: nothing is known.
         without_learning: its name.
         masks: uint8 [n, H, H], above 0 where pixels were forged; None: everywhere.
+        truth: of some of them, by position: what they should be, uint8 [m, H, H, 3], and whether it shows the label
+            that was asked for, bool [m]; None: it is not known. Made when it is asked for, as rendering takes time.
         inherited: label columns in which each forgery has the label of its source.
     """
 
@@ -32,6 +37,7 @@ class Translations:
     untrained: Images | None = None
     without_learning: str = ""
     masks: Masks | None = None
+    truth: Truths | None = None
     inherited: frozenset[str] = field(default_factory=frozenset)
 
     def __len__(self) -> int:
@@ -40,7 +46,15 @@ class Translations:
     def of(self, chosen: Indices) -> Translations:
         """Return some of them, by position."""
         untrained, masks = (None if each is None else each[chosen] for each in (self.untrained, self.masks))
-        return replace(self, forged=self.forged[chosen], sources=self.sources[chosen], untrained=untrained, masks=masks)
+        whole, positions = self.truth, np.asarray(chosen)
+        return replace(
+            self,
+            forged=self.forged[chosen],
+            sources=self.sources[chosen],
+            untrained=untrained,
+            masks=masks,
+            truth=None if whole is None else lambda some: whole(positions[some]),
+        )
 
 
 @dataclass(frozen=True)

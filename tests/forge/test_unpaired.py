@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from stopping import Stopped, stop_after
 from test_domains import labelled, unpaired_training
 from torch import nn
@@ -19,8 +17,6 @@ from forge.core.checkpoint import load_checkpoint
 from forge.core.errors import InputError
 from forge.core.progress import silent
 from forge.faces.halves import halve
-from forge.faces.sources.counterfactual import with_glasses
-from forge.faces.sources.rendered import RenderedSource
 from forge.faces.tensors import shifted, to_float
 from forge.generators import GENERATORS
 from forge.generators.artifact import TrainedGenerator
@@ -31,7 +27,6 @@ from forge.generators.translation.cyclegan import TwoWayNetwork, cycle_errors
 from forge.generators.translation.pictures import sheet_of
 from forge.generators.translation.resnet import ResNetGenerator
 from forge.quality.sets import Ask, translations_of
-from forge.rendering import render_person_images
 from forge.training.callbacks import checkpoint as saving
 from forge.training.steps.contrastive import Contrastive, PatchHeads, mirrored, patch_nce
 from forge.training.steps.cycle import Cycle, ImagePool
@@ -396,26 +391,3 @@ def _patterns(images):
     """Return images [N, H, W, 3] as vectors of length 1 without their mean colours."""
     vectors = (images - images.mean((1, 2), keepdims=True)).reshape(len(images), -1)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
-# --- the truth of glasses
-
-
-def test_rendered_people_with_other_glasses_differ_at_their_eyes_alone():
-    source = RenderedSource(seed=3)
-    numbers = list(range(0, 80, 4))
-    originals = [render_person_images(3, n, 1)[0] for n in numbers]
-    wearing = with_glasses(source, numbers, "sun")
-    for original, plain in zip(originals, with_glasses(source, numbers, "none"), strict=True):
-        if original.attributes["glasses"] == "none":
-            assert plain == original.jpeg
-    changed = 0
-    for plain, sun in zip(with_glasses(source, numbers, "none"), wearing, strict=True):
-        before, after = (np.asarray(Image.open(io.BytesIO(file)), int) for file in (plain, sun))
-        difference = np.abs(after - before).mean(2)
-        if difference.max() > 60:
-            changed += 1
-            rows = np.flatnonzero((difference > 60).any(1))
-            assert rows.max() - rows.min() < 70  # of 144 pixels
-            assert np.median(difference) < 8
-    assert 8 <= changed < 20  # two thirds of the owners wear them

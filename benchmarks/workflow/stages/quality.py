@@ -64,7 +64,7 @@ class Quality(Stage):
     """
 
     action = "quality"
-    VERSION = 2  # 2: the standard error of MS-SSIM takes pairs that share an image as dependent
+    VERSION = 3  # 2: standard error of MS-SSIM with pairs that share an image; 3: truth of rendered people
 
     measured_by: dict[str, Any]
     data: Reals
