@@ -164,7 +164,7 @@ def _family_notes(board: Leaderboard, protocol: int, *, two_intervals: bool) -> 
     if protocol > 1 and board.primary != Condition.UNSEEN and Condition.UNSEEN not in board.columns:
         return [
             f"Ranked by {board.primary}: there is no column {Condition.UNSEEN}, which needs generators of two families "
-            "or more and the setting conditions.unseen."
+            "or more, and conditions.unseen not set to false."
         ]
     return []
 

@@ -83,7 +83,8 @@ def _unseen(settings: RunSettings, detector: str) -> list[PlannedFit]:
     families = families_of(settings.generators)
     fits = []
     # families in the order of their first generators
-    for left_out in dict.fromkeys(families.values()) if settings.conditions.unseen else ():
+    # not asked for and not refused: wherever it is possible
+    for left_out in dict.fromkeys(families.values()) if settings.conditions.unseen is not False else ():
         others = [name for name, family in families.items() if family != left_out]
         tested = [name for name, family in families.items() if family == left_out]
         # The whole family is left out: its other members are near copies of the tested one.

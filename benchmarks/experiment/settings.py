@@ -150,8 +150,10 @@ class Conditions(_Settings):
     seen: bool = Field(
         True, description="train on all generators, test on each: the detector for photos (`bench detect`)"
     )
-    unseen: bool = Field(
-        False, description="train on all families of generators but one, test on the generators of that family"
+    unseen: bool | None = Field(
+        None,
+        description="train on all families of generators but one, test on the generators of that family; by default "
+        "where there are two families or more",
     )
     robust: tuple[str, ...] = Field((), description="perturbations of the test images; trained on all generators")
     # Digests by name and not in a list: two perturbations may come from one file.

@@ -23,10 +23,14 @@ def texts(*assignments, generators=THREE, detector="dct"):
     return {str(fit.train_set): (fit.tests, fit.perturbations) for fit in fits}
 
 
-def test_by_default_every_generator_is_trained_on_and_tested():
-    assert texts() == dict.fromkeys((*THREE, "cgan+dcgan+gan"), (THREE, ("none",)))
-    assert texts("conditions.seen=false") == dict.fromkeys(THREE, (THREE, ("none",)))
+def test_by_default_every_generator_is_trained_on_and_tested_and_families_are_left_out():
+    plain = "conditions.unseen=false"
+    assert texts(plain) == dict.fromkeys((*THREE, "cgan+dcgan+gan"), (THREE, ("none",)))
+    assert texts(plain, "conditions.seen=false") == dict.fromkeys(THREE, (THREE, ("none",)))
     assert texts(generators=("gan",)) == {"gan": (("gan",), ("none",))}
+    assert texts() == texts("conditions.unseen=true") == texts(plain) | texts(UNSEEN)
+    # no family would be left to train on; nobody asked for it
+    assert texts(FAMILIES.replace("dense-gan", "conv-gan")) == texts(plain)
 
 
 FAMILIES = "generators={dcgan: {family: conv-gan}, cgan: {family: conv-gan}, gan: {family: dense-gan}}"
@@ -74,7 +78,8 @@ def test_checked_generators_carry_the_family_of_their_architecture_and_evaluatio
 
 def test_what_asks_for_the_union_shares_one_training():
     planned = texts(
-        "conditions={matrix: false, robust: [jpeg75, blur1], equalised: true, budget: [50], shuffled: [dct]}"
+        "conditions={matrix: false, unseen: false, robust: [jpeg75, blur1], equalised: true, budget: [50], "
+        "shuffled: [dct]}"
     )
     union = "cgan+dcgan+gan"
     assert planned == {

@@ -26,6 +26,7 @@ from forge.training.monitor.translation import (
     paired_readings,
     unpaired_readings,
 )
+from forge.training.steps.translating import Translating
 from forge.training.trainer import Trainer
 
 # of forgeries that look like real images, so that nothing but the translation decides
@@ -47,6 +48,36 @@ def test_a_translator_of_identical_domains_that_gives_back_its_input_does_nothin
     health = named(unpaired_readings(FACES, FACES))
     assert health.state == "does_nothing" and "only where both domains look alike" in health.reason
     assert health.readings["change"] == 0
+
+
+class View:
+    """Some faces, read as those of a FaceView."""
+
+    def __init__(self, faces):
+        self.faces = faces
+
+    def __len__(self):
+        return len(self.faces)
+
+    def read(self, index):
+        return self.faces[index]
+
+
+def test_faces_are_drawn_once_before_any_is_drawn_again_held_out_ones_first():
+    faces = photos(10)
+    method = SimpleNamespace(sources=lambda: [View(faces[:4]), View(faces[4:])])
+    numbers = {face.tobytes(): number for number, face in enumerate(faces)}
+
+    def drawn(count):
+        images, seeds = Translating.drawn(method, count)
+        assert len(images) == len(seeds) == count
+        return [numbers[image.tobytes()] for image in images]
+
+    assert len(set(drawn(3))) == 3 and set(drawn(4)) == {0, 1, 2, 3}
+    seven = drawn(7)
+    assert len(set(seven)) == 7 and {0, 1, 2, 3} < set(seven)
+    every = drawn(25)
+    assert {every.count(number) for number in range(10)} == {2, 3}
 
 
 def test_a_small_change_that_a_classifier_of_the_domains_sees_is_something():

@@ -185,7 +185,7 @@ class Cycle(Unpaired):
     def generator_readings(self, generator: nn.Module) -> dict[str, float]:
         """Return also how well faces are restored, and how well from forgeries that went through JPEG."""
         assert isinstance(generator, TwoWayNetwork)
-        faces = to_float(torch.from_numpy(self.sources().head(_CYCLED).read())).to(self.context.device)
+        faces = to_float(torch.from_numpy(self.sources()[0].head(_CYCLED).read())).to(self.context.device)
         plain, coded, saved = cycle_errors(generator, faces)
         errors = {"cycle_error": plain, "cycle_error_jpeg": coded, "jpeg_error": saved}
         return super().generator_readings(generator) | errors

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Literal, TypeVar
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -81,19 +83,28 @@ class Translating(TrainingMethod):
         """Keep the learning rates, then let them fall to 0 on a line."""
         return linear_decay(progress, self.settings.decay)
 
-    def sources(self) -> FaceView:
-        """Return the faces that are translated for sample grids and the monitor: held-out ones, where there are any."""
-        return self.context.training.held_out or self.context.training.view
+    def sources(self) -> Sequence[FaceView]:
+        """Return the faces that are translated for sample grids and the monitor: held-out ones, then the others."""
+        training = self.context.training
+        return [view for view in (training.held_out, training.view) if view is not None]
 
     def inputs(self, count: int) -> tuple[Tensor, ...]:
         """Make the conditions of random faces."""
         return (self.translator.conditions(*self.drawn(count)).to(self.context.device),)
 
     def drawn(self, count: int) -> tuple[Images, list[int]]:
-        """Draw faces to translate, and the seeds of their conditions, from torch's random state."""
-        view = self.sources()
-        chosen = torch.randint(len(view), (count,)).numpy()
-        return view.read(chosen), torch.randint(2**31, (count,)).tolist()
+        """Draw faces to translate, and the seeds of their conditions, from torch's random state.
+
+        Held-out faces first, and each once before any is taken again: translations of one face are near-duplicates,
+        which the monitor would take for a collapse.
+        """
+        images: list[Images] = []
+        for view in itertools.cycle(self.sources()):
+            chosen = torch.randperm(len(view))[: count - sum(map(len, images))].numpy()
+            images.append(view.read(chosen))
+            if sum(map(len, images)) == count:
+                break
+        return np.concatenate(images), torch.randint(2**31, (count,)).tolist()
 
     def update_discriminator(
         self,

@@ -74,11 +74,10 @@ class Unpaired(Translating):
             return training.view, held_out
         return targets, domains.targets(held_out) if held_out else None
 
-    def sources(self) -> FaceView:
-        """Return faces to translate for sample grids and the monitor: held-out ones, where there are any."""
-        training, domains = self.context.training, domains_of(self.context.training)
-        held_out = domains.sources(training.held_out) if training.held_out else None
-        return held_out if held_out is not None and len(held_out) else domains.sources(training.view)
+    def sources(self) -> Sequence[FaceView]:
+        """Return the faces of the source domain: held-out ones, then the others."""
+        views = [domains_of(self.context.training).sources(view) for view in super().sources()]
+        return [view for view in views if len(view)]
 
     def generator_readings(self, generator: nn.Module) -> dict[str, float]:
         """Compare translations of some faces with these, and ask a classifier of the domains for their sides."""
