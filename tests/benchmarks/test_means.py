@@ -74,7 +74,12 @@ def test_covariance_is_a_sum_over_what_both_have_seen():
             assert covariance[i, j] == pytest.approx(direct)
 
 
-@pytest.mark.parametrize(("n", "auc"), [(50, 0.8), (500, 0.8), (50, 0.99), (500, 0.99)])
+def slow(*values):
+    """A case of a simulated study that `make test-slow` runs."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("n", "auc"), [(50, 0.8), slow(500, 0.8), slow(50, 0.99), (500, 0.99)])
 def test_coverage_of_a_mean_over_generators(n, auc):
     """2,000 studies of three generators that share their reals; Newcombe's ends are conservative at .99 and n = 50."""
     rng, covered = np.random.default_rng(n), 0
@@ -85,7 +90,7 @@ def test_coverage_of_a_mean_over_generators(n, auc):
     assert 0.93 <= covered / 2000 <= (0.97 if auc < 0.9 else 0.99)
 
 
-@pytest.mark.parametrize(("n", "auc"), [(50, 0.8), (500, 0.8), (500, 0.99)])
+@pytest.mark.parametrize(("n", "auc"), [(50, 0.8), slow(500, 0.8), (500, 0.99)])
 def test_coverage_and_level_of_a_difference_of_means(n, auc):
     rng, covered, rejected, studies = np.random.default_rng(n + 1), 0, 0, 1000
     for _ in range(studies):
@@ -122,7 +127,7 @@ def test_perfect_separation_is_not_certainty():
     assert difference.low < 0 < difference.high and difference.p == 1
 
 
-@pytest.mark.parametrize(("own", "n"), [(0.0, 200), (0.03, 200), (0.03, 2000), (0.1, 200)])
+@pytest.mark.parametrize(("own", "n"), [(0.0, 200), (0.03, 200), slow(0.03, 2000), slow(0.1, 200)])
 @pytest.mark.parametrize("seeds", [3, 5])
 def test_coverage_over_seeds(seeds, own, n):
     """Each seed's run has a quality of its own, spread `own` around the truth; all seeds share the reals."""

@@ -101,7 +101,7 @@ def states(ticks: int, *args, **kwargs) -> list[str]:
     return [play.tick().state for _ in range(ticks)]
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_a_healthy_training_has_no_failure_mode_and_passes_the_start_check(seed):
     play = Play(seed=seed)
     play.monitor.start_check(play.samples("start"))

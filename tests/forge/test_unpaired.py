@@ -371,7 +371,7 @@ def test_the_two_domains_are_mirrored_and_moved_apart_from_each_other(name, tmp_
 def test_faces_of_one_colour_become_faces_of_another_and_stay_who_they_are(name, tmp_path):
     """Red faces to green ones, each with a pattern of its own: the truth is the same pattern in green."""
     real = labelled(tmp_path / "faces", {"red": 200, "green": 200}, resolution=16, extra=("forge", "test"))
-    settings = {"kimg": 7, "batch": 16, "generator_lr": 1e-3, "discriminator_lr": 1e-3, "shift": 0}
+    settings = {"kimg": 6, "batch": 16, "generator_lr": 1e-3, "discriminator_lr": 1e-3, "shift": 0}
     network = {"generator_width": 8, "discriminator_width": 16}
     training = unpaired_training(real, tmp_path / "w", name, {"gender": ["red", "green"]}, network, **settings)
     trainer = Trainer(training, "fp32")

@@ -23,7 +23,7 @@ class Part(NamedTuple):
 GPU = {"facts": 4, "tests": 85, "trainings": 45, "detectors": 85, "synthesis": 14, "compiled": 45}
 GPU_ZOO = {"stylegan-lite 64": 90, "stylegan-lite 128": 120, "dcgan 64": 35, "cgan 64": 35}
 CPU = {"facts": 2, "tests": 25, "trainings": 10, "detectors": 20, "synthesis": 6, "compiled": 1}
-CPU_ZOO = {"stylegan-lite 32": 20, "cgan 32": 15}
+CPU_ZOO = {"cgan 32": 15}
 
 
 def plan(*, gpu: bool) -> list[Part]:
