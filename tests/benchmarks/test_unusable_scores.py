@@ -82,7 +82,7 @@ class Odd(Bright):
     [
         ("Averaged", "", "detector 'averaged' gives image"),
         ("Odd", "1e39", "odd gave image .* the score 1e.39, which is beyond 3.4e.38"),
-        ("Odd", "inf", "odd gave image .* the score inf, which is no number"),
+        pytest.param("Odd", "inf", "odd gave image .* the score inf, which is no number", marks=pytest.mark.slow),
         ("Odd", "nan", "odd gave image .* the score nan, which is no number"),
     ],
 )

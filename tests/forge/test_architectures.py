@@ -142,7 +142,13 @@ RECIPES = {
 }
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+# beside recipes that have most of its options; takes the longest
+SELDOM = {"stylegan-lite, residual, plain, labels"}
+
+
+@pytest.mark.parametrize(
+    "recipe", [pytest.param(name, marks=[pytest.mark.slow] if name in SELDOM else []) for name in RECIPES]
+)
 def test_a_killed_training_continues_to_the_same_bytes(labelled, tmp_path, monkeypatch, recipe):
     name, network, settings = RECIPES[recipe]
     columns = ("level", "tint") if name == "cgan" or "labels" in recipe else ()
