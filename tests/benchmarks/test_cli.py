@@ -81,7 +81,7 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen:
 
 
 def test_killed_in_training_it_ends_with_the_same_results(bench, tmp_path):
-    longer = ("--set", "generator.training.kimg=2", "--name", "killed")
+    longer = ("--set", "generator.training.kimg=1.5", "--name", "killed")
     killed = tmp_path / "killed"
     killed.mkdir()
     code, _, err = bench("run", "-g", "dcgan", "-d", "dct", *TINY, *longer)
