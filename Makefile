@@ -36,7 +36,7 @@ test-quick: $(STAMP)
 coverage: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not e2e" --cov --cov-report=term:skip-covered --hypothesis-profile=ci
 
-# a thousand mutations each of stored files, YAML and scores, and 20 rounds of kills: half an hour
+# a thousand mutations each of stored files, YAML and scores, and 20 rounds of kills, and repeated cases of long tests: half an hour
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
 

@@ -122,7 +122,7 @@ def test_a_shifted_grid_is_told_from_an_aligned_one():
     assert shifted.table["grid_row"].mode()[0] == 5 and shifted.table["grid_column"].mode()[0] == 3
 
 
-@pytest.mark.parametrize("change", [lambda pixels: pixels, jpeg_once, marked, brighter, grey])
+@pytest.mark.parametrize("change", [lambda pixels: pixels, jpeg_once, marked, bordered, brighter, clipped, grey])
 def test_two_halves_of_one_set_pass_whatever_was_done_to_both(change):
     finding = handling.handling(cues(range(COUNT), change), cues(range(COUNT, 2 * COUNT), change))
     assert finding.passed is True, finding.sentence

@@ -113,7 +113,7 @@ def test_a_table_beside_the_floor(bench, store):
     assert lines["coverage"].split()[-2:] == ["higher", "32"]
 
 
-@pytest.mark.parametrize("name", ["dcgan", "runs/results/synthesize-1/faces"])
+@pytest.mark.parametrize("name", ["dcgan", "runs/results/synthesize-1", "runs/results/synthesize-1/faces"])
 def test_json_is_the_model_however_the_set_is_named(bench, store, name):
     code, out, _ = bench(name, "--json", "--n", "20")
     comparison = Comparison.model_validate_json(out)

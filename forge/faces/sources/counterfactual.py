@@ -99,6 +99,10 @@ def faces_with(real: FaceSet, ids: Sequence[str], column: str, value: str) -> tu
 
     Returns:
         uint8 [n, H, H, 3], and for each whether it shows the value.
+
+    Raises:
+        InputError: the set has no truth.
+        UnknownNameError: no such column or value.
     """
     source = _source_of(real)
     if source is None:
