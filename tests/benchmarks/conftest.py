@@ -1,8 +1,10 @@
+import shutil
 from collections.abc import Iterator
 from functools import lru_cache
+from pathlib import Path
 
 import pytest
-from synthetic import call_bench
+from synthetic import TINY, call_bench
 
 import forge.rendering
 
@@ -20,3 +22,22 @@ def rendered_once() -> Iterator[None]:
         drawn = lru_cache(maxsize=64)(forge.rendering.render_person_images)
         patch.setattr(forge.rendering, "render_person_images", drawn)
         yield
+
+
+@pytest.fixture(scope="session")
+def results_of_a_gan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of the stages before the first detector of `bench run -g gan` with TINY: a process computes them once."""
+    folder = tmp_path_factory.mktemp("gan")
+    with pytest.MonkeyPatch.context() as patch:
+        assert call_bench(folder, patch)("run", "-g", "gan", "-d", "random", *TINY, "--quiet")[0] == 0
+    kept = ("prepare", "train", "synthesize", "floor", "quality")
+    for result in (folder / "runs" / "results").iterdir():
+        if result.name.partition("-")[0] not in kept:
+            shutil.rmtree(result)
+    return folder / "runs" / "results"
+
+
+@pytest.fixture
+def trained_gan(tmp_path: Path, results_of_a_gan: Path) -> None:
+    """The store of the test has a generator `gan` of TINY with its forgeries and their quality."""
+    shutil.copytree(results_of_a_gan, tmp_path / "runs" / "results")

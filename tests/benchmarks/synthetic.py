@@ -29,8 +29,11 @@ TINY = (
 )  # fmt: skip
 
 
-def call_bench(tmp_path, monkeypatch, capsys):
-    """A function that calls `bench …` in this process, in an empty folder; it returns (exit code, stdout, stderr)."""
+def call_bench(tmp_path, monkeypatch, capsys=None):
+    """A function that calls `bench …` in this process, in an empty folder; it returns (exit code, stdout, stderr).
+
+    Without capsys both texts are empty.
+    """
     from benchmarks.cli import main
 
     monkeypatch.chdir(tmp_path)
@@ -44,8 +47,7 @@ def call_bench(tmp_path, monkeypatch, capsys):
             main.main()
         except SystemExit as stop:
             code = int(stop.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
+        return code, *(capsys.readouterr() if capsys else ("", ""))
 
     return call
 

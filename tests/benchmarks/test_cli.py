@@ -182,6 +182,7 @@ class InInit(LogDct):
 """
 
 
+@pytest.mark.usefixtures("trained_gan")
 @pytest.mark.parametrize(("name", "dry"), [("InFit", False), ("InInit", True)])
 def test_a_plugin_that_ends_the_program_is_an_error(bench, tmp_path, name, dry):
     (tmp_path / "leaves.py").write_text(LEAVES)
@@ -190,10 +191,11 @@ def test_a_plugin_that_ends_the_program_is_an_error(bench, tmp_path, name, dry):
     assert code == 2 and "ends the program (SystemExit(0))" in err and not (tmp_path / "reports").exists()
 
 
+@pytest.mark.usefixtures("trained_gan")
 def test_a_detector_from_a_file_scores_photos_too(bench, tmp_path):
     code = "from detect.detectors.dct import LogDct\n\n\nclass Mine(LogDct):\n    family = 'mine'\n"
     (tmp_path / "mine.py").write_text(code)
-    assert bench("run", "-g", "dcgan", "-d", "mine.py:Mine", *TINY, "--name", "own", "-q")[0] == 0
+    assert bench("run", "-g", "gan", "-d", "mine.py:Mine", *TINY, "--name", "own", "-q")[0] == 0
     Image.new("RGB", (40, 40), (90, 60, 30)).save(tmp_path / "me.png")
     noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "me.png")
@@ -234,6 +236,7 @@ def test_a_report_folder_that_holds_something_else_is_left_alone(bench, tmp_path
     assert (other / "thesis.txt").read_text() == "years of work"
 
 
+@pytest.mark.usefixtures("trained_gan")
 def test_the_report_of_another_run_is_replaced_only_when_asked(bench, tmp_path):
     command = ("run", "-g", "gan", "-d", "dct", *TINY, "--quiet")
     assert bench(*command) == (0, "", "")

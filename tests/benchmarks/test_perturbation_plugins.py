@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from synthetic import ROUGH_QUALITY, call_bench
+from synthetic import TINY, call_bench
 
 pytestmark = pytest.mark.e2e
 
@@ -20,14 +20,14 @@ class Fog(Perturbation):
 
 WHITE = 127
 """
-RUN = ("run", "-g", "gan", "-d", "dct", "--preset", "smoke", "--set", "conditions.robust=[fog.py:Fog,half]")
+RUN = ("run", "-g", "gan", "-d", "dct", *TINY, "--set", "conditions.robust=[fog.py:Fog,half]")
 
 
+@pytest.mark.usefixtures("trained_gan")
 def test_a_perturbation_from_a_file_is_scored_under_its_id(tmp_path, monkeypatch, capsys):
     call = call_bench(tmp_path, monkeypatch, capsys)
     (tmp_path / "fog.py").write_text(FOG)
-    small = ["--set", "generator.training.kimg=0.2", "--set", "data.count=120", "--quiet", *ROUGH_QUALITY]
-    code, _, err = call(*RUN, *small, "--name", "foggy")
+    code, _, err = call(*RUN, "--name", "foggy", "--quiet")
     assert code == 0, err
     results = json.loads((tmp_path / "reports/foggy/results.json").read_text())
     assert {cell["perturbation"] for cell in results["cells"] if cell["condition"] == "robust"} == {"fog", "half"}

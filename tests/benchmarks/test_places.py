@@ -27,6 +27,7 @@ def test_one_variable_moves_each_place(bench, tmp_path, monkeypatch):
     assert json.loads(bench("list", "runs", "--json", "--reports", "none")[1]) == []  # a flag wins
 
 
+@pytest.mark.usefixtures("trained_gan")
 @pytest.mark.e2e
 def test_by_default_reports_lie_beside_the_store_and_published_ones_are_found(bench, tmp_path, monkeypatch):
     from published_suite import publish_suite

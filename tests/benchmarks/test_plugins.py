@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from synthetic import ROUGH_QUALITY, call_bench
+from synthetic import ROUGH_QUALITY, TINY, call_bench
 from test_detection_metrics import F1
 
 pytestmark = pytest.mark.e2e
@@ -202,20 +202,12 @@ def test_a_file_beside_a_plugin_is_part_of_what_is_asked_for(tmp_path, monkeypat
     assert "fit bright@gan" in changed and "train gan" not in changed
 
 
+@pytest.mark.usefixtures("trained_gan")
 def test_a_fitted_plugin_detector_is_used_again_under_its_own_name(tmp_path, monkeypatch, capsys):
     call = call_bench(tmp_path, monkeypatch, capsys)
     (tmp_path / "bright.py").write_text(BESIDE)
     (tmp_path / "helper.py").write_text("SIGN = 1\n")
-    small = [
-        "--preset",
-        "smoke",
-        "--set",
-        "generator.training.kimg=0.2",
-        "--set",
-        "data.count=120",
-        "--quiet",
-        *ROUGH_QUALITY,
-    ]
+    small = [*TINY, "--quiet"]
     (tmp_path / "my.py").write_text(F1)
     code, _, err = call("run", "-g", "gan", "-d", "bright.py:Bright", *small, "--name", "first", "--metric", "my.py:F1")
     assert code == 0, err

@@ -74,6 +74,7 @@ def test_other_data_and_another_protocol_are_refused(published, bench, field, va
     assert code == 2 and sentence in err
 
 
+@pytest.mark.usefixtures("trained_gan")
 @pytest.mark.xdist_group("suites")
 def test_a_test_is_computed_again_from_checkpoints_and_from_nothing(bench, tmp_path):
     code, _, err = bench("run", "-g", "gan", "-d", "dct,spectrum", *TINY, "--name", "r", "--quiet")
@@ -117,6 +118,7 @@ def test_a_test_is_computed_again_from_checkpoints_and_from_nothing(bench, tmp_p
     assert code == 2 and "prepare the same photos" in err
 
 
+@pytest.mark.usefixtures("trained_gan")
 @pytest.mark.xdist_group("suites")
 def test_other_data_is_refused_before_anything_is_trained(bench, tmp_path):
     arguments = ("run", "-g", "gan", "-d", "random", *TINY, "--name", "r", "--quiet")

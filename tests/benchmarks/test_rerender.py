@@ -13,9 +13,11 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory, results_of_a_gan):
     """A small run; `bench` of the test that asks first."""
-    return tmp_path_factory.mktemp("finished")
+    folder = tmp_path_factory.mktemp("finished")
+    shutil.copytree(results_of_a_gan, folder / "runs" / "results")
+    return folder
 
 
 @pytest.fixture

@@ -139,6 +139,7 @@ def test_a_suite_runs_every_condition_and_its_leaderboard_is_made_of_scores(benc
     assert {row["state"] for row in json.loads(out)} == {"cached"}
 
 
+@pytest.mark.usefixtures("trained_gan")
 @pytest.mark.xdist_group("suites")
 def test_a_detector_that_fails_leaves_the_others_their_report(bench, tmp_path, monkeypatch):
     (tmp_path / "broken.py").write_text(BROKEN)
@@ -162,6 +163,7 @@ def test_a_detector_that_fails_leaves_the_others_their_report(bench, tmp_path, m
     assert {cell["detector"] for cell in results["cells"]} == {"dct", "broken"} and results["missing"] == {}
 
 
+@pytest.mark.usefixtures("trained_gan")
 def test_a_generator_that_fails_leaves_the_others_theirs(bench, tmp_path):
     """A detector that should have been tested on its forgeries is tested on those there are."""
     (tmp_path / "poor.py").write_text(POOR)
@@ -182,6 +184,7 @@ def test_what_was_asked_wrongly_ends_the_run_at_once(bench, tmp_path):
     assert code == 2 and "did you mean 'hair_colour'" in err and not (tmp_path / "reports/typo").exists()
 
 
+@pytest.mark.usefixtures("trained_gan")
 def test_a_run_of_which_nothing_is_left_fails_as_its_first_stage_did(bench, tmp_path):
     (tmp_path / "broken.py").write_text(BROKEN)
     code, _, err = bench("run", "-g", "gan", "-d", "broken.py:Broken", "--name", "none", *TINY, "--quiet")

@@ -76,6 +76,7 @@ class Odd(Bright):
 '''
 
 
+@pytest.mark.usefixtures("trained_gan")
 @pytest.mark.xdist_group("suites")
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
@@ -100,6 +101,7 @@ def test_a_detector_without_usable_scores_is_left_out_by_name(bench, tmp_path, n
     assert set(read_scores(tmp_path / "reports/both/scores.parquet")["detector"]) == {"dct", "bright"}
 
 
+@pytest.mark.usefixtures("trained_gan")
 @pytest.mark.xdist_group("suites")
 def test_a_run_keeps_the_ranks_of_scores_of_any_scale(bench, tmp_path):
     (tmp_path / "strange.py").write_text(CODE)

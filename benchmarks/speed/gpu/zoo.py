@@ -216,7 +216,8 @@ def measure_quality(recorder: Recorder, training: Path, faces: FaceSet, device: 
         trained, work / f"quality-{trained.card.name}-{faces.resolution}", counts={"test": n}, seed=1,
         on_progress=silent, device=str(device),
     )  # fmt: skip
-    ask = Ask(n=n, face_n=face_n, device=str(device))
+    # a dry run on a CPU trains no classifiers on 32 forgeries
+    ask = Ask(n=n, face_n=face_n, usefulness=device.type == "cuda", device=str(device))
     # the reference depends on the faces alone: measured once per resolution
     reference = work / f"reference-{faces.resolution}.json"
     if reference.is_file():
