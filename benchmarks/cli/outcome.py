@@ -14,7 +14,6 @@ from benchmarks.cli.leaderboard import print_sheet
 from benchmarks.cli.streams import console as open_console
 from benchmarks.evaluation import numbers
 from benchmarks.evaluation.metric_facts import MetricFacts
-from benchmarks.evaluation.metrics import METRICS
 from benchmarks.evaluation.results import Results
 from benchmarks.protocol import CLEAN, Condition, TrainSet
 from benchmarks.report.pairing_table import Column, PairingTable, pairing_table
@@ -145,10 +144,7 @@ def outcome_table(results: Results) -> Table:
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("detector", no_wrap=True)
     table.add_column("trained → tested", no_wrap=True)
-    # Of the protocol's metrics the few that have a heading here; those of plug-ins were asked for and are all shown.
-    measured = [
-        metric for metric in shown_metrics(results) if metric.id in _HEADINGS or metric.id not in METRICS.entries
-    ]
+    measured = [metric for metric in shown_metrics(results) if metric.id not in _ON_THE_PAGE_ALONE]
     for heading in ("AUC [95 %]", *(_HEADINGS.get(metric.id, metric.title) for metric in measured)):
         table.add_column(escape(heading), justify="right", no_wrap=True)
     for cell in results.cells:
@@ -161,7 +157,8 @@ def outcome_table(results: Results) -> Table:
     return table
 
 
-_HEADINGS = {"eer": "EER", "tpr_at_fpr_1pct": "TPR@1%", "balanced_accuracy": "balanced acc."}  # of protocol metrics
+_ON_THE_PAGE_ALONE = ("accuracy", "brier", "ece")  # a terminal has no room for every metric that the page shows
+_HEADINGS = {"eer": "EER", "tpr_at_fpr_1pct": "TPR@1%", "balanced_accuracy": "balanced acc."}  # shorter than the title
 
 
 def _short(value: str | None, metric: MetricFacts) -> str:

@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from benchmarks.evaluation import means, seed_variance
-from benchmarks.evaluation.audits.audit import METADATA, RANDOM, TRIVIAL
+from benchmarks.evaluation.audits.score_rows import METADATA, RANDOM, TRIVIAL
 from benchmarks.evaluation.cells import Scored
 from benchmarks.evaluation.families import FamilyInterval, new_family
 from benchmarks.evaluation.means import Estimates, SeedMean

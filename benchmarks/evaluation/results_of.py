@@ -9,8 +9,7 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel
 
-from benchmarks.evaluation.audits.audit import controls
-from benchmarks.evaluation.audits.pairs import directions
+from benchmarks.evaluation.audits.score_rows import controls, directions
 from benchmarks.evaluation.evaluate import compare, evaluate, grid
 from benchmarks.evaluation.groups import groups
 from benchmarks.evaluation.metrics import facts_of, load_metrics

@@ -8,7 +8,7 @@ from statistics import median
 
 import pandas as pd
 
-from benchmarks.evaluation.audits.audit import failed
+from benchmarks.evaluation.audits import failed
 from benchmarks.evaluation.cells import cells_of, joined
 from benchmarks.evaluation.formats import Cost, Sheet
 from benchmarks.evaluation.leaderboard import ranked

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from forge.faces.tensors import translate
+
+AugmentationName = Literal["colour", "translation", "cutout"]
 
 
 def jitter_colour(images: Tensor) -> Tensor:
@@ -35,14 +38,14 @@ def cut_out(images: Tensor, ratio: float = 0.5) -> Tensor:
     return images * (~inside)[:, None].to(images.dtype)
 
 
-AUGMENTATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+AUGMENTATIONS: dict[AugmentationName, Callable[[Tensor], Tensor]] = {
     "colour": jitter_colour,
     "translation": translate,
     "cutout": cut_out,
 }
 
 
-def augment(images: Tensor, names: Sequence[str], probability: float | Tensor) -> Tensor:
+def augment(images: Tensor, names: Sequence[AugmentationName], probability: float | Tensor) -> Tensor:
     """Apply augmentations, each to each image with a probability (DiffAugment of Zhao et al. 2020 where it is 1).
 
     Args:

@@ -6,13 +6,15 @@ Every function takes logits of real and forged images, shape [N] (no sigmoid app
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
+ObjectiveName = Literal["minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "relativistic"]
+PatchObjective = Literal["non-saturating", "least-squares", "hinge"]  # those of translators, whose D judges patches
 
 
 class Objective(NamedTuple):
@@ -93,7 +95,7 @@ def relativistic_generator(real: Tensor, forged: Tensor) -> Tensor:
     return softplus(real - forged).mean()
 
 
-OBJECTIVES = {
+OBJECTIVES: dict[ObjectiveName, Objective] = {
     "minimax": Objective(cross_entropy_discriminator, minimax_generator),
     "non-saturating": Objective(cross_entropy_discriminator, non_saturating_generator),
     # least squares aims at 0 and 1, so that 0.5 divides the two

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from forge.generators.base import is_off
+from forge.training.augment import AugmentationName
+from forge.training.losses import OBJECTIVES, ObjectiveName
 from forge.training.monitor.thresholds import HealthSettings
 from forge.training.schedule import ScheduleSettings
 
@@ -40,9 +42,7 @@ class LoopSettings(BaseModel):
 class TrainingSettings(LoopSettings):
     """Settings of an adversarial training: the loop's, and those of the steps of both networks."""
 
-    objective: Literal["minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "relativistic"] = Field(
-        "non-saturating", description="losses of discriminator and generator"
-    )
+    objective: ObjectiveName = Field("non-saturating", description="losses of discriminator and generator")
     d_steps: int = Field(1, ge=1, description="discriminator updates per training step")
     g_steps: int = Field(1, ge=1, description="generator updates per training step, after the discriminator's")
     share_forgeries: bool = Field(
@@ -74,7 +74,7 @@ class TrainingSettings(LoopSettings):
         exclude_if=is_off,
         description="values at the end of the training, reached along half a cosine (R3GAN); none: all stay",
     )
-    augment: tuple[Literal["colour", "translation", "cutout"], ...] = Field(
+    augment: tuple[AugmentationName, ...] = Field(
         (), description="what is done to all images, real and forged, before the discriminator sees them"
     )
     augment_probability: float | None = Field(
@@ -93,8 +93,8 @@ class TrainingSettings(LoopSettings):
     def _adapts_something(self) -> Self:
         if self.augment_target is not None and not self.augment:
             raise ValueError("augment_target adapts nothing; name augmentations, e.g. augment=[colour, translation]")
-        # ADA reads overfitting from the sign of D at real images; these two objectives fix differences of logits alone
-        if self.augment_target is not None and self.objective in ("wasserstein", "relativistic"):
+        # ADA reads overfitting from the sign of D at real images; some objectives fix differences of logits alone
+        if self.augment_target is not None and OBJECTIVES[self.objective].boundary is None:
             raise ValueError(
                 f"augment_target needs the sign of a logit, which objective {self.objective} does not give"
             )

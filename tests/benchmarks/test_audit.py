@@ -5,13 +5,13 @@ import pandas as pd
 import pytest
 from test_leaderboard import GENERATORS, rows_of, suite, union
 
-from benchmarks.evaluation.audits import audit, pairs
+from benchmarks.evaluation.audits import face_sets, failed, pairs, score_rows
 from benchmarks.protocol import Protocol
 from detect.data.views import random_labels
 
 
 def finding_of(scores, name):
-    return next(entry for entry in audit.controls(scores) if entry.audit == name)
+    return next(entry for entry in score_rows.controls(scores) if entry.audit == name)
 
 
 def honest(**skill):
@@ -21,13 +21,13 @@ def honest(**skill):
 def test_an_honest_suite_passes_every_control():
     whole = f"{union(*GENERATORS)}:shuffled"
     scores = pd.concat([honest(), rows_of("good", whole, 0.5), rows_of("good", "gan", {"gan": 0.99})])
-    findings = audit.controls(scores)
-    assert [entry.passed for entry in findings] == [True] * 5 and audit.failed(findings) == []
+    findings = score_rows.controls(scores)
+    assert [entry.passed for entry in findings] == [True] * 5 and failed(findings) == []
     assert "AUC 0." in findings[0].sentence and findings[0].numbers["low"] < 0.5 < findings[0].numbers["high"]
 
 
 def test_controls_that_were_not_run_are_said_not_to_have_been():
-    findings = {entry.audit: entry for entry in audit.controls(suite({"good": 0.9}))}
+    findings = {entry.audit: entry for entry in score_rows.controls(suite({"good": 0.9}))}
     for name in ("random scores", "metadata", "shuffled labels"):
         assert findings[name].passed is None and findings[name].sentence.startswith("Not run")
 
@@ -53,7 +53,7 @@ def test_a_control_is_judged_in_every_condition_and_on_every_generator():
     changed = rows_of("metadata", whole, {"style": 0.75}, perturbation="jpeg30", n=400)
     assert "in robust on style" in finding_of(pd.concat([honest(), changed]), "metadata").sentence
     # protocol 1 took the mean of all clean tests, and its published tables are judged so
-    older = {entry.audit: entry for entry in audit.controls(pd.concat([honest(), odd, changed]), Protocol(1))}
+    older = {entry.audit: entry for entry in score_rows.controls(pd.concat([honest(), odd, changed]), Protocol(1))}
     assert older["metadata"].passed is True
 
 
@@ -86,18 +86,18 @@ def test_scores_of_the_wrong_sign_are_caught():
 
 def test_a_person_in_two_splits_is_caught():
     rows = pd.DataFrame({"identity": ["a", "a", "b", None, None], "split": ["train", "train", "test", "test", "train"]})
-    assert audit.shared_identities(rows).passed is True
+    assert face_sets.shared_identities(rows).passed is True
     rows.loc[1, "split"] = "test"
-    finding = audit.shared_identities(rows)
+    finding = face_sets.shared_identities(rows)
     assert finding.passed is False and finding.sentence == "1 people are in two splits, among them a."
-    unknown = audit.shared_identities(rows.assign(identity=None))
+    unknown = face_sets.shared_identities(rows.assign(identity=None))
     assert unknown.passed is True and "unknown" in unknown.sentence
 
 
 def test_copies_are_named():
     source = "two splits of the real faces"
-    assert audit.copies([], source).sentence == f"No photo is in {source}."
-    finding = audit.copies([("a", "b"), ("c", "d")], source)
+    assert face_sets.copies([], source).sentence == f"No photo is in {source}."
+    finding = face_sets.copies([("a", "b"), ("c", "d")], source)
     assert finding.passed is False and finding.sentence == f"2 photos are in {source}: a and b, c and d."
 
 
@@ -152,8 +152,8 @@ def faces(n, seed):
 
 def test_plain_numbers_of_a_generator_are_reported_and_never_failed():
     real, forged = faces(400, 0), faces(400, 1)
-    assert "do not give the class away" in audit.values(real, forged).sentence
-    finding = audit.values(real, np.clip(forged.astype(int) + 2, 0, 255).astype(np.uint8))
+    assert "do not give the class away" in face_sets.values(real, forged).sentence
+    finding = face_sets.values(real, np.clip(forged.astype(int) + 2, 0, 255).astype(np.uint8))
     assert finding.passed is None and "darkest value (AUC" in finding.sentence
     assert "a trait of the generator" in finding.sentence
 
@@ -194,8 +194,8 @@ def with_pair(**skill):
 
 
 def test_a_pair_on_which_all_good_detectors_lie_below_half_is_named():
-    (finding,) = pairs.directions(with_pair(good=0.1, other=0.2, random=0.5))
+    (finding,) = score_rows.directions(with_pair(good=0.1, other=0.2, random=0.5))
     assert finding.audit == "direction, external:mine" and finding.passed is None
     assert "(good, other) lie below AUC 0.5" in finding.sentence and "exchanged" in finding.sentence
-    assert pairs.directions(with_pair(good=0.1, other=0.8)) == []  # one that is misled says nothing of the sides
-    assert pairs.directions(honest()) == []
+    assert score_rows.directions(with_pair(good=0.1, other=0.8)) == []  # one that is misled says nothing of the sides
+    assert score_rows.directions(honest()) == []

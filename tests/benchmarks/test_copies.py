@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from test_handling import photo
 
-from benchmarks.evaluation.audits.audit import failed
+from benchmarks.evaluation.audits import failed
 from benchmarks.workflow.stages.audit import copied
 from forge.faces.faceset import FaceSet
 from forge.faces.writer import FaceSetWriter

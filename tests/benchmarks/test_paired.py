@@ -11,7 +11,7 @@ import pytest
 from requested import compose
 from synthetic import NO_PICTURES, TINY, Page, evaluated, html_of, make_results, make_scores
 
-from benchmarks.evaluation.audits.audit import controls
+from benchmarks.evaluation.audits.score_rows import controls
 from benchmarks.evaluation.cells import cells_of
 from benchmarks.evaluation.cells import tests_of as all_tests
 from benchmarks.evaluation.evaluate import compare, grid

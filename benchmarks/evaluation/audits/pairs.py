@@ -1,6 +1,6 @@
 """Audits of an external pair of folders: names, formats and sizes of files, and exchanged sides.
 
-Cues of handling in the pixels are audited in `handling`, copies in `audit.copies`.
+Cues of handling in the pixels are audited in `handling`, copies in `face_sets.copies`.
 """
 
 from __future__ import annotations
@@ -10,14 +10,12 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from benchmarks.evaluation.audits.audit import LEVEL, RANDOM, apart
-from benchmarks.evaluation.pooled import mean_auc
+from benchmarks.evaluation.audits import LEVEL
+from benchmarks.evaluation.audits.face_sets import apart
 from benchmarks.evaluation.results import Finding
-from benchmarks.protocol import CLEAN, EXTERNAL_PREFIX, PAIRED_PREFIX, TrainSet
 from forge.faces.sources.classes import class_of
 
 TELLING = 0.9  # share of files of one class, against 1 - TELLING of the other, from which a word predicts the class
-GOOD = 0.7  # AUC on generators seen in training from which the direction of a detector is considered known
 _COLUMNS = {
     "source_width": "original width",
     "source_height": "original height",
@@ -41,54 +39,6 @@ def sides(real: str, forged: str) -> Finding:
         else "The names of the folders do not contradict their sides."
     )
     return Finding(audit="sides", passed=not exchanged, sentence=sentence)
-
-
-def directions(scores: pd.DataFrame) -> list[Finding]:
-    """Warn of pairs on which every good detector scores real photos as more forged than the forgeries.
-
-    Single detectors may lie below 0.5 on unfamiliar forgeries; all of them do where sides are exchanged. A detector is
-    good with an AUC of at least 0.7 on the generators that it was trained on.
-
-    Args:
-        scores: rows of scores.parquet.
-    """
-    # without sources, which are real images of one test alone
-    usual = (scores["split"] == "test") & ~scores["source"].str.startswith(PAIRED_PREFIX)
-    plain = scores[usual & (scores["perturbation"] == CLEAN)]
-    elsewhere = plain["source"].str.startswith(EXTERNAL_PREFIX)
-    findings = []
-    for name, pair in plain[elsewhere].groupby("source", sort=True):
-        below, good = [], []
-        for (detector, trained_on), rows in pair.groupby(["detector", "trained_on"], sort=True):
-            # how this fit does on generators of the run: its direction is known where it is good there
-            fit = plain[~elsewhere & (plain["detector"] == detector) & (plain["trained_on"] == trained_on)]
-            if detector == RANDOM or rows["label"].nunique() < 2 or not _is_good(fit, str(trained_on)):
-                continue
-            good.append(str(detector))
-            # seed by seed: fits of two seeds are two detectors, whose scores have different scales
-            tests = [part for _, part in rows.groupby("seed", sort=True)]
-            # the whole interval below 0.5, at 99.9 %
-            if mean_auc(tests, level=LEVEL).high < 0.5:
-                below.append(str(detector))
-        # one good detector that ranks the pair the right way is enough to clear it
-        if good and below == good:
-            sentence = (
-                f"All detectors that learned ({', '.join(below[:5])}) lie below AUC 0.5: their scores call the real "
-                "photos forged. Either the sides are exchanged, or these forgeries mislead all of them."
-            )
-            findings.append(Finding(audit=f"direction, {name}", passed=None, sentence=sentence))
-    return findings
-
-
-def _is_good(fit: pd.DataFrame, trained_on: str) -> bool:
-    """Return whether a fit reaches an AUC of 0.7 on the generators it was trained on."""
-    real = fit[fit["generator"] == ""]
-    # generators of its training: on others a low AUC says nothing of its direction
-    forged = fit[fit["generator"].isin(TrainSet.parse(trained_on).generators)]
-    if real.empty or forged.empty:
-        return False
-    tests = [pd.concat([real[real["seed"] == seed], part]) for seed, part in forged.groupby("seed", sort=True)]
-    return mean_auc(tests, level=LEVEL).value >= GOOD
 
 
 def file_names(real: Sequence[str], forged: Sequence[str]) -> Finding:

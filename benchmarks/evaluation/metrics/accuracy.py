@@ -16,7 +16,7 @@ class BalancedAccuracy(Metric):
     counted = "fewest"
 
     def compute(self, test: TestScores) -> Value:
-        """See `metrics.balanced_accuracy`."""
+        """See `roc.balanced_accuracy`."""
         # the threshold is one of raw scores, not of probabilities
         return Value(roc.balanced_accuracy(test.label, test.score, test.threshold))
 
@@ -31,7 +31,7 @@ class AccuracyAtHalf(Metric):
     interval = True
 
     def compute(self, test: TestScores) -> Value:
-        """See `metrics.balanced_accuracy`; the interval is that of both classes' proportions."""
+        """See `roc.balanced_accuracy`; the interval is that of both classes' proportions."""
         # probabilities are calibrated at equal prevalence: at 0.5 both classes are equally likely
         value = roc.balanced_accuracy(test.label, test.probability, 0.5)
         # [n]: on the right side of 0.5; balanced accuracy is the mean of its shares in both classes

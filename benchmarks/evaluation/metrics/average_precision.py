@@ -15,7 +15,7 @@ class AveragePrecision(Metric):
     shown = False
 
     def compute(self, test: TestScores) -> Value:
-        """See `metrics.average_precision`."""
+        """See `roc.average_precision`."""
         # prevalence None: that of the set, as scikit-learn's average_precision_score
         return Value(roc.average_precision(test.label, test.score))
 
@@ -28,6 +28,6 @@ class AveragePrecisionBalanced(AveragePrecision):
     meaning = "Average precision at prevalence 0.5."
 
     def compute(self, test: TestScores) -> Value:
-        """See `metrics.average_precision`."""
+        """See `roc.average_precision`."""
         # reweighted to equal classes: chance is 0.5 in every set
         return Value(roc.average_precision(test.label, test.score, prevalence=0.5))

@@ -18,7 +18,7 @@ class TprAt1Percent(Metric):
     counted = "forged"
 
     def compute(self, test: TestScores) -> Value:
-        """See `metrics.tpr_at_fpr`; None where one false positive exceeds the bound."""
+        """See `roc.tpr_at_fpr`; None where one false positive exceeds the bound."""
         # no interpolation between thresholds: what is reported can be attained by a threshold
         return Value(roc.tpr_at_fpr(test.label, test.score, self.bound))
 

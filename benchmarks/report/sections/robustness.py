@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from benchmarks.evaluation.audits.audit import METADATA, RANDOM
+from benchmarks.evaluation.audits.score_rows import METADATA, RANDOM
 from benchmarks.protocol import CLEAN, TrainSet
 from benchmarks.report.plot.elements import series, shorten
 from benchmarks.report.plot.figure import AUC_TICKS, Figure, FileNames, spread_sample

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from benchmarks.evaluation.audits.audit import METADATA, RANDOM
+from benchmarks.evaluation.audits.score_rows import METADATA, RANDOM
 from benchmarks.evaluation.numbers import estimate
 from benchmarks.evaluation.results import GeneratorFacts, Results, SnapshotFacts, TestResult
 from benchmarks.protocol import CLEAN, Condition, TrainSet

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.evaluation.audits.audit import METADATA, RANDOM
+from benchmarks.evaluation.audits.score_rows import METADATA, RANDOM
 from benchmarks.evaluation.column import weights_of
 from benchmarks.evaluation.numbers import count, estimate, signed
 from benchmarks.evaluation.results import Results, TestResult

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.evaluation.audits.audit import failed
+from benchmarks.evaluation.audits import failed
 from benchmarks.evaluation.numbers import percent
 from benchmarks.evaluation.results import Results
 from forge.training.monitor.health import FAILURE_MODES, REMARKS, present_state, state_title

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.evaluation.audits.audit import METADATA, RANDOM
+from benchmarks.evaluation.audits.score_rows import METADATA, RANDOM
 from benchmarks.evaluation.column import CONTROLS
 from benchmarks.evaluation.leaderboard import Leaderboard, Line
 from benchmarks.evaluation.numbers import estimate

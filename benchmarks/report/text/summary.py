@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from benchmarks.evaluation.audits.audit import METADATA, RANDOM
+from benchmarks.evaluation.audits.score_rows import METADATA, RANDOM
 from benchmarks.evaluation.numbers import count, estimate, p_value, signed
 from benchmarks.evaluation.results import PairedTest, Results, TestResult
 from benchmarks.protocol import ELSEWHERE, TrainSet

@@ -53,7 +53,7 @@ class Audit(Stage):
 
     def run(self, job: Job) -> Facts:
         """Write findings.json."""
-        from benchmarks.evaluation.audits.audit import shared_identities, values  # imports pandas
+        from benchmarks.evaluation.audits.face_sets import shared_identities, values  # imports pandas
 
         real = job.faces(self.data)
         findings = [shared_identities(real.table), _between_splits(real)]
@@ -125,7 +125,7 @@ def copied(data: FaceSet, training: Mapping[str, FaceSet], real: FaceSet, forged
 
 def _between_splits(faces: FaceSet) -> Finding:
     """Find photos that are in two splits of the real faces."""
-    from benchmarks.evaluation.audits.audit import copies  # imports pandas
+    from benchmarks.evaluation.audits.face_sets import copies  # imports pandas
 
     whole = faces.view(None)
     splits, ids = (whole.rows[name].to_numpy() for name in ("split", "id"))
@@ -136,7 +136,7 @@ def _between_splits(faces: FaceSet) -> Finding:
 
 def _shared(first: FaceView, second: FaceView, between: str) -> Finding:
     """Find images that stand in two views which must not share any, as they are or mirrored."""
-    from benchmarks.evaluation.audits.audit import copies  # imports pandas
+    from benchmarks.evaluation.audits.face_sets import copies  # imports pandas
 
     ids = [view.rows["id"].to_numpy(dtype=str) for view in (first, second)]
     count = len(first)

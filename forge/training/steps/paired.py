@@ -8,7 +8,6 @@ always mirrored together.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Literal
 
 import torch
 from pydantic import Field
@@ -18,6 +17,7 @@ from forge.core.errors import InputError
 from forge.faces.tensors import to_float, to_uint8
 from forge.generators.translation.base import TranslationNetwork
 from forge.training.batches import Batch
+from forge.training.losses import PatchObjective
 from forge.training.monitor.translation import READ, paired_readings
 from forge.training.steps.base import StepContext
 from forge.training.steps.setup import move_network
@@ -28,9 +28,7 @@ from forge.training.task import Training
 class PairedSettings(TranslationSettings):
     """Settings of a paired translation; the defaults are the paper's."""
 
-    objective: Literal["non-saturating", "least-squares", "hinge"] = Field(
-        "non-saturating", description="losses of discriminator and generator, per patch"
-    )
+    objective: PatchObjective = Field("non-saturating", description="losses of discriminator and generator, per patch")
     l1_weight: float = Field(100.0, ge=0, description="weight of the L1 distance to the photo; 0: the game alone")
     gan_weight: float = Field(1.0, ge=0, description="weight of the game in the generator's loss; 0: L1 alone")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar, Literal, TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from forge.core.errors import InputError
 from forge.faces.faceset import FaceView, Images
 from forge.generators.translation.base import Translator
 from forge.training.decay import linear_decay
-from forge.training.losses import OBJECTIVES
+from forge.training.losses import OBJECTIVES, PatchObjective
 from forge.training.monitor.observe import gradient_norm
 from forge.training.monitor.thresholds import TranslationThresholds
 from forge.training.settings import LoopSettings
@@ -28,9 +28,7 @@ _S = TypeVar("_S", bound=LoopSettings)
 class TranslationSettings(LoopSettings):
     """Settings of the game of a translation; the defaults are those of the papers."""
 
-    objective: Literal["non-saturating", "least-squares", "hinge"] = Field(
-        "least-squares", description="losses of discriminator and generator, per patch"
-    )
+    objective: PatchObjective = Field("least-squares", description="losses of discriminator and generator, per patch")
     generator_lr: float = Field(2e-4, gt=0, description="Adam's learning rate of the generator")
     discriminator_lr: float = Field(2e-4, gt=0, description="Adam's learning rate of the discriminator")
     beta1: float = Field(0.5, ge=0, lt=1, description="Adam's decay of the mean gradient")

@@ -1,0 +1,111 @@
+"""Audits of FaceSets: people and photos in two splits, and plain numbers of images that predict the class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from benchmarks.evaluation import delong, roc
+from benchmarks.evaluation.evaluate import identities
+from benchmarks.evaluation.results import Finding
+
+Images = NDArray[np.uint8]
+
+CUE = 0.6  # AUC of a plain number from which it is reported, if its interval excludes 0.5 too
+
+
+def shared_identities(rows: pd.DataFrame) -> Finding:
+    """Test that no person is in two splits.
+
+    Args:
+        rows: table of the real faces: `identity` and `split`.
+    """
+    # unknown identities are None and may repeat: they are no person in two splits
+    known = rows[[name is not None for name in identities(rows)]]
+    splits = known.groupby("identity")["split"].nunique()
+    torn = list(splits[splits > 1].index)
+    sentence = (
+        f"Each of {len(splits):,} known identities is in one split."
+        if len(splits)
+        else "Identities are unknown: each photo counts as its own identity."
+    )
+    if torn:
+        sentence = f"{len(torn)} people are in two splits, among them {', '.join(map(str, torn[:3]))}."
+    return Finding(audit="identities", passed=not torn, sentence=sentence, numbers={"in two splits": float(len(torn))})
+
+
+def copies(pairs: Sequence[tuple[str, str]], between: str) -> Finding:
+    """Test that two sets of images share no near duplicates.
+
+    Args:
+        pairs: ids of the images that show the same photo.
+        between: description of the two sets, e.g. "two splits of the real faces".
+    """
+    sentence = f"No photo is in {between}."
+    if pairs:
+        shown = ", ".join(f"{a} and {b}" for a, b in pairs[:3])
+        sentence = f"{len(pairs)} photos are in {between}: {shown}."
+    numbers = {"pairs": float(len(pairs))}
+    return Finding(audit=f"copies in {between}", passed=not pairs, sentence=sentence, numbers=numbers)
+
+
+def values(real: Images, forged: Images) -> Finding:
+    """Report which plain numbers (darkest and brightest value, mean, contrast) tell a generator's forgeries.
+
+    Args:
+        real: uint8 [n, H, W, 3].
+        forged: uint8 [m, H, W, 3], of a generator of this bench: both went through one pipeline, so that such a number
+            is a trait of the generator and nothing to fail by.
+    """
+    telling, numbers = [], {}
+    for what, measure in _PLAIN.items():
+        a, b = measure(real), measure(forged)
+        # AUC of one plain number, real 0 and forged 1; far from 0.5 in either direction it tells the class
+        numbers[what] = roc.auc(np.repeat([0, 1], [len(a), len(b)]), np.concatenate([a, b]))
+        if shown := apart(a, b):
+            telling.append(f"{what} ({shown})")
+    sentence = (
+        f"Plain numbers tell the class: {'; '.join(telling)}. Both classes went through one pipeline, so that this is "
+        "a trait of the generator."
+        if telling
+        else "Darkest and brightest values, mean and contrast do not give the class away."
+    )
+    return Finding(audit="values", passed=None, sentence=sentence, numbers=numbers)
+
+
+def _darkest(images: Images) -> NDArray[np.float64]:
+    return np.asarray(images.reshape(len(images), -1).min(axis=1), dtype=np.float64)
+
+
+def _brightest(images: Images) -> NDArray[np.float64]:
+    return np.asarray(images.reshape(len(images), -1).max(axis=1), dtype=np.float64)
+
+
+def _brightness(images: Images) -> NDArray[np.float64]:
+    return np.asarray(images.reshape(len(images), -1).mean(axis=1), dtype=np.float64)
+
+
+def _contrast(images: Images) -> NDArray[np.float64]:
+    return np.asarray(images.reshape(len(images), -1).std(axis=1), dtype=np.float64)
+
+
+_PLAIN = {
+    "darkest value": _darkest,
+    "brightest value": _brightest,
+    "mean value": _brightness,
+    "contrast": _contrast,
+}
+
+
+def apart(real: NDArray[np.float64], forged: NDArray[np.float64], *, level: float = 0.95) -> str:
+    """Return the AUC of one number with its interval where it tells two classes apart, else an empty string."""
+    if min(len(real), len(forged)) < 2:
+        return ""
+    label, number = np.repeat([0, 1], [len(real), len(forged)]), np.concatenate([real, forged])
+    value, interval = roc.auc(label, number), delong.auc_interval(label, number, level=level)
+    # either direction counts: a detector can learn that forgeries are darker as well as that they are brighter
+    strong = max(value, 1 - value) >= CUE and not interval.low <= 0.5 <= interval.high
+    return f"AUC {value:.2f} [{interval.low:.2f}, {interval.high:.2f}]" if strong else ""
