@@ -14,7 +14,7 @@ from forge.core.registry import is_file_reference, was_loaded
 from forge.generators import GENERATORS
 from forge.generators.artifact import TrainedGenerator, generator_folder
 from forge.generators.base import Architecture
-from forge.generators.layers import MinibatchDeviation
+from forge.generators.blocks.layers import MinibatchDeviation
 
 
 @dataclass(frozen=True)

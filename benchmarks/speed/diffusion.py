@@ -11,8 +11,8 @@ from torch.autograd import backward
 from benchmarks.speed.beside import adam, beside_plain, first_batch, training_at_quick
 from benchmarks.speed.figure import Figure
 from forge.faces.tensors import to_float
+from forge.generators.blocks.unet import UNet
 from forge.generators.flow import FlowSettings, between
-from forge.generators.unet import UNet
 
 
 def flow_training(photos: str | None) -> list[Figure]:

@@ -14,9 +14,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits, instance_norm,
 from benchmarks.speed.beside import adam, beside_plain, first_batch, training_at_quick
 from benchmarks.speed.figure import Figure
 from forge.faces.tensors import to_float
-from forge.generators.layers import Downsample, InstanceNorm
+from forge.generators.blocks.layers import Downsample, InstanceNorm
+from forge.generators.blocks.resnet import ResNetGenerator, reflected
 from forge.generators.translation.base import Translator
-from forge.generators.translation.resnet import ResNetGenerator, reflected
 from forge.training.steps.contrastive import ContrastiveSettings, PatchHeads, mirrored, patch_nce
 
 

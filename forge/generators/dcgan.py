@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, relu
 
 from forge.generators.base import NormalArchitecture, NormalSettings, is_off
-from forge.generators.excitation import SkipExcitation, check_source
-from forge.generators.layers import ConditionalBatchNorm, Projection, spectral
-from forge.generators.san import DirectionHead
+from forge.generators.blocks.excitation import SkipExcitation, check_source
+from forge.generators.blocks.layers import ConditionalBatchNorm, Projection, spectral
+from forge.generators.blocks.san import DirectionHead
 
 Upsampler = Literal["transposed", "nearest", "bilinear", "pixelshuffle"]
 

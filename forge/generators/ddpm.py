@@ -14,8 +14,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from forge.generators.blocks.unet import UNetSettings
 from forge.generators.denoiser import Denoiser, Diffusion, Predictor
-from forge.generators.unet import UNetSettings
 
 Prediction = Literal["epsilon", "v"]
 OFFSET = 0.008  # keeps the first steps from being too small (Nichol and Dhariwal 2021, section 3.2)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from forge.generators.base import Architecture
-from forge.generators.unet import UNet, UNetSettings
+from forge.generators.blocks.unet import UNet, UNetSettings
 
 Predictor = Callable[[Tensor, float], Tensor]  # images [N, 3, H, W] and the time of all of them to a prediction
 

@@ -12,8 +12,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from forge.generators.blocks.unet import UNetSettings
 from forge.generators.denoiser import Denoiser, Diffusion, Predictor
-from forge.generators.unet import UNetSettings
 
 Solver = Literal["euler", "heun"]
 

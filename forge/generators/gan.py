@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from forge.generators.base import NormalArchitecture, NormalSettings
-from forge.generators.layers import spectral
+from forge.generators.blocks.layers import spectral
 
 
 class GANSettings(NormalSettings):

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from forge.generators.base import NormalArchitecture
-from forge.generators.excitation import SkipExcitation, check_source
-from forge.generators.growth import Growing, HalfEntry, begin_at_zero
-from forge.generators.layers import (
+from forge.generators.blocks.excitation import SkipExcitation, check_source
+from forge.generators.blocks.growth import Growing, HalfEntry, begin_at_zero
+from forge.generators.blocks.layers import (
     Downsample,
     EqualConv,
     EqualLinear,
@@ -28,7 +28,7 @@ from forge.generators.layers import (
     spectral,
     upsample,
 )
-from forge.generators.san import DirectionHead
+from forge.generators.blocks.san import DirectionHead
 from forge.generators.stylegan_settings import StyleGANSettings, channel_table
 
 GAIN = math.sqrt(2)  # of a leaky ReLU

@@ -2,7 +2,7 @@
 
 An encoder gives a Gaussian of codes for each image, a decoder the image of a code. The loss of a training is the
 distance of the decoded image from the image, plus beta times the nats by which the Gaussian of an image differs from
-N(0, I). With `codes` above 0 the latent space is a grid of tokens instead (`forge.generators.quantised`).
+N(0, I). With `codes` above 0 the latent space is a grid of tokens instead (`forge.generators.blocks.quantised`).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from forge.core.errors import InputError
 from forge.generators.autoencoder import Autoencoder, Autoencoding, Coding
-from forge.generators.coder import Decoder, Encoder
-from forge.generators.fitted_prior import FittedPrior
-from forge.generators.linear_shortcut import LinearShortcut
-from forge.generators.quantised import QuantisedAutoencoder, TokenSettings
+from forge.generators.blocks.coder import Decoder, Encoder
+from forge.generators.blocks.fitted_prior import FittedPrior
+from forge.generators.blocks.linear_shortcut import LinearShortcut
+from forge.generators.blocks.quantised import QuantisedAutoencoder, TokenSettings
 
 _LOG_VARIANCES = (-12.0, 6.0)  # of a posterior; the first steps of a training may leave them, and exp would overflow
 

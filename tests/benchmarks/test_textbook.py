@@ -9,9 +9,9 @@ from detect.data.perturb import perturbation
 from detect.detectors.image_classifiers import Xception
 from detect.detectors.timm_network import TimmSettings
 from forge.core.compute import Compute
+from forge.generators.blocks.layers import Downsample, InstanceNorm, upsample
 from forge.generators.dcgan import DCGAN, DCGANSettings
 from forge.generators.flow import FlowSettings
-from forge.generators.layers import Downsample, InstanceNorm, upsample
 from forge.generators.stylegan_lite import Generator
 from forge.generators.stylegan_settings import StyleGANSettings
 from forge.generators.translation.edges import Edges

@@ -22,8 +22,8 @@ from forge.faces.faceset import FaceSet, FaceView
 from forge.faces.writer import FaceSetWriter
 from forge.generators import GENERATORS, stylegan_lite
 from forge.generators.artifact import TrainedGenerator, generator_folder
+from forge.generators.blocks.layers import ConditionalBatchNorm, Downsample, MinibatchDeviation, ModulatedConv, upsample
 from forge.generators.labels import Condition
-from forge.generators.layers import ConditionalBatchNorm, Downsample, MinibatchDeviation, ModulatedConv, upsample
 from forge.generators.sample import regenerate, synthesize
 from forge.training import task
 from forge.training.callbacks import checkpoint, monitoring

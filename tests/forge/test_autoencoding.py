@@ -23,14 +23,14 @@ from forge.faces.tensors import to_float
 from forge.faces.writer import FaceSetWriter
 from forge.generators import GENERATORS
 from forge.generators.artifact import TrainedGenerator, export_averaged
+from forge.generators.blocks.fitted_prior import FittedPrior
+from forge.generators.blocks.linear_shortcut import LinearShortcut
+from forge.generators.blocks.quantised import Codebook
+from forge.generators.blocks.token_prior import TokenPrior
 from forge.generators.dcgan import DCGAN, DCGANSettings
-from forge.generators.fitted_prior import FittedPrior
 from forge.generators.labels import Condition
-from forge.generators.linear_shortcut import LinearShortcut
-from forge.generators.quantised import Codebook
 from forge.generators.reconstruct import autoencoder_of, decode, encode, reconstruct
 from forge.generators.sample import regenerate, synthesize
-from forge.generators.token_prior import TokenPrior
 from forge.generators.vae import VAE, VAESettings, divergences
 from forge.training.callbacks import checkpoint as saving
 from forge.training.monitor.health import Diagnosis, HealthSettings

@@ -21,12 +21,12 @@ from forge.core.progress import silent
 from forge.faces.tensors import to_float
 from forge.generators import GENERATORS
 from forge.generators.artifact import TrainedGenerator
+from forge.generators.blocks.unet import UNet, UNetSettings, time_waves
 from forge.generators.ddpm import DDPM, DDPMSettings, ddim, schedule, split
 from forge.generators.denoiser import Diffusion
 from forge.generators.flow import Flow, FlowSettings, between, integrate
 from forge.generators.labels import Condition
 from forge.generators.sample import regenerate, synthesize
-from forge.generators.unet import UNet, UNetSettings, time_waves
 from forge.training.callbacks import checkpoint as saving
 from forge.training.monitor.health import Diagnosis
 from forge.training.monitor.metrics import smoothness

@@ -6,7 +6,7 @@ from torch.nn.functional import conv2d
 
 from forge.core.errors import InputError
 from forge.generators import GENERATORS
-from forge.generators.excitation import SkipExcitation
+from forge.generators.blocks.excitation import SkipExcitation
 
 DCGAN = {"latent": 8, "generator_width": 4, "discriminator_width": 4}
 STYLE = {"latent": 8, "style": 8, "channels_base": 128, "channels_min": 4, "channels_max": 8, "noise": False}

@@ -8,7 +8,7 @@ from torch.nn.functional import softplus
 from forge.core.compute import Compute
 from forge.core.distributed import ProcessGroup
 from forge.generators import GENERATORS
-from forge.generators.san import DirectionHead, logits_along_directions
+from forge.generators.blocks.san import DirectionHead, logits_along_directions
 from forge.training.readings import Readings
 from forge.training.settings import TrainingSettings
 from forge.training.steps.adversarial import Adversarial

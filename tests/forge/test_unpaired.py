@@ -20,12 +20,12 @@ from forge.faces.halves import halve
 from forge.faces.tensors import shifted, to_float
 from forge.generators import GENERATORS
 from forge.generators.artifact import TrainedGenerator
+from forge.generators.blocks.layers import Downsample, InstanceNorm, _Normalise
+from forge.generators.blocks.resnet import ResNetGenerator
 from forge.generators.dcgan import DCGAN
-from forge.generators.layers import Downsample, InstanceNorm, _Normalise
 from forge.generators.translate import retranslate, translate, translate_set
 from forge.generators.translation.cyclegan import TwoWayNetwork, cycle_errors
 from forge.generators.translation.pictures import sheet_of
-from forge.generators.translation.resnet import ResNetGenerator
 from forge.quality.sets import Ask, translations_of
 from forge.training.callbacks import checkpoint as saving
 from forge.training.steps.contrastive import Contrastive, PatchHeads, mirrored, patch_nce

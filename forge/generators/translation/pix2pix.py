@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, relu
 
 from forge.generators.base import NetworkSettings
+from forge.generators.blocks.layers import GroupNorm, InstanceNorm
 from forge.generators.dcgan import Upsampler, doubling, initialise
-from forge.generators.layers import GroupNorm, InstanceNorm
 from forge.generators.translation.base import Translator
 
 Norm = Literal["instance", "group", "none"]

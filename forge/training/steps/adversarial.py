@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from forge.core.compute import Precision
 from forge.core.errors import InputError
 from forge.faces.tensors import to_float
-from forge.generators.growth import Growing
-from forge.generators.san import logits_along_directions
+from forge.generators.blocks.growth import Growing
+from forge.generators.blocks.san import logits_along_directions
 from forge.training.augment import adapted, augment
 from forge.training.batches import Batch
 from forge.training.losses import (

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from forge.core.errors import InputError
+from forge.generators.blocks.resnet import ResNetGenerator
 from forge.generators.translation.base import TranslationNetwork
-from forge.generators.translation.resnet import ResNetGenerator
 from forge.training.batches import Batch
 from forge.training.steps.base import StepContext
 from forge.training.steps.setup import move_network

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from forge.core.compute import Precision
-from forge.generators.layers import MinibatchDeviation
+from forge.generators.blocks.layers import MinibatchDeviation
 from forge.training.task import Training
 
 

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from forge.generators.autoencoder import Autoencoder, Coding
-from forge.generators.coder import CoderSettings, Decoder, Encoder
-from forge.generators.token_prior import TokenPrior
+from forge.generators.blocks.coder import CoderSettings, Decoder, Encoder
+from forge.generators.blocks.token_prior import TokenPrior
 
 
 class TokenSettings(CoderSettings):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, silu
 
 from forge.core.errors import InputError
-from forge.generators.layers import EqualLinear
+from forge.generators.blocks.layers import EqualLinear
 
 POOLED = 4  # side of the coarse maps after pooling, as in the paper
 

@@ -14,7 +14,7 @@ from typing import cast
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from forge.generators.layers import Downsample, EqualConv
+from forge.generators.blocks.layers import Downsample, EqualConv
 
 
 class Growing(nn.Module):

@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate, pixel_shuffle, pixel_unshuffle, sil
 
 from forge.core.errors import InputError
 from forge.generators.base import NetworkSettings
-from forge.generators.unet import Norm
+from forge.generators.blocks.unet import Norm
 
 
 class CoderSettings(NetworkSettings):
