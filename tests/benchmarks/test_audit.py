@@ -158,6 +158,24 @@ def test_plain_numbers_of_a_generator_are_reported_and_never_failed():
     assert "a trait of the generator" in finding.sentence
 
 
+def test_labels_that_tell_the_class_are_reported_with_their_shares():
+    rng = np.random.default_rng(0)
+    gender, age = rng.choice(["Female", "Male"], 400), rng.choice(["20", "30", None], 400)
+    real = pd.DataFrame({"gender": gender, "age": age})
+    like = pd.DataFrame({"gender": gender[::-1][:100], "age": age[:100]})
+    finding = face_sets.labels(real, like, ["gender", "age"])
+    assert finding.passed is True and "in like shares" in finding.sentence
+    women = like.assign(gender="Female")
+    finding = face_sets.labels(real, women, ["gender", "age"])
+    # of two values, one of which no forgery has, the label alone gives 1/2 + (share of the reals that have it) / 2
+    share = (real["gender"] == "Male").mean()
+    assert finding.passed is None and finding.numbers["gender"] == pytest.approx(0.5 + share / 2)
+    assert f"Female: 100 % of the forged faces and {100 * (1 - share):.0f} % of the real faces" in finding.sentence
+    assert "age (" not in finding.sentence
+    nothing = face_sets.labels(real, women.assign(gender=None), ["gender"])
+    assert nothing.passed is True and nothing.numbers == {}
+
+
 def test_the_byte_size_of_lossless_files_is_not_judged():
     real, forged = table("PNG", 256, 0), table("PNG", 256, 0, seed=1)
     finding = pairs.sources(real, forged.assign(source_bytes=real["source_bytes"] + 20_000))

@@ -52,6 +52,37 @@ def copies(pairs: Sequence[tuple[str, str]], between: str) -> Finding:
     return Finding(audit=f"copies in {between}", passed=not pairs, sentence=sentence, numbers=numbers)
 
 
+def labels(real: pd.DataFrame, forged: pd.DataFrame, columns: Sequence[str]) -> Finding:
+    """Report which labels tell a generator's forgeries, as where all of them are to show women.
+
+    Args:
+        real: rows of real faces with these columns; values may be missing.
+        forged: rows of forgeries, likewise.
+        columns: label columns that both have.
+    """
+    telling, numbers = [], {}
+    for column in columns:
+        a, b = (rows[column].dropna().astype(str) for rows in (real, forged))
+        if a.empty or b.empty:
+            continue
+        shares = pd.DataFrame({"real": a.value_counts(normalize=True), "forged": b.value_counts(normalize=True)})
+        shares = shares.fillna(0.0).sort_index()
+        # the score of whoever sees the label alone: how likely it makes a forgery, at equal numbers of both classes
+        suspect = shares["forged"] / shares.sum(axis=1)
+        scores = [side.map(suspect).to_numpy(dtype=np.float64) for side in (a, b)]
+        numbers[column] = roc.auc(np.repeat([0, 1], [len(a), len(b)]), np.concatenate(scores))
+        if shown := apart(*scores):
+            most = shares.iloc[int(np.argmax(shares["forged"] - shares["real"]))]
+            common = " and ".join(f"{100 * most[side]:.0f} % of the {side} faces" for side in ("forged", "real"))
+            telling.append(f"{column} ({shown}; {most.name}: {common})")
+    sentence = (
+        f"Labels tell the class: {'; '.join(telling)}. A detector may learn the label instead of the forgery."
+        if telling
+        else "Forgeries have the labels of the real faces in like shares."
+    )
+    return Finding(audit="labels", passed=None if telling else True, sentence=sentence, numbers=numbers)
+
+
 def values(real: Images, forged: Images) -> Finding:
     """Report which plain numbers (darkest and brightest value, mean, contrast) tell a generator's forgeries.
 

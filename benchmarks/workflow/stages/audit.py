@@ -34,7 +34,7 @@ class Audit(Stage):
     """
 
     action = "audit"
-    VERSION = 4
+    VERSION = 5
     optional = True
 
     data: Reals
@@ -53,7 +53,7 @@ class Audit(Stage):
 
     def run(self, job: Job) -> Facts:
         """Write findings.json."""
-        from benchmarks.evaluation.audits.face_sets import shared_identities, values  # imports pandas
+        from benchmarks.evaluation.audits.face_sets import labels, shared_identities, values  # imports pandas
 
         real = job.faces(self.data)
         findings = [shared_identities(real.table), _between_splits(real)]
@@ -67,6 +67,9 @@ class Audit(Stage):
             # Seed 0 in every run: findings of two runs on the same faces are of the same images.
             pair = (faces.view("test").sample(_COMPARED, 0).read() for faces in (real, forged))
             findings.append(values(*pair).model_copy(update={"audit": f"values, {title}"}))
+            if columns := [name for name in real.card.attributes if name in forged.card.attributes]:
+                found = labels(real.view("test").rows, forged.view("test").rows, columns)
+                findings.append(found.model_copy(update={"audit": f"labels, {title}"}))
         for sides in paired(self.external).values():
             findings += self._of_pair(job, *sides)
         write_json(job.out / "findings.json", [finding.model_dump(mode="json") for finding in findings])
