@@ -6,12 +6,14 @@ learns the mean velocity at each state and time; who follows it from noise at t 
 
 from __future__ import annotations
 
+import itertools
 from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from forge.generators.base import is_off
 from forge.generators.blocks.unet import UNetSettings
 from forge.generators.denoiser import Denoiser, Diffusion, Predictor
 
@@ -23,6 +25,12 @@ class FlowSettings(UNetSettings):
 
     steps: int = Field(20, ge=1, description="steps from noise to image")
     solver: Solver = Field("euler", description="euler asks the network once a step, heun twice")
+    shift: float | None = Field(
+        None,
+        gt=0,
+        exclude_if=is_off,
+        description="steps near noise are shorter by this factor than steps of equal length, near the image longer",
+    )
     time_mean: float = Field(0.0, description="times of the loss are the sigmoid of a normal of this mean ...")
     time_deviation: float = Field(1.0, gt=0, description="... and this deviation (Esser et al. 2024, section 3.1)")
 
@@ -38,25 +46,41 @@ def between(noise: Tensor, images: Tensor, times: Tensor) -> Tensor:
     return torch.lerp(noise, images, times.reshape(-1, *[1] * (images.dim() - 1)).to(images.dtype))
 
 
-def integrate(velocity: Predictor, start: Tensor, *, steps: int, solver: Solver) -> Tensor:
-    """Follow a velocity field from t = 0 to t = 1 in equal steps.
+def step_times(steps: int, shift: float = 1.0) -> list[float]:
+    """Return the times between steps, 0 to 1: t = u / (u + s (1 - u)), u equally spaced (Esser et al. 2024, eq. 23).
+
+    The first of many steps is s times as short as equal steps are, the last s times as long; s = 1: all are equal.
+
+    Args:
+        steps: their number.
+        shift: s.
+
+    >>> [round(time, 3) for time in step_times(4, 3.0)]
+    [0.0, 0.1, 0.25, 0.5, 1.0]
+    """
+    return [step / (step + shift * (steps - step)) for step in range(steps + 1)]
+
+
+def integrate(velocity: Predictor, start: Tensor, *, steps: int, solver: Solver, shift: float = 1.0) -> Tensor:
+    """Follow a velocity field from t = 0 to t = 1.
 
     Args:
         velocity: of states [N, ...] at a time.
         start: states at t = 0.
         steps: their number.
         solver: euler is of first order, heun (the mean of the velocities at both ends of an Euler step) of second.
+        shift: of the times, see `step_times`.
 
     Returns:
         States at t = 1.
     """
-    state, length = start, 1 / steps
-    for step in range(steps):
-        first = velocity(state, step / steps)
+    state = start
+    for time, after in itertools.pairwise(step_times(steps, shift)):
+        length, first = after - time, velocity(state, time)
         if solver == "euler":
             state = state + length * first
         else:
-            second = velocity(state + length * first, (step + 1) / steps)
+            second = velocity(state + length * first, after)
             state = state + length * (first + second) / 2
     return state
 
@@ -81,7 +105,10 @@ class FlowGenerator(Denoiser):
 
     def sample(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
         """Follow the velocity from noise [N, 3, H, W] to images [N, 3, H, W]."""
-        return integrate(self.predictor(labels), noise, steps=self.settings.steps, solver=self.settings.solver)
+        chosen = self.settings
+        return integrate(
+            self.predictor(labels), noise, steps=chosen.steps, solver=chosen.solver, shift=chosen.shift or 1.0
+        )
 
 
 class Flow(Diffusion):

@@ -24,7 +24,7 @@ from forge.generators.artifact import TrainedGenerator
 from forge.generators.blocks.unet import UNet, UNetSettings, time_waves
 from forge.generators.ddpm import DDPM, DDPMSettings, ddim, schedule, split
 from forge.generators.denoiser import Diffusion
-from forge.generators.flow import Flow, FlowSettings, between, integrate
+from forge.generators.flow import Flow, FlowSettings, between, integrate, step_times
 from forge.generators.labels import Condition
 from forge.generators.sample import regenerate, synthesize
 from forge.training.callbacks import checkpoint as saving
@@ -150,6 +150,20 @@ def test_heun_is_of_second_order():
         for steps in (20, 40, 80)
     ]
     assert errors[0] / errors[1] == pytest.approx(4, rel=0.15) and errors[1] / errors[2] == pytest.approx(4, rel=0.15)
+
+
+def test_shifted_steps_are_short_near_noise_and_solve_the_same_equation():
+    assert step_times(5) == pytest.approx(np.linspace(0, 1, 6))
+    lengths = np.diff(step_times(1000, 3.0)) * 1000
+    assert lengths[0] == pytest.approx(1 / 3, rel=0.01) and lengths[-1] == pytest.approx(3, rel=0.01)
+    assert (np.diff(lengths) > 0).all() and lengths.sum() == pytest.approx(1000)
+    start = randn(1000)
+    exact = MEAN + DEVIATION * start
+    errors = [
+        (integrate(gaussian_velocity, start, steps=steps, solver="heun", shift=3.0) - exact).abs().max().item()
+        for steps in (100, 200)
+    ]
+    assert errors[1] < 0.01 and errors[0] / errors[1] == pytest.approx(4, rel=0.2)
 
 
 def test_a_straight_path_needs_one_step():
