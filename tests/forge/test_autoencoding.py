@@ -388,6 +388,7 @@ def test_what_does_not_fit_together_is_refused(make_set, tmp_path):
 # --- trainings
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_stopped_training_continues_to_the_same_bytes_and_forgeries_can_be_made_again(
     make_set, tmp_path, monkeypatch, kind
@@ -432,6 +433,7 @@ def test_few_faces_stay_finite(make_set, tmp_path, images, batch):
     assert torch.isfinite(network(randn(4, 80))).all()
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("kind", ["gaussian", "tokens"])
 def test_labels_decide_the_brightness_of_bright_and_dark_images(tmp_path, kind):
     faces_of_two_levels(tmp_path / "set")
@@ -445,6 +447,7 @@ def test_labels_decide_the_brightness_of_bright_and_dark_images(tmp_path, kind):
     check_levels(trained, tmp_path / "forged")
 
 
+@pytest.mark.e2e
 def test_a_trained_autoencoder_encodes_and_decodes_photos(make_set, tmp_path):
     faces = make_set("faces", {"forge": 200, "test": 70})
     out = tmp_path / "out"

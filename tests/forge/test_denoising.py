@@ -277,6 +277,7 @@ def test_a_plugin_whose_generator_has_no_loss_is_refused(make_set, tmp_path):
         Trainer(training, "fp32")
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("name", sorted(KINDS))
 def test_a_stopped_training_continues_to_the_same_bytes_and_forgeries_can_be_made_again(
     make_set, tmp_path, monkeypatch, name
@@ -301,6 +302,7 @@ def test_a_stopped_training_continues_to_the_same_bytes_and_forgeries_can_be_mad
     assert (regenerate(trained, faces, 66) == faces.read([66])[0]).all()
 
 
+@pytest.mark.e2e
 def test_labels_are_embedded_and_recorded(tmp_path, make_set):
     """Bright and dark images: after a short training the label decides the brightness."""
     from forge.faces.faceset import FaceSet
@@ -319,6 +321,7 @@ def test_labels_are_embedded_and_recorded(tmp_path, make_set):
         synthesize(trained, tmp_path / "no", counts={"test": 1}, seed=0, on_progress=silent, truncation=0.5)
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("name", sorted(KINDS))
 def test_averaged_weights_make_images_at_any_number_of_steps(make_set, tmp_path, name):
     """Averaging a schedule's buffers, or weights from the first step on, makes black samples or noise."""

@@ -104,6 +104,7 @@ def test_the_stage_follows_from_the_step(make_set, tmp_path):
     assert stages == [False] * 7 + [True] * 13  # step 7 begins when 0.35 of the steps are done
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("stop", [9, 10, 11])
 def test_a_training_continued_around_the_switch_gives_the_same_bytes(make_set, tmp_path, stop):
     view = make_set("faces", {"forge": 64}, resolution=32).view("forge")

@@ -243,6 +243,7 @@ def test_sets_of_other_photos_have_no_sources_here(translated, make_set):
     assert translations_of(other, halved, Ask()) is None
 
 
+@pytest.mark.e2e
 def test_a_set_is_measured_with_all_of_it(translated, monkeypatch):
     monkeypatch.setattr("forge.quality.face_rate.FaceFinder", NoFaces)
     _, halved, sets = translated

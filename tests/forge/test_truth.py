@@ -93,6 +93,7 @@ def people(tmp_path_factory):
     return halve(real, folder / "halved", silent)
 
 
+@pytest.mark.e2e
 def test_faces_of_a_set_are_prepared_as_the_set_was(people):
     ids = people.table["id"].tolist()[::-3]
     for value in VALUES["glasses"]:
@@ -114,6 +115,7 @@ def test_only_sets_of_rendered_people_have_a_truth(people, make_set):
         faces_with(other, ["train-0"], "glasses", "sun")
 
 
+@pytest.mark.e2e
 def test_translations_know_their_truth_also_of_faces_that_were_taken_again(people, tmp_path):
     fastcut = FastCUT(FastCUTSettings(generator_width=4, blocks=1, discriminator_width=4), 32)
     write_generator(
