@@ -22,11 +22,11 @@ from forge.training.callbacks.monitoring import WatchHealth
 from forge.training.callbacks.progress import ShowProgress
 from forge.training.callbacks.samples import WriteSamples
 from forge.training.callbacks.snapshots import KeepSnapshots
-from forge.training.callbacks.tensorboard import Tracker
 from forge.training.memory import explaining_memory
 from forge.training.monitor.observe import FEWEST
 from forge.training.steps import method_of
 from forge.training.task import Training
+from forge.training.tensorboard import Tracker
 from forge.training.trainer import Callback, Trainer
 
 

@@ -1,6 +1,6 @@
 """pix2pix (Isola et al. 2017): a U-Net against a discriminator of patches, on pairs of condition and photo.
 
-The tasks, each in a file of its own, are subclasses: `edges`, `colour`, `super_resolution`, `inpainting`.
+The tasks are subclasses, each in a file beside this one.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from typing import Any
 
 from forge.core.errors import InputError
 from forge.core.files import parse_json
-from forge.training.callbacks.tensorboard import Tracker
 from forge.training.task import Training
+from forge.training.tensorboard import Tracker
 from forge.training.trainer import Callback, Trainer
 
 _NEVER = 1 << 62  # later than any step, so that `_cut` drops the line

@@ -9,10 +9,10 @@ from typing import Any
 
 from forge.core.errors import BenchError
 from forge.core.files import write_json
-from forge.training.callbacks.tensorboard import Tracker
 from forge.training.monitor.health import Action, decide, present_state, state_title
 from forge.training.monitor.observe import HealthMonitor, Observed
 from forge.training.task import Training
+from forge.training.tensorboard import Tracker
 from forge.training.trainer import SAMPLES, Callback, Trainer
 
 # 1,024 for the reference and 256 to measure it by, see monitor.metrics

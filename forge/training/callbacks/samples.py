@@ -7,8 +7,8 @@ from pathlib import Path
 from forge.core import provenance
 from forge.faces.imaging.grids import write_grid
 from forge.faces.tensors import to_uint8
-from forge.training.callbacks.tensorboard import Tracker
 from forge.training.task import Training
+from forge.training.tensorboard import Tracker
 from forge.training.trainer import SAMPLES, Callback, Trainer
 
 
