@@ -16,11 +16,10 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, relu
 
 from forge.generators.base import NormalArchitecture, NormalSettings, is_off
+from forge.generators.blocks.convolutions import Upsampler, doubling, initialise
 from forge.generators.blocks.excitation import SkipExcitation, check_source
 from forge.generators.blocks.layers import ConditionalBatchNorm, Projection, spectral
 from forge.generators.blocks.san import DirectionHead
-
-Upsampler = Literal["transposed", "nearest", "bilinear", "pixelshuffle"]
 
 
 class DCGANSettings(NormalSettings):
@@ -46,28 +45,6 @@ class DCGANSettings(NormalSettings):
         exclude_if=is_off,
         description="side of the feature maps that weigh the channels of the finest ones (FastGAN), e.g. 4",
     )
-
-
-def initialise(module: nn.Module) -> None:
-    """Set weights as in the paper: convolutions N(0, .02), batch-norm scales N(1, .02)."""
-    # biases keep torch's initialisation
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-        nn.init.normal_(module.weight, 0.0, 0.02)
-    elif isinstance(module, nn.BatchNorm2d) and module.affine:
-        nn.init.normal_(module.weight, 1.0, 0.02)
-
-
-def doubling(inputs: int, outputs: int, upsample: Upsampler, *, bias: bool) -> nn.Module:
-    """Return a layer that maps [N, inputs, H, W] to [N, outputs, 2 H, 2 W]."""
-    if upsample == "transposed":
-        # output side (H - 1) 2 - 2 + 4 = 2 H. The kernel is a multiple of the stride, so that each output pixel sums
-        # equally many taps: with kernel 3 a checkerboard would be built in (Odena et al. 2016)
-        return nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=bias)
-    if upsample == "pixelshuffle":
-        # the convolution gives [N, 4 outputs, H, W]; PixelShuffle moves groups of 4 channels to 2 x 2 pixels
-        return nn.Sequential(nn.Conv2d(inputs, 4 * outputs, 3, padding=1, bias=bias), nn.PixelShuffle(2))
-    resize = nn.Upsample(scale_factor=2, mode=upsample)  # bilinear: align_corners off
-    return nn.Sequential(resize, nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias))
 
 
 class Generator(nn.Module):

@@ -54,8 +54,8 @@ class Domains:
         known = view.faces.card.attributes
         if column not in known:
             raise UnknownNameError("label column", column, known)
-        counts = _text(view.rows[column]).value_counts()
-        anywhere = sorted(_text(view.faces.table[column]).dropna().unique())
+        counts = label_text(view.rows[column]).value_counts()
+        anywhere = sorted(label_text(view.faces.table[column]).dropna().unique())
         if len(anywhere) < 2:
             only = f"only {quoted(anywhere[0])}" if anywhere else "no value at all"
             raise InputError(f"label column {quoted(column)} has {only}; a translation needs two values")
@@ -90,7 +90,7 @@ class Domains:
     def _within(self, view: FaceView, values: Sequence[str]) -> FaceView:
         if self.column not in view.faces.card.attributes:
             raise UnknownNameError("label column", self.column, view.faces.card.attributes)
-        members = _text(view.rows[self.column]).isin(list(values))
+        members = label_text(view.rows[self.column]).isin(list(values))
         return FaceView(view.faces, view.index[members.to_numpy(dtype=bool)])
 
     def sources_of(self, views: Mapping[str, FaceView]) -> dict[str, FaceView]:
@@ -129,7 +129,7 @@ class Domains:
         return cls(column, source, target)
 
 
-def _text(cells: pd.Series[Any]) -> pd.Series[Any]:
+def label_text(cells: pd.Series[Any]) -> pd.Series[Any]:
     """Return labels as text, missing ones as missing; whole numbers without a point.
 
     A column of whole numbers with gaps is one of floats to pandas, whose 3 would be "3.0".
@@ -149,7 +149,7 @@ def _requested(requested: Requested) -> tuple[str, Sequence[str]]:
 def _common(view: FaceView) -> tuple[str, Sequence[str]]:
     """Return the first column with few and frequent values, and its two most frequent ones."""
     column = common_column(view, "translate between", "name one with --set generator.domains='{COLUMN: [FROM, TO]}'")
-    counts = _text(view.rows[column]).value_counts()
+    counts = label_text(view.rows[column]).value_counts()
     # by name where two are equally frequent: the order of the rows must not decide
     ranked = sorted(counts.items(), key=lambda pair: (-int(pair[1]), str(pair[0])))
     return column, [str(value) for value, _ in ranked[:2]]

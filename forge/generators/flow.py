@@ -29,7 +29,7 @@ class FlowSettings(UNetSettings):
         None,
         gt=0,
         exclude_if=is_off,
-        description="steps near noise are shorter by this factor than steps of equal length, near the image longer",
+        description="divides the first steps, next to noise, and multiplies the last ones; none: all are equal",
     )
     time_mean: float = Field(0.0, description="times of the loss are the sigmoid of a normal of this mean ...")
     time_deviation: float = Field(1.0, gt=0, description="... and this deviation (Esser et al. 2024, section 3.1)")

@@ -177,6 +177,13 @@ def test_a_generator_that_fails_leaves_the_others_theirs(bench, tmp_path):
     assert list(results["missing"]) == ["train poor"]
 
 
+@pytest.mark.usefixtures("trained_gan")
+def test_the_generator_that_tests_share_is_the_one_of_their_runs(bench):
+    code, out, _ = bench("run", "-g", "gan", "-d", "dct", *TINY, "--dry-run", "--json")
+    cached = {row["stage"] for row in json.loads(out) if row["state"] == "cached"}
+    assert code == 0 and cached == {"prepare rendered", "train gan", "synthesize gan", "floor rendered", "quality gan"}
+
+
 def test_what_was_asked_wrongly_ends_the_run_at_once(bench, tmp_path):
     code, _, err = bench(
         "run", "-g", "gan,cgan", "--condition", "hair", "-d", "dct", "--name", "typo", *TINY, "--quiet"

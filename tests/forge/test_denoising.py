@@ -166,6 +166,18 @@ def test_shifted_steps_are_short_near_noise_and_solve_the_same_equation():
     assert errors[1] < 0.01 and errors[0] / errors[1] == pytest.approx(4, rel=0.2)
 
 
+def test_a_generator_samples_with_the_shift_of_its_settings():
+    generator, noise = build("flow", steps=4, shift=3.0).generator(), randn(2, 3, 16, 16).float()
+    with torch.no_grad():
+        shifted = generator.sample(noise)
+        expected = integrate(generator.predictor(None), noise, steps=4, solver="euler", shift=3.0)
+        plain = build("flow", steps=4).generator()
+        plain.load_state_dict(generator.state_dict())
+        equal = plain.sample(noise)
+    assert torch.equal(shifted, expected)
+    assert torch.equal(equal, integrate(generator.predictor(None), noise, steps=4, solver="euler"))
+
+
 def test_a_straight_path_needs_one_step():
     assert torch.allclose(integrate(lambda place, time: torch.full_like(place, 2.0), randn(5), steps=1, solver="euler"),
                           randn(5) + 2)  # fmt: skip

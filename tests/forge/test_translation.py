@@ -17,10 +17,11 @@ from forge.faces.halves import halve
 from forge.faces.imaging.lab import into_gamut, lab_to_rgb, lightness, rgb_to_lab, with_lightness
 from forge.generators import GENERATORS
 from forge.generators.artifact import TrainedGenerator
+from forge.generators.blocks.layers import normed
 from forge.generators.dcgan import DCGAN
 from forge.generators.sample import synthesize
 from forge.generators.translate import retranslate, translate, translate_set
-from forge.generators.translation.pix2pix import PatchDiscriminator, normed, patch_layers
+from forge.generators.translation.pix2pix import PatchDiscriminator, patch_layers
 from forge.training.callbacks import checkpoint as saving
 from forge.training.steps import method_of
 from forge.training.steps.paired import Paired

@@ -4,7 +4,7 @@ A detector may legitimately use content: colours, sharpness, background, the sta
 therefore reported (`content`) and fails no audit. Handling fails it, since it is unrelated to forging and a detector
 can learn it instead: a JPEG grid, its quality and its shift; a limit of the values (clipping, a shift of brightness); a
 border; a mark that is the same in every image; grey photos against colour; metadata and pixel mode. Copies between the
-sides are audited in `audit.copies`, formats and sizes in `pairs.sources`.
+sides are audited in `face_sets.copies`, formats and sizes in `pairs.sources`.
 
 Each cue is a score per image from five-fold cross-validation. A cue predicts the class where its AUC is at least 0.6
 and its interval, at 99.9 % shared between all cues (Bonferroni), lies above 0.5: a pair without such cues fails once in
@@ -63,7 +63,7 @@ def handling(real: FileCues, forged: FileCues) -> Finding:
         joined = [table[list(names)].astype(str).agg(" ".join, axis=1) for table in tables]
         return np.concatenate([part.to_numpy(dtype=str) for part in joined])
 
-    groups = _groups(*(table.get("identity") for table in tables))
+    groups = groups_of(*(table.get("identity") for table in tables))
     # [n, 4, 8, 8, 3] to [n, 256, 3]: positions of all four corners
     corners = np.concatenate([real.corners, forged.corners])
     cues: dict[str, tuple[Learn, NDArray[Any]]] = {
@@ -102,7 +102,7 @@ def content(real: Images, forged: Images, identities: tuple[pd.Series, pd.Series
         identities: names of people and clips, [n] and [m], missing where unknown.
     """
     label = np.repeat([False, True], [len(real), len(forged)])
-    groups = None if identities is None else _groups(*identities)
+    groups = None if identities is None else groups_of(*identities)
     plain = np.concatenate([trivial_cues(torch.from_numpy(images)).numpy() for images in (real, forged)])
     grey = np.concatenate([describe(images)[1] for images in (real, forged)])
     # 16 x 16 grey thumbnails averaged to 8 x 8: 64 features, few enough for a linear learner; [n, 8, 2, 8, 2]
@@ -131,7 +131,7 @@ def content(real: Images, forged: Images, identities: tuple[pd.Series, pd.Series
     return Finding(audit="trivial cues", passed=None, sentence=sentence, numbers=numbers)
 
 
-def _groups(*identities: pd.Series | None) -> NDArray[np.object_] | None:
+def groups_of(*identities: pd.Series | None) -> NDArray[np.object_] | None:
     """Group of each image, side after side; None where a side has no identities.
 
     A person on both sides is one group. A group that the preparation named after a copy ("cluster-0000012") is numbered

@@ -1,4 +1,4 @@
-"""Audits of score rows: negative controls, and detectors that call everything by the other class's name.
+"""Audits of score rows: negative controls, and scores of the wrong sign.
 
 Pure functions of rows of scores.parquet.
 """

@@ -1,4 +1,4 @@
-"""The stage that audits the images of a run: leaks between splits, copies among forgeries, numbers that tell."""
+"""The stage that audits the images of a run: leaks between splits, copies, labels and numbers that tell forgeries."""
 
 from __future__ import annotations
 

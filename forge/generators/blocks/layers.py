@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -275,3 +275,13 @@ class MinibatchDeviation(nn.Module):
         deviation = (grouped.var(1, unbiased=False) + 1e-8).sqrt().mean(dim=(1, 2, 3))
         plane = deviation.repeat_interleave(size)[:, None, None, None].expand(-1, 1, height, width)  # [N, 1, H, W]
         return torch.cat([images, plane.to(images.dtype)], 1)
+
+
+Norm = Literal["instance", "group", "none"]
+
+
+def normed(norm: Norm) -> nn.Module:
+    """Return a norm without weights, or nothing."""
+    if norm == "group":
+        return GroupNorm()
+    return InstanceNorm(rectify=False) if norm == "instance" else nn.Identity()

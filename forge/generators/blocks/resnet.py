@@ -7,9 +7,8 @@ import itertools
 import torch
 from torch import Tensor, nn
 
-from forge.generators.blocks.layers import Downsample, InstanceNorm
-from forge.generators.dcgan import Upsampler, doubling
-from forge.generators.translation.pix2pix import Norm, normed
+from forge.generators.blocks.convolutions import Upsampler, doubling
+from forge.generators.blocks.layers import Downsample, InstanceNorm, Norm, normed
 
 HALVINGS = 2  # between the size of the image and that of the residual blocks
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from forge.generators.dcgan import Upsampler
+from forge.generators.blocks.convolutions import Upsampler
 from forge.generators.translation.unpaired import Unpaired, UnpairedSettings
 
 

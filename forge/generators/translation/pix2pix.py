@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Literal
 
 import torch
 from pydantic import Field
@@ -15,11 +14,9 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, relu
 
 from forge.generators.base import NetworkSettings
-from forge.generators.blocks.layers import GroupNorm, InstanceNorm
-from forge.generators.dcgan import Upsampler, doubling, initialise
+from forge.generators.blocks.convolutions import Upsampler, doubling, initialise
+from forge.generators.blocks.layers import Norm, normed
 from forge.generators.translation.base import Translator
-
-Norm = Literal["instance", "group", "none"]
 
 
 class Pix2PixSettings(NetworkSettings):
@@ -35,13 +32,6 @@ class Pix2PixSettings(NetworkSettings):
     discriminator_layers: int | None = Field(
         None, ge=1, le=5, description="strided layers of D; by default 1 at 32 px, 2 at 64 (34 px patches), else 3 (70)"
     )
-
-
-def normed(norm: Norm) -> nn.Module:
-    """Return a norm without weights, or nothing."""
-    if norm == "group":
-        return GroupNorm()
-    return InstanceNorm(rectify=False) if norm == "instance" else nn.Identity()
 
 
 class UNet(nn.Module):

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from forge.faces.faceset import Images
 from forge.faces.tensors import to_float
 from forge.generators.base import NetworkSettings
+from forge.generators.blocks.convolutions import Upsampler
+from forge.generators.blocks.layers import Norm
 from forge.generators.blocks.resnet import ResNetGenerator
-from forge.generators.dcgan import Upsampler
 from forge.generators.translation.base import Floats, Translator
-from forge.generators.translation.pix2pix import Norm, PatchDiscriminator, patch_layers
+from forge.generators.translation.pix2pix import PatchDiscriminator, patch_layers
 
 
 class UnpairedSettings(NetworkSettings):
