@@ -153,6 +153,14 @@ def test_without_script_everything_is_said_and_nothing_dead_is_shown(browser, fo
         assert names(page) == [STRANGE, "npr", "disc-raw"] and page.locator("#leaderboard button").count() == 0
 
 
+def test_the_long_name_of_a_training_is_broken_into_lines_on_a_phone(browser, tmp_path):
+    trained = "dcgan+fastcut+pix2pix:colour+pix2pix:edges+pix2pix:super-resolution+vae"
+    scores = make_scores({("npr", trained): {"flow": 9.0, "dcgan": 9.0}}, n=80)  # no mistakes, which are listed
+    write_report(tmp_path / "report", ReportInputs(make_results(scores), scores, NO_PICTURES))
+    with Visit(browser, tmp_path / "report", viewport={"width": 375, "height": 800}) as page:
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [375, 1280])
 def test_everybody_can_read_it(browser, folder, scheme, width):
