@@ -191,7 +191,7 @@ def test_frames_of_few_clips_are_few_images():
 
 def test_a_person_on_both_sides_is_one_group():
     names = pd.Series(["anna", "ben", None, "cluster-0000003"])
-    real, forged = np.split(handling._groups(names, names), 2)
+    real, forged = np.split(handling.groups_of(names, names), 2)
     assert list(real[:3]) == list(forged[:3]) and real[2] is None
     assert real[3] != forged[3]  # copies of a side are numbered within it
     label = np.repeat([False, True], 40)

@@ -93,7 +93,7 @@ def labels(real: pd.DataFrame, forged: pd.DataFrame, columns: Sequence[str]) -> 
             f"Labels tell the class: {'; '.join(telling)}. A detector may learn the label instead of the forgery."
         )
     elif numbers:
-        sentence = "Forgeries have each label as often as the real faces."
+        sentence = "No label tells the class beyond chance."
     else:
         sentence = "There are no labels to compare."
     return Finding(audit="labels", passed=True if numbers and not telling else None, sentence=sentence, numbers=numbers)
