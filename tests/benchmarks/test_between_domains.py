@@ -45,8 +45,7 @@ def test_a_run_between_domains_is_reported_shown_and_used_on_own_photos(bench, t
     assert generator["domains"] == {"gender": ["female", "male"]}
     assert 'cyclegan translates faces with gender "female" to "male"' in (tmp_path / "r/moved/report.md").read_text()
     audits = {audit["audit"]: audit for audit in results["audits"]}
-    # all forgeries are men, half of the real faces: who sees the gender alone has an AUC of 3/4
-    # with 23 photos that is not beyond chance
+    # all forgeries are men, half of the real faces: the gender alone has an AUC of 3/4; of 23 photos that may be chance
     assert audits["labels, cyclegan"]["numbers"]["gender"] > 0.6
     forged = FaceSet.open(next((tmp_path / "s").glob("results/translate-*/faces")))
     real = FaceSet.open(next((tmp_path / "s").glob("results/halve-*/faces")))

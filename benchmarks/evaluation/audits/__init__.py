@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # of the interval by which an audit is judged: one failure marks the whole suite; at 0.95 one control in twenty fails by
 # chance
 LEVEL = 0.999
+CUE = 0.6  # AUC from which a number, a label or a trace of handling is reported, if its interval excludes 0.5 too
 
 
 def failed(findings: Sequence[Finding]) -> list[Finding]:

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.evaluation import delong, roc
+from benchmarks.evaluation.audits import CUE
 from benchmarks.evaluation.audits.handling import FOLDS, groups_of, judge
 from benchmarks.evaluation.audits.learners import learn_shares
 from benchmarks.evaluation.evaluate import identities
@@ -17,8 +18,6 @@ from benchmarks.evaluation.results import Finding
 from forge.generators.domains import label_text
 
 Images = NDArray[np.uint8]
-
-CUE = 0.6  # AUC of a plain number from which it is reported, if its interval excludes 0.5 too
 
 
 def shared_identities(rows: pd.DataFrame) -> Finding:
@@ -57,10 +56,10 @@ def copies(pairs: Sequence[tuple[str, str]], between: str) -> Finding:
 
 
 def labels(real: pd.DataFrame, forged: pd.DataFrame, columns: Sequence[str]) -> Finding:
-    """Report which labels tell a generator's forgeries, as where all of them are to show women.
+    """Report which labels give a generator's forgeries away, for example where all of them show women.
 
-    The AUC of a label is that of whoever sees it alone and has learned its shares on other people (five folds). Columns
-    of more than 12 values, like dates or names, are left out.
+    The AUC of a label is that of a classifier that sees the label alone, cross-validated over people (five folds).
+    Columns of more than 12 values, like dates or names, are left out.
 
     Args:
         real: rows of real faces: `identity`, and these columns, whose values may be missing.

@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.evaluation import delong, roc
+from benchmarks.evaluation.audits import CUE, LEVEL
 from benchmarks.evaluation.audits.file_cues import CORNER, FileCues
 from benchmarks.evaluation.audits.learners import (
     SAME,
@@ -43,8 +44,6 @@ from forge.faces.prepare import CLUSTER_PREFIX
 
 Images = NDArray[np.uint8]
 
-LEVEL = 0.999  # of all cues together, as for other controls
-CUE = 0.6  # AUC from which a cue is reported
 FOLDS = 5
 
 

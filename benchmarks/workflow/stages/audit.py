@@ -68,8 +68,8 @@ class Audit(Stage):
             pair = (faces.view("test").sample(_COMPARED, 0).read() for faces in (real, forged))
             findings.append(values(*pair).model_copy(update={"audit": f"values, {title}"}))
             if columns := [name for name in real.card.attributes if name in forged.card.attributes]:
-                found = labels(real.view("test").rows, forged.view("test").rows, columns)
-                findings.append(found.model_copy(update={"audit": f"labels, {title}"}))
+                finding = labels(real.view("test").rows, forged.view("test").rows, columns)
+                findings.append(finding.model_copy(update={"audit": f"labels, {title}"}))
         for sides in paired(self.external).values():
             findings += self._of_pair(job, *sides)
         write_json(job.out / "findings.json", [finding.model_dump(mode="json") for finding in findings])
