@@ -23,7 +23,7 @@ LAYERS = (
     {"forge.rendering"},
     {"forge.faces"},
     {"forge.generators"},
-    {"forge.training", "forge.blending", "forge.quality"},
+    {"forge.training", "forge.tampering", "forge.quality"},
     {"forge"},
     {"detect"},
     {

@@ -71,7 +71,7 @@ def _sets(results: Results, store: Store) -> dict[tuple[str, int], FaceSet]:
             key = f"{EXTERNAL_PREFIX}{stage.label}", -1
         elif stage.action in ("prepare", "halve"):
             key = "", -1
-        elif stage.action in ("synthesize", "translate", "blend"):
+        elif stage.action in ("synthesize", "translate", "tamper"):
             # a run with one seed stores it in results.seed
             key = stage.label, results.seed if stage.seed is None else stage.seed
         else:

@@ -31,6 +31,7 @@ COMMANDS = {
     "show": ("benchmarks.cli.commands.show:show", "Show settings, results, or faces of a trained generator."),
     "data": ("benchmarks.cli.commands.data:app", "Prepare, show, verify and export sets of faces."),
     "detect": ("benchmarks.cli.commands.detect:app", "Score photos with a trained detector; import weights."),
+    "tamper": ("benchmarks.cli.commands.tamper:tamper", "Alter own photos, with the mask of each."),
     "translate": ("benchmarks.cli.commands.translate:translate", "Translate photos with a trained translator."),
     "quality": ("benchmarks.cli.commands.quality:quality", "Measure forged faces against real ones."),
     "report": ("benchmarks.cli.commands.report:report", "Write the report of a finished run again."),

@@ -107,12 +107,13 @@ def open_set(name: str, store: Path) -> FaceSet:
 
 
 def trained_on(forged: FaceSet, store: Path) -> FaceSet:
-    """The real set in the store that a forged set's generator was trained on, or that it was blended from.
+    """The real set in the store that a forged set's generator was trained on, or that it was made from.
 
     Raises:
         InputError: its card does not say, or the set is not in the store.
     """
-    # The digest of the real set, which the training wrote into the card of its forgeries; blends name their sources.
+    # The digest of the real set, which the training wrote into the card of its forgeries; forgeries made from faces
+    # name their sources.
     made_by = forged.card.provenance
     source = made_by.get("trained_on") or made_by.get("made_from")
     digest = source.get("digest") if isinstance(source, dict) else None

@@ -16,8 +16,8 @@ from benchmarks.cli.streams import console as open_console
 from benchmarks.experiment.configs import shipped
 from benchmarks.experiment.settings import PRESETS, GeneratorSettings
 from benchmarks.report.run_report import RunReport
-from forge.blending.blending import Blending
 from forge.core.errors import InputError, UnknownNameError
+from forge.tampering.base import Tampering
 
 # not settings of a run's file: named otherwise, or known only when a request is checked
 _FILLED_IN = {
@@ -26,7 +26,7 @@ _FILLED_IN = {
     "training",
     "files",
     "snapshot",
-    "blends",
+    "tampers",
     "translates",
     "judged",
     "moves_between",
@@ -118,7 +118,7 @@ def _generator_rows(implementation: Any, values: Mapping[str, Any]) -> list[tupl
     from forge.training.steps import method_of  # imports torch
 
     rows = _rows("generator.network", implementation.Settings, values.get("network", {}))
-    if issubclass(implementation, Blending):  # not trained
+    if issubclass(implementation, Tampering):  # not trained
         return rows
     rows += _rows("generator.training", method_of(implementation).Settings, values.get("training", {}))
     drawn = GeneratorSettings.model_fields.keys() - _FILLED_IN

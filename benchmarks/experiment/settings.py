@@ -89,7 +89,7 @@ class GeneratorSettings(_Settings):
         None, gt=0, description="thousands of images: the snapshot taken then; null: the end"
     )
     # Fields that are "filled in when checked" are facts of the class, kept so that planning needs no import of it.
-    blends: bool = Field(False, description="makes forgeries of real faces and is not trained; filled in when checked")
+    tampers: bool = Field(False, description="makes forgeries of real faces and is not trained; filled in when checked")
     judged: bool = Field(True, description="was trained against a discriminator; filled in when checked")
     translates: bool = Field(False, description="makes forgeries of real faces and is trained; filled in when checked")
     moves_between: bool = Field(False, description="translates between domains of faces; filled in when checked")
@@ -114,7 +114,7 @@ class GeneratorSettings(_Settings):
     @property
     def takes_faces(self) -> bool:
         """Whether its forgeries are made from real faces, which are then no reals of a detector."""
-        return self.blends or self.translates
+        return self.tampers or self.translates
 
 
 class DetectorRequest(_Settings):

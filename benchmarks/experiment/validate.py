@@ -18,12 +18,12 @@ from benchmarks.protocol import ELSEWHERE, Condition, GeneratorId
 from benchmarks.report.sections import load_sections, section_digests
 from detect.data.perturb import perturbation
 from detect.detectors.registry import DETECTORS
-from forge.blending.blending import Blending
 from forge.core.errors import BenchError, InputError, UnknownNameError, quoted
 from forge.core.files import digest_file
 from forge.core.registry import code_files, is_file_reference, named_file
 from forge.generators import GENERATORS
 from forge.quality import QUALITY, load_more
+from forge.tampering.base import Tampering
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -147,7 +147,7 @@ def _check_conditions(settings: RunSettings, generators: Mapping[str, GeneratorS
             raise InputError(
                 f"conditions.snapshots: {quoted(name)} is not a generator of this run ({', '.join(generators)})"
             )
-        if generators[name].blends or generators[name].snapshot is not None:
+        if generators[name].tampers or generators[name].snapshot is not None:
             raise InputError(f"conditions.snapshots: {quoted(name)} has no snapshots; name a generator that is trained")
         # The end of the training is tested as the generator itself.
         for kimg in moments:
@@ -192,12 +192,12 @@ def _generator(name: str, generator: GeneratorSettings, resolution: int) -> Gene
     from forge.training.steps import method_of
 
     implementation = checked_class(
-        "generator", generator.architecture, GENERATORS.load(generator.architecture), Architecture, Blending
+        "generator", generator.architecture, GENERATORS.load(generator.architecture), Architecture, Tampering
     )
     network = validated(implementation.Settings, generator.network, where=f"generators.{name}.network")
-    # Blends are no architecture: they have no training, so that most settings below do not apply.
-    if issubclass(implementation, Blending):
-        return _blending(name, generator, network, _family(generator, implementation))
+    # A tampering is no architecture: it have no training, so that most settings below do not apply.
+    if issubclass(implementation, Tampering):
+        return _tampering(name, generator, network, _family(generator, implementation))
     # Each method of training has settings of its own.
     training = validated(method_of(implementation).Settings, generator.training, where=f"generators.{name}.training")
     # refuses a resolution it cannot make, or labels where it takes none; their values are seen in the data
@@ -259,12 +259,12 @@ def _construct(noun: str, reference: str, make: Callable[[], object]) -> None:
         raise InputError(f"{noun} {reference!r} cannot be made: {type(error).__name__}: {str(error)[:200]}") from error
 
 
-def _family(generator: GeneratorSettings, architecture: type[Architecture | Blending]) -> str:
+def _family(generator: GeneratorSettings, architecture: type[Architecture | Tampering[Any]]) -> str:
     """The family that settings name, else that of the architecture; a plug-in without one is its own."""
     return generator.family or architecture.family or short_name(generator.architecture)
 
 
-def _blending(name: str, generator: GeneratorSettings, settings: BaseModel, family: str) -> GeneratorSettings:
+def _tampering(name: str, generator: GeneratorSettings, settings: BaseModel, family: str) -> GeneratorSettings:
     """Forgeries made from reals: what is set for all generators about training and drawing does not apply."""
     if generator.snapshot is not None:
         raise InputError(f"generator {quoted(name)} is not trained and has no snapshots; use {base_name(name)}")
@@ -273,7 +273,12 @@ def _blending(name: str, generator: GeneratorSettings, settings: BaseModel, fami
     network = settings.model_dump(mode="json")
     # All else stays at its default, so that settings for all generators do not enter the key.
     return GeneratorSettings(
-        architecture=generator.architecture, network=network, blends=True, judged=False, family=family
+        architecture=generator.architecture,
+        network=network,
+        tampers=True,
+        judged=False,
+        family=family,
+        files=_digests(generator.architecture, {}),
     )
 
 

@@ -39,7 +39,6 @@ from benchmarks.report.sections import loadable
 from benchmarks.report.write import write_report
 from benchmarks.workflow.source_pictures import beside_sources
 from benchmarks.workflow.stage import Job, Stage
-from benchmarks.workflow.stages.blend import Blend
 from benchmarks.workflow.stages.explain import Explain
 from benchmarks.workflow.stages.external import External, count_groups
 from benchmarks.workflow.stages.fit import Adopt, Fit
@@ -47,6 +46,7 @@ from benchmarks.workflow.stages.forger import Forger, Trained
 from benchmarks.workflow.stages.quality import Quality
 from benchmarks.workflow.stages.report_parts import ReportParts
 from benchmarks.workflow.stages.synthesize import Synthesize
+from benchmarks.workflow.stages.tamper import Tamper
 from benchmarks.workflow.stages.translate import Translate
 from benchmarks.workflow.store import Manifest, read_manifest
 from detect.data.perturb import perturbation
@@ -222,8 +222,8 @@ class _Collected:
         )
 
     def _generator(self, stage: Forger, quality: Quality) -> GeneratorFacts:
-        # A blend learns nothing: the fields of a training are empty, its seconds are those of making the images.
-        if isinstance(stage, Blend):
+        # A tampering learns nothing: the fields of a training are empty, its seconds are those of making the images.
+        if isinstance(stage, Tamper):
             return GeneratorFacts(
                 name=stage.forger,
                 seed=stage.seed,

@@ -13,7 +13,6 @@ from benchmarks.protocol import EXTERNAL_PREFIX, PROTOCOL_VERSION, GeneratorId
 from benchmarks.workflow.detector_plan import DetectorPlan
 from benchmarks.workflow.stage import Stage
 from benchmarks.workflow.stages.audit import Audit
-from benchmarks.workflow.stages.blend import Blend
 from benchmarks.workflow.stages.evaluate import Evaluate
 from benchmarks.workflow.stages.explain import Explain
 from benchmarks.workflow.stages.external import External
@@ -25,6 +24,7 @@ from benchmarks.workflow.stages.quality import Quality, Reference
 from benchmarks.workflow.stages.report import Report, report_program
 from benchmarks.workflow.stages.score import Score
 from benchmarks.workflow.stages.synthesize import Synthesize
+from benchmarks.workflow.stages.tamper import Tamper
 from benchmarks.workflow.stages.train import Train
 from benchmarks.workflow.stages.translate import Translate
 from forge.core.compute import Compute
@@ -245,12 +245,13 @@ def _forger(settings: RunSettings, name: str, generator: GeneratorSettings, shar
     # "repeated" is for names alone and in no key
     common: dict[str, Any] = {"seed": settings.seed, "repeated": len(settings.seeds) > 1}
     values = generator.model_dump(mode="json")
-    if generator.blends:
-        return Blend(
+    if generator.tampers:
+        return Tamper(
             **common,
             forger=name,
             generator=generator.architecture,
-            blending=values["network"],
+            edits=values["network"],
+            files=generator.files,
             counts=counts,
             data=shared.real,
         )

@@ -15,14 +15,14 @@ from detect.data.views import digest_of
 from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, FitSummary, Scores
 from detect.detectors.network import NetworkDetector
 from detect.detectors.registry import DETECTORS
-from forge.blending.blending import Making
-from forge.blending.self_blended import SelfBlended
 from forge.core.compute import Compute, Precision, derive_seed
 from forge.core.errors import CorruptError, InputError, quoted
 from forge.core.files import read_json_object, write_json
 from forge.core.registry import is_file_reference
 from forge.faces.faceset import FaceSet, Images
 from forge.faces.forgeries import Sources
+from forge.tampering.self_blended import SelfBlended, SelfBlending
+from forge.tampering.tamper import Making
 
 
 class SelfBlendedSettings(DetectorSettings):
@@ -114,13 +114,14 @@ class SelfBlendedDetector(Detector[SelfBlendedSettings]):
         """Blends in `context.work`, and their targets where they differ from the reals; made once."""
         settings = self.settings
         making = Making(
+            name="self-blended",
             origin=Sources(
                 views={"train": data.train_real, "val": data.val_real},
                 # val once per face: as many blends as reals
                 counts={"train": settings.copies * len(data.train_real), "val": len(data.val_real)},
                 seed=derive_seed(context.seed, "self-blended"),
             ),
-            settings=settings.blending,
+            tampering=SelfBlending(settings.blending),
             resolution=data.resolution,
             # a digest of the photos: blends of other faces in the folder are refused, not reused
             source={"train": digest_of(data.train_real), "val": digest_of(data.val_real)},

@@ -9,6 +9,7 @@ from PIL.PngImagePlugin import PngInfo
 
 SOFTWARE = "deepfake-bench"
 SYNTHETIC = "Synthetic images, not photographs of people."
+ALTERED = "Altered photographs, not as they were taken."
 Format = Literal["PNG", "GIF", "JPEG", "WEBP"]
 
 _EXIF_DESCRIPTION, _EXIF_SOFTWARE = 0x010E, 0x0131
@@ -24,6 +25,15 @@ def origin(generator: str, weights_sha256: str = "", *, moment: str = "") -> str
     """
     weights = f", weights {weights_sha256}" if weights_sha256 else ""
     return f"{SYNTHETIC} From {generator}{f' {moment}' if moment else ''}{weights}."
+
+
+def alteration(generator: str) -> str:
+    """Return the sentences that tell what altered photos are.
+
+    Args:
+        generator: what altered them, e.g. "splice".
+    """
+    return f"{ALTERED} By {generator}."
 
 
 def options(format: Format, source: str) -> dict[str, Any]:  # noqa: A002 - as Pillow calls it

@@ -314,10 +314,12 @@ class FaceSet:
                 return [str(error)]
         else:
             masks = None
-        pixels = _digest_of(self._shards) if not wrong else ""
-        # the set's digest is of contents: computed anew from pixels, rows and masks as they are now
-        if not wrong and contents_digest(self.resolution, pixels, _row_digest(self.table), masks) != self.card.digest:
-            wrong.append("card.json was changed: its digest is not that of the images and rows")
+        if not wrong:
+            # the set's digest is of contents: computed anew from pixels, rows and masks as they are now; rows as they
+            # are stored, since pandas would turn whole numbers beside nulls into floats
+            rows = _row_digest(pq.read_table(self.path / "table.parquet"))
+            if contents_digest(self.resolution, _digest_of(self._shards), rows, masks) != self.card.digest:
+                wrong.append("card.json was changed: its digest is not that of the images and rows")
         return wrong
 
 
@@ -345,13 +347,9 @@ def row_line(row: Mapping[str, Any]) -> bytes:
     return (canonical_json({key: value for key, value in row.items() if value is not None}) + "\n").encode()
 
 
-def _row_digest(table: pd.DataFrame) -> str:
+def _row_digest(table: pa.Table) -> str:
     rows = hashlib.sha256()
-    for row in pa.Table.from_pandas(table, preserve_index=False).to_pylist():
-        rows.update(row_line({key: _plain(value) for key, value in row.items()}))
+    for batch in table.to_batches():
+        for row in batch.to_pylist():
+            rows.update(row_line(row))
     return rows.hexdigest()
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - any cell
-    # pandas turns a nullable integer column into floats; the digest is of the value, not of its storage
-    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -147,7 +147,7 @@ class Sources:
     def __post_init__(self) -> None:
         _check_counts(self.counts)
         if empty := [split for split in self.counts if not len(self.views[split])]:
-            raise InputError(f"split {quoted(empty[0])} has no real faces to blend; prepare more photos")
+            raise InputError(f"split {quoted(empty[0])} has no real faces to alter; prepare more photos")
 
     def parts(self) -> list[SourcePart]:
         """Return the splits, each with its faces in order."""

@@ -212,10 +212,10 @@ def inputs_of(
     """Return what some images of a set were made from: faces as they were taken, and the seeds of their conditions.
 
     Args:
-        faces: translated, or blended.
+        faces: translated, or altered.
         positions: of the images.
         real: the faces that they were made from.
-        translator: the architecture that made them; None: they were blended.
+        translator: the architecture that made them; None: they were altered.
     """
     rows, seed, numbers = faces.table.iloc[positions], faces.card.provenance["seed"], dict[str, int]()
     numbers |= {key: row for row, key in enumerate(real.table["id"])}

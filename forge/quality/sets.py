@@ -77,7 +77,7 @@ def measure_set(
     candidate = _some(forged.view(), ask)
     # labels of one side only cannot be compared
     columns = [name for name in forged.card.attributes if name in real.card.attributes]
-    inherited = "made_from" in forged.card.attributes  # translations and blends: labels of the photo
+    inherited = "made_from" in forged.card.attributes  # translations and tampering: labels of the photo
     labels = {
         name: Labels(_texts(candidate, name), _texts(reference, name), _texts(held_out, name), inherited)
         for name in columns
@@ -96,10 +96,10 @@ def translations_of(
     """Lay forgeries beside the real faces that they were made from; None where they were made from none of this set.
 
     Args:
-        forged: made by a translator, or blended.
+        forged: made by a translator, or altered.
         real: with the faces that they were made from, halved or not.
         ask: how many are wanted.
-        translator: the architecture that made them; None: not known, as of blends.
+        translator: the architecture that made them; None: not known, as of tampering.
     """
     named = [forged.card.provenance.get(role) for role in ("made_from", "trained_on")]
     digests = [source.get("digest") for source in named if isinstance(source, dict)]

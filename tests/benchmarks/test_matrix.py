@@ -71,7 +71,7 @@ def test_checked_generators_carry_the_family_of_their_architecture_and_evaluatio
     assert evaluate.settings["families"] == {"dcgan": "conv-gan", "gan": "dense-gan", "cgan": "conv-gan"}
     assert {stage.label for stage in planned.stages if stage.action == "fit"} >= {"dct@gan", "dct@cgan+dcgan"}
     renamed = prepare_run(made("conditions.unseen=true", "generators.cgan.family=mine"))
-    keys = [[stage.key for stage in run.stages if stage.action in ("train", "blend")] for run in (planned, renamed)]
+    keys = [[stage.key for stage in run.stages if stage.action in ("train", "tamper")] for run in (planned, renamed)]
     assert keys[0] == keys[1]  # a family is no reason to train again
     assert "dct@dcgan+gan" in {stage.label for stage in renamed.stages if stage.action == "fit"}
 

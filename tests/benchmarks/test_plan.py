@@ -143,7 +143,7 @@ def test_forgeries_from_real_faces_take_another_half_than_detectors():
     prepared, halved = (next(s for s in planned.stages if s.action == action) for action in ("prepare", "halve"))
     for name in ("train dcgan", "train pix2pix:colour"):
         assert stage(planned, name).inputs["data"] == prepared  # split forge is whole for generators
-    for name in ("translate pix2pix:colour", "translate pix2pix:colour@2k", "blend self-blended"):
+    for name in ("translate pix2pix:colour", "translate pix2pix:colour@2k", "tamper self-blended"):
         assert stage(planned, name).inputs["data"] == halved
     reals = [s.inputs["faces"] for s in planned.stages if s.action == "score" and s.real]
     reals += [s.inputs["real"] for s in planned.stages if s.action == "fit"]

@@ -141,7 +141,7 @@ def test_a_set_of_a_repeated_run_is_named_with_its_seed(bench, store):
     assert code == 2 and "2 sets by gan" in err
 
 
-@pytest.mark.parametrize("action", ["translate", "blend"])
+@pytest.mark.parametrize("action", ["translate", "tamper"])
 def test_sets_that_are_made_of_photos_are_found_by_name(bench, store, action):
     made = {"trained_on": {"digest": store[0].card.digest}}
     stored(f"{action} edges", f"{action}-1", kind="forged", splits={"test": 20}, provenance=made, seed=3)

@@ -7,26 +7,31 @@ import pytest
 from pydantic import ValidationError
 from scipy.ndimage import convolve, distance_transform_edt, gaussian_filter1d, map_coordinates, zoom
 
-import forge.blending.blending
-from forge.blending.blending import NAME, blend_set
-from forge.blending.mask import (
-    AVERAGE,
-    OUTLINES,
-    TEMPLATE,
-    _windowed_gaussian,
-    elastic_field,
-    find_landmarks,
-    fit_template,
-    soft_mask,
-)
-from forge.blending.ops import brighten, downscale_upscale, move, moved_points, sharpen, shift_hsv, shift_rgb
-from forge.blending.self_blended import SelfBlended, blend
+import forge.tampering.tamper
 from forge.core.errors import InputError
 from forge.core.progress import silent
 from forge.faces.faceset import FaceSet
 from forge.faces.writer import FaceSetWriter
+from forge.tampering.landmarks import AVERAGE, OUTLINES, TEMPLATE, find_landmarks, fit_template
+from forge.tampering.ops import brighten, downscale_upscale, move, moved_points, sharpen, shift_hsv, shift_rgb
+from forge.tampering.self_blended import SelfBlended, SelfBlending, blend
+from forge.tampering.soft_mask import _windowed_gaussian, elastic_field, soft_mask
+from forge.tampering.tamper import tamper_set
 
+NAME = "self-blended"
 AVERAGED = SelfBlended(landmarks="average")
+
+
+def blend_set(real, out, *, counts, seed, on_progress, settings=None):
+    return tamper_set(
+        SelfBlending(settings or SelfBlended()),
+        real,
+        out,
+        name="self-blended",
+        counts=counts,
+        seed=seed,
+        on_progress=on_progress,
+    )
 
 
 def pictures(count: int, side: int = 32, seed: int = 0) -> np.ndarray:
@@ -306,7 +311,7 @@ def test_a_set_of_blends_says_what_it_is(real, tmp_path):
     card = faces.card
     assert faces.verify() == [] and card.kind == "forged" and card.splits == COUNTS and card.name == NAME
     assert card.provenance["generator"] == NAME and card.provenance["seed"] == 3
-    assert card.provenance["blending"] == AVERAGED.model_dump(mode="json")
+    assert card.provenance["settings"] == AVERAGED.model_dump(mode="json")
     assert card.provenance["made_from"] == {"name": "real", "digest": real.card.digest, "licence": "CC0"}
     assert card.provenance["faces_not_found"] == {"train": 5, "test": 3} and "CC0" in card.licence
     table, of = faces.table, real.table.set_index("id")
@@ -331,7 +336,7 @@ def test_more_blends_than_faces_are_all_different(real, tmp_path):
 
 def test_the_same_asked_again_gives_the_same_and_more_begins_alike(real, tmp_path, monkeypatch):
     first = blend_set(real, tmp_path / "a", counts=COUNTS, seed=0, on_progress=silent, settings=AVERAGED)
-    monkeypatch.setattr(forge.blending.blending, "BLOCK", 3)
+    monkeypatch.setattr(forge.tampering.tamper, "BLOCK", 3)
     again = blend_set(real, tmp_path / "b", counts=COUNTS, seed=0, on_progress=silent, settings=AVERAGED)
     other = blend_set(real, tmp_path / "c", counts=COUNTS, seed=1, on_progress=silent, settings=AVERAGED)
     more = blend_set(real, tmp_path / "d", counts={"test": 9}, seed=0, on_progress=silent, settings=AVERAGED)
@@ -350,7 +355,7 @@ def test_found_landmarks_are_used_for_every_copy(real, tmp_path, monkeypatch):
     def everywhere(read, count, told):
         return np.repeat((TEMPLATE * 8 + [16, 13])[None], count, axis=0)
 
-    monkeypatch.setattr(forge.blending.blending, "find_landmarks", everywhere)
+    monkeypatch.setattr(forge.tampering.tamper, "find_landmarks", everywhere)
     faces = blend_set(real, tmp_path / "found", counts={"val": 7}, seed=0, on_progress=silent)
     assert set(faces.table["outline"]) == {"found"} and faces.card.provenance["faces_not_found"] == {"val": 0}
 

@@ -38,6 +38,7 @@ def test_every_generator_declares_the_family_that_the_protocol_gives_it():
     families = {name: GENERATORS.load(name).family for name in GENERATORS.names()}
     assert families == {
         "cgan": "conv-gan",
+        "copy-move": "tampering",
         "cyclegan": "translation",
         "dcgan": "conv-gan",
         "ddpm": "diffusion",
@@ -45,11 +46,14 @@ def test_every_generator_declares_the_family_that_the_protocol_gives_it():
         "flow": "diffusion",
         "vae": "autoencoder",
         "gan": "dense-gan",
+        "inpaint": "tampering",
         "pix2pix:colour": "translation",
         "pix2pix:edges": "translation",
         "pix2pix:inpainting": "translation",
         "pix2pix:super-resolution": "translation",
+        "retouch": "tampering",
         "self-blended": "blending",
+        "splice": "tampering",
         "stylegan-lite": "style-gan",
     }
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from forge.blending.blending import blend_set
-from forge.blending.self_blended import SelfBlended
 from forge.core.errors import InputError
 from forge.core.progress import silent
 from forge.faces.faceset import FaceSet
 from forge.faces.forgeries import Forged, Latents, Sources, Synthesis, write_forgeries
 from forge.faces.writer import FaceSetWriter
+from forge.tampering.self_blended import SelfBlended, SelfBlending
+from forge.tampering.tamper import Making
 
 SIDE = 32
 
@@ -98,13 +98,15 @@ def test_nothing_asked_for_and_splits_without_faces_are_refused(real):
 
 
 def test_blends_may_store_their_masks_without_changing_a_pixel(real, tmp_path):
-    settings = SelfBlended(landmarks="average", altered="source")
-    sets = [
-        blend_set(
-            real, tmp_path / f"{masks}", counts={"train": 9}, seed=3, on_progress=silent, settings=settings, masks=masks
-        )
-        for masks in (False, True)
-    ]
+    making = Making(
+        name="blends",
+        tampering=SelfBlending(SelfBlended(landmarks="average", altered="source")),
+        origin=Sources({"train": real.view("train")}, {"train": 9}, 3),
+        resolution=SIDE,
+        source={},
+        licence="CC0",
+    )
+    sets = [making.write(tmp_path / f"{masks}", silent, masks=masks) for masks in (False, True)]
     bare, masked = sets
     assert not bare.has_masks and masked.has_masks and masked.verify() == []
     assert (bare.read(range(9)) == masked.read(range(9))).all()

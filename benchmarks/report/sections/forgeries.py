@@ -121,13 +121,13 @@ class ForgeriesSection(Section):
 
 def _forgeries(generator: GeneratorFacts, run: RunView) -> Forgeries:
     pictures, name = run.pictures, generator.name
-    # empty where the real photos that it blends may not be shown
+    # empty where the real photos that it alters may not be shown
     faces = pictures.forged[name][:_SAMPLES] if len(pictures.forged.get(name, ())) else None
     strip = pictures.filmstrip.get(name, [])
     if len(strip) > _STRIP:  # the first, the last and an even choice between
         strip = [strip[i] for i in np.linspace(0, len(strip) - 1, _STRIP).round().astype(int)]
     sources = pictures.sources.get(name)
-    # a blend has no condition, and between domains it is the photo
+    # a tampering has no condition, and between domains it is the photo
     plain = not generator.trained or generator.domains is not None
     rows = ["photo", "forgery"] if plain else ["photo", "condition", "forgery"]
     return Forgeries(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks.workflow.stages.blend import Blend
 from benchmarks.workflow.stages.synthesize import Synthesize
+from benchmarks.workflow.stages.tamper import Tamper
 from benchmarks.workflow.stages.translate import Translate
 
 Trained = Synthesize | Translate  # by a generator that was trained
-Forger = Trained | Blend
+Forger = Trained | Tamper

@@ -10,10 +10,10 @@ import numpy as np
 
 from benchmarks.protocol import PAIRED_PREFIX
 from benchmarks.workflow.stage import Job
-from benchmarks.workflow.stages.blend import Blend
 from benchmarks.workflow.stages.fit import drawn
 from benchmarks.workflow.stages.halve import Reals
 from benchmarks.workflow.stages.score import Part, Score
+from benchmarks.workflow.stages.tamper import Tamper
 from benchmarks.workflow.stages.translate import Translate
 from forge.core.errors import InputError
 from forge.faces.faceset import FaceSet, FaceView
@@ -37,7 +37,7 @@ class ScorePairs(Score):
     action = "score-pairs"
     VERSION = 1
 
-    faces: Translate | Blend
+    faces: Translate | Tamper
     data: Reals
 
     @property

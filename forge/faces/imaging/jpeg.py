@@ -1,11 +1,13 @@
-"""Quantisation tables of JPEG by quality, and the quality of given tables."""
+"""JPEG: encoding and decoding an image; quantisation tables by quality, and the quality of given tables."""
 
 from __future__ import annotations
 
 import functools
+from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 # ITU-T T.81 annex K, tables K.1 and K.2, row by row
 _LUMINANCE = np.array(
@@ -22,6 +24,14 @@ _LUMINANCE = np.array(
 )
 _CHROMINANCE = np.full((8, 8), 99)  # K.2 is 99 but for its upper left quarter
 _CHROMINANCE[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
+
+
+def coded(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    """Encode an image [H, W, 3] as JPEG with Pillow and decode it again; chroma at 4:2:0."""
+    file = BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=quality)
+    with Image.open(file, formats=("JPEG",)) as opened:
+        return np.asarray(opened)
 
 
 def estimate_jpeg_quality(tables: tuple[tuple[int, ...], ...]) -> int:

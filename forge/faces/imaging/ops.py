@@ -13,13 +13,12 @@ import functools
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
+
+from forge.faces.imaging.jpeg import coded
 
 WEIGHT_UNIT = 2.0**22  # two passes over 8-bit pixels then need 8 + 22 + 22 of float64's 53 bits
 TRUNCATE = 4.0  # a Gaussian ends after this many standard deviations, as scipy's does
@@ -144,7 +143,7 @@ def jpeg(images: Tensor, quality: int | Tensor, *, workers: int | None = None) -
 
     def code(numbers: Iterable[int]) -> None:
         for number in numbers:
-            decoded[number] = _coded(pixels[number], wanted[number])
+            decoded[number] = coded(pixels[number], wanted[number])
 
     threads = min(workers or os.cpu_count() or 1, -(-len(pixels) // JPEGS_A_THREAD))
     if threads > 1:
@@ -154,13 +153,6 @@ def jpeg(images: Tensor, quality: int | Tensor, *, workers: int | None = None) -
     else:
         code(range(len(pixels)))
     return torch.from_numpy(decoded).to(images.device)
-
-
-def _coded(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    file = BytesIO()
-    Image.fromarray(image).save(file, "JPEG", quality=quality)
-    with Image.open(file, formats=("JPEG",)) as opened:
-        return np.asarray(opened)
 
 
 @functools.cache

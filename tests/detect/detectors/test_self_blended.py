@@ -12,14 +12,14 @@ from detect.detectors.base import FitData
 from detect.detectors.registry import DETECTORS
 from detect.detectors.self_blended import SelfBlendedDetector, SelfBlendedSettings
 from detect.scoring import score_view
-from forge.blending.blending import blend_set
-from forge.blending.self_blended import SelfBlended
 from forge.core.compute import Compute
 from forge.core.errors import CorruptError, InputError, UnknownNameError
 from forge.core.files import write_json
 from forge.core.progress import silent
 from forge.core.registry import allow_files, load_from_file
 from forge.faces.faceset import FaceSet
+from forge.tampering.self_blended import SelfBlended, SelfBlending
+from forge.tampering.tamper import tamper_set
 
 TINY = f"{Path(__file__).parents[1] / 'tiny.py'}:Tiny"
 allow_files([TINY])
@@ -66,7 +66,9 @@ def test_it_learns_blends_and_never_reads_a_forgery(data, sets, context, monkeyp
     assert set(real.table["split"].iloc[list(positions)]) == {"train", "val"}
     assert summary.facts["network"] == "tiny" and summary.facts["blends"] == 2 * 48 + 24
     assert summary.facts["faces_not_found"] == 48 + 24
-    fresh = blend_set(real, tmp_path / "fresh", counts={"test": 32}, seed=9, on_progress=silent, settings=PLAIN)
+    fresh = tamper_set(
+        SelfBlending(PLAIN), real, tmp_path / "fresh", name="fresh", counts={"test": 32}, seed=9, on_progress=silent
+    )
     scores = [score_view(detector, faces.view("test"), Compute()) for faces in (real, fresh)]
     assert roc_auc_score(np.repeat([0, 1], 32), np.concatenate(scores)) > 0.95
 
@@ -113,7 +115,7 @@ def test_an_interrupted_fit_reuses_its_blends(data, context, monkeypatch):
     assert {file: file.stat().st_mtime_ns for file in folder.rglob("*") if file.is_file()} == before
     with pytest.raises(InputError, match="made with another seed"):
         SelfBlendedDetector(either, 32).fit(data, context(5))
-    with pytest.raises(InputError, match="made with another blending"):
+    with pytest.raises(InputError, match="made with another settings"):
         SelfBlendedDetector(settings(), 32).fit(data, context())
     with pytest.raises(InputError, match="made with another counts and made_from"):
         SelfBlendedDetector(either, 32).fit(data.limited(20, None, 0), context())

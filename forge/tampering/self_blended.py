@@ -19,11 +19,13 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
-from forge.blending.mask import elastic_field, fit_template, soft_mask
-from forge.blending.ops import brighten, downscale_upscale, move, moved_points, sharpen, shift_hsv, shift_rgb
 from forge.faces.faceset import Images
+from forge.tampering.base import TamperBatch, Tampered, Tampering, TamperingSettings, as_bytes, row_of
+from forge.tampering.landmarks import fit_template
+from forge.tampering.ops import brighten, downscale_upscale, move, moved_points, sharpen, shift_hsv, shift_rgb
+from forge.tampering.soft_mask import elastic_field, soft_mask
 
 Pixels = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -40,17 +42,12 @@ _DRAWS = (
 )  # fmt: skip
 
 
-class SelfBlended(BaseModel):
+class SelfBlended(TamperingSettings):
     """Settings of self-blended images; the defaults are the repository's, for frames of 300 pixels and more.
 
     Of several values one is drawn, each equally often; ranges and largest changes are drawn from uniformly.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    landmarks: Literal["mtcnn", "average"] = Field(
-        "mtcnn", description="search every face, or take the average one's outline everywhere (no search, less exact)"
-    )
     altered: Literal["either", "source"] = Field(
         "either", description="the copy whose colour and detail change; source: nothing outside the mask changes"
     )
@@ -172,6 +169,20 @@ def blend(images: Images, landmarks: Floats, seeds: Sequence[int], settings: Sel
     weight = mask[..., None]  # [N, H, W, 1]
     forged = np.rint(weight * source + (1 - weight) * target).astype(np.uint8)
     return Blended(forged, target, source, mask, face.average)
+
+
+class SelfBlending(Tampering[SelfBlended]):
+    """Faces blended with themselves; where either copy may be the altered one, both sides of the mask change."""
+
+    family = "blending"
+    citation = "Shiohara, Yamasaki: Detecting Deepfakes with Self-Blended Images, CVPR 2022, arXiv 2204.08376"
+
+    def tamper(self, batch: TamperBatch) -> Tampered:
+        """Blend each face with itself; the mask is the weight of the copy that is laid over."""
+        blended = blend(batch.images, batch.landmarks, batch.seeds, self.settings)
+        masks = as_bytes(255 * blended.mask)
+        rows = [row_of(bool(average), mask, "face", {}) for average, mask in zip(blended.average, masks, strict=True)]
+        return Tampered(blended.forged, masks, rows, blended.target)
 
 
 class _Draws:

@@ -8,31 +8,33 @@ from typing import Any
 from benchmarks.experiment.configs import validated
 from benchmarks.workflow.stage import FACES, FaceStage, Facts, Job
 from benchmarks.workflow.stages.halve import Reals
-from forge.blending.blending import blend_set
 from forge.generators import GENERATORS
+from forge.tampering.tamper import tamper_set
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Blend(FaceStage):
-    """Real faces to forgeries made from them.
+class Tamper(FaceStage):
+    """Real faces to forgeries made from them, with the mask of each.
 
     Attributes:
         forger: name of the generator in the run.
         generator: registered name, or path/to/file.py:Class.
-        blending: its settings.
+        edits: its settings.
         counts: split -> images.
         data: the real faces, halved.
+        files: SHA-256 of the files it depends on, e.g. its code.
     """
 
-    action = "blend"
-    VERSION = 2  # 2: sources are halved from the real class
+    action = "tamper"
+    VERSION = 1
     optional = True
 
     forger: str
     generator: str
-    blending: dict[str, Any]
+    edits: dict[str, Any]
     counts: dict[str, int]
     data: Reals
+    files: dict[str, str]
 
     @property
     def label(self) -> str:
@@ -42,19 +44,20 @@ class Blend(FaceStage):
     @property
     def settings(self) -> dict[str, Any]:
         """Return how many forgeries are made, and how."""
-        # "settings" and "generator" are names in stored keys
-        return {"counts": self.counts, "settings": self.blending, "generator": self.generator}
+        return {"counts": self.counts, "edits": self.edits, "generator": self.generator, "files": self.files}
 
     def run(self, job: Job) -> Facts:
         """Write the FaceSet."""
         implementation = GENERATORS.load(self.generator)
-        faces = blend_set(
+        # checked when planned; the values in the stage are JSON, not the class
+        settings = validated(implementation.Settings, self.edits, where=f"generators.{self.forger}.network")
+        faces = tamper_set(
+            implementation(settings),
             job.faces(self.data),
             job.out / FACES,
+            name=self.forger,
             counts=self.counts,
             seed=self.seed,
             on_progress=job.context.on_progress,
-            # checked when planned; the values in the stage are JSON, not the class
-            settings=validated(implementation.Settings, self.blending, where=f"generators.{self.forger}.network"),
         )
         return {"images": len(faces)}

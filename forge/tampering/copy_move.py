@@ -1,0 +1,109 @@
+"""Copy-move: a region of an image laid over another place of the same image, turned and scaled."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from forge.tampering.base import Area, Edited, EditSettings, LocalEdit, Photo, Range, chosen, mixed
+from forge.tampering.landmarks import Floats
+from forge.tampering.poisson import poisson_blend
+from forge.tampering.regions import Region, RegionName, draw_region
+from forge.tampering.warp import inverse, mapped, pixel_middles, read_at
+
+_DRAWS = 24  # places that are tried; the one whose rim fits best is taken
+_FITS = 30.0  # mean difference along the rim up to which a place is taken, grey levels
+_APART = 0.75  # distance of both places at least, in diameters of the region
+
+
+class CopyMoveSettings(EditSettings):
+    """Settings of copy-move forgeries."""
+
+    regions: tuple[RegionName, ...] = Field(
+        ("ellipse", "bezier", "polygon"), min_length=1, description="what is copied, equally often"
+    )
+    area: Area = Field((0.01, 0.08), description="share of the image that a free shape covers")
+    angle: float = Field(30.0, ge=0, le=180, description="largest turn, degrees")
+    scale: Range = Field((0.8, 1.25), description="range of the factor by which the copy grows")
+    blending: tuple[Literal["poisson", "alpha"], ...] = Field(
+        ("poisson", "alpha"), min_length=1, description="how the copy is joined to what is around it, equally often"
+    )
+    feather: tuple[float, float] = Field((0.005, 0.025), description="softness of an alpha rim, shares of the side")
+
+
+class CopyMove(LocalEdit[CopyMoveSettings]):
+    """Lay a part of the photo over another part of it, where its rim fits best of some places."""
+
+    citation = "Wu et al., BusterNet: Detecting Copy-Move Image Forgery with Source/Target Localization, ECCV 2018"
+
+    def edit(self, photo: Photo, source: np.random.Generator) -> Edited | None:
+        """Edit a photo; None: the region found no other place in the frame."""
+        settings, side = self.settings, photo.side
+        region = draw_region(chosen(settings.regions, source), photo.face, side, settings.area, source)
+        blending = chosen(settings.blending, source)
+        feather = source.uniform(*settings.feather) * side
+        if settings.spare_features and not region.avoids_features(photo.face):
+            return None
+        affine = _target(region, photo, settings, source)
+        if affine is None:
+            return None
+        laid = read_at(photo.image, mapped(pixel_middles(side), inverse(affine)))
+        alpha = region.moved(affine).mask(side, feather)
+        inside = alpha >= 0.5
+        if not inside.any():
+            return None
+        if blending == "poisson":
+            pixels, alpha = poisson_blend(photo.image, laid, inside), inside.astype(np.float64)
+        else:
+            pixels = mixed(laid, photo.image, alpha)
+        facts = {"affine": np.round(affine, 6).tolist(), "blending": blending}
+        return Edited(pixels, alpha, region.name, facts)
+
+
+def copied_from(mask: NDArray[np.uint8], affine: Floats) -> NDArray[np.bool_]:
+    """Return where a copy was taken from, from the mask of where it was laid.
+
+    Args:
+        mask: uint8 [H, W], the stored mask of the forgery.
+        affine: [3, 2], of the row: from (x, y, 1) in the source to the target, pixels.
+
+    Returns:
+        bool [H, W].
+    """
+    points = mapped(pixel_middles(len(mask)), affine)
+    inside = ((points >= 0) & (points <= len(mask))).all(-1)  # beyond the frame an image is mirrored, a mask is empty
+    return np.asarray(inside & (read_at(mask[..., None] / 255, points)[..., 0] >= 0.5))
+
+
+def _target(region: Region, photo: Photo, settings: CopyMoveSettings, source: np.random.Generator) -> Floats | None:
+    """Return the affine map [3, 2] to the place of those drawn where colours along the rim differ least."""
+    rim, side, image = region.rim, photo.side, photo.image
+    middle = (rim.min(0) + rim.max(0)) / 2
+    diameter = float((rim.max(0) - rim.min(0)).max())
+    turns = np.radians(source.uniform(-settings.angle, settings.angle, _DRAWS))
+    low, high = np.log(settings.scale)
+    scales = np.exp(source.uniform(low, high, _DRAWS))
+    targets = source.uniform(0, side, (_DRAWS, 2))
+    there = _colours(image, rim)
+    best, smallest = None, _FITS
+    for turn, scale, target in zip(turns, scales, targets, strict=True):
+        linear = scale * np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
+        affine = np.vstack([linear, target - middle @ linear])
+        moved = mapped(rim, affine)
+        if not ((moved >= 0) & (moved <= side)).all() or np.linalg.norm(target - middle) < _APART * diameter:
+            continue
+        if settings.spare_features and not region.moved(affine).avoids_features(photo.face):
+            continue
+        cost = float(abs(_colours(image, moved) - there).mean())
+        if cost < smallest:
+            best, smallest = affine, cost
+    return best
+
+
+def _colours(image: NDArray[np.uint8], points: Floats) -> Floats:
+    x, y = np.clip(points, 0, len(image) - 1e-6).astype(np.int64).T
+    return np.asarray(image[y, x], np.float64)

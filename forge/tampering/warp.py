@@ -1,0 +1,45 @@
+"""Reading an image at other points: affine maps and smooth local displacements, by cubic interpolation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import grid_sample
+
+from forge.tampering.landmarks import Floats
+
+
+def pixel_middles(side: int) -> Floats:
+    """Return the middles of the pixels, [side, side, 2] as (x, y) from the corner of the frame."""
+    ticks = np.arange(side) + 0.5
+    return np.stack(np.meshgrid(ticks, ticks), axis=-1)
+
+
+def read_at(image: NDArray[Any], points: Floats) -> Floats:
+    """Return an image at points, by cubic interpolation; beyond the frame it is mirrored.
+
+    Args:
+        image: [H, H, C].
+        points: [h, w, 2], (x, y) in pixels from the corner of the frame.
+
+    Returns:
+        float64 [h, w, C]; points at the middles of pixels give the pixels.
+    """
+    pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), np.float64))[None]
+    grid = torch.from_numpy(np.ascontiguousarray(2 * points / len(image) - 1))[None]  # -1..1 from edge to edge
+    read = grid_sample(pixels, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
+    return np.asarray(read[0].permute(1, 2, 0).numpy())
+
+
+def mapped(points: NDArray[Any], affine: Floats) -> Floats:
+    """Return points [..., 2] under an affine map [3, 2] from (x, y, 1)."""
+    return np.asarray(points @ affine[:2] + affine[2])
+
+
+def inverse(affine: Floats) -> Floats:
+    """Return the inverse of an affine map [3, 2]."""
+    linear = np.linalg.inv(affine[:2])
+    return np.vstack([linear, -affine[2] @ linear])
