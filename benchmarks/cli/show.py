@@ -27,6 +27,7 @@ _FILLED_IN = {
     "files",
     "snapshot",
     "tampers",
+    "masks",
     "translates",
     "judged",
     "moves_between",

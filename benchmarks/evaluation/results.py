@@ -129,6 +129,34 @@ class QualityRow(_Record):
     reference: str = Field("", description="what the floor is of, where not of held-out reals, e.g. grey photo")
 
 
+class PixelValue(_Record):
+    """A pixel measure, with its 95 % interval over people; null: undefined in every image."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class Localisation(_Record):
+    """A detector's maps on one generator's test images, over all seeds; see `benchmarks.evaluation.localisation`."""
+
+    detector: str
+    trained_on: str
+    tested_on: str
+    source: str = Field(description="map, saliency, or control")
+    seeds: int
+    images: int = Field(description="forged images a seed")
+    undefined: int = Field(description="of these, images without an altered pixel, which means leave out")
+    f1: PixelValue = Field(description="mean over images, at the threshold fixed on validation images")
+    iou: PixelValue
+    auc: PixelValue = Field(description="mean over images of the AUC of their pixels")
+    average_precision: PixelValue
+    pooled_auc: PixelValue = Field(description="of all pixels together")
+    pooled_average_precision: PixelValue
+    false_alarm_area: PixelValue = Field(description="mean share of real images that is taken for altered")
+    image_auc: float | None = Field(description="AUC of the maxima of the maps, forged and real images")
+
+
 class UsefulnessRow(_Record):
     """Label classifiers trained with and without a generator's forgeries, tested on held-out reals; see docs."""
 
@@ -320,6 +348,7 @@ class Results(_Record):
     notes: list[str] = Field([], description="failed audits and what else must be known beside the summary")
     groups: list[GroupFact] = Field([], description="detectors by group of people, where faces have labels")
     gaps: list[Gap] = Field([], description="the largest difference between groups")
+    localisation: list[Localisation] = Field([], description="where images were altered; empty: nothing has masks")
     stages: list[StageFacts]
     environment: dict[str, str] = Field(description="versions, device, precision, commit")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,6 +13,7 @@ from pydantic import BaseModel
 from benchmarks.evaluation.audits.score_rows import controls, directions
 from benchmarks.evaluation.evaluate import compare, evaluate, grid
 from benchmarks.evaluation.groups import groups
+from benchmarks.evaluation.localisation import localised, read_rows, write_rows
 from benchmarks.evaluation.metrics import facts_of, load_metrics
 from benchmarks.protocol import PAIRED_PREFIX, Protocol
 from forge.core.errors import BenchWarning
@@ -38,3 +40,15 @@ def evaluated(rows: pd.DataFrame, more: Sequence[str] = (), protocol: Protocol |
     fields: dict[str, Sequence[BaseModel]] = {"metrics": described, "cells": cells, "comparisons": compare(main)}
     fields |= {"groups": facts, "gaps": gaps, "audits": [*audits, *directions(rows)]}
     return {name: [record.model_dump(mode="json") for record in records] for name, records in fields.items()}
+
+
+def located(files: Sequence[Path], out: Path) -> list[dict[str, Any]]:
+    """Join rows of masks.parquet in one file, and measure where images were altered: a field of `results.Results`.
+
+    Args:
+        files: of each detector.
+        out: the joined file.
+    """
+    rows = pd.concat([read_rows(file) for file in files], ignore_index=True)
+    write_rows(rows, out)
+    return [record.model_dump(mode="json") for record in localised(rows)]

@@ -90,6 +90,7 @@ class GeneratorSettings(_Settings):
     )
     # Fields that are "filled in when checked" are facts of the class, kept so that planning needs no import of it.
     tampers: bool = Field(False, description="makes forgeries of real faces and is not trained; filled in when checked")
+    masks: bool = Field(False, description="its forgeries have masks; filled in when checked")
     judged: bool = Field(True, description="was trained against a discriminator; filled in when checked")
     translates: bool = Field(False, description="makes forgeries of real faces and is trained; filled in when checked")
     moves_between: bool = Field(False, description="translates between domains of faces; filled in when checked")
@@ -128,6 +129,7 @@ class DetectorRequest(_Settings):
         "", description="generator whose discriminator it starts from; empty: that of its training forgeries"
     )
     needs: str = Field("", description="what it reads beside images; filled in when the run is checked")
+    localises: bool = Field(False, description="has maps of its own; filled in when the run is checked")
     settings: dict[str, Any] = Field({}, description="settings of the detector")
     files: dict[str, str] = Field({}, description="SHA-256 of the files it depends on, e.g. weights")
 
@@ -164,6 +166,9 @@ class Conditions(_Settings):
         True,
         description="beside `seen`: test forgeries made from real faces against these faces too, the same photo before "
         "and after",
+    )
+    masks: bool = Field(
+        True, description="measure where forgeries were altered, of detectors that say it and generators with masks"
     )
     equalised: bool = Field(False, description="both classes end with one JPEG quality, in training and in the test")
     budget: tuple[Annotated[int, Field(gt=0)], ...] = Field((), description="numbers of training images a class")

@@ -54,6 +54,7 @@ def typed(settings: RunSettings) -> RunSettings:
         _check_adversary(name, request, implementation.needs, generators)
         # Defaults are written out: a default that changes in a later version changes the key.
         checked = {"settings": values, "needs": implementation.needs, "files": _digests(request.detector, values)}
+        checked["localises"] = implementation.localises(typed)
         # a fixed scorer learns nothing from this run's forgeries
         fixed = {"trained_on": ELSEWHERE} if implementation.needs == "nothing" else {}
         detectors[name] = request.model_copy(update=checked | fixed)
@@ -217,6 +218,7 @@ def _generator(name: str, generator: GeneratorSettings, resolution: int) -> Gene
             "family": _family(generator, implementation),
             "translates": implementation.takes_faces,
             "moves_between": implementation.domains != "none",
+            "masks": getattr(implementation, "masks", False),
             "judged": implementation.has_discriminator() and not implementation.takes_faces,
             "network": network.model_dump(mode="json"),
             "training": training.model_dump(mode="json"),
@@ -276,6 +278,7 @@ def _tampering(name: str, generator: GeneratorSettings, settings: BaseModel, fam
         architecture=generator.architecture,
         network=network,
         tampers=True,
+        masks=True,
         judged=False,
         family=family,
         files=_digests(generator.architecture, {}),

@@ -13,7 +13,7 @@ from forge.core.errors import CorruptError, InputError
 from forge.core.files import digest_file, open_regular, write_text
 
 SUMS = "SHA256SUMS"
-DATA_FILES = ("results.json", "results.csv", "scores.parquet", "expected.json", "report.md")
+DATA_FILES = ("results.json", "results.csv", "scores.parquet", "masks.parquet", "expected.json", "report.md")
 # not listed: its digest would change with every printing
 _PRINTED = "report.pdf"  # printed from the page on demand, with other bytes every time
 _MAX_BYTES = 1 << 20  # of SHA256SUMS; the largest so far has 4 kB
@@ -21,7 +21,7 @@ _LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")  # as `sha256sum` writes it: diges
 # version 0.1 wrote the saliency pictures as looking-*.png
 # The names that any version wrote: without SHA256SUMS they decide what of a folder is the report.
 _REPORT_FILE = re.compile(
-    r"(index\.html|report\.(md|pdf)|results\.(json|csv)|scores\.parquet|expected\.json|SHA256SUMS"
+    r"(index\.html|report\.(md|pdf)|results\.(json|csv)|(scores|masks)\.parquet|expected\.json|SHA256SUMS"
     r"|(samples|spectrum|saliency|looking)-[^/]+\.png|figures/[^/]+\.svg|(figures/)?\.[^/]+\.[0-9a-f]{8}\.partial)"
 )
 

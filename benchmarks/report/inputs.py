@@ -79,6 +79,7 @@ class ReportInputs:
         pictures: images that may be shown.
         board: the leaderboard of a suite; None for a run that is no suite.
         expected: what `bench reproduce` compares with, written as expected.json; None leaves that file as it is.
+        masks: rows of masks.parquet; None: no detector has maps, or nothing has masks.
         sections: additional sections of the page, by registered name or as path/to/file.py:Class.
     """
 
@@ -87,4 +88,6 @@ class ReportInputs:
     pictures: Pictures
     board: Leaderboard | None = None  # None for a plain run, whose means are computed all the same
     expected: Expected | None = None
+
     sections: Sequence[str] = ()
+    masks: pd.DataFrame | None = None

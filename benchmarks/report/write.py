@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from benchmarks.evaluation.localisation import write_rows
 from benchmarks.evaluation.metrics import metrics_of
 from benchmarks.evaluation.results import to_csv
 from benchmarks.report import render
@@ -19,6 +20,8 @@ _PICTURES = ("samples", "spectrum", "saliency", "looking")  # beginnings of the 
 
 def write_report(directory: Path, inputs: ReportInputs) -> None:
     """Write index.html, report.md with its figures, results.json, results.csv, scores.parquet and SHA256SUMS over all.
+
+    Of a run with localisers also masks.parquet: the pixels of each image by the level of the map.
 
     The same inputs give the same bytes. Every file is replaced atomically; figures of an earlier report that are not
     part of this one are removed.
@@ -48,6 +51,8 @@ def write_report(directory: Path, inputs: ReportInputs) -> None:
     for stale in {*directory.glob("figures/*.svg"), *earlier} - kept:
         stale.unlink()
     write_scores(inputs.scores, directory / "scores.parquet")
+    if inputs.masks is not None:
+        write_rows(inputs.masks, directory / "masks.parquet")
     write_json(directory / "results.json", results.model_dump(mode="json"))
     write_text(directory / "results.csv", to_csv(results.cells, metrics_of(results)))
     write_text(directory / "report.md", render.text(page))

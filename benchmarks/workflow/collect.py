@@ -13,6 +13,7 @@ from PIL import Image
 
 from benchmarks.evaluation.cells import cells_of
 from benchmarks.evaluation.leaderboard import ranked
+from benchmarks.evaluation.localisation import read_rows
 from benchmarks.evaluation.metric_facts import MetricFacts
 from benchmarks.evaluation.reproduce import expected_of
 from benchmarks.evaluation.results import (
@@ -23,6 +24,7 @@ from benchmarks.evaluation.results import (
     Gap,
     GeneratorFacts,
     GroupFact,
+    Localisation,
     PairedTest,
     QualityRow,
     Results,
@@ -43,6 +45,7 @@ from benchmarks.workflow.stages.explain import Explain
 from benchmarks.workflow.stages.external import External, count_groups
 from benchmarks.workflow.stages.fit import Adopt, Fit
 from benchmarks.workflow.stages.forger import Forger, Trained
+from benchmarks.workflow.stages.localise import MASKS
 from benchmarks.workflow.stages.quality import Quality
 from benchmarks.workflow.stages.report_parts import ReportParts
 from benchmarks.workflow.stages.synthesize import Synthesize
@@ -87,6 +90,7 @@ def write(report: ReportParts, job: Job, sections: Sequence[str] = ()) -> None:
         collected.pictures(),
         board=board if results.suite else None,  # means are in results.json of every run; only suites show ranks
         expected=expected_of(results, cells, board),  # what `bench reproduce` compares with
+        masks=read_rows(masks) if (masks := job.path(report.evaluation) / MASKS).is_file() else None,
         sections=[*loadable(report.sections), *sections],
     )
     write_report(job.out / "report", inputs)
@@ -174,6 +178,7 @@ class _Collected:
             groups=[GroupFact(**facts) for facts in evaluation["groups"]],
             gaps=[Gap(**gap) for gap in evaluation["gaps"]],
             audits=[Finding(**finding) for finding in [*evaluation["audits"], *audited]],
+            localisation=[Localisation(**row) for row in evaluation.get("localisation", ())],
             stages=[self._stage(stage) for stage in report.inputs.values()],
             environment=self.manifests[report.evaluation.key].environment,
         )

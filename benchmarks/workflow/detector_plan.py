@@ -8,13 +8,14 @@ from typing import Any
 
 from benchmarks.experiment.matrix import PlannedFit, planned_fits
 from benchmarks.experiment.settings import RunSettings
-from benchmarks.protocol import CLEAN, PAIRED_PREFIX, TrainSet
+from benchmarks.protocol import CLEAN, ELSEWHERE, PAIRED_PREFIX, TrainSet
 from benchmarks.workflow.stage import Stage
 from benchmarks.workflow.stages.explain import Explain
 from benchmarks.workflow.stages.external import External
 from benchmarks.workflow.stages.fit import Adopt, Fit
 from benchmarks.workflow.stages.forger import Forger, Trained
 from benchmarks.workflow.stages.halve import Reals
+from benchmarks.workflow.stages.localise import Localise
 from benchmarks.workflow.stages.perturb import Perturb
 from benchmarks.workflow.stages.score import Part, Score
 from benchmarks.workflow.stages.score_pairs import ScorePairs
@@ -48,6 +49,7 @@ class DetectorPlan:
         # Filled in the order of the run's detectors, in which `resolve` puts members before their fusion.
         fits: dict[tuple[str, TrainSet], Fit | Adopt] = {}
         stages: list[Stage] = []
+        controlled: set[TrainSet] = set()  # trainings whose mean mask is measured
         explained = self.settings.seed == (self.settings.seeds or (self.settings.seed,))[0]  # one seed's are shown
         for detector in self.settings.detectors:
             for planned in planned_fits(self.settings, detector):
@@ -62,7 +64,32 @@ class DetectorPlan:
                     forged = {name: self.forged[name] for name in planned.train_set.generators if name in self.forged}
                     stages.append(Explain(detector=fit, forged=forged))
                 stages += self._scores(planned, fit)
+                stages += self._localised(planned, fit, controlled)
         return stages
+
+    def _localised(self, planned: PlannedFit, fit: Fit | Adopt, controlled: set[TrainSet]) -> Iterator[Localise]:
+        """Yield the measurement of a detector's maps; nothing where it has none, or nothing tested has masks."""
+        training, conditions = planned.train_set, self.settings.conditions
+        masked = [name for name, each in self.settings.generators.items() if each.masks]
+        tested = tuple(name for name in masked if name in planned.tests)
+        request = self.settings.detectors[fit.detector]
+        if not (conditions.masks and request.localises and tested) or training.variant:
+            return
+        # with nothing of its training to go by, the threshold is fixed on `val` of all that is tested
+        learned = tuple(name for name in masked if name in training.generators) or tested
+        wanted = dict.fromkeys((*tested, *learned))
+        yield Localise(
+            seed=self.settings.seed,
+            repeated=len(self.settings.seeds) > 1,
+            detector=fit,
+            forged={name: self.forged[name] for name in wanted},
+            tested=tested,
+            learned=learned,
+            data=self.real,
+            counts={split: getattr(self.settings.images, split) for split in ("val", "test")},
+            control=training not in controlled and training.generators != (ELSEWHERE,),
+        )
+        controlled.add(training)
 
     def _fit(
         self, name: str, training: TrainSet, fits: Mapping[tuple[str, TrainSet], Fit | Adopt]

@@ -19,6 +19,7 @@ from benchmarks.workflow.stages.external import External
 from benchmarks.workflow.stages.fit import Adopt, Fit
 from benchmarks.workflow.stages.forger import Forger, Trained
 from benchmarks.workflow.stages.halve import Halve, Reals
+from benchmarks.workflow.stages.localise import Localise
 from benchmarks.workflow.stages.prepare import Prepare
 from benchmarks.workflow.stages.quality import Quality, Reference
 from benchmarks.workflow.stages.report import Report, report_program
@@ -88,6 +89,7 @@ def plan(
         metrics=settings.metrics,
         metric_files=settings.metric_files,
         scores=tuple(scores),
+        maps=tuple(_unique(stage for stage in detectors if isinstance(stage, Localise))),
     )
     report = Report(
         seed=settings.seed,

@@ -23,12 +23,12 @@ def augment(pixels: Tensor, generator: torch.Generator, settings: NetworkSetting
     all others as they were.
 
     Args:
-        pixels: uint8 [N, H, W, 3].
+        pixels: uint8 [N, H, W, 3], or with a mask as fourth channel, which is mirrored, moved and cropped alike.
         generator: a CPU generator, so that the same seed augments alike on every device.
         settings: which operations, how often and how strong.
 
     Returns:
-        A new tensor uint8 [N, h, w, 3] on the same device, where h and w are H and W, or `cropped` of them.
+        A new tensor uint8 [N, h, w, C] on the same device, where h and w are H and W, or `cropped` of them.
     """
     count, height, width = pixels.shape[:3]
     # drawn before all else, as in fits from the time when there was nothing else
@@ -44,7 +44,8 @@ def augment(pixels: Tensor, generator: torch.Generator, settings: NetworkSetting
         if len(chosen):
             positions = to_device(chosen, pixels.device)
             # in place: `pixels` is a new tensor since `flip_and_shift`
-            pixels[positions] = change(pixels[positions], chosen)
+            # a fourth channel, a mask, is moved with the image and nothing else
+            pixels[positions, ..., :3] = change(pixels[positions][..., :3].contiguous(), chosen)
 
     def within(row: int, ends: tuple[float, float], chosen: Tensor) -> Tensor:
         return ends[0] + (ends[1] - ends[0]) * strength[row, chosen]

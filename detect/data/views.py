@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from forge.core.errors import InputError
 from forge.core.files import digest_json
-from forge.faces.faceset import Card, FaceSet, FaceView, Images, Indices
+from forge.faces.faceset import Card, FaceSet, FaceView, Images, Indices, Masks
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,30 @@ class JoinedView:
 
     def read(self, positions: slice | Indices | None = None) -> Images:
         """Return images as uint8 [n, H, W, 3], in the order asked for (all of the view by default)."""
-        wanted = self.index if positions is None else self.index[positions]
         size = self.parts[0].faces.resolution
+        return self._gather(positions, FaceView.read, (size, size, 3))
+
+    def read_masks(self, positions: slice | Indices | None = None) -> Masks:
+        """Return how much of each pixel was altered in 255ths, uint8 [n, H, W], see `masks_of`."""
+        size = self.parts[0].faces.resolution
+        return self._gather(positions, masks_of, (size, size))
+
+    def _gather(
+        self,
+        positions: slice | Indices | None,
+        read: Callable[[FaceView, Indices], NDArray[np.uint8]],
+        shape: tuple[int, ...],
+    ) -> NDArray[np.uint8]:
+        wanted = self.index if positions is None else self.index[positions]
         # memory of the images that were asked for alone, not of the sets
-        out = np.empty((len(wanted), size, size, 3), np.uint8)
+        out = np.empty((len(wanted), *shape), np.uint8)
         # part k holds the positions offsets[k] <= position < offsets[k + 1]
         offsets = np.cumsum([0, *map(len, self.parts)])
         part_of = np.searchsorted(offsets, wanted, side="right") - 1
         # one read per part; `here` are the rows of `out` that come from it
         for number in np.unique(part_of):
             here = np.flatnonzero(part_of == number)
-            out[here] = self.parts[number].read(wanted[here] - offsets[number])
+            out[here] = read(self.parts[number], wanted[here] - offsets[number])
         return out
 
     def batches(self, size: int) -> Iterator[Images]:
@@ -57,7 +70,37 @@ class JoinedView:
         return pd.concat([part.rows for part in self.parts], ignore_index=True).iloc[self.index]
 
 
+@dataclass(frozen=True)
+class MaskedView(JoinedView):
+    """Images with a fourth channel: how much of each pixel was altered, in 255ths."""
+
+    def read(self, positions: slice | Indices | None = None) -> Images:
+        """Return images with their masks as uint8 [n, H, W, 4]."""
+        return np.concatenate([super().read(positions), self.read_masks(positions)[..., None]], axis=3)
+
+
 View = FaceView | JoinedView
+
+
+def masks_of(view: View, positions: slice | Indices | None = None) -> Masks:
+    """Return how much of each pixel was altered in 255ths, uint8 [n, H, W].
+
+    Nothing of real images; of forgeries what their set says, and all of them where it has no masks, as of a GAN.
+    """
+    if isinstance(view, JoinedView):
+        return view.read_masks(positions)
+    if view.faces.has_masks:
+        return view.read_masks(positions)
+    count = len(view.index if positions is None else view.index[positions])
+    size = view.faces.resolution
+    return np.full((count, size, size), 0 if view.faces.card.kind == "real" else 255, np.uint8)
+
+
+def with_masks(view: View) -> MaskedView:
+    """Return a view whose images have their masks as a fourth channel."""
+    if isinstance(view, JoinedView):
+        return MaskedView(view.parts, view.index)
+    return MaskedView((view,), np.arange(len(view), dtype=np.int64))
 
 
 def join(*views: View) -> View:

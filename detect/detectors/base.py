@@ -256,6 +256,20 @@ class Detector(ABC, Generic[S]):
         """
         return None
 
+    @classmethod
+    def localises(cls, settings: DetectorSettings) -> bool:
+        """Return whether a detector with these settings has maps of its own."""
+        return cls.maps is not Detector.maps
+
+    def maps(self, images: Images, compute: Compute) -> NDArray[np.float32] | None:
+        """Say where images were altered: float32 [n, H, W], finite, higher for altered; None: this detector does not.
+
+        Args:
+            images: uint8 [n, H, W, 3] of the fitted resolution.
+            compute: the device.
+        """
+        return None
+
     def scoring_precision(self, compute: Compute) -> Precision:
         """Return the arithmetic that `score` uses: how far scores may differ between batches of different sizes."""
         # detectors on features compute in fp32 unless asked otherwise; networks override this

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 
-from detect.detectors.base import Detector, FitContext, FitData, FitSummary, Scores
+from detect.data.views import with_masks
+from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, FitSummary, Scores
 from detect.explain import saliency
 from detect.layers.fusion import fuse_batch_norms
 from detect.training.loop import fit_network
@@ -45,6 +46,7 @@ class NetworkDetector(Detector[N]):
     mean: ClassVar[tuple[float, float, float]] = (0.5, 0.5, 0.5)  # of channels in 0..1
     std: ClassVar[tuple[float, float, float]] = (0.5, 0.5, 0.5)
     fuses_batch_norms: ClassVar[bool] = False  # batch norms may become part of the convolutions before them in scoring
+    learns_masks: ClassVar[bool] = False  # training images come with a mask as fourth channel, see `prepare`
     any_size: ClassVar[bool] = True  # the network takes images of every size, so that training may see a crop of them
 
     def __init__(self, settings: N, resolution: int) -> None:
@@ -75,14 +77,23 @@ class NetworkDetector(Detector[N]):
         return self.settings.input_size or self.resolution
 
     def prepare(self, pixels: Tensor) -> Tensor:
-        """Turn uint8 [N, H, W, 3] into the network's input: float32 [N, 3, h, w], resized if asked, normalised."""
-        inputs = pixels.permute(0, 3, 1, 2).float()  # keeps the memory order, which is channels_last
+        """Turn uint8 [N, H, W, 3] into the network's input: float32 [N, 3, h, w], resized if asked, normalised.
+
+        A fourth channel, the mask of a network that learns masks, comes out as fourth channel in 0..1.
+        """
+        inputs = pixels[..., :3].permute(0, 3, 1, 2).float()  # keeps the memory order, which is channels_last
         size = self.settings.input_size
         if size is not None and size != inputs.shape[-1]:  # a crop in training is another size than the set's
             inputs = interpolate(inputs, size=(size, size), mode="bilinear", antialias=True)
         # mean and std in grey levels 0..255, so that uint8 needs no division by 255 first
         mean, std = channel_values(self.mean, inputs.device), channel_values(self.std, inputs.device)
-        return (inputs - mean) / std
+        inputs = (inputs - mean) / std
+        if pixels.shape[-1] == 3:
+            return inputs
+        masks = pixels[..., 3:].permute(0, 3, 1, 2).float() / 255
+        if masks.shape[-1] != inputs.shape[-1]:
+            masks = interpolate(masks, size=inputs.shape[-2:], mode="area")
+        return torch.cat([inputs, masks], dim=1)
 
     def logits(self, network: nn.Module, inputs: Tensor) -> Tensor:
         """Run the network on prepared inputs; one float32 logit an image, [N], higher for forged."""
@@ -96,8 +107,33 @@ class NetworkDetector(Detector[N]):
 
     def fit(self, data: FitData, context: FitContext) -> FitSummary:
         """Train the network with `detect.training.loop`; see there."""
+        if self.learns_masks:
+            data = FitData(**{role: with_masks(view) for role, view in data.views.items()})
         self.network, self.precision, summary = fit_network(self, data, context)
         return summary
+
+    @classmethod
+    def localises(cls, settings: DetectorSettings) -> bool:
+        """Return whether the network has a logit for each pixel or patch."""
+        return cls.pixel_logits is not NetworkDetector.pixel_logits
+
+    def pixel_logits(self, network: nn.Module, inputs: Tensor) -> Tensor | None:
+        """Run the network on prepared inputs; one float32 logit a pixel or patch, [N, h, w]; None: it has none."""
+        return None
+
+    def maps(self, images: Images, compute: Compute) -> NDArray[np.float32] | None:
+        """Return the logits of pixels, float32 [n, H, W], enlarged to the images where they are of patches."""
+        device, made = compute.torch_device, []
+        network, part = self._fitted().to(device), self.part(device)
+        with torch.inference_mode(), compute.autocast(self.scoring_precision(compute)):
+            for start in range(0, len(images), part):
+                pixels = to_device(torch.from_numpy(np.ascontiguousarray(images[start : start + part])), device)
+                logits = self.pixel_logits(network, self.prepare(pixels))
+                if logits is None:
+                    return None
+                whole = interpolate(logits.float()[:, None], size=images.shape[1:3], mode="bilinear")
+                made.append(whole[:, 0].cpu().numpy())
+        return np.concatenate(made) if made else np.empty(images.shape[:3], np.float32)
 
     def score(self, images: Images, compute: Compute) -> Scores:
         """Logits, float64 [n]; in the precision of the fit unless `compute` asks for one."""

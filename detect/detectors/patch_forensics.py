@@ -83,6 +83,11 @@ class PatchForensics(NetworkDetector[PatchSettings]):
         forged, real = (logsigmoid(sign * patches).logsumexp(1) for sign in (1, -1))
         return forged - real
 
+    def pixel_logits(self, network: nn.Module, inputs: Tensor) -> Tensor:
+        """Return the log odds of the patches, [N, h, w]."""
+        patches: Tensor = network(inputs)
+        return patches
+
     def loss(self, network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
         """Return the mean cross entropy of all patches, each labelled as its image."""
         # no pooling before the loss: each patch learns from its image's label, as in the paper

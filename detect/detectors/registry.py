@@ -26,6 +26,10 @@ DETECTORS = Registry(
         "npr": "detect.detectors.npr:Npr",
         "ferretnet": "detect.detectors.ferretnet:FerretNet",
         "self-blended": "detect.detectors.self_blended:SelfBlendedDetector",
+        # localisers: where an image was altered, and so whether
+        "unet": "detect.detectors.unet:UNetLocaliser",
+        "noise-map": "detect.detectors.noise_map:NoiseMap",
+        "copy-move-match": "detect.detectors.copy_move_match:CopyMoveMatch",
         # a generator's discriminator
         "disc-raw": "detect.detectors.disc_raw:RawDiscriminator",
         "disc-probe": "detect.detectors.disc_probe:DiscProbe",

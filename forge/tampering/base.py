@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, get_args
 
 import numpy as np
@@ -96,11 +96,14 @@ class Photo:
         image: uint8 [H, H, 3]; not to be changed.
         face: where its face is; the average one's place where none was found.
         donor: the image that a region is taken from, where the edit takes one.
+        strict: whether an edit should look well; no longer so after many draws that did not suit, as where a face
+            fills the frame.
     """
 
     image: NDArray[np.uint8]
     face: PlacedFace
     donor: Donor | None = None
+    strict: bool = True
 
     @property
     def side(self) -> int:
@@ -231,8 +234,8 @@ class LocalEdit(Tampering[E]):
 
     def _edited(self, photo: Photo, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], dict[str, Any]]:
         source = np.random.default_rng(seed)
-        for _ in range(TRIES):
-            edited = self.edit(photo, source)
+        for attempt in range(TRIES):
+            edited = self.edit(replace(photo, strict=attempt < TRIES / 2), source)
             if edited is None:
                 continue
             weight = as_bytes(255 * edited.alpha)

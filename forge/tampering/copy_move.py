@@ -46,7 +46,7 @@ class CopyMove(LocalEdit[CopyMoveSettings]):
         region = draw_region(chosen(settings.regions, source), photo.face, side, settings.area, source)
         blending = chosen(settings.blending, source)
         feather = source.uniform(*settings.feather) * side
-        if settings.spare_features and not region.avoids_features(photo.face):
+        if photo.strict and settings.spare_features and not region.avoids_features(photo.face):
             return None
         affine = _target(region, photo, settings, source)
         if affine is None:
@@ -89,14 +89,14 @@ def _target(region: Region, photo: Photo, settings: CopyMoveSettings, source: np
     scales = np.exp(source.uniform(low, high, _DRAWS))
     targets = source.uniform(0, side, (_DRAWS, 2))
     there = _colours(image, rim)
-    best, smallest = None, _FITS
+    best, smallest = None, _FITS if photo.strict else math.inf
     for turn, scale, target in zip(turns, scales, targets, strict=True):
         linear = scale * np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
         affine = np.vstack([linear, target - middle @ linear])
         moved = mapped(rim, affine)
         if not ((moved >= 0) & (moved <= side)).all() or np.linalg.norm(target - middle) < _APART * diameter:
             continue
-        if settings.spare_features and not region.moved(affine).avoids_features(photo.face):
+        if photo.strict and settings.spare_features and not region.moved(affine).avoids_features(photo.face):
             continue
         cost = float(abs(_colours(image, moved) - there).mean())
         if cost < smallest:

@@ -74,7 +74,8 @@ def _shape(landmarks: Floats) -> Floats:
 @lru_cache(maxsize=4)
 def rendered_people(resolution: int) -> DonorSet:
     """Return rendered people of this resolution, the same in every run."""
-    faces = render_person_images(_SEED, 0, RENDERED, size=max(32, resolution), images_per_person=1)
+    size = min(512, max(32, resolution + resolution % 2))  # what the renderer makes: a donor may have another size
+    faces = render_person_images(_SEED, 0, RENDERED, size=size, images_per_person=1)
     images = np.stack([face.image for face in faces])
     landmarks = find_landmarks(lambda start: images[start : start + _BLOCK], len(images), lambda done: None)
     names = [f"rendered-{number:04d}" for number in range(len(faces))]

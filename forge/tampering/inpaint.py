@@ -55,7 +55,7 @@ class Inpaint(LocalEdit[InpaintSettings]):
         method = chosen(settings.methods, source)
         area = settings.area if method == "patchmatch" else settings.smooth_area
         region = draw_region(chosen(settings.regions, source), photo.face, photo.side, area, source)
-        if settings.spare_features and not region.avoids_features(photo.face):
+        if photo.strict and settings.spare_features and not region.avoids_features(photo.face):
             return None
         hole = region.coverage(photo.side) >= 0.5
         if not hole.any() or hole.all():

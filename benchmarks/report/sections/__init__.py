@@ -23,6 +23,7 @@ SECTIONS = Registry(
         "leaderboard": f"{_HERE}.leaderboard:LeaderboardSection",
         "results": f"{_HERE}.results:ResultsSection",
         "paired": f"{_HERE}.paired:PairedSection",
+        "localisation": f"{_HERE}.localisation:LocalisationSection",
         "threshold": f"{_HERE}.threshold_slider:ThresholdSection",
         "robustness": f"{_HERE}.robustness:RobustnessSection",
         "training-progress": f"{_HERE}.training_progress:TrainingProgressSection",

@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.protocol import Protocol
 from benchmarks.workflow.stage import Collecting, Facts, Job, Stage
+from benchmarks.workflow.stages.localise import MASKS, Localise
 from benchmarks.workflow.stages.score import Score
 from forge.core.files import write_json
 
@@ -22,6 +23,7 @@ class Evaluate(Collecting):
         metrics: metrics beside those of the protocol.
         metric_files: SHA-256 of their code.
         scores: of every detector on every set.
+        maps: of detectors that say where images were altered.
     """
 
     action = "evaluate"
@@ -32,6 +34,7 @@ class Evaluate(Collecting):
     metrics: tuple[str, ...]
     metric_files: dict[str, str]
     scores: tuple[Score, ...]
+    maps: tuple[Localise, ...] = ()
 
     @property
     def label(self) -> str:
@@ -54,13 +57,14 @@ class Evaluate(Collecting):
         # columns.
         without_threshold = {stage.detector.key for stage in missing if stage.fixes_threshold}
         kept = [stage for stage in self.scores if stage.key in there and stage.detector.key not in without_threshold]
-        return replace(self, scores=tuple(kept))
+        maps = tuple(stage for stage in self.maps if stage.key in there)
+        return replace(self, scores=tuple(kept), maps=maps)
 
     def run(self, job: Job) -> Facts:
-        """Write scores.parquet and evaluation.json."""
+        """Write scores.parquet, masks.parquet where there are maps, and evaluation.json."""
         import pandas as pd  # all import pandas
 
-        from benchmarks.evaluation.results_of import evaluated
+        from benchmarks.evaluation.results_of import evaluated, located
         from detect.scoring import read_scores, rounded, write_scores
 
         tables = [read_scores(job.path(stage) / "scores.parquet") for stage in self.scores]
@@ -68,5 +72,8 @@ class Evaluate(Collecting):
         rows = rounded(pd.concat(tables, ignore_index=True))
         write_scores(rows, job.out / "scores.parquet")
         evaluation = evaluated(rows, self.metrics, Protocol(self.protocol, self.families))
+        if self.maps:
+            files = [job.path(stage) / MASKS for stage in self.maps]
+            evaluation["localisation"] = located(files, job.out / MASKS)
         write_json(job.out / "evaluation.json", evaluation)
         return {"cells": len(evaluation["cells"])}

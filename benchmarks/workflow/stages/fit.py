@@ -100,7 +100,7 @@ class Fit(FitStage):
     def settings(self) -> dict[str, Any]:
         """Return the detector, its settings and the size of its training set."""
         # "needs" follows from the class, and where it was trained the files say: neither is part of the key.
-        settings = self.request.model_dump(mode="json", exclude={"needs", "trained_on"})
+        settings = self.request.model_dump(mode="json", exclude={"needs", "trained_on", "localises"})
         settings["images"] = self.images.model_dump(mode="json")
         settings["trained_on"] = str(self.training)
         settings["numerics"] = self.numerics

@@ -37,9 +37,9 @@ SHORTER["spsl"] = SHORT | {"max_images": 160, "validate_every": 160}
 SHORTER["f3net"] = SHORT | {"middle": 0}
 SHORTER["resnet50-nodown"] = {"max_images": 48, "validate_every": 48}
 SHORTER["self-blended"] = {"network": "meso4", "copies": 1, "options": {"batch": 8, "max_images": 64}}
-# the controls, which must not find it, and self-blended, which never sees a forgery
-BLIND = {"random", "metadata", "trivial-cues", "self-blended", "disc-ensemble"}
-UNTRAINED = {"random"}
+# the controls, which must not find it, self-blended, which never sees a forgery, and maps without learning
+BLIND = {"random", "metadata", "trivial-cues", "self-blended", "disc-ensemble", "noise-map", "copy-move-match"}
+UNTRAINED = {"random", "noise-map", "copy-move-match"}
 
 
 def each(names=NAMES):

@@ -1,0 +1,227 @@
+"""Results of localisers: the pixel measures of each detector on each generator's test images, with intervals.
+
+Rows are those of masks.parquet, one an image: its pixels by the level of the detector's map (see `pixels`). Everything
+here follows from them, so that published rows give the published numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import ArrayLike
+
+from benchmarks.evaluation.pixels import (
+    LEVELS,
+    Floats,
+    Ints,
+    PixelCounts,
+    average_precision,
+    f1,
+    false_alarm_area,
+    iou,
+    pixel_auc,
+    threshold,
+)
+from benchmarks.evaluation.resampling import codes
+from benchmarks.evaluation.results import Localisation, PixelValue
+from benchmarks.evaluation.roc import auc
+from benchmarks.protocol import ELSEWHERE
+from forge.core.errors import CorruptError, InputError, short
+from forge.core.files import replacing
+
+CONSTANT = "constant map"  # control: every pixel has one value
+MEAN_MASK = "mean training mask"  # control: every image has the mean of the training masks as its map
+CONTROLS = (CONSTANT, MEAN_MASK)
+RESAMPLES = 1000
+
+COLUMNS = {
+    "detector": pa.string(),
+    "trained_on": pa.string(),
+    "seed": pa.int64(),
+    "source": pa.string(),  # of the map: "map", or "saliency" of a detector that has none
+    "sample_id": pa.string(),
+    "identity": pa.string(),
+    "generator": pa.string(),  # empty for real images
+    "split": pa.string(),
+    "altered": pa.binary(),  # uint16 [256], little-endian: altered pixels by the level of the map
+    "untouched": pa.binary(),
+}
+
+
+def packed(counts: PixelCounts) -> tuple[list[bytes], list[bytes]]:
+    """Return the counts of each image as bytes; images have fewer than 2^32 pixels."""
+    return (
+        [row.astype("<u4").tobytes() for row in counts.altered],
+        [row.astype("<u4").tobytes() for row in counts.untouched],
+    )
+
+
+def counts_of(rows: pd.DataFrame) -> PixelCounts:
+    """Return the counts of rows.
+
+    Raises:
+        CorruptError: a row does not hold 256 levels.
+    """
+    sides = []
+    for name in ("altered", "untouched"):
+        joined = b"".join(rows[name])
+        if len(joined) != 4 * LEVELS * len(rows):
+            raise CorruptError(f"masks.parquet is damaged: column {name} does not hold {LEVELS} levels an image")
+        sides.append(np.frombuffer(joined, "<u4").reshape(-1, LEVELS).astype(np.int64))
+    return PixelCounts(*sides)
+
+
+def write_rows(rows: pd.DataFrame, path: Path) -> None:
+    """Write rows as Parquet, atomically; the same rows give the same bytes."""
+    table = pa.Table.from_pandas(rows[list(COLUMNS)], pa.schema(COLUMNS.items()), preserve_index=False)
+    with replacing(path) as temporary:
+        pq.write_table(table.replace_schema_metadata(None), temporary, compression="zstd", compression_level=9)
+
+
+def read_rows(path: Path) -> pd.DataFrame:
+    """Read what `write_rows` wrote.
+
+    Raises:
+        InputError: there is no such file.
+        CorruptError: it is not readable, or lacks a column.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} does not exist")
+    try:
+        rows: pd.DataFrame = pq.read_table(path).to_pandas()
+    except Exception as error:
+        raise CorruptError(f"{path} is damaged: {short(' '.join(str(error).split()))}") from error
+    if missing := [name for name in COLUMNS if name not in rows]:
+        raise CorruptError(f"{path} is damaged: it has no column {missing[0]}")
+    return rows
+
+
+def localised(rows: pd.DataFrame) -> list[Localisation]:
+    """Measure every detector on every generator that its maps were made of, all seeds together.
+
+    The threshold of each fit is fixed on its validation images. A value is the mean over seeds; its interval is over
+    people, the seeds held fixed. The control `constant map` is added.
+
+    Args:
+        rows: of masks.parquet, `val` and `test`.
+    """
+    results = []
+    for (detector, trained_on), group in rows.groupby(["detector", "trained_on"], sort=True):
+        results += _of_fits(str(detector), str(trained_on), group)
+    # one value everywhere: whatever was trained on what, the same images get the same
+    images = rows.drop_duplicates(["seed", "generator", "split", "sample_id"])
+    flat = dict(zip(("altered", "untouched"), packed(_flat(counts_of(images))), strict=True))
+    results += _of_fits(CONSTANT, ELSEWHERE, images.assign(source="control", **flat))
+    return results
+
+
+def _flat(counts: PixelCounts) -> PixelCounts:
+    """Return the counts of the same images under a map of one value."""
+    sides = []
+    for side in (counts.altered, counts.untouched):
+        sides.append(np.zeros_like(side))
+        sides[-1][:, 0] = side.sum(1)
+    return PixelCounts(*sides)
+
+
+def _of_fits(detector: str, trained_on: str, rows: pd.DataFrame) -> list[Localisation]:
+    """Measure the fits of a detector on one training set, one a seed."""
+    test = rows[rows["split"] == "test"]
+    fits: dict[int, _Fit] = {}
+    for seed, group in rows.groupby("seed", sort=True):
+        counts, split = counts_of(group), group["split"].to_numpy()
+        fits[int(str(seed))] = _Fit(group[split == "test"], counts[split == "test"], threshold(counts[split == "val"]))
+    real = {seed: fit.part("") for seed, fit in fits.items()}
+    results = []
+    for generator in sorted({name for name in test["generator"].unique() if name}):
+        parts = {seed: fit.part(generator) for seed, fit in fits.items()}
+        forged = next(iter(parts.values()))
+        altered = forged.counts.altered.sum(1)
+        results.append(
+            Localisation(
+                detector=detector,
+                trained_on=trained_on,
+                tested_on=generator,
+                source=str(rows["source"].iloc[0]),
+                seeds=len(fits),
+                images=len(forged.counts),
+                undefined=int((altered == 0).sum()),
+                f1=_value([part.mean(lambda c, t: f1(c, t)) for part in parts.values()]),
+                iou=_value([part.mean(lambda c, t: iou(c, t)) for part in parts.values()]),
+                auc=_value([part.mean(lambda c, _: pixel_auc(c)) for part in parts.values()]),
+                average_precision=_value([part.mean(lambda c, _: average_precision(c)) for part in parts.values()]),
+                pooled_auc=_value([part.pooled(pixel_auc) for part in parts.values()]),
+                pooled_average_precision=_value([part.pooled(average_precision) for part in parts.values()]),
+                false_alarm_area=_value([part.mean(false_alarm_area) for part in real.values()]),
+                image_auc=_image_auc([(real[seed], parts[seed]) for seed in fits]),
+            )
+        )
+    return results
+
+
+def _value(over_seeds: list[tuple[float, Floats]]) -> PixelValue:
+    """Return the mean over seeds with the percentile interval of the mean of their resamples."""
+    mean = float(np.mean([value for value, _ in over_seeds]))
+    if not np.isfinite(mean):
+        return PixelValue(value=None, low=None, high=None)
+    low, high = np.nanquantile(np.mean([resampled for _, resampled in over_seeds], axis=0), [0.025, 0.975])
+    return PixelValue(value=mean, low=float(low), high=float(high))
+
+
+class _Part:
+    """Test images of one generator, or the real ones, under the maps of one fit.
+
+    Args:
+        counts: of their pixels.
+        identity: who is on them.
+        level: the threshold of the fit.
+    """
+
+    def __init__(self, counts: PixelCounts, identity: ArrayLike, level: int) -> None:
+        self.counts, self.level = counts, level
+        self._unit: Ints = np.unique(codes(identity, len(counts)), return_inverse=True)[1]
+
+    def _weights(self) -> Ints:
+        """Return how often each resample draws each image, [resamples, n]: people are drawn, with all their images."""
+        people = int(self._unit.max()) + 1 if len(self._unit) else 0
+        draws = np.random.default_rng(0).multinomial(people, np.full(people, 1 / max(people, 1)), size=RESAMPLES)
+        return draws[:, self._unit]
+
+    def mean(self, measure: Callable[[PixelCounts, int], Floats]) -> tuple[float, Floats]:
+        """Return the mean of a measure over the images where it is defined, and those of resamples; NaN: nowhere."""
+        values = measure(self.counts, self.level)
+        defined = np.isfinite(values)
+        if not defined.any():
+            return float("nan"), np.full(RESAMPLES, np.nan)
+        weights = self._weights()
+        with np.errstate(invalid="ignore"):
+            resampled = weights[:, defined] @ values[defined] / weights[:, defined].sum(1)
+        return float(values[defined].mean()), resampled
+
+    def pooled(self, measure: Callable[[PixelCounts], Floats]) -> tuple[float, Floats]:
+        """Return a measure of all pixels together, and those of resamples."""
+        everything = np.ones((1, len(self.counts)), np.int64)
+        return float(measure(self.counts.weighted(everything))[0]), measure(self.counts.weighted(self._weights()))
+
+
+class _Fit:
+    def __init__(self, rows: pd.DataFrame, counts: PixelCounts, level: int) -> None:
+        self._rows, self._counts, self._level = rows, counts, level
+
+    def part(self, generator: str) -> _Part:
+        chosen = (self._rows["generator"] == generator).to_numpy()
+        return _Part(self._counts[chosen], self._rows["identity"].to_numpy()[chosen], self._level)
+
+
+def _image_auc(pairs: list[tuple[_Part, _Part]]) -> float | None:
+    """Return the AUC of the maxima of the maps, real and forged, the mean over seeds; None without images of both."""
+    if any(not len(part.counts) for pair in pairs for part in pair):
+        return None
+    labels = [np.repeat([False, True], [len(real.counts), len(forged.counts)]) for real, forged in pairs]
+    scores = [np.concatenate([real.counts.highest, forged.counts.highest]).astype(float) for real, forged in pairs]
+    return float(np.mean([auc(label, score) for label, score in zip(labels, scores, strict=True)]))

@@ -1,0 +1,199 @@
+"""Localisers: maps of the image's size, masks in training, a score that follows from the map."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import convolve
+from sklearn.metrics import roc_auc_score
+
+from detect.artifact import fit_detector, load_trained
+from detect.data.augment import augment
+from detect.data.views import join, masks_of, with_masks
+from detect.detectors.base import FitContext, FitData
+from detect.detectors.copy_move_match import CopyMoveMatch, CopyMoveSettings
+from detect.detectors.localiser import SHARE, strongest
+from detect.detectors.noise_map import NoiseMap, NoiseMapSettings
+from detect.detectors.patch_forensics import PatchForensics
+from detect.detectors.unet import UNetLocaliser
+from detect.features.srm import srm_filters, srm_residuals
+from detect.training.settings import NetworkSettings
+from forge.core.compute import Compute
+from forge.core.progress import silent
+from forge.faces.faceset import FaceSet
+from forge.faces.writer import FaceSetWriter
+
+SIDE, COUNT = 32, 48
+TRAINED = UNetLocaliser.Settings(
+    widths=(8, 16), batch=16, max_images=960, learning_rate=0.01, validate_every=480, patience=None
+)
+
+
+def images(count: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    smooth = np.cumsum(np.cumsum(rng.normal(0, 1, (count, SIDE, SIDE, 3)), 1), 2)
+    scaled = (smooth - smooth.min((1, 2), keepdims=True)) / np.ptp(smooth, (1, 2), keepdims=True)
+    return np.clip(40 + 160 * scaled + rng.normal(0, 3, scaled.shape), 0, 255).astype(np.uint8)
+
+
+def write(path, pixels, *, masks=None, kind="forged") -> FaceSet:
+    with FaceSetWriter(path, path.name, kind, SIDE, "CC0", {}, masks=masks is not None) as writer:
+        rows = [{"id": f"{path.name}-{n}", "split": ("train", "val")[n % 2], "identity": f"p{n}"} for n in range(COUNT)]
+        writer.append(pixels, rows, masks)
+    return FaceSet.open(path)
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory) -> tuple[FaceSet, FaceSet, FaceSet]:
+    """Photos, photos with a square without noise and their masks, and forgeries without masks."""
+    folder = tmp_path_factory.mktemp("sets")
+    forged, masks = images(COUNT, 1), np.zeros((COUNT, SIDE, SIDE), np.uint8)
+    for n in range(COUNT):
+        y, x = n % 18 + 2, 7 * n % 18 + 2
+        part = forged[n, y : y + 10, x : x + 10].astype(float)
+        forged[n, y : y + 10, x : x + 10] = part.mean((0, 1), keepdims=True) + np.linspace(-9, 9, 10)[:, None, None]
+        masks[n, y : y + 10, x : x + 10] = 255
+    return (
+        write(folder / "real", images(COUNT, 0), kind="real"),
+        write(folder / "edited", forged, masks=masks),
+        write(folder / "made", images(COUNT, 2)),
+    )
+
+
+def fit_data(real: FaceSet, forged: FaceSet) -> FitData:
+    return FitData(real.view("train"), forged.view("train"), real.view("val"), forged.view("val"))
+
+
+@pytest.fixture(scope="module")
+def fitted(sets, tmp_path_factory):
+    context = FitContext(0, Compute("cpu"), tmp_path_factory.mktemp("work"), silent)
+    return fit_detector("unet", TRAINED, fit_data(sets[0], sets[1]), context)
+
+
+# masks of training images
+def test_masks_are_nothing_of_reals_all_of_a_gan_and_what_the_set_says(sets):
+    real, edited, made = (faces.view("train") for faces in sets)
+    assert (masks_of(real) == 0).all() and (masks_of(made) == 255).all()
+    assert np.array_equal(masks_of(edited), edited.read_masks())
+    joined = join(made, edited)
+    assert np.array_equal(masks_of(joined), np.concatenate([masks_of(made), masks_of(edited)]))
+    four = with_masks(joined)
+    assert np.array_equal(four.read(np.array([30, 2])), np.concatenate([joined.read(np.array([30, 2])),
+        masks_of(joined, np.array([30, 2]))[..., None]], axis=3))  # fmt: skip
+    assert len(four) == len(joined) and [batch.shape[3] for batch in four.batches(20)] == [4, 4, 4]
+
+
+def test_augmentation_moves_masks_with_their_images():
+    pixels = torch.from_numpy(images(6, 4))
+    marked = torch.cat([pixels, pixels[..., :1]], dim=3)  # a mask that is the red channel
+    moving = NetworkSettings(shift=0.2)
+    out = augment(marked, torch.Generator().manual_seed(0), moving)
+    assert torch.equal(out[..., 3], out[..., 0]) and not torch.equal(out, marked)
+    assert torch.equal(out[..., :3], augment(pixels, torch.Generator().manual_seed(0), moving))
+    harsh = NetworkSettings(blur=1.0, noise=1.0, jpeg=1.0, shift=0.0, flip=False)
+    out = augment(marked, torch.Generator().manual_seed(0), harsh)
+    assert torch.equal(out[..., 3], marked[..., 3]) and not torch.equal(out[..., :3], pixels)
+
+
+# residuals
+def test_residuals_are_those_of_scipy_and_zero_where_nothing_changes():
+    picture = torch.rand(2, 3, 9, 11, dtype=torch.float64)
+    residuals = srm_residuals(picture)
+    for channel in range(3):
+        for number in range(3):
+            kernel = srm_filters(picture.device)[number, 0].double().numpy()[::-1, ::-1]
+            expected = convolve(picture[1, channel].numpy(), kernel, mode="mirror")
+            np.testing.assert_allclose(residuals[1, 3 * channel + number], expected, atol=1e-12)
+    assert srm_residuals(torch.full((1, 1, 8, 8), 0.7)).abs().max() < 1e-6
+
+
+# the learned localiser
+def test_the_unet_learns_where_and_whether(fitted, sets):
+    edited, real = sets[1].view("val"), sets[0].view("val")
+    maps = fitted.detector.maps(edited.read(), Compute("cpu"))
+    assert maps.shape == (len(edited), SIDE, SIDE) and maps.dtype == np.float32 and np.isfinite(maps).all()
+    truth = edited.read_masks() > 127
+    assert roc_auc_score(truth.ravel(), maps.ravel()) > 0.8
+    scores = [fitted.detector.score(view.read(), Compute("cpu")) for view in (real, edited)]
+    assert roc_auc_score(np.repeat([0, 1], len(real)), np.concatenate(scores)) > 0.9
+
+
+def test_the_score_is_that_of_the_highest_logits(fitted, sets):
+    pixels = sets[1].view("val").read()
+    maps = fitted.detector.maps(pixels, Compute("cpu")).reshape(len(pixels), -1)
+    count = round(SHARE * SIDE**2)
+    expected = np.sort(maps, axis=1)[:, -count:].mean(1)
+    np.testing.assert_allclose(fitted.detector.score(pixels, Compute("cpu")), expected, rtol=1e-4, atol=1e-4)
+    assert strongest(torch.arange(100.0).reshape(1, 10, 10)).tolist() == [99.0]
+
+
+def test_it_is_stored_and_fitted_again_alike(fitted, sets, tmp_path):
+    fitted.save(tmp_path / "stored")
+    loaded = load_trained(tmp_path / "stored")
+    pixels = sets[1].view("val").read()
+    assert np.array_equal(loaded.detector.maps(pixels, Compute("cpu")), fitted.detector.maps(pixels, Compute("cpu")))
+    context = FitContext(0, Compute("cpu"), tmp_path / "work", silent)
+    (tmp_path / "work").mkdir()
+    again = fit_detector("unet", TRAINED, fit_data(sets[0], sets[1]), context)
+    assert np.array_equal(again.detector.maps(pixels, Compute("cpu")), fitted.detector.maps(pixels, Compute("cpu")))
+
+
+def test_a_boundary_is_learned_where_it_is_asked_for(sets):
+    settings = TRAINED.model_copy(update={"target": "boundary", "dice": 0.0, "whole": 0.0})
+    detector, network = UNetLocaliser(settings, SIDE), UNetLocaliser(settings, SIDE).build()
+    masks = torch.zeros(2, 1, SIDE, SIDE)
+    masks[1] = 0.5  # a rim everywhere
+    inputs = torch.cat([torch.zeros(2, 3, SIDE, SIDE), masks], dim=1)
+    torch.nn.init.constant_(network.head.bias, 20.0)  # says rim everywhere
+    sure = detector.loss(network, inputs[1:], torch.ones(1)).item()
+    assert sure < 1e-3 < detector.loss(network, inputs[:1], torch.ones(1)).item()
+
+
+@pytest.mark.parametrize("size", [(33, 47), (16, 16)])
+def test_the_unet_takes_every_size(size):
+    network = UNetLocaliser(TRAINED, SIDE).build().eval()
+    assert network(torch.zeros(1, 3, *size)).shape == (1, *size)
+
+
+# maps of other detectors
+def test_patches_are_enlarged_to_the_image_and_other_networks_have_no_map(sets):
+    detector = PatchForensics(PatchForensics.Settings(), SIDE)
+    detector.network = detector.build().eval()
+    maps = detector.maps(sets[0].view("val").read(np.arange(3)), Compute("cpu"))
+    assert maps.shape == (3, SIDE, SIDE) and np.isfinite(maps).all()
+
+
+# without learning
+def test_the_noise_map_finds_what_has_no_noise():
+    pixels, truth = images(6, 9), np.zeros((6, SIDE, SIDE), bool)
+    pixels[:, 8:20, 10:24] = pixels[:, 8:20, 10:24].mean((1, 2), keepdims=True).astype(np.uint8)
+    truth[:, 8:20, 10:24] = True
+    detector = NoiseMap(NoiseMapSettings(), SIDE)
+    maps = detector.maps(pixels, Compute("cpu"))
+    assert roc_auc_score(truth.ravel(), maps.ravel()) > 0.8
+    alone = detector.maps(pixels[2:3], Compute("cpu"))[0]
+    np.testing.assert_allclose(alone, maps[2], rtol=1e-5)
+    flat = detector.maps(np.full((1, SIDE, SIDE, 3), 90, np.uint8), Compute("cpu"))
+    assert np.isfinite(flat).all() and np.isfinite(detector.score(pixels, Compute("cpu"))).all()
+
+
+def test_a_copied_part_is_matched_with_its_source():
+    side = 64
+    pixels = np.random.default_rng(0).integers(0, 256, (2, side, side, 3), dtype=np.uint8)
+    truth = np.zeros((side, side), bool)
+    pixels[0, 40:58, 36:54] = pixels[0, 6:24, 4:22]
+    truth[40:58, 36:54] = truth[6:24, 4:22] = True
+    detector = CopyMoveMatch(CopyMoveSettings(), side)
+    maps = detector.maps(pixels, Compute("cpu"))
+    assert roc_auc_score(truth.ravel(), maps[0].ravel()) > 0.95
+    scores = detector.score(pixels, Compute("cpu"))
+    assert scores[0] > scores[1] + 0.3
+    assert detector.maps(np.zeros((0, side, side, 3), np.uint8), Compute("cpu")).shape == (0, side, side)
+
+
+def test_larger_images_are_searched_in_steps():
+    pixels = np.random.default_rng(1).integers(0, 256, (1, 160, 160, 3), dtype=np.uint8)
+    pixels[0, 90:140, 90:140] = pixels[0, 0:50, 30:80]  # a move by whole steps
+    maps = CopyMoveMatch(CopyMoveSettings(), 160).maps(pixels, Compute("cpu"))
+    assert maps.shape == (1, 160, 160) and maps[0, 100:130, 100:130].mean() > 10 * maps[0, 70:85, 100:150].mean()
