@@ -13,7 +13,7 @@ from forge.core.errors import CorruptError, InputError
 from forge.core.files import digest_file, open_regular, write_text
 
 SUMS = "SHA256SUMS"
-DATA_FILES = ("results.json", "results.csv", "scores.parquet", "masks.parquet", "expected.json", "report.md")
+DATA_FILES = ("results.json", "results.csv", "scores.parquet", "expected.json", "report.md")
 # not listed: its digest would change with every printing
 _PRINTED = "report.pdf"  # printed from the page on demand, with other bytes every time
 _MAX_BYTES = 1 << 20  # of SHA256SUMS; the largest so far has 4 kB

@@ -30,6 +30,7 @@ DETECTORS = Registry(
         "unet": "detect.detectors.unet:UNetLocaliser",
         "noise-map": "detect.detectors.noise_map:NoiseMap",
         "copy-move-match": "detect.detectors.copy_move_match:CopyMoveMatch",
+        "face-x-ray": "detect.detectors.self_blended:FaceXRay",
         # a generator's discriminator
         "disc-raw": "detect.detectors.disc_raw:RawDiscriminator",
         "disc-probe": "detect.detectors.disc_probe:DiscProbe",

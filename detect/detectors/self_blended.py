@@ -15,6 +15,7 @@ from detect.data.views import digest_of
 from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, FitSummary, Scores
 from detect.detectors.network import NetworkDetector
 from detect.detectors.registry import DETECTORS
+from detect.training.settings import with_defaults
 from forge.core.compute import Compute, Precision, derive_seed
 from forge.core.errors import CorruptError, InputError, quoted
 from forge.core.files import read_json_object, write_json
@@ -132,7 +133,7 @@ class SelfBlendedDetector(Detector[SelfBlendedSettings]):
         # without a card the blends are incomplete or not there
         if not (out / "blends" / "card.json").is_file():
             shutil.rmtree(out, ignore_errors=True)  # targets without blends: the making was cut short
-            making.write(out / "blends", context.on_progress, targets=targets)
+            making.write(out / "blends", context.on_progress, targets=targets, masks=self.inner.learns_masks)
         blends = FaceSet.open(out / "blends")
         _refuse_others(blends.card.provenance, making.provenance, out)
         return blends, FaceSet.open(targets) if targets else None
@@ -140,6 +141,16 @@ class SelfBlendedDetector(Detector[SelfBlendedSettings]):
     def score(self, images: Images, compute: Compute) -> Scores:
         """Logits of the network, float64 [n]."""
         return self.inner.score(images, compute)
+
+    @classmethod
+    def localises(cls, settings: DetectorSettings) -> bool:
+        """Return whether the network has a logit for each pixel or patch."""
+        assert isinstance(settings, SelfBlendedSettings)
+        return network_class(settings.network).localises(settings)
+
+    def maps(self, images: Images, compute: Compute) -> NDArray[np.float32] | None:
+        """Return the network's maps, float32 [n, H, W], or None."""
+        return self.inner.maps(images, compute)
 
     def scoring_precision(self, compute: Compute) -> Precision:
         """Return the network's precision."""
@@ -176,6 +187,18 @@ class SelfBlendedDetector(Detector[SelfBlendedSettings]):
     def parameters(self) -> int:
         """Number of weights of the network."""
         return self.inner.parameters
+
+
+class FaceXRay(SelfBlendedDetector):
+    """A network that learns the rim of what was blended, and so whether anything was."""
+
+    family = "face-x-ray"
+    citation = "Li et al., Face X-ray for More General Face Forgery Detection, CVPR 2020"
+    variant = (
+        "faces blended with themselves, not with other people's; a small U-Net, not HRNet; the image's score is the "
+        "mean of the strongest logits of its rim, not of a second network"
+    )
+    Settings = with_defaults(SelfBlendedSettings, network="unet", options={"target": "boundary"})
 
 
 def _refuse_others(made: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path) -> None:

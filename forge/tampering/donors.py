@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from forge.core.errors import InputError
 from forge.faces.faceset import Indices
-from forge.rendering import render_person_images
 from forge.tampering.base import Donor
 from forge.tampering.landmarks import Floats, PlacedFaces, find_landmarks, fit_template
 
@@ -74,6 +73,8 @@ def _shape(landmarks: Floats) -> Floats:
 @lru_cache(maxsize=4)
 def rendered_people(resolution: int) -> DonorSet:
     """Return rendered people of this resolution, the same in every run."""
+    from forge.rendering import render_person_images  # imports torch
+
     size = min(512, max(32, resolution + resolution % 2))  # what the renderer makes: a donor may have another size
     faces = render_person_images(_SEED, 0, RENDERED, size=size, images_per_person=1)
     images = np.stack([face.image for face in faces])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import ndtr
 
 from forge.tampering.landmarks import Floats
 
@@ -69,8 +70,6 @@ def elastic_field(field: Floats, reach: Floats, side: int) -> Floats:
 
 def _windowed_gaussian(half: Floats, sigma: Floats, side: int) -> Floats:
     """Return matrices [N, side, side] that blur a column of pixels with a Gaussian cut off at +-half; rows sum to 1."""
-    from scipy.special import ndtr  # here, so that listing detectors, which reads the settings of blends, stays instant
-
     distance = (np.arange(side)[:, None] - np.arange(side))[None]  # [1, side, side]
     half, sigma = half[:, None, None], sigma[:, None, None]
     # the part of each pixel that lies inside the window, and the Gaussian's mass over it: windows of any width in

@@ -36,9 +36,19 @@ SHORTER: dict[str, dict[str, object]] = dict.fromkeys(
 SHORTER["spsl"] = SHORT | {"max_images": 160, "validate_every": 160}
 SHORTER["f3net"] = SHORT | {"middle": 0}
 SHORTER["resnet50-nodown"] = {"max_images": 48, "validate_every": 48}
+SHORTER["face-x-ray"] = {"copies": 1, "options": {"batch": 8, "max_images": 64, "widths": [4]}}
 SHORTER["self-blended"] = {"network": "meso4", "copies": 1, "options": {"batch": 8, "max_images": 64}}
 # the controls, which must not find it, self-blended, which never sees a forgery, and maps without learning
-BLIND = {"random", "metadata", "trivial-cues", "self-blended", "disc-ensemble", "noise-map", "copy-move-match"}
+BLIND = {
+    "random",
+    "metadata",
+    "trivial-cues",
+    "self-blended",
+    "face-x-ray",
+    "disc-ensemble",
+    "noise-map",
+    "copy-move-match",
+}
 UNTRAINED = {"random", "noise-map", "copy-move-match"}
 
 

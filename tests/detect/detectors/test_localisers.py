@@ -16,6 +16,7 @@ from detect.detectors.copy_move_match import CopyMoveMatch, CopyMoveSettings
 from detect.detectors.localiser import SHARE, strongest
 from detect.detectors.noise_map import NoiseMap, NoiseMapSettings
 from detect.detectors.patch_forensics import PatchForensics
+from detect.detectors.self_blended import FaceXRay, SelfBlendedDetector
 from detect.detectors.unet import UNetLocaliser
 from detect.features.srm import srm_filters, srm_residuals
 from detect.training.settings import NetworkSettings
@@ -162,6 +163,23 @@ def test_patches_are_enlarged_to_the_image_and_other_networks_have_no_map(sets):
     detector.network = detector.build().eval()
     maps = detector.maps(sets[0].view("val").read(np.arange(3)), Compute("cpu"))
     assert maps.shape == (3, SIDE, SIDE) and np.isfinite(maps).all()
+
+
+def test_a_self_blended_network_with_masks_says_where(sets, tmp_path):
+    options = TRAINED.model_dump(mode="json") | {"target": "mask"}
+    blending = {"landmarks": "average", "altered": "source", "downscale": [4], "sharpen": [0, 0], "lightness": [1, 1]}
+    settings = FaceXRay.Settings(options=options, copies=2, blending=blending)
+    assert FaceXRay.localises(settings) and not SelfBlendedDetector.localises(SelfBlendedDetector.Settings())
+    assert FaceXRay.Settings().options["target"] == "boundary"
+    real = sets[0]
+    trained = fit_detector(
+        "face-x-ray", settings, fit_data(real, sets[2]), FitContext(0, Compute("cpu"), tmp_path, silent)
+    )
+    blends = FaceSet.open(tmp_path / "self-blended" / "blends")
+    truth = blends.view("val").read_masks() > 127
+    assert truth.any()
+    maps = trained.detector.maps(blends.view("val").read(), Compute("cpu"))
+    assert roc_auc_score(truth.ravel(), maps.ravel()) > 0.7
 
 
 # without learning
