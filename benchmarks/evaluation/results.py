@@ -183,6 +183,7 @@ class GeneratorFacts(_Record):
     name: str
     seed: int = Field(0, description="of the run")
     trained: bool = Field(True, description="false: its forgeries are made from real faces, without training")
+    masks: bool = Field(False, description="its forgeries have masks of where they were altered")
     from_faces: bool = Field(False, description="its forgeries are made from real faces: translated, or altered")
     kimg: float = Field(description="thousands of real images shown in training")
     parameters: dict[str, int] = Field(description="learned values of generator and discriminator")

@@ -56,7 +56,8 @@ class Pictures:
         filmstrip: (thousands of images seen, uint8 [n, H, W, 3]) of each generator as training went on; may be empty.
         by_id: image of (source set name, sample id), uint8 [H, W, 3]; None where it may not be shown.
         sources: of each generator whose forgeries are made from real faces, rows of at most eight images: faces, what a
-            translator was shown of them (of tampering there is no such row), and forgeries, uint8 [rows * n, H, W, 3].
+            translator was shown of them (of tampering there is no such row), forgeries, masks where there are any,
+            uint8 [rows * n, H, W, 3].
         interpolations: rows of eight faces of each generator, from one latent to another, uint8 [rows * 8, H, W, 3].
         evidence: explanations of the detectors; the saliency maps are of the first images of `forged`.
     """

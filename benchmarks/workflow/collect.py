@@ -234,6 +234,7 @@ class _Collected:
                 seed=stage.seed,
                 trained=False,
                 from_faces=True,
+                masks=self.job.faces(stage).has_masks,
                 kimg=0,
                 parameters={},
                 precision="fp32",
@@ -253,6 +254,7 @@ class _Collected:
             name=stage.forger,
             seed=stage.seed,
             from_faces=isinstance(stage, Translate),
+            masks=self.job.faces(stage).has_masks,
             kimg=card["kimg"],  # thousands of training images shown so far
             parameters=card["parameters"],
             precision=card["precision"],

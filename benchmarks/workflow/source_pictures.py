@@ -21,7 +21,7 @@ def beside_sources(stage: Forger, forged: FaceSet, real: FaceSet, *, count: int)
         count: forgeries, at most; n of the result.
 
     Returns:
-        Rows one after the other: faces, conditions (of a translator alone), forgeries.
+        Rows one after the other: faces, conditions (of a translator alone), forgeries, masks where there are any.
     """
     shown = forged.view("test").head(count)
     translator = stage.translator(real.resolution) if isinstance(stage, Translate) else None
@@ -30,4 +30,6 @@ def beside_sources(stage: Forger, forged: FaceSet, real: FaceSet, *, count: int)
     if translator is not None and translator.domains == "none":
         # made again: a condition follows from the face and the seed, and is stored nowhere
         rows.insert(1, visible(translator.conditions(photos, seeds)))
+    if forged.has_masks:
+        rows.append(np.repeat(shown.read_masks()[..., None], 3, axis=3))
     return np.concatenate(rows)

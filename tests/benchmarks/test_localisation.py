@@ -137,7 +137,7 @@ def test_rows_are_written_and_read_as_they_were(tmp_path):
 @pytest.mark.e2e
 def test_a_run_measures_where_forgeries_were_altered(bench, tmp_path):
     code, _, err = bench(
-        "run", "-g", "splice", "-d", "unet,dct", *TINY, "--set", "detectors.unet.max_images=32", "--set",
+        "run", "-g", "splice", "-d", "unet", *TINY, "--set", "detectors.unet.max_images=32", "--set",
         "detectors.unet.widths=[4]", "--set", "conditions.matrix=false", "--name", "where", "--quiet",
     )  # fmt: skip
     assert code == 0, err

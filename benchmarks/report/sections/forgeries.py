@@ -130,6 +130,7 @@ def _forgeries(generator: GeneratorFacts, run: RunView) -> Forgeries:
     # a tampering has no condition, and between domains it is the photo
     plain = not generator.trained or generator.domains is not None
     rows = ["photo", "forgery"] if plain else ["photo", "condition", "forgery"]
+    rows += ["mask"] if generator.masks else []
     return Forgeries(
         generator=generator,
         samples=None if faces is None else grid_uri(faces),

@@ -57,7 +57,7 @@ def each(names=NAMES):
     return pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names])
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def fit_once(plain_sets, source, tmp_path_factory):
     """Each detector fitted once with its smoke preset, and the splits it read."""
     sets = real, forged = plain_sets

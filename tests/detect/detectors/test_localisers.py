@@ -25,6 +25,8 @@ from forge.core.progress import silent
 from forge.faces.faceset import FaceSet
 from forge.faces.writer import FaceSetWriter
 
+pytestmark = pytest.mark.xdist_group("localisers")  # one process fits the network that several tests look at
+
 SIDE, COUNT = 32, 48
 TRAINED = UNetLocaliser.Settings(
     widths=(8, 16), batch=16, max_images=960, learning_rate=0.01, validate_every=480, patience=None
@@ -45,7 +47,7 @@ def write(path, pixels, *, masks=None, kind="forged") -> FaceSet:
     return FaceSet.open(path)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def sets(tmp_path_factory) -> tuple[FaceSet, FaceSet, FaceSet]:
     """Photos, photos with a square without noise and their masks, and forgeries without masks."""
     folder = tmp_path_factory.mktemp("sets")
@@ -66,7 +68,7 @@ def fit_data(real: FaceSet, forged: FaceSet) -> FitData:
     return FitData(real.view("train"), forged.view("train"), real.view("val"), forged.view("val"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def fitted(sets, tmp_path_factory):
     context = FitContext(0, Compute("cpu"), tmp_path_factory.mktemp("work"), silent)
     return fit_detector("unet", TRAINED, fit_data(sets[0], sets[1]), context)
