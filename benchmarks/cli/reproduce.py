@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.evaluation.cells import cells_of, tests_of
 from benchmarks.evaluation.leaderboard import ranked
+from benchmarks.evaluation.localisation import localised, read_rows
 from benchmarks.evaluation.reproduce import Value, causes, counted, expected_of, refuse_other, to_rows, verdict
 from benchmarks.evaluation.reproduce import reproduce as compare
 from benchmarks.experiment.resolve import resolve
@@ -21,6 +22,7 @@ from benchmarks.workflow.environment import describe_environment, versions
 from benchmarks.workflow.recompute import check_checkpoints
 from benchmarks.workflow.runner import prepare_run
 from benchmarks.workflow.stage import Context
+from benchmarks.workflow.stages.localise import MASKS
 from benchmarks.workflow.store import Store
 from forge.core.compute import Compute, choose_device, default_threads, set_threads, tune_allocator
 from forge.core.errors import BenchError, InputError, UnknownNameError, quoted
@@ -116,6 +118,9 @@ def _from_scores(expected: Expected, report: RunReport) -> list[Verdict]:
     results = report.results
     protocol = Protocol(results.protocol_version, results.families)
     cells = cells_of(report.scores, protocol)
+    report.check(MASKS, note=False)
+    file = report.folder / MASKS
+    results = results.model_copy(update={"localisation": localised(read_rows(file)) if file.is_file() else []})
     return compare(expected, expected_of(results, cells, ranked(cells) if cells else None))
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from benchmarks.evaluation.cells import Scored
 from benchmarks.evaluation.formats import rank
 from benchmarks.evaluation.leaderboard import Leaderboard
-from benchmarks.evaluation.results import Results
+from benchmarks.evaluation.results import PIXEL_MEASURES, Results
 from benchmarks.protocol import FitId, TestId, TrainSet
 from forge.core.errors import InputError
 
@@ -62,7 +62,7 @@ def expected_of(
         data=results.data.digest,
         environment=results.environment,
         primary=board.primary if board else "",
-        values=[*_of_cells(cells), *_of_columns(board)] if board else [],
+        values=[*(_of_cells(cells) if board else ()), *(_of_columns(board) if board else ()), *_of_maps(results)],
         ranks=_ranks(board) if board else {},
     )
 
@@ -157,6 +157,14 @@ def _of_columns(board: Leaderboard) -> Iterator[Value]:
             if mean.family_low is not None:
                 what = f"{line.detector}, {name}, new family"
                 yield Value(what=what, value=mean.value, low=mean.family_low, high=mean.family_high)
+
+
+def _of_maps(results: Results) -> Iterator[Value]:
+    for result in results.localisation:
+        test = f"{result.detector}@{result.trained_on} where on {result.tested_on}"
+        for name in PIXEL_MEASURES:
+            measured = getattr(result, name)
+            yield Value(what=f"{test}, {name}", value=measured.value, low=measured.low, high=measured.high)
 
 
 def _ranks(board: Leaderboard) -> dict[str, str]:

@@ -157,6 +157,10 @@ class Localisation(_Record):
     image_auc: float | None = Field(description="AUC of the maxima of the maps, forged and real images")
 
 
+# fields of `Localisation` with an interval
+PIXEL_MEASURES = tuple(name for name, info in Localisation.model_fields.items() if info.annotation is PixelValue)
+
+
 class UsefulnessRow(_Record):
     """Label classifiers trained with and without a generator's forgeries, tested on held-out reals; see docs."""
 

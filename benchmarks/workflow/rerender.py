@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.evaluation.leaderboard import leaderboard
+from benchmarks.evaluation.localisation import read_rows
 from benchmarks.evaluation.metric_facts import MetricFacts
 from benchmarks.evaluation.metrics import METRICS
 from benchmarks.evaluation.results import SCHEMA_VERSION, Results, TestResult
@@ -26,6 +27,7 @@ from benchmarks.report.run_report import RunReport
 from benchmarks.report.write import write_report
 from benchmarks.workflow.collect import write
 from benchmarks.workflow.stage import Context, Facts, Job, Stage
+from benchmarks.workflow.stages.localise import MASKS
 from benchmarks.workflow.stages.report import Report
 from benchmarks.workflow.store import Manifest, Store
 from detect.scoring import read_scores
@@ -70,7 +72,8 @@ def from_scores(report: RunReport, sections: Sequence[str] = ()) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         fresh = Path(temporary) / "report"
         pictures = _beside(folder, results)
-        write_report(fresh, ReportInputs(results, scores, pictures, board, expected, sections))
+        masks = read_rows(folder / MASKS) if (folder / MASKS).is_file() else None
+        write_report(fresh, ReportInputs(results, scores, pictures, board, expected, sections, masks))
         publish_report(fresh, folder)
 
 

@@ -151,3 +151,10 @@ def test_a_run_measures_where_forgeries_were_altered(bench, tmp_path):
     page, text = (folder / "index.html").read_text(), (folder / "report.md").read_text()
     assert 'id="localisation"' in page and "## Where images were altered" in text
     assert "masks.parquet" in (folder / "SHA256SUMS").read_text()
+    # a changed row changes the numbers, and is refused before
+    code, out, _ = bench("reproduce", "where")
+    assert code == 0 and "DIFFERS" not in out and "MISSING" not in out
+    assert "unet@splice where on splice, f1" in (folder / "expected.json").read_text()
+    (folder / "masks.parquet").write_bytes((folder / "masks.parquet").read_bytes() + b"x")
+    code, _, err = bench("reproduce", "where")
+    assert code != 0 and "masks.parquet was changed" in err
