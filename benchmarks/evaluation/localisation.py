@@ -43,18 +43,18 @@ COLUMNS = {
     "detector": pa.string(),
     "trained_on": pa.string(),
     "seed": pa.int64(),
-    "source": pa.string(),  # of the map: "map", or "saliency" of a detector that has none
+    "source": pa.string(),  # of the map: "map" of the detector, or "control"
     "sample_id": pa.string(),
     "identity": pa.string(),
     "generator": pa.string(),  # empty for real images
     "split": pa.string(),
-    "altered": pa.binary(),  # uint16 [256], little-endian: altered pixels by the level of the map
+    "altered": pa.binary(),  # uint32 [256], little-endian: altered pixels by the level of the map
     "untouched": pa.binary(),
 }
 
 
 def packed(counts: PixelCounts) -> tuple[list[bytes], list[bytes]]:
-    """Return the counts of each image as bytes; images have fewer than 2^32 pixels."""
+    """Return the counts of each image as little-endian uint32 [256]: altered, and untouched pixels."""
     return (
         [row.astype("<u4").tobytes() for row in counts.altered],
         [row.astype("<u4").tobytes() for row in counts.untouched],

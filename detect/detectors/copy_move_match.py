@@ -31,7 +31,7 @@ class CopyMoveSettings(DetectorSettings):
         0.0625, gt=0, le=0.25, description="side of the blocks that are compared, share of the image's"
     )
     apart: float = Field(0.12, gt=0, lt=1, description="shortest move that counts, share of the image's side")
-    window: int = Field(7, ge=3, description="side of the windows in which moves should agree, blocks; odd")
+    window: int = Field(7, ge=3, description="side of the windows in which moves should agree, blocks")
 
 
 class CopyMoveMatch(Localiser[CopyMoveSettings]):

@@ -58,7 +58,6 @@ class EditSettings(TamperingSettings):
         "original", description="pixels outside the mask: those of the photo, or the whole forgery is saved as JPEG"
     )
     jpeg_quality: tuple[int, int] = Field((75, 95), description="range of the quality of re-encoded forgeries")
-
     spare_features: bool = Field(
         True, description="free shapes leave eyes, nose and mouth alone, where an edit would be seen at once"
     )
@@ -221,7 +220,7 @@ class LocalEdit(Tampering[E]):
         """Edit each photo, and leave the rest of it as it was (`background: original`).
 
         Raises:
-            InputError: an edit changes nothing in any of `TRIES` draws: the photo is of one colour.
+            InputError: an edit changes nothing in any of `TRIES` draws, as of a photo of one colour.
         """
         faces = fit_template(batch.landmarks, batch.images.shape[1])
         donors = batch.donors or [None] * len(batch.images)
