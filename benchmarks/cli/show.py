@@ -27,6 +27,7 @@ _FILLED_IN = {
     "files",
     "snapshot",
     "tampers",
+    "searches",
     "masks",
     "translates",
     "judged",

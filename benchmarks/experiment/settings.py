@@ -90,6 +90,9 @@ class GeneratorSettings(_Settings):
     )
     # Fields that are "filled in when checked" are facts of the class, kept so that planning needs no import of it.
     tampers: bool = Field(False, description="makes forgeries of real faces and is not trained; filled in when checked")
+    searches: Literal["none", "taken", "all"] = Field(
+        "none", description="real faces whose landmarks its forgeries follow; filled in when checked"
+    )
     masks: bool = Field(False, description="its forgeries have masks; filled in when checked")
     judged: bool = Field(True, description="was trained against a discriminator; filled in when checked")
     translates: bool = Field(False, description="makes forgeries of real faces and is trained; filled in when checked")

@@ -26,8 +26,6 @@ from forge.quality import QUALITY, load_more
 from forge.tampering.base import Tampering
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from forge.generators.base import Architecture
     from forge.training.settings import LoopSettings
 
@@ -198,7 +196,7 @@ def _generator(name: str, generator: GeneratorSettings, resolution: int) -> Gene
     network = validated(implementation.Settings, generator.network, where=f"generators.{name}.network")
     # A tampering is no architecture: it have no training, so that most settings below do not apply.
     if issubclass(implementation, Tampering):
-        return _tampering(name, generator, network, _family(generator, implementation))
+        return _tampering(name, generator, implementation(network), _family(generator, implementation))
     # Each method of training has settings of its own.
     training = validated(method_of(implementation).Settings, generator.training, where=f"generators.{name}.training")
     # refuses a resolution it cannot make, or labels where it takes none; their values are seen in the data
@@ -266,18 +264,19 @@ def _family(generator: GeneratorSettings, architecture: type[Architecture | Tamp
     return generator.family or architecture.family or short_name(generator.architecture)
 
 
-def _tampering(name: str, generator: GeneratorSettings, settings: BaseModel, family: str) -> GeneratorSettings:
+def _tampering(name: str, generator: GeneratorSettings, tampering: Tampering[Any], family: str) -> GeneratorSettings:
     """Forgeries made from reals: what is set for all generators about training and drawing does not apply."""
     if generator.snapshot is not None:
         raise InputError(f"generator {quoted(name)} is not trained and has no snapshots; use {base_name(name)}")
     if generator.seed:
         raise InputError(f"generator {quoted(name)} is not trained; leave its seed out, or repeat the run: --seeds 0,1")
-    network = settings.model_dump(mode="json")
+    searches = "all" if tampering.takes_donors else "taken"  # any face may be a donor
     # All else stays at its default, so that settings for all generators do not enter the key.
     return GeneratorSettings(
         architecture=generator.architecture,
-        network=network,
+        network=tampering.settings.model_dump(mode="json"),
         tampers=True,
+        searches=searches if tampering.settings.landmarks == "mtcnn" else "none",
         masks=True,
         judged=False,
         family=family,

@@ -19,6 +19,7 @@ from benchmarks.workflow.stages.external import External
 from benchmarks.workflow.stages.fit import Adopt, Fit
 from benchmarks.workflow.stages.forger import Forger, Trained
 from benchmarks.workflow.stages.halve import Halve, Reals
+from benchmarks.workflow.stages.landmarks import FindLandmarks
 from benchmarks.workflow.stages.localise import Localise
 from benchmarks.workflow.stages.prepare import Prepare
 from benchmarks.workflow.stages.quality import Quality, Reference
@@ -238,6 +239,8 @@ class _Repetition:
         for stage in (*self.forged.values(), *self.snapshots.values()):
             if isinstance(stage, Trained):
                 yield stage.generator
+            elif stage.landmarks:
+                yield stage.landmarks
             yield stage
 
 
@@ -248,6 +251,8 @@ def _forger(settings: RunSettings, name: str, generator: GeneratorSettings, shar
     common: dict[str, Any] = {"seed": settings.seed, "repeated": len(settings.seeds) > 1}
     values = generator.model_dump(mode="json")
     if generator.tampers:
+        every = generator.searches == "all"
+        found = FindLandmarks(**common, data=shared.real, counts=counts, every=every)
         return Tamper(
             **common,
             forger=name,
@@ -256,6 +261,7 @@ def _forger(settings: RunSettings, name: str, generator: GeneratorSettings, shar
             files=generator.files,
             counts=counts,
             data=shared.real,
+            landmarks=found if generator.searches != "none" else None,
         )
     train = Train(
         **common,

@@ -33,7 +33,7 @@ class Context:
     Attributes:
         source: the real faces.
         compute: device and precision.
-        workers: processes that read photos.
+        workers: processes that read and alter photos.
         on_progress: called with progress.
         track: folder for TensorBoard events, if any are wanted.
         external: name of a pair -> folders of real and of forged photos that detectors are tested on.

@@ -20,7 +20,7 @@ from forge.core.compute import derive_seed
 from forge.core.errors import InputError, quoted
 from forge.core.progress import OnProgress, ProgressEvent
 from forge.faces.faceset import FaceSet, Images, Indices, Masks
-from forge.faces.parallel import read_ahead
+from forge.faces.parallel import ordered, read_ahead
 from forge.faces.writer import FaceSetWriter
 
 if TYPE_CHECKING:
@@ -192,7 +192,8 @@ class Synthesis:
     Attributes:
         name: of the set, with which ids begin.
         origin: what the images are made from.
-        make: part of the origin and numbers int64 [n] to images; numbers are those of a batch, in order.
+        make: part of the origin and numbers int64 [n] to images, or to what `finish` makes them from; numbers are those
+            of a batch, in order.
         batch: images that are made at a time.
         columns: further columns of the table, with their Arrow types.
         resolution: of the images in pixels.
@@ -201,11 +202,13 @@ class Synthesis:
         citation: of what the images are made from.
         masks: whether `make` gives masks, to be stored.
         note: for the progress, a few words.
+        finish: from what `make` returns to images; picklable, as what it is given, since other processes may do it.
+        workers: processes that finish; 1: this one. The images do not depend on it.
     """
 
     name: str
     origin: Origin
-    make: Callable[[Any, Indices], Forged]
+    make: Callable[[Any, Indices], Any]
     batch: int
     columns: Mapping[str, str]
     resolution: int
@@ -214,6 +217,8 @@ class Synthesis:
     citation: str = ""
     masks: bool = False
     note: str = ""
+    finish: Callable[[Any], Forged] | None = None
+    workers: int = 1
 
     @cached_property
     def total(self) -> int:
@@ -222,12 +227,16 @@ class Synthesis:
 
     def batches(self, parts: Sequence[Part]) -> Iterator[tuple[Part, Indices, Forged]]:
         """Make all images, batch by batch."""
-        for part in parts:
-            # split by split, so that batches never mix parts
-            count = self.origin.counts[part.split]
-            for start in range(0, count, self.batch):
-                numbers = np.arange(start, min(start + self.batch, count))
-                yield part, numbers, self.make(part, numbers)
+        # split by split, so that batches never mix parts
+        numbered = [
+            (part, np.arange(start, min(start + self.batch, count)))
+            for part, count in ((part, self.origin.counts[part.split]) for part in parts)
+            for start in range(0, count, self.batch)
+        ]
+        made = (self.make(part, numbers) for part, numbers in numbered)
+        finished = ordered(self.finish, made, workers=self.workers) if self.finish else made
+        for (part, numbers), batch in zip(numbered, finished, strict=True):
+            yield part, numbers, batch
 
 
 def write_forgeries(

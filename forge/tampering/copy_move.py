@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import numpy as np
@@ -88,22 +87,20 @@ def _target(region: Region, photo: Photo, settings: CopyMoveSettings, source: np
     low, high = np.log(settings.scale)
     scales = np.exp(source.uniform(low, high, _DRAWS))
     targets = source.uniform(0, side, (_DRAWS, 2))
-    there = _colours(image, rim)
-    best, smallest = None, _FITS if photo.strict else math.inf
-    for turn, scale, target in zip(turns, scales, targets, strict=True):
-        linear = scale * np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
-        affine = np.vstack([linear, target - middle @ linear])
-        moved = mapped(rim, affine)
-        if not ((moved >= 0) & (moved <= side)).all() or np.linalg.norm(target - middle) < _APART * diameter:
-            continue
-        if photo.strict and settings.spare_features and not region.moved(affine).avoids_features(photo.face):
-            continue
-        cost = float(abs(_colours(image, moved) - there).mean())
-        if cost < smallest:
-            best, smallest = affine, cost
-    return best
+    cosine, sine = scales * np.cos(turns), scales * np.sin(turns)
+    linear = np.array([[cosine, sine], [-sine, cosine]]).transpose(2, 0, 1)
+    affine = np.concatenate([linear, targets[:, None] - middle @ linear[:, None]], 1)  # [places, 3, 2]
+    moved = rim @ linear + affine[:, 2:]
+    usable = ((moved >= 0) & (moved <= side)).all((1, 2))
+    usable &= np.linalg.norm(targets - middle, axis=1) >= _APART * diameter
+    if photo.strict and settings.spare_features:
+        usable &= region.avoids_features(photo.face, affine)
+    costs = np.where(usable, abs(_colours(image, moved) - _colours(image, rim)).mean((1, 2)), np.inf)
+    best = int(costs.argmin())
+    # where a face fills the frame any place will do after many draws, but not one outside of it
+    return affine[best] if costs[best] < (_FITS if photo.strict else np.inf) else None
 
 
 def _colours(image: NDArray[np.uint8], points: Floats) -> Floats:
-    x, y = np.clip(points, 0, len(image) - 1e-6).astype(np.int64).T
-    return np.asarray(image[y, x], np.float64)
+    columns, rows = np.moveaxis(np.clip(points, 0, len(image) - 1e-6).astype(np.int64), -1, 0)
+    return np.asarray(image[rows, columns], np.float64)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
 
@@ -27,6 +28,8 @@ _ELLIPSES = {
     "nose": [((0.0, float(TEMPLATE[2, 1]) - 0.12), (0.32, 0.42))],
     "mouth": [((0.0, float(TEMPLATE[3:, 1].mean())), (0.52, 0.28))],
 }
+
+_FEATURES = np.array([ellipse for part in _ELLIPSES.values() for ellipse in part])  # [E, 2, 2], middle and half axes
 
 
 @dataclass(frozen=True)
@@ -57,14 +60,25 @@ class Region:
         """Points [n, 2] on its outlines, or along its strokes."""
         return np.concatenate([*self.outlines, *(points for points, _ in self.strokes)])
 
-    def avoids_features(self, face: PlacedFace) -> bool:
-        """Whether eyes, nose and mouth lie outside of it, as they do for an average face."""
+    def avoids_features(self, face: PlacedFace, affine: Floats | None = None) -> NDArray[np.bool_]:
+        """Whether eyes, nose and mouth lie outside of it, as they do for an average face.
+
+        Args:
+            face: where it is.
+            affine: maps [..., 3, 2] that move the region before it is asked; None: where it is.
+
+        Returns:
+            bool [...], one answer a map; of no dimensions without maps.
+        """
         middle = self.rim.mean(0)
-        # points on the rim and inside of it, in eye distances
+        # points on the rim and inside of it
         points = np.concatenate([middle + share * (self.rim - middle) for share in (1.0, 0.7, 0.4, 0.0)])
-        offsets = (points - face.affine[2]) @ np.linalg.inv(face.affine[:2])
-        ellipses = (ellipse for part in _ELLIPSES.values() for ellipse in part)
-        return all((((offsets - middle) / axes) ** 2).sum(1).min() > 1 for middle, axes in ellipses)
+        if affine is not None:
+            points = points @ affine[..., :2, :] + affine[..., 2:, :]
+        # in eye distances [..., 1, P, 2] against ellipses [E, 1, 2]
+        offsets = ((points - face.affine[2]) @ np.linalg.inv(face.affine[:2]))[..., None, :, :]
+        distances = (((offsets - _FEATURES[:, :1]) / _FEATURES[:, 1:]) ** 2).sum(-1)
+        return np.asarray(distances.min((-2, -1)) > 1)
 
     def coverage(self, side: int) -> Floats:
         """Return the share of each pixel that lies inside, [side, side] in 0..1."""

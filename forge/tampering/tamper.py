@@ -12,15 +12,17 @@ import numpy as np
 
 from forge.core.compute import derive_seed
 from forge.core.errors import InputError, quoted
-from forge.core.progress import OnProgress, ProgressEvent
+from forge.core.progress import OnProgress
 from forge.faces.faceset import Card, FaceSet, FaceView, Indices
 from forge.faces.forgeries import Forged, SourcePart, Sources, Synthesis, write_forgeries
 from forge.faces.halves import source_view
 from forge.tampering.base import COLUMNS, Donor, TamperBatch, Tampering
 from forge.tampering.donors import Donors, DonorSet
-from forge.tampering.landmarks import Floats, find_landmarks
+from forge.tampering.landmark_search import Landmarks, landmarks_of, search_part
+from forge.tampering.landmarks import Floats
 
 BLOCK = 32  # images at once; nothing depends on it
+ALONE = 1_000 * 64**2  # pixels of a set up to which this process is done before others would have started
 
 
 def shows_rendered_people(card: Card) -> bool:
@@ -37,6 +39,8 @@ def tamper_set(
     counts: Mapping[str, int],
     seed: int,
     on_progress: OnProgress,
+    workers: int = 1,
+    landmarks: Landmarks | None = None,
 ) -> FaceSet:
     """Write tampered faces with their masks, split by split from the real images of the same split.
 
@@ -52,6 +56,8 @@ def tamper_set(
         counts: images per split, e.g. {"train": 2000, "val": 500, "test": 1000}.
         seed: everything random follows from it.
         on_progress: called with the progress.
+        workers: processes that alter the faces of a large set; the set does not depend on it.
+        landmarks: those of `search_sources`; None: they are searched.
 
     Returns:
         The set, with the weight of what is new in 255ths as masks. Rows carry identity and labels of the real face, its
@@ -84,8 +90,9 @@ def tamper_set(
         licence=f"altered photos under {card.licence}",
         citation=card.citation,
         rendered=shows_rendered_people(card),
+        landmarks=landmarks,
     )
-    return making.write(out, on_progress, masks=True)
+    return making.write(out, on_progress, masks=True, workers=workers)
 
 
 def with_donors(view: FaceView) -> FaceView:
@@ -117,6 +124,7 @@ class Making:
         licence: of the result.
         citation: of the faces.
         rendered: whether the faces are rendered people, who may be donors of each other.
+        landmarks: of the faces by id, where they were searched already.
     """
 
     name: str
@@ -127,6 +135,7 @@ class Making:
     licence: str
     citation: str = ""
     rendered: bool = False
+    landmarks: Landmarks | None = None
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -139,7 +148,15 @@ class Making:
             "made_from": dict(self.source),
         }
 
-    def write(self, out: Path, on_progress: OnProgress, *, targets: Path | None = None, masks: bool = False) -> FaceSet:
+    def write(
+        self,
+        out: Path,
+        on_progress: OnProgress,
+        *,
+        targets: Path | None = None,
+        masks: bool = False,
+        workers: int = 1,
+    ) -> FaceSet:
         """Write the forgeries, and with `targets` also their real counterparts, where the method has its own.
 
         Args:
@@ -147,6 +164,7 @@ class Making:
             on_progress: called with the progress.
             targets: directory of a set of kind "real" with the target of every forgery in the same order.
             masks: store the masks.
+            workers: processes that alter the faces of a large set.
         """
         parts = self.origin.parts()
         # searched for once per face; copies of a face share its landmarks
@@ -154,7 +172,7 @@ class Making:
         missing = {split: int(np.isnan(points[:, 0, 0]).sum()) for split, points in landmarks.items()}
         donors = {part.split: self._donors(part, landmarks[part.split]) for part in parts}
 
-        def make(part: SourcePart, numbers: Indices) -> Forged:
+        def make(part: SourcePart, numbers: Indices) -> TamperBatch:
             faces, copies = part.face_of(numbers), part.copy_of(numbers)
             ids = [str(part.rows[face]["id"]) for face in faces]
             # by id and copy: the n-th forgery of a face is the same whatever split sizes or batches it is asked for in
@@ -169,8 +187,7 @@ class Making:
                     chooser.of(name, identity, points_of_face, derive_seed(seed, "donor"))
                     for name, identity, points_of_face, seed in zip(ids, identities, points, seeds, strict=True)
                 ]
-            tampered = self.tampering.tamper(TamperBatch(part.read(numbers), points, seeds, given))
-            return Forged(tampered.images, tampered.rows, tampered.masks if masks else None, tampered.targets)
+            return TamperBatch(part.read(numbers), points, seeds, given)
 
         synthesis = Synthesis(
             name=self.name,
@@ -184,20 +201,29 @@ class Making:
             citation=self.citation,
             masks=masks,
             note="altering",
+            finish=partial(_altered, self.tampering, masks),
+            workers=workers if self._pixels > ALONE and self._shipped else 1,
         )
         return write_forgeries(synthesis, out, on_progress, parts=parts, targets=targets)
 
+    @property
+    def _pixels(self) -> int:
+        return sum(self.origin.counts.values()) * self.resolution**2
+
+    @property
+    def _shipped(self) -> bool:
+        # a class from a file that the command line names is known in this process alone
+        return type(self.tampering).__module__.startswith("forge.")
+
     def _landmarks(self, part: SourcePart, on_progress: OnProgress) -> Floats:
         """Return landmarks [m, 5, 2] of the m faces that are taken, in order; NaN where no face is known."""
-        # with donors of all faces, since any may be one
-        searched = part.order if self.tampering.takes_donors else part.taken
+        takes_donors = self.tampering.takes_donors  # any face may be one
         if self.tampering.settings.landmarks != "mtcnn":
-            return np.full((len(searched), 5, 2), np.nan)
-        return find_landmarks(
-            lambda start: part.faces.read(searched[start : start + BLOCK]),
-            len(searched),
-            lambda done: on_progress(ProgressEvent(done, len(searched), note="looking for faces")),
-        )
+            return np.full((len(part.order if takes_donors else part.taken), 5, 2), np.nan)
+        if self.landmarks is None:
+            return search_part(part, every=takes_donors, on_progress=on_progress)
+        rows = part.rows if takes_donors else part.rows[: part.count]
+        return landmarks_of(self.landmarks, [str(row["id"]) for row in rows])
 
     def _donors(self, part: SourcePart, landmarks: Floats) -> Donors | None:
         if not self.tampering.takes_donors:
@@ -214,3 +240,8 @@ class Making:
 
 def _read(part: SourcePart, position: int) -> Any:  # noqa: ANN401 - an image
     return part.read(np.array([position]))[0]
+
+
+def _altered(tampering: Tampering[Any], masks: bool, batch: TamperBatch) -> Forged:
+    tampered = tampering.tamper(batch)
+    return Forged(tampered.images, tampered.rows, tampered.masks if masks else None, tampered.targets)

@@ -156,6 +156,18 @@ def test_forgeries_from_real_faces_take_another_half_than_detectors():
     assert not [s for s in planned.stages if s.name == "fit disc-raw@pix2pix:colour"]
 
 
+def test_methods_share_one_search_for_landmarks():
+    names = ("splice", "inpaint", "retouch", "copy-move")
+    planned = checked(["dct"], *(f"generators.{name}.network.landmarks=mtcnn" for name in names), generators=names)
+    every, taken = stage(planned, "landmarks rendered (all)"), stage(planned, "landmarks rendered (taken)")
+    assert [s for s in planned.stages if s.action == "landmarks"] == [every, taken]
+    assert stage(planned, "tamper splice").inputs["landmarks"] == every  # any face may be a donor
+    for name in ("inpaint", "retouch", "copy-move"):
+        assert stage(planned, f"tamper {name}").inputs["landmarks"] == taken
+    without = checked(["dct"], generators=names)  # preset smoke takes the average face
+    assert "landmarks" not in {s.action for s in without.stages}
+
+
 def test_without_forgeries_from_real_faces_nothing_is_halved():
     assert "halve" not in {s.action for s in checked(["dct"]).stages}
 

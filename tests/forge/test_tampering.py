@@ -138,7 +138,7 @@ def test_regions_of_the_face_follow_its_landmarks():
     for name in ("face", "eyes", "nose", "mouth"):
         first, second = (draw_region(name, face, SIDE, (0, 0), np.random.default_rng(7)) for face in (here, shifted))
         np.testing.assert_allclose(second.rim - first.rim, np.tile([5, -3], (len(first.rim), 1)), atol=1e-9)
-        assert first.avoids_features(here) is False
+        assert not first.avoids_features(here)
     # the middles of the parts are inside them
     mouth = draw_region("mouth", here, SIDE, (0, 0), source).coverage(SIDE)
     x, y = LANDMARKS[0, 3:].mean(0).astype(int)

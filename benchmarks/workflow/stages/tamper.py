@@ -8,6 +8,7 @@ from typing import Any
 from benchmarks.experiment.configs import validated
 from benchmarks.workflow.stage import FACES, FaceStage, Facts, Job
 from benchmarks.workflow.stages.halve import Reals
+from benchmarks.workflow.stages.landmarks import FindLandmarks
 from forge.generators import GENERATORS
 from forge.tampering.tamper import tamper_set
 
@@ -22,11 +23,12 @@ class Tamper(FaceStage):
         edits: its settings.
         counts: split -> images.
         data: the real faces, halved.
+        landmarks: of the real faces, where it needs them.
         files: SHA-256 of the files it depends on, e.g. its code.
     """
 
     action = "tamper"
-    VERSION = 1
+    VERSION = 2  # 2: landmarks are searched once for all
     optional = True
 
     forger: str
@@ -34,6 +36,7 @@ class Tamper(FaceStage):
     edits: dict[str, Any]
     counts: dict[str, int]
     data: Reals
+    landmarks: FindLandmarks | None
     files: dict[str, str]
 
     @property
@@ -59,5 +62,7 @@ class Tamper(FaceStage):
             counts=self.counts,
             seed=self.seed,
             on_progress=job.context.on_progress,
+            workers=job.context.workers,
+            landmarks=self.landmarks.read(job) if self.landmarks else None,
         )
         return {"images": len(faces)}
