@@ -20,6 +20,7 @@ from benchmarks.speed.figure import REPEATS, Figure, prepared, run_bench, timed
 from benchmarks.speed.reports import reports
 from benchmarks.speed.serving import serving
 from benchmarks.speed.statistics import bootstrap, paired_tests, tables
+from benchmarks.speed.tampering import localisation, tampering
 from benchmarks.speed.translators import translator_training
 from forge.core.compute import Compute
 from forge.core.execution import execution_of
@@ -154,6 +155,8 @@ MEASUREMENTS: dict[str, Callable[[str | None], list[Figure]]] = {
     "autoencoder-training": autoencoder_training,
     "translator-training": translator_training,
     "flow-training": flow_training,
+    "tampering": tampering,
+    "localisation": localisation,
     "detectors": detectors,
     "perturbing": perturbations,
     "statistics": measures,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.speed import autoencoders, detectors, diffusion, textbook, textbook_detector, translators
+from benchmarks.speed import autoencoders, detectors, diffusion, tampering, textbook, textbook_detector, translators
 from detect.data.perturb import perturbation
 from detect.detectors.image_classifiers import Xception
 from detect.detectors.timm_network import TimmSettings
@@ -18,6 +18,7 @@ from forge.generators.translation.edges import Edges
 from forge.generators.translation.fastcut import FastCUT, FastCUTSettings
 from forge.generators.translation.pix2pix import Pix2PixSettings
 from forge.generators.vae import VAE, VAESettings
+from forge.tampering.poisson import harmonic_fill
 from forge.training.steps.contrastive import ContrastiveSettings
 
 SMALL = StyleGANSettings(latent=8, style=8, channels_base=64, channels_min=4, channels_max=8, mixing=0)
@@ -149,3 +150,22 @@ def test_the_sets_that_detectors_are_timed_on(monkeypatch, tmp_path, faces):
     data.check()
     assert np.array_equal(data.train_real.read(), faces[:3])
     assert np.array_equal(data.val_forged.read(), perturbation("half")(faces[3:]))
+
+
+def test_scipys_solver_fills_as_ours_does():
+    rng = np.random.default_rng(0)
+    mask = np.zeros((12, 14), bool)
+    mask[1:-1, 1:-1] = rng.random((10, 12)) > 0.4
+    image = rng.integers(0, 256, (12, 14, 3)).astype(np.uint8)
+    np.testing.assert_allclose(tampering.spsolve_fill(image, mask), harmonic_fill(image, mask), atol=1e-9)
+
+
+def test_tampering_and_pixel_measures_are_timed(monkeypatch):
+    monkeypatch.setattr(tampering, "_METHODS", (("retouch", "", 4, 2), ("inpaint", "harmonic", 3, 2)))
+    monkeypatch.setattr(tampering, "_FACES", 4)
+    monkeypatch.setattr(tampering, "_LARGE", 32)
+    monkeypatch.setattr(tampering, "_MAPS", 20)
+    monkeypatch.setattr(tampering, "_BLOCK", 10)
+    figures = [*tampering.tampering(None), *tampering.localisation(None)]
+    assert [figure.what.partition(",")[0] for figure in figures[:4]] == ["retouch", "inpaint"] * 2
+    assert len(figures) == 6 and all(figure.value > 0 for figure in figures)
