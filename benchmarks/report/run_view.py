@@ -6,6 +6,7 @@ from functools import cached_property
 
 from benchmarks.evaluation.evaluate import grid
 from benchmarks.evaluation.leaderboard import Leaderboard
+from benchmarks.evaluation.map_leaderboard import MapBoard, map_board
 from benchmarks.evaluation.metric_facts import MetricFacts
 from benchmarks.evaluation.results import Results, TestResult
 from benchmarks.protocol import CLEAN, Condition, TrainSet
@@ -15,6 +16,7 @@ from benchmarks.report.plot.figure import Figure, FileNames
 from benchmarks.report.results_table import Row, ScoreIndex, shown_metrics, table
 from benchmarks.report.score_figures import histograms
 from benchmarks.report.text.summary import faces_of, subject_of
+from forge.core.errors import InputError
 
 OVERVIEW = 12  # results in one figure, and rows of a table that need no shorter one before them
 
@@ -38,6 +40,7 @@ class RunView:
         self.pictures: Pictures = inputs.pictures
         self.board: Leaderboard | None = inputs.board
         self.file_names = FileNames()
+        self._masks = inputs.masks
         # without snapshots and external pairs, which have sections of their own
         self.scores = ScoreIndex(grid(inputs.scores[inputs.scores["perturbation"] == CLEAN]))
 
@@ -76,6 +79,16 @@ class RunView:
         """The tests that get panels of their own."""
         # Once, since several sections ask for it and names of figures are given once.
         return focus(self.cells, self.board)
+
+    @cached_property
+    def map_board(self) -> MapBoard | None:
+        """The leaderboard of localisers; None where no detector with maps was trained on all generators with masks."""
+        if self._masks is None:
+            return None
+        try:
+            return map_board({"": (self._masks, self.whole.localisation)})
+        except InputError:  # the table of every training says what there is
+            return None
 
     @cached_property
     def measures(self) -> Measures | None:

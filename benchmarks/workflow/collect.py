@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -39,7 +39,8 @@ from benchmarks.protocol import CLEAN, Protocol
 from benchmarks.report.inputs import Evidence, Pictures, ReportInputs, Sight
 from benchmarks.report.sections import loadable
 from benchmarks.report.write import write_report
-from benchmarks.workflow.source_pictures import beside_sources
+from benchmarks.workflow.map_pictures import map_pictures
+from benchmarks.workflow.source_pictures import beside_sources, finder
 from benchmarks.workflow.stage import Job, Stage
 from benchmarks.workflow.stages.explain import Explain
 from benchmarks.workflow.stages.external import External, count_groups
@@ -208,8 +209,13 @@ class _Collected:
                 if not isinstance(self.first[name], Synthesize)
             },
             interpolations={name: self._interpolations(stage) for name, stage in latent.items()},
-            by_id=_finder([*self.free.values(), *([self.faces] if self.shown else [])]),
+            by_id=finder([*self.free.values(), *([self.faces] if self.shown else [])]),
             evidence=self._evidence(),
+            located=map_pictures(
+                [stage for stage in self.report.maps if stage.detector.seed == self.report.seed],
+                self.job,
+                self.free | ({"": self.faces} if self.shown else {}),
+            ),
         )
 
     def _stage(self, stage: Stage) -> StageFacts:
@@ -378,16 +384,3 @@ def _kept(ticks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the ticks that were not rolled back."""
     # A rolled-back training goes on from an earlier count: ticks that a later one does not exceed were undone.
     return [dict(tick) for i, tick in enumerate(ticks) if all(later["kimg"] > tick["kimg"] for later in ticks[i + 1 :])]
-
-
-def _finder(sets: Sequence[FaceSet]) -> Callable[[str, str], Images | None]:
-    """Return a function (set, id) -> image, or None where it may not be shown."""
-    by_name = {faces.card.name: faces for faces in sets}
-    # once per set: pages ask for some tens of images among thousands of ids
-    positions = {name: {key: i for i, key in enumerate(faces.table["id"])} for name, faces in by_name.items()}
-
-    def find(source: str, sample_id: str) -> Images | None:
-        position = positions.get(source, {}).get(sample_id)
-        return None if position is None else by_name[source].read([position])[0]
-
-    return find

@@ -81,6 +81,7 @@ def plan(
     detectors = [stage for each in repetitions for stage in each.detectors]
     audit = Audit(data=real, forged=forged, external=sides)
     scores = _unique(stage for stage in detectors if isinstance(stage, Score))
+    maps = tuple(_unique(stage for stage in detectors if isinstance(stage, Localise)))
     # One evaluation over all repetitions: the variance between seeds needs them together.
     evaluate = Evaluate(
         seed=settings.seed,
@@ -89,7 +90,7 @@ def plan(
         metrics=settings.metrics,
         metric_files=settings.metric_files,
         scores=tuple(scores),
-        maps=tuple(_unique(stage for stage in detectors if isinstance(stage, Localise))),
+        maps=maps,
     )
     report = Report(
         seed=settings.seed,
@@ -116,6 +117,7 @@ def plan(
         scores=tuple(scores),
         explanations=tuple(_unique(stage for stage in detectors if isinstance(stage, Explain))),
         external=sides,
+        maps=maps,
     )
     # all generators first: what they learned can be looked at while detectors are fitted
     makers = [stage for each in repetitions for stage in each.makers()]

@@ -6,19 +6,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from benchmarks.evaluation.map_examples import MapExample
+from benchmarks.evaluation.pixels import Levels
 from benchmarks.workflow.stage import Facts, Job, Stage
 from benchmarks.workflow.stages.fit import Adopt, Fit, drawn
 from benchmarks.workflow.stages.forger import Forger
 from benchmarks.workflow.stages.halve import Reals
+from forge.core.files import read_json, write_json
 from forge.faces.faceset import FaceView
 
 MASKS = "masks.parquet"  # file of the rows
+EXAMPLES = "examples.json"  # file of the images that a page shows; their maps are in examples.safetensors
 _MASKS = 2000  # training masks of a generator whose mean is the control, at most
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Localise(Stage):
     """Fitted detector, and forgeries with masks, to masks.parquet: pixels of val and test by the level of the map.
+
+    Beside it lie the maps of some test images, the best and the worst, so that a page can be written without the
+    detector.
 
     Attributes:
         detector: the fitted detector; it has maps of its own.
@@ -31,7 +41,7 @@ class Localise(Stage):
     """
 
     action = "localise"
-    VERSION = 1
+    VERSION = 2
     optional = True
 
     detector: Fit | Adopt
@@ -73,7 +83,7 @@ class Localise(Stage):
         return float(self.counts["test"] * (len(self.tested) + 1) + self.counts["val"] * (len(self.learned) + 1))
 
     def run(self, job: Job) -> Facts:
-        """Write masks.parquet.
+        """Write masks.parquet, and the maps of some test images.
 
         Raises:
             DetectorError: maps of another shape, or with values that are no numbers.
@@ -81,7 +91,7 @@ class Localise(Stage):
         from benchmarks.workflow.pixel_rows import pixel_rows, write_rows  # imports pandas
 
         learned = self.learned if self.control else ()
-        rows = pixel_rows(
+        rows, shown = pixel_rows(
             self.detector.load(job),
             job.context.compute,
             training=str(self.detector.training),
@@ -90,7 +100,17 @@ class Localise(Stage):
             masks=[drawn(job.faces(self.forged[name]).view("train"), _MASKS, "train") for name in learned],
         )
         write_rows(rows, job.out / MASKS)
+        examples = [example.model_dump(mode="json") for example in shown.examples]
+        write_json(job.out / EXAMPLES, {"threshold": shown.threshold, "examples": examples})
+        save_file({"levels": np.stack(shown.levels)} if examples else {}, job.out / "examples.safetensors")
         return {"images": len(rows)}
+
+    def read_examples(self, job: Job) -> tuple[int, list[tuple[MapExample, Levels]]]:
+        """Read the threshold, and the test images that a page shows, each with the levels of its map, uint8 [H, W]."""
+        stored = read_json(job.path(self) / EXAMPLES)
+        maps = load_file(job.path(self) / "examples.safetensors")
+        examples = [MapExample.model_validate(values) for values in stored["examples"]]
+        return int(stored["threshold"]), list(zip(examples, maps.get("levels", ()), strict=True))
 
     def _views(self, job: Job, split: str, generators: tuple[str, ...]) -> list[tuple[str, FaceView]]:
         """Return the real images of a split, then those of each generator; the same ones for every detector."""
