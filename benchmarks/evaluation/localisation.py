@@ -30,8 +30,8 @@ from benchmarks.evaluation.pixels import (
 )
 from benchmarks.evaluation.resampling import codes
 from benchmarks.evaluation.results import Localisation, PixelValue
-from benchmarks.evaluation.roc import auc
-from benchmarks.protocol import ELSEWHERE, TrainSet
+from benchmarks.evaluation.roc import Bools, auc
+from benchmarks.protocol import ELSEWHERE, EXTERNAL_PREFIX, TrainSet
 from forge.core.errors import CorruptError, InputError, short
 from forge.core.files import replacing
 
@@ -49,6 +49,7 @@ COLUMNS = {
     "identity": pa.string(),
     "generator": pa.string(),  # empty for real images
     "split": pa.string(),
+    "pair": pa.string(),  # external pair that the image belongs to; empty: an image of the run
     "altered": pa.binary(),  # uint32 [256], little-endian: altered pixels by the level of the map
     "untouched": pa.binary(),
 }
@@ -107,6 +108,8 @@ def read_rows(path: Path) -> pd.DataFrame:
         rows: pd.DataFrame = pq.read_table(path).to_pandas()
     except Exception as error:
         raise CorruptError(f"{path} is damaged: {short(' '.join(str(error).split()))}") from error
+    if "pair" not in rows:  # rows of an earlier version have no external pairs
+        rows["pair"] = ""
     if missing := [name for name in COLUMNS if name not in rows]:
         raise CorruptError(f"{path} is damaged: it has no column {missing[0]}")
     return rows
@@ -130,7 +133,7 @@ def localised(rows: pd.DataFrame) -> list[Localisation]:
 def constant_rows(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the control `constant map` on the same images."""
     # one value everywhere: whatever was trained on what, the same images get the same
-    images = rows.drop_duplicates(["seed", "generator", "split", "sample_id"])
+    images = rows.drop_duplicates(["seed", "pair", "generator", "split", "sample_id"])
     flat = dict(zip(("altered", "untouched"), packed(_flat(counts_of(images))), strict=True))
     return images.assign(detector=CONSTANT, trained_on=ELSEWHERE, source="control", **flat)
 
@@ -150,10 +153,10 @@ def _of_fits(detector: str, trained_on: str, rows: pd.DataFrame) -> list[Localis
     fits: dict[int, MapFit] = {}
     for seed, group in rows.groupby("seed", sort=True):
         fits[int(str(seed))] = MapFit.of(group)
-    real = {seed: fit.part("") for seed, fit in fits.items()}
     results = []
     for generator in sorted({name for name in test["generator"].unique() if name}):
         parts = {seed: fit.part(generator) for seed, fit in fits.items()}
+        real = {seed: fit.reals(generator) for seed, fit in fits.items()}
         forged = next(iter(parts.values()))
         altered = forged.counts.altered.sum(1)
         results.append(
@@ -245,8 +248,15 @@ class MapFit:
         return cls(rows[split == "test"].reset_index(drop=True), counts[split == "test"], level)
 
     def part(self, generator: str) -> MapImages:
-        """Return the images of one generator; "": the real ones."""
-        chosen = (self.rows["generator"] == generator).to_numpy()
+        """Return the images of one generator, or of the forged side of an external pair."""
+        return self._images((self.rows["generator"] == generator).to_numpy())
+
+    def reals(self, generator: str) -> MapImages:
+        """Return the real images that a generator's are compared with: of an external pair its own."""
+        pair = generator if generator.startswith(EXTERNAL_PREFIX) else ""
+        return self._images(((self.rows["generator"] == "") & (self.rows["pair"] == pair)).to_numpy())
+
+    def _images(self, chosen: Bools) -> MapImages:
         return MapImages(self.counts[chosen], self.rows["identity"].to_numpy()[chosen], self.level)
 
 

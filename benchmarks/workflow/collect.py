@@ -43,7 +43,7 @@ from benchmarks.workflow.map_pictures import map_pictures
 from benchmarks.workflow.source_pictures import beside_sources, finder
 from benchmarks.workflow.stage import Job, Stage
 from benchmarks.workflow.stages.explain import Explain
-from benchmarks.workflow.stages.external import External, count_groups
+from benchmarks.workflow.stages.external import External, count_groups, count_masks
 from benchmarks.workflow.stages.fit import Adopt, Fit
 from benchmarks.workflow.stages.forger import Forger, Trained
 from benchmarks.workflow.stages.localise import MASKS
@@ -138,6 +138,12 @@ class _Collected:
         shown = {name: stage for name, stage in self.first.items() if self.shown or isinstance(stage, Synthesize)}
         return {name: self.job.faces(stage) for name, stage in shown.items()}
 
+    @cached_property
+    def located(self) -> dict[str, FaceSet]:
+        """Images whose maps may be shown: those of generators, real ones as "", photos from elsewhere if asked for."""
+        foreign = {s.tested_as: self.job.faces(s) for s in self.report.external if s.masked and self.report.show_real}
+        return self.free | foreign | ({"": self.faces} if self.shown else {})
+
     def results(self) -> Results:
         """Return everything that the report says, as data."""
         report, card = self.report, self.faces.card
@@ -214,7 +220,7 @@ class _Collected:
             located=map_pictures(
                 [stage for stage in self.report.maps if stage.detector.seed == self.report.seed],
                 self.job,
-                self.free | ({"": self.faces} if self.shown else {}),
+                self.located,
             ),
         )
 
@@ -294,6 +300,7 @@ class _Collected:
             groups=count_groups(faces),
             rejected=card.rejected,
             digest=card.digest,
+            **count_masks(faces),
         )
 
     def _quality(self, stage: Quality) -> dict[str, Any]:

@@ -24,8 +24,7 @@ __all__ = ["ShownMaps", "pixel_rows", "write_rows"]
 
 Maps = NDArray[np.float32]
 MapsOf = Callable[[FaceView], Maps]
-Part = tuple[str, FaceView]  # generator, "" for real images, and its images
-
+Part = tuple[str, FaceView, str]  # generator, "" for real images; its images; external pair, "" for images of the run
 _REAL = ""  # generator of real images in rows
 _BLOCK = 256  # images at a time
 
@@ -93,12 +92,12 @@ def _measured(
     maps: MapsOf, val: Sequence[Part], test: Sequence[Part], shown: ShownMaps, **facts: object
 ) -> Iterator[pd.DataFrame]:
     """Yield the rows of one source of maps, a frame for each split and generator; fill `shown`."""
-    of_val = [(generator, view, maps(view)) for generator, view in val]
-    scale = LevelScale.of(np.concatenate([made.ravel() for _, _, made in of_val]))
-    of_test = ((generator, view, maps(view)) for generator, view in test)
+    of_val = [(part, maps(part[1])) for part in val]
+    scale = LevelScale.of(np.concatenate([made.ravel() for _, made in of_val]))
+    of_test = ((part, maps(part[1])) for part in test)
     val_counts: list[PixelCounts] = []
     for split, parts in (("val", of_val), ("test", of_test)):
-        for generator, view, made in parts:
+        for (generator, view, pair), made in parts:
             levels = scale.levels(made)
             counts = PixelCounts.of(levels, _truth(view, generator))
             if split == "val":
@@ -106,12 +105,14 @@ def _measured(
             else:
                 if shown.threshold < 0:
                     shown.threshold = threshold(PixelCounts.joined(val_counts))
-                shown.add(levels, counts, [str(name) for name in view.rows["id"]], generator)
+                if generator or not pair:  # untouched photos are those of the run
+                    shown.add(levels, counts, [str(name) for name in view.rows["id"]], generator)
             altered, untouched = packed(counts)
             columns = {
                 "sample_id": view.rows["id"].to_numpy(),
                 "identity": view.rows["identity"].to_numpy(),
                 "generator": generator,
+                "pair": pair,
                 "split": split,
                 "altered": altered,
                 "untouched": untouched,

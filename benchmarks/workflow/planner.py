@@ -149,14 +149,20 @@ def _external(
             side=name,
             resolution=settings.data.resolution,
             crop=settings.data.crop,
-            count=max(settings.images.test, FEWEST_IMAGES),  # fewer cannot be a FaceSet, whatever the preset asks for
+            count=most_photos(settings),
             fingerprint=fingerprint,
+            masked=name == "forged" and bool(settings.external[pair].masks),
         )
 
     return {
         f"{EXTERNAL_PREFIX}{pair}": (side(pair, "real", real), side(pair, "forged", forged))
         for pair, (real, forged) in fingerprints.items()
     }
+
+
+def most_photos(settings: RunSettings) -> int:
+    """Return how many photos of each side of an external pair are taken at most."""
+    return max(settings.images.test, FEWEST_IMAGES)  # fewer cannot be a FaceSet, whatever the preset asks for
 
 
 def _quality(settings: RunSettings, generator: GeneratorSettings | None = None) -> dict[str, Any]:

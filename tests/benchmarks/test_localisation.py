@@ -65,7 +65,7 @@ def rows(detector="unet", seeds=(0,), people=None) -> pd.DataFrame:
                     {
                         "detector": detector, "trained_on": "splice", "seed": seed, "source": "map",
                         "sample_id": names, "identity": people or names, "generator": generator, "split": split,
-                        "altered": altered, "untouched": untouched,
+                        "pair": "", "altered": altered, "untouched": untouched,
                     }
                 )
             )  # fmt: skip

@@ -52,7 +52,8 @@ def rows_of(skills, *, seeds=(0,), trained_on=BOTH, generators=("inpaint", "spli
                                 "source": "control" if detector == MEAN_MASK else "map",
                                 "sample_id": [f"{generator}-{split}-{n}" for n in range(COUNT)],
                                 "identity": [f"p{n // 2}" for n in range(COUNT)], "generator": generator,
-                                "split": split, "altered": sides[0], "untouched": sides[1],
+                                "split": split, "pair": generator if ":" in generator else "",
+                                "altered": sides[0], "untouched": sides[1],
                             }
                         )
                     )  # fmt: skip

@@ -13,7 +13,7 @@ from benchmarks.evaluation.localisation import CONTROLS, widest
 from benchmarks.evaluation.map_formats import mean_mask_notes, rank_of
 from benchmarks.evaluation.map_leaderboard import LOCALISATION, MapBoard, MapLine
 from benchmarks.evaluation.results import Localisation, PixelValue
-from benchmarks.protocol import TrainSet
+from benchmarks.protocol import EXTERNAL_PREFIX, TrainSet
 from benchmarks.report.colour import contoured
 from benchmarks.report.images import data_uri, map_uri
 from benchmarks.report.inputs import MapPicture
@@ -139,7 +139,8 @@ class LocalisationSection(Section):
         results = run.whole.localisation
         if not results:
             return None
-        names = list(dict.fromkeys(result.tested_on for result in results))
+        tested = dict.fromkeys(result.tested_on for result in results)
+        names = sorted(tested, key=lambda name: (name.startswith(EXTERNAL_PREFIX), name))  # from elsewhere last
         board = run.map_board
         ranked = {line.detector: line for line in board.lines} if board else {}
         rows = []
@@ -164,6 +165,8 @@ class LocalisationSection(Section):
 def _line(detector: str, line: MapLine | None, results: Sequence[Localisation | None]) -> MapRow:
     standing_of_mean = line.columns.get(LOCALISATION) if line else None
     known = [result for result in results if result is not None]
+    # columns of the untouched images of the run; those of pairs from elsewhere are in the full table
+    known = [result for result in known if not result.tested_on.startswith(EXTERNAL_PREFIX)] or known
     images = [result.image_auc for result in known if result.image_auc is not None]
     mean, _, interval = standing(standing_of_mean).partition(" ") if standing_of_mean else ("–", "", "")
     value = standing_of_mean.value if standing_of_mean else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from safetensors.numpy import load_file, save_file
 from benchmarks.evaluation.map_examples import MapExample
 from benchmarks.evaluation.pixels import Levels
 from benchmarks.workflow.stage import Facts, Job, Stage
+from benchmarks.workflow.stages.external import External
 from benchmarks.workflow.stages.fit import Adopt, Fit, drawn
 from benchmarks.workflow.stages.forger import Forger
 from benchmarks.workflow.stages.halve import Reals
@@ -21,6 +22,10 @@ from forge.faces.faceset import FaceView
 MASKS = "masks.parquet"  # file of the rows
 EXAMPLES = "examples.json"  # file of the images that a page shows; their maps are in examples.safetensors
 _MASKS = 2000  # training masks of a generator whose mean is the control, at most
+
+
+# generator, empty for real images; the images; external pair that they belong to, empty for images of the run
+Part = tuple[str, FaceView, str]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -36,6 +41,8 @@ class Localise(Stage):
         tested: of these, generators whose `test` is measured.
         learned: of these, generators whose `val` fixes the threshold.
         data: the real faces.
+        pairs: name of an external pair in cells -> its forged photos, which have masks.
+        reals: of the same pairs, the real photos.
         counts: split -> images of a generator, at most.
         control: also measure the mean training mask as a map.
     """
@@ -49,6 +56,8 @@ class Localise(Stage):
     tested: tuple[str, ...]
     learned: tuple[str, ...]
     data: Reals
+    pairs: Mapping[str, External]
+    reals: Mapping[str, External]
     counts: dict[str, int]
     control: bool
 
@@ -80,7 +89,8 @@ class Localise(Stage):
     @property
     def work_units(self) -> float:
         """Return how many images are measured."""
-        return float(self.counts["test"] * (len(self.tested) + 1) + self.counts["val"] * (len(self.learned) + 1))
+        tested = len(self.tested) + 2 * len(self.pairs) + 1
+        return float(self.counts["test"] * tested + self.counts["val"] * (len(self.learned) + 1))
 
     def run(self, job: Job) -> Facts:
         """Write masks.parquet, and the maps of some test images.
@@ -96,7 +106,7 @@ class Localise(Stage):
             job.context.compute,
             training=str(self.detector.training),
             val=self._views(job, "val", self.learned),
-            test=self._views(job, "test", self.tested),
+            test=[*self._views(job, "test", self.tested), *self._foreign(job)],
             masks=[drawn(job.faces(self.forged[name]).view("train"), _MASKS, "train") for name in learned],
         )
         write_rows(rows, job.out / MASKS)
@@ -112,7 +122,16 @@ class Localise(Stage):
         examples = [MapExample.model_validate(values) for values in stored["examples"]]
         return int(stored["threshold"]), list(zip(examples, maps.get("levels", ()), strict=True))
 
-    def _views(self, job: Job, split: str, generators: tuple[str, ...]) -> list[tuple[str, FaceView]]:
+    def _foreign(self, job: Job) -> Iterator[Part]:
+        """Yield the test images of external pairs, the real ones first."""
+        for name, forged in self.pairs.items():
+            for generator, stage in (("", self.reals[name]), (name, forged)):
+                view = drawn(job.faces(stage).view("test"), self.counts["test"], "test")
+                yield generator, view, name
+
+    def _views(self, job: Job, split: str, generators: tuple[str, ...]) -> list[Part]:
         """Return the real images of a split, then those of each generator; the same ones for every detector."""
         sets = {"": self.data} | {name: self.forged[name] for name in generators}
-        return [(name, drawn(job.faces(stage).view(split), self.counts[split], split)) for name, stage in sets.items()]
+        return [
+            (name, drawn(job.faces(stage).view(split), self.counts[split], split), "") for name, stage in sets.items()
+        ]
