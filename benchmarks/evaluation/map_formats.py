@@ -34,9 +34,14 @@ class MapSheet:
     verdicts: tuple[str, ...] = ()
 
     @property
+    def columns(self) -> list[str]:
+        """The columns of F1, the one that ranks first."""
+        return sorted(self.board.board.columns, key=lambda name: name != LOCALISATION)
+
+    @property
     def headings(self) -> list[str]:
         """Headings of the columns of `rows`."""
-        return ["rank", "detector", *(_HEADINGS[name] for name in self.board.board.columns), *_MEASURES]
+        return ["rank", "detector", *(_HEADINGS[name] for name in self.columns), *_MEASURES]
 
     @property
     def rows(self) -> list[list[str]]:
@@ -44,8 +49,7 @@ class MapSheet:
         return [self._row(line) for line in self.board.lines]
 
     def _row(self, line: MapLine) -> list[str]:
-        columns = self.board.board.columns
-        means = [standing(line.columns[name]) if name in line.columns else "–" for name in columns]
+        means = [standing(line.columns[name]) if name in line.columns else "–" for name in self.columns]
         measures = [share(getattr(line, field)) for field in _MEASURES.values()]
         return [rank_of(line), line.detector, *means, *measures]
 
@@ -62,6 +66,7 @@ class MapSheet:
             "Rank: a detector that no paired test separates from the leader (Holm over all pairs) shares its rank; in "
             "brackets the range of ranks that the tests do not exclude. Controls have no rank.",
             *mean_mask_notes(self.board),
+            *(["External F1: photos and masks from elsewhere, in no other mean."] if EXTERNAL in self.columns else []),
             "Pixel AUC: mean over images. False-alarm area: mean share of untouched images that is taken for altered. "
             "Image AUC: of the maxima of the maps, forged against real images.",
         ]
@@ -100,14 +105,13 @@ def _listed(names: Sequence[str]) -> str:
 def to_csv(sheet: MapSheet) -> str:
     """Format the table as CSV, one row per detector or control, six decimals."""
     parts = ("value", "low", "high", "sd", "missing")
-    columns = list(sheet.board.board.columns)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    names = [f"{name} f1 {part}".replace(" value", "") for name in columns for part in parts]
+    names = [f"{name} f1 {part}".replace(" value", "") for name in sheet.columns for part in parts]
     writer.writerow(["rank", "rank_low", "rank_high", "detector", "control", *names, *_MEASURES.values()])
     for line in sheet.board.lines:
         values: list[object] = [line.rank, line.rank_low, line.rank_high, csv_cell(line.detector), int(line.control)]
-        for name in columns:
+        for name in sheet.columns:
             mean = line.columns.get(name)
             values += [None if mean is None else getattr(mean, part) for part in parts]
         values += [getattr(line, field) for field in _MEASURES.values()]

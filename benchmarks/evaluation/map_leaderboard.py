@@ -98,6 +98,21 @@ def map_board(runs: Mapping[str, tuple[pd.DataFrame, Sequence[Localisation]]]) -
     )
 
 
+def board_of_run(rows: pd.DataFrame | None, results: Sequence[Localisation]) -> MapBoard | None:
+    """Rank the localisers of a run; None: it has no maps, or no detector that was trained on all its generators.
+
+    Args:
+        rows: of its masks.parquet, if it has any.
+        results: measures of the run.
+    """
+    if rows is None:
+        return None
+    try:
+        return map_board({"": (rows, results)})
+    except InputError:  # the table of every training says what there is
+        return None
+
+
 def cells_of_maps(rows: pd.DataFrame) -> Cells:
     """Return detector or control -> column -> its cells, of its widest training that contains all generators.
 

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from benchmarks.evaluation.evaluate import grid
 from benchmarks.evaluation.leaderboard import Leaderboard
-from benchmarks.evaluation.map_leaderboard import MapBoard, map_board
+from benchmarks.evaluation.map_leaderboard import MapBoard, board_of_run
 from benchmarks.evaluation.metric_facts import MetricFacts
 from benchmarks.evaluation.results import Results, TestResult
 from benchmarks.protocol import CLEAN, Condition, TrainSet
@@ -16,7 +16,6 @@ from benchmarks.report.plot.figure import Figure, FileNames
 from benchmarks.report.results_table import Row, ScoreIndex, shown_metrics, table
 from benchmarks.report.score_figures import histograms
 from benchmarks.report.text.summary import faces_of, subject_of
-from forge.core.errors import InputError
 
 OVERVIEW = 12  # results in one figure, and rows of a table that need no shorter one before them
 
@@ -83,12 +82,7 @@ class RunView:
     @cached_property
     def map_board(self) -> MapBoard | None:
         """The leaderboard of localisers; None where no detector with maps was trained on all generators with masks."""
-        if self._masks is None:
-            return None
-        try:
-            return map_board({"": (self._masks, self.whole.localisation)})
-        except InputError:  # the table of every training says what there is
-            return None
+        return board_of_run(self._masks, self.whole.localisation)
 
     @cached_property
     def measures(self) -> Measures | None:

@@ -14,6 +14,7 @@ from PIL import Image
 from benchmarks.evaluation.cells import cells_of
 from benchmarks.evaluation.leaderboard import ranked
 from benchmarks.evaluation.localisation import read_rows
+from benchmarks.evaluation.map_leaderboard import board_of_run
 from benchmarks.evaluation.metric_facts import MetricFacts
 from benchmarks.evaluation.reproduce import expected_of
 from benchmarks.evaluation.results import (
@@ -85,13 +86,15 @@ def write(report: ReportParts, job: Job, sections: Sequence[str] = ()) -> None:
     # `bench reproduce` computes again from those rows is identical.
     cells = cells_of(scores, Protocol(results.protocol_version, results.families))
     board = with_thresholds(ranked(cells), {"": results.cells}) if cells else None
+    masks = read_rows(file) if (file := job.path(report.evaluation) / MASKS).is_file() else None
+    maps = board_of_run(masks, results.localisation)
     inputs = ReportInputs(
         results.model_copy(update={"means": means_of(board) if board else []}),
         scores,
         collected.pictures(),
         board=board if results.suite else None,  # means are in results.json of every run; only suites show ranks
-        expected=expected_of(results, cells, board),  # what `bench reproduce` compares with
-        masks=read_rows(masks) if (masks := job.path(report.evaluation) / MASKS).is_file() else None,
+        expected=expected_of(results, cells, board, maps),  # what `bench reproduce` compares with
+        masks=masks,
         sections=[*loadable(report.sections), *sections],
     )
     write_report(job.out / "report", inputs)
@@ -137,12 +140,6 @@ class _Collected:
         # a face from a latent is no photo of a person
         shown = {name: stage for name, stage in self.first.items() if self.shown or isinstance(stage, Synthesize)}
         return {name: self.job.faces(stage) for name, stage in shown.items()}
-
-    @cached_property
-    def located(self) -> dict[str, FaceSet]:
-        """Images whose maps may be shown: those of generators, real ones as "", photos from elsewhere if asked for."""
-        foreign = {s.tested_as: self.job.faces(s) for s in self.report.external if s.masked and self.report.show_real}
-        return self.free | foreign | ({"": self.faces} if self.shown else {})
 
     def results(self) -> Results:
         """Return everything that the report says, as data."""
@@ -217,11 +214,7 @@ class _Collected:
             interpolations={name: self._interpolations(stage) for name, stage in latent.items()},
             by_id=finder([*self.free.values(), *([self.faces] if self.shown else [])]),
             evidence=self._evidence(),
-            located=map_pictures(
-                [stage for stage in self.report.maps if stage.detector.seed == self.report.seed],
-                self.job,
-                self.located,
-            ),
+            located=map_pictures(self.report, self.job, self.free | ({"": self.faces} if self.shown else {})),
         )
 
     def _stage(self, stage: Stage) -> StageFacts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -10,25 +10,29 @@ from benchmarks.evaluation.localisation import widest
 from benchmarks.report.inputs import MapPicture
 from benchmarks.workflow.stage import Job
 from benchmarks.workflow.stages.localise import Localise
+from benchmarks.workflow.stages.report_parts import ReportParts
 from forge.faces.faceset import FaceSet, FaceView
 from forge.tampering.base import BINARY
 
 
-def map_pictures(stages: Sequence[Localise], job: Job, shown: Mapping[str, FaceSet]) -> list[MapPicture]:
-    """Return the stored examples of each detector's widest training.
+def map_pictures(report: ReportParts, job: Job, shown: Mapping[str, FaceSet]) -> list[MapPicture]:
+    """Return the stored examples of the first seed, of each detector's widest training.
 
     Args:
-        stages: of one seed.
-        job: of the report.
-        shown: generator -> its images, of those that may be shown; "": the real images.
+        report: the stage.
+        job: its call.
+        shown: generator -> its images, of those that may be shown; "": the real images. Photos from elsewhere are shown
+            where the run asks for photos.
     """
+    foreign = {side.tested_as: job.faces(side) for side in report.external if side.masked and report.show_real}
+    stages = [stage for stage in report.maps if stage.detector.seed == report.seed]
     trainings: dict[str, list[Localise]] = {}
     for stage in stages:
         trainings.setdefault(stage.detector.detector, []).append(stage)
     pictures: list[MapPicture] = []
     for of_detector in trainings.values():
         by_training = {str(stage.detector.training): stage for stage in of_detector}
-        pictures += _pictures(by_training[widest(by_training)], job, shown)
+        pictures += _pictures(by_training[widest(by_training)], job, {**shown, **foreign})
     return pictures
 
 

@@ -12,6 +12,7 @@ from forge.core.errors import BenchError, InputError
 from forge.faces.crop import FaceCrop, align, align_mask
 from forge.faces.imaging.decode import Unusable
 from forge.faces.imaging.masks import read_mask, resize_mask
+from forge.faces.ingest import Intake, take
 from forge.faces.prepare import prepare
 from forge.faces.sources.masked import MaskedFolder
 
@@ -236,6 +237,37 @@ def test_masks_go_through_the_geometry_of_their_photos_and_are_dropped_with_them
     plain = prepare(source, tmp_path / "deduped", **settings)
     seen, masks = plain.view("test").read().mean(3) >= 170, plain.view("test").read_masks()
     assert len(plain) == 21 and (((masks > 0) != seen).mean((1, 2)) < 0.005).all()
+
+
+def test_masks_are_aligned_with_their_faces_and_dropped_where_there_is_none(tmp_path, monkeypatch):
+    crop = FaceCrop()
+
+    class Finder:
+        def find(self, images):
+            """Landmarks in the middle, turned by the green of the first pixel; none where that is red."""
+            corners = [np.asarray(image)[0, 0] for image in images]
+            return [None if red == 255 else placed(green) for red, green, _ in corners]
+
+    def placed(degrees):
+        points = (crop.template @ [1, 1j] - 0.5 - 0.5j) * 60 * np.exp(1j * np.radians(degrees)) + 50 + 50j
+        return np.stack([points.real, points.imag], axis=1)
+
+    monkeypatch.setattr("forge.faces.ingest._finder", lambda settings: Finder())
+    (tmp_path / "forged").mkdir()
+    (tmp_path / "masks").mkdir()
+    for i in range(20):
+        mask = np.zeros((100, 100), np.uint8)
+        mask[30 + i : 54 + i, 34:62] = 255
+        photo = np.repeat(np.where(mask > 0, 255, 20)[..., None], 3, axis=2).astype(np.uint8)
+        photo[0, 0] = (255 if i == 4 else 0, 3 * i, 0)
+        Image.fromarray(photo).save(tmp_path / "forged" / f"{i:02d}.png")
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{i:02d}.png")
+    source = MaskedFolder(tmp_path / "forged", tmp_path / "masks")
+    batch = take(source.chunk(range(20)), Intake(24, 24, crop))
+    assert batch.rejected == [("04.png", "no face", "none with probability 0.95 or more")]
+    assert batch.images.shape[:3] == batch.masks.shape == (19, 24, 24)
+    wrong = ((batch.masks > 0) != (batch.images[..., 2] >= 138)).mean((1, 2))
+    assert (wrong < 0.01).all() and len({mask.tobytes() for mask in batch.masks}) == 19
 
 
 def test_a_bad_mask_is_refused_before_and_while_preparing(tmp_path):

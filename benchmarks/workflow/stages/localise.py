@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -56,8 +56,8 @@ class Localise(Stage):
     tested: tuple[str, ...]
     learned: tuple[str, ...]
     data: Reals
-    pairs: Mapping[str, External]
-    reals: Mapping[str, External]
+    pairs: Mapping[str, External] = field(default_factory=dict)
+    reals: Mapping[str, External] = field(default_factory=dict)
     counts: dict[str, int]
     control: bool
 
