@@ -55,7 +55,7 @@ def run(
     condition: Names | None = None,
     metric: Names | None = None,
     section: Names | None = None,
-    external: Mapping[str, tuple[str | Path, str | Path]] | None = None,
+    external: Mapping[str, Sequence[str | Path]] | None = None,
     resolution: int | None = None,
     settings: Mapping[str, Any] | None = None,
     name: str | None = None,
@@ -85,7 +85,8 @@ def run(
         condition: label columns for conditional generators, e.g. "gender".
         metric: metrics beside those of the protocol; "path/to/file.py:Class" for a plug-in.
         section: sections of the page beside the shipped ones; "path/to/file.py:Class" for a plug-in.
-        external: name -> (folder of real photos, folder of forged ones) from outside the project.
+        external: name -> (folder of real photos, folder of forged ones) from outside the project; a third one has the
+            masks of the forged photos, or is "column:NAME" of their label file.
         resolution: pixels (default: the preset's).
         settings: any setting, nested or by dotted name: {"generator.training.kimg": 100}.
         name: of the run and its report folder.
@@ -129,7 +130,7 @@ def run(
         "resolution": resolution,
         "name": name,
         "conditions": dict(conditions or {}),
-        "external": {label: (str(real), str(forged)) for label, (real, forged) in (external or {}).items()},
+        "external": {label: tuple(map(str, folders)) for label, folders in (external or {}).items()},
         "set": nested(settings or {}),
         "show_real": show_real or None,  # None leaves the value of the suite; False would override its true
     }

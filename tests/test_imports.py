@@ -93,17 +93,20 @@ def layer(name: str) -> int:
     return max(rooms)[1]
 
 
+def reachable(edges: dict[str, set[str]], start: str) -> set[str]:
+    """Return the modules that a module imports, directly or not."""
+    seen, todo = set[str](), list(edges[start])
+    while todo:
+        name = todo.pop()
+        if name not in seen:
+            seen.add(name)
+            todo.extend(edges[name])
+    return seen
+
+
 def circles(edges: dict[str, set[str]]) -> list[set[str]]:
     """Return the sets of modules of which each imports, directly or not, every other."""
-    reached: dict[str, set[str]] = {}
-    for start in edges:
-        seen, todo = set[str](), list(edges[start])
-        while todo:
-            name = todo.pop()
-            if name not in seen:
-                seen.add(name)
-                todo.extend(edges[name])
-        reached[start] = seen
+    reached = {start: reachable(edges, start) for start in edges}
     groups: list[set[str]] = []
     for name in edges:
         group = {other for other in reached[name] if name in reached[other]}
@@ -141,6 +144,11 @@ def test_the_renderer_needs_nothing_else_of_forge():
 def test_no_modules_import_each_other_in_a_circle():
     assert len(graph()) > 300 and sum(map(len, graph().values())) > 1000  # the reader of imports reads them
     assert not circles(graph())
+
+
+def test_a_report_that_is_written_again_knows_every_stage():
+    stages = {name for name in modules() if name.startswith("benchmarks.workflow.stages.")}
+    assert stages <= reachable(graph(), "benchmarks.workflow.rerender")
 
 
 def test_circles_are_recognised():

@@ -10,13 +10,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.cli.streams import console as open_console
-from benchmarks.evaluation import formats
+from benchmarks.evaluation import formats, map_formats
 from benchmarks.evaluation.formats import Sheet, interval, rank, share, standing
 from benchmarks.evaluation.leaderboard import Standing
+from benchmarks.evaluation.map_formats import MapSheet
+from benchmarks.evaluation.map_leaderboard import LOCALISATION
 from benchmarks.evaluation.numbers import near_one
-from benchmarks.report.run_leaderboard import sheet_of
+from benchmarks.report.run_leaderboard import map_sheet_of, sheet_of
 from benchmarks.report.run_report import RunReport
-from forge.core.errors import UnknownNameError
+from forge.core.errors import InputError, UnknownNameError
 
 
 def leaderboard(suite: list[str], form: str, by: str | None, columns: str | None, reports: Path) -> None:
@@ -24,7 +26,13 @@ def leaderboard(suite: list[str], form: str, by: str | None, columns: str | None
     if form not in formats.FORMATS:
         raise UnknownNameError("format", form, formats.FORMATS)
     # Of several suites one table, over all of them.
-    sheet = sheet_of(*(RunReport.open(name, reports) for name in suite), by=by)
+    opened = [RunReport.open(name, reports) for name in suite]
+    if by == LOCALISATION:
+        if columns is not None:
+            raise InputError("--columns chooses columns of AUC; with --by localisation leave it out")
+        _of_maps(map_sheet_of(*opened), form)
+        return
+    sheet = sheet_of(*opened, by=by)
     if columns is not None:
         # After ranking: columns that are not shown still rank, and JSON and CSV hold all.
         only = tuple(name.strip() for name in columns.split(","))
@@ -37,6 +45,25 @@ def leaderboard(suite: list[str], form: str, by: str | None, columns: str | None
         print(texts[form](sheet), end="")  # `end`: the texts end with a line feed
         return
     print_sheet(sheet)
+
+
+def _of_maps(sheet: MapSheet, form: str) -> None:
+    """Print a leaderboard of localisers."""
+    if form != "table":
+        texts = {"md": formats.markdown, "html": formats.html, "csv": map_formats.to_csv, "json": map_formats.to_json}
+        print(texts[form](sheet), end="")
+        return
+    console = open_console()
+    for verdict in sheet.verdicts:
+        console.print(f"[bold red]{escape(verdict)}[/]")
+    table = Table(title=escape(sheet.title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in sheet.headings:
+        table.add_column(heading.replace(" ", "\n"), justify="left" if heading == "detector" else "right")
+    for line, row in zip(sheet.board.lines, sheet.rows, strict=True):
+        table.add_row(*map(escape, row), style="bold" if line.rank == 1 else None)
+    console.print(table)
+    for note in sheet.notes:
+        console.print(f"[dim]{escape(note)}[/]", highlight=False)
 
 
 def print_sheet(sheet: Sheet) -> None:

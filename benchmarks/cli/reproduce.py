@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from benchmarks.evaluation.cells import cells_of, tests_of
 from benchmarks.evaluation.leaderboard import ranked
 from benchmarks.evaluation.localisation import localised, read_rows
+from benchmarks.evaluation.map_leaderboard import board_of_run
 from benchmarks.evaluation.reproduce import Value, causes, counted, expected_of, refuse_other, to_rows, verdict
 from benchmarks.evaluation.reproduce import reproduce as compare
 from benchmarks.experiment.resolve import resolve
@@ -120,8 +121,10 @@ def _from_scores(expected: Expected, report: RunReport) -> list[Verdict]:
     cells = cells_of(report.scores, protocol)
     report.check(MASKS, note=False)
     file = report.folder / MASKS
-    results = results.model_copy(update={"localisation": localised(read_rows(file)) if file.is_file() else []})
-    return compare(expected, expected_of(results, cells, ranked(cells) if cells else None))
+    rows = read_rows(file) if file.is_file() else None
+    results = results.model_copy(update={"localisation": [] if rows is None else localised(rows)})
+    maps = board_of_run(rows, results.localisation)
+    return compare(expected, expected_of(results, cells, ranked(cells) if cells else None, maps))
 
 
 def _again(

@@ -8,6 +8,7 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from html import escape
+from typing import Protocol
 
 from benchmarks.evaluation.column import CONTROLS
 from benchmarks.evaluation.leaderboard import Leaderboard, Line, Spread, Standing
@@ -187,7 +188,47 @@ def _ratio(spread: Spread) -> str:
     return f"{ratio}SD {spread.sd:.2g}"
 
 
-def rank(line: Line) -> str:
+class Ranked(Protocol):
+    """A line of a leaderboard with its rank."""
+
+    @property
+    def rank(self) -> int | None:
+        """Rank; None where tests are missing."""
+
+    @property
+    def rank_low(self) -> int | None:
+        """Best rank that the tests do not exclude."""
+
+    @property
+    def rank_high(self) -> int | None:
+        """Worst rank that the tests do not exclude."""
+
+
+class TextTable(Protocol):
+    """A leaderboard ready to print."""
+
+    @property
+    def title(self) -> str:
+        """Title of the suite."""
+
+    @property
+    def verdicts(self) -> tuple[str, ...]:
+        """Sentences of failed audits, shown above the table."""
+
+    @property
+    def headings(self) -> list[str]:
+        """Headings of the columns, `rank` and `detector` first."""
+
+    @property
+    def rows(self) -> list[list[str]]:
+        """The table as text, best first."""
+
+    @property
+    def notes(self) -> list[str]:
+        """Notes below the table."""
+
+
+def rank(line: Ranked) -> str:
     """Format a rank with the range of ranks that the tests do not exclude: 1 (1–3); a dash where tests are missing."""
     if line.rank is None or line.rank_low is None or line.rank_high is None:
         return "–"
@@ -222,7 +263,7 @@ def share(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
 
 
-def markdown(sheet: Sheet) -> str:
+def markdown(sheet: TextTable) -> str:
     """Format the table as Markdown."""
     lines = [f"**{verdict}**" for verdict in sheet.verdicts]
     lines += [""] if lines else []
@@ -235,7 +276,7 @@ def _row(cells: list[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def html(sheet: Sheet) -> str:
+def html(sheet: TextTable) -> str:
     """Format the table as HTML without styles."""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in sheet.headings)
     body = []

@@ -130,8 +130,19 @@ def leaderboard(scores: pd.DataFrame, *, primary: str | None = None, protocol: P
     return ranked(cells_of(scores, protocol), primary=primary)
 
 
-def ranked(cells: Mapping[str, Mapping[str, Sequence[Scored]]], *, primary: str | None = None) -> Leaderboard:
-    """Rank detectors as `leaderboard`, from the result of `cells_of`."""
+def ranked(
+    cells: Mapping[str, Mapping[str, Sequence[Scored]]],
+    *,
+    primary: str | None = None,
+    meanings: Mapping[str, str] | None = None,
+) -> Leaderboard:
+    """Rank detectors as `leaderboard`, from the result of `cells_of`.
+
+    Args:
+        cells: detector -> column -> its cells.
+        primary: column that ranks; by default the first of `PRIMARIES` there is.
+        meanings: column -> what it means; by default the protocol's.
+    """
     known = order_of_columns({column for of in cells.values() for column in of})
     if not known:
         raise InputError("the scores have no test rows of real and forged images; nothing can be ranked")
@@ -166,7 +177,7 @@ def ranked(cells: Mapping[str, Mapping[str, Sequence[Scored]]], *, primary: str 
             for of in cells.values()
             for cell in of.get(chosen, [])
         },
-        columns={name: meaning_of_column(name) for name in known},
+        columns={name: meanings[name] if meanings else meaning_of_column(name) for name in known},
         lines=lines,
         differences=differences,
         many=_many({detector: cells[detector][chosen] for detector in complete}),

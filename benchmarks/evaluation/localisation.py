@@ -6,7 +6,8 @@ here follows from them, so that published rows give the published numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +30,8 @@ from benchmarks.evaluation.pixels import (
 )
 from benchmarks.evaluation.resampling import codes
 from benchmarks.evaluation.results import Localisation, PixelValue
-from benchmarks.evaluation.roc import auc
-from benchmarks.protocol import ELSEWHERE
+from benchmarks.evaluation.roc import Bools, auc
+from benchmarks.protocol import ELSEWHERE, EXTERNAL_PREFIX, TrainSet
 from forge.core.errors import CorruptError, InputError, short
 from forge.core.files import replacing
 
@@ -48,9 +49,20 @@ COLUMNS = {
     "identity": pa.string(),
     "generator": pa.string(),  # empty for real images
     "split": pa.string(),
+    "pair": pa.string(),  # external pair that the image belongs to; empty: an image of the run
     "altered": pa.binary(),  # uint32 [256], little-endian: altered pixels by the level of the map
     "untouched": pa.binary(),
 }
+
+
+def widest(trainings: Iterable[str]) -> str:
+    """Return the training on most generators; one elsewhere counts as the widest; of equal ones the first."""
+    return max(trainings, key=_width)
+
+
+def _width(trained_on: str) -> tuple[bool, int]:
+    training = TrainSet.parse(trained_on)
+    return training.generators == (ELSEWHERE,), len(training.generators)
 
 
 def packed(counts: PixelCounts) -> tuple[list[bytes], list[bytes]]:
@@ -96,6 +108,8 @@ def read_rows(path: Path) -> pd.DataFrame:
         rows: pd.DataFrame = pq.read_table(path).to_pandas()
     except Exception as error:
         raise CorruptError(f"{path} is damaged: {short(' '.join(str(error).split()))}") from error
+    if "pair" not in rows:  # rows of an earlier version have no external pairs
+        rows["pair"] = ""
     if missing := [name for name in COLUMNS if name not in rows]:
         raise CorruptError(f"{path} is damaged: it has no column {missing[0]}")
     return rows
@@ -113,11 +127,15 @@ def localised(rows: pd.DataFrame) -> list[Localisation]:
     results = []
     for (detector, trained_on), group in rows.groupby(["detector", "trained_on"], sort=True):
         results += _of_fits(str(detector), str(trained_on), group)
+    return results + _of_fits(CONSTANT, ELSEWHERE, constant_rows(rows))
+
+
+def constant_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the control `constant map` on the same images."""
     # one value everywhere: whatever was trained on what, the same images get the same
-    images = rows.drop_duplicates(["seed", "generator", "split", "sample_id"])
+    images = rows.drop_duplicates(["seed", "pair", "generator", "split", "sample_id"])
     flat = dict(zip(("altered", "untouched"), packed(_flat(counts_of(images))), strict=True))
-    results += _of_fits(CONSTANT, ELSEWHERE, images.assign(source="control", **flat))
-    return results
+    return images.assign(detector=CONSTANT, trained_on=ELSEWHERE, source="control", **flat)
 
 
 def _flat(counts: PixelCounts) -> PixelCounts:
@@ -132,14 +150,13 @@ def _flat(counts: PixelCounts) -> PixelCounts:
 def _of_fits(detector: str, trained_on: str, rows: pd.DataFrame) -> list[Localisation]:
     """Measure the fits of a detector on one training set, one a seed."""
     test = rows[rows["split"] == "test"]
-    fits: dict[int, _Fit] = {}
+    fits: dict[int, MapFit] = {}
     for seed, group in rows.groupby("seed", sort=True):
-        counts, split = counts_of(group), group["split"].to_numpy()
-        fits[int(str(seed))] = _Fit(group[split == "test"], counts[split == "test"], threshold(counts[split == "val"]))
-    real = {seed: fit.part("") for seed, fit in fits.items()}
+        fits[int(str(seed))] = MapFit.of(group)
     results = []
     for generator in sorted({name for name in test["generator"].unique() if name}):
         parts = {seed: fit.part(generator) for seed, fit in fits.items()}
+        real = {seed: fit.reals(generator) for seed, fit in fits.items()}
         forged = next(iter(parts.values()))
         altered = forged.counts.altered.sum(1)
         results.append(
@@ -173,7 +190,7 @@ def _value(over_seeds: list[tuple[float, Floats]]) -> PixelValue:
     return PixelValue(value=mean, low=float(low), high=float(high))
 
 
-class _Part:
+class MapImages:
     """Test images of one generator, or the real ones, under the maps of one fit.
 
     Args:
@@ -209,16 +226,41 @@ class _Part:
         return float(measure(self.counts.weighted(everything))[0]), measure(self.counts.weighted(self._weights()))
 
 
-class _Fit:
-    def __init__(self, rows: pd.DataFrame, counts: PixelCounts, level: int) -> None:
-        self._rows, self._counts, self._level = rows, counts, level
+@dataclass(frozen=True)
+class MapFit:
+    """The maps of one fit on test images.
 
-    def part(self, generator: str) -> _Part:
-        chosen = (self._rows["generator"] == generator).to_numpy()
-        return _Part(self._counts[chosen], self._rows["identity"].to_numpy()[chosen], self._level)
+    Attributes:
+        rows: of the test images.
+        counts: of their pixels.
+        level: threshold, fixed on validation images.
+    """
+
+    rows: pd.DataFrame
+    counts: PixelCounts
+    level: int
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame) -> MapFit:
+        """Fix the threshold on the rows of `val`, and keep those of `test`."""
+        counts, split = counts_of(rows), rows["split"].to_numpy()
+        level = threshold(counts[split == "val"])
+        return cls(rows[split == "test"].reset_index(drop=True), counts[split == "test"], level)
+
+    def part(self, generator: str) -> MapImages:
+        """Return the images of one generator, or of the forged side of an external pair."""
+        return self._images((self.rows["generator"] == generator).to_numpy())
+
+    def reals(self, generator: str) -> MapImages:
+        """Return the real images that a generator's are compared with: of an external pair its own."""
+        pair = generator if generator.startswith(EXTERNAL_PREFIX) else ""
+        return self._images(((self.rows["generator"] == "") & (self.rows["pair"] == pair)).to_numpy())
+
+    def _images(self, chosen: Bools) -> MapImages:
+        return MapImages(self.counts[chosen], self.rows["identity"].to_numpy()[chosen], self.level)
 
 
-def _image_auc(pairs: list[tuple[_Part, _Part]]) -> float | None:
+def _image_auc(pairs: list[tuple[MapImages, MapImages]]) -> float | None:
     """Return the AUC of the maxima of the maps, real and forged, the mean over seeds; None without images of both."""
     if any(not len(part.counts) for pair in pairs for part in pair):
         return None

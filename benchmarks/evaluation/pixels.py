@@ -9,6 +9,7 @@ chosen on test images, and no map is ever inverted.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -126,6 +127,11 @@ class PixelCounts:
         for row, (values, mask) in enumerate(zip(flat, truth, strict=True)):
             counts[row] = np.bincount((mask.view(np.uint8).astype(np.intp) << 8) + values, minlength=2 * LEVELS)
         return cls(counts[:, LEVELS:], counts[:, :LEVELS])
+
+    @classmethod
+    def joined(cls, parts: Sequence[PixelCounts]) -> PixelCounts:
+        """Return the images of several parts, in order."""
+        return cls(np.concatenate([part.altered for part in parts]), np.concatenate([part.untouched for part in parts]))
 
     def __getitem__(self, rows: NDArray[np.bool_] | Ints | slice) -> PixelCounts:
         return PixelCounts(self.altered[rows], self.untouched[rows])

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from benchmarks.evaluation.cells import Scored
 from benchmarks.evaluation.formats import rank
 from benchmarks.evaluation.leaderboard import Leaderboard
+from benchmarks.evaluation.map_leaderboard import MapBoard
 from benchmarks.evaluation.results import PIXEL_MEASURES, Results
 from benchmarks.protocol import FitId, TestId, TrainSet
 from forge.core.errors import InputError
@@ -53,17 +54,27 @@ class Verdict(_Record):
 
 
 def expected_of(
-    results: Results, cells: Mapping[str, Mapping[str, Sequence[Scored]]], board: Leaderboard | None
+    results: Results,
+    cells: Mapping[str, Mapping[str, Sequence[Scored]]],
+    board: Leaderboard | None,
+    maps: MapBoard | None = None,
 ) -> Expected:
-    """Collect the values of a suite from its cells (`cells_of`) and their leaderboard (None without cells)."""
+    """Collect the values of a suite.
+
+    Args:
+        results: of the suite.
+        cells: of `cells_of`.
+        board: their leaderboard; None without cells.
+        maps: the leaderboard of localisers; None without maps.
+    """
     return Expected(
         name=results.name,
         protocol=results.protocol_version,
         data=results.data.digest,
         environment=results.environment,
         primary=board.primary if board else "",
-        values=[*(_of_cells(cells) if board else ()), *(_of_columns(board) if board else ()), *_of_maps(results)],
-        ranks=_ranks(board) if board else {},
+        values=[*(_of_cells(cells) if board else ()), *(_of_columns(board) if board else ()), *_of_maps(results, maps)],
+        ranks=(_ranks(board) if board else {}) | _map_ranks(maps),
     )
 
 
@@ -159,12 +170,19 @@ def _of_columns(board: Leaderboard) -> Iterator[Value]:
                 yield Value(what=what, value=mean.value, low=mean.family_low, high=mean.family_high)
 
 
-def _of_maps(results: Results) -> Iterator[Value]:
+def _of_maps(results: Results, maps: MapBoard | None) -> Iterator[Value]:
     for result in results.localisation:
         test = f"{result.detector}@{result.trained_on} where on {result.tested_on}"
         for name in PIXEL_MEASURES:
             measured = getattr(result, name)
             yield Value(what=f"{test}, {name}", value=measured.value, low=measured.low, high=measured.high)
+    for line in maps.lines if maps else ():
+        for name, mean in line.columns.items():
+            yield Value(what=f"{line.detector}, {name}, mean f1", value=mean.value, low=mean.low, high=mean.high)
+
+
+def _map_ranks(maps: MapBoard | None) -> dict[str, str]:
+    return {f"{line.detector} by localisation": rank(line) for line in maps.lines if not line.control} if maps else {}
 
 
 def _ranks(board: Leaderboard) -> dict[str, str]:

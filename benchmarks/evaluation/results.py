@@ -237,6 +237,8 @@ class ExternalFacts(_Record):
     groups: int | None = Field(None, description="people and clips: near-equal images count once; null: not counted")
     rejected: dict[str, int] = Field(description="files not used, by reason")
     digest: str = Field(description="of pixels and rows")
+    untouched: int | None = Field(None, description="masks without an altered pixel; null: it has no masks")
+    altered_whole: int | None = Field(None, description="masks without an untouched pixel")
 
 
 class DetectorFacts(_Record):

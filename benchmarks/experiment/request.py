@@ -13,6 +13,7 @@ from benchmarks.experiment.settings import RunRequest
 from benchmarks.protocol import PROTOCOL_VERSION
 from forge.core.errors import InputError, quoted
 from forge.core.registry import is_file_reference
+from forge.faces.sources.masked import COLUMN
 
 # In the order in which the command is written.
 _FLAGS = (
@@ -28,6 +29,7 @@ _FLAGS = (
     "resolution",
     "name",
 )
+Folders = tuple[str, str] | tuple[str, str, str]
 _ADDED = {"add_generator": "generator", "add_detector": "detector"}
 
 
@@ -144,35 +146,48 @@ def narrowed(conditions: Mapping[str, Any], detectors: Sequence[str]) -> tuple[d
     return content, sorted(absent)
 
 
-def parse_pairs(texts: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Read texts of `--external`: name -> folders of real and of forged photos.
+def parse_pairs(texts: Iterable[str]) -> dict[str, Folders]:
+    """Read texts of `--external`: name -> folders of real and of forged photos, and of masks where there are any.
 
     Raises:
-        InputError: a text is not NAME=REAL_DIR,FORGED_DIR, or can be read in several ways.
+        InputError: a text is not NAME=REAL_DIR,FORGED_DIR[,MASK_DIR], or can be read in several ways.
     """
     return dict(map(_parse_pair, texts))
 
 
-def _parse_pair(text: str) -> tuple[str, tuple[str, str]]:
-    """Split NAME=REAL_DIR,FORGED_DIR into a name and two folders, whose names may hold commas."""
-    # Folders may hold commas: every comma is a candidate, and only splits into two existing folders count.
+def _parse_pair(text: str) -> tuple[str, Folders]:
+    """Split NAME=REAL_DIR,FORGED_DIR[,MASK_DIR] into a name and folders, whose names may hold commas."""
+    # Folders may hold commas: every comma is a candidate, and only splits into existing folders count.
     name, equals, folders = text.partition("=")
-    commas = [at for at, letter in enumerate(folders) if letter == ","]
-    splits = [(folders[:at], folders[at + 1 :]) for at in commas]
-    splits = [(real, forged) for real, forged in splits if real and forged]
+    parts = folders.split(",")
+    splits: list[Folders] = []
+    for first in range(1, len(parts)):
+        real, rest = ",".join(parts[:first]), parts[first:]
+        splits.append((real, ",".join(rest)))
+        splits += [(real, ",".join(rest[:n]), ",".join(rest[n:])) for n in range(1, len(rest))]
+    splits = [split for split in splits if all(split)]
     if not (name and equals and splits):
-        raise InputError(f"--external {quoted(text)} must look like NAME=REAL_DIR,FORGED_DIR, two folders of photos")
-    existing = [(real, forged) for real, forged in splits if Path(real).is_dir() and Path(forged).is_dir()]
+        raise InputError(
+            f"--external {quoted(text)} must look like NAME=REAL_DIR,FORGED_DIR, two folders of photos, or "
+            "NAME=REAL_DIR,FORGED_DIR,MASK_DIR"
+        )
+    existing = [split for split in splits if not _missing(split)]
     if len(existing) > 1:
         raise InputError(f"--external {name} can be read in {len(existing)} ways; give it as external in a YAML file")
-    return name, (existing or splits)[0]  # none exists: the first split, whose folders the next check names as missing
+    # none exists: the split with most folders that do; the next check names the one that is missing
+    return name, max(existing or splits, key=lambda split: len(split) - len(_missing(split)))
 
 
-def _check_pairs(external: Mapping[str, tuple[str, str]]) -> None:
+def _missing(folders: Folders) -> list[str]:
+    """Return the folders that are not there; a column of a label file is none."""
+    named = [folder for folder in folders if folder not in folders[2:] or not folder.startswith(COLUMN)]
+    return [folder for folder in named if not Path(folder).is_dir()]
+
+
+def _check_pairs(external: Mapping[str, Folders]) -> None:
     for label, folders in external.items():
-        for folder in folders:
-            if not Path(folder).is_dir():
-                raise InputError(f"--external {label}: there is no folder {folder}")
+        if missing := _missing(folders):
+            raise InputError(f"--external {label}: there is no folder {missing[0]}")
 
 
 def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -203,7 +218,7 @@ def command_of(request: RunRequest, file: Path | None = None) -> str:
         # it.
         if assignment not in known and assignment != "conditions={}":
             parts += ["--set", assignment]
-    for name, (real, forged) in request.external.items():
-        if base.external.get(name) != (real, forged):
-            parts += ["--external", f"{name}={real},{forged}"]
+    for name, folders in request.external.items():
+        if base.external.get(name) != folders:
+            parts += ["--external", f"{name}={','.join(folders)}"]
     return shlex.join([*parts, "--show-real"] if request.show_real else parts)

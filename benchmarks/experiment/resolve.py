@@ -101,7 +101,10 @@ def resolve(request: RunRequest, *, device: str = "cpu", file: Path | None = Non
             if label not in known:
                 raise UnknownNameError(f"--set {section} name", label, known)
     checked = validated(DataSettings, data, where="data")
-    pairs = {label: External(real=real, forged=forged) for label, (real, forged) in external.items()}
+    pairs = {
+        label: External(real=real, forged=forged, masks=masks[0] if masks else "")
+        for label, (real, forged, *masks) in external.items()
+    }
     for label in pairs:
         if safe_name(label) != label:
             raise InputError(f"external {quoted(label)} cannot name a test everywhere; try {safe_name(label)}")

@@ -138,10 +138,11 @@ class DetectorRequest(_Settings):
 
 
 class External(_Settings):
-    """A pair of folders that nobody here made."""
+    """A pair of folders that nobody here made, and the masks of the forged photos if they have any."""
 
     real: str = Field(description="folder of real photos")
     forged: str = Field(description="folder of forged ones")
+    masks: str = Field("", description="folder of their masks, or column:NAME of their label file; empty: none")
 
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -226,7 +227,9 @@ class RunRequest(_Settings):
     seed: Seed | None = Field(None, description="random seed of the whole run; null: 0")
     seeds: tuple[Seed, ...] | None = Field(None, description="the whole run is repeated with each of these")
     conditions: dict[str, Any] = Field({}, description="how detectors are trained and tested; see Conditions")
-    external: dict[str, tuple[str, str]] = Field({}, description="name -> folders of real and of forged photos")
+    external: dict[str, tuple[str, str] | tuple[str, str, str]] = Field(
+        {}, description="name -> folders of real and of forged photos, and where these have them of masks"
+    )
     resolution: int | None = Field(None, description="height and width in pixels; null: the preset's")
     name: str | None = Field(None, description="of the run and its report folder; null: made of what it runs")
     show_real: bool = Field(False, description="embed photos of the real faces in the report")

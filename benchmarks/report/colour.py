@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import binary_erosion, gaussian_filter
 
 from forge.faces.imaging.luma import LUMA
 
@@ -15,6 +15,7 @@ LEVELS = 16  # steps of a difference to either side of zero: few colours compres
 # blue, near white, orange: the page's own colours of real and forged; lightness falls to both sides of zero
 _STOPS = np.array([(8, 48, 107), (66, 146, 198), (247, 247, 245), (241, 150, 70), (127, 39, 4)], dtype=np.float64)
 _LIGHT = np.array([255.0, 92.0, 0.0])  # what a detector looked at
+_CONTOUR = 2  # pixels of a drawn contour
 _VISIBLE = 0.99  # the quantile of a map that is shown in full colour: single pixels would leave the others dark
 
 
@@ -55,3 +56,24 @@ def overlay(faces: Pixels, saliency: Maps) -> Pixels:
     grey = 50 + 0.75 * (faces @ np.array(LUMA))[..., None]  # orange over black would look brown
     mixed = (1 - share) * grey + share * _LIGHT
     return np.asarray(mixed.round(), dtype=np.uint8)
+
+
+def contoured(levels: Pixels, threshold: int, *, side: int = 192) -> Pixels:
+    """Draw a map in grey, and an orange contour within the pixels that are taken for altered.
+
+    Args:
+        levels: uint8 [H, W], light is high.
+        threshold: level from which on a pixel is taken for altered.
+        side: the map is enlarged by a whole number to at most so many pixels.
+
+    Returns:
+        uint8 [h, w, 3].
+    """
+    factor = max(1, side // max(levels.shape))
+    large = levels.repeat(factor, 0).repeat(factor, 1)
+    taken = large >= threshold
+    # the border of the image is no contour: what is outside counts as taken
+    inner = binary_erosion(taken, iterations=_CONTOUR, border_value=1)
+    colours = np.repeat(large[..., None], 3, axis=2)
+    colours[taken & ~inner] = _LIGHT
+    return colours

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from benchmarks.evaluation.leaderboard import Leaderboard
+from benchmarks.evaluation.map_examples import MapExample
+from benchmarks.evaluation.pixels import Levels
 from benchmarks.evaluation.reproduce import Expected
 from benchmarks.evaluation.results import Results
-from benchmarks.report.colour import Maps
+from benchmarks.report.colour import Maps, Pixels
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,33 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class MapPicture:
+    """A test image beside what a detector says of it.
+
+    Attributes:
+        detector: its name.
+        trained_on: its training forgeries.
+        example: the image, why it was chosen, and its measures.
+        region: what was altered, where the forgery says it; else empty.
+        before: the real image it was made from, uint8 [H, W, 3]; None: not known, or it is untouched.
+        after: the image, uint8 [H, W, 3].
+        truth: bool [H, W], the pixels that were altered.
+        levels: uint8 [H, W], levels of the map.
+        threshold: level from which on a pixel is taken for altered.
+    """
+
+    detector: str
+    trained_on: str
+    example: MapExample
+    region: str
+    before: Pixels | None
+    after: Pixels
+    truth: NDArray[np.bool_]
+    levels: Levels
+    threshold: int
+
+
+@dataclass(frozen=True)
 class Pictures:
     """Images that may be shown.
 
@@ -60,6 +90,7 @@ class Pictures:
             uint8 [rows * n, H, W, 3].
         interpolations: rows of eight faces of each generator, from one latent to another, uint8 [rows * 8, H, W, 3].
         evidence: explanations of the detectors; the saliency maps are of the first images of `forged`.
+        located: test images with the maps of localisers.
     """
 
     forged: dict[str, np.ndarray]
@@ -68,6 +99,7 @@ class Pictures:
     evidence: Evidence = field(default_factory=Evidence)
     interpolations: dict[str, np.ndarray] = field(default_factory=dict)
     sources: dict[str, np.ndarray] = field(default_factory=dict)
+    located: Sequence[MapPicture] = ()
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,17 @@ from benchmarks.evaluation.audits import failed
 from benchmarks.evaluation.cells import cells_of, joined
 from benchmarks.evaluation.formats import Cost, Sheet
 from benchmarks.evaluation.leaderboard import ranked
+from benchmarks.evaluation.localisation import read_rows
+from benchmarks.evaluation.map_formats import MapSheet
+from benchmarks.evaluation.map_leaderboard import map_board
 from benchmarks.evaluation.results import DetectorFacts
 from benchmarks.evaluation.thresholds import with_thresholds
 from benchmarks.protocol import Protocol
 from benchmarks.report.run_report import RunReport
 from detect.scoring import read_scores
 from forge.core.errors import InputError
+
+MASKS = "masks.parquet"  # file of the rows of localisers in a report
 
 
 def sheet_of(*reports: RunReport, by: str | None = None) -> Sheet:
@@ -30,6 +35,43 @@ def sheet_of(*reports: RunReport, by: str | None = None) -> Sheet:
     Raises:
         InputError: two reports of one name, or reports of different versions of the protocol.
     """
+    protocols = _protocols(reports)
+    cells = {report.name: cells_of(scores_of(report), protocols[report.name]) for report in reports}
+    # detectors are joined by name over reports
+    board = ranked(joined(cells) if len(cells) > 1 else next(iter(cells.values())), primary=by)
+    board = with_thresholds(board, {report.name: report.results.cells for report in reports})
+    fits = [fit for report in reports for fit in report.results.detectors]
+    version = protocols[reports[0].name].version
+    return Sheet(board, _title(reports), version, _costs(fits), _shortcuts(reports))
+
+
+def map_sheet_of(*reports: RunReport) -> MapSheet:
+    """Rank the localisers of a report, or of several over all of them, by F1 of pixels.
+
+    Args:
+        reports: of finished runs.
+
+    Raises:
+        InputError: a run without masks, two reports of one name, or reports of different versions of the protocol.
+    """
+    protocols = _protocols(reports)
+    for report in reports:
+        if not (report.folder / MASKS).is_file():
+            raise InputError(
+                f"{report.name} has no masks: it does not measure where images were altered; run it with a generator "
+                "that has masks and a detector that has maps, e.g. bench run -g splice,inpaint -d unet,noise-map"
+            )
+        report.check(MASKS, note=False)  # noted once, when results.json was read
+    runs = {report.name: (read_rows(report.folder / MASKS), report.results.localisation) for report in reports}
+    return MapSheet(map_board(runs), _title(reports), protocols[reports[0].name].version, _shortcuts(reports))
+
+
+def _protocols(reports: Sequence[RunReport]) -> dict[str, Protocol]:
+    """Return the protocol of each report.
+
+    Raises:
+        InputError: two reports of one name, or different versions of the protocol.
+    """
     if len({report.name for report in reports}) < len(reports):
         raise InputError("a name stands twice among the reports to rank together; each needs one of its own")
     protocols = {report.name: Protocol(report.results.protocol_version, report.results.families) for report in reports}
@@ -37,17 +79,20 @@ def sheet_of(*reports: RunReport, by: str | None = None) -> Sheet:
     for name, protocol in others:
         # Means over tests of two protocols mean different things.
         first[1].refuse_other(protocol, (first[0], name))
-    cells = {report.name: cells_of(scores_of(report), protocols[report.name]) for report in reports}
-    # detectors are joined by name over reports
-    board = ranked(joined(cells) if len(cells) > 1 else next(iter(cells.values())), primary=by)
-    board = with_thresholds(board, {report.name: report.results.cells for report in reports})
-    warnings = []
+    return protocols
+
+
+def _title(reports: Sequence[RunReport]) -> str:
+    return " and ".join(report.results.name for report in reports)
+
+
+def _shortcuts(reports: Sequence[RunReport]) -> tuple[str, ...]:
+    """Return a sentence for each failed audit."""
+    sentences = []
     for report in reports:
         of = f" ({report.name})" if len(reports) > 1 else ""
-        warnings += [f"SHORTCUT{of}, {audit.audit}: {audit.sentence}" for audit in failed(report.results.audits)]
-    title = " and ".join(report.results.name for report in reports)
-    fits = [fit for report in reports for fit in report.results.detectors]
-    return Sheet(board, title, first[1].version, _costs(fits), tuple(warnings))
+        sentences += [f"SHORTCUT{of}, {audit.audit}: {audit.sentence}" for audit in failed(report.results.audits)]
+    return tuple(sentences)
 
 
 def scores_of(report: RunReport) -> pd.DataFrame:

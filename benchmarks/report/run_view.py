@@ -6,6 +6,7 @@ from functools import cached_property
 
 from benchmarks.evaluation.evaluate import grid
 from benchmarks.evaluation.leaderboard import Leaderboard
+from benchmarks.evaluation.map_leaderboard import MapBoard, board_of_run
 from benchmarks.evaluation.metric_facts import MetricFacts
 from benchmarks.evaluation.results import Results, TestResult
 from benchmarks.protocol import CLEAN, Condition, TrainSet
@@ -38,6 +39,7 @@ class RunView:
         self.pictures: Pictures = inputs.pictures
         self.board: Leaderboard | None = inputs.board
         self.file_names = FileNames()
+        self._masks = inputs.masks
         # without snapshots and external pairs, which have sections of their own
         self.scores = ScoreIndex(grid(inputs.scores[inputs.scores["perturbation"] == CLEAN]))
 
@@ -76,6 +78,11 @@ class RunView:
         """The tests that get panels of their own."""
         # Once, since several sections ask for it and names of figures are given once.
         return focus(self.cells, self.board)
+
+    @cached_property
+    def map_board(self) -> MapBoard | None:
+        """The leaderboard of localisers; None where no detector with maps was trained on all generators with masks."""
+        return board_of_run(self._masks, self.whole.localisation)
 
     @cached_property
     def measures(self) -> Measures | None:

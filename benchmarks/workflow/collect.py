@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from PIL import Image
 from benchmarks.evaluation.cells import cells_of
 from benchmarks.evaluation.leaderboard import ranked
 from benchmarks.evaluation.localisation import read_rows
+from benchmarks.evaluation.map_leaderboard import board_of_run
 from benchmarks.evaluation.metric_facts import MetricFacts
 from benchmarks.evaluation.reproduce import expected_of
 from benchmarks.evaluation.results import (
@@ -39,10 +40,11 @@ from benchmarks.protocol import CLEAN, Protocol
 from benchmarks.report.inputs import Evidence, Pictures, ReportInputs, Sight
 from benchmarks.report.sections import loadable
 from benchmarks.report.write import write_report
-from benchmarks.workflow.source_pictures import beside_sources
+from benchmarks.workflow.map_pictures import map_pictures
+from benchmarks.workflow.source_pictures import beside_sources, finder
 from benchmarks.workflow.stage import Job, Stage
 from benchmarks.workflow.stages.explain import Explain
-from benchmarks.workflow.stages.external import External, count_groups
+from benchmarks.workflow.stages.external import External, count_groups, count_masks
 from benchmarks.workflow.stages.fit import Adopt, Fit
 from benchmarks.workflow.stages.forger import Forger, Trained
 from benchmarks.workflow.stages.localise import MASKS
@@ -84,13 +86,15 @@ def write(report: ReportParts, job: Job, sections: Sequence[str] = ()) -> None:
     # `bench reproduce` computes again from those rows is identical.
     cells = cells_of(scores, Protocol(results.protocol_version, results.families))
     board = with_thresholds(ranked(cells), {"": results.cells}) if cells else None
+    masks = read_rows(file) if (file := job.path(report.evaluation) / MASKS).is_file() else None
+    maps = board_of_run(masks, results.localisation)
     inputs = ReportInputs(
         results.model_copy(update={"means": means_of(board) if board else []}),
         scores,
         collected.pictures(),
         board=board if results.suite else None,  # means are in results.json of every run; only suites show ranks
-        expected=expected_of(results, cells, board),  # what `bench reproduce` compares with
-        masks=read_rows(masks) if (masks := job.path(report.evaluation) / MASKS).is_file() else None,
+        expected=expected_of(results, cells, board, maps),  # what `bench reproduce` compares with
+        masks=masks,
         sections=[*loadable(report.sections), *sections],
     )
     write_report(job.out / "report", inputs)
@@ -208,8 +212,9 @@ class _Collected:
                 if not isinstance(self.first[name], Synthesize)
             },
             interpolations={name: self._interpolations(stage) for name, stage in latent.items()},
-            by_id=_finder([*self.free.values(), *([self.faces] if self.shown else [])]),
+            by_id=finder([*self.free.values(), *([self.faces] if self.shown else [])]),
             evidence=self._evidence(),
+            located=map_pictures(self.report, self.job, self.free | ({"": self.faces} if self.shown else {})),
         )
 
     def _stage(self, stage: Stage) -> StageFacts:
@@ -288,6 +293,7 @@ class _Collected:
             groups=count_groups(faces),
             rejected=card.rejected,
             digest=card.digest,
+            **count_masks(faces),
         )
 
     def _quality(self, stage: Quality) -> dict[str, Any]:
@@ -378,16 +384,3 @@ def _kept(ticks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the ticks that were not rolled back."""
     # A rolled-back training goes on from an earlier count: ticks that a later one does not exceed were undone.
     return [dict(tick) for i, tick in enumerate(ticks) if all(later["kimg"] > tick["kimg"] for later in ticks[i + 1 :])]
-
-
-def _finder(sets: Sequence[FaceSet]) -> Callable[[str, str], Images | None]:
-    """Return a function (set, id) -> image, or None where it may not be shown."""
-    by_name = {faces.card.name: faces for faces in sets}
-    # once per set: pages ask for some tens of images among thousands of ids
-    positions = {name: {key: i for i, key in enumerate(faces.table["id"])} for name, faces in by_name.items()}
-
-    def find(source: str, sample_id: str) -> Images | None:
-        position = positions.get(source, {}).get(sample_id)
-        return None if position is None else by_name[source].read([position])[0]
-
-    return find

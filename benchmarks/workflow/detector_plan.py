@@ -72,11 +72,12 @@ class DetectorPlan:
         training, conditions = planned.train_set, self.settings.conditions
         masked = [name for name, each in self.settings.generators.items() if each.masks]
         tested = tuple(name for name in masked if name in planned.tests)
+        pairs = {name: sides for name, sides in self.external.items() if name in planned.tests and sides[1].masked}
         request = self.settings.detectors[fit.detector]
-        if not (conditions.masks and request.localises and tested) or training.variant:
+        if not (conditions.masks and request.localises and masked and (tested or pairs)) or training.variant:
             return
         # with nothing of its training to go by, the threshold is fixed on `val` of all that is tested
-        learned = tuple(name for name in masked if name in training.generators) or tested
+        learned = tuple(name for name in masked if name in training.generators) or tested or tuple(masked)
         wanted = dict.fromkeys((*tested, *learned))
         yield Localise(
             seed=self.settings.seed,
@@ -86,6 +87,8 @@ class DetectorPlan:
             tested=tested,
             learned=learned,
             data=self.real,
+            pairs={name: forged for name, (_, forged) in pairs.items()},
+            reals={name: real for name, (real, _) in pairs.items()},
             counts={split: getattr(self.settings.images, split) for split in ("val", "test")},
             control=training not in controlled and training.generators != (ELSEWHERE,),
         )

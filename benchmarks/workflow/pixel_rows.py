@@ -1,8 +1,9 @@
-"""From a fitted detector and forgeries with masks to rows of masks.parquet."""
+"""From a fitted detector and forgeries with masks to rows of masks.parquet, and to the maps that a page shows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.evaluation.localisation import MEAN_MASK, packed, write_rows
-from benchmarks.evaluation.pixels import LevelScale, PixelCounts
+from benchmarks.evaluation.map_examples import MapExample, examples_of
+from benchmarks.evaluation.pixels import Levels, LevelScale, PixelCounts, threshold
 from detect.artifact import TrainedDetector
 from detect.detectors.base import Detector
 from forge.core.compute import Compute
@@ -18,14 +20,34 @@ from forge.core.errors import DetectorError
 from forge.faces.faceset import FaceView, Images
 from forge.tampering.base import BINARY
 
-__all__ = ["pixel_rows", "write_rows"]
+__all__ = ["ShownMaps", "pixel_rows", "write_rows"]
 
 Maps = NDArray[np.float32]
 MapsOf = Callable[[FaceView], Maps]
-Part = tuple[str, FaceView]  # generator, "" for real images, and its images
-
+Part = tuple[str, FaceView, str]  # generator, "" for real images; its images; external pair, "" for images of the run
 _REAL = ""  # generator of real images in rows
 _BLOCK = 256  # images at a time
+
+
+@dataclass
+class ShownMaps:
+    """Maps of a detector that a page shows.
+
+    Attributes:
+        threshold: level from which on a pixel is taken for altered; -1: not fixed yet.
+        examples: what is shown.
+        levels: uint8 [H, W] of each.
+    """
+
+    threshold: int = -1
+    examples: list[MapExample] = field(default_factory=list)
+    levels: list[Levels] = field(default_factory=list)
+
+    def add(self, levels: Levels, counts: PixelCounts, ids: Sequence[str], generator: str) -> None:
+        """Choose among the test images of one generator."""
+        for position, example in examples_of(counts, self.threshold, ids, generator):
+            self.examples.append(example)
+            self.levels.append(levels[position])
 
 
 def pixel_rows(
@@ -36,8 +58,8 @@ def pixel_rows(
     val: Sequence[Part],
     test: Sequence[Part],
     masks: Sequence[FaceView],
-) -> pd.DataFrame:
-    """Return the rows of a detector, and of the mean training mask where there are training masks.
+) -> tuple[pd.DataFrame, ShownMaps]:
+    """Return the rows of a detector, and of the mean training mask where there are training masks; and maps to show.
 
     Args:
         trained: the detector; it has maps.
@@ -54,27 +76,43 @@ def pixel_rows(
     def maps(view: FaceView) -> Maps:
         return np.concatenate([_maps(trained.detector, images, compute) for images in view.batches(_BLOCK)])
 
-    sources = [(trained.name, "map", maps)]
+    shown, facts = ShownMaps(), {"trained_on": training, "seed": trained.seed}
+    frames = list(_measured(maps, val, test, shown, detector=trained.name, source="map", **facts))
     if masks:
         mean = np.mean([_truth(view, view.faces.card.name).mean(0) for view in masks], axis=0).astype(np.float32)
-        sources.append((MEAN_MASK, "control", lambda view: np.repeat(mean[None], len(view), axis=0)))
-    frames = [frame for name, source, made in sources for frame in _measured(made, val, test, detector=name,
-              source=source, trained_on=training, seed=trained.seed)]  # fmt: skip
-    return pd.concat(frames, ignore_index=True)
+
+        def repeated(view: FaceView) -> Maps:
+            return np.repeat(mean[None], len(view), axis=0)
+
+        frames += _measured(repeated, val, test, ShownMaps(), detector=MEAN_MASK, source="control", **facts)
+    return pd.concat(frames, ignore_index=True), shown
 
 
-def _measured(maps: MapsOf, val: Sequence[Part], test: Sequence[Part], **facts: object) -> Iterator[pd.DataFrame]:
-    """Yield the rows of one source of maps, a frame for each split and generator."""
-    of_val = [(generator, view, maps(view)) for generator, view in val]
-    scale = LevelScale.of(np.concatenate([made.ravel() for _, _, made in of_val]))
-    of_test = ((generator, view, maps(view)) for generator, view in test)
+def _measured(
+    maps: MapsOf, val: Sequence[Part], test: Sequence[Part], shown: ShownMaps, **facts: object
+) -> Iterator[pd.DataFrame]:
+    """Yield the rows of one source of maps, a frame for each split and generator; fill `shown`."""
+    of_val = [(part, maps(part[1])) for part in val]
+    scale = LevelScale.of(np.concatenate([made.ravel() for _, made in of_val]))
+    of_test = ((part, maps(part[1])) for part in test)
+    val_counts: list[PixelCounts] = []
     for split, parts in (("val", of_val), ("test", of_test)):
-        for generator, view, made in parts:
-            altered, untouched = packed(PixelCounts.of(scale.levels(made), _truth(view, generator)))
+        for (generator, view, pair), made in parts:
+            levels = scale.levels(made)
+            counts = PixelCounts.of(levels, _truth(view, generator))
+            if split == "val":
+                val_counts.append(counts)
+            else:
+                if shown.threshold < 0:
+                    shown.threshold = threshold(PixelCounts.joined(val_counts))
+                if generator or not pair:  # untouched photos are those of the run
+                    shown.add(levels, counts, [str(name) for name in view.rows["id"]], generator)
+            altered, untouched = packed(counts)
             columns = {
                 "sample_id": view.rows["id"].to_numpy(),
                 "identity": view.rows["identity"].to_numpy(),
                 "generator": generator,
+                "pair": pair,
                 "split": split,
                 "altered": altered,
                 "untouched": untouched,

@@ -82,6 +82,7 @@ def plan(
     detectors = [stage for each in repetitions for stage in each.detectors]
     audit = Audit(data=real, forged=forged, external=sides)
     scores = _unique(stage for stage in detectors if isinstance(stage, Score))
+    maps = tuple(_unique(stage for stage in detectors if isinstance(stage, Localise)))
     # One evaluation over all repetitions: the variance between seeds needs them together.
     evaluate = Evaluate(
         seed=settings.seed,
@@ -90,7 +91,7 @@ def plan(
         metrics=settings.metrics,
         metric_files=settings.metric_files,
         scores=tuple(scores),
-        maps=tuple(_unique(stage for stage in detectors if isinstance(stage, Localise))),
+        maps=maps,
     )
     report = Report(
         seed=settings.seed,
@@ -117,6 +118,7 @@ def plan(
         scores=tuple(scores),
         explanations=tuple(_unique(stage for stage in detectors if isinstance(stage, Explain))),
         external=sides,
+        maps=maps,
     )
     # all generators first: what they learned can be looked at while detectors are fitted
     makers = [stage for each in repetitions for stage in each.makers()]
@@ -148,14 +150,20 @@ def _external(
             side=name,
             resolution=settings.data.resolution,
             crop=settings.data.crop,
-            count=max(settings.images.test, FEWEST_IMAGES),  # fewer cannot be a FaceSet, whatever the preset asks for
+            count=most_photos(settings),
             fingerprint=fingerprint,
+            masked=name == "forged" and bool(settings.external[pair].masks),
         )
 
     return {
         f"{EXTERNAL_PREFIX}{pair}": (side(pair, "real", real), side(pair, "forged", forged))
         for pair, (real, forged) in fingerprints.items()
     }
+
+
+def most_photos(settings: RunSettings) -> int:
+    """Return how many photos of each side of an external pair are taken at most."""
+    return max(settings.images.test, FEWEST_IMAGES)  # fewer cannot be a FaceSet, whatever the preset asks for
 
 
 def _quality(settings: RunSettings, generator: GeneratorSettings | None = None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+import benchmarks.workflow.planner  # noqa: F401 - registers every stage in `Stage.actions`
 from benchmarks.evaluation.leaderboard import leaderboard
 from benchmarks.evaluation.localisation import read_rows
 from benchmarks.evaluation.metric_facts import MetricFacts

@@ -14,7 +14,7 @@ from benchmarks.experiment.settings import RunSettings
 from benchmarks.experiment.validate import typed
 from benchmarks.report.publish import publish_report, refuse_foreign, tidy_reports
 from benchmarks.workflow.engines.local import execute
-from benchmarks.workflow.planner import plan
+from benchmarks.workflow.planner import most_photos, plan
 from benchmarks.workflow.program import program_digest
 from benchmarks.workflow.stage import Context, Stage
 from benchmarks.workflow.stages.external import External
@@ -33,6 +33,7 @@ from forge.faces.sources import resolve
 from forge.faces.sources.base import FileSource, Source, printable
 from forge.faces.sources.classes import refuse_mixed
 from forge.faces.sources.folder import FolderSource
+from forge.faces.sources.masked import MaskedFolder
 from forge.generators import GENERATORS
 
 if TYPE_CHECKING:
@@ -82,9 +83,10 @@ def prepare_run(settings: RunSettings, *, memory: Path | None = None, compute: C
     fingerprint = source.card.digest if isinstance(source, FaceSet) else source.identity()
     pairs = {
         # both sides are opened now, so that an empty folder is refused before trainings begin
-        name: (_photos(pair.real, given_as="real"), _photos(pair.forged, given_as="forged"))
+        name: (_photos(pair.real, given_as="real"), _photos(pair.forged, given_as="forged", masks=pair.masks))
         for name, pair in settings.external.items()
     }
+    _check_masks(settings, pairs)
     prints = {name: (real.fingerprint(), forged.fingerprint()) for name, (real, forged) in pairs.items()}
     stages = plan(settings, source_fingerprint=fingerprint, external_fingerprints=prints, compute=compute)
     return PlannedRun(settings, source, stages, pairs)
@@ -96,9 +98,32 @@ def _refuse_mixed(source: Source | FaceSet, *, given_as: Class) -> None:
         refuse_mixed(source.root, source.files, given_as=given_as)
 
 
-def _photos(folder: str, *, given_as: Class) -> Source:
+def _check_masks(settings: RunSettings, pairs: Mapping[str, tuple[Source, Source]]) -> None:
+    """Refuse masks from elsewhere that nothing would be measured against, or that are no masks.
+
+    Raises:
+        InputError: as said.
+    """
+    masked = {name: forged for name, (_, forged) in pairs.items() if isinstance(forged, MaskedFolder)}
+    if not (masked and settings.conditions.masks):
+        return
+    name = next(iter(masked))
+    if not any(request.localises for request in settings.detectors.values()):
+        raise InputError(
+            f"--external {name} has masks and no detector of the run has maps to compare with them; add --detector unet"
+        )
+    if not any(generator.masks for generator in settings.generators.values()):
+        raise InputError(
+            f"--external {name} has masks and no generator of the run has any, on whose validation images the "
+            "threshold of a map is fixed; add --generator splice"
+        )
+    for forged in masked.values():
+        forged.check(forged.pick(most_photos(settings), 0))  # those that the stage takes
+
+
+def _photos(folder: str, *, given_as: Class, masks: str = "") -> Source:
     """A folder of one side of an external pair; names and prepared sets are sources of whole runs only."""
-    source = resolve(f"folder:{folder}")
+    source = MaskedFolder(folder, masks) if masks else resolve(f"folder:{folder}")
     if not isinstance(source, Source):
         raise InputError(f"--external needs folders of photos; {folder} is a prepared set")
     if len(source) < MIN_IMAGES:

@@ -1,6 +1,8 @@
-"""Forgeries made from real faces as rows of pictures: faces, what a translator was shown of them, forgeries."""
+"""Pictures of single images by id, and forgeries made from real faces as rows: faces, conditions, forgeries, masks."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -33,3 +35,16 @@ def beside_sources(stage: Forger, forged: FaceSet, real: FaceSet, *, count: int)
     if forged.has_masks:
         rows.append(np.repeat(shown.read_masks()[..., None], 3, axis=3))
     return np.concatenate(rows)
+
+
+def finder(sets: Sequence[FaceSet]) -> Callable[[str, str], Images | None]:
+    """Return a function (set, id) -> image, or None where it may not be shown."""
+    by_name = {faces.card.name: faces for faces in sets}
+    # once per set: pages ask for some tens of images among thousands of ids
+    positions = {name: {key: i for i, key in enumerate(faces.table["id"])} for name, faces in by_name.items()}
+
+    def find(source: str, sample_id: str) -> Images | None:
+        position = positions.get(source, {}).get(sample_id)
+        return None if position is None else by_name[source].read([position])[0]
+
+    return find

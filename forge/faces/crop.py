@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from forge.faces.imaging.decode import Unusable
+from forge.faces.imaging.masks import halved
 
 # eyes, nose and corners of the mouth in units of the distance of the eyes, from the middle of the eyes: the mean of
 # 395 FairFace photos as MTCNN sees them, after Procrustes alignment, made symmetric
@@ -153,7 +154,14 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def align(image: Image.Image, landmarks: Landmarks, resolution: int, crop: FaceCrop) -> NDArray[np.uint8]:
+def align(
+    image: Image.Image,
+    landmarks: Landmarks,
+    resolution: int,
+    crop: FaceCrop,
+    *,
+    resampling: tuple[Image.Resampling, Image.Resampling] = (Image.Resampling.BICUBIC, Image.Resampling.LANCZOS),
+) -> NDArray[np.uint8]:
     """Rotate, scale and shift a photo so that its landmarks meet the template, antialiased.
 
     Args:
@@ -161,6 +169,7 @@ def align(image: Image.Image, landmarks: Landmarks, resolution: int, crop: FaceC
         landmarks: [5, 2] in its pixels.
         resolution: of the result.
         crop: the template.
+        resampling: filters that turn and that shrink the photo.
 
     Returns:
         uint8 [resolution, resolution, 3].
@@ -183,8 +192,25 @@ def align(image: Image.Image, landmarks: Landmarks, resolution: int, crop: FaceC
     step, shift = a / fine, b - complex(left, top)  # a step of one fine pixel, and the origin within the part
     # PIL maps pixels of the output to the photo: x' = a x + b y + c, y' = d x + e y + f
     affine = (step.real, -step.imag, shift.real, step.imag, step.real, shift.imag)
-    turned = part.transform((fine, fine), Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC)
-    return np.asarray(turned.resize((resolution, resolution), Image.Resampling.LANCZOS))
+    turned = part.transform((fine, fine), Image.Transform.AFFINE, affine, resampling[0])
+    return np.asarray(turned.resize((resolution, resolution), resampling[1]))
+
+
+def align_mask(mask: NDArray[np.bool_], landmarks: Landmarks, resolution: int, crop: FaceCrop) -> NDArray[np.uint8]:
+    """Turn, scale and shift a mask as `align` does its photo.
+
+    Args:
+        mask: bool [H, W].
+        landmarks: [5, 2] in pixels of the photo.
+        resolution: of the result.
+        crop: the template.
+
+    Returns:
+        uint8 [resolution, resolution], 255 where at least half of the pixel is altered, else 0.
+    """
+    image = Image.fromarray(mask.astype(np.uint8) * 255).convert("RGB")
+    filters = Image.Resampling.BILINEAR, Image.Resampling.BOX
+    return halved(align(image, landmarks, resolution, crop, resampling=filters)[..., 0])
 
 
 def similarity(template: Landmarks, landmarks: Landmarks) -> tuple[complex, complex]:

@@ -16,7 +16,7 @@ correlate at 0.998; of the 5 % of FairFace photos that are plain, 97 % of the co
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +97,15 @@ def correlate(a: Thumbnails, b: Thumbnails) -> NDArray[np.float32]:
     covariance = (x * y).mean(axis=1)
     visible = (spread[0] >= 1) & (spread[1] >= 1)
     return np.where(visible, covariance / np.maximum(spread[0] * spread[1], 1), 0).astype(np.float32)
+
+
+def exact_duplicates(digests: Sequence[bytes]) -> tuple[Pairs, NDArray[np.int64]]:
+    """Return pairs (first, later) of the same bytes [m, 2], and for each image the first one with its bytes [n]."""
+    positions: dict[bytes, int] = {}
+    # setdefault gives the first position of each digest
+    first = np.array([positions.setdefault(digest, i) for i, digest in enumerate(digests)], np.int64)
+    later = np.flatnonzero(first < np.arange(len(first)))
+    return np.stack([first[later], later], axis=1), first
 
 
 def clusters(count: int, pairs: Pairs) -> NDArray[np.int64]:

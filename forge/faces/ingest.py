@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forge.faces.crop import FaceCrop, FaceFinder, align
+from forge.faces.crop import FaceCrop, FaceFinder, align, align_mask
 from forge.faces.dedup import THUMBNAIL, describe
-from forge.faces.imaging.decode import Decoded, Unusable, decode, resize
+from forge.faces.imaging.decode import Decoded, Unusable, decode, read_bytes, resize
+from forge.faces.imaging.masks import Altered, read_mask, resize_mask
 from forge.faces.sources.base import Item
 
 _DETECTED_AT_ONCE = 8  # photos; also bounds the memory of decoded ones
@@ -46,6 +47,8 @@ class Batch:
         hashes: uint64 [n].
         thumbnails: uint8 [n, 16, 16].
         notes: n texts on how an image was read, e.g. "first of 2 frames"; mostly empty.
+        masks: uint8 [n, resolution, resolution], 0 and 255, where the source has masks; else None.
+        refused: path of a mask that cannot be used, and why.
         rejected: (file, reason, detail) of the others.
         seen: items in the chunk.
     """
@@ -56,6 +59,8 @@ class Batch:
     hashes: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
     thumbnails: NDArray[np.uint8] = field(default_factory=lambda: np.empty((0, THUMBNAIL, THUMBNAIL), np.uint8))
     notes: list[str] = field(default_factory=list)
+    masks: NDArray[np.uint8] | None = None
+    refused: list[tuple[str, str]] = field(default_factory=list)
     rejected: list[tuple[str, str, str]] = field(default_factory=list)
     seen: int = 0
 
@@ -63,29 +68,35 @@ class Batch:
 def take(chunk: Iterable[Item], intake: Intake) -> Batch:
     """Read, decode, crop and resize the items of a chunk; what cannot be used is listed with its reason."""
     images: list[NDArray[np.uint8]] = []
+    masks: list[NDArray[np.uint8]] = []
     batch = Batch(np.empty((0, intake.resolution, intake.resolution, 3), np.uint8))
     for position, item, result in _results(chunk, intake, batch):
         if isinstance(result, Unusable):
             batch.rejected.append((item.file, result.reason, result.detail))
         else:
-            decoded, image = result
+            decoded, image, mask = result
             images.append(image)
+            masks += [] if mask is None else [mask]
             batch.rows.append(_row(item, decoded))
             batch.positions.append(position)
             batch.notes.append(_note(decoded, intake))
     if images:
         batch.images = np.stack(images)  # [n, resolution, resolution, 3]
+        batch.masks = np.stack(masks) if masks else None
         batch.hashes, batch.thumbnails = describe(batch.images)
         _drop_blank(batch)
     return batch
 
 
-Result = tuple[Decoded, NDArray[np.uint8]] | Unusable
+Result = tuple[Decoded, NDArray[np.uint8], NDArray[np.uint8] | None] | Unusable
+
+
+_Waiting = tuple[int, Item, Decoded, Altered | None]
 
 
 def _results(chunk: Iterable[Item], intake: Intake, batch: Batch) -> Iterator[tuple[int, Item, Result]]:
     """Each item and its image, or why there is none; counts items in `batch.seen`."""
-    waiting: list[tuple[int, Item, Decoded]] = []
+    waiting: list[_Waiting] = []
     pixels = 0
     for position, item in enumerate(chunk):
         batch.seen += 1
@@ -94,13 +105,15 @@ def _results(chunk: Iterable[Item], intake: Intake, batch: Batch) -> Iterator[tu
             # some at once
             decoded = decode(item.read())
             _check_size(decoded, intake)
+            mask = _mask_of(item, decoded, batch)
             if intake.crop is None:
-                yield position, item, (decoded, resize(decoded.image, intake.resolution))
+                small = None if mask is None else resize_mask(mask, intake.resolution)
+                yield position, item, (decoded, resize(decoded.image, intake.resolution), small)
                 continue
         except Unusable as verdict:
             yield position, item, verdict
             continue
-        waiting.append((position, item, decoded))
+        waiting.append((position, item, decoded, mask))
         pixels += decoded.width * decoded.height
         if len(waiting) == _DETECTED_AT_ONCE or pixels > _DETECTED_PIXELS:
             yield from _aligned(waiting, intake.resolution, intake.crop)
@@ -109,23 +122,33 @@ def _results(chunk: Iterable[Item], intake: Intake, batch: Batch) -> Iterator[tu
         yield from _aligned(waiting, intake.resolution, intake.crop)
 
 
+def _mask_of(item: Item, decoded: Decoded, batch: Batch) -> Altered | None:
+    """Read the mask of a photo, in the photo's size; what is no mask is listed in `batch.refused`."""
+    if item.mask is None:
+        return None
+    try:
+        return read_mask(read_bytes(item.mask), decoded.image.size)
+    except Unusable as verdict:
+        batch.refused.append((item.mask, verdict.detail or verdict.reason))
+        raise
+
+
 def _check_size(decoded: Decoded, intake: Intake) -> None:
     if min(decoded.width, decoded.height) < intake.min_side:
         size = f"{decoded.width} x {decoded.height} pixels"
         raise Unusable("too small", f"{size}, the shorter side must have {intake.min_side}")
 
 
-def _aligned(
-    waiting: list[tuple[int, Item, Decoded]], resolution: int, crop: FaceCrop
-) -> Iterator[tuple[int, Item, Result]]:
-    landmarks_by_image = _finder(crop).find([decoded.image for _, _, decoded in waiting])
-    for (position, item, decoded), landmarks in zip(waiting, landmarks_by_image, strict=True):
+def _aligned(waiting: list[_Waiting], resolution: int, crop: FaceCrop) -> Iterator[tuple[int, Item, Result]]:
+    landmarks_by_image = _finder(crop).find([decoded.image for _, _, decoded, _ in waiting])
+    for (position, item, decoded, mask), landmarks in zip(waiting, landmarks_by_image, strict=True):
         result: Result
         if landmarks is None:
             result = Unusable("no face", f"none with probability {crop.threshold} or more")
         else:
             try:
-                result = decoded, align(decoded.image, landmarks, resolution, crop)
+                small = None if mask is None else align_mask(mask, landmarks, resolution, crop)
+                result = decoded, align(decoded.image, landmarks, resolution, crop), small
             except Unusable as verdict:
                 result = verdict
         yield position, item, result
@@ -169,4 +192,5 @@ def _drop_blank(batch: Batch) -> None:
     kept = np.flatnonzero(contrast >= _LEAST_CONTRAST)
     batch.notes = [batch.notes[i] for i in kept]
     batch.rows, batch.positions = [batch.rows[i] for i in kept], [batch.positions[i] for i in kept]
+    batch.masks = None if batch.masks is None else batch.masks[kept]
     batch.images, batch.hashes, batch.thumbnails = batch.images[kept], batch.hashes[kept], batch.thumbnails[kept]

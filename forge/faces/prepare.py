@@ -28,14 +28,15 @@ from forge.core.errors import InputError, quoted
 from forge.core.files import canonical_json, parse_json
 from forge.core.progress import OnProgress, ProgressEvent, silent
 from forge.faces.crop import FaceCrop
-from forge.faces.dedup import MAX_HAMMING, MIN_CORRELATION, clusters, near_duplicates
-from forge.faces.faceset import CORE_COLUMNS, FaceSet
+from forge.faces.dedup import MAX_HAMMING, MIN_CORRELATION, clusters, exact_duplicates, near_duplicates
+from forge.faces.faceset import CORE_COLUMNS, FaceSet, Images, Masks
 from forge.faces.imaging.decode import BACKDROP
 from forge.faces.ingest import Batch, Intake, take
 from forge.faces.parallel import ordered
 from forge.faces.sources.base import FileSource, Source, printable
 from forge.faces.sources.classes import refuse_mixed
 from forge.faces.sources.folder import FolderSource
+from forge.faces.sources.masked import refuse_masks
 from forge.faces.splits import DEFAULT_SPLITS, assign, check_fractions
 from forge.faces.writer import FaceSetWriter
 
@@ -124,6 +125,7 @@ def prepare(
             provenance=provenance,
             attributes=dict.fromkeys(source.attributes, "string"),
             citation=source.citation,
+            masks=source.masked,
         )
         with writer:
             _second_pass(taken, plan, writer)
@@ -203,6 +205,7 @@ class _Taken:
 
     folder: Path
     resolution: int
+    masked: bool
     seen: int = 0
     hashes: list[NDArray[np.uint64]] = field(default_factory=list)
     thumbnails: list[NDArray[np.uint8]] = field(default_factory=list)
@@ -215,8 +218,11 @@ class _Taken:
         return len(self.digests)
 
     def add(self, batch: Batch, positions: Sequence[int], pixels: IO[bytes], rows: IO[str]) -> None:
-        """Keep a batch; `positions` are those of its chunk in the source."""
+        """Keep a batch, each image's mask behind it; `positions` are those of its chunk in the source."""
+        refuse_masks(batch.refused)
         pixels.write(batch.images.data)
+        if batch.masks is not None:
+            pixels.write(batch.masks.data)
         for row, index in zip(batch.rows, batch.positions, strict=True):
             row["id"] = f"{positions[index]:07d}"  # the place in the source: stays the same with other settings
             self.digests.append(bytes.fromhex(row["source_sha256"]))
@@ -230,20 +236,23 @@ class _Taken:
         self.rejected += batch.rejected
         self.seen += batch.seen
 
-    def batches(self) -> Iterator[tuple[NDArray[np.uint8], list[dict[str, Any]]]]:
-        """Read the scratch files again, in order."""
-        shape = (self.resolution, self.resolution, 3)
+    def batches(self) -> Iterator[tuple[Images, Masks | None, list[dict[str, Any]]]]:
+        """Read the scratch files again, in order: images, their masks if there are any, and rows."""
+        shape = (self.resolution, self.resolution)
         with (self.folder / "pixels").open("rb") as pixels, (self.folder / "rows").open(encoding="utf-8") as lines:
             for line in lines:
                 rows = parse_json(line, lines.name)
-                raw = pixels.read(len(rows) * math.prod(shape))  # n * H * W * 3 bytes
-                yield np.frombuffer(raw, np.uint8).reshape(len(rows), *shape), rows
+                # n * H * W * 3 bytes, then n * H * W
+                sizes = [len(rows) * math.prod(shape) * channels for channels in ((3, 1) if self.masked else (3,))]
+                images, *masks = (np.frombuffer(pixels.read(size), np.uint8) for size in sizes)
+                mask = masks[0].reshape(len(rows), *shape) if masks else None
+                yield images.reshape(len(rows), *shape, 3), mask, rows
 
 
 def _first_pass(
     source: Source, folder: Path, intake: Intake, positions: Sequence[int], *, workers: int, on_progress: OnProgress
 ) -> _Taken:
-    taken = _Taken(folder, intake.resolution)
+    taken = _Taken(folder, intake.resolution, source.masked)
     parts = [positions[start : start + CHUNK] for start in range(0, len(positions), CHUNK)]
     batches = ordered(
         functools.partial(take, intake=intake), map(source.chunk, parts), workers=workers if len(parts) > ALONE else 1
@@ -287,7 +296,7 @@ def _decide(
     total = len(taken)
     # before the search for duplicates: an error on too few images needs none
     _check_enough(source, taken, total, 0, min_images)
-    same, first = _exact(taken.digests)
+    same, first = exact_duplicates(taken.digests)
     pairs = np.concatenate([same, near_duplicates(np.concatenate(taken.hashes), np.concatenate(taken.thumbnails))])
     original = clusters(total, pairs)
     used = original == np.arange(total) if dedupe else np.ones(total, bool)  # the first of each cluster
@@ -312,15 +321,6 @@ def _decide(
         across_identities=int((both & (person != person[original])).sum()),
         dedupe=dedupe,
     )
-
-
-def _exact(digests: Sequence[bytes]) -> tuple[Numbers, Numbers]:
-    """Return pairs (first, later) of the same bytes [m, 2], and for each image the first one with its bytes [n]."""
-    positions: dict[bytes, int] = {}
-    # setdefault gives the first position of each digest
-    first = np.array([positions.setdefault(digest, i) for i, digest in enumerate(digests)], np.int64)
-    later = np.flatnonzero(first < np.arange(len(first)))
-    return np.stack([first[later], later], axis=1), first
 
 
 def _groups(original: Numbers, person: Numbers, used: NDArray[np.bool_]) -> tuple[Numbers, Numbers]:
@@ -359,7 +359,7 @@ def _second_pass(taken: _Taken, plan: _Plan, writer: FaceSetWriter) -> None:
         writer.reject(file, reason, detail)
     originals: dict[int, str] = {}  # number -> file of those that have copies
     start = 0
-    for images, rows in taken.batches():
+    for images, masks, rows in taken.batches():
         numbers = range(start, start + len(rows))  # numbers count over all batches, as in `_Plan`
         start += len(rows)
         for number, row in zip(numbers, rows, strict=True):
@@ -367,7 +367,7 @@ def _second_pass(taken: _Taken, plan: _Plan, writer: FaceSetWriter) -> None:
             if plan.shared[number]:
                 _handle_copy(number, row, plan, writer, originals)
         kept = [i for i, row in enumerate(rows) if row["split"]]
-        writer.append(images[kept], [rows[i] for i in kept])
+        writer.append(images[kept], [rows[i] for i in kept], None if masks is None else masks[kept])
 
 
 def _handle_copy(

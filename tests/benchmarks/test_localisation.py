@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
-from synthetic import TINY
+from synthetic import NO_PICTURES, ONE, TINY, Page, make_results, make_scores
 
 from benchmarks.evaluation.localisation import (
     CONSTANT,
@@ -19,10 +21,19 @@ from benchmarks.evaluation.localisation import (
     read_rows,
     write_rows,
 )
+from benchmarks.evaluation.map_examples import MapExample, examples_of
 from benchmarks.evaluation.pixels import LevelScale, PixelCounts, f1_by_level
+from benchmarks.report import render
+from benchmarks.report.colour import contoured
+from benchmarks.report.inputs import MapPicture, ReportInputs
+from benchmarks.report.page import build
+from benchmarks.report.run_view import RunView
+from benchmarks.report.sections.localisation import LocalisationSection, examples_by_detector
+from benchmarks.workflow.stages.fit import FitStage
 from forge.core.errors import CorruptError, InputError
 
 SIDE, COUNT = 12, 10
+SCORES = make_scores(ONE, n=30)
 
 
 def images(seed: int):
@@ -54,7 +65,7 @@ def rows(detector="unet", seeds=(0,), people=None) -> pd.DataFrame:
                     {
                         "detector": detector, "trained_on": "splice", "seed": seed, "source": "map",
                         "sample_id": names, "identity": people or names, "generator": generator, "split": split,
-                        "altered": altered, "untouched": untouched,
+                        "pair": "", "altered": altered, "untouched": untouched,
                     }
                 )
             )  # fmt: skip
@@ -134,6 +145,69 @@ def test_rows_are_written_and_read_as_they_were(tmp_path):
         counts_of(table)
 
 
+def test_examples_are_the_extremes_and_of_equal_images_the_first_by_id():
+    hits = np.array([4, 1, 4, 1, 0])  # of 4 altered pixels; the last image has none
+    altered, untouched = np.zeros((5, 256), int), np.zeros((5, 256), int)
+    altered[:, 9], altered[:, 3] = hits, np.where(np.arange(5) < 4, 4 - hits, 0)
+    untouched[:, 9], untouched[:, 3] = [0, 2, 0, 2, 7], 8
+    counts = PixelCounts(altered, untouched)
+    chosen = examples_of(counts, 5, ["d", "c", "b", "a", "e"], "splice")
+    assert [(position, example.role, example.sample_id) for position, example in chosen] == [
+        (2, "best", "b"), (3, "worst", "a")
+    ]  # fmt: skip
+    assert (chosen[0][1].f1, chosen[0][1].iou, chosen[1][1].false_alarm_area) == (1.0, 1.0, 0.2)
+    ((position, example),) = examples_of(counts, 5, ["d", "c", "b", "a", "e"], "")
+    assert (position, example.role, example.f1) == (4, "untouched", None)
+    assert [example.role for _, example in examples_of(counts[:1], 5, ["d"], "splice")] == ["best"]
+    assert examples_of(counts[4:], 5, ["e"], "splice") == []
+
+
+def picture(role="best", generator="splice", f1=0.5, detector="unet") -> MapPicture:
+    example = MapExample(role=role, generator=generator, sample_id="x-1", f1=f1, iou=f1, false_alarm_area=0.04)
+    levels = np.zeros((16, 16), np.uint8)
+    levels[4:8, 4:8] = 200
+    face = np.full((16, 16, 3), 90, np.uint8)
+    return MapPicture(detector, "splice", example, "mouth", None, face, levels > 0, levels, 100)
+
+
+def test_the_page_shows_examples_only_where_photos_may_be_shown():
+    results = make_results(SCORES).model_copy(update={"localisation": localised(rows())})
+    located = [picture(), picture("worst", f1=0.0), picture("untouched", "", None)]
+    inputs = ReportInputs(results, SCORES, replace(NO_PICTURES, located=located))
+    content = LocalisationSection().build(RunView(inputs))
+    ((detector, examples),) = content.examples
+    assert detector == "unet" and [example.title for example in examples] == [
+        "Best of splice", "Worst of splice", "Largest false alarm"
+    ]  # fmt: skip
+    assert "F1 0.50, IoU 0.50, region mouth; x-1; 4.0 % of its untouched" in examples[0].caption
+    assert [panel.label for panel in examples[0].panels] == ["before", "after", "truth", "map"]
+    assert not examples[0].panels[0].picture and "6.2 % taken for altered" in examples[0].panels[3].alt
+    page = render.html(build(inputs))
+    Page(page)
+    assert "Best and worst images" in page and "not known" in page
+    hidden = ReportInputs(results.model_copy(update={"data": results.data.model_copy(update={"shown": False})}),
+                          SCORES, NO_PICTURES)  # fmt: skip
+    page = render.html(build(hidden))
+    assert "Best and worst images" not in page and "--show-real" in page
+
+
+def test_of_many_generators_the_best_and_the_worst_of_all_are_shown():
+    pictures = [
+        picture(role, f"g{n}", f1) for n in range(5) for role, f1 in (("best", 0.9 - n / 10), ("worst", n / 10))
+    ]
+    ((_, examples),) = examples_by_detector(["unet"], pictures)
+    assert [example.title for example in examples] == ["Best of g0", "Worst of g0"]
+
+
+def test_a_contour_lies_within_what_is_taken_for_altered():
+    levels = np.zeros((8, 8), np.uint8)
+    levels[2:6, 2:6] = 200
+    drawn = contoured(levels, 100, side=64)
+    orange = (drawn != drawn[..., :1]).any(-1)
+    assert drawn.shape == (64, 64, 3) and orange.sum() == 32 * 32 - 28 * 28 and not orange[20:40, 20:40].any()
+    assert not (contoured(levels, 201) != contoured(levels, 201)[..., :1]).any()
+
+
 @pytest.mark.e2e
 def test_a_run_measures_where_forgeries_were_altered(bench, tmp_path):
     code, _, err = bench(
@@ -148,13 +222,26 @@ def test_a_run_measures_where_forgeries_were_altered(bench, tmp_path):
     }
     recomputed = [record.model_dump(mode="json") for record in localised(read_rows(folder / "masks.parquet"))]
     assert recomputed == results
+    # written again from the store: the maps that it shows are stored, the detector is not loaded
+    with patch.object(FitStage, "load", side_effect=AssertionError):
+        assert bench("report", "where")[0] == 0
     page, text = (folder / "index.html").read_text(), (folder / "report.md").read_text()
+    for label in ("Best of splice", "Worst of splice", "Largest false alarm", "before", "truth"):
+        assert label in page
     assert 'id="localisation"' in page and "## Where images were altered" in text
     assert "masks.parquet" in (folder / "SHA256SUMS").read_text()
+    code, out, _ = bench("leaderboard", "where", "--by", "localisation")
+    assert code == 0 and "mean training mask" in " ".join(out.split()) and "1" in out
+    code, _, err = bench("leaderboard", "where", "--by", "localisation", "--columns", "seen")
+    assert code == 2 and "leave it out" in err
     # a changed row changes the numbers, and is refused before
     code, out, _ = bench("reproduce", "where")
     assert code == 0 and "DIFFERS" not in out and "MISSING" not in out
-    assert "unet@splice where on splice, f1" in (folder / "expected.json").read_text()
+    expected = json.loads((folder / "expected.json").read_text())
+    assert {"unet@splice where on splice, f1", f"{MEAN_MASK}, localisation, mean f1"} <= {
+        value["what"] for value in expected["values"]
+    }
+    assert expected["ranks"]["unet by localisation"] == "1"
     (folder / "masks.parquet").write_bytes((folder / "masks.parquet").read_bytes() + b"x")
     code, _, err = bench("reproduce", "where")
     assert code != 0 and "masks.parquet was changed" in err

@@ -14,6 +14,7 @@ Examples:
   bench leaderboard faces64-quick
   bench leaderboard faces64-quick --format md
   bench leaderboard faces64-quick --by robust --columns matrix,seen
+  bench leaderboard tampered --by localisation
   bench leaderboard faces64-fairface faces64-lfw
 """
 
@@ -29,7 +30,12 @@ def leaderboard(
     ],
     form: Annotated[str, typer.Option("--format", help="Format: table, md, html, csv or json.")] = "table",
     by: Annotated[
-        str | None, typer.Option("--by", help="Column that ranks. [default: unseen, else matrix, else seen]")
+        str | None,
+        typer.Option(
+            "--by",
+            help="Column that ranks; localisation: F1 of the maps of altered pixels. [default: unseen, else matrix, "
+            "else seen]",
+        ),
     ] = None,
     columns: Annotated[
         str | None, typer.Option("--columns", help="Columns to show, e.g. matrix,robust; csv and json have all.")

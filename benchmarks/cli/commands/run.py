@@ -111,7 +111,9 @@ def run(
     external: Annotated[
         list[str] | None,
         typer.Option(
-            "--external", help="Test also on folders of photos from elsewhere: NAME=REAL_DIR,FORGED_DIR; repeatable."
+            "--external",
+            help="Test also on photos from elsewhere: NAME=REAL_DIR,FORGED_DIR, localisers with ,MASK_DIR or "
+            ",column:NAME behind; repeatable.",
         ),
     ] = None,
     track: Annotated[

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from benchmarks.evaluation.localisation import CONTROLS
+import numpy as np
+
+from benchmarks.evaluation.formats import standing
+from benchmarks.evaluation.localisation import CONTROLS, widest
+from benchmarks.evaluation.map_formats import mean_mask_notes, rank_of
+from benchmarks.evaluation.map_leaderboard import LOCALISATION, MapBoard, MapLine
 from benchmarks.evaluation.results import Localisation, PixelValue
-from benchmarks.protocol import ELSEWHERE, TrainSet
+from benchmarks.protocol import EXTERNAL_PREFIX, TrainSet
+from benchmarks.report.colour import contoured
+from benchmarks.report.images import data_uri, map_uri
+from benchmarks.report.inputs import MapPicture
 from benchmarks.report.run_view import RunView
 from benchmarks.report.sections.base import Content, Section
 
@@ -20,6 +29,10 @@ _MEASURES = (
     ("pooled_average_precision", "Pooled AP"),
     ("false_alarm_area", "False-alarm area"),
 )
+
+
+GENERATORS = 3  # up to so many each has a best and a worst image
+UNFOLDED = 4  # detectors whose images are not folded
 
 
 @dataclass(frozen=True)
@@ -40,24 +53,79 @@ class MapField:
 
 
 @dataclass(frozen=True)
+class MapRow:
+    """A detector trained on all generators, or elsewhere.
+
+    Attributes:
+        rank: of its mean F1, with the range of ranks that the tests do not exclude; "control", or a dash.
+        leads: whether its rank is 1.
+        detector: its name.
+        mean: mean F1 over generators; a dash: tests are missing.
+        interval: of the mean.
+        step: colour step 0..10 of the mean.
+        fields: one per generator; None: not tested.
+        false_alarms: share of untouched images that is taken for altered.
+        image_auc: AUC of the maxima of the maps, mean over generators.
+    """
+
+    rank: str
+    leads: bool
+    detector: str
+    mean: str
+    interval: str
+    step: int
+    fields: list[MapField | None]
+    false_alarms: str
+    image_auc: str
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture of an example.
+
+    Attributes:
+        label: short, below it.
+        picture: data URI; empty: there is none.
+        alt: text in place of it.
+    """
+
+    label: str
+    picture: str
+    alt: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """A test image: before, after, what was altered, and the map."""
+
+    title: str
+    caption: str
+    panels: list[Panel]
+
+
+@dataclass(frozen=True)
 class LocalisationContent(Content):
     """Detectors by generators with masks, trained on all of them or elsewhere, and all results.
 
     Attributes:
         generators: their names.
-        lines: detector, and a field per generator (None: not tested); controls last.
-        false_alarms: detector -> share of untouched images that is taken for altered.
+        lines: the detectors, best first, controls last.
+        notes: on ranks, and on detectors that the mean training mask beats.
         headings: of the full table.
         rows: of the full table.
         undefined: images without an altered pixel, which means leave out.
+        examples: detector -> its test images, in the order of the table; empty where photos may not be shown.
+        unfolded: the first so many detectors are not folded.
     """
 
     generators: list[str]
-    lines: list[tuple[str, list[MapField | None]]]
-    false_alarms: dict[str, str]
+    lines: list[MapRow]
+    notes: list[str]
     headings: list[str]
     rows: list[list[str]]
     undefined: int
+    examples: list[tuple[str, list[Example]]]
+    unfolded: int = UNFOLDED
 
 
 class LocalisationSection(Section):
@@ -71,33 +139,115 @@ class LocalisationSection(Section):
         results = run.whole.localisation
         if not results:
             return None
-        names = list(dict.fromkeys(result.tested_on for result in results))
-        lines, alarms = [], {}
+        tested = dict.fromkeys(result.tested_on for result in results)
+        names = sorted(tested, key=lambda name: (name.startswith(EXTERNAL_PREFIX), name))  # from elsewhere last
+        board = run.map_board
+        ranked = {line.detector: line for line in board.lines} if board else {}
+        rows = []
         for detector in dict.fromkeys(result.detector for result in results):
             of_detector = [result for result in results if result.detector == detector]
-            widest = max((result.trained_on for result in of_detector), key=_width)
-            chosen = {result.tested_on: result for result in of_detector if result.trained_on == widest}
-            lines.append((detector, [_field(chosen[name]) if name in chosen else None for name in names]))
-            alarms[detector] = _text(next(iter(chosen.values())).false_alarm_area)[0]
-        mean = {
-            detector: fmean(result.f1.value or 0.0 for result in results if result.detector == detector)
-            for detector, _ in lines
-        }
-        lines.sort(key=lambda line: (line[0] in CONTROLS, -mean[line[0]]))  # the best first, controls last
+            training = widest(result.trained_on for result in of_detector)
+            chosen = {result.tested_on: result for result in of_detector if result.trained_on == training}
+            rows.append(_line(detector, ranked.get(detector), [chosen.get(name) for name in names]))
+        order = {name: i for i, name in enumerate(ranked)}  # the best first
+        rows.sort(key=lambda row: (row.detector in CONTROLS, order.get(row.detector, len(order)), row.detector))
         return LocalisationContent(
             generators=names,
-            lines=lines,
-            false_alarms=alarms,
+            lines=rows,
+            notes=[*_rank_notes(board), *mean_mask_notes(board)] if board else [],
             headings=[title for _, title in _MEASURES],
             rows=[_row(result) for result in sorted(results, key=lambda result: result.detector in CONTROLS)],
-            undefined=sum(result.undefined for result in results if result.detector == lines[0][0]),
+            undefined=sum(result.undefined for result in results if result.detector == rows[0].detector),
+            examples=examples_by_detector([row.detector for row in rows], run.pictures.located),
         )
 
 
-def _width(trained_on: str) -> tuple[bool, int]:
-    """Order trainings: those elsewhere count as the widest, then by the number of generators."""
-    training = TrainSet.parse(trained_on)
-    return training.generators == (ELSEWHERE,), len(training.generators)
+def _line(detector: str, line: MapLine | None, results: Sequence[Localisation | None]) -> MapRow:
+    standing_of_mean = line.columns.get(LOCALISATION) if line else None
+    known = [result for result in results if result is not None]
+    # columns of the untouched images of the run; those of pairs from elsewhere are in the full table
+    known = [result for result in known if not result.tested_on.startswith(EXTERNAL_PREFIX)] or known
+    images = [result.image_auc for result in known if result.image_auc is not None]
+    mean, _, interval = standing(standing_of_mean).partition(" ") if standing_of_mean else ("–", "", "")
+    value = standing_of_mean.value if standing_of_mean else None
+    return MapRow(
+        rank=rank_of(line) if line else "control" if detector in CONTROLS else "–",
+        leads=line is not None and line.rank == 1,
+        detector=detector,
+        mean=mean,
+        interval=interval,
+        step=round(10 * (value or 0.0)),
+        fields=[None if result is None else _field(result) for result in results],
+        false_alarms=_text(known[0].false_alarm_area)[0],
+        image_auc=f"{fmean(images):.2f}" if images else "–",
+    )
+
+
+def _rank_notes(board: MapBoard) -> list[str]:
+    detectable = board.board.detectable
+    smallest = f" Minimum detectable difference at 80 % power: {detectable:.2g}." if detectable is not None else ""
+    return [
+        f"Rank: by the mean F1 over {', '.join(board.generators)}; a detector that no paired test separates from the "
+        "leader (Holm over all pairs) shares its rank; in brackets the range of ranks that the tests do not exclude. "
+        f"Controls have no rank.{smallest}"
+    ]
+
+
+def examples_by_detector(detectors: Sequence[str], pictures: Sequence[MapPicture]) -> list[tuple[str, list[Example]]]:
+    """Lay out the test images of each detector; of many generators the best and the worst of all."""
+    by_detector = []
+    for detector in detectors:
+        of_detector = [picture for picture in pictures if picture.detector == detector]
+        best, worst, untouched = (
+            [picture for picture in of_detector if picture.example.role == role]
+            for role in ("best", "worst", "untouched")
+        )
+        if len(best) > GENERATORS:
+            best = [max(best, key=lambda picture: picture.example.f1 or 0.0)]
+            worst = [min(worst, key=lambda picture: picture.example.f1 or 0.0)] if worst else []
+        # the best of a generator beside its worst
+        order = [picture.example.generator for picture in best]
+        pairs = sorted([*best, *worst], key=lambda picture: _place(order, picture.example.generator))
+        if of_detector:
+            by_detector.append((detector, [_example(picture) for picture in (*pairs, *untouched)]))
+    return by_detector
+
+
+def _place(order: Sequence[str], generator: str) -> int:
+    return order.index(generator) if generator in order else len(order)
+
+
+def _example(picture: MapPicture) -> Example:
+    example = picture.example
+    name = f"{example.sample_id}, {picture.detector}"
+    panels = [
+        Panel("before", "" if picture.before is None else data_uri(picture.before), f"{name}: real image before"),
+        Panel("after", data_uri(picture.after), f"{name}: image after the alteration"),
+        Panel("truth", map_uri(_mask(picture)), f"{name}: {_share(float(picture.truth.mean()))} altered"),
+        Panel("map", *_map(picture)),
+    ]
+    alarm = f"{_share(example.false_alarm_area or 0.0)} of its untouched pixels taken for altered"
+    if example.role == "untouched":
+        only = Panel("photo", panels[1].picture, f"{name}: untouched photo")
+        return Example("Largest false alarm", f"untouched photo {example.sample_id}: {alarm}", [only, panels[3]])
+    region = f", region {picture.region}" if picture.region else ""
+    caption = f"F1 {example.f1:.2f}, IoU {example.iou:.2f}{region}; {example.sample_id}; {alarm}"
+    return Example(f"{example.role.capitalize()} of {example.generator}", caption, panels)
+
+
+def _mask(picture: MapPicture) -> np.ndarray:
+    return np.repeat(np.where(picture.truth, 255, 0).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def _map(picture: MapPicture) -> tuple[str, str]:
+    """Return the map with its contour as a data URI, and the text in place of it."""
+    taken = float((picture.levels >= picture.threshold).mean())
+    alt = f"{picture.example.sample_id}, {picture.detector}: map, {_share(taken)} taken for altered"
+    return map_uri(contoured(picture.levels, picture.threshold)), alt
+
+
+def _share(share: float) -> str:
+    return f"{100 * share:.1f} %" if 0 < share < 0.1 else f"{100 * share:.0f} %"
 
 
 def _field(result: Localisation) -> MapField:

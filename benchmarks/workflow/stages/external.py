@@ -30,7 +30,8 @@ class External(FaceStage):
         resolution: height and width in pixels.
         crop: none or face.
         count: at most this many photos.
-        fingerprint: digest of the folder's contents.
+        fingerprint: digest of the folder's contents, masks included.
+        masked: whether the photos have masks.
     """
 
     action = "external"
@@ -43,6 +44,7 @@ class External(FaceStage):
     crop: Literal["none", "face"]
     count: int
     fingerprint: str
+    masked: bool = False
 
     @property
     def label(self) -> str:
@@ -57,7 +59,9 @@ class External(FaceStage):
     @property
     def settings(self) -> dict[str, Any]:
         """Return how the photos are prepared, and their digest."""
-        return {
+        # absent without masks: such a side keeps its key
+        more = {"masked": True} if self.masked else {}
+        return more | {
             "resolution": self.resolution,
             "crop": self.crop,
             "name": self.tested_as,
@@ -83,7 +87,8 @@ class External(FaceStage):
             on_progress=job.context.on_progress,
         )
         _sample_cues(source, faces, job.context.workers).save(job.out)
-        return {"images": len(faces), "groups": count_groups(faces), "rejected": faces.card.rejected}
+        facts = {"images": len(faces), "groups": count_groups(faces), "rejected": faces.card.rejected}
+        return facts | count_masks(faces)
 
 
 def paired(stages: Iterable[External]) -> dict[str, tuple[External, External]]:
@@ -103,6 +108,14 @@ def count_groups(faces: FaceSet) -> int:
     # singly.
     known = identities(faces.table)
     return len({name for name in known if name is not None}) + sum(name is None for name in known)
+
+
+def count_masks(faces: FaceSet) -> dict[str, int]:
+    """Return how many masks of a set have no altered pixel, and how many no other; nothing of a set without masks."""
+    if not faces.has_masks:
+        return {}
+    altered = faces.view("test").read_masks() > 0
+    return {"untouched": int((~altered.any((1, 2))).sum()), "altered_whole": int(altered.all((1, 2)).sum())}
 
 
 def _sample_cues(source: Source, faces: FaceSet, workers: int) -> FileCues:

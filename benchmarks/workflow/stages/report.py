@@ -65,6 +65,7 @@ class Report(ReportParts):
             scores=_kept(self.scores, there),
             explanations=_kept(self.explanations, there),
             external=_kept(self.external, there),
+            maps=_kept(self.maps, there),
         )
 
     def run(self, job: Job) -> Facts:

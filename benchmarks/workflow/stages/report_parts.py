@@ -14,6 +14,7 @@ from benchmarks.workflow.stages.external import External
 from benchmarks.workflow.stages.fit import Adopt, Fit
 from benchmarks.workflow.stages.forger import Forger, Trained
 from benchmarks.workflow.stages.halve import Reals
+from benchmarks.workflow.stages.localise import Localise
 from benchmarks.workflow.stages.quality import Quality, Reference
 from benchmarks.workflow.stages.score import Score
 from benchmarks.workflow.stages.train import Train
@@ -48,6 +49,7 @@ class ReportParts(Collecting):
         scores: of every detector on every set.
         explanations: of the detectors of the first seed.
         external: sides of external pairs.
+        maps: of detectors that say where images were altered.
     """
 
     run_name: str
@@ -72,3 +74,4 @@ class ReportParts(Collecting):
     scores: tuple[Score, ...]
     explanations: tuple[Explain, ...]
     external: tuple[External, ...]
+    maps: tuple[Localise, ...] = ()

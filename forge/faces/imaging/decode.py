@@ -168,6 +168,17 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Decoded:
     )
 
 
+def upright_size(data: bytes) -> tuple[int, int] | None:
+    """Return width and height of an image after EXIF rotation, by its header alone; None: it is no image."""
+    try:
+        with Image.open(BytesIO(data), formats=FORMATS) as opened:
+            width, height = opened.size
+            turned = opened.getexif().get(_ORIENTATION_TAG) in (5, 6, 7, 8)  # a quarter turn exchanges the sides
+    except Exception:  # noqa: BLE001 - hostile bytes raise anything; `decode` says what is wrong
+        return None
+    return (height, width) if turned else (width, height)
+
+
 def _frames_of(opened: ImageFile.ImageFile, name: str) -> int:
     """Return the number of frames by the header; an MPO's second image is a preview and not a frame."""
     try:

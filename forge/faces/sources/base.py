@@ -28,12 +28,14 @@ class Item:
         content: the path to read, or the bytes of the image file.
         identity: the person, where known.
         attributes: label column -> value; columns without a value are absent.
+        mask: path of the mask of its altered pixels; None: it has none.
     """
 
     file: str
     content: str | bytes
     identity: str | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
+    mask: str | None = None
 
     def read(self) -> bytes:
         """Return the bytes of the image file.
@@ -64,6 +66,7 @@ class Source(ABC):
         citation: how to cite them; empty when there is nothing to cite.
         attributes: label columns.
         dedupe: whether images that look the same are copies; not so for digits.
+        masked: whether each image has a mask of its altered pixels.
         code: digests of the files that its class comes from, if that is a plug-in's; set by `resolve`.
     """
 
@@ -72,6 +75,7 @@ class Source(ABC):
     citation: str
     attributes: Sequence[str]
     dedupe: bool = True
+    masked: bool = False
     code: Mapping[str, str] = MappingProxyType({})
 
     @abstractmethod
