@@ -122,7 +122,7 @@ class NetworkDetector(Detector[N]):
         return None
 
     def maps(self, images: Images, compute: Compute) -> NDArray[np.float32] | None:
-        """Return the logits of pixels, float32 [n, H, W], enlarged to the images where they are of patches."""
+        """Return the logits of pixels, float32 [n, H, W], resized to the images where they are of another size."""
         device, made = compute.torch_device, []
         network, part = self._fitted().to(device), self.part(device)
         with torch.inference_mode(), compute.autocast(self.scoring_precision(compute)):
@@ -131,7 +131,9 @@ class NetworkDetector(Detector[N]):
                 logits = self.pixel_logits(network, self.prepare(pixels))
                 if logits is None:
                     return None
-                whole = interpolate(logits.float()[:, None], size=images.shape[1:3], mode="bilinear")
+                # a network whose input is larger than the images has more logits than these have pixels
+                size, smaller = images.shape[1:3], logits.shape[1] > images.shape[1]
+                whole = interpolate(logits.float()[:, None], size=size, mode="bilinear", antialias=smaller)
                 made.append(whole[:, 0].cpu().numpy())
         return np.concatenate(made) if made else np.empty(images.shape[:3], np.float32)
 
