@@ -43,7 +43,7 @@ COLUMNS = {
     "detector": pa.string(),
     "trained_on": pa.string(),
     "seed": pa.int64(),
-    "source": pa.string(),  # of the map: "map" of the detector, or "control"
+    "source": pa.string(),  # of the map: "map" of the detector, "saliency" or "control"
     "sample_id": pa.string(),
     "identity": pa.string(),
     "generator": pa.string(),  # empty for real images

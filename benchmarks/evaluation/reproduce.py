@@ -161,7 +161,7 @@ def _of_columns(board: Leaderboard) -> Iterator[Value]:
 
 def _of_maps(results: Results) -> Iterator[Value]:
     for result in results.localisation:
-        test = f"{result.detector}@{result.trained_on} where on {result.tested_on}"
+        test = f"{result.title}@{result.trained_on} where on {result.tested_on}"
         for name in PIXEL_MEASURES:
             measured = getattr(result, name)
             yield Value(what=f"{test}, {name}", value=measured.value, low=measured.low, high=measured.high)

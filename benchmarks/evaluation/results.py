@@ -143,7 +143,7 @@ class Localisation(_Record):
     detector: str
     trained_on: str
     tested_on: str
-    source: str = Field(description="map or control")
+    source: str = Field(description="map, control, or saliency: the gradient of a score, of a detector without maps")
     seeds: int
     images: int = Field(description="forged images a seed")
     undefined: int = Field(description="of these, images without an altered pixel, which means leave out")
@@ -155,6 +155,11 @@ class Localisation(_Record):
     pooled_average_precision: PixelValue
     false_alarm_area: PixelValue = Field(description="mean share of real images that is taken for altered")
     image_auc: float | None = Field(description="AUC of the maxima of the maps, forged and real images")
+
+    @property
+    def title(self) -> str:
+        """Return the detector, marked where its saliency stands for a map."""
+        return f"{self.detector} (saliency)" if self.source == "saliency" else self.detector
 
 
 # fields of `Localisation` with an interval

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.evaluation.localisation import MEAN_MASK, packed, write_rows
+from benchmarks.evaluation.localisation import COLUMNS, MEAN_MASK, packed, write_rows
 from benchmarks.evaluation.pixels import LevelScale, PixelCounts
 from detect.artifact import TrainedDetector
-from detect.detectors.base import Detector
 from forge.core.compute import Compute
 from forge.core.errors import DetectorError
 from forge.faces.faceset import FaceView, Images
@@ -32,6 +31,7 @@ def pixel_rows(
     trained: TrainedDetector,
     compute: Compute,
     *,
+    source: Literal["map", "saliency"],
     training: str,
     val: Sequence[Part],
     test: Sequence[Part],
@@ -40,8 +40,9 @@ def pixel_rows(
     """Return the rows of a detector, and of the mean training mask where there are training masks.
 
     Args:
-        trained: the detector; it has maps.
+        trained: the detector.
         compute: the device.
+        source: the detector's maps, or the gradient of its score; of a detector without the latter there are no rows.
         training: name of its training forgeries.
         val: images that the scale of levels and the threshold follow from.
         test: images that are measured.
@@ -52,15 +53,20 @@ def pixel_rows(
     """
 
     def maps(view: FaceView) -> Maps:
-        return np.concatenate([_maps(trained.detector, images, compute) for images in view.batches(_BLOCK)])
+        return np.concatenate([_checked(made(images, compute), images, family) for images in view.batches(_BLOCK)])
 
-    sources = [(trained.name, "map", maps)]
+    detector, family = trained.detector, trained.detector.family
+    made = detector.maps if source == "map" else detector.gradient_maps
+    sources: list[tuple[str, str, MapsOf]] = [(trained.name, source, maps)]
+    # what the class has, an instance may lack: a score that is rounded has no gradient
+    if source == "saliency" and made(test[0][1].head(1).read(), compute) is None:
+        sources = []
     if masks:
         mean = np.mean([_truth(view, view.faces.card.name).mean(0) for view in masks], axis=0).astype(np.float32)
         sources.append((MEAN_MASK, "control", lambda view: np.repeat(mean[None], len(view), axis=0)))
-    frames = [frame for name, source, made in sources for frame in _measured(made, val, test, detector=name,
-              source=source, trained_on=training, seed=trained.seed)]  # fmt: skip
-    return pd.concat(frames, ignore_index=True)
+    frames = [frame for name, drawn_from, maps_of in sources for frame in _measured(maps_of, val, test, detector=name,
+              source=drawn_from, trained_on=training, seed=trained.seed)]  # fmt: skip
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(COLUMNS))
 
 
 def _measured(maps: MapsOf, val: Sequence[Part], test: Sequence[Part], **facts: object) -> Iterator[pd.DataFrame]:
@@ -82,11 +88,10 @@ def _measured(maps: MapsOf, val: Sequence[Part], test: Sequence[Part], **facts: 
             yield pd.DataFrame(facts | columns)
 
 
-def _maps(detector: Detector[Any], images: Images, compute: Compute) -> Maps:
-    made = detector.maps(images, compute)
+def _checked(made: Maps | None, images: Images, family: str) -> Maps:
     if made is None or made.shape != images.shape[:3] or not np.isfinite(made).all():
         got = "none" if made is None else f"shape {made.shape}, or values that are no numbers"
-        raise DetectorError(f"{detector.family} must return finite maps of shape {images.shape[:3]}; it returned {got}")
+        raise DetectorError(f"{family} must return finite maps of shape {images.shape[:3]}; it returned {got}")
     return np.asarray(made, np.float32)
 
 

@@ -15,7 +15,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 
 from detect.data.views import with_masks
 from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, FitSummary, Scores
-from detect.explain import saliency
+from detect.explain import gradient_maps, saliency
 from detect.layers.fusion import fuse_batch_norms
 from detect.training.loop import fit_network
 from detect.training.settings import NetworkSettings
@@ -185,6 +185,11 @@ class NetworkDetector(Detector[N]):
         # the network as it was trained, not its copy for scoring
         network = self._fitted().to(compute.torch_device)
         return saliency(lambda pixels: self.logits(network, self.prepare(pixels)), images, compute)
+
+    def gradient_maps(self, images: Images, compute: Compute) -> NDArray[np.float32] | None:
+        """Compute the magnitude of the logit's gradient, float32 [n, H, W]; see `detect.explain`."""
+        network = self._fitted().to(compute.torch_device)
+        return gradient_maps(lambda pixels: self.logits(network, self.prepare(pixels)), images, compute)
 
     def save(self, directory: Path) -> None:
         """Write weights.safetensors and network.json."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,14 @@ from benchmarks.evaluation.localisation import (
     write_rows,
 )
 from benchmarks.evaluation.pixels import LevelScale, PixelCounts, f1_by_level
+from benchmarks.report.sections.localisation import LocalisationSection
+from benchmarks.workflow.pixel_rows import pixel_rows
+from detect.detectors.base import DetectorSettings
+from detect.detectors.localiser import Localiser
+from forge.core.compute import Compute
 from forge.core.errors import CorruptError, InputError
+from forge.faces.faceset import FaceSet
+from forge.faces.writer import FaceSetWriter
 
 SIDE, COUNT = 12, 10
 
@@ -35,7 +43,7 @@ def images(seed: int):
     return masks, (rng.normal(0, 1, masks.shape) + 2 * masks).astype(np.float32)
 
 
-def rows(detector="unet", seeds=(0,), people=None) -> pd.DataFrame:
+def rows(detector="unet", seeds=(0,), people=None, source="map") -> pd.DataFrame:
     frames = []
     for seed in seeds:
         val, test = images(10 + seed), images(20 + seed)
@@ -52,7 +60,7 @@ def rows(detector="unet", seeds=(0,), people=None) -> pd.DataFrame:
             frames.append(
                 pd.DataFrame(
                     {
-                        "detector": detector, "trained_on": "splice", "seed": seed, "source": "map",
+                        "detector": detector, "trained_on": "splice", "seed": seed, "source": source,
                         "sample_id": names, "identity": people or names, "generator": generator, "split": split,
                         "altered": altered, "untouched": untouched,
                     }
@@ -134,22 +142,85 @@ def test_rows_are_written_and_read_as_they_were(tmp_path):
         counts_of(table)
 
 
+def test_saliency_is_marked_and_coloured_from_grey_to_blue():
+    results = localised(pd.concat([rows(), rows("npr", source="saliency")], ignore_index=True))
+    assert [result.title for result in results] == ["npr (saliency)", "unet", CONSTANT]
+    view = SimpleNamespace(whole=SimpleNamespace(localisation=results))
+    content = LocalisationSection().build(view)
+    assert content.saliency and {name for name, _ in content.lines} == {"npr (saliency)", "unet", CONSTANT}
+    assert {row[0] for row in content.rows} == {"npr (saliency)", "unet", CONSTANT}
+    for result in results:
+        (field,) = dict(content.lines)[result.title]
+        assert field.step == 5 + round(5 * result.f1.value) and 5 <= field.step <= 10
+    view.whole.localisation = localised(rows())
+    assert not LocalisationSection().build(view).saliency
+
+
+class Rounded(Localiser[DetectorSettings]):
+    """The red channel as map; its score has a gradient that is twice the map of its first images."""
+
+    family, citation, needs = "rounded", "-", "nothing"
+    gradient = True
+
+    def fit(self, data, context):
+        raise NotImplementedError
+
+    def maps(self, images, compute):
+        return images[..., 0].astype(np.float32)
+
+    def gradient_maps(self, images, compute):
+        return 2 * self.maps(images, compute) if self.gradient else None
+
+    def save(self, directory):
+        raise NotImplementedError
+
+    @classmethod
+    def load(cls, directory, settings, resolution):
+        raise NotImplementedError
+
+
+def test_rows_of_a_detector_without_a_gradient_are_none(tmp_path):
+    masks, maps = images(0)
+    pixels = np.repeat((20 * maps + 100).clip(0, 255).astype(np.uint8)[..., None], 3, axis=3)
+    with FaceSetWriter(tmp_path / "edits", "splice", "forged", SIDE, "CC0", {}, masks=True) as writer:
+        rows = [{"id": f"{n}", "split": ("val", "test")[n % 2], "identity": f"p{n}"} for n in range(COUNT)]
+        writer.append(pixels, rows, masks.astype(np.uint8) * 255)
+    forged = FaceSet.open(tmp_path / "edits")
+    trained = SimpleNamespace(detector=Rounded(DetectorSettings(), SIDE), name="rounded", seed=0)
+    options = {"training": "splice", "masks": [], "val": [("splice", forged.view("val"))]}
+    options |= {"test": [("splice", forged.view("test"))]}
+    by_source = {
+        source: pixel_rows(trained, Compute("cpu"), source=source, **options) for source in ("map", "saliency")
+    }
+    # a map and its double have the same order of pixels
+    assert set(by_source["saliency"]["source"]) == {"saliency"}
+    for name in ("altered", "untouched", "sample_id"):
+        assert list(by_source["map"][name]) == list(by_source["saliency"][name])
+    trained.detector.gradient = False
+    none = pixel_rows(trained, Compute("cpu"), source="saliency", **options)
+    assert len(none) == 0 and localised(none) == []
+    write_rows(none, tmp_path / "masks.parquet")
+    assert len(read_rows(tmp_path / "masks.parquet")) == 0
+
+
 @pytest.mark.e2e
 def test_a_run_measures_where_forgeries_were_altered(bench, tmp_path):
     code, _, err = bench(
-        "run", "-g", "splice", "-d", "unet", *TINY, "--set", "detectors.unet.max_images=32", "--set",
-        "detectors.unet.widths=[4]", "--set", "conditions.matrix=false", "--name", "where", "--quiet",
+        "run", "-g", "splice", "-d", "unet,meso4,dct", *TINY, "--set", "detectors.unet.max_images=32", "--set",
+        "detectors.unet.widths=[4]", "--set", "detectors.meso4.max_images=32", "--set",
+        "conditions.masks_saliency=true", "--set", "conditions.matrix=false", "--name", "where", "--quiet",
     )  # fmt: skip
     assert code == 0, err
     folder = tmp_path / "reports" / "where"
     results = json.loads((folder / "results.json").read_text())["localisation"]
-    assert {(row["detector"], row["tested_on"]) for row in results} == {
-        (detector, "splice") for detector in ("unet", MEAN_MASK, CONSTANT)
-    }
+    assert {(row["detector"], row["source"]) for row in results} == {
+        ("unet", "map"), ("meso4", "saliency"), (MEAN_MASK, "control"), (CONSTANT, "control")
+    }  # fmt: skip
     recomputed = [record.model_dump(mode="json") for record in localised(read_rows(folder / "masks.parquet"))]
     assert recomputed == results
     page, text = (folder / "index.html").read_text(), (folder / "report.md").read_text()
     assert 'id="localisation"' in page and "## Where images were altered" in text
+    assert "meso4 (saliency)" in page and "| meso4 (saliency) |" in text
     assert "masks.parquet" in (folder / "SHA256SUMS").read_text()
     # a changed row changes the numbers, and is refused before
     code, out, _ = bench("reproduce", "where")

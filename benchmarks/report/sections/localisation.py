@@ -27,7 +27,7 @@ class MapField:
     """A detector's maps on one generator.
 
     Attributes:
-        step: colour step 0..10, of F1.
+        step: colour step of F1, from 5 (grey) at 0 to 10 at 1; the steps below 5 are of an AUC under chance.
         f1: mean over images, with its interval.
         interval: of F1.
         auc: pixel AUC.
@@ -50,6 +50,7 @@ class LocalisationContent(Content):
         headings: of the full table.
         rows: of the full table.
         undefined: images without an altered pixel, which means leave out.
+        saliency: whether some maps are gradients of scores.
     """
 
     generators: list[str]
@@ -58,6 +59,7 @@ class LocalisationContent(Content):
     headings: list[str]
     rows: list[list[str]]
     undefined: int
+    saliency: bool
 
 
 class LocalisationSection(Section):
@@ -73,14 +75,14 @@ class LocalisationSection(Section):
             return None
         names = list(dict.fromkeys(result.tested_on for result in results))
         lines, alarms = [], {}
-        for detector in dict.fromkeys(result.detector for result in results):
-            of_detector = [result for result in results if result.detector == detector]
+        for detector in dict.fromkeys(result.title for result in results):
+            of_detector = [result for result in results if result.title == detector]
             widest = max((result.trained_on for result in of_detector), key=_width)
             chosen = {result.tested_on: result for result in of_detector if result.trained_on == widest}
             lines.append((detector, [_field(chosen[name]) if name in chosen else None for name in names]))
             alarms[detector] = _text(next(iter(chosen.values())).false_alarm_area)[0]
         mean = {
-            detector: fmean(result.f1.value or 0.0 for result in results if result.detector == detector)
+            detector: fmean(result.f1.value or 0.0 for result in results if result.title == detector)
             for detector, _ in lines
         }
         lines.sort(key=lambda line: (line[0] in CONTROLS, -mean[line[0]]))  # the best first, controls last
@@ -90,7 +92,8 @@ class LocalisationSection(Section):
             false_alarms=alarms,
             headings=[title for _, title in _MEASURES],
             rows=[_row(result) for result in sorted(results, key=lambda result: result.detector in CONTROLS)],
-            undefined=sum(result.undefined for result in results if result.detector == lines[0][0]),
+            saliency=any(result.source == "saliency" for result in results),
+            undefined=sum(result.undefined for result in results if result.title == lines[0][0]),
         )
 
 
@@ -102,14 +105,14 @@ def _width(trained_on: str) -> tuple[bool, int]:
 
 def _field(result: Localisation) -> MapField:
     value, interval = _text(result.f1)
-    return MapField(round(10 * (result.f1.value or 0.0)), value, interval, _text(result.auc)[0])
+    return MapField(5 + round(5 * (result.f1.value or 0.0)), value, interval, _text(result.auc)[0])
 
 
 def _row(result: Localisation) -> list[str]:
     values = (_text(getattr(result, name)) for name, _ in _MEASURES)
     image = "–" if result.image_auc is None else f"{result.image_auc:.2f}"
     trained_on = TrainSet.parse(result.trained_on).readable
-    return [result.detector, trained_on, result.tested_on, *(" ".join(value) for value in values), image]
+    return [result.title, trained_on, result.tested_on, *(" ".join(value) for value in values), image]
 
 
 def _text(value: PixelValue) -> tuple[str, str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from benchmarks.workflow.stage import Facts, Job, Stage
-from benchmarks.workflow.stages.fit import Adopt, Fit, drawn
+from benchmarks.workflow.stage import Facts, Job
+from benchmarks.workflow.stages.fit import UsesDetector, drawn
 from benchmarks.workflow.stages.forger import Forger
 from benchmarks.workflow.stages.halve import Reals
 from forge.faces.faceset import FaceView
@@ -17,55 +17,41 @@ _MASKS = 2000  # training masks of a generator whose mean is the control, at mos
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Localise(Stage):
+class Localise(UsesDetector):
     """Fitted detector, and forgeries with masks, to masks.parquet: pixels of val and test by the level of the map.
 
     Attributes:
-        detector: the fitted detector; it has maps of its own.
         forged: generator -> its forgeries, which have masks: those that are tested, and those of the training.
         tested: of these, generators whose `test` is measured.
         learned: of these, generators whose `val` fixes the threshold.
         data: the real faces.
         counts: split -> images of a generator, at most.
         control: also measure the mean training mask as a map.
+        source: maps of the detector, or the gradient of its score.
     """
 
     action = "localise"
     VERSION = 1
-    optional = True
 
-    detector: Fit | Adopt
     forged: Mapping[str, Forger]
     tested: tuple[str, ...]
     learned: tuple[str, ...]
     data: Reals
     counts: dict[str, int]
     control: bool
-
-    @property
-    def label(self) -> str:
-        """Return the detector and what it was trained on."""
-        return self.detector.label
-
-    @property
-    def subject(self) -> str:
-        """Return the label, with the seed where a run has several."""
-        return self.detector.subject
-
-    @property
-    def about(self) -> str:
-        """Return the detector."""
-        return self.detector.about
+    source: Literal["map", "saliency"] = "map"
 
     @property
     def settings(self) -> dict[str, Any]:
         """Return what is measured."""
-        return {
+        settings = {
             "tested": list(self.tested),
             "learned": list(self.learned),
             "counts": self.counts,
             "control": self.control,
         }
+        # absent of maps, whose keys are older
+        return settings | ({} if self.source == "map" else {"source": self.source})
 
     @property
     def work_units(self) -> float:
@@ -84,6 +70,7 @@ class Localise(Stage):
         rows = pixel_rows(
             self.detector.load(job),
             job.context.compute,
+            source=self.source,
             training=str(self.detector.training),
             val=self._views(job, "val", self.learned),
             test=self._views(job, "test", self.tested),
