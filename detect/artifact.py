@@ -183,14 +183,27 @@ def load_trained(directory: Path, *, implementation: type[Detector[Any]] | None 
                 f"{directory} was fitted with a detector from a file; name that file again: --detector {card.name}"
             )
         implementation = _implementation(card.name)
-    # settings of another version: a field that is gone or out of range is named instead of ignored
+    settings = settings_of(card, implementation, file)
+    return TrainedDetector(implementation.load(directory, settings, card.resolution), card)
+
+
+def settings_of(card: DetectorCard, implementation: type[Detector[Any]], file: Path) -> DetectorSettings:
+    """Return the typed settings of a stored detector.
+
+    Args:
+        card: what is stored.
+        implementation: its class.
+        file: where the card stands, for messages.
+
+    Raises:
+        InputError: settings of another version: a field is gone, or a value out of range.
+    """
     try:
-        settings = implementation.Settings(**card.settings)
+        return implementation.Settings(**card.settings)
     except ValidationError as error:
         first = error.errors()[0]
         where = short(".".join(map(str, first["loc"])))
         raise InputError(f"{file}: setting {where} does not suit this version: {first['msg']}") from error
-    return TrainedDetector(implementation.load(directory, settings, card.resolution), card)
 
 
 def read_card(directory: Path) -> DetectorCard:

@@ -42,11 +42,13 @@ class Published:
         read: from the file to tensors with our names.
         settings: from these tensors to settings that differ from the defaults.
         input_size: the authors' in pixels; images of another size are resized to it.
+        files: from the file that is named to all files that are read.
     """
 
     read: Callable[[Path], dict[str, Tensor]]
     settings: Callable[[Mapping[str, Tensor]], dict[str, Any]] = lambda tensors: {}
     input_size: int = 256
+    files: Callable[[Path], tuple[Path, ...]] = lambda file: (file,)
 
 
 def import_published(name: str, file: Path, directory: Path, resolution: int | None = None) -> TrainedDetector:
@@ -57,7 +59,8 @@ def import_published(name: str, file: Path, directory: Path, resolution: int | N
 
     Args:
         name: one of `PUBLISHED`.
-        file: MesoNet: Keras `.h5`; NPR and FerretNet: `.pth` (or `.safetensors` with the same names).
+        file: MesoNet: Keras `.h5`; NPR and FerretNet: `.pth`; ClassNSeg: `encoder_46.pt`, with `decoder_46.pt` beside
+            it. In place of `.pth` and `.pt` also `.safetensors` with the same names.
         directory: where the detector is written.
         resolution: of the images it will score in pixels (default: the authors' input size).
 
@@ -74,7 +77,10 @@ def import_published(name: str, file: Path, directory: Path, resolution: int | N
     if not file.is_file():
         raise InputError(f"weights file {file} does not exist")
     published = PUBLISHED[name]
-    tensors = published.read(file)
+    files = published.files(file)
+    tensors: dict[str, Tensor] = {}
+    for part in files:
+        tensors |= published.read(part)
     implementation: type[NetworkDetector[Any]] = DETECTORS.load(name)
     settings = implementation.Settings.model_validate(
         {"input_size": published.input_size, **published.settings(tensors)}
@@ -83,7 +89,9 @@ def import_published(name: str, file: Path, directory: Path, resolution: int | N
     # the network's random weights are replaced at once: the caller's generator must not be moved by them
     with torch.random.fork_rng(devices=[]):
         detector.network = detector.build(blank=True).eval()
-    load_weights(detector.network, tensors, source=f"weights file {file}")
+    load_weights(detector.network, tensors, source=f"weights file {' with '.join(map(str, files))}")
+    facts: dict[str, Any] = {"precision": "fp32", "file": file.name, "file_sha256": digest_file(file)}
+    facts |= {"beside": {part.name: digest_file(part) for part in files[1:]}} if files[1:] else {}
     card = DetectorCard(
         name=name,
         family=detector.family,
@@ -96,7 +104,7 @@ def import_published(name: str, file: Path, directory: Path, resolution: int | N
         data=[],
         calibration={"a": 1.0, "b": 0.0},
         parameters=detector.parameters,
-        facts={"precision": "fp32", "file": file.name, "file_sha256": digest_file(file)},
+        facts=facts,
         history=[],
     )
     TrainedDetector(detector, card).save(directory)
@@ -279,9 +287,22 @@ def _ferretnet_settings(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     return {} if stem is None else {"width": len(stem)}
 
 
+def _classnseg_files(encoder: Path) -> tuple[Path, ...]:
+    decoder = encoder.with_name(encoder.name.replace("encoder", "decoder"))
+    if decoder == encoder:
+        raise InputError(
+            f"{encoder} is not named as an encoder; ClassNSeg is published as encoder_46.pt and decoder_46.pt in one "
+            "folder: name the first"
+        )
+    if not decoder.is_file():
+        raise InputError(f"weights file {decoder} does not exist; put the decoder of {encoder.name} beside it")
+    return encoder, decoder
+
+
 PUBLISHED = {
     "meso4": Published(_read_meso4),
     "mesoinception4": Published(_read_mesoinception4),
     "npr": Published(_read_npr),
     "ferretnet": Published(read_checkpoint, _ferretnet_settings),
+    "classnseg": Published(read_checkpoint, files=_classnseg_files),
 }

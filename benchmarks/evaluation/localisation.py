@@ -44,7 +44,7 @@ COLUMNS = {
     "detector": pa.string(),
     "trained_on": pa.string(),
     "seed": pa.int64(),
-    "source": pa.string(),  # of the map: "map" of the detector, or "control"
+    "source": pa.string(),  # of the map: "map" of the detector, "saliency" or "control"
     "sample_id": pa.string(),
     "identity": pa.string(),
     "generator": pa.string(),  # empty for real images
@@ -113,6 +113,11 @@ def read_rows(path: Path) -> pd.DataFrame:
     if missing := [name for name in COLUMNS if name not in rows]:
         raise CorruptError(f"{path} is damaged: it has no column {missing[0]}")
     return rows
+
+
+def map_name(detector: str, source: str) -> str:
+    """Return the name of a detector in rows of maps: marked where the gradient of its score stands for a map."""
+    return f"{detector} (saliency)" if source == "saliency" else detector
 
 
 def localised(rows: pd.DataFrame) -> list[Localisation]:

@@ -143,7 +143,7 @@ class Localisation(_Record):
     detector: str
     trained_on: str
     tested_on: str
-    source: str = Field(description="map or control")
+    source: str = Field(description="map, control, or saliency: the gradient of a score, of a detector without maps")
     seeds: int
     images: int = Field(description="forged images a seed")
     undefined: int = Field(description="of these, images without an altered pixel, which means leave out")

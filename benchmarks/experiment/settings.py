@@ -133,6 +133,7 @@ class DetectorRequest(_Settings):
     )
     needs: str = Field("", description="what it reads beside images; filled in when the run is checked")
     localises: bool = Field(False, description="has maps of its own; filled in when the run is checked")
+    has_gradients: bool = Field(False, description="of its score at each pixel; filled in when the run is checked")
     settings: dict[str, Any] = Field({}, description="settings of the detector")
     files: dict[str, str] = Field({}, description="SHA-256 of the files it depends on, e.g. weights")
 
@@ -173,6 +174,9 @@ class Conditions(_Settings):
     )
     masks: bool = Field(
         True, description="measure where forgeries were altered, of detectors that say it and generators with masks"
+    )
+    masks_saliency: bool = Field(
+        False, description="with `masks`: of detectors without maps measure the gradient of the score at each pixel"
     )
     equalised: bool = Field(False, description="both classes end with one JPEG quality, in training and in the test")
     budget: tuple[Annotated[int, Field(gt=0)], ...] = Field((), description="numbers of training images a class")

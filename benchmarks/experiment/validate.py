@@ -52,7 +52,7 @@ def typed(settings: RunSettings) -> RunSettings:
         _check_adversary(name, request, implementation.needs, generators)
         # Defaults are written out: a default that changes in a later version changes the key.
         checked = {"settings": values, "needs": implementation.needs, "files": _digests(request.detector, values)}
-        checked["localises"] = implementation.localises(typed)
+        checked |= {"localises": implementation.localises(typed), "has_gradients": implementation.has_gradients()}
         # a fixed scorer learns nothing from this run's forgeries
         fixed = {"trained_on": ELSEWHERE} if implementation.needs == "nothing" else {}
         detectors[name] = request.model_copy(update=checked | fixed)
@@ -286,7 +286,7 @@ def _tampering(name: str, generator: GeneratorSettings, tampering: Tampering[Any
 
 def _adopted(request: DetectorRequest, resolution: int) -> DetectorRequest:
     """Identify a fitted detector by its card, which holds the digests of all its files."""
-    from detect.artifact import read_card  # imports pandas
+    from detect.artifact import read_card, settings_of  # imports pandas
 
     folder = Path(request.detector)
     card = read_card(folder)
@@ -296,16 +296,20 @@ def _adopted(request: DetectorRequest, resolution: int) -> DetectorRequest:
             f"{folder} was fitted at {card.resolution} px and does not resize; use --resolution {card.resolution}"
         )
     files = {"detector.json": digest_file(folder / "detector.json")}
+    reference = card.name
     # Its class comes from a file, which the card names but may not import.
     if is_file_reference(card.name):
-        reference = named_file(card.name)
-        if reference is None:
+        named = named_file(card.name)
+        if named is None:
             raise InputError(
                 f"{folder} was fitted with a detector from a file; name that file too: --plugin {card.name}"
             )
-        DETECTORS.load(reference)
+        reference = named
         files |= _digests(reference, {})
-    return request.model_copy(update={"trained_on": card.trained_on, "files": files})
+    implementation = DETECTORS.load(reference)
+    settings = settings_of(card, implementation, folder / "detector.json")
+    facts = {"localises": implementation.localises(settings), "has_gradients": implementation.has_gradients()}
+    return request.model_copy(update={"trained_on": card.trained_on, "files": files, **facts})
 
 
 def _check_adversary(

@@ -68,13 +68,14 @@ class DetectorPlan:
         return stages
 
     def _localised(self, planned: PlannedFit, fit: Fit | Adopt, controlled: set[TrainSet]) -> Iterator[Localise]:
-        """Yield the measurement of a detector's maps; nothing where it has none, or nothing tested has masks."""
+        """Yield the measurement of a detector's maps or gradients; nothing where nothing tested has masks."""
         training, conditions = planned.train_set, self.settings.conditions
         masked = [name for name, each in self.settings.generators.items() if each.masks]
         tested = tuple(name for name in masked if name in planned.tests)
         pairs = {name: sides for name, sides in self.external.items() if name in planned.tests and sides[1].masked}
         request = self.settings.detectors[fit.detector]
-        if not (conditions.masks and request.localises and masked and (tested or pairs)) or training.variant:
+        measured = request.localises or (conditions.masks_saliency and request.has_gradients)
+        if not (conditions.masks and measured and masked and (tested or pairs)) or training.variant:
             return
         # with nothing of its training to go by, the threshold is fixed on `val` of all that is tested
         learned = tuple(name for name in masked if name in training.generators) or tested or tuple(masked)
@@ -91,6 +92,7 @@ class DetectorPlan:
             reals={name: real for name, (real, _) in pairs.items()},
             counts={split: getattr(self.settings.images, split) for split in ("val", "test")},
             control=training not in controlled and training.generators != (ELSEWHERE,),
+            source="map" if request.localises else "saliency",
         )
         controlled.add(training)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from benchmarks.evaluation.localisation import widest
+from benchmarks.evaluation.localisation import map_name, widest
 from benchmarks.report.inputs import MapPicture
 from benchmarks.workflow.stage import Job
 from benchmarks.workflow.stages.localise import Localise
@@ -47,7 +47,7 @@ def _pictures(stage: Localise, job: Job, shown: Mapping[str, FaceSet]) -> Iterat
         source = row.get("made_from") if example.generator else None
         before = image_of(shown[""], str(source)).read()[0] if source and "" in shown else None
         yield MapPicture(
-            detector=stage.detector.detector,
+            detector=map_name(stage.detector.detector, stage.source),
             trained_on=str(stage.detector.training),
             example=example,
             region=str(row.get("region") or ""),

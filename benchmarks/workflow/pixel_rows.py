@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.evaluation.localisation import MEAN_MASK, packed, write_rows
+from benchmarks.evaluation.localisation import COLUMNS, MEAN_MASK, map_name, packed, write_rows
 from benchmarks.evaluation.map_examples import MapExample, examples_of
 from benchmarks.evaluation.pixels import Levels, LevelScale, PixelCounts, threshold
 from detect.artifact import TrainedDetector
-from detect.detectors.base import Detector
 from forge.core.compute import Compute
 from forge.core.errors import DetectorError
 from forge.faces.faceset import FaceView, Images
@@ -54,6 +53,7 @@ def pixel_rows(
     trained: TrainedDetector,
     compute: Compute,
     *,
+    source: Literal["map", "saliency"],
     training: str,
     val: Sequence[Part],
     test: Sequence[Part],
@@ -62,8 +62,9 @@ def pixel_rows(
     """Return the rows of a detector, and of the mean training mask where there are training masks; and maps to show.
 
     Args:
-        trained: the detector; it has maps.
+        trained: the detector.
         compute: the device.
+        source: the detector's maps, or the gradient of its score; of a detector without the latter there are no rows.
         training: name of its training forgeries.
         val: images that the scale of levels and the threshold follow from.
         test: images that are measured.
@@ -74,10 +75,16 @@ def pixel_rows(
     """
 
     def maps(view: FaceView) -> Maps:
-        return np.concatenate([_maps(trained.detector, images, compute) for images in view.batches(_BLOCK)])
+        return np.concatenate([_checked(made(images, compute), images, family) for images in view.batches(_BLOCK)])
 
+    detector, family = trained.detector, trained.detector.family
+    made = detector.maps if source == "map" else detector.gradient_maps
     shown, facts = ShownMaps(), {"trained_on": training, "seed": trained.seed}
-    frames = list(_measured(maps, val, test, shown, detector=trained.name, source="map", **facts))
+    frames: list[pd.DataFrame] = []
+    # what the class has, an instance may lack: a score that is rounded has no gradient
+    if source == "map" or made(test[0][1].head(1).read(), compute) is not None:
+        name = map_name(trained.name, source)
+        frames += _measured(maps, val, test, shown, detector=name, source=source, **facts)
     if masks:
         mean = np.mean([_truth(view, view.faces.card.name).mean(0) for view in masks], axis=0).astype(np.float32)
 
@@ -85,7 +92,7 @@ def pixel_rows(
             return np.repeat(mean[None], len(view), axis=0)
 
         frames += _measured(repeated, val, test, ShownMaps(), detector=MEAN_MASK, source="control", **facts)
-    return pd.concat(frames, ignore_index=True), shown
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(COLUMNS)), shown
 
 
 def _measured(
@@ -120,11 +127,10 @@ def _measured(
             yield pd.DataFrame(facts | columns)
 
 
-def _maps(detector: Detector[Any], images: Images, compute: Compute) -> Maps:
-    made = detector.maps(images, compute)
+def _checked(made: Maps | None, images: Images, family: str) -> Maps:
     if made is None or made.shape != images.shape[:3] or not np.isfinite(made).all():
         got = "none" if made is None else f"shape {made.shape}, or values that are no numbers"
-        raise DetectorError(f"{detector.family} must return finite maps of shape {images.shape[:3]}; it returned {got}")
+        raise DetectorError(f"{family} must return finite maps of shape {images.shape[:3]}; it returned {got}")
     return np.asarray(made, np.float32)
 
 

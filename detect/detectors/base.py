@@ -257,6 +257,25 @@ class Detector(ABC, Generic[S]):
         return None
 
     @classmethod
+    def has_gradients(cls) -> bool:
+        """Return whether `gradient_maps` computes anything."""
+        return cls.gradient_maps is not Detector.gradient_maps
+
+    def gradient_maps(self, images: Images, compute: Compute) -> NDArray[np.float32] | None:
+        """Compute the magnitude of the score's gradient at each pixel, in a scale that images share.
+
+        A run with masks measures it as a map of detectors that have no `maps`.
+
+        Args:
+            images: uint8 [n, H, W, 3] of the fitted resolution.
+            compute: the device.
+
+        Returns:
+            float32 [n, H, W], finite, or None where the score has no gradient.
+        """
+        return None
+
+    @classmethod
     def localises(cls, settings: DetectorSettings) -> bool:
         """Return whether a detector with these settings has maps of its own."""
         return cls.maps is not Detector.maps

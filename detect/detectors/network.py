@@ -15,7 +15,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 
 from detect.data.views import with_masks
 from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, FitSummary, Scores
-from detect.explain import saliency
+from detect.explain import gradient_maps, saliency
 from detect.layers.fusion import fuse_batch_norms
 from detect.training.loop import fit_network
 from detect.training.settings import NetworkSettings
@@ -122,7 +122,7 @@ class NetworkDetector(Detector[N]):
         return None
 
     def maps(self, images: Images, compute: Compute) -> NDArray[np.float32] | None:
-        """Return the logits of pixels, float32 [n, H, W], enlarged to the images where they are of patches."""
+        """Return the logits of pixels, float32 [n, H, W], resized to the images where they are of another size."""
         device, made = compute.torch_device, []
         network, part = self._fitted().to(device), self.part(device)
         with torch.inference_mode(), compute.autocast(self.scoring_precision(compute)):
@@ -131,7 +131,9 @@ class NetworkDetector(Detector[N]):
                 logits = self.pixel_logits(network, self.prepare(pixels))
                 if logits is None:
                     return None
-                whole = interpolate(logits.float()[:, None], size=images.shape[1:3], mode="bilinear")
+                # a network whose input is larger than the images has more logits than these have pixels
+                size, smaller = images.shape[1:3], logits.shape[1] > images.shape[1]
+                whole = interpolate(logits.float()[:, None], size=size, mode="bilinear", antialias=smaller)
                 made.append(whole[:, 0].cpu().numpy())
         return np.concatenate(made) if made else np.empty(images.shape[:3], np.float32)
 
@@ -183,6 +185,11 @@ class NetworkDetector(Detector[N]):
         # the network as it was trained, not its copy for scoring
         network = self._fitted().to(compute.torch_device)
         return saliency(lambda pixels: self.logits(network, self.prepare(pixels)), images, compute)
+
+    def gradient_maps(self, images: Images, compute: Compute) -> NDArray[np.float32] | None:
+        """Compute the magnitude of the logit's gradient, float32 [n, H, W]; see `detect.explain`."""
+        network = self._fitted().to(compute.torch_device)
+        return gradient_maps(lambda pixels: self.logits(network, self.prepare(pixels)), images, compute)
 
     def save(self, directory: Path) -> None:
         """Write weights.safetensors and network.json."""

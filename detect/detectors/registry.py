@@ -28,6 +28,7 @@ DETECTORS = Registry(
         "self-blended": "detect.detectors.self_blended:SelfBlendedDetector",
         # localisers: where an image was altered, and so whether
         "unet": "detect.detectors.unet:UNetLocaliser",
+        "classnseg": "detect.detectors.classnseg:ClassNSeg",
         "noise-map": "detect.detectors.noise_map:NoiseMap",
         "copy-move-match": "detect.detectors.copy_move_match:CopyMoveMatch",
         "face-x-ray": "detect.detectors.self_blended:FaceXRay",

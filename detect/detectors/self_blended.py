@@ -160,6 +160,10 @@ class SelfBlendedDetector(Detector[SelfBlendedSettings]):
         """Compute saliency maps of the network's logit, float32 [n, H, W]."""
         return self.inner.saliency(images, compute)
 
+    def gradient_maps(self, images: Images, compute: Compute) -> NDArray[np.float32] | None:
+        """Compute the magnitude of the gradient of the network's logit, float32 [n, H, W]."""
+        return self.inner.gradient_maps(images, compute)
+
     def frequency_weights(self) -> NDArray[np.float32] | None:
         """Return the network's weights of frequencies, float32 [H, W], or None."""
         return self.inner.frequency_weights()

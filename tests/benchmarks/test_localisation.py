@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import numpy as np
@@ -17,6 +18,7 @@ from benchmarks.evaluation.localisation import (
     MEAN_MASK,
     counts_of,
     localised,
+    map_name,
     packed,
     read_rows,
     write_rows,
@@ -29,8 +31,14 @@ from benchmarks.report.inputs import MapPicture, ReportInputs
 from benchmarks.report.page import build
 from benchmarks.report.run_view import RunView
 from benchmarks.report.sections.localisation import LocalisationSection, examples_by_detector
+from benchmarks.workflow.pixel_rows import pixel_rows
 from benchmarks.workflow.stages.fit import FitStage
+from detect.detectors.base import DetectorSettings
+from detect.detectors.localiser import Localiser
+from forge.core.compute import Compute
 from forge.core.errors import CorruptError, InputError
+from forge.faces.faceset import FaceSet
+from forge.faces.writer import FaceSetWriter
 
 SIDE, COUNT = 12, 10
 SCORES = make_scores(ONE, n=30)
@@ -46,7 +54,7 @@ def images(seed: int):
     return masks, (rng.normal(0, 1, masks.shape) + 2 * masks).astype(np.float32)
 
 
-def rows(detector="unet", seeds=(0,), people=None) -> pd.DataFrame:
+def rows(detector="unet", seeds=(0,), people=None, source="map") -> pd.DataFrame:
     frames = []
     for seed in seeds:
         val, test = images(10 + seed), images(20 + seed)
@@ -63,7 +71,7 @@ def rows(detector="unet", seeds=(0,), people=None) -> pd.DataFrame:
             frames.append(
                 pd.DataFrame(
                     {
-                        "detector": detector, "trained_on": "splice", "seed": seed, "source": "map",
+                        "detector": detector, "trained_on": "splice", "seed": seed, "source": source,
                         "sample_id": names, "identity": people or names, "generator": generator, "split": split,
                         "pair": "", "altered": altered, "untouched": untouched,
                     }
@@ -208,18 +216,84 @@ def test_a_contour_lies_within_what_is_taken_for_altered():
     assert not (contoured(levels, 201) != contoured(levels, 201)[..., :1]).any()
 
 
+def test_saliency_is_marked_and_coloured_from_grey_to_blue():
+    marked = map_name("npr", "saliency")
+    results = localised(pd.concat([rows(), rows(marked, source="saliency")], ignore_index=True))
+    assert [result.detector for result in results] == ["npr (saliency)", "unet", CONSTANT]
+    view = SimpleNamespace(
+        whole=SimpleNamespace(localisation=results), map_board=None, pictures=SimpleNamespace(located=[])
+    )
+    content = LocalisationSection().build(view)
+    assert content.saliency and {line.detector for line in content.lines} == {"npr (saliency)", "unet", CONSTANT}
+    assert {row[0] for row in content.rows} == {"npr (saliency)", "unet", CONSTANT}
+    fields = {line.detector: line.fields for line in content.lines}
+    for result in results:
+        (field,) = fields[result.detector]
+        assert field.step == 5 + round(5 * result.f1.value) and 5 <= field.step <= 10
+    view.whole.localisation = localised(rows())
+    assert not LocalisationSection().build(view).saliency
+
+
+class Rounded(Localiser[DetectorSettings]):
+    """The red channel as map; its score has a gradient that is twice the map of its first images."""
+
+    family, citation, needs = "rounded", "-", "nothing"
+    gradient = True
+
+    def fit(self, data, context):
+        raise NotImplementedError
+
+    def maps(self, images, compute):
+        return images[..., 0].astype(np.float32)
+
+    def gradient_maps(self, images, compute):
+        return 2 * self.maps(images, compute) if self.gradient else None
+
+    def save(self, directory):
+        raise NotImplementedError
+
+    @classmethod
+    def load(cls, directory, settings, resolution):
+        raise NotImplementedError
+
+
+def test_rows_of_a_detector_without_a_gradient_are_none(tmp_path):
+    masks, maps = images(0)
+    pixels = np.repeat((20 * maps + 100).clip(0, 255).astype(np.uint8)[..., None], 3, axis=3)
+    with FaceSetWriter(tmp_path / "edits", "splice", "forged", SIDE, "CC0", {}, masks=True) as writer:
+        rows = [{"id": f"{n}", "split": ("val", "test")[n % 2], "identity": f"p{n}"} for n in range(COUNT)]
+        writer.append(pixels, rows, masks.astype(np.uint8) * 255)
+    forged = FaceSet.open(tmp_path / "edits")
+    trained = SimpleNamespace(detector=Rounded(DetectorSettings(), SIDE), name="rounded", seed=0)
+    options = {"training": "splice", "masks": [], "val": [("splice", forged.view("val"), "")]}
+    options |= {"test": [("splice", forged.view("test"), "")]}
+    by_source = {
+        source: pixel_rows(trained, Compute("cpu"), source=source, **options)[0] for source in ("map", "saliency")
+    }
+    # a map and its double have the same order of pixels
+    assert set(by_source["saliency"]["source"]) == {"saliency"}
+    for name in ("altered", "untouched", "sample_id"):
+        assert list(by_source["map"][name]) == list(by_source["saliency"][name])
+    trained.detector.gradient = False
+    none, shown = pixel_rows(trained, Compute("cpu"), source="saliency", **options)
+    assert not shown.examples and len(none) == 0 and localised(none) == []
+    write_rows(none, tmp_path / "masks.parquet")
+    assert len(read_rows(tmp_path / "masks.parquet")) == 0
+
+
 @pytest.mark.e2e
 def test_a_run_measures_where_forgeries_were_altered(bench, tmp_path):
     code, _, err = bench(
-        "run", "-g", "splice", "-d", "unet", *TINY, "--set", "detectors.unet.max_images=32", "--set",
-        "detectors.unet.widths=[4]", "--set", "conditions.matrix=false", "--name", "where", "--quiet",
+        "run", "-g", "splice", "-d", "unet,meso4,dct", *TINY, "--set", "detectors.unet.max_images=32", "--set",
+        "detectors.unet.widths=[4]", "--set", "detectors.meso4.max_images=32", "--set",
+        "conditions.masks_saliency=true", "--set", "conditions.matrix=false", "--name", "where", "--quiet",
     )  # fmt: skip
     assert code == 0, err
     folder = tmp_path / "reports" / "where"
     results = json.loads((folder / "results.json").read_text())["localisation"]
-    assert {(row["detector"], row["tested_on"]) for row in results} == {
-        (detector, "splice") for detector in ("unet", MEAN_MASK, CONSTANT)
-    }
+    assert {(row["detector"], row["source"]) for row in results} == {
+        ("unet", "map"), ("meso4 (saliency)", "saliency"), (MEAN_MASK, "control"), (CONSTANT, "control")
+    }  # fmt: skip
     recomputed = [record.model_dump(mode="json") for record in localised(read_rows(folder / "masks.parquet"))]
     assert recomputed == results
     # written again from the store: the maps that it shows are stored, the detector is not loaded
@@ -229,6 +303,7 @@ def test_a_run_measures_where_forgeries_were_altered(bench, tmp_path):
     for label in ("Best of splice", "Worst of splice", "Largest false alarm", "before", "truth"):
         assert label in page
     assert 'id="localisation"' in page and "## Where images were altered" in text
+    assert "meso4 (saliency)" in page and "| meso4 (saliency) |" in text
     assert "masks.parquet" in (folder / "SHA256SUMS").read_text()
     code, out, _ = bench("leaderboard", "where", "--by", "localisation")
     assert code == 0 and "mean training mask" in " ".join(out.split()) and "1" in out
@@ -241,7 +316,7 @@ def test_a_run_measures_where_forgeries_were_altered(bench, tmp_path):
     assert {"unet@splice where on splice, f1", f"{MEAN_MASK}, localisation, mean f1"} <= {
         value["what"] for value in expected["values"]
     }
-    assert expected["ranks"]["unet by localisation"] == "1"
+    assert {"unet by localisation", "meso4 (saliency) by localisation"} <= set(expected["ranks"])
     (folder / "masks.parquet").write_bytes((folder / "masks.parquet").read_bytes() + b"x")
     code, _, err = bench("reproduce", "where")
     assert code != 0 and "masks.parquet was changed" in err

@@ -8,6 +8,8 @@ from requested import compose
 from benchmarks.experiment.configs import parse_assignments
 from benchmarks.workflow.planner import plan
 from benchmarks.workflow.runner import prepare_run
+from detect.artifact import DetectorCard, TrainedDetector
+from detect.detectors.noise_map import NoiseMap
 from forge.core import compute
 from forge.core.compute import Compute
 from forge.core.errors import InputError
@@ -129,6 +131,32 @@ def test_keys_of_trainings_know_precision_and_threads_and_others_do_not(monkeypa
     assert all(keys[0][name] != keys[2][name] for name in trained)
     assert keys[0]["prepare rendered"] == keys[2]["prepare rendered"] == keys[3]["prepare rendered"]
     assert keys[0]["train dcgan"] != keys[3]["train dcgan"]
+
+
+def test_saliency_is_measured_where_it_is_asked_for_and_there_are_no_maps():
+    def sources(*assignments):
+        planned = checked(["unet", "npr", "dct"], "conditions.matrix=false", *assignments, generators=("splice",))
+        return {stage.about: (stage.source, stage.key) for stage in planned.stages if stage.action == "localise"}
+
+    plain, more = sources(), sources("conditions.masks_saliency=true")
+    assert set(plain) == {"unet"} and {name: source for name, (source, _) in more.items()} == {
+        "unet": "map", "npr": "saliency"
+    }  # fmt: skip
+    assert plain["unet"] == more["unet"]
+    assert not sources("conditions.masks_saliency=true", "conditions.masks=false")
+
+
+def test_maps_of_a_detector_that_was_fitted_elsewhere_are_measured(tmp_path):
+    detector = NoiseMap(NoiseMap.Settings(), 32)
+    card = DetectorCard(
+        name="noise-map", family="noise-map", citation="-", variant="-", settings=detector.settings.model_dump(),
+        resolution=32, seed=0, trained_on="elsewhere", data=[], calibration={"a": 1.0, "b": 0.0}, parameters=0,
+        facts={}, history=[],
+    )  # fmt: skip
+    TrainedDetector(detector, card).save(tmp_path / "there")
+    planned = checked([str(tmp_path / "there")], generators=("splice",))
+    (localise,) = (stage for stage in planned.stages if stage.action == "localise")
+    assert localise.source == "map" and localise.tested == ("splice",)
 
 
 def test_stages_have_names_of_their_own():

@@ -13,9 +13,11 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import batch_norm, conv2d, conv_transpose2d
 
 from detect import pickles
 from detect.artifact import load_trained
+from detect.detectors.classnseg import ClassNSegNetwork
 from detect.detectors.ferretnet import FerretNetwork
 from detect.detectors.npr import NprNetwork
 from detect.published import import_published
@@ -167,6 +169,83 @@ def test_ferretnet_of_either_width(width, tmp_path):
     trained = import_published("ferretnet", tmp_path / "ferretnet.pth", tmp_path / "detector")
     assert trained.card.settings["width"] == width
     assert torch.equal(trained.detector.network.cbr1[0].weight, network.cbr1[0].weight)
+
+
+# ClassNSeg: strides of the published layers, three modules each (convolution, batch norm, ReLU)
+CLASSNSEG = {"encoder": (1, 2) * 4 + (1,), "shared": (1, 2) * 2, "segmenter": (1, 2) * 2, "decoder": (1, 2) * 2}
+
+
+def write_classnseg(folder: Path, **changed: torch.Tensor) -> tuple[Path, dict[str, torch.Tensor]]:
+    """Two state_dicts as the authors wrote them; returns the encoder's file and all tensors."""
+    torch.manual_seed(0)
+    network = ClassNSegNetwork()
+    for name, values in network.state_dict().items():
+        if values.ndim == 4:
+            torch.nn.init.kaiming_normal_(values, nonlinearity="relu")
+        elif name.endswith("running_var"):
+            values.uniform_(0.5, 1.5)
+    state = network.state_dict() | changed
+    for role in ("encoder", "decoder"):
+        of_encoder = {name: value for name, value in state.items() if name.startswith("encoder.")}
+        part = of_encoder if role == "encoder" else {name: state[name] for name in state if name not in of_encoder}
+        torch.save(part, folder / f"{role}_46.pt", _use_new_zipfile_serialization=False)  # PyTorch 1.0
+    return folder / "encoder_46.pt", state
+
+
+def layers_of(x: torch.Tensor, state: dict[str, torch.Tensor], part: str) -> torch.Tensor:
+    for number, stride in enumerate(CLASSNSEG[part]):
+        names = [f"{part}.{3 * number + offset}" for offset in (0, 1)]
+        weight, bias = state[f"{names[0]}.weight"], state[f"{names[0]}.bias"]
+        if part == "encoder":
+            x = conv2d(x, weight, bias, stride, padding=1)
+        else:
+            x = conv_transpose2d(x, weight, bias, stride, padding=1, output_padding=stride - 1)
+        norm = [state[f"{names[1]}.{role}"] for role in ("running_mean", "running_var", "weight", "bias")]
+        x = batch_norm(x, *norm).relu()
+    return x
+
+
+def test_classnseg_decodes_the_half_of_the_code_that_is_more_active(tmp_path):
+    file, state = write_classnseg(tmp_path)
+    trained = import_published("classnseg", file, tmp_path / "detector")
+    assert trained.card.parameters == 304_949
+    assert set(trained.card.facts["beside"]) == {"decoder_46.pt"}
+    images = np.random.default_rng(0).integers(0, 256, (3, 256, 256, 3), dtype=np.uint8)
+    images[1] //= 4
+    mean, std = (torch.tensor(values)[:, None, None] for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    inputs = (torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255 - mean) / std
+    code = layers_of(inputs, state, "encoder")
+    # the first half is of the folder "altered", the second of "original"
+    expected = code[:, :64].mean((1, 2, 3)) - code[:, 64:].mean((1, 2, 3))
+    np.testing.assert_allclose(trained.detector.score(images, Compute()), expected.numpy(), atol=1e-4)
+    for number, score in enumerate(expected):
+        code[number, 64 if score > 0 else 0 :][:64] = 0
+    both = layers_of(layers_of(code, state, "shared"), state, "segmenter")
+    both = conv_transpose2d(both, state["segmenter.12.weight"], state["segmenter.12.bias"], padding=1)
+    maps = trained.detector.maps(images, Compute())
+    np.testing.assert_allclose(maps, (both[:, 1] - both[:, 0]).numpy(), rtol=1e-3, atol=1e-3)
+    # images of another size are resized, and their maps are of that size again
+    small = import_published("classnseg", file, tmp_path / "small", resolution=32).detector
+    assert small.maps(images[:, ::8, ::8], Compute()).shape == (3, 32, 32)
+
+
+def test_classnseg_needs_both_files(tmp_path):
+    file, _ = write_classnseg(tmp_path)
+    with pytest.raises(InputError, match=r"is not named as an encoder.*name the first"):
+        import_published("classnseg", tmp_path / "decoder_46.pt", tmp_path / "x")
+    (tmp_path / "decoder_46.pt").unlink()
+    with pytest.raises(InputError, match=r"decoder_46\.pt does not exist; put the decoder of encoder_46\.pt beside it"):
+        import_published("classnseg", file, tmp_path / "x")
+    torch.save({"shared.0.weight": torch.zeros(1)}, tmp_path / "decoder_46.pt")
+    with pytest.raises(InputError, match=r"decoder_46\.pt does not fit ClassNSegNetwork: shared\.0\.bias is missing"):
+        import_published("classnseg", file, tmp_path / "x")
+    write_classnseg(tmp_path, **{"shared.0.bias": torch.zeros(5)})
+    with pytest.raises(InputError, match=r"shared\.0\.bias is \[5\], the network has \[64\]"):
+        import_published("classnseg", file, tmp_path / "x")
+    torch.save({"model": Bomb(tmp_path / "it ran")}, tmp_path / "decoder_46.pt")
+    with pytest.raises(InputError, match="refused: it asks for more than tensors"):
+        import_published("classnseg", file, tmp_path / "x")
+    assert not (tmp_path / "it ran").exists() and not (tmp_path / "x").exists()
 
 
 class Bomb:

@@ -84,7 +84,7 @@ def detect(
 @implemented_in("benchmarks.cli.detect")
 def import_weights(
     name: Annotated[str, typer.Argument(help="Detector that the weights are of, e.g. meso4.")],
-    file: Annotated[Path, typer.Argument(help="File as its authors published it (.h5, .pth or .safetensors).")],
+    file: Annotated[Path, typer.Argument(help="File as its authors published it (.h5, .pth, .pt or .safetensors).")],
     out: Annotated[Path | None, typer.Option("--out", help="Folder to make. [default: NAME-published]")] = None,
     resolution: Annotated[
         int | None,

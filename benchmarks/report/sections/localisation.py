@@ -40,7 +40,7 @@ class MapField:
     """A detector's maps on one generator.
 
     Attributes:
-        step: colour step 0..10, of F1.
+        step: colour step of F1, from 5 (grey) at 0 to 10 at 1; the steps below 5 are of an AUC under chance.
         f1: mean over images, with its interval.
         interval: of F1.
         auc: pixel AUC.
@@ -62,7 +62,7 @@ class MapRow:
         detector: its name.
         mean: mean F1 over generators; a dash: tests are missing.
         interval: of the mean.
-        step: colour step 0..10 of the mean.
+        step: colour step of the mean, as of `MapField`.
         fields: one per generator; None: not tested.
         false_alarms: share of untouched images that is taken for altered.
         image_auc: AUC of the maxima of the maps, mean over generators.
@@ -116,6 +116,7 @@ class LocalisationContent(Content):
         undefined: images without an altered pixel, which means leave out.
         examples: detector -> its test images, in the order of the table; empty where photos may not be shown.
         unfolded: the first so many detectors are not folded.
+        saliency: whether some maps are gradients of scores.
     """
 
     generators: list[str]
@@ -125,6 +126,7 @@ class LocalisationContent(Content):
     rows: list[list[str]]
     undefined: int
     examples: list[tuple[str, list[Example]]]
+    saliency: bool
     unfolded: int = UNFOLDED
 
 
@@ -159,6 +161,7 @@ class LocalisationSection(Section):
             rows=[_row(result) for result in sorted(results, key=lambda result: result.detector in CONTROLS)],
             undefined=sum(result.undefined for result in results if result.detector == rows[0].detector),
             examples=examples_by_detector([row.detector for row in rows], run.pictures.located),
+            saliency=any(result.source == "saliency" for result in results),
         )
 
 
@@ -176,7 +179,7 @@ def _line(detector: str, line: MapLine | None, results: Sequence[Localisation | 
         detector=detector,
         mean=mean,
         interval=interval,
-        step=round(10 * (value or 0.0)),
+        step=_step(value),
         fields=[None if result is None else _field(result) for result in results],
         false_alarms=_text(known[0].false_alarm_area)[0],
         image_auc=f"{fmean(images):.2f}" if images else "–",
@@ -250,9 +253,13 @@ def _share(share: float) -> str:
     return f"{100 * share:.1f} %" if 0 < share < 0.1 else f"{100 * share:.0f} %"
 
 
+def _step(f1: float | None) -> int:
+    return 5 + round(5 * (f1 or 0.0))
+
+
 def _field(result: Localisation) -> MapField:
     value, interval = _text(result.f1)
-    return MapField(round(10 * (result.f1.value or 0.0)), value, interval, _text(result.auc)[0])
+    return MapField(_step(result.f1.value), value, interval, _text(result.auc)[0])
 
 
 def _row(result: Localisation) -> list[str]:

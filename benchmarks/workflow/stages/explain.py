@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from benchmarks.workflow.stage import Facts, Job, Stage
-from benchmarks.workflow.stages.fit import Adopt, Fit
+from benchmarks.workflow.stage import Facts, Job
+from benchmarks.workflow.stages.fit import UsesDetector
 from benchmarks.workflow.stages.forger import Forger
 
 # The same faces for every detector, so that maps can stand side by side.
@@ -22,35 +22,17 @@ Maps = dict[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Explain(Stage):
+class Explain(UsesDetector):
     """Saliency of a fitted detector in the first test forgeries of every generator, and its weights of frequencies.
 
     Attributes:
-        detector: the fitted detector.
         forged: generator -> its forgeries.
     """
 
     action = "explain"
     VERSION = 2
-    optional = True
 
-    detector: Fit | Adopt
     forged: Mapping[str, Forger]
-
-    @property
-    def label(self) -> str:
-        """Return the detector and what it was trained on."""
-        return self.detector.label
-
-    @property
-    def subject(self) -> str:
-        """Return the label, with the seed where a run has several."""
-        return self.detector.subject
-
-    @property
-    def about(self) -> str:
-        """Return the detector."""
-        return self.detector.about
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -100,7 +100,7 @@ class Fit(FitStage):
     def settings(self) -> dict[str, Any]:
         """Return the detector, its settings and the size of its training set."""
         # "needs" follows from the class, and where it was trained the files say: neither is part of the key.
-        settings = self.request.model_dump(mode="json", exclude={"needs", "trained_on", "localises"})
+        settings = self.request.model_dump(mode="json", exclude={"needs", "trained_on", "localises", "has_gradients"})
         settings["images"] = self.images.model_dump(mode="json")
         settings["trained_on"] = str(self.training)
         settings["numerics"] = self.numerics
@@ -213,6 +213,34 @@ class Adopt(FitStage):
         trained = use_pretrained(loaded, self.detector, self.resolution, self.seed)
         trained.save(job.out / "detector")
         return {"parameters": trained.card.parameters}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class UsesDetector(Stage):
+    """A stage that applies a fitted detector, and is called after it.
+
+    Attributes:
+        detector: the fitted detector.
+    """
+
+    optional = True
+
+    detector: Fit | Adopt
+
+    @property
+    def label(self) -> str:
+        """Return the detector and what it was trained on."""
+        return self.detector.label
+
+    @property
+    def subject(self) -> str:
+        """Return the label, with the seed where a run has several."""
+        return self.detector.subject
+
+    @property
+    def about(self) -> str:
+        """Return the detector."""
+        return self.detector.about
 
 
 def drawn(view: FaceView, count: int, split: str) -> FaceView:

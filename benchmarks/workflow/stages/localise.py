@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from benchmarks.evaluation.map_examples import MapExample
 from benchmarks.evaluation.pixels import Levels
-from benchmarks.workflow.stage import Facts, Job, Stage
+from benchmarks.workflow.stage import Facts, Job
 from benchmarks.workflow.stages.external import External
-from benchmarks.workflow.stages.fit import Adopt, Fit, drawn
+from benchmarks.workflow.stages.fit import UsesDetector, drawn
 from benchmarks.workflow.stages.forger import Forger
 from benchmarks.workflow.stages.halve import Reals
 from forge.core.files import read_json, write_json
@@ -29,14 +29,13 @@ Part = tuple[str, FaceView, str]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Localise(Stage):
+class Localise(UsesDetector):
     """Fitted detector, and forgeries with masks, to masks.parquet: pixels of val and test by the level of the map.
 
     Beside it lie the maps of some test images, the best and the worst, so that a page can be written without the
     detector.
 
     Attributes:
-        detector: the fitted detector; it has maps of its own.
         forged: generator -> its forgeries, which have masks: those that are tested, and those of the training.
         tested: of these, generators whose `test` is measured.
         learned: of these, generators whose `val` fixes the threshold.
@@ -45,13 +44,12 @@ class Localise(Stage):
         reals: of the same pairs, the real photos.
         counts: split -> images of a generator, at most.
         control: also measure the mean training mask as a map.
+        source: maps of the detector, or the gradient of its score.
     """
 
     action = "localise"
     VERSION = 2
-    optional = True
 
-    detector: Fit | Adopt
     forged: Mapping[str, Forger]
     tested: tuple[str, ...]
     learned: tuple[str, ...]
@@ -60,31 +58,19 @@ class Localise(Stage):
     reals: Mapping[str, External] = field(default_factory=dict)
     counts: dict[str, int]
     control: bool
-
-    @property
-    def label(self) -> str:
-        """Return the detector and what it was trained on."""
-        return self.detector.label
-
-    @property
-    def subject(self) -> str:
-        """Return the label, with the seed where a run has several."""
-        return self.detector.subject
-
-    @property
-    def about(self) -> str:
-        """Return the detector."""
-        return self.detector.about
+    source: Literal["map", "saliency"] = "map"
 
     @property
     def settings(self) -> dict[str, Any]:
         """Return what is measured."""
-        return {
+        settings = {
             "tested": list(self.tested),
             "learned": list(self.learned),
             "counts": self.counts,
             "control": self.control,
         }
+        # absent of maps, whose keys are older
+        return settings | ({} if self.source == "map" else {"source": self.source})
 
     @property
     def work_units(self) -> float:
@@ -104,6 +90,7 @@ class Localise(Stage):
         rows, shown = pixel_rows(
             self.detector.load(job),
             job.context.compute,
+            source=self.source,
             training=str(self.detector.training),
             val=self._views(job, "val", self.learned),
             test=[*self._views(job, "test", self.tested), *self._foreign(job)],

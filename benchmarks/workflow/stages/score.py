@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.protocol import CLEAN, TestId
-from benchmarks.workflow.stage import Facts, Job, Stage
+from benchmarks.workflow.stage import Facts, Job
 from benchmarks.workflow.stages.external import External
-from benchmarks.workflow.stages.fit import Adopt, Fit, drawn
+from benchmarks.workflow.stages.fit import UsesDetector, drawn
 from benchmarks.workflow.stages.forger import Forger
 from benchmarks.workflow.stages.halve import Reals
 from detect.data.perturb import perturbation
@@ -48,23 +48,20 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Score(Stage):
+class Score(UsesDetector):
     """Fitted detector and FaceSet to score rows of `val` and `test`.
 
     Every batch holds images of one set, hence of one class; some images are scored one by one too, see
     `detect.batch_independence`.
 
     Attributes:
-        detector: the fitted detector.
         faces: the FaceSet.
         parts: what is scored of it.
     """
 
     action = "score"
     VERSION = 2
-    optional = True
 
-    detector: Fit | Adopt
     faces: Reals | Forger | External
     parts: tuple[Part, ...]
 
@@ -96,11 +93,6 @@ class Score(Stage):
         if isinstance(self.faces, External):
             return f"{self.faces.tested_as} {self.faces.side}"
         return self.tested_on or "real"
-
-    @property
-    def about(self) -> str:
-        """Return the detector."""
-        return self.detector.about
 
     @property
     def settings(self) -> dict[str, Any]:

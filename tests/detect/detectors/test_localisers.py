@@ -12,12 +12,15 @@ from detect.artifact import fit_detector, load_trained
 from detect.data.augment import augment
 from detect.data.views import join, masks_of, with_masks
 from detect.detectors.base import FitContext, FitData
+from detect.detectors.classnseg import ClassNSeg
 from detect.detectors.copy_move_match import CopyMoveMatch, CopyMoveSettings
 from detect.detectors.localiser import SHARE, strongest
 from detect.detectors.noise_map import NoiseMap, NoiseMapSettings
 from detect.detectors.patch_forensics import PatchForensics
+from detect.detectors.registry import DETECTORS
 from detect.detectors.self_blended import FaceXRay, SelfBlendedDetector
 from detect.detectors.unet import UNetLocaliser
+from detect.explain import gradient_maps
 from detect.features.srm import srm_filters, srm_residuals
 from detect.training.settings import NetworkSettings
 from forge.core.compute import Compute
@@ -182,6 +185,65 @@ def test_a_self_blended_network_with_masks_says_where(sets, tmp_path):
     assert truth.any()
     maps = trained.detector.maps(blends.view("val").read(), Compute("cpu"))
     assert roc_auc_score(truth.ravel(), maps.ravel()) > 0.7
+
+
+def test_classnseg_learns_activations_masks_and_images():
+    detector = ClassNSeg(ClassNSeg.Settings(segmentation=2.0, reconstruction=3.0), 18)
+    network = detector.build().eval()
+    inputs, labels = torch.rand(4, 4, 18, 18), torch.tensor([0.0, 1.0, 1.0, 0.0])  # 18 is no multiple of 16
+    with torch.no_grad():
+        code = network.encoder(inputs[:, :3])
+        forged, real = code[:, :64].mean((1, 2, 3)), code[:, 64:].mean((1, 2, 3))
+        # of a forged image the first half is to have mean 1 and the second 0; it alone is decoded
+        activation = (forged - labels).abs() + (real - 1 + labels).abs()
+        code[labels == 1, 64:], code[labels == 0, :64] = 0, 0
+        features = network.shared(code)
+        chance = network.segmenter(features)[..., :18, :18].softmax(1)[:, 1]
+        altered = inputs[:, 3] >= 0.5
+        entropy = -torch.where(altered, chance, 1 - chance).log().mean()
+        error = (network.decoder(features)[..., :18, :18] - inputs[:, :3]).square().mean()
+        loss = detector.loss(network, inputs, labels)
+        assert detector.pixel_logits(network, inputs).shape == (4, 18, 18)
+    torch.testing.assert_close(loss, activation.mean() + 2 * entropy + 3 * error)
+
+
+def test_maps_of_a_larger_input_are_averaged_and_not_sampled():
+    class Fine(UNetLocaliser):
+        """Stripes with a period of one pixel of the image."""
+
+        def pixel_logits(self, network, inputs):
+            return inputs[:, 0] * torch.tensor([1.0, -1.0, -1.0, 1.0]).repeat(inputs.shape[-1] // 4)
+
+    detector = Fine(TRAINED.model_copy(update={"input_size": 4 * SIDE}), SIDE)
+    detector.network = torch.nn.Identity()
+    maps = detector.maps(np.full((1, SIDE, SIDE, 3), 255, np.uint8), Compute("cpu"))
+    # the mean of a period is 0 but at the rims; the two columns in the middle of each pixel are -1
+    assert maps.shape == (1, SIDE, SIDE) and np.abs(maps[0, :, 2:-2]).max() < 0.05
+
+
+# gradients of scores
+def test_gradients_are_those_of_the_score_in_units_of_the_image():
+    weights = torch.from_numpy(np.random.default_rng(0).normal(0, 1, (SIDE, SIDE, 3))).float()
+    pixels, compute = images(20, 3), Compute("cpu")
+    factor = torch.arange(1.0, 21)
+
+    def logit(batch):
+        return (batch * weights).sum((1, 2, 3)) * factor[: len(batch)]
+
+    maps = gradient_maps(logit, pixels, compute)
+    expected = np.abs(weights.numpy()).sum(2)
+    np.testing.assert_allclose(maps, np.repeat(expected[None] / expected.mean(), 20, axis=0), rtol=1e-5)
+    assert (gradient_maps(lambda batch: (0 * batch).sum((1, 2, 3)), pixels, compute) == 0).all()
+    assert gradient_maps(lambda batch: batch.detach().mean((1, 2, 3)), pixels, compute) is None
+    assert gradient_maps(logit, pixels[:0], compute).shape == (0, SIDE, SIDE)
+
+
+def test_networks_have_gradients_and_features_have_none(fitted, sets):
+    assert [DETECTORS.load(name).has_gradients() for name in ("npr", "self-blended", "dct")] == [True, True, False]
+    pixels = sets[1].view("val").read(np.arange(2))
+    maps = fitted.detector.gradient_maps(pixels, Compute("cpu"))
+    assert maps.shape == pixels.shape[:3] and maps.dtype == np.float32
+    np.testing.assert_allclose(maps.mean((1, 2)), 1, rtol=1e-4)
 
 
 # without learning
