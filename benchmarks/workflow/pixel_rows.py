@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.evaluation.localisation import MEAN_MASK, packed, write_rows
+from benchmarks.evaluation.localisation import MEAN_MASK, packed, packed_edges, write_rows
 from benchmarks.evaluation.pixels import LevelScale, PixelCounts
 from detect.artifact import TrainedDetector
 from detect.detectors.base import Detector
@@ -18,7 +18,7 @@ from forge.core.errors import DetectorError
 from forge.faces.faceset import FaceView, Images
 from forge.tampering.base import BINARY
 
-__all__ = ["pixel_rows", "write_rows"]
+__all__ = ["checked_maps", "pixel_rows", "write_rows"]
 
 Maps = NDArray[np.float32]
 MapsOf = Callable[[FaceView], Maps]
@@ -52,7 +52,7 @@ def pixel_rows(
     """
 
     def maps(view: FaceView) -> Maps:
-        return np.concatenate([_maps(trained.detector, images, compute) for images in view.batches(_BLOCK)])
+        return np.concatenate([checked_maps(trained.detector, images, compute) for images in view.batches(_BLOCK)])
 
     sources = [(trained.name, "map", maps)]
     if masks:
@@ -67,6 +67,7 @@ def _measured(maps: MapsOf, val: Sequence[Part], test: Sequence[Part], **facts: 
     """Yield the rows of one source of maps, a frame for each split and generator."""
     of_val = [(generator, view, maps(view)) for generator, view in val]
     scale = LevelScale.of(np.concatenate([made.ravel() for _, _, made in of_val]))
+    edges = packed_edges(scale)
     of_test = ((generator, view, maps(view)) for generator, view in test)
     for split, parts in (("val", of_val), ("test", of_test)):
         for generator, view, made in parts:
@@ -78,11 +79,17 @@ def _measured(maps: MapsOf, val: Sequence[Part], test: Sequence[Part], **facts: 
                 "split": split,
                 "altered": altered,
                 "untouched": untouched,
+                "edges": edges,
             }
             yield pd.DataFrame(facts | columns)
 
 
-def _maps(detector: Detector[Any], images: Images, compute: Compute) -> Maps:
+def checked_maps(detector: Detector[Any], images: Images, compute: Compute) -> Maps:
+    """Return the maps of a localiser, float32 [n, H, W].
+
+    Raises:
+        DetectorError: maps of another shape, or with values that are no numbers.
+    """
     made = detector.maps(images, compute)
     if made is None or made.shape != images.shape[:3] or not np.isfinite(made).all():
         got = "none" if made is None else f"shape {made.shape}, or values that are no numbers"

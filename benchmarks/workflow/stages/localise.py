@@ -31,7 +31,7 @@ class Localise(Stage):
     """
 
     action = "localise"
-    VERSION = 1
+    VERSION = 2
     optional = True
 
     detector: Fit | Adopt
