@@ -73,7 +73,7 @@ class MapOutput:
             caption=caption,
             side=SEEN,
         )
-        write_picture(path, picture, source=f"{photo}: {caption}")
+        write_picture(path, picture, source=f"{photo}: {caption}", optimize=False)
 
 
 def share_text(share: float) -> str:

@@ -239,5 +239,5 @@ def _write_pictures(
         name = free_stem(row["file"], taken)
         pair = np.stack([face, marked]).repeat(times, axis=1).repeat(times, axis=2)  # [2, H * times, W * times, 3]
         path = out / f"{name}.png"
-        write_picture(path, grid(pair, columns=2), source=f"{row['file']}: {source}")
+        write_picture(path, grid(pair, columns=2), source=f"{row['file']}: {source}", optimize=False)
         row["looked"] = str(path)

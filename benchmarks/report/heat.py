@@ -134,7 +134,7 @@ def map_picture(
     picture = Image.new("RGB", (width, len(over) + (size * 3 // 2) * len(lines) + (space if lines else 0)), "white")
     picture.paste(Image.fromarray(halves), (0, 0))
     picture.paste(Image.fromarray(bar.repeat(3 * size // 2, axis=1)), (left, 0))
-    pen, at = ImageDraw.Draw(picture), left + 2 * size
+    pen, at = ImageDraw.Draw(picture), left + 2 * size + 2
     for number, ((_, y), text) in enumerate(zip(ticks, words, strict=True)):
         if number == 2:
             # a threshold near an end of the scale is written beside its mark, clear of the end's number
@@ -147,12 +147,16 @@ def map_picture(
 
 
 def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
-    """Break a text into lines of at most a width in pixels; Pillow's font has no minus sign but the hyphen."""
+    """Break a text into lines of at most a width in pixels.
+
+    Pillow's font has neither a minus sign nor a no-break space: a hyphen and a space are drawn.
+    """
     lines: list[str] = []
-    for word in text.replace("−", "-").replace(" %", "\u00a0%").split(" "):
-        joined = f"{lines[-1]} {word}" if lines else word
-        if lines and font.getbbox(joined)[2] <= width:
-            lines[-1] = joined
+    room, space = 0.0, font.getlength(" ")
+    for word in text.replace("−", "-").replace(" %", "\u00a0%").split(" "):  # no-break spaces stay
+        length = font.getlength(word)
+        if lines and length + space <= room:
+            lines[-1], room = f"{lines[-1]} {word}", room - length - space
         else:
-            lines.append(word)
-    return lines
+            lines, room = [*lines, word], width - length
+    return [line.replace("\u00a0", " ") for line in lines]

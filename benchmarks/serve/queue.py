@@ -23,6 +23,7 @@ from benchmarks.serve.limits import Limits, Refused, check_photo
 from benchmarks.serve.photo_map import PhotoMap, photo_map, png
 from detect.explain import method
 from forge.core.compute import Compute
+from forge.core.errors import BenchError
 from forge.faces.faceset import Images
 
 KEPT = 4  # detectors in memory, and as many localisers
@@ -196,8 +197,11 @@ class DetectionQueue:
             except NoLocaliserError as error:
                 return f"No map: {error}."
 
-        localiser = _kept(self._localisers, self.index.stamp(choice), loaded)
-        return (None, localiser) if isinstance(localiser, str) else (photo_map(localiser, face, self.compute), "")
+        try:
+            localiser = _kept(self._localisers, self.index.stamp(choice), loaded)
+            return (None, localiser) if isinstance(localiser, str) else (photo_map(localiser, face, self.compute), "")
+        except BenchError as error:  # say, its weights are no longer in the store: the score is there all the same
+            return None, f"No map: {error}."
 
     def _explained(self, predictor: Predictor, face: Images) -> tuple[str | None, str]:
         maps = predictor.trained.detector.saliency(face, self.compute)

@@ -71,7 +71,7 @@ def detect(
         Path | None, typer.Option("--map-to", help="Folder of these pictures. [default: pictures/RUN/LOCALISER]")
     ] = None,
     map_values: Annotated[
-        bool, typer.Option("--map-values", help="Also write the values of each map, float32, as a file .npy.")
+        bool, typer.Option("--map-values", help="Write the values of each map too, float32, as a file .npy.")
     ] = False,
     form: Annotated[
         str | None,
