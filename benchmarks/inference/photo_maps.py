@@ -144,8 +144,9 @@ class PhotoLocaliser:
         sentences = [f"Map by {self.name}, {training}{by}."]
         if self.threshold is None:
             sentences.append(
-                "No run has measured a threshold for its pixels: colours span the values of each photo, so that every "
-                "photo has a brightest part, edited or not."
+                "The threshold of its pixels is not known here (measured by no run, or by an earlier version: the same "
+                "`bench run` again stores it). Colours span the values of each photo, so that every photo has a "
+                "brightest part, edited or not."
             )
         elif not self.threshold.level:
             sentences.append("Its threshold, fixed on validation images, takes every pixel for altered.")
@@ -155,7 +156,8 @@ class PhotoLocaliser:
         if self.false_alarm_area is not None and self.false_alarm_area.value is not None:
             area = self.false_alarm_area
             text = percent_range(area.value or 0.0, area.low, area.high, 1000)  # the interval decides the digits
-            sentences.append(f"It marks faces without edits too: {text} of the pixels of untouched test images.")
+            at = "At the threshold of the run it" if self.threshold is None else "It"
+            sentences.append(f"{at} marks faces without edits too: {text} of the pixels of untouched test images.")
         else:
             sentences.append("It may mark faces without edits too: how much of them was not measured.")
         if self.f1:

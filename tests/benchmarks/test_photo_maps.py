@@ -117,6 +117,8 @@ def test_sentences_say_what_a_map_is_not():
     alone = PhotoLocaliser(None, "unet", "a", "unet")
     assert alone.as_json()["threshold"] is None and alone.share(np.ones((2, 2), np.float32)) is None
     assert "brightest part, edited or not" in " ".join(alone.sentences()) and "not measured" in alone.sentences()[-1]
+    earlier = PhotoLocaliser(None, "unet", "a", "unet", None, area).sentences()
+    assert "again stores it" in earlier[1] and "At the threshold of the run it marks" in earlier[2]
     assert alone.limits(np.array([[1, 3]], np.float32)) == (1, 3)
     useless = PhotoLocaliser(None, "unet", "a", "unet", PixelThreshold(0, pixels.scale))
     assert "takes every pixel" in " ".join(useless.sentences()) and useless.as_json()["threshold"] is None
