@@ -67,6 +67,7 @@ class Report(RunReport):
         trained_on: str | None = None,
         max_fpr: float | None = None,
         crop: str | None = None,
+        maps: bool = False,
         store: str | Path | None = None,
         device: str = "auto",
         workers: int = 1,
@@ -79,19 +80,24 @@ class Report(RunReport):
             trained_on: training of the detector (default: on the most generators).
             max_fpr: largest share of real validation images that may be called forged (default: the run's threshold).
             crop: "none" or "face" (default: as the run did).
+            maps: also say where each photo may have been altered: by the detector itself, or by the best localiser of
+                the run.
             store: where its results lie (default: the environment's BENCH_HOME, else runs).
             device: auto, cpu, cuda or cuda:N.
             workers: processes that read photos.
 
         Returns:
             One row per photo: file, score, probability, verdict, note, problem (why it cannot be used), looked (empty);
-            then detector, trained_on and threshold. `attrs["notes"]` says how the threshold was chosen and what to keep
-            in mind.
+            with `maps` altered, the share of the face above the threshold of pixels (NaN where the run has none), and
+            map_values, the map, float32 [H, W] at the resolution of the face, higher for altered; then detector,
+            trained_on and threshold. `attrs["notes"]` says how the threshold was chosen and what to keep in mind,
+            `attrs["maps"]` the same of the maps: their detector, threshold, limits of a scale, false-alarm area.
 
         Raises:
-            InputError: a photo does not exist, no such detector, or the store no longer holds it.
+            InputError: a photo does not exist, no such detector, no localiser for `maps`, or the store no longer holds
+                it.
         """
-        from benchmarks.inference.photo_scores import score_photos  # all import torch or pandas
+        from benchmarks.inference.photo_scores import maps_in_memory, score_photos  # all import torch or pandas
         from benchmarks.inference.photos import check_crop, list_photos
         from benchmarks.inference.predictor import caution, predictor_of
         from forge.core.compute import Compute, choose_device
@@ -103,10 +109,16 @@ class Report(RunReport):
         listing = list_photos([Path(path) for path in paths])
         # a path, which stands for this folder; a bare name would be looked for among all runs
         folder = str(self.folder.resolve())
-        predictor = predictor_of(folder, detector, trained_on, store_folder(store), self.folder.parent, max_fpr=max_fpr)
-        scored = score_photos(predictor, listing, Compute(choose_device(device)), crop=crop, workers=workers)
+        folders = store_folder(store), self.folder.parent
+        predictor = predictor_of(folder, detector, trained_on, *folders, max_fpr=max_fpr)
+        output = maps_in_memory(predictor, folder, *folders) if maps else None
+        compute = Compute(choose_device(device))
+        scored = score_photos(predictor, listing, compute, crop=crop, workers=workers, maps=output)
         table = scored.frame()
         table.attrs["notes"] = [scored.summary, *predictor.threshold.sentences(), caution(predictor)]
+        if scored.localiser is not None:
+            table.attrs["notes"] += scored.localiser.sentences()
+            table.attrs["maps"] = scored.localiser.as_json()
         return table
 
     def detector(

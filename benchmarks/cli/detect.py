@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -14,9 +15,11 @@ from rich.table import Table
 from benchmarks.cli.streams import console as open_console
 from benchmarks.evaluation.numbers import count
 from benchmarks.experiment.names import safe_name
+from benchmarks.inference.map_output import MapOutput, share_text
+from benchmarks.inference.photo_maps import NoLocaliserError, PhotoLocaliser, localiser_at, localiser_of
 from benchmarks.inference.photo_scores import PhotoScores, form_of, score_photos
 from benchmarks.inference.photos import check_crop, list_photos
-from benchmarks.inference.predictor import cannot_explain, caution, predictor_at, predictor_of
+from benchmarks.inference.predictor import Predictor, cannot_explain, caution, predictor_at, predictor_of
 from benchmarks.report.run_report import RunReport
 from benchmarks.report.text.run_warnings import warnings
 from detect.explain import method
@@ -39,6 +42,9 @@ def detect(
     crop: str | None,
     explain: bool,
     explain_to: Path | None,
+    draw: bool,
+    draw_to: Path | None,
+    map_values: bool,
     form: str | None,
     out: Path | None,
     workers: int,
@@ -70,12 +76,20 @@ def detect(
     photos = list_photos(images)
     pictures, explained = None, ""
     if explain or explain_to is not None:
-        default = Path("pictures") / safe_name(predictor.source) / safe_name(f"{predictor.name}@{predictor.trained_on}")
-        # Beside the folder that the command runs in, like all pictures; never in the store, whose folders are checked.
-        pictures = _folder_for(explain_to or default, store)  # known before the work whether it can be written
+        # known before the work whether it can be written
+        pictures = _folder_for(explain_to or _pictures_of(predictor, predictor), store, "--explain-to")
         explained = (
             f"left as {predictor.name} saw it, right in orange the pixels that its score depends on ({method()})"
         )
+    maps, no_map = None, ""
+    if draw or draw_to is not None or map_values:
+        try:
+            localiser = localiser_at(predictor) if at_path else localiser_of(predictor, run, store, reports)
+        except NoLocaliserError as error:
+            no_map = f"No map: {error}."  # the scores are there all the same
+        else:
+            folder = _folder_for(draw_to or _pictures_of(predictor, localiser), store, "--map-to")
+            maps = MapOutput(localiser, folder, map_values)
     with _progress() as on_progress:
         scored = score_photos(
             predictor,
@@ -85,6 +99,7 @@ def detect(
             workers=workers or cores(),
             pictures=pictures,
             source=explained,
+            maps=maps,
             on_progress=on_progress,
         )
     # Pictures exist only for detectors with gradients, and only for photos that could be used.
@@ -93,7 +108,13 @@ def detect(
         explained = f"Where it looked: {explained}." if looked else cannot_explain(predictor) if scored.used else ""
     # a folder of its own has no audits that could have failed
     warned = [] if at_path else warnings(RunReport.open(run, reports).results)
-    # Three outputs: a file with a summary on the terminal, a table, or data alone on standard output for a pipe.
+    _hand_out(replace(scored, no_map=no_map), form, out, warned, explained)
+    if not scored.used:  # after the output: it says of each file why
+        raise InputError(f"none of the {len(photos)} files could be used")
+
+
+def _hand_out(scored: PhotoScores, form: str, out: Path | None, warned: Sequence[str], explained: str) -> None:
+    """Give the results out: a file with a summary on the terminal, a table, or data alone for a pipe."""
     if out is not None:
         scored.write(out, form, warnings=warned, explained=explained)
         _print_warnings(open_console(), warned)
@@ -103,8 +124,6 @@ def detect(
     else:
         # `end`: the text ends with a line feed already
         print(scored.csv() if form == "csv" else scored.json(warnings=warned, explained=explained), end="")
-    if not scored.used:  # after the output: it says of each file why
-        raise InputError(f"none of the {len(photos)} files could be used")
 
 
 @contextmanager
@@ -121,17 +140,22 @@ def _progress() -> Iterator[OnProgress]:
         yield on_progress
 
 
-def _folder_for(out: Path, store: Path) -> Path:
-    """Make the folder that pictures go to.
+def _pictures_of(predictor: Predictor, detector: Predictor | PhotoLocaliser) -> Path:
+    """Return where pictures of a detector go: below the working directory, never in the store, which is checked."""
+    return Path("pictures") / safe_name(predictor.source) / safe_name(f"{detector.name}@{detector.trained_on}")
+
+
+def _folder_for(out: Path, store: Path, option: str) -> Path:
+    """Make the folder that pictures go to; `option` names it.
 
     Raises:
         InputError: it lies in the store, or is no folder.
     """
     # The store holds what `find` compares byte by byte; a foreign file there is no result.
     if out.resolve().is_relative_to(store.resolve()):
-        raise InputError(f"{out} lies among the stored results in {store}; choose another place with --explain-to")
+        raise InputError(f"{out} lies among the stored results in {store}; choose another place with {option}")
     if out.exists() and not out.is_dir():
-        raise InputError(f"--explain-to {out} is not a folder; choose another place")
+        raise InputError(f"{option} {out} is not a folder; choose another place")
     out.mkdir(parents=True, exist_ok=True)
     return out
 
@@ -142,14 +166,16 @@ def _print_table(scored: PhotoScores, warned: Sequence[str], explained: str) -> 
     title = f"{predictor.name} trained on {predictor.trained_on} ({predictor.source})"
     table = Table(title=escape(title), title_justify="left")
     table.add_column("file", overflow="fold")  # long names wrap, so that no number is cut
-    for heading in ("score", "probability forged", "verdict"):
+    marked = any("altered" in row for row in scored.rows)
+    for heading in ("score", "probability forged", "verdict", *(["area marked"] if marked else [])):
         table.add_column(heading, justify="right")
     for row in scored.rows[:_LISTED]:
         if "problem" in row:
             table.add_row(escape(row["file"]), "", "", f"[yellow]not used: {escape(row['problem'])}[/]")
         else:
             file = f"{row['file']} ({row['note']})" if "note" in row else row["file"]
-            table.add_row(escape(file), f"{row['score']:.2f}", f"{row['probability']:.3f}", row["verdict"])
+            area = [share_text(row["altered"])] if "altered" in row else []
+            table.add_row(escape(file), f"{row['score']:.2f}", f"{row['probability']:.3f}", row["verdict"], *area)
     _print_warnings(console, warned)
     console.print(table)
     more = len(scored.rows) - _LISTED
@@ -157,12 +183,18 @@ def _print_table(scored: PhotoScores, warned: Sequence[str], explained: str) -> 
         console.print(f"… and {more:,} more; all of them: --out scores.csv", highlight=False)
     if explained:
         console.print(explained, highlight=False, markup=False)
-        # pictures of the photos that the table lists; the others are in the same folder
-        for row in scored.rows[:_LISTED]:
-            if "looked" in row:
-                # `soft_wrap`: a path that is broken into lines cannot be copied
-                console.print(row["looked"], highlight=False, markup=False, soft_wrap=True)
+        _print_files(scored, "looked")
+    _print_files(scored, "map", "map_values")
     _print_summary(scored, f"{scored.summary}.")
+
+
+def _print_files(scored: PhotoScores, *columns: str) -> None:
+    """Print the pictures of the photos that the table lists; the others are in the same folder."""
+    for row in scored.rows[:_LISTED]:
+        for column in columns:
+            if column in row:
+                # `soft_wrap`: a path that is broken into lines cannot be copied
+                open_console().print(row[column], highlight=False, markup=False, soft_wrap=True)
 
 
 def _print_warnings(console: Console, warned: Sequence[str]) -> None:
@@ -175,8 +207,11 @@ def _print_summary(scored: PhotoScores, summary: str) -> None:
     """Print the number of photos per prediction, and the threshold."""
     console = open_console()
     console.print(f"[bold]{escape(summary)}[/]", highlight=False)
-    for sentence in (*scored.predictor.threshold.sentences(), caution(scored.predictor)):
-        console.print(f"[dim]{escape(sentence)}[/]", highlight=False)
+    # in one paragraph what the map is and is not
+    of_maps = " ".join(scored.localiser.sentences()) if scored.localiser else scored.no_map
+    for sentence in (*scored.predictor.threshold.sentences(), caution(scored.predictor), of_maps):
+        if sentence:
+            console.print(f"[dim]{escape(sentence)}[/]", highlight=False)
 
 
 def import_weights(name: str, file: Path, out: Path | None, resolution: int | None) -> None:

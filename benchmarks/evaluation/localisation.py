@@ -1,7 +1,7 @@
 """Results of localisers: the pixel measures of each detector on each generator's test images, with intervals.
 
-Rows are those of masks.parquet, one an image: its pixels by the level of the detector's map (see `pixels`). Everything
-here follows from them, so that published rows give the published numbers.
+Rows are those of masks.parquet, one an image: its pixels by the level of the detector's map (see `pixels`), and the
+edges of these levels. Everything here follows from them, so that published rows give the published numbers.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from benchmarks.evaluation.pixels import (
     LEVELS,
     Floats,
     Ints,
+    LevelScale,
     PixelCounts,
     average_precision,
     f1,
@@ -52,6 +53,7 @@ COLUMNS = {
     "pair": pa.string(),  # external pair that the image belongs to; empty: an image of the run
     "altered": pa.binary(),  # uint32 [256], little-endian: altered pixels by the level of the map
     "untouched": pa.binary(),
+    "edges": pa.binary(),  # float16, little-endian, rising: as many edges as a level says lie at or below its values
 }
 
 
@@ -71,6 +73,30 @@ def packed(counts: PixelCounts) -> tuple[list[bytes], list[bytes]]:
         [row.astype("<u4").tobytes() for row in counts.altered],
         [row.astype("<u4").tobytes() for row in counts.untouched],
     )
+
+
+def packed_edges(scale: LevelScale) -> bytes:
+    """Return the edges of a scale as little-endian float16, which they are exactly."""
+    return scale.edges.astype("<f2").tobytes()
+
+
+def scale_of(rows: pd.DataFrame) -> LevelScale | None:
+    """Return the scale of the levels of rows; None where an earlier version wrote them, without edges.
+
+    Args:
+        rows: of one detector, training and seed.
+
+    Raises:
+        CorruptError: there are several scales, or edges that do not rise.
+    """
+    packed_scales = set(rows["edges"]) - {None}
+    if not packed_scales:
+        return None
+    joined = packed_scales.pop()
+    edges = np.frombuffer(joined, "<f2").astype(np.float32) if len(joined) % 2 == 0 else np.array([np.nan])
+    if packed_scales or not np.isfinite(edges).all() or (np.diff(edges) <= 0).any() or len(edges) >= LEVELS:
+        raise CorruptError("masks.parquet is damaged: column edges is not the scale of one detector")
+    return LevelScale(edges)
 
 
 def counts_of(rows: pd.DataFrame) -> PixelCounts:
@@ -95,8 +121,12 @@ def write_rows(rows: pd.DataFrame, path: Path) -> None:
         pq.write_table(table.replace_schema_metadata(None), temporary, compression="zstd", compression_level=9)
 
 
-def read_rows(path: Path) -> pd.DataFrame:
-    """Read what `write_rows` wrote.
+def read_rows(path: Path, **values: str | int) -> pd.DataFrame:
+    """Read what `write_rows` wrote; `edges` is None throughout where an earlier version wrote it.
+
+    Args:
+        path: of the file.
+        values: column -> the value of the rows that are wanted; by default all rows.
 
     Raises:
         InputError: there is no such file.
@@ -105,11 +135,14 @@ def read_rows(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{path} does not exist")
     try:
-        rows: pd.DataFrame = pq.read_table(path).to_pandas()
+        wanted = [(name, "==", value) for name, value in values.items()] or None
+        rows: pd.DataFrame = pq.read_table(path, filters=wanted).to_pandas()
     except Exception as error:
         raise CorruptError(f"{path} is damaged: {short(' '.join(str(error).split()))}") from error
     if "pair" not in rows:  # rows of an earlier version have no external pairs
         rows["pair"] = ""
+    if "edges" not in rows:
+        rows["edges"] = None
     if missing := [name for name in COLUMNS if name not in rows]:
         raise CorruptError(f"{path} is damaged: it has no column {missing[0]}")
     return rows

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.experiment.names import safe_name
+from benchmarks.inference.map_output import SEEN, MapOutput, free_stem
+from benchmarks.inference.photo_maps import PhotoLocaliser, localiser_of
 from benchmarks.inference.photos import Listing, intake_for, read_faces
 from benchmarks.inference.predictor import Predictor, predict
 from benchmarks.report.colour import overlay
@@ -32,10 +33,9 @@ if TYPE_CHECKING:
 
 # The first is for terminals; the others are the endings of files.
 FORMATS = ("table", "csv", "json", "parquet")
-# small faces are enlarged by whole factors
-SEEN = 256  # least height of a picture's halves in pixels
 # the order of the columns in files, also where a run of photos fills none of them
-COLUMNS = ("file", "score", "probability", "verdict", "note", "problem", "looked")
+COLUMNS = ("file", "score", "probability", "verdict", "note", "problem", "looked", "altered", "map", "map_values")
+_NUMBERS = ("score", "probability", "altered")
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,16 @@ class PhotoScores:
     Attributes:
         predictor: the detector.
         rows: one mapping per photo: `file`; `score`, `probability` and `verdict`, or `problem`; where it was read in an
-            unusual way `note`; where it was explained `looked`, the path of the picture.
+            unusual way `note`; where it was explained `looked`, the path of the picture; with a localiser `altered`,
+            the share of the face above the threshold of pixels, and `map`, the path of the picture, see `MapOutput`.
+        localiser: what made the maps; None: no maps.
+        no_map: why there are none, where they were wanted; "" otherwise.
     """
 
     predictor: Predictor
     rows: Sequence[dict[str, Any]]
+    localiser: PhotoLocaliser | None = None
+    no_map: str = ""
 
     @property
     def used(self) -> int:
@@ -72,9 +77,9 @@ class PhotoScores:
             detector=predictor.name, trained_on=predictor.trained_on, threshold=predictor.threshold.score
         )
         # text columns are text in every row, so that Parquet has one type for them
-        texts = [name for name in COLUMNS if name not in ("score", "probability")]
-        table[texts] = table[texts].fillna("")
-        return table.astype({"score": "float64", "probability": "float64"})
+        texts = [name for name in COLUMNS if name not in _NUMBERS]
+        table[texts] = table[texts].astype(object).fillna("")
+        return table.astype(dict.fromkeys(_NUMBERS, "float64"))
 
     def csv(self) -> str:
         """Return the frame as CSV; cells that a spreadsheet would run as formulas get an apostrophe in front."""
@@ -110,8 +115,13 @@ class PhotoScores:
             "summary": self.summary,
             "images": list(self.rows),
         }
+        content |= {"explained": explained} if explained else {}
+        if self.localiser is not None:
+            content["maps"] = self.localiser.as_json()
+        elif self.no_map:
+            content["maps"] = {"detector": None, "sentences": [self.no_map]}
         # refused rather than written as NaN, which is no JSON
-        return json.dumps(content | ({"explained": explained} if explained else {}), indent=1, allow_nan=False) + "\n"
+        return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
     def write(self, out: Path, form: str, *, warnings: Sequence[str] = (), explained: str = "") -> None:
         """Write a file in a form of `FORMATS` other than "table"."""
@@ -155,6 +165,7 @@ def score_photos(
     workers: int = 1,
     pictures: Path | None = None,
     source: str = "",
+    maps: MapOutput | None = None,
     on_progress: OnProgress = silent,
 ) -> PhotoScores:
     """Score photos, a bounded number in memory.
@@ -167,6 +178,7 @@ def score_photos(
         workers: processes that read photos.
         pictures: an existing folder that gets a picture per photo of where the detector looked.
         source: text field of these pictures.
+        maps: the localiser, and what to do with its maps; None: no maps.
         on_progress: called after every batch.
     """
     rows: list[dict[str, Any]] = []
@@ -185,11 +197,18 @@ def score_photos(
                 row |= vars(prediction)
             if pictures is not None:
                 _write_pictures(predictor, used, faces.images, compute, pictures, source, taken)
+            if maps is not None:
+                maps.add(used, faces.images, compute, taken)
         rows += batch
         on_progress(ProgressEvent(len(rows), len(photos.files), "photos"))
     # What could not be a photo stands at the end, with its reason; none is silently dropped.
     rows += [{"file": printable(str(file)), "problem": f"not read: {why}"} for file, why in photos.unread.items()]
-    return PhotoScores(predictor, rows)
+    return PhotoScores(predictor, rows, maps.localiser if maps else None)
+
+
+def maps_in_memory(predictor: Predictor, run: str, store: Path, reports: Path) -> MapOutput:
+    """Return what keeps the maps of photos in the rows; arguments and errors are those of `localiser_of`."""
+    return MapOutput(localiser_of(predictor, run, store, reports))
 
 
 def _write_pictures(
@@ -217,13 +236,8 @@ def _write_pictures(
         return
     times = max(1, -(-SEEN // faces.shape[1]))  # rounded up, to at least SEEN pixels
     for row, face, marked in zip(rows, faces, overlay(faces, maps), strict=True):
-        # Photos of several folders may have one name.
-        stem = safe_name(Path(row["file"]).stem)
-        number = 1
-        while (name := f"{stem}-{number}" if number > 1 else stem) in taken:
-            number += 1
-        taken.add(name)
+        name = free_stem(row["file"], taken)
         pair = np.stack([face, marked]).repeat(times, axis=1).repeat(times, axis=2)  # [2, H * times, W * times, 3]
         path = out / f"{name}.png"
-        write_picture(path, grid(pair, columns=2), source=f"{row['file']}: {source}")
+        write_picture(path, grid(pair, columns=2), source=f"{row['file']}: {source}", optimize=False)
         row["looked"] = str(path)

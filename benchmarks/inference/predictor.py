@@ -110,9 +110,8 @@ def predictor_of(
     report = RunReport.open(run, reports)
     results = report.results
     # Of the cells of a fit any does: all have its training, seed and threshold.
-    cell = _choose(report, short_name(detector) if detector else None, trained_on)
-    fit = fit_stage(results, cell.detector, cell.trained_on, cell.seed)
-    trained = load_trained(stored_result(results, fit, Store(store)) / "detector", implementation=_plugin(detector))
+    cell = choose_test(report, short_name(detector) if detector else None, trained_on)
+    trained = load_fit(results, cell, store, detector)
     # Without scores.parquet the threshold comes from results.json, without rates.
     has_scores = (report.folder / "scores.parquet").is_file()
     scores = report.scores if max_fpr is not None or has_scores else None
@@ -127,6 +126,23 @@ def predictor_of(
         # each once over seeds, in the order of the run
         tuple(dict.fromkeys(fact.name for fact in results.generators if fact.name not in known)),
     )
+
+
+def load_fit(results: Results, cell: TestResult, store: Path, reference: str | None = None) -> TrainedDetector:
+    """Load the detector of a test.
+
+    Args:
+        results: of the run.
+        cell: a test of the detector, which names its training and seed.
+        store: where results lie.
+        reference: path/to/file.py:Class, where its class comes from a file.
+
+    Raises:
+        InputError: the store no longer holds it, or its class must be named.
+        CorruptError: a file of it was changed.
+    """
+    fit = fit_stage(results, cell.detector, cell.trained_on, cell.seed)
+    return load_trained(stored_result(results, fit, Store(store)) / "detector", implementation=_plugin(reference))
 
 
 def fit_stage(results: Results, detector: str, trained_on: str, seed: int) -> StageFacts:
@@ -176,8 +192,18 @@ def by_merit(report: RunReport) -> list[TestResult]:
     return sorted(report.results.cells, key=merit)
 
 
-def _choose(report: RunReport, detector: str | None, trained_on: str | None) -> TestResult:
-    """Return the first test of what is asked for."""
+def choose_test(report: RunReport, detector: str | None, trained_on: str | None) -> TestResult:
+    """Return the first test, by merit, of a detector and a training.
+
+    Args:
+        report: of the run.
+        detector: its name in the run; None: any.
+        trained_on: its training; None: any.
+
+    Raises:
+        UnknownNameError: the run has no such detector, or it has no such training.
+        InputError: the run has no detector that was tested.
+    """
     cells = by_merit(report)
     for field, wanted in (("detector", detector), ("trained_on", trained_on)):
         if wanted is not None:

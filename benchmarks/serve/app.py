@@ -15,6 +15,7 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Redirect
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 
+from benchmarks.inference.map_output import share_text
 from benchmarks.serve.index import RunIndex
 from benchmarks.serve.limits import FORMATS, Limits, Refused, read_away, read_upload
 from benchmarks.serve.queue import Answer, DetectionQueue
@@ -73,7 +74,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.filters |= {"chance": chance, "score": _score, "pathpart": _path_part}
+        self._templates.filters |= {"chance": chance, "score": _score, "pathpart": _path_part, "share": share_text}
         self._templates.globals |= {"limits": limits, "local": local, "reports": index.reports.name}
 
     def front_page(
@@ -81,6 +82,7 @@ class Pages:
         *,
         chosen: str = "",
         explain: bool = True,
+        maps: bool = True,
         answer: Answer | None = None,
         problem: str = "",
         status: int = 200,
@@ -97,9 +99,12 @@ class Pages:
             runs=runs,
             groups=groups,
             ready=ready,
+            # a folder may hold a localiser, which is known when it is loaded
+            mapped=bool(self.index.folders) or any(run.localisers for run in runs),
             # The form keeps what was chosen, also on the page of an error.
             chosen=chosen or next(iter(ready), ""),
             explain=explain,
+            maps=maps,
             answer=answer,
             problem=problem,
         )
@@ -149,12 +154,12 @@ async def _judged(request: Request, queue: DetectionQueue, seen: dict[str, Any])
         # The place is taken before a byte of the body is read, and given back when the answer is there or refused.
         with queue.admitted():
             upload = await read_upload(request, queue.limits)
-            explain = upload.fields.get("explain", "").lower() in _ON
+            explain, maps = (upload.fields.get(name, "").lower() in _ON for name in ("explain", "map"))
             # filled before the detector is looked up: the page shows the choice also where it is unknown
-            seen |= {"chosen": upload.fields.get("detector", ""), "explain": explain}
+            seen |= {"chosen": upload.fields.get("detector", ""), "explain": explain, "maps": maps}
             choice = queue.index.choose(upload.fields.get("detector", ""))
             # `is_disconnected` is asked when it is this photo's turn: a closed connection needs no answer.
-            return await queue.ask(choice, upload.photo, explain=explain, gone=request.is_disconnected)
+            return await queue.ask(choice, upload.photo, explain=explain, maps=maps, gone=request.is_disconnected)
     except Refused as error:
         if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
             # other refusals have read the body already, or its form was no upload of a browser

@@ -14,6 +14,7 @@ from benchmarks.evaluation.leader import published_leader
 from benchmarks.evaluation.numbers import estimate
 from benchmarks.evaluation.results import TestResult
 from benchmarks.experiment.names import short_name
+from benchmarks.inference.photo_maps import PhotoLocaliser, localiser_at, localiser_of
 from benchmarks.inference.predictor import Predictor, by_merit, fit_stage, predictor_at, predictor_of
 from benchmarks.protocol import PRIMARIES, phrase_of_column
 from benchmarks.report.digests import SUMS
@@ -57,6 +58,7 @@ class Run:
     Attributes:
         name: of its folder.
         finished: day of its results, YYYY-MM-DD.
+        localisers: its detectors that say where a photo was altered, and were measured.
         best: its best detector in words; "" where nothing was measured.
         warnings: audits that failed.
         choices: its detectors, controls left out.
@@ -70,6 +72,7 @@ class Run:
     preset: str = ""
     generators: Sequence[str] = ()
     detectors: Sequence[str] = ()
+    localisers: Sequence[str] = ()
     best: str = ""
     warnings: Sequence[str] = ()
     choices: Sequence[Choice] = ()
@@ -167,6 +170,22 @@ class RunIndex:
         reference = self._classes.get(choice.detector, choice.detector)
         return predictor_of(choice.source, reference, choice.trained_on, self.store, self.reports)
 
+    def load_localiser(self, choice: Choice, predictor: Predictor) -> PhotoLocaliser:
+        """Load what makes the maps of a detector's photos: itself, or the best localiser of its run.
+
+        Args:
+            choice: the detector.
+            predictor: as `load` returned it.
+
+        Raises:
+            NoLocaliserError: there is none.
+            InputError: it is no longer there, or its class must be named.
+            CorruptError: a file of it was changed.
+        """
+        if choice.folder:
+            return localiser_at(predictor)
+        return localiser_of(predictor, choice.source, self.store, self.reports)
+
     def page_of(self, name: str) -> Path:
         """Return the folder of a run.
 
@@ -241,6 +260,7 @@ def _filled(run: Run, report: RunReport, store: Store) -> Run:
         preset=results.preset,
         generators=list(dict.fromkeys(fact.name for fact in results.generators)),
         detectors=list(dict.fromkeys(fact.name for fact in results.detectors)),
+        localisers=list(dict.fromkeys(fact.detector for fact in results.localisation if fact.source == "map")),
         best=_leader(report.folder) or _best(results.cells),
         warnings=[f"{finding.audit}: {finding.sentence}" for finding in results.audits if finding.passed is False],
         choices=choices,

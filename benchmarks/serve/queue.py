@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import math
 import time
 from collections import OrderedDict
@@ -11,24 +10,25 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from io import BytesIO
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from PIL import Image
 
+from benchmarks.inference.photo_maps import NoLocaliserError, PhotoLocaliser
 from benchmarks.inference.photos import intake_for, read_face
 from benchmarks.inference.predictor import Predictor, cannot_explain, caution, predict
 from benchmarks.report.colour import overlay
 from benchmarks.serve.index import Choice, RunIndex
 from benchmarks.serve.limits import Limits, Refused, check_photo
+from benchmarks.serve.photo_map import PhotoMap, photo_map, png
 from detect.explain import method
 from forge.core.compute import Compute
+from forge.core.errors import BenchError
 from forge.faces.faceset import Images
 
-KEPT = 4  # detectors in memory
-# faces of 64 px would be thumbnails on a screen
-_SEEN = 224  # pixels that a face has at least on the page
+KEPT = 4  # detectors in memory, and as many localisers
+
+V = TypeVar("V")
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class Answer:
         seen: what it saw, a data URI (PNG).
         saliency: the same with what the score hangs on in orange, or None.
         explanation: how that was found, or why there is none; "" where it was not asked for.
+        map: where the photo may have been altered, or None.
+        no_map: why there is no map; "" where there is one, or none was asked for.
         caution: what to keep in mind.
         milliseconds: that the answer took, without waiting.
     """
@@ -68,6 +70,8 @@ class Answer:
     seen: str
     saliency: str | None
     explanation: str
+    map: PhotoMap | None
+    no_map: str
     caution: str
     milliseconds: int
 
@@ -92,6 +96,8 @@ class DetectionQueue:
         self._inside = 0
         # oldest first; keyed by stamp, so that a replaced detector is another key
         self._predictors: OrderedDict[tuple[object, ...], Predictor] = OrderedDict()
+        # of the same keys; a sentence where there is none
+        self._localisers: OrderedDict[tuple[object, ...], PhotoLocaliser | str] = OrderedDict()
 
     @contextmanager
     def admitted(self) -> Iterator[None]:
@@ -109,13 +115,16 @@ class DetectionQueue:
         finally:
             self._inside -= 1
 
-    async def ask(self, choice: Choice, photo: bytes, *, explain: bool, gone: Callable[[], Any]) -> Answer:
+    async def ask(
+        self, choice: Choice, photo: bytes, *, explain: bool, maps: bool = False, gone: Callable[[], Any]
+    ) -> Answer:
         """Judge a photo when it is its turn.
 
         Args:
             choice: the detector.
             photo: the bytes of its file.
             explain: whether to say where the detector looked.
+            maps: whether to say where the photo may have been altered.
             gone: awaited when it is its turn; true: the client has closed the connection.
 
         Raises:
@@ -128,9 +137,9 @@ class DetectionQueue:
                 raise Refused(400, "the connection was closed before it was this photo's turn")
             loop = asyncio.get_running_loop()
             # the event loop keeps answering pages meanwhile
-            return await loop.run_in_executor(self._worker, self.judge, choice, photo, explain)
+            return await loop.run_in_executor(self._worker, self.judge, choice, photo, explain, maps)
 
-    def judge(self, choice: Choice, photo: bytes, explain: bool = False) -> Answer:
+    def judge(self, choice: Choice, photo: bytes, explain: bool = False, maps: bool = False) -> Answer:
         """Judge a photo here and now; see `ask`."""
         begin = time.perf_counter()
         # In the worker's turn, so that at most one photo is decoded at a time.
@@ -142,6 +151,7 @@ class DetectionQueue:
             raise Refused(422, f"the photo cannot be used: {read.problems[0]}")
         (prediction,) = predict(predictor, read.images, self.compute)  # a batch of one
         saliency, explanation = self._explained(predictor, read.images) if explain else (None, "")
+        located, no_map = self._located(choice, predictor, read.images) if maps else (None, "")
         threshold, note = predictor.threshold, read.notes[0]
         return Answer(
             source=choice.source,
@@ -153,9 +163,11 @@ class DetectionQueue:
             rule=threshold.rule,
             crop=predictor.crop,
             resolution=read.images.shape[1],
-            seen=_png(read.images[0]),
+            seen=png(read.images[0]),
             saliency=saliency,
             explanation=explanation,
+            map=located,
+            no_map=no_map,
             caution=f"The photo was read as: {note}. {caution(predictor)}" if note else caution(predictor),
             milliseconds=round(1000 * (time.perf_counter() - begin)),
         )
@@ -169,29 +181,40 @@ class DetectionQueue:
             face = np.full((1, side, side, 3), 128, np.uint8)
             predict(predictor, face, self.compute)
             self._explained(predictor, face)
+            self._located(choice, predictor, face)
 
         self._worker.submit(use)  # the one worker: an upload that comes meanwhile waits until it is loaded
 
     def _loaded(self, choice: Choice) -> Predictor:
-        key = self.index.stamp(choice)
-        # Taken out and put back at the end: the order of the dictionary is that of last use.
-        predictor = self._predictors.pop(key, None) or self.index.load(choice)
-        self._predictors[key] = predictor
-        while len(self._predictors) > KEPT:
-            self._predictors.popitem(last=False)
-        return predictor
+        return _kept(self._predictors, self.index.stamp(choice), lambda: self.index.load(choice))
+
+    def _located(self, choice: Choice, predictor: Predictor, face: Images) -> tuple[PhotoMap | None, str]:
+        """Return the map of a face; None and why there is none."""
+
+        def loaded() -> PhotoLocaliser | str:
+            try:
+                return self.index.load_localiser(choice, predictor)
+            except NoLocaliserError as error:
+                return f"No map: {error}."
+
+        try:
+            localiser = _kept(self._localisers, self.index.stamp(choice), loaded)
+            return (None, localiser) if isinstance(localiser, str) else (photo_map(localiser, face, self.compute), "")
+        except BenchError as error:  # say, its weights are no longer in the store: the score is there all the same
+            return None, f"No map: {error}."
 
     def _explained(self, predictor: Predictor, face: Images) -> tuple[str | None, str]:
         maps = predictor.trained.detector.saliency(face, self.compute)
         if maps is None:
             return None, cannot_explain(predictor)
-        return _png(overlay(face, maps)[0]), f"in orange the pixels that its score hangs on ({method()})"
+        return png(overlay(face, maps)[0]), f"in orange the pixels that its score hangs on ({method()})"
 
 
-def _png(image: Images) -> str:
-    """A face uint8 [H, W, 3] as a data URI, enlarged by a whole factor where it is small: its pixels stay visible."""
-    times = max(1, -(-_SEEN // image.shape[0]))  # whole factors keep pixels square and sharp; -(-a // b) rounds up
-    data = BytesIO()
-    # level 3: the answer stays on this machine, time matters more than bytes
-    Image.fromarray(image.repeat(times, axis=0).repeat(times, axis=1)).save(data, format="PNG", compress_level=3)
-    return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()
+def _kept(memory: OrderedDict[tuple[object, ...], V], key: tuple[object, ...], load: Callable[[], V]) -> V:
+    """Return what a memory of at most `KEPT` entries holds for a key, loaded where it has none."""
+    # Taken out and put back at the end: the order of the dictionary is that of last use.
+    value = memory.pop(key) if key in memory else load()
+    memory[key] = value
+    while len(memory) > KEPT:
+        memory.popitem(last=False)
+    return value

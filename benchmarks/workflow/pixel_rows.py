@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.evaluation.localisation import COLUMNS, MEAN_MASK, map_name, packed, write_rows
+from benchmarks.evaluation.localisation import COLUMNS, MEAN_MASK, map_name, packed, packed_edges, write_rows
 from benchmarks.evaluation.map_examples import MapExample, examples_of
 from benchmarks.evaluation.pixels import Levels, LevelScale, PixelCounts, threshold
 from detect.artifact import TrainedDetector
@@ -19,7 +19,7 @@ from forge.core.errors import DetectorError
 from forge.faces.faceset import FaceView, Images
 from forge.tampering.base import BINARY
 
-__all__ = ["ShownMaps", "pixel_rows", "write_rows"]
+__all__ = ["ShownMaps", "checked_maps", "pixel_rows", "write_rows"]
 
 Maps = NDArray[np.float32]
 MapsOf = Callable[[FaceView], Maps]
@@ -75,7 +75,7 @@ def pixel_rows(
     """
 
     def maps(view: FaceView) -> Maps:
-        return np.concatenate([_checked(made(images, compute), images, family) for images in view.batches(_BLOCK)])
+        return np.concatenate([checked_maps(made(images, compute), images, family) for images in view.batches(_BLOCK)])
 
     detector, family = trained.detector, trained.detector.family
     made = detector.maps if source == "map" else detector.gradient_maps
@@ -101,6 +101,7 @@ def _measured(
     """Yield the rows of one source of maps, a frame for each split and generator; fill `shown`."""
     of_val = [(part, maps(part[1])) for part in val]
     scale = LevelScale.of(np.concatenate([made.ravel() for _, made in of_val]))
+    edges = packed_edges(scale)
     of_test = ((part, maps(part[1])) for part in test)
     val_counts: list[PixelCounts] = []
     for split, parts in (("val", of_val), ("test", of_test)):
@@ -123,11 +124,17 @@ def _measured(
                 "split": split,
                 "altered": altered,
                 "untouched": untouched,
+                "edges": edges,
             }
             yield pd.DataFrame(facts | columns)
 
 
-def _checked(made: Maps | None, images: Images, family: str) -> Maps:
+def checked_maps(made: Maps | None, images: Images, family: str) -> Maps:
+    """Return the maps that a detector of a family made of images, float32 [n, H, W].
+
+    Raises:
+        DetectorError: none, of another shape, or with values that are no numbers.
+    """
     if made is None or made.shape != images.shape[:3] or not np.isfinite(made).all():
         got = "none" if made is None else f"shape {made.shape}, or values that are no numbers"
         raise DetectorError(f"{family} must return finite maps of shape {images.shape[:3]}; it returned {got}")

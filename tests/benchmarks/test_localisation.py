@@ -20,7 +20,9 @@ from benchmarks.evaluation.localisation import (
     localised,
     map_name,
     packed,
+    packed_edges,
     read_rows,
+    scale_of,
     write_rows,
 )
 from benchmarks.evaluation.map_examples import MapExample, examples_of
@@ -73,7 +75,7 @@ def rows(detector="unet", seeds=(0,), people=None, source="map") -> pd.DataFrame
                     {
                         "detector": detector, "trained_on": "splice", "seed": seed, "source": source,
                         "sample_id": names, "identity": people or names, "generator": generator, "split": split,
-                        "pair": "", "altered": altered, "untouched": untouched,
+                        "pair": "", "altered": altered, "untouched": untouched, "edges": packed_edges(scale),
                     }
                 )
             )  # fmt: skip
@@ -148,6 +150,9 @@ def test_rows_are_written_and_read_as_they_were(tmp_path):
     path.write_bytes(first[:100])
     with pytest.raises(CorruptError, match="damaged"):
         read_rows(path)
+    table.at[0, "edges"] = b"odd"
+    with pytest.raises(CorruptError, match="column edges"):
+        scale_of(table)
     table.at[0, "altered"] = b"short"
     with pytest.raises(CorruptError, match="256 levels"):
         counts_of(table)
@@ -281,6 +286,20 @@ def test_rows_of_a_detector_without_a_gradient_are_none(tmp_path):
     assert len(read_rows(tmp_path / "masks.parquet")) == 0
 
 
+def test_rows_of_a_fit_are_read_alone_with_the_scale_of_their_levels(tmp_path):
+    path, scale = tmp_path / "masks.parquet", LevelScale.of(images(10)[1])
+    write_rows(pd.concat([rows(), rows("npr", seeds=(0, 1))], ignore_index=True), path)
+    part = read_rows(path, detector="unet", seed=0, split="val")
+    assert len(part) == 2 * COUNT and set(part["detector"]) == {"unet"} and set(part["split"]) == {"val"}
+    assert np.array_equal(scale_of(part).edges, scale.edges)  # float16 holds them exactly
+    # an earlier version wrote no edges: its rows are measured all the same
+    earlier = pd.read_parquet(path).drop(columns="edges")
+    earlier.to_parquet(path)
+    assert scale_of(read_rows(path)) is None and localised(read_rows(path))[0].f1.value is not None
+    write_rows(read_rows(path), path)
+    assert scale_of(read_rows(path)) is None
+
+
 @pytest.mark.e2e
 def test_a_run_measures_where_forgeries_were_altered(bench, tmp_path):
     code, _, err = bench(
@@ -309,6 +328,8 @@ def test_a_run_measures_where_forgeries_were_altered(bench, tmp_path):
     assert code == 0 and "mean training mask" in " ".join(out.split()) and "1" in out
     code, _, err = bench("leaderboard", "where", "--by", "localisation", "--columns", "seen")
     assert code == 2 and "leave it out" in err
+    edges = scale_of(read_rows(folder / "masks.parquet", detector="unet")).edges
+    assert 0 < len(edges) < 256 and (np.diff(edges) > 0).all()
     # a changed row changes the numbers, and is refused before
     code, out, _ = bench("reproduce", "where")
     assert code == 0 and "DIFFERS" not in out and "MISSING" not in out

@@ -15,6 +15,7 @@ Examples:
   bench detect dcgan-xception-rendered-quick me.jpg holiday/
   bench detect dcgan-xception-rendered-quick holiday/ --max-fpr 0.01 --out scores.csv
   bench detect dcgan-xception-rendered-quick me.jpg --explain
+  bench detect splice-unet-rendered-quick me.jpg --map
   bench detect import meso4 Meso4_DF.h5
   bench detect meso4-published me.jpg
 """
@@ -63,6 +64,15 @@ def detect(
     explain_to: Annotated[
         Path | None, typer.Option("--explain-to", help="Folder of these pictures. [default: pictures/RUN/DETECTOR]")
     ] = None,
+    draw: Annotated[
+        bool, typer.Option("--map", help="Write one picture per photo that shows where it may have been altered.")
+    ] = False,
+    draw_to: Annotated[
+        Path | None, typer.Option("--map-to", help="Folder of these pictures. [default: pictures/RUN/LOCALISER]")
+    ] = None,
+    map_values: Annotated[
+        bool, typer.Option("--map-values", help="Write the values of each map too, float32, as a file .npy.")
+    ] = False,
     form: Annotated[
         str | None,
         typer.Option("--format", help="Format: table, csv, json or parquet. [default: table, or as --out ends]"),

@@ -10,7 +10,9 @@ if (form) {
   const most = Number(form.dataset.bytes);
   let asked = 0;
 
-  document.querySelectorAll(".scripted").forEach((note) => { note.hidden = false; });
+  function reveal() {
+    document.querySelectorAll(".scripted").forEach((part) => { part.hidden = false; });
+  }
 
   function say(text) {
     const box = document.createElement("p");
@@ -39,6 +41,7 @@ if (form) {
         return;
       }
       answer.innerHTML = text; // our own template, which escapes every value
+      reveal();
       answer.setAttribute("aria-busy", "false");
       answer.scrollIntoView({ block: "nearest" });
     } catch {
@@ -71,7 +74,11 @@ if (form) {
   photo.addEventListener("change", () => { show(); ask(); });
   form.addEventListener("submit", (event) => { event.preventDefault(); ask(); });
   document.getElementById("detector").addEventListener("change", ask);
-  document.getElementById("explain").addEventListener("change", ask);
+  document.querySelectorAll(".tick input[name]").forEach((tick) => tick.addEventListener("change", ask));
+  answer.addEventListener("input", (event) => {
+    if (event.target.id !== "map-opacity") return;
+    answer.querySelector(".layers .colours").style.opacity = event.target.value / 100;
+  });
   document.addEventListener("dragover", (event) => { event.preventDefault(); drop.classList.add("over"); });
   document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) drop.classList.remove("over"); });
   document.addEventListener("drop", (event) => {
@@ -80,5 +87,6 @@ if (form) {
     take(event.dataTransfer.files);
   });
   document.addEventListener("paste", (event) => take(event.clipboardData.files));
+  reveal();
   show(); // a browser may have kept the choice over a reload
 }

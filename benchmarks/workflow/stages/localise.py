@@ -48,7 +48,7 @@ class Localise(UsesDetector):
     """
 
     action = "localise"
-    VERSION = 2
+    VERSION = 3
 
     forged: Mapping[str, Forger]
     tested: tuple[str, ...]
