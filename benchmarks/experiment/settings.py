@@ -90,6 +90,10 @@ class GeneratorSettings(_Settings):
     )
     # Fields that are "filled in when checked" are facts of the class, kept so that planning needs no import of it.
     tampers: bool = Field(False, description="makes forgeries of real faces and is not trained; filled in when checked")
+    inverts: GeneratorSettings | None = Field(
+        None,
+        description="the generator that an edit inverts, by the edit's name; it is set as generators.NAME",
+    )
     masks: bool = Field(False, description="its forgeries have masks; filled in when checked")
     judged: bool = Field(True, description="was trained against a discriminator; filled in when checked")
     translates: bool = Field(False, description="makes forgeries of real faces and is trained; filled in when checked")

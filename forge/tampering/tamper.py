@@ -169,9 +169,12 @@ class Making:
                     chooser.of(name, identity, points_of_face, derive_seed(seed, "donor"))
                     for name, identity, points_of_face, seed in zip(ids, identities, points, seeds, strict=True)
                 ]
-            tampered = self.tampering.tamper(TamperBatch(part.read(numbers), points, seeds, given))
+            rows = [part.rows[face] for face in faces]
+            tampered = self.tampering.tamper(TamperBatch(part.read(numbers), points, seeds, given, rows))
+            provenance.update(self.tampering.facts())  # the card is written after the last image
             return Forged(tampered.images, tampered.rows, tampered.masks if masks else None, tampered.targets)
 
+        provenance = {**self.provenance, "faces_not_found": missing}
         synthesis = Synthesis(
             name=self.name,
             origin=self.origin,
@@ -180,7 +183,7 @@ class Making:
             columns=COLUMNS,
             resolution=self.resolution,
             licence=self.licence,
-            provenance={**self.provenance, "faces_not_found": missing},
+            provenance=provenance,
             citation=self.citation,
             masks=masks,
             note="altering",

@@ -1,4 +1,4 @@
-"""The stage that makes forgeries from real faces without training."""
+"""The stage that makes forgeries from real faces by a program; edits invert a generator that was trained before."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.experiment.configs import validated
 from benchmarks.workflow.stage import FACES, FaceStage, Facts, Job
+from benchmarks.workflow.stages.encode import Encode
 from benchmarks.workflow.stages.halve import Reals
 from forge.generators import GENERATORS
 from forge.tampering.tamper import tamper_set
@@ -23,6 +24,7 @@ class Tamper(FaceStage):
         counts: split -> images.
         data: the real faces, halved.
         files: SHA-256 of the files it depends on, e.g. its code.
+        encoder: of the generator that an edit inverts; None: no other network is needed.
     """
 
     action = "tamper"
@@ -35,6 +37,7 @@ class Tamper(FaceStage):
     counts: dict[str, int]
     data: Reals
     files: dict[str, str]
+    encoder: Encode | None = None
 
     @property
     def label(self) -> str:
@@ -51,8 +54,12 @@ class Tamper(FaceStage):
         implementation = GENERATORS.load(self.generator)
         # checked when planned; the values in the stage are JSON, not the class
         settings = validated(implementation.Settings, self.edits, where=f"generators.{self.forger}.network")
+        method = implementation(settings)
+        if self.encoder is not None:
+            trained, device = self.encoder.inverted(job), job.context.compute.device
+            method = method.fitted(job.path(self.encoder), trained, device=device)
         faces = tamper_set(
-            implementation(settings),
+            method,
             job.faces(self.data),
             job.out / FACES,
             name=self.forger,
