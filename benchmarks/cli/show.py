@@ -27,6 +27,7 @@ _FILLED_IN = {
     "files",
     "snapshot",
     "tampers",
+    "inverts",
     "masks",
     "translates",
     "judged",

@@ -6,8 +6,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 from requested import compose
 
+from benchmarks.cli import tamper as cli
 from benchmarks.experiment.configs import parse_assignments
 from benchmarks.workflow.runner import prepare_run
 from benchmarks.workflow.stage import FACES, Context, Job
@@ -17,6 +19,7 @@ from forge.core.progress import silent
 from forge.faces.faceset import FaceSet
 from forge.generators import GENERATORS
 from forge.generators.artifact import write_generator
+from forge.tampering import edit, inversion
 
 
 def planned(*generators, settings=(), condition=()):
@@ -28,10 +31,10 @@ def planned(*generators, settings=(), condition=()):
 
 def test_an_edit_inverts_the_training_of_the_run_and_shares_its_encoder_with_the_control():
     stages = planned("dcgan", "edit:dcgan", "inversion:dcgan")
-    edit, control = stages["tamper edit:dcgan"], stages["tamper inversion:dcgan"]
-    assert edit.encoder.key == control.encoder.key == stages["encode dcgan"].key
-    assert edit.encoder.generator.key == stages["train dcgan"].key == stages["synthesize dcgan"].generator.key
-    assert edit.edits == control.edits and edit.key != control.key
+    edits, control = stages["tamper edit:dcgan"], stages["tamper inversion:dcgan"]
+    assert edits.encoder.key == control.encoder.key == stages["encode dcgan"].key
+    assert edits.encoder.generator.key == stages["train dcgan"].key == stages["synthesize dcgan"].generator.key
+    assert edits.edits == control.edits and edits.key != control.key
     names = list(stages)
     assert names.index("train dcgan") < names.index("encode dcgan") < names.index("tamper edit:dcgan")
     alone = planned("edit:dcgan")
@@ -86,7 +89,11 @@ def test_settings_of_a_generator_that_nothing_inverts_are_refused():
         planned("edit:dcgan", settings=("generators.stylegan-lite.training.kimg=5",))
 
 
-def test_the_stages_write_an_encoder_and_edited_faces(make_set, tmp_path):
+def test_the_stages_write_an_encoder_and_edited_faces_and_own_photos_are_edited_by_them(
+    bench, make_set, tmp_path, monkeypatch
+):
+    for module in (inversion, edit):
+        monkeypatch.setattr(module, "BLOCK", 4)
     ours = "generators.edit:dcgan.network"
     few = (f"{ours}.inversion.steps=1", f"{ours}.directions=[closed-form]", f"{ours}.encoder.kimg=0.02",
            f"{ours}.encoder.batch=4", "images={train: 4, val: 2, test: 2}")  # fmt: skip
@@ -117,6 +124,31 @@ def test_the_stages_write_an_encoder_and_edited_faces(make_set, tmp_path):
         tamper.described(), {stage.key: stage for stage in (tamper.data, encode)}, key=tamper.key
     )
     assert restored.encoder is encode
+    # a finished run whose store has these folders
+    stages = [SimpleNamespace(action="tamper", label="edit:dcgan")]
+    report = SimpleNamespace(results=SimpleNamespace(name="r", stages=stages))
+    manifests = {folders[each.key]: SimpleNamespace(inputs={name: stage.key for name, stage in each.inputs.items()})
+                 for each in (tamper, encode)}  # fmt: skip
+    monkeypatch.setattr(cli, "RunReport", SimpleNamespace(open=lambda name, reports: report))
+    monkeypatch.setattr(cli, "stage_of", lambda results, label, action: tamper)
+    monkeypatch.setattr(cli, "stored_result", lambda results, stage, store: folders[stage.key])
+    monkeypatch.setattr(cli, "read_manifest", lambda folder: manifests[folder])
+    monkeypatch.setattr(cli.Store, "find", lambda store, action, key: folders.get(key))
+    Image.fromarray(make_set("photo", {"test": 1}, resolution=32).read([0])[0]).save(tmp_path / "me.png")
+    flags = ("tamper", "edit:dcgan", str(tmp_path / "me.png"), "--run", "r", "--set", "inversion={steps: 1}", "--set",
+             "landmarks=average")  # fmt: skip
+    code, out, err = bench(*flags)
+    assert code == 0, err
+    folder = tmp_path / "pictures" / "edit-dcgan"
+    files = (tmp_path / "me.png", folder / "me.png", folder / "me-mask.png")
+    before, after, mask = (np.asarray(Image.open(file)) for file in files)
+    assert "face, " in out and (after != before).any() and np.array_equal(after[mask == 0], before[mask == 0])
+    assert "makes: 32; leave it out" in bench(*flags, "--resolution", "64")[2]
+    folders.pop(encode.key)
+    assert "encoder of tamper is not in runs/ any more" in bench(*flags)[2]
+    assert (
+        "run r has no 'inversion:dcgan', its edits are edit:dcgan" in bench(flags[0], "inversion:dcgan", *flags[2:])[2]
+    )
 
 
 def test_an_edit_from_a_file_must_say_what_it_inverts(tmp_path, monkeypatch):
