@@ -57,7 +57,7 @@ class LatentEditSettings(EditSettings):
         "values of the first column with few",
     )
     components: int = Field(6, ge=1, description="pca, closed-form: directions to draw from, from the strongest on")
-    strength: Range = Field((2.0, 3.5), description="length of the move, deviations of the latents")
+    strength: Range = Field((1.2, 2.2), description="length of the move, deviations of the latents")
     blending: tuple[Literal["alpha", "poisson"], ...] = Field(
         ("alpha", "poisson"), min_length=1, description="how the face is joined to the photo, equally often"
     )

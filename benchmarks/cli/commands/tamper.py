@@ -16,7 +16,7 @@ Examples:
   bench tamper splice holiday/ --crop face --resolution 128 --out pictures/spliced
   bench tamper inpaint me.jpg --set methods=[patchmatch] --set 'area=[0.05, 0.1]' --seed 3
   bench tamper my.py:Mosaic me.jpg
-  bench tamper edit:dcgan me.jpg --run my-run --crop face --set strength=[3,4]
+  bench tamper edit:dcgan me.jpg --run my-run --crop face --set strength=[2,3]
 """
 
 
