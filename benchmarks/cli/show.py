@@ -28,6 +28,7 @@ _FILLED_IN = {
     "snapshot",
     "tampers",
     "searches",
+    "inverts",
     "masks",
     "translates",
     "judged",

@@ -10,8 +10,11 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.experiment.configs import parse_assignments, shipped, validated
-from benchmarks.experiment.names import short_name
+from benchmarks.experiment.names import inverted_generator, safe_name, short_name
 from benchmarks.inference.photos import intake_for, list_photos, read_faces
+from benchmarks.report.run_report import RunReport
+from benchmarks.workflow.runner import stage_of, stored_result
+from benchmarks.workflow.store import Store, read_manifest
 from forge.core import provenance
 from forge.core.compute import derive_seed
 from forge.core.errors import InputError, UnknownNameError, quoted
@@ -19,30 +22,46 @@ from forge.core.registry import is_file_reference
 from forge.faces.faceset import Images
 from forge.faces.imaging.grids import sheet, write_picture
 from forge.generators import GENERATORS
+from forge.generators.artifact import TrainedGenerator
 from forge.tampering.base import Donor, TamperBatch, Tampered, Tampering
 from forge.tampering.donors import Donors, DonorSet
+from forge.tampering.edit import LatentEdit
 from forge.tampering.landmarks import find_landmarks
 
 SHOWN = 16  # photos of the sheet
+RESOLUTION = 256  # pixels a side, where nothing asks for others
 _TITLES = ("photo", "forgery", "mask")
 
 
 def tamper(
     name: str,
     images: list[Path],
-    resolution: int,
+    resolution: int | None,
     crop: str,
     settings: list[str] | None,
     out: Path | None,
     seed: int,
+    run: str | None,
+    store: Path,
+    reports: Path,
 ) -> None:
     """Alter photos: write each, marked as altered, its mask, and a sheet of photo, forgery and mask."""
     if crop not in ("none", "face"):
         raise UnknownNameError("crop", crop, ("none", "face"))
+    name, _ = inverted_generator(name)
     method = _tampering(name, settings or [])
+    if isinstance(method, LatentEdit) or run is not None:
+        trained = _fitted(method, name, run, store, reports)
+        if resolution not in (None, trained.card.resolution):
+            raise InputError(
+                f"--resolution {resolution} is not what {trained.card.name} of {run} makes: {trained.card.resolution}; "
+                "leave it out"
+            )
+        resolution = trained.card.resolution
+    resolution = resolution or RESOLUTION
     label = short_name(name)
     listing = list_photos(images)
-    folder = _folder(out or Path("pictures") / label)
+    folder = _folder(out or Path("pictures") / safe_name(label))
     source = provenance.alteration(label)
     used, names, shown = 0, Counter[str](), list[Images]()
     for file, problem in listing.unread.items():
@@ -83,7 +102,8 @@ def _tampering(name: str, assignments: list[str]) -> Tampering[Any]:
     """
     implementation = GENERATORS.load(name)
     if not issubclass(implementation, Tampering):
-        there = [each for each in GENERATORS.names() if issubclass(GENERATORS.load(each), Tampering)]
+        kinds = {each: GENERATORS.load(each) for each in GENERATORS.names()}
+        there = [each for each, kind in kinds.items() if issubclass(kind, Tampering) and not kind.inverts]
         raise InputError(
             f"{quoted(name)} is trained before it forges; name an edit: {', '.join(there)}, or translate photos with "
             "`bench translate`"
@@ -97,6 +117,40 @@ def _tampering(name: str, assignments: list[str]) -> Tampering[Any]:
         )
     made: Tampering[Any] = implementation(given)
     return made
+
+
+def _fitted(method: Tampering[Any], name: str, run: str | None, store: Path, reports: Path) -> TrainedGenerator:
+    """Let an edit invert the generator that a run inverted, and return it.
+
+    Raises:
+        InputError: no run is named, the edit inverts nothing, or the run has no such edit.
+    """
+    if not isinstance(method, LatentEdit):
+        raise InputError(f"{quoted(name)} inverts no generator; leave --run out")
+    if run is None:
+        raise InputError(f"{quoted(name)} inverts a trained generator; name a run that has it with --run RUN")
+    results, kept = RunReport.open(run, reports).results, Store(store)
+    edits = sorted({stage.label for stage in results.stages if stage.action == "tamper"})
+    if name not in edits:
+        there = f"its edits are {', '.join(edits)}" if edits else "it has no edits"
+        raise InputError(f"run {results.name} has no {quoted(name)}, {there}; run it again with --generator {name} too")
+    made = stored_result(results, stage_of(results, name, "tamper"), kept)
+    encoder = _input(made, "encoder", "encode", kept)
+    trained = TrainedGenerator.open(_input(encoder, "generator", "train", kept))
+    method.fitted(encoder, trained)
+    return trained
+
+
+def _input(folder: Path, role: str, action: str, store: Store) -> Path:
+    """Return the folder of an input of a stored result.
+
+    Raises:
+        InputError: the store no longer holds it.
+    """
+    there = store.find(action, read_manifest(folder).inputs[role])
+    if there is None:
+        raise InputError(f"the {role} of {folder.name} is not in {store.root}/ any more; run the same command again")
+    return there
 
 
 def _altered(method: Tampering[Any], images: Images, seeds: list[int]) -> Tampered:

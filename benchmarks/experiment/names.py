@@ -6,10 +6,13 @@ import re
 from pathlib import Path
 
 from benchmarks.protocol import GeneratorId
-from forge.core.errors import InputError, quoted
+from forge.core.errors import InputError, quoted, short
 from forge.core.registry import is_file_reference
+from forge.generators import GENERATORS
 
 _NAME_BYTES = 100
+_INVERTING = ("edit", "inversion")  # families of generators that invert the one behind the colon
+_INVERTED = "stylegan-lite"  # by default
 
 
 def is_fitted(reference: str) -> bool:
@@ -43,6 +46,25 @@ def split_snapshot(reference: str) -> tuple[str, float | None]:
     if not parsed.kimg:
         raise InputError(f"generator {quoted(reference)}: a snapshot is named by thousands of images, e.g. {name}@24k")
     return parsed.base, parsed.kimg
+
+
+def inverted_generator(reference: str) -> tuple[str, str]:
+    """Split "edit:dcgan" into itself and "dcgan"; "edit" is "edit:stylegan-lite"; the second of others is empty.
+
+    Raises:
+        InputError: the generator behind the colon cannot be inverted.
+    """
+    family, _, name = reference.partition(":")
+    if family not in _INVERTING:
+        return reference, ""
+    whole = f"{family}:{name or _INVERTED}"
+    known = [each.partition(":")[2] for each in GENERATORS.names() if each.startswith(f"{family}:")]
+    if whole.partition(":")[2] not in known:
+        raise InputError(
+            f"generator {quoted(reference)}: {short(name)} cannot be inverted; name {' or '.join(known)}, which make a "
+            "face from a latent alone, in one pass: no labels, no photo, no steps"
+        )
+    return whole, whole.partition(":")[2]
 
 
 def base_name(label: str) -> str:

@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any, cast
 
 from benchmarks.experiment.configs import configs_root, merged, read_yaml, shipped, validated
-from benchmarks.experiment.names import base_name, is_fitted, safe_name, short_name, split_adversary, split_snapshot
+from benchmarks.experiment.names import (
+    base_name,
+    inverted_generator,
+    is_fitted,
+    safe_name,
+    short_name,
+    split_adversary,
+    split_snapshot,
+)
 from benchmarks.experiment.request import command_of
 from benchmarks.experiment.settings import (
     PRESETS,
@@ -93,7 +101,7 @@ def resolve(request: RunRequest, *, device: str = "cpu", file: Path | None = Non
     # what a preset trains a plug-in's generator with, which has no file of its own
     length = {"training": size["training"]} if "training" in size else {}
     chosen_generators = _generators(generators, preset, condition, overrides, kept=kept, unknown=length)
-    named = {short_name(split_snapshot(reference)[0]) for reference in generators}
+    named = {short_name(name) for each in generators for name in inverted_generator(split_snapshot(each)[0]) if name}
     bases = {base_name(label) for label in chosen_generators} | named
     # Settings of a name that the run does not have would be without effect, and are mostly typing errors.
     for section, known in (("generators", bases), ("variants", named), ("detectors", chosen_detectors)):
@@ -223,6 +231,7 @@ def _generators(
             snapshots.setdefault(short_name(architecture), set()).add(snapshot)
     for reference in references:
         architecture, snapshot = split_snapshot(reference)
+        architecture, inverted = inverted_generator(architecture)
         # A generator from a file is called by its class in lower case.
         base = short_name(architecture)
         # A file shares its class's name with a shipped generator perhaps, but not its settings.
@@ -233,6 +242,7 @@ def _generators(
             defaults, conditioned = defaults | {"condition": list(condition)}, True
         value = merged(defaults, overrides.get("generator", {}))
         value = merged(value, overrides.get("generators", {}).get(base, {}))
+        inverts = _inverted(inverted, preset, overrides) if inverted else None
         grid = overrides.get("variants", {}).get(base)
         models = [Variant(base, {})] if grid is None else variants_of(base, grid, limit=LIMITS["generators"])
         for name, differing in models:
@@ -241,7 +251,8 @@ def _generators(
                 raise InputError(f"--generator names {quoted(label)} twice; once is enough")
             # of a variant: what all variants share, what it differs in, and what is set for it alone
             alone = overrides.get("generators", {}).get(name, {}) if grid is not None else {}
-            chosen[label] = _checked(architecture, snapshot, name, merged(merged(value, differing), alone))
+            values = merged(merged(value, differing), alone)
+            chosen[label] = _checked(architecture, snapshot, name, values, inverts)
             snapshots.setdefault(name, set()).update(_kept_snapshots(chosen[label], name))
             # the snapshot that makes forgeries is kept as well
             snapshots[name].update([snapshot] if snapshot is not None else [])
@@ -260,17 +271,30 @@ def _generators(
     }
 
 
-def _checked(architecture: str, snapshot: float | None, name: str, value: Mapping[str, Any]) -> GeneratorSettings:
+def _inverted(name: str, preset: str, overrides: Mapping[str, Any]) -> GeneratorSettings:
+    """Return the settings of a generator that is inverted: those of a generator of the run, without labels."""
+    value = merged(shipped("generators", name, preset), overrides.get("generator", {}))
+    return _checked(name, None, name, merged(value, overrides.get("generators", {}).get(name, {})))
+
+
+def _checked(
+    architecture: str,
+    snapshot: float | None,
+    name: str,
+    value: Mapping[str, Any],
+    inverts: GeneratorSettings | None = None,
+) -> GeneratorSettings:
     """Check the settings of a generator.
 
     Raises:
         InputError: a value that cannot be, or one that follows from the name on the command line.
     """
     # set here, they would contradict the name
-    for key, instead in (("snapshot", f"--generator {name}@24k"), ("architecture", "--generator NAME")):
+    instead_of = {"snapshot": f"{name}@24k", "architecture": "NAME", "inverts": "edit:NAME"}
+    for key, instead in instead_of.items():
         if key in value:
-            raise InputError(f"setting 'generators.{name}.{short(key)}' cannot be set; use {instead}")
-    content = {"architecture": architecture, "snapshot": snapshot, **value}
+            raise InputError(f"setting 'generators.{name}.{short(key)}' cannot be set; use --generator {instead}")
+    content = {"architecture": architecture, "snapshot": snapshot, "inverts": inverts, **value}
     return validated(GeneratorSettings, content, where=f"generators.{name}")
 
 

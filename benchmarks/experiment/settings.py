@@ -93,6 +93,10 @@ class GeneratorSettings(_Settings):
     searches: Literal["none", "taken", "all"] = Field(
         "none", description="real faces whose landmarks its forgeries follow; filled in when checked"
     )
+    inverts: GeneratorSettings | None = Field(
+        None,
+        description="the generator that an edit inverts, by the edit's name; it is set as generators.NAME",
+    )
     masks: bool = Field(False, description="its forgeries have masks; filled in when checked")
     judged: bool = Field(True, description="was trained against a discriminator; filled in when checked")
     translates: bool = Field(False, description="makes forgeries of real faces and is trained; filled in when checked")

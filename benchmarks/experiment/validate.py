@@ -5,22 +5,24 @@ from __future__ import annotations
 import functools
 import inspect
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.evaluation.metrics import METRICS, load_metrics
 from benchmarks.experiment.configs import validated
+from benchmarks.experiment.file_digests import file_digests
 from benchmarks.experiment.matrix import families_of, families_with_more, planned_fits
-from benchmarks.experiment.names import base_name, is_fitted, short_name
+from benchmarks.experiment.names import base_name, inverted_generator, is_fitted, short_name
 from benchmarks.experiment.settings import Conditions, DetectorRequest, GeneratorSettings, RunSettings
+from benchmarks.experiment.trainings import shared_trainings, with_snapshots
 from benchmarks.protocol import ELSEWHERE, Condition, GeneratorId
 from benchmarks.report.sections import load_sections, section_digests
 from detect.data.perturb import perturbation
 from detect.detectors.registry import DETECTORS
 from forge.core.errors import BenchError, InputError, UnknownNameError, quoted
 from forge.core.files import digest_file
-from forge.core.registry import code_files, is_file_reference, named_file
+from forge.core.registry import is_file_reference, named_file
 from forge.generators import GENERATORS
 from forge.quality import QUALITY, load_more
 from forge.tampering.base import Tampering
@@ -51,13 +53,13 @@ def typed(settings: RunSettings) -> RunSettings:
         values = typed.model_dump(mode="json")
         _check_adversary(name, request, implementation.needs, generators)
         # Defaults are written out: a default that changes in a later version changes the key.
-        checked = {"settings": values, "needs": implementation.needs, "files": _digests(request.detector, values)}
+        checked = {"settings": values, "needs": implementation.needs, "files": file_digests(request.detector, values)}
         checked |= {"localises": implementation.localises(typed), "has_gradients": implementation.has_gradients()}
         # a fixed scorer learns nothing from this run's forgeries
         fixed = {"trained_on": ELSEWHERE} if implementation.needs == "nothing" else {}
         detectors[name] = request.model_copy(update=checked | fixed)
     # After the detectors: they may ask for snapshots that no generator was told to keep.
-    generators = _with_snapshots(generators, detectors)
+    generators = shared_trainings(with_snapshots(generators, detectors))
     if settings.conditions.snapshots and all(request.trained_on for request in detectors.values()):
         raise InputError("conditions.snapshots needs a detector that is fitted here; add --detector random")
     _check_conditions(settings, generators)
@@ -99,7 +101,7 @@ def _metrics(settings: RunSettings) -> dict[str, Any]:
 
     def code(names: Sequence[str]) -> dict[str, str]:
         # "name key": several metrics may come from files that import modules of one name
-        return {f"{name} {key}": digest for name in names for key, digest in _digests(name, {}).items()}
+        return {f"{name} {key}": digest for name in names for key, digest in file_digests(name, {}).items()}
 
     quality = settings.quality.model_copy(update={"metrics": tuple(of_quality), "files": code(of_quality)})
     return {"metrics": tuple(of_detection), "metric_files": code(of_detection), "quality": quality}
@@ -134,7 +136,7 @@ def _perturbations(conditions: Conditions) -> Conditions:
         if is_file_reference(reference):
             # of "my.py:Mine+jpeg75" the part from a file
             parts = [part for part in reference.split("+") if is_file_reference(part)]
-            code = {f"{part} {key}": digest for part in parts for key, digest in _digests(part, {}).items()}
+            code = {f"{part} {key}": digest for part in parts for key, digest in file_digests(part, {}).items()}
             files[reference] = {"id": name, **code}
     return conditions.model_copy(update={"perturbation_files": files})
 
@@ -196,7 +198,16 @@ def _generator(name: str, generator: GeneratorSettings, resolution: int) -> Gene
     network = validated(implementation.Settings, generator.network, where=f"generators.{name}.network")
     # A tampering is no architecture: it have no training, so that most settings below do not apply.
     if issubclass(implementation, Tampering):
-        return _tampering(name, generator, implementation(network), _family(generator, implementation))
+        checked = _tampering(name, generator, implementation(network), _family(generator, implementation))
+        if generator.inverts is None:
+            if implementation.inverts:
+                raise InputError(
+                    f"generator {quoted(name)} inverts a generator that its name does not say; such edits are named "
+                    "edit:NAME or inversion:NAME, e.g. edit:dcgan"
+                )
+            return checked
+        inverted = _generator(inverted_generator(generator.architecture)[1], generator.inverts, resolution)
+        return checked.model_copy(update={"inverts": inverted})
     # Each method of training has settings of its own.
     training = validated(method_of(implementation).Settings, generator.training, where=f"generators.{name}.training")
     # refuses a resolution it cannot make, or labels where it takes none; their values are seen in the data
@@ -221,7 +232,7 @@ def _generator(name: str, generator: GeneratorSettings, resolution: int) -> Gene
             "network": network.model_dump(mode="json"),
             "training": training.model_dump(mode="json"),
             # of weights and code: a changed file of the same name is another generator
-            "files": _digests(generator.architecture, network.model_dump()),
+            "files": file_digests(generator.architecture, network.model_dump()),
         }
     )
 
@@ -280,7 +291,7 @@ def _tampering(name: str, generator: GeneratorSettings, tampering: Tampering[Any
         masks=True,
         judged=False,
         family=family,
-        files=_digests(generator.architecture, {}),
+        files=file_digests(generator.architecture, {}),
     )
 
 
@@ -305,7 +316,7 @@ def _adopted(request: DetectorRequest, resolution: int) -> DetectorRequest:
                 f"{folder} was fitted with a detector from a file; name that file too: --plugin {card.name}"
             )
         reference = named
-        files |= _digests(reference, {})
+        files |= file_digests(reference, {})
     implementation = DETECTORS.load(reference)
     settings = settings_of(card, implementation, folder / "detector.json")
     facts = {"localises": implementation.localises(settings), "has_gradients": implementation.has_gradients()}
@@ -334,24 +345,6 @@ def _check_adversary(
         )
 
 
-def _with_snapshots(
-    generators: Mapping[str, GeneratorSettings], detectors: Mapping[str, DetectorRequest]
-) -> dict[str, GeneratorSettings]:
-    """Let trainings keep snapshots at their quarters, where a detector asks for snapshots and none are kept."""
-    asking = [request for request in detectors.values() if request.needs == "snapshots"]
-    # Without a named adversary every generator may be the one.
-    bases = {
-        base_name(name) for request in asking for name in ([request.adversary] if request.adversary else generators)
-    }
-    changed = dict(generators)
-    for name, generator in generators.items():
-        if base_name(name) in bases and generator.judged and not generator.training.get("snapshots_kimg"):
-            # Three points: the end is in any case kept.
-            quarters = [round(generator.training["kimg"] * part / 4, 3) for part in (1, 2, 3)]
-            changed[name] = generator.model_copy(update={"training": generator.training | {"snapshots_kimg": quarters}})
-    return changed
-
-
 def _check_snapshots(name: str, training: LoopSettings, generator: GeneratorSettings) -> None:
     if generator.snapshot is not None and generator.snapshot > training.kimg:  # equal: the snapshot at the end
         raise InputError(
@@ -377,21 +370,3 @@ def checked_class(noun: str, reference: str, implementation: Any, *bases: type) 
         lacking = ", ".join(sorted(getattr(implementation, "__abstractmethods__", ())))
         raise InputError(f"{noun} {reference!r} does not define {lacking}, which every {noun} has; add what is missing")
     return implementation
-
-
-def _digests(reference: str, values: Mapping[str, Any]) -> dict[str, str]:
-    """Digests of the files that code comes from and of the files that settings name: their contents are asked for."""
-    # A setting that is the path of a file stands for its contents.
-    named = {key: Path(value) for key, value in _strings(values)}
-    if is_file_reference(reference):
-        named |= code_files(reference)
-    return {key: digest_file(file) for key, file in named.items() if file.is_file()}
-
-
-def _strings(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Every string among settings and settings of settings, by its dotted name."""
-    for key, value in values.items():
-        if isinstance(value, str):
-            yield key, value
-        elif isinstance(value, Mapping):
-            yield from ((f"{key}.{inner}", text) for inner, text in _strings(value))

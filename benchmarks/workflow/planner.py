@@ -13,6 +13,7 @@ from benchmarks.protocol import EXTERNAL_PREFIX, PROTOCOL_VERSION, GeneratorId
 from benchmarks.workflow.detector_plan import DetectorPlan
 from benchmarks.workflow.stage import Stage
 from benchmarks.workflow.stages.audit import Audit
+from benchmarks.workflow.stages.encode import Encode
 from benchmarks.workflow.stages.evaluate import Evaluate
 from benchmarks.workflow.stages.explain import Explain
 from benchmarks.workflow.stages.external import External
@@ -247,8 +248,8 @@ class _Repetition:
         for stage in (*self.forged.values(), *self.snapshots.values()):
             if isinstance(stage, Trained):
                 yield stage.generator
-            elif stage.landmarks:
-                yield stage.landmarks
+            else:
+                yield from stage.prerequisites
             yield stage
 
 
@@ -270,10 +271,23 @@ def _forger(settings: RunSettings, name: str, generator: GeneratorSettings, shar
             counts=counts,
             data=shared.real,
             landmarks=found if generator.searches != "none" else None,
+            encoder=_encoder(settings, generator, shared),
         )
-    train = Train(
-        **common,
-        generator=base_name(name),
+    train = _training(settings, base_name(name), generator, shared)
+    if generator.translates:
+        made = {key: values[key] for key in ("weights", "snapshot", "direction")}
+        return Translate(**common, forger=name, generator=train, counts=counts, data=shared.real, **made)
+    # how forgeries are drawn is no reason to train again
+    drawn = {key: values[key] for key in ("mix", "truncation", "weights", "snapshot")}
+    return Synthesize(**common, forger=name, generator=train, counts=counts, **drawn)
+
+
+def _training(settings: RunSettings, name: str, generator: GeneratorSettings, shared: _Shared) -> Train:
+    values = generator.model_dump(mode="json")
+    return Train(
+        seed=settings.seed,
+        repeated=len(settings.seeds) > 1,
+        generator=name,
         architecture=generator.architecture,
         network=values["network"],
         training=values["training"],
@@ -285,12 +299,22 @@ def _forger(settings: RunSettings, name: str, generator: GeneratorSettings, shar
         numerics=shared.compute.numerics(execution_of("generators", generator.architecture)),
         data=shared.prepare,
     )
-    if generator.translates:
-        made = {key: values[key] for key in ("weights", "snapshot", "direction")}
-        return Translate(**common, forger=name, generator=train, counts=counts, data=shared.real, **made)
-    # how forgeries are drawn is no reason to train again
-    drawn = {key: values[key] for key in ("mix", "truncation", "weights", "snapshot")}
-    return Synthesize(**common, forger=name, generator=train, counts=counts, **drawn)
+
+
+def _encoder(settings: RunSettings, generator: GeneratorSettings, shared: _Shared) -> Encode | None:
+    """Return the stage that trains the encoder of the generator that an edit inverts; None: it inverts none."""
+    inverted = generator.inverts
+    if inverted is None:
+        return None
+    numerics = shared.compute.numerics(execution_of("generators", inverted.architecture))
+    return Encode(
+        seed=settings.seed,
+        repeated=len(settings.seeds) > 1,
+        generator=_training(settings, inverted.architecture, inverted, shared),
+        encoder=generator.model_dump(mode="json")["network"]["encoder"],
+        numerics={**numerics, "precision": "fp32"},
+        data=shared.prepare,
+    )
 
 
 def _snapshots(settings: RunSettings, forged: Mapping[str, Forger]) -> dict[str, Trained]:

@@ -79,7 +79,10 @@ class Generator(nn.Module):
 
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """Make images."""
-        images = self.entry(latents[:, :, None, None])  # [N, channels[0], 4, 4]
+        return self.from_maps(self.entry(latents[:, :, None, None]), labels)
+
+    def from_maps(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Make images from what the first layer gives, [N, channels[0], 4, 4]."""
         for i, (norm, up) in enumerate(zip(self.norms, self.ups, strict=True)):
             images = relu(norm(images) if labels is None else norm(images, labels))
             if i == self.source:

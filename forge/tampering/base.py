@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, get_args
 
@@ -136,12 +136,14 @@ class TamperBatch:
         landmarks: [N, 5, 2] in pixels, NaN where no face is known.
         seeds: one per image.
         donors: one per image, where the tampering takes them.
+        labels: rows of the images with their labels, where they are known.
     """
 
     images: Images
     landmarks: Floats
     seeds: Sequence[int]
     donors: Sequence[Donor | None] = ()
+    labels: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)
@@ -174,12 +176,14 @@ class Tampering(ABC, Generic[S]):
         family: of the forgeries, in tables.
         citation: where the method comes from.
         takes_donors: whether a region of another image is laid in.
+        inverts: whether it inverts a trained generator, which a run trains before (`forge.tampering.edit`).
     """
 
     family: ClassVar[str] = "tampering"
     citation: ClassVar[str]
     resolutions: ClassVar[tuple[int, ...]] = (32, 64, 128, 256)
     takes_donors: ClassVar[bool] = False
+    inverts: ClassVar[bool] = False
     Settings: ClassVar[type[TamperingSettings]] = TamperingSettings
 
     def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401 - keywords of the class statement
@@ -195,7 +199,11 @@ class Tampering(ABC, Generic[S]):
 
     @abstractmethod
     def tamper(self, batch: TamperBatch) -> Tampered:
-        """Alter faces; each result depends on its image, landmarks, donor, seed and the settings alone."""
+        """Alter faces; each result depends on its image, landmarks, donor, labels, seed and the settings alone."""
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the card of a set says of the faces that were altered so far, JSON values."""
+        return {}
 
 
 E = TypeVar("E", bound=EditSettings)
@@ -237,23 +245,48 @@ class LocalEdit(Tampering[E]):
             edited = self.edit(replace(photo, strict=attempt < TRIES / 2), source)
             if edited is None:
                 continue
-            weight = as_bytes(255 * edited.alpha)
-            pixels = np.where(weight[..., None] > 0, as_bytes(edited.pixels), photo.image)
-            altered = float((weight >= BINARY).mean())
-            # an empty mask is no forgery, a full one no local edit, and what changes nothing is the photo itself
-            if 0 < altered < 1 and (pixels != photo.image).any():
-                break
-        else:
-            raise InputError(
-                f"{type(self).__name__} changed nothing in {TRIES} draws; a photo of one colour cannot be edited: "
-                "leave it out"
-            )
-        parameters = dict(edited.parameters)
-        if self.settings.background == "re-encoded":
-            low, high = self.settings.jpeg_quality
-            parameters["jpeg_quality"] = int(source.integers(low, high + 1))
-            pixels = coded(pixels, parameters["jpeg_quality"])
-        return pixels, weight, row_of(photo.face.average, weight, edited.region, parameters)
+            laid = laid_over(photo.image, edited)
+            if laid is not None:
+                return finished(self.settings, photo, edited, *laid, source)
+        raise InputError(
+            f"{type(self).__name__} changed nothing in {TRIES} draws; a photo of one colour cannot be edited: "
+            "leave it out"
+        )
+
+
+def laid_over(image: NDArray[np.uint8], edited: Edited) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
+    """Return an edited photo and its mask, uint8 [H, W, 3] and [H, W]; None where it is no local edit of the photo."""
+    weight = as_bytes(255 * edited.alpha)
+    pixels = np.where(weight[..., None] > 0, as_bytes(edited.pixels), image)
+    altered = float((weight >= BINARY).mean())
+    # an empty mask is no forgery, a full one no local edit, and what changes nothing is the photo itself
+    return (pixels, weight) if 0 < altered < 1 and (pixels != image).any() else None
+
+
+def finished(
+    settings: EditSettings,
+    photo: Photo,
+    edited: Edited,
+    pixels: NDArray[np.uint8],
+    weight: NDArray[np.uint8],
+    source: np.random.Generator,
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], dict[str, Any]]:
+    """Return the forgery, its mask, and the values of `COLUMNS`; re-encoded where settings say so.
+
+    Args:
+        settings: of the edit.
+        photo: that was edited.
+        edited: the edit.
+        pixels: of the forgery, uint8 [H, W, 3].
+        weight: uint8 [H, W], its mask.
+        source: of random numbers, for the quality of a JPEG.
+    """
+    parameters = dict(edited.parameters)
+    if settings.background == "re-encoded":
+        low, high = settings.jpeg_quality
+        parameters["jpeg_quality"] = int(source.integers(low, high + 1))
+        pixels = coded(pixels, parameters["jpeg_quality"])
+    return pixels, weight, row_of(photo.face.average, weight, edited.region, parameters)
 
 
 def row_of(average: bool, weight: NDArray[np.uint8], region: str, parameters: dict[str, Any]) -> dict[str, Any]:

@@ -187,8 +187,15 @@ class Making:
                     chooser.of(name, identity, points_of_face, derive_seed(seed, "donor"))
                     for name, identity, points_of_face, seed in zip(ids, identities, points, seeds, strict=True)
                 ]
-            return TamperBatch(part.read(numbers), points, seeds, given)
+            rows = [part.rows[face] for face in faces]
+            return TamperBatch(part.read(numbers), points, seeds, given, rows)
 
+        def finish(batch: TamperBatch) -> Forged:
+            forged = _altered(self.tampering, masks, batch)
+            provenance.update(self.tampering.facts())  # the card is written after the last image
+            return forged
+
+        provenance = {**self.provenance, "faces_not_found": missing}
         synthesis = Synthesis(
             name=self.name,
             origin=self.origin,
@@ -197,12 +204,12 @@ class Making:
             columns=COLUMNS,
             resolution=self.resolution,
             licence=self.licence,
-            provenance={**self.provenance, "faces_not_found": missing},
+            provenance=provenance,
             citation=self.citation,
             masks=masks,
             note="altering",
-            finish=partial(_altered, self.tampering, masks),
-            workers=workers if self._pixels > ALONE and self._shipped else 1,
+            finish=partial(_altered, self.tampering, masks) if self._may_be_sent else finish,
+            workers=workers if self._pixels > ALONE and self._may_be_sent else 1,
         )
         return write_forgeries(synthesis, out, on_progress, parts=parts, targets=targets)
 
@@ -211,9 +218,11 @@ class Making:
         return sum(self.origin.counts.values()) * self.resolution**2
 
     @property
-    def _shipped(self) -> bool:
-        # a class from a file that the command line names is known in this process alone
-        return type(self.tampering).__module__.startswith("forge.")
+    def _may_be_sent(self) -> bool:
+        """Whether other processes can alter faces too."""
+        # a class from a file that the command line names is known in this process alone; one with a trained generator
+        # gathers facts of all the faces
+        return type(self.tampering).__module__.startswith("forge.") and not self.tampering.inverts
 
     def _landmarks(self, part: SourcePart, on_progress: OnProgress) -> Floats:
         """Return landmarks [m, 5, 2] of the m faces that are taken, in order; NaN where no face is known."""

@@ -72,8 +72,8 @@ def mask_rows(detector, count=8):
         names = [f"{generator}-{split}-{n}" for n in range(count)]
         columns = {
             "detector": "noise-map", "trained_on": "elsewhere", "seed": 0, "source": "map", "sample_id": names,
-            "identity": names, "generator": generator, "pair": "", "split": split, "altered": altered, "untouched": untouched,
-            "edges": packed_edges(scale),
+            "identity": names, "generator": generator, "pair": "", "split": split, "altered": altered,
+            "untouched": untouched, "edges": packed_edges(scale),
         }  # fmt: skip
         frames.append(pd.DataFrame(columns))
     return pd.concat(frames, ignore_index=True)

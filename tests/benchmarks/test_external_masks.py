@@ -133,7 +133,7 @@ def test_false_alarms_of_a_pair_are_on_its_real_photos_and_black_masks_are_left_
     rows += [row("", "test", n, 0, 0, 40, "external:theirs") for n in range(4)]
     rows += [row("external:theirs", "test", n, 4, 10 if n else 4, 0, "external:theirs") for n in range(3)]
     rows += [row("external:theirs", "test", 9, 0, 0, 5, "external:theirs")]
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows).assign(edges=None)
     write_rows(table, tmp_path / "masks.parquet")
     by_test = {(r.detector, r.tested_on): r for r in localised(read_rows(tmp_path / "masks.parquet"))}
     own, theirs = by_test["unet", "splice"], by_test["unet", "external:theirs"]

@@ -1,4 +1,4 @@
-"""The stage that makes forgeries from real faces without training."""
+"""The stage that makes forgeries from real faces by a program; edits invert a generator that was trained before."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.experiment.configs import validated
-from benchmarks.workflow.stage import FACES, FaceStage, Facts, Job
+from benchmarks.workflow.stage import FACES, FaceStage, Facts, Job, Stage
+from benchmarks.workflow.stages.encode import Encode
 from benchmarks.workflow.stages.halve import Reals
 from benchmarks.workflow.stages.landmarks import FindLandmarks
 from forge.generators import GENERATORS
@@ -25,6 +26,7 @@ class Tamper(FaceStage):
         data: the real faces, halved.
         landmarks: of the real faces, where it needs them.
         files: SHA-256 of the files it depends on, e.g. its code.
+        encoder: of the generator that an edit inverts; None: no other network is needed.
     """
 
     action = "tamper"
@@ -38,11 +40,18 @@ class Tamper(FaceStage):
     data: Reals
     landmarks: FindLandmarks | None
     files: dict[str, str]
+    encoder: Encode | None = None
 
     @property
     def label(self) -> str:
         """Return the generator."""
         return self.forger
+
+    @property
+    def prerequisites(self) -> list[Stage]:
+        """Return stages that others may share, and that are made before it, in order."""
+        encoded = [self.encoder.generator, self.encoder] if self.encoder else []
+        return [*([self.landmarks] if self.landmarks else []), *encoded]
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -54,8 +63,12 @@ class Tamper(FaceStage):
         implementation = GENERATORS.load(self.generator)
         # checked when planned; the values in the stage are JSON, not the class
         settings = validated(implementation.Settings, self.edits, where=f"generators.{self.forger}.network")
+        method = implementation(settings)
+        if self.encoder is not None:
+            trained, device = self.encoder.inverted(job), job.context.compute.device
+            method = method.fitted(job.path(self.encoder), trained, device=device)
         faces = tamper_set(
-            implementation(settings),
+            method,
             job.faces(self.data),
             job.out / FACES,
             name=self.forger,
