@@ -166,12 +166,12 @@ def _cells(rows: pd.DataFrame) -> Iterator[tuple[str, Scored]]:
 
 
 def _line(line: Line, records: Sequence[Localisation], *, control: bool) -> MapLine:
-    own = [record for record in records if record.detector == line.detector]
-    training = widest(record.trained_on for record in own) if own else ""
-    own = [r for r in own if r.trained_on == training and not r.tested_on.startswith(EXTERNAL_PREFIX)]
+    of_detector = [record for record in records if record.detector == line.detector]
+    training = widest(record.trained_on for record in of_detector) if of_detector else ""
+    of_detector = [r for r in of_detector if r.trained_on == training and not r.tested_on.startswith(EXTERNAL_PREFIX)]
     values = {}
     for name in _MEASURES:
-        measured = [getattr(record, name) for record in own]
+        measured = [getattr(record, name) for record in of_detector]
         numbers = [each if each is None or isinstance(each, float) else each.value for each in measured]
         known = [number for number in numbers if number is not None]
         values[name] = fmean(known) if known else None

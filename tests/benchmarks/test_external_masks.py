@@ -136,8 +136,8 @@ def test_false_alarms_of_a_pair_are_on_its_real_photos_and_black_masks_are_left_
     table = pd.DataFrame(rows).assign(edges=None)
     write_rows(table, tmp_path / "masks.parquet")
     by_test = {(r.detector, r.tested_on): r for r in localised(read_rows(tmp_path / "masks.parquet"))}
-    own, theirs = by_test["unet", "splice"], by_test["unet", "external:theirs"]
-    assert (own.false_alarm_area.value, theirs.false_alarm_area.value) == pytest.approx((0.1, 0.4))
+    ours, theirs = by_test["unet", "splice"], by_test["unet", "external:theirs"]
+    assert (ours.false_alarm_area.value, theirs.false_alarm_area.value) == pytest.approx((0.1, 0.4))
     assert (theirs.images, theirs.undefined) == (4, 1)
     assert theirs.f1.value == pytest.approx(np.mean([1, 8 / 14, 8 / 14]))
     assert len(constant_rows(table)) == len(table) and set(constant_rows(table)["trained_on"]) == {ELSEWHERE}

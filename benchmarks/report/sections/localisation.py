@@ -210,13 +210,13 @@ def examples_by_detector(detectors: Sequence[str], pictures: Sequence[MapPicture
             worst = [min(worst, key=lambda picture: picture.example.f1 or 0.0)] if worst else []
         # the best of a generator beside its worst
         order = [picture.example.generator for picture in best]
-        pairs = sorted([*best, *worst], key=lambda picture: _place(order, picture.example.generator))
+        pairs = sorted([*best, *worst], key=lambda picture: _position(order, picture.example.generator))
         if of_detector:
             by_detector.append((detector, [_example(picture) for picture in (*pairs, *untouched)]))
     return by_detector
 
 
-def _place(order: Sequence[str], generator: str) -> int:
+def _position(order: Sequence[str], generator: str) -> int:
     return order.index(generator) if generator in order else len(order)
 
 
