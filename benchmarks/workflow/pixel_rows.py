@@ -25,6 +25,7 @@ Part = tuple[str, FaceView]  # generator, "" for real images, and its images
 
 _REAL = ""  # generator of real images in rows
 _BLOCK = 256  # images at a time
+_TRIED = 8  # images that show whether a detector has a gradient
 
 
 def pixel_rows(
@@ -58,9 +59,10 @@ def pixel_rows(
     detector, family = trained.detector, trained.detector.family
     made = detector.maps if source == "map" else detector.gradient_maps
     sources: list[tuple[str, str, MapsOf]] = [(trained.name, source, maps)]
-    # what the class has, an instance may lack: a score that is rounded has no gradient
-    if source == "saliency" and made(test[0][1].head(1).read(), compute) is None:
-        sources = []
+    if source == "saliency":
+        # what the class has, an instance may lack: a score of rounded values has no gradient, or 0 everywhere
+        some = made(test[0][1].head(_TRIED).read(), compute)
+        sources = [] if some is None or not some.any() else sources
     if masks:
         mean = np.mean([_truth(view, view.faces.card.name).mean(0) for view in masks], axis=0).astype(np.float32)
         sources.append((MEAN_MASK, "control", lambda view: np.repeat(mean[None], len(view), axis=0)))

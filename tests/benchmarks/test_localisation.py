@@ -157,10 +157,10 @@ def test_saliency_is_marked_and_coloured_from_grey_to_blue():
 
 
 class Rounded(Localiser[DetectorSettings]):
-    """The red channel as map; its score has a gradient that is twice the map of its first images."""
+    """The red channel as map; its gradient is a multiple of it, or it has none."""
 
     family, citation, needs = "rounded", "-", "nothing"
-    gradient = True
+    factor: float | None = 2
 
     def fit(self, data, context):
         raise NotImplementedError
@@ -169,7 +169,7 @@ class Rounded(Localiser[DetectorSettings]):
         return images[..., 0].astype(np.float32)
 
     def gradient_maps(self, images, compute):
-        return 2 * self.maps(images, compute) if self.gradient else None
+        return None if self.factor is None else self.factor * self.maps(images, compute)
 
     def save(self, directory):
         raise NotImplementedError
@@ -196,9 +196,10 @@ def test_rows_of_a_detector_without_a_gradient_are_none(tmp_path):
     assert set(by_source["saliency"]["source"]) == {"saliency"}
     for name in ("altered", "untouched", "sample_id"):
         assert list(by_source["map"][name]) == list(by_source["saliency"][name])
-    trained.detector.gradient = False
-    none = pixel_rows(trained, Compute("cpu"), source="saliency", **options)
-    assert len(none) == 0 and localised(none) == []
+    for factor in (None, 0):
+        trained.detector.factor = factor
+        none = pixel_rows(trained, Compute("cpu"), source="saliency", **options)
+        assert len(none) == 0 and localised(none) == []
     write_rows(none, tmp_path / "masks.parquet")
     assert len(read_rows(tmp_path / "masks.parquet")) == 0
 
