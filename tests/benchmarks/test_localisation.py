@@ -222,6 +222,7 @@ def test_a_run_measures_where_forgeries_were_altered(bench, tmp_path):
     page, text = (folder / "index.html").read_text(), (folder / "report.md").read_text()
     assert 'id="localisation"' in page and "## Where images were altered" in text
     assert "meso4 (saliency)" in page and "| meso4 (saliency) |" in text
+    assert "training masks.\n\n| Detector | splice |" in text
     assert "masks.parquet" in (folder / "SHA256SUMS").read_text()
     # a changed row changes the numbers, and is refused before
     code, out, _ = bench("reproduce", "where")
