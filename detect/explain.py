@@ -58,7 +58,8 @@ def saliency(logit: Callable[[Tensor], Tensor], images: Images, compute: Compute
 def gradient_maps(logit: Callable[[Tensor], Tensor], images: Images, compute: Compute) -> Maps | None:
     """Compute the magnitude of the logit's gradient at each pixel, summed over the channels.
 
-    Unlike `saliency` it costs one backward pass whatever is installed.
+    Unlike `saliency` it costs one backward pass whatever is installed, and no image is scaled by its own values: one
+    threshold is to serve all images.
 
     Args:
         logit: float32 pixels [N, H, W, 3], 0..255, to one logit an image [N], differentiable.
@@ -66,8 +67,8 @@ def gradient_maps(logit: Callable[[Tensor], Tensor], images: Images, compute: Co
         compute: the device.
 
     Returns:
-        float32 [N, H, W], at least 0, each image's mean 1 (0 throughout where nothing matters); None where the logit
-        is not a differentiable function of the pixels.
+        float32 [N, H, W], at least 0, in logits per 255 grey levels; None where the logit is not a differentiable
+        function of the pixels.
     """
     maps = []
     for start in range(0, len(images), BLOCK):
@@ -75,9 +76,7 @@ def gradient_maps(logit: Callable[[Tensor], Tensor], images: Images, compute: Co
         gradient = _gradient(logit, pixels.requires_grad_())
         if gradient is None:
             return None
-        strength = gradient.abs().sum(-1)
-        mean = strength.mean(dim=(1, 2), keepdim=True)
-        maps.append((strength / mean.clamp_min(torch.finfo(torch.float32).tiny)).cpu().numpy())
+        maps.append((255 * gradient.abs().sum(-1)).cpu().numpy())
     return np.concatenate(maps) if maps else np.empty(images.shape[:3], np.float32)
 
 

@@ -26,6 +26,7 @@ MapsOf = Callable[[FaceView], Maps]
 Part = tuple[str, FaceView, str]  # generator, "" for real images; its images; external pair, "" for images of the run
 _REAL = ""  # generator of real images in rows
 _BLOCK = 256  # images at a time
+_TRIED = 8  # images that show whether a detector has a gradient
 
 
 @dataclass
@@ -81,8 +82,9 @@ def pixel_rows(
     made = detector.maps if source == "map" else detector.gradient_maps
     shown, facts = ShownMaps(), {"trained_on": training, "seed": trained.seed}
     frames: list[pd.DataFrame] = []
-    # what the class has, an instance may lack: a score that is rounded has no gradient
-    if source == "map" or made(test[0][1].head(1).read(), compute) is not None:
+    # what the class has, an instance may lack: a score of rounded values has no gradient, or 0 everywhere
+    some = None if source == "map" else made(test[0][1].head(_TRIED).read(), compute)
+    if source == "map" or (some is not None and some.any()):
         name = map_name(trained.name, source)
         frames += _measured(maps, val, test, shown, detector=name, source=source, **facts)
     if masks:

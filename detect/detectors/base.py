@@ -262,7 +262,7 @@ class Detector(ABC, Generic[S]):
         return cls.gradient_maps is not Detector.gradient_maps
 
     def gradient_maps(self, images: Images, compute: Compute) -> NDArray[np.float32] | None:
-        """Compute the magnitude of the score's gradient at each pixel, in a scale that images share.
+        """Compute the magnitude of the score's gradient at each pixel, not scaled by image.
 
         A run with masks measures it as a map of detectors that have no `maps`.
 

@@ -240,10 +240,10 @@ def test_saliency_is_marked_and_coloured_from_grey_to_blue():
 
 
 class Rounded(Localiser[DetectorSettings]):
-    """The red channel as map; its score has a gradient that is twice the map of its first images."""
+    """The red channel as map; its gradient is a multiple of it, or it has none."""
 
     family, citation, needs = "rounded", "-", "nothing"
-    gradient = True
+    factor: float | None = 2
 
     def fit(self, data, context):
         raise NotImplementedError
@@ -252,7 +252,7 @@ class Rounded(Localiser[DetectorSettings]):
         return images[..., 0].astype(np.float32)
 
     def gradient_maps(self, images, compute):
-        return 2 * self.maps(images, compute) if self.gradient else None
+        return None if self.factor is None else self.factor * self.maps(images, compute)
 
     def save(self, directory):
         raise NotImplementedError
@@ -279,9 +279,10 @@ def test_rows_of_a_detector_without_a_gradient_are_none(tmp_path):
     assert set(by_source["saliency"]["source"]) == {"saliency"}
     for name in ("altered", "untouched", "sample_id"):
         assert list(by_source["map"][name]) == list(by_source["saliency"][name])
-    trained.detector.gradient = False
-    none, shown = pixel_rows(trained, Compute("cpu"), source="saliency", **options)
-    assert not shown.examples and len(none) == 0 and localised(none) == []
+    for factor in (None, 0):
+        trained.detector.factor = factor
+        none, shown = pixel_rows(trained, Compute("cpu"), source="saliency", **options)
+        assert not shown.examples and len(none) == 0 and localised(none) == []
     write_rows(none, tmp_path / "masks.parquet")
     assert len(read_rows(tmp_path / "masks.parquet")) == 0
 
@@ -323,6 +324,7 @@ def test_a_run_measures_where_forgeries_were_altered(bench, tmp_path):
         assert label in page
     assert 'id="localisation"' in page and "## Where images were altered" in text
     assert "meso4 (saliency)" in page and "| meso4 (saliency) |" in text
+    assert "training masks.\n\n| Detector | splice |" in text
     assert "masks.parquet" in (folder / "SHA256SUMS").read_text()
     code, out, _ = bench("leaderboard", "where", "--by", "localisation")
     assert code == 0 and "mean training mask" in " ".join(out.split()) and "1" in out

@@ -231,8 +231,10 @@ def test_gradients_are_those_of_the_score_in_units_of_the_image():
         return (batch * weights).sum((1, 2, 3)) * factor[: len(batch)]
 
     maps = gradient_maps(logit, pixels, compute)
-    expected = np.abs(weights.numpy()).sum(2)
-    np.testing.assert_allclose(maps, np.repeat(expected[None] / expected.mean(), 20, axis=0), rtol=1e-5)
+    # 20 images are two blocks, of 16 and 4: factors start again
+    factors = np.concatenate([np.arange(1, 17), np.arange(1, 5)])
+    expected = 255 * np.abs(weights.numpy()).sum(2)
+    np.testing.assert_allclose(maps, factors[:, None, None] * expected, rtol=1e-5)
     assert (gradient_maps(lambda batch: (0 * batch).sum((1, 2, 3)), pixels, compute) == 0).all()
     assert gradient_maps(lambda batch: batch.detach().mean((1, 2, 3)), pixels, compute) is None
     assert gradient_maps(logit, pixels[:0], compute).shape == (0, SIDE, SIDE)
@@ -243,7 +245,7 @@ def test_networks_have_gradients_and_features_have_none(fitted, sets):
     pixels = sets[1].view("val").read(np.arange(2))
     maps = fitted.detector.gradient_maps(pixels, Compute("cpu"))
     assert maps.shape == pixels.shape[:3] and maps.dtype == np.float32
-    np.testing.assert_allclose(maps.mean((1, 2)), 1, rtol=1e-4)
+    assert (maps.max((1, 2)) > 0).all()
 
 
 # without learning
