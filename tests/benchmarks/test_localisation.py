@@ -324,7 +324,7 @@ def test_a_run_measures_where_forgeries_were_altered(bench, tmp_path):
         assert label in page
     assert 'id="localisation"' in page and "## Where images were altered" in text
     assert "meso4 (saliency)" in page and "| meso4 (saliency) |" in text
-    assert "training masks.\n\n| Detector | splice |" in text
+    assert "training masks.\n\n| Rank | Detector |" in text
     assert "masks.parquet" in (folder / "SHA256SUMS").read_text()
     code, out, _ = bench("leaderboard", "where", "--by", "localisation")
     assert code == 0 and "mean training mask" in " ".join(out.split()) and "1" in out
