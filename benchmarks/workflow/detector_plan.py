@@ -80,6 +80,7 @@ class DetectorPlan:
         # with nothing of its training to go by, the threshold is fixed on `val` of all that is tested
         learned = tuple(name for name in masked if name in training.generators) or tested or tuple(masked)
         wanted = dict.fromkeys((*tested, *learned))
+        here = not isinstance(fit, Adopt) and training.generators != (ELSEWHERE,)  # else there are no training masks
         yield Localise(
             seed=self.settings.seed,
             repeated=len(self.settings.seeds) > 1,
@@ -91,10 +92,10 @@ class DetectorPlan:
             pairs={name: forged for name, (_, forged) in pairs.items()},
             reals={name: real for name, (real, _) in pairs.items()},
             counts={split: getattr(self.settings.images, split) for split in ("val", "test")},
-            control=training not in controlled and training.generators != (ELSEWHERE,),
+            control=here and training not in controlled,
             source="map" if request.localises else "saliency",
         )
-        controlled.add(training)
+        controlled |= {training} if here else set()
 
     def _fit(
         self, name: str, training: TrainSet, fits: Mapping[tuple[str, TrainSet], Fit | Adopt]

@@ -150,13 +150,15 @@ def test_maps_of_a_detector_that_was_fitted_elsewhere_are_measured(tmp_path):
     detector = NoiseMap(NoiseMap.Settings(), 32)
     card = DetectorCard(
         name="noise-map", family="noise-map", citation="-", variant="-", settings=detector.settings.model_dump(),
-        resolution=32, seed=0, trained_on="elsewhere", data=[], calibration={"a": 1.0, "b": 0.0}, parameters=0,
+        resolution=32, seed=0, trained_on="splice", data=[], calibration={"a": 1.0, "b": 0.0}, parameters=0,
         facts={}, history=[],
     )  # fmt: skip
     TrainedDetector(detector, card).save(tmp_path / "there")
-    planned = checked([str(tmp_path / "there")], generators=("splice",))
-    (localise,) = (stage for stage in planned.stages if stage.action == "localise")
-    assert localise.source == "map" and localise.tested == ("splice",)
+    planned = checked([str(tmp_path / "there"), "unet"], generators=("splice",))
+    stages = {stage.about: stage for stage in planned.stages if stage.action == "localise"}
+    assert stages["there"].source == "map" and stages["there"].tested == ("splice",)
+    # the mean of the training masks is that of this run's training, not of the other one on "splice"
+    assert (stages["there"].control, stages["unet"].control) == (False, True)
 
 
 def test_stages_have_names_of_their_own():
