@@ -251,6 +251,7 @@ def _forger(settings: RunSettings, name: str, generator: GeneratorSettings, shar
     common: dict[str, Any] = {"seed": settings.seed, "repeated": len(settings.seeds) > 1}
     values = generator.model_dump(mode="json")
     if generator.tampers:
+        encoder = _encoder(settings, generator, shared)
         return Tamper(
             **common,
             forger=name,
@@ -259,7 +260,8 @@ def _forger(settings: RunSettings, name: str, generator: GeneratorSettings, shar
             files=generator.files,
             counts=counts,
             data=shared.real,
-            encoder=_encoder(settings, generator, shared),
+            inverted=None if encoder is None else encoder.generator,
+            encoder=encoder,
         )
     train = _training(settings, base_name(name), generator, shared)
     if generator.translates:

@@ -9,6 +9,7 @@ from benchmarks.experiment.configs import validated
 from benchmarks.workflow.stage import FACES, FaceStage, Facts, Job
 from benchmarks.workflow.stages.encode import Encode
 from benchmarks.workflow.stages.halve import Reals
+from benchmarks.workflow.stages.train import Train
 from forge.generators import GENERATORS
 from forge.tampering.tamper import tamper_set
 
@@ -24,7 +25,8 @@ class Tamper(FaceStage):
         counts: split -> images.
         data: the real faces, halved.
         files: SHA-256 of the files it depends on, e.g. its code.
-        encoder: of the generator that an edit inverts; None: no other network is needed.
+        inverted: the training of the generator that an edit inverts; None: no network is needed.
+        encoder: of that generator.
     """
 
     action = "tamper"
@@ -37,6 +39,7 @@ class Tamper(FaceStage):
     counts: dict[str, int]
     data: Reals
     files: dict[str, str]
+    inverted: Train | None = None
     encoder: Encode | None = None
 
     @property
@@ -55,8 +58,8 @@ class Tamper(FaceStage):
         # checked when planned; the values in the stage are JSON, not the class
         settings = validated(implementation.Settings, self.edits, where=f"generators.{self.forger}.network")
         method = implementation(settings)
-        if self.encoder is not None:
-            trained, device = self.encoder.inverted(job), job.context.compute.device
+        if self.inverted is not None and self.encoder is not None:
+            trained, device = self.inverted.trained(job, None), job.context.compute.device
             method = method.fitted(job.path(self.encoder), trained, device=device)
         faces = tamper_set(
             method,
