@@ -135,9 +135,8 @@ def _fitted(method: Tampering[Any], name: str, run: str | None, store: Path, rep
         there = f"its edits are {', '.join(edits)}" if edits else "it has no edits"
         raise InputError(f"run {results.name} has no {quoted(name)}, {there}; run it again with --generator {name} too")
     made = stored_result(results, stage_of(results, name, "tamper"), kept)
-    encoder = _input(made, "encoder", "encode", kept)
-    trained = TrainedGenerator.open(_input(encoder, "generator", "train", kept))
-    method.fitted(encoder, trained)
+    trained = TrainedGenerator.open(_input(made, "inverted", "train", kept))
+    method.fitted(_input(made, "encoder", "encode", kept), trained)
     return trained
 
 

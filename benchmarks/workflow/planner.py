@@ -262,6 +262,7 @@ def _forger(settings: RunSettings, name: str, generator: GeneratorSettings, shar
     if generator.tampers:
         every = generator.searches == "all"
         found = FindLandmarks(**common, data=shared.real, counts=counts, every=every)
+        encoder = _encoder(settings, generator, shared)
         return Tamper(
             **common,
             forger=name,
@@ -271,7 +272,8 @@ def _forger(settings: RunSettings, name: str, generator: GeneratorSettings, shar
             counts=counts,
             data=shared.real,
             landmarks=found if generator.searches != "none" else None,
-            encoder=_encoder(settings, generator, shared),
+            inverted=None if encoder is None else encoder.generator,
+            encoder=encoder,
         )
     train = _training(settings, base_name(name), generator, shared)
     if generator.translates:

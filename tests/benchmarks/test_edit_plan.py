@@ -115,15 +115,16 @@ def test_the_stages_write_an_encoder_and_edited_faces_and_own_photos_are_edited_
     context = Context(SimpleNamespace(), Compute(device="cpu"), 0, silent)
     for stage in (encode, tamper):
         folders[stage.key].mkdir()
-        facts = stage.run(Job(folders, folders[stage.key], tmp_path, context))
+        given = {each.key: folders[each.key] for each in stage.inputs.values()}  # as the engine does
+        facts = stage.run(Job(given, folders[stage.key], tmp_path, context))
     assert facts == {"images": 8}
     made = FaceSet.open(folders[tamper.key] / FACES)
     assert made.verify() == [] and made.card.name == "edit:dcgan" and made.card.splits["train"] == 4
     assert (np.asarray(made.read_masks(range(8))) > 0).any()
     restored = type(tamper).restored(
-        tamper.described(), {stage.key: stage for stage in (tamper.data, encode)}, key=tamper.key
+        tamper.described(), {stage.key: stage for stage in (tamper.data, encode, encode.generator)}, key=tamper.key
     )
-    assert restored.encoder is encode
+    assert restored.encoder is encode and restored.inverted is encode.generator
     # a finished run whose store has these folders
     stages = [SimpleNamespace(action="tamper", label="edit:dcgan")]
     report = SimpleNamespace(results=SimpleNamespace(name="r", stages=stages))

@@ -11,7 +11,6 @@ from benchmarks.workflow.stages.train import Train
 from forge.generators import GENERATORS
 
 if TYPE_CHECKING:
-    from forge.generators.artifact import TrainedGenerator
     from forge.tampering.edit import LatentEdit
 
 
@@ -51,15 +50,11 @@ class Encode(Stage):
         edit: type[LatentEdit] = GENERATORS.load(f"edit:{self.generator.architecture}")
         return edit
 
-    def inverted(self, job: Job) -> TrainedGenerator:
-        """Open the generator."""
-        return self.generator.trained(job, None)
-
     def run(self, job: Job) -> Facts:
         """Write the encoder."""
         edit = self.edit
         return edit.encode(
-            self.inverted(job),
+            self.generator.trained(job, None),
             job.faces(self.data).view("forge"),
             edit.Settings.model_validate({"encoder": self.encoder}).encoder,
             job.out,

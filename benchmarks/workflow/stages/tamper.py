@@ -10,6 +10,7 @@ from benchmarks.workflow.stage import FACES, FaceStage, Facts, Job, Stage
 from benchmarks.workflow.stages.encode import Encode
 from benchmarks.workflow.stages.halve import Reals
 from benchmarks.workflow.stages.landmarks import FindLandmarks
+from benchmarks.workflow.stages.train import Train
 from forge.generators import GENERATORS
 from forge.tampering.tamper import tamper_set
 
@@ -26,7 +27,8 @@ class Tamper(FaceStage):
         data: the real faces, halved.
         landmarks: of the real faces, where it needs them.
         files: SHA-256 of the files it depends on, e.g. its code.
-        encoder: of the generator that an edit inverts; None: no other network is needed.
+        inverted: the training of the generator that an edit inverts; None: no network is needed.
+        encoder: of that generator.
     """
 
     action = "tamper"
@@ -40,6 +42,7 @@ class Tamper(FaceStage):
     data: Reals
     landmarks: FindLandmarks | None
     files: dict[str, str]
+    inverted: Train | None = None
     encoder: Encode | None = None
 
     @property
@@ -64,8 +67,8 @@ class Tamper(FaceStage):
         # checked when planned; the values in the stage are JSON, not the class
         settings = validated(implementation.Settings, self.edits, where=f"generators.{self.forger}.network")
         method = implementation(settings)
-        if self.encoder is not None:
-            trained, device = self.encoder.inverted(job), job.context.compute.device
+        if self.inverted is not None and self.encoder is not None:
+            trained, device = self.inverted.trained(job, None), job.context.compute.device
             method = method.fitted(job.path(self.encoder), trained, device=device)
         faces = tamper_set(
             method,
