@@ -12,7 +12,7 @@ from forge.tampering.base import Area, Edited, EditSettings, LocalEdit, Photo, R
 from forge.tampering.landmarks import Floats
 from forge.tampering.poisson import poisson_blend
 from forge.tampering.regions import Region, RegionName, draw_region
-from forge.tampering.warp import inverse, mapped, pixel_middles, read_at
+from forge.tampering.warp import colours_at, inverse, mapped, pixel_middles, read_at
 
 _DRAWS = 24  # places that are tried; the one whose rim fits best is taken
 _FITS = 30.0  # mean difference along the rim up to which a place is taken, grey levels
@@ -95,12 +95,7 @@ def _target(region: Region, photo: Photo, settings: CopyMoveSettings, source: np
     usable &= np.linalg.norm(targets - middle, axis=1) >= _APART * diameter
     if photo.strict and settings.spare_features:
         usable &= region.avoids_features(photo.face, affine)
-    costs = np.where(usable, abs(_colours(image, moved) - _colours(image, rim)).mean((1, 2)), np.inf)
+    costs = np.where(usable, abs(colours_at(image, moved) - colours_at(image, rim)).mean((1, 2)), np.inf)
     best = int(costs.argmin())
     # where a face fills the frame any place will do after many draws, but not one outside of it
     return affine[best] if costs[best] < (_FITS if photo.strict else np.inf) else None
-
-
-def _colours(image: NDArray[np.uint8], points: Floats) -> Floats:
-    columns, rows = np.moveaxis(np.clip(points, 0, len(image) - 1e-6).astype(np.int64), -1, 0)
-    return np.asarray(image[rows, columns], np.float64)

@@ -18,7 +18,7 @@ from forge.tampering.landmarks import Floats, PlacedFaces, find_landmarks, fit_t
 
 DonorKind = Literal["auto", "identity", "rendered", "others"]
 
-RENDERED = 192  # people in the set of rendered donors, one image each
+RENDERED = 256  # people that rendered donors are taken from, one image each: those without glasses
 _SUBSET = 16  # donors of which the one with the most similar landmarks is taken
 _SEED = 20_260_000  # of the rendered donors: people that no set of another seed shows
 _BLOCK = 64
@@ -76,7 +76,8 @@ def rendered_people(resolution: int) -> DonorSet:
     from forge.rendering import render_person_images  # imports torch
 
     size = min(512, max(32, resolution + resolution % 2))  # what the renderer makes: a donor may have another size
-    faces = render_person_images(_SEED, 0, RENDERED, size=size, images_per_person=1)
+    people = render_person_images(_SEED, 0, RENDERED, size=size, images_per_person=1)
+    faces = [face for face in people if face.attributes["glasses"] == "none"]  # half a frame would be seen at once
     images = np.stack([face.image for face in faces])
     landmarks = find_landmarks(lambda start: images[start : start + _BLOCK], len(images), lambda done: None)
     names = [f"rendered-{number:04d}" for number in range(len(faces))]
@@ -130,7 +131,8 @@ class Donors:
                 return self.candidates.nearest(landmarks, same, seed)
             if self.choice == "identity":
                 return None
-        return rendered_people(self.candidates.side).nearest(landmarks, np.arange(RENDERED), seed)
+        people = rendered_people(self.candidates.side)
+        return people.nearest(landmarks, np.arange(len(people.names)), seed)
 
     def _without(self, name: str, among: Indices) -> Indices:
         return among[[self.candidates.names[position] != name for position in among]] if len(among) else among

@@ -13,9 +13,12 @@ from forge.tampering.donors import DonorKind
 from forge.tampering.landmarks import Floats
 from forge.tampering.poisson import poisson_blend
 from forge.tampering.regions import RegionName, draw_region
-from forge.tampering.warp import mapped, pixel_middles, read_at
+from forge.tampering.warp import colours_at, mapped, pixel_middles, read_at
 
 _SCALE = (0.5, 2.0)  # contrasts are matched within these factors, so that flat regions do not become noise
+_FITS = (
+    18.0  # mean difference along the rim, but for a shift of all colours, up to which a region is laid in, grey levels
+)
 # R'G'B' to luma and two colour differences (ITU-R BT.601)
 _YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
 
@@ -47,7 +50,7 @@ class Splice(LocalEdit[SpliceSettings]):
     takes_donors = True
 
     def edit(self, photo: Photo, source: np.random.Generator) -> Edited | None:
-        """Splice a photo; None: there is no donor."""
+        """Splice a photo; None: there is no donor, or the region's rim does not suit, as bare skin a moustache."""
         settings = self.settings
         if photo.donor is None:
             return None
@@ -58,7 +61,10 @@ class Splice(LocalEdit[SpliceSettings]):
         region = draw_region(chosen(names, source), photo.face, photo.side, settings.area, source)
         blending = chosen(settings.blending, source)
         feather = source.uniform(*settings.feather) * photo.side
-        points = mapped(pixel_middles(photo.side), photo.face.onto(photo.donor.face))
+        onto = photo.face.onto(photo.donor.face)
+        if photo.strict and _unlike(photo.image, region.rim, photo.donor.image, mapped(region.rim, onto)) > _FITS:
+            return None
+        points = mapped(pixel_middles(photo.side), onto)
         laid = read_at(photo.donor.image, points)
         alpha = region.mask(photo.side, feather)
         inside = alpha >= 0.5
@@ -87,6 +93,12 @@ def with_colours_of(target: NDArray[np.uint8], image: Floats, inside: NDArray[np
     scale = np.clip(old[inside].std(0) / np.maximum(new[inside].std(0), 1e-3), *_SCALE)
     matched = (new - mean_new) * scale + mean_old
     return np.asarray(np.clip(matched @ np.linalg.inv(_YCC).T, 0, 255))
+
+
+def _unlike(image: NDArray[np.uint8], rim: Floats, donor: NDArray[np.uint8], donor_rim: Floats) -> float:
+    """Return how much colours along a rim differ, but for their means, which blending makes equal."""
+    here, there = colours_at(image, rim), colours_at(donor, donor_rim)
+    return float(abs(here - here.mean(0) - there + there.mean(0)).mean())
 
 
 def _within(points: Floats, side: int) -> NDArray[np.bool_]:

@@ -43,3 +43,9 @@ def inverse(affine: Floats) -> Floats:
     """Return the inverse of an affine map [3, 2]."""
     linear = np.linalg.inv(affine[:2])
     return np.vstack([linear, -affine[2] @ linear])
+
+
+def colours_at(image: NDArray[np.uint8], points: Floats) -> Floats:
+    """Return the colours of the pixels of points [..., 2], as [..., 3]; the nearest ones for points outside."""
+    columns, rows = np.moveaxis(np.clip(points, 0, len(image) - 1e-6).astype(np.int64), -1, 0)
+    return np.asarray(image[rows, columns], np.float64)

@@ -46,7 +46,6 @@ def no_search(monkeypatch, people):
         lambda n: people[n], SIDE, LANDMARKS, [f"rendered-{n}" for n in range(COUNT)], [""] * COUNT, False
     )
     monkeypatch.setattr(donor_module, "rendered_people", lambda side: rendered)
-    monkeypatch.setattr(donor_module, "RENDERED", COUNT)
 
 
 def method(generator: str, **settings):

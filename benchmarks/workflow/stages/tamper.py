@@ -32,7 +32,7 @@ class Tamper(FaceStage):
     """
 
     action = "tamper"
-    VERSION = 2  # 2: landmarks are searched once for all
+    VERSION = 3  # 2: landmarks are searched once for all; 3: rims of splices suit the photo
     optional = True
 
     forger: str
