@@ -92,9 +92,12 @@ def test_killed_in_training_it_ends_with_the_same_results(bench, tmp_path):
     process.send_signal(signal.SIGKILL)  # test_mutations.py kills at any moment
     process.wait()
     assert not (killed / "reports").exists()
-    process = start(killed, *longer)
-    out, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, out
+    code, *texts = bench(
+        "run", "-g", "dcgan", "-d", "dct", *TINY, *longer, "--store", str(killed / "runs"), "--reports",
+        str(killed / "reports"),
+    )  # fmt: skip
+    out = "".join(texts)
+    assert code == 0, out
     assert "prepare rendered: cached" in out and "train dcgan: done" in out
     for name in ("results.csv", "scores.parquet"):
         assert (tmp_path / "reports/killed" / name).read_bytes() == (killed / "reports/killed" / name).read_bytes()

@@ -133,7 +133,7 @@ RECIPES = {
         {"head": "san", "excitation": 4},
         {"schedule": {"lr": 0.2, "penalty": 0.1, "beta2": 0.999, "ema": 3.0}},
     ),
-    # 16 of 40 steps at 8 px: the training is killed at step 15, one before it grows
+    # 10 of 25 steps at 8 px: the training is killed at step 9, one before it grows
     "stylegan-lite, san, excitation, growth": (
         "stylegan-lite",
         {"head": "san", "excitation": 4, "growth": 0.4, "noise": False},
@@ -157,12 +157,14 @@ def test_a_killed_training_continues_to_the_same_bytes(labelled, tmp_path, monke
         out.mkdir()
 
     def training(work):
-        return make_training(labelled.view("forge"), tmp_path / work, name, columns, network, **settings)
+        return make_training(
+            labelled.view("forge"), tmp_path / work, name, columns, network, **{"kimg": 0.4} | settings
+        )
 
     train(training("a"), straight, silent)
     monkeypatch.setattr(checkpoint, "CHECKPOINT_SECONDS", 0.0)
     with pytest.raises(Stopped):
-        train(training("b"), resumed, stop_after(240))
+        train(training("b"), resumed, stop_after(144))
     train(training("b"), resumed, silent)
     for file in ("weights.safetensors", "generator.json", "samples/newest.png", "health.json"):
         assert (straight / file).read_bytes() == (resumed / file).read_bytes(), file

@@ -7,11 +7,11 @@ import pytest
 from pydantic import ValidationError
 from scipy.ndimage import convolve, distance_transform_edt, gaussian_filter1d, map_coordinates, zoom
 
-import forge.tampering.tamper
 from forge.core.errors import InputError
 from forge.core.progress import silent
 from forge.faces.faceset import FaceSet
 from forge.faces.writer import FaceSetWriter
+from forge.tampering import landmark_search, tamper
 from forge.tampering.landmarks import AVERAGE, OUTLINES, TEMPLATE, find_landmarks, fit_template
 from forge.tampering.ops import brighten, downscale_upscale, move, moved_points, sharpen, shift_hsv, shift_rgb
 from forge.tampering.self_blended import SelfBlended, SelfBlending, blend
@@ -336,7 +336,7 @@ def test_more_blends_than_faces_are_all_different(real, tmp_path):
 
 def test_the_same_asked_again_gives_the_same_and_more_begins_alike(real, tmp_path, monkeypatch):
     first = blend_set(real, tmp_path / "a", counts=COUNTS, seed=0, on_progress=silent, settings=AVERAGED)
-    monkeypatch.setattr(forge.tampering.tamper, "BLOCK", 3)
+    monkeypatch.setattr(tamper, "BLOCK", 3)
     again = blend_set(real, tmp_path / "b", counts=COUNTS, seed=0, on_progress=silent, settings=AVERAGED)
     other = blend_set(real, tmp_path / "c", counts=COUNTS, seed=1, on_progress=silent, settings=AVERAGED)
     more = blend_set(real, tmp_path / "d", counts={"test": 9}, seed=0, on_progress=silent, settings=AVERAGED)
@@ -355,7 +355,7 @@ def test_found_landmarks_are_used_for_every_copy(real, tmp_path, monkeypatch):
     def everywhere(read, count, told):
         return np.repeat((TEMPLATE * 8 + [16, 13])[None], count, axis=0)
 
-    monkeypatch.setattr(forge.tampering.tamper, "find_landmarks", everywhere)
+    monkeypatch.setattr(landmark_search, "find_landmarks", everywhere)
     faces = blend_set(real, tmp_path / "found", counts={"val": 7}, seed=0, on_progress=silent)
     assert set(faces.table["outline"]) == {"found"} and faces.card.provenance["faces_not_found"] == {"val": 0}
 

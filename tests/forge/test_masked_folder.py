@@ -14,7 +14,7 @@ from forge.faces.imaging.decode import Unusable
 from forge.faces.imaging.masks import read_mask, resize_mask
 from forge.faces.ingest import Intake, take
 from forge.faces.prepare import prepare
-from forge.faces.sources.masked import MaskedFolder
+from forge.faces.sources.masked import MaskedFolder, refuse_masks
 
 SIDE = 40
 
@@ -281,3 +281,8 @@ def test_a_bad_mask_is_refused_before_and_while_preparing(tmp_path):
     with pytest.raises(InputError, match=sentence):
         prepare(source, tmp_path / "set", resolution=24, splits={"test": 1.0}, kind="forged", workers=1)
     assert not (tmp_path / "set").exists()
+
+
+def test_of_a_long_path_the_name_of_the_mask_is_said():
+    with pytest.raises(InputError, match=r"^mask ….*/03_mask\.png: it is grey$"):
+        refuse_masks([(f"{'deep/' * 60}03_mask.png", "it is grey")])

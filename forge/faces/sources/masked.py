@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from forge.core.errors import InputError, UnknownNameError, quoted, short
+from forge.core.errors import MOST_QUOTED, InputError, UnknownNameError, quoted
 from forge.faces.imaging.decode import Unusable, read_bytes, upright_size
 from forge.faces.imaging.masks import read_mask
 from forge.faces.sources.base import Item, existing_folder, find_images, printable
@@ -164,4 +164,6 @@ def refuse_masks(refused: Sequence[tuple[str, str]]) -> None:
     if refused:
         file, why = refused[0]
         more = f"; {len(refused) - 1} more masks are refused" if len(refused) > 1 else ""
-        raise InputError(f"mask {printable(short(file))}: {why}{more}")
+        # of a long path its end: the name of the file
+        shown = file if len(file) <= MOST_QUOTED else f"…{file[-MOST_QUOTED:]}"
+        raise InputError(f"mask {printable(shown)}: {why}{more}")
