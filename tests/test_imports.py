@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("sources")  # one process reads them
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("forge", "detect", "benchmarks")
 
