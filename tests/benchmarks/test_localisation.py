@@ -32,7 +32,7 @@ from benchmarks.report.colour import contoured
 from benchmarks.report.inputs import MapPicture, ReportInputs
 from benchmarks.report.page import build
 from benchmarks.report.run_view import RunView
-from benchmarks.report.sections.localisation import LocalisationSection, examples_by_detector
+from benchmarks.report.sections.localisation import LocalisationSection, _beaten_notes, examples_by_detector
 from benchmarks.workflow.pixel_rows import pixel_rows
 from benchmarks.workflow.stages.fit import FitStage
 from detect.detectors.base import DetectorSettings
@@ -202,6 +202,19 @@ def test_the_page_shows_examples_only_where_photos_may_be_shown():
                           SCORES, NO_PICTURES)  # fmt: skip
     page = render.html(build(hidden))
     assert "Best and worst images" not in page and "--show-real" in page
+
+
+def test_a_generator_on_which_the_mean_training_mask_is_above_every_detector_is_named():
+    control, unet = (
+        localised(rows(name, source=source))[0] for name, source in ((MEAN_MASK, "control"), ("unet", "map"))
+    )
+    best = unet.model_copy(update={"f1": unet.f1.model_copy(update={"value": control.f1.value - 0.1})})
+    (note,) = _beaten_notes({MEAN_MASK: {"splice": control}, "unet": {"splice": best}})
+    assert note.startswith(
+        f"On splice the mean training mask (F1 {control.f1.value:.2f}) is above every detector (best"
+    )
+    assert not _beaten_notes({MEAN_MASK: {"splice": control}, "unet": {"splice": control}})
+    assert not _beaten_notes({"unet": {"splice": best}})
 
 
 def test_of_many_generators_the_best_and_the_worst_of_all_are_shown():

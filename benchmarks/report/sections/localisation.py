@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
 
 from benchmarks.evaluation.formats import standing
-from benchmarks.evaluation.localisation import CONTROLS, widest
+from benchmarks.evaluation.localisation import CONTROLS, MEAN_MASK, widest
 from benchmarks.evaluation.map_formats import mean_mask_notes, rank_of
 from benchmarks.evaluation.map_leaderboard import LOCALISATION, MapBoard, MapLine
 from benchmarks.evaluation.results import Localisation, PixelValue
@@ -145,18 +145,19 @@ class LocalisationSection(Section):
         names = sorted(tested, key=lambda name: (name.startswith(EXTERNAL_PREFIX), name))  # from elsewhere last
         board = run.map_board
         ranked = {line.detector: line for line in board.lines} if board else {}
-        rows = []
+        rows, widest_of = [], {}
         for detector in dict.fromkeys(result.detector for result in results):
             of_detector = [result for result in results if result.detector == detector]
             training = widest(result.trained_on for result in of_detector)
             chosen = {result.tested_on: result for result in of_detector if result.trained_on == training}
+            widest_of[detector] = chosen
             rows.append(_line(detector, ranked.get(detector), [chosen.get(name) for name in names]))
         order = {name: i for i, name in enumerate(ranked)}  # the best first
         rows.sort(key=lambda row: (row.detector in CONTROLS, order.get(row.detector, len(order)), row.detector))
         return LocalisationContent(
             generators=names,
             lines=rows,
-            notes=[*_rank_notes(board), *mean_mask_notes(board)] if board else [],
+            notes=[*([*_rank_notes(board), *mean_mask_notes(board)] if board else []), *_beaten_notes(widest_of)],
             headings=[title for _, title in _MEASURES],
             rows=[_row(result) for result in sorted(results, key=lambda result: result.detector in CONTROLS)],
             undefined=sum(result.undefined for result in results if result.detector == rows[0].detector),
@@ -194,6 +195,20 @@ def _rank_notes(board: MapBoard) -> list[str]:
         "leader (Holm over all pairs) shares its rank; in brackets the range of ranks that the tests do not exclude. "
         f"Controls have no rank.{smallest}"
     ]
+
+
+def _beaten_notes(results: Mapping[str, Mapping[str, Localisation]]) -> list[str]:
+    """Name the generators on which the mean training mask, which looks at no image, is above every detector."""
+    control = results.get(MEAN_MASK, {})
+    notes = []
+    for name, result in control.items():
+        others = [each[name].f1.value or 0.0 for key, each in results.items() if key not in CONTROLS and name in each]
+        if result.f1.value is not None and others and max(others) < result.f1.value:
+            notes.append(
+                f"On {name} the mean training mask (F1 {result.f1.value:.2f}) is above every detector (best "
+                f"{max(others):.2f}): edits mostly are in one place there, and no detector says where this one is."
+            )
+    return notes
 
 
 def examples_by_detector(detectors: Sequence[str], pictures: Sequence[MapPicture]) -> list[tuple[str, list[Example]]]:
