@@ -32,7 +32,7 @@ class Tamper(FaceStage):
     """
 
     action = "tamper"
-    VERSION = 3  # 2: landmarks are searched once for all; 3: rims of splices suit the photo
+    VERSION = 4  # 2: landmarks are searched once for all; 3, 4: rims of splices suit the photo
     optional = True
 
     forger: str
