@@ -116,13 +116,12 @@ def train_encoder(
         torch.manual_seed(derive_seed(seed, "encoder"))
         encoder = Encoder(settings.widths, view.faces.resolution, space.size).to(device)
     source = torch.Generator().manual_seed(derive_seed(seed, "encoder batches"))
-    photos = torch.from_numpy(view.read())
     steps = max(1, round(settings.kimg * 1000 / settings.batch))
     optimizer = torch.optim.Adam(encoder.parameters(), lr=settings.lr, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for step in range(steps):
-        chosen = torch.randint(len(photos), (settings.batch,), generator=source)
-        real = to_float(photos[chosen]).to(device)
+        chosen = torch.randint(len(view), (settings.batch,), generator=source)
+        real = to_float(torch.from_numpy(view.read(chosen.numpy()))).to(device)
         real = torch.where(torch.rand(settings.batch, 1, 1, 1, generator=source).to(device) < 0.5, real.flip(3), real)
         wanted = space.draw(settings.batch, source)
         with torch.no_grad():

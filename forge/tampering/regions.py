@@ -65,7 +65,7 @@ class Region:
 
         Args:
             face: where it is.
-            affine: maps [..., 3, 2] that move the region before it is asked; None: where it is.
+            affine: maps [..., 3, 2] that move the region first; None: where it is.
 
         Returns:
             bool [...], one answer a map; of no dimensions without maps.

@@ -16,9 +16,7 @@ from forge.tampering.regions import RegionName, draw_region
 from forge.tampering.warp import colours_at, mapped, pixel_middles, read_at
 
 _SCALE = (0.5, 2.0)  # contrasts are matched within these factors, so that flat regions do not become noise
-_FITS = (
-    18.0  # mean difference along the rim, but for a shift of all colours, up to which a region is laid in, grey levels
-)
+_FITS = 30.0  # grey levels: mean difference along the rim, up to a shift of all colours, of what is laid in
 # R'G'B' to luma and two colour differences (ITU-R BT.601)
 _YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from forge.faces.imaging.decode import FORMATS, Unusable, centre_square, decode, upright_size
+from forge.faces.imaging.decode import FORMATS, Unusable, centre_square, decode
 
 _DARK, _LIGHT = 31, 224  # values up to which a pixel is surely black, and from which on it is surely white
 # JPEG leaves up to 1.3 % of the pixels of a 64 px mask between them at quality 50, 3.3 % at 30; one value up to 0.1 %
@@ -93,6 +93,3 @@ def resize_mask(mask: Altered, resolution: int) -> NDArray[np.uint8]:
 def halved(shares: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return 255 where at least half of a pixel is altered, else 0."""
     return np.where(shares >= 128, 255, 0).astype(np.uint8)
-
-
-__all__ = ["Altered", "halved", "read_mask", "resize_mask", "upright_size"]

@@ -92,8 +92,9 @@ class MaskedFolder(FolderSource):
             raise InputError(
                 f"masks {folder} lie inside {self.root}, where they would be taken for photos; move them beside it"
             )
-        files = {_stem(file): file for file in find_images(folder)}
-        if len(files) < len(find_images(folder)):
+        images = find_images(folder)
+        files = {_stem(file): file for file in images}
+        if len(files) < len(images):
             raise InputError(f"{folder} holds two masks of one name with different endings; keep one")
         matched: dict[str, Path] = {}
         # equal names first, so that the mask of a photo called a_mask is not taken for one of a photo called a
