@@ -80,6 +80,18 @@ def gradient_maps(logit: Callable[[Tensor], Tensor], images: Images, compute: Co
     return np.concatenate(maps) if maps else np.empty(images.shape[:3], np.float32)
 
 
+def has_gradient(logit: Callable[[Tensor], Tensor], resolution: int, compute: Compute) -> bool:
+    """Return whether a logit of pixels is a differentiable function of them, tried on a grey image.
+
+    Args:
+        logit: float32 pixels [N, H, W, 3], 0..255, to one logit an image [N].
+        resolution: H and W.
+        compute: the device.
+    """
+    grey = torch.full((1, resolution, resolution, 3), 127.5, device=compute.torch_device, requires_grad=True)
+    return _gradient(logit, grey) is not None
+
+
 def _gradient(logit: Callable[[Tensor], Tensor], leaf: Tensor) -> Tensor | None:
     # the sum of logits: each depends on its own image, so that its gradient there is that of one logit
     logits = logit(leaf).sum()

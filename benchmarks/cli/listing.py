@@ -18,6 +18,7 @@ from benchmarks.experiment.configs import suites
 from benchmarks.experiment.request import read_request
 from benchmarks.report.run_report import RunReport, report_folders
 from benchmarks.report.sections import SECTIONS
+from detect.attacks.registry import ATTACKS
 from detect.data.perturb import LISTED, PERTURBATIONS, perturbation
 from detect.detectors.registry import DETECTORS
 from forge.core.errors import BenchError, UnknownNameError
@@ -25,11 +26,11 @@ from forge.faces.sources import SOURCES
 from forge.generators import GENERATORS
 from forge.quality import QUALITY
 
-CATEGORIES = ("generators", "detectors", "metrics", "sections", "perturbations", "sources", "suites", "runs")
+CATEGORIES = ("generators", "detectors", "attacks", "metrics", "sections", "perturbations", "sources", "suites", "runs")
 
 
 def list_names(category: str, long: bool, as_json: bool, store: Path, reports: Path) -> None:
-    """List generators, detectors, metrics, sections, perturbations, sources of real faces, suites, or finished runs."""
+    """List generators, detectors, attacks, metrics, sections, perturbations, sources, suites, or finished runs."""
     if category not in CATEGORIES:
         raise UnknownNameError("list", category, CATEGORIES)
     rows = _rows(category, reports)
@@ -88,13 +89,12 @@ def _print_detectors(rows: list[dict[str, Any]]) -> None:
     console.print(f"[dim]{len(rows)} detectors; {more}; `bench show NAME` has the settings[/]", highlight=False)
 
 
-def _registry(category: str) -> Any:  # noqa: ANN401 - one of three registries
+def _registry(category: str) -> Any:  # noqa: ANN401 - one of four registries
     if category == "generators":
         return GENERATORS
     if category == "detectors":
         return DETECTORS
-
-    return SOURCES
+    return ATTACKS if category == "attacks" else SOURCES
 
 
 def _entry(category: str, name: str) -> dict[str, Any]:
@@ -105,6 +105,9 @@ def _entry(category: str, name: str) -> dict[str, Any]:
     if category == "generators":
         sizes = ", ".join(map(str, implementation.resolutions))
         return {"name": name, "what": summary, "pixels": sizes, "citation": implementation.citation}
+    if category == "attacks":
+        budget = "grey levels" if implementation.budget == "levels" else "none"
+        return {"name": name, "what": summary, "asks for": implementation.access, "budget": budget}
     return {"name": name, "what": summary, "licence": getattr(implementation, "licence", "")}
 
 

@@ -32,6 +32,7 @@ COMMANDS = {
     "data": ("benchmarks.cli.commands.data:app", "Prepare, show, verify and export sets of faces."),
     "detect": ("benchmarks.cli.commands.detect:app", "Score photos with a trained detector; import weights."),
     "tamper": ("benchmarks.cli.commands.tamper:tamper", "Alter own photos, with the mask of each."),
+    "attack": ("benchmarks.cli.commands.attack:attack", "Change own images so that a detector errs."),
     "translate": ("benchmarks.cli.commands.translate:translate", "Translate photos with a trained translator."),
     "quality": ("benchmarks.cli.commands.quality:quality", "Measure forged faces against real ones."),
     "report": ("benchmarks.cli.commands.report:report", "Write the report of a finished run again."),

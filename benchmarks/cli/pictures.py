@@ -10,8 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.cli.streams import console as open_console
+from benchmarks.experiment.checked_class import checked_class
 from benchmarks.experiment.names import base_name, safe_name, short_name, split_snapshot
-from benchmarks.experiment.validate import checked_class
 from benchmarks.report.run_report import RunReport
 from benchmarks.workflow.runner import stage_of, stored_result
 from benchmarks.workflow.stage import FACES

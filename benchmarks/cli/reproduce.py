@@ -13,6 +13,7 @@ from benchmarks.evaluation.localisation import localised, read_rows
 from benchmarks.evaluation.map_leaderboard import board_of_run
 from benchmarks.evaluation.reproduce import Value, causes, counted, expected_of, refuse_other, to_rows, verdict
 from benchmarks.evaluation.reproduce import reproduce as compare
+from benchmarks.evaluation.security import security_points
 from benchmarks.experiment.resolve import resolve
 from benchmarks.protocol import PROTOCOL_VERSION, Protocol
 from benchmarks.report.run_report import RunReport, expected_at
@@ -122,7 +123,9 @@ def _from_scores(expected: Expected, report: RunReport) -> list[Verdict]:
     report.check(MASKS, note=False)
     file = report.folder / MASKS
     rows = read_rows(file) if file.is_file() else None
-    results = results.model_copy(update={"localisation": [] if rows is None else localised(rows)})
+    security = security_points(report.scores, results.attacks, protocol)
+    located = [] if rows is None else localised(rows)
+    results = results.model_copy(update={"localisation": located, "security": security})
     maps = board_of_run(rows, results.localisation)
     return compare(expected, expected_of(results, cells, ranked(cells) if cells else None, maps))
 

@@ -50,7 +50,7 @@ def show(
 ) -> None:
     """Show settings, the table of a finished run, or pictures of a trained generator's faces."""
     # With --generator the name is that of a run, also where a generator is called so.
-    categories = () if generator else ("generators", "detectors", "sources")
+    categories = () if generator else ("generators", "detectors", "attacks", "sources")
     family = f"{name.partition(':')[0]}:" if ":" in name and not name.endswith(":") else name  # timm:resnet18
     category = next((category for category in categories if {name, family} & set(_registry(category).names())), None)
     finished = (reports / name / "results.json").is_file()
@@ -103,10 +103,14 @@ def _print_settings(category: str, name: str, preset: str, store: Path) -> None:
     if category == "sources":  # sources have options and no settings
         return
     implementation = _registry(category).load(name)
-    values = shipped(category, name, preset)
-    rows = _rows(category[:-1], implementation.Settings, values) if category == "detectors" else []
+    values = {} if category == "attacks" else shipped(category, name, preset)
     if category == "generators":
         rows = _generator_rows(implementation, values)
+    else:
+        path = f"attacks.{name}" if category == "attacks" else "detector"
+        rows = _rows(path, implementation.Settings, values)
+    if not rows:  # an attack without settings
+        return
     table = Table(title=f"settings at preset {preset}", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("--set", no_wrap=True)
     for heading, share in (("value", 1), ("default", 1), ("what it is", 3)):

@@ -129,16 +129,21 @@ def joined(parts: Mapping[str, Mapping[str, Mapping[str, Sequence[Scored]]]]) ->
 
 def tests_of(scores: pd.DataFrame) -> dict[str, Scored]:
     """Return all tests of the rows, in a column or not, by the name of their `TestId`; else as `cells_of`."""
-    test = scores[scores["split"] == "test"]
     cells = {}
+    for detector, cell in each_test(scores):
+        fit = FitId(detector, TrainSet.parse(cell.trained_on))
+        where = cell.where
+        cells[str(TestId(fit, where.tested_on, where.perturbation, where.seed))] = cell
+    return cells
+
+
+def each_test(scores: pd.DataFrame) -> Iterator[tuple[str, Scored]]:
+    """Yield detector and cell of all tests of the rows, in a column or not; else as `cells_of`."""
+    test = scores[scores["split"] == "test"]
     for (detector, trained_on, seed, perturbation), real, forged in _fits(test, _finite(test)):
         ordered = np.sort(real.scores)
         for tested_on, group in forged:
-            where = Where("", tested_on, perturbation, seed)
-            cell = _cell(where, trained_on, real, group, ordered)
-            fit = FitId(detector, TrainSet.parse(trained_on))
-            cells[str(TestId(fit, tested_on, perturbation, seed))] = cell
-    return cells
+            yield detector, _cell(Where("", tested_on, perturbation, seed), trained_on, real, group, ordered)
 
 
 def _finite(test: pd.DataFrame) -> Floats:

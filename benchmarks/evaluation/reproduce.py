@@ -12,7 +12,7 @@ from benchmarks.evaluation.formats import rank
 from benchmarks.evaluation.leaderboard import Leaderboard
 from benchmarks.evaluation.map_leaderboard import MapBoard
 from benchmarks.evaluation.results import PIXEL_MEASURES, Results
-from benchmarks.protocol import FitId, TestId, TrainSet
+from benchmarks.protocol import AttackId, FitId, TestId, TrainSet
 from forge.core.errors import InputError
 
 SAME = 1e-12  # differences up to this come from the order of floating-point sums on other processors
@@ -73,7 +73,12 @@ def expected_of(
         data=results.data.digest,
         environment=results.environment,
         primary=board.primary if board else "",
-        values=[*(_of_cells(cells) if board else ()), *(_of_columns(board) if board else ()), *_of_maps(results, maps)],
+        values=[
+            *(_of_cells(cells) if board else ()),
+            *(_of_columns(board) if board else ()),
+            *_of_attacks(results),
+            *_of_maps(results, maps),
+        ],
         ranks=(_ranks(board) if board else {}) | _map_ranks(maps),
     )
 
@@ -168,6 +173,13 @@ def _of_columns(board: Leaderboard) -> Iterator[Value]:
             if mean.family_low is not None:
                 what = f"{line.detector}, {name}, new family"
                 yield Value(what=what, value=mean.value, low=mean.family_low, high=mean.family_high)
+
+
+def _of_attacks(results: Results) -> Iterator[Value]:
+    for point in results.security:
+        attack = AttackId(point.attack or "before", point.epsilon, point.frames)
+        what = f"{point.detector}@{point.trained_on} under {attack}"
+        yield Value(what=what, value=point.auc, low=point.low, high=point.high)
 
 
 def _of_maps(results: Results, maps: MapBoard | None) -> Iterator[Value]:

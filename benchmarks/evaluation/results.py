@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from benchmarks.evaluation.attack_facts import AttackFacts
 from benchmarks.evaluation.metric_facts import MetricFacts
 from benchmarks.experiment.settings import RunRequest
 from benchmarks.protocol import CLEAN, Condition, TrainSet
@@ -159,6 +160,27 @@ class Localisation(_Record):
 
 # fields of `Localisation` with an interval
 PIXEL_MEASURES = tuple(name for name, info in Localisation.model_fields.items() if info.annotation is PixelValue)
+
+
+class SecurityPoint(_Record):
+    """A detector under one attack at one budget, over generators and seeds; see `benchmarks.evaluation.security`."""
+
+    detector: str
+    trained_on: str
+    attack: str = Field(description="its name; empty: the same images before any attack")
+    frames: bool = Field(description="real images were changed to pass for forged; else forgeries to pass for real")
+    epsilon: float | None = Field(description="budget in grey levels, of 255; null: the attack has none")
+    access: str = Field(description="what it asks of the detector: gradients, scores or nothing; empty: no attack")
+    generators: int = Field(description="that the mean is over")
+    auc: float = Field(description="mean over generators and seeds")
+    low: float = Field(description="lower end of its 95 % interval over images and seeds")
+    high: float
+    tpr_at_fpr_1pct: float | None = Field(description="mean over tests; null: n too small")
+    images: int = Field(description="attacked images per generator and seed; 0: no attack")
+    psnr: float | None = Field(description="of the changes, dB; null: nothing was changed")
+    changed: float = Field(description="share of images with a change")
+    flat: float = Field(description="share of gradients that were zero everywhere")
+    scored: float = Field(description="scores asked of the detector per image")
 
 
 class UsefulnessRow(_Record):
@@ -355,6 +377,8 @@ class Results(_Record):
     notes: list[str] = Field([], description="failed audits and what else must be known beside the summary")
     groups: list[GroupFact] = Field([], description="detectors by group of people, where faces have labels")
     gaps: list[Gap] = Field([], description="the largest difference between groups")
+    attacks: list[AttackFacts] = Field([], description="what each attack cost; empty: nothing was attacked")
+    security: list[SecurityPoint] = Field([], description="detectors under attack, AUC over the budget")
     localisation: list[Localisation] = Field([], description="where images were altered; empty: nothing has masks")
     stages: list[StageFacts]
     environment: dict[str, str] = Field(description="versions, device, precision, commit")

@@ -10,11 +10,13 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel
 
+from benchmarks.evaluation.attack_facts import AttackFacts
 from benchmarks.evaluation.audits.score_rows import controls, directions
 from benchmarks.evaluation.evaluate import compare, evaluate, grid
 from benchmarks.evaluation.groups import groups
 from benchmarks.evaluation.localisation import localised, read_rows, write_rows
 from benchmarks.evaluation.metrics import facts_of, load_metrics
+from benchmarks.evaluation.security import is_attack, security_points, with_unchanged
 from benchmarks.protocol import PAIRED_PREFIX, Protocol
 from forge.core.errors import BenchWarning
 
@@ -27,9 +29,10 @@ def evaluated(rows: pd.DataFrame, more: Sequence[str] = (), protocol: Protocol |
         more: metrics beside those of the protocol: names from installed packages, or path/to/file.py:Class.
         protocol: version and families; by default this version's.
     """
+    whole, rows = with_unchanged(rows, protocol), rows[~is_attack(rows)]  # audits and groups are of honest images
     main, paired = grid(rows), rows[rows["source"].str.startswith(PAIRED_PREFIX)]
     failed: dict[str, str] = {}
-    cells = evaluate(rows, load_metrics(more), failed=failed, protocol=protocol)
+    cells = evaluate(whole, load_metrics(more), failed=failed, protocol=protocol)
     for name, why in failed.items():
         warnings.warn(f"metric {name} failed and has no value: {why}", BenchWarning, stacklevel=2)
     described = [
@@ -40,6 +43,23 @@ def evaluated(rows: pd.DataFrame, more: Sequence[str] = (), protocol: Protocol |
     fields: dict[str, Sequence[BaseModel]] = {"metrics": described, "cells": cells, "comparisons": compare(main)}
     fields |= {"groups": facts, "gaps": gaps, "audits": [*audits, *directions(rows)]}
     return {name: [record.model_dump(mode="json") for record in records] for name, records in fields.items()}
+
+
+def attacked(
+    rows: pd.DataFrame, facts: Sequence[AttackFacts], protocol: Protocol | None = None
+) -> dict[str, list[dict[str, Any]]]:
+    """Compute the security curves: fields of `results.Results`.
+
+    Args:
+        rows: of scores.parquet.
+        facts: what each attack cost.
+        protocol: version and families; by default this version's.
+    """
+    points = security_points(rows, facts, protocol)
+    return {
+        "attacks": [fact.model_dump(mode="json") for fact in facts],
+        "security": [point.model_dump(mode="json") for point in points],
+    }
 
 
 def located(files: Sequence[Path], out: Path) -> list[dict[str, Any]]:

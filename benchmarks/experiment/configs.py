@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -200,10 +201,11 @@ def as_assignments(value: Mapping[str, Any], prefix: str = "") -> list[str]:
     """Turn nested settings back into `a.b=value` texts, values as YAML of one line."""
     assignments = []
     for key, item in value.items():
-        if isinstance(item, Mapping) and item:
+        # a name with a dot, as of a file, would be taken for two: such a mapping is one value
+        if isinstance(item, Mapping) and item and not any("." in str(name) for name in item):
             assignments += as_assignments(item, f"{prefix}{key}.")
         else:
             # "..." ends a plain scalar in PyYAML
-            text = yaml.safe_dump(item, default_flow_style=True).removesuffix("...\n").strip()
+            text = yaml.safe_dump(item, default_flow_style=True, width=math.inf).removesuffix("...\n").strip()
             assignments.append(f"{prefix}{key}={text}")
     return assignments

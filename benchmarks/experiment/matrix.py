@@ -30,11 +30,13 @@ class PlannedFit:
         tests: generators, their snapshots ("dcgan@24k"), external pairs ("external:NAME"), generators beside the
             sources of their forgeries ("paired:NAME").
         perturbations: of the test images, "none" for clean ones.
+        attacked: of the tests, generators whose forgeries are changed against the fit.
     """
 
     train_set: TrainSet
     tests: tuple[str, ...]
     perturbations: tuple[str, ...] = (CLEAN,)
+    attacked: tuple[str, ...] = ()
 
 
 def planned_fits(settings: RunSettings, detector: str) -> list[PlannedFit]:
@@ -51,7 +53,8 @@ def planned_fits(settings: RunSettings, detector: str) -> list[PlannedFit]:
         changed = settings.conditions.robust if _is_requested(settings, Condition.ROBUST, detector) else ()
         tested += _external_pairs(settings, detector) + _beside_sources(settings, detector)
         # "elsewhere", or generators that its card names, which decides its conditions
-        return [PlannedFit(TrainSet.parse(request.trained_on), tested, (CLEAN, *changed))]
+        attacked = _attacked_generators(settings, detector)
+        return [PlannedFit(TrainSet.parse(request.trained_on), tested, (CLEAN, *changed), attacked)]
     fits: list[PlannedFit] = []
     for condition, fits_of in _FITS.items():
         # `only` restricts a condition to some detectors.
@@ -163,6 +166,12 @@ def _paired(settings: RunSettings, detector: str) -> list[PlannedFit]:
     return [PlannedFit(_every(settings), tested)] if tested else []
 
 
+def _attacked(settings: RunSettings, detector: str) -> list[PlannedFit]:
+    """Attack the fit on all generators, which is tested on unchanged images too."""
+    attacked = _attacked_generators(settings, detector)
+    return [PlannedFit(_every(settings), tuple(settings.generators), attacked=attacked)] if attacked else []
+
+
 def _shuffled(settings: RunSettings, detector: str) -> list[PlannedFit]:
     """Train on shuffled labels, a control."""
     requested = detector in settings.conditions.shuffled
@@ -181,6 +190,7 @@ _FITS: dict[Condition, Callable[[RunSettings, str], list[PlannedFit]]] = {
     Condition.VARIANTS: _variants,
     Condition.EXTERNAL: _external,
     Condition.PAIRED: _paired,
+    Condition.ATTACKED: _attacked,
     Condition.SHUFFLED: _shuffled,
 }
 
@@ -198,6 +208,11 @@ def _beside_sources(settings: RunSettings, detector: str) -> tuple[str, ...]:
     requested = conditions.paired and conditions.seen and _is_requested(settings, Condition.PAIRED, detector)
     made = [name for name, generator in settings.generators.items() if generator.takes_faces] if requested else []
     return tuple(f"{PAIRED_PREFIX}{name}" for name in made)
+
+
+def _attacked_generators(settings: RunSettings, detector: str) -> tuple[str, ...]:
+    requested = settings.attacks and _is_requested(settings, Condition.ATTACKED, detector)
+    return tuple(settings.generators) if requested else ()
 
 
 def snapshots_of(settings: RunSettings, generator: str) -> list[str]:
@@ -225,5 +240,6 @@ def _merged(fits: list[PlannedFit]) -> list[PlannedFit]:
             fit.train_set,
             tuple(dict.fromkeys([*known.tests, *fit.tests])),
             tuple(dict.fromkeys([*known.perturbations, *fit.perturbations])),
+            known.attacked or fit.attacked,
         )
     return list(merged.values())

@@ -19,6 +19,7 @@ from benchmarks.experiment.names import (
 from benchmarks.experiment.request import command_of
 from benchmarks.experiment.settings import (
     PRESETS,
+    AttackRequest,
     Conditions,
     DataSettings,
     DetectorRequest,
@@ -40,8 +41,19 @@ LIMITS = {"generators": 100, "detectors": 200, "seeds": 100}  # of one run, far 
 _LONG_LIST = 40  # characters of a list of names in the name of a run
 
 
-SECTIONS = ("data", "images", "quality", "conditions", "generator", "generators", "variants", "detector", "detectors")
-_BY_NAME = ("generators", "variants", "detectors")  # sections that hold settings by the name of one
+SECTIONS = (
+    "data",
+    "images",
+    "quality",
+    "conditions",
+    "generator",
+    "generators",
+    "variants",
+    "detector",
+    "detectors",
+    "attacks",
+)
+_BY_NAME = ("generators", "variants", "detectors", "attacks")  # sections that hold settings by the name of one
 
 
 def resolve(request: RunRequest, *, device: str = "cpu", file: Path | None = None) -> RunSettings:
@@ -104,7 +116,9 @@ def resolve(request: RunRequest, *, device: str = "cpu", file: Path | None = Non
     named = {short_name(name) for each in generators for name in inverted_generator(split_snapshot(each)[0]) if name}
     bases = {base_name(label) for label in chosen_generators} | named
     # Settings of a name that the run does not have would be without effect, and are mostly typing errors.
-    for section, known in (("generators", bases), ("variants", named), ("detectors", chosen_detectors)):
+    attacks = {short_name(reference): reference for reference in conditions.attacked}
+    sections = {"generators": bases, "variants": named, "detectors": chosen_detectors, "attacks": attacks}
+    for section, known in sections.items():
         for label in overrides.get(section, {}):
             if label not in known:
                 raise UnknownNameError(f"--set {section} name", label, known)
@@ -129,6 +143,14 @@ def resolve(request: RunRequest, *, device: str = "cpu", file: Path | None = Non
         generators=chosen_generators,
         detectors=chosen_detectors,
         conditions=conditions,
+        attacks={
+            name: AttackRequest(
+                attack=reference,
+                budgets=conditions.attacked[reference],
+                settings=overrides.get("attacks", {}).get(name, {}),
+            )
+            for name, reference in attacks.items()
+        },
         metrics=request.metric,
         sections=request.section,
         external=pairs,
@@ -242,7 +264,7 @@ def _generators(
             defaults, conditioned = defaults | {"condition": list(condition)}, True
         value = merged(defaults, overrides.get("generator", {}))
         value = merged(value, overrides.get("generators", {}).get(base, {}))
-        inverts = _inverted(inverted, preset, overrides) if inverted else None
+        inverts = generator_beside(inverted, preset, overrides) if inverted else None
         grid = overrides.get("variants", {}).get(base)
         models = [Variant(base, {})] if grid is None else variants_of(base, grid, limit=LIMITS["generators"])
         for name, differing in models:
@@ -271,8 +293,8 @@ def _generators(
     }
 
 
-def _inverted(name: str, preset: str, overrides: Mapping[str, Any]) -> GeneratorSettings:
-    """Return the settings of a generator that is inverted: those of a generator of the run, without labels."""
+def generator_beside(name: str, preset: str, overrides: Mapping[str, Any]) -> GeneratorSettings:
+    """Return the settings of a generator that others need: those of a generator of the run, without labels."""
     value = merged(shipped("generators", name, preset), overrides.get("generator", {}))
     return _checked(name, None, name, merged(value, overrides.get("generators", {}).get(name, {})))
 

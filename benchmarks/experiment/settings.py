@@ -142,6 +142,19 @@ class DetectorRequest(_Settings):
     files: dict[str, str] = Field({}, description="SHA-256 of the files it depends on, e.g. weights")
 
 
+class AttackRequest(_Settings):
+    """One attack on the detectors of a run, and what it needs."""
+
+    attack: str = Field(description="registered name, or path/to/file.py:Class (command line only)")
+    budgets: tuple[float, ...] = Field((), description="grey levels, of 255; empty: it has no budget")
+    settings: dict[str, Any] = Field({}, description="settings of the attack")
+    access: str = Field("", description="what it asks of the attacked detector; filled in when checked")
+    needs: str = Field("", description="what the attacker has beside it; filled in when checked")
+    surrogate: DetectorRequest | None = Field(None, description="detector that is fitted on the attacker's images")
+    autoencoder: GeneratorSettings | None = Field(None, description="that re-encodes images, trained on split `forge`")
+    files: dict[str, str] = Field({}, description="SHA-256 of the files it depends on, e.g. its code")
+
+
 class External(_Settings):
     """A pair of folders that nobody here made, and the masks of the forged photos if they have any."""
 
@@ -182,6 +195,13 @@ class Conditions(_Settings):
     masks_saliency: bool = Field(
         False, description="with `masks`: of detectors without maps measure the gradient of the score at each pixel"
     )
+    attacked: dict[str, tuple[Annotated[float, Field(ge=1, le=255)], ...]] = Field(
+        {},
+        description="attack -> its budgets in grey levels, of the 255 of the stored image; [] of an attack without a "
+        "budget; trained on all generators",
+    )
+    attacked_images: int = Field(200, ge=20, description="test images of each generator that are attacked, at most")
+    attacked_reals: bool = Field(False, description="attack real test images too, so that they pass for forged")
     equalised: bool = Field(False, description="both classes end with one JPEG quality, in training and in the test")
     budget: tuple[Annotated[int, Field(gt=0)], ...] = Field((), description="numbers of training images a class")
     variants: tuple[Annotated[int, Field(gt=0)], ...] = Field(
@@ -276,6 +296,7 @@ class RunSettings(_Settings):
     generators: dict[str, GeneratorSettings]
     detectors: dict[str, DetectorRequest]
     conditions: Conditions = Conditions()
+    attacks: dict[str, AttackRequest] = Field({}, description="those of the condition `attacked`, by name")
     metrics: tuple[str, ...] = Field((), description="metrics beside those of the protocol, of detection or quality")
     metric_files: dict[str, str] = Field({}, description="SHA-256 of the code of metrics from files")
     sections: tuple[str, ...] = Field((), description="sections of the page beside the shipped ones")

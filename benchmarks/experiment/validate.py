@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.evaluation.metrics import METRICS, load_metrics
+from benchmarks.experiment.attacks import attack_requests
+from benchmarks.experiment.checked_class import checked_class
 from benchmarks.experiment.configs import validated
 from benchmarks.experiment.file_digests import file_digests
 from benchmarks.experiment.matrix import families_of, families_with_more, planned_fits
@@ -34,30 +35,23 @@ if TYPE_CHECKING:
 
 def typed(settings: RunSettings) -> RunSettings:
     """Check the settings of every generator and detector by their own types, and write their defaults out."""
-    from detect.detectors.base import Detector  # imports pandas
-
     # Generators first: the checks of detectors ask which generator is trained.
     generators = {
         name: _generator(name, generator, settings.data.resolution) for name, generator in settings.generators.items()
     }
-    detectors = {}
-    for name, request in settings.detectors.items():
-        if is_fitted(request.detector):  # a folder: its settings are its card's
-            detectors[name] = _adopted(request, settings.data.resolution)
-            continue
-        implementation = checked_class("detector", request.detector, DETECTORS.load(request.detector), Detector)
-        typed = validated(implementation.Settings, request.settings, where=f"detectors.{name}")
-        # Constructed once: code of others may refuse in its constructor what its settings allow.
-        if is_file_reference(request.detector):
-            _construct("detector", request.detector, functools.partial(implementation, typed, settings.data.resolution))
-        values = typed.model_dump(mode="json")
-        _check_adversary(name, request, implementation.needs, generators)
-        # Defaults are written out: a default that changes in a later version changes the key.
-        checked = {"settings": values, "needs": implementation.needs, "files": file_digests(request.detector, values)}
-        checked |= {"localises": implementation.localises(typed), "has_gradients": implementation.has_gradients()}
-        # a fixed scorer learns nothing from this run's forgeries
-        fixed = {"trained_on": ELSEWHERE} if implementation.needs == "nothing" else {}
-        detectors[name] = request.model_copy(update=checked | fixed)
+    detectors = {
+        name: _detector(name, request, settings.data.resolution, generators)
+        for name, request in settings.detectors.items()
+    }
+    attacks = {}
+    for name, attack in attack_requests(settings.model_copy(update={"generators": generators})).items():
+        surrogate, autoencoder = attack.surrogate, attack.autoencoder
+        if surrogate is not None:
+            surrogate = _detector(surrogate.detector, surrogate, settings.data.resolution, generators)
+        if autoencoder is not None:
+            autoencoder = _generator(autoencoder.architecture, autoencoder, settings.data.resolution)
+        attacks[name] = attack.model_copy(update={"surrogate": surrogate, "autoencoder": autoencoder})
+    settings = settings.model_copy(update={"attacks": attacks})
     # After the detectors: they may ask for snapshots that no generator was told to keep.
     generators = shared_trainings(with_snapshots(generators, detectors))
     if settings.conditions.snapshots and all(request.trained_on for request in detectors.values()):
@@ -72,6 +66,28 @@ def typed(settings: RunSettings) -> RunSettings:
             **_sections(settings),
         },
     )
+
+
+def _detector(
+    name: str, request: DetectorRequest, resolution: int, generators: Mapping[str, GeneratorSettings]
+) -> DetectorRequest:
+    from detect.detectors.base import Detector  # imports pandas
+
+    if is_fitted(request.detector):  # a folder: its settings are its card's
+        return _adopted(request, resolution)
+    implementation = checked_class("detector", request.detector, DETECTORS.load(request.detector), Detector)
+    typed = validated(implementation.Settings, request.settings, where=f"detectors.{name}")
+    # Constructed once: code of others may refuse in its constructor what its settings allow.
+    if is_file_reference(request.detector):
+        _construct("detector", request.detector, functools.partial(implementation, typed, resolution))
+    values = typed.model_dump(mode="json")
+    _check_adversary(name, request, implementation.needs, generators)
+    # Defaults are written out: a default that changes in a later version changes the key.
+    checked = {"settings": values, "needs": implementation.needs, "files": file_digests(request.detector, values)}
+    checked |= {"localises": implementation.localises(typed), "has_gradients": implementation.has_gradients()}
+    # a fixed scorer learns nothing from this run's forgeries
+    fixed = {"trained_on": ELSEWHERE} if implementation.needs == "nothing" else {}
+    return request.model_copy(update=checked | fixed)
 
 
 def _metrics(settings: RunSettings) -> dict[str, Any]:
@@ -352,21 +368,3 @@ def _check_snapshots(name: str, training: LoopSettings, generator: GeneratorSett
             f"earlier snapshot or "
             f"a longer training (--set generators.{base_name(name)}.training.kimg=N)"
         )
-
-
-def checked_class(noun: str, reference: str, implementation: Any, *bases: type) -> Any:  # noqa: ANN401 - a generator or detector class
-    """Return a loaded class if it is of the right type.
-
-    Raises:
-        InputError: it is something else, or does not define all that every such class defines.
-    """
-    # A file reference can name a function, or a class of the other kind.
-    if not (isinstance(implementation, type) and issubclass(implementation, bases)):
-        base = bases[0]
-        raise InputError(
-            f"{noun} {quoted(reference)} is no {noun}: it must be a subclass of {base.__module__}.{base.__name__}"
-        )
-    if inspect.isabstract(implementation):
-        lacking = ", ".join(sorted(getattr(implementation, "__abstractmethods__", ())))
-        raise InputError(f"{noun} {reference!r} does not define {lacking}, which every {noun} has; add what is missing")
-    return implementation

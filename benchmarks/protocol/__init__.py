@@ -28,7 +28,7 @@ from benchmarks.protocol.grid import (
     TestGrid,
     protocol_of_scores,
 )
-from benchmarks.protocol.identifiers import ELSEWHERE, FitId, GeneratorId, TestId, TrainSet
+from benchmarks.protocol.identifiers import ELSEWHERE, AttackId, FitId, GeneratorId, TestId, TrainSet
 from benchmarks.protocol.intervals import ALPHA, FEW_UNITS, NEW_FAMILY, SMALL_CLASS, IntervalMethod, choose_interval
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "PROTOCOL_VERSION",
     "SHUFFLED",
     "SMALL_CLASS",
+    "AttackId",
     "Condition",
     "FitId",
     "GeneratorId",

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from benchmarks.protocol.conditions import CLEAN, EQUALISED, SHUFFLED, Condition
 from benchmarks.protocol.grid import TestGrid
-from benchmarks.protocol.identifiers import TrainSet
+from benchmarks.protocol.identifiers import AttackId, TrainSet
 
 
 def condition_of(train_set: TrainSet, tested_on: str, perturbation: str, grid: TestGrid) -> Condition:
@@ -36,6 +36,9 @@ def condition_of(train_set: TrainSet, tested_on: str, perturbation: str, grid: T
     # the same training without a choice would be of `matrix` or `seen`: these means are over other trainings
     if train_set.choice is not None:
         return Condition.VARIANTS
+    # before `robust`: what is changed against a detector is in no mean with what changes by chance
+    if AttackId.parse(perturbation) is not None:
+        return Condition.ATTACKED
     # robust, budget and equalised tests have generators that were seen in training: the relation of training and
     # generator would put them into `seen` and mix their AUCs with those of plain tests
     # an equalised training tested on clean images is changed too: its own perturbation is "equalised", not "none"

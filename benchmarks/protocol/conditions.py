@@ -75,6 +75,11 @@ class Condition(StrEnum):
         "trained on all generators, tested on forgeries made from real faces and these faces; in no other mean",
         "on forgeries beside the photos they were made from",
     )
+    ATTACKED = (
+        "attacked",
+        "test forgeries are changed against the detector within a budget of grey levels so that they pass for real, or "
+        "real images so that they pass for forged; the threshold stays that of clean images",
+    )
     EQUALISED = (
         "equalised",
         "both classes end with one JPEG quality, in training and in the test",

@@ -130,6 +130,43 @@ class TrainSet:
         return f"all but {missing.pop()}" if missing else "all"
 
 
+@dataclass(frozen=True, order=True)
+class AttackId:
+    """An attack on a detector at one budget, in the form of the `perturbation` of a score row.
+
+    attack:pgd:4            test forgeries are changed by at most 4 grey levels to pass for real
+    attack:spectrum-match   likewise, by an attack without a budget
+    frame:pgd:4             real test images are changed to pass for forged
+
+    Attributes:
+        attack: its name.
+        epsilon: the budget in grey levels, of 255; None: it has none.
+        frames: whether real images are changed, and not forgeries.
+    """
+
+    attack: str
+    epsilon: float | None = None
+    frames: bool = False
+
+    @classmethod
+    def parse(cls, perturbation: str) -> AttackId | None:
+        """Parse the perturbation of a score row; None: it is no attack."""
+        match = re.fullmatch(r"(attack|frame):([^:]+)(?::(\d+(?:\.\d+)?))?", perturbation)
+        if not match:
+            return None
+        return cls(match[2], None if match[3] is None else float(match[3]), match[1] == "frame")
+
+    def __str__(self) -> str:
+        budget = "" if self.epsilon is None else f":{self.epsilon:g}"
+        return f"{'frame' if self.frames else 'attack'}:{self.attack}{budget}"
+
+    @property
+    def readable(self) -> str:
+        """Return its name on pages, e.g. "pgd, 4/255"."""
+        name = self.attack if self.epsilon is None else f"{self.attack}, {self.epsilon:g}/255"
+        return f"{name}, on real faces" if self.frames else name
+
+
 @dataclass(frozen=True)
 class FitId:
     """A detector and what it was trained on: "dct@cgan+dcgan"."""

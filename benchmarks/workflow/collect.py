@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from benchmarks.evaluation.attack_facts import AttackFacts
 from benchmarks.evaluation.cells import cells_of
 from benchmarks.evaluation.leaderboard import ranked
 from benchmarks.evaluation.localisation import read_rows
@@ -29,6 +30,7 @@ from benchmarks.evaluation.results import (
     PairedTest,
     QualityRow,
     Results,
+    SecurityPoint,
     SnapshotFacts,
     StageFacts,
     TestResult,
@@ -36,7 +38,7 @@ from benchmarks.evaluation.results import (
 from benchmarks.evaluation.thresholds import means_of, with_thresholds
 from benchmarks.evaluation.usefulness import usefulness_rows
 from benchmarks.experiment.names import base_name
-from benchmarks.protocol import CLEAN, Protocol
+from benchmarks.protocol import CLEAN, AttackId, Protocol
 from benchmarks.report.inputs import Evidence, Pictures, ReportInputs, Sight
 from benchmarks.report.sections import loadable
 from benchmarks.report.write import write_report
@@ -182,6 +184,8 @@ class _Collected:
             groups=[GroupFact(**facts) for facts in evaluation["groups"]],
             gaps=[Gap(**gap) for gap in evaluation["gaps"]],
             audits=[Finding(**finding) for finding in [*evaluation["audits"], *audited]],
+            attacks=[AttackFacts(**facts) for facts in evaluation.get("attacks", ())],
+            security=[SecurityPoint(**point) for point in evaluation.get("security", ())],
             localisation=[Localisation(**row) for row in evaluation.get("localisation", ())],
             stages=[self._stage(stage) for stage in report.inputs.values()],
             environment=self.manifests[report.evaluation.key].environment,
@@ -192,7 +196,11 @@ class _Collected:
         # A part from a file carries its reference, which is what can be loaded; tables and pages know its id.
         parts = {part.perturbation: part for score in self.report.scores for part in score.parts}
         return {
-            name: perturbation(part.reference or name).display_name for name, part in parts.items() if name != CLEAN
+            name: attack.readable
+            if (attack := AttackId.parse(name))
+            else perturbation(part.reference or name).display_name
+            for name, part in parts.items()
+            if name != CLEAN
         }
 
     def pictures(self) -> Pictures:

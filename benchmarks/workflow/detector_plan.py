@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks.experiment.matrix import PlannedFit, planned_fits
-from benchmarks.experiment.settings import RunSettings
+from benchmarks.experiment.settings import DetectorRequest, RunSettings
 from benchmarks.protocol import CLEAN, ELSEWHERE, PAIRED_PREFIX, TrainSet
 from benchmarks.workflow.stage import Stage
+from benchmarks.workflow.stages.attack import Attack, parts_of
 from benchmarks.workflow.stages.explain import Explain
 from benchmarks.workflow.stages.external import External
 from benchmarks.workflow.stages.fit import Adopt, Fit
@@ -17,11 +18,15 @@ from benchmarks.workflow.stages.forger import Forger, Trained
 from benchmarks.workflow.stages.halve import Reals
 from benchmarks.workflow.stages.localise import Localise
 from benchmarks.workflow.stages.perturb import Perturb
+from benchmarks.workflow.stages.prepare import Prepare
 from benchmarks.workflow.stages.score import Part, Score
 from benchmarks.workflow.stages.score_pairs import ScorePairs
 from benchmarks.workflow.stages.synthesize import Synthesize
+from benchmarks.workflow.training_stage import train_stage
 from forge.core.compute import Compute
 from forge.core.execution import execution_of
+
+SCORES_NOTHING = ("random", "metadata")  # controls whose score is a hash or a count: a search would find its luck
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ class DetectorPlan:
     Attributes:
         settings: of the run, with the seed of the repetition.
         real: real faces, halved where forgeries are made from them.
+        prepared: real faces as generators learn from them, whose split `forge` an attacker has.
         external: name of an external pair in cells -> its real and its forged side.
         compute: precision and threads.
         forged: generator -> its forgeries.
@@ -39,6 +45,7 @@ class DetectorPlan:
 
     settings: RunSettings
     real: Reals
+    prepared: Prepare
     external: Mapping[str, tuple[External, External]]
     compute: Compute
     forged: Mapping[str, Forger]
@@ -64,6 +71,7 @@ class DetectorPlan:
                     forged = {name: self.forged[name] for name in planned.train_set.generators if name in self.forged}
                     stages.append(Explain(detector=fit, forged=forged))
                 stages += self._scores(planned, fit)
+                stages += self._attacks(planned, fit)
                 stages += self._localised(planned, fit, controlled)
         return stages
 
@@ -136,6 +144,70 @@ class DetectorPlan:
             real=real,
             forged=forged,
             members={member: fits[member, training] for member in members},
+        )
+
+    def _attacks(self, planned: PlannedFit, fit: Fit | Adopt) -> Iterator[Stage]:
+        """Yield attacks on a fit, after what they need; controls get those alone that ask the detector nothing."""
+        settings = self.settings
+        count = min(settings.conditions.attacked_images, settings.images.test)
+        sets: dict[str, Reals | Forger] = {name: self.forged[name] for name in planned.attacked}
+        if planned.attacked and settings.conditions.attacked_reals:
+            sets[""] = self.real
+        for name, request in settings.attacks.items():
+            if request.access != "nothing" and fit.detector in SCORES_NOTHING:
+                continue
+            for tested_on, faces in sets.items():
+                common: dict[str, Any] = {}
+                if request.needs == "views":
+                    drawn = self._drawn_for_attacker(tested_on or next(iter(planned.attacked)))
+                    if drawn is None:  # made from real faces: none are drawn for the attacker
+                        continue
+                    yield drawn
+                    common = {"reals": self.prepared, "attackers": drawn}
+                if request.surrogate is not None:
+                    surrogate = self._surrogate(request.surrogate)
+                    yield from (stage for stage in surrogate.forged.values() if isinstance(stage, Synthesize))
+                    yield surrogate
+                    common = {"surrogate": surrogate}
+                if request.autoencoder is not None:
+                    autoencoder = train_stage(
+                        settings, request.autoencoder.architecture, request.autoencoder, self.prepared, self.compute
+                    )
+                    yield autoencoder
+                    common = {"autoencoder": autoencoder}
+                yield Attack(
+                    seed=settings.seed,
+                    repeated=len(settings.seeds) > 1,
+                    detector=fit,
+                    faces=faces,
+                    parts=parts_of(name, request, count, frames=not tested_on),
+                    request=request,
+                    **common,
+                )
+
+    def _drawn_for_attacker(self, generator: str) -> Synthesize | None:
+        """Return the stage of forgeries that no detector of the run was fitted on or is tested on; None: no latents."""
+        stage = self.forged[generator]
+        if not isinstance(stage, Synthesize):
+            return None
+        return replace(stage, forger=f"{generator} for the attacker", counts={"forge": self.settings.images.train})
+
+    def _surrogate(self, request: DetectorRequest) -> Fit:
+        """Return the fit of the attacker's detector."""
+        forged = {name: self._drawn_for_attacker(name) for name in self.settings.generators}
+        drawn = {name: stage for name, stage in forged.items() if stage is not None}
+        return Fit(
+            seed=self.settings.seed,
+            repeated=len(self.settings.seeds) > 1,
+            detector=request.detector,
+            training=TrainSet.of(*drawn),
+            request=request,
+            images=self.settings.images,
+            numerics=self.compute.numerics(execution_of("detectors", request.detector)),
+            real=self.prepared,
+            forged=drawn,
+            members={},
+            surrogate=True,
         )
 
     def _adversary(self, generator: str | None) -> Synthesize | None:

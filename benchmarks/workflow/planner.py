@@ -28,8 +28,8 @@ from benchmarks.workflow.stages.report import Report, report_program
 from benchmarks.workflow.stages.score import Score
 from benchmarks.workflow.stages.synthesize import Synthesize
 from benchmarks.workflow.stages.tamper import Tamper
-from benchmarks.workflow.stages.train import Train
 from benchmarks.workflow.stages.translate import Translate
+from benchmarks.workflow.training_stage import train_stage
 from forge.core.compute import Compute
 from forge.core.execution import execution_of
 
@@ -84,6 +84,10 @@ def plan(
     audit = Audit(data=real, forged=forged, external=sides)
     scores = _unique(stage for stage in detectors if isinstance(stage, Score))
     maps = tuple(_unique(stage for stage in detectors if isinstance(stage, Localise)))
+    fits = _unique(stage for stage in detectors if isinstance(stage, Fit | Adopt))
+    fits = [
+        stage for stage in fits if isinstance(stage, Adopt) or not stage.surrogate
+    ]  # an attacker's own are not shown
     # One evaluation over all repetitions: the variance between seeds needs them together.
     evaluate = Evaluate(
         seed=settings.seed,
@@ -115,7 +119,7 @@ def plan(
         forged=forged,
         snapshots=snapshots,
         quality=quality,
-        fits=tuple(_unique(stage for stage in detectors if isinstance(stage, Fit | Adopt))),
+        fits=tuple(fits),
         scores=tuple(scores),
         explanations=tuple(_unique(stage for stage in detectors if isinstance(stage, Explain))),
         external=sides,
@@ -239,7 +243,9 @@ class _Repetition:
                 *((stage, _quality(settings)) for stage in snapshots.values()),
             ]
         ]
-        detectors = DetectorPlan(settings, shared.real, shared.external, shared.compute, forged, snapshots).stages()
+        detectors = DetectorPlan(
+            settings, shared.real, shared.prepare, shared.external, shared.compute, forged, snapshots
+        ).stages()
         return cls(forged, snapshots, quality, detectors)
 
     def makers(self) -> Iterator[Stage]:
@@ -275,32 +281,13 @@ def _forger(settings: RunSettings, name: str, generator: GeneratorSettings, shar
             inverted=None if encoder is None else encoder.generator,
             encoder=encoder,
         )
-    train = _training(settings, base_name(name), generator, shared)
+    train = train_stage(settings, base_name(name), generator, shared.prepare, shared.compute)
     if generator.translates:
         made = {key: values[key] for key in ("weights", "snapshot", "direction")}
         return Translate(**common, forger=name, generator=train, counts=counts, data=shared.real, **made)
     # how forgeries are drawn is no reason to train again
     drawn = {key: values[key] for key in ("mix", "truncation", "weights", "snapshot")}
     return Synthesize(**common, forger=name, generator=train, counts=counts, **drawn)
-
-
-def _training(settings: RunSettings, name: str, generator: GeneratorSettings, shared: _Shared) -> Train:
-    values = generator.model_dump(mode="json")
-    return Train(
-        seed=settings.seed,
-        repeated=len(settings.seeds) > 1,
-        generator=name,
-        architecture=generator.architecture,
-        network=values["network"],
-        training=values["training"],
-        condition=generator.condition,
-        domains=values["domains"] if generator.moves_between else None,
-        files=generator.files,
-        training_seed=generator.seed,
-        # a training's result depends on precision and threads, hence they are in its key
-        numerics=shared.compute.numerics(execution_of("generators", generator.architecture)),
-        data=shared.prepare,
-    )
 
 
 def _encoder(settings: RunSettings, generator: GeneratorSettings, shared: _Shared) -> Encode | None:
@@ -312,7 +299,7 @@ def _encoder(settings: RunSettings, generator: GeneratorSettings, shared: _Share
     return Encode(
         seed=settings.seed,
         repeated=len(settings.seeds) > 1,
-        generator=_training(settings, inverted.architecture, inverted, shared),
+        generator=train_stage(settings, inverted.architecture, inverted, shared.prepare, shared.compute),
         encoder=generator.model_dump(mode="json")["network"]["encoder"],
         numerics={**numerics, "precision": "fp32"},
         data=shared.prepare,

@@ -17,7 +17,7 @@ from benchmarks.evaluation.localisation import read_rows
 from benchmarks.evaluation.metric_facts import MetricFacts
 from benchmarks.evaluation.metrics import METRICS
 from benchmarks.evaluation.results import SCHEMA_VERSION, Results, TestResult
-from benchmarks.evaluation.results_of import evaluated
+from benchmarks.evaluation.results_of import attacked, evaluated
 from benchmarks.evaluation.thresholds import means_of, with_thresholds
 from benchmarks.experiment.configs import validated
 from benchmarks.protocol import Protocol
@@ -55,6 +55,7 @@ def from_scores(report: RunReport, sections: Sequence[str] = ()) -> None:
     scores = read_scores(folder / "scores.parquet")  # of whatever digest: they are accepted by this
     protocol = Protocol(results.protocol_version, results.families)
     evaluation = _with_kept(evaluated(scores, _loadable(results.metrics), protocol), results)
+    evaluation |= attacked(scores, results.attacks, protocol)
     known = {finding["audit"] for finding in evaluation["audits"]}
     of_images = [
         finding.model_dump(mode="json") for finding in results.audits if finding.audit not in known

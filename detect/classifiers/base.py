@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from detect.features.matrix import FeatureMatrix, Floats
 from forge.core.progress import OnProgress
@@ -37,6 +38,14 @@ class Classifier(ABC):
     @abstractmethod
     def score(self, rows: Floats) -> Floats:
         """Return scores of scaled features float64 [n, D], float64 [n]; each row's depends on that row alone."""
+
+    def score_tensor(self, rows: Tensor) -> Tensor | None:
+        """Return the scores of `score` with their gradients, float64 [n]; None: this classifier has none.
+
+        Args:
+            rows: scaled features, float64 [n, D].
+        """
+        return None
 
     @abstractmethod
     def tensors(self) -> Tensors:

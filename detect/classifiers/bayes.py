@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from detect.classifiers.base import Classifier, ClassifierFit, Tensors
 from detect.features.matrix import FeatureMatrix, Floats
@@ -45,6 +47,16 @@ class NaiveBayesClassifier(Classifier):
         # half of it is a log density; log odds at equal prevalence are forged minus real
         scores: Floats = 0.5 * (real - forged)
         return scores
+
+    def score_tensor(self, rows: Tensor) -> Tensor:
+        """Return the log odds with their gradients."""
+        means, variances = (torch.from_numpy(values).to(rows.device) for values in (self.means, self.variances))
+        real, forged = (
+            ((rows - mean).square() / variance + variance.log()).sum(1)
+            for mean, variance in zip(means, variances, strict=True)
+        )
+        odds: Tensor = 0.5 * (real - forged)
+        return odds
 
     def tensors(self) -> Tensors:
         """`means` and `variances` [2, D], real first."""

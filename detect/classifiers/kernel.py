@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from detect.classifiers.base import Classifier, ClassifierFit, Tensors
 from detect.features.matrix import FeatureMatrix, Floats
@@ -66,6 +68,12 @@ class KernelClassifier(Classifier):
         kernel = np.exp(-self.gamma * np.maximum(distance, 0))
         scores: Floats = (kernel * self.weights).sum(axis=1) + self.intercept
         return scores
+
+    def score_tensor(self, rows: Tensor) -> Tensor:
+        """Return the scores with their gradients."""
+        support, weights = (torch.from_numpy(values).to(rows.device) for values in (self.support, self.weights))
+        distance = rows.square().sum(1)[:, None] + support.square().sum(1) - 2 * rows @ support.T
+        return torch.exp(-self.gamma * distance.clamp(min=0)) @ weights + self.intercept
 
     def tensors(self) -> Tensors:
         """`support` [S, D], their `weights` [S], `intercept` [1] and `gamma` [1]."""

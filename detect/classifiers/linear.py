@@ -76,6 +76,10 @@ class LinearClassifier(Classifier):
         scores: Floats = (rows * self.coefficients).sum(axis=1) + self.intercept
         return scores
 
+    def score_tensor(self, rows: Tensor) -> Tensor:
+        """Return the scores with their gradients."""
+        return rows @ torch.from_numpy(self.coefficients).to(rows.device) + self.intercept
+
     def tensors(self) -> Tensors:
         """`coefficients` [D] and `intercept` [1]."""
         return {"coefficients": self.coefficients, "intercept": np.array([self.intercept])}

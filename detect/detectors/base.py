@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar, get_args
 
@@ -29,6 +29,8 @@ from forge.core.progress import OnProgress
 from forge.faces.faceset import Images
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from detect.discriminator_source import DiscriminatorSource
     from detect.training.calibration import Calibration
 
@@ -40,12 +42,18 @@ ROLES = ("train_real", "train_forged", "val_real", "val_forged")
 
 @dataclass(frozen=True)
 class FitData:
-    """Images that a detector is fitted on; never an image of `forge` or `test`."""
+    """Images that a detector is fitted on; never an image of `test`.
+
+    Attributes:
+        surrogate: whether an attacker fits it. It sees images of split `forge` alone, in all four views, and never one
+            that the attacked detector was fitted on; any other detector sees none of `forge`.
+    """
 
     train_real: View
     train_forged: View
     val_real: View
     val_forged: View
+    surrogate: bool = field(default=False, kw_only=True)
 
     @property
     def resolution(self) -> int:
@@ -81,10 +89,11 @@ class FitData:
                     "prepare or synthesize them at one resolution"
                 )
             # "train" or "val": a test image in a fit would make its test meaningless
-            allowed = role.partition("_")[0]
+            allowed = "forge" if self.surrogate else role.partition("_")[0]
             if strange := sorted(splits_of(view) - {allowed}):
+                whose = " by an attacker's surrogate" if self.surrogate else " here"
                 raise InputError(
-                    f"{role} holds images of split {quoted(strange[0])}; only {quoted(allowed)} may be used here"
+                    f"{role} holds images of split {quoted(strange[0])}; only {quoted(allowed)} may be used{whose}"
                 )
         # both exchanged: mixed sets on one side are possible, as with shuffled labels
         classes = [{faces.card.kind for faces in sets_of(view)} for view in (self.train_real, self.train_forged)]
@@ -109,8 +118,12 @@ class FitData:
             # in the order of the set, so that reading goes forward in the memory map
             return select(view, np.sort(order[:count]))
 
-        return FitData(
-            part("train_real", train), part("train_forged", train), part("val_real", val), part("val_forged", val)
+        return replace(
+            self,
+            train_real=part("train_real", train),
+            train_forged=part("train_forged", train),
+            val_real=part("val_real", val),
+            val_forged=part("val_forged", val),
         )
 
     def with_shuffled_labels(self, seed: int) -> FitData:
@@ -125,7 +138,7 @@ class FitData:
             forged = random_labels(both.rows, seed)
             shuffled |= {f"{split}_real": select(both, np.flatnonzero(~forged))}
             shuffled |= {f"{split}_forged": select(both, np.flatnonzero(forged))}
-        return FitData(**shuffled)
+        return FitData(**shuffled, surrogate=self.surrogate)
 
     def describe(self) -> list[dict[str, Any]]:
         """Exactly which images these are, one JSON mapping a view: role, sets, number of images, digest."""
@@ -246,6 +259,18 @@ class Detector(ABC, Generic[S]):
     @abstractmethod
     def load(cls, directory: Path, settings: S, resolution: int) -> Self:
         """Read what `save` wrote; needs no network and reads no other file."""
+
+    def score_function(self, compute: Compute) -> Callable[[Tensor], Tensor] | None:
+        """Return the score as a differentiable function of pixels, for attacks; None: it has no gradient.
+
+        Args:
+            compute: the device.
+
+        Returns:
+            A function of float32 pixels [N, H, W, 3] in 0..255 on the device, that need not be whole numbers: one score
+            an image [N], that of `score` where they are.
+        """
+        return None
 
     def saliency(self, images: Images, compute: Compute) -> NDArray[np.float32] | None:
         """Compute saliency maps: float32 [n, H, W] in 0..1, or None for a detector without gradients.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from detect.data.views import View
 from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, FitSummary, Needs, Scores
@@ -81,10 +82,21 @@ class RawDiscriminator(Detector[V]):
         with torch.inference_mode():
             for start in range(0, len(images), BLOCK):
                 pixels = torch.from_numpy(np.ascontiguousarray(images[start : start + BLOCK])).to(compute.torch_device)
-                # uint8 to -1..1, the range of the game
-                inputs = pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
-                parts.append(discriminator(inputs).float().cpu().double().numpy().reshape(-1))
+                parts.append(_logits(discriminator, pixels).cpu().double().numpy())
         return np.concatenate(parts)
+
+    def score_function(self, compute: Compute) -> Callable[[Tensor], Tensor]:
+        """Return the score as a function of pixels."""
+        critics = [discriminator.to(compute.torch_device) for discriminator in self.discriminators]
+
+        def score(pixels: Tensor) -> Tensor:
+            logits = [-sign * _logits(critic, pixels) for critic, sign in zip(critics, self.signs, strict=True)]
+            if len(logits) == 1:
+                return logits[0]
+            odds = [scale.a * logit + scale.b for scale, logit in zip(self.scales, logits, strict=True)]
+            return torch.stack(odds).mean(0)
+
+        return score
 
     def score(self, images: Images, compute: Compute) -> Scores:
         """Return the logit with its sign learned on val; of several snapshots the mean of their calibrated log odds."""
@@ -139,6 +151,12 @@ class RawDiscriminator(Detector[V]):
         return sum(
             parameter.numel() for discriminator in self.discriminators for parameter in discriminator.parameters()
         )
+
+
+def _logits(discriminator: nn.Module, pixels: Tensor) -> Tensor:
+    """Return the logits [N] of pixels [N, H, W, 3] in 0..255, which become -1..1, the range of the game."""
+    logits: Tensor = discriminator(pixels.permute(0, 3, 1, 2).float() / 127.5 - 1)
+    return logits.float().flatten()
 
 
 class EnsembleSettings(DetectorSettings):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ClassVar, Self, TypeVar
 
@@ -17,6 +17,7 @@ from torch import Tensor
 from detect.classifiers.base import Classifier
 from detect.classifiers.linear import LinearClassifier
 from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, FitSummary, Scores
+from detect.explain import has_gradient
 from detect.features.matrix import FeatureMatrix, Scaling
 from detect.training.calibration import validation_auc
 from detect.weights import read_tensors
@@ -118,6 +119,21 @@ class FeatureDetector(Detector[F]):
         # the scaling of the training images; [n, D]
         parts = [classifier.score((raw - self.mean) / self.std) for raw in self._raw(images, compute)]
         return np.concatenate([np.empty(0), *parts])
+
+    def score_function(self, compute: Compute) -> Callable[[Tensor], Tensor] | None:
+        """Return the score as a function of pixels, where both features and classifier have gradients."""
+        classifier, device = self._fitted(), compute.torch_device
+        mean, std = (torch.from_numpy(values).to(device) for values in (self.mean, self.std))
+
+        def score(pixels: Tensor) -> Tensor:
+            scores = classifier.score_tensor((self.features(pixels).double() - mean) / std)
+            assert scores is not None  # tried below
+            return scores
+
+        # features may round, or come from a network that is evaluated without gradients
+        rows = torch.zeros(1, len(self.mean), dtype=torch.float64, device=device)
+        known = classifier.score_tensor(rows) is not None and has_gradient(score, self.resolution, compute)
+        return score if known else None
 
     def _raw(self, images: Images, compute: Compute) -> Iterator[NDArray[np.float64]]:
         for start in range(0, len(images), BLOCK):

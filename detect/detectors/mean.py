@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from detect.artifact import fit_detector, load_trained
 from detect.detectors.base import (
@@ -67,6 +71,22 @@ class Mean(Detector[DetectorSettings]):
         forged = np.logaddexp.reduce(-np.logaddexp(0, -stacked), axis=0)
         real = np.logaddexp.reduce(-np.logaddexp(0, stacked), axis=0)
         return np.asarray(forged - real, dtype=np.float64)
+
+    def score_function(self, compute: Compute) -> Callable[[Tensor], Tensor] | None:
+        """Return the log odds as a function of pixels, where every member has such a function."""
+        functions = [member.detector.score_function(compute) for member in self.members]
+        scales = [member.calibration for member in self.members]
+
+        def score(pixels: Tensor) -> Tensor:
+            parts = [
+                scale.a * function(pixels).double() + scale.b
+                for function, scale in zip(functions, scales, strict=True)
+                if function is not None
+            ]
+            odds = torch.stack(parts)  # [members, n]
+            return logsigmoid(odds).logsumexp(0) - logsigmoid(-odds).logsumexp(0)
+
+        return None if None in functions else score
 
     def scoring_precision(self, compute: Compute) -> Precision:
         """Return the coarsest of the members' precisions."""

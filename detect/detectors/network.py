@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import ClassVar, Self, TypeVar
@@ -15,7 +16,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 
 from detect.data.views import with_masks
 from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, FitSummary, Scores
-from detect.explain import gradient_maps, saliency
+from detect.explain import gradient_maps, has_gradient, saliency
 from detect.layers.fusion import fuse_batch_norms
 from detect.training.loop import fit_network
 from detect.training.settings import NetworkSettings
@@ -108,7 +109,8 @@ class NetworkDetector(Detector[N]):
     def fit(self, data: FitData, context: FitContext) -> FitSummary:
         """Train the network with `detect.training.loop`; see there."""
         if self.learns_masks:
-            data = FitData(**{role: with_masks(view) for role, view in data.views.items()})
+            views = {role: with_masks(view) for role, view in data.views.items()}
+            data = FitData(**views, surrogate=data.surrogate)
         self.network, self.precision, summary = fit_network(self, data, context)
         return summary
 
@@ -180,16 +182,23 @@ class NetworkDetector(Detector[N]):
             self._fused = (network, device), fuse_batch_norms(network)
         return self._fused[1]
 
+    def score_function(self, compute: Compute) -> Callable[[Tensor], Tensor] | None:
+        """Return the logit as a function of pixels, or None where what comes before the network has no gradient."""
+        logit = self._logit_of(compute)
+        return logit if has_gradient(logit, self.resolution, compute) else None
+
     def saliency(self, images: Images, compute: Compute) -> NDArray[np.float32] | None:
         """Compute saliency maps of the logit, float32 [n, H, W]; see `detect.explain`."""
-        # the network as it was trained, not its copy for scoring
-        network = self._fitted().to(compute.torch_device)
-        return saliency(lambda pixels: self.logits(network, self.prepare(pixels)), images, compute)
+        return saliency(self._logit_of(compute), images, compute)
 
     def gradient_maps(self, images: Images, compute: Compute) -> NDArray[np.float32] | None:
         """Compute the magnitude of the logit's gradient, float32 [n, H, W]; see `detect.explain`."""
+        return gradient_maps(self._logit_of(compute), images, compute)
+
+    def _logit_of(self, compute: Compute) -> Callable[[Tensor], Tensor]:
+        # the network as it was trained, not its copy for scoring
         network = self._fitted().to(compute.torch_device)
-        return gradient_maps(lambda pixels: self.logits(network, self.prepare(pixels)), images, compute)
+        return lambda pixels: self.logits(network, self.prepare(pixels))
 
     def save(self, directory: Path) -> None:
         """Write weights.safetensors and network.json."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from torch import Tensor
 
 from detect.data.views import digest_of
 from detect.detectors.base import Detector, DetectorSettings, FitContext, FitData, FitSummary, Scores
@@ -155,6 +156,10 @@ class SelfBlendedDetector(Detector[SelfBlendedSettings]):
     def scoring_precision(self, compute: Compute) -> Precision:
         """Return the network's precision."""
         return self.inner.scoring_precision(compute)
+
+    def score_function(self, compute: Compute) -> Callable[[Tensor], Tensor] | None:
+        """Return the network's logit as a function of pixels."""
+        return self.inner.score_function(compute)
 
     def saliency(self, images: Images, compute: Compute) -> NDArray[np.float32] | None:
         """Compute saliency maps of the network's logit, float32 [n, H, W]."""

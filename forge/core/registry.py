@@ -41,7 +41,7 @@ def allow_files(texts: Iterable[str], *, anew: bool = False) -> None:
         if colon:
             # -g my.py:X, -gmy.py:X, --generator=my.py:X and --set detectors.a.network=my.py:X
             starts = {name, name.rpartition("=")[2], name.partition("=")[2], name[2:] if name.startswith("-") else name}
-            starts |= {start.lstrip("[ '\"") for start in starts}  # --set conditions.robust=[my.py:X]
+            starts |= {start.lstrip("[{ '\"") for start in starts}  # --set conditions.robust=[my.py:X]
             _allowed.update(_resolved(f"{start}.py") for start in starts if start)
 
 

@@ -104,6 +104,24 @@ class Fog(Perturbation):
     def change(self, images):
         return images // 2 + 127
 ''',
+    "haze.py": '''
+from typing import ClassVar
+
+import numpy as np
+
+from detect.attacks.base import Access, Attack, AttackSettings
+
+
+class Haze(Attack[AttackSettings]):
+    """Every value moves towards mid-grey by the budget."""
+
+    citation = "a test, 2026"
+    access: ClassVar[Access] = "nothing"
+
+    def changed(self, images, target, epsilon, seed):
+        change = np.clip(128 - images.astype(np.int16), -int(epsilon), int(epsilon))
+        return (images + change).astype(np.uint8)
+''',
     "noise.py": '''
 import io
 
@@ -162,6 +180,8 @@ COMMAND = (
         "--set",
         "conditions.robust=[fog.py:Fog]",
         "--set",
+        "conditions.attacked={haze.py:Haze: [8], pgd: [2, 4], spectrum-match: []}",
+        "--set",
         "generator.training.kimg=0.2",
         "--set",
         "generators.blurred.network={generator_width: 4, discriminator_width: 4}",
@@ -212,6 +232,7 @@ SEEN = {
     "perturbation": lambda results: (
         {c["perturbation"] for c in results["cells"] if c["condition"] == "robust"} == {"fog"}
     ),
+    "attack": lambda results: any(point["attack"] == "haze" and point["epsilon"] == 8 for point in results["security"]),
     "source": lambda results: results["data"]["name"] == "noise" or results["data"]["source"] == "noise.py:Noise",
     "section": lambda results: "count.py:Count" in json.dumps(results),
 }
@@ -232,3 +253,23 @@ def test_a_plugin_of_one_file_is_on_the_page(word, report):
 def test_the_section_and_the_metric_are_in_the_texts(report):
     assert "## Number of stages" in (report / "report.md").read_text()
     assert "f1" in (report / "results.csv").read_text().partition("\n")[0].split(",")
+
+
+def test_attacks_are_in_the_results_the_page_and_the_texts(report, results):
+    points = {(p["detector"], p["attack"], p["epsilon"]): p for p in results["security"]}
+    before = {name: p for (name, attack, _), p in points.items() if not attack}
+    assert set(before) == {"bright", "dct"} and all(p["epsilon"] == 0 for p in before.values())
+    # the log-DCT has a gradient, a mean of pixels that NumPy takes has none
+    assert ("dct", "pgd", 4) in points and ("bright", "pgd", 4) not in points
+    assert points["dct", "pgd", 4]["auc"] < before["dct"]["auc"]
+    # mean over both generators; forgeries made from real faces have none drawn for the attacker
+    assert (
+        points["bright", "haze", 8]["generators"] == 2 and points["bright", "spectrum-match", None]["generators"] == 1
+    )
+    costs = [fact for fact in results["attacks"] if fact["attack"] == "attack:haze:8"]
+    assert {fact["largest"] for fact in costs} == {8} and all(20 < fact["psnr"] < 45 for fact in costs)
+    attacked = [cell for cell in results["cells"] if cell["condition"] == "attacked"]
+    assert attacked and {cell["tested_on"] for cell in attacked} == {"tiny", "blurred"}
+    assert not any("attacked" in mean["column"] for mean in results["means"])
+    page, text = html_of(report), (report / "report.md").read_text()
+    assert "Under attack" in page and "no gradient" in page and "## Under attack" in text and "haze, 8/255" in text

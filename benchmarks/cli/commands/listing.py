@@ -15,7 +15,7 @@ def list_names(
     category: Annotated[
         str,
         typer.Argument(
-            help="Names to list: generators, detectors, metrics, sections, perturbations, sources, suites or runs."
+            help="Names: generators, detectors, attacks, metrics, sections, perturbations, sources, suites, runs."
         ),
     ],
     long: Annotated[
@@ -25,4 +25,4 @@ def list_names(
     store: options.Store = options.STORE,
     reports: options.Reports = options.REPORTS,
 ) -> None:
-    """List generators, detectors, metrics, sections, perturbations, sources of real faces, suites, or finished runs."""
+    """List generators, detectors, attacks, metrics, sections, perturbations, sources, suites, or finished runs."""

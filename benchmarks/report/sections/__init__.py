@@ -26,6 +26,7 @@ SECTIONS = Registry(
         "localisation": f"{_HERE}.localisation:LocalisationSection",
         "threshold": f"{_HERE}.threshold_slider:ThresholdSection",
         "robustness": f"{_HERE}.robustness:RobustnessSection",
+        "attacks": f"{_HERE}.attacks:AttacksSection",
         "training-progress": f"{_HERE}.training_progress:TrainingProgressSection",
         "variants": f"{_HERE}.variants:VariantsSection",
         "discriminators": f"{_HERE}.discriminators:DiscriminatorSection",

@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.protocol import Protocol
 from benchmarks.workflow.stage import Collecting, Facts, Job, Stage
+from benchmarks.workflow.stages.attack import Attack
 from benchmarks.workflow.stages.localise import MASKS, Localise
 from benchmarks.workflow.stages.score import Score
 from forge.core.files import write_json
@@ -64,14 +65,18 @@ class Evaluate(Collecting):
         """Write scores.parquet, masks.parquet where there are maps, and evaluation.json."""
         import pandas as pd  # all import pandas
 
-        from benchmarks.evaluation.results_of import evaluated, located
+        from benchmarks.evaluation.results_of import attacked, evaluated, located
         from detect.scoring import read_scores, rounded, write_scores
 
         tables = [read_scores(job.path(stage) / "scores.parquet") for stage in self.scores]
         # rounded before they are measured: the published rows give the published numbers exactly
         rows = rounded(pd.concat(tables, ignore_index=True))
         write_scores(rows, job.out / "scores.parquet")
-        evaluation = evaluated(rows, self.metrics, Protocol(self.protocol, self.families))
+        protocol = Protocol(self.protocol, self.families)
+        evaluation = evaluated(rows, self.metrics, protocol)
+        attacks = [fact for stage in self.scores if isinstance(stage, Attack) for fact in stage.read_facts(job)]
+        if attacks:
+            evaluation |= attacked(rows, attacks, protocol)
         if self.maps:
             files = [job.path(stage) / MASKS for stage in self.maps]
             evaluation["localisation"] = located(files, job.out / MASKS)

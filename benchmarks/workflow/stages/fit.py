@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from benchmarks.experiment.configs import validated
 from benchmarks.experiment.names import short_name
 from benchmarks.experiment.settings import DetectorRequest, ImageCounts
@@ -19,7 +21,7 @@ from benchmarks.workflow.stages.train import Train
 from detect.detectors.registry import DETECTORS
 from forge.core.compute import derive_seed
 from forge.core.registry import is_file_reference, named_file
-from forge.faces.faceset import FaceView
+from forge.faces.faceset import FaceSet, FaceView
 from forge.generators import GENERATORS
 
 if TYPE_CHECKING:
@@ -82,6 +84,7 @@ class Fit(FitStage):
         adversary: the training whose discriminator the detector starts from.
         snapshot: thousands of images of that training; None: its end.
         members: the fitted detectors that an ensemble joins.
+        surrogate: whether an attacker fits it, on images of split `forge` alone.
     """
 
     action = "fit"
@@ -95,6 +98,12 @@ class Fit(FitStage):
     adversary: Train | None = None
     snapshot: float | None = None
     members: Mapping[str, Fit | Adopt] = field(metadata={"input": "member"})
+    surrogate: bool = False
+
+    @property
+    def label(self) -> str:
+        """Return the detector and what it was trained on, e.g. "dct@dcgan"."""
+        return f"{self.fit}, surrogate" if self.surrogate else str(self.fit)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -104,8 +113,9 @@ class Fit(FitStage):
         settings["images"] = self.images.model_dump(mode="json")
         settings["trained_on"] = str(self.training)
         settings["numerics"] = self.numerics
-        # only where it means something, so that other detectors' keys are without it
-        return settings | ({"snapshot": self.snapshot} if self.adversary else {})
+        # only where they mean something, so that other detectors' keys are without them
+        settings |= {"snapshot": self.snapshot} if self.adversary else {}
+        return settings | ({"surrogate": True} if self.surrogate else {})
 
     def implementation(self) -> type[Detector[Any]] | None:
         """Return the class of the detector."""
@@ -122,7 +132,7 @@ class Fit(FitStage):
             # A budget bounds `val` too, on which the detector is calibrated.
             count = min(images[split], limit or images[split])
             views[f"{split}_real"], views[f"{split}_forged"] = self._pair(job, split, count)
-        data = FitData(**views)
+        data = FitData(**views, surrogate=self.surrogate)
         if self.training.variant == SHUFFLED:  # the same shuffle for every detector and seed
             data = data.with_shuffled_labels(0)
         reference, adversary = self.request.detector, self.request.adversary
@@ -149,12 +159,12 @@ class Fit(FitStage):
         """
         from detect.data.views import join  # imports pandas
 
-        real = job.faces(self.real).view(split)
+        real = self._view(job, self.real, split)
         if not self.forged:
             # it calibrates on nothing: both classes are given so that the interface is one
             drawn_real = drawn(real, min(count, len(real)), split)
             return drawn_real, drawn_real
-        forged = [job.faces(self.forged[name]).view(split) for name in self.training.generators]
+        forged = [self._view(job, self.forged[name], split) for name in self.training.generators]
         # As many reals as forgeries, and of each generator the same number up to one: a detector must not learn a base
         # rate or the largest generator.
         size = min(count, len(real), len(forged) * min(map(len, forged)))
@@ -163,6 +173,11 @@ class Fit(FitStage):
         # fewer images than generators: some have no share
         parts = [drawn(view, share, split) for view, share in zip(forged, shares, strict=True) if share]
         return drawn(real, size, split), parts[0] if len(parts) == 1 else join(*parts)
+
+    def _view(self, job: Job, stage: Reals | Forger | Perturb, split: str) -> FaceView:
+        """Return the images of a split; of a surrogate its share of split `forge`, a person on one side alone."""
+        faces = job.faces(stage)
+        return attackers_view(faces, split) if self.surrogate else faces.view(split)
 
     def _adversary(self, job: Job) -> DiscriminatorSource | None:
         if self.adversary is None:  # most detectors read no discriminator
@@ -241,6 +256,20 @@ class UsesDetector(Stage):
     def about(self) -> str:
         """Return the detector."""
         return self.detector.about
+
+
+def attackers_view(faces: FaceSet, split: str) -> FaceView:
+    """Return the images of split `forge` that an attacker's detector is trained on, or validated with.
+
+    Args:
+        faces: real faces, or forgeries that were drawn for the attacker.
+        split: "train", four fifths of the people, or "val", the others; of images of nobody known, of the images.
+    """
+    view = faces.view("forge")
+    names = view.rows["identity"].fillna("").to_numpy(dtype=object)
+    names = np.where(names == "", view.rows["id"].to_numpy(dtype=object), names)
+    held_out = np.array([derive_seed(0, "surrogate", str(name)) % 5 == 0 for name in names], dtype=bool)
+    return FaceView(faces, view.index[held_out if split == "val" else ~held_out])
 
 
 def drawn(view: FaceView, count: int, split: str) -> FaceView:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.experiment.configs import shipped
@@ -49,6 +50,8 @@ BLIND = {
     "copy-move-match",
 }
 UNTRAINED = {"random", "noise-map", "copy-move-match"}
+# scores of counts, hashes, hidden states, or of gradients that are taken as pictures
+WITHOUT_GRADIENT = UNTRAINED | {"metadata", "hmm", "disc-gradient"}
 
 
 def each(names=NAMES):
@@ -108,6 +111,26 @@ def test_saved_and_loaded_it_scores_bit_for_bit_the_same(name, fit_once, plain_s
         assert np.array_equal(loaded.score(images, Compute()), detector.score(images, Compute()))
     assert loaded.parameters == detector.parameters
     assert detector.parameters > 0 or name in UNTRAINED
+
+
+@each()
+def test_the_score_as_a_function_of_pixels_is_the_score_and_falls_against_its_gradient(name, fit_once, plain_sets):
+    detector, images = fit_once(name)[0], plain_sets[1].view("test").read()[:4]
+    function = detector.score_function(Compute("cpu", "fp32"))
+    assert (function is None) == (name in WITHOUT_GRADIENT)
+    if function is None:
+        return
+    pixels = torch.from_numpy(images).float().requires_grad_()
+    values = function(pixels)
+    scores = detector.score(images, Compute("cpu", "fp32"))
+    np.testing.assert_allclose(values.detach(), scores, rtol=1e-4, atol=2e-4 * max(1.0, float(np.abs(scores).max())))
+    (gradient,) = torch.autograd.grad(values.sum(), pixels)
+    # a step so short that curvature does not matter, against rounding to whole grey levels
+    step = 0.02 * gradient / gradient.abs().amax(dim=(1, 2, 3), keepdim=True).clamp(min=1e-30)
+    with torch.no_grad():
+        change = function(pixels - step).double() - values.double()
+    expected = -(gradient.double() * step).sum(dim=(1, 2, 3))
+    assert (change[expected < -1e-4] < 0).all() and (gradient != 0).any()
 
 
 @each()

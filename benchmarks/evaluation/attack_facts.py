@@ -1,0 +1,25 @@
+"""What an attack on a detector cost, as results.json holds it."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class AttackFacts(BaseModel):
+    """One attack on one fitted detector at one budget, measured on the images themselves."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    detector: str = Field(description="name of the attacked detector")
+    trained_on: str = Field(description="its training, as in the cells")
+    tested_on: str = Field(description="generator of the attacked forgeries; empty: real images were attacked")
+    seed: int = Field(description="of the run")
+    attack: str = Field(description='attack and budget, as the perturbation of the cells, e.g. "attack:pgd:4"')
+    access: str = Field(description="what it asks of the detector: gradients, scores or nothing")
+    images: int = Field(description="images that were attacked")
+    psnr: float | None = Field(description="of all changes together, dB; null: nothing was changed")
+    largest: int = Field(description="largest change of a value, grey levels of 255")
+    changed: float = Field(description="share of images with a change")
+    scored: float = Field(description="scores asked of the detector per image")
+    differentiated: float = Field(description="gradients asked of it per image")
+    flat: float = Field(description="share of these gradients that were zero everywhere")
