@@ -26,7 +26,7 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells count
 COMMANDS = {
     "run": ("benchmarks.cli.commands.run:run", "Train, forge, detect, score and write a report."),
     "init": ("benchmarks.cli.commands.init:init", "Write a commented starter suite."),
-    "new": ("benchmarks.cli.commands.new:new", "Write a working generator or detector to start from."),
+    "new": ("benchmarks.cli.commands.new:new", "Write a working generator, detector or attack."),
     "list": ("benchmarks.cli.commands.listing:list_names", "List generators, detectors, metrics, suites, runs, …"),
     "show": ("benchmarks.cli.commands.show:show", "Show settings, results, or faces of a trained generator."),
     "data": ("benchmarks.cli.commands.data:app", "Prepare, show, verify and export sets of faces."),

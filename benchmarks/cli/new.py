@@ -1,4 +1,4 @@
-"""`bench new`: a working generator or detector of one file, with its tests, to start from."""
+"""`bench new`: a working generator, detector or attack of one file, with its tests, to start from."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.experiment.configs import configs_root
+from detect.attacks.registry import ATTACKS
 from detect.detectors.registry import DETECTORS
 from forge.core.errors import InputError, UnknownNameError, quoted
 from forge.core.files import write_text
 from forge.generators import GENERATORS
 
-TEMPLATES = ("generator", "detector")
+TEMPLATES = ("generator", "detector", "attack")
 _FILE, _CLASS = "my_plugin", "MyPlugin"  # what the templates are called in themselves
 _LONGEST = 60
 _TAKEN = ("real", "forged", "elsewhere", "external")  # words with a meaning of their own in tables of results
+_ATTACKED = ("-g", "dcgan", "-d", "dct", "--preset", "smoke")
 _SHORT = ("--set", "generator.training.kimg=2")  # a file has no presets: without it, a training shows a million images
 
 
 def new(template: str, name: str, out: Path) -> None:
-    """Write NAME.py, a small generator or detector that works, and test_NAME.py, which says what it must keep."""
+    """Write NAME.py, a small generator, detector or attack that works, and test_NAME.py, which says what it must keep."""
     if template not in TEMPLATES:
         raise UnknownNameError("template", template, TEMPLATES)
     templates = configs_root() / "templates"
@@ -41,10 +43,14 @@ def new(template: str, name: str, out: Path) -> None:
     # Commands to copy: the test first, then a run short enough to see that it works.
     code, test = texts
     reference = f"{code}:{class_name(name)}"
-    named = ["-g", reference, "-d", "dct"] if template == "generator" else ["-g", "dcgan", "-d", reference]
+    arguments = {
+        "generator": ["-g", reference, "-d", "dct", "--preset", "smoke", *_SHORT],
+        "detector": ["-g", "dcgan", "-d", reference, "--preset", "smoke"],
+        "attack": [*_ATTACKED, "--set", f"conditions.attacked={{{reference}: [2, 4]}}"],
+    }[template]
     print(f"{code} and {test}; next:")
     print(f"  pytest {shlex.quote(str(test))}")
-    print(f"  bench run {shlex.join([*named, '--preset', 'smoke', *(_SHORT if template == 'generator' else ())])}")
+    print(f"  bench run {shlex.join(arguments)}")
 
 
 def renamed(template: str, name: str) -> str:
@@ -64,7 +70,7 @@ def check_name(template: str, name: str, text: str) -> None:
     """Refuse a name that cannot be a file's and a class's, or that means something else already.
 
     Args:
-        template: generator or detector.
+        template: generator, detector or attack.
         name: as a person gave it.
         text: of the file that is to be made.
 
@@ -101,7 +107,8 @@ def check_name(template: str, name: str, text: str) -> None:
 def _known(template: str) -> set[str]:
     if template == "generator":
         return set(GENERATORS.names())
-
+    if template == "attack":
+        return set(ATTACKS.names())
     # "timm:" stands for a family; its bare name means the same there
     return {name.removesuffix(":") for name in DETECTORS.names()}
 

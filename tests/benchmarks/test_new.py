@@ -114,6 +114,7 @@ def test_new_files_say_how_they_are_run_and_are_never_replaced(bench, tmp_path):
         ("generator", "DC_gan", "would stand as 'dcgan' in tables"),
         ("detector", "xception", "would stand as 'xception' in tables"),
         ("detector", "mean", "would stand as 'mean' in tables"),
+        ("attack", "pgd", "would stand as 'pgd' in tables"),
         ("generator", "real", "would stand as 'real' in tables"),
         ("generator", "tensor", "would hide Tensor, which the file itself uses"),
         ("detector", "network", "would hide NetworkSettings, which the file itself uses"),
@@ -127,7 +128,7 @@ def test_a_name_that_would_not_work_is_refused_in_a_sentence(bench, tmp_path, ki
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("kind", ["generator", "detector"])
+@pytest.mark.parametrize("kind", ["generator", "detector", "attack"])
 @pytest.mark.parametrize("name", ["my_gan", "generator", "detector", "a", "X9_y", "myplugin", "my_plugin_myplugin"])
 def test_a_template_under_any_name_defines_its_class_once(kind, name):
     for template in (f"{kind}.py", f"test_{kind}.py"):

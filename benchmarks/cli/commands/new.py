@@ -1,4 +1,4 @@
-"""`bench new`: a working generator or detector of one file, with its tests, to start from."""
+"""`bench new`: a working generator, detector or attack of one file, with its tests, to start from."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ EXAMPLES = """\b
 Examples:
   bench new generator my_gan
   bench new detector my_detector --out plugins
+  bench new attack my_attack
 """
 
 
 @implemented_in("benchmarks.cli.new")
 def new(
-    template: Annotated[str, typer.Argument(help="Template: generator or detector.")],
+    template: Annotated[str, typer.Argument(help="Template: generator, detector or attack.")],
     name: Annotated[
         str, typer.Argument(help="Name of the file and its class: my_gan makes my_gan.py with class MyGan.")
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder of the files.")] = Path(),
 ) -> None:
-    """Write NAME.py, a small generator or detector that works, and test_NAME.py, which says what it must keep."""
+    """Write NAME.py, a small generator, detector or attack that works, and test_NAME.py, which says what it must keep."""
