@@ -12,7 +12,7 @@ from forge.tampering.base import Area, Edited, EditSettings, LocalEdit, Photo, R
 from forge.tampering.landmarks import Floats
 from forge.tampering.poisson import poisson_blend
 from forge.tampering.regions import Region, RegionName, draw_region
-from forge.tampering.warp import colours_at, inverse, mapped, pixel_middles, read_at
+from forge.tampering.warp import around, colours_at, inverse, mapped, pixel_middles, read_at
 
 _DRAWS = 24  # places that are tried; the one whose rim fits best is taken
 _FITS = 30.0  # mean difference along the rim up to which a place is taken, grey levels
@@ -50,15 +50,18 @@ class CopyMove(LocalEdit[CopyMoveSettings]):
         affine = _target(region, photo, settings, source)
         if affine is None:
             return None
-        laid = read_at(photo.image, mapped(pixel_middles(side), inverse(affine)))
         alpha = region.moved(affine).mask(side, feather)
         inside = alpha >= 0.5
         if not inside.any():
             return None
+        box = around(alpha > 0)
+        laid = read_at(photo.image, mapped(pixel_middles(side)[box], inverse(affine)))
+        pixels = photo.image.astype(np.float64)
         if blending == "poisson":
-            pixels, alpha = poisson_blend(photo.image, laid, inside), inside.astype(np.float64)
+            pixels[box] = poisson_blend(photo.image[box], laid, inside[box])
+            alpha = inside.astype(np.float64)
         else:
-            pixels = mixed(laid, photo.image, alpha)
+            pixels[box] = mixed(laid, photo.image[box], alpha[box])
         facts = {"affine": np.round(affine, 6).tolist(), "blending": blending}
         return Edited(pixels, alpha, region.name, facts)
 
@@ -93,9 +96,12 @@ def _target(region: Region, photo: Photo, settings: CopyMoveSettings, source: np
     moved = rim @ linear + affine[:, 2:]
     usable = ((moved >= 0) & (moved <= side)).all((1, 2))
     usable &= np.linalg.norm(targets - middle, axis=1) >= _APART * diameter
-    if photo.strict and settings.spare_features:
-        usable &= region.avoids_features(photo.face, affine)
-    costs = np.where(usable, abs(colours_at(image, moved) - colours_at(image, rim)).mean((1, 2)), np.inf)
+    left = np.flatnonzero(usable)
+    if len(left) and photo.strict and settings.spare_features:
+        left = left[region.avoids_features(photo.face, affine[left])]
+    if not len(left):
+        return None
+    costs = abs(colours_at(image, moved[left]) - colours_at(image, rim)).mean((1, 2))
     best = int(costs.argmin())
     # where a face fills the frame any place will do after many draws, but not one outside of it
-    return affine[best] if costs[best] < (_FITS if photo.strict else np.inf) else None
+    return affine[left[best]] if costs[best] < (_FITS if photo.strict else np.inf) else None

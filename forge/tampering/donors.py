@@ -106,6 +106,7 @@ class Donors:
         if choice == "auto" and rendered:
             choice = "others"
         self.choice, self.candidates = choice, candidates
+        self._names, self._identities = np.array(candidates.names), np.array(candidates.identities)
         by_identity: dict[str, list[int]] = defaultdict(list)
         for position, identity in enumerate(candidates.identities):
             by_identity[identity].append(position)
@@ -122,8 +123,8 @@ class Donors:
             seed: of the choice.
         """
         if self.choice == "others":
-            among = [n for n, other in enumerate(self.candidates.identities) if other != identity or not identity]
-            if len(strangers := self._without(name, np.array(among, np.int64))):
+            among = np.flatnonzero((self._identities != identity) | (not identity))
+            if len(strangers := self._without(name, among)):
                 return self.candidates.nearest(landmarks, strangers, seed)
         elif self.choice != "rendered":
             same = self._without(name, self._by_identity.get(identity, np.zeros(0, np.int64)))
@@ -135,4 +136,4 @@ class Donors:
         return people.nearest(landmarks, np.arange(len(people.names)), seed)
 
     def _without(self, name: str, among: Indices) -> Indices:
-        return among[[self.candidates.names[position] != name for position in among]] if len(among) else among
+        return among[self._names[among] != name] if len(among) else among

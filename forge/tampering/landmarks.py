@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,13 +81,18 @@ class PlacedFace:
     unit: float
     average: bool
 
+    @cached_property
+    def inverse(self) -> Floats:
+        """Return the inverse of the linear part, [2, 2], from pixels to eye distances."""
+        return np.asarray(np.linalg.inv(self.affine[:2]))
+
     def at(self, points: Floats) -> Floats:
         """Return the pixels [n, 2] of points [n, 2] in eye distances around the middle of the eyes."""
         return np.asarray(points @ self.affine[:2] + self.affine[2])
 
     def onto(self, other: PlacedFace) -> Floats:
         """Return the affine map [3, 2] from pixels (x, y, 1) of this face's frame to those of another face's."""
-        linear = np.linalg.inv(self.affine[:2]) @ other.affine[:2]
+        linear = self.inverse @ other.affine[:2]
         return np.vstack([linear, other.affine[2] - self.affine[2] @ linear])
 
 

@@ -75,10 +75,12 @@ class Region:
         points = np.concatenate([middle + share * (self.rim - middle) for share in (1.0, 0.7, 0.4, 0.0)])
         if affine is not None:
             points = points @ affine[..., :2, :] + affine[..., 2:, :]
-        # in eye distances [..., 1, P, 2] against ellipses [E, 1, 2]
-        offsets = ((points - face.affine[2]) @ np.linalg.inv(face.affine[:2]))[..., None, :, :]
-        distances = (((offsets - _FEATURES[:, :1]) / _FEATURES[:, 1:]) ** 2).sum(-1)
-        return np.asarray(distances.min((-2, -1)) > 1)
+        # in eye distances, each axis [..., 1, P] against ellipses [E, 1]
+        offsets = ((points - face.affine[2]) @ face.inverse)[..., None, :, :]
+        across, down = (
+            ((offsets[..., axis] - _FEATURES[:, :1, axis]) / _FEATURES[:, 1:, axis]) ** 2 for axis in (0, 1)
+        )
+        return np.asarray((across + down).min((-2, -1)) > 1)
 
     def coverage(self, side: int) -> Floats:
         """Return the share of each pixel that lies inside, [side, side] in 0..1."""
@@ -149,7 +151,8 @@ def draw_region(
 def enclosed(points: Floats) -> float:
     """Return the area that a closed polygon [n, 2] encloses."""
     x, y = points.T
-    return float(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2)  # the shoelace formula
+    after_x, after_y = (np.concatenate([axis[1:], axis[:1]]) for axis in (x, y))
+    return float(abs(x @ after_y - y @ after_x) / 2)  # the shoelace formula
 
 
 def _circle() -> Floats:

@@ -96,8 +96,7 @@ def displacement(name: str, face: PlacedFace, side: int, strength: float) -> Flo
             narrower nose, corners of the mouth up.
     """
     # work in eye distances, in which every face is alike, and turn the result into pixels
-    linear = np.linalg.inv(face.affine[:2])
-    points = (pixel_middles(side) - face.affine[2]) @ linear
+    points = (pixel_middles(side) - face.affine[2]) @ face.inverse
     move = np.zeros(points.shape)
     if name == "face":
         for sign in (-1.0, 1.0):

@@ -13,12 +13,13 @@ from forge.tampering.donors import DonorKind
 from forge.tampering.landmarks import Floats
 from forge.tampering.poisson import poisson_blend
 from forge.tampering.regions import RegionName, draw_region
-from forge.tampering.warp import colours_at, mapped, pixel_middles, read_at
+from forge.tampering.warp import around, colours_at, mapped, pixel_middles, read_at
 
 _SCALE = (0.5, 2.0)  # contrasts are matched within these factors, so that flat regions do not become noise
 _FITS = 30.0  # grey levels: mean difference along the rim, up to a shift of all colours, of what is laid in
 # R'G'B' to luma and two colour differences (ITU-R BT.601)
 _YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
+_FROM_YCC = np.linalg.inv(_YCC)
 
 
 class SpliceSettings(EditSettings):
@@ -62,18 +63,21 @@ class Splice(LocalEdit[SpliceSettings]):
         onto = photo.face.onto(photo.donor.face)
         if photo.strict and _unlike(photo.image, region.rim, photo.donor.image, mapped(region.rim, onto)) > _FITS:
             return None
-        points = mapped(pixel_middles(photo.side), onto)
-        laid = read_at(photo.donor.image, points)
         alpha = region.mask(photo.side, feather)
         inside = alpha >= 0.5
-        # what lies beyond the donor's frame has nothing to give
-        if not inside.any() or not _within(points, len(photo.donor.image))[alpha > 0].all():
+        if not inside.any():
             return None
-        laid = with_colours_of(photo.image, laid, inside)
+        box = around(alpha > 0)
+        points = mapped(pixel_middles(photo.side)[box], onto)
+        # what lies beyond the donor's frame has nothing to give
+        if not _within(points, len(photo.donor.image))[alpha[box] > 0].all():
+            return None
+        here, pixels = photo.image[box], photo.image.astype(np.float64)
+        laid = with_colours_of(here, read_at(photo.donor.image, points), inside[box])
         if blending == "poisson":
-            pixels, alpha = poisson_blend(photo.image, laid, inside), inside.astype(np.float64)
+            pixels[box], alpha = poisson_blend(here, laid, inside[box]), inside.astype(np.float64)
         else:
-            pixels = mixed(laid, photo.image, alpha)
+            pixels[box] = mixed(laid, here, alpha[box])
         facts = {"donor": photo.donor.name, "blending": blending}
         return Edited(pixels, alpha, region.name, facts)
 
@@ -90,13 +94,13 @@ def with_colours_of(target: NDArray[np.uint8], image: Floats, inside: NDArray[np
     mean_new, mean_old = new[inside].mean(0), old[inside].mean(0)
     scale = np.clip(old[inside].std(0) / np.maximum(new[inside].std(0), 1e-3), *_SCALE)
     matched = (new - mean_new) * scale + mean_old
-    return np.asarray(np.clip(matched @ np.linalg.inv(_YCC).T, 0, 255))
+    return np.asarray(np.clip(matched @ _FROM_YCC.T, 0, 255))
 
 
 def _unlike(image: NDArray[np.uint8], rim: Floats, donor: NDArray[np.uint8], donor_rim: Floats) -> float:
     """Return how much colours along a rim differ, but for their means, which blending makes equal."""
-    here, there = colours_at(image, rim), colours_at(donor, donor_rim)
-    return float(abs(here - here.mean(0) - there + there.mean(0)).mean())
+    difference = colours_at(image, rim) - colours_at(donor, donor_rim)
+    return float(abs(difference - difference.mean(0)).mean())
 
 
 def _within(points: Floats, side: int) -> NDArray[np.bool_]:

@@ -187,7 +187,7 @@ class Making:
                     chooser.of(name, identity, points_of_face, derive_seed(seed, "donor"))
                     for name, identity, points_of_face, seed in zip(ids, identities, points, seeds, strict=True)
                 ]
-            rows = [part.rows[face] for face in faces]
+            rows = [part.rows[face] for face in faces] if self.tampering.inverts else []  # which directions follow
             return TamperBatch(part.read(numbers), points, seeds, given, rows)
 
         def finish(batch: TamperBatch) -> Forged:

@@ -18,6 +18,18 @@ def pixel_middles(side: int) -> Floats:
     return np.stack(np.meshgrid(ticks, ticks), axis=-1)
 
 
+def around(used: NDArray[np.bool_], margin: int = 2) -> tuple[slice, slice]:
+    """Return the rows and columns of the used pixels [H, W], with some more on every side, within the frame.
+
+    An edit that touches these pixels alone needs nothing of the image beyond: `poisson_blend` looks one pixel around.
+    """
+    ends = []
+    for axis in (0, 1):
+        positions = np.flatnonzero(used.any(1 - axis))
+        ends.append(slice(max(0, int(positions[0]) - margin), int(positions[-1]) + margin + 1))
+    return ends[0], ends[1]
+
+
 def read_at(image: NDArray[Any], points: Floats) -> Floats:
     """Return an image at points, by cubic interpolation; beyond the frame it is mirrored.
 
@@ -47,5 +59,5 @@ def inverse(affine: Floats) -> Floats:
 
 def colours_at(image: NDArray[np.uint8], points: Floats) -> Floats:
     """Return the colours of the pixels of points [..., 2], as [..., 3]; the nearest ones for points outside."""
-    columns, rows = np.moveaxis(np.clip(points, 0, len(image) - 1e-6).astype(np.int64), -1, 0)
-    return np.asarray(image[rows, columns], np.float64)
+    pixels = np.clip(points, 0, len(image) - 1e-6).astype(np.int64)
+    return image[pixels[..., 1], pixels[..., 0]].astype(np.float64)
