@@ -13,6 +13,7 @@ import torch
 
 from benchmarks.experiment.configs import shipped
 from benchmarks.speed import textbook
+from benchmarks.speed.attacks import attacks
 from benchmarks.speed.autoencoders import autoencoder_training
 from benchmarks.speed.detectors import families, networks, perturbations
 from benchmarks.speed.diffusion import flow_training
@@ -156,6 +157,7 @@ MEASUREMENTS: dict[str, Callable[[str | None], list[Figure]]] = {
     "translator-training": translator_training,
     "flow-training": flow_training,
     "tampering": tampering,
+    "attacks": attacks,
     "localisation": localisation,
     "detectors": detectors,
     "perturbing": perturbations,

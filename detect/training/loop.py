@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from detect.data.augment import augment
 from detect.data.batches import BalancedBatches
-from detect.data.views import View
+from detect.data.views import View, select
 from detect.detectors.base import FitContext, FitData, FitSummary, Scores
+from detect.training.adversarial import OVERFITTED, AdversarialSettings, harder, robust_scores
 from detect.training.calibration import validation_auc
 from detect.training.optim import exhausted, learning_rate_at, make_optimizer, set_learning_rate
 from detect.training.settings import NetworkSettings
@@ -38,6 +39,7 @@ from forge.faces.faceset import Images
 CHECKPOINT_SECONDS = 10.0
 CHECKPOINT_SHARE = 0.05  # of the time may go into writing checkpoints; a slow disk makes them rarer
 TICK_SECONDS = 0.5
+ROBUST_IMAGES = 64  # validation images per class that are attacked at each validation of an adversarial training
 
 
 class TrainableNetwork(Protocol):
@@ -56,6 +58,9 @@ class TrainableNetwork(Protocol):
 
     def prepare(self, pixels: Tensor) -> Tensor:
         """Turn uint8 [N, H, W, 3] into the network's input."""
+
+    def logits(self, network: nn.Module, inputs: Tensor) -> Tensor:
+        """Logits of a prepared batch, float32 [N]."""
 
     def loss(self, network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
         """Training loss of a prepared batch, a scalar; labels float32 [N], 1 = forged."""
@@ -227,6 +232,11 @@ class Fit:
             "best_val_auc": state.best_auc,
             "stopped_early": state.step < self.total,
         }
+        if self.settings.adversarial is not None:
+            last = state.history[-1]
+            lost = last["val_auc_fgsm"] - last["val_auc_pgd"]
+            facts |= {"best_val_auc_pgd": state.best_auc, "catastrophic_overfitting": lost > OVERFITTED}
+            facts["best_val_auc"] = max(entry["val_auc"] for entry in state.history)
         return self.network, self.precision, FitSummary(state.history, facts)
 
     def advance(self) -> None:
@@ -243,12 +253,44 @@ class Fit:
         for layer, momentum in self.norms:
             # momentum 1 / (step + 1): the running mean of all batches so far, until the layer's own momentum is larger
             layer.momentum = max(momentum, 1 / (state.step + 1))
+        if self.settings.adversarial is not None:
+            pixels = self._harder(pixels, labels, self.settings.adversarial)
         if self._settling:  # a graph would hold the momentum of the step it was captured in
             self._learn(None, pixels, labels)
         else:
             self._graphs(None, pixels, labels)
         state.step += 1
         state.loss_steps += 1
+
+    def _harder(self, pixels: Tensor, labels: Tensor, settings: AdversarialSettings) -> Tensor:
+        """Return a batch that the network as it would score now errs more on, float32 [N, H, W, C]."""
+        source = torch.Generator().manual_seed(derive_seed(self.context.seed, "adversarial", self.progress.step))
+        # stored statistics and no noise: the attack must not move running means, and is one on what scores
+        self.network.eval()
+
+        def loss(changed: Tensor) -> Tensor:
+            with self.compute.autocast(self.precision):
+                return self.detector.loss(self.network, self.detector.prepare(changed), labels)
+
+        changed = harder(loss, pixels, settings, source)
+        self.network.train()
+        return changed
+
+    def _robust_auc(self, settings: AdversarialSettings, *, single: bool) -> float:
+        """Return the AUC of validation images of both classes, each attacked, the first ones of each."""
+        self.network.eval()
+        scores = []
+        for view, sign in ((self.data.val_real, 1.0), (self.data.val_forged, -1.0)):
+            parts = []
+            for images in select(view, np.arange(min(len(view), ROBUST_IMAGES))).batches(self.settings.batch):
+                pixels = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
+                parts.append(robust_scores(self._logits, pixels, sign, settings.epsilon, single=single))
+            scores.append(torch.cat(parts).cpu().numpy())
+        return validation_auc(*scores)
+
+    def _logits(self, pixels: Tensor) -> Tensor:
+        with self.compute.autocast(self.precision):
+            return self.detector.logits(self.network, self.detector.prepare(pixels))
 
     @property
     def _settling(self) -> bool:
@@ -280,6 +322,10 @@ class Fit:
         loss = float(np.logaddexp(0, real).mean() + np.logaddexp(0, -forged).mean()) / 2
         seen = state.step * self.settings.batch
         state.history.append({"images": seen, "train_loss": train_loss, "val_loss": loss, "val_auc": auc})
+        if self.settings.adversarial is not None:
+            single, several = (self._robust_auc(self.settings.adversarial, single=one) for one in (True, False))
+            state.history[-1] |= {"val_auc_fgsm": single, "val_auc_pgd": several}
+            auc = several  # what such a fit is for decides which weights are kept
         # counted by AUC alone: a lower loss at the same AUC is no gain for patience
         state.stale = 0 if auc > state.best_auc else state.stale + 1
         if self.settings.schedule == "plateau" and state.stale == self.settings.patience:

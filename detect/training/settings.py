@@ -5,9 +5,19 @@ from __future__ import annotations
 import copy
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, Field, ValidationInfo, create_model, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    create_model,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from detect.detectors.base import DetectorSettings
+from detect.training.adversarial import AdversarialSettings
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Quality = Annotated[int, Field(ge=1, le=100)]
@@ -66,6 +76,17 @@ class NetworkSettings(DetectorSettings):
         1.0, gt=0, le=1, description="side of the random window that training sees, share of the image's; not resized"
     )
     input_size: int | None = Field(None, ge=16, le=1024, description="pixels fed to the network; null: the set's own")
+    adversarial: AdversarialSettings | None = Field(
+        None, description="change training images so that the network errs more, e.g. {attack: n-fgsm, epsilon: 2}"
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave `adversarial` out where there is none: fits without it have the settings that they had before it."""
+        values: dict[str, Any] = handler(self)
+        if values.get("adversarial") is None:
+            values.pop("adversarial", None)
+        return values
 
     @field_validator("rescale_range", "blur_sigma", "noise_sigma", "jpeg_quality")
     @classmethod

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.speed import autoencoders, detectors, diffusion, tampering, textbook, textbook_detector, translators
+from benchmarks.speed import (
+    attacks,
+    autoencoders,
+    detectors,
+    diffusion,
+    tampering,
+    textbook,
+    textbook_detector,
+    translators,
+)
 from detect.data.perturb import perturbation
 from detect.detectors.image_classifiers import Xception
 from detect.detectors.timm_network import TimmSettings
@@ -158,6 +167,14 @@ def test_scipys_solver_fills_as_ours_does():
     mask[1:-1, 1:-1] = rng.random((10, 12)) > 0.4
     image = rng.integers(0, 256, (12, 14, 3)).astype(np.uint8)
     np.testing.assert_allclose(tampering.spsolve_fill(image, mask), harmonic_fill(image, mask), atol=1e-9)
+
+
+def test_attacks_are_timed(monkeypatch):
+    runs = (("pgd", {"steps": 1}, 4, 2), ("square", {"queries": 1}, 4, 2), ("spectrum-match", {}, None, 4))
+    monkeypatch.setattr(attacks, "_RUNS", runs)
+    figures = attacks.attacks(None)
+    assert [figure.name.split(" against")[0] for figure in figures] == ["pgd", "square", "spectrum-match"]
+    assert all(figure.value > 0 and figure.unit == "images/s" for figure in figures)
 
 
 def test_tampering_and_pixel_measures_are_timed(monkeypatch):
