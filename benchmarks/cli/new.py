@@ -25,7 +25,7 @@ _SHORT = ("--set", "generator.training.kimg=2")  # a file has no presets: withou
 
 
 def new(template: str, name: str, out: Path) -> None:
-    """Write NAME.py, a small generator, detector or attack that works, and test_NAME.py, which says what it must keep."""
+    """Write NAME.py, a small working generator, detector or attack, and test_NAME.py, which says what it must keep."""
     if template not in TEMPLATES:
         raise UnknownNameError("template", template, TEMPLATES)
     templates = configs_root() / "templates"

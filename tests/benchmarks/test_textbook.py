@@ -173,7 +173,7 @@ def test_attacks_are_timed(monkeypatch):
     runs = (("pgd", {"steps": 1}, 4, 2), ("square", {"queries": 1}, 4, 2), ("spectrum-match", {}, None, 4))
     monkeypatch.setattr(attacks, "_RUNS", runs)
     figures = attacks.attacks(None)
-    assert [figure.name.split(" against")[0] for figure in figures] == ["pgd", "square", "spectrum-match"]
+    assert [figure.what.split(" against")[0] for figure in figures] == ["pgd", "square", "spectrum-match"]
     assert all(figure.value > 0 and figure.unit == "images/s" for figure in figures)
 
 

@@ -25,4 +25,4 @@ def new(
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder of the files.")] = Path(),
 ) -> None:
-    """Write NAME.py, a small generator, detector or attack that works, and test_NAME.py, which says what it must keep."""
+    """Write NAME.py, a small working generator, detector or attack, and test_NAME.py, which says what it must keep."""
