@@ -211,6 +211,11 @@ class GeneratorFacts(_Record):
     trained: bool = Field(True, description="false: its forgeries are made from real faces, without training")
     masks: bool = Field(False, description="its forgeries have masks of where they were altered")
     from_faces: bool = Field(False, description="its forgeries are made from real faces: translated, or altered")
+    base: str = Field("", description="generator that it goes on from, of one of an arms race")
+    round: int = Field(0, description="of an arms race; 0: before the first")
+    against: str | None = Field(
+        None, description="detector that it was trained on against; empty: none, a control; null: no arms race"
+    )
     kimg: float = Field(description="thousands of real images shown in training")
     parameters: dict[str, int] = Field(description="learned values of generator and discriminator")
     precision: str = Field(description="fp32 or bf16, of the training")

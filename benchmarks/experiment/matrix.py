@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmarks.experiment.race import rounds_of
 from benchmarks.experiment.settings import GeneratorSettings, RunSettings
 from benchmarks.protocol import (
     CLEAN,
@@ -154,6 +155,22 @@ def families_with_more(generators: Mapping[str, GeneratorSettings], models: int)
     return [family for family in dict.fromkeys(families) if families.count(family) > models]
 
 
+def _rounds(settings: RunSettings, detector: str) -> list[PlannedFit]:
+    """Train on each round of an arms race, or on all up to it, and test on every generator, controls included."""
+    if not settings.race.rounds:
+        return []
+    rounds, every = rounds_of(settings.generators), tuple(settings.generators)
+    trained = [train_set_of_round(settings, number) for number in range(len(rounds))]
+    return [PlannedFit(train_set, every) for train_set in trained]
+
+
+def train_set_of_round(settings: RunSettings, number: int) -> TrainSet:
+    """Return what detectors are trained on after a round of an arms race, 0 before the first."""
+    rounds = rounds_of(settings.generators)
+    learned = rounds[: number + 1] if settings.race.fits == "all" else [rounds[number]]
+    return TrainSet.of(*(name for names in learned for name in names))
+
+
 def _external(settings: RunSettings, detector: str) -> list[PlannedFit]:
     """Test the fit on all generators on external pairs."""
     pairs = _external_pairs(settings, detector)
@@ -188,6 +205,7 @@ _FITS: dict[Condition, Callable[[RunSettings, str], list[PlannedFit]]] = {
     Condition.EQUALISED: _equalised,
     Condition.BUDGET: _budget,
     Condition.VARIANTS: _variants,
+    Condition.ROUNDS: _rounds,
     Condition.EXTERNAL: _external,
     Condition.PAIRED: _paired,
     Condition.ATTACKED: _attacked,

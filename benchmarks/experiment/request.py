@@ -26,6 +26,7 @@ _FLAGS = (
     "preset",
     "seed",
     "seeds",
+    "rounds",
     "resolution",
     "name",
 )

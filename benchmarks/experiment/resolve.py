@@ -16,6 +16,7 @@ from benchmarks.experiment.names import (
     split_adversary,
     split_snapshot,
 )
+from benchmarks.experiment.race import check_conditions, conditions_of_race, raced
 from benchmarks.experiment.request import command_of
 from benchmarks.experiment.settings import (
     PRESETS,
@@ -28,6 +29,7 @@ from benchmarks.experiment.settings import (
     ImageCounts,
     Preset,
     QualitySettings,
+    RaceSettings,
     RunRequest,
     RunSettings,
 )
@@ -52,6 +54,7 @@ SECTIONS = (
     "detector",
     "detectors",
     "attacks",
+    "race",
 )
 _BY_NAME = ("generators", "variants", "detectors", "attacks")  # sections that hold settings by the name of one
 
@@ -106,13 +109,21 @@ def resolve(request: RunRequest, *, device: str = "cpu", file: Path | None = Non
     images = merged(size["images"], overrides.get("images", {}))
     quality = merged(size.get("quality", {}), overrides.get("quality", {}))
     chosen_detectors = _detectors(detectors, preset, overrides)
-    conditions = validated(Conditions, overrides.get("conditions", {}), where="conditions")
+    wanted = merged({"rounds": request.rounds} if request.rounds else {}, overrides.get("race", {}))
+    race = validated(RaceSettings, wanted, where="race")
+    chosen_conditions = overrides.get("conditions", {})
+    if race.rounds:
+        chosen_conditions = conditions_of_race(chosen_conditions)
+    conditions = validated(Conditions, chosen_conditions, where="conditions")
     # Detectors and conditions first: they name snapshots that trainings must keep.
     kept = [request.adversary for request in chosen_detectors.values() if request.adversary]
     kept += [str(GeneratorId(name, kimg)) for name, moments in conditions.snapshots.items() for kimg in moments]
     # what a preset trains a plug-in's generator with, which has no file of its own
     length = {"training": size["training"]} if "training" in size else {}
     chosen_generators = _generators(generators, preset, condition, overrides, kept=kept, unknown=length)
+    if race.rounds:
+        check_conditions(conditions)
+        race, chosen_generators = raced(race, chosen_generators, chosen_detectors)
     named = {short_name(name) for each in generators for name in inverted_generator(split_snapshot(each)[0]) if name}
     bases = {base_name(label) for label in chosen_generators} | named
     # Settings of a name that the run does not have would be without effect, and are mostly typing errors.
@@ -143,6 +154,7 @@ def resolve(request: RunRequest, *, device: str = "cpu", file: Path | None = Non
         generators=chosen_generators,
         detectors=chosen_detectors,
         conditions=conditions,
+        race=race,
         attacks={
             name: AttackRequest(
                 attack=reference,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
@@ -60,6 +60,17 @@ class QualitySettings(_Settings):
     files: dict[str, str] = Field({}, description="SHA-256 of the code of metrics from files")
 
 
+class Tuned(_Settings):
+    """How a generator of an arms race goes on from another one."""
+
+    RANDOM: ClassVar[str] = "random weights"  # as detector: a network of the attacked kind that was never trained
+
+    base: str = Field(description="name of the generator whose weights it begins with")
+    detector: str = Field(description="that it is trained against, as the round before left it; empty: none")
+    round: int = Field(ge=1, description="of the race")
+    weight: float = Field(description="of the detector's loss beside the generator's own")
+
+
 class GeneratorSettings(_Settings):
     """One generator: its architecture and how it is trained."""
 
@@ -97,6 +108,7 @@ class GeneratorSettings(_Settings):
         None,
         description="the generator that an edit inverts, by the edit's name; it is set as generators.NAME",
     )
+    tuned: Tuned | None = Field(None, description="of a generator of an arms race; filled in from the race")
     masks: bool = Field(False, description="its forgeries have masks; filled in when checked")
     judged: bool = Field(True, description="was trained against a discriminator; filled in when checked")
     translates: bool = Field(False, description="makes forgeries of real faces and is trained; filled in when checked")
@@ -161,6 +173,21 @@ class External(_Settings):
     real: str = Field(description="folder of real photos")
     forged: str = Field(description="folder of forged ones")
     masks: str = Field("", description="folder of their masks, or column:NAME of their label file; empty: none")
+
+
+class RaceSettings(_Settings):
+    """An arms race: generators are trained on against a frozen detector, which is then fitted anew, in rounds."""
+
+    rounds: int = Field(0, ge=0, le=20, description="0: no race")
+    detector: str = Field("", description="that generators are trained against; empty: the first one that is fitted")
+    weight: float = Field(0.3, gt=0, description="of softplus(score) beside the generator's own loss")
+    kimg: float = Field(12.0, gt=0, description="thousands of real images shown in each round")
+    fits: Literal["all", "newest"] = Field(
+        "all", description="each detector is fitted on forgeries of all rounds so far, or of the newest alone"
+    )
+    controls: bool = Field(
+        True, description="train on as long without a detector too, and one round against random weights"
+    )
 
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -255,6 +282,9 @@ class RunRequest(_Settings):
     seed: Seed | None = Field(None, description="random seed of the whole run; null: 0")
     seeds: tuple[Seed, ...] | None = Field(None, description="the whole run is repeated with each of these")
     conditions: dict[str, Any] = Field({}, description="how detectors are trained and tested; see Conditions")
+    rounds: Annotated[int, Field(ge=1, le=20)] | None = Field(
+        None, description="rounds of an arms race, whose other settings are --set race…; null: no race"
+    )
     external: dict[str, tuple[str, str] | tuple[str, str, str]] = Field(
         {}, description="name -> folders of real and of forged photos, and where these have them of masks"
     )
@@ -296,6 +326,7 @@ class RunSettings(_Settings):
     generators: dict[str, GeneratorSettings]
     detectors: dict[str, DetectorRequest]
     conditions: Conditions = Conditions()
+    race: RaceSettings = RaceSettings()
     attacks: dict[str, AttackRequest] = Field({}, description="those of the condition `attacked`, by name")
     metrics: tuple[str, ...] = Field((), description="metrics beside those of the protocol, of detection or quality")
     metric_files: dict[str, str] = Field({}, description="SHA-256 of the code of metrics from files")

@@ -15,6 +15,7 @@ from benchmarks.experiment.configs import validated
 from benchmarks.experiment.file_digests import file_digests
 from benchmarks.experiment.matrix import families_of, families_with_more, planned_fits
 from benchmarks.experiment.names import base_name, inverted_generator, is_fitted, short_name
+from benchmarks.experiment.race import check_detector
 from benchmarks.experiment.settings import Conditions, DetectorRequest, GeneratorSettings, RunSettings
 from benchmarks.experiment.trainings import shared_trainings, with_snapshots
 from benchmarks.protocol import ELSEWHERE, Condition, GeneratorId
@@ -43,6 +44,7 @@ def typed(settings: RunSettings) -> RunSettings:
         name: _detector(name, request, settings.data.resolution, generators)
         for name, request in settings.detectors.items()
     }
+    check_detector(settings.race, detectors)
     attacks = {}
     for name, attack in attack_requests(settings.model_copy(update={"generators": generators})).items():
         surrogate, autoencoder = attack.surrogate, attack.autoencoder
@@ -212,6 +214,11 @@ def _generator(name: str, generator: GeneratorSettings, resolution: int) -> Gene
         "generator", generator.architecture, GENERATORS.load(generator.architecture), Architecture, Tampering
     )
     network = validated(implementation.Settings, generator.network, where=f"generators.{name}.network")
+    learns = issubclass(implementation, Architecture)
+    if generator.tuned is not None and not (learns and method_of(implementation).takes_guidance):
+        raise InputError(
+            f"generator {quoted(name)} cannot be trained against a detector; a race is for GANs and pix2pix, e.g. dcgan"
+        )
     # A tampering is no architecture: it have no training, so that most settings below do not apply.
     if issubclass(implementation, Tampering):
         checked = _tampering(name, generator, implementation(network), _family(generator, implementation))

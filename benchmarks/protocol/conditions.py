@@ -92,6 +92,10 @@ class Condition(StrEnum):
         "trained on some models of a family, with as many images in all, and tested on its other models or on other "
         "families",
     )
+    ROUNDS = (
+        "rounds",
+        "trained on the rounds of an arms race so far, tested on generators of every round and on controls",
+    )
     SNAPSHOTS = ("snapshots", "tested on forgeries of a generator at earlier points of its training")
     SHUFFLED = ("shuffled", "control: trained with labels exchanged at random")
 

@@ -54,7 +54,9 @@ from benchmarks.workflow.stages.quality import Quality
 from benchmarks.workflow.stages.report_parts import ReportParts
 from benchmarks.workflow.stages.synthesize import Synthesize
 from benchmarks.workflow.stages.tamper import Tamper
+from benchmarks.workflow.stages.train import Train
 from benchmarks.workflow.stages.translate import Translate
+from benchmarks.workflow.stages.tune import Tune
 from benchmarks.workflow.store import Manifest, read_manifest
 from detect.data.perturb import perturbation
 from detect.explain import spectrum_difference
@@ -277,6 +279,7 @@ class _Collected:
             health=_kept([tick for tick in read_json(folder / "health.json") if tick["kimg"] <= card["kimg"]]),
             condition=card["condition"],
             domains=stage.moves(card) if isinstance(stage, Translate) else None,
+            **_race(stage.generator),
             **self._quality(quality),
             weights_sha256=card["weights_sha256"],
         )
@@ -392,3 +395,10 @@ def _kept(ticks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the ticks that were not rolled back."""
     # A rolled-back training goes on from an earlier count: ticks that a later one does not exceed were undone.
     return [dict(tick) for i, tick in enumerate(ticks) if all(later["kimg"] > tick["kimg"] for later in ticks[i + 1 :])]
+
+
+def _race(training: Train) -> dict[str, Any]:
+    """Return what the generator of an arms race goes on from, and against what."""
+    if not isinstance(training, Tune):
+        return {}
+    return {"base": training.base.label, "round": training.round, "against": training.against}

@@ -24,6 +24,7 @@ from benchmarks.workflow.stages.score_pairs import ScorePairs
 from benchmarks.workflow.stages.synthesize import Synthesize
 from benchmarks.workflow.training_stage import train_stage
 from forge.core.compute import Compute
+from forge.core.errors import InputError
 from forge.core.execution import execution_of
 
 SCORES_NOTHING = ("random", "metadata")  # controls whose score is a hash or a count: a search would find its luck
@@ -74,6 +75,20 @@ class DetectorPlan:
                 stages += self._attacks(planned, fit)
                 stages += self._localised(planned, fit, controlled)
         return stages
+
+    def fit_of(self, name: str, training: TrainSet) -> Fit:
+        """Return the stage of a detector that is fitted here and joins no others.
+
+        Raises:
+            InputError: it cannot be fitted on this training.
+        """
+        fit = self._fit(name, training, {})
+        if not isinstance(fit, Fit):
+            raise InputError(
+                f"generators cannot be trained against {name}: it joins other detectors, is used as it is, or starts "
+                "from a discriminator that there is none of; set race.detector to another one"
+            )
+        return fit
 
     def _localised(self, planned: PlannedFit, fit: Fit | Adopt, controlled: set[TrainSet]) -> Iterator[Localise]:
         """Yield the measurement of a detector's maps or gradients; nothing where nothing tested has masks."""

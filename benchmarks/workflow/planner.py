@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeVar
 
-from benchmarks.experiment.matrix import families_of, snapshots_of
+from benchmarks.experiment.matrix import families_of, snapshots_of, train_set_of_round
 from benchmarks.experiment.names import base_name
-from benchmarks.experiment.settings import GeneratorSettings, RunSettings
-from benchmarks.protocol import EXTERNAL_PREFIX, PROTOCOL_VERSION, GeneratorId
+from benchmarks.experiment.settings import GeneratorSettings, RunSettings, Tuned
+from benchmarks.protocol import EXTERNAL_PREFIX, PROTOCOL_VERSION, SHUFFLED, GeneratorId
 from benchmarks.workflow.detector_plan import DetectorPlan
 from benchmarks.workflow.stage import Stage
 from benchmarks.workflow.stages.audit import Audit
@@ -28,13 +28,17 @@ from benchmarks.workflow.stages.report import Report, report_program
 from benchmarks.workflow.stages.score import Score
 from benchmarks.workflow.stages.synthesize import Synthesize
 from benchmarks.workflow.stages.tamper import Tamper
+from benchmarks.workflow.stages.train import Train
 from benchmarks.workflow.stages.translate import Translate
+from benchmarks.workflow.stages.tune import Tune
 from benchmarks.workflow.training_stage import train_stage
 from forge.core.compute import Compute
 from forge.core.execution import execution_of
 
 _S = TypeVar("_S", bound=Stage)
 
+# settings of a network that keeps its random weights
+_UNTRAINED = {"max_images": 2, "batch": 2, "learning_rate": 1e-12, "min_learning_rate": 0.0, "weight_decay": 0.0}
 FEWEST_IMAGES = 20  # images of a FaceSet, at least
 
 
@@ -234,7 +238,9 @@ class _Repetition:
             settings: of the run, with the seed of the repetition.
             shared: what all repetitions use.
         """
-        forged = {name: _forger(settings, name, each, shared) for name, each in settings.generators.items()}
+        forged: dict[str, Forger] = {}
+        for name, each in settings.generators.items():  # those of a race after what they go on from
+            forged[name] = _forger(settings, name, each, shared, forged)
         snapshots = _snapshots(settings, forged)
         quality = [
             Quality(measured_by=measured_by, data=shared.real, forged=stage, reference=shared.reference)
@@ -253,14 +259,18 @@ class _Repetition:
         # A snapshot's Synthesize names the same Train as its generator; `_unique` drops the second one.
         for stage in (*self.forged.values(), *self.snapshots.values()):
             if isinstance(stage, Trained):
+                if isinstance(stage.generator, Tune) and stage.generator.detector is not None:
+                    yield stage.generator.detector
                 yield stage.generator
             else:
                 yield from stage.prerequisites
             yield stage
 
 
-def _forger(settings: RunSettings, name: str, generator: GeneratorSettings, shared: _Shared) -> Forger:
-    """Return the stage that makes a generator's forgeries."""
+def _forger(
+    settings: RunSettings, name: str, generator: GeneratorSettings, shared: _Shared, before: Mapping[str, Forger]
+) -> Forger:
+    """Return the stage that makes a generator's forgeries; `before` are those of the generators before it."""
     counts = settings.images.model_dump(mode="json")
     # "repeated" is for names alone and in no key
     common: dict[str, Any] = {"seed": settings.seed, "repeated": len(settings.seeds) > 1}
@@ -282,12 +292,43 @@ def _forger(settings: RunSettings, name: str, generator: GeneratorSettings, shar
             encoder=encoder,
         )
     train = train_stage(settings, base_name(name), generator, shared.prepare, shared.compute)
+    if generator.tuned is not None:
+        train = _tuning(settings, generator.tuned, train, shared, before)
     if generator.translates:
         made = {key: values[key] for key in ("weights", "snapshot", "direction")}
         return Translate(**common, forger=name, generator=train, counts=counts, data=shared.real, **made)
     # how forgeries are drawn is no reason to train again
     drawn = {key: values[key] for key in ("mix", "truncation", "weights", "snapshot")}
     return Synthesize(**common, forger=name, generator=train, counts=counts, **drawn)
+
+
+def _tuning(settings: RunSettings, tuned: Tuned, train: Train, shared: _Shared, before: Mapping[str, Forger]) -> Tune:
+    """Return the stage that trains a generator on, against a detector that was fitted on the rounds before it."""
+    base = before[tuned.base]
+    assert not isinstance(base, Tamper)  # validation refuses what is not trained
+    detector = None
+    if tuned.detector:
+        name = settings.race.detector
+        plan = DetectorPlan(settings, shared.real, shared.prepare, shared.external, shared.compute, before, {})
+        training = train_set_of_round(settings, tuned.round - 1)
+        detector = plan.fit_of(name, training)
+        if tuned.detector == Tuned.RANDOM and "max_images" in detector.request.settings:
+            values = detector.request.settings | _UNTRAINED
+            detector = replace(detector, request=detector.request.model_copy(update={"settings": values}))
+        elif tuned.detector == Tuned.RANDOM:  # no network: fitted on random labels it knows nothing either
+            detector = plan.fit_of(name, replace(training, variant=SHUFFLED))
+    values = {each.name: getattr(train, each.name) for each in fields(Train)}
+    # networks do not grow again
+    values["network"] = {**train.network, **({"growth": None} if "growth" in train.network else {})}
+    against = tuned.detector if tuned.detector in ("", Tuned.RANDOM) else settings.race.detector
+    return Tune(
+        **values,
+        base=base.generator,
+        detector=detector,
+        weight=tuned.weight,
+        round=tuned.round,
+        against=against,
+    )
 
 
 def _encoder(settings: RunSettings, generator: GeneratorSettings, shared: _Shared) -> Encode | None:

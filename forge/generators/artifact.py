@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -139,6 +140,16 @@ class TrainedGenerator:
     def generator(self, *, averaged: bool = True, device: str = "cpu") -> nn.Module:
         """Return the generator in evaluation mode, with averaged or raw weights."""
         return self._network("averaged" if averaged else "raw", self.architecture.generator(), device)
+
+    def network(self, name: str, like: nn.Module, *, device: str = "cpu") -> nn.Module:
+        """Return a network that was trained beside the generator, in evaluation mode.
+
+        Args:
+            name: under which its weights are stored, e.g. "discriminator".
+            like: a network of the same shape, which stays as it is.
+            device: where it shall be.
+        """
+        return self._network(name, copy.deepcopy(like), device)
 
     def discriminator(self, *, device: str = "cpu") -> nn.Module:
         """Return the discriminator it was trained against, in evaluation mode."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,6 +17,24 @@ from forge.generators.base import Architecture
 from forge.generators.domains import Domains
 from forge.generators.labels import Codes, Condition
 from forge.training.settings import LoopSettings
+
+if TYPE_CHECKING:
+    from forge.generators.artifact import TrainedGenerator
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """A further loss of a generator beside that of its method, e.g. the score of a frozen detector.
+
+    Attributes:
+        loss: images [N, 3, H, W], about -1..1, to a scalar, differentiable.
+        weight: that it is multiplied with.
+        origin: what decides the loss, JSON values: a checkpoint made with another one is not continued.
+    """
+
+    loss: Callable[[Tensor], Tensor]
+    weight: float
+    origin: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -36,6 +55,8 @@ class Training:
         codes: the labels of `view`, int64 [N, C].
         domains: of an unpaired translation: what is translated into what; `view` and `held_out` have faces of both.
         track: folder for TensorBoard events, if any are wanted.
+        start: a finished training of the same architecture whose weights this one begins with.
+        guidance: a further loss of the generator.
     """
 
     name: str
@@ -51,6 +72,8 @@ class Training:
     codes: Codes | None = None
     domains: Domains | None = None
     track: Path | None = None
+    start: TrainedGenerator | None = None
+    guidance: Guidance | None = None
 
     def some_labels(self, count: int, device: torch.device) -> tuple[Tensor, ...]:
         """Labels as often as in the training set: what a network is called with after latents; none: an empty tuple.
@@ -70,7 +93,9 @@ class Training:
         # precision is among them: a checkpoint in bf16 that goes on in fp32 is not what one uninterrupted training
         # gives
         """Return the values that a checkpoint must agree with to be continued."""
-        domains = {"domains": self.domains.to_json()} if self.domains else {}
+        more: dict[str, Any] = {"domains": self.domains.to_json()} if self.domains else {}
+        more |= {"start": self.start.card.weights_sha256} if self.start else {}
+        more |= {"guidance": self.guidance.origin | {"weight": self.guidance.weight}} if self.guidance else {}
         return {
             "architecture": self.reference,
             "network": self.architecture.settings.model_dump(mode="json"),
@@ -80,7 +105,7 @@ class Training:
             "images": len(self.view),
             # the columns alone: their values follow from the set's digest
             "condition": list(self.condition.values) if self.condition else [],
-            **domains,
+            **more,
             "seed": self.seed,
             "precision": precision,
         }

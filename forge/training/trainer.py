@@ -119,9 +119,15 @@ class Trainer:
         torch.manual_seed(derive_seed(self.training.seed, "weights"))
         context = StepContext(self.training, self.precision, self.processes, self.random, self.readings)
         self.method = self._method(context)
+        start = self.training.start
+        if start is not None:
+            self.method.begin_from(start)
         self.averaged = AveragedWeights(
             self.method.generator, half_life=self.settings.ema_kimg * 1000, ramp=self.settings.ema_ramp
         )
+        if start is not None:
+            averaged = start.generator(averaged=True, device=str(self.device))
+            self.averaged.network.load_state_dict(averaged.state_dict())
         self._rates = {
             name: [group["lr"] for group in optimizer.param_groups]
             for name, optimizer in self.method.optimizers().items()

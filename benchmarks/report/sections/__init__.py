@@ -22,6 +22,7 @@ SECTIONS = Registry(
         "summary": f"{_HERE}.summary:SummarySection",
         "leaderboard": f"{_HERE}.leaderboard:LeaderboardSection",
         "results": f"{_HERE}.results:ResultsSection",
+        "race": f"{_HERE}.race:RaceSection",
         "paired": f"{_HERE}.paired:PairedSection",
         "localisation": f"{_HERE}.localisation:LocalisationSection",
         "threshold": f"{_HERE}.threshold_slider:ThresholdSection",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from forge.core.distributed import ProcessGroup
     from forge.generators.artifact import TrainedGenerator
     from forge.generators.base import Architecture
+    from forge.training.task import Training
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -109,8 +110,8 @@ class Train(Stage):
     def train(self, job: Job) -> None:
         """Train in this process."""
         from forge.generators.labels import Condition  # all import torch or pandas
+        from forge.training import task
         from forge.training.steps import method_of
-        from forge.training.task import Training, hold_out
         from forge.training.train import train
 
         faces = job.faces(self.data)
@@ -130,7 +131,7 @@ class Train(Stage):
             domains, view = Domains.of(view, self.domains)
             domains.sources_of({split: source_half(faces, split) for split in HALVED if split in faces.card.splits})
         track = job.context.track
-        training = Training(
+        training = task.Training(
             name=self.generator,
             reference=self.architecture,
             architecture=self.untrained(faces.resolution, *classes),
@@ -145,7 +146,11 @@ class Train(Stage):
             # the key too: TensorBoard would draw two trainings of one name as one curve
             track=track / f"{self.generator}-{self.key[:8]}" if track else None,
         )
-        train(hold_out(training), job.out, job.context.on_progress)
+        train(self.begun(job, task.hold_out(training)), job.out, job.context.on_progress)
+
+    def begun(self, job: Job, training: Training) -> Training:
+        """Return the training as it begins; one that goes on from another adds its weights."""
+        return training
 
 
 def _join(context: Context) -> ProcessGroup:

@@ -52,6 +52,7 @@ class Adversarial(TrainingMethod):
 
     Settings = TrainingSettings
     remedy = "lower generator.training.discriminator_lr and generator_lr"
+    takes_guidance = True
 
     def __init__(self, context: StepContext) -> None:
         super().__init__(context)
@@ -100,7 +101,7 @@ class Adversarial(TrainingMethod):
     def capturable(self) -> bool:
         """Several steps of a kind are seeded one by one, which a CUDA graph cannot hold; nor can it hold a schedule."""
         changing = self._schedule.model_copy(update={"ema": None})  # averaging is no part of a step
-        return self._together and changing == ScheduleSettings()
+        return self._together and changing == ScheduleSettings() and self.training.guidance is None
 
     def rate_factor(self, progress: float) -> float:
         """Follow the schedule of the learning rates."""
@@ -246,6 +247,8 @@ class Adversarial(TrainingMethod):
             with torch.no_grad():
                 real_logits = self._logits(real, labels)
         loss = self.objective.generator(real_logits, logits)
+        guidance = self.guidance(forged)
+        loss = loss if guidance is None else loss + guidance
         self.generator_optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         if plan.smooth:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,9 @@ from forge.training.monitor.metrics import SAMPLES
 from forge.training.readings import Readings
 from forge.training.settings import LoopSettings
 from forge.training.task import Training
+
+if TYPE_CHECKING:
+    from forge.generators.artifact import TrainedGenerator
 
 
 @dataclass
@@ -93,6 +96,7 @@ class TrainingMethod(ABC):
         remedy: what to try after a training that failed, in words after which a sentence may go on.
         watched: forged images of each look of the health monitor; fewer where making them is dear.
         starts_tellable: whether images of an untrained generator differ from real ones, which the monitor checks.
+        takes_guidance: whether the generator can follow a further loss of its images.
         generator: the network that makes images: what is averaged and published.
     """
 
@@ -100,6 +104,7 @@ class TrainingMethod(ABC):
     remedy: ClassVar[str] = "lower the learning rate"
     watched: ClassVar[int] = SAMPLES
     starts_tellable: ClassVar[bool] = True
+    takes_guidance: ClassVar[bool] = False
     generator: nn.Module
 
     def __init__(self, context: StepContext) -> None:
@@ -113,6 +118,26 @@ class TrainingMethod(ABC):
             InputError: says what cannot be, and what to do.
         """
         return
+
+    def begin_from(self, trained: TrainedGenerator) -> None:
+        """Take over the raw weights of a finished training; optimisers begin anew.
+
+        Raises:
+            InputError: it has no raw weights, or lacks a network.
+        """
+        device = str(self.context.device)
+        self.generator.load_state_dict(trained.generator(averaged=False, device=device).state_dict())
+        for name, network in self.published().items():
+            network.load_state_dict(trained.network(name, network, device=device).state_dict())
+
+    def guidance(self, forged: Tensor) -> Tensor | None:
+        """Return the further loss of the generator for forged images [N, 3, H, W]; None: there is none."""
+        guidance = self.context.training.guidance
+        if guidance is None:
+            return None
+        loss = guidance.loss(forged.float())
+        self.context.readings.record("guidance", loss)
+        return guidance.weight * loss
 
     @classmethod
     def views(cls, training: Training) -> Sequence[FaceView]:

@@ -39,6 +39,7 @@ class Paired(Translating):
     Settings = PairedSettings
     title = "paired"
     remedy = "lower generator.training.discriminator_lr and generator_lr, or raise l1_weight"
+    takes_guidance = True
     starts_tellable = False  # some translators restore most pixels, so that even an untrained one is near the photo
 
     settings: PairedSettings
@@ -134,6 +135,8 @@ class Paired(Translating):
             readings.record("gan_loss", game)
             loss = loss + settings.gan_weight * game
         readings.record("l1", l1)
+        guidance = self.guidance(self.translator.decode(forged, conditions))
+        loss = loss if guidance is None else loss + guidance
         self.update_generator(loss, [self.generator], [self.generator_optimizer], measure=measure)
 
     def interval_readings(self) -> dict[str, float]:
