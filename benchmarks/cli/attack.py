@@ -141,7 +141,8 @@ def _cost(made: Attacked) -> list[str]:
 def _amplified(before: Images, after: Images) -> Images:
     """Return the change of each value times a factor on mid-grey, uint8."""
     change = AMPLIFIED * (after.astype(np.int32) - before)
-    return np.clip(128 + change, 0, 255).astype(np.uint8)
+    shown: Images = np.clip(128 + change, 0, 255).astype(np.uint8)
+    return shown
 
 
 def _folder(out: Path, store: Path) -> Path:

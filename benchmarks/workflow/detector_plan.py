@@ -179,6 +179,10 @@ class DetectorPlan:
                         continue
                     yield drawn
                     common = {"reals": self.prepared, "attackers": drawn}
+                if request.needs == "generator":
+                    if not self._moves_latents(tested_on):
+                        continue
+                    common = {"moves_latents": True}
                 if request.surrogate is not None:
                     surrogate = self._surrogate(request.surrogate)
                     yield from (stage for stage in surrogate.forged.values() if isinstance(stage, Synthesize))
@@ -199,6 +203,12 @@ class DetectorPlan:
                     request=request,
                     **common,
                 )
+
+    def _moves_latents(self, generator: str) -> bool:
+        """Return whether forgeries of a generator are made of a latent alone, in one pass."""
+        settings = self.settings.generators.get(generator)
+        drawn = isinstance(self.forged.get(generator), Synthesize)
+        return settings is not None and drawn and settings.judged and not settings.condition
 
     def _drawn_for_attacker(self, generator: str) -> Synthesize | None:
         """Return the stage of forgeries that no detector of the run was fitted on or is tested on; None: no latents."""

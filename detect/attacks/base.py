@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, get_args
 
@@ -54,12 +55,16 @@ class Knowledge:
         forged: forgeries of the attacker's generator, drawn for the attack.
         surrogate: a detector that was fitted on them.
         autoencoder: an autoencoder that was trained on real images of split `forge`.
+        generator: of the attacked forgeries.
+        latents: from forgeries of it, uint8 [n, H, W, 3], to the latents [n, L] that they were made of.
     """
 
     real: View | None = None
     forged: View | None = None
     surrogate: FittedDetector | None = None
     autoencoder: TrainedGenerator | None = None
+    generator: TrainedGenerator | None = None
+    latents: Callable[[Images], Tensor] | None = None
 
 
 class Attack(ABC, Generic[S]):
@@ -79,7 +84,7 @@ class Attack(ABC, Generic[S]):
     citation: ClassVar[str]
     access: ClassVar[Access]
     budget: ClassVar[Budget] = "levels"
-    needs: ClassVar[Literal["", "views", "surrogate", "autoencoder"]] = ""
+    needs: ClassVar[Literal["", "views", "surrogate", "autoencoder", "generator"]] = ""
     Settings: ClassVar[type[AttackSettings]] = AttackSettings
 
     def __init_subclass__(cls) -> None:

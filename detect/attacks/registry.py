@@ -13,6 +13,7 @@ ATTACKS = Registry(
         "pgd": "detect.attacks.pgd:ProjectedGradient",
         "apgd": "detect.attacks.apgd:AutoProjectedGradient",
         "patch": "detect.attacks.patch:Patch",
+        "latent": "detect.attacks.latent:Latent",
         # its scores alone
         "square": "detect.attacks.square:Square",
         # nothing of it

@@ -59,6 +59,23 @@ def forge_block(
         return to_uint8(network(latents, *given, **more))
 
 
+def latents_of(trained: TrainedGenerator, numbers: Indices, *, seed: int, split: str) -> Tensor:
+    """Return the latents of forgeries of a set by their numbers in a split (`latent_index`), [n, L] on the CPU.
+
+    Args:
+        trained: the generator.
+        numbers: of the images, int64 [n].
+        seed: of the synthesis.
+        split: of the images.
+    """
+    blocks: dict[int, Tensor] = {}
+    with torch.random.fork_rng(devices=[]):
+        for block in map(int, np.unique(numbers // BLOCK)):
+            torch.manual_seed(derive_seed(seed, "latents", split, block))
+            blocks[block] = trained.architecture.latents(BLOCK, torch.device("cpu"))
+    return torch.stack([blocks[int(number) // BLOCK][int(number) % BLOCK] for number in numbers])
+
+
 def block_codes(trained: TrainedGenerator, mix: Mix, *, seed: int, split: str, block: int) -> Codes | None:
     """Return the labels of one block, int64 [64, C]; None where the generator is not conditional."""
     if trained.condition is None:

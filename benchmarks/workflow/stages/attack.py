@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,9 +24,12 @@ from forge.core.progress import OnProgress, ProgressEvent
 from forge.faces.faceset import FaceView, Images
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from detect.attacks.apply import Attacked
     from detect.attacks.base import Attack as Method
     from detect.attacks.target import Target
+    from forge.generators.artifact import TrainedGenerator
 
 ATTACK = "attack.json"  # file of what the changes cost, and of what the detector was asked
 SPLIT = "forge"  # of real images and forgeries that the attacker has
@@ -44,6 +48,7 @@ class Attack(Score):
         attackers: forgeries of the tested generator that were drawn for the attacker, where these are measured.
         surrogate: the attacker's own detector.
         autoencoder: the training of what re-encodes images.
+        moves_latents: whether the attack moves the latents of the forgeries.
     """
 
     action = "attack"
@@ -54,6 +59,7 @@ class Attack(Score):
     attackers: Synthesize | None = None
     surrogate: Fit | None = None
     autoencoder: Train | None = None
+    moves_latents: bool = False
 
     @property
     def aim(self) -> Literal["evade", "frame"]:
@@ -135,8 +141,26 @@ class Attack(Score):
             knowledge = replace(knowledge, surrogate=self.surrogate.load(job))
         if self.autoencoder is not None:
             knowledge = replace(knowledge, autoencoder=self.autoencoder.trained(job, None))
+        if self.moves_latents and isinstance(self.faces, Synthesize):
+            made = self.faces
+            trained = made.generator.trained(job, made.snapshot)
+            knowledge = replace(knowledge, generator=trained, latents=self._latents(job, trained))
         method.learn(knowledge)
         return method
+
+    def _latents(self, job: Job, trained: TrainedGenerator) -> Callable[[Images], Tensor]:
+        """Return a function from test forgeries to their latents, which are found by the bytes of the images."""
+        import torch
+
+        from forge.generators.sample import latents_of
+
+        known: dict[bytes, Tensor] = {}
+        for part, view in self.views(job):
+            numbers = view.rows["latent_index"].to_numpy()
+            latents = latents_of(trained, numbers, seed=self.seed, split=part.split)
+            images = np.concatenate(list(view.batches(1024)))
+            known |= {image.tobytes(): latent for image, latent in zip(images, latents, strict=True)}
+        return lambda images: torch.stack([known[image.tobytes()] for image in images])
 
     def _attacked(
         self, method: Method[Any], view: FaceView, target: Target, part: Part, on_progress: OnProgress

@@ -186,6 +186,30 @@ def test_a_surrogate_is_attacked_in_place_of_the_detector() -> None:
     assert target.scored == target.differentiated == 0  # the attacked detector is asked nothing
 
 
+def test_latents_move_at_their_length_and_lower_the_score() -> None:
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Linear(6, 3 * 16**2), torch.nn.Tanh(), torch.nn.Unflatten(1, (3, 16, 16)))
+    begin = torch.randn(5, 6)
+    seen: list[torch.Tensor] = []
+    network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
+    with torch.no_grad():
+        pixels = ((network(begin) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    known = {image.tobytes(): latent for image, latent in zip(pixels, begin, strict=True)}
+    attack, detector = made("latent"), WeightedSum()
+    attack.learn(
+        Knowledge(
+            generator=SimpleNamespace(generator=lambda **_: network),
+            latents=lambda images: torch.stack([known[image.tobytes()] for image in images]),
+        )
+    )
+    result = apply(attack, pixels, Target(detector, COMPUTE), name="latent")
+    assert (detector.score(result.images, COMPUTE) < detector.score(pixels, COMPUTE)).all()
+    # every latent that was tried has the length that it began with
+    for tried in seen:
+        torch.testing.assert_close(tried.norm(dim=1), begin.norm(dim=1), rtol=1e-4, atol=0)
+    assert np.array_equal(apply(attack, pixels, Target(detector, COMPUTE), name="latent").images, result.images)
+
+
 def test_laundered_images_are_those_an_autoencoder_gives_back() -> None:
     vae = GENERATORS.load("vae")
     architecture = vae(vae.Settings(widths=(8, 8), latent=4), 16)
@@ -277,7 +301,12 @@ def test_a_constant_detector_has_flat_gradients_and_keeps_its_images() -> None:
 
 
 def test_what_an_attack_needs_must_be_there() -> None:
-    for name, sentence in (("spectrum-match", "real images"), ("transfer", "surrogate"), ("launder", "autoencoder")):
+    for name, sentence in (
+        ("spectrum-match", "real images"),
+        ("transfer", "surrogate"),
+        ("launder", "autoencoder"),
+        ("latent", "latents"),
+    ):
         with pytest.raises(InputError, match=sentence):
             made(name).learn(Knowledge())
 
