@@ -12,8 +12,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import forge.rendering
 from forge.faces.faceset import FaceSet
 from forge.faces.writer import FaceSetWriter
+
+# no test cuts the power: waiting for the disk after every file takes a sixth of a short run
+os.fsync = lambda descriptor: None
+
+
+@pytest.fixture(autouse=True, scope="session")
+def rendered_once():
+    """Render each picture once per process: most runs here begin with the same rendered people."""
+    render, known = forge.rendering.render_person_images, {}
+
+    def remembered(seed, first, count, *, size=144, images_per_person=4):
+        keys = [(seed, number, size, images_per_person) for number in range(first, first + count)]
+        if not all(key in known for key in keys):
+            faces = render(seed, first, count, size=size, images_per_person=images_per_person)
+            known.update(zip(keys, faces, strict=True))
+        return [known[key] for key in keys]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forge.rendering, "render_person_images", remembered)
+        yield
 
 
 @pytest.fixture

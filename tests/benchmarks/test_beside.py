@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 from requested import compose, gather
-from synthetic import ROUGH_QUALITY, TINY, cell, html_of, run
+from synthetic import SPARING, TINY, cell, html_of, run
 
 from benchmarks.evaluation.cells import cells_of
 from benchmarks.evaluation.evaluate import compare, evaluate, grid
@@ -317,7 +317,7 @@ def test_near_equal_frames_are_one_group_and_nothing_is_dropped(tmp_path):
 @pytest.mark.xdist_group("suites")
 def test_a_run_on_digits_is_no_shortcut(bench, tmp_path):
     images = "images={train: 64, val: 32, test: 64}"
-    small = ("--preset", "smoke", "--set", "generator.training.kimg=1", "--set", images, *ROUGH_QUALITY)
+    small = ("--preset", "smoke", "--set", "generator.training.kimg=1", "--set", images, *SPARING)
     command = ("run", "-g", "gan", "-d", "dct", "--data", "digits", "--resolution", "28", *small)
     assert bench(*command, "--name", "r", "--quiet")[0] == 0
     audits = json.loads((tmp_path / "reports" / "r" / "results.json").read_text())["audits"]

@@ -5,7 +5,7 @@ import io
 import json
 
 import pytest
-from synthetic import ROUGH_QUALITY, call_bench, html_of
+from synthetic import SPARING, call_bench, html_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("one-file-plugins")]
 
@@ -189,7 +189,7 @@ COMMAND = (
         "plugins",
         "--quiet",
     ),
-    *ROUGH_QUALITY,
+    *SPARING,
 )
 
 

@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from synthetic import ROUGH_QUALITY, TINY, call_bench
+from synthetic import SPARING, TINY, call_bench
 from test_detection_metrics import F1
 
 pytestmark = pytest.mark.e2e
@@ -156,7 +156,7 @@ def test_a_generator_from_an_installed_package_runs_by_its_name(tmp_path, monkey
     assert "dots" in bench("list", "generators")[1]
     settings = ["--set", "generator.training.kimg=0.5", "--set", "generator.training.batch=16"]
     settings += ["--set", "generator.network.width=8", "--set", "data.count=160", "--set", "images.train=16"]
-    command = ["run", "-g", "dots", "-d", "dct", "--preset", "smoke", "--condition", "smile", *settings, *ROUGH_QUALITY]
+    command = ["run", "-g", "dots", "-d", "dct", "--preset", "smoke", "--condition", "smile", *settings, *SPARING]
     code, _, err = bench(*command, "--name", "own", "--quiet")
     assert code == 0, err
     results = json.loads((tmp_path / "reports" / "own" / "results.json").read_text())

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from requested import compose
-from synthetic import ROUGH_QUALITY, call_bench, html_of, make_results, make_scores
+from synthetic import SPARING, call_bench, html_of, make_results, make_scores
 
 from benchmarks.evaluation.results import GeneratorFacts, QualityRow
 from benchmarks.experiment.configs import parse_assignments
@@ -189,7 +189,7 @@ def test_a_race_of_one_round_ends_with_its_page(tmp_path, monkeypatch, capsys):
         "run", "-g", "dcgan", "-d", "meso4,dct", "--preset", "smoke", "--set", "race={rounds: 1, kimg: 1}",
         "--set", "data.count=160", "--set", "images={train: 32, val: 16, test: 24}",
         "--set", "generator.training.kimg=1",
-        "--set", "detectors.meso4.max_images=64", "--name", "race", "--quiet", *ROUGH_QUALITY,
+        "--set", "detectors.meso4.max_images=64", "--name", "race", "--quiet", *SPARING,
     )  # fmt: skip
     assert (code, err) == (0, "")
     results = json.loads((tmp_path / "reports/race/results.json").read_text())

@@ -2,7 +2,7 @@
 
 import pytest
 from requested import compose
-from synthetic import ROUGH_QUALITY, Page, html_of, make_results, make_scores
+from synthetic import SPARING, Page, html_of, make_results, make_scores
 
 from benchmarks.experiment.configs import parse_assignments, read_yaml, suites
 from benchmarks.experiment.matrix import families_with_more, planned_fits
@@ -187,7 +187,7 @@ def test_a_run_of_variants_ends_with_the_curve(bench, tmp_path):
     code, _, err = bench(
         "run", "-g", "dcgan,gan", "-d", "dct,random", "--preset", "smoke", "--name", "models", "--quiet",
         "--set", "data.count=160", "--set", "data.resolution=16", "--set", "generator.training.kimg=0.5",
-        "--set", "images={train: 32, val: 16, test: 24}", "--set", GRID, *ROUGH_QUALITY,
+        "--set", "images={train: 32, val: 16, test: 24}", "--set", GRID, *SPARING,
         "--set", "conditions={matrix: false, variants: [1, 2], choices: 2, only: {seen: [dct]}}",
     )  # fmt: skip
     assert (code, err) == (0, "")
