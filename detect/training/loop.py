@@ -17,6 +17,7 @@ from detect.data.views import View, select
 from detect.detectors.base import FitContext, FitData, FitSummary, Scores
 from detect.training.adversarial import OVERFITTED, AdversarialSettings, harder, robust_scores
 from detect.training.calibration import validation_auc
+from detect.training.consistency import inconsistency
 from detect.training.optim import exhausted, learning_rate_at, make_optimizer, set_learning_rate
 from detect.training.settings import NetworkSettings
 from forge.core.checkpoint import (
@@ -177,8 +178,8 @@ class Fit:
             if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.momentum is not None
         ]
         graph = execution_of("detectors", detector.family).graph if graph is None else graph
-        # torch's SGD cannot be captured
-        enabled = graph and self.settings.optimizer != "sgd"
+        # torch's SGD cannot be captured, nor noise that is drawn on the CPU at each step
+        enabled = graph and self.settings.optimizer != "sgd" and self.settings.consistency is None
         self._graphs = StepGraphs(self._learn, self.device, enabled=enabled)
         self.progress = Progress()
         # on the device: reading a loss back at each step would make a GPU wait for it
@@ -310,6 +311,11 @@ class Fit:
     def _backward(self, network: nn.Module, pixels: Tensor, labels: Tensor, precision: Precision) -> Tensor:
         with self.compute.autocast(precision):
             loss = self.detector.loss(network, self.detector.prepare(pixels), labels)
+            if self.settings.consistency is not None:
+                seed = derive_seed(self.context.seed, "consistency", self.progress.step)
+                source = torch.Generator().manual_seed(seed)
+                consistency = self.settings.consistency
+                loss = loss + consistency.weight * inconsistency(self._logits, pixels, consistency, source)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 

@@ -18,9 +18,13 @@ from pydantic import (
 
 from detect.detectors.base import DetectorSettings
 from detect.training.adversarial import AdversarialSettings
+from detect.training.consistency import ConsistencySettings
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Quality = Annotated[int, Field(ge=1, le=100)]
+
+
+_DEFENCES = ("adversarial", "consistency")
 
 
 class NetworkSettings(DetectorSettings):
@@ -79,14 +83,15 @@ class NetworkSettings(DetectorSettings):
     adversarial: AdversarialSettings | None = Field(
         None, description="change training images so that the network errs more, e.g. {attack: n-fgsm, epsilon: 2}"
     )
+    consistency: ConsistencySettings | None = Field(
+        None, description="equal logits of an image and its noisy copy, e.g. {weight: 0.1, noise: 4}"
+    )
 
     @model_serializer(mode="wrap")
     def _without_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave `adversarial` out where there is none: fits without it have the settings that they had before it."""
+        """Leave defences out where there are none: fits without them have the settings that they had before."""
         values: dict[str, Any] = handler(self)
-        if values.get("adversarial") is None:
-            values.pop("adversarial", None)
-        return values
+        return {name: value for name, value in values.items() if value is not None or name not in _DEFENCES}
 
     @field_validator("rescale_range", "blur_sigma", "noise_sigma", "jpeg_quality")
     @classmethod

@@ -15,6 +15,7 @@ from detect.attacks.apply import apply
 from detect.attacks.pgd import PGDSettings, ProjectedGradient
 from detect.attacks.target import Target
 from detect.training.adversarial import AdversarialSettings, harder, robust_scores
+from detect.training.consistency import ConsistencySettings, inconsistency
 from detect.training.settings import NetworkSettings
 from forge.core.compute import Compute
 from forge.core.registry import allow_files, load_from_file
@@ -136,3 +137,33 @@ def test_resistance_to_single_steps_alone_is_told(data, context, monkeypatch) ->
     )
     _, summary = fitted(data, context(), epochs=1, adversarial={"epsilon": 2})
     assert summary.facts["catastrophic_overfitting"] is True
+
+
+def roc_auc(detector, sets) -> float:
+    scores = [detector.score(faces.view("test").read(), CPU) for faces in sets]
+    return float(roc_auc_score(np.repeat([0, 1], [len(part) for part in scores]), np.concatenate(scores)))
+
+
+def test_inconsistency_is_the_variance_of_the_noise_through_a_linear_logit() -> None:
+    def logits(pixels: torch.Tensor) -> torch.Tensor:
+        return (pixels[..., :3] * WEIGHTS).sum(dim=(1, 2, 3))
+
+    pixels = torch.full((4096, 8, 8, 4), 128, dtype=torch.uint8)
+    value = inconsistency(logits, pixels, ConsistencySettings(noise=3), source())
+    # the difference is the weighted sum of independent noise
+    assert float(value) == pytest.approx(9 * float(WEIGHTS.square().sum()), rel=0.1)
+
+
+@pytest.mark.e2e
+def test_a_consistent_fit_is_less_moved_by_noise(data, context, sets) -> None:
+    plain, _ = fitted(data, context(work="plain"))
+    steady, _ = fitted(data, context(work="steady"), consistency={"weight": 1.0, "noise": 8})
+    images = sets[1].view("test").read()
+    noisy = np.clip(images + np.random.default_rng(0).normal(0, 8, images.shape), 0, 255).astype(np.uint8)
+
+    def moved(detector) -> float:
+        return float(np.abs(detector.score(noisy, CPU) - detector.score(images, CPU)).mean())
+
+    assert moved(steady) < 0.8 * moved(plain)
+    assert roc_auc(steady, sets) > 0.9
+    assert "consistency" not in plain.settings.model_dump() and steady.settings.consistency is not None
