@@ -157,7 +157,7 @@ def test_inconsistency_is_the_variance_of_the_noise_through_a_linear_logit() -> 
 @pytest.mark.e2e
 def test_a_consistent_fit_is_less_moved_by_noise(data, context, sets) -> None:
     plain, _ = fitted(data, context(work="plain"))
-    steady, _ = fitted(data, context(work="steady"), consistency={"weight": 1.0, "noise": 8})
+    steady, _ = fitted(data, context(work="steady"), consistency={"weight": 30.0, "noise": 8})
     images = sets[1].view("test").read()
     noisy = np.clip(images + np.random.default_rng(0).normal(0, 8, images.shape), 0, 255).astype(np.uint8)
 
