@@ -51,6 +51,7 @@ def run(
     preset: str | None = None,
     seed: int | None = None,
     seeds: Sequence[int] | None = None,
+    rounds: int | None = None,
     conditions: Mapping[str, Any] | None = None,
     condition: Names | None = None,
     metric: Names | None = None,
@@ -81,6 +82,7 @@ def run(
         preset: smoke, quick, standard or full (default: quick, on a GPU standard).
         seed: random seed of the whole run (default: 0).
         seeds: repeat the whole run with each; the intervals then cover the variance between trainings too.
+        rounds: of an arms race; its settings are those of `set["race"]`.
         conditions: conditions of the tests, e.g. {"unseen": True, "robust": ["jpeg75"]}.
         condition: label columns for conditional generators, e.g. "gender".
         metric: metrics beside those of the protocol; "path/to/file.py:Class" for a plug-in.
@@ -127,6 +129,7 @@ def run(
         "preset": preset,
         "seed": seed,
         "seeds": None if seeds is None else list(seeds),
+        "rounds": rounds,
         "resolution": resolution,
         "name": name,
         "conditions": dict(conditions or {}),

@@ -46,6 +46,7 @@ def run(
     preset: str | None,
     seed: int | None,
     seeds: str | None,
+    rounds: int | None,
     resolution: int | None,
     device: str,
     precision: str,
@@ -84,6 +85,7 @@ def run(
         "preset": preset,
         "seed": seed,
         "seeds": seeds.split(",") if seeds else None,
+        "rounds": rounds,
         "resolution": resolution,
         "name": name,
         "show_real": show_real or None,  # None leaves a suite's `show_real: true`

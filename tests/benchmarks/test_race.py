@@ -12,6 +12,8 @@ from synthetic import SPARING, call_bench, html_of, make_results, make_scores
 
 from benchmarks.evaluation.results import GeneratorFacts, QualityRow
 from benchmarks.experiment.configs import parse_assignments
+from benchmarks.experiment.request import command_of
+from benchmarks.experiment.resolve import resolve
 from benchmarks.report.sections.race import RaceSection
 from benchmarks.workflow.runner import prepare_run
 from benchmarks.workflow.stages.fit import Fit
@@ -68,6 +70,12 @@ def test_detectors_may_learn_from_the_newest_round_alone():
 def test_a_race_without_controls_has_its_rounds_alone():
     tunes = {stage.label for stage in planned("race.controls=false") if isinstance(stage, Tune)}
     assert tunes == {"dcgan-r1", "dcgan-r2"}
+
+
+def test_the_command_of_a_race_names_its_rounds():
+    made = compose(generators=("dcgan",), detectors=("npr",), preset="smoke", overrides={})
+    request = made.request.model_copy(update={"rounds": 2})
+    assert "--rounds 2" in command_of(request) and resolve(request).race.rounds == 2
 
 
 @pytest.mark.parametrize(
@@ -186,7 +194,7 @@ def test_a_run_without_a_race_has_no_such_section():
 def test_a_race_of_one_round_ends_with_its_page(tmp_path, monkeypatch, capsys):
     bench = call_bench(tmp_path, monkeypatch, capsys)
     code, _, err = bench(
-        "run", "-g", "dcgan", "-d", "meso4,dct", "--preset", "smoke", "--set", "race={rounds: 1, kimg: 1}",
+        "run", "-g", "dcgan", "-d", "meso4,dct", "--preset", "smoke", "--rounds", "1", "--set", "race.kimg=1",
         "--set", "data.count=160", "--set", "images={train: 32, val: 16, test: 24}",
         "--set", "generator.training.kimg=1",
         "--set", "detectors.meso4.max_images=64", "--name", "race", "--quiet", *SPARING,

@@ -93,6 +93,10 @@ def run(
     seeds: Annotated[
         str | None, typer.Option("--seeds", help="Seeds of a repeated run, comma-separated, e.g. 0,1,2.")
     ] = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option("--rounds", min=1, max=20, help="Rounds of an arms race; its settings: --set race…."),
+    ] = None,
     resolution: Annotated[
         int | None, typer.Option("--resolution", help="Height and width in pixels. [default: the preset's]")
     ] = None,
