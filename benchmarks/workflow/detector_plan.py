@@ -22,6 +22,7 @@ from benchmarks.workflow.stages.prepare import Prepare
 from benchmarks.workflow.stages.score import Part, Score
 from benchmarks.workflow.stages.score_pairs import ScorePairs
 from benchmarks.workflow.stages.synthesize import Synthesize
+from benchmarks.workflow.stages.train import Train
 from benchmarks.workflow.training_stage import train_stage
 from forge.core.compute import Compute
 from forge.core.errors import InputError
@@ -180,9 +181,10 @@ class DetectorPlan:
                     yield drawn
                     common = {"reals": self.prepared, "attackers": drawn}
                 if request.needs == "generator":
-                    if not self._moves_latents(tested_on):
+                    generator = self._moved(tested_on)
+                    if generator is None:
                         continue
-                    common = {"moves_latents": True}
+                    common = {"generator": generator}
                 if request.surrogate is not None:
                     surrogate = self._surrogate(request.surrogate)
                     yield from (stage for stage in surrogate.forged.values() if isinstance(stage, Synthesize))
@@ -204,11 +206,12 @@ class DetectorPlan:
                     **common,
                 )
 
-    def _moves_latents(self, generator: str) -> bool:
-        """Return whether forgeries of a generator are made of a latent alone, in one pass."""
-        settings = self.settings.generators.get(generator)
-        drawn = isinstance(self.forged.get(generator), Synthesize)
-        return settings is not None and drawn and settings.judged and not settings.condition
+    def _moved(self, generator: str) -> Train | None:
+        """Return the training of a generator whose forgeries are made of a latent alone, in one pass; None: another."""
+        settings, stage = self.settings.generators.get(generator), self.forged.get(generator)
+        if settings is None or not settings.judged or settings.condition or not isinstance(stage, Synthesize):
+            return None
+        return stage.generator
 
     def _drawn_for_attacker(self, generator: str) -> Synthesize | None:
         """Return the stage of forgeries that no detector of the run was fitted on or is tested on; None: no latents."""

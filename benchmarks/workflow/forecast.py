@@ -21,7 +21,7 @@ Similarity = tuple[str, ...]  # shared by stages of equal duration, the closest 
 _SIZED = ("settings", "network", "training", "images")  # settings on which the duration depends
 
 # actions whose duration differs too much between networks
-_OF_NETWORKS = ("train", "fit", "score", "score-pairs", "explain")
+_OF_NETWORKS = ("train", "tune", "fit", "score", "score-pairs", "attack", "explain")
 
 
 @dataclass(frozen=True)

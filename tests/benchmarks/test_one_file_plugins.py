@@ -180,7 +180,10 @@ COMMAND = (
         "--set",
         "conditions.robust=[fog.py:Fog]",
         "--set",
-        "conditions.attacked={haze.py:Haze: [8], pgd: [2, 4], spectrum-match: []}",
+        "conditions.attacked={haze.py:Haze: [8], pgd: [2, 4], square: [4], latent: [], spectrum-match: [], "
+        "transfer: [4], launder: []}",
+        "--set",
+        "attacks={transfer: {surrogate: dct}, square: {queries: 5}}",
         "--set",
         "generator.training.kimg=0.2",
         "--set",
@@ -266,6 +269,9 @@ def test_attacks_are_in_the_results_the_page_and_the_texts(report, results):
     assert (
         points["bright", "haze", 8]["generators"] == 2 and points["bright", "spectrum-match", None]["generators"] == 1
     )
+    assert {"square", "latent", "transfer", "launder"} <= {attack for _, attack, _ in points}
+    assert points["dct", "transfer", 4]["auc"] < before["dct"]["auc"]  # the surrogate is of the same kind
+    assert points["dct", "latent", None]["generators"] == 1 and ("bright", "latent", None) not in points
     costs = [fact for fact in results["attacks"] if fact["attack"] == "attack:haze:8"]
     assert {fact["largest"] for fact in costs} == {8} and all(20 < fact["psnr"] < 45 for fact in costs)
     attacked = [cell for cell in results["cells"] if cell["condition"] == "attacked"]

@@ -48,7 +48,7 @@ class Attack(Score):
         attackers: forgeries of the tested generator that were drawn for the attacker, where these are measured.
         surrogate: the attacker's own detector.
         autoencoder: the training of what re-encodes images.
-        moves_latents: whether the attack moves the latents of the forgeries.
+        generator: the training of the generator of the forgeries, where the attack moves their latents.
     """
 
     action = "attack"
@@ -59,7 +59,7 @@ class Attack(Score):
     attackers: Synthesize | None = None
     surrogate: Fit | None = None
     autoencoder: Train | None = None
-    moves_latents: bool = False
+    generator: Train | None = None
 
     @property
     def aim(self) -> Literal["evade", "frame"]:
@@ -141,9 +141,8 @@ class Attack(Score):
             knowledge = replace(knowledge, surrogate=self.surrogate.load(job))
         if self.autoencoder is not None:
             knowledge = replace(knowledge, autoencoder=self.autoencoder.trained(job, None))
-        if self.moves_latents and isinstance(self.faces, Synthesize):
-            made = self.faces
-            trained = made.generator.trained(job, made.snapshot)
+        if self.generator is not None and isinstance(self.faces, Synthesize):
+            trained = self.generator.trained(job, self.faces.snapshot)
             knowledge = replace(knowledge, generator=trained, latents=self._latents(job, trained))
         method.learn(knowledge)
         return method
