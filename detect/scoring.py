@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +150,11 @@ def score_table(
     }
     table = pd.DataFrame(columns | {name: rows[name].to_numpy() for name in card.attributes}, index=range(len(rows)))
     return table.astype({"seed": "int64", "label": "int8"})
+
+
+def stacked(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Lay score rows of several views one below the other."""
+    return pd.concat(tables, ignore_index=True)
 
 
 def rounded(table: pd.DataFrame) -> pd.DataFrame:

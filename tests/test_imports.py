@@ -35,6 +35,7 @@ LAYERS = (
     {"benchmarks.evaluation"},
     {"benchmarks.report"},
     {"benchmarks.experiment.matrix", "benchmarks.experiment.request", "benchmarks.experiment.resolve"},
+    {"benchmarks.experiment.attacks"},
     {"benchmarks.experiment.validate"},
     {"benchmarks.workflow"},
     {"benchmarks.inference", "benchmarks.terminal"},

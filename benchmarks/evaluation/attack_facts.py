@@ -1,4 +1,4 @@
-"""What an attack on a detector cost, as results.json holds it."""
+"""Costs of an attack on a detector, as results.json holds them."""
 
 from __future__ import annotations
 

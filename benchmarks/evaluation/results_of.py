@@ -18,7 +18,21 @@ from benchmarks.evaluation.localisation import localised, read_rows, write_rows
 from benchmarks.evaluation.metrics import facts_of, load_metrics
 from benchmarks.evaluation.security import is_attack, security_points, with_unchanged
 from benchmarks.protocol import PAIRED_PREFIX, Protocol
+from detect.scoring import read_scores, rounded, write_scores
 from forge.core.errors import BenchWarning
+
+
+def joined(files: Sequence[Path], out: Path) -> pd.DataFrame:
+    """Join score rows of every detector on every set in scores.parquet of a folder, and return them.
+
+    Args:
+        files: of each detector and set.
+        out: the folder.
+    """
+    # rounded before they are measured: the published rows give the published numbers exactly
+    rows = rounded(pd.concat([read_scores(file) for file in files], ignore_index=True))
+    write_scores(rows, out / "scores.parquet")
+    return rows
 
 
 def evaluated(rows: pd.DataFrame, more: Sequence[str] = (), protocol: Protocol | None = None) -> dict[str, Any]:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
-
-import numpy as np
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from benchmarks.evaluation.attack_facts import AttackFacts
-from benchmarks.experiment.configs import validated
 from benchmarks.experiment.settings import AttackRequest
 from benchmarks.protocol import AttackId
 from benchmarks.workflow.stage import Facts, Job
@@ -18,18 +14,7 @@ from benchmarks.workflow.stages.prepare import Prepare
 from benchmarks.workflow.stages.score import Part, Score
 from benchmarks.workflow.stages.synthesize import Synthesize
 from benchmarks.workflow.stages.train import Train
-from detect.attacks.registry import ATTACKS
 from forge.core.files import read_json, write_json
-from forge.core.progress import OnProgress, ProgressEvent
-from forge.faces.faceset import FaceView, Images
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from detect.attacks.apply import Attacked
-    from detect.attacks.base import Attack as Method
-    from detect.attacks.target import Target
-    from forge.generators.artifact import TrainedGenerator
 
 ATTACK = "attack.json"  # file of what the changes cost, and of what the detector was asked
 SPLIT = "forge"  # of real images and forgeries that the attacker has
@@ -44,7 +29,7 @@ class Attack(Score):
 
     Attributes:
         request: the attack.
-        reals: real faces with split `forge`, where the attacker measures or re-encodes them.
+        reals: real faces with split `forge`, where the attacker measures them.
         attackers: forgeries of the tested generator that were drawn for the attacker, where these are measured.
         surrogate: the attacker's own detector.
         autoencoder: the training of what re-encodes images.
@@ -69,9 +54,7 @@ class Attack(Score):
     @property
     def name_of_attack(self) -> str:
         """Return the name of the attack in tables."""
-        attack = AttackId.parse(self.parts[0].perturbation)
-        assert attack is not None  # every part of this stage is an attack
-        return attack.attack
+        return _attack_of(self.parts[0]).attack
 
     @property
     def label(self) -> str:
@@ -95,26 +78,22 @@ class Attack(Score):
         Raises:
             DetectorError: a score is not finite or too large.
         """
-        import pandas as pd  # all import pandas or torch
+        from benchmarks.workflow import attack_rows  # imports torch and pandas
 
-        from detect.attacks.target import Target
-        from detect.scoring import score_table, write_scores
-
-        trained, compute = self.detector.load(job), job.context.compute
-        method, target = self._method(job), Target(trained.detector, compute, self.aim)
-        possible = method.access != "gradients" or target.differentiable
-        tables, facts = [], []
-        for number, (part, view) in enumerate(self.views(job)):
-            if not possible:  # no rows, with the columns of all others
-                tables.append(score_table(trained, FaceView(view.faces, view.index[:0]), compute))
-                continue
-            progress = _share(job.context.on_progress, number, len(self.parts))
-            made = self._attacked(method, view, target, part, progress)
-            tables.append(
-                score_table(trained, view, compute, perturbation=part.perturbation, perturb=_Replaced(made.images))
-            )
-            facts.append(self._facts(part, made))
-        write_scores(pd.concat(tables, ignore_index=True), job.out / "scores.parquet")
+        parts = [(_attack_of(part), view) for part, view in self.views(job)]
+        known = self._known(job)
+        if self.generator is not None and isinstance(self.faces, Synthesize):
+            trained = self.generator.trained(job, self.faces.snapshot)
+            latents = attack_rows.latents_by_image(trained, parts[0][1], seed=self.seed, split=self.parts[0].split)
+            known = {"generator": trained, "latents": latents}
+        facts = attack_rows.write_attacked(
+            self.detector.load(job),
+            job.context.compute,
+            attack_rows.method_of(self.request, self.name_of_attack, known),
+            attack_rows.AttackedSet(parts, self.tested_on, self.seed, job.context.on_progress),
+            aim=self.aim,
+            out=job.out / "scores.parquet",
+        )
         write_json(job.out / ATTACK, [fact.model_dump(mode="json") for fact in facts])
         return {"images_per_second": None, "images": sum(fact.images for fact in facts)}
 
@@ -122,84 +101,17 @@ class Attack(Score):
         """Read what each attack cost; empty where the detector has no gradient."""
         return [AttackFacts.model_validate(values) for values in read_json(job.path(self) / ATTACK)]
 
-    def _method(self, job: Job) -> Method[Any]:
-        """Return the attack, which has learned what it needs."""
-        from detect.attacks.base import Knowledge  # imports torch
-
-        implementation = ATTACKS.load(self.request.attack)
-        method: Method[Any] = implementation(
-            validated(implementation.Settings, self.request.settings, where=f"attacks.{self.name_of_attack}")
-        )
-        knowledge = Knowledge()
+    def _known(self, job: Job) -> dict[str, Any]:
+        """Return what the attacker has beside the detector: fields of `Knowledge`."""
+        known: dict[str, Any] = {}
         if self.reals is not None and self.attackers is not None:
-            knowledge = replace(
-                knowledge,
-                real=drawn(job.faces(self.reals).view(SPLIT), _MEASURED, SPLIT),
-                forged=job.faces(self.attackers).view(SPLIT),
-            )
+            known["real"] = drawn(job.faces(self.reals).view(SPLIT), _MEASURED, SPLIT)
+            known["forged"] = job.faces(self.attackers).view(SPLIT)
         if self.surrogate is not None:
-            knowledge = replace(knowledge, surrogate=self.surrogate.load(job))
+            known["surrogate"] = self.surrogate.load(job)
         if self.autoencoder is not None:
-            knowledge = replace(knowledge, autoencoder=self.autoencoder.trained(job, None))
-        if self.generator is not None and isinstance(self.faces, Synthesize):
-            trained = self.generator.trained(job, self.faces.snapshot)
-            knowledge = replace(knowledge, generator=trained, latents=self._latents(job, trained))
-        method.learn(knowledge)
-        return method
-
-    def _latents(self, job: Job, trained: TrainedGenerator) -> Callable[[Images], Tensor]:
-        """Return a function from test forgeries to their latents, which are found by the bytes of the images."""
-        import torch
-
-        from forge.generators.sample import latents_of
-
-        known: dict[bytes, Tensor] = {}
-        for part, view in self.views(job):
-            numbers = view.rows["latent_index"].to_numpy()
-            latents = latents_of(trained, numbers, seed=self.seed, split=part.split)
-            images = np.concatenate(list(view.batches(1024)))
-            known |= {image.tobytes(): latent for image, latent in zip(images, latents, strict=True)}
-        return lambda images: torch.stack([known[image.tobytes()] for image in images])
-
-    def _attacked(
-        self, method: Method[Any], view: FaceView, target: Target, part: Part, on_progress: OnProgress
-    ) -> Attacked:
-        from detect.attacks.apply import apply  # imports torch
-
-        attack = AttackId.parse(part.perturbation)
-        assert attack is not None
-        return apply(
-            method,
-            np.concatenate(list(view.batches(1024))),
-            target,
-            name=attack.attack,
-            epsilon=attack.epsilon,
-            seed=self.seed,
-            on_progress=on_progress,
-        )
-
-    def _facts(self, part: Part, made: Attacked) -> AttackFacts:
-        return AttackFacts(
-            detector=self.detector.detector,
-            trained_on=str(self.detector.training),
-            tested_on=self.tested_on,
-            seed=self.seed,
-            attack=part.perturbation,
-            access=self.request.access,
-            images=len(made.images),
-            **made.facts(),
-        )
-
-
-class _Replaced:
-    """Gives other images in place of those it is called with, in their order."""
-
-    def __init__(self, images: Images) -> None:
-        self.images, self.done = images, 0
-
-    def __call__(self, images: Images) -> Images:
-        self.done += len(images)
-        return self.images[self.done - len(images) : self.done]
+            known["autoencoder"] = self.autoencoder.trained(job, None)
+        return known
 
 
 def parts_of(name: str, request: AttackRequest, count: int, *, frames: bool) -> tuple[Part, ...]:
@@ -215,10 +127,7 @@ def parts_of(name: str, request: AttackRequest, count: int, *, frames: bool) -> 
     return tuple(Part("test", count, str(AttackId(name, budget, frames))) for budget in budgets)
 
 
-def _share(on_progress: OnProgress, number: int, parts: int) -> OnProgress:
-    """Return progress of one part as that of all."""
-
-    def tell(event: ProgressEvent) -> None:
-        on_progress(replace(event, done=number * event.total + event.done, total=parts * event.total))
-
-    return tell
+def _attack_of(part: Part) -> AttackId:
+    attack = AttackId.parse(part.perturbation)
+    assert attack is not None  # every part of this stage is an attack
+    return attack

@@ -63,22 +63,16 @@ class Evaluate(Collecting):
 
     def run(self, job: Job) -> Facts:
         """Write scores.parquet, masks.parquet where there are maps, and evaluation.json."""
-        import pandas as pd  # all import pandas
+        from benchmarks.evaluation import results_of  # imports pandas
 
-        from benchmarks.evaluation.results_of import attacked, evaluated, located
-        from detect.scoring import read_scores, rounded, write_scores
-
-        tables = [read_scores(job.path(stage) / "scores.parquet") for stage in self.scores]
-        # rounded before they are measured: the published rows give the published numbers exactly
-        rows = rounded(pd.concat(tables, ignore_index=True))
-        write_scores(rows, job.out / "scores.parquet")
         protocol = Protocol(self.protocol, self.families)
-        evaluation = evaluated(rows, self.metrics, protocol)
+        rows = results_of.joined([job.path(stage) / "scores.parquet" for stage in self.scores], job.out)
+        evaluation = results_of.evaluated(rows, self.metrics, protocol)
         attacks = [fact for stage in self.scores if isinstance(stage, Attack) for fact in stage.read_facts(job)]
         if attacks:
-            evaluation |= attacked(rows, attacks, protocol)
+            evaluation |= results_of.attacked(rows, attacks, protocol)
         if self.maps:
             files = [job.path(stage) / MASKS for stage in self.maps]
-            evaluation["localisation"] = located(files, job.out / MASKS)
+            evaluation["localisation"] = results_of.located(files, job.out / MASKS)
         write_json(job.out / "evaluation.json", evaluation)
         return {"cells": len(evaluation["cells"])}

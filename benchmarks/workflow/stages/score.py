@@ -136,10 +136,8 @@ class Score(UsesDetector):
         Raises:
             DetectorError: a score is not finite or too large, or depends on the batch.
         """
-        import pandas as pd  # all import pandas
-
-        from detect.batch_independence import check_batch_independence
-        from detect.scoring import score_table, write_scores
+        from detect.batch_independence import check_batch_independence  # both import pandas
+        from detect.scoring import score_table, stacked, write_scores
 
         trained, compute = self.detector.load(job), job.context.compute
         tables, seconds, count = [], 0.0, 0
@@ -159,6 +157,6 @@ class Score(UsesDetector):
             if change is None:  # the speed of the detector, not of what is done to images
                 seconds += elapsed
                 count += len(view)
-        write_scores(self.finished(pd.concat(tables, ignore_index=True)), job.out / "scores.parquet")
+        write_scores(self.finished(stacked(tables)), job.out / "scores.parquet")
         # images per second; None: nothing but perturbed images
         return {"images_per_second": round(count / seconds, 1) if count else None}

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.workflow.stage import Job
 from benchmarks.workflow.stages.fit import Fit
 from benchmarks.workflow.stages.train import Train
-from forge.core.errors import InputError, quoted
 
 if TYPE_CHECKING:
-    from forge.training.task import Guidance, Training
+    from forge.training.task import Training
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -41,31 +40,15 @@ class Tune(Train):
         return {**super().settings, "weight": self.weight}
 
     def begun(self, job: Job, training: Training) -> Training:
-        """Return the training with the weights that it begins with, and with the detector's loss."""
-        guidance = None if self.detector is None else self._guidance(job, self.detector)
-        return replace(training, start=self.base.trained(job, None), guidance=guidance)
-
-    def _guidance(self, job: Job, fit: Fit) -> Guidance:
-        """Return the loss softplus(score) of a detector, at least 0 and lower where images pass for real.
+        """Return the training with the weights that it begins with, and with the detector's loss.
 
         Raises:
-            InputError: its score has no gradient.
+            InputError: the score of the detector has no gradient.
         """
-        from torch import Tensor  # all import torch
-        from torch.nn.functional import softplus
+        begun = replace(training, start=self.base.trained(job, None))
+        if self.detector is None:
+            return begun
+        from benchmarks.workflow.guidance import guidance_of  # imports torch
 
-        from forge.training.task import Guidance
-
-        trained = fit.load(job)
-        score = trained.detector.score_function(job.context.compute)
-        if score is None:
-            raise InputError(
-                f"an arms race needs the gradient of the score, and {quoted(fit.detector)} has none; attack another "
-                "detector: --set race.detector=NAME"
-            )
-
-        def loss(images: Tensor) -> Tensor:
-            pixels = (images.permute(0, 2, 3, 1) + 1) * 127.5  # as they will be stored, but not rounded
-            return softplus(score(pixels)).mean().float()
-
-        return Guidance(loss, self.weight, {"detector": fit.key})
+        origin = {"detector": self.detector.key}
+        return replace(begun, guidance=guidance_of(self.detector.load(job), job.context.compute, self.weight, origin))
