@@ -45,16 +45,14 @@ class DiscProbe(RegressionDetector[RegressionSettings]):
         if self.discriminator is None:
             raise InputError(f"{self.family} has not been fitted or loaded")
         discriminator = self.discriminator.to(pixels.device)
-        with torch.inference_mode():
-            # -1..1 as in its own training
-            activations = layers(discriminator, pixels.permute(0, 3, 1, 2).float() / 127.5 - 1)
-            parts = [
-                # [N, C, H, W] to mean and standard deviation of each channel, [N, 2 C]: positions are averaged out
-                torch.cat([layer.mean(dim=(2, 3)), layer.std(dim=(2, 3))], 1) if layer.ndim == 4 else layer
-                for layer in activations
-            ]
-        # a clone outside inference mode: features are scaled in place afterwards
-        return torch.cat(parts, 1).clone()
+        # -1..1 as in its own training; whoever wants no gradient of pixels says so
+        activations = layers(discriminator, pixels.permute(0, 3, 1, 2).float() / 127.5 - 1)
+        parts = [
+            # [N, C, H, W] to mean and standard deviation of each channel, [N, 2 C]: positions are averaged out
+            torch.cat([layer.mean(dim=(2, 3)), layer.std(dim=(2, 3))], 1) if layer.ndim == 4 else layer
+            for layer in activations
+        ]
+        return torch.cat(parts, 1)
 
     def save(self, directory: Path) -> None:
         """Write the regression, and the discriminator it reads."""

@@ -75,8 +75,7 @@ class Probe(RegressionDetector[P]):
         if self.backbone is None:
             raise InputError(f"{self.family} has not been fitted or loaded")
         self.backbone.network.to(pixels.device)
-        # a clone: embeddings are made in inference mode, and features are scaled in place afterwards
-        return torch.cat([self.backbone.embed(part) for part in torch.split(pixels, EMBEDDED)]).clone()
+        return torch.cat([self.backbone.embed(part) for part in torch.split(pixels, EMBEDDED)])
 
     def save(self, directory: Path) -> None:
         """Write the regression and the backbone, so that the detector needs no other file."""

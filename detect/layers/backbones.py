@@ -44,9 +44,8 @@ class Backbone:
         if images.shape[-1] != self.size:
             images = interpolate(images, size=(self.size, self.size), mode="bicubic", antialias=True).clamp(0, 1)
         mean, std = (images.new_tensor(values).view(1, 3, 1, 1) for values in (self.mean, self.std))
-        with torch.inference_mode():
-            # float(): embeddings leave in fp32 whatever the backbone computes in; maps become rows, [N, D]
-            embeddings: Tensor = self.network((images - mean) / std).float().flatten(1)
+        # float(): embeddings leave in fp32 whatever the backbone computes in; maps become rows, [N, D]
+        embeddings: Tensor = self.network((images - mean) / std).float().flatten(1)
         return normalize(embeddings) if self.unit else embeddings
 
 
