@@ -143,7 +143,11 @@ RECIPES = {
 
 
 # beside recipes that have most of its options; takes the longest
-SELDOM = {"stylegan-lite, residual, plain, labels"}
+SELDOM = {
+    "stylegan-lite, residual, plain, labels",
+    "dcgan, pixelshuffle, adaptive",
+    "stylegan-lite, san, excitation, growth",
+}
 
 
 @pytest.mark.parametrize(

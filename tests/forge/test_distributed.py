@@ -42,6 +42,7 @@ def test_two_processes_give_the_losses_of_one(make_set, tmp_path):
         assert abs(losses[0][0] - losses[-1][0]) > 0.01  # something was learned, so the comparison says something
 
 
+@pytest.mark.slow  # the trainings of two processes are compared above
 @pytest.mark.skipif(sys.platform != "linux", reason="names the loopback interface as Linux does")
 def test_a_whole_run_in_two_processes_writes_one_report(tmp_path):
     settings = ["--set", "generator.training.kimg=0.5", "--set", "images.train=16", "--set", "data.count=160"]

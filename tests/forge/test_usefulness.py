@@ -52,6 +52,7 @@ def test_forgeries_like_the_reals_replace_them_and_help_where_these_are_few(perf
         assert gain.gain.seeds == pytest.approx(paired.tolist())
 
 
+@pytest.mark.slow  # trains as many classifiers as all other tests here together
 def test_forgeries_with_shuffled_labels_teach_nothing(sides, perfect):
     images, labels = halves(1200, 2)
     shuffled = usefulness(*sides, images, np.random.default_rng(0).permutation(labels), seed=0, sizes=(50,))

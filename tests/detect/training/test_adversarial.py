@@ -97,7 +97,7 @@ def robust_auc(detector, sets, epsilon: float) -> float:
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("attack", ["n-fgsm", "pgd"])
+@pytest.mark.parametrize("attack", ["n-fgsm", pytest.param("pgd", marks=pytest.mark.slow)])
 def test_a_hardened_network_keeps_more_under_attack(attack: str, data, context, sets) -> None:
     # the artefact is a checkerboard of 12 grey levels, which an attack of 10 nearly undoes
     plain, _ = fitted(data, context(work="plain"))
