@@ -83,7 +83,9 @@ class WatchHealth(Callback):
             self._healthy.unlink(missing_ok=True)
         if trainer.step == 0:
             untrained = trainer.images(trainer.method.generator, trainer.method.watched, "start")
-            self._monitor.start_check(untrained, tellable=trainer.method.starts_tellable)
+            # one that goes on from a finished training makes faces already
+            tellable = trainer.method.starts_tellable and trainer.training.start is None
+            self._monitor.start_check(untrained, tellable=tellable)
 
     def on_step(self, trainer: Trainer) -> None:
         """Observe if it is time, or if a reading is no number, and do what the policy says.
