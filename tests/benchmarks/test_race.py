@@ -23,6 +23,7 @@ from forge.core.errors import InputError, UnknownNameError
 from forge.core.progress import silent
 from forge.generators.artifact import TrainedGenerator
 from forge.generators.dcgan import DCGAN, DCGANSettings
+from forge.training.monitor.observe import HealthMonitor
 from forge.training.settings import TrainingSettings
 from forge.training.task import Guidance, Training
 from forge.training.train import train
@@ -127,6 +128,16 @@ def test_a_guided_training_begins_with_weights_and_follows_the_further_loss(make
         results[name] = brightness(finished(training, tmp_path / name))
     # a little training on changes little; the further loss darkens
     assert abs(results["plain"] - brightness(base)) < 0.2 and results["dark"] < results["plain"] - 0.1
+
+
+def test_faces_of_a_training_that_goes_on_need_not_be_tellable(make_set, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(HealthMonitor, "start_check", lambda self, images, *, tellable: asked.append(tellable))
+    faces, first = a_training(make_set, tmp_path, "first")
+    base = finished(first, tmp_path / "first")
+    _, training = a_training(make_set, tmp_path, "next", faces=faces, start=base)
+    finished(training, tmp_path / "next")
+    assert asked == [True, False]
 
 
 def test_a_checkpoint_of_another_guidance_is_not_continued(make_set, tmp_path):
