@@ -17,7 +17,6 @@ class TransferSettings(PGDSettings):
     """Settings of the transfer attack: the surrogate, and the descent on it."""
 
     surrogate: str = Field("npr", description="registered detector that is fitted on the attacker's images")
-    steps: int = Field(10, ge=1, le=10_000, description="steps from each start")
 
 
 class Transfer(Attack[TransferSettings]):

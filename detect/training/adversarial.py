@@ -11,13 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from detect.attacks.budget import descent, projected, random_start
+from detect.data.views import View, select
+from detect.training.calibration import validation_auc
 
 OVERFITTED = 0.2  # AUC under one step less AUC under several, from which on single steps alone are resisted
+_CHECKED = 64  # validation images per class that are attacked at each validation
 _CHECK_STEPS = 10  # of the descent in validations
 _STEP = 2.5  # length of all steps of a descent together, in budgets
 
@@ -115,3 +119,32 @@ def robust_scores(
     changed = ascended(gradient, originals, epsilon, 1 if single else _CHECK_STEPS, None)
     with torch.no_grad():
         return logits(changed.round()).double()
+
+
+def robust_aucs(
+    logits: Callable[[Tensor], Tensor],
+    views: tuple[View, View],
+    settings: AdversarialSettings,
+    *,
+    batch: int,
+    device: torch.device,
+) -> dict[str, float]:
+    """Return the AUC of validation images under one step and under several: `val_auc_fgsm` and `val_auc_pgd`.
+
+    Args:
+        logits: float32 pixels [n, H, W, 3] to logits [n] of a network in evaluation mode.
+        views: real and forged images; of each the first 64 are attacked.
+        settings: with the budget.
+        batch: images at a time.
+        device: where to compute.
+    """
+    aucs = {}
+    for name, single in (("val_auc_fgsm", True), ("val_auc_pgd", False)):
+        scores = []
+        for view, sign in zip(views, (1.0, -1.0), strict=True):
+            images = select(view, np.arange(min(len(view), _CHECKED))).batches(batch)
+            pixels = (torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in images)
+            parts = [robust_scores(logits, part, sign, settings.epsilon, single=single) for part in pixels]
+            scores.append(torch.cat(parts).cpu().numpy())
+        aucs[name] = validation_auc(*scores)
+    return aucs

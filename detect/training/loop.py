@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from detect.data.augment import augment
 from detect.data.batches import BalancedBatches
-from detect.data.views import View, select
+from detect.data.views import View
 from detect.detectors.base import FitContext, FitData, FitSummary, Scores
-from detect.training.adversarial import OVERFITTED, AdversarialSettings, harder, robust_scores
+from detect.training.adversarial import OVERFITTED, AdversarialSettings, harder, robust_aucs
 from detect.training.calibration import validation_auc
 from detect.training.consistency import inconsistency
 from detect.training.optim import exhausted, learning_rate_at, make_optimizer, set_learning_rate
@@ -40,7 +40,6 @@ from forge.faces.faceset import Images
 CHECKPOINT_SECONDS = 10.0
 CHECKPOINT_SHARE = 0.05  # of the time may go into writing checkpoints; a slow disk makes them rarer
 TICK_SECONDS = 0.5
-ROBUST_IMAGES = 64  # validation images per class that are attacked at each validation of an adversarial training
 
 
 class TrainableNetwork(Protocol):
@@ -277,18 +276,6 @@ class Fit:
         self.network.train()
         return changed
 
-    def _robust_auc(self, settings: AdversarialSettings, *, single: bool) -> float:
-        """Return the AUC of validation images of both classes, each attacked, the first ones of each."""
-        self.network.eval()
-        scores = []
-        for view, sign in ((self.data.val_real, 1.0), (self.data.val_forged, -1.0)):
-            parts = []
-            for images in select(view, np.arange(min(len(view), ROBUST_IMAGES))).batches(self.settings.batch):
-                pixels = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
-                parts.append(robust_scores(self._logits, pixels, sign, settings.epsilon, single=single))
-            scores.append(torch.cat(parts).cpu().numpy())
-        return validation_auc(*scores)
-
     def _logits(self, pixels: Tensor) -> Tensor:
         with self.compute.autocast(self.precision):
             return self.detector.logits(self.network, self.detector.prepare(pixels))
@@ -329,9 +316,16 @@ class Fit:
         seen = state.step * self.settings.batch
         state.history.append({"images": seen, "train_loss": train_loss, "val_loss": loss, "val_auc": auc})
         if self.settings.adversarial is not None:
-            single, several = (self._robust_auc(self.settings.adversarial, single=one) for one in (True, False))
-            state.history[-1] |= {"val_auc_fgsm": single, "val_auc_pgd": several}
-            auc = several  # what such a fit is for decides which weights are kept
+            self.network.eval()
+            robust = robust_aucs(
+                self._logits,
+                (self.data.val_real, self.data.val_forged),
+                self.settings.adversarial,
+                batch=self.settings.batch,
+                device=self.device,
+            )
+            state.history[-1] |= robust
+            auc = robust["val_auc_pgd"]  # what such a fit is for decides which weights are kept
         # counted by AUC alone: a lower loss at the same AUC is no gain for patience
         state.stale = 0 if auc > state.best_auc else state.stale + 1
         if self.settings.schedule == "plateau" and state.stale == self.settings.patience:

@@ -186,8 +186,8 @@ def test_the_page_says_who_won():
     made = content(0.99)
     assert [table.detector for table in made.tables] == ["npr", "dct"] and made.tables[0].attacked
     assert made.generators == ["dcgan", "dcgan-r1", "dcgan-plain-r1"]
-    (zero, before), (one, after) = made.tables[0].lines
-    assert (zero, one) == (0, 1) and before[1].fresh and not after[1].fresh
+    (first, before), (second, after) = made.tables[0].lines
+    assert (first, second) == (0, 1) and before[1].fresh and not after[1].fresh
     assert "The detector won" in made.sentences[-1] and "finds it again" in made.sentences[-1]
     assert "other detectors have 0.9" in made.sentences[0] and "trained on without it: 0.9" in made.sentences[0]
     assert "The generator won" in content(0.6).sentences[-1]

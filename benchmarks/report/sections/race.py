@@ -9,12 +9,14 @@ from statistics import fmean
 from benchmarks.evaluation.audits.score_rows import METADATA, RANDOM
 from benchmarks.evaluation.numbers import estimate
 from benchmarks.evaluation.results import GeneratorFacts, Results, TestResult
+from benchmarks.experiment.settings import Tuned
 from benchmarks.protocol import CLEAN, TrainSet
 from benchmarks.report.run_view import RunView
 from benchmarks.report.sections.base import Content, Section
 
 _MEASURES = ("sliced Wasserstein x 1000", "precision", "recall", "face found, p >= .90")
 _EVADED = 0.05  # loss of AUC of the attacked detector, beyond that of training on alone, from which evasion is told
+_CAUGHT = 0.9  # AUC of the detector fitted anew, from which it finds the newest round again
 _WORSE = 1.25  # factor on the distance from real faces, beyond that of training on alone, from which faces got worse
 
 
@@ -77,7 +79,7 @@ class RaceSection(Section):
             return None
         generators = sorted(results.generators, key=_order)
         cells = _cells(run.whole, results)
-        attacked = {g.against for g in generators if g.against and g.against != _RANDOM_WEIGHTS}
+        attacked = {g.against for g in generators if g.against and g.against != Tuned.RANDOM}
         names = [name for name in dict.fromkeys(cell.detector for cell in cells) if name not in (RANDOM, METADATA)]
         names.sort(key=lambda name: name not in attacked)
         measures = [name for name in _MEASURES if any(_value(g, name) is not None for g in generators)]
@@ -91,11 +93,8 @@ class RaceSection(Section):
         )
 
 
-_RANDOM_WEIGHTS = "random weights"
-
-
 def _order(generator: GeneratorFacts) -> tuple[bool, str, int]:
-    control = generator.against is not None and generator.against in ("", _RANDOM_WEIGHTS)
+    control = generator.against is not None and generator.against in ("", Tuned.RANDOM)
     return control, generator.against or "" if control else "", generator.round
 
 
@@ -218,6 +217,3 @@ def _won(
             f"again{cost}."
         )
     return f"The generator won: {name} fitted anew on round {generator.round} has AUC {again:.2f}{cost}."
-
-
-_CAUGHT = 0.9  # AUC of the detector fitted anew, from which it finds the newest round again

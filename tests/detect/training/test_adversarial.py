@@ -132,9 +132,8 @@ def test_a_hardened_fit_resumes_bit_for_bit(data, context, tmp_path, monkeypatch
 
 
 def test_resistance_to_single_steps_alone_is_told(data, context, monkeypatch) -> None:
-    monkeypatch.setattr(
-        detect.training.loop.Fit, "_robust_auc", lambda self, settings, *, single: 0.9 if single else 0.4
-    )
+    aucs = {"val_auc_fgsm": 0.9, "val_auc_pgd": 0.4}
+    monkeypatch.setattr(detect.training.loop, "robust_aucs", lambda *views, **options: aucs)
     _, summary = fitted(data, context(), epochs=1, adversarial={"epsilon": 2})
     assert summary.facts["catastrophic_overfitting"] is True
 
