@@ -1,6 +1,7 @@
 """What all tests share: one computing thread a process, and tiny sets of faces."""
 
 import os
+import random
 
 # the suite runs one process a core; two threads in each would wait for each other most of the time
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import forge.rendering
 from forge.faces.faceset import FaceSet
@@ -18,6 +20,13 @@ from forge.faces.writer import FaceSetWriter
 
 # no test cuts the power: waiting for the disk after every file takes a sixth of a short run
 os.fsync = lambda descriptor: None
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Give every test the same random numbers, whatever ran before it in its process."""
+    random.seed(0)
+    torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True, scope="session")

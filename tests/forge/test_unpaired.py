@@ -149,10 +149,10 @@ def test_keys_get_no_gradient_and_other_images_are_no_negatives():
 
 def test_mirrored_sites_are_those_of_the_mirrored_features():
     features, sites = torch.randn(2, 3, 4, 6), torch.randperm(24)[:9]
-    heads = PatchHeads([3], 8)
+    heads = PatchHeads([3], 64)  # so wide that no position finds all its rectifiers shut
     flipped_features = heads([features.flip(3)], [mirrored(sites, 6)])[0]
     assert torch.equal(flipped_features, heads([features], [sites])[0])
-    assert flipped_features.shape == (2, 9, 8)
+    assert flipped_features.shape == (2, 9, 64)
     assert torch.allclose(flipped_features.norm(dim=2), torch.ones(2, 9), atol=1e-5)
 
 
