@@ -217,7 +217,8 @@ def _generator(name: str, generator: GeneratorSettings, resolution: int) -> Gene
     learns = issubclass(implementation, Architecture)
     if generator.tuned is not None and not (learns and method_of(implementation).takes_guidance):
         raise InputError(
-            f"generator {quoted(name)} cannot be trained against a detector; a race is for GANs and pix2pix, e.g. dcgan"
+            f"generator {quoted(name)} cannot be trained against a detector; a race is for GANs, pix2pix, flow and "
+            "ddpm, e.g. dcgan"
         )
     # A tampering is no architecture: it have no training, so that most settings below do not apply.
     if issubclass(implementation, Tampering):

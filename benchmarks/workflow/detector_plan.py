@@ -174,6 +174,8 @@ class DetectorPlan:
                 continue
             for tested_on, faces in sets.items():
                 common: dict[str, Any] = {}
+                if request.needs == "reals":
+                    common = {"reals": self.prepared}
                 if request.needs == "views":
                     drawn = self._drawn_for_attacker(tested_on or next(iter(planned.attacked)))
                     if drawn is None:  # made from real faces: none are drawn for the attacker

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Access = Literal["gradients", "scores", "nothing"]
 Budget = Literal["levels", "none"]
+Needs = Literal["", "reals", "views", "surrogate", "autoencoder", "generator"]
+ALONE = ("", "reals")  # needs of an attack that can do without
 
 LARGEST = 255  # grey levels of a budget
 
@@ -78,13 +80,14 @@ class Attack(ABC, Generic[S]):
         citation: what to cite.
         access: what it asks of the attacked detector: gradients, scores, or nothing.
         budget: "levels": it is run at each budget in grey levels; "none": it changes what it has to change.
-        needs: what of `Knowledge` must be there: "views" are `real` and `forged`; "": nothing.
+        needs: what of `Knowledge` must be there: "views" are `real` and `forged`, "reals" are `real` where there are
+            any; "": nothing.
     """
 
     citation: ClassVar[str]
     access: ClassVar[Access]
     budget: ClassVar[Budget] = "levels"
-    needs: ClassVar[Literal["", "views", "surrogate", "autoencoder", "generator"]] = ""
+    needs: ClassVar[Needs] = ""
     Settings: ClassVar[type[AttackSettings]] = AttackSettings
 
     def __init_subclass__(cls) -> None:

@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from detect.attacks.base import Access, Attack, AttackSettings
+from detect.attacks.base import Access, Attack, AttackSettings, Knowledge
 from detect.attacks.target import Target
 from forge.core.compute import derive_seed
-from forge.faces.faceset import Images
+from forge.faces.faceset import Images, Indices
 
 _STAGES = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # queries of 10,000 after which the area is halved
 _PUBLISHED = 10_000  # queries that these stages are of
+_COMPARED = 500  # real images whose scores say how real a forgery is to look, at most
 
 
 class SquareSettings(AttackSettings):
@@ -22,13 +23,21 @@ class SquareSettings(AttackSettings):
 
     queries: int = Field(500, ge=1, le=100_000, description="scores asked for per image")
     area: float = Field(0.8, gt=0, le=1, description="share of the image that the first squares cover")
+    enough: float | None = Field(
+        0.95,
+        gt=0,
+        lt=1,
+        description="share of the attacker's real images that a forgery is to look more real than: then it is not "
+        "asked for again; none: all queries are used",
+    )
 
 
 class Square(Attack[SquareSettings]):
     """Squares of plus or minus the budget at random places, kept where they lower the loss; norm L-infinity.
 
     The first try is vertical stripes. The area of squares falls in the published stages, scaled to the number of
-    queries.
+    queries. The published search ends when the verdict has changed; this one goes on until a forgery looks more real
+    than most real images do, since an AUC asks for more than a verdict.
     """
 
     citation = (
@@ -36,23 +45,45 @@ class Square(Attack[SquareSettings]):
         "random search, ECCV 2020, arXiv 1912.00049, algorithm 2"
     )
     access: ClassVar[Access] = "scores"
+    needs = "reals"
+    _real: Images | None = None
+    _goal: tuple[Target, float] | None = None
+
+    def learn(self, knowledge: Knowledge) -> None:
+        """Take the real images that forgeries are compared with, if there are any."""
+        if knowledge.real is not None and len(knowledge.real):
+            spread = np.linspace(0, len(knowledge.real) - 1, min(_COMPARED, len(knowledge.real))).round()
+            self._real = knowledge.real.read(spread.astype(np.int64))
+
+    def _enough(self, target: Target) -> float:
+        """Return the loss at which an image is not asked for again; minus infinity: at none."""
+        if self.settings.enough is None or self._real is None or target.aim != "evade":
+            return -np.inf
+        if self._goal is None or self._goal[0] is not target:
+            self._goal = target, float(np.quantile(target.losses(self._real), 1 - self.settings.enough))
+        return self._goal[1]
 
     def changed(self, images: Images, target: Target, epsilon: float, seed: int) -> Images:
         """Return changed images; one whose score would not get better stays as it is."""
         count, height, width = images.shape[:3]
         source = np.random.default_rng(derive_seed(seed, "square"))
         level = int(epsilon)
+        enough = self._enough(target)
         originals = images.astype(np.int16)
         best, lowest = images.copy(), target.losses(images)
+        going = np.flatnonzero(lowest > enough)
         stripes = level * _signs(source, (count, 1, width, 3))
-        trial = np.clip(originals + stripes, 0, 255).astype(np.uint8)
+        trial = np.clip(originals + stripes, 0, 255).astype(np.uint8)[going]
         for query in range(self.settings.queries):
             if query:
                 side = side_at(query, self.settings.queries, self.settings.area, height, width)
-                trial = _with_squares(best, originals, side, level, source)
+                trial = _with_squares(best, originals, side, level, source, going)
+            if not len(going):
+                break
             losses = target.losses(trial)
-            better = losses < lowest
-            best[better], lowest[better] = trial[better], losses[better]
+            better = losses < lowest[going]
+            best[going[better]], lowest[going[better]] = trial[better], losses[better]
+            going = going[lowest[going] > enough]
         return best
 
 
@@ -68,19 +99,25 @@ def side_at(query: int, queries: int, area: float, height: int, width: int) -> i
 
 
 def _with_squares(
-    best: Images, originals: NDArray[np.int16], side: int, level: int, source: np.random.Generator
+    best: Images,
+    originals: NDArray[np.int16],
+    side: int,
+    level: int,
+    source: np.random.Generator,
+    going: Indices,
 ) -> Images:
-    """Return the images with one square of each set to the original plus or minus the level."""
+    """Return some of the images with one square of each set to the original plus or minus the level."""
     count, height, width = best.shape[:3]
-    tops = source.integers(0, height - side + 1, count)
-    lefts = source.integers(0, width - side + 1, count)
-    # index arrays of the squares of all images, [n, side, side]
-    images = np.arange(count)[:, None, None]
+    # drawn for all images, so that none depends on which others are still asked for
+    tops = source.integers(0, height - side + 1, count)[going]
+    lefts = source.integers(0, width - side + 1, count)[going]
+    changes = level * _signs(source, (count, 1, 1, 3))[going]
+    # index arrays of the squares of these images, [n, side, side]
+    images = np.arange(len(going))[:, None, None]
     rows = tops[:, None, None] + np.arange(side)[:, None]
     columns = lefts[:, None, None] + np.arange(side)
-    trial = best.copy()
-    changes = level * _signs(source, (count, 1, 1, 3))
-    trial[images, rows, columns] = np.clip(originals[images, rows, columns] + changes, 0, 255)
+    trial = best[going]
+    trial[images, rows, columns] = np.clip(originals[going[:, None, None], rows, columns] + changes, 0, 255)
     return trial
 
 

@@ -112,9 +112,14 @@ class DDPMGenerator(Denoiser):
         error: Tensor = (predicted - target).square().mean(dim=(1, 2, 3))
         return error
 
-    def sample(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
+    @property
+    def asked(self) -> int:
+        """Once a step."""
+        return self.settings.steps
+
+    def sample(self, predict: Predictor, noise: Tensor) -> Tensor:
         """Remove the noise [N, 3, H, W] step by step."""
-        return ddim(self.predictor(labels), noise, steps=self.settings.steps, prediction=self.settings.prediction)
+        return ddim(predict, noise, steps=self.settings.steps, prediction=self.settings.prediction)
 
 
 class DDPM(Diffusion):

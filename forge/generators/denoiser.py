@@ -46,8 +46,18 @@ class Denoiser(nn.Module, ABC):
         """
 
     @abstractmethod
-    def sample(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Turn standard normal noise [N, 3, H, W] into images [N, 3, H, W], always alike for the same noise."""
+    def sample(self, predict: Predictor, noise: Tensor) -> Tensor:
+        """Turn standard normal noise [N, 3, H, W] into images [N, 3, H, W], always alike for the same noise.
+
+        Args:
+            predict: the network; it is asked `asked` times.
+            noise: where the images begin.
+        """
+
+    @property
+    @abstractmethod
+    def asked(self) -> int:
+        """How often `sample` asks the network."""
 
     def predictor(self, labels: Tensor | None) -> Predictor:
         """Return the network as samplers call it: of images [N, 3, H, W], and one time for all of them."""
@@ -69,8 +79,32 @@ class Denoiser(nn.Module, ABC):
         Returns:
             [N, 3, H, W] in -1..1.
         """
+        return self._images(self.predictor(labels), latents)
+
+    def refined(self, latents: Tensor, labels: Tensor | None = None, *, steps: int = 1) -> Tensor:
+        """Make the images of `forward`, with the gradient of the last predictions alone.
+
+        What comes before them is taken as given: so a loss of images trains the network at the cost and in the memory
+        of few predictions (DRaFT-K of Clark et al., ICLR 2024, arXiv 2309.17400, section 4.2).
+
+        Args:
+            latents: see `forward`.
+            labels: see `forward`.
+            steps: K, the last predictions.
+        """
+        predict, left = self.predictor(labels), self.asked
+
+        def guarded(images: Tensor, time: float) -> Tensor:
+            nonlocal left
+            left -= 1
+            with torch.set_grad_enabled(left < steps):
+                return predict(images, time)
+
+        return self._images(guarded, latents)
+
+    def _images(self, predict: Predictor, latents: Tensor) -> Tensor:
         noise = latents.reshape(-1, 3, self.resolution, self.resolution)
-        return self.sample(noise, labels).clamp(-1, 1)
+        return self.sample(predict, noise).clamp(-1, 1)
 
 
 class Diffusion(Architecture):

@@ -103,12 +103,15 @@ class FlowGenerator(Denoiser):
         error: Tensor = (velocity - (images - noise)).square().mean(dim=(1, 2, 3))
         return error
 
-    def sample(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
+    @property
+    def asked(self) -> int:
+        """Once a step, or twice."""
+        return self.settings.steps * (1 if self.settings.solver == "euler" else 2)
+
+    def sample(self, predict: Predictor, noise: Tensor) -> Tensor:
         """Follow the velocity from noise [N, 3, H, W] to images [N, 3, H, W]."""
         chosen = self.settings
-        return integrate(
-            self.predictor(labels), noise, steps=chosen.steps, solver=chosen.solver, shift=chosen.shift or 1.0
-        )
+        return integrate(predict, noise, steps=chosen.steps, solver=chosen.solver, shift=chosen.shift or 1.0)
 
 
 class Flow(Diffusion):

@@ -86,7 +86,7 @@ def test_the_command_of_a_race_names_its_rounds():
         (("race.detector=xception",), ("dcgan",), UnknownNameError, "xception"),
         (("race.weight=0",), ("dcgan",), InputError, "greater than 0"),
         (("conditions.attacked={pgd: [4]}",), ("dcgan",), InputError, "in another run"),
-        ((), ("flow",), InputError, "cannot be trained against a detector"),
+        ((), ("vae",), InputError, "cannot be trained against a detector"),
         ((), ("splice",), InputError, "cannot be trained against a detector"),
         ((), ("dcgan@1k",), InputError, "begins with a whole training"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ from forge.training.monitor.thresholds import HealthSettings
 from forge.training.settings import TrainingSettings
 from forge.training.steps import method_of
 from forge.training.steps.denoising import Denoising, DenoisingSettings
-from forge.training.task import Training
+from forge.training.task import Guidance, Training
 from forge.training.train import train
 from forge.training.trainer import Trainer
 
@@ -169,13 +170,64 @@ def test_shifted_steps_are_short_near_noise_and_solve_the_same_equation():
 def test_a_generator_samples_with_the_shift_of_its_settings():
     generator, noise = build("flow", steps=4, shift=3.0).generator(), randn(2, 3, 16, 16).float()
     with torch.no_grad():
-        shifted = generator.sample(noise)
+        shifted = generator.sample(generator.predictor(None), noise)
         expected = integrate(generator.predictor(None), noise, steps=4, solver="euler", shift=3.0)
         plain = build("flow", steps=4).generator()
         plain.load_state_dict(generator.state_dict())
-        equal = plain.sample(noise)
+        equal = plain.sample(plain.predictor(None), noise)
     assert torch.equal(shifted, expected)
     assert torch.equal(equal, integrate(generator.predictor(None), noise, steps=4, solver="euler"))
+
+
+@pytest.mark.parametrize(
+    ("name", "network"), [("flow", {}), ("flow", {"solver": "heun"}), ("ddpm", {}), ("ddpm", {"prediction": "epsilon"})]
+)
+def test_the_last_predictions_alone_have_a_gradient(name, network):
+    generator = build(name, **network).generator()
+    for weight in generator.parameters():  # an untrained last layer is 0
+        torch.nn.init.normal_(weight, std=0.05, generator=torch.Generator().manual_seed(weight.numel()))
+    latents = randn(2, 3 * 16 * 16).float()
+
+    def gradient(images):
+        found = torch.autograd.grad(images.square().mean(), list(generator.parameters()), allow_unused=True)
+        return torch.cat([torch.zeros(1) if part is None else part.flatten() for part in found])
+
+    asked, whole = generator.asked, generator(latents)
+    refined = [generator.refined(latents, steps=steps) for steps in (1, asked)]
+    assert all(torch.equal(images, whole) for images in refined)
+    assert asked == (6 if network.get("solver") == "heun" else 3)
+    all_of_them, last = gradient(whole), gradient(refined[0])
+    assert torch.equal(gradient(refined[1]), all_of_them)
+    assert last.abs().max() > 0 and not torch.allclose(last, all_of_them, rtol=1e-2)
+
+
+def test_the_gradient_of_the_last_prediction_is_that_of_a_step_from_a_given_state():
+    generator, latents = build("flow").generator(), randn(2, 3 * 16 * 16).float()
+    network = generator.network
+    torch.nn.init.normal_(network.exit.weight, std=0.05)
+    with torch.no_grad():
+        state = latents.reshape(2, 3, 16, 16)
+        for step in range(2):
+            state = state + (1 / 3) * network(state, torch.full((2,), step / 3), None)
+    expected = (state + (1 / 3) * network(state, torch.full((2,), 2 / 3), None)).clamp(-1, 1).mean()
+    weights = list(network.exit.parameters())
+    found = torch.autograd.grad(generator.refined(latents, steps=1).mean(), weights)
+    for one, other in zip(found, torch.autograd.grad(expected, weights), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_further_loss_of_samples_moves_them(make_set, tmp_path):
+    view = make_set("faces", {"forge": 40}).view("forge")
+    means = []
+    for weight in (0.0, 30.0):
+        guidance = Guidance(lambda images: images.mean() + 1, weight, {"what": "brightness"})
+        training = replace(make_training(view, tmp_path / f"w{weight}", kimg=0.6), guidance=guidance)
+        out = tmp_path / f"out{weight}"
+        out.mkdir()
+        train(training, out, silent)
+        with torch.no_grad():
+            means.append(float(TrainedGenerator.open(out).generator()(randn(16, 3 * 16 * 16).float()).mean()))
+    assert means[1] < means[0] - 0.2
 
 
 def test_a_straight_path_needs_one_step():

@@ -29,7 +29,7 @@ class Attack(Score):
 
     Attributes:
         request: the attack.
-        reals: real faces with split `forge`, where the attacker measures them.
+        reals: real faces with split `forge`, where the attacker looks at them.
         attackers: forgeries of the tested generator that were drawn for the attacker, where these are measured.
         surrogate: the attacker's own detector.
         autoencoder: the training of what re-encodes images.
@@ -104,8 +104,9 @@ class Attack(Score):
     def _known(self, job: Job) -> dict[str, Any]:
         """Return what the attacker has beside the detector: fields of `Knowledge`."""
         known: dict[str, Any] = {}
-        if self.reals is not None and self.attackers is not None:
+        if self.reals is not None:
             known["real"] = drawn(job.faces(self.reals).view(SPLIT), _MEASURED, SPLIT)
+        if self.attackers is not None:
             known["forged"] = job.faces(self.attackers).view(SPLIT)
         if self.surrogate is not None:
             known["surrogate"] = self.surrogate.load(job)

@@ -20,6 +20,8 @@ from forge.training.steps.descent import Descent, DescentPlan, DescentSettings
 from forge.training.task import Training
 
 QUARTERS = 4  # of the time from 0 to 1, in which losses are read
+SAMPLED = 8  # images of each step that a further loss sees; each takes as many predictions as sampling does
+REFINED = 4  # predictions of each that follow its gradient
 MEMORY = 0.98  # share of the losses by quarter that a step keeps
 
 
@@ -48,6 +50,7 @@ class Denoising(Descent):
 
     Settings = DenoisingSettings
     watched = 128
+    takes_guidance = True
     generator: Denoiser
 
     def __init__(self, context: StepContext) -> None:
@@ -69,7 +72,7 @@ class Denoising(Descent):
 
         A graph holds the rates it was captured with, so that one whose rate falls cannot be replayed.
         """
-        return not self.settings.decay
+        return not self.settings.decay and self.context.training.guidance is None
 
     def scalars(self) -> Mapping[str, Tensor]:
         """Losses by quarter."""
@@ -85,8 +88,21 @@ class Denoising(Descent):
         context.random.local()  # for what a network draws itself
         with context.training.compute.autocast(context.precision):
             losses = self.generator.loss(real, times, noise, batch.labels).float()
-        self.descend(losses.mean(), cast(DescentPlan, plan))
+        guidance = self._guidance(batch.labels)
+        loss = losses.mean() if guidance is None else losses.mean() + guidance
+        self.descend(loss, cast(DescentPlan, plan))
         self._read_quarters(times, losses.detach())
+
+    def _guidance(self, labels: Tensor | None) -> Tensor | None:
+        """Return the further loss of some images, sampled as forgeries are."""
+        context = self.context
+        if context.training.guidance is None:
+            return None
+        count = min(SAMPLED, context.share.stop - context.share.start)
+        latents = context.training.architecture.latents(count, context.device)
+        with context.training.compute.autocast(context.precision):
+            forged = self.generator.refined(latents, None if labels is None else labels[:count], steps=REFINED)
+        return self.guidance(forged)
 
     def _read_quarters(self, times: Tensor, losses: Tensor) -> None:
         """Record the mean loss of the last steps by quarter of the time: which part of the way is learned."""

@@ -268,6 +268,27 @@ def test_more_steps_and_larger_budgets_find_lower_scores(fitted, sets) -> None:
     assert mean("pgd", 4, restarts=3) <= mean("pgd", 4)
 
 
+def test_square_stops_at_forgeries_that_look_more_real_than_most_real_images(sets) -> None:
+    real, forged, detector = sets[0].view("train"), sets[1].view("test").read()[:40], WeightedSum(32, blind=True)
+    detector.weights = np.abs(detector.weights) * [1, -1, 1]
+
+    def attacked(aim="evade", **options):
+        method = made("square", queries=100, **options)
+        method.learn(Knowledge(real=real))
+        return apply(method, forged, Target(detector, COMPUTE, aim), name="square", epsilon=16)
+
+    whole, short = attacked(enough=None), attacked(enough=0.8)
+    start, before, after = (detector.score(pixels, COMPUTE) for pixels in (forged, whole.images, short.images))
+    goal = np.quantile(detector.score(real.read(), COMPUTE), 0.2)
+    there, done = start <= goal, after <= goal
+    assert 0 < there.sum() < done.sum() < 40
+    assert (after[there] == start[there]).all()  # nothing is asked for
+    assert (after[~done] == before[~done]).all()  # the whole search
+    assert (before <= after).all() and short.scored < 0.9 * whole.scored
+    framed = [attacked("frame", enough=enough).images for enough in (None, 0.8)]
+    assert np.array_equal(*framed)  # forged images are not what real ones are compared with
+
+
 @pytest.mark.parametrize("name", ["pgd", "apgd", "square", "patch"])
 def test_the_same_seed_gives_the_same_images(name: str, fitted, sets) -> None:
     forged, epsilon = sets[1].view("test").read()[:6], 4 if ATTACKS.load(name).budget == "levels" else None

@@ -29,7 +29,7 @@ def test_bytes_are_within_the_budget_and_near_the_point(seed: int, epsilon: floa
     if norm == "linf":
         assert float((point - originals).abs().max()) <= epsilon + 1e-3
         assert float(change.abs().max()) <= epsilon
-        assert float((whole.float() - point).abs().max()) < 1
+        assert float((whole.float() - point).abs().max()) <= 1  # of 1.99999, whose float is 2, one level is left
     else:
         assert float(rms(point - originals).max()) <= epsilon * (1 + 1e-5)
         assert float(rms(change).max()) <= epsilon
