@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 import forge.rendering
+from forge.core.compute import seed_torch
 from forge.faces.faceset import FaceSet
 from forge.faces.writer import FaceSetWriter
 
@@ -26,7 +26,7 @@ os.fsync = lambda descriptor: None
 def seeded():
     """Give every test the same random numbers, whatever ran before it in its process."""
     random.seed(0)
-    torch.manual_seed(0)
+    seed_torch(0)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from detect.attacks.base import Access, Attack, AttackSettings, Budget, Knowledge, best_of
 from detect.attacks.target import Target
+from forge.core.compute import seed_torch
 from forge.core.errors import InputError
 from forge.faces.faceset import Images
 from forge.faces.tensors import to_uint8
@@ -66,7 +67,7 @@ class Latent(Attack[LatentSettings]):
         with torch.random.fork_rng(devices=[]):
             for _ in range(settings.steps):
                 leaf = latents.detach().requires_grad_()
-                torch.manual_seed(seed)  # a generator with noise draws the same at every step
+                seed_torch(seed)  # a generator with noise draws the same at every step
                 with torch.enable_grad():
                     pixels = (network(leaf).float().clamp(-1, 1).permute(0, 2, 3, 1) + 1) * 127.5
                 losses, gradient = target.gradients(pixels.detach())
@@ -78,6 +79,6 @@ class Latent(Attack[LatentSettings]):
                 moved = latents - settings.rate * length * unit
                 # back to the length that the generator was trained with
                 latents = moved * (length / moved.flatten(1).norm(dim=1).clamp(min=1e-30).view_as(length))
-            torch.manual_seed(seed)
+            seed_torch(seed)
             with torch.no_grad():
                 return to_uint8(network(best).float()).cpu().numpy()

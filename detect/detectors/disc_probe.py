@@ -13,6 +13,7 @@ from detect.detectors.discriminator import RADFORD, discriminator_source_of, ori
 from detect.detectors.feature_based import RegressionDetector, RegressionSettings
 from detect.discriminator_source import Blueprint, layers, with_weights_of
 from detect.weights import load_weights, read_tensors, write_tensors
+from forge.core.compute import seed_torch
 from forge.core.errors import InputError
 
 FEATURES_FILE = "features.safetensors"
@@ -84,7 +85,7 @@ class RandomProbe(DiscProbe):
         self.blueprint = Blueprint.of(source, self.resolution)
         # random weights follow from the seed of the fit
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(context.seed)
+            seed_torch(context.seed)
             self.discriminator = self.blueprint.build().eval().requires_grad_(False)
         # past DiscProbe's fit, which would take the trained weights
         summary = RegressionDetector.fit(self, data, context)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, normalize
 
 from detect.weights import load_weights, read_tensors, timm_pretrained
+from forge.core.compute import seed_torch
 from forge.core.errors import InputError
 
 FACENET = "facenet"
@@ -63,7 +64,7 @@ def make_backbone(name: str, weights: str, *, input_size: int | None, seed: int)
     """
     # random weights of a backbone must not depend on what was drawn before, nor move the caller's generator
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        seed_torch(seed)
         backbone = _facenet(weights) if name == FACENET else _timm(name, weights, input_size)
     # evaluation: batch norms with stored statistics, so that an embedding depends on its image alone
     backbone.network.eval().requires_grad_(False)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
 from forge.core.checkpoint import load_checkpoint, pack_module, save_checkpoint, unpack_module
+from forge.core.compute import seed_torch
 from forge.core.errors import CorruptError, InputError
 from forge.core.files import digest_file, read_signed_json, write_signed_json
 from forge.core.registry import is_file_reference
@@ -239,7 +240,7 @@ def settle_batch_norm(generator: nn.Module, inputs: Callable[[int], tuple[Tensor
     generator.train()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         # fixed seed: equal weights give equal statistics, whenever a snapshot of them is taken
-        torch.manual_seed(0)
+        seed_torch(0)
         for _ in range(16):
             generator(*inputs(64))  # 16 x 64 = 1,024 images
     generator.eval()

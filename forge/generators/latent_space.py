@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
+from forge.core.compute import seed_torch
 from forge.core.errors import InputError
 from forge.generators.artifact import TrainedGenerator
 from forge.generators.dcgan import Generator as DCGANGenerator
@@ -162,7 +163,7 @@ def latent_space(trained: TrainedGenerator, *, averaged: bool = True, device: st
     network = trained.generator(averaged=averaged, device=device)
     # the same on every device, and without touching the state of anything else that draws
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        seed_torch(0)
         latents = trained.architecture.latents(SAMPLES, torch.device("cpu")).to(device)
     if isinstance(network, DCGANGenerator):
         return MapSpace(network, latents)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from forge.core.compute import derive_seed, to_device
+from forge.core.compute import derive_seed, seed_torch, to_device
 from forge.core.errors import InputError
 from forge.core.progress import OnProgress
 from forge.faces.faceset import FaceSet, Images, Indices
@@ -52,7 +52,7 @@ def forge_block(
     """
     device = next(network.parameters()).device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(derive_seed(seed, "latents", split, block))
+        seed_torch(derive_seed(seed, "latents", split, block))
         latents = to_device(trained.architecture.latents(BLOCK, torch.device("cpu")), device)  # alike on every device
         given = () if codes is None else (to_device(torch.from_numpy(codes), device),)
         more = {} if truncation == 1.0 else {"truncation": truncation}
@@ -71,7 +71,7 @@ def latents_of(trained: TrainedGenerator, numbers: Indices, *, seed: int, split:
     blocks: dict[int, Tensor] = {}
     with torch.random.fork_rng(devices=[]):
         for block in map(int, np.unique(numbers // BLOCK)):
-            torch.manual_seed(derive_seed(seed, "latents", split, block))
+            seed_torch(derive_seed(seed, "latents", split, block))
             blocks[block] = trained.architecture.latents(BLOCK, torch.device("cpu"))
     return torch.stack([blocks[int(number) // BLOCK][int(number) % BLOCK] for number in numbers])
 

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from forge.core import provenance
-from forge.core.compute import derive_seed
+from forge.core.compute import derive_seed, seed_torch
 from forge.core.errors import InputError
 from forge.faces.faceset import FaceSet, Images
 from forge.faces.imaging.grids import Animation, cut_grid, enlarged, grid, sheet, write_animation, write_picture
@@ -50,7 +50,7 @@ class Painter:
         """Return random latents [count, L]."""
         # from seed and name alone: one picture's latents do not depend on which others were painted before
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(self.seed, "picture", picture))
+            seed_torch(derive_seed(self.seed, "picture", picture))
             return self.trained.architecture.latents(count, torch.device("cpu"))
 
     @torch.no_grad()
@@ -68,7 +68,7 @@ class Painter:
         more = {"truncation": truncation, "fixed_noise": True} if self.trained.architecture.truncates else {}
         parts = []
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(self.seed, "noise"))  # of networks that make their own
+            seed_torch(derive_seed(self.seed, "noise"))  # of networks that make their own
             for start in range(0, len(latents), _AT_ONCE):
                 here = slice(start, start + _AT_ONCE)
                 given = () if codes is None else (torch.from_numpy(codes[here]),)  # [n, C]

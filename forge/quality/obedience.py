@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from forge.core.compute import derive_seed
+from forge.core.compute import derive_seed, seed_torch
 from forge.core.errors import InputError, quoted
 from forge.faces.faceset import Images
 from forge.quality.checks import MIN_IMAGES, check_images
@@ -86,7 +86,7 @@ def obedience(
     device_type = torch.device(device)
     # the initial weights, the order and the shifts follow from the seed alone; the caller's random state is given back
     with torch.random.fork_rng(devices=[device_type] if device_type.type == "cuda" else []):
-        torch.manual_seed(derive_seed(seed, "obedience"))
+        seed_torch(derive_seed(seed, "obedience"))
         network = _fit(train_images, targets["training"], len(classes), device)
     right = {
         name: _predict(network, images, device) == targets[name]  # bool [m], [f]

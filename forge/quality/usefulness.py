@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from forge.core.compute import derive_seed
+from forge.core.compute import derive_seed, seed_torch
 from forge.faces.faceset import Images
 from forge.quality.checks import check_images
 from forge.quality.label_classifier import LabelColumn, as_batch, codes, fit, labelled, network_of, predict
@@ -183,7 +183,7 @@ class _Repetition:
                 picked = [torch.randint(len(pool), (n,)).to(device) for pool, n in zip(pools, shares, strict=True)]
                 yield torch.cat([pool[some] for pool, some in zip(pools, picked, strict=True)]), targets
 
-        torch.manual_seed(self.seed)  # initial weights and draws are the same for every training of this repetition
+        seed_torch(self.seed)  # initial weights and draws are the same for every training of this repetition
         network = network_of(classes, str(device))
         fit(network, batches(), steps)
         test = self.held_out

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
-from forge.core.compute import derive_seed
+from forge.core.compute import derive_seed, seed_torch
 from forge.faces.faceset import FaceView, Images
 from forge.faces.tensors import to_float
 from forge.generators.blocks.coder import CoderSettings
@@ -113,7 +113,7 @@ def train_encoder(
         The encoder in evaluation mode.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(seed, "encoder"))
+        seed_torch(derive_seed(seed, "encoder"))
         encoder = Encoder(settings.widths, view.faces.resolution, space.size).to(device)
     source = torch.Generator().manual_seed(derive_seed(seed, "encoder batches"))
     steps = max(1, round(settings.kimg * 1000 / settings.batch))

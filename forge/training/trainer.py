@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from forge.core.checkpoint import load_checkpoint, pack_module, refuse_other_settings, save_checkpoint, unpack_module
-from forge.core.compute import Precision, derive_seed
+from forge.core.compute import Precision, derive_seed, seed_torch
 from forge.core.distributed import ProcessGroup
 from forge.core.execution import execution_of
 from forge.core.graphs import StepGraphs
@@ -116,7 +116,7 @@ class Trainer:
         self.step, self.lr_factor = 0, 1.0
         self.random = StepRandom(self.training.seed, self.processes.rank)
         self.readings = Readings(self.device)
-        torch.manual_seed(derive_seed(self.training.seed, "weights"))
+        seed_torch(derive_seed(self.training.seed, "weights"))
         context = StepContext(self.training, self.precision, self.processes, self.random, self.readings)
         self.method = self._method(context)
         start = self.training.start
@@ -198,7 +198,7 @@ class Trainer:
     @torch.no_grad()
     def images(self, network: nn.Module, count: int, purpose: str, *more: int) -> Tensor:
         """Return forged images [count, 3, H, W] whose inputs and noise follow from the seed and the purpose alone."""
-        torch.manual_seed(derive_seed(self.training.seed, purpose, *more))
+        seed_torch(derive_seed(self.training.seed, purpose, *more))
         parts, was_training = [], network.training
         network.eval()
         for start in range(0, count, SAMPLES):
@@ -210,7 +210,7 @@ class Trainer:
     @torch.no_grad()
     def generator_readings(self, network: nn.Module) -> dict[str, float]:
         """Return what the method reads of a generator, from the same inputs at every call."""
-        torch.manual_seed(derive_seed(self.training.seed, "readings"))
+        seed_torch(derive_seed(self.training.seed, "readings"))
         was_training = network.training
         network.eval()
         readings = self.method.generator_readings(network)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from forge.core.checkpoint import pack_module, pack_optimizer, unpack_module, unpack_optimizer
-from forge.core.compute import Precision, derive_seed
+from forge.core.compute import Precision, derive_seed, seed_torch
 from forge.core.distributed import ProcessGroup
 from forge.faces.faceset import FaceView
 from forge.faces.tensors import flipped, to_float
@@ -48,12 +48,12 @@ class StepRandom:
     def shared(self, *more: int) -> None:
         """Seed torch alike in all processes; `more` tells the parts of a step apart."""
         diverted = ("stream", self.stream) if self.stream else ()
-        torch.manual_seed(derive_seed(self.seed, "step", self.step, *more, *diverted))
+        seed_torch(derive_seed(self.seed, "step", self.step, *more, *diverted))
 
     def local(self, *more: int) -> None:
         """Seed torch for this process alone, so that noise and augmentation differ between processes."""
         if self.rank:
-            torch.manual_seed(derive_seed(self.seed, "rank", self.rank, self.step, self.stream, *more))
+            seed_torch(derive_seed(self.seed, "rank", self.rank, self.step, self.stream, *more))
 
 
 @dataclass(frozen=True)
