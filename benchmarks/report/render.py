@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, TemplateError
 from markupsafe import Markup, escape
 
 from benchmarks.evaluation import numbers
@@ -66,6 +67,7 @@ def styles() -> str:
     return _asset("colours.css", "figure.css")
 
 
+@cache  # it keeps compiled templates, which most reports share
 def _environment(**options: Any) -> Environment:  # noqa: ANN401 - options of Jinja2
     # A missing variable is an error of the template, not an empty place on a page.
     environment = Environment(
@@ -88,11 +90,16 @@ def _rendered(environment: Environment, block: Block, template: str, page: Page)
     values = {"data": block.data, "run": page.run, "results": page.run.results, "section": section}
     try:
         # From text, not by name: templates of plug-ins lie beside their code, outside of this loader.
-        return environment.from_string(section.source(template)).render(values)
+        return _compiled(environment, section.source(template)).render(values)
     except TemplateError as error:
         if section.id in SECTIONS.entries:  # of a shipped section it is a bug
             raise
         raise InputError(f"a template of section {quoted(section.id)} fails: {quoted(str(error))}") from error
+
+
+@cache
+def _compiled(environment: Environment, source: str) -> Template:
+    return environment.from_string(source)
 
 
 def _svg(figure: Figure) -> Markup:

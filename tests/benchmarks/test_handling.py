@@ -1,5 +1,6 @@
 """Every shortcut of handling is planted in one side of a pair and named; honest pairs pass, told or not by content."""
 
+import functools
 import re
 from io import BytesIO
 
@@ -13,7 +14,8 @@ from benchmarks.evaluation.audits.file_cues import FileCues, measure
 from benchmarks.evaluation.audits.learners import learn_floor, learn_shares
 from forge.faces.sources import Item, resolve
 
-pytestmark = pytest.mark.e2e
+# one process: the tests measure the same photos
+pytestmark = [pytest.mark.xdist_group("handling"), pytest.mark.e2e]
 
 COUNT, SIDE = 48, 64
 
@@ -36,7 +38,12 @@ def opened(data):
     return np.asarray(Image.open(BytesIO(data)).convert("RGB"))
 
 
-def cues(numbers, change=lambda pixels: pixels, save=stored, side=SIDE):
+def unchanged(pixels):
+    return pixels
+
+
+@functools.cache
+def cues(numbers, change=unchanged, save=stored, side=SIDE):
     return measure([Item(str(i), save(change(photo(i, side)))) for i in numbers])
 
 
@@ -122,7 +129,7 @@ def test_a_shifted_grid_is_told_from_an_aligned_one():
     assert shifted.table["grid_row"].mode()[0] == 5 and shifted.table["grid_column"].mode()[0] == 3
 
 
-@pytest.mark.parametrize("change", [lambda pixels: pixels, jpeg_once, marked, bordered, brighter, clipped, grey])
+@pytest.mark.parametrize("change", [unchanged, jpeg_once, marked, bordered, brighter, clipped, grey])
 def test_two_halves_of_one_set_pass_whatever_was_done_to_both(change):
     finding = handling.handling(cues(range(COUNT), change), cues(range(COUNT, 2 * COUNT), change))
     assert finding.passed is True, finding.sentence

@@ -36,6 +36,9 @@ def bench(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
         "forge.quality.sliced_wasserstein.sliced_wasserstein", partial(sliced_wasserstein, patches=16, directions=32)
     )
+    # classifiers of labels learn for two steps; what they reach is another test's
+    monkeypatch.setattr("forge.quality.usefulness._steps", lambda images: 2)
+    monkeypatch.setattr("forge.quality.obedience.EPOCHS", 2)
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["bench", "quality", *arguments])

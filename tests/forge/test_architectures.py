@@ -79,7 +79,7 @@ def make_training(view, work: Path, name: str, columns=(), network=None, **setti
         classes = condition.classes
     chosen = {
         "kimg": 0.64, "batch": 16, "r1_gamma": 0.1, "penalty_every": 4, "log_every": 5, "sample_every_kimg": 0.2,
-        "ema_kimg": 0.1,
+        "ema_kimg": 0.1, "health_every_kimg": 0.08,
     } | settings  # fmt: skip
     return task.Training(
         name=name,
@@ -257,9 +257,9 @@ def test_truncation_moves_every_face_towards_the_mean():
 
 
 def test_a_conditional_generator_obeys_and_records_its_labels(labelled, tmp_path):
-    settings = {"kimg": 12.0, "generator_lr": 2e-3, "discriminator_lr": 2e-3, "beta1": 0.0, "beta2": 0.99}
+    settings = {"kimg": 6.0, "generator_lr": 2e-3, "discriminator_lr": 2e-3, "beta1": 0.0, "beta2": 0.99}
     training = make_training(
-        labelled.view("forge"), tmp_path / "w", "cgan", ("level",), sample_every_kimg=12, **settings
+        labelled.view("forge"), tmp_path / "w", "cgan", ("level",), sample_every_kimg=6, health_every_kimg=6, **settings
     )
     out = tmp_path / "out"
     out.mkdir()

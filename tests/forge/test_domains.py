@@ -49,7 +49,8 @@ def unpaired_training(faces, work, name="fastcut", domains=None, network=None, *
     narrow = {"generator_width": 4, "blocks": 1, "discriminator_width": 8} | (network or {})
     found, view = Domains.of(faces.view("forge"), domains or {})
     architecture = kind(kind.Settings(**narrow), resolution)
-    chosen = {"kimg": 0.96, "batch": 8, "log_every": 3, "sample_every_kimg": 0.3, "ema_kimg": 0.1} | settings
+    chosen = {"kimg": 0.96, "batch": 8, "log_every": 3, "sample_every_kimg": 0.3, "ema_kimg": 0.1}
+    chosen |= {"health_every_kimg": 0.1} | settings  # seldom: a look takes longer than many steps
     if name == "fastcut":
         chosen = {"head_width": 16, "sites": 8} | chosen
     return Training(

@@ -153,7 +153,7 @@ def test_gradient_penalty_of_a_linear_critic_is_its_closed_form():
 def make_training(view, work: Path, **changes) -> task.Training:
     settings = {
         "kimg": 0.64, "batch": 16, "r1_gamma": 0.1, "penalty_every": 4, "log_every": 5, "sample_every_kimg": 0.2,
-        "ema_kimg": 0.1, "augment": ("translation",),
+        "ema_kimg": 0.1, "augment": ("translation",), "health_every_kimg": 0.08,
     } | changes.pop("settings", {})  # fmt: skip
     network = {"latent": 8, "generator_width": 4, "discriminator_width": 4, "discriminator_norm": "none"}
     network |= changes.pop("network", {})

@@ -187,7 +187,8 @@ def test_the_patch_of_the_discriminator_is_the_published_one():
 
 def training(view, work, task="edges", resolution=16, **settings):
     translator = made(task, resolution)
-    chosen = {"kimg": 0.96, "batch": 16, "log_every": 3, "sample_every_kimg": 0.3, "ema_kimg": 0.1} | settings
+    chosen = {"kimg": 0.96, "batch": 16, "log_every": 3, "sample_every_kimg": 0.3, "ema_kimg": 0.1}
+    chosen |= {"health_every_kimg": 0.2} | settings  # seldom: a look takes longer than many steps
     return Training(
         name="mine", reference=f"pix2pix:{task}", architecture=translator,
         settings=method_of(translator).Settings(**chosen), view=view, seed=1, compute=Compute("cpu", "fp32"), work=work,
