@@ -44,11 +44,17 @@ def smaller(tmp_path_factory):
     shutil.copytree(configs_root(), root)
     presets = yaml.safe_load((root / "presets.yaml").read_text())
     (root / "presets.yaml").write_text(yaml.safe_dump(presets | {"smoke": SMALLER, "quick": SMALLER}))
-    for name in ("gan", "dcgan"):
+    narrow = {
+        "gan": {"generator_widths": [64], "discriminator_widths": [64]},
+        "dcgan": {"generator_width": 8, "discriminator_width": 8},
+    }
+    for name, network in narrow.items():
         file = root / "generators" / f"{name}.yaml"
         shipped = yaml.safe_load(file.read_text())
         for preset in ("smoke", "quick"):
-            shipped["presets"][preset]["training"] |= {"kimg": 0.5, "sample_every_kimg": 0.5}
+            little = {"kimg": 0.5, "sample_every_kimg": 0.5, "health_every_kimg": 0.25}
+            shipped["presets"][preset]["training"] |= little
+            shipped["presets"][preset]["network"] |= network
         file.write_text(yaml.safe_dump(shipped))
     return root
 
@@ -70,7 +76,8 @@ def run_command(line, bench):
         assert (code, err) == (0, ""), f"{line}: {err}"
     else:
         assert program == "pytest", f"{line}: no guide says how to get {program}"
-        without = [f"-pno:{plugin}" for plugin in ("cacheprovider", "xdist", "faulthandler")]  # those of this very test
+        # those of this very test
+        without = [f"-pno:{plugin}" for plugin in ("cacheprovider", "xdist", "faulthandler", "unraisableexception")]
         quiet = ["-q", "-o", "addopts=", "--import-mode=importlib", "--rootdir", "."]
         assert pytest.main([*without, *quiet, *arguments]) == 0, line
 
