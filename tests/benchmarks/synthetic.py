@@ -1,6 +1,8 @@
 """What the tests of `bench` share: tiny runs, made-up scores and results, faces, and a reader of pages."""
 
 import sys
+from dataclasses import replace
+from functools import cache, partial
 from html.parser import HTMLParser
 from unittest.mock import patch
 
@@ -38,6 +40,7 @@ def call_bench(tmp_path, monkeypatch, capsys=None):
     """
     from benchmarks.cli import main
 
+    measure_hastily(monkeypatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BENCH_HOME", raising=False)
     monkeypatch.setenv("BENCH_REPORTS", "reports")  # by default they go to runs/reports
@@ -52,6 +55,37 @@ def call_bench(tmp_path, monkeypatch, capsys=None):
         return code, *(capsys.readouterr() if capsys else ("", ""))
 
     return call
+
+
+@cache
+def _hasty_metrics():
+    """Names of functions and numbers of the quality metrics, and what stands in their place."""
+    from forge.core.progress import silent
+    from forge.quality.ms_ssim import diversity
+    from forge.quality.sets import measure_floor
+    from forge.quality.sliced_wasserstein import sliced_wasserstein
+
+    known = {}
+
+    def floor_once(real, ask):
+        key = real.card.digest, replace(ask, on_progress=silent)
+        if key not in known:
+            known[key] = measure_floor(real, ask)
+        return known[key]
+
+    return {
+        "sets.measure_floor": floor_once,
+        "sliced_wasserstein.sliced_wasserstein": partial(sliced_wasserstein, patches=16, directions=32),
+        "ms_ssim.diversity": partial(diversity, pairs=50),
+        "obedience.EPOCHS": 2,
+        "usefulness._steps": lambda images: 2,
+    }
+
+
+def measure_hastily(monkeypatch):
+    """Measure quality with few patches, pairs and steps, real sets once; tests/forge says what the numbers are worth."""
+    for name, hasty in _hasty_metrics().items():
+        monkeypatch.setattr(f"forge.quality.{name}", hasty)
 
 
 def make_scores(skill, *, n=300, seed=0):

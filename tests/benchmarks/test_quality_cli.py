@@ -2,11 +2,11 @@
 
 import json
 import sys
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from synthetic import measure_hastily
 
 from benchmarks.cli import main
 from benchmarks.workflow.store import write_manifest
@@ -15,7 +15,6 @@ from forge.faces.writer import FaceSetWriter
 from forge.quality.face_rate import FaceRate
 from forge.quality.measure import Comparison, Quality
 from forge.quality.result import Share
-from forge.quality.sliced_wasserstein import sliced_wasserstein
 
 pytestmark = pytest.mark.e2e
 
@@ -33,12 +32,7 @@ def bench(tmp_path, monkeypatch, capsys):
         return FaceRate(at_90=Share.of(n, n), at_95=Share.of(n, n), resize="none")
 
     monkeypatch.setattr("forge.quality.face_rate.face_rate", found)
-    monkeypatch.setattr(
-        "forge.quality.sliced_wasserstein.sliced_wasserstein", partial(sliced_wasserstein, patches=16, directions=32)
-    )
-    # classifiers of labels learn for two steps; what they reach is another test's
-    monkeypatch.setattr("forge.quality.usefulness._steps", lambda images: 2)
-    monkeypatch.setattr("forge.quality.obedience.EPOCHS", 2)
+    measure_hastily(monkeypatch)
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["bench", "quality", *arguments])
