@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import forge.rendering
-from forge.core.compute import seed_torch
+from forge.core.seeding import seed_torch
 from forge.faces.faceset import FaceSet
 from forge.faces.writer import FaceSetWriter
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from detect.attacks.base import Access, Attack, AttackSettings, Budget, Knowledge, best_of
 from detect.attacks.target import Target
-from forge.core.compute import seed_torch
 from forge.core.errors import InputError
+from forge.core.seeding import seed_torch
 from forge.faces.faceset import Images
 from forge.faces.tensors import to_uint8
 

@@ -13,8 +13,8 @@ from detect.detectors.discriminator import RADFORD, discriminator_source_of, ori
 from detect.detectors.feature_based import RegressionDetector, RegressionSettings
 from detect.discriminator_source import Blueprint, layers, with_weights_of
 from detect.weights import load_weights, read_tensors, write_tensors
-from forge.core.compute import seed_torch
 from forge.core.errors import InputError
+from forge.core.seeding import seed_torch
 
 FEATURES_FILE = "features.safetensors"
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, normalize
 
 from detect.weights import load_weights, read_tensors, timm_pretrained
-from forge.core.compute import seed_torch
 from forge.core.errors import InputError
+from forge.core.seeding import seed_torch
 
 FACENET = "facenet"
 

@@ -49,23 +49,6 @@ def derive_seed(seed: int, *labels: str | int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
-def seed_torch(seed: int) -> None:
-    """Seed torch on the processor and on every GPU, as `torch.manual_seed` does, which takes a millisecond more."""
-    import torch
-
-    torch.default_generator.manual_seed(seed)
-    # for each kind of device that is not there, `torch.manual_seed` keeps the text of the whole call stack
-    if _gpu_is_there():
-        torch.cuda.manual_seed_all(seed)
-
-
-@cache
-def _gpu_is_there() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
-
-
 def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     """Copy a CPU tensor to a device without waiting for what the device is doing."""
     # only a copy from pinned memory runs beside the computation; from pageable memory the call waits

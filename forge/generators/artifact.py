@@ -13,10 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
 from forge.core.checkpoint import load_checkpoint, pack_module, save_checkpoint, unpack_module
-from forge.core.compute import seed_torch
 from forge.core.errors import CorruptError, InputError
 from forge.core.files import digest_file, read_signed_json, write_signed_json
 from forge.core.registry import is_file_reference
+from forge.core.seeding import seed_torch
 from forge.generators import GENERATORS
 from forge.generators.base import FAMILY_PATTERN, Architecture
 from forge.generators.domains import Domains

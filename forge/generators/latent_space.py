@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from forge.core.compute import seed_torch
 from forge.core.errors import InputError
+from forge.core.seeding import seed_torch
 from forge.generators.artifact import TrainedGenerator
 from forge.generators.dcgan import Generator as DCGANGenerator
 from forge.generators.stylegan_lite import Generator as StyleGANGenerator

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from forge.core.compute import derive_seed, seed_torch, to_device
+from forge.core.compute import derive_seed, to_device
 from forge.core.errors import InputError
 from forge.core.progress import OnProgress
+from forge.core.seeding import seed_torch
 from forge.faces.faceset import FaceSet, Images, Indices
 from forge.faces.forgeries import Forged, LatentPart, Latents, Synthesis, write_forgeries
 from forge.faces.tensors import to_uint8

@@ -13,8 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 from forge.core import provenance
-from forge.core.compute import derive_seed, seed_torch
+from forge.core.compute import derive_seed
 from forge.core.errors import InputError
+from forge.core.seeding import seed_torch
 from forge.faces.faceset import FaceSet, Images
 from forge.faces.imaging.grids import Animation, cut_grid, enlarged, grid, sheet, write_animation, write_picture
 from forge.faces.tensors import to_uint8

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from forge.core.compute import derive_seed, seed_torch
+from forge.core.compute import derive_seed
 from forge.core.errors import InputError, quoted
+from forge.core.seeding import seed_torch
 from forge.faces.faceset import Images
 from forge.quality.checks import MIN_IMAGES, check_images
 from forge.quality.label_classifier import LabelColumn, as_batch, codes, fit, labelled, network_of, predict

@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
-from forge.core.compute import derive_seed, seed_torch
+from forge.core.compute import derive_seed
+from forge.core.seeding import seed_torch
 from forge.faces.faceset import FaceView, Images
 from forge.faces.tensors import to_float
 from forge.generators.blocks.coder import CoderSettings

@@ -16,10 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from forge.core.checkpoint import load_checkpoint, pack_module, refuse_other_settings, save_checkpoint, unpack_module
-from forge.core.compute import Precision, derive_seed, seed_torch
+from forge.core.compute import Precision, derive_seed
 from forge.core.distributed import ProcessGroup
 from forge.core.execution import execution_of
 from forge.core.graphs import StepGraphs
+from forge.core.seeding import seed_torch
 from forge.generators.artifact import settle_batch_norm, write_generator
 from forge.training.averaging import AveragedWeights
 from forge.training.batches import Batch, Batches

@@ -83,7 +83,7 @@ def _hasty_metrics():
 
 
 def measure_hastily(monkeypatch):
-    """Measure quality with few patches, pairs and steps, real sets once; tests/forge says what the numbers are worth."""
+    """Measure quality with few patches, pairs and steps, real sets once; tests/forge tries the real numbers."""
     for name, hasty in _hasty_metrics().items():
         monkeypatch.setattr(f"forge.quality.{name}", hasty)
 

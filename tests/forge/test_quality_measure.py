@@ -26,7 +26,7 @@ def pictures(count, side=32, seed=0):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """No face detector and few directions: `test_quality.py` tries the real ones."""
+    """No face detector, few directions, and two steps of classifiers: other tests try the real ones."""
 
     def found(images, *, n, seed):
         n = min(n, len(images))
@@ -36,6 +36,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(
         "forge.quality.sliced_wasserstein.sliced_wasserstein", partial(sliced_wasserstein, patches=16, directions=32)
     )
+    monkeypatch.setattr("forge.quality.usefulness._steps", lambda images: 2)
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from forge.core.checkpoint import pack_module, pack_optimizer, unpack_module, unpack_optimizer
-from forge.core.compute import Precision, derive_seed, seed_torch
+from forge.core.compute import Precision, derive_seed
 from forge.core.distributed import ProcessGroup
+from forge.core.seeding import seed_torch
 from forge.faces.faceset import FaceView
 from forge.faces.tensors import flipped, to_float
 from forge.training.batches import Batch
