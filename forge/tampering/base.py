@@ -94,14 +94,14 @@ class Photo:
     Attributes:
         image: uint8 [H, H, 3]; not to be changed.
         face: where its face is; the average one's place where none was found.
-        donor: the image that a region is taken from, where the edit takes one.
+        donors: images that a region may be taken from, where the edit takes one; the most similar face is first.
         strict: whether an edit should look well; no longer so after many draws that did not suit, as where a face
             fills the frame.
     """
 
     image: NDArray[np.uint8]
     face: PlacedFace
-    donor: Donor | None = None
+    donors: Sequence[Donor] = ()
     strict: bool = True
 
     @property
@@ -135,14 +135,14 @@ class TamperBatch:
         images: uint8 [N, H, H, 3].
         landmarks: [N, 5, 2] in pixels, NaN where no face is known.
         seeds: one per image.
-        donors: one per image, where the tampering takes them.
+        donors: those of each image, where the tampering takes them.
         labels: rows of the images with their labels, where they are known.
     """
 
     images: Images
     landmarks: Floats
     seeds: Sequence[int]
-    donors: Sequence[Donor | None] = ()
+    donors: Sequence[Sequence[Donor]] = ()
     labels: Sequence[Mapping[str, Any]] = ()
 
 
@@ -231,10 +231,10 @@ class LocalEdit(Tampering[E]):
             InputError: an edit changes nothing in any of `TRIES` draws, as of a photo of one colour.
         """
         faces = fit_template(batch.landmarks, batch.images.shape[1])
-        donors = batch.donors or [None] * len(batch.images)
+        donors = batch.donors or [()] * len(batch.images)
         made = [
-            self._edited(Photo(image, faces[number], donor), seed)
-            for number, (image, donor, seed) in enumerate(zip(batch.images, donors, batch.seeds, strict=True))
+            self._edited(Photo(image, faces[number], some), seed)
+            for number, (image, some, seed) in enumerate(zip(batch.images, donors, batch.seeds, strict=True))
         ]
         images, masks, rows = zip(*made, strict=True)
         return Tampered(np.stack(images), np.stack(masks), list(rows))

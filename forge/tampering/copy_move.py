@@ -14,8 +14,8 @@ from forge.tampering.poisson import poisson_blend
 from forge.tampering.regions import Region, RegionName, draw_region
 from forge.tampering.warp import around, colours_at, inverse, mapped, pixel_middles, read_at
 
-_DRAWS = 24  # places that are tried; the one whose rim fits best is taken
-_FITS = 30.0  # mean difference along the rim up to which a place is taken, grey levels
+_DRAWS = 32  # places that are tried; the one whose rim fits best is taken
+_FITS = 20.0  # mean difference along the rim up to which a place is taken, grey levels
 _APART = 0.75  # distance of both places at least, in diameters of the region
 
 

@@ -8,15 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from forge.tampering.base import Area, Edited, EditSettings, LocalEdit, Photo, chosen, mixed
+from forge.tampering.base import Area, Donor, Edited, EditSettings, LocalEdit, Photo, chosen, mixed
 from forge.tampering.donors import DonorKind
 from forge.tampering.landmarks import Floats
 from forge.tampering.poisson import poisson_blend
-from forge.tampering.regions import RegionName, draw_region
+from forge.tampering.regions import Region, RegionName, draw_region
 from forge.tampering.warp import around, colours_at, mapped, pixel_middles, read_at
 
-_SCALE = (0.5, 2.0)  # contrasts are matched within these factors, so that flat regions do not become noise
-_FITS = 30.0  # grey levels: mean difference along the rim, up to a shift of all colours, of what is laid in
+# contrasts of luma and colour differences are matched within these factors, so that flat regions do not become noise:
+# a grey photo takes no colour, and no colours are made stronger, as of blue eyes for brown skin
+_LEAST, _MOST = np.array([0.5, 0.0, 0.0]), np.array([2.0, 1.0, 1.0])
+_FITS = 24.0  # grey levels: mean difference along the rim, up to a shift of all colours, of what is laid in
+_ALIKE = 22.0  # grey levels: mean difference inside, in the photo's colours, of what is laid in from a rendered person
 # R'G'B' to luma and two colour differences (ITU-R BT.601)
 _YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
 _FROM_YCC = np.linalg.inv(_YCC)
@@ -49,37 +52,53 @@ class Splice(LocalEdit[SpliceSettings]):
     takes_donors = True
 
     def edit(self, photo: Photo, source: np.random.Generator) -> Edited | None:
-        """Splice a photo; None: there is no donor, or the region's rim does not suit, as bare skin a moustache."""
+        """Splice a photo; None: there is no donor, or none suits, as a moustache bare skin."""
         settings = self.settings
-        if photo.donor is None:
+        if not photo.donors:
             return None
-        names = settings.regions
-        if not photo.donor.same_set:
+        names, strangers = settings.regions, not photo.donors[0].same_set
+        if strangers:
             # a whole rendered face among photos is seen at once; where nothing else is wanted, it is what is laid in
             names = tuple(name for name in names if name != "face") or names
         region = draw_region(chosen(names, source), photo.face, photo.side, settings.area, source)
         blending = chosen(settings.blending, source)
-        feather = source.uniform(*settings.feather) * photo.side
-        onto = photo.face.onto(photo.donor.face)
-        if photo.strict and _unlike(photo.image, region.rim, photo.donor.image, mapped(region.rim, onto)) > _FITS:
-            return None
-        alpha = region.mask(photo.side, feather)
+        alpha = region.mask(photo.side, source.uniform(*settings.feather) * photo.side)
         inside = alpha >= 0.5
         if not inside.any():
             return None
         box = around(alpha > 0)
-        points = mapped(pixel_middles(photo.side)[box], onto)
-        # what lies beyond the donor's frame has nothing to give
-        if not _within(points, len(photo.donor.image))[alpha[box] > 0].all():
+        found: list[tuple[float, float, Donor, Floats]] = []
+        for donor, affine, rim in _by_rim(photo, region):
+            if found and not strangers:
+                break
+            points = mapped(pixel_middles(photo.side)[box], affine)
+            # what lies beyond the donor's frame has nothing to give
+            if _within(points, len(donor.image))[alpha[box] > 0].all():
+                laid = with_colours_of(photo.image[box], read_at(donor.image, points), inside[box])
+                found.append((float(abs(laid - photo.image[box])[inside[box]].mean()), rim, donor, laid))
+        if not found:
+            return None
+        # a rendered person's part is taken where it looks most like what it covers; other images of the same person may
+        # look as they like, if the rim fits
+        unlike, rim, donor, laid = min(found, key=lambda candidate: candidate[0])
+        if photo.strict and (rim > _FITS or (strangers and unlike > _ALIKE)):
             return None
         here, pixels = photo.image[box], photo.image.astype(np.float64)
-        laid = with_colours_of(here, read_at(photo.donor.image, points), inside[box])
         if blending == "poisson":
             pixels[box], alpha = poisson_blend(here, laid, inside[box]), inside.astype(np.float64)
         else:
             pixels[box] = mixed(laid, here, alpha[box])
-        facts = {"donor": photo.donor.name, "blending": blending}
-        return Edited(pixels, alpha, region.name, facts)
+        return Edited(pixels, alpha, region.name, {"donor": donor.name, "blending": blending})
+
+
+def _by_rim(photo: Photo, region: Region) -> list[tuple[Donor, Floats, float]]:
+    """Return donors with the map [3, 2] onto them and what differs along the rim, those that differ least first."""
+    maps = [photo.face.onto(donor.face) for donor in photo.donors]
+    rims = [
+        _unlike(photo.image, region.rim, donor.image, mapped(region.rim, affine))
+        for donor, affine in zip(photo.donors, maps, strict=True)
+    ]
+    return sorted(zip(photo.donors, maps, rims, strict=True), key=lambda candidate: candidate[2])
 
 
 def with_colours_of(target: NDArray[np.uint8], image: Floats, inside: NDArray[np.bool_]) -> Floats:
@@ -92,7 +111,7 @@ def with_colours_of(target: NDArray[np.uint8], image: Floats, inside: NDArray[np
     """
     new, old = image @ _YCC.T, target @ _YCC.T
     mean_new, mean_old = new[inside].mean(0), old[inside].mean(0)
-    scale = np.clip(old[inside].std(0) / np.maximum(new[inside].std(0), 1e-3), *_SCALE)
+    scale = np.clip(old[inside].std(0) / np.maximum(new[inside].std(0), 1e-3), _LEAST, _MOST)
     matched = (new - mean_new) * scale + mean_old
     return np.asarray(np.clip(matched @ _FROM_YCC.T, 0, 255))
 

@@ -32,7 +32,9 @@ class Tamper(FaceStage):
     """
 
     action = "tamper"
-    VERSION = 4  # 2: landmarks are searched once for all; 3, 4: rims of splices suit the photo
+    VERSION = (
+        5  # 2: landmarks are searched once for all; 3, 4: rims of splices suit the photo; 5: donors and places too
+    )
     optional = True
 
     forger: str
