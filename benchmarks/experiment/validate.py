@@ -73,10 +73,13 @@ def typed(settings: RunSettings) -> RunSettings:
 def _detector(
     name: str, request: DetectorRequest, resolution: int, generators: Mapping[str, GeneratorSettings]
 ) -> DetectorRequest:
-    from detect.detectors.base import Detector  # imports pandas
+    from benchmarks.evaluation.column import CONTROLS  # both import pandas
+    from detect.detectors.base import Detector
 
     if is_fitted(request.detector):  # a folder: its settings are its card's
         return _adopted(request, resolution)
+    if request.detector in CONTROLS and name != request.detector:
+        raise InputError(f"--detector {name}={request.detector}: a control keeps its name, by which audits know it")
     implementation = checked_class("detector", request.detector, DETECTORS.load(request.detector), Detector)
     typed = validated(implementation.Settings, request.settings, where=f"detectors.{name}")
     # Constructed once: code of others may refuse in its constructor what its settings allow.
