@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,8 @@ from forge.faces.imaging.jpeg import coded
 from forge.tampering.landmarks import Floats, PlacedFace, fit_template
 
 TRIES = 40  # draws of an edit that changes nothing, before the photo is refused
+# after so many draws that did not suit, limits are this many times as wide
+_TOLERANCE = ((0, 1.0), (16, 1.4), (26, 2.0), (34, math.inf))
 BINARY = 128  # a stored weight from which on a pixel counts as altered: half of 255
 COLUMNS = {"outline": "string", "region": "string", "altered": "float64", "edit": "string"}
 
@@ -95,19 +98,24 @@ class Photo:
         image: uint8 [H, H, 3]; not to be changed.
         face: where its face is; the average one's place where none was found.
         donors: images that a region may be taken from, where the edit takes one; the most similar face is first.
-        strict: whether an edit should look well; no longer so after many draws that did not suit, as where a face
-            fills the frame.
+        tolerance: factor of what an edit may differ by from what is around it; it grows with draws that did not suit,
+            to infinity where a face fills the frame.
     """
 
     image: NDArray[np.uint8]
     face: PlacedFace
     donors: Sequence[Donor] = ()
-    strict: bool = True
+    tolerance: float = 1.0
 
     @property
     def side(self) -> int:
         """Height and width in pixels."""
         return len(self.image)
+
+    @property
+    def strict(self) -> bool:
+        """Whether an edit should still look well."""
+        return math.isfinite(self.tolerance)
 
 
 @dataclass(frozen=True)
@@ -242,7 +250,8 @@ class LocalEdit(Tampering[E]):
     def _edited(self, photo: Photo, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], dict[str, Any]]:
         source = np.random.default_rng(seed)
         for attempt in range(TRIES):
-            edited = self.edit(replace(photo, strict=attempt < TRIES / 2), source)
+            tolerance = max(factor for draws, factor in _TOLERANCE if attempt >= draws)
+            edited = self.edit(replace(photo, tolerance=tolerance), source)
             if edited is None:
                 continue
             laid = laid_over(photo.image, edited)

@@ -104,4 +104,4 @@ def _target(region: Region, photo: Photo, settings: CopyMoveSettings, source: np
     costs = abs(colours_at(image, moved[left]) - colours_at(image, rim)).mean((1, 2))
     best = int(costs.argmin())
     # where a face fills the frame any place will do after many draws, but not one outside of it
-    return affine[left[best]] if costs[best] < (_FITS if photo.strict else np.inf) else None
+    return affine[left[best]] if costs[best] <= _FITS * photo.tolerance else None

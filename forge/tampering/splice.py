@@ -81,7 +81,7 @@ class Splice(LocalEdit[SpliceSettings]):
         # a rendered person's part is taken where it looks most like what it covers; other images of the same person may
         # look as they like, if the rim fits
         unlike, rim, donor, laid = min(found, key=lambda candidate: candidate[0])
-        if photo.strict and (rim > _FITS or (strangers and unlike > _ALIKE)):
+        if rim > _FITS * photo.tolerance or (strangers and unlike > _ALIKE * photo.tolerance):
             return None
         here, pixels = photo.image[box], photo.image.astype(np.float64)
         if blending == "poisson":
