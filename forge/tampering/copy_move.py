@@ -14,7 +14,7 @@ from forge.tampering.poisson import poisson_blend
 from forge.tampering.regions import Region, RegionName, draw_region
 from forge.tampering.warp import around, colours_at, inverse, mapped, pixel_middles, read_at
 
-_DRAWS = 32  # places that are tried; the one whose rim fits best is taken
+_DRAWS = 24  # places that are tried; the one whose rim fits best is taken
 _FITS = 20.0  # mean difference along the rim up to which a place is taken, grey levels
 _APART = 0.75  # distance of both places at least, in diameters of the region
 
@@ -42,13 +42,13 @@ class CopyMove(LocalEdit[CopyMoveSettings]):
     def edit(self, photo: Photo, source: np.random.Generator) -> Edited | None:
         """Edit a photo; None: the region found no other place in the frame."""
         settings, side = self.settings, photo.side
-        region = draw_region(chosen(settings.regions, source), photo.face, side, settings.area, source)
+        region: Region | None = draw_region(chosen(settings.regions, source), photo.face, side, settings.area, source)
         blending = chosen(settings.blending, source)
         feather = source.uniform(*settings.feather) * side
-        if photo.strict and settings.spare_features and not region.avoids_features(photo.face):
-            return None
-        affine = _target(region, photo, settings, source)
-        if affine is None:
+        if region and photo.strict and settings.spare_features:
+            region = region.beside_features(photo.face, side, source)
+        affine = _target(region, photo, settings, source) if region else None
+        if region is None or affine is None:
             return None
         alpha = region.moved(affine).mask(side, feather)
         inside = alpha >= 0.5

@@ -67,21 +67,21 @@ class Splice(LocalEdit[SpliceSettings]):
         if not inside.any():
             return None
         box = around(alpha > 0)
-        found: list[tuple[float, float, Donor, Floats]] = []
-        for donor, affine, rim in _by_rim(photo, region):
+        found: list[tuple[float, Donor, Floats]] = []
+        for donor, affine in _by_rim(photo, region):
             if found and not strangers:
                 break
             points = mapped(pixel_middles(photo.side)[box], affine)
             # what lies beyond the donor's frame has nothing to give
             if _within(points, len(donor.image))[alpha[box] > 0].all():
                 laid = with_colours_of(photo.image[box], read_at(donor.image, points), inside[box])
-                found.append((float(abs(laid - photo.image[box])[inside[box]].mean()), rim, donor, laid))
+                found.append((float(abs(laid - photo.image[box])[inside[box]].mean()), donor, laid))
         if not found:
             return None
         # a rendered person's part is taken where it looks most like what it covers; other images of the same person may
         # look as they like, if the rim fits
-        unlike, rim, donor, laid = min(found, key=lambda candidate: candidate[0])
-        if rim > _FITS * photo.tolerance or (strangers and unlike > _ALIKE * photo.tolerance):
+        unlike, donor, laid = min(found, key=lambda candidate: candidate[0])
+        if strangers and unlike > _ALIKE * photo.tolerance:
             return None
         here, pixels = photo.image[box], photo.image.astype(np.float64)
         if blending == "poisson":
@@ -91,14 +91,16 @@ class Splice(LocalEdit[SpliceSettings]):
         return Edited(pixels, alpha, region.name, {"donor": donor.name, "blending": blending})
 
 
-def _by_rim(photo: Photo, region: Region) -> list[tuple[Donor, Floats, float]]:
-    """Return donors with the map [3, 2] onto them and what differs along the rim, those that differ least first."""
+def _by_rim(photo: Photo, region: Region) -> list[tuple[Donor, Floats]]:
+    """Return the donors whose colours along the rim fit, with the maps [3, 2] onto them, those that fit best first."""
     maps = [photo.face.onto(donor.face) for donor in photo.donors]
-    rims = [
-        _unlike(photo.image, region.rim, donor.image, mapped(region.rim, affine))
-        for donor, affine in zip(photo.donors, maps, strict=True)
-    ]
-    return sorted(zip(photo.donors, maps, rims, strict=True), key=lambda candidate: candidate[2])
+    rims = region.rim @ np.stack(maps)[:, :2] + np.stack(maps)[:, 2:]  # [donors, points, 2]
+    theirs = np.stack([colours_at(donor.image, rim) for donor, rim in zip(photo.donors, rims, strict=True)])
+    apart = colours_at(photo.image, region.rim) - theirs
+    # up to a shift of all colours, which blending takes away
+    unlike = abs(apart - apart.mean(1, keepdims=True)).mean((1, 2))
+    order = [number for number in unlike.argsort(kind="stable") if unlike[number] <= _FITS * photo.tolerance]
+    return [(photo.donors[number], maps[number]) for number in order]
 
 
 def with_colours_of(target: NDArray[np.uint8], image: Floats, inside: NDArray[np.bool_]) -> Floats:
@@ -114,12 +116,6 @@ def with_colours_of(target: NDArray[np.uint8], image: Floats, inside: NDArray[np
     scale = np.clip(old[inside].std(0) / np.maximum(new[inside].std(0), 1e-3), _LEAST, _MOST)
     matched = (new - mean_new) * scale + mean_old
     return np.asarray(np.clip(matched @ _FROM_YCC.T, 0, 255))
-
-
-def _unlike(image: NDArray[np.uint8], rim: Floats, donor: NDArray[np.uint8], donor_rim: Floats) -> float:
-    """Return how much colours along a rim differ, but for their means, which blending makes equal."""
-    difference = colours_at(image, rim) - colours_at(donor, donor_rim)
-    return float(abs(difference - difference.mean(0)).mean())
 
 
 def _within(points: Floats, side: int) -> NDArray[np.bool_]:
