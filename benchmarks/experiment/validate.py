@@ -18,7 +18,7 @@ from benchmarks.experiment.names import base_name, inverted_generator, is_fitted
 from benchmarks.experiment.race import check_detector
 from benchmarks.experiment.settings import Conditions, DetectorRequest, GeneratorSettings, RunSettings
 from benchmarks.experiment.trainings import shared_trainings, with_snapshots
-from benchmarks.protocol import ELSEWHERE, WILD, Condition, GeneratorId
+from benchmarks.protocol import CONTROL_DETECTORS, ELSEWHERE, WILD, Condition, GeneratorId
 from benchmarks.report.sections import load_sections, section_digests
 from detect.data.perturb import perturbation
 from detect.detectors.registry import DETECTORS
@@ -73,12 +73,11 @@ def typed(settings: RunSettings) -> RunSettings:
 def _detector(
     name: str, request: DetectorRequest, resolution: int, generators: Mapping[str, GeneratorSettings]
 ) -> DetectorRequest:
-    from benchmarks.evaluation.column import CONTROLS  # both import pandas
-    from detect.detectors.base import Detector
+    from detect.detectors.base import Detector  # imports pandas
 
     if is_fitted(request.detector):  # a folder: its settings are its card's
         return _adopted(request, resolution)
-    if request.detector in CONTROLS and name != request.detector:
+    if request.detector in CONTROL_DETECTORS and name != request.detector:
         raise InputError(f"--detector {name}={request.detector}: a control keeps its name, by which audits know it")
     implementation = checked_class("detector", request.detector, DETECTORS.load(request.detector), Detector)
     typed = validated(implementation.Settings, request.settings, where=f"detectors.{name}")

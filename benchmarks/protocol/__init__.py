@@ -29,12 +29,13 @@ from benchmarks.protocol.grid import (
     TestGrid,
     protocol_of_scores,
 )
-from benchmarks.protocol.identifiers import ELSEWHERE, AttackId, FitId, GeneratorId, TestId, TrainSet
+from benchmarks.protocol.identifiers import CONTROL_DETECTORS, ELSEWHERE, AttackId, FitId, GeneratorId, TestId, TrainSet
 from benchmarks.protocol.intervals import ALPHA, FEW_UNITS, NEW_FAMILY, SMALL_CLASS, IntervalMethod, choose_interval
 
 __all__ = [
     "ALPHA",
     "CLEAN",
+    "CONTROL_DETECTORS",
     "ELSEWHERE",
     "EQUALISED",
     "EXTERNAL_PREFIX",
