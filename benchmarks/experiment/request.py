@@ -129,8 +129,10 @@ def narrowed(conditions: Mapping[str, Any], detectors: Sequence[str]) -> tuple[d
         The conditions, and the detectors that were taken out of them.
     """
     # Members of a fusion may be named too, and a detector by its short name without the generator behind "@".
-    detectors = [alias or name for alias, name in map(split_alias, detectors)]
-    members = [part for name in detectors for part in (name, *name.removeprefix("mean:").split("+"))]
+    members = []
+    for alias, name in map(split_alias, detectors):
+        parts = name.removeprefix("mean:").split("+") if name.startswith("mean:") else []
+        members += [alias or name, *parts]
     known = {*members, *(short_name(split_adversary(name)[0]) for name in members)}
     absent: set[str] = set()
 

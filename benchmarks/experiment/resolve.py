@@ -201,17 +201,17 @@ FLAGS = {
 def _detectors(references: Sequence[str], preset: str, overrides: Mapping[str, Any]) -> dict[str, DetectorRequest]:
     """Settings of every detector by label; the members of an ensemble stand before it."""
     chosen: dict[str, DetectorRequest] = {}
-    for reference in references:
+    for alias, reference in map(split_alias, references):
         # The members are detectors of the run too, with settings and rows of their own.
         members = reference.removeprefix("mean:").split("+") if reference.startswith("mean:") else []
-        if is_fitted(reference):  # adopted as it is: no settings, and its name is that of its folder
-            _add(chosen, _fitted_name(Path(reference)), DetectorRequest(detector=reference))
+        if is_fitted(reference):  # adopted as it is: no settings, and by default its name is that of its folder
+            _add(chosen, alias or _fitted_name(Path(reference)), DetectorRequest(detector=reference))
             continue
+        # a member that the run has already, under a name of its own or not, is not added again
         for member in [*(name for name in members if name not in chosen), reference]:
-            alias, named = split_alias(member)
-            name, adversary = split_adversary(named)
+            name, adversary = split_adversary(member)
             own = f"{short_name(name)}@{adversary}" if adversary else short_name(name)
-            label = _alias(alias, own) if alias else own
+            label = _alias(alias, own) if alias and member == reference else own
             # an ensemble has no settings of its own, so what is set for all detectors is meant for its members
             every = {} if name.startswith("mean:") else overrides.get("detector", {})
             # Least to most specific: shipped, for all detectors, for this one.

@@ -97,7 +97,7 @@ class Photo:
     Attributes:
         image: uint8 [H, H, 3]; not to be changed.
         face: where its face is; the average one's place where none was found.
-        donors: images that a region may be taken from, where the edit takes one; the most similar face is first.
+        donors: images that a region may be taken from, where the edit takes one; those in the most similar pose first.
         tolerance: factor of what an edit may differ by from what is around it; it grows with draws that did not suit,
             to infinity where a face fills the frame.
     """
@@ -241,8 +241,8 @@ class LocalEdit(Tampering[E]):
         faces = fit_template(batch.landmarks, batch.images.shape[1])
         donors = batch.donors or [()] * len(batch.images)
         made = [
-            self._edited(Photo(image, faces[number], some), seed)
-            for number, (image, some, seed) in enumerate(zip(batch.images, donors, batch.seeds, strict=True))
+            self._edited(Photo(image, faces[number], candidates), seed)
+            for number, (image, candidates, seed) in enumerate(zip(batch.images, donors, batch.seeds, strict=True))
         ]
         images, masks, rows = zip(*made, strict=True)
         return Tampered(np.stack(images), np.stack(masks), list(rows))

@@ -42,13 +42,15 @@ class CopyMove(LocalEdit[CopyMoveSettings]):
     def edit(self, photo: Photo, source: np.random.Generator) -> Edited | None:
         """Edit a photo; None: the region found no other place in the frame."""
         settings, side = self.settings, photo.side
-        region: Region | None = draw_region(chosen(settings.regions, source), photo.face, side, settings.area, source)
+        drawn = draw_region(chosen(settings.regions, source), photo.face, side, settings.area, source)
         blending = chosen(settings.blending, source)
         feather = source.uniform(*settings.feather) * side
-        if region and photo.strict and settings.spare_features:
-            region = region.beside_features(photo.face, side, source)
-        affine = _target(region, photo, settings, source) if region else None
-        if region is None or affine is None:
+        spare = photo.strict and settings.spare_features
+        region = drawn.beside_features(photo.face, side, source) if spare else drawn
+        if region is None:
+            return None
+        affine = _target(region, photo, settings, source)
+        if affine is None:
             return None
         alpha = region.moved(affine).mask(side, feather)
         inside = alpha >= 0.5

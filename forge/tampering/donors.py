@@ -20,7 +20,7 @@ DonorKind = Literal["auto", "identity", "rendered", "others"]
 
 RENDERED = 256  # people that rendered donors are taken from, one image each: those without glasses
 _SUBSET = 64  # donors that are compared with a face
-OFFERED = 6  # of these, donors with the most similar landmarks: a region is taken from the one that it suits best
+CANDIDATES = 6  # of these, donors with the most similar landmarks, among which an edit chooses
 _SEED = 20_260_000  # of the rendered donors: people that no set of another seed shows
 _BLOCK = 64
 
@@ -61,7 +61,7 @@ class DonorSet:
         subset = np.random.default_rng(seed).permutation(among)[:_SUBSET]
         distance = ((_shape(self.landmarks[subset]) - _shape(landmarks[None])) ** 2).sum((1, 2))
         # faces that were not found come last
-        order = np.argsort(np.nan_to_num(distance, nan=np.inf), kind="stable")[:OFFERED]
+        order = np.argsort(np.nan_to_num(distance, nan=np.inf), kind="stable")[:CANDIDATES]
         return tuple(
             Donor(self.read(position), self.faces[position], self.names[position], self.same_set)
             for position in subset[order].tolist()

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 from forge.tampering.base import Area, Edited, EditSettings, LocalEdit, Photo, chosen
 from forge.tampering.patchmatch import patchmatch_fill
 from forge.tampering.poisson import biharmonic_fill, harmonic_fill
-from forge.tampering.regions import Region, RegionName, draw_region
+from forge.tampering.regions import RegionName, draw_region
 
 Method = Literal["harmonic", "biharmonic", "patchmatch"]
 
@@ -54,9 +54,9 @@ class Inpaint(LocalEdit[InpaintSettings]):
         settings = self.settings
         method = chosen(settings.methods, source)
         area = settings.area if method == "patchmatch" else settings.smooth_area
-        region: Region | None = draw_region(chosen(settings.regions, source), photo.face, photo.side, area, source)
-        if region and photo.strict and settings.spare_features:
-            region = region.beside_features(photo.face, photo.side, source)
+        drawn = draw_region(chosen(settings.regions, source), photo.face, photo.side, area, source)
+        spare = photo.strict and settings.spare_features
+        region = drawn.beside_features(photo.face, photo.side, source) if spare else drawn
         if region is None:
             return None
         hole = region.coverage(photo.side) >= 0.5

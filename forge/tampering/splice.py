@@ -19,7 +19,9 @@ from forge.tampering.warp import around, colours_at, mapped, pixel_middles, read
 # a grey photo takes no colour, and no colours are made stronger, as of blue eyes for brown skin
 _LEAST, _MOST = np.array([0.5, 0.0, 0.0]), np.array([2.0, 1.0, 1.0])
 _FITS = 24.0  # grey levels: mean difference along the rim, up to a shift of all colours, of what is laid in
-_ALIKE = 22.0  # grey levels: mean difference inside, in the photo's colours, of what is laid in from a rendered person
+_MOST_DIFFERENT = (
+    22.0  # grey levels: mean difference inside, in the photo's colours, of what is laid in from a rendered person
+)
 # R'G'B' to luma and two colour differences (ITU-R BT.601)
 _YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
 _FROM_YCC = np.linalg.inv(_YCC)
@@ -56,8 +58,8 @@ class Splice(LocalEdit[SpliceSettings]):
         settings = self.settings
         if not photo.donors:
             return None
-        names, strangers = settings.regions, not photo.donors[0].same_set
-        if strangers:
+        names, rendered = settings.regions, not photo.donors[0].same_set
+        if rendered:
             # a whole rendered face among photos is seen at once; where nothing else is wanted, it is what is laid in
             names = tuple(name for name in names if name != "face") or names
         region = draw_region(chosen(names, source), photo.face, photo.side, settings.area, source)
@@ -67,21 +69,21 @@ class Splice(LocalEdit[SpliceSettings]):
         if not inside.any():
             return None
         box = around(alpha > 0)
-        found: list[tuple[float, Donor, Floats]] = []
+        candidates: list[tuple[float, Donor, Floats]] = []
         for donor, affine in _by_rim(photo, region):
-            if found and not strangers:
+            if candidates and not rendered:
                 break
             points = mapped(pixel_middles(photo.side)[box], affine)
             # what lies beyond the donor's frame has nothing to give
             if _within(points, len(donor.image))[alpha[box] > 0].all():
                 laid = with_colours_of(photo.image[box], read_at(donor.image, points), inside[box])
-                found.append((float(abs(laid - photo.image[box])[inside[box]].mean()), donor, laid))
-        if not found:
+                candidates.append((float(abs(laid - photo.image[box])[inside[box]].mean()), donor, laid))
+        if not candidates:
             return None
         # a rendered person's part is taken where it looks most like what it covers; other images of the same person may
         # look as they like, if the rim fits
-        unlike, donor, laid = min(found, key=lambda candidate: candidate[0])
-        if strangers and unlike > _ALIKE * photo.tolerance:
+        difference, donor, laid = min(candidates, key=lambda candidate: candidate[0])
+        if rendered and difference > _MOST_DIFFERENT * photo.tolerance:
             return None
         here, pixels = photo.image[box], photo.image.astype(np.float64)
         if blending == "poisson":
@@ -94,8 +96,9 @@ class Splice(LocalEdit[SpliceSettings]):
 def _by_rim(photo: Photo, region: Region) -> list[tuple[Donor, Floats]]:
     """Return the donors whose colours along the rim fit, with the maps [3, 2] onto them, those that fit best first."""
     maps = [photo.face.onto(donor.face) for donor in photo.donors]
-    rims = region.rim @ np.stack(maps)[:, :2] + np.stack(maps)[:, 2:]  # [donors, points, 2]
-    theirs = np.stack([colours_at(donor.image, rim) for donor, rim in zip(photo.donors, rims, strict=True)])
+    theirs = np.stack(
+        [colours_at(donor.image, mapped(region.rim, affine)) for donor, affine in zip(photo.donors, maps, strict=True)]
+    )
     apart = colours_at(photo.image, region.rim) - theirs
     # up to a shift of all colours, which blending takes away
     unlike = abs(apart - apart.mean(1, keepdims=True)).mean((1, 2))

@@ -74,6 +74,8 @@ def test_a_detector_stands_twice_in_a_run_under_two_names():
     assert (hardened["detector"], hardened["name"], hardened["settings"]["max_images"]) == ("npr", "hardened", 64)
     assert "name" not in fits["npr@gan"].settings and fits["npr@gan"].settings["settings"]["max_images"] != 64
     assert set(fits["mean:npr+hardened@gan"].members) == {"npr", "hardened"}
+    ensemble = checked(["both=mean:npr+dct"])
+    assert {"npr@gan", "dct@gan", "both@gan"} <= {stage.label for stage in ensemble.stages if stage.action == "fit"}
     other = checked(["again=npr"], "detectors.again.max_images=64")
     assert stage(other, "fit again@gan").key != fits["hardened@gan"].key  # its card has its name
 
